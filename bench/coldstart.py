@@ -18,7 +18,7 @@ import xgboost
 
 from bench import tables
 from tidegate.domain.fleet import FleetId
-from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, encode
 from tidegate.targets.local.process import Process
 from tidegate.testing.platform import Platform, wait_until

@@ -28,8 +28,8 @@ from bench.exact.schemas import frame
 from tidegate.domain.errors import ArtifactError
 from tidegate.serving.contract.body_spool import LargeCall, Spool
 from tidegate.serving.contract.invocation import Answer, Call, ModelFailed
-from tidegate.serving.scoring.batching import scored
-from tidegate.serving.scoring.chunked_scoring import answered
+from tidegate.serving.scoring.batching import score_requests
+from tidegate.serving.scoring.chunked_scoring import answer_blocks
 from tidegate.serving.scoring.file_ranges import Records
 from tidegate.serving.scoring.thread_engine import Handler
 
@@ -148,20 +148,20 @@ def ask(model: Any, body: bytes, content_type: str, way: str = "") -> Answer:
         with tempfile.TemporaryDirectory() as folder:
             spool = Spool(Path(folder))
             spool.add(body)
-            outcome: Any = answered(model, LargeCall(spool, headers), spool, BLOCK)
+            outcome: Any = answer_blocks(model, LargeCall(spool, headers), spool, BLOCK)
             return Answer(*outcome)
     scorer = Records(model) if way else model
     call = Call(body, headers)
-    [scores] = scored(scorer, [scorer.parse(call)])
+    [scores] = score_requests(scorer, [scorer.parse(call)])
     return Answer(*scorer.render(scores, call))
 
 
 def _by_handler(model: Any, call: Call) -> Answer:
-    """As ``Preferring`` asks it."""
+    """As ``FallbackEngine`` asks it."""
     native = getattr(model, "native", None)
     if native is not None:
         try:
-            [scores] = scored(native, [native.parse(call)])
+            [scores] = score_requests(native, [native.parse(call)])
             return Answer(*native.render(scores, call))
         except ModelFailed:
             pass

@@ -19,12 +19,12 @@ import uvloop
 from bench import tables
 from bench.sides import BODY, Ours, measure, ours
 from tidegate.domain.fleet import FleetId
-from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.invocation import Answer, Call
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec
 from tidegate.serving.front.connection import Connection
-from tidegate.serving.front.header_cache import Heads
-from tidegate.serving.front.request_stats import Stats
+from tidegate.serving.front.header_cache import HeaderCache
+from tidegate.serving.front.request_stats import RequestStats
 from tidegate.serving.front.responses import Responses
 from tidegate.serving.front.server import Server
 from tidegate.serving.runtimes import load
@@ -122,7 +122,7 @@ async def by_step(model: Path) -> list[list[object]]:
     [scores] = scorer.score([parsed])
     answer = scorer.render(scores, call)
     assert isinstance(answer, Answer)
-    heads, responses, stats = Heads((b"/endpoints/fraud/invocations",)), Responses(spec), Stats()
+    heads, responses, stats = HeaderCache((b"/endpoints/fraud/invocations",)), Responses(spec), RequestStats()
     steps: dict[str, tuple[Callable[[], object], int]] = {
         "head, looked up": (lambda: heads.find(request), 1),
         "JSON to float32": (lambda: scorer.parse(call), 1),

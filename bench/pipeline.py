@@ -30,7 +30,7 @@ from sklearn.preprocessing import StandardScaler
 from bench.tables import show
 from bench.worker_http import load, request
 from tidegate.domain.fleet import FleetId
-from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, Serving, encode
 
 FEATURES = 30

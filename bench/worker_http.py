@@ -22,7 +22,7 @@ import uvloop
 import xgboost
 
 from tidegate.domain.fleet import FleetId
-from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, encode
 
 FEATURES = 30

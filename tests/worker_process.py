@@ -17,7 +17,7 @@ import pytest
 import xgboost
 
 from tidegate.domain.fleet import FleetId
-from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.replica_spec import ContainerSpec, Failure, ReplicaSpec, encode
 
 FEATURES = ["amount", "hour", "country", "tenure", "changed"]
@@ -167,6 +167,8 @@ class Workers:
         self.running: list[RunningWorker] = []
         self.environment: dict[str, str] = {}
         """Variables that the workers find in their own environment."""
+        self.source: Path | None = None
+        """Folder of another copy of the package, which the workers run."""
 
     def xgboost(self, data: Path | str | None, **changes: object) -> RunningWorker:
         return self.start(RuntimeChoice(RuntimeKind.XGBOOST), data, **changes)
@@ -210,6 +212,7 @@ class Workers:
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **self.environment},
+                cwd=self.source,  # the first place that ``-m`` looks in
                 start_new_session=True,
             )
         self.running.append(RunningWorker(spec, folder, process))

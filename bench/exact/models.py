@@ -37,7 +37,7 @@ from bench.exact.schemas import (
     fields,
     frame,
 )
-from tidegate.serving.contract.images import RuntimeKind
+from tidegate.serving.contract.catalogue import RuntimeKind
 
 TRAINED = 300
 """Rows."""

@@ -21,7 +21,7 @@ from botocore.exceptions import ClientError
 from sklearn.linear_model import LinearRegression
 
 from tests.integration.test_worker_runtimes import onnx_model
-from tidegate.serving.process.memory_watch import held
+from tidegate.serving.process.memory_watch import measure_memory
 from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, train
 
@@ -367,7 +367,7 @@ def test_a_model_that_leaks_a_little_serves_until_another_has_taken_its_place(
     [worker] = [one.pid for one in platform.processes() if "fleets/drips/" in " ".join(one.cmdline())]
     limit = 256 * 2**20
     # Not a drop more than that: by a quarter beyond its limit it would go at once.
-    while held(worker, limit) <= limit:
+    while measure_memory(worker, limit) <= limit:
         assert ask(healthy, "drips", b"drip").isdecimal()
     said = r"replica \S+ is to be replaced: The replica outgrew the memory limit of 256 MiB by [0-9.]+ MiB after"
     wait_until(lambda: re.search(said, platform.log.read_text()), "the reason in the log")

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from tests.worker_process import Workers, models, workers
-from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 
 __all__ = ["models", "workers"]
 AWS = RuntimeChoice(RuntimeKind.SAGEMAKER_XGBOOST)

@@ -14,7 +14,7 @@ from tests.unit.serving.runtimes.user_code_harness import TRUSTED, folder
 from tests.unit.targets.local.local_harness import FLEET, LocalTargetHarness, run, spec, stand, until
 from tests.worker_process import Response, RunningWorker, Workers, request, workers
 from tidegate.domain.fleet import FleetSpec
-from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.invocation import timed_out
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, encode
 from tidegate.targets.local import replica as local_replica

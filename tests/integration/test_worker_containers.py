@@ -15,7 +15,7 @@ import xgboost
 from sklearn.preprocessing import StandardScaler
 
 from tests.worker_process import RunningWorker, Workers, exists, workers
-from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.replica_spec import ContainerSpec, Serving
 
 __all__ = ["workers"]

@@ -13,7 +13,7 @@ import pytest
 from tests import tiny_language_model
 from tests.worker_process import PATIENCE, Workers, request, workers
 from tidegate.domain.errors import ArtifactError, Invalid
-from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.invocation import Answer, Call, ModelFailed
 from tidegate.serving.runtimes import gguf, load
 from tidegate.serving.scoring.thread_engine import Streamed

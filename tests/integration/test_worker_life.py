@@ -14,7 +14,7 @@ import pytest
 import xgboost
 
 from tests.worker_process import PATIENCE, RunningWorker, Workers, csv, exists, models, request, workers
-from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 
 __all__ = ["models", "workers"]
 

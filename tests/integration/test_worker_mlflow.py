@@ -29,7 +29,7 @@ from sklearn.preprocessing import FunctionTransformer
 from tests.integration.test_worker_runtimes import onnx_model
 from tests.worker_process import Workers, workers
 from tidegate.domain.errors import ArtifactError
-from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.invocation import Call, ModelFailed
 from tidegate.serving.runtimes import load
 from tidegate.serving.runtimes import mlflow as served

@@ -11,12 +11,12 @@ import pytest
 import xgboost
 
 from tidegate.domain.fleet import FleetId
-from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.invocation import Answer, Call, Outcome
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, Serving
 from tidegate.serving.engines.assembly import open_container
 from tidegate.serving.multimodel import engine, version_watcher
-from tidegate.serving.multimodel.config import Knobs
+from tidegate.serving.multimodel.config import MultiModelConfig
 from tidegate.serving.multimodel.engine import Models
 from tidegate.serving.multimodel.model_canary import Rule
 
@@ -51,7 +51,7 @@ async def served(folder: Path, data: Path, memory: int, work: Callable[[Models],
     async def opening(one: str) -> Any:
         return await open_container(spec, ContainerSpec(runtime=runtime, model_dir=one), lambda *_: None)
 
-    models = Models(spec, container, opening, Knobs(memory=memory, minimum_stay=0.0))
+    models = Models(spec, container, opening, MultiModelConfig(memory=memory, minimum_stay=0.0))
     await models.start()
     try:
         async with asyncio.timeout(DEADLINE):
@@ -92,7 +92,7 @@ def test_a_new_version_takes_over_though_its_model_is_let_go_again_and_again(
             seen.append(await value(models, "a.ubj"))
             await asyncio.sleep(0.1)
             models._cache.drop(models._cache.clients["a.ubj"])  # as others that are asked more make it go
-        assert models._cache.clients["a.ubj"].renewal is None
+        assert models._cache.clients["a.ubj"].update is None
 
     asyncio.run(served(tmp_path, data, 2**30, work))
 
@@ -113,7 +113,7 @@ def test_a_new_version_is_tried_where_models_displace_each_other(
         for name in names:
             await value(models, name)
         saved(data / names[0], 100.0)
-        while abs(await value(models, names[0]) - 100) > 5 or models._cache.clients[names[0]].renewal is not None:
+        while abs(await value(models, names[0]) - 100) > 5 or models._cache.clients[names[0]].update is not None:
             for name in names[1:]:
                 assert abs(await value(models, name) - 10) < 5
             await asyncio.sleep(0.02)
@@ -136,7 +136,7 @@ def test_a_version_that_answered_once_takes_over_by_time_alone(
         await asyncio.sleep(0.1)
         while abs(await value(models, "a.ubj") - 100) > 5:  # the new version's first answer
             await asyncio.sleep(0.05)
-        while models._cache.clients["a.ubj"].renewal is not None:
+        while models._cache.clients["a.ubj"].update is not None:
             await asyncio.sleep(0.05)
         assert abs(await value(models, "a.ubj") - 100) < 5
 

@@ -12,11 +12,11 @@ import pytest
 
 from tests.worker_process import Response, RunningWorker, Workers, workers
 from tidegate.domain.fleet import FleetId
-from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.invocation import Answer, Call, Rejected
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, Serving
 from tidegate.serving.engines.assembly import open_container
-from tidegate.serving.multimodel.config import Knobs
+from tidegate.serving.multimodel.config import MultiModelConfig
 from tidegate.serving.multimodel.engine import Models
 
 __all__ = ["workers"]
@@ -190,7 +190,7 @@ def test_a_slow_load_is_told_of_and_goes_on(tmp_path: Path) -> None:
         return await open_container(spec, one, lambda *_: None)
 
     async def test() -> None:
-        models = Models(spec, container, opening, Knobs(memory=2**30, patience=0.2))
+        models = Models(spec, container, opening, MultiModelConfig(memory=2**30, patience=0.2))
         await models.start()
         try:
             await waited(models)

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from tests.worker_process import PATIENCE, RunningWorker, Workers, exists, request, workers
-from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 
 __all__ = ["workers"]
 

@@ -18,7 +18,7 @@ import torch
 
 from tests.worker_process import PATIENCE, Workers, request, workers
 from tidegate.domain.errors import ArtifactError
-from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.invocation import Answer, Call, ModelFailed
 from tidegate.serving.formats.tensors import Tensors
 from tidegate.serving.runtimes import load, pytorch

@@ -15,7 +15,9 @@ from sklearn.linear_model import LinearRegression
 
 from tests.worker_process import Workers, workers
 from tidegate.domain.errors import ArtifactError
-from tidegate.serving.contract.images import ImageTable, RuntimeChoice, RuntimeKind, check_environment, resolve
+from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.environment import check_environment
+from tidegate.serving.contract.images import ImageTable, resolve
 from tidegate.serving.runtimes import load
 
 __all__ = ["workers"]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.serving.multimodel.policy import HALF_LIFE, Heat, Ranking, Standing, capacity
+from tidegate.serving.multimodel.policy import HALF_LIFE, CacheRank, Ranking, RequestRate, capacity
 
 NAMES = [f"m{number}" for number in range(12)]
 standings = st.builds(
@@ -21,8 +21,8 @@ standings = st.builds(
 )
 
 
-def heat_of(touches: list[float]) -> Heat:
-    heat = Heat()
+def heat_of(touches: list[float]) -> RequestRate:
+    heat = RequestRate()
     for at in touches:
         heat.touch(at)
     return heat
@@ -30,15 +30,15 @@ def heat_of(touches: list[float]) -> Heat:
 
 def ranking_of(
     models: dict[str, tuple[list[float], int, float, float, bool]],
-) -> tuple[Ranking, dict[str, Standing]]:
+) -> tuple[Ranking, dict[str, CacheRank]]:
     ranking, known = Ranking(), {}
     for name, (touches, size, load, loaded, pinned) in models.items():
-        known[name] = Standing(heat_of(touches), size, load, loaded, pinned)
+        known[name] = CacheRank(heat_of(touches), size, load, loaded, pinned)
         ranking.put(name, known[name])
     return ranking, known
 
 
-def value(standing: Standing, now: float) -> float:
+def value(standing: CacheRank, now: float) -> float:
     """The rule as it is written down, without logarithms."""
     return standing.heat.now(now) * standing.load_time / standing.size
 
@@ -87,7 +87,7 @@ def test_the_coldest_is_found_however_heats_have_grown_since(
     for name, pause in touches:
         now += pause
         if name not in known:
-            known[name] = Standing(Heat(), data.draw(st.integers(1, 50)), 0.01, now)
+            known[name] = CacheRank(RequestRate(), data.draw(st.integers(1, 50)), 0.01, now)
             known[name].heat.touch(now)
             ranking.put(name, known[name])
         else:
@@ -145,12 +145,12 @@ class ByWorth:
     def __init__(self, budget: int, load_times: list[float]) -> None:
         self.room = budget
         self.ranking = Ranking()
-        self.heats: dict[int, Heat] = {}
+        self.heats: dict[int, RequestRate] = {}
         self.sizes: dict[str, int] = {}
         self.load_times = load_times
 
     def ask(self, model: int, size: int, now: float) -> bool:
-        heat = self.heats.setdefault(model, Heat())
+        heat = self.heats.setdefault(model, RequestRate())
         heat.touch(now)
         name = str(model)
         if name in self.ranking:
@@ -159,7 +159,7 @@ class ByWorth:
             for victim in self.ranking.room(size - self.room, now, 0, lambda _: False).victims:
                 self.room += self.sizes[victim]
                 self.ranking.remove(victim)
-        self.ranking.put(name, Standing(heat, size, self.load_times[model], now))
+        self.ranking.put(name, CacheRank(heat, size, self.load_times[model], now))
         self.sizes[name] = size
         self.room -= size
         return False

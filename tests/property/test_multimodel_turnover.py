@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.serving.multimodel import model_canary
-from tidegate.serving.multimodel.model_canary import Rule, State, Turnover
+from tidegate.serving.multimodel.model_canary import ModelCanary, Rule, State
 
 rules = st.builds(
     Rule,
@@ -23,15 +23,15 @@ events = st.lists(
 
 @given(rules, events)
 def test_every_path_keeps_the_rules(rule: Rule, happenings: list[tuple[str, bool, float]]) -> None:
-    at, now = Turnover("new"), 0.0
+    at, now = ModelCanary("new"), 0.0
     bad = 0
     for kind, well, pause in happenings:
         now += pause
         before = at
         if kind == "loaded":
-            at = model_canary.loaded(at, now)
+            at = model_canary.start(at, now)
         elif kind == "failed to load":
-            at = model_canary.failed_to_load(at, "corrupt")
+            at = model_canary.refuse_load(at, "corrupt")
         else:
             at, new = model_canary.next_request(at, rule)
             assert new <= (before.state is State.CANARY)
@@ -41,10 +41,10 @@ def test_every_path_keeps_the_rules(rule: Rule, happenings: list[tuple[str, bool
                     or abs(at.sent - rule.share * at.asked) <= 1
                 )
             if new and well:
-                at = model_canary.answered(at, rule, now, new=True, seconds=0.001)
+                at = model_canary.count_answer(at, rule, now, new=True, seconds=0.001)
             elif new:
                 bad += 1
-                at = model_canary.failed(at, rule, "500")
+                at = model_canary.count_failure(at, rule, "500")
         if before.over:
             assert at == before
         if at.state is State.PROMOTED:
@@ -56,8 +56,8 @@ def test_every_path_keeps_the_rules(rule: Rule, happenings: list[tuple[str, bool
             assert at.failures < rule.failures
 
 
-def canary(rule: Rule) -> Turnover:
-    return model_canary.loaded(Turnover("new"), 0.0)
+def canary(rule: Rule) -> ModelCanary:
+    return model_canary.start(ModelCanary("new"), 0.0)
 
 
 def test_the_first_request_is_the_canary() -> None:
@@ -68,23 +68,23 @@ def test_the_first_request_is_the_canary() -> None:
 
 
 def test_a_failure_refuses_with_its_reason() -> None:
-    at = model_canary.failed(canary(Rule()), Rule(), "a request failed: no such column")
+    at = model_canary.count_failure(canary(Rule()), Rule(), "a request failed: no such column")
     assert (at.state, at.reason) == (State.REFUSED, "a request failed: no such column")
 
 
 def test_one_good_answer_is_enough_after_the_bake_and_not_before() -> None:
     rule = Rule(bake=60)
-    at = model_canary.answered(canary(rule), rule, 59.0, new=True, seconds=0.001)
+    at = model_canary.count_answer(canary(rule), rule, 59.0, new=True, seconds=0.001)
     assert at.state is State.CANARY
-    assert model_canary.judged(at, rule, 60.0).state is State.PROMOTED
-    assert model_canary.judged(canary(rule), rule, 1e6).state is State.CANARY
+    assert model_canary.judge(at, rule, 60.0).state is State.PROMOTED
+    assert model_canary.judge(canary(rule), rule, 1e6).state is State.CANARY
 
 
-def timed(old: float, new: float) -> Turnover:
+def timed(old: float, new: float) -> ModelCanary:
     rule, at = Rule(requests=1000, bake=1e9), canary(Rule())
     for _ in range(rule.compare_from):
-        at = model_canary.answered(at, rule, 1.0, new=False, seconds=old)
-        at = model_canary.answered(at, rule, 1.0, new=True, seconds=new)
+        at = model_canary.count_answer(at, rule, 1.0, new=False, seconds=old)
+        at = model_canary.count_answer(at, rule, 1.0, new=True, seconds=new)
     return at
 
 

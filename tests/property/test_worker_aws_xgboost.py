@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from tests.unit.serving.runtimes.test_aws_xgboost import dense, libsvm, sparse
 from tidegate.serving.contract.body_spool import LargeCall, Spool
-from tidegate.serving.contract.images import RuntimeKind
+from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.invocation import Answer, Call, ModelFailed
-from tidegate.serving.engines.mapped_forest import opened, plant
-from tidegate.serving.formats.recordio import _framed as framed
+from tidegate.serving.engines.mapped_forest import open_forest, write_forest
+from tidegate.serving.formats.recordio import _frame as framed
 from tidegate.serving.runtimes import load
-from tidegate.serving.scoring.batching import scored
-from tidegate.serving.scoring.chunked_scoring import answered
+from tidegate.serving.scoring.batching import score_requests
+from tidegate.serving.scoring.chunked_scoring import answer_blocks
 from tidegate.serving.scoring.file_ranges import FIRST, Records
 
 EACH = settings(max_examples=max(10, settings().max_examples // 4), suppress_health_check=list(HealthCheck))
@@ -66,13 +66,13 @@ def trained(random: np.random.Generator, objective: str, count: int, folder: Pat
 def requests(model: Any, bodies: list[bytes], content_type: str) -> list[Any]:
     """Scored together."""
     rows = [model.parse(Call(body, {b"content-type": content_type.encode()})) for body in bodies]
-    return list(scored(model, rows))
+    return list(score_requests(model, rows))
 
 
 def in_blocks(model: Any, body: bytes, content_type: str, folder: Path) -> Any:
     spool = Spool(folder)
     spool.add(body)
-    found: Any = answered(model, LargeCall(spool, {b"content-type": content_type.encode()}), spool, 300)
+    found: Any = answer_blocks(model, LargeCall(spool, {b"content-type": content_type.encode()}), spool, 300)
     return np.array([line.split(b",") for line in Answer(*found).body.splitlines()], np.float64)
 
 
@@ -93,8 +93,8 @@ def test_an_answer_is_the_librarys(seed: int, objective: str, count: int, sizes:
         booster = trained(random, objective, count, folder)
         # Which of its features a model looks at is chance here, and not what is tested.
         environment = {"LIBSVM_INDEX_BASE": "1"} if "libsvm" in form else {}
-        plant(KIND, folder, environment)
-        models = [load(KIND, folder, environment), opened(KIND, folder, environment)]
+        write_forest(KIND, folder, environment)
+        models = [load(KIND, folder, environment), open_forest(KIND, folder, environment)]
         tables = [random.normal(size=(size, count)) * 10.0 ** random.integers(-3, 6) for size in sizes]
         for table in tables:
             table[random.random(table.shape) < 0.3] = np.nan
@@ -109,7 +109,7 @@ def test_an_answer_is_the_librarys(seed: int, objective: str, count: int, sizes:
                 blocks = in_blocks(model, write(large), content_type, Path(name))
                 np.testing.assert_allclose(blocks, right, rtol=2e-6, atol=2e-6)
             job = Call(write(large), {b"content-type": content_type.encode(), FIRST: b"0"})
-            [scores] = scored(Records(model), [Records(model).parse(job)])
+            [scores] = score_requests(Records(model), [Records(model).parse(job)])
             np.testing.assert_allclose(np.reshape(scores, right.shape), right, rtol=2e-6, atol=2e-6)
 
 

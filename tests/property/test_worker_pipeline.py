@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.invocation import Answer, Call, Done, Engine, ModelFailed, Outcome, Rejected, Stream
 from tidegate.serving.contract.replica_spec import ContainerSpec
 from tidegate.serving.contract.target_headers import CONTAINER

@@ -13,7 +13,7 @@ from tidegate.batch.worker_pool import Fleet
 from tidegate.domain.errors import ArtifactError
 from tidegate.domain.transform import BadRows, SplitType, TransformJob
 from tidegate.serving.contract.invocation import ModelFailed
-from tidegate.serving.runtimes.http_client import Broken, Reply
+from tidegate.serving.runtimes.http_client import ConnectionBroken, Reply
 from tidegate.serving.scoring.file_ranges import FIRST, HEADER, RECORDS, Part, read
 from tidegate.transform.joining import Processor, Unfit
 from tidegate.transform.splitting import Batch, count_lines, cut_records
@@ -186,7 +186,7 @@ class Asker:
                 reply = await worker.client.ask("POST", PATH, headers, sent)
         except TimeoutError:
             return Refusal(f"no answer within {self._pace.timeout:g} seconds", again=True)
-        except Broken as broken:
+        except ConnectionBroken as broken:
             self._fleet.lost(worker)
             return Refusal(f"the worker broke off: {broken}", again=True)
         except ValueError as error:

@@ -5,18 +5,17 @@ What reads and writes tables (``tables``) needs pyarrow, and is imported where i
 
 import os
 from collections.abc import Iterator
-from importlib import import_module
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from types import ModuleType
+from typing import IO
 
 from tidegate.domain.errors import ArtifactError
 from tidegate.domain.transform import SplitType, TransformJob
 from tidegate.serving.scoring.batching import PACKED
 from tidegate.transform.joining import kind
 
-TABLES = "tidegate.batch.table_io"
 PARQUET, ARROW, STREAM = BEGINNINGS = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"
 """What a table of each form begins with."""
 _KINDS = {name.decode() for name in PACKED}
@@ -35,11 +34,13 @@ def tables_out(job: TransformJob) -> bool:
     return kind(job.source.content_type if wished in ("", "*/*") else wished) in _KINDS
 
 
-def tables() -> Any:
+def tables() -> ModuleType:
     """The module. Raises ArtifactError."""
     if find_spec("pyarrow") is None:
         raise ArtifactError("parquet needs pyarrow, which is not installed: pip install 'tidegate[arrow]'")
-    return import_module(TABLES)
+    from tidegate.batch import table_io  # noqa: PLC0415  # needs pyarrow
+
+    return table_io
 
 
 def framed(answer: bytes) -> bytes:

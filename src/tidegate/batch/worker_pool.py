@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from tidegate.serving.runtimes.http_client import Broken, Client
+from tidegate.serving.runtimes.http_client import Client, ConnectionBroken
 
 LOOK_EVERY = 0.02
 """Seconds between looks while a free worker is waited for."""
@@ -62,7 +62,7 @@ class Fleet:
                 async with asyncio.timeout(ASK):
                     reply = await worker.client.ask("GET", "/execution-parameters")
                 return reply.body if reply.status == 200 else b""
-            except (Broken, TimeoutError, ValueError):
+            except (ConnectionBroken, TimeoutError, ValueError):
                 self.lost(worker)
             finally:
                 self.give_back(worker)

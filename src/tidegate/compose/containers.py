@@ -15,10 +15,19 @@ from tidegate.domain.registry import MULTI_MODEL, ContainerDefinition, Model
 from tidegate.serving.artifacts import fetch
 from tidegate.serving.artifacts.detect import HANDLER
 from tidegate.serving.contract import images, trust
-from tidegate.serving.contract.images import ImageTable, RuntimeKind
-from tidegate.serving.contract.replica_spec import ContainerSpec, Mirror, OnDemand, ReplicaSpec, Serving, encode
+from tidegate.serving.contract.catalogue import RuntimeKind
+from tidegate.serving.contract.environment import check_environment
+from tidegate.serving.contract.images import ImageTable
+from tidegate.serving.contract.replica_spec import (
+    ContainerSpec,
+    OnDemand,
+    ReplicaSpec,
+    Serving,
+    ShadowSpec,
+    encode,
+)
 from tidegate.serving.multimodel import memory
-from tidegate.serving.multimodel.config import read_knobs
+from tidegate.serving.multimodel.config import read_config
 from tidegate.serving.runtimes import submitted_code
 from tidegate.settings import Settings
 from tidegate.targets.local.on_demand import Waking
@@ -26,8 +35,6 @@ from tidegate.targets.local.paths import Folders, write_whole
 
 LONGEST_QUEUED = 3_600
 """Seconds that a model may take for an asynchronous request; each request has a limit of its own below it."""
-CODE_ONLY = (RuntimeKind.SCRIPT, RuntimeKind.PYTHON)
-"""Runtimes that do nothing but run a model's code."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,7 @@ def check_container(container: ContainerDefinition, table: ImageTable, settings:
     """Raises Invalid for an image that this server has no runtime or command for, and for a variable that would
     change which program runs."""
     kind = images.resolve(container.image, table).kind
-    images.check_environment(container.environment)
+    check_environment(container.environment)
     allowed = settings.trust | carried(container, kind, table)
     refused = trust.trust_words(container.environment.get(trust.TRUST, "")) - allowed
     if trust.PICKLE in refused:
@@ -60,7 +67,7 @@ def check_container(container: ContainerDefinition, table: ImageTable, settings:
             f"environment variable {trust.TRUST}: this server unpickles nothing, since a pickle is a program; "
             f"save the model with skops, or start the server with {trust.TRUST}={_with(trust.PICKLE, settings)}"
         )
-    brings = kind in CODE_ONLY or submitted_code.program(kind, container.environment)
+    brings = kind.descriptor.runs_code or submitted_code.program(kind, container.environment)
     if trust.CODE in refused or (brings and trust.CODE not in allowed):
         raise Invalid(
             f"image {container.image!r}: this server runs no code that comes with a model; to let whoever may create"
@@ -73,7 +80,7 @@ def check_container(container: ContainerDefinition, table: ImageTable, settings:
                 f"image {container.image!r} is a program, which serves one model: Mode {MULTI_MODEL} needs a built-in"
                 " runtime"
             )
-        read_knobs(container.environment, container.cache, memory.machine())
+        read_config(container.environment, container.cache, memory.machine())
 
 
 async def check_data(url: str, settings: Settings) -> None:
@@ -93,7 +100,7 @@ def carried(container: ContainerDefinition, kind: RuntimeKind, table: ImageTable
     environment = container.environment
     sources = [url for url in (container.data_url, submitted_code.address(kind, environment)) if url]
     chosen = kind is RuntimeKind.PYTHON or bool(environment.get(HANDLER))
-    return trust.carried(table.trusted, container.image, sources, chosen)
+    return trust.granted_words(table.trusted, container.image, sources, chosen)
 
 
 def trusted(
@@ -190,11 +197,11 @@ def woken(news: Path, waking: Waking | None) -> OnDemand:
     return OnDemand(news=str(news), **(asdict(waking) if waking is not None else {}))
 
 
-def mirror(folders: Folders, copies: Path, fleet: FleetSpec, replica: str) -> Mirror | None:
+def mirror(folders: Folders, copies: Path, fleet: FleetSpec, replica: str) -> ShadowSpec | None:
     """``copies`` is the proxy's socket for them."""
     if fleet.mirror is None:
         return None
-    return Mirror(
+    return ShadowSpec(
         socket=str(copies),
         fleet=str(fleet.mirror.fleet),
         share_file=str(folders.share(fleet.id)),

@@ -18,7 +18,8 @@ from tidegate.reconcile.transforms import Transforms
 from tidegate.service import recommendations
 from tidegate.service.transforms import PREFIX
 from tidegate.serving.contract import images
-from tidegate.serving.contract.images import ImageTable, RuntimeKind
+from tidegate.serving.contract.catalogue import RuntimeKind
+from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
 from tidegate.targets.local.paths import Folders
 from tidegate.targets.local.runners import LocalRunners

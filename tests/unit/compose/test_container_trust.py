@@ -5,7 +5,8 @@ import pytest
 from tidegate.compose.containers import carried, check_container, trusted
 from tidegate.domain.errors import Invalid, StartupError
 from tidegate.domain.registry import ContainerDefinition
-from tidegate.serving.contract.images import ImageTable, RuntimeKind, parse_table, resolve
+from tidegate.serving.contract.catalogue import RuntimeKind
+from tidegate.serving.contract.images import ImageTable, parse_table, resolve
 from tidegate.settings import Settings
 
 TABLE = parse_table(

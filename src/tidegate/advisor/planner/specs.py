@@ -10,6 +10,7 @@ from tidegate.advisor.planner.flowchart import Place
 from tidegate.advisor.planner.sizing import Fleet, OnDemand
 from tidegate.advisor.planner.strategy import Strategy
 from tidegate.advisor.planner.tables import table
+from tidegate.serving.contract.catalogue import RuntimeKind
 
 TAG = "tidegate:"
 
@@ -120,9 +121,9 @@ def _served(facts: Mapping[str, Any], place: Place) -> dict[str, Any]:
 
 
 def _model(name: str, framework: str, part: str | None) -> dict[str, Any]:
-    known = table("frameworks")[framework]
+    runtime = RuntimeKind(framework).descriptor
     folder = name if part is None else f"{name}/{part}"
-    return {"image": known["image"], "data": f"s3://models/{folder}/{known['data']}"}
+    return {"image": runtime.images[0].shown, "data": f"s3://models/{folder}/{runtime.planner_data}"}
 
 
 def _distinct(frameworks: tuple[str, ...]) -> list[str]:

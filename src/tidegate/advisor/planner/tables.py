@@ -6,6 +6,8 @@ from typing import Any
 
 import yaml
 
+from tidegate.serving.contract.catalogue import RuntimeKind
+
 
 @cache
 def table(name: str) -> Any:
@@ -20,3 +22,13 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         made = super().construct_mapping(node, deep=True)
         return {str(key).lower() if isinstance(key, bool) else key: value for key, value in made.items()}
+
+    def construct_runtimes(self, node: yaml.Node) -> Any:
+        """``!runtimes``: the runtimes that a plan may name, as choices, or within a text in place of ``{}``."""
+        names = [str(kind) for kind in RuntimeKind if kind.descriptor.planner_data]
+        if isinstance(node, yaml.ScalarNode):
+            return self.construct_scalar(node).format(", ".join(names))
+        return dict.fromkeys(names, "")
+
+
+_Loader.add_constructor("!runtimes", _Loader.construct_runtimes)

@@ -1,9 +1,9 @@
-"""Unpacks a ``.tar.gz`` that may be broken or hostile.
+"""Unpacks a ``.tar.gz`` that may be damaged or malicious.
 
-Only folders and plain files, below the folder it is unpacked into: no links, devices, absolute names or ``..``.
-Size, number of files and folders, depth, time and the ratio of unpacked to packed bytes are limited, so that a small
-archive cannot fill the disk, nor one header the memory. Nothing here waits for the disk: whoever unpacks brings the
-whole tree there at once (``syncing``), since an fsync per file made 100,000 small files take minutes.
+Only folders and plain files are allowed, below the target folder: no links, devices, absolute names or ``..``. Size,
+number of files and folders, depth, time and the ratio of unpacked to packed bytes are limited, so that a small
+archive cannot fill the disk, nor a header the memory. Nothing is synced here: the caller syncs the whole tree at
+once (``durable_tree``), since an fsync per file took minutes for 100,000 small files.
 """
 
 import gzip
@@ -21,7 +21,7 @@ from tidegate.domain.errors import ArtifactError
 
 _BLOCK = 512
 _PART = 1024 * 1024
-"""Bytes per read; no header of an honest archive is larger."""
+"""Bytes per read; no header of a valid archive is larger."""
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,10 @@ class Limits:
 
 
 class Tree:
-    """A folder that files are put below, with a bound on how many there may be, folders included."""
+    """A target folder with a limit on the number of files and folders below it."""
 
     def __init__(self, root: Path, limits: Limits, what: str) -> None:
-        """``what`` holds too many, in a message: ``the archive``."""
+        """``what``: subject of error messages, such as ``the archive``."""
         self.root = root
         self._limits = limits
         self._what = what
@@ -50,7 +50,7 @@ class Tree:
         self._left = limits.files
 
     def add_file(self, name: str) -> Path:
-        """Where a new file of this relative name goes, with the folders above it made. Raises ArtifactError."""
+        """Create the parent folders of a new file, and return its path. Raises ArtifactError."""
         target = self.root / self._safe(name)
         self._make(target.parent)
         self._count()
@@ -85,8 +85,8 @@ class Tree:
 def unpack(
     archive: IO[bytes], packed: int, folder: Path, limits: Limits, clock: Callable[[], float] = time.monotonic
 ) -> None:
-    """Unpacks ``archive`` of ``packed`` bytes into the empty ``folder``; raises ArtifactError and may leave partial
-    output behind. ``clock`` is in seconds."""
+    """Unpack ``archive`` of ``packed`` bytes into the empty ``folder``. Raises ArtifactError, and may then leave
+    partial output behind. ``clock`` is in seconds."""
     budget = min(limits.size, max(limits.ratio_from, packed * limits.ratio))
     stream = _Unpacked(gzip.GzipFile(fileobj=archive, mode="rb"), budget, limits, clock)
     tree = Tree(folder, limits, "the archive")
@@ -97,7 +97,7 @@ def unpack(
         if stream.last.strip(b"\0"):
             raise ArtifactError("the archive has a damaged header after its last readable member")
         while stream.read(_PART):
-            pass  # to the end, where gzip's checksum is
+            pass  # read to the end, where gzip's checksum is
     except tarfile.TarError as error:
         raise ArtifactError(f"the archive is not a whole tar file: {error}") from None
     except EOFError:
@@ -107,7 +107,7 @@ def unpack(
 
 
 def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    """One after the other; what tarfile remembers of them is let go."""
+    """Iterate over the members, without the list of them that tarfile would keep."""
     while (member := tar.next()) is not None:
         yield member
         tar.members = []  # type: ignore[attr-defined]
@@ -136,7 +136,7 @@ def _place(tar: tarfile.TarFile, member: tarfile.TarInfo, tree: Tree) -> None:
 
 
 def safe_name(name: str) -> PurePosixPath:
-    """A relative path that stays below where it is put; raises ArtifactError."""
+    """A relative path that cannot leave its folder. Raises ArtifactError."""
     path = PurePosixPath(name)
     if path.is_absolute():
         raise ArtifactError(f"member {name!a} has an absolute path")
@@ -148,7 +148,7 @@ def safe_name(name: str) -> PurePosixPath:
 
 
 def write(target: Path, content: IO[bytes], size: int, executable: bool = False) -> None:
-    """Copies exactly ``size`` bytes into a new file. Set-user-id bits never survive."""
+    """Copy exactly ``size`` bytes into a new file. Set-user-id bits are dropped."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     with os.fdopen(os.open(target, flags, 0o755 if executable else 0o644), "wb") as output:
         left = size
@@ -169,7 +169,7 @@ def _kind(member: tarfile.TarInfo) -> str:
 
 
 class _Unpacked(io.RawIOBase):
-    """The unpacked stream, forward only, counted and timed. ``last`` is the last block read."""
+    """The unpacked stream, forward only, with limits on bytes and time. ``last`` is the last block read."""
 
     def __init__(self, source: gzip.GzipFile, budget: int, limits: Limits, clock: Callable[[], float]) -> None:
         self._source = source

@@ -1,16 +1,16 @@
-"""Brings a tree of new files to the disk before it gets its name: a power failure leaves all of it or nothing."""
+"""Syncs a tree of new files to disk before it is renamed, so that a power failure leaves all of it or nothing."""
 
 import ctypes
 import os
 from pathlib import Path
 
 FEW = 16
-"""Files and folders up to which each is synced by itself, which does not wait for what others write. With more, one
-sync of the whole file system is quicker: each fsync commits the journal, which takes milliseconds."""
+"""Up to so many files and folders are synced one by one, which does not wait for writes of other processes. With
+more, one sync of the file system is faster: each fsync commits the journal, which takes milliseconds."""
 
 
 def sync_tree(root: Path) -> None:
-    """Returns when every file and folder below ``root`` is on the disk. Raises OSError."""
+    """Sync every file and folder below ``root``. Raises OSError."""
     names: list[Path] = []
     for folder, _, files in os.walk(root):
         names += [*(Path(folder, name) for name in files), Path(folder)]
@@ -22,7 +22,7 @@ def sync_tree(root: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Of one file, or of a folder's own entries. Raises OSError."""
+    """Sync one file, or a folder's own entries. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

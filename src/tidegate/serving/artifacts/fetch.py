@@ -1,8 +1,8 @@
-"""Brings model data to this machine: ``file://`` and ``s3://`` to a folder of plain files.
+"""Downloads model data: ``file://`` and ``s3://`` to a folder of plain files.
 
-A ``.tar.gz`` or ``.tgz`` is unpacked, a URL that ends in ``/`` is copied as a tree, anything else is one plain
-file. The folder appears whole or not at all, also after a power failure: it is made beside its place, brought to the
-disk in one go, and then renamed. The replicas of a fleet share it; a lock lets the first do the work.
+A ``.tar.gz`` or ``.tgz`` is unpacked, a URL that ends in ``/`` is copied as a tree, anything else is one plain file.
+The folder appears atomically, also if the power fails: it is written under a temporary name, synced and renamed. The
+replicas of a fleet share it; a lock lets the first one do the work.
 """
 
 import errno
@@ -29,7 +29,7 @@ ARCHIVES = (".tar.gz", ".tgz")
 
 @dataclass(frozen=True)
 class Policy:
-    """``roots``: folders that ``file://`` data may lie in; None: whatever can be read; empty: nothing."""
+    """What may be read. ``roots``: folders that ``file://`` data may lie in; None: any; empty: none."""
 
     roots: tuple[str, ...] | None = None
     s3_endpoint: str = ""
@@ -38,11 +38,11 @@ class Policy:
 
 
 def materialise(url: str | None, folder: Path, policy: Policy) -> None:
-    """Makes ``folder`` hold the data at ``url`` (None: nothing); at once when it already does.
+    """Download the data at ``url`` (None: nothing) to ``folder``, unless it is there already.
 
-    Raises ArtifactError for data that cannot be used, and Transient when another try may help."""
+    Raises ArtifactError for unusable data, and Transient if a retry may help."""
     folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _locked(folder.with_name(folder.name + ".lock")):
+    with _lock(folder.with_name(folder.name + ".lock")):
         complete = folder.with_name(folder.name + ".complete")
         if complete.exists() and folder.is_dir():
             return
@@ -66,15 +66,15 @@ def materialise(url: str | None, folder: Path, policy: Policy) -> None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _lock(path: Path) -> Iterator[None]:
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def fetch(url: str, into: Path, policy: Policy) -> None:
-    """Brings the data at ``url`` into the empty folder ``into``, to its files but not yet to the disk. A failure may
-    leave partial output behind. Raises as above."""
+    """Download the data at ``url`` into the empty folder ``into``, without syncing it. A failure may leave partial
+    output behind. Raises as ``materialise`` does."""
     try:
         scheme, host, path = _split(url)
         if scheme == "file":
@@ -88,11 +88,11 @@ def fetch(url: str, into: Path, policy: Policy) -> None:
 
 
 def check_exists(url: str, policy: Policy) -> None:
-    """Looks for the data at ``url`` without copying it. Raises MissingArtifact where there is none, ArtifactError
-    where it cannot be read, and Transient where that cannot be known now."""
+    """Check that there is data at ``url`` without copying it. Raises MissingArtifact if not, ArtifactError if it is
+    unreadable, and Transient if that cannot be known now."""
     scheme, host, path = _split(url)
     if scheme == "file":
-        real = _allowed(Path(path), policy)
+        real = _resolve_allowed(Path(path), policy)
         if not path.endswith("/"):
             _open(real, policy).close()
         elif not real.is_dir():
@@ -106,7 +106,7 @@ def check_exists(url: str, policy: Policy) -> None:
 
 
 def _split(url: str) -> tuple[str, str, str]:
-    """Scheme, bucket, and path or key. Raises ArtifactError."""
+    """Split a URL into scheme, bucket, and path or key. Raises ArtifactError."""
     scheme, _, rest = url.partition("://")
     host, slash, path = rest.partition("/")
     if scheme == "file":
@@ -128,12 +128,12 @@ def _split(url: str) -> tuple[str, str, str]:
 
 def _from_file(path: str, into: Path, policy: Policy) -> None:
     if path.endswith("/"):
-        root = _allowed(Path(path), policy)
+        root = _resolve_allowed(Path(path), policy)
         if not root.is_dir():
             raise MissingArtifact("there is no such folder")
         _copy_tree(root, into, policy.limits)
         return
-    with _open(_allowed(Path(path), policy), policy) as source:
+    with _open(_resolve_allowed(Path(path), policy), policy) as source:
         size = os.fstat(source.fileno()).st_size
         if path.endswith(ARCHIVES):
             archives.unpack(source, size, into, policy.limits)
@@ -142,8 +142,8 @@ def _from_file(path: str, into: Path, policy: Policy) -> None:
             archives.write(into / Path(path).name, source, size)
 
 
-def _allowed(path: Path, policy: Policy) -> Path:
-    """The real path, with links followed, if it lies where data may be read from."""
+def _resolve_allowed(path: Path, policy: Policy) -> Path:
+    """The real path, with links followed, if the policy allows it."""
     try:
         real = path.resolve(strict=True)
     except PermissionError:
@@ -165,7 +165,7 @@ def _check_roots(real: Path, policy: Policy) -> None:
 
 
 def _open(real: Path, policy: Policy) -> IO[bytes]:
-    """Opens a plain file, and checks what was opened: a path may change under one's feet."""
+    """Open a plain file, then check what was opened: the path may have changed since it was checked."""
     try:
         descriptor = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except PermissionError:
@@ -251,7 +251,7 @@ def _copy_prefix(bucket: Bucket, prefix: str, into: Path, limits: Limits) -> Non
     for key in bucket.keys(prefix):
         name = key.removeprefix(prefix)
         if not name or name.endswith("/"):
-            continue  # the marks that consoles leave for empty folders
+            continue  # S3 consoles create such objects for empty folders
         number += 1
         try:
             with tree.add_file(name).open("xb") as output:

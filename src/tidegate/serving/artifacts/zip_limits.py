@@ -1,4 +1,4 @@
-"""Bounds on zip files that a library reads as a model: how many entries they list, and how large those unpack."""
+"""Limits on zip files that are models: the number of entries and their unpacked size."""
 
 import struct
 import zipfile
@@ -9,16 +9,16 @@ from tidegate.domain.errors import ArtifactError
 from tidegate.serving.artifacts.archives import Limits
 
 MOST_LISTED = 16 * 1024 * 1024
-"""Bytes of the list of entries, all of which any reader holds in memory, some ten times larger there."""
+"""Bytes of the central directory: readers hold all of it in memory, about ten times larger."""
 _END, _END_64, _LOCATOR = struct.Struct("<4s4H2LH"), struct.Struct("<4sQ2H2L4Q"), struct.Struct("<4sLQL")
 _LONGEST_COMMENT = 0xFFFF
 
 
 def check(path: Path, limits: Limits | None = None) -> None:
-    """Raises ArtifactError for a zip file that is out of bounds. What is no zip file is left to its reader."""
+    """Raises ArtifactError for a zip file that exceeds the limits. Other files are left to their reader."""
     limits = limits or Limits()
     with path.open("rb") as file:
-        entries, listed = _announced(file)
+        entries, listed = _read_directory_size(file)
     if entries > limits.files or listed > MOST_LISTED:
         raise ArtifactError(f"{path.name} lists more than {limits.files} entries")
     try:
@@ -35,8 +35,8 @@ def check(path: Path, limits: Limits | None = None) -> None:
         raise ArtifactError(f"{path.name} unpacks to more than {limits.size} bytes")
 
 
-def _announced(file: IO[bytes]) -> tuple[int, int]:
-    """Number of entries and bytes of their list, read without reading them; (0, 0) where there is no such list."""
+def _read_directory_size(file: IO[bytes]) -> tuple[int, int]:
+    """Number of entries and bytes of the central directory, from its end record; (0, 0) if there is none."""
     size = file.seek(0, 2)
     file.seek(max(0, size - _END.size - _LONGEST_COMMENT))
     tail = file.read()

@@ -1,7 +1,7 @@
-"""Every row of a request gets one answer: that is checked before anything is answered.
+"""Checks that a model gives one answer for each row, before a client is answered.
 
-An answer too few or too many would give somebody another row's answer. Engines check what a model gives for each
-request (``check_count``), and scorers what it gives for several together, before it is cut (``split_answers``).
+With one answer too few or too many, rows would get each other's answers. Engines check the answers to each request
+(``check_count``), and scorers check those to a batch before they split them (``split_answers``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,21 +15,21 @@ ROWS = "ANSWER_ROWS"
 
 
 def row_by_row(environment: Mapping[str, str]) -> bool:
-    """Whether the model answers so, as all do that do not say otherwise. Raises Invalid."""
-    said = environment.get(ROWS, "each")
-    if said not in ("each", "any"):
-        raise Invalid(f"{ROWS} must be 'each' (an answer for each row) or 'any', not {said!r}")
-    return said == "each"
+    """Whether the model gives one answer per row, which is the default. Raises Invalid."""
+    mode = environment.get(ROWS, "each")
+    if mode not in ("each", "any"):
+        raise Invalid(f"{ROWS} must be 'each' (an answer for each row) or 'any', not {mode!r}")
+    return mode == "each"
 
 
 def check_count(answers: int | None, rows: int) -> None:
-    """``answers`` None: the model says itself that it does not answer row by row. Raises ModelFailed (500)."""
+    """Raises ModelFailed (500) if the counts differ. ``answers`` None: the model does not answer row by row."""
     if answers is not None and answers != rows:
         raise ModelFailed(500, f"The model gave {answers} answer(s) for {rows} row(s); none is passed on.")
 
 
 def split_answers(answers: Any, sizes: Sequence[int]) -> list[Any]:
-    """Of the answers to several requests each request's own. ``sizes``: their rows. Raises ModelFailed (500)."""
+    """Split the answers to a batch by request. ``sizes``: rows of each. Raises ModelFailed (500)."""
     check_count(len(answers), sum(sizes))
     parts, end = [], 0
     for size in sizes:

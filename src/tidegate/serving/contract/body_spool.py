@@ -10,12 +10,12 @@ from pathlib import Path
 from tidegate.serving.contract.invocation import Call
 
 IN_MEMORY = 32 * 1024 * 1024
-"""Bytes of a request or an answer that is held whole; a larger one goes by way of a file, or in parts."""
+"""Bytes of a request or an answer that is held in memory; a larger one goes through a file, or in parts."""
 CHUNK = 256 * 1024
 
 
 class Spool:
-    """A body in a file of ``folder`` that has no name and goes with this object. ``add`` raises OSError."""
+    """A body in an unnamed file of ``folder`` that is removed with this object. ``add`` raises OSError."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -24,7 +24,7 @@ class Spool:
         self._size = 0
 
     def __del__(self) -> None:
-        with contextlib.suppress(AttributeError):  # no file was made
+        with contextlib.suppress(AttributeError):  # the file could not be created
             os.close(self._file)
 
     def __len__(self) -> int:
@@ -37,12 +37,12 @@ class Spool:
         self._size += len(part)
 
     def parts(self) -> Iterator[bytes]:
-        """From the beginning, each time."""
+        """The body in chunks, from its beginning."""
         for at in range(0, self._size, CHUNK):
             yield os.pread(self._file, CHUNK, at)
 
     def lines(self, size: int) -> Iterator[bytes]:
-        """Whole lines, about ``size`` bytes of them at a time; a line that is longer is given whole."""
+        """Whole lines, about ``size`` bytes at a time; a longer line comes alone."""
         held: list[bytes] = []
         for at in range(0, self._size, size):
             part = os.pread(self._file, size, at)
@@ -52,12 +52,12 @@ class Spool:
                 held, part = [], part[end:]
             held.append(part)
 
-    def another(self) -> "Spool":
-        """An empty one beside it. Raises OSError."""
+    def create_sibling(self) -> "Spool":
+        """An empty spool in the same folder. Raises OSError."""
         return Spool(self._folder)
 
     def view(self) -> memoryview:
-        """Its bytes without a copy of them."""
+        """The bytes, without copying them."""
         return memoryview(mmap.mmap(self._file, self._size, access=mmap.ACCESS_READ))
 
     def whole(self) -> bytes:
@@ -65,7 +65,7 @@ class Spool:
 
 
 class LargeCall(Call):
-    """A call whose body is read from its file when it is asked for: a program gets it in parts instead."""
+    """A call whose body is in a file, and read when ``body`` is used. A program gets it in parts instead."""
 
     __slots__ = ("_read", "spool")
 

@@ -1,4 +1,4 @@
-"""Where the time of a cold start went: a line in the log, and the metric ModelSetupTime."""
+"""The phases of a cold start, for a line in the log and the metric ModelSetupTime."""
 
 import asyncio
 import contextlib
@@ -9,11 +9,11 @@ from tidegate.serving.contract.invocation import Note
 from tidegate.serving.contract.replica_spec import OnDemand, ReplicaSpec
 
 SETUP = "ModelSetupTime"
-"""Microseconds from the moment that the platform heard of the need to the moment that the model could answer."""
+"""Microseconds from when the controller noticed the request until the model could answer."""
 
 
 class ColdStart:
-    """Of one replica of a serverless fleet. Each phase ends with ``mark``; the last two with the first answer."""
+    """The phases of one replica. Each ends with ``mark``; the last two end with the first answer."""
 
     def __init__(self, on_demand: OnDemand, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -34,7 +34,7 @@ class ColdStart:
         return Note(SETUP, max(0.0, round((self._last - self._noticed) * 1e6)), ())
 
     def answered(self, arrived: float) -> str:
-        """What the log says at the first answer, to a request that came here at ``arrived`` (epoch seconds)."""
+        """The line for the log at the first answer, to a request that arrived at ``arrived`` (epoch seconds)."""
         self.mark("let in", arrived)
         self.mark("answered")
         parts = ", ".join(f"{phase} {seconds * 1000:.1f}" for phase, seconds in self._phases)
@@ -43,8 +43,8 @@ class ColdStart:
         return f"cold start of {(self._last - self._begin) * 1000:.1f} ms: {parts}"
 
 
-async def tell(spec: ReplicaSpec) -> None:
-    """Lets the controller know that this replica is ready, so that it need not ask again and again."""
+async def report_ready(spec: ReplicaSpec) -> None:
+    """Notify the controller that this replica is ready, so that it need not poll."""
     if spec.on_demand is None:
         return
     with contextlib.suppress(OSError, TimeoutError):

@@ -1,4 +1,4 @@
-"""What a call leaves in the metrics of each container that it passed: SageMaker's per-container metrics."""
+"""SageMaker's per-container metrics of a call."""
 
 from collections.abc import AsyncIterator
 from time import perf_counter_ns
@@ -6,26 +6,26 @@ from time import perf_counter_ns
 from tidegate.serving.contract.invocation import Call, ModelFailed, Note, Outcome, Rejected, Stream
 
 LATENCY = "ContainerLatency"
-"""Microseconds in the container; of an answer in parts, until the first one may come."""
+"""Microseconds in the container; of a stream, until its head."""
 
 
 class Meter:
-    """Of one container. The errors are 0 or 1 for each request, so that their Average is the rate."""
+    """Metrics of one container. Errors are 0 or 1 for each request, so that their Average is the rate."""
 
     def __init__(self, container: str) -> None:
         self.container = container
         self._dimensions = (("ContainerName", container),)
-        self._good = self._counted(False, False)
-        self._client_error = self._counted(True, False)
-        self._server_error = self._counted(False, True)
+        self._good = self._counts(False, False)
+        self._client_error = self._counts(True, False)
+        self._server_error = self._counts(False, True)
 
-    def _counted(self, client: bool, server: bool) -> tuple[Note, ...]:
+    def _counts(self, client: bool, server: bool) -> tuple[Note, ...]:
         values = {"Invocations": 1, "Invocation4XXErrors": client, "Invocation5XXErrors": server}
         return tuple(Note(name, float(value), self._dimensions) for name, value in values.items())
 
     def finish(self, call: Call, began: int, outcome: Outcome) -> Outcome:
-        """The outcome with the container named in its failure. ``began`` is ``perf_counter_ns`` when the container
-        was asked; a request that the platform turned down is not counted."""
+        """Count a call, and return its outcome with the container named in a failure. ``began``: when the container
+        got the request, by ``perf_counter_ns``. Requests that the platform rejected do not count."""
         if isinstance(outcome, Rejected):
             return outcome
         latency = Note(LATENCY, (perf_counter_ns() - began) // 1000, self._dimensions)
@@ -39,12 +39,12 @@ class Meter:
         if isinstance(outcome, ModelFailed):
             outcome.container = self.container
         if isinstance(outcome, Stream):
-            return outcome._replace(parts=_named(outcome.parts, self.container))
+            return outcome._replace(parts=_name_failures(outcome.parts, self.container))
         return outcome
 
 
-async def _named(parts: AsyncIterator[bytes], container: str) -> AsyncIterator[bytes]:
-    """The same parts; a failure among them names the container."""
+async def _name_failures(parts: AsyncIterator[bytes], container: str) -> AsyncIterator[bytes]:
+    """The same parts, with the container named in a failure."""
     try:
         async for part in parts:
             yield part

@@ -1,6 +1,6 @@
-"""What an image name means on this server: a built-in runtime, or a command. Pure.
+"""Resolves an image name to a built-in runtime, or to a command from the server's table. Pure.
 
-Commands come only from the server's own table, never over the wire. A table in YAML::
+Commands come only from the server's own table, never over the wire. The table, in YAML::
 
     images:
       registry.example/fraud:*:            # a name, or a pattern (* and ? match any characters)
@@ -13,103 +13,38 @@ Commands come only from the server's own table, never over the wire. A table in 
     - data: s3://models/approved/
       trust: [pickle]
 
-Built in, and looked up after the table: AWS's own XGBoost and scikit-learn images of any account, region
-and tag, and ``tidegate/`` with the name of a runtime.
+The images of the built-in runtimes (``catalogue``) are looked up after the table.
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from fnmatch import fnmatchcase
 
 import yaml
 
 from tidegate.domain.errors import Invalid, StartupError
+from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.trust import Trusted, parse_trusted
-
-
-class RuntimeKind(StrEnum):
-    XGBOOST = "xgboost"
-    SAGEMAKER_XGBOOST = "sagemaker-xgboost"
-    """The same, with the forms of AWS's container."""
-    ONNX = "onnx"
-    LIGHTGBM = "lightgbm"
-    SKLEARN = "sklearn"
-    PYTORCH = "pytorch"
-    MLFLOW = "mlflow"
-    GGUF = "gguf"
-    SHAP = "shap"
-    SCRIPT = "script"
-    PYTHON = "python"
-    AUTO = "auto"
-    """Chosen by what the model data holds."""
-    PROGRAM = "program"
-
-
-@dataclass(frozen=True)
-class RuntimeChoice:
-    """``command`` and ``environment`` are those of a program; the command is an argv, no shell."""
-
-    kind: RuntimeKind
-    command: tuple[str, ...] = ()
-    environment: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class ImageTable:
-    """Image name or pattern -> what runs it, in the order of the file."""
+    """Image name or pattern -> runtime or command, in the order of the file."""
 
     entries: dict[str, RuntimeChoice] = field(default_factory=dict)
     trusted: tuple[Trusted, ...] = ()
 
 
 BUILT_IN = {
-    "tidegate/xgboost": (re.compile(r"tidegate/xgboost(:[\w.-]+)?"), RuntimeKind.XGBOOST),
-    "<account>.dkr.ecr.<region>.amazonaws.com/sagemaker-xgboost": (
-        re.compile(
-            r"\d{12}\.dkr\.ecr(-fips)?\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/(sagemaker-)?xgboost(:[\w.-]+)?(@sha256:\w+)?"
-        ),
-        RuntimeKind.SAGEMAKER_XGBOOST,
-    ),
-    "tidegate/xgboost-shap": (re.compile(r"tidegate/xgboost-shap(:[\w.-]+)?"), RuntimeKind.SHAP),
-    "tidegate/onnx": (re.compile(r"tidegate/onnx(:[\w.-]+)?"), RuntimeKind.ONNX),
-    "tidegate/lightgbm": (re.compile(r"tidegate/lightgbm(:[\w.-]+)?"), RuntimeKind.LIGHTGBM),
-    "tidegate/sklearn": (re.compile(r"tidegate/sklearn(:[\w.-]+)?"), RuntimeKind.SKLEARN),
-    "<account>.dkr.ecr.<region>.amazonaws.com/sagemaker-scikit-learn": (
-        re.compile(
-            r"\d{12}\.dkr\.ecr(-fips)?\.[a-z0-9-]+\.amazonaws\.com(\.cn)?"
-            r"/sagemaker-scikit-learn(:[\w.-]+)?(@sha256:\w+)?"
-        ),
-        RuntimeKind.SKLEARN,
-    ),
-    "tidegate/pytorch": (re.compile(r"tidegate/pytorch(:[\w.-]+)?"), RuntimeKind.PYTORCH),
-    "tidegate/mlflow": (re.compile(r"tidegate/mlflow(:[\w.-]+)?"), RuntimeKind.MLFLOW),
-    "<account>.dkr.ecr.<region>.amazonaws.com/mlflow-pyfunc": (
-        re.compile(
-            r"\d{12}\.dkr\.ecr(-fips)?\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/mlflow-pyfunc(:[\w.-]+)?(@sha256:\w+)?"
-        ),
-        RuntimeKind.MLFLOW,
-    ),
-    "tidegate/gguf": (re.compile(r"tidegate/gguf(:[\w.-]+)?"), RuntimeKind.GGUF),
-    "tidegate/script": (re.compile(r"tidegate/script(:[\w.-]+)?"), RuntimeKind.SCRIPT),
-    "tidegate/python": (re.compile(r"tidegate/python(:[\w.-]+)?"), RuntimeKind.PYTHON),
-    "tidegate/auto": (re.compile(r"tidegate/auto(:[\w.-]+)?"), RuntimeKind.AUTO),
+    image.shown: (re.compile(image.pattern), kind) for kind in RuntimeKind for image in kind.descriptor.images
 }
-"""How each built-in name is shown to people, what it matches, what runs it."""
-
-_CONTROLLING = re.compile(
-    r"PATH|IFS|ENV|BASH_ENV|SHELLOPTS|LD_.*|DYLD_.*|GCONV_PATH|PYTHON.+|PERL5?(LIB|OPT|DB)|RUBY(LIB|OPT)|NODE_(OPTIONS|PATH)"
-    r"|JAVA_TOOL_OPTIONS|_JAVA_OPTIONS|JDK_JAVA_OPTIONS|CLASSPATH|GIT_.*|PORT|TIDEGATE_(?!TRUST$).*|SAGEMAKER_(BIND_TO_PORT|SAFE_PORT_RANGE)"
-)
-"""Names that decide what a command loads or where it listens: the table may set them, a request may not.
-TIDEGATE_TRUST is judged by itself, against the server's settings."""
+"""Built-in image name as it is shown -> the pattern that it stands for, and the runtime."""
 
 
 def resolve(image: str, table: ImageTable) -> RuntimeChoice:
-    """What runs ``image``: an exact entry of the table, else its first matching pattern, else a built-in.
+    """Resolve ``image``: an exact entry of the table, else its first matching pattern, else a built-in runtime.
 
-    Raises Invalid, with what the table has, for a name that nothing here knows."""
+    Raises Invalid, with the known names, if there is none."""
     exact = table.entries.get(image)
     if exact is not None:
         return exact
@@ -127,18 +62,11 @@ def resolve(image: str, table: ImageTable) -> RuntimeChoice:
     )
 
 
-def check_environment(environment: Mapping[str, str]) -> None:
-    """Raises Invalid for a variable that would change which program runs; such ones belong in the table."""
-    for name in environment:
-        if _CONTROLLING.fullmatch(name):
-            raise Invalid(f"environment variable {name} is set by the server and cannot be given with a model")
-
-
 _EXPECTED = "expected one key 'images' that maps image names to what runs them"
 
 
 def parse_table(text: str, origin: str) -> ImageTable:
-    """The table in a YAML text; ``origin`` names it in errors. Raises StartupError."""
+    """Parse the table from YAML; ``origin`` names the file in errors. Raises StartupError."""
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:

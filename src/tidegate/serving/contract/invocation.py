@@ -1,4 +1,4 @@
-"""One prediction on its way through the worker: the call, its outcome, and what answers it."""
+"""A call for a prediction, its outcome, and the interface of engines."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import NamedTuple, Protocol
@@ -8,8 +8,8 @@ PRIMARY = "primary"
 
 
 class Answer(NamedTuple):
-    """What the model said. ``headers`` are response headers that go to the client with it; ``status``: 200, or 204
-    for a request without rows."""
+    """A model's answer. ``headers`` are response headers for the client; ``status``: 200, or 204 for a request
+    without rows."""
 
     body: bytes
     content_type: str
@@ -18,24 +18,24 @@ class Answer(NamedTuple):
 
 
 class Stream(NamedTuple):
-    """An answer whose body comes in parts; ``parts`` may raise ModelFailed when some have come already."""
+    """An answer in parts; ``parts`` may raise ModelFailed after some of them."""
 
     content_type: str
     parts: AsyncIterator[bytes]
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
-async def let_go(parts: AsyncIterator[bytes]) -> None:
-    """Closes what makes the parts of a stream, where it can be closed."""
+async def close_parts(parts: AsyncIterator[bytes]) -> None:
+    """Close the source of a stream's parts, if it can be closed."""
     close = getattr(parts, "aclose", None)
     if close is not None:
         await close()
 
 
 class Rejected(NamedTuple):
-    """The platform's own refusal, before any model was asked: counted as no model's error.
+    """The platform refused the request before any model had it, so it is not a model error.
 
-    ``name`` is the runtime service's name of it, such as ValidationError."""
+    ``name`` is the error's name in SageMaker Runtime, such as ValidationError."""
 
     status: int
     name: str
@@ -55,7 +55,7 @@ class ModelFailed(Exception):
 
 
 def timed_out(container: str) -> str:
-    """What a client is told when a container gave no answer in time."""
+    """SageMaker's message for a container that did not answer in time."""
     return (
         f"Your invocation timed out while waiting for a response from container {container}. Review the latency"
         " metrics for each container, resolve the issue, and try again."
@@ -63,7 +63,7 @@ def timed_out(container: str) -> str:
 
 
 class TimedOut(ModelFailed):
-    """The container took longer than it may: to answer, or to go on with a stream."""
+    """The container exceeded the time for an answer, or for the next part of a stream."""
 
     def __init__(self, container: str = PRIMARY, message: str = "") -> None:
         super().__init__(0, message or timed_out(container), container)
@@ -74,7 +74,7 @@ Done = Callable[[Outcome], None]
 
 
 class Note(NamedTuple):
-    """Something measured while a call was answered, for the metrics: times in microseconds."""
+    """A measurement of one call, for the metrics. Times are in microseconds."""
 
     name: str
     value: float
@@ -82,12 +82,11 @@ class Note(NamedTuple):
 
 
 PATH = b"x-tidegate-path"
-"""Header of a call in OpenAI's manner: its path, such as /v1/chat/completions. The worker sets it."""
+"""Header that the worker sets on a call of OpenAI's API: its path, such as /v1/chat/completions."""
 
 
 class Call:
-    """One request for a prediction. ``headers`` have lower-case names; ``parts``: the client can take the answer in
-    parts, so a Stream is worth making."""
+    """One request for a prediction. ``headers`` have lower-case names; ``parts``: the client accepts a Stream."""
 
     __slots__ = ("_cancel", "abandoned", "body", "headers", "notes", "parts")
 
@@ -114,15 +113,14 @@ class Call:
         self._cancel = cancel
 
     def abandon(self) -> None:
-        """The client is gone: what has not begun need not begin."""
+        """The client disconnected: skip work that has not begun, and cancel what can be cancelled."""
         self.abandoned = True
         if self._cancel is not None:
             self._cancel()
 
 
 class Engine(Protocol):
-    """Answers calls. ``submit`` never raises and calls ``done`` exactly once, at once or later, on the event
-    loop."""
+    """Answers calls. ``submit`` never raises and calls ``done`` exactly once, on the event loop, now or later."""
 
     def submit(self, call: Call, done: Done) -> None: ...
 
@@ -132,5 +130,5 @@ class Engine(Protocol):
         ...
 
     async def close(self) -> None:
-        """No calls are in hand any more: let go of everything."""
+        """Release all resources. No call is in progress."""
         ...

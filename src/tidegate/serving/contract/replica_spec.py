@@ -14,17 +14,16 @@ import msgspec
 from tidegate.domain.errors import StartupError
 from tidegate.domain.fleet import FleetId
 from tidegate.host.atomic_write import write_atomically
-from tidegate.serving.contract.images import RuntimeChoice
+from tidegate.serving.contract.catalogue import RuntimeChoice
 from tidegate.serving.contract.invocation import PRIMARY
 
 OUTGROWN = "outgrown"
-"""File that a worker leaves beside its replica file when it holds more memory than it may: it serves on until another
-replica has taken its place. Its text says by how much."""
+"""File that a worker writes beside its replica file when it exceeds its memory limit: it serves until another replica
+has replaced it. Its text says by how much."""
 LOADING = "loading"
-"""File that a worker leaves beside its replica file once the model data is there: the seconds that it gives itself to
-load."""
+"""File that a worker writes beside its replica file after the download: the seconds that loading may take."""
 FAILED = 3
-"""Exit code of a worker that left a ``failure.json``; 0 is a drained one."""
+"""Exit code of a worker that wrote a ``failure.json``; 0 is one that drained."""
 
 
 class Serving(StrEnum):
@@ -32,7 +31,7 @@ class Serving(StrEnum):
 
     SINGLE = "single"
     SERIAL = "serial"
-    """A pipeline: each one's answer is the next one's request."""
+    """A pipeline: a container's answer is the next container's request."""
     DIRECT = "direct"
     """Each request names the container that it is for."""
     MULTI_MODEL = "multi-model"
@@ -41,14 +40,14 @@ class Serving(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ContainerSpec:
-    """One container of a replica: what runs, on which data."""
+    """One container of a replica: its runtime and its model data."""
 
     runtime: RuntimeChoice
-    """What the image name resolved to, on the server's table of images."""
+    """What the image name resolved to."""
     model_dir: str
-    """Folder of the unpacked model data, shared by the fleet. Made by the first replica that comes."""
+    """Folder of the unpacked model data, shared by the fleet. The fleet's first replica creates it."""
     name: str = PRIMARY
-    """What errors and metrics call it."""
+    """Name of the container in errors and metrics."""
     data_url: str | None = None
     environment: dict[str, str] = field(default_factory=dict)
     """The container's Environment, as its owner declared it."""
@@ -57,34 +56,34 @@ class ContainerSpec:
 
     @property
     def transforms(self) -> bool:
-        """Whether it serves a transform job, as the container contract tells it."""
+        """Whether the replica serves a transform job, by the variable of the container contract."""
         return self.environment.get("SAGEMAKER_BATCH") == "true"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mirror:
-    """Where copies of requests go."""
+class ShadowSpec:
+    """Where a shadow's copies of requests go."""
 
     socket: str
-    """The proxy's, for copies."""
+    """The proxy's socket for copies."""
     fleet: str
-    """The shadow fleet's id, which the proxy finds it by."""
+    """The shadow fleet's id, by which the proxy routes."""
     share_file: str
     """File with the share of the requests in basis points, read again every second."""
     kept: str
-    """File that the pairs of answers are added to, as JSON lines. Its folder is made."""
+    """File to which pairs of answers are appended, as JSON Lines. Its folder is created."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OnDemand:
-    """Of a replica of a serverless fleet. Times are epoch seconds, 0 where no request waits for it."""
+    """Start of a serverless replica. Times are epoch seconds, 0 if no request waits for it."""
 
     news: str
-    """Socket that hears when it is ready."""
+    """Socket of the controller to notify when it is ready."""
     asked: float = 0.0
     """Since when a request waits."""
     noticed: float = 0.0
-    """When the controller heard of it."""
+    """When the controller noticed it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,9 +112,9 @@ class ReplicaSpec:
     startup_timeout: float = 480.0
     """From the end of the download to the first good ping."""
     queued: bool = False
-    """Requests come from a queue, by a way that only this user has: they need no signature."""
+    """Requests come from a queue through a socket that only this user can open, so they need no signature."""
     file_roots: tuple[str, ...] | None = None
-    """Folders that ``file://`` data may lie in. None: whatever can be read; empty: nothing."""
+    """Folders that ``file://`` data may lie in. None: any; empty: none."""
     s3_endpoint: str = ""
     """Empty: botocore's own rules."""
     keys_file: str | None = None
@@ -123,14 +122,14 @@ class ReplicaSpec:
     need no signature."""
     clock_skew: float = 300.0
     memory_limit: int = 0
-    """Bytes that the worker and its programs may hold; 0: no limit."""
-    mirror: Mirror | None = None
+    """Bytes of memory for the worker and its programs; 0: no limit."""
+    mirror: ShadowSpec | None = None
     on_demand: OnDemand | None = None
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a worker ended by itself. ``permanent``: starting it again will not help."""
+    """Why a worker ended by itself. ``permanent``: a restart will not help."""
 
     code: str
     message: str
@@ -138,8 +137,8 @@ class Failure:
 
 
 def most_threads(spec: ReplicaSpec) -> int:
-    """What the libraries of this process may have: what the container with the most asks for. Each runtime that can
-    keeps to its own container's number. One that makes no sense is refused where its model is loaded."""
+    """Threads for the libraries of this process: the largest number that a container asks for. Runtimes that can
+    use their own container's number. An invalid number is rejected when the model is loaded."""
     given = [container.environment.get("OMP_NUM_THREADS", "1") for container in spec.containers]
     return max([int(number) for number in given if number.isdecimal() and 0 < int(number) <= 1024], default=1)
 
@@ -159,5 +158,5 @@ def read(path: Path) -> ReplicaSpec:
 
 
 def write_failure(path: Path, failure: Failure) -> None:
-    """Leaves ``failure.json`` beside the replica file ``path``; a reader sees it whole or not at all."""
+    """Write ``failure.json`` beside the replica file ``path``, atomically."""
     write_atomically(path.with_name("failure.json"), msgspec.json.encode(failure), mode=0o666, durable=False)

@@ -1,4 +1,5 @@
-"""Requests that name a model, a container or a component where there is none to choose, or ask for explanations."""
+"""Headers by which a request chooses a model, a container or a component; where there is no choice they are an
+error."""
 
 from tidegate.serving.contract.invocation import Call, Rejected
 from tidegate.serving.contract.replica_spec import Serving
@@ -19,10 +20,9 @@ _NO_COMPONENTS = (
 )
 
 
-def refused(call: Call, endpoint: str, serving: Serving) -> Rejected | None:
-    """An answer in SageMaker's words to a request that names a model, a container or an inference component where
-    the endpoint has no choice of them, or asks for explanations, which it does not give: something else must not
-    answer in their place."""
+def reject_target(call: Call, endpoint: str, serving: Serving) -> Rejected | None:
+    """SageMaker's error for a request that names a model, a container or an inference component of an endpoint that
+    has no choice of them, or that asks for explanations, which are not supported. Another model must not answer."""
     if HEADERS.isdisjoint(call.headers):
         return None
     if call.headers.get(COMPONENT):

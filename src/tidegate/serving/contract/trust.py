@@ -1,5 +1,5 @@
-"""What of a model may run code here: what its owner asks for, what the server allows everybody, and what the server's
-table says of some images and places. Pure.
+"""Whether a model may run code: what its owner requests, what the server allows for all models, and what the server's
+table allows for some images and data. Pure.
 
 A part of the table of images, in YAML::
 
@@ -9,7 +9,7 @@ A part of the table of images, in YAML::
     - image: "*/mlflow-pyfunc:*"       # a name, or a pattern; whoever may create models can name it
       trust: [pickle]
 
-An entry with both is for that image with data from there. A model that the table trusts need not ask.
+An entry with both applies to that image with data from there. A model that the table trusts need not request it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,26 +19,27 @@ from fnmatch import fnmatchcase
 from tidegate.domain.errors import Invalid, StartupError
 
 TRUST = "TIDEGATE_TRUST"
-"""Variable of a model's environment: what, of all that can run code, its owner asks for. In a worker: what the
-server allows. Words with commas between them."""
+"""Variable of a model's environment: the ways of running code that its owner requests; in a worker, those that the
+server allows. Words, separated by commas."""
 PICKLE = "pickle"
-"""Reading pickles. The model has to ask for it, and the server to allow it."""
+"""Reading pickles. The model has to request it and the server to allow it."""
 CODE = "code"
-"""Importing Python code that comes with a model. The server has to allow it; to bring code is to ask."""
+"""Importing Python code that comes with a model. The server has to allow it; a model with code need not request
+it."""
 TRUSTED = (PICKLE, CODE)
 
 
 @dataclass(frozen=True)
 class Trusted:
-    """``image``: a name or a pattern; ``data``: where all that a model brings has to lie. One of them is there."""
+    """``image``: a name or a pattern; ``data``: the prefix of all data of the model. At least one is set."""
 
     words: frozenset[str]
     image: str | None = None
     data: str | None = None
 
     def covers(self, url: str) -> bool:
-        """Whether what lies there is what the entry trusts. The address is compared as text, so one that could be
-        read in another way is not covered."""
+        """Whether the entry trusts this address. Addresses are compared as text, so an ambiguous one is not
+        covered."""
         if self.data is None:
             return True
         if not _plain(url):
@@ -47,21 +48,21 @@ class Trusted:
 
 
 def trusts(environment: Mapping[str, str], what: str) -> bool:
-    """Whether the word ``what`` is in an environment's TRUST; raises Invalid for a word that is not known."""
+    """Whether the word ``what`` is in an environment's TRUST. Raises Invalid for an unknown word."""
     return what in trust_words(environment.get(TRUST, ""))
 
 
 def trust_words(text: str) -> frozenset[str]:
-    """Raises Invalid for a word that is not known."""
+    """Split a value of TRUST. Raises Invalid for an unknown word."""
     words = frozenset(word.strip() for word in text.split(",") if word.strip())
     for word in sorted(words.difference(TRUSTED)):
         raise Invalid(f"{TRUST} is a list of {', '.join(TRUSTED)}, not {word!r}")
     return words
 
 
-def carried(table: Sequence[Trusted], image: str, sources: Sequence[str], chosen: bool) -> frozenset[str]:
-    """The words that the table grants a model. ``sources``: the addresses of all that it brings; ``chosen``: whether
-    its owner names the code that runs, which may lie anywhere and is trusted by an image alone."""
+def granted_words(table: Sequence[Trusted], image: str, sources: Sequence[str], chosen: bool) -> frozenset[str]:
+    """The words that the table grants a model. ``sources``: addresses of all its data and code; ``chosen``: its owner
+    names the code to run, which may lie anywhere, so only an image can be trusted with it."""
     found = set()
     for word in TRUSTED:
         fitting = [
@@ -76,7 +77,7 @@ def carried(table: Sequence[Trusted], image: str, sources: Sequence[str], chosen
 
 
 def parse_trusted(entries: object, origin: str) -> tuple[Trusted, ...]:
-    """Raises StartupError; ``origin`` names the file in it."""
+    """Parse the section ``trusted``. Raises StartupError; ``origin`` names the file in it."""
     if not isinstance(entries, list):
         raise StartupError(f"{origin}: 'trusted' must be a list of entries with 'trust' and 'data' or 'image'")
     return tuple(_entry(entry, f"{origin}: trusted {number}") for number, entry in enumerate(entries, 1))
@@ -101,7 +102,7 @@ def _entry(entry: object, where: str) -> Trusted:
 
 
 def _plain(url: str) -> bool:
-    """Whether it names one place, however it is read."""
+    """Whether a URL is unambiguous."""
     _, _, rest = url.partition("://")
     parts = rest.removeprefix("/").removesuffix("/").split("/")
     return "%" not in url and "\\" not in url and not {"", ".", ".."}.intersection(parts)

@@ -1,56 +1,50 @@
-"""From the containers of a replica to the one engine that answers its requests."""
+"""Builds the engine of a replica from its containers."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 
 from tidegate.domain.errors import StartTimeout, TidegateError
 from tidegate.serving.artifacts.fetch import Policy, materialise
-from tidegate.serving.contract.images import RuntimeKind
+from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.invocation import Engine
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, Serving
 from tidegate.serving.engines.direct import Direct
-from tidegate.serving.engines.fallback_engine import Preferring
+from tidegate.serving.engines.fallback_engine import FallbackEngine
 from tidegate.serving.engines.pipeline import Pipeline, stages
 from tidegate.serving.runtimes import load, submitted_code
 from tidegate.serving.runtimes.program import Program
 from tidegate.serving.scoring.batching import Batcher, cap
 from tidegate.serving.scoring.file_ranges import PartBatcher
-from tidegate.serving.scoring.thread_engine import Handler, Handling
+from tidegate.serving.scoring.thread_engine import Handler, ThreadEngine
 
 Died = Callable[[ContainerSpec, int], None]
 """Called with a container and its exit code when its program ends by itself."""
 
 
-QUICK = "tidegate.serving.engines.mapped_forest"
-PLANTED = (RuntimeKind.XGBOOST, RuntimeKind.SAGEMAKER_XGBOOST, RuntimeKind.AUTO)
-"""Runtimes whose models may have a file that starts are quicker from."""
-
-
 _SLACK = 0.2
-"""Seconds that a container has to say that it is late, before the replica does."""
+"""Seconds by which a container's own timeout comes before the replica's, so that the error names the container."""
 
 
 async def fetch(spec: ReplicaSpec, until: float) -> None:
-    """Brings the model data of every container here by ``until``, in the event loop's time. Raises ArtifactError,
+    """Download the model data of every container by ``until``, in the event loop's time. Raises ArtifactError,
     StartTimeout or Transient."""
     policy = Policy(spec.file_roots, spec.s3_endpoint, spec.region)
     try:
         async with asyncio.timeout_at(until):
             for container in spec.containers:
-                with _named(spec, container):
+                with _name_container(spec, container):
                     await asyncio.to_thread(submitted_code.fetch, container, policy)
-                    if spec.serving is not Serving.MULTI_MODEL:  # each model when it is asked for
+                    if spec.serving is not Serving.MULTI_MODEL:  # models are fetched on request
                         await asyncio.to_thread(materialise, container.data_url, Path(container.model_dir), policy)
     except TimeoutError:
         raise StartTimeout(f"the model data did not arrive within {spec.download_timeout:g} s") from None
 
 
 async def open_engine(spec: ReplicaSpec, died: Died, until: float) -> Engine:
-    """Loads every model by ``until``, in the event loop's time. Raises ArtifactError, Invalid, StartTimeout or
+    """Load every model by ``until``, in the event loop's time. Raises ArtifactError, Invalid, StartTimeout or
     Transient."""
     try:
         async with asyncio.timeout_at(until + _SLACK) as limit:
@@ -62,7 +56,7 @@ async def open_engine(spec: ReplicaSpec, died: Died, until: float) -> Engine:
 
 
 async def _open(spec: ReplicaSpec, died: Died, until: float) -> Engine:
-    spec = submitted_code.settled(spec)
+    spec = submitted_code.with_code_folders(spec)
     if spec.serving is Serving.SINGLE:
         return await open_container(spec, spec.containers[0], died, until)
     if spec.serving is Serving.SERIAL:
@@ -79,17 +73,18 @@ async def _open_models(spec: ReplicaSpec, container: ContainerSpec, died: Died) 
     def one(folder: str) -> Awaitable[Engine]:
         return open_container(spec, replace(container, model_dir=folder, data_url=None), died)
 
-    models: Engine = await import_module("tidegate.serving.multimodel.engine").open_models(spec, container, one)
-    return models
+    from tidegate.serving.multimodel.engine import open_models  # noqa: PLC0415  # for replicas of many models only
+
+    return await open_models(spec, container, one)
 
 
 async def _open_all(spec: ReplicaSpec, died: Died, until: float) -> list[Engine]:
-    """Every container's engine; when one cannot be opened, those that are there are closed. Programs start side by
-    side; libraries are imported one after the other."""
+    """Open an engine for every container; if one fails, close the others. Programs start concurrently; libraries are
+    imported one after the other."""
     importing = asyncio.Lock()
 
     async def one(container: ContainerSpec) -> Engine:
-        with _named(spec, container):
+        with _name_container(spec, container):
             if container.runtime.kind is RuntimeKind.PROGRAM:
                 return await open_container(spec, container, died, until)
             async with importing:
@@ -105,8 +100,8 @@ async def _open_all(spec: ReplicaSpec, died: Died, until: float) -> list[Engine]
 
 
 @contextmanager
-def _named(spec: ReplicaSpec, container: ContainerSpec) -> Iterator[None]:
-    """Errors within say which container they are of, where there are several."""
+def _name_container(spec: ReplicaSpec, container: ContainerSpec) -> Iterator[None]:
+    """Name the container in errors of the body, if there are several."""
     try:
         yield
     except TidegateError as error:
@@ -119,19 +114,21 @@ def _did_not_load(spec: ReplicaSpec) -> StartTimeout:
     return StartTimeout(f"the model did not load within {spec.startup_timeout:g} s")
 
 
-async def leave_quick(spec: ReplicaSpec) -> None:
-    """Prepares, beside what is served, the file that later replicas of a serverless fleet start from."""
+async def prepare_forests(spec: ReplicaSpec) -> None:
+    """While serving, write the forest files from which later replicas of a serverless fleet start."""
     for container in spec.containers:
-        if spec.serving is not Serving.MULTI_MODEL and container.runtime.kind in PLANTED:
-            planting = import_module(QUICK).plant
+        if spec.serving is not Serving.MULTI_MODEL and container.runtime.kind.descriptor.maps_forest:
+            from tidegate.serving.engines import mapped_forest  # noqa: PLC0415  # needs numpy, as models do
+
             kind, folder = container.runtime.kind, Path(container.model_dir)
-            await asyncio.to_thread(planting, kind, folder, container.environment)
+            await asyncio.to_thread(mapped_forest.write_forest, kind, folder, container.environment)
 
 
 async def open_container(
     spec: ReplicaSpec, container: ContainerSpec, died: Died, until: float | None = None
 ) -> Engine:
-    """``until``: the event loop's time by which it has to be ready; None: it has the whole start-up limit."""
+    """Open the engine of one container. ``until``: deadline in the event loop's time; None: the start-up limit from
+    now."""
     loop = asyncio.get_running_loop()
     until = loop.time() + spec.startup_timeout if until is None else until
     if container.runtime.kind is RuntimeKind.PROGRAM:
@@ -140,9 +137,11 @@ async def open_container(
         return program
     folder = Path(container.model_dir)
     if spec.on_demand is not None:
-        quick = import_module(QUICK).opened(container.runtime.kind, folder, container.environment)
-        if quick is not None:
-            return Batcher(quick, loop, cap(container.environment))
+        from tidegate.serving.engines import mapped_forest  # noqa: PLC0415  # needs numpy, as models do
+
+        forest = mapped_forest.open_forest(container.runtime.kind, folder, container.environment)
+        if forest is not None:
+            return Batcher(forest, loop, cap(container.environment))
     try:
         async with asyncio.timeout_at(until) as limit:
             loaded = await asyncio.to_thread(load, container.runtime.kind, folder, container.environment)
@@ -151,10 +150,10 @@ async def open_container(
             raise
         raise _did_not_load(spec) from None
     if isinstance(loaded, Handler):
-        handling = Handling(loaded, loop, spec.invocation_timeout, container.name)
+        engine = ThreadEngine(loaded, loop, spec.invocation_timeout, container.name)
         native = getattr(loaded, "native", None)
         return (
-            handling if native is None else Preferring(Batcher(native, loop, cap(container.environment)), handling)
+            engine if native is None else FallbackEngine(Batcher(native, loop, cap(container.environment)), engine)
         )
     if container.transforms:
         return PartBatcher(loaded, loop)

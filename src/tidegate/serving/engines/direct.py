@@ -1,4 +1,4 @@
-"""Several containers side by side: each request names the one that it is for (TargetContainerHostname)."""
+"""An engine for several containers, where each request names its own (TargetContainerHostname)."""
 
 import asyncio
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from tidegate.serving.contract.target_headers import CONTAINER
 
 
 class Direct:
-    """An engine that hands each request to the engine of the container that it names."""
+    """Passes each request to the engine of the container that it names."""
 
     def __init__(self, engines: Mapping[str, Engine]) -> None:
         self._engines = {name.encode(): (engine, Meter(name)) for name, engine in engines.items()}

@@ -1,4 +1,4 @@
-"""An engine before another one: what the quicker one cannot answer, the other one does."""
+"""An engine with a fallback: the fast engine answers what it can, the full one everything else."""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,26 +6,26 @@ from functools import partial
 from tidegate.serving.contract.invocation import Call, Done, Engine, ModelFailed, Outcome
 
 
-class Preferring:
-    """``quick`` answers as ``whole`` would, or fails; then ``whole`` is asked, whose word counts."""
+class FallbackEngine:
+    """Falls back to ``fallback``, whose answer is authoritative, if ``preferred`` fails."""
 
-    def __init__(self, quick: Engine, whole: Engine) -> None:
-        self._quick = quick
-        self._whole = whole
+    def __init__(self, preferred: Engine, fallback: Engine) -> None:
+        self._preferred = preferred
+        self._fallback = fallback
 
     @property
     def healthy(self) -> bool:
-        return self._whole.healthy
+        return self._fallback.healthy
 
     def submit(self, call: Call, done: Done) -> None:
-        self._quick.submit(call, partial(self._answered, call, done))
+        self._preferred.submit(call, partial(self._finish, call, done))
 
     async def close(self) -> None:
-        await self._quick.close()
-        await self._whole.close()
+        await self._preferred.close()
+        await self._fallback.close()
 
-    def _answered(self, call: Call, done: Callable[[Outcome], None], outcome: Outcome) -> None:
+    def _finish(self, call: Call, done: Callable[[Outcome], None], outcome: Outcome) -> None:
         if isinstance(outcome, ModelFailed):
-            self._whole.submit(call, done)
+            self._fallback.submit(call, done)
         else:
             done(outcome)

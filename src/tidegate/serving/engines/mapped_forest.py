@@ -1,48 +1,45 @@
-"""The quickest exact way to a first answer: a model's trees in a file that is mapped into memory, not read.
+"""Starts an XGBoost model from a forest file that is mapped into memory, without importing XGBoost.
 
-The first replica of a serverless fleet loads its model as any replica does and then leaves the trees beside the
-model data, compared with the library on probe rows (``planting``). Those after it answer from that file, without the
-library of the model. What is not a forest is loaded as always.
+The first replica of a serverless fleet loads its model as usual, then writes the trees beside the model data after
+comparing them with the library on probe rows (``forest_builder``). Later replicas answer from that file. Models that
+are not forests are always loaded as usual.
 """
 
 import mmap
 import os
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from tidegate.domain.errors import TidegateError
-from tidegate.serving.contract.images import RuntimeKind
-from tidegate.serving.runtimes import choose, served
-from tidegate.serving.runtimes.forest import Damaged, unpack
+from tidegate.serving.contract.catalogue import RuntimeKind
+from tidegate.serving.runtimes import choose, score_forest
+from tidegate.serving.runtimes.forest import DamagedForest, unpack
 from tidegate.serving.runtimes.tabular_scorer import Table, default_accept
 from tidegate.serving.runtimes.xgboost_document import NotCovered
 
 
-def place(folder: Path) -> Path:
-    """Where the forest of the model in this folder lies. An empty file says that the model is none."""
+def forest_path(folder: Path) -> Path:
+    """Path of the forest of the model in this folder. An empty file means that the model is not a forest."""
     return folder.with_name(folder.name + ".forest")
 
 
-def opened(kind: RuntimeKind, folder: Path, environment: Mapping[str, str]) -> Table | None:
-    """The scorer; None where there is no forest that can be used."""
+def open_forest(kind: RuntimeKind, folder: Path, environment: Mapping[str, str]) -> Table | None:
+    """Map the forest and return its scorer; None if there is no usable forest."""
     try:
-        with place(folder).open("rb") as file:
+        with forest_path(folder).open("rb") as file:
             forest = unpack(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))  # type: ignore[arg-type]
-    except (OSError, ValueError, Damaged):
+    except (OSError, ValueError, DamagedForest):
         return None
-    table: Table = served(forest, kind, environment, default_accept(environment))
-    return table
+    return score_forest(forest, kind, environment, default_accept(environment))
 
 
-def plant(kind: RuntimeKind, folder: Path, environment: Mapping[str, str]) -> None:
-    """Leaves the forest for those that come later, if there is none yet and the model is one."""
-    target = place(folder)
+def write_forest(kind: RuntimeKind, folder: Path, environment: Mapping[str, str]) -> None:
+    """Write the forest for later starts, if there is none yet and the model is one."""
+    target = forest_path(folder)
     try:
         if target.exists() or choose(kind, folder, environment) is not RuntimeKind.XGBOOST:
             return
-        data = _planted(folder, environment)
+        data = _build(folder, environment)
         new = target.with_name(f"{target.name}.{os.getpid()}")
         new.write_bytes(data)
         new.replace(target)
@@ -50,15 +47,13 @@ def plant(kind: RuntimeKind, folder: Path, environment: Mapping[str, str]) -> No
         print(f"the next start will not be quicker: {error}", flush=True)
 
 
-def _planted(folder: Path, environment: Mapping[str, str]) -> bytes:
-    xgboost: Any = import_module("tidegate.serving.runtimes.xgboost")
-    planting: Any = import_module("tidegate.serving.runtimes.forest_builder")
+def _build(folder: Path, environment: Mapping[str, str]) -> bytes:
+    from tidegate.serving.runtimes import forest_builder, xgboost  # noqa: PLC0415  # need XGBoost
+
     _, booster = xgboost.read(folder)
+    features = xgboost.features(booster, environment)
     try:
-        data: bytes = planting.plant(
-            booster, xgboost.features(booster, environment), xgboost.iterations(booster), ""
-        )
+        return forest_builder.build_forest(booster, features, xgboost.iterations(booster), "")
     except NotCovered as why:
         print(f"starts load the model by its library: {why}", flush=True)
         return b""
-    return data

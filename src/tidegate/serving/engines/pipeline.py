@@ -1,13 +1,12 @@
-"""A serial inference pipeline: each container's answer is the next one's request, all within one replica.
+"""A serial inference pipeline: each container's answer is the next container's request, within one replica.
 
-What passes from stage to stage is the body with its content type, and the client's ``X-Amzn-SageMaker-*`` headers;
-custom attributes that a stage answers with take the place of the client's for the stages after it. The client's
-Accept goes to the last stage; without one, a table runtime there answers in the form that the client sent. The
-others are asked for what the next one reads best: an array between built-in table runtimes (no text is made and read
-again, no digit is lost), JSON or else CSV before anything else; a stage whose environment sets its default accept is
-asked for nothing and follows that.
+The body, its content type and the client's ``X-Amzn-SageMaker-*`` headers pass from stage to stage; custom attributes
+in a stage's answer replace the client's for later stages. The client's Accept goes to the last stage; without one, a
+table runtime there answers in the content type of the client's request. Every other stage gets an Accept that suits
+the next one: an array between built-in table runtimes (nothing is formatted and parsed again, and no digit is lost),
+otherwise JSON, then CSV. A stage whose environment sets its default accept gets no Accept.
 
-Stages of one process hand on by plain calls. A replica serves one version, so a request sees one version all along.
+Stages in one process call each other directly. A replica serves one version, so a request sees one version only.
 """
 
 import asyncio
@@ -26,13 +25,13 @@ from tidegate.serving.contract.invocation import (
     Outcome,
     Stream,
     TimedOut,
-    let_go,
+    close_parts,
 )
 from tidegate.serving.contract.replica_spec import ContainerSpec
-from tidegate.serving.scoring.batching import Batcher, failed
+from tidegate.serving.scoring.batching import Batcher, model_failure
 
 ARRAY, JSON = b"application/x-npy", b"application/json"
-"""One form alone, for stages that are known to write it: nothing is quicker to choose from."""
+"""A single type, for stages that are known to support it: the fastest to negotiate."""
 ANY_ARRAY = b"application/x-npy, application/json;q=0.9, text/csv;q=0.8"
 ANY_TEXT = b"application/json, text/csv;q=0.9, */*;q=0.1"
 _FORMS = (b"text/csv", b"application/json", b"application/x-npy")
@@ -43,8 +42,8 @@ _GONE = "The client or the server went away."
 
 @dataclass(frozen=True)
 class Stage:
-    """``accept`` is what it is asked to answer in; None: whatever the client accepts (the last one's).
-    ``likewise``: a client that accepts anything is answered in the form that it sent."""
+    """``accept``: the Accept header that it gets; None: the client's (for the last stage). ``likewise``: a client
+    that accepts anything gets the content type that it sent."""
 
     name: str
     engine: Engine
@@ -57,10 +56,10 @@ class Stage:
 
 
 def stages(containers: Sequence[ContainerSpec], engines: Sequence[Engine]) -> list[Stage]:
-    """Each container with its engine, and what it is asked to answer in."""
+    """The stages, each with its engine and Accept."""
     likewise = isinstance(engines[-1], Batcher) and _DEFAULT_ACCEPT not in containers[-1].environment
     accepts = [
-        b"" if _DEFAULT_ACCEPT in container.environment else _between(*pair)
+        b"" if _DEFAULT_ACCEPT in container.environment else _accept_between(*pair)
         for container, pair in zip(containers, pairwise(engines), strict=False)
     ]
     named = zip(containers, engines, (*accepts, None), strict=True)
@@ -69,29 +68,29 @@ def stages(containers: Sequence[ContainerSpec], engines: Sequence[Engine]) -> li
     ]
 
 
-def _between(engine: Engine, then: Engine) -> bytes:
-    """What ``engine`` is asked to answer in, so that ``then`` reads it well. A batcher is a table runtime."""
+def _accept_between(engine: Engine, then: Engine) -> bytes:
+    """The Accept for ``engine`` that suits ``then``. A batcher is a table runtime."""
     if isinstance(engine, Batcher):
         return ARRAY if isinstance(then, Batcher) else JSON
     return ANY_ARRAY if isinstance(then, Batcher) else ANY_TEXT
 
 
 class Pipeline:
-    """An engine made of engines. ``limit``: bytes that a stage may answer in parts with before the last;
-    ``timeout``: seconds for all stages together."""
+    """Runs stages one after the other. ``limit``: bytes of a streamed answer of any stage but the last; ``timeout``:
+    seconds for all stages together."""
 
     def __init__(self, stages: Sequence[Stage], limit: int, timeout: float) -> None:
         self._stages = tuple(stages)
         self._limit = limit
         self._timeout = timeout
         self._waits = not all(isinstance(stage.engine, Batcher) for stage in stages)
-        """Whether a stage may take long without the event loop being busy with it."""
+        """Whether a stage may take long while the event loop is free, so that a timer is needed."""
 
     def submit(self, call: Call, done: Done) -> None:
         run = _Run(self._stages, self._limit, call, done)
         call.on_abandon(run.abandon)
         if self._waits:
-            run.hurry(self._timeout)
+            run.set_deadline(self._timeout)
         run.begin(0, call.body, {})
 
     @property
@@ -103,7 +102,7 @@ class Pipeline:
 
 
 class _Run:
-    """One request on its way through the stages."""
+    """One request in progress."""
 
     __slots__ = (
         *("_began", "_call", "_changes", "_done", "_inner", "_limit"),
@@ -122,11 +121,11 @@ class _Run:
         self._timer: asyncio.TimerHandle | None = None
         self._over = False
 
-    def hurry(self, timeout: float) -> None:
-        self._timer = asyncio.get_running_loop().call_later(timeout, self._late)
+    def set_deadline(self, timeout: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(timeout, self._time_out)
 
     def begin(self, number: int, body: bytes, changes: dict[bytes, bytes]) -> None:
-        """Asks stage ``number`` (from 0); ``changes`` are headers in place of the client's."""
+        """Send a request to stage ``number`` (from 0); ``changes`` are headers that replace the client's."""
         stage = self._stages[number]
         headers = {**self._call.headers, **changes}
         if stage.accept is not None:
@@ -140,7 +139,7 @@ class _Run:
         self._changes = changes
         self._inner = Call(body, headers, parts=stage.accept is None and self._call.parts)
         self._began = perf_counter_ns()
-        stage.engine.submit(self._inner, self._arrived)
+        stage.engine.submit(self._inner, self._continue)
 
     def abandon(self) -> None:
         if self._timer is not None:
@@ -150,8 +149,8 @@ class _Run:
         if self._task is not None:
             self._task.cancel()
 
-    def _late(self) -> None:
-        """The client is told which stage is slow; what that one still says is not heard."""
+    def _time_out(self) -> None:
+        """End with an error that names the slow stage, and ignore its answer."""
         stage = self._stages[self._number]
         self._end(stage.meter.finish(self._call, self._began, TimedOut(stage.name)))
         self.abandon()
@@ -162,7 +161,7 @@ class _Run:
             self._timer.cancel()
         self._done(outcome)
 
-    def _arrived(self, outcome: Outcome) -> None:
+    def _continue(self, outcome: Outcome) -> None:
         if self._over:
             return
         if isinstance(outcome, Stream) and self._number < len(self._stages) - 1:
@@ -182,18 +181,18 @@ class _Run:
             self.begin(self._number + 1, outcome.body, changes)
 
     async def _collect(self, stream: Stream) -> None:
-        """The next stage takes a whole request."""
+        """Join a streamed answer, since the next stage needs a whole body."""
         try:
-            outcome = await _whole(stream, self._limit)
+            outcome = await _join(stream, self._limit)
         except asyncio.CancelledError:
-            self._arrived(ModelFailed(0, _GONE))
+            self._continue(ModelFailed(0, _GONE))
             raise
         except Exception as error:
-            outcome = failed(error)
-        self._arrived(outcome)
+            outcome = model_failure(error)
+        self._continue(outcome)
 
 
-async def _whole(stream: Stream, limit: int) -> Outcome:
+async def _join(stream: Stream, limit: int) -> Outcome:
     parts, size = [], 0
     try:
         async for part in stream.parts:
@@ -202,5 +201,5 @@ async def _whole(stream: Stream, limit: int) -> Outcome:
             if size > limit:
                 return ModelFailed(500, f"The answer has more than {limit} bytes.")
     finally:
-        await let_go(stream.parts)
+        await close_parts(stream.parts)
     return Answer(b"".join(parts), stream.content_type, stream.headers)

@@ -1,8 +1,8 @@
-"""Parquet and Arrow tables, read and written by a process of their own (``frame_reader``).
+"""Parquet and Arrow tables, read and written by a separate process (``arrow_worker``).
 
-A few bytes of such a file can stand for gigabytes, and its readers are C++ that trusts much of what a file says. So
-they run beside the worker, with a limit on memory and time: the worst that a file can do is to end that process,
-which the next request starts anew. It is started with the first request that needs it, and ends with the worker.
+A few bytes of such a file can expand to gigabytes, and its readers are C++ code that trusts much of a file's content.
+So they run in a process with limits on memory and time: at worst a file crashes that process, and the next request
+starts another one. The first request that needs it starts the process; it ends with the worker.
 """
 
 import atexit
@@ -30,23 +30,24 @@ TYPES = (PARQUET, APACHE_PARQUET, STREAM, FILE)
 KINDS = frozenset(TYPES)
 
 FLOAT, DOUBLE, WHOLE, TRUTH, TEXT, CODED, EXACT = "float", "double", "whole", "truth", "text", "coded", "exact"
-"""What a column is wanted as: float32, float64, int64, bool, text; text or float64 (a category of text); int64 or
-float64, as the column is (a category of numbers)."""
+"""Types of columns: float32, float64, int64, bool, text; text or float64 (a category of text); int64 or float64,
+whichever the column has (a category of numbers)."""
 
 TIMEOUT = 30.0
-"""Seconds that one table may take."""
+"""Seconds for one table."""
 MEMORY = 1024**3
-"""Bytes that the process may take beyond what it holds when it has started."""
+"""Bytes that the process may allocate after its start."""
 MOST_CELLS = 16 * 1024 * 1024
-"""Rows times columns of a table: as many as a body of the largest size could hold in any other form."""
+"""Most rows times columns of a table: as many as the largest body could have in any other content type."""
 
 
 _PLAIN = {"ARROW_DEFAULT_MEMORY_POOL": "system", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-"""An allocator and as few threads as reserve no room ahead, which the limit would count."""
+"""An allocator and few threads, so that no memory is reserved in advance, which would count towards the limit."""
 
 
-class Wish(msgspec.Struct):
-    """What is asked of the process; the bytes follow. ``wanted``: for each of the model's columns; None: write."""
+class ArrowRequest(msgspec.Struct):
+    """A request to the process, followed by the bytes. ``wanted``: type of each of the model's columns; None:
+    write."""
 
     kind: str
     size: int
@@ -57,22 +58,22 @@ class Wish(msgspec.Struct):
     most_cells: int = MOST_CELLS
 
 
-class Said(msgspec.Struct):
-    """What it answers; the bytes follow. ``texts`` has None where a column came as numbers."""
+class ArrowReply(msgspec.Struct):
+    """A reply of the process, followed by the bytes. ``texts`` has None for columns of numbers."""
 
     status: int = 0
     message: str = ""
     size: int = 0
     rows: int = 0
     types: list[str] = []
-    """Of each column: its numpy type, or ``text``."""
+    """Numpy type of each column, or ``text``."""
     texts: list[list[str | None]] = []
 
 
 @dataclass(frozen=True)
 class Frame:
-    """``columns`` in the model's order: arrays of numbers with NaN for missing ones (a masked array for whole
-    numbers and truth values), or lists of text."""
+    """``columns`` in the model's order: arrays of numbers with NaN for missing values (masked arrays for integers and
+    booleans), or lists of text."""
 
     rows: int
     columns: list[Any]
@@ -85,28 +86,28 @@ class _Reader:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
-    def ask(self, wish: Wish, body: bytes | memoryview) -> tuple[Said, bytes]:
+    def ask(self, request: ArrowRequest, body: bytes | memoryview) -> tuple[ArrowReply, bytes]:
         """Raises ModelFailed."""
         if find_spec("pyarrow") is None:
             raise ModelFailed(
                 415,
-                f"Content type {wish.kind!r} needs pyarrow, which is not installed: pip install 'tidegate[arrow]'",
+                f"Content type {request.kind!r} needs pyarrow, which is not installed: pip install 'tidegate[arrow]'",
             )
         with self._lock:
-            process = self._started()
+            process = self._start()
             late = threading.Event()
             patience = threading.Timer(TIMEOUT, _give_up, (process, late))
             patience.start()
             try:
-                return self._talk(process, wish, body)
+                return self._talk(process, request, body)
             except (OSError, EOFError, msgspec.DecodeError):
                 self._end()
                 why = f"took longer than {TIMEOUT:g} s" if late.is_set() else "ended the process that reads tables"
-                raise ModelFailed(400, f"The {_name(wish.kind)} table {why}; it may be damaged.") from None
+                raise ModelFailed(400, f"The {_name(request.kind)} table {why}; it may be damaged.") from None
             finally:
                 patience.cancel()
 
-    def _started(self) -> subprocess.Popen[bytes]:
+    def _start(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self._process.poll() is not None:
             self._end()
         if self._process is None:
@@ -118,19 +119,21 @@ class _Reader:
             )
         return self._process
 
-    def _talk(self, process: subprocess.Popen[bytes], wish: Wish, body: bytes | memoryview) -> tuple[Said, bytes]:
+    def _talk(
+        self, process: subprocess.Popen[bytes], request: ArrowRequest, body: bytes | memoryview
+    ) -> tuple[ArrowReply, bytes]:
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.write(msgspec.json.encode(wish) + b"\n")
+        process.stdin.write(msgspec.json.encode(request) + b"\n")
         process.stdin.write(body)
         process.stdin.flush()
-        said = msgspec.json.decode(process.stdout.readline(), type=Said)
-        data = process.stdout.read(said.size)
-        if len(data) != said.size:
+        reply = msgspec.json.decode(process.stdout.readline(), type=ArrowReply)
+        data = process.stdout.read(reply.size)
+        if len(data) != reply.size:
             raise EOFError
-        if said.status:
-            raise ModelFailed(said.status, said.message)
-        return said, data
+        if reply.status:
+            raise ModelFailed(reply.status, reply.message)
+        return reply, data
 
     def _end(self) -> None:
         process, self._process = self._process, None
@@ -139,7 +142,7 @@ class _Reader:
             process.wait()
             for stream in (process.stdin, process.stdout):
                 if stream is not None:
-                    with suppress(OSError):  # what could not be sent to a process that is gone
+                    with suppress(OSError):  # the process has ended
                         stream.close()
 
     def close(self) -> None:
@@ -157,36 +160,36 @@ atexit.register(_reader.close)
 
 
 def read(body: bytes, kind: str, wanted: Sequence[str], names: Sequence[str] | None) -> Frame:
-    """The table's columns as ``wanted``, by name where the model has names, by position otherwise. Raises
-    ModelFailed: 400 that names row and column, 415 where pyarrow is not installed."""
+    """Read the columns as ``wanted``, by name if the model has names, else by position. Raises ModelFailed: 400 with
+    row and column, 415 if pyarrow is not installed."""
     given = list(names) if names else None
-    said, data = _reader.ask(Wish(kind, len(body), list(wanted), given, most_cells=MOST_CELLS), body)
+    reply, data = _reader.ask(ArrowRequest(kind, len(body), list(wanted), given, most_cells=MOST_CELLS), body)
     columns: list[Any] = []
     at = 0
-    texts = iter(said.texts)
-    for name in said.types:
+    texts = iter(reply.texts)
+    for name in reply.types:
         if name == "text":
             columns.append(next(texts))
             continue
         dtype = np.dtype(name)
-        values = np.frombuffer(data, dtype, said.rows, at)
+        values = np.frombuffer(data, dtype, reply.rows, at)
         at += values.nbytes
         if dtype.kind in "ib":
-            mask = np.frombuffer(data, np.bool_, said.rows, at)
+            mask = np.frombuffer(data, np.bool_, reply.rows, at)
             at += mask.nbytes
             columns.append(np.ma.MaskedArray(values, mask))
         else:
             columns.append(values)
-    return Frame(said.rows, columns)
+    return Frame(reply.rows, columns)
 
 
 def write(predictions: NDArray[Any], kind: str) -> bytes:
-    """A table of the columns ``prediction``, or ``prediction_0`` and on. Raises ModelFailed (415)."""
+    """Write a table with the column ``prediction``, or ``prediction_0`` and so on. Raises ModelFailed (415)."""
     values = np.ascontiguousarray(predictions)
     if values.dtype.kind not in "fiub":
         values = values.astype(str)  # labels
     body = values.tobytes()
-    _, data = _reader.ask(Wish(kind, len(body), shape=list(values.shape), dtype=values.dtype.str), body)
+    _, data = _reader.ask(ArrowRequest(kind, len(body), shape=list(values.shape), dtype=values.dtype.str), body)
     return data
 
 

@@ -1,7 +1,7 @@
-"""The process that reads and writes parquet and Arrow tables for a worker: ``frames`` starts it and speaks to it.
+"""The process that reads and writes parquet and Arrow tables for a worker; ``arrow_io`` starts it.
 
-On its standard input come requests (a line of JSON, then bytes), on its standard output go answers of the same
-form. Its memory is limited before the first byte is read. It ends when its input does.
+It reads requests from standard input (a line of JSON, then bytes) and writes replies of the same form to standard
+output. Its memory is limited before the first byte is read. It ends when its input does.
 """
 
 import resource
@@ -29,46 +29,46 @@ from tidegate.serving.formats.arrow_io import (
     TEXT,
     TRUTH,
     WHOLE,
-    Said,
-    Wish,
+    ArrowReply,
+    ArrowRequest,
 )
-from tidegate.serving.formats.row_parser import Layout
+from tidegate.serving.formats.row_parser import RowParser
 
 LONGEST_TEXT = 1024 * 1024
-"""Bytes of one string in a parquet file's description, which also holds pandas' own."""
+"""Most bytes of a string in a parquet file's metadata, which may include pandas' own."""
 MOST_PARTS = 100_000
-"""Entries of one list in a parquet file's description: columns, row groups."""
+"""Most entries of a list in a parquet file's metadata: columns, row groups."""
 PART = 16_384
-"""Rows that are taken from a parquet file at a time."""
+"""Rows that are read from a parquet file at a time."""
 
 _types = pyarrow.types
 _TARGETS = {WHOLE: pyarrow.int64(), TRUTH: pyarrow.bool_(), TEXT: pyarrow.string()}
 
 
-def read(wish: Wish, body: bytes) -> tuple[Said, list[bytes]]:
-    """Raises ModelFailed, or pyarrow's own errors for bytes that are no table."""
-    assert wish.wanted is not None
-    layout = Layout(len(wish.wanted), wish.names, free=True)
-    parts: list[list[Any]] = [[] for _ in wish.wanted]
+def read(request: ArrowRequest, body: bytes) -> tuple[ArrowReply, list[bytes]]:
+    """Raises ModelFailed, or pyarrow's own errors for bytes that are not a table."""
+    assert request.wanted is not None
+    layout = RowParser(len(request.wanted), request.names, free=True)
+    parts: list[list[Any]] = [[] for _ in request.wanted]
     rows = 0
-    most = wish.most_cells // max(1, layout.count)
-    for batch in _batches(wish.kind, body, layout, most):
+    most = request.most_cells // max(1, layout.count)
+    for batch in _batches(request.kind, body, layout, most):
         if not rows:
-            for column, (field, wanted) in enumerate(zip(batch.schema, wish.wanted, strict=True)):
+            for column, (field, wanted) in enumerate(zip(batch.schema, request.wanted, strict=True)):
                 _check_type(field.type, wanted, layout.place(0, column))
         rows += batch.num_rows
         if rows > most:
             raise _too_many(rows, most)
-        for column, wanted in enumerate(wish.wanted):
+        for column, wanted in enumerate(request.wanted):
             place = lambda row, column=column, before=rows - batch.num_rows: layout.place(before + row, column)  # noqa: E731
             parts[column].append(_values(batch.column(column), wanted, place))
     if not rows:
         raise layout.empty()
-    return _packed(parts, rows)
+    return _pack(parts, rows)
 
 
-def _batches(kind: str, body: bytes, layout: Layout, most: int) -> Iterator[pyarrow.RecordBatch]:
-    """The model's columns, in its order, a part at a time."""
+def _batches(kind: str, body: bytes, layout: RowParser, most: int) -> Iterator[pyarrow.RecordBatch]:
+    """Iterate over batches of the model's columns, in its order."""
     source = pyarrow.BufferReader(body)
     if kind in (STREAM, FILE):
         options = pyarrow.ipc.IpcReadOptions(use_threads=False)
@@ -76,7 +76,7 @@ def _batches(kind: str, body: bytes, layout: Layout, most: int) -> Iterator[pyar
         reader = opened(source, options=options)
         places = _places(reader.schema.names, layout)
         for batch in _each(reader):
-            if batch.num_rows > most:  # a column of nothing but nulls takes no bytes, however long it says it is
+            if batch.num_rows > most:  # a column of nulls takes no bytes, whatever its length
                 raise _too_many(batch.num_rows, most)
             batch.validate(full=True)
             yield batch.select(places)
@@ -101,8 +101,8 @@ def _each(reader: Any) -> Iterator[pyarrow.RecordBatch]:
         yield from reader
 
 
-def _places(given: Sequence[str], layout: Layout) -> list[int]:
-    """pandas leaves its index as a column of its own, which is nobody's feature."""
+def _places(given: Sequence[str], layout: RowParser) -> list[int]:
+    """Positions of the model's columns, without pandas' index column, which is no feature."""
     usable = [number for number, name in enumerate(given) if name != "__index_level_0__"]
     order = layout.order([given[number] for number in usable], "The table")
     if order is not None:
@@ -115,7 +115,7 @@ def _places(given: Sequence[str], layout: Layout) -> list[int]:
 
 
 def _check_type(kind: Any, wanted: str, place: str) -> None:
-    """Raises ModelFailed for a type that stands for nothing the column takes; nested ones among them."""
+    """Raises ModelFailed for a type that the column does not accept, such as a nested one."""
     plain = kind.value_type if _types.is_dictionary(kind) else kind
     number = _types.is_integer(plain) or _types.is_floating(plain) or _types.is_decimal(plain)
     text = _types.is_string(plain) or _types.is_large_string(plain) or _types.is_string_view(plain)
@@ -152,12 +152,12 @@ def _values(array: pyarrow.Array, wanted: str, place: Any) -> Any:
     if wanted == EXACT and _types.is_integer(array.type):
         wanted = WHOLE
     if wanted in (WHOLE, TRUTH):
-        return _masked(array, wanted, place)
+        return _mask(array, wanted, place)
     return _floats(array, np.float32 if wanted == FLOAT else np.float64)
 
 
 def _floats(array: pyarrow.Array, dtype: Any) -> Any:
-    """To the nearest float, nulls to NaN."""
+    """Convert to the nearest float, and nulls to NaN."""
     if _types.is_null(array.type):
         return np.full(len(array), np.nan, dtype)
     if _types.is_decimal(array.type):
@@ -172,7 +172,7 @@ def _floats(array: pyarrow.Array, dtype: Any) -> Any:
     return values
 
 
-def _masked(array: pyarrow.Array, wanted: str, place: Any) -> Any:
+def _mask(array: pyarrow.Array, wanted: str, place: Any) -> Any:
     nulls = array.is_null().to_numpy(zero_copy_only=False)
     if _types.is_null(array.type):
         array = pyarrow.nulls(len(array), _TARGETS[wanted])
@@ -185,38 +185,38 @@ def _masked(array: pyarrow.Array, wanted: str, place: Any) -> Any:
     return np.ma.MaskedArray(filled.cast(_TARGETS[wanted]).to_numpy(zero_copy_only=False), nulls)
 
 
-def _packed(parts: list[list[Any]], rows: int) -> tuple[Said, list[bytes]]:
-    said = Said(rows=rows)
+def _pack(parts: list[list[Any]], rows: int) -> tuple[ArrowReply, list[bytes]]:
+    reply = ArrowReply(rows=rows)
     data: list[bytes] = []
     for pieces in parts:
         if isinstance(pieces[0], list):
-            said.types.append("text")
-            said.texts.append([text for piece in pieces for text in piece])
+            reply.types.append("text")
+            reply.texts.append([text for piece in pieces for text in piece])
             continue
         joined: Any = np.ma.concatenate if isinstance(pieces[0], np.ma.MaskedArray) else np.concatenate
         values = joined(pieces)
-        said.types.append(values.dtype.str)
+        reply.types.append(values.dtype.str)
         data.append(np.ma.getdata(values).tobytes())
         if isinstance(values, np.ma.MaskedArray):
             data.append(np.ma.getmaskarray(values).tobytes())
-    return said, data
+    return reply, data
 
 
 def _too_many(rows: int, most: int) -> ModelFailed:
     return ModelFailed(400, f"The table has {rows} rows or more; at most {most} of this many columns are read.")
 
 
-def write(wish: Wish, body: bytes) -> bytes:
-    assert wish.shape is not None
-    values = np.frombuffer(body, np.dtype(wish.dtype)).reshape(wish.shape)
+def write(request: ArrowRequest, body: bytes) -> bytes:
+    assert request.shape is not None
+    values = np.frombuffer(body, np.dtype(request.dtype)).reshape(request.shape)
     names = ["prediction"]
     if values.ndim == 2:
         names = [f"prediction_{number}" for number in range(values.shape[1])]
     arrays = [values] if values.ndim == 1 else [np.ascontiguousarray(column) for column in values.T]
     table = pyarrow.table(dict(zip(names, map(pyarrow.array, arrays), strict=True)))
     sink = pyarrow.BufferOutputStream()
-    if wish.kind in (STREAM, FILE):
-        opened = pyarrow.ipc.new_file if wish.kind == FILE else pyarrow.ipc.new_stream
+    if request.kind in (STREAM, FILE):
+        opened = pyarrow.ipc.new_file if request.kind == FILE else pyarrow.ipc.new_stream
         with opened(sink, table.schema) as writer:
             writer.write_table(table)
     else:
@@ -224,19 +224,19 @@ def write(wish: Wish, body: bytes) -> bytes:
     return bytes(sink.getvalue())
 
 
-def answer(wish: Wish, body: bytes) -> tuple[Said, list[bytes]]:
-    form = "parquet" if "parquet" in wish.kind else "Arrow"
+def answer(request: ArrowRequest, body: bytes) -> tuple[ArrowReply, list[bytes]]:
+    form = "parquet" if "parquet" in request.kind else "Arrow"
     try:
-        if wish.wanted is None:
-            return Said(), [write(wish, body)]
-        return read(wish, body)
+        if request.wanted is None:
+            return ArrowReply(), [write(request, body)]
+        return read(request, body)
     except ModelFailed as refused:
-        return Said(refused.status, refused.message), []
+        return ArrowReply(refused.status, refused.message), []
     except MemoryError:
-        return Said(400, f"The {form} table takes more memory than a request may."), []
-    except Exception as error:  # what is wrong with bytes is said in many ways
-        told = " ".join(str(error).split())[:200]
-        return Said(400, f"The body is not a whole {form} table: {told}."), []
+        return ArrowReply(400, f"The {form} table takes more memory than a request may."), []
+    except Exception as error:  # invalid bytes raise many types of errors
+        reason = " ".join(str(error).split())[:200]
+        return ArrowReply(400, f"The body is not a whole {form} table: {reason}."), []
 
 
 def main(memory: int) -> None:
@@ -245,10 +245,10 @@ def main(memory: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _limit_memory(memory)
     while line := sys.stdin.buffer.readline():
-        wish = msgspec.json.decode(line, type=Wish)
-        said, data = answer(wish, sys.stdin.buffer.read(wish.size))
-        said.size = sum(map(len, data))
-        sys.stdout.buffer.write(msgspec.json.encode(said) + b"\n")
+        request = msgspec.json.decode(line, type=ArrowRequest)
+        reply, data = answer(request, sys.stdin.buffer.read(request.size))
+        reply.size = sum(map(len, data))
+        sys.stdout.buffer.write(msgspec.json.encode(reply) + b"\n")
         sys.stdout.buffer.writelines(data)
         sys.stdout.buffer.flush()
 

@@ -1,10 +1,10 @@
-"""What a column of a model takes, and how a value of a request becomes the number that the model gets.
+"""The columns of a model, and the conversion of a request's values to the numbers that the model gets.
 
-A category reaches the model as its code, the category's place in the list that the model was trained with. Where the
-model's file keeps that list, a request sends the category itself, and it is compared exactly: text as text even where
-it looks like a number or like a missing value, whole numbers without rounding. The code of a text category does as
-well, unless a category of the list could be taken for one. A category that the model does not know is an error rather
-than a missing value, which libraries silently make of it: a misspelt category would change predictions unseen.
+A category reaches the model as its code, its position in the list from training. If the model's file has the list, a
+request sends the category itself, and it is compared exactly: text as text, even if it looks like a number or a
+missing value, and integers without rounding. The code of a text category is accepted as well, unless a category could
+be mistaken for a code. An unknown category is an error and not, as libraries have it, a missing value: a misspelt
+category would change predictions silently.
 """
 
 import math
@@ -22,7 +22,7 @@ _WHOLE = re.compile(r"[+-]?[0-9]{1,400}")
 _TRUTHS = {"true": True, "false": False}
 _SPACES = " \t\n\r\x0b\x0c"
 MOST_CODE = 2**24
-"""Codes from here on are not exact in float32, and XGBoost takes none."""
+"""Codes from here on are not exact in float32, and XGBoost accepts none."""
 
 
 class Kind(StrEnum):
@@ -33,7 +33,7 @@ class Kind(StrEnum):
 
 
 class Refused(Exception):
-    """A value that a column does not take; ``row`` (from 0) where several were looked at."""
+    """A column does not accept a value; ``row`` (from 0) if several were checked."""
 
     def __init__(self, message: str, row: int = 0) -> None:
         super().__init__(message)
@@ -45,11 +45,11 @@ class Refused(Exception):
 class Column:
     kind: Kind = Kind.NUMBER
     categories: tuple[str, ...] | tuple[int | float, ...] = ()
-    """In the order of their codes, all text or all numbers; empty where they are not known."""
+    """In the order of their codes, all text or all numbers; empty if unknown."""
 
     @property
     def text(self) -> bool:
-        """Whether it takes text."""
+        """Whether it accepts text."""
         return bool(self.categories) and isinstance(self.categories[0], str)
 
     @property
@@ -60,7 +60,7 @@ class Column:
     # --- one value ---
 
     def of_text(self, text: str) -> float:
-        """A CSV field. Raises Refused."""
+        """Convert a CSV field. Raises Refused."""
         if self.text:
             return self._of_category(text)
         bare = text.strip(_SPACES)
@@ -74,7 +74,7 @@ class Column:
             raise Refused(f"{text[:40]!r} is not a number") from None
 
     def of_number(self, value: float) -> float:
-        """A number of any type but bool; NaN is a missing value. Raises Refused."""
+        """Convert a number of any type but bool; NaN is a missing value. Raises Refused."""
         if self.listed and not self.text:
             return self._of_listed(value)
         if value != value:
@@ -87,7 +87,7 @@ class Column:
         return number
 
     def of_json(self, cell: object) -> float:
-        """Any JSON value. Raises Refused."""
+        """Convert any JSON value. Raises Refused."""
         if cell is None:
             return math.nan
         if type(cell) is str and self.text:
@@ -104,7 +104,7 @@ class Column:
     # --- many values ---
 
     def of_array(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Numbers of any type as the model takes them, NaN for a missing one. Raises Refused."""
+        """Convert numbers of any type; NaN is a missing value. Raises Refused."""
         if self.listed:
             return self._of_each(values)
         if self.kind is not Kind.NUMBER:
@@ -129,8 +129,7 @@ class Column:
         return found
 
     def _rounded(self, dtype: "np.dtype[Any]") -> dict[Any, float]:
-        """The codes by the categories as numbers of fewer digits; without those that are then the same. Whole numbers
-        keep theirs."""
+        """Category rounded to ``dtype`` -> code, without categories that become equal. Integers are not rounded."""
         rounded = np.array(self.categories, np.float64).astype(dtype).tolist()
         narrow = [
             own if isinstance(own, int) else near for own, near in zip(self.categories, rounded, strict=True)
@@ -145,7 +144,7 @@ class Column:
 
     @cached_property
     def takes_truths(self) -> bool:
-        """Whether it takes true and false."""
+        """Whether it accepts true and false."""
         listed = self.listed and all(isinstance(one, bool) for one in self.categories)
         return self.kind is Kind.FLAG or listed
 
@@ -158,7 +157,7 @@ class Column:
 
     @cached_property
     def _nan_is_text(self) -> bool:
-        """Whether a category is so like NaN that a field which says so might be meant for it."""
+        """Whether a category resembles NaN, so that such a field is ambiguous."""
         return any(str(category).strip().lower() == "nan" for category in self.categories)
 
     def _of_category(self, text: str) -> float:
@@ -208,8 +207,8 @@ class Column:
 
 
 def fitting(kind: Kind, values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which values, of any type and shape, are of a kind that has no list. Whether a number is whole is asked before
-    it is rounded to what a model computes with; NaN is a missing value, and an infinite one is left to others."""
+    """Which values, of any type and shape, fit a kind without a list. Integers are checked before values are rounded
+    to the model's type; NaN is a missing value, and infinity is checked elsewhere."""
     wide = values.astype(np.float64, copy=False)
     if kind is Kind.FLAG:
         good = (wide == 0) | (wide == 1)
@@ -222,12 +221,12 @@ def fitting(kind: Kind, values: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def kinds_of(columns: Sequence[Column] | None) -> tuple[Column, ...] | None:
-    """None where all columns take plain numbers."""
+    """None if all columns are plain numbers."""
     return tuple(columns) if columns and any(one.kind is not Kind.NUMBER for one in columns) else None
 
 
 def parse_number(text: str) -> int | float:
-    """A number as CSV writes it: whole ones exact, no digit but those of ASCII, no 1_000. Raises ValueError."""
+    """Parse a number of a CSV: integers exactly, ASCII digits only, no 1_000. Raises ValueError."""
     bare = text.strip(_SPACES)
     if _WHOLE.fullmatch(bare):
         return int(bare)
@@ -237,7 +236,7 @@ def parse_number(text: str) -> int | float:
 
 
 def to_float(number: float) -> float:
-    """The nearest float; infinity for what is beyond."""
+    """The nearest float; infinity if it is beyond."""
     try:
         return float(number)
     except OverflowError:
@@ -245,7 +244,7 @@ def to_float(number: float) -> float:
 
 
 def show(value: float) -> str:
-    """A number in a message: all digits of a whole one, the few that matter of others."""
+    """Format a number for a message: integers with all digits, others with a few."""
     if isinstance(value, float) and not value.is_integer():
         return f"{value:.9g}"
     return str(int(value))[:40]

@@ -1,6 +1,6 @@
 """Requests for generated text and their answers: OpenAI's JSON, and the ``inputs`` of text-generation containers.
 
-What llama.cpp answers with an error becomes a ModelFailed with the same status and message.
+An error of llama.cpp becomes a ModelFailed with the same status and message.
 """
 
 from collections.abc import Iterator, Mapping
@@ -33,8 +33,8 @@ _INPUTS = frozenset(("inputs", "parameters", "stream"))
 _OURS = ("do_sample", "return_full_text")
 
 
-class Wish(Protocol):
-    """One request. ``body``: what llama.cpp is asked; the methods say its words again in the caller's form."""
+class CompletionRequest(Protocol):
+    """One request. ``body``: the request to llama.cpp; the methods convert its answers to the caller's form."""
 
     body: bytes
     chat: bool
@@ -64,7 +64,7 @@ class _OpenAI:
 
 
 class _Inputs:
-    """``[{"generated_text": ...}]``, or an event per token and the whole text with the last."""
+    """``[{"generated_text": ...}]``, or an event per token, the last of which has the whole text."""
 
     chat = False
 
@@ -78,7 +78,7 @@ class _Inputs:
         _known(given, _PARAMETERS)
         self.stream = asked.get("stream") is True
         self._before = prompt if given.get("return_full_text") is True else ""
-        self._said: list[str] = []
+        self._generated: list[str] = []
         wanted = {_RENAMED.get(name, name): value for name, value in given.items() if name not in _OURS}
         if given.get("do_sample") is False:
             wanted["temperature"] = 0
@@ -90,16 +90,16 @@ class _Inputs:
     def part(self, chunk: bytes) -> Iterator[bytes]:
         text = _text(chunk)
         if text:
-            self._said.append(text)
+            self._generated.append(text)
             yield _event(msgspec.json.encode({"token": {"text": text}, "generated_text": None}))
 
     def end(self) -> bytes:
-        whole = self._before + "".join(self._said)
+        whole = self._before + "".join(self._generated)
         return _event(msgspec.json.encode({"token": {"text": ""}, "generated_text": whole}))
 
 
-def read(body: bytes, path: str) -> Wish:
-    """What a request asks for; ``path``, where the client called one, decides between chat and plain completion.
+def read(body: bytes, path: str) -> CompletionRequest:
+    """Parse a request; ``path``, if the client called one, decides between chat and plain completion.
 
     Raises ModelFailed (400)."""
     try:
@@ -122,7 +122,7 @@ def read(body: bytes, path: str) -> Wish:
     raise _bad("The JSON has none of 'messages', 'prompt' and 'inputs'.")
 
 
-def _chat_wish(asked: dict[str, Any]) -> Wish:
+def _chat_wish(asked: dict[str, Any]) -> CompletionRequest:
     _known(asked, _CHAT)
     if not isinstance(asked.get("messages"), list) or not asked["messages"]:
         raise _bad("'messages' must be a list of at least one message.")
@@ -135,7 +135,7 @@ def _chat_wish(asked: dict[str, Any]) -> Wish:
     return _OpenAI(asked, chat=True)
 
 
-def _text_wish(asked: dict[str, Any]) -> Wish:
+def _text_wish(asked: dict[str, Any]) -> CompletionRequest:
     _known(asked, _TEXT)
     if not isinstance(asked.get("prompt"), str):
         raise _bad("'prompt' must be a text.")
@@ -149,13 +149,13 @@ def _known(asked: Mapping[str, Any], names: frozenset[str]) -> None:
 
 
 def models(name: str) -> Answer:
-    """The list of the one model there is, as OpenAI's ``/v1/models``."""
+    """OpenAI's ``/v1/models``, with the only model."""
     entry = {"id": name, "object": "model", "created": 0, "owned_by": "tidegate"}
     return Answer(msgspec.json.encode({"object": "list", "data": [entry]}), "application/json")
 
 
-def checked(said: bytes) -> bytes:
-    """What llama.cpp said, unless it is an error: raises ModelFailed with its status."""
+def check_answer(said: bytes) -> bytes:
+    """Return an answer of llama.cpp. Raises ModelFailed, with its status, if it is an error."""
     if not said.startswith(b'{"error"'):
         return said
     error = msgspec.json.decode(said)["error"]
@@ -163,9 +163,8 @@ def checked(said: bytes) -> bytes:
     raise ModelFailed(status if _http(status) else 500, str(error.get("message")))
 
 
-def refused(error: Exception) -> ModelFailed:
-    """An exception out of llama.cpp: it raises only over a request that it cannot read, and tells of everything
-    later in its answer."""
+def convert_error(error: Exception) -> ModelFailed:
+    """Convert an exception of llama.cpp, which it raises only for an unreadable request: other errors are answers."""
     if isinstance(error, ModelFailed):
         return error
     if isinstance(error, ValueError | RuntimeError):

@@ -1,8 +1,8 @@
-"""The forms that rows come in and predictions go out in, and which of them an answer takes.
+"""The content types of rows and predictions, and the choice of that of an answer.
 
-What is no number in an answer is written alike in all of them, and can be read back from each: NaN is ``null`` in
-JSON (as a missing value is in a request), ``nan`` in CSV and NaN in arrays and tables; infinity is ``"Infinity"`` or
-``"-Infinity"`` in JSON, which has no number for it, ``inf`` or ``-inf`` in CSV and itself in arrays and tables.
+Non-finite numbers can be read back from every content type: NaN is ``null`` in JSON (like a missing value in a
+request), ``nan`` in CSV and NaN in arrays and tables; infinity is ``"Infinity"`` or ``"-Infinity"`` in JSON, which
+has no number for it, ``inf`` or ``-inf`` in CSV, and infinity in arrays and tables.
 """
 
 from collections.abc import Collection, Sequence
@@ -24,7 +24,7 @@ JSON = "application/json"
 NPY = "application/x-npy"
 JSON_LINES = "application/jsonlines"
 LINED = frozenset({CSV, JSON_LINES})
-"""One row, or prediction, a line."""
+"""Content types with one row, or prediction, per line."""
 TYPES = (JSON, CSV, NPY, JSON_LINES, *arrow_io.TYPES)
 
 _KEY = len('{"predictions":')
@@ -32,27 +32,27 @@ _encode = msgspec.json.encode
 
 
 def kind_of(content_type: str) -> str:
-    """The form that a body says it has; CSV where it says nothing, as AWS's XGBoost container takes it."""
+    """The media type of a body; CSV if there is none, as in AWS's XGBoost container."""
     return content_type.partition(";")[0].strip().lower() or CSV
 
 
 def heading_of(content_type: str) -> Heading:
     """Whether a CSV has a header, by RFC 4180's parameter; UNSAID for most. Raises ModelFailed (415)."""
-    said = parameter(content_type, "header")
-    if said not in ("", "present", "absent"):
-        raise ModelFailed(415, f"The content type says header={said[:40]!r}; expected present or absent.")
-    return Heading(said)
+    declared = parameter(content_type, "header")
+    if declared not in ("", "present", "absent"):
+        raise ModelFailed(415, f"The content type says header={declared[:40]!r}; expected present or absent.")
+    return Heading(declared)
 
 
 def check_charset(content_type: str, body: bytes) -> None:
-    """Raises ModelFailed (415) for a body that is said to be text in another encoding than UTF-8, and shows it."""
+    """Raises ModelFailed (415) if a body declares another encoding than UTF-8 and is not ASCII."""
     charset = parameter(content_type, "charset")
     if charset not in ("", "utf-8", "utf8", "us-ascii", "ascii") and not body.isascii():
         raise ModelFailed(415, f"Text in {charset[:40]!r} is not read; send it in UTF-8.")
 
 
 def parameter(content_type: str, name: str) -> str:
-    """In lower case; empty where there is none."""
+    """A parameter's value in lower case; empty if there is none."""
     if ";" not in content_type:
         return ""
     for piece in content_type.lower().split(";")[1:]:
@@ -62,9 +62,9 @@ def parameter(content_type: str, name: str) -> str:
     return ""
 
 
-def unmarked(body: bytes, texts: Collection[Any]) -> bytes:
-    """A CSV without the byte order mark at its beginning. ``texts``: what its first column is known to take. Raises
-    ModelFailed where the mark may be the first character of one of them."""
+def strip_bom(body: bytes, texts: Collection[Any]) -> bytes:
+    """Remove the byte order mark of a CSV. ``texts``: known values of its first column. Raises ModelFailed if the
+    mark may be the first character of one of them."""
     if not body.startswith(BOM):
         return body
     mark = BOM.decode()
@@ -80,8 +80,8 @@ def unmarked(body: bytes, texts: Collection[Any]) -> bytes:
 
 
 def choose(accept: str, default: str, types: Sequence[str] = TYPES) -> str:
-    """The form to answer in: the one of ``types`` that an Accept header likes best; ``default`` where it has no
-    wish. Raises ModelFailed (406) where none will do."""
+    """The one of ``types`` that an Accept header prefers; ``default`` if it is empty or accepts anything. Raises
+    ModelFailed (406) if none is acceptable."""
     if accept in ("", "*/*"):
         return default
     if accept in types:
@@ -99,7 +99,7 @@ def choose(accept: str, default: str, types: Sequence[str] = TYPES) -> str:
 
 
 def unknown(kind: str, types: Sequence[str] = TYPES) -> ModelFailed:
-    """What a body in a form that is not known is told."""
+    """The error for an unknown content type."""
     if kind == "application/octet-stream":
         return ModelFailed(
             415, f"Raw bytes are not rows of a table; send {', '.join(types)} and name it in Content-Type."
@@ -118,8 +118,8 @@ def _quality(parameters: Sequence[str]) -> float:
 
 
 def write(predictions: Any, kind: str) -> Answer:
-    """Predictions in the form ``kind``: one per row, a list (or a CSV line) of several where a row has them; in JSON
-    Lines an object each. As a table: the column ``prediction``, or ``prediction_0`` and on."""
+    """Encode predictions: one per row, or a list (a CSV line) of several; in JSON Lines an object each. In a
+    table: the column ``prediction``, or ``prediction_0`` and so on."""
     if kind == JSON:
         body = _encode({"predictions": predictions.tolist()})
         if body.find(b"n", _KEY) >= 0 and b"null" in body:
@@ -141,7 +141,7 @@ def write(predictions: Any, kind: str) -> Answer:
 
 
 def _labels(predictions: Any) -> Any:
-    """Labels of one type, which numpy kept as objects, as an array of that type; others as they are."""
+    """Convert labels of one type, which numpy stores as objects, to an array of that type."""
     values = predictions.ravel().tolist()
     if len({type(one) for one in values}) != 1 or not isinstance(values[0], str | int | float):
         return predictions

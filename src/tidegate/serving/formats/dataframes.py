@@ -1,4 +1,4 @@
-"""Requests of MLflow's scoring server: a table with named and typed columns, or tensors, in; any value out.
+"""Requests and answers of MLflow's scoring server: a table with named and typed columns, or tensors; any value.
 
 In: ``text/csv`` (with or without a line of names), and JSON with ``dataframe_split``, ``dataframe_records``,
 ``instances`` or ``inputs``, and ``params``. The signature of a model is checked here; a message names the row (from
@@ -23,7 +23,7 @@ from tidegate.serving.formats.content_types import check_charset, heading_of
 from tidegate.serving.formats.exact_cast import Inexact, cast
 from tidegate.serving.formats.json_encoding import encode_json
 from tidegate.serving.formats.json_errors import parse_json
-from tidegate.serving.formats.row_parser import Heading, Layout
+from tidegate.serving.formats.row_parser import Heading, RowParser
 from tidegate.transform.csv_lines import BOM, BadField, split_lines, text_fields, without_bom
 
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
@@ -33,7 +33,7 @@ _DTYPES = {"boolean": "bool", "integer": "int32", "long": "int64", "float": "flo
 
 @dataclass(frozen=True)
 class Column:
-    """``kind`` is MLflow's word for the type; other words than the plain types are left to MLflow."""
+    """``kind`` is MLflow's name of the type; types that are not basic are left to MLflow."""
 
     name: str
     kind: str
@@ -64,7 +64,7 @@ def signature(schema: Any) -> "Signature":
 
 @dataclass(frozen=True)
 class Signature:
-    """What a model takes; both empty where it does not say."""
+    """A model's signature; both fields are empty if it has none."""
 
     columns: tuple[Column, ...]
     tensors: tuple[Tensor, ...]
@@ -72,8 +72,8 @@ class Signature:
     def read(
         self, body: bytes, content_type: str, records: bool = False, begins: bool = True
     ) -> tuple[Any, dict[str, Any] | None]:
-        """What the model is given, and its parameters; raises ModelFailed (400, 415). ``records``: every line of a
-        CSV is a row. ``begins``: a byte order mark may stand first."""
+        """Parse a body to the model's input and parameters. Raises ModelFailed (400, 415). ``records``: every line of
+        a CSV is a row. ``begins``: a byte order mark may come first."""
         kind = content_type.partition(";")[0].strip().lower() or row_decoder.JSON
         check_charset(content_type, body)
         if kind == row_decoder.CSV:
@@ -123,12 +123,12 @@ class Signature:
         return self._rows(parsed, names)
 
     def _is_header(self, fields: Sequence[str], heading: Heading) -> bool:
-        """Whether the first line names columns; those that may be missing need not be there."""
+        """Whether the first line names the columns; optional ones may be absent."""
         if heading is not Heading.UNSAID:
             return heading is Heading.PRESENT
         if not set(fields) >= {column.name for column in self.columns if column.required}:
             return False
-        layout = Layout(len(self.columns), [column.name for column in self.columns], free=True)
+        layout = RowParser(len(self.columns), [column.name for column in self.columns], free=True)
         if layout.numbered and len(fields) == layout.count:
             return layout.header(fields, heading, fits=True) is not None
         return bool(set(fields) & set(layout.names or ()))
@@ -164,7 +164,7 @@ class Signature:
         return self._rows([list(row) for row in zip(*columns.values(), strict=True)], list(columns))
 
     def _rows(self, rows: Sequence[Any], names: Sequence[str] | None) -> Any:
-        """A data frame; ``names`` None: the columns come in the signature's order."""
+        """A DataFrame; ``names`` None: the columns are in the signature's order."""
         if not rows:
             raise ModelFailed(400, "The request has no rows.")
         order = list(names) if names is not None else [column.name for column in self.columns]
@@ -223,11 +223,11 @@ def _series(column: Column, values: list[Any], at: int) -> Any:
         if value is None and (column.kind in ("double", "float", "string") or not column.required):
             found.append(value)
             continue
-        good, told = check(value), _TOLD[column.kind]
+        good, expected = check(value), _TOLD[column.kind]
         if good is None:
             shown = "null" if value is None else msgspec.json.encode(value).decode()[:40]
             place = f"Row {number + 1}, column {at + 1} ({column.name})"
-            raise ModelFailed(400, f"{place}: expected {told}, got {shown}.")
+            raise ModelFailed(400, f"{place}: expected {expected}, got {shown}.")
         found.append(good)
     if column.kind == "datetime":
         return pd.Series(pd.to_datetime(pd.Series(found, dtype=object)))
@@ -283,7 +283,7 @@ _CHECKS: dict[str, Callable[[Any], Any]] = {
     "binary": _binary,
     "datetime": _moment,
 }
-"""MLflow's type -> the value as it is kept, or None where it is not one."""
+"""MLflow's type -> function that converts a value, or returns None for another type."""
 _TOLD = {
     "boolean": "true or false",
     "integer": "a whole number of 32 bits",
@@ -297,7 +297,7 @@ _TOLD = {
 
 
 def _read_text(text: str, kind: str) -> Any:
-    """A field of CSV as JSON would have it; what cannot be read stays text, for the check to name."""
+    """A CSV field as the JSON value; unreadable fields stay text, which the check then reports."""
     if kind == "boolean":
         return {"true": True, "false": False}.get(text.strip().lower(), text)
     if kind in ("integer", "long", "float", "double"):
@@ -313,13 +313,13 @@ def _number(text: str) -> Any:
 
 
 def _by_pandas(body: bytes, widths: Sequence[int], heading: Heading) -> Any:
-    """As MLflow's scoring server reads a CSV for a model that does not say what it takes: with a header. ``widths``:
-    fields of each line."""
+    """Parse a CSV as MLflow's scoring server does for a model without a signature: with a header. ``widths``: number
+    of fields of each line."""
     for number, width in enumerate(widths):
-        if width != widths[0]:  # pandas would take the first column for an index
+        if width != widths[0]:  # pandas would use the first column as the index
             raise ModelFailed(400, f"Line {number + 1} has {width} columns, the first line {widths[0]}.")
     header = heading is not Heading.ABSENT
-    # pandas takes a byte order mark away; ours is gone, and another one is data.
+    # pandas removes a byte order mark; ours is removed already, and another one is data.
     found = pd.read_csv(io.BytesIO(BOM + body), header=0 if header else None)
     if len(found) != len(widths) - header:
         raise ModelFailed(400, "Some lines of the CSV are empty, and pandas skips them.")
@@ -350,8 +350,10 @@ def _fit(one: Tensor, value: Any) -> Any:
         raise ModelFailed(400, f"{name} has true or false where a number belongs.")
     pairs = zip(one.shape, found.shape, strict=False)
     if found.ndim != len(one.shape) or any(want not in (-1, got) for want, got in pairs):
-        told = "x".join("any" if side < 0 else str(side) for side in one.shape)
-        raise ModelFailed(400, f"{name} has the shape {'x'.join(map(str, found.shape))}; the model takes {told}.")
+        expected = "x".join("any" if side < 0 else str(side) for side in one.shape)
+        raise ModelFailed(
+            400, f"{name} has the shape {'x'.join(map(str, found.shape))}; the model takes {expected}."
+        )
     if np.dtype(one.dtype).kind not in "fiub":
         return found.astype(one.dtype)
     try:
@@ -365,14 +367,14 @@ def _has_truth(value: Any) -> bool:
 
 
 def rows(given: Any) -> int:
-    """Of a table, or of tensors, whose first side counts rows."""
+    """Number of rows of a table, or of tensors, by their first axis."""
     if isinstance(given, dict):
         return max(map(rows, given.values()), default=0)
     return len(given) if getattr(given, "ndim", 0) else 1
 
 
 def answers(found: Any) -> int | None:
-    """How many answers there are; None for what is no list of them: an object, a single value."""
+    """Number of answers; None for an object or a single value."""
     if isinstance(found, pd.DataFrame | pd.Series | list | tuple):
         return len(found)
     return len(found) if isinstance(found, np.ndarray) and found.ndim else None

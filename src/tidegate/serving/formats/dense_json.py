@@ -1,7 +1,7 @@
-"""The common body, ``{"instances": [[numbers], ...]}``, read into floats in two calls to C.
+"""Parses the most common body, ``{"instances": [[numbers], ...]}``, to floats in two calls to C.
 
-Only what is plainly right is read here: whole rows of numbers that the type holds, under one key. Anything else, a
-missing value too, is left to the reader that can say what is wrong with it (``codecs``).
+Only complete rows of representable numbers under one key are parsed here. Everything else, missing values
+included, is left to ``row_decoder``, which can report errors.
 """
 
 import struct
@@ -17,12 +17,12 @@ class _Plain(msgspec.Struct, forbid_unknown_fields=True):
 
 
 _LAST_QUOTE = len('{"instances":[],"instances') - 1
-"""Where the quote that ends a second key may be at the earliest, less one."""
+"""One less than the first possible position of the quote that ends a second key."""
 _decode = msgspec.json.Decoder(_Plain).decode
 
 
 class Packer:
-    """For rows of ``count`` columns; ``code`` is that of ``struct``: f for float32, d for float64."""
+    """A parser for rows of ``count`` columns; ``code`` of ``struct``: f for float32, d for float64."""
 
     def __init__(self, count: int, code: str = "f", whole: Sequence[int] = (), flags: Sequence[int] = ()) -> None:
         """``whole``, ``flags``: columns of whole numbers, and of 0 or 1."""
@@ -31,9 +31,9 @@ class Packer:
         self._flags = tuple(flags)
 
     def rows(self, body: bytes) -> bytes | None:
-        """The rows' values, row by row; None where another reader has to look."""
+        """The values, row by row; None if the general parser is needed."""
         if body.rfind(b'"') > _LAST_QUOTE:
-            return None  # there may be a second key, of which the decoder would take the last
+            return None  # there may be a second key, and the decoder would use the last one
         try:
             instances = _decode(body).instances
             if (self._whole or self._flags) and not self._fit(instances):

@@ -1,4 +1,4 @@
-"""Arrays turned into another type only where they stay what they are: numpy cuts, wraps and overflows in silence."""
+"""Casts arrays without loss: numpy truncates, wraps and overflows silently."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from numpy.typing import DTypeLike, NDArray
 
 
 class Inexact(ValueError):
-    """``place``: indices of the first value that the type cannot hold; the message says what it is."""
+    """A cast would lose a value. ``place``: its indices; the message shows it."""
 
     def __init__(self, place: tuple[int, ...], value: object, dtype: "np.dtype[Any]") -> None:
         kind = {"b": "true or false", "i": "a whole number", "u": "a whole number"}.get(dtype.kind, "a number")
@@ -16,8 +16,8 @@ class Inexact(ValueError):
 
 
 def cast(values: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
-    """Numbers as ``dtype``: whole numbers and truth values as they are, others the nearest. Raises Inexact for one
-    that would become another whole number, or infinite."""
+    """Cast to ``dtype``: integers and booleans exactly, others to the nearest value. Raises Inexact if a number would
+    become another integer, or infinite."""
     wanted = np.dtype(dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         found = np.ascontiguousarray(values, wanted)
@@ -26,7 +26,7 @@ def cast(values: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
     elif values.dtype == wanted:
         return found
     else:
-        # Not by way of floats, to which whole numbers beyond 2^53 would be the same.
+        # Not through floats, where different integers beyond 2^53 would be equal.
         wrong = found.astype(values.dtype) != values
         if wanted.kind in "iu" and values.dtype.kind == "f":
             wrong |= ~np.isfinite(values) | (values >= 2.0**63) | (values < -(2.0**63))

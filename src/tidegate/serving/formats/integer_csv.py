@@ -1,8 +1,8 @@
-"""CSV of whole numbers, read by arithmetic on machine words: many cells at once, without a loop over them in Python.
+"""Parses CSV of integers by arithmetic on machine words: many cells at once, without a loop in Python.
 
-Numbers of up to four digits are made of bytes, at every byte of the text at once. Where there are longer ones, a cell
-of up to four (or eight) characters is one word. Its digits are joined in pairs, the pairs in fours, and so
-on, in all words by the same few instructions of numpy. That is exact: no word holds more than 99,999,999.
+Numbers of up to four digits are computed from bytes, at every byte of the text at once. If there are longer ones, a
+cell of up to four (or eight) characters is one word: numpy joins digits to pairs, pairs to fours, and so on, in all
+words at once. This is exact: no word exceeds 99,999,999.
 """
 
 from typing import Any, NamedTuple
@@ -13,13 +13,13 @@ from numpy.typing import DTypeLike, NDArray
 Floats = NDArray[np.floating[Any]]
 
 BLOCK = 128 * 1024
-"""Bytes that are read at one time: what comes of them stays in the processor's cache."""
+"""Bytes per block, so that intermediate arrays stay in the processor's cache."""
 MINUS, COMMA, NEWLINE = 45, 44, 10
 _ZERO, _CARRY, _HIGH = 0x30, 0x76, 0x80
 
 
 class _Word(NamedTuple):
-    """``steps``: bits to shift by, what the upper half counts, and what remains of the sum."""
+    """``steps``: bits to shift by, factor of the upper half, and mask of the sum."""
 
     kind: type[Any]
     size: int
@@ -38,8 +38,8 @@ _LONG = _Word(
 
 
 def rows(body: bytes, count: int, dtype: DTypeLike = np.float32) -> Floats | None:
-    """Rows of ``count`` columns, two at least; empty cells are NaN. None for a body that has anything but whole
-    numbers of up to eight characters (sign included), commas, and ends of lines ("\n")."""
+    """Parse rows of ``count`` columns, at least two; empty cells are NaN. None for a body with anything but integers
+    of up to eight characters (sign included), commas, and ends of lines ("\n")."""
     if b"." in body:
         return None
     found = []
@@ -74,16 +74,16 @@ def _block(body: bytes, count: int, dtype: DTypeLike) -> Floats | None:
         if widest > _LONG.size:
             return None
         numbers = _numbers(padded, ends, widths, _SHORT if widest <= _SHORT.size else _LONG, b"-" in body)
-        found = None if numbers is None else _signed(*numbers, widths, dtype)
+        found = None if numbers is None else _split_signs(*numbers, widths, dtype)
     return None if found is None else found.reshape(lines, count)
 
 
 def _few_digits(
     text: NDArray[np.uint8], seams: NDArray[np.bool_], lasts: NDArray[np.int64], dtype: DTypeLike
 ) -> Floats | None:
-    """Numbers of up to four digits: for every byte of the text, the number that ends with it, taken where a cell has
-    its last byte (``lasts``). All steps but one are of bytes, so they are quicker than those of words though there
-    are more. None for longer ones, -0, and errors."""
+    """Parse numbers of up to four digits: compute for every byte of the text the number that ends there, and select
+    the last byte of each cell (``lasts``). All steps but one are on bytes, so they are faster than the fewer steps on
+    words. None for longer numbers, -0, and errors."""
     values = text - np.uint8(_ZERO)
     digit, minus = values < 10, text == MINUS
     if np.count_nonzero(digit) + np.count_nonzero(minus) + len(lasts) != len(text):
@@ -102,7 +102,7 @@ def _few_digits(
         values *= digit
         numbers = values.astype(np.int16)
         numbers[2:] += np.multiply(values[:-2] * digit[1:-1], 100, dtype=np.int16)
-    if signs and not _negated(numbers, digit, minus, two if longer else None):
+    if signs and not _negate(numbers, digit, minus, two if longer else None):
         return None
     found: Floats = numbers.take(lasts).astype(dtype)
     if seams[-1] or (seams[1:] & seams[:-1]).any():
@@ -110,14 +110,14 @@ def _few_digits(
     return found
 
 
-def _negated(
+def _negate(
     numbers: NDArray[Any],
     digit: NDArray[np.bool_],
     minus: NDArray[np.bool_],
     two: NDArray[np.bool_] | None,
 ) -> bool:
-    """Gives the numbers behind a sign theirs; False where one is zero, whose sign would be lost. ``two``: where two
-    digits end, if there are numbers of more."""
+    """Negate the numbers with a sign; False if one is zero, whose sign would be lost. ``two``: positions where two
+    digits end, if there are longer numbers."""
     negative = np.zeros(len(minus), np.bool_)
     negative[1:] = minus[:-1]
     negative[2:] |= minus[:-2] & digit[1:-1]
@@ -135,8 +135,8 @@ def _negated(
 def _numbers(
     padded: bytes, ends: NDArray[np.int64], widths: NDArray[np.int64], word: _Word, signs: bool
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None] | None:
-    """The numbers and which are negative. ``padded`` has eight bytes before the first cell, so that a word which ends
-    with a cell is always there."""
+    """The numbers, and which of them are negative. ``padded`` has eight bytes before the first cell, so that a word
+    can end at every cell."""
     views = np.ndarray((len(padded) - 8,), word.kind, padded, offset=8 - word.size, strides=(1,))
     cells = views.take(ends)
     shift = word.kind(8 * word.size) - (widths.astype(word.kind) << word.kind(3))
@@ -145,11 +145,11 @@ def _numbers(
         negative = ((cells >> shift) & word.kind(0xFF)) == MINUS
         negative &= widths > 0
         if (negative & (widths == 1)).any():
-            return None  # a sign alone
+            return None  # a sign without digits
         shift += negative * word.kind(8)
     cells ^= word.every(_ZERO)
     cells >>= shift
-    cells <<= shift  # what stands before the digits is zero now
+    cells <<= shift  # clear the bytes before the digits
     if (((cells + word.every(_CARRY)) | cells) & word.every(_HIGH)).any():
         return None  # more than digits
     for bits, tens, kept in word.steps:
@@ -160,7 +160,7 @@ def _numbers(
     return cells, negative
 
 
-def _signed(
+def _split_signs(
     cells: NDArray[Any], negative: NDArray[np.bool_] | None, widths: NDArray[np.int64], dtype: DTypeLike
 ) -> Floats:
     found: Floats = cells.astype(dtype)

@@ -1,6 +1,6 @@
-"""JSON for answers, in which no number is lost: ``null`` is NaN, infinity has the name that protocol buffers give it.
+"""JSON for answers, with non-finite numbers: NaN is ``null``, and infinity has its name in protocol buffers' JSON.
 
-Without numpy, for runtimes that need none.
+Does not import numpy, for runtimes that do not need it.
 """
 
 import math
@@ -11,17 +11,17 @@ import msgspec
 
 
 def encode_json(value: Any, plain: Callable[[Any], Any] | None = None) -> bytes:
-    """JSON in which infinity is not lost. ``plain``: what JSON has no form for -> what it has one for."""
+    """Encode a value with its infinities. ``plain`` converts values that JSON does not support."""
     body = msgspec.json.encode(value, enc_hook=plain)
     if b"null" not in body:
         return body
-    # A null may stand for an infinite number.
+    # A null may be an infinite number.
     hook = None if plain is None else lambda one: named_infinities(plain(one))
     return msgspec.json.encode(named_infinities(value), enc_hook=hook)
 
 
 def named_infinities(value: Any) -> Any:
-    """The same with text for infinite numbers."""
+    """Replace infinite numbers by text."""
     if isinstance(value, float) and math.isinf(value):
         return "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, list | tuple):

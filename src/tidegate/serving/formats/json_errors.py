@@ -1,4 +1,4 @@
-"""What a client is told whose JSON is no JSON."""
+"""Error messages for invalid JSON."""
 
 import re
 from typing import Any
@@ -10,37 +10,39 @@ from tidegate.transform import strict_json
 
 _BYTE = re.compile(r"invalid (?:character|number) \(byte (\d+)\)")
 TOO_LARGE = "Number out of range"
-"""How the decoder begins to tell of a number that no float can hold."""
+"""Beginning of the decoder's message for a number beyond floats."""
 TWICE = "The key {!r} is given twice in one object of the JSON; send it once."
 _NUMBER = re.compile(rb"-?(NaN|Infinity)")
 
 
 def unreadable(error: Exception, body: bytes) -> ModelFailed:
-    """``error``: the decoder's, about ``body``."""
-    said = str(error)
+    """The error for ``body``; ``error``: the decoder's."""
+    text = str(error)
     if not body.strip():
         return ModelFailed(400, "The body is empty; send JSON.")
-    if said == "Input data was truncated":
+    if text == "Input data was truncated":
         return ModelFailed(
             400, f"The JSON is cut off: it ends after {len(body)} byte(s), in the middle of a value."
         )
-    if said.startswith(TOO_LARGE):
+    if text.startswith(TOO_LARGE):
         return ModelFailed(400, "The JSON holds a number that is too large: beyond 1.8e308.")
-    if (at := _BYTE.search(said)) is not None:
+    if (at := _BYTE.search(text)) is not None:
         near = max(0, int(at[1]) - 2)
         if found := _NUMBER.search(body, near, near + 12):
-            told = f"{found[0].decode()} (byte {found.start()}) is no JSON; send null for a value that is missing."
-            return ModelFailed(400, told)
-    return ModelFailed(400, f"The JSON cannot be used: {said}.")
+            message = (
+                f"{found[0].decode()} (byte {found.start()}) is no JSON; send null for a value that is missing."
+            )
+            return ModelFailed(400, message)
+    return ModelFailed(400, f"The JSON cannot be used: {text}.")
 
 
 def deep() -> ModelFailed:
-    """For JSON that the decoder gives up on."""
+    """The error for JSON that is nested too deeply for the decoder."""
     return ModelFailed(400, "The JSON is nested too deeply.")
 
 
 def parse_json(body: bytes) -> Any:
-    """The value of a body, in which no key is given twice. Raises ModelFailed (400)."""
+    """Parse a body. Raises ModelFailed (400), also for a duplicate key."""
     try:
         return strict_json.decode(body)
     except strict_json.RepeatedKey as repeated:

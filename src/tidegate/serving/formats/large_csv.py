@@ -1,12 +1,11 @@
-"""CSV of many rows, read at the speed of C: whole numbers by ``whole_csv``, others by pyarrow where it is installed,
-else as one JSON list.
+"""Parses CSV of many rows fast: integers by ``integer_csv``, other numbers by pyarrow if it is installed, else as one
+JSON list.
 
-Only what is plainly right is read here: whole rows of numbers, each line of the same width, empty cells as missing.
-Anything else is left to the reader that can say what is wrong with it (``codecs``). Numbers become double and then
-of the type that is asked for, as they do there.
+Only complete rows of numbers of the same width are parsed here, with empty cells as missing values. Everything
+else is left to ``row_decoder``, which can report errors. As there, numbers become doubles and then the requested
+type.
 """
 
-from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -17,16 +16,16 @@ from numpy.typing import DTypeLike, NDArray
 from tidegate.serving.formats import integer_csv
 
 SMALLEST = 16 * 1024
-"""Bytes from which on it is worth it."""
+"""Bytes from which on this is faster."""
 ARROW = 64 * 1024
-"""Bytes from which on pyarrow is worth it; it lets other threads work meanwhile."""
+"""Bytes from which on pyarrow is faster; it releases the GIL."""
 _decode = msgspec.json.Decoder(list[float]).decode
 _CELLS = b"0123456789.+-eE \t"
 _HAS_ARROW = find_spec("pyarrow") is not None
 
 
 def rows(body: bytes, count: int, dtype: DTypeLike = np.float32) -> NDArray[np.floating[Any]] | None:
-    """``count`` columns; None where another reader has to look."""
+    """Parse rows of ``count`` columns; None if the general parser is needed."""
     if len(body) < SMALLEST or count < 2:
         return None
     if b"\r" in body:
@@ -49,8 +48,9 @@ def rows(body: bytes, count: int, dtype: DTypeLike = np.float32) -> NDArray[np.f
 
 
 def _by_arrow(body: bytes, count: int, lines: int, dtype: DTypeLike) -> NDArray[np.floating[Any]] | None:
-    arrow: Any = import_module("pyarrow")
-    csv: Any = import_module("pyarrow.csv")
+    import pyarrow as arrow  # noqa: PLC0415  # slow to import, and only large bodies need it
+    from pyarrow import csv  # noqa: PLC0415
+
     names = [str(number) for number in range(count)]
     reading = csv.ReadOptions(column_names=names, use_threads=False, block_size=len(body) + 1)
     parsing = csv.ParseOptions(quote_char=False, ignore_empty_lines=False)

@@ -1,10 +1,9 @@
-"""Rows in libsvm's sparse text: ``[label] index:value index:value ...`` a line. Absent features are missing.
+"""Rows in libsvm's sparse text: ``[label] index:value index:value ...`` per line. Absent features are missing.
 
-Two ways to count are in use. libsvm's own counts features from 1, and so does AWS's current XGBoost container for a
-body without an index 0. XGBoost's text reader takes indices as they are: a model that it trained on a file that
-counts from 1 has a first column that no tree looks at. The same line may thus mean two rows, so what a model's
-lines count from is settled by the model, never by what else is in a request, and what remains open is refused
-(``IndexBase``).
+Two index bases are in use. libsvm counts features from 1, and so does AWS's current XGBoost container for a body
+without an index 0. XGBoost's text reader uses indices unchanged: a model that was trained on a file with base 1 has a
+first column that no tree uses. So a line is ambiguous. The model decides the base, never the rest of a request, and
+what remains ambiguous is rejected (``IndexBase``).
 """
 
 import math
@@ -21,35 +20,36 @@ from tidegate.transform.csv_lines import LONE_RETURN, split_lines
 
 TYPES = ("text/libsvm", "text/x-libsvm")
 BASE = "LIBSVM_INDEX_BASE"
-"""Variable of a model's environment: what indices count from, 0 or 1."""
+"""Variable of a model's environment: the index base, 0 or 1."""
 MOST_CELLS = 16 * 1024 * 1024
-"""Cells of a request's table, absent ones included: a few bytes of sparse text may stand for many."""
+"""Most cells of a request's table, absent ones included: a few bytes of sparse text may expand to many."""
 _PLAIN = re.compile(rb"(?:[-+.0-9eE]++(?: |\Z))?(?:[0-9]{1,10}+:[-+.0-9eE]++(?: |\Z))++")
 
 
 class _Row(NamedTuple):
     indices: list[int]
-    """Each once."""
+    """Each index once."""
     values: list[float]
 
 
 class IndexBase:
-    """What the indices of one model's requests count from."""
+    """The index base of one model's requests."""
 
     def __init__(self, environment: Mapping[str, str], count: int, first_used: Callable[[], bool]) -> None:
-        """``count``: the model's features; ``first_used``: whether it looks at its first one. Raises Invalid."""
-        said = environment.get(BASE, "")
-        if said not in ("", "0", "1"):
-            raise Invalid(f"{BASE} must be 0 or 1, not {said!r}")
-        self._said = int(said) if said else None
+        """``count``: the model's features; ``first_used``: whether it uses its first feature. Raises Invalid."""
+        declared = environment.get(BASE, "")
+        if declared not in ("", "0", "1"):
+            raise Invalid(f"{BASE} must be 0 or 1, not {declared!r}")
+        self._declared = int(declared) if declared else None
         self._count = count
         self._first_used = first_used
         self._sure: bool | None = None
 
     def of(self, lowest: int, highest: int) -> int:
-        """``lowest`` and ``highest``: of a request's indices. Raises ModelFailed (400) where both ways make sense."""
-        if self._said is not None:
-            return self._said
+        """The base for a request with these lowest and highest indices. Raises ModelFailed (400) if it is
+        ambiguous."""
+        if self._declared is not None:
+            return self._declared
         if self._sure is None:
             self._sure = self._count > 1 and self._first_used()
         if self._sure:
@@ -74,7 +74,7 @@ def read(body: bytes, features: Features, base: IndexBase) -> Matrix:
         raise ModelFailed(
             400, f"{len(lines)} rows of {features.count} features are too large a table; send fewer."
         )
-    found = [_quick(line) or _pairs(number, line) for number, line in enumerate(lines)]
+    found = [_parse_plain(line) or _pairs(number, line) for number, line in enumerate(lines)]
     begins = base.of(
         min((min(row.indices) for row in found if row.indices), default=1),
         max((max(row.indices) for row in found if row.indices), default=1),
@@ -90,8 +90,8 @@ def read(body: bytes, features: Features, base: IndexBase) -> Matrix:
     return features.take(rows)
 
 
-def _quick(line: bytes) -> _Row | None:
-    """Of a line that is plainly right; None where ``_pairs`` has to look."""
+def _parse_plain(line: bytes) -> _Row | None:
+    """Parse an ordinary line; None if ``_pairs`` is needed."""
     if not _PLAIN.fullmatch(line):
         return None
     fields = line.replace(b":", b" ").split()
@@ -116,7 +116,7 @@ def _pairs(number: int, line: bytes) -> _Row:
     for token in tokens:
         index, colon, value = token.partition(b":")
         if not colon or not index.isdigit() or len(index) > 10:
-            raise _bad(number, f"{_shown(token)} is not index:value")
+            raise _bad(number, f"{_display(token)} is not index:value")
         if int(index) in found:
             raise _bad(number, f"index {int(index)} is given twice")
         found[int(index)] = _number(number, value, f"index {int(index)}")
@@ -127,7 +127,7 @@ def _number(number: int, text: bytes, what: str) -> float:
     try:
         value = float(text.replace(b"_", b"?"))
     except ValueError:
-        raise _bad(number, f"{what}: {_shown(text)} is not a number") from None
+        raise _bad(number, f"{what}: {_display(text)} is not a number") from None
     if math.isinf(value):
         raise _bad(number, f"{what}: the value is infinite")
     return value
@@ -135,17 +135,17 @@ def _number(number: int, text: bytes, what: str) -> float:
 
 def _beyond(number: int, index: int, count: int, base: int) -> ModelFailed:
     if index < base:
-        said = (
+        reason = (
             f"index 0, where indices count from 1; if yours count from 0, set {BASE}=0 in the model's environment"
         )
     else:
-        said = f"index {index} is beyond the model's {count} features, counted from {base}"
-    return _bad(number, said)
+        reason = f"index {index} is beyond the model's {count} features, counted from {base}"
+    return _bad(number, reason)
 
 
-def _bad(number: int, said: str) -> ModelFailed:
-    return ModelFailed(400, f"Row {number + 1}: {said}.")
+def _bad(number: int, reason: str) -> ModelFailed:
+    return ModelFailed(400, f"Row {number + 1}: {reason}.")
 
 
-def _shown(text: bytes) -> str:
+def _display(text: bytes) -> str:
     return repr(text[:40].decode("utf-8", "replace"))

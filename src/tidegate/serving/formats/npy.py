@@ -1,7 +1,7 @@
-"""NumPy's array format, for arrays of plain numbers that are small and come often.
+"""NumPy's array format, optimised for many small arrays of numbers.
 
-NumPy reads and writes a header as Python source, which costs far more than the few numbers behind it. Headers repeat,
-so what each one means is kept. Nothing is unpickled.
+NumPy reads and writes the header as Python source, which costs far more than a few numbers. Headers repeat, so parsed
+ones are cached. Nothing is unpickled.
 """
 
 import io
@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from tidegate.serving.contract.invocation import ModelFailed
 
 _KEPT = 256
-"""Headers of each direction; one has at most some 10 kB, by NumPy's own limit."""
+"""Cached headers per direction; NumPy limits one to about 10 kB."""
 
 
 def read(body: bytes) -> NDArray[Any]:
-    """The array, of numbers of any type and byte order. Raises ModelFailed (400)."""
+    """Parse an array of numbers of any type and byte order. Raises ModelFailed (400)."""
     try:
         shape, by_column, dtype, data = split(body)
-    except Exception as error:  # numpy parses the header as Python and says so in many ways
+    except Exception as error:  # numpy parses the header as Python, which raises many types of errors
         raise ModelFailed(400, f"The body is not an npy array: {' '.join(str(error).split())}.") from None
     if dtype.kind not in "fiub":
         raise ModelFailed(400, f"The npy array has values of type {dtype}; send numbers.")
@@ -35,9 +35,9 @@ def read(body: bytes) -> NDArray[Any]:
 
 
 def split(body: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any], bytes]:
-    """Shape, whether it lies column by column, type of the numbers, and their bytes.
+    """Shape, whether it is in Fortran order, type of the numbers, and their bytes.
 
-    Raises ValueError, or whatever NumPy's reader makes of a bad header."""
+    Raises ValueError, or whatever NumPy's reader raises for a bad header."""
     start, width = (10, 2) if body[6:7] == b"\1" else (12, 4)
     end = start + int.from_bytes(body[8 : 8 + width], "little")
     return (*_read(body[:end]), body[end:])
@@ -49,7 +49,7 @@ def encode(array: NDArray[Any]) -> bytes:
         stream = io.BytesIO()
         np.lib.format.write_array(stream, array, allow_pickle=False)
         return stream.getvalue()
-    return _written(array.shape, array.dtype.str) + array.tobytes()
+    return _encode_header(array.shape, array.dtype.str) + array.tobytes()
 
 
 @lru_cache(_KEPT)
@@ -62,7 +62,7 @@ def _read(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
 
 
 @lru_cache(_KEPT)
-def _written(shape: tuple[int, ...], descr: str) -> bytes:
+def _encode_header(shape: tuple[int, ...], descr: str) -> bytes:
     stream = io.BytesIO()
     np.lib.format.write_array_header_1_0(stream, {"descr": descr, "fortran_order": False, "shape": shape})
     return stream.getvalue()

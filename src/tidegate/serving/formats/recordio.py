@@ -1,8 +1,8 @@
 """SageMaker's ``application/x-recordio-protobuf``: a protobuf ``Record`` in a RecordIO frame for each row.
 
-Of a record the feature ``values`` is read: a tensor of float32, float64 or int32, dense, or sparse with ``keys``
-that count from 0 (absent features are missing) and maybe its width as ``shape``. Read by hand: the message has a few
-fields, and nothing is allocated that the body does not hold.
+The feature ``values`` of a record is read: a tensor of float32, float64 or int32, dense, or sparse with ``keys`` from
+0 (absent features are missing) and an optional width in ``shape``. The parser is our own: the message has few fields,
+and nothing is allocated beyond the size of the body.
 """
 
 import struct
@@ -30,27 +30,27 @@ _LENGTH = (1 << 29) - 1
 _FIXED = {_FLOAT32: ("<f4", _FOUR), _FLOAT64: ("<f8", _EIGHT)}
 
 
-class _Broken(ValueError):
-    """What is wrong with a record."""
+class _Malformed(ValueError):
+    """A record is malformed."""
 
 
 def read(body: bytes, features: Features) -> Matrix:
-    """Raises ModelFailed (400). A record without a frame is one row: batch jobs send single ones so."""
+    """Parse records. A record without a frame is one row, as batch jobs send them. Raises ModelFailed (400)."""
     rows: list[NDArray[np.float64]] = []
     most = MOST_CELLS // features.count
     try:
         for record in _records(body):
             if len(rows) >= most:
-                raise _Broken(f"more than {most} rows of {features.count} features; send fewer")
+                raise _Malformed(f"more than {most} rows of {features.count} features; send fewer")
             rows.append(_row(record, features.count))
-    except _Broken as error:
+    except _Malformed as error:
         raise ModelFailed(400, f"Row {len(rows) + 1}: {error}.") from None
     return features.take(np.array(rows))
 
 
 def write(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """A record for each row, whose labels hold these numbers, or lists of them, as float32."""
-    return b"".join(_framed(b"".join(_label(name, value) for name, value in row.items())) for row in rows)
+    """Encode a record for each row, with labels of these numbers, or lists of them, as float32."""
+    return b"".join(_frame(b"".join(_label(name, value) for name, value in row.items())) for row in rows)
 
 
 def _records(body: bytes) -> Iterator[bytes]:
@@ -60,13 +60,13 @@ def _records(body: bytes) -> Iterator[bytes]:
     at, end = 0, len(body)
     while at < end:
         if end - at < 8:
-            raise _Broken("the body ends within a RecordIO frame")
+            raise _Malformed("the body ends within a RecordIO frame")
         magic, word = struct.unpack_from("<II", body, at)
         if magic != RECORD_IO_MAGIC or word >> 29:
-            raise _Broken("no whole RecordIO frame where one should begin")
+            raise _Malformed("no whole RecordIO frame where one should begin")
         length = word & _LENGTH
         if at + 8 + length > end:
-            raise _Broken("the body ends within a RecordIO frame")
+            raise _Malformed("the body ends within a RecordIO frame")
         yield body[at + 8 : at + 8 + length]
         at += 8 + length + -length % 4
 
@@ -76,33 +76,33 @@ def _row(record: bytes, count: int) -> NDArray[np.float64]:
         (kind, tensor)
         for field, entry in _fields(record)
         if field == _FEATURES
-        for kind, tensor in _named(_bytes(entry))
+        for kind, tensor in _named_tensors(_bytes(entry))
     ]
     if len(tensors) != 1:
-        raise _Broken(f"the record has {len(tensors)} features {_NAME.decode()!r}; expected one")
+        raise _Malformed(f"the record has {len(tensors)} features {_NAME.decode()!r}; expected one")
     [(kind, tensor)] = tensors
     if kind not in (_FLOAT32, _FLOAT64, _INT32):
-        raise _Broken("the feature is no tensor of float32, float64 or int32")
+        raise _Malformed("the feature is no tensor of float32, float64 or int32")
     values, keys, shape = _tensor(kind, tensor)
     if not keys and (not shape or len(values)):
         if len(values) != count:
-            raise _Broken(f"the record has {len(values)} values; the model takes {count}")
+            raise _Malformed(f"the record has {len(values)} values; the model takes {count}")
         return values
     if shape and shape[-1] != count:
-        raise _Broken(f"the record's shape is {shape[-1]}; the model takes {count}")
+        raise _Malformed(f"the record's shape is {shape[-1]}; the model takes {count}")
     if len(keys) != len(values):
-        raise _Broken(f"the record has {len(keys)} keys and {len(values)} values")
+        raise _Malformed(f"the record has {len(keys)} keys and {len(values)} values")
     if len(set(keys)) != len(keys):
-        raise _Broken("a key is given twice")
+        raise _Malformed("a key is given twice")
     if keys and max(keys) >= count:
-        raise _Broken(f"key {max(keys)} is beyond the model's {count} features, counted from 0")
+        raise _Malformed(f"key {max(keys)} is beyond the model's {count} features, counted from 0")
     row = np.full(count, np.nan)
     row[keys] = values
     return row
 
 
-def _named(entry: bytes) -> Iterator[tuple[int, bytes]]:
-    """The tensors of a map's entry, if it is the one that is read."""
+def _named_tensors(entry: bytes) -> Iterator[tuple[int, bytes]]:
+    """The tensors of a map entry, if it is the one to read."""
     key, value = b"", b""
     for field, content in _fields(entry):
         if field == 1:
@@ -130,16 +130,16 @@ def _tensor(kind: int, tensor: bytes) -> tuple[NDArray[np.float64], list[int], l
 
 
 def _numbers(kind: int, content: int | bytes) -> NDArray[Any]:
-    """Packed, or a single one."""
+    """Numbers of a packed field, or a single one."""
     if kind == _INT32:
         signed = [value - (1 << 64) if value >> 63 else value for value in _whole(content)]
         if any(not -(2**31) <= value < 2**31 for value in signed):
-            raise _Broken("a value is no int32")
+            raise _Malformed("a value is no int32")
         return np.array(signed, np.float64)
     dtype = np.dtype(_FIXED[kind][0])
     data = _bytes(content)
     if len(data) % dtype.itemsize:
-        raise _Broken("the protobuf message is damaged")
+        raise _Malformed("the protobuf message is damaged")
     return np.frombuffer(data, dtype)
 
 
@@ -155,12 +155,12 @@ def _whole(content: int | bytes) -> list[int]:
 
 def _bytes(content: int | bytes) -> bytes:
     if isinstance(content, int):
-        raise _Broken("the protobuf message is no Record")
+        raise _Malformed("the protobuf message is no Record")
     return content
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Number and content of each field: a whole number, or bytes, also those of a number of fixed size."""
+    """Number and content of each field: an integer, or bytes, including those of fixed-size numbers."""
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)
@@ -174,9 +174,9 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
         elif wire in (_EIGHT, _FOUR):
             length = 8 if wire == _EIGHT else 4
         else:
-            raise _Broken("the protobuf message is damaged")
+            raise _Malformed("the protobuf message is damaged")
         if at + length > len(message):
-            raise _Broken("the protobuf message is cut off")
+            raise _Malformed("the protobuf message is cut off")
         yield tag >> 3, message[at : at + length]
         at += length
 
@@ -185,7 +185,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
     value = shift = 0
     while True:
         if at >= len(data):
-            raise _Broken("the protobuf message is cut off")
+            raise _Malformed("the protobuf message is cut off")
         byte = data[at]
         at += 1
         value |= (byte & 127) << shift
@@ -193,7 +193,7 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
             return value & (1 << 64) - 1, at
         shift += 7
         if shift > 63:
-            raise _Broken("the protobuf message is damaged")
+            raise _Malformed("the protobuf message is damaged")
 
 
 def _label(name: str, value: Any) -> bytes:
@@ -216,5 +216,5 @@ def _length(value: int) -> bytes:
     return bytes(found)
 
 
-def _framed(record: bytes) -> bytes:
+def _frame(record: bytes) -> bytes:
     return struct.pack("<II", RECORD_IO_MAGIC, len(record)) + record + bytes(-len(record) % 4)

@@ -1,9 +1,9 @@
-"""Whether two answers to the same rows differ by rounding alone.
+"""Decides whether two answers to the same rows differ by rounding only.
 
-Libraries round differently for batches of different sizes: a product of matrices is summed in another order than that
-of a vector. Up to ``RELATIVE`` of the answer, or of a typical one, counts as rounding; docs/performance.md has what
-was measured. Where a row's terms cancel, the relative difference has no bound. Then the row is scored again, alone,
-with the last bits of its numbers changed: the model's own answer must move about as much.
+Libraries round differently for batches of different sizes: a matrix product is summed in another order than a vector
+product. A difference up to ``RELATIVE`` of the answer, or of a typical one, counts as rounding; docs/performance.md
+has measurements. If a row's terms cancel, the relative difference is unbounded. Then the row is scored alone with the
+last bits of its numbers changed, and the answer must change by about as much.
 """
 
 from collections.abc import Callable
@@ -17,16 +17,16 @@ Rows = Any
 Run = Callable[[Rows], Any]
 """A model: an answer for each row."""
 Scale = float | NDArray[np.floating[Any]]
-"""The size of a typical answer, or of each of its columns."""
+"""Magnitude of a typical answer, or of each of its columns."""
 
 RELATIVE = 1e-5
-"""Largest difference that is rounding, relative to the answer or to a typical one."""
+"""Largest difference that counts as rounding, relative to the answer or to a typical one."""
 NUDGES = 8
-"""Times that a row is scored with other last bits."""
+"""Number of times that a row is scored with changed last bits."""
 NUDGE = 2.0**-22
 """Relative change of a number: two units in the last place of float32."""
 SLACK = 8.0
-"""Times the movement under such changes, up to which a difference is explained."""
+"""A difference up to so many times the change under such perturbations is explained by rounding."""
 
 
 def length(rows: Rows) -> int:
@@ -40,8 +40,8 @@ def take(rows: Rows, places: Any) -> Rows:
     return rows[places]
 
 
-def unlike(expected: Any, found: Any, scale: Scale, spread: Any = 0.0) -> Any:
-    """For each row whether the answers differ by more than rounding. ``spread``: allowed besides."""
+def differs(expected: Any, found: Any, scale: Scale, spread: Any = 0.0) -> Any:
+    """For each row whether the answers differ by more than rounding. ``spread``: an additional tolerance."""
     expected, found = np.asarray(expected), np.asarray(found)
     if expected.shape != found.shape:
         return np.ones(max(len(expected), 1) if expected.ndim else 1, np.bool_)
@@ -55,7 +55,7 @@ def unlike(expected: Any, found: Any, scale: Scale, spread: Any = 0.0) -> Any:
 
 
 def identical(expected: Any, found: Any) -> Any:
-    """For each row whether the answers are equal to the bit."""
+    """For each row whether the answers have equal bits."""
     expected, found = np.asarray(expected), np.asarray(found)
     if expected.shape != found.shape:
         return np.zeros(max(len(expected), 1) if expected.ndim else 1, np.bool_)
@@ -69,10 +69,10 @@ def _any_row(different: Any) -> Any:
     return np.asarray(different).reshape(len(different), -1).any(axis=1)
 
 
-def nudged(rows: Rows, random: np.random.Generator) -> Rows:
-    """The rows with the last bits of their fractions changed; whole numbers, texts and truth values stay."""
+def nudge_rows(rows: Rows, random: np.random.Generator) -> Rows:
+    """Change the last bits of fractions; integers, text and booleans stay."""
     if isinstance(rows, dict):
-        return {name: nudged(values, random) for name, values in rows.items()}
+        return {name: nudge_rows(values, random) for name, values in rows.items()}
     if rows.dtype.kind != "f":
         return rows.copy()
     with np.errstate(over="ignore"):
@@ -80,14 +80,14 @@ def nudged(rows: Rows, random: np.random.Generator) -> Rows:
     return np.where(np.isfinite(moved), moved, rows)
 
 
-def explained(run: Run, rows: Rows, expected: Any, found: Any, scale: Scale) -> bool:
-    """Whether the difference between what was expected of these rows and what was found is no larger than what a
-    change of their last bits makes. ``run`` scores the rows as ``expected`` came to be."""
+def is_rounding(run: Run, rows: Rows, expected: Any, found: Any, scale: Scale) -> bool:
+    """Whether the difference between two answers is no larger than what a change of the rows' last bits causes.
+    ``run`` scores rows as for ``expected``."""
     expected, found = np.asarray(expected), np.asarray(found)
     if expected.shape != found.shape or expected.dtype != found.dtype:
         return False
     random = np.random.default_rng(0)
-    others = [np.asarray(run(nudged(rows, random))) for _ in range(NUDGES)]
+    others = [np.asarray(run(nudge_rows(rows, random))) for _ in range(NUDGES)]
     if any(other.shape != expected.shape for other in others):
         return False
     if expected.dtype.kind != "f":
@@ -95,26 +95,25 @@ def explained(run: Run, rows: Rows, expected: Any, found: Any, scale: Scale) -> 
         return bool(reached.any(axis=0).all())
     with np.errstate(invalid="ignore"):
         spread = np.nan_to_num(np.abs(np.stack(others) - expected), nan=0, posinf=0).max(axis=0)
-    # Where sums overflow, it is the order of the terms that decides between infinity and NaN.
+    # If sums overflow, the order of the terms decides between infinity and NaN.
     overflow = ~np.isfinite(expected) & ~np.isfinite(found)
-    return not unlike(np.where(overflow, 0, expected), np.where(overflow, 0, found), scale, SLACK * spread).any()
+    return not differs(np.where(overflow, 0, expected), np.where(overflow, 0, found), scale, SLACK * spread).any()
 
 
 def difference(run: Run, rows: Rows, alone: Any, batched: Any, scale: Scale) -> str:
-    """How one request's answer in a batch differs from the one that ``run`` gives it alone; empty where it does by
-    rounding only."""
-    if not unlike(alone, batched, scale).any():
+    """How a request's answer in a batch differs from that of ``run`` alone; empty if only by rounding."""
+    if not differs(alone, batched, scale).any():
         return ""
     everything = np.arange(length(rows))
     if not identical(alone, run(take(rows, everything))).all():
         return "the model answers the same request differently each time"
-    if explained(run, rows, alone, batched, scale):
+    if is_rounding(run, rows, alone, batched, scale):
         return ""
     return f"a request was answered differently alone and together with others ({_how_much(alone, batched)})"
 
 
 def _how_much(alone: Any, batched: Any) -> str:
-    """Without the values, which are the client's."""
+    """The size of the difference, without the client's values."""
     alone, batched = np.asarray(alone), np.asarray(batched)
     if alone.shape != batched.shape:
         return f"shapes {alone.shape} and {batched.shape}"

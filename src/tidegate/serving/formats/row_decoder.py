@@ -1,9 +1,9 @@
-"""Rows of numbers in and predictions out, in the forms of SageMaker's own containers and in parquet and Arrow.
+"""Parses rows of numbers, in the content types of SageMaker's own containers, parquet and Arrow.
 
-In: text/csv, application/json, application/jsonlines, application/x-npy, parquet, Arrow IPC (``frames``); out: the
-same (``forms``). Every value is checked here, before rows of several requests meet in one call: a message names the
-row and the column (both from 1). Every number becomes the nearest one of the type that the model computes with,
-float32 or float64, whatever form it came in; categories and whole numbers are checked before that.
+These are text/csv, application/json, application/jsonlines, application/x-npy, parquet and Arrow IPC (``arrow_io``);
+``content_types`` writes the same. Every value is checked here, before requests are batched: errors name the row and
+the column (both from 1). Numbers become the nearest ones of the model's type, float32 or float64, in all content
+types; categories and integers are checked before that.
 """
 
 import math
@@ -26,11 +26,11 @@ from tidegate.serving.formats.content_types import (
     choose,
     heading_of,
     kind_of,
+    strip_bom,
     unknown,
-    unmarked,
     write,
 )
-from tidegate.serving.formats.row_parser import Heading, Layout
+from tidegate.serving.formats.row_parser import Heading, RowParser
 from tidegate.transform.csv_lines import (
     LONE_RETURN,
     BadField,
@@ -48,8 +48,8 @@ _TRUTHS = {b"true": 1.0, b"false": 0.0}
 
 
 class Features:
-    """The columns that a model takes. ``names`` may be unknown; ``kinds``: what each takes, numbers by default;
-    ``dtype``: what the model computes with."""
+    """The columns of a model. ``names`` may be unknown; ``kinds``: kind of each, numbers by default; ``dtype``: the
+    type that the model computes with."""
 
     def __init__(
         self,
@@ -67,14 +67,14 @@ class Features:
             kind: np.array([at for at, one in enumerate(self.kinds or ()) if one.kind is kind and not one.listed])
             for kind in {one.kind for one in self.kinds or () if one.kind is not Kind.NUMBER}
         }
-        """Columns to be checked, by what they take."""
-        # What is checked is checked before it is rounded.
+        """Columns to check, by kind."""
+        # Values are checked before they are rounded.
         self._read_as: np.dtype[Any] = self.dtype if self.kinds is None else np.dtype(np.float64)
-        self._layout = Layout(count, self.names, free=self._listed)
+        self._layout = RowParser(count, self.names, free=self._listed)
 
     def read(self, body: bytes, content_type: str, begins: bool = True) -> Matrix:
-        """The rows of a request; raises ModelFailed (400, or 415 for a form that is not known). ``begins``: whether
-        the body is read from its beginning, where a header and a byte order mark may be.
+        """Parse the rows of a request. Raises ModelFailed (400, or 415 for an unknown content type). ``begins``:
+        whether the body is read from its beginning, where a header and a byte order mark may be.
 
         A request without a content type is CSV, as in SageMaker's XGBoost container."""
         kind = kind_of(content_type)
@@ -82,24 +82,24 @@ class Features:
         if kind == CSV:
             if not begins:
                 return self._csv(body, Heading.ABSENT)
-            return self._csv(self.unmarked(body), heading_of(content_type))
+            return self._csv(self.strip_bom(body), heading_of(content_type))
         if kind == JSON:
-            return self._json(without_bom(body), Layout.json)
+            return self._json(without_bom(body), RowParser.json)
         if kind == NPY:
             return self._matrix(read_table(body, self.count, self._layout))
         if kind == JSON_LINES:
-            return self._json(without_bom(body) if begins else body, Layout.json_lines)
+            return self._json(without_bom(body) if begins else body, RowParser.json_lines)
         if kind in arrow_io.KINDS:
             return self._frame(body, kind)
         raise unknown(kind)
 
     def header(self, line: bytes) -> bool:
-        """Whether the first line of a CSV is a header. Raises ModelFailed for one that is wrong."""
+        """Whether the first line of a CSV is a header. Raises ModelFailed for a wrong one."""
         return self._header(line, Heading.UNSAID) is not None
 
-    def unmarked(self, body: bytes) -> bytes:
-        """A CSV without its byte order mark. Raises ModelFailed where a category may begin with it."""
-        return unmarked(body, self.kinds[0].categories if self.kinds else ())
+    def strip_bom(self, body: bytes) -> bytes:
+        """Remove the byte order mark of a CSV. Raises ModelFailed if a category may begin with it."""
+        return strip_bom(body, self.kinds[0].categories if self.kinds else ())
 
     def of_kind(self, kind: Kind) -> list[int]:
         """The columns of a kind."""
@@ -111,11 +111,11 @@ class Features:
         return self._listed
 
     def take(self, rows: NDArray[np.float64]) -> Matrix:
-        """Rows of numbers, NaN for missing ones, as the model takes them. Raises ModelFailed (400)."""
+        """Convert rows of numbers, NaN for missing values, to the model's type. Raises ModelFailed (400)."""
         return self._matrix(rows)
 
     def place(self, row: int, column: int) -> str:
-        """How an error names a cell, by its indices."""
+        """The name of a cell in errors, by its indices."""
         return self._layout.place(row, column)
 
     # --- text/csv ---
@@ -158,8 +158,8 @@ class Features:
     def _under_header(
         self, line: bytes, heading: Heading, read: Callable[[int, bytes], list[float]], rows: Matrix
     ) -> list[int] | None:
-        """Where each of the model's columns is, if the first line names them; otherwise it is the first of the rows.
-        Raises ModelFailed where it is neither."""
+        """Position of each of the model's columns if the first line is a header; None if it is a row. Raises
+        ModelFailed if it is neither."""
         wrong = None
         try:
             rows[0] = read(0, line)
@@ -171,7 +171,7 @@ class Features:
         return order
 
     def _csv_of_cells(self, body: bytes, heading: Heading) -> Matrix:
-        """For columns whose values have to be compared before they are numbers."""
+        """Parse a CSV cell by cell, for columns with categories."""
         lines = split_lines(body)
         if not lines:
             raise self._layout.empty()
@@ -184,7 +184,7 @@ class Features:
         return self._finite(rows)
 
     def _header(self, line: bytes, heading: Heading, fits: bool | None = None) -> list[int] | None:
-        """Where each of the model's columns is, if the first line names them. Raises ModelFailed."""
+        """Position of each of the model's columns if the first line is a header. Raises ModelFailed."""
         if heading is Heading.ABSENT:
             return None
         try:
@@ -206,7 +206,7 @@ class Features:
         return True
 
     def _under(self, order: Sequence[int], body: bytes) -> Matrix:
-        """The rows under a line that names their columns, in the model's order."""
+        """The rows after a header, in the model's order of columns."""
         rest = body.partition(b"\n")[2]
         if not rest:
             raise self._layout.empty()
@@ -228,7 +228,7 @@ class Features:
         return fields
 
     def _numbers(self, number: int, line: bytes) -> list[float]:
-        """A line that is not just numbers: with empty fields, for missing values, or quotes, or something wrong."""
+        """Parse a line that has empty fields, for missing values, quotes, or an error."""
         found = []
         for column, field in enumerate(self._fields(number, line)):
             text = unquote(field).strip()
@@ -262,7 +262,7 @@ class Features:
 
     # --- application/json, application/jsonlines ---
 
-    def _json(self, body: bytes, read: Callable[[Layout, bytes], list[list[Any]]]) -> Matrix:
+    def _json(self, body: bytes, read: Callable[[RowParser, bytes], list[list[Any]]]) -> Matrix:
         if self._listed:
             return self._of_cells(read(self._layout, body))
         try:
@@ -270,12 +270,12 @@ class Features:
         except ModelFailed:
             if self.kinds is None or not any(kind.takes_truths for kind in self.kinds):
                 raise
-            return self._of_cells(read(Layout(self.count, self.names, free=True), body))
+            return self._of_cells(read(RowParser(self.count, self.names, free=True), body))
         with np.errstate(over="ignore"):
             return self._matrix(np.array(rows, self._read_as))
 
     def _of_cells(self, rows: list[list[Any]]) -> Matrix:
-        """Of cells that may be more than numbers."""
+        """Convert cells that need not be numbers."""
         assert self.kinds is not None
         found = np.empty((len(rows), self.count), self.dtype)
         with np.errstate(over="ignore"):
@@ -290,21 +290,21 @@ class Features:
     # --- parquet and Arrow ---
 
     def _frame(self, body: bytes, kind: str) -> Matrix:
-        found = arrow_io.read(body, kind, [self._wanted(number) for number in range(self.count)], self.names)
+        found = arrow_io.read(body, kind, [self._expected(number) for number in range(self.count)], self.names)
         rows = np.empty((found.rows, self.count), self.dtype)
         with np.errstate(over="ignore"):
             for number, values in enumerate(found.columns):
                 rows[:, number] = self._column(number, values)
         return self._finite(rows)
 
-    def _wanted(self, number: int) -> str:
+    def _expected(self, number: int) -> str:
         kind = self.kinds[number] if self.kinds is not None else None
         if kind is not None and kind.listed:
             return arrow_io.CODED if kind.text else arrow_io.EXACT
         return arrow_io.FLOAT if self._read_as == np.float32 else arrow_io.DOUBLE
 
     def _column(self, number: int, values: Any) -> Any:
-        """A table's column as the model takes it."""
+        """Convert a table's column to the model's type."""
         if self.kinds is None:
             return values
         kind = self.kinds[number]
@@ -326,10 +326,10 @@ class Features:
             row = row if there is None else int(there[row])
             raise ModelFailed(400, f"{self.place(row, number)}: {refused.message}.") from None
 
-    # --- what they share ---
+    # --- all content types ---
 
     def _matrix(self, values: NDArray[Any]) -> Matrix:
-        """Rows of numbers of any type as the model takes them."""
+        """Convert rows of numbers of any type to the model's type."""
         if self.kinds is None and values.dtype == self.dtype and values.flags.c_contiguous:
             return self._finite(values)
         if not self._listed:
@@ -343,7 +343,7 @@ class Features:
         return self._finite(rows)
 
     def _check(self, values: NDArray[Any]) -> None:
-        """Whether each column holds what it takes. Raises ModelFailed."""
+        """Check the values of each column. Raises ModelFailed."""
         for kind, columns in self._groups.items():
             good = fitting(kind, values[:, columns])
             if not good.all():
@@ -351,7 +351,7 @@ class Features:
                 self._column(int(columns[at]), values[: row + 1, columns[at]])
 
     def _finite(self, rows: Matrix) -> Matrix:
-        """Missing values are NaN; infinity, also of a number beyond the type, is an error."""
+        """Reject infinity, also from a number beyond the type. Missing values are NaN."""
         infinite = np.isinf(rows)
         if infinite.any():
             row, column = np.argwhere(infinite)[0]
@@ -361,9 +361,9 @@ class Features:
         return rows
 
 
-def read_table(body: bytes, count: int, layout: Layout) -> NDArray[Any]:
-    """The numbers of an npy array of ``count`` columns, of the type that they came in. Read by hand: nothing is
-    allocated that the body does not hold, nothing is unpickled. Raises ModelFailed (400)."""
+def read_table(body: bytes, count: int, layout: RowParser) -> NDArray[Any]:
+    """Parse an npy array of ``count`` columns, without a change of type. Nothing is unpickled, or allocated beyond
+    the size of the body. Raises ModelFailed (400)."""
     rows = npy.read(body)
     if rows.ndim == 1:
         rows = rows.reshape((-1, 1) if count == 1 else (1, -1))

@@ -1,9 +1,8 @@
 """Rows as cells, in the model's order of columns, from JSON and JSON Lines in each shape, and the headers of CSV.
 
-What all readers of tables share: which shapes a request may have, how columns are matched (by name where a request
-names them and the model has names, by position otherwise), and how a place is named: rows and columns from 1, a
-header line not counted. Values are not looked at here. A body that says one thing twice (two keys of one name, two
-forms of rows) is refused: whichever was dropped might have been meant.
+Shared by all readers of tables: the shapes of a request, the matching of columns (by name if request and model
+have names, else by position), and the names of cells in errors: rows and columns from 1, without the header.
+Values are not checked here. An ambiguous body (a duplicate key, two forms of rows) is rejected.
 """
 
 import re
@@ -27,12 +26,12 @@ _FreeItem = bool | int | float | str | list[Cell] | dict[str, Cell] | None
 
 
 class Heading(Enum):
-    """Whether the first line of a CSV names columns."""
+    """Whether the first line of a CSV is a header."""
 
     PRESENT = "present"
     ABSENT = "absent"
     UNSAID = ""
-    """The line itself shows it."""
+    """Not declared: the line decides."""
 
 
 class _Split(msgspec.Struct):
@@ -47,7 +46,7 @@ class _Body(msgspec.Struct):
     dataframe_records: list[_Item] | UnsetType | None = UNSET
     dataframe_split: _Split | UnsetType | None = UNSET
     predictions: list[_Item] | UnsetType | None = UNSET
-    """What another model answered, in a pipeline."""
+    """The answer of another model, in a pipeline."""
 
 
 class _FreeSplit(msgspec.Struct):
@@ -65,7 +64,7 @@ class _FreeBody(msgspec.Struct):
 
 
 _TELLING = 3
-"""Columns from which on a row is hardly ever the names in their order."""
+"""Number of columns from which on a row practically never equals the names in order."""
 FORMS = ("instances", "inputs", "dataframe_split", "dataframe_records", "predictions")
 SHAPES = "'instances', 'inputs', 'dataframe_split' and 'dataframe_records'"
 _PATH = re.compile(r"\[(\d+)\]\[(\d+)\]`$")
@@ -75,8 +74,9 @@ _FREE_LIST, _FREE_OBJECT, _FREE_ROW = (
 )
 
 
-class Layout:
-    """``count`` columns, whose ``names`` may be unknown. ``free``: cells may be text and truth values too."""
+class RowParser:
+    """A parser for ``count`` columns, whose ``names`` may be unknown. ``free``: cells may also be text and
+    booleans."""
 
     def __init__(self, count: int, names: Sequence[str] | None, free: bool) -> None:
         self.count = count
@@ -85,7 +85,7 @@ class Layout:
 
     @cached_property
     def numbered(self) -> bool:
-        """Whether the names are numbers, so that a header may look like a row."""
+        """Whether the names are numbers, so that a header looks like a row."""
         return self.names is not None and all(map(_is_number, self.names))
 
     @cached_property
@@ -107,7 +107,7 @@ class Layout:
         return self._form(body, parsed)
 
     def json_lines(self, body: bytes) -> list[list[Any]]:
-        """Each line is one JSON value and one row. Raises ModelFailed (400) that names the line."""
+        """Parse lines of one JSON value, and one row, each. Raises ModelFailed (400) with the line."""
         decode = (_FREE_ROW if self._free else _ROW).decode
         lines = split_lines(body)
         if not lines:
@@ -125,7 +125,7 @@ class Layout:
         return rows
 
     def _row(self, number: int, item: Any) -> list[Any]:
-        """Of a line; a single value is a row of one column."""
+        """The row of a line; a single value is a row of one column."""
         if self.count == 1 and not isinstance(item, list | dict):
             return [item]
         return self._cells(number, item)
@@ -136,16 +136,16 @@ class Layout:
         try:
             msgspec.json.decode(line)
             self.json(b"[%b]" % line)
-            said = "the line is not one JSON value."
+            reason = "the line is not one JSON value."
         except msgspec.DecodeError as error:
-            said = unreadable(error, line).message
+            reason = unreadable(error, line).message
         except RecursionError:
-            said = deep().message
+            reason = deep().message
         except ModelFailed as refused:
-            said = refused.message
+            reason = refused.message
         where = f"Row {number + 1}"
-        said = said.removeprefix("Row 1") if said.startswith("Row 1") else f": {said}"
-        return ModelFailed(400, where + said)
+        reason = reason.removeprefix("Row 1") if reason.startswith("Row 1") else f": {reason}"
+        return ModelFailed(400, where + reason)
 
     def _form(self, body: bytes, parsed: Any) -> list[list[Any]]:
         given = {name: value for name in FORMS if (value := getattr(parsed, name)) is not UNSET}
@@ -163,7 +163,7 @@ class Layout:
         return self._items(self._distinct(body, value, len(given)))
 
     def _distinct(self, body: bytes, items: Any, keys: int) -> Any:
-        """The rows, once it is sure that no key is there twice. ``keys``: those around them."""
+        """The rows, after a check for duplicate keys. ``keys``: number of keys around the rows."""
         if body.count(b"{") > bool(keys):  # rows that are objects, as far as the braces say
             keys += sum(len(item) for item in items if isinstance(item, dict))
         if keys:
@@ -182,18 +182,17 @@ class Layout:
             raise unreadable(error, text) from None
 
     def _odd(self, error: msgspec.DecodeError, body: bytes) -> ModelFailed:
-        """The decoder's words, with the place in ours: its path counts from 0, and of an object's key it says
-        nothing."""
-        said = str(error)
-        found = said.partition("got ")[2].partition(" ")[0] or "something else"
-        found = "a number that is too large" if said.startswith(TOO_LARGE) else found
-        if (at := _PATH.search(said)) is not None:
+        """The decoder's message with our name of the place: its path counts from 0 and omits keys of objects."""
+        reason = str(error)
+        found = reason.partition("got ")[2].partition(" ")[0] or "something else"
+        found = "a number that is too large" if reason.startswith(TOO_LARGE) else found
+        if (at := _PATH.search(reason)) is not None:
             return ModelFailed(
                 400, f"{self.place(int(at[1]), int(at[2]))}: expected a number or null, got {found}."
             )
-        if "[...]`" in said and not self._free:
+        if "[...]`" in reason and not self._free:
             try:
-                self._numbers(Layout(self.count, self.names, free=True).json(body))
+                self._numbers(RowParser(self.count, self.names, free=True).json(body))
             except ModelFailed as refused:
                 return refused
         return unreadable(error, body)
@@ -224,7 +223,7 @@ class Layout:
         return item
 
     def _flat(self, items: Sequence[Any]) -> list[Any]:
-        """A list of plain values is one row, or a column where the model takes only one."""
+        """A flat list is one row, or a column if the model has a single one."""
         for column, item in enumerate(items):
             if isinstance(item, list | dict):
                 raise ModelFailed(400, f"{self.place(0, column)}: expected a number, as in the columns before.")
@@ -249,11 +248,11 @@ class Layout:
             return list(split.data)
         return [[row[column] for column in order] for row in split.data]
 
-    # --- what they share ---
+    # --- columns ---
 
     def order(self, given: Sequence[str], where: str) -> list[int] | None:
-        """Where each of the model's columns is in ``given``; None where the model has no names to match them by.
-        Raises ModelFailed that names the column."""
+        """Position in ``given`` of each of the model's columns; None if the model has no names. Raises ModelFailed
+        with the column."""
         if self.names is None:
             return None
         place = {name: number for number, name in enumerate(given)}
@@ -275,15 +274,15 @@ class Layout:
         return ModelFailed(400, f"{where}: the column {twice!r} is given twice.")
 
     def may_be_names(self, line: bytes) -> bool:
-        """Whether a line holds the names, which are numbers, in any order. Quick, for it is asked of many rows."""
+        """Whether a line may be the names, which are numbers, in any order. Fast, since it runs for many rows."""
         if not self.numbered or line.count(b",") != self.count - 1:
             return False
         return sorted(field.strip() for field in line.replace(b'"', b"").split(b",")) == self._name_fields
 
     def header(self, fields: Sequence[str], heading: Heading, fits: bool) -> list[int] | None:
-        """Where each of the model's columns is, if the first line of a CSV, which has these fields, names columns;
-        None where it is a row. ``fits``: it could be a row. Raises ModelFailed for a header that differs from the
-        model's names, and for a line that may be either."""
+        """Position of each of the model's columns if the first line of a CSV, with these fields, is a header; None if
+        it is a row. ``fits``: it could be a row. Raises ModelFailed for a header that differs from the model's names,
+        and for an ambiguous line."""
         if heading is Heading.ABSENT or (self.names is None and heading is Heading.UNSAID):
             return None
         fields = [field.strip() if field not in (self.names or ()) else field for field in fields]

@@ -1,4 +1,4 @@
-"""Tensors of any shape in and out, for models that take more than a table of numbers.
+"""Requests and answers with tensors of any shape, for models that take more than a table of numbers.
 
 In: ``application/x-npy`` (one tensor), or JSON: nested lists, alone or as ``inputs`` or ``instances``; for a model of
 several inputs ``inputs`` is an object with one entry for each. Out: JSON ``{"predictions": ...}``, with an object
@@ -20,13 +20,13 @@ from tidegate.serving.formats.json_errors import parse_json
 from tidegate.transform.csv_lines import without_bom
 
 _KINDS = {"f": "float32", "i": "int64", "u": "int64", "b": "bool"}
-"""Kinds of numpy's numbers -> what a model gets where it does not declare its own."""
+"""Kind of numpy's type -> type for inputs without a declared type."""
 
 
 @dataclass(frozen=True)
 class Input:
-    """What is known of one input: numpy's name of its type, its shape (None: any length), and for a model that
-    does not declare them, ``widths`` that its weights suggest."""
+    """One input: numpy's name of its type, its shape (None: any length), and, if the model does not declare them,
+    ``widths`` that its weights suggest."""
 
     name: str
     dtype: str | None = None
@@ -34,15 +34,15 @@ class Input:
     widths: tuple[int, ...] = ()
 
     def fit(self, value: Any) -> Any:
-        """The array as the model takes it; raises ModelFailed (400)."""
+        """Convert an array to the model's type and shape. Raises ModelFailed (400)."""
         if value.dtype.kind not in _KINDS:
             raise ModelFailed(400, f"{self.name} has values of type {value.dtype}; send numbers.")
         if self.shape is not None:
-            told = "x".join("any" if side is None else str(side) for side in self.shape)
+            expected = "x".join("any" if side is None else str(side) for side in self.shape)
             pairs = zip(self.shape, value.shape, strict=False)
             if value.ndim != len(self.shape) or any(want not in (None, got) for want, got in pairs):
                 found = "x".join(map(str, value.shape)) or "a single value"
-                raise ModelFailed(400, f"{self.name} has the shape {found}; the model takes {told}.")
+                raise ModelFailed(400, f"{self.name} has the shape {found}; the model takes {expected}.")
         try:
             return cast(value, self.dtype or _KINDS[value.dtype.kind])
         except Inexact as wrong:
@@ -51,7 +51,7 @@ class Input:
 
 
 class Tensors:
-    """A ``handling.Handler`` around ``run``, which gives an array, a tuple or a dict of them for its arrays."""
+    """A ``thread_engine.Handler`` around ``run``, which returns an array, or a tuple or dict of arrays."""
 
     threads = 2
 
@@ -73,7 +73,7 @@ class Tensors:
 
     def _read(self, body: bytes, kind: str) -> list[Any]:
         if kind == row_decoder.JSON:
-            given = self._parsed(body)
+            given = self._parse(body)
         elif kind == row_decoder.NPY:
             given = [npy.read(body)]
         else:
@@ -87,7 +87,7 @@ class Tensors:
             )
         return [one.fit(value) for one, value in zip(self._inputs, given, strict=True)]
 
-    def _parsed(self, body: bytes) -> list[Any]:
+    def _parse(self, body: bytes) -> list[Any]:
         value = parse_json(without_bom(body))
         if isinstance(value, dict):
             names = [name for name in ("inputs", "instances") if name in value]
@@ -108,7 +108,8 @@ class Tensors:
 
 
 def _array(value: Any, one: Input) -> Any:
-    """JSON has one kind of number: whole numbers are taken for float32 unless the model declares otherwise."""
+    """Convert JSON to an array. JSON has one type of number: integers become float32 unless the model declares a
+    type."""
     if not isinstance(value, list):
         raise ModelFailed(400, f"{one.name} must be a list of numbers, or of lists of them.")
     dtype = one.dtype or "float32"
@@ -125,8 +126,8 @@ def _array(value: Any, one: Input) -> Any:
 
 
 def _cells(value: Any, truths: bool) -> Any:
-    """null is NaN; text is refused, which numpy would read as a number, and so are truth values where numbers belong.
-    Raises TypeError."""
+    """Replace null by NaN. Raises TypeError for text, which numpy would parse as a number, and for booleans among
+    numbers."""
     if isinstance(value, list):
         return [_cells(one, truths) for one in value]
     if isinstance(value, str | dict) or (isinstance(value, bool) and not truths):

@@ -1,7 +1,7 @@
 """Rows whose columns are of different types: ONNX models with an input for each column, pipelines that take a table.
 
-Columns are matched by name, or in the model's order where a request gives no names. Text and truth values come as
-such; whole numbers are exact; what may be missing, the column says.
+Columns are matched by name, or by the model's order if a request has no names. Text and booleans keep their type,
+integers are exact, and each column defines whether values may be missing.
 """
 
 import math
@@ -23,15 +23,15 @@ from tidegate.serving.formats.content_types import (
     check_charset,
     heading_of,
     kind_of,
+    strip_bom,
     unknown,
-    unmarked,
 )
 from tidegate.serving.formats.row_decoder import read_table
-from tidegate.serving.formats.row_parser import Heading, Layout
+from tidegate.serving.formats.row_parser import Heading, RowParser
 from tidegate.transform.csv_lines import BadField, split_lines, text_fields, without_bom
 
 Columns = dict[str, NDArray[Any]]
-"""Name -> values, as many as there are rows."""
+"""Name -> values, one per row."""
 
 
 @dataclass(frozen=True)
@@ -40,25 +40,25 @@ class Input:
     dtype: np.dtype[Any]
     """float32, float64, int64, int32, bool, or object for text."""
     absent: object = ...
-    """What stands for a missing text; none may be missing where this is not said."""
+    """Replacement of a missing text; by default none may be missing."""
     texts: frozenset[str] | None = None
     """The texts that the model knows; None: any."""
 
     @property
     def wanted(self) -> str:
-        """What a table's column is read as."""
+        """The type that a table's column is read as (``arrow_io``)."""
         if self.dtype == np.float64:
             return arrow_io.DOUBLE
         return {"f": arrow_io.FLOAT, "i": arrow_io.WHOLE, "b": arrow_io.TRUTH, "O": arrow_io.TEXT}[self.dtype.kind]
 
     @property
     def any_text(self) -> bool:
-        """Whether any field of a CSV would do."""
+        """Whether any field of a CSV is valid."""
         return self.dtype.kind == "O" and self.texts is None
 
     def field(self, text: str) -> Any:
-        """A CSV field as JSON would have it: a number where the column is of numbers and the field is one, None for
-        a missing value. What is no number stays text, for the check to name."""
+        """A CSV field as the JSON value: a number if the column has numbers and the field is one, None for a missing
+        value. Other fields stay text, which the check then reports."""
         if self.dtype.kind == "O":
             return self._text(text)
         bare = text.strip()
@@ -72,7 +72,7 @@ class Input:
             return text
 
     def _text(self, text: str) -> str | None:
-        """Text as it is; a missing value only where the model knows texts and neither an empty one nor NaN is one."""
+        """The text; a missing value only if the model has a list of texts without an empty one and NaN."""
         if self.texts is None or text in self.texts or self.absent is ...:
             return text
         bare = text.strip()
@@ -82,7 +82,7 @@ class Input:
         return None if nan else text
 
     def cell(self, cell: Any) -> Any:
-        """A JSON value as the model takes it. Raises ValueError, which says what is wrong."""
+        """Convert a JSON value to the model's type. Raises ValueError with the reason."""
         kind, number = self.dtype.kind, type(cell) in (int, float)
         if kind == "f" and (number or cell is None):
             return math.nan if cell is None else to_float(cell)
@@ -100,24 +100,24 @@ class Input:
         raise ValueError(f"expected {expected}, got {'null' if cell is None else repr(cell)[:40]}")
 
 
-class Typed:
-    """The columns that a model takes, each of a type of its own."""
+class TypedRows:
+    """The columns of a model, each with its own type."""
 
     def __init__(self, inputs: Sequence[Input], named: bool = True) -> None:
-        """``named``: requests may name columns; otherwise the names only tell them apart here."""
+        """``named``: requests may name columns; otherwise the names are internal."""
         self.inputs = tuple(inputs)
         self.names = [one.name for one in inputs]
-        self._layout = Layout(len(inputs), self.names if named else None, free=True)
+        self._layout = RowParser(len(inputs), self.names if named else None, free=True)
 
     def read(self, body: bytes, content_type: str, begins: bool = True) -> Columns:
-        """Raises ModelFailed (400, or 415 for a form that is not known). ``begins``: whether the body is read from
-        its beginning, where a header and a byte order mark may be."""
+        """Parse a request. Raises ModelFailed (400, or 415 for an unknown content type). ``begins``: whether the body
+        is read from its beginning, where a header and a byte order mark may be."""
         kind = kind_of(content_type)
         check_charset(content_type, body)
         if kind == CSV:
             if not begins:
                 return self._csv(body, Heading.ABSENT)
-            return self._csv(self.unmarked(body), heading_of(content_type))
+            return self._csv(self.strip_bom(body), heading_of(content_type))
         if kind == JSON:
             return self._columns(self._layout.json(without_bom(body)))
         if kind == JSON_LINES:
@@ -128,12 +128,12 @@ class Typed:
             return self._frame(body, kind)
         raise unknown(kind)
 
-    def unmarked(self, body: bytes) -> bytes:
-        """A CSV without its byte order mark. Raises ModelFailed where a known text may begin with it."""
-        return unmarked(body, self.inputs[0].texts or ())
+    def strip_bom(self, body: bytes) -> bytes:
+        """Remove the byte order mark of a CSV. Raises ModelFailed if a known text may begin with it."""
+        return strip_bom(body, self.inputs[0].texts or ())
 
     def header(self, line: bytes) -> bool:
-        """Whether the first line of a CSV is a header. Raises ModelFailed for one that is wrong."""
+        """Whether the first line of a CSV is a header. Raises ModelFailed for a wrong one."""
         return self._header(line, Heading.UNSAID) is not None
 
     # --- text/csv ---
@@ -159,7 +159,7 @@ class Typed:
             fields = text_fields(line)
         except BadField:
             return None
-        # Columns of any text would take names as well; where there are no others, a name is hardly ever a value.
+        # A column of any text accepts names as well; if all columns do, a name is practically never a value.
         free = all(one.any_text for one in self.inputs) and not self._layout.numbered
         fits = not (free and any(text.strip() in self.names for text in fields))
         try:
@@ -173,12 +173,12 @@ class Typed:
         try:
             fields = text_fields(line)
         except BadField as bad:
-            raise self._refused(number, bad.column, str(bad)) from None
+            raise self._refuse(number, bad.column, str(bad)) from None
         if len(fields) != len(self.inputs):
             raise self._layout.width(number, len(fields) if line.strip() else 0)
         return fields
 
-    # --- the others ---
+    # --- other content types ---
 
     def _columns(self, rows: list[list[Any]]) -> Columns:
         found = {}
@@ -187,14 +187,14 @@ class Typed:
             with np.errstate(over="ignore"):
                 for row, cells in enumerate(rows):
                     values[row] = self._cell(row, column, cells[column])
-            found[one.name] = self._checked(column, values)
+            found[one.name] = self._check(column, values)
         return found
 
     def _cell(self, row: int, column: int, cell: Any) -> Any:
         try:
             return self.inputs[column].cell(cell)
         except ValueError as wrong:
-            raise self._refused(row, column, str(wrong)) from None
+            raise self._refuse(row, column, str(wrong)) from None
 
     def _npy(self, body: bytes) -> Columns:
         table = read_table(body, len(self.inputs), self._layout)
@@ -210,25 +210,25 @@ class Typed:
                 values = [self._cell(row, column, cell) for row, cell in enumerate(values)]
             elif isinstance(values, np.ma.MaskedArray):
                 for row in np.flatnonzero(np.ma.getmaskarray(values))[:1]:
-                    raise self._refused(int(row), column, "a missing value, which the model does not take")
+                    raise self._refuse(int(row), column, "a missing value, which the model does not take")
                 values = self._fitting(one, column, np.ma.getdata(values))
             cells = np.empty(frame.rows, one.dtype)
             cells[:] = values
-            found[one.name] = self._checked(column, cells)
+            found[one.name] = self._check(column, cells)
         return found
 
     def _fitting(self, one: Input, column: int, values: NDArray[Any]) -> NDArray[Any]:
         narrow = values.astype(one.dtype)
         for row in np.flatnonzero(narrow != values)[:1]:
-            raise self._refused(int(row), column, f"{values[row]} is beyond {one.dtype.name}")
+            raise self._refuse(int(row), column, f"{values[row]} is beyond {one.dtype.name}")
         return narrow
 
-    def _checked(self, column: int, values: NDArray[Any]) -> NDArray[Any]:
+    def _check(self, column: int, values: NDArray[Any]) -> NDArray[Any]:
         if values.dtype.kind == "f":
             for row in np.flatnonzero(np.isinf(values))[:1]:
                 kind = values.dtype.name
-                raise self._refused(int(row), column, f"the value is infinite or beyond {kind}")
+                raise self._refuse(int(row), column, f"the value is infinite or beyond {kind}")
         return values
 
-    def _refused(self, row: int, column: int, why: str) -> ModelFailed:
+    def _refuse(self, row: int, column: int, why: str) -> ModelFailed:
         return ModelFailed(400, f"{self._layout.place(row, column)}: {why}.")

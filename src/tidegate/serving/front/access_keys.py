@@ -1,4 +1,4 @@
-"""The access keys that requests may be signed with, in a file that the controller rewrites when they change."""
+"""The access keys that requests may be signed with, read from a file that the controller rewrites."""
 
 import os
 import stat
@@ -10,8 +10,8 @@ from tidegate.domain.errors import StartupError
 
 
 class KeysFile:
-    """JSON of access key id -> secret. Looked at for every request, read again only when it is another file or
-    another time of change."""
+    """JSON of access key id -> secret. Checked for every request, and read again if the file or its modification
+    time has changed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -19,7 +19,7 @@ class KeysFile:
         self._keys: dict[str, str] = {}
 
     def read(self) -> dict[str, str]:
-        """Raises StartupError when the file cannot be used: then nobody is let in."""
+        """Raises StartupError if the file is unusable: then every request is rejected."""
         try:
             status = os.stat(self._path)
             seen = (status.st_ino, status.st_mtime_ns, status.st_size)

@@ -1,7 +1,7 @@
-"""How far two answers to one request lie apart. Pure.
+"""Compares two answers to one request. Pure.
 
-JSON and CSV are compared as what they say: the same words in the same places, numbers within what rounding leaves
-of single precision. Everything else is the same bytes or is not.
+JSON and CSV are compared by content: equal text in the same places, and numbers within the rounding of single
+precision. Everything else is compared byte by byte.
 """
 
 import math
@@ -11,13 +11,13 @@ from typing import NamedTuple
 import msgspec
 
 RELATIVE, ABSOLUTE = 1e-6, 1e-9
-"""Numbers this close are the same: the last digits of single precision."""
+"""Numbers this close are equal: the last digits of single precision."""
 LARGEST = 64 * 1024
-"""Bytes of an answer above which only the bytes are compared: reading more would be felt by others' requests."""
+"""Bytes of an answer above which only the bytes are compared: parsing more would delay other requests."""
 
 
 class Verdict(NamedTuple):
-    """``mean`` and ``largest`` are absolute differences of the numbers, None where there are none to compare."""
+    """``mean`` and ``largest`` are absolute differences of the numbers; None if there are none."""
 
     agrees: bool
     mean: float | None = None
@@ -25,7 +25,7 @@ class Verdict(NamedTuple):
 
 
 def compare(one: bytes, other: bytes, one_type: str, other_type: str) -> Verdict:
-    """Two answers with their content types."""
+    """Compare two answers, given with their content types."""
     if max(len(one), len(other)) > LARGEST:
         return Verdict(one == other)
     plain = _predictions(one, one_type), _predictions(other, other_type)
@@ -55,7 +55,7 @@ _decode = msgspec.json.Decoder(_Plain).decode
 
 
 def _predictions(body: bytes, content_type: str) -> list[float] | None:
-    """Of the common answer; None for any other one."""
+    """The numbers of an answer of the usual form; None for any other."""
     if content_type != "application/json":
         return None
     try:
@@ -65,7 +65,7 @@ def _predictions(body: bytes, content_type: str) -> list[float] | None:
 
 
 def _apart(a: float, b: float) -> float:
-    """Infinite where only one of them is a number, or neither is and they differ."""
+    """Absolute difference; infinite if only one of them is a number, or neither is and they differ."""
     if a == b or (math.isnan(a) and math.isnan(b)):
         return 0.0
     return abs(a - b) if math.isfinite(a - b) else math.inf
@@ -76,7 +76,7 @@ def _near(apart: float, a: float, b: float) -> bool:
 
 
 def _read(body: bytes, content_type: str) -> tuple[list[object], list[float]]:
-    """What is not a number, with the places of those that are; and the numbers."""
+    """The content without its numbers, and the numbers in order."""
     kind = content_type.partition(";")[0].strip().lower()
     try:
         if kind.endswith("json"):
@@ -84,7 +84,7 @@ def _read(body: bytes, content_type: str) -> tuple[list[object], list[float]]:
             return words, list(_numbers(msgspec.json.decode(body), words))
         if kind == "text/csv":
             return _fields(body.decode())
-    except (ValueError, OverflowError, RecursionError):  # not what it says it is
+    except (ValueError, OverflowError, RecursionError):  # not of its content type
         pass
     return [body], []
 

@@ -1,7 +1,7 @@
-"""HTTP/1.1 on one connection: bytes to requests, one request in hand at a time, answers in order.
+"""HTTP/1.1 on one connection: parses requests, serves one at a time, and answers in order.
 
-A protocol on top of httptools instead of a web framework, since at a few microseconds per request it is no part
-of a prediction's cost. It holds the limits (head, body, time), so that what reaches ``serve`` is whole and sane.
+An asyncio protocol on top of httptools instead of a web framework, since a few microseconds per request are small
+beside a prediction. It enforces the limits (head, body, time), so that ``serve`` gets complete and valid requests.
 """
 
 import asyncio
@@ -14,39 +14,39 @@ import httptools
 
 from tidegate.serving.contract.body_spool import IN_MEMORY, Spool
 from tidegate.serving.contract.memory_release import LARGE
-from tidegate.serving.front.header_cache import STAMP, Heads
+from tidegate.serving.front.header_cache import STAMP, HeaderCache
 
 HEAD_LIMIT = 64 * 1024
 """Bytes of a request's line and headers. The proxy has a lower limit of its own."""
 SLOW = 60.0
-"""Seconds that a client may take to send a request, or to take the next part of its answer."""
+"""Seconds for a client to send a request, or to read the next part of its response."""
 LINGER = 5.0
-"""Seconds that a refused client may go on sending before it is cut off."""
+"""Seconds for which a rejected client may go on sending before the connection is closed."""
 
 
 class Request(NamedTuple):
-    """A whole request. Times are epoch microseconds; ``at_once``: it came whole with its first byte."""
+    """A complete request. Times are epoch microseconds; ``at_once``: all of it arrived with its first byte."""
 
     method: bytes
     url: bytes
     headers: Sequence[tuple[bytes, bytes]]
     fields: Mapping[bytes, bytes]
-    """The headers by name; of a repeated one the last. Shared between requests: not to be changed."""
+    """The headers by name; of a repeated one the last. Shared between requests: do not change."""
     stamp: bytes | None
-    """The proxy's, where it set one."""
+    """The proxy's time stamp, if there is one."""
     body: bytes
     arrived: int
     complete: int
     at_once: bool
     keep_alive: bool
     plain: bool = False
-    """Known to be a prediction asked for in the plain way (``heads.Head``); False says nothing."""
+    """Known to be a prediction asked for in the plain way (``header_cache.RequestHead``); False says nothing."""
     spool: Spool | None = None
-    """The body, where it is too large to be held; ``body`` is empty then."""
+    """The body if it is too large for memory; ``body`` is empty then."""
 
 
 class Refusal(NamedTuple):
-    """A request that is not looked at further; the connection ends with the answer."""
+    """The error for a request that is not parsed further; the connection closes after it."""
 
     status: int
     error: str
@@ -54,35 +54,35 @@ class Refusal(NamedTuple):
 
 
 class Service(Protocol):
-    """What stands behind the connections."""
+    """Serves the requests of connections."""
 
     connections: "set[Connection]"
     max_body: int
-    heads: Heads
+    heads: HeaderCache
 
     def serve(self, connection: "Connection", request: Request) -> None:
-        """Answers with ``connection.reply``, now or later."""
+        """Answer with ``connection.reply``, now or later."""
         ...
 
     def spool(self) -> Spool:
-        """For a large body. Raises OSError."""
+        """A file for a large body. Raises OSError."""
         ...
 
     def refuse(self, refusal: Refusal) -> bytes:
-        """The response, which closes the connection."""
+        """The response to a rejected request; the connection closes after it."""
         ...
 
-    def took_much(self) -> None:
-        """A large request or answer passed through memory."""
+    def note_large_body(self) -> None:
+        """Note that a large request or answer used memory."""
         ...
 
     def gone(self, connection: "Connection") -> None:
-        """The connection is lost; a request in its hand need not be answered."""
+        """The connection is closed; its current request needs no answer."""
         ...
 
 
 class Connection(asyncio.Protocol):
-    """Pipelined requests wait in line and reading pauses, so a client can only fill what it can send in one go."""
+    """Queues pipelined requests and pauses reading, so that a client can fill one read buffer at most."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -93,9 +93,9 @@ class Connection(asyncio.Protocol):
         self._pumping = False
         self._refused = False
         self._limit = 0.0
-        """Monotonic time at which patience for the rest of a request, or with a refused client, ends; 0: none."""
+        """Monotonic deadline for the rest of a request, or for a rejected client to stop sending; 0: none."""
         self._stalled = 0.0
-        """The same for a client that does not take its answers; 0: it does."""
+        """Monotonic deadline for a client that does not read its responses; 0: it reads."""
         self._room: asyncio.Future[None] | None = None
         self._paused = False
         self._read = 0
@@ -122,7 +122,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
         self._line.clear()
-        self._tell_room()
+        self._notify_writable()
         self._service.connections.discard(self)
         self._service.gone(self)
 
@@ -131,7 +131,7 @@ class Connection(asyncio.Protocol):
             return
         self._read += 1
         self._now = time.time_ns() // 1000
-        if not self._reading and data.startswith(b"POST ") and self._take_whole(data):
+        if not self._reading and data.startswith(b"POST ") and self._serve_cached(data):
             return
         self._piece = len(data)
         if self._in_head or not self._reading:
@@ -139,7 +139,7 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            pass  # not offered: the request is answered as it stands and ends the connection
+            pass  # not supported: the request is answered as it is, and the connection closes
         except httptools.HttpParserError as error:
             self._refuse(Refusal(400, "ValidationError", f"The request is not valid HTTP/1.1: {error}"))
         if self._reading:
@@ -150,8 +150,8 @@ class Connection(asyncio.Protocol):
         if not self._refused:
             self._pause()
 
-    def _take_whole(self, data: bytes) -> bool:
-        """A request that came in one piece, with a head of the plain form: most do."""
+    def _serve_cached(self, data: bytes) -> bool:
+        """Serve a request that arrived in one piece with a cached head, as most do."""
         found = self._service.heads.find(data)
         if found is None:
             return False
@@ -177,7 +177,7 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._stalled = 0.0
-        self._tell_room()
+        self._notify_writable()
         self._pump()
 
     # --- the parser's side ---
@@ -198,7 +198,7 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        if max(self._head_size, self._piece) > HEAD_LIMIT:  # only then is it worth adding up
+        if max(self._head_size, self._piece) > HEAD_LIMIT:  # a cheap test before the exact one
             size = len(self._url) + sum(len(name) + len(value) for name, value in self._headers)
             if size > HEAD_LIMIT:
                 self._refuse_head()
@@ -212,7 +212,7 @@ class Connection(asyncio.Protocol):
             elif name == b"expect" and value.lower() == b"100-continue":
                 expects = True
         if expects and not self._refused:
-            self._go_on()
+            self._parse_rest()
 
     def on_body(self, part: bytes) -> None:
         if self._refused:
@@ -228,7 +228,7 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         self._reading = False
         if self._body_size >= LARGE:
-            self._service.took_much()
+            self._service.note_large_body()
         self._head_size = self._body_size = 0
         if self._refused:
             return
@@ -255,13 +255,13 @@ class Connection(asyncio.Protocol):
     # --- the service's side ---
 
     def reply(self, response: bytes, close: bool) -> None:
-        """Answers the request in hand."""
+        """Answer the current request."""
         self._busy = False
         if self._transport is None or self._transport.is_closing():
             return
         self._transport.write(response)
         if len(response) >= LARGE:
-            self._service.took_much()
+            self._service.note_large_body()
         if close:
             self._line.clear()
             self._transport.close()
@@ -270,11 +270,11 @@ class Connection(asyncio.Protocol):
 
     @property
     def chunked(self) -> bool:
-        """Whether an answer in parts is sent as chunks; else it ends with the connection."""
+        """Whether a streamed response is sent as chunks; otherwise it ends when the connection closes."""
         return self._version != "1.0"
 
     def start(self, head: bytes) -> None:
-        """Begins an answer in parts to the request in hand; ``send`` and, once, ``end`` follow."""
+        """Begin a streamed response to the current request; ``send`` and, once, ``end`` follow."""
         if self._transport is not None:
             self._transport.write(head)
 
@@ -283,24 +283,24 @@ class Connection(asyncio.Protocol):
             self._transport.write(b"%x\r\n%b\r\n" % (len(part), part) if self.chunked else part)
 
     async def room(self) -> bool:
-        """Waits while the client does not take what was sent. False: it is gone."""
+        """Wait until the client has read enough of what was sent. False: it has disconnected."""
         while self._stalled and self._transport is not None:
             self._room = asyncio.get_running_loop().create_future()
             await self._room
         return self._transport is not None and not self._transport.is_closing()
 
     def end(self, close: bool) -> None:
-        """The answer in parts is whole."""
+        """End a streamed response."""
         self.reply(b"0\r\n\r\n" if self.chunked else b"", close or not self.chunked)
 
     @property
     def idle(self) -> bool:
-        """Nothing in hand, nothing half read, nothing unsent."""
+        """Whether no request is in progress or partly read, and nothing is unsent."""
         sent = self._transport is None or self._transport.get_write_buffer_size() == 0
         return sent and not (self._busy or self._reading or self._line or self._refused)
 
     def close(self) -> None:
-        """What is written already is still sent."""
+        """Close after sending what is buffered."""
         if self._transport is not None:
             self._transport.close()
 
@@ -309,7 +309,7 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def hurry(self, now: float) -> None:
-        """Called every second or so with the loop's kind of time: ends what has taken too long."""
+        """Enforce the deadlines. Called about once a second with the loop's time."""
         if 0 < self._stalled < now or (self._refused and 0 < self._limit < now):
             self.abort()
         elif 0 < self._limit < now:
@@ -323,7 +323,7 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
 
     def _pump(self) -> None:
-        """Serves what waits in line, in a loop rather than by recursion: answers may come at once."""
+        """Serve queued requests, in a loop rather than by recursion, since answers may come at once."""
         if self._pumping:
             return
         self._pumping = True
@@ -331,23 +331,23 @@ class Connection(asyncio.Protocol):
             request = self._line.popleft()
             self._busy = True
             if isinstance(request, Refusal):
-                self._turn_away(request)
+                self._reject(request)
             else:
                 self._service.serve(self, request)
         self._pumping = False
         if self._paused and not self._line:
             self._resume()
 
-    def _tell_room(self) -> None:
+    def _notify_writable(self) -> None:
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
 
-    def _go_on(self) -> None:
+    def _parse_rest(self) -> None:
         if self._transport is not None and not self._busy and not self._line:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _keep(self, part: bytes) -> None:
-        """On the disk, with what came before. Who sends much may take long over it, but not over a part."""
+        """Append to the spool file. A large body may take long, but each part of it has a deadline."""
         try:
             if self._spool is None:
                 self._spool = self._service.spool()
@@ -370,7 +370,7 @@ class Connection(asyncio.Protocol):
         )
 
     def _refuse(self, refusal: Refusal) -> None:
-        """Takes its place behind the requests that came before it."""
+        """Queue an error behind the requests that came before it."""
         if self._refused:
             return
         self._refused = True
@@ -380,9 +380,9 @@ class Connection(asyncio.Protocol):
         self._line.append(refusal)
         self._pump()
 
-    def _turn_away(self, refusal: Refusal) -> None:
-        """Answers, then throws away what still comes until the client has gone: closing at once would reset the
-        connection under a client that is still sending, and lose the answer."""
+    def _reject(self, refusal: Refusal) -> None:
+        """Answer, then discard what the client still sends: closing at once would reset the connection of a client
+        that is still sending, and lose the answer."""
         if self._transport is None or self._transport.is_closing():
             return
         self._limit = time.monotonic() + LINGER

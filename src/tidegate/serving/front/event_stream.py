@@ -1,8 +1,8 @@
-"""Messages of AWS's event streams, as InvokeEndpointWithResponseStream sends them.
+"""Messages of AWS's event streams, for InvokeEndpointWithResponseStream.
 
-A message is its whole length and its headers' length (4 bytes each, big-endian), the CRC-32 of these eight, the
-headers, the payload, and the CRC-32 of all that came before. A header is the length of its name (1 byte), the name,
-the type (7: text), the length of its text (2 bytes) and the text.
+A message is its total length and the length of its headers (4 bytes each, big-endian), the CRC-32 of these eight
+bytes, the headers, the payload, and the CRC-32 of everything before it. A header is the length of its name (1 byte),
+the name, the type (7: text), the length of the text (2 bytes) and the text.
 """
 
 import struct
@@ -13,7 +13,7 @@ import msgspec
 
 CONTENT_TYPE = "application/vnd.amazon.eventstream"
 LARGEST = 1024 * 1024
-"""Bytes of one message's payload; clients refuse messages of some 16 MB, and hold each whole in memory."""
+"""Bytes of a message's payload; clients reject messages of some 16 MB, and hold each one in memory."""
 
 _PRELUDE = struct.Struct(">II")
 _CRC = struct.Struct(">I")
@@ -23,18 +23,18 @@ _AROUND = 16
 
 
 def payload_parts(data: bytes) -> Iterator[bytes]:
-    """PayloadPart events that hold ``data``: one, or several where it is large; none for no bytes."""
+    """Split ``data`` into PayloadPart events; none for no bytes."""
     for start in range(0, len(data), LARGEST):
         yield message(_PART, data[start : start + LARGEST])
 
 
 def failure(code: str, text: str) -> bytes:
-    """The ModelStreamError that ends a stream; clients raise it. ``code`` is the runtime's ErrorCode."""
+    """The ModelStreamError that ends a stream; clients raise it. ``code`` is SageMaker Runtime's ErrorCode."""
     return message(_FAILURE, msgspec.json.encode({"Message": text, "ErrorCode": code}))
 
 
 def headers(values: Mapping[str, str]) -> bytes:
-    """A message's headers, each with a text of at most 32 KiB."""
+    """Encode a message's headers, each with a text of at most 32 KiB."""
     made = []
     for name, value in values.items():
         key, text = name.encode(), value.encode()
@@ -43,7 +43,7 @@ def headers(values: Mapping[str, str]) -> bytes:
 
 
 def message(head: bytes, payload: bytes) -> bytes:
-    """One message; ``head`` is what ``headers`` makes."""
+    """Encode one message; ``head`` is the result of ``headers``."""
     prelude = _PRELUDE.pack(len(head) + len(payload) + _AROUND, len(head))
     start = b"%b%b%b" % (prelude, _CRC.pack(crc32(prelude)), head)
     return b"%b%b%b" % (start, payload, _CRC.pack(crc32(payload, crc32(start))))

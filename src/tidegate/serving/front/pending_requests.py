@@ -1,4 +1,4 @@
-"""Requests that wait for their answer, and for how long they have waited. Times are epoch microseconds."""
+"""Tracks requests in flight and their age. Times are epoch microseconds."""
 
 import time
 from collections.abc import Callable
@@ -7,15 +7,15 @@ from tidegate.serving.contract.invocation import Note
 from tidegate.serving.front.connection import Connection, Request
 
 IN_FLIGHT = "InFlightLatency"
-"""Once a second, of each request that has waited for longer than ``LONG``: of a model that never answers there is no
-other measurement until its time is up. A stream waits until its first part."""
+"""Metric: age of each request that has been in flight for longer than ``LONG``, once a second. A model that never
+answers has no other measurement until its requests time out. A stream is in flight until its first part."""
 LONG = 1_000_000
 OLDEST_STAMP = 3600 * 1_000_000
-"""An older stamp is taken for nonsense."""
+"""An older stamp is ignored."""
 
 
-class Waiting:
-    """``note`` takes what is measured."""
+class PendingRequests:
+    """The requests of one server. ``note`` gets the measurements."""
 
     def __init__(self, note: Callable[[int, Note], None]) -> None:
         self._note = note
@@ -25,12 +25,12 @@ class Waiting:
         self._requests[connection] = request
 
     def end(self, connection: Connection, request: Request) -> None:
-        """Its answer came, or begins to come, or will not come any more."""
+        """Forget a request: its answer has begun, or there will be none."""
         if self._requests.get(connection) is request:
             del self._requests[connection]
 
     def leave(self, connection: Connection) -> None:
-        """The client is gone. One that loses its patience must not hide for how long it waited."""
+        """The client disconnected: measure its request a last time, since a client that gave up has waited, too."""
         if (request := self._requests.pop(connection, None)) is not None:
             self._measure(request, now())
 
@@ -49,12 +49,12 @@ def now() -> int:
 
 
 def began(request: Request, stamped: int) -> int:
-    """From when on a call's latency is counted; what a client took to send a request is not in it."""
+    """When a call's latency begins: the time that the client took to send the request does not count."""
     return stamped if request.at_once else request.complete
 
 
 def stamp(header: bytes | None, arrived: int) -> int:
-    """When the proxy had the request; without a believable stamp, when we had its first byte."""
+    """When the proxy received the request; without a credible stamp, when its first byte arrived here."""
     if header is None or not header.isdigit() or len(header) > 20:
         return arrived
     stamped = int(header)

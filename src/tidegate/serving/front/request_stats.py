@@ -1,12 +1,10 @@
-"""What a worker counts: per second, kept for three minutes, read by whoever keeps the metrics.
+"""Request statistics of a worker, per second, kept for three minutes for the metrics collector.
 
-Counting appends one tuple; tuples are folded into seconds and bins when some have gathered or somebody reads.
-A second is shown once it is over, and does not change after that, so a reader that asks for the seconds after
-the last one it saw counts every request once. A clock that is set back begins new seconds in the place of those
-that were read already.
+Counting appends a tuple; tuples are aggregated into seconds and bins when enough of them have accumulated or a reader
+comes. A second is visible once it is over and does not change afterwards, so a reader that asks for the seconds after
+the last one it saw counts every request once. If the clock is set back, new seconds replace those that were read.
 
-Values are brought into a finite range here, at their source: JSON has no infinite number, and one would spoil
-everything that it is added to.
+Values are limited to a finite range here: JSON has no infinity, and one would spoil every sum.
 """
 
 from collections import Counter
@@ -21,16 +19,16 @@ from tidegate.serving.contract.invocation import Note
 KEPT = 180
 """Seconds."""
 MOST_SERIES = 500
-"""Series of one second; further ones are left out."""
+"""Series in one second; further ones are dropped."""
 _FOLD_AT = 256
-"""Requests: few enough that folding them is not felt, many enough to be cheap."""
+"""Tuples: few enough not to delay a request when they are aggregated, many enough to be cheap."""
 
 _index = lru_cache(maxsize=16_384)(sketch.index)
 
 
 @dataclass
-class Spread:
-    """Values, times in microseconds: statistics, and the sketch's bins for percentiles."""
+class Distribution:
+    """Statistics of values (times in microseconds), and the bins of a sketch for percentiles."""
 
     count: int = 0
     total: float = 0
@@ -47,7 +45,7 @@ class Spread:
         self.bins[key] = self.bins.get(key, 0) + times
 
     def add_all(self, values: Sequence[int]) -> None:
-        """At least one."""
+        """Add at least one value."""
         low, high = min(values), max(values)
         self.low = min(self.low, low) if self.count else low
         self.high = max(self.high, high)
@@ -58,18 +56,19 @@ class Spread:
 
 
 @dataclass
-class Second:
-    """``errors_4xx`` and ``errors_5xx`` go by the model's own status; no answer at all counts as 5xx."""
+class SecondStats:
+    """The statistics of a second. ``errors_4xx`` and ``errors_5xx`` count the model's own status; no answer is a
+    5xx."""
 
     second: int
     invocations: int = 0
     errors_4xx: int = 0
     errors_5xx: int = 0
     model_errors: int = 0
-    latency: Spread = field(default_factory=Spread)
-    overhead: Spread = field(default_factory=Spread)
-    series: dict[tuple[str, tuple[tuple[str, str], ...]], Spread] = field(default_factory=dict)
-    """What engines noted: name and dimensions -> values."""
+    latency: Distribution = field(default_factory=Distribution)
+    overhead: Distribution = field(default_factory=Distribution)
+    series: dict[tuple[str, tuple[tuple[str, str], ...]], Distribution] = field(default_factory=dict)
+    """Measurements of engines: name and dimensions -> values."""
 
     def document(self) -> dict[str, object]:
         return {
@@ -91,18 +90,18 @@ def _second(counted: tuple[int, int, int, int]) -> int:
     return counted[0] // 1_000_000
 
 
-class Stats:
-    """Times are epoch microseconds; ``status`` is the model's own, 200 for an answer, 0 for none."""
+class RequestStats:
+    """The statistics of a worker. Times are epoch microseconds; ``status`` is the model's own, 0 for no answer."""
 
     def __init__(self) -> None:
         self._fresh: list[tuple[int, int, int, int]] = []
         self._notes: list[tuple[int, Note]] = []
         self._folded = 0
-        self._seconds: dict[int, Second] = {}
+        self._seconds: dict[int, SecondStats] = {}
         self._read = 0
         """Seconds before this one were read."""
         self.answered = 0
-        """Requests since the start that the model answered with a status below 500, whole or in part."""
+        """Requests since the start with an answer below 500, complete or not."""
 
     def count(self, at: int, status: int, latency: int, overhead: int) -> None:
         self._fresh.append((at, status, latency, overhead))
@@ -115,7 +114,7 @@ class Stats:
         return self._folded + len(self._fresh)
 
     def note(self, at: int, note: Note) -> None:
-        """What is not a number is left out."""
+        """Add a measurement; NaN is dropped."""
         if not -finite.LARGEST <= note.value <= finite.LARGEST:
             if (value := finite.bounded(note.value)) is None:
                 return
@@ -125,16 +124,16 @@ class Stats:
             self._fold()
 
     def rewind(self, now: int) -> None:
-        """Forget seconds that were read and are still to come: the clock was set back to the second ``now``. What is
-        counted in them from now on was not read yet."""
+        """Forget seconds after ``now`` that were read, because the clock was set back: what is counted in them from
+        now on is unread."""
         if now < self._read:
             for second in [second for second in self._seconds if now <= second < self._read]:
                 del self._seconds[second]
             self._read = now
 
     def seconds(self, since: int, before: int) -> list[dict[str, object]]:
-        """The seconds ``since <= second < before`` (epoch) in which something was counted, oldest first. Who asks has
-        read what was before ``since``."""
+        """The seconds ``since <= second < before`` (epoch) with requests, oldest first. The reader has read those
+        before ``since``."""
         self._fold()
         self._read = max(self._read, min(since, before))
         return [self._seconds[second].document() for second in sorted(self._seconds) if since <= second < before]
@@ -156,16 +155,16 @@ class Stats:
             record.latency.add_all(latencies)
             record.overhead.add_all(overheads)
         notes, self._notes = self._notes, []
-        for (second, note), times in Counter(notes).items():  # most notes are one of a few
+        for (second, note), times in Counter(notes).items():  # most measurements have one of a few values
             series, key = self._record(second).series, (note.name, note.dimensions)
             if key in series or len(series) < MOST_SERIES:
-                series.setdefault(key, Spread()).add(note.value, times)
+                series.setdefault(key, Distribution()).add(note.value, times)
 
-    def _record(self, second: int) -> Second:
+    def _record(self, second: int) -> SecondStats:
         self.rewind(second)
         record = self._seconds.get(second)
         if record is None:
-            record = self._seconds[second] = Second(second)
+            record = self._seconds[second] = SecondStats(second)
             self._forget(second - KEPT)
         return record
 

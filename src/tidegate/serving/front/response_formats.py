@@ -1,7 +1,7 @@
-"""The three manners in which a prediction is asked for and answered.
+"""The three APIs for a prediction, and the form of their responses.
 
-``Plain`` is InvokeEndpoint, ``EventStream`` is InvokeEndpointWithResponseStream, ``OpenAI`` is what clients of
-OpenAI's API understand. Each makes whole responses, and the pieces of one that comes in parts.
+``PlainFormat`` is InvokeEndpoint, ``EventStreamFormat`` is InvokeEndpointWithResponseStream, ``OpenAIFormat`` is
+OpenAI's API. Each builds whole responses, and the pieces of a response in parts.
 """
 
 from typing import Protocol
@@ -21,22 +21,22 @@ BROKEN = "StreamBroken"
 _TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
 
-class Manner(Protocol):
-    """``close`` says that the connection ends with the response."""
+class ResponseFormat(Protocol):
+    """Builds responses of one API. ``close``: the connection closes after the response."""
 
     parts: bool
-    """Whether the client takes answers in parts; if not they are gathered."""
+    """Whether the client accepts streams; otherwise their parts are joined."""
 
     def whole(self, outcome: Answer | Rejected | ModelFailed, close: bool) -> bytes: ...
 
     def error(self, status: int, name: str, message: str, close: bool, more: bytes = b"") -> bytes:
-        """The platform's own error; ``more``: lines of its head."""
+        """An error of the platform; ``more``: further header lines."""
         ...
 
     def refused(self, error: AuthError, close: bool) -> bytes: ...
 
     def start(self, stream: Stream, chunked: bool, close: bool) -> bytes:
-        """The head of a response that comes in parts."""
+        """The head of a streamed response."""
         ...
 
     def part(self, data: bytes) -> bytes:
@@ -44,11 +44,11 @@ class Manner(Protocol):
         ...
 
     def broken(self, stream: Stream, failed: ModelFailed) -> bytes | None:
-        """The end of the body of a stream that failed. None: nothing can say so but the end of the connection."""
+        """The end of the body of a failed stream. None: the format has no error, so close the connection."""
         ...
 
 
-class Plain:
+class PlainFormat:
     parts = False
 
     def __init__(self, responses: Responses) -> None:
@@ -73,17 +73,17 @@ class Plain:
         return None
 
 
-class EventStream(Plain):
+class EventStreamFormat(PlainFormat):
     parts = True
 
     def whole(self, outcome: Answer | Rejected | ModelFailed, close: bool) -> bytes:
         if isinstance(outcome, Answer):
             body = b"".join(event_stream.payload_parts(outcome.body))
-            outcome = Answer(body, event_stream.CONTENT_TYPE, _named(outcome))
+            outcome = Answer(body, event_stream.CONTENT_TYPE, _model_content_type(outcome))
         return super().whole(outcome, close)
 
     def start(self, stream: Stream, chunked: bool, close: bool) -> bytes:
-        return self._responses.parts(event_stream.CONTENT_TYPE, _named(stream), chunked, close)
+        return self._responses.parts(event_stream.CONTENT_TYPE, _model_content_type(stream), chunked, close)
 
     def part(self, data: bytes) -> bytes:
         return b"".join(event_stream.payload_parts(data))
@@ -93,8 +93,8 @@ class EventStream(Plain):
         return event_stream.failure(code, failed.message[:MESSAGE_LIMIT])
 
 
-class OpenAI(Plain):
-    """Errors have the model's own status, since clients decide by it whether to ask again."""
+class OpenAIFormat(PlainFormat):
+    """Errors have the model's own status, because clients retry by it."""
 
     parts = True
 
@@ -112,7 +112,7 @@ class OpenAI(Plain):
         return super().whole(outcome, close)
 
     def broken(self, stream: Stream, failed: ModelFailed) -> bytes | None:
-        """An event with the error; it begins with the end of an event that may have been half sent."""
+        """An event with the error, after the end of an event that may be incomplete."""
         if stream.content_type.partition(";")[0].strip().lower() != SSE:
             return None
         return b"\n\ndata: %b\n\n" % _failure(failed)[1]
@@ -124,13 +124,13 @@ class OpenAI(Plain):
         return self._error(401, "invalid_api_key", error.message, close, UNSPENT)
 
 
-def _named(answer: Answer | Stream) -> tuple[tuple[bytes, bytes], ...]:
-    """The model's content type in a header of its own, since the body's is that of the frames around it."""
+def _model_content_type(answer: Answer | Stream) -> tuple[tuple[bytes, bytes], ...]:
+    """The model's content type in a header of its own, because the body's is that of the event stream."""
     return *answer.headers, (b"X-Amzn-SageMaker-Content-Type", answer.content_type.encode("latin-1"))
 
 
 def _failure(failed: ModelFailed) -> tuple[int, bytes]:
-    """Status and body: no answer is 502, or 504 if it took too long; a status that is no error's is 500."""
+    """Status and body: no answer is 502, or 504 after a timeout; a status that is no error is 500."""
     status = failed.status
     if not 400 <= status <= 599:
         status = 504 if isinstance(failed, TimedOut) else 500 if status else 502

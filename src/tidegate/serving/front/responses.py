@@ -1,7 +1,7 @@
-"""The bytes of every response, success and errors alike, in the forms of sagemaker-runtime.
+"""Builds the responses of SageMaker Runtime, successes and errors, as bytes.
 
-Errors carry ``x-amzn-ErrorType`` and a JSON body with ``Message``, which is what AWS's clients read. Header lines
-that never change are made once.
+Errors have ``x-amzn-ErrorType`` and a JSON body with ``Message``, as AWS's clients expect. Constant header lines are
+built once.
 """
 
 import time
@@ -18,18 +18,18 @@ from tidegate.serving.contract.replica_spec import ReplicaSpec
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 MESSAGE_LIMIT = 4096
-"""Characters of a model's own message that are passed on."""
+"""Characters of a model's own message that the client gets."""
 RETRY_AFTER = 1
-"""Seconds, said with every 503."""
+"""Seconds, sent with every 503."""
 JSON = "application/json"
 NO_CONTENT = 204
 UNSPENT = b"x-tidegate-unspent: 1\r\n"
-"""In what is refused before it is known who asks, so that the proxy gives the client's token back. It takes the line
-out again; a model's own error has none, whatever its status."""
+"""Header of rejections before authentication, which makes the proxy refund the client's rate-limit token. The proxy
+removes it. Errors of a model never have it."""
 
 
 class Responses:
-    """Makes responses for one replica."""
+    """Builds the responses of one replica."""
 
     def __init__(self, spec: ReplicaSpec) -> None:
         self._spec = spec
@@ -37,13 +37,13 @@ class Responses:
         self._served = (
             f"x-Amzn-Invoked-Production-Variant: {variant}\r\nx-tidegate-config: {spec.config_name}\r\n".encode()
         )
-        # A queue and a job tell an answer by its status.
+        # Queues and jobs recognise an answer by its status.
         self._internal = spec.queued or any(container.transforms for container in spec.containers)
         self._starts: dict[tuple[int, str], bytes] = {}
-        """Status and content type -> all that comes before the running number of the request's id, for a second."""
+        """Status and content type -> the head up to the counter of the request id; valid for a second."""
         self._second = 0
         self._prefix = str(uuid.uuid4())[:24]
-        """Request ids are UUIDs in form: a random part of this process and a running number."""
+        """Request ids have the form of UUIDs: a random prefix of this process and a counter."""
         self._numbers = count()
 
     def success(self, answer: Answer, close: bool) -> bytes:
@@ -55,7 +55,7 @@ class Responses:
         return self._whole(200, answer.content_type, extra, answer.body, close)
 
     def model_error(self, failed: ModelFailed, close: bool) -> bytes:
-        """424, as SageMaker says it; ``ErrorCode`` is there for what the client got wrong."""
+        """SageMaker's ModelError (424); ``ErrorCode`` is set for errors of the client."""
         spec = self._spec
         side = "client" if 400 <= failed.status < 500 else "server"
         original = failed.message[:MESSAGE_LIMIT]
@@ -75,8 +75,8 @@ class Responses:
         return self._whole(424, JSON, extra, msgspec.json.encode(body), close)
 
     def error(self, status: int, name: str, message: str, close: bool, more: bytes = b"") -> bytes:
-        """An error of the platform itself; ``name`` is the runtime's name of it, such as ValidationError. ``more``:
-        lines of its head, such as UNSPENT."""
+        """An error of the platform; ``name`` is its name in SageMaker Runtime, such as ValidationError. ``more``:
+        further header lines, such as UNSPENT."""
         body = msgspec.json.encode({"Message": message, "message": message})
         return self._whole(status, JSON, f"x-amzn-ErrorType: {name}\r\n".encode() + more, body, close)
 
@@ -90,7 +90,7 @@ class Responses:
     def parts(
         self, content_type: str, headers: tuple[tuple[bytes, bytes], ...], chunked: bool, close: bool
     ) -> bytes:
-        """The head of a response whose body comes in parts: as chunks, or up to the connection's end."""
+        """The head of a streamed response: in chunks, or until the connection closes."""
         extra = self._served
         for name, value in headers:
             extra += b"%b: %b\r\n" % (name, value)
@@ -117,7 +117,7 @@ class Responses:
         )
 
     def _empty(self, answer: Answer, extra: bytes, close: bool) -> bytes:
-        """A 204 has no body, and nothing that tells its length."""
+        """A 204, without body and length."""
         return b"%b%012x\r\n%b%b" % (
             self._start(NO_CONTENT, answer.content_type),
             next(self._numbers),
@@ -139,6 +139,6 @@ class Responses:
             f"date: {formatdate(self._second, usegmt=True)}\r\nx-amzn-RequestId: {self._prefix}"
         )
         made = start.encode("latin-1")
-        if len(self._starts) < 64:  # a program may invent content types
+        if len(self._starts) < 64:  # a program may return any number of content types
             self._starts[status, content_type] = made
         return made

@@ -1,8 +1,8 @@
-"""A worker's front: routes, who may, what is counted, and how it goes away.
+"""A worker's HTTP server: routes, authentication, statistics and draining.
 
 ``GET /ping``, ``GET /_tidegate/stats?since=EPOCH``, ``POST`` to ``/invocations`` or ``/invocations-response-stream``,
-and OpenAI's paths, ``/v1/...``: under ``/endpoints/NAME``, where NAME is this replica's endpoint, or alone, where no
-signatures are asked for. What names another endpoint is refused, whoever sent it here.
+and OpenAI's paths, ``/v1/...``: below ``/endpoints/NAME``, where NAME is this replica's endpoint, or without it if
+no signatures are required. Requests for another endpoint are rejected, whoever sent them.
 """
 
 import asyncio
@@ -26,68 +26,68 @@ from tidegate.serving.contract import target_headers
 from tidegate.serving.contract.body_spool import LargeCall, Spool
 from tidegate.serving.contract.cold_start import ColdStart
 from tidegate.serving.contract.invocation import PATH, Answer, Call, Engine, ModelFailed, Note, Outcome, Stream
-from tidegate.serving.contract.memory_release import Due, give_back
+from tidegate.serving.contract.memory_release import ReleaseSchedule, release_memory
 from tidegate.serving.contract.replica_spec import ReplicaSpec
 from tidegate.serving.front.access_keys import KeysFile
 from tidegate.serving.front.connection import Connection, Refusal, Request
-from tidegate.serving.front.header_cache import Heads
-from tidegate.serving.front.pending_requests import Waiting, began, now, stamp
-from tidegate.serving.front.request_stats import Stats
-from tidegate.serving.front.response_formats import EventStream, Manner, OpenAI, Plain
+from tidegate.serving.front.header_cache import HeaderCache
+from tidegate.serving.front.pending_requests import PendingRequests, began, now, stamp
+from tidegate.serving.front.request_stats import RequestStats
+from tidegate.serving.front.response_formats import EventStreamFormat, OpenAIFormat, PlainFormat, ResponseFormat
 from tidegate.serving.front.responses import UNSPENT, Responses
 from tidegate.serving.front.sessions import GONE, HEADER, Sessions
-from tidegate.serving.front.shadow import Mirror
-from tidegate.serving.front.streaming import Delivery, Ended, Limits
+from tidegate.serving.front.shadow import ShadowSender
+from tidegate.serving.front.streaming import Limits, StreamDelivery, StreamEnd
 
 PLAIN, STREAM = b"/invocations", b"/invocations-response-stream"
 PREDICTION = re.compile(rb"(?:/endpoints/([^/]+))?(%b|%b|/v1/.+)" % (PLAIN, STREAM))
 MODELS = b"/v1/models"
-"""The one of OpenAI's paths that is read with GET."""
+"""OpenAI's path that is read with GET."""
 FIRST_CHUNK = "FirstChunkLatency"
 SERVICES = frozenset({"sagemaker", "sagemaker-runtime"})
-"""Names that runtime clients sign for."""
+"""Service names in the signatures of SageMaker Runtime clients."""
 QUIET = 0.5
-"""Seconds that an idle connection is kept while draining, for a request that is on its way."""
+"""Seconds for which an idle connection stays open while draining, since a request may be in transit."""
 
 
 class Server:
-    """Listens from the start; answers predictions once it has an ``engine``."""
+    """Listens from the start; serves predictions once it has an ``engine``."""
 
     def __init__(self, spec: ReplicaSpec, folder: Path) -> None:
-        """``folder``: the replica's, for bodies that are too large for memory."""
+        """``folder``: the replica's, for bodies too large for memory."""
         self.spec = spec
         self._folder = folder
         self.engine: Engine | None = None
         self.cold: ColdStart | None = None
-        """Until the first answer of a serverless fleet's replica."""
+        """The cold start in progress; None after the first answer."""
         self.failed: Callable[[str], None] | None = None
-        """Hears what a model says that has failed."""
+        """Called with the message of a failed model."""
         self.draining = False
         self.connections: set[Connection] = set()
         self.max_body = spec.max_body
         self._endpoint = spec.fleet.endpoint.encode()
-        self.heads = Heads((PLAIN, b"/endpoints/%b%b" % (self._endpoint, PLAIN)))
-        self._stats = Stats()
+        self.heads = HeaderCache((PLAIN, b"/endpoints/%b%b" % (self._endpoint, PLAIN)))
+        self._stats = RequestStats()
         self._sessions = Sessions(spec)
         self._responses = Responses(spec)
-        self._plain = Plain(self._responses)
-        self._streamed = EventStream(self._responses)
-        self._openai = OpenAI(self._responses)
+        self._plain = PlainFormat(self._responses)
+        self._streamed = EventStreamFormat(self._responses)
+        self._openai = OpenAIFormat(self._responses)
         self._limits = Limits(spec.invocation_timeout, spec.stream_timeout, spec.max_body)
-        self._deliveries: set[Delivery] = set()
+        self._deliveries: set[StreamDelivery] = set()
         self._keys = KeysFile(Path(spec.keys_file)) if spec.keys_file is not None else None
-        self._mirror = Mirror(spec, self._stats.note) if spec.mirror is not None else None
+        self._mirror = ShadowSender(spec, self._stats.note) if spec.mirror is not None else None
         self._in_hand: dict[Connection, Call] = {}
-        self.waiting = Waiting(self._stats.note)
+        self.waiting = PendingRequests(self._stats.note)
         self._listeners: list[asyncio.Server] = []
         self._keeping: asyncio.Task[None] | None = None
-        self._due = Due()
-        """To give memory back."""
+        self._due = ReleaseSchedule()
+        """When to release memory."""
 
     # --- life ---
 
     async def listen(self) -> None:
-        """Takes the socket over, also from a predecessor that was killed. Raises StartupError."""
+        """Listen on the socket, also if a killed predecessor left it. Raises StartupError."""
         if self._keys is not None:
             self._keys.read()
         await self._bind()
@@ -98,7 +98,7 @@ class Server:
             self._mirror.start()
 
     async def _bind(self) -> None:
-        """Those who are connected already, or wait for it on a socket that is gone, are served on."""
+        """Bind the socket. Connections to a removed socket are still served."""
         loop = asyncio.get_running_loop()
         before = os.umask(0o077)
         try:
@@ -113,16 +113,16 @@ class Server:
         self._listeners.append(listener)
 
     async def drain(self, limit: float) -> int:
-        """Answers what has been sent, then closes. Returns how many requests were cut off after ``limit`` seconds.
+        """Answer the requests in progress, then close. Returns the number of those cut off after ``limit`` seconds.
 
-        The socket's name goes first, so that new connections are refused at once and can go elsewhere; those in
-        the backlog are still accepted. Open ones are told to close with their next answer."""
+        The socket file is removed first, so that new connections fail at once and can go elsewhere; those in the
+        backlog are still accepted. Open connections close after their next answer."""
         self.draining = True
         if self._keeping is not None:
             self._keeping.cancel()
         self._unlink()
         started = time.monotonic()
-        await asyncio.sleep(0.05)  # at least one look at the backlog
+        await asyncio.sleep(0.05)  # accept what is in the backlog
         while self.connections:
             waited = time.monotonic() - started
             idle = all(connection.idle for connection in self.connections)
@@ -147,7 +147,7 @@ class Server:
 
     @property
     def answered(self) -> int:
-        """Requests that the model has answered, in whatever way."""
+        """Requests that the model has answered."""
         return self._stats.total
 
     # --- what connections ask for ---
@@ -163,33 +163,33 @@ class Server:
         elif asked := PREDICTION.fullmatch(path):
             self._predict(connection, request, asked, query)
         else:
-            self._inform(connection, request, path, query)
+            self._control(connection, request, path, query)
 
     def _predict(self, connection: Connection, request: Request, asked: re.Match[bytes], query: bytes) -> None:
         """``asked``: a match of PREDICTION."""
         endpoint, what = asked.groups()
-        manner = self._plain if what == PLAIN else self._streamed if what == STREAM else self._openai
+        fmt = self._plain if what == PLAIN else self._streamed if what == STREAM else self._openai
         close = self.draining or not request.keep_alive
         if endpoint != self._endpoint and (endpoint is not None or self._keys is not None):
             name = "" if endpoint is None else f" {endpoint.decode('latin-1')}"
             message = f"Endpoint{name} of account {self.spec.account} not found."
-            connection.reply(manner.error(400, "ValidationError", message, close, UNSPENT), close)
+            connection.reply(fmt.error(400, "ValidationError", message, close, UNSPENT), close)
             return
-        method = b"GET" if manner is self._openai and what.startswith(MODELS) else b"POST"
+        method = b"GET" if fmt is self._openai and what.startswith(MODELS) else b"POST"
         if request.method != method:
             message = f"This is asked for with {method.decode()}."
-            connection.reply(manner.error(405, "ValidationError", message, close, UNSPENT), close)
+            connection.reply(fmt.error(405, "ValidationError", message, close, UNSPENT), close)
             return
-        self._invoke(connection, request, asked, query, manner)
+        self._invoke(connection, request, asked, query, fmt)
 
-    def _inform(self, connection: Connection, request: Request, path: bytes, query: bytes) -> None:
-        """Answers the platform's own questions."""
+    def _control(self, connection: Connection, request: Request, path: bytes, query: bytes) -> None:
+        """Serve the platform's own paths: ping and statistics."""
         close = self.draining or not request.keep_alive
         if path == b"/ping":
             ready = self.engine is not None and self.engine.healthy and not self.draining
             connection.reply(self._responses.plain(200 if ready else 503, b"", close), close)
         elif path == b"/_tidegate/stats":
-            page = self.statistics(_asked(query, b"since", 0), _asked(query, b"before", sys.maxsize))
+            page = self.statistics(_query_value(query, b"since", 0), _query_value(query, b"before", sys.maxsize))
             connection.reply(self._responses.plain(200, page, close), close)
         elif path == b"/execution-parameters":
             said: bytes = getattr(self.engine, "execution_parameters", b"{}")
@@ -209,7 +209,7 @@ class Server:
     def refuse(self, refusal: Refusal) -> bytes:
         return self._responses.error(refusal.status, refusal.error, refusal.message, True, UNSPENT)
 
-    def took_much(self) -> None:
+    def note_large_body(self) -> None:
         self._due.note(time.monotonic())
 
     def gone(self, connection: Connection) -> None:
@@ -219,8 +219,8 @@ class Server:
             call.abandon()
 
     def statistics(self, since: int, before: int, *, over: bool = True) -> bytes:
-        """JSON: the seconds from ``since`` to before ``before`` that are over (all, if not ``over``), how many
-        requests are in flight, and how many the model has answered since the start."""
+        """JSON: the seconds ``since <= second < before`` that are over (all, if not ``over``), the requests in
+        flight, and the requests answered since the start."""
         at = time.time()
         self._stats.rewind(int(at))
         page = {
@@ -233,69 +233,69 @@ class Server:
         return msgspec.json.encode(page)
 
     def note(self, note: Note) -> None:
-        """Something that is not of one call."""
+        """Add a measurement that belongs to no call."""
         self._stats.note(now(), note)
 
     # --- predictions ---
 
     def _invoke(
-        self, connection: Connection, request: Request, asked: re.Match[bytes], query: bytes, manner: Manner
+        self, connection: Connection, request: Request, asked: re.Match[bytes], query: bytes, fmt: ResponseFormat
     ) -> None:
         close = self.draining or not request.keep_alive
         if self._keys is not None:
             try:
-                self._check(request, asked[0], query, manner)
+                self._check(request, asked[0], query, fmt)
             except AuthError as error:
-                connection.reply(manner.refused(error, close), close)
+                connection.reply(fmt.refused(error, close), close)
                 return
             except StartupError as error:
                 print(f"tidegate worker {self.spec.replica}: {error}", flush=True)
                 message = "The access keys cannot be read on the server; see its log."
-                connection.reply(manner.error(500, "InternalFailure", message, close), close)
+                connection.reply(fmt.error(500, "InternalFailure", message, close), close)
                 return
         if self.engine is None:
             message = f"The model of variant {self.spec.fleet.variant} is still being loaded; try again."
-            connection.reply(manner.error(503, "ServiceUnavailable", message, close), close)
+            connection.reply(fmt.error(503, "ServiceUnavailable", message, close), close)
             return
         headers = request.fields
-        if manner is not self._plain or PATH in headers:
-            headers = self._adapted(headers, asked[2], manner)
-        call = Call(request.body, headers, manner.parts)
+        if fmt is not self._plain or PATH in headers:
+            headers = self._adapt(headers, asked[2], fmt)
+        call = Call(request.body, headers, fmt.parts)
         if request.spool is not None:
-            call = LargeCall(request.spool, headers, manner.parts)
-        if refusal := target_headers.refused(call, self.spec.fleet.endpoint, self.spec.serving):
-            connection.reply(manner.whole(refusal, close), close)
+            call = LargeCall(request.spool, headers, fmt.parts)
+        if refusal := target_headers.reject_target(call, self.spec.fleet.endpoint, self.spec.serving):
+            connection.reply(fmt.whole(refusal, close), close)
             return
         if refusal := self._sessions.refused(headers, time.time()):
-            connection.reply(manner.error(refusal.status, refusal.name, refusal.message, close, GONE), close)
+            connection.reply(fmt.error(refusal.status, refusal.name, refusal.message, close, GONE), close)
             return
-        self._submit(self.engine, connection, request, call, manner)
+        self._submit(self.engine, connection, request, call, fmt)
 
     def _submit(
-        self, engine: Engine, connection: Connection, request: Request, call: Call, manner: Manner
+        self, engine: Engine, connection: Connection, request: Request, call: Call, fmt: ResponseFormat
     ) -> None:
         self._in_hand[connection] = call
         self.waiting.begin(connection, request)
-        engine.submit(call, partial(self._finish, connection, request, call, manner))
+        engine.submit(call, partial(self._finish, connection, request, call, fmt))
 
-    def _adapted(self, fields: Mapping[bytes, bytes], path: bytes, manner: Manner) -> Mapping[bytes, bytes]:
-        """What engines find in a call's headers, whichever manner it came in. ``path``: below the endpoint's."""
+    def _adapt(self, fields: Mapping[bytes, bytes], path: bytes, fmt: ResponseFormat) -> Mapping[bytes, bytes]:
+        """The headers for engines, independent of the API. ``path``: below the endpoint's."""
         headers = dict(fields)
-        headers.pop(PATH, None)  # never the client's
-        if manner is self._streamed:
+        headers.pop(PATH, None)  # clients may not set it
+        if fmt is self._streamed:
             headers[b"accept"] = headers.get(b"x-amzn-sagemaker-accept", b"")
-        elif manner is self._openai:
+        elif fmt is self._openai:
             headers[PATH] = path
-            headers.pop(b"authorization", None)  # may hold the key itself
+            headers.pop(b"authorization", None)  # it may contain the key itself
         return headers
 
     def _finish(
-        self, connection: Connection, request: Request, call: Call, manner: Manner, outcome: Outcome
+        self, connection: Connection, request: Request, call: Call, fmt: ResponseFormat, outcome: Outcome
     ) -> None:
         if HEADER in call.headers and isinstance(outcome, (Answer, Stream)):
             self._sessions.note(call.headers, outcome.headers, time.time())
         if isinstance(outcome, Stream):
-            self._deliver(connection, request, call, manner, outcome)
+            self._deliver(connection, request, call, fmt, outcome)
             return
         self.waiting.end(connection, request)
         if isinstance(outcome, Answer):
@@ -303,23 +303,23 @@ class Server:
             latency = self._count(request, call, 200)
         else:
             failed = outcome if isinstance(outcome, ModelFailed) else None
-            if failed is not None:  # its trace holds the request's body, in a cycle
+            if failed is not None:  # its traceback keeps the request's body alive, in a cycle
                 failed.__traceback__ = failed.__context__ = failed.__cause__ = None
             self._stats.answered += failed is not None and 0 < failed.status < 500
             latency = self._count(request, call, failed.status if failed else None)
             if failed is not None and self.failed is not None:
                 self.failed(failed.message)
         if self._in_hand.get(connection) is not call:
-            return  # the client is gone
+            return  # the client disconnected
         del self._in_hand[connection]
         close = self.draining or not request.keep_alive
-        connection.reply(manner.whole(outcome, close), close)
-        copied = request.spool is None and HEADER not in call.headers  # a shadow knows no session
-        if self._mirror is not None and manner is self._plain and copied:
+        connection.reply(fmt.whole(outcome, close), close)
+        copied = request.spool is None and HEADER not in call.headers  # a shadow has no sessions
+        if self._mirror is not None and fmt is self._plain and copied:
             self._mirror.offer(request, outcome, latency)
 
     def _deliver(
-        self, connection: Connection, request: Request, call: Call, manner: Manner, stream: Stream
+        self, connection: Connection, request: Request, call: Call, fmt: ResponseFormat, stream: Stream
     ) -> None:
         begun = False
 
@@ -330,10 +330,10 @@ class Server:
             self.waiting.end(connection, request)
 
         close = partial(self._closes_after, request)
-        delivery = Delivery(stream, connection, manner, self._limits, close, started)
+        delivery = StreamDelivery(stream, connection, fmt, self._limits, close, started)
         self._deliveries.add(delivery)
 
-        def ended(how: Ended) -> None:
+        def ended(how: StreamEnd) -> None:
             self._deliveries.discard(delivery)
             self.waiting.end(connection, request)
             if not begun:
@@ -353,7 +353,7 @@ class Server:
         return self.draining or not request.keep_alive
 
     def _count(self, request: Request, call: Call, status: int | None) -> int:
-        """``status``: the model's; None if it was not asked. Returns its latency in microseconds."""
+        """Count a request. ``status``: the model's; None if it had no call. Returns the latency in microseconds."""
         at, latency = now(), 0
         if status is not None:
             if self.cold is not None:
@@ -366,9 +366,9 @@ class Server:
             self._stats.note(at, note)
         return latency
 
-    def _check(self, request: Request, path: bytes, query: bytes, manner: Manner) -> None:
+    def _check(self, request: Request, path: bytes, query: bytes, fmt: ResponseFormat) -> None:
         assert self._keys is not None
-        if manner is self._openai:
+        if fmt is self._openai:
             shown = dict(request.headers).get(b"authorization", b"").decode("latin-1")
             if shown.startswith(BEARER):
                 check_bearer(shown, self._keys.read())
@@ -388,13 +388,13 @@ class Server:
         for connection in list(self.connections):
             connection.hurry(moment)
         if self._due.take(moment):
-            loop.run_in_executor(None, give_back)
+            loop.run_in_executor(None, release_memory)
         at = now()
         self.waiting.measure(at)
-        # In the middle of each second, so that none is passed over.
+        # In the middle of each second, so that no second is skipped.
         loop.call_later(1.5 - at % 1_000_000 / 1e6, self._sweep, loop)
 
 
-def _asked(query: bytes, name: bytes, otherwise: int) -> int:
+def _query_value(query: bytes, name: bytes, otherwise: int) -> int:
     found = re.search(rb"(?:^|&)%b=([0-9]{1,18})(?:&|$)" % name, query)
     return int(found[1]) if found else otherwise

@@ -1,7 +1,7 @@
-"""The sessions that the containers of this replica have open.
+"""The open sessions of this replica's containers.
 
-The proxy sends the requests of a session here as well as it can; whether the session is here, the replica says. A
-request in a session that it does not have is refused: no container is asked that would know nothing of it.
+The proxy routes the requests of a session here on a best-effort basis; the replica decides whether it has the
+session. It rejects a request of an unknown session, because its container would have no state for it.
 """
 
 import zlib
@@ -17,9 +17,9 @@ from tidegate.serving.contract.target_headers import CONTAINER
 
 HEADER = sessions.SESSION_HEADER.lower().encode()
 GONE = f"{sessions.GONE_HEADER}: gone\r\n".encode()
-"""In the answer to a request whose session is not here, for the proxy."""
+"""Header for the proxy in the answer to a request of an unknown session."""
 MOST = 100_000
-"""Sessions that are open at one time; beyond that the one that was opened first is forgotten."""
+"""Most open sessions; beyond that the oldest one is forgotten."""
 _HOLDER = sessions.HOLDER_HEADER.lower().encode()
 _OPENED, _CLOSED = sessions.NEW_SESSION_HEADER.lower().encode(), sessions.CLOSED_SESSION_HEADER.lower().encode()
 _FORM = "Expires=%Y-%m-%dT%H:%M:%SZ"
@@ -27,13 +27,13 @@ _FORM = "Expires=%Y-%m-%dT%H:%M:%SZ"
 
 class _Session(NamedTuple):
     container: bytes
-    """The container that the client named, of several side by side."""
+    """The container that the client named, if there are several."""
     until: float
     """Epoch seconds."""
 
 
 class Sessions:
-    """Of one replica. Moments are epoch seconds."""
+    """The sessions of one replica. Times are epoch seconds."""
 
     def __init__(self, spec: ReplicaSpec) -> None:
         self._spec = spec
@@ -41,8 +41,8 @@ class Sessions:
         self._open: dict[str, _Session] = {}
 
     def refused(self, headers: Mapping[bytes, bytes], now: float) -> Rejected | None:
-        """An answer to a request in a session that is not here, or where there can be none. ``headers``: of the
-        request, names in lower case."""
+        """The error for a request of an unknown session, or where there can be none. ``headers``: the request's,
+        names in lower case."""
         id = headers.get(HEADER)
         if id is None:
             return None
@@ -60,8 +60,8 @@ class Sessions:
         return Rejected(400, "ValidationError", sessions.gone_message(name, endpoint))
 
     def note(self, asked: Mapping[bytes, bytes], answered: Iterable[tuple[bytes, bytes]], now: float) -> None:
-        """Takes down what an answer opens and closes. ``asked`` and ``answered``: headers of the request, names in
-        lower case, and of the answer. An answer to a request without a session opens none."""
+        """Record the sessions that an answer opens and closes. ``asked``: headers of the request, names in lower
+        case; ``answered``: headers of the answer. An answer to a request without a session opens none."""
         if HEADER not in asked:
             return
         for name, value in answered:
@@ -93,14 +93,14 @@ class Sessions:
         self._open[name] = _Session(container, _moment(end))
 
     def _forget(self, now: float) -> None:
-        """Those that are over; where there are none, the oldest."""
+        """Forget the expired sessions, or the oldest one if none has expired."""
         over = [name for name, session in self._open.items() if session.until <= now]
         for name in over or [next(iter(self._open))]:
             del self._open[name]
 
 
 def _moment(text: str) -> float:
-    """Never, where the container does not say when or cannot be read."""
+    """Parse the time of expiry; infinite if the container sends none or an unreadable one."""
     try:
         return datetime.strptime(text, _FORM).replace(tzinfo=UTC).timestamp()
     except ValueError:

@@ -1,8 +1,8 @@
-"""Copies of requests for a shadow fleet: sent when the original is answered, compared, kept, never waited for.
+"""Sends copies of requests to a shadow fleet after the original was answered, and compares and records the answers.
 
-A copy is the request as it came, signature included, so the shadow's workers check it like any other and nothing
-has to be trusted. What the shadow does, or does not do, ends here: there is a bound on copies under way and on their
-bytes, and what is beyond is dropped and counted.
+A copy is the original request with its signature, so the shadow's workers authenticate it like any other. A slow or
+failing shadow has no effect beyond this module: copies in flight and their bytes are limited, and further copies are
+dropped and counted.
 """
 
 import asyncio
@@ -19,37 +19,37 @@ from tidegate.serving.contract.invocation import Answer, ModelFailed, Note, Outc
 from tidegate.serving.contract.replica_spec import ReplicaSpec
 from tidegate.serving.front.answer_diff import compare
 from tidegate.serving.front.connection import Request
-from tidegate.serving.front.shadow_log import Pairs, Side
-from tidegate.serving.runtimes.http_client import Broken, Client, Reply
+from tidegate.serving.front.shadow_log import ShadowLog, ShadowSide
+from tidegate.serving.runtimes.http_client import Client, ConnectionBroken, Reply
 
 MOST_COPIES = 64
-"""Copies under way."""
+"""Most copies in flight."""
 MOST_BYTES = 32 * 1024 * 1024
-"""Bytes of requests and answers held for them."""
+"""Most bytes of their requests and answers."""
 LARGEST_ANSWER = 1024 * 1024
-"""Bytes of an answer that can be compared: the copy of a request with a larger one is dropped, and a shadow that
-gives one has failed."""
+"""Most bytes of an answer that is compared: a request with a larger one is not copied, and a shadow that gives one
+has failed."""
 TURN = 1.0
-"""Seconds between looks at the share and writes of what is kept."""
+"""Seconds between two reads of the share and writes of the log."""
 SPARE = 5.0
-"""Seconds beyond a prediction's own limit, in which the proxy says what went wrong."""
+"""Seconds beyond a prediction's own limit, so that the proxy's error arrives first."""
 FAREWELL = 0.5
-"""Seconds that copies under way get when the worker goes."""
+"""Seconds that copies in flight get when the worker shuts down."""
 
 COPIES, DROPPED, AGREEMENT = "MirrorCopies", "MirrorDropped", "MirrorAgreement"
 DIFFERENCE, LARGEST_DIFFERENCE = "MirrorDifference", "MirrorLargestDifference"
-"""Metrics, of the production variant. COPIES: 1 for a copy that the shadow answered well, 0 for another. AGREEMENT:
-1 or 0, of copies whose both answers are good."""
+"""Metrics of the production variant. COPIES: 1 for a copy that the shadow answered with 200, else 0. AGREEMENT: 1 or
+0, if both answers are 200."""
 
 MODEL_ERROR = 424
 _HOP = frozenset({b"host", b"content-length", b"connection", b"transfer-encoding", b"expect", b"keep-alive"})
 _INFERENCE_ID = b"x-amzn-sagemaker-inference-id"
 
 
-class Even:
-    """Takes a share of what comes, as evenly as can be: of any number from the first on it takes that many times the
-    share, to within 1. Each stretch of 1/share requests has one taken, at a place drawn by ``seed``, so that a
-    regular part of the traffic is neither missed nor all that is seen."""
+class EvenSampler:
+    """Samples a share of the requests evenly: of the first n it takes n times the share, to within 1. It takes one of
+    each 1/share requests, at a position drawn with ``seed``, so that periodic traffic is neither missed nor all that
+    is sampled."""
 
     def __init__(self, share: int, seed: int) -> None:
         self.share = share
@@ -70,17 +70,17 @@ class Even:
         return int(self._drawn.random() * WHOLE)
 
 
-class Mirror:
-    """The copies of one replica. ``note`` takes what is measured, at epoch microseconds."""
+class ShadowSender:
+    """Sends the copies of one replica. ``note`` gets the measurements, with epoch microseconds."""
 
     def __init__(self, spec: ReplicaSpec, note: Callable[[int, Note], None]) -> None:
         assert spec.mirror is not None
         self._spec = spec.mirror
         self._note = note
-        self._even = Even(0, zlib.crc32(spec.replica.encode()))
+        self._even = EvenSampler(0, zlib.crc32(spec.replica.encode()))
         self._client = Client(self._spec.socket, LARGEST_ANSWER)
         self._limit = spec.invocation_timeout + SPARE
-        self._pairs = Pairs(Path(self._spec.kept))
+        self._pairs = ShadowLog(Path(self._spec.kept))
         self._copies: set[asyncio.Task[None]] = set()
         self._held = 0
         self._housekeeping: asyncio.Task[None] | None = None
@@ -88,29 +88,29 @@ class Mirror:
 
     def start(self) -> None:
         self._even.share = self._read_share()
-        self._housekeeping = asyncio.create_task(self._keep_house())
+        self._housekeeping = asyncio.create_task(self._run_periodically())
 
     def offer(self, request: Request, outcome: Outcome, latency: int) -> None:
-        """An original that has been answered, after ``latency`` microseconds. Streams are not copied, and what the
-        platform itself refused has nothing to be compared with."""
+        """Copy an answered request if it is sampled; ``latency`` in microseconds. Streams are not copied, nor
+        requests that the platform rejected."""
         if not isinstance(outcome, Answer | ModelFailed) or not self._even.take():
             return
         if isinstance(outcome, Answer):
-            original = Side(200, latency, outcome.body, outcome.content_type)
+            original = ShadowSide(200, latency, outcome.body, outcome.content_type)
         else:
-            original = Side(outcome.status, latency, outcome.message.encode())
+            original = ShadowSide(outcome.status, latency, outcome.message.encode())
         size = len(request.body) + len(original.body)
         full = len(self._copies) >= MOST_COPIES or self._held + size > MOST_BYTES
         if full or len(original.body) > LARGEST_ANSWER:
-            self._measured(DROPPED, 1)
+            self._record(DROPPED, 1)
             return
         self._held += size
         task = asyncio.create_task(self._copy(request, original))
         self._copies.add(task)
-        task.add_done_callback(lambda done: self._ended(done, size))
+        task.add_done_callback(lambda done: self._finish_copy(done, size))
 
     async def close(self) -> None:
-        """What is under way has a moment to end, what is kept is written."""
+        """Wait a moment for copies in flight, then write the log."""
         if self._housekeeping is not None:
             self._housekeeping.cancel()
         if self._copies:
@@ -118,15 +118,15 @@ class Mirror:
         for task in list(self._copies):
             task.cancel()
         self._client.close()
-        await asyncio.to_thread(self._turn, self._pairs.take())
+        await asyncio.to_thread(self._rotate, self._pairs.take())
 
-    def _ended(self, task: asyncio.Task[None], size: int) -> None:
+    def _finish_copy(self, task: asyncio.Task[None], size: int) -> None:
         self._copies.discard(task)
         self._held -= size
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._say(f"a copy was lost: {type(error).__name__}: {error}")
+            self._log(f"a copy was lost: {type(error).__name__}: {error}")
 
-    async def _copy(self, request: Request, original: Side) -> None:
+    async def _copy(self, request: Request, original: ShadowSide) -> None:
         began = time.monotonic_ns()
         host = b"localhost"
         headers = [(b"x-tidegate-fleet", self._spec.fleet.encode())]
@@ -141,54 +141,56 @@ class Mirror:
         try:
             async with asyncio.timeout(self._limit):
                 reply = await self._client.ask("POST", request.url.decode("latin-1"), headers, request.body, host)
-        except (Broken, ValueError, TimeoutError) as error:
-            shadow = Side(0, (time.monotonic_ns() - began) // 1000, (str(error) or "no answer in time").encode())
+        except (ConnectionBroken, ValueError, TimeoutError) as error:
+            shadow = ShadowSide(
+                0, (time.monotonic_ns() - began) // 1000, (str(error) or "no answer in time").encode()
+            )
         else:
             kind = reply.headers.get(b"content-type", b"").decode("latin-1")
-            shadow = Side(_status(reply), (time.monotonic_ns() - began) // 1000, reply.body, kind)
-        self._compared(request.body, inference_id, original, shadow)
+            shadow = ShadowSide(_status(reply), (time.monotonic_ns() - began) // 1000, reply.body, kind)
+        self._compare(request.body, inference_id, original, shadow)
 
-    def _compared(self, body: bytes, inference_id: str, original: Side, shadow: Side) -> None:
-        self._measured(COPIES, int(shadow.status == 200))
+    def _compare(self, body: bytes, inference_id: str, original: ShadowSide, shadow: ShadowSide) -> None:
+        self._record(COPIES, int(shadow.status == 200))
         verdict = None
         if original.status == shadow.status == 200:
             verdict = compare(original.body, shadow.body, original.content_type, shadow.content_type)
-            self._measured(AGREEMENT, int(verdict.agrees))
+            self._record(AGREEMENT, int(verdict.agrees))
             if verdict.mean is not None and verdict.largest is not None:
-                self._measured(DIFFERENCE, verdict.mean)
-                self._measured(LARGEST_DIFFERENCE, verdict.largest)
-        told = verdict._asdict() if verdict is not None else None
-        self._pairs.add(time.time(), (body, inference_id), (original, shadow), told)
+                self._record(DIFFERENCE, verdict.mean)
+                self._record(LARGEST_DIFFERENCE, verdict.largest)
+        logged = verdict._asdict() if verdict is not None else None
+        self._pairs.add(time.time(), (body, inference_id), (original, shadow), logged)
 
-    def _measured(self, name: str, value: float) -> None:
+    def _record(self, name: str, value: float) -> None:
         self._note(time.time_ns() // 1000, Note(name, value))
 
     # --- files, off the loop ---
 
-    async def _keep_house(self) -> None:
+    async def _run_periodically(self) -> None:
         while True:
             await asyncio.sleep(TURN)
-            self._even.share = await asyncio.to_thread(self._turn, self._pairs.take())
+            self._even.share = await asyncio.to_thread(self._rotate, self._pairs.take())
 
-    def _turn(self, lines: list[bytes]) -> int:
+    def _rotate(self, lines: list[bytes]) -> int:
         try:
             if lines:
                 self._pairs.write(lines)
         except OSError as error:
-            self._say(f"answers of the shadow cannot be kept: {error.strerror or error}")
+            self._log(f"answers of the shadow cannot be kept: {error.strerror or error}")
         else:
             self._trouble = ""
         return self._read_share()
 
     def _read_share(self) -> int:
-        """The share as asked for last; nothing is copied where that is not known."""
+        """Read the share; 0 if it is unknown."""
         try:
             return max(0, min(WHOLE, int(Path(self._spec.share_file).read_text())))
         except (OSError, ValueError):
             return 0
 
-    def _say(self, what: str) -> None:
-        """Once, not for each of the copies that follow."""
+    def _log(self, what: str) -> None:
+        """Log a problem once, not for every copy."""
         if what != self._trouble:
             self._trouble = what
             print(f"tidegate mirror: {what}", flush=True)
@@ -199,7 +201,7 @@ class _ModelError(msgspec.Struct):
 
 
 def _status(reply: Reply) -> int:
-    """The model's own."""
+    """The model's own status."""
     if reply.status != MODEL_ERROR:
         return reply.status
     try:

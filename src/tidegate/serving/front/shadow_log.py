@@ -1,4 +1,4 @@
-"""Answers that are kept side by side: JSON lines in a file of the replica's own, bounded, written off the loop."""
+"""Logs pairs of answers as JSON Lines, in a file of the replica with a bounded size, written off the event loop."""
 
 import base64
 import os
@@ -9,15 +9,15 @@ from pathlib import Path
 import msgspec
 
 BODY = 4096
-"""Bytes of each body that are kept."""
+"""Bytes of each body that are logged."""
 LARGEST_FILE = 16 * 1024 * 1024
-"""Bytes at which a file is put aside as ``.old``, over the one before; a replica keeps twice that at most."""
+"""Bytes at which the file is rotated to ``.old``; a replica keeps at most twice as much."""
 WAITING = 1024 * 1024
-"""Bytes that may wait to be written; what comes then is not kept."""
+"""Most bytes that wait to be written; further pairs are dropped."""
 
 
 @dataclass(frozen=True)
-class Side:
+class ShadowSide:
     """One of the two answers. ``status`` is the model's own, 0 for none; ``latency`` is microseconds."""
 
     status: int
@@ -26,33 +26,33 @@ class Side:
     content_type: str = ""
 
 
-class Pairs:
-    """``add`` is for the event loop; ``write`` may block and belongs in a thread."""
+class ShadowLog:
+    """The log of one replica. Call ``add`` on the event loop; ``write`` may block and belongs in a thread."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lines: list[bytes] = []
         self._size = 0
 
-    def add(self, at: float, request: tuple[bytes, str], sides: Sequence[Side], verdict: object) -> None:
-        """``at`` is epoch seconds; ``request`` is the body and the inference id; ``sides`` are the original's answer
-        and the shadow's."""
+    def add(self, at: float, request: tuple[bytes, str], sides: Sequence[ShadowSide], verdict: object) -> None:
+        """Add a pair. ``at``: epoch seconds; ``request``: the body and the inference id; ``sides``: the original's
+        answer and the shadow's."""
         if self._size > WAITING:
             return
         body, inference_id = request
-        original, shadow = (_told(side) for side in sides)
+        original, shadow = (_document(side) for side in sides)
         line = {"at": at, "inference_id": inference_id, "request": _text(body)}
         line |= {"original": original, "shadow": shadow, "comparison": verdict}
         self._lines.append(msgspec.json.encode(line))
         self._size += len(self._lines[-1])
 
     def take(self) -> list[bytes]:
-        """What is to be written now."""
+        """Take the lines to write."""
         lines, self._lines, self._size = self._lines, [], 0
         return lines
 
     def write(self, lines: Sequence[bytes]) -> None:
-        """Raises OSError. Only the file's owner can read it: requests and answers may be anybody's secrets."""
+        """Append lines. Raises OSError. Only the owner can read the file: requests and answers may be secret."""
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with open(self._path, "ab", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
             file.write(b"".join(line + b"\n" for line in lines))
@@ -61,7 +61,7 @@ class Pairs:
             self._path.replace(self._path.with_name(self._path.name + ".old"))
 
 
-def _told(side: Side) -> dict[str, object]:
+def _document(side: ShadowSide) -> dict[str, object]:
     return {
         "status": side.status,
         "latency_us": side.latency,
@@ -71,10 +71,10 @@ def _told(side: Side) -> dict[str, object]:
 
 
 def _text(body: bytes) -> dict[str, object]:
-    """Text as it is, anything else in base64; the beginning of what is long."""
+    """A body for JSON: text unchanged, anything else in base64; long ones are truncated."""
     kept = body[:BODY]
-    told: dict[str, object] = {"bytes": len(body)} if len(body) > BODY else {}
+    document: dict[str, object] = {"bytes": len(body)} if len(body) > BODY else {}
     try:
-        return told | {"text": kept.decode()}
+        return document | {"text": kept.decode()}
     except UnicodeDecodeError:
-        return told | {"base64": base64.b64encode(kept).decode()}
+        return document | {"base64": base64.b64encode(kept).decode()}

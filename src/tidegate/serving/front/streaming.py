@@ -1,4 +1,4 @@
-"""Answers that come in parts: their time limits, and how they reach a client that may be slow or leave."""
+"""Delivers streamed answers within time limits, to clients that may be slow or disconnect."""
 
 import asyncio
 import time
@@ -6,106 +6,106 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from typing import NamedTuple
 
 from tidegate.serving.contract.body_spool import IN_MEMORY
-from tidegate.serving.contract.invocation import Answer, ModelFailed, Stream, TimedOut, let_go
+from tidegate.serving.contract.invocation import Answer, ModelFailed, Stream, TimedOut, close_parts
 from tidegate.serving.front.connection import Connection
-from tidegate.serving.front.response_formats import Manner
-from tidegate.serving.scoring.batching import failed
+from tidegate.serving.front.response_formats import ResponseFormat
+from tidegate.serving.scoring.batching import model_failure
 
 
 class Limits(NamedTuple):
-    """Seconds for the wait for a part and for the whole stream; bytes of an answer that is gathered, of one that is
-    too large for that any number."""
+    """``part``, ``whole``: seconds for the next part and for the whole stream. ``size``: most bytes of an answer that
+    is joined for a client that accepts no streams."""
 
     part: float
     whole: float
     size: int
 
 
-class Ended(NamedTuple):
-    """How a stream came out: the model's status as it is counted, and epoch microseconds of the first part."""
+class StreamEnd(NamedTuple):
+    """How a stream ended: the model's status for the statistics, and epoch microseconds of the first part."""
 
     status: int
     first: int | None
 
 
-class Delivery:
-    """One stream on its way to one client. ``close`` says whether the connection ends with the answer; ``started`` is
-    called once, when the first part has come from the model."""
+class StreamDelivery:
+    """Delivers one stream to one client. ``close``: whether the connection closes after the response; ``started``:
+    called once, at the model's first part."""
 
     def __init__(
         self,
         stream: Stream,
         connection: Connection,
-        manner: Manner,
+        fmt: ResponseFormat,
         limits: Limits,
         close: Callable[[], bool],
         started: Callable[[], None],
     ) -> None:
         self._stream = stream
         self._connection = connection
-        self._manner = manner
+        self._format = fmt
         self._limits = limits
         self._close = close
         self._started = started
-        self._task: asyncio.Task[Ended] | None = None
+        self._task: asyncio.Task[StreamEnd] | None = None
         self._first: int | None = None
         self._begun = False
-        """Whether a part of the response is sent."""
+        """Whether a part of the response was sent."""
         self._running = False
         self._leaving = False
         self._cut = False
 
-    def begin(self, ended: Callable[[Ended], None]) -> None:
-        """Calls ``ended`` once, when nothing more is sent."""
+    def begin(self, ended: Callable[[StreamEnd], None]) -> None:
+        """Start, and call ``ended`` once at the end."""
         self._task = asyncio.get_running_loop().create_task(self._run())
         self._task.add_done_callback(lambda task: ended(task.result()))
 
     def leave(self) -> None:
-        """The client is gone."""
+        """Stop, because the client disconnected."""
         self._leaving = True
-        if self._running and self._task is not None:  # one that never ran would not let go of its parts
+        if self._running and self._task is not None:  # cancelled before it runs, a task would not close the parts
             self._task.cancel()
 
     def cut(self) -> None:
-        """The server goes away: ends the stream, and says so."""
+        """Stop with an error, because the server is shutting down."""
         self._cut = True
         self.leave()
 
-    async def _run(self) -> Ended:
+    async def _run(self) -> StreamEnd:
         self._running = True
         try:
             if self._leaving:
                 raise asyncio.CancelledError
-            parts = self._timed()
-            return await (self._pass_on(parts) if self._manner.parts else self._gather(parts))
+            parts = self._iterate()
+            return await (self._pass_on(parts) if self._format.parts else self._gather(parts))
         except asyncio.CancelledError:
             if not self._cut:
-                return Ended(200, self._first)
+                return StreamEnd(200, self._first)
             return self._fail(ModelFailed(0, "The instance was taken out of service before the stream ended."))
         except ModelFailed as error:
             return self._fail(error)
         except Exception as error:
-            return self._fail(failed(error))
+            return self._fail(model_failure(error))
         finally:
             self._running = False
-            await let_go(self._stream.parts)
+            await close_parts(self._stream.parts)
 
-    async def _pass_on(self, parts: AsyncIterator[bytes], gathered: Iterable[bytes] = ()) -> Ended:
-        connection, manner = self._connection, self._manner
+    async def _pass_on(self, parts: AsyncIterator[bytes], gathered: Iterable[bytes] = ()) -> StreamEnd:
+        connection, fmt = self._connection, self._format
         for part in gathered:
             self._begin_response()
-            connection.send(manner.part(part))
+            connection.send(fmt.part(part))
         async for part in parts:
             self._begin_response()
-            connection.send(manner.part(part))
+            connection.send(fmt.part(part))
             if not await connection.room():
-                return Ended(200, self._first)
+                return StreamEnd(200, self._first)
         self._begin_response()
         connection.end(self._close())
-        return Ended(200, self._first)
+        return StreamEnd(200, self._first)
 
-    async def _gather(self, parts: AsyncIterator[bytes]) -> Ended:
-        """For a client that takes whole answers, unless this one is too large to be held."""
+    async def _gather(self, parts: AsyncIterator[bytes]) -> StreamEnd:
+        """Join the parts for a client that accepts no streams, unless they are too large for memory."""
         gathered, size = [], 0
         async for part in parts:
             gathered.append(part)
@@ -115,11 +115,11 @@ class Delivery:
             if size > IN_MEMORY:
                 return await self._pass_on(parts, gathered)
         answer = Answer(b"".join(gathered), self._stream.content_type, self._stream.headers)
-        self._connection.reply(self._manner.whole(answer, self._close()), self._close())
-        return Ended(200, self._first)
+        self._connection.reply(self._format.whole(answer, self._close()), self._close())
+        return StreamEnd(200, self._first)
 
-    async def _timed(self) -> AsyncIterator[bytes]:
-        """The parts that are not empty. Raises TimedOut."""
+    async def _iterate(self) -> AsyncIterator[bytes]:
+        """Iterate over the parts that are not empty, within the limits. Raises TimedOut."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + self._limits.whole
         while True:
@@ -131,7 +131,7 @@ class Delivery:
             except TimeoutError:
                 if not wait.expired():
                     raise
-                if self._limits.part < left:  # not by the clock: a timer may be a little early
+                if self._limits.part < left:  # compare limits, not times: a timer may fire a little early
                     raise TimedOut from None
                 raise TimedOut(message=f"The answer took longer than {self._limits.whole:g} s in all.") from None
             if part is None:
@@ -148,19 +148,19 @@ class Delivery:
         self._begun = True
         self._first = self._first or _now()
         close = self._close() or not self._connection.chunked
-        self._connection.start(self._manner.start(self._stream, self._connection.chunked, close))
+        self._connection.start(self._format.start(self._stream, self._connection.chunked, close))
 
-    def _fail(self, error: ModelFailed) -> Ended:
-        """An ordinary error while nothing was sent; afterwards whatever the manner has to say it."""
-        connection, manner = self._connection, self._manner
+    def _fail(self, error: ModelFailed) -> StreamEnd:
+        """Send an error: an ordinary response if nothing was sent, else what the format has for it."""
+        connection, fmt = self._connection, self._format
         if not self._begun:
-            connection.reply(manner.whole(error, self._close()), self._close())
-        elif (last := manner.broken(self._stream, error)) is not None:
+            connection.reply(fmt.whole(error, self._close()), self._close())
+        elif (last := fmt.broken(self._stream, error)) is not None:
             connection.send(last)
             connection.end(self._close())
         else:
             connection.abort()
-        return Ended(error.status, self._first)
+        return StreamEnd(error.status, self._first)
 
 
 def _now() -> int:

@@ -1,6 +1,6 @@
-"""Many models in one worker: a request names its model, which is loaded when it is first asked for.
+"""Many models in one worker: a request names its model, which is loaded at its first request.
 
-``engine.Models`` answers calls. What it decides is in pure files: ``targets`` (names), ``policy`` (what to let go),
-``turnover`` (new versions), ``knobs``. What touches the world: ``source`` (artifacts), ``store`` (what is kept on
-disk), ``preparing`` (children that read what nobody has read before), ``memory`` (measuring), ``crashes``.
+``engine.Models`` answers calls. Decisions are in pure modules: ``targets`` (names), ``policy`` (eviction),
+``model_canary`` (new versions), ``config``. I/O is in ``repository`` (artifacts), ``disk_cache``, ``builder_pool``
+(child processes that read new artifacts), ``memory`` (measuring) and ``crashes``.
 """

@@ -1,8 +1,8 @@
-"""A child that reads artifacts nobody has read before: ``python -m tidegate.serving.multimodel.artifact_builder``.
+"""A child process that reads new artifacts: ``python -m tidegate.serving.multimodel.artifact_builder``.
 
-What crashes, hangs or eats memory here, does so beside the worker and not in it. One JSON line per job on stdin, one
-per result on stdout. An XGBoost model becomes a forest, which no native code ever reads again; anything else is
-loaded once on trial, and kept as it is.
+An artifact that crashes, hangs or exhausts memory does so here and not in the worker. One JSON line per job on stdin,
+one per result on stdout. An XGBoost model becomes a forest, which no native code reads again; any other model is
+loaded once as a probe and stored unchanged.
 """
 
 import ctypes
@@ -21,16 +21,16 @@ import msgspec
 from tidegate.domain.errors import TidegateError, Transient
 from tidegate.serving.artifacts.durable_tree import sync_tree
 from tidegate.serving.artifacts.fetch import Policy, fetch
-from tidegate.serving.contract.images import RuntimeKind
+from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.invocation import Call
 from tidegate.serving.multimodel.disk_cache import place
 from tidegate.serving.runtimes import choose, load
-from tidegate.serving.runtimes.optional_imports import IMPORTS
+from tidegate.serving.runtimes.optional_imports import LOADER
 from tidegate.serving.scoring.batching import Scorer
 from tidegate.serving.scoring.thread_engine import Handler, Streamed
 
 try:
-    IMPORTS.runtime(RuntimeKind.XGBOOST)
+    LOADER.load_module(RuntimeKind.XGBOOST)
     from tidegate.serving.runtimes import forest_builder, xgboost
     from tidegate.serving.runtimes.xgboost_document import NotCovered
 except TidegateError:
@@ -39,9 +39,9 @@ except TidegateError:
 _PDEATHSIG = 1
 
 
-class Job(msgspec.Struct):
-    """``url`` is the artifact, or empty to try what lies at ``out`` already. ``out``: where it is to be kept.
-    ``request``: a body to be answered in a trial."""
+class BuildJob(msgspec.Struct):
+    """``url`` is the artifact, or empty to probe the model at ``out``. ``out``: path in the disk cache.
+    ``request``: a body to answer as a probe."""
 
     url: str
     mark: str
@@ -53,8 +53,8 @@ class Job(msgspec.Struct):
     headers: dict[str, bytes] = {}
 
 
-class Done(msgspec.Struct):
-    """Times in seconds. ``error`` empty: it is kept. ``passing``: another try may help."""
+class BuildResult(msgspec.Struct):
+    """Times in seconds. ``error`` empty: success. ``passing``: a retry may help."""
 
     download: float = 0.0
     work: float = 0.0
@@ -64,28 +64,29 @@ class Done(msgspec.Struct):
 
 def main() -> None:
     ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL)
-    Path("/proc/self/oom_score_adj").write_text("1000")  # short of memory, this goes before the worker does
+    # out of memory, the kernel ends this process before the worker
+    Path("/proc/self/oom_score_adj").write_text("1000")
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)  # what libraries print goes to the log
+    os.dup2(2, 1)  # output of libraries goes to the log
     answers.write(b"\n")
     for line in sys.stdin.buffer:
-        answers.write(msgspec.json.encode(_told(msgspec.json.decode(line, type=Job))) + b"\n")
+        answers.write(msgspec.json.encode(_run(msgspec.json.decode(line, type=BuildJob))) + b"\n")
 
 
-def _told(job: Job) -> Done:
-    done = Done()
+def _run(job: BuildJob) -> BuildResult:
+    done = BuildResult()
     try:
         _work(job, done)
     except TidegateError as error:
         done.error, done.passing = error.message, isinstance(error, Transient)
     except OSError as error:
         done.error, done.passing = f"cannot be kept on the server: {error.strerror}", True
-    except Exception as error:  # a library's own; the model is not to be used
+    except Exception as error:  # of a library: the model is unusable
         done.error = " ".join(f"{type(error).__name__}: {error}".split())[:500]
     return done
 
 
-def _work(job: Job, done: Done) -> None:
+def _work(job: BuildJob, done: BuildResult) -> None:
     out = Path(job.out)
     began = time.perf_counter()
     if not job.url:
@@ -101,14 +102,14 @@ def _work(job: Job, done: Done) -> None:
         model.mkdir()
         fetch(job.url, model, job.policy)
         done.download = time.perf_counter() - began
-        place(_kept(job, partial, model), out)
+        place(_keep(job, partial, model), out)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     done.work = time.perf_counter() - began - done.download
 
 
 def _answer(loaded: Scorer[Any, Any] | Handler, call: Call) -> None:
-    """Whatever comes of it, as long as this process lives on."""
+    """Answer a request. Errors do not matter, only whether this process survives."""
     with suppress(Exception):
         if isinstance(loaded, Handler):
             answer = loaded.answer(call)
@@ -118,12 +119,12 @@ def _answer(loaded: Scorer[Any, Any] | Handler, call: Call) -> None:
             loaded.score([loaded.parse(call)])
 
 
-def _kept(job: Job, partial: Path, model: Path) -> Path:
+def _keep(job: BuildJob, partial: Path, model: Path) -> Path:
     if forest_builder is not None and choose(job.kind, model, job.environment) is RuntimeKind.XGBOOST:
         _, booster = xgboost.read(model)
         try:
             features = xgboost.features(booster, job.environment)
-            forest = forest_builder.plant(booster, features, xgboost.iterations(booster), job.mark)
+            forest = forest_builder.build_forest(booster, features, xgboost.iterations(booster), job.mark)
         except NotCovered as why:
             print(f"{job.url}: stays with the library: {why}", file=sys.stderr, flush=True)
         else:

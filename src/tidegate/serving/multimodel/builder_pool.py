@@ -1,4 +1,4 @@
-"""The children that prepare models (``preparer``), as the worker sees them: a few, started when they are needed."""
+"""The worker's pool of child processes that prepare models (``artifact_builder``), started on demand."""
 
 import asyncio
 import sys
@@ -8,37 +8,37 @@ from contextlib import suppress
 import msgspec
 
 from tidegate.domain.errors import ArtifactError, Transient
-from tidegate.serving.multimodel.artifact_builder import Done, Job
+from tidegate.serving.multimodel.artifact_builder import BuildJob, BuildResult
 
 _LINE = 1 << 20
 IDLE = 120.0
-"""Seconds after which all idle children but one go."""
+"""Seconds after which all idle children but one are ended."""
 
 
-class Ended(ArtifactError):
-    """What a child was given was its end."""
+class BuilderCrashed(ArtifactError):
+    """A job crashed its child process."""
 
 
-class Preparers:
-    """At most ``limit`` children, each with one job at a time. A job takes the first that is free, be it one that
-    was started for it or not."""
+class BuilderPool:
+    """At most ``limit`` children, each with one job at a time. A job gets the first free child, not necessarily the
+    one that was started for it."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._idle: asyncio.Queue[Process | None] = asyncio.Queue()
-        """None stands for one that did not start."""
+        """None: a child that did not start."""
         self._all: set[Process] = set()
         self._starting: set[asyncio.Task[None]] = set()
         self._waiting = 0
         self._reaping: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
-        """One child is ready from here on: the first client need not wait for it. Raises Transient."""
+        """Start one child, so that the first request need not wait for it. Raises Transient."""
         self._start()
         self._idle.put_nowait(await self._free())
 
-    async def prepare(self, job: Job, seconds: float) -> Done:
-        """Raises ArtifactError for what will not do, a child's death included, and Transient."""
+    async def prepare(self, job: BuildJob, seconds: float) -> BuildResult:
+        """Run a job. Raises ArtifactError for an unusable model, also if the child crashed, and Transient."""
         if self._idle.empty():
             self._start()
         child = await self._free()
@@ -104,16 +104,16 @@ class Preparers:
             await self._end(child)
             self._idle.put_nowait(None)
 
-    async def _ask(self, child: Process, job: Job) -> Done:
+    async def _ask(self, child: Process, job: BuildJob) -> BuildResult:
         assert child.stdin is not None and child.stdout is not None
-        with suppress(ConnectionError):  # it died meanwhile: its silence tells
+        with suppress(ConnectionError):  # it has ended: reading its result will show that
             child.stdin.write(msgspec.json.encode(job) + b"\n")
             await child.stdin.drain()
         line = await child.stdout.readline()
         if not line:
             code = await child.wait()
-            raise Ended(f"reading it ended the process that read it ({_how(code)})")
-        return msgspec.json.decode(line, type=Done)
+            raise BuilderCrashed(f"reading it ended the process that read it ({_describe_exit(code)})")
+        return msgspec.json.decode(line, type=BuildResult)
 
     async def _end(self, child: Process) -> None:
         self._all.discard(child)
@@ -131,8 +131,8 @@ class Preparers:
             child = self._idle.get_nowait()
             if child is not None and child.stdin is not None:
                 self._all.discard(child)
-                child.stdin.close()  # it ends by itself
+                child.stdin.close()  # it exits at end of file
 
 
-def _how(code: int) -> str:
+def _describe_exit(code: int) -> str:
     return f"signal {-code}" if code < 0 else f"exit code {code}"

@@ -1,7 +1,7 @@
-"""The models in memory and the room for them: what ``policy`` decides, done.
+"""The models in memory: admits and evicts them as ``policy`` decides.
 
-``held`` is the sum of what the loaded models were measured to take, ``reserved`` what loads under way will take.
-Loads that need room get it in the order they came, so that a large model is not starved by small ones.
+``held`` is the measured memory of the loaded models, ``reserved`` that of loads in progress. Loads get memory in the
+order of their arrival, so that small models cannot starve a large one.
 """
 
 import asyncio
@@ -10,35 +10,35 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from tidegate.serving.multimodel import memory, policy
-from tidegate.serving.multimodel.config import Knobs
+from tidegate.serving.multimodel.config import MultiModelConfig
 from tidegate.serving.multimodel.model_canary import State
-from tidegate.serving.multimodel.model_entry import Client, Copy
-from tidegate.serving.multimodel.policy import Ranking, Standing
+from tidegate.serving.multimodel.model_entry import Copy, ModelEntry
+from tidegate.serving.multimodel.policy import CacheRank, Ranking
 
 GHOSTS = 50_000
-"""Models that are not loaded, but whose heat is remembered."""
+"""Models that are not loaded, but whose request rate is remembered."""
 TRIM_EVERY = 10.0
-"""Seconds between two times that freed memory is given back to the machine."""
+"""Seconds between two releases of freed memory to the system."""
 
 
 class TooLarge(Exception):
-    """There would be no room if everything else went that may go."""
+    """The model would not fit even if all others were evicted that may be."""
 
 
 class Cache:
-    """All of it on the event loop. ``report`` takes the seconds that letting a model go took."""
+    """For the event loop only. ``report`` gets the seconds that an eviction took."""
 
-    def __init__(self, knobs: Knobs, report: Callable[[float], None]) -> None:
-        self.knobs = knobs
-        self.clients: dict[str, Client] = {}
+    def __init__(self, config: MultiModelConfig, report: Callable[[float], None]) -> None:
+        self.config = config
+        self.clients: dict[str, ModelEntry] = {}
         self.held = 0
         self.reserved = 0
         self._report = report
         self._ranking = Ranking()
         self._pinned = 0
         self._line = asyncio.Lock()
-        self._beside: Client | None = None
-        """Whoever is first in the line wants room beside this one's copy."""
+        self._beside: ModelEntry | None = None
+        """The first load in the queue must not evict this model's copy."""
         self._changed = asyncio.Event()
         self._baseline = memory.resident()
         self._freed = 0
@@ -47,87 +47,87 @@ class Cache:
     def __len__(self) -> int:
         return len(self._ranking)
 
-    def client(self, name: str, key: Callable[[str], str]) -> Client:
+    def entry(self, name: str, key: Callable[[str], str]) -> ModelEntry:
         found = self.clients.get(name)
         if found is None:
             if len(self.clients) > len(self) + GHOSTS:
                 self._forget()
-            found = self.clients[name] = Client(name, key(name))
+            found = self.clients[name] = ModelEntry(name, key(name))
         return found
 
     # --- coming and going ---
 
-    def put(self, client: Client, copy: Copy, now: float) -> None:
-        """It is loaded from here on; its place was taken in ``room``."""
-        self._take(client, copy, now)
-        client.copy = copy
+    def put(self, entry: ModelEntry, copy: Copy, now: float) -> None:
+        """Add a loaded model, whose memory ``room`` reserved."""
+        self._take(entry, copy, now)
+        entry.copy = copy
 
-    def exchange(self, client: Client, now: float) -> None:
-        """The newer version, in memory beside the older one so far, takes its place."""
-        renewal = client.renewal
-        assert renewal is not None and renewal.copy is not None
-        copy, renewal.copy = renewal.copy, None
+    def exchange(self, entry: ModelEntry, now: float) -> None:
+        """Replace the older version by the newer one, which is in memory already."""
+        update = entry.update
+        assert update is not None and update.copy is not None
+        copy, update.copy = update.copy, None
         self.held -= copy.size
-        self.drop(client)
-        client.sizes = ()  # of the older version
-        self.put(client, copy, now)
+        self.drop(entry)
+        entry.sizes = ()  # of the older version
+        self.put(entry, copy, now)
 
-    def drop(self, client: Client) -> None:
-        """Lets a loaded model go. What it is asked just now is still answered."""
-        copy, client.copy = client.copy, None
+    def drop(self, entry: ModelEntry) -> None:
+        """Unload a model. Its requests in progress are still answered."""
+        copy, entry.copy = entry.copy, None
         if copy is None:
             return
         began = time.perf_counter()
-        self.drop_newer(client)
-        self._ranking.remove(client.name)
+        self.drop_newer(entry)
+        self._ranking.remove(entry.name)
         self.held -= copy.size
         self._freed += copy.size
-        if client.name in self.knobs.pinned:
+        if entry.name in self.config.pinned:
             self._pinned -= copy.size
         _close(copy)
         del copy
         self._report(time.perf_counter() - began)
         self.changed()
 
-    def put_newer(self, client: Client, copy: Copy) -> None:
-        """A newer version, in memory together with the older."""
-        assert client.renewal is not None
-        client.renewal.copy = copy
+    def put_newer(self, entry: ModelEntry, copy: Copy) -> None:
+        """Add a newer version beside the older one."""
+        assert entry.update is not None
+        entry.update.copy = copy
         self.held += copy.size
 
-    def drop_newer(self, client: Client) -> None:
-        """Ends a turnover; the older version stays. A trial that was not over goes on when the model is asked again:
-        where models come and go quickly, none would ever end otherwise."""
-        renewal, client.renewal = client.renewal, None
-        if renewal is not None and renewal.turnover.state is State.CANARY:
-            client.tried = renewal.turnover
-        if renewal is None or renewal.copy is None:
+    def drop_newer(self, entry: ModelEntry) -> None:
+        """Unload a newer version and keep the older one. An unfinished canary continues at the model's next load:
+        otherwise none would ever finish where models are evicted quickly."""
+        update, entry.update = entry.update, None
+        if update is not None and update.canary.state is State.CANARY:
+            entry.paused_canary = update.canary
+        if update is None or update.copy is None:
             return
-        self.held -= renewal.copy.size
-        self._freed += renewal.copy.size
-        _close(renewal.copy)
+        self.held -= update.copy.size
+        self._freed += update.copy.size
+        _close(update.copy)
         self.changed()
 
     def changed(self) -> None:
-        """Somebody who waits for room may find it now."""
+        """Wake the loads that wait for memory."""
         self._changed.set()
 
     # --- room ---
 
     @asynccontextmanager
     async def room(
-        self, need: int, now: Callable[[], float], least: int | None = None, beside: Client | None = None
+        self, need: int, now: Callable[[], float], least: int | None = None, beside: ModelEntry | None = None
     ) -> AsyncIterator[None]:
-        """``need`` bytes for a load, taken until the end of the block. Waits until there are so many. ``least``: what
-        it takes for certain, where ``need`` is a guess: it gets all there is if only the guess is too large.
-        ``beside``: this model's copy does not go for it. Raises TooLarge."""
+        """Reserve ``need`` bytes for a load during the block; waits for them. ``least``: the certain part of ``need``
+        if that is an estimate: if only the estimate is too large, the load gets all there is. ``beside``: a model
+        that is not evicted for it. Raises TooLarge."""
         async with self._line:
             self._beside = beside
             try:
                 limit = self._largest(need)
                 if least is not None and least <= limit < need:
                     need = limit
-                while not self._made(need, now()):
+                while not self._make_room(need, now()):
                     self._changed.clear()
                     await self._until_change(need, now())
                 self.reserved += need
@@ -140,32 +140,32 @@ class Cache:
             self.changed()
 
     def settle(self, now: float) -> None:
-        """After a load: if it took more than was thought, others go, as far as they may."""
+        """After a load: if it took more than estimated, evict others as far as that is allowed."""
         over = self.held + self.reserved - self.capacity()
         if over > 0:
-            self._evict(self._ranking.room(over, now, self.knobs.minimum_stay, self._spared))
+            self._evict(self._ranking.room(over, now, self.config.minimum_stay, self._is_spared))
 
     def capacity(self) -> int:
-        return policy.capacity(self.knobs.memory, self.held, self.grown())
+        return policy.capacity(self.config.memory, self.held, self.grown())
 
     def grown(self) -> int:
         """Bytes of resident memory since the start."""
         return max(0, memory.resident() - self._baseline)
 
     def wants_trim(self, now: float) -> bool:
-        """Whether much was let go since memory was last given back; asks once."""
-        if now < self.trim_due or self._freed < self.knobs.memory // 50:
+        """Whether much was evicted since the last release; True once."""
+        if now < self.trim_due or self._freed < self.config.memory // 50:
             return False
         self._freed, self.trim_due = 0, now + TRIM_EVERY
         return True
 
-    def _made(self, need: int, now: float) -> bool:
+    def _make_room(self, need: int, now: float) -> bool:
         if need > self._largest(need):
             raise TooLarge
         over = self._over(need)
         if over <= 0:
             return True
-        room = self._ranking.room(over, now, self.knobs.minimum_stay, self._spared)
+        room = self._ranking.room(over, now, self.config.minimum_stay, self._is_spared)
         if room.enough:
             self._evict(room)
         return room.enough
@@ -174,65 +174,65 @@ class Cache:
         return self.held + self.reserved + need - self._capacity_for(need)
 
     def _largest(self, need: int) -> int:
-        """Bytes that there would be for a load of ``need`` if everything went that may go."""
+        """Bytes for a load of ``need`` if all models were evicted that may be."""
         return self._capacity_for(need) - self._staying()
 
     def _capacity_for(self, need: int) -> int:
-        """Growth beyond what the models were measured to take admits fewer of them; it refuses none that fits into
-        the budget when the others have gone."""
+        """The capacity for a load. Growth beyond the measured models lowers it, but never below a model that fits
+        into the budget alone."""
         staying, capacity = self._staying(), self.capacity()
         if need <= capacity - staying:
             return capacity
-        return max(capacity, policy.capacity(self.knobs.memory, staying, self.grown()))
+        return max(capacity, policy.capacity(self.config.memory, staying, self.grown()))
 
     def _staying(self) -> int:
-        """Bytes of the models that do not go."""
+        """Bytes of the models that may not be evicted."""
         one = self._beside
-        if one is None or one.copy is None or one.name in self.knobs.pinned:
+        if one is None or one.copy is None or one.name in self.config.pinned:
             return self._pinned
         return self._pinned + one.copy.size
 
     async def _until_change(self, need: int, now: float) -> None:
-        room = self._ranking.room(self._over(need), now, self.knobs.minimum_stay, self._spared)
+        room = self._ranking.room(self._over(need), now, self.config.minimum_stay, self._is_spared)
         patience = 1.0 if room.wait_until is None else max(0.01, min(1.0, room.wait_until - now))
         try:
             async with asyncio.timeout(patience):
                 await self._changed.wait()
         except TimeoutError:
-            pass  # time itself may have made room
+            pass  # a model may have reached its minimum stay
 
-    def _evict(self, room: policy.Room) -> None:
+    def _evict(self, room: policy.Eviction) -> None:
         for name in room.victims:
             self.drop(self.clients[name])
 
-    def _spared(self, name: str) -> bool:
-        """Also what was loaded for requests that are about to be given to it."""
-        client = self.clients[name]
-        return client.in_hand > 0 or bool(client.waiters) or client is self._beside
+    def _is_spared(self, name: str) -> bool:
+        """Whether a model must stay: it has requests, or was loaded for requests that are still waiting."""
+        entry = self.clients[name]
+        return entry.in_hand > 0 or bool(entry.waiters) or entry is self._beside
 
-    def _take(self, client: Client, copy: Copy, now: float) -> None:
-        pinned = client.name in self.knobs.pinned
+    def _take(self, entry: ModelEntry, copy: Copy, now: float) -> None:
+        pinned = entry.name in self.config.pinned
         self.held += copy.size
         self._pinned += copy.size if pinned else 0
-        client.mark = copy.mark
+        entry.mark = copy.mark
         if not copy.first:
-            client.weigh(copy.size)
-        self._ranking.put(client.name, Standing(client.heat, copy.size, copy.load_time, now, pinned))
+            entry.weigh(copy.size)
+        self._ranking.put(entry.name, CacheRank(entry.heat, copy.size, copy.load_time, now, pinned))
 
     def _forget(self) -> None:
-        """The coldest half of what is only remembered goes."""
+        """Forget the half of the unloaded models with the lowest request rates."""
         ghosts = [c for c in self.clients.values() if c.copy is None and c.loading is None and not c.waiters]
-        ghosts.sort(key=lambda client: client.heat.logarithm(policy.HALF_LIFE))
-        for client in ghosts[: GHOSTS // 2]:
-            del self.clients[client.name]
+        ghosts.sort(key=lambda entry: entry.heat.logarithm(policy.HALF_LIFE))
+        for entry in ghosts[: GHOSTS // 2]:
+            del self.clients[entry.name]
 
 
 def _close(copy: Copy) -> None:
-    if copy.native:  # a forest holds nothing but memory
-        asyncio.ensure_future(copy.engine.close()).add_done_callback(_seen)
+    if copy.native:  # a forest has no resources but memory
+        asyncio.ensure_future(copy.engine.close()).add_done_callback(_retrieve_exception)
 
 
-def _seen(task: "asyncio.Future[None]") -> None:
-    """A model that cannot be closed is told of in the log, and gone all the same."""
+def _retrieve_exception(task: "asyncio.Future[None]") -> None:
+    """Log the error of a model that could not be closed; it is unloaded anyway."""
     if not task.cancelled() and (error := task.exception()) is not None:
         print(f"a model was let go, but: {type(error).__name__}: {error}", flush=True)

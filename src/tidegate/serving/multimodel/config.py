@@ -1,4 +1,4 @@
-"""What the owner of a multi-model container may set, in its Environment. Pure."""
+"""Settings of a multi-model container, from its Environment. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,34 +15,34 @@ DISK = "MULTI_MODEL_DISK_MB"
 
 
 @dataclass(frozen=True)
-class Knobs:
-    """``cache`` False: a model goes when its request is answered (ModelCacheSetting Disabled)."""
+class MultiModelConfig:
+    """``cache`` False: a model is unloaded after its request (ModelCacheSetting Disabled)."""
 
     memory: int
-    """Bytes that the models may take together."""
+    """Bytes for all models together."""
     pinned: frozenset[str] = frozenset()
-    """Never let go, and loaded at the start."""
+    """Loaded at the start and never evicted."""
     prefetch: tuple[str, ...] = ()
-    """Loaded at the start, as far as there is room."""
+    """Loaded at the start, as far as there is memory."""
     minimum_stay: float = 10.0
-    """Seconds: the longest that a model stays once it is loaded, whoever else waits (``policy``)."""
+    """Seconds for which a loaded model is kept at most while others wait for memory (``policy``)."""
     loading: int = 2
-    """Models that are prepared or loaded at one time."""
+    """Models that are prepared or loaded at a time."""
     disk: int | None = None
-    """Bytes that forests may take on the machine's disk; None: no limit."""
+    """Bytes of forests on disk; None: no limit."""
     cache: bool = True
     patience: float = 60.0
-    """Seconds that a request waits for its model; the load goes on without it."""
+    """Seconds that a request waits for its model; the load continues without it."""
 
 
-def read_knobs(environment: Mapping[str, str], cache: bool, memory: int) -> Knobs:
-    """``memory``: bytes where the container does not say. Raises Invalid."""
-    return Knobs(
+def read_config(environment: Mapping[str, str], cache: bool, memory: int) -> MultiModelConfig:
+    """Read the settings. ``memory``: bytes if the container sets none. Raises Invalid."""
+    return MultiModelConfig(
         memory=int(_number(environment, MEMORY, memory / 2**20, 1) * 2**20),
         pinned=frozenset(_names(environment, PINNED)),
         prefetch=_names(environment, PREFETCH),
-        minimum_stay=_number(environment, STAY, Knobs.minimum_stay, 0),
-        loading=int(_number(environment, LOADING, Knobs.loading, 1)),
+        minimum_stay=_number(environment, STAY, MultiModelConfig.minimum_stay, 0),
+        loading=int(_number(environment, LOADING, MultiModelConfig.loading, 1)),
         disk=int(_number(environment, DISK, 0, 1) * 2**20) if DISK in environment else None,
         cache=cache,
     )

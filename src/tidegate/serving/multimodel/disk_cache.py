@@ -1,8 +1,8 @@
-"""Models as they are kept on this machine's disk, ready to be loaded: shared by the replicas of a fleet.
+"""The disk cache of prepared models, shared by the replicas of a fleet.
 
-A model is one file (a forest) or one folder (anything else: ``mark`` and ``model/``). Each has a good version, what
-clients get, and during a turnover the next one. All of it can be made again from the artifacts, but for one thing:
-the good version of a model whose newer artifact was refused. A version appears whole or not at all.
+A model is one file (a forest) or one folder (anything else: ``mark`` and ``model/``). It has a good version, which
+serves clients, and during a canary the next one. Everything can be rebuilt from the artifacts except the good version
+of a model whose newer artifact was refused. Versions appear atomically.
 """
 
 import os
@@ -15,14 +15,14 @@ from pathlib import Path
 
 GOOD, NEXT = "good", "next"
 RECENT = 60.0
-"""Seconds in which a forest that was made or loaded does not go: another replica may be about to read it."""
+"""Seconds for which a built or loaded forest is not evicted, because another replica may be about to read it."""
 _UNCOUNTED = 0.05
-"""Part of the limit that forests may grow by before they are counted again."""
+"""Share of the limit by which forests may grow before they are counted again."""
 
 
 @dataclass(frozen=True)
-class Kept:
-    """``size``: bytes of its files. ``forest``: one file, else a folder."""
+class CachedModel:
+    """A prepared model. ``size``: bytes of its files. ``forest``: it is one file, else a folder."""
 
     path: Path
     forest: bool
@@ -34,40 +34,40 @@ class Kept:
         return self.path if self.forest else self.path / "model"
 
 
-class Store:
-    """Methods block; ``key`` is ``targets.key_of`` of a model's name. ``limit``: bytes that forests may take on the
-    disk; None: no limit."""
+class DiskCache:
+    """The cache in ``folder``. Methods block; ``key`` is ``targets.key_of`` of a model's name. ``limit``: bytes of
+    forests; None: no limit."""
 
     def __init__(self, folder: Path, limit: int | None = None) -> None:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._limit = limit
         self._added = sys.maxsize
-        """Bytes since all were counted: other replicas add to them, too."""
+        """Bytes added since the last count; other replicas add forests, too."""
 
     def path(self, key: str, which: str) -> Path:
         return self.folder / key[:2] / f"{key}.{which}"
 
-    def find(self, key: str, which: str = GOOD) -> Kept | None:
-        """A forest's mark is in its file, and not read here."""
+    def find(self, key: str, which: str = GOOD) -> CachedModel | None:
+        """Find a version. The mark of a forest is in its file, which is not read here."""
         path = self.path(key, which)
         try:
             if path.is_dir():
                 size = sum(part.stat().st_size for part in (path / "model").rglob("*") if part.is_file())
-                return Kept(path, False, (path / "mark").read_text(), size)
-            return Kept(path, True, "", path.stat().st_size)
+                return CachedModel(path, False, (path / "mark").read_text(), size)
+            return CachedModel(path, True, "", path.stat().st_size)
         except OSError:
             return None
 
     def used(self, path: Path) -> None:
-        """A forest was loaded: those that were not for longest go first."""
+        """Note that a forest was loaded: the least recently loaded ones are evicted first."""
         if self._limit is not None:
             with suppress(OSError):
                 os.utime(path)
 
     def added(self, size: int, now: float) -> None:
-        """A forest of ``size`` bytes is new. Where there is too much now (epoch seconds), others go. One that goes is
-        made again from its artifact, so a good version stays whose artifact was refused since."""
+        """Note a new forest of ``size`` bytes, and evict others if the cache exceeds its limit. ``now``: epoch
+        seconds. Evicted forests are rebuilt from their artifact, so a model with a refused artifact stays."""
         if self._limit is None:
             return
         self._added += size
@@ -90,14 +90,14 @@ class Store:
                 total -= size
 
     def promote(self, key: str) -> None:
-        """The next version is the good one from here on; nothing where another replica was quicker."""
+        """Make the next version the good one, unless another replica has done so."""
         new, good = self.path(key, NEXT), self.path(key, GOOD)
         with suppress(OSError):
             if new.exists():
                 place(new, good)
 
     def refuse(self, key: str, mark: str) -> None:
-        """The artifact with this mark is not tried again, by any replica."""
+        """Record that no replica should try the artifact with this mark again."""
         note = self.path(key, "refused")
         with suppress(OSError):
             note.parent.mkdir(exist_ok=True, mode=0o700)
@@ -116,7 +116,7 @@ class Store:
 
 
 def remove(path: Path) -> None:
-    """A file or a folder, if it is there."""
+    """Remove a file or a folder, if it exists."""
     try:
         path.unlink()
     except IsADirectoryError:
@@ -126,7 +126,7 @@ def remove(path: Path) -> None:
 
 
 def place(partial: Path, path: Path) -> None:
-    """Puts what is complete at ``partial`` in its place."""
+    """Move the complete version at ``partial`` to ``path``."""
     path.parent.mkdir(exist_ok=True, mode=0o700)
     if partial.is_dir() or path.is_dir():
         remove(path)

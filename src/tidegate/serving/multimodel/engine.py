@@ -1,8 +1,8 @@
-"""The engine of a multi-model container: each request names its model, which is loaded when it is first asked for.
+"""The engine of a multi-model container: each request names its model, which is loaded at its first request.
 
-A request whose model is in memory is answered at once. Otherwise it waits, with all others for this model, for the
-one load that is under way; requests for other models do not notice. What is wrong with one model is told to who
-asks for it, and remembered a little while.
+A request whose model is in memory is answered at once. Otherwise it waits with all others for this model for the one
+load in progress; requests for other models are not affected. Errors of a model go to its own clients, and are
+remembered for a short time.
 """
 
 import asyncio
@@ -14,42 +14,42 @@ from pathlib import Path
 
 from tidegate.domain.errors import ArtifactError, Invalid, Transient
 from tidegate.serving.artifacts.fetch import Policy
-from tidegate.serving.contract.images import RuntimeKind
+from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.invocation import Call, Done, ModelFailed, Outcome, Rejected
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec
 from tidegate.serving.multimodel import memory, metrics
-from tidegate.serving.multimodel.builder_pool import Ended
+from tidegate.serving.multimodel.builder_pool import BuilderCrashed
 from tidegate.serving.multimodel.cache import Cache
-from tidegate.serving.multimodel.config import Knobs, read_knobs
+from tidegate.serving.multimodel.config import MultiModelConfig, read_config
 from tidegate.serving.multimodel.crashes import Crashes
-from tidegate.serving.multimodel.disk_cache import Store
-from tidegate.serving.multimodel.load_queue import Arrivals
-from tidegate.serving.multimodel.loading import Container, Loader
+from tidegate.serving.multimodel.disk_cache import DiskCache
+from tidegate.serving.multimodel.load_queue import LoadQueue
+from tidegate.serving.multimodel.loading import Loader, ModelContainer
 from tidegate.serving.multimodel.model_canary import Rule, State
-from tidegate.serving.multimodel.model_entry import Client, Opening, Waiter
-from tidegate.serving.multimodel.repository import Source
+from tidegate.serving.multimodel.model_entry import ModelEntry, Opening, Waiter
+from tidegate.serving.multimodel.repository import ModelRepository
 from tidegate.serving.multimodel.targets import HEADER, BadTarget, key_of, target_of
-from tidegate.serving.multimodel.version_watcher import Renewals
+from tidegate.serving.multimodel.version_watcher import VersionWatcher
 
 WAITING = 1000
-"""Requests that wait at one time; more are told to come again."""
+"""Requests that may wait for a load; more are rejected with 503."""
 _SWITCH = 0.001
-"""Seconds after which a thread that loads a model lets the event loop run."""
+"""The interpreter's switch interval in seconds, so that a thread that loads a model yields to the event loop."""
 SHOWN = 1000
-"""Models in the listing: more would hold up the event loop."""
+"""Models in the listing: more would block the event loop."""
 _ENDED = {State.PROMOTED: "ModelVersionsPromoted", State.REFUSED: "ModelVersionsRefused"}
 _ENDS = "A request like this ended the process that model {} ran in; it is not given to the model again."
 SHARE = 0.6
-"""Part of the worker's memory limit that models may take where the container does not say."""
+"""Share of the worker's memory limit for models if the container sets no limit."""
 
 
 async def open_models(spec: ReplicaSpec, container: ContainerSpec, opening: Opening) -> "Models":
-    """``opening`` makes the engine of one model's folder. Raises Invalid."""
+    """Open the engine. ``opening`` makes the engine of one model's folder. Raises Invalid."""
     if container.runtime.kind is RuntimeKind.PROGRAM:
         raise Invalid("a multi-model container needs a built-in runtime; a program serves one model")
     limit = spec.memory_limit or memory.machine() // 2
     models = Models(
-        spec, container, opening, read_knobs(container.environment, container.cache, int(limit * SHARE))
+        spec, container, opening, read_config(container.environment, container.cache, int(limit * SHARE))
     )
     await models.start()
     return models
@@ -58,19 +58,21 @@ async def open_models(spec: ReplicaSpec, container: ContainerSpec, opening: Open
 class Models:
     healthy = True
 
-    def __init__(self, spec: ReplicaSpec, container: ContainerSpec, opening: Opening, knobs: Knobs) -> None:
+    def __init__(
+        self, spec: ReplicaSpec, container: ContainerSpec, opening: Opening, config: MultiModelConfig
+    ) -> None:
         self._loop = asyncio.get_running_loop()
-        store = Store(_beside(container.model_dir, "store"), knobs.disk)
+        store = DiskCache(_beside(container.model_dir, "store"), config.disk)
         self._crashes = Crashes(_beside(container.model_dir, "crashes"), spec.replica)
-        source = Source(container.data_url, Policy(spec.file_roots, spec.s3_endpoint, spec.region))
-        made = Container(container.runtime.kind, container.environment, opening)
-        self._loader = Loader(made, source, store, self._crashes, knobs.loading)
+        source = ModelRepository(container.data_url, Policy(spec.file_roots, spec.s3_endpoint, spec.region))
+        made = ModelContainer(container.runtime.kind, container.environment, opening)
+        self._loader = Loader(made, source, store, self._crashes, config.loading)
         self._unloading: list[float] = []
-        self._cache = Cache(knobs, self._unloading.append)
+        self._cache = Cache(config, self._unloading.append)
         self._labels = metrics.Labels()
         rule = Rule()
-        self._arrivals = Arrivals(self._cache, self._loader, store, rule)
-        self._renewals = Renewals(self._cache, self._loader, store, rule)
+        self._arrivals = LoadQueue(self._cache, self._loader, store, rule)
+        self._renewals = VersionWatcher(self._cache, self._loader, store, rule)
         self._waiting = 0
         self._counted = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -78,11 +80,11 @@ class Models:
     async def start(self) -> None:
         sys.setswitchinterval(_SWITCH)
         await self._loader.start()
-        knobs = self._cache.knobs
-        for name in dict.fromkeys([*sorted(knobs.pinned), *knobs.prefetch]):
-            client = self._cache.client(name, key_of)
-            if client.key not in self._crashes.suspects:
-                self._load(client)
+        config = self._cache.config
+        for name in dict.fromkeys([*sorted(config.pinned), *config.prefetch]):
+            entry = self._cache.entry(name, key_of)
+            if entry.key not in self._crashes.suspects:
+                self._load(entry)
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -92,26 +94,26 @@ class Models:
         self._crashes.close()
 
     def listing(self) -> dict[str, object]:
-        """The hottest models that are loaded or on their way, and the memory that all take together, in bytes."""
+        """The most requested models that are loaded or loading, and the memory of all models in bytes."""
         now = self._loop.time()
-        known = (client for client in self._cache.clients.values() if client.state != "out")
-        shown = heapq.nlargest(SHOWN, known, key=lambda client: client.heat.now(now))
+        known = (entry for entry in self._cache.clients.values() if entry.state != "out")
+        shown = heapq.nlargest(SHOWN, known, key=lambda entry: entry.heat.now(now))
         return {
-            "memory": self._cache.knobs.memory,
+            "memory": self._cache.config.memory,
             "held": self._cache.held,
             "resident": self._cache.grown(),
             "loaded": len(self._cache),
             "models": [
                 {
-                    "name": client.name,
-                    "state": client.state,
-                    "bytes": client.copy.size if client.copy else 0,
-                    "requests_per_second": round(client.heat.rate(now), 6),
-                    "pinned": client.name in self._cache.knobs.pinned,
-                    "version": client.copy.mark if client.copy else "",
-                    "reason": client.refusal.answer.message if client.refusal else "",
+                    "name": entry.name,
+                    "state": entry.state,
+                    "bytes": entry.copy.size if entry.copy else 0,
+                    "requests_per_second": round(entry.heat.rate(now), 6),
+                    "pinned": entry.name in self._cache.config.pinned,
+                    "version": entry.copy.mark if entry.copy else "",
+                    "reason": entry.refusal.answer.message if entry.refusal else "",
                 }
-                for client in shown
+                for entry in shown
             ],
         }
 
@@ -124,72 +126,74 @@ class Models:
             done(Rejected(400, "ValidationError", str(error)))
             return
         now = self._loop.time()
-        client = self._cache.client(name, key_of)
-        client.heat.touch(now)
-        self._note_state(call, client, now)
-        if client.copy is not None:
-            self._serve(client, call, done)
-        elif client.refusal is not None and now < client.refusal.until:
-            done(client.refusal.answer)
+        entry = self._cache.entry(name, key_of)
+        entry.heat.touch(now)
+        self._note_state(call, entry, now)
+        if entry.copy is not None:
+            self._serve(entry, call, done)
+        elif entry.refusal is not None and now < entry.refusal.until:
+            done(entry.refusal.answer)
         elif self._waiting >= WAITING:
             done(
                 Rejected(429, "ModelNotReadyException", f"Model {name} waits for others to be loaded; try again.")
             )
         else:
-            self._wait(client, call, done, now)
+            self._wait(entry, call, done, now)
 
-    def _serve(self, client: Client, call: Call, done: Done) -> None:
-        assert client.copy is not None
-        self._renewals.look(client, self._loop.time())
-        client.in_hand += 1
-        copy = client.copy
-        newer = client.renewal.copy if client.renewal is not None else None
+    def _serve(self, entry: ModelEntry, call: Call, done: Done) -> None:
+        assert entry.copy is not None
+        self._renewals.look(entry, self._loop.time())
+        entry.in_hand += 1
+        copy = entry.copy
+        newer = entry.update.copy if entry.update is not None else None
         native = copy.native or (newer is not None and newer.native)
-        if native and self._crashes.suspicious(client.key, call.body):
-            client.in_hand -= 1
-            self._spawn(self._tried(client, call, done))
+        if native and self._crashes.suspicious(entry.key, call.body):
+            entry.in_hand -= 1
+            self._spawn(self._rehearse(entry, call, done))
             return
-        slot = self._crashes.enter(client.key, call.body) if native else -1
-        finish = partial(self._finish, client, call, done, self._loop.time(), slot)
-        if client.renewal is None:
+        slot = self._crashes.enter(entry.key, call.body) if native else -1
+        finish = partial(self._finish, entry, call, done, self._loop.time(), slot)
+        if entry.update is None:
             copy.engine.submit(call, finish)
         else:
-            self._renewals.serve(client, call, finish)
+            self._renewals.serve(entry, call, finish)
 
-    def _finish(self, client: Client, call: Call, done: Done, began: float, slot: int, outcome: Outcome) -> None:
+    def _finish(
+        self, entry: ModelEntry, call: Call, done: Done, began: float, slot: int, outcome: Outcome
+    ) -> None:
         self._crashes.leave(slot)
-        client.in_hand -= 1
-        if not client.in_hand:
-            self._cache.changed()  # it may go now
-        metrics.note_answer(call, self._labels.of(client.name), outcome, self._loop.time() - began)
+        entry.in_hand -= 1
+        if not entry.in_hand:
+            self._cache.changed()  # it may be evicted now
+        metrics.note_answer(call, self._labels.of(entry.name), outcome, self._loop.time() - began)
         done(outcome)
-        if not self._cache.knobs.cache and not client.in_hand and client.name not in self._cache.knobs.pinned:
-            self._cache.drop(client)
-            self._arrivals.forget(client)
+        if not self._cache.config.cache and not entry.in_hand and entry.name not in self._cache.config.pinned:
+            self._cache.drop(entry)
+            self._arrivals.forget(entry)
 
-    async def _tried(self, client: Client, call: Call, done: Done) -> None:
-        """A request like one that was in hand when a worker died: in a child first."""
-        guilty = ModelFailed(500, _ENDS.format(client.name))
-        if self._crashes.condemned(client.key, call.body):
+    async def _rehearse(self, entry: ModelEntry, call: Call, done: Done) -> None:
+        """Try a request in a child first, because an equal one was in progress when a worker crashed."""
+        guilty = ModelFailed(500, _ENDS.format(entry.name))
+        if self._crashes.is_condemned(entry.key, call.body):
             done(guilty)
             return
         try:
-            await self._loader.rehearse(client, call, self._cache.knobs.patience)
-        except Ended as error:
-            print(f"model {client.name}: a request is refused: {error}", flush=True)
-            self._crashes.condemn(client.key, call.body)
+            await self._loader.rehearse(entry, call, self._cache.config.patience)
+        except BuilderCrashed as error:
+            print(f"model {entry.name}: a request is refused: {error}", flush=True)
+            self._crashes.condemn(entry.key, call.body)
             done(guilty)
-        except (ArtifactError, Transient) as error:  # a slow trial is no guilt
+        except (ArtifactError, Transient) as error:  # a slow trial is no crash
             done(Rejected(503, "ServiceUnavailable", error.message))
         else:
-            self._crashes.acquit(client.key, call.body)
-            if client.copy is None:
-                self._wait(client, call, done, self._loop.time())
+            self._crashes.acquit(entry.key, call.body)
+            if entry.copy is None:
+                self._wait(entry, call, done, self._loop.time())
             else:
-                self._serve(client, call, done)
+                self._serve(entry, call, done)
 
-    def _note_state(self, call: Call, client: Client, now: float) -> None:
-        call.note(metrics.HIT, int(client.copy is not None))
+    def _note_state(self, call: Call, entry: ModelEntry, now: float) -> None:
+        call.note(metrics.HIT, int(entry.copy is not None))
         second = int(now)
         if second != self._counted:
             self._counted = second
@@ -207,41 +211,41 @@ class Models:
 
     # --- waiting for a load ---
 
-    def _wait(self, client: Client, call: Call, done: Done, now: float) -> None:
-        timer = self._loop.call_later(self._cache.knobs.patience, self._out_of_patience, client, call)
+    def _wait(self, entry: ModelEntry, call: Call, done: Done, now: float) -> None:
+        timer = self._loop.call_later(self._cache.config.patience, self._time_out, entry, call)
         waiter = Waiter(call, done, now, timer)
-        if client.waiters is None:
-            client.waiters = []
-        client.waiters.append(waiter)
+        if entry.waiters is None:
+            entry.waiters = []
+        entry.waiters.append(waiter)
         self._waiting += 1
-        self._load(client)
+        self._load(entry)
 
-    def _out_of_patience(self, client: Client, call: Call) -> None:
-        waiters = client.waiters or []
+    def _time_out(self, entry: ModelEntry, call: Call) -> None:
+        waiters = entry.waiters or []
         for waiter in [waiter for waiter in waiters if waiter.call is call]:
             waiters.remove(waiter)
             self._waiting -= 1
             message = (
-                f"Model {client.name} is still being loaded after {self._cache.knobs.patience:g} s; try again."
+                f"Model {entry.name} is still being loaded after {self._cache.config.patience:g} s; try again."
             )
             waiter.done(Rejected(429, "ModelNotReadyException", message))
 
-    def _load(self, client: Client) -> None:
-        if client.loading is None and client.copy is None:
-            client.loading = self._spawn(self._loaded(client))
+    def _load(self, entry: ModelEntry) -> None:
+        if entry.loading is None and entry.copy is None:
+            entry.loading = self._spawn(self._finish_load(entry))
 
-    async def _loaded(self, client: Client) -> None:
+    async def _finish_load(self, entry: ModelEntry) -> None:
         try:
-            times = await self._arrivals.bring(client)
-            await self._renewals.resume(client)
+            times = await self._arrivals.bring(entry)
+            await self._renewals.resume(entry)
         finally:
-            client.loading = None
-            waiters, client.waiters = client.waiters or [], None
+            entry.loading = None
+            waiters, entry.waiters = entry.waiters or [], None
             self._waiting -= len(waiters)
         for waiter in waiters:
             waiter.timer.cancel()
-        if client.copy is None:
-            refusal = client.refusal
+        if entry.copy is None:
+            refusal = entry.refusal
             for waiter in waiters:
                 waiter.done(refusal.answer if refusal else Rejected(500, "InternalFailure", "The model is gone."))
             return
@@ -253,12 +257,12 @@ class Models:
                 waiters[0].call.note(metrics.DOWNLOAD, round(times.download * 1e6))
             waiters[0].call.note(metrics.LOAD, round(times.load * 1e6))
         for waiter in waiters:
-            if client.copy is not None and not waiter.call.abandoned:
-                self._serve(client, waiter.call, waiter.done)
+            if entry.copy is not None and not waiter.call.abandoned:
+                self._serve(entry, waiter.call, waiter.done)
             elif waiter.call.abandoned:
                 waiter.done(Rejected(499, "ClientClosedRequest", "The client has gone."))
             else:
-                self._wait(client, waiter.call, waiter.done, now)
+                self._wait(entry, waiter.call, waiter.done, now)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> "asyncio.Task[None]":
         task = self._loop.create_task(work)

@@ -1,4 +1,4 @@
-"""A model's way into memory, and what is told and remembered when it does not get there."""
+"""Loads models into memory, and remembers why a load failed."""
 
 import asyncio
 import traceback
@@ -8,132 +8,132 @@ from tidegate.domain.errors import ArtifactError, Transient
 from tidegate.serving.contract.invocation import Rejected
 from tidegate.serving.multimodel import model_canary
 from tidegate.serving.multimodel.cache import Cache, TooLarge
-from tidegate.serving.multimodel.disk_cache import Kept, Store
+from tidegate.serving.multimodel.disk_cache import CachedModel, DiskCache
 from tidegate.serving.multimodel.loading import LONGEST, Loader
 from tidegate.serving.multimodel.model_canary import Rule, State
-from tidegate.serving.multimodel.model_entry import Client, Refusal
-from tidegate.serving.runtimes.forest import Damaged
+from tidegate.serving.multimodel.model_entry import LoadRefusal, ModelEntry
+from tidegate.serving.runtimes.forest import DamagedForest
 
 SOON, LATER = 2.0, 30.0
-"""Seconds that a refusal is remembered: of what is not there yet or may pass, and of what takes work to find out."""
+"""Seconds for which a failed load is remembered: SOON if it may pass, LATER if finding out is expensive."""
 _AROUND = 8192
-"""Bytes around a forest: the objects that serve it."""
+"""Bytes of the objects that serve a forest."""
 _CERTAIN = 3
-"""Measurements."""
+"""Measurements after which a model's size is certain."""
 _UNPACKED = 3
-"""A model that was never loaded is thought to take so many times the size of its files."""
+"""Estimated memory of a model that was never loaded, as a multiple of its file size."""
 
 
 @dataclass
-class Times:
+class LoadTimes:
     """Seconds."""
 
     download: float = 0.0
     load: float = 0.0
 
 
-class Arrivals:
-    def __init__(self, cache: Cache, loader: Loader, store: Store, rule: Rule) -> None:
+class LoadQueue:
+    def __init__(self, cache: Cache, loader: Loader, store: DiskCache, rule: Rule) -> None:
         self._cache = cache
         self._loader = loader
         self._store = store
         self._rule = rule
         self._loop = asyncio.get_running_loop()
 
-    async def bring(self, client: Client) -> Times:
-        """Afterwards the client has a copy, or a refusal that says why not. Does not raise."""
-        times = Times()
+    async def bring(self, entry: ModelEntry) -> LoadTimes:
+        """Load a model. Afterwards the entry has a copy, or a refusal with the reason. Does not raise."""
+        times = LoadTimes()
         try:
             async with asyncio.timeout(LONGEST):
-                await self._bring(client, times)
+                await self._bring(entry, times)
             return times
         except TooLarge:
-            limit = self._cache.knobs.memory // 2**20
-            why = f"Model {client.name} does not fit into the {limit} MB for models beside those that are pinned."
+            limit = self._cache.config.memory // 2**20
+            why = f"Model {entry.name} does not fit into the {limit} MB for models beside those that are pinned."
             answer, seconds = Rejected(507, "InsufficientStorage", why), LATER
         except ArtifactError as error:
-            answer, seconds = self._invalid(client, str(error)), LATER if client.refusal else SOON
+            answer, seconds = self._invalid(entry, str(error)), LATER if entry.refusal else SOON
         except (Transient, TimeoutError) as error:
-            said = str(error) or f"it took more than {LONGEST:g} s"
-            answer, seconds = self._invalid(client, said), SOON
+            reason = str(error) or f"it took more than {LONGEST:g} s"
+            answer, seconds = self._invalid(entry, reason), SOON
         except Exception as error:
             traceback.print_exception(error)
-            answer, seconds = self._invalid(client, f"{type(error).__name__}; see the log"), LATER
-        mark = client.refusal.mark if client.refusal else ""
-        client.refusal = Refusal(answer, self._loop.time() + seconds, mark)
-        print(f"model {client.name}: {answer.message}", flush=True)
+            answer, seconds = self._invalid(entry, f"{type(error).__name__}; see the log"), LATER
+        mark = entry.refusal.mark if entry.refusal else ""
+        entry.refusal = LoadRefusal(answer, self._loop.time() + seconds, mark)
+        print(f"model {entry.name}: {answer.message}", flush=True)
         return times
 
-    def forget(self, client: Client) -> None:
-        """Nothing of it is kept on disk."""
-        self._loop.run_in_executor(None, self._store.forget, client.key)
+    def forget(self, entry: ModelEntry) -> None:
+        """Remove a model from the disk cache."""
+        self._loop.run_in_executor(None, self._store.forget, entry.key)
 
-    async def _bring(self, client: Client, times: Times) -> None:
-        await self._take_over(client)
-        kept = await self._loader.kept(client)
-        if kept is not None and await self._loader.outdated(client, kept):
+    async def _bring(self, entry: ModelEntry, times: LoadTimes) -> None:
+        await self._take_over(entry)
+        kept = await self._loader.find_cached(entry)
+        if kept is not None and await self._loader.outdated(entry, kept):
             kept = None
-        kept = kept or await self._prepared(client, times)
+        kept = kept or await self._prepare(entry, times)
         try:
-            await self._load(client, kept, times)
-        except Damaged as error:
-            print(f"model {client.name}: its file on this machine is damaged ({error}); read again", flush=True)
-            await self._load(client, await self._prepared(client, times), times)
-        client.refusal = None
+            await self._load(entry, kept, times)
+        except DamagedForest as error:
+            print(f"model {entry.name}: its file on this machine is damaged ({error}); read again", flush=True)
+            await self._load(entry, await self._prepare(entry, times), times)
+        entry.refusal = None
 
-    async def _take_over(self, client: Client) -> None:
-        """A newer version has shown enough before the model was let go, or time has passed since."""
-        tried = client.tried
-        if tried is None or model_canary.judged(tried, self._rule, self._loop.time()).state is not State.PROMOTED:
+    async def _take_over(self, entry: ModelEntry) -> None:
+        """Promote a newer version whose canary had passed before the model was evicted, or has by now."""
+        paused = entry.paused_canary
+        if paused is None or model_canary.judge(paused, self._rule, self._loop.time()).state is not State.PROMOTED:
             return
-        client.tried = None
-        if await self._loader.next_mark(client) == tried.mark != await self._loader.refused(client):
-            await self._loader.aside(self._store.promote, client.key)
-            client.sizes = ()  # of the older version
-            print(f"model {client.name}: its new version has taken over", flush=True)
+        entry.paused_canary = None
+        if await self._loader.next_mark(entry) == paused.mark != await self._loader.refused(entry):
+            await self._loader.aside(self._store.promote, entry.key)
+            entry.sizes = ()  # of the older version
+            print(f"model {entry.name}: its new version has taken over", flush=True)
 
-    async def _prepared(self, client: Client, times: Times) -> Kept:
-        mark = await self._loader.mark(client.name)
-        if client.refusal is not None and client.refusal.mark == mark:
-            raise ArtifactError(self._said(client))  # the same file as before
-        client.refusal = None
+    async def _prepare(self, entry: ModelEntry, times: LoadTimes) -> CachedModel:
+        mark = await self._loader.mark(entry.name)
+        if entry.refusal is not None and entry.refusal.mark == mark:
+            raise ArtifactError(self._refusal_reason(entry))  # the same file as before
+        entry.refusal = None
         began = self._loop.time()
         try:
-            kept, done = await self._loader.prepare(client, mark)
+            kept, done = await self._loader.prepare(entry, mark)
         except ArtifactError as error:
-            client.refusal = Refusal(self._invalid(client, str(error)), 0.0, mark)
+            entry.refusal = LoadRefusal(self._invalid(entry, str(error)), 0.0, mark)
             raise
         times.download, times.load = done.download, self._loop.time() - began - done.download
-        client.checked = self._loop.time()
+        entry.checked = self._loop.time()
         return kept
 
-    async def _load(self, client: Client, kept: Kept, times: Times) -> None:
+    async def _load(self, entry: ModelEntry, kept: CachedModel, times: LoadTimes) -> None:
         need, least = kept.size + _AROUND, None
         if not kept.forest:
-            need = client.size or kept.size * _UNPACKED
-            least = _least(kept, client)
+            need = entry.size or kept.size * _UNPACKED
+            least = _least(kept, entry)
         async with self._cache.room(need, self._loop.time, least):
             began = self._loop.time()
-            copy = await self._loader.load(client, kept)
+            copy = await self._loader.load(entry, kept)
             times.load += self._loop.time() - began
-            self._cache.put(client, copy, self._loop.time())
+            self._cache.put(entry, copy, self._loop.time())
         self._cache.settle(self._loop.time())
 
-    def _invalid(self, client: Client, why: str) -> Rejected:
-        why = why.removeprefix(f"{self._loader.url(client)}: ")
-        return Rejected(400, "ValidationError", f"{_FAILED.format(client.name)}{why}")
+    def _invalid(self, entry: ModelEntry, why: str) -> Rejected:
+        why = why.removeprefix(f"{self._loader.url(entry)}: ")
+        return Rejected(400, "ValidationError", f"{_FAILED.format(entry.name)}{why}")
 
-    def _said(self, client: Client) -> str:
-        assert client.refusal is not None
-        return client.refusal.answer.message.removeprefix(_FAILED.format(client.name))
+    def _refusal_reason(self, entry: ModelEntry) -> str:
+        assert entry.refusal is not None
+        return entry.refusal.answer.message.removeprefix(_FAILED.format(entry.name))
 
 
-def _least(kept: Kept, client: Client) -> int | None:
-    """What a model takes for certain; None where what it was measured to take is certain enough."""
-    if not client.sizes:
+def _least(kept: CachedModel, entry: ModelEntry) -> int | None:
+    """The certain part of a model's size; None if its measured size is certain enough."""
+    if not entry.sizes:
         return kept.size
-    smallest = min(client.sizes)
-    return None if len(client.sizes) >= _CERTAIN else smallest // 2
+    smallest = min(entry.sizes)
+    return None if len(entry.sizes) >= _CERTAIN else smallest // 2
 
 
 _FAILED = "Failed to download model data for TargetModel {}: "

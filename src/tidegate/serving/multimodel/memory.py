@@ -1,8 +1,8 @@
-"""How much memory a model takes: measured around its load, not declared.
+"""Measures the memory of a model, from readings before and after its load.
 
-Resident pages are too coarse for a model of 20 kB, and miss what fills pages that were resident already. So three
-readings are taken: what malloc has handed out in all its arenas and mappings (exact to the byte), Python's own small
-blocks, which malloc does not see, and the resident pages, which alone show what libraries map by themselves.
+Resident pages are too coarse for a model of 20 kB, and do not count allocations in pages that were resident already.
+So a reading has three parts: what malloc has allocated in all arenas and mappings (exact to the byte), Python's small
+blocks, which malloc does not see, and resident pages, which include what libraries map themselves.
 """
 
 import ctypes
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _BLOCK = 64
-"""Bytes that one of Python's small blocks takes on average."""
+"""Average bytes of one of Python's small blocks."""
 _NOISE = 1 << 20
 """Resident growth below this may be other work of the process."""
 
@@ -29,7 +29,7 @@ class _Mallinfo(ctypes.Structure):
 
 _libc = ctypes.CDLL(None)
 _mallinfo = getattr(_libc, "mallinfo2", None)
-"""None where the C library is not glibc of 2.33 or later: then resident pages are all there is."""
+"""None unless the C library is glibc 2.33 or later; only resident pages are known then."""
 if _mallinfo is not None:
     _mallinfo.restype = _Mallinfo
 _trim = getattr(_libc, "malloc_trim", None)
@@ -38,7 +38,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True)
 class Reading:
-    """Bytes."""
+    """One reading, in bytes."""
 
     used: int
     resident: int
@@ -58,17 +58,17 @@ def resident() -> int:
 
 
 def grown(before: Reading, after: Reading, least: int) -> int:
-    """Bytes that came between; ``least``: what is known to be there in any case."""
+    """Bytes allocated between two readings, at least ``least``."""
     pages = after.resident - before.resident
     return max(least, after.used - before.used, pages if pages > _NOISE else 0)
 
 
 def trim() -> None:
-    """Gives free pages back to the machine. May take milliseconds: not on the event loop."""
+    """Release free pages to the system. May take milliseconds: not on the event loop."""
     if _trim is not None:
         _trim(0)
 
 
 def machine() -> int:
-    """Bytes of memory of the whole machine."""
+    """Bytes of memory of the machine."""
     return _PAGE * os.sysconf("SC_PHYS_PAGES")

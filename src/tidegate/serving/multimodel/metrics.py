@@ -1,4 +1,4 @@
-"""What is noted of each request for the metrics. Client names become labels for the busiest only. Pure."""
+"""Metrics of each request. Only the busiest models have labels of their own. Pure."""
 
 import heapq
 from collections.abc import Iterable
@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from tidegate.serving.contract.invocation import Call, ModelFailed, Outcome, Rejected
 
 LABELS = 20
-"""Models that have metrics of their own; the rest are counted together."""
+"""Models with metrics of their own; the others share a label."""
 OTHER = "(other)"
 AGAIN = 30.0
-"""Seconds after which it is looked again which ones are the busiest."""
+"""Seconds between two choices of the busiest models."""
 
 HIT = "ModelCacheHit"
 WAIT = "ModelLoadingWaitTime"
@@ -20,7 +20,7 @@ LOADED = "LoadedModelCount"
 
 
 class Labels:
-    """At most ``LABELS`` names and ``OTHER`` at any one time."""
+    """The labels in use: at most ``LABELS`` names and ``OTHER``."""
 
     def __init__(self) -> None:
         self._dimensions: dict[str, tuple[tuple[str, str], ...]] = {}
@@ -37,7 +37,7 @@ class Labels:
 
 
 def note_answer(call: Call, dimensions: tuple[tuple[str, str], ...], outcome: Outcome, seconds: float) -> None:
-    """One client's own figures. The platform's refusals are no answers of its model."""
+    """Add the metrics of one model. Rejections by the platform do not count as its answers."""
     if isinstance(outcome, Rejected):
         return
     status = outcome.status if isinstance(outcome, ModelFailed) else 200

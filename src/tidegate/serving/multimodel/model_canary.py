@@ -1,12 +1,12 @@
-"""A new version of one client's model, taken over step by step. Pure: events in, the next state out.
+"""The canary of a new version of one model. Pure: events in, the next state out.
 
     WAITING --loaded--> CANARY --enough good answers, or time--> PROMOTED
        |                   |
        +---load failed-----+---failures, or too slow-----------> REFUSED
 
-While it is a canary, a share of this model's requests goes to the new version, the first one at once. Whatever it
-answers badly is answered by the old one, so the client sees no failure; it counts against the new version only if the
-old one did better. States are final at PROMOTED and REFUSED.
+During the canary a share of this model's requests goes to the new version, beginning with the first one. The old
+version answers a request that the new one fails at, so the client sees no failure; it counts as a failure of the new
+version only if the old one succeeds. PROMOTED and REFUSED are final.
 """
 
 from dataclasses import dataclass, replace
@@ -22,14 +22,14 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Rule:
-    """When a canary has shown enough. ``share`` of requests, 0 < share <= 1; times in seconds."""
+    """The criteria of a canary. ``share`` of requests, 0 < share <= 1; times in seconds."""
 
     share: float = 0.1
     requests: int = 20
     bake: float = 60.0
-    """After this time fewer requests than that will do, but one at least."""
+    """After this time fewer requests are enough, but at least one."""
     failures: int = 1
-    """So many and it is refused."""
+    """Number of failures at which it is refused."""
     slower: float = 3.0
     """Refused when its median time per request is more than this many times the old one's..."""
     slack: float = 0.005
@@ -39,7 +39,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Turnover:
+class ModelCanary:
     """``mark`` is the new artifact's. ``since``: when the canary began."""
 
     mark: str
@@ -60,62 +60,62 @@ class Turnover:
         return self.state in (State.PROMOTED, State.REFUSED)
 
 
-def loaded(turnover: Turnover, now: float) -> Turnover:
-    return replace(turnover, state=State.CANARY, since=now) if turnover.state is State.WAITING else turnover
+def start(canary: ModelCanary, now: float) -> ModelCanary:
+    return replace(canary, state=State.CANARY, since=now) if canary.state is State.WAITING else canary
 
 
-def failed_to_load(turnover: Turnover, why: str) -> Turnover:
-    return turnover if turnover.over else replace(turnover, state=State.REFUSED, reason=why)
+def refuse_load(canary: ModelCanary, why: str) -> ModelCanary:
+    return canary if canary.over else replace(canary, state=State.REFUSED, reason=why)
 
 
-def next_request(turnover: Turnover, rule: Rule) -> tuple[Turnover, bool]:
+def next_request(canary: ModelCanary, rule: Rule) -> tuple[ModelCanary, bool]:
     """Whether the next request is for the new version. After n requests it had ceil(share x n) of them."""
-    if turnover.state is not State.CANARY:
-        return turnover, False
-    chosen = turnover.sent < rule.share * (turnover.asked + 1)
-    return replace(turnover, asked=turnover.asked + 1, sent=turnover.sent + chosen), chosen
+    if canary.state is not State.CANARY:
+        return canary, False
+    chosen = canary.sent < rule.share * (canary.asked + 1)
+    return replace(canary, asked=canary.asked + 1, sent=canary.sent + chosen), chosen
 
 
-def answered(turnover: Turnover, rule: Rule, now: float, *, new: bool, seconds: float) -> Turnover:
+def count_answer(canary: ModelCanary, rule: Rule, now: float, *, new: bool, seconds: float) -> ModelCanary:
     """One version answered well, in so many seconds."""
-    if turnover.state is not State.CANARY:
-        return turnover
+    if canary.state is not State.CANARY:
+        return canary
     if not new:
-        return replace(turnover, old_times=_kept(turnover.old_times, seconds))
-    counted = replace(turnover, good=turnover.good + 1, new_times=_kept(turnover.new_times, seconds))
+        return replace(canary, old_times=_append_time(canary.old_times, seconds))
+    counted = replace(canary, good=canary.good + 1, new_times=_append_time(canary.new_times, seconds))
     slow = _too_slow(counted, rule)
     if slow:
         return replace(counted, state=State.REFUSED, reason=slow)
-    return judged(counted, rule, now)
+    return judge(counted, rule, now)
 
 
-def failed(turnover: Turnover, rule: Rule, why: str) -> Turnover:
+def count_failure(canary: ModelCanary, rule: Rule, why: str) -> ModelCanary:
     """The new version failed where the old one did not."""
-    if turnover.state is not State.CANARY:
-        return turnover
-    counted = replace(turnover, failures=turnover.failures + 1)
+    if canary.state is not State.CANARY:
+        return canary
+    counted = replace(canary, failures=canary.failures + 1)
     return replace(counted, state=State.REFUSED, reason=why) if counted.failures >= rule.failures else counted
 
 
-def judged(turnover: Turnover, rule: Rule, now: float) -> Turnover:
+def judge(canary: ModelCanary, rule: Rule, now: float) -> ModelCanary:
     """Promotes it once it has shown enough."""
-    if turnover.state is not State.CANARY:
-        return turnover
-    enough = turnover.good >= rule.requests or (turnover.good and now >= turnover.since + rule.bake)
-    return replace(turnover, state=State.PROMOTED) if enough else turnover
+    if canary.state is not State.CANARY:
+        return canary
+    enough = canary.good >= rule.requests or (canary.good and now >= canary.since + rule.bake)
+    return replace(canary, state=State.PROMOTED) if enough else canary
 
 
 _TIMES = 31
 
 
-def _kept(times: tuple[float, ...], seconds: float) -> tuple[float, ...]:
+def _append_time(times: tuple[float, ...], seconds: float) -> tuple[float, ...]:
     return (*times[-_TIMES + 1 :], seconds)
 
 
-def _too_slow(turnover: Turnover, rule: Rule) -> str:
-    if min(len(turnover.old_times), len(turnover.new_times)) < rule.compare_from:
+def _too_slow(canary: ModelCanary, rule: Rule) -> str:
+    if min(len(canary.old_times), len(canary.new_times)) < rule.compare_from:
         return ""
-    old, new = (sorted(times)[len(times) // 2] for times in (turnover.old_times, turnover.new_times))
+    old, new = (sorted(times)[len(times) // 2] for times in (canary.old_times, canary.new_times))
     if new > old * rule.slower and new > old + rule.slack:
         return f"a request takes {new * 1000:.1f} ms, of the version before {old * 1000:.1f} ms"
     return ""

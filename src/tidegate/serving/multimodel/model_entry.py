@@ -1,20 +1,20 @@
-"""What the worker knows of one model: whether it is loaded, who waits for it, how much it is asked for."""
+"""The state of one model in the worker: its copy, the requests that wait for it, and its request rate."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from tidegate.serving.contract.invocation import Call, Done, Engine, Rejected
-from tidegate.serving.multimodel.model_canary import Turnover
-from tidegate.serving.multimodel.policy import Heat
+from tidegate.serving.multimodel.model_canary import ModelCanary
+from tidegate.serving.multimodel.policy import RequestRate
 
 _WEIGHINGS = 5
 
 
 @dataclass(slots=True)
 class Copy:
-    """A version in memory. ``size``: measured bytes, with what the process itself needed where it is ``first`` of its
-    kind. Times in seconds; ``native``: other than a forest."""
+    """A version in memory. ``size``: measured bytes, including those of the library if it is the ``first`` model of
+    its kind. Times in seconds; ``native``: not a forest."""
 
     engine: Engine
     mark: str
@@ -25,10 +25,10 @@ class Copy:
 
 
 @dataclass(slots=True)
-class Renewal:
-    """A newer version on its way; ``copy`` once it is loaded."""
+class VersionUpdate:
+    """The canary of a newer version; ``copy`` once it is loaded."""
 
-    turnover: Turnover
+    canary: ModelCanary
     copy: Copy | None = None
     concluding: bool = False
 
@@ -42,8 +42,8 @@ class Waiter:
 
 
 @dataclass(slots=True)
-class Refusal:
-    """Why it cannot be had, told to who asks before ``until``. ``mark``: of the artifact that was no good."""
+class LoadRefusal:
+    """Why a model failed to load; the answer to its requests before ``until``. ``mark``: of the bad artifact."""
 
     answer: Rejected
     until: float
@@ -51,32 +51,32 @@ class Refusal:
 
 
 @dataclass(slots=True)
-class Client:
-    """One model by name; it stays a while after its copy has gone, for its heat."""
+class ModelEntry:
+    """One model by name. It outlives its copy, for its request rate."""
 
     name: str
     key: str
-    heat: Heat = field(default_factory=Heat)
+    heat: RequestRate = field(default_factory=RequestRate)
     copy: Copy | None = None
-    renewal: Renewal | None = None
+    update: VersionUpdate | None = None
     loading: "asyncio.Task[None] | None" = None
     waiters: list[Waiter] | None = None
-    refusal: Refusal | None = None
+    refusal: LoadRefusal | None = None
     in_hand: int = 0
     checked: float = 0.0
-    """When its artifact was last looked at."""
+    """When its artifact was last checked."""
     mark: str = ""
-    """Of the artifact that was loaded last."""
+    """Mark of the artifact that was loaded last."""
     refused: str = ""
-    """Mark of the newer artifact that was no good."""
-    tried: Turnover | None = None
-    """How far the trial of a newer version had come when the model was let go: it goes on from there."""
+    """Mark of the newer artifact that was refused."""
+    paused_canary: ModelCanary | None = None
+    """The unfinished canary at the last eviction, which continues at the next load."""
     sizes: tuple[int, ...] = ()
-    """What it took when it was loaded, the last times: a measurement alone may count other work of the process."""
+    """Measured bytes of the last loads: a single measurement may include other work of the process."""
 
     @property
     def size(self) -> int:
-        """What it takes, in bytes; 0 before it was loaded."""
+        """Median of the measured bytes; 0 before the first load."""
         return sorted(self.sizes)[(len(self.sizes) - 1) // 2] if self.sizes else 0
 
     def weigh(self, size: int) -> None:
@@ -86,7 +86,7 @@ class Client:
     def state(self) -> str:
         if self.copy is None:
             return "loading" if self.loading is not None else "refused" if self.refusal else "out"
-        return f"turnover: {self.renewal.turnover.state.value}" if self.renewal is not None else "loaded"
+        return f"turnover: {self.update.canary.state.value}" if self.update is not None else "loaded"
 
 
 Opening = Callable[[str], Awaitable[Engine]]

@@ -1,13 +1,13 @@
-"""Which model to let go when memory is short. Pure: times are passed in, nothing is measured here.
+"""Chooses the models to evict when memory is short. Pure: times are passed in, nothing is measured here.
 
-What is kept is what is expensive to have away: a model's *worth* is
+Models stay that are expensive to reload: a model's *worth* is
 
-    heat x time to load / memory
+    requests x time to load / memory
 
-with heat the number of its recent requests, each counting half after ``half_life`` seconds. All heats decay alike, so
-the order of two models changes only when one is asked; the logarithm of the worth, brought to one point of time, is
-a number that stays. ``Ranking`` keeps these in a heap and corrects an entry when it comes to the top, which makes the
-cost of an eviction logarithmic with any number of models.
+where requests are those of the recent past, with a half-life of ``half_life`` seconds. All counts decay alike, so the
+order of two models changes only at a request, and the logarithm of the worth, related to a fixed time, is constant
+between requests. ``Ranking`` keeps these in a heap and corrects an entry when it reaches the top, so that the cost of
+an eviction is logarithmic in the number of models.
 """
 
 import heapq
@@ -16,18 +16,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 HALF_LIFE = 1800.0
-"""Seconds. Long beside the pauses between one client's requests, short beside a working day."""
+"""Seconds. Long compared with the pauses between a client's requests, short compared with a working day."""
 _STAY = 100.0
-"""Times its time to load."""
+"""Minimum stay, as a multiple of the time to load."""
 _OWN = 16 * 2**20
-"""Bytes that a process grows by itself, whatever it serves."""
+"""Bytes by which a process grows whatever it serves."""
 _QUICKEST = 1e-4
-"""Seconds: a load is never taken for cheaper than this, which is what looking for the file costs."""
+"""Least seconds of a load: the cost of finding the file."""
 
 
 @dataclass(slots=True)
-class Heat:
-    """Decayed count of requests as of ``at`` (seconds)."""
+class RequestRate:
+    """Exponentially decayed count of requests, as of ``at`` (seconds)."""
 
     count: float = 0.0
     at: float = 0.0
@@ -40,39 +40,39 @@ class Heat:
         return self.count * math.pow(2.0, (self.at - now) / half_life)
 
     def rate(self, now: float, half_life: float = HALF_LIFE) -> float:
-        """Requests per second, were they to go on like this."""
+        """Requests per second at a steady rate."""
         return self.now(now, half_life) * math.log(2) / half_life
 
     def logarithm(self, half_life: float) -> float:
-        """Comparable between heats of different times."""
+        """Logarithm of the count, comparable between counts of different times."""
         return math.log2(self.count) + self.at / half_life if self.count > 0 else -math.inf
 
 
 @dataclass(slots=True)
-class Standing:
-    """What the ranking knows of one loaded model. ``size`` in bytes, times in seconds."""
+class CacheRank:
+    """The data of one loaded model for the ranking. ``size`` in bytes, times in seconds."""
 
-    heat: Heat
+    heat: RequestRate
     size: int
     load_time: float
     loaded_at: float
     pinned: bool = False
 
     def stays_until(self, minimum_stay: float) -> float:
-        """So long that loading it took a hundredth of the time, but not longer than ``minimum_stay`` seconds: what
-        comes back in a moment need not be held while what is asked more goes."""
+        """End of the minimum stay: a hundred times its load time, at most ``minimum_stay`` seconds. A model that
+        loads quickly need not stay while busier ones are evicted."""
         return self.loaded_at + min(minimum_stay, _STAY * self.load_time)
 
     def worth(self, half_life: float = HALF_LIFE) -> float:
-        """The logarithm, as above."""
+        """Logarithm of the worth, as above."""
         price = max(self.load_time, _QUICKEST) / max(1, self.size)
         return self.heat.logarithm(half_life) + math.log2(price)
 
 
 @dataclass(frozen=True)
-class Room:
-    """What an admission comes to: models to let go, in order; ``enough`` says whether they make the room.
-    ``wait_until``: where they do not, when the next one will have stayed its time (None: no time helps)."""
+class Eviction:
+    """The models to evict for an admission, in order; ``enough``: whether they free enough memory. ``wait_until``: if
+    not, when the next minimum stay ends (None: waiting does not help)."""
 
     victims: tuple[str, ...]
     enough: bool
@@ -80,11 +80,11 @@ class Room:
 
 
 class Ranking:
-    """Loaded models by worth. Every change of a standing but a growing heat must be told with ``put``."""
+    """Loaded models by worth. Call ``put`` after every change of a rank, except for more requests."""
 
     def __init__(self, half_life: float = HALF_LIFE) -> None:
         self._half_life = half_life
-        self._standings: dict[str, Standing] = {}
+        self._standings: dict[str, CacheRank] = {}
         self._heap: list[tuple[float, str, int]] = []
         self._serial: dict[str, int] = {}
         self._next = 0
@@ -95,7 +95,7 @@ class Ranking:
     def __contains__(self, name: str) -> bool:
         return name in self._standings
 
-    def put(self, name: str, standing: Standing) -> None:
+    def put(self, name: str, standing: CacheRank) -> None:
         self._standings[name] = standing
         if not standing.pinned:
             self._push(name, standing)
@@ -107,9 +107,9 @@ class Ranking:
             self._heap = [item for item in self._heap if self._serial.get(item[1]) == item[2]]
             heapq.heapify(self._heap)
 
-    def room(self, need: int, now: float, minimum_stay: float, spared: Callable[[str], bool]) -> Room:
-        """The models of least worth that together hold ``need`` bytes. Pinned ones, ``spared`` ones and those that
-        have not stayed their time are none of them. The ranking itself is not changed."""
+    def room(self, need: int, now: float, minimum_stay: float, spared: Callable[[str], bool]) -> Eviction:
+        """Choose the models of least worth that together free ``need`` bytes, without pinned ones, ``spared`` ones
+        and those within their minimum stay. The ranking is not changed."""
         victims: list[str] = []
         found, soonest = 0, math.inf
         looked: list[str] = []
@@ -125,20 +125,20 @@ class Ranking:
             found += standing.size
         for name in looked:
             self._push(name, self._standings[name])
-        for name in reversed(victims):  # a large one makes small ones before it needless
+        for name in reversed(victims):  # after a large one, small ones before it may stay
             if found - self._standings[name].size >= need:
                 found -= self._standings[name].size
                 victims.remove(name)
         enough = found >= need
-        return Room(tuple(victims), enough, None if enough or soonest == math.inf else soonest)
+        return Eviction(tuple(victims), enough, None if enough or soonest == math.inf else soonest)
 
-    def _push(self, name: str, standing: Standing) -> None:
+    def _push(self, name: str, standing: CacheRank) -> None:
         self._next += 1
         self._serial[name] = self._next
         heapq.heappush(self._heap, (standing.worth(self._half_life), name, self._next))
 
     def _coldest(self) -> str | None:
-        """The name of least worth, taken off the heap."""
+        """Pop the name of least worth."""
         while self._heap:
             worth, name, serial = heapq.heappop(self._heap)
             if self._serial.get(name) != serial:
@@ -146,16 +146,16 @@ class Ranking:
             current = self._standings[name].worth(self._half_life)
             if current <= worth:
                 return name
-            self._push(name, self._standings[name])  # it has been asked since
+            self._push(name, self._standings[name])  # it has had requests since
         return None
 
 
 def capacity(budget: int, held: int, grown: int) -> int:
     """Bytes of measured models that fit into ``budget`` bytes of real memory.
 
-    ``held`` is the sum of what the models were measured to take, ``grown`` what the process really grew by. Where it
-    grew by more (fragments, the library's own pools), less is admitted, but never less than four fifths: what cannot
-    be got back by letting models go must not make all of them go."""
+    ``held`` is the sum of the models' measured bytes, ``grown`` the growth of the process. If it grew by more
+    (fragmentation, memory pools of libraries) the capacity is lower, but at least four fifths: memory that evictions
+    cannot free must not evict all models."""
     if held <= 0 or grown - _OWN <= held:
         return budget
     return int(budget / min(1.25, (grown - _OWN) / held))

@@ -1,4 +1,4 @@
-"""Where the models of a container lie: a folder or an S3 prefix. Says whether one is there and which version."""
+"""The repository of a container's models: a folder or an S3 prefix. Finds a model and its version."""
 
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -8,8 +8,8 @@ from tidegate.serving.artifacts.fetch import Policy
 from tidegate.storage.s3 import Bucket
 
 
-class Source:
-    """``policy``: what the server lets its workers read. Methods block, and may be called in any thread."""
+class ModelRepository:
+    """The models at ``data_url``. ``policy``: what workers may read. Methods block, and are thread-safe."""
 
     def __init__(self, data_url: str | None, policy: Policy) -> None:
         """Raises Invalid."""
@@ -26,13 +26,13 @@ class Source:
         return self._prefix + (quote(name) if self._folder is not None else name)
 
     def policy(self) -> Policy:
-        """What reading a model may reach: a link never leads out of the prefix."""
+        """The policy for reading a model: links may not lead out of the prefix."""
         if self._folder is None:
             return self._policy
         return Policy((str(self._real()),), self._policy.s3_endpoint, self._policy.region, self._policy.limits)
 
     def mark(self, name: str) -> str:
-        """What changes when the artifact does. Raises ArtifactError where there is none, Transient."""
+        """The version of an artifact. Raises ArtifactError if there is none, and Transient."""
         if self._bucket is not None:
             return self._bucket.etag(self._keys + name)
         assert self._folder is not None

@@ -1,4 +1,4 @@
-"""TargetModel: the name a request gives its model, a path below the container's model data. Pure."""
+"""TargetModel: the name of a request's model, a path below the container's model data. Pure."""
 
 import hashlib
 
@@ -8,11 +8,11 @@ LONGEST = 1024
 
 
 class BadTarget(ValueError):
-    """The message says what is wrong with it."""
+    """An invalid TargetModel; the message says why."""
 
 
 def target_of(header: bytes | None) -> str:
-    """The name in a request's header, as it is to be looked up. Raises BadTarget."""
+    """The normalised name in a request's header. Raises BadTarget."""
     if not header:
         raise BadTarget("TargetModel is required by a multi-model endpoint: the model's path below ModelDataUrl.")
     try:
@@ -28,5 +28,5 @@ def target_of(header: bytes | None) -> str:
 
 
 def key_of(name: str) -> str:
-    """What files of this model are called: a name of fixed length and plain letters."""
+    """File name for a model: of fixed length, in ASCII letters and digits."""
     return hashlib.sha256(name.encode()).hexdigest()[:32]

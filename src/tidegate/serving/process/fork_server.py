@@ -1,11 +1,11 @@
 """``python -m tidegate.serving.process.fork_server STATE``: imports every library, and forks workers on demand.
 
-It has one thread and no event loop, and calls nothing of the libraries: locks, pools of threads and OpenMP come into
-being in the workers only, which makes forking safe. Should a library start a thread when it is imported, this process
-refuses to work (onnxruntime does, to report on its use, where it is not told to leave that).
+It has one thread and no event loop, and calls no library function: locks, thread pools and OpenMP are created in the
+workers only, which makes forking safe. If a library starts a thread when it is imported, this process exits
+(onnxruntime does so for its telemetry, unless that is disabled).
 
-Its standard input is a socket to the controller. A message is a job, with the end of a pipe: the worker waits at that
-pipe until the controller has noted who it is. The answer is the worker's pid. When the controller goes, so does this.
+Its standard input is a socket to the controller. A message is a job, with the end of a pipe: the worker waits on that
+pipe until the controller has recorded its pid, which is the answer. This process ends when the controller does.
 """
 
 import gc
@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
@@ -21,20 +22,16 @@ from typing import NoReturn
 import msgspec
 
 from tidegate.serving.__main__ import main as work
+from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.memory_release import use_system_allocator
+from tidegate.serving.runtimes.optional_imports import LOADER
 
 LIBRARIES = (
-    *("numpy", "pyarrow", "pandas", "scipy.sparse", "sklearn", "xgboost", "lightgbm", "botocore.session"),
-    *("onnxruntime", "tidegate.serving.runtimes.onnx", "tidegate.serving.runtimes.sklearn"),
-    *(
-        "tidegate.serving.engines.mapped_forest",
-        "tidegate.serving.scoring.thread_engine",
-        "tidegate.serving.multimodel.memory",
-    ),
-    "tidegate.serving.runtimes.forest_builder",
+    *("numpy", "pyarrow", "pandas", "scipy.sparse", "botocore.session"),
+    *(package for kind in RuntimeKind for package in kind.descriptor.preload),
 )
 THREADS = 4
-"""Exit code: there is more than one thread."""
+"""Exit code: a library started a thread."""
 _LONGEST = 1 << 16
 
 
@@ -50,26 +47,45 @@ def main() -> int:
         os.environ[variable] = "1"
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     use_system_allocator()
-    for name in LIBRARIES:
-        try:
-            import_module(name)
-        except Exception as error:  # what is not installed, or does not work, is a worker's own matter
-            print(f"nursery: without {name}: {error}", flush=True)
+    import_libraries()
     threads = len(list(Path("/proc/self/task").iterdir())) if Path("/proc/self/task").exists() else 1
     if threads > 1:
-        print(f"nursery: a library has started {threads - 1} threads; nothing is forked", flush=True)
+        print(f"fork server: a library has started {threads - 1} threads; nothing is forked", flush=True)
         return THREADS
     gc.collect()
     gc.freeze()  # else the first round of a worker's collector would copy every page
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the system buries what has ended
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps children that have ended
     with socket.socket(fileno=os.dup(0)) as channel:
         channel.send(b"ready")
         serve(channel, os.fork, _become)
     return 0
 
 
+def import_libraries() -> None:
+    """Import what workers would import. A library that is not installed, or does not work, is left to the worker."""
+    for name in LIBRARIES:
+        _attempt(name, partial(import_module, name))
+    for kind in RuntimeKind:
+        if kind.descriptor.preload_module:
+            _attempt(f"the runtime {kind}", partial(LOADER.load_module, kind))
+    _attempt("mapped forests", _import_forests)
+
+
+def _import_forests() -> None:
+    from tidegate.serving.engines import mapped_forest  # noqa: F401, PLC0415  # needs numpy
+    from tidegate.serving.multimodel import memory  # noqa: F401, PLC0415
+    from tidegate.serving.runtimes import forest_builder  # noqa: F401, PLC0415  # needs XGBoost
+
+
+def _attempt(name: str, load: Callable[[], object]) -> None:
+    try:
+        load()
+    except Exception as error:
+        print(f"fork server: without {name}: {error}", flush=True)
+
+
 def serve(channel: socket.socket, fork: Callable[[], int], become: Callable[[Job, int], NoReturn]) -> None:
-    """Until the controller hangs up."""
+    """Fork a worker for each job until the controller closes the socket."""
     while True:
         try:
             data, gates, _, _ = socket.recv_fds(channel, _LONGEST, 1)
@@ -86,7 +102,7 @@ def serve(channel: socket.socket, fork: Callable[[], int], become: Callable[[Job
 
 
 def _become(job: Job, gate: int) -> NoReturn:
-    """In the child: a session, a log and standard streams of its own, then a worker like any other."""
+    """In the child: create a session, redirect the standard streams, then run as any other worker."""
     code = 1
     try:
         os.setsid()

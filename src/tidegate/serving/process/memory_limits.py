@@ -1,11 +1,10 @@
-"""The wall around the memory of a serverless instance, which the kernel holds it to.
+"""Memory limit of a serverless instance, enforced by the kernel.
 
-A control group, where this process may make one: with cgroup v2 beside its own, in a container or a service whose
-group is delegated; with the memory controller of v1 below its own. It counts what is held. And a limit on what a
-process may ask the system for (``RLIMIT_DATA``), which answers whoever asks for too much at once instead of ending
-the process: its private pages that can be written, touched or not, and so not the libraries and models that are
-mapped from files, which a limit on addresses (``RLIMIT_AS``) would count. The look at what is held
-(``memory.watch``) goes on beside both.
+Two limits, each where the machine allows it. A control group counts memory in use: with cgroup v2 it is created
+beside the group of this process, in a container or service with a delegated group; with v1's memory controller, below
+it. ``RLIMIT_DATA`` makes a too large allocation fail instead of ending the process: it counts private writable pages,
+touched or not, and so not libraries and models that are mapped from files, which ``RLIMIT_AS`` would count.
+``memory_watch`` measures beside both.
 """
 
 import contextlib
@@ -16,20 +15,20 @@ from pathlib import Path
 
 GROUP = "cgroup"
 """File in a replica's folder that names its control group and, in the second line, the limit in bytes."""
-ROOM = 256 * 1024 * 1024
-"""Bytes that a process may ask for and never touch, such as the stacks of its threads."""
-BEFORE = 16
-"""A group's wall is the sixteenth part beyond the limit: one that grows slowly is seen by the look first, and
-finishes what it has in hand."""
+SLACK = 256 * 1024 * 1024
+"""Bytes that a process may allocate and never touch, such as thread stacks."""
+GROUP_MARGIN = 16
+"""The group's limit is a sixteenth above ours: ``memory_watch`` sees slow growth first, and the replica finishes its
+requests."""
 _ROOT = Path("/sys/fs/cgroup")
 _SELF = Path("/proc/self")
 _SIGNS = ("MemoryError", "bad_alloc", "bad allocation", "Unable to allocate", "Cannot allocate memory")
 _THREAD = "can't start new thread"
 
 
-def build(folder: Path, limit: int) -> str:
-    """A wall at ``limit`` bytes around this process and all that it starts, as far as the machine has one; what it
-    is made of; empty for none. ``folder`` is the replica's."""
+def limit_memory(folder: Path, limit: int) -> str:
+    """Limit this process and its children to ``limit`` bytes, as far as the machine can. Returns the names of the
+    limits, for the log; empty for none. ``folder`` is the replica's."""
     if sys.platform != "linux":
         return ""
     group, data = join_group(folder, limit), limit_data(limit)
@@ -37,18 +36,18 @@ def build(folder: Path, limit: int) -> str:
 
 
 def join_group(folder: Path, limit: int, root: Path = _ROOT, process: Path = _SELF) -> bool:
-    """Moves this process to a new group, where that is allowed."""
+    """Move this process to a new control group with a limit. False if that is not allowed."""
     group = None
     try:
-        found = _place(root, (process / "cgroup").read_text().splitlines())
+        found = _find_parent_group(root, (process / "cgroup").read_text().splitlines())
         if found is None:
             return False
-        parent, wall = found
+        parent, limit_file = found
         group = parent / f"tidegate-{folder.name}"
         group.mkdir(exist_ok=True)
-        size = str(limit + limit // BEFORE)
-        (group / wall).write_text(size)
-        # As far as the kernel has them: all of the group end together, and nothing of it is swapped out instead.
+        size = str(limit + limit // GROUP_MARGIN)
+        (group / limit_file).write_text(size)
+        # Where the kernel has them: end the whole group at once, and do not swap instead.
         for name, value in (("memory.oom.group", "1"), ("memory.memsw.limit_in_bytes", size)):
             if (group / name).exists():
                 (group / name).write_text(value)
@@ -62,8 +61,8 @@ def join_group(folder: Path, limit: int, root: Path = _ROOT, process: Path = _SE
         return False
 
 
-def _place(root: Path, lines: list[str]) -> tuple[Path, str] | None:
-    """The group that is to hold a new one, and the file of a wall there. ``lines``: the groups of this process."""
+def _find_parent_group(root: Path, lines: list[str]) -> tuple[Path, str] | None:
+    """The parent for a new group, and the name of its limit file. ``lines``: the groups of this process."""
     own = next((line[3:].strip("/") for line in lines if line.startswith("0::")), "")
     parent = (root / own).parent
     if root in parent.parents and "memory" in (parent / "cgroup.subtree_control").read_text().split():
@@ -71,19 +70,19 @@ def _place(root: Path, lines: list[str]) -> tuple[Path, str] | None:
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if "memory" in controllers.split(","):
-            # In a container the path may be the host's; what is mounted is then the container's own.
+            # In a container the path may be the host's; the mount is then the container's own group.
             within = root / "memory" / path.strip("/")
             return (within if within.is_dir() else root / "memory"), "memory.limit_in_bytes"
     return None
 
 
 def limit_data(limit: int, process: Path = _SELF) -> bool:
-    """``limit`` bytes more than this process has asked for by now, and some room."""
+    """Allow ``limit`` bytes more than this process has allocated by now, and some slack."""
     try:
         lines = (process / "status").read_text().splitlines()
         now = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmData:"))
         _, most = resource.getrlimit(resource.RLIMIT_DATA)
-        wanted = now + limit + ROOM
+        wanted = now + limit + SLACK
         if most != resource.RLIM_INFINITY:
             wanted = min(wanted, most)
         resource.setrlimit(resource.RLIMIT_DATA, (wanted, wanted))
@@ -92,16 +91,16 @@ def limit_data(limit: int, process: Path = _SELF) -> bool:
         return False
 
 
-def met(error: BaseException) -> bool:
-    """Whether this is what running against the wall looks like from inside."""
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error, or its cause, is that of an allocation that the limit refused."""
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, MemoryError) or speaks(f"{seen}") or _THREAD in f"{seen}":
+        if isinstance(seen, MemoryError) or mentions_memory_limit(f"{seen}") or _THREAD in f"{seen}":
             return True
         seen = seen.__cause__ or seen.__context__
     return False
 
 
-def speaks(message: str) -> bool:
-    """Whether a model's failure says so."""
+def mentions_memory_limit(message: str) -> bool:
+    """Whether the message of a model's failure is that of a refused allocation."""
     return any(sign in message for sign in _SIGNS)

@@ -1,8 +1,7 @@
-"""How much memory a replica holds, and what is done when that is too much.
+"""Measures the memory of a replica, and reports when it is above a limit.
 
-What counts is the memory that the worker and all that it has started own: anonymous and shared pages, and what of
-them is swapped out. Pages of files (libraries, a mapped model) do not count: they are shared with other replicas and
-can be dropped at any time, so a count with them would change with the neighbours.
+The worker and its descendants count with their anonymous and shared pages, swapped or not. File pages (libraries, a
+mapped model) do not count: other replicas share them and the kernel can drop them, so the sum would depend on them.
 """
 
 import asyncio
@@ -14,29 +13,29 @@ from pathlib import Path
 import psutil
 
 EVERY = 0.25
-"""Seconds between two looks."""
+"""Seconds between two measurements."""
 _OWN = (b"RssAnon:", b"RssShmem:", b"VmSwap:")
 _FAIR = (b"Pss_Anon:", b"Pss_Shmem:", b"SwapPss:")
 PROC = Path("/proc")
 
 
 async def watch(limit: int, outgrown: Callable[[int], None]) -> None:
-    """Looks again and again; calls ``outgrown`` once, with the bytes held, when they are more than ``limit``."""
+    """Measure periodically; call ``outgrown`` once, with the bytes in use, when they exceed ``limit``."""
     while True:
-        size = await asyncio.to_thread(held, os.getpid(), limit)
+        size = await asyncio.to_thread(measure_memory, os.getpid(), limit)
         if size > limit:
             outgrown(size)
             return
         await asyncio.sleep(EVERY)
 
 
-def held(pid: int, limit: int) -> int:
+def measure_memory(pid: int, limit: int) -> int:
     """Bytes that the process and its descendants own.
 
-    The kernel's counters are nearly free, but count pages that a fork left shared once for each process. Only where
-    they are over the limit is each page counted by its share, which walks the page tables."""
+    The kernel's counters are cheap, but count a page that a fork left shared once per process. Above the limit each
+    page counts by its share instead, which makes the kernel walk the page tables."""
     if not PROC.joinpath("self", "status").exists():
-        return _elsewhere(pid)
+        return _read_smaps(pid)
     family = list(_family(pid))
     cheap = sum(_sum(PROC / str(one) / "status", _OWN) for one in family)
     if cheap <= limit or len(family) == 1:
@@ -54,7 +53,7 @@ def _family(pid: int) -> Iterator[int]:
 
 
 def _sum(path: Path, names: tuple[bytes, ...]) -> int:
-    """Of the lines that begin with one of the names; the kernel's unit is KiB. 0 for a process that has ended."""
+    """Sum in bytes of the lines that begin with one of the names, which are in KiB. 0 for a process that ended."""
     try:
         lines = path.read_bytes().splitlines()
     except OSError:
@@ -62,7 +61,7 @@ def _sum(path: Path, names: tuple[bytes, ...]) -> int:
     return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(names))
 
 
-def _elsewhere(pid: int) -> int:
+def _read_smaps(pid: int) -> int:
     total = 0
     with suppress(psutil.Error):
         process = psutil.Process(pid)

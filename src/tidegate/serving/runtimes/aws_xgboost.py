@@ -1,7 +1,7 @@
-"""What requests and answers of AWS's XGBoost images are beside those of every runtime for tables.
+"""The content types of AWS's XGBoost images, in addition to those of all table runtimes.
 
-In: libsvm and RecordIO-protobuf, CSV with other delimiters than the comma, and an empty body, which is no request
-and is answered 204. Out: ``{"predictions": [{"score": 0.7}]}``, or what SAGEMAKER_INFERENCE_OUTPUT names.
+Requests: libsvm and RecordIO-protobuf, CSV with other delimiters than commas, and an empty body, whose answer is 204.
+Answers: ``{"predictions": [{"score": 0.7}]}``, or the keys in SAGEMAKER_INFERENCE_OUTPUT.
 """
 
 import json
@@ -16,38 +16,38 @@ from tidegate.serving.formats.json_encoding import encode_json
 from tidegate.serving.formats.row_decoder import Features, Matrix
 from tidegate.serving.runtimes.forest import Forest
 from tidegate.serving.runtimes.selected_output import TYPES as SELECTED_TYPES
-from tidegate.serving.runtimes.selected_output import selected
+from tidegate.serving.runtimes.selected_output import select_output
 from tidegate.transform.csv_lines import without_bom
 
 SPARSE = (*libsvm.TYPES, recordio.TYPE)
 DELIMITERS = b";\t| "
-"""Of CSV, where the first line has no comma."""
+"""Delimiters of CSV whose first line has no comma."""
 NO_CONTENT = 204
 
 
 class Dialect:
-    """A ``tables.Dialect``."""
+    """A ``tabular_scorer.Dialect``."""
 
     lined = content_types.LINED | frozenset(libsvm.TYPES)
 
     def __init__(
         self, environment: Mapping[str, str], objective: str, classes: int, base: libsvm.IndexBase
     ) -> None:
-        """Raises Invalid, and ArtifactError for a model that cannot give what its environment asks for."""
+        """Raises Invalid, and ArtifactError for a model that cannot produce the output that its environment names."""
         self._base = base
-        self._selected = selected(environment, objective, classes)
+        self._selected = select_output(environment, objective, classes)
         self._types = SELECTED_TYPES if self._selected else content_types.TYPES
 
     def answer_form(self, accept: str, default: str | None, kind: str) -> str:
-        """The form of an answer to a request in the form ``kind``; ``default``: what the environment says. Raises
-        ModelFailed (406)."""
+        """The content type of the answer to a request of content type ``kind``; ``default``: the environment's.
+        Raises ModelFailed (406)."""
         fallback = default or kind
         return content_types.choose(
             accept, fallback if fallback in self._types else content_types.CSV, self._types
         )
 
     def read(self, features: Features, body: bytes, content_type: str, begins: bool) -> Matrix:
-        """The rows of a request, none of an empty one. Raises ModelFailed."""
+        """The rows of a request; none if it is empty. Raises ModelFailed."""
         if not body:
             return np.empty((0, features.count), features.dtype)
         return read(features, self._base, body, content_type, begins)
@@ -68,7 +68,7 @@ class Dialect:
 def read(
     features: Features, base: libsvm.IndexBase, body: bytes, content_type: str, begins: bool = True
 ) -> Matrix:
-    """Raises ModelFailed. ``begins``: whether the body is read from its beginning."""
+    """Parse rows. ``begins``: whether the body is read from its beginning. Raises ModelFailed."""
     kind = content_types.kind_of(content_type)
     if kind in libsvm.TYPES or (not content_type and _is_libsvm(body, features)):
         return libsvm.read(without_bom(body) if begins else body, features, base)
@@ -82,14 +82,14 @@ def read(
 
 
 def _is_libsvm(body: bytes, features: Features) -> bool:
-    """Of a body that does not say what it is: numbers in CSV have no colon."""
+    """Whether a body without a content type is libsvm: numbers in CSV have no colon."""
     line = body.partition(b"\n")[0]
     return b":" in line and b"," not in line and not features.listed
 
 
 def _with_commas(body: bytes, features: Features) -> bytes:
-    """CSV whose fields are delimited otherwise, as CSV. A table of one column has no delimiter; one of several whose
-    first line has no comma is none in the usual form, so nothing that is a row is read in another way."""
+    """Replace other delimiters of a CSV by commas. A table of one column has none, and one of several columns whose
+    first line has no comma is no ordinary CSV, so this never changes the meaning of a row."""
     line = without_bom(body.partition(b"\n")[0]).rstrip(b"\r")
     if features.count < 2 or b"," in line or b'"' in body:
         return body

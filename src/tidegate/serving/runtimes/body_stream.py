@@ -1,4 +1,4 @@
-"""The parts of one answer between a connection that reads them and whoever takes them, with a bound on what waits."""
+"""A bounded buffer for the parts of one answer, between a connection and its reader."""
 
 import asyncio
 from collections import deque
@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 HIGH, LOW = 256 * 1024, 64 * 1024
-"""Bytes that wait to be taken: reading pauses above the one, and goes on below the other."""
+"""Buffered bytes: reading pauses above HIGH and resumes below LOW."""
 
 
-class Source(Protocol):
-    """The connection's side. ``over`` is called once: ``whole`` says that the answer came to its end."""
+class FlowControl(Protocol):
+    """The connection's side. ``over`` is called once; ``whole``: the answer is complete."""
 
     def pause(self) -> None: ...
 
@@ -19,10 +19,10 @@ class Source(Protocol):
     def over(self, whole: bool) -> None: ...
 
 
-class Parts(AsyncIterator[bytes]):
-    """``wrong`` makes the error that whoever takes the parts gets from what the connection says went wrong."""
+class BodyParts(AsyncIterator[bytes]):
+    """The parts, for their reader. ``wrong`` converts an error of the connection to the reader's."""
 
-    def __init__(self, source: Source, wrong: Callable[[Exception], Exception]) -> None:
+    def __init__(self, source: FlowControl, wrong: Callable[[Exception], Exception]) -> None:
         self._source = source
         self._wrong = wrong
         self._waiting: deque[bytes] = deque()
@@ -30,38 +30,38 @@ class Parts(AsyncIterator[bytes]):
         self._paused = False
         self._ended = False
         self._error: Exception | None = None
-        self._told = False
-        self._news = asyncio.Event()
+        self._notified = False
+        self._changed = asyncio.Event()
 
     # --- the connection's side ---
 
     def put(self, part: bytes) -> None:
         self._waiting.append(part)
         self._size += len(part)
-        self._news.set()
+        self._changed.set()
         if self._size > HIGH and not self._paused:
             self._paused = True
             self._source.pause()
 
     def end(self) -> None:
         self._ended = True
-        self._paused = False  # the connection has another answer to read
-        self._news.set()
-        self._tell(True)
+        self._paused = False  # the connection is free for the next answer
+        self._changed.set()
+        self._notify(True)
 
     def fail(self, error: Exception) -> None:
         if not self._ended:
             self._ended = True
             self._error = self._wrong(error)
-            self._news.set()
-            self._tell(False)
+            self._changed.set()
+            self._notify(False)
 
-    # --- the taker's side ---
+    # --- the reader's side ---
 
     async def __anext__(self) -> bytes:
         while not self._waiting and not self._ended:
-            self._news.clear()
-            await self._news.wait()
+            self._changed.clear()
+            await self._changed.wait()
         if self._waiting:
             part = self._waiting.popleft()
             self._size -= len(part)
@@ -74,12 +74,12 @@ class Parts(AsyncIterator[bytes]):
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        """What has not been taken is not wanted."""
+        """Discard the remaining parts."""
         self._ended = True
         self._waiting.clear()
-        self._tell(False)
+        self._notify(False)
 
-    def _tell(self, whole: bool) -> None:
-        if not self._told:
-            self._told = True
+    def _notify(self, whole: bool) -> None:
+        if not self._notified:
+            self._notified = True
             self._source.over(whole)

@@ -1,10 +1,10 @@
-"""The categories that a model was trained with, where its file does not say them for certain.
+"""Recovers the categories that a model was trained with, if its file is ambiguous.
 
 XGBoost 3.2 measures text in characters and cuts it in bytes when it takes categories from pandas
-(``_data_utils.npstr_to_arrow_strarr``): of a list with a character beyond ASCII, some categories are cut in the wrong
-place and the end of the list is lost. LightGBM keeps the lists of pandas' category columns, but not which columns
-they are of. What cannot be proven is refused when the model is loaded, and ``MODEL_CATEGORIES`` in its environment
-may say it: a JSON object, column name -> list. What it says is compared with the file.
+(``_data_utils.npstr_to_arrow_strarr``): if a list has a character beyond ASCII, some categories are cut in the wrong
+place and the end of the list is lost. LightGBM stores the lists of pandas' category columns, but not their columns. A
+model whose categories cannot be proven is rejected at load, unless ``MODEL_CATEGORIES`` in its environment declares
+them: a JSON object, column name -> list, which is checked against the file.
 """
 
 import json
@@ -18,7 +18,7 @@ VARIABLE = "MODEL_CATEGORIES"
 Values = tuple[str, ...] | tuple[int | float, ...]
 
 
-def given(environment: Mapping[str, str]) -> dict[str, Values]:
+def declared_categories(environment: Mapping[str, str]) -> dict[str, Values]:
     """Column name -> its categories, in the order of their codes. Raises Invalid."""
     text = environment.get(VARIABLE)
     if not text:
@@ -33,7 +33,7 @@ def given(environment: Mapping[str, str]) -> dict[str, Values]:
 
 
 def values_of(categories: Sequence[Any]) -> Values:
-    """All text or all numbers; of a list of both, a request sends text."""
+    """The categories as all text or all numbers; as text if a list has both."""
     if all(isinstance(one, int | float) for one in categories):
         return tuple(categories)
     return tuple(str(one) for one in categories)
@@ -42,17 +42,17 @@ def values_of(categories: Sequence[Any]) -> Values:
 # --- XGBoost ---
 
 
-def of_bytes(column: str, data: bytes, ends: Sequence[int], said: Values | None) -> tuple[str, ...]:
-    """The text categories of an XGBoost column: ``data`` is cut at ``ends``, which begin with 0. ``said``: what the
-    environment says they are. Raises ArtifactError."""
+def of_bytes(column: str, data: bytes, ends: Sequence[int], declared: Values | None) -> tuple[str, ...]:
+    """The text categories of an XGBoost column: ``data`` is cut at ``ends``, which begin with 0. ``declared``:
+    those that the environment declares. Raises ArtifactError."""
     pieces = [data[begin:end] for begin, end in pairwise(ends)]
-    if said is not None:
-        texts = [str(one) for one in said]
-        by_characters = list(map(len, texts)) == list(map(len, pieces)) and _joined(texts).startswith(data)
+    if declared is not None:
+        texts = [str(one) for one in declared]
+        by_characters = list(map(len, texts)) == list(map(len, pieces)) and _join(texts).startswith(data)
         if not by_characters and [text.encode() for text in texts] != pieces:
             raise ArtifactError(f"{VARIABLE} does not agree with the model's categories of {column!r}")
         return tuple(texts)
-    # All before the first character beyond ASCII is cut rightly, so that one is always among the bytes.
+    # Everything before the first character beyond ASCII is cut correctly, so that character is in the bytes.
     if not data.isascii():
         shown = ", ".join(repr(piece.decode("utf-8", "backslashreplace")) for piece in pieces[:4])
         raise ArtifactError(
@@ -63,20 +63,20 @@ def of_bytes(column: str, data: bytes, ends: Sequence[int], said: Values | None)
     return tuple(piece.decode() for piece in pieces)
 
 
-def _joined(texts: Sequence[str]) -> bytes:
+def _join(texts: Sequence[str]) -> bytes:
     return "".join(texts).encode()
 
 
 # --- LightGBM ---
 
 
-def assigned(
+def assign_lists(
     names: Sequence[str], lists: Sequence[Sequence[Any]], infos: Sequence[str], categorical: Sequence[int]
 ) -> dict[int, Values]:
-    """Column (from 0) -> the list of categories that is its. ``lists`` are in the order of their columns; ``infos``:
-    what the model says of each column's values, ``[least:most]``, codes such as ``-1:0:2``, or ``none``;
-    ``categorical``: columns that splits compare as categories, be they of pandas' or of whole numbers. Raises
-    ArtifactError where several columns may be meant."""
+    """Assign LightGBM's lists of categories to columns: column (from 0) -> list. ``lists`` are in the order of their
+    columns; ``infos``: the model's summary of each column's values, ``[least:most]``, codes such as ``-1:0:2``, or
+    ``none``; ``categorical``: columns that splits compare as categories, pandas' or whole numbers. Raises
+    ArtifactError if the assignment is ambiguous."""
     if not lists:
         return {}
     columns = [_Seen(info, at in categorical) for at, info in enumerate(infos)]
@@ -99,17 +99,19 @@ def assigned(
     )
 
 
-def agreed(names: Sequence[str], lists: Sequence[Sequence[Any]], said: Mapping[str, Values]) -> dict[int, Values]:
-    """The same by what the environment says. Raises ArtifactError where the model says otherwise."""
-    of = {names.index(name): values for name, values in said.items() if name in names}
+def match_declared(
+    names: Sequence[str], lists: Sequence[Sequence[Any]], declared: Mapping[str, Values]
+) -> dict[int, Values]:
+    """The same as the environment declares. Raises ArtifactError if the model contradicts it."""
+    of = {names.index(name): values for name, values in declared.items() if name in names}
     found = dict(sorted(of.items()))
-    if len(of) != len(said) or list(found.values()) != [values_of(values) for values in lists]:
+    if len(of) != len(declared) or list(found.values()) != [values_of(values) for values in lists]:
         raise ArtifactError(f"{VARIABLE} does not agree with the model's lists of categories and its columns")
     return found
 
 
 class _Seen:
-    """What a column's values were in training."""
+    """The values of a column in training."""
 
     def __init__(self, info: str, categorical: bool) -> None:
         self.categorical = categorical
@@ -122,27 +124,27 @@ class _Seen:
             self.codes = {int(code) for code in info.split(":")} - {-1}
 
     def shows(self, count: int) -> bool:
-        """Whether it looks like a column of that many categories: as a rule each of them is there."""
+        """Whether it looks like a column with so many categories: usually each of them occurs."""
         if self.categorical:
             return self.allows(count)
         return self.range == (0, count - 1)
 
     def allows(self, count: int) -> bool:
-        """Whether it may be one."""
+        """Whether it may be a column with so many categories."""
         if self.codes is not None:
             return self.codes <= set(range(count))
         return self.range is None or (self.range[0] >= 0 and self.range[1] <= count - 1)
 
 
 def _misread(values: Sequence[Any], column: _Seen) -> bool:
-    """Whether a whole number that the column had in training would be taken for the category of another code, if the
-    column were one of whole numbers and not the list's."""
+    """Whether a whole number from training would be read as the category of another code, if the column held whole
+    numbers and not this list."""
     codes = column.codes or set()
     return any(str(value) == str(code) and at != code for at, value in enumerate(values) for code in codes)
 
 
 def _leftmost(possible: Sequence[Sequence[bool]]) -> list[int] | None:
-    """For each list the first column that may be its, after those of the lists before."""
+    """For each list the first possible column, after those of the lists before it."""
     found: list[int] = []
     for row in possible:
         begin = found[-1] + 1 if found else 0

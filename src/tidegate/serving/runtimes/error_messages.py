@@ -1,4 +1,4 @@
-"""What is wrong with a model's file, in words for whoever sent it: libraries add places and codes of their own."""
+"""Error messages for model files, without the paths and codes that libraries add."""
 
 import re
 import zipfile
@@ -18,7 +18,7 @@ _ONNXRUNTIME = re.compile(r"\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : (?:Load model
 
 
 def looks_like(data: bytes) -> str:
-    """What a file's first bytes say: ``is empty``, ``looks like a gzip file``, ``begins with b'...'``."""
+    """Describe a file by its first bytes: ``is empty``, ``looks like a gzip file``, ``begins with b'...'``."""
     for magic, name in _MAGIC.items():
         if data.startswith(magic):
             return f"looks like {name}"
@@ -26,13 +26,13 @@ def looks_like(data: bytes) -> str:
 
 
 def head(path: Path) -> bytes:
-    """Some first bytes of a file."""
+    """The first bytes of a file."""
     with path.open("rb") as content:
         return content.read(16)
 
 
 def cause(error: Exception, path: Path) -> str:
-    """One line, without a full stop, of why a library could not read ``path``, a file or a folder."""
+    """Why a library could not read ``path``, a file or a folder: one line, without a full stop."""
     if path.is_file():
         first = head(path)
         if not first:
@@ -46,7 +46,7 @@ def cause(error: Exception, path: Path) -> str:
     folder = path if path.is_dir() else path.parent
     if isinstance(error, FileNotFoundError) and error.filename:
         return f"it has no {Path(error.filename).name}"
-    said = " ".join(_ONNXRUNTIME.sub("", str(error)).split()).replace(f"{folder}/", "").rstrip(".")
+    message = " ".join(_ONNXRUNTIME.sub("", str(error)).split()).replace(f"{folder}/", "").rstrip(".")
     kind = type(error).__name__
-    named = (kind.endswith("Error") and kind not in ("RuntimeError", "ValueError")) or not said
-    return f"{kind}: {said}".rstrip(": ") if named else said
+    named = (kind.endswith("Error") and kind not in ("RuntimeError", "ValueError")) or not message
+    return f"{kind}: {message}".rstrip(": ") if named else message

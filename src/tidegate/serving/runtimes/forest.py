@@ -1,10 +1,9 @@
 """A forest of regression trees in four flat arrays: about 7 bytes per node, evaluated by numpy alone.
 
 A loaded XGBoost model takes 8 times and an onnxruntime session 26 to 86 times the memory of the same trees here; for
-one row the library is 8 to 10 times slower. That is why many models can live in one process. Children lie side by
-side, so that one index names both. A leaf is its own child: it asks for the value of one more column, which is below
-any threshold, and its threshold is its value. Sums are made in the library's order, in float32, and are equal to its
-own to the bit.
+one row the library is 8 to 10 times slower. That is why many models fit into one process. Children are adjacent, so
+that one index names both. A leaf is its own child: it compares an additional column, which is below any threshold,
+and its threshold is its value. Sums are computed in the library's order, in float32, and equal its own bit by bit.
 """
 
 import zlib
@@ -21,37 +20,37 @@ from tidegate.serving.runtimes.objectives import LINKS, Matrix
 
 MAGIC = b"TGF1"
 _WHOLE = 40_000
-"""Nodes up to which one row compares at every node at once, which is faster than walking down level by level."""
+"""Nodes up to which all nodes of a row are compared at once, which is faster than descending level by level."""
 _CHUNK = 1 << 18
-"""Row-and-tree pairs that are walked at one time: bounds the memory of a large request."""
+"""Pairs of row and tree that are evaluated at a time, which bounds the memory of a large request."""
 
 
-class Damaged(ValueError):
-    """The bytes are not a whole forest of this format."""
+class DamagedForest(ValueError):
+    """The bytes are not a complete forest of this format."""
 
 
 class Head(msgspec.Struct, frozen=True):
-    """What is said of a forest before its arrays."""
+    """The header of a forest, before its arrays."""
 
     mark: str
-    """Of the artifact that it was made from."""
+    """Mark of the artifact that it was built from."""
     objective: str
     features: int
     base: tuple[float, ...]
-    """Sum that each output begins with."""
+    """Initial sum of each output."""
     trees: tuple[int, ...]
-    """Number of trees of each output; they lie one output after the other."""
+    """Number of trees of each output; the trees are in the order of the outputs."""
     nodes: int
     depth: int
     names: tuple[str, ...] | None = None
     kinds: tuple[Kind, ...] | None = None
-    """What each feature takes; numbers where nothing is said."""
+    """Kind of each feature; None: all are numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arrays:
-    """``left``: index of the left child, the right one follows it. ``right_by_default``: bits, where a missing
-    value goes to the right."""
+    """The nodes. ``left``: index of the left child, which the right one follows. ``right_by_default``: bits; set
+    where a missing value goes to the right."""
 
     limits: NDArray[np.float32]
     left: NDArray[Any]
@@ -61,7 +60,7 @@ class Arrays:
 
 
 class Forest:
-    """Immutable, so any number of threads may ask it at once."""
+    """A forest. Immutable, and so thread-safe."""
 
     __slots__ = ("_arrays", "_base", "_link", "head")
 
@@ -72,19 +71,19 @@ class Forest:
         self._link = LINKS[head.objective][0]
 
     def predict(self, rows: Matrix) -> Matrix:
-        """One prediction per row, or one row of them for each where there are several outputs."""
+        """One prediction per row, or a row of predictions if there are several outputs."""
         return self._link(self.sums(rows))
 
     def looks_at_first(self) -> bool:
-        """Whether some split is by the first feature."""
+        """Whether a split uses the first feature."""
         return bool((self._arrays.features == 0).any())
 
     def sums(self, rows: Matrix) -> Matrix:
         """The margins, in the shape of ``predict``."""
         step = max(1, _CHUNK // len(self._arrays.roots))
         if len(rows) <= step:
-            return self._summed(self._leaves(rows))
-        parts = [self._summed(self._leaves(rows[at : at + step])) for at in range(0, len(rows), step)]
+            return self._sum(self._leaves(rows))
+        parts = [self._sum(self._leaves(rows[at : at + step])) for at in range(0, len(rows), step)]
         return np.concatenate(parts)
 
     def _leaves(self, rows: Matrix) -> Matrix:
@@ -104,9 +103,9 @@ class Forest:
             for _ in range(self.head.depth):
                 at = child.take(at)
             return arrays.limits.take(at)[None]
-        return self._walked(wide, missing)
+        return self._descend(wide, missing)
 
-    def _walked(self, wide: Matrix, missing: bool) -> Matrix:
+    def _descend(self, wide: Matrix, missing: bool) -> Matrix:
         arrays = self._arrays
         flat = wide.ravel()
         offsets = (np.arange(len(wide)) * wide.shape[1])[:, None]
@@ -123,7 +122,7 @@ class Forest:
     def _default(self) -> NDArray[np.bool_]:
         return np.unpackbits(self._arrays.right_by_default, count=self.head.nodes).view(np.bool_)
 
-    def _summed(self, leaves: Matrix) -> Matrix:
+    def _sum(self, leaves: Matrix) -> Matrix:
         outputs, begin = [], 0
         for base, trees in zip(self._base, self.head.trees, strict=True):
             terms = np.empty((len(leaves), trees + 1), np.float32)
@@ -138,19 +137,19 @@ class Forest:
 
 
 def pack(head: Head, arrays: Arrays) -> bytes:
-    """The forest as one block, with a checksum: what is kept on disk and, read again, in memory."""
-    said = msgspec.json.encode(head)
-    said += b" " * (-(len(said) + 12) % 8)
-    body = len(said).to_bytes(4, "little") + said + b"".join(bytes(array.data) for array in _ordered(arrays))
+    """Serialise a forest with a checksum; the format on disk and in memory."""
+    header = msgspec.json.encode(head)
+    header += b" " * (-(len(header) + 12) % 8)
+    body = len(header).to_bytes(4, "little") + header + b"".join(bytes(array.data) for array in _order(arrays))
     return MAGIC + zlib.crc32(body).to_bytes(4, "little") + body
 
 
 def unpack(data: bytes) -> Forest:
-    """Raises Damaged. The arrays stay within ``data``."""
+    """Deserialise a forest, whose arrays share the memory of ``data``. Raises DamagedForest."""
     if data[:4] != MAGIC or len(data) < 12:
-        raise Damaged("it does not begin like a forest")
+        raise DamagedForest("it does not begin like a forest")
     if zlib.crc32(memoryview(data)[8:]) != int.from_bytes(data[4:8], "little"):
-        raise Damaged("its checksum differs")
+        raise DamagedForest("its checksum differs")
     at = 12 + int.from_bytes(data[8:12], "little")
     head = msgspec.json.decode(data[12:at], type=Head)
     nodes, found = head.nodes, []
@@ -168,11 +167,11 @@ def unpack(data: bytes) -> Forest:
     return Forest(head, Arrays(limits, left, features, bits, roots))
 
 
-def _ordered(arrays: Arrays) -> Sequence[NDArray[Any]]:
-    """The widest numbers first, so that each array lies where its numbers may."""
+def _order(arrays: Arrays) -> Sequence[NDArray[Any]]:
+    """The arrays with the widest types first, so that each is aligned."""
     return arrays.limits, arrays.roots, arrays.left, arrays.features, arrays.right_by_default
 
 
 def index_type(count: int) -> "np.dtype[Any]":
-    """The smallest numbers that can tell ``count`` things apart."""
+    """The smallest unsigned type for ``count`` indexes."""
     return np.dtype(np.uint8 if count <= 1 << 8 else np.uint16 if count <= 1 << 16 else np.uint32)

@@ -1,7 +1,7 @@
-"""From an XGBoost model to a ``forest``: read, checked node by node, and compared with the library on probe rows.
+"""Builds a ``forest`` from an XGBoost model: checks every node, and compares the forest with the library on probes.
 
-The comparison asks the library about rows at, just below and just above the thresholds, with and without missing
-values. A model of a kind that a forest cannot hold, or with another result, is NotCovered and stays with the library.
+The probe rows are at, just below and just above the thresholds, with and without missing values. A model that a
+forest cannot represent, or with a different result, is NotCovered and is served by the library.
 """
 
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ from tidegate.serving.runtimes.objectives import LINKS, TOLERANCE, deviation
 from tidegate.serving.runtimes.xgboost_document import File, Learner, NotCovered, Tree, Trees, probes
 
 _ALONE = 5
-"""Every so many probe rows are asked alone as well: of each kind of row some."""
+"""Every fifth probe row is also evaluated alone, so that each kind of row is."""
 
 
-def plant(
+def build_forest(
     booster: xgboost.Booster, features: row_decoder.Features, iterations: tuple[int, int], mark: str
 ) -> bytes:
     """The packed forest of a model that takes these features. Raises NotCovered."""
@@ -32,7 +32,7 @@ def plant(
     except msgspec.ValidationError as error:
         raise NotCovered(f"a model of another form: {error}") from None
     model = _trees(learner)
-    data = pack(*_planted(learner, model, features, mark))
+    data = pack(*_build(learner, model, features, mark))
     _compare(unpack(data), booster, model)
     return data
 
@@ -48,7 +48,7 @@ def _trees(learner: Learner) -> Trees:
     return model
 
 
-def _planted(learner: Learner, model: Trees, features: row_decoder.Features, mark: str) -> tuple[Head, Arrays]:
+def _build(learner: Learner, model: Trees, features: row_decoder.Features, mark: str) -> tuple[Head, Arrays]:
     outputs = max(1, int(learner.learner_model_param.num_class))
     margin = LINKS[learner.objective.name][1]
     given = msgspec.json.decode(f"[{learner.learner_model_param.base_score.strip('[]')}]", type=list[float])
@@ -74,7 +74,7 @@ def _arrays(trees: Sequence[Tree], features: int) -> tuple[Arrays, int]:
     nodes = sum(sizes)
     roots = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     shift = np.repeat(roots, sizes)
-    trees = [tree if _side_by_side(tree) else _rearranged(tree) for tree in trees]
+    trees = [tree if _side_by_side(tree) else _reorder_nodes(tree) for tree in trees]
     left = np.concatenate([np.array(tree.left_children) for tree in trees])
     split = np.concatenate([np.array(tree.split_indices) for tree in trees])
     limits = np.concatenate([np.array(tree.split_conditions, np.float32) for tree in trees])
@@ -96,8 +96,7 @@ def _arrays(trees: Sequence[Tree], features: int) -> tuple[Arrays, int]:
 
 
 def _side_by_side(tree: Tree) -> bool:
-    """Whether it has the order that the library gives: children after their parent, next to each other, each the
-    child of one node only."""
+    """Whether a tree has the library's order: children after their parent and adjacent, each with one parent."""
     left, right = np.array(tree.left_children), np.array(tree.right_children)
     inner = np.flatnonzero(left >= 0)
     pairs = left[inner]
@@ -110,8 +109,8 @@ def _side_by_side(tree: Tree) -> bool:
     )
 
 
-def _rearranged(tree: Tree) -> Tree:
-    """The same tree, level by level. Raises NotCovered where it is no tree."""
+def _reorder_nodes(tree: Tree) -> Tree:
+    """Reorder a tree level by level. Raises NotCovered if it is not a tree."""
     count = len(tree.left_children)
     order, left = [0], []
     for node in order:
@@ -141,7 +140,7 @@ def _depth(children: NDArray[Any], roots: NDArray[Any]) -> int:
 
 
 def _compare(forest: Forest, booster: xgboost.Booster, model: Trees) -> None:
-    """Raises NotCovered where a probe row gives another result than the library, alone or among others."""
+    """Raises NotCovered if a probe row, alone or in a batch, has another result than that of the library."""
     rows = probes(model.trees, booster.num_features())
     expected = booster.inplace_predict(rows, missing=np.nan, validate_features=False)
     some = slice(None, None, _ALONE)

@@ -1,9 +1,8 @@
-"""What stands in for the functions that a script does not have, by the framework whose image was named."""
+"""Default functions for scripts, by the framework of the image."""
 
 import os
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from importlib import import_module
 from typing import Any
 
 import msgspec
@@ -19,7 +18,7 @@ _Function = Callable[..., Any]
 
 
 def defaults(family: str) -> dict[str, _Function]:
-    """Function's name -> the default. Without a family there is none for ``predict_fn``."""
+    """Name of a function -> its default. Without a framework ``predict_fn`` has none."""
     found: dict[str, _Function] = {"input_fn": script_arrays.decode, "output_fn": _output}
     if family == "sklearn":
         return {**found, "input_fn": _rows, "predict_fn": _predict}
@@ -29,7 +28,7 @@ def defaults(family: str) -> dict[str, _Function]:
 
 
 def _output(prediction: Any, accept: str) -> Any:
-    """A generator's parts as they come: bytes and text as they are, anything else as lines of JSON."""
+    """Encode a prediction. Parts of a generator that are not bytes or text become lines of JSON."""
     if not isinstance(prediction, Iterator):
         return script_arrays.encode(prediction, accept)
     return (_part(part) for part in prediction), JSON_LINES if accept == script_arrays.JSON else accept
@@ -42,10 +41,10 @@ def _part(part: Any) -> Any:
 
 
 def _rows(data: str | bytes, content_type: str | None) -> Any:
-    """As AWS's container has it: text is read as float32, an array keeps its type."""
+    """Rows, as in AWS's container: text becomes float32, an array keeps its type."""
     found = script_arrays.decode(data, content_type)
     try:
-        if found.dtype.names:  # columns of several types, of which numpy makes records
+        if found.dtype.names:  # numpy makes records of columns with several types
             found = structured_to_unstructured(np.atleast_1d(found))
         if found.ndim == 1 and _lines(data, content_type) > 1:
             found = found.reshape(-1, 1)  # numpy leaves a single column flat
@@ -56,7 +55,7 @@ def _rows(data: str | bytes, content_type: str | None) -> Any:
 
 
 def _lines(data: str | bytes, content_type: str | None) -> int:
-    """Of CSV; 1 for anything else."""
+    """Number of lines of a CSV; 1 for other content types."""
     if kind_of(content_type or "") != CSV:
         return 1
     body = data.encode() if isinstance(data, str) else data
@@ -64,8 +63,9 @@ def _lines(data: str | bytes, content_type: str | None) -> int:
 
 
 def _xgboost_rows(data: str | bytes, content_type: str | None, context: Any) -> Any:
-    """A DMatrix. Of a Booster the columns are known, so rows are read and checked as without a script."""
-    xgboost: Any = import_module("xgboost")
+    """A DMatrix. The columns of a Booster are known, so its rows are parsed and checked as without a script."""
+    import xgboost  # noqa: PLC0415  # for scripts of this framework only
+
     kind = kind_of(content_type or "")
     if kind not in (CSV, *aws_xgboost.SPARSE):
         return xgboost.DMatrix(_rows(data, content_type))
@@ -81,8 +81,9 @@ def _xgboost_rows(data: str | bytes, content_type: str | None, context: Any) -> 
 
 @lru_cache(maxsize=64)
 def _columns(booster: Any) -> Any:
-    runtime: Any = import_module("tidegate.serving.runtimes.xgboost")
-    return runtime.features(booster, os.environ), aws_xgboost.index_base(booster, os.environ)
+    from tidegate.serving.runtimes import xgboost  # noqa: PLC0415  # needs XGBoost
+
+    return xgboost.features(booster, os.environ), aws_xgboost.index_base(booster, os.environ)
 
 
 def _predict(data: Any, model: Any) -> Any:
@@ -90,7 +91,9 @@ def _predict(data: Any, model: Any) -> Any:
 
 
 def _xgboost_predict(data: Any, model: Any) -> Any:
-    """Rows have no names, whatever the model's are."""
-    if isinstance(model, import_module("xgboost").Booster):
+    """Predict without comparing feature names, since rows have none."""
+    import xgboost  # noqa: PLC0415  # for scripts of this framework only
+
+    if isinstance(model, xgboost.Booster):
         return model.predict(data, validate_features=False)
     return model.predict(data)

@@ -1,9 +1,9 @@
 """Language models in GGUF files, run in this process by llama.cpp (the xllamacpp package).
 
 The model is the one ``.gguf`` file of the model data. A request is JSON: an OpenAI chat completion (``messages``),
-an OpenAI completion (``prompt``), or ``{"inputs": "...", "parameters": {...}}`` as text-generation containers take
-it. ``"stream": true`` answers with server-sent events. ``slots`` requests are generated at one time; they share
-each pass through the weights.
+an OpenAI completion (``prompt``), or ``{"inputs": "...", "parameters": {...}}`` as in text-generation containers.
+``"stream": true`` makes the answer server-sent events. ``slots`` requests are generated at a time; they share each
+pass through the weights.
 """
 
 import tempfile
@@ -32,7 +32,7 @@ except ImportError as missing:
 CONTEXT = "GGUF_CONTEXT"
 """Variable of a model's environment: tokens of prompt and answer that one request may have."""
 SLOTS = "GGUF_SLOTS"
-"""Variable of a model's environment: requests that are generated at one time."""
+"""Variable of a model's environment: requests that are generated at a time."""
 _PATH = b"x-tidegate-path"
 _MAGIC = b"GGUF"
 
@@ -69,19 +69,19 @@ def _whole(environment: Mapping[str, str], name: str, default: int, most: int) -
 
 
 def why_it_ended(names: Sequence[str], log: str, code: int) -> str:
-    """Why llama.cpp did not load the model of these files on ``trial``: its first complaint, without the clock and
-    the function that it puts before it."""
+    """Why llama.cpp did not load these files in ``probe_load``: its first error, without the time and the
+    function."""
     name = next((name for name in names if name.endswith(".gguf")), "the model")
-    said = f"llama.cpp ended with code {code}"
+    reason = f"llama.cpp ended with code {code}"
     for line in log.splitlines():
         before, mark, after = line.partition(" E ")
         if "GGML_ASSERT" in line:
-            said = line[line.index("GGML_ASSERT") :]
+            reason = line[line.index("GGML_ASSERT") :]
             break
         if mark and before.replace(".", "").isdecimal():
-            said = " ".join(after.rpartition("error loading model: ")[2].split())
+            reason = " ".join(after.rpartition("error loading model: ")[2].split())
             break
-    return f"{name} is not a whole GGUF model: {said}"
+    return f"{name} is not a whole GGUF model: {reason}"
 
 
 def _open(path: Path, settings: Settings) -> Any:
@@ -90,23 +90,23 @@ def _open(path: Path, settings: Settings) -> Any:
     parameters.n_ctx = settings.context * settings.slots
     parameters.n_parallel = settings.slots
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = settings.threads
-    parameters.cache_ram_mib = 0  # prompts of the past are kept in the slots only, within what is allocated
+    parameters.cache_ram_mib = 0  # cache earlier prompts in the slots only, within their memory
     parameters.fit_params = False
     parameters.check_tensors = True
     parameters.ui = False
     parameters.endpoint_metrics = True
     parameters.verbosity = 1
-    parameters.model_alias = {path.stem}  # answers name the model by it, not by its path
-    # It insists on a server of its own, which would know no signatures: on a socket that loses its name at once.
+    parameters.model_alias = {path.stem}  # the model's name in answers, instead of its path
+    # It always starts a server, which would check no signatures: give it a socket that is removed at once.
     with tempfile.TemporaryDirectory(prefix="tidegate-") as private:
         parameters.hostnames = [f"{private}/x.sock"]
         server = xllamacpp.Server(parameters)
-    server.handle_metrics()  # it has answered, so its loop runs: let go of earlier, it would never end
+    server.handle_metrics()  # its answer shows that its loop runs: closed earlier, it would never end
     return server
 
 
 class Generator:
-    """A ``handling.Handler``."""
+    """A ``thread_engine.Handler``."""
 
     def __init__(self, server: Any, name: str, slots: int) -> None:
         self.threads = slots
@@ -114,28 +114,28 @@ class Generator:
         self._name = name
 
     def probe(self) -> None:
-        """To be loaded is all that is asked of it on trial."""
+        """Nothing: loading the model is the whole probe."""
 
     def answer(self, call: Call) -> Answer | Streamed:
         path = call.headers.get(_PATH, b"").decode("latin-1")
         if path.endswith("/models"):
             return completions.models(self._name)
-        wish = completions.read(call.body, path)
+        request = completions.read(call.body, path)
         server = self._server
-        ask = server.handle_chat_completions if wish.chat else server.handle_completions
-        if wish.stream:
-            return Streamed("text/event-stream", _events(ask, wish))
+        ask = server.handle_chat_completions if request.chat else server.handle_completions
+        if request.stream:
+            return Streamed("text/event-stream", _events(ask, request))
         found: list[bytes] = []
         try:
-            ask(wish.body, found.append)
+            ask(request.body, found.append)
         except (ValueError, RuntimeError) as error:
-            raise completions.refused(error) from None
+            raise completions.convert_error(error) from None
         if not found:
             raise ModelFailed(500, "llama.cpp gave no answer.")
-        return Answer(wish.whole(completions.checked(found[-1])), "application/json")
+        return Answer(request.whole(completions.check_answer(found[-1])), "application/json")
 
 
-def _events(ask: Ask, wish: completions.Wish) -> Iterator[bytes]:
+def _events(ask: Ask, request: completions.CompletionRequest) -> Iterator[bytes]:
     """The events of a stream; closing it ends the generation with the next token."""
     found: SimpleQueue[bytes | Exception | None] = SimpleQueue()
     closed = Event()
@@ -146,7 +146,7 @@ def _events(ask: Ask, wish: completions.Wish) -> Iterator[bytes]:
 
     def run() -> None:
         try:
-            ask(wish.body, take)
+            ask(request.body, take)
         except Exception as error:
             found.put(error)
         found.put(None)
@@ -155,8 +155,8 @@ def _events(ask: Ask, wish: completions.Wish) -> Iterator[bytes]:
     try:
         while (part := found.get()) is not None:
             if isinstance(part, Exception):
-                raise completions.refused(part)
-            yield from wish.part(completions.checked(part))
-        yield wish.end()
+                raise completions.convert_error(part)
+            yield from request.part(completions.check_answer(part))
+        yield request.end()
     finally:
         closed.set()

@@ -1,4 +1,4 @@
-"""HTTP/1.1 to a program on this machine: a few kept connections, one request on each at a time."""
+"""HTTP/1.1 client for a program on this machine: a few pooled connections, with one request at a time on each."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -8,22 +8,22 @@ from typing import NamedTuple, cast
 import httptools
 
 from tidegate.serving.contract.body_spool import IN_MEMORY, Spool
-from tidegate.serving.runtimes.body_stream import Parts
+from tidegate.serving.runtimes.body_stream import BodyParts
 
 _KEPT = 64
-"""Idle connections that are kept."""
+"""Most idle connections in the pool."""
 CONNECT_TIMEOUT = 2.0
 LARGEST = 1024 * 1024
-"""Bytes of a part: a larger chunk becomes several."""
+"""Most bytes of a part: a larger chunk becomes several."""
 MANY = IN_MEMORY + 1
-"""Bytes that an answer without a length is taken to have."""
+"""Assumed bytes of an answer without a length."""
 
 
 Check = Callable[[asyncio.BaseTransport], bool]
 
 
-class Broken(Exception):
-    """No whole answer came. ``untouched``: the connection had been kept, and closed before a byte came back."""
+class ConnectionBroken(Exception):
+    """The answer is incomplete. ``untouched``: a pooled connection was closed before the first byte of the answer."""
 
     def __init__(self, message: str, untouched: bool = False) -> None:
         super().__init__(message)
@@ -40,26 +40,26 @@ class Reply:
 
 @dataclass(frozen=True)
 class PartReply:
-    """A good answer without a length, or a large one: its body comes in parts, one for each chunk. ``parts`` must be
+    """A successful answer without a length, or a large one: its body comes in parts, one per chunk. ``parts`` must be
     closed."""
 
     headers: dict[bytes, bytes]
     parts: AsyncIterator[bytes]
 
 
-class Wishes(NamedTuple):
-    """For an answer that may come in parts. ``wrong`` makes the error that a broken one raises while it is taken;
-    ``over`` is called once when nothing of it is to come any more."""
+class StreamHooks(NamedTuple):
+    """Hooks for an answer in parts. ``wrong`` converts an error of the connection to the reader's; ``over`` is called
+    once at its end."""
 
     wrong: Callable[[Exception], Exception]
     over: Callable[[], None]
 
 
 class Client:
-    """``address`` is a unix socket's path or a loopback port."""
+    """A client for one server. ``address`` is a unix socket's path or a loopback port."""
 
     def __init__(self, address: str | int, limit: int, check: "Check | None" = None) -> None:
-        """``check``: whether it is the right one that listens there, asked for each new connection."""
+        """``check``: whether the right process listens there, called for each new connection."""
         self._address = address
         self._limit = limit
         self._check = check
@@ -73,42 +73,47 @@ class Client:
         body: bytes = b"",
         host: bytes = b"localhost",
     ) -> Reply:
-        """Raises Broken or, for an answer above the limit, ValueError. A kept connection that the program had
-        closed meanwhile is replaced, once."""
+        """Send a request. Raises ConnectionBroken or, for an answer above the limit, ValueError. A pooled connection
+        that the program has closed meanwhile is replaced, once."""
         reply = await self._ask(_head(method, path, headers, len(body), host) + body, None, None)
         assert isinstance(reply, Reply)
         return reply
 
     async def ask_parts(
-        self, method: str, path: str, headers: Iterable[tuple[bytes, bytes]], body: bytes | Spool, wishes: Wishes
+        self,
+        method: str,
+        path: str,
+        headers: Iterable[tuple[bytes, bytes]],
+        body: bytes | Spool,
+        hooks: StreamHooks,
     ) -> Reply | PartReply:
-        """Like ``ask``; a good answer that comes in parts is returned with its head."""
+        """Like ``ask``; a successful answer in parts is returned at its head."""
         head = _head(method, path, headers, len(body))
         if isinstance(body, Spool):
-            return await self._ask(head, body, wishes)
-        return await self._ask(head + body, None, wishes)
+            return await self._ask(head, body, hooks)
+        return await self._ask(head + body, None, hooks)
 
-    async def _ask(self, request: bytes, spool: Spool | None, wishes: Wishes | None) -> Reply | PartReply:
+    async def _ask(self, request: bytes, spool: Spool | None, hooks: StreamHooks | None) -> Reply | PartReply:
         while self._idle:
             connection = self._idle.pop()
             if connection.open:
                 try:
-                    return await self._on(connection, request, spool, wishes)
-                except Broken as broken:
+                    return await self._on(connection, request, spool, hooks)
+                except ConnectionBroken as broken:
                     if not broken.untouched:
                         raise
                     break
-        return await self._on(await self._connect(), request, spool, wishes)
+        return await self._on(await self._connect(), request, spool, hooks)
 
     def close(self) -> None:
         while self._idle:
             self._idle.pop().close()
 
     async def _on(
-        self, connection: "_Connection", request: bytes, spool: Spool | None, wishes: Wishes | None
+        self, connection: "_Connection", request: bytes, spool: Spool | None, hooks: StreamHooks | None
     ) -> Reply | PartReply:
         try:
-            reply = await connection.ask(request, spool, wishes)
+            reply = await connection.ask(request, spool, hooks)
         except BaseException:
             connection.close()
             raise
@@ -133,10 +138,10 @@ class Client:
                     transport, connection = await loop.create_connection(make, "127.0.0.1", self._address)
             foreign = self._check is not None and not self._check(transport)
         except (OSError, TimeoutError) as error:
-            raise Broken(f"cannot connect to {self._address}: {error}") from None
+            raise ConnectionBroken(f"cannot connect to {self._address}: {error}") from None
         if foreign:
             transport.abort()
-            raise Broken(f"another process listens on {self._address}")
+            raise ConnectionBroken(f"another process listens on {self._address}")
         return connection
 
     def _make(self) -> "_Connection":
@@ -153,19 +158,19 @@ def _head(
 
 
 class _Connection(asyncio.Protocol):
-    """``keep`` gets the connection back after an answer in parts."""
+    """One connection. ``keep`` returns it to the pool after an answer in parts."""
 
     def __init__(self, limit: int, keep: Callable[["_Connection"], None]) -> None:
         self._limit = limit
         self._keep_me = keep
-        self._wishes: Wishes | None = None
-        self._parts: Parts | None = None
+        self._wishes: StreamHooks | None = None
+        self._parts: BodyParts | None = None
         self._transport: asyncio.Transport | None = None
         self._waiting: asyncio.Future[Reply | PartReply] | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._used = False
         self._sending: asyncio.Task[None] | None = None
-        """What is left of a large request."""
+        """Sends the rest of a large request."""
         self._room = asyncio.Event()
         self._room.set()
         self._begun = False
@@ -174,19 +179,19 @@ class _Connection(asyncio.Protocol):
         self._size = 0
         self._keep = True
         self._in_plain_body = False
-        """In a body that has no length and ends with the connection, as HTTP/1.0 programs send it."""
+        """Within a body without length that ends when the connection closes, as HTTP/1.0 programs send it."""
 
     @property
     def open(self) -> bool:
         return self._transport is not None and self._keep and not self._transport.is_closing()
 
-    async def ask(self, request: bytes, spool: Spool | None, wishes: Wishes | None) -> Reply | PartReply:
+    async def ask(self, request: bytes, spool: Spool | None, hooks: StreamHooks | None) -> Reply | PartReply:
         assert self._transport is not None
         self._waiting = asyncio.get_running_loop().create_future()
         self._begun = False
-        self._wishes = wishes
+        self._wishes = hooks
         self._transport.write(request)
-        # Beside the answer, which may begin before the request was taken.
+        # Concurrently with the answer, which may begin before the request was sent.
         self._sending = None if spool is None else asyncio.create_task(self._send(spool))
         reply = await self._waiting
         self._used = True
@@ -214,13 +219,13 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._waiting is None and self._parts is None:
-            self.close()  # nobody asked
+            self.close()  # there was no request
             return
         self._begun = True
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._fail(Broken(f"the answer is not valid HTTP: {error}"))
+            self._fail(ConnectionBroken(f"the answer is not valid HTTP: {error}"))
         if self._size > self._limit:
             self._refuse()
 
@@ -230,7 +235,11 @@ class _Connection(asyncio.Protocol):
         ends_with_connection = self._begun and b"content-length" not in self._headers and self._in_plain_body
         if ends_with_connection and (self._waiting is not None or self._parts is not None):
             self._finish()
-        self._fail(Broken("the connection was closed before an answer", untouched=self._used and not self._begun))
+        self._fail(
+            ConnectionBroken(
+                "the connection was closed before an answer", untouched=self._used and not self._begun
+            )
+        )
 
     def on_message_begin(self) -> None:
         self._headers = {}
@@ -244,11 +253,11 @@ class _Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._in_plain_body = b"transfer-encoding" not in self._headers
-        self._size = 0  # the limit is the body's: one of exactly that size is none too large
+        self._size = 0  # the limit applies to the body, without its head
         good = 200 <= self._parser.get_status_code() < 300
         if self._wishes is None or not good or int(self._headers.get(b"content-length", MANY)) <= IN_MEMORY:
             return
-        self._parts = Parts(self, self._wishes.wrong)
+        self._parts = BodyParts(self, self._wishes.wrong)
         waiting, self._waiting = self._waiting, None
         if waiting is not None and not waiting.done():
             waiting.set_result(PartReply(self._headers, self._parts))
@@ -296,10 +305,12 @@ class _Connection(asyncio.Protocol):
             waiting.set_exception(error)
         parts, self._parts = self._parts, None
         if parts is not None:
-            parts.fail(Broken("the connection was closed") if isinstance(error, Broken) else error)
+            parts.fail(
+                ConnectionBroken("the connection was closed") if isinstance(error, ConnectionBroken) else error
+            )
         self.close()
 
-    # --- as the source of parts ---
+    # --- flow control of parts ---
 
     def pause(self) -> None:
         if self._transport is not None:
@@ -310,12 +321,12 @@ class _Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def over(self, whole: bool) -> None:
-        wishes, self._wishes = self._wishes, None
+        hooks, self._wishes = self._wishes, None
         self._parts = None
         if whole:
             self.resume()
             self._keep_me(self)
         else:
             self.close()
-        if wishes is not None:
-            wishes.over()
+        if hooks is not None:
+            hooks.over()

@@ -1,8 +1,7 @@
-"""Starts a program that dies with the worker. Run as a file, with nothing of the package: it must start fast.
+"""Starts a program that is killed with the worker. Runs as a file that imports nothing of the package, to start fast.
 
-``python -I -S launcher.py WORKER_PID COMMAND...``: takes a process group of its own, asks Linux to kill it when
-the worker ends, however that comes about, then becomes the command. Elsewhere the command only gets the worker's
-SIGTERM.
+``python -I -S launcher.py WORKER_PID COMMAND...``: creates a process group, asks Linux to kill it when the worker
+ends for any reason, then executes the command. On other systems the command only gets the worker's SIGTERM.
 """
 
 import ctypes
@@ -12,14 +11,14 @@ import sys
 
 _PR_SET_PDEATHSIG = 1
 NOT_STARTED = 127
-"""Exit code where the command is not there or may not be run (a shell's)."""
+"""Exit code for a command that does not exist or may not be executed, as in a shell."""
 
 
 def main(worker: int, command: list[str]) -> None:
     os.setpgid(0, 0)
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != worker:  # it ended before it could be watched
+        if os.getppid() != worker:  # it ended before prctl was called
             os._exit(1)
     try:
         os.execvp(command[0], command)

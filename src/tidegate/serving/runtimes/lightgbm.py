@@ -33,7 +33,7 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> Table:
     path = only(model_dir, "LightGBM model", (".txt", ".lgb"))
     number, accept = threads(environment), default_accept(environment)
     data = path.read_bytes()
-    # LightGBM's own reader ends the process at some cut files, so the frame that it writes is looked at first.
+    # LightGBM's reader ends the process at some truncated files, so check the first and last lines before.
     if not data.startswith(b"tree\n"):
         raise ArtifactError(
             f"{path.name} is not a LightGBM model: it {looks_like(data)}; save the model with booster.save_model(...)"
@@ -48,21 +48,21 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> Table:
     def predict(rows: row_decoder.Matrix) -> Any:
         return booster.predict(rows, num_threads=number)
 
-    return Table(predict, _features(booster, categories.given(environment)), accept)
+    return Table(predict, _features(booster, categories.declared_categories(environment)), accept)
 
 
-def _features(booster: lightgbm.Booster, said: Mapping[str, categories.Values]) -> row_decoder.Features:
-    """The columns that the model takes. Those that were pandas categories when it was trained keep their lists."""
+def _features(booster: lightgbm.Booster, declared: Mapping[str, categories.Values]) -> row_decoder.Features:
+    """The model's columns. Those that were pandas categories in training have their lists."""
     count, names = booster.num_feature(), booster.feature_name()
     lists = booster.pandas_categorical or []
-    if said:
-        found = categories.agreed(names, lists, said)
+    if declared:
+        found = categories.match_declared(names, lists, declared)
     else:
         text = booster.model_to_string(num_iteration=1)
         places, infos = _CATEGORICAL.search(text), _INFOS.search(text)
         at = [int(place) for place in places[1].split(",")] if places is not None and places[1] else []
         seen = infos[1].split() if infos is not None else []
-        found = categories.assigned(names, lists, seen if len(seen) == count else ["none"] * count, at)
+        found = categories.assign_lists(names, lists, seen if len(seen) == count else ["none"] * count, at)
     kinds = [row_decoder.Column()] * count
     for place, values in found.items():
         kinds[place] = row_decoder.Column(row_decoder.Kind.CATEGORY, values)

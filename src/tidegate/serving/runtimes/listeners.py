@@ -1,8 +1,8 @@
-"""Whose socket it is that a program is reached on.
+"""Checks that a program owns the socket on which it is reached.
 
-A port is free when the program gets it, and may be taken by anybody before the program listens, or once it has ended:
-who answers there need not be the program. So the sockets that would take a connection are compared with those that
-the program and its children have open. Elsewhere than on Linux this is not known, and not asked.
+A port is free when the program gets it, but another process may take it before the program listens or after it ended.
+So the sockets that would accept a connection are compared with those that the program and its children have open.
+On other systems than Linux this is unknown, and not checked.
 """
 
 import os
@@ -22,7 +22,7 @@ _MAPPED = "0000000000000000FFFF0000" if sys.byteorder == "little" else "00000000
 
 
 def _hex(address: str) -> str:
-    """As Linux writes it: the bytes of the network as one number of the machine."""
+    """An address as Linux prints it: bytes in network order, as one number in host order."""
     return f"{int.from_bytes(socket.inet_aton(address), sys.byteorder):08X}"
 
 
@@ -31,15 +31,15 @@ _WILDCARD = {_hex("0.0.0.0"), "0" * 32, _MAPPED + _hex("0.0.0.0")}
 
 
 class Owner:
-    """Remembers which sockets were found to be the program's, so that a further look costs one read of a file."""
+    """Caches which sockets are the program's, so that another check costs one read of a file."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
         self._known: set[int] = set()
 
     def listens_alone(self, port: int) -> bool:
-        """Whether each socket that would take a connection to 127.0.0.1 on this port is the program's, and there is
-        one."""
+        """Whether there is a socket that would accept a connection to 127.0.0.1 on this port, and all such sockets
+        are the program's."""
         found = listening(port)
         if found is None:
             return True
@@ -51,12 +51,12 @@ class Owner:
         return all(inode in mine or uid in hidden for inode, uid in foreign.items())
 
     def is_peer(self, pid: int) -> bool:
-        """Whether the process that began to listen on a unix socket is the program or one of its children."""
+        """Whether the process that listens on a unix socket is the program or one of its children."""
         return pid in process_stats.process_tree(self._pid) or pid in _group(self._pid)
 
 
 def peer(connection: socket.socket) -> int | None:
-    """The process that listens at the other end of a unix socket; None where the system does not tell."""
+    """The process that listens at the other end of a unix socket; None if unknown."""
     if not hasattr(socket, "SO_PEERCRED"):
         return None
     given = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
@@ -64,8 +64,8 @@ def peer(connection: socket.socket) -> int | None:
 
 
 def listening(port: int) -> dict[int, int] | None:
-    """Inode -> user of each socket that would take a connection to 127.0.0.1: one that listens on that address goes
-    before those that listen on all. None where the system does not tell."""
+    """Inode -> user of each socket that would accept a connection to 127.0.0.1: one that listens on that address
+    comes before those that listen on all addresses. None if unknown."""
     found: dict[str, dict[int, int]] = {}
     tables = [table for table in _TABLES if table.exists()]
     for table in tables:
@@ -75,7 +75,7 @@ def listening(port: int) -> dict[int, int] | None:
                 for line in file:
                     words = line.split()
                     if words[3] != _LISTENING:
-                        break  # those that listen come first
+                        break  # listening sockets come first
                     address, _, number = words[1].rpartition(":")
                     if int(number, 16) == port:
                         found.setdefault(address, {})[int(words[9])] = int(words[7])
@@ -89,7 +89,7 @@ def listening(port: int) -> dict[int, int] | None:
 
 
 def _held(pids: Iterable[int]) -> tuple[set[int], set[int]]:
-    """Inodes of the sockets that these processes have open, and the users of those that may not be looked at."""
+    """Inodes of the sockets that these processes have open, and the users of processes that may not be inspected."""
     inodes, hidden = set(), set()
     for pid in pids:
         folder = Path(f"/proc/{pid}/fd")
@@ -111,7 +111,7 @@ def _held(pids: Iterable[int]) -> tuple[set[int], set[int]]:
 
 
 def _group(leader: int) -> list[int]:
-    """The processes of the program's group: one whose parent has ended is no child of anybody's here."""
+    """The processes of the program's group, since one whose parent has ended is no child any more."""
     found = []
     for name in os.listdir("/proc") if sys.platform == "linux" else ():
         if name.isdecimal():

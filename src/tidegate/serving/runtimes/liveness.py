@@ -1,7 +1,7 @@
-"""Whether a program is healthy, and whether it hangs. Pure: what was seen of it each second, and the time.
+"""Decides whether a program is healthy, and whether it hangs, from an observation each second. Pure.
 
-A program may do one thing at a time: a ping that fails while it is at work says little, until nothing was answered
-for as long as a prediction may take.
+A program may do one thing at a time: a failed ping while it is working means little, until it has not answered for as
+long as a prediction may take.
 """
 
 from dataclasses import dataclass
@@ -10,16 +10,18 @@ from tidegate.host.process_stats import ProcessStats
 
 GOOD = 200
 BAD_PINGS = 3
-"""In a row, while the program has nothing to do: it is not healthy."""
+"""Failed pings in a row, while the program is idle, after which it is unhealthy."""
 SILENT_FOR = 5.0
-"""Seconds without an answer, and without getting anywhere, after which an idle program hangs."""
+"""Seconds without an answer and without progress after which an idle program hangs."""
 LONGEST_STEP = 3.5
-"""Seconds between two looks that count, at the most: a ping takes up to two. In a longer gap nobody looked."""
+"""Most seconds between two observations: a ping takes up to two. A longer gap was not observed, and does not
+count."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """``answers``: to calls, since the start. ``answer``: the status of the ping, where it was ``asked`` and did."""
+    """An observation. ``answers``: number of answers since the start. ``answer``: status of the ping, if it was
+    ``asked`` and answered."""
 
     at_work: bool
     answers: int
@@ -44,11 +46,11 @@ class Liveness:
     _at: float | None = None
 
     def asks(self, at_work: bool, answers: int) -> bool:
-        """Whether the program is pinged now."""
+        """Whether to ping the program now."""
         return not at_work or (answers == self._answers and self._unanswered >= self.patience)
 
     def after(self, seen: Seen, now: float) -> str:
-        """What is wrong with one that hangs; empty where it does not, or is not known to."""
+        """Add an observation. Returns why the program hangs; empty if it does not, or that is unknown."""
         passed = 0.0 if self._at is None else now - self._at
         step = min(passed, LONGEST_STEP)
         answered = seen.answers != self._answers or seen.answer is not None

@@ -1,9 +1,8 @@
-"""MLflow model folders, answered as MLflow's scoring server answers: by their ``pyfunc`` flavour, or by what answers
-the same and is quicker (``mlflow_fastpath``).
+"""MLflow model folders, with the answers of MLflow's scoring server: by their ``pyfunc`` flavour, or by an equivalent
+that is faster (``mlflow_fastpath``).
 
-Most flavours are pickles and any may bring Python files, so a folder is loaded only where pickles are trusted. Its
-``requirements.txt`` is compared with what is installed first: another version is a warning in the log, a package
-that is not there an error with its name.
+Most flavours are pickles and any may bring Python files, so pickles have to be trusted. ``requirements.txt`` is first
+compared with the installed packages: another version is a warning in the log, a missing package an error.
 """
 
 import importlib.util
@@ -56,7 +55,7 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> "Pyfunc":
         columns = dataframes.signature(model.metadata.get_input_schema())
     except ModuleNotFoundError as error:
         raise ArtifactError(f"the MLflow model needs the package {error.name}, which is not installed") from None
-    except Exception as error:  # a broken model fails in any way
+    except Exception as error:  # a broken model may raise anything
         raise ArtifactError(f"the MLflow model cannot be loaded: {cause(error, folder)}") from None
     loaded = Pyfunc(model, columns, row_by_row(environment))
     loaded.native = mlflow_fastpath.find(model, columns, loaded.answer, number)
@@ -64,7 +63,7 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> "Pyfunc":
 
 
 def _folder(model_dir: Path) -> Path:
-    """Where the MLmodel file is: at the top, or in the one folder that archives often hold."""
+    """The folder of the MLmodel file: the top, or the single folder that archives often contain."""
     if (model_dir / _FILE).is_file():
         return model_dir
     inner = [path.parent for path in sorted(model_dir.glob(f"*/{_FILE}"))]
@@ -100,10 +99,10 @@ def requirements(folder: Path, about: Mapping[str, Any]) -> list[str]:
         try:
             wanted = Requirement(line.partition("#")[0].strip())
         except InvalidRequirement:
-            continue  # an option, an address, or nothing
+            continue  # an option, a URL, or an empty line
         if wanted.marker is not None and not wanted.marker.evaluate():
             continue
-        found = _installed(wanted.name)
+        found = _installed_version(wanted.name)
         if found is None:
             raise ArtifactError(f"the MLflow model needs the package {wanted}, which is not installed")
         if found and not wanted.specifier.contains(found, prereleases=True):
@@ -111,8 +110,8 @@ def requirements(folder: Path, about: Mapping[str, Any]) -> list[str]:
     return warnings
 
 
-def _installed(name: str) -> str | None:
-    """The version of a package; empty where another package brings its module; None where nothing does."""
+def _installed_version(name: str) -> str | None:
+    """The version of a package; empty if another package provides its module; None if it is not installed."""
     for candidate in (name, f"{name}-skinny"):
         try:
             return metadata.version(candidate)
@@ -123,14 +122,14 @@ def _installed(name: str) -> str | None:
 
 
 class Pyfunc:
-    """A ``handling.Handler``. One request at a time: nothing says that a model's own code can do with more."""
+    """A ``thread_engine.Handler``. One request at a time, since a model's code may not be thread-safe."""
 
     threads = 1
     native: "mlflow_fastpath.Native | None" = None
-    """What answers plain requests in its place, where it is the same."""
+    """Answers plain requests faster, if its answers are the same."""
 
     def __init__(self, model: Any, columns: dataframes.Signature, row_by_row: bool = True) -> None:
-        """``row_by_row``: whether a list of answers has to have one for each row."""
+        """``row_by_row``: whether a list of answers must have one for each row."""
         self._model = model
         self._signature = columns
         self._row_by_row = row_by_row
@@ -140,9 +139,9 @@ class Pyfunc:
         given, parameters = self._signature.read(call.body, call.content_type, first is not None, first != b"0")
         try:
             found = self._model.predict(given, params=parameters)
-        except (MlflowException, ValueError, TypeError, KeyError) as error:  # what a model refuses
-            said = getattr(error, "message", str(error)).partition("\n")[0]
-            raise ModelFailed(400, f"{type(error).__name__}: {said}") from None
+        except (MlflowException, ValueError, TypeError, KeyError) as error:  # the model rejects the request
+            message = getattr(error, "message", str(error)).partition("\n")[0]
+            raise ModelFailed(400, f"{type(error).__name__}: {message}") from None
         if self._row_by_row:
             check_count(dataframes.answers(found), dataframes.rows(given))
         return dataframes.write(found)

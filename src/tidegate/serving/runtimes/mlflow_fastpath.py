@@ -1,14 +1,12 @@
-"""MLflow models of numbers without pandas: the flavour's own model is asked what ``pyfunc`` would ask it.
+"""MLflow models of numbers without pandas: calls the flavour's own model as ``pyfunc`` would.
 
-Only where the model's signature is numbers alone, and only where its answers agree with pyfunc's on probe rows when
-it is loaded. A request in any other form than the plain ones, and one at which anything goes wrong, is pyfunc's to
-answer or to refuse, so what a client is told is the same in either way.
+Only for models whose signature has numbers only, and whose answers agree with pyfunc's on probe rows at load.
+Requests of other forms, and those that fail here, go to pyfunc, so that clients get the same answers and errors.
 """
 
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from importlib import import_module
 from typing import Any
 
 import msgspec
@@ -22,7 +20,7 @@ from tidegate.serving.contract.invocation import Answer, Call, ModelFailed
 from tidegate.serving.formats import dataframes, rounding, row_decoder
 from tidegate.serving.formats.dataframes import Signature
 from tidegate.serving.formats.exact_cast import cast
-from tidegate.serving.formats.row_parser import Layout
+from tidegate.serving.formats.row_parser import RowParser
 from tidegate.serving.scoring.file_ranges import FIRST
 from tidegate.transform.csv_lines import split_lines
 
@@ -34,7 +32,7 @@ PROBES = 32
 """Rows of each kind."""
 CLOSE = 1e-6
 _EXACT = 2.0**53
-"""Whole numbers beyond it are not exact here."""
+"""Integers beyond it are not exact in float64."""
 _OTHER = ModelFailed(400, "This is for pyfunc.")
 _PREDICTIONS = msgspec.json.Decoder()
 
@@ -52,8 +50,8 @@ class _Plain(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Rows:
-    """What a signature of numbers makes of a request: rows in the model's order, as precise as in pyfunc's frame.
-    Methods raise ModelFailed for whatever they leave to pyfunc."""
+    """Parses requests by a signature of numbers: rows in the model's order, as precise as in pyfunc's frame. Methods
+    raise ModelFailed for what they leave to pyfunc."""
 
     def __init__(self, signature: Signature) -> None:
         """Raises ValueError for a signature of anything but numbers."""
@@ -76,13 +74,13 @@ class Rows:
         self._single = [at for at, kind in enumerate(kinds) if kind == "float"]
         self._limit = 2.0**31 if "integer" in kinds else _EXACT
         self._decode = msgspec.json.Decoder(_Plain).decode
-        self._layout = Layout(self.width, self.names, free=False)
+        self._layout = RowParser(self.width, self.names, free=False)
 
     def read(self, body: bytes, content_type: str, records: bool = False) -> Matrix:
         """``records``: every line of a CSV is a row."""
         kind = content_type.partition(";")[0].strip().lower() or row_decoder.JSON
         if kind == row_decoder.CSV and ";" in content_type:
-            raise _OTHER  # it may say whether there is a header
+            raise _OTHER  # a parameter may declare a header
         try:
             rows = (
                 self._json(body)
@@ -96,7 +94,7 @@ class Rows:
             raise _OTHER from None
         if found.ndim != 2 or found.shape[1] != self.width:
             raise _OTHER
-        return self._checked(found)
+        return self._check(found)
 
     def _json(self, body: bytes) -> Sequence[Sequence[float | None]]:
         asked = self._decode(body)
@@ -105,7 +103,7 @@ class Rows:
         if isinstance(form, _Split):
             self._distinct(body, 2 if form.columns is UNSET else 3)
             if not self.names or form.columns is UNSET or form.columns != self.names:
-                return [[row[at] for at in self._order(form.columns or [])] for row in self._squared(form)]
+                return [[row[at] for at in self._order(form.columns or [])] for row in self._align(form)]
             return form.data
         self._distinct(body, 1 + sum(len(row) for row in form if isinstance(row, dict)))
         if form and isinstance(form[0], dict):
@@ -116,7 +114,7 @@ class Rows:
 
     @staticmethod
     def _distinct(body: bytes, keys: int) -> None:
-        """Each key has a colon: with more of them than keys, one may be there twice."""
+        """Raises if there are more colons than keys: a key may occur twice."""
         if body.count(b":") != keys:
             raise _OTHER
 
@@ -125,7 +123,7 @@ class Rows:
             raise _OTHER
         return [columns.index(name) for name in self.names]
 
-    def _squared(self, form: _Split) -> list[list[float | None]]:
+    def _align(self, form: _Split) -> list[list[float | None]]:
         if any(len(row) != self.width for row in form.data):
             raise _OTHER
         return form.data
@@ -145,13 +143,13 @@ class Rows:
             return [[row[at] for at in order] for row in rows]
         return [[float(text) if text.strip() else math.nan for text in lines[0]], *rows]
 
-    def _checked(self, rows: Matrix) -> Matrix:
+    def _check(self, rows: Matrix) -> Matrix:
         if self.whole:
             some = rows[:, self.whole]
             if not (np.abs(some) < self._limit).all() or (some != np.trunc(some)).any():
                 raise _OTHER
         if not self.names and np.isnan(rows).any():
-            raise _OTHER  # null is no number of a tensor
+            raise _OTHER  # a tensor has no null
         with np.errstate(over="ignore"):
             if len(self._single) == self.width:
                 return rows.astype(np.float32)
@@ -171,7 +169,7 @@ class Native:
         return self._rows.read(call.body, call.content_type, FIRST in call.headers)
 
     def count(self, scores: Any) -> int:
-        """Of a table of outputs, those of the shortest."""
+        """Number of answers; for a table of outputs that of the shortest."""
         return min(map(len, scores.values())) if isinstance(scores, dict) else len(scores)
 
     def size(self, rows: Matrix) -> int:
@@ -182,7 +180,7 @@ class Native:
             if len(requests) == 1:
                 return [self._predict(requests[0])]
             return split_answers(self._predict(np.concatenate(requests)), list(map(len, requests)))
-        except Exception:  # pyfunc may do with it, and else says what is wrong
+        except Exception:  # pyfunc may accept it, or gives the error
             raise _OTHER from None
 
     def score_again(self, rows: Matrix) -> Any:
@@ -196,14 +194,14 @@ class Native:
 
 
 def find(model: Any, signature: Signature, ask: Ask, threads: int) -> Native | None:
-    """What answers as pyfunc does, without pandas; None where nothing does. ``model`` is MLflow's, ``ask`` is how
-    pyfunc is asked."""
+    """Find a scorer that answers as pyfunc does, without pandas; None if there is none. ``model`` is MLflow's,
+    ``ask`` calls pyfunc."""
     try:
         rows = Rows(signature)
     except ValueError:
         return None
     probes = list(_probes(rows))
-    expected = [_asked(ask, probe) for probe in probes]
+    expected = [_ask(ask, probe) for probe in probes]
     for predict, batches in _candidates(model, threads):
         native = Native(rows, predict, batches)
         verdicts = [_agrees(native, probe, wanted) for probe, wanted in zip(probes, expected, strict=True)]
@@ -213,8 +211,8 @@ def find(model: Any, signature: Signature, ask: Ask, threads: int) -> Native | N
 
 
 def _candidates(model: Any, threads: int) -> Iterator[tuple[Predict, bool]]:
-    """By flavour, and whether they take rows of several requests at once. They may raise anything, and be wrong: the
-    probes tell."""
+    """Candidates by flavour, and whether they take rows of several requests. They may raise anything and be wrong,
+    which the probes will show."""
     inner = model._model_impl
     flavour = type(inner).__name__
     if flavour == "_OnnxModelWrapper" and len(inner.inputs) == 1:
@@ -231,23 +229,25 @@ def _candidates(model: Any, threads: int) -> Iterator[tuple[Predict, bool]]:
         for probabilities in _boosters(raw, threads):
             yield probabilities, True
             yield _labels(probabilities, getattr(raw, "classes_", np.arange(2))), True
-        # The names are checked, and in the model's order, when they come here.
+        # The names were checked, and are in the model's order.
         warnings.filterwarnings("ignore", message="X does not have valid feature names")
-        # Code of anyone's, a mean over the rows for one: it sees one request at a time, as pyfunc's does.
+        # Any code, such as a mean over the rows: it gets one request at a time, as with pyfunc.
         yield getattr(raw, getattr(model._predict_fn, "__name__", "predict")), False
 
 
 def _boosters(raw: Any, threads: int) -> Iterator[Predict]:
-    """What a model of trees is at its core: its own class takes milliseconds around that."""
+    """The booster inside a tree model: the model's own class adds milliseconds."""
     library = type(raw).__module__.partition(".")[0]
     if library == "xgboost" and math.isnan(
         getattr(raw, "missing", math.nan)
-    ):  # else another number is missing, too
+    ):  # otherwise another number also means missing
         booster = raw if hasattr(raw, "inplace_predict") else raw.get_booster()
         booster.set_param({"nthread": threads})
+        from tidegate.serving.runtimes.xgboost import XGBoost  # noqa: PLC0415  # needs XGBoost
+
         try:
-            table = import_module("tidegate.serving.runtimes.xgboost").XGBoost(booster, None, threads)
-        except ArtifactError:  # categories, which are pyfunc's
+            table = XGBoost(booster, None, threads)
+        except ArtifactError:  # it has categories, which are left to pyfunc
             return
         yield lambda rows: table.score([cast(rows, np.float32)])[0]
     elif library == "lightgbm":
@@ -294,8 +294,8 @@ def _call(asked: object) -> Call:
     return Call(msgspec.json.encode(asked), {b"content-type": row_decoder.JSON.encode()})
 
 
-def _asked(ask: Ask, probe: Call) -> Any:
-    """What pyfunc predicts; None where it refuses."""
+def _ask(ask: Ask, probe: Call) -> Any:
+    """Pyfunc's prediction; None if it rejects the request."""
     try:
         return _PREDICTIONS.decode(ask(probe).body)
     except Exception:
@@ -303,18 +303,18 @@ def _asked(ask: Ask, probe: Call) -> Any:
 
 
 def _agrees(native: Native, probe: Call, wanted: Any) -> bool | None:
-    """Whether it answers as is wanted; None where it leaves the answer to pyfunc."""
+    """Whether its answer equals ``wanted``; None if it leaves the request to pyfunc."""
     try:
         rows = native.parse(probe)
         [found] = native.score([rows])
         if native.batches and not (isinstance(found, np.ndarray) and len(found) == len(rows)):
             return False
-        said = _PREDICTIONS.decode(native.render(found, probe).body)
+        answer = _PREDICTIONS.decode(native.render(found, probe).body)
     except ModelFailed:
         return None
-    except TypeError:  # no JSON
+    except TypeError:  # not JSON
         return False
-    return wanted is not None and _near(said, wanted)
+    return wanted is not None and _near(answer, wanted)
 
 
 def _near(one: Any, other: Any) -> bool:

@@ -1,9 +1,9 @@
-"""Modules that a model brings, of which another model in this process may have some of the same names.
+"""Isolates the Python modules of models in one process, which may have the same names.
 
-A module is in ``sys.modules`` under its plain name where that is free, so a model that is alone in its process finds
-Python as it knows it. Where the name is another model's, that one keeps it, and this model finds its own by an
-``__import__`` of its own: at the top of a file as well as in a function. While a model is loaded its modules have
-their names to themselves, for what looks them up there: pickles, dataclasses, ``importlib``.
+A module is in ``sys.modules`` under its plain name if that is free, so for a single model nothing is different. If
+another model has the name, that model keeps it, and this model's code imports its own module through an
+``__import__`` of its own, at the top of a file or in a function. While a model is loaded its modules own their
+names, for lookups by pickles, dataclasses and ``importlib``.
 """
 
 import builtins
@@ -20,14 +20,14 @@ from types import ModuleType
 from typing import Any
 
 _turn = RLock()
-"""Held while names are somebody's alone."""
+"""Held while a model owns its names."""
 _folders: set[str] = set()
-"""Where models of this process have their modules."""
+"""Module folders of the models in this process."""
 _numbers = count(2)
 
 
-class OwnModules:
-    """Of the files in ``folder``, which may be missing."""
+class IsolatedModules:
+    """The modules of the files in ``folder``, which need not exist."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = str(folder)
@@ -40,7 +40,7 @@ class OwnModules:
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """While it lasts, the names are this model's. Others that enter wait."""
+        """Own the names during the body. Other models wait."""
         with _turn:
             if self._inside:
                 yield
@@ -48,7 +48,7 @@ class OwnModules:
             self._inside = True
             hidden = self._hide()
             sys.modules.update(self._loaded)
-            sys.meta_path.insert(0, self)  # a finder needs no more than find_spec
+            sys.meta_path.insert(0, self)  # find_spec is all that a finder needs
             try:
                 yield
             finally:
@@ -57,8 +57,8 @@ class OwnModules:
                 self._leave(hidden)
 
     def file(self, path: Path) -> ModuleType:
-        """The module in one of the files, under its own name where no installed module has that: pickles name the
-        modules of their classes. Raises whatever its code raises."""
+        """Import one of the files, under its own name if no installed module has it, because pickles name the modules
+        of their classes. Raises whatever its code raises."""
         with self.entered():
             name = path.stem if path.stem not in sys.modules else f"{path.stem}_{next(_numbers)}"
             loader = _Loader(name, str(path), self._builtins)
@@ -76,7 +76,7 @@ class OwnModules:
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """What ``sys.meta_path`` asks while the names are this model's."""
+        """Called by ``sys.meta_path`` while this model owns the names."""
         if name.partition(".")[0] not in self._names:
             return None
         spec = PathFinder.find_spec(name, [self._folder] if path is None else path)
@@ -85,7 +85,7 @@ class OwnModules:
         if isinstance(spec.loader, SourceFileLoader):
             spec.loader = _Loader(name, spec.loader.path, self._builtins)
         elif spec.submodule_search_locations is not None:
-            # A folder without __init__.py: Python would look for further parts of it in other models' folders.
+            # A folder without __init__.py: Python would search other models' folders for further parts of it.
             spec.submodule_search_locations = list(spec.submodule_search_locations)
         return spec
 
@@ -97,7 +97,7 @@ class OwnModules:
         fromlist: Sequence[str] | None = (),
         level: int = 0,
     ) -> Any:
-        """``__import__`` of the code in these modules."""
+        """The ``__import__`` of these modules' code."""
         whole = name
         if level:
             package = str((globals or {}).get("__package__") or "")
@@ -112,7 +112,7 @@ class OwnModules:
             return builtins.__import__(name, globals, locals, fromlist or (), level)
 
     def _hide(self) -> dict[str, ModuleType]:
-        """Takes from ``sys.modules`` what others have there under names of this model's."""
+        """Remove other models' modules with names of this model from ``sys.modules``."""
         hidden = {}
         for name, module in list(sys.modules.items()):
             if (
@@ -124,7 +124,8 @@ class OwnModules:
         return hidden
 
     def _leave(self, hidden: Mapping[str, ModuleType]) -> None:
-        """Others get their names back, but for what an earlier load of this folder or a model that is gone left."""
+        """Restore the names of other models, except those of an earlier load of this folder or of an unloaded
+        model."""
         own = f"{self._folder}{os.sep}"
         for name, module in list(sys.modules.items()):
             if name.partition(".")[0] in self._names and _origin(module).startswith(own):
@@ -138,7 +139,7 @@ class OwnModules:
 
 
 class _Loader(SourceFileLoader):
-    """Gives a module these builtins."""
+    """Loads a module with these builtins."""
 
     def __init__(self, name: str, path: str, given: dict[str, Any]) -> None:
         super().__init__(name, path)

@@ -1,4 +1,4 @@
-"""What an XGBoost objective does to the sums of its trees: predictions, as exact as the library's own."""
+"""Converts sums of trees to predictions by XGBoost's objectives, as exactly as the library."""
 
 import math
 from collections.abc import Callable
@@ -16,14 +16,14 @@ def _same(values: Matrix) -> Matrix:
 
 def _probability(sums: Matrix) -> Matrix:
     one = np.float32(1)
-    if len(sums) == 1:  # the same by way of scalars, in a quarter of the time
+    if len(sums) == 1:  # the same with scalars, in a quarter of the time
         odds = -sums.item()
         return np.array([one / (one + np.float32(math.exp(odds))) if odds < _MOST_ODDS else 0], np.float32)
     return np.asarray(one / (one + _exponential(-sums)))
 
 
 _MOST_ODDS = math.log(float(np.finfo(np.float32).max))
-"""Beyond it the exponential is no float32."""
+"""Beyond it the exponential overflows float32."""
 
 
 _LEAST_CHANCE = np.float32(1e-6)
@@ -42,7 +42,7 @@ def _logarithm(values: Matrix) -> Matrix:
 
 
 def _exponential(sums: Matrix) -> Matrix:
-    """By way of float64: as exact as the C library's, which numpy's for float32 is not."""
+    """The exponential in float64: as exact as the C library's, which numpy's is not in float32."""
     with np.errstate(over="ignore"):
         return np.exp(sums, dtype=np.float64).astype(np.float32)
 
@@ -63,7 +63,7 @@ LINKS: dict[str, tuple[Evaluation, Evaluation]] = {
     ),
     **dict.fromkeys(("reg:squaredlogerror", "rank:pairwise", "rank:map", "binary:logitraw"), (_same, _same)),
 }
-"""Objective -> (its predictions from the sums, the sum of its base score)."""
+"""Objective -> (function from sums to predictions, function from its base score to a sum)."""
 
 
 TOLERANCE = 1e-6

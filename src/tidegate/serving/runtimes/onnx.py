@@ -1,12 +1,12 @@
 """ONNX models, scored in this process by onnxruntime.
 
 The model is the one ``.onnx`` file of the model data. It takes one float tensor of rows and columns, or named
-inputs of one column each (float, double, int64, int32, bool, string), as converters make them from tables. Of
-several outputs the last that is a tensor of numbers is the prediction: a classifier's probabilities come after its
-labels. A missing value is NaN; a row for which the model then gives no number is refused.
+inputs of one column each (float, double, int64, int32, bool, string), as converters create for tables. Of several
+outputs the prediction is the last one that is a tensor of numbers: a classifier's probabilities follow its labels. A
+missing value is NaN; a row for which the model then returns no number is rejected.
 
-Requests are scored together where the graph shows that rows are independent (``onnx_rows``) and no trial contradicts
-it (``row_probes``).
+Requests are scored together if the graph shows that rows are independent (``onnx_rows``) and no probe contradicts it
+(``row_probes``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ try:
 
     from tidegate.serving.contract.invocation import ModelFailed
     from tidegate.serving.formats import row_decoder
-    from tidegate.serving.formats.typed_rows import Columns, Input, Typed
+    from tidegate.serving.formats.typed_rows import Columns, Input, TypedRows
     from tidegate.serving.runtimes import row_probes
     from tidegate.serving.runtimes.error_messages import cause
     from tidegate.serving.runtimes.onnx_rows.analysis import Unproven, prove_file
@@ -34,7 +34,7 @@ except ImportError as missing:
     ) from None
 
 _TRIAL = 0.1
-"""Seconds of the trial of a model whose graph has shown already that rows are independent."""
+"""Seconds of the probes of a model whose graph shows that rows are independent."""
 _NUMBERS = frozenset({"tensor(float)", "tensor(double)", "tensor(int64)", "tensor(int32)"})
 _TYPES: dict[str, np.dtype[Any]] = {
     "tensor(float)": np.dtype(np.float32),
@@ -129,7 +129,7 @@ class Named(ColumnTable):
         self._session = session
         self._output = output
         self._shapes = {one.name: (-1, 1) if len(one.shape) == 2 else (-1,) for one in inputs}
-        typed = Typed([Input(one.name, _TYPES[one.type]) for one in inputs])
+        typed = TypedRows([Input(one.name, _TYPES[one.type]) for one in inputs])
         super().__init__(self._run, typed, accept, batches=False)
 
     def _run(self, columns: Columns) -> Any:
@@ -155,14 +155,14 @@ def _output(session: Any, name: str) -> str:
 
 
 def _flat(found: Any, rows: int) -> Any:
-    """One value per row where a row has one column."""
+    """A flat array of values if there is one column."""
     if found.ndim == 0 or len(found) != rows or found.ndim > 2:
         raise ValueError(f"the model gives the shape {found.shape} for {rows} rows")
     return found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found
 
 
 def _empty(found: Any) -> Sequence[int]:
-    """Rows that have no number for an answer."""
+    """Rows whose answer is not a number."""
     odd = np.isnan(found)
     if not odd.any():
         return ()

@@ -1,8 +1,11 @@
-"""Imports a library of trees without the packages that it takes along only where they happen to be installed.
+"""Imports the modules of runtimes by name, XGBoost and LightGBM without their optional dependencies.
 
-XGBoost and LightGBM import scikit-learn, and with it pandas and SciPy's statistics, for the sake of classes that a
-built-in runtime never touches: three quarters of the time and more than half of the memory of the start of a worker.
-Once a model comes that may need those classes (a script, a pickled pipeline), the library is imported anew, whole.
+This is the one place that imports modules of our own by name: a worker must import only the runtime that it serves,
+and the catalogue has its name.
+
+XGBoost and LightGBM import scikit-learn, and with it pandas and SciPy's statistics, for classes that a built-in
+runtime never uses: three quarters of the time and more than half of the memory of a worker's start. When a model
+arrives that may need those classes (a script, a pickled pipeline), the library is imported again with everything.
 """
 
 import sys
@@ -12,55 +15,48 @@ from importlib import import_module
 from threading import Lock
 from types import ModuleType
 
-from tidegate.serving.contract.images import RuntimeKind
-
-COMPANIONS = ("sklearn", "pandas", "pyarrow", "matplotlib", "graphviz", "dask")
-"""What the libraries import where it is there."""
-_LIBRARIES = {
-    RuntimeKind.XGBOOST: ("xgboost", COMPANIONS[:1]),
-    RuntimeKind.SHAP: ("xgboost", COMPANIONS[:1]),
-    RuntimeKind.LIGHTGBM: ("lightgbm", COMPANIONS),
-}
-"""The library of a runtime, and what it is imported without."""
+from tidegate.serving.contract.catalogue import RuntimeKind
 
 
-class Imports:
-    """The imports of one process. Loads may come from several threads; one imports at a time."""
+class RuntimeLoader:
+    """The imports of one process. Models may be loaded from several threads; one thread imports at a time."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._lean: set[str] = set()
-        self._whole = False
-        """A model is here that may need whole libraries."""
+        self._reduced: set[str] = set()
+        """Libraries that were imported without their optional dependencies."""
+        self._complete = False
+        """A model is here that may need complete libraries."""
 
-    def runtime(self, kind: RuntimeKind) -> ModuleType:
+    def load_module(self, kind: RuntimeKind) -> ModuleType:
         """The module of a runtime, with its library. Raises what the module raises: ArtifactError for a missing
         library."""
+        descriptor = kind.descriptor
         with self._lock:
-            if kind not in _LIBRARIES:
-                self._restore()
-            elif not self._whole:
-                self._import(*_LIBRARIES[kind])
-            return import_module(f"{__package__}.{kind.value}")
+            if not descriptor.library:
+                self._require_complete()
+            elif not self._complete:
+                self._import_reduced(descriptor.library, descriptor.optional_packages)
+            return import_module(f"{__package__}.{descriptor.name}")
 
-    def _import(self, library: str, companions: Sequence[str]) -> None:
+    def _import_reduced(self, library: str, optional_packages: Sequence[str]) -> None:
         if library not in sys.modules:
-            with suppress(ImportError), hidden(companions):
+            with suppress(ImportError), hide_packages(optional_packages):
                 import_module(library)
-                self._lean.add(library)
+                self._reduced.add(library)
 
-    def _restore(self) -> None:
-        """The next import of a library is whole. What was made with the lean one goes on with it."""
-        self._whole = True
+    def _require_complete(self) -> None:
+        """The next import of a library is complete. Objects of the reduced one keep using it."""
+        self._complete = True
         for name in list(sys.modules):
-            if name.partition(".")[0] in self._lean:
+            if name.partition(".")[0] in self._reduced:
                 del sys.modules[name]
-        self._lean.clear()
+        self._reduced.clear()
 
 
 @contextmanager
-def hidden(names: Sequence[str]) -> Iterator[None]:
-    """As if these packages were not installed; those that are imported already stay."""
+def hide_packages(names: Sequence[str]) -> Iterator[None]:
+    """Make imports of these packages fail; packages that are imported already stay."""
     hidden = [name for name in names if name not in sys.modules]
     for name in hidden:
         sys.modules[name] = None  # type: ignore[assignment]
@@ -71,4 +67,4 @@ def hidden(names: Sequence[str]) -> Iterator[None]:
             del sys.modules[name]
 
 
-IMPORTS = Imports()
+LOADER = RuntimeLoader()

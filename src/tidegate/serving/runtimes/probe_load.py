@@ -1,13 +1,13 @@
-"""Loads a model in a process of its own first, where a damaged file can end the process that reads it.
+"""Loads a model in a child process first, if a damaged file can crash the process that reads it.
 
-LightGBM's reader does: an exception in one of its threads, or an index out of a damaged file, is the end of the
-process, and no error can be caught. So does llama.cpp at some files, and says what is wrong with others in its log.
-So the first worker of a fleet lets a child load the model and predict some rows (LightGBM's with a limit on time and
-memory), while it imports the library itself. What came of it is kept in a file beside the model data, and the other
-workers read that.
+LightGBM's reader does: an exception in one of its threads, or an index from a damaged file, ends the process, and
+cannot be caught. So does llama.cpp at some files, while its log names the errors of others.
+So the first worker of a fleet starts a child that loads the model and predicts some rows (LightGBM's with a limit on
+time and memory), while the worker imports the library itself. A file beside the model data keeps the result for the
+other workers.
 
-The child is started anew (no fork), and without the optional packages that LightGBM would bring in. A runtime's
-module may have a function ``why_it_ended(names, log, code)``, for a child that gave no answer.
+The child is a new process, not a fork, and hides the optional packages of a bounded runtime's library. A runtime's
+module may have a function ``why_it_ended(names, log, code)``, for a child that ended without a result.
 """
 
 import fcntl
@@ -19,28 +19,25 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from importlib import import_module
 from pathlib import Path
 
 import msgspec
 
 from tidegate.domain.errors import ArtifactError, TidegateError
-from tidegate.serving.runtimes.optional_imports import COMPANIONS
+from tidegate.serving.contract.catalogue import RuntimeKind
+from tidegate.serving.contract.runtime import Probe
+from tidegate.serving.runtimes.optional_imports import LOADER
 
 TIMEOUT = 120.0
 """Seconds for the start of the child, the load and the predictions."""
 MEMORY = 4 * 1024**3
 """Bytes of address space that the child may take beyond ``PER_BYTE`` for each of the model's."""
 PER_BYTE = 50
-FRAGILE = frozenset({"lightgbm", "gguf"})
-"""Runtimes whose libraries a damaged model can bring down."""
-BOUNDED = frozenset({"lightgbm"})
-"""Those whose models are held to the limits: what a language model takes is for its settings to say."""
 
 
 class Result(msgspec.Struct):
-    """``problem``: why the model cannot be used; empty: it can. ``of``: the files that were tried. ``keep``: whether
-    the same files would do the same again."""
+    """``problem``: why the model is unusable; empty: it is usable. ``of``: the files that were probed. ``keep``:
+    whether the result applies to these files for good."""
 
     of: list[tuple[str, int, int]]
     problem: str = ""
@@ -48,16 +45,16 @@ class Result(msgspec.Struct):
 
 
 @contextmanager
-def tried(kind: str, folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
-    """Tries the model in ``folder`` while the body runs, unless that has been done. Raises ArtifactError at the end
-    for one that cannot be used. Does nothing for runtimes that are not fragile."""
-    if kind not in FRAGILE:
+def probe_in_child(kind: RuntimeKind, folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
+    """Load the model in ``folder`` in a child while the body runs, unless there is a result already. Raises
+    ArtifactError at the end for a model that cannot be used. Does nothing for runtimes that need no probe."""
+    if kind.descriptor.probe is Probe.NONE:
         yield
         return
     files = _files(folder)
     marker = folder.with_name(f"{folder.name}.tried-{kind}")
-    with _locked(marker.with_name(f"{marker.name}.lock")):
-        result = _kept(marker, files)
+    with _lock(marker.with_name(f"{marker.name}.lock")):
+        result = _read_result(marker, files)
         if result is not None:
             yield
         else:
@@ -74,7 +71,7 @@ def tried(kind: str, folder: Path, environment: Mapping[str, str]) -> Iterator[N
         raise ArtifactError(result.problem)
 
 
-def _kept(marker: Path, files: list[tuple[str, int, int]]) -> Result | None:
+def _read_result(marker: Path, files: list[tuple[str, int, int]]) -> Result | None:
     try:
         result = msgspec.json.decode(marker.read_bytes(), type=Result)
     except (OSError, msgspec.DecodeError):
@@ -82,7 +79,7 @@ def _kept(marker: Path, files: list[tuple[str, int, int]]) -> Result | None:
     return result if result.of == files else None
 
 
-def _begin(kind: str, folder: Path, environment: Mapping[str, str], size: int) -> subprocess.Popen[bytes]:
+def _begin(kind: RuntimeKind, folder: Path, environment: Mapping[str, str], size: int) -> subprocess.Popen[bytes]:
     child = subprocess.Popen(
         [sys.executable, "-m", __name__, kind, str(folder), str(MEMORY + PER_BYTE * size)],
         stdin=subprocess.PIPE,
@@ -97,21 +94,21 @@ def _begin(kind: str, folder: Path, environment: Mapping[str, str], size: int) -
     return child
 
 
-def _result(child: subprocess.Popen[bytes], kind: str, files: list[tuple[str, int, int]]) -> Result:
+def _result(child: subprocess.Popen[bytes], kind: RuntimeKind, files: list[tuple[str, int, int]]) -> Result:
     try:
-        said, log = child.communicate(timeout=TIMEOUT if kind in BOUNDED else None)
+        output, log = child.communicate(timeout=TIMEOUT if kind.descriptor.probe is Probe.BOUNDED else None)
     except subprocess.TimeoutExpired:
         why = f"the model did not load and predict within {TIMEOUT:g} s, when it was tried"
         return Result(files, why, keep=False)
     try:
-        result = msgspec.json.decode(said, type=Result)
+        result = msgspec.json.decode(output, type=Result)
     except msgspec.DecodeError:
-        code, told = child.returncode, getattr(import_module(f"{__package__}.{kind}"), "why_it_ended", None)
-        if told is not None:
-            why = told([name for name, _, _ in files], log.decode("utf-8", "replace"), code)
+        code, explain = child.returncode, getattr(LOADER.load_module(kind), "why_it_ended", None)
+        if explain is not None:
+            why = explain([name for name, _, _ in files], log.decode("utf-8", "replace"), code)
             return Result(
                 files, why, keep=code != -signal.SIGKILL
-            )  # short of memory, the kernel may have ended it
+            )  # the kernel may have ended it for lack of memory
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         names = ", ".join(name for name, _, _ in files[:3])
         why = (
@@ -129,18 +126,18 @@ def _files(folder: Path) -> list[tuple[str, int, int]]:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _lock(path: Path) -> Iterator[None]:
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def attempt(kind: str, folder: Path, environment: Mapping[str, str]) -> str:
-    """In the child: why the model cannot be used, empty where it can."""
-    for name in COMPANIONS if kind in BOUNDED else ():
+def attempt(kind: RuntimeKind, folder: Path, environment: Mapping[str, str]) -> str:
+    """In the child: why the model cannot be used, or empty if it can."""
+    for name in kind.descriptor.optional_packages if kind.descriptor.probe is Probe.BOUNDED else ():
         sys.modules[name] = None  # type: ignore[assignment]
     try:
-        model = import_module(f"tidegate.serving.runtimes.{kind}").load(folder, environment)
+        model = LOADER.load_module(kind).load(folder, environment)
         model.probe()
     except TidegateError as error:
         return error.message
@@ -149,16 +146,16 @@ def attempt(kind: str, folder: Path, environment: Mapping[str, str]) -> str:
     return ""
 
 
-def main(kind: str, folder: str, memory: int) -> None:
+def main(kind: RuntimeKind, folder: str, memory: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if kind in BOUNDED:
+    if kind.descriptor.probe is Probe.BOUNDED:
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     output = os.dup(1)
-    os.dup2(2, 1)  # what a library prints is no answer
+    os.dup2(2, 1)  # output of the library is not the result
     problem = attempt(kind, Path(folder), json.loads(sys.stdin.buffer.read()))
     os.write(output, msgspec.json.encode(Result([], problem, keep=not problem)))
-    os._exit(0)  # the library's own end may be as damaged as the file
+    os._exit(0)  # the library's cleanup may crash as well
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    main(RuntimeKind(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

@@ -1,15 +1,15 @@
-"""Any program that honours the container contract, started as a child and spoken to over HTTP.
+"""Runs a program that honours the container contract, as a child process that is called over HTTP.
 
-What the program gets: its command as configured, the model folder as working folder, and in its environment
+The program gets its command as configured, the model folder as working folder, and in its environment
 
 - ``PORT`` and ``SAGEMAKER_BIND_TO_PORT``: a free loopback port, or ``TIDEGATE_SOCKET``: the path of a unix socket
-  that it may listen on instead; ``SAGEMAKER_SAFE_PORT_RANGE``: a few more loopback ports for itself;
+  that it may listen on instead; ``SAGEMAKER_SAFE_PORT_RANGE``: a few more loopback ports for its own use;
 - ``SM_MODEL_DIR`` and ``MODEL_DIR``: the model folder;
-- what the image table and the container declare, and a few general variables (PATH, HOME, LANG, ...); nothing
-  else of the server's environment.
+- the variables of the image table and the container, and a few general ones (PATH, HOME, LANG, ...); nothing else of
+  the server's environment.
 
-It answers ``GET /ping`` with 200 when it is ready and then ``POST /invocations``. At the end it gets SIGTERM, and
-SIGKILL after 30 seconds; when the worker is killed it is killed too.
+It answers ``GET /ping`` with 200 when it is ready, and then ``POST /invocations``. At the end it gets SIGTERM, and
+SIGKILL after 30 seconds; if the worker is killed it is killed, too.
 """
 
 import asyncio
@@ -27,21 +27,21 @@ from tidegate.domain.errors import StartTimeout, Transient
 from tidegate.host import process_stats
 from tidegate.host.process_stats import ProcessStats
 from tidegate.serving.contract.body_spool import IN_MEMORY, LargeCall
-from tidegate.serving.contract.images import check_environment
+from tidegate.serving.contract.environment import check_environment
 from tidegate.serving.contract.invocation import PATH, Answer, Call, Done, ModelFailed, Outcome, Stream, TimedOut
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec
 from tidegate.serving.runtimes import launcher
-from tidegate.serving.runtimes.http_client import Broken, Client, PartReply, Reply, Wishes
+from tidegate.serving.runtimes.http_client import Client, ConnectionBroken, PartReply, Reply, StreamHooks
 from tidegate.serving.runtimes.listeners import Owner, listening, peer
 from tidegate.serving.runtimes.liveness import GOOD, Liveness, Seen
 
 PING_TIMEOUT = 2.0
 PING_EVERY = 0.2
-"""Seconds between pings until the first good one; afterwards one a second."""
+"""Seconds between pings until the first 200; then there is one per second."""
 WATCH_EVERY = 1.0
 KILL_AFTER = 30.0
 _SAFE = (20_000, 30_000)
-"""Below the ports that Linux hands out by itself."""
+"""Below Linux's ephemeral ports."""
 _SAFE_COUNT = 16
 _INHERITED = ("PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH")
 _REQUEST_HEADERS = (b"content-type", b"accept")
@@ -54,7 +54,7 @@ _RESPONSE_HEADERS = {
 
 
 class Program:
-    """The engine for a program. ``died`` is called with its exit code when it ends by itself."""
+    """The engine of a program. ``died`` is called with its exit code if it ends by itself."""
 
     def __init__(
         self, spec: ReplicaSpec, container: ContainerSpec, died: Callable[[ContainerSpec, int], None]
@@ -68,26 +68,26 @@ class Program:
         self._client: Client | None = None
         self._calls: set[asyncio.Task[None]] = set()
         self._streams: set[Call] = set()
-        """Calls whose answers may be coming in parts."""
+        """Calls whose answers may be streams."""
         self._watchers: list[asyncio.Task[None]] = []
         self._healthy = True
         self._answers = 0
-        """Whole answers to calls."""
+        """Number of complete answers."""
         self._path: Path | None = None
-        """The unix socket that it listens on, if it does."""
+        """The unix socket that it may listen on."""
         self._taken = False
         """Another process listens on its port."""
         self._closing = False
         self.execution_parameters = b"{}"
-        """What it wants of the requests of a transform job; asked for in such a job alone."""
+        """Its answer to ``GET /execution-parameters``, for transform jobs only."""
 
     @property
     def healthy(self) -> bool:
         return self._healthy
 
     async def start(self, until: float) -> None:
-        """Returns at the first good ping; raises StartTimeout where none comes by ``until`` (the event loop's time),
-        Invalid for an environment that a model may not set."""
+        """Start the program and wait for the first 200 to a ping. Raises StartTimeout if there is none by ``until``
+        (the event loop's time), and Invalid for an environment that a model may not set."""
         check_environment(self._container.environment)
         port = _free_port()
         self._socket.unlink(missing_ok=True)
@@ -120,7 +120,7 @@ class Program:
         call.on_abandon(task.cancel)
 
     async def close(self) -> None:
-        """Ends the program and what it has started."""
+        """End the program and its children."""
         self._closing = True
         for task in (*self._watchers[1:], *self._calls):
             task.cancel()
@@ -129,7 +129,7 @@ class Program:
         process = self._process
         if process is not None:
             _signal(process, signal.SIGTERM)
-            _signal(process, signal.SIGCONT)  # one that is stopped could not end
+            _signal(process, signal.SIGCONT)  # a stopped process would not handle SIGTERM
             with suppress(TimeoutError):
                 async with asyncio.timeout(KILL_AFTER):
                     await process.wait()
@@ -145,7 +145,7 @@ class Program:
             self._died(self._container, code)
 
     async def _first_ping(self, port: int) -> Client:
-        """From the program itself. Whoever else listens on its port has taken it: the program will not get it."""
+        """Wait for the program's first ping. If another process listens on its port, the program will not get it."""
         while True:
             for address in (str(self._socket), port) if self._socket.exists() else (port,):
                 client = Client(address, self._spec.max_body, partial(self._is_ours, address))
@@ -172,7 +172,7 @@ class Program:
         return ours
 
     async def _watch(self, client: Client) -> None:
-        """Looks at the program each second, and ends one that hangs: no answer would come from it any more."""
+        """Observe the program each second, and end it if it hangs."""
         assert self._process is not None
         pid, health = self._process.pid, Liveness(self._spec.invocation_timeout)
         while True:
@@ -192,7 +192,7 @@ class Program:
             self._healthy = health.good
 
     def _end(self, why: str) -> None:
-        """The worker ends with it, and another takes its place."""
+        """End the program, and with it the worker, which will be replaced."""
         print(
             f"tidegate worker {self._spec.replica}: container {self._container.name}: {why}; ending it", flush=True
         )
@@ -205,7 +205,7 @@ class Program:
         try:
             outcome = await self._forward(call)
         except asyncio.CancelledError:
-            done(self._failed(0, "The client or the server went away."))
+            done(self._failure(0, "The client or the server went away."))
             raise
         done(outcome)
 
@@ -221,14 +221,14 @@ class Program:
         body = call.body if spool is None else spool
         method = "POST" if body or PATH not in call.headers else "GET"
         parts = call.parts or self._spec.max_body > IN_MEMORY
-        wishes = Wishes(self._wrong, partial(self._streams.discard, call)) if parts else None
+        hooks = StreamHooks(self._wrong, partial(self._streams.discard, call)) if parts else None
         try:
             async with asyncio.timeout(self._spec.invocation_timeout):
-                if wishes is None:
+                if hooks is None:
                     reply: Reply | PartReply = await self._client.ask(method, path, headers, call.body)
                 else:
                     self._streams.add(call)
-                    reply = await self._client.ask_parts(method, path, headers, body, wishes)
+                    reply = await self._client.ask_parts(method, path, headers, body, hooks)
         except BaseException as error:
             self._streams.discard(call)
             return self._no_answer(error)
@@ -240,12 +240,12 @@ class Program:
     def _no_answer(self, error: BaseException) -> ModelFailed:
         if isinstance(error, TimeoutError):
             return TimedOut(self._container.name)
-        if isinstance(error, Broken | ValueError):
-            return self._failed(0, f"The container gave no answer: {error}.")
+        if isinstance(error, ConnectionBroken | ValueError):
+            return self._failure(0, f"The container gave no answer: {error}.")
         raise error
 
     def _wrong(self, error: Exception) -> ModelFailed:
-        return self._failed(0, f"The container's answer ended too early: {error}.")
+        return self._failure(0, f"The container's answer ended too early: {error}.")
 
     def _outcome(self, reply: Reply | PartReply) -> Outcome:
         content_type = reply.headers.get(b"content-type", b"application/octet-stream").decode("latin-1")
@@ -255,15 +255,15 @@ class Program:
         if isinstance(reply, PartReply):
             return Stream(content_type, reply.parts, kept)
         if not 200 <= reply.status < 300:
-            return self._failed(reply.status, reply.body[:16_384].decode("utf-8", "replace"))
+            return self._failure(reply.status, reply.body[:16_384].decode("utf-8", "replace"))
         return Answer(reply.body, content_type, kept)
 
-    def _failed(self, status: int, message: str) -> ModelFailed:
+    def _failure(self, status: int, message: str) -> ModelFailed:
         return ModelFailed(status, message, self._container.name)
 
 
 def environment(container: ContainerSpec, port: int, path: Path, server: Mapping[str, str]) -> dict[str, str]:
-    """The program's whole environment; what comes later wins."""
+    """The program's complete environment; later entries win."""
     return {
         **{name: server[name] for name in _INHERITED if name in server},
         "OMP_NUM_THREADS": "1",
@@ -280,11 +280,11 @@ def environment(container: ContainerSpec, port: int, path: Path, server: Mapping
 
 
 async def _ping(client: Client) -> int | None:
-    """The status of the answer; None where there is none."""
+    """The status of the answer; None if there is none."""
     try:
         async with asyncio.timeout(PING_TIMEOUT):
             return (await client.ask("GET", "/ping")).status
-    except (Broken, TimeoutError, ValueError):
+    except (ConnectionBroken, TimeoutError, ValueError):
         return None
 
 
@@ -292,20 +292,21 @@ async def _parameters(client: Client) -> bytes:
     try:
         async with asyncio.timeout(PING_TIMEOUT):
             reply = await client.ask("GET", "/execution-parameters")
-    except (Broken, TimeoutError, ValueError):
+    except (ConnectionBroken, TimeoutError, ValueError):
         return b"{}"
     return reply.body if reply.status == 200 else b"{}"
 
 
 def _free_port() -> int:
-    """Free at this moment; a program that finds it taken ends, and is started again with another."""
+    """A port that is free now. If it is taken when the program listens, the program ends and is restarted with
+    another one."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def _safe_ports() -> str:
-    """``low-high`` of loopback ports that a program may listen on beside its own; free at this moment."""
+    """``low-high`` of further loopback ports for a program; free now."""
     while True:
         low = random.randrange(*_SAFE)
         if all(_is_free(port) for port in range(low, low + _SAFE_COUNT)):
@@ -318,7 +319,7 @@ def _is_free(port: int) -> bool:
 
 
 def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
-    """To the program and to what it has started, which is its process group."""
+    """Send a signal to the program's process group."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)
     with suppress(ProcessLookupError):

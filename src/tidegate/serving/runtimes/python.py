@@ -1,10 +1,10 @@
 """A Python class or function as a model: ``MODEL_HANDLER=package.module:Name`` in the model's environment.
 
-It is found in the model data's ``code/`` folder or among the installed packages. A class is made once, with the
-model folder if it takes an argument, and its ``predict`` (or ``__call__``) gets each request's data; a function is
-called itself. JSON in and out; a parameter that is annotated ``bytes`` or ``str`` gets the body as it is, one that is
-annotated with a dataclass or another type gets JSON checked against it. What it returns: ``bytes`` or ``str`` as they
-are, (body, content type), a generator for a stream, anything else as JSON.
+It is in the model data's ``code/`` folder or in an installed package. A class is instantiated once, with the model
+folder if it takes an argument, and its ``predict`` (or ``__call__``) gets each request's data; a function is called
+directly. Bodies are JSON; a parameter annotated ``bytes`` or ``str`` gets the raw body, and one annotated with a
+dataclass or another type gets JSON that was checked against it. It may return ``bytes`` or ``str``, which are sent
+unchanged, (body, content type), a generator for a stream, or anything else, which is sent as JSON.
 """
 
 import importlib
@@ -30,8 +30,8 @@ TEXT = "text/plain; charset=utf-8"
 
 
 def load(model_dir: Path, environment: Mapping[str, str]) -> "Python":
-    """Raises Invalid for a handler that is not named well, ArtifactError that says which line of the code failed,
-    Transient where another try may help."""
+    """Raises Invalid for a malformed MODEL_HANDLER, ArtifactError with the line of the code that failed, and
+    Transient if a retry may help."""
     where = environment.get(HANDLER, "")
     module, _, name = where.partition(":")
     if not module or not name.isidentifier():
@@ -41,7 +41,7 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> "Python":
     folder = model_dir / CODE_FOLDER
     modules = user_code.prepare(model_dir, folder, environment)
     with modules.entered():
-        with user_code.told(where, folder):
+        with user_code.report_code_errors(where, folder):
             found = getattr(importlib.import_module(module), name, None)
             if found is None:
                 raise ArtifactError(f"the module {module} has no {name}")
@@ -56,7 +56,7 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> "Python":
 
 
 class Python:
-    """A ``handling.Handler`` around one callable."""
+    """A ``thread_engine.Handler`` around one callable."""
 
     def __init__(self, predict: Callable[[Any], Any], read: Callable[[Call], Any], threads: int) -> None:
         self.threads = threads
@@ -88,7 +88,7 @@ def _pair(result: Any) -> tuple[Any, str]:
 
 
 def _reader(predict: Callable[..., Any], where: str) -> Callable[[Call], Any]:
-    """What makes a request's data of its body, by the annotation of the first parameter."""
+    """A function from a request to its data, by the annotation of the first parameter."""
     wanted = _annotation(predict, where)
     if wanted is bytes:
         return lambda call: call.body

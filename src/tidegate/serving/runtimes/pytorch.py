@@ -1,13 +1,12 @@
 """PyTorch models, run in this process: TorchScript, and programs of ``torch.export``.
 
 The model is the one ``.pt``, ``.pth`` or ``.ts`` file (TorchScript, ``torch.jit.save``) or ``.pt2`` file
-(``torch.export.save``) of the model data. PyTorch's reader of ``.pt2`` falls back to unpickling, so such a file is
-read only where pickles are trusted. A state dict or a pickled module is refused: it is a model only together with
-its class, and reading it runs code.
+(``torch.export.save``) of the model data. PyTorch's reader of ``.pt2`` falls back to unpickling, so such a file needs
+trust in pickles. A state dict or a pickled module is rejected: it needs its class, and reading it runs code.
 
-Where the model takes a table of a known width and gives one tensor with a row for each, requests are scored
-together, unless its graph (``torch_graphs``) or a trial (``row_probes``) says that rows influence each other. Any
-other model answers them one by one.
+If the model takes a table of a known width and returns one tensor with a row for each of its rows, requests are
+scored together, unless its graph (``torch_graphs``) or a probe (``row_probes``) shows that rows influence each
+other. Other models answer requests one by one.
 """
 
 import re
@@ -40,13 +39,13 @@ except ImportError as missing:
 _EXPORTED = ".pt2"
 _SCRIPTS = (".pt", ".pth", ".ts")
 _REACHING = re.compile(rb"\b(?:from_file|save|load_tensor)\b")
-"""Names of all of TorchScript's operators that take the name of a file."""
+"""Names of TorchScript's operators that take a file name."""
 _MOST_CODE = 64 << 20
 _WIDEST = 1 << 16
-"""Columns beyond which no width is looked for: a row of them would be no table any more."""
+"""Most columns when the width is searched for."""
 
 _TRIAL = 0.25
-"""Seconds beyond which only the essential is tried."""
+"""Seconds of probes after which only the essential ones are run."""
 
 Forward = Callable[..., Any]
 
@@ -55,7 +54,7 @@ class _Model(NamedTuple):
     forward: Forward
     inputs: list[tensors.Input]
     find: Callable[[], torch_graphs.Finding | None]
-    """Reads the graph for reasons to score requests alone."""
+    """Searches the graph for reasons to score requests alone."""
 
 
 def load(model_dir: Path, environment: Mapping[str, str]) -> Table | tensors.Tensors:
@@ -64,7 +63,7 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> Table | tensors.Ten
     path = only(model_dir, "PyTorch model", (*_SCRIPTS, _EXPORTED))
     torch.set_num_threads(threads(environment))
     accept = default_accept(environment)
-    read = partial(_exported if path.suffix == _EXPORTED else _scripted, path, trusted)
+    read = partial(_load_program if path.suffix == _EXPORTED else _load_script, path, trusted)
     model = read()
     if not model.inputs:
         raise ArtifactError(f"{path.name} takes no tensor")
@@ -74,7 +73,7 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> Table | tensors.Ten
     shape = _answer_of_zeros(model.forward, width)
     finding = model.find()
     if finding is not None and finding.stateful:
-        model = read()  # to look for the width has changed what it remembers
+        model = read()  # the search for the width may have changed its state
     if shape is None or len(shape) > 2:
         return tensors.Tensors(_run(model.forward), model.inputs, accept)
     table = Table(_table(model.forward), row_decoder.Features(width), accept, batches=False)
@@ -100,7 +99,7 @@ def _decide_batching(
 # --- reading ---
 
 
-def _scripted(path: Path, trusted: bool) -> _Model:
+def _load_script(path: Path, trusted: bool) -> _Model:
     _check_script(path, trusted)
     try:
         model = torch.jit.load(str(path), map_location="cpu").eval()
@@ -118,8 +117,8 @@ def _scripted(path: Path, trusted: bool) -> _Model:
 
 
 def _check_script(path: Path, trusted: bool) -> None:
-    """Looks at the archive before PyTorch does: a pickle is refused before anything could run, and so, without
-    trust, is a program that uses an operator that reads or writes files."""
+    """Check the archive before PyTorch reads it: a pickle is rejected before it can run code, and so, without trust,
+    is a program with an operator that reads or writes files."""
     advice = (
         "save the model with torch.jit.script(model).save(...), or torch.jit.trace(model, example).save(...),"
         " which need no class to be loaded"
@@ -149,8 +148,8 @@ def _check_script(path: Path, trusted: bool) -> None:
 
 
 def _reaching(archive: zipfile.ZipFile) -> set[str]:
-    """The operators in a TorchScript archive's code that reach files. PyTorch finds entries in any case, and of two
-    with one name another than Python might, so there may be no such two. Raises ValueError."""
+    """The operators in a TorchScript archive's code that access files. PyTorch ignores case in entry names, and of
+    two equal names may read another one than Python, so those are an error. Raises ValueError."""
     entries = archive.infolist()
     names = [entry.filename.lower() for entry in entries]
     if len(set(names)) < len(names):
@@ -161,7 +160,7 @@ def _reaching(archive: zipfile.ZipFile) -> set[str]:
     return {word.decode() for entry in code for word in _REACHING.findall(archive.read(entry))}
 
 
-def _exported(path: Path, trusted: bool) -> _Model:
+def _load_program(path: Path, trusted: bool) -> _Model:
     if not trusted:
         raise ArtifactError(
             f"{path.name} is read by torch.export.load, which may unpickle; save the model as TorchScript, or, if you"
@@ -171,17 +170,17 @@ def _exported(path: Path, trusted: bool) -> _Model:
         program = torch.export.load(str(path))
         wanted = list(program.graph_signature.user_inputs)
         found = {node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"}
-        inputs = [_declared(name, found[name]) for name in wanted]
+        inputs = [_declared_input(name, found[name]) for name in wanted]
         return _Model(program.module(), inputs, partial(torch_graphs.of_program, program))
     except ArtifactError as error:
         raise ArtifactError(f"{path.name}: {error.message}") from None
-    except Exception as error:  # a broken file fails in any way
+    except Exception as error:  # a broken file may raise anything
         raise ArtifactError(
             f"{path.name} is not a whole program of torch.export: {_broken(error, path)}"
         ) from None
 
 
-def _declared(name: str, value: Any) -> tensors.Input:
+def _declared_input(name: str, value: Any) -> tensors.Input:
     if not isinstance(value, torch.Tensor):
         raise ArtifactError(f"its input {name} is a {type(value).__name__}; expected tensors")
     shape = tuple(int(side) if isinstance(side, int) else None for side in value.shape)
@@ -192,7 +191,7 @@ def _declared(name: str, value: Any) -> tensors.Input:
 
 
 def _run(forward: Forward) -> Callable[..., Any]:
-    """Arrays in; arrays, or tuples and dicts of them, out."""
+    """The model as a function from arrays to arrays, or tuples and dicts of them."""
 
     def run(*arrays: Any) -> Any:
         try:
@@ -200,17 +199,17 @@ def _run(forward: Forward) -> Callable[..., Any]:
                 return _arrays(forward(*map(_tensor, arrays)))
         except (MemoryError, SystemError):
             raise
-        except Exception as error:  # a TorchScript model fails in any way
-            said = _said(error)
+        except Exception as error:  # a TorchScript model may raise anything
+            message = _message(error)
             raise ModelFailed(
-                500 if "allocate memory" in said else 400, f"The model refuses this: {said}"
+                500 if "allocate memory" in message else 400, f"The model refuses this: {message}"
             ) from None
 
     return run
 
 
 def _tensor(array: Any) -> torch.Tensor:
-    """One that the model may write into."""
+    """A tensor that the model may modify."""
     return torch.from_numpy(array.copy())
 
 
@@ -227,7 +226,7 @@ def _arrays(found: Any) -> Any:
 
 
 def _table(forward: Forward) -> Callable[[row_decoder.Matrix], Any]:
-    """A row of the answer per row of the table; raises ValueError where the model gives anything else."""
+    """The model as a function with one row of the answer per row; it raises ValueError for any other answer."""
     run = _run(forward)
 
     def predict(rows: row_decoder.Matrix) -> Any:
@@ -241,7 +240,7 @@ def _table(forward: Forward) -> Callable[[row_decoder.Matrix], Any]:
 
 
 def _width(forward: Forward, inputs: list[tensors.Input]) -> int | None:
-    """The columns of the one table that a model takes; None where it takes something else or any width."""
+    """The number of columns of the model's table; None if it takes other inputs or any width."""
     [first, *more] = inputs
     if more or first.dtype not in (None, "float32"):
         return None
@@ -262,7 +261,7 @@ def _width(forward: Forward, inputs: list[tensors.Input]) -> int | None:
 
 
 def _answer_of_zeros(forward: Forward, width: int) -> tuple[int, ...] | None:
-    """The shape; None where the model gives no row for a row."""
+    """The shape of the answer to rows of zeros; None if it has not one row per row."""
     try:
         return tuple(_table(forward)(np.zeros((1, width), dtype=np.float32)).shape)
     except (ModelFailed, ValueError):
@@ -270,10 +269,10 @@ def _answer_of_zeros(forward: Forward, width: int) -> tuple[int, ...] | None:
 
 
 def _broken(error: Exception, path: Path) -> str:
-    return cause(error, path) if isinstance(error, zipfile.BadZipFile) or not head(path) else _said(error)
+    return cause(error, path) if isinstance(error, zipfile.BadZipFile) or not head(path) else _message(error)
 
 
-def _said(error: Exception) -> str:
+def _message(error: Exception) -> str:
     """The cause in one line, without the trace through the model's code."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = next(

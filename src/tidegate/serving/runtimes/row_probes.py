@@ -1,9 +1,9 @@
-"""Whether a model's rows are independent, by trial: rows of many kinds, alone and in batches of many compositions.
+"""Probes whether a model's rows are independent: rows of many kinds, alone and in batches of many compositions.
 
-A row must get the same answer alone and in every batch, up to rounding; and the same to the bit with other ordinary
-companions in a batch of the same size, since a library that computes rows independently does the same operations for
-each of them whatever the others hold. Trials cannot prove independence. They come beside the proof from a graph where
-there is one, and beside the sampling of real batches (``worker.rescoring``).
+A row must get the same answer alone and in every batch, up to rounding, and the same bits with other ordinary rows in
+a batch of the same size, since a library that computes rows independently does the same operations for each of them.
+Probes cannot prove independence: they complement the proof from a graph, if there is one, and the sampling of real
+batches (``scoring.rescoring``).
 """
 
 import time
@@ -19,26 +19,26 @@ from tidegate.serving.formats import rounding
 from tidegate.serving.formats.rounding import Rows, Run, Scale
 
 SIZES = (2, 3, 7, 32)
-"""Batches that are always tried, beside the largest that will be used."""
+"""Batch sizes that are always tried, besides the largest that will be used."""
 LARGE = (200, 1000)
-"""Rows of one request, of which a large one is scored in parts."""
+"""Rows of large requests, which are scored in blocks."""
 LONGEST = 10.0
-"""Seconds after which a model counts as not tried."""
+"""Seconds after which the probes give up."""
 FEWEST = 3
-"""Rows of ours that a model must accept."""
+"""Least number of probe rows that a model must accept."""
 MODERATE = 1e7
-"""Size of numbers beyond which rows are companions only: their own answers may overflow, or differ by rounding."""
+"""Magnitude beyond which rows are companions only: their own answers may overflow, or differ by rounding."""
 _SWEEP = 128
-"""Largest size up to which every size is tried, and whole numbers that are tried as companions."""
+"""Up to it every batch size is tried, and every whole number as a companion."""
 
 
 class Dependent(Exception):
-    """The message says what was seen."""
+    """Rows influence each other; the message says how."""
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Rows to try. The first ``ordinary`` have moderate numbers, the first ``essential`` are always tried.
+    """Probe rows. The first ``ordinary`` have moderate numbers, the first ``essential`` are always tried.
     ``constant`` makes rows of one whole number."""
 
     rows: Rows
@@ -49,9 +49,8 @@ class Pool:
 
 @dataclass(frozen=True)
 class Trial:
-    """``pool``: what is tried; ``cap``: rows of the largest batch; ``seconds``: beyond which only the essential is
-    tried. Where independence is ``known`` by other means no more than the essential is, and that for ``seconds`` at
-    most."""
+    """``pool``: probe rows; ``cap``: rows of the largest batch; ``seconds``: after them only essential probes are
+    run. If independence is ``known`` by other means, only the essential ones are, for at most ``seconds``."""
 
     pool: Pool
     cap: int
@@ -61,7 +60,7 @@ class Trial:
 
 
 class _Enough(Exception):
-    """Nothing more can or need be tried."""
+    """No further probes are possible or needed."""
 
 
 def matrix_pool(width: int, dtype: Any = np.float32) -> Pool:
@@ -144,8 +143,8 @@ def _constant_columns(dtypes: dict[str, np.dtype[Any]], values: NDArray[Any]) ->
 
 
 def judge(run: Run, trial: Trial) -> Scale:
-    """The size of a typical answer. Raises Dependent where rows influence each other, or where that cannot be
-    tried."""
+    """Run the probes, and return the magnitude of a typical answer. Raises Dependent if rows influence each other, or
+    if that cannot be tested."""
     probe = _Probe(run, trial)
     with suppress(_Enough), np.errstate(all="ignore"):
         _try_essential(probe, trial)
@@ -190,16 +189,16 @@ class _Probe:
         self._random = np.random.default_rng(2)
         self._moderate = _moderate(trial.pool.rows)
         self._alone: dict[int, Any] = {}
-        """Row of the pool -> its answer alone; rows that the model refuses are not here."""
+        """Row of the pool -> its answer alone; without rows that the model rejects."""
         self._among_ordinary: dict[int, Any] = {}
-        """Size of a batch -> the answers of the rows that are watched in it, beside ordinary companions."""
+        """Batch size -> answers of the observed rows among ordinary companions."""
         self._measured = False
         self.scale: Scale = 0.0
 
     def in_time(self) -> bool:
         return self._trial.clock() - self._began < self._trial.seconds
 
-    # --- what is tried ---
+    # --- probes ---
 
     def score_alone(self, which: Sequence[int]) -> None:
         for row in which:
@@ -207,7 +206,7 @@ class _Probe:
                 found = self._score([row])
             except (Dependent, _Enough):
                 raise
-            except Exception:  # what a model refuses, it refuses in any way
+            except Exception:  # a model may reject rows with any exception
                 continue
             if found.ndim == 0 or len(found) != 1:
                 raise Dependent(f"it gives the shape {found.shape} for one row")
@@ -224,19 +223,19 @@ class _Probe:
             self.scale = np.where(np.isfinite(usual), np.abs(usual), 0).max(axis=0)
 
     def repeat(self, which: Sequence[int]) -> None:
-        """The other way round, so that a model with a memory shows it."""
+        """Repeat rows in reverse order, which reveals a model with state."""
         for row in reversed([row for row in which if row in self._alone]):
             if not rounding.identical(self._alone[row], self._score([row])).all():
                 raise Dependent("it answers the same row differently each time")
 
     def mix(self, size: int) -> None:
-        """Rows of all kinds in a new order, some of them twice."""
+        """Score rows of all kinds in a new order, some of them twice."""
         known = np.array(list(self._alone))
         order = self._random.permutation(np.resize(self._random.permutation(known), size))
         self._compare(order, self._batch(rounding.take(self._rows, order), size))
 
     def swap_companions(self, which: Sequence[int]) -> None:
-        """The same rows at the same places of a batch, among others."""
+        """Score the same rows at the same positions of a batch, among other rows."""
         companions = [row for row in which if row in self._alone]
         for size in sorted({size for size in (2, 8, self._trial.cap) if size <= self._trial.cap}):
             for row in (
@@ -245,19 +244,19 @@ class _Probe:
                 self._swap(size, row)
 
     def sweep_integers(self) -> None:
-        """Companions of one whole number each: codes of categories that a model may look for."""
+        """Use companions of one whole number each: a model may look for the code of a category."""
         size = min(self._trial.cap, 64)
-        targets, places = self._placed(size)
+        targets, places = self._observe(size)
         room = size - len(places)
         for first in range(-2, _SWEEP, max(room, 1)) if room else ():
             if not self.in_time():
                 return
-            batch = self._filled(size, targets, places, np.arange(first, first + room))
+            batch = self._fill(size, targets, places, np.arange(first, first + room))
             try:
                 found = self._score_rows(batch)
             except (Dependent, _Enough):
                 raise
-            except Exception:  # one of the numbers may be none that the model takes
+            except Exception:  # the model may reject one of the numbers
                 continue
             self._check_length(found, size)
             self._check(targets, found[places], f"whole numbers from {first} on")
@@ -268,18 +267,18 @@ class _Probe:
                 return
             self.mix(size)
 
-    # --- how ---
+    # --- helpers ---
 
     def _targets(self) -> list[int]:
         return [row for row in range(self._trial.pool.ordinary) if row in self._alone]
 
-    def _placed(self, size: int) -> tuple[list[int], NDArray[Any]]:
-        """Rows to watch, and their places in a batch: at both ends and between."""
+    def _observe(self, size: int) -> tuple[list[int], NDArray[Any]]:
+        """The observed rows and their positions in a batch: at both ends and between."""
         targets = self._targets()[: min(4, size - 1)] or self._targets()[:1]
         return targets, np.unique(np.linspace(0, size - 1, len(targets)).astype(int))[: len(targets)]
 
     def _swap(self, size: int, companion: int) -> None:
-        targets, places = self._placed(size)
+        targets, places = self._observe(size)
         order = np.full(size, companion)
         order[places] = targets
         found = self._batch(rounding.take(self._rows, order), size)[places]
@@ -289,7 +288,7 @@ class _Probe:
                 raise Dependent(f"a row's answer in a batch of {size} changes with the rows beside it")
         self._check(targets, found, f"a row of another kind in a batch of {size}")
 
-    def _filled(self, size: int, targets: list[int], places: NDArray[Any], numbers: NDArray[Any]) -> Rows:
+    def _fill(self, size: int, targets: list[int], places: NDArray[Any], numbers: NDArray[Any]) -> Rows:
         watched = rounding.take(self._rows, targets)
         others = self._trial.pool.constant(numbers)
         source = np.empty(size, int)
@@ -304,12 +303,12 @@ class _Probe:
 
     def _check(self, rows: Sequence[int], found: Any, where: str) -> None:
         expected = np.concatenate([self._alone[row] for row in rows])
-        for at in np.flatnonzero(rounding.unlike(expected, found, self.scale)):
+        for at in np.flatnonzero(rounding.differs(expected, found, self.scale)):
             if rows[int(at)] not in self._moderate:
                 continue
             row = rounding.take(self._rows, [rows[int(at)]])
             single = slice(at, at + 1)
-            if not rounding.explained(self._score_rows, row, expected[single], found[single], self.scale):
+            if not rounding.is_rounding(self._score_rows, row, expected[single], found[single], self.scale):
                 raise Dependent(f"a row's answer is another one with {where} than alone")
 
     def _batch(self, rows: Rows, size: int) -> Any:
@@ -318,7 +317,7 @@ class _Probe:
         except (Dependent, _Enough):
             raise
         except Exception as error:
-            raise Dependent(f"it refuses a batch of {size} rows that it takes alone: {_said(error)}") from None
+            raise Dependent(f"it refuses a batch of {size} rows that it takes alone: {_message(error)}") from None
         self._check_length(found, size)
         return found
 
@@ -348,5 +347,5 @@ def _moderate(rows: Rows) -> set[int]:
     return set(np.flatnonzero(fine).tolist())
 
 
-def _said(error: Exception) -> str:
+def _message(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -1,4 +1,4 @@
-"""Functions of the model's owner: ``code/inference.py``, as sagemaker-inference-toolkit calls them.
+"""Scripts of the model's owner: the functions in ``code/inference.py``, as in sagemaker-inference-toolkit.
 
 ``model_fn(model_dir)`` loads the model. A request is answered by ``transform_fn(model, data, content_type, accept)``
 or by ``input_fn(data, content_type)``, ``predict_fn(object, model)`` and ``output_fn(prediction, accept)``, of which
@@ -38,17 +38,17 @@ TAKES = {
     "predict_fn": 2,
     "output_fn": 2,
 }
-"""Function -> arguments before the context."""
+"""Function -> number of arguments before the context."""
 _Function = Callable[..., Any]
 
 
 class Context:
-    """What a function's last argument tells, of one request or (without a call) of the load."""
+    """The last argument of a function, for one request or (without a call) for the load."""
 
     def __init__(self, model_dir: str, call: Call | None = None, model: Any = None) -> None:
         self.model_dir = model_dir
         self.model = model
-        """What ``model_fn`` gave; None while it has not."""
+        """The result of ``model_fn``; None before it."""
         self.system_properties = {"model_dir": model_dir, "gpu_id": None}
         self._call = call
 
@@ -62,8 +62,8 @@ class Context:
 
 
 def load(model_dir: Path, environment: Mapping[str, str], family: str = "") -> "Script":
-    """``family``: the framework ("sklearn", "xgboost") whose image was named; its functions stand in for missing
-    ones. Raises ArtifactError that says which line of the code failed, Transient where another try may help."""
+    """``family``: the framework of the image ("sklearn", "xgboost"), whose functions replace missing ones. Raises
+    ArtifactError with the line of the code that failed, and Transient if a retry may help."""
     path = program(model_dir, environment)
     name = f"{CODE_FOLDER}/{path.name}" if FOLDER in environment else path.relative_to(model_dir).as_posix()
     user_code.check_allowed(environment, name)
@@ -72,11 +72,11 @@ def load(model_dir: Path, environment: Mapping[str, str], family: str = "") -> "
     context = Context(str(model_dir))
 
     def run(function: str, *arguments: Any) -> Any:
-        with user_code.told(f"{function} of {name}", path.parent):
+        with user_code.report_code_errors(f"{function} of {name}", path.parent):
             return functions.run(function, context, *arguments)
 
     with modules.entered():
-        with user_code.told(name, path.parent):
+        with user_code.report_code_errors(name, path.parent):
             module = modules.file(path)
         functions = Functions(module, name, family)
         if functions.has("pre_model_fn"):
@@ -88,13 +88,13 @@ def load(model_dir: Path, environment: Mapping[str, str], family: str = "") -> "
 
 
 def program(model_dir: Path, environment: Mapping[str, str]) -> Path:
-    """The file with the functions: in the code that was brought here beside the model, or in the model data.
+    """The file with the functions: in the submitted code, or in the model data.
 
     Raises ArtifactError."""
     name = environment.get(PROGRAM) or "inference.py"
     name = name if name.endswith(".py") else f"{name}.py"
     if FOLDER in environment:
-        return _submitted(Path(environment[FOLDER]), name, environment)
+        return _submitted_script(Path(environment[FOLDER]), name, environment)
     given = environment.get(DIRECTORY, "").removeprefix("file://")
     root = model_dir.resolve()
     folder = root / CODE_FOLDER
@@ -111,7 +111,7 @@ def program(model_dir: Path, environment: Mapping[str, str]) -> Path:
     return model_dir / path.relative_to(root)
 
 
-def _submitted(folder: Path, name: str, environment: Mapping[str, str]) -> Path:
+def _submitted_script(folder: Path, name: str, environment: Mapping[str, str]) -> Path:
     path = (folder / name).resolve()
     if not path.is_relative_to(folder.resolve()) or not path.is_file():
         found = ", ".join(sorted(file.name for file in folder.glob("*"))[:10]) or "nothing"
@@ -120,8 +120,8 @@ def _submitted(folder: Path, name: str, environment: Mapping[str, str]) -> Path:
 
 
 class Functions:
-    """The functions of a script and the defaults of missing ones. Raises ArtifactError for a set that cannot work,
-    with ``name`` as the script's."""
+    """The functions of a script and the defaults of missing ones. Raises ArtifactError for an incomplete or
+    contradictory set; ``name`` is the script's."""
 
     def __init__(self, module: ModuleType, name: str, family: str = "") -> None:
         own = {function: getattr(module, function, None) for function in TAKES}
@@ -159,7 +159,7 @@ def _takes_context(function: object, name: str, script: str) -> bool:
 
 
 class Script:
-    """A ``handling.Handler`` around the functions and what ``model_fn`` gave."""
+    """A ``thread_engine.Handler`` around the functions and the model."""
 
     def __init__(self, functions: Functions, model: Any, model_dir: str, accept: str, threads: int) -> None:
         self.threads = threads

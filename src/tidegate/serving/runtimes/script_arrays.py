@@ -1,8 +1,8 @@
-"""Arrays in and out for scripts that bring no ``input_fn`` or ``output_fn`` of their own.
+"""Default ``input_fn`` and ``output_fn`` of scripts: JSON, CSV and NPY to numpy arrays and back.
 
-JSON, CSV and NPY become numpy arrays and back, as sagemaker-inference-toolkit's defaults do it. What a client sent
-wrong is a 4xx here, so that it does not count as the model's own error, pickled arrays are not read, and what is no
-number is written as by every other runtime (``forms``).
+As in sagemaker-inference-toolkit, except that an invalid body is a 4xx, which does not count as the model's error,
+that pickled arrays are rejected, and that non-finite numbers are written as by every other runtime
+(``content_types``).
 """
 
 import io
@@ -22,7 +22,7 @@ TYPES = (JSON, CSV, NPY)
 
 
 def decode(data: str | bytes, content_type: str | None) -> Any:
-    """The array in a body; raises ModelFailed (400, or 415 for a form that is not known)."""
+    """The array in a body. Raises ModelFailed (400, or 415 for an unknown content type)."""
     kind = (content_type or "").partition(";")[0].strip().lower()
     if kind not in TYPES:
         raise ModelFailed(415, f"Content type {kind!r} is not supported; send {', '.join(TYPES)}.")
@@ -36,12 +36,12 @@ def decode(data: str | bytes, content_type: str | None) -> Any:
             raise ValueError("it has no rows")
         return _table(text)
     except (ValueError, EOFError) as error:
-        said = " ".join(str(error).split())
-        raise ModelFailed(400, f"The body cannot be read as {kind}: {said}.") from None
+        message = " ".join(str(error).split())
+        raise ModelFailed(400, f"The body cannot be read as {kind}: {message}.") from None
 
 
 def _table(text: str) -> Any:
-    """Every line is a row: numpy alone would skip empty ones, and take what follows a # for a comment."""
+    """Parse a CSV in which every line is a row: numpy alone would skip empty lines and treat # as a comment."""
     lines = text.removesuffix("\n").split("\n")
     for number, line in enumerate(lines):
         if not line.strip():
@@ -53,13 +53,13 @@ def _table(text: str) -> Any:
 def _json(prediction: Any) -> bytes:
     try:
         return json.dumps(prediction, default=user_code.plain, allow_nan=False).encode()
-    except ValueError:  # a number that JSON has none for
+    except ValueError:  # a number that JSON cannot represent
         return encode_json(prediction, user_code.plain)
 
 
 def encode(prediction: Any, accept: str) -> tuple[bytes, str]:
-    """The prediction in the first form of an Accept header that there is, and which that was; raises ModelFailed
-    (406) where there is none."""
+    """Encode the prediction in the first supported content type of an Accept header; returns both. Raises ModelFailed
+    (406) if there is none."""
     for kind in accept.replace(" ", "").split(","):
         if kind == JSON:
             return _json(prediction), kind

@@ -1,7 +1,7 @@
-"""Selectable inference of AWS's XGBoost container: ``SAGEMAKER_INFERENCE_OUTPUT`` names what an answer holds.
+"""Selectable inference of AWS's XGBoost container: ``SAGEMAKER_INFERENCE_OUTPUT`` names the keys of an answer.
 
-Which keys an objective has, and what each one says, is as in that container. A key of another objective is no number
-(NaN) in every answer, as there; a word that is no key of any objective fails the start, since it is a mistake.
+The keys of an objective and their values are those of that container. A key of another objective is NaN in every
+answer, as there; an unknown key is an error at the start.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ LABEL, LABELS, SCORE = "predicted_label", "labels", "predicted_score"
 PROBABILITY, PROBABILITIES = "probability", "probabilities"
 RAW, RAWS = "raw_score", "raw_scores"
 KEYS = (LABEL, LABELS, PROBABILITY, PROBABILITIES, RAW, RAWS, SCORE)
-"""In the order that they have in JSON."""
+"""In their order in JSON."""
 
 _REGRESSIONS = ("reg:squarederror", "reg:logistic", "reg:gamma", "reg:absoluteerror", "reg:tweedie")
 _CERTAIN = frozenset({LABEL, LABELS, PROBABILITY, PROBABILITIES, RAW, RAWS})
@@ -33,7 +33,7 @@ VALID: dict[str, frozenset[str]] = {
     "multi:softmax": _UNCERTAIN,
     "multi:softprob": _CERTAIN,
 }
-"""Objective -> the keys that it has a value for."""
+"""Objective -> the keys that it has values for."""
 _LABEL_OF: dict[str, Callable[[Any], Any]] = {
     "binary:logistic": lambda value: int(value > 0.5),
     "binary:logitraw": lambda value: int(value > 0),
@@ -43,7 +43,7 @@ _LABEL_OF: dict[str, Callable[[Any], Any]] = {
 
 
 class Selected:
-    """What is made of predictions of one model."""
+    """Builds the answers of one model."""
 
     def __init__(self, keys: tuple[str, ...], objective: str, classes: int) -> None:
         self._keys = keys
@@ -52,7 +52,7 @@ class Selected:
         self._valid = VALID[objective]
 
     def row(self, prediction: Any) -> dict[str, Any]:
-        """``prediction``: a number, or of several classes a list of them."""
+        """The keys and values of one row. ``prediction``: a number, or a list of them for several classes."""
         most, all_of = prediction, prediction
         if isinstance(prediction, list):
             most = max(prediction)
@@ -71,7 +71,7 @@ class Selected:
         return {key: values[key] if key in self._valid else float("nan") for key in wanted}
 
     def write(self, predictions: Any, form: str) -> Answer:
-        """Raises ModelFailed (406)."""
+        """Encode an answer. Raises ModelFailed (406)."""
         rows = [self.row(each) for each in predictions.tolist()]
         if form == JSON:
             return Answer(encode_json({"predictions": rows}), JSON)
@@ -90,12 +90,12 @@ class Selected:
         )
 
 
-def selected(environment: Mapping[str, str], objective: str, classes: int) -> Selected | None:
-    """None where the environment asks for nothing. Raises Invalid, and ArtifactError for a model of another kind."""
-    said = environment.get(VARIABLE, "").replace(" ", "").lower()
-    if not said:
+def select_output(environment: Mapping[str, str], objective: str, classes: int) -> Selected | None:
+    """None if the environment selects nothing. Raises Invalid, and ArtifactError for another objective."""
+    words = environment.get(VARIABLE, "").replace(" ", "").lower()
+    if not words:
         return None
-    keys = tuple(said.split(","))
+    keys = tuple(words.split(","))
     for key in keys:
         if key not in KEYS:
             raise Invalid(f"{VARIABLE} is a list of {', '.join(KEYS)}, not {key!r}")

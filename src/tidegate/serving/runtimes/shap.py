@@ -1,9 +1,8 @@
-"""Explanations of an XGBoost model: how much each feature added to each prediction, as SHAP values.
+"""Explanations of an XGBoost model: the contribution of each feature to each prediction, as SHAP values.
 
-The values are exact (TreeSHAP, as XGBoost computes it over its own trees). They are in the model's margin, before
-a link such as the logistic function: base value and contributions sum to it. The model is found as in ``xgboost``.
-Answers in JSON have one entry a row; in CSV and NPY a row holds the contributions in the model's order of
-features and the base value last, for several classes one class after the other.
+The values are exact (XGBoost's TreeSHAP). Base value and contributions sum to the model's margin, before a link such
+as the logistic function. The model file is found as in ``xgboost``. JSON answers have one entry per row; in CSV and
+NPY a row has the contributions in the order of the features, then the base value; the same for each further class.
 """
 
 from collections.abc import Mapping
@@ -30,11 +29,11 @@ except ImportError as missing:
     ) from None
 
 INTERACTIONS = "SHAP_INTERACTIONS"
-"""Set to ``true`` in a container's environment, JSON answers also hold the SHAP interaction values."""
+"""If this is ``true`` in a container's environment, JSON answers also have the SHAP interaction values."""
 
 
 class Explainer:
-    """A ``handling.Handler``: a row costs milliseconds where the trees are many, so the event loop is left free."""
+    """A ``thread_engine.Handler``: a row may take milliseconds, which would block the event loop."""
 
     threads = 1
 
@@ -54,12 +53,12 @@ class Explainer:
         self._features = trees.features(booster, environment)
 
     def answer(self, call: Call) -> Answer:
-        """Raises ModelFailed for rows that cannot be read."""
+        """Raises ModelFailed for invalid rows."""
         kind = row_decoder.choose(call.accept, self._accept or row_decoder.kind_of(call.content_type))
         body = call.body
         if call.headers.get(FIRST) == b"1":
             lined = row_decoder.kind_of(call.content_type) == row_decoder.CSV
-            body = self._features.unmarked(body) if lined else without_bom(body)
+            body = self._features.strip_bom(body) if lined else without_bom(body)
         rows = self._features.read(body, call.content_type, begins=FIRST not in call.headers)
         if kind == row_decoder.JSON:
             explanations = self.explain(rows)
@@ -70,7 +69,7 @@ class Explainer:
         return row_decoder.write(values.reshape(len(rows), -1), kind)
 
     def explain(self, rows: row_decoder.Matrix) -> list[dict[str, Any]]:
-        """One explanation a row. Where a row has several outputs (classes), each number is a list of them."""
+        """One explanation per row. With several outputs (classes) each number is a list of them."""
         matrix = self._matrix(rows)
         values = self._predict(matrix, pred_contribs=True)
         margins = self._predict(matrix, output_margin=True)
@@ -78,7 +77,7 @@ class Explainer:
         found = [
             {
                 "base_value": _plain(contributions[:, -1]),
-                "contributions": self._named([_plain(column) for column in contributions[:, :-1].T]),
+                "contributions": self._by_name([_plain(column) for column in contributions[:, :-1].T]),
                 "margin": _plain(margin),
                 "prediction": prediction,
             }
@@ -87,8 +86,8 @@ class Explainer:
         if self._interactions:
             pairs = self._predict(matrix, pred_interactions=True)[:, :, :-1, :-1]
             for explanation, pair in zip(found, pairs, strict=True):
-                lines = [self._named([_plain(cell) for cell in line.T]) for line in pair.transpose(1, 0, 2)]
-                explanation["interactions"] = self._named(lines)
+                lines = [self._by_name([_plain(cell) for cell in line.T]) for line in pair.transpose(1, 0, 2)]
+                explanation["interactions"] = self._by_name(lines)
         return found
 
     def _matrix(self, rows: row_decoder.Matrix) -> xgboost.DMatrix:
@@ -100,7 +99,7 @@ class Explainer:
             matrix, strict_shape=True, iteration_range=self._iterations, validate_features=False, **what
         )
 
-    def _named(self, values: list[Any]) -> Any:
+    def _by_name(self, values: list[Any]) -> Any:
         names = self._features.names
         return dict(zip(names, values, strict=True)) if names else values
 
@@ -122,5 +121,5 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> Explainer:
 
 
 def _plain(values: Any) -> Any:
-    """The only output's number, or the list of all."""
+    """The number of the only output, or the list for all."""
     return values[0].item() if len(values) == 1 else values.tolist()

@@ -1,21 +1,19 @@
-"""scikit-learn models, scored in this process by their ``predict``, or by the method that ``SKLEARN_METHOD`` in the
-environment names; what only transforms (a scaler, say, as a stage of a pipeline) by its ``transform``. Rows are
-float64, as estimators see them in a notebook; where columns hold text or truth values (``sklearn_columns``), the
-model gets a pandas table of the names and types that it was fitted with.
+"""scikit-learn models, scored in this process by ``predict``, or by the method in ``SKLEARN_METHOD`` of the
+environment; a model that only transforms (a scaler as a stage of a pipeline, for example) by ``transform``. Rows are
+float64, as in a notebook; if columns are text or booleans (``sklearn_columns``), the model gets a pandas DataFrame
+with the names and types that it was fitted with.
 
-The model is the one ``.skops`` file of the model data, whose types skops checks; that decision trees and forests hold
-together is looked at here (``soundness``), gradient boosting needs trust. A pickle (``.joblib``, ``.pkl``,
-``.pickle``) runs what it likes when it is read: it is loaded only where the container's environment says
-``TIDEGATE_TRUST=pickle``, and so are other types of ``.skops``.
+The model is the one ``.skops`` file of the model data. skops checks its types and ``sklearn_checks`` its decision
+trees; gradient boosting needs trust. A pickle (``.joblib``, ``.pkl``, ``.pickle``) can run any code when it is read:
+it needs ``TIDEGATE_TRUST=pickle`` in the container's environment, and so do other types in a ``.skops``.
 
-Requests are scored together where the model is made of scikit-learn's own estimators alone (``estimators``) and no
-trial contradicts it (``row_probes``).
+Requests are scored together if the model consists of scikit-learn's own estimators (``sklearn_independence``) and no
+probe contradicts it (``row_probes``).
 """
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +28,16 @@ try:
     import sklearn
 
     from tidegate.serving.formats import row_decoder
-    from tidegate.serving.formats.typed_rows import Columns, Input, Typed
+    from tidegate.serving.formats.typed_rows import Columns, Input, TypedRows
     from tidegate.serving.runtimes import row_probes, sklearn_checks, sklearn_columns, sklearn_independence
     from tidegate.serving.runtimes.error_messages import cause
-    from tidegate.serving.runtimes.optional_imports import hidden
+    from tidegate.serving.runtimes.optional_imports import hide_packages
     from tidegate.serving.runtimes.tabular_scorer import Table, default_accept, only, threads
     from tidegate.serving.runtimes.typed_scorer import ColumnTable
     from tidegate.serving.scoring.batching import cap
 
-    # skops imports all modules of scikit-learn to list its estimators; these would bring a library of tensors along.
-    with hidden(
+    # skops imports all modules of scikit-learn to list its estimators; these modules would import tensor libraries.
+    with hide_packages(
         [f"{sklearn.__name__}.externals.array_api_compat.{library}" for library in ("torch", "dask", "cupy")]
     ):
         import skops.io
@@ -49,7 +47,7 @@ except ImportError as missing:
     ) from None
 
 _TRIAL = 0.1
-"""Seconds of the trial of a model of scikit-learn's own estimators."""
+"""Seconds of the probes of a model of scikit-learn's own estimators."""
 _PICKLES = (".joblib", ".pkl", ".pickle")
 
 
@@ -81,7 +79,7 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> Table:
     def predict(rows: row_decoder.Matrix) -> Any:
         try:
             return _answers(score(shape(rows)))
-        except ValueError as error:  # what an estimator refuses: missing values, say
+        except ValueError as error:  # the estimator rejects the rows, missing values for example
             raise _refusal(error, rows, features) from None
 
     _try(lambda: score(shape(np.zeros((1, features.count)))))
@@ -120,7 +118,7 @@ def _method(model: Any, wanted: str) -> Callable[[Any], Any]:
 def _of_columns(
     score: Callable[[Any], Any], inputs: Sequence[Input], accept: str | None, alone: bool, named: bool
 ) -> Table:
-    """For columns of several types. ``alone``: the model takes a list of texts; ``named``: a pandas table."""
+    """A scorer for columns of several types. ``alone``: the model takes a list of texts; ``named``: a DataFrame."""
     if named:
         pandas = _pandas()
 
@@ -128,7 +126,7 @@ def _of_columns(
         if alone:
             return next(iter(columns.values())).tolist()
         if named:
-            # An object column stays one: pandas would make a type of its own of text, with NaN for what is missing.
+            # Keep object columns: pandas would convert text to its own type, with NaN for missing values.
             return pandas.DataFrame({name: pandas.Series(one, dtype=one.dtype) for name, one in columns.items()})
         rows = np.empty((len(next(iter(columns.values()))), len(inputs)), object)
         for number, one in enumerate(columns.values()):
@@ -146,11 +144,11 @@ def _of_columns(
         score(table(row))
 
     _try(probe)
-    return ColumnTable(predict, Typed(inputs, named), accept, batches=False)
+    return ColumnTable(predict, TypedRows(inputs, named), accept, batches=False)
 
 
 def _pool(inputs: Sequence[Input]) -> row_probes.Pool:
-    """Rows to try, with texts that the model knows."""
+    """Probe rows, with texts that the model knows."""
     pool = row_probes.column_pool({one.name: one.dtype for one in inputs})
     random = np.random.default_rng(0)
     for one in inputs:
@@ -164,7 +162,7 @@ def _example(one: Input) -> Any:
 
 
 def _try(probe: Callable[[], Any]) -> None:
-    """Says in the log what to do about a model that refuses a plain row: it may refuse just this one."""
+    """Log advice if the model rejects an ordinary row, which may be the only one that it rejects."""
     try:
         probe()
     except Exception as error:
@@ -177,8 +175,8 @@ def _try(probe: Callable[[], Any]) -> None:
 
 
 def _answers(found: Any) -> Any:
-    """One answer a row, as an array."""
-    if isinstance(found, list):  # of each of several outputs, the probabilities of its classes
+    """One answer per row, as an array."""
+    if isinstance(found, list):  # for each of several outputs the probabilities of its classes
         if len({np.shape(one) for one in found}) > 1:
             raise ModelFailed(500, "The model's outputs have different numbers of classes; ask for predict.")
         return np.stack(found, axis=1)
@@ -186,16 +184,16 @@ def _answers(found: Any) -> Any:
 
 
 def _shaper(score: Callable[[Any], Any], names: Sequence[str]) -> Callable[[row_decoder.Matrix], Any]:
-    """What the model is given: plain rows, or, where it finds its columns by name, a pandas table of them."""
+    """A function from rows to the model's input: the rows, or a DataFrame if it finds columns by name."""
     if not names:
         return _same
-    # The names are checked and in the model's order when they come here.
+    # The names were checked, and are in the model's order.
     warnings.filterwarnings("ignore", message="X does not have valid feature names")
     try:
         score(np.zeros((1, len(names))))
     except ValueError as error:
         if "DataFrame" not in str(error) and "dataframe" not in str(error):
-            return _same  # it refuses zeros, as it may
+            return _same  # it may reject zeros
         return partial(_pandas().DataFrame, columns=list(names))
     except (TypeError, AttributeError, KeyError, IndexError):
         return partial(_pandas().DataFrame, columns=list(names))
@@ -204,7 +202,9 @@ def _shaper(score: Callable[[Any], Any], names: Sequence[str]) -> Callable[[row_
 
 def _pandas() -> Any:
     try:
-        return import_module("pandas")
+        import pandas  # noqa: PLC0415  # slow to import, and few models need it
+
+        return pandas
     except ImportError:
         raise ArtifactError(
             "the model finds its columns by name, which needs pandas, which is not installed: pip install"
@@ -258,9 +258,9 @@ def _read(path: Path, trusted: bool) -> Any:
         return joblib.load(path) if path.suffix in _PICKLES else _skops(path, trusted)
     except ArtifactError:
         raise
-    except sklearn_checks.Unsound as error:
+    except sklearn_checks.UnsoundModel as error:
         raise ArtifactError(f"{path.name} is damaged: {error}; save the model again") from None
     except ModuleNotFoundError as error:
         raise ArtifactError(f"{path.name} needs the package {error.name}, which is not installed") from None
-    except Exception as error:  # a broken file fails in any way
+    except Exception as error:  # a broken file may raise anything
         raise ArtifactError(f"{path.name} is not a whole model: {cause(error, path)}") from None

@@ -1,8 +1,8 @@
-"""What the columns of a fitted scikit-learn model hold, as far as the model shows it: numbers, text, truth values.
+"""Infers the column types of a fitted scikit-learn model: numbers, text or booleans.
 
-scikit-learn keeps the names of the columns that it was fitted with, and not their types. But what stands first on a
-column's way shows it: encoders keep the categories, imputers the values that they put in, vectorizers read text. What
-is left is taken for numbers; ``MODEL_COLUMNS`` in the model's environment says otherwise.
+scikit-learn stores the names of the columns that it was fitted with, but not their types. The first step that reads a
+column shows its type: encoders store categories, imputers their fill values, vectorizers read text. Other columns
+count as numbers, unless ``MODEL_COLUMNS`` in the model's environment declares them.
 """
 
 import json
@@ -23,20 +23,20 @@ TYPES = {
     "truth": Input("", np.dtype(np.bool_)),
     "text": Input("", np.dtype(object), absent=np.nan),
 }
-"""Words of the variable."""
+"""Words in the variable."""
 _INSIDE = ("best_estimator_", "regressor_", "estimator_", "_preprocessor")
-"""Where a model of models has the one that gets the columns as they are."""
+"""Attributes of meta-estimators with the estimator that gets the columns unchanged."""
 Found = dict[int, Input]
-"""Column (from 0) -> what it holds; none for one that nothing is known of."""
+"""Column (from 0) -> its type, without columns of unknown type."""
 
 
 def inputs(model: Any, environment: Mapping[str, str]) -> list[Input] | None:
-    """The columns, where some hold more than numbers; None where all are numbers. Raises Invalid for the
-    environment, ArtifactError where it names a column that the model does not have."""
+    """The columns, or None if all are numbers. Raises Invalid for the environment, and ArtifactError if it names a
+    column that the model does not have."""
     names = [str(name) for name in getattr(model, "feature_names_in_", ())]
     count = len(names) or int(getattr(model, "n_features_in_", None) or 1)
     found = _seen(model, list(range(count)))
-    for name, kind in said(environment).items():
+    for name, kind in declared_types(environment).items():
         at = names.index(name) if name in names else int(name) if name.isdecimal() and not names else -1
         if not 0 <= at < count:
             raise ArtifactError(f"{VARIABLE} has {name!r}, which is no column of the model")
@@ -50,8 +50,8 @@ def inputs(model: Any, environment: Mapping[str, str]) -> list[Input] | None:
     ]
 
 
-def said(environment: Mapping[str, str]) -> dict[str, str]:
-    """Column -> its type, as the environment says. Raises Invalid."""
+def declared_types(environment: Mapping[str, str]) -> dict[str, str]:
+    """Column -> its type, as the environment declares. Raises Invalid."""
     text = environment.get(VARIABLE)
     if not text:
         return {}
@@ -65,7 +65,7 @@ def said(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def reads_text_alone(model: Any) -> bool:
-    """Whether it takes a list of texts rather than a table: a vectorizer stands first."""
+    """Whether the model takes a list of texts instead of a table: its first step is a vectorizer."""
     step = first_step(model)
     return _is_vectorizer(step) or bool(
         hasattr(step, "transformer_list") and all(reads_text_alone(one) for _, one in step.transformer_list)
@@ -73,7 +73,7 @@ def reads_text_alone(model: Any) -> bool:
 
 
 def first_step(model: Any) -> Any:
-    """The estimator that gets the columns as they are."""
+    """The estimator that gets the columns unchanged."""
     for name in _INSIDE:
         inner = getattr(model, name, None)
         if inner is not None and hasattr(inner, "get_params"):
@@ -83,7 +83,7 @@ def first_step(model: Any) -> Any:
 
 
 def _seen(model: Any, columns: Sequence[int]) -> Found:
-    """What ``model`` shows of the columns that it gets, which are these of the whole table."""
+    """The types that ``model`` shows of its columns; ``columns``: their positions in the whole table."""
     for name in _INSIDE:
         inner = getattr(model, name, None)
         if inner is not None and hasattr(inner, "get_params"):
@@ -93,7 +93,7 @@ def _seen(model: Any, columns: Sequence[int]) -> Found:
     if hasattr(model, "transformers_"):
         return _of_transformers(model, columns)
     if hasattr(model, "transformer_list"):
-        return _merged(_seen(one, columns) for _, one in model.transformer_list)
+        return _merge(_seen(one, columns) for _, one in model.transformer_list)
     if _is_vectorizer(model):
         return dict.fromkeys(columns, _TEXT)
     if hasattr(model, "categories_"):
@@ -106,8 +106,8 @@ def _seen(model: Any, columns: Sequence[int]) -> Found:
 
 
 def _of_steps(steps: Sequence[Any], columns: Sequence[int]) -> Found:
-    """Of one step after the other, as long as columns stay what they are: an imputer fills gaps, and the encoder
-    after it knows the categories."""
+    """The types that successive steps show, as long as they keep the columns: an imputer fills missing values, and
+    the encoder after it knows the categories."""
     found: Found = {}
     for step in steps:
         seen = _seen(step, columns)
@@ -130,11 +130,11 @@ def _of_transformers(model: Any, columns: Sequence[int]) -> Found:
         for name, one, _ in model.transformers_
         if not isinstance(one, str)
     ]
-    return _merged(parts)
+    return _merge(parts)
 
 
-def _merged(parts: Any) -> Found:
-    """A column that several read is text where one of them reads text."""
+def _merge(parts: Any) -> Found:
+    """Merge findings: a column is text if one of its readers reads text."""
     found: Found = {}
     for part in parts:
         for at, one in part.items():

@@ -1,8 +1,8 @@
-"""Whether a scikit-learn model's rows are independent, by what it is made of: estimators of scikit-learn's own, which
-were looked at, and nothing of anybody else's code.
+"""Decides whether a scikit-learn model's rows are independent, by its parts: only scikit-learn's own estimators,
+which were reviewed, and no other code.
 
-A transformer or a function of one's own may do anything, a mean over the rows of a request for one, so a model that
-holds one sees one request at a time. Of scikit-learn's own, those in ``_ACROSS`` let rows influence each other.
+A user's transformer or function may do anything, such as a mean over the rows of a request, so a model with one gets
+one request at a time. Of scikit-learn's own estimators, those in ``_ACROSS`` let rows influence each other.
 """
 
 from collections.abc import Iterable
@@ -18,16 +18,16 @@ _ACROSS = {
 }
 _OWN = ("sklearn",)
 _OTHERS = ("xgboost", "lightgbm")
-"""Libraries whose models score each row by itself."""
+"""Libraries whose models score each row independently."""
 _DATA = ("builtins", "collections", "numpy", "scipy", "pandas")
-"""Packages whose objects hold numbers and text."""
+"""Packages whose objects are data."""
 _MOST = 200_000
-"""Objects that are looked at."""
+"""Most objects that are inspected."""
 _CODE = (FunctionType, BuiltinFunctionType, MethodType)
 
 
 def why_alone(model: Any) -> str:
-    """Why requests to the model are scored alone; empty where its rows are independent."""
+    """Why requests to the model are scored alone; empty if its rows are independent."""
     seen: set[int] = set()
     left: list[Any] = [model]
     while left:

@@ -1,40 +1,39 @@
-"""Code that lies beside a model and not in it: the archive that SageMaker's SDK uploads for an ``entry_point``.
+"""Code outside the model data: the archive that SageMaker's SDK uploads for an ``entry_point``.
 
-``SAGEMAKER_SUBMIT_DIRECTORY`` is its address, ``SAGEMAKER_PROGRAM`` the file in it. It is brought here once for a
-fleet, like model data and within the same bounds, and only where the server runs code. A folder of the model data
-(``/opt/ml/model/code``) is not brought: it is there (``runtimes.script``).
+``SAGEMAKER_SUBMIT_DIRECTORY`` is its URL, ``SAGEMAKER_PROGRAM`` the file in it. It is downloaded once for a fleet,
+with the limits of model data, if the server runs code. A folder of the model data (``/opt/ml/model/code``) needs no
+download (``runtimes.script``).
 """
 
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 
 from tidegate.domain.errors import ArtifactError, Transient
 from tidegate.serving.artifacts.detect import CODE_FOLDER, PROGRAM
 from tidegate.serving.artifacts.fetch import ARCHIVES, Policy, materialise
-from tidegate.serving.contract.images import RuntimeKind
+from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec
 
 DIRECTORY = "SAGEMAKER_SUBMIT_DIRECTORY"
 FOLDER = "TIDEGATE_CODE_FOLDER"
-"""Variable of a container's environment, within a worker: where the code was brought to."""
+"""Variable of a container's environment, within a worker: the folder of the downloaded code."""
 MOUNT = "/opt/ml/model"
-"""Where a model folder lies in SageMaker's containers."""
+"""The model folder in SageMaker's containers."""
 _RUN_SCRIPTS = (
-    *(RuntimeKind.SCRIPT, RuntimeKind.SKLEARN, RuntimeKind.XGBOOST),
-    *(RuntimeKind.SAGEMAKER_XGBOOST, RuntimeKind.AUTO),
+    RuntimeKind.SCRIPT,
+    RuntimeKind.AUTO,
+    *(kind for kind in RuntimeKind if kind.descriptor.script_framework),
 )
 
 
 def program(kind: RuntimeKind, environment: Mapping[str, str]) -> str:
-    """The file that its owner wants to be run; empty where there is none. SageMaker's SDK says the variable of every
-    model."""
+    """The script to run; empty if there is none. SageMaker's SDK sets the variable for every model."""
     return environment.get(PROGRAM, "") if kind in _RUN_SCRIPTS else ""
 
 
 def address(kind: RuntimeKind, environment: Mapping[str, str]) -> str:
-    """Where code that does not lie in the model data is to be had; empty where there is none."""
+    """URL of code outside the model data; empty if there is none."""
     given = environment.get(DIRECTORY, "")
     if not given or not program(kind, environment) or environment.get(FOLDER):
         return ""
@@ -48,32 +47,32 @@ def address(kind: RuntimeKind, environment: Mapping[str, str]) -> str:
 
 
 def fetch(container: ContainerSpec, policy: Policy) -> None:
-    """Brings the container's code here, if there is some. Raises ArtifactError, also where the server runs none, and
+    """Download the container's code, if there is any. Raises ArtifactError, also if the server runs no code, and
     Transient."""
     url = address(container.runtime.kind, container.environment)
     if not url:
         return
-    import_module("tidegate.serving.runtimes.user_code").check_allowed(
-        container.environment, f"{DIRECTORY} ({url})"
-    )
+    from tidegate.serving.runtimes import user_code  # noqa: PLC0415  # for models with code only
+
+    user_code.check_allowed(container.environment, f"{DIRECTORY} ({url})")
     try:
         materialise(url, _folder(container), policy)
     except (ArtifactError, Transient) as error:
         raise type(error)(f"{DIRECTORY}: {error.message}") from None
 
 
-def settled(spec: ReplicaSpec) -> ReplicaSpec:
-    """The same, with each container told where its code is."""
-    return replace(spec, containers=tuple(map(_told, spec.containers)))
+def with_code_folders(spec: ReplicaSpec) -> ReplicaSpec:
+    """The same spec, with the folder of each container's code in its environment."""
+    return replace(spec, containers=tuple(map(_with_code_folder, spec.containers)))
 
 
-def _told(container: ContainerSpec) -> ContainerSpec:
+def _with_code_folder(container: ContainerSpec) -> ContainerSpec:
     if not address(container.runtime.kind, container.environment):
         return container
     return replace(container, environment={**container.environment, FOLDER: str(_folder(container))})
 
 
 def _folder(container: ContainerSpec) -> Path:
-    """Beside the model's own folder, and named as in it, so that errors name files as their owner does."""
+    """A folder beside the model's, named as in the model data, so that errors show the owner's file names."""
     model = Path(container.model_dir)
     return model.with_name(f"{model.name}.submitted") / CODE_FOLDER

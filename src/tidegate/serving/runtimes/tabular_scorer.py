@@ -1,4 +1,4 @@
-"""What the runtimes for tables of numbers share: a scorer around a function, and how their model file is found."""
+"""The scorer of all table runtimes, around a function from rows to results, and helpers to load their model."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -15,32 +15,32 @@ from tidegate.serving.formats.dense_json import Packer
 from tidegate.serving.runtimes.forest import Forest
 
 PROBES = 512
-"""Rows."""
+"""Rows of a probe."""
 DEFAULT_ACCEPT = "SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT"
 
 
 MOST_FORMS = 64
-"""Pairs of content type and accept that are remembered."""
+"""Most cached pairs of Content-Type and Accept."""
 
 Rows = bytes | row_decoder.Matrix
-"""Of one request: floats of the model's type, row by row."""
+"""The rows of one request: floats of the model's type, row by row."""
 
 
 class Form(NamedTuple):
-    """What a request's headers ask for."""
+    """The forms of request and answer, from the headers."""
 
     plain: bool
-    """Its body may be the common one."""
+    """Whether the body may be of the most common form, which has a fast parser."""
     answer: str
     lined: bool
-    """A row a line, in both."""
+    """Whether request and answer have one row per line."""
 
 
 class Dialect(Protocol):
-    """Forms of requests and answers beside, or in place of, those of every table."""
+    """Content types in addition to, or instead of, those of all tables."""
 
     lined: frozenset[str]
-    """Forms with a row a line."""
+    """Content types with one row per line."""
 
     def answer_form(self, accept: str, default: str | None, kind: str) -> str:
         """Raises ModelFailed (406)."""
@@ -49,14 +49,14 @@ class Dialect(Protocol):
     def read(
         self, features: row_decoder.Features, body: bytes, content_type: str, begins: bool
     ) -> row_decoder.Matrix:
-        """Raises ModelFailed. There may be no rows."""
+        """Parse rows, possibly none. Raises ModelFailed."""
         ...
 
     def write(self, scores: Any, form: str) -> Answer: ...
 
 
 class Table:
-    """A ``batching.Scorer``; ``predict`` gives one result per row and may run in two threads at once."""
+    """A ``batching.Scorer``; ``predict`` returns one result per row and may run in two threads at once."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Table:
         self._dialect: Dialect | None = None
 
     def follow(self, dialect: Dialect) -> None:
-        """Before the first request."""
+        """Use a dialect. Call this before the first request."""
         self._dialect = dialect
 
     def parse(self, call: Call) -> Rows:
@@ -97,8 +97,8 @@ class Table:
             return self._dialect.read(self._features, call.body, call.content_type, begins)
         return self._features.read(call.body, call.content_type, begins)
 
-    def unmarked(self, body: bytes) -> bytes:
-        return self._features.unmarked(body)
+    def strip_bom(self, body: bytes) -> bytes:
+        return self._features.strip_bom(body)
 
     def header(self, line: bytes) -> bool:
         return self._features.header(line)
@@ -114,27 +114,27 @@ class Table:
 
     def score(self, requests: Sequence[Rows]) -> Sequence[Any]:
         if len(requests) == 1:
-            return [self._scored(self._matrix(requests[0]))]
+            return [self._score(self._matrix(requests[0]))]
         if all(isinstance(rows, bytes) for rows in requests):
-            scores = self._scored(self._matrix(b"".join(requests)))  # type: ignore[arg-type]
+            scores = self._score(self._matrix(b"".join(requests)))  # type: ignore[arg-type]
         else:
-            scores = self._scored(np.concatenate([self._matrix(rows) for rows in requests]))
+            scores = self._score(np.concatenate([self._matrix(rows) for rows in requests]))
         return split_answers(scores, list(map(self.size, requests)))
 
-    def _scored(self, rows: row_decoder.Matrix) -> Any:
+    def _score(self, rows: row_decoder.Matrix) -> Any:
         return self._predict(rows) if len(rows) else rows
 
     def run(self, rows: Any) -> Any:
-        """The model itself: a result for each row."""
+        """Call the model: one result per row."""
         return self._predict(rows)
 
     def allow_batches(self, scale: rounding.Scale) -> None:
-        """Rows were found independent. ``scale``: the size of a typical answer."""
+        """Allow batches, because rows are independent. ``scale``: magnitude of a typical answer."""
         self.batches = True
         self._scale = scale
 
     def score_again(self, rows: Any) -> Any:
-        return self._scored(self._matrix(rows).copy())
+        return self._score(self._matrix(rows).copy())
 
     def difference(self, rows: Any, alone: Any, batched: Any) -> str:
         if not len(rows):
@@ -146,7 +146,7 @@ class Table:
         return row_decoder.write(scores, form) if self._dialect is None else self._dialect.write(scores, form)
 
     def probe(self) -> None:
-        """Predicts rows of all kinds: a damaged model may fail at some only. Raises whatever the model does."""
+        """Predict rows of all kinds: a damaged model may fail at some only. Raises whatever the model does."""
         random = np.random.default_rng(0)
         rows = random.normal(size=(PROBES, self._features.count)) * 10.0 ** random.integers(-3, 7, (PROBES, 1))
         rows[random.random(rows.shape) < 0.1] = np.nan
@@ -158,7 +158,7 @@ class Table:
         return rows
 
     def _form(self, call: Call) -> Form:
-        """Raises ModelFailed (406) where no form will do."""
+        """Raises ModelFailed (406) if no content type is acceptable."""
         key = call.headers.get(b"content-type"), call.headers.get(b"accept")
         form = self._forms.get(key)
         if form is None:
@@ -186,12 +186,12 @@ def of_forest(forest: Forest, accept: str | None) -> Table:
 def _features(
     count: int, names: tuple[str, ...] | None, kinds: tuple[row_decoder.Kind, ...] | None
 ) -> row_decoder.Features:
-    """Models of one kind take the same features: one object for all of them."""
+    """Share one object between models with the same features."""
     return row_decoder.Features(count, names, [row_decoder.Column(kind) for kind in kinds or ()])
 
 
 def only(folder: Path, what: str, suffixes: Sequence[str]) -> Path:
-    """The one file of the model data with such a name; raises ArtifactError where there is none or are several."""
+    """The one file of the model data with such a suffix. Raises ArtifactError if there is none, or several."""
     files = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in suffixes)
     if len(files) > 1:
         names = ", ".join(path.name for path in files)
@@ -211,7 +211,7 @@ def threads(environment: Mapping[str, str]) -> int:
 
 
 def default_accept(environment: Mapping[str, str]) -> str | None:
-    """The form of answers to requests without a wish; raises Invalid."""
+    """The content type of answers to requests without Accept. Raises Invalid."""
     accept = environment.get(DEFAULT_ACCEPT)
     if accept is not None and accept not in row_decoder.TYPES:
         raise Invalid(f"{DEFAULT_ACCEPT} must be one of {', '.join(row_decoder.TYPES)}, not {accept!r}")

@@ -1,9 +1,9 @@
-"""What the graph of a PyTorch model says against scoring requests together: state, chance, and work across rows.
+"""Searches the graph of a PyTorch model for reasons to score requests alone: state, randomness, work across rows.
 
-TorchScript and ``torch.export`` programs are sequences of operators with schemas. Two things are followed through
-them: what comes from the request, and what lies in the model's own memory (parameters and buffers). This is no proof
-that rows are independent; it finds what trials may miss, such as ``(rows == 42).any()``. Trials (``row_probes``) and
-the sampling of real batches (``worker.rescoring``) come beside it.
+TorchScript and ``torch.export`` programs are sequences of operators with schemas. The search traces values that
+come from the request, and values in the model's own memory (parameters and buffers). It does not prove that rows
+are independent, but finds what probes may miss, such as ``(rows == 42).any()``. It complements the probes
+(``row_probes``) and the sampling of real batches (``scoring.rescoring``).
 """
 
 from collections.abc import Callable, Iterable
@@ -38,43 +38,43 @@ _BY_VALUE = _words(
 )
 """Operators whose results depend on the values of all rows."""
 _ABOUT = _words("size dim ndimension numel len shape sym_size sym_numel dtype device layout prim_dtype")
-"""Operators whose results do not depend on the values of their operands. What a model makes of the number of rows is
-seen in trials, which are of many sizes."""
+"""Operators whose results do not depend on the values of their operands. The probes have many sizes, and so show
+how a model uses the number of rows."""
 _LENGTHS = _words("size len numel shape sym_size sym_numel")
 _COMPARING = _words("eq ne lt gt le ge")
 _JOINING = _words("__not__ __and__ __or__ block Bool")
-"""Operators that make decisions of decisions."""
+"""Operators that combine decisions."""
 _PASSING = _words("NumToTensor block ListConstruct TupleConstruct ListUnpack TupleUnpack")
-"""Operators that hand on what they get."""
+"""Operators that return their operands."""
 _HARMLESS = _JOINING | _words("RaiseException format Print")
 _NUMERIC = ("number", "Scalar", "float", "complex")
-"""Types of arguments that are computed with; integers say shapes."""
+"""Types of numeric arguments; integers are shapes."""
 _NUMBER_OF = _words("Int Float Complex")
-"""Like those by value, where their operand is a tensor."""
+"""Operators that depend on values if their operand is a tensor."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Why requests are scored alone. ``stateful``: what a model remembers was changed by trying it."""
+    """Why requests are scored alone. ``stateful``: the probes have changed the model's state."""
 
     reason: str
     stateful: bool
 
 
 class _Followed:
-    """What has been seen so far of the values of a graph, by their names."""
+    """Properties of a graph's values so far, by their names."""
 
     def __init__(self, inputs: Iterable[str]) -> None:
         self.from_request = set(inputs)
-        """Made of what a request holds."""
+        """Computed from the request."""
         self.own: set[str] = set()
         """In the model's own memory."""
         self.counts: set[str] = set()
-        """Made of the number of rows, but no tensors."""
+        """Computed from the number of rows, and no tensors."""
         self.decisions: set[str] = set()
         """Comparisons of such numbers."""
         self._memory: dict[str, set[str]] = {}
-        """Name -> all names of the same memory."""
+        """Name -> all names that share its memory."""
 
     def follow(self, step: Step) -> None:
         if step.shares:
@@ -108,18 +108,18 @@ class _Followed:
             self.decisions.update(step.results)
 
     def computes_with_count(self, step: Step) -> bool:
-        """Not only for a shape."""
+        """Whether a step uses the number of rows for more than a shape."""
         numeric = (one for one in step.operands if one.tensor or one.kind in _NUMERIC or step.operator in _PASSING)
         return any(self.counts & set(operand.values) for operand in numeric)
 
 
 def of_script(model: Any) -> Finding | None:
-    """Of a TorchScript module in evaluation mode; None where nothing speaks against batches."""
+    """Search a TorchScript module in evaluation mode. None if nothing was found."""
     return _unless_unreadable(_of_script, model)
 
 
 def of_program(program: Any) -> Finding | None:
-    """Of a ``torch.export.ExportedProgram``."""
+    """Search a ``torch.export.ExportedProgram``."""
     return _unless_unreadable(_of_program, program)
 
 
@@ -188,7 +188,7 @@ def _across_rows(step: Step, seen: _Followed) -> str:
 
 
 def _over_rows(step: Step) -> bool:
-    """Whether it may work along the first axis. Two tensors of one name (``max``) are compared by element."""
+    """Whether a step may work along the first axis. Two tensors (as in ``max``) are compared by element."""
     if any(operand.name == "other" for operand in step.operands):
         return False
     along = step.constant("dim", "dims", "axis")

@@ -1,4 +1,4 @@
-"""The operators of a PyTorch model's graph, one after the other: of TorchScript and of ``torch.export`` programs."""
+"""The operators of a PyTorch model's graph in order, for TorchScript and ``torch.export`` programs."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -9,15 +9,14 @@ from typing import Any
 import torch
 
 UNKNOWN = object()
-"""In place of a constant: it is computed."""
+"""Instead of a constant: a computed value."""
 FOREIGN = "code of another kind"
-"""In place of an operator whose inside cannot be seen."""
+"""Instead of an operator whose code is unknown."""
 
 
 @dataclass
 class Operand:
-    """An argument of an operator: the names of the values that it is made of, or a constant. ``kind``: its type in
-    the schema."""
+    """An argument of an operator: the names of its values, or a constant. ``kind``: its type in the schema."""
 
     name: str
     values: tuple[str, ...] = ()
@@ -35,13 +34,13 @@ class Step:
     tensors: bool = True
     """Whether the results may be tensors."""
     shares: bool = False
-    """The results lie in the memory of the operands."""
+    """The results share memory with the operands."""
     kept: bool = False
-    """The results are the model's own memory."""
+    """The results are in the model's own memory."""
     batch_lost: bool = False
-    """The rows have no axis in the results, though they have one in an operand."""
+    """The results have no axis for the rows, though an operand has one."""
     refuses: bool = False
-    """A branch that raises an error, where the other one does not."""
+    """One branch raises an error, and the other one does not."""
 
     @property
     def values(self) -> set[str]:
@@ -55,7 +54,7 @@ class Step:
 
 
 def of_block(block: Any, constants: dict[str, Any]) -> Iterator[Step]:
-    """The operators of a block and of those within it, in their order."""
+    """The operators of a block and of its inner blocks, in order."""
     for node in block.nodes():
         kind = node.kind().partition("::")[2]
         results = tuple(value.debugName() for value in node.outputs())
@@ -70,14 +69,14 @@ def of_block(block: Any, constants: dict[str, Any]) -> Iterator[Step]:
                 constants[results[0]] = False  # it was set by eval()
             yield Step(kind, results=results, kept=True)
             continue
-        yield from _entered(node, kind, constants)
+        yield from _enter_blocks(node, kind, constants)
         yield _of_node(node, kind, results, constants)
-        if (known := _folded(kind, node, constants)) is not UNKNOWN:
+        if (known := _fold_constant(kind, node, constants)) is not UNKNOWN:
             constants[results[0]] = known
 
 
-def _folded(kind: str, node: Any, constants: dict[str, Any]) -> Any:
-    """The result of a question about optional arguments, which decides between branches, where it is known."""
+def _fold_constant(kind: str, node: Any, constants: dict[str, Any]) -> Any:
+    """The result of a test of optional arguments, which decides between branches, if it is known."""
     given = list(node.inputs())
     known = [constants.get(value.debugName(), UNKNOWN) for value in given]
     if kind in ("__is__", "__isnot__") and None in known:
@@ -93,25 +92,25 @@ def _folded(kind: str, node: Any, constants: dict[str, Any]) -> Any:
     return UNKNOWN
 
 
-def _entered(node: Any, kind: str, constants: dict[str, Any]) -> Iterator[Step]:
-    """The blocks within a node: their inputs are the node's, its results are theirs. A loop has its length and its
-    condition before what it carries, its block the turn and the next condition."""
+def _enter_blocks(node: Any, kind: str, constants: dict[str, Any]) -> Iterator[Step]:
+    """The inner blocks of a node: their inputs are the node's, and its results are theirs. A loop's inputs begin with
+    its length and condition, those of its block with the iteration, and its results with the next condition."""
     given, results = list(node.inputs()), list(node.outputs())
     taken = _operand("", given[0], constants).constant if kind == "If" else UNKNOWN
     left: list[list[Any]] = []
     for place, block in enumerate(node.blocks()):
         if isinstance(taken, bool) and place != (0 if taken else 1):
-            continue  # the branch for training, say
+            continue  # such as the branch for training
         inputs, returned = list(block.inputs()), list(block.outputs())
         if kind == "Loop":
-            yield _handed(given[0], inputs[0], constants)
-            yield from map(_handed, given[2:], inputs[1:], repeat(constants))
+            yield _alias(given[0], inputs[0], constants)
+            yield from map(_alias, given[2:], inputs[1:], repeat(constants))
             returned = returned[1:]
         yield from of_block(block, constants)
-        if kind == "Loop":  # what one turn leaves the next one finds
-            yield from map(_handed, returned, inputs[1:], repeat(constants))
+        if kind == "Loop":  # an iteration gets the results of the one before
+            yield from map(_alias, returned, inputs[1:], repeat(constants))
             yield from of_block(block, constants)
-        yield from map(_handed, returned, results, repeat(constants))
+        yield from map(_alias, returned, results, repeat(constants))
         left.append([constants.get(one.debugName(), UNKNOWN) for one in returned])
     if kind == "If":
         for target, *values in zip(results, *left, strict=True):
@@ -119,7 +118,7 @@ def _entered(node: Any, kind: str, constants: dict[str, Any]) -> Iterator[Step]:
                 constants[target.debugName()] = values[0]
 
 
-def _handed(source: Any, target: Any, constants: dict[str, Any]) -> Step:
+def _alias(source: Any, target: Any, constants: dict[str, Any]) -> Step:
     """A value under another name."""
     operand = _operand("", source, constants)
     return Step("block", [operand], (target.debugName(),), _may_be_tensor(target), shares=True)
@@ -157,11 +156,11 @@ def _may_be_tensor(value: Any) -> bool:
 
 def _schema(node: Any) -> Any:
     text = node.schema()
-    return None if text.startswith("(no") else _parsed(text)
+    return None if text.startswith("(no") else _parse(text)
 
 
 @lru_cache(maxsize=1024)
-def _parsed(text: str) -> Any:
+def _parse(text: str) -> Any:
     return torch._C.parse_schema(text)
 
 
@@ -202,7 +201,7 @@ def of_nodes(nodes: Iterable[Any], inputs: set[str]) -> Iterator[Step]:
 
 
 def _python(target: Any) -> str:
-    """The name of a function on numbers and tuples."""
+    """The name of a Python function on numbers and tuples."""
     return (
         str(target.__name__) if getattr(target, "__module__", "") in ("_operator", "math", "builtins") else FOREIGN
     )
@@ -225,7 +224,7 @@ def _names(value: Any) -> tuple[str, ...]:
 
 
 def _loses_batch(node: Any) -> bool:
-    """Whether rows, an axis of any length in a tensor that comes in, have none in the tensors that go out."""
+    """Whether an axis of variable length, the rows, occurs in the inputs but not in the results."""
     given = [value for name in node.all_input_nodes for value in _tensors(name.meta.get("val"))]
     found = list(_tensors(node.meta.get("val")))
     return bool(found) and any(map(_is_open, given)) and not any(map(_is_open, found))

@@ -8,7 +8,7 @@ import numpy as np
 from tidegate.serving.contract.answer_counts import split_answers
 from tidegate.serving.contract.invocation import Call
 from tidegate.serving.formats import rounding, row_decoder
-from tidegate.serving.formats.typed_rows import Columns, Typed
+from tidegate.serving.formats.typed_rows import Columns, TypedRows
 from tidegate.serving.runtimes.tabular_scorer import Table
 
 
@@ -16,20 +16,20 @@ class ColumnTable(Table):
     """A ``batching.Scorer``; ``predict`` gives one result per row."""
 
     def __init__(
-        self, predict: Callable[[Columns], Any], typed: Typed, accept: str | None, batches: bool = True
+        self, predict: Callable[[Columns], Any], typed: TypedRows, accept: str | None, batches: bool = True
     ) -> None:
         self._typed = typed
         super().__init__(predict, row_decoder.Features(len(typed.names), typed.names), accept, batches)
 
     def parse(self, call: Call) -> Any:
-        self._form(call)  # refuses what cannot be answered
+        self._form(call)  # raises if no answer is acceptable
         return self._typed.read(call.body, call.content_type)
 
     def parse_bare(self, call: Call) -> Any:
         return self._typed.read(call.body, call.content_type, begins=False)
 
-    def unmarked(self, body: bytes) -> bytes:
-        return self._typed.unmarked(body)
+    def strip_bom(self, body: bytes) -> bytes:
+        return self._typed.strip_bom(body)
 
     def header(self, line: bytes) -> bool:
         return self._typed.header(line)

@@ -1,6 +1,6 @@
-"""Reads a UBJSON document before XGBoost does: its own reader trusts the lengths that a file states, and a cut or
-forged file makes it read beyond its memory. Typed arrays of numbers come as numpy arrays over the file's bytes.
-Source: the UBJSON specification, draft 12.
+"""Parses UBJSON before XGBoost does: XGBoost's reader trusts the lengths in a file, and reads beyond its memory at a
+truncated or forged one. Typed arrays of numbers become numpy arrays over the file's bytes. Source: the UBJSON
+specification, draft 12.
 """
 
 import struct
@@ -16,20 +16,20 @@ _NAME, _ARRAY = struct.Struct(">cq"), struct.Struct(">2sc2sq")
 _INTEGERS = {b"i": ">b", b"U": ">B", b"I": ">h", b"l": ">i", b"L": ">q"}
 
 
-class Broken(ValueError):
+class MalformedUbjson(ValueError):
     """The document ends early, or is not UBJSON; the message says where."""
 
 
 def parse(data: bytes) -> Any:
-    """The one value that the document is. Raises Broken."""
+    """Parse a document, which is one value. Raises MalformedUbjson."""
     value, end = _Walk(data).value(0, 0)
     if end != len(data):
-        raise Broken(f"{len(data) - end} bytes after its end")
+        raise MalformedUbjson(f"{len(data) - end} bytes after its end")
     return value
 
 
 class _Walk:
-    """Each method takes where something begins and returns what it is and where it ends."""
+    """A parser. Methods take the offset of an element, and return its value and the offset after it."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -47,23 +47,23 @@ class _Walk:
             return self._text(at)
         if marker in (b"{", b"[") and depth < DEEPEST:
             return self._container(at, marker == b"{", depth + 1)
-        raise Broken(f"{marker!r} at byte {at - 1} begins no value")
+        raise MalformedUbjson(f"{marker!r} at byte {at - 1} begins no value")
 
     def _container(self, at: int, keyed: bool, depth: int) -> tuple[Any, int]:
         kind = None
         if self._marker(at) == b"$":
             kind, at = self._marker(at + 1), at + 2
             if self._marker(at) != b"#":
-                raise Broken(f"a typed array at byte {at} has no length")
+                raise MalformedUbjson(f"a typed array at byte {at} has no length")
         count = None
         if self._marker(at) == b"#":
             count, at = self._integer(at + 1)
             if kind in _DTYPES and not keyed:
                 end = self._skip(at, count * _DTYPES[kind].itemsize)
                 return np.frombuffer(self._data, _DTYPES[kind], count, at), end
-            # Nothing in memory is longer than the file, so neither is a count of things that take up room.
+            # No element is smaller than a byte, so a count cannot exceed the length of the file.
             if count > len(self._data):
-                raise Broken(f"a count of {count} at byte {at} is more than the file holds")
+                raise MalformedUbjson(f"a count of {count} at byte {at} is more than the file holds")
         members: list[tuple[str, Any]] = []
         last = b"}" if keyed else b"]"
         while len(members) < count if count is not None else self._marker(at) != last:
@@ -82,7 +82,7 @@ class _Walk:
 
     def _usual(self, at: int) -> tuple[str, Any, int] | None:
         """A member as XGBoost writes most of them: a name and a typed array of numbers, both with eight-byte lengths.
-        None for any other, and for one that does not fit: the long way says what is wrong with it."""
+        None for other or invalid members, which the general parser handles."""
         try:
             mark, length = _NAME.unpack_from(self._data, at)
             begin = at + _NAME.size + length
@@ -108,19 +108,19 @@ class _Walk:
     def _integer(self, at: int) -> tuple[int, int]:
         form = _INTEGERS.get(self._marker(at))
         if form is None:
-            raise Broken(f"no length at byte {at}")
+            raise MalformedUbjson(f"no length at byte {at}")
         end = self._skip(at + 1, struct.calcsize(form))
         number: int = struct.unpack_from(form, self._data, at + 1)[0]
         if number < 0:
-            raise Broken(f"a length below zero at byte {at}")
+            raise MalformedUbjson(f"a length below zero at byte {at}")
         return number, end
 
     def _skip(self, at: int, width: int) -> int:
         if at + width > len(self._data):
-            raise Broken(f"it ends at byte {len(self._data)}, in the middle of what begins at byte {at}")
+            raise MalformedUbjson(f"it ends at byte {len(self._data)}, in the middle of what begins at byte {at}")
         return at + width
 
     def _marker(self, at: int) -> bytes:
         if at >= len(self._data):
-            raise Broken(f"it ends at byte {len(self._data)}, too early")
+            raise MalformedUbjson(f"it ends at byte {len(self._data)}, too early")
         return self._data[at : at + 1]

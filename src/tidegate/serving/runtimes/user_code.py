@@ -1,7 +1,7 @@
-"""A model owner's own Python code: whether it may run, what it needs, and how its failures are told.
+"""Python code of a model's owner: permission, requirements, and reports of its errors.
 
-Code is imported into this process. It runs only where the server was started with ``TIDEGATE_TRUST=code``. Nothing
-is installed for it: ``requirements.txt`` is compared with what is there.
+Code is imported into this process, if the server was started with ``TIDEGATE_TRUST=code``. Nothing is installed for
+it: ``requirements.txt`` is compared with the installed packages.
 """
 
 import inspect
@@ -20,19 +20,19 @@ from tidegate.domain.errors import ArtifactError, Invalid, TidegateError, Transi
 from tidegate.serving.artifacts.detect import HANDLER
 from tidegate.serving.contract.invocation import ModelFailed
 from tidegate.serving.contract.trust import CODE, TRUST, trusts
-from tidegate.serving.runtimes.module_isolation import OwnModules
+from tidegate.serving.runtimes.module_isolation import IsolatedModules
 from tidegate.serving.runtimes.submitted_code import FOLDER
 
 THREADS = "SAGEMAKER_MODEL_SERVER_WORKERS"
-"""Requests that the code may be given at one time, each in a thread; 1 when it is not set."""
+"""Requests that the code gets at a time, each in a thread; 1 by default."""
 _AGAIN = (ConnectionError, TimeoutError, MemoryError)
-"""What may pass: the replica is started again."""
+"""Errors that may pass: the replica is restarted."""
 _environment: dict[str, str] = {}
-"""What this process's environment has been given for user code."""
+"""Variables that were set in this process for user code."""
 
 
 def check_allowed(environment: Mapping[str, str], what: str) -> None:
-    """Raises ArtifactError where the server does not run the code of models."""
+    """Raises ArtifactError unless the server runs code of models."""
     if not trusts(environment, CODE):
         raise ArtifactError(
             f"{what} is code, and this server runs no code that comes with a model; to let whoever may create models"
@@ -40,11 +40,11 @@ def check_allowed(environment: Mapping[str, str], what: str) -> None:
         )
 
 
-def prepare(model_dir: Path, folder: Path, environment: Mapping[str, str]) -> OwnModules:
-    """Makes ``folder`` (of ``model_dir``, may be missing) importable and gives the code its environment. To be loaded
-    while what is returned is ``entered``.
+def prepare(model_dir: Path, folder: Path, environment: Mapping[str, str]) -> IsolatedModules:
+    """Make ``folder`` (of ``model_dir``, may be missing) importable and set the environment of its code. Load the
+    code while the result is ``entered``.
 
-    Raises ArtifactError for requirements that are not met and for what two models of a replica cannot share."""
+    Raises ArtifactError for unmet requirements, and for variables that two models of a replica cannot share."""
     check_requirements(folder / "requirements.txt")
     wanted = {**environment, "SM_MODEL_DIR": str(model_dir), "MODEL_DIR": str(model_dir)}
     for name in (TRUST, FOLDER):  # the server's, not the model's
@@ -54,14 +54,15 @@ def prepare(model_dir: Path, folder: Path, environment: Mapping[str, str]) -> Ow
         sys.path.insert(0, str(folder))
     sys.dont_write_bytecode = True  # replicas share the folder
     for stream in (sys.stdout, sys.stderr):
-        getattr(stream, "reconfigure", lambda **_: None)(line_buffering=True)  # a print is in the log at once
+        # so that prints appear in the log at once
+        getattr(stream, "reconfigure", lambda **_: None)(line_buffering=True)
     os.environ.update(wanted)
     _environment.update(wanted)
-    return OwnModules(folder)
+    return IsolatedModules(folder)
 
 
 def _share(wanted: Mapping[str, str]) -> None:
-    """Several models with code may live in one process: variables of one name must be the same."""
+    """Set environment variables. Models with code may share a process, so equal names need equal values."""
     for name, value in wanted.items():
         ours = name.startswith("SAGEMAKER_") or name in ("SM_MODEL_DIR", "MODEL_DIR", HANDLER)
         if not ours and _environment.get(name, value) != value:
@@ -71,7 +72,7 @@ def _share(wanted: Mapping[str, str]) -> None:
 
 
 def check_requirements(path: Path) -> None:
-    """Raises ArtifactError that names every requirement of the file that is not met; options are not looked at."""
+    """Raises ArtifactError with all unmet requirements of the file; options are ignored."""
     if not path.is_file():
         return
     missing: list[str] = []
@@ -103,9 +104,9 @@ def _unmet(text: str) -> Iterator[str]:
 
 
 @contextmanager
-def told(what: str, folder: Path) -> Iterator[None]:
-    """Whatever code raises while a model is loaded becomes one line that says where: ArtifactError, or Transient
-    for what may pass. The whole trace goes to the log."""
+def report_code_errors(what: str, folder: Path) -> Iterator[None]:
+    """Convert exceptions of code while a model is loaded to one line with their place: ArtifactError, or Transient
+    for errors that may pass. The traceback goes to the log."""
     try:
         yield
     except TidegateError:
@@ -115,29 +116,29 @@ def told(what: str, folder: Path) -> Iterator[None]:
     except BaseException as error:
         traceback.print_exception(error)
         kind = Transient if isinstance(error, _AGAIN) else ArtifactError
-        raise kind(f"{what}{_said(error, folder)}") from None
+        raise kind(f"{what}{_message(error, folder)}") from None
 
 
-def _said(error: BaseException, folder: Path) -> str:
+def _message(error: BaseException, folder: Path) -> str:
     message = " ".join(str(error).split())
     if isinstance(error, SyntaxError) and error.filename:
-        return f" cannot be read: {_shown(error.filename, folder)}, line {error.lineno}: {error.msg}"
+        return f" cannot be read: {_display_path(error.filename, folder)}, line {error.lineno}: {error.msg}"
     where = _where(error, folder)
     if isinstance(error, ModuleNotFoundError) and error.name:
         return f" needs the module {error.name}, which is not installed{where}"
     if isinstance(error, SystemExit):
         return f" called sys.exit({error.code!r}){where}"
-    said = f": {message}" if message else ""
-    return f" failed{where}: {type(error).__name__}{said}"
+    detail = f": {message}" if message else ""
+    return f" failed{where}: {type(error).__name__}{detail}"
 
 
 def _where(error: BaseException, folder: Path) -> str:
-    """The last line of the owner's own code that had a part in it."""
+    """The last line of the owner's code in the traceback."""
     own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(str(folder))]
-    return f" ({_shown(own[-1].filename, folder)}, line {own[-1].lineno})" if own else ""
+    return f" ({_display_path(own[-1].filename, folder)}, line {own[-1].lineno})" if own else ""
 
 
-def _shown(filename: str, folder: Path) -> str:
+def _display_path(filename: str, folder: Path) -> str:
     path = Path(filename)
     return path.relative_to(folder.parent).as_posix() if path.is_relative_to(folder) else path.name
 
@@ -151,8 +152,8 @@ def threads(environment: Mapping[str, str]) -> int:
 
 
 def parameters(function: Callable[..., Any], name: str) -> int | None:
-    """How many arguments it takes by position; None where it does not say. Raises ArtifactError for a coroutine
-    function: threads wait for what they call."""
+    """Number of positional arguments; None if unknown. Raises ArtifactError for a coroutine function, since functions
+    are called in threads."""
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         raise ArtifactError(f"{name} is async; write it as a plain function (it has a thread of its own)")
     try:
@@ -165,7 +166,7 @@ def parameters(function: Callable[..., Any], name: str) -> int | None:
 
 
 def as_bytes(body: Any) -> bytes:
-    """A body as code gives it; raises TypeError for what is neither bytes nor text."""
+    """Encode a body from user code. Raises TypeError if it is neither bytes nor text."""
     if isinstance(body, str):
         return body.encode()
     if isinstance(body, bytes | bytearray | memoryview):
@@ -174,7 +175,7 @@ def as_bytes(body: Any) -> bytes:
 
 
 def parts(body: Iterator[Any]) -> Iterator[bytes]:
-    """A stream's parts; its errors keep their status, and the code's generator is closed with it."""
+    """The parts of a stream. Errors keep their status, and the code's generator is closed at the end."""
     try:
         for part in body:
             yield as_bytes(part)
@@ -185,7 +186,7 @@ def parts(body: Iterator[Any]) -> Iterator[bytes]:
 
 
 def with_status(error: Exception) -> Exception:
-    """An error whose class says its own HTTP status (``status_code``) keeps it and its message."""
+    """Keep the HTTP status (``status_code``) and message of an error whose class has one."""
     status = getattr(error, "status_code", None)
     if isinstance(error, ModelFailed) or not isinstance(status, int) or not 400 <= status < 600:
         return error
@@ -194,7 +195,7 @@ def with_status(error: Exception) -> Exception:
 
 
 def plain(value: Any) -> Any:
-    """For JSON: arrays, and numbers of numpy's, as Python's own."""
+    """Convert numpy's arrays and numbers to Python's, for JSON."""
     if hasattr(value, "tolist"):
         return value.tolist()
     raise TypeError(f"a {type(value).__name__} cannot be written as JSON")

@@ -1,8 +1,8 @@
 """XGBoost models, scored in this process.
 
 The model is the one ``.ubj`` or ``.json`` file of the model data, or a file named ``xgboost-model`` (the name in
-AWS's container) of either content. Probabilities and values come as the booster gives them; one row of several
-classes gives a list. Where onnxruntime is installed, it evaluates small batches of most models (``xgboost_onnx``).
+AWS's container) of either content. Probabilities and values are the booster's own; a row of several classes is a
+list. If onnxruntime is installed, it evaluates small batches of most models (``xgboost_onnx``).
 """
 
 import json
@@ -35,7 +35,7 @@ except ImportError:
 
 AWS_NAME = "xgboost-model"
 _REFUSED = (".xgb", ".model", ".bin", ".bst", ".pkl", ".pickle", ".joblib")
-"""Names of older or of unsafe formats; a pickle is a program."""
+"""Suffixes of older or unsafe formats; a pickle is a program."""
 
 
 class XGBoost(Table):
@@ -76,7 +76,7 @@ class XGBoost(Table):
 class _Values(msgspec.Struct):
     values: list[int | float]
     offsets: list[int] | None = None
-    """Of categories that are text: where each begins in ``values``, its UTF-8 bytes."""
+    """For text categories: where each begins in ``values``, the UTF-8 bytes."""
 
 
 class _Categories(msgspec.Struct):
@@ -90,7 +90,7 @@ class _Trees(msgspec.Struct):
 class _Booster(msgspec.Struct):
     model: _Trees | None = None
     gbtree: "_Booster | None" = None
-    """Of a dart model, which keeps its trees one level deeper."""
+    """Only in a dart model, whose trees are one level deeper."""
 
 
 class _Learner(msgspec.Struct):
@@ -102,16 +102,16 @@ class _Model(msgspec.Struct):
 
 
 _KINDS = {"int": row_decoder.Kind.WHOLE, "i": row_decoder.Kind.FLAG, "c": row_decoder.Kind.CATEGORY}
-"""XGBoost's feature types; the others are plain numbers."""
+"""XGBoost's feature types; others are plain numbers."""
 
 
 def features(booster: xgboost.Booster, environment: Mapping[str, str] | None = None) -> row_decoder.Features:
-    """The columns that the model takes, by its own feature names and types. Raises ArtifactError for categories that
-    the model's file does not say for certain, Invalid for the environment."""
+    """The model's columns, by its feature names and types. Raises ArtifactError for ambiguous categories, and Invalid
+    for the environment."""
     types, names = booster.feature_types or [], booster.feature_names
     kinds = [row_decoder.Column(_KINDS.get(name, row_decoder.Kind.NUMBER)) for name in types]
     if "c" in types:
-        said = categories.given(environment or {})
+        declared = categories.declared_categories(environment or {})
         saved = msgspec.json.decode(booster.save_raw("json"), type=_Model).learner.gradient_booster
         model = saved.model if saved.gbtree is None else saved.gbtree.model
         lists = model.cats.enc if model is not None and model.cats is not None else []
@@ -119,17 +119,17 @@ def features(booster: xgboost.Booster, environment: Mapping[str, str] | None = N
             if kind == "c" and (values.values or len(values.offsets or ()) > 1):
                 name = names[number] if names else str(number)
                 kinds[number] = row_decoder.Column(
-                    row_decoder.Kind.CATEGORY, _categories(name, values, said.get(name))
+                    row_decoder.Kind.CATEGORY, _categories(name, values, declared.get(name))
                 )
     return row_decoder.Features(booster.num_features(), names, kinds)
 
 
-def _categories(name: str, found: _Values, said: categories.Values | None) -> categories.Values:
+def _categories(name: str, found: _Values, declared: categories.Values | None) -> categories.Values:
     values: categories.Values = tuple(found.values)
     if found.offsets is not None:
         data = bytes(int(value) & 255 for value in found.values)
-        values = categories.of_bytes(name, data, found.offsets, said)
-    elif said is not None and said != values:
+        values = categories.of_bytes(name, data, found.offsets, declared)
+    elif declared is not None and declared != values:
         raise ArtifactError(f"{categories.VARIABLE} does not agree with the model's categories of {name!r}")
     if len(set(values)) != len(values):
         raise ArtifactError(f"the model has a category of {name!r} twice; it is damaged")
@@ -137,7 +137,7 @@ def _categories(name: str, found: _Values, said: categories.Values | None) -> ca
 
 
 def is_linear(booster: xgboost.Booster) -> bool:
-    """Whether it is a gblinear model, which XGBoost predicts with from its own matrices only."""
+    """Whether it is a gblinear model, for which XGBoost needs a DMatrix."""
     name: str = json.loads(booster.save_config())["learner"]["gradient_booster"]["name"]
     return name == "gblinear"
 
@@ -156,14 +156,14 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> XGBoost:
 
 
 def iterations(booster: xgboost.Booster) -> tuple[int, int]:
-    """A model that was stopped early predicts with its best iteration, as XGBoost's own estimators do; a linear one
-    has no rounds to choose from."""
+    """The range of iterations: up to the best one after early stopping, as in XGBoost's estimators; a linear model
+    has no choice."""
     best = None if is_linear(booster) else booster.attr("best_iteration")
     return (0, int(best) + 1) if best is not None else (0, 0)
 
 
 def read(model_dir: Path) -> tuple[str, xgboost.Booster]:
-    """The one model of the model data, with the name of its file; raises ArtifactError."""
+    """Read the one model of the model data; returns the name of its file as well. Raises ArtifactError."""
     path = _find(model_dir)
     return path.name, _read(path)
 
@@ -209,7 +209,7 @@ def _read(path: Path) -> xgboost.Booster:
 
 
 def _json(data: bytes) -> Any:
-    """XGBoost writes NaN and Infinity as such, which are not JSON."""
+    """Parse XGBoost's JSON, with NaN and Infinity."""
     try:
         return msgspec.json.decode(data)
     except msgspec.DecodeError:
@@ -217,11 +217,11 @@ def _json(data: bytes) -> Any:
 
 
 def _is_json(data: bytes) -> bool:
-    """As XGBoost tells the two apart: a JSON object goes on with a name or with white space."""
+    """Whether a model is JSON, by XGBoost's rule: a brace followed by a name or by white space."""
     return data.lstrip()[1:2] in (b'"', b" ", b"\n", b"\r", b"\t", b"}")
 
 
 def first_line(error: Exception) -> str:
-    """XGBoost's messages begin with a time and a place in its source, and end in a stack trace."""
+    """The text of XGBoost's message, without its time, source line and stack trace."""
     line = (str(error).splitlines() or [type(error).__name__])[0]
     return line.rpartition(": ")[2] if line.startswith("[") else line

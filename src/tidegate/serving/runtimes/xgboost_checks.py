@@ -1,7 +1,7 @@
-"""Whether the trees of an XGBoost file hold together, before XGBoost reads them: it trusts what they say of each
-other, and a number damaged in a file makes it read beyond its memory, or walk a tree for ever.
+"""Checks the trees of an XGBoost file before XGBoost reads them: it trusts their indexes, and a damaged number
+makes it read beyond its memory, or traverse a tree forever.
 
-Takes the document as ``ubjson.parse`` or a JSON reader gives it. Source: XGBoost's JSON model schema.
+Takes the document from ``ubjson.parse`` or a JSON parser. Source: XGBoost's JSON model schema.
 """
 
 from collections.abc import Mapping
@@ -14,12 +14,12 @@ _MAY_LACK = ("split_type",)
 _MOST = 2**31 - 1
 
 
-class Damaged(ValueError):
-    """The message says where and what."""
+class DamagedModel(ValueError):
+    """A model is damaged; the message says where and how."""
 
 
 def check(document: Any) -> None:
-    """Raises Damaged for a model that XGBoost must not read. What it refuses by itself is left to it."""
+    """Raises DamagedModel for a model that XGBoost must not read. Errors that XGBoost detects are left to it."""
     try:
         learner = document["learner"]
         parameters = learner["learner_model_param"]
@@ -33,9 +33,9 @@ def check(document: Any) -> None:
             if booster["name"] == "dart":
                 _same_length("weight_drop", booster["weight_drop"], len(booster["gbtree"]["model"]["trees"]))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        if isinstance(error, Damaged):
+        if isinstance(error, DamagedModel):
             raise
-        raise Damaged(f"it lacks what belongs to a model, or has it in another form ({error})") from None
+        raise DamagedModel(f"it lacks what belongs to a model, or has it in another form ({error})") from None
 
 
 def _linear(model: Mapping[str, Any], features: int, groups: int) -> None:
@@ -46,26 +46,26 @@ def _trees(booster: Mapping[str, Any], features: int, groups: int) -> None:
     model = booster["model"]
     trees = model["trees"]
     if _number(model["gbtree_model_param"]["num_trees"]) != len(trees):
-        raise Damaged("it does not have as many trees as it says")
+        raise DamagedModel("it does not have as many trees as it says")
     info = np.asarray(model["tree_info"], np.int64)
     _same_length("tree_info", info, len(trees))
     if len(info) and not (info.min() >= 0 and info.max() < groups):
-        raise Damaged("a tree belongs to a class that the model does not have")
+        raise DamagedModel("a tree belongs to a class that the model does not have")
     steps = np.asarray(model.get("iteration_indptr", ()), np.int64)
     if len(steps) and (steps[0] != 0 or steps[-1] != len(trees) or (np.diff(steps) < 0).any()):
-        raise Damaged("its rounds are not those of its trees")
+        raise DamagedModel("its rounds are not those of its trees")
     for number, tree in enumerate(trees):
         try:
             _tree(tree, features)
-        except Damaged as damaged:
-            raise Damaged(f"tree {number}: {damaged}") from None
+        except DamagedModel as damaged:
+            raise DamagedModel(f"tree {number}: {damaged}") from None
 
 
 def _tree(tree: Mapping[str, Any], features: int) -> None:
     parameters = tree["tree_param"]
     nodes = _number(parameters["num_nodes"])
     if not 0 < nodes <= _MOST:
-        raise Damaged(f"{nodes} nodes")
+        raise DamagedModel(f"{nodes} nodes")
     width = max(1, _number(parameters.get("size_leaf_vector", "1")))
     for name in (*_PER_NODE, *(name for name in _MAY_LACK if name in tree)):
         if name == "split_conditions" and width > 1:
@@ -73,38 +73,38 @@ def _tree(tree: Mapping[str, Any], features: int) -> None:
         _same_length(name, tree[name], nodes)
     for name in ("base_weights", "loss_changes", "sum_hessian"):
         if name in tree and len(tree[name]) not in (nodes, nodes * width):
-            raise Damaged(f"{name} has {len(tree[name])} entries for {nodes} nodes")
+            raise DamagedModel(f"{name} has {len(tree[name])} entries for {nodes} nodes")
     left, right = (np.array(tree[name], np.int64) for name in ("left_children", "right_children"))
     if width > 1 and "leaf_weights" in tree:
-        # A leaf's right child is its place among the leaves' values.
+        # The right child of a leaf is its index among the values of leaves.
         leaf = left == -1
         if not ((right[leaf] >= 0) & ((right[leaf] + 1) * width <= len(tree["leaf_weights"]))).all():
-            raise Damaged("a leaf's values are not among those of the leaves")
+            raise DamagedModel("a leaf's values are not among those of the leaves")
         right[leaf] = -1
     _children(left, right, np.asarray(tree["parents"], np.int64), nodes)
     inner = left >= 0
     split = np.asarray(tree["split_indices"], np.int64)[inner]
     if len(split) and not (split.min() >= 0 and split.max() < features):
-        raise Damaged("it splits by a feature that the model does not have")
+        raise DamagedModel("it splits by a feature that the model does not have")
     if "categories_nodes" in tree:
         _categories(tree, nodes)
 
 
 def _children(left: Any, right: Any, parents: Any, nodes: int) -> None:
-    """Each node but the first is the child of one node at most, so that every walk from the first ends."""
+    """Check that each node except the first has at most one parent, so that every traversal ends."""
     inner = left >= 0
     if not ((left[~inner] == -1) & (right[~inner] == -1)).all():
-        raise Damaged("a leaf has children")
+        raise DamagedModel("a leaf has children")
     children = np.concatenate([left[inner], right[inner]])
     if len(children) and not (children.min() > 0 and children.max() < nodes):
-        raise Damaged("a node's child is none of its nodes")
+        raise DamagedModel("a node's child is none of its nodes")
     if len(children) and np.bincount(children).max() > 1:
-        raise Damaged("a node is the child of two others")
+        raise DamagedModel("a node is the child of two others")
     at = np.flatnonzero(inner)
     if not ((parents[left[at]] == at) & (parents[right[at]] == at)).all():
-        raise Damaged("a node is not its children's parent")
+        raise DamagedModel("a node is not its children's parent")
     if not (((parents >= 0) & (parents < nodes)) | np.isin(parents, (-1, _MOST))).all():
-        raise Damaged("a node's parent is none of its nodes")
+        raise DamagedModel("a node's parent is none of its nodes")
 
 
 def _categories(tree: Mapping[str, Any], nodes: int) -> None:
@@ -114,12 +114,12 @@ def _categories(tree: Mapping[str, Any], nodes: int) -> None:
     _same_length(names[2], size, len(at))
     fitting = (at >= 0) & (at < nodes) & (begin >= 0) & (size >= 0) & (begin + size <= len(listed))
     if not fitting.all() or (len(listed) and listed.min() < 0):
-        raise Damaged("its categories are not those of its nodes")
+        raise DamagedModel("its categories are not those of its nodes")
 
 
 def _same_length(name: str, values: Any, length: int) -> None:
     if len(values) != length:
-        raise Damaged(f"{name} has {len(values)} entries where {length} belong")
+        raise DamagedModel(f"{name} has {len(values)} entries where {length} belong")
 
 
 def _number(text: Any) -> int:

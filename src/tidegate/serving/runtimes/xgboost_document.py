@@ -1,5 +1,5 @@
-"""An XGBoost model as its JSON document says it, as far as trees go, and rows that find out where two evaluations of
-such trees differ. Source: XGBoost's JSON model schema.
+"""The trees of an XGBoost model's JSON document, and probe rows that show where two evaluations of the trees differ.
+Source: XGBoost's JSON model schema.
 """
 
 import math
@@ -14,7 +14,7 @@ _MISSING = np.float32(np.nan)
 
 
 class NotCovered(Exception):
-    """The model needs the library; the message says why."""
+    """Only the library can evaluate the model; the message says why."""
 
 
 class Tree(msgspec.Struct):
@@ -22,7 +22,7 @@ class Tree(msgspec.Struct):
     right_children: list[int]
     split_indices: list[int]
     split_conditions: list[float]
-    """The threshold of an inner node, the value of a leaf."""
+    """Threshold of an inner node, or value of a leaf."""
     default_left: list[int]
     categories_nodes: list[int] = []
 
@@ -30,7 +30,7 @@ class Tree(msgspec.Struct):
 class Trees(msgspec.Struct):
     trees: list[Tree]
     tree_info: list[int]
-    """The class that each tree adds to."""
+    """Class of each tree."""
 
 
 class _Gbtree(msgspec.Struct):
@@ -59,7 +59,7 @@ class File(msgspec.Struct):
 
 
 def probes(trees: Sequence[Tree], features: int) -> NDArray[np.float32]:
-    """Rows of chance, of one value, with and without missing ones, and at the thresholds themselves, a step below
+    """Probe rows: random ones, constant ones, with and without missing values, and at the thresholds, a step below
     and a step above each."""
     random = np.random.default_rng(0)
     steps: list[list[float]] = [[0.0] for _ in range(features)]

@@ -1,8 +1,8 @@
-"""A second evaluation of an XGBoost model's trees, by onnxruntime: the same sums at a fraction of a call's cost.
+"""Evaluates an XGBoost model's trees by onnxruntime: the same sums at a fraction of the cost of a call.
 
-The trees are written as one ONNX TreeEnsemble whose first tree is the base score alone, so that the additions come
-in XGBoost's own order. ``faster`` checks the result against the library on probe rows and gives nothing where it
-differs, or where the model is of a kind that is not covered. Source: XGBoost's JSON model schema.
+The trees become one ONNX TreeEnsemble whose first tree is the base score, so that the additions are in XGBoost's
+order. ``faster`` compares the result with the library on probe rows, and raises NotCovered if it differs or the kind
+of model is not supported. Source: XGBoost's JSON model schema.
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ MOST = 64
 
 
 def faster(booster: xgboost.Booster, iterations: tuple[int, int], threads: int) -> Evaluation:
-    """The model's evaluation by onnxruntime. Raises NotCovered where it must stay with the library."""
+    """The model's evaluation by onnxruntime. Raises NotCovered if only the library can evaluate it."""
     try:
         if iterations != (0, 0):
             booster = booster[slice(*iterations)]
@@ -31,9 +31,9 @@ def faster(booster: xgboost.Booster, iterations: tuple[int, int], threads: int) 
         _check(evaluation, booster, learner)
     except NotCovered:
         raise
-    except Exception as error:  # onnxruntime's errors have no class of their own; the library stays in any case
-        said = " ".join(str(error).split())
-        raise NotCovered(f"{type(error).__name__}: {said[:300]}") from None
+    except Exception as error:  # onnxruntime's errors have no class of their own; the library is the fallback
+        reason = " ".join(str(error).split())
+        raise NotCovered(f"{type(error).__name__}: {reason[:300]}") from None
     return evaluation
 
 
@@ -102,7 +102,7 @@ _COLUMNS = (
 
 
 def _check(evaluation: Evaluation, booster: xgboost.Booster, learner: Learner) -> None:
-    """Raises NotCovered where a probe row gives another result than the library, alone or in a batch."""
+    """Raises NotCovered if a probe row, alone or in a batch, has another result than that of the library."""
     assert learner.gradient_booster.model is not None
     rows = probes(learner.gradient_booster.model.trees, booster.num_features())
     expected = booster.inplace_predict(rows, missing=np.nan, validate_features=False)

@@ -1,13 +1,13 @@
-"""Scores what is there in one call, and never waits for more.
+"""Batching without timers: scores the requests that are waiting in one call.
 
-A library's cost per call is often far above its cost per row, so requests that arrived in the same turn of the
-event loop, or while the last call ran, are scored together. There is no timer: a lone request is scored at once.
-Nothing is mixed: every request is parsed and checked by itself first, gets back its own rows, and when a call
-over several requests fails they are scored one by one, so that only the one that is wrong fails.
+A library's cost per call is often far above its cost per row, so requests that arrive in the same iteration of the
+event loop, or during the last call, are scored together. There is no timer: a single request is scored at once.
+Requests stay separate: each is parsed and checked by itself and gets its own rows back. If a call for several
+requests fails they are scored one by one, so that only the faulty one fails.
 
-Only models whose rows were found independent when they were loaded come here with ``batches``. Real batches are
-checked besides (``rescoring``); the first answer that differs from the one that its request gets alone ends batching
-for the model, with a line in the log and ``MISMATCH`` in the metrics.
+Only models whose rows were found to be independent at load have ``batches``. Real batches are checked as well
+(``rescoring``): the first answer that differs from the one that its request gets alone ends batching for the model,
+with a line in the log and ``MISMATCH`` in the metrics.
 """
 
 import asyncio
@@ -24,16 +24,16 @@ from tidegate.domain.errors import Invalid
 from tidegate.serving.contract.answer_counts import check_count
 from tidegate.serving.contract.body_spool import LargeCall
 from tidegate.serving.contract.invocation import Call, Done, ModelFailed, Outcome
-from tidegate.serving.scoring.chunked_scoring import Lined, answered
+from tidegate.serving.scoring.chunked_scoring import LineScorer, answer_blocks
 from tidegate.serving.scoring.rescoring import TRIAL_ROWS, Rescoring
 
 CAP = 64
-"""Rows per call; more no longer lowers the cost per row by much."""
+"""Rows per call; more rows hardly lower the cost per row."""
 BATCH_ROWS = "MAX_BATCH_ROWS"
 """Environment variable of a model: another cap."""
 MOST_ROWS = 4096
 LARGE = 128 * 1024
-"""Bytes of a body from which on a request is scored by itself, off the event loop, which stays responsive."""
+"""Bytes of a body from which on a request is scored alone in a thread, so that the event loop stays responsive."""
 
 PACKED = frozenset(
     {
@@ -43,25 +43,24 @@ PACKED = frozenset(
         b"application/vnd.apache.arrow.file",
     }
 )
-"""Forms whose length says little of the work they are; they go the way of large bodies, in and out."""
+"""Content types whose length says little about the work: treated as large, in requests and answers."""
 
 MISMATCH = "BatchingMismatches"
-"""Metric: 1 when a model turns out to answer differently in a batch, and is not batched any more."""
+"""Metric: 1 when a model answered differently in a batch, which ends batching."""
 
 Rows = TypeVar("Rows")
 Scores = TypeVar("Scores")
 
 
 class Scorer(Protocol[Rows, Scores]):
-    """A model in this process. All methods but ``score`` see one request; ModelFailed says what is wrong with it.
+    """A model in this process. All methods but ``score`` take one request, and raise ModelFailed for a bad one.
 
-    ``batches``: False when several requests cannot be scored in one call. ``score`` may run in two threads at
-    once."""
+    ``batches``: whether several requests can be scored in one call. ``score`` may run in two threads at once."""
 
     batches: bool
 
     def parse(self, call: Call) -> Rows:
-        """The rows of a request, checked."""
+        """Parse and check the rows of a request."""
         ...
 
     def size(self, rows: Rows) -> int: ...
@@ -71,7 +70,7 @@ class Scorer(Protocol[Rows, Scores]):
         ...
 
     def count(self, scores: Scores) -> int | None:
-        """Rows that the scores are for; None for a model that says itself that it does not answer row by row."""
+        """Number of answers; None for a model that is declared not to answer row by row."""
         ...
 
     def render(self, scores: Scores, call: Call) -> Outcome: ...
@@ -82,11 +81,11 @@ class Comparable(Protocol):
     """A scorer whose batches can be checked."""
 
     def score_again(self, rows: Any) -> Any:
-        """The result of one request by itself; its rows stay as they are."""
+        """Score one request alone, without changing its rows."""
         ...
 
     def difference(self, rows: Any, alone: Any, batched: Any) -> str:
-        """What is wrong with the result that a batch gave for a request; empty where it is right."""
+        """How the result of a batch differs from that of the request alone; empty if it does not."""
         ...
 
 
@@ -102,14 +101,14 @@ class Batcher(Generic[Rows, Scores]):
         cap: int = CAP,
         aside: ThreadPoolExecutor | None = None,
     ) -> None:
-        """``aside``: threads for large requests; one of its own where there is none."""
+        """``aside``: threads for large requests; by default one thread of its own."""
         self._scorer = scorer
         self._loop = loop
         self._batches = scorer.batches
         self._cap = cap if scorer.batches else 1
         self._rescoring = Rescoring() if scorer.batches and isinstance(scorer, Comparable) else None
         self._mismatch = False
-        """There was one, which is not in the metrics yet."""
+        """A mismatch was found that is not in the metrics yet."""
         self._queue: deque[tuple[Call, Rows, Done]] = deque()
         self._scheduled = False
         self._own = None if aside is not None else ThreadPoolExecutor(1, thread_name_prefix="large")
@@ -123,13 +122,13 @@ class Batcher(Generic[Rows, Scores]):
             or headers.get(b"content-type") in PACKED
             or headers.get(b"accept") in PACKED
         ):
-            task = self._loop.run_in_executor(self._aside, self._alone, call)
+            task = self._loop.run_in_executor(self._aside, self._score_alone, call)
             task.add_done_callback(lambda finished: done(finished.result()))
             return
         try:
             rows = self._scorer.parse(call)
         except Exception as error:
-            done(failed(error))
+            done(model_failure(error))
             return
         self._queue.append((call, rows, done))
         self._schedule()
@@ -144,7 +143,7 @@ class Batcher(Generic[Rows, Scores]):
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        """Scores one batch; what is left has its turn after the loop has looked at the sockets again."""
+        """Score one batch; the rest of the queue waits until the loop has polled the sockets."""
         self._scheduled = False
         batch: list[tuple[Call, Rows, Done]] = []
         room = self._cap
@@ -165,13 +164,13 @@ class Batcher(Generic[Rows, Scores]):
 
     def _answer(self, batch: list[tuple[Call, Rows, Done]]) -> None:
         try:
-            results = scored(self._scorer, [rows for _, rows, _ in batch])
+            results = score_requests(self._scorer, [rows for _, rows, _ in batch])
             if len(batch) > 1 and self._rescoring is not None:
-                results = self._checked(self._rescoring, batch, results)
+                results = self._check_scores(self._rescoring, batch, results)
         except Exception as error:
             if len(batch) == 1:
                 self._note_mismatch(batch[0][0])
-                batch[0][2](failed(error))
+                batch[0][2](model_failure(error))
                 return
             for item in batch:
                 self._answer([item])
@@ -182,7 +181,7 @@ class Batcher(Generic[Rows, Scores]):
             try:
                 outcome = render(scores, call)
             except Exception as error:
-                outcome = failed(error)
+                outcome = model_failure(error)
             done(outcome)
 
     def _note_mismatch(self, call: Call) -> None:
@@ -192,25 +191,25 @@ class Batcher(Generic[Rows, Scores]):
 
     # --- checks of batches ---
 
-    def _checked(
+    def _check_scores(
         self, rescoring: Rescoring, batch: list[tuple[Call, Rows, Done]], results: Sequence[Scores]
     ) -> Sequence[Scores]:
-        """The results that are to be answered with."""
+        """Check a batch if it is due, and return the results to answer with."""
         if rescoring.on_trial:
-            return self._on_trial(rescoring, batch, results)
+            return self._start_trial(rescoring, batch, results)
         if rescoring.begin(self._loop.time()):
             place = randrange(len(batch))
             if rescoring.is_quick:
-                self._loop.call_soon(self._again_here, rescoring, batch[place][1], results[place])
+                self._loop.call_soon(self._score_again_here, rescoring, batch[place][1], results[place])
             else:
-                task = self._loop.run_in_executor(self._aside, self._again, batch[place][1], results[place])
-                task.add_done_callback(partial(self._compared, rescoring))
+                task = self._loop.run_in_executor(self._aside, self._score_again, batch[place][1], results[place])
+                task.add_done_callback(partial(self._end_threaded_check, rescoring))
         return results
 
-    def _on_trial(
+    def _start_trial(
         self, rescoring: Rescoring, batch: list[tuple[Call, Rows, Done]], results: Sequence[Scores]
     ) -> Sequence[Scores]:
-        """Every request by itself. Raises what the scorer does."""
+        """Score every request alone, and return those results. Raises what the scorer does."""
         assert isinstance(self._scorer, Comparable)
         began = time.perf_counter()
         alone: list[Scores] = []
@@ -222,11 +221,11 @@ class Batcher(Generic[Rows, Scores]):
                 raise
             if why := self._scorer.difference(rows, alone[-1], batched):
                 self._stop_batching(why)
-        rescoring.tried(len(batch), time.perf_counter() - began)
+        rescoring.count_trial(len(batch), time.perf_counter() - began)
         return alone
 
-    def _again(self, rows: Rows, batched: Scores) -> tuple[str, float]:
-        """What is wrong with the result, and the seconds that it took to see."""
+    def _score_again(self, rows: Rows, batched: Scores) -> tuple[str, float]:
+        """The difference of the result, if any, and the seconds that the check took."""
         assert isinstance(self._scorer, Comparable)
         began = time.perf_counter()
         try:
@@ -235,10 +234,10 @@ class Batcher(Generic[Rows, Scores]):
             why = f"a request that fails alone was answered in a batch ({error})"
         return why, time.perf_counter() - began
 
-    def _again_here(self, rescoring: Rescoring, rows: Rows, batched: Scores) -> None:
-        self._end_check(rescoring, *self._again(rows, batched))
+    def _score_again_here(self, rescoring: Rescoring, rows: Rows, batched: Scores) -> None:
+        self._end_check(rescoring, *self._score_again(rows, batched))
 
-    def _compared(self, rescoring: Rescoring, task: "asyncio.Future[tuple[str, float]]") -> None:
+    def _end_threaded_check(self, rescoring: Rescoring, task: "asyncio.Future[tuple[str, float]]") -> None:
         if not task.cancelled():
             self._end_check(rescoring, *task.result())
 
@@ -257,25 +256,25 @@ class Batcher(Generic[Rows, Scores]):
 
     # --- large requests ---
 
-    def _alone(self, call: Call) -> Outcome:
+    def _score_alone(self, call: Call) -> Outcome:
         scorer = self._scorer
         try:
-            if self._batches and isinstance(call, LargeCall) and call.spool and _parted(scorer, call):
-                return answered(scorer, call, call.spool)
-            [scores] = scored(scorer, [scorer.parse(call)])
+            if self._batches and isinstance(call, LargeCall) and call.spool and _can_split(scorer, call):
+                return answer_blocks(scorer, call, call.spool)
+            [scores] = score_requests(scorer, [scorer.parse(call)])
         except Exception as error:
-            return failed(error)
-        return self._rendered(scores, call)
+            return model_failure(error)
+        return self._render(scores, call)
 
-    def _rendered(self, scores: Scores, call: Call) -> Outcome:
+    def _render(self, scores: Scores, call: Call) -> Outcome:
         try:
             return self._scorer.render(scores, call)
         except Exception as error:
-            return failed(error)
+            return model_failure(error)
 
 
-def scored(scorer: Scorer[Rows, Scores], requests: Sequence[Rows]) -> Sequence[Scores]:
-    """One result per request, each with an answer for each row. Raises what the model does, or ModelFailed."""
+def score_requests(scorer: Scorer[Rows, Scores], requests: Sequence[Rows]) -> Sequence[Scores]:
+    """Score requests; each result has one answer per row. Raises what the model does, or ModelFailed."""
     results = scorer.score(requests)
     check_count(len(results), len(requests))
     for count, size in zip(map(scorer.count, results), map(scorer.size, requests), strict=True):
@@ -284,8 +283,8 @@ def scored(scorer: Scorer[Rows, Scores], requests: Sequence[Rows]) -> Sequence[S
     return results
 
 
-def _parted(scorer: object, call: Call) -> TypeGuard[Lined]:
-    return isinstance(scorer, Lined) and scorer.batches and scorer.by_lines(call)
+def _can_split(scorer: object, call: Call) -> TypeGuard[LineScorer]:
+    return isinstance(scorer, LineScorer) and scorer.batches and scorer.by_lines(call)
 
 
 def cap(environment: Mapping[str, str]) -> int:
@@ -296,8 +295,8 @@ def cap(environment: Mapping[str, str]) -> int:
     return int(given)
 
 
-def failed(error: Exception) -> ModelFailed:
-    """What went wrong in a model, as the client is told; the trace of the unexpected goes to the log."""
+def model_failure(error: Exception) -> ModelFailed:
+    """The error for the client; the trace of an unexpected one goes to the log."""
     if isinstance(error, ModelFailed):
         return error
     traceback.print_exception(error)

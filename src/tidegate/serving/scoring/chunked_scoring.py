@@ -1,4 +1,4 @@
-"""A large body of rows in lines is read, scored and answered a block at a time: its length takes no memory."""
+"""Scores a large body of lines block by block, in constant memory."""
 
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -10,30 +10,30 @@ from tidegate.serving.contract.invocation import Answer, Call, ModelFailed, Outc
 from tidegate.transform.splitting import count_lines
 
 BLOCK = 2 * 1024 * 1024
-"""Bytes of a body that are in memory at one time, beside what is made of them."""
+"""Bytes of a block, without the rows and answers that are made of it."""
 _ROW = re.compile(r"^Row (\d+)\b")
 """How a message names the row that is wrong (``Layout``), from 1."""
 
 
 @runtime_checkable
-class Lined(Protocol):
-    """A ``batching.Scorer`` of rows, some of whose forms have one row a line."""
+class LineScorer(Protocol):
+    """A ``batching.Scorer`` with content types that have one row per line."""
 
     batches: bool
-    """False where rows are not to be parted: what one of them is answered may hang on the others."""
+    """False if all rows must be scored together."""
 
     def by_lines(self, call: Call) -> bool:
-        """Whether some of the body's lines, under its header, make just as many of the answer's."""
+        """Whether request and answer have one row per line, so that a body can be split at lines."""
         ...
 
     def parse(self, call: Call) -> Any: ...
 
     def parse_bare(self, call: Call) -> Any:
-        """The same of lines that do not begin a body: none of them is a header."""
+        """Parse lines from the middle of a body: the first one is no header."""
         ...
 
-    def unmarked(self, body: bytes) -> bytes:
-        """A CSV without the byte order mark at its beginning. Raises ModelFailed where it may be data."""
+    def strip_bom(self, body: bytes) -> bytes:
+        """Remove the byte order mark of a CSV. Raises ModelFailed if it may be data."""
         ...
 
     def header(self, line: bytes) -> bool:
@@ -49,12 +49,12 @@ class Lined(Protocol):
     def render(self, scores: Any, call: Call) -> Outcome: ...
 
 
-def answered(scorer: Lined, call: LargeCall, spool: Spool, block: int = BLOCK) -> Outcome:
-    """What the whole body, which is in ``spool``, is answered with. Raises ModelFailed as ``scorer`` does, its rows
-    counted from the body's beginning."""
+def answer_blocks(scorer: LineScorer, call: LargeCall, spool: Spool, block: int = BLOCK) -> Outcome:
+    """Score the body in ``spool``. Raises ModelFailed as ``scorer`` does, with rows counted from the beginning of the
+    body."""
     kind, header, before = "", b"", 0
     try:
-        found = spool.another()
+        found = spool.create_sibling()
         for lines in _blocks(spool, block):
             if call.abandoned:
                 break
@@ -79,11 +79,11 @@ def answered(scorer: Lined, call: LargeCall, spool: Spool, block: int = BLOCK) -
         raise ModelFailed(500, f"The answer cannot be kept: {error.strerror}.") from None
     if len(found) <= IN_MEMORY:
         return Answer(found.whole() if found else b"", kind)
-    return Stream(kind, _sent(found))
+    return Stream(kind, _read_parts(found))
 
 
 def _blocks(spool: Spool, size: int) -> Iterator[bytes]:
-    """The first one has a row, even under a long header."""
+    """Blocks of lines. The first one has at least one row after the header."""
     first, begun = b"", False
     for lines in spool.lines(size):
         if begun:
@@ -103,6 +103,6 @@ def _later(message: str, rows: int) -> str:
     return _ROW.sub(lambda found: f"Row {int(found[1]) + rows}", message)
 
 
-async def _sent(spool: Spool) -> AsyncIterator[bytes]:
+async def _read_parts(spool: Spool) -> AsyncIterator[bytes]:
     for part in spool.parts():
         yield part

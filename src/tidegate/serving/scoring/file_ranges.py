@@ -1,8 +1,8 @@
-"""Requests of a transform job: bodies of records, one a line, some of which are a part of a local file.
+"""Requests of a transform job: bodies with one record per line, which may be a range of a local file.
 
-The worker reads such a part where it lies: carrying the rows of a file through a socket costs both ends about as much
-as reading them as numbers. Only workers of transform jobs take such requests: nobody but the job's runner reaches
-their sockets. Every line is a record and gets an answer, so a header has no place among them.
+The worker reads such a range from the file: sending the rows through a socket would cost both ends about as much as
+parsing them. Only workers of transform jobs accept such requests, because only the job's runner can reach their
+sockets. Every line is a record and gets an answer, so a header is an error.
 """
 
 import json
@@ -14,23 +14,23 @@ import msgspec
 
 from tidegate.serving.contract.answer_counts import check_count
 from tidegate.serving.contract.invocation import Answer, Call, Done, ModelFailed, Outcome
-from tidegate.serving.scoring.batching import Batcher, failed
-from tidegate.serving.scoring.chunked_scoring import Lined
+from tidegate.serving.scoring.batching import Batcher, model_failure
+from tidegate.serving.scoring.chunked_scoring import LineScorer
 from tidegate.transform.csv_lines import without_bom
 from tidegate.transform.joining import CSV, JSON_LINES, kind
 from tidegate.transform.splitting import count_lines
 
 HEADER = b"x-tidegate-part"
 RECORDS = b"x-tidegate-records"
-"""Of the answer: lines that the part has."""
+"""Header of the answer: number of lines of the range."""
 FIRST = b"x-tidegate-first-record"
-"""Of a request: b"1" where it begins with the first record of an object, b"0" where it does not."""
+"""Header of a request: b"1" if it begins with the first record of an object, else b"0"."""
 THREADS = 2
-"""Requests that a worker computes at one time."""
+"""Requests that a worker scores at a time."""
 
 
 class Part(msgspec.Struct):
-    """``length`` bytes from ``offset`` on, of the file as it was when ``tag`` was made."""
+    """``length`` bytes from ``offset`` of a file, in the version that ``tag`` identifies."""
 
     path: str
     offset: int
@@ -42,12 +42,12 @@ class Part(msgspec.Struct):
 
 
 def tag_of(found: os.stat_result) -> str:
-    """Changes when the file does."""
+    """Identifies a version of a file, by size and time of modification."""
     return f"{found.st_size}-{found.st_mtime_ns}"
 
 
 def read(part: Part) -> bytes:
-    """Raises OSError, or ModelFailed (503) for a file that was changed."""
+    """Read the range. Raises OSError, or ModelFailed (503) if the file was changed."""
     with open(part.path, "rb", buffering=0) as file:
         body = os.pread(file.fileno(), part.length, part.offset)
         if tag_of(os.fstat(file.fileno())) != part.tag or len(body) != part.length:
@@ -56,7 +56,7 @@ def read(part: Part) -> bytes:
 
 
 class Records:
-    """A ``batching.Scorer`` around another one, for bodies whose lines are records."""
+    """Wraps a ``batching.Scorer`` for bodies whose lines are records."""
 
     def __init__(self, scorer: Any) -> None:
         self._scorer = scorer
@@ -64,12 +64,12 @@ class Records:
         self.size, self.score, self.count, self.render = scorer.size, scorer.score, scorer.count, scorer.render
 
     def parse(self, call: Call) -> Any:
-        """Raises ModelFailed, also where not every line is a row."""
+        """Parse a body. Raises ModelFailed, also if a line is not a row."""
         form = kind(call.content_type) or CSV
-        if form not in (CSV, JSON_LINES) or not isinstance(self._scorer, Lined):
+        if form not in (CSV, JSON_LINES) or not isinstance(self._scorer, LineScorer):
             return self._scorer.parse(call)
         if call.headers.get(FIRST) != b"0":
-            call.body = self._scorer.unmarked(call.body) if form == CSV else without_bom(call.body)
+            call.body = self._scorer.strip_bom(call.body) if form == CSV else without_bom(call.body)
             if form == CSV and self._is_header(call.body.partition(b"\n")[0]):
                 raise ModelFailed(400, "Row 1 is a header; the CSV of a transform job has none: leave it out.")
         rows = self._scorer.parse_bare(call)
@@ -77,7 +77,7 @@ class Records:
         return rows
 
     def _is_header(self, line: bytes) -> bool:
-        """What only may be one is a record."""
+        """Whether a line is certainly a header; an ambiguous one is a record."""
         try:
             return bool(self._scorer.header(line))
         except ModelFailed:
@@ -85,7 +85,7 @@ class Records:
 
 
 class PartBatcher(Batcher[Any, Any]):
-    """The engine of a transform job's worker. Its requests are all large: one is read while another is computed."""
+    """The engine of a transform job's worker. Its requests are large: one is read while another is scored."""
 
     execution_parameters = b'{"TidegateParts":true}'
 
@@ -94,19 +94,19 @@ class PartBatcher(Batcher[Any, Any]):
         super().__init__(Records(scorer), loop, aside=self._threads)
 
     def submit(self, call: Call, done: Done) -> None:
-        told = call.headers.get(HEADER)
-        if told is None:
+        part = call.headers.get(HEADER)
+        if part is None:
             super().submit(call, done)
             return
-        task = self._loop.run_in_executor(self._threads, self._of_file, call, told)
+        task = self._loop.run_in_executor(self._threads, self._of_file, call, part)
         task.add_done_callback(lambda finished: done(finished.result()))
 
-    def _of_file(self, call: Call, told: bytes) -> Outcome:
+    def _of_file(self, call: Call, part: bytes) -> Outcome:
         try:
-            call.body = read(msgspec.json.decode(told, type=Part))
+            call.body = read(msgspec.json.decode(part, type=Part))
         except Exception as error:
-            return failed(error)
-        outcome = self._alone(call)
+            return model_failure(error)
+        outcome = self._score_alone(call)
         if isinstance(outcome, Answer):
             lines = b"%d" % count_lines(call.body)
             return outcome._replace(headers=(*outcome.headers, (RECORDS, lines)))

@@ -1,35 +1,35 @@
-"""When answers from a batch are checked against those that its requests get alone. Pure.
+"""Decides when answers from a batch are compared with those that the requests get alone. Pure.
 
-The first batches of a model are answered by what each request gets alone, and compared: a model whose rows influence
-each other on real requests, though not in any trial at load, is found before it has given one wrong answer. After
-that one request of a batch is scored again from time to time, for a bounded share of the time: once the batch has
-been answered, on the event loop if that is quick, and in a thread if it is not.
+During the trial, every request of a batch is also scored alone, and answered with that result: a model whose rows
+influence each other in real requests, but not in the probes at load, is found before it gives a wrong answer. After
+the trial one request of some batches is scored again, for a bounded share of the time: once the batch has been
+answered, on the event loop if scoring is quick, otherwise in a thread.
 """
 
 from dataclasses import dataclass
 
 TRIAL_BATCHES = 16
 TRIAL_ROWS = 8
-"""Rows of a batch during the trial: each of its requests is scored twice."""
+"""Rows of a batch during the trial, when each request is scored twice."""
 TRIAL_SECONDS = 0.25
-"""Time after which the trial ends early."""
+"""Seconds of scoring after which the trial ends early."""
 SHARE = 0.01
-"""Of one processor, for scoring again."""
+"""Share of one processor for rescoring."""
 OVERHEAD = 1e-4
-"""Seconds that scoring a request again costs besides."""
+"""Seconds of overhead for scoring a request again."""
 QUICK = 3e-4
-"""Seconds of scoring one request for which no thread is asked: a thread that wants the interpreter holds the event
-loop up for longer than that (3 ms were measured)."""
+"""Seconds of scoring one request below which no thread is used: a thread that waits for the interpreter lock stalls
+the event loop for longer (3 ms measured)."""
 LEAST_WAIT = 0.01
-"""Seconds between two that are scored again."""
+"""Least seconds between two rescored requests."""
 
 
 @dataclass
 class Rescoring:
-    """Of one model. Times are seconds of any clock that does not go back."""
+    """The schedule of one model. Times are seconds of a monotonic clock."""
 
     batches: int = 0
-    """Of the trial, so far."""
+    """Batches of the trial so far."""
     spent: float = 0.0
     """Seconds of the trial."""
     requests: int = 0
@@ -48,13 +48,13 @@ class Rescoring:
         """Whether to score the next request on the event loop."""
         return (self.last or self.spent / max(1, self.requests)) < QUICK
 
-    def tried(self, requests: int, seconds: float) -> None:
+    def count_trial(self, requests: int, seconds: float) -> None:
         self.batches += 1
         self.requests += requests
         self.spent += seconds
 
     def begin(self, now: float) -> bool:
-        """Whether to score a request of this batch again; if so, no other one is until ``end``."""
+        """Whether to rescore a request of this batch. If so, no other request is rescored until ``end``."""
         if self.under_way or now < self.due_at:
             return False
         self.under_way = True

@@ -1,8 +1,8 @@
-"""Runs a model that answers whole requests, in threads beside the event loop.
+"""Runs a model that answers whole requests in threads.
 
-A request waits in a short queue, has one thread to itself from its first byte to its last, and gets its answer or
-its error alone. A thread cannot be stopped: when a request has had its time, its client is told and the thread is
-left to come back; once none has come back, the engine says that it is unhealthy and the replica is replaced.
+A request waits in a bounded queue, then has one thread to itself until its last byte. A thread cannot be stopped:
+when a request times out its client gets an error, and the thread stays occupied until the model returns. Once all
+threads are past their time the engine is unhealthy, and the replica is replaced.
 """
 
 import asyncio
@@ -26,17 +26,17 @@ from tidegate.serving.contract.invocation import (
     Stream,
     TimedOut,
 )
-from tidegate.serving.scoring.batching import failed
+from tidegate.serving.scoring.batching import model_failure
 
-ROOM = 256
-"""Requests that may wait for a thread; more are refused at once."""
+MOST_WAITING = 256
+"""Requests that may wait for a thread; more are rejected."""
 STREAM_LIMIT = 480.0
-"""Seconds that a stream may take as a whole (SageMaker's limit), slow readers included."""
+"""Seconds for a whole stream (SageMaker's limit), slow readers included."""
 _GONE = Rejected(499, "ClientGone", "The client went away.")
 
 
 class Streamed(NamedTuple):
-    """An answer in parts. ``parts`` is pulled in the thread of its request, and closed if it can be."""
+    """A streamed answer. ``parts`` is iterated in the thread of its request, and closed if it can be."""
 
     content_type: str
     parts: Iterator[bytes]
@@ -45,18 +45,18 @@ class Streamed(NamedTuple):
 
 @runtime_checkable
 class Handler(Protocol):
-    """A model in this process that answers one whole request at a time, in each of ``threads`` threads."""
+    """A model in this process that answers whole requests, one at a time in each of ``threads`` threads."""
 
     threads: int
 
     def answer(self, call: Call) -> Answer | Streamed:
-        """Raises ModelFailed; anything else that it raises becomes a 500 with the type and the message."""
+        """Answer a request. Raises ModelFailed; any other exception becomes a 500 with its type and message."""
         ...
 
 
-class Handling:
-    """The engine around a handler. ``timeout``: seconds for a request, its wait included, and for each further
-    part of a stream."""
+class ThreadEngine:
+    """The engine around a handler. ``timeout``: seconds for a request, queueing included, and for each further part
+    of a stream."""
 
     def __init__(
         self, handler: Handler, loop: asyncio.AbstractEventLoop, timeout: float, container: str = PRIMARY
@@ -74,78 +74,78 @@ class Handling:
 
     @property
     def healthy(self) -> bool:
-        """Whether any thread is at rest or within its time."""
+        """Whether any thread is idle or within its time."""
         return self._stuck < self._handler.threads
 
     def submit(self, call: Call, done: Done) -> None:
         if not self.healthy:
             done(TimedOut(self._container))
-        elif len(self._queue) >= ROOM:
-            message = f"{ROOM} requests wait for the model already; try again."
+        elif len(self._queue) >= MOST_WAITING:
+            message = f"{MOST_WAITING} requests wait for the model already; try again."
             done(Rejected(503, "ServiceUnavailable", message))
         else:
             work = _Work(call, done)
-            work.timer = self._loop.call_later(self._timeout, self._late, work)
-            call.on_abandon(partial(self._left, work))
+            work.timer = self._loop.call_later(self._timeout, self._time_out, work)
+            call.on_abandon(partial(self._abandon, work))
             self._queue.append(work)
-            self._next()
+            self._dispatch()
 
     async def close(self) -> None:
         while self._queue:
             work = self._queue.popleft()
-            work.settle(_GONE)
+            work.finish(_GONE)
         for _ in range(self._handler.threads):
             self._jobs.put(None)
 
     # --- on the event loop ---
 
-    def _next(self) -> None:
+    def _dispatch(self) -> None:
         while self._idle and self._queue:
             work = self._queue.popleft()
             work.running = True
             self._idle -= 1
             self._jobs.put(work)
 
-    def _late(self, work: "_Work") -> None:
+    def _time_out(self, work: "_Work") -> None:
         if work.running:
-            self._sticks(work)
+            self._mark_stuck(work)
         else:
             self._queue.remove(work)
-        work.settle(TimedOut(self._container))
+        work.finish(TimedOut(self._container))
 
-    def _sticks(self, work: "_Work") -> None:
+    def _mark_stuck(self, work: "_Work") -> None:
         if not work.stuck:
             work.stuck = True
             self._stuck += 1
 
-    def _left(self, work: "_Work") -> None:
-        """Its client is gone: what waits is dropped, a stream is closed, a function has to come to its end."""
+    def _abandon(self, work: "_Work") -> None:
+        """The client disconnected: drop a waiting request, close a stream; a running function has to return."""
         if not work.running and work in self._queue:
             self._queue.remove(work)
-            work.settle(_GONE)
+            work.finish(_GONE)
         elif work.parts is not None:
             work.parts.close()
 
-    def _opened(self, work: "_Work", stream: Stream, parts: "_Parts") -> None:
+    def _start_stream(self, work: "_Work", stream: Stream, parts: "_Parts") -> None:
         work.parts = parts
         parts.begin()
-        if work.call.abandoned or work.settled:
+        if work.call.abandoned or work.finished:
             parts.close()
-        work.settle(_GONE if work.call.abandoned else stream)
+        work.finish(_GONE if work.call.abandoned else stream)
 
-    def _finished(self, work: "_Work", outcome: Outcome) -> None:
-        """Its thread is free again."""
+    def _finish(self, work: "_Work", outcome: Outcome) -> None:
+        """The thread is free again: finish its request and start the next one."""
         if work.stuck:
             self._stuck -= 1
         self._idle += 1
-        work.settle(outcome)
-        self._next()
+        work.finish(outcome)
+        self._dispatch()
 
     # --- in the threads ---
 
     def _run(self) -> None:
         while (work := self._jobs.get()) is not None:
-            self._tell(self._finished, work, self._answer(work))
+            self._call_on_loop(self._finish, work, self._answer(work))
             del work  # a large body is not kept until the next one comes
 
     def _answer(self, work: "_Work") -> Outcome:
@@ -158,44 +158,46 @@ class Handling:
             return self._failure(error)
 
     def _stream(self, work: "_Work", streamed: Streamed) -> Outcome:
-        """Pulls one part whenever one is asked for. The first comes before the answer begins, so that a model that
-        fails at once fails with its status."""
+        """Produce parts on demand. The first one comes before the response begins, so that a model that fails at once
+        fails with its status."""
         source = streamed.parts
         try:
             first = _pull(source)
-            sticks = partial(self._sticks, work)
-            parts = _Parts(self._loop, first, self._timeout, sticks, self._container)
-            self._tell(self._opened, work, Stream(streamed.content_type, parts, streamed.headers), parts)
+            mark_stuck = partial(self._mark_stuck, work)
+            parts = _Parts(self._loop, first, self._timeout, mark_stuck, self._container)
+            self._call_on_loop(
+                self._start_stream, work, Stream(streamed.content_type, parts, streamed.headers), parts
+            )
             while first is not None and (asked := parts.asks.get()) is not None:
                 part: bytes | ModelFailed | None
                 try:
                     part = _pull(source)
                 except BaseException as error:
                     part = self._failure(error)
-                self._tell(_resolve, asked, part)
+                self._call_on_loop(_resolve, asked, part)
                 if not isinstance(part, bytes):
                     break
         finally:
             with suppress(AttributeError):
                 source.close()  # type: ignore[attr-defined]
-        return _GONE  # it has its outcome already
+        return _GONE  # ignored: the request has its outcome already
 
     def _failure(self, error: BaseException) -> ModelFailed:
         if isinstance(error, Exception):
-            failure = failed(error)
+            failure = model_failure(error)
         else:
             traceback.print_exception(error)
             failure = ModelFailed(500, f"{type(error).__name__}: {error}")
         failure.container = self._container
         return failure
 
-    def _tell(self, what: Callable[..., None], *arguments: object) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody listens any more
+    def _call_on_loop(self, what: Callable[..., None], *arguments: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(what, *arguments)
 
 
 class _Work:
-    """One request between its submission and the return of its thread."""
+    """One request, from its submission until its thread is free."""
 
     def __init__(self, call: Call, done: Done) -> None:
         self.call = call
@@ -206,11 +208,11 @@ class _Work:
         self._done: Done | None = done
 
     @property
-    def settled(self) -> bool:
+    def finished(self) -> bool:
         return self._done is None
 
-    def settle(self, outcome: Outcome) -> None:
-        """Tells the first outcome, and no other."""
+    def finish(self, outcome: Outcome) -> None:
+        """Report an outcome; later ones are ignored."""
         if self.timer is not None:
             self.timer.cancel()
         done, self._done = self._done, None
@@ -219,21 +221,21 @@ class _Work:
 
 
 class _Parts(AsyncIterator[bytes]):
-    """The event loop's end of a stream: each part is asked for when it is wanted."""
+    """The event loop's side of a stream, which requests each part from the thread."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         first: bytes | None,
         timeout: float,
-        sticks: Callable[[], None],
+        mark_stuck: Callable[[], None],
         container: str,
     ) -> None:
         self.asks: SimpleQueue[asyncio.Future[bytes | None] | None] = SimpleQueue()
         self._loop = loop
         self._first = first
         self._timeout = timeout
-        self._sticks = sticks
+        self._mark_stuck = mark_stuck
         self._failure = TimedOut(container)
         self._over = first is None
         self._failed = False
@@ -241,10 +243,10 @@ class _Parts(AsyncIterator[bytes]):
         self._asked: asyncio.Future[bytes | None] | None = None
 
     def begin(self) -> None:
-        self._limit = self._loop.call_later(STREAM_LIMIT, self._late)
+        self._limit = self._loop.call_later(STREAM_LIMIT, self._time_out)
 
     async def __anext__(self) -> bytes:
-        """Raises ModelFailed when the model fails or does not go on."""
+        """Raises ModelFailed if the model fails or times out."""
         if self._failed:
             raise self._failure
         part, self._first = self._first, None
@@ -259,7 +261,7 @@ class _Parts(AsyncIterator[bytes]):
         self.close()
 
     def close(self) -> None:
-        """The thread closes the source, when it comes back from the part that it is at."""
+        """Make the thread close the source, once it has returned from the current part."""
         self._first = None
         if self._limit is not None:
             self._limit.cancel()
@@ -270,7 +272,7 @@ class _Parts(AsyncIterator[bytes]):
     async def _ask(self) -> bytes | None:
         asked: asyncio.Future[bytes | None] = self._loop.create_future()
         self._asked = asked
-        timer = self._loop.call_later(self._timeout, self._late)
+        timer = self._loop.call_later(self._timeout, self._time_out)
         self.asks.put(asked)
         try:
             return await asked
@@ -281,16 +283,16 @@ class _Parts(AsyncIterator[bytes]):
             self._asked = None
             timer.cancel()
 
-    def _late(self) -> None:
+    def _time_out(self) -> None:
         self._failed = not self._over
         if self._asked is not None and not self._asked.done():
-            self._sticks()
+            self._mark_stuck()
             self._asked.set_exception(self._failure)
         self.close()
 
 
 def _pull(source: Iterator[bytes]) -> bytes | None:
-    """The next part, None at the end."""
+    """The next part; None at the end."""
     part = next(source, None)
     if not isinstance(part, bytes | None):
         raise TypeError(f"a part of a stream is a {type(part).__name__}, not bytes")

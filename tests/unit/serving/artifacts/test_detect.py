@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.domain.errors import ArtifactError
-from tidegate.serving.artifacts.detect import CLEAR, POSSIBLE, WHOLE, detect
-from tidegate.serving.contract.images import RuntimeKind
+from tidegate.serving.artifacts.detect import CERTAIN, FOLDER_FILES, POSSIBLE, detect
+from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.runtimes import choose
 
 
@@ -65,11 +65,17 @@ def test_an_mlflow_folder_within_the_data() -> None:
         detect(["a/MLmodel", "b/model.pkl"], {})
 
 
-def test_every_runtime_that_is_told_is_there() -> None:
-    assert {*WHOLE.values(), *CLEAR.values(), *POSSIBLE.values()} <= {kind.value for kind in RuntimeKind}
+def test_no_two_runtimes_claim_the_same_file() -> None:
+    claimed = [
+        name
+        for kind in RuntimeKind
+        for name in (kind.descriptor.folder_file, *kind.descriptor.certain_files, *kind.descriptor.possible_files)
+        if name
+    ]
+    assert len(claimed) == len(set(claimed)) == len({*FOLDER_FILES, *CERTAIN, *POSSIBLE})
 
 
-ENDINGS = [*WHOLE, *CLEAR, *POSSIBLE, ".md", ".py"]
+ENDINGS = [*FOLDER_FILES, *CERTAIN, *POSSIBLE, ".md", ".py"]
 NAMES = st.lists(st.sampled_from([end if end[0] != "." else stem + end for stem in "abcd" for end in ENDINGS]))
 
 

@@ -3,14 +3,9 @@
 import pytest
 
 from tidegate.domain.errors import Invalid, StartupError
-from tidegate.serving.contract.images import (
-    ImageTable,
-    RuntimeChoice,
-    RuntimeKind,
-    check_environment,
-    parse_table,
-    resolve,
-)
+from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.environment import check_environment
+from tidegate.serving.contract.images import ImageTable, parse_table, resolve
 
 TABLE = """
 images:

@@ -11,16 +11,16 @@ import xgboost
 
 from tests.unit.serving.front.test_event_stream import parsed
 from tidegate.serving.contract.body_spool import LargeCall, Spool
-from tidegate.serving.contract.images import RuntimeKind
+from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.invocation import Answer, Call, Outcome
-from tidegate.serving.engines.mapped_forest import opened, plant
+from tidegate.serving.engines.mapped_forest import open_forest, write_forest
 from tidegate.serving.engines.pipeline import ARRAY, Pipeline, Stage
 from tidegate.serving.formats.content_types import CSV, write
 from tidegate.serving.front import event_stream
 from tidegate.serving.runtimes import script_arrays
 from tidegate.serving.runtimes import xgboost as runtime
 from tidegate.serving.scoring.batching import Batcher
-from tidegate.serving.scoring.chunked_scoring import answered
+from tidegate.serving.scoring.chunked_scoring import answer_blocks
 from tidegate.serving.scoring.file_ranges import PartBatcher
 
 ROWS = np.random.default_rng(4).normal(size=(700, 3)).round(4)
@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = tmp_path_factory.mktemp("model") / "data"
     found.mkdir()
     xgboost.train(settings, data, 5).save_model(found / "xgboost-model.ubj")
-    plant(RuntimeKind.XGBOOST, found, {})
+    write_forest(RuntimeKind.XGBOOST, found, {})
     return found
 
 
@@ -85,7 +85,7 @@ def unended(folder: Path, scratch: Path) -> list[bytes]:
 
 def mapped(folder: Path, scratch: Path) -> list[bytes]:
     """The first answer of a serverless replica."""
-    model = opened(RuntimeKind.XGBOOST, folder, {})
+    model = open_forest(RuntimeKind.XGBOOST, folder, {})
     assert model is not None
     return batched(model, LINES)
 
@@ -93,7 +93,7 @@ def mapped(folder: Path, scratch: Path) -> list[bytes]:
 def in_blocks(folder: Path, scratch: Path) -> list[bytes]:
     spool = Spool(scratch)
     spool.add(BODY)
-    return [content(answered(runtime.load(folder, {}), LargeCall(spool, HEADERS), spool, block=2000))]
+    return [content(answer_blocks(runtime.load(folder, {}), LargeCall(spool, HEADERS), spool, block=2000))]
 
 
 def of_a_job(folder: Path, scratch: Path) -> list[bytes]:
@@ -134,7 +134,7 @@ class Same:
 
 def aws(folder: Path, scratch: Path) -> list[bytes]:
     """The image name of AWS's XGBoost container."""
-    model = opened(RuntimeKind.SAGEMAKER_XGBOOST, folder, {})
+    model = open_forest(RuntimeKind.SAGEMAKER_XGBOOST, folder, {})
     assert model is not None
     return batched(model, LINES)
 

@@ -13,7 +13,7 @@ from tidegate.serving.contract.invocation import Call, ModelFailed
 from tidegate.serving.formats import arrow_io
 from tidegate.serving.formats.content_types import JSON_LINES
 from tidegate.serving.formats.row_decoder import CSV, JSON, NPY, Column, Features, Kind
-from tidegate.serving.formats.typed_rows import Input, Typed
+from tidegate.serving.formats.typed_rows import Input, TypedRows
 from tidegate.serving.runtimes.tabular_scorer import Table
 
 THREE = Features(3, ["a", "b", "c"])
@@ -71,7 +71,7 @@ def test_json_lines_are_rows() -> None:
 def test_only_a_line_feed_ends_a_line(odd: str) -> None:
     features = Features(2, ["n", "t"], [Column(), Column(Kind.CATEGORY, ("x", f"a{odd}b"))])
     assert rows(features, f"1,a{odd}b\n2,x\n".encode()) == [[1, 1], [2, 0]]
-    typed = Typed([Input("n", np.dtype("f8")), Input("t", np.dtype(object))])
+    typed = TypedRows([Input("n", np.dtype("f8")), Input("t", np.dtype(object))])
     assert typed.read(f"1,a{odd}b\n2,x\n".encode(), CSV)["t"].tolist() == [f"a{odd}b", "x"]
 
 
@@ -81,7 +81,7 @@ def test_a_carriage_return_alone_ends_no_line(body: bytes) -> None:
 
 
 def test_text_with_a_lone_carriage_return_is_no_row() -> None:
-    typed = Typed([Input("t", np.dtype(object))])
+    typed = TypedRows([Input("t", np.dtype(object))])
     with pytest.raises(ModelFailed, match="a carriage return stands alone"):
         typed.read(b"a\rb\rc", CSV)
     assert typed.read(b'"a\rb"\r\n', CSV)["t"].tolist() == ["a\rb"]
@@ -188,7 +188,7 @@ def test_a_row_of_one_or_two_small_numbers_is_not_taken_for_a_header() -> None:
     ],
 )
 def test_typed_columns_do_not_lose_a_row_that_looks_like_a_header(inputs: list[Input], line: bytes) -> None:
-    typed, name = Typed(inputs), inputs[0].name
+    typed, name = TypedRows(inputs), inputs[0].name
     for body in (line, line + b"\n" + line):
         with pytest.raises(ModelFailed, match="it may be a header or a row"):
             typed.read(body, CSV)
@@ -216,12 +216,12 @@ def test_a_value_that_is_its_columns_name_is_not_lost(column: Column, name: str)
 
 
 def test_the_names_of_columns_that_take_any_text_are_a_header() -> None:
-    typed = Typed([Input("t", np.dtype(object)), Input("u", np.dtype(object))])
+    typed = TypedRows([Input("t", np.dtype(object)), Input("u", np.dtype(object))])
     assert typed.read(b"u,t\n1,2\n", CSV)["t"].tolist() == ["2"]
 
 
 def test_a_name_in_a_free_text_is_a_row_where_a_number_shows_it() -> None:
-    typed = Typed([Input("0", np.dtype("f8")), Input("t", np.dtype(object))])
+    typed = TypedRows([Input("0", np.dtype("f8")), Input("t", np.dtype(object))])
     assert typed.read(b"1.5,t\n2,x\n", CSV)["t"].tolist() == ["t", "x"]
     assert typed.read(b"t,0\nt,3\n", CSV)["t"].tolist() == ["t"]
     with pytest.raises(ModelFailed, match="The header line has no 't'"):
@@ -379,7 +379,7 @@ def test_the_quick_reader_of_json_leaves_checked_columns_alone() -> None:
 
 
 def test_typed_columns_of_an_npy_array_are_exact() -> None:
-    typed = Typed([Input("n", np.dtype("i8")), Input("x", np.dtype("f8"))])
+    typed = TypedRows([Input("n", np.dtype("i8")), Input("x", np.dtype("f8"))])
     found = typed.read(npy(np.array([[2**24 + 1, 5]])), NPY)
     assert found["n"].tolist() == [2**24 + 1]
     assert typed.read(npy(np.array([[3, 0.1]])), NPY)["x"].tolist() == [0.1]
@@ -388,7 +388,7 @@ def test_typed_columns_of_an_npy_array_are_exact() -> None:
 
 
 def test_doubles_of_a_table_stay_doubles() -> None:
-    typed = Typed([Input("x", np.dtype("f8"))])
+    typed = TypedRows([Input("x", np.dtype("f8"))])
     assert typed.read(table(arrow_io.PARQUET, {"x": [1_700_000_001.25]}), arrow_io.PARQUET)["x"].tolist() == [
         1_700_000_001.25
     ]

@@ -12,10 +12,10 @@ from tidegate.serving.contract.body_spool import LargeCall, Spool
 from tidegate.serving.contract.invocation import Call, ModelFailed
 from tidegate.serving.formats.content_types import JSON_LINES
 from tidegate.serving.formats.row_decoder import CSV, Column, Features, Kind
-from tidegate.serving.formats.typed_rows import Input, Typed
+from tidegate.serving.formats.typed_rows import Input, TypedRows
 from tidegate.serving.runtimes.tabular_scorer import Table
 from tidegate.serving.runtimes.typed_scorer import ColumnTable
-from tidegate.serving.scoring.chunked_scoring import answered
+from tidegate.serving.scoring.chunked_scoring import answer_blocks
 from tidegate.serving.scoring.file_ranges import FIRST, Records
 
 WEIGHTS = np.array([1, 10, 100])
@@ -47,7 +47,7 @@ def test_a_model_that_gives_another_number_of_answers_gives_none(tmp_path: Path)
     spool.add(b"1,2,3\n4,5,6\n")
     call = LargeCall(spool, {b"content-type": b"text/csv"})
     with pytest.raises(ModelFailed, match=r"The model gave 1 answer\(s\) for 2 row\(s\)"):
-        answered(scorer, call, spool)
+        answer_blocks(scorer, call, spool)
     one = np.zeros((2, 3), np.float32)
     with pytest.raises(ModelFailed, match=r"The model gave 3 answer\(s\) for 4 row\(s\)"):
         scorer.score([one, one])
@@ -58,7 +58,7 @@ def test_the_first_line_of_a_block_is_no_header(tmp_path: Path) -> None:
         spool = Spool(tmp_path)
         spool.add(body)
         scorer = Table(lambda found: found[:, 0], Features(3, ["0", "1", "2"]), None)
-        return answered(scorer, LargeCall(spool, {b"content-type": b"text/csv"}), spool, block)
+        return answer_blocks(scorer, LargeCall(spool, {b"content-type": b"text/csv"}), spool, block)
 
     body = b"7,8,9\n" + b"0,1,2\n" * 4
     for block in range(1, len(body) + 1):
@@ -83,13 +83,13 @@ def test_a_byte_order_mark_begins_an_object_and_nothing_else() -> None:
 
 
 MARKED = Features(2, ["t", "n"], [Column(Kind.CATEGORY, ("bom", "\ufeffbom")), Column()])
-MARKED_TYPED = Typed(
+MARKED_TYPED = TypedRows(
     [Input("t", np.dtype(object), texts=frozenset({"bom", "\ufeffbom"})), Input("n", np.dtype("f8"))]
 )
 LINE, QUOTED = BOM + b"bom,5\n", b'"' + BOM + b'bom",5\n'
 
 
-def table(features: Features | Typed) -> Table:
+def table(features: Features | TypedRows) -> Table:
     if isinstance(features, Features):
         return Table(lambda found: found[:, 0], features, None)
     return ColumnTable(lambda found: np.array([text.startswith("\ufeff") for text in found["t"]]), features, None)
@@ -97,7 +97,7 @@ def table(features: Features | Typed) -> Table:
 
 @pytest.mark.parametrize("features", [MARKED, MARKED_TYPED])
 def test_what_may_be_a_mark_or_a_text_is_refused_everywhere_alike(
-    features: Features | Typed, tmp_path: Path
+    features: Features | TypedRows, tmp_path: Path
 ) -> None:
     """By endpoints (and so by asynchronous requests), of large bodies and in transform jobs."""
 
@@ -107,7 +107,7 @@ def test_what_may_be_a_mark_or_a_text_is_refused_everywhere_alike(
             yield np.asarray(scorer.score([rows])[0], float).tolist()
         spool = Spool(tmp_path)
         spool.add(body)
-        answer: Any = answered(table(features), LargeCall(spool, {b"content-type": b"text/csv"}), spool, 1)
+        answer: Any = answer_blocks(table(features), LargeCall(spool, {b"content-type": b"text/csv"}), spool, 1)
         yield [float(line in (b"1.0", b"True")) for line in answer.body.splitlines()]
 
     scorers = (table(features), Records(table(features)))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tidegate.serving.contract.body_spool import Spool
 from tidegate.serving.front.connection import LINGER, SLOW, Connection, Refusal, Request
-from tidegate.serving.front.header_cache import Heads
+from tidegate.serving.front.header_cache import HeaderCache
 
 REQUEST = b"POST /invocations HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n\r\nbody"
 
@@ -20,7 +20,7 @@ class Echo:
     def __init__(self, size: int = 1) -> None:
         self.connections: set[Connection] = set()
         self.max_body = 100
-        self.heads = Heads((b"/endpoints/fraud/invocations",))
+        self.heads = HeaderCache((b"/endpoints/fraud/invocations",))
         self.size = size
 
     def serve(self, connection: Connection, request: Request) -> None:
@@ -32,7 +32,7 @@ class Echo:
     def refuse(self, refusal: Refusal) -> bytes:
         return f"{refusal.status} {refusal.error}".encode()
 
-    def took_much(self) -> None: ...
+    def note_large_body(self) -> None: ...
 
     def gone(self, connection: Connection) -> None: ...
 

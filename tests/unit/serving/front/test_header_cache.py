@@ -4,7 +4,7 @@ import httptools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.serving.front.header_cache import Heads
+from tidegate.serving.front.header_cache import HeaderCache
 
 PLAIN = b"POST /endpoints/fraud/invocations HTTP/1.1\r\nhost: here\r\ncontent-type: text/csv\r\ncontent-length: 3"
 STAMP = b"\r\nx-tidegate-start: 17"
@@ -36,7 +36,7 @@ class Parsed:
 
 
 def test_a_head_is_found_with_its_stamp_and_again_with_another() -> None:
-    heads = Heads((b"/endpoints/fraud/invocations",))
+    heads = HeaderCache((b"/endpoints/fraud/invocations",))
     for stamp in (b"17", b"18"):
         data = PLAIN + b"\r\nx-tidegate-start: " + stamp + b"\r\n\r\n1,2"
         found = heads.find(data)
@@ -53,7 +53,7 @@ def test_a_head_is_found_with_its_stamp_and_again_with_another() -> None:
 
 def test_what_names_something_to_choose_is_not_plain() -> None:
     """It is looked at by ``addressed``, which plain requests pass by."""
-    heads = Heads((b"/endpoints/fraud/invocations",))
+    heads = HeaderCache((b"/endpoints/fraud/invocations",))
     for name in (b"target-model", b"target-container-hostname", b"inference-component", b"enable-explanations"):
         found = heads.find(PLAIN + b"\r\nx-amzn-sagemaker-" + name + b": x" + STAMP + b"\r\n\r\n1,2")
         assert found is not None and not found[0].plain
@@ -62,7 +62,7 @@ def test_what_names_something_to_choose_is_not_plain() -> None:
 
 
 def test_what_frames_a_message_otherwise_is_left_to_the_parser() -> None:
-    heads = Heads((b"/endpoints/fraud/invocations",))
+    heads = HeaderCache((b"/endpoints/fraud/invocations",))
     for odd in (
         PLAIN + b"\r\ntransfer-encoding: chunked" + STAMP,
         PLAIN + b"\r\nconnection: close" + STAMP,
@@ -84,7 +84,7 @@ def test_what_frames_a_message_otherwise_is_left_to_the_parser() -> None:
 
 
 def test_signed_heads_are_not_remembered() -> None:
-    heads = Heads((b"/endpoints/fraud/invocations",))
+    heads = HeaderCache((b"/endpoints/fraud/invocations",))
     for number in range(1000):
         signed = PLAIN + b"\r\nauthorization: AWS4-HMAC-SHA256 %d" % number + STAMP + b"\r\n\r\n1,2"
         assert heads.find(signed) is not None
@@ -92,7 +92,7 @@ def test_signed_heads_are_not_remembered() -> None:
 
 
 def test_few_heads_are_remembered() -> None:
-    heads = Heads((b"/endpoints/fraud/invocations",))
+    heads = HeaderCache((b"/endpoints/fraud/invocations",))
     for number in range(10_000):
         heads.find(PLAIN + b"\r\nx-number: %d" % number + STAMP + b"\r\n\r\n1,2")
     assert 0 < heads.known <= 256
@@ -112,7 +112,7 @@ def test_a_found_head_is_what_the_parser_finds(headers: list[tuple[bytes, bytes]
     data = (
         b"POST /invocations HTTP/1.1" + lines + b"\r\ncontent-length: %d" % len(body) + STAMP + b"\r\n\r\n" + body
     )
-    found = Heads((b"/endpoints/fraud/invocations",)).find(data)
+    found = HeaderCache((b"/endpoints/fraud/invocations",)).find(data)
     if found is None or len(data) - found[2] != found[0].length:
         return
     head, stamp, begin = found

@@ -7,7 +7,7 @@ import pytest
 
 from tidegate.monitoring import sketch
 from tidegate.serving.contract.invocation import Note
-from tidegate.serving.front.request_stats import KEPT, MOST_SERIES, Stats
+from tidegate.serving.front.request_stats import KEPT, MOST_SERIES, RequestStats
 
 SECOND = 1_000_000
 
@@ -18,12 +18,12 @@ class Shown(msgspec.Struct):
     spread: dict[str, object]
 
 
-def shown(stats: Stats, since: int = 0, before: int = 10**9) -> list[dict[str, object]]:
+def shown(stats: RequestStats, since: int = 0, before: int = 10**9) -> list[dict[str, object]]:
     return msgspec.json.decode(msgspec.json.encode(stats.seconds(since, before)), type=list[dict[str, object]])
 
 
 def test_one_record_per_second() -> None:
-    stats = Stats()
+    stats = RequestStats()
     stats.count(5 * SECOND, 200, 1_000, 10)
     stats.count(5 * SECOND + 999_999, 400, 3_000, 0)
     stats.count(7 * SECOND, 200, 1, 1)
@@ -54,7 +54,7 @@ def test_one_record_per_second() -> None:
 
 
 def test_notes_are_kept_by_name_and_dimensions() -> None:
-    stats = Stats()
+    stats = RequestStats()
     for name, value in (("a", 3), ("b", 5), ("a", 7)):
         stats.note(SECOND, Note("ContainerLatency", value, (("ContainerName", name),)))
     [record] = shown(stats)
@@ -68,7 +68,7 @@ def test_notes_are_kept_by_name_and_dimensions() -> None:
 
 
 def test_what_the_model_said_decides_the_class() -> None:
-    stats = Stats()
+    stats = RequestStats()
     for status in (200, 204, 302, 400, 499, 500, 503, 0):
         stats.count(SECOND, status, 1, 1)
     [record] = shown(stats)
@@ -76,14 +76,14 @@ def test_what_the_model_said_decides_the_class() -> None:
 
 
 def test_only_what_was_asked_for_and_is_over() -> None:
-    stats = Stats()
+    stats = RequestStats()
     for second in range(1, 6):
         stats.count(second * SECOND, 200, 1, 1)
     assert [record["second"] for record in shown(stats, since=2, before=5)] == [2, 3, 4]
 
 
 def test_a_reader_that_goes_on_counts_everything_once() -> None:
-    stats = Stats()
+    stats = RequestStats()
     seen = 0
     since = 0
     for number in range(3_000):
@@ -97,7 +97,7 @@ def test_a_reader_that_goes_on_counts_everything_once() -> None:
 
 
 def test_old_seconds_are_forgotten() -> None:
-    stats = Stats()
+    stats = RequestStats()
     for second in range(0, 3 * KEPT):
         stats.count(second * SECOND, 200, 1, 1)
     seconds = [record["second"] for record in shown(stats)]
@@ -116,7 +116,7 @@ def test_old_seconds_are_forgotten() -> None:
     ],
 )
 def test_a_noted_value_is_brought_into_a_finite_range(value: float, kept: float | None) -> None:
-    stats = Stats()
+    stats = RequestStats()
     stats.count(SECOND, 500, 7, 7)
     for _ in range(300):
         stats.note(SECOND, Note("MirrorDifference", value))
@@ -132,7 +132,7 @@ def test_a_noted_value_is_brought_into_a_finite_range(value: float, kept: float 
 
 
 def test_series_of_a_second_are_bounded() -> None:
-    stats = Stats()
+    stats = RequestStats()
     for number in range(2 * MOST_SERIES):
         stats.note(SECOND, Note("ContainerLatency", 1.0, (("ContainerName", str(number)),)))
     stats.note(SECOND, Note("ContainerLatency", 1.0, (("ContainerName", "0"),)))
@@ -143,7 +143,7 @@ def test_series_of_a_second_are_bounded() -> None:
 
 
 def test_a_clock_that_is_set_back_begins_seconds_anew_that_were_read() -> None:
-    stats = Stats()
+    stats = RequestStats()
     for second in (97, 98, 99):
         stats.count(second * SECOND, 200, 1, 1)
     assert [record["second"] for record in shown(stats, 97, 100)] == [97, 98, 99]
@@ -162,7 +162,7 @@ def test_a_clock_that_is_set_back_begins_seconds_anew_that_were_read() -> None:
 
 
 def test_what_was_not_read_survives_a_clock_that_is_set_back() -> None:
-    stats = Stats()
+    stats = RequestStats()
     stats.count(97 * SECOND, 200, 1, 1)
     shown(stats, 98, 98)
     stats.count(99 * SECOND, 500, 1, 1)

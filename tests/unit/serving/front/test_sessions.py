@@ -17,7 +17,7 @@ from tidegate.domain.sessions import (
 from tidegate.serving.contract.replica_spec import OnDemand, ReplicaSpec, Serving
 from tidegate.serving.contract.target_headers import CONTAINER
 from tidegate.serving.front import sessions
-from tidegate.serving.front.header_cache import Heads
+from tidegate.serving.front.header_cache import HeaderCache
 from tidegate.serving.front.sessions import Sessions
 
 SPEC = ReplicaSpec(
@@ -127,7 +127,7 @@ def test_the_number_of_sessions_is_bounded(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_request_in_a_session_is_not_taken_for_a_plain_one() -> None:
     """Plain ones are not looked at any closer."""
-    heads = Heads((b"/invocations",))
+    heads = HeaderCache((b"/invocations",))
     for header, plain in ((b"accept: a", True), (SESSION_HEADER.lower().encode() + b": s", False)):
         data = b"POST /invocations HTTP/1.1\r\n%b\r\ncontent-length: 0\r\nx-tidegate-start: 1\r\n\r\n" % header
         found = heads.find(data)

@@ -11,14 +11,14 @@ from typing import Any
 
 from tests.proxy_harness import read_message
 from tidegate.domain.fleet import FleetId
-from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.invocation import Answer, ModelFailed, Note, Outcome, Rejected
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec
-from tidegate.serving.contract.replica_spec import Mirror as Where
+from tidegate.serving.contract.replica_spec import ShadowSpec as Where
 from tidegate.serving.front import shadow_log
 from tidegate.serving.front.connection import Request
-from tidegate.serving.front.shadow import LARGEST_ANSWER, MOST_BYTES, MOST_COPIES, Mirror
-from tidegate.serving.front.shadow_log import Pairs, Side
+from tidegate.serving.front.shadow import LARGEST_ANSWER, MOST_BYTES, MOST_COPIES, ShadowSender
+from tidegate.serving.front.shadow_log import ShadowLog, ShadowSide
 
 PATIENCE = 30.0
 CSV = (b"content-type", b"text/csv")
@@ -52,7 +52,7 @@ class Stand:
         self.folder.joinpath("share").write_text(str(self.share))
         if self.listens:
             self.server = await asyncio.start_unix_server(self._serve, self.folder / "s")
-        self.mirror = Mirror(self._spec(), lambda at, note: self.notes.append(note))
+        self.mirror = ShadowSender(self._spec(), lambda at, note: self.notes.append(note))
         self.mirror.start()
         return self
 
@@ -260,8 +260,8 @@ def test_a_disk_that_takes_nothing_costs_the_pairs_only() -> None:
 
 
 def test_a_full_file_is_put_aside_and_what_waits_is_bounded(tmp_path: Path) -> None:
-    kept = Pairs(tmp_path / "r.jsonl")
-    side = Side(200, 1, bytes(range(256)) * 20)
+    kept = ShadowLog(tmp_path / "r.jsonl")
+    side = ShadowSide(200, 1, bytes(range(256)) * 20)
     for _ in range(3000):
         kept.add(1.0, (b"x" * 5000, ""), (side, side), None)
     lines = kept.take()

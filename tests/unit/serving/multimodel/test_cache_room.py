@@ -7,8 +7,8 @@ import pytest
 
 from tidegate.serving.multimodel import memory
 from tidegate.serving.multimodel.cache import Cache, TooLarge
-from tidegate.serving.multimodel.config import Knobs
-from tidegate.serving.multimodel.model_entry import Client, Copy
+from tidegate.serving.multimodel.config import MultiModelConfig
+from tidegate.serving.multimodel.model_entry import Copy, ModelEntry
 from tidegate.serving.scoring.batching import Batcher
 
 BUDGET = 1000
@@ -19,18 +19,18 @@ FAR_MORE = 10**9
 def cache(monkeypatch: pytest.MonkeyPatch, *, pinned: str = "") -> Cache:
     """In a process that grows by far more than its models were measured to take."""
     monkeypatch.setattr(memory, "resident", lambda: 0)
-    made = Cache(Knobs(BUDGET, frozenset(filter(None, [pinned])), minimum_stay=0.0), lambda _: None)
+    made = Cache(MultiModelConfig(BUDGET, frozenset(filter(None, [pinned])), minimum_stay=0.0), lambda _: None)
     monkeypatch.setattr(memory, "resident", lambda: FAR_MORE)
     return made
 
 
-def loaded(cache: Cache, name: str, size: int) -> Client:
-    client = cache.client(name, lambda name: name)
+def loaded(cache: Cache, name: str, size: int) -> ModelEntry:
+    client = cache.entry(name, lambda name: name)
     cache.put(client, Copy(create_autospec(Batcher), "mark", size, 0.0, native=False), 0.0)
     return client
 
 
-async def take(cache: Cache, need: int, beside: Client | None = None) -> None:
+async def take(cache: Cache, need: int, beside: ModelEntry | None = None) -> None:
     async with asyncio.timeout(10), cache.room(need, lambda: 1.0, beside=beside):
         pass
 

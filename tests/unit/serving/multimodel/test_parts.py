@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from tidegate.domain.errors import Invalid
 from tidegate.serving.multimodel import memory
-from tidegate.serving.multimodel.config import read_knobs
+from tidegate.serving.multimodel.config import read_config
 from tidegate.serving.multimodel.crashes import SLOTS, Crashes, stand_in
-from tidegate.serving.multimodel.disk_cache import GOOD, NEXT, Store, place
+from tidegate.serving.multimodel.disk_cache import GOOD, NEXT, DiskCache, place
 from tidegate.serving.multimodel.metrics import LABELS, OTHER, Labels
 from tidegate.serving.multimodel.targets import BadTarget, key_of, target_of
 
@@ -56,11 +56,11 @@ def test_no_name_leads_out(header: bytes) -> None:
 
 def test_knobs_come_from_the_environment() -> None:
     given = {"MULTI_MODEL_MEMORY_MB": "64", "MULTI_MODEL_PINNED": "a.ubj, /b/c.ubj,", "MULTI_MODEL_PREFETCH": "d"}
-    knobs = read_knobs(given, cache=False, memory=1)
-    assert (knobs.memory, knobs.pinned, knobs.prefetch) == (64 * 2**20, frozenset({"a.ubj", "b/c.ubj"}), ("d",))
-    assert (knobs.minimum_stay, knobs.loading, knobs.cache) == (10.0, 2, False)
-    assert read_knobs({}, cache=True, memory=5 * 2**20).memory == 5 * 2**20
-    assert knobs.disk is None and read_knobs({"MULTI_MODEL_DISK_MB": "2"}, cache=True, memory=1).disk == 2**21
+    config = read_config(given, cache=False, memory=1)
+    assert (config.memory, config.pinned, config.prefetch) == (64 * 2**20, frozenset({"a.ubj", "b/c.ubj"}), ("d",))
+    assert (config.minimum_stay, config.loading, config.cache) == (10.0, 2, False)
+    assert read_config({}, cache=True, memory=5 * 2**20).memory == 5 * 2**20
+    assert config.disk is None and read_config({"MULTI_MODEL_DISK_MB": "2"}, cache=True, memory=1).disk == 2**21
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_knobs_come_from_the_environment() -> None:
 )
 def test_knobs_that_make_no_sense(name: str, value: str, why: str) -> None:
     with pytest.raises(Invalid, match=why):
-        read_knobs({name: value}, cache=True, memory=1)
+        read_config({name: value}, cache=True, memory=1)
 
 
 # --- memory ---
@@ -165,13 +165,13 @@ def test_a_request_like_one_that_was_in_hand_is_suspicious(tmp_path: Path) -> No
         assert not crashes.suspicious(a, b"x") and not crashes.suspicious(key_of("c"), b"")
         crashes.acquit(a, b"")
         crashes.condemn(b, b"")
-        assert not crashes.suspicious(a, b"") and not crashes.condemned(a, b"")
-        assert crashes.suspicious(b, b"") and crashes.condemned(b, b"")
+        assert not crashes.suspicious(a, b"") and not crashes.is_condemned(a, b"")
+        assert crashes.suspicious(b, b"") and crashes.is_condemned(b, b"")
     with closing(Crashes(tmp_path, "other")) as other:
         assert other.suspicious(b, b"") and not other.suspicious(a, b"")
         other.condemn(b, b"")
         other.clear(b)
-        assert not other.suspicious(b, b"") and not other.condemned(b, b"")
+        assert not other.suspicious(b, b"") and not other.is_condemned(b, b"")
 
 
 def test_whoever_was_hung_up_on_finds_what_the_dead_had_in_hand(tmp_path: Path) -> None:
@@ -224,7 +224,7 @@ def test_labels_are_few() -> None:
 # --- store ---
 
 
-def put(store: Store, key: str, which: str, content: str, forest: bool) -> None:
+def put(store: DiskCache, key: str, which: str, content: str, forest: bool) -> None:
     partial = store.folder / "partial"
     if forest:
         partial.write_text(content)
@@ -238,7 +238,7 @@ def put(store: Store, key: str, which: str, content: str, forest: bool) -> None:
 @pytest.mark.parametrize("old", [True, False])
 @pytest.mark.parametrize("new", [True, False])
 def test_versions_take_each_others_place(tmp_path: Path, old: bool, new: bool) -> None:
-    store, key = Store(tmp_path / "store"), key_of("a")
+    store, key = DiskCache(tmp_path / "store"), key_of("a")
     assert store.find(key) is None
     put(store, key, GOOD, "one", old)
     put(store, key, NEXT, "two", new)
@@ -260,7 +260,7 @@ def test_versions_take_each_others_place(tmp_path: Path, old: bool, new: bool) -
 # --- the limit on the disk ---
 
 
-def kept_forest(store: Store, name: str, last: float) -> str:
+def kept_forest(store: DiskCache, name: str, last: float) -> str:
     """A forest of 100 bytes that was last loaded then."""
     key = key_of(name)
     path = store.path(key, GOOD)
@@ -270,12 +270,12 @@ def kept_forest(store: Store, name: str, last: float) -> str:
     return key
 
 
-def there(store: Store, keys: list[str]) -> list[bool]:
+def there(store: DiskCache, keys: list[str]) -> list[bool]:
     return [store.find(key) is not None for key in keys]
 
 
 def test_forests_that_were_not_loaded_for_longest_go(tmp_path: Path) -> None:
-    store, now = Store(tmp_path, 1000), 1e9
+    store, now = DiskCache(tmp_path, 1000), 1e9
     keys = [kept_forest(store, str(number), now - 1000 + number) for number in range(10)]
     store.added(100, now)
     assert all(there(store, keys)), "there is room for ten"
@@ -286,7 +286,7 @@ def test_forests_that_were_not_loaded_for_longest_go(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_made_again_and_what_is_recent_stays(tmp_path: Path) -> None:
-    store, now = Store(tmp_path, 100), 1e9
+    store, now = DiskCache(tmp_path, 100), 1e9
     refused, old, recent = (
         kept_forest(store, name, now - age) for name, age in (("a", 900), ("b", 800), ("c", 5))
     )
@@ -299,7 +299,7 @@ def test_what_cannot_be_made_again_and_what_is_recent_stays(tmp_path: Path) -> N
 
 
 def test_without_a_limit_all_stay(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = DiskCache(tmp_path)
     keys = [kept_forest(store, str(number), 1.0) for number in range(3)]
     store.added(10**9, 1e9)
     assert all(there(store, keys))

@@ -28,7 +28,7 @@ def test_a_group_is_made_beside_the_own_one(tmp_path: Path) -> None:
     replica, root, process = tree(tmp_path, "tidegate.service/controller")
     assert memory_limits.join_group(replica, LIMIT, root, process)
     group = root / "tidegate.service" / "tidegate-r-1"
-    assert (group / "memory.max").read_text() == str(LIMIT + LIMIT // memory_limits.BEFORE)
+    assert (group / "memory.max").read_text() == str(LIMIT + LIMIT // memory_limits.GROUP_MARGIN)
     assert (group / "cgroup.procs").read_text() == str(os.getpid())
     (group / "memory.events").write_text("low 0\nmax 7\noom 1\noom_kill 0\n")
     assert cgroups.killed(replica) is None
@@ -44,7 +44,7 @@ def test_a_group_of_the_first_kind_is_made_below_the_own_one(tmp_path: Path, bel
     own.mkdir(parents=True)
     assert memory_limits.join_group(replica, LIMIT, root, process)
     group = own / "tidegate-r-1"
-    assert (group / "memory.limit_in_bytes").read_text() == str(LIMIT + LIMIT // memory_limits.BEFORE)
+    assert (group / "memory.limit_in_bytes").read_text() == str(LIMIT + LIMIT // memory_limits.GROUP_MARGIN)
     (group / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 2\n")
     assert cgroups.killed(replica) == LIMIT
 
@@ -62,8 +62,8 @@ def test_the_kernel_ends_who_outgrows_a_group(tmp_path: Path) -> None:
     program = f"""
 import sys
 from pathlib import Path
-from tidegate.serving import walls
-if not walls.join_group(Path({str(tmp_path)!r}), {LIMIT}):
+from tidegate.serving.process import memory_limits
+if not memory_limits.join_group(Path({str(tmp_path)!r}), {LIMIT}):
     sys.exit("none")
 held = [bytes(2**20 * [1]) for _ in range({4 * LIMIT // 2**20})]
 """
@@ -83,13 +83,13 @@ def limited(work: str) -> str:
     """What a process of its own says that has a limit on data."""
     program = f"""
 import mmap, sys
-from tidegate.serving import walls
-assert walls.limit_data({LIMIT})
+from tidegate.serving.process import memory_limits
+assert memory_limits.limit_data({LIMIT})
 try:
     {work}
     print("went well")
 except BaseException as error:
-    print("met" if walls.met(error) else repr(error))
+    print("met" if memory_limits.is_out_of_memory(error) else repr(error))
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     return done.stdout.strip()
@@ -99,7 +99,7 @@ def test_who_asks_for_more_than_there_may_be_meets_the_limit(tmp_path: Path) -> 
     (tmp_path / "large").write_bytes(b"")
     os.truncate(tmp_path / "large", 2 * 2**30)
     assert limited(f"bytearray({LIMIT})") == "went well"
-    assert limited(f"bytearray({LIMIT + memory_limits.ROOM})") == "met"
+    assert limited(f"bytearray({LIMIT + memory_limits.SLACK})") == "met"
     mapped = (
         f"file = open({str(tmp_path / 'large')!r}, 'rb'); mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)"
     )
@@ -113,7 +113,7 @@ def test_what_the_wall_looks_like_from_inside() -> None:
         except MemoryError as cause:
             raise ValueError("the model cannot be read") from cause
     except ValueError as error:
-        assert memory_limits.met(error)
-    assert memory_limits.met(RuntimeError("std::bad_alloc"))
-    assert not memory_limits.met(ValueError("no such column"))
-    assert memory_limits.speaks("MemoryError: Unable to allocate 2.00 GiB")
+        assert memory_limits.is_out_of_memory(error)
+    assert memory_limits.is_out_of_memory(RuntimeError("std::bad_alloc"))
+    assert not memory_limits.is_out_of_memory(ValueError("no such column"))
+    assert memory_limits.mentions_memory_limit("MemoryError: Unable to allocate 2.00 GiB")

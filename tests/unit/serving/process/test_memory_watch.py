@@ -36,16 +36,16 @@ def test_own_pages_count_and_those_of_files_do_not(tmp_path: Path) -> None:
     path.write_bytes(bytes(SIZE))
     mapped = f"m = mmap.mmap(open({str(path)!r}).fileno(), 0, prot=mmap.PROT_READ)\nsum(m[::4096])"
     with holding("") as plain, holding("b = b'x' * SIZE") as own, holding(mapped) as files:
-        base = memory_watch.held(plain, NONE)
-        assert SIZE <= memory_watch.held(own, NONE) - base < SIZE * 1.1
-        assert memory_watch.held(files, NONE) - base < SIZE / 10
+        base = memory_watch.measure_memory(plain, NONE)
+        assert SIZE <= memory_watch.measure_memory(own, NONE) - base < SIZE * 1.1
+        assert memory_watch.measure_memory(files, NONE) - base < SIZE / 10
 
 
 def test_what_it_has_started_counts_too() -> None:
     child = "import sys; b = b'x' * int(sys.argv[1]); print(flush=True); sys.stdin.read()"
     script = f"p = subprocess.Popen([sys.executable, '-c', {child!r}, str(SIZE)], stdout=-1)\np.stdout.readline()"
     with holding(script) as pid:
-        assert memory_watch.held(pid, NONE) > SIZE
+        assert memory_watch.measure_memory(pid, NONE) > SIZE
 
 
 def test_pages_that_a_fork_left_shared_count_once() -> None:
@@ -54,19 +54,19 @@ def test_pages_that_a_fork_left_shared_count_once() -> None:
         "b = b'x' * SIZE\nfor _ in range(3):\n    if not os.fork():\n        sys.stdin.read()\n        os._exit(0)"
     )
     with holding(fork) as pid:
-        assert memory_watch.held(pid, NONE) > 4 * SIZE
-        assert SIZE < memory_watch.held(pid, SIZE) < 2 * SIZE
+        assert memory_watch.measure_memory(pid, NONE) > 4 * SIZE
+        assert SIZE < memory_watch.measure_memory(pid, SIZE) < 2 * SIZE
 
 
 def test_a_process_that_has_ended_holds_nothing() -> None:
     with holding("") as pid:
         pass
-    assert memory_watch.held(pid, NONE) == 0
+    assert memory_watch.measure_memory(pid, NONE) == 0
 
 
 def test_the_watch_tells_once_by_how_much(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = iter([10, 20, 30, 40])
-    monkeypatch.setattr(memory_watch, "held", lambda pid, limit: next(sizes))
+    monkeypatch.setattr(memory_watch, "measure_memory", lambda pid, limit: next(sizes))
     monkeypatch.setattr(memory_watch, "EVERY", 0)
     told: list[int] = []
     asyncio.run(memory_watch.watch(25, told.append))
@@ -77,5 +77,5 @@ def test_elsewhere_than_on_linux(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setattr(memory_watch, "PROC", tmp_path)
     kept = mmap.mmap(-1, SIZE)
     kept.write(b"x" * SIZE)
-    assert memory_watch.held(os.getpid(), NONE) > SIZE
+    assert memory_watch.measure_memory(os.getpid(), NONE) > SIZE
     kept.close()

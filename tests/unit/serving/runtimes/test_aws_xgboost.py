@@ -15,17 +15,17 @@ from tests.unit.serving.runtimes.user_code_harness import call
 from tidegate.domain.errors import ArtifactError, Invalid
 from tidegate.domain.fleet import FleetId
 from tidegate.serving.contract.body_spool import LargeCall, Spool
-from tidegate.serving.contract.images import RuntimeKind
+from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.invocation import Answer, ModelFailed, Stream
 from tidegate.serving.contract.replica_spec import ReplicaSpec
-from tidegate.serving.engines.mapped_forest import opened, plant
+from tidegate.serving.engines.mapped_forest import open_forest, write_forest
 from tidegate.serving.formats import recordio
 from tidegate.serving.formats.recordio import _field as field
-from tidegate.serving.formats.recordio import _framed as framed
+from tidegate.serving.formats.recordio import _frame as framed
 from tidegate.serving.front.responses import Responses
 from tidegate.serving.runtimes import load
-from tidegate.serving.scoring.batching import scored
-from tidegate.serving.scoring.chunked_scoring import answered
+from tidegate.serving.scoring.batching import score_requests
+from tidegate.serving.scoring.chunked_scoring import answer_blocks
 from tidegate.serving.scoring.file_ranges import Records
 
 AWS, OWN = RuntimeKind.SAGEMAKER_XGBOOST, RuntimeKind.XGBOOST
@@ -66,7 +66,7 @@ def served(folder: Path, environment: Mapping[str, str] | None = None, kind: Run
 
 def ask(model: Any, body: bytes, content_type: str = CSV, accept: str = "") -> Answer:
     asked = call(body, content_type, accept)
-    [scores] = scored(model, [model.parse(asked)])
+    [scores] = score_requests(model, [model.parse(asked)])
     answer: Answer = model.render(scores, asked)
     return answer
 
@@ -212,28 +212,28 @@ def test_a_large_body_in_blocks_and_a_part_of_a_job(model: Any, booster: xgboost
     assert model.by_lines(call(body, LIBSVM))
     spool = Spool(tmp_path)
     spool.add(body)
-    found = answered(model, LargeCall(spool, call(b"", LIBSVM).headers), spool, block=200)
+    found = answer_blocks(model, LargeCall(spool, call(b"", LIBSVM).headers), spool, block=200)
     assert not isinstance(found, Stream)
     assert isinstance(found, Answer)
     np.testing.assert_allclose(values(found), expected(booster, rows), atol=1e-6)
     job = call(body, LIBSVM, **{"x-tidegate-first-record": "0"})
     records = Records(model)
-    [scores] = scored(records, [records.parse(job)])
+    [scores] = score_requests(records, [records.parse(job)])
     np.testing.assert_allclose(scores, expected(booster, rows), atol=1e-6)
 
 
 def test_a_model_that_starts_from_its_trees_alone(booster: xgboost.Booster, tmp_path: Path) -> None:
     folder = tmp_path / "model"
-    plant(AWS, folder, {})
-    quick = opened(AWS, folder, {"SAGEMAKER_INFERENCE_OUTPUT": "predicted_label"})
+    write_forest(AWS, folder, {})
+    quick = open_forest(AWS, folder, {"SAGEMAKER_INFERENCE_OUTPUT": "predicted_label"})
     assert quick is not None
     labels = [
         json.loads(line)["predicted_label"] for line in ask(quick, libsvm(ROWS), LIBSVM, LINES).body.splitlines()
     ]
     assert labels == [int(one > 0.5) for one in expected(booster, ROWS)]
     trained(tmp_path / "other", first=False)
-    plant(AWS, tmp_path / "other", {})
-    undecided = opened(AWS, tmp_path / "other", {})
+    write_forest(AWS, tmp_path / "other", {})
+    undecided = open_forest(AWS, tmp_path / "other", {})
     assert "may be its feature 1 or 2" in refused(undecided, b"1:0.5")[1]
 
 
@@ -363,10 +363,10 @@ def test_an_empty_body_is_answered_204(model: Any, kind: str) -> None:
 
 def test_an_empty_body_among_others(model: Any, booster: xgboost.Booster) -> None:
     bodies = [b"", libsvm(ROWS), b"", b""]
-    results = scored(model, [model.parse(call(body, LIBSVM)) for body in bodies])
+    results = score_requests(model, [model.parse(call(body, LIBSVM)) for body in bodies])
     assert [len(each) for each in results] == [0, 3, 0, 0]
     np.testing.assert_allclose(results[1], expected(booster, ROWS), atol=1e-6)
-    assert [len(each) for each in scored(model, [model.parse(call(b"", CSV))] * 2)] == [0, 0]
+    assert [len(each) for each in score_requests(model, [model.parse(call(b"", CSV))] * 2)] == [0, 0]
     assert len(model.score_again(model.parse(call(b"", CSV)))) == 0
 
 

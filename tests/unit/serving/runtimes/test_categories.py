@@ -15,7 +15,7 @@ from tests.unit.serving.formats.test_arrow_io import table
 from tests.unit.serving.formats.test_row_decoder import npy, refused, same
 from tests.unit.serving.runtimes.test_schemas import ask
 from tidegate.domain.errors import ArtifactError, Invalid
-from tidegate.serving.contract.images import RuntimeKind
+from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.formats import arrow_io
 from tidegate.serving.formats.row_decoder import CSV, JSON, NPY, Column, Features, Kind
 from tidegate.serving.runtimes import categories, load

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tidegate.domain.errors import ArtifactError
-from tidegate.serving.contract.images import RuntimeKind
+from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.runtimes import load
 
 

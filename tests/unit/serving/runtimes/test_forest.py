@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tidegate.serving.runtimes.forest import Damaged, unpack
-from tidegate.serving.runtimes.forest_builder import _arrays, _rearranged, plant
+from tidegate.serving.runtimes.forest import DamagedForest, unpack
+from tidegate.serving.runtimes.forest_builder import _arrays, _reorder_nodes, build_forest
 from tidegate.serving.runtimes.objectives import Matrix
 from tidegate.serving.runtimes.xgboost import features
 from tidegate.serving.runtimes.xgboost_document import NotCovered, Tree
@@ -41,7 +41,7 @@ def trained(settings: dict[str, Any], rounds: int = 30) -> xgboost.Booster:
 
 
 def planted(booster: xgboost.Booster, iterations: tuple[int, int] = (0, 0), mark: str = "m") -> bytes:
-    return plant(booster, features(booster), iterations, mark)
+    return build_forest(booster, features(booster), iterations, mark)
 
 
 @pytest.mark.parametrize("depth", [1, 4, 9])
@@ -104,7 +104,7 @@ def test_damaged_bytes_are_noticed(data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(whole) - 1))
     flipped = whole[:at] + bytes([whole[at] ^ data.draw(st.integers(1, 255))]) + whole[at + 1 :]
     for broken in (flipped, whole[:at], whole + b"more"):
-        with pytest.raises(Damaged):
+        with pytest.raises(DamagedForest):
             unpack(broken)
 
 
@@ -136,7 +136,7 @@ def test_nodes_in_another_order_make_the_same_tree() -> None:
 def test_what_is_no_tree_is_not_planted(left: list[int], right: list[int]) -> None:
     zeros = [0] * len(left)
     with pytest.raises(NotCovered):
-        _rearranged(Tree(left, right, zeros, [0.0] * len(left), zeros))
+        _reorder_nodes(Tree(left, right, zeros, [0.0] * len(left), zeros))
 
 
 def test_a_split_by_an_unknown_feature_is_not_planted(tmp_path: Path) -> None:

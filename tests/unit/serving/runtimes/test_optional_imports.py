@@ -7,9 +7,9 @@ import pytest
 
 LEAN = """
 import sys
-from tidegate.serving.contract.images import RuntimeKind
-from tidegate.serving.runtimes.optional_imports import IMPORTS
-module = IMPORTS.runtime(RuntimeKind(sys.argv[1]))
+from tidegate.serving.contract.catalogue import RuntimeKind
+from tidegate.serving.runtimes.optional_imports import LOADER
+module = LOADER.load_module(RuntimeKind(sys.argv[1]))
 print(*sorted({"sklearn", "pandas", "scipy.stats", sys.argv[1]} & set(sys.modules)))
 import pandas, sklearn
 print(pandas.__name__, sklearn.__name__)
@@ -17,17 +17,17 @@ print(pandas.__name__, sklearn.__name__)
 THEN_WHOLE = """
 import sys
 import numpy
-from tidegate.serving.contract.images import RuntimeKind
-from tidegate.serving.runtimes.optional_imports import IMPORTS
-IMPORTS.runtime(RuntimeKind.XGBOOST)
+from tidegate.serving.contract.catalogue import RuntimeKind
+from tidegate.serving.runtimes.optional_imports import LOADER
+LOADER.load_module(RuntimeKind.XGBOOST)
 import xgboost as lean
 rows = numpy.arange(8.0).reshape(4, 2)
 booster = lean.train({"max_depth": 1}, lean.DMatrix(rows, [0, 0, 1, 1]), 2)
-IMPORTS.runtime(RuntimeKind.SCRIPT)
+LOADER.load_module(RuntimeKind.SCRIPT)
 import xgboost
 fitted = xgboost.XGBRegressor(max_depth=1, n_estimators=2).fit(rows, [0, 0, 1, 1])
 print(numpy.array_equal(booster.inplace_predict(rows), fitted.predict(rows)))
-print(IMPORTS.runtime(RuntimeKind.XGBOOST).xgboost is lean, xgboost is lean)
+print(LOADER.load_module(RuntimeKind.XGBOOST).xgboost is lean, xgboost is lean)
 """
 
 
@@ -46,13 +46,12 @@ def test_a_library_of_trees_comes_without_what_it_does_not_need(library: str) ->
 
 SKLEARN = """
 import sys
-from tidegate.serving.contract.images import RuntimeKind
-from tidegate.serving.runtimes.optional_imports import IMPORTS
-from tidegate.serving.process import fork_server
-for name in fork_server.LIBRARIES:
-    __import__(name)
+from tidegate.serving.contract.catalogue import RuntimeKind
+from tidegate.serving.runtimes.optional_imports import LOADER
+from tidegate.serving.process.fork_server import import_libraries
+import_libraries()
 found = set(sys.modules)
-module = IMPORTS.runtime(RuntimeKind.SKLEARN)
+module = LOADER.load_module(RuntimeKind.SKLEARN)
 print("torch" in sys.modules, set(sys.modules) - found)
 from sklearn.externals.array_api_compat import torch
 import skops.io._trusted_types as known

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tidegate.domain.errors import ArtifactError
-from tidegate.serving.contract.images import RuntimeKind
+from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.runtimes import load, probe_load
 
 ROWS = np.random.default_rng(1).normal(size=(200, 4)).astype(np.float32)
@@ -56,7 +56,10 @@ def test_what_came_of_it_is_kept_for_the_next_worker(model: Path, monkeypatch: p
 def test_a_trial_that_takes_too_long_is_ended(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probe_load, "TIMEOUT", 0.01)
     monkeypatch.setattr(probe_load, "_begin", lambda *_: subprocess.Popen(["sleep", "60"], stdout=-1))
-    with pytest.raises(ArtifactError, match=r"within 0\.01 s"), probe_load.tried("lightgbm", model, {}):
+    with (
+        pytest.raises(ArtifactError, match=r"within 0\.01 s"),
+        probe_load.probe_in_child(RuntimeKind.LIGHTGBM, model, {}),
+    ):
         pass
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import xgboost
 
-from tidegate.serving.contract.images import RuntimeKind
-from tidegate.serving.engines.mapped_forest import opened, plant
+from tidegate.serving.contract.catalogue import RuntimeKind
+from tidegate.serving.engines.mapped_forest import open_forest, write_forest
 from tidegate.serving.runtimes import xgboost as runtime
 from tidegate.serving.runtimes import xgboost_onnx
 from tidegate.serving.runtimes.objectives import TOLERANCE, deviation
@@ -29,8 +29,8 @@ def test_quick_evaluations_have_the_library_s_base_score(objective: str, base: f
     folder = tmp_path / "model"
     booster = trained(folder, objective, base)
     expected = booster.inplace_predict(ROWS)
-    plant(RuntimeKind.XGBOOST, folder, {})
-    mapped = opened(RuntimeKind.XGBOOST, folder, {})
+    write_forest(RuntimeKind.XGBOOST, folder, {})
+    mapped = open_forest(RuntimeKind.XGBOOST, folder, {})
     assert mapped is not None
     own = runtime.load(folder, {})
     fast = xgboost_onnx.faster(booster, (0, 0), 1)

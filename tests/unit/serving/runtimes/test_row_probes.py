@@ -185,12 +185,12 @@ def test_columns_of_all_kinds_are_tried() -> None:
 def test_rounding_is_allowed_and_no_more() -> None:
     expected = np.array([1.0, 1000.0, np.nan, np.inf, 0.0], np.float32)
     close = expected * np.float32(1 + 5e-6)
-    assert not rounding.unlike(expected, close, 0.0).any()
+    assert not rounding.differs(expected, close, 0.0).any()
     far = expected * np.float32(1 + 3e-5)
-    assert rounding.unlike(expected, far, 0.0).tolist() == [True, True, False, False, False]
-    assert rounding.unlike(expected, np.nan_to_num(expected), 0.0).tolist() == [False, False, True, True, False]
-    assert rounding.unlike(np.array(["a", "b"]), np.array(["a", "c"]), 0.0).tolist() == [False, True]
-    assert rounding.unlike(np.zeros((2, 3)), np.zeros((3, 2)), 0.0).all()
+    assert rounding.differs(expected, far, 0.0).tolist() == [True, True, False, False, False]
+    assert rounding.differs(expected, np.nan_to_num(expected), 0.0).tolist() == [False, False, True, True, False]
+    assert rounding.differs(np.array(["a", "b"]), np.array(["a", "c"]), 0.0).tolist() == [False, True]
+    assert rounding.differs(np.zeros((2, 3)), np.zeros((3, 2)), 0.0).all()
 
 
 def cancelling(rows: Matrix) -> Matrix:
@@ -206,9 +206,9 @@ def cancelling(rows: Matrix) -> Matrix:
 def test_a_difference_that_cancellation_explains_is_rounding() -> None:
     rows = np.array([[1.1, 1.1, 1.3, 1.3, 0.01]], np.float32) + np.float32(1e-4) * np.arange(5, dtype=np.float32)
     alone, batched = cancelling(rows), cancelling(np.repeat(rows, 2, axis=0))[:1]
-    assert rounding.unlike(alone, batched, 0.0).any()
-    assert rounding.explained(cancelling, rows, alone, batched, 0.0)
-    assert not rounding.explained(cancelling, rows, alone, batched + 0.5, 0.0)
+    assert rounding.differs(alone, batched, 0.0).any()
+    assert rounding.is_rounding(cancelling, rows, alone, batched, 0.0)
+    assert not rounding.is_rounding(cancelling, rows, alone, batched + 0.5, 0.0)
     assert rounding.difference(cancelling, rows, alone, batched, 0.0) == ""
 
 

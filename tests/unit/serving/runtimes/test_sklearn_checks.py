@@ -167,7 +167,7 @@ def test_what_cannot_be_checked_needs_trust(make: Callable[[], Any], what: str, 
 
 
 def test_a_model_with_other_methods_than_its_own_is_refused() -> None:
-    with pytest.raises(sklearn_checks.Unsound):
+    with pytest.raises(sklearn_checks.UnsoundModel):
         sklearn_checks.check(replaced(forest()))
 
 

@@ -18,7 +18,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, OrdinalEnc
 
 from tests.unit.serving.runtimes.test_schemas import ask
 from tidegate.domain.errors import ArtifactError, Invalid
-from tidegate.serving.contract.images import RuntimeKind
+from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.invocation import Call
 from tidegate.serving.formats import arrow_io
 from tidegate.serving.formats.content_types import JSON_LINES

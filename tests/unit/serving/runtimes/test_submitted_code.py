@@ -10,7 +10,7 @@ import pytest
 from tidegate.domain.errors import ArtifactError
 from tidegate.domain.fleet import FleetId
 from tidegate.serving.artifacts.fetch import Policy
-from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec
 from tidegate.serving.runtimes import submitted_code
 
@@ -58,14 +58,14 @@ def test_it_is_unpacked_once_beside_the_model(tmp_path: Path) -> None:
     one = container(tmp_path, archive(tmp_path / "source.tar.gz", "inference.py", "lib/a.py"), **TRUSTED)
     submitted_code.fetch(one, Policy())
     spec = ReplicaSpec(replica="r", fleet=FleetId("e", 1, "v"), config_name="c", containers=(one,), socket="/s")
-    [told] = submitted_code.settled(spec).containers
+    [told] = submitted_code.with_code_folders(spec).containers
     code = Path(told.environment[submitted_code.FOLDER])
     assert code.parent == tmp_path / "model.submitted"
     assert {path.relative_to(code).as_posix() for path in code.rglob("*.py")} == {"inference.py", "lib/a.py"}
     (tmp_path / "source.tar.gz").unlink()
     submitted_code.fetch(one, Policy())
     plain = replace(one, environment={})
-    assert submitted_code.settled(replace(spec, containers=(plain,))).containers == (plain,)
+    assert submitted_code.with_code_folders(replace(spec, containers=(plain,))).containers == (plain,)
 
 
 def test_without_trust_nothing_is_fetched(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ DAMAGES: list[tuple[Callable[[Any], object], str]] = [
 def test_a_damaged_number_is_seen(damage: Callable[[Any], object], why: str) -> None:
     model = document("json")
     damage(model)
-    with pytest.raises(xgboost_checks.Damaged) as caught:
+    with pytest.raises(xgboost_checks.DamagedModel) as caught:
         xgboost_checks.check(model)
     assert why in str(caught.value)
 
@@ -94,7 +94,7 @@ def test_damaged_leaves_of_several_values_are_seen() -> None:
     model = document("json", label=label, multi_strategy="multi_output_tree")
     leaf = tree(model)["left_children"].index(-1)
     tree(model)["right_children"][leaf] = 10**6
-    with pytest.raises(xgboost_checks.Damaged, match="a leaf's values"):
+    with pytest.raises(xgboost_checks.DamagedModel, match="a leaf's values"):
         xgboost_checks.check(model)
 
 
@@ -103,12 +103,12 @@ def test_damaged_categories_are_seen() -> None:
     trees = model["learner"]["gradient_booster"]["model"]["trees"]
     forked = next(tree for tree in trees if tree["categories_nodes"])
     forked["categories_sizes"][0] = 10**9
-    with pytest.raises(xgboost_checks.Damaged, match="its categories are not those of its nodes"):
+    with pytest.raises(xgboost_checks.DamagedModel, match="its categories are not those of its nodes"):
         xgboost_checks.check(model)
 
 
 def test_damaged_weights_of_a_linear_model_are_seen() -> None:
     model = document("json", booster="gblinear", verbosity=0)
     model["learner"]["gradient_booster"]["model"]["weights"].pop()
-    with pytest.raises(xgboost_checks.Damaged, match="weights has 5 entries where 6 belong"):
+    with pytest.raises(xgboost_checks.DamagedModel, match="weights has 5 entries where 6 belong"):
         xgboost_checks.check(model)

@@ -159,10 +159,10 @@ def test_the_trial_ends_after_its_batches_or_its_time() -> None:
     by_number = Rescoring()
     for _ in range(TRIAL_BATCHES):
         assert by_number.on_trial
-        by_number.tried(2, 0.0)
+        by_number.count_trial(2, 0.0)
     assert not by_number.on_trial
     by_time = Rescoring()
-    by_time.tried(2, TRIAL_SECONDS)
+    by_time.count_trial(2, TRIAL_SECONDS)
     assert not by_time.on_trial
 
 
@@ -184,7 +184,7 @@ def test_scoring_again_takes_its_share_and_no_more() -> None:
 
 def test_a_quick_model_is_checked_on_the_event_loop_and_a_slow_one_in_a_thread() -> None:
     checks = Rescoring()
-    checks.tried(8, 8 * QUICK / 2)
+    checks.count_trial(8, 8 * QUICK / 2)
     assert checks.is_quick
     checks.end(1.0, 2 * QUICK)
     assert not checks.is_quick

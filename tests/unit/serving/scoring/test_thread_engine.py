@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tidegate.serving.contract.invocation import Answer, Call, ModelFailed, Outcome, Rejected, Stream, timed_out
 from tidegate.serving.scoring import thread_engine
-from tidegate.serving.scoring.thread_engine import ROOM, STREAM_LIMIT, Handling, Streamed
+from tidegate.serving.scoring.thread_engine import MOST_WAITING, STREAM_LIMIT, Streamed, ThreadEngine
 
 TIMEOUT = 60.0
 
@@ -98,7 +98,7 @@ class Stand:
     def __init__(self, model: Model) -> None:
         self.model = model
         self.clock = Clock(asyncio.get_running_loop())
-        self.engine = Handling(model, self.clock, TIMEOUT, "box")  # type: ignore[arg-type]
+        self.engine = ThreadEngine(model, self.clock, TIMEOUT, "box")  # type: ignore[arg-type]
         self.outcomes: dict[bytes, list[Outcome]] = {}
 
     def ask(self, body: bytes) -> Call:
@@ -174,14 +174,14 @@ def test_the_event_loop_is_free_and_threads_are_all_used() -> None:
 def test_the_queue_has_an_end() -> None:
     async def test(at: Stand) -> None:
         at.ask(b"wait a")
-        for number in range(ROOM):
+        for number in range(MOST_WAITING):
             at.ask(b"say %d" % number)
         at.ask(b"say more")
         refused = await at.answered(b"say more")
         assert isinstance(refused, Rejected)
         assert (refused.status, refused.name) == (503, "ServiceUnavailable")
         at.model.gate(b"a").set()
-        assert await at.answered(b"say %d" % (ROOM - 1)) == Answer(b"%d" % (ROOM - 1), "text/x")
+        assert await at.answered(b"say %d" % (MOST_WAITING - 1)) == Answer(b"%d" % (MOST_WAITING - 1), "text/x")
 
     stand(test)
 
@@ -422,4 +422,4 @@ def test_every_request_gets_one_outcome_and_every_thread_comes_back(steps: list[
 
 
 def test_the_limits_are_the_ones_that_are_documented() -> None:
-    assert (thread_engine.ROOM, thread_engine.STREAM_LIMIT) == (256, 480.0)
+    assert (thread_engine.MOST_WAITING, thread_engine.STREAM_LIMIT) == (256, 480.0)

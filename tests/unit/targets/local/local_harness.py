@@ -24,7 +24,7 @@ from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.traffic import RouteTable
 from tidegate.host.installation import Installation
 from tidegate.ports.router import Demand, View
-from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, encode
 from tidegate.targets.local.on_demand import Waking
 from tidegate.targets.local.paths import Folders, write_whole

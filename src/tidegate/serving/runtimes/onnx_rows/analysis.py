@@ -26,11 +26,11 @@ def prove_file(path: Path, inputs: Sequence[str], output: str) -> None:
 
 
 def prove(graph: Graph, inputs: Sequence[str], output: str) -> None:
-    """``inputs``: those with a row for each of the request's, along their first axis."""
+    """Prove it for a graph. ``inputs``: those with one row per row of the request, along their first axis."""
     known = {name: arithmetic.from_constant(constant) for name, constant in graph.constants.items()}
     for name in inputs:
         known[name] = _entry(name, graph.inputs.get(name))
-    for node in needed(graph, output, known):
+    for node in required_nodes(graph, output, known):
         found = outputs_of(node, [known.get(name) if name else None for name in node.inputs], graph)
         for name, value in zip(node.outputs, found, strict=False):
             if name and value is not None:
@@ -48,8 +48,8 @@ def _entry(name: str, dims: Dims | None) -> Value:
     return Value((1, *dims[1:]), 0)
 
 
-def needed(graph: Graph, output: str, known: dict[str, Value]) -> list[Node]:
-    """The operators that the output is computed by, in the file's order, which is one of evaluation."""
+def required_nodes(graph: Graph, output: str, known: dict[str, Value]) -> list[Node]:
+    """The operators that the output depends on, in the file's order, which is an order of evaluation."""
     makers: dict[str, Node] = {}
     for node in graph.nodes:
         for name in filter(None, node.outputs):
@@ -109,7 +109,7 @@ def _outputs(node: Node, inputs: Inputs) -> list[Value]:
 
 
 def _parameters(node: Node, inputs: Inputs) -> list[Value]:
-    """Computed from constants alone, so they are the same for any rows; the rule may say of which shape."""
+    """Outputs that are computed from constants, and so independent of rows; the rule may know their shapes."""
     unknown = [Value(None)] * len(node.outputs)
     rule = RULES.get((node.domain, node.op))
     if rule is None and node.domain not in ("", CLASSICAL):

@@ -1,7 +1,7 @@
 """Operators on shapes: small integer vectors, some of whose elements may be the number of rows times a constant.
 
-What cannot be said that way (rows plus one, a root of the number of rows) ends the proof: an answer that depends on
-how many rows there are is not the same in a batch.
+What cannot be represented so (rows plus one, a root of the number of rows) ends the proof: an answer that depends on
+the number of rows is different in a batch.
 """
 
 import math
@@ -17,7 +17,7 @@ Numbers = tuple[Number, ...]
 
 
 def compute(node: Node, inputs: Sequence[Value | None]) -> Value | None:
-    """The result, where all inputs are numbers that are known; None where this operator is not among ours."""
+    """The result if all inputs are known numbers; None if the operator is not supported here."""
     rule = _RULES.get(node.op) if node.domain == "" else None
     if rule is None:
         return None
@@ -84,10 +84,10 @@ def _slice(node: Node, inputs: Sequence[Value | None]) -> Value | None:
         starts, ends, steps = node.integers("starts") or (), node.integers("ends") or (), (1,)
     if len(starts) != 1 or len(ends) != 1 or steps[0] == 0:
         raise Unproven("it cuts a shape in an unusual way")
-    return _vector(data[slice(_bounded(starts[0]), _bounded(ends[0]), steps[0])])
+    return _vector(data[slice(_limit(starts[0]), _limit(ends[0]), steps[0])])
 
 
-def _bounded(index: int) -> int:
+def _limit(index: int) -> int:
     return max(-(1 << 31), min(1 << 31, index))
 
 
@@ -134,7 +134,7 @@ def _elementwise(operate: Callable[[Number, Number], Number]) -> Callable[[Node,
 
 
 def _known(operate: Callable[[int, int], Number]) -> Callable[[Number, Number], Number]:
-    """Of two integers; not known where one of them is not, and nothing for the number of rows."""
+    """Lift an operation on integers: unknown if an operand is, and an error for the number of rows."""
 
     def apply(one: Number, other: Number) -> Number:
         if isinstance(one, Rows) or isinstance(other, Rows):
@@ -146,7 +146,7 @@ def _known(operate: Callable[[int, int], Number]) -> Callable[[Number, Number], 
     return apply
 
 
-def _multiplied(one: Number, other: Number) -> Number:
+def _multiply(one: Number, other: Number) -> Number:
     if isinstance(other, Rows):
         one, other = other, one
     if isinstance(one, Rows) and isinstance(other, int) and other > 0:
@@ -154,7 +154,7 @@ def _multiplied(one: Number, other: Number) -> Number:
     return _known(lambda a, b: a * b)(one, other)
 
 
-def _divided(one: Number, other: Number) -> Number:
+def _divide(one: Number, other: Number) -> Number:
     if isinstance(one, Rows):
         by = other.factor if isinstance(other, Rows) else other
         if isinstance(by, int) and by > 0 and one.factor % by == 0:
@@ -178,7 +178,7 @@ def _where(node: Node, inputs: Sequence[Value | None]) -> Value | None:
     return _vector(tuple(yes if choice else no for choice, yes, no in zip(*parts, strict=True)))
 
 
-def _filled(node: Node, inputs: Sequence[Value | None]) -> Value | None:
+def _fill(node: Node, inputs: Sequence[Value | None]) -> Value | None:
     """ConstantOfShape of a short vector; larger ones are data."""
     shape = _numbers(inputs, 0)
     fill = node.attributes.get("value")
@@ -193,7 +193,7 @@ def _filled(node: Node, inputs: Sequence[Value | None]) -> Value | None:
 def _product(node: Node, inputs: Sequence[Value | None]) -> Value | None:
     total: Number = 1
     for number in _numbers(inputs, 0):
-        total = _multiplied(total, number)
+        total = _multiply(total, number)
     return Value((1,) if node.integer("keepdims", 1) else (), None, (total,))
 
 
@@ -214,12 +214,12 @@ _RULES: dict[str, Callable[[Node, Sequence[Value | None]], Value | None]] = {
     "Reshape": _reshape,
     "Add": _elementwise(_known(lambda a, b: a + b)),
     "Sub": _elementwise(_known(lambda a, b: a - b)),
-    "Mul": _elementwise(_multiplied),
-    "Div": _elementwise(_divided),
+    "Mul": _elementwise(_multiply),
+    "Div": _elementwise(_divide),
     "Mod": _elementwise(_known(lambda a, b: a % b if a >= 0 and b > 0 else None)),
     "Equal": _elementwise(_equal),
     "Where": _where,
-    "ConstantOfShape": _filled,
+    "ConstantOfShape": _fill,
     "ReduceProd": _product,
     "Range": _range,
 }

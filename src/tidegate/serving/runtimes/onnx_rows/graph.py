@@ -21,14 +21,14 @@ Dims = tuple[int | None, ...]
 
 @dataclass(frozen=True)
 class Constant:
-    """``numbers``: the elements, where there are few and they are numbers."""
+    """A constant. ``numbers``: the elements, if they are few and numeric."""
 
     dims: Dims
     numbers: tuple[int | float, ...] | None
 
 
 class Subgraph:
-    """The body of a loop or a branch, which is not read."""
+    """The body of a loop or a branch, which is not parsed."""
 
 
 Attribute = int | float | bytes | tuple[int, ...] | tuple[float, ...] | tuple[bytes, ...] | Constant | Subgraph
@@ -36,7 +36,7 @@ Attribute = int | float | bytes | tuple[int, ...] | tuple[float, ...] | tuple[by
 
 @dataclass
 class Node:
-    """``version``: of the operator set that ``domain`` (empty for ONNX's own) has in this file."""
+    """An operator. ``version``: that of the operator set of ``domain`` (empty for ONNX's own) in this file."""
 
     op: str = ""
     domain: str = ""
@@ -68,7 +68,7 @@ class Node:
         return value.decode("utf-8", "replace")
 
     def length(self, *names: str) -> int:
-        """Of the first list among these attributes that has elements."""
+        """Length of the first of these attributes that is a list with elements."""
         found = (self.attributes.get(name) for name in names)
         return next((len(one) for one in found if isinstance(one, tuple) and one), 0)
 
@@ -80,7 +80,7 @@ class Node:
 
 @dataclass
 class Graph:
-    """``inputs``: name -> dims, None where the file says no rank. ``functions``: operators that the file defines
+    """``inputs``: name -> dims, None if the rank is unknown. ``functions``: operators that the file defines
     itself, as (domain, name)."""
 
     nodes: list[Node] = field(default_factory=list)
@@ -170,7 +170,7 @@ def _node(message: memoryview, versions: dict[str, int]) -> Node:
     for one in attributes:
         name = _name(one)
         if node.domain == CLASSICAL and name not in _SAID_BY_CLASSICAL:
-            continue  # a forest's nodes, say: to read them would take longer than all else
+            continue  # such as the nodes of a forest, which would take longer than everything else
         if name in node.attributes:
             raise Malformed(f"attribute {name} of {node.op} is given twice")
         node.attributes[name] = _attribute(name, one)
@@ -182,7 +182,7 @@ _SAID_BY_CLASSICAL = frozenset(
     {"targets", "n_targets", "classlabels_int64s", "classlabels_ints", "classlabels_strings"}
     | {"cats_int64s", "cats_strings"}
 )
-"""Attributes of the operators of ``ai.onnx.ml`` that say the shape of a result. None of them has a graph."""
+"""Attributes of ``ai.onnx.ml`` operators that define the shape of a result. None of them has a graph."""
 
 
 def _name(attribute: memoryview) -> str:
@@ -202,10 +202,10 @@ def _attribute(name: str, message: memoryview) -> Attribute:
             raise Malformed(f"attribute {name} has two values")
         else:
             single[tag] = value
-    return _valued(name, kind, single, lists)
+    return _parse_value(name, kind, single, lists)
 
 
-def _valued(name: str, kind: int, single: dict[int, Field], lists: dict[int, list[Field]]) -> Attribute:
+def _parse_value(name: str, kind: int, single: dict[int, Field], lists: dict[int, list[Field]]) -> Attribute:
     """The value of the attribute's declared type. Source: AttributeProto.AttributeType."""
     if kind == 1 and 2 in single:
         return wire.floats(single[2])[0]
@@ -240,11 +240,11 @@ def _tensor(message: memoryview) -> tuple[str, Constant]:
         elif tag == 9:
             raw = wire.content(value)
         elif tag in (4, 5, 7, 10) and math.prod(dims) <= SMALL:
-            typed += _typed(tag, value)
+            typed += _decode_numbers(tag, value)
     return name, Constant(tuple(dims), _numbers(kind, math.prod(dims), raw, typed))
 
 
-def _typed(tag: int, value: Field) -> list[int] | list[float]:
+def _decode_numbers(tag: int, value: Field) -> list[int] | list[float]:
     if tag == 4:
         return wire.floats(value)
     if tag == 10:
@@ -282,7 +282,7 @@ def _input(message: memoryview) -> tuple[str, Dims | None]:
 
 
 def _dims(message: memoryview) -> Dims | None:
-    """Of a TypeProto of a tensor; None for other types and for a tensor of any rank."""
+    """Dims of a tensor's TypeProto; None for other types and for a tensor of any rank."""
     tensor = [value for tag, value in wire.fields(message) if tag == 1]
     if len(tensor) != 1:
         return None

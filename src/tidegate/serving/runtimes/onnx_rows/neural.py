@@ -24,7 +24,7 @@ from tidegate.serving.runtimes.onnx_rows.values import (
 
 
 def multiply(left: Value, right: Value) -> Value:
-    """MatMul: the axes that are summed over must not be batch axes, and rows meet only their own."""
+    """MatMul: the summed axes must not be batch axes, and rows are multiplied with themselves only."""
     if len(left.ranked) == 1:
         refuse_batch(left)
         return _without(multiply(Value((1, *left.ranked)), right), -2)
@@ -63,7 +63,7 @@ def _without(value: Value, axis: int) -> Value:
     return value.with_dims(dims, value.axis if value.axis is None or value.axis < gone else value.axis - 1)
 
 
-def _swapped(value: Value) -> Value:
+def _transpose_last(value: Value) -> Value:
     """With the last two axes exchanged."""
     dims = value.ranked
     last, before = len(dims) - 1, len(dims) - 2
@@ -79,8 +79,8 @@ def fused_matmul(node: Node, inputs: Inputs) -> list[Value]:
     if node.integer("transBatchA", 0) or node.integer("transBatchB", 0):
         raise Unproven("it moves the axes before the matrix")
     left, right = data(inputs), data(inputs, 1)
-    left = _swapped(left) if node.integer("transA", 0) else left
-    return [multiply(left, _swapped(right) if node.integer("transB", 0) else right)]
+    left = _transpose_last(left) if node.integer("transA", 0) else left
+    return [multiply(left, _transpose_last(right) if node.integer("transB", 0) else right)]
 
 
 def integer_matmul(node: Node, inputs: Inputs) -> list[Value]:
@@ -113,8 +113,8 @@ def quantized_gemm(node: Node, inputs: Inputs) -> list[Value]:
 def _gemm(node: Node, left: Value, right: Value, added: list[Value]) -> Value:
     if len(left.ranked) != 2 or len(right.ranked) != 2:
         raise Unproven("it is no product of two matrices")
-    left = _swapped(left) if node.integer("transA", 0) else left
-    right = _swapped(right) if node.integer("transB", 0) else right
+    left = _transpose_last(left) if node.integer("transA", 0) else left
+    right = _transpose_last(right) if node.integer("transB", 0) else right
     found = multiply(left, right)
     if not added:
         return found
@@ -161,16 +161,16 @@ def einsum(node: Node, inputs: Inputs) -> list[Value]:
 
 def conv(node: Node, inputs: Inputs) -> list[Value]:
     all_fixed(inputs)
-    return [_convolved(node, leading(data(inputs)), data(inputs, 1))]
+    return [_convolve(node, leading(data(inputs)), data(inputs, 1))]
 
 
 def quantized_conv(node: Node, inputs: Inputs) -> list[Value]:
     """QLinearConv: x, its scale and zero point, w, ..."""
     all_fixed(inputs)
-    return [_convolved(node, leading(data(inputs)), data(inputs, 3))]
+    return [_convolve(node, leading(data(inputs)), data(inputs, 3))]
 
 
-def _convolved(node: Node, value: Value, weights: Value) -> Value:
+def _convolve(node: Node, value: Value, weights: Value) -> Value:
     kernel = node.integers("kernel_shape") or weights.ranked[2:]
     return value.with_dims((value.ranked[0], weights.ranked[0], *_windows(node, value.ranked, kernel)), value.axis)
 
@@ -182,7 +182,7 @@ def conv_transpose(node: Node, inputs: Inputs) -> list[Value]:
 
 
 def pool(node: Node, inputs: Inputs) -> list[Value]:
-    """The second output of MaxPool, places within the whole batch, is not given."""
+    """Pooling, without MaxPool's second output, which has positions within the whole batch."""
     all_fixed(inputs)
     value = leading(data(inputs))
     kernel = node.integers("kernel_shape") or ()
@@ -201,7 +201,7 @@ def global_pool(node: Node, inputs: Inputs) -> list[Value]:
 
 
 def _windows(node: Node, dims: Dims, kernel: Sequence[int | None]) -> list[int | None]:
-    """Lengths of the axes after the first two, as a window of this size leaves them."""
+    """Lengths of the axes after the first two, after a window of this size."""
     count = len(dims) - 2
     if len(kernel) != count or count < 1 or node.integer("channels_last", 0):
         raise Unproven("a window of another rank")
@@ -227,7 +227,7 @@ def _windows(node: Node, dims: Dims, kernel: Sequence[int | None]) -> list[int |
 
 
 def batch_norm(node: Node, inputs: Inputs) -> list[Value]:
-    """With the statistics of training, not those of the batch."""
+    """BatchNormalization, with the statistics of training and not of the batch."""
     all_fixed(inputs)
     training = node.integer("training_mode", 0) or sum(map(bool, node.outputs)) > 1
     if training or node.version < 7:
@@ -252,17 +252,17 @@ def layer_norm(node: Node, inputs: Inputs) -> list[Value]:
     all_fixed(inputs)
     value = data(inputs)
     first = place(node.integer("axis", -1), len(value.ranked))
-    return [_normalized(value, first, inputs[1:])]
+    return [_normalize(value, first, inputs[1:])]
 
 
 def skip_norm(node: Node, inputs: Inputs) -> list[Value]:
     """com.microsoft's SkipLayerNormalization: the norm of a sum."""
     all_fixed(inputs, 2)
     value = broadcast([data(inputs), data(inputs, 1)])
-    return [_normalized(value, len(value.ranked) - 1, inputs[2:])]
+    return [_normalize(value, len(value.ranked) - 1, inputs[2:])]
 
 
-def _normalized(value: Value, first: int, parameters: Inputs) -> Value:
+def _normalize(value: Value, first: int, parameters: Inputs) -> Value:
     if value.axis is not None and value.axis >= first:
         raise Unproven("it normalizes over the batch axis")
     for parameter in parameters:
@@ -295,7 +295,7 @@ def softmax(node: Node, inputs: Inputs) -> list[Value]:
     value = data(inputs)
     if node.version < 13:
         first = place(node.integer("axis", 1), len(value.ranked))
-        return [_normalized(value, first, ())]
+        return [_normalize(value, first, ())]
     along(value, node.integer("axis", -1))
     return [same(value)]
 
@@ -322,15 +322,15 @@ def reduce(node: Node, inputs: Inputs) -> list[Value]:
             return [same(value)]
         refuse_batch(value)
         axes = tuple(range(len(value.ranked)))
-    return [_reduced(value, {along(value, axis) for axis in axes}, node.integer("keepdims", 1))]
+    return [_reduce(value, {along(value, axis) for axis in axes}, node.integer("keepdims", 1))]
 
 
 def arg_reduce(node: Node, inputs: Inputs) -> list[Value]:
     value = data(inputs)
-    return [_reduced(value, {along(value, node.integer("axis", 0))}, node.integer("keepdims", 1))]
+    return [_reduce(value, {along(value, node.integer("axis", 0))}, node.integer("keepdims", 1))]
 
 
-def _reduced(value: Value, axes: set[int], keep: int) -> Value:
+def _reduce(value: Value, axes: set[int], keep: int) -> Value:
     if keep:
         return value.with_dims((1 if at in axes else n for at, n in enumerate(value.ranked)), value.axis)
     left = [at for at in range(len(value.ranked)) if at not in axes]

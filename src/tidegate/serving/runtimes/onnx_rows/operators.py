@@ -1,4 +1,4 @@
-"""The operators that the proof knows: what is not listed here is taken to combine rows."""
+"""The operators that the proof knows; others count as combining rows."""
 
 from tidegate.serving.runtimes.onnx_rows import neural, shapes, tables
 from tidegate.serving.runtimes.onnx_rows.graph import CLASSICAL, Node
@@ -23,7 +23,7 @@ def unary(node: Node, inputs: Inputs) -> list[Value]:
 
 
 def parameterized(node: Node, inputs: Inputs) -> list[Value]:
-    """Element by element of the first input, by constants."""
+    """Operators on each element of the first input, with constant parameters."""
     all_fixed(inputs)
     return unary(node, inputs)
 
@@ -64,91 +64,91 @@ def quantized_sum(node: Node, inputs: Inputs) -> list[Value]:
     return [broadcast([data(inputs), data(inputs, 3)])]
 
 
-def _named(rule: Rule, names: str, domain: str = "") -> dict[tuple[str, str], Rule]:
+def _rules_by_name(rule: Rule, names: str, domain: str = "") -> dict[tuple[str, str], Rule]:
     return {(domain, name): rule for name in names.split()}
 
 
 RULES: dict[tuple[str, str], Rule] = {
-    **_named(
+    **_rules_by_name(
         unary,
         "Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Cast Ceil Celu Cos Cosh Elu Erf Exp Floor Gelu"
         " HardSigmoid HardSwish Identity IsInf IsNaN LeakyRelu Log Mish Neg Not Reciprocal RegexFullMatch Relu Round"
         " Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Swish Tan Tanh ThresholdedRelu",
     ),
-    **_named(
+    **_rules_by_name(
         elementwise,
         "Add And BitShift BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean"
         " Min Mod Mul Or Pow PRelu StringConcat Sub Sum Where Xor",
     ),
-    **_named(parameterized, "Clip"),
-    **_named(cast_like, "CastLike"),
-    **_named(dropout, "Dropout"),
-    **_named(quantize, "QuantizeLinear DequantizeLinear"),
-    **_named(shapes.reshape, "Reshape"),
-    **_named(shapes.flatten, "Flatten"),
-    **_named(shapes.transpose, "Transpose"),
-    **_named(shapes.squeeze, "Squeeze"),
-    **_named(shapes.unsqueeze, "Unsqueeze"),
-    **_named(shapes.expand, "Expand"),
-    **_named(shapes.tile, "Tile"),
-    **_named(shapes.constant_of_shape, "ConstantOfShape"),
-    **_named(shapes.concat, "Concat"),
-    **_named(shapes.split, "Split"),
-    **_named(shapes.slices, "Slice"),
-    **_named(shapes.gather, "Gather"),
-    **_named(shapes.gather_elements, "GatherElements"),
-    **_named(shapes.pad, "Pad"),
-    **_named(shapes.resize, "Resize Upsample"),
-    **_named(shapes.one_hot, "OneHot"),
-    **_named(neural.matmul, "MatMul"),
-    **_named(neural.integer_matmul, "MatMulInteger"),
-    **_named(neural.quantized_matmul, "QLinearMatMul"),
-    **_named(neural.gemm, "Gemm"),
-    **_named(neural.einsum, "Einsum"),
-    **_named(neural.conv, "Conv ConvInteger"),
-    **_named(neural.quantized_conv, "QLinearConv"),
-    **_named(neural.conv_transpose, "ConvTranspose"),
-    **_named(neural.pool, "AveragePool MaxPool LpPool"),
-    **_named(neural.global_pool, "GlobalAveragePool GlobalMaxPool GlobalLpPool"),
-    **_named(neural.batch_norm, "BatchNormalization"),
-    **_named(neural.channel_norm, "InstanceNormalization GroupNormalization LRN"),
-    **_named(neural.layer_norm, "LayerNormalization RMSNormalization SimplifiedLayerNormalization"),
-    **_named(neural.mean_variance_norm, "MeanVarianceNormalization"),
-    **_named(neural.by_axis(-1), "LpNormalization"),
-    **_named(neural.softmax, "Softmax LogSoftmax Hardmax"),
-    **_named(
+    **_rules_by_name(parameterized, "Clip"),
+    **_rules_by_name(cast_like, "CastLike"),
+    **_rules_by_name(dropout, "Dropout"),
+    **_rules_by_name(quantize, "QuantizeLinear DequantizeLinear"),
+    **_rules_by_name(shapes.reshape, "Reshape"),
+    **_rules_by_name(shapes.flatten, "Flatten"),
+    **_rules_by_name(shapes.transpose, "Transpose"),
+    **_rules_by_name(shapes.squeeze, "Squeeze"),
+    **_rules_by_name(shapes.unsqueeze, "Unsqueeze"),
+    **_rules_by_name(shapes.expand, "Expand"),
+    **_rules_by_name(shapes.tile, "Tile"),
+    **_rules_by_name(shapes.constant_of_shape, "ConstantOfShape"),
+    **_rules_by_name(shapes.concat, "Concat"),
+    **_rules_by_name(shapes.split, "Split"),
+    **_rules_by_name(shapes.slices, "Slice"),
+    **_rules_by_name(shapes.gather, "Gather"),
+    **_rules_by_name(shapes.gather_elements, "GatherElements"),
+    **_rules_by_name(shapes.pad, "Pad"),
+    **_rules_by_name(shapes.resize, "Resize Upsample"),
+    **_rules_by_name(shapes.one_hot, "OneHot"),
+    **_rules_by_name(neural.matmul, "MatMul"),
+    **_rules_by_name(neural.integer_matmul, "MatMulInteger"),
+    **_rules_by_name(neural.quantized_matmul, "QLinearMatMul"),
+    **_rules_by_name(neural.gemm, "Gemm"),
+    **_rules_by_name(neural.einsum, "Einsum"),
+    **_rules_by_name(neural.conv, "Conv ConvInteger"),
+    **_rules_by_name(neural.quantized_conv, "QLinearConv"),
+    **_rules_by_name(neural.conv_transpose, "ConvTranspose"),
+    **_rules_by_name(neural.pool, "AveragePool MaxPool LpPool"),
+    **_rules_by_name(neural.global_pool, "GlobalAveragePool GlobalMaxPool GlobalLpPool"),
+    **_rules_by_name(neural.batch_norm, "BatchNormalization"),
+    **_rules_by_name(neural.channel_norm, "InstanceNormalization GroupNormalization LRN"),
+    **_rules_by_name(neural.layer_norm, "LayerNormalization RMSNormalization SimplifiedLayerNormalization"),
+    **_rules_by_name(neural.mean_variance_norm, "MeanVarianceNormalization"),
+    **_rules_by_name(neural.by_axis(-1), "LpNormalization"),
+    **_rules_by_name(neural.softmax, "Softmax LogSoftmax Hardmax"),
+    **_rules_by_name(
         neural.reduce,
         "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum"
         " ReduceSumSquare",
     ),
-    **_named(neural.arg_reduce, "ArgMax ArgMin"),
-    **_named(neural.top_k, "TopK"),
-    **_named(neural.cumulative, "CumSum"),
-    **_named(neural.triangle, "Trilu"),
-    **_named(neural.recurrent, "LSTM GRU RNN"),
-    **_named(neural.space, "DepthToSpace SpaceToDepth"),
-    **_named(unary, "Binarizer CategoryMapper LabelEncoder", CLASSICAL),
-    **_named(tables.per_row, "Imputer Normalizer Scaler", CLASSICAL),
-    **_named(tables.scored("targets", 1), "LinearRegressor", CLASSICAL),
-    **_named(tables.scored("n_targets"), "TreeEnsembleRegressor TreeEnsemble", CLASSICAL),
-    **_named(tables.scored(default=1), "SVMRegressor", CLASSICAL),
-    **_named(tables.classified, "LinearClassifier SVMClassifier TreeEnsembleClassifier", CLASSICAL),
-    **_named(tables.joined, "FeatureVectorizer", CLASSICAL),
-    **_named(tables.encoded, "OneHotEncoder", CLASSICAL),
-    **_named(tables.extracted, "ArrayFeatureExtractor", CLASSICAL),
-    **_named(tables.vectorized, "TfIdfVectorizer"),
-    **_named(unary, "Gelu QuickGelu", MICROSOFT),
-    **_named(elementwise, "BiasGelu FastGelu", MICROSOFT),
-    **_named(neural.fused_matmul, "FusedMatMul", MICROSOFT),
-    **_named(neural.integer_matmul, "MatMulIntegerToFloat", MICROSOFT),
-    **_named(neural.quantized_gemm, "QGemm", MICROSOFT),
-    **_named(neural.skip_norm, "SkipLayerNormalization SkipSimplifiedLayerNormalization", MICROSOFT),
-    **_named(neural.quantized_softmax, "QLinearSoftmax", MICROSOFT),
-    **_named(quantize, "QuantizeLinear DequantizeLinear", MICROSOFT),
-    **_named(quantized_sum, "QLinearAdd QLinearMul", MICROSOFT),
-    **_named(parameterized, "QLinearSigmoid QLinearLeakyRelu", MICROSOFT),
-    **_named(neural.pool, "QLinearAveragePool", MICROSOFT),
-    **_named(neural.global_pool, "QLinearGlobalAveragePool", MICROSOFT),
+    **_rules_by_name(neural.arg_reduce, "ArgMax ArgMin"),
+    **_rules_by_name(neural.top_k, "TopK"),
+    **_rules_by_name(neural.cumulative, "CumSum"),
+    **_rules_by_name(neural.triangle, "Trilu"),
+    **_rules_by_name(neural.recurrent, "LSTM GRU RNN"),
+    **_rules_by_name(neural.space, "DepthToSpace SpaceToDepth"),
+    **_rules_by_name(unary, "Binarizer CategoryMapper LabelEncoder", CLASSICAL),
+    **_rules_by_name(tables.per_row, "Imputer Normalizer Scaler", CLASSICAL),
+    **_rules_by_name(tables.scored("targets", 1), "LinearRegressor", CLASSICAL),
+    **_rules_by_name(tables.scored("n_targets"), "TreeEnsembleRegressor TreeEnsemble", CLASSICAL),
+    **_rules_by_name(tables.scored(default=1), "SVMRegressor", CLASSICAL),
+    **_rules_by_name(tables.classified, "LinearClassifier SVMClassifier TreeEnsembleClassifier", CLASSICAL),
+    **_rules_by_name(tables.joined, "FeatureVectorizer", CLASSICAL),
+    **_rules_by_name(tables.encoded, "OneHotEncoder", CLASSICAL),
+    **_rules_by_name(tables.extracted, "ArrayFeatureExtractor", CLASSICAL),
+    **_rules_by_name(tables.vectorized, "TfIdfVectorizer"),
+    **_rules_by_name(unary, "Gelu QuickGelu", MICROSOFT),
+    **_rules_by_name(elementwise, "BiasGelu FastGelu", MICROSOFT),
+    **_rules_by_name(neural.fused_matmul, "FusedMatMul", MICROSOFT),
+    **_rules_by_name(neural.integer_matmul, "MatMulIntegerToFloat", MICROSOFT),
+    **_rules_by_name(neural.quantized_gemm, "QGemm", MICROSOFT),
+    **_rules_by_name(neural.skip_norm, "SkipLayerNormalization SkipSimplifiedLayerNormalization", MICROSOFT),
+    **_rules_by_name(neural.quantized_softmax, "QLinearSoftmax", MICROSOFT),
+    **_rules_by_name(quantize, "QuantizeLinear DequantizeLinear", MICROSOFT),
+    **_rules_by_name(quantized_sum, "QLinearAdd QLinearMul", MICROSOFT),
+    **_rules_by_name(parameterized, "QLinearSigmoid QLinearLeakyRelu", MICROSOFT),
+    **_rules_by_name(neural.pool, "QLinearAveragePool", MICROSOFT),
+    **_rules_by_name(neural.global_pool, "QLinearGlobalAveragePool", MICROSOFT),
 }
 
 RANDOM = frozenset(

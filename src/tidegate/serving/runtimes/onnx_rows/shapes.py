@@ -1,4 +1,4 @@
-"""Rules of operators that move, cut and join axes. Source: the ONNX operator specification."""
+"""Rules of operators that move, slice and concatenate axes. Source: the ONNX operator specification."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -23,17 +23,18 @@ from tidegate.serving.runtimes.onnx_rows.values import (
 Inputs = Sequence[Value | None]
 """None: an optional input that is not given."""
 Rule = Callable[[Node, Inputs], list[Value]]
-"""What is known of an operator's outputs; those that are not listed may depend on other rows. Raises Unproven."""
+"""Returns what is known of an operator's outputs; outputs that are missing may depend on other rows. Raises
+Unproven."""
 
 
 def axes_of(node: Node, inputs: Inputs, number: int = 1) -> tuple[int, ...] | None:
-    """By the attribute of older versions or the input of newer ones."""
+    """The axes, from the attribute of older versions or the input of newer ones."""
     value = given(inputs, number)
     return value.whole_numbers() if value is not None else node.integers("axes")
 
 
 def numbers_of(inputs: Inputs, number: int = 1) -> tuple[Number, ...]:
-    """A shape, which may name the number of rows."""
+    """A shape, which may contain the number of rows."""
     value = given(inputs, number)
     if value is None or value.numbers is None or value.axis is not None:
         raise Unproven("a shape that is not known")
@@ -44,19 +45,19 @@ def reshape(node: Node, inputs: Inputs) -> list[Value]:
     value = data(inputs)
     target: tuple[Number, ...] = node.integers("shape") or () if len(inputs) < 2 else numbers_of(inputs)
     if not node.integer("allowzero", 0):
-        target = tuple(_kept(value, at) if number == 0 else number for at, number in enumerate(target))
+        target = tuple(_keep_dimension(value, at) if number == 0 else number for at, number in enumerate(target))
     return [reshaped(value, target)]
 
 
-def _kept(value: Value, at: int) -> Number:
+def _keep_dimension(value: Value, at: int) -> Number:
     if at >= len(value.ranked):
         raise Unproven("it keeps an axis beyond the rank")
     return value.length if at == value.axis else value.ranked[at]
 
 
 def reshaped(value: Value, target: Sequence[Number]) -> Value:
-    """Elements stay in their order: so many before the rows (``ahead``), and each row's own in blocks (``block``,
-    None where its size is not known). Rows stay apart where the new shape is cut at the same boundaries."""
+    """Reshape a value. Elements keep their order: so many before the rows (``ahead``), and those of each row in
+    blocks (``block``, None if unknown). Rows stay separate if the new shape has the same boundaries."""
     if value.axis is None:
         return _filled_in(value, target)
     before, after = product(value.ranked[: value.axis]), product(value.ranked[value.axis + 1 :])
@@ -82,7 +83,7 @@ def reshaped(value: Value, target: Sequence[Number]) -> Value:
 
 
 def _fits(block: int | None, sizes: int | None, factor: int, rest: Sequence[Number]) -> bool:
-    """Whether a row's block is cut into whole parts."""
+    """Whether the new shape divides a row's block evenly."""
     if block is None or not sizes or factor < 1:
         return False
     return block % (factor * sizes) == 0 if -1 in rest else block == factor * sizes
@@ -97,7 +98,7 @@ def _fill_open(dims: list[int | None], target: Sequence[Number], axis: int, bloc
 
 
 def _batch_place(ahead: int, target: Sequence[Number]) -> tuple[int, int]:
-    """Where the batch axis comes to lie, and its ``outer``, with as many elements before the rows as there were."""
+    """Position of the batch axis, and its ``outer``, with as many elements before the rows as before."""
     rows = [at for at, one in enumerate(target) if isinstance(one, Rows)]
     candidates = rows or [at for at, one in enumerate(target) if one == -1]
     if len(candidates) != 1:
@@ -264,25 +265,25 @@ def slices(node: Node, inputs: Inputs) -> list[Value]:
         at = place(axis, len(dims))
         bounds = tuple(None if some is None else some[number] for some in (starts, ends, steps or (1,) * count))
         if at != value.axis:
-            dims[at] = _cut(dims[at], *bounds)
+            dims[at] = _slice_length(dims[at], *bounds)
         elif bounds[0] != 0 or bounds[2] != 1 or bounds[1] is None or bounds[1] < _END:
             raise Unproven("it takes some of the rows")
     return [value.with_dims(dims, value.axis)]
 
 
 def _bounds(value: Value | None) -> tuple[int, ...] | None:
-    """None where they are not given, or not known."""
+    """The bounds of a slice; None if they are absent or unknown."""
     return None if value is None or value.numbers is None else fixed(value).whole_numbers()
 
 
-def _cut(length: int | None, start: int | None, end: int | None, step: int | None) -> int | None:
+def _slice_length(length: int | None, start: int | None, end: int | None, step: int | None) -> int | None:
     if length is None or start is None or end is None or step is None or step < 1:
         return None
     return len(range(length)[start:end:step])
 
 
 def gather(node: Node, inputs: Inputs) -> list[Value]:
-    """Entries of the data that the indices name, in the place of one of its axes."""
+    """Gather: the entries at the indices replace one axis."""
     value, indices = data(inputs), data(inputs, 1)
     if value.axis is not None and indices.axis is not None:
         raise Unproven("it picks from rows by rows")
@@ -329,7 +330,7 @@ def pad(node: Node, inputs: Inputs) -> list[Value]:
 
 
 def resize(node: Node, inputs: Inputs) -> list[Value]:
-    """Upsample, and Resize by scales or by sizes; axes that it names must not be the batch axis."""
+    """Upsample, and Resize by scales or sizes; they must not change the batch axis."""
     value = data(inputs)
     rank = len(value.ranked)
     if any(one is not None and one.axis is not None for one in inputs[1:]):
@@ -340,9 +341,14 @@ def resize(node: Node, inputs: Inputs) -> list[Value]:
     sizes = given(inputs, 3)
     if value.axis in axes:
         at = axes.index(value.axis)
-        told = scales if scales is not None and scales.numbers else sizes
-        wanted: Number = value.length if told is sizes else 1
-        if told is None or told.numbers is None or len(told.numbers) != len(axes) or told.numbers[at] != wanted:
+        sides = scales if scales is not None and scales.numbers else sizes
+        wanted: Number = value.length if sides is sizes else 1
+        if (
+            sides is None
+            or sides.numbers is None
+            or len(sides.numbers) != len(axes)
+            or sides.numbers[at] != wanted
+        ):
             raise Unproven("it may scale along the batch axis")
     dims = [None if at in axes and at != value.axis else length for at, length in enumerate(value.ranked)]
     return [value.with_dims(dims, value.axis)]

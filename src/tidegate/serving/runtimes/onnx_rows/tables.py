@@ -14,12 +14,12 @@ def table(value: Value) -> Value:
 
 
 def per_row(node: Node, inputs: Inputs) -> list[Value]:
-    """Operators that give a row of the same width."""
+    """Operators whose result has a row of the same width."""
     return [same(table(data(inputs)))]
 
 
 def scored(width: str = "", default: int | None = None) -> Rule:
-    """Regressors: a row of as many values as an attribute says."""
+    """Regressors: a row with as many values as an attribute defines."""
 
     def rule(node: Node, inputs: Inputs) -> list[Value]:
         value = table(data(inputs))
@@ -50,13 +50,13 @@ def joined(node: Node, inputs: Inputs) -> list[Value]:
 
 
 def encoded(node: Node, inputs: Inputs) -> list[Value]:
-    """OneHotEncoder: one axis more, at the end."""
+    """OneHotEncoder: an additional last axis."""
     value = data(inputs)
     return [value.with_dims((*value.ranked, node.length("cats_int64s", "cats_strings") or None), value.axis)]
 
 
 def extracted(node: Node, inputs: Inputs) -> list[Value]:
-    """ArrayFeatureExtractor: columns by constant places, or entries of a constant by each row's place."""
+    """ArrayFeatureExtractor: columns at constant positions, or entries of a constant at each row's position."""
     value, places = data(inputs), data(inputs, 1)
     if places.axis is None:
         if len(value.ranked) < 2:

@@ -1,4 +1,4 @@
-"""What the proof knows of a tensor: where its batch axis lies, and the numbers of small ones that say shapes."""
+"""What the proof knows of a tensor: its batch axis, and the numbers of small tensors, which may be shapes."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -24,10 +24,10 @@ Number = int | float | Rows | None
 
 @dataclass(frozen=True)
 class Value:
-    """``axis``: the batch axis; None where the tensor is the same for any rows. Along it lie ``outer`` times all
-    rows, each with ``dims[axis]`` entries one after the other, which depend on that row alone. ``dims`` is None where
-    not even the rank is known, which is never so where there is a batch axis. ``numbers``: elements of a scalar or a
-    vector; only shapes hold ``Rows``."""
+    """``axis``: the batch axis; None if the tensor is independent of rows. Along it are ``outer`` times all rows,
+    each with ``dims[axis]`` consecutive entries that depend on that row alone. ``dims`` is None if the rank is
+    unknown, which excludes a batch axis. ``numbers``: elements of a scalar or a vector; only shapes contain
+    ``Rows``."""
 
     dims: Dims | None
     axis: int | None = None
@@ -36,7 +36,7 @@ class Value:
 
     @property
     def counts(self) -> bool:
-        """Whether it holds the number of rows: a shape, not data."""
+        """Whether it contains the number of rows: a shape, not data."""
         return any(isinstance(one, Rows) for one in self.numbers or ())
 
     @property
@@ -61,12 +61,12 @@ class Value:
 
     @property
     def layout(self) -> tuple[int, int]:
-        """How the rows lie along the batch axis: tensors that are combined row by row have the same."""
+        """The order of rows along the batch axis, which must be equal in tensors that are combined row by row."""
         return self.outer, self.factor
 
     @property
     def length(self) -> Rows:
-        """Of the batch axis."""
+        """Length of the batch axis."""
         return Rows(self.outer * self.factor)
 
     def with_dims(self, dims: Iterable[int | None], axis: int | None) -> "Value":
@@ -74,7 +74,7 @@ class Value:
         return Value(tuple(dims), axis, outer=self.outer)
 
     def whole_numbers(self) -> tuple[int, ...]:
-        """The elements of a tensor that says axes, sizes or the like, where all are known."""
+        """The elements of a tensor of axes or sizes, if all are known."""
         found = tuple(one for one in self.numbers or () if isinstance(one, int))
         if self.numbers is None or len(found) != len(self.numbers):
             raise Unproven("axes or sizes that are not constant")
@@ -82,7 +82,7 @@ class Value:
 
 
 def fixed(value: Value | None) -> Value:
-    """A tensor that is the same for any rows."""
+    """A tensor that is independent of rows. Raises Unproven."""
     if value is None or value.axis is not None or value.counts:
         raise Unproven("a parameter that depends on the rows")
     return value
@@ -94,14 +94,14 @@ def given(inputs: Sequence[Value | None], number: int) -> Value | None:
 
 
 def all_fixed(inputs: Sequence[Value | None], first: int = 1) -> None:
-    """Raises Unproven unless the inputs from ``first`` on are the same for any rows."""
+    """Raises Unproven unless the inputs from ``first`` on are independent of rows."""
     for value in inputs[first:]:
         if value is not None:
             fixed(value)
 
 
 def data(inputs: Sequence[Value | None], number: int = 0) -> Value:
-    """An input that must be there."""
+    """A required input."""
     value = given(inputs, number)
     if value is None:
         raise Unproven("an input is missing")
@@ -119,7 +119,7 @@ def place(axis: int, rank: int) -> int:
 
 
 def along(value: Value, axis: int) -> int:
-    """An axis that an operator works along: never the batch axis. Counted from the front."""
+    """An axis that an operator works along, counted from the front; it must not be the batch axis."""
     found = place(axis, len(value.ranked))
     if found == value.axis:
         raise Unproven("it works along the batch axis")
@@ -134,22 +134,22 @@ def leading(value: Value) -> Value:
 
 
 def product(dims: Iterable[int | None]) -> int | None:
-    """None where a length is not known."""
+    """The product of lengths; None if one is unknown."""
     known = list(dims)
     return None if None in known else math.prod(one for one in known if one is not None)
 
 
 def broadcast(values: Sequence[Value]) -> Value:
-    """The result of an operator that works element by element on tensors that are broadcast against each other.
+    """The result of an elementwise operator on tensors that are broadcast against each other.
 
-    Batch axes must meet; where they do, a tensor without one must have length 1 or no such axis."""
+    Batch axes must align; there, a tensor without batch axis must have length 1 or no such axis."""
     rank = max(len(value.ranked) for value in values)
     axes = {rank - len(value.ranked) + value.axis for value in values if value.axis is not None}
     layouts = {value.layout for value in values if value.axis is not None}
     if len(axes) > 1 or len(layouts) > 1:
         raise Unproven("it combines rows with rows")
     axis = next(iter(axes), None)
-    dims = [_joined([_at(value, place, rank) for value in values], place == axis) for place in range(rank)]
+    dims = [_join([_at(value, place, rank) for value in values], place == axis) for place in range(rank)]
     return Value(tuple(dims), axis, outer=next(iter(layouts), (1, 1))[0])
 
 
@@ -162,7 +162,7 @@ def _at(value: Value, place: int, rank: int) -> Length | None:
     return (value.ranked[own], own == value.axis) if own >= 0 else None
 
 
-def _joined(lengths: Sequence[Length | None], batch: bool) -> int | None:
+def _join(lengths: Sequence[Length | None], batch: bool) -> int | None:
     found = [one for one in lengths if one is not None]
     if batch:
         if any(length != 1 for length, is_batch in found if not is_batch):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from tests.worker_process import FEATURES, models
+from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.cold_start import ColdStart
-from tidegate.serving.contract.images import RuntimeKind
 from tidegate.serving.contract.replica_spec import OnDemand
 from tidegate.serving.engines import mapped_forest
 from tidegate.serving.runtimes import xgboost as runtime
@@ -26,12 +26,12 @@ def folder(models: Path, tmp_path: Path) -> Path:
 
 
 def test_there_is_no_quick_way_before_the_first_replica_left_one(folder: Path) -> None:
-    assert mapped_forest.opened(RuntimeKind.XGBOOST, folder, {}) is None
+    assert mapped_forest.open_forest(RuntimeKind.XGBOOST, folder, {}) is None
 
 
 def test_what_was_left_answers_as_the_library_does(folder: Path) -> None:
-    mapped_forest.plant(RuntimeKind.XGBOOST, folder, {})
-    found, library = mapped_forest.opened(RuntimeKind.XGBOOST, folder, {}), runtime.load(folder, {})
+    mapped_forest.write_forest(RuntimeKind.XGBOOST, folder, {})
+    found, library = mapped_forest.open_forest(RuntimeKind.XGBOOST, folder, {}), runtime.load(folder, {})
     assert found is not None
     rows = np.random.default_rng(1).normal(size=(50, len(FEATURES))).astype(np.float32)
     rows[::7, 2] = np.nan
@@ -39,22 +39,22 @@ def test_what_was_left_answers_as_the_library_does(folder: Path) -> None:
 
 
 def test_a_damaged_file_is_not_used(folder: Path) -> None:
-    mapped_forest.plant(RuntimeKind.XGBOOST, folder, {})
-    kept = mapped_forest.place(folder)
+    mapped_forest.write_forest(RuntimeKind.XGBOOST, folder, {})
+    kept = mapped_forest.forest_path(folder)
     kept.write_bytes(kept.read_bytes()[:-1])
-    assert mapped_forest.opened(RuntimeKind.XGBOOST, folder, {}) is None
+    assert mapped_forest.open_forest(RuntimeKind.XGBOOST, folder, {}) is None
 
 
 def test_a_model_that_is_no_forest_is_noted_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mapped_forest, "_planted", lambda folder, environment: b"")
-    mapped_forest.plant(RuntimeKind.XGBOOST, folder, {})
-    assert mapped_forest.place(folder).read_bytes() == b""
-    assert mapped_forest.opened(RuntimeKind.XGBOOST, folder, {}) is None
+    monkeypatch.setattr(mapped_forest, "_build", lambda folder, environment: b"")
+    mapped_forest.write_forest(RuntimeKind.XGBOOST, folder, {})
+    assert mapped_forest.forest_path(folder).read_bytes() == b""
+    assert mapped_forest.open_forest(RuntimeKind.XGBOOST, folder, {}) is None
 
 
 def test_other_runtimes_leave_nothing(folder: Path) -> None:
-    mapped_forest.plant(RuntimeKind.ONNX, folder, {})
-    assert not mapped_forest.place(folder).exists()
+    mapped_forest.write_forest(RuntimeKind.ONNX, folder, {})
+    assert not mapped_forest.forest_path(folder).exists()
 
 
 def test_the_phases_of_a_start_are_told_and_add_up() -> None:

@@ -14,7 +14,7 @@ from tidegate.serving.contract.invocation import Call, ModelFailed
 from tidegate.serving.formats.content_types import JSON_LINES
 from tidegate.serving.formats.dense_json import Packer
 from tidegate.serving.formats.row_decoder import CSV, JSON, NPY, Column, Features, Kind, write
-from tidegate.serving.formats.typed_rows import Input, Typed
+from tidegate.serving.formats.typed_rows import Input, TypedRows
 from tidegate.serving.runtimes.tabular_scorer import Table
 
 NUMBERS = st.one_of(st.floats(width=32, allow_infinity=False), st.just(float("nan")))
@@ -154,7 +154,9 @@ def test_a_damaged_npy_is_rows_or_a_refusal(rows: np.ndarray, at: int, damage: b
 
 
 LOOSE = Features(2, ["a", "b"], [Column(), Column(Kind.CATEGORY, ("x", "y"))])
-INPUTS = Typed([Input(name, np.dtype(kind)) for name, kind in zip("abcd", ("f4", "i4", "?", "O"), strict=True)])
+INPUTS = TypedRows(
+    [Input(name, np.dtype(kind)) for name, kind in zip("abcd", ("f4", "i4", "?", "O"), strict=True)]
+)
 CELLS = st.one_of(st.none(), st.booleans(), st.integers(), st.just(-(10**400)), st.floats(), st.text(max_size=3))
 
 

@@ -18,7 +18,7 @@ from tidegate.serving.formats.row_decoder import CSV, JSON, Column, Features, Ki
 from tidegate.serving.runtimes.tabular_scorer import Table
 from tidegate.serving.scoring import chunked_scoring
 from tidegate.serving.scoring.batching import Batcher
-from tidegate.serving.scoring.chunked_scoring import answered
+from tidegate.serving.scoring.chunked_scoring import answer_blocks
 
 NAMES = ["a", "b", "c"]
 ROWS = st.integers(1, 60).flatmap(
@@ -38,7 +38,7 @@ def in_blocks(body: bytes, headers: dict[bytes, bytes], block: int, table: Table
     with tempfile.TemporaryDirectory() as folder:
         spool = Spool(Path(folder))
         spool.add(body)
-        return answered(table, LargeCall(spool, headers), spool, block)
+        return answer_blocks(table, LargeCall(spool, headers), spool, block)
 
 
 def whole(body: bytes, headers: dict[bytes, bytes], table: Table = TABLE) -> Answer:
@@ -137,7 +137,7 @@ def test_a_disk_without_room_is_told(tmp_path: Path) -> None:
     spool.add(b"1,2,3\n")
     (tmp_path / "gone").rmdir()
     with pytest.raises(ModelFailed, match="The answer cannot be kept: No such file or directory"):
-        answered(TABLE, LargeCall(spool, {b"content-type": b"text/csv"}), spool)
+        answer_blocks(TABLE, LargeCall(spool, {b"content-type": b"text/csv"}), spool)
 
 
 def spooled(folder: Path, body: bytes, headers: dict[bytes, bytes]) -> LargeCall:
@@ -201,4 +201,4 @@ def test_nothing_more_is_scored_for_a_client_that_left(tmp_path: Path) -> None:
     call = spooled(tmp_path, b"1,2,3\n" * 500, {b"content-type": b"text/csv"})
     call.abandon()
     assert call.spool is not None
-    assert answered(TABLE, call, call.spool, 60) == Answer(b"", "")
+    assert answer_blocks(TABLE, call, call.spool, 60) == Answer(b"", "")

@@ -12,7 +12,7 @@ import msgspec
 
 from tidegate.domain.fleet import FleetId
 from tidegate.monitoring import sketch
-from tidegate.serving.contract.images import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.invocation import Answer, Call, Done, ModelFailed, Outcome, Rejected, Stream
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec
 from tidegate.serving.front.server import Server

@@ -1,0 +1,20 @@
+"""Which environment variables may come with a model. Pure."""
+
+import re
+from collections.abc import Mapping
+
+from tidegate.domain.errors import Invalid
+
+_CONTROLLING = re.compile(
+    r"PATH|IFS|ENV|BASH_ENV|SHELLOPTS|LD_.*|DYLD_.*|GCONV_PATH|PYTHON.+|PERL5?(LIB|OPT|DB)|RUBY(LIB|OPT)|NODE_(OPTIONS|PATH)"
+    r"|JAVA_TOOL_OPTIONS|_JAVA_OPTIONS|JDK_JAVA_OPTIONS|CLASSPATH|GIT_.*|PORT|TIDEGATE_(?!TRUST$).*|SAGEMAKER_(BIND_TO_PORT|SAFE_PORT_RANGE)"
+)
+"""Names that control what a command loads or where it listens: the table may set them, a request may not.
+TIDEGATE_TRUST is checked elsewhere, against the server's settings."""
+
+
+def check_environment(environment: Mapping[str, str]) -> None:
+    """Raises Invalid for a variable that would change which program runs: it belongs in the table."""
+    for name in environment:
+        if _CONTROLLING.fullmatch(name):
+            raise Invalid(f"environment variable {name} is set by the server and cannot be given with a model")

@@ -1,0 +1,72 @@
+"""What the platform knows of a runtime without importing it. Pure."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+_TAG = r"(:[\w.-]+)?"
+_REGISTRY = r"\d{12}\.dkr\.ecr(-fips)?\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/"
+
+
+class Probe(StrEnum):
+    """Whether a child process loads a model first, because a damaged file can crash the library."""
+
+    NONE = "none"
+    CRASHES = "crashes"
+    """The child may take what the model's settings say."""
+    BOUNDED = "bounded"
+    """The child has limits on time and memory."""
+
+
+@dataclass(frozen=True)
+class ImageName:
+    """``shown`` to people; ``pattern``: a regular expression for the whole name."""
+
+    shown: str
+    pattern: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuntimeDescriptor:
+    """One row of the catalogue. Texts are Markdown, for the table in ``docs/runtimes.md``."""
+
+    name: str
+    """Value of ``runtime`` in a table of images, and the module in ``serving/runtimes``."""
+    title: str
+    model_data: str
+    requests: str
+    images: tuple[ImageName, ...] = ()
+    extra: str = ""
+    """Extra in ``pyproject.toml`` that installs the library."""
+    certain_files: tuple[str, ...] = ()
+    """Names, or endings that begin with a dot, of files that belong to this runtime alone."""
+    possible_files: tuple[str, ...] = ()
+    """Endings that other files have as well: they count where there is no certain file."""
+    folder_file: str = ""
+    """A file that describes the whole model folder."""
+    library: str = ""
+    """Imported without ``optional_packages``, which it would import only because they are installed."""
+    optional_packages: tuple[str, ...] = ()
+    preload: tuple[str, ...] = ()
+    """Packages that the fork server imports, in this order."""
+    preload_module: bool = False
+    """The fork server imports the runtime's own module, too."""
+    probe: Probe = Probe.NONE
+    script_framework: str = ""
+    """Framework whose functions replace the missing ones, where the data bring a script that is to be run."""
+    runs_code: bool = False
+    """It does nothing but run a model's code, which needs ``code`` trust."""
+    maps_forest: bool = False
+    """Its model may be a forest that later starts map into memory."""
+    planner_data: str = ""
+    """File name of model data in the planner's specs; empty: the planner does not propose this runtime."""
+
+
+def tidegate_image(name: str) -> ImageName:
+    """``tidegate/NAME`` with any tag."""
+    return ImageName(f"tidegate/{name}", f"tidegate/{name}{_TAG}")
+
+
+def aws_image(name: str, pattern: str = "") -> ImageName:
+    """An image in AWS's registries: any account, region, tag and digest. ``pattern``: of the name, if not itself."""
+    shown = f"<account>.dkr.ecr.<region>.amazonaws.com/{name}"
+    return ImageName(shown, rf"{_REGISTRY}{pattern or name}{_TAG}(@sha256:\w+)?")
