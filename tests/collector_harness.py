@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from tests.unit.targets.local.local_harness import spec
@@ -17,9 +17,10 @@ from tidegate.domain.observation import FleetStatus
 from tidegate.monitoring import sketch
 from tidegate.ports.router import Passed
 from tidegate.service import metric_samples
-from tidegate.targets.local.collector import Collector
-from tidegate.targets.local.coverage import CoverageTracker
-from tidegate.targets.local.target import LocalTarget
+from tidegate.targets.collection.collector import Collector
+from tidegate.targets.collection.coverage import CoverageTracker
+from tidegate.targets.collection.sources import ServingReplica
+from tidegate.targets.local.resource_usage import ProcessUsage
 from tidegate.testing.memory_metrics import MemoryMetrics
 
 NOW = 1_800_000_000
@@ -78,10 +79,10 @@ class StandInTarget:
     passed: Mapping[FleetId, Passed] = field(default_factory=dict)
     answers: Mapping[FleetId, tuple[int, int]] = field(default_factory=dict)
 
-    def serving(self) -> Iterator[tuple[FleetSpec, str, int, Path]]:
+    def serving(self) -> Iterator[ServingReplica]:
         for fleet, replicas in self.fleets.items():
             for replica in replicas:
-                yield spec(1, fleet), replica, NO_PROCESS, Path(replica)
+                yield ServingReplica(spec(1, fleet), replica, NO_PROCESS, Path(replica))
 
     def provisioned(self) -> list[FleetSpec]:
         return []
@@ -98,10 +99,10 @@ class StandInTarget:
     def ready_count(self, fleet: FleetId) -> int:
         return len(self.fleets.get(fleet, ()))
 
-    def count_answers(self, counts: Mapping[FleetId, tuple[int, int]]) -> None:
+    def set_answers(self, counts: Mapping[FleetId, tuple[int, int]]) -> None:
         self.answers = dict(counts)
 
-    def told(self, passed: Mapping[FleetId, Passed]) -> None:
+    def set_load(self, passed: Mapping[FleetId, Passed]) -> None:
         self.passed = passed
 
 
@@ -131,9 +132,10 @@ class CollectorHarness:
 
     def restart(self) -> None:
         """A new controller."""
-        target = cast(LocalTarget, self.target)
-        tracker = CoverageTracker(self.file)
-        self.collector = Collector(target, self.metrics, self._passed, tracker, patience=60, get=self.answer)
+        tracker, usage = CoverageTracker(self.file), ProcessUsage().measure
+        self.collector = Collector(
+            self.target, self.metrics, self._passed, self.answer, usage, tracker, patience=60
+        )
 
     def worker(self, fleet: FleetId, replica: str) -> Worker:
         return self.target.fleets.setdefault(fleet, {}).setdefault(replica, Worker())

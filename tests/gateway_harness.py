@@ -15,6 +15,7 @@ from tidegate.console import compute_api
 from tidegate.gateway.app import build_app
 from tidegate.gateway.dependencies import Gateway
 from tidegate.host.clock import RandomIds, SystemClock
+from tidegate.ports.logs import ReplicaLog
 from tidegate.settings import Settings
 from tidegate.store import SqlStore, open_store
 from tidegate.testing.memory_metrics import MemoryMetrics
@@ -93,8 +94,9 @@ class GatewayHarness:
     async def _page(self) -> str:
         return "tidegate_invocations_total 1\n"
 
-    def _logs(self, endpoint: str, tail: int) -> list[dict[str, object]]:
-        return [{"replica": f"{endpoint}-0", "lines": self.logged[-tail:]}] if self.logged else []
+    async def _logs(self, endpoint: str, tail: int) -> list[ReplicaLog]:
+        lines = tuple(self.logged[-tail:])
+        return [ReplicaLog(1, "AllTraffic", f"{endpoint}-0", lines)] if lines else []
 
     async def _models(self, endpoint: str, most: int) -> list[dict[str, object]]:
         return [{"replica": f"{endpoint}-0", "models": [{"name": f"m{n}"} for n in range(min(most, 3))]}]

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.tcp_relay import Relay, relayed
-from tidegate.compose.dispatcher_supervisor import runs
+from tidegate.compose.dispatcher_supervisor import find_running
 from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene
 
@@ -45,7 +45,7 @@ def test_a_silent_database_stops_neither_predictions_nor_the_controllers_end(
         scene = Scene(platform)
         scene.create("plain", scene.config(models[0]))
         queued(scene, "queued", scene.model(models[0]), tmp_path)
-        wait_until(lambda: runs(platform.state / "dispatch"), "the dispatcher")
+        wait_until(lambda: find_running(platform.state / "dispatch"), "the dispatcher")
 
         relay.silence()
         status = 0

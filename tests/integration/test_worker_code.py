@@ -359,7 +359,7 @@ def test_a_script_that_hangs_gives_its_place_to_another(tmp_path: Path, monkeypa
         fleet = Supervised(here, folder(tmp_path, inference=PLAIN), monkeypatch)
 
         async def story() -> None:
-            target = LocalTarget(replace(here.surroundings(), patience=1.0, drain_timeout=1))
+            target = LocalTarget(replace(here.context(), patience=1.0, drain_timeout=1))
             target.start()
             await target.ensure_fleet(spec(1), 1)
             first = await fleet.serving()

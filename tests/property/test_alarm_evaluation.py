@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator, MissingData
-from tidegate.monitoring.alarms import EXTRA, evaluate, judge, next_evaluation, windows
+from tidegate.monitoring.alarm_evaluation import EXTRA, evaluate, judge, next_evaluation, windows
 from tidegate.monitoring.datapoint import Datapoint
 
 START = datetime(2026, 11, 24, tzinfo=UTC)

@@ -15,13 +15,14 @@ import pytest
 
 from tidegate.domain.errors import Unavailable
 from tidegate.domain.observation import Evidence
+from tidegate.monitoring import alarm_data
 from tidegate.ports.router import Passed
-from tidegate.reconcile import alarm_data, engine
+from tidegate.reconcile import engine
 from tidegate.reconcile.engine import Engine
-from tidegate.reconcile.guards import Guarded, Guards
-from tidegate.reconcile.metrics_loop import Watch
+from tidegate.reconcile.guards import GuardedRollout, Guards
+from tidegate.reconcile.metrics_loop import MetricsLoop
 from tidegate.rollout import deadlines, predicates
-from tidegate.targets.local.outage import Outage
+from tidegate.targets.collection.outage import Outage
 from tidegate.testing.loops import faults as f
 from tidegate.testing.loops.plans import WorldPlan, draw_plan
 from tidegate.testing.loops.report import find_broken
@@ -51,7 +52,7 @@ STORE = (f.DatabaseLocked, f.DatabaseFull, f.DatabaseAway)
 def old_verdicts_count(patch: pytest.MonkeyPatch) -> None:
     """S1: a verdict from before a gap carries a rollout on."""
 
-    def carefree(self: Guards, one: Guarded) -> Evidence:
+    def carefree(self: Guards, one: GuardedRollout) -> Evidence:
         now = datetime.max.replace(tzinfo=UTC) - timedelta(days=2)
         return Evidence(now, datetime.min.replace(tzinfo=UTC), now)
 
@@ -73,33 +74,35 @@ def a_rollback_waits_for_the_store(patch: pytest.MonkeyPatch) -> None:
     async def wait(self: Engine, name: str) -> None:
         return None
 
-    patch.setattr(Engine, "_turn_back_unrecorded", wait)
+    patch.setattr(Engine, "_turn_back_unsaved", wait)
 
 
 def guards_wait_for_the_disk(patch: pytest.MonkeyPatch) -> None:
     """S5: nothing is judged before samples are on disk."""
 
-    async def write(self: Watch, samples: Any) -> None:
+    async def write(self: MetricsLoop, samples: Any) -> None:
         while True:
             try:
                 return await self.metrics.put(samples)
             except Unavailable:
                 await asyncio.sleep(1.0)
 
-    patch.setattr(Watch, "_write", write)
+    patch.setattr(MetricsLoop, "_write", write)
 
 
 def guards_are_judged_as_they_are_now(patch: pytest.MonkeyPatch) -> None:
     """S9."""
-    guarded_by = engine.guarded_by
+    guarded_rollout = engine.guarded_rollout
 
-    def unpinned(loaded: Any) -> Guarded | None:
+    def unpinned(loaded: Any) -> GuardedRollout | None:
         rollout = loaded.endpoint.rollout
         if rollout is None:
             return None
-        return guarded_by(replace(loaded, endpoint=replace(loaded.endpoint, rollout=replace(rollout, guards=()))))
+        return guarded_rollout(
+            replace(loaded, endpoint=replace(loaded.endpoint, rollout=replace(rollout, guards=())))
+        )
 
-    patch.setattr(engine, "guarded_by", unpinned)
+    patch.setattr(engine, "guarded_rollout", unpinned)
 
 
 def deadlines_stay_when_the_clock_is_set(patch: pytest.MonkeyPatch) -> None:
@@ -109,22 +112,18 @@ def deadlines_stay_when_the_clock_is_set(patch: pytest.MonkeyPatch) -> None:
 
 def guards_wait_for_all_other_alarms(patch: pytest.MonkeyPatch) -> None:
     """S6."""
-    turn = Watch.turn
+    turn = MetricsLoop.turn
 
-    async def starved(self: Watch) -> None:
+    async def starved(self: MetricsLoop) -> None:
         await self.judge_alarms()
         await turn(self)
 
-    patch.setattr(Watch, "turn", starved)
+    patch.setattr(MetricsLoop, "turn", starved)
 
 
 def what_hangs_counts_for_nothing(patch: pytest.MonkeyPatch) -> None:
     """S3: neither as latency, nor as requests that were not answered."""
-
-    async def nothing(metrics: Any, metric: Any, statistic: Any, spans: Any, found: Any, unit: Any = None) -> Any:
-        return found
-
-    patch.setattr(alarm_data, "add_hanging", nothing)
+    patch.setattr(alarm_data, "add_hanging", lambda series, statistic, data: data[series])
     patch.setattr(
         predicates, "count_responses", lambda endpoint, version, seen: predicates.ResponseCounts(None, 0, 0)
     )
@@ -145,14 +144,14 @@ def one_bad_number_stops_the_round(patch: pytest.MonkeyPatch) -> None:
     """S2: samples that cannot be kept are raised about before guards are judged, and tried again for ever."""
     unwritten: list[Any] = []
 
-    async def strict(self: Watch, seconds: Any) -> None:
+    async def strict(self: MetricsLoop, seconds: Any) -> None:
         unwritten.extend(second for second in seconds if second.dropped)
         if unwritten:
             raise ValueError("a number that is not finite cannot be kept")
         await publish(self, seconds)
 
-    publish = Watch._publish
-    patch.setattr(Watch, "_publish", strict)
+    publish = MetricsLoop._publish
+    patch.setattr(MetricsLoop, "_publish", strict)
 
 
 MUTANTS = {

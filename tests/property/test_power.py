@@ -13,7 +13,7 @@ from tidegate.advisor.rehearsal.alarm_replay import ReplayedAlarm, latency_cuts
 from tidegate.advisor.rehearsal.sampling import NOTHING, RequestSampler, make_kinds
 from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator, MissingData
 from tidegate.domain.rollout import RolloutPlan, RolloutStage
-from tidegate.monitoring.alarms import EXTRA, evaluate
+from tidegate.monitoring.alarm_evaluation import EXTRA, evaluate
 from tidegate.testing.world import START
 
 NEW = {"EndpointName": "e", "VariantName": "a", "EndpointConfigName": "c"}

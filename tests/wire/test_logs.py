@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.served_wire import Served
-from tidegate.ports.logs import LogLines, LogStream
+from tidegate.ports.logs import LogLines, LogStream, ReplicaLog
 
 GROUP = "/aws/sagemaker/TransformJobs"
 LINES = ["ready", "", "drained"]
@@ -16,6 +16,9 @@ LINES = ["ready", "", "drained"]
 
 class Kept:
     """Three streams; the lines of the first."""
+
+    async def tail(self, endpoint: str, lines: int) -> Sequence[ReplicaLog]:
+        return ()
 
     async def groups(self) -> Sequence[str]:
         return [GROUP, "/aws/sagemaker/Endpoints/fraud"]
@@ -100,6 +103,9 @@ class Streams:
         "Other/r-3": ["ready"],
     }
     begun: ClassVar = {"AllTraffic/r-2": 2000.0, "AllTraffic/r-1": 1000.0, "Other/r-3": 3000.0}
+
+    async def tail(self, endpoint: str, lines: int) -> Sequence[ReplicaLog]:
+        return ()
 
     async def groups(self) -> Sequence[str]:
         return [GROUP]

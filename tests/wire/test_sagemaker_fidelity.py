@@ -10,8 +10,8 @@ from botocore.exceptions import ClientError
 from botocore.loaders import Loader
 
 from tests.served_wire import ACCOUNT, REGION, START, Served
-from tidegate.compose.containers import check_data
 from tidegate.settings import Settings
+from tidegate.targets.containers import check_data
 
 ARN = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}"
 IMAGE = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost:1.7-1"

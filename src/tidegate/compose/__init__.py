@@ -1,2 +1,2 @@
-"""The only place where parts are chosen and joined: ``controller`` joins them, ``containers`` says what a replica is
-started with."""
+"""The only place where parts are chosen and joined. ``controller`` joins them; ``target`` says what the target is
+given."""

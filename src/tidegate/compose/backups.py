@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 from sqlalchemy import Connection
 
-from tidegate.compose.dispatcher_supervisor import Supervisor, start_of
+from tidegate.compose.dispatcher_supervisor import DispatcherSupervisor, start_settings
 from tidegate.compose.leadership import leading
 from tidegate.domain.errors import Conflict, NotFound, StartupError
 from tidegate.host.state_folder import StateFolder
@@ -44,7 +44,7 @@ class Done:
 
 
 def save(settings: Settings, path: Path, *, metrics: bool, progress: ProgressCallback) -> Contents:
-    """Writes a backup file. The platform may run meanwhile. Raises NotFound, Invalid, StartupError, Conflict."""
+    """Write a backup file. The platform may run meanwhile. Raises NotFound, Invalid, StartupError, Conflict."""
     file = _sqlite_file(settings)
     if file is not None and not file.exists():
         raise NotFound(f"there is no database at {file}: name the state folder with --state")
@@ -60,7 +60,7 @@ def save(settings: Settings, path: Path, *, metrics: bool, progress: ProgressCal
 def load(
     settings: Settings, path: Path, *, force: bool, verifying: Callable[[int], None], progress: ProgressCallback
 ) -> Done:
-    """Restores a backup file, all of it or nothing. Raises Conflict where a controller runs or something is there
+    """Restore a backup file, all of it or nothing. Raises Conflict where a controller runs or something is there
     already; with ``force`` the controller ends, what serves is left to the next one, and what was there is replaced.
     Raises Invalid for a file that cannot be used, StartupError."""
     header = backup_file.verify(path, verifying)
@@ -85,7 +85,7 @@ class _Restore:
 
     async def run(self) -> Done:
         # It outlives controllers, and would go on with the queue as it was.
-        await Supervisor(start_of(self.settings, Path()), self.folder.installation).stop()
+        await DispatcherSupervisor(start_settings(self.settings, Path()), self.folder.installation).stop()
         store = open_store(_url(self.settings), DatabaseLimits(self.settings.database_timeout), prepare=False)
         try:
             async with leading(store, self.settings, asyncio.Event(), lambda: None, seize=self.force):
@@ -100,7 +100,7 @@ class _Restore:
         return await self._beside(file)
 
     async def _into(self, store: SqlStore, before: Callable[[Connection], None] = lambda _: None) -> Contents:
-        """In one transaction, what comes ``before`` included."""
+        """Restore in one transaction, which includes ``before``."""
 
         def work(connection: Connection) -> Contents:
             before(connection)
@@ -116,7 +116,7 @@ class _Restore:
         return await store.database.call(lambda: store.database.transact(work, limit=LIMIT))
 
     async def _beside(self, file: Path) -> Done:
-        """Into a new file that then takes the damaged one's place, which is kept."""
+        """Restore into a new file, which then replaces the damaged one; that one is kept."""
         lock = lock_file(file)
         new, old = file.with_name(f"{file.name}.new"), file.with_name(f"{file.name}.damaged")
         try:
@@ -150,12 +150,12 @@ def _sqlite_file(settings: Settings) -> Path | None:
 
 
 def _files(database: Path) -> list[Path]:
-    """A SQLite database and what belongs to it."""
+    """A SQLite database and the files that belong to it."""
     return [database.with_name(database.name + end) for end in ("", "-wal", "-shm")]
 
 
 def _keep(file: Path, copy: Path) -> None:
-    """The file under a second name; it stays where it is until another takes its place."""
+    """Give the file a second name; it stays in place until another replaces it."""
     try:
         os.link(file, copy)
     except OSError:  # a file system without links
@@ -163,7 +163,7 @@ def _keep(file: Path, copy: Path) -> None:
 
 
 def _settle(folder: Path) -> None:
-    """Waits until new names in it are on the disk."""
+    """Wait until new names in the folder are on disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -193,7 +193,7 @@ def _take(state: Path, force: bool) -> StateFolder:
 
 
 def _controller(state: Path) -> int | None:
-    """The process id of the controller that runs on this folder."""
+    """The process id of the controller that uses this folder."""
     try:
         pid = int((state / "tidegate.pid").read_text())
         line = psutil.Process(pid).cmdline()

@@ -1,4 +1,4 @@
-"""The controller's own socket, which the proxy alone connects to."""
+"""The controller's own socket, to which only the proxy connects."""
 
 import asyncio
 import contextlib
@@ -21,7 +21,7 @@ class _Server(uvicorn.Server):
 
 @contextlib.asynccontextmanager
 async def listening(app: object, path: Path) -> AsyncIterator[None]:
-    """Serves the application on a unix socket, which is made anew if it is gone. Raises StartupError."""
+    """Serve the application on a unix socket, which is made anew if somebody removes it. Raises StartupError."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:

@@ -1,7 +1,7 @@
 """One controller on this machine: its parts joined, started and ended.
 
 Order of starting: the state folder's lock, the database and its lease, the proxy (adopted if it runs), the workers
-(adopted), the door on its unix socket, the loops. What a stop leaves behind depends on how it was asked for:
+(adopted), its API on a unix socket, the loops. What a stop leaves behind depends on how it was asked for:
 SIGTERM, SIGINT and ``tidegate down`` drain everything; SIGHUP leaves proxy and workers serving for the next
 controller, just as a crash does.
 """
@@ -15,41 +15,35 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 
-import msgspec
 import uvloop
 
 from tidegate.auth import keys
-from tidegate.compose.containers import (
-    Sockets,
-    check_container,
-    check_data,
-    image_table,
-    replica_file,
-    still_fits,
-    write_keys,
-)
 from tidegate.compose.control_socket import listening
-from tidegate.compose.dispatcher_supervisor import Supervisor, queue_database, start_of
-from tidegate.compose.environments import child_environment, plain_environment
+from tidegate.compose.dispatcher_supervisor import DispatcherSupervisor, queue_database, start_settings
+from tidegate.compose.environments import plain_environment, write_aws_keys
 from tidegate.compose.event_receivers import announcers
 from tidegate.compose.further_routes import further_routes
 from tidegate.compose.leadership import JOURNAL_EVERY, leading, prune_journal
+from tidegate.compose.target import control_socket, limit_capacity, target_context
 from tidegate.compose.transform_jobs import Jobs, join_jobs
-from tidegate.compose.wakeups import Waking
+from tidegate.compose.wakeups import join_wakes
 from tidegate.domain.errors import TidegateError
-from tidegate.domain.observation import SAGEMAKER_CAPABILITIES, TIDEGATE_CAPABILITIES, Capabilities, Observation
+from tidegate.domain.observation import Observation
 from tidegate.gateway.app import build_app
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.health import WriteProbe
 from tidegate.host.clock import RandomIds, SystemClock
+from tidegate.host.log_files import cut
 from tidegate.host.state_folder import StateFolder
 from tidegate.ports.store import Kind, Tx
-from tidegate.ports.target import Target
+from tidegate.ports.target import Provider
+from tidegate.proxy.cold_start_hold import WakeSocket
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.reconcile.engine import Engine
 from tidegate.reconcile.guards import Guards
-from tidegate.reconcile.metrics_loop import Watch
+from tidegate.reconcile.metrics_loop import MetricsLoop
 from tidegate.reconcile.queues import Queues
 from tidegate.reconcile.scaling import Scaling
 from tidegate.service import prometheus
@@ -60,36 +54,25 @@ from tidegate.settings import Settings
 from tidegate.store import DatabaseLimits, SqlStore, open_store
 from tidegate.store.metrics import SqlMetrics
 from tidegate.store.queue import SqlQueue
-from tidegate.targets.capacity_limit import Scarce
-from tidegate.targets.local import logs
-from tidegate.targets.local.collector import Collector
-from tidegate.targets.local.coverage import CoverageTracker
-from tidegate.targets.local.log_streams import Streams
-from tidegate.targets.local.model_listing import listings
-from tidegate.targets.local.paths import Folders
-from tidegate.targets.local.start_queue import StartQueue, default_limit
-from tidegate.targets.local.supervision import Surroundings
-from tidegate.targets.local.target import LocalTarget
+from tidegate.targets.containers import check_container, check_data, image_table
+from tidegate.targets.registry import DEFAULT, PROVIDERS
 from tidegate.wire.operation import WireContext
 
 log = logging.getLogger("tidegate")
 
-SECOND_HAND = 0.05
+COLLECT_AFTER = 0.05
 """How far into a second the one before is collected: workers have closed it by then."""
-LATER = 0.2
+EVALUATE_AFTER = 0.2
 """How far into a second alarms are judged and fleets scaled: by what was collected before, and in loops of their own,
 so that neither can delay the guards of rollouts."""
 PROXY_CHECK = 0.5
 """Seconds between looks whether the proxy lives."""
-PRUNE_EVERY = 600.0
 CUT_EVERY = 15.0
-"""Seconds between looks whether a log has grown too large."""
-PATIENCE = 15.0
-"""Seconds beyond the longest prediction that a replica may take to answer a ping."""
+"""Seconds between looks whether the controller's own log has grown too large."""
 
 
 def run(settings: Settings) -> None:
-    """Runs the controller until it is asked to stop. Raises StartupError with nothing left running."""
+    """Run the controller until it is asked to stop. Raises StartupError with nothing left running."""
     form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=form, force=True)
     for chatty in ("alembic", "uvicorn", "httpx"):
@@ -111,79 +94,58 @@ class Parts:
     metrics: SqlMetrics
     clock: SystemClock
     ids: RandomIds
-    folders: Folders
     proxy: HAProxy
-    target: LocalTarget
+    provider: Provider
     engine: Engine
-    watch: Watch
+    watch: MetricsLoop
     scaling: Scaling
     jobs: Jobs
     queue: SqlQueue
     queues: Queues
-    dispatching: Supervisor
-    waking: Waking
+    dispatcher: DispatcherSupervisor
+    wakes: WakeSocket
 
 
 def join(
-    settings: Settings, store: SqlStore, folders: Folders, table: ImageTable, news: Callable[[], None]
+    settings: Settings, folder: StateFolder, store: SqlStore, table: ImageTable, news: Callable[[], None]
 ) -> Parts:
-    """Joins everything; nothing runs yet. ``news`` is told after each write of a record by the engine."""
+    """Join all parts; nothing runs yet. ``news`` is called whenever the engine has written a record."""
     clock, ids, metrics = SystemClock(), RandomIds(), SqlMetrics(store.database)
-    proxy = HAProxy(settings, folders.state, folders.door, installation=folders.installation)
-    waking = Waking(folders)
-    around = Surroundings(
-        folders=folders,
-        router=proxy,
-        environment=child_environment(folders.state),
-        describe=partial(replica_file, settings, folders, table, Sockets(proxy.copies, proxy.wakes)),
-        fits=lambda start: still_fits(start, settings, folders),
-        new_id=ids.new,
-        # The supervisors speak to the engine and the collector, which in turn look at them through the target.
-        changed=lambda owner: jobs.kick(owner, engine.kick),
-        harvest=lambda fleet, replica, page: collector.harvest(fleet, replica, page),
-        drain_timeout=settings.drain_timeout,
-        patience=settings.invocation_timeout + PATIENCE,
-        nursery=waking.nursery,
-        starts=StartQueue(settings.start_limit or default_limit()),
+    proxy = HAProxy(settings, folder.path, control_socket(folder), installation=folder.installation)
+    # What supervises fleets tells the engine of news, which in turn looks at them through the target.
+    context = target_context(
+        settings, folder, proxy, metrics, table, ids.new, lambda owner: jobs.kick(owner, engine.kick)
     )
-    target = LocalTarget(around, rules(settings))
-    jobs = join_jobs(settings, store, clock, target, folders, table, news)
+    provider = PROVIDERS[DEFAULT](context)
+    target, evidence = limit_capacity(provider, settings), provider.evidence
+    jobs = join_jobs(store, clock, provider, news)
     guards = Guards(metrics, lambda: clock.read()[1].ahead)
-    engine = Engine(store, bounded(target, settings), clock, guards, news, read_clocks=clock.read)
-    collector = Collector(target, metrics, proxy.passed, CoverageTracker(folders.state / "coverage.json"))
+    engine = Engine(store, target, clock, guards, news, read_clocks=clock.read)
     queue = SqlQueue(queue_database(settings, store))
-    fresh = partial(looked, engine, target)
+    fresh = partial(observe_now, engine, provider)
     scaling = Scaling(store, metrics, clock, ids, fresh, queue, engine.kick, target.can)
-    watch = Watch(store, metrics, clock, collector.collect, engine.kick, guards, engine.guarded, scaling.followed)
-    dispatching = Supervisor(start_of(settings, proxy.queued), folders.installation)
-    queues = Queues(store, queue, metrics, clock, engine.observed.get, engine.kick, dispatching.update, target.can)
+    watch = MetricsLoop(
+        store, metrics, clock, evidence.collect, engine.kick, guards, engine.guarded, scaling.followed
+    )
+    dispatcher = DispatcherSupervisor(start_settings(settings, proxy.queued), folder.installation)
+    queues = Queues(store, queue, metrics, clock, engine.observed.get, engine.kick, dispatcher.update, target.can)
+    wakes = join_wakes(proxy, provider.lifecycle)
     return Parts(
         store,
         metrics,
         clock,
         ids,
-        folders,
         proxy,
-        target,
+        provider,
         engine,
         watch,
         scaling,
         jobs,
         queue,
         queues,
-        dispatching,
-        waking,
+        dispatcher,
+        wakes,
     )
-
-
-def rules(settings: Settings) -> Capabilities:
-    return replace(
-        SAGEMAKER_CAPABILITIES if settings.fidelity == "aws" else TIDEGATE_CAPABILITIES, quotas=settings.quotas
-    )
-
-
-def bounded(target: LocalTarget, settings: Settings) -> Target:
-    return Scarce(target, target.wishes, settings.capacity) if settings.capacity else target
 
 
 @dataclass
@@ -217,55 +179,54 @@ class Controller:
             await store.close()
 
     def stop(self) -> None:
-        """Ends everything: proxy, workers, this process. Wins over ``leave`` in whichever order they come: signals
-        that are sent together may arrive in any."""
+        """End everything: proxy, workers, this process. Takes precedence over ``leave``, since signals that are sent
+        together may arrive in any order."""
         self.drain = True
         self.stopping.set()
 
     def leave(self) -> None:
-        """Ends this process alone; too late once everything is to end."""
+        """End this process alone; no effect once ``stop`` was called."""
         self.drain = self.drain and self.stopping.is_set()
         self.stopping.set()
 
     @contextlib.asynccontextmanager
     async def _serving(self, store: SqlStore) -> AsyncIterator[None]:
-        own = self.folder
-        folders = Folders(own.path, own.sockets, own.installation, own.former_sockets)
-        folders.prepare()
-        write_keys(folders, self.settings)
-        parts = join(self.settings, store, folders, self.table, self._news)
+        write_aws_keys(self.folder.path)
+        parts = join(self.settings, self.folder, store, self.table, self._notify)
+        lifecycle = parts.provider.lifecycle
+        lifecycle.prepare()
         await parts.proxy.start_or_adopt()
         started = False
         try:
-            parts.target.start()
-            await parts.waking.start(parts.proxy, parts.target)
+            lifecycle.start()
+            await parts.wakes.start()
             await parts.engine.start()
             await parts.jobs.start()
             await retire_unknown(parts)
             pruning = partial(prune_journal, store, self.settings)
             loops = [
                 asyncio.create_task(every_second(parts.watch.turn, self.stopping)),
-                asyncio.create_task(every_second(parts.watch.judge_alarms, self.stopping, after=LATER)),
-                asyncio.create_task(every_second(parts.scaling.turn, self.stopping, after=LATER)),
+                asyncio.create_task(every_second(parts.watch.judge_alarms, self.stopping, after=EVALUATE_AFTER)),
+                asyncio.create_task(every_second(parts.scaling.turn, self.stopping, after=EVALUATE_AFTER)),
                 asyncio.create_task(every_second(parts.queues.turn, self.stopping)),
                 asyncio.create_task(every(PROXY_CHECK, parts.proxy.ensure, self.stopping)),
-                asyncio.create_task(every(PRUNE_EVERY, lambda: prune(folders), self.stopping)),
-                asyncio.create_task(every(CUT_EVERY, lambda: cut(folders), self.stopping)),
+                asyncio.create_task(every(CUT_EVERY, partial(cut_log, self.folder.path), self.stopping)),
                 asyncio.create_task(every(JOURNAL_EVERY, pruning, self.stopping)),
             ]
+            loops += [asyncio.create_task(every(one.seconds, one.work, self.stopping)) for one in lifecycle.chores]
             loops += [
-                asyncio.create_task(every_second(one.turn, self.stopping, after=LATER))
+                asyncio.create_task(every_second(one.turn, self.stopping, after=EVALUATE_AFTER))
                 for one in announcers(self.settings, parts.store, parts.clock)
             ]
             gateway = self._gateway(parts)
             app = build_app(gateway, further_routes(gateway, plain_environment()))
-            async with listening(app, folders.door):
+            async with listening(app, control_socket(self.folder)):
                 started = True
                 yield
             await asyncio.gather(*loops)
         finally:
             # A start that fails in spite of replicas that serve leaves them to the next.
-            self.drain = self.drain and (started or not any(parts.target.serving()))
+            self.drain = self.drain and (started or not lifecycle.serves())
             self.stopping.set()
             await parts.engine.stop()
             await parts.jobs.end(self.drain)
@@ -274,7 +235,7 @@ class Controller:
     def _gateway(self, parts: Parts) -> Gateway:
         def kick(owner: str) -> None:
             parts.jobs.kick(owner, parts.engine.kick)
-            self._news()
+            self._notify()
 
         context = WireContext(
             store=parts.store,
@@ -283,13 +244,13 @@ class Controller:
             ids=parts.ids,
             region=self.settings.region,
             account=self.settings.account,
-            can=parts.target.can,
+            can=parts.provider.target.can,
             kick=kick,
             observed=parts.engine.observed.get,
             runnable=lambda container: check_container(container, self.table, self.settings),
             check_data=lambda url: check_data(url, self.settings),
             queue=parts.queue,
-            logs=Streams(parts.folders.logs),
+            logs=parts.provider.logs,
         )
         return Gateway(
             settings=self.settings,
@@ -297,8 +258,8 @@ class Controller:
             signed=self.signed,
             proxy_up=parts.proxy.up,
             prometheus=lambda: page(parts),
-            logs=lambda endpoint, lines: msgspec.to_builtins(logs.tail(parts.folders.logs, endpoint, lines)),
-            models=lambda endpoint, most: listings(parts.target.serving(), endpoint, most),
+            logs=parts.provider.logs.tail,
+            models=parts.provider.evidence.list_models,
             progress=parts.jobs.progress,
             down=self.stop,
             changed=self.changed,
@@ -308,24 +269,24 @@ class Controller:
         )
 
     async def _end(self, parts: Parts) -> None:
-        parts.waking.close()
+        parts.wakes.close()
         if not self.drain:
-            await parts.target.let_go()
+            await parts.provider.lifecycle.stop(drain=False)
             return
-        await parts.dispatching.stop()
+        await parts.dispatcher.stop()
         # Then the proxy: it takes no new request and lets those in flight come back from their workers.
         try:
             await parts.proxy.stop()
         finally:
-            await parts.target.drain_all()
+            await parts.provider.lifecycle.stop(drain=True)
 
-    def _news(self) -> None:
+    def _notify(self) -> None:
         self.changed.set()
         self.changed.clear()
 
 
 async def every(seconds: float, work: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:
-    """Runs ``work`` again and again with a pause between; what it raises is logged."""
+    """Run ``work`` again and again with a pause between; what it raises is logged."""
     while not stopping.is_set():
         try:
             await work()
@@ -337,38 +298,32 @@ async def every(seconds: float, work: Callable[[], Awaitable[None]], stopping: a
 
 
 async def retire_unknown(parts: Parts) -> None:
-    """Nothing is touched where it is not known for sure what has a record."""
+    """Stop fleets without a record; nothing is touched unless all records are known."""
     try:
         names = await parts.store.run(owners)
     except TidegateError as error:
         log.warning("fleets without a record are not looked for: %s", error)
     else:
-        await parts.target.retire_unknown(names)
+        await parts.provider.lifecycle.retire_unknown(names)
 
 
 def owners(tx: Tx) -> set[str]:
-    """The names under which fleets may run: of endpoints, and of transform jobs, also of those whose records this
-    program cannot read."""
+    """The names under which fleets may run: endpoints and transform jobs, including those whose records this program
+    cannot read."""
     endpoints = tx.find(Kind(ENDPOINT.name, object)).items
     jobs = tx.find(Kind(TRANSFORM.name, object)).items
     return {saved.name for saved in endpoints} | {PREFIX + saved.name for saved in jobs}
 
 
-async def prune(folders: Folders) -> None:
-    await asyncio.to_thread(logs.prune, folders.logs)
-    await asyncio.to_thread(logs.prune, folders.pairs, "*.jsonl")
-
-
-async def cut(folders: Folders) -> None:
-    """The logs of the replicas, and this process's own where it goes to a file of ours."""
-    await asyncio.to_thread(logs.cut_all, folders.logs)
-    await asyncio.to_thread(logs.cut, folders.state / "tidegate.log")
+async def cut_log(state: Path) -> None:
+    """Cut this process's own log, where it goes to a file in the state folder."""
+    await asyncio.to_thread(cut, state / "tidegate.log")
 
 
 async def every_second(
-    work: Callable[[], Awaitable[None]], stopping: asyncio.Event, after: float = SECOND_HAND
+    work: Callable[[], Awaitable[None]], stopping: asyncio.Event, after: float = COLLECT_AFTER
 ) -> None:
-    """Runs ``work`` shortly after each second of the clock begins."""
+    """Run ``work`` shortly after each second of the clock begins."""
     while not stopping.is_set():
         pause = 1.0 - time.time() % 1.0 + after
         with contextlib.suppress(TimeoutError):
@@ -381,10 +336,10 @@ async def every_second(
                 log.exception("a second's work failed; it goes on with the next")
 
 
-def looked(engine: Engine, target: LocalTarget, endpoint: str) -> Observation | None:
-    """The last look at an endpoint, with what the router has in hand for it now."""
+def observe_now(engine: Engine, provider: Provider, endpoint: str) -> Observation | None:
+    """The last look at an endpoint, with the requests that the router holds for it now."""
     seen = engine.observed.get(endpoint)
-    return seen and target.fresh(seen)
+    return seen and provider.evidence.refresh(seen)
 
 
 async def page(parts: Parts) -> str:
@@ -393,7 +348,7 @@ async def page(parts: Parts) -> str:
         lambda tx: (tx.find(ALARM).items, tx.find(ENDPOINT).items, tx.find(SCALABLE).items)
     )
     alarms, endpoints, scaled = found
-    looks = ((saved.body, looked(parts.engine, parts.target, saved.name)) for saved in endpoints)
+    looks = ((saved.body, observe_now(parts.engine, parts.provider, saved.name)) for saved in endpoints)
     targets = (saved.body.target for saved in scaled)
     text = prometheus.render(parts.watch.totals, (saved.body for saved in alarms), looks, targets)
     return text + prometheus.render_storage(parts.metrics.dropped, parts.metrics.lost)

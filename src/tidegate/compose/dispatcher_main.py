@@ -1,4 +1,4 @@
-"""The dispatcher's process. A controller starts it (``dispatchers.py``), and it outlives the controller."""
+"""The dispatcher's process. A controller starts it (``dispatcher_supervisor.py``), and it outlives the controller."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from tidegate.compose.dispatcher_supervisor import Runs, Start, digest
+from tidegate.compose.dispatcher_supervisor import RunningDispatcher, Start, digest
 from tidegate.dispatcher.calls import Calls
 from tidegate.dispatcher.dispatch import Dispatcher
 from tidegate.dispatcher.files import Files
@@ -28,10 +28,10 @@ from tidegate.dispatcher.processor import Work
 from tidegate.dispatcher.snapshot import Page
 from tidegate.dispatcher.webhooks import Webhooks
 from tidegate.domain.errors import StartupError
+from tidegate.host.atomic_write import write_private
 from tidegate.store import DatabaseLimits
 from tidegate.store.database import Database, open_database
 from tidegate.store.queue import SqlQueue
-from tidegate.targets.local.paths import write_whole
 
 log = logging.getLogger("tidegate.dispatch")
 
@@ -52,7 +52,7 @@ def main() -> None:
         except BlockingIOError:
             return  # another one was faster
         lock.truncate(0)
-        lock.write(msgspec.json.encode(Runs(os.getpid(), digest(start))))
+        lock.write(msgspec.json.encode(RunningDispatcher(os.getpid(), digest(start))))
         lock.flush()
         try:
             uvloop.run(dispatch(start, partial(touch, lock.fileno())))
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def touch(lock: int) -> None:
-    """Shows progress to the controller (``dispatchers.runs``)."""
+    """Show progress to the controller (``dispatcher_supervisor.find_running``)."""
     with contextlib.suppress(OSError):
         os.utime(lock)
 
@@ -101,16 +101,16 @@ def dispatcher(
 
 
 def holder(folder: Path) -> str:
-    """The name of this place, drawn once. Only who has its lock leases under it."""
+    """The id under which this installation leases requests, drawn once. Only the holder of the lock uses it."""
     path = folder / "holder"
     if not path.exists():
-        write_whole(path, secrets.token_hex(16).encode())
+        write_private(path, secrets.token_hex(16).encode())
     return path.read_text()
 
 
 @dataclass
 class Reader:
-    """The controller's page, read again when it is another file."""
+    """Read the controller's page, again whenever the file was replaced."""
 
     path: Path
     _seen: tuple[int, int] = (0, 0)

@@ -1,4 +1,4 @@
-"""How the controller keeps a dispatcher running (``dispatching.py`` is its process). Apart from that, since a
+"""How the controller keeps a dispatcher running (``dispatcher_main.py`` is its process). Apart from that, since a
 controller needs nothing of what carries requests.
 
 One runs on a machine at a time: it holds a lock on a file, which ends with it however it ends. A controller that
@@ -23,12 +23,12 @@ import msgspec
 
 from tidegate.compose.environments import child_environment
 from tidegate.dispatcher.snapshot import Page, Served
+from tidegate.host.atomic_write import write_private
+from tidegate.host.command_line import command_line
 from tidegate.host.installation import Installation
 from tidegate.settings import Settings
 from tidegate.store import DatabaseLimits, SqlStore
 from tidegate.store.database import Database, open_database
-from tidegate.targets.local.paths import write_whole
-from tidegate.targets.local.process import command_line
 
 STOP_TURN = 0.05
 MODULE = "tidegate.compose.dispatcher_main"
@@ -60,8 +60,8 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Runs:
-    """Written into the lock by who holds it."""
+class RunningDispatcher:
+    """What the holder writes into the lock file."""
 
     pid: int
     start: str
@@ -70,7 +70,7 @@ class Runs:
     """Another number after each turn in which it reached the queue."""
 
 
-def start_of(settings: Settings, socket: Path) -> Start:
+def start_settings(settings: Settings, socket: Path) -> Start:
     anywhere = settings.loopback and not settings.file_roots
     return Start(
         database_url=settings.database_url or f"sqlite:///{settings.state / 'tidegate.db'}",
@@ -90,13 +90,13 @@ def start_of(settings: Settings, socket: Path) -> Start:
 
 
 @dataclass
-class Supervisor:
+class DispatcherSupervisor:
     """The controller's side."""
 
     start: Start
     installation: Installation
     _child: subprocess.Popen[bytes] | None = field(default=None)
-    _seen: Runs | None = None
+    _seen: RunningDispatcher | None = None
     _looks: int = 0
     """In a row that saw ``_seen``."""
 
@@ -105,19 +105,19 @@ class Supervisor:
         return Path(self.start.folder)
 
     def update(self, now: float, endpoints: Mapping[str, tuple[int, str]], needed: bool) -> None:
-        """What the dispatcher may hand out from now on: endpoint -> requests in hand, variant; and whether one is
-        needed."""
+        """Tell the dispatcher what it may hand out from now on: endpoint -> requests at a time, variant; ``needed``:
+        whether one must run."""
         page = Page(now, {name: Served(*served) for name, served in endpoints.items()})
         if needed:
-            write_whole(self.folder / "page.json", msgspec.json.encode(page))
+            write_private(self.folder / "page.json", msgspec.json.encode(page))
         self.ensure(needed)
 
     def ensure(self, needed: bool) -> None:
-        """Starts a dispatcher where none runs and one is needed; replaces one with other settings, and one that makes
-        no progress."""
+        """Start a dispatcher if one is needed and none runs. Replace one that has other settings, or makes no
+        progress."""
         if self._child is not None and self._child.poll() is not None:
             self._child = None
-        running = runs(self.folder)
+        running = find_running(self.folder)
         if running is not None:
             if self._stuck(running):
                 log.error("the dispatcher (pid %d) makes no progress: another takes its place", running.pid)
@@ -126,7 +126,7 @@ class Supervisor:
                 self._signal(running.pid, signal.SIGTERM)
         elif needed and self._child is None:
             path = self.folder / "start.json"
-            write_whole(path, msgspec.json.encode(self.start))
+            write_private(path, msgspec.json.encode(self.start))
             with (self.installation.root / "tidegate.log").open("ab") as output:
                 self._child = subprocess.Popen(
                     [sys.executable, *self.installation.python, "-m", MODULE, str(path)],
@@ -137,16 +137,16 @@ class Supervisor:
                     start_new_session=True,
                 )
 
-    def _stuck(self, running: Runs) -> bool:
+    def _stuck(self, running: RunningDispatcher) -> bool:
         self._looks = self._looks + 1 if running == self._seen else 0
         self._seen = running
         return self._looks >= STUCK
 
     async def stop(self) -> None:
-        """Waits until it has ended; by force where it does not in time."""
+        """Wait until it has ended; kill it if it does not end in time."""
         deadline = asyncio.get_running_loop().time() + self.start.grace + 5
         asked = False
-        while (running := runs(self.folder)) is not None:
+        while (running := find_running(self.folder)) is not None:
             late = asyncio.get_running_loop().time() > deadline
             if late or not asked:
                 asked = self._signal(running.pid, signal.SIGKILL if late else signal.SIGTERM)
@@ -159,7 +159,7 @@ class Supervisor:
             self._child = None
 
     def _signal(self, pid: int, number: signal.Signals) -> bool:
-        """False for a process that is not ours: the lock may still name who held it before."""
+        """False for a process of somebody else: the lock may still name its last holder."""
         if not self.installation.owns(command_line(pid)):
             return False
         with contextlib.suppress(ProcessLookupError):
@@ -168,7 +168,8 @@ class Supervisor:
 
 
 def queue_database(settings: Settings, store: SqlStore) -> Database:
-    """The store's own; on PostgreSQL one beside it, so that requests are taken while records are written."""
+    """The store's own database; on PostgreSQL a second connection pool, so that requests are accepted while records
+    are written."""
     if store.database.dialect == "sqlite":
         return store.database
     return open_database(settings.database_url, serial=False, limits=DatabaseLimits(settings.database_timeout))
@@ -178,14 +179,14 @@ def digest(start: Start) -> str:
     return hashlib.sha256(msgspec.json.encode(start)).hexdigest()
 
 
-def runs(folder: Path) -> Runs | None:
-    """Who holds the lock; None: nobody, or one that has not said so yet and will be there at the next look."""
+def find_running(folder: Path) -> RunningDispatcher | None:
+    """The holder of the lock; None if nobody holds it, or its holder has not written its id yet."""
     try:
         with (folder / "lock").open("rb") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                known = msgspec.json.decode(file.read(), type=Runs)
+                known = msgspec.json.decode(file.read(), type=RunningDispatcher)
                 return replace(known, progress=os.fstat(file.fileno()).st_mtime_ns)
     except (OSError, msgspec.DecodeError):
         return None

@@ -1,4 +1,5 @@
-"""What the processes that a server starts get of its environment, and the file with the AWS credentials they need."""
+"""The environment variables of the processes that a server starts, and the file with the AWS credentials that they
+need."""
 
 import os
 from pathlib import Path
@@ -8,14 +9,14 @@ from tidegate.host import aws_credentials
 
 
 def write_aws_keys(state: Path) -> None:
-    """Once, before anything is started. Raises OSError."""
+    """Once, before any process is started. Raises OSError."""
     aws_credentials.write(
         _aws_keys(state), {name: os.environ[name] for name in AWS_SECRETS if os.environ.get(name)}
     )
 
 
 def child_environment(state: Path) -> dict[str, str]:
-    """Of a process that may talk to S3 or SNS."""
+    """The environment of a process that may call S3 or SNS."""
     environment, path = remove_secrets(os.environ), _aws_keys(state)
     if path.exists():
         environment[aws_credentials.FILE_VARIABLE] = str(path)
@@ -23,7 +24,7 @@ def child_environment(state: Path) -> dict[str, str]:
 
 
 def plain_environment() -> dict[str, str]:
-    """Of any other process."""
+    """The environment of any other process."""
     return remove_secrets(os.environ)
 
 

@@ -1,4 +1,4 @@
-"""The receivers of state changes that the server's owner names."""
+"""The receivers of state changes that are named in the settings."""
 
 import json
 from functools import partial

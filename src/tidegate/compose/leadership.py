@@ -73,8 +73,8 @@ def _own_connection(store: SqlStore, settings: Settings) -> Database | None:
 
 
 def _candidate(state: Path) -> Candidate:
-    """The place is this folder, which this process has locked, on this machine since it was started: neither a copy
-    of the folder nor one of the machine is taken for it."""
+    """The place is this folder, locked by this process, on this machine since it booted: neither a copy of the folder
+    nor a copy of the machine is mistaken for it."""
     try:
         boot = BOOT_ID.read_text().strip()
     except OSError:

@@ -1,4 +1,4 @@
-"""Observations that the engine decides on, and the actions that it takes. Unknown is None, and is never good news."""
+"""What an engine observes, and the actions that it takes. Unknown is None, and is never good news."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ class Capabilities:
     """What a target can do; plans are compiled against it."""
 
     smallest_share: int = 1
-    """Finest split of traffic, in basis points."""
+    """Basis points of the finest split of traffic."""
     mirror: bool = False
     scale_to_zero: bool = False
     whole_instances: bool = False
@@ -55,9 +55,8 @@ class FleetStatus:
     """Why replicas fail to start, once the target has stopped retrying quickly (bad artifact, bad image, crash loop);
     None before."""
     in_flight: int | None = None
-    """Requests in progress, as the proxy counted them within the last two seconds. Autoscaling needs these three
-    fields; ``targets.local.LocalTarget.observe`` fills them in from the collector's last reading
-    (``proxy.HAProxy.passed``)."""
+    """Requests that its replicas work on, as the router counted them within the last second or two. A decision about
+    its size needs these three; ``Evidence.refresh`` in ``ports/evidence.py`` brings an earlier look up to date."""
     queued: int | None = None
     """Requests that wait in the proxy for a replica with free capacity."""
     queue_time: float | None = None

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from tidegate.domain.transform import TransformProgress
+from tidegate.ports.logs import ReplicaLog
 from tidegate.settings import Settings
 from tidegate.wire.operation import WireContext
 
@@ -26,9 +27,9 @@ class Gateway:
     """Whether every request must be signed (``auth.keys.is_signing_required``)."""
     proxy_up: Callable[[], Awaitable[bool]]
     prometheus: Callable[[], Awaitable[str]]
-    """Renders the page for ``/metrics``."""
-    logs: Callable[[str, int], Sequence[object]]
-    """Returns the last log lines of each replica of an endpoint as JSON data; runs in a thread."""
+    """The page for ``/metrics``."""
+    logs: Callable[[str, int], Awaitable[Sequence[ReplicaLog]]]
+    """The last so many log lines of each replica of an endpoint."""
     models: Callable[[str, int], Awaitable[Sequence[object]]]
     """Returns the models that each replica of an endpoint has loaded, up to a limit per replica, as JSON data."""
     progress: Callable[[str], TransformProgress | None]

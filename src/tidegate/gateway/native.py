@@ -1,6 +1,5 @@
 """Tidegate's native API, for its CLI and for people: JSON under ``/tidegate/v1``."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -120,10 +119,10 @@ async def shadow(gateway: Gateway, request: Request) -> Response:
 async def logs(gateway: Gateway, request: Request) -> Response:
     """Logs of a removed endpoint can still be read."""
     tail, name = parse_number(request, "tail", 100, 1, MAX_LINES), parse_endpoint_name(request)
-    lines = await asyncio.to_thread(gateway.logs, name, tail)
+    lines = await gateway.logs(name, tail)
     if not lines:
         await gateway.context.store.run(lambda tx: endpoints.get_endpoint(tx, name))
-    return JSONResponse({"replicas": list(lines)})
+    return JSONResponse({"replicas": [asdict(one) for one in lines]})
 
 
 async def models(gateway: Gateway, request: Request) -> Response:

@@ -24,6 +24,12 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o600, durable: boo
     new.replace(path)
 
 
+def write_private(path: Path, data: bytes) -> None:
+    """The same in a folder that is made if need be, for this user alone."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_atomically(path, data)
+
+
 class BackgroundFile:
     """A small file that is written in a thread, always ending with the newest content. If the disk is full or hangs,
     writes are lost and the event loop is not blocked."""

@@ -28,16 +28,19 @@ def process_state(pid: int) -> str:
     return words[0] if words else ""
 
 
-def process_tree(pid: int) -> Iterator[int]:
-    """A process and all its running descendants."""
-    yield pid
-    for thread in _threads(pid):
-        try:
-            children = (thread / "children").read_text().split()
-        except OSError:
-            continue
-        for child in children:
-            yield from process_tree(int(child))
+def process_tree(pid: int, most: int | None = None, *, all_threads: bool = True) -> Iterator[int]:
+    """A process and all that it and its children have started and that still run, at most ``most``. Without
+    ``all_threads`` only what main threads have started, which takes one file for each process."""
+    waiting, found = [pid], 0
+    while waiting and (most is None or found < most):
+        one = waiting.pop()
+        found += 1
+        yield one
+        for thread in _threads(one) if all_threads else [_PROC / str(one) / "task" / str(one)]:
+            try:
+                waiting += map(int, (thread / "children").read_text().split())
+            except (OSError, ValueError):
+                continue
 
 
 @dataclass(frozen=True)

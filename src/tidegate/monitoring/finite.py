@@ -1,7 +1,7 @@
-"""Numbers that measurements may have, and sums of them that stay finite. Pure.
+"""Values that measurements may have, and sums that stay finite. Pure.
 
-One infinite number would spoil every sum that it is merged into, and every average of those: sums saturate at the
-largest float instead.
+One infinite number would spoil every sum and average that it is merged into: sums saturate at the largest float
+instead.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Adding samples up, and reading statistics off them. Pure; percentiles are within 1 % (``evidence.sketch``)."""
+"""Adding samples up, and reading statistics off them. Pure; percentiles are within 1 % (``monitoring.sketch``)."""
 
 import math
 import re
@@ -59,8 +59,8 @@ def newest_unit(found: Mapping[str, dict[int, Sample]]) -> dict[int, Sample]:
 
 
 def flaw(sample: Sample) -> str | None:
-    """Why a sample cannot be kept: a number in it that is not finite or makes no sense, or text that no database
-    takes. None where nothing is wrong."""
+    """Why a sample cannot be kept: a number that is not finite or makes no sense, or text that no database takes.
+    None if nothing is wrong."""
     if not _is_writable(sample.metric, sample.unit):
         return "text that cannot be written"
     if not 0 <= sample.at < END:

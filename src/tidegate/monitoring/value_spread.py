@@ -1,4 +1,4 @@
-"""Spreads of values added up."""
+"""Merging spreads of values."""
 
 from collections.abc import Iterable
 
@@ -6,8 +6,8 @@ from tidegate.domain.metric import Latency
 from tidegate.monitoring import finite, sketch
 
 
-def together(parts: Iterable[Latency | None]) -> Latency | None:
-    """All values of the parts as one; None where there are none."""
+def merge_spreads(parts: Iterable[Latency | None]) -> Latency | None:
+    """All values of the parts together; None where there are none."""
     some = [part for part in parts if part is not None]
     if not some:
         return None

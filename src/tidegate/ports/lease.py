@@ -11,7 +11,7 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class Candidate:
-    """Who wants the lease."""
+    """A process that wants the lease."""
 
     id: str
     """Of this process alone."""
@@ -35,5 +35,5 @@ class Lease(Protocol):
         ...
 
     async def release(self) -> None:
-        """Lets the next one have it at once. Does not raise."""
+        """Let another controller have it at once. Does not raise."""
         ...

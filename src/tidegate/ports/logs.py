@@ -25,7 +25,21 @@ class LogLines:
     next: int
 
 
+@dataclass(frozen=True)
+class ReplicaLog:
+    """The end of the log of one replica."""
+
+    generation: int
+    variant: str
+    replica: str
+    lines: tuple[str, ...]
+
+
 class Logs(Protocol):
+    async def tail(self, endpoint: str, lines: int) -> Sequence[ReplicaLog]:
+        """The last ``lines`` lines of each replica of the endpoint that ever logged, newest generation last."""
+        ...
+
     async def groups(self) -> Sequence[str]:
         """Names of the groups that have streams."""
         ...

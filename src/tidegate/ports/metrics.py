@@ -19,7 +19,7 @@ class Metrics(Protocol):
     async def read(self, metric: MetricId, start: int, end: int, period: int) -> dict[int, Sample]:
         """Spans of ``period`` seconds that begin at ``start``, ``start + period``, ... before ``end`` (epoch
         seconds); spans without data are absent. Keys are the begin of each span. Values of different units are never
-        added up: of a metric that has several, those of its newest unit (``evidence.samples.newest_unit``)."""
+        added up: of a metric that has several, those of its newest unit (``monitoring.samples.newest_unit``)."""
         ...
 
     async def read_units(

@@ -1,7 +1,7 @@
-"""Accepted asynchronous requests, kept until their end.
+"""Accepted asynchronous requests, kept until they end.
 
-Whoever takes an item holds it under a lease and a fence: an item whose lease ran out goes to the next who asks, with
-a higher fence, and what the former holder still says of it does not land.
+A dispatcher holds an item under a lease and a fence. After the lease has expired, the item goes to the next
+dispatcher that asks, with a higher fence, and what the former holder still reports is ignored.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -14,7 +14,7 @@ from tidegate.ports.store import Tx
 
 @dataclass(frozen=True)
 class Note:
-    """What a holder says of its item. Lands only while the fence is the item's own."""
+    """What a holder reports of its item. Ignored unless the fence is the item's own."""
 
     id: str
     fence: int
@@ -29,7 +29,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Row:
-    """An item as people look at it."""
+    """An item as shown to people."""
 
     item: Item
     state: ItemState
@@ -39,35 +39,35 @@ class Row:
 
 class Queue(Protocol):
     async def accept(self, make: Callable[[Tx], Item], body: bytes | None) -> Item:
-        """Durable when this returns. Those that come together share a transaction, in which ``make`` reads what it
-        needs: it may be called again, and writes nothing. Raises what ``make`` raises, or Unavailable, with nothing
-        kept."""
+        """The item is durable when this returns. Concurrent accepts share one transaction, in which ``make`` reads
+        what it needs: it may be called again, and writes nothing. Raises what ``make`` raises, or Unavailable, with
+        nothing kept."""
         ...
 
     async def claim(self, endpoint: str, most: int, now: float, until: float) -> list[LeasedItem]:
-        """Leases items of the endpoint that are due, the oldest first; also those whose lease ran out. What waited
-        for too long comes with its end (``steps.taken``)."""
+        """Lease items of the endpoint that are due, the oldest first, including those whose lease has expired. An
+        item that waited for too long is returned as ended (``transitions.taken``)."""
         ...
 
     async def overdue(self, most: int, now: float, until: float) -> list[LeasedItem]:
-        """Leases items, of any endpoint, that nobody holds and that must not wait for an instance: past their time
-        to live, or with nothing left but to be told."""
+        """Lease items of any endpoint that nobody holds and that need no instance: expired ones, and ended ones whose
+        notification is due."""
         ...
 
     async def take_over(self, now: float) -> int:
-        """Ends the leases that were taken under this holder's name, whose former owner is dead; returns how many."""
+        """Reclaim the leases that a dead process held under this holder's name; returns how many."""
         ...
 
     async def extend(self, fences: Mapping[str, int], until: float) -> set[str]:
-        """Renews leases; returns the ids that are still held."""
+        """Renew leases; returns the ids that are still held."""
         ...
 
     async def note(self, notes: Sequence[Note]) -> set[str]:
-        """Returns the ids whose note landed. A finished item's body is let go."""
+        """Record the notes; returns the ids of those that were accepted. The body of a finished item is deleted."""
         ...
 
     async def body(self, id: str) -> bytes:
-        """Of an item that came without it."""
+        """The body of an item that was leased without it."""
         ...
 
     async def backlogs(self) -> dict[str, Backlog]:
@@ -75,11 +75,11 @@ class Queue(Protocol):
         ...
 
     async def strangers(self, known: Collection[str]) -> dict[str, float]:
-        """Endpoints beside the known ones that have items which are not finished -> when the oldest was accepted."""
+        """Endpoints other than the known ones that have unfinished items -> when the oldest was accepted."""
         ...
 
     async def measured(self, most: int) -> list[ItemMeasurements]:
-        """Of finished items, each of them once."""
+        """Measures of finished items, each of them once."""
         ...
 
     async def rows(self, endpoint: str, most: int) -> list[Row]:
@@ -89,5 +89,5 @@ class Queue(Protocol):
     async def row(self, id: str) -> Row | None: ...
 
     async def prune(self, before: float) -> int:
-        """Forgets items that were finished before then; returns how many."""
+        """Forget items that were finished before then; returns how many."""
         ...

@@ -30,9 +30,14 @@ class Recommenders(Protocol):
     async def look(self, name: str) -> RecommenderSeen: ...
 
     def stop(self, name: str) -> None:
-        """Asks it to go, then makes it."""
+        """Ask it to end, then kill it."""
         ...
 
     async def discard(self, name: str) -> None:
-        """Ends what a process that has gone left running, and removes its files."""
+        """End what a process that has gone left running, and remove its files."""
+        ...
+
+    async def end(self, drain: bool) -> None:
+        """With the controller: end every job's process, which begins anew at the next start; without ``drain`` leave
+        them running for the next controller."""
         ...

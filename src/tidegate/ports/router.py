@@ -1,4 +1,4 @@
-"""What stands in front of the replicas of a machine and gives each request to one of them."""
+"""The router in front of the replicas of a machine, which gives each request to one of them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from tidegate.domain.traffic import RouteTable
 
 @dataclass(frozen=True)
 class Demand:
-    """Requests for a fleet: those in hand or waiting now, and all there ever were (from 0 again when the router was
+    """Requests for a fleet: those being served or waiting now, and all so far (from 0 again after the router was
     started or reloaded)."""
 
     now: int
@@ -22,18 +22,18 @@ class Demand:
 
 @dataclass(frozen=True)
 class Passed:
-    """What went through the router to a fleet. The counts are since the last look."""
+    """What went through the router to a fleet. Counts are since the last call."""
 
     unanswered: int = 0
     """Requests that no replica answered, the refused ones among them."""
     refused: int = 0
-    """Those for which no replica had room in time."""
+    """Those for which no replica had capacity in time."""
     throttled: int = 0
     """Requests beyond a client's quota. They are in none of the other numbers."""
     in_flight: int = 0
-    """Requests in the hands of replicas now."""
+    """Requests that replicas work on now."""
     queued: int = 0
-    """Requests that wait for a replica with room now."""
+    """Requests that wait for a replica with capacity now."""
     queue_time: float | None = None
     """Seconds until a request that came now would have a replica: what waits over what was answered a second. None:
     some wait and nothing was answered."""
@@ -43,20 +43,20 @@ class Passed:
     unserved: bool = False
     """The router was started anew, and was not given a replica of the fleet since."""
     down: frozenset[str] = field(default=frozenset(), compare=False)
-    """Replicas that the router takes for dead, and gives no request to."""
+    """Replicas that the router considers dead, and gives no request."""
 
 
 @dataclass(frozen=True)
 class View:
-    """What the router has for one endpoint now: the table in force, and the replicas of each of its fleets, with
-    whether the router takes them for alive."""
+    """What the router has for one endpoint now: the table in force, and the replicas of each fleet with whether the
+    router considers them alive."""
 
     routes: RouteTable
     alive: Mapping[FleetId, Mapping[str, bool]]
 
 
 class Router(Protocol):
-    """Everything is idempotent and raises ``Transient`` when it may work later."""
+    """All calls are idempotent, and raise ``Transient`` if they may work later."""
 
     async def set_fleet(
         self,
@@ -66,25 +66,25 @@ class Router(Protocol):
         limits: Mapping[str, int] = MappingProxyType({}),
         admission: Admission = DEFAULT_ADMISSION,
     ) -> None:
-        """Makes the fleet's servers (replica id -> unix socket) exactly these. One that is left out gets no new
-        request from now on and finishes those it has. ``limits``: requests that a server may have at one time.
-        ``admission``: how long others wait, and the quotas of clients."""
+        """Make the fleet's servers (replica id -> unix socket) exactly these. One that is left out gets no new
+        request and finishes those it has. ``limits``: requests that a server may have at a time. ``admission``: how
+        long others wait, and the quotas of clients."""
         ...
 
     async def demand(self, fleet: FleetId) -> Demand: ...
 
     async def in_flight(self, fleet: FleetId) -> dict[str, int]:
-        """Requests in the hands of each server that is known, those being drained included."""
+        """Requests in flight on each known server, including those being drained."""
         ...
 
     async def drop_fleet(self, fleet: FleetId) -> None: ...
 
     async def set_routes(self, table: RouteTable) -> None:
-        """Swaps the endpoint's table in one go; a lower fence than the one in force is dropped."""
+        """Swap the endpoint's table in one go; a lower fence than the one in force is dropped."""
         ...
 
     def endpoints(self) -> set[str]:
-        """Those that have routes."""
+        """Endpoints that have routes."""
         ...
 
     def routed(self) -> set[FleetId]:
@@ -93,4 +93,17 @@ class Router(Protocol):
 
     async def view(self, endpoint: str) -> View:
         """Read from the router itself, in one exchange; a table that is not there is empty, with fence 0."""
+        ...
+
+
+class DataPlane(Router, Protocol):
+    """A router in front of workers on its own machine."""
+
+    copies: Path
+    """Socket to which workers send copies of requests for a shadow fleet."""
+    wakes: Path
+    """Socket to which workers, and requests that wait for one, report (``Lifecycle.kick``, ``Lifecycle.wake``)."""
+
+    async def passed(self) -> Mapping[FleetId, Passed]:
+        """What went through to each fleet since the last call. Raises Transient."""
         ...

@@ -4,8 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Protocol
 
-from tidegate.domain.fleet import FleetId, FleetSpec
-from tidegate.domain.observation import FleetStatus
+from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.transform import TransformJob, TransformProgress
 
 
@@ -24,31 +23,30 @@ class Runners(Protocol):
         ...
 
     async def look(self, job: TransformJob) -> RunnerSeen:
-        """A result from before the job was resumed counts for nothing."""
+        """A result from before the job was resumed is ignored."""
         ...
 
     def stop(self, name: str) -> None:
-        """Asks it to go, then makes it."""
+        """Ask it to end, then kill it."""
         ...
 
     async def discard(self, name: str) -> None:
-        """Removes what a job that is complete leaves of its work."""
+        """Remove the work of a job that is complete."""
         ...
 
     async def keep(self, name: str) -> None:
-        """What a job that failed or was stopped has done stays for a while, and uploads under way do not."""
+        """Keep for a while what a failed or stopped job has done; abort its uploads."""
         ...
 
     async def prune(self, active: Collection[str]) -> None:
-        """Removes kept work that is old or takes too much space, but nothing of these jobs."""
+        """Remove kept work that is old or takes too much space, but nothing of these jobs."""
         ...
 
+    def progress(self, name: str) -> TransformProgress | None:
+        """What the runner of a job has done by now; None where there is none."""
+        ...
 
-class Fleets(Protocol):
-    """The part of a target that jobs need."""
-
-    async def ensure_fleet(self, fleet: FleetSpec, fence: int) -> None: ...
-
-    async def delete_fleet(self, fleet: FleetId, fence: int) -> None: ...
-
-    def seen(self, fleet: FleetId) -> FleetStatus | None: ...
+    async def end(self, drain: bool) -> None:
+        """With the controller: stop every runner, whose job goes on at the next start; without ``drain`` leave them
+        running for the next controller."""
+        ...

@@ -91,20 +91,20 @@ class Tx(Protocol):
         now: datetime,
         events: Sequence[Event] = (),
     ) -> int:
-        """Writes and journals. ``expect`` is the version that it replaces, 0 for a new record, None for
-        whatever is there. Returns the new version; raises Stale when another one is there."""
+        """Write and journal. ``expect`` is the version that it replaces, 0 for a new record, None for any. Returns
+        the new version; raises Stale if another one is there."""
         ...
 
     def delete(
         self, kind: Kind[T], name: str, *, expect: int | None, now: datetime, events: Sequence[Event] = ()
     ) -> bool:
-        """Removes and journals; False when it was not there. Raises Stale like put."""
+        """Remove and journal; False if it was not there. Raises Stale like put."""
         ...
 
     def find(
         self, kind: Kind[T], where: Filter | None = None, limit: int | None = None, after: str | None = None
     ) -> Page[T]:
-        """``after`` is an earlier page's ``next``; one that does not fit raises model.errors.Invalid."""
+        """``after`` is an earlier page's ``next``; raises Invalid for one that does not fit."""
         ...
 
     def journal(
@@ -124,14 +124,14 @@ class Tx(Protocol):
         ...
 
     def prune_journal(self, before: datetime, most: int) -> int:
-        """Removes lines that were written before then, but for those from which a record that is there follows;
+        """Remove lines that were written before then, but for those from which a record that is there follows;
         returns how many, ``most`` at a time."""
         ...
 
 
 class Store(Protocol):
     async def run(self, work: Callable[[Tx], R]) -> R:
-        """Runs ``work`` in one transaction, off the event loop; an exception undoes all of it. ``work`` may be
+        """Run ``work`` in one transaction, off the event loop; an exception undoes all of it. ``work`` may be
         run again if the database asks for that (a serialisation failure), so it has no other effects."""
         ...
 

@@ -1,17 +1,25 @@
-"""A place where fleets run. It shows what it has and takes desired states; it decides nothing.
+"""A place where fleets run, and everything that the platform asks of it.
 
-Errors: ``Transient`` (ask again), ``TargetRefused`` (never will). Methods return nothing: the
-truth comes from ``observe``.
+``Target`` is what rollouts drive. It shows what it has and takes desired states; it decides nothing. ``Provider``
+joins it with the evidence, logs and jobs of the same place; ``targets/registry.py`` lists the providers.
+
+Errors of every call: ``Transient`` (retry), ``TargetRefused`` (never will). Calls that change something return
+nothing: the truth comes from ``observe``.
 """
 
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.observation import Capabilities, FleetStatus
 from tidegate.domain.traffic import RouteTable
+from tidegate.ports.evidence import Evidence
+from tidegate.ports.logs import Logs
+from tidegate.ports.recommenders import Recommenders
+from tidegate.ports.runners import Runners
 
-__all__ = ["Capabilities", "Look", "Target"]
+__all__ = ["Capabilities", "Chore", "Fleets", "Lifecycle", "Look", "Provider", "Target"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +31,8 @@ class Look:
 
 
 class Target(Protocol):
+    """Fleets and traffic of endpoints. ``can`` is data: plans are compiled against it."""
+
     name: str
     can: Capabilities
 
@@ -39,3 +49,76 @@ class Target(Protocol):
     async def set_traffic(self, table: RouteTable) -> None:
         """Swap the endpoint's table; one with a lower fence than the one in force is dropped."""
         ...
+
+
+class Fleets(Protocol):
+    """The part of a target that jobs need: fleets without traffic."""
+
+    async def ensure_fleet(self, fleet: FleetSpec, fence: int) -> None: ...
+
+    async def delete_fleet(self, fleet: FleetId, fence: int) -> None: ...
+
+    def seen(self, fleet: FleetId) -> FleetStatus | None:
+        """As known now. None: the fleet does not exist, and nothing is left of it."""
+        ...
+
+
+@dataclass(frozen=True)
+class Chore:
+    """Work that a target needs done every ``seconds``, such as removing old logs."""
+
+    seconds: float
+    work: Callable[[], Awaitable[None]]
+
+
+class Lifecycle(Protocol):
+    """How a target starts and stops with its controller, and what the data plane reports to it."""
+
+    @property
+    def chores(self) -> Sequence[Chore]: ...
+
+    def prepare(self) -> None:
+        """Before anything starts: check and write what the start needs. Raises OSError or StartupError."""
+        ...
+
+    def start(self) -> None:
+        """Adopt what an earlier controller left running. Needs a running event loop."""
+        ...
+
+    async def retire_unknown(self, owners: Collection[str]) -> None:
+        """Stop the fleets, and remove the routes, of endpoints and jobs that have no record: the store was restored
+        or changed. ``owners`` is complete."""
+        ...
+
+    def serves(self) -> bool:
+        """Whether a replica of an endpoint takes requests, or finishes some."""
+        ...
+
+    def desired(self) -> list[FleetSpec]:
+        """The fleets that should exist."""
+        ...
+
+    def wake(self, fleet: FleetId, since: float) -> None:
+        """A request has waited since then (epoch seconds) for a fleet without a ready replica."""
+        ...
+
+    def kick(self, fleet: FleetId) -> None:
+        """A replica of the fleet has news."""
+        ...
+
+    async def stop(self, drain: bool) -> None:
+        """End every replica gently and wait for it; without ``drain`` leave them to the next controller."""
+        ...
+
+
+@dataclass(frozen=True)
+class Provider:
+    """All that one target supplies. What supervises its fleets calls ``TargetContext.changed`` when there is news."""
+
+    target: Target
+    fleets: Fleets
+    lifecycle: Lifecycle
+    evidence: Evidence
+    logs: Logs
+    runners: Runners
+    recommenders: Recommenders

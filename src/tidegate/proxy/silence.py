@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tidegate.host.process_stats import ProcessStats
+from tidegate.host.stalls import got_nowhere
 
 PROBE_TIMEOUT = 1.0
 """Seconds that a probe waits for an answer; it usually takes a millisecond."""
@@ -68,8 +69,7 @@ def probe(path: Path, command: str, pid: int) -> SilenceProbe:
         found = _PID.search(answer)
         return SilenceProbe(silent=False, seconds=seconds, pid=int(found[1]) if found else None)
     after = ProcessStats.of(pid)
-    idle = before is not None and after is not None and not after.has_progressed(before, seconds)
-    return SilenceProbe(silent=True, seconds=seconds, idle=idle)
+    return SilenceProbe(silent=True, seconds=seconds, idle=got_nowhere(before, after, seconds))
 
 
 def _query(path: Path, command: str) -> bytes | None:

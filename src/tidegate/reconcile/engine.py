@@ -22,8 +22,8 @@ from tidegate.domain.traffic import RouteTable
 from tidegate.ports.clock import Clock
 from tidegate.ports.store import Kind, Stale, Store, Tx
 from tidegate.ports.target import Look, Target
-from tidegate.reconcile.guards import Guarded, Guards
-from tidegate.reconcile.unsaved_rollbacks import Loaded, Unrecorded
+from tidegate.reconcile.guards import GuardedRollout, Guards
+from tidegate.reconcile.unsaved_rollbacks import Loaded, UnsavedRollbacks
 from tidegate.rollout import commands, deadlines
 from tidegate.rollout.step import RolloutDecision, step
 from tidegate.service.record_kinds import ALARM, ENDPOINT
@@ -67,15 +67,15 @@ def save(tx: Tx, loaded: Loaded, decision: RolloutDecision, now: datetime) -> in
     return tx.put(ENDPOINT, name, decision.endpoint, expect=loaded.version, now=now, events=events)
 
 
-def guarded_by(loaded: Loaded) -> Guarded | None:
-    """The rollout that is before its point of no return, with its guards as it began with them; a record of an
-    earlier program has none, and is guarded by the alarms as they are now. A first version has no guards."""
+def guarded_rollout(loaded: Loaded) -> GuardedRollout | None:
+    """The rollout before its point of no return, with its guards as they were when it began. The record of an earlier
+    version has none; the alarms as they are now guard it. A first version has no guards."""
     rollout = loaded.endpoint.rollout
     if rollout is None or rollout.old is None or rollout.phase not in commands.FORWARD_PHASES:
         return None
     kept = {alarm.name: alarm for alarm in rollout.guards}
     alarms = (kept.get(name) or loaded.alarms.get(name) for name in rollout.plan.alarms)
-    return Guarded(loaded.endpoint.name, rollout.id, tuple(alarm for alarm in alarms if alarm is not None))
+    return GuardedRollout(loaded.endpoint.name, rollout.id, tuple(alarm for alarm in alarms if alarm is not None))
 
 
 @dataclass
@@ -100,22 +100,22 @@ class Engine:
     """The table that each endpoint's last tick put in force."""
     _troubles: dict[tuple[str, str], str] = field(default_factory=dict)
     """What goes wrong now, by endpoint and what was tried; logged once."""
-    _unrecorded: Unrecorded = field(default_factory=Unrecorded)
+    _unsaved: UnsavedRollbacks = field(default_factory=UnsavedRollbacks)
     _stopped: bool = False
 
     async def start(self) -> None:
-        """Takes up every endpoint in the store."""
+        """Take up every endpoint in the store."""
         for name in await self.store.run(lambda tx: [saved.name for saved in tx.find(ANY_ENDPOINT).items]):
             self.kick(name)
 
-    def guarded(self) -> list[Guarded]:
+    def guarded(self) -> list[GuardedRollout]:
         """The rollouts whose guards are to be judged."""
-        found = (guarded_by(loaded) for loaded in self._unrecorded.known.values())
+        found = (guarded_rollout(loaded) for loaded in self._unsaved.known.values())
         return [one for one in found if one is not None]
 
     def kick(self, name: str) -> None:
-        """Looks at the endpoint as soon as possible; one that is not known yet is taken up. After ``stop`` nothing
-        is: what supervisors still tell must not start anything anew."""
+        """Look at the endpoint as soon as possible, and follow it if it is new. After ``stop`` nothing starts any
+        more, whatever supervisors report."""
         if self._stopped:
             return
         self._kicks.setdefault(name, asyncio.Event()).set()
@@ -137,32 +137,32 @@ class Engine:
                 async with asyncio.timeout(pause):
                     await self._kicks[name].wait()
             self._kicks[name].clear()
-            pause = await self._safe_tick(name)
+            pause = await self._tick_logged(name)
 
-    async def _safe_tick(self, name: str) -> float | None:
+    async def _tick_logged(self, name: str) -> float | None:
         try:
             pause = await self.tick(name)
         except Stale:
             return 0.0
         except TidegateError as error:
-            self._tell(name, "tick", str(error))
+            self._log_trouble(name, "tick", str(error))
             return ACTIVE_RESYNC
         except Exception as error:
-            if self._tell(name, "tick", f"{type(error).__name__}: {error}"):
+            if self._log_trouble(name, "tick", f"{type(error).__name__}: {error}"):
                 log.exception("endpoint %s: a tick failed; trying again", name)
             return ACTIVE_RESYNC
-        self._well(name, "tick")
+        self._log_recovery(name, "tick")
         return pause
 
-    def _tell(self, name: str, what: str, message: str) -> bool:
-        """Logs trouble when it begins and when it changes, not at each of the tries that follow."""
+    def _log_trouble(self, name: str, what: str, message: str) -> bool:
+        """Log trouble when it begins and when it changes, not on each retry."""
         if self._troubles.get((name, what)) == message:
             return False
         self._troubles[name, what] = message
         log.warning("endpoint %s: %s: %s", name, what, message)
         return True
 
-    def _well(self, name: str, what: str) -> None:
+    def _log_recovery(self, name: str, what: str) -> None:
         if self._troubles.pop((name, what), None) is not None:
             log.info("endpoint %s: %s: well again", name, what)
 
@@ -172,20 +172,20 @@ class Engine:
         if read is None:
             self._forget(name)
             return None
-        loaded = self._unrecorded.take(name, read, self.clock.now())
+        loaded = self._unsaved.take(name, read, self.clock.now())
         seen = self._observation(loaded, await self._look(name))
         self.observed[name] = seen
         loaded, now = self._on_time(loaded)
-        self._unrecorded.known[name] = loaded
+        self._unsaved.known[name] = loaded
         decision = step(loaded.endpoint, seen, now)
         if decision.endpoint != loaded.stored or loaded.events or decision.events:
             version = await self._from_store(name, lambda tx: self._save(tx, loaded, decision, now))
             self.written()
             for event in (*loaded.events, *decision.events):
                 log.info("endpoint %s: %s", name, event.message)
-            if self._unrecorded.known.get(name) is not loaded:
+            if self._unsaved.known.get(name) is not loaded:
                 return 0.0  # It was turned back while this was saved: that counts, and this must not be acted on.
-            self._unrecorded.saved(name, decision.endpoint, version)
+            self._unsaved.saved(name, decision.endpoint, version)
         if decision.endpoint is None:
             self._forget(name)
             return None
@@ -193,38 +193,38 @@ class Engine:
         return self._pause(decision, now, all(done))
 
     def _save(self, tx: Tx, loaded: Loaded, decision: RolloutDecision, now: datetime) -> int:
-        """Saves the step, unless the rollout was turned back while this waited for its turn."""
-        if self._unrecorded.known.get(loaded.stored.name) is not loaded:
+        """Save the step, unless the rollout was turned back while this waited for its turn."""
+        if self._unsaved.known.get(loaded.stored.name) is not loaded:
             raise Stale(loaded.stored.name)
         return save(tx, loaded, decision, now)
 
     async def _from_store(self, name: str, work: Callable[[Tx], R]) -> R:
-        """What ``work`` in a transaction gives. While the store takes long over it, or when it fails, a rollout that
-        must turn back does so without it."""
+        """The result of ``work`` in a transaction. While the store is slow, or if it fails, a rollout that must turn
+        back does so without it."""
         task = asyncio.ensure_future(self.store.run(work))
         try:
             while not (await asyncio.wait({task}, timeout=STORE_PATIENCE))[0]:
-                await self._turn_back_unrecorded(name)
+                await self._turn_back_unsaved(name)
             result = task.result()
         except Unavailable as error:
             self.trouble = str(error)
-            await self._turn_back_unrecorded(name)
+            await self._turn_back_unsaved(name)
             raise
         finally:
             task.cancel()
         self.trouble = None
         return result
 
-    async def _turn_back_unrecorded(self, name: str) -> None:
-        """One look and one decision from memory, if that is to go back or to go on going back. Removing fleets waits
-        for the store."""
-        loaded = self._unrecorded.known.get(name)
+    async def _turn_back_unsaved(self, name: str) -> None:
+        """One look and one decision from memory, acted on only if it rolls back. Removing fleets waits for the
+        store."""
+        loaded = self._unsaved.known.get(name)
         if loaded is None or loaded.endpoint.rollout is None:
             return
         seen = self._observation(loaded, await self._look(name))
         loaded, now = self._on_time(loaded)
         decision = step(loaded.endpoint, seen, now)
-        turned = self._unrecorded.turn_back(name, decision.endpoint, decision.events)
+        turned = self._unsaved.turn_back(name, decision.endpoint, decision.events)
         if turned is None:
             return
         for event in decision.events:
@@ -234,7 +234,7 @@ class Engine:
                 await self._act(action, turned.endpoint)
 
     def _on_time(self, loaded: Loaded) -> tuple[Loaded, datetime]:
-        """The record with its deadlines moved along where the wall clock was set, and the present."""
+        """The record with its deadlines adjusted to steps of the wall clock, and the present."""
         if self.read_clocks is None:
             return loaded, self.clock.now()
         now, mark = self.read_clocks()
@@ -242,10 +242,10 @@ class Engine:
         return replace(loaded, endpoint=endpoint, events=(*loaded.events, *events)), now
 
     def _forget(self, name: str) -> None:
-        """The name may come back as another endpoint, with the same generations."""
+        """Drop all memory: the name may return as another endpoint with the same generations."""
         self.observed.pop(name, None)
         self._routed.pop(name, None)
-        self._unrecorded.forget(name)
+        self._unsaved.forget(name)
         self._refused = {id: why for id, why in self._refused.items() if id.endpoint != name}
         self._troubles = {key: why for key, why in self._troubles.items() if key[0] != name}
 
@@ -267,14 +267,14 @@ class Engine:
         try:
             look = await self.target.observe(name)
         except TidegateError as error:
-            self._tell(name, "look", str(error))
+            self._log_trouble(name, "look", str(error))
             return Look(None, None)
-        self._well(name, "look")
+        self._log_recovery(name, "look")
         return look
 
     def _observation(self, loaded: Loaded, look: Look) -> Observation:
-        """What was refused for good is seen as that fleet's failure."""
-        one, fleets = guarded_by(loaded), look.fleets
+        """A permanent refusal is shown as that fleet's failure."""
+        one, fleets = guarded_rollout(loaded), look.fleets
         if fleets is not None:
             fleets = dict(fleets)
             for id, message in self._refused.items():
@@ -286,15 +286,15 @@ class Engine:
         return Observation(
             fleets,
             look.routes,
-            worse(loaded.states, self.guards.states(one)),
+            combine_states(loaded.states, self.guards.states(one)),
             self.guards.evidence(one),
             deleted=tuple(alarm.name for alarm in one.alarms if alarm.name not in loaded.alarms),
             redefined=tuple(a.name for a in kept if not a.same_definition(loaded.alarms[a.name])),
         )
 
     async def _act(self, action: Action, endpoint: Endpoint) -> bool:
-        """Whether the target took it; what it refuses for good shows up as that fleet's failure until it is taken
-        after all."""
+        """Whether the target accepted the action. A permanent refusal shows as that fleet's failure until it is
+        accepted after all."""
         what = f"{type(action).__name__} {_subject(action)}".rstrip()
         try:
             match action:
@@ -309,9 +309,9 @@ class Engine:
         except TidegateError as error:
             if isinstance(error, TargetRefused) and isinstance(action, EnsureFleet):
                 self._refused[action.spec.id] = str(error)
-            self._tell(endpoint.name, what, str(error))
+            self._log_trouble(endpoint.name, what, str(error))
             return False
-        self._well(endpoint.name, what)
+        self._log_recovery(endpoint.name, what)
         return True
 
     def _ended(self, name: str, task: asyncio.Task[None]) -> None:
@@ -326,9 +326,9 @@ class Engine:
             del self._kicks[name]
 
 
-def worse(now: dict[str, AlarmState], judged: dict[str, AlarmState]) -> dict[str, AlarmState]:
-    """Of each alarm the state that was judged, or ALARM where it is in that state now: also one set by hand, or by a
-    definition that came later, turns a rollout back."""
+def combine_states(now: dict[str, AlarmState], judged: dict[str, AlarmState]) -> dict[str, AlarmState]:
+    """The judged state of each alarm, or ALARM if the alarm is in it now: one set by hand, or by a later definition,
+    also rolls back."""
     return {**now, **judged, **{name: state for name, state in now.items() if state is AlarmState.ALARM}}
 
 

@@ -1,4 +1,4 @@
-"""Tells receivers of state changes: each change at least once, in order, also across a restart."""
+"""Send state changes to receivers: each change at least once, in order, across restarts."""
 
 import asyncio
 import hashlib
@@ -23,7 +23,7 @@ PATIENCE = 15.0
 
 @dataclass
 class Announcer:
-    """Of one receiver. ``send`` blocks; it raises Transient or ArtifactError."""
+    """For one receiver. ``send`` blocks; it raises Transient or ArtifactError."""
 
     store: Store
     clock: Clock
@@ -35,7 +35,7 @@ class Announcer:
     _not_before: float = 0.0
 
     async def turn(self) -> None:
-        """Sends what is new. What fails is logged, and sent again later."""
+        """Send new events. Failures are logged and sent again later."""
         if self.clock.now().timestamp() < self._not_before:
             return
         try:
@@ -44,7 +44,7 @@ class Announcer:
             found = await self.store.run(partial(state_events.read_events, after=self._seq, place=self.place))
             await self._send(found)
         except TidegateError as error:
-            log.warning("state changes are not told to %s: %s", self.receiver, error)
+            log.warning("state changes cannot be sent to %s: %s", self.receiver, error)
             self._not_before = self.clock.now().timestamp() + PATIENCE
 
     async def _send(self, found: EventBatch) -> None:
@@ -52,13 +52,13 @@ class Announcer:
             try:
                 await asyncio.to_thread(self.send, self.receiver, event)
             except ArtifactError as error:  # it will not get better: one event must not hold up the others
-                log.warning("the state change %s was not told: %s", event["id"], error)
+                log.warning("the state change %s was not sent: %s", event["id"], error)
         if found.events:
             await self.store.run(partial(self._keep, seq=found.through))
         self._seq = found.through
 
     def _begin(self, tx: Tx) -> int:
-        """A new receiver hears of what happens from now on."""
+        """A new receiver gets the events from now on."""
         saved = tx.get(CURSOR, self._name)
         if saved is not None:
             return saved.body.seq

@@ -15,8 +15,8 @@ from tidegate.domain.metric import CollectionRound, FleetSecond, Sample
 from tidegate.ports.clock import Clock
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.store import Store
-from tidegate.reconcile.alarms import evaluate_due
-from tidegate.reconcile.guards import Guarded, Guards
+from tidegate.reconcile.alarm_loop import evaluate_due
+from tidegate.reconcile.guards import GuardedRollout, Guards
 from tidegate.service import clients, metric_samples, prometheus
 from tidegate.service.alarms import guarded_endpoints
 
@@ -27,7 +27,7 @@ WRITE_PATIENCE = 0.25
 
 
 @dataclass
-class Watch:
+class MetricsLoop:
     """``collect`` gives what is new by an epoch second; ``kick`` wakes an endpoint; ``guarded`` lists the rollouts
     under way."""
 
@@ -37,7 +37,7 @@ class Watch:
     collect: Callable[[int], Awaitable[CollectionRound]]
     kick: Callable[[str], None]
     guards: Guards
-    guarded: Callable[[], Iterable[Guarded]]
+    guarded: Callable[[], Iterable[GuardedRollout]]
     followed: Callable[[], metric_samples.ScaledVariants] = frozenset
     """What autoscaling follows."""
     totals: Mapping[prometheus.FleetKey, prometheus.FleetTotals] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class Watch:
     _writes: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def turn(self) -> None:
-        """One round: what fails is logged and made up for by the next."""
+        """One round. Failures are logged; the next round catches up."""
         now = self.clock.now()
         collected = await self._collect(now)
         if collected.seconds:
@@ -59,7 +59,7 @@ class Watch:
             self.kick(one.endpoint)
 
     async def judge_alarms(self) -> None:
-        """Judges the alarms that are due, and saves the states that changed."""
+        """Judge the alarms that are due, and save the states that changed."""
         try:
             if changed := await evaluate_due(self.store, self.metrics, self.clock.now(), self._judged):
                 for endpoint in await self.store.run(lambda tx: guarded_endpoints(tx, changed)):
@@ -89,7 +89,7 @@ class Watch:
         await self._write(samples)
 
     async def _write(self, samples: list[Sample]) -> None:
-        """Puts the samples into memory, and lets them be written without waiting for a slow disk."""
+        """Put the samples into memory, and let them be written without waiting for a slow disk."""
         writing = asyncio.create_task(self.metrics.put(samples), name="metrics")
         self._writes.add(writing)
         writing.add_done_callback(self._written)
@@ -105,7 +105,7 @@ class Watch:
         self._note(None if error is None else str(error))
 
     def _note(self, trouble: str | None) -> None:
-        """Logs trouble when it begins and when it ends, not each second."""
+        """Log trouble when it begins and when it ends, not each second."""
         if trouble is not None and self.trouble is None:
             log.warning("%s; alarms are judged from memory meanwhile", trouble)
         elif trouble is None and self.trouble is not None:

@@ -1,4 +1,4 @@
-"""Each second: what the queues hold, what is to be handed out, which endpoints may sleep or have to wake."""
+"""Once per second: read the backlogs, publish what may be handed out, and decide which endpoints sleep or wake."""
 
 import logging
 from collections.abc import Callable
@@ -85,7 +85,7 @@ class Queues:
             self._pruned = now
 
     def _page(self, endpoint: Endpoint) -> tuple[int, str]:
-        """How many requests its instances may have in hand, and the variant that stands for it in metrics."""
+        """How many requests its instances may have at a time, and the variant that represents it in metrics."""
         config = async_config(endpoint)
         assert config is not None
         version = endpoint.serving or (endpoint.rollout.new if endpoint.rollout else None)
@@ -116,7 +116,7 @@ class Queues:
             await self.metrics.put(samples)
 
     async def _sleep(self, endpoint: Endpoint, backlog: Backlog, scaled: Followed, moment: datetime) -> None:
-        """A change that is under way has to end first. What autoscaling follows is its own matter."""
+        """A change under way must end first. Endpoints that autoscaling follows are left to it."""
         if endpoint.rollout or endpoint.scaling or endpoint.deleting or not endpoint.serving:
             return
         now = moment.timestamp()

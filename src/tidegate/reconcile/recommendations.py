@@ -38,7 +38,7 @@ class Recommendations:
     _task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Takes up jobs that go on, and what an earlier controller had not cleared away."""
+        """Take up jobs that go on, and what an earlier controller had not cleared away."""
         self._task = asyncio.create_task(self._follow(), name="recommendation jobs")
 
     def kick(self) -> None:
@@ -83,7 +83,7 @@ class Recommendations:
             busy = await self._tick(job, version, busy) or busy
 
     async def _tick(self, job: RecommendationJob, version: int, busy: bool) -> bool:
-        """Whether this job has the machine. ``busy``: another one has it."""
+        """Whether this job occupies the machine. ``busy``: another job does."""
         seen = await self.runners.look(job.name)
         after = decided(job, seen, self._starts.get(job.name, 0), busy, self.clock.now())
         if after != job:
@@ -101,7 +101,7 @@ class Recommendations:
         return after.started_at is not None
 
     async def _clear(self, name: str) -> None:
-        """Until nothing is left of it."""
+        """Repeat until nothing is left of it."""
         self._starts.pop(name, None)
         self.runners.stop(name)
         if not (await self.runners.look(name)).alive:

@@ -27,11 +27,12 @@ from tidegate.domain.scaling import (
     ScalingObservation,
     VariantLoad,
 )
+from tidegate.monitoring.alarm_data import needed, points
 from tidegate.ports.clock import Clock, Ids
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.queue import Queue
 from tidegate.ports.store import Saved, Stale, Store, Tx
-from tidegate.reconcile.alarm_data import points
+from tidegate.reconcile.alarm_reads import read_all
 from tidegate.scaling.decide import ScalingDecision, decide
 from tidegate.service import activities, scalables, scaling_observation
 from tidegate.service.endpoints import autoscale
@@ -54,7 +55,7 @@ PATIENCE = timedelta(seconds=60)
 
 @dataclass(frozen=True)
 class Standing:
-    """One target as one transaction found it."""
+    """One target as read in one transaction."""
 
     saved: Saved[Scalable]
     endpoint: Endpoint | None
@@ -63,7 +64,7 @@ class Standing:
 
 @dataclass
 class Memory:
-    """Of one target: what need not be durable."""
+    """State of one target that need not be durable."""
 
     version: int
     state: ScalerState
@@ -72,13 +73,13 @@ class Memory:
     learned: int = 0
     """The end of that history."""
     hand: tuple[datetime, int] | None = None
-    """Requests in hand and waiting at the last look."""
+    """Requests in flight and waiting at the last look."""
     refused_until: datetime | None = None
 
 
 @dataclass
 class Scaling:
-    """``observed`` gives the last look at an endpoint with what the router has in hand for it now; ``queue`` has what
+    """``observed`` gives the last look at an endpoint with the router's present load; ``queue`` has what
     waits for asynchronous ones."""
 
     store: Store
@@ -116,7 +117,7 @@ class Scaling:
             log.exception("scaling failed")
 
     async def _safely(self, standing: Standing, backlogs: dict[str, Backlog], now: datetime) -> None:
-        """One target must not keep the others from being followed."""
+        """A failure at one target must not stop the others."""
         try:
             await self._one(standing, backlogs, now)
         except (Conflict, Stale):
@@ -170,7 +171,7 @@ class Scaling:
         decision: ScalingDecision,
         now: datetime,
     ) -> None:
-        """Nothing is written where only what need not be durable changed."""
+        """Nothing is written if only transient state changed."""
         saved, before = standing.saved, standing.saved.body
         after = replace(before, target=decision.target, state=durable(decision.state))
         moved = decision.desired != seen.desired
@@ -212,10 +213,10 @@ class Scaling:
         return {name: tuple([await self._alarm(alarm, now) for alarm in alarms]) for name, alarms in found.items()}
 
     async def _alarm(self, alarm: Alarm, now: datetime) -> PolicyAlarm:
-        """Its metric is read where its state calls for something."""
+        """Its metric is read only if its state calls for action."""
         value = None
         if alarm.state is AlarmState.ALARM:
-            read = await points(self.metrics, alarm, now)
+            read = points(alarm, await read_all(self.metrics, needed(alarm, now)), now)
             value = next((point.value for point in reversed(read) if point is not None), None)
         since = alarm.state_changed_at or alarm.configured_at
         return PolicyAlarm(alarm.name, alarm.state, since, alarm.threshold, value, alarm.period)
@@ -247,7 +248,7 @@ class Scaling:
 
     async def _served(self, target: ScalableTarget, now: datetime) -> tuple[float, float | None]:
         """Requests that were answered in the last second, and the seconds that one takes where none waits: the least
-        mean of the last spans. Where many are in hand they wait for each other, and the mean says little."""
+        mean of the last spans. Where many are in flight they wait for each other, and the mean says little."""
         end = int(now.timestamp())
         named = {"EndpointName": target.endpoint, "VariantName": target.variant}
 
@@ -264,7 +265,7 @@ class Scaling:
         return answered.total if answered is not None else 0.0, min(means, default=None)
 
     async def _history(self, scalable: Scalable, memory: Memory, now: datetime) -> tuple[RateSample, ...]:
-        """Read again once a span is over."""
+        """Read again once a span has ended."""
         seasons = [policy.season for policy in policies_of(scalable) if isinstance(policy, ForecastPolicy)]
         if not seasons:
             return ()
@@ -289,7 +290,7 @@ class Scaling:
 
 
 def read(tx: Tx) -> list[Standing]:
-    """One read where nothing is scaled."""
+    """Takes a single read if nothing is scaled."""
     found = scalables.list_all(tx)
     if not found:
         return []
@@ -339,7 +340,7 @@ def save(
 
 
 def refused(tx: Tx, target: ScalableTarget, decision: ScalingDecision, why: TidegateError, now: datetime) -> None:
-    """The change that was decided cannot be."""
+    """The decided change is impossible."""
     if (begun := decision.state.running) is not None:
         failed = replace(begun, status=ActivityStatus.FAILED, ended=now, message=why.message)
         activities.put(tx, target, [failed], now)

@@ -13,8 +13,9 @@ from datetime import UTC, datetime, timedelta
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.transform import JobStatus, TransformJob, TransformProgress
 from tidegate.ports.clock import Clock
-from tidegate.ports.runners import Fleets, Runners, RunnerSeen
+from tidegate.ports.runners import Runners, RunnerSeen
 from tidegate.ports.store import Stale, Store, Tx
+from tidegate.ports.target import Fleets
 from tidegate.service.record_kinds import TRANSFORM
 from tidegate.service.transforms import fleet, fleet_id
 from tidegate.transform.incidents import PATIENCE, passes
@@ -22,7 +23,7 @@ from tidegate.transform.incidents import PATIENCE, passes
 log = logging.getLogger(__name__)
 
 PAUSE = 0.25
-"""Seconds between looks while a job goes on; ends are told at once."""
+"""Seconds between looks while a job goes on; its end is noticed at once."""
 MOST_STARTS = 5
 """Runners of one job that may die without a result, while nothing gets done, before the job can fail."""
 LONGEST_PAUSE = 30.0
@@ -70,7 +71,7 @@ class Transforms:
     _task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Takes up jobs that go on, and those that an earlier controller had not cleared away."""
+        """Take up jobs that go on, and those that an earlier controller had not cleared away."""
 
         def work(tx: Tx) -> list[TransformJob]:
             return [saved.body for saved in tx.find(TRANSFORM).items]
@@ -107,7 +108,7 @@ class Transforms:
             await self._prune()
 
     def _note(self, name: str, trouble: str) -> None:
-        """Logged once, however often it happens."""
+        """Log once, however often it happens."""
         if trouble and self.trouble.get(name) != trouble:
             log.warning("transform job %s: %s", name, trouble)
         if trouble:
@@ -178,11 +179,11 @@ class Transforms:
             self._next[job.name] = now + timedelta(seconds=pause)
 
     def _pauses(self, name: str) -> datetime:
-        """Until when no runner is started: those that die at once are started less and less often."""
+        """Until when no runner is started: those that die at once are restarted at growing intervals."""
         return self._next.get(name, datetime.min.replace(tzinfo=UTC))
 
     async def _clear(self, job: TransformJob) -> None:
-        """Until no process of it is left. The work of a job that is not complete is kept."""
+        """Repeat until none of its processes is left. The work of an incomplete job is kept."""
         name = job.name
         for notes in (self._starts, self._next, self._unstarted, self.trouble):
             notes.pop(name, None)

@@ -1,7 +1,7 @@
-"""What was done before it could be saved: rollbacks that began while the store was away.
+"""Rollbacks that began while the store was unavailable.
 
-Everything else is saved before it takes effect. Traffic leaves a bad version at once, whether the store takes that or
-not; the record follows when the store is back.
+Everything else is saved before it takes effect. Traffic leaves a bad version at once, whether the store is available
+or not; the record follows when the store is back.
 """
 
 from dataclasses import dataclass, field, replace
@@ -35,13 +35,13 @@ class Loaded:
 
 
 @dataclass
-class Unrecorded:
-    """By endpoint: the last record that was read, and where it stands by what was done without the store."""
+class UnsavedRollbacks:
+    """By endpoint: the last record that was read, and its state after what was done without the store."""
 
     known: dict[str, Loaded] = field(default_factory=dict)
 
     def take(self, name: str, loaded: Loaded, now: datetime) -> Loaded:
-        """What was read, brought up to what was done meanwhile; remembered for when the store is away."""
+        """The record that was read, merged with what was done meanwhile; remembered in case the store goes away."""
         ahead = self.known.get(name)
         if ahead is not None and ahead.turned:
             loaded = _merge(loaded, ahead, now)
@@ -49,8 +49,7 @@ class Unrecorded:
         return loaded
 
     def turn_back(self, name: str, after: Endpoint | None, events: tuple[Event, ...]) -> Loaded | None:
-        """Takes the way back of the rollout in ``after`` for done; None where that is no way back: nothing else may
-        be done unsaved."""
+        """Record the rollback in ``after`` as done. None if it is no rollback: nothing else may be done unsaved."""
         before = self.known.get(name)
         if before is None or before.endpoint.rollout is None or after is None or after.rollout is None:
             return None

@@ -5,31 +5,24 @@ history item.
 """
 
 import json
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tidegate.domain.alarm import Alarm, AlarmState
-from tidegate.domain.errors import Invalid
 from tidegate.domain.metric import MetricId
 from tidegate.domain.observation import Event
 from tidegate.domain.registry import Tags
-from tidegate.monitoring import metric_math
-from tidegate.monitoring.alarms import EXTRA, INTERVALS, MINUTE
-from tidegate.monitoring.datapoint import STATISTICS, check_percentile
+from tidegate.monitoring.alarm_data import series_of
+from tidegate.monitoring.alarm_definition import check
+from tidegate.monitoring.alarm_events import state_events
 from tidegate.ports.store import Filter, JournalLine, Tx
 from tidegate.service import tags as tagging
 from tidegate.service.record_kinds import ALARM, ENDPOINT
 from tidegate.service.records import require
 
-DAY = 86_400
-MAX_PERIODS = 10_000
-"""Of one alarm: slightly more than a day of 10-second periods, the shortest that CloudWatch allows for a day."""
 MAX_HISTORY_DATA = 4095
 """Characters of one history item's data."""
-MAX_QUERIES = 20
-"""Lines of one alarm's metric math."""
 JOURNAL_PAGE = 100
 """Journal lines read at a time."""
 
@@ -70,49 +63,6 @@ class HistoryItem:
     summary: str
     data: str
     """JSON."""
-
-
-def check(alarm: Alarm) -> None:
-    """Raises Invalid for an alarm that cannot be evaluated."""
-    period, periods = alarm.period, alarm.evaluation_periods
-    if period not in INTERVALS and (period <= 0 or period % MINUTE):
-        raise Invalid(f"alarm {alarm.name}: period {period} is not 1, 5, 10, 20, 30 or a multiple of 60 seconds")
-    if not 1 <= alarm.datapoints_to_alarm <= periods:
-        raise Invalid(
-            f"alarm {alarm.name}: datapoints to alarm ({alarm.datapoints_to_alarm}) must be between 1 and the "
-            f"evaluation periods ({periods})"
-        )
-    longest = 7 * DAY if period >= 3600 else DAY
-    if period * periods > longest:
-        raise Invalid(
-            f"alarm {alarm.name}: {periods} periods of {period} s are longer than {longest // DAY} day(s), the "
-            "most for this period"
-        )
-    if periods > MAX_PERIODS:
-        raise Invalid(
-            f"alarm {alarm.name}: {periods:,} evaluation periods exceed the maximum of {MAX_PERIODS:,}: use "
-            "a longer period"
-        )
-    if not math.isfinite(alarm.threshold):
-        raise Invalid(f"alarm {alarm.name}: threshold {alarm.threshold} is not a number to compare with")
-    if alarm.queries:
-        _check_math(alarm)
-    elif alarm.statistic not in STATISTICS:
-        check_percentile(alarm.statistic)
-
-
-def _check_math(alarm: Alarm) -> None:
-    if len(alarm.queries) > MAX_QUERIES:
-        raise Invalid(f"alarm {alarm.name}: {len(alarm.queries)} lines of metric math: use at most {MAX_QUERIES}")
-    if sum(query.returned for query in alarm.queries) != 1:
-        raise Invalid(f"alarm {alarm.name}: exactly one of Metrics must have ReturnData true: what is watched")
-    metric_math.check(alarm.queries)
-    most = metric_math.MOST_WATCHED
-    if (steps := metric_math.size(alarm.queries) * (alarm.evaluation_periods + EXTRA)) > most:
-        raise Invalid(
-            f"alarm {alarm.name}: its metric math takes {steps:,} steps per evaluation; at most "
-            f"{most:,} are allowed: use fewer evaluation periods, or shorter expressions"
-        )
 
 
 def put(tx: Tx, alarm: Alarm, now: datetime, tags: Tags | None = None) -> None:
@@ -158,10 +108,6 @@ def find_for_metric(
     ]
 
 
-def series_of(alarm: Alarm) -> MetricId:
-    return MetricId.of(alarm.namespace, alarm.metric, alarm.dimensions)
-
-
 def delete(tx: Tx, names: Sequence[str], now: datetime) -> None:
     """Delete alarms. Unknown names are skipped, as in CloudWatch, so deleting again is no error."""
     for name in dict.fromkeys(names):
@@ -179,7 +125,7 @@ def set_state(tx: Tx, name: str, state: AlarmState, reason: str, data: str | Non
     new = replace(old, state=state, state_reason=reason, state_reason_data=data, state_updated_at=now)
     if state is not old.state:
         new = replace(new, state_changed_at=now)
-    tx.put(ALARM, name, new, expect=saved.version, now=now, events=state_change_events(old, new))
+    tx.put(ALARM, name, new, expect=saved.version, now=now, events=state_events(old, new))
 
 
 def set_actions(tx: Tx, names: Sequence[str], enabled: bool, now: datetime) -> None:
@@ -191,39 +137,6 @@ def set_actions(tx: Tx, names: Sequence[str], enabled: bool, now: datetime) -> N
             event = Event("alarm", f'Actions of "{name}" {word}', {"item": "ConfigurationUpdate", "type": word})
             body = replace(saved.body, actions_enabled=enabled)
             tx.put(ALARM, name, body, expect=saved.version, now=now, events=[event])
-
-
-def state_change_events(old: Alarm, new: Alarm) -> list[Event]:
-    """Events of a state change: the change, and each action that it triggers. Empty if the state is unchanged.
-
-    Actions are recorded, not executed: no notification leaves this server. Scaling policies read the state of the
-    alarms that name them.
-    """
-    if new.state is old.state:
-        return []
-    change: dict[str, object] = {
-        "item": "StateUpdate",
-        "version": "1.0",
-        "oldState": {"stateValue": old.state.value, "stateReason": old.state_reason},
-        "newState": {"stateValue": new.state.value, "stateReason": new.state_reason},
-        "stateReasonData": new.state_reason_data,
-    }
-    events = [Event("alarm", f"Alarm updated from {old.state} to {new.state}", change)]
-    actions = {
-        AlarmState.OK: new.ok_actions,
-        AlarmState.ALARM: new.alarm_actions,
-        AlarmState.INSUFFICIENT_DATA: new.insufficient_data_actions,
-    }[new.state]
-    if new.actions_enabled:
-        events += [
-            Event("alarm", f"Action due, {_describe_handling(arn)}: {arn}", {"item": "Action", "action": arn})
-            for arn in actions
-        ]
-    return events
-
-
-def _describe_handling(arn: str) -> str:
-    return "left to its policy" if ":autoscaling:" in arn else "not carried out"
 
 
 def guarded_endpoints(tx: Tx, names: Iterable[str]) -> list[str]:

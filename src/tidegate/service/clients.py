@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from tidegate.domain.metric import FleetSecond, Latency, WorkerSeries
-from tidegate.monitoring.value_spread import together
+from tidegate.monitoring.value_spread import merge_spreads
 
 MODEL_DIMENSION = "TargetModel"
 """Dimension of a model's own series: its name in requests."""
@@ -98,7 +98,7 @@ def _rename(series: Iterable[WorkerSeries], names: ClientNames) -> tuple[WorkerS
             (key, _display_name(text, names) if key == MODEL_DIMENSION else text) for key, text in one.dimensions
         )
         groups.setdefault((one.name, named), []).append(one.values)
-    return tuple(WorkerSeries(*key, values) for key, parts in groups.items() if (values := together(parts)))
+    return tuple(WorkerSeries(*key, values) for key, parts in groups.items() if (values := merge_spreads(parts)))
 
 
 def _display_name(name: str, names: ClientNames) -> str:

@@ -1,4 +1,4 @@
-"""A target with a bounded capacity for some instance types: to rehearse what happens where AWS has none left."""
+"""A target with limited capacity for some instance types, to rehearse what happens when AWS has none left."""
 
 from collections.abc import Callable, Iterable, Mapping
 
@@ -8,15 +8,16 @@ from tidegate.domain.traffic import RouteTable
 from tidegate.ports.target import Look, Target
 
 
-class Scarce:
-    """A ``ports.target.Target``. ``wishes`` are the fleets that ``inner`` has; ``capacity``: instance type -> the
-    most instances that all fleets together may have. A request for more is refused whole, as SageMaker's is."""
+class LimitedTarget:
+    """A ``ports.target.Target``. ``desired`` gives the fleets that ``inner`` should have; ``capacity``: instance type
+    -> the most instances that all fleets together may have. A request for more is refused whole, as SageMaker's
+    is."""
 
     def __init__(
-        self, inner: Target, wishes: Callable[[], Iterable[FleetSpec]], capacity: Mapping[str, int]
+        self, inner: Target, desired: Callable[[], Iterable[FleetSpec]], capacity: Mapping[str, int]
     ) -> None:
         self.name, self.can = inner.name, inner.can
-        self.inner, self.wishes, self.capacity = inner, wishes, capacity
+        self.inner, self.desired, self.capacity = inner, desired, capacity
 
     async def observe(self, endpoint: str) -> Look:
         return await self.inner.observe(endpoint)
@@ -24,7 +25,7 @@ class Scarce:
     async def ensure_fleet(self, fleet: FleetSpec, fence: int) -> None:
         most = self.capacity.get(fleet.variant.instance_type)
         if most is not None and fleet.variant.serverless is None:
-            fleets = {spec.id: spec for spec in self.wishes() if self._competes(spec, fleet)}
+            fleets = {spec.id: spec for spec in self.desired() if self._competes(spec, fleet)}
             before = fleets.pop(fleet.id, None)
             used = sum(spec.count for spec in fleets.values())
             if fleet.count > (before.count if before else 0) and used + fleet.count > most:

@@ -23,7 +23,7 @@ from tidegate.domain.scaling import (
     TargetTracking,
     VariantLoad,
 )
-from tidegate.monitoring.alarms import evaluate, windows
+from tidegate.monitoring.alarm_evaluation import evaluate, windows
 from tidegate.monitoring.datapoint import Datapoint
 from tidegate.scaling import tracking
 from tidegate.scaling.decide import decide

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from tidegate.domain.errors import Invalid
 from tidegate.domain.metric import MetricId
-from tidegate.monitoring.alarms import INTERVALS
+from tidegate.monitoring.alarm_evaluation import INTERVALS
 from tidegate.service.metrics import Period
 from tidegate.wire.errors import NamedError
 from tidegate.wire.operation import Params

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.compose.containers import containers, serving
 from tidegate.domain.errors import Invalid
 from tidegate.domain.fleet import FleetId, FleetSpec, VariantSpec
 from tidegate.domain.registry import ContainerDefinition, Model
@@ -18,6 +17,7 @@ from tidegate.serving.contract.images import ImageTable
 from tidegate.serving.contract.replica_spec import Serving
 from tidegate.settings import Settings
 from tidegate.targets.local.paths import Folders
+from tidegate.targets.local.start_file import container_specs, serving_mode
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 SCALER = ContainerDefinition("tidegate/sklearn", "file:///m/scaler.skops", hostname="scaler")
@@ -31,7 +31,9 @@ def variant(model: Model) -> VariantSpec:
 
 def test_each_container_has_a_name_and_a_folder_of_its_own(tmp_path: Path) -> None:
     fleet = FleetSpec(id=FleetId("salary", 1, "AllTraffic"), config_name="c", variant=variant(PIPELINE), count=1)
-    made = containers(Settings(), Folders(tmp_path, tmp_path, Installation(tmp_path, "id")), ImageTable(), fleet)
+    made = container_specs(
+        Settings(), Folders(tmp_path, tmp_path, Installation(tmp_path, "id")), ImageTable(), fleet
+    )
     assert [each.name for each in made] == ["scaler", "container-2"]
     assert len({each.model_dir for each in made}) == 2
     assert [each.data_url for each in made] == [SCALER.data_url, TREES.data_url]
@@ -47,7 +49,7 @@ def test_each_container_has_a_name_and_a_folder_of_its_own(tmp_path: Path) -> No
     ],
 )
 def test_how_they_answer_together(model: Model, expected: Serving) -> None:
-    assert serving(model) is expected
+    assert serving_mode(model) is expected
 
 
 def test_versions_that_join_the_same_containers_differently_are_told_apart() -> None:

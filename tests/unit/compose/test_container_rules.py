@@ -2,12 +2,12 @@
 
 import pytest
 
-from tidegate.compose.containers import check_container, trusted
 from tidegate.domain.errors import Invalid, StartupError
 from tidegate.domain.registry import ContainerDefinition
 from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
+from tidegate.targets.containers import check_container, with_trust
 
 PICKLE = {"TIDEGATE_TRUST": "pickle"}
 CODE = Settings.from_environment({"TIDEGATE_TRUST": "code"})
@@ -20,11 +20,11 @@ def test_a_pickle_is_read_only_where_model_and_server_say_so() -> None:
     allowed = Settings.from_environment({"TIDEGATE_TRUST": "pickle"})
     check_container(wish, ImageTable(), allowed)
     kind = RuntimeKind.SKLEARN
-    assert trusted({**PICKLE, "A": "b"}, kind, Settings()) == {"A": "b"}, (
+    assert with_trust({**PICKLE, "A": "b"}, kind, Settings()) == {"A": "b"}, (
         "also for a model made while it was allowed"
     )
-    assert trusted({**PICKLE, "A": "b"}, kind, allowed) == {**PICKLE, "A": "b"}
-    assert trusted({"A": "b"}, kind, allowed) == {"A": "b"}
+    assert with_trust({**PICKLE, "A": "b"}, kind, allowed) == {**PICKLE, "A": "b"}
+    assert with_trust({"A": "b"}, kind, allowed) == {"A": "b"}
 
 
 @pytest.mark.parametrize("image", ["tidegate/script", "tidegate/python:1"])
@@ -37,13 +37,13 @@ def test_code_runs_only_where_the_server_says_so(image: str) -> None:
 def test_a_worker_is_told_what_the_server_allows() -> None:
     both = Settings.from_environment({"TIDEGATE_TRUST": "pickle, code"})
     kind = RuntimeKind.XGBOOST
-    assert trusted({}, kind, Settings()) == {}
-    assert trusted({}, kind, both) == {"TIDEGATE_TRUST": "code"}, (
+    assert with_trust({}, kind, Settings()) == {}
+    assert with_trust({}, kind, both) == {"TIDEGATE_TRUST": "code"}, (
         "to bring code is to ask, to bring a pickle is not"
     )
-    assert trusted(PICKLE, kind, both) == {"TIDEGATE_TRUST": "code,pickle"}
-    assert trusted({"TIDEGATE_TRUST": "code"}, kind, Settings()) == {}
-    assert trusted({**PICKLE, "A": "b"}, RuntimeKind.PROGRAM, both) == {"A": "b"}
+    assert with_trust(PICKLE, kind, both) == {"TIDEGATE_TRUST": "code,pickle"}
+    assert with_trust({"TIDEGATE_TRUST": "code"}, kind, Settings()) == {}
+    assert with_trust({**PICKLE, "A": "b"}, RuntimeKind.PROGRAM, both) == {"A": "b"}
 
 
 def test_a_word_of_trust_that_is_not_known_is_refused() -> None:

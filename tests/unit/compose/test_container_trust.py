@@ -2,12 +2,12 @@
 
 import pytest
 
-from tidegate.compose.containers import carried, check_container, trusted
 from tidegate.domain.errors import Invalid, StartupError
 from tidegate.domain.registry import ContainerDefinition
 from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.images import ImageTable, parse_table, resolve
 from tidegate.settings import Settings
+from tidegate.targets.containers import check_container, granted_by_table, with_trust
 
 TABLE = parse_table(
     """
@@ -34,7 +34,7 @@ SCRIPT = {"SAGEMAKER_PROGRAM": "inference.py"}
 
 def words(image: str, url: str | None, **environment: str) -> frozenset[str]:
     kind = resolve(image, TABLE).kind if not image.startswith("trusted/") else RuntimeKind.SKLEARN
-    return carried(ContainerDefinition(image, url, environment), kind, TABLE)
+    return granted_by_table(ContainerDefinition(image, url, environment), kind, TABLE)
 
 
 @pytest.mark.parametrize(
@@ -85,8 +85,8 @@ def test_what_is_trusted_need_not_ask_and_may_be_made() -> None:
     settings = Settings()
     model = ContainerDefinition("tidegate/sklearn", "s3://models/approved/m.tar.gz", SCRIPT)
     check_container(model, TABLE, settings)
-    found = carried(model, RuntimeKind.SKLEARN, TABLE)
-    assert trusted(SCRIPT, RuntimeKind.SKLEARN, settings, found) == {**SCRIPT, "TIDEGATE_TRUST": "code,pickle"}
+    found = granted_by_table(model, RuntimeKind.SKLEARN, TABLE)
+    assert with_trust(SCRIPT, RuntimeKind.SKLEARN, settings, found) == {**SCRIPT, "TIDEGATE_TRUST": "code,pickle"}
     asking = {"TIDEGATE_TRUST": "pickle"}
     check_container(ContainerDefinition("tidegate/sklearn", "s3://models/approved/m", asking), TABLE, settings)
     with pytest.raises(Invalid, match="unpickles nothing"):

@@ -13,7 +13,14 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from tidegate.compose.dispatcher_supervisor import STUCK, Runs, Supervisor, digest, runs, start_of
+from tidegate.compose.dispatcher_supervisor import (
+    STUCK,
+    DispatcherSupervisor,
+    RunningDispatcher,
+    digest,
+    find_running,
+    start_settings,
+)
 from tidegate.dispatcher.dispatch import Dispatcher
 from tidegate.dispatcher.processor import Work
 from tidegate.dispatcher.snapshot import Page
@@ -24,37 +31,43 @@ from tidegate.settings import Settings
 
 
 @pytest.fixture
-def supervisor(tmp_path: Path) -> Supervisor:
+def supervisor(tmp_path: Path) -> DispatcherSupervisor:
     (tmp_path / "dispatch").mkdir()
-    return Supervisor(start_of(Settings(state=tmp_path), tmp_path / "queued.sock"), Installation.take(tmp_path))
+    return DispatcherSupervisor(
+        start_settings(Settings(state=tmp_path), tmp_path / "queued.sock"), Installation.take(tmp_path)
+    )
 
 
 @pytest.fixture
-def holder(supervisor: Supervisor) -> Iterator[subprocess.Popen[bytes]]:
+def holder(supervisor: DispatcherSupervisor) -> Iterator[subprocess.Popen[bytes]]:
     """A process that holds the dispatcher's lock and does nothing."""
     lock = (supervisor.folder / "lock").open("a+b")
     fcntl.flock(lock, fcntl.LOCK_EX)
     mark = supervisor.installation.python
     sleeper = [sys.executable, *mark, "-c", "import time; time.sleep(600)", str(supervisor.folder)]
     process = subprocess.Popen(sleeper, pass_fds=[lock.fileno()])
-    lock.write(msgspec.json.encode(Runs(process.pid, digest(supervisor.start))))
+    lock.write(msgspec.json.encode(RunningDispatcher(process.pid, digest(supervisor.start))))
     lock.close()  # the child has it now
     yield process
     process.kill()
     process.wait()
 
 
-def test_a_dispatcher_without_progress_is_ended(supervisor: Supervisor, holder: subprocess.Popen[bytes]) -> None:
+def test_a_dispatcher_without_progress_is_ended(
+    supervisor: DispatcherSupervisor, holder: subprocess.Popen[bytes]
+) -> None:
     os.kill(holder.pid, signal.SIGSTOP)  # nor does it hear a SIGTERM
     for _ in range(STUCK):
         supervisor.ensure(needed=True)
         assert holder.poll() is None
     supervisor.ensure(needed=True)
     assert holder.wait(60) == -signal.SIGKILL
-    assert runs(supervisor.folder) is None
+    assert find_running(supervisor.folder) is None
 
 
-def test_a_dispatcher_with_progress_is_left_alone(supervisor: Supervisor, holder: subprocess.Popen[bytes]) -> None:
+def test_a_dispatcher_with_progress_is_left_alone(
+    supervisor: DispatcherSupervisor, holder: subprocess.Popen[bytes]
+) -> None:
     for second in range(3 * STUCK):
         if second % (STUCK - 1) == 0:
             os.utime(supervisor.folder / "lock", (second, second))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator, MissingData
-from tidegate.monitoring.alarms import judge
+from tidegate.monitoring.alarm_evaluation import judge
 from tidegate.monitoring.datapoint import Datapoint
 
 NOW = datetime(2026, 11, 24, 15, 0, tzinfo=UTC)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator, MissingData
-from tidegate.monitoring.alarms import evaluate, next_evaluation, windows
+from tidegate.monitoring.alarm_evaluation import evaluate, next_evaluation, windows
 from tidegate.monitoring.datapoint import Datapoint
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)

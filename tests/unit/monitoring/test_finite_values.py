@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tidegate.domain.metric import Latency, MetricId, Sample
 from tidegate.monitoring import finite, sketch
 from tidegate.monitoring.samples import flaw, merge, statistic
-from tidegate.monitoring.value_spread import together
+from tidegate.monitoring.value_spread import merge_spreads
 
 METRIC = MetricId.of("mine", "Latency", {"Endpoint": "a"})
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
@@ -53,7 +53,7 @@ def test_merging_finite_samples_leaves_finite_statistics(some: list[Sample]) -> 
 
 @given(st.lists(st.tuples(FINITE, FINITE), min_size=1, max_size=5))
 def test_spreads_stay_finite(parts: list[tuple[float, float]]) -> None:
-    whole = together([Latency({0: MAX}, total, low, low) for total, low in parts])
+    whole = merge_spreads([Latency({0: MAX}, total, low, low) for total, low in parts])
     assert whole is not None
     assert math.isfinite(whole.total) and all(map(math.isfinite, whole.bins.values()))
 

@@ -12,9 +12,12 @@ import pytest
 from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator
 from tidegate.domain.metric import MetricId, Query, Sample
 from tidegate.monitoring import sketch
+from tidegate.monitoring.alarm_data import needed, points, series_of
+from tidegate.monitoring.datapoint import Datapoint
+from tidegate.ports.metrics import Metrics
 from tidegate.ports.store import Tx
-from tidegate.reconcile.alarm_data import points
-from tidegate.reconcile.alarms import BUDGET, evaluate_due
+from tidegate.reconcile.alarm_loop import BUDGET, evaluate_due
+from tidegate.reconcile.alarm_reads import read_all
 from tidegate.service import alarms as use
 from tidegate.service.record_kinds import ALARM
 from tidegate.store import SqlStore, open_store
@@ -35,6 +38,12 @@ ERRORS = Alarm(
     comparison=ComparisonOperator.GREATER,
     configured_at=NOON,
 )
+
+
+async def datapoints(metrics: Metrics, alarm: Alarm) -> list[Datapoint | None]:
+    """Ten seconds after noon."""
+    now = NOON + timedelta(seconds=10)
+    return points(alarm, await read_all(metrics, needed(alarm, now)), now)
 
 
 class Noon:
@@ -210,7 +219,7 @@ def test_p99_of_a_latency_in_microseconds(database_url: str) -> None:
     async def story(world: World) -> None:
         await world.put(slow, other)
         for second, value in enumerate((900.0, 50_000.0, 50_000.0)):
-            series = use.series_of(slow)
+            series = series_of(slow)
             at = int(NOON.timestamp()) + second
             await world.metrics.put([Sample(series, at, 1, value, value, value, unit="Microseconds")])
         assert await world.tick(10) == ["slow"]
@@ -251,7 +260,7 @@ def test_metric_math_is_judged(database_url: str) -> None:
 @pytest.mark.parametrize("statistic", ["p99", "Maximum", "Average"])
 def test_requests_without_an_answer_count_as_latency_while_they_hang(statistic: str) -> None:
     slow = replace(ERRORS, metric="ModelLatency", statistic=statistic, threshold=1e6, unit="Microseconds")
-    series = use.series_of(slow)
+    series = series_of(slow)
     hanging = replace(series, name="InFlightLatency")
 
     async def story() -> None:
@@ -260,7 +269,7 @@ def test_requests_without_an_answer_count_as_latency_while_they_hang(statistic: 
             age = 1e6 * (second + 2)
             bins = {sketch.index(age): 3.0}
             await metrics.put([Sample(hanging, at + second, 3, 3 * age, age, age, bins, "Microseconds")])
-        found = await points(metrics, slow, NOON + timedelta(seconds=10))
+        found = await datapoints(metrics, slow)
         assert found[-1] is not None and found[-1].value > 1e6
         assert found[-1].samples == pytest.approx(3), "each request is one, however long it hangs"
         assert found[-2] is None
@@ -272,11 +281,11 @@ def test_a_count_of_requests_leaves_out_those_without_an_answer() -> None:
     counted = replace(ERRORS, metric="ModelLatency", statistic="SampleCount", threshold=1)
 
     async def story() -> None:
-        metrics, series = MemoryMetrics(), use.series_of(counted)
+        metrics, series = MemoryMetrics(), series_of(counted)
         await metrics.put(
             [Sample(replace(series, name="InFlightLatency"), int(NOON.timestamp()), 1, 2e6, 2e6, 2e6)]
         )
-        assert set(await points(metrics, counted, NOON + timedelta(seconds=10))) == {None}
+        assert set(await datapoints(metrics, counted)) == {None}
 
     asyncio.run(story())
 
@@ -295,7 +304,7 @@ def test_an_alarm_sees_values_of_its_unit_alone_and_never_a_mixture() -> None:
         summed = Query("m", series, "Sum", "Seconds")
 
         async def newest(one: Alarm) -> float | None:
-            found = (await points(metrics, one, NOON + timedelta(seconds=10)))[-1]
+            found = (await datapoints(metrics, one))[-1]
             return None if found is None else found.value
 
         assert await newest(replace(alarm, unit="Seconds")) == 3.0

@@ -121,7 +121,7 @@ def test_a_record_that_cannot_be_read_keeps_no_other_from_being_followed(
         await case.engine.start()
         await until(lambda: case.target.tables.get("good"))
         for _ in range(3):
-            assert await case.engine._safe_tick("bad") == ACTIVE_RESYNC
+            assert await case.engine._tick_logged("bad") == ACTIVE_RESYNC
         said = [r for r in caplog.records if "'bad' in the database cannot be read" in r.getMessage()]
         assert len(said) == 1, "told once"
 

@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator
 from tidegate.domain.errors import Unavailable
 from tidegate.domain.metric import Coverage, MetricId, Sample
-from tidegate.reconcile.guards import BUDGET, Guarded, Guards
-from tidegate.service.alarms import series_of
+from tidegate.monitoring.alarm_data import series_of
+from tidegate.monitoring.guard_verdicts import BUDGET
+from tidegate.reconcile.guards import GuardedRollout, Guards
 from tidegate.testing.memory_metrics import MemoryMetrics
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -42,7 +43,7 @@ class Counting(MemoryMetrics):
 
 def test_a_verdict_reaches_no_further_than_the_counts_it_rests_on() -> None:
     async def story() -> None:
-        guards, one = Guards(MemoryMetrics()), Guarded("fraud", "r", (guard(),))
+        guards, one = Guards(MemoryMetrics()), GuardedRollout("fraud", "r", (guard(),))
         await guards.judge([one], {"fraud": covered(through=AT - 7)}, NOON)
         evidence = guards.evidence(one)
         assert evidence is not None
@@ -54,7 +55,7 @@ def test_a_verdict_reaches_no_further_than_the_counts_it_rests_on() -> None:
 
 def test_an_alarm_on_another_endpoint_reaches_no_further_than_the_counts_of_that_one() -> None:
     async def story() -> None:
-        guards, one = Guards(MemoryMetrics()), Guarded("fraud", "r", (guard(endpoint="downstream"),))
+        guards, one = Guards(MemoryMetrics()), GuardedRollout("fraud", "r", (guard(endpoint="downstream"),))
         await guards.judge([one], {"fraud": covered(), "downstream": covered(AT - 3)}, NOON)
         evidence = guards.evidence(one)
         assert evidence is not None and evidence.through == NOON - 3 * SECOND
@@ -64,7 +65,7 @@ def test_an_alarm_on_another_endpoint_reaches_no_further_than_the_counts_of_that
 
 def test_a_verdict_of_whole_minutes_reaches_to_the_last_whole_minute() -> None:
     async def story() -> None:
-        guards, one = Guards(MemoryMetrics()), Guarded("fraud", "r", (guard(period=60),))
+        guards, one = Guards(MemoryMetrics()), GuardedRollout("fraud", "r", (guard(period=60),))
         await guards.judge([one], {"fraud": covered(AT + 59)}, NOON + 59 * SECOND)
         evidence = guards.evidence(one)
         assert evidence is not None
@@ -77,7 +78,10 @@ def test_what_cannot_be_judged_is_unknown_and_disturbs_no_other() -> None:
     async def story() -> None:
         metrics = Counting(broken="loan")
         guards = Guards(metrics)
-        mine, other = Guarded("fraud", "r1", (guard(),)), Guarded("loan", "r2", (guard(endpoint="loan"),))
+        mine, other = (
+            GuardedRollout("fraud", "r1", (guard(),)),
+            GuardedRollout("loan", "r2", (guard(endpoint="loan"),)),
+        )
         await guards.judge([other, mine], {"fraud": covered(), "loan": covered()}, NOON)
         assert guards.evidence(mine) is not None and guards.states(mine)
         assert guards.evidence(other) is None and guards.states(other) == {}
@@ -87,7 +91,7 @@ def test_what_cannot_be_judged_is_unknown_and_disturbs_no_other() -> None:
 
 def test_a_rollout_without_alarms_rests_on_its_counts() -> None:
     async def story() -> None:
-        guards, one = Guards(MemoryMetrics()), Guarded("fraud", "r", ())
+        guards, one = Guards(MemoryMetrics()), GuardedRollout("fraud", "r", ())
         assert guards.evidence(one) is None, "nothing was collected yet"
         await guards.judge([one], {"fraud": covered()}, NOON)
         assert guards.evidence(one) is not None
@@ -98,7 +102,7 @@ def test_a_rollout_without_alarms_rests_on_its_counts() -> None:
 def test_a_guard_keeps_its_state_from_round_to_round() -> None:
     async def story() -> None:
         metrics = MemoryMetrics()
-        guards, one = Guards(metrics), Guarded("fraud", "r", (guard(),))
+        guards, one = Guards(metrics), GuardedRollout("fraud", "r", (guard(),))
         await metrics.put([Sample(series_of(guard()), AT - 1, 1, 1.0, 1.0, 1.0)])
         await guards.judge([one], {"fraud": covered()}, NOON)
         assert guards.states(one) == {"errors": AlarmState.ALARM}
@@ -112,8 +116,8 @@ def test_a_guard_keeps_its_state_from_round_to_round() -> None:
 def test_however_expensive_others_are_a_cheap_guard_is_judged_in_every_round() -> None:
     async def story() -> None:
         metrics = Counting()
-        guards, mine = Guards(metrics), Guarded("fraud", "mine", (guard(),))
-        greedy = [Guarded("loan", f"r{n}", (guard(f"g{n}", "loan", BUDGET // 4),)) for n in range(12)]
+        guards, mine = Guards(metrics), GuardedRollout("fraud", "mine", (guard(),))
+        greedy = [GuardedRollout("loan", f"r{n}", (guard(f"g{n}", "loan", BUDGET // 4),)) for n in range(12)]
         judged_of = list[datetime | None]()
         for second in range(6):
             now = NOON + second * SECOND
@@ -129,10 +133,10 @@ def test_however_expensive_others_are_a_cheap_guard_is_judged_in_every_round() -
 
 def test_what_is_no_longer_guarded_is_forgotten() -> None:
     async def story() -> None:
-        guards, one = Guards(MemoryMetrics()), Guarded("fraud", "r", (guard(),))
+        guards, one = Guards(MemoryMetrics()), GuardedRollout("fraud", "r", (guard(),))
         await guards.judge([one], {"fraud": covered()}, NOON)
         await guards.judge([], {}, NOON + SECOND)
         assert guards.states(one) == {}
-        assert guards.states(Guarded("fraud", "r", (replace(guard(), name="other"),))) == {}
+        assert guards.states(GuardedRollout("fraud", "r", (replace(guard(), name="other"),))) == {}
 
     asyncio.run(story())

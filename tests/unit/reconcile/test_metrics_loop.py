@@ -13,10 +13,12 @@ from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator
 from tidegate.domain.errors import Unavailable
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import SAGEMAKER, CollectionRound, Coverage, FleetSecond, Sample
+from tidegate.monitoring.alarm_data import series_of
+from tidegate.monitoring.alarm_evaluation import is_due
 from tidegate.ports.store import Kind, Tx
-from tidegate.reconcile.alarms import evaluate_due, is_due
-from tidegate.reconcile.guards import Guarded, Guards
-from tidegate.reconcile.metrics_loop import Watch
+from tidegate.reconcile.alarm_loop import evaluate_due
+from tidegate.reconcile.guards import GuardedRollout, Guards
+from tidegate.reconcile.metrics_loop import MetricsLoop
 from tidegate.service import alarms as use
 from tidegate.service.record_kinds import ALARM
 from tidegate.store import open_store
@@ -72,15 +74,15 @@ async def failing(now: int) -> CollectionRound:
 
 
 def watch_of(
-    collect: Callable[[int], Awaitable[CollectionRound]], metrics: MemoryMetrics, *guarded: Guarded
-) -> Watch:
-    return Watch(Gone(), metrics, Ticking(), collect, lambda name: None, Guards(metrics), lambda: guarded)
+    collect: Callable[[int], Awaitable[CollectionRound]], metrics: MemoryMetrics, *guarded: GuardedRollout
+) -> MetricsLoop:
+    return MetricsLoop(Gone(), metrics, Ticking(), collect, lambda name: None, Guards(metrics), lambda: guarded)
 
 
 @pytest.mark.parametrize("hangs", [False, True], ids=["fails", "hangs"])
 def test_guards_are_judged_while_nothing_can_be_written(hangs: bool) -> None:
     async def story() -> None:
-        guarded = Guarded("fraud", "r1", (GUARD,))
+        guarded = GuardedRollout("fraud", "r1", (GUARD,))
         watch = watch_of(failing, Away(hangs=hangs), guarded)
         await watch.turn()
         await watch.judge_alarms()
@@ -100,7 +102,7 @@ def test_what_cannot_be_collected_or_published_leaves_guards_unjudged_not_the_lo
                 raise RuntimeError("a fault of the program")
             return await failing(now)
 
-        guarded = Guarded("fraud", "r1", (GUARD,))
+        guarded = GuardedRollout("fraud", "r1", (GUARD,))
         watch = watch_of(collect, MemoryMetrics(), guarded)
         await watch.turn()
         assert watch.guards.evidence(guarded) is None
@@ -126,7 +128,7 @@ def test_an_alarm_that_cannot_be_read_blinds_no_other(tmp_path: Path) -> None:
         await store.run(lambda tx: tx.put(broken, "bad", {"name": 1}, expect=0, now=NOON))
         await store.run(lambda tx: use.put(tx, ALARM_OF_1, NOON))
         at = int(NOON.timestamp())
-        await metrics.put([Sample(use.series_of(ALARM_OF_1), at, 1, 9.0, 9.0, 9.0)])
+        await metrics.put([Sample(series_of(ALARM_OF_1), at, 1, 9.0, 9.0, 9.0)])
         assert await evaluate_due(store, metrics, NOON + timedelta(seconds=1), {}) == ["errors"]
         await store.close()
 

@@ -68,6 +68,8 @@ class Processes:
         self.seen.pop(name, None)
         self.left.discard(name)
 
+    async def end(self, drain: bool) -> None: ...
+
 
 def _put(tx: Tx, job: RecommendationJob) -> None:
     tx.put(RECOMMENDATION, job.name, job, expect=0, now=job.created_at)

@@ -67,7 +67,7 @@ class Runners:
     """``kill`` ends the runner from outside."""
 
     alive: bool = False
-    progress: TransformProgress = field(default_factory=TransformProgress)
+    done: TransformProgress = field(default_factory=TransformProgress)
     result: tuple[int, str] | None = None
     starts: list[datetime] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
@@ -82,7 +82,7 @@ class Runners:
 
     async def look(self, job: TransformJob) -> RunnerSeen:
         done = self.result is not None and self.result[0] >= job.resumed
-        return RunnerSeen(self.alive, self.progress, self.result[1] if self.result and done else None)
+        return RunnerSeen(self.alive, self.done, self.result[1] if self.result and done else None)
 
     def stop(self, name: str) -> None:
         self.alive = False
@@ -94,6 +94,11 @@ class Runners:
         self.calls.append("keep")
 
     async def prune(self, active: Any) -> None: ...
+
+    def progress(self, name: str) -> TransformProgress:
+        return self.done
+
+    async def end(self, drain: bool) -> None: ...
 
 
 @dataclass
@@ -147,7 +152,7 @@ def test_a_runner_that_is_killed_again_and_again_fails_no_job(tmp_path: Path) ->
         assert len(scene.runners.starts) > 20, "it is started again"
         gaps = [late - early for early, late in zip(scene.runners.starts, scene.runners.starts[1:], strict=False)]
         assert gaps == sorted(gaps) and gaps[-1] >= timedelta(seconds=30), "less and less often"
-        scene.runners.progress = TransformProgress(records=5)
+        scene.runners.done = TransformProgress(records=5)
         await scene.turn(60)
         scene.runners.result, scene.runners.alive = (0, ""), False
         assert (await scene.turn()).status is JobStatus.COMPLETED
@@ -171,8 +176,8 @@ def test_progress_begins_the_count_anew(tmp_path: Path) -> None:
         for records in range(10):
             job = await scene.killed_for(PATIENCE / 2, every=20)
             assert job.outcome is None
-            scene.runners.progress = TransformProgress(records=records + 1, waiting=f"{records}")
-        scene.runners.progress = replace(scene.runners.progress, waiting="something else")
+            scene.runners.done = TransformProgress(records=records + 1, waiting=f"{records}")
+        scene.runners.done = replace(scene.runners.done, waiting="something else")
         assert (await scene.killed_for(2 * PATIENCE, every=20)).status is JobStatus.FAILED
 
     played(tmp_path, play)
@@ -190,7 +195,7 @@ def test_a_deadline_bounds_the_kills(tmp_path: Path) -> None:
 def test_a_job_that_ended_early_is_kept_and_goes_on_when_it_is_resumed(tmp_path: Path, outcome: str) -> None:
     async def play(scene: Scene) -> None:
         await scene.turn()
-        scene.runners.progress = TransformProgress(objects=2, objects_done=1, bytes_total=100, bytes_done=50)
+        scene.runners.done = TransformProgress(objects=2, objects_done=1, bytes_total=100, bytes_done=50)
         if outcome == "failed":
             scene.runners.result, scene.runners.alive = (0, "S3 answered SlowDown"), False
         else:

@@ -15,12 +15,12 @@ from tidegate.domain.errors import Unavailable
 from tidegate.domain.metric import Coverage, Sample
 from tidegate.domain.rollout import Phase
 from tidegate.domain.traffic import WHOLE
+from tidegate.monitoring.alarm_data import series_of
 from tidegate.ports.store import Tx
 from tidegate.reconcile import engine as module
 from tidegate.reconcile.engine import Engine
 from tidegate.reconcile.guards import Guards
 from tidegate.rollout import commands, desired_state
-from tidegate.service.alarms import series_of
 from tidegate.service.record_kinds import ALARM, ENDPOINT
 from tidegate.testing.memory_metrics import MemoryMetrics
 from tidegate.testing.memory_store import MemoryStore

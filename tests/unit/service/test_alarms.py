@@ -14,6 +14,7 @@ from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.errors import Invalid, NotFound
 from tidegate.domain.metric import MetricId
 from tidegate.domain.rollout import DeploymentConfig, RolloutPlan, Version
+from tidegate.monitoring.alarm_definition import check
 from tidegate.ports.store import Tx
 from tidegate.service import alarms as use
 from tidegate.service.record_kinds import ENDPOINT, TAGS
@@ -112,7 +113,7 @@ def test_redefining_keeps_the_state_and_replaces_the_rest(database_url: str) -> 
 )
 def test_an_alarm_that_cannot_be_evaluated_is_refused(wrong: dict[str, object], says: str) -> None:
     with pytest.raises(Invalid) as refused:
-        use.check(replace(ERRORS, **wrong))  # type: ignore[arg-type]
+        check(replace(ERRORS, **wrong))  # type: ignore[arg-type]
     assert says in str(refused.value)
 
 
@@ -134,7 +135,7 @@ def test_an_alarm_that_cannot_be_evaluated_is_refused(wrong: dict[str, object], 
     ids=lambda v: str(v),
 )
 def test_the_limits_themselves_are_allowed(right: dict[str, object]) -> None:
-    use.check(replace(ERRORS, **right))  # type: ignore[arg-type]
+    check(replace(ERRORS, **right))  # type: ignore[arg-type]
 
 
 def test_finding(database_url: str) -> None:

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from tidegate.advisor.promise.alarm_model import PeriodChances
 from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator, MissingData
-from tidegate.monitoring.alarms import EXTRA, judge
+from tidegate.monitoring.alarm_evaluation import EXTRA, judge
 from tidegate.monitoring.datapoint import Datapoint
 
 FINE, BREACH, GAP = 0, 1, 2

@@ -8,7 +8,7 @@ from tidegate.advisor.promise.alarm_model import PeriodLoad
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.rollout import RolloutPlan
 from tidegate.domain.traffic import WHOLE
-from tidegate.monitoring.alarms import INTERVALS, MINUTE
+from tidegate.monitoring.alarm_evaluation import INTERVALS, MINUTE
 
 MAX_OFFSET_PERIODS = 60
 """Periods per stage from which on the stage's start within a period does not matter."""

@@ -15,7 +15,7 @@ from tidegate.advisor.rehearsal.sampling import FINE_CUTS, NOTHING, DrawnRequest
 from tidegate.domain.alarm import Alarm, AlarmState
 from tidegate.domain.metric import MetricId, Sample
 from tidegate.monitoring import sketch
-from tidegate.monitoring.alarms import EXTRA, INTERVALS, MINUTE, evaluate
+from tidegate.monitoring.alarm_evaluation import EXTRA, INTERVALS, MINUTE, evaluate
 from tidegate.monitoring.datapoint import Datapoint, datapoint
 from tidegate.testing.world import START
 

@@ -13,13 +13,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import groupby
 
+from tidegate.domain.worker_stats import KEPT_SECONDS, MOST_SERIES, PATH, SecondRow, SpreadRow, StatsPage
 from tidegate.monitoring import finite, sketch
 from tidegate.serving.contract.invocation import Note
 
-KEPT = 180
-"""Seconds."""
-MOST_SERIES = 500
-"""Series in one second; further ones are dropped."""
+STATS_PATH = PATH.encode()
 _FOLD_AT = 256
 """Tuples: few enough not to delay a request when they are aggregated, many enough to be cheap."""
 
@@ -27,14 +25,8 @@ _index = lru_cache(maxsize=16_384)(sketch.index)
 
 
 @dataclass
-class Distribution:
-    """Statistics of values (times in microseconds), and the bins of a sketch for percentiles."""
-
-    count: int = 0
-    total: float = 0
-    low: float = 0
-    high: float = 0
-    bins: dict[int, int] = field(default_factory=dict)
+class Distribution(SpreadRow):
+    """Values that are being added up."""
 
     def add(self, value: float, times: int = 1) -> None:
         self.low = min(self.low, value) if self.count else value
@@ -70,7 +62,7 @@ class SecondStats:
     series: dict[tuple[str, tuple[tuple[str, str], ...]], Distribution] = field(default_factory=dict)
     """Measurements of engines: name and dimensions -> values."""
 
-    def document(self) -> dict[str, object]:
+    def document(self) -> SecondRow:
         return {
             "second": self.second,
             "invocations": self.invocations,
@@ -131,12 +123,23 @@ class RequestStats:
                 del self._seconds[second]
             self._read = now
 
-    def seconds(self, since: int, before: int) -> list[dict[str, object]]:
-        """The seconds ``since <= second < before`` (epoch) with requests, oldest first. The reader has read those
-        before ``since``."""
+    def seconds(self, since: int, before: int) -> list[SecondRow]:
+        """The seconds ``since <= second < before`` (epoch) in which something was counted, oldest first. Who asks has
+        read what was before ``since``."""
         self._fold()
         self._read = max(self._read, min(since, before))
         return [self._seconds[second].document() for second in sorted(self._seconds) if since <= second < before]
+
+    def page(self, replica: str, now: float, in_flight: int, since: int, before: int) -> StatsPage:
+        """What the controller reads. ``now``: epoch seconds."""
+        seconds = self.seconds(since, before)
+        return {
+            "replica": replica,
+            "now": now,
+            "in_flight": in_flight,
+            "answered": self.answered,
+            "seconds": seconds,
+        }
 
     def _fold(self) -> None:
         fresh, self._fresh = self._fresh, []
@@ -165,7 +168,7 @@ class RequestStats:
         record = self._seconds.get(second)
         if record is None:
             record = self._seconds[second] = SecondStats(second)
-            self._forget(second - KEPT)
+            self._forget(second - KEPT_SECONDS)
         return record
 
     def _forget(self, until: int) -> None:

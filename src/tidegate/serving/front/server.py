@@ -32,7 +32,7 @@ from tidegate.serving.front.access_keys import KeysFile
 from tidegate.serving.front.connection import Connection, Refusal, Request
 from tidegate.serving.front.header_cache import HeaderCache
 from tidegate.serving.front.pending_requests import PendingRequests, began, now, stamp
-from tidegate.serving.front.request_stats import RequestStats
+from tidegate.serving.front.request_stats import STATS_PATH, RequestStats
 from tidegate.serving.front.response_formats import EventStreamFormat, OpenAIFormat, PlainFormat, ResponseFormat
 from tidegate.serving.front.responses import UNSPENT, Responses
 from tidegate.serving.front.sessions import GONE, HEADER, Sessions
@@ -188,7 +188,7 @@ class Server:
         if path == b"/ping":
             ready = self.engine is not None and self.engine.healthy and not self.draining
             connection.reply(self._responses.plain(200 if ready else 503, b"", close), close)
-        elif path == b"/_tidegate/stats":
+        elif path == STATS_PATH:
             page = self.statistics(_query_value(query, b"since", 0), _query_value(query, b"before", sys.maxsize))
             connection.reply(self._responses.plain(200, page, close), close)
         elif path == b"/execution-parameters":
@@ -223,14 +223,8 @@ class Server:
         flight, and the requests answered since the start."""
         at = time.time()
         self._stats.rewind(int(at))
-        page = {
-            "replica": self.spec.replica,
-            "now": at,
-            "in_flight": len(self._in_hand),
-            "answered": self._stats.answered,
-            "seconds": self._stats.seconds(since, min(before, int(at)) if over else before),
-        }
-        return msgspec.json.encode(page)
+        last = min(before, int(at)) if over else before
+        return msgspec.json.encode(self._stats.page(self.spec.replica, at, len(self._in_hand), since, last))
 
     def note(self, note: Note) -> None:
         """Add a measurement that belongs to no call."""

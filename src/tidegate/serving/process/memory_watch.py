@@ -6,11 +6,13 @@ mapped model) do not count: other replicas share them and the kernel can drop th
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
+
+from tidegate.host.process_stats import process_tree
 
 EVERY = 0.25
 """Seconds between two measurements."""
@@ -36,20 +38,12 @@ def measure_memory(pid: int, limit: int) -> int:
     page counts by its share instead, which makes the kernel walk the page tables."""
     if not PROC.joinpath("self", "status").exists():
         return _read_smaps(pid)
-    family = list(_family(pid))
-    cheap = sum(_sum(PROC / str(one) / "status", _OWN) for one in family)
-    if cheap <= limit or len(family) == 1:
+    processes = list(process_tree(pid))
+    cheap = sum(_sum(PROC / str(one) / "status", _OWN) for one in processes)
+    if cheap <= limit or len(processes) == 1:
         return cheap
-    fair = sum(_sum(PROC / str(one) / "smaps_rollup", _FAIR) for one in family)
+    fair = sum(_sum(PROC / str(one) / "smaps_rollup", _FAIR) for one in processes)
     return fair or cheap
-
-
-def _family(pid: int) -> Iterator[int]:
-    yield pid
-    with suppress(OSError):
-        for task in (PROC / str(pid) / "task").iterdir():
-            for child in (task / "children").read_text().split():
-                yield from _family(int(child))
 
 
 def _sum(path: Path, names: tuple[bytes, ...]) -> int:

@@ -7,12 +7,11 @@ long as a prediction may take.
 from dataclasses import dataclass
 
 from tidegate.host.process_stats import ProcessStats
+from tidegate.host.stalls import SILENT, SILENT_FOR, STOPPED, got_nowhere
 
 GOOD = 200
 BAD_PINGS = 3
-"""Failed pings in a row, while the program is idle, after which it is unhealthy."""
-SILENT_FOR = 5.0
-"""Seconds without an answer and without progress after which an idle program hangs."""
+"""In a row, while the program has nothing to do: it is not healthy."""
 LONGEST_STEP = 3.5
 """Most seconds between two observations: a ping takes up to two. A longer gap was not observed, and does not
 count."""
@@ -56,16 +55,14 @@ class Liveness:
         answered = seen.answers != self._answers or seen.answer is not None
         self._unanswered = 0.0 if answered or not seen.at_work else self._unanswered + step
         self._count(seen)
-        moves = (
-            seen.vitals is None or self._vitals is None or seen.vitals.has_progressed(self._vitals, passed)
-        )  # unknown is no proof
-        self._still = 0.0 if answered or moves or not seen.asked else self._still + step
+        stalled = seen.asked and not answered and got_nowhere(self._vitals, seen.vitals, passed)
+        self._still = self._still + step if stalled else 0.0
         was_stopped, self._stopped = self._stopped, seen.stopped
         self._answers, self._vitals, self._at = seen.answers, seen.vitals, now
         if seen.stopped and was_stopped:
-            return "it is stopped, by a signal or a debugger"
+            return STOPPED
         if self._still >= SILENT_FOR:
-            return f"it has not answered for {SILENT_FOR:g} s, nor done anything else"
+            return SILENT
         return ""
 
     def _count(self, seen: Seen) -> None:

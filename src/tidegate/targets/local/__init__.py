@@ -1,7 +1,7 @@
-"""The machine itself as a target: a fleet is a set of worker processes behind the local HAProxy.
+"""This machine as a target: a fleet is a set of worker processes behind the local HAProxy.
 
-``target.py`` is the port's implementation. Each fleet has one supervisor (``fleet.py``) that makes what runs equal
-to what is wished for; ``process.py`` starts, adopts and ends one worker process; ``ping.py`` speaks to it;
-``folders.py`` says where everything lies. Workers have sessions of their own and outlive the controller: what is
-needed to adopt them is on disk before they start.
+``provider.py`` joins what the target supplies; ``target.py`` implements fleets and traffic. Each fleet has one
+supervisor (``fleet.py``), which makes what runs equal to what is desired. ``process.py`` starts, adopts and ends one
+worker process, ``worker_client.py`` speaks to it, ``paths.py`` says where everything lies. Workers have sessions of
+their own and outlive the controller: what is needed to adopt them is on disk before they start.
 """

@@ -7,7 +7,7 @@ GROUP = "cgroup"
 
 
 def killed(folder: Path) -> int | None:
-    """The limit in bytes at whose wall the kernel ended the replica of this folder; None: it did not."""
+    """The memory limit in bytes if the kernel ended the replica of this folder for exceeding it; otherwise None."""
     for events in ("memory.events", "memory.oom_control"):  # cgroup v2, v1
         try:
             group, limit = (folder / GROUP).read_text().splitlines()
@@ -20,6 +20,6 @@ def killed(folder: Path) -> int | None:
 
 
 def remove(folder: Path) -> None:
-    """The group of a replica that has ended."""
+    """Remove the control group of a replica that has ended."""
     with contextlib.suppress(OSError, IndexError):
         Path((folder / GROUP).read_text().splitlines()[0]).rmdir()

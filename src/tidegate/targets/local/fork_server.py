@@ -1,7 +1,8 @@
-"""The nursery as the controller sees it: a process with every library imported, which forks workers in milliseconds.
+"""The controller's side of the fork server: a process with every library imported, which forks workers in
+milliseconds.
 
-It lives and dies with its controller; the workers that it forked do not. Where it is not there (it starts, it died,
-it does not answer) ``fork`` says None, and a worker is started the slow way.
+It lives and dies with its controller; the workers that it forked do not. While it starts, or if it died or does not
+answer, ``fork`` returns None and the worker starts without it.
 """
 
 import contextlib
@@ -16,8 +17,8 @@ from pathlib import Path
 
 import msgspec
 
+from tidegate.host.atomic_write import write_private
 from tidegate.host.installation import Installation
-from tidegate.targets.local.paths import write_whole
 from tidegate.targets.local.process import NOTE, Identity, Process, cleaned
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ READY = b"ready"
 MODULE = "tidegate.serving.process.fork_server"
 
 
-class Nursery:
+class ForkServer:
     """Its command line, which the workers that it forks keep, names the installation."""
 
     def __init__(self, installation: Installation, environment: Mapping[str, str]) -> None:
@@ -43,7 +44,7 @@ class Nursery:
         self._started = 0.0
 
     def ensure(self) -> None:
-        """Starts it where it does not run; it is ready a second or two later."""
+        """Start the process if it does not run; it is ready a second or two later."""
         if self._process is not None and self._process.poll() is None:
             return
         if time.monotonic() - self._started < AGAIN and self._started:
@@ -63,14 +64,14 @@ class Nursery:
                     start_new_session=True,
                 )
         except OSError as error:
-            log.warning("the nursery cannot be started, workers start without it: %s", error.strerror)
+            log.warning("the fork server cannot be started, workers start without it: %s", error.strerror)
             ours.close()
             return
         self._channel, self._ready = ours, False
 
     def fork(self, start: Path, log_file: Path) -> Process | None:
-        """A worker on the replica file ``start``, whose output goes to ``log_file``. It begins its work once its
-        identity is on disk: should this process die before that, the worker ends at once."""
+        """Fork a worker on the replica file ``start``, with its output in ``log_file``. The worker begins once its
+        identity is on disk: if this process dies before that, the worker ends at once."""
         self.ensure()
         if self._channel is None or not self._is_ready(self._channel):
             return None
@@ -82,11 +83,11 @@ class Nursery:
             socket.send_fds(self._channel, [job], [gate])
             answer = self._channel.recv(100)
             process = Process(Identity.of(int(answer)) or Identity(int(answer), ""))
-            write_whole(start.with_name(NOTE), msgspec.json.encode(process.identity))
+            write_private(start.with_name(NOTE), msgspec.json.encode(process.identity))
             os.write(go, b"g")
             return process
         except (OSError, ValueError) as error:
-            log.warning("the nursery did not fork (%s); it is started again", error)
+            log.warning("the fork server did not fork (%s); it is started again", error)
             self.close()
             return None
         finally:
@@ -94,7 +95,7 @@ class Nursery:
             os.close(go)
 
     def close(self) -> None:
-        """It ends; what it forked goes on."""
+        """End the process; what it forked goes on."""
         if self._channel is not None:
             self._channel.close()
             self._channel = None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tidegate.host.process_stats import ProcessStats
+from tidegate.host.stalls import SILENT, SILENT_FOR, STOPPED, got_nowhere
 
 LONGEST_STEP = 1.5
 """Seconds that pass, at the most, between two looks as far as a conclusion goes."""
@@ -15,13 +16,10 @@ STOPPED_FOR = 2.0
 """Seconds until a replica that a signal has stopped is replaced; it is not ready from the first look on."""
 GONE_FOR = 2.0
 """The same for one on whose socket nobody listens: it may be about to make it anew."""
-SILENT_FOR = 5.0
-"""The same for one that does not answer while none of its threads gets anywhere. One that computes, or waits for a
-processor or the disk, has the supervisor's patience instead."""
 
 
-class Answer(StrEnum):
-    """To the question whether it is ready."""
+class PingAnswer(StrEnum):
+    """The answer to a readiness ping."""
 
     GOOD = "good"
     UNWELL = "unwell"
@@ -33,13 +31,13 @@ class Answer(StrEnum):
 
 
 @dataclass(frozen=True)
-class Look:
+class HealthLook:
     """One look at a replica."""
 
     stopped: bool = False
     waiting: bool = False
     """A question is open."""
-    answer: Answer | None = None
+    answer: PingAnswer | None = None
     """What came since the look before."""
     vitals: ProcessStats | None = None
     """Looked at while a question is open; None where they are not known."""
@@ -48,8 +46,8 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Failing:
-    """Why a replica has to be replaced. ``hopeless``: it will not finish what it has in hand either."""
+class Unhealthy:
+    """Why a replica must be replaced. ``hopeless``: it will not finish its requests either."""
 
     reason: str
     hopeless: bool
@@ -57,7 +55,7 @@ class Failing:
 
 @dataclass(frozen=True)
 class Health:
-    """Seconds for which it has been so while it was looked at; None: it is not."""
+    """For how many seconds of observation each condition has held; None: it does not hold."""
 
     stopped: float | None = None
     refused: float | None = None
@@ -70,27 +68,27 @@ class Health:
 
     @property
     def takes_requests(self) -> bool:
-        """False where it is known that it cannot answer now."""
+        """False if it is known to be unable to answer now."""
         return self.stopped is None and self.refused is None
 
-    def failing(self, patience: float) -> Failing | None:
-        """``patience``: seconds that one which lives may take for an answer."""
+    def failing(self, patience: float) -> Unhealthy | None:
+        """``patience``: seconds that a live replica may take to answer."""
         if (self.stopped or 0.0) >= STOPPED_FOR:
-            return Failing("it is stopped, by a signal or a debugger", hopeless=True)
+            return Unhealthy(STOPPED, hopeless=True)
         if self.silent >= SILENT_FOR:
-            return Failing(f"it has not answered for {SILENT_FOR:g} s, nor done anything else", hopeless=True)
+            return Unhealthy(SILENT, hopeless=True)
         if (self.refused or 0.0) >= GONE_FOR:
-            return Failing("nobody listens on its socket any more", hopeless=False)
+            return Unhealthy("nobody listens on its socket any more", hopeless=False)
         if (self.bad or 0.0) >= patience:
-            return Failing(f"it has not answered well for {patience:g} s", hopeless=False)
+            return Unhealthy(f"it has not answered well for {patience:g} s", hopeless=False)
         return None
 
-    def after(self, look: Look, now: float) -> "Health":
-        """What is concluded from one more look."""
+    def after(self, look: HealthLook, now: float) -> "Health":
+        """The health after one more look."""
         step = 0.0 if self.looked_at is None else max(0.0, min(now - self.looked_at, LONGEST_STEP))
         came = look.answer is not None
-        refused = look.answer is Answer.REFUSED or (not came and self.refused is not None)
-        bad = look.answer is not Answer.GOOD and (came or look.waiting or self.bad is not None)
+        refused = look.answer is PingAnswer.REFUSED or (not came and self.refused is not None)
+        bad = look.answer is not PingAnswer.GOOD and (came or look.waiting or self.bad is not None)
         return Health(
             stopped=_longer(self.stopped, step) if look.stopped else None,
             refused=_longer(self.refused, step) if refused else None,
@@ -100,13 +98,11 @@ class Health:
             vitals=look.vitals if look.waiting else None,
         )
 
-    def _idles(self, look: Look, now: float) -> bool:
-        """Whether it neither answered nor got anywhere since the look before. Unknown is no."""
+    def _idles(self, look: HealthLook, now: float) -> bool:
+        """Whether it neither answered nor made progress since the last look. False if unknown."""
         if not look.waiting or look.answer is not None or look.frozen:
             return False
-        if look.vitals is None or self.vitals is None or self.looked_at is None:
-            return False
-        return not look.vitals.has_progressed(self.vitals, now - self.looked_at)
+        return self.looked_at is not None and got_nowhere(self.vitals, look.vitals, now - self.looked_at)
 
 
 def _longer(before: float | None, step: float) -> float:

@@ -1,4 +1,4 @@
-"""What the processes of jobs have in common: the files that they leave word in, and how they are told to end."""
+"""What the processes of jobs share: the files that they report in, and how they are terminated."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -15,8 +15,8 @@ START = "job.json"
 """The file that a job's process is started with, in the job's folder."""
 
 
-def word(path: Path, kind: type[T]) -> T | None:
-    """What a process wrote; None while there is nothing whole."""
+def read_file(path: Path, kind: type[T]) -> T | None:
+    """What a process reported; None until the file is complete."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except (OSError, msgspec.DecodeError):
@@ -24,22 +24,22 @@ def word(path: Path, kind: type[T]) -> T | None:
 
 
 @dataclass
-class Ending:
-    """A process is told to end once; one that still runs ``patience`` seconds later is killed."""
+class Termination:
+    """A process is asked to end once, and killed if it still runs ``patience`` seconds later."""
 
     patience: float
-    _told: dict[str, float] = field(default_factory=dict)
+    _asked_at: dict[str, float] = field(default_factory=dict)
 
     def ask(self, name: str, process: Process | None) -> None:
-        """Asked again until it is gone. ``process``: of the job; None where none runs."""
+        """Call this again until the process is gone. ``process``: that of the job; None if none runs."""
         if process is None:
             return
         now = asyncio.get_running_loop().time()
-        if name not in self._told:
-            self._told[name] = now
+        if name not in self._asked_at:
+            self._asked_at[name] = now
             process.terminate()
-        elif now - self._told[name] > self.patience:
+        elif now - self._asked_at[name] > self.patience:
             process.kill()
 
     def forget(self, name: str) -> None:
-        self._told.pop(name, None)
+        self._asked_at.pop(name, None)

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tidegate.ports.logs import LogLines, LogStream
+from tidegate.host.log_files import read_end
+from tidegate.ports.logs import LogLines, LogStream, ReplicaLog
 from tidegate.targets.local import logs
 
 ENDPOINTS = "/aws/sagemaker/Endpoints/"
@@ -21,11 +22,14 @@ _LONGEST = 1024 * 1024
 
 
 @dataclass
-class Streams:
+class LogStreams:
     """The ``Logs`` port. ``folder`` holds a folder for each endpoint and each transform job."""
 
     folder: Path
     _created: dict[Path, float] = field(default_factory=dict)
+
+    async def tail(self, endpoint: str, lines: int) -> Sequence[ReplicaLog]:
+        return await asyncio.to_thread(logs.tail, self.folder, endpoint, lines)
 
     async def groups(self) -> Sequence[str]:
         return await asyncio.to_thread(self._groups)
@@ -65,7 +69,7 @@ class Streams:
             return None
         stream, path = found
         if offset is None:
-            return LogLines(stream, tuple(logs.end(path, limit)), stream.size)
+            return LogLines(stream, tuple(read_end(path, limit)), stream.size)
         with path.open("rb") as file:
             file.seek(offset if offset <= stream.size else 0)  # a file that was cut begins anew
             begin, lines = file.tell(), file.read(_LONGEST).splitlines(keepends=True)

@@ -1,4 +1,4 @@
-"""Which models the replicas of a multi-model endpoint have loaded, as they tell it now."""
+"""Which models the replicas of a multi-model endpoint have loaded now."""
 
 import asyncio
 from collections.abc import Iterable
@@ -7,17 +7,16 @@ from pathlib import Path
 import msgspec
 
 from tidegate.domain.fleet import FleetSpec
+from tidegate.targets.collection.sources import ServingReplica
 from tidegate.targets.local import worker_client
 
 PATIENCE = 5.0
 """Seconds that a replica may take: a list of 10,000 models is some megabytes."""
 
 
-async def listings(
-    serving: Iterable[tuple[FleetSpec, str, int, Path]], endpoint: str, most: int
-) -> list[dict[str, object]]:
-    """One entry for each replica that serves many models, with the hottest ``most`` models of each. One that
-    does not answer, since it is going away or busy, has no ``models``."""
+async def list_models(serving: Iterable[ServingReplica], endpoint: str, most: int) -> list[dict[str, object]]:
+    """One entry for each replica of a multi-model endpoint, with the ``most`` most used models of each. A replica
+    that does not answer, because it is leaving or busy, has no ``models``."""
     asked = [
         _ask(spec, replica, socket, most)
         for spec, replica, _, socket in serving

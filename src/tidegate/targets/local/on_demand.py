@@ -22,18 +22,18 @@ A controller that was stopped for a while has to look more than once before it f
 
 
 @dataclass(frozen=True)
-class Waking:
-    """Epoch seconds: since when a request waits, and when the controller heard of it."""
+class WakeUp:
+    """Epoch seconds: since when a request has waited, and when the controller noticed."""
 
     asked: float
     noticed: float
 
 
 @dataclass
-class OnDemand:
+class ServerlessState:
     proven: bool = False
-    waking: Waking | None = None
-    _standing: serverless_scaling.Standing = field(default_factory=serverless_scaling.Standing)
+    waking: WakeUp | None = None
+    _memory: serverless_scaling.ScalingMemory = field(default_factory=serverless_scaling.ScalingMemory)
     _called: float = 0.0
     _unheard: int = 0
     """Looks since the last call."""
@@ -46,16 +46,16 @@ class OnDemand:
 
     def adopt(self, folder: Path, replicas: int, now: float) -> None:
         self.proven = (folder / PROVEN).exists()
-        self._standing = serverless_scaling.Standing((now,) * replicas)
+        self._memory = serverless_scaling.ScalingMemory((now,) * replicas)
 
     def wake(self, asked: float, noticed: float, now: float) -> None:
         self._called, self._unheard = now, 0
-        self.waking = self.waking or Waking(asked, noticed)
+        self.waking = self.waking or WakeUp(asked, noticed)
 
     async def measure(
         self, spec: FleetSpec, bounds: Serverless, router: Router, running: bool, now: float
     ) -> None:
-        """Asks the router while anything runs; ``now`` is the event loop's."""
+        """Ask the router while anything runs; ``now`` is the event loop's."""
         self._unheard += 1
         if self.waking is not None and now - self._called > FORGOTTEN and self._unheard > LOOKS:
             self.waking = None
@@ -64,26 +64,27 @@ class OnDemand:
             demand = await router.demand(spec.id)
             in_hand = max(in_hand, demand.now, int(demand.ever != self._ever))
             self._ever, self._there = demand.ever, demand.now
-        self._standing = serverless_scaling.decide(self._standing, in_hand, bounds, now)
+        self._memory = serverless_scaling.decide(self._memory, in_hand, bounds, now)
 
     def wanted(self, spec: FleetSpec) -> int:
-        return max(self._standing.wanted, int(not self.proven)) if spec.count else 0
+        return max(self._memory.wanted, int(not self.proven)) if spec.count else 0
 
-    def owed(self, now: float, patience: float) -> int:
-        """Replicas of a fleet that is to go: one, for ``patience`` seconds, while requests are there that its routes
-        gave to it before. They may be waiting for it to wake up, and nobody else can answer them."""
+    def drain_replicas(self, now: float, patience: float) -> int:
+        """Replicas that a fleet needs while it is being deleted: one, for at most ``patience`` seconds, while
+        requests that its routes gave it earlier are still there. They may be waiting for it to wake up, and no other
+        fleet can answer them."""
         self._going = now if self._going is None else self._going
         return int(self._there > 0 and now - self._going < patience)
 
-    def served(self) -> None:
-        """The router has a replica: whoever waited has been let in."""
+    def clear_wake(self) -> None:
+        """The router has a replica, so whoever waited has been served."""
         self.waking = None
 
-    def prove(self, folder: Path, now: float) -> None:
-        """A replica answers its ping; the first that does stays for the idle time, as if it had been asked."""
+    def mark_proven(self, folder: Path, now: float) -> None:
+        """A replica answers its ping. The first one stays for the idle time, as if it had got a request."""
         if not self.proven:
             self.proven = True
-            self._standing = serverless_scaling.Standing((now,))
+            self._memory = serverless_scaling.ScalingMemory((now,))
             with contextlib.suppress(OSError):
                 (folder / PROVEN).touch()
 
@@ -95,6 +96,6 @@ class OnDemand:
 
 
 def limits(bounds: Serverless | None, servers: Iterable[str]) -> dict[str, int]:
-    """Requests that each server may have at one time; empty where there is no bound."""
+    """How many requests each server may have at a time; empty if there is no limit."""
     names = list(servers)
     return {} if bounds is None else dict(zip(names, serverless_scaling.shares(bounds, len(names)), strict=True))

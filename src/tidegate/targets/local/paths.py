@@ -1,4 +1,4 @@
-"""Where the local target keeps things, and the few ways in which files are written and taken away."""
+"""Where the local target keeps files, and how it removes them."""
 
 import contextlib
 import shutil
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tidegate.domain.fleet import FleetId
-from tidegate.host import atomic_write
 from tidegate.host.installation import Installation
 
 
@@ -33,15 +32,10 @@ class Folders:
     def keys(self) -> Path:
         return self.state / "keys.json"
 
-    @property
-    def door(self) -> Path:
-        """The controller's own socket, behind the proxy."""
-        return self.sockets / "controller.sock"
-
     def fleet(self, fleet: FleetId) -> Path:
         return self.fleets / fleet.endpoint / str(fleet.generation) / fleet.variant
 
-    def wish(self, fleet: FleetId) -> Path:
+    def desired_file(self, fleet: FleetId) -> Path:
         return self.fleet(fleet) / "fleet.json"
 
     def model(self, fleet: FleetId) -> Path:
@@ -56,14 +50,17 @@ class Folders:
         return self.state / "shadow"
 
     def kept(self, fleet: FleetId, replica: str) -> Path:
-        """Pairs of answers lie apart from the fleet's folder: they are looked at when the fleet is gone, too."""
+        """Pairs of answers lie outside the fleet's folder: they are read after the fleet is gone, too."""
         return self.pairs / fleet.endpoint / str(fleet.generation) / fleet.variant / f"{replica}.jsonl"
 
+    def replicas(self, fleet: FleetId) -> Path:
+        return self.fleet(fleet) / "replicas"
+
     def replica(self, fleet: FleetId, replica: str) -> Path:
-        return self.fleet(fleet) / "replicas" / replica
+        return self.replicas(fleet) / replica
 
     def log(self, fleet: FleetId, replica: str) -> Path:
-        """Logs lie apart from the fleet's folder: they are wanted most when the fleet is gone."""
+        """Logs lie outside the fleet's folder: they matter most when the fleet is gone."""
         return self.logs / fleet.endpoint / str(fleet.generation) / fleet.variant / f"{replica}.log"
 
     def socket(self, replica: str) -> Path:
@@ -82,8 +79,8 @@ class Folders:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def discard(self, fleet: FleetId) -> None:
-        """Takes a fleet's folder away in one go, so that a crash never leaves a part of it (a model, say) to a
-        later fleet of the same name; then removes it, and the folders above that are empty now."""
+        """Move a fleet's folder away in one step, so that a crash never leaves part of it (such as a model) to a
+        later fleet of the same name. Then remove it, and the parent folders that are now empty."""
         folder = self.fleet(fleet)
         trash = self.trash / f"{fleet.endpoint}.{fleet.generation}.{fleet.variant}"
         shutil.rmtree(trash, ignore_errors=True)
@@ -97,9 +94,3 @@ class Folders:
     def empty_trash(self) -> None:
         for left in self.trash.iterdir() if self.trash.is_dir() else []:
             shutil.rmtree(left, ignore_errors=True)
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """The file on the disk, whole, in a folder that is made if need be. Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    atomic_write.write_atomically(path, data)

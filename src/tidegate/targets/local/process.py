@@ -11,7 +11,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +19,10 @@ import msgspec
 import psutil
 
 from tidegate.auth.child_environment import remove_secrets
+from tidegate.host.atomic_write import write_private
+from tidegate.host.command_line import command_line
 from tidegate.host.installation import Installation
-from tidegate.targets.local.paths import write_whole
 
-_LOADING_TRIES, _LOADING_PAUSE = 5, 0.002
 WORKER = "tidegate.serving"
 """The module that a worker runs."""
 NOTE = "process.json"
@@ -33,7 +32,7 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 @dataclass(frozen=True)
 class Identity:
-    """Which process, whoever asks and whenever."""
+    """Identifies a process for any observer at any time."""
 
     pid: int
     started: str
@@ -41,7 +40,7 @@ class Identity:
 
     @classmethod
     def of(cls, pid: int) -> "Identity | None":
-        """Whoever has this pid and has not ended; a zombie has."""
+        """The process with this pid, unless it has ended; a zombie has."""
         try:
             boot = BOOT_ID.read_text().strip()
         except OSError:
@@ -59,21 +58,8 @@ class Identity:
         return float(self.started.rpartition(" ")[2] or 0)
 
 
-def command_line(pid: int) -> list[str]:
-    """Of a process; empty for one that has ended or may not be looked at. It is empty for a moment, too, while the
-    kernel loads a program that was just started."""
-    for _ in range(_LOADING_TRIES):
-        try:
-            if line := psutil.Process(pid).cmdline():
-                return line
-        except (psutil.Error, OSError):
-            return []
-        time.sleep(_LOADING_PAUSE)
-    return []
-
-
 def cleaned(environment: Mapping[str, str]) -> dict[str, str]:
-    """What a worker gets of the controller's variables."""
+    """The controller's variables that a worker gets."""
     clean = remove_secrets(environment)
     clean.setdefault("OMP_NUM_THREADS", "1")
     clean["PYTHONUNBUFFERED"] = "1"
@@ -106,7 +92,7 @@ class Process:
         module: str = WORKER,
         mark: Sequence[str] = (),
     ) -> "Process":
-        """Starts a worker on ``spec``; its output goes to ``log``. The identity is on disk before this returns.
+        """Start a worker on ``spec``; its output goes to ``log``. The identity is on disk before this returns.
         ``mark``: options of the interpreter that say whose it is (``Installation.python``)."""
         log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with log.open("ab") as output:
@@ -121,7 +107,7 @@ class Process:
             )
         started = cls(Identity.of(popen.pid) or Identity(popen.pid, ""), popen)
         try:
-            write_whole(spec.with_name(NOTE), msgspec.json.encode(started.identity))
+            write_private(spec.with_name(NOTE), msgspec.json.encode(started.identity))
         except OSError:
             started.kill()  # a worker without a note would be nobody's
             popen.wait()
@@ -164,16 +150,16 @@ class Process:
             return None
 
     def terminate(self) -> None:
-        """Asks it to finish what it has in hand and go."""
+        """Ask it to finish its requests and exit."""
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Ends the worker at once, and with it whatever it started."""
+        """Kill the worker and everything that it started."""
         self._signal(signal.SIGKILL)
         self.sweep()
 
     def sweep(self) -> None:
-        """Ends what a worker that is dying or dead has left behind in its session: a program's own children."""
+        """Kill what a dying or dead worker left behind in its session, such as a program's children."""
         now = Identity.of(self.identity.pid)
         if now is not None and now != self.identity:
             return  # the pid, and so perhaps the session's number, belongs to somebody else

@@ -21,7 +21,7 @@ from tidegate.domain.recommendation import ConfigurationTrial, RecommendationJob
 from tidegate.host.atomic_write import write_atomically
 from tidegate.host.installation import Installation
 from tidegate.ports.recommenders import RecommenderSeen
-from tidegate.targets.local.job_process import START, Ending, word
+from tidegate.targets.local.job_process import START, Termination, read_file
 from tidegate.targets.local.process import Process
 
 LOG = "log"
@@ -29,7 +29,7 @@ SERVER = "server"
 """Folder in a job's folder: the state of the server that it loads."""
 MODULE = "tidegate.advisor.recommend"
 KILL_AFTER = 12.0
-"""Seconds that a process which was told to stop has: it ends a server first."""
+"""Seconds that a process has to stop: it ends a server first."""
 LAST = 2000
 """Bytes of the log that are looked at for its last line."""
 
@@ -48,7 +48,7 @@ class LocalRecommenders:
     environment: dict[str, str]
     describe: Callable[[RecommendationJob], bytes]
     _running: dict[str, Process] = field(default_factory=dict)
-    _ending: Ending = field(default_factory=lambda: Ending(KILL_AFTER))
+    _termination: Termination = field(default_factory=lambda: Termination(KILL_AFTER))
 
     def kept(self) -> tuple[str, ...]:
         with contextlib.suppress(OSError):
@@ -72,23 +72,24 @@ class LocalRecommenders:
 
     async def look(self, name: str) -> RecommenderSeen:
         folder, alive = self.root / name, self._process(name) is not None
-        result = word(folder / "result.json", _Result)
-        steps = word(folder / "progress.json", tuple[ConfigurationTrial, ...]) or ()
+        result = read_file(folder / "result.json", _Result)
+        steps = read_file(folder / "progress.json", tuple[ConfigurationTrial, ...]) or ()
         if result is None:
             return RecommenderSeen(alive, steps, said=_last_line(folder / LOG))
         return RecommenderSeen(alive, steps, result.reason, result.found)
 
     def stop(self, name: str) -> None:
-        self._ending.ask(name, self._process(name))
+        self._termination.ask(name, self._process(name))
 
     async def discard(self, name: str) -> None:
         self._running.pop(name, None)
-        self._ending.forget(name)
+        self._termination.forget(name)
         await asyncio.to_thread(sweep, self.root / name, self.installation)
         await asyncio.to_thread(shutil.rmtree, self.root / name, True)
 
-    async def end_all(self) -> None:
-        """For the end of everything; jobs begin anew at the next start."""
+    async def end(self, drain: bool) -> None:
+        if not drain:
+            return
         names = [name for name in self.kept() if self._process(name) is not None]
         for name in names:
             self.stop(name)
@@ -101,7 +102,7 @@ class LocalRecommenders:
             await asyncio.to_thread(sweep, self.root / name, self.installation)
 
     def _process(self, name: str) -> Process | None:
-        """What runs, found again where an earlier controller started it."""
+        """The job's running process, found again if an earlier controller started it."""
         folder = self.root / name
         there = name not in self._running and folder.is_dir()
         if there and (found := Process.adopt(folder, self.installation, START)) is not None:
@@ -111,7 +112,7 @@ class LocalRecommenders:
 
 
 def sweep(folder: Path, installation: Installation) -> None:
-    """Ends the processes of a job whose own process has ended, and the sessions that they lead: those of this
+    """End the processes of a job whose own process has ended, and the sessions that they lead: those of this
     installation with a path under the job's ``folder``, and those of the server in it, which is an installation of
     its own."""
     inner, leaders = Installation.find(folder / SERVER), set()

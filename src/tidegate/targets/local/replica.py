@@ -1,4 +1,4 @@
-"""One replica as a controller follows it: its process, its files, and whether it still answers."""
+"""One replica as its supervisor follows it: its process, its files, and whether it still answers."""
 
 import asyncio
 import contextlib
@@ -15,9 +15,10 @@ from tidegate.domain.fleet import FleetId, ReplicaState, VariantSpec
 from tidegate.domain.memory_sizes import format_bytes
 from tidegate.domain.start_limits import supervisor_grace
 from tidegate.host import process_stats
+from tidegate.host.log_files import read_end
 from tidegate.host.process_stats import ProcessStats
-from tidegate.targets.local import cgroups, logs, worker_client
-from tidegate.targets.local.health import Answer, Health, Look
+from tidegate.targets.local import cgroups, worker_client
+from tidegate.targets.local.health import Health, HealthLook, PingAnswer
 from tidegate.targets.local.paths import Folders
 from tidegate.targets.local.process import Process
 
@@ -27,9 +28,10 @@ RETIRED = "draining"
 """Marker file: it is to go, and must not be given requests again."""
 START = "replica.json"
 LOADING = "loading"
-"""File of a worker's own: it has its model data, and gives itself so many seconds to load it (``worker.spec``)."""
+"""File of a worker's own: it has its model data, and gives itself so many seconds to load it
+(``serving/contract/replica_spec.py``)."""
 OUTGROWN = "outgrown"
-"""File of a worker's own: it holds more memory than it may (``worker.spec``)."""
+"""File of a worker's own: it holds more memory than it may (``serving/contract/replica_spec.py``)."""
 SETTLED = 10.0
 """Seconds that a replica has to live once it is ready; one that dies sooner counts as a failed start."""
 CALM, CALM_EVERY = 0.2, 0.5
@@ -43,8 +45,8 @@ class _Start(msgspec.Struct):
 
 
 @dataclass
-class Member:
-    """Times are the event loop's, seconds."""
+class Replica:
+    """Times are seconds of the event loop's clock."""
 
     id: str
     process: Process
@@ -67,10 +69,10 @@ class Member:
     _looked: tuple[float, ProcessStats] | None = None
     """The last look that ``calm`` took."""
     _watch: int | None = None
-    _question: asyncio.Task[Answer] | None = None
+    _question: asyncio.Task[PingAnswer] | None = None
 
     @classmethod
-    def adopt(cls, fleet: FleetId, folder: Path, folders: Folders, now: float) -> "Member | None":
+    def adopt(cls, fleet: FleetId, folder: Path, folders: Folders, now: float) -> "Replica | None":
         """The replica that an earlier controller left in ``folder``; None when its process has ended. One that
         served goes on serving without having to prove itself again: it may be busy with a request. The socket is
         where it was put then, whatever the folder for sockets is now."""
@@ -85,7 +87,7 @@ class Member:
         return cls(folder.name, process, state, now, folder, socket, log, settled=settled)
 
     def watch(self, ended: Callable[[], None]) -> None:
-        """Calls ``ended`` once, when the process ends (where the system tells)."""
+        """Call ``ended`` once, when the process ends (where the system reports that)."""
 
         def on_exit() -> None:
             self._unwatch()
@@ -95,31 +97,30 @@ class Member:
         if self._watch is not None:
             asyncio.get_running_loop().add_reader(self._watch, on_exit)
 
-    def let_go(self) -> None:
-        """Forgets what is open for it; the process goes on."""
+    def detach(self) -> None:
+        """Release what this controller holds open for it; the process goes on."""
         self._unwatch()
         if self._question is not None:
             self._question.cancel()
 
     def mark(self, name: str) -> None:
-        """A full disk costs a later controller a little knowledge, not this one the replica."""
+        """On a full disk a later controller knows a little less, but this one keeps its replica."""
         with contextlib.suppress(OSError):
             (self.folder / name).touch()
 
     def look(self, now: float, patience: float) -> None:
-        """One look at its health, without waiting here: a ready one is asked now and then whether it still is. Each
-        question waits for ``patience``: one that computes for as long as a prediction may take answers late, but it
-        answers."""
+        """Check its health without waiting: a ready replica is pinged now and then. Each ping waits for ``patience``,
+        since a replica that computes for as long as a prediction may take answers late, but answers."""
         answer, open_before = None, self._question is not None
         if self._question is not None and self._question.done():
             answered, self._question = self._question, None
-            answer = Answer.NONE if answered.exception() is not None else answered.result()
+            answer = PingAnswer.NONE if answered.exception() is not None else answered.result()
         pause = PING_EVERY if self.health.bad is None else 0.0
         if self._question is None and self.state is ReplicaState.READY and now - self.asked >= pause:
             self.asked = now
             self._question = asyncio.create_task(worker_client.ask(self.socket, patience))
         pid, waits = self.process.identity.pid, open_before and answer is None
-        seen = Look(
+        seen = HealthLook(
             stopped=process_stats.process_state(pid) in process_stats.STOPPED,
             waiting=self._question is not None,
             answer=answer,
@@ -131,9 +132,9 @@ class Member:
     def has_settled(self, now: float) -> bool:
         return self.settled or now - self.since >= SETTLED
 
-    def calm(self, now: float) -> bool:
-        """Whether a starting replica leaves the processors alone: it waits, for a download or for ever. Looks now and
-        then."""
+    def is_calm(self, now: float) -> bool:
+        """Whether a starting replica leaves the processors alone, because it waits for a download or for ever.
+        Measured now and then."""
         before = self._looked
         if before is not None and now - before[0] < CALM_EVERY:
             return False
@@ -143,9 +144,9 @@ class Member:
             return False
         return found.demand(before[1], now - before[0]) < CALM
 
-    def late(self, now: float, variant: VariantSpec) -> str:
-        """What a starting replica has failed to do in time; empty while it has time. It says so itself and ends,
-        unless it hangs."""
+    def find_lateness(self, now: float, variant: VariantSpec) -> str:
+        """What a starting replica has failed to do in time; empty while it has time. Usually the worker reports that
+        itself and ends, unless it hangs."""
         if self._loaded_by is None:
             with contextlib.suppress(OSError, ValueError):
                 seconds = float((self.folder / LOADING).read_text())
@@ -160,8 +161,8 @@ class Member:
             f"no answer to /ping within {limit:g} s" if now - self.since > limit + supervisor_grace(limit) else ""
         )
 
-    def outgrows(self) -> str:
-        """Once, when it holds more memory than it may: what it says of that. It is leaving from then on."""
+    def check_outgrown(self) -> str:
+        """Once, when it holds more memory than it may: what the worker reported. It is leaving from then on."""
         if not self.leaving:
             with contextlib.suppress(OSError):
                 why = (self.folder / OUTGROWN).read_text()
@@ -170,8 +171,8 @@ class Member:
         return ""
 
     def cause_of_death(self, when: str) -> tuple[str, bool]:
-        """What the worker left behind says, else its exit code and the end of its log; and whether it is for
-        good."""
+        """What the worker reported, else its exit code and the end of its log; and whether another try would fail the
+        same way."""
         with contextlib.suppress(OSError, msgspec.DecodeError):
             left = msgspec.json.decode((self.folder / "failure.json").read_bytes(), type=dict[str, object])
             return str(left.get("message", "")), bool(left.get("permanent"))
@@ -204,7 +205,7 @@ def written_socket(folder: Path) -> Path | None:
 
 
 def clear(folder: Path, socket: Path | None) -> None:
-    """Removes what a replica that has ended leaves: its folder, and its socket and its programs' if they are ours."""
+    """Remove what a replica that has ended leaves: its folder, and its socket and its programs' if they are ours."""
     if socket is not None:
         with contextlib.suppress(OSError):
             for path in (socket, *socket.parent.glob(f"{socket.stem}.app*")):
@@ -215,7 +216,7 @@ def clear(folder: Path, socket: Path | None) -> None:
 
 def _last_words(log: Path) -> str:
     try:
-        lines = [line for line in logs.end(log, 20) if line.strip()]
+        lines = [line for line in read_end(log, 20) if line.strip()]
     except OSError:
         return ""
     return f"; its last words: {lines[-1].strip()[:300]}" if lines else ""

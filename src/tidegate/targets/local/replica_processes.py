@@ -1,4 +1,4 @@
-"""How a replica comes and goes on this machine: its start file and process, and what is left of it at the end."""
+"""How replicas start and end on this machine: the start file, the process, and the cleaning up."""
 
 import asyncio
 import contextlib
@@ -11,83 +11,98 @@ import msgspec
 import psutil
 
 from tidegate.domain.fleet import FleetSpec, ReplicaState
+from tidegate.host.atomic_write import write_private
 from tidegate.targets.local import fork_server, recommenders, runners
 from tidegate.targets.local import replica as files
-from tidegate.targets.local.on_demand import Waking
-from tidegate.targets.local.paths import Folders, write_whole
+from tidegate.targets.local.on_demand import WakeUp
+from tidegate.targets.local.paths import Folders
 from tidegate.targets.local.process import NOTE, WORKER, Identity, Process
-from tidegate.targets.local.replica import Member
-from tidegate.targets.local.supervision import Surroundings
+from tidegate.targets.local.replica import Replica
+from tidegate.targets.local.supervision import SupervisorContext
 
 log = logging.getLogger(__name__)
 
 HOPELESS_FOR = 10.0
-"""Seconds that a replica which hangs is kept for another to take over what it has in hand."""
+"""Seconds that a replica which hangs is kept while another takes its place."""
 KILL_GRACE = 5.0
-"""Seconds past the drain timeout before a worker that was told to stop is killed."""
+"""Seconds past the drain timeout until a worker that was asked to stop is killed."""
 FORMER_MODULES = {
     "tidegate.worker",
-    "tidegate.worker.nursery",
+    "tidegate.worker.fork_server",
     "tidegate.worker.transforming",
     "tidegate.recommend",
 }
 """Names that these modules had up to version 0.1; processes that such a version started may still run."""
 WORKING = {WORKER, fork_server.MODULE, runners.MODULE, recommenders.MODULE, *FORMER_MODULES}
-"""Modules of processes that each have a folder to work in. A worker that was forked has the nursery's line."""
+"""Modules of processes that each have a folder to work in. A forked worker has the fork server's command line."""
 
 
-def start(around: Surroundings, spec: FleetSpec, replica: str, waking: Waking | None, now: float) -> Member:
-    """A replica that is starting. Raises OSError, with nothing left, and TidegateError where it cannot be had."""
-    folders = around.folders
+def start(context: SupervisorContext, spec: FleetSpec, replica: str, waking: WakeUp | None, now: float) -> Replica:
+    """A replica that is starting. Raises OSError, with nothing left behind, and TidegateError if it cannot be
+    started."""
+    folders = context.folders
     folder, socket = folders.replica(spec.id, replica), folders.socket(replica)
     log_file, file = folders.log(spec.id, replica), folder / files.START
     try:
-        write_whole(file, around.describe(spec, replica, waking))
-        process = _fork(around, spec, file, log_file) or Process.start(
-            file, log_file, around.environment, mark=folders.installation.python
+        write_private(file, context.describe(spec, replica, waking))
+        process = _fork(context, spec, file, log_file) or Process.start(
+            file, log_file, context.environment, mark=folders.installation.python
         )
     except OSError:
         files.clear(folder, socket)
         raise
-    return Member(replica, process, ReplicaState.STARTING, now, folder, socket, log_file)
+    return Replica(replica, process, ReplicaState.STARTING, now, folder, socket, log_file)
 
 
-def _fork(around: Surroundings, spec: FleetSpec, file: Path, log_file: Path) -> Process | None:
-    """Where somebody waits for the start: of a serverless fleet, or of a job."""
+def _fork(context: SupervisorContext, spec: FleetSpec, file: Path, log_file: Path) -> Process | None:
+    """Fork the worker if somebody waits for its start: a request to a serverless fleet, or a job."""
     hurried = spec.variant.serverless is not None or spec.detached is not None
-    return around.nursery.fork(file, log_file) if hurried and around.nursery is not None else None
+    return context.fork_server.fork(file, log_file) if hurried and context.fork_server is not None else None
 
 
-def fits(around: Surroundings, spec: FleetSpec, member: Member) -> bool:
-    """Whether an adopted replica may go on under the settings of now."""
+def adopt(context: SupervisorContext, spec: FleetSpec, now: float) -> list[Replica]:
+    """The replicas of a fleet that an earlier controller left running; what others left behind is removed."""
+    found, within = [], context.folders.replicas(spec.id)
+    for folder in sorted(within.iterdir()) if within.is_dir() else []:
+        replica = Replica.adopt(spec.id, folder, context.folders, now)
+        if replica is None:
+            socket = files.written_socket(folder) or context.folders.socket(folder.name)
+            clear(context, spec, folder.name, socket)
+        else:
+            found.append(replica)
+    return found
+
+
+def fits(context: SupervisorContext, spec: FleetSpec, replica: Replica) -> bool:
+    """Whether an adopted replica may go on under the present settings."""
     if spec.detached is not None:
         return True  # it checks no signatures: its socket is for this user alone
     try:
-        return around.fits((member.folder / files.START).read_bytes())
+        return context.fits((replica.folder / files.START).read_bytes())
     except (OSError, msgspec.DecodeError):
         return False
 
 
-def drain(member: Member, in_flight: int, enough: bool, timeout: float, now: float) -> None:
-    """The next step of a replica that is to go. ``in_flight``: requests that the router waits for; ``enough``: others
-    serve in its place; ``timeout``: seconds for what is in hand."""
-    waited = now - member.since
-    if member.hopeless:
-        # What it has in hand is broken off, and given to another replica by the router.
+def drain(replica: Replica, in_flight: int, enough: bool, timeout: float, now: float) -> None:
+    """The next step in draining a replica. ``in_flight``: requests that the router waits for; ``enough``: others
+    serve in its place; ``timeout``: seconds that its requests have to finish."""
+    waited = now - replica.since
+    if replica.hopeless:
+        # Its requests break off, and the router gives them to another replica.
         if enough or waited > HOPELESS_FOR:
-            member.process.kill()
-    elif member.terminated is None:
+            replica.process.kill()
+    elif replica.terminated is None:
         if in_flight == 0 or waited > timeout:
-            member.process.terminate()
-            member.terminated = now
-    elif now - member.terminated > timeout + KILL_GRACE:
-        log.warning("replica %s did not stop when asked; killing it (log: %s)", member.id, member.log)
-        member.process.kill()
+            replica.process.terminate()
+            replica.terminated = now
+    elif now - replica.terminated > timeout + KILL_GRACE:
+        log.warning("replica %s did not stop when asked; killing it (log: %s)", replica.id, replica.log)
+        replica.process.kill()
 
 
 def orphans(folders: Folders, known: Collection[int]) -> list[Process]:
-    """Workers and processes of jobs of this installation that nobody follows, since the folder that they work in is
-    gone or has become another's. ``known``: pids of replicas that are followed."""
+    """Workers and job processes of this installation that no supervisor follows, because their working folder is gone
+    or belongs to another process. ``known``: pids that are followed."""
     found = []
     for one in psutil.process_iter(["cmdline"]):
         line = one.info["cmdline"] or ()
@@ -107,7 +122,7 @@ def _works(line: Sequence[str]) -> bool:
 
 
 def _is_of(folder: Path, identity: Identity) -> bool:
-    """Whether a folder is that of a process, as far as it says whose it is."""
+    """Whether the folder names this process as its own."""
     try:
         return msgspec.json.decode((folder / NOTE).read_bytes(), type=Identity) == identity
     except (OSError, msgspec.DecodeError):
@@ -115,7 +130,7 @@ def _is_of(folder: Path, identity: Identity) -> bool:
 
 
 async def end(processes: Collection[Process], patience: float) -> None:
-    """Gently, and by force where that does not help."""
+    """Terminate them; kill those that are still alive after ``patience`` seconds."""
     for process in processes:
         process.terminate()
     deadline = asyncio.get_running_loop().time() + patience
@@ -125,10 +140,10 @@ async def end(processes: Collection[Process], patience: float) -> None:
         process.kill()
 
 
-def clear(around: Surroundings, spec: FleetSpec, replica: str, socket: Path) -> None:
-    """Takes the last counts of a replica that has ended, then removes what it left."""
-    folder = around.folders.replica(spec.id, replica)
+def clear(context: SupervisorContext, spec: FleetSpec, replica: str, socket: Path) -> None:
+    """Take the last counts of a replica that has ended, then remove what it left."""
+    folder = context.folders.replica(spec.id, replica)
     if spec.detached is None:
         with contextlib.suppress(OSError):
-            around.harvest(spec, replica, (folder / "stats.json").read_bytes())
-    files.clear(folder, socket if around.folders.holds(socket) else None)
+            context.harvest(spec, replica, (folder / "stats.json").read_bytes())
+    files.clear(folder, socket if context.folders.holds(socket) else None)

@@ -16,17 +16,18 @@ import msgspec
 from tidegate.domain.errors import Transient
 from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.transform import TransformJob, TransformProgress
+from tidegate.host.atomic_write import write_private
 from tidegate.ports.runners import RunnerSeen
 from tidegate.service.transforms import fleet_id
-from tidegate.targets.local.job_process import START, Ending, word
-from tidegate.targets.local.paths import Folders, write_whole
+from tidegate.targets.local.job_process import START, Termination, read_file
+from tidegate.targets.local.paths import Folders
 from tidegate.targets.local.process import Process, cleaned
 
 log = logging.getLogger(__name__)
 
 MODULE = "tidegate.batch"
 KILL_AFTER = 5.0
-"""Seconds that a runner which was told to stop has."""
+"""Seconds that a runner has to stop."""
 ABORT_WITHIN = 10.0
 """Seconds for the storage to forget an upload of a job that has ended."""
 
@@ -44,7 +45,7 @@ class _Result(msgspec.Struct):
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptWork:
     """``ended``: epoch seconds."""
 
     name: str
@@ -52,8 +53,9 @@ class Kept:
     size: int
 
 
-def outdated(kept: Iterable[Kept], now: float, most: int) -> list[str]:
-    """Jobs whose work is not kept any longer: the old ones, and the oldest of those that take more than ``most``."""
+def find_outdated(kept: Iterable[KeptWork], now: float, most: int) -> list[str]:
+    """Jobs whose work is no longer kept: the old ones, and the oldest of those that together take more than ``most``
+    bytes."""
     gone, total = [], 0
     for one in sorted(kept, key=lambda one: one.ended, reverse=True):
         total += one.size
@@ -64,7 +66,7 @@ def outdated(kept: Iterable[Kept], now: float, most: int) -> list[str]:
 
 @dataclass
 class LocalRunners:
-    """``describe`` makes a runner's start file; ``ended`` is told of a job whose runner has ended."""
+    """``describe`` makes a runner's start file; ``ended`` is called with the name of a job whose runner has ended."""
 
     folders: Folders
     environment: dict[str, str]
@@ -72,7 +74,7 @@ class LocalRunners:
     ended: Callable[[str], None]
     _running: dict[str, Process] = field(default_factory=dict)
     _watched: dict[str, int] = field(default_factory=dict)
-    _ending: Ending = field(default_factory=lambda: Ending(KILL_AFTER))
+    _termination: Termination = field(default_factory=lambda: Termination(KILL_AFTER))
 
     def folder(self, name: str) -> Path:
         return self.folders.state / "transforms" / name
@@ -83,7 +85,7 @@ class LocalRunners:
         folder = self.folder(job.name)
         try:
             (folder / KEPT).unlink(missing_ok=True)
-            write_whole(folder / START, self.describe(job, fleet))
+            write_private(folder / START, self.describe(job, fleet))
             log = self.folders.logs / fleet.id.endpoint / "runner.log"
             mark = self.folders.installation.python
             self._follow(job.name, Process.start(folder / START, log, self.environment, MODULE, mark))
@@ -92,16 +94,16 @@ class LocalRunners:
 
     async def look(self, job: TransformJob) -> RunnerSeen:
         alive = self._process(job.name) is not None
-        result = word(self.folder(job.name) / "result.json", _Result)
-        progress = word(self.folder(job.name) / "progress.json", TransformProgress) or TransformProgress()
+        result = read_file(self.folder(job.name) / "result.json", _Result)
+        progress = read_file(self.folder(job.name) / "progress.json", TransformProgress) or TransformProgress()
         ended = result is not None and result.attempt >= job.resumed
         return RunnerSeen(alive, progress, result.reason if result is not None and ended else None)
 
     def progress(self, name: str) -> TransformProgress | None:
-        return word(self.folder(name) / "progress.json", TransformProgress)
+        return read_file(self.folder(name) / "progress.json", TransformProgress)
 
     def stop(self, name: str) -> None:
-        self._ending.ask(name, self._process(name))
+        self._termination.ask(name, self._process(name))
 
     async def discard(self, name: str) -> None:
         self._forget(name)
@@ -123,15 +125,15 @@ class LocalRunners:
         if not folder.is_dir():
             return []
         kept = [
-            Kept(one.name, (one / KEPT).stat().st_mtime, _size(one))
+            KeptWork(one.name, (one / KEPT).stat().st_mtime, _size(one))
             for one in folder.iterdir()
             if one.name not in active and (one / KEPT).exists()
         ]
         most = max(KEEP_LEAST, int(KEEP_SHARE * shutil.disk_usage(folder).total))
-        return outdated(kept, time.time(), most)
+        return find_outdated(kept, time.time(), most)
 
     async def _abort_uploads(self, name: str) -> None:
-        """Those that a runner was in the midst of when it was killed. What cannot be reached now stays."""
+        """Abort the uploads that a killed runner left open. Those that cannot be reached now stay."""
         if not any((self.folder(name) / "parts").glob("*.upload")):
             return
         output_file = self.folders.logs / fleet_id(name).endpoint / "runner.log"
@@ -150,8 +152,13 @@ class LocalRunners:
             process.kill()
             await process.wait()
 
-    async def end_all(self) -> None:
-        """For the end of everything; jobs go on at the next start."""
+    async def end(self, drain: bool) -> None:
+        if drain:
+            await self._end_all()
+        for name in list(self._running):
+            self._forget(name)
+
+    async def _end_all(self) -> None:
         running = {name: process for name, process in self._running.items() if process.alive}
         for process in running.values():
             process.terminate()
@@ -160,14 +167,9 @@ class LocalRunners:
             await asyncio.sleep(0.02)
         for process in running.values():
             process.kill()
-        self.let_go()
-
-    def let_go(self) -> None:
-        for name in list(self._running):
-            self._forget(name)
 
     def _process(self, name: str) -> Process | None:
-        """What runs, found again where an earlier controller started it."""
+        """The job's running process, found again if an earlier controller started it."""
         known = self._running.get(name)
         adopted = Process.adopt(self.folder(name), self.folders.installation, START) if known is None else None
         if adopted is not None:
@@ -197,12 +199,12 @@ class LocalRunners:
     def _forget(self, name: str) -> None:
         self._unwatch(name)
         self._running.pop(name, None)
-        self._ending.forget(name)
+        self._termination.forget(name)
 
 
 def _set_aside(folder: Path) -> None:
-    """Copies of objects can be had again, and what is assembled is made again. Without the mark, which a full disk
-    may not take, the work is kept for as long as the disk is full."""
+    """Remove what can be fetched or assembled again, and mark the rest as kept. A full disk may not take the mark;
+    then the work is kept for as long as the disk is full."""
     for ending in ("source", "coming", "assembled"):
         for path in folder.glob(f"parts/*.{ending}"):
             with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""How many replicas a serverless fleet should have: pure, told the demand again and again.
+"""How many replicas a serverless fleet should have, decided from repeated looks at the demand. Pure.
 
 The first replica is wanted at once. A further one is wanted when there has been more to do than the present ones may
 take for a moment: a burst of short requests is over by then, served by the first. A replica goes when it has not
@@ -14,7 +14,7 @@ GROW_AFTER = 0.1
 
 
 @dataclass(frozen=True)
-class Standing:
+class ScalingMemory:
     """What is remembered between two decisions. ``needed``: of the first, the second, ... replica, when it was needed
     last. ``short_since``: since when the demand is for more."""
 
@@ -27,8 +27,9 @@ class Standing:
         return len(self.needed)
 
 
-def decide(before: Standing, in_hand: int, bounds: Serverless, now: float) -> Standing:
-    """The standing at ``now``, seconds of a clock that does not jump. ``in_hand``: requests served or waiting."""
+def decide(before: ScalingMemory, in_hand: int, bounds: Serverless, now: float) -> ScalingMemory:
+    """What is remembered from ``now`` on (seconds of a monotonic clock). ``in_hand``: requests being served or
+    waiting."""
     need = max(bounds.least, min(bounds.most, -(-in_hand // bounds.per_instance)))
     kept = tuple(at for at in before.needed if now - at < bounds.idle_after)[: bounds.most]
     have, since = max(len(kept), bounds.least, 1), before.short_since
@@ -38,12 +39,12 @@ def decide(before: Standing, in_hand: int, bounds: Serverless, now: float) -> St
         since, need = now if since is None else since, have
     else:
         since = None
-    return Standing((now,) * need + kept[need:], since)
+    return ScalingMemory((now,) * need + kept[need:], since)
 
 
 def shares(bounds: Serverless, replicas: int) -> list[int]:
-    """Requests that each of so many replicas may have at one time: together never more than are allowed, and none
-    has less than one."""
+    """How many requests each of so many replicas may have at a time: at least one, and together no more than are
+    allowed."""
     total = min(bounds.max_concurrency, replicas * bounds.per_instance)
     each, left = divmod(total, max(1, replicas))
     return [max(1, each + (number < left)) for number in range(replicas)]

@@ -11,7 +11,7 @@ EARLY_BACKOFF = 2.0
 
 
 @dataclass
-class Failures:
+class StartFailures:
     """Times are the event loop's, seconds. ``reason`` is reported; None while there is hope."""
 
     count: int = 0
@@ -27,9 +27,9 @@ class Failures:
             self.reason = message
 
     def started(self) -> None:
-        """A replica is ready; it has yet to stay so."""
+        """A replica is ready; whether it stays so is open."""
         self.reason, self.not_before = None, 0.0
 
     def settled(self) -> None:
-        """It has stayed so."""
+        """A replica has stayed ready."""
         self.count = 0

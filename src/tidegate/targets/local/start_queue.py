@@ -40,7 +40,7 @@ class Urgency(IntEnum):
     """Nobody waits: a serverless fleet that only shows that it can be served, a batch job."""
 
     def later(self) -> "Urgency":
-        """That of a start which follows a failed one."""
+        """The urgency of a start that follows a failed one."""
         return Urgency(min(self + 1, Urgency.UNHURRIED))
 
 
@@ -59,7 +59,7 @@ class Waiting:
     kick: Callable[[], None]
     offered_at: float | None = None
     further: bool = False
-    """It was let in before, and wants more."""
+    """It was admitted before, and wants to start more."""
 
 
 def rank(waiting: Waiting, now: float) -> tuple[float, float]:
@@ -96,8 +96,8 @@ class StartQueue:
     """Fleets that have started replicas and may want more."""
 
     def admits(self, fleet: FleetId, urgency: Urgency, kick: Callable[[], None], now: float) -> bool:
-        """Whether the fleet may start a replica now, which ``begin`` is told of then. Otherwise ``kick`` is called
-        when it may; the fleet should ask now and then all the same."""
+        """Whether the fleet may start a replica now; then call ``begin``. Otherwise ``kick`` is called when it may.
+        The fleet should still ask now and then."""
         self._expire(now)
         before = self._waiting.get(fleet)
         since = before.since if before is not None else now
@@ -113,12 +113,12 @@ class StartQueue:
         self._waiting.pop(fleet, None)
 
     def end(self, replica: str, now: float) -> None:
-        """The heavy part of a start is over, in whatever way. Doing it again is harmless."""
+        """The heavy part of a start is over, one way or the other. Idempotent."""
         if self._slots.pop(replica, None) is not None:
             self._offer(now)
 
     def forget(self, fleet: FleetId, now: float) -> None:
-        """The fleet wants no start any more."""
+        """The fleet no longer wants to start replicas."""
         self._let_in.discard(fleet)
         if self._waiting.pop(fleet, None) is not None:
             self._offer(now)

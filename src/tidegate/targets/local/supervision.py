@@ -1,4 +1,4 @@
-"""What every supervisor of a machine shares, and the record on disk from which a later controller goes on."""
+"""What all supervisors of a machine share, and the record on disk from which a later controller continues."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -6,16 +6,17 @@ from dataclasses import dataclass, field
 import msgspec
 
 from tidegate.domain.fleet import FleetId, FleetSpec
+from tidegate.host.atomic_write import write_private
 from tidegate.ports.router import Router
-from tidegate.targets.local.fork_server import Nursery
-from tidegate.targets.local.on_demand import Waking
-from tidegate.targets.local.paths import Folders, write_whole
+from tidegate.targets.local.fork_server import ForkServer
+from tidegate.targets.local.on_demand import WakeUp
+from tidegate.targets.local.paths import Folders
 from tidegate.targets.local.start_queue import StartQueue
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What lies on disk for a fleet; read again by a restarted controller."""
+class DesiredFleet:
+    """The record of a fleet on disk, which a restarted controller reads."""
 
     spec: FleetSpec
     fence: int
@@ -23,13 +24,13 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class SupervisorContext:
     """What every supervisor of a machine shares."""
 
     folders: Folders
     router: Router
     environment: dict[str, str]
-    describe: Callable[[FleetSpec, str, Waking | None], bytes]
+    describe: Callable[[FleetSpec, str, WakeUp | None], bytes]
     """The worker's own start file for one replica of a fleet, and for whom it is woken."""
     fits: Callable[[bytes], bool]
     """Whether a replica with this start file may serve under the settings of now."""
@@ -41,7 +42,7 @@ class Surroundings:
     drain_timeout: float
     patience: float
     """Seconds that a live replica may take to answer a ping: somewhat more than a prediction may last."""
-    nursery: Nursery | None = None
+    fork_server: ForkServer | None = None
     """Where workers of serverless fleets and of jobs are forked; None: each is started by itself."""
     starts: StartQueue = field(default_factory=StartQueue)
     measured: set[FleetId] = field(default_factory=set)
@@ -60,8 +61,8 @@ def _identity(spec: FleetSpec) -> tuple[object, ...]:
     return spec.config_name, variant.model, ways
 
 
-def keep(folders: Folders, wish: Wish) -> None:
-    """The share apart, for the workers to read."""
-    if wish.spec.mirror is not None:
-        write_whole(folders.share(wish.spec.id), str(wish.spec.mirror.share).encode())
-    write_whole(folders.wish(wish.spec.id), msgspec.json.encode(wish))
+def save_desired(folders: Folders, desired: DesiredFleet) -> None:
+    """The share of copied requests has a file of its own, which the workers read."""
+    if desired.spec.mirror is not None:
+        write_private(folders.share(desired.spec.id), str(desired.spec.mirror.share).encode())
+    write_private(folders.desired_file(desired.spec.id), msgspec.json.encode(desired))

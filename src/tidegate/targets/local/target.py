@@ -1,11 +1,10 @@
-"""The local target: the port's four calls over supervisors and the router."""
+"""Fleets and traffic of the local target, by supervisors and the router."""
 
 import asyncio
 import contextlib
 import logging
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import msgspec
 
@@ -15,9 +14,10 @@ from tidegate.domain.observation import TIDEGATE_CAPABILITIES, Capabilities, Fle
 from tidegate.domain.traffic import RouteTable
 from tidegate.ports.router import Passed, View
 from tidegate.ports.target import Look
+from tidegate.targets.collection.sources import ServingReplica
 from tidegate.targets.local import replica_processes
 from tidegate.targets.local.fleet import Fleet
-from tidegate.targets.local.supervision import Surroundings, Wish, keep, runs_the_same
+from tidegate.targets.local.supervision import DesiredFleet, SupervisorContext, runs_the_same, save_desired
 
 log = logging.getLogger(__name__)
 
@@ -30,46 +30,46 @@ class LocalTarget:
 
     name = "local"
 
-    def __init__(self, around: Surroundings, can: Capabilities = TIDEGATE_CAPABILITIES) -> None:
+    def __init__(self, context: SupervisorContext, can: Capabilities = TIDEGATE_CAPABILITIES) -> None:
         self.can = can
-        self._around = around
+        self._context = context
         self._fleets: dict[FleetId, Fleet] = {}
         self._tasks: dict[FleetId, asyncio.Task[None]] = {}
         self._asking = asyncio.Semaphore(MOST_ASKING)
         self._blind: set[str] = set()
-        """Endpoints whose routes could not be read the last time; told once."""
+        """Endpoints whose routes could not be read the last time; logged once."""
         self._passed: dict[FleetId, Passed] = {}
         self._ending: asyncio.Task[None] | None = None
         """Of workers that nobody knows."""
         self._answers: dict[FleetId, tuple[int, int]] = {}
 
     def start(self) -> None:
-        folders = self._around.folders
+        folders = self._context.folders
         folders.prepare()
         folders.empty_trash()
         for path in sorted(folders.fleets.glob("*/*/*/fleet.json")):
             try:
-                wish = msgspec.json.decode(path.read_bytes(), type=Wish)
+                desired = msgspec.json.decode(path.read_bytes(), type=DesiredFleet)
             except (OSError, msgspec.DecodeError) as error:
                 log.error("%s cannot be read (%s); its workers go on until the fleet is asked for", path, error)
                 continue
             # No request of an earlier controller is on its way any more; a record from a backup has an older fence.
-            self._supervise(replace(wish, fence=0))
-        known = {m.process.identity.pid for fleet in self._fleets.values() for m in fleet.members.values()}
+            self._supervise(replace(desired, fence=0))
+        known = {m.process.identity.pid for fleet in self._fleets.values() for m in fleet.replicas.values()}
         orphans = replica_processes.orphans(folders, known)
         if orphans:
             log.warning("ending %d workers whose folders are gone", len(orphans))
-            self._ending = asyncio.create_task(replica_processes.end(orphans, self._around.drain_timeout))
+            self._ending = asyncio.create_task(replica_processes.end(orphans, self._context.drain_timeout))
 
     async def observe(self, endpoint: str) -> Look:
-        """Only what the router takes for alive is ready; it is asked for that together with the routes. Fleets that
-        are still being taken up from an earlier controller are not seen: what is ready of them is not known, and for
-        an endpoint in mid-rollout to seem dead would turn it back."""
+        """Only replicas that the router considers alive are ready, so it is asked together with the routes. While
+        fleets of an earlier controller are being adopted, none are shown: what is ready of them is unknown, and an
+        endpoint that seemed dead in mid-rollout would be rolled back."""
         routes: RouteTable | None = None
         try:
             async with self._asking:
                 given = {fleet.id: fleet.routed for fleet in self._of(endpoint)}
-                view = await self._around.router.view(endpoint)
+                view = await self._context.router.view(endpoint)
         except TargetError as error:
             if endpoint not in self._blind:
                 log.warning("routes of %s cannot be read: %s", endpoint, error)
@@ -87,109 +87,109 @@ class LocalTarget:
         return [fleet for id, fleet in self._fleets.items() if id.endpoint == endpoint]
 
     def _compare(self, given: Mapping[FleetId, frozenset[str]], view: View) -> None:
-        """What the router has, with what it had been given when it was asked and should have still."""
+        """Compare what the router has with what it had been given."""
         for id, before in given.items():
             fleet = self._fleets.get(id)
-            if fleet is None or fleet.wish.spec.detached is not None:
+            if fleet is None or fleet.desired.spec.detached is not None:
                 continue
             alive, servers = view.alive.get(id, {}), before & fleet.routed
             down = frozenset(name for name in servers if not alive.get(name, False))
-            fleet.hear(down, lost=not servers <= alive.keys())
+            fleet.set_down(down, lost=not servers <= alive.keys())
 
     async def ensure_fleet(self, fleet: FleetSpec, fence: int) -> None:
-        known, wish = self._fleets.get(fleet.id), Wish(fleet, fence)
-        if known is not None and not known.wish.deleted and not runs_the_same(known.wish.spec, fleet):
+        known, desired = self._fleets.get(fleet.id), DesiredFleet(fleet, fence)
+        if known is not None and not known.desired.deleted and not runs_the_same(known.desired.spec, fleet):
             log.warning("fleet %s is there from another time and runs something else; stopping it first", fleet.id)
             self._retire(known)
-        if known is not None and known.wish.deleted:
+        if known is not None and known.desired.deleted:
             raise Transient(f"fleet {fleet.id} is still going away")
         try:
             if known is None:
-                if not self._around.folders.wish(fleet.id).exists():
-                    self._around.folders.discard(fleet.id)  # what a fleet that is gone may have left
-                keep(self._around.folders, wish)
-                self._supervise(wish)
-            elif fence >= known.wish.fence:
-                known.want(wish)
+                if not self._context.folders.desired_file(fleet.id).exists():
+                    self._context.folders.discard(fleet.id)  # what a fleet that is gone may have left
+                save_desired(self._context.folders, desired)
+                self._supervise(desired)
+            elif fence >= known.desired.fence:
+                known.set_desired(desired)
         except OSError as error:
             raise _not_written(fleet.id, error) from None
 
     def _retire(self, fleet: Fleet) -> None:
         try:
-            fleet.want(replace(fleet.wish, deleted=True))
+            fleet.set_desired(replace(fleet.desired, deleted=True))
         except OSError as error:
             raise _not_written(fleet.id, error) from None
 
     async def retire_unknown(self, endpoints: Collection[str]) -> None:
-        """At the start, stops the fleets and takes off the routes of endpoints (and jobs) that have no record. They
-        are of another time: the store was restored or changed. ``endpoints`` has to be complete."""
-        for endpoint in sorted(self._around.router.endpoints() - set(endpoints)):
+        """At the start, stop the fleets and remove the routes of endpoints (and jobs) without a record: the store was
+        restored or changed. ``endpoints`` must be complete."""
+        for endpoint in sorted(self._context.router.endpoints() - set(endpoints)):
             log.warning("endpoint %s has routes and no record; taking it off the proxy", endpoint)
             try:
-                fence = (await self._around.router.view(endpoint)).routes.fence
-                await self._around.router.set_routes(RouteTable(endpoint, fence))
+                fence = (await self._context.router.view(endpoint)).routes.fence
+                await self._context.router.set_routes(RouteTable(endpoint, fence))
             except TargetError as error:
                 log.warning("routes of %s cannot be taken off: %s", endpoint, error)
         for fleet in list(self._fleets.values()):
-            if fleet.id.endpoint not in endpoints and not fleet.wish.deleted:
+            if fleet.id.endpoint not in endpoints and not fleet.desired.deleted:
                 log.warning("fleet %s has no record; stopping it", fleet.id)
                 with contextlib.suppress(Transient):
                     self._retire(fleet)
 
     async def delete_fleet(self, fleet: FleetId, fence: int) -> None:
         known = self._fleets.get(fleet)
-        # Asked again at the very end, the wish must not be written into a folder that was just taken away.
-        if known is not None and fence >= known.wish.fence and not known.wish.deleted:
+        # Asked again at the very end, its desired state must not be written into a folder that was just taken away.
+        if known is not None and fence >= known.desired.fence and not known.desired.deleted:
             try:
-                known.want(replace(known.wish, fence=fence, deleted=True))
+                known.set_desired(replace(known.desired, fence=fence, deleted=True))
             except OSError as error:
                 raise _not_written(fleet, error) from None
 
     async def set_traffic(self, table: RouteTable) -> None:
-        await self._around.router.set_routes(table)
+        await self._context.router.set_routes(table)
 
-    def serving(self) -> Iterator[tuple[FleetSpec, str, int, Path]]:
-        """Every replica of an endpoint that takes requests or finishes some: its fleet, its id, its pid, its
-        socket."""
+    def serving(self) -> Iterator[ServingReplica]:
+        """Every replica of an endpoint that takes requests or finishes some."""
         for fleet in self._fleets.values():
-            if fleet.wish.spec.detached is not None:
+            if fleet.desired.spec.detached is not None:
                 continue
-            for member in fleet.members.values():
-                if member.state in (ReplicaState.READY, ReplicaState.DRAINING):
-                    yield fleet.wish.spec, member.id, member.process.identity.pid, member.socket
+            for replica in fleet.replicas.values():
+                if replica.state in (ReplicaState.READY, ReplicaState.DRAINING):
+                    pid = replica.process.identity.pid
+                    yield ServingReplica(fleet.desired.spec, replica.id, pid, replica.socket)
 
-    def wishes(self) -> list[FleetSpec]:
-        """The fleets that should be there."""
-        return [known.wish.spec for known in self._fleets.values() if not known.wish.deleted]
+    def desired(self) -> list[FleetSpec]:
+        """The fleets that should exist."""
+        return [known.desired.spec for known in self._fleets.values() if not known.desired.deleted]
 
     def provisioned(self) -> list[FleetSpec]:
         """Serverless fleets that keep replicas for requests to come."""
-        serverless = [(spec, spec.variant.serverless) for spec in self.wishes() if spec.count]
+        serverless = [(spec, spec.variant.serverless) for spec in self.desired() if spec.count]
         return [spec for spec, bounds in serverless if bounds is not None and bounds.least]
 
     def spec(self, fleet: FleetId) -> FleetSpec | None:
-        """Of a fleet that is there, also where none of its replicas is."""
+        """Of a fleet that exists, with or without replicas."""
         known = self._fleets.get(fleet)
-        return known.wish.spec if known else None
+        return known.desired.spec if known else None
 
     def seen(self, fleet: FleetId) -> FleetStatus | None:
-        """None: there is no such fleet, nor anything left of it."""
+        """None: the fleet does not exist, and nothing is left of it."""
         known = self._fleets.get(fleet)
         return self._loaded(known.seen()) if known else None
 
-    def told(self, passed: Mapping[FleetId, Passed]) -> None:
-        """What the router has in hand for each fleet, once a second."""
+    def set_load(self, passed: Mapping[FleetId, Passed]) -> None:
+        """The router's load for each fleet, once a second."""
         self._passed = dict(passed)
         for id, load in passed.items():
             if (fleet := self._fleets.get(id)) is not None:
-                fleet.hear(load.down)
+                fleet.set_down(load.down)
 
-    def count_answers(self, counts: Mapping[FleetId, tuple[int, int]]) -> None:
+    def set_answers(self, counts: Mapping[FleetId, tuple[int, int]]) -> None:
         """How many requests of each fleet were answered, and how many failed, since this controller follows it."""
         self._answers = dict(counts)
 
-    def fresh(self, look: Observation) -> Observation:
-        """An earlier look with what the router has in hand now."""
+    def refresh(self, look: Observation) -> Observation:
+        """An earlier look with the router's present load."""
         fleets = None if look.fleets is None else {id: self._loaded(seen) for id, seen in look.fleets.items()}
         return replace(look, fleets=fleets)
 
@@ -216,35 +216,35 @@ class LocalTarget:
             known.kick()
 
     async def drain_all(self) -> None:
-        """Ends every replica gently and waits for it; wishes stay on disk for a later start."""
+        """End every replica gently and wait for it; desired states stay on disk for a later start."""
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         if self._ending is not None:
             await self._ending
-        members = [m for fleet in self._fleets.values() for m in fleet.members.values()]
-        for member in members:
-            member.process.terminate()
-        deadline = asyncio.get_running_loop().time() + self._around.drain_timeout
-        while any(m.process.alive for m in members) and asyncio.get_running_loop().time() < deadline:
+        replicas = [m for fleet in self._fleets.values() for m in fleet.replicas.values()]
+        for replica in replicas:
+            replica.process.terminate()
+        deadline = asyncio.get_running_loop().time() + self._context.drain_timeout
+        while any(m.process.alive for m in replicas) and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.05)
-        for member in members:
-            member.process.kill()
+        for replica in replicas:
+            replica.process.kill()
 
-    async def let_go(self) -> None:
-        """Stops supervising and leaves everything running, for the next controller to adopt."""
+    async def detach(self) -> None:
+        """Stop supervising, and leave everything running for the next controller to adopt."""
         if self._ending is not None:
             self._ending.cancel()
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
-    def _supervise(self, wish: Wish) -> None:
-        """Takes up what runs of the fleet, if anything does."""
-        fleet = self._fleets[wish.spec.id] = Fleet(wish, self._around)
+    def _supervise(self, desired: DesiredFleet) -> None:
+        """Start a supervisor, which adopts what runs of the fleet."""
+        fleet = self._fleets[desired.spec.id] = Fleet(desired, self._context)
         fleet.adopt()
-        if wish.spec.variant.serverless is not None and self._around.nursery is not None:
-            self._around.nursery.ensure()
+        if desired.spec.variant.serverless is not None and self._context.fork_server is not None:
+            self._context.fork_server.ensure()
         task = self._tasks[fleet.id] = asyncio.create_task(fleet.run(), name=f"fleet {fleet.id}")
         task.add_done_callback(lambda done: self._ended(fleet, done))
 
@@ -254,9 +254,9 @@ class LocalTarget:
         del self._fleets[fleet.id], self._tasks[fleet.id]
         if (error := task.exception()) is not None:
             log.error("the supervisor of %s failed; starting it again", fleet.id, exc_info=error)
-            self._supervise(fleet.wish)
-        self._around.changed(fleet.id.endpoint)
+            self._supervise(fleet.desired)
+        self._context.changed(fleet.id.endpoint)
 
 
 def _not_written(fleet: FleetId, error: OSError) -> Transient:
-    return Transient(f"the wish for fleet {fleet} cannot be written: {error.strerror or error}")
+    return Transient(f"the desired state of fleet {fleet} cannot be written: {error.strerror or error}")

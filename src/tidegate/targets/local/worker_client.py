@@ -1,22 +1,19 @@
-"""Short questions to a worker over its unix socket: are you ready, what did you count?"""
+"""Short requests to a worker over its unix socket: whether it is ready, what it has counted."""
 
 import asyncio
 from pathlib import Path
 
 from tidegate.host.unix_sockets import has_no_listener
-from tidegate.targets.local.health import Answer
+from tidegate.targets.collection.sources import MOST_BODY, TOO_LARGE
+from tidegate.targets.local.health import PingAnswer
 
 PING_TIMEOUT = 2.0
 """Seconds per try (the container contract's own limit)."""
 READ = 1 << 16
-MOST_BODY = 32 * 2**20
-"""Bytes of an answer."""
-TOO_LARGE = 413
-"""Status that stands for an answer with a larger body, which is not read."""
 
 
 async def get(socket: Path, path: str, seconds: float = PING_TIMEOUT) -> tuple[int, bytes] | None:
-    """Status and body of a GET, or None when no answer, or none that is HTTP, came in time."""
+    """Status and body of a GET; None if no valid HTTP answer came in time."""
     try:
         async with asyncio.timeout(seconds):
             reader, writer = await asyncio.open_unix_connection(str(socket))
@@ -41,8 +38,8 @@ async def ready(socket: Path, seconds: float = PING_TIMEOUT) -> bool:
     return answer is not None and answer[0] == 200
 
 
-async def ask(socket: Path, seconds: float) -> Answer:
+async def ask(socket: Path, seconds: float) -> PingAnswer:
     """Whether a replica that was ready still is."""
     if (answer := await get(socket, "/ping", seconds)) is not None:
-        return Answer.GOOD if answer[0] == 200 else Answer.UNWELL
-    return Answer.REFUSED if has_no_listener(socket) else Answer.NONE
+        return PingAnswer.GOOD if answer[0] == 200 else PingAnswer.UNWELL
+    return PingAnswer.REFUSED if has_no_listener(socket) else PingAnswer.NONE

@@ -1,30 +1,34 @@
 """The simulated controller process: the real loops on simulated edges, started, killed and restarted."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
+from tidegate.domain.metric import CollectionRound
+from tidegate.domain.observation import Observation
 from tidegate.host.atomic_write import BackgroundFile
 from tidegate.ports.clock import Ids
+from tidegate.ports.evidence import Evidence
+from tidegate.ports.metrics import Metrics
 from tidegate.ports.queue import Queue
 from tidegate.ports.store import Store
+from tidegate.ports.target import Target
 from tidegate.reconcile.engine import Engine
 from tidegate.reconcile.guards import Guards
-from tidegate.reconcile.metrics_loop import Watch
+from tidegate.reconcile.metrics_loop import MetricsLoop
 from tidegate.reconcile.scaling import Scaling
-from tidegate.targets.local.collector import Collector
-from tidegate.targets.local.coverage import CoverageTracker
-from tidegate.targets.local.resource_usage import Reading, Readings
-from tidegate.targets.local.target import LocalTarget
+from tidegate.targets.collection.collector import Collector
+from tidegate.targets.collection.coverage import CoverageTracker
+from tidegate.targets.collection.sources import Usage
 from tidegate.testing.loops.clock import SimulatedClock
 from tidegate.testing.loops.database import DatabaseServer, SimulatedMetrics
 from tidegate.testing.loops.edges import TargetEdge
 
-COLLECT_OFFSET = 0.05
-"""Offset in a second at which the previous second is collected."""
-EVALUATE_OFFSET = 0.2
-"""Offset in a second at which alarms are evaluated and fleets scaled."""
+COLLECT_AFTER = 0.05
+"""How far into a second the one before is collected."""
+EVALUATE_AFTER = 0.2
+"""How far into a second alarms are judged and fleets scaled."""
 
 
 @dataclass(frozen=True)
@@ -32,26 +36,23 @@ class Edges:
     """What the loops of one process depend on."""
 
     store: Store
-    metrics: SimulatedMetrics
+    metrics: Metrics
     clock: SimulatedClock
     ids: Ids
-    target: TargetEdge
-    coverage_file: "CoverageFile"
+    target: Target
+    evidence: Evidence
 
 
 @dataclass(frozen=True)
 class Loops:
     engine: Engine
-    watch: Watch
+    watch: MetricsLoop
     scaling: Scaling
-    collector: Collector
 
 
-class NoReadings(Readings):
-    """No resource readings: they would measure the host machine."""
-
-    def take(self, pids: Sequence[int]) -> dict[int, Reading]:
-        return {}
+def measure_nothing(pids: Sequence[int]) -> dict[int, Usage]:
+    """Processors and memory: they would be those of the machine that this runs on."""
+    return {}
 
 
 @dataclass
@@ -84,38 +85,55 @@ class NoQueue:
         return {}
 
 
-def join_loops(edges: Edges) -> Loops:
-    """Join engine, metrics, alarm evaluation and scaling as ``compose.controller.join`` does; starts nothing."""
-    store, metrics, clock, target = edges.store, edges.metrics, edges.clock, edges.target
-    guards = Guards(metrics, lambda: clock.read()[1].ahead)
-    engine = Engine(store, target, clock, guards, lambda: None, read_clocks=clock.read)
+@dataclass(frozen=True)
+class SimulatedEvidence:
+    """Ports.evidence.Evidence, by the real collector."""
+
+    target: TargetEdge
+    collector: Collector
+
+    async def collect(self, now: int) -> CollectionRound:
+        return await self.collector.collect(now)
+
+    def refresh(self, look: Observation) -> Observation:
+        return self.target.refresh(look)
+
+    async def list_models(self, endpoint: str, most: int) -> Sequence[Mapping[str, object]]:
+        return ()
+
+
+def join_evidence(target: TargetEdge, metrics: SimulatedMetrics, notebook: CoverageFile) -> SimulatedEvidence:
     coverage = CoverageTracker()
-    coverage._file = cast(BackgroundFile, edges.coverage_file)
-    collector = Collector(
-        cast(LocalTarget, target),
-        metrics,
-        target.passed,
-        coverage,
-        get=target.ask,
-        _readings=NoReadings(),
+    coverage._file = cast(BackgroundFile, notebook)
+    return SimulatedEvidence(
+        target, Collector(target, metrics, target.passed, target.ask, measure_nothing, coverage)
     )
 
-    def fresh(endpoint: str) -> Any:
+
+def join_loops(edges: Edges) -> Loops:
+    """Joins engine, metrics, alarm evaluation and scaling as ``compose.controller.join`` does; nothing runs yet."""
+    store, metrics, clock, evidence = edges.store, edges.metrics, edges.clock, edges.evidence
+    guards = Guards(metrics, lambda: clock.read()[1].ahead)
+    engine = Engine(store, edges.target, clock, guards, lambda: None, read_clocks=clock.read)
+
+    def fresh(endpoint: str) -> Observation | None:
         seen = engine.observed.get(endpoint)
-        return seen and target.fresh(seen)
+        return seen and evidence.refresh(seen)
 
     scaling = Scaling(store, metrics, clock, edges.ids, fresh, cast(Queue, NoQueue()), engine.kick)
-    watch = Watch(store, metrics, clock, collector.collect, engine.kick, guards, engine.guarded, scaling.followed)
-    return Loops(engine, watch, scaling, collector)
+    watch = MetricsLoop(
+        store, metrics, clock, evidence.collect, engine.kick, guards, engine.guarded, scaling.followed
+    )
+    return Loops(engine, watch, scaling)
 
 
 async def run_loops(loops: Loops, clock: SimulatedClock) -> None:
     """Run what ``compose.controller.Controller`` runs, in its order, for ever."""
     await loops.engine.start()
     await asyncio.gather(
-        _every_second(loops.watch.turn, clock, COLLECT_OFFSET),
-        _every_second(loops.watch.judge_alarms, clock, EVALUATE_OFFSET),
-        _every_second(loops.scaling.turn, clock, EVALUATE_OFFSET),
+        _every_second(loops.watch.turn, clock, COLLECT_AFTER),
+        _every_second(loops.watch.judge_alarms, clock, EVALUATE_AFTER),
+        _every_second(loops.scaling.turn, clock, EVALUATE_AFTER),
     )
 
 

@@ -16,6 +16,7 @@ from tidegate.domain.observation import Capabilities, FleetStatus, Observation
 from tidegate.domain.traffic import RouteTable
 from tidegate.ports.router import Passed
 from tidegate.ports.target import Look
+from tidegate.targets.collection.sources import ServingReplica
 from tidegate.testing.loops.clock import EPOCH
 from tidegate.testing.loops.faults import PageDamage
 from tidegate.testing.loops.ground_truth import GroundTruth
@@ -37,7 +38,7 @@ class TargetTrouble:
 
 @dataclass
 class TargetEdge:
-    """Ports.target.Target, and what the collector asks of the local target."""
+    """Ports.target.Target, and ``targets.collection.sources.WorkerFleets``."""
 
     machine: Machine
     trouble: TargetTrouble
@@ -102,13 +103,13 @@ class TargetEdge:
 
     # What the collector asks
 
-    def serving(self) -> Iterator[tuple[FleetSpec, str, int, Path]]:
+    def serving(self) -> Iterator[ServingReplica]:
         for id, workers in list(self.machine.workers.items()):
             fleet = self.machine.fleets.get(id)
             for worker in workers.values() if fleet is not None else ():
                 if fleet is not None and worker.number in fleet.replicas:
                     self._workers[worker.id] = worker
-                    yield fleet.spec, worker.id, 0, Path(worker.id)
+                    yield ServingReplica(fleet.spec, worker.id, 0, Path(worker.id))
 
     def provisioned(self) -> list[FleetSpec]:
         return []
@@ -120,14 +121,14 @@ class TargetEdge:
     def ready_count(self, fleet: FleetId) -> int:
         return self.machine.ready_count(fleet)
 
-    def told(self, passed: Mapping[FleetId, Passed]) -> None:
+    def set_load(self, passed: Mapping[FleetId, Passed]) -> None:
         self._passed = passed
 
-    def fresh(self, look: Observation) -> Observation:
+    def refresh(self, look: Observation) -> Observation:
         fleets = None if look.fleets is None else {id: self._loaded(seen) for id, seen in look.fleets.items()}
         return replace(look, fleets=fleets)
 
-    def count_answers(self, counts: Mapping[FleetId, tuple[int, int]]) -> None:
+    def set_answers(self, counts: Mapping[FleetId, tuple[int, int]]) -> None:
         self._answers = counts
 
     def seen(self, fleet: FleetId) -> FleetStatus | None:

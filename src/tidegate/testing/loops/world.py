@@ -18,7 +18,15 @@ from tidegate.testing.invariants import InvariantBroken, expect
 from tidegate.testing.loops import fault_effects, initial_records
 from tidegate.testing.loops.clients import Clients
 from tidegate.testing.loops.clock import EPOCH, SimulatedClock
-from tidegate.testing.loops.controller import CoverageFile, Edges, Loops, join_loops, run_loops
+from tidegate.testing.loops.controller import (
+    CoverageFile,
+    Edges,
+    Loops,
+    SimulatedEvidence,
+    join_evidence,
+    join_loops,
+    run_loops,
+)
 from tidegate.testing.loops.database import DatabaseServer, DatabaseThread, SimulatedMetrics, SimulatedStore
 from tidegate.testing.loops.edges import TargetEdge, TargetTrouble
 from tidegate.testing.loops.faults import Fault, PageDamage, describe_fault
@@ -67,6 +75,7 @@ class LoopWorld:
         self.coverage_file = CoverageFile(self.server)
         self.ids = SequentialIds()
         self.target: TargetEdge | None = None
+        self.evidence: SimulatedEvidence | None = None
         self.loops: Loops | None = None
         self.clients = Clients(self)
         self.metrics_ready = False
@@ -133,7 +142,8 @@ class LoopWorld:
         adopted = self.loop.now + (self.chance.choice((0.1, 0.5, 1.2)) if truth.incarnation > 1 else 0.0)
         self.target = TargetEdge(self.machine, self.trouble, truth, self.chance, truth.incarnation, adopted)
         store, metrics = SimulatedStore(thread), SimulatedMetrics(thread)
-        self.loops = join_loops(Edges(store, metrics, self.clock, self.ids, self.target, self.coverage_file))
+        self.evidence = join_evidence(self.target, metrics, self.coverage_file)
+        self.loops = join_loops(Edges(store, metrics, self.clock, self.ids, self.target, self.evidence))
         self.clients.store = store
         self.machine.take_up()
         task = self.loop.create_task(run_loops(self.loops, self.clock))
@@ -165,12 +175,12 @@ class LoopWorld:
             self.loops.engine.kick(endpoint)
 
     def _worker_ended(self, worker: SimulatedWorker) -> None:
-        """The supervisor reads a worker's last counts before it ends."""
-        if self.loops is None or self.target is None or worker.hung:
+        """The supervisor reads what a worker counted before it lets it go."""
+        if self.loops is None or self.target is None or self.evidence is None or worker.hung:
             return
         spec = self.target.spec(worker.fleet)
         if spec is not None:
-            self.loops.collector.harvest(spec, worker.id, worker.last_page(EPOCH + self.clock.wall()))
+            self.evidence.collector.harvest(spec, worker.id, worker.last_page(EPOCH + self.clock.wall()))
 
     # What happens
 

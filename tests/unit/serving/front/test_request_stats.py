@@ -5,9 +5,10 @@ import math
 import msgspec
 import pytest
 
+from tidegate.domain.worker_stats import KEPT_SECONDS, MOST_SERIES
 from tidegate.monitoring import sketch
 from tidegate.serving.contract.invocation import Note
-from tidegate.serving.front.request_stats import KEPT, MOST_SERIES, RequestStats
+from tidegate.serving.front.request_stats import RequestStats
 
 SECOND = 1_000_000
 
@@ -98,10 +99,10 @@ def test_a_reader_that_goes_on_counts_everything_once() -> None:
 
 def test_old_seconds_are_forgotten() -> None:
     stats = RequestStats()
-    for second in range(0, 3 * KEPT):
+    for second in range(0, 3 * KEPT_SECONDS):
         stats.count(second * SECOND, 200, 1, 1)
     seconds = [record["second"] for record in shown(stats)]
-    assert seconds == list(range(2 * KEPT, 3 * KEPT))
+    assert seconds == list(range(2 * KEPT_SECONDS, 3 * KEPT_SECONDS))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from tidegate.host.process_stats import ProcessStats
-from tidegate.serving.runtimes.liveness import BAD_PINGS, GOOD, SILENT_FOR, Liveness, Seen
+from tidegate.host.stalls import SILENT_FOR
+from tidegate.serving.runtimes.liveness import BAD_PINGS, GOOD, Liveness, Seen
 
 STILL = ProcessStats(used=1.0)
 SILENT = Seen(at_work=False, answers=0, asked=True, vitals=STILL)

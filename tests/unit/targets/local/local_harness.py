@@ -22,15 +22,16 @@ from tidegate.domain.admission import DEFAULT_ADMISSION, Admission
 from tidegate.domain.fleet import FleetId, FleetSpec, RoutingStrategy, VariantSpec
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.traffic import RouteTable
+from tidegate.host.atomic_write import write_private
 from tidegate.host.installation import Installation
 from tidegate.ports.router import Demand, View
 from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, encode
-from tidegate.targets.local.on_demand import Waking
-from tidegate.targets.local.paths import Folders, write_whole
+from tidegate.targets.local.on_demand import WakeUp
+from tidegate.targets.local.paths import Folders
 from tidegate.targets.local.process import NOTE, Identity
 from tidegate.targets.local.start_queue import StartQueue
-from tidegate.targets.local.supervision import Surroundings
+from tidegate.targets.local.supervision import SupervisorContext
 from tidegate.targets.local.target import LocalTarget
 
 FLEET = FleetId("fraud", 1, "main")
@@ -134,8 +135,8 @@ class LocalTargetHarness:
     startup_timeout: float = 20.0
     starts: StartQueue = field(default_factory=StartQueue)
 
-    def surroundings(self) -> Surroundings:
-        return Surroundings(
+    def context(self) -> SupervisorContext:
+        return SupervisorContext(
             folders=self.folders,
             router=self.router,
             environment=dict(os.environ),
@@ -150,7 +151,7 @@ class LocalTargetHarness:
         )
 
     def target(self) -> LocalTarget:
-        target = LocalTarget(self.surroundings())
+        target = LocalTarget(self.context())
         target.start()
         return target
 
@@ -158,7 +159,7 @@ class LocalTargetHarness:
         self.replicas += 1
         return f"{kind}-{self.replicas}"
 
-    def describe(self, fleet: FleetSpec, replica: str, waking: Waking | None = None) -> bytes:
+    def describe(self, fleet: FleetSpec, replica: str, waking: WakeUp | None = None) -> bytes:
         return encode(
             ReplicaSpec(
                 replica=replica,
@@ -217,9 +218,9 @@ class LocalTargetHarness:
     ) -> Path:
         """What an earlier controller left of a replica that runs as ``process``, and answers on its socket."""
         folder = self.folders.replica(fleet, replica)
-        write_whole(folder / "replica.json", start or self.describe(spec(1, fleet), replica))
+        write_private(folder / "replica.json", start or self.describe(spec(1, fleet), replica))
         identity = Identity.of(process.pid)
-        write_whole(folder / NOTE, msgspec.json.encode(identity))
+        write_private(folder / NOTE, msgspec.json.encode(identity))
         for mark in marks:
             (folder / mark).touch()
         if start is None and answers:

@@ -18,14 +18,14 @@ from tidegate.domain.traffic import Route, RouteTable
 from tidegate.host.installation import Installation
 from tidegate.targets.local.process import NOTE, Identity
 from tidegate.targets.local.replica import RETIRED, SERVED
-from tidegate.targets.local.supervision import Wish, keep
+from tidegate.targets.local.supervision import DesiredFleet, save_desired
 from tidegate.targets.local.target import MOST_ASKING
 
 
 def test_a_replica_that_was_told_to_stop_is_not_given_requests_again() -> None:
     """Two run and one is wanted: were the one that stops taken for the one to keep, none would be left."""
     with stand() as here, here.sleeper() as stops, here.sleeper() as stays:
-        keep(here.folders, Wish(spec(1), 3))
+        save_desired(here.folders, DesiredFleet(spec(1), 3))
         here.left("r-a", stops, SERVED, RETIRED)
         here.left("r-b", stays, SERVED)
 
@@ -36,14 +36,14 @@ def test_a_replica_that_was_told_to_stop_is_not_given_requests_again() -> None:
             await until(lambda: stops.poll() is not None, "the other is told to stop again")
             await until(lambda: target.ready_count(FLEET) == 1, "one is ready")
             assert stays.poll() is None
-            await target.let_go()
+            await target.detach()
 
         run(story())
 
 
 def test_the_youngest_goes_whatever_its_name_is() -> None:
     with stand() as here, ExitStack() as processes:
-        keep(here.folders, Wish(spec(1), 3))
+        save_desired(here.folders, DesiredFleet(spec(1), 3))
         older = processes.enter_context(here.sleeper())
         here.left("r-z", older, SERVED)
 
@@ -54,14 +54,14 @@ def test_the_youngest_goes_whatever_its_name_is() -> None:
             target = here.target()
             await until(lambda: younger.poll() is not None, "the younger is told to stop")
             assert older.poll() is None
-            await target.let_go()
+            await target.detach()
 
         run(story())
 
 
 def test_fleets_that_are_still_taken_up_are_not_seen() -> None:
     with stand() as here, here.sleeper() as worker:
-        keep(here.folders, Wish(spec(1), 3))
+        save_desired(here.folders, DesiredFleet(spec(1), 3))
         here.left("r-a", worker, SERVED)
         here.router.trouble = [Transient("not yet")]
 
@@ -73,14 +73,14 @@ def test_fleets_that_are_still_taken_up_are_not_seen() -> None:
             await until(lambda: FLEET in here.router.fleets, "the router was asked again")
             fleets = (await target.observe("fraud")).fleets
             assert fleets is not None and fleets[FLEET].ready == 1
-            await target.let_go()
+            await target.detach()
 
         run(story())
 
 
 def test_a_replica_with_other_access_keys_is_replaced() -> None:
     with stand() as here, here.sleeper() as worker:
-        keep(here.folders, Wish(spec(1), 3))
+        save_desired(here.folders, DesiredFleet(spec(1), 3))
         here.left("r-a", worker, SERVED, start=b'{"socket": "/s", "keys_file": "old keys"}')
 
         async def story() -> None:
@@ -94,21 +94,21 @@ def test_a_replica_with_other_access_keys_is_replaced() -> None:
 
 def test_a_replica_keeps_the_socket_that_it_was_started_on() -> None:
     with stand() as here, here.sleeper() as worker:
-        keep(here.folders, Wish(spec(1), 3))
+        save_desired(here.folders, DesiredFleet(spec(1), 3))
         here.left("r-a", worker, SERVED, start=b'{"socket": "/elsewhere/r-a.sock"}')
 
         async def story() -> None:
             target = here.target()
             await until(lambda: here.router.fleets.get(FLEET), "the router was told")
             assert here.router.fleets[FLEET] == {"r-a": Path("/elsewhere/r-a.sock")}
-            await target.let_go()
+            await target.detach()
 
         run(story())
 
 
 def test_counts_and_sockets_of_a_replica_that_ended_meanwhile_are_taken() -> None:
     with stand() as here, here.sleeper() as worker:
-        keep(here.folders, Wish(spec(0), 3))
+        save_desired(here.folders, DesiredFleet(spec(0), 3))
         folder = here.left("r-a", worker, SERVED)
         (folder / "stats.json").write_bytes(b"counts")
         for ending in ("sock", "app"):
@@ -118,7 +118,7 @@ def test_counts_and_sockets_of_a_replica_that_ended_meanwhile_are_taken() -> Non
 
         async def story() -> None:
             target = here.target()
-            await target.let_go()
+            await target.detach()
 
         run(story())
         assert here.harvested == [("r-a", b"counts")]
@@ -136,7 +136,7 @@ def test_a_model_that_an_interrupted_removal_left_is_not_given_to_the_next_fleet
             target = here.target()
             await target.ensure_fleet(spec(0), 1)
             assert not left.exists()
-            await target.let_go()
+            await target.detach()
 
         run(story())
 
@@ -168,7 +168,7 @@ def test_an_endpoint_of_the_same_name_begins_again_at_one() -> None:
             await target.ensure_fleet(spec(0), 1)
             look = await target.observe("fraud")
             assert look.fleets is not None and set(look.fleets) == {FLEET}
-            await target.let_go()
+            await target.detach()
 
         run(story())
 
@@ -185,17 +185,17 @@ def test_nothing_runs_for_a_wish_that_could_not_be_written() -> None:
             assert look.fleets == {} and here.replicas == 0
             (here.folders.fleets / "fraud").unlink()
             await target.ensure_fleet(spec(0), 1)
-            assert here.folders.wish(FLEET).exists()
-            await target.let_go()
+            assert here.folders.desired_file(FLEET).exists()
+            await target.detach()
 
         run(story())
 
 
 def test_workers_of_a_wish_that_cannot_be_read_are_taken_up_when_the_fleet_is_asked_for() -> None:
     with stand() as here, here.sleeper() as worker:
-        keep(here.folders, Wish(spec(1), 3))
+        save_desired(here.folders, DesiredFleet(spec(1), 3))
         here.left("r-a", worker, SERVED)
-        here.folders.wish(FLEET).write_bytes(msgspec.json.encode({"spec": "of another time"}))
+        here.folders.desired_file(FLEET).write_bytes(msgspec.json.encode({"spec": "of another time"}))
 
         async def story() -> None:
             target = here.target()
@@ -204,7 +204,7 @@ def test_workers_of_a_wish_that_cannot_be_read_are_taken_up_when_the_fleet_is_as
             await until(lambda: here.router.fleets.get(FLEET), "the router was told")
             assert set(here.router.fleets[FLEET]) == {"r-a"}
             assert here.replicas == 0, "no second one was started"
-            await target.let_go()
+            await target.detach()
 
         run(story())
 
@@ -231,8 +231,8 @@ def test_a_fleet_of_another_endpoint_is_its_own() -> None:
             await target.ensure_fleet(spec(0, other), 1)
             await target.delete_fleet(FLEET, 2)
             await until(lambda: target.spec(FLEET) is None, "one is gone")
-            assert here.folders.wish(other).exists()
-            await target.let_go()
+            assert here.folders.desired_file(other).exists()
+            await target.detach()
 
         run(story())
 
@@ -246,7 +246,7 @@ def test_a_deletion_that_is_asked_again_at_its_very_end_leaves_no_folder() -> No
             here.folders.discard(FLEET)  # the supervisor does it, and has yet to say that it is done
             await target.delete_fleet(FLEET, 3)
             assert not here.folders.fleet(FLEET).exists()
-            await target.let_go()
+            await target.detach()
 
     run(test())
 
@@ -261,7 +261,7 @@ def test_the_share_that_is_copied_lies_beside_the_fleet_and_follows_the_wish() -
                 assert here.folders.share(FLEET).read_text() == str(share)
                 fleets = (await target.observe("fraud")).fleets
                 assert fleets is not None and fleets[FLEET].mirror == wanted.mirror
-            await target.let_go()
+            await target.detach()
 
     run(test())
 
@@ -276,7 +276,7 @@ def other_model(count: int = 1) -> FleetSpec:
 def test_a_fleet_of_the_same_id_that_runs_something_else_is_stopped_first() -> None:
     """A restored backup, or another store: ids come again, and stand for other models."""
     with stand(("false",)) as here, here.sleeper() as worker:
-        keep(here.folders, Wish(spec(1), 70))
+        save_desired(here.folders, DesiredFleet(spec(1), 70))
         here.left("r-a", worker, SERVED)
         left = here.folders.model(FLEET)
         left.mkdir()
@@ -299,7 +299,7 @@ def test_a_fleet_of_the_same_id_that_runs_something_else_is_stopped_first() -> N
 def test_what_changes_in_the_life_of_a_fleet_makes_no_other_of_it() -> None:
     """Also not where the record is from a backup, and so has a lower fence."""
     with stand() as here, here.sleeper() as worker:
-        keep(here.folders, Wish(spec(1), 70))
+        save_desired(here.folders, DesiredFleet(spec(1), 70))
         here.left("r-a", worker, SERVED)
 
         async def story() -> None:
@@ -309,7 +309,7 @@ def test_what_changes_in_the_life_of_a_fleet_makes_no_other_of_it() -> None:
             changed = replace(spec(0), variant=variant, mirror=Mirroring(FleetId("fraud", 1, "shadow"), 100))
             await target.ensure_fleet(changed, 2)
             assert target.spec(FLEET) == changed and here.replicas == 0
-            await target.let_go()
+            await target.detach()
 
         run(story())
 
@@ -320,11 +320,11 @@ def test_fleets_and_routes_without_a_record_are_taken_away() -> None:
         workers = {}
         for endpoint in ("fraud", "unknown"):
             id = FleetId(endpoint, 1, "main")
-            keep(here.folders, Wish(spec(1, id), 3))
+            save_desired(here.folders, DesiredFleet(spec(1, id), 3))
             worker = workers[endpoint] = processes.enter_context(here.sleeper())
             here.left(f"r-{endpoint}", worker, SERVED, fleet=id)
             here.router.tables[endpoint] = RouteTable(endpoint, 7, (Route(id, 10_000),))
-        keep(here.folders, Wish(spec(0, job), 3))
+        save_desired(here.folders, DesiredFleet(spec(0, job), 3))
 
         async def story() -> None:
             target = here.target()
@@ -335,7 +335,7 @@ def test_fleets_and_routes_without_a_record_are_taken_away() -> None:
             assert workers["unknown"].poll() is not None
             assert target.spec(job) is not None
             assert (target.ready_count(FLEET), workers["fraud"].poll()) == (1, None)
-            await target.let_go()
+            await target.detach()
 
         run(story())
 
@@ -358,21 +358,21 @@ def test_workers_that_no_folder_names_are_ended() -> None:
             await until(lambda: workers["r-other"].poll() is not None, "its folder is another's")
             assert workers["r-kept"].poll() is None, "its fleet may be asked for yet"
             assert theirs.poll() is None
-            await target.let_go()
+            await target.detach()
 
         run(story())
 
 
 def test_a_folder_that_somebody_removes_makes_its_replica_go_when_another_has_come(tmp_path: Path) -> None:
     with stand(program(tmp_path, SERVES)) as here, here.sleeper() as worker:
-        keep(here.folders, Wish(spec(1), 3))
+        save_desired(here.folders, DesiredFleet(spec(1), 3))
         here.left("r-a", worker, SERVED)
 
         async def story() -> None:
             target = here.target()
             await until(lambda: target.ready_count(FLEET) == 1, "it serves")
             shutil.rmtree(here.folders.fleets / "fraud")
-            await until(lambda: here.folders.wish(FLEET).exists(), "the record is there again")
+            await until(lambda: here.folders.desired_file(FLEET).exists(), "the record is there again")
             await until(lambda: worker.poll() is not None, "it goes")
             assert set() not in here.router.history[1:], "another had come"
             assert target.ready_count(FLEET) == 1

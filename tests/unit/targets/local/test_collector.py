@@ -11,9 +11,10 @@ import pytest
 from tests.collector_harness import NO_PROCESS, NOW, CollectorHarness, collecting, loaded, second
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import Coverage
-from tidegate.targets.local import worker_client
-from tidegate.targets.local.collector import BACKLOG, SLICE
-from tidegate.targets.local.resource_usage import MOST_PROCESSES, Readings, family
+from tidegate.host.process_stats import process_tree
+from tidegate.targets.collection.collector import BACKLOG, SLICE
+from tidegate.targets.collection.sources import MOST_BODY, TOO_LARGE
+from tidegate.targets.local.resource_usage import MOST_PROCESSES, ProcessUsage
 
 OLD, NEW = FleetId("fraud", 1, "main"), FleetId("fraud", 2, "main")
 OTHER = FleetId("other", 1, "main")
@@ -187,9 +188,7 @@ def test_a_replica_that_ends_leaves_a_hole_unless_it_was_asked_lately_or_left_it
     run(story)
 
 
-@pytest.mark.parametrize(
-    "body", [b"", b"{", b" " * (worker_client.MOST_BODY + 1)], ids=["empty", "cut off", "huge"]
-)
+@pytest.mark.parametrize("body", [b"", b"{", b" " * (MOST_BODY + 1)], ids=["empty", "cut off", "huge"])
 def test_last_counts_that_cannot_be_read_are_a_hole(body: bytes) -> None:
     async def story(stand: CollectorHarness) -> None:
         stand.worker(OLD, "a"), stand.worker(NEW, "b")
@@ -345,7 +344,7 @@ def test_a_page_that_is_too_large_is_a_hole_and_is_not_asked_for_again() -> None
         await stand.collect(NOW)
 
         async def large(socket: Path, path: str, seconds: float = 0) -> tuple[int, bytes] | None:
-            return worker_client.TOO_LARGE, b""
+            return TOO_LARGE, b""
 
         stand.collector.get = large
         assert await coverage(stand, NOW + 1) == Coverage(NOW + 1, NOW + 1)
@@ -396,18 +395,20 @@ def test_readings_that_make_no_sense_are_left_out(monkeypatch: pytest.MonkeyPatc
             return 10.0
 
     monkeypatch.setattr(psutil, "Process", Strange)
-    monkeypatch.setattr("tidegate.targets.local.resource_usage.family", lambda pid: iter((pid,)))
-    found = Readings().take([1, 2, 3, 4, 5, 6])
+    monkeypatch.setattr(
+        "tidegate.targets.local.resource_usage.family", lambda pid, most, all_threads: iter((pid,))
+    )
+    found = ProcessUsage().measure([1, 2, 3, 4, 5, 6])
     assert {pid: (one.cpu, one.memory) for pid, one in found.items()} == {1: (50.0, 10.0)}
 
 
 def test_a_family_without_end_is_not_followed_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "read_text", lambda path: f"{int(path.parts[2]) + 1} ")
-    assert len(list(family(1))) == MOST_PROCESSES
+    assert len(list(process_tree(1, MOST_PROCESSES, all_threads=False))) == MOST_PROCESSES
     monkeypatch.setattr(Path, "read_text", lambda path: "1 1")
-    assert len(list(family(1))) == MOST_PROCESSES
+    assert len(list(process_tree(1, MOST_PROCESSES, all_threads=False))) == MOST_PROCESSES
     monkeypatch.undo()
-    assert list(family(NO_PROCESS)) == [NO_PROCESS]
+    assert list(process_tree(NO_PROCESS, MOST_PROCESSES, all_threads=False)) == [NO_PROCESS]
 
 
 # -- what was answered, and by whom --------------------------------------------------------------------------

@@ -16,9 +16,11 @@ from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import FleetSecond, MetricId
 from tidegate.ports.router import Passed
 from tidegate.service import metric_samples
-from tidegate.targets.local.collector import BACKLOG, Collector
+from tidegate.targets.collection.collector import BACKLOG, Collector
+from tidegate.targets.local import worker_client
 from tidegate.targets.local.replica import SERVED
-from tidegate.targets.local.supervision import Wish, keep
+from tidegate.targets.local.resource_usage import ProcessUsage
+from tidegate.targets.local.supervision import DesiredFleet, save_desired
 from tidegate.targets.local.target import LocalTarget
 from tidegate.testing.memory_metrics import MemoryMetrics
 
@@ -86,15 +88,17 @@ class Case:
 @asynccontextmanager
 async def serving(here: LocalTargetHarness, worker: "subprocess.Popen[bytes]") -> AsyncIterator[Case]:
     """One replica, r-a, that an earlier controller left, with a stand-in for what it answers."""
-    keep(here.folders, Wish(spec(1), 1))
+    save_desired(here.folders, DesiredFleet(spec(1), 1))
     here.left("r-a", worker, SERVED)
     metrics = Forgetful()
     target = here.target()
-    case = Case(here, target, Collector(target, metrics, lambda: case.passed(), patience=40), metrics)
+    usage = ProcessUsage().measure
+    collector = Collector(target, metrics, lambda: case.passed(), worker_client.get, usage, patience=40)
+    case = Case(here, target, collector, metrics)
     async with await asyncio.start_unix_server(case.answer, here.folders.socket("r-a")):
         await until(lambda: target.ready_count(FLEET) == 1, "it is ready")
         yield case
-        await target.let_go()
+        await target.detach()
 
 
 def told(story: Callable[[Case], Awaitable[None]]) -> None:

@@ -14,22 +14,22 @@ from hypothesis import strategies as st
 from tests.unit.targets.local.local_harness import run, sleeper, until
 from tidegate.host import process_stats
 from tidegate.host.process_stats import ProcessStats
+from tidegate.host.stalls import SILENT_FOR
 from tidegate.targets.local.health import (
     GONE_FOR,
     LONGEST_STEP,
-    SILENT_FOR,
     STOPPED_FOR,
-    Answer,
-    Failing,
     Health,
-    Look,
+    HealthLook,
+    PingAnswer,
+    Unhealthy,
 )
 
 PATIENCE = 75.0
 STILL = ProcessStats(used=3.0, waited=10, faults=7)
 
 
-def after(seconds: float, look: Look, health: Health | None = None, every: float = 1.0) -> Health:
+def after(seconds: float, look: HealthLook, health: Health | None = None, every: float = 1.0) -> Health:
     """One look after the other, for so long."""
     health = health or Health()
     at = health.looked_at or 0.0
@@ -38,30 +38,30 @@ def after(seconds: float, look: Look, health: Health | None = None, every: float
     return health
 
 
-def failing(health: Health) -> Failing | None:
+def failing(health: Health) -> Unhealthy | None:
     return health.failing(PATIENCE)
 
 
 def test_a_replica_that_is_stopped_is_not_ready_at_once_and_is_replaced_after_a_moment() -> None:
-    first = Health().after(Look(stopped=True), 10.0)
+    first = Health().after(HealthLook(stopped=True), 10.0)
     assert not first.takes_requests and failing(first) is None
-    found = failing(after(STOPPED_FOR, Look(stopped=True)))
+    found = failing(after(STOPPED_FOR, HealthLook(stopped=True)))
     assert found is not None and found.hopeless
-    assert first.after(Look(), 11.0).takes_requests, "a debugger let go of it"
+    assert first.after(HealthLook(), 11.0).takes_requests, "a debugger let go of it"
 
 
 def test_a_replica_without_a_socket_is_not_ready_at_once_and_may_make_it_anew() -> None:
-    first = Health().after(Look(answer=Answer.REFUSED), 10.0)
+    first = Health().after(HealthLook(answer=PingAnswer.REFUSED), 10.0)
     assert not first.takes_requests and failing(first) is None
-    waiting = first.after(Look(waiting=True), 10.3)
+    waiting = first.after(HealthLook(waiting=True), 10.3)
     assert not waiting.takes_requests, "not before it has answered"
-    assert waiting.after(Look(answer=Answer.GOOD), 10.5).takes_requests
-    found = failing(after(GONE_FOR, Look(answer=Answer.REFUSED), first))
+    assert waiting.after(HealthLook(answer=PingAnswer.GOOD), 10.5).takes_requests
+    found = failing(after(GONE_FOR, HealthLook(answer=PingAnswer.REFUSED), first))
     assert found is not None and not found.hopeless, "it may finish what it has in hand"
 
 
 def test_a_replica_that_neither_answers_nor_does_anything_hangs() -> None:
-    silent = Look(waiting=True, vitals=STILL)
+    silent = HealthLook(waiting=True, vitals=STILL)
     assert failing(after(SILENT_FOR - 1, silent)) is None
     found = failing(after(SILENT_FOR, silent))
     assert found is not None and found.hopeless
@@ -71,7 +71,7 @@ def test_a_replica_that_neither_answers_nor_does_anything_hangs() -> None:
 def test_a_replica_that_gets_anywhere_has_the_whole_patience(kind: str) -> None:
     """The controller itself has no more processor time than its replicas: what starves is not what hangs."""
 
-    def look(turn: int) -> Look:
+    def look(turn: int) -> HealthLook:
         known = {
             "computes": replace(STILL, used=0.9 * turn),
             "runnable": replace(STILL, runnable=True),
@@ -80,7 +80,7 @@ def test_a_replica_that_gets_anywhere_has_the_whole_patience(kind: str) -> None:
             "frozen": STILL,
             "unknown": None,
         }[kind]
-        return Look(waiting=True, vitals=known, frozen=kind == "frozen")
+        return HealthLook(waiting=True, vitals=known, frozen=kind == "frozen")
 
     health = Health()
     for turn in range(int(PATIENCE)):
@@ -96,36 +96,36 @@ def test_threads_that_only_wake_up_to_look_are_no_progress() -> None:
     health = Health()
     for turn in range(7):
         looks = replace(STILL, used=0.01 * turn, waited=100_000_000 * turn, runnable=turn % 2 == 0)
-        health = health.after(Look(waiting=True, vitals=looks), float(turn))
+        health = health.after(HealthLook(waiting=True, vitals=looks), float(turn))
     assert failing(health) is not None
 
 
 def test_an_unwell_replica_has_the_patience_and_is_well_again_with_one_good_answer() -> None:
-    ill = after(PATIENCE - 1, Look(answer=Answer.UNWELL))
+    ill = after(PATIENCE - 1, HealthLook(answer=PingAnswer.UNWELL))
     assert failing(ill) is None
-    assert failing(ill.after(Look(answer=Answer.UNWELL), PATIENCE)) is not None
-    well = ill.after(Look(answer=Answer.GOOD), PATIENCE)
+    assert failing(ill.after(HealthLook(answer=PingAnswer.UNWELL), PATIENCE)) is not None
+    well = ill.after(HealthLook(answer=PingAnswer.GOOD), PATIENCE)
     assert well == replace(Health(), looked_at=PATIENCE)
 
 
 LOOKS = [
-    Look(stopped=True),
-    Look(answer=Answer.REFUSED),
-    Look(waiting=True, vitals=STILL),
-    Look(answer=Answer.UNWELL),
-    Look(answer=Answer.NONE),
+    HealthLook(stopped=True),
+    HealthLook(answer=PingAnswer.REFUSED),
+    HealthLook(waiting=True, vitals=STILL),
+    HealthLook(answer=PingAnswer.UNWELL),
+    HealthLook(answer=PingAnswer.NONE),
 ]
 
 
 @pytest.mark.parametrize("look", LOOKS, ids=str)
-def test_a_gap_of_the_controller_is_no_evidence(look: Look) -> None:
+def test_a_gap_of_the_controller_is_no_evidence(look: HealthLook) -> None:
     """It looks once before it is stopped, and once after: what came meanwhile has not been read."""
     health = Health().after(look, 0.0).after(look, 3_600.0)
     assert failing(health) is None
 
 
 @given(st.lists(st.tuples(st.sampled_from(LOOKS), st.floats(0, 10_000)), max_size=8))
-def test_no_replica_is_given_up_on_less_time_than_was_looked_at(story: list[tuple[Look, float]]) -> None:
+def test_no_replica_is_given_up_on_less_time_than_was_looked_at(story: list[tuple[HealthLook, float]]) -> None:
     health, now = Health(), 0.0
     for look, gap in story:
         now += gap
@@ -133,7 +133,7 @@ def test_no_replica_is_given_up_on_less_time_than_was_looked_at(story: list[tupl
     least = min(STOPPED_FOR, GONE_FOR, SILENT_FOR)
     if LONGEST_STEP * (len(story) - 1) < least:
         assert failing(health) is None
-    assert health.after(Look(answer=Answer.GOOD), now).failing(PATIENCE) is None
+    assert health.after(HealthLook(answer=PingAnswer.GOOD), now).failing(PATIENCE) is None
 
 
 def test_what_linux_says_of_a_process() -> None:

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from tidegate.ports.logs import LogLines
-from tidegate.targets.local.log_streams import TRANSFORMS, Streams
+from tidegate.targets.local.log_streams import TRANSFORMS, LogStreams
 
 ENDPOINT = "/aws/sagemaker/Endpoints/fraud"
 
@@ -16,7 +16,7 @@ def written(folder: Path, name: str, text: str) -> Path:
     return path
 
 
-def read(streams: Streams, group: str, stream: str, offset: int | None, limit: int = 100) -> LogLines:
+def read(streams: LogStreams, group: str, stream: str, offset: int | None, limit: int = 100) -> LogLines:
     found = asyncio.run(streams.read(group, stream, offset, limit))
     assert found is not None
     return found
@@ -27,7 +27,7 @@ def test_groups_and_streams_have_the_names_of_sagemaker(tmp_path: Path) -> None:
     written(tmp_path, "fraud/2/blue/r-2.log", "one\n")
     written(tmp_path, "transform.night/1/job/r-3.log", "one\n")
     written(tmp_path, "transform.night/runner.log", "one\n")
-    streams = Streams(tmp_path)
+    streams = LogStreams(tmp_path)
     assert asyncio.run(streams.groups()) == [ENDPOINT, TRANSFORMS]
     assert [one.name for one in asyncio.run(streams.streams(ENDPOINT))] == ["blue/r-1", "blue/r-2"]
     assert [one.name for one in asyncio.run(streams.streams(TRANSFORMS))] == ["night/r-3", "night/runner"]
@@ -37,7 +37,7 @@ def test_groups_and_streams_have_the_names_of_sagemaker(tmp_path: Path) -> None:
 
 def test_a_stream_is_read_on_from_where_the_last_answer_ended(tmp_path: Path) -> None:
     path = written(tmp_path, "fraud/1/blue/r-1.log", "one\ntwo\nthree\nfo")
-    streams = Streams(tmp_path)
+    streams = LogStreams(tmp_path)
     first = read(streams, ENDPOINT, "blue/r-1", 0, 2)
     assert first.lines == ("one", "two")
     second = read(streams, ENDPOINT, "blue/r-1", first.next)

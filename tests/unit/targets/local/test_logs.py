@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from tidegate.host import log_files
+from tidegate.ports.logs import ReplicaLog
 from tidegate.targets.local import logs
 
 
@@ -45,19 +47,19 @@ def test_a_log_is_cut_while_it_is_written_to(tmp_path: Path) -> None:
     path = written(tmp_path, 1, "r-1", 1000, "")
     with path.open("ab", buffering=0) as writer:
         line = b"x" * 99 + b"\n"
-        writer.write(line * (logs.LARGEST // 100 + 1))
+        writer.write(line * (log_files.LARGEST // 100 + 1))
         writer.write(b"the last before\n")
         logs.cut_all(tmp_path)
         assert path.stat().st_size == 0
         writer.write(b"the first after\n")
     assert path.read_bytes() == b"the first after\n", "no hole at the beginning"
-    assert logs.end(path, 2) == ["the last before", "the first after"]
-    assert sum(p.stat().st_size for p in path.parent.iterdir()) <= logs.CUT_TO + 100
+    assert log_files.read_end(path, 2) == ["the last before", "the first after"]
+    assert sum(p.stat().st_size for p in path.parent.iterdir()) <= log_files.CUT_TO + 100
 
 
 def test_a_small_log_stays_as_it_is(tmp_path: Path) -> None:
     path = written(tmp_path, 1, "r-1", 1000, "one\ntwo\n")
     logs.cut_all(tmp_path)
-    logs.cut(tmp_path / "no such file")
-    assert logs.tail(tmp_path, "fraud", 1) == [logs.ReplicaLog(1, "main", "r-1", ("two",))]
+    log_files.cut(tmp_path / "no such file")
+    assert logs.tail(tmp_path, "fraud", 1) == [ReplicaLog(1, "main", "r-1", ("two",))]
     assert path.read_text() == "one\ntwo\n"

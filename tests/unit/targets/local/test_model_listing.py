@@ -8,7 +8,8 @@ from tempfile import TemporaryDirectory
 
 from tidegate.domain.fleet import FleetId, FleetSpec, VariantSpec
 from tidegate.domain.registry import MULTI_MODEL, ContainerDefinition, Model
-from tidegate.targets.local.model_listing import listings
+from tidegate.targets.collection.sources import ServingReplica
+from tidegate.targets.local.model_listing import list_models
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 MANY = Model("m", (ContainerDefinition("tidegate/xgboost", "file:///m/", mode=MULTI_MODEL),), NOW)
@@ -35,13 +36,13 @@ def test_each_replica_of_the_endpoint_is_asked() -> None:
         other = replace(SPEC, id=FleetId("others", 1, "main"))
         single = replace(SPEC, variant=VariantSpec("main", ONE, 1))
         serving = [
-            (SPEC, "r-1", 1, folder / "good"),
-            (SPEC, "r-2", 2, folder / "gone"),
-            (SPEC, "r-3", 3, folder / "odd"),
-            (other, "r-4", 4, folder / "good"),
-            (single, "r-5", 5, folder / "good"),
+            ServingReplica(SPEC, "r-1", 1, folder / "good"),
+            ServingReplica(SPEC, "r-2", 2, folder / "gone"),
+            ServingReplica(SPEC, "r-3", 3, folder / "odd"),
+            ServingReplica(other, "r-4", 4, folder / "good"),
+            ServingReplica(single, "r-5", 5, folder / "good"),
         ]
-        assert await listings(serving, "clients", 2) == [
+        assert await list_models(serving, "clients", 2) == [
             {"replica": "r-1", **HEAD, "memory": 9, "models": [{"name": "a"}, {"name": "b"}]},
             {"replica": "r-2", **HEAD},
             {"replica": "r-3", **HEAD},

@@ -8,10 +8,10 @@ from pathlib import Path
 from tests.unit.targets.local.local_harness import FLEET, spec
 from tidegate.domain.fleet import FleetSpec, Serverless
 from tidegate.ports.router import Demand
-from tidegate.targets.local.fleet_seconds import billed
-from tidegate.targets.local.on_demand import FORGOTTEN, LOOKS, PROVEN, OnDemand
+from tidegate.targets.collection.fleet_seconds import billed
+from tidegate.targets.local.on_demand import FORGOTTEN, LOOKS, PROVEN, ServerlessState
 from tidegate.targets.local.poll_interval import measured_turn
-from tidegate.targets.local.serverless_scaling import Standing
+from tidegate.targets.local.serverless_scaling import ScalingMemory
 
 BOUNDS = Serverless(memory=2 * 2**30, max_concurrency=30, idle_after=60.0, per_instance=10)
 
@@ -31,7 +31,7 @@ class Router:
         return self.demands.pop(0)
 
 
-def measured(memory: OnDemand, now: float, *demands: Demand) -> int:
+def measured(memory: ServerlessState, now: float, *demands: Demand) -> int:
     running = bool(demands)
     router = Router(*demands)
     asyncio.run(memory.measure(serverless(), BOUNDS, router, running, now))  # type: ignore[arg-type]
@@ -39,10 +39,10 @@ def measured(memory: OnDemand, now: float, *demands: Demand) -> int:
 
 
 def test_a_new_fleet_starts_a_replica_to_show_that_it_can(tmp_path: Path) -> None:
-    memory = OnDemand()
+    memory = ServerlessState()
     assert measured(memory, 0.0) == 1
     assert memory.seen(serverless(), BOUNDS, True, 1, None).ready == 0
-    memory.prove(tmp_path, 1.0)
+    memory.mark_proven(tmp_path, 1.0)
     assert (tmp_path / PROVEN).exists()
     assert memory.seen(serverless(), BOUNDS, True, 1, None).ready == 1
     assert measured(memory, 1.0 + BOUNDS.idle_after) == 0
@@ -51,20 +51,20 @@ def test_a_new_fleet_starts_a_replica_to_show_that_it_can(tmp_path: Path) -> Non
 
 def test_a_later_controller_knows_what_was_shown(tmp_path: Path) -> None:
     (tmp_path / PROVEN).touch()
-    memory = OnDemand()
+    memory = ServerlessState()
     memory.adopt(tmp_path, 2, 5.0)
     assert (memory.proven, measured(memory, 6.0)) == (True, 2)
 
 
 def test_a_fleet_with_provisioned_replicas_is_ready_with_them() -> None:
     bounds = replace(BOUNDS, provisioned=15)
-    seen = OnDemand(proven=True).seen(serverless(bounds), bounds, True, 1, None)
+    seen = ServerlessState(proven=True).seen(serverless(bounds), bounds, True, 1, None)
     assert (seen.ready, seen.starting) == (0, 1)
-    assert OnDemand(proven=True).seen(serverless(bounds), bounds, True, 2, None).ready == 1
+    assert ServerlessState(proven=True).seen(serverless(bounds), bounds, True, 2, None).ready == 1
 
 
 def test_whoever_waits_is_remembered_until_served_or_gone() -> None:
-    memory = OnDemand(proven=True)
+    memory = ServerlessState(proven=True)
     memory.wake(100.0, 100.5, 1.0)
     memory.wake(101.0, 101.5, 1.1)
     assert memory.waking is not None
@@ -78,21 +78,21 @@ def test_whoever_waits_is_remembered_until_served_or_gone() -> None:
 
 
 def test_a_fleet_that_goes_lets_those_in_who_waited_for_it() -> None:
-    memory = OnDemand(proven=True)
-    assert memory.owed(0.0, 60.0) == 0
+    memory = ServerlessState(proven=True)
+    assert memory.drain_replicas(0.0, 60.0) == 0
     measured(memory, 1.0, Demand(3, 3))
-    assert memory.owed(1.0, 60.0) == 1
+    assert memory.drain_replicas(1.0, 60.0) == 1
     measured(memory, 59.0, Demand(1, 3))
-    assert memory.owed(59.0, 60.0) == 1
-    assert memory.owed(60.0, 60.0) == 0, "not for ever"
-    memory = OnDemand(proven=True)
+    assert memory.drain_replicas(59.0, 60.0) == 1
+    assert memory.drain_replicas(60.0, 60.0) == 0, "not for ever"
+    memory = ServerlessState(proven=True)
     measured(memory, 1.0, Demand(1, 1))
     measured(memory, 2.0, Demand(0, 1))
-    assert memory.owed(2.0, 60.0) == 0
+    assert memory.drain_replicas(2.0, 60.0) == 0
 
 
 def test_short_requests_between_two_looks_are_a_need() -> None:
-    memory = OnDemand(proven=True, _standing=Standing((0.0,)))
+    memory = ServerlessState(proven=True, _memory=ScalingMemory((0.0,)))
     assert measured(memory, 50.0, Demand(0, 7)) == 1
     assert measured(memory, 109.0, Demand(0, 7)) == 1
     assert measured(memory, 110.0, Demand(0, 7)) == 0
@@ -106,11 +106,11 @@ def test_memory_is_billed_by_the_second() -> None:
 
 
 def test_now_is_not_asked_of_the_wall() -> None:
-    """Waking has epoch seconds, decisions the loop's: a clock that is set back must not keep a replica."""
-    memory = OnDemand(proven=True)
+    """A wake-up has epoch seconds, decisions the loop's: a clock that is set back must not keep a replica."""
+    memory = ServerlessState(proven=True)
     memory.wake(time.time(), time.time(), 0.0)
     assert measured(memory, 0.5) == 1
-    memory.served()
+    memory.clear_wake()
     assert measured(memory, 0.5 + BOUNDS.idle_after) == 0
 
 

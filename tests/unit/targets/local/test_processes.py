@@ -9,10 +9,10 @@ import psutil
 import pytest
 
 from tests.unit.targets.local.local_harness import FLEET, run, sleeper, stand, until
+from tidegate.host.atomic_write import write_private
 from tidegate.host.installation import Installation
-from tidegate.targets.local.paths import write_whole
+from tidegate.host.process_stats import process_tree
 from tidegate.targets.local.process import NOTE, Identity, Process
-from tidegate.targets.local.resource_usage import family
 
 
 def test_a_process_is_known_by_what_no_step_of_the_clock_changes() -> None:
@@ -79,10 +79,10 @@ def test_the_children_of_a_worker_are_measured_with_it() -> None:
     with subprocess.Popen([sys.executable, "-c", code], start_new_session=True) as process:
 
         async def there() -> None:
-            await until(lambda: len(list(family(process.pid))) == 2, "the child is seen")
+            await until(lambda: len(list(process_tree(process.pid, all_threads=False))) == 2, "the child is seen")
 
         run(there())
-        own, child = family(process.pid)
+        own, child = process_tree(process.pid, all_threads=False)
         assert own == process.pid
         assert psutil.Process(child).ppid() == own
         psutil.Process(child).kill()
@@ -90,11 +90,11 @@ def test_the_children_of_a_worker_are_measured_with_it() -> None:
 
 def test_a_disk_that_takes_a_part_leaves_the_old_content(tmp_path: Path) -> None:
     path = tmp_path / "fleet.json"
-    write_whole(path, b"old")
+    write_private(path, b"old")
     code = (
-        "import resource, sys; from pathlib import Path; from tidegate.targets.local.paths import write_whole\n"
+        "import resource, sys; from pathlib import Path; from tidegate.host.atomic_write import write_private\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
-        "try: write_whole(Path(sys.argv[1]), b'x' * 5000)\n"
+        "try: write_private(Path(sys.argv[1]), b'x' * 5000)\n"
         "except OSError: sys.exit(7)\n"
     )
     assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == 7

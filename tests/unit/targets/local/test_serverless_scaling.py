@@ -4,14 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.domain.fleet import Serverless
-from tidegate.targets.local.serverless_scaling import GROW_AFTER, Standing, decide, shares
+from tidegate.targets.local.serverless_scaling import GROW_AFTER, ScalingMemory, decide, shares
 
 BOUNDS = Serverless(memory=2**30, max_concurrency=25, idle_after=60.0, per_instance=10)
 
 
-def after(*asked: tuple[float, int], bounds: Serverless = BOUNDS) -> Standing:
+def after(*asked: tuple[float, int], bounds: Serverless = BOUNDS) -> ScalingMemory:
     """The standing after these demands: time and requests in hand."""
-    standing = Standing()
+    standing = ScalingMemory()
     for now, in_hand in asked:
         standing = decide(standing, in_hand, bounds, now)
     return standing
@@ -67,7 +67,7 @@ bounds = st.builds(
 
 @given(bounds, st.lists(st.tuples(st.floats(0, 100), st.integers(0, 500))))
 def test_whatever_is_asked_the_bounds_hold(bounds: Serverless, asked: list[tuple[float, int]]) -> None:
-    standing, now = Standing(), 0.0
+    standing, now = ScalingMemory(), 0.0
     for pause, in_hand in asked:
         now += pause
         standing = decide(standing, in_hand, bounds, now)

@@ -45,7 +45,7 @@ class Machine:
     """In the order in which they were kicked, which is that in which supervisors have their turns."""
     _names: "itertools.count[int]" = field(default_factory=itertools.count)
 
-    def want(self, name: str, urgency: Urgency, count: int = 1) -> None:
+    def set_desired(self, name: str, urgency: Urgency, count: int = 1) -> None:
         self.wanted[fleet(name)] = (urgency, count)
         self.turn(fleet(name))
 
@@ -88,16 +88,16 @@ class Machine:
 def test_no_more_start_at_one_time_than_there_are_slots() -> None:
     machine = Machine(StartQueue(4))
     for number in range(300):
-        machine.want(f"e{number}", Urgency.UNHURRIED)
+        machine.set_desired(f"e{number}", Urgency.UNHURRIED)
     machine.pass_time(300 / 4 + 2)
     assert (machine.most, len(machine.started)) == (4, 300)
 
 
 def test_fleets_that_clients_wait_for_start_first() -> None:
     machine = Machine(StartQueue(1))
-    machine.want("first", Urgency.UNHURRIED)
+    machine.set_desired("first", Urgency.UNHURRIED)
     for name, how in (("d", Urgency.UNHURRIED), ("c", Urgency.NEW), ("b", Urgency.SHORT), ("a", Urgency.DOWN)):
-        machine.want(name, how)
+        machine.set_desired(name, how)
     machine.pass_time(6)
     assert machine.order() == ["first", "a", "b", "c", "d"]
 
@@ -106,19 +106,19 @@ def test_fleets_that_clients_wait_for_start_first() -> None:
 def test_a_large_fleet_does_not_keep_others_from_their_first_replica(limit: int) -> None:
     """They ask at the same moment, the large one first: it has what is free, and then each of the others is next."""
     machine = Machine(StartQueue(limit))
-    machine.want("large", Urgency.NEW, 50)
+    machine.set_desired("large", Urgency.NEW, 50)
     others = [f"small{number}" for number in range(6)]
     for name in others:
-        machine.want(name, Urgency.NEW)
+        machine.set_desired(name, Urgency.NEW)
     machine.pass_time(8)
     assert machine.order()[: limit + len(others)] == ["large"] * limit + others
 
 
 def test_a_large_fleet_that_others_keep_overtaking_has_its_turn() -> None:
     machine = Machine(StartQueue(1))
-    machine.want("large", Urgency.NEW, 2)
+    machine.set_desired("large", Urgency.NEW, 2)
     for number in range(int(2 * AGING)):
-        machine.want(f"small{number}", Urgency.NEW)
+        machine.set_desired(f"small{number}", Urgency.NEW)
         machine.pass_time(1)
     assert [at for at, id in machine.started if id.endpoint == "large"][1] <= FURTHER * AGING + 2
 
@@ -126,11 +126,11 @@ def test_a_large_fleet_that_others_keep_overtaking_has_its_turn() -> None:
 def test_models_that_never_load_do_not_keep_others_from_starting() -> None:
     machine = Machine(StartQueue(4), heavy=float("inf"))
     for number in range(20):
-        machine.want(f"hangs{number}", Urgency.NEW)
-    machine.want("good", Urgency.NEW)
+        machine.set_desired(f"hangs{number}", Urgency.NEW)
+    machine.set_desired("good", Urgency.NEW)
     machine.pass_time(20 / 4 * LONGEST_HELD + 1)
     assert "good" in machine.order()
-    machine.want("late", Urgency.DOWN)
+    machine.set_desired("late", Urgency.DOWN)
     before = machine.now
     machine.pass_time(LONGEST_HELD + 1)
     assert next(at for at, id in machine.started if id.endpoint == "late") <= before + LONGEST_HELD
@@ -138,10 +138,10 @@ def test_models_that_never_load_do_not_keep_others_from_starting() -> None:
 
 def test_none_waits_for_ever_behind_more_urgent_ones() -> None:
     machine = Machine(StartQueue(1))
-    machine.want("busy", Urgency.DOWN)
-    machine.want("patient", Urgency.UNHURRIED)
+    machine.set_desired("busy", Urgency.DOWN)
+    machine.set_desired("patient", Urgency.UNHURRIED)
     for number in range(int(4 * AGING)):
-        machine.want(f"urgent{number}", Urgency.DOWN)
+        machine.set_desired(f"urgent{number}", Urgency.DOWN)
         machine.pass_time(1)
     assert "patient" in machine.order()
     assert next(at for at, id in machine.started if id.endpoint == "patient") <= Urgency.UNHURRIED * AGING + 2
@@ -192,7 +192,7 @@ def test_all_start_in_the_end_and_never_too_many_at_once(
     for name, how, count, pause in steps:
         if fleet(name) not in machine.wanted:
             asked += count
-            machine.want(name, how, count)
+            machine.set_desired(name, how, count)
         machine.pass_time(pause)
     machine.pass_time(asked * min(heavy, LONGEST_HELD) + 3 + LONGEST_HELD)
     assert len(machine.started) == asked

@@ -7,18 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tidegate.domain.metric import Latency
+from tidegate.domain.worker_stats import SERIES_OF_PART, SERIES_OF_REPLICA
 from tidegate.monitoring import sketch
-from tidegate.targets.local.stats_page import (
+from tidegate.serving.contract.invocation import Note
+from tidegate.serving.front.request_stats import RequestStats
+from tidegate.targets.collection.stats_page import (
     AHEAD,
-    DIVIDED,
     MOST_BINS,
     MOST_PROBLEMS,
     MOST_SECONDS,
     MOST_SERIES,
-    PLAIN,
     Page,
     Record,
     read_page,
@@ -200,10 +202,28 @@ def test_only_series_of_a_worker_count(name: str) -> None:
     assert read(changed(("seconds", 1, "series", 0), series)).records[1].series == GOOD.records[1].series[1:]
 
 
+def test_what_a_worker_counts_is_read_whole() -> None:
+    """The two sides of the one shape: nothing that the writer shows is doubted, and nothing is left out."""
+    stats, at = RequestStats(), NOW - 2
+    for status in (200, 404, 500, 0):
+        stats.count(at * 1_000_000, status, 2_000, 10)
+    for name in SERIES_OF_REPLICA:
+        stats.note(at * 1_000_000, Note(name, 3.0))
+    stats.note(at * 1_000_000, Note("ContainerLatency", 5.0, (("ContainerName", "second"),)))
+    shown = stats.page("r", NOW + 0.5, 3, at, NOW)
+    found = read_page(msgspec.json.encode(shown), at, NOW, NOW, CONTAINERS)
+    assert found is not None and (found.problems, found.doubts) == ((), ())
+    (record,) = found.records
+    assert record.whole and len(record.series) == len(SERIES_OF_REPLICA) + 1
+    counts = (record.invocations, record.errors_4xx, record.errors_5xx, record.model_errors)
+    assert counts == (4, 1, 2, 3)
+    assert (found.in_flight, found.answered, found.through) == (3, 0, NOW)
+
+
 def test_all_that_workers_measure_is_known() -> None:
-    source = Path(__file__).parents[4] / "src" / "tidegate" / "worker"
+    source = Path(__file__).parents[4] / "src" / "tidegate" / "serving"
     text = "\n".join(path.read_text() for path in source.rglob("*.py"))
-    for name in PLAIN | DIVIDED:
+    for name in SERIES_OF_REPLICA | SERIES_OF_PART:
         assert f'"{name}"' in text, f"{name} is measured by no worker"
 
 

@@ -12,12 +12,12 @@ from tidegate.host import process_stats
 from tidegate.ports.router import Passed
 from tidegate.targets.local.replica import LOADING, OUTGROWN, SERVED
 from tidegate.targets.local.start_failures import START_FAILURES
-from tidegate.targets.local.supervision import Wish, keep
+from tidegate.targets.local.supervision import DesiredFleet, save_desired
 
 
 def test_a_replica_whose_socket_is_gone_is_not_ready_and_gives_its_place_to_another() -> None:
     with stand(("false",)) as here, here.sleeper() as hung:
-        keep(here.folders, Wish(spec(1), 1))
+        save_desired(here.folders, DesiredFleet(spec(1), 1))
         here.left("r-a", hung, SERVED)
 
         async def story() -> None:
@@ -37,7 +37,7 @@ def test_a_replica_whose_socket_is_gone_is_not_ready_and_gives_its_place_to_anot
 def test_a_replica_that_hangs_is_killed_when_another_has_taken_its_place(tmp_path: Path, how: str) -> None:
     """It is out of the router at once, and keeps what it has in hand until another can take that over."""
     with stand(program(tmp_path, SERVES)) as here, here.sleeper() as hung:
-        keep(here.folders, Wish(spec(1), 1))
+        save_desired(here.folders, DesiredFleet(spec(1), 1))
         here.left("r-a", hung, SERVED)
 
         async def story() -> None:
@@ -65,7 +65,7 @@ def test_a_replica_that_hangs_is_killed_when_another_has_taken_its_place(tmp_pat
 
 def test_a_replica_that_was_stopped_before_the_controller_began_is_not_ready(tmp_path: Path) -> None:
     with stand(program(tmp_path, SERVES)) as here, here.sleeper() as hung:
-        keep(here.folders, Wish(spec(1), 1))
+        save_desired(here.folders, DesiredFleet(spec(1), 1))
         here.left("r-a", hung, SERVED)
         hung.send_signal(signal.SIGSTOP)
 
@@ -83,7 +83,7 @@ def test_a_replica_that_was_stopped_before_the_controller_began_is_not_ready(tmp
 
 def test_what_the_router_takes_for_dead_is_not_ready() -> None:
     with stand() as here, here.sleeper() as first, here.sleeper() as second:
-        keep(here.folders, Wish(spec(2), 1))
+        save_desired(here.folders, DesiredFleet(spec(2), 1))
         here.left("r-a", first, SERVED)
         here.left("r-b", second, SERVED)
 
@@ -94,18 +94,18 @@ def test_what_the_router_takes_for_dead_is_not_ready() -> None:
             fleets = (await target.observe("fraud")).fleets
             assert fleets is not None and (fleets[FLEET].ready, fleets[FLEET].starting) == (1, 0)
             here.router.down.clear()
-            target.told({FLEET: Passed(down=frozenset({"r-a", "r-b", "r-old"}))})
+            target.set_load({FLEET: Passed(down=frozenset({"r-a", "r-b", "r-old"}))})
             assert target.ready_count(FLEET) == 0
             fleets = (await target.observe("fraud")).fleets
             assert fleets is not None and fleets[FLEET].ready == 2
-            await target.let_go()
+            await target.detach()
 
         run(story())
 
 
 def test_a_router_that_lost_a_replica_is_told_of_it_again() -> None:
     with stand() as here, here.sleeper() as worker:
-        keep(here.folders, Wish(spec(1), 1))
+        save_desired(here.folders, DesiredFleet(spec(1), 1))
         here.left("r-a", worker, SERVED)
 
         async def story() -> None:
@@ -117,7 +117,7 @@ def test_a_router_that_lost_a_replica_is_told_of_it_again() -> None:
             await until(lambda: here.router.fleets.get(FLEET), "the router has it again")
             fleets = (await target.observe("fraud")).fleets
             assert fleets is not None and fleets[FLEET].ready == 1
-            await target.let_go()
+            await target.detach()
 
         run(story())
 
@@ -148,7 +148,7 @@ def test_a_replica_that_hangs_while_it_starts_is_a_failure_though_it_cannot_say_
         limit = 0.1 if begun else 0.2
         limits = {"startup_timeout": 0.1 if begun else 0.0, "download_timeout": 900.0 if begun else 0.2}
         short = replace(spec(1), variant=replace(spec(1).variant, **limits))  # type: ignore[arg-type]
-        keep(here.folders, Wish(short, 1))
+        save_desired(here.folders, DesiredFleet(short, 1))
         folder = here.left("r-a", hung, answers=False)
         if begun:
             (folder / LOADING).write_text("0.05")
@@ -200,13 +200,13 @@ def test_a_replica_that_outgrew_its_memory_goes_when_another_has_taken_its_place
             await target.ensure_fleet(spec(1), 1)
             fleet = target._fleets[FLEET]
             await until(lambda: fleet.running == 1, "it serves")
-            [first] = fleet.members.values()
+            [first] = fleet.replicas.values()
             here.router.history.clear()
             (first.folder / OUTGROWN).write_text("The replica outgrew the memory limit.")
             fleet.kick()
-            await until(lambda: first.id not in fleet.members, "it is gone")
+            await until(lambda: first.id not in fleet.replicas, "it is gone")
             assert fleet.running == 1
-            [second] = fleet.members
+            [second] = fleet.replicas
             assert here.router.history[0] == {first.id, second}, "both take requests before the first one goes"
             assert here.router.history[-1] == {second}
             assert set() not in here.router.history
@@ -230,7 +230,7 @@ def test_what_cannot_be_started_leaves_nothing_and_comes_up_when_there_is_room()
             assert list((here.folders.fleet(FLEET) / "replicas").iterdir()) == []
             assert here.replicas == START_FAILURES, "it waits between the tries"
             obstacle.unlink()
-            await until(lambda: fleet.members, "it starts after all")
+            await until(lambda: fleet.replicas, "it starts after all")
             await target.drain_all()
 
         run(story())
@@ -238,7 +238,7 @@ def test_what_cannot_be_started_leaves_nothing_and_comes_up_when_there_is_room()
 
 def test_a_turn_that_fails_in_an_unknown_way_is_tried_again() -> None:
     with stand() as here, here.sleeper() as worker:
-        keep(here.folders, Wish(spec(1), 1))
+        save_desired(here.folders, DesiredFleet(spec(1), 1))
         here.left("r-a", worker, SERVED)
         here.router.trouble = [Transient("still away"), ValueError("a fault in the program")]
 
@@ -246,7 +246,7 @@ def test_a_turn_that_fails_in_an_unknown_way_is_tried_again() -> None:
             target = here.target()
             fleet = target._fleets[FLEET]
             await until(lambda: here.router.fleets.get(FLEET), "the router was told in the end")
-            assert target._fleets[FLEET] is fleet and set(fleet.members) == {"r-a"}
-            await target.let_go()
+            assert target._fleets[FLEET] is fleet and set(fleet.replicas) == {"r-a"}
+            await target.detach()
 
         run(story())

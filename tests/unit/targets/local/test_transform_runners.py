@@ -13,17 +13,17 @@ from tidegate.domain.transform import TransformInput, TransformJob, TransformOut
 from tidegate.host.installation import Installation
 from tidegate.targets.local import runners
 from tidegate.targets.local.paths import Folders
-from tidegate.targets.local.runners import KEEP_FOR, Kept, LocalRunners, outdated
+from tidegate.targets.local.runners import KEEP_FOR, KeptWork, LocalRunners, find_outdated
 
 NOW = 2_000_000_000.0
 KEPT = st.lists(
-    st.builds(Kept, st.uuids().map(str), st.floats(NOW - 2 * KEEP_FOR, NOW), st.integers(0, 100)), max_size=12
+    st.builds(KeptWork, st.uuids().map(str), st.floats(NOW - 2 * KEEP_FOR, NOW), st.integers(0, 100)), max_size=12
 )
 
 
 @given(KEPT, st.integers(0, 400))
-def test_what_is_kept_is_young_and_no_more_than_it_may_be(kept: list[Kept], most: int) -> None:
-    gone = set(outdated(kept, NOW, most))
+def test_what_is_kept_is_young_and_no_more_than_it_may_be(kept: list[KeptWork], most: int) -> None:
+    gone = set(find_outdated(kept, NOW, most))
     left = [one for one in kept if one.name not in gone]
     assert sum(one.size for one in left) <= most
     assert all(NOW - one.ended <= KEEP_FOR for one in left)

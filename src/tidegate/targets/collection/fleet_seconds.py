@@ -1,4 +1,4 @@
-"""What one fleet did in one second, put together from its replicas and the proxy. Pure."""
+"""What one fleet did in one second, merged from its replicas and the proxy. Pure."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -6,9 +6,9 @@ from dataclasses import replace
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.metric import FleetSecond, Latency, WorkerSeries
 from tidegate.monitoring import sketch
-from tidegate.monitoring.value_spread import together
+from tidegate.monitoring.value_spread import merge_spreads
 from tidegate.ports.router import Passed
-from tidegate.targets.local.stats_page import Record
+from tidegate.targets.collection.stats_page import Record
 
 
 def single(name: str, value: float) -> WorkerSeries:
@@ -17,7 +17,7 @@ def single(name: str, value: float) -> WorkerSeries:
 
 
 def waiting(load: Passed) -> tuple[WorkerSeries, ...]:
-    """What the proxy saw at the end of a second, zeros left out. A wait that has no end yet is left out, too."""
+    """What the proxy saw at the end of a second. Zeros, and a wait without an end, are left out."""
     values = {
         "QueuedRequests": float(load.queued),
         "QueueTime": 1e6 * (load.queue_time or 0.0),
@@ -29,7 +29,7 @@ def waiting(load: Passed) -> tuple[WorkerSeries, ...]:
 
 
 def billed(spec: FleetSpec, seconds: float) -> tuple[WorkerSeries, ...]:
-    """Of a serverless fleet: its memory in GiB times the seconds; nothing for any other."""
+    """Memory in GiB times the seconds of a serverless fleet; empty for any other."""
     bounds = spec.variant.serverless
     if bounds is None or seconds <= 0:
         return ()
@@ -52,7 +52,7 @@ def counted(blank: FleetSecond, spec: FleetSpec, record: Record) -> FleetSecond:
 
 
 def utilized(spec: FleetSpec, in_flight: float) -> tuple[WorkerSeries, ...]:
-    """Of a serverless fleet with provisioned concurrency: the part of it that is in use."""
+    """The share of a serverless fleet's provisioned concurrency that is in use; empty where there is none."""
     bounds = spec.variant.serverless
     if bounds is None or not bounds.provisioned:
         return ()
@@ -71,8 +71,8 @@ def merged(parts: Iterable[FleetSecond]) -> Iterator[FleetSecond]:
             errors_4xx=sum(p.errors_4xx for p in group),
             errors_5xx=sum(p.errors_5xx for p in group),
             model_errors=sum(p.model_errors for p in group),
-            model_latency=together([p.model_latency for p in group]),
-            overhead_latency=together([p.overhead_latency for p in group]),
+            model_latency=merge_spreads([p.model_latency for p in group]),
+            overhead_latency=merge_spreads([p.overhead_latency for p in group]),
             cpu=tuple(value for p in group for value in p.cpu),
             memory=tuple(value for p in group for value in p.memory),
             in_flight=tuple(value for p in group for value in p.in_flight),
@@ -85,4 +85,4 @@ def _united(series: Iterable[WorkerSeries]) -> tuple[WorkerSeries, ...]:
     groups: dict[tuple[str, tuple[tuple[str, str], ...]], list[Latency | None]] = {}
     for one in series:
         groups.setdefault((one.name, one.dimensions), []).append(one.values)
-    return tuple(WorkerSeries(*key, values) for key, parts in groups.items() if (values := together(parts)))
+    return tuple(WorkerSeries(*key, values) for key, parts in groups.items() if (values := merge_spreads(parts)))

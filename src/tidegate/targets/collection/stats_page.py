@@ -16,6 +16,16 @@ from typing import Any
 import msgspec
 
 from tidegate.domain.metric import Latency, WorkerSeries
+from tidegate.domain.worker_stats import (
+    CONTAINER,
+    MODEL,
+    SERIES_OF_PART,
+    SERIES_OF_REPLICA,
+    CountKey,
+    PageCountKey,
+    SpreadKey,
+    ValueKey,
+)
 from tidegate.monitoring import sketch
 from tidegate.monitoring.finite import LARGEST
 
@@ -27,40 +37,14 @@ MOST_SERIES = 1_000
 """Series of one second."""
 MOST_BINS = 8_192
 MOST_PROBLEMS = 100
-"""Problems of one page that are told; the rest only count."""
+"""Problems of one page that are reported; the rest are only counted."""
 LONGEST_NAME = 1_024
 """Characters of a container's or a model's name."""
 AHEAD = 5
 """Seconds that a worker's clock, read after ours, may be ahead of it."""
 
-PLAIN = frozenset(
-    {
-        "FirstChunkLatency",
-        "InFlightLatency",
-        "LoadedModelCount",
-        "MirrorAgreement",
-        "MirrorCopies",
-        "MirrorDifference",
-        "MirrorDropped",
-        "MirrorLargestDifference",
-        "ModelCacheHit",
-        "ModelDownloadingTime",
-        "ModelLoadingTime",
-        "ModelLoadingWaitTime",
-        "ModelSetupTime",
-        "ModelUnloadingTime",
-        "ModelVersionsPromoted",
-        "ModelVersionsRefused",
-    }
-)
-"""Series of a whole replica. Any other name could be a metric that is counted elsewhere, or make one without end."""
-DIVIDED = frozenset(
-    {"ContainerLatency", "Invocations", "Invocation4XXErrors", "Invocation5XXErrors", "ModelLatency"}
-)
-"""Series of one container or one model."""
-KNOWN = PLAIN | DIVIDED
-CONTAINER, MODEL = "ContainerName", "TargetModel"
-"""Dimensions that a worker may add. It must not name an endpoint: that could be another one."""
+KNOWN = SERIES_OF_REPLICA | SERIES_OF_PART
+"""Any other name could be a metric that is counted elsewhere, or make one without end."""
 
 _INDEX = re.compile(r"-?[0-9]{1,9}", re.ASCII)
 _shown = Repr()
@@ -122,14 +106,14 @@ def read_page(body: bytes, since: int, before: int | None, now: int, containers:
             problems.append(f"second {second}: comes twice; the first one counts")
         else:
             records[second] = _record(row, second, containers, problems)
-    in_flight, answered = (_optional(document, key, doubts) for key in ("in_flight", "answered"))
-    told = (tuple(problems), tuple(doubts[:MOST_PROBLEMS]))
-    return Page(tuple(records[second] for second in sorted(records)), through, in_flight, answered, *told)
+    in_flight, answered = _optional(document, "in_flight", doubts), _optional(document, "answered", doubts)
+    reported = (tuple(problems), tuple(doubts[:MOST_PROBLEMS]))
+    return Page(tuple(records[second] for second in sorted(records)), through, in_flight, answered, *reported)
 
 
 def _parsed(body: bytes) -> Any:
-    """JSON; also what is not quite, such as NaN and numbers out of range, so that one of them costs no more than
-    itself. None where there is nothing to be read."""
+    """Parse JSON leniently: NaN or a number out of range must cost no more than itself. None if nothing can be
+    read."""
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, ValueError):
@@ -141,7 +125,7 @@ def _parsed(body: bytes) -> Any:
 
 
 def _through(document: Mapping[str, Any], now: int, doubts: list[str]) -> int:
-    """The first second that the page does not show whole: that in which it was made."""
+    """The first second that the page does not show completely: the one in which it was made."""
     made = document.get("now", now)
     if isinstance(made, int | float) and abs(made - now) <= AHEAD:
         return int(made)
@@ -159,7 +143,7 @@ def _second(row: object, now: int, doubts: list[str]) -> int | None:
     return second
 
 
-def _optional(document: Mapping[str, Any], key: str, doubts: list[str]) -> int | None:
+def _optional(document: Mapping[str, Any], key: PageCountKey, doubts: list[str]) -> int | None:
     if key not in document:
         return None
     try:
@@ -170,17 +154,17 @@ def _optional(document: Mapping[str, Any], key: str, doubts: list[str]) -> int |
 
 
 def _record(row: Mapping[str, Any], second: int, containers: Collection[str], problems: list[str]) -> Record:
-    """A count that cannot be used is taken for the least that the others leave; the record is not whole then."""
+    """A count that cannot be used becomes the least that the other counts allow, and the record is not whole."""
     wrong: list[str] = []
 
-    def count(key: str) -> int:
+    def count(key: CountKey) -> int:
         try:
             return _count(row, key, MOST_COUNT)
         except _Unusable as error:
             wrong.append(str(error))
             return 0
 
-    def spread(key: str) -> Latency | None:
+    def spread(key: SpreadKey) -> Latency | None:
         try:
             return _spread(row.get(key), key, least=0.0)
         except _Unusable as error:
@@ -229,7 +213,7 @@ def _one_series(row: object, containers: Collection[str]) -> WorkerSeries | None
 
 
 def _fits(name: str, dimensions: Mapping[Any, Any], containers: Collection[str]) -> bool:
-    if name in PLAIN:
+    if name in SERIES_OF_REPLICA:
         return not dimensions
     match list(dimensions.items()):
         case [(str(key), str(value))] if key == CONTAINER:
@@ -246,7 +230,8 @@ def _spread(document: object, name: str, least: float) -> Latency | None:
     count = _count(document, "count", MOST_COUNT, name)
     if count == 0:
         return None
-    low, high, total = (_number(document, key, name) for key in ("low", "high", "total"))
+    low, high = _number(document, "low", name), _number(document, "high", name)
+    total = _number(document, "total", name)
     if not least <= low <= high:
         raise _Unusable(f"{name}: values from {low:g} to {high:g}")
     slack = 1e-6 * max(abs(low), abs(high)) * count
@@ -273,14 +258,14 @@ def _bins(document: object, name: str) -> dict[int, float]:
     return bins
 
 
-def _count(document: Mapping[str, Any], key: str, most: int, name: str = "") -> int:
+def _count(document: Mapping[str, Any], key: CountKey | PageCountKey | ValueKey, most: int, name: str = "") -> int:
     value = document.get(key)
     if type(value) is int and 0 <= value <= most:
         return value
     raise _Unusable(f"{name}.{key}: {_shown.repr(value)} is not a count".lstrip("."))
 
 
-def _number(document: Mapping[str, Any], key: str, name: str) -> float:
+def _number(document: Mapping[str, Any], key: ValueKey, name: str) -> float:
     value = document.get(key)
     if isinstance(value, int | float) and type(value) is not bool and abs(value) <= LARGEST * MOST_COUNT:
         return float(value)

@@ -23,15 +23,15 @@ class Outage:
     """Fleets that had no replica since."""
 
     def begin(self) -> None:
-        """Every replica of every fleet was lost together."""
+        """All replicas of all fleets were lost together."""
         self._begun = True
 
     def attribute(
         self, passed: Mapping[FleetId, Passed], seen: Callable[[FleetId], FleetStatus | None]
     ) -> dict[FleetId, Passed]:
-        """What the proxy answered itself, with the platform's share in ``unavailable``. ``seen``: the fleet as it is
-        now. A fleet that fails to start, though the platform is there, is to blame itself."""
-        loads = {fleet: sane(load) for fleet, load in passed.items()}
+        """What the proxy answered itself, with the platform's share moved to ``unavailable``. ``seen``: the fleet as
+        it is now. A fleet that fails to start while the platform is up is itself to blame."""
+        loads = {fleet: sanitize(load) for fleet, load in passed.items()}
         if self._begun:
             self._begun, self._down = False, set(loads)
         for fleet, load in loads.items():
@@ -56,8 +56,8 @@ def _of_version(load: Passed) -> Passed:
     return replace(load, unanswered=load.unavailable + load.unanswered, unavailable=0)
 
 
-def sane(load: Passed) -> Passed:
-    """The same with counts and times that can be counted with, whatever the proxy said."""
+def sanitize(load: Passed) -> Passed:
+    """The same with finite, bounded counts and times, whatever the proxy reported."""
     unanswered = _count(load.unanswered)
     return Passed(
         unanswered=unanswered,
@@ -78,7 +78,7 @@ def _count(value: object) -> int:
 
 
 def _time(value: object) -> float | None:
-    """None where it has no end, or none that can be believed."""
+    """None for a time that is unbounded or implausible."""
     if not isinstance(value, int | float) or not 0 <= value <= MOST:
         return None
     return float(value)

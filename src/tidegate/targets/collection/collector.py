@@ -15,19 +15,25 @@ from pathlib import Path
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.metric import SAGEMAKER, CollectionRound, Coverage, FleetSecond, MetricId
+from tidegate.domain.worker_stats import KEPT_SECONDS, stats_path
 from tidegate.ports.metrics import History
 from tidegate.ports.router import Passed
-from tidegate.targets.local import worker_client
-from tidegate.targets.local.coverage import CoverageTracker
-from tidegate.targets.local.fleet_seconds import billed, counted, merged, utilized, waiting
-from tidegate.targets.local.outage import Outage
-from tidegate.targets.local.resource_usage import Readings
-from tidegate.targets.local.stats_page import Page, read_page
-from tidegate.targets.local.target import LocalTarget
+from tidegate.targets.collection.coverage import CoverageTracker
+from tidegate.targets.collection.fleet_seconds import billed, counted, merged, utilized, waiting
+from tidegate.targets.collection.outage import Outage
+from tidegate.targets.collection.sources import (
+    MOST_BODY,
+    TOO_LARGE,
+    Get,
+    MeasureUsage,
+    ServingReplica,
+    WorkerFleets,
+)
+from tidegate.targets.collection.stats_page import Page, read_page
 
 log = logging.getLogger(__name__)
 
-BACKLOG = 170
+BACKLOG = KEPT_SECONDS - 10
 """Seconds that a controller which was away asks for: a little less than a worker keeps."""
 SLICE, SLICES = 60, 4
 """Seconds that are asked for at a time, and how many times a replica is asked in one round at most."""
@@ -42,12 +48,12 @@ MOST_DOUBTS = 100
 """Different doubts about the pages of one replica that are counted."""
 INLINE = 2**18
 """Bytes of a page that is read at once; a larger one is read in a thread, so that nobody waits for it."""
-TOO_LARGE = "a page that is too large to be read"
+OVERSIZED = "a page that is too large to be read"
 
 
 @dataclass(frozen=True)
-class Question:
-    """What a replica is asked in the second ``now``. ``met``: it takes requests since then at the earliest; None: an
+class StatsQuery:
+    """What a replica is asked in the second ``now``. ``met``: when it was first seen to take requests; None: an
     earlier controller left it."""
 
     spec: FleetSpec
@@ -58,9 +64,8 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Reply:
-    """Pages with the seconds from ``since`` on, one after the other. ``too_large``: there was one more, which was not
-    read for its size."""
+class StatsReply:
+    """Consecutive pages from ``since`` on. ``too_large``: one more page was not read because of its size."""
 
     since: int
     pages: tuple[Page, ...]
@@ -72,22 +77,21 @@ class Collector:
     """``passed`` gives, per fleet, how many requests since the last call the proxy answered itself (worker died,
     timed out, none ready, client over its quota), and what is in flight now."""
 
-    target: LocalTarget
+    target: WorkerFleets
     metrics: History
     passed: Callable[[], Awaitable[Mapping[FleetId, Passed]]]
+    get: Get
+    usage: MeasureUsage
     coverage: CoverageTracker = field(default_factory=CoverageTracker)
     patience: float = PATIENCE
-    get: Callable[[Path, str, float], Awaitable[tuple[int, bytes] | None]] = worker_client.get
-    """How a worker is asked over its socket."""
     _since: dict[str, int] = field(default_factory=dict)
     """Replica -> first second not yet taken."""
     _left: list[tuple[FleetSpec, str, bytes]] = field(default_factory=list)
     """What replicas left behind that have ended, not yet taken."""
-    _questions: dict[str, tuple[Question, asyncio.Task[Reply | None]]] = field(default_factory=dict)
+    _questions: dict[str, tuple[StatsQuery, asyncio.Task[StatsReply | None]]] = field(default_factory=dict)
     """Replica -> what it was asked and has not answered."""
     _reading: tuple[int, asyncio.Task[Mapping[FleetId, Passed] | None]] | None = None
     """When the proxy was asked last, and its answer to come."""
-    _readings: Readings = field(default_factory=Readings)
     _answered: Counter[FleetId] = field(default_factory=Counter)
     _failed: Counter[FleetId] = field(default_factory=Counter)
     _answered_by: dict[str, int] = field(default_factory=dict)
@@ -106,7 +110,7 @@ class Collector:
         return {*self._answered, *self._failed, *(spec.id for spec, *_ in self.target.serving())}
 
     def harvest(self, spec: FleetSpec, replica: str, page: bytes) -> None:
-        """Takes what a replica left behind; it goes out with the next ``collect``."""
+        """Take the last counts of a replica that has ended; the next ``collect`` returns them."""
         self._left.append((spec, replica, page))
 
     async def collect(self, now: int) -> CollectionRound:
@@ -128,27 +132,27 @@ class Collector:
             self._failed[part.fleet] += part.errors_5xx
         coverage = self._report(replicas, left, passed, now)
         answers = {fleet: (self._answered[fleet], self._failed[fleet]) for fleet in self._fleets()}
-        self.target.count_answers(answers)
+        self.target.set_answers(answers)
         return CollectionRound(list(merged(parts)), coverage)
 
     # -- the round -------------------------------------------------------------------------------------------
 
     def _resume(self, now: int, present: set[str]) -> None:
-        """Where every replica of an earlier controller is gone at once, the machine failed, and no version did."""
+        """If every replica of an earlier controller is gone, the machine failed and no version is to blame."""
         self._inherited = frozenset(present | {id for _, id, _ in self._left})
         followed = self.coverage.restore(now)
         if followed and not followed & present:
             self._outage.begin()
 
-    def _ask_all(self, replicas: Iterable[tuple[FleetSpec, str, int, Path]], now: int, met: int) -> None:
-        """Of a replica that was asked before and has not answered, the answer is still awaited."""
+    def _ask_all(self, replicas: Iterable[ServingReplica], now: int, met: int) -> None:
+        """Ask every replica, except those whose last answer is still awaited."""
         present = set()
         for spec, id, _, socket in replicas:
             present.add(id)
             since = None if id in self._inherited else met
-            self.coverage.meet(spec.id.endpoint, id, now - BACKLOG if since is None else since)
+            self.coverage.begin(spec.id.endpoint, id, now - BACKLOG if since is None else since)
             if id not in self._questions:
-                question = Question(spec, id, socket, now, since)
+                question = StatsQuery(spec, id, socket, now, since)
                 self._questions[id] = question, asyncio.create_task(self._ask(question))
         for id in self._questions.keys() - present:
             self._questions.pop(id)[1].cancel()
@@ -156,7 +160,7 @@ class Collector:
             self._reading = now, asyncio.create_task(self._passed())
 
     async def _answers(self) -> Mapping[FleetId, Passed] | None:
-        """Waits for answers as long as it may. Returns the proxy's, None where there is none."""
+        """Wait for answers for at most ``patience`` seconds. Returns the proxy's; None if there is none yet."""
         assert self._reading is not None
         asked, reading = self._reading
         await asyncio.wait([reading, *(task for _, task in self._questions.values())], timeout=self.patience)
@@ -166,11 +170,11 @@ class Collector:
         passed = reading.result()
         if passed is not None:
             self.coverage.proxy = asked
-        self.target.told(passed or {})
+        self.target.set_load(passed or {})
         return passed
 
     def _take_replies(self, now: int) -> list[FleetSecond]:
-        """What the answers that are there say."""
+        """Read the answers that have come."""
         parts, in_flight = list[FleetSecond](), list[tuple[FleetSpec, int]]()
         for id, (question, task) in list(self._questions.items()):
             if not task.done():
@@ -178,19 +182,19 @@ class Collector:
             del self._questions[id]
             spec, error = question.spec, task.exception()
             if error is not None:
-                parts += self._complain(spec, id, [f"{type(error).__name__}: {error}"], now)
+                parts += self._count_dropped(spec, id, [f"{type(error).__name__}: {error}"], now)
             elif (reply := task.result()) is not None:
                 self._advance(question, reply)
                 parts += [part for page in reply.pages for part in self._records(spec, id, page, now)]
                 if reply.too_large:
-                    parts += self._complain(spec, id, [TOO_LARGE], now)
+                    parts += self._count_dropped(spec, id, [OVERSIZED], now)
                 if reply.pages and (count := reply.pages[-1].in_flight) is not None:
                     in_flight.append((spec, count))
         return parts + self._in_flight(in_flight, now - 1)
 
-    def _advance(self, question: Question, reply: Reply) -> None:
-        """Go on after what was answered. A page that is too large is not asked for again, nor is what a worker no
-        longer keeps: what was on it is lost."""
+    def _advance(self, question: StatsQuery, reply: StatsReply) -> None:
+        """Move on past what was answered. A page that is too large is not asked for again, and neither is what a
+        worker no longer keeps: those counts are lost."""
         endpoint, replica, now = question.spec.id.endpoint, question.replica, question.now
         known = self._since.get(replica)
         if known is None and question.met is None:
@@ -198,17 +202,17 @@ class Collector:
         elif known is None or reply.since <= known:
             self.coverage.follow(endpoint, now if question.met is None else question.met)
         else:
-            self.coverage.lose(endpoint, reply.since)
+            self.coverage.mark_lost(endpoint, reply.since)
         through = reply.pages[-1].through if reply.pages else reply.since
         if reply.too_large:
             through = max(now, through)
-            self.coverage.lose(endpoint, through)
+            self.coverage.mark_lost(endpoint, through)
         self._since[replica] = through
-        self.coverage.take(endpoint, replica, through)
+        self.coverage.advance(endpoint, replica, through)
 
     def _report(
         self,
-        replicas: Iterable[tuple[FleetSpec, str, int, Path]],
+        replicas: Iterable[ServingReplica],
         left: Iterable[tuple[FleetSpec, str, bytes]],
         passed: Mapping[FleetId, Passed] | None,
         now: int,
@@ -228,8 +232,8 @@ class Collector:
 
     # -- questions -------------------------------------------------------------------------------------------
 
-    async def _ask(self, question: Question) -> Reply | None:
-        """None: no answer that can be used."""
+    async def _ask(self, question: StatsQuery) -> StatsReply | None:
+        """None if there is no usable answer."""
         spec, now = question.spec, question.now
         try:
             since = await self._first(spec, question.replica, now, question.met)
@@ -238,17 +242,16 @@ class Collector:
         pages: list[Page] = []
         while len(pages) < SLICES:
             at = pages[-1].through if pages else since
-            path = f"/_tidegate/stats?since={at}&before={at + SLICE}"
-            answer = await self.get(question.socket, path, TIMEOUT)
-            if answer is not None and answer[0] == worker_client.TOO_LARGE:
-                return Reply(since, tuple(pages), too_large=True)
+            answer = await self.get(question.socket, stats_path(at, at + SLICE), TIMEOUT)
+            if answer is not None and answer[0] == TOO_LARGE:
+                return StatsReply(since, tuple(pages), too_large=True)
             page = await _read(answer[1], at, at + SLICE, now, spec) if answer and answer[0] == GOOD else None
             if page is None:
                 break
             pages.append(page)
             if page.through >= now:
                 break
-        return Reply(since, tuple(pages)) if pages else None
+        return StatsReply(since, tuple(pages)) if pages else None
 
     async def _passed(self) -> Mapping[FleetId, Passed] | None:
         try:
@@ -262,8 +265,8 @@ class Collector:
         return passed
 
     async def _first(self, spec: FleetSpec, replica: str, now: int, met: int | None) -> int:
-        """The first second not yet taken of a replica. A clock that was set back does not blind us until it is
-        where it was."""
+        """The first second not yet taken from a replica. A clock that was set back must not blind the collector until
+        it catches up."""
         since = self._since.get(replica)
         if since is not None:
             return max(now - BACKLOG, min(since, now))
@@ -272,7 +275,7 @@ class Collector:
         return now - BACKLOG if met is None else max(now - BACKLOG, met - EARLY)
 
     async def _taken(self, spec: FleetSpec, now: int) -> int:
-        """The first second that an earlier controller has not taken of this fleet."""
+        """The first second that an earlier controller did not take from this fleet."""
         named = {
             "EndpointName": spec.id.endpoint,
             "VariantName": spec.id.variant,
@@ -283,23 +286,23 @@ class Collector:
         return now - BACKLOG if last is None else min(last + 1, now)
 
     async def _harvested(self, spec: FleetSpec, replica: str, body: bytes, now: int) -> list[FleetSecond]:
-        """What a replica left when it ended: the last second is not over, and all that there will ever be of it."""
+        """The counts that a replica left when it ended, which include the second that was not over."""
         try:
             since = await self._first(spec, replica, now, None)
         except TidegateError:
             self._left.append((spec, replica, body))
             return []
-        page = await _read(body, since, None, now, spec) if len(body) <= worker_client.MOST_BODY else None
+        page = await _read(body, since, None, now, spec) if len(body) <= MOST_BODY else None
         if page is None:
-            self.coverage.lose(spec.id.endpoint, now)
-            return self._complain(spec, replica, ["last counts that cannot be read"], now)
+            self.coverage.mark_lost(spec.id.endpoint, now)
+            return self._count_dropped(spec, replica, ["last counts that cannot be read"], now)
         return self._records(spec, replica, page, now)
 
     # -- what they said --------------------------------------------------------------------------------------
 
     def _records(self, spec: FleetSpec, replica: str, page: Page, now: int) -> list[FleetSecond]:
-        """A second that could not be used whole is a hole in the counts of its endpoint, and so is a page that shows
-        what it should not."""
+        """A second that cannot be used whole leaves a hole in the counts of its endpoint, and so does a page with
+        doubtful content."""
         before = self._answered_by.get(replica, 0)
         seen = sum(record.invocations - record.errors_5xx for record in page.records)
         # A worker of an earlier version, or one whose number cannot be used, has answered what it counted at least.
@@ -307,17 +310,17 @@ class Collector:
         self._answered[spec.id] += self._answered_by[replica] - before
         for record in page.records:
             if not record.whole:
-                self.coverage.lose(spec.id.endpoint, record.second + 1)
+                self.coverage.mark_lost(spec.id.endpoint, record.second + 1)
         known = self._doubts.setdefault(replica, set())
         doubts = [doubt for doubt in page.doubts if doubt not in known and len(known) < MOST_DOUBTS]
         if doubts:
-            self.coverage.lose(spec.id.endpoint, page.through)
-        wrong = self._complain(spec, replica, [*page.problems, *doubts], now)
+            self.coverage.mark_lost(spec.id.endpoint, page.through)
+        wrong = self._count_dropped(spec, replica, [*page.problems, *doubts], now)
         known.update(doubts)
         return [counted(self._blank(spec, record.second), spec, record) for record in page.records] + wrong
 
-    def _complain(self, spec: FleetSpec, replica: str, what: Sequence[str], now: int) -> list[FleetSecond]:
-        """Counts what could not be used, and logs the first of it for each replica."""
+    def _count_dropped(self, spec: FleetSpec, replica: str, what: Sequence[str], now: int) -> list[FleetSecond]:
+        """Count what could not be used, and log the first case of each replica."""
         if not what:
             return []
         known = self._doubts.setdefault(replica, set())
@@ -330,8 +333,7 @@ class Collector:
         return [replace(self._blank(spec, now - 1), dropped=len(what))]
 
     def _in_flight(self, found: Iterable[tuple[FleetSpec, int]], second: int) -> list[FleetSecond]:
-        """What each replica has in flight, and the part of what is provisioned that this makes of a serverless
-        fleet."""
+        """Requests in flight on each replica, and the utilization of provisioned concurrency."""
         groups: dict[FleetId, tuple[FleetSpec, list[float]]] = {}
         for spec, count in found:
             groups.setdefault(spec.id, (spec, []))[1].append(float(count))
@@ -341,13 +343,13 @@ class Collector:
         ]
 
     def _provisioned(self, spec: FleetSpec, second: int) -> FleetSecond:
-        """Replicas that are always there are billed whether they are asked or not."""
+        """Provisioned replicas are billed whether they get requests or not."""
         bounds = spec.variant.serverless
         return replace(self._blank(spec, second), series=billed(spec, bounds.least if bounds else 0))
 
     def _by_proxy(self, passed: Mapping[FleetId, Passed], second: int) -> list[FleetSecond]:
-        """A refused request is one that was made, and an error of the server's; a throttled one is neither, or one
-        client could make an endpoint grow."""
+        """A refused request counts as a request and as a server error; a throttled one counts as neither, so that one
+        client cannot make an endpoint scale out."""
         parts = []
         for fleet, load in self._outage.attribute(passed, self.target.seen).items():
             spec, series = self.target.spec(fleet), waiting(load)
@@ -363,11 +365,11 @@ class Collector:
                 )
         return parts
 
-    def _measured(self, replicas: Iterable[tuple[FleetSpec, str, int, object]], second: int) -> list[FleetSecond]:
+    def _measured(self, replicas: Iterable[ServingReplica], second: int) -> list[FleetSecond]:
         fleets = {pid: spec for spec, _, pid, _ in replicas}
         return [
             replace(self._blank(fleets[pid], second), cpu=(one.cpu,), memory=(one.memory,))
-            for pid, one in self._readings.take(list(fleets)).items()
+            for pid, one in self.usage(list(fleets)).items()
         ]
 
     def _blank(self, spec: FleetSpec, second: int) -> FleetSecond:

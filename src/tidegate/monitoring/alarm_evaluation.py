@@ -52,6 +52,12 @@ def next_evaluation(alarm: Alarm, last: datetime | None) -> datetime:
     return datetime.fromtimestamp((int(last.timestamp()) // interval + 1) * interval, UTC)
 
 
+def is_due(alarm: Alarm, last: datetime | None, now: datetime) -> bool:
+    """Whether to evaluate the alarm now. A clock that was set back does not suspend it until the clock catches up."""
+    set_back = now < alarm.configured_at or (last is not None and now < last)
+    return set_back or next_evaluation(alarm, last) <= now
+
+
 def evaluate(alarm: Alarm, points: Sequence[Datapoint | None], now: datetime) -> Alarm:
     """The alarm after looking at ``points``: one for each of ``windows``, newest last, None where there is no
     data. The same object when nothing changed."""

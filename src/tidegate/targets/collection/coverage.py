@@ -25,8 +25,8 @@ class _Kept(msgspec.Struct):
 
 
 class CoverageTracker:
-    """Epoch seconds throughout. ``proxy`` is the first second for which the proxy's own counts were not yet read.
-    ``file``: what is known is kept there."""
+    """All times are epoch seconds. ``proxy`` is the first second for which the proxy's own counts were not read yet.
+    ``file`` keeps what is known for a later controller."""
 
     def __init__(self, file: Path | None = None) -> None:
         self.proxy: int | None = None
@@ -67,22 +67,22 @@ class CoverageTracker:
         if before is None:
             self.follow(endpoint, least)
         elif first > before:
-            self.lose(endpoint, first)
+            self.mark_lost(endpoint, first)
 
     def follow(self, endpoint: str, since: int) -> None:
         """Begin to follow an endpoint whose counts are complete from ``since`` on; a known one stays as it is."""
         self._since.setdefault(endpoint, min(since, self._seen.get(endpoint, since)))
 
-    def meet(self, endpoint: str, replica: str, since: int) -> None:
-        """A replica takes requests that was not asked before; it has taken none before ``since``."""
+    def begin(self, endpoint: str, replica: str, since: int) -> None:
+        """Follow a replica that was not asked before; it took no requests before ``since``."""
         self._taken.setdefault(replica, (endpoint, since))
 
-    def take(self, endpoint: str, replica: str, through: int) -> None:
-        """Everything that a replica counted before ``through`` is in."""
+    def advance(self, endpoint: str, replica: str, through: int) -> None:
+        """All that a replica counted before ``through`` has been taken."""
         self._taken[replica] = (endpoint, through)
 
-    def lose(self, endpoint: str, until: int) -> None:
-        """Counts from before ``until`` are missing for good."""
+    def mark_lost(self, endpoint: str, until: int) -> None:
+        """Counts from before ``until`` are lost for good."""
         self._since[endpoint] = max(until, self._since.get(endpoint, until))
 
     def forget(self, present: Iterable[str], harvested: Iterable[str], now: int) -> None:
@@ -92,10 +92,10 @@ class CoverageTracker:
         for replica in self._taken.keys() - set(present):
             endpoint, through = self._taken.pop(replica)
             if replica not in kept and now - through > SLACK:
-                self.lose(endpoint, now)
+                self.mark_lost(endpoint, now)
 
     def report(self, endpoints: Iterable[str] | None, now: int) -> dict[str, Coverage]:
-        """The coverage of these endpoints, the others are forgotten; None: of those that are known."""
+        """The coverage of these endpoints, forgetting all others; with None of those that are known."""
         followed = set(self._since.keys() | self._seen.keys() if endpoints is None else endpoints)
         self._seen = {endpoint: min(now, self._seen.get(endpoint, now)) for endpoint in followed}
         self._since = {
@@ -111,7 +111,7 @@ class CoverageTracker:
         return found
 
     def _keep(self, found: dict[str, Coverage]) -> None:
-        """A file that cannot be written costs a later controller some of its evidence, not this one its turn."""
+        """If the file cannot be written, a later controller loses some evidence; this one goes on."""
         if self._file is not None:
             spans = {endpoint: (one.since, one.through) for endpoint, one in found.items()}
             self._file.write(msgspec.json.encode(_Kept(spans, self._taken)))

@@ -1,0 +1,97 @@
+"""The statistics that a worker shows, second by second: the shape of the page on which the controller reads them.
+
+The worker makes it (``serving/front/request_stats.py``); the controller reads it as hostile input
+(``targets/collection/stats_page.py``). A member that is added here is optional to the reader: workers of an earlier
+version go on beside a later controller.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal, TypedDict
+
+PATH = "/_tidegate/stats"
+KEPT_SECONDS = 180
+"""Seconds that a worker keeps."""
+MOST_SERIES = 500
+"""Series of one second; a worker leaves further ones out."""
+CONTAINER, MODEL = "ContainerName", "TargetModel"
+"""Dimensions that a worker may add. It must not name an endpoint: that could be another one."""
+
+SERIES_OF_REPLICA = frozenset(
+    {
+        "FirstChunkLatency",
+        "InFlightLatency",
+        "LoadedModelCount",
+        "MirrorAgreement",
+        "MirrorCopies",
+        "MirrorDifference",
+        "MirrorDropped",
+        "MirrorLargestDifference",
+        "ModelCacheHit",
+        "ModelDownloadingTime",
+        "ModelLoadingTime",
+        "ModelLoadingWaitTime",
+        "ModelSetupTime",
+        "ModelUnloadingTime",
+        "ModelVersionsPromoted",
+        "ModelVersionsRefused",
+    }
+)
+"""Without dimensions."""
+SERIES_OF_PART = frozenset(
+    {"ContainerLatency", "Invocations", "Invocation4XXErrors", "Invocation5XXErrors", "ModelLatency"}
+)
+"""Series of one container or one model."""
+
+CountKey = Literal["second", "invocations", "4xx", "5xx", "model_errors"]
+SpreadKey = Literal["latency", "overhead"]
+PageCountKey = Literal["in_flight", "answered"]
+ValueKey = Literal["count", "total", "low", "high"]
+
+
+@dataclass
+class SpreadRow:
+    """Values, times in microseconds: statistics, and the sketch's bins for percentiles."""
+
+    count: int = 0
+    total: float = 0
+    low: float = 0
+    high: float = 0
+    bins: dict[int, int] = field(default_factory=dict)
+
+
+class SeriesRow(TypedDict):
+    name: str
+    dimensions: dict[str, str]
+    spread: SpreadRow
+
+
+SecondRow = TypedDict(
+    "SecondRow",
+    {
+        "second": int,
+        "invocations": int,
+        "4xx": int,
+        "5xx": int,
+        "model_errors": int,
+        "latency": SpreadRow,
+        "overhead": SpreadRow,
+        "series": list[SeriesRow],
+    },
+)
+"""One second (epoch). ``4xx`` and ``5xx`` go by the model's own status; no answer at all counts as 5xx."""
+
+
+class StatsPage(TypedDict):
+    """``now``: epoch seconds when it was made. ``answered``: requests since the start that the model answered with a
+    status below 500."""
+
+    replica: str
+    now: float
+    in_flight: int
+    answered: int
+    seconds: list[SecondRow]
+
+
+def stats_path(since: int, before: int) -> str:
+    """For the seconds ``since <= second < before``."""
+    return f"{PATH}?since={since}&before={before}"

@@ -1,0 +1,119 @@
+"""The data that an alarm is judged by: which samples it needs, and the datapoints that they make. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from tidegate.domain.alarm import Alarm, ComparisonOperator
+from tidegate.domain.metric import SAGEMAKER, MetricId, Sample
+from tidegate.monitoring import metric_math
+from tidegate.monitoring.alarm_evaluation import EXTRA, evaluate, windows
+from tidegate.monitoring.datapoint import Datapoint, datapoint
+from tidegate.monitoring.samples import merge
+
+LATENCY = "ModelLatency"
+HANGING = "InFlightLatency"
+"""The ages, each second, of requests that have been in flight for longer than a second."""
+OF_NUMBERS = ("SampleCount", "Sum")
+"""Statistics that say how many requests there were rather than how long they took."""
+
+
+@dataclass(frozen=True)
+class Needed:
+    """Samples of one series, one for each span. ``unit``: of this unit alone; None: of the newest."""
+
+    metric: MetricId
+    unit: str | None
+    spans: range
+
+
+Data = Mapping[Needed, Mapping[int, Sample]]
+"""By begin of the span; spans without data are absent."""
+
+
+def series_of(alarm: Alarm) -> MetricId:
+    return MetricId.of(alarm.namespace, alarm.metric, alarm.dimensions)
+
+
+def watched_endpoints(alarm: Alarm) -> set[str]:
+    """Endpoints whose metrics the alarm looks at."""
+    named = [alarm.dimensions, *(dict(q.metric.dimensions) for q in alarm.queries if q.metric is not None)]
+    return {dimensions["EndpointName"] for dimensions in named if "EndpointName" in dimensions}
+
+
+def evaluation_cost(alarm: Alarm) -> int:
+    """Steps of one evaluation: datapoints, and what metric math makes of each."""
+    spans = alarm.evaluation_periods + EXTRA
+    return spans * (metric_math.size(alarm.queries) if alarm.queries else 1)
+
+
+def needed(alarm: Alarm, now: datetime) -> list[Needed]:
+    """What has to be read to judge the alarm at ``now``."""
+    spans, found = windows(alarm, now), list[Needed]()
+    if not alarm.queries:
+        found.append(Needed(series_of(alarm), alarm.unit, spans))
+        if alarm.comparison in (ComparisonOperator.GREATER, ComparisonOperator.GREATER_OR_EQUAL):
+            found += _hanging(found[0], alarm.statistic)
+        return found
+    for query in alarm.queries:
+        if query.metric is not None:
+            found.append(Needed(query.metric, query.unit, spans))
+            found += _hanging(found[-1], query.statistic)
+    return list(dict.fromkeys(found))
+
+
+def evaluate_data(alarm: Alarm, data: Data, now: datetime) -> Alarm:
+    """The alarm after a look at ``data``, which holds what is ``needed`` at ``now``."""
+    return evaluate(alarm, points(alarm, data, now), now)
+
+
+def points(alarm: Alarm, data: Data, now: datetime) -> list[Datapoint | None]:
+    """One for each of the alarm's windows, newest last, None where there is no data."""
+    spans = windows(alarm, now)
+    if not alarm.queries:
+        series = Needed(series_of(alarm), alarm.unit, spans)
+        return _datapoints(series, alarm.statistic, data)
+    values = {}
+    for query in alarm.queries:
+        if query.metric is not None:
+            made = _datapoints(Needed(query.metric, query.unit, spans), query.statistic, data)
+            values[query.id] = [None if point is None else point.value for point in made]
+    watched = next(query.id for query in alarm.queries if query.returned)
+    found = metric_math.evaluate(alarm.queries, values, len(spans))[watched]
+    return [None if value is None else Datapoint(at, value) for at, value in zip(spans, found, strict=True)]
+
+
+def _datapoints(series: Needed, statistic: str, data: Data) -> list[Datapoint | None]:
+    samples = add_hanging(series, statistic, data)
+    return [datapoint(at, samples.get(at), statistic) for at in series.spans]
+
+
+def add_hanging(series: Needed, statistic: str, data: Data) -> Mapping[int, Sample]:
+    """The samples of a series. A latency gets the requests without an answer yet: a model that answers nothing has no
+    latency, and an alarm would see it only after its requests have timed out. A request's age is the least that its
+    latency will be; one that hangs for the whole of a span counts in it as one."""
+    found = data[series]
+    hanging = [data[one] for one in _hanging(series, statistic) if data.get(one)]
+    if not hanging:
+        return found
+    whole = dict(found)
+    for at, ages in hanging[0].items():
+        sample = _weigh(ages, 1 / series.spans.step)
+        whole[at] = merge([found[at], sample]) if at in found else sample
+    return whole
+
+
+def _hanging(series: Needed, statistic: str) -> list[Needed]:
+    """The series that a latency is completed by."""
+    if (series.metric.namespace, series.metric.name) != (SAGEMAKER, LATENCY) or statistic in OF_NUMBERS:
+        return []
+    return [replace(series, metric=replace(series.metric, name=HANGING))]
+
+
+def _weigh(sample: Sample, weight: float) -> Sample:
+    return replace(
+        sample,
+        count=sample.count * weight,
+        total=sample.total * weight,
+        bins={index: count * weight for index, count in sample.bins.items()},
+    )

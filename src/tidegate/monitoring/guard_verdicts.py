@@ -1,0 +1,85 @@
+"""The guards of rollouts: in which order they are judged, and what their verdicts rest on. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from tidegate.domain.alarm import Alarm
+from tidegate.domain.metric import Coverage
+from tidegate.domain.observation import Evidence
+from tidegate.monitoring.alarm_data import Data, evaluate_data, evaluation_cost, watched_endpoints
+from tidegate.monitoring.alarm_evaluation import windows
+
+BUDGET = 100_000
+"""Steps of evaluation that one round may take. What does not fit waits for the next round, cheap guards going first:
+an expensive guard holds its own rollout, never another's."""
+EXPENSIVE = BUDGET // 100
+NEVER = datetime.min.replace(tzinfo=UTC)
+
+Counted = Mapping[str, tuple[datetime, Coverage]]
+"""By endpoint: when its requests were counted last, and over which span without a hole."""
+Key = tuple[str, str]
+"""The id of a rollout, and the name of an alarm."""
+
+
+@dataclass(frozen=True)
+class GuardVerdict:
+    """A guard after it was judged, when, and up to when the data reach that it was judged by."""
+
+    alarm: Alarm
+    at: datetime
+    through: datetime
+
+
+@dataclass(frozen=True)
+class QueuedGuard:
+    key: Key
+    alarm: Alarm
+    endpoint: str
+    last: datetime | None
+    """When it was judged."""
+
+
+def judge_guard(alarm: Alarm, endpoint: str, data: Data, counted: Counted, now: datetime) -> GuardVerdict:
+    """Evaluate a guard of a rollout of ``endpoint``."""
+    end = datetime.fromtimestamp(windows(alarm, now).stop, UTC)
+    reached = [
+        _instant(counted[name][1].through) for name in {endpoint, *watched_endpoints(alarm)} if name in counted
+    ]
+    return GuardVerdict(evaluate_data(alarm, data, now), now, min([end, *reached]))
+
+
+def pick_round(queue: Iterable[QueuedGuard]) -> list[QueuedGuard]:
+    """The guards of one round. Cheap ones come first; of the expensive ones those that have waited longest."""
+    picked, spent = [], 0
+    for one in sorted(queue, key=_rank):
+        cost = evaluation_cost(one.alarm)
+        if not spent or spent + cost <= BUDGET:
+            picked.append(one)
+            spent += cost
+    return picked
+
+
+def _rank(queued: QueuedGuard) -> tuple[bool, datetime, int]:
+    cost = evaluation_cost(queued.alarm)
+    expensive = cost > EXPENSIVE
+    return expensive, queued.last if expensive and queued.last is not None else NEVER, cost
+
+
+def evidence(
+    counted: tuple[datetime, Coverage] | None, verdicts: Sequence[GuardVerdict | None]
+) -> Evidence | None:
+    """What a step of a rollout may rest on; None where part of it was never counted or judged."""
+    if counted is None or None in verdicts:
+        return None
+    at, coverage = counted
+    judged = [verdict for verdict in verdicts if verdict is not None]
+    return Evidence(
+        judged_at=min([at, *(verdict.at for verdict in judged)]),
+        since=_instant(coverage.since),
+        through=min([_instant(coverage.through), *(verdict.through for verdict in judged)]),
+    )
+
+
+def _instant(second: int) -> datetime:
+    return datetime.fromtimestamp(second, UTC)

@@ -1,0 +1,67 @@
+"""What a target whose replicas are tidegate's workers has to offer to the collector."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from tidegate.domain.fleet import FleetId, FleetSpec
+from tidegate.domain.observation import FleetStatus
+from tidegate.ports.router import Passed
+
+MOST_BODY = 32 * 2**20
+"""Bytes of an answer."""
+TOO_LARGE = 413
+"""Status that stands for an answer with a larger body, which is not read."""
+
+Get = Callable[[Path, str, float], Awaitable[tuple[int, bytes] | None]]
+"""GET of a path over a worker's socket, within so many seconds: status and body, or None where there is no answer."""
+
+
+class ServingReplica(NamedTuple):
+    """A replica that takes requests or finishes some."""
+
+    fleet: FleetSpec
+    id: str
+    pid: int
+    socket: Path
+
+
+@dataclass(frozen=True)
+class Usage:
+    """``cpu``: percent of one core since the last measurement; ``memory``: percent of the machine's."""
+
+    cpu: float
+    memory: float
+
+
+MeasureUsage = Callable[[Sequence[int]], Mapping[int, Usage]]
+"""Usage by process id; a process that is gone, or cannot be read, is absent."""
+
+
+class WorkerFleets(Protocol):
+    """The fleets that the collector asks, and where it leaves what decisions need at once."""
+
+    def serving(self) -> Iterable[ServingReplica]: ...
+
+    def provisioned(self) -> list[FleetSpec]:
+        """Serverless fleets that keep replicas for requests to come."""
+        ...
+
+    def spec(self, fleet: FleetId) -> FleetSpec | None:
+        """Of a fleet that exists, with or without replicas."""
+        ...
+
+    def seen(self, fleet: FleetId) -> FleetStatus | None:
+        """None: the fleet does not exist, and nothing is left of it."""
+        ...
+
+    def ready_count(self, fleet: FleetId) -> int: ...
+
+    def set_load(self, passed: Mapping[FleetId, Passed]) -> None:
+        """The router's load for each fleet, once a second."""
+        ...
+
+    def set_answers(self, counts: Mapping[FleetId, tuple[int, int]]) -> None:
+        """How many requests of each fleet were answered, and how many failed, since this controller follows it."""
+        ...

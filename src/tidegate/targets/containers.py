@@ -1,0 +1,95 @@
+"""Which containers may run where tidegate's own workers run, and with which rights."""
+
+import asyncio
+import contextlib
+
+from tidegate.domain.errors import Invalid, StartupError, Transient
+from tidegate.domain.registry import MULTI_MODEL, ContainerDefinition
+from tidegate.serving.artifacts import fetch
+from tidegate.serving.artifacts.detect import HANDLER
+from tidegate.serving.contract import images, trust
+from tidegate.serving.contract.catalogue import RuntimeKind
+from tidegate.serving.contract.environment import check_environment
+from tidegate.serving.contract.images import ImageTable
+from tidegate.serving.multimodel import memory
+from tidegate.serving.multimodel.config import read_config
+from tidegate.serving.runtimes import submitted_code
+from tidegate.settings import Settings
+
+
+def image_table(settings: Settings) -> ImageTable:
+    if settings.images is None:
+        return ImageTable()
+    path = settings.images.expanduser()
+    try:
+        return images.parse_table(path.read_text(), str(path))
+    except OSError as error:
+        raise StartupError(f"the table of images {path} cannot be read: {error.strerror}") from None
+
+
+def check_container(container: ContainerDefinition, table: ImageTable, settings: Settings) -> None:
+    """Raises Invalid for an image without a runtime or command on this server, and for a variable that would change
+    which program runs."""
+    kind = images.resolve(container.image, table).kind
+    check_environment(container.environment)
+    allowed = settings.trust | granted_by_table(container, kind, table)
+    refused = trust.trust_words(container.environment.get(trust.TRUST, "")) - allowed
+    if trust.PICKLE in refused:
+        raise Invalid(
+            f"environment variable {trust.TRUST}: this server unpickles nothing, since a pickle is a program; "
+            f"save the model with skops, or start the server with {trust.TRUST}={_with_word(trust.PICKLE, settings)}"
+        )
+    brings = kind.descriptor.runs_code or submitted_code.program(kind, container.environment)
+    if trust.CODE in refused or (brings and trust.CODE not in allowed):
+        raise Invalid(
+            f"image {container.image!r}: this server runs no code that comes with a model; to let whoever may create"
+            f" models run code as the server's user, start it with {trust.TRUST}={_with_word(trust.CODE, settings)}"
+        )
+
+    if container.mode == MULTI_MODEL:
+        if kind is RuntimeKind.PROGRAM:
+            raise Invalid(
+                f"image {container.image!r} is a program, which serves one model: Mode {MULTI_MODEL} needs a built-in"
+                " runtime"
+            )
+        read_config(container.environment, container.cache, memory.machine())
+
+
+async def check_data(url: str, settings: Settings) -> None:
+    """Raises MissingArtifact or ArtifactError for model data that no replica could fetch. An S3 that does not answer
+    now says nothing about later."""
+    policy = fetch.Policy(file_roots(settings), settings.s3_endpoint, settings.region)
+    with contextlib.suppress(Transient):
+        await asyncio.to_thread(fetch.check_exists, url, policy)
+
+
+def _with_word(word: str, settings: Settings) -> str:
+    return ",".join(sorted({word, *settings.trust}))
+
+
+def granted_by_table(container: ContainerDefinition, kind: RuntimeKind, table: ImageTable) -> frozenset[str]:
+    """The rights that the server's table of images gives the container."""
+    environment = container.environment
+    sources = [url for url in (container.data_url, submitted_code.address(kind, environment)) if url]
+    chosen = kind is RuntimeKind.PYTHON or bool(environment.get(HANDLER))
+    return trust.granted_words(table.trusted, container.image, sources, chosen)
+
+
+def with_trust(
+    environment: dict[str, str], kind: RuntimeKind, settings: Settings, also: frozenset[str] = frozenset()
+) -> dict[str, str]:
+    """The environment with what its container may run: what it asks for and the server allows (still), and, since
+    to bring code is to ask, whether code may run. ``also``: what it is trusted with by the table."""
+    rest = {name: value for name, value in environment.items() if name != trust.TRUST}
+    if kind is RuntimeKind.PROGRAM:
+        return rest
+    asked = trust.trust_words(environment.get(trust.TRUST, ""))
+    granted = ",".join(sorted(((asked | {trust.CODE}) & settings.trust) | also))
+    return {**rest, trust.TRUST: granted} if granted else rest
+
+
+def file_roots(settings: Settings) -> tuple[str, ...] | None:
+    """Folders that a worker may read; None means any."""
+    if settings.loopback and not settings.file_roots:
+        return None
+    return tuple(str(root) for root in settings.file_roots)

@@ -1,0 +1,40 @@
+"""What the platform gives to the target that it runs on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tidegate.domain.fleet import FleetSpec
+from tidegate.domain.recommendation import RecommendationJob
+from tidegate.domain.transform import TransformJob
+from tidegate.host.installation import Installation
+from tidegate.ports.metrics import History
+from tidegate.ports.router import DataPlane
+from tidegate.serving.contract.images import ImageTable
+from tidegate.settings import Settings
+
+
+@dataclass(frozen=True)
+class TargetContext:
+    settings: Settings
+    state: Path
+    """The state folder, where a target may keep what outlives the controller."""
+    sockets: Path
+    """Folder for unix sockets, with a short path."""
+    former_sockets: tuple[Path, ...]
+    """Where replicas that an earlier version started may still listen."""
+    installation: Installation
+    """Whose processes may be adopted and ended."""
+    data_plane: DataPlane
+    """The proxy of this machine."""
+    history: History
+    images: ImageTable
+    environment: dict[str, str]
+    """Environment variables of a process that may talk to S3."""
+    new_id: Callable[[str], str]
+    changed: Callable[[str], None]
+    """To be called with the name of an endpoint, or the owner of a job's fleet, when there is news of it."""
+    transform_file: Callable[[TransformJob, FleetSpec, Path], bytes]
+    """What the runner of a transform job is started with; the path is the folder of its fleet's replicas."""
+    recommendation_file: Callable[[RecommendationJob], bytes]
+    """What the process of a recommendation job is started with."""

@@ -1,0 +1,145 @@
+"""All that the local target supplies: fleets, evidence, logs and jobs as processes of this machine."""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from tidegate.domain.fleet import FleetId, FleetSpec
+from tidegate.domain.metric import CollectionRound
+from tidegate.domain.observation import SAGEMAKER_CAPABILITIES, TIDEGATE_CAPABILITIES, Capabilities, Observation
+from tidegate.ports.target import Chore, Provider
+from tidegate.service.transforms import PREFIX
+from tidegate.settings import Settings
+from tidegate.targets.collection.collector import Collector
+from tidegate.targets.collection.coverage import CoverageTracker
+from tidegate.targets.context import TargetContext
+from tidegate.targets.local import logs, worker_client
+from tidegate.targets.local.fork_server import ForkServer
+from tidegate.targets.local.log_streams import LogStreams
+from tidegate.targets.local.model_listing import list_models
+from tidegate.targets.local.paths import Folders
+from tidegate.targets.local.recommenders import LocalRecommenders
+from tidegate.targets.local.resource_usage import ProcessUsage
+from tidegate.targets.local.runners import LocalRunners
+from tidegate.targets.local.start_file import replica_file, still_fits, write_keys
+from tidegate.targets.local.start_queue import StartQueue, default_limit
+from tidegate.targets.local.supervision import SupervisorContext
+from tidegate.targets.local.target import LocalTarget
+
+PRUNE_EVERY = 600.0
+CUT_EVERY = 15.0
+"""Seconds between looks whether a log has grown too large."""
+PATIENCE = 15.0
+"""Seconds beyond the longest prediction that a replica may take to answer a ping."""
+
+
+def provide_local(context: TargetContext) -> Provider:
+    """Nothing runs yet."""
+    settings = context.settings
+    folders = Folders(context.state, context.sockets, context.installation, context.former_sockets)
+    fork_server = ForkServer(context.installation, context.environment)
+    supervision = SupervisorContext(
+        folders=folders,
+        router=context.data_plane,
+        environment=context.environment,
+        describe=partial(replica_file, context, folders),
+        fits=lambda start: still_fits(start, settings, folders),
+        new_id=context.new_id,
+        changed=context.changed,
+        # Supervisors pass the last counts of a replica on to the collector, which in turn asks the target.
+        harvest=lambda fleet, replica, page: collector.harvest(fleet, replica, page),
+        drain_timeout=settings.drain_timeout,
+        patience=settings.invocation_timeout + PATIENCE,
+        fork_server=fork_server,
+        starts=StartQueue(settings.start_limit or default_limit()),
+    )
+    target = LocalTarget(supervision, capabilities(settings))
+    coverage = CoverageTracker(context.state / "coverage.json")
+    usage, passed = ProcessUsage().measure, context.data_plane.passed
+    collector = Collector(target, context.history, passed, worker_client.get, usage, coverage)
+    return Provider(
+        target=target,
+        fleets=target,
+        lifecycle=LocalLifecycle(settings, folders, target, fork_server),
+        evidence=LocalEvidence(target, collector),
+        logs=LogStreams(folders.logs),
+        runners=LocalRunners(
+            folders,
+            context.environment,
+            lambda job, fleet: context.transform_file(job, fleet, folders.replicas(fleet.id)),
+            lambda job: context.changed(PREFIX + job),
+        ),
+        recommenders=LocalRecommenders(
+            context.state / "recommendations",
+            context.installation,
+            context.environment,
+            context.recommendation_file,
+        ),
+    )
+
+
+def capabilities(settings: Settings) -> Capabilities:
+    return replace(
+        SAGEMAKER_CAPABILITIES if settings.fidelity == "aws" else TIDEGATE_CAPABILITIES, quotas=settings.quotas
+    )
+
+
+@dataclass(frozen=True)
+class LocalEvidence:
+    target: LocalTarget
+    collector: Collector
+
+    async def collect(self, now: int) -> CollectionRound:
+        return await self.collector.collect(now)
+
+    def refresh(self, look: Observation) -> Observation:
+        return self.target.refresh(look)
+
+    async def list_models(self, endpoint: str, most: int) -> Sequence[Mapping[str, object]]:
+        return await list_models(self.target.serving(), endpoint, most)
+
+
+@dataclass(frozen=True)
+class LocalLifecycle:
+    settings: Settings
+    folders: Folders
+    target: LocalTarget
+    fork_server: ForkServer
+
+    @property
+    def chores(self) -> Sequence[Chore]:
+        return Chore(PRUNE_EVERY, self._prune_logs), Chore(CUT_EVERY, self._cut_logs)
+
+    def prepare(self) -> None:
+        self.folders.prepare()
+        write_keys(self.folders, self.settings)
+
+    def start(self) -> None:
+        self.target.start()
+
+    async def retire_unknown(self, owners: Collection[str]) -> None:
+        await self.target.retire_unknown(owners)
+
+    def serves(self) -> bool:
+        return any(self.target.serving())
+
+    def desired(self) -> list[FleetSpec]:
+        return self.target.desired()
+
+    def wake(self, fleet: FleetId, since: float) -> None:
+        self.target.wake(fleet, since)
+
+    def kick(self, fleet: FleetId) -> None:
+        self.target.kick(fleet)
+
+    async def stop(self, drain: bool) -> None:
+        self.fork_server.close()
+        await (self.target.drain_all() if drain else self.target.detach())
+
+    async def _prune_logs(self) -> None:
+        await asyncio.to_thread(logs.prune, self.folders.logs)
+        await asyncio.to_thread(logs.prune, self.folders.pairs, "*.jsonl")
+
+    async def _cut_logs(self) -> None:
+        await asyncio.to_thread(logs.cut_all, self.folders.logs)

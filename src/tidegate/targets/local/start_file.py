@@ -1,0 +1,139 @@
+"""The file that a worker of this machine is started with."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import msgspec
+
+from tidegate.domain.arns import resource_arn
+from tidegate.domain.fleet import FleetSpec
+from tidegate.domain.registry import Model
+from tidegate.host.atomic_write import write_private
+from tidegate.serving.contract import images
+from tidegate.serving.contract.images import ImageTable
+from tidegate.serving.contract.replica_spec import (
+    ContainerSpec,
+    OnDemand,
+    ReplicaSpec,
+    Serving,
+    ShadowSpec,
+    encode,
+)
+from tidegate.settings import Settings
+from tidegate.targets.containers import file_roots, granted_by_table, with_trust
+from tidegate.targets.context import TargetContext
+from tidegate.targets.local.on_demand import WakeUp
+from tidegate.targets.local.paths import Folders
+
+LONGEST_QUEUED = 3_600
+"""Seconds that a model may take for an asynchronous request; each request has a limit of its own below it."""
+
+
+def write_keys(folders: Folders, settings: Settings) -> None:
+    """Workers verify signatures themselves, and read the keys from one file."""
+    if settings.access_keys:
+        write_private(folders.keys, msgspec.json.encode(dict(settings.access_keys)))
+    else:
+        folders.keys.unlink(missing_ok=True)
+
+
+def keys_file(settings: Settings, folders: Folders) -> str | None:
+    """Where a worker finds the keys; None when requests need no signature."""
+    return str(folders.keys) if settings.access_keys else None
+
+
+def still_fits(start: bytes, settings: Settings, folders: Folders) -> bool:
+    """Whether a replica that was started with this file can serve on under the present settings."""
+    known = msgspec.json.decode(start)
+    return bool(known.get("queued")) or known.get("keys_file") == keys_file(settings, folders)
+
+
+def replica_file(
+    context: TargetContext, folders: Folders, fleet: FleetSpec, replica: str, waking: WakeUp | None = None
+) -> bytes:
+    """What one worker is started with; ``waking``: what it is started for, in a serverless fleet."""
+    settings, proxy, variant = context.settings, context.data_plane, fleet.variant
+    free = fleet.detached
+    group = free.group if free else f"/aws/sagemaker/Endpoints/{fleet.id.endpoint}"
+    queued = variant.asynchronous is not None
+    max_body, timeout = settings.max_body, float(settings.invocation_timeout)
+    if queued:
+        max_body, timeout = settings.async_max_body, LONGEST_QUEUED
+    elif free:
+        max_body, timeout = free.max_body, free.timeout
+    return encode(
+        ReplicaSpec(
+            replica=replica,
+            fleet=fleet.id,
+            config_name=fleet.config_name,
+            containers=container_specs(settings, folders, context.images, fleet),
+            serving=serving_mode(variant.model),
+            socket=str(folders.socket(replica)),
+            account=settings.account,
+            region=settings.region,
+            log_group=group,
+            log_stream_arn=resource_arn("logs", settings.region, settings.account, f"log-group:{group}"),
+            max_body=max_body,
+            invocation_timeout=timeout,
+            queued=queued,
+            stream_timeout=settings.stream_timeout,
+            drain_timeout=settings.drain_timeout,
+            download_timeout=variant.download_timeout,
+            startup_timeout=variant.startup_timeout,
+            memory_limit=settings.memory_limit if variant.memory_limit is None else variant.memory_limit,
+            file_roots=file_roots(settings),
+            s3_endpoint=settings.s3_endpoint,
+            keys_file=None if free or queued else keys_file(settings, folders),
+            clock_skew=settings.clock_skew,
+            mirror=mirror_section(folders, proxy.copies, fleet, replica),
+            on_demand=on_demand_section(proxy.wakes, waking) if variant.serverless is not None else None,
+        )
+    )
+
+
+def on_demand_section(news: Path, waking: WakeUp | None) -> OnDemand:
+    return OnDemand(news=str(news), **(asdict(waking) if waking is not None else {}))
+
+
+def mirror_section(folders: Folders, copies: Path, fleet: FleetSpec, replica: str) -> ShadowSpec | None:
+    """``copies`` is the proxy's socket for them."""
+    if fleet.mirror is None:
+        return None
+    return ShadowSpec(
+        socket=str(copies),
+        fleet=str(fleet.mirror.fleet),
+        share_file=str(folders.share(fleet.id)),
+        kept=str(folders.kept(fleet.id, replica)),
+    )
+
+
+def container_specs(
+    settings: Settings, folders: Folders, table: ImageTable, fleet: FleetSpec
+) -> tuple[ContainerSpec, ...]:
+    """Each container of the fleet's model, with a folder and a name of its own where there are several."""
+    model, folder = fleet.variant.model, folders.model(fleet.id)
+    alone = len(model.containers) == 1
+    runtimes = [images.resolve(container.image, table) for container in model.containers]
+    return tuple(
+        ContainerSpec(
+            name=name,
+            runtime=runtime,
+            model_dir=str(folder if alone else folder / str(number)),
+            data_url=container.data_url,
+            environment=with_trust(
+                container.environment, runtime.kind, settings, granted_by_table(container, runtime.kind, table)
+            ),
+            cache=container.cache,
+        )
+        for number, (name, container, runtime) in enumerate(
+            zip(model.container_names, model.containers, runtimes, strict=True), 1
+        )
+    )
+
+
+def serving_mode(model: Model) -> Serving:
+    if model.multi_model:
+        return Serving.MULTI_MODEL
+    if model.execution_mode == "Direct" and not model.single:
+        return Serving.DIRECT
+    return Serving.SERIAL if len(model.containers) > 1 else Serving.SINGLE
