@@ -22,8 +22,8 @@ import psutil
 import uvloop
 
 from bench import clients, tables
-from tidegate.advisor.load.generator import message
-from tidegate.advisor.load.open_loop import Load, OpenLoop
+from tidegate.advisor.load.generator import format_request
+from tidegate.advisor.load.open_loop import LoadPlan, OpenLoop
 from tidegate.advisor.load.report import Report, merge
 from tidegate.testing.platform import Platform
 from tidegate.testing.scene import Scene
@@ -64,14 +64,14 @@ class Endpoint:
     def request(self, target: str | None) -> bytes:
         headers = {"Content-Type": "text/csv"} | ({"X-Amzn-SageMaker-Target-Model": target} if target else {})
         host = f"127.0.0.1:{self.platform.port}"
-        return message(host, f"/endpoints/{self.name}/invocations", headers, ROW)
+        return format_request(host, f"/endpoints/{self.name}/invocations", headers, ROW)
 
     def send(
         self, targets: Iterable[str | None], rate: float | None, seconds: float, connections: int = 16
     ) -> Report:
         """``targets`` are sent in turn for so many seconds. Without a rate: as fast as it goes, once each."""
         requests = tuple(self.request(target) for target in targets)
-        load = Load("127.0.0.1", self.platform.port, requests, rate, connections, 90.0)
+        load = LoadPlan("127.0.0.1", self.platform.port, requests, rate, connections, 90.0)
 
         async def run() -> Report:
             loop = OpenLoop(load)

@@ -9,20 +9,19 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.dispatcher.calls import IN_MEMORY, Calls, Got
-from tidegate.dispatcher.files import Body
-from tidegate.dispatcher.http_pool import Broken, Lines, Unreachable
+from tidegate.dispatcher.calls import IN_MEMORY, Body, ModelClient, ModelResponse
 from tidegate.domain.asynchronous import Item
-from tidegate.queueing.transitions import Fault, Wrong
+from tidegate.queueing.transitions import AttemptFailed, FaultKind
 
+Result = ModelResponse | AttemptFailed
 Answering = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 ITEM = Item("a", "fraud", "a", 0.0, 60.0, 5.0, "file:///out/a.out", headers={"accept": "text/csv\r\nx: y"})
 
 
-def asked(folder: Path, answering: Answering, body: Body = b"body", most: int = 1 << 30) -> list[Got | Wrong]:
+def asked(folder: Path, answering: Answering, body: Body = b"body", most: int = 1 << 30) -> list[Result]:
     """Two requests, one after the other, to a server that answers each connection so."""
 
-    async def test() -> list[Got | Wrong]:
+    async def test() -> list[Result]:
         path = str(folder / "socket")
         ended: list[asyncio.Future[None]] = []
 
@@ -37,7 +36,7 @@ def asked(folder: Path, answering: Answering, body: Body = b"body", most: int = 
             end.set_result(None)
 
         server = await asyncio.start_unix_server(serve, path)
-        calls = Calls(path, most)
+        calls = ModelClient(path, most)
         try:
             return [await calls.ask(ITEM, body, partial(folder.joinpath, f"scratch-{n}")) for n in range(2)]
         finally:
@@ -77,17 +76,17 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\n"
     ],
 )
 def test_an_answer_is_put_together_and_its_connection_used_again(tmp_path: Path, parts: tuple[bytes, ...]) -> None:
-    assert asked(tmp_path, always(*parts)) == [Got(b"whole", "text/csv", "")] * 2
+    assert asked(tmp_path, always(*parts)) == [ModelResponse(b"whole", "text/csv", "")] * 2
 
 
 def test_an_answer_may_end_with_its_connection(tmp_path: Path) -> None:
-    assert asked(tmp_path, always(OK + b"\r\nwhole", times=1)) == [Got(b"whole", "text/csv", "")] * 2
+    assert asked(tmp_path, always(OK + b"\r\nwhole", times=1)) == [ModelResponse(b"whole", "text/csv", "")] * 2
 
 
 def test_a_kept_connection_that_was_closed_is_replaced(tmp_path: Path) -> None:
     assert (
         asked(tmp_path, always(OK + b"Content-Length: 5\r\n\r\nwhole", times=1))
-        == [Got(b"whole", "text/csv", "")] * 2
+        == [ModelResponse(b"whole", "text/csv", "")] * 2
     )
 
 
@@ -102,7 +101,7 @@ def test_a_kept_connection_that_was_closed_is_replaced(tmp_path: Path) -> None:
 )
 def test_half_an_answer_is_none(tmp_path: Path, part: bytes) -> None:
     for answer in asked(tmp_path, always(part, times=1)):
-        assert isinstance(answer, Wrong) and answer.fault is Fault.LOST
+        assert isinstance(answer, AttemptFailed) and answer.fault is FaultKind.INSTANCE_LOST
 
 
 def test_large_bodies_go_from_file_to_file(tmp_path: Path) -> None:
@@ -116,8 +115,23 @@ def test_large_bodies_go_from_file_to_file(tmp_path: Path) -> None:
             await writer.drain()
 
     for answer in asked(tmp_path, echo, tmp_path / "input"):
-        assert isinstance(answer, Got) and isinstance(answer.body, Path)
+        assert isinstance(answer, ModelResponse) and isinstance(answer.body, Path)
         assert answer.body.read_bytes() == content
+
+
+def test_a_chunk_above_what_is_held_in_memory_goes_to_a_file(tmp_path: Path) -> None:
+    size = IN_MEMORY * 3
+    chunk = b"%x\r\n%b\r\n0\r\n\r\n" % (size, b"x" * size)
+    for answer in asked(tmp_path, always(OK + b"Transfer-Encoding: chunked\r\n\r\n", chunk)):
+        assert isinstance(answer, ModelResponse) and isinstance(answer.body, Path)
+        assert answer.body.read_bytes() == b"x" * size
+
+
+def test_an_input_that_cannot_be_read_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for answer in asked(tmp_path, always(OK + b"Content-Length: 0\r\n\r\n"), tmp_path / "folder"):
+        assert isinstance(answer, AttemptFailed) and answer.fault is FaultKind.INSTANCE_LOST
+        assert "the request's body cannot be read" in answer.reason
 
 
 def test_an_answer_that_is_too_long_is_refused(tmp_path: Path) -> None:
@@ -125,7 +139,7 @@ def test_an_answer_that_is_too_long_is_refused(tmp_path: Path) -> None:
     answers = asked(
         tmp_path, always(OK + b"Content-Length: %d\r\n\r\n%b" % (size, b"x" * size)), most=IN_MEMORY * 2
     )
-    assert all(isinstance(answer, Wrong) and answer.fault is Fault.MODEL for answer in answers)
+    assert all(isinstance(answer, AttemptFailed) and answer.fault is FaultKind.MODEL for answer in answers)
 
 
 def test_a_refusal_before_the_body_is_read_is_heard(tmp_path: Path) -> None:
@@ -140,7 +154,7 @@ def test_a_refusal_before_the_body_is_read_is_heard(tmp_path: Path) -> None:
             pass
 
     for answer in asked(tmp_path, refuse, tmp_path / "input"):
-        assert isinstance(answer, Wrong) and answer.fault is Fault.BUSY
+        assert isinstance(answer, AttemptFailed) and answer.fault is FaultKind.BUSY
 
 
 def test_a_header_cannot_make_another_one(tmp_path: Path) -> None:
@@ -156,7 +170,10 @@ def test_a_header_cannot_make_another_one(tmp_path: Path) -> None:
     assert all(b"\r\naccept: text/csv  x: y\r\n" in one and b"\r\nx: y" not in one for one in seen)
 
 
-def test_nobody_there(tmp_path: Path) -> None:
-    with pytest.raises(Unreachable):
-        asyncio.run(Lines(str(tmp_path / "absent")).ask(b"", b""))
-    assert issubclass(Unreachable, Broken)
+def test_a_proxy_that_is_away_is_no_fault_of_the_model(tmp_path: Path) -> None:
+    found = asyncio.run(
+        ModelClient(str(tmp_path / "absent"), 1).ask(ITEM, b"", partial(tmp_path.joinpath, "scratch"))
+    )
+    assert found == AttemptFailed(
+        FaultKind.BUSY, "The proxy cannot be reached: [Errno 2] No such file or directory."
+    )

@@ -17,7 +17,8 @@ import pytest
 
 from tests.integration.test_platform_transform import content, ended, platform, s3, scene, start, table, tidegate
 from tests.integration.test_worker_s3 import KEY, S3, SECRET, WEED
-from tidegate.storage.s3 import UPLOAD, Bucket
+from tidegate.storage.s3 import S3 as Storage
+from tidegate.storage.s3 import UPLOAD
 from tidegate.testing.platform import Platform
 from tidegate.testing.scene import Scene, train
 from tidegate.transform.splitting import RECORD_IO_MAGIC
@@ -195,7 +196,7 @@ def test_an_upload_that_a_kill_left_behind_is_aborted(
     note = tmp_path / "a.out.upload"
     note.write_text(json.dumps({**where, "UploadId": left}))
     (tmp_path / "a.out").write_bytes(bytes(UPLOAD + 1))
-    bucket = Bucket("models", s3.endpoint, "us-east-1")
+    bucket = Storage(s3.endpoint, "us-east-1").bucket("models")
     bucket.upload(tmp_path / "a.out", "left/a.out", note)
     assert "Uploads" not in s3.client.list_multipart_uploads(Bucket="models", Prefix="left/")
     assert s3.client.head_object(**where)["ContentLength"] == UPLOAD + 1

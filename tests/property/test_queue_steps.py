@@ -17,11 +17,19 @@ from tidegate.domain.asynchronous import (
 )
 from tidegate.domain.errors import Invalid
 from tidegate.queueing import destinations, scale_to_zero, transitions
-from tidegate.queueing.transitions import Again, Answered, Begin, Fault, Finish, Tell, Wrong
+from tidegate.queueing.transitions import (
+    AttemptFailed,
+    AttemptSucceeded,
+    FaultKind,
+    Invoke,
+    Notify,
+    RecordEnd,
+    Requeue,
+)
 
 ITEM = Item("a", "fraud", "a", 0.0, 60.0, 30.0, "s3://o/a.out", "s3://o/a-error.out", success=("file:///told",))
-FAULTS = st.sampled_from(list(Fault))
-RESULTS = st.one_of(st.just(Answered("text/csv")), st.builds(Wrong, FAULTS, st.just("why")))
+FAULTS = st.sampled_from(list(FaultKind))
+RESULTS = st.one_of(st.just(AttemptSucceeded("text/csv")), st.builds(AttemptFailed, FAULTS, st.just("why")))
 CRASHES = st.sampled_from(["none", "before", "put", "recorded", "telling"])
 TRIES = st.lists(st.tuples(st.floats(0, 100), RESULTS, CRASHES), max_size=60)
 
@@ -41,22 +49,22 @@ class World:
     reasons: set[str] = field(default_factory=set)
     outcome: ItemOutcome | None = None
 
-    def turn(self, wait: float, result: Answered | Wrong, crash: str) -> None:
+    def turn(self, wait: float, result: AttemptSucceeded | AttemptFailed, crash: str) -> None:
         """A dispatcher leases the item, does what is to be done, and may die: before it asks, once it has put the
         output, before it puts the failure that it has recorded, or before it says that it told."""
         self.now = max(self.now + wait, self.due_at)
-        held = transitions.taken(replace(self.row, state=self.state), self.now)
+        held = transitions.lease(replace(self.row, state=self.state), self.now)
         self.row, self.state, self.due_at = held, held.state, self.now + transitions.LEASE
-        step: Begin | Finish | Tell | Again = transitions.first(held, True, self.now)
-        if isinstance(step, Begin):
+        step: Invoke | RecordEnd | Notify | Requeue = transitions.next_step(held, True, self.now)
+        if isinstance(step, Invoke):
             self.begun += 1
             if crash == "before":
                 return
             step = self.tried(step, held, result)
-        if isinstance(step, Again):
+        if isinstance(step, Requeue):
             self.row, self.state, self.due_at = step.held, ItemState.WAITING, step.due_at
             return
-        if isinstance(step, Finish):
+        if isinstance(step, RecordEnd):
             if step.outcome.end is OutcomeKind.COMPLETED:
                 self.put.add("output")
             if crash == "put":
@@ -65,7 +73,7 @@ class World:
             self.row = replace(held, state=ItemState.NOTIFYING, outcome=step.outcome)
             if crash == "recorded":
                 return
-            step = Tell(step.outcome)
+            step = Notify(step.outcome)
         if step.outcome.end is not OutcomeKind.COMPLETED:
             self.put.add("failure")
         self.reasons.add(step.outcome.reason)
@@ -73,10 +81,12 @@ class World:
         if crash != "telling":
             self.state, self.outcome = ItemState.DONE, step.outcome
 
-    def tried(self, begin: Begin, held: LeasedItem, result: Answered | Wrong) -> Finish | Again:
+    def tried(
+        self, begin: Invoke, held: LeasedItem, result: AttemptSucceeded | AttemptFailed
+    ) -> RecordEnd | Requeue:
         if begin.look and "output" in self.put:
-            return Finish(ItemOutcome(OutcomeKind.COMPLETED, self.now))
-        return transitions.after(held, result, self.now)
+            return RecordEnd(ItemOutcome(OutcomeKind.COMPLETED, self.now))
+        return transitions.after_attempt(held, result, self.now)
 
 
 def world(retries: int) -> World:
@@ -86,7 +96,7 @@ def world(retries: int) -> World:
 
 @given(TRIES, st.integers(0, 3))
 def test_exactly_one_of_output_and_failure_whatever_dies(
-    tries: list[tuple[float, Answered | Wrong, str]], retries: int
+    tries: list[tuple[float, AttemptSucceeded | AttemptFailed, str]], retries: int
 ) -> None:
     one = world(retries)
     for wait, result, crash in tries:
@@ -95,7 +105,7 @@ def test_exactly_one_of_output_and_failure_whatever_dies(
         one.turn(wait, result, crash)
         assert len(one.put) <= 1, one
     while one.state is not ItemState.DONE:
-        one.turn(1.0, Answered("text/csv"), "none")
+        one.turn(1.0, AttemptSucceeded("text/csv"), "none")
     assert len(one.put) == 1
     assert one.told >= 1
     assert len(one.reasons) == 1, "told again, it is told the same"
@@ -103,45 +113,47 @@ def test_exactly_one_of_output_and_failure_whatever_dies(
     assert (one.outcome.end is OutcomeKind.COMPLETED) == (one.put == {"output"})
 
 
-CAUSED = FAULTS.filter(lambda fault: fault is not Fault.BUSY)
+CAUSED = FAULTS.filter(lambda cause: cause is not FaultKind.BUSY)
 """A full house says nothing of the request."""
 
 
 @given(st.lists(st.tuples(st.floats(0, 5), CAUSED, st.booleans()), min_size=1, max_size=10))
-def test_no_request_is_tried_for_ever(tries: list[tuple[float, Fault, bool]]) -> None:
+def test_no_request_is_tried_for_ever(tries: list[tuple[float, FaultKind, bool]]) -> None:
     one = world(2)
-    for wait, fault, dies in tries * 200:
+    for wait, cause, dies in tries * 200:
         if one.state is not ItemState.DONE:
-            one.turn(wait, Wrong(fault, "why"), "before" if dies else "none")
+            one.turn(wait, AttemptFailed(cause, "why"), "before" if dies else "none")
     assert one.state is ItemState.DONE
 
 
 @given(st.floats(0, 120), st.integers(0, 4))
 def test_only_what_was_never_handed_out_expires(now: float, fence: int) -> None:
-    held = transitions.taken(LeasedItem(ITEM, fence, ItemState.WAITING), now)
+    held = transitions.lease(LeasedItem(ITEM, fence, ItemState.WAITING), now)
     expired = held.outcome is not None and held.outcome.end is OutcomeKind.EXPIRED
     assert expired == (fence == 0 and now >= ITEM.expires_at)
     assert held.state is (ItemState.NOTIFYING if expired else ItemState.WORKING)
-    assert isinstance(transitions.first(held, True, now), Tell if expired else Begin)
+    assert isinstance(transitions.next_step(held, True, now), Notify if expired else Invoke)
 
 
 @given(st.floats(0, 120), st.integers(1, 5))
 def test_what_no_instance_takes_expires_as_well(now: float, fence: int) -> None:
-    step = transitions.after(LeasedItem(ITEM, fence, ItemState.WORKING), Wrong(Fault.BUSY, "full"), now)
-    expired = isinstance(step, Finish) and step.outcome.end is OutcomeKind.EXPIRED
+    step = transitions.after_attempt(
+        LeasedItem(ITEM, fence, ItemState.WORKING), AttemptFailed(FaultKind.BUSY, "full"), now
+    )
+    expired = isinstance(step, RecordEnd) and step.outcome.end is OutcomeKind.EXPIRED
     assert expired == (now >= ITEM.expires_at)
 
 
 @given(st.integers(0, 5), st.integers(0, 8))
 def test_shaky_answers_are_asked_again_as_often_as_allowed(retries: int, tries: int) -> None:
     held = LeasedItem(replace(ITEM, retries=retries), tries + 1, tries=tries)
-    again = isinstance(transitions.after(held, Wrong(Fault.SHAKY, "500"), 1.0), Again)
+    again = isinstance(transitions.after_attempt(held, AttemptFailed(FaultKind.SERVER_ERROR, "500"), 1.0), Requeue)
     assert again == (tries < retries)
 
 
 def test_a_request_of_an_endpoint_that_is_gone_fails() -> None:
-    step = transitions.first(LeasedItem(ITEM, 1), False, 1.0)
-    assert isinstance(step, Finish) and step.outcome.end is OutcomeKind.FAILED
+    step = transitions.next_step(LeasedItem(ITEM, 1), False, 1.0)
+    assert isinstance(step, RecordEnd) and step.outcome.end is OutcomeKind.FAILED
 
 
 @given(st.integers(0, 3), st.integers(0, 2), st.integers(0, 2), st.floats(0, 100))
@@ -149,12 +161,12 @@ def test_instances_for_work_and_none_after_a_while_without(
     present: int, waiting: int, working: int, idle: float
 ) -> None:
     config = AsyncConfig("s3://o", idle_after=10.0, awake=2)
-    found = scale_to_zero.wanted(config, present, Backlog(waiting, working), 100.0 - idle, 100.0)
+    found = scale_to_zero.desired_count(config, present, Backlog(waiting, working), 100.0 - idle, 100.0)
     if waiting + working:
         assert found == (present or 2)
     else:
         assert found == (0 if idle >= 10 else present)
-    assert scale_to_zero.wanted(replace(config, idle_after=None), present, Backlog(), 0.0, 1e9) == present
+    assert scale_to_zero.desired_count(replace(config, idle_after=None), present, Backlog(), 0.0, 1e9) == present
 
 
 NAMES = st.text("abc./-", max_size=20)

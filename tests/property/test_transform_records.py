@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.batch import line_ranges
-from tidegate.batch.line_ranges import aimed, pieces
+from tidegate.batch.line_ranges import cut_ranges, range_size
 from tidegate.domain.errors import ArtifactError
 from tidegate.domain.transform import SplitType
-from tidegate.serving.scoring.file_ranges import tag_of
+from tidegate.storage.files import tag_of
 from tidegate.transform.splitting import (
     RECORD_IO_MAGIC,
     Batch,
@@ -143,13 +143,13 @@ def test_the_pieces_of_a_file_are_its_lines(
         path = Path(folder) / "rows"
         path.write_bytes(body)
         begin = sum(map(len, lines[: data.draw(st.integers(0, len(lines)))]))
-        cut = pieces(str(path), tag_of(os.stat(path)), min(begin, len(body)), aim, limit, lanes=1)
+        cut = cut_ranges(str(path), tag_of(os.stat(path)), min(begin, len(body)), aim, limit, lanes=1)
         try:
             found = list(cut)
         except Oversized:
             assert any(len(line) > limit for line in lines)
             return
-    sent = [body[piece.begin : piece.end] for piece in found]
+    sent = [body[line_range.begin : line_range.end] for line_range in found]
     assert b"".join(sent) == body[begin:]
     assert all(part.endswith(b"\n") for part in sent[:-1])
     assert all(len(part) <= aim or count_lines(part) == 1 for part in sent)
@@ -158,11 +158,11 @@ def test_the_pieces_of_a_file_are_its_lines(
 def test_a_file_that_was_changed_is_not_cut(tmp_path: Path) -> None:
     (tmp_path / "rows").write_bytes(b"1\n")
     with pytest.raises(ArtifactError, match="changed meanwhile"):
-        next(pieces(str(tmp_path / "rows"), "another", 0, 10, 10, 1))
+        next(cut_ranges(str(tmp_path / "rows"), "another", 0, 10, 10, 1))
 
 
 @given(st.integers(1, 10**9), st.integers(1, 10))
 def test_batches_become_smaller_towards_the_end(left: int, lanes: int) -> None:
-    size = aimed(left, 512 * 1024, lanes)
-    assert line_ranges.LEAST <= size <= 512 * 1024
-    assert size == line_ranges.LEAST or size == 512 * 1024 or size * lanes * 2 <= left
+    size = range_size(left, 512 * 1024, lanes)
+    assert line_ranges.MIN_SIZE <= size <= 512 * 1024
+    assert size == line_ranges.MIN_SIZE or size == 512 * 1024 or size * lanes * 2 <= left

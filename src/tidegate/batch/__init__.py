@@ -1,1 +1,1 @@
-"""The process that runs one batch transform job: reads objects, asks the job's workers, writes what they answer."""
+"""The process that runs one batch transform job: reads objects, invokes the job's workers, writes their answers."""

@@ -1,8 +1,8 @@
 """``python -m tidegate.batch JOB.json``: runs the job until it has ended, then leaves ``result.json``.
 
-``--abort JOB.json``: instead, tells the storage to forget uploads that a runner left half done.
+``--abort JOB.json``: aborts uploads that a killed runner left unfinished.
 
-Exit codes: 0 there is a result, or another process runs the job; 1 it was told to stop; 2 the file cannot be read.
+Exit codes: 0 there is a result, or another process runs the job; 1 SIGTERM or SIGINT; 2 the file cannot be read.
 """
 
 import asyncio
@@ -17,8 +17,8 @@ import msgspec
 import uvloop
 
 from tidegate.batch import job_file
-from tidegate.batch.object_io import Places
-from tidegate.batch.runner import Run, say
+from tidegate.batch.job_storage import JobStorage
+from tidegate.batch.runner import JobRunner, log_event
 from tidegate.domain.errors import StartupError
 from tidegate.host.preallocated import PreallocatedFiles
 
@@ -36,14 +36,14 @@ def main(arguments: list[str]) -> int:
     except StartupError as error:
         print(f"tidegate transform: {error}", file=sys.stderr)
         return 2
-    with job_file.alone(path.parent) as mine:
+    with job_file.hold_lock(path.parent) as mine:
         if mine and aborting:
-            _places(file).abort(path.parent / "parts", file.job.sink.uri)
+            _storage(file).abort(path.parent / "parts", file.job.sink.uri)
         return uvloop.run(_run(file, path.parent)) if mine and not aborting else 0
 
 
-def _places(file: job_file.JobFile) -> Places:
-    return Places(file.file_roots, file.s3_endpoint, file.region)
+def _storage(file: job_file.JobFile) -> JobStorage:
+    return JobStorage(file.file_roots, file.s3_endpoint, file.region)
 
 
 async def _run(file: job_file.JobFile, folder: Path) -> int:
@@ -52,8 +52,8 @@ async def _run(file: job_file.JobFile, folder: Path) -> int:
         return 0
     files = PreallocatedFiles(folder)
     files.reserve(RESULT)
-    places = _places(file)
-    run = Run(file, folder, places)
+    storage = _storage(file)
+    run = JobRunner(file, folder, storage)
     running = asyncio.create_task(run.run())
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, running.cancel)
@@ -63,14 +63,14 @@ async def _run(file: job_file.JobFile, folder: Path) -> int:
         if result.reason:
             print(result.reason, flush=True)
         else:
-            say("complete")
-        _leave(0)
-    places.abort(folder / "parts", file.job.sink.uri)
-    _leave(1)
+            log_event("complete")
+        _exit(0)
+    storage.abort(folder / "parts", file.job.sink.uri)
+    _exit(1)
 
 
-def _leave(code: int) -> NoReturn:
-    """At once: a read from a storage may still sit in a thread."""
+def _exit(code: int) -> NoReturn:
+    """Without waiting for threads, which may be blocked by reads from a storage."""
     sys.stdout.flush()
     os._exit(code)
 

@@ -1,4 +1,4 @@
-"""What is asked of an object, batch by batch: its bytes as they come, parts of a local file, or rows of a table."""
+"""The requests for one object, batch by batch: its bytes in order, parts of a local file, or rows of a table."""
 
 import os
 from collections.abc import Callable, Coroutine, Iterator
@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from tidegate.batch.client import Answered, Asker, Local
-from tidegate.batch.line_ranges import pieces
-from tidegate.batch.object_io import Places, Thing, skipped, unpacked
-from tidegate.batch.output_part import Part
-from tidegate.batch.table_records import tables
+from tidegate.batch.client import BatchAnswer, BatchClient, LocalFile
+from tidegate.batch.job_storage import InputObject, JobStorage, decompress, skip
+from tidegate.batch.line_ranges import cut_ranges
+from tidegate.batch.output_part import OutputPart
+from tidegate.batch.table_records import table_io
 from tidegate.domain.transform import TransformJob
 from tidegate.serving.scoring.file_ranges import THREADS
-from tidegate.transform.pacing import Settled
+from tidegate.transform.pacing import RequestPlan
 from tidegate.transform.splitting import Batch, batches
 
 TABLE_AIM = 2 * 1024 * 1024
@@ -21,84 +21,84 @@ TABLE_AIM = 2 * 1024 * 1024
 
 
 @dataclass
-class Inputs:
-    """``taken``: name of a part -> stored bytes of its object that are behind us."""
+class JobInputs:
+    """``bytes_done``: name of a part -> stored bytes of its object that are done."""
 
     job: TransformJob
     rows: bool
-    places: Places
-    taken: dict[str, int] = field(default_factory=dict)
-    settled: Settled = field(default_factory=lambda: Settled(False, 0, 1))
-    _rows: dict[str, int] = field(default_factory=dict)
+    storage: JobStorage
+    bytes_done: dict[str, int] = field(default_factory=dict)
+    plan: RequestPlan = field(default_factory=lambda: RequestPlan(False, 0, 1))
+    _row_counts: dict[str, int] = field(default_factory=dict)
     """Name of a part -> rows of its object."""
 
-    def passed(self, thing: Thing, part: Part) -> None:
-        """Up to the part's mark."""
-        name, offset = part.path.name, part.mark.offset
+    def record_progress(self, item: InputObject, part: OutputPart) -> None:
+        """Counts what is done, up to the part's checkpoint."""
+        name, offset = part.path.name, part.checkpoint.offset
         if self.rows:
-            self.taken[name] = thing.size * offset // max(1, self._rows.get(name, 0), offset)
+            self.bytes_done[name] = item.size * offset // max(1, self._row_counts.get(name, 0), offset)
         elif not self.job.source.gzip:
-            self.taken[name] = offset
+            self.bytes_done[name] = offset
 
-    def local(self, thing: Thing) -> Local | None:
-        """Where workers can read the object themselves."""
-        if not self.settled.parts or self.job.source.gzip or self.rows or not self.job.processing.plain:
+    def local(self, item: InputObject) -> LocalFile | None:
+        """The file that workers can read themselves; None: they cannot."""
+        if not self.plan.parts or self.job.source.gzip or self.rows or not self.job.processing.plain:
             return None
-        path = self.places.local(thing.uri)
-        return None if path is None else Local(path, thing.tag)
+        path = self.storage.local(item.uri)
+        return None if path is None else LocalFile(path, item.tag)
 
-    def asked(
-        self, thing: Thing, part: Part, asker: Asker, local: Local | None
-    ) -> Iterator[Callable[[], Coroutine[None, None, Answered]]]:
-        """From where the part goes on. What is not called yet may be thrown away."""
-        how = self.settled
+    def requests(
+        self, item: InputObject, part: OutputPart, client: BatchClient, local: LocalFile | None
+    ) -> Iterator[Callable[[], Coroutine[None, None, BatchAnswer]]]:
+        """The requests from the checkpoint of the part on. Those that were not called yet may be dropped."""
+        plan = self.plan
         if local is None:
-            found = self._table(thing, part) if self.rows else self._batches(thing, part)
-            return (partial(asker.answer, batch) for batch in found)
+            found = self._table(item, part) if self.rows else self._batches(item, part)
+            return (partial(client.answer, batch) for batch in found)
         lanes = THREADS * self.job.instances
-        cut = pieces(local.path, local.tag, part.mark.offset, how.aim or how.limit, how.limit, lanes)
-        return (partial(asker.answer_piece, piece, local) for piece in cut)
+        cut = cut_ranges(local.path, local.tag, part.checkpoint.offset, plan.aim or plan.limit, plan.limit, lanes)
+        return (partial(client.answer_range, line_range, local) for line_range in cut)
 
-    def _batches(self, thing: Thing, part: Part) -> Iterator[Batch]:
-        source, how, mark, name = self.job.source, self.settled, part.mark, part.path.name
+    def _batches(self, item: InputObject, part: OutputPart) -> Iterator[Batch]:
+        source, plan, checkpoint, name = self.job.source, self.plan, part.checkpoint, part.path.name
         if source.gzip:
-            parts = skipped(self._unpacked(thing, name), mark.offset)
+            parts = skip(self._read_gzip(item, name), checkpoint.offset)
         else:
-            parts = self.places.read(thing.uri, mark.offset, thing.tag)
+            parts = self.storage.read(item.uri, checkpoint.offset, item.tag)
         return batches(
             parts,
             source.split,
-            limit=how.limit,
-            single=how.single,
-            aim=how.aim,
-            record=mark.record,
-            offset=mark.offset,
+            limit=plan.limit,
+            single=plan.single,
+            aim=plan.aim,
+            record=checkpoint.record,
+            offset=checkpoint.offset,
         )
 
-    def _unpacked(self, thing: Thing, name: str) -> Iterator[bytes]:
-        self.taken[name] = 0
-        return unpacked(self.places.read(thing.uri, 0, thing.tag), self._counting(name))
+    def _read_gzip(self, item: InputObject, name: str) -> Iterator[bytes]:
+        self.bytes_done[name] = 0
+        return decompress(self.storage.read(item.uri, 0, item.tag), self._count_bytes(name))
 
-    def _counting(self, name: str) -> Callable[[int], None]:
+    def _count_bytes(self, name: str) -> Callable[[int], None]:
         def count(size: int) -> None:
-            self.taken[name] += size
+            self.bytes_done[name] += size
 
         return count
 
-    def _table(self, thing: Thing, part: Part) -> Iterator[Batch]:
-        """A table is read from its end, so one that lies elsewhere, or is packed, is brought here first."""
-        path = None if self.job.source.gzip else self.places.local(thing.uri)
-        tag = None if path is None else thing.tag
-        source = tables().Source(self._brought(thing, part) if path is None else Path(path), tag)
-        self._rows[part.path.name] = source.rows
-        how = self.settled
-        yield from source.batches(part.mark.offset, min(TABLE_AIM, how.limit), how.limit, how.single)
+    def _table(self, item: InputObject, part: OutputPart) -> Iterator[Batch]:
+        """A table is read from its end, so one that is remote or compressed is downloaded first."""
+        path = None if self.job.source.gzip else self.storage.local(item.uri)
+        tag = None if path is None else item.tag
+        source = table_io().ParquetSource(self._download(item, part) if path is None else Path(path), tag)
+        self._row_counts[part.path.name] = source.rows
+        plan = self.plan
+        yield from source.batches(part.checkpoint.offset, min(TABLE_AIM, plan.limit), plan.limit, plan.single)
 
-    def _brought(self, thing: Thing, part: Part) -> Path:
+    def _download(self, item: InputObject, part: OutputPart) -> Path:
         if not part.source.exists():
             coming = part.source.with_suffix(".coming")
             packed = self.job.source.gzip
-            parts = self._unpacked(thing, part.path.name) if packed else self.places.read(thing.uri, 0, thing.tag)
+            parts = self._read_gzip(item, part.path.name) if packed else self.storage.read(item.uri, 0, item.tag)
             with coming.open("wb") as file:
                 file.writelines(parts)
                 file.flush()

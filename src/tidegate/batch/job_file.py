@@ -1,4 +1,4 @@
-"""The file that the runner of a job is started with, and what it leaves beside it.
+"""The file that the runner of a job is started with, and the files that it writes beside it.
 
 ``python -m tidegate.batch JOB.json``. In the file's folder lie ``progress.json`` (a ``TransformProgress``),
 ``objects.json`` (what is read, listed once), ``parts/`` (outputs that are not whole yet, each with its checkpoint)
@@ -27,9 +27,9 @@ class JobFile:
 
     job: TransformJob
     replicas: str
-    """Folder in which the job's replicas have theirs."""
+    """Folder that contains those of the job's replicas."""
     built_in: bool
-    """The model is served by a runtime of this platform: requests are sized as suits it where nobody says."""
+    """The model is served by a runtime of this platform, whose preferred request sizes are the default."""
     file_roots: tuple[str, ...] | None = None
     """Folders that ``file://`` may lead into. None: any; empty: none."""
     s3_endpoint: str = ""
@@ -38,7 +38,7 @@ class JobFile:
 
 @dataclass(frozen=True)
 class Result:
-    """How it ended; ``reason`` is empty for a job that is complete. ``attempt``: how often it had been resumed."""
+    """How the job ended; ``reason`` is empty if it is complete. ``attempt``: how often it had been resumed."""
 
     reason: str = ""
     attempt: int = 0
@@ -53,21 +53,21 @@ def read(path: Path) -> JobFile:
 
 
 def load(path: Path, kind: type[T]) -> T | None:
-    """None where there is no such file, or none that was written whole."""
+    """None if there is no such file, or it was not written whole."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except (OSError, ValueError, RecursionError):
         return None
 
 
-def keep(path: Path, document: Any, *, sync: bool = True) -> None:
-    """A reader, or a crash, sees the old document or the new one."""
+def save(path: Path, document: Any, *, sync: bool = True) -> None:
+    """Readers see the old document or the new one, also after a crash."""
     write_atomically(path, msgspec.json.encode(document), mode=0o666, durable=sync)
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[bool]:
-    """Whether no other process runs this job; held until the end."""
+def hold_lock(folder: Path) -> Iterator[bool]:
+    """Yields whether no other process runs this job; holds the lock meanwhile."""
     with (folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,6 +1,6 @@
-"""The output of one object while it grows: a file, a file of errors, and a checkpoint that says what counts.
+"""The output of one object while it grows: a file, a file of errors, and a checkpoint.
 
-What was written after the last checkpoint is cut off when a job goes on, and is made again: nothing is there twice.
+What was written after the last checkpoint is truncated when a job continues, and computed again.
 """
 
 import contextlib
@@ -10,16 +10,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
-from tidegate.batch.client import Answered
-from tidegate.batch.job_file import keep, load
+from tidegate.batch.client import BatchAnswer
+from tidegate.batch.job_file import load, save
 
-EVERY = 0.5
+CHECKPOINT_INTERVAL = 0.5
 """Seconds between checkpoints, at least."""
 
 
 @dataclass(frozen=True)
-class Mark:
-    """``offset`` and ``record``: where the input goes on; ``out`` and ``errors``: bytes that count."""
+class Checkpoint:
+    """``offset`` and ``record``: where the input continues; ``out`` and ``errors``: valid bytes of the outputs."""
 
     offset: int = 0
     record: int = 1
@@ -28,31 +28,31 @@ class Mark:
     bad: int = 0
     done: bool = False
     reason: str = ""
-    """Why the object failed; nothing of it is tried again before the job is resumed."""
+    """Why the object failed; it is not tried again before the job is resumed."""
     attempt: int = 0
     """How often the job had been resumed when the object failed."""
 
-    def again(self, attempt: int) -> "Mark":
-        """Where the object goes on when its job is resumed. One of which every record was bad begins anew."""
+    def for_attempt(self, attempt: int) -> "Checkpoint":
+        """Where the object continues when its job is resumed. An object whose records were all bad starts again."""
         if not self.reason or self.attempt >= attempt:
             return self
-        return Mark() if self.bad and self.bad == self.record - 1 else replace(self, reason="")
+        return Checkpoint() if self.bad and self.bad == self.record - 1 else replace(self, reason="")
 
 
 @dataclass
-class Part:
-    """``path`` is without an ending."""
+class OutputPart:
+    """``path`` has no suffix."""
 
     path: Path
-    mark: Mark = field(default_factory=Mark)
-    saved: Mark = field(default_factory=Mark)
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    saved: Checkpoint = field(default_factory=Checkpoint)
     """The last checkpoint."""
     published: set[Path] = field(default_factory=set)
-    """Outputs that are where they belong; the rest of them is still to come."""
+    """Outputs that are at their destination already."""
     attempt: int = 0
     _out: IO[bytes] | None = None
     _errors: IO[bytes] | None = None
-    _kept: float = 0.0
+    _saved_at: float = 0.0
 
     @property
     def out(self) -> Path:
@@ -64,87 +64,89 @@ class Part:
 
     @property
     def assembled(self) -> Path:
-        """The output of answers that cannot just be put together."""
+        """The output, if answers cannot simply be concatenated."""
         return self.path.with_suffix(".assembled")
 
     @property
     def source(self) -> Path:
-        """The object itself, where it has to lie here."""
+        """A local copy of the object, if it needs one."""
         return self.path.with_suffix(".source")
 
     @property
-    def _checkpoint(self) -> Path:
+    def _checkpoint_path(self) -> Path:
         return self.path.with_suffix(".json")
 
-    def resume_mark(self) -> None:
-        self.mark = self.saved = (load(self._checkpoint, Mark) or Mark()).again(self.attempt)
+    def load_checkpoint(self) -> None:
+        self.checkpoint = self.saved = (load(self._checkpoint_path, Checkpoint) or Checkpoint()).for_attempt(
+            self.attempt
+        )
 
     def resume(self) -> None:
-        """Takes up what counts of an earlier run. A part that lost more than that begins anew."""
+        """Continues from the last checkpoint. A part whose files are shorter than that starts again."""
         self.close()
-        self.resume_mark()
-        if self.mark.done or self.mark.reason:
+        self.load_checkpoint()
+        if self.checkpoint.done or self.checkpoint.reason:
             return
         sizes = [path.stat().st_size if path.exists() else 0 for path in (self.out, self.errors)]
-        if sizes[0] < self.mark.out or sizes[1] < self.mark.errors:
-            self.mark = self.saved = Mark()
-        self._out = _opened(self.out, self.mark.out)
-        self._errors = _opened(self.errors, self.mark.errors)
-        self._kept = time.monotonic()
+        if sizes[0] < self.checkpoint.out or sizes[1] < self.checkpoint.errors:
+            self.checkpoint = self.saved = Checkpoint()
+        self._out = _open(self.out, self.checkpoint.out)
+        self._errors = _open(self.errors, self.checkpoint.errors)
+        self._saved_at = time.monotonic()
 
-    def add(self, done: Answered) -> bool:
-        """One batch more. Returns whether it is time to keep a checkpoint."""
+    def add(self, done: BatchAnswer) -> bool:
+        """Adds a batch. Returns whether it is time to save a checkpoint."""
         assert self._out is not None and self._errors is not None
-        mark = self.mark
-        errors = done.errors(mark.record)
+        checkpoint = self.checkpoint
+        errors = done.error_lines(checkpoint.record)
         self._out.write(done.out)
         if errors:
             self._errors.write(errors)
-        self.mark = replace(
-            mark,
+        self.checkpoint = replace(
+            checkpoint,
             offset=done.end,
-            record=mark.record + done.count,
-            out=mark.out + len(done.out),
-            errors=mark.errors + len(errors),
-            bad=mark.bad + len(done.bad),
+            record=checkpoint.record + done.count,
+            out=checkpoint.out + len(done.out),
+            errors=checkpoint.errors + len(errors),
+            bad=checkpoint.bad + len(done.bad),
         )
-        return time.monotonic() - self._kept > EVERY
+        return time.monotonic() - self._saved_at > CHECKPOINT_INTERVAL
 
-    def keep(self) -> None:
-        """What the checkpoint says is on the disk before it is said. Blocks."""
-        mark = self.mark
+    def save(self) -> None:
+        """Saves a checkpoint, after what it refers to is on the disk. Blocks."""
+        checkpoint = self.checkpoint
         self.sync()
-        keep(self._checkpoint, mark)
-        self.saved, self._kept = mark, time.monotonic()
+        save(self._checkpoint_path, checkpoint)
+        self.saved, self._saved_at = checkpoint, time.monotonic()
 
     def sync(self) -> None:
-        """All that was added is on the disk. Blocks."""
-        for file, size in ((self._out, self.mark.out), (self._errors, self.mark.errors)):
+        """Brings all that was added to the disk. Blocks."""
+        for file, size in ((self._out, self.checkpoint.out), (self._errors, self.checkpoint.errors)):
             if file is not None:
                 file.flush()
                 if size:
                     os.fsync(file.fileno())
 
     def finish(self) -> None:
-        """It is published. Should this be forgotten, the object is done again."""
+        """Marks it as published. If a crash loses that, the object is processed again."""
         self.close()
-        self.mark = replace(self.mark, done=True)
+        self.checkpoint = replace(self.checkpoint, done=True)
         with contextlib.suppress(OSError):
-            keep(self._checkpoint, self.mark, sync=False)
+            save(self._checkpoint_path, self.checkpoint, sync=False)
         self._remove(self.out, self.errors, self.assembled, self.source)
 
     def fail(self, reason: str) -> None:
-        """What was done up to the last checkpoint is kept, for a job that is resumed."""
+        """Keeps what was done up to the last checkpoint, in case the job is resumed."""
         self.close()
-        self.mark = self.saved = replace(self.saved, reason=reason, attempt=self.attempt)
+        self.checkpoint = self.saved = replace(self.saved, reason=reason, attempt=self.attempt)
         with contextlib.suppress(OSError):
-            keep(self._checkpoint, self.mark, sync=False)
+            save(self._checkpoint_path, self.checkpoint, sync=False)
 
     def discard(self) -> None:
-        """The object has changed: it begins anew."""
+        """Starts again, since the object has changed."""
         self.close()
-        self.mark = self.saved = Mark()
-        self._remove(self.out, self.errors, self.assembled, self.source, self._checkpoint)
+        self.checkpoint = self.saved = Checkpoint()
+        self._remove(self.out, self.errors, self.assembled, self.source, self._checkpoint_path)
 
     def _remove(self, *paths: Path) -> None:
         for path in paths:
@@ -152,7 +154,7 @@ class Part:
                 path.unlink()
 
     def close(self) -> None:
-        """What cannot be written now is made again from the last checkpoint on."""
+        """What cannot be written now is computed again from the last checkpoint on."""
         for file in (self._out, self._errors):
             if file is not None:
                 with contextlib.suppress(OSError):
@@ -160,7 +162,7 @@ class Part:
         self._out = self._errors = None
 
 
-def _opened(path: Path, size: int) -> IO[bytes]:
+def _open(path: Path, size: int) -> IO[bytes]:
     file = path.open("r+b" if path.exists() else "w+b")
     file.truncate(size)
     file.seek(size)

@@ -10,165 +10,165 @@ from pathlib import Path
 
 import msgspec
 
-from tidegate.batch.client import Answered, Asker, RecordFailed
-from tidegate.batch.inputs import Inputs
-from tidegate.batch.job_file import JobFile, Result, keep, load
-from tidegate.batch.object_io import Places, Thing
-from tidegate.batch.output_part import Part
-from tidegate.batch.retry_wait import GivenUp, Waits
-from tidegate.batch.table_records import assemble, by_rows, tables_out
-from tidegate.batch.worker_pool import Fleet
+from tidegate.batch.client import BatchAnswer, BatchClient, RecordFailed
+from tidegate.batch.inputs import JobInputs
+from tidegate.batch.job_file import JobFile, Result, load, save
+from tidegate.batch.job_storage import InputObject, JobStorage
+from tidegate.batch.output_part import OutputPart
+from tidegate.batch.retry_wait import GivenUp, RetryWait
+from tidegate.batch.table_records import assemble, may_answer_tables, splits_rows
+from tidegate.batch.worker_pool import WorkerPool
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.transform import TransformJob, TransformProgress
 from tidegate.host.preallocated import PreallocatedFiles
 from tidegate.transform import naming, pacing
-from tidegate.transform.pacing import Settled
+from tidegate.transform.pacing import RequestPlan
 from tidegate.transform.splitting import Oversized
 
-SHOW_EVERY = 0.2
+PROGRESS_INTERVAL = 0.2
 READING, PUBLISHING = "reading", "publishing"
 ATTEMPT = "attempt.json"
-"""How often the job had been resumed when its objects were looked at last."""
+"""How often the job had been resumed when its objects were last listed."""
 
 
-class Unusable(TidegateError):
-    """Records that cannot be had; the message names them."""
+class UnusableRecords(TidegateError):
+    """Records that got no answer; the message names them."""
 
 
 @dataclass
-class Run:
+class JobRunner:
     file: JobFile
     folder: Path
-    places: Places
-    things: list[Thing] = field(default_factory=list)
-    parts: dict[str, Part] = field(default_factory=dict)
-    waits: Waits = field(default_factory=Waits)
-    _answered: bool = False
+    storage: JobStorage
+    objects: list[InputObject] = field(default_factory=list)
+    parts: dict[str, OutputPart] = field(default_factory=dict)
+    retry_wait: RetryWait = field(default_factory=RetryWait)
+    _has_answer: bool = False
 
     def __post_init__(self) -> None:
         job = self.file.job
-        self.inputs = Inputs(job, by_rows(job, self.file.built_in), self.places)
+        self.inputs = JobInputs(job, splits_rows(job, self.file.built_in), self.storage)
         self._files = PreallocatedFiles(self.folder)
 
     @property
-    def settled(self) -> Settled:
-        return self.inputs.settled
+    def plan(self) -> RequestPlan:
+        return self.inputs.plan
 
     async def run(self) -> Result:
-        """How the job ended; everything that went wrong is in it."""
+        """Returns how the job ended, errors included."""
         job, left = self.file.job, remaining(self.file.job, time.time())
-        self.waits.deadline = None if left is None else self.waits.clock() + left
-        showing = asyncio.create_task(self._show())
+        self.retry_wait.deadline = None if left is None else self.retry_wait.clock() + left
+        showing = asyncio.create_task(self._report_progress())
         reason = ""
         try:
             async with asyncio.timeout(left):
-                await self._whole()
+                await self._run_objects()
         except* TimeoutError:
             reason = f"its deadline of {job.pace.deadline:g} seconds has passed"
         except* TidegateError as group:
-            reason = str(_first(group))
+            reason = str(_first_error(group))
         finally:
             showing.cancel()
             for part in self.parts.values():
                 part.close()
-            self._show_once(self.progress())
-        failed = [(thing, part) for thing in self.things if (part := self._part(thing)).mark.reason]
+            self._write_progress(self.progress())
+        failed = [(item, part) for item in self.objects if (part := self._part(item)).checkpoint.reason]
         if reason or not failed:
             return self._result(reason)
         more = f" (and {len(failed) - 1} objects more)" if len(failed) > 1 else ""
-        return self._result(f"{failed[0][0].uri}: {failed[0][1].mark.reason}{more}")
+        return self._result(f"{failed[0][0].uri}: {failed[0][1].checkpoint.reason}{more}")
 
     def _result(self, reason: str) -> Result:
         return Result(reason, self.file.job.resumed)
 
-    async def _whole(self) -> None:
-        """Raises what ends the job; what ends an object alone is in its mark."""
+    async def _run_objects(self) -> None:
+        """Raises errors that end the job; an error of one object is in its checkpoint."""
         job = self.file.job
         try:
-            await self.waits.out(job.source.uri, READING, lambda: asyncio.to_thread(self._list))
-            self.places.check_writable(job.sink.uri)
+            await self.retry_wait.retry(job.source.uri, READING, lambda: asyncio.to_thread(self._list_objects))
+            self.storage.check_writable(job.sink.uri)
         except TidegateError as error:
             raise type(error)(f"{job.source.uri}: {error}") from None
-        fleet = Fleet(Path(self.file.replicas))
-        asker = Asker(job, fleet, self.inputs.rows)
+        pool = WorkerPool(Path(self.file.replicas))
+        client = BatchClient(job, pool, self.inputs.rows)
         try:
-            said = pacing.heard(await fleet.parameters())
-            self.inputs.settled = pacing.settle(job.pace, said, job.source.split, self.file.built_in)
-            fleet.each = self.settled.concurrency
-            say("asked")
-            left = deque(self.things)
-            lanes = min(len(left), max(1, job.instances * self.settled.concurrency))
+            parameters = pacing.parse_parameters(await pool.execution_parameters())
+            self.inputs.plan = pacing.plan_requests(job.pace, parameters, job.source.split, self.file.built_in)
+            pool.concurrency = self.plan.concurrency
+            log_event("asked")
+            left = deque(self.objects)
+            lanes = min(len(left), max(1, job.instances * self.plan.concurrency))
             async with asyncio.TaskGroup() as group:
                 for _ in range(lanes):
-                    group.create_task(self._lane(left, asker))
+                    group.create_task(self._work(left, client))
         finally:
-            fleet.close()
+            pool.close()
 
-    def _list(self) -> None:
-        """Once: a job that goes on reads what it read at first. One that was resumed looks which of its objects have
-        changed, and does those anew."""
+    def _list_objects(self) -> None:
+        """Lists the objects once: a job that continues keeps the first list. A job that was resumed compares it with
+        a new one, and starts changed objects again."""
         kept, attempt = self.folder / "objects.json", self.file.job.resumed
         (self.folder / "parts").mkdir(exist_ok=True)
-        known = load(kept, list[Thing])
+        known = load(kept, list[InputObject])
         if known is None:
-            self.things = self.places.listing(self.file.job.source)
+            self.objects = self.storage.list_objects(self.file.job.source)
         elif attempt != (load(self.folder / ATTEMPT, int) or 0):
-            now = {thing.uri: thing for thing in self.places.listing(self.file.job.source)}
-            self.things = [now.get(thing.uri, thing) for thing in known]
-            for before, thing in zip(known, self.things, strict=True):
-                if thing != before:
-                    self._part(thing).discard()
+            now = {item.uri: item for item in self.storage.list_objects(self.file.job.source)}
+            self.objects = [now.get(item.uri, item) for item in known]
+            for before, item in zip(known, self.objects, strict=True):
+                if item != before:
+                    self._part(item).discard()
         else:
-            self.things = known
-        keep(kept, self.things)
-        keep(self.folder / ATTEMPT, attempt)
-        for thing in self.things:
-            self._part(thing).resume_mark()
+            self.objects = known
+        save(kept, self.objects)
+        save(self.folder / ATTEMPT, attempt)
+        for item in self.objects:
+            self._part(item).load_checkpoint()
 
-    def _part(self, thing: Thing) -> Part:
-        name = naming.part_name(thing.uri)
+    def _part(self, item: InputObject) -> OutputPart:
+        name = naming.part_name(item.uri)
         if name not in self.parts:
-            self.parts[name] = Part(self.folder / "parts" / name, attempt=self.file.job.resumed)
+            self.parts[name] = OutputPart(self.folder / "parts" / name, attempt=self.file.job.resumed)
         return self.parts[name]
 
-    async def _lane(self, left: deque[Thing], asker: Asker) -> None:
+    async def _work(self, left: deque[InputObject], client: BatchClient) -> None:
         while left:
-            thing = left.popleft()
-            part = self._part(thing)
-            if not part.mark.done and not part.mark.reason:
-                await self._object(thing, part, asker)
-            self.inputs.taken[part.path.name] = thing.size
+            item = left.popleft()
+            part = self._part(item)
+            if not part.checkpoint.done and not part.checkpoint.reason:
+                await self._process(item, part, client)
+            self.inputs.bytes_done[part.path.name] = item.size
 
-    async def _object(self, thing: Thing, part: Part, asker: Asker) -> None:
-        """Raises GivenUp where trouble with the storage or the disk is not of this object alone."""
-        out = partial(self.waits.out, thing.uri)
+    async def _process(self, item: InputObject, part: OutputPart, client: BatchClient) -> None:
+        """Raises GivenUp if other objects have the same trouble with the storage or the disk."""
+        retry = partial(self.retry_wait.retry, item.uri)
         try:
-            await out(READING, lambda: self._go_on(thing, part, asker), lambda: part.saved.record)
-            if part.mark.bad and part.mark.bad == part.mark.record - 1:
-                raise Unusable("the model turned every record down")
-            await out(READING, lambda: asyncio.to_thread(part.keep))
-            await out(PUBLISHING, lambda: asyncio.to_thread(self._publish, thing, part))
+            await retry(READING, lambda: self._process_once(item, part, client), lambda: part.saved.record)
+            if part.checkpoint.bad and part.checkpoint.bad == part.checkpoint.record - 1:
+                raise UnusableRecords("the model turned every record down")
+            await retry(READING, lambda: asyncio.to_thread(part.save))
+            await retry(PUBLISHING, lambda: asyncio.to_thread(self._publish, item, part))
         except GivenUp as error:
-            raise GivenUp(f"{thing.uri}: {error}") from None
+            raise GivenUp(f"{item.uri}: {error}") from None
         except TidegateError as error:
             part.fail(str(error))
         else:
             part.finish()
 
-    async def _go_on(self, thing: Thing, part: Part, asker: Asker) -> None:
-        """From the last checkpoint."""
+    async def _process_once(self, item: InputObject, part: OutputPart, client: BatchClient) -> None:
+        """Continues from the last checkpoint."""
         part.resume()
         try:
-            await self._stream(thing, part, asker)
+            await self._stream(item, part, client)
         finally:
             with contextlib.suppress(OSError):
-                await asyncio.to_thread(part.keep)
+                await asyncio.to_thread(part.save)
 
-    async def _stream(self, thing: Thing, part: Part, asker: Asker) -> None:
-        """Raises what the place or a record raises, once all that comes before it is written."""
-        local = self.inputs.local(thing)
-        source, room = self.inputs.asked(thing, part, asker, local), self._room
-        waiting: deque[asyncio.Task[Answered]] = deque()
+    async def _stream(self, item: InputObject, part: OutputPart, client: BatchClient) -> None:
+        """Raises errors of the storage or of a record, after everything before it is written."""
+        local = self.inputs.local(item)
+        source, room = self.inputs.requests(item, part, client, local), self._window
+        waiting: deque[asyncio.Task[BatchAnswer]] = deque()
         failed: TidegateError | None = None
         ended = False
         try:
@@ -183,90 +183,90 @@ class Run:
                     else:
                         waiting.append(asyncio.create_task(asking()))
                 if waiting:
-                    await self._take(thing, part, waiting.popleft())
+                    await self._add_answer(item, part, waiting.popleft())
         finally:
             for task in waiting:
                 task.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
         if isinstance(failed, Oversized):
-            raise Unusable(f"record {part.mark.record} is larger than {failed.size}")
+            raise UnusableRecords(f"record {part.checkpoint.record} is larger than {failed.size}")
         if failed is not None:
             raise failed
 
     @property
-    def _room(self) -> int:
-        """Batches of an object that are asked for at one time: one is ready when a worker is."""
-        return self.settled.concurrency * self.file.job.instances + 1
+    def _window(self) -> int:
+        """Batches of an object in flight: one more than the workers take, so that one is always ready."""
+        return self.plan.concurrency * self.file.job.instances + 1
 
-    async def _take(self, thing: Thing, part: Part, asking: asyncio.Task[Answered]) -> None:
+    async def _add_answer(self, item: InputObject, part: OutputPart, asking: asyncio.Task[BatchAnswer]) -> None:
         try:
             done = await asking
         except RecordFailed as failed:
-            raise Unusable(failed.named(part.mark.record)) from None
-        if not self._answered:
-            self._answered = True
-            say("answered")
+            raise UnusableRecords(failed.describe(part.checkpoint.record)) from None
+        if not self._has_answer:
+            self._has_answer = True
+            log_event("answered")
         if part.add(done):
-            await asyncio.to_thread(part.keep)
-            self.waits.moved(READING)
-        self.inputs.passed(thing, part)
+            await asyncio.to_thread(part.save)
+            self.retry_wait.mark_progress(READING)
+        self.inputs.record_progress(item, part)
 
-    def _publish(self, thing: Thing, part: Part) -> None:
+    def _publish(self, item: InputObject, part: OutputPart) -> None:
         prefix = self.file.job.sink.uri.rstrip("/")
-        out = part.assembled if tables_out(self.file.job) else part.out
+        out = part.assembled if may_answer_tables(self.file.job) else part.out
         outputs = {out: naming.OUT, part.errors: naming.ERRORS}
-        if not part.mark.errors:
+        if not part.checkpoint.errors:
             del outputs[part.errors]
         if out == part.assembled and out not in part.published:
             assemble(part.out, out)
         for path, ending in outputs.items():
             if path in part.published:
-                continue  # a local output was renamed, and is gone from here
-            self.places.publish(path, f"{prefix}/{thing.name}{ending}")
+                continue  # a local output was renamed
+            self.storage.publish(path, f"{prefix}/{item.name}{ending}")
             part.published.add(path)
 
     def progress(self) -> TransformProgress:
-        marks = [part.mark for part in self.parts.values()]
+        checkpoints = [part.checkpoint for part in self.parts.values()]
         return TransformProgress(
-            objects=len(self.things),
-            objects_done=sum(mark.done for mark in marks),
-            objects_failed=sum(bool(mark.reason) for mark in marks),
-            records=sum(mark.record - 1 for mark in marks),
-            bad_records=sum(mark.bad for mark in marks),
-            bytes_total=sum(thing.size for thing in self.things),
-            bytes_done=sum(self.inputs.taken.values()),
-            waiting=next(iter(f"{who}: {why}" for who, why in self.waits.reasons.items()), ""),
+            objects=len(self.objects),
+            objects_done=sum(checkpoint.done for checkpoint in checkpoints),
+            objects_failed=sum(bool(checkpoint.reason) for checkpoint in checkpoints),
+            records=sum(checkpoint.record - 1 for checkpoint in checkpoints),
+            bad_records=sum(checkpoint.bad for checkpoint in checkpoints),
+            bytes_total=sum(item.size for item in self.objects),
+            bytes_done=sum(self.inputs.bytes_done.values()),
+            waiting=next(iter(f"{who}: {why}" for who, why in self.retry_wait.reasons.items()), ""),
         )
 
-    async def _show(self) -> None:
+    async def _report_progress(self) -> None:
         shown = TransformProgress()
         while True:
             now = self.progress()
             if now != shown:
-                self._show_once(now)
+                self._write_progress(now)
                 shown = now
-            await asyncio.sleep(SHOW_EVERY)
+            await asyncio.sleep(PROGRESS_INTERVAL)
 
-    def _show_once(self, progress: TransformProgress) -> None:
-        """Also while the disk is full."""
+    def _write_progress(self, progress: TransformProgress) -> None:
+        """Works while the disk is full, too."""
         with contextlib.suppress(OSError):
             self._files.write("progress.json", msgspec.json.encode(progress))
 
 
-def say(what: str) -> None:
-    """To the log, with the time (epoch seconds)."""
+def log_event(what: str) -> None:
+    """Writes an event to the log, with the time (epoch seconds)."""
     print(f"{what} {time.time():.4f}", flush=True)
 
 
 def remaining(job: TransformJob, now: float) -> float | None:
-    """Seconds until the job's deadline; None where it has none. ``now``: epoch seconds."""
+    """Seconds until the job's deadline; None: it has none. ``now``: epoch seconds."""
     begun = job.resumed_at or job.started_at
     if job.pace.deadline is None or begun is None:
         return job.pace.deadline
     return max(0.0, begun.timestamp() + job.pace.deadline - now)
 
 
-def _first(group: BaseExceptionGroup[TidegateError]) -> BaseException:
+def _first_error(group: BaseExceptionGroup[TidegateError]) -> BaseException:
     found: BaseException = group
     while isinstance(found, BaseExceptionGroup):
         found = found.exceptions[0]

@@ -1,10 +1,9 @@
-"""Parquet in and out: an object's rows in batches that are tables themselves, and the answers' tables as one.
+"""Parquet: an object's rows as batches that are tables themselves, and the tables of the answers as one.
 
 Row groups are read a few pages at a time, so that memory does not grow with the object. Sizes are bytes.
 """
 
 import io
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import accumulate
@@ -16,22 +15,23 @@ import pyarrow.ipc
 import pyarrow.parquet
 
 from tidegate.batch.table_records import ARROW, PARQUET
-from tidegate.domain.errors import ArtifactError
-from tidegate.serving.scoring.file_ranges import tag_of
+from tidegate.domain.errors import ArtifactError, TidegateError
+from tidegate.storage.file_errors import unreadable
+from tidegate.storage.files import check_tag
 from tidegate.transform.splitting import Batch, Oversized
 
-MOST_ROWS = 16_384
-"""Of a batch: a few bytes of a file may stand for very many rows."""
-CELL = 8
-"""A cell counts as this much at least."""
-GROUP = 64 * 1024
+MAX_ROWS = 16_384
+"""Of a batch: compression may put very many rows into a few bytes."""
+MIN_CELL_SIZE = 8
+"""Bytes that a cell counts as, at least."""
+MIN_GROUP_ROWS = 64 * 1024
 """Rows of an output's row groups, at least."""
 _BUFFER = 256 * 1024
 _LIMITS = {"thrift_string_size_limit": 1024 * 1024, "thrift_container_size_limit": 100_000}
 
 
-class Source:
-    """A parquet file. Raises ArtifactError for what is none, or was changed since ``tag`` was made."""
+class ParquetSource:
+    """A parquet file. Raises ArtifactError if it is not one, or was changed since ``tag`` was made."""
 
     def __init__(self, path: Path, tag: str | None) -> None:
         self._tag = tag
@@ -48,14 +48,14 @@ class Source:
         self.rows: int = self._opened.metadata.num_rows
 
     def batches(self, done: int, aim: int, limit: int, single: bool) -> Iterator[Batch]:
-        """From row ``done`` on (from 0), which is what offsets count here. Raises ArtifactError, and Oversized for a
+        """The rows from ``done`` on; offsets are numbers of rows. Raises ArtifactError, and Oversized for a
         row above the limit. An object without rows is one batch, for the model to judge."""
         try:
             if not self.rows and not done:
-                yield Batch(_written(self._opened.read()), 1, 1, 1)
-            for part in self._parts(done, 1 if single else self._fitting(aim)):
+                yield Batch(_to_parquet(self._opened.read()), 1, 1, 1)
+            for part in self._parts(done, 1 if single else self._rows_per_batch(aim)):
                 self._check()
-                for body, count in _within(pyarrow.Table.from_batches([part]), limit):
+                for body, count in _split_to_limit(pyarrow.Table.from_batches([part]), limit):
                     yield Batch(body, done + 1, count, done + count)
                     done += count
         except (OSError, pyarrow.ArrowException) as error:
@@ -64,8 +64,8 @@ class Source:
             self._file.close()
 
     def _parts(self, done: int, rows: int) -> Iterator[Any]:
-        told = self._opened.metadata
-        ends = list(accumulate(told.row_group(number).num_rows for number in range(told.num_row_groups)))
+        metadata = self._opened.metadata
+        ends = list(accumulate(metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)))
         left = [number for number, end in enumerate(ends) if end > done]
         skip = done - (ends[left[0] - 1] if left and left[0] else 0)
         for part in self._opened.iter_batches(rows, row_groups=left, use_threads=False) if left else ():
@@ -73,47 +73,47 @@ class Source:
                 yield part.slice(skip)
             skip = max(0, skip - part.num_rows)
 
-    def _fitting(self, aim: int) -> int:
-        told = self._opened.metadata
-        size: int = sum(told.row_group(number).total_byte_size for number in range(told.num_row_groups))
-        each = max(size // max(1, self.rows), CELL * int(told.num_columns), 1)
-        return max(1, min(MOST_ROWS, aim // each))
+    def _rows_per_batch(self, aim: int) -> int:
+        metadata = self._opened.metadata
+        size: int = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
+        each = max(size // max(1, self.rows), MIN_CELL_SIZE * int(metadata.num_columns), 1)
+        return max(1, min(MAX_ROWS, aim // each))
 
     def _check(self) -> None:
-        if self._tag is not None and tag_of(os.fstat(self._file.fileno())) != self._tag:
-            raise ArtifactError("the file was changed meanwhile")
+        if self._tag is not None:
+            check_tag(self._file.fileno(), self._tag)
 
 
-def _within(table: Any, limit: int) -> Iterator[tuple[bytes, int]]:
+def _split_to_limit(table: Any, limit: int) -> Iterator[tuple[bytes, int]]:
     """As few tables as the limit allows, each with its number of rows."""
-    body = _written(table)
+    body = _to_parquet(table)
     if len(body) <= limit:
         yield body, table.num_rows
     elif table.num_rows < 2:
         raise Oversized(limit)
     else:
         middle = table.num_rows // 2
-        yield from _within(table.slice(0, middle), limit)
-        yield from _within(table.slice(middle), limit)
+        yield from _split_to_limit(table.slice(0, middle), limit)
+        yield from _split_to_limit(table.slice(middle), limit)
 
 
 def slicer(body: bytes) -> Callable[[int, int], bytes]:
-    """Of a batch the rows from one to another, as a batch."""
+    """Returns a function from a range of rows of ``body`` to a batch with them."""
     table = pyarrow.parquet.read_table(io.BytesIO(body))
-    return lambda low, high: _written(table.slice(low, high - low))
+    return lambda low, high: _to_parquet(table.slice(low, high - low))
 
 
-def _written(table: Any) -> bytes:
+def _to_parquet(table: Any) -> bytes:
     sink = pyarrow.BufferOutputStream()
     pyarrow.parquet.write_table(table, sink, compression="none")
     return bytes(sink.getvalue())
 
 
-# --- what comes out ---
+# --- output ---
 
 
 def join(answers: Iterator[bytes], first: bytes, sink: IO[bytes]) -> None:
-    """Tables of the form of ``first`` become one. Raises ArtifactError for tables that do not fit together."""
+    """Writes tables with the schema of ``first`` as one. Raises ArtifactError for tables that do not fit together."""
     try:
         _join(answers, first, sink)
     except (pyarrow.ArrowException, ValueError) as error:
@@ -126,7 +126,7 @@ def _join(answers: Iterator[bytes], first: bytes, sink: IO[bytes]) -> None:
         waiting: list[Any] = []
         for answer in answers:
             waiting.append(_table(answer).cast(schema))
-            if sum(table.num_rows for table in waiting) >= GROUP:
+            if sum(table.num_rows for table in waiting) >= MIN_GROUP_ROWS:
                 writer.write_table(pyarrow.concat_tables(waiting).combine_chunks())
                 waiting = []
         if waiting:
@@ -146,9 +146,9 @@ def _table(answer: bytes) -> Any:
     return opened(answer).read_all()
 
 
-def _unreadable(error: Exception) -> ArtifactError:
+def _unreadable(error: Exception) -> TidegateError:
     if isinstance(error, OSError) and error.strerror:
-        return ArtifactError(f"it cannot be read: {error.strerror}")
+        return unreadable(error)
     return ArtifactError(f"it is not a whole parquet table: {_line(error)}")
 
 

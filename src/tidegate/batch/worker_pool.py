@@ -1,7 +1,7 @@
-"""The job's workers as its runner sees them: which are ready, and whose turn it is.
+"""The job's workers: which are ready, and which is least busy.
 
-They are found in their folders on disk, where whoever supervises them marks each that is ready; one that dies is
-left out, and another takes its place there.
+They are found in their folders on disk, where their supervisor marks each that is ready; one that dies is left out
+until it is replaced.
 """
 
 import asyncio
@@ -10,69 +10,70 @@ from pathlib import Path
 
 import msgspec
 
-from tidegate.serving.runtimes.http_client import Client, ConnectionBroken
+from tidegate.http1.client import HttpClient
+from tidegate.http1.messages import ConnectionBroken
 
-LOOK_EVERY = 0.02
-"""Seconds between looks while a free worker is waited for."""
-REST = 1.0
-"""Seconds between looks otherwise."""
-ASK = 5.0
-"""Seconds for a small question."""
-LARGEST_ANSWER = 1024 * 1024 * 1024
+EMPTY_INTERVAL = 0.02
+"""Seconds between looks for workers while there is none."""
+INTERVAL = 1.0
+"""Seconds between looks for workers otherwise."""
+TIMEOUT = 5.0
+"""Seconds for a small request."""
+MAX_ANSWER = 1024 * 1024 * 1024
 
 
-class _Start(msgspec.Struct):
+class _ReplicaFile(msgspec.Struct):
     socket: str
 
 
 @dataclass
-class Worker:
-    client: Client
+class PooledWorker:
+    client: HttpClient
     busy: int = 0
 
 
 @dataclass
-class Fleet:
-    """``folder`` holds one folder per replica. ``each``: requests at one time to one of them."""
+class WorkerPool:
+    """``folder`` holds one folder per replica. ``concurrency``: requests at one time to one of them."""
 
     folder: Path
-    each: int = 1
-    _workers: dict[str, Worker] = field(default_factory=dict)
+    concurrency: int = 1
+    _workers: dict[str, PooledWorker] = field(default_factory=dict)
     _freed: asyncio.Event = field(default_factory=asyncio.Event)
     _looked: float = float("-inf")
 
-    async def take(self) -> Worker:
-        """The least busy worker; waits until one has room."""
+    async def acquire(self) -> PooledWorker:
+        """Waits for a worker with fewer than ``concurrency`` requests; returns the least busy."""
         while True:
-            self._look()
+            self._find_workers()
             free = min(self._workers.values(), key=lambda worker: worker.busy, default=None)
-            if free is not None and free.busy < self.each:
+            if free is not None and free.busy < self.concurrency:
                 free.busy += 1
                 return free
             self._freed.clear()
             waiting = asyncio.create_task(self._freed.wait())
-            await asyncio.wait((waiting,), timeout=LOOK_EVERY if not self._workers else REST)
+            await asyncio.wait((waiting,), timeout=EMPTY_INTERVAL if not self._workers else INTERVAL)
             waiting.cancel()
 
-    async def parameters(self) -> bytes:
-        """What the container of the first worker that is ready says of itself."""
+    async def execution_parameters(self) -> bytes:
+        """The answer of the first worker that is ready to ``GET /execution-parameters``; empty: none."""
         while True:
-            worker = await self.take()
+            worker = await self.acquire()
             try:
-                async with asyncio.timeout(ASK):
-                    reply = await worker.client.ask("GET", "/execution-parameters")
+                async with asyncio.timeout(TIMEOUT):
+                    reply = await worker.client.request("GET", "/execution-parameters")
                 return reply.body if reply.status == 200 else b""
             except (ConnectionBroken, TimeoutError, ValueError):
-                self.lost(worker)
+                self.discard(worker)
             finally:
-                self.give_back(worker)
+                self.release(worker)
 
-    def give_back(self, worker: Worker) -> None:
+    def release(self, worker: PooledWorker) -> None:
         worker.busy -= 1
         self._freed.set()
 
-    def lost(self, worker: Worker) -> None:
-        """It did not answer: not to be asked again unless it is found alive."""
+    def discard(self, worker: PooledWorker) -> None:
+        """Drops a worker that did not answer, until it is found ready again."""
         self._workers = {name: each for name, each in self._workers.items() if each is not worker}
         worker.client.close()
         self._looked = float("-inf")
@@ -81,9 +82,9 @@ class Fleet:
         for worker in self._workers.values():
             worker.client.close()
 
-    def _look(self) -> None:
+    def _find_workers(self) -> None:
         now = asyncio.get_running_loop().time()
-        if now - self._looked < (REST if self._workers else 0.0):
+        if now - self._looked < (INTERVAL if self._workers else 0.0):
             return
         self._looked = now
         ready = {}
@@ -91,7 +92,7 @@ class Fleet:
             if (folder / "ready").exists() and not (folder / "draining").exists():
                 try:
                     ready[folder.name] = msgspec.json.decode(
-                        (folder / "replica.json").read_bytes(), type=_Start
+                        (folder / "replica.json").read_bytes(), type=_ReplicaFile
                     ).socket
                 except (OSError, msgspec.DecodeError):
                     continue
@@ -99,4 +100,4 @@ class Fleet:
             del self._workers[name]
         for name, socket in ready.items():
             if name not in self._workers and Path(socket).exists():
-                self._workers[name] = Worker(Client(socket, LARGEST_ANSWER))
+                self._workers[name] = PooledWorker(HttpClient(socket, MAX_ANSWER))

@@ -19,16 +19,16 @@ import msgspec
 import uvloop
 
 from tidegate.compose.dispatcher_supervisor import RunningDispatcher, Start, digest
-from tidegate.dispatcher.calls import Calls
+from tidegate.dispatcher.calls import ModelClient
 from tidegate.dispatcher.dispatch import Dispatcher
-from tidegate.dispatcher.files import Files
-from tidegate.dispatcher.notifications import Notices
+from tidegate.dispatcher.notifications import Notifier
 from tidegate.dispatcher.objects import Objects
-from tidegate.dispatcher.processor import Work
-from tidegate.dispatcher.snapshot import Page
+from tidegate.dispatcher.processor import RequestProcessor
+from tidegate.dispatcher.snapshot import Snapshot
 from tidegate.dispatcher.webhooks import Webhooks
 from tidegate.domain.errors import StartupError
 from tidegate.host.atomic_write import write_private
+from tidegate.storage.output_files import OutputFiles
 from tidegate.store import DatabaseLimits
 from tidegate.store.database import Database, open_database
 from tidegate.store.queue import SqlQueue
@@ -78,7 +78,7 @@ async def dispatch(start: Start, progress: Callable[[], None]) -> None:
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     database = open_database(start.database_url, serial=False, limits=DatabaseLimits(start.database_timeout))
-    calls = Calls(start.socket, start.most)
+    calls = ModelClient(start.socket, start.most)
     try:
         await dispatcher(start, database, calls, scratch, progress).run(stopping, start.grace)
     finally:
@@ -87,16 +87,15 @@ async def dispatch(start: Start, progress: Callable[[], None]) -> None:
 
 
 def dispatcher(
-    start: Start, database: Database, calls: Calls, scratch: Path, progress: Callable[[], None]
+    start: Start, database: Database, calls: ModelClient, scratch: Path, progress: Callable[[], None]
 ) -> Dispatcher:
     readable = None if start.readable is None else tuple(Path(root) for root in start.readable)
-    writable = tuple(Path(root) for root in start.writable)
-    files = Files(readable, writable)
-    objects = Objects(files, start.s3_endpoint, start.region, start.most)
+    outputs = OutputFiles([Path(root) for root in start.writable])
+    objects = Objects(outputs, readable, start.s3_endpoint, start.region, start.most)
     webhooks = Webhooks(start.webhook_secret, start.webhook_hosts)
-    notices = Notices(files, webhooks, start.sns_endpoint, start.region)
+    notices = Notifier(outputs, webhooks, start.sns_endpoint, start.region)
     queue = SqlQueue(database, holder(Path(start.folder)))
-    work = Work(queue, calls, objects, notices, scratch, start.region)
+    work = RequestProcessor(queue, calls, objects, notices, scratch, start.region)
     return Dispatcher(queue, work, Reader(Path(start.folder) / "page.json").read, progress)
 
 
@@ -114,13 +113,13 @@ class Reader:
 
     path: Path
     _seen: tuple[int, int] = (0, 0)
-    _page: Page = field(default_factory=Page)
+    _page: Snapshot = field(default_factory=Snapshot)
 
-    def read(self) -> Page:
+    def read(self) -> Snapshot:
         try:
             status = self.path.stat()
             if (status.st_ino, status.st_mtime_ns) != self._seen:
-                self._page = msgspec.json.decode(self.path.read_bytes(), type=Page)
+                self._page = msgspec.json.decode(self.path.read_bytes(), type=Snapshot)
                 self._seen = (status.st_ino, status.st_mtime_ns)
         except (OSError, msgspec.DecodeError) as error:
             log.warning("%s: %s", self.path, error)

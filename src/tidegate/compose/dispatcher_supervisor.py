@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 
 from tidegate.compose.environments import child_environment
-from tidegate.dispatcher.snapshot import Page, Served
+from tidegate.dispatcher.snapshot import EndpointSnapshot, Snapshot
 from tidegate.host.atomic_write import write_private
 from tidegate.host.command_line import command_line
 from tidegate.host.installation import Installation
@@ -105,9 +105,9 @@ class DispatcherSupervisor:
         return Path(self.start.folder)
 
     def update(self, now: float, endpoints: Mapping[str, tuple[int, str]], needed: bool) -> None:
-        """Tell the dispatcher what it may hand out from now on: endpoint -> requests at a time, variant; ``needed``:
-        whether one must run."""
-        page = Page(now, {name: Served(*served) for name, served in endpoints.items()})
+        """What the dispatcher may hand out from now on: endpoint -> requests in hand, variant; and whether one is
+        needed."""
+        page = Snapshot(now, {name: EndpointSnapshot(*served) for name, served in endpoints.items()})
         if needed:
             write_private(self.folder / "page.json", msgspec.json.encode(page))
         self.ensure(needed)

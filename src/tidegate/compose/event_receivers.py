@@ -4,15 +4,16 @@ import json
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
-from tidegate.dispatcher.files import Files
 from tidegate.dispatcher.webhooks import Webhooks
 from tidegate.ports.clock import Clock
 from tidegate.ports.store import Store
 from tidegate.reconcile.event_announcer import Announcer
 from tidegate.service.state_events import AccountRegion
 from tidegate.settings import Settings
+from tidegate.storage.addresses import parse
+from tidegate.storage.output_files import OutputFiles
 
 
 def announcers(settings: Settings, store: Store, clock: Clock) -> list[Announcer]:
@@ -26,7 +27,7 @@ def _send(secret: str, receiver: str, event: dict[str, Any]) -> None:
     body = json.dumps(event).encode()
     parts = urlsplit(receiver)
     if parts.scheme == "file":
-        folder = Path(unquote(parts.path)).parent
-        Files(None, (folder,)).append(receiver, body + b"\n")
+        folder = Path(parse(receiver).path).parent
+        OutputFiles((folder,)).append(receiver, body + b"\n")
     else:
         Webhooks(secret, (parts.hostname or "",)).post(receiver, body, event["id"])

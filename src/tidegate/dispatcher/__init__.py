@@ -1,2 +1,2 @@
-"""Carries accepted asynchronous requests to the model and their answers to where they belong: the dispatcher's rooms.
-Runs in a process of its own, which may die at any moment."""
+"""The dispatcher: sends accepted asynchronous requests to the model and stores their responses. Runs in a process
+of its own, which may be killed at any moment."""

@@ -1,123 +1,153 @@
-"""One try of a request on the model, through the proxy's private door. Bodies go from and to the disk in pieces."""
+"""One attempt of a request on the model, through the proxy's private socket. Bodies go from and to disk in parts."""
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from tidegate.dispatcher.files import CHUNK, Body
-from tidegate.dispatcher.http_pool import Broken, Line, Lines, Unreachable
 from tidegate.domain.asynchronous import Item
-from tidegate.queueing.transitions import Fault, Wrong
+from tidegate.http1.client import HttpClient
+from tidegate.http1.messages import ConnectionBroken, HttpReply, LongBody, StreamedReply, Streaming, Unreachable
+from tidegate.queueing.transitions import AttemptFailed, FaultKind
+from tidegate.storage.files import CHUNK
+
+Body = bytes | Path
 
 IN_MEMORY = 256 * 1024
-"""Bytes of an answer that is not written to a scratch file."""
-MOST_TOLD = 64 * 1024
-"""Bytes of an answer that is none, of which the reason is made."""
+"""Bytes of a response that is not written to a scratch file."""
+MOST_REASON = 64 * 1024
+"""Bytes of a failed response that are read for its reason."""
+KEPT = 200
+"""Idle connections that are kept."""
+CONNECT_TIMEOUT = 5.0
+"""Seconds."""
 
 
 @dataclass(frozen=True)
-class Got:
-    """An answer of the model."""
+class ModelResponse:
+    """A response of the model."""
 
     body: Body
     content_type: str
     variant: str
 
 
-class TooLong(Exception):
-    """An answer of more bytes than there may be."""
+class ResponseTooLong(Exception):
+    """The response has more bytes than are allowed."""
 
 
-class Calls:
-    """``socket``: the proxy's. ``most``: bytes of an answer."""
+class ModelClient:
+    """``socket``: the proxy's. ``most``: bytes of a response."""
 
     def __init__(self, socket: str, most: int) -> None:
         self._most = most
-        self._lines = Lines(socket)
+        self._client = HttpClient(socket, IN_MEMORY, kept=KEPT, connect_timeout=CONNECT_TIMEOUT)
+        self._streaming = Streaming(IN_MEMORY, wrong=lambda error: error, any_status=True)
 
     def close(self) -> None:
-        self._lines.close()
+        self._client.close()
 
-    async def ask(self, item: Item, body: Body, scratch: Callable[[], Path]) -> Got | Wrong:
-        """``scratch`` names a file for an answer that is large."""
+    async def ask(self, item: Item, body: Body, scratch: Callable[[], Path]) -> ModelResponse | AttemptFailed:
+        """``scratch`` names a file for a response that is large."""
         try:
             async with asyncio.timeout(item.timeout):
-                line = await self._lines.ask(_head(item, body), body)
-                try:
-                    return await self._received(line, scratch)
-                finally:
-                    self._lines.give_back(line)
+                return await self._receive(await self._send(item, body), scratch)
         except TimeoutError:
-            return Wrong(
-                Fault.SHAKY, f"Received server error (0) from model: no answer within {item.timeout:g} s."
+            return AttemptFailed(
+                FaultKind.SERVER_ERROR,
+                f"Received server error (0) from model: no answer within {item.timeout:g} s.",
             )
         except Unreachable as error:
-            return Wrong(Fault.BUSY, f"The proxy cannot be reached: {error}.")
-        except Broken as error:
-            return Wrong(Fault.LOST, f"The connection to the model broke off: {error}.")
-        except TooLong:
-            return Wrong(Fault.MODEL, f"The answer has more than {self._most} bytes.")
+            return AttemptFailed(FaultKind.BUSY, f"The proxy cannot be reached: {error.reason}.")
+        except (ConnectionBroken, ValueError) as error:
+            return AttemptFailed(FaultKind.INSTANCE_LOST, f"The connection to the model broke off: {error}.")
+        except ResponseTooLong:
+            return AttemptFailed(FaultKind.MODEL, f"The answer has more than {self._most} bytes.")
 
-    async def _received(self, line: Line, scratch: Callable[[], Path]) -> Got | Wrong:
-        headers = line.head.headers
-        if line.head.status != 200:
-            told = bytearray()
-            async for part in line.parts():
-                told += part[: MOST_TOLD - len(told)]
-            return wrong(line.head.status, bytes(told))
-        return Got(
-            await self._body(line, scratch),
-            headers.get("content-type", "application/octet-stream"),
-            headers.get("x-amzn-invoked-production-variant", ""),
-        )
+    async def _send(self, item: Item, body: Body) -> HttpReply | StreamedReply:
+        # Values came in as headers, so a line end within one has no meaning.
+        headers = [
+            (name.encode("latin-1", "replace"), _one_line(value).encode("latin-1", "replace"))
+            for name, value in item.headers.items()
+        ]
+        path = f"/endpoints/{item.endpoint}/invocations"
+        sent = body if isinstance(body, bytes) else LongBody(body.stat().st_size, partial(_read, body))
+        return await self._client.stream("POST", path, headers, sent, self._streaming, b"queue")
 
-    async def _body(self, line: Line, scratch: Callable[[], Path]) -> Body:
-        kept, size = bytearray(), 0
-        parts = line.parts()
+    async def _receive(
+        self, reply: HttpReply | StreamedReply, scratch: Callable[[], Path]
+    ) -> ModelResponse | AttemptFailed:
+        if isinstance(reply, StreamedReply):
+            async with aclosing(reply.parts) as parts:
+                if reply.status != 200:
+                    return interpret(reply.status, await self._reason(parts))
+                body = await self._collect(parts, scratch)
+        elif reply.status != 200:
+            return interpret(reply.status, reply.body[:MOST_REASON])
+        else:
+            body = reply.body
+        content_type = reply.headers.get(b"content-type", b"application/octet-stream")
+        variant = reply.headers.get(b"x-amzn-invoked-production-variant", b"")
+        return ModelResponse(body, content_type.decode("latin-1"), variant.decode("latin-1"))
+
+    async def _reason(self, parts: AsyncIterator[bytes]) -> bytes:
+        reason = bytearray()
         async for part in parts:
-            kept += part
+            reason += part[: MOST_REASON - len(reason)]
+        return bytes(reason)
+
+    async def _collect(self, parts: AsyncIterator[bytes], scratch: Callable[[], Path]) -> Body:
+        held, size = bytearray(), 0
+        async for part in parts:
+            held += part
             size += len(part)
             if size > IN_MEMORY:
                 break
         else:
-            return bytes(kept)
+            return bytes(held)
         path = scratch()
         with path.open("wb") as file:
             async for part in parts:
-                kept += part
+                held += part
                 size += len(part)
                 if size > self._most:
-                    raise TooLong
-                if len(kept) >= CHUNK:
-                    await asyncio.to_thread(file.write, kept)
-                    kept = bytearray()
-            await asyncio.to_thread(file.write, kept)
+                    raise ResponseTooLong
+                if len(held) >= CHUNK:
+                    await asyncio.to_thread(file.write, held)
+                    held = bytearray()
+            await asyncio.to_thread(file.write, held)
         return path
 
 
-def _head(item: Item, body: Body) -> bytes:
-    size = len(body) if isinstance(body, bytes) else body.stat().st_size
-    lines = [f"POST /endpoints/{item.endpoint}/invocations HTTP/1.1", "host: queue", f"content-length: {size}"]
-    # Values came in as headers, so that a line end in one is nobody's meaning.
-    lines += [f"{name}: {value}".replace("\r", " ").replace("\n", " ") for name, value in item.headers.items()]
-    return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
+async def _read(path: Path) -> AsyncGenerator[bytes, None]:
+    with path.open("rb") as file:
+        while part := await asyncio.to_thread(file.read, CHUNK):
+            yield part
 
 
-def wrong(status: int, body: bytes) -> Wrong:
-    """What an answer that is none means."""
+def _one_line(value: str) -> str:
+    return value.replace("\r", " ").replace("\n", " ")
+
+
+def interpret(status: int, body: bytes) -> AttemptFailed:
+    """What a response with a status other than 200 means."""
     try:
-        told = json.loads(body)
+        error = json.loads(body)
     except ValueError:
-        told = None
-    message = str(told.get("Message") or told.get("message") or "") if isinstance(told, dict) else ""
-    if status == 424 and isinstance(told, dict):
-        original = told.get("OriginalStatusCode")
-        fault = Fault.LOST if not original else Fault.SHAKY if int(original) >= 500 else Fault.MODEL
-        return Wrong(fault, message)
+        error = None
+    message = str(error.get("Message") or error.get("message") or "") if isinstance(error, dict) else ""
+    if status == 424 and isinstance(error, dict):
+        original = int(error.get("OriginalStatusCode") or 0)
+        if not original:
+            return AttemptFailed(FaultKind.INSTANCE_LOST, message)
+        return AttemptFailed(FaultKind.SERVER_ERROR if original >= 500 else FaultKind.MODEL, message)
     if status in (429, 502, 503, 504):
-        return Wrong(Fault.BUSY, message or f"No instance took the request (status {status}).")
+        return AttemptFailed(FaultKind.BUSY, message or f"No instance took the request (status {status}).")
     if status >= 500:
-        return Wrong(Fault.WORLD, message or f"The platform failed on the request (status {status}).")
-    return Wrong(Fault.MODEL, message or f"The request was turned away with status {status}.")
+        return AttemptFailed(
+            FaultKind.PLATFORM, message or f"The platform failed on the request (status {status})."
+        )
+    return AttemptFailed(FaultKind.MODEL, message or f"The request was turned away with status {status}.")

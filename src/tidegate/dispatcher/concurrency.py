@@ -1,8 +1,8 @@
-"""How many requests of one endpoint are with its instances, and how many are kept at hand for them.
+"""How many requests of one endpoint are with its instances, and how many are leased ahead for them.
 
-An instance gets no more at a time than it may have. What it gets next is leased ahead, as much as it works off in
-``AHEAD`` seconds: it then need not wait for a turn of the queue, which takes a durable write. Puts and notes of
-answers count for nothing here: the instance has done its part by then.
+Instances never get more requests at a time than their capacity. What they process in ``LEASE_AHEAD`` seconds is
+leased ahead, so that they need not wait for the queue, which takes a durable write. Storing responses does not count:
+the instance has done its part by then.
 """
 
 import asyncio
@@ -10,96 +10,96 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-AHEAD = 0.3
-"""Seconds of work that are leased ahead at the present pace."""
-SPAN = 0.1
-"""Seconds over which the pace is taken."""
-MOST_AHEAD = 400
+LEASE_AHEAD = 0.3
+"""Seconds of work that are leased ahead at the current rate."""
+RATE_WINDOW = 0.1
+"""Seconds over which the rate is measured."""
+MAX_AHEAD = 400
 
 
-class Hands:
-    """``free`` is called when more could be leased."""
+class ConcurrencyLimiter:
+    """``on_free`` is called when more requests could be leased."""
 
-    def __init__(self, free: Callable[[], None]) -> None:
-        self._free = free
-        self._line: deque[asyncio.Future[bool]] = deque()
+    def __init__(self, on_free: Callable[[], None]) -> None:
+        self._on_free = on_free
+        self._waiters: deque[asyncio.Future[bool]] = deque()
         self._capacity = 0
-        self._asking = 0
-        self._pace = 0.0
-        self._answered = 0
-        self._since = time.monotonic()
+        self._active = 0
+        self._rate = 0.0
+        self._ended = 0
+        self._window_start = time.monotonic()
         self.waiting = 0
-        """Requests that are leased and have not been with an instance."""
+        """Requests that are leased and not yet with an instance."""
 
-    def room(self, capacity: int) -> int:
-        """How many more to lease, now that so many may be with the instances. Without any, those that wait are sent
-        back."""
+    def available(self, capacity: int) -> int:
+        """How many more to lease; ``capacity`` is how many may be with the instances. With none, waiting requests are
+        sent back."""
         self._capacity = capacity
-        self._serve()
+        self._grant()
         if not capacity:
             return 0
         now = time.monotonic()
-        if now - self._since >= SPAN:
-            self._pace = (self._pace + self._answered / (now - self._since)) / 2
-            self._answered, self._since = 0, now
-        ahead = min(MOST_AHEAD, int(self._pace * AHEAD))
-        return max(0, capacity + ahead - self.waiting - self._asking)
+        if now - self._window_start >= RATE_WINDOW:
+            self._rate = (self._rate + self._ended / (now - self._window_start)) / 2
+            self._ended, self._window_start = 0, now
+        ahead = min(MAX_AHEAD, int(self._rate * LEASE_AHEAD))
+        return max(0, capacity + ahead - self.waiting - self._active)
 
     @property
     def idle(self) -> bool:
-        return not (self.waiting or self._asking)
+        return not (self.waiting or self._active)
 
-    async def take(self) -> bool:
-        """Waits for a place with an instance. False: there is none."""
-        place: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._line.append(place)
-        self._serve()
+    async def acquire(self) -> bool:
+        """Waits for an instance. False: there is none."""
+        granted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiters.append(granted)
+        self._grant()
         try:
-            return await place
+            return await granted
         except asyncio.CancelledError:
-            if place.done() and not place.cancelled() and place.result():
-                self.give()
+            if granted.done() and not granted.cancelled() and granted.result():
+                self.release()
             raise
 
-    def give(self) -> None:
-        """The place is free again."""
-        self._asking -= 1
-        self._answered += 1
-        self._serve()
-        self._free()
+    def release(self) -> None:
+        """The instance is free again."""
+        self._active -= 1
+        self._ended += 1
+        self._grant()
+        self._on_free()
 
-    def _serve(self) -> None:
-        while self._line and (self._asking < self._capacity or not self._capacity):
-            place = self._line.popleft()
-            if not place.done():
-                place.set_result(self._capacity > 0)
-                self._asking += self._capacity > 0
+    def _grant(self) -> None:
+        while self._waiters and (self._active < self._capacity or not self._capacity):
+            granted = self._waiters.popleft()
+            if not granted.done():
+                granted.set_result(self._capacity > 0)
+                self._active += self._capacity > 0
 
 
-class Turn:
-    """One request's way through the hands. ``until`` is when its lease ends."""
+class ConcurrencySlot:
+    """What one request holds of a limiter. ``until`` is when its lease ends."""
 
-    def __init__(self, hands: Hands, until: float) -> None:
-        self._hands = hands
-        self._waits = True
-        self._asks = False
+    def __init__(self, limiter: ConcurrencyLimiter, until: float) -> None:
+        self._limiter = limiter
+        self._waiting = True
+        self._acquired = False
         self.until = until
-        hands.waiting += 1
+        limiter.waiting += 1
 
-    async def begin(self) -> bool:
-        """False: no instance takes it."""
-        self._asks = await self._hands.take()
+    async def acquire(self) -> bool:
+        """Waits for an instance. False: there is none."""
+        self._acquired = await self._limiter.acquire()
         self._stop_waiting()
-        return self._asks
+        return self._acquired
 
-    def end(self) -> None:
-        """The instance is done with it, or it never got there. Again is harmless."""
+    def release(self) -> None:
+        """The instance is done with the request, or never got it. May be called again."""
         self._stop_waiting()
-        if self._asks:
-            self._asks = False
-            self._hands.give()
+        if self._acquired:
+            self._acquired = False
+            self._limiter.release()
 
     def _stop_waiting(self) -> None:
-        if self._waits:
-            self._waits = False
-            self._hands.waiting -= 1
+        if self._waiting:
+            self._waiting = False
+            self._limiter.waiting -= 1

@@ -1,7 +1,7 @@
-"""Takes items from the queue as fast as the instances can work on them.
+"""Leases items from the queue as fast as the instances can process them.
 
-Any number of dispatchers may share a queue, and each may be killed at any moment: what it held goes to its
-successor at once, to another when its leases have run out.
+Any number of dispatchers may share a queue, and each may be killed at any moment: its successor takes over its items
+at once, another dispatcher when their leases have run out.
 """
 
 import asyncio
@@ -11,9 +11,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tidegate.dispatcher.concurrency import Hands, Turn
-from tidegate.dispatcher.processor import Work
-from tidegate.dispatcher.snapshot import Page
+from tidegate.dispatcher.concurrency import ConcurrencyLimiter, ConcurrencySlot
+from tidegate.dispatcher.processor import RequestProcessor
+from tidegate.dispatcher.snapshot import Snapshot
 from tidegate.domain.asynchronous import ItemState, LeasedItem
 from tidegate.domain.errors import TidegateError
 from tidegate.ports.queue import Note, Queue
@@ -21,122 +21,122 @@ from tidegate.queueing.transitions import LEASE
 
 log = logging.getLogger(__name__)
 
-TURN = 0.1
-"""Seconds between looks at the queue while nothing happens."""
+POLL_INTERVAL = 0.1
+"""Seconds between polls of the queue while nothing happens."""
 GATHER = 0.02
-"""Seconds in which items that end together are waited for, so that one transaction takes as many new ones."""
-SLOW, SLOWEST = 1.0, 5.0
-"""Seconds between looks for what is overdue, and for endpoints that are gone."""
-MOST_AT_ONCE = 500
-"""Items of one lease."""
-MOST_HELD = 2_000
-MOST_OVERDUE = 500
-YOUNG = 5.0
-"""Seconds after it was accepted that an item's endpoint may be missing from the page."""
+"""Seconds to wait for more items to end, so that one transaction leases as many new ones."""
+OVERDUE_INTERVAL, DELETED_INTERVAL = 1.0, 5.0
+"""Seconds between polls for overdue items, and for items of deleted endpoints."""
+MAX_LEASED_AT_ONCE = 500
+"""Items leased in one transaction."""
+MAX_HELD = 2_000
+MAX_OVERDUE = 500
+MIN_AGE = 5.0
+"""Seconds after an item was accepted in which its endpoint may be missing from the snapshot."""
 
 
 @dataclass(frozen=True)
-class Task:
-    """One item that is being carried."""
+class RunningAttempt:
+    """One item that is being processed."""
 
     held: LeasedItem
-    turn: Turn
+    slot: ConcurrencySlot
     task: asyncio.Task[None]
 
 
 @dataclass
 class Dispatcher:
     queue: Queue
-    work: Work
-    page: Callable[[], Page]
-    """The newest page; blocks no longer than reading a small file."""
+    processor: RequestProcessor
+    snapshot: Callable[[], Snapshot]
+    """Returns the newest snapshot; blocks no longer than reading a small file."""
     progress: Callable[[], None]
-    """Called after each turn in which the queue was reached, and while the last requests are finished."""
-    _tasks: dict[str, "Task"] = field(default_factory=dict)
-    _hands: dict[str, Hands] = field(default_factory=dict)
+    """Called after each poll that reached the queue, and while the last requests are finished."""
+    _tasks: dict[str, "RunningAttempt"] = field(default_factory=dict)
+    _limiters: dict[str, ConcurrencyLimiter] = field(default_factory=dict)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
-    _looked: float = 0.0
-    _asked_for_gone: float = 0.0
+    _polled_overdue: float = 0.0
+    _polled_deleted: float = 0.0
     _extended: float = 0.0
-    _trouble: str = ""
+    _last_error: str = ""
 
     async def run(self, stopping: asyncio.Event, grace: float) -> None:
-        """Until ``stopping``; what is in hand then has ``grace`` seconds, and goes back into the queue after."""
-        await self._succeed()
+        """Runs until ``stopping``. Requests in progress then get ``grace`` seconds before they are requeued."""
+        await self._take_over()
         while not stopping.is_set():
             try:
-                busy = await self._turn()
+                busy = await self._poll()
                 self.progress()
-                self._trouble = ""
+                self._last_error = ""
             except TidegateError as error:
                 busy = False
-                if str(error) != self._trouble:
+                if str(error) != self._last_error:
                     log.warning("%s", error)
-                self._trouble = str(error)
+                self._last_error = str(error)
             if not busy:
                 await self._pause(stopping)
-        await self._end(grace)
+        await self._shut_down(grace)
 
-    async def _succeed(self) -> None:
-        """What a dead one of this place held need not wait until its leases run out."""
+    async def _take_over(self) -> None:
+        """Reclaims the leases of a crashed dispatcher at once, instead of when they run out."""
         try:
             if left := await self.queue.take_over(time.time()):
-                log.info("%d requests were in the hands of a dispatcher that died", left)
+                log.info("reclaimed %d requests of a dispatcher that died", left)
         except TidegateError as error:
             log.warning("%s", error)
 
     async def _pause(self, stopping: asyncio.Event) -> None:
-        """Until an item is done, or a turn's time is over."""
+        """Waits until an item ends, or for the interval between polls."""
         self._wake.clear()
         waits = [asyncio.create_task(self._wake.wait()), asyncio.create_task(stopping.wait())]
-        await asyncio.wait(waits, timeout=TURN, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waits, timeout=POLL_INTERVAL, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
         await asyncio.sleep(GATHER)
 
-    async def _turn(self) -> bool:
-        """Whether there may be more to take at once."""
-        now, page = time.time(), self.page()
+    async def _poll(self) -> bool:
+        """Returns whether there may be more items to lease at once."""
+        now, snapshot = time.time(), self.snapshot()
         if _due(self._extended, now, LEASE / 3):
             await self._extend(now)
-        if _due(self._looked, now, SLOW):
-            await self._slow(now, page)
+        if _due(self._polled_overdue, now, OVERDUE_INTERVAL):
+            await self._poll_slowly(now, snapshot)
         more = False
-        for name, served in page.endpoints.items():
-            room = self._at_hand(name).room(served.capacity)
-            most = min(room, MOST_AT_ONCE, MOST_HELD - len(self._tasks))
+        for name, endpoint in snapshot.endpoints.items():
+            room = self._limiter_of(name).available(endpoint.capacity)
+            most = min(room, MAX_LEASED_AT_ONCE, MAX_HELD - len(self._tasks))
             if most > 0:
                 now = time.time()
                 taken = await self.queue.claim(name, most, now, now + LEASE)
                 for held in taken:
-                    self._begin(held, True, served.variant, now)
-                more = more or len(taken) == MOST_AT_ONCE
+                    self._start(held, True, endpoint.variant, now)
+                more = more or len(taken) == MAX_LEASED_AT_ONCE
         return more
 
-    def _at_hand(self, name: str) -> Hands:
-        if name not in self._hands:
-            self._hands[name] = Hands(self._wake.set)
-        return self._hands[name]
+    def _limiter_of(self, name: str) -> ConcurrencyLimiter:
+        if name not in self._limiters:
+            self._limiters[name] = ConcurrencyLimiter(self._wake.set)
+        return self._limiters[name]
 
-    async def _slow(self, now: float, page: Page) -> None:
-        for held in await self.queue.overdue(MOST_OVERDUE, now, now + LEASE):
-            served = page.endpoints.get(held.item.endpoint)
-            self._begin(held, True, served.variant if served else "", now)
-        if _due(self._asked_for_gone, now, SLOWEST):
-            await self._gone(now, page)
-            self._asked_for_gone = now
-        self._looked = now
+    async def _poll_slowly(self, now: float, snapshot: Snapshot) -> None:
+        for held in await self.queue.overdue(MAX_OVERDUE, now, now + LEASE):
+            endpoint = snapshot.endpoints.get(held.item.endpoint)
+            self._start(held, True, endpoint.variant if endpoint else "", now)
+        if _due(self._polled_deleted, now, DELETED_INTERVAL):
+            await self._end_deleted(now, snapshot)
+            self._polled_deleted = now
+        self._polled_overdue = now
 
-    async def _gone(self, now: float, page: Page) -> None:
-        """Ends what waits for endpoints that are no more."""
-        for name in self._hands.keys() - page.endpoints.keys():
-            self._hands[name].room(0)
-            if self._hands[name].idle:
-                del self._hands[name]
-        for name, oldest in (await self.queue.strangers(page.endpoints)).items():
-            if oldest + YOUNG < page.at:
-                for held in await self.queue.claim(name, MOST_OVERDUE, now, now + LEASE):
-                    self._begin(held, False, "", now)
+    async def _end_deleted(self, now: float, snapshot: Snapshot) -> None:
+        """Ends the items of endpoints that were deleted."""
+        for name in self._limiters.keys() - snapshot.endpoints.keys():
+            self._limiters[name].available(0)
+            if self._limiters[name].idle:
+                del self._limiters[name]
+        for name, oldest in (await self.queue.strangers(snapshot.endpoints)).items():
+            if oldest + MIN_AGE < snapshot.at:
+                for held in await self.queue.claim(name, MAX_OVERDUE, now, now + LEASE):
+                    self._start(held, False, "", now)
 
     async def _extend(self, now: float) -> None:
         fences = {id: one.held.fence for id, one in self._tasks.items()}
@@ -147,31 +147,31 @@ class Dispatcher:
             if one is None or one.held.fence != fence:
                 continue
             if id in kept:
-                one.turn.until = now + LEASE
+                one.slot.until = now + LEASE
             else:
                 one.task.cancel()
 
-    def _begin(self, held: LeasedItem, there: bool, variant: str, now: float) -> None:
+    def _start(self, held: LeasedItem, exists: bool, variant: str, now: float) -> None:
         id = held.item.id
-        if id in self._tasks:  # its lease ran out while we were away: the newer one counts
+        if id in self._tasks:  # its lease ran out and it was leased again: only the newer lease may write
             self._tasks[id].task.cancel()
-        turn = Turn(self._at_hand(held.item.endpoint), now + LEASE)
-        task = asyncio.create_task(self._carry(held, there, variant, turn))
-        self._tasks[id] = Task(held, turn, task)
-        task.add_done_callback(lambda done: self._ended(id, done))
+        slot = ConcurrencySlot(self._limiter_of(held.item.endpoint), now + LEASE)
+        task = asyncio.create_task(self._process(held, exists, variant, slot))
+        self._tasks[id] = RunningAttempt(held, slot, task)
+        task.add_done_callback(lambda done: self._forget(id, done))
 
-    async def _carry(self, held: LeasedItem, there: bool, variant: str, turn: Turn) -> None:
+    async def _process(self, held: LeasedItem, exists: bool, variant: str, slot: ConcurrencySlot) -> None:
         try:
-            await self.work.carry(held, there, variant, turn)
+            await self.processor.process(held, exists, variant, slot)
         except Exception:
             log.exception("request %s: this try failed; its lease will run out", held.item.id)
 
-    def _ended(self, id: str, task: asyncio.Task[None]) -> None:
+    def _forget(self, id: str, task: asyncio.Task[None]) -> None:
         if id in self._tasks and self._tasks[id].task is task:
             del self._tasks[id]
 
-    async def _end(self, grace: float) -> None:
-        """What is not done in time goes back; somebody else begins it anew."""
+    async def _shut_down(self, grace: float) -> None:
+        """Requeues what does not end in time, for another dispatcher to start again."""
         running = [one.task for one in self._tasks.values()]
         ended = time.monotonic() + grace
         while not all(task.done() for task in running) and (pause := ended - time.monotonic()) > 0:
@@ -193,5 +193,5 @@ class Dispatcher:
 
 
 def _due(last: float, now: float, every: float) -> bool:
-    """Whether something that is done ``every`` so many seconds is to be done, also after the clock was set back."""
+    """Whether ``every`` seconds have passed since ``last``, or the clock was set back."""
     return not 0 <= now - last < every

@@ -1,4 +1,4 @@
-"""One item from the lease to its end: fetch, ask, put, record, tell."""
+"""Processes one item, from lease to end: fetch the input, invoke the model, store the output, record, notify."""
 
 import asyncio
 import logging
@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from tidegate.dispatcher.calls import Calls, Got
-from tidegate.dispatcher.concurrency import Turn
-from tidegate.dispatcher.files import Body, Output
-from tidegate.dispatcher.notifications import Notices
+from tidegate.dispatcher.calls import ModelClient, ModelResponse
+from tidegate.dispatcher.concurrency import ConcurrencySlot
+from tidegate.dispatcher.notifications import Notifier
 from tidegate.dispatcher.objects import Objects
 from tidegate.domain.asynchronous import (
     MAX_INLINE_BYTES,
@@ -24,129 +23,141 @@ from tidegate.domain.asynchronous import (
 from tidegate.domain.errors import ArtifactError, NotFound, TidegateError, Transient, Unavailable
 from tidegate.ports.queue import Note, Queue
 from tidegate.queueing import destinations, transitions
-from tidegate.queueing.transitions import Again, Answered, Begin, Fault, Finish, Tell, Wrong
+from tidegate.queueing.transitions import (
+    AttemptFailed,
+    AttemptSucceeded,
+    FaultKind,
+    Invoke,
+    Notify,
+    RecordEnd,
+    Requeue,
+)
+from tidegate.storage.output_files import Output
 
 log = logging.getLogger(__name__)
 
 R = TypeVar("R")
-TELLING_TRIES = 4
+NOTIFICATION_TRIES = 4
 RETRY = 0.5
-"""Seconds before something that the database or a receiver refused is tried again."""
-PUT_AGAIN, GIVE_UP = 5.0, 3_600.0
-"""Seconds before a failure that a storage did not take is put again, and after which it no longer is."""
+"""Seconds before a write to the database or a notification is tried again."""
+FAILURE_RETRY, FAILURE_GIVE_UP = 5.0, 3_600.0
+"""Seconds before storing a failure is tried again, and after which it is given up."""
 MARGIN = 1.0
-"""Seconds before the end of its lease from which on nothing more is put for an item."""
+"""Seconds before the end of its lease from which nothing more is stored for an item."""
 
 
-class Late(Exception):
-    """The item is no longer ours."""
+class LeaseLost(Exception):
+    """Another dispatcher may have the item."""
 
 
 @dataclass
-class Work:
-    """``region`` stands in notifications; ``scratch`` is a folder for large bodies."""
+class RequestProcessor:
+    """``region`` is named in notifications; ``scratch`` is a folder for large bodies."""
 
     queue: Queue
-    calls: Calls
+    calls: ModelClient
     objects: Objects
-    notices: Notices
+    notices: Notifier
     scratch: Path
     region: str
 
-    async def carry(self, held: LeasedItem, there: bool, variant: str, turn: Turn) -> None:
-        """Returns when the item is finished, back in the queue, or no longer ours."""
+    async def process(self, held: LeasedItem, exists: bool, variant: str, slot: ConcurrencySlot) -> None:
+        """Returns when the item has ended, is requeued, or has another holder. ``exists``: its endpoint does."""
         try:
-            await Carried(self, held, variant, turn).through(there)
-        except Late:
+            await Attempt(self, held, variant, slot).run(exists)
+        except LeaseLost:
             log.warning("request %s went to another dispatcher", held.item.id)
         finally:
-            turn.end()
+            slot.release()
 
 
 @dataclass
-class Carried:
-    work: Work
+class Attempt:
+    processor: RequestProcessor
     held: LeasedItem
     variant: str
-    turn: Turn
+    slot: ConcurrencySlot
     values: dict[str, float] = field(default_factory=dict)
     _scratch: list[Path] = field(default_factory=list)
 
     def _file(self, what: str) -> Path:
-        """A scratch file of this try alone."""
-        path = self.work.scratch / f"{self.held.item.id}.{self.held.fence}.{what}"
+        """A scratch file of this attempt alone."""
+        path = self.processor.scratch / f"{self.held.item.id}.{self.held.fence}.{what}"
         self._scratch.append(path)
         return path
 
-    async def through(self, there: bool) -> None:
+    async def run(self, exists: bool) -> None:
         try:
-            step: Begin | Finish | Tell | Again | None = transitions.first(self.held, there, time.time())
-            if isinstance(step, Begin):
-                step = await self._tried(step)
-            if isinstance(step, Again):
+            step: Invoke | RecordEnd | Notify | Requeue | None = transitions.next_step(
+                self.held, exists, time.time()
+            )
+            if isinstance(step, Invoke):
+                step = await self._attempt(step)
+            if isinstance(step, Requeue):
                 await self._note(
                     ItemState.WAITING, due_at=step.due_at, tries=step.held.tries, losses=step.held.losses
                 )
                 return
-            if isinstance(step, Finish):
-                step = await self._finished(step.outcome)
-            if isinstance(step, Tell):
-                await self._told(step.outcome)
+            if isinstance(step, RecordEnd):
+                step = await self._finish(step.outcome)
+            if isinstance(step, Notify):
+                await self._notify(step.outcome)
         finally:
             for path in self._scratch:
                 path.unlink(missing_ok=True)
 
-    async def _tried(self, begin: Begin) -> Finish | Again:
-        """Fetches, asks and puts. An answer that cannot be put is asked for again."""
+    async def _attempt(self, begin: Invoke) -> RecordEnd | Requeue:
+        """Fetches, invokes and stores. A response that cannot be stored is computed again."""
         item = self.held.item
         try:
-            if begin.look and (found := await self._left()):
+            if begin.look and (found := await self._find_output()):
                 return found
-            body = await self._timed("RequestDownload", self._fetched)
-            got = await self._asked(body)
-            if isinstance(got, Wrong):
-                return transitions.after(self.held, got, time.time())
+            body = await self._measure("RequestDownload", self._fetch)
+            got = await self._invoke(body)
+            if isinstance(got, AttemptFailed):
+                return transitions.after_attempt(self.held, got, time.time())
             self.variant = got.variant or self.variant
-            shown = _shown(got) if "success" in item.include else None
-            await self._timed("ResponseUpload", lambda: self._put(item.output, got.body, got.content_type))
-            return transitions.after(self.held, Answered(got.content_type, shown), time.time())
+            shown = _inline_body(got) if "success" in item.include else None
+            await self._measure("ResponseUpload", lambda: self._put(item.output, got.body, got.content_type))
+            return transitions.after_attempt(self.held, AttemptSucceeded(got.content_type, shown), time.time())
         except ArtifactError as error:
-            return transitions.after(self.held, Wrong(Fault.INPUT, str(error)), time.time())
+            return transitions.after_attempt(self.held, AttemptFailed(FaultKind.INPUT, str(error)), time.time())
         except (Transient, Unavailable) as error:
-            return transitions.after(self.held, Wrong(Fault.WORLD, str(error)), time.time())
+            return transitions.after_attempt(self.held, AttemptFailed(FaultKind.PLATFORM, str(error)), time.time())
         except NotFound as error:
-            return transitions.after(self.held, Wrong(Fault.INPUT, str(error)), time.time())
+            return transitions.after_attempt(self.held, AttemptFailed(FaultKind.INPUT, str(error)), time.time())
 
-    async def _asked(self, body: Body) -> Got | Wrong:
-        if not await self.turn.begin():
-            return Wrong(Fault.BUSY, "No instance is ready.")
+    async def _invoke(self, body: bytes | Path) -> ModelResponse | AttemptFailed:
+        if not await self.slot.acquire():
+            return AttemptFailed(FaultKind.BUSY, "No instance is ready.")
         try:
-            return await self.work.calls.ask(self.held.item, body, lambda: self._file("out"))
+            return await self.processor.calls.ask(self.held.item, body, lambda: self._file("out"))
         finally:
-            self.turn.end()
+            self.slot.release()
 
-    async def _left(self) -> Finish | None:
-        """What an earlier holder put before it died. A failure is put only after it was recorded."""
-        if await asyncio.to_thread(self.work.objects.exists, self.held.item.output):
-            return Finish(ItemOutcome(OutcomeKind.COMPLETED, time.time()))
+    async def _find_output(self) -> RecordEnd | None:
+        """The end of an earlier holder that died after it stored the output. A failure is stored only after it was
+        recorded, so it cannot be found here."""
+        if await asyncio.to_thread(self.processor.objects.exists, self.held.item.output):
+            return RecordEnd(ItemOutcome(OutcomeKind.COMPLETED, time.time()))
         return None
 
-    async def _fetched(self) -> Body:
+    async def _fetch(self) -> bytes | Path:
         item = self.held.item
         if item.input is None:
-            return await self.work.queue.body(item.id) if self.held.body is None else self.held.body
-        return await asyncio.to_thread(self.work.objects.fetch, item.input, self._file("in"))
+            return await self.processor.queue.body(item.id) if self.held.body is None else self.held.body
+        return await asyncio.to_thread(self.processor.objects.fetch, item.input, self._file("in"))
 
-    async def _put(self, address: str, body: Body, content_type: str) -> None:
-        """Raises Late where another may have the item by now, who would put something else."""
-        if self._late():
-            raise Late
-        await self.work.objects.put(Output(address, body, self.held.fence, self._late), content_type)
+    async def _put(self, address: str, body: bytes | Path, content_type: str) -> None:
+        """Raises LeaseLost where another holder, whose output differs, may have the item by now."""
+        if self._is_late():
+            raise LeaseLost
+        await self.processor.objects.put(Output(address, body, self.held.fence, self._is_late), content_type)
 
-    def _late(self) -> bool:
-        return time.time() > self.turn.until - MARGIN
+    def _is_late(self) -> bool:
+        return time.time() > self.slot.until - MARGIN
 
-    async def _timed(self, name: str, work: Callable[[], Awaitable[R]]) -> R:
+    async def _measure(self, name: str, work: Callable[[], Awaitable[R]]) -> R:
         began = time.monotonic()
         try:
             answer = await work()
@@ -156,54 +167,54 @@ class Carried:
         self.values[f"{name}Latency"] = (time.monotonic() - began) * 1e6
         return answer
 
-    async def _finished(self, outcome: ItemOutcome) -> Tell | None:
-        """A failure is put once it is recorded: whoever comes after a death then puts the same one."""
+    async def _finish(self, outcome: ItemOutcome) -> Notify | None:
+        """Records a failure before it is stored, so that a holder after a crash stores the same one."""
         item = self.held.item
-        puts = outcome.end is not OutcomeKind.COMPLETED and item.failure is not None
-        if not puts and not destinations.sinks(item, outcome):
-            await self._done(outcome)
+        stores_failure = outcome.end is not OutcomeKind.COMPLETED and item.failure is not None
+        if not stores_failure and not destinations.sinks(item, outcome):
+            await self._record_end(outcome)
             return None
-        await self._note(ItemState.NOTIFYING, due_at=self.turn.until, outcome=outcome)
-        return Tell(outcome)
+        await self._note(ItemState.NOTIFYING, due_at=self.slot.until, outcome=outcome)
+        return Notify(outcome)
 
-    async def _told(self, outcome: ItemOutcome) -> None:
+    async def _notify(self, outcome: ItemOutcome) -> None:
         if not await self._put_failure(outcome):
-            await self._note(ItemState.NOTIFYING, due_at=time.time() + PUT_AGAIN, outcome=outcome)
+            await self._note(ItemState.NOTIFYING, due_at=time.time() + FAILURE_RETRY, outcome=outcome)
             return
-        notice = destinations.notice(self.held.item, outcome, self.work.region)
+        notice = destinations.notice(self.held.item, outcome, self.processor.region)
         for sink in destinations.sinks(self.held.item, outcome):
-            if not await self._sent(sink, notice):
+            if not await self._send(sink, notice):
                 self.values["NotificationFailures"] = self.values.get("NotificationFailures", 0.0) + 1
-        await self._done(outcome)
+        await self._record_end(outcome)
 
     async def _put_failure(self, outcome: ItemOutcome) -> bool:
-        """Whether that is settled."""
+        """Returns whether nothing more is to be done."""
         item = self.held.item
         if outcome.end is OutcomeKind.COMPLETED or item.failure is None:
             return True
         try:
             await self._put(item.failure, outcome.reason.encode(), "text/plain")
         except TidegateError as error:
-            log.warning("request %s: what went wrong (%s) cannot be put: %s", item.id, outcome.reason, error)
+            log.warning("request %s: its failure (%s) cannot be stored: %s", item.id, outcome.reason, error)
             self.values["ResponseUploadFailures"] = 1.0
-            return isinstance(error, ArtifactError) or time.time() - outcome.at > GIVE_UP
+            return isinstance(error, ArtifactError) or time.time() - outcome.at > FAILURE_GIVE_UP
         return True
 
-    async def _sent(self, sink: str, notice: dict[str, object]) -> bool:
-        for number in range(TELLING_TRIES):
+    async def _send(self, sink: str, notice: dict[str, object]) -> bool:
+        for number in range(NOTIFICATION_TRIES):
             try:
-                await asyncio.to_thread(self.work.notices.send, sink, notice)
+                await asyncio.to_thread(self.processor.notices.send, sink, notice)
                 return True
             except ArtifactError as error:
                 log.warning("request %s: %s", self.held.item.id, error)
                 return False
             except TidegateError as error:
-                if number == TELLING_TRIES - 1:
-                    log.warning("request %s could not be told: %s", self.held.item.id, error)
+                if number == NOTIFICATION_TRIES - 1:
+                    log.warning("request %s: the notification was not sent: %s", self.held.item.id, error)
                 await asyncio.sleep(RETRY * 2**number)
         return False
 
-    async def _done(self, outcome: ItemOutcome) -> None:
+    async def _record_end(self, outcome: ItemOutcome) -> None:
         item, held, now = self.held.item, self.held, time.time()
         values = {
             **self.values,
@@ -227,8 +238,8 @@ class Carried:
         outcome: ItemOutcome | None = None,
         measures: ItemMeasurements | None = None,
     ) -> None:
-        """Raises Late. While the database is away it is tried again: the lease is not renewed meanwhile, so that
-        somebody else gets the item if this takes too long."""
+        """Writes to the queue, again and again while the database is away. The lease is not renewed meanwhile, so
+        another dispatcher gets the item if this takes too long. Raises LeaseLost."""
         held = self.held
         note = Note(
             held.item.id,
@@ -242,17 +253,17 @@ class Carried:
         )
         while True:
             try:
-                landed = await self.work.queue.note([note])
+                landed = await self.processor.queue.note([note])
                 break
             except Unavailable as error:
                 log.warning("request %s: %s", held.item.id, error)
                 await asyncio.sleep(RETRY)
         if not landed:
-            raise Late
+            raise LeaseLost
 
 
-def _shown(got: Got) -> str | None:
-    """The answer as text, where it is small and is one."""
+def _inline_body(got: ModelResponse) -> str | None:
+    """The response as text, if it is small and is text."""
     if isinstance(got.body, Path) or len(got.body) > MAX_INLINE_BYTES:
         return None
     try:

@@ -1,18 +1,18 @@
-"""What the controller tells the dispatcher."""
+"""The state of endpoints that the controller hands to the dispatcher, in a file."""
 
 from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
-class Served:
-    """An endpoint as the controller sees it."""
+class EndpointSnapshot:
+    """An endpoint as the controller observed it."""
 
     capacity: int
-    """Requests that its ready instances may have in hand together."""
+    """Requests that its ready instances may process at one time."""
     variant: str
 
 
 @dataclass(frozen=True)
-class Page:
+class Snapshot:
     at: float = 0.0
-    endpoints: dict[str, Served] = field(default_factory=dict)
+    endpoints: dict[str, EndpointSnapshot] = field(default_factory=dict)

@@ -1,2 +1,2 @@
-"""Decisions on asynchronous requests: where their output goes, what follows on each end of a try, how many instances
-a queue needs. Pure: times are given, nothing is touched."""
+"""Decisions on asynchronous requests: where their output goes, what follows each attempt, how many instances a queue
+needs. Pure: times are given, and nothing does I/O."""

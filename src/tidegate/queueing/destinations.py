@@ -1,19 +1,18 @@
-"""Where the answer of a request goes, and what is told of it. Pure."""
+"""Where the response of a request is stored, and the notifications of its end. Pure."""
 
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 from tidegate.domain.asynchronous import AsyncConfig, Item, ItemOutcome, OutcomeKind
-from tidegate.domain.errors import Invalid
-
-SCHEMES = ("s3", "file")
+from tidegate.domain.errors import ArtifactError, Invalid
+from tidegate.storage.addresses import parse
 
 
 def locations(
     config: AsyncConfig, name: str, extension: str | None, filename: str | None
 ) -> tuple[str, str | None]:
-    """Addresses of the answer and of the failure. ``filename`` takes the place of ``name.out``. Raises Invalid for an
+    """Addresses of the response and of the failure. ``filename`` replaces ``name.out``. Raises Invalid for an
     extension that leads out of the folder."""
     parts = [part for part in (extension or "").split("/") if part]
     if any(part in (".", "..") for part in parts):
@@ -26,20 +25,19 @@ def locations(
 
 
 def check_address(address: str, what: str) -> None:
-    """Raises Invalid for what is no address of a storage."""
+    """Raises Invalid unless it is an address of S3 or of a file."""
     try:
-        parts = urlsplit(address)
-    except ValueError:
-        parts = urlsplit("")
-    whole = parts.path if parts.scheme == "file" else parts.netloc
-    if parts.scheme not in SCHEMES or not whole or (parts.scheme == "file" and parts.netloc):
+        parsed = parse(address, prefix=True)
+    except ArtifactError:
+        parsed = None
+    if parsed is None or (parsed.is_file and not address.startswith("file:///")):
         raise Invalid(f"{what} {address!r} is no address: use s3://BUCKET/PREFIX or file:///FOLDER")
-    if any(part in (".", "..") for part in parts.path.split("/")):
+    if any(part in (".", "..") for part in parsed.path.split("/")):
         raise Invalid(f"{what} {address!r} has a part . or ..: leave it out")
 
 
 def check_sink(sink: str, what: str) -> None:
-    """Raises Invalid for what can be told nothing."""
+    """Raises Invalid unless notifications can be sent to it."""
     if sink.startswith("arn:") and len(sink.split(":")) == 6 and sink.split(":")[2] == "sns":
         return
     if sink.startswith(("http://", "https://")) and urlsplit(sink).hostname:
@@ -56,13 +54,13 @@ def sinks(item: Item, outcome: ItemOutcome) -> tuple[str, ...]:
 
 
 def notice(item: Item, outcome: ItemOutcome, region: str) -> dict[str, Any]:
-    """The body of a notification, in SageMaker's words. ``eventId`` is ours, the same each time it is sent."""
+    """The body of a notification, with SageMaker's members. ``eventId`` is added, the same each time it is sent."""
     done = outcome.end is OutcomeKind.COMPLETED
     asked = {"endpointName": item.endpoint, "inputLocation": item.input}
     body: dict[str, Any] = {
         "awsRegion": region,
-        "eventTime": _moment(outcome.at),
-        "receivedTime": _moment(item.accepted_at),
+        "eventTime": _timestamp(outcome.at),
+        "receivedTime": _timestamp(item.accepted_at),
         "invocationStatus": "Completed" if done else "Failed",
         "requestParameters": {
             "contentType": item.headers.get("content-type", "application/octet-stream"),
@@ -86,5 +84,5 @@ def notice(item: Item, outcome: ItemOutcome, region: str) -> dict[str, Any]:
     return body
 
 
-def _moment(at: float) -> str:
+def _timestamp(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"

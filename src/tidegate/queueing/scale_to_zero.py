@@ -1,11 +1,11 @@
-"""How many instances a queue needs: the wished number while there is work, none after a while without. Pure."""
+"""How many instances a queue needs: some while there is work, none after it was empty for a while. Pure."""
 
 from tidegate.domain.asynchronous import AsyncConfig, Backlog
 
 
-def wanted(config: AsyncConfig, present: int, backlog: Backlog, idle_since: float, now: float) -> int:
-    """Instances that a variant should have. ``idle_since`` is when the queue was last seen with work (or the
-    endpoint came to be, if that is later)."""
+def desired_count(config: AsyncConfig, present: int, backlog: Backlog, idle_since: float, now: float) -> int:
+    """The desired number of instances of a variant. ``idle_since``: when the queue last had work, or the endpoint was
+    made if that is later."""
     if config.idle_after is None:
         return present
     if backlog.size:

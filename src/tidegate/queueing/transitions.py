@@ -1,4 +1,4 @@
-"""What happens to an item next. Pure: (item, what was seen, now) -> what to do."""
+"""The state machine of an item. Pure: (item, observation, now) -> what to do next."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -6,127 +6,127 @@ from enum import StrEnum
 from tidegate.domain.asynchronous import Item, ItemOutcome, ItemState, LeasedItem, OutcomeKind
 
 LEASE = 10.0
-"""Seconds that a dispatcher holds an item without a sign of life."""
-MOST_LOSSES = 10
-"""Deaths of an instance or a dispatcher under an item, after which it is taken for the cause of them."""
-PAUSE, LONGEST_PAUSE = 0.25, 30.0
-"""Seconds before the next try; doubled with each, up to the longest."""
+"""Seconds for which a dispatcher holds an item without renewing its lease."""
+MAX_LOSSES = 10
+"""Deaths of an instance or a dispatcher while it processed an item, after which the item is taken for their cause."""
+PAUSE, MAX_PAUSE = 0.25, 30.0
+"""Seconds before the next attempt; doubled with each, up to the maximum."""
 
 
-class Fault(StrEnum):
-    """Why a try gave no answer."""
+class FaultKind(StrEnum):
+    """Why an attempt failed."""
 
     MODEL = "model"
-    """The model said no: an answer of 4xx."""
-    SHAKY = "shaky"
-    """The model said 5xx, or nothing in time."""
-    LOST = "lost"
-    """The instance died under it."""
+    """The model refused: status 4xx."""
+    SERVER_ERROR = "server error"
+    """The model failed with 5xx, or timed out."""
+    INSTANCE_LOST = "instance lost"
+    """The instance died during the attempt."""
     BUSY = "busy"
-    """Nobody took it: no instance is ready, or all are full."""
+    """No instance is ready, or all are full."""
     INPUT = "input"
-    """The input cannot be had, and will not be."""
-    WORLD = "world"
-    """Storage or network did not do their part; they may the next time."""
+    """The input is permanently unavailable."""
+    PLATFORM = "platform"
+    """Storage or network failed, and may work the next time."""
 
 
 @dataclass(frozen=True)
-class Answered:
+class AttemptSucceeded:
     content_type: str
     shown: str | None = None
 
 
 @dataclass(frozen=True)
-class Wrong:
-    fault: Fault
+class AttemptFailed:
+    fault: FaultKind
     reason: str
 
 
 @dataclass(frozen=True)
-class Begin:
-    """Hand it to the model. ``look`` first whether an earlier try left its output."""
+class Invoke:
+    """Invoke the model. ``look``: first look for the output of an earlier attempt."""
 
     look: bool
 
 
 @dataclass(frozen=True)
-class Finish:
-    """Record the outcome, then put the failure where it is one (an answer is put already), then tell."""
+class RecordEnd:
+    """Record the outcome, then store the failure if it is one (a response is stored already), then notify."""
 
     outcome: ItemOutcome
 
 
 @dataclass(frozen=True)
-class Tell:
-    """The outcome is recorded: put the failure where it is one, and send the notifications. Both may be repeated."""
+class Notify:
+    """The outcome is recorded: store the failure if it is one, and send the notifications. Both may be repeated."""
 
     outcome: ItemOutcome
 
 
 @dataclass(frozen=True)
-class Again:
-    """Back into the queue until ``due_at``."""
+class Requeue:
+    """Return it to the queue until ``due_at``."""
 
     held: LeasedItem
     due_at: float
 
 
-def first(held: LeasedItem, there: bool, now: float) -> Begin | Finish | Tell:
-    """What to do with an item that was just leased; ``there``: its endpoint exists."""
+def next_step(held: LeasedItem, exists: bool, now: float) -> Invoke | RecordEnd | Notify:
+    """What to do with an item that was just leased; ``exists``: its endpoint does."""
     if held.state is ItemState.NOTIFYING:
         assert held.outcome is not None
-        return Tell(held.outcome)
-    if not there:
-        return Finish(ItemOutcome(OutcomeKind.FAILED, now, f"Endpoint {held.item.endpoint} is gone."))
-    if held.losses >= MOST_LOSSES:
+        return Notify(held.outcome)
+    if not exists:
+        return RecordEnd(ItemOutcome(OutcomeKind.FAILED, now, f"Endpoint {held.item.endpoint} is gone."))
+    if held.losses >= MAX_LOSSES:
         reason = f"The instance or the dispatcher that worked on it died {held.losses} times."
-        return Finish(ItemOutcome(OutcomeKind.FAILED, now, reason))
-    return Begin(look=held.fence > 1 and not held.item.named)
+        return RecordEnd(ItemOutcome(OutcomeKind.FAILED, now, reason))
+    return Invoke(look=held.fence > 1 and not held.item.named)
 
 
-def after(held: LeasedItem, result: Answered | Wrong, now: float) -> Finish | Again:
-    """What follows on a try."""
-    if isinstance(result, Answered):
-        return Finish(
+def after_attempt(held: LeasedItem, result: AttemptSucceeded | AttemptFailed, now: float) -> RecordEnd | Requeue:
+    """What to do after an attempt."""
+    if isinstance(result, AttemptSucceeded):
+        return RecordEnd(
             ItemOutcome(OutcomeKind.COMPLETED, now, content_type=result.content_type, shown=result.shown)
         )
     tries, losses = held.tries, held.losses
-    failed = Finish(ItemOutcome(OutcomeKind.FAILED, now, result.reason))
+    failed = RecordEnd(ItemOutcome(OutcomeKind.FAILED, now, result.reason))
     match result.fault:
-        case Fault.MODEL | Fault.INPUT:
+        case FaultKind.MODEL | FaultKind.INPUT:
             return failed
-        case Fault.SHAKY:
+        case FaultKind.SERVER_ERROR:
             tries += 1
             if tries > held.item.retries:
                 return failed
-        case Fault.LOST:
+        case FaultKind.INSTANCE_LOST:
             losses += 1
-            if losses >= MOST_LOSSES:
+            if losses >= MAX_LOSSES:
                 return failed
-        case Fault.WORLD:
+        case FaultKind.PLATFORM:
             if now - held.begun_at > held.item.timeout + held.item.expires_at - held.item.accepted_at:
                 return failed
-        case Fault.BUSY:
+        case FaultKind.BUSY:
             if now >= held.item.expires_at:
-                return Finish(expired(held.item, now))
-    pause = min(LONGEST_PAUSE, PAUSE * 2 ** min(held.fence - 1, 7))
-    return Again(replace(held, tries=tries, losses=losses), now + pause)
+                return RecordEnd(expiry_outcome(held.item, now))
+    pause = min(MAX_PAUSE, PAUSE * 2 ** min(held.fence - 1, 7))
+    return Requeue(replace(held, tries=tries, losses=losses), now + pause)
 
 
-def taken(held: LeasedItem, now: float) -> LeasedItem:
-    """The item as its next holder gets it; ``held`` is how the one before left it.
+def lease(held: LeasedItem, now: float) -> LeasedItem:
+    """The item as its next holder gets it; ``held`` is how the previous one left it.
 
-    What has waited for too long gets its end here, with the lease itself, so that a dispatcher which dies over it
-    leaves no doubt. That is only done to what was never handed out, or an output that a dead dispatcher left could be
-    followed by word of a failure."""
+    An item that waited for too long expires here, in the transaction of the lease, so that a dispatcher that dies
+    afterwards leaves no doubt. Only items that were never leased expire: a dispatcher that died may have stored an
+    output, which a notice of failure must not follow."""
     following = replace(held, fence=held.fence + 1, begun_at=held.begun_at or now)
     if held.state is ItemState.WAITING:
         if held.fence == 0 and now >= held.item.expires_at:
-            return replace(following, state=ItemState.NOTIFYING, outcome=expired(held.item, now))
+            return replace(following, state=ItemState.NOTIFYING, outcome=expiry_outcome(held.item, now))
         return replace(following, state=ItemState.WORKING)
     return replace(following, losses=held.losses + 1) if held.state is ItemState.WORKING else following
 
 
-def expired(item: Item, now: float) -> ItemOutcome:
+def expiry_outcome(item: Item, now: float) -> ItemOutcome:
     waited = item.expires_at - item.accepted_at
     return ItemOutcome(OutcomeKind.EXPIRED, now, f"The request waited in the queue for longer than {waited:g} s.")

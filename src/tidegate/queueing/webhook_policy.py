@@ -1,8 +1,8 @@
-"""To which machines webhooks go. Pure.
+"""Which hosts webhooks may be sent to. Pure.
 
-Whoever may create endpoints names the receivers, and the server sends from inside its own network. So that nobody
-reaches through it what only this machine or its neighbours should reach (a metadata service, a database, the
-controller itself), an address that is not public is refused unless the server's owner has listed it.
+Anyone who may create endpoints names the receivers, and the server sends from inside its own network. Against
+server-side request forgery (to a metadata service, a database, the controller itself), an address that is not public
+is refused unless the server's owner has listed it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -39,9 +39,9 @@ _ISATAP = (0x0000_5EFE, 0x0200_5EFE)
 
 
 def refusal(host: str, addresses: Sequence[str], allowed: Sequence[str]) -> str | None:
-    """Why nothing is sent to ``host``, which has these addresses; None: it may be. ``allowed`` are names, addresses
-    and networks (``10.0.0.0/8``). One address that may not be used rules out all of them: a name that is sometimes
-    public and sometimes not is nobody's honest receiver."""
+    """Why nothing may be sent to ``host``, which resolves to ``addresses``; None: it may. ``allowed`` are names,
+    addresses and networks (``10.0.0.0/8``). One address that is refused refuses the host: no honest receiver has a
+    name that is public only sometimes."""
     if host.lower().rstrip(".") in {one.lower().rstrip(".") for one in allowed}:
         return None
     networks = [network for network in map(_network, allowed) if network is not None]
@@ -55,13 +55,13 @@ def refusal(host: str, addresses: Sequence[str], allowed: Sequence[str]) -> str 
 
 
 def public(address: Address) -> bool:
-    """Whether the address is one of the internet's, and so is any IPv4 address that it carries within."""
-    if not all(public(inner) for inner in _within(address)):
+    """Whether the address is globally reachable, and so is any IPv4 address embedded in it."""
+    if not all(public(inner) for inner in _embedded_addresses(address)):
         return False
     return next(reachable for network, reachable in _BY_LENGTH if address in network)
 
 
-def _within(address: Address) -> Iterator[IPv4Address]:
+def _embedded_addresses(address: Address) -> Iterator[IPv4Address]:
     if isinstance(address, IPv4Address):
         return
     number = int(address)

@@ -124,7 +124,9 @@ class Queues:
         changes = {}
         for variant in endpoint.serving.variants:
             if variant.asynchronous is not None and (endpoint.name, variant.name) not in scaled:
-                count = scale_to_zero.wanted(variant.asynchronous, variant.instance_count, backlog, since, now)
+                count = scale_to_zero.desired_count(
+                    variant.asynchronous, variant.instance_count, backlog, since, now
+                )
                 if count != variant.instance_count:
                     changes[variant.name] = VariantChange(count=count)
         if not changes:

@@ -1,221 +1,179 @@
-"""Reads and writes objects of an S3 by botocore: any S3, by endpoint URL; credentials by botocore's own rules."""
+"""Objects of an S3 by botocore: any S3, by endpoint URL; credentials by botocore's own rules."""
 
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectionError,
-    HTTPClientError,
-    IncompleteReadError,
-    ReadTimeoutError,
-    ResponseStreamingError,
-)
+from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError
 
-from tidegate.domain.errors import ArtifactError, MissingArtifact, Transient
+from tidegate.domain.errors import Transient
 from tidegate.host import aws_credentials
+from tidegate.storage.s3_errors import ERRORS, code_of, translate
 
-_PART = 1024 * 1024
+CHUNK = 1024 * 1024
 UPLOAD = 16 * 1024 * 1024
-"""Bytes of a part of an upload; 10,000 parts are the most, so that larger files have larger parts."""
+"""Bytes of a part of an upload, each of which is held in memory. S3 takes at most 10,000 parts: parts of larger
+files are larger."""
+_MOST_PARTS = 9_000
 _RESUMES = 5
-"""Times that a download which broke off goes on where it stopped; requests have botocore's retries besides."""
-_CHANGED = {code: "the object was changed meanwhile" for code in ("PreconditionFailed", "412")}
-_MISSING = {
-    "NoSuchKey": "there is no such object",
-    "404": "there is no such object",
-    "NoSuchBucket": "there is no such bucket",
-}
-_PERMANENT = {
-    "AccessDenied": "access is denied",
-    "403": "access is denied",
-    "InvalidAccessKeyId": "the access key is not known there",
-    "SignatureDoesNotMatch": "the secret key is wrong",
-    "InvalidBucketName": "this is not a bucket's name",
-    "PermanentRedirect": "the bucket lies in another region",
-    **_CHANGED,
-}
-
-_RETRIED = {408, 409, 425, 429}
-_PASSING = {
-    *("SlowDown", "Throttling", "ThrottlingException", "TooManyRequests", "RequestLimitExceeded"),
-    *(
-        "RequestTimeout",
-        "RequestTimeTooSkewed",
-        "ExpiredToken",
-        "NoSuchUpload",
-        "OperationAborted",
-        "QuotaExceeded",
-    ),
-}
-"""Statuses, and codes of errors with others from 400 to 499, after which the same request may work later."""
+"""Attempts in a row without a byte after which a download fails; botocore retries requests besides."""
+_BROKEN_OFF = (IncompleteReadError, ReadTimeoutError, ResponseStreamingError)
 
 
-class Bucket:
-    """Raises ArtifactError for what will stay wrong, Transient for the rest."""
+class Stored(NamedTuple):
+    """An object as it was listed. ``size`` is in bytes."""
 
-    def __init__(self, name: str, endpoint: str, region: str) -> None:
-        self._name = name
+    key: str
+    size: int
+    etag: str
+
+
+class S3:
+    """One client, which threads may share. Methods raise ArtifactError for what is permanent, Transient for what is
+    not; messages do not name the object."""
+
+    def __init__(
+        self,
+        endpoint: str,
+        region: str,
+        *,
+        connections: int = 10,
+        read_timeout: float = 30.0,
+        part_size: int = UPLOAD,
+    ) -> None:
+        """``connections``: how many are kept. ``read_timeout``: seconds. ``part_size``: bytes of a part of an upload,
+        and the most that is uploaded in one request."""
+        self._part_size = part_size
         config = Config(
             connect_timeout=5,
-            read_timeout=30,
+            read_timeout=read_timeout,
+            max_pool_connections=connections,
             retries={"mode": "standard", "total_max_attempts": 4},
             s3={"addressing_style": "path"} if endpoint else None,
         )
-        try:
+        with _translate_errors(ValueError):
             self._client: Any = aws_credentials.session(os.environ).create_client(
                 "s3", endpoint_url=endpoint or None, region_name=region, config=config
             )
-        except (BotoCoreError, ValueError) as error:
-            raise ArtifactError(f"S3 cannot be used: {error}") from None
 
-    def keys(self, prefix: str) -> Iterator[str]:
-        try:
+    def bucket(self, name: str) -> "Bucket":
+        return Bucket(name, self._client, self._part_size)
+
+
+class Bucket:
+    """Raises as ``S3`` does."""
+
+    def __init__(self, name: str, client: Any, part_size: int) -> None:
+        self._name = name
+        self._part_size = part_size
+        self._client = client
+
+    def list(self, prefix: str) -> Iterator[Stored]:
+        with _translate_errors():
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._name, Prefix=prefix):
                 for item in page.get("Contents", ()):
-                    yield item["Key"]
-        except (BotoCoreError, ClientError) as error:
-            raise _told(error) from None
+                    yield Stored(item["Key"], int(item["Size"]), item["ETag"])
 
-    def sizes(self, prefix: str) -> Iterator[tuple[str, int, str]]:
-        """Key, bytes and ETag of each object."""
-        try:
-            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._name, Prefix=prefix):
-                for item in page.get("Contents", ()):
-                    yield item["Key"], int(item["Size"]), item["ETag"]
-        except (BotoCoreError, ClientError) as error:
-            raise _told(error) from None
-
-    def size(self, key: str) -> tuple[int, str]:
-        """Bytes and ETag."""
-        try:
+    def head(self, key: str) -> Stored:
+        with _translate_errors():
             found = self._client.head_object(Bucket=self._name, Key=key)
-            return int(found["ContentLength"]), str(found["ETag"])
-        except (BotoCoreError, ClientError) as error:
-            raise _told(error) from None
+            return Stored(key, int(found["ContentLength"]), str(found["ETag"]))
 
-    def read(self, key: str, offset: int, etag: str) -> Iterator[bytes]:
-        """The object's bytes from ``offset`` on, of this very version."""
+    def read(
+        self, key: str, offset: int = 0, etag: str = "", check: Callable[[int], None] = lambda size: None
+    ) -> Iterator[bytes]:
+        """The object's bytes from ``offset`` on, all of one version: that of ``etag``, or the one found first.
+        Resumes where a connection broke off. ``check`` gets the object's size first, and may refuse it."""
         done, fruitless = offset, 0
         while fruitless < _RESUMES:
             fruitless += 1
             try:
-                answer = self._client.get_object(
-                    Bucket=self._name, Key=key, IfMatch=etag, **({"Range": f"bytes={done}-"} if done else {})
-                )
-                left = int(answer["ContentLength"])
-                while part := answer["Body"].read(_PART):
+                answer = self._client.get_object(Bucket=self._name, Key=key, **_range(done, etag))
+                left, etag = int(answer["ContentLength"]), answer["ETag"]
+                check(done + left)
+                while part := answer["Body"].read(CHUNK):
                     done, left, fruitless = done + len(part), left - len(part), 0
                     yield part
                 if not left:
                     return
-            except (IncompleteReadError, ReadTimeoutError, ResponseStreamingError):
+            except _BROKEN_OFF:
                 continue
-            except ClientError as error:
-                if error.response.get("Error", {}).get("Code", "") in ("InvalidRange", "416"):
-                    return
-                raise _told(error) from None
-            except BotoCoreError as error:
-                raise _told(error) from None
+            except ERRORS as error:
+                if isinstance(error, ClientError) and code_of(error) in ("InvalidRange", "416"):
+                    return  # nothing lies beyond the offset
+                raise translate(error) from None
         raise Transient(f"the download broke off {_RESUMES} times, last at byte {done}")
 
-    def upload(self, path: Path, key: str, note: Path | None = None) -> None:
-        """The object appears whole: by one request, or by the last one of many. ``note``: a file that names the
-        upload while it is not whole, so that one which a kill left behind is found and aborted."""
-        size = path.stat().st_size
-        try:
+    def download(self, key: str, output: IO[bytes], check: Callable[[int], None]) -> int:
+        """Writes the object to ``output``, not yet to the disk, and returns its size; ``check`` as for ``read``."""
+        size = 0
+        for part in self.read(key, check=check):
+            output.write(part)
+            size += len(part)
+        output.flush()
+        return size
+
+    def upload(self, body: Path | bytes, key: str, note: Path | None = None, *, content_type: str = "") -> None:
+        """The object appears whole, by one request or by the last one of several. ``note``: a file that names an
+        upload in parts until it ends, so that one which a killed process left behind is found and aborted."""
+        named = {"Bucket": self._name, "Key": key}
+        kind = {"ContentType": content_type} if content_type else {}
+        with _translate_errors():
             if note is not None:
                 self.abort(note)
-            with path.open("rb") as file:
-                if size <= UPLOAD:
-                    self._client.put_object(Bucket=self._name, Key=key, Body=file.read())
-                else:
-                    self._upload_parts(file, key, max(UPLOAD, -(-size // 9_000)), note)
-        except (BotoCoreError, ClientError) as error:
-            raise _told(error) from None
+            if isinstance(body, bytes):
+                self._client.put_object(**named, **kind, Body=body)
+                return
+            size = body.stat().st_size
+            with body.open("rb") as file:
+                if size <= self._part_size:
+                    self._client.put_object(**named, **kind, Body=file.read())
+                    return
+                started = self._client.create_multipart_upload(**named, **kind)
+                named["UploadId"] = started["UploadId"]
+                self._upload_parts(file, named, max(self._part_size, -(-size // _MOST_PARTS)), note)
 
-    def _upload_parts(self, file: IO[bytes], key: str, length: int, note: Path | None) -> None:
-        where = {"Bucket": self._name, "Key": key}
-        where["UploadId"] = self._client.create_multipart_upload(**where)["UploadId"]
+    def _upload_parts(self, file: IO[bytes], named: dict[str, str], length: int, note: Path | None) -> None:
         if note is not None:
-            note.write_text(json.dumps(where))
+            note.write_text(json.dumps(named))
         try:
             parts: list[dict[str, object]] = []
             while part := file.read(length):
                 number = len(parts) + 1
-                done = self._client.upload_part(**where, PartNumber=number, Body=part)
-                parts.append({"ETag": done["ETag"], "PartNumber": number})
-            self._client.complete_multipart_upload(**where, MultipartUpload={"Parts": parts})
+                sent = self._client.upload_part(**named, PartNumber=number, Body=part)
+                parts.append({"ETag": sent["ETag"], "PartNumber": number})
+            self._client.complete_multipart_upload(**named, MultipartUpload={"Parts": parts})
         except BaseException:
-            with suppress(BotoCoreError, ClientError):
-                self._client.abort_multipart_upload(**where)
+            with suppress(*ERRORS):
+                self._client.abort_multipart_upload(**named)
             raise
         if note is not None:
             note.unlink(missing_ok=True)
 
     def abort(self, note: Path) -> None:
-        """The upload that ``note`` names, if there is one. What cannot be aborted now is left to the bucket's own
-        rules."""
+        """Aborts the upload that ``note`` names, if there is one. What cannot be aborted now is left to the bucket's
+        own rules."""
         try:
-            where = json.loads(note.read_text())
+            named = json.loads(note.read_text())
         except (OSError, ValueError):
             return
-        with suppress(BotoCoreError, ClientError):
-            self._client.abort_multipart_upload(**where)
+        with suppress(*ERRORS):
+            self._client.abort_multipart_upload(**named)
         note.unlink(missing_ok=True)
 
-    def etag(self, key: str) -> str:
-        """What changes when the object does."""
-        try:
-            return str(self._client.head_object(Bucket=self._name, Key=key)["ETag"])
-        except (BotoCoreError, ClientError) as error:
-            raise _told(error) from None
 
-    def download(self, key: str, output: IO[bytes], check: Callable[[int], None]) -> int:
-        """Writes the object to ``output`` (not yet to the disk) and returns its size; ``check`` may refuse the size
-        beforehand."""
-        done, etag = 0, ""
-        for _ in range(_RESUMES):
-            try:
-                answer = self._client.get_object(Bucket=self._name, Key=key, **_rest(done, etag))
-                size, etag = done + int(answer["ContentLength"]), answer["ETag"]
-                check(size)
-                while part := answer["Body"].read(_PART):
-                    output.write(part)
-                    done += len(part)
-                if done == size:
-                    output.flush()
-                    return size
-            except (IncompleteReadError, ReadTimeoutError, ResponseStreamingError):
-                continue
-            except (BotoCoreError, ClientError) as error:
-                raise _told(error) from None
-        raise Transient(f"the download broke off {_RESUMES} times, last at byte {done}")
+def _range(done: int, etag: str) -> dict[str, str]:
+    wanted = {"Range": f"bytes={done}-"} if done else {}
+    return {**wanted, "IfMatch": etag} if etag else wanted
 
 
-def _rest(done: int, etag: str) -> dict[str, str]:
-    """What is still wanted, of the very object that was begun."""
-    return {"Range": f"bytes={done}-", "IfMatch": etag} if done else {}
-
-
-def _told(error: Exception) -> ArtifactError | Transient:
-    if isinstance(error, ClientError):
-        code = error.response.get("Error", {}).get("Code", "")
-        message = error.response.get("Error", {}).get("Message", "")
-        if code in _MISSING:
-            return MissingArtifact(_MISSING[code])
-        if code in _PERMANENT:
-            return ArtifactError(_PERMANENT[code])
-        status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        if 400 <= status < 500 and status not in _RETRIED and code not in _PASSING:
-            return ArtifactError(f"S3 answered {code}: {message}")
-        return Transient(f"S3 answered {code}: {message}")
-    if isinstance(error, HTTPClientError | ConnectionError):
-        return Transient(f"S3 cannot be reached: {error}")
-    return ArtifactError(f"S3 cannot be used: {error}")
+@contextmanager
+def _translate_errors(*more: type[Exception]) -> Iterator[None]:
+    try:
+        yield
+    except (*ERRORS, *more) as error:
+        raise translate(error) from None

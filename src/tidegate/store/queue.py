@@ -273,7 +273,7 @@ def _leased_item(row: Any, now: float) -> LeasedItem:
         outcome=None if row.outcome is None else msgspec.convert(row.outcome, ItemOutcome),
         body=None if row.body is None else bytes(row.body),
     )
-    return transitions.taken(left, now)
+    return transitions.lease(left, now)
 
 
 def _lock_held(connection: Connection, fences: Mapping[str, int]) -> set[str]:

@@ -1,1 +1,1 @@
-"""What a batch transform does with bytes, without touching the world: records, batches, filters, joins, names."""
+"""What a batch transform does with bytes, without I/O: records, batches, filters, joins, names."""

@@ -1,4 +1,4 @@
-"""Lines and fields of CSV, and lines of JSON Lines: what endpoints, asynchronous requests and batch jobs all follow.
+"""Lines and fields of CSV, and lines of JSON Lines: the rules of endpoints, asynchronous requests and batch jobs.
 
 Only "\\n" and "\\r\\n" end a line: other characters that Unicode calls line ends are data. Fields are those of RFC
 4180, except that a quoted field ends on its line, so that a line is a row everywhere and a file can be cut between
@@ -27,7 +27,7 @@ def without_bom(body: bytes) -> bytes:
 
 
 def split_lines(body: bytes) -> list[bytes]:
-    """Without their ends. A last line that is not ended counts; nothing after the last end does not."""
+    """The lines without their ends. A last line without an end counts, unless it is empty."""
     lines = body.split(b"\n")
     if not lines[-1]:
         lines.pop()
@@ -54,13 +54,13 @@ def split_fields(line: bytes) -> list[bytes]:
 
 
 def unquote(field: bytes) -> bytes:
-    """What a field says; spaces around a quoted one do not count."""
+    """The value of a field, without the spaces around a quoted one."""
     bare = field.strip(b" \t")
     return bare[1:-1].replace(b'""', b'"') if bare.startswith(b'"') else field
 
 
 def text_fields(line: bytes) -> list[str]:
-    """What the fields say. Raises BadField."""
+    """The values of the fields. Raises BadField."""
     if b'"' not in line and b"\r" not in line:
         with suppress(UnicodeDecodeError):
             return line.decode().split(",")

@@ -1,4 +1,4 @@
-"""Which objects a job reads, and what its outputs are called."""
+"""Which objects a job reads, and the names of its outputs."""
 
 import hashlib
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from tidegate.domain.errors import Invalid
 OUT, ERRORS = ".out", ".errors.jsonl"
 
 
-def manifest(text: bytes) -> tuple[str, list[str]]:
+def parse_manifest(text: bytes) -> tuple[str, list[str]]:
     """Prefix and names of a manifest, ``[{"prefix": "s3://b/p/"}, "k1", ...]``, in its order. Raises Invalid."""
     try:
         entries = msgspec.json.decode(text, type=list[dict[str, str] | str])
@@ -30,11 +30,11 @@ def output_name(uri: str, prefix: str) -> str:
     return uri.removeprefix(folder).lstrip("/")
 
 
-def in_order(uris: Iterable[str]) -> list[str]:
-    """Without folders' own markers, which hold nothing."""
+def sort_objects(uris: Iterable[str]) -> list[str]:
+    """Without the empty objects that mark folders."""
     return sorted({uri for uri in uris if not uri.endswith("/")})
 
 
 def part_name(uri: str) -> str:
-    """A file name of its own for each object."""
+    """A file name that is unique to the object."""
     return hashlib.sha256(uri.encode()).hexdigest()[:32]

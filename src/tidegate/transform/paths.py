@@ -1,4 +1,4 @@
-"""The part of JSONPath that DataProcessing knows: ``$``, ``.name``, ``['a','b']``, ``[0,-1]``, ``[1:]``, ``*``.
+"""The part of JSONPath that DataProcessing supports: ``$``, ``.name``, ``['a','b']``, ``[0,-1]``, ``[1:]``, ``*``.
 
 The end of a slice is exclusive, as in Jayway's JsonPath which SageMaker's pages point to (their prose says both).
 """
@@ -12,8 +12,8 @@ from tidegate.domain.errors import Invalid
 LONGEST = 63
 
 
-class Missing(Exception):
-    """A record does not have what the path names."""
+class MissingValue(Exception):
+    """A record has no value at the path."""
 
 
 class Slice(NamedTuple):
@@ -33,7 +33,7 @@ _STEP = re.compile(
 _NUMBER = re.compile(r"(-?\d+)?(?:(:)(-?\d+)?)?")
 
 
-class Path(NamedTuple):
+class JSONPath(NamedTuple):
     text: str
     steps: tuple[Step, ...]
 
@@ -41,20 +41,20 @@ class Path(NamedTuple):
     def all(self) -> bool:
         return not self.steps
 
-    def of(self, document: Any) -> Any:
-        """Raises Missing."""
+    def select(self, document: Any) -> Any:
+        """Raises MissingValue."""
         for step in self.steps:
             document = _take(document, step)
         return document
 
     def columns(self) -> Callable[[Sequence[Any]], list[Any]]:
-        """For rows of a table: what the path leaves of each. Raises Missing for a column that is not there."""
+        """Returns a function that selects columns of a row, and raises MissingValue for a missing one."""
         picks = [pick for step in self.steps if step is not None for pick in step if not isinstance(pick, str)]
         return lambda row: [cell for pick in picks for cell in _cells(row, pick)] if picks else list(row)
 
 
-def parse(text: str, *, table: bool = False) -> Path:
-    """``table``: rows of CSV, which have numbers and no names. Raises Invalid."""
+def parse(text: str, *, table: bool = False) -> JSONPath:
+    """``table``: rows of CSV, whose columns have numbers and no names. Raises Invalid."""
     if len(text) > LONGEST:
         raise Invalid(f"JSONPath {text!r} has more than {LONGEST} characters")
     if not text.startswith("$"):
@@ -69,7 +69,7 @@ def parse(text: str, *, table: bool = False) -> Path:
         at = found.end()
     if table and (len(steps) > 1 or any(step and isinstance(step[0], str) for step in steps)):
         raise Invalid(f"JSONPath {text!r}: rows of CSV have numbers alone, such as $[0,-1] or $[1:]")
-    return Path(text, tuple(steps))
+    return JSONPath(text, tuple(steps))
 
 
 def _step(found: re.Match[str], text: str) -> Step:
@@ -98,7 +98,7 @@ def _take(document: Any, step: Step) -> Any:
     if names:
         return _members(document, names)
     if not isinstance(document, list):
-        raise Missing("it is not a list")
+        raise MissingValue("it is not a list")
     first = step[0]
     if len(step) == 1 and isinstance(first, int):
         return _cells(document, first)[0]
@@ -107,10 +107,10 @@ def _take(document: Any, step: Step) -> Any:
 
 def _members(document: Any, names: tuple[str, ...]) -> Any:
     if not isinstance(document, dict):
-        raise Missing("it is not an object")
+        raise MissingValue("it is not an object")
     for name in names:
         if name not in document:
-            raise Missing(f"it has no {name!r}")
+            raise MissingValue(f"it has no {name!r}")
     return document[names[0]] if len(names) == 1 else {name: document[name] for name in names}
 
 
@@ -118,5 +118,5 @@ def _cells(row: Sequence[Any], pick: int | Slice) -> Sequence[Any]:
     if isinstance(pick, Slice):
         return row[pick.start : pick.end]
     if not -len(row) <= pick < len(row):
-        raise Missing(f"it has {len(row)} values, and no index {pick}")
+        raise MissingValue(f"it has {len(row)} values, and no index {pick}")
     return [row[pick]]

@@ -1,6 +1,6 @@
-"""From the bytes of an object to mini-batches of whole records, in order, each byte once.
+"""Splits the bytes of an object into mini-batches of whole records, in order, each byte once.
 
-However the bytes arrive, the batches are the same. No batch is larger than the limit; a record that is larger alone
+The batches do not depend on how the bytes arrive. No batch is larger than the limit; a single record that is larger
 is an error. Offsets are those of the (unpacked) object, so that a batch says where the next one begins.
 """
 
@@ -26,11 +26,11 @@ class Batch:
 
 
 class Unsplittable(Invalid):
-    """Bytes that hold no whole records, or a record that is too large. The message names the record."""
+    """The bytes are not whole records, or a record is too large. The message names the record."""
 
 
 class Oversized(Unsplittable):
-    """The next record is larger than ``limit`` bytes; whoever knows its number names it."""
+    """The next record is larger than ``limit`` bytes; the caller adds its number."""
 
     def __init__(self, limit: int) -> None:
         self.size = _size(limit)
@@ -38,8 +38,8 @@ class Oversized(Unsplittable):
 
 
 Measure = Callable[[bytearray, int, bool], int]
-"""Bytes of the record that begins at an offset of a buffer; 0 when it is not whole yet. The flag: nothing more
-will come."""
+"""Bytes of the record that begins at an offset of a buffer; 0 if it is not whole yet. The flag: these are the
+last bytes."""
 
 
 def batches(
@@ -53,7 +53,7 @@ def batches(
     offset: int = 0,
 ) -> Iterator[Batch]:
     """``limit`` and ``aim`` in bytes: lines are packed up to ``aim`` where it is given, one alone may have up to
-    ``limit``. ``record`` and ``offset`` are where ``parts`` begin, for a job that goes on."""
+    ``limit``. ``record`` and ``offset`` are where ``parts`` begin, for a job that continues."""
     if split is SplitType.NONE:
         return _whole(parts, limit, offset)
     if split is SplitType.LINE and not single:
@@ -62,7 +62,7 @@ def batches(
 
 
 def _whole(parts: Iterable[bytes], limit: int, offset: int) -> Iterator[Batch]:
-    """An object that was sent before (``offset``) has nothing left."""
+    """An object that was sent already (``offset``) has nothing left."""
     body = bytearray()
     for part in parts:
         body += part
@@ -73,7 +73,7 @@ def _whole(parts: Iterable[bytes], limit: int, offset: int) -> Iterator[Batch]:
 
 
 def _lines(parts: Iterable[bytes], aim: int, limit: int, record: int, offset: int) -> Iterator[Batch]:
-    """As many lines as fit; they are looked for from the end of what fits, so that most are never looked at."""
+    """As many lines as fit. The search for the cut starts from the end, so most line ends are never looked at."""
     held = bytearray()
     for part in parts:
         held += part
@@ -81,7 +81,7 @@ def _lines(parts: Iterable[bytes], aim: int, limit: int, record: int, offset: in
             cut = held.rfind(b"\n", 0, aim) + 1 or held.find(b"\n", aim, limit) + 1
             if not cut:
                 if len(held) <= limit:
-                    break  # its end is yet to come
+                    break  # the end of the line has not arrived
                 raise _too_large(record, limit)
             batch = _cut(held, cut, record, offset)
             record, offset = record + batch.count, batch.end
@@ -105,14 +105,14 @@ def _records(
     record: int,
     offset: int,
 ) -> Iterator[Batch]:
-    """``payload`` set: one record per batch, without what is around it."""
+    """``payload``: one record per batch, without its framing."""
     held, pack, packed = bytearray(), bytearray(), 0
     for part, last in _with_last(parts):
         held += part
         at = 0
-        while length := _measured(measure, held, at, last, record + packed, limit):
+        while length := _measure_record(measure, held, at, last, record + packed, limit):
             if pack and (payload or len(pack) + length > limit):
-                yield Batch(_sent(pack, payload), record, packed, offset + len(pack))
+                yield Batch(_batch_body(pack, payload), record, packed, offset + len(pack))
                 record, offset, packed = record + packed, offset + len(pack), 0
                 pack.clear()
             pack += held[at : at + length]
@@ -121,10 +121,10 @@ def _records(
     if held:
         raise Unsplittable(f"record {record + packed}: the object ends in the middle of it")
     if pack:
-        yield Batch(_sent(pack, payload), record, packed, offset + len(pack))
+        yield Batch(_batch_body(pack, payload), record, packed, offset + len(pack))
 
 
-def _sent(pack: bytearray, payload: Callable[[bytes], bytes] | None) -> bytes:
+def _batch_body(pack: bytearray, payload: Callable[[bytes], bytes] | None) -> bytes:
     return payload(bytes(pack)) if payload else bytes(pack)
 
 
@@ -134,7 +134,7 @@ def _with_last(parts: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
     yield b"", True
 
 
-def _measured(measure: Measure, held: bytearray, at: int, last: bool, record: int, limit: int) -> int:
+def _measure_record(measure: Measure, held: bytearray, at: int, last: bool, record: int, limit: int) -> int:
     try:
         length = measure(held, at, last)
     except ValueError as error:
@@ -178,7 +178,7 @@ def _record_io_payload(record: bytes) -> bytes:
     while at < len(record):
         length = struct.unpack_from("<I", record, at + 4)[0] & _LENGTH
         if at:
-            found += struct.pack("<I", RECORD_IO_MAGIC)  # where its writer cut it
+            found += struct.pack("<I", RECORD_IO_MAGIC)  # where its writer split it
         found += record[at + 8 : at + 8 + length]
         at += 8 + length + -length % 4
     return bytes(found)
@@ -197,7 +197,7 @@ _PAYLOADS: dict[SplitType, Callable[[bytes], bytes]] = {
 
 
 def cut_records(body: bytes, split: SplitType) -> list[bytes]:
-    """The records of a batch that was not sent one by one."""
+    """The records of a batch."""
     if split is SplitType.NONE:
         return [body]
     held, found, at = bytearray(body), [], 0
@@ -208,7 +208,7 @@ def cut_records(body: bytes, split: SplitType) -> list[bytes]:
 
 
 def count_lines(body: bytes) -> int:
-    """Lines of a text, whether or not the last one is ended."""
+    """Number of lines; the last one may lack its end."""
     return body.count(b"\n") + (not body.endswith(b"\n") and bool(body))
 
 

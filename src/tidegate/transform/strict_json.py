@@ -1,4 +1,4 @@
-"""JSON in which every object's keys are different: a reader that takes the last of two would drop data in silence."""
+"""JSON whose objects have no duplicate keys: a reader that takes the last one would silently drop data."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ import msgspec
 
 
 class RepeatedKey(ValueError):
-    """An object has two members of one name."""
+    """An object has two members with one name."""
 
     def __init__(self, key: str) -> None:
         super().__init__(f"the key {key[:100]!r} is given twice in one object")

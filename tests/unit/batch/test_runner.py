@@ -16,11 +16,11 @@ import pytest
 
 from tests.small_disk import small_disk
 from tidegate.batch import runner
-from tidegate.batch.client import Answered, Bad, RecordFailed
+from tidegate.batch.client import BadRecord, BatchAnswer, RecordFailed
 from tidegate.batch.job_file import JobFile, Result
-from tidegate.batch.object_io import Places
-from tidegate.batch.retry_wait import Waits
-from tidegate.batch.runner import Run
+from tidegate.batch.job_storage import JobStorage
+from tidegate.batch.retry_wait import RetryWait
+from tidegate.batch.runner import JobRunner
 from tidegate.domain.errors import Transient
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.transform import (
@@ -40,7 +40,7 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 @dataclass
-class Storage(Places):
+class Storage(JobStorage):
     """Local files. ``refuse`` is asked before each publication and may raise."""
 
     refuse: Callable[[str], None] = lambda uri: None
@@ -62,7 +62,7 @@ class Asked:
     def __call__(self, *_: object) -> "Asked":
         return self
 
-    async def answer(self, batch: Batch) -> Answered:
+    async def answer(self, batch: Batch) -> BatchAnswer:
         await asyncio.sleep(0)
         lines = batch.body.decode().splitlines()
         self.lines.update(lines)
@@ -70,17 +70,20 @@ class Asked:
         if bad and not self.lenient:
             raise RecordFailed(bad[0], bad[0], "it is bad")
         good = [line for line in lines if not line.startswith("bad")]
-        return Answered(
-            batch.end, batch.count, "".join(f"{x}\n" for x in good).encode(), tuple(Bad(n, "bad") for n in bad)
+        return BatchAnswer(
+            batch.end,
+            batch.count,
+            "".join(f"{x}\n" for x in good).encode(),
+            tuple(BadRecord(n, "bad") for n in bad),
         )
 
 
-class NoFleet:
-    each = 1
+class NoWorkers:
+    concurrency = 1
 
     def __init__(self, folder: Path) -> None: ...
 
-    async def parameters(self) -> bytes:
+    async def execution_parameters(self) -> bytes:
         return b""
 
     def close(self) -> None: ...
@@ -113,8 +116,8 @@ class Scene:
             **self.more,
         )
         self.folder.mkdir(exist_ok=True)
-        run = Run(JobFile(job=job, replicas="", built_in=False), self.folder, self.storage)
-        run.waits = Waits(clock=lambda: self.now, sleep=self._sleep)
+        run = JobRunner(JobFile(job=job, replicas="", built_in=False), self.folder, self.storage)
+        run.retry_wait = RetryWait(clock=lambda: self.now, sleep=self._sleep)
         self._run = run
         return asyncio.run(run.run())
 
@@ -133,8 +136,8 @@ class Scene:
 def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
     found = Scene(tmp_path / "job", tmp_path / "in", tmp_path / "out")
     found.source.mkdir()
-    monkeypatch.setattr(runner, "Asker", found.asked)
-    monkeypatch.setattr(runner, "Fleet", NoFleet)
+    monkeypatch.setattr(runner, "BatchClient", found.asked)
+    monkeypatch.setattr(runner, "WorkerPool", NoWorkers)
     return found
 
 
@@ -205,7 +208,7 @@ def test_the_deadline_ends_a_job_that_makes_progress_too_slowly(scene: Scene) ->
 
 def test_tries_are_counted_by_incident(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     """Twenty short outages within one object, each after some progress."""
-    monkeypatch.setattr("tidegate.batch.output_part.EVERY", 0.0)
+    monkeypatch.setattr("tidegate.batch.output_part.CHECKPOINT_INTERVAL", 0.0)
     write(scene, "a.csv", *rows(100))
     read, outages = scene.storage.read, [0]
 
@@ -273,7 +276,7 @@ def test_a_full_disk_below_the_job_is_waited_for_and_named(scene: Scene, tmp_pat
         shown: list[TransformProgress] = []
 
         def look() -> None:
-            scene._run._show_once(scene._run.progress())
+            scene._run._write_progress(scene._run.progress())
             shown.append(
                 msgspec.json.decode((scene.folder / "progress.json").read_bytes(), type=TransformProgress)
             )
@@ -322,7 +325,7 @@ def test_a_resumed_object_goes_on_where_it_failed(scene: Scene, monkeypatch: pyt
     assert "record 11: it is bad" in scene.run().reason
     answer = scene.asked.answer
 
-    async def mended(batch: Batch) -> Answered:
+    async def mended(batch: Batch) -> BatchAnswer:
         return await answer(replace(batch, body=batch.body.replace(b"bad", b"good")))
 
     monkeypatch.setattr(scene.asked, "answer", mended)

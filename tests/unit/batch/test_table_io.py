@@ -12,10 +12,10 @@ import pyarrow.parquet as parquet
 import pytest
 
 from tidegate.batch import table_io
-from tidegate.batch.table_io import Source, slicer
-from tidegate.batch.table_records import assemble, framed
+from tidegate.batch.table_io import ParquetSource, slicer
+from tidegate.batch.table_records import assemble, frame
 from tidegate.domain.errors import ArtifactError
-from tidegate.serving.scoring.file_ranges import tag_of
+from tidegate.storage.files import tag_of
 from tidegate.transform.splitting import Batch, Oversized
 
 ROWS = 1000
@@ -29,8 +29,8 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "rows.parquet"
 
 
-def opened(path: Path) -> Source:
-    return Source(path, tag_of(os.stat(path)))
+def opened(path: Path) -> ParquetSource:
+    return ParquetSource(path, tag_of(os.stat(path)))
 
 
 def read(body: bytes) -> Any:
@@ -41,7 +41,7 @@ def numbers(batches: list[Batch]) -> list[int]:
     return [number for batch in batches for number in read(batch.body).column("a").to_pylist()]
 
 
-@pytest.mark.parametrize("aim", [64 * table_io.CELL, 1_000_000])
+@pytest.mark.parametrize("aim", [64 * table_io.MIN_CELL_SIZE, 1_000_000])
 @pytest.mark.parametrize("done", [0, 1, 299, 300, 950, ROWS])
 def test_the_rows_from_any_one_on_come_once_and_in_order(path: Path, aim: int, done: int) -> None:
     found = list(opened(path).batches(done, aim, 10**6, single=False))
@@ -80,7 +80,7 @@ def test_what_is_no_table_or_was_changed_is_refused(path: Path) -> None:
             list(opened(path).batches(0, 100, 10**6, single=False))
     path.write_bytes(body + b"more")
     with pytest.raises(ArtifactError, match="changed meanwhile"):
-        Source(path, tag)
+        ParquetSource(path, tag)
 
 
 def test_a_part_of_a_batch_is_a_batch(path: Path) -> None:
@@ -100,7 +100,7 @@ def written(table: Any, form: str) -> bytes:
 @pytest.mark.parametrize("form", ["parquet", "file", "stream"])
 def test_tables_that_are_answers_become_one(form: str, tmp_path: Path) -> None:
     parts = [pa.table({"prediction": pa.array([float(n), n + 0.5])}) for n in range(5)]
-    (tmp_path / "answers").write_bytes(b"".join(framed(written(part, form)) for part in parts))
+    (tmp_path / "answers").write_bytes(b"".join(frame(written(part, form)) for part in parts))
     assemble(tmp_path / "answers", tmp_path / "out")
     body = (tmp_path / "out").read_bytes()
     found = read(body) if form == "parquet" else getattr(pyarrow.ipc, f"open_{form}")(io.BytesIO(body)).read_all()
@@ -108,16 +108,16 @@ def test_tables_that_are_answers_become_one(form: str, tmp_path: Path) -> None:
 
 
 def test_other_answers_stand_one_after_the_other_and_one_alone_is_left_as_it_is(tmp_path: Path) -> None:
-    (tmp_path / "answers").write_bytes(framed(b"1\n") + framed(b"2\n"))
+    (tmp_path / "answers").write_bytes(frame(b"1\n") + frame(b"2\n"))
     assemble(tmp_path / "answers", tmp_path / "out")
     assert (tmp_path / "out").read_bytes() == b"1\n2\n"
-    (tmp_path / "answers").write_bytes(framed(b"PAR1, or so it says"))
+    (tmp_path / "answers").write_bytes(frame(b"PAR1, or so it says"))
     assemble(tmp_path / "answers", tmp_path / "out")
     assert (tmp_path / "out").read_bytes() == b"PAR1, or so it says"
 
 
 def test_tables_that_do_not_fit_together_are_an_error(tmp_path: Path) -> None:
     parts = [pa.table({"prediction": [0.5]}), pa.table({"other": ["a"]})]
-    (tmp_path / "answers").write_bytes(b"".join(framed(written(part, "parquet")) for part in parts))
+    (tmp_path / "answers").write_bytes(b"".join(frame(written(part, "parquet")) for part in parts))
     with pytest.raises(ArtifactError, match="no tables of one form"):
         assemble(tmp_path / "answers", tmp_path / "out")

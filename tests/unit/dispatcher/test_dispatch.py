@@ -22,8 +22,8 @@ from tidegate.compose.dispatcher_supervisor import (
     start_settings,
 )
 from tidegate.dispatcher.dispatch import Dispatcher
-from tidegate.dispatcher.processor import Work
-from tidegate.dispatcher.snapshot import Page
+from tidegate.dispatcher.processor import RequestProcessor
+from tidegate.dispatcher.snapshot import Snapshot
 from tidegate.domain.errors import Unavailable
 from tidegate.host.installation import Installation
 from tidegate.ports.queue import Queue
@@ -103,7 +103,9 @@ def test_turns_that_do_not_reach_the_queue_are_no_progress() -> None:
 
     async def main() -> None:
         stopping = asyncio.Event()
-        dispatcher = Dispatcher(cast(Queue, queue), cast(Work, None), Page, lambda: seen.append(queue.calls))
+        dispatcher = Dispatcher(
+            cast(Queue, queue), cast(RequestProcessor, None), Snapshot, lambda: seen.append(queue.calls)
+        )
         running = asyncio.create_task(dispatcher.run(stopping, 0))
         async with asyncio.timeout(60):
             while queue.calls < 3:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.dispatcher.files import FEW, Files, Output
 from tidegate.domain.errors import ArtifactError, TidegateError, Transient
+from tidegate.storage.output_files import FEW, Output, OutputFiles
 
 
 @pytest.mark.parametrize("count", [1, 3 * FEW])
 def test_all_are_there_and_what_earlier_tries_left_is_gone(tmp_path: Path, count: int) -> None:
-    files = Files(None, (tmp_path,))
+    files = OutputFiles((tmp_path,))
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / ".0.out.1.part").write_bytes(b"half")
     outputs = [Output((tmp_path / "ab"[n % 2] / f"{n}.out").as_uri(), b"%d" % n, 2) for n in range(count)]
@@ -22,7 +22,7 @@ def test_all_are_there_and_what_earlier_tries_left_is_gone(tmp_path: Path, count
 
 
 def test_what_cannot_be_put_is_told_to_its_request_alone(tmp_path: Path) -> None:
-    files = Files(None, (tmp_path / "here",))
+    files = OutputFiles((tmp_path / "here",))
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "file").touch()
     good = [Output((tmp_path / "here" / f"{n}.out").as_uri(), b"x", 1) for n in range(2 * FEW)]
@@ -42,7 +42,7 @@ def test_what_cannot_be_put_is_told_to_its_request_alone(tmp_path: Path) -> None
 
 
 def test_what_became_late_on_its_way_to_the_disk_does_not_appear(tmp_path: Path) -> None:
-    files = Files(None, (tmp_path,))
+    files = OutputFiles((tmp_path,))
     late = [False, True, False]
     outputs = [Output((tmp_path / f"{n}.out").as_uri(), b"x", 1, partial(late.__getitem__, n)) for n in range(3)]
     assert [type(error) for error in files.put_all(outputs)] == [type(None), Transient, type(None)]
@@ -51,5 +51,5 @@ def test_what_became_late_on_its_way_to_the_disk_does_not_appear(tmp_path: Path)
 
 def test_a_large_one_is_copied_from_its_file(tmp_path: Path) -> None:
     (tmp_path / "scratch").write_bytes(bytes(3_000_000))
-    asyncio.run(Files(None, (tmp_path,)).put(Output((tmp_path / "a.out").as_uri(), tmp_path / "scratch", 1)))
+    asyncio.run(OutputFiles((tmp_path,)).put(Output((tmp_path / "a.out").as_uri(), tmp_path / "scratch", 1)))
     assert (tmp_path / "a.out").read_bytes() == bytes(3_000_000)

@@ -7,9 +7,9 @@ import pytest
 from tidegate.domain.errors import Invalid
 from tidegate.domain.transform import DataProcessing, RequestLimits, SplitType, TransformProgress, eta
 from tidegate.transform import naming, pacing
-from tidegate.transform.joining import Processor, Unfit, check
-from tidegate.transform.pacing import Settled
-from tidegate.transform.paths import Missing, parse
+from tidegate.transform.joining import Processor, UnfitRecord, check
+from tidegate.transform.pacing import RequestPlan
+from tidegate.transform.paths import MissingValue, parse
 
 PERSON = {"name": "Ann", "pay": {"gross": 10, "net": 7}, "scores": [5, 6, 7, 8], "odd key": 1}
 
@@ -30,7 +30,7 @@ PERSON = {"name": "Ann", "pay": {"gross": 10, "net": 7}, "scores": [5, 6, 7, 8],
     ],
 )
 def test_a_path_finds_what_it_names(path: str, found: Any) -> None:
-    assert parse(path).of(PERSON) == found
+    assert parse(path).select(PERSON) == found
 
 
 @pytest.mark.parametrize("path", ["name", "$.", "$[", "$[a]", "$[1:2:3]", "$..name", "$" + "x" * 70, "$[0,]"])
@@ -47,8 +47,8 @@ def test_rows_have_no_names(path: str) -> None:
 
 @pytest.mark.parametrize("path", ["$.nobody", "$.scores[4]", "$.name[0]", "$.scores.name"])
 def test_what_a_record_does_not_have_is_missing(path: str) -> None:
-    with pytest.raises(Missing):
-        parse(path).of(PERSON)
+    with pytest.raises(MissingValue):
+        parse(path).select(PERSON)
 
 
 def csv(**changes: Any) -> Processor:
@@ -57,36 +57,36 @@ def csv(**changes: Any) -> Processor:
 
 def test_csv_is_filtered_and_joined() -> None:
     body = b'7,"a, b",1.50\n8,c,2\n'
-    assert csv(input_filter="$[1:]").before(body) == b'"a, b",1.50\nc,2\n'
-    assert csv(input_filter="$[0,-1]").before(body) == b"7,1.50\n8,2\n"
-    assert csv(join=True).after(body, b"0.1\n0.2\n") == b'7,"a, b",1.50,0.1\n8,c,2,0.2\n'
-    assert csv(join=True, output_filter="$[0,-1]").after(body, b"0.1\n0.2\n") == b"7,0.1\n8,0.2\n"
+    assert csv(input_filter="$[1:]").filter_input(body) == b'"a, b",1.50\nc,2\n'
+    assert csv(input_filter="$[0,-1]").filter_input(body) == b"7,1.50\n8,2\n"
+    assert csv(join=True).join_output(body, b"0.1\n0.2\n") == b'7,"a, b",1.50,0.1\n8,c,2,0.2\n'
+    assert csv(join=True, output_filter="$[0,-1]").join_output(body, b"0.1\n0.2\n") == b"7,0.1\n8,0.2\n"
 
 
 def test_a_text_that_begins_like_a_byte_order_mark_is_kept() -> None:
-    assert csv(input_filter="$[0]").before(b"\xef\xbb\xbfa,1\n") == b"\xef\xbb\xbfa\n"
-    assert csv(join=True).after(b"\xef\xbb\xbfa,1\n", b"0.5\n") == b"\xef\xbb\xbfa,1,0.5\n"
-    assert csv(output_filter="$[0]").after(b"a\n", b"\xef\xbb\xbfb,1\n") == b"\xef\xbb\xbfb\n"
+    assert csv(input_filter="$[0]").filter_input(b"\xef\xbb\xbfa,1\n") == b"\xef\xbb\xbfa\n"
+    assert csv(join=True).join_output(b"\xef\xbb\xbfa,1\n", b"0.5\n") == b"\xef\xbb\xbfa,1,0.5\n"
+    assert csv(output_filter="$[0]").join_output(b"a\n", b"\xef\xbb\xbfb,1\n") == b"\xef\xbb\xbfb\n"
     mark = b"\xef\xbb\xbf"
-    assert csv(input_filter="$[0]").before(mark + b"a,1\n", begins=True) == b"a\n"
-    assert csv(join=True).after(mark + b"a,1\n", b"0.5\n", begins=True) == b"a,1,0.5\n"
+    assert csv(input_filter="$[0]").filter_input(mark + b"a,1\n", begins=True) == b"a\n"
+    assert csv(join=True).join_output(mark + b"a,1\n", b"0.5\n", begins=True) == b"a,1,0.5\n"
     # The model's reader takes a mark away at the beginning of an object.
-    assert csv(input_filter="$[1]").before(b"1," + mark + b"a\n", begins=True) == mark + mark + b"a\n"
+    assert csv(input_filter="$[1]").filter_input(b"1," + mark + b"a\n", begins=True) == mark + mark + b"a\n"
 
 
 def test_json_lines_are_joined_under_the_names_of_sagemaker() -> None:
     lines = Processor(DataProcessing(input_filter="$.x", join=True), "application/jsonlines")
-    assert lines.before(b'{"x":[1,2],"id":5}\n') == b"[1,2]\n"
-    assert lines.after(b'{"id":5}\n[1]\n', b"0.5\n0.6\n") == (
+    assert lines.filter_input(b'{"x":[1,2],"id":5}\n') == b"[1,2]\n"
+    assert lines.join_output(b'{"id":5}\n[1]\n', b"0.5\n0.6\n") == (
         b'{"id":5,"SageMakerOutput":0.5}\n{"SageMakerInput":[1],"SageMakerOutput":0.6}\n'
     )
 
 
 def test_answers_that_cannot_be_told_apart_are_unfit() -> None:
-    with pytest.raises(Unfit, match="2 records got 1 answers"):
-        csv(join=True).after(b"1\n2\n", b"0.1\n")
-    with pytest.raises(Unfit, match="no index 3") as unfit:
-        csv(input_filter="$[3]").before(b"1,2,3,4\n1,2\n")
+    with pytest.raises(UnfitRecord, match="2 records got 1 answers"):
+        csv(join=True).join_output(b"1\n2\n", b"0.1\n")
+    with pytest.raises(UnfitRecord, match="no index 3") as unfit:
+        csv(input_filter="$[3]").filter_input(b"1,2,3,4\n1,2\n")
     assert unfit.value.record == 1
 
 
@@ -112,13 +112,13 @@ def test_names_of_outputs() -> None:
     assert naming.output_name("s3://b/in/day/a.csv", "s3://b/in/") == "day/a.csv"
     assert naming.output_name("s3://b/in/day/a.csv", "s3://b/in/da") == "day/a.csv"
     assert naming.output_name("s3://b/a.csv", "s3://b/a.csv") == "a.csv"
-    assert naming.manifest(b'[{"prefix": "s3://b/p/"}, "x", "y/z", "x"]') == ("s3://b/p/", ["x", "y/z"])
+    assert naming.parse_manifest(b'[{"prefix": "s3://b/p/"}, "x", "y/z", "x"]') == ("s3://b/p/", ["x", "y/z"])
 
 
 @pytest.mark.parametrize("text", [b"{}", b"[]", b'["a"]', b'[{"prefix": "s3://b/"}]', b"no"])
 def test_a_manifest_that_is_none_is_refused(text: bytes) -> None:
     with pytest.raises(Invalid, match="manifest"):
-        naming.manifest(text)
+        naming.parse_manifest(text)
 
 
 def test_the_time_left_follows_from_the_bytes() -> None:
@@ -127,22 +127,24 @@ def test_the_time_left_follows_from_the_bytes() -> None:
 
 
 def test_the_job_wins_over_the_container_and_the_container_over_the_default() -> None:
-    said = pacing.heard(
+    said = pacing.parse_parameters(
         b'{"MaxConcurrentTransforms": 8, "BatchStrategy": "SINGLE_RECORD", "MaxPayloadInMB": 2, "More": 1}'
     )
-    nothing = pacing.heard(b"what?")
-    assert pacing.settle(RequestLimits(), nothing, SplitType.LINE, False) == Settled(False, 6 * 2**20, 1)
-    assert pacing.settle(RequestLimits(), said, SplitType.LINE, False) == Settled(True, 2 * 2**20, 8)
+    nothing = pacing.parse_parameters(b"what?")
+    assert pacing.plan_requests(RequestLimits(), nothing, SplitType.LINE, False) == RequestPlan(
+        False, 6 * 2**20, 1
+    )
+    assert pacing.plan_requests(RequestLimits(), said, SplitType.LINE, False) == RequestPlan(True, 2 * 2**20, 8)
     asked = RequestLimits(single=False, megabytes=3, concurrency=4)
-    assert pacing.settle(asked, said, SplitType.LINE, False) == Settled(False, 3 * 2**20, 4)
-    assert pacing.settle(asked, nothing, SplitType.LINE, True) == Settled(False, 3 * 2**20, 4)
-    assert pacing.settle(RequestLimits(), nothing, SplitType.LINE, True) == Settled(
-        False, 6 * 2**20, 3, aim=pacing.OWN_BATCH
+    assert pacing.plan_requests(asked, said, SplitType.LINE, False) == RequestPlan(False, 3 * 2**20, 4)
+    assert pacing.plan_requests(asked, nothing, SplitType.LINE, True) == RequestPlan(False, 3 * 2**20, 4)
+    assert pacing.plan_requests(RequestLimits(), nothing, SplitType.LINE, True) == RequestPlan(
+        False, 6 * 2**20, 3, aim=pacing.BUILT_IN_BATCH
     )
-    assert pacing.settle(RequestLimits(), nothing, SplitType.NONE, True).limit == 6 * 2**20
-    parts = pacing.heard(b'{"TidegateParts": true}')
-    assert pacing.settle(RequestLimits(), parts, SplitType.LINE, True) == Settled(
-        False, 6 * 2**20, 3, parts=True, aim=pacing.OWN_BATCH
+    assert pacing.plan_requests(RequestLimits(), nothing, SplitType.NONE, True).limit == 6 * 2**20
+    parts = pacing.parse_parameters(b'{"TidegateParts": true}')
+    assert pacing.plan_requests(RequestLimits(), parts, SplitType.LINE, True) == RequestPlan(
+        False, 6 * 2**20, 3, parts=True, aim=pacing.BUILT_IN_BATCH
     )
-    assert not pacing.settle(RequestLimits(), parts, SplitType.LINE, False).parts
-    assert not pacing.settle(RequestLimits(single=True), parts, SplitType.LINE, True).parts
+    assert not pacing.plan_requests(RequestLimits(), parts, SplitType.LINE, False).parts
+    assert not pacing.plan_requests(RequestLimits(single=True), parts, SplitType.LINE, True).parts

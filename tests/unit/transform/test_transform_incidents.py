@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.transform import incidents
-from tidegate.transform.incidents import FIRST, LONGEST, PATIENCE, Incident, after, over, passes
+from tidegate.storage import file_errors
+from tidegate.transform.incidents import FIRST, LONGEST, PATIENCE, Incident, is_over, next_incident, passes
 
 STEPS = st.lists(st.tuples(st.floats(0, 600), st.booleans()), max_size=40)
 
@@ -21,24 +21,24 @@ def test_an_incident_begins_with_the_first_failure_after_progress(steps: list[tu
         if incident is None or progressed:
             since, tries = now, 0
         tries += 1
-        incident = after(incident, now, progressed=progressed)
+        incident = next_incident(incident, now, progressed=progressed)
         assert incident == Incident(since, tries)
         assert FIRST <= incident.pause <= LONGEST
-        assert over(incident, now, None) is (now - since >= PATIENCE)
+        assert is_over(incident, now, None) is (now - since >= PATIENCE)
 
 
 @given(st.floats(0, 1e6), st.floats(0, 1e6), st.integers(1, 1_000_000))
 def test_a_deadline_counts_for_all_of_them(since: float, deadline: float, tries: int) -> None:
     incident = Incident(since, tries)
-    assert over(incident, deadline, deadline)
-    assert not over(incident, deadline - 1, deadline)
+    assert is_over(incident, deadline, deadline)
+    assert not is_over(incident, deadline - 1, deadline)
 
 
 def test_a_minute_without_the_storage_costs_some_tries_and_no_job() -> None:
     now, incident = 0.0, None
     while now < 60:
-        incident = after(incident, now, progressed=False)
-        assert not over(incident, now, None)
+        incident = next_incident(incident, now, progressed=False)
+        assert not is_over(incident, now, None)
         now += incident.pause
     assert incident is not None
     assert incident.tries < 10
@@ -46,11 +46,11 @@ def test_a_minute_without_the_storage_costs_some_tries_and_no_job() -> None:
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS])
 def test_a_full_or_broken_disk_passes(code: int) -> None:
-    assert code in incidents.PASSING
+    assert code in file_errors.TRANSIENT
     assert passes(f"it cannot be started: {os.strerror(code)} (/state)")
 
 
 @pytest.mark.parametrize("code", [errno.ENOENT, errno.EACCES, errno.EISDIR, errno.ENAMETOOLONG])
 def test_what_is_wrong_with_a_path_does_not(code: int) -> None:
-    assert code not in incidents.PASSING
+    assert code not in file_errors.TRANSIENT
     assert not passes(os.strerror(code))

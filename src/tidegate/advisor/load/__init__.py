@@ -1,4 +1,4 @@
-"""A load generator that tells the truth: open loop, constant rate, latency from the intended start.
+"""A load generator without coordinated omission: open loop, constant rate, latency from the intended start.
 
 It knows HTTP/1.1 and two headers of the data plane, and nothing else of tidegate. The demo, the benchmarks and the
 chaos tests use it; ``python -m tidegate.advisor.load URL`` runs it by hand.

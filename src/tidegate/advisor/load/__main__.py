@@ -28,7 +28,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tidegate.advisor.load",
         description="Send POST requests at a constant rate and report latency from the intended start.",
-        epilog="Exit status: 0 all answered well, 1 could not run, 2 usage, 3 some requests failed.",
+        epilog="Exit status: 0 all succeeded, 1 could not run, 2 usage, 3 some requests failed.",
     )
     parser.add_argument("url", help="http://HOST:PORT/PATH, for example .../endpoints/fraud/invocations")
     parser.add_argument("--rate", type=float, default=100.0, help="requests per second (default 100)")

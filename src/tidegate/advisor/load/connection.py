@@ -1,4 +1,4 @@
-"""One keep-alive HTTP/1.1 client connection on httptools: a request at a time, the answer handed to its owner."""
+"""One keep-alive HTTP/1.1 connection on httptools, one request at a time; answers go to the owner by callback."""
 
 import asyncio
 from dataclasses import dataclass
@@ -8,46 +8,46 @@ import httptools
 
 VARIANT = b"x-amzn-invoked-production-variant"
 CONFIG = b"x-tidegate-config"
-_SNIPPET = 300
-"""Bytes of a bad answer's body that are kept to tell why."""
+_MAX_SNIPPET = 300
+"""Bytes of a failed answer's body that are kept for its reason."""
 
 
 @dataclass
-class Answer:
+class AnswerSummary:
     status: str = ""
     variant: str = ""
     config: str = ""
     snippet: bytes = b""
 
 
-class Owner(Protocol):
-    def answered(self, connection: "Connection", answer: Answer, keep: bool) -> None: ...
+class ConnectionOwner(Protocol):
+    def on_answer(self, connection: "LoadConnection", answer: AnswerSummary, keep: bool) -> None: ...
 
-    def broken(self, connection: "Connection", reason: str) -> None:
+    def on_broken(self, connection: "LoadConnection", reason: str) -> None:
         """The connection is gone, with or without a request on it."""
         ...
 
 
-class Connection(asyncio.Protocol):
-    """``intended`` is when the request in hand was due, on ``time.perf_counter``; None while idle."""
+class LoadConnection(asyncio.Protocol):
+    """``intended`` is when the current request was due, on ``time.perf_counter``; None while idle."""
 
-    def __init__(self, owner: Owner) -> None:
+    def __init__(self, owner: ConnectionOwner) -> None:
         self.intended: float | None = None
         self._owner = owner
         self._parser = httptools.HttpResponseParser(self)
-        self._answer = Answer()
+        self._answer = AnswerSummary()
         self._transport: asyncio.Transport | None = None
-        self._served = 0
-        self._broken: str | None = None
+        self._answers = 0
+        self._reason: str | None = None
 
     def send(self, request: bytes, intended: float) -> None:
         assert self._transport is not None
         self.intended = intended
-        self._answer = Answer()
+        self._answer = AnswerSummary()
         self._transport.write(request)
 
     def close(self, reason: str = "") -> None:
-        self._broken = self._broken or reason or None
+        self._reason = self._reason or reason or None
         if self._transport is not None:
             self._transport.abort()
 
@@ -63,8 +63,8 @@ class Connection(asyncio.Protocol):
             self.close(f"not HTTP: {error}")
 
     def connection_lost(self, error: Exception | None) -> None:
-        why = self._broken or (str(error) if error else "closed by the server before the answer was whole")
-        self._owner.broken(self, f"{why} (request {self._served + 1} on its connection)")
+        why = self._reason or (str(error) if error else "closed by the server before the answer was whole")
+        self._owner.on_broken(self, f"{why} (request {self._answers + 1} on its connection)")
 
     # httptools
 
@@ -79,12 +79,12 @@ class Connection(asyncio.Protocol):
         self._answer.status = str(self._parser.get_status_code())
 
     def on_body(self, body: bytes) -> None:
-        if self._answer.status >= "300" and len(self._answer.snippet) < _SNIPPET:
-            self._answer.snippet = (self._answer.snippet + body)[:_SNIPPET]
+        if self._answer.status >= "300" and len(self._answer.snippet) < _MAX_SNIPPET:
+            self._answer.snippet = (self._answer.snippet + body)[:_MAX_SNIPPET]
 
     def on_message_complete(self) -> None:
         if self._answer.status.startswith("1"):
-            self._answer = Answer()
+            self._answer = AnswerSummary()
             return
-        self._served += 1
-        self._owner.answered(self, self._answer, bool(self._parser.should_keep_alive()))
+        self._answers += 1
+        self._owner.on_answer(self, self._answer, bool(self._parser.should_keep_alive()))

@@ -1,4 +1,4 @@
-"""The load generator as the rest of a program uses it: a thread with an event loop of its own."""
+"""The load generator in a thread, with an event loop of its own."""
 
 import asyncio
 import threading
@@ -10,13 +10,14 @@ from urllib.parse import urlsplit
 
 import uvloop
 
-from tidegate.advisor.load.open_loop import Load, OpenLoop
+from tidegate.advisor.load.open_loop import LoadPlan, OpenLoop
 from tidegate.advisor.load.report import Report
 from tidegate.domain.errors import Invalid
+from tidegate.http1.messages import format_head
 
 T = TypeVar("T")
-FRESH = 60.0
-"""Seconds that a signature is used."""
+SIGNATURE_LIFETIME = 60.0
+"""Seconds for which a signature is used."""
 
 
 class LoadGenerator:
@@ -24,8 +25,8 @@ class LoadGenerator:
 
     ``body`` is one body or several that are sent in turn. ``rate`` is requests per second; None keeps each of the
     ``connections`` busy without pause (closed loop). A request without an answer after ``timeout`` seconds is
-    given up and counts as failed. ``schedule`` has the moments (seconds after the start) at which requests are due,
-    in place of a rate. ``sign`` makes the headers of a body, again every minute: signatures grow old.
+    abandoned and counts as failed. ``schedule`` has the moments (seconds after the start) at which requests are due,
+    in place of a rate. ``sign`` makes the headers of a body, again every minute: signatures expire.
     """
 
     def __init__(
@@ -49,10 +50,10 @@ class LoadGenerator:
         if connections < 1:
             raise Invalid(f"connections {connections}: must be at least 1")
         bodies = [body] if isinstance(body, bytes) else list(body)
-        messages: Sequence[bytes] = tuple(message(parts.netloc, path, headers, each) for each in bodies)
+        messages: Sequence[bytes] = tuple(format_request(parts.netloc, path, headers, each) for each in bodies)
         if sign is not None:
-            messages = Signed(parts.netloc, path, bodies, sign)
-        load = Load(parts.hostname, parts.port or 80, messages, rate, connections, timeout, schedule)
+            messages = SignedRequests(parts.netloc, path, bodies, sign)
+        load = LoadPlan(parts.hostname, parts.port or 80, messages, rate, connections, timeout, schedule)
         self._load = OpenLoop(load)
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="load", daemon=True)
@@ -60,11 +61,11 @@ class LoadGenerator:
 
     def start(self) -> "LoadGenerator":
         self._thread.start()
-        self._call(self._begin())
+        self._call(self._start())
         return self
 
     def snapshot(self) -> Report:
-        """The run so far; after ``stop`` the whole of it."""
+        """The run so far; after ``stop``, the whole run."""
         return self._final or self._call(self._report())
 
     @property
@@ -73,8 +74,8 @@ class LoadGenerator:
         return self._load.exhausted
 
     def stop(self, grace: float = 5.0) -> Report:
-        """Sends nothing more, waits up to ``grace`` seconds for answers that are due, and closes. Again is
-        harmless."""
+        """Sends nothing more, waits up to ``grace`` seconds for answers that are due, and closes. May be called
+        again."""
         if self._final is None:
             self._final = self._call(self._load.stop(grace))
             self._loop.call_soon_threadsafe(self._loop.stop)
@@ -96,7 +97,7 @@ class LoadGenerator:
         finally:
             self._loop.close()
 
-    async def _begin(self) -> None:
+    async def _start(self) -> None:
         self._load.start()
 
     async def _report(self) -> Report:
@@ -106,30 +107,29 @@ class LoadGenerator:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
 
-class Signed(Sequence[bytes]):
-    """Messages whose headers hold a signature, each made when it is needed and no older than a minute."""
+class SignedRequests(Sequence[bytes]):
+    """Requests with signed headers, each made when it is needed and no older than a minute."""
 
     def __init__(
         self, host: str, path: str, bodies: Sequence[bytes], sign: Callable[[bytes], Mapping[str, str]]
     ) -> None:
         self._host, self._path, self._bodies, self._sign = host, path, bodies, sign
-        self._made: dict[int, tuple[float, bytes]] = {}
+        self._cache: dict[int, tuple[float, bytes]] = {}
 
     def __len__(self) -> int:
         return len(self._bodies)
 
     def __getitem__(self, index: Any) -> Any:
-        now, known = time.monotonic(), self._made.get(index)
-        if known is None or now - known[0] > FRESH:
+        now, known = time.monotonic(), self._cache.get(index)
+        if known is None or now - known[0] > SIGNATURE_LIFETIME:
             body = self._bodies[index]
-            known = self._made[index] = now, message(self._host, self._path, self._sign(body), body)
+            known = self._cache[index] = now, format_request(self._host, self._path, self._sign(body), body)
         return known[1]
 
 
-def message(host: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
-    """One POST request as it goes over the wire."""
-    lines = [f"POST {path} HTTP/1.1", f"Host: {host}", f"Content-Length: {len(body)}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    if any("\r" in line or "\n" in line for line in lines):
+def format_request(host: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
+    """One POST request, head and body. Raises Invalid."""
+    if any("\r" in text or "\n" in text for text in (host, path, *headers, *headers.values())):
         raise Invalid("a header or path with a line break cannot be sent")
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body
+    fields = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    return format_head("POST", path, fields, len(body), host.encode("latin-1")) + body

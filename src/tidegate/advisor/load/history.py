@@ -1,4 +1,4 @@
-"""What a replay saw over time, in as many spans as a picture can show. Plain data."""
+"""The measurements of a replay over time, in as many spans as a chart can show. Plain data."""
 
 import math
 from collections.abc import Mapping
@@ -6,13 +6,13 @@ from dataclasses import asdict, dataclass
 
 from tidegate.advisor.load.report import Report, Second, merge
 
-MOST_POINTS = 600
+MAX_POINTS = 600
 
 
 @dataclass(frozen=True)
 class Point:
-    """A span of the replay. ``at`` is seconds from its begin; rates are per second; latencies, in milliseconds, count
-    from when a request was due. ``instances`` are those that took requests at the end of the span."""
+    """A span of the replay. ``at`` is seconds from its start; rates are per second; latencies, in milliseconds, count
+    from when a request was due. ``instances``: how many took requests at the end of the span."""
 
     at: int
     rate: float
@@ -25,9 +25,9 @@ class Point:
     instances: int | None
 
 
-def points(report: Report, instances: Mapping[int, int], most: int = MOST_POINTS) -> list[Point]:
-    """``instances``: epoch second -> how many there were. A request counts where it was due, its answer where that
-    came; ``errors`` are the answers that are neither good nor 503 nor 429."""
+def points(report: Report, instances: Mapping[int, int], most: int = MAX_POINTS) -> list[Point]:
+    """``instances``: epoch second -> how many there were. A request counts in the span in which it was due, its
+    answer in the one in which it arrived; ``errors`` are failed answers other than 503 and 429."""
     if not report.seconds:
         return []
     begin, end = report.seconds[0].at, report.seconds[-1].at

@@ -14,19 +14,19 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 
-from tidegate.advisor.load.connection import Answer, Connection
+from tidegate.advisor.load.connection import AnswerSummary, LoadConnection
 from tidegate.advisor.load.report import SOCKET, Failure, Report, Second, Tally, is_failure
 
 GRANULARITY = 0.002
 """Seconds: timers of event loops are whole milliseconds. A request sent within this of its due time counts as
-punctual, so that the timer's grain is not taken for the server's latency; anything later counts in full."""
-FAILURES_KEPT = 10_000
+punctual, so that the timer's granularity is not taken for the server's latency; anything later counts in full."""
+MAX_FAILURES = 10_000
 
 
 @dataclass(frozen=True)
-class Load:
+class LoadPlan:
     """What to send. ``requests`` are whole HTTP messages, sent in turn. ``schedule`` has the moments at which they
-    are due, in seconds after the start, in order; without one ``rate`` says it, and None is the closed loop."""
+    are due, in seconds after the start, in order; without one, ``rate`` gives them, and None is the closed loop."""
 
     host: str
     port: int
@@ -50,10 +50,10 @@ class Load:
 class OpenLoop:
     """Start once, stop once. ``report`` may be taken at any time."""
 
-    def __init__(self, load: Load) -> None:
-        self._load = load
-        self._idle: list[Connection] = []
-        self._open: set[Connection] = set()
+    def __init__(self, load: LoadPlan) -> None:
+        self._plan = load
+        self._idle: list[LoadConnection] = []
+        self._open: set[LoadConnection] = set()
         self._connecting: set[asyncio.Task[None]] = set()
         self._waiting: deque[float] = deque()
         self._moments = load.moments()
@@ -63,7 +63,7 @@ class OpenLoop:
         self._failures: list[Failure] = []
         self._begin = 0.0
         self._sent = 0
-        self._turn = -1
+        self._next_request = -1
         self._answered = 0
         self._running = False
         self._changed = asyncio.Event()
@@ -73,36 +73,36 @@ class OpenLoop:
         self._loop = asyncio.get_running_loop()
         self._running = True
         self._begin = time.perf_counter()
-        if not self._load.open:
-            for _ in range(self._load.connections):
-                self._due(time.perf_counter())
+        if not self._plan.open:
+            for _ in range(self._plan.connections):
+                self._submit(time.perf_counter())
         else:
             self._next = next(self._moments, None)
             self._tick()
         self._sweep()
 
     async def stop(self, grace: float) -> Report:
-        """No new requests; waits up to ``grace`` seconds for answers. What is then still open counts as a
-        failure."""
+        """Sends nothing more and waits up to ``grace`` seconds for answers. Requests without one then count as
+        failures."""
         self._running = False
         with suppress(TimeoutError):
             async with asyncio.timeout(grace):
-                await self._until(lambda: self._answered >= self._sent)
+                await self._wait_for(lambda: self._answered >= self._sent)
         for timer in self._timers.values():
             timer.cancel()
         for task in list(self._connecting):
             task.cancel()
         for intended in self._waiting:
-            self._lost(intended, "never sent: the run ended while it waited for a connection")
+            self._fail(intended, "never sent: the run ended while it waited for a connection")
         self._waiting.clear()
         for connection in list(self._open):
             connection.close("unanswered when the run ended")
         await asyncio.gather(*self._connecting, return_exceptions=True)
-        await self._until(lambda: not self._open)
+        await self._wait_for(lambda: not self._open)
         return self.report()
 
-    async def _until(self, met: Callable[[], bool]) -> None:
-        while not met():
+    async def _wait_for(self, condition: Callable[[], bool]) -> None:
+        while not condition():
             self._changed.clear()
             await self._changed.wait()
 
@@ -117,7 +117,7 @@ class OpenLoop:
             return
         now = time.perf_counter()
         while self._next is not None and (due := self._begin + self._next) <= now:
-            self._due(now if now - due < GRANULARITY else due)
+            self._submit(now if now - due < GRANULARITY else due)
             self._next = next(self._moments, None)
         if self._next is not None:
             pause = max(0.001, self._begin + self._next - now)
@@ -125,64 +125,64 @@ class OpenLoop:
 
     @property
     def exhausted(self) -> bool:
-        """The schedule has come to its end."""
-        return self._load.open and self._running and self._next is None
+        """The schedule has ended."""
+        return self._plan.open and self._running and self._next is None
 
-    def _due(self, intended: float) -> None:
+    def _submit(self, intended: float) -> None:
         self._sent += 1
         self._second(intended).sent += 1
         if self._idle:
             self._send(self._idle.pop(), intended)
             return
         self._waiting.append(intended)
-        self._grow()
+        self._open_connection()
 
-    def _grow(self) -> None:
-        """One connection more, if a request waits that no connection under way will take and there is room."""
+    def _open_connection(self) -> None:
+        """Opens a connection if more requests wait than connections are being opened, up to the limit."""
         open_soon = len(self._connecting)
-        if len(self._waiting) > open_soon and len(self._open) + open_soon < self._load.connections:
+        if len(self._waiting) > open_soon and len(self._open) + open_soon < self._plan.connections:
             task = self._loop.create_task(self._connect())
             self._connecting.add(task)
-            task.add_done_callback(self._connected)
+            task.add_done_callback(self._on_connected)
 
-    def _connected(self, task: asyncio.Task[None]) -> None:
+    def _on_connected(self, task: asyncio.Task[None]) -> None:
         self._connecting.discard(task)
         self._changed.set()
-        self._grow()
+        self._open_connection()
 
-    def _send(self, connection: Connection, intended: float) -> None:
-        requests = self._load.requests
-        self._turn = (self._turn + 1) % len(requests)
-        connection.send(requests[self._turn], intended)
+    def _send(self, connection: LoadConnection, intended: float) -> None:
+        requests = self._plan.requests
+        self._next_request = (self._next_request + 1) % len(requests)
+        connection.send(requests[self._next_request], intended)
 
     async def _connect(self) -> None:
         try:
-            async with asyncio.timeout(self._load.timeout):
+            async with asyncio.timeout(self._plan.timeout):
                 _, connection = await self._loop.create_connection(
-                    lambda: Connection(self), self._load.host, self._load.port
+                    lambda: LoadConnection(self), self._plan.host, self._plan.port
                 )
         except (OSError, TimeoutError) as error:
             if self._waiting:
-                self._lost(self._waiting.popleft(), f"cannot connect: {error or 'timed out'}")
-            self._replace()
+                self._fail(self._waiting.popleft(), f"cannot connect: {error or 'timed out'}")
+            self._retry_closed_loop()
             return
         self._open.add(connection)
-        self._free(connection)
+        self._release(connection)
 
-    def _free(self, connection: Connection) -> None:
+    def _release(self, connection: LoadConnection) -> None:
         if self._waiting:
             self._send(connection, self._waiting.popleft())
         else:
             self._idle.append(connection)
 
-    def _replace(self) -> None:
-        """After a request of the closed loop has come to its end without a connection that could go on."""
-        if not self._load.open and self._running:
-            self._loop.call_later(0.01, lambda: self._due(time.perf_counter()) if self._running else None)
+    def _retry_closed_loop(self) -> None:
+        """Sends the next request of a closed loop after its connection was lost."""
+        if not self._plan.open and self._running:
+            self._loop.call_later(0.01, lambda: self._submit(time.perf_counter()) if self._running else None)
 
     # answers
 
-    def answered(self, connection: Connection, answer: Answer, keep: bool) -> None:
+    def on_answer(self, connection: LoadConnection, answer: AnswerSummary, keep: bool) -> None:
         intended = connection.intended
         if intended is None:
             connection.close("an answer without a request")
@@ -191,27 +191,27 @@ class OpenLoop:
         self._count(intended, answer, answer.snippet.decode("utf-8", "replace"))
         if not keep:
             connection.close()
-            self._replace()
+            self._retry_closed_loop()
             return
-        self._free(connection)
-        if not self._load.open and self._running:
-            self._due(time.perf_counter())
+        self._release(connection)
+        if not self._plan.open and self._running:
+            self._submit(time.perf_counter())
 
-    def broken(self, connection: Connection, reason: str) -> None:
+    def on_broken(self, connection: LoadConnection, reason: str) -> None:
         self._open.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
         if connection.intended is not None:
             intended, connection.intended = connection.intended, None
-            self._lost(intended, reason)
-            self._replace()
+            self._fail(intended, reason)
+            self._retry_closed_loop()
         self._changed.set()
-        self._grow()
+        self._open_connection()
 
-    def _lost(self, intended: float, reason: str) -> None:
-        self._count(intended, Answer(status=SOCKET), reason)
+    def _fail(self, intended: float, reason: str) -> None:
+        self._count(intended, AnswerSummary(status=SOCKET), reason)
 
-    def _count(self, intended: float, answer: Answer, message: str) -> None:
+    def _count(self, intended: float, answer: AnswerSummary, message: str) -> None:
         now = time.perf_counter()
         latency = now - intended
         self._answered += 1
@@ -220,7 +220,7 @@ class OpenLoop:
         at = now + self._epoch
         second.by_config.setdefault(answer.config, Tally()).add(at, answer.status, latency)
         second.by_variant.setdefault(answer.variant, Tally()).add(at, answer.status, latency)
-        if is_failure(answer.status) and len(self._failures) < FAILURES_KEPT:
+        if is_failure(answer.status) and len(self._failures) < MAX_FAILURES:
             self._failures.append(Failure(at, answer.status, message, answer.config, latency))
 
     def _second(self, at: float) -> Second:
@@ -231,11 +231,11 @@ class OpenLoop:
         return found
 
     def _sweep(self) -> None:
-        """Once a second: requests that have waited too long are given up."""
-        late = time.perf_counter() - self._load.timeout
+        """Once a second: abandons requests that have waited too long."""
+        late = time.perf_counter() - self._plan.timeout
         for connection in list(self._open):
             if connection.intended is not None and connection.intended < late:
-                connection.close(f"no answer within {self._load.timeout:g} s")
+                connection.close(f"no answer within {self._plan.timeout:g} s")
         while self._waiting and self._waiting[0] < late:
-            self._lost(self._waiting.popleft(), f"no free connection within {self._load.timeout:g} s")
+            self._fail(self._waiting.popleft(), f"no free connection within {self._plan.timeout:g} s")
         self._timers["sweep"] = self._loop.call_later(1.0, self._sweep)

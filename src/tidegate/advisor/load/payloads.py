@@ -10,7 +10,7 @@ TYPES = {".csv": "text/csv", ".jsonl": "application/json", ".ndjson": "applicati
 
 
 def read(payloads: Path, content_type: str | None) -> tuple[list[bytes], str]:
-    """What is sent, in random order (the same each time), and what it is."""
+    """The bodies in random order (the same each time), and their content type."""
     try:
         lines = [line.strip() for line in payloads.read_text().splitlines() if line.strip()][: MOST_PAYLOADS + 1]
     except (OSError, UnicodeDecodeError) as error:

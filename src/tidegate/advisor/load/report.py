@@ -1,4 +1,4 @@
-"""What a load run saw: counts, latencies and failures, by second and by who answered. Plain data."""
+"""The measurements of a load run: counts, latencies and failures, by second and by variant. Plain data."""
 
 import math
 from collections.abc import Iterable
@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from tidegate.monitoring import sketch
 
 SOCKET = "socket"
-"""Stands for a status where there was no answer: refused, reset, cut off or timed out."""
+"""In place of a status if there was no answer: refused, reset, closed or timed out."""
 
 
 @dataclass
 class Tally:
-    """Answers of one kind. ``bins`` is the latency sketch (seconds) of ``evidence.sketch``; ``first`` and ``last``
+    """Answers of one kind. ``bins`` is the latency sketch (seconds) of ``monitoring.sketch``; ``first`` and ``last``
     are the epoch times of the first and the last answer."""
 
     first: float = math.inf
@@ -31,7 +31,7 @@ class Tally:
         self.bins[key] = self.bins.get(key, 0) + 1
 
     def percentile(self, percent: float) -> float | None:
-        """Seconds, within 1 %; None where nothing was answered."""
+        """Seconds, within 1 %; None without answers."""
         return sketch.percentile(self.bins, percent)
 
     def copy(self) -> "Tally":
@@ -40,7 +40,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Failure:
-    """One request that was not answered well. ``at`` is the epoch time of the answer (or of giving up)."""
+    """One failed request. ``at`` is the epoch time of its answer, or when it was abandoned."""
 
     at: float
     status: str
@@ -51,12 +51,12 @@ class Failure:
 
 @dataclass
 class Second:
-    """All that was answered within one second of wall time. ``sent`` counts requests due in it."""
+    """The answers of one second of wall time. ``sent`` counts requests due in it."""
 
     at: int
     sent: int = 0
     by_config: dict[str, Tally] = field(default_factory=dict)
-    """Keyed by the ``x-tidegate-config`` header; empty where there was none."""
+    """Keyed by the ``x-tidegate-config`` header; empty without one."""
     by_variant: dict[str, Tally] = field(default_factory=dict)
     """Keyed by the ``x-amzn-invoked-production-variant`` header."""
 
@@ -80,18 +80,18 @@ class Report:
 
     @property
     def by_config(self) -> dict[str, Tally]:
-        return _grouped(second.by_config for second in self.seconds)
+        return _group_by(second.by_config for second in self.seconds)
 
     @property
     def by_variant(self) -> dict[str, Tally]:
-        return _grouped(second.by_variant for second in self.seconds)
+        return _group_by(second.by_variant for second in self.seconds)
 
     @property
     def failed(self) -> int:
         return self.total.failed
 
     def since(self, epoch: int) -> "Report":
-        """The part from the second ``epoch`` on; ``sent`` and failures likewise."""
+        """The report from the second ``epoch`` on, with ``sent`` and failures of that time."""
         seconds = tuple(second for second in self.seconds if second.at >= epoch)
         failures = tuple(failure for failure in self.failures if failure.at >= epoch)
         return Report(seconds, failures, sum(second.sent for second in seconds), self.unanswered)
@@ -114,7 +114,7 @@ def merge(parts: Iterable[Tally]) -> Tally:
     return whole
 
 
-def _grouped(parts: Iterable[dict[str, Tally]]) -> dict[str, Tally]:
+def _group_by(parts: Iterable[dict[str, Tally]]) -> dict[str, Tally]:
     groups: dict[str, list[Tally]] = {}
     for part in parts:
         for key, tally in part.items():

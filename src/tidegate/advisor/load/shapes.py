@@ -53,7 +53,7 @@ def december(
         share = (_intensity(1 + int(moment // DAY), moment % DAY / HOUR) - low) / (high - low)
         return base * (1 + (peak - 1) * min(1.0, max(0.0, share)))
 
-    return _sampled(rate, days * DAY, interval, seed)
+    return _sample(rate, days * DAY, interval, seed)
 
 
 def _intensity(day: int, hour: float) -> float:
@@ -71,7 +71,7 @@ def bank_calls(mean: float = 10.0, *, days: int = 7, interval: float = 60.0, see
     def rate(at: float) -> float:
         return factor * _calls(int(at // DAY) % 7, at % DAY / HOUR)
 
-    return _sampled(rate, days * DAY, interval, seed)
+    return _sample(rate, days * DAY, interval, seed)
 
 
 def _calls(weekday: int, hour: float) -> float:
@@ -87,7 +87,7 @@ def _calls(weekday: int, hour: float) -> float:
     return quiet
 
 
-def _sampled(rate: Callable[[float], float], seconds: float, interval: float, seed: int) -> Trace:
+def _sample(rate: Callable[[float], float], seconds: float, interval: float, seed: int) -> Trace:
     """Counts by chance (Poisson) around the rate in the middle of each interval."""
     if not 1 <= interval <= DAY:
         raise Invalid(f"interval {interval:g}: must be from 1 second to a day")

@@ -1,4 +1,4 @@
-"""A trace: when requests arrived. Read from and written to CSV, and turned into the moments of a replay.
+"""A trace: when requests arrived. Read from and written to CSV, and turned into the times of a replay.
 
 Two kinds of files. One has a column ``at``, and each line is one request at that second. The other has ``at`` and
 ``count``: so many requests in the interval that begins there and ends where the next one begins. Seconds count from
@@ -14,13 +14,13 @@ from random import Random
 
 from tidegate.domain.errors import Invalid
 
-MOST_LINES = 5_000_000
+MAX_LINES = 5_000_000
 
 
 @dataclass(frozen=True)
 class Trace:
-    """``at`` are seconds from its begin, in order; ``counts`` the requests in each interval. ``timed``: each is a
-    request of its own, at that moment exactly."""
+    """``at`` are seconds from its start, in order; ``counts`` the requests in each interval. ``timed``: each is a
+    request of its own, at exactly that time."""
 
     at: tuple[float, ...]
     counts: tuple[float, ...]
@@ -36,7 +36,7 @@ class Trace:
         return self.at[-1] + self._width(len(self.at) - 1)
 
     def spans(self) -> Iterator[tuple[float, float, float]]:
-        """Begin, length and count of each interval."""
+        """Start, length and count of each interval."""
         for index, (at, count) in enumerate(zip(self.at, self.counts, strict=True)):
             yield at, self._width(index), count
 
@@ -49,7 +49,7 @@ class Trace:
 
 
 def arrivals(trace: Trace, speed: float = 1.0, scale: float = 1.0, seed: int = 0) -> Iterator[float]:
-    """Seconds after the begin of the replay at which each request is due, in order, made as they are asked for.
+    """Seconds after the start of the replay at which each request is due, in order, lazily.
 
     Within an interval they are spread by chance, which makes them a Poisson process with that count. ``speed`` 60
     makes an hour a minute; ``scale`` 2 sends two requests for each one. A part of a request is one with that
@@ -70,15 +70,15 @@ def _moments(trace: Trace, speed: float, scale: float, random: Random) -> Iterat
 
 
 def read(path: Path) -> Trace:
-    """Raises Invalid that says where."""
+    """Raises Invalid, which names the row."""
     try:
         with path.open(newline="") as lines:
-            return _parsed(csv.reader(line for line in lines if not line.startswith("#")), str(path))
+            return _parse(csv.reader(line for line in lines if not line.startswith("#")), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise Invalid(f"{path}: {getattr(error, 'strerror', None) or 'not text'}") from None
 
 
-def _parsed(rows: Iterator[list[str]], source: str) -> Trace:
+def _parse(rows: Iterator[list[str]], source: str) -> Trace:
     head = [word.strip().lower() for word in next(rows, [])]
     if head not in (["at"], ["at", "count"]):
         raise Invalid(f"{source}: the first line must be 'at' or 'at,count', not {','.join(head)!r}")
@@ -95,8 +95,8 @@ def _parsed(rows: Iterator[list[str]], source: str) -> Trace:
             raise Invalid(f"{source}: row {number}: {','.join(row)!r}: counts are 0 or more, times are finite")
         if at and (moment < at[-1] or (len(head) == 2 and moment == at[-1])):
             raise Invalid(f"{source}: row {number}: {moment:g} does not come after {at[-1]:g}: sort it by time")
-        if len(at) >= MOST_LINES:
-            raise Invalid(f"{source}: more than {MOST_LINES:,} lines; give counts per interval")
+        if len(at) >= MAX_LINES:
+            raise Invalid(f"{source}: more than {MAX_LINES:,} lines; give counts per interval")
         at.append(moment)
         counts.append(count)
     if not at:

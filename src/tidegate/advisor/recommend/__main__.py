@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from tidegate.advisor.recommend import jobs
-from tidegate.batch.job_file import alone
+from tidegate.batch.job_file import hold_lock
 from tidegate.domain.errors import StartupError, TidegateError
 
 NICE = 10
@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
     except StartupError as error:
         print(f"tidegate recommend: {error}", file=sys.stderr)
         return 2
-    with alone(path.parent) as mine:
+    with hold_lock(path.parent) as mine:
         if not mine or (path.parent / "result.json").exists():
             return 0
         os.nice(NICE)

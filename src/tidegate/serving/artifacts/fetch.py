@@ -15,14 +15,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
-from urllib.parse import unquote
 
 from tidegate.domain.errors import ArtifactError, MissingArtifact, Transient
 from tidegate.serving.artifacts import archives
 from tidegate.serving.artifacts.archives import Limits, Tree
 from tidegate.serving.artifacts.durable_tree import sync, sync_tree
-from tidegate.storage.s3 import Bucket
+from tidegate.storage.addresses import Address, parse
+from tidegate.storage.files import open_plain, resolve_existing
+from tidegate.storage.s3 import S3, Bucket
 
 ARCHIVES = (".tar.gz", ".tgz")
 
@@ -76,11 +76,11 @@ def fetch(url: str, into: Path, policy: Policy) -> None:
     """Download the data at ``url`` into the empty folder ``into``, without syncing it. A failure may leave partial
     output behind. Raises as ``materialise`` does."""
     try:
-        scheme, host, path = _split(url)
-        if scheme == "file":
-            _from_file(path, into, policy)
+        address = parse(url)
+        if address.is_file:
+            _from_file(address.path, into, policy)
         else:
-            _from_s3(host, path, into, policy)
+            _from_s3(address, into, policy)
     except ArtifactError as error:
         raise ArtifactError(f"{url}: {error}") from None
     except Transient as error:
@@ -88,39 +88,22 @@ def fetch(url: str, into: Path, policy: Policy) -> None:
 
 
 def check_exists(url: str, policy: Policy) -> None:
-    """Check that there is data at ``url`` without copying it. Raises MissingArtifact if not, ArtifactError if it is
-    unreadable, and Transient if that cannot be known now."""
-    scheme, host, path = _split(url)
-    if scheme == "file":
-        real = _resolve_allowed(Path(path), policy)
+    """Looks for the data at ``url`` without copying it. Raises MissingArtifact where there is none, ArtifactError
+    where it cannot be read, and Transient where that cannot be known now."""
+    address = parse(url)
+    path = address.path
+    if address.is_file:
+        real = resolve_existing(Path(path), policy.roots)
         if not path.endswith("/"):
-            _open(real, policy).close()
+            open_plain(real, policy.roots).close()
         elif not real.is_dir():
             raise MissingArtifact("there is no such folder")
         return
-    bucket = Bucket(host, policy.s3_endpoint, policy.region)
+    bucket = S3(policy.s3_endpoint, policy.region).bucket(address.bucket)
     if not path.endswith("/"):
-        bucket.size(path)
-    elif next(bucket.keys(path), None) is None:
+        bucket.head(path)
+    elif next(bucket.list(path), None) is None:
         raise MissingArtifact("there is nothing under this prefix")
-
-
-def _split(url: str) -> tuple[str, str, str]:
-    """Split a URL into scheme, bucket, and path or key. Raises ArtifactError."""
-    scheme, _, rest = url.partition("://")
-    host, slash, path = rest.partition("/")
-    if scheme == "file":
-        if host not in ("", "localhost"):
-            raise ArtifactError("the URL must begin with file:/// and an absolute path")
-        path = unquote(slash + path)
-        if "\0" in path or not path.startswith("/"):
-            raise ArtifactError("the path must be absolute")
-        return scheme, "", path
-    if scheme != "s3":
-        raise ArtifactError("model data must be at file:// or s3://")
-    if not host or not path:
-        raise ArtifactError("expected s3://bucket/key")
-    return scheme, host, path
 
 
 # --- file:// ---
@@ -128,65 +111,18 @@ def _split(url: str) -> tuple[str, str, str]:
 
 def _from_file(path: str, into: Path, policy: Policy) -> None:
     if path.endswith("/"):
-        root = _resolve_allowed(Path(path), policy)
+        root = resolve_existing(Path(path), policy.roots)
         if not root.is_dir():
             raise MissingArtifact("there is no such folder")
         _copy_tree(root, into, policy.limits)
         return
-    with _open(_resolve_allowed(Path(path), policy), policy) as source:
+    with open_plain(resolve_existing(Path(path), policy.roots), policy.roots) as source:
         size = os.fstat(source.fileno()).st_size
         if path.endswith(ARCHIVES):
             archives.unpack(source, size, into, policy.limits)
         else:
             _check_size(size, policy.limits)
             archives.write(into / Path(path).name, source, size)
-
-
-def _resolve_allowed(path: Path, policy: Policy) -> Path:
-    """The real path, with links followed, if the policy allows it."""
-    try:
-        real = path.resolve(strict=True)
-    except PermissionError:
-        raise ArtifactError("no permission to read it") from None
-    except (OSError, RuntimeError):
-        raise MissingArtifact("there is no such file") from None
-    _check_roots(real, policy)
-    return real
-
-
-def _check_roots(real: Path, policy: Policy) -> None:
-    if policy.roots is None or any(real.is_relative_to(Path(root).resolve()) for root in policy.roots):
-        return
-    if not policy.roots:
-        raise ArtifactError(
-            "file:// is not allowed here; set TIDEGATE_FILE_ROOTS to the folders that models lie in"
-        )
-    raise ArtifactError(f"it lies outside the folders that models may lie in ({', '.join(policy.roots)})")
-
-
-def _open(real: Path, policy: Policy) -> IO[bytes]:
-    """Open a plain file, then check what was opened: the path may have changed since it was checked."""
-    try:
-        descriptor = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except PermissionError:
-        raise ArtifactError("no permission to read it") from None
-    except OSError as error:
-        raise ArtifactError(f"cannot be opened: {error.strerror}") from None
-    mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode):
-        os.close(descriptor)
-        if stat.S_ISDIR(mode):
-            raise ArtifactError("it is a folder; end the URL with '/' to copy it as a tree")
-        raise ArtifactError("it is not a plain file")
-    source = os.fdopen(descriptor, "rb")
-    opened = Path(f"/proc/self/fd/{descriptor}")
-    try:
-        if opened.exists():
-            _check_roots(opened.resolve(), policy)
-    except ArtifactError:
-        source.close()
-        raise
-    return source
 
 
 def _copy_tree(root: Path, into: Path, limits: Limits) -> None:
@@ -208,7 +144,7 @@ def _copy_tree(root: Path, into: Path, limits: Limits) -> None:
             if stat.S_ISDIR(mode):
                 (here / name).mkdir(mode=0o755)
                 continue
-            with _open(source, Policy()) as content:
+            with open_plain(source, None) as content:
                 length = os.fstat(content.fileno()).st_size
                 size += length
                 _check_size(size, limits)
@@ -227,8 +163,8 @@ def _check_size(size: int, limits: Limits) -> None:
 # --- s3:// ---
 
 
-def _from_s3(bucket_name: str, key: str, into: Path, policy: Policy) -> None:
-    bucket = Bucket(bucket_name, policy.s3_endpoint, policy.region)
+def _from_s3(address: Address, into: Path, policy: Policy) -> None:
+    bucket, key = S3(policy.s3_endpoint, policy.region).bucket(address.bucket), address.path
     if key.endswith("/"):
         _copy_prefix(bucket, key, into, policy.limits)
     elif key.endswith(ARCHIVES):
@@ -248,7 +184,7 @@ def _limit(limits: Limits, taken: int = 0) -> Callable[[int], None]:
 def _copy_prefix(bucket: Bucket, prefix: str, into: Path, limits: Limits) -> None:
     number = size = 0
     tree = Tree(into, limits, "the prefix")
-    for key in bucket.keys(prefix):
+    for key, *_ in bucket.list(prefix):
         name = key.removeprefix(prefix)
         if not name or name.endswith("/"):
             continue  # S3 consoles create such objects for empty folders

@@ -15,12 +15,13 @@ from pathlib import Path
 import msgspec
 
 from tidegate.domain.traffic import WHOLE
+from tidegate.http1.client import HttpClient
+from tidegate.http1.messages import ConnectionBroken, HttpReply
 from tidegate.serving.contract.invocation import Answer, ModelFailed, Note, Outcome
 from tidegate.serving.contract.replica_spec import ReplicaSpec
 from tidegate.serving.front.answer_diff import compare
 from tidegate.serving.front.connection import Request
 from tidegate.serving.front.shadow_log import ShadowLog, ShadowSide
-from tidegate.serving.runtimes.http_client import Client, ConnectionBroken, Reply
 
 MOST_COPIES = 64
 """Most copies in flight."""
@@ -78,7 +79,7 @@ class ShadowSender:
         self._spec = spec.mirror
         self._note = note
         self._even = EvenSampler(0, zlib.crc32(spec.replica.encode()))
-        self._client = Client(self._spec.socket, LARGEST_ANSWER)
+        self._client = HttpClient(self._spec.socket, LARGEST_ANSWER)
         self._limit = spec.invocation_timeout + SPARE
         self._pairs = ShadowLog(Path(self._spec.kept))
         self._copies: set[asyncio.Task[None]] = set()
@@ -140,7 +141,9 @@ class ShadowSender:
                 inference_id = value.decode("latin-1")
         try:
             async with asyncio.timeout(self._limit):
-                reply = await self._client.ask("POST", request.url.decode("latin-1"), headers, request.body, host)
+                reply = await self._client.request(
+                    "POST", request.url.decode("latin-1"), headers, request.body, host
+                )
         except (ConnectionBroken, ValueError, TimeoutError) as error:
             shadow = ShadowSide(
                 0, (time.monotonic_ns() - began) // 1000, (str(error) or "no answer in time").encode()
@@ -200,8 +203,8 @@ class _ModelError(msgspec.Struct):
     OriginalStatusCode: int
 
 
-def _status(reply: Reply) -> int:
-    """The model's own status."""
+def _status(reply: HttpReply) -> int:
+    """The model's own."""
     if reply.status != MODEL_ERROR:
         return reply.status
     try:

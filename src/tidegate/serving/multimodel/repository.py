@@ -5,7 +5,7 @@ from urllib.parse import quote, unquote
 
 from tidegate.domain.errors import ArtifactError, Invalid
 from tidegate.serving.artifacts.fetch import Policy
-from tidegate.storage.s3 import Bucket
+from tidegate.storage.s3 import S3
 
 
 class ModelRepository:
@@ -20,7 +20,7 @@ class ModelRepository:
         self._policy = policy
         self._folder = Path("/" + unquote(rest.partition("/")[2])) if scheme == "file" else None
         bucket, _, self._keys = self._prefix.removeprefix("s3://").partition("/")
-        self._bucket = Bucket(bucket, policy.s3_endpoint, policy.region) if scheme == "s3" else None
+        self._bucket = S3(policy.s3_endpoint, policy.region).bucket(bucket) if scheme == "s3" else None
 
     def url(self, name: str) -> str:
         return self._prefix + (quote(name) if self._folder is not None else name)
@@ -34,7 +34,7 @@ class ModelRepository:
     def mark(self, name: str) -> str:
         """The version of an artifact. Raises ArtifactError if there is none, and Transient."""
         if self._bucket is not None:
-            return self._bucket.etag(self._keys + name)
+            return self._bucket.head(self._keys + name).etag
         assert self._folder is not None
         try:
             real = (self._folder / name).resolve(strict=True)

@@ -18,7 +18,7 @@ import random
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -26,12 +26,13 @@ from pathlib import Path
 from tidegate.domain.errors import StartTimeout, Transient
 from tidegate.host import process_stats
 from tidegate.host.process_stats import ProcessStats
-from tidegate.serving.contract.body_spool import IN_MEMORY, LargeCall
+from tidegate.http1.client import HttpClient
+from tidegate.http1.messages import ConnectionBroken, HttpReply, LongBody, StreamedReply, Streaming
+from tidegate.serving.contract.body_spool import IN_MEMORY, LargeCall, Spool
 from tidegate.serving.contract.environment import check_environment
 from tidegate.serving.contract.invocation import PATH, Answer, Call, Done, ModelFailed, Outcome, Stream, TimedOut
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec
 from tidegate.serving.runtimes import launcher
-from tidegate.serving.runtimes.http_client import Client, ConnectionBroken, PartReply, Reply, StreamHooks
 from tidegate.serving.runtimes.listeners import Owner, listening, peer
 from tidegate.serving.runtimes.liveness import GOOD, Liveness, Seen
 
@@ -65,7 +66,7 @@ class Program:
         number = spec.containers.index(container)
         self._socket = Path(spec.socket).with_suffix(f".app{number or ''}")
         self._process: asyncio.subprocess.Process | None = None
-        self._client: Client | None = None
+        self._client: HttpClient | None = None
         self._calls: set[asyncio.Task[None]] = set()
         self._streams: set[Call] = set()
         """Calls whose answers may be streams."""
@@ -144,11 +145,11 @@ class Program:
         if not self._closing:
             self._died(self._container, code)
 
-    async def _first_ping(self, port: int) -> Client:
-        """Wait for the program's first ping. If another process listens on its port, the program will not get it."""
+    async def _first_ping(self, port: int) -> HttpClient:
+        """From the program itself. Whoever else listens on its port has taken it: the program will not get it."""
         while True:
             for address in (str(self._socket), port) if self._socket.exists() else (port,):
-                client = Client(address, self._spec.max_body, partial(self._is_ours, address))
+                client = HttpClient(address, self._spec.max_body, partial(self._is_ours, address))
                 if await _ping(client) == GOOD:
                     self._path = self._socket if isinstance(address, str) else None
                     return client
@@ -171,8 +172,8 @@ class Program:
             self._end("another process listens in its place")
         return ours
 
-    async def _watch(self, client: Client) -> None:
-        """Observe the program each second, and end it if it hangs."""
+    async def _watch(self, client: HttpClient) -> None:
+        """Looks at the program each second, and ends one that hangs: no answer would come from it any more."""
         assert self._process is not None
         pid, health = self._process.pid, Liveness(self._spec.invocation_timeout)
         while True:
@@ -218,22 +219,22 @@ class Program:
         ]
         path = call.headers.get(PATH, b"/invocations").decode("latin-1")
         spool = call.spool if isinstance(call, LargeCall) else None
-        body = call.body if spool is None else spool
+        body = call.body if spool is None else LongBody(len(spool), partial(_read, spool))
         method = "POST" if body or PATH not in call.headers else "GET"
         parts = call.parts or self._spec.max_body > IN_MEMORY
-        hooks = StreamHooks(self._wrong, partial(self._streams.discard, call)) if parts else None
+        streaming = Streaming(IN_MEMORY, self._wrong, partial(self._streams.discard, call)) if parts else None
         try:
             async with asyncio.timeout(self._spec.invocation_timeout):
-                if hooks is None:
-                    reply: Reply | PartReply = await self._client.ask(method, path, headers, call.body)
+                if streaming is None:
+                    reply: HttpReply | StreamedReply = await self._client.request(method, path, headers, call.body)
                 else:
                     self._streams.add(call)
-                    reply = await self._client.ask_parts(method, path, headers, body, hooks)
+                    reply = await self._client.stream(method, path, headers, body, streaming)
         except BaseException as error:
             self._streams.discard(call)
             return self._no_answer(error)
         self._answers += 1
-        if isinstance(reply, Reply):
+        if isinstance(reply, HttpReply):
             self._streams.discard(call)
         return self._outcome(reply)
 
@@ -247,12 +248,12 @@ class Program:
     def _wrong(self, error: Exception) -> ModelFailed:
         return self._failure(0, f"The container's answer ended too early: {error}.")
 
-    def _outcome(self, reply: Reply | PartReply) -> Outcome:
+    def _outcome(self, reply: HttpReply | StreamedReply) -> Outcome:
         content_type = reply.headers.get(b"content-type", b"application/octet-stream").decode("latin-1")
         kept = tuple(
             (_RESPONSE_HEADERS[name], reply.headers[name]) for name in _RESPONSE_HEADERS if name in reply.headers
         )
-        if isinstance(reply, PartReply):
+        if isinstance(reply, StreamedReply):
             return Stream(content_type, reply.parts, kept)
         if not 200 <= reply.status < 300:
             return self._failure(reply.status, reply.body[:16_384].decode("utf-8", "replace"))
@@ -279,22 +280,27 @@ def environment(container: ContainerSpec, port: int, path: Path, server: Mapping
     }
 
 
-async def _ping(client: Client) -> int | None:
-    """The status of the answer; None if there is none."""
+async def _ping(client: HttpClient) -> int | None:
+    """The status of the answer; None where there is none."""
     try:
         async with asyncio.timeout(PING_TIMEOUT):
-            return (await client.ask("GET", "/ping")).status
+            return (await client.request("GET", "/ping")).status
     except (ConnectionBroken, TimeoutError, ValueError):
         return None
 
 
-async def _parameters(client: Client) -> bytes:
+async def _parameters(client: HttpClient) -> bytes:
     try:
         async with asyncio.timeout(PING_TIMEOUT):
-            reply = await client.ask("GET", "/execution-parameters")
+            reply = await client.request("GET", "/execution-parameters")
     except (ConnectionBroken, TimeoutError, ValueError):
         return b"{}"
     return reply.body if reply.status == 200 else b"{}"
+
+
+async def _read(spool: Spool) -> AsyncGenerator[bytes, None]:
+    for part in spool.parts():
+        yield part
 
 
 def _free_port() -> int:

@@ -16,8 +16,9 @@ from tidegate.serving.contract.answer_counts import check_count
 from tidegate.serving.contract.invocation import Answer, Call, Done, ModelFailed, Outcome
 from tidegate.serving.scoring.batching import Batcher, model_failure
 from tidegate.serving.scoring.chunked_scoring import LineScorer
+from tidegate.storage.files import tag_of
 from tidegate.transform.csv_lines import without_bom
-from tidegate.transform.joining import CSV, JSON_LINES, kind
+from tidegate.transform.joining import CSV, JSON_LINES, media_type
 from tidegate.transform.splitting import count_lines
 
 HEADER = b"x-tidegate-part"
@@ -41,11 +42,6 @@ class Part(msgspec.Struct):
         return json.dumps(msgspec.to_builtins(self)).encode("ascii")
 
 
-def tag_of(found: os.stat_result) -> str:
-    """Identifies a version of a file, by size and time of modification."""
-    return f"{found.st_size}-{found.st_mtime_ns}"
-
-
 def read(part: Part) -> bytes:
     """Read the range. Raises OSError, or ModelFailed (503) if the file was changed."""
     with open(part.path, "rb", buffering=0) as file:
@@ -64,8 +60,8 @@ class Records:
         self.size, self.score, self.count, self.render = scorer.size, scorer.score, scorer.count, scorer.render
 
     def parse(self, call: Call) -> Any:
-        """Parse a body. Raises ModelFailed, also if a line is not a row."""
-        form = kind(call.content_type) or CSV
+        """Raises ModelFailed, also where not every line is a row."""
+        form = media_type(call.content_type) or CSV
         if form not in (CSV, JSON_LINES) or not isinstance(self._scorer, LineScorer):
             return self._scorer.parse(call)
         if call.headers.get(FIRST) != b"0":

@@ -1,36 +1,29 @@
-"""Short requests to a worker over its unix socket: whether it is ready, what it has counted."""
+"""Short requests to a worker over its unix socket: whether it is ready, and what it counted."""
 
 import asyncio
 from pathlib import Path
 
 from tidegate.host.unix_sockets import has_no_listener
+from tidegate.http1.client import HttpClient
+from tidegate.http1.messages import ConnectionBroken
 from tidegate.targets.collection.sources import MOST_BODY, TOO_LARGE
 from tidegate.targets.local.health import PingAnswer
 
 PING_TIMEOUT = 2.0
 """Seconds per try (the container contract's own limit)."""
-READ = 1 << 16
 
 
 async def get(socket: Path, path: str, seconds: float = PING_TIMEOUT) -> tuple[int, bytes] | None:
-    """Status and body of a GET; None if no valid HTTP answer came in time."""
+    """Status and body of a GET, or None when no answer, or none that is HTTP, came in time."""
+    client = HttpClient(str(socket), MOST_BODY, kept=0)
     try:
         async with asyncio.timeout(seconds):
-            reader, writer = await asyncio.open_unix_connection(str(socket))
-            try:
-                writer.write(f"GET {path} HTTP/1.1\r\nHost: worker\r\nConnection: close\r\n\r\n".encode())
-                head = await reader.readuntil(b"\r\n\r\n")
-                body = bytearray()
-                while part := await reader.read(READ):
-                    body += part
-                    if len(body) > MOST_BODY:
-                        return TOO_LARGE, b""
-            finally:
-                writer.close()
-    except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            reply = await client.request("GET", path, [(b"connection", b"close")], host=b"worker")
+    except ValueError:
+        return TOO_LARGE, b""
+    except (ConnectionBroken, TimeoutError):
         return None
-    status = head[9:12]  # after HTTP/1.1 and a space
-    return (int(status), bytes(body)) if status.isdigit() else None
+    return reply.status, reply.body
 
 
 async def ready(socket: Path, seconds: float = PING_TIMEOUT) -> bool:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tidegate.serving.contract.invocation import Answer, Call, ModelFailed, Outcome
-from tidegate.serving.scoring.file_ranges import HEADER, RECORDS, Part, PartBatcher, read, tag_of
+from tidegate.serving.scoring.file_ranges import HEADER, RECORDS, Part, PartBatcher, read
+from tidegate.storage.files import tag_of
 
 
 def part(path: Path, offset: int, length: int) -> Part:

@@ -1,4 +1,4 @@
-"""A bounded buffer for the parts of one answer, between a connection and its reader."""
+"""The body of one response between the connection that reads it and its consumer, with a bound on what waits."""
 
 import asyncio
 from collections import deque
@@ -6,23 +6,23 @@ from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 HIGH, LOW = 256 * 1024, 64 * 1024
-"""Buffered bytes: reading pauses above HIGH and resumes below LOW."""
+"""Bytes that wait for the consumer: reading pauses above the one, and resumes below the other."""
 
 
-class FlowControl(Protocol):
-    """The connection's side. ``over`` is called once; ``whole``: the answer is complete."""
+class StreamSource(Protocol):
+    """The connection. ``end_stream`` is called once; ``whole`` says that the response came to its end."""
 
     def pause(self) -> None: ...
 
     def resume(self) -> None: ...
 
-    def over(self, whole: bool) -> None: ...
+    def end_stream(self, whole: bool) -> None: ...
 
 
-class BodyParts(AsyncIterator[bytes]):
-    """The parts, for their reader. ``wrong`` converts an error of the connection to the reader's."""
+class BodyStream(AsyncIterator[bytes]):
+    """``wrong`` makes the error that the consumer gets from the connection's error."""
 
-    def __init__(self, source: FlowControl, wrong: Callable[[Exception], Exception]) -> None:
+    def __init__(self, source: StreamSource, wrong: Callable[[Exception], Exception]) -> None:
         self._source = source
         self._wrong = wrong
         self._waiting: deque[bytes] = deque()
@@ -30,7 +30,7 @@ class BodyParts(AsyncIterator[bytes]):
         self._paused = False
         self._ended = False
         self._error: Exception | None = None
-        self._notified = False
+        self._source_ended = False
         self._changed = asyncio.Event()
 
     # --- the connection's side ---
@@ -45,18 +45,23 @@ class BodyParts(AsyncIterator[bytes]):
 
     def end(self) -> None:
         self._ended = True
-        self._paused = False  # the connection is free for the next answer
+        self._paused = False  # the connection has another response to read
         self._changed.set()
-        self._notify(True)
+        self._end_source(True)
 
     def fail(self, error: Exception) -> None:
         if not self._ended:
             self._ended = True
             self._error = self._wrong(error)
             self._changed.set()
-            self._notify(False)
+            self._end_source(False)
 
-    # --- the reader's side ---
+    # --- the consumer's side ---
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait for the consumer."""
+        return self._size
 
     async def __anext__(self) -> bytes:
         while not self._waiting and not self._ended:
@@ -74,12 +79,12 @@ class BodyParts(AsyncIterator[bytes]):
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        """Discard the remaining parts."""
+        """Drops what was not consumed."""
         self._ended = True
         self._waiting.clear()
-        self._notify(False)
+        self._end_source(False)
 
-    def _notify(self, whole: bool) -> None:
-        if not self._notified:
-            self._notified = True
-            self._source.over(whole)
+    def _end_source(self, whole: bool) -> None:
+        if not self._source_ended:
+            self._source_ended = True
+            self._source.end_stream(whole)

@@ -1,0 +1,132 @@
+"""A client of one server: a few kept connections, one request on each at a time."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from tidegate.http1.connection import HttpConnection
+from tidegate.http1.messages import (
+    ConnectionBroken,
+    HttpReply,
+    LongBody,
+    StreamedReply,
+    Streaming,
+    Unreachable,
+    format_head,
+)
+
+KEPT = 64
+"""Idle connections that are kept."""
+CONNECT_TIMEOUT = 2.0
+"""Seconds."""
+HEAD_LIMIT = 256 * 1024
+"""Bytes of a response's headers."""
+
+PeerCheck = Callable[[asyncio.BaseTransport], bool]
+
+
+class HttpClient:
+    """Times out only while it connects: limit a request with ``asyncio.timeout``, which breaks its connection."""
+
+    def __init__(
+        self,
+        address: str | int,
+        limit: int,
+        check: PeerCheck | None = None,
+        *,
+        head_limit: int = HEAD_LIMIT,
+        kept: int = KEPT,
+        connect_timeout: float = CONNECT_TIMEOUT,
+    ) -> None:
+        """``address``: a unix socket's path, or a port on loopback. ``limit``: bytes of a body that is held whole.
+        ``head_limit``: bytes of the headers. ``check``: whether the right process listens, asked for
+        each new connection."""
+        self._address = address
+        self._limit = limit
+        self._head_limit = head_limit
+        self._check = check
+        self._kept = kept
+        self._connect_timeout = connect_timeout
+        self._idle: list[HttpConnection] = []
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        headers: Iterable[tuple[bytes, bytes]] = (),
+        body: bytes = b"",
+        host: bytes = b"localhost",
+    ) -> HttpReply:
+        """Raises ConnectionBroken or, for a response above a limit, ValueError. A kept connection that the server had
+        closed meanwhile is replaced, once."""
+        reply = await self._send(format_head(method, path, headers, len(body), host) + body, None, None)
+        assert isinstance(reply, HttpReply)
+        return reply
+
+    async def stream(
+        self,
+        method: str,
+        path: str,
+        headers: Iterable[tuple[bytes, bytes]],
+        body: bytes | LongBody,
+        streaming: Streaming,
+        host: bytes = b"localhost",
+    ) -> HttpReply | StreamedReply:
+        """Like ``request``; a response that is streamed is returned with its head."""
+        if isinstance(body, LongBody):
+            return await self._send(format_head(method, path, headers, body.size, host), body, streaming)
+        return await self._send(format_head(method, path, headers, len(body), host) + body, None, streaming)
+
+    def close(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
+
+    async def _send(
+        self, request: bytes, body: LongBody | None, streaming: Streaming | None
+    ) -> HttpReply | StreamedReply:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.open:
+                try:
+                    return await self._send_on(connection, request, body, streaming)
+                except ConnectionBroken as broken:
+                    if not broken.untouched:
+                        raise
+                    break
+        return await self._send_on(await self._connect(), request, body, streaming)
+
+    async def _send_on(
+        self, connection: HttpConnection, request: bytes, body: LongBody | None, streaming: Streaming | None
+    ) -> HttpReply | StreamedReply:
+        try:
+            reply = await connection.send(request, body, streaming)
+        except BaseException:
+            connection.close()
+            raise
+        if isinstance(reply, HttpReply):
+            self._keep(connection)
+        return reply
+
+    def _keep(self, connection: HttpConnection) -> None:
+        if connection.open and len(self._idle) < self._kept:
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+    async def _connect(self) -> HttpConnection:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                if isinstance(self._address, str):
+                    transport, connection = await loop.create_unix_connection(self._make, self._address)
+                else:
+                    transport, connection = await loop.create_connection(self._make, "127.0.0.1", self._address)
+            foreign = self._check is not None and not self._check(transport)
+        except (OSError, TimeoutError) as error:
+            raise Unreachable(self._address, str(error) or type(error).__name__) from None
+        if foreign:
+            transport.abort()
+            raise ConnectionBroken(f"another process listens on {self._address}")
+        return connection
+
+    def _make(self) -> HttpConnection:
+        return HttpConnection(self._limit, self._head_limit, self._keep)

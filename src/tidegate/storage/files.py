@@ -1,0 +1,145 @@
+"""Files that ``file://`` addresses lead to: which may be used, and how they are opened, listed, read and moved.
+
+Methods raise ArtifactError for what is permanent, Transient for what is not; messages do not name the file.
+"""
+
+import errno
+import os
+import shutil
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+from tidegate.domain.errors import ArtifactError
+from tidegate.storage.file_errors import unreadable, unwritable
+
+CHUNK = 1024 * 1024
+ROOTS_SETTING = "TIDEGATE_FILE_ROOTS"
+
+Roots = Sequence[Path | str] | None
+"""Folders that addresses may lead into, links followed. None: any; empty: none."""
+
+
+def check_roots(real: Path, roots: Roots, setting: str = ROOTS_SETTING) -> None:
+    """``real`` has no links left. ``setting`` is the one that lists the folders."""
+    if roots is None or any(_is_within(real, Path(root)) for root in roots):
+        return
+    if not roots:
+        raise ArtifactError(f"file:// is not allowed here; set {setting} to the folders that may be used")
+    folders = ", ".join(str(root) for root in roots)
+    raise ArtifactError(f"it lies outside the folders that may be used ({folders}); {setting} lists them")
+
+
+def _is_within(real: Path, root: Path) -> bool:
+    # A real path below ``root`` as it is written shows that ``root`` has no links; resolving it costs system calls.
+    return real.is_relative_to(root) or real.is_relative_to(root.resolve())
+
+
+def resolve_existing(path: Path, roots: Roots) -> Path:
+    """The real path of what is there, with links followed. Raises MissingArtifact where nothing is, but only below
+    ``roots``: a client must not learn which files exist elsewhere."""
+    try:
+        real = path.resolve(strict=True)
+    except (OSError, RuntimeError) as error:
+        check_roots(Path(os.path.realpath(path)), roots)
+        if isinstance(error, OSError):
+            raise unreadable(error) from None
+        # Python 3.11 raises RuntimeError for links in a circle.
+        raise unreadable(OSError(errno.ELOOP, os.strerror(errno.ELOOP))) from None
+    check_roots(real, roots)
+    return real
+
+
+def open_plain(real: Path, roots: Roots) -> IO[bytes]:
+    """Opens a plain file, and checks what was opened, since a path may change meanwhile."""
+    try:
+        descriptor = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise unreadable(error) from None
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        if stat.S_ISDIR(mode):
+            raise ArtifactError("it is a folder; end the URL with '/' to copy it as a tree")
+        raise ArtifactError("it is not a plain file")
+    source = os.fdopen(descriptor, "rb")
+    opened = Path(f"/proc/self/fd/{descriptor}")
+    try:
+        if opened.exists():
+            check_roots(opened.resolve(), roots)
+    except ArtifactError:
+        source.close()
+        raise
+    return source
+
+
+def tag_of(found: os.stat_result) -> str:
+    """Changes when the file does."""
+    return f"{found.st_size}-{found.st_mtime_ns}"
+
+
+def check_tag(file: int, tag: str) -> None:
+    """``file``: a descriptor. Raises ArtifactError for a file that is no longer the one of which ``tag`` was made."""
+    if tag_of(os.fstat(file)) != tag:
+        raise ArtifactError("the file was changed meanwhile")
+
+
+def head(path: Path) -> tuple[int, str]:
+    """Size in bytes, and tag."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise unreadable(error) from None
+    return found.st_size, tag_of(found)
+
+
+def read(path: Path, offset: int, tag: str) -> Iterator[bytes]:
+    """The bytes from ``offset`` on, of the file as it was when ``tag`` was made."""
+    try:
+        with path.open("rb") as file:
+            check_tag(file.fileno(), tag)
+            file.seek(offset)
+            while part := file.read(CHUNK):
+                yield part
+    except OSError as error:
+        raise unreadable(error) from None
+
+
+def list_prefix(path: str) -> Iterator[Path]:
+    """The file itself, the files of a folder, or all whose path begins so, as keys do in S3; none that is hidden."""
+    given = Path(path)
+    if given.is_file():
+        yield given
+        return
+    folder = given if path.endswith("/") or given.is_dir() else given.parent
+    for file in sorted(folder.rglob("*")) if folder.is_dir() else []:
+        if file.is_file() and str(file).startswith(path) and not file.name.startswith("."):
+            yield file
+
+
+def move(part: Path, target: Path) -> None:
+    """The target appears whole, in place of an earlier one. Renames on one disk; else copies beside the target and
+    renames there."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            part.replace(target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            _copy(part, target)
+    except OSError as error:
+        raise unwritable(f"the output {target}", error) from None
+
+
+def _copy(part: Path, target: Path) -> None:
+    beside = target.with_name(f".{target.name}.part")
+    try:
+        shutil.copyfile(part, beside)
+        with beside.open("rb") as file:
+            os.fsync(file.fileno())
+        beside.replace(target)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
