@@ -62,7 +62,6 @@ for command in (
     recommend.recommend,
     deploy.delete,
     cost.cost,
-    price_list.prices,
     backup.backup,
     backup.restore,
     inspect.version,
@@ -74,6 +73,7 @@ app.command("simulate")(simulate.simulate_spec)
 app.command("promise")(promise.promise_spec)
 app.command("rehearse")(rehearse.rehearse_spec)
 app.add_typer(rollout.app, name="rollout")
+app.add_typer(price_list.app, name="prices")
 app.add_typer(replay.app, name="trace")
 
 

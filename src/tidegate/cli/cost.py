@@ -19,7 +19,7 @@ from tidegate.advisor.cost.fleet import fleet
 from tidegate.advisor.cost.pricing_options import EXAMPLES, Figures, Way
 from tidegate.advisor.cost.shapes import SHAPES, shape
 from tidegate.advisor.cost.traffic import Load, Traffic
-from tidegate.advisor.prices import HOSTING, Catalogue, Discount
+from tidegate.advisor.prices import HOSTING, Catalogue, Discount, price_folder
 from tidegate.cli import draw, sparklines
 from tidegate.cli.bill_table import bill_document, show_bill
 from tidegate.cli.cost_options import Said, figures, read, told
@@ -172,7 +172,8 @@ def _show(answer: Answer) -> None:
 
 
 def _case(said: Said, bounds: tuple[int, int], curve: str, rps: float | None) -> Case:
-    catalogue = Catalogue.load(Settings.from_environment(os.environ).prices)
+    settings = Settings.from_environment(os.environ)
+    catalogue = Catalogue.load(price_folder(settings.prices, settings.state))
     year = said["year"] or datetime.now(UTC).year
     asked = Traffic(rps or 0.0, shape(curve), said["growth"])
     known = None if rps is None else asked

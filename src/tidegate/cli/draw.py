@@ -62,6 +62,11 @@ def format_rate(rate: float) -> str:
     return f"{rate:.10f}".rstrip("0").rstrip(".")
 
 
+def each(unit: str) -> str:
+    """``a GB``, ``an hour``."""
+    return f"an {unit}" if unit.startswith(("hour", "LCU", "alarm")) else f"a {unit}"
+
+
 def format_block(filled: float) -> str:
     """A block character filled to this fraction, in eighths."""
     return " ▁▂▃▄▅▆▇█"[max(0, min(8, round(filled * 8)))]

@@ -12,7 +12,7 @@ from typing import Any
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from tidegate.advisor.prices import Catalogue
+from tidegate.advisor.prices import Catalogue, price_folder
 from tidegate.advisor.recommend import load_runs
 from tidegate.advisor.recommend.configurations import Objective, Probe, Trial, candidates
 from tidegate.advisor.recommend.estimates import HEADROOM, Offer, offers
@@ -47,7 +47,8 @@ def recommend_local(wanted: LocalRequest, region: str, *, as_json: bool) -> None
     """Raises Invalid if no configuration meets the objective."""
     objective = wanted.objective
     ground = Ground(wanted.model, wanted.bodies, wanted.content_type, objective)
-    catalogue = Catalogue.load(Settings.from_environment(os.environ).prices)
+    settings = Settings.from_environment(os.environ)
+    catalogue = Catalogue.load(price_folder(settings.prices, settings.state))
     began = time.monotonic()
     trials = _search(ground, wanted.rate, wanted.effort, began + wanted.budget * SEARCH_SHARE, quiet=as_json)
     best = trials[0]

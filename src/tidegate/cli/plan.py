@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,10 +16,11 @@ from tidegate.advisor.planner import Plan
 from tidegate.advisor.planner.document import all_notes
 from tidegate.advisor.planner.models import with_models
 from tidegate.advisor.planner.plan_promise import lines
-from tidegate.advisor.prices import Catalogue
+from tidegate.advisor.prices import Catalogue, price_folder
 from tidegate.cli import draw
 from tidegate.cli.deploy import read_spec
 from tidegate.cli.output import AsJson, console, print_note
+from tidegate.cli.plan_card import card
 from tidegate.cli.prompts import ask_all
 from tidegate.domain.errors import Invalid
 from tidegate.host.atomic_write import write_atomically
@@ -44,6 +46,9 @@ def plan(
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the spec, reasons in its comments.")
     ] = None,
+    why: Annotated[
+        bool, typer.Option("--why", help="Also the reasons, what would change them, and every price.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Plan a deployment: target, mode, instances, scaling, strategy and price, each with its reason.
@@ -53,36 +58,46 @@ def plan(
     \b
     Examples:
       tidegate plan
-      tidegate plan --example payroll-fraud
+      tidegate plan --example payroll-fraud --why
       tidegate plan --answers answers.yaml --set rate=200 --json
       tidegate plan --example payroll-fraud --model model.tar.gz --out plan.yaml
     """
     if answers is not None and example is not None:
         raise Invalid("give --answers or --example, not both")
-    changes = dict(_change(text) for text in change or ())
-    catalogue = Catalogue.load(Settings.from_environment(os.environ).prices)
-    if answers is None and example is None:
-        made = planner.plan(ask_all(changes, further=further), catalogue)
-    else:
-        made = planner.plan(planner.read({**_given(answers, example), **changes}), catalogue)
+    made = _made(answers, example, dict(_change(text) for text in change or ()), further=further)
     spec = with_models(made.spec, [_address(text) for text in model]) if model else None
     if as_json:
         document = planner.document(made)
         print(json.dumps(document if spec is None else {**document, "spec": spec}))
     else:
         show(made, console())
+        if why:
+            show_why(made, console())
     if out is not None:
         _write(out, planner.written(made, spec))
         run = f"tidegate deploy {out}" if made.job is None else f"tidegate batch {out} INPUT OUTPUT"
         print_note(f"wrote {out}: {run}" + ("" if spec is not None else ", once your model data is put in"))
 
 
+def _made(answers: Path | None, example: str | None, changes: Mapping[str, object], *, further: bool) -> Plan:
+    """From the file or the example with its changes; asked in the terminal where there is neither."""
+    settings = Settings.from_environment(os.environ)
+    catalogue = Catalogue.load(price_folder(settings.prices, settings.state))
+    if answers is None and example is None:
+        return planner.plan(ask_all(changes, further=further), catalogue)
+    return planner.plan(planner.read({**_given(answers, example), **changes}), catalogue)
+
+
 def show(made: Plan, screen: Console) -> None:
-    """The six rows, the walk, and the reasons under them."""
-    rows = draw.make_table("", "RECOMMENDED")
-    for row in made.rows:
-        rows.add_row(Text(row.name, style="bold"), row.value)
-    screen.print(rows)
+    """The plan on one screen."""
+    first, *others = card(made, screen.width, datetime.now(UTC).date())
+    screen.print(Text(first, style="bold"))
+    for line in others:
+        screen.print(Text(line))
+
+
+def show_why(made: Plan, screen: Console) -> None:
+    """The way through the flowchart, the reasons, and all that the plan rests on."""
     screen.print("\nThe way through the flowchart:")
     for step in made.steps:
         answer = Text("yes" if step.answer else "no", style="green" if step.answer else "cyan")
@@ -91,10 +106,6 @@ def show(made: Plan, screen: Console) -> None:
     for row in made.rows:
         screen.print(Text.assemble("  ", (row.name, "bold"), f": {row.reason}"))
         screen.print(Text(f"      change: {row.change}", style="dim"))
-    _more(made, screen)
-
-
-def _more(made: Plan, screen: Console) -> None:
     screen.print("\nAlarms that turn a rollout back:")
     for key, alarm in made.spec["alarms"].items():
         span = f"{alarm['datapoints']} of {alarm['periods']} periods of {alarm['period']}"
@@ -102,21 +113,28 @@ def _more(made: Plan, screen: Console) -> None:
     if made.promise is not None:
         screen.print("\nWhat the rollout can promise, at the ordinary rate:")
         for text in lines(made.promise):
-            screen.print(f"  {text}")
-    screen.print("\nWhat a month costs:")
-    for line in made.bill.lines:
-        month = line.amount / made.bill.total * made.bill.month if made.bill.total else 0.0
-        screen.print(f"  ${month:,.2f}  {line.why}")
+            screen.print(Text(f"  {text}"))
+    _show_costs(made, screen)
     if made.choices:
         screen.print("\nOther choices:")
         for choice in made.choices:
-            screen.print(f"  {choice.say}")
-    for text in made.overrides:
-        screen.print(Text.assemble(("\nOVERRIDE: ", "bold red"), text))
+            screen.print(Text(f"  {choice.say}"))
     for one in all_notes(made):
         screen.print(Text.assemble(("\nNote: ", "yellow"), one.say, f"\n  {one.change}" if one.change else ""))
     for text in made.assumptions:
         screen.print(Text.assemble(("\nAssumed: ", "dim"), text))
+
+
+def _show_costs(made: Plan, screen: Console) -> None:
+    screen.print("\nWhat a month costs:")
+    for line in made.bill.lines:
+        month = line.amount / made.bill.total * made.bill.month if made.bill.total else 0.0
+        screen.print(Text(f"  ${month:,.2f}  {line.why}"))
+    screen.print("\nPrices:")
+    for rate in {line.rate.item: line.rate for line in made.bill.lines}.values():
+        note = f" ({rate.note})" if rate.note else ""
+        amount = f"${draw.format_rate(rate.amount)} {draw.each(rate.unit)}"
+        screen.print(Text(f"  {rate.item} {amount}, {rate.date}: {rate.source}{note}"))
 
 
 def _given(answers: Path | None, example: str | None) -> Mapping[str, Any]:

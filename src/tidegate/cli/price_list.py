@@ -1,19 +1,79 @@
-"""``prices``: the catalogue of prices, with the source and date of each."""
+"""``prices``: the catalogue of prices, with the source and date of each, and its update from AWS."""
 
+import importlib
 import json
 import os
+import textwrap
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+from rich.text import Text
+from typer.core import TyperGroup
 
-from tidegate.advisor.prices import EVERYWHERE, HOSTING, Catalogue, InstanceType, Rate
+from tidegate.advisor.prices import EVERYWHERE, HOSTING, MAIN_REGIONS, Catalogue, InstanceType, Rate, price_folder
 from tidegate.cli import draw
 from tidegate.cli.output import AsJson, console
 from tidegate.settings import Settings
 
+WIDE = 150
+"""Columns from which on the table fits."""
 
-def prices(
+
+class _ListsByDefault(TyperGroup):
+    """``prices c5`` is ``prices list c5``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        first = args[0] if args else ""
+        if first not in self.commands and first != "--help":
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(cls=_ListsByDefault, rich_markup_mode=None, help="List the catalogue of prices, or update it.")
+
+
+@app.command("update")
+def update_prices(
+    region: Annotated[
+        list[str] | None,
+        typer.Option(help="Of this region; repeat it for more.", show_default="the seven main ones"),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Where the files go.", show_default="TIDEGATE_PRICES, or the state folder"
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Get today's prices from AWS's Price List API, each with its SKU and date.
+
+    It writes one file for each region (aws-REGION.csv), whose rows go over the packaged ones. AWS credentials with
+    pricing:GetProducts are needed; the call is free of charge.
+
+    \b
+    Examples:
+      tidegate prices update
+      tidegate prices update --region eu-central-1 --region eu-west-1
+    """
+    settings = Settings.from_environment(os.environ)
+    folder = out or settings.prices or settings.state.expanduser() / "prices"
+    # botocore takes a while to import, and only an update needs it.
+    update = importlib.import_module("tidegate.cli.price_update").update
+    counts = update(
+        tuple(region or MAIN_REGIONS), folder, Catalogue.load(price_folder(settings.prices, settings.state))
+    )
+    if as_json:
+        print(json.dumps({"folder": str(folder), "prices": counts}))
+    else:
+        console().print(f"wrote {sum(counts.values())} prices of {', '.join(counts)} into {folder}")
+
+
+@app.command("list")
+def list_prices(
     word: Annotated[str, typer.Argument(metavar="[WORD]", help="Part of an item's name, such as c5 or s3.")] = "",
     region: Annotated[str | None, typer.Option(help="Of this region alone.")] = None,
     as_json: AsJson = False,
@@ -27,7 +87,8 @@ def prices(
       tidegate prices c5
       tidegate prices serverless --region us-east-1 --json
     """
-    catalogue = Catalogue.load(Settings.from_environment(os.environ).prices)
+    settings = Settings.from_environment(os.environ)
+    catalogue = Catalogue.load(price_folder(settings.prices, settings.state))
     found = [
         rate
         for rate in catalogue.rates()
@@ -37,12 +98,28 @@ def prices(
     if as_json:
         print(json.dumps([_document(rate, machines.get(rate.item)) for rate in found]))
         return
+    screen = console()
+    if screen.width < WIDE:
+        for rate in found:
+            _show_record(rate, machines.get(rate.item), screen)
+        return
     shown = draw.make_table("ITEM", "REGION", "UNIT", ">$", ">LOW", ">HIGH", "MACHINE", "DATE", "SOURCE")
     for rate in found:
         amounts = (draw.format_rate(value) for value in (rate.amount, rate.low, rate.high))
         machine = _told(machines.get(rate.item))
         shown.add_row(rate.item, rate.region, rate.unit, *amounts, machine, str(rate.date), rate.source)
-    console().print(shown)
+    screen.print(shown)
+
+
+def _show_record(rate: Rate, machine: InstanceType | None, screen: Console) -> None:
+    """On narrow screens, where a table would lose the price: the item, what it costs, and where that is from."""
+    spread = "" if rate.certain else f" ({draw.format_rate(rate.low)} to {draw.format_rate(rate.high)} by source)"
+    beside = f"; {_told(machine)}" if machine else ""
+    screen.print(Text(rate.item, style="bold"))
+    price = f"${draw.format_rate(rate.amount)} {draw.each(rate.unit)} in {rate.region}{spread}{beside}"
+    for text in (price, f"{rate.date}: {rate.source}"):
+        for line in textwrap.wrap(text, screen.width - 2):
+            screen.print(Text(f"  {line}"))
 
 
 def _document(rate: Rate, machine: InstanceType | None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from tidegate.advisor.cost.traffic import Traffic
 from tidegate.advisor.planner import pricing, what_is_asked
 from tidegate.advisor.planner.sizing import Fleet
 from tidegate.advisor.planner.tables import table
+from tidegate.advisor.planner.traffic import traffic
 from tidegate.advisor.prices import Catalogue
 from tidegate.console.flowchart import MODES
 from tidegate.console.money import format_dollars
@@ -120,10 +121,10 @@ def _summary(name: str, plan: planner.Plan) -> dict[str, Any]:
 
 def _serverless(tariff: Tariff) -> dict[str, Any]:
     """Dollars a month of serverless and of one instance, over the rate."""
-    traffic, year = Traffic(1.0, shape("business_hours")), table("compute")["year"]
+    office, year = Traffic(1.0, shape("business_hours")), table("compute")["year"]
     ways = breakeven.serverless_against_real_time(tariff, LOOKUP, SMALL, ONE)
-    crossing = breakeven.crossing(ways["serverless"], ways["real-time"], traffic, year)
-    points = breakeven.curve(ways, traffic, year, least=0.1, most=30.0)
+    crossing = breakeven.crossing(ways["serverless"], ways["real-time"], office, year)
+    points = breakeven.curve(ways, office, year, least=0.1, most=30.0)
     return {
         "crossing": None if crossing is None else crossing.rps,
         "chart": {
@@ -184,7 +185,7 @@ def _savings(plan: planner.Plan, tariff: Tariff) -> dict[str, Any]:
     """Dollars a month of the fraud model over what is committed for a year."""
     assert isinstance(plan.size, Fleet)
     hour = tariff.hosting(plan.size.type.name).amount
-    load = pricing.traffic(plan.facts).hours(table("compute")["year"])
+    load = traffic(plan.facts).hours(table("compute")["year"])
     usage = [paid * hour for paid in fleet(load, pricing.scaling(plan.size)).paid]
     discount = tariff.catalogue.discount(1).part
     best = savings.best(usage, discount)

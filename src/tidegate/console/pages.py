@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from tidegate import __version__
-from tidegate.advisor.prices import Catalogue
+from tidegate.advisor.prices import Catalogue, price_folder
 from tidegate.console import flowchart, overview, plan_page, traffic_page
 from tidegate.console.compute_api import ComputePool
 from tidegate.domain.errors import Invalid, NotFound, TidegateError
@@ -97,7 +97,7 @@ def render_page(name: str, request: Request, catalogue: Catalogue, **context: An
 
 async def _load_catalogue(gateway: Gateway) -> Catalogue:
     """Reads and parses files, so it must not run on the platform's event loop."""
-    return await asyncio.to_thread(Catalogue.load, gateway.settings.prices)
+    return await asyncio.to_thread(Catalogue.load, price_folder(gateway.settings.prices, gateway.settings.state))
 
 
 async def _home(gateway: Gateway, pool: ComputePool, request: Request) -> Response:

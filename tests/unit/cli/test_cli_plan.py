@@ -28,10 +28,10 @@ def refused(*arguments: str, answers: str = "") -> str:
 
 
 def test_an_example_in_words() -> None:
-    shown, _ = run("--example", "payroll-fraud")
+    shown, _ = run("--example", "payroll-fraud", "--why")
     assert "ml.c5.xlarge" in shown and "Linear: 25 % steps, 1-hour bake, alarm rollback" in shown
     assert "Is a response needed for each individual request? yes" in shown
-    assert "ModelLatency p99 above 100ms, 2 of 3 periods of 10s" in shown
+    assert "ModelLatency p99 above 100ms, 2 of 3 periods of 1m" in shown
 
 
 def test_answers_from_a_file_with_one_changed(tmp_path: Path) -> None:

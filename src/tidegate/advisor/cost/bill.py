@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 from tidegate.advisor.cost.errors import above, at_least
-from tidegate.advisor.prices import Catalogue, Rate
+from tidegate.advisor.prices import HOME, HOSTING, MAIN_REGIONS, Catalogue, Rate
 
 MONTHS = 12
 HOURS_PER_YEAR = 8760.0
@@ -15,17 +15,37 @@ FREE = Rate("free", "*", "", 0.0, 0.0, 0.0, "nothing is used", date(2026, 1, 1))
 
 @dataclass(frozen=True)
 class Tariff:
-    """The catalogue as one region sees it. Its methods raise what ``Catalogue.rate`` raises."""
+    """The catalogue as one region sees it. Its methods raise what ``Catalogue.rate`` raises.
+
+    In the main regions the price of ``HOME`` stands in for one that the catalogue does not have there: the row that
+    comes back says so in its source (``Rate.stands_in``), and its figure is that of ``HOME``, unchanged.
+    """
 
     catalogue: Catalogue
-    region: str = "us-east-1"
+    region: str = HOME
 
     def rate(self, item: str) -> Rate:
-        return self.catalogue.rate(item, self.region)
+        if self.catalogue.has(item, self.region) or not self._borrows(item):
+            return self.catalogue.rate(item, self.region)
+        home = self.catalogue.rate(item, HOME)
+        source = f"the price of {HOME}, as none of {self.region} is known here: 'tidegate prices update' gets it"
+        return replace(home, source=f"{source} ({home.source})", stands_in=self.region)
+
+    def has(self, item: str) -> bool:
+        """Whether there is a price, or one that stands in for it."""
+        return self.catalogue.has(item, self.region) or self._borrows(item)
+
+    def refuse_unknown_region(self) -> None:
+        """Raises UnknownRegion for a region that is none of the main ones and has no row at all."""
+        if self.region not in MAIN_REGIONS and self.region not in self.catalogue.regions():
+            self.catalogue.rate("region", self.region)
+
+    def _borrows(self, item: str) -> bool:
+        return self.region in MAIN_REGIONS and self.catalogue.has(item, HOME)
 
     def hosting(self, instance: str) -> Rate:
         """An hour of a SageMaker instance."""
-        return self.catalogue.hosting(instance, self.region)
+        return self.rate(HOSTING + instance)
 
     def line(self, item: str, quantity: float, why: str) -> "Line":
         """A line of the rate of this name. Only what is used needs a price, so nothing of it is free."""

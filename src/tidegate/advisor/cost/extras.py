@@ -56,11 +56,13 @@ def alarms(tariff: Tariff, extras: Extras) -> Line:
     return tariff.line("cloudwatch/alarm-month", extras.alarms * MONTHS, why)
 
 
-def objects(tariff: Tariff, extras: Extras, requests: float) -> Iterator[Line]:
-    """Inputs and outputs as objects of S3: one written and one read for each, kept for some days."""
+def objects(tariff: Tariff, extras: Extras, files: float, requests: float) -> Iterator[Line]:
+    """Inputs and outputs in S3: an object of each is written and read for each of ``files``, and the bytes of all
+    ``requests`` are kept for some days."""
+    at_least("files", files, 0)
     at_least("requests", requests, 0)
-    yield tariff.line("s3/put", 2 * requests / 1000, "an input and an output written for each request")
-    yield tariff.line("s3/get", 2 * requests / 1000, "an input and an output read for each request")
+    yield tariff.line("s3/put", 2 * files / 1000, f"an input and an output written, {files:,.0f} times a year")
+    yield tariff.line("s3/get", 2 * files / 1000, f"an input and an output read, {files:,.0f} times a year")
     kept = requests * (extras.bytes_in + extras.bytes_out) / GB * extras.keep_days / (365 / MONTHS)
     yield tariff.line("s3/gb-month", kept, f"inputs and outputs kept for {extras.keep_days:g} days")
 

@@ -74,7 +74,7 @@ def asynchronous(
     lines = [
         Line(HOSTING + instance, up, rate, why),
         *hosting(tariff, extras, 0.0, up),
-        *objects(tariff, extras, load.requests),
+        *objects(tariff, extras, load.requests, load.requests),
     ]
     return bill(lines, load.hours, warnings)
 
@@ -113,9 +113,10 @@ def batch(
         f"{job.runs:g} jobs a year of {job.records:,.0f} records: {each * 60:,.1f} minutes on "
         f"{job.instances} {'instance' if job.instances == 1 else 'instances'}, {job.startup / 60:g} of them to start"
     )
+    files = job.runs * math.ceil(job.records / job.records_per_object)
     lines = [
         Line(HOSTING + instance, job.runs * each * job.instances, rate, why),
-        *objects(tariff, extras, job.runs * math.ceil(job.records / job.records_per_object)),
+        *objects(tariff, extras, files, job.runs * job.records),
     ]
     # Runs beyond what fits one after the other are jobs side by side: the same instance-hours.
     return bill(lines, hours)

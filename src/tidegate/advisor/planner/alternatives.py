@@ -1,4 +1,5 @@
-"""What else could be chosen, and for how much: commitments, serverless, an endpoint for each model, fixed fleets."""
+"""What else could be chosen, for how much, and why it was not: commitments, modes, types, an endpoint for each
+model."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,46 +10,61 @@ from tidegate.advisor.cost.bill import MONTHS, Tariff
 from tidegate.advisor.cost.extras import Extras
 from tidegate.advisor.cost.fleet import fleet
 from tidegate.advisor.cost.traffic import Load
-from tidegate.advisor.planner import pricing, sizing
+from tidegate.advisor.planner import pricing, rules, sizing
+from tidegate.advisor.planner.assumptions import words
+from tidegate.advisor.planner.flowchart import Place
+from tidegate.advisor.planner.hardware import ANY, CPU, INFERENTIA
+from tidegate.advisor.planner.selection import Other
 from tidegate.advisor.planner.sizing import Fleet, OnDemand
 from tidegate.advisor.planner.tables import table
-from tidegate.advisor.planner.units import told_money, told_rate
+from tidegate.advisor.planner.traffic import traffic
+from tidegate.advisor.planner.units import told_money, told_percent, told_rate, told_seconds
 from tidegate.advisor.prices import Catalogue, MissingPrice
+from tidegate.domain.errors import TidegateError
 
 YEARS = (1, 3)
+SERVERLESS, REAL_TIME = "serverless", "real_time"
 
 
 @dataclass(frozen=True)
 class Choice:
-    """``month`` is what it would come to, in dollars; ``say`` tells it in a sentence, ``figures`` by name."""
+    """``month`` is what it would come to, in dollars, None where it cannot be had; ``say`` tells it in a sentence
+    with ``because``, why it was not taken; ``figures`` by name."""
 
     name: str
-    month: float
+    month: float | None
     say: str
+    because: str
     figures: Mapping[str, float | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Case:
-    """A plan on SageMaker that serves requests."""
+    """A plan that serves requests."""
 
     facts: Mapping[str, Any]
+    place: Place
     size: Fleet | OnDemand
     load: Load
     month: float
+    others: tuple[Other, ...]
     tariff: Tariff
     extras: Extras
 
 
-def choices(facts: Mapping[str, Any], made: pricing.Priced, catalogue: Catalogue) -> tuple[Choice, ...]:
-    """None for a job, and on targets other than SageMaker."""
-    if made.load is None or facts["target"] != "sagemaker" or facts["mode"] == "asynchronous":
-        return ()
+def choices(
+    facts: Mapping[str, Any], place: Place, made: pricing.Priced, catalogue: Catalogue
+) -> tuple[Choice, ...]:
+    """None for a job but another type. What cannot be priced is left out."""
     tariff = Tariff(catalogue, facts["region"])
+    if made.load is None:
+        return tuple(_types(made.others))
     beside, _ = pricing.extras(facts, tariff)
-    case = Case(facts, made.size, made.load, made.bill.month, tariff, beside)
+    case = Case(facts, place, made.size, made.load, made.bill.month, made.others, tariff, beside)
+    makers: tuple[Callable[[Case], Iterator[Choice]], ...] = (_other_types, _other_hardware, _commitments)
+    if place.target in ("sagemaker", "lambda") and place.mode != "asynchronous":
+        makers = (*makers, _fixed, _serverless, _real_time, _dedicated)
     found: list[Choice] = []
-    makers: tuple[Callable[[Case], Iterator[Choice]], ...] = (_savings, _fixed, _serverless, _dedicated)
     for make in makers:
         try:
             found += make(case)
@@ -57,9 +73,64 @@ def choices(facts: Mapping[str, Any], made: pricing.Priced, catalogue: Catalogue
     return tuple(found)
 
 
-def _savings(case: Case) -> Iterator[Choice]:
-    """Savings Plans over the plan's own load curve."""
+def _choice(name: str, month: float | None, what: str, because: str, **figures: float | None) -> Choice:
+    return Choice(name, month, f"{what}; not taken: {because}", because, figures)
+
+
+def _other_types(case: Case) -> Iterator[Choice]:
+    yield from _types(case.others)
+
+
+def _other_hardware(case: Case) -> Iterator[Choice]:
+    """The cheapest type of each other hardware that the frameworks can use."""
     if not isinstance(case.size, Fleet):
+        return
+    facts, book = case.facts, table("compute")
+    asked = facts["hardware_asked"]
+    for hardware in facts["usable"]:
+        if hardware == case.size.type.kind or (facts["many_models"] and hardware == INFERENTIA):
+            continue
+        told = book["hardware"][hardware]["told"]
+        if hardware == CPU and facts["accelerated"]:
+            because = "a request takes some ten times longer there; measure it and set hardware: cpu"
+            if facts["processor_time"] is not None:
+                because = f"a request would take about {told_seconds(facts['processor_time'])} there"
+            yield _choice(f"on_{hardware}", None, f"{told} in place of {case.size.type.name}", because)
+            continue
+        there = {**facts, "runs_on": (hardware,), "accelerated": hardware != CPU, "instance_type": ""}
+        try:
+            made = pricing.on_instances(there, case.load, case.tariff, case.extras)
+        except MissingPrice:
+            continue
+        except TidegateError as error:
+            yield _choice(f"on_{hardware}", None, told, error.message)
+            continue
+        assert isinstance(made.size, Fleet)
+        month = made.bill.month
+        was = "instance_type names another" if facts["instance_type"] else f"hardware: {asked} was asked for"
+        because = was if month < case.month and asked != ANY else "it is dearer over the year"
+        what = f"{told} ({made.size.type.name}): about {told_money(month)} a month"
+        yield _choice(f"on_{hardware}", month, what, because)
+
+
+def _types(others: tuple[Other, ...]) -> Iterator[Choice]:
+    """The next cheapest type."""
+    for other in others[:1]:
+        what = f"the next type in its place: about {told_money(other.month)} a month"
+        yield _choice("other_type", other.month, what, f"{other.name} fits as well, and is dearer over the year")
+
+
+def _commitments(case: Case) -> Iterator[Choice]:
+    """Savings Plans over the plan's own load curve; none for a test, which ends."""
+    if (
+        not isinstance(case.size, Fleet)
+        or case.facts["environment"] == "test"
+        or case.place.mode == "asynchronous"
+    ):
+        return
+    if case.place.target != "sagemaker":
+        what = "a Compute Savings Plan, which covers EC2 and Fargate"
+        yield _choice("compute_savings", None, what, "the catalogue has no discount of it; AWS's calculator has")
         return
     hour = case.tariff.hosting(case.size.type.name).amount
     usage = [paid * hour for paid in fleet(case.load, pricing.scaling(case.size)).paid]
@@ -70,13 +141,20 @@ def _savings(case: Case) -> Iterator[Choice]:
             continue
         falls = savings.bearable(usage, best)
         month = case.month - best.saving / MONTHS
-        yield Choice(
+        what = (
+            f"a Savings Plan of ${best.hourly:.3f} an hour for {years} year{'s' if years > 1 else ''} (at "
+            f"{told_percent(discount.part)} off): about {told_money(month)} a month"
+        )
+        yield _choice(
             f"savings_{years}y",
             month,
-            f"a Savings Plan of ${best.hourly:.3f} an hour for {years} year{'s' if years > 1 else ''} (at "
-            f"{discount.part:.0%} off): about {told_money(month)} a month; it pays unless the load falls by "
-            f"{falls:.0%}",
-            {"hourly": best.hourly, "discount": discount.part, "utilisation": best.utilisation, "bearable": falls},
+            what,
+            f"it is paid used or not, and saves nothing if the load falls by {told_percent(falls)}: commit once"
+            " the load is known",
+            hourly=best.hourly,
+            discount=discount.part,
+            utilisation=best.utilisation,
+            bearable=falls,
         )
 
 
@@ -87,49 +165,88 @@ def _fixed(case: Case) -> Iterator[Choice]:
         case.tariff, case.size.type.name, pricing.scaling(case.size), case.load, case.extras
     )
     if both.saved > 0:
-        yield Choice(
-            "without_autoscaling",
-            both.first.month,
-            f"instances for the busiest hour at all hours: about {told_money(both.first.month)} a month; scaling "
-            f"saves {both.saved:.0%}",
-            {"saved": both.saved},
-        )
+        what = f"instances for the busiest hour at all hours: about {told_money(both.first.month)} a month"
+        because = f"scaling saves {told_percent(both.saved)} of it"
+        yield _choice("without_autoscaling", both.first.month, what, because, saved=both.saved)
 
 
 def _serverless(case: Case) -> Iterator[Choice]:
-    """The other of real-time and serverless, and the rate at which both cost the same."""
-    facts = case.facts
-    fits = not (facts["accelerated"] or facts["many_models"] or facts["several_containers"])
-    if not fits or facts["memory_needed"] > 6e9 or facts["payload"] > 4e6:
+    """A serverless endpoint in place of instances, with the rate at which both cost the same."""
+    if not isinstance(case.size, Fleet):
         return
-    fixed = {**facts, "mode": "real_time"}
-    instances = (
-        case.size if isinstance(case.size, Fleet) else sizing.fleet(fixed, case.load, case.tariff.catalogue)
-    )
-    memory = (
-        case.size
-        if isinstance(case.size, OnDemand)
-        else sizing.on_demand({**facts, "mode": "serverless"}, case.load)
-    )
+    facts = case.facts
+    refusal = _refusal(facts)
+    if refusal is not None:
+        yield _choice(SERVERLESS, None, "a serverless endpoint in its place", refusal)
+        return
+    size = sizing.on_demand(facts)
+    month, even = _against(case, size, case.size, SERVERLESS)
+    if facts["latency_matters"]:
+        because = f"{words(facts)['latency_need']}, and a start from zero takes seconds"
+    elif month > case.month:
+        because = "it is dearer at this rate"
+    else:
+        because = f"traffic is {facts['pattern']}: set pattern: intermittent if a first answer may come later"
+    yield _told(SERVERLESS, "a serverless endpoint", month, even, because)
+
+
+def _real_time(case: Case) -> Iterator[Choice]:
+    """Instances in place of serverless or of a function."""
+    if not isinstance(case.size, OnDemand):
+        return
+    facts = {**case.facts, "mode": REAL_TIME, "target": "sagemaker"}
+    name = "a SageMaker endpoint" if case.place.target == "lambda" else "a real-time endpoint"
+    try:
+        size = _fleet(facts, case)
+    except MissingPrice:
+        raise
+    except TidegateError as error:
+        yield _choice(REAL_TIME, None, f"{name} in its place", error.message)
+        return
+    month, even = _against(case, case.size, size, REAL_TIME)
+    because = "it is dearer, and runs in hours without a request"
+    if month < case.month and case.place.target == "lambda":
+        because = "events start a light function; set event_driven: false to have it"
+    elif month < case.month:
+        because = "it runs in hours without a request; set pattern: variable to have it"
+    yield _told(REAL_TIME, name, month, even, because)
+
+
+def _fleet(facts: Mapping[str, Any], case: Case) -> Fleet:
+    made = pricing.on_instances(facts, case.load, case.tariff, case.extras)
+    assert isinstance(made.size, Fleet)
+    return made.size
+
+
+def _told(name: str, title: str, month: float, even: float | None, because: str) -> Choice:
+    crossing = "" if even is None else f" (serverless is cheaper below {told_rate(even)})"
+    what = f"{title} in its place: about {told_money(month)} a month{crossing}"
+    return _choice(name, month, what, because, break_even_rate=even)
+
+
+def _against(case: Case, memory: OnDemand, instances: Fleet, other: str) -> tuple[float, float | None]:
+    """Dollars of the ``other``, and the rate at which both cost the same."""
     ways = breakeven.serverless_against_real_time(
         case.tariff,
-        pricing.on_demand_of(facts, memory),
+        pricing.on_demand_of(case.facts, memory),
         instances.type.name,
         pricing.scaling(instances),
         case.extras,
     )
     crossing = breakeven.crossing(
-        ways["serverless"], ways["real-time"], pricing.traffic(facts), table("compute")["year"]
+        ways["serverless"], ways["real-time"], traffic(case.facts), table("compute")["year"]
     )
-    other = "serverless" if facts["mode"] == "real_time" else "real-time"
-    month = ways[other](case.load).month
-    even = "" if crossing is None else f"; serverless is cheaper below {told_rate(crossing.rps)}"
-    yield Choice(
-        other.replace("-", "_"),
-        month,
-        f"{other} in its place: about {told_money(month)} a month{even}",
-        {"break_even_rate": None if crossing is None else crossing.rps},
-    )
+    month = ways[other.replace("_", "-")](case.load).month
+    return month, None if crossing is None else crossing.rps
+
+
+def _refusal(facts: Mapping[str, Any]) -> str | None:
+    """Why a serverless endpoint cannot serve it, by the rules of ``data/modes.yaml``."""
+    for rule in table("modes"):
+        if rule["mode"] == SERVERLESS and rules.holds(rule["when"], facts):
+            said: str = rule["say"].format(**words(facts))
+            return said.partition(": it stays")[0].partition(", so it stays")[0]
+    return None
 
 
 def _dedicated(case: Case) -> Iterator[Choice]:
@@ -140,7 +257,8 @@ def _dedicated(case: Case) -> Iterator[Choice]:
         case.facts["alike_models"], case.facts["model_size"], memory["hot_models"], memory["share"]
     )
     alone = {**case.facts, "many_models": False}
-    small = sizing.fleet(alone, case.load.times(1 / models.count), case.tariff.catalogue)
+    share = Case(alone, case.place, case.size, case.load.times(1 / models.count), 0.0, (), case.tariff, Extras())
+    small = _fleet(alone, share)
     both = many_models.dedicated_against_shared(
         case.tariff,
         models,
@@ -148,10 +266,6 @@ def _dedicated(case: Case) -> Iterator[Choice]:
         (case.size.type.name, pricing.scaling(case.size)),
         case.load,
     )
-    yield Choice(
-        "dedicated",
-        both.first.month,
-        f"an endpoint for each of the {models.count:,} models: about {told_money(both.first.month)} a month; one for "
-        f"all saves {both.saved:.1%}",
-        {"saved": both.saved},
-    )
+    what = f"an endpoint for each of the {models.count:,} models: about {told_money(both.first.month)} a month"
+    because = f"one for all saves {told_percent(both.saved)}"
+    yield _choice("dedicated", both.first.month, what, because, saved=both.saved)

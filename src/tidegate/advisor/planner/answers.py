@@ -9,7 +9,7 @@ from typing import Any
 
 from tidegate.advisor.planner import rules
 from tidegate.advisor.planner.tables import table
-from tidegate.advisor.planner.units import seconds
+from tidegate.advisor.planner.units import rate, seconds
 from tidegate.domain.errors import Invalid
 from tidegate.domain.memory_sizes import parse_bytes
 from tidegate.scaling.schedule import load_zone
@@ -29,7 +29,8 @@ class Peak:
 
 @dataclass(frozen=True)
 class Answers:
-    """One field for each question, in its order. Times are seconds, sizes bytes, ``rate`` requests a second."""
+    """One field for each question, in its order, and ``assumed``. Times are seconds, sizes bytes, ``rate``
+    requests a second."""
 
     name: str
     individual_responses: bool
@@ -38,6 +39,7 @@ class Answers:
     processing_time: float | None
     records: int
     runs_per_month: float
+    deadline: float | None
     rate: float
     pattern: str
     shape: str
@@ -62,15 +64,18 @@ class Answers:
     spot: bool
     spot_override: str
     budget: float | None
+    hardware: str
     region: str
     instance_type: str
     capacity: float | None
+    assumed: tuple[str, ...] = ()
+    """Keys that were not answered and follow from other answers."""
 
 
 def read(data: object) -> Answers:
     """Plain data as answers; what is left out has its question's default. Raises Invalid that names the key.
 
-    That each answer is a good one by itself is all that is looked at: see ``contradictions``.
+    Each answer is looked at by itself; ``assumptions.refuse_contradictions`` looks at them together.
     """
     if not isinstance(data, Mapping):
         raise Invalid("answers: expected keys and values, such as rate: 20")
@@ -82,10 +87,29 @@ def read(data: object) -> Answers:
     for key, question in questions.items():
         given = data.get(key)
         values[key] = parsed(question, question["default"] if given is None else given, stated=given is not None)
+    assumed = []
+    for key, question in questions.items():
+        default = None if data.get(key) is not None else _default_by(question, values, data)
+        if default is not None:
+            values[key] = parsed(question, default, stated=False)
+            assumed.append(key)
     for key, question in questions.items():
         if question.get("required") and data.get(key) is None and asked(question, values):
             raise Invalid(f"{key} is missing: {question['ask']}")
-    return Answers(**values)
+    return Answers(**values, assumed=tuple(assumed))
+
+
+def _default_by(question: Question, values: Mapping[str, Any], stated: Mapping[str, Any]) -> Any:
+    """The default by other answers, of those that were ``stated``; None where none bears on it."""
+    for key, rows in question.get("default_by", {}).items():
+        if stated.get(key) is None:
+            continue
+        value = values[key]
+        if value in rows:
+            return rows[value]
+        if "some" in rows and value > 0:
+            return rows["some"]
+    return None
 
 
 def asked(question: Question, values: Mapping[str, Any]) -> bool:
@@ -149,6 +173,13 @@ def _number(value: object, question: Question) -> float:
     if not math.isfinite(value):
         raise ValueError("expected a finite number")
     return float(value)
+
+
+def _rate(value: object, question: Question) -> float:
+    """A number of requests a second, or ``3/day``."""
+    if isinstance(value, str) and re.search(r"[a-zA-Z/]", value) and not re.fullmatch(r"[0-9.,]+[eE].*", value):
+        return rate(value)
+    return _number(value, question)
 
 
 def _whole(value: object, question: Question) -> int:
@@ -233,6 +264,7 @@ _READERS: Mapping[str, Callable[[object, Question], Any]] = {
     "choice": _choice,
     "flag": _flag,
     "number": _number,
+    "rate": _rate,
     "whole": _whole,
     "duration": _duration,
     "size": _size,

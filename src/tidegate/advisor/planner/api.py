@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from tidegate.advisor import planner
 from tidegate.advisor.planner.models import with_models
-from tidegate.advisor.prices import Catalogue
+from tidegate.advisor.prices import Catalogue, price_folder
 from tidegate.domain.errors import Invalid
 from tidegate.gateway import native
 from tidegate.gateway.dependencies import Gateway
@@ -34,7 +34,11 @@ async def make(gateway: Gateway, request: Request) -> Response:
         raise Invalid("'models' must be a list of addresses")
     if "example" in body:
         answers = {**planner.answers_of(str(body["example"])), **answers}
-    return JSONResponse(await asyncio.to_thread(_made, answers, models, gateway.settings.prices))
+    return JSONResponse(
+        await asyncio.to_thread(
+            _made, answers, models, price_folder(gateway.settings.prices, gateway.settings.state)
+        )
+    )
 
 
 def _made(answers: Mapping[str, object], models: Sequence[str], prices: Path | None) -> dict[str, object]:

@@ -4,50 +4,88 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from tidegate.advisor.planner import rules, units
+from tidegate.advisor.planner import erlang, hardware, rules, units
 from tidegate.advisor.planner.answers import Answers
+from tidegate.advisor.planner.hardware import serving
 from tidegate.advisor.planner.tables import table
+from tidegate.advisor.planner.traffic import busiest, has_idle_hours
 from tidegate.domain.errors import Invalid
 from tidegate.domain.memory_sizes import parse_bytes
 
-LAMBDA_MEMORY = "8 GB"
 UTC = "UTC"
+BINARY = ("images",)
+"""Kinds of model whose requests are not text."""
 
 
 def known(answers: Answers) -> dict[str, Any]:
     """Facts by name: every answer, with the assumptions of its kind of model for those that were left out, what is
     derived from them, and the conditions that the tables name."""
-    kind = table("compute")["kinds"][answers.model_kind]
+    book = table("compute")
+    kind, memory = book["kinds"][answers.model_kind], book["memory"]
     facts: dict[str, Any] = {field.name: getattr(answers, field.name) for field in fields(answers)}
-    if facts["processing_time"] is None:
-        facts["processing_time"] = units.seconds(kind["processing_time"])
+    del facts["assumed"]
+    facts["time_stated"] = answers.processing_time is not None
+    facts["deadline"] = answers.deadline or units.seconds(book["deadline"])
     if facts["model_size"] is None:
         facts["model_size"] = parse_bytes(kind["model_size"])
+    facts |= hardware.derived(facts)
     facts["timezone"] = answers.timezone or UTC
-    memory = table("compute")["memory"]
+    containers = len(answers.stages) or (len(answers.frameworks) if answers.separate_invocation else 1)
+    loaded = facts["model_size"] * containers
     facts |= {
         "stage_count": len(answers.stages),
         "framework_count": len(answers.frameworks),
+        "container_count": containers,
         "peaks_named": bool(answers.peaks),
         "has_latency": answers.latency is not None,
-        "accelerated": kind["family"] != "cpu",
-        "memory_needed": facts["model_size"] * memory["working"] + parse_bytes(memory["beside_the_model"]),
+        "shape_idle": has_idle_hours(answers.shape),
+        "binary": answers.model_kind in BINARY,
+        "by_line": answers.model_kind not in BINARY and answers.payload <= parse_bytes(book["line"]),
+        "slowest": facts["processing_time"] * book["slowest_of_mean"],
+        "memory_needed": loaded * memory["working"] + parse_bytes(memory["beside_the_model"]),
     }
+    facts["concurrency"] = _concurrency(facts) if answers.individual_responses else 0
     facts = rules.with_named(facts, table("architectures")["facts"])
     return rules.with_named(facts, table("flowchart")["facts"])
+
+
+def _concurrency(facts: Mapping[str, Any]) -> int:
+    """Requests at one time in the busiest minutes. After hours without any, those of the ordinary rate find nothing
+    started, and each is held for the start as well."""
+    book = table("compute")
+    start = book["cold_start"]
+    cold = units.seconds(start["base"]) + units.seconds(start["per_gb"]) * facts["model_size"] / 1e9
+    starting = facts["rate"] * cold if has_idle_hours(facts["shape"]) else 0.0
+    return erlang.servers(busiest(facts) * facts["processing_time"] + starting, book["refused"])
 
 
 def assumptions(answers: Answers, *, has_calendar: bool = False) -> tuple[str, ...]:
     """What was not answered and is taken to be so, with its basis."""
     kind = table("compute")["kinds"][answers.model_kind]
-    found = []
+    facts = known(answers)
+    told = words(facts)
+    found = [f"{key} is taken to be {_listed(getattr(answers, key))}: {_FOLLOWS[key]}" for key in answers.assumed]
     if answers.processing_time is None and answers.capacity is None:
-        found.append(f"processing_time is taken to be {kind['processing_time']}: {kind['basis']}")
+        basis = kind.get("time_basis", kind["basis"]).format(**told)
+        found.append(f"processing_time is taken to be {told['processing_time']}: {basis}")
     if answers.model_size is None:
         found.append(f"model_size is taken to be {kind['model_size']}, as of {kind['told']}")
+    if not answers.individual_responses and answers.deadline is None:
+        found.append(f"deadline is taken to be {told['deadline']}: a job has to be done within that time")
     if has_calendar and answers.timezone is None:
         found.append(f"timezone is taken to be {UTC}: the calendar's hours are of that place")
     return tuple(found)
+
+
+_FOLLOWS = {
+    "pattern": "it follows from the shape and the idle hours",
+    "shape": "it follows from the pattern and the idle hours",
+    "frameworks": "the usual one of this kind of model",
+}
+
+
+def _listed(value: object) -> str:
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
 def words(facts: Mapping[str, Any]) -> dict[str, str]:
@@ -55,14 +93,23 @@ def words(facts: Mapping[str, Any]) -> dict[str, str]:
     kinds = {question["key"]: question["kind"] for question in table("questions")}
     told = {name: _word(value, kinds.get(name, "")) for name, value in facts.items()}
     latency = facts["latency"]
-    return told | {
-        "memory_needed_told": units.told_size(facts["memory_needed"]),
-        "lambda_memory": LAMBDA_MEMORY,
-        "kind_told": table("compute")["kinds"][facts["model_kind"]]["told"],
-        "stage_names": ", ".join(facts["stages"]),
-        "framework_names": " and ".join(facts["frameworks"]),
-        "latency_need": _need(facts, latency),
-    }
+    limits = {name: str(one["value"]) for name, one in table("limits").items()}
+    return (
+        limits
+        | told
+        | {
+            "memory_needed_told": units.told_size(facts["memory_needed"]),
+            "slowest_told": units.told_seconds(facts["slowest"]),
+            "hardware_told": table("compute")["hardware"]
+            .get(facts["hardware_asked"], {})
+            .get("told", "an accelerator"),
+            "serving_names": " and ".join(serving(facts)),
+            "kind_told": table("compute")["kinds"][facts["model_kind"]]["told"],
+            "stage_names": ", ".join(facts["stages"]),
+            "framework_names": " and ".join(facts["frameworks"]),
+            "latency_need": _need(facts, latency),
+        }
+    )
 
 
 def refuse_contradictions(facts: Mapping[str, Any]) -> None:

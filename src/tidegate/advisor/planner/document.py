@@ -62,6 +62,7 @@ def document(plan: Plan) -> dict[str, Any]:
             "preset": plan.strategy.preset,
             "rollout": dict(plan.spec["rollout"]),
             "title": plan.strategy.title,
+            "guardrail": None if plan.guardrail is None else asdict(plan.guardrail),
         },
         "alarms": dict(plan.spec["alarms"]),
         "cost": _cost(plan),
@@ -70,7 +71,7 @@ def document(plan: Plan) -> dict[str, Any]:
         "notes": [asdict(note) for note in all_notes(plan)],
         "assumptions": list(plan.assumptions),
         "overrides": list(plan.overrides),
-        "answers": asdict(plan.answers),
+        "answers": {key: value for key, value in asdict(plan.answers).items() if key != "assumed"},
         "spec": dict(plan.spec),
         "job": None if plan.job is None else dict(plan.job),
     }
@@ -100,6 +101,8 @@ def _cost(plan: Plan) -> dict[str, Any]:
         "high": round(bill.month_high, 2),
         "currency": "USD",
         "hours": bill.hours,
+        "prices": asdict(plan.prices)
+        | {"oldest": plan.prices.oldest.isoformat(), "newest": plan.prices.newest.isoformat()},
         "lines": [
             {
                 "item": line.item,
@@ -110,6 +113,8 @@ def _cost(plan: Plan) -> dict[str, Any]:
                 "amount": round(line.amount, 2),
                 "source": line.rate.source,
                 "date": line.rate.date.isoformat(),
+                "region": line.rate.region,
+                "stands_in": line.rate.stands_in,
             }
             for line in bill.lines
         ],

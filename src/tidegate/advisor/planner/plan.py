@@ -12,13 +12,17 @@ from tidegate.advisor.planner.alternatives import Choice, choices
 from tidegate.advisor.planner.answers import Answers
 from tidegate.advisor.planner.calendar import calendar
 from tidegate.advisor.planner.flowchart import Note, Place, Step, place, walk
+from tidegate.advisor.planner.guardrails import Guardrail, guardrail
+from tidegate.advisor.planner.hardware import is_arm
 from tidegate.advisor.planner.plan_promise import promised
+from tidegate.advisor.planner.price_dates import PriceDates, price_dates
 from tidegate.advisor.planner.rows import Decided, Row, rows
 from tidegate.advisor.planner.sizing import Fleet, OnDemand
 from tidegate.advisor.planner.strategy import Strategy, strategy
 from tidegate.advisor.planner.tables import table
+from tidegate.advisor.planner.traffic import traffic
 from tidegate.advisor.planner.units import told_money
-from tidegate.advisor.prices import Catalogue
+from tidegate.advisor.prices import HOME, Catalogue
 from tidegate.advisor.promise import Promise
 from tidegate.domain.errors import TidegateError
 
@@ -43,13 +47,19 @@ class Plan:
     spec: Mapping[str, Any]
     job: Mapping[str, Any] | None
     digest: str
+    guardrail: Guardrail | None
     priced: pricing.Priced = field(repr=False)
     catalogue: Catalogue = field(repr=False)
+
+    @property
+    def prices(self) -> PriceDates:
+        """How old the prices of the bill are."""
+        return price_dates(self.bill, self.answers.region)
 
     @cached_property
     def choices(self) -> tuple[Choice, ...]:
         """Other ways and what they would cost. Computed when asked for, as is ``promise``."""
-        return choices(self.facts, self.priced, self.catalogue)
+        return choices(self.facts, self.place, self.priced, self.catalogue)
 
     @cached_property
     def promise(self) -> Promise | None:
@@ -76,11 +86,13 @@ def _plan(answers: Answers, catalogue: Catalogue) -> Plan:
     facts |= {"mode": where.mode, "target": where.target}
     priced = pricing.priced(facts, where, catalogue)
     size, bill = priced.size, priced.bill
+    facts |= _chosen(facts, size)
     how = strategy(facts)
     digest = specs.digest(asdict(answers), pricing.version(bill))
-    peaks = calendar(pricing.traffic(facts), where.mode, size, facts["timezone"])
+    peaks = calendar(traffic(facts), where.mode, size, facts["timezone"])
     spec = specs.spec(facts, where, size, how, digest, peaks)
     job = specs.job(facts, size, spec) if where.mode == "batch" and isinstance(size, Fleet) else None
+    held = guardrail(where, how, size)
     return Plan(
         answers=answers,
         facts=facts,
@@ -89,20 +101,55 @@ def _plan(answers: Answers, catalogue: Catalogue) -> Plan:
         size=size,
         strategy=how,
         bill=bill,
-        rows=rows(Decided(facts, steps, where, size, how, bill, peaks)),
-        notes=(*where.notes, *size.notes, *(Note("cost", text, "") for text in bill.warnings)),
+        rows=rows(Decided(facts, steps, where, size, how, bill, held, peaks)),
+        notes=(
+            *where.notes,
+            *_notes(facts),
+            *(Note("cost", text, "") for text in bill.warnings),
+            *_stand_ins(bill),
+        ),
         assumptions=derived.assumptions(answers, has_calendar=bool(peaks)),
-        overrides=_overrides(answers),
+        overrides=_overrides(answers, where.target),
         spec=spec,
         job=job,
         digest=digest,
+        guardrail=held,
         priced=priced,
         catalogue=catalogue,
     )
 
 
-def _overrides(answers: Answers) -> tuple[str, ...]:
-    if answers.spot and answers.environment == "production":
+def _chosen(facts: Mapping[str, Any], size: Fleet | OnDemand) -> dict[str, Any]:
+    """Facts of what carries it, for the notes and the promise."""
+    if not isinstance(size, Fleet):
+        return {"least": 0, "most": 0, "type": "", "carried_by": "cpu", "arm": False}
+    time = facts["work_times"][size.type.kind]
+    return {
+        **{"least": size.least, "most": size.most, "type": size.type.name, "carried_by": size.type.kind},
+        **{"arm": is_arm(size.type.name), "processing_time": time},
+    }
+
+
+def _notes(facts: Mapping[str, Any]) -> tuple[Note, ...]:
+    told = derived.words(facts)
+    return tuple(
+        Note(one["about"], one["say"].format(**told), one["change"].format(**told))
+        for one in table("notes")
+        if rules.holds(one["when"], facts)
+    )
+
+
+def _stand_ins(bill: Bill) -> tuple[Note, ...]:
+    items = sorted({line.rate.item for line in bill.lines if line.rate.stands_in})
+    if not items:
+        return ()
+    region = next(line.rate.stands_in for line in bill.lines if line.rate.stands_in)
+    say = f"{HOME}'s prices stand in for {len(items)} that are not known in {region}, where most things cost more"
+    return (Note("prices", say, f"tidegate prices update --region {region}"),)
+
+
+def _overrides(answers: Answers, target: str) -> tuple[str, ...]:
+    if answers.spot and answers.environment == "production" and target in ("eks", "ecs"):
         return (f"production runs on Spot, because: {answers.spot_override}",)
     return ()
 

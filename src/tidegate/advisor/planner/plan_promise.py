@@ -102,10 +102,21 @@ def lines(promise: Promise) -> tuple[str, ...]:
             chance = one.by_stage[0] if one.by_stage else 0.0
             said.append(f"{rise}: seen in the first bake in {chance:.0%} of cases only")
             continue
-        most = "" if one.most_requests is None else f", {one.most_requests:,.0f} at most in 95 of 100 cases"
-        said.append(f"{rise}: seen in the first bake; {one.requests:,.0f} requests meet the bad version{most}")
+        said.append(f"{rise}: seen in the first bake; {_met(one.requests, one.most_requests)}")
     said.append(f"a good version is turned back in {promise.false_alarm:.2%} of rollouts")
     return tuple(said)
+
+
+def _met(mean: float, most: float | None) -> str:
+    """How many requests meet a bad version: the usual case first, then the mean, with why it may be the larger."""
+    if most is None:
+        return f"{mean:,.0f} requests meet the bad version on average"
+    if mean <= most:
+        return f"{mean:,.0f} requests meet the bad version on average, and at most {most:,.0f} in 95 of 100 cases"
+    return (
+        f"in 95 of 100 cases at most {most:,.0f} requests meet the bad version; the average is {mean:,.0f}, as in the"
+        " other 5 it is seen a bake or more later and many more do"
+    )
 
 
 def notes(promise: Promise) -> tuple[Note, ...]:

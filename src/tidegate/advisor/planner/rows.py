@@ -7,10 +7,13 @@ from typing import Any
 from tidegate.advisor.cost.bill import Bill
 from tidegate.advisor.planner import units
 from tidegate.advisor.planner.assumptions import words
+from tidegate.advisor.planner.candidates import FARGATE
 from tidegate.advisor.planner.flowchart import Place, Step
+from tidegate.advisor.planner.guardrails import Guardrail
 from tidegate.advisor.planner.sizing import Fleet, OnDemand
 from tidegate.advisor.planner.strategy import Strategy
 from tidegate.advisor.planner.tables import table
+from tidegate.advisor.prices import HOME
 
 NAMES = (
     *("Deployment Target", "Inference Mode", "Instance Type"),
@@ -36,6 +39,7 @@ class Decided:
     size: Fleet | OnDemand
     strategy: Strategy
     bill: Bill
+    guardrail: Guardrail | None = None
     calendar: Sequence[Mapping[str, Any]] = ()
 
 
@@ -73,26 +77,37 @@ def _instance(of: Decided) -> Told:
             f"the model and what is beside it take {memory}; serverless is sold by the GB of memory",
             "a larger model takes more memory",
         )
-    book = table("compute")
-    family = book["families"][book["kinds"][of.facts["model_kind"]]["family"]]
-    memory = f"{size.type.memory_gib:g} GB"
-    machine = f"{size.type.vcpus} vCPU and {memory}"
+    facts = of.facts
+    machine = f"{size.type.vcpus} vCPU and {size.type.memory_gib:g} GB"
     if size.type.accelerators:
         machine += f", {size.type.accelerators} x {size.type.accelerator}"
-    need = units.told_size(of.facts["memory_needed"])
-    value = size.type.name + (" on Spot" if of.facts["spot"] else "")
-    if of.facts["instance_type"]:
+    need = units.told_size(facts["memory_needed"])
+    value = _type_name(size) + (" on Spot" if facts["spot"] and of.place.target in ("eks", "ecs") else "")
+    if facts["instance_type"]:
         return value, f"it was asked for; it has {machine}, and {need} are needed", "without it: the cheapest"
-    reason = f"{family['because'].format(**words(of.facts))}; with {machine} it is the cheapest that fits {need}"
-    return value, reason, family["change"]
+    told = table("compute")["hardware"][size.type.kind]
+    because = told["because"].format(**words(facts))
+    if facts["hardware_asked"] != "any":
+        because = f"{told['told']} were asked for"
+    reason = f"{because}; with {machine} it carries the year at the lowest price of all types that fit {need}"
+    return value, reason, told["change"]
+
+
+def _type_name(size: Fleet) -> str:
+    if not size.type.name.startswith(FARGATE):
+        return size.type.name
+    return f"Fargate, {size.type.vcpus} vCPU and {size.type.memory_gib:g} GB"
 
 
 def _scaling(of: Decided) -> Told:
     size, facts = of.size, of.facts
     if isinstance(size, OnDemand):
+        refused = table("compute")["refused"]
         return (
             f"From zero to {_requests(size.concurrency)} at a time, by itself",
-            f"{units.told_seconds(facts['processing_time'])} of work at the busiest moment's rate, with headroom",
+            f"{units.told_seconds(facts['processing_time'])} of work and a start from zero at the busiest"
+            " moment's rate:"
+            f" with so many, {units.told_percent(refused)} of requests find all busy at the most",
             "a higher rate or slower work needs more at a time; provisioned concurrency would avoid cold starts",
         )
     if of.place.mode == "batch":
@@ -101,13 +116,13 @@ def _scaling(of: Decided) -> Told:
             f"{size.least_because}; {_capacity(size)}",
             "more records, or less time for them, need more instances",
         )
-    metric = _metric(of.place.mode)
+    metric = _metric(of.place)
     value = f"Auto-scaling: min {size.least}, max {size.most} on {metric}"
     if not size.scales:
         value = f"{_count(size.least)}, fixed"
     waiting = "waiting for each" if of.place.mode == "asynchronous" else "a minute"
     aim = f"target {size.per_minute:,} {waiting}, " if size.scales else ""
-    part = f"{size.planned / size.capacity:.0%} of it planned with"
+    part = f"{units.told_percent(size.planned / size.capacity)} of it planned with"
     reason = f"{size.least_because}; {aim}{_capacity(size)}, {part}"
     if of.calendar:
         most = max(one["count"] for one in of.calendar)
@@ -116,8 +131,14 @@ def _scaling(of: Decided) -> Told:
     return value, reason, change
 
 
-def _metric(mode: str) -> str:
-    return "ApproximateBacklogSizePerInstance" if mode == "asynchronous" else "InvocationsPerInstance"
+def _metric(place: Place) -> str:
+    waiting = place.mode == "asynchronous"
+    if place.target == "sagemaker":
+        return "ApproximateBacklogSizePerInstance" if waiting else "InvocationsPerInstance"
+    kind = "replica" if place.target == "eks" else "task"
+    if waiting:
+        return f"messages in the queue per {kind}"
+    return f"requests per {kind}" if place.target == "eks" else "ALBRequestCountPerTarget"
 
 
 def _strategy(of: Decided) -> Told:
@@ -131,7 +152,8 @@ def _strategy(of: Decided) -> Told:
     reason = f"{chosen.because} ({by})"
     if of.place.mode == "batch":
         return chosen.title, f"{reason}; {table('strategies')['batch']['because']}", chosen.change
-    return f"{chosen.title}, alarm rollback", reason, chosen.change
+    held = "" if of.guardrail is None else "".join(f"; {text}" for text in of.guardrail.says)
+    return f"{chosen.title}, alarm rollback", reason + held, chosen.change
 
 
 def _cost(of: Decided) -> Told:
@@ -139,6 +161,8 @@ def _cost(of: Decided) -> Told:
     value = f"about {units.told_money(bill.month)} a month"
     parts = "; ".join(f"{line.why}" for line in sorted(bill.lines, key=lambda one: -one.amount)[:3])
     spread = ""
+    if any(line.rate.stands_in for line in bill.lines):
+        value += f" (at {HOME}'s prices)"
     if bill.month_high > bill.month_low * 1.005:
         spread = f" (sources say {units.told_money(bill.month_low)} to {units.told_money(bill.month_high)})"
     return value, f"{parts}{spread}", "the rate, its peaks, the instance type and the fewest instances decide it"

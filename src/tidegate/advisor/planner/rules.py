@@ -1,12 +1,14 @@
 """Conditions of the data files. A mapping holds when all its keys do, a list when one of its members does.
 
-``{latency: {at_most: 1s}}`` compares, ``{pattern: [sustained, variable]}`` is one of, anything else is equal. Names
-are answers, facts derived from them, and conditions that a file gives a name.
+``{latency: {at_most: 1s}}`` compares, ``{payload: {above: $batch_payload}}`` with a limit of ``data/limits.yaml``,
+``{pattern: [sustained, variable]}`` is one of, anything else is equal. Names are answers, facts derived from
+them, and conditions that a file gives a name.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from tidegate.advisor.planner.tables import table
 from tidegate.advisor.planner.units import amount
 
 Facts = Mapping[str, Any]
@@ -45,16 +47,24 @@ def first(rules: list[dict[str, Any]], facts: Facts) -> dict[str, Any]:
     return next(rule for rule in rules if holds(rule.get("when", {}), facts))
 
 
+def limit(name: str) -> float:
+    """A limit of ``data/limits.yaml``, in bytes, seconds or whatever it counts."""
+    found = amount(table("limits")[name]["value"])
+    assert found is not None, name
+    return found
+
+
 def _fits(value: Any, wanted: Any, facts: Facts) -> bool:
     if isinstance(wanted, list):
         return value in wanted
     if isinstance(wanted, dict):
-        return all(_compares(word, value, limit, facts) for word, limit in wanted.items())
+        return all(_compares(word, value, bound, facts) for word, bound in wanted.items())
     return bool(value == wanted)
 
 
-def _compares(word: str, value: Any, limit: Any, facts: Facts) -> bool:
+def _compares(word: str, value: Any, wanted: Any, facts: Facts) -> bool:
     if word in _OTHER:
-        return _OTHER[word](value, facts[limit])
-    number, bound = amount(value), amount(limit)
+        return _OTHER[word](value, facts[wanted])
+    named = isinstance(wanted, str) and wanted.startswith("$")
+    number, bound = amount(value), limit(wanted[1:]) if named else amount(wanted)
     return number is not None and bound is not None and _COMPARED[word](number, bound)

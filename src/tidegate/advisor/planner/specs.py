@@ -79,12 +79,13 @@ def alarm_section(facts: Mapping[str, Any], strategy: Strategy) -> dict[str, dic
 
 def job(facts: Mapping[str, Any], fleet: Fleet, spec: Mapping[str, Any]) -> dict[str, Any]:
     """A batch transform job as ``POST /tidegate/v1/transforms`` takes it, without the fingerprints of local files."""
-    name = facts["name"]
+    name, by_line = facts["name"], facts["by_line"]
+    source = {"uri": f"s3://data/{name}/", "content_type": table("content")[facts["model_kind"]]}
     return {
         "spec": dict(spec),
-        "source": {"uri": f"s3://data/{name}/", "content_type": "text/csv", "split": "Line"},
-        "sink": {"uri": f"s3://answers/{name}/", "by_line": True},
-        "processing": {"join": True},
+        "source": source | ({"split": "Line"} if by_line else {}),
+        "sink": {"uri": f"s3://answers/{name}/"} | ({"by_line": True} if by_line else {}),
+        **({"processing": {"join": True}} if by_line else {}),
         "on_bad_rows": "errors",
         "instances": fleet.least,
     }
@@ -137,8 +138,9 @@ def _distinct(frameworks: tuple[str, ...]) -> list[str]:
 
 def _tags(facts: Mapping[str, Any], tag: str) -> dict[str, str]:
     tags = {"plan": tag, "environment": facts["environment"], "criticality": facts["criticality"]}
-    if facts["spot"]:
+    on_spot = facts["spot"] and facts["target"] in ("eks", "ecs")
+    if on_spot:
         tags["capacity"] = "spot"
-    if facts["spot"] and facts["environment"] == "production":
+    if on_spot and facts["environment"] == "production":
         tags["spot-override"] = facts["spot_override"]
     return {TAG + key: value for key, value in tags.items()}

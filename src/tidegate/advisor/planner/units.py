@@ -17,6 +17,22 @@ def seconds(text: str) -> float:
     return sum(float(number) * _SECONDS[unit] for number, unit in found)
 
 
+_PERIODS = {
+    **{"s": 1.0, "sec": 1.0, "second": 1.0, "min": 60.0, "minute": 60.0, "m": 60.0},
+    **{"h": 3600.0, "hour": 3600.0, "d": 86_400.0, "day": 86_400.0, "w": 604_800.0, "week": 604_800.0},
+    **{"month": 30.4375 * 86_400.0, "y": 31_557_600.0, "year": 31_557_600.0},
+}
+_RATE = re.compile(r"([0-9][0-9,]*(?:\.[0-9]+)?) ?(?:requests? )?(?:/ ?|per |an? )([a-z]+)")
+
+
+def rate(text: str) -> float:
+    """Requests a second of ``3/day``, ``100/min`` or ``20 a second``. Raises ValueError."""
+    found = _RATE.fullmatch(text.strip().lower())
+    if found is None or found[2] not in _PERIODS:
+        raise ValueError("expected requests a second, or a number and a period such as 3/day, 40/h or 100/min")
+    return float(found[1].replace(",", "")) / _PERIODS[found[2]]
+
+
 def amount(value: object) -> float | None:
     """A number, or the number that a text such as ``25 MB`` or ``60s`` stands for; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
@@ -48,11 +64,18 @@ def told_size(value: float) -> str:
 
 
 def told_rate(value: float) -> str:
-    """``20 requests a second``, or by the hour where that is easier to imagine."""
-    number, unit = (value, "a second") if value >= 1 else (value * 3600, "an hour")
-    return f"{float(f'{number:.3g}'):,.10g} requests {unit}"
+    """``20 requests a second``, or by the hour, day or month where that is easier to imagine."""
+    periods = ((1.0, "a second"), (3600.0, "an hour"), (86_400.0, "a day"), (2_629_800.0, "a month"))
+    period, unit = next((one for one in periods if value * one[0] >= 1), periods[-1])
+    number = float(f"{value * period:.3g}")
+    return f"{number:,.10g} request{'' if number == 1 else 's'} {unit}"
 
 
 def told_money(value: float) -> str:
     """Dollars without cents from 100 on."""
     return f"${value:,.0f}" if value >= 100 else f"${value:,.2f}"
+
+
+def told_percent(part: float) -> str:
+    """``25 %`` of 0.25, ``0.1 %`` of 0.001: three digits at most that count."""
+    return f"{float(f'{part * 100:.3g}'):g} %"

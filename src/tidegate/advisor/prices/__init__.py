@@ -1,8 +1,10 @@
 """What things cost: a dated catalogue of rates, each row with its region, source and date."""
 
-from tidegate.advisor.prices.catalogue import EC2, HOSTING, Catalogue, Discount
+from tidegate.advisor.prices.catalogue import EC2, HOSTING, Catalogue, Discount, price_folder
 from tidegate.advisor.prices.rates import (
     EVERYWHERE,
+    HOME,
+    MAIN_REGIONS,
     BadPrices,
     InstanceType,
     MissingPrice,
@@ -14,7 +16,9 @@ from tidegate.advisor.prices.rates import (
 __all__ = [
     "EC2",
     "EVERYWHERE",
+    "HOME",
     "HOSTING",
+    "MAIN_REGIONS",
     "BadPrices",
     "Catalogue",
     "Discount",
@@ -23,4 +27,5 @@ __all__ = [
     "Rate",
     "UnknownInstanceType",
     "UnknownRegion",
+    "price_folder",
 ]

@@ -46,6 +46,13 @@ class Discount:
     source: str
 
 
+def price_folder(given: Path | None, state: Path) -> Path | None:
+    """The folder whose rows go over the packaged ones: TIDEGATE_PRICES (``given``), or where 'tidegate prices update'
+    puts them in the state folder; None where there is neither."""
+    updated = state.expanduser() / "prices"
+    return given if given is not None or not updated.is_dir() else updated
+
+
 class Catalogue:
     """Rates by item and region, and instance types by name. Immutable once made."""
 
@@ -71,6 +78,10 @@ class Catalogue:
                     rates += _read(file, RATE_COLUMNS, _rate)
         return cls(rates, instances)
 
+    def has(self, item: str, region: str) -> bool:
+        """Whether there is a row of this item for this region, or for all."""
+        return (item, region) in self._rates or (item, EVERYWHERE) in self._rates
+
     def rate(self, item: str, region: str) -> Rate:
         """Raises UnknownRegion, MissingPrice, and UnknownInstanceType for the item of an instance."""
         found = self._rates.get((item, region)) or self._rates.get((item, EVERYWHERE))
@@ -85,7 +96,8 @@ class Catalogue:
             meant = f", did you mean {near[0]!r}?" if near else ""
             raise UnknownRegion(
                 f"no prices for region {region!r}{meant} (there are: {', '.join(known)}); "
-                f"add rows to a CSV file in the folder that TIDEGATE_PRICES names",
+                f"'tidegate prices update --region {region}' gets them, or add rows to a CSV file in the folder that "
+                "TIDEGATE_PRICES names",
                 known,
             )
         having = self.regions(item)

@@ -7,7 +7,13 @@ from tidegate.domain.errors import Invalid, NotFound
 
 EVERYWHERE = "*"
 """Region of a row that is the same in all regions."""
-SECONDS_PER_HOUR = 3600.0
+HOME = "us-east-1"
+"""The region that the packaged catalogue knows best."""
+MAIN_REGIONS = (
+    *("us-east-1", "us-east-2", "us-west-2", "eu-west-1", "eu-central-1"),
+    *("ap-northeast-1", "ap-southeast-2"),
+)
+"""Plans are made for these with whatever is packaged; ``tidegate prices update`` gets their prices."""
 
 
 class BadPrices(Invalid):
@@ -54,6 +60,8 @@ class Rate:
     source: str
     date: date
     note: str = ""
+    stands_in: str = ""
+    """The region whose price is not known and that this one, of another region, stands in for; "" for none."""
 
     def less(self, part: float) -> "Rate":
         """The same thing at a discount of ``part`` (0 to 1)."""

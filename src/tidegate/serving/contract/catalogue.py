@@ -10,6 +10,7 @@ from typing import Self
 from tidegate.serving.contract.runtime import Probe, RuntimeDescriptor, aws_image, tidegate_image
 
 _ROWS = "rows of numbers"
+_NEURAL = ("neural_network", "images", "text", "llm")
 _ALL_OPTIONAL = ("sklearn", "pandas", "pyarrow", "matplotlib", "graphviz", "dask")
 
 
@@ -74,6 +75,8 @@ class RuntimeKind(StrEnum):
         preload=("onnxruntime",),
         preload_module=True,
         planner_data="model.tar.gz",
+        hardware=("cpu", "gpu"),
+        model_kinds=("tabular", *_NEURAL),
     )
     LIGHTGBM = RuntimeDescriptor(
         name="lightgbm",
@@ -102,6 +105,7 @@ class RuntimeKind(StrEnum):
         preload_module=True,
         script_framework="sklearn",
         planner_data="model.tar.gz",
+        model_kinds=("tabular", "neural_network", "text"),
     )
     PYTORCH = RuntimeDescriptor(
         name="pytorch",
@@ -113,6 +117,8 @@ class RuntimeKind(StrEnum):
         extra="pytorch",
         certain_files=(".pt", ".pt2", ".pth", ".ts"),
         planner_data="model.tar.gz",
+        hardware=("cpu", "gpu", "inferentia"),
+        model_kinds=("tabular", *_NEURAL),
     )
     MLFLOW = RuntimeDescriptor(
         name="mlflow",
@@ -123,6 +129,8 @@ class RuntimeKind(StrEnum):
         extra="mlflow",
         folder_file="MLmodel",
         planner_data="model.tar.gz",
+        hardware=("cpu", "gpu"),
+        model_kinds=("tabular", *_NEURAL),
     )
     GGUF = RuntimeDescriptor(
         name="gguf",
@@ -134,6 +142,8 @@ class RuntimeKind(StrEnum):
         certain_files=(".gguf",),
         probe=Probe.CRASHES,
         planner_data="model.gguf",
+        hardware=("cpu", "gpu"),  # llama.cpp has no backend for Neuron
+        model_kinds=("text", "llm"),
     )
     SCRIPT = RuntimeDescriptor(
         name="script",
@@ -152,6 +162,8 @@ class RuntimeKind(StrEnum):
         images=(tidegate_image("python"),),
         runs_code=True,
         planner_data="model.tar.gz",
+        hardware=("cpu", "gpu", "inferentia"),
+        model_kinds=("tabular", *_NEURAL),
     )
     AUTO = RuntimeDescriptor(
         name="auto",

@@ -59,6 +59,10 @@ class RuntimeDescriptor:
     """Its model may be a forest that later starts map into memory."""
     planner_data: str = ""
     """File name of model data in the planner's specs; empty: the planner does not propose this runtime."""
+    hardware: tuple[str, ...] = ("cpu",)
+    """What the library runs on, for the planner: ``cpu``, ``gpu``, ``inferentia``."""
+    model_kinds: tuple[str, ...] = ("tabular",)
+    """Kinds of model that it serves, as the planner asks for them."""
 
 
 def tidegate_image(name: str) -> ImageName:

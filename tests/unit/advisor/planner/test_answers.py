@@ -19,7 +19,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"rate": "1e30"}, "rate: '1e30': must be at most 1,000,000"),
     ({"rate": 1e12}, "rate: 1000000000000.0: must be at most 1,000,000"),
     ({"rate": float("nan")}, "rate: nan: expected a finite number"),
-    ({"rate": "many"}, "rate: 'many': expected a number"),
+    ({"rate": "many"}, "rate: 'many': expected requests a second, or a number and a period such as 3/day"),
     ({"rate": None}, "rate is missing: How many requests a second"),
     ({"latency": 100}, "latency: 100: say the unit, such as 100ms or 100s"),
     ({"payload": "1 GP"}, "payload: '1 GP': expected an amount"),
@@ -60,11 +60,11 @@ CONTRADICTIONS: list[tuple[dict[str, Any], str]] = [
     ({"separate_invocation": True}, "there is only one"),
     ({"alike_models": 50, "stages": ["a", "b"]}, "alike_models and stages"),
     ({"stages": ["a", "b", "c"], "frameworks": ["xgboost", "onnx"]}, "there are 3 stages and 2 frameworks"),
-    ({"payload": "2GB"}, "payload and processing_time: an asynchronous request may have 1 GB"),
+    ({"payload": "2GB"}, "payload: an asynchronous request may have 1 GB"),
     ({"payload": "60MB", "alike_models": 50}, "cannot be asked asynchronously"),
     ({"model_kind": "llm", "event_driven": True}, "a large language model is no light function"),
     ({"rate": 1_000_000, "processing_time": "10s"}, "1,000 are the most"),
-    ({"model_size": "9000 GB"}, "model_size: 9 TB fit no instance of m5, c5"),
+    ({"model_size": "9000 GB"}, "model_size: 9 TB fit no instance of processors for real time on sagemaker"),
 ]
 
 
@@ -95,7 +95,9 @@ def test_people_write_in_more_than_one_way() -> None:
 
 
 def test_every_question_has_a_field_and_every_field_a_question() -> None:
-    assert [question["key"] for question in table("questions")] == [field.name for field in fields(Answers)]
+    assert [question["key"] for question in table("questions")] + ["assumed"] == [
+        field.name for field in fields(Answers)
+    ]
 
 
 def test_the_flowchart_asks_the_four_questions_in_their_order() -> None:

@@ -16,9 +16,9 @@ from tidegate.serving.contract.images import ImageTable, resolve
 WAYS = [
     ({"individual_responses": False, "records": 1}, ["individual"], "batch"),
     ({"payload": "26 MB"}, ["individual", "large"], "asynchronous"),
-    ({"processing_time": "61s"}, ["individual", "large"], "asynchronous"),
+    ({"processing_time": "31s"}, ["individual", "large"], "asynchronous"),
     (
-        {"payload": "25 MB", "processing_time": "60s"},
+        {"payload": "25 MB", "processing_time": "30s"},
         ["individual", "large", "sustained", "intermittent"],
         "real_time",
     ),
@@ -124,6 +124,7 @@ def test_times_sizes_and_rates_as_people_read_them() -> None:
     assert [units.told_seconds(value) for value in (5400, 0.1, 0.00002)] == ["1.5 h", "100 ms", "20 us"]
     assert [units.told_size(value) for value in (16_000, 25e6, 12)] == ["16 KB", "25 MB", "12 bytes"]
     assert units.told_rate(1234.5) == "1,230 requests a second" and units.told_rate(0.1) == "360 requests an hour"
+    assert units.told_rate(3 / 86_400) == "3 requests a day"
     assert [units.told_money(value) for value in (391.95, 0.054)] == ["$392", "$0.05"]
     with pytest.raises(ValueError, match="with its unit"):
         units.seconds("soon")

@@ -1,0 +1,39 @@
+"""The answers' traffic in the terms of ``cost``."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from tidegate.advisor.cost.shapes import shape
+from tidegate.advisor.cost.traffic import Peak, Traffic
+from tidegate.advisor.planner.tables import table
+from tidegate.domain.calendar_days import EVERY_MONTH
+
+
+def traffic(facts: Mapping[str, Any]) -> Traffic:
+    """The rate of the ordinary busy hour, the curve, and the peaks that were named."""
+    curve = shape(facts["shape"])
+    more = tuple(_peak(one.name, one.factor) for one in facts["peaks"])
+    return Traffic(facts["rate"], replace(curve, peaks=(*curve.peaks, *more)))
+
+
+def busiest(facts: Mapping[str, Any]) -> float:
+    """Requests a second of the busiest minutes of the planned year."""
+    return traffic(facts).hours(table("compute")["year"]).busiest
+
+
+def has_idle_hours(name: str) -> bool:
+    """Whether the curve of a shape has hours without a request."""
+    return min(shape(name).profile) == 0
+
+
+def _peak(name: str, factor: float) -> Peak:
+    known = table("peaks")[name]
+    return Peak(
+        name.replace("-", " "),
+        factor,
+        tuple(known["days"]),
+        tuple(known.get("months", EVERY_MONTH)),
+        working=known.get("working", False),
+        ahead=known.get("ahead", 0),
+    )
