@@ -56,7 +56,7 @@ def names(store: SqlStore) -> set[str]:
         ("sqlite:////dev/full", "free space on its disk"),
         (
             "postgresql://me:secret@/name?host=/proc",
-            r"postgresql://me:\*\*\*@/name.* check that its server is there",
+            r"postgresql://me:\*\*\*@/name.* check that its server is running",
         ),
         ("postgresql://me:secret@/name?colour=red", 'invalid connection option "colour"; correct its URL'),
     ],

@@ -124,7 +124,7 @@ def test_a_target_is_registered_changed_in_part_shown_and_deregistered(scaling: 
         ({"ResourceId": "endpoint/none/variant/main"}, "create it first"),
         ({"ResourceId": "inference-component/ic"}, "endpoint/NAME/variant/NAME"),
         ({"ScalableDimension": PROVISIONED}, "does not apply to variant"),
-        ({"ScalableDimension": "sagemaker:inference-component:DesiredCopyCount"}, "not served"),
+        ({"ScalableDimension": "sagemaker:inference-component:DesiredCopyCount"}, "not supported"),
         ({"ScalableDimension": "nonsense"}, "enum value set"),
         ({"ServiceNamespace": "ecs"}, "only sagemaker"),
         ({"Tags": {"aws:x": "1"}}, "reserved"),
@@ -322,7 +322,7 @@ def test_the_type_of_a_policy_stays_and_is_asked_for(scaling: Any) -> None:
     assert "PolicyType" in wrong("p", **config)
     track(scaling, "p")
     assert "another type" in wrong("p", PolicyType="StepScaling", StepScalingPolicyConfiguration=STEPS)
-    assert "not served" in wrong("x", PolicyType="PredictiveScaling")
+    assert "not supported" in wrong("x", PolicyType="PredictiveScaling")
     both = {**config, "StepScalingPolicyConfiguration": STEPS}
     assert "does not go" in wrong("x", PolicyType="StepScaling", **both)
 

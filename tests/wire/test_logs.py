@@ -175,8 +175,8 @@ def test_a_pattern_of_words_keeps_lines(filtered: Any, pattern: str, lines: int)
 @pytest.mark.parametrize(
     ("members", "says"),
     [
-        ({"filterPattern": "{ $.a = 1 }"}, "InvalidParameterException.*not served"),
-        ({"filterPattern": '"half'}, "InvalidParameterException.*cannot be read"),
+        ({"filterPattern": "{ $.a = 1 }"}, "InvalidParameterException.*not supported"),
+        ({"filterPattern": '"half'}, "InvalidParameterException.*is invalid"),
         ({"nextToken": "x"}, "InvalidParameterException.*nextToken is invalid"),
         ({"nextToken": "WyJhIiwgLTFd"}, "InvalidParameterException.*nextToken is invalid"),
         ({"logStreamNames": ["gone"]}, "ResourceNotFoundException.*log stream does not exist"),

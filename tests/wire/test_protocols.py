@@ -277,7 +277,7 @@ def test_a_form_without_a_version_is_placed_by_the_credential_scope(wire: Served
     assert form(wire, "Action=GetCallerIdentity", Authorization=scope).status_code == 200
     status, name, said = xml_refusal(form(wire, "Action=GetCallerIdentity"))
     assert (status, name) == (400, "MalformedInput")
-    assert "needs a Version: 2010-08-01, 2011-06-15 are served" in said
+    assert "needs a Version: one of 2010-08-01, 2011-06-15" in said
 
 
 def test_a_refused_form_is_answered_in_xml_even_when_packed(wire: Served) -> None:

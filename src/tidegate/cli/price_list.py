@@ -1,6 +1,5 @@
 """``prices``: the catalogue of prices, with the source and date of each, and its update from AWS."""
 
-import importlib
 import json
 import os
 import textwrap
@@ -61,8 +60,8 @@ def update_prices(
     """
     settings = Settings.from_environment(os.environ)
     folder = out or settings.prices or settings.state.expanduser() / "prices"
-    # botocore takes a while to import, and only an update needs it.
-    update = importlib.import_module("tidegate.cli.price_update").update
+    from tidegate.cli.price_update import update  # noqa: PLC0415  # botocore takes a while to import
+
     counts = update(
         tuple(region or MAIN_REGIONS), folder, Catalogue.load(price_folder(settings.prices, settings.state))
     )

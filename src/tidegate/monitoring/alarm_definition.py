@@ -55,6 +55,6 @@ def _check_math(alarm: Alarm) -> None:
     most = metric_math.MOST_WATCHED
     if (steps := metric_math.size(alarm.queries) * (alarm.evaluation_periods + EXTRA)) > most:
         raise Invalid(
-            f"alarm {alarm.name}: its metric math takes {steps:,} steps each time that it is looked at; at most "
-            f"{most:,} may be: fewer evaluation periods, or shorter expressions"
+            f"alarm {alarm.name}: its metric math takes {steps:,} steps per evaluation; at most "
+            f"{most:,} are allowed: use fewer evaluation periods, or shorter expressions"
         )

@@ -337,7 +337,7 @@ def test_TestRollbackAnalysisWithinWindow_a_rejected_version_needs_an_override()
     story = Story(CANARY, (fires(Phase.BAKING, after=20),)).run()
     story.world.alarms["alarm"] = AlarmState.OK
     story.do(retry)
-    assert isinstance(story.world.refused[-1][1], Conflict) and "turned down" in str(story.world.refused[-1][1])
+    assert isinstance(story.world.refused[-1][1], Conflict) and "rolled v2 back" in str(story.world.refused[-1][1])
     story.do(begin(version("v2", 4), CANARY, override=True)).run()
     assert story.serves == "v2" and story.record.rejected == ()
 

@@ -141,7 +141,7 @@ def test_defaults(cloudwatch: Any) -> None:
         ),
         (OF_MATH | {"Metrics": [stat(f"m{n}", ReturnData=n == 0) for n in range(21)]}, "at most 20"),
         ({"EvaluationCriteria": {"PromQLCriteria": {"Query": "up"}}}, "PromQL alarms are not supported"),
-        ({"Dimensions": [{"Name": "A", "Value": "1"}, {"Name": "A", "Value": "2"}]}, "one dimension twice"),
+        ({"Dimensions": [{"Name": "A", "Value": "1"}, {"Name": "A", "Value": "2"}]}, "names a dimension twice"),
         ({"AlarmActions": [ACTION] * 6}, "alarmActions"),
         ({"AlarmName": "x" * 256}, "alarmName"),
     ],

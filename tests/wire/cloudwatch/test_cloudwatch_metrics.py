@@ -141,7 +141,7 @@ def test_expressions_do_not_mix_units(cloudwatch: Any, refusal: Any) -> None:
     times = {"StartTime": minutes_ago(10), "EndTime": minutes_ago(0)}
     double = {"Id": "double", "Expression": "2 * m1"}
     code, _, message = refusal(cloudwatch.get_metric_data, MetricDataQueries=[query("m1"), double], **times)
-    assert (code, "name a Unit" in message) == ("ValidationError", True)
+    assert (code, "set Unit" in message) == ("ValidationError", True)
     in_seconds = query("m1", ReturnData=False)
     in_seconds["MetricStat"]["Unit"] = "Seconds"
     (one,) = data(cloudwatch, in_seconds, double)["MetricDataResults"]
@@ -213,7 +213,7 @@ def test_no_percentile_of_values_of_which_only_the_sums_are_known(cloudwatch: An
         ({"Value": 1.0, "Unit": "Apples"}, "ValidationError", "Apples"),
         ({"Value": 1.0, "Timestamp": minutes_ago(60 * 24 * 14 + 1)}, "InvalidParameterValue", "two weeks"),
         ({"Value": 1.0, "Timestamp": minutes_ago(-121)}, "InvalidParameterValue", "two hours"),
-        ({"Value": 1.0, "Dimensions": DIMENSIONS[:1] * 2}, "InvalidParameterValue", "one dimension twice"),
+        ({"Value": 1.0, "Dimensions": DIMENSIONS[:1] * 2}, "InvalidParameterValue", "names a dimension twice"),
         (
             {"Value": 1.0, "Dimensions": [{"Name": f"n{i}", "Value": "v"} for i in range(31)]},
             "ValidationError",
@@ -260,7 +260,7 @@ def test_the_edges_of_time(cloudwatch: Any) -> None:
             "InvalidParameterCombination",
             "Must specify either Statistics or ExtendedStatistics",
         ),
-        ({"ExtendedStatistics": ["p99"]}, "InvalidParameterCombination", "together"),
+        ({"ExtendedStatistics": ["p99"]}, "InvalidParameterCombination", "exclude each other"),
         (
             {"Statistics": None, "ExtendedStatistics": ["Sum"]},
             "InvalidParameterValue",

@@ -396,7 +396,7 @@ def test_readings_that_make_no_sense_are_left_out(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(psutil, "Process", Strange)
     monkeypatch.setattr(
-        "tidegate.targets.local.resource_usage.family", lambda pid, most, all_threads: iter((pid,))
+        "tidegate.targets.local.resource_usage.process_tree", lambda pid, most, all_threads: iter((pid,))
     )
     found = ProcessUsage().measure([1, 2, 3, 4, 5, 6])
     assert {pid: (one.cpu, one.memory) for pid, one in found.items()} == {1: (50.0, 10.0)}
