@@ -3,6 +3,7 @@
 import json
 import signal
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +27,12 @@ def load(platform: Platform, endpoint: str) -> LoadGenerator:
 
 
 def workers(platform: Platform) -> set[int]:
-    return {p.pid for p in platform.processes() if "tidegate.serving" in " ".join(p.cmdline())}
+    found = set()
+    for process in platform.processes():
+        with suppress(psutil.Error):  # it has just ended
+            if "tidegate.serving" in " ".join(process.cmdline()):
+                found.add(process.pid)
+    return found
 
 
 def signalled(platform: Platform, *numbers: int) -> None:

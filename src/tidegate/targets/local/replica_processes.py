@@ -28,7 +28,7 @@ KILL_GRACE = 5.0
 """Seconds past the drain timeout until a worker that was asked to stop is killed."""
 FORMER_MODULES = {
     "tidegate.worker",
-    "tidegate.worker.fork_server",
+    "tidegate.worker.nursery",
     "tidegate.worker.transforming",
     "tidegate.recommend",
 }

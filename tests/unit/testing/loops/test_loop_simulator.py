@@ -22,9 +22,9 @@ from tidegate.testing.world import START
 
 DIGEST = """
 import hashlib
-from tidegate.testing.loops.plans import draw
+from tidegate.testing.loops.plans import draw_plan
 from tidegate.testing.loops.report import replay
-plans = [draw(seed) for seed in range(40)]
+plans = [draw_plan(seed) for seed in range(40)]
 print(hashlib.sha256("".join(str(replay(p, tuple(range(len(p.faults))))) for p in plans).encode()).hexdigest())
 """
 
@@ -55,7 +55,7 @@ def test_a_failure_is_shrunk_to_the_faults_that_it_needs(monkeypatch: pytest.Mon
         if {f.ClockSteps, f.ProxyDies} <= kinds:
             raise InvariantBroken("I9 both")
 
-    monkeypatch.setattr(report, "check", breaks)
+    monkeypatch.setattr(report, "check_plan", breaks)
     seeds = (seed for seed in range(100_000))
     found = report.first_failure(seeds)
     assert found is not None
