@@ -121,7 +121,7 @@ def test_a_day_with_the_commands(commands: Commands, models: tuple[str, str]) ->
 
     commands.words("rollout", "retry", "fraud")
     wait_until(lambda: commands.data("status", "fraud")["rollout"]["phase"] == "Baking", "baking again", PATIENCE)
-    commands.words("rollout", "promote", "fraud")
+    commands.words("rollout", "promote", "fraud", "--full")
     commands.words("rollout", "watch", "fraud")
     assert commands.data("status", "fraud")["config"] == second["config"]
 

@@ -143,9 +143,10 @@ class ApiClient:
         asked = {"spec": spec, "by": by, "override": override, "supersede": supersede}
         return self._request_document("PUT", "/deploy", asked)
 
-    def rollout(self, name: str, what: str, by: str, *, override: bool = False) -> dict[str, Any]:
+    def rollout(self, name: str, what: str, by: str, **options: object) -> dict[str, Any]:
+        """``options``: further members of the command's request."""
         return self._request_document(
-            "POST", f"{_check_endpoint_name(name)}/rollout/{what}", {"by": by, "override": override}
+            "POST", f"{_check_endpoint_name(name)}/rollout/{what}", {"by": by, **options}
         )
 
     def delete(self, name: str, by: str, *, force: bool) -> dict[str, Any]:

@@ -67,14 +67,21 @@ def abort(name: Name, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def promote(name: Name, as_json: AsJson = False) -> None:
-    """Skip the remaining bakes; capacity and alarms still count.
+def promote(
+    name: Name,
+    full: Annotated[bool, typer.Option("--full", help="Skip all bakes that are left.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Skip the bake of the present stage; with --full, of all that are left.
+
+    Capacity and alarms still count. A paused rollout goes on.
 
     \b
-    Example:
+    Examples:
       tidegate rollout promote fraud
+      tidegate rollout promote fraud --full
     """
-    _command(name, "promote", "is promoted", as_json)
+    _command(name, "promote", "is promoted through all stages" if full else "is promoted", as_json, full=full)
 
 
 @app.command()
@@ -93,7 +100,7 @@ def retry(
     _command(name, "retry", "starts again", as_json, override=override)
 
 
-def _command(name: str, what: str, words: str, as_json: bool, *, override: bool = False) -> None:
+def _command(name: str, what: str, words: str, as_json: bool, **options: object) -> None:
     with client() as server:
-        document = server.rollout(name, what, user_name(), override=override)
+        document = server.rollout(name, what, user_name(), **options)
     show(document, as_json, f'the rollout of endpoint "{name}" {words}: {document["why"]}')

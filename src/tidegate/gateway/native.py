@@ -47,7 +47,6 @@ COMMANDS: dict[str, Callable[[Tx, str, str, datetime], None]] = {
     "pause": rollouts.pause,
     "resume": rollouts.resume,
     "abort": rollouts.abort,
-    "promote": rollouts.promote,
 }
 
 Handler = Callable[[Gateway, Request], Awaitable[Response]]
@@ -160,20 +159,21 @@ async def command_rollout(gateway: Gateway, request: Request) -> Response:
     """Execute a rollout command and answer with the endpoint's new state."""
     context, now, name = gateway.context, gateway.context.clock.now(), parse_endpoint_name(request)
     word = request.path_params["command"]
-    body = parse_json_object(request, ("by", "override"))
-    who, override, rollout_id = (
-        parse_requester(request, body),
-        parse_flag(body, "override"),
-        context.ids.new("rollout"),
-    )
+    body = parse_json_object(request, ("by", "override", "full"))
+    who, override, full = parse_requester(request, body), parse_flag(body, "override"), parse_flag(body, "full")
+    rollout_id = context.ids.new("rollout")
 
     def work(tx: Tx) -> None:
         if word == "retry":
             rollouts.retry(tx, name, who, override=override, rollout_id=rollout_id, can=context.can, now=now)
+        elif word == "promote":
+            rollouts.promote(tx, name, who, now, full)
         elif word in COMMANDS:
             COMMANDS[word](tx, name, who, now)
         else:
-            raise NotFound(f"a rollout has no command '{word}'; it has {', '.join(COMMANDS)}, retry")
+            raise NotFound(
+                f"a rollout has no command '{word}'; it has {', '.join((*COMMANDS, 'promote', 'retry'))}"
+            )
 
     await context.store.run(work)
     context.kick(name)

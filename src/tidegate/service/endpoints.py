@@ -96,6 +96,27 @@ def update_endpoint(
     save(tx, saved, replace(begun, deployment=asked.deployment or saved.body.deployment), event, now)
 
 
+def replace_failed_creation(
+    tx: Tx,
+    saved: Saved[Endpoint],
+    asked: UpdateRequest,
+    *,
+    rollout_id: str,
+    can: Capabilities,
+    now: datetime,
+) -> None:
+    """Create again, with another config, an endpoint whose creation failed. Raises NotFound, Conflict, Invalid or
+    LimitExceeded."""
+    config = require(tx, CONFIG, asked.config_name).body
+    wanted = build_request(tx, saved.body, config, asked, can, now)
+    begun = commands.replace_failed_creation(saved.body, wanted, rollout_id=rollout_id, can=can, now=now)
+    quotas.check(tx, saved.body, begun, can.quotas)
+    event = Event(
+        "create", f'creation with config "{config.name}", in place of one that failed, asked for{_by(asked.by)}'
+    )
+    save(tx, saved, replace(begun, deployment=asked.deployment), event, now)
+
+
 def _check_serving_version(tx: Tx, endpoint: Endpoint, config: EndpointConfig, can: Capabilities) -> None:
     """Raises NotFound or Invalid if the target has a restriction that the present version violates: its config was
     deleted, or a scaled variant changes."""

@@ -18,6 +18,7 @@ COMMANDS: dict[str, RolloutCommand] = {
     "resume": commands.resume,
     "abort": commands.abort,
     "promote": commands.promote,
+    "promote --full": commands.promote_fully,
 }
 
 
@@ -35,9 +36,9 @@ def abort(tx: Tx, name: str, by: str, now: datetime) -> None:
     _command(tx, "abort", name, by, now)
 
 
-def promote(tx: Tx, name: str, by: str, now: datetime) -> None:
-    """Skip the remaining bakes; capacity and alarms still count."""
-    _command(tx, "promote", name, by, now)
+def promote(tx: Tx, name: str, by: str, now: datetime, full: bool = False) -> None:
+    """Skip the bake of the present stage, or, if ``full``, all that remain; capacity and alarms still count."""
+    _command(tx, "promote --full" if full else "promote", name, by, now)
 
 
 def retry(
@@ -46,7 +47,9 @@ def retry(
     """Roll out again what was rolled back. ``override`` is needed if an alarm rolled it back."""
     saved = require(tx, ENDPOINT, name)
     guards = read_guards(tx, saved.body.last.deployment) if saved.body.last else ()
-    retried = commands.retry(saved.body, rollout_id=rollout_id, override=override, can=can, now=now, guards=guards)
+    retried = commands.retry(
+        saved.body, by=by, rollout_id=rollout_id, override=override, can=can, now=now, guards=guards
+    )
     over = " over the evidence against it" if override else ""
     save(tx, saved, retried, Event("retry", f"retry{over} asked for by {by}", {"by": by}), now)
 
@@ -54,4 +57,10 @@ def retry(
 def _command(tx: Tx, what: str, name: str, by: str, now: datetime) -> None:
     saved = require(tx, ENDPOINT, name)
     changed = COMMANDS[what](saved.body, by, now)
-    save(tx, saved, changed, Event(what, f"{what} asked for by {by}", {"by": by}), now)
+    data: dict[str, object] = {"by": by}
+    message = f"{what} asked for by {by}"
+    if what.startswith("promote") and changed.rollout is not None:
+        stage, stages = changed.rollout.stage + 1, len(changed.rollout.plan.stages)
+        data |= {"full": changed.rollout.promote, "stage": stage}
+        message += f" in stage {stage} of {stages}"
+    save(tx, saved, changed, Event(what.split()[0], message, data), now)

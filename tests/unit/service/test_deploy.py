@@ -231,12 +231,12 @@ def test_people_steer_a_rollout_and_the_journal_says_who(tx: MemoryTx) -> None:
     rollouts.resume(tx, "fraud", "bob", LATER)
     rollouts.promote(tx, "fraud", "bob", LATER)
     rollout = endpoint(tx).rollout
-    assert rollout and rollout.promote and rollout.pause is None
+    assert rollout and rollout.skips_bake and not rollout.promote and rollout.pause is None
     rollouts.abort(tx, "fraud", "cid", LATER)
     assert [asked_by(tx, what) for what in ("pause", "resume", "promote", "abort")] == [
         ["pause asked for by ann"],
         ["resume asked for by bob"],
-        ["promote asked for by bob"],
+        ["promote asked for by bob in stage 1 of 2"],
         ["abort asked for by cid"],
     ]
     settle(tx)
@@ -320,3 +320,58 @@ def test_a_view_tells_why_it_went_back(tx: MemoryTx) -> None:
     fleets = shown["fleets"]
     assert isinstance(fleets, list)
     assert [(f["side"], f["desired"], f["ready"]) for f in fleets] == [("serving", 2, 2), ("leaving", 0, 2)]
+
+
+def fail_creation(tx: MemoryTx) -> None:
+    run(tx, wish("1"))
+    rollouts.abort(tx, "fraud", "ann", START)
+    assert endpoint(tx).failed
+
+
+@pytest.mark.parametrize("version", ["1", "2"], ids=["the same again", "another version"])
+def test_the_next_deploy_replaces_a_creation_that_failed(version: str) -> None:
+    tx = MemoryTx()
+    fail_creation(tx)
+    before = endpoint(tx)
+    assert run(tx, wish(version), DeployOptions("bob"), LATER) is DeployOutcome.CREATED
+    after = endpoint(tx)
+    assert not after.failed and after.failure_reason is None and after.created_at == before.created_at
+    assert after.generation == before.generation + 1 and after.fence > before.fence
+    assert asked_by(tx, "create")[-1] == (
+        f'creation with config "fraud-{version}", in place of one that failed, asked for by bob'
+    )
+    settle(tx)
+    serving = endpoint(tx).serving
+    assert (
+        serving is not None
+        and serving.config_name == f"fraud-{version}"
+        and serving.generation == after.generation
+    )
+
+
+def test_a_deploy_that_is_refused_leaves_the_failed_creation_as_it_was() -> None:
+    tx = MemoryTx()
+    fail_creation(tx)
+    before, lines = endpoint(tx), len(tx.lines)
+    bad = wish("2")
+    unknown = replace(bad.models[0], containers=(ContainerDefinition("nobody/knows"),))
+    with pytest.raises(Invalid):
+        run(tx, replace(bad, models=(unknown,)))
+    assert endpoint(tx) == before and len(tx.lines) == lines
+
+
+def test_a_failed_creation_that_is_being_deleted_is_not_replaced() -> None:
+    tx = MemoryTx()
+    fail_creation(tx)
+    endpoints.delete_endpoint(tx, "fraud", START)
+    with pytest.raises(InProgress):
+        run(tx, wish("2"))
+
+
+def test_promoting_fully_is_journaled_as_such(tx: MemoryTx) -> None:
+    run(tx, wish("2"))
+    settle(tx, Phase.BAKING)
+    rollouts.promote(tx, "fraud", "bob", LATER, full=True)
+    rollout = endpoint(tx).rollout
+    assert rollout is not None and rollout.promote
+    assert asked_by(tx, "promote") == ["promote --full asked for by bob in stage 1 of 2"]
