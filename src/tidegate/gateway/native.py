@@ -14,7 +14,7 @@ from starlette.routing import Route
 from tidegate import __version__, spec
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import NotFound
-from tidegate.gateway import queue_view, scaling, transforms
+from tidegate.gateway import queue_view, scaling, transforms, versions
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.journal import wait_for_events
 from tidegate.gateway.live import read_activity
@@ -172,11 +172,16 @@ async def command_rollout(gateway: Gateway, request: Request) -> Response:
             COMMANDS[word](tx, name, who, now)
         else:
             raise NotFound(
-                f"a rollout has no command '{word}'; it has {', '.join((*COMMANDS, 'promote', 'retry'))}"
+                f"a rollout has no command '{word}'; it has {', '.join((*COMMANDS, 'promote', 'retry', 'undo'))}"
             )
 
     await context.store.run(work)
     context.kick(name)
+    return await describe_endpoint(gateway, request)
+
+
+async def undo_rollout(gateway: Gateway, request: Request) -> Response:
+    await versions.undo(gateway, request)
     return await describe_endpoint(gateway, request)
 
 
@@ -212,6 +217,8 @@ ROUTES: NativeRoutes = (
     ("GET", "/endpoints/{name}/scaling", scaling.describe_scaling),
     ("GET", "/endpoints/{name}/queue", queue_view.list_requests),
     ("GET", "/endpoints/{name}/queue/{id}", queue_view.describe_request),
+    ("GET", "/endpoints/{name}/history", versions.list_versions),
+    ("POST", "/endpoints/{name}/rollout/undo", undo_rollout),
     ("POST", "/endpoints/{name}/rollout/{command}", command_rollout),
     ("GET", "/transforms", transforms.list_jobs),
     ("POST", "/transforms", transforms.create),

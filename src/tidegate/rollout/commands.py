@@ -116,7 +116,7 @@ def abort(endpoint: Endpoint, by: str, now: datetime) -> Endpoint:
 
 
 def promote(endpoint: Endpoint, by: str, now: datetime) -> Endpoint:
-    """Skip the bake of the present stage, and resume if paused. The stage still needs its capacity, its share observed
+    """Skip the bake of the present stage, and resume if paused. The stage still needs capacity, its share observed
     in force and no alarm. Repeating it in the same stage changes nothing: no later stage loses its bake unasked."""
     rollout = _promote(endpoint, by, now)
     return replace(endpoint, rollout=replace(rollout, promoted_stage=rollout.stage))

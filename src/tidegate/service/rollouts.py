@@ -1,13 +1,17 @@
 """Use cases of a rollout that is in progress or has just ended. Each is journaled with the user who asked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
-from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.endpoint import Endpoint, VersionRequest
+from tidegate.domain.errors import Conflict, Invalid
 from tidegate.domain.observation import Capabilities, Event
+from tidegate.domain.rollout import DeploymentConfig
 from tidegate.ports.store import Tx
 from tidegate.rollout import commands
-from tidegate.service.endpoints import read_guards, save
+from tidegate.rollout import history as histories
+from tidegate.service import history, packages, quotas
+from tidegate.service.endpoints import check_serving_version, read_guards, save
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.records import require
 
@@ -52,6 +56,47 @@ def retry(
     )
     over = " over the evidence against it" if override else ""
     save(tx, saved, retried, Event("retry", f"retry{over} asked for by {by}", {"by": by}), now)
+
+
+def undo(
+    tx: Tx,
+    name: str,
+    to: str | None,
+    by: str,
+    *,
+    override: bool,
+    kept: Mapping[str, bool],
+    rollout_id: str,
+    can: Capabilities,
+    now: datetime,
+) -> None:
+    """Roll out an earlier version again, with the endpoint's own strategy and alarms. ``to``: its number or config;
+    None: the version that served before. ``kept``: digest of model data -> whether it is intact. Raises NotFound,
+    Conflict, Invalid or LimitExceeded."""
+    saved = require(tx, ENDPOINT, name)
+    endpoint = saved.body
+    if endpoint.rollout is not None and not endpoint.deleting:
+        raise Conflict(
+            f'endpoint "{name}" is being updated: abort the rollout to go back to what served before it'
+        )
+    entry = histories.find_target(history.read(tx, name), to)
+    if missing := histories.missing_artifacts(entry, kept):
+        raise Conflict(
+            f"the model data of version {entry.number}, {entry.version.config_name}, is not kept: it was never"
+            f" complete, changed, or was removed for space (variant {', '.join(missing)}): deploy its spec again"
+        )
+    version = histories.restore(entry, endpoint.serving)
+    for variant in version.variants:
+        packages.check_approved(tx, variant.model.containers)
+    if version.serverless and endpoint.serving is not None and not endpoint.serving.serverless:
+        raise Invalid(f'endpoint "{name}" has instances and cannot become serverless: create another endpoint')
+    check_serving_version(tx, endpoint, {each.name: each.instance_type for each in version.production}, can)
+    deployment = endpoint.deployment or DeploymentConfig()
+    request = VersionRequest(version, deployment, now, by, read_guards(tx, deployment))
+    begun = commands.begin(endpoint, request, rollout_id=rollout_id, can=can, now=now, override=override)
+    quotas.check(tx, endpoint, begun, can.quotas)
+    message = f"undo to version {entry.number}, {version.config_name}, asked for by {by}"
+    save(tx, saved, begun, Event("undo", message, {"by": by, "version": entry.number}), now)
 
 
 def _command(tx: Tx, what: str, name: str, by: str, now: datetime) -> None:
