@@ -98,6 +98,12 @@ class ApiClient:
     def endpoint(self, name: str) -> dict[str, Any]:
         return self._request_document("GET", _check_endpoint_name(name))
 
+    def history(self, name: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._request_document("GET", f"{_check_endpoint_name(name)}/history")[
+            "versions"
+        ]
+        return found
+
     def events(self, name: str, after: int, wait: int = 0) -> dict[str, Any]:
         return self._request_document(
             "GET", f"{_check_endpoint_name(name)}/events", query={"after": after, "wait": wait}

@@ -12,11 +12,12 @@ from tidegate.domain.errors import AlreadyExists, Conflict, InProgress, Invalid,
 from tidegate.domain.observation import Capabilities, FleetStatus, Observation
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.rollout import BlueGreen, CapacitySize, DeploymentConfig, Phase, SizeType, TrafficRouting
+from tidegate.reconcile.engine import Loaded, save
 from tidegate.rollout import desired_state
 from tidegate.rollout.step import step
 from tidegate.service import endpoints, rollouts
 from tidegate.service.deploy import DeployOptions, DeployOutcome, deploy
-from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL, TAGS
+from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, HISTORY, MODEL, TAGS
 from tidegate.service.tags import read
 from tidegate.service.views import EndpointDocument, alarms_of, endpoint_view
 from tidegate.testing.memory_store import MemoryTx
@@ -92,7 +93,9 @@ def settle(tx: MemoryTx, phase: Phase | None = None, alarm: AlarmState = AlarmSt
         assert decision.endpoint is not None
         if decision.endpoint == body:
             now = max(now, decision.wake_at or now)
-        tx.put(ENDPOINT, "fraud", decision.endpoint, expect=None, now=now)
+        saved = tx.get(ENDPOINT, "fraud")
+        assert saved is not None
+        save(tx, Loaded(body, saved.version, {}, body), decision, now)
     raise AssertionError("the rollout does not end")
 
 
@@ -119,6 +122,7 @@ def test_a_first_deploy_makes_everything(tx: MemoryTx) -> None:
         (CONFIG.name, "fraud-1"),
         (ALARM.name, "errors"),
         (ENDPOINT.name, "fraud"),
+        (HISTORY.name, "fraud"),
         (TAGS.name, "endpoint/fraud"),
     }
     assert endpoint(tx).serving and not endpoint(tx).failed

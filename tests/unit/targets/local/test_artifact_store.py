@@ -34,7 +34,9 @@ def keep(store: ArtifactStore) -> str:
     return found[0]
 
 
-def test_what_is_kept_outlives_the_fleet_with_content_and_executable_bits(store: ArtifactStore, model: Path) -> None:
+def test_what_is_kept_outlives_the_fleet_with_content_and_executable_bits(
+    store: ArtifactStore, model: Path
+) -> None:
     digest = keep(store)
     for path in sorted(model.rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()
