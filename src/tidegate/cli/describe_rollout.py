@@ -73,14 +73,11 @@ def _version_lines(version: Mapping[str, Any]) -> Iterator[str]:
 
 def _fields(*fields: tuple[str, str | None]) -> list[str]:
     """Lines of the fields that have a value; long ones continue below."""
-    return [
-        line
-        for name, value in fields
-        if value
-        for line in textwrap.wrap(
-            value.strip(), WIDTH, initial_indent=f"  {name + ':':14}", subsequent_indent=" " * 16
-        )
-    ]
+    lines: list[str] = []
+    for name, value in fields:
+        if value:
+            lines += textwrap.wrap(value, WIDTH, initial_indent=f"  {name + ':':14}", subsequent_indent=" " * 16)
+    return lines
 
 
 def _time(text: str | None) -> str | None:
