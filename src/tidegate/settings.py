@@ -40,6 +40,9 @@ class Settings:
     """Bytes of model data that are kept for undo, of all endpoints together; the oldest goes first. What runs is
     always kept and counts."""
 
+    upload_bytes: int = 2 * 1024**3
+    """Bytes of model files that people have uploaded, all together. 0: uploads are refused."""
+
     standby: bool = False
     """Whether a controller whose database belongs to another one waits for that one's end, instead of refusing to
     start."""
@@ -234,6 +237,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "TIDEGATE_JOURNAL_DAYS": ("journal_days", _count),
     "TIDEGATE_UNDO_VERSIONS": ("undo_versions", _count),
     "TIDEGATE_UNDO_BYTES": ("undo_bytes", parse_bytes),
+    "TIDEGATE_UPLOAD_BYTES": ("upload_bytes", parse_bytes),
     "TIDEGATE_STANDBY": ("standby", _flag),
     "TIDEGATE_REGION": ("region", str),
     "TIDEGATE_ACCOUNT": ("account", str),
