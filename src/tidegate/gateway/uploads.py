@@ -53,7 +53,7 @@ async def _store(
     partial = await asyncio.to_thread(_make_partial, folder)
     size, digest = 0, hashlib.sha256()
     try:
-        with (partial / name).open("xb") as file:
+        with open(partial / name, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
             async for chunk in chunks:
                 size += len(chunk)
                 _check_size(size, limit, whole)
