@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import BinaryIO
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -53,7 +54,7 @@ async def _store(
     partial = await asyncio.to_thread(_make_partial, folder)
     size, digest = 0, hashlib.sha256()
     try:
-        with open(partial / name, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+        with await asyncio.to_thread(_create, partial / name) as file:
             async for chunk in chunks:
                 size += len(chunk)
                 _check_size(size, limit, whole)
@@ -77,6 +78,10 @@ async def _chunks(gateway: Gateway, request: Request) -> AsyncIterator[bytes]:
         return
     async for chunk in request.stream():
         yield chunk
+
+
+def _create(path: Path) -> BinaryIO:
+    return open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600))
 
 
 def _make_partial(folder: Path) -> Path:
