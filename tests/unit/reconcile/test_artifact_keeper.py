@@ -18,8 +18,11 @@ class FakeArtifacts:
     def __init__(self) -> None:
         self.complete: dict[FleetId, tuple[str, ...]] = {}
         self.kept: dict[str, int] = {}
+        self.full = False
 
     def keep(self, fleet: FleetId, containers: int) -> tuple[str, ...] | None:
+        if self.full:
+            raise OSError(28, "No space left on device")
         found = self.complete.get(fleet)
         self.kept.update(dict.fromkeys(found or (), 10))
         return found
@@ -95,10 +98,7 @@ def test_data_that_cannot_be_kept_does_not_keep_others_from_it() -> None:
     platform = Platform()
     fleet = platform.deploy("1")
 
-    def fail(asked: FleetId, containers: int) -> tuple[str, ...] | None:
-        raise OSError(28, "No space left on device")
-
-    platform.artifacts.keep = fail  # type: ignore[method-assign]
+    platform.artifacts.full = True
     platform.turn()
     assert platform.recorded() == [{}] and platform.keeper._troubles == {
         fleet: "[Errno 28] No space left on device"

@@ -13,6 +13,7 @@ from tidegate.domain.history import History, HistoryEntry, Outcome
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.rollout import Cause, DeploymentConfig, Phase
 from tidegate.rollout import commands, history, transitions
+from tidegate.rollout.digest import digest
 from tidegate.testing.samples import version
 from tidegate.testing.world import START
 
@@ -176,7 +177,7 @@ def test_a_restored_version_runs_from_what_was_kept_with_the_instances_of_now() 
     variant = again.variants[0]
     assert variant.instance_count == 7
     assert [each.artifact for each in variant.model.containers] == ["sha256-1"]
-    assert history.digest(again) == entry.digest, "it is the same version"
+    assert digest(again) == entry.digest, "it is the same version"
 
 
 @given(st.lists(st.sampled_from(["deploy", "fail", "begin"]), max_size=3 * history.MAX_ENTRIES))

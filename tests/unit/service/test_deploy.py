@@ -12,7 +12,8 @@ from tidegate.domain.errors import AlreadyExists, Conflict, InProgress, Invalid,
 from tidegate.domain.observation import Capabilities, FleetStatus, Observation
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.rollout import BlueGreen, CapacitySize, DeploymentConfig, Phase, SizeType, TrafficRouting
-from tidegate.reconcile.engine import Loaded, save
+from tidegate.reconcile.engine import save
+from tidegate.reconcile.unsaved_rollbacks import Loaded
 from tidegate.rollout import desired_state
 from tidegate.rollout.step import step
 from tidegate.service import endpoints, rollouts

@@ -8,7 +8,8 @@ import pytest
 from tests.unit.service.test_deploy import CAN, CANARY, LATER, START, endpoint, run, settle, wish
 from tidegate.domain.errors import Conflict, NotFound
 from tidegate.domain.history import History, Outcome
-from tidegate.reconcile.engine import Loaded, save
+from tidegate.reconcile.engine import save
+from tidegate.reconcile.unsaved_rollbacks import Loaded
 from tidegate.rollout.step import RolloutDecision
 from tidegate.service import endpoints, history, rollouts
 from tidegate.service.record_kinds import ENDPOINT, HISTORY
