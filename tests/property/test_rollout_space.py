@@ -80,7 +80,7 @@ def position(endpoint: Endpoint) -> tuple[object, ...]:
         rollout.back,
         rollout.pause is None,
         rollout.promote,
-        rollout.promoted_stage,
+        rollout.skips_bake,
         rollout.cause,
         rollout.phase_deadline is None,
         rollout.bake_until is None,
