@@ -11,6 +11,7 @@ from tests.gateway_harness import SIGNED, GatewayHarness
 from tests.unit.gateway.test_app import ask, code
 from tidegate.gateway.middleware import MAX_BODY
 from tidegate.settings import Settings
+from tidegate.targets.containers import file_roots
 
 FILE = {"Content-Type": "application/octet-stream"}
 MODEL = b"weights" * 1000
@@ -131,3 +132,24 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "uploads").write_text("a file")
     answer = put(GatewayHarness(Settings(state=tmp_path)), "model.ubj")
     assert answer.status_code == 503 and "cannot be stored" in answer.text
+
+
+def test_workers_may_read_uploads_where_they_may_not_read_all_files(tmp_path: Path) -> None:
+    uploads = str(tmp_path / "uploads")
+    assert file_roots(Settings(state=tmp_path)) is None
+    assert file_roots(Settings(state=tmp_path, file_roots=(Path("/models"),))) == ("/models", uploads)
+    assert file_roots(Settings(state=tmp_path, host="0.0.0.0")) == (uploads,)
+
+
+def test_files_that_arrive_together_are_limited_together(tmp_path: Path) -> None:
+    house = GatewayHarness(Settings(state=tmp_path, upload_bytes=1500))
+
+    async def part() -> AsyncIterator[bytes]:
+        yield b"x" * 500
+        other = tmp_path / "uploads" / "another"  # stored after this one began
+        other.mkdir()
+        (other / "model.ubj").write_bytes(b"y" * 900)
+        yield b"x" * 500
+
+    assert put(house, "model.ubj", part()).status_code == 413
+    assert [path.parent.name for path in stored(tmp_path)] == ["another"]
