@@ -248,7 +248,7 @@ def test_a_backup_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -
 
 def test_the_history_of_versions_is_part_of_a_backup(tmp_path: Path) -> None:
     here, there = open_store(f"sqlite:///{tmp_path / 'here.db'}"), open_store(f"sqlite:///{tmp_path / 'there.db'}")
-    artifacts = {"main": ("sha256-" + "0" * 64, "")}
+    artifacts: dict[str, tuple[str, ...]] = {"main": ("sha256-" + "0" * 64, "")}
     entry = HistoryEntry(
         1, "r1", version("v1"), DeploymentConfig(), "ann", NOW, "d", NOW, LATER, Outcome.REPLACED, "why", artifacts
     )
