@@ -33,6 +33,16 @@ class Settings:
     journal_days: int = 30
     """Days that the journal of records is kept (CloudWatch keeps an alarm's history as long). 0: for ever."""
 
+    undo_versions: int = 10
+    """Versions of each endpoint whose model data is kept for undo, beyond those that run."""
+
+    undo_bytes: int = 20 * 1024**3
+    """Bytes of model data that are kept for undo, of all endpoints together; the oldest goes first. What runs is
+    always kept and counts."""
+
+    upload_bytes: int = 2 * 1024**3
+    """Bytes of model files that people have uploaded, all together. 0: uploads are refused."""
+
     standby: bool = False
     """Whether a controller whose database belongs to another one waits for that one's end, instead of refusing to
     start."""
@@ -225,6 +235,9 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "TIDEGATE_DATABASE_URL": ("database_url", str),
     "TIDEGATE_DATABASE_TIMEOUT": ("database_timeout", _positive),
     "TIDEGATE_JOURNAL_DAYS": ("journal_days", _count),
+    "TIDEGATE_UNDO_VERSIONS": ("undo_versions", _count),
+    "TIDEGATE_UNDO_BYTES": ("undo_bytes", parse_bytes),
+    "TIDEGATE_UPLOAD_BYTES": ("upload_bytes", parse_bytes),
     "TIDEGATE_STANDBY": ("standby", _flag),
     "TIDEGATE_REGION": ("region", str),
     "TIDEGATE_ACCOUNT": ("account", str),

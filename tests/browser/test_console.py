@@ -19,6 +19,7 @@ PAGES = {
     "planner": "/planner",
     "plan": "/planner?example=payroll-fraud",
     "problem": "/planner?rate=-1",
+    "missing": "/planner?rate=",
     "traffic": "/traffic",
     "rollout": f"/traffic?{BAD}&fault=error-rate&amount=20%25",
 }
@@ -161,6 +162,53 @@ def test_a_plan_is_saved_and_deployed(page: Page, platform: Platform, tmp_path: 
     page.get_by_role("button", name="Deploy it here").click()
     expect(page.locator("[data-deploy-progress]")).to_contain_text("InService", timeout=60_000)
     expect(page.get_by_role("list", name="Journal of the deployment")).to_contain_text("payroll-fraud")
+
+
+def test_the_server_and_its_slash_lead_to_the_console(page: Page, platform: Platform) -> None:
+    for path in ("", "/", "/console/"):
+        page.goto(f"{platform.url}{path}")
+        expect(page).to_have_url(f"{platform.url}/console")
+        expect(page.get_by_role("navigation", name="Pages")).to_be_visible()
+
+
+def test_a_page_that_is_not_there_leads_back(browser: Browser, platform: Platform) -> None:
+    page = browser.new_page()  # not watched: the browser itself reports the 404
+    answer = page.goto(f"{platform.url}/console/nowhere")
+    assert answer is not None and answer.status == 404
+    expect(page.get_by_role("alert")).to_contain_text("/console/nowhere")
+    page.get_by_role("link", name="To the console").click()
+    expect(page).to_have_url(f"{platform.url}/console")
+    page.close()
+
+
+def test_an_empty_form_says_which_answers_are_missing(page: Page, platform: Platform) -> None:
+    page.goto(address(platform, "planner"))
+    page.get_by_role("button", name="Make the plan").click()
+    expect(page.get_by_role("alert")).to_contain_text("One answer is missing")
+    page.get_by_role("alert").get_by_role("link").click()
+    expect(page.locator("#rate")).to_have_attribute("aria-invalid", "true")
+    page.locator("#rate").fill("20")
+    page.get_by_role("button", name="Make the plan").click()
+    expect(page.get_by_role("heading", name="The plan for")).to_be_visible()
+
+
+def test_a_model_file_is_uploaded_and_deployed(page: Page, platform: Platform, tmp_path: Path) -> None:
+    made = Path(urlsplit(train(tmp_path, 3)).path)
+    model = made.rename(tmp_path / "my model (3).tar.gz")
+    page.goto(f"{platform.url}/console/planner?example=payroll-fraud&name=uploaded-fraud")
+    page.get_by_label("Or a model file").set_input_files(model)
+    page.locator("#model-data").fill("file:///somewhere")
+    page.get_by_role("button", name="Deploy it here").click()
+    expect(page.locator("[data-deploy-progress]")).to_contain_text("not both")
+    page.locator("#model-data").fill("")
+    page.get_by_role("button", name="Deploy it here").click()
+    expect(page.locator("[data-deploy-progress]")).to_contain_text("InService", timeout=60_000)
+
+
+def test_without_model_data_nothing_is_deployed(page: Page, platform: Platform) -> None:
+    page.goto(f"{platform.url}/console/planner?example=payroll-fraud")
+    page.get_by_role("button", name="Deploy it here").click()
+    expect(page.locator("[data-deploy-progress]")).to_contain_text("Say where the model data is")
 
 
 def test_it_all_stands_there_without_scripts(browser: Browser, platform: Platform) -> None:

@@ -17,14 +17,18 @@ from tidegate.domain.asynchronous import Item
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import Conflict, Invalid
 from tidegate.domain.generations import generation_floor
+from tidegate.domain.history import History, HistoryEntry, Outcome
 from tidegate.domain.metric import MetricId
 from tidegate.domain.registry import ContainerDefinition, Model
+from tidegate.domain.rollout import DeploymentConfig
 from tidegate.ports.store import Tx
-from tidegate.service.record_kinds import ENDPOINT, MODEL
+from tidegate.service import history
+from tidegate.service.record_kinds import ENDPOINT, HISTORY, MODEL
 from tidegate.store import SqlStore, backup, backup_file, open_store
 from tidegate.store.queue import SqlQueue
 from tidegate.store.samples import SeriesKey
 from tidegate.store.tables import MINUTES, QUEUE, RECORDS, SERIES
+from tidegate.testing.samples import version
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 LATER = NOW + timedelta(days=1)
@@ -240,3 +244,20 @@ def test_a_backup_that_cannot_be_written_leaves_the_one_before(tmp_path: Path) -
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["a.backup"]
     asyncio.run(store.close())
+
+
+def test_the_history_of_versions_is_part_of_a_backup(tmp_path: Path) -> None:
+    here, there = open_store(f"sqlite:///{tmp_path / 'here.db'}"), open_store(f"sqlite:///{tmp_path / 'there.db'}")
+    artifacts: dict[str, tuple[str, ...]] = {"main": ("sha256-" + "0" * 64, "")}
+    entry = HistoryEntry(
+        1, "r1", version("v1"), DeploymentConfig(), "ann", NOW, "d", NOW, LATER, Outcome.REPLACED, "why", artifacts
+    )
+
+    def records(tx: Tx) -> None:
+        tx.put(ENDPOINT, "e", Endpoint("e", NOW, NOW, generation=7, fence=9), expect=0, now=NOW)
+        tx.put(HISTORY, "e", History((entry,)), expect=0, now=NOW)
+
+    asyncio.run(here.run(records))
+    save(here, tmp_path / "all.backup")
+    load(there, tmp_path / "all.backup")
+    assert asyncio.run(there.run(lambda tx: history.read(tx, "e"))) == History((entry,))

@@ -121,7 +121,7 @@ def test_a_day_with_the_commands(commands: Commands, models: tuple[str, str]) ->
 
     commands.words("rollout", "retry", "fraud")
     wait_until(lambda: commands.data("status", "fraud")["rollout"]["phase"] == "Baking", "baking again", PATIENCE)
-    commands.words("rollout", "promote", "fraud")
+    commands.words("rollout", "promote", "fraud", "--full")
     commands.words("rollout", "watch", "fraud")
     assert commands.data("status", "fraud")["config"] == second["config"]
 
@@ -184,3 +184,53 @@ def test_a_start_that_fails_says_why_in_one_line(commands: Commands) -> None:
     said = commands.error("up", "--detach", "--port", other, "--state", str(commands.state))
     assert said.startswith(f"tidegate: state folder {commands.state} is in use by another tidegate")
     assert len(said.splitlines()) == 1
+
+
+UNDO_SPEC = """\
+endpoint: fraud
+model: {{image: tidegate/xgboost, data: "{data}"}}
+rollout: {{strategy: canary, size: 50%, wait: 1h}}
+instances: 2
+"""
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("lost", ["overwritten", "deleted"])
+def test_undo_serves_an_earlier_version_whose_file_is_lost(
+    commands: Commands, models: tuple[str, str], tmp_path: Path, lost: str
+) -> None:
+    first, second = (Path(url.removeprefix("file://")) for url in models)
+    file, spec = tmp_path / "model.tar.gz", tmp_path / "spec.yaml"
+    spec.write_text(UNDO_SPEC.format(data=file.as_uri()))
+
+    def deploy(model: Path) -> str:
+        file.write_bytes(model.read_bytes())
+        commands.words("deploy", str(spec))
+        if commands.data("status", "fraud")["status"] == "Updating":
+            commands.words("rollout", "promote", "fraud", "--full")
+        commands.words("rollout", "watch", "fraud")
+        return str(commands.data("invoke", "fraud", "--body", "1,2,3,4")["body"])
+
+    commands.up()
+    before, after = deploy(first), deploy(second)
+    assert before != after
+    wait_until(
+        lambda: all(one["artifacts_kept"] for one in commands.data("rollout", "history", "fraud")["versions"]),
+        "model data of both versions is kept",
+        PATIENCE,
+    )
+    if lost == "deleted":
+        file.unlink()
+    commands.words("down")
+    commands.up()  # the history and what was kept outlive a restart
+
+    assert "goes back" in commands.words("rollout", "undo", "fraud")
+    wait_until(
+        lambda: commands.data("status", "fraud")["rollout"]["phase"] == "Baking", "a guarded rollout", PATIENCE
+    )
+    commands.words("rollout", "promote", "fraud", "--full")
+    commands.words("rollout", "watch", "fraud")
+    assert commands.data("invoke", "fraud", "--body", "1,2,3,4")["body"] == before
+    states = [one["state"] for one in commands.data("rollout", "history", "fraud")["versions"]]
+    assert states == ["Serving", "Replaced", "Replaced"]

@@ -92,7 +92,7 @@ mending = st.builds(StartsRecover, whens, sides)
 forgetting = st.builds(RouterRestarts, whens)
 
 
-COMMANDS = ("pause", "resume", "abort", "promote", "scale", "supersede")
+COMMANDS = ("pause", "resume", "abort", "promote", "promote_fully", "scale", "supersede")
 
 
 @st.composite
@@ -109,6 +109,8 @@ def people(draw: st.DrawFn, commands_of: Sequence[str] = COMMANDS) -> UserComman
             return UserCommand(when, what, lambda e, now: commands.abort(e, "ann", now))
         case "promote":
             return UserCommand(when, what, lambda e, now: commands.promote(e, "ann", now))
+        case "promote_fully":
+            return UserCommand(when, what, lambda e, now: commands.promote_fully(e, "ann", now))
         case "scale":
             change = VariantChange(
                 draw(st.sampled_from([None, 0.5, 2.0])), draw(st.sampled_from([None, 1, 2, 3, 5]))

@@ -65,6 +65,7 @@ def followers(endpoint: Endpoint, now: datetime) -> Iterator[Endpoint]:
     if rollout is not None and rollout.phase in commands.FORWARD_PHASES:
         yield commands.abort(endpoint, "ann", now)
         yield commands.promote(endpoint, "ann", now)
+        yield commands.promote_fully(endpoint, "ann", now)
         if rollout.pause is None:
             yield commands.pause(endpoint, "ann", now)
 
@@ -79,6 +80,7 @@ def position(endpoint: Endpoint) -> tuple[object, ...]:
         rollout.back,
         rollout.pause is None,
         rollout.promote,
+        rollout.skips_bake,
         rollout.cause,
         rollout.phase_deadline is None,
         rollout.bake_until is None,

@@ -98,6 +98,12 @@ class ApiClient:
     def endpoint(self, name: str) -> dict[str, Any]:
         return self._request_document("GET", _check_endpoint_name(name))
 
+    def history(self, name: str) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._request_document("GET", f"{_check_endpoint_name(name)}/history")[
+            "versions"
+        ]
+        return found
+
     def events(self, name: str, after: int, wait: int = 0) -> dict[str, Any]:
         return self._request_document(
             "GET", f"{_check_endpoint_name(name)}/events", query={"after": after, "wait": wait}
@@ -143,9 +149,10 @@ class ApiClient:
         asked = {"spec": spec, "by": by, "override": override, "supersede": supersede}
         return self._request_document("PUT", "/deploy", asked)
 
-    def rollout(self, name: str, what: str, by: str, *, override: bool = False) -> dict[str, Any]:
+    def rollout(self, name: str, what: str, by: str, **options: object) -> dict[str, Any]:
+        """``options``: further members of the command's request."""
         return self._request_document(
-            "POST", f"{_check_endpoint_name(name)}/rollout/{what}", {"by": by, "override": override}
+            "POST", f"{_check_endpoint_name(name)}/rollout/{what}", {"by": by, **options}
         )
 
     def delete(self, name: str, by: str, *, force: bool) -> dict[str, Any]:

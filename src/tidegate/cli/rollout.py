@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from tidegate.cli import follow_rollout
+from tidegate.cli.describe_rollout import describe_history, describe_rollout
 from tidegate.cli.output import AsJson, Name, client, print_note, show, user_name
 
 app = typer.Typer(
@@ -67,14 +68,21 @@ def abort(name: Name, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def promote(name: Name, as_json: AsJson = False) -> None:
-    """Skip the remaining bakes; capacity and alarms still count.
+def promote(
+    name: Name,
+    full: Annotated[bool, typer.Option("--full", help="Skip all bakes that are left.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Skip the bake of the present stage; with --full, of all that are left.
+
+    Capacity and alarms still count. A paused rollout goes on.
 
     \b
-    Example:
+    Examples:
       tidegate rollout promote fraud
+      tidegate rollout promote fraud --full
     """
-    _command(name, "promote", "is promoted", as_json)
+    _command(name, "promote", "is promoted through all stages" if full else "is promoted", as_json, full=full)
 
 
 @app.command()
@@ -93,7 +101,60 @@ def retry(
     _command(name, "retry", "starts again", as_json, override=override)
 
 
-def _command(name: str, what: str, words: str, as_json: bool, *, override: bool = False) -> None:
+@app.command()
+def undo(
+    name: Name,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="VERSION", help="Number or config; default: the one before.")
+    ] = None,
+    override: Annotated[bool, typer.Option("--override", help="Even if alarms rejected it.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Go back to an earlier version, by a rollout like any other.
+
+    It has the endpoint's own strategy and alarms, and the model data that was kept then.
+    'tidegate rollout history' lists the versions.
+
+    \b
+    Examples:
+      tidegate rollout undo fraud
+      tidegate rollout undo fraud --to 3
+    """
+    _command(name, "undo", "goes back", as_json, override=override, **({} if to is None else {"to": to}))
+
+
+@app.command()
+def history(name: Name, as_json: AsJson = False) -> None:
+    """List every version that served or was tried, newest first.
+
+    Shows who asked for it, when it ran, why it ended, and the digests of its spec and model data.
+
+    \b
+    Examples:
+      tidegate rollout history fraud
+      tidegate rollout history fraud --json | jq '.versions[0]'
+    """
     with client() as server:
-        document = server.rollout(name, what, user_name(), override=override)
+        versions = server.history(name)
+    show({"versions": versions}, as_json, describe_history(versions))
+
+
+@app.command()
+def status(name: Name, as_json: AsJson = False) -> None:
+    """Show the rollout that is in progress, or how the last one ended.
+
+    \b
+    Examples:
+      tidegate rollout status fraud
+      tidegate rollout status fraud --json | jq .rollout.phase
+    """
+    with client() as server:
+        document = server.endpoint(name)
+    shown = {key: document[key] for key in ("name", "status", "why", "config", "rollout", "last")}
+    show(shown, as_json, describe_rollout(document))
+
+
+def _command(name: str, what: str, words: str, as_json: bool, **options: object) -> None:
+    with client() as server:
+        document = server.rollout(name, what, user_name(), **options)
     show(document, as_json, f'the rollout of endpoint "{name}" {words}: {document["why"]}')

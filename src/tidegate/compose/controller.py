@@ -41,6 +41,7 @@ from tidegate.ports.store import Kind, Tx
 from tidegate.ports.target import Provider
 from tidegate.proxy.cold_start_hold import WakeSocket
 from tidegate.proxy.haproxy import HAProxy
+from tidegate.reconcile.artifact_keeper import ArtifactKeeper
 from tidegate.reconcile.engine import Engine
 from tidegate.reconcile.guards import Guards
 from tidegate.reconcile.metrics_loop import MetricsLoop
@@ -67,6 +68,8 @@ EVALUATE_AFTER = 0.2
 so that neither can delay the guards of rollouts."""
 PROXY_CHECK = 0.5
 """Seconds between looks whether the proxy lives."""
+KEEP_EVERY = 0.5
+"""Seconds between looks whether model data is to be kept for undo; without news of a record it costs nothing."""
 CUT_EVERY = 15.0
 """Seconds between looks whether the controller's own log has grown too large."""
 
@@ -104,6 +107,7 @@ class Parts:
     queues: Queues
     dispatcher: DispatcherSupervisor
     wakes: WakeSocket
+    keeper: ArtifactKeeper | None
 
 
 def join(
@@ -120,7 +124,14 @@ def join(
     target, evidence = limit_capacity(provider, settings), provider.evidence
     jobs = join_jobs(store, clock, provider, news)
     guards = Guards(metrics, lambda: clock.read()[1].ahead)
-    engine = Engine(store, target, clock, guards, news, read_clocks=clock.read)
+    keeper = join_keeper(store, provider, clock, settings)
+
+    def written() -> None:
+        news()
+        if keeper is not None:
+            keeper.wake()
+
+    engine = Engine(store, target, clock, guards, written, read_clocks=clock.read)
     queue = SqlQueue(queue_database(settings, store))
     fresh = partial(observe_now, engine, provider)
     scaling = Scaling(store, metrics, clock, ids, fresh, queue, engine.kick, target.can)
@@ -145,7 +156,16 @@ def join(
         queues,
         dispatcher,
         wakes,
+        keeper,
     )
+
+
+def join_keeper(
+    store: SqlStore, provider: Provider, clock: SystemClock, settings: Settings
+) -> ArtifactKeeper | None:
+    if provider.artifacts is None:
+        return None
+    return ArtifactKeeper(store, provider.artifacts, clock, settings.undo_versions, settings.undo_bytes)
 
 
 @dataclass
@@ -213,6 +233,8 @@ class Controller:
                 asyncio.create_task(every(CUT_EVERY, partial(cut_log, self.folder.path), self.stopping)),
                 asyncio.create_task(every(JOURNAL_EVERY, pruning, self.stopping)),
             ]
+            if parts.keeper is not None:
+                loops.append(asyncio.create_task(every(KEEP_EVERY, parts.keeper.turn, self.stopping)))
             loops += [asyncio.create_task(every(one.seconds, one.work, self.stopping)) for one in lifecycle.chores]
             loops += [
                 asyncio.create_task(every_second(one.turn, self.stopping, after=EVALUATE_AFTER))
@@ -263,6 +285,7 @@ class Controller:
             progress=parts.jobs.progress,
             down=self.stop,
             changed=self.changed,
+            artifacts=parts.provider.artifacts,
             installation=self.folder.installation.id,
             trouble=lambda: parts.proxy.trouble or parts.engine.trouble or parts.watch.trouble,
             unwritable=WriteProbe(self.folder.path),

@@ -20,8 +20,8 @@ from tidegate.advisor.prices import Catalogue, price_folder
 from tidegate.console import flowchart, overview, plan_page, traffic_page
 from tidegate.console.compute_api import ComputePool
 from tidegate.domain.errors import Invalid, NotFound, TidegateError
+from tidegate.gateway.browser_pages import HEADERS
 from tidegate.gateway.dependencies import Gateway
-from tidegate.gateway.error_responses import error_response as told
 from tidegate.gateway.middleware import CONSOLE
 
 PAGES = (
@@ -30,17 +30,6 @@ PAGES = (
     (f"{CONSOLE}/planner", "Planner"),
     (f"{CONSOLE}/traffic", "Traffic shifting"),
 )
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; font-src 'self';"
-    " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
-"""Loads nothing from other sites and runs no inline scripts."""
-HEADERS = {
-    "content-security-policy": POLICY,
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "same-origin",
-    "cache-control": "no-cache",
-}
 KINDS = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 REGION = "us-east-1"
 
@@ -122,7 +111,7 @@ async def _spec(gateway: Gateway, pool: ComputePool, request: Request) -> Respon
     """The plan's spec file as a download."""
     made = await asyncio.to_thread(plan_page.planned, request.query_params, await _load_catalogue(gateway))
     if made["plan"] is None:
-        return told(Invalid(made["problem"] or "there are no answers to plan with"))
+        raise Invalid(made["problem"] or "there are no answers to plan with")
     name = {"content-disposition": f'attachment; filename="{made["plan"]["name"]}.yaml"'}
     return Response(made["plan"]["file"], media_type="application/yaml", headers={**HEADERS, **name})
 
@@ -147,9 +136,9 @@ async def _file(gateway: Gateway, pool: ComputePool, request: Request) -> Respon
     path: str = request.path_params["path"]
     parts = path.split("/")
     if any(part in ("", ".", "..") or "\\" in part for part in parts):
-        return told(NotFound(f"there is no {request.url.path}"))
+        raise NotFound(f"there is no {request.url.path}")
     found = files("tidegate.console").joinpath("static", *parts)
     kind = KINDS.get(path.rpartition(".")[2])
     if kind is None or not found.is_file():
-        return told(NotFound(f"there is no {request.url.path}"))
+        raise NotFound(f"there is no {request.url.path}")
     return Response(found.read_bytes(), media_type=kind, headers=HEADERS)

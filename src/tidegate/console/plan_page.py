@@ -10,25 +10,31 @@ from tidegate.console.money import format_dollars
 from tidegate.domain.errors import TidegateError
 
 EXAMPLE = "example"
+MISSING = "An answer is needed."
 _FLAGS = {True: "yes", False: "no"}
 
 
 def planned(query: Mapping[str, str], catalogue: Catalogue) -> dict[str, Any]:
-    """``query``: an example's name, or answers as text, empty ones as if they were not there."""
+    """``query``: an example's name, or answers as text, empty ones as if they were not there. A form that was sent
+    without answers that are needed shows all of them."""
     asked = planner.what_is_asked()
     given = {key: value for key, value in query.items() if value.strip()}
     example = given.pop(EXAMPLE, None)
-    problem, made, answers = None, None, dict[str, Any](given)
-    if example is not None or given:
+    problem, made, answers, lacking = None, None, dict[str, Any](given), list[str]()
+    if query:
         try:
             answers = {**(planner.answers_of(example) if example else {}), **given}
-            made = planner.plan(planner.read(answers), catalogue)
+            lacking = planner.missing(answers)
+            if not lacking:
+                made = planner.plan(planner.read(answers), catalogue)
         except TidegateError as error:
             problem = error.message
+    fields = [_field(question, answers, problem, question["key"] in lacking) for question in asked["questions"]]
     return {
         "examples": asked["examples"],
         "chosen": example,
-        "fields": [_field(question, answers, problem) for question in asked["questions"]],
+        "fields": fields,
+        "missing": [field for field in fields if field["key"] in lacking],
         "problem": problem,
         "plan": None
         if made is None
@@ -49,7 +55,9 @@ def written(value: object) -> str:
     return "" if value is None else str(value)
 
 
-def _field(question: Mapping[str, Any], answers: Mapping[str, Any], problem: str | None) -> dict[str, Any]:
+def _field(
+    question: Mapping[str, Any], answers: Mapping[str, Any], problem: str | None, missing: bool
+) -> dict[str, Any]:
     """``problem`` is this field's where it begins with its key, as the planner's errors do."""
     key = question["key"]
     choices = question.get("choices") if question["kind"] == "choice" else None
@@ -64,5 +72,5 @@ def _field(question: Mapping[str, Any], answers: Mapping[str, Any], problem: str
         "default": default,
         "value": written(answers[key]) if key in answers else "",
         "further": question.get("further", False),
-        "problem": problem if problem and problem.startswith(f"{key}:") else None,
+        "problem": MISSING if missing else problem if problem and problem.startswith(f"{key}:") else None,
     }

@@ -120,6 +120,8 @@ class Rollout:
     pause: Pause | None = None
     promote: bool = False
     """The remaining bakes are skipped, by request. Capacity and alarms still count."""
+    promoted_stage: int | None = None
+    """The one stage whose bake is skipped, by request. Those after it bake as planned."""
     conditions: tuple[Condition, ...] = ()
     ended_at: datetime | None = None
     cause: str | None = None
@@ -138,7 +140,14 @@ class Rollout:
     """Requests that the new version had answered and failed by the first count of this bake."""
     unrouted_since: datetime | None = None
     """While baking: since when its share has not been observed in force."""
+    asked_by: str = ""
+    """Who asked for it; empty if that is not known."""
     schema: int = 1
+
+    @property
+    def skips_bake(self) -> bool:
+        """Whether the bake of the present stage is skipped, by request."""
+        return self.promote or self.promoted_stage == self.stage
 
 
 @dataclass(frozen=True)
@@ -174,7 +183,7 @@ class Endpoint:
     """The desired route table, with the fence of its decision; None: there never was one."""
     scaling: CapacityUpdate | None = None
     failed: bool = False
-    """The creation failed; the endpoint can only be deleted."""
+    """The creation failed; the endpoint can only be deleted, or created again in its place."""
     rollback_failed: bool = False
     mixed: MixedVersions | None = None
     """Set with ``rollback_failed``: the version that serves beside ``serving`` until the next update."""

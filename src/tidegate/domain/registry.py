@@ -31,6 +31,9 @@ class ContainerDefinition:
     """Unused members of the API's ContainerDefinition, kept for Describe."""
     package: str | None = None
     """Record name of the model package that it was created from."""
+    artifact: str | None = None
+    """Digest of kept model data, which is used instead of ``data_url``: an earlier version of an endpoint runs with
+    the data that it had then (``ports/artifacts.py``). Only in versions of endpoints."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from starlette.routing import Match, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tidegate.domain.errors import NotFound
-from tidegate.gateway import native, request_parsing
+from tidegate.gateway import browser_pages, native, request_parsing
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.error_responses import MethodNotAllowed
 from tidegate.gateway.health import check_health
@@ -80,6 +80,9 @@ def build_router(gateway: Gateway, further: Sequence[Route] = ()) -> ASGIApp:
     router = Router(routes, default=refuse_path, redirect_slashes=False)
 
     async def route(scope: Scope, receive: Receive, send: Send) -> None:
+        if (elsewhere := browser_pages.redirect(scope)) is not None:
+            await elsewhere(scope, receive, send)
+            return
         if not is_native_path(scope["path"]):
             await serve_wire(scope, receive, send)
             return
@@ -100,6 +103,8 @@ def _allowed_methods(scope: Scope, routes: list[Route]) -> list[str]:
 
 
 def _unknown_path(scope: Scope, routes: list[Route]) -> NotFound:
+    if browser_pages.wants_page(scope):
+        return NotFound(f"there is no {scope['path']} here")
     there = ", ".join(f"{method} {route.path}" for route in routes for method in _listed_methods(route))
     return NotFound(f"there is no {scope['path']}; there are {there}")
 

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from tidegate.domain.transform import TransformProgress
+from tidegate.ports.artifacts import Artifacts
 from tidegate.ports.logs import ReplicaLog
 from tidegate.settings import Settings
 from tidegate.wire.operation import WireContext
@@ -38,6 +39,8 @@ class Gateway:
     """Asks the whole platform to drain and stop; returns at once."""
     changed: asyncio.Event
     """Set and cleared after each write of a record, to wake requests that wait for events."""
+    artifacts: Artifacts | None = None
+    """Model data of earlier versions; None: the target keeps none."""
     installation: str = ""
     """Id of the state folder's installation."""
     trouble: Callable[[], str | None] = _none

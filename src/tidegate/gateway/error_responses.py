@@ -38,7 +38,11 @@ class MethodNotAllowed(errors.TidegateError):
 def error_response(error: errors.TidegateError) -> JSONResponse:
     if isinstance(error, MethodNotAllowed):
         return _render(error, 405, {"Allow": ", ".join(error.allowed)})
-    return _render(error, next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), {})
+    return _render(error, status_of(error), {})
+
+
+def status_of(error: errors.TidegateError) -> int:
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
 def _render(error: errors.TidegateError, status: int, headers: Mapping[str, str]) -> JSONResponse:

@@ -15,7 +15,7 @@ from tidegate.auth import request_target, sigv4
 from tidegate.auth import same_site as sites
 from tidegate.auth.keys import BEARER, check_bearer
 from tidegate.domain.errors import AuthError, Invalid, PayloadTooLarge, TidegateError
-from tidegate.gateway import error_responses, request_parsing
+from tidegate.gateway import browser_pages, error_responses, request_parsing
 from tidegate.gateway.dependencies import Gateway
 from tidegate.wire import dispatch
 from tidegate.wire.routing import SCOPES, WireProtocol, guess_target
@@ -30,7 +30,9 @@ MAX_BODY = 10 * 1024 * 1024
 NATIVE = "/tidegate/v1"
 HEALTH = "/healthz"
 METRICS = "/metrics"
-CONSOLE = "/console"
+CONSOLE = browser_pages.CONSOLE
+UPLOADS = f"{NATIVE}/uploads/"
+"""Files, which are written to disk as they arrive; see ``uploads.py``."""
 
 SIGNING_NAMES = {service: scope for scope, service in SCOPES.items()} | {"sagemaker-runtime": "sagemaker"}
 """Service -> the service name that its clients sign for. The native API is signed for ``sagemaker``."""
@@ -77,6 +79,8 @@ def render_errors(app: ASGIApp, gateway: Gateway) -> ASGIApp:
             await refusal(scope, hidden)(scope, receive, send)
 
     def refusal(scope: Scope, error: TidegateError) -> Response:
+        if browser_pages.wants_page(scope):
+            return browser_pages.error_page(error)
         if is_native_path(scope["path"]):
             return error_responses.error_response(error)
         refused = dispatch.refuse(
@@ -88,12 +92,15 @@ def render_errors(app: ASGIApp, gateway: Gateway) -> ASGIApp:
 
 
 def read_body(app: ASGIApp, gateway: Gateway) -> ASGIApp:
-    """Read the body, up to a limit."""
+    """Read the body, up to a limit. That of an upload is left to its handler, unless a signature covers it."""
 
     async def step(scope: Scope, receive: Receive, send: Send) -> None:
         declared = Headers(scope=scope).get("content-length", "0")
         if not declared.isdecimal():
             raise Invalid(f"Content-Length '{declared}' is not a number")
+        if scope["path"].startswith(UPLOADS) and not gateway.signed:
+            await app(scope, receive, send)
+            return
         if int(declared) > MAX_BODY:
             raise PayloadTooLarge(f"the body has {declared} bytes: the limit is {MAX_BODY}")
         scope["state"]["body"] = await _read_limited(receive)

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from tidegate import __version__, spec
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import NotFound
-from tidegate.gateway import queue_view, scaling, transforms
+from tidegate.gateway import queue_view, scaling, transforms, uploads, versions
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.journal import wait_for_events
 from tidegate.gateway.live import read_activity
@@ -47,7 +47,6 @@ COMMANDS: dict[str, Callable[[Tx, str, str, datetime], None]] = {
     "pause": rollouts.pause,
     "resume": rollouts.resume,
     "abort": rollouts.abort,
-    "promote": rollouts.promote,
 }
 
 Handler = Callable[[Gateway, Request], Awaitable[Response]]
@@ -160,23 +159,29 @@ async def command_rollout(gateway: Gateway, request: Request) -> Response:
     """Execute a rollout command and answer with the endpoint's new state."""
     context, now, name = gateway.context, gateway.context.clock.now(), parse_endpoint_name(request)
     word = request.path_params["command"]
-    body = parse_json_object(request, ("by", "override"))
-    who, override, rollout_id = (
-        parse_requester(request, body),
-        parse_flag(body, "override"),
-        context.ids.new("rollout"),
-    )
+    body = parse_json_object(request, ("by", "override", "full"))
+    who, override, full = parse_requester(request, body), parse_flag(body, "override"), parse_flag(body, "full")
+    rollout_id = context.ids.new("rollout")
 
     def work(tx: Tx) -> None:
         if word == "retry":
             rollouts.retry(tx, name, who, override=override, rollout_id=rollout_id, can=context.can, now=now)
+        elif word == "promote":
+            rollouts.promote(tx, name, who, now, full)
         elif word in COMMANDS:
             COMMANDS[word](tx, name, who, now)
         else:
-            raise NotFound(f"a rollout has no command '{word}'; it has {', '.join(COMMANDS)}, retry")
+            raise NotFound(
+                f"a rollout has no command '{word}'; it has {', '.join((*COMMANDS, 'promote', 'retry', 'undo'))}"
+            )
 
     await context.store.run(work)
     context.kick(name)
+    return await describe_endpoint(gateway, request)
+
+
+async def undo_rollout(gateway: Gateway, request: Request) -> Response:
+    await versions.undo(gateway, request)
     return await describe_endpoint(gateway, request)
 
 
@@ -212,6 +217,8 @@ ROUTES: NativeRoutes = (
     ("GET", "/endpoints/{name}/scaling", scaling.describe_scaling),
     ("GET", "/endpoints/{name}/queue", queue_view.list_requests),
     ("GET", "/endpoints/{name}/queue/{id}", queue_view.describe_request),
+    ("GET", "/endpoints/{name}/history", versions.list_versions),
+    ("POST", "/endpoints/{name}/rollout/undo", undo_rollout),
     ("POST", "/endpoints/{name}/rollout/{command}", command_rollout),
     ("GET", "/transforms", transforms.list_jobs),
     ("POST", "/transforms", transforms.create),
@@ -220,6 +227,7 @@ ROUTES: NativeRoutes = (
     ("POST", "/transforms/{name}/resume", transforms.resume),
     ("GET", "/alarms", list_alarms),
     ("PUT", "/deploy", put_deploy),
+    ("PUT", "/uploads/{name}", uploads.upload),
     ("POST", "/down", down),
 )
 

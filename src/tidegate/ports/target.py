@@ -14,6 +14,7 @@ from typing import Protocol
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.observation import Capabilities, FleetStatus
 from tidegate.domain.traffic import RouteTable
+from tidegate.ports.artifacts import Artifacts
 from tidegate.ports.evidence import Evidence
 from tidegate.ports.logs import Logs
 from tidegate.ports.recommenders import Recommenders
@@ -122,3 +123,5 @@ class Provider:
     logs: Logs
     runners: Runners
     recommenders: Recommenders
+    artifacts: Artifacts | None = None
+    """None: the target keeps no model data of earlier versions, so nothing that has some can be undone."""

@@ -26,6 +26,7 @@ from tidegate.reconcile.guards import GuardedRollout, Guards
 from tidegate.reconcile.unsaved_rollbacks import Loaded, UnsavedRollbacks
 from tidegate.rollout import commands, deadlines
 from tidegate.rollout.step import RolloutDecision, step
+from tidegate.service import history
 from tidegate.service.record_kinds import ALARM, ENDPOINT
 
 log = logging.getLogger(__name__)
@@ -63,8 +64,11 @@ def save(tx: Tx, loaded: Loaded, decision: RolloutDecision, now: datetime) -> in
     name, events = loaded.stored.name, (*loaded.events, *decision.events)
     if decision.endpoint is None:
         tx.delete(ENDPOINT, name, expect=loaded.version, now=now, events=events)
+        history.forget(tx, name, now)
         return 0
-    return tx.put(ENDPOINT, name, decision.endpoint, expect=loaded.version, now=now, events=events)
+    version = tx.put(ENDPOINT, name, decision.endpoint, expect=loaded.version, now=now, events=events)
+    history.record(tx, loaded.stored, decision.endpoint, now)
+    return version
 
 
 def guarded_rollout(loaded: Loaded) -> GuardedRollout | None:

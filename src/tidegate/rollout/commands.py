@@ -116,18 +116,32 @@ def abort(endpoint: Endpoint, by: str, now: datetime) -> Endpoint:
 
 
 def promote(endpoint: Endpoint, by: str, now: datetime) -> Endpoint:
-    """Skip the remaining bakes, and resume if paused. Each stage still needs its capacity, its share observed in
-    force and no alarm."""
-    rollout = _require_forward(endpoint, "promoted")
-    if rollout.pause is not None:
-        rollout = _clear_pause(rollout, by, now)
-    rollout = transitions.set_condition(rollout, PROMOTED, True, by, now)
-    return replace(endpoint, rollout=replace(rollout, promote=True))
+    """Skip the bake of the present stage, and resume if paused. The stage still needs capacity, its share observed
+    in force and no alarm. Repeating it in the same stage changes nothing: no later stage loses its bake unasked."""
+    rollout = _promote(endpoint, by, now)
+    return replace(endpoint, rollout=replace(rollout, promoted_stage=rollout.stage))
+
+
+def promote_fully(endpoint: Endpoint, by: str, now: datetime) -> Endpoint:
+    """Like ``promote``, for the present stage and all that follow."""
+    return replace(endpoint, rollout=replace(_promote(endpoint, by, now), promote=True))
+
+
+def replace_failed_creation(
+    endpoint: Endpoint, request: VersionRequest, *, rollout_id: str, can: Capabilities, now: datetime
+) -> Endpoint:
+    """Create again an endpoint whose creation failed, under the next generation. Nothing serves, so nothing is at
+    risk; fleets that the failed creation left are removed as strays."""
+    if endpoint.deleting or not endpoint.failed or endpoint.serving is not None:
+        raise Conflict(f"the creation of endpoint {endpoint.name} has not failed; there is nothing to replace")
+    again = replace(endpoint, failed=False, failure_reason=None)
+    return begin(again, request, rollout_id=rollout_id, can=can, now=now)
 
 
 def retry(
     endpoint: Endpoint,
     *,
+    by: str = "",
     rollout_id: str,
     override: bool,
     can: Capabilities,
@@ -141,7 +155,7 @@ def retry(
         raise Conflict(
             f"the last rollout of endpoint {endpoint.name} was not rolled back; there is nothing to retry"
         )
-    request = VersionRequest(last.new, last.deployment, now, guards=guards)
+    request = VersionRequest(last.new, last.deployment, now, by, guards)
     return begin(endpoint, request, rollout_id=rollout_id, can=can, now=now, override=override)
 
 
@@ -191,7 +205,14 @@ def _require_usable(endpoint: Endpoint) -> None:
     if endpoint.deleting:
         raise Conflict(f"endpoint {endpoint.name} is being deleted")
     if endpoint.failed:
-        raise Conflict(f"endpoint {endpoint.name} could not be created and can only be deleted")
+        raise Conflict(f"endpoint {endpoint.name} could not be created: deploy it again, or delete it")
+
+
+def _promote(endpoint: Endpoint, by: str, now: datetime) -> Rollout:
+    rollout = _require_forward(endpoint, "promoted")
+    if rollout.pause is not None:
+        rollout = _clear_pause(rollout, by, now)
+    return transitions.set_condition(rollout, PROMOTED, True, by, now)
 
 
 def _require_rollout(endpoint: Endpoint) -> Rollout:

@@ -212,10 +212,10 @@ def _bake(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime
         return _track_capacity(endpoint, rollout, whole, now)
     if rollout.answers_before is None and (noted := _record_baseline(endpoint, rollout, seen)):
         return noted
-    if not rollout.promote and predicates.has_coverage_gap(rollout, seen):
+    if not rollout.skips_bake and predicates.has_coverage_gap(rollout, seen):
         return transitions.restart_bake(endpoint, rollout, "requests of this bake could not be counted", now)
     # Promoting skips the bake, but not capacity, routes or verdicts.
-    over = rollout.promote or is_past(rollout.bake_until, now)
+    over = rollout.skips_bake or is_past(rollout.bake_until, now)
     if not whole or not over or not predicates.is_in_force(endpoint, seen):
         return None
     if not predicates.has_evidence_through(rollout, seen, _end_of_bake(rollout)):
@@ -276,7 +276,7 @@ def _exclude_unrouted_time(
 
 def _end_of_bake(rollout: Rollout) -> datetime:
     """Time that verdicts must reach: the end of the bake, or its start if the bake is skipped."""
-    end = rollout.phase_since if rollout.promote else rollout.bake_until
+    end = rollout.phase_since if rollout.skips_bake else rollout.bake_until
     assert end is not None
     return end
 

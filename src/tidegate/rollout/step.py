@@ -128,7 +128,7 @@ def _wake_at(endpoint: Endpoint, now: datetime) -> datetime | None:
         instants = [rollout.phase_deadline]
         if rollout.phase not in (Phase.TERMINATING, Phase.ROLLING_BACK):
             instants.append(rollout.expires_at)
-        if rollout.phase is Phase.BAKING and not rollout.promote:
+        if rollout.phase is Phase.BAKING and not rollout.skips_bake:
             instants.append(rollout.bake_until)
     elif rollout is None and endpoint.scaling is not None:
         instants = [endpoint.scaling.deadline]

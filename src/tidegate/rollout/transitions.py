@@ -35,6 +35,7 @@ def start(
         phase_deadline=now + timedelta(seconds=plan.provisioning_timeout),
         expires_at=now + timedelta(seconds=plan.execution_timeout) if plan.execution_timeout else None,
         guards=request.guards if plan.alarms else (),
+        asked_by=request.asked_by,
     )
     after = replace(endpoint, rollout=rollout, deployment=request.deployment, modified_at=now, clock=None)
     return desired_state.raise_fence(endpoint, after)

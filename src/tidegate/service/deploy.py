@@ -88,6 +88,9 @@ def _apply(
         return _result(desired, DeployOutcome.CREATED, "is being created")
     if desired.tags:
         labels.add(tx, ENDPOINT, desired.endpoint, desired.tags, now)
+    if saved.body.failed:
+        endpoints.replace_failed_creation(tx, saved, asked, rollout_id=rollout_id, can=can, now=now)
+        return _result(desired, DeployOutcome.CREATED, "is being created, in place of the creation that failed")
     under_way = saved.body.rollout
     if _target_config(saved.body) == desired.config.name and not _changed_settings(saved.body, desired):
         if under_way is not None:
@@ -122,7 +125,9 @@ def _changed_settings(endpoint: Endpoint, desired: DesiredDeployment) -> list[st
 
 def _check_deployable(endpoint: Endpoint, desired: DesiredDeployment, options: DeployOptions) -> None:
     """Raises InProgress or Conflict if the endpoint cannot be deployed to now."""
-    if _target_config(endpoint) == desired.config.name and not endpoint.deleting and not endpoint.failed:
+    if endpoint.failed and not endpoint.deleting:
+        return
+    if _target_config(endpoint) == desired.config.name and not endpoint.deleting:
         found = _changed_settings(endpoint, desired)
         if not found or (options.supersede and endpoint.rollout is not None and endpoint.rollout.old is not None):
             return

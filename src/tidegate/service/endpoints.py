@@ -16,7 +16,7 @@ from tidegate.domain.rollout import DeploymentConfig, Phase, Version
 from tidegate.ports.store import Saved, Tx
 from tidegate.rollout import commands
 from tidegate.rollout.commands import VariantChange
-from tidegate.service import packages, quotas, scalables
+from tidegate.service import history, packages, quotas, scalables
 from tidegate.service import tags as labels
 from tidegate.service.configs import check_count, check_weights
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL
@@ -60,6 +60,7 @@ def create_endpoint(
     quotas.check(tx, None, begun, can.quotas)
     event = Event("create", f'creation with config "{config.name}" asked for{_by(asked.by)}')
     tx.put(ENDPOINT, name, replace(begun, deployment=asked.deployment), expect=0, now=now, events=[event])
+    history.record(tx, None, begun, now)
     labels.add(tx, ENDPOINT, name, tags, now)
 
 
@@ -96,16 +97,36 @@ def update_endpoint(
     save(tx, saved, replace(begun, deployment=asked.deployment or saved.body.deployment), event, now)
 
 
-def _check_serving_version(tx: Tx, endpoint: Endpoint, config: EndpointConfig, can: Capabilities) -> None:
+def replace_failed_creation(
+    tx: Tx,
+    saved: Saved[Endpoint],
+    asked: UpdateRequest,
+    *,
+    rollout_id: str,
+    can: Capabilities,
+    now: datetime,
+) -> None:
+    """Create again, with another config, an endpoint whose creation failed. Raises NotFound, Conflict, Invalid or
+    LimitExceeded."""
+    config = require(tx, CONFIG, asked.config_name).body
+    wanted = build_request(tx, saved.body, config, asked, can, now)
+    begun = commands.replace_failed_creation(saved.body, wanted, rollout_id=rollout_id, can=can, now=now)
+    quotas.check(tx, saved.body, begun, can.quotas)
+    event = Event(
+        "create", f'creation with config "{config.name}", in place of one that failed, asked for{_by(asked.by)}'
+    )
+    save(tx, saved, replace(begun, deployment=asked.deployment), event, now)
+
+
+def check_serving_version(tx: Tx, endpoint: Endpoint, types: Mapping[str, str], can: Capabilities) -> None:
     """Raises NotFound or Invalid if the target has a restriction that the present version violates: its config was
-    deleted, or a scaled variant changes."""
+    deleted, or a scaled variant changes. ``types``: variant -> instance type of the new version."""
     if endpoint.serving is None:
         return
     if not can.keeps_old_config:
         require(tx, CONFIG, endpoint.serving.config_name)
     if can.keeps_scaling:
         return
-    types = {variant.name: variant.instance_type for variant in config.variants}
     present = {variant.name: variant.instance_type for variant in endpoint.serving.variants}
     for target in (saved.body.target for saved in scalables.list_for_endpoint(tx, endpoint.name)):
         if target.variant in present and types.get(target.variant) != present[target.variant]:
@@ -120,7 +141,7 @@ def build_request(
     tx: Tx, endpoint: Endpoint, config: EndpointConfig, asked: UpdateRequest, can: Capabilities, now: datetime
 ) -> VersionRequest:
     """Resolve a request to a version and its guards. Raises Invalid, or NotFound, also for a missing alarm."""
-    _check_serving_version(tx, endpoint, config, can)
+    check_serving_version(tx, endpoint, {each.name: each.instance_type for each in config.variants}, can)
     guards = read_guards(tx, asked.deployment) if asked.deployment is not None else ()
     version = build_version(tx, config, endpoint.generation + 1, endpoint.serving, asked.keep)
     return VersionRequest(version, asked.deployment or DeploymentConfig(), now, asked.by, guards)
@@ -264,6 +285,7 @@ def require_idle(endpoint: Endpoint) -> None:
 def save(tx: Tx, saved: Saved[Endpoint], endpoint: Endpoint, event: Event, now: datetime) -> None:
     """Save the endpoint if its record has not changed since it was read. Raises Stale."""
     tx.put(ENDPOINT, saved.name, endpoint, expect=saved.version, now=now, events=[event])
+    history.record(tx, saved.body, endpoint, now)
 
 
 def _is_changing(endpoint: Endpoint) -> bool:

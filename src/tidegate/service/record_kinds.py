@@ -5,6 +5,7 @@ from typing import Any
 
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.endpoint import Endpoint, EndpointConfig
+from tidegate.domain.history import History
 from tidegate.domain.package import Package, PackageGroup
 from tidegate.domain.recommendation import RecommendationJob
 from tidegate.domain.registry import Model, Tags
@@ -30,6 +31,7 @@ class Cursor:
 MODEL = Kind("model", Model)
 CONFIG = Kind("config", EndpointConfig)
 ENDPOINT = Kind("endpoint", Endpoint)
+HISTORY = Kind("rollout-history", History)
 ALARM = Kind("alarm", Alarm)
 TAGS = Kind("tags", TagSet)
 TRANSFORM = Kind("transform", TransformJob)
@@ -47,6 +49,7 @@ ALL: tuple[Kind[Any], ...] = (
     MODEL,
     CONFIG,
     ENDPOINT,
+    HISTORY,
     ALARM,
     TAGS,
     TRANSFORM,

@@ -89,7 +89,8 @@ def with_trust(
 
 
 def file_roots(settings: Settings) -> tuple[str, ...] | None:
-    """Folders that a worker may read; None means any."""
+    """Folders that a worker may read; None means any. Uploaded files are always among them."""
     if settings.loopback and not settings.file_roots:
         return None
-    return tuple(str(root) for root in settings.file_roots)
+    uploads = settings.state.expanduser().absolute() / "uploads"
+    return tuple(str(root) for root in (*settings.file_roots, uploads))

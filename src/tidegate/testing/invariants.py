@@ -112,7 +112,7 @@ class Invariants:
         if was.phase is not Phase.PROVISIONING:
             expect(_is_own_table(before, seen), "a stage is left by our own latest write in force", seen.routes)
         left = done or (is_ is not None and (is_.stage > was.stage or is_.phase is Phase.TERMINATING))
-        if left and not was.promote:
+        if left and not was.skips_bake:
             began = self.baking_since.get((was.id, was.stage)) if was.phase is Phase.BAKING else now
             expect(
                 began is not None and now - began - self.paused >= timedelta(seconds=stage.bake),
@@ -139,7 +139,7 @@ def _check_bake_coverage(was: Rollout, seen: Observation) -> None:
     after its start."""
     evidence, since, until = seen.evidence, was.phase_since, was.bake_until
     assert evidence is not None and since is not None and until is not None
-    if was.promote:
+    if was.skips_bake:
         expect(evidence.through >= since, "14 a verdict reaches into the bake", (since, evidence))
         return
     expect(evidence.through >= until, "14 a verdict reaches to the end of the bake", (until, evidence))

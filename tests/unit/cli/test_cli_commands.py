@@ -107,7 +107,7 @@ def test_help_names_every_command_and_each_has_an_example() -> None:
     for command in named:
         assert f"  {command} " in shown()
         assert "tidegate " + command in shown(command).partition("Example")[2]
-    for command in ("watch", "pause", "resume", "abort", "promote", "retry"):
+    for command in ("watch", "pause", "resume", "abort", "promote", "retry", "undo", "history", "status"):
         assert f"tidegate rollout {command} fraud" in shown("rollout", command)
 
 

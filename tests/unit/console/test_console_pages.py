@@ -2,6 +2,7 @@
 
 import pytest
 
+from tidegate.advisor import planner
 from tidegate.advisor.planner import examples
 from tidegate.advisor.prices import Catalogue
 from tidegate.console import flowchart, overview, plan_page, traffic_page
@@ -48,9 +49,24 @@ def test_a_problem_stands_at_its_field() -> None:
     assert [field["key"] for field in made["fields"] if field["problem"]] == ["rate"]
 
 
-def test_no_answers_are_no_plan_and_no_problem() -> None:
-    made = plan_page.planned({"rate": " "}, CATALOGUE)
+def test_before_the_form_is_sent_nothing_is_missing() -> None:
+    made = plan_page.planned({}, CATALOGUE)
+    assert (made["plan"], made["problem"], made["missing"]) == (None, None, [])
+
+
+@pytest.mark.parametrize("answers", [{}, {"framework": "xgboost"}, {"name": "fraud", "latency": "100ms"}])
+def test_a_form_shows_every_answer_that_is_missing_at_its_field(answers: dict[str, str]) -> None:
+    empty = {field["key"]: " " for field in plan_page.planned({}, CATALOGUE)["fields"]}
+    made = plan_page.planned({**empty, **answers}, CATALOGUE)
     assert (made["plan"], made["problem"]) == (None, None)
+    assert [field["key"] for field in made["missing"]] == planner.missing(answers) == ["rate"]
+    assert [field["key"] for field in made["fields"] if field["problem"]] == ["rate"]
+
+
+def test_with_the_missing_answers_there_is_a_plan() -> None:
+    empty = {field["key"]: "" for field in plan_page.planned({}, CATALOGUE)["fields"]}
+    made = plan_page.planned({**empty, "rate": "20"}, CATALOGUE)
+    assert (made["missing"], made["problem"]) == ([], None) and made["plan"] is not None
 
 
 def test_the_overview_computes_its_figures() -> None:

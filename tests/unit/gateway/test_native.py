@@ -141,7 +141,54 @@ def test_a_command_that_the_state_forbids_is_a_conflict(call: Caller) -> None:
 def test_unknown_rollout_command_is_refused(call: Caller) -> None:
     status, code, message = refusal(call("POST", "/endpoints/fraud/rollout/explode", {}))
     assert (status, code) == (404, "NotFound")
-    assert message == "a rollout has no command 'explode'; it has pause, resume, abort, promote, retry"
+    assert message == "a rollout has no command 'explode'; it has pause, resume, abort, promote, retry, undo"
+
+
+def test_promoting_fully_is_asked_for_by_full(call: Caller) -> None:
+    call("PUT", "/deploy", {"spec": SPEC})
+    assert call("POST", "/endpoints/fraud/rollout/promote", {"by": "bob"}).status_code == 200
+    assert call("POST", "/endpoints/fraud/rollout/promote", {"by": "bob", "full": True}).status_code == 200
+    assert told(call)[1:] == [
+        "promote asked for by bob in stage 1 of 1",
+        "promote --full asked for by bob in stage 1 of 1",
+    ]
+    assert (
+        refusal(call("POST", "/endpoints/fraud/rollout/promote", {"full": 1}))[2] == "'full' must be true or false"
+    )
+
+
+def test_a_failed_creation_is_replaced_by_the_next_deploy(call: Caller) -> None:
+    call("PUT", "/deploy", {"spec": SPEC, "by": "ada"})
+    call("POST", "/endpoints/fraud/rollout/abort")
+    assert call("GET", "/endpoints/fraud").json()["status"] == "Failed"
+    assert call("PUT", "/deploy", {"spec": NEXT, "by": "bob"}).json()["change"] == "created"
+    assert call("GET", "/endpoints/fraud").json()["status"] == "Creating"
+    states = [one["state"] for one in call("GET", "/endpoints/fraud/history").json()["versions"]]
+    assert states == ["RollingOut", "Failed"]
+
+
+def test_the_history_shows_every_version_newest_first(call: Caller) -> None:
+    call("PUT", "/deploy", {"spec": SPEC, "by": "ada"})
+    (one,) = call("GET", "/endpoints/fraud/history").json()["versions"]
+    assert (one["version"], one["state"], one["by"], one["ended_at"]) == (1, "RollingOut", "ada", None)
+    assert len(one["spec_digest"]) == 16 and one["artifact_digests"] == {} and one["artifacts_kept"] is False
+    assert one["variants"][0]["containers"][0]["data"] == "file:///m/model.tar.gz"
+    assert refusal(call("GET", "/endpoints/churn/history"))[0] == 404
+
+
+def test_undo_is_refused_without_a_version_to_go_back_to(call: Caller) -> None:
+    call("PUT", "/deploy", {"spec": SPEC})
+    undo = "/endpoints/fraud/rollout/undo"
+    assert refusal(call("POST", undo, {}))[:2] == (409, "Conflict")
+    assert refusal(call("POST", undo, {"to": 7})) == (
+        404,
+        "NotFound",
+        "there is no version '7' in the history, which has 1",
+    )
+    assert "abort the rollout" in refusal(call("POST", undo, {"to": 1}))[2]
+    for wrong in (True, 1.5, ["1"]):
+        assert refusal(call("POST", undo, {"to": wrong}))[:2] == (400, "Invalid")
+    assert call.house.kicked == ["fraud"]
 
 
 def test_deleting_in_the_middle_of_a_change_needs_force(call: Caller) -> None:

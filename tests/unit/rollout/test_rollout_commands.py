@@ -47,6 +47,10 @@ def failed() -> Endpoint:
     return commands.abort(created, "ann", START)
 
 
+def failed_and_deleting() -> Endpoint:
+    return commands.delete(failed(), START)
+
+
 def begin(endpoint: Endpoint) -> Endpoint:
     wish = VersionRequest(version("v9"), CANARY, LATER)
     return commands.begin(endpoint, wish, rollout_id="r9", can=CAN, now=LATER)
@@ -71,6 +75,15 @@ def abort(endpoint: Endpoint) -> Endpoint:
 
 def promote(endpoint: Endpoint) -> Endpoint:
     return commands.promote(endpoint, "ann", LATER)
+
+
+def promote_fully(endpoint: Endpoint) -> Endpoint:
+    return commands.promote_fully(endpoint, "ann", LATER)
+
+
+def replace_failed(endpoint: Endpoint) -> Endpoint:
+    request = VersionRequest(version("v3"), CANARY, LATER, "ann")
+    return commands.replace_failed_creation(endpoint, request, rollout_id="r9", can=CAN, now=LATER)
 
 
 def retry(endpoint: Endpoint) -> Endpoint:
@@ -118,7 +131,7 @@ REFUSED: list[Case] = [
     (begin, baking, "is being updated; wait until it is done, or supersede"),
     (begin, scaling, "is being updated"),
     (begin, deleting, "is being deleted"),
-    (begin, failed, "could not be created and can only be deleted"),
+    (begin, failed, "could not be created: deploy it again, or delete it"),
     (supersede, creating, "is being created and has no old version to go back to"),
     (supersede, terminating, "has passed and is about to end"),
     (pause, steady, "has no rollout under way"),
@@ -129,9 +142,15 @@ REFUSED: list[Case] = [
     (abort, steady, "has no rollout under way"),
     (abort, terminating, "is past the point of no return and cannot be aborted"),
     (promote, going_back, "is already rolling back and cannot be promoted"),
+    (promote_fully, going_back, "is already rolling back and cannot be promoted"),
     (retry, steady, "there is nothing to retry"),
     (retry, failed, "there is nothing to retry"),
-    (scale, failed, "can only be deleted"),
+    (scale, failed, "could not be created"),
+    (replace_failed, steady, "has not failed; there is nothing to replace"),
+    (replace_failed, creating, "has not failed"),
+    (replace_failed, baking, "has not failed"),
+    (replace_failed, rolled_back, "has not failed"),
+    (replace_failed, failed_and_deleting, "has not failed"),
     (scale, deleting, "is being deleted"),
     (delete, deleting, "is already being deleted"),
     (delete, baking, "Cannot update in-progress endpoint"),
@@ -163,6 +182,8 @@ ALLOWED: list[tuple[Callable[[Endpoint], Endpoint], Callable[[], Endpoint]]] = [
     (abort, paused),
     (abort, going_back),
     (promote, paused),
+    (promote_fully, paused),
+    (replace_failed, failed),
     (retry, rolled_back),
     (scale, steady),
     (scale, creating),

@@ -12,7 +12,7 @@ from tidegate.domain.endpoint import ClockMark, Endpoint, Pause, Rollout
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.observation import Evidence, FleetStatus, Observation
 from tidegate.domain.rollout import Cause, Phase
-from tidegate.rollout import deadlines, desired_state
+from tidegate.rollout import commands, deadlines, desired_state
 from tidegate.rollout.step import step
 from tidegate.testing.faults import ObservationGap, When
 from tidegate.testing.samples import canary, percent, version
@@ -86,7 +86,7 @@ def test_a_bake_whose_requests_were_not_all_counted_starts_over() -> None:
 
 def test_a_promotion_needs_a_verdict_over_requests_of_the_stage() -> None:
     endpoint, began = baking()
-    promoted = replace(endpoint, rollout=replace(rollout_of(endpoint), promote=True))
+    promoted = commands.promote(endpoint, "ann", began)
     now = began + 3 * SECOND
     assert stage_after(promoted, Evidence(now, began, began - SECOND), now) == 0
     assert stage_after(promoted, Evidence(now, began, began + SECOND), now) == 1

@@ -36,6 +36,10 @@ def promote(endpoint: Endpoint, now: datetime) -> Endpoint:
     return commands.promote(endpoint, "ann", now)
 
 
+def promote_fully(endpoint: Endpoint, now: datetime) -> Endpoint:
+    return commands.promote_fully(endpoint, "ann", now)
+
+
 def scale(count: int | None = None, weight: float | None = None, variant: str = "AllTraffic") -> Command:
     return lambda endpoint, now: commands.scale(endpoint, {variant: VariantChange(weight, count)}, now)
 

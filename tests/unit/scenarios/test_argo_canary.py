@@ -13,6 +13,7 @@ from tests.unit.scenarios.rollout_story import (
     fires,
     pause,
     promote,
+    promote_fully,
     resume,
     retry,
     scale,
@@ -48,15 +49,31 @@ def test_TestRolloutAbortRetryPromote() -> None:
     assert story.serves == "v2" and story.last.phase is Phase.SUCCEEDED
 
 
-def test_TestCanaryPromoteFull() -> None:
+def test_TestCanaryPromote_skips_one_bake_and_no_other() -> None:
     story = Story(LINEAR, (does(promote, Phase.BAKING, after=10),)).run(120)
+    assert story.shares() == [0, 2_500, 5_000], "the second stage bakes as planned"
+    assert story.rollout.phase is Phase.BAKING
+    story.do(promote).do(promote).run(240)
+    assert story.shares() == [0, 2_500, 5_000, 7_500], "twice in one stage is once"
+    assert story.run().serves == "v2"
+
+
+def test_TestCanaryPromote_resumes_what_is_paused() -> None:
+    story = Story(LINEAR, (does(pause, Phase.BAKING, after=10),)).run(1_000)
+    assert story.shares() == [0, 2_500]
+    story.do(promote).run(1_060)
+    assert story.shares() == [0, 2_500, 5_000] and story.rollout.pause is None
+
+
+def test_TestCanaryPromoteFull() -> None:
+    story = Story(LINEAR, (does(promote_fully, Phase.BAKING, after=10),)).run(120)
     assert story.shares() == [0, 2_500, 5_000, 7_500, 10_000]
     assert story.serves == "v2", "no further bake was waited for"
 
 
 def test_TestCanaryPromoteFull_still_needs_capacity() -> None:
     wounded = ReplicasDie(When(Phase.BAKING, 1, 5.0), RolloutSide.NEW, 2)
-    story = Story(LINEAR, (wounded, does(promote, Phase.BAKING, after=10))).run(60)
+    story = Story(LINEAR, (wounded, does(promote_fully, Phase.BAKING, after=10))).run(60)
     assert story.rollout.phase is Phase.BAKING and story.share(2) == 2_500
     assert story.run(300).serves == "v2"
 

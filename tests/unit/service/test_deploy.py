@@ -12,11 +12,13 @@ from tidegate.domain.errors import AlreadyExists, Conflict, InProgress, Invalid,
 from tidegate.domain.observation import Capabilities, FleetStatus, Observation
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.rollout import BlueGreen, CapacitySize, DeploymentConfig, Phase, SizeType, TrafficRouting
+from tidegate.reconcile.engine import save
+from tidegate.reconcile.unsaved_rollbacks import Loaded
 from tidegate.rollout import desired_state
 from tidegate.rollout.step import step
 from tidegate.service import endpoints, rollouts
 from tidegate.service.deploy import DeployOptions, DeployOutcome, deploy
-from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL, TAGS
+from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, HISTORY, MODEL, TAGS
 from tidegate.service.tags import read
 from tidegate.service.views import EndpointDocument, alarms_of, endpoint_view
 from tidegate.testing.memory_store import MemoryTx
@@ -92,7 +94,9 @@ def settle(tx: MemoryTx, phase: Phase | None = None, alarm: AlarmState = AlarmSt
         assert decision.endpoint is not None
         if decision.endpoint == body:
             now = max(now, decision.wake_at or now)
-        tx.put(ENDPOINT, "fraud", decision.endpoint, expect=None, now=now)
+        saved = tx.get(ENDPOINT, "fraud")
+        assert saved is not None
+        save(tx, Loaded(body, saved.version, {}, body), decision, now)
     raise AssertionError("the rollout does not end")
 
 
@@ -119,6 +123,7 @@ def test_a_first_deploy_makes_everything(tx: MemoryTx) -> None:
         (CONFIG.name, "fraud-1"),
         (ALARM.name, "errors"),
         (ENDPOINT.name, "fraud"),
+        (HISTORY.name, "fraud"),
         (TAGS.name, "endpoint/fraud"),
     }
     assert endpoint(tx).serving and not endpoint(tx).failed
@@ -231,12 +236,12 @@ def test_people_steer_a_rollout_and_the_journal_says_who(tx: MemoryTx) -> None:
     rollouts.resume(tx, "fraud", "bob", LATER)
     rollouts.promote(tx, "fraud", "bob", LATER)
     rollout = endpoint(tx).rollout
-    assert rollout and rollout.promote and rollout.pause is None
+    assert rollout and rollout.skips_bake and not rollout.promote and rollout.pause is None
     rollouts.abort(tx, "fraud", "cid", LATER)
     assert [asked_by(tx, what) for what in ("pause", "resume", "promote", "abort")] == [
         ["pause asked for by ann"],
         ["resume asked for by bob"],
-        ["promote asked for by bob"],
+        ["promote asked for by bob in stage 1 of 2"],
         ["abort asked for by cid"],
     ]
     settle(tx)
@@ -320,3 +325,58 @@ def test_a_view_tells_why_it_went_back(tx: MemoryTx) -> None:
     fleets = shown["fleets"]
     assert isinstance(fleets, list)
     assert [(f["side"], f["desired"], f["ready"]) for f in fleets] == [("serving", 2, 2), ("leaving", 0, 2)]
+
+
+def fail_creation(tx: MemoryTx) -> None:
+    run(tx, wish("1"))
+    rollouts.abort(tx, "fraud", "ann", START)
+    assert endpoint(tx).failed
+
+
+@pytest.mark.parametrize("version", ["1", "2"], ids=["the same again", "another version"])
+def test_the_next_deploy_replaces_a_creation_that_failed(version: str) -> None:
+    tx = MemoryTx()
+    fail_creation(tx)
+    before = endpoint(tx)
+    assert run(tx, wish(version), DeployOptions("bob"), LATER) is DeployOutcome.CREATED
+    after = endpoint(tx)
+    assert not after.failed and after.failure_reason is None and after.created_at == before.created_at
+    assert after.generation == before.generation + 1 and after.fence > before.fence
+    assert asked_by(tx, "create")[-1] == (
+        f'creation with config "fraud-{version}", in place of one that failed, asked for by bob'
+    )
+    settle(tx)
+    serving = endpoint(tx).serving
+    assert (
+        serving is not None
+        and serving.config_name == f"fraud-{version}"
+        and serving.generation == after.generation
+    )
+
+
+def test_a_deploy_that_is_refused_leaves_the_failed_creation_as_it_was() -> None:
+    tx = MemoryTx()
+    fail_creation(tx)
+    before, lines = endpoint(tx), len(tx.lines)
+    bad = wish("2")
+    unknown = replace(bad.models[0], containers=(ContainerDefinition("nobody/knows"),))
+    with pytest.raises(Invalid):
+        run(tx, replace(bad, models=(unknown,)))
+    assert endpoint(tx) == before and len(tx.lines) == lines
+
+
+def test_a_failed_creation_that_is_being_deleted_is_not_replaced() -> None:
+    tx = MemoryTx()
+    fail_creation(tx)
+    endpoints.delete_endpoint(tx, "fraud", START)
+    with pytest.raises(InProgress):
+        run(tx, wish("2"))
+
+
+def test_promoting_fully_is_journaled_as_such(tx: MemoryTx) -> None:
+    run(tx, wish("2"))
+    settle(tx, Phase.BAKING)
+    rollouts.promote(tx, "fraud", "bob", LATER, full=True)
+    rollout = endpoint(tx).rollout
+    assert rollout is not None and rollout.promote
+    assert asked_by(tx, "promote") == ["promote --full asked for by bob in stage 1 of 2"]

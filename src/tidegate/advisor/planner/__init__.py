@@ -4,7 +4,7 @@
 makes JSON of it and ``written`` a spec file.
 """
 
-from tidegate.advisor.planner.answers import Answers, read
+from tidegate.advisor.planner.answers import Answers, missing, read
 from tidegate.advisor.planner.document import answers_of, document, example, examples, what_is_asked
 from tidegate.advisor.planner.plan import Plan, plan
 from tidegate.advisor.planner.render_spec import written
@@ -16,6 +16,7 @@ __all__ = [
     "document",
     "example",
     "examples",
+    "missing",
     "plan",
     "read",
     "what_is_asked",

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -77,6 +77,25 @@ def read(data: object) -> Answers:
 
     Each answer is looked at by itself; ``assumptions.refuse_contradictions`` looks at them together.
     """
+    values, assumed = _values(data)
+    for question in _missing(values, data):
+        raise Invalid(f"{question['key']} is missing: {question['ask']}")
+    return Answers(**values, assumed=assumed)
+
+
+def missing(data: object) -> list[str]:
+    """Keys of the answers without which there can be no plan. Raises Invalid as ``read`` does."""
+    return [question["key"] for question in _missing(_values(data)[0], data)]
+
+
+def _missing(values: Mapping[str, Any], data: Any) -> Iterator[Question]:
+    for question in table("questions"):
+        if question.get("required") and data.get(question["key"]) is None and asked(question, values):
+            yield question
+
+
+def _values(data: object) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Every answer in its type, and the keys of those that follow from others."""
     if not isinstance(data, Mapping):
         raise Invalid("answers: expected keys and values, such as rate: 20")
     questions = {question["key"]: question for question in table("questions")}
@@ -93,10 +112,7 @@ def read(data: object) -> Answers:
         if default is not None:
             values[key] = parsed(question, default, stated=False)
             assumed.append(key)
-    for key, question in questions.items():
-        if question.get("required") and data.get(key) is None and asked(question, values):
-            raise Invalid(f"{key} is missing: {question['ask']}")
-    return Answers(**values, assumed=tuple(assumed))
+    return values, tuple(assumed)
 
 
 def _default_by(question: Question, values: Mapping[str, Any], stated: Mapping[str, Any]) -> Any:

@@ -31,12 +31,31 @@ async function ask(method, path, body) {
   return told;
 }
 
+/** Addresses of the model data: of the file that was chosen, once it is uploaded, else as they were typed. */
+async function modelData() {
+  const file = form.querySelector("input[type=file]")?.files[0];
+  const typed = form.querySelector("textarea").value.split("\n").map((line) => line.trim()).filter(Boolean);
+  if (file && typed.length) throw new Error("Give an address or a file, not both.");
+  if (!file && !typed.length) throw new Error("Say where the model data is, or choose a file.");
+  if (!file) return typed;
+  say(`Uploading ${file.name} …`);
+  const name = file.name.replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[^A-Za-z0-9]+/, "") || "model";
+  const answer = await fetch(`/tidegate/v1/uploads/${encodeURIComponent(name)}`, {
+    method: "PUT",
+    headers: { "content-type": "application/octet-stream" },
+    body: file,
+  });
+  const told = await answer.json();
+  if (!answer.ok) throw new Error(told.error?.message ?? `${answer.status}`);
+  return [told.data];
+}
+
 async function deploy() {
   progress.replaceChildren();
   journal.replaceChildren();
   try {
     const answers = JSON.parse(document.getElementById("deploy-answers").textContent);
-    const models = form.querySelector("textarea").value.split("\n").map((line) => line.trim()).filter(Boolean);
+    const models = await modelData();
     const { spec } = await ask("POST", "/tidegate/v1/plan", { answers, models });
     const before = await standing(spec.endpoint);
     const done = await ask("PUT", "/tidegate/v1/deploy", { spec });

@@ -32,6 +32,11 @@ class Folders:
     def keys(self) -> Path:
         return self.state / "keys.json"
 
+    @property
+    def artifacts(self) -> Path:
+        """Model data of versions that undo may go back to."""
+        return self.state / "artifacts"
+
     def fleet(self, fleet: FleetId) -> Path:
         return self.fleets / fleet.endpoint / str(fleet.generation) / fleet.variant
 

@@ -15,6 +15,7 @@ from tidegate.targets.collection.collector import Collector
 from tidegate.targets.collection.coverage import CoverageTracker
 from tidegate.targets.context import TargetContext
 from tidegate.targets.local import logs, worker_client
+from tidegate.targets.local.artifact_store import ArtifactStore
 from tidegate.targets.local.fork_server import ForkServer
 from tidegate.targets.local.log_streams import LogStreams
 from tidegate.targets.local.model_listing import list_models
@@ -38,6 +39,7 @@ def provide_local(context: TargetContext) -> Provider:
     """Nothing runs yet."""
     settings = context.settings
     folders = Folders(context.state, context.sockets, context.installation, context.former_sockets)
+    store = ArtifactStore(folders.artifacts, folders.model)
     fork_server = ForkServer(context.installation, context.environment)
     supervision = SupervisorContext(
         folders=folders,
@@ -61,7 +63,7 @@ def provide_local(context: TargetContext) -> Provider:
     return Provider(
         target=target,
         fleets=target,
-        lifecycle=LocalLifecycle(settings, folders, target, fork_server),
+        lifecycle=LocalLifecycle(settings, folders, target, fork_server, store),
         evidence=LocalEvidence(target, collector),
         logs=LogStreams(folders.logs),
         runners=LocalRunners(
@@ -76,6 +78,7 @@ def provide_local(context: TargetContext) -> Provider:
             context.environment,
             context.recommendation_file,
         ),
+        artifacts=store,
     )
 
 
@@ -106,6 +109,7 @@ class LocalLifecycle:
     folders: Folders
     target: LocalTarget
     fork_server: ForkServer
+    artifacts: ArtifactStore
 
     @property
     def chores(self) -> Sequence[Chore]:
@@ -113,6 +117,7 @@ class LocalLifecycle:
 
     def prepare(self) -> None:
         self.folders.prepare()
+        self.artifacts.remove_partial()
         write_keys(self.folders, self.settings)
 
     def start(self) -> None:

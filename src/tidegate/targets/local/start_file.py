@@ -7,7 +7,7 @@ import msgspec
 
 from tidegate.domain.arns import resource_arn
 from tidegate.domain.fleet import FleetSpec
-from tidegate.domain.registry import Model
+from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.host.atomic_write import write_private
 from tidegate.serving.contract import images
 from tidegate.serving.contract.images import ImageTable
@@ -81,7 +81,7 @@ def replica_file(
             download_timeout=variant.download_timeout,
             startup_timeout=variant.startup_timeout,
             memory_limit=settings.memory_limit if variant.memory_limit is None else variant.memory_limit,
-            file_roots=file_roots(settings),
+            file_roots=readable_roots(settings, folders, variant.model),
             s3_endpoint=settings.s3_endpoint,
             keys_file=None if free or queued else keys_file(settings, folders),
             clock_skew=settings.clock_skew,
@@ -119,7 +119,7 @@ def container_specs(
             name=name,
             runtime=runtime,
             model_dir=str(folder if alone else folder / str(number)),
-            data_url=container.data_url,
+            data_url=data_address(folders, container),
             environment=with_trust(
                 container.environment, runtime.kind, settings, granted_by_table(container, runtime.kind, table)
             ),
@@ -129,6 +129,20 @@ def container_specs(
             zip(model.container_names, model.containers, runtimes, strict=True), 1
         )
     )
+
+
+def data_address(folders: Folders, container: ContainerDefinition) -> str | None:
+    """Where the worker gets its model data: for an earlier version, what was kept of it."""
+    if container.artifact is None:
+        return container.data_url
+    return f"{folders.artifacts.as_uri()}/{container.artifact}/"
+
+
+def readable_roots(settings: Settings, folders: Folders, model: Model) -> tuple[str, ...] | None:
+    """Folders that a worker of this model may read; None: any."""
+    roots = file_roots(settings)
+    kept = any(container.artifact for container in model.containers)
+    return (*roots, str(folders.artifacts)) if kept and roots is not None else roots
 
 
 def serving_mode(model: Model) -> Serving:

@@ -160,7 +160,7 @@ class GroundTruth:
         expect(self._share == stage.share, I1, f"left with {self._share} of {stage.share} in force")
         due = [g.alarm.name for g in self.guards if g.due_since is not None and g.due_since < at - EPSILON]
         expect(not due, I1, f"guards {due} were due")
-        if was.promote:
+        if was.skips_bake:
             return
         end = self._share_since + self._paused + stage.bake
         expect(at >= end - EPSILON, I4, f"left {at - end:.3f} s before its end")

@@ -1,0 +1,56 @@
+"""History of an endpoint: every version that served or was tried, and how it ended."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from tidegate.domain.rollout import DeploymentConfig, Version
+
+
+class Outcome(StrEnum):
+    """What became of a version."""
+
+    ROLLING_OUT = "RollingOut"
+    SERVING = "Serving"
+    REPLACED = "Replaced"
+    ROLLED_BACK = "RolledBack"
+    ROLLBACK_FAILED = "RollbackFailed"
+    """Its rollback failed: it serves beside another version until the next update."""
+    FAILED = "Failed"
+    """The creation failed, or the endpoint was deleted in mid-rollout."""
+
+    @property
+    def live(self) -> bool:
+        """Whether fleets of the version may run."""
+        return self in (Outcome.ROLLING_OUT, Outcome.SERVING, Outcome.ROLLBACK_FAILED)
+
+
+@dataclass(frozen=True)
+class HistoryEntry:
+    """One version and its rollout. ``number`` counts the versions of an endpoint from 1 and is never reused."""
+
+    number: int
+    rollout: str
+    """Id of the rollout."""
+    version: Version
+    """As it was when its rollout began; later changes of weights and counts are not part of it."""
+    deployment: DeploymentConfig
+    asked_by: str
+    began_at: datetime
+    digest: str
+    """Digest of what decides its answers (``rollout.digest``)."""
+    served_at: datetime | None = None
+    """When it began to serve alone; None: it never did."""
+    ended_at: datetime | None = None
+    outcome: Outcome = Outcome.ROLLING_OUT
+    reason: str = ""
+    """Why it ended."""
+    artifacts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Variant -> digest of each container's model data, "" for a container without; empty until they are known."""
+
+
+@dataclass(frozen=True)
+class History:
+    """Oldest entry first."""
+
+    entries: tuple[HistoryEntry, ...] = ()

@@ -1,0 +1,62 @@
+"""``history`` and ``undo`` in the native API."""
+
+import asyncio
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from tidegate.domain.errors import Invalid
+from tidegate.domain.history import History
+from tidegate.gateway.dependencies import Gateway
+from tidegate.gateway.request_parsing import (
+    parse_endpoint_name,
+    parse_flag,
+    parse_json_object,
+    parse_requester,
+)
+from tidegate.rollout.history import digests, find_target
+from tidegate.service import history, rollouts
+
+
+async def list_versions(gateway: Gateway, request: Request) -> Response:
+    """Every version that served or was tried, newest first."""
+    name = parse_endpoint_name(request)
+    found = await _read(gateway, name)
+    sizes = await asyncio.to_thread(gateway.artifacts.sizes) if gateway.artifacts is not None else {}
+    return JSONResponse({"versions": history.history_view(found, dict.fromkeys(sizes, True))})
+
+
+async def undo(gateway: Gateway, request: Request) -> None:
+    """Begin the rollout back to an earlier version. Its model data is read as a whole first: what was damaged since
+    is not rolled out."""
+    context, name = gateway.context, parse_endpoint_name(request)
+    body = parse_json_object(request, ("by", "override", "to"))
+    who, override, to = parse_requester(request, body), parse_flag(body, "override"), body.get("to")
+    if (to is not None and not isinstance(to, str | int)) or isinstance(to, bool):
+        raise Invalid("'to' must be the number of a version in the history, or the name of its config")
+    wanted = None if to is None else str(to)
+    target = find_target(await _read(gateway, name), wanted)
+    kept = {digest: await _is_intact(gateway, digest) for digest in sorted(digests(target))}
+    rollout_id, now = context.ids.new("rollout"), context.clock.now()
+    await context.store.run(
+        lambda tx: rollouts.undo(
+            tx,
+            name,
+            str(target.number),
+            who,
+            override=override,
+            kept=kept,
+            rollout_id=rollout_id,
+            can=context.can,
+            now=now,
+        )
+    )
+    context.kick(name)
+
+
+async def _read(gateway: Gateway, name: str) -> History:
+    return await gateway.context.store.run(lambda tx: history.read(tx, name))
+
+
+async def _is_intact(gateway: Gateway, digest: str) -> bool:
+    return gateway.artifacts is not None and await asyncio.to_thread(gateway.artifacts.verify, digest)

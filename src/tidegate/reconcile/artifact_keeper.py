@@ -1,0 +1,84 @@
+"""Keep the model data of versions for undo: record its digests in the history, and remove what is no longer needed.
+
+A version's data is kept as soon as a fleet of it is complete, so it is there when the file that it came from is
+overwritten or deleted.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from tidegate.domain.errors import ArtifactError
+from tidegate.domain.fleet import FleetId, VariantSpec
+from tidegate.domain.history import History, HistoryEntry
+from tidegate.ports.artifacts import Artifacts
+from tidegate.ports.clock import Clock
+from tidegate.ports.store import Store
+from tidegate.rollout.history import choose_kept, needs_artifacts
+from tidegate.service import history
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class ArtifactKeeper:
+    """``versions``: of each endpoint, beyond those that run. ``limit``: bytes of all together, those that run
+    included."""
+
+    store: Store
+    artifacts: Artifacts
+    clock: Clock
+    versions: int
+    limit: int
+    _awake: bool = True
+    _troubles: dict[FleetId, str] = field(default_factory=dict)
+    """Fleets whose data cannot be kept, and why; logged once."""
+
+    def wake(self) -> None:
+        """A record of an endpoint has changed."""
+        self._awake = True
+
+    async def turn(self) -> None:
+        """Keep what is not kept yet, then remove what is not needed. Does nothing unless something has changed."""
+        if not self._awake:
+            return
+        self._awake = False
+        known = await self.store.run(history.read_all)
+        for name, kept in known.items():
+            await self._record(name, kept)
+        await self._remove_old()
+
+    async def _record(self, name: str, kept: History) -> None:
+        found: dict[tuple[int, str], dict[str, tuple[str, ...]]] = {}
+        for entry, variant in _lacking(kept):
+            digests = await self._keep(FleetId(name, entry.version.generation, variant.name), variant)
+            if digests is not None:
+                found.setdefault((entry.number, entry.rollout), {})[variant.name] = digests
+        if found:
+            now = self.clock.now()
+            await self.store.run(lambda tx: history.record_artifacts(tx, name, found, now))
+
+    async def _keep(self, fleet: FleetId, variant: VariantSpec) -> tuple[str, ...] | None:
+        try:
+            return await asyncio.to_thread(self.artifacts.keep, fleet, len(variant.model.containers))
+        except (OSError, ArtifactError) as error:
+            if self._troubles.get(fleet) != str(error):
+                self._troubles[fleet] = str(error)
+                log.warning("the model data of %s is not kept for undo: %s", fleet, error)
+            return None
+
+    async def _remove_old(self) -> None:
+        """Read the histories again: a version may have begun meanwhile to run from what is kept."""
+        sizes = await asyncio.to_thread(self.artifacts.sizes)
+        histories: Mapping[str, History] = await self.store.run(history.read_all)
+        needed = choose_kept(histories, sizes, self.versions, self.limit)
+        if sizes.keys() - needed:
+            await asyncio.to_thread(self.artifacts.retain, needed)
+
+
+def _lacking(kept: History) -> Iterator[tuple[HistoryEntry, VariantSpec]]:
+    for entry in kept.entries:
+        for variant in entry.version.variants:
+            if entry.outcome.live and needs_artifacts(variant) and variant.name not in entry.artifacts:
+                yield entry, variant

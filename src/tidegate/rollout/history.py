@@ -1,0 +1,225 @@
+"""Keep the history of an endpoint's versions, and choose what undo goes back to. Pure."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from tidegate.domain.endpoint import Endpoint, Rollout
+from tidegate.domain.errors import Conflict, NotFound
+from tidegate.domain.fleet import Serverless, VariantSpec
+from tidegate.domain.history import History, HistoryEntry, Outcome
+from tidegate.domain.rollout import DeploymentConfig, Phase, Version
+from tidegate.rollout.digest import digest
+
+MAX_ENTRIES = 50
+"""Entries kept per endpoint. Versions that run, and the one that served before, are never dropped."""
+
+_OUTCOMES = {
+    Phase.SUCCEEDED: Outcome.SERVING,
+    Phase.ROLLED_BACK: Outcome.ROLLED_BACK,
+    Phase.ROLLBACK_FAILED: Outcome.ROLLBACK_FAILED,
+    Phase.FAILED: Outcome.FAILED,
+}
+
+
+def is_affected(before: Endpoint | None, after: Endpoint) -> bool:
+    """Whether this change of the record begins or ends a version."""
+    return _rollout_id(before) != _rollout_id(after)
+
+
+def follow(history: History | None, before: Endpoint | None, after: Endpoint, now: datetime) -> History:
+    """The history after the endpoint's record changed from ``before`` to ``after``. None: there is no history yet;
+    then it begins with what ``before`` has."""
+    entries = list((history or seed(before)).entries)
+    entries = [_end(entry, after, now) for entry in entries]
+    rollout = after.rollout
+    if rollout is not None and all(entry.rollout != rollout.id for entry in entries):
+        entries.append(_begin(entries, rollout))
+    return History(_drop_oldest(_replace_former(entries)))
+
+
+def seed(endpoint: Endpoint | None) -> History:
+    """History of an endpoint whose record is older than its history."""
+    entries: list[HistoryEntry] = []
+    if endpoint is None:
+        return History()
+    serving, last, rollout = endpoint.serving, endpoint.last, endpoint.rollout
+    if serving is not None:
+        known = last if last is not None and last.new.generation == serving.generation else None
+        began = known.started_at if known else endpoint.created_at
+        entries.append(
+            HistoryEntry(
+                1,
+                known.id if known else "",
+                serving,
+                (known.deployment if known else endpoint.deployment) or DeploymentConfig(),
+                known.asked_by if known else "",
+                began,
+                digest(serving),
+                served_at=(known.ended_at if known else None) or began,
+                outcome=Outcome.SERVING,
+            )
+        )
+    if rollout is not None:
+        entries.append(_begin(entries, rollout))
+    return History(tuple(entries))
+
+
+def find_target(history: History, to: str | None) -> HistoryEntry:
+    """The version to go back to: of this number, or the newest of this config; None: the one that served before.
+    Raises NotFound, or Conflict if it serves now."""
+    entries = history.entries[::-1]
+    if to is None:
+        found = next((entry for entry in entries if entry.outcome is Outcome.REPLACED), None)
+        if found is None:
+            raise Conflict("no earlier version has served this endpoint; name one that was tried with --to")
+        return found
+    found = next((entry for entry in entries if str(entry.number) == to), None)
+    found = found or next((entry for entry in entries if entry.version.config_name == to), None)
+    if found is None:
+        numbers = ", ".join(str(entry.number) for entry in history.entries) or "none"
+        raise NotFound(f"there is no version '{to}' in the history, which has {numbers}")
+    if found.outcome is Outcome.SERVING:
+        raise Conflict(f"version {found.number}, {found.version.config_name}, serves already")
+    return found
+
+
+def restore(entry: HistoryEntry, serving: Version | None) -> Version:
+    """The entry's version, to be rolled out again: from the model data that was kept, with the instances that
+    variants of the same names have now, since those follow the load and not the version."""
+    present = {variant.name: variant for variant in serving.variants} if serving else {}
+    return replace(
+        entry.version,
+        variants=tuple(
+            _restore_variant(variant, entry.artifacts.get(variant.name, ()), present.get(variant.name))
+            for variant in entry.version.variants
+        ),
+    )
+
+
+def missing_artifacts(entry: HistoryEntry, kept: Mapping[str, bool]) -> list[str]:
+    """Variants whose model data was not kept, or is not as it was. ``kept``: digest -> whether it is intact."""
+    return [
+        variant.name
+        for variant in entry.version.variants
+        if needs_artifacts(variant) and not _is_complete(entry.artifacts.get(variant.name), kept)
+    ]
+
+
+def needs_artifacts(variant: VariantSpec) -> bool:
+    """Whether the variant has model data that makes it this version. The models of a multi-model container come and
+    go without a new version."""
+    return not variant.model.multi_model and any(each.data_url for each in variant.model.containers)
+
+
+def digests(entry: HistoryEntry) -> set[str]:
+    return {digest for each in entry.artifacts.values() for digest in each if digest}
+
+
+def choose_kept(histories: Mapping[str, History], sizes: Mapping[str, int], versions: int, limit: int) -> set[str]:
+    """Digests to keep: all of versions that run, then, newest first, of at most ``versions`` others of each endpoint,
+    as long as all together have at most ``limit`` bytes."""
+    live = {
+        digest
+        for history in histories.values()
+        for entry in history.entries
+        if entry.outcome.live
+        for digest in digests(entry)
+    }
+    chosen, used = set(live), sum(sizes.get(digest, 0) for digest in live)
+    others = [
+        (entry.began_at, name, entry)
+        for name, history in histories.items()
+        for entry in [one for one in history.entries[::-1] if not one.outcome.live and one.artifacts][:versions]
+    ]
+    for _, _, entry in sorted(others, key=lambda row: row[:2], reverse=True):
+        more = digests(entry) - chosen
+        size = sum(sizes.get(digest, 0) for digest in more)
+        if used + size > limit:
+            break
+        chosen, used = chosen | more, used + size
+    return chosen
+
+
+def _rollout_id(endpoint: Endpoint | None) -> str | None:
+    return endpoint.rollout.id if endpoint is not None and endpoint.rollout is not None else None
+
+
+def _begin(entries: list[HistoryEntry], rollout: Rollout) -> HistoryEntry:
+    version = rollout.new
+    number = max((entry.number for entry in entries), default=0) + 1
+    return HistoryEntry(
+        number,
+        rollout.id,
+        version,
+        rollout.deployment,
+        rollout.asked_by,
+        rollout.started_at,
+        digest(version),
+        artifacts=dict(_given_artifacts(version)),
+    )
+
+
+def _given_artifacts(version: Version) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Digests of a version that runs from kept model data."""
+    for variant in version.variants:
+        if any(each.artifact for each in variant.model.containers):
+            yield variant.name, tuple(each.artifact or "" for each in variant.model.containers)
+
+
+def _end(entry: HistoryEntry, after: Endpoint, now: datetime) -> HistoryEntry:
+    if entry.outcome is not Outcome.ROLLING_OUT or entry.rollout == _rollout_id(after):
+        return entry
+    last = after.last
+    if last is None or last.id != entry.rollout or last.phase not in _OUTCOMES:
+        return replace(entry, outcome=Outcome.FAILED, ended_at=now, reason="its end was not recorded")
+    outcome = _OUTCOMES[last.phase]
+    ended = last.ended_at or now
+    if outcome is Outcome.SERVING:
+        return replace(entry, outcome=outcome, served_at=ended)
+    return replace(entry, outcome=outcome, ended_at=ended, reason=last.reason or "")
+
+
+def _replace_former(entries: list[HistoryEntry]) -> list[HistoryEntry]:
+    """A version that serves replaces those that did before it."""
+    serving = next((entry for entry in entries[::-1] if entry.outcome is Outcome.SERVING), None)
+    if serving is None:
+        return entries
+    by = f", asked for by {serving.asked_by}" if serving.asked_by else ""
+    reason = f"replaced by version {serving.number}, {serving.version.config_name}{by}"
+    return [
+        replace(entry, outcome=Outcome.REPLACED, ended_at=serving.served_at, reason=reason)
+        if entry.number < serving.number and entry.outcome in (Outcome.SERVING, Outcome.ROLLBACK_FAILED)
+        else entry
+        for entry in entries
+    ]
+
+
+def _drop_oldest(entries: list[HistoryEntry]) -> tuple[HistoryEntry, ...]:
+    former = next((entry.number for entry in entries[::-1] if entry.outcome is Outcome.REPLACED), None)
+    droppable = [entry.number for entry in entries if not entry.outcome.live and entry.number != former]
+    dropped = set(droppable[: max(0, len(entries) - MAX_ENTRIES)])
+    return tuple(entry for entry in entries if entry.number not in dropped)
+
+
+def _restore_variant(variant: VariantSpec, kept: tuple[str, ...], present: VariantSpec | None) -> VariantSpec:
+    containers = variant.model.containers
+    if kept:
+        containers = tuple(
+            replace(each, artifact=digest or None) for each, digest in zip(containers, kept, strict=True)
+        )
+    restored = replace(variant, model=replace(variant.model, containers=containers))
+    if present is None:
+        return restored
+    bounds = _present_bounds(variant.serverless, present.serverless)
+    return replace(restored, instance_count=present.instance_count, serverless=bounds)
+
+
+def _present_bounds(variant: Serverless | None, present: Serverless | None) -> Serverless | None:
+    if variant is None or present is None:
+        return variant
+    return replace(variant, max_concurrency=present.max_concurrency, provisioned=present.provisioned)
+
+
+def _is_complete(artifacts: tuple[str, ...] | None, kept: Mapping[str, bool]) -> bool:
+    return artifacts is not None and all(kept.get(digest, False) for digest in artifacts if digest)

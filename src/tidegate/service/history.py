@@ -1,0 +1,108 @@
+"""Use cases of an endpoint's history: record it beside the endpoint, show it, go back to a version of it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.fleet import VariantSpec
+from tidegate.domain.history import History, HistoryEntry
+from tidegate.ports.store import Saved, Tx
+from tidegate.rollout import history as histories
+from tidegate.service.record_kinds import ENDPOINT, HISTORY
+from tidegate.service.records import require
+
+
+def record(tx: Tx, before: Endpoint | None, after: Endpoint, now: datetime) -> None:
+    """Follow a change of the endpoint's record, in the same transaction."""
+    if not histories.is_affected(before, after):
+        return
+    saved = tx.get(HISTORY, after.name)
+    followed = histories.follow(saved.body if saved and before else None, before, after, now)
+    tx.put(HISTORY, after.name, followed, expect=saved.version if saved else 0, now=now)
+
+
+def forget(tx: Tx, name: str, now: datetime) -> None:
+    """The endpoint was removed."""
+    if tx.get(HISTORY, name) is not None:
+        tx.delete(HISTORY, name, expect=None, now=now)
+
+
+def read(tx: Tx, name: str) -> History:
+    """Raises NotFound if there is no such endpoint."""
+    endpoint = require(tx, ENDPOINT, name).body
+    saved = tx.get(HISTORY, name)
+    return saved.body if saved is not None else histories.seed(endpoint)
+
+
+def record_artifacts(
+    tx: Tx, name: str, found: Mapping[tuple[int, str], Mapping[str, tuple[str, ...]]], now: datetime
+) -> None:
+    """Add the digests of model data to entries; ``found``: number and rollout id -> variant -> digests. The rollout
+    id guards against a deleted endpoint of the same name."""
+    saved = _saved_or_seeded(tx, name, now)
+    if saved is None:
+        return
+    entries = tuple(
+        replace(entry, artifacts={**entry.artifacts, **found.get((entry.number, entry.rollout), {})})
+        for entry in saved.body.entries
+    )
+    if entries != saved.body.entries:
+        tx.put(HISTORY, name, History(entries), expect=saved.version, now=now)
+
+
+def _saved_or_seeded(tx: Tx, name: str, now: datetime) -> Saved[History] | None:
+    saved = tx.get(HISTORY, name)
+    if saved is not None:
+        return saved
+    endpoint = tx.get(ENDPOINT, name)
+    return None if endpoint is None else Saved(name, histories.seed(endpoint.body), 0, now, now)
+
+
+def read_all(tx: Tx) -> dict[str, History]:
+    """Endpoint -> its history."""
+    kept = {saved.name: saved.body for saved in tx.find(HISTORY).items}
+    return {saved.name: kept.get(saved.name) or histories.seed(saved.body) for saved in tx.find(ENDPOINT).items}
+
+
+def history_view(history: History, kept: Mapping[str, bool]) -> list[dict[str, object]]:
+    """JSON documents, newest first. ``kept``: digest of model data -> whether it is in the state folder."""
+    return [_entry_view(entry, kept) for entry in history.entries[::-1]]
+
+
+def _entry_view(entry: HistoryEntry, kept: Mapping[str, bool]) -> dict[str, object]:
+    missing = histories.missing_artifacts(entry, kept)
+    return {
+        "version": entry.number,
+        "config": entry.version.config_name,
+        "state": str(entry.outcome),
+        "by": entry.asked_by,
+        "began_at": _time(entry.began_at),
+        "served_at": _time(entry.served_at),
+        "ended_at": _time(entry.ended_at),
+        "reason": entry.reason,
+        "rollout": entry.rollout,
+        "generation": entry.version.generation,
+        "spec_digest": entry.digest,
+        "artifact_digests": {name: list(found) for name, found in entry.artifacts.items()},
+        "artifacts_kept": not missing,
+        "variants": [_variant_view(variant) for variant in entry.version.variants],
+    }
+
+
+def _variant_view(variant: VariantSpec) -> dict[str, object]:
+    return {
+        "name": variant.name,
+        "shadow": variant.shadow,
+        "instances": variant.instance_count,
+        "instance_type": variant.instance_type,
+        "weight": variant.weight,
+        "containers": [
+            {"image": each.image, "data": each.data_url, "fingerprint": each.fingerprint}
+            for each in variant.model.containers
+        ],
+    }
+
+
+def _time(at: datetime | None) -> str | None:
+    return at.isoformat() if at else None

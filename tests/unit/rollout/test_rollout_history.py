@@ -1,0 +1,238 @@
+"""The history of versions, and what undo makes of it."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tidegate.domain.endpoint import Endpoint, VersionRequest
+from tidegate.domain.errors import Conflict, NotFound
+from tidegate.domain.history import History, HistoryEntry, Outcome
+from tidegate.domain.observation import Capabilities
+from tidegate.domain.rollout import Cause, DeploymentConfig, Phase
+from tidegate.rollout import commands, history, transitions
+from tidegate.rollout.digest import digest
+from tidegate.testing.samples import version
+from tidegate.testing.world import START
+
+
+def at(minute: int) -> datetime:
+    return START + timedelta(minutes=minute)
+
+
+class Life:
+    """An endpoint and the history that follows it."""
+
+    def __init__(self) -> None:
+        self.endpoint = Endpoint("fraud", START, START)
+        self.history: History | None = None
+        self.minute = 0
+
+    def change(self, after: Endpoint) -> None:
+        if history.is_affected(self.endpoint, after):
+            self.history = history.follow(self.history, self.endpoint, after, at(self.minute))
+        self.endpoint = after
+
+    def begin(self, name: str, by: str = "ann") -> None:
+        self.minute += 1
+        request = VersionRequest(version(name), DeploymentConfig(), at(self.minute), by)
+        self.change(
+            commands.begin(
+                self.endpoint,
+                request,
+                rollout_id=f"r{self.minute}",
+                can=Capabilities(),
+                now=at(self.minute),
+                override=True,
+            )
+        )
+
+    def succeed(self) -> None:
+        self.minute += 1
+        self.change(transitions.succeed(self.endpoint, at(self.minute))[0])
+
+    def roll_back(self) -> None:
+        self.minute += 1
+        turned, _ = transitions.begin_rollback(self.endpoint, Cause.ALARM, "alarm errors", at(self.minute))
+        self.change(turned)
+        if turned.rollout is not None:
+            self.change(transitions.finish_rollback(turned, at(self.minute))[0])
+
+    def deploy(self, name: str) -> None:
+        self.begin(name)
+        self.succeed()
+
+    @property
+    def entries(self) -> tuple[HistoryEntry, ...]:
+        assert self.history is not None
+        return self.history.entries
+
+
+def test_each_version_says_who_asked_when_it_served_and_why_it_ended() -> None:
+    life = Life()
+    life.deploy("v1")
+    life.begin("v2", "bob")
+    life.roll_back()
+    life.begin("v3", "cid")
+    life.succeed()
+    first, second, third = life.entries
+    assert (first.number, first.asked_by, first.began_at, first.served_at, first.ended_at) == (
+        1,
+        "ann",
+        at(1),
+        at(2),
+        at(6),
+    )
+    assert (first.outcome, first.reason) == (Outcome.REPLACED, "replaced by version 3, v3, asked for by cid")
+    assert (second.outcome, second.served_at, second.ended_at) == (Outcome.ROLLED_BACK, None, at(4))
+    assert second.reason == "Deployment rolled back: alarm errors."
+    assert (third.outcome, third.served_at, third.ended_at) == (Outcome.SERVING, at(6), None)
+    assert len({entry.digest for entry in life.entries}) == 3
+
+
+def test_a_creation_that_failed_and_its_replacement_are_two_entries() -> None:
+    life = Life()
+    life.begin("v1")
+    life.roll_back()
+    assert life.endpoint.failed
+    life.change(
+        commands.replace_failed_creation(
+            life.endpoint,
+            VersionRequest(version("v2"), DeploymentConfig(), at(9), "bob"),
+            rollout_id="again",
+            can=Capabilities(),
+            now=at(9),
+        )
+    )
+    assert [entry.outcome for entry in life.entries] == [Outcome.FAILED, Outcome.ROLLING_OUT]
+
+
+def test_a_record_older_than_its_history_begins_with_what_serves() -> None:
+    life = Life()
+    life.deploy("v1")
+    life.history = None
+    life.deploy("v2")
+    assert [(entry.number, entry.version.config_name, entry.outcome) for entry in life.entries] == [
+        (1, "v1", Outcome.REPLACED),
+        (2, "v2", Outcome.SERVING),
+    ]
+    assert life.entries[0].began_at == at(1) and life.entries[0].asked_by == "ann"
+
+
+def test_a_successor_is_in_the_history_once_it_begins() -> None:
+    life = Life()
+    life.deploy("v1")
+    life.begin("v2")
+    request = VersionRequest(version("v3"), DeploymentConfig(), at(5), "bob")
+    life.change(commands.supersede(life.endpoint, request, rollout_id="next", can=Capabilities(), now=at(5)))
+    assert len(life.entries) == 2
+    life.change(transitions.finish_rollback(life.endpoint, at(6))[0])
+    assert [entry.outcome for entry in life.entries] == [
+        Outcome.SERVING,
+        Outcome.ROLLED_BACK,
+        Outcome.ROLLING_OUT,
+    ]
+    assert life.entries[-1].asked_by == "bob"
+
+
+def test_deleting_in_mid_rollout_ends_the_version_with_its_reason() -> None:
+    life = Life()
+    life.deploy("v1")
+    life.begin("v2")
+    life.change(commands.delete(life.endpoint, at(9), force=True))
+    assert (life.entries[-1].outcome, life.entries[-1].reason) == (Outcome.FAILED, "The endpoint was deleted.")
+
+
+def test_undo_goes_to_the_version_that_served_before_or_to_the_one_that_is_named() -> None:
+    life = Life()
+    life.deploy("v1")
+    life.deploy("v2")
+    life.begin("v3")
+    life.roll_back()
+    assert life.history is not None
+    found = {to: history.find_target(life.history, to).number for to in (None, "1", "v1", "3", "v3")}
+    assert found == {None: 1, "1": 1, "v1": 1, "3": 3, "v3": 3}
+    with pytest.raises(Conflict, match="version 2, v2, serves already"):
+        history.find_target(life.history, "2")
+    with pytest.raises(NotFound, match="no version '9' in the history, which has 1, 2, 3"):
+        history.find_target(life.history, "9")
+
+
+def test_undo_needs_a_version_that_served_before() -> None:
+    life = Life()
+    life.deploy("v1")
+    assert life.history is not None
+    with pytest.raises(Conflict, match="no earlier version has served"):
+        history.find_target(life.history, None)
+
+
+def test_a_restored_version_runs_from_what_was_kept_with_the_instances_of_now() -> None:
+    life = Life()
+    life.deploy("v1")
+    entry = replace(life.entries[0], artifacts={"AllTraffic": ("sha256-1",)})
+    scaled = commands.scale(life.endpoint, {"AllTraffic": commands.VariantChange(count=7)}, at(9))
+    again = history.restore(entry, scaled.serving)
+    variant = again.variants[0]
+    assert variant.instance_count == 7
+    assert [each.artifact for each in variant.model.containers] == ["sha256-1"]
+    assert digest(again) == entry.digest, "it is the same version"
+
+
+@given(st.lists(st.sampled_from(["deploy", "fail", "begin"]), max_size=3 * history.MAX_ENTRIES))
+def test_a_long_history_is_bounded_and_never_loses_what_runs_or_served_before(words: list[str]) -> None:
+    life = Life()
+    life.deploy("v0")
+    former = None
+    for number, word in enumerate(words, 1):
+        if word == "deploy":
+            former = next(entry.number for entry in life.entries if entry.outcome is Outcome.SERVING)
+            life.deploy(f"v{number}")
+        else:
+            life.begin(f"v{number}")
+            life.roll_back()
+    numbers = [entry.number for entry in life.entries]
+    assert len(numbers) <= history.MAX_ENTRIES and numbers == sorted(set(numbers))
+    assert [entry.outcome for entry in life.entries].count(Outcome.SERVING) == 1
+    assert numbers[-1] == len(words) + 1
+    assert former is None or former in numbers
+    assert all((entry.ended_at is None) == entry.outcome.live for entry in life.entries)
+
+
+def entry(number: int, outcome: Outcome, *kept: str) -> HistoryEntry:
+    return HistoryEntry(
+        number,
+        f"r{number}",
+        version(f"v{number}"),
+        DeploymentConfig(),
+        "",
+        at(number),
+        "",
+        outcome=outcome,
+        artifacts={"AllTraffic": kept} if kept else {},
+    )
+
+
+def test_kept_model_data_is_bounded_by_count_and_size_and_what_runs_always_stays() -> None:
+    fraud = History(
+        (
+            entry(1, Outcome.SERVING, "a"),
+            entry(2, Outcome.REPLACED, "b"),
+            entry(3, Outcome.ROLLED_BACK, "c"),
+            entry(4, Outcome.ROLLED_BACK),
+            entry(5, Outcome.ROLLED_BACK, "d"),
+        )
+    )
+    churn = History((entry(6, Outcome.REPLACED, "e"), entry(7, Outcome.ROLLING_OUT, "f")))
+    sizes = dict.fromkeys("abcdef", 10)
+    both = {"fraud": fraud, "churn": churn}
+    assert history.choose_kept(both, sizes, 10, 1_000) == set("abcdef")
+    assert history.choose_kept(both, sizes, 1, 1_000) == set("adef"), "one of each beyond what runs"
+    assert history.choose_kept(both, sizes, 10, 40) == set("adef"), "the newest that fit"
+    assert history.choose_kept(both, sizes, 0, 1_000) == set("af")
+    assert history.choose_kept(both, sizes, 10, 0) == set("af")
+
+
+def test_phases_that_end_a_rollout_have_an_outcome() -> None:
+    assert {phase for phase in Phase if phase.ended} == set(history._OUTCOMES)
