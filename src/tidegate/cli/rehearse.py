@@ -16,6 +16,7 @@ from tidegate.advisor.rehearsal.rehearsal import Proportion, Rehearsal, RunSumma
 from tidegate.cli import baseline_options, draw, plot_files
 from tidegate.cli.deploy import SpecPath
 from tidegate.cli.output import AsJson, console, print_note
+from tidegate.cli.tables import print_lines
 from tidegate.domain.errors import Invalid
 from tidegate.spec.units import duration
 
@@ -41,7 +42,9 @@ def rehearse_spec(
     plot: baseline_options.Plot = None,
     as_json: AsJson = False,
 ) -> None:
-    """Rehearse the rollout of a spec file with a bad version: how reliably and how soon is it rolled back?
+    """Rehearse a rollout with a bad version, many times.
+
+    Shows how reliably and how soon it is rolled back.
 
     Runs the server's own state machine and alarms on a virtual clock, with random requests.
 
@@ -85,7 +88,7 @@ def show(found: Rehearsal, screen: Console) -> None:
     """Print the outcome of bad and good versions."""
     if found.faulty is not None:
         for line in _describe_bad_versions(found, found.faulty):
-            screen.print(line)
+            print_lines(screen, [line])
         screen.print()
     back = found.healthy.back
     style = "" if back.share <= 0.01 else "bold red"

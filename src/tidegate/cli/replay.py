@@ -114,7 +114,7 @@ def replay(
     plot: Annotated[list[Path] | None, typer.Option(help="Plot of the replay, .html or .png. Repeatable.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send a trace to an endpoint and report how it was answered.
+    """Send a trace to an endpoint and report the answers.
 
     Requests are sent when they are due, whether or not earlier ones have been answered, and their latency counts from
     then (no coordinated omission). Ctrl-C ends it early with a report so far. Errors of the model are part of the

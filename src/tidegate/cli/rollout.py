@@ -8,7 +8,7 @@ from tidegate.cli import follow_rollout
 from tidegate.cli.output import AsJson, Name, client, print_note, show, user_name
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Watch and control the rollout of an endpoint's new version."
+    no_args_is_help=True, rich_markup_mode=None, help="Watch and control the rollout of a new version."
 )
 
 
