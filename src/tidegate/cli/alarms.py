@@ -47,7 +47,7 @@ def alarm_table(found: Iterable[dict[str, Any]]) -> Table:
     """A row for each alarm of a listing."""
     shown = Table(key("ALARM"), key("STATE"), sentence("WHEN"), sentence("WHY"))
     for one in found:
-        shown.add_row(one["name"], draw.status_text(one["state"]), _format_condition(one), one["state_reason"])
+        shown.add_row(one["name"], draw.status_text(one["state"]), format_condition(one), one["state_reason"])
     return shown
 
 
@@ -66,7 +66,7 @@ def _configs(endpoint: dict[str, Any]) -> set[str | None]:
     return {endpoint["config"], rollout.get("from"), rollout.get("to"), *fleets}
 
 
-def _format_condition(alarm: dict[str, Any]) -> str:
+def format_condition(alarm: dict[str, Any]) -> str:
     signs = {"GreaterThanThreshold": ">", "GreaterThanOrEqualToThreshold": ">=", "LessThanThreshold": "<"}
     sign = signs.get(alarm["comparison"], "<=")
     period = draw.format_span(alarm["period"])

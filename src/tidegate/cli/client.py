@@ -113,6 +113,17 @@ class ApiClient:
     def transform_job(self, name: str) -> dict[str, Any]:
         return self._request_document("GET", f"/transforms/{quote(name, safe='')}")
 
+    def sagemaker(self, operation: str, members: Mapping[str, Any]) -> dict[str, Any]:
+        """An operation of SageMaker's API, for what the native one does not show."""
+        headers = {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": f"SageMaker.{operation}"}
+        answer = self._send("POST", "/", json.dumps(members).encode(), headers, TIMEOUT)
+        document = _parse_json(answer)
+        if answer.status == 200 and document is not None:
+            return document
+        told = document or {}
+        message = told.get("message") or told.get("Message") or "no reason given"
+        raise ServerError(str(told.get("__type", operation)), answer.status, str(message))
+
     # commands
 
     def transform(self, job: Mapping[str, Any]) -> dict[str, Any]:

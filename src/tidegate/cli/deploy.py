@@ -10,7 +10,7 @@ import typer
 
 from tidegate import spec
 from tidegate.cli import follow_rollout
-from tidegate.cli.artifacts import prepare
+from tidegate.cli.artifacts import prepare, refuse_placeholders
 from tidegate.cli.client import ApiClient, ServerError
 from tidegate.cli.output import AsJson, Name, client, show, user_name
 from tidegate.domain.errors import Invalid
@@ -39,8 +39,9 @@ def deploy(
       tidegate deploy fraud.yaml --wait
     """
     loaded = read_spec(spec_file)
+    refuse_placeholders(loaded)
     with client() as server:
-        data = prepare(loaded, spec_file.parent, must_exist=_is_local(server))
+        data = prepare(loaded, spec_file.parent, must_exist=is_local(server))
         wish = loaded.wish(datetime.now(UTC), data)
         after = _journal_position(server, wish.endpoint) if wait else 0
         done = server.deploy(data, user_name(), override=override, supersede=supersede)
@@ -83,7 +84,7 @@ def read_spec(path: Path) -> spec.LoadedSpec:
     return spec.load(text, str(path))
 
 
-def _is_local(server: ApiClient) -> bool:
+def is_local(server: ApiClient) -> bool:
     return urlsplit(server.url).hostname in ("127.0.0.1", "::1", "localhost")
 
 

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from datetime import datetime
 from typing import Any
 
 from rich.live import Live
@@ -46,6 +47,19 @@ def latest_event(server: ApiClient, name: str) -> int:
         if found["next"] == after:
             return after
         after = found["next"]
+
+
+def start_of_rollout(server: ApiClient, name: str, started_at: str) -> int:
+    """The journal's position before the first event of a rollout that began at this time."""
+    began, after = datetime.fromisoformat(started_at), 0
+    while True:
+        found = server.events(name, after)
+        later = [one for one in found["events"] if datetime.fromisoformat(one["at"]) >= began]
+        if later:
+            return int(later[0]["seq"]) - 1
+        if found["next"] == after:
+            return after
+        after = int(found["next"])
 
 
 def _find_endpoint(server: ApiClient, name: str) -> dict[str, Any] | None:

@@ -108,16 +108,15 @@ class Table:
 
     def _table(self, shown: Sequence[int], width: int, *, wrap: bool) -> Iterator[Text]:
         widths = {place: self._natural(place) for place in shown}
-        beside = self._beside(width - _sum(widths.values()) - GAP, wrap=wrap)
-        below = [place for place in self._sentences() if place != beside]
-        titles = [Text(self.columns[place].title, style=HEADER) for place in shown]
-        last = [] if beside is None else [Text(self.columns[beside].title, style=HEADER)]
-        yield self._line(zip(shown, titles, strict=True), widths, last)
         rest = width - _sum(widths.values()) - GAP
+        beside = self._beside(rest, wrap=wrap)
+        below = [place for place in self._sentences() if place not in beside]
+        widths |= {place: min(self._natural(place), rest) for place in beside}
+        shown = [*shown, *beside]
+        yield self._line(shown, [Text(column.title, style=HEADER) for column in self.columns], widths)
+        named = len(below) > 1
         for row in self._rows:
-            tail = [] if beside is None else [_shorten(row.cells[beside], rest)]
-            yield self._line(((place, row.cells[place]) for place in shown), widths, tail)
-            named = len(below) > 1
+            yield self._line(shown, row.cells, widths)
             for place in below:
                 yield from self._below(place, row.cells[place], width, wrap=wrap, named=named)
             for note in row.notes:
@@ -131,19 +130,20 @@ class Table:
             if column.sentence and any(cell.plain for cell in self._cells(place))
         ]
 
-    def _beside(self, rest: int, *, wrap: bool) -> int | None:
-        """The last sentence, if it fits beside the rows: whole, or shortened on a terminal."""
-        place = next(reversed(self._sentences()), None)
-        if place is None:
-            return None
-        if self._natural(place) <= rest:
-            return place
-        shortened = not wrap and not self.columns[place].whole and rest >= 2 * SHORTEST_SENTENCE
-        return place if shortened else None
+    def _beside(self, rest: int, *, wrap: bool) -> list[int]:
+        """The sentences that fit beside the rows: all or none of them; on a terminal one that is shortened."""
+        places = self._sentences()
+        if _sum(map(self._natural, places)) <= rest:
+            return places
+        only = len(places) == 1 and not self.columns[places[0]].whole
+        return places if only and not wrap and rest >= 2 * SHORTEST_SENTENCE else []
 
-    def _line(self, cells: Iterable[tuple[int, Text]], widths: dict[int, int], tail: Sequence[Text]) -> Text:
-        parts = [_pad(cell, widths[place], right=self.columns[place].right) for place, cell in cells]
-        line = Text(" " * GAP).join([*parts, *tail])
+    def _line(self, shown: Sequence[int], cells: Sequence[Text], widths: dict[int, int]) -> Text:
+        parts = [
+            _pad(_shorten(cells[place], widths[place]), widths[place], right=self.columns[place].right)
+            for place in shown
+        ]
+        line = Text(" " * GAP).join(parts)
         line.rstrip()
         return _unwrapped(line)
 

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from tidegate.advisor.rehearsal.simulation import TimelineMoment
 from tidegate.cli import draw
+from tidegate.cli.alarms import format_condition
 from tidegate.cli.artifacts import fingerprint
-from tidegate.cli.alarms import _format_condition
 from tidegate.cli.logs import _new_lines
 from tidegate.cli.platform import local_url
 from tidegate.cli.simulate import plot_share
@@ -181,4 +181,4 @@ def test_several_containers_are_shown_once_for_each_version() -> None:
 )
 def test_what_an_alarm_watches(watched: dict[str, Any], said: str) -> None:
     usual = {"comparison": "GreaterThanThreshold", "datapoints_to_alarm": 2, "evaluation_periods": 3, "period": 10}
-    assert _format_condition({**usual, **watched}) == f"{said}, 2 of 3 x 10s"
+    assert format_condition({**usual, **watched}) == f"{said}, 2 of 3 x 10s"
