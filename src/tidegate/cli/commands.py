@@ -10,7 +10,9 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
+
+from tidegate.cli.plain_parameters import PlainCommand, PlainGroup
 
 
 class CommandEntry(NamedTuple):
@@ -92,18 +94,20 @@ class DeferredCommand(TyperCommand):
         """The command itself, or the group."""
         found = load(f"tidegate.cli.{self.entry.module}", self.entry.attribute)
         if isinstance(found, typer.Typer):
+            for inner in found.registered_commands:
+                inner.cls = PlainCommand
             group = typer.main.get_group(found)
             group.name = self.entry.name
             return group
         app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-        app.command(self.entry.name)(found)
+        app.command(self.entry.name, cls=PlainCommand)(found)
         return typer.main.get_command(app)
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
         return self.resolve().make_context(*arguments, **options)
 
 
-class TaskGroup(TyperGroup):
+class TaskGroup(PlainGroup):
     """The commands of ``TASKS``, grouped by task in the help."""
 
     def __init__(self, **attributes: Any) -> None:

@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from tidegate.advisor.prices import EVERYWHERE, HOSTING, MAIN_REGIONS, Catalogue, InstanceType, Rate, price_folder
 from tidegate.cli import draw
 from tidegate.cli.commands import load
 from tidegate.cli.output import AsJson, console
+from tidegate.cli.plain_parameters import PlainGroup
 from tidegate.cli.tables import Table, key, number, secondary, sentence
 from tidegate.settings import Settings
 
 
-class _ListsByDefault(TyperGroup):
+class _ListsByDefault(PlainGroup):
     """``prices c5`` is ``prices list c5``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -6,9 +6,13 @@ import typer
 
 from tidegate.cli import follow_rollout
 from tidegate.cli.output import AsJson, Name, client, print_note, show, user_name
+from tidegate.cli.plain_parameters import PlainGroup
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Watch and control the rollout of a new version."
+    cls=PlainGroup,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Watch and control the rollout of a new version.",
 )
 
 
