@@ -9,12 +9,14 @@ from urllib.parse import urlsplit
 import typer
 
 from tidegate import spec
-from tidegate.cli import follow_rollout
 from tidegate.cli.artifacts import prepare, refuse_placeholders
 from tidegate.cli.client import ApiClient, ServerError
+from tidegate.cli.commands import load
 from tidegate.cli.output import AsJson, Name, client, show, user_name
 from tidegate.domain.errors import Invalid
 
+FOLLOW = "tidegate.cli.follow_rollout"
+"""Imported to follow a rollout only: it draws."""
 SpecPath = Annotated[
     Path, typer.Argument(metavar="SPEC", help="The spec file (YAML).", show_default=False, readable=False)
 ]
@@ -47,7 +49,7 @@ def deploy(
         done = server.deploy(data, user_name(), override=override, supersede=supersede)
         show(done, as_json, f"{done['message']} (config {done['config']}, {done['change']})")
         if wait:
-            follow_rollout.follow(server, wish.endpoint, after=after, wanted=wish.config.name, as_json=as_json)
+            load(FOLLOW, "follow")(server, wish.endpoint, after=after, wanted=wish.config.name, as_json=as_json)
 
 
 def delete(
@@ -90,7 +92,7 @@ def is_local(server: ApiClient) -> bool:
 
 def _journal_position(server: ApiClient, name: str) -> int:
     try:
-        return follow_rollout.latest_event(server, name)
+        return int(load(FOLLOW, "latest_event")(server, name))
     except ServerError as error:
         if error.status == 404:
             return 0
