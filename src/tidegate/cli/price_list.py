@@ -94,9 +94,9 @@ def list_prices(
         return
     shown = Table(
         key("ITEM"),
-        number("$"),
-        key("UNIT"),
         key("REGION"),
+        key("UNIT"),
+        number("$"),
         number("LOW", rank=3),
         number("HIGH", rank=3),
         secondary("MACHINE", 2),
@@ -106,7 +106,7 @@ def list_prices(
     for rate in found:
         amount, low, high = (draw.format_rate(value) for value in (rate.amount, rate.low, rate.high))
         machine = _told(machines.get(rate.item))
-        shown.add_row(rate.item, amount, rate.unit, rate.region, low, high, machine, str(rate.date), rate.source)
+        shown.add_row(rate.item, rate.region, rate.unit, amount, low, high, machine, str(rate.date), rate.source)
     console().print(shown)
 
 
