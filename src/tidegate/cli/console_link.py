@@ -12,9 +12,7 @@ CONSOLE = "/console"
 
 def open_console(
     name: Annotated[str | None, typer.Argument(metavar="[ENDPOINT]", help="Open this endpoint's page.")] = None,
-    browser: Annotated[
-        bool, typer.Option("--browser/--no-browser", help="Open it, or print the address only.")
-    ] = True,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address only.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Open the console in the browser.
@@ -35,5 +33,5 @@ def open_console(
         url = server.url + CONSOLE + ("" if name is None else f"/endpoints/{name}")
     show({"url": url}, as_json, url)
     # A browser is looked for on the whole path, which takes longer than the command.
-    if browser and not as_json and not load("webbrowser", "open")(url):
+    if not (no_browser or as_json) and not load("webbrowser", "open")(url):
         print_note("no browser could be opened here: open the address yourself")

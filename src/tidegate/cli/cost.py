@@ -1,5 +1,6 @@
 """``cost``: what a deployment costs over a year, every dollar explained; nothing has to run."""
 
+import inspect
 import json
 import os
 from collections.abc import Sequence
@@ -93,7 +94,7 @@ def cost(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Price a deployment over a year of traffic. No server is needed."""
+    """Price a deployment over a year of traffic."""
     said = read(given or ())
     written = told_by_spec(spec_file, said["seconds"], said["target"]) if spec_file is not None else UNSAID
     low = written.least if least is None else least
@@ -116,7 +117,9 @@ def cost(
 
 
 _WITH_FLEETS = ("real-time", "fixed", "multi-model", "dedicated", "fargate", "ecs", "eks")
-cost.__doc__ = f"""{cost.__doc__}
+cost.__doc__ = f"""{inspect.getdoc(cost)}
+
+No server is needed.
 
 \b
 Examples:

@@ -67,10 +67,8 @@ def promise_spec(
 ) -> None:
     """Compute what a spec's rollout can detect.
 
-    Also what a bad version does until it is rolled back.
-
-    Shows the smallest fault that each alarm detects by each stage, how often a good version is rolled back by
-    mistake, and, if the first bake does not detect a wanted fault, a bake, a canary or an alarm that does.
+    Shows the smallest fault that each alarm detects by each stage, what a bad version does until it is rolled back,
+    how often a good one is, and, if the first bake misses a wanted fault, a bake, a canary or an alarm that does not.
 
     \b
     Examples:

@@ -13,7 +13,7 @@ from tidegate.domain.desired import DesiredDeployment
 
 def validate(
     spec_file: SpecPath,
-    data: Annotated[bool, typer.Option("--data/--no-data", help="Whether model data must be here.")] = True,
+    no_data: Annotated[bool, typer.Option("--no-data", help="Do not look for the model data.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Check a spec file; nothing is deployed.
@@ -27,8 +27,8 @@ def validate(
       tidegate validate fraud.yaml --no-data --json
     """
     loaded = read_spec(spec_file)
-    wish = loaded.wish(datetime.now(UTC), prepare(loaded, spec_file.parent, must_exist=data))
-    if data:
+    wish = loaded.wish(datetime.now(UTC), prepare(loaded, spec_file.parent, must_exist=not no_data))
+    if not no_data:
         refuse_placeholders(loaded)
     document = _document(wish)
     variants = ", ".join(f"{one['name']} ({one['instances']} x {one['type']})" for one in document["variants"])
