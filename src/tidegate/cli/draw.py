@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.text import Text
 
-from tidegate.cli.tables import Table, address, key, number, secondary, sentence
+from tidegate.cli.tables import Table, address, hang, key, number, secondary, sentence
 
 Document = Mapping[str, Any]
 STYLES = {
@@ -253,8 +253,8 @@ def alarm_table(documents: Iterable[Document]) -> Table:
     return shown
 
 
-def format_event(one: Document) -> Text:
+def event_lines(one: Document, width: int) -> list[Text]:
+    """An event of the journal: when, what, and the message beside it."""
     kind = str(one["kind"]).rpartition(".")[2]
-    return Text.assemble(
-        (f"{format_time(one['at'])} ", "dim"), (f"{kind:18} ", STYLES.get(kind, "")), str(one["message"])
-    )
+    head = Text.assemble((f"{format_time(one['at'])} ", "dim"), (f"{kind:18} ", STYLES.get(kind, "")))
+    return hang(head, Text(str(one["message"])), width)

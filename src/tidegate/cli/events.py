@@ -58,4 +58,4 @@ def _print_events(found: list[dict[str, Any]], as_json: bool) -> None:
         if as_json:
             print(json.dumps(event), flush=True)
         else:
-            screen.print(draw.format_event(event), soft_wrap=True)
+            screen.print(*draw.event_lines(event, screen.width), sep="\n")

@@ -85,7 +85,7 @@ def _follow_as_lines(server: ApiClient, name: str, after: int, as_json: bool) ->
             if as_json:
                 print(json.dumps({"event": event}), flush=True)
             else:
-                out.print(draw.format_event(event), soft_wrap=True)
+                out.print(*draw.event_lines(event, out.width), sep="\n")
         if not _has_rollout(document) and not found["events"]:
             if as_json:
                 print(json.dumps({"endpoint": document}), flush=True)

@@ -53,7 +53,7 @@ def plan(
 ) -> None:
     """Plan a deployment, each choice with its reason.
 
-    Target, mode, instances, scaling, strategy and price. Without --answers or --example it asks. The spec of --out is what 'tidegate deploy' takes.
+    Target, mode, instances, scaling, strategy and price. Without --answers or --example it asks.
 
     \b
     Examples:

@@ -1,8 +1,10 @@
 """An endpoint in full: its rollout, fleets, scaling, alarms, and what happened last."""
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Group
+from rich.console import Console, ConsoleOptions, Group
 from rich.panel import Panel
 from rich.text import Text
 
@@ -13,11 +15,22 @@ ACTIVITY_SECONDS = 5
 """Time span in seconds for rates and latencies."""
 
 
+@dataclass(frozen=True)
+class EventLines:
+    """Events as wide as the panel."""
+
+    events: Sequence[Mapping[str, Any]]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        for event in self.events:
+            yield from draw.event_lines(event, options.max_width)
+
+
 def render_status(
     document: dict[str, Any], live: list[dict[str, Any]], events: list[dict[str, Any]], *, boxed: bool
 ) -> Panel | Group:
     """Render an endpoint during a rollout (or at rest): in a box on a terminal, plain in a pipe."""
-    parts: list[Table | Text] = []
+    parts: list[Table | Text | EventLines] = []
     rollout = document["rollout"]
     if rollout is not None:
         parts += _render_rollout(rollout, bar=boxed)
@@ -29,7 +42,7 @@ def render_status(
     if document["alarms"]:
         parts += [Text(), draw.alarm_table(document["alarms"])]
     if events:
-        parts += [Text(), *(draw.format_event(event) for event in events)]
+        parts += [Text(), EventLines(events)]
     if document["why"]:
         parts += [Text(), Text(document["why"])]
     title = Text.assemble((document["name"], "bold"), "  ", draw.status_text(document["status"]))

@@ -220,6 +220,11 @@ def _indented(cell: Text, width: int, indent: int) -> Iterator[Text]:
     return (_unwrapped(Text(f"{' ' * indent}{line}", style=style)) for line in _wrap(cell.plain, width - indent))
 
 
+def hang(head: Text, text: Text, width: int) -> list[Text]:
+    """A line of a log, with its text wrapped in a column of its own."""
+    return list(_hung(head, _clean(text), width, whole=False))
+
+
 def _hung(title: Text, cell: Text, width: int, *, whole: bool) -> Iterator[Text]:
     """The title, and the value beside it, wrapped in its own column. Where there is no space for it, the value goes
     below the title: one that is to stay ``whole`` rather than be wrapped."""

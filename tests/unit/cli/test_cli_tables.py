@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.cells import cell_len
@@ -232,6 +233,31 @@ def test_on_a_terminal_of_80_columns_reasons_are_one_line_and_key_columns_whole(
     assert too_long(shown, 80) == []
     plain = one_line(re.sub("[│╭╮╰╯]", " ", shown))
     assert [cell for cell in case.cells if cell not in plain] == []
+
+
+@pytest.mark.parametrize("width", [*WIDTHS, None])
+@pytest.mark.parametrize("arguments", [("rollout", "watch", NAME), ("events", NAME)])
+def test_events_fit_the_width(arguments: tuple[str, ...], width: int | None) -> None:
+    message = "shifting 100 % of the traffic to payroll-fraud-eu-8c2f11aa, stage 10 of 10, after 1h"
+    event = {"seq": 1, "at": AT, "kind": "rollout.ActivatingTraffic", "message": message, "data": {}}
+
+    class Journal(dict[str, tuple[int, bytes]]):
+        """The rollout is over at the fourth look."""
+
+        looks = 0
+
+        def get(self, path: str, default: Any = None) -> Any:
+            self.looks += path.endswith(NAME)
+            document = endpoint_document(NAME) if self.looks < 4 else AT_REST | {"config": f"{NAME}-8c2f11aa"}
+            if path.endswith("/events"):
+                return found({"events": [event] if self.looks < 4 else [], "next": 1 if self.looks else 0})
+            return found(document)
+
+    with environment(Case(arguments, (), Journal()), None if width is None else str(width)) as variables:
+        done = CliRunner().invoke(app, arguments, env=variables)
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert too_long(done.stdout, width or 80) == []
+    assert message in one_line(done.stdout) and "ActivatingTraffic" in done.stdout
 
 
 def on_terminal(arguments: tuple[str, ...], variables: Mapping[str, str | None]) -> str:
