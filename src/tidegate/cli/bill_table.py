@@ -51,14 +51,14 @@ def show_bill(out: Console, bill: Bill) -> None:
 
 
 def _show_table(out: Console, bill: Bill, part: float) -> None:
-    shown = Table(key("WHAT"), number("$"), number("A MONTH"), key("UNIT"), number("RATE"), sentence("WHY"))
+    shown = Table(key("WHAT"), number("A MONTH"), key("UNIT"), number("RATE"), number("$"), sentence("WHY"))
     for line in bill.lines:
         shown.add_row(
             line.item,
-            draw.format_number(line.amount * part, 2),
             draw.format_number(line.quantity * part, 1),
             line.unit,
             draw.format_rate(line.rate.amount),
+            draw.format_number(line.amount * part, 2),
             line.why,
         )
     out.print(shown)

@@ -27,7 +27,7 @@ from tidegate.cli.cost_options import Said, figures, read, told
 from tidegate.cli.output import AsJson, console, print_note
 from tidegate.cli.spec_cost import SpecCost
 from tidegate.cli.spec_cost import read_spec_cost as told_by_spec
-from tidegate.cli.tables import Table, key, number, print_lines
+from tidegate.cli.tables import Table, key, number
 from tidegate.domain.errors import Invalid
 from tidegate.settings import Settings
 
@@ -207,7 +207,7 @@ def _show_load(out: Console, case: Case, way: Way) -> None:
     if way.kind in _WITH_FLEETS and way.kind != "dedicated":
         made = fleet(load, way.scaling(case.figures(way), load, case.tariff))
         out.print(f"\nInstances, {sum(made.paid) / load.hours:.2f} on average:")
-        print_lines(out, sparklines.year_rows(made.counts))
+        out.print(*sparklines.year_rows(made.counts), sep="\n")
 
 
 def _commitments(case: Case, way: Way, years: int) -> list[Chosen]:
@@ -267,7 +267,7 @@ def _show_savings(out: Console, case: Case, way: Way, chosen: list[Chosen]) -> N
     out.print(shown)
     usual, usage = next((made, usage) for name, _, made, usage in chosen if name == "usual")
     out.print("\nOn-demand $/h, and what the usual commitment covers of it:")
-    print_lines(out, sparklines.load_duration_rows(usage, usual.covers))
+    out.print(*sparklines.load_duration_rows(usage, usual.covers), sep="\n")
 
 
 def _crossing(case: Case, way: Way, other: Way) -> dict[str, Any]:

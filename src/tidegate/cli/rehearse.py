@@ -16,7 +16,6 @@ from tidegate.advisor.rehearsal.rehearsal import Proportion, Rehearsal, RunSumma
 from tidegate.cli import baseline_options, draw, plot_files
 from tidegate.cli.deploy import SpecPath
 from tidegate.cli.output import AsJson, console, print_note
-from tidegate.cli.tables import print_lines
 from tidegate.domain.errors import Invalid
 from tidegate.spec.units import duration
 
@@ -88,7 +87,7 @@ def show(found: Rehearsal, screen: Console) -> None:
     """Print the outcome of bad and good versions."""
     if found.faulty is not None:
         for line in _describe_bad_versions(found, found.faulty):
-            print_lines(screen, [line])
+            screen.print(line)
         screen.print()
     back = found.healthy.back
     style = "" if back.share <= 0.01 else "bold red"

@@ -14,7 +14,7 @@ from tidegate.cli import draw
 from tidegate.cli.artifacts import prepare
 from tidegate.cli.deploy import SpecPath, read_spec
 from tidegate.cli.output import AsJson, console, print_note
-from tidegate.cli.tables import Table, key, number, print_lines, sentence
+from tidegate.cli.tables import Table, key, number, sentence
 from tidegate.domain.rollout import Phase
 from tidegate.spec.units import duration
 
@@ -78,7 +78,7 @@ def _show(timeline: Timeline) -> None:
             )
     out.print(shown)
     out.print()
-    print_lines(out, plot_share(timeline.moments, timeline.seconds))
+    out.print(*plot_share(timeline.moments, timeline.seconds), sep="\n")
     ending = f" after {draw.format_elapsed(timeline.seconds)}" + (
         f": {timeline.reason}" if timeline.reason else ""
     )

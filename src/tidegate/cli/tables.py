@@ -246,16 +246,3 @@ def _style(cell: Text) -> str:
     if cell.style:
         return str(cell.style)
     return next((str(span.style) for span in cell.spans if span.start == 0 and span.end >= len(cell.plain)), "")
-
-
-def print_lines(console: Console, lines: Iterable[Text]) -> None:
-    """Print a plot: without box art in a pipe."""
-    for line in lines:
-        console.print(line if console.is_terminal else _plain(line))
-
-
-def _plain(line: Text) -> Text:
-    return Text(line.plain.translate(_PLAIN))
-
-
-_PLAIN = str.maketrans("│┤└┘─", "||++-")

@@ -155,7 +155,7 @@ def test_too_small_a_fleet_is_warned_of() -> None:
         (("cost", "--rps", "1", "--min", "3", "--max", "2"), "instances at most is 2"),
         (("cost", "--rps", "1", "--with", "secnds=1s"), "did you mean 'seconds'"),
         (("cost", "--rps", "1", "--with", "alarms=many"), "--with alarms=many: not a value"),
-        (("cost", "--rps", "1", "--with", "seconds=5"), "say the unit"),
+        (("cost", "--rps", "1", "--with", "seconds=5"), "add a unit"),
         (("cost", "--rps", "1", "--instance", "moon:base"), "is no way of serving"),
         (
             ("cost", "--rps", "1", "--instance", "serverless:2GB", "--savings", "1"),

@@ -99,7 +99,7 @@ def test_faults_as_text() -> None:
         ("error-rate", "expected something like"),
         ("error-rate=500%", "from 0% to 100%"),
         ("error-rate=much", "is not a number"),
-        ("latency=80", "say the unit"),
+        ("latency=80", "add a unit"),
         ("prediction-shift=nan", "is not a number"),
     ],
 )
