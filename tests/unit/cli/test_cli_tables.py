@@ -267,7 +267,11 @@ def on_terminal(arguments: tuple[str, ...], variables: Mapping[str, str | None])
         name: value for name, value in {**os.environ, "TERM": "xterm", **variables}.items() if value is not None
     }
     process = subprocess.Popen(
-        [sys.executable, "-m", "tidegate.cli", *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env=given
+        [sys.executable, "-m", "tidegate.cli", *arguments],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=subprocess.DEVNULL,
+        env=given,
     )
     os.close(theirs)
     parts = []
