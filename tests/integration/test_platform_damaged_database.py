@@ -99,7 +99,7 @@ def test_damage_is_named_at_once_and_what_serves_serves_on(models: tuple[str, st
 NEVER_READY = """
 from tidegate.cli import app, platform
 platform.START_TIMEOUT = 5.0
-platform.Client.serving = lambda client: None
+platform.ApiClient.serving = lambda client: None
 app.main()
 """
 

@@ -4,14 +4,13 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
-import typer
-from typer.models import CommandInfo
 
 from tidegate import settings, spec
-from tidegate.cli.app import app
+from tidegate.cli.commands import ALIASES, TASKS, DeferredCommand
 from tidegate.spec import structures
 from tidegate.spec.admission import QuotasSpec
 
@@ -24,24 +23,20 @@ def page(name: str) -> str:
     return (ROOT / "docs" / name).read_text()
 
 
-def commands(within: typer.Typer, prefix: str = "tidegate") -> Iterator[tuple[str, CommandInfo]]:
-    for info in within.registered_commands:
-        assert info.callback is not None
-        yield f"{prefix} {info.name or info.callback.__name__}", info
-    for group in within.registered_groups:
-        assert group.typer_instance is not None
-        yield from commands(group.typer_instance, f"{prefix} {group.name}")
+def commands() -> Iterator[tuple[str, Any]]:
+    """Every command with its name; those of groups as well."""
+    for task in TASKS.values():
+        for entry in task:
+            command = DeferredCommand(entry).resolve()
+            inner = getattr(command, "commands", {"": command})
+            yield from ((f"tidegate {entry.name} {name}".strip(), found) for name, found in inner.items())
 
 
 def test_every_command_is_in_its_page_with_its_options() -> None:
     text = page("cli.md")
-    click = typer.main.get_command(app)
-    for name, _ in commands(app):
+    for name, found in commands():
         assert f"`{name}" in text, name
-        row = next(line for line in text.splitlines() if line.startswith(f"| `{name}"))
-        found = click
-        for word in name.split()[1:]:
-            found = found.commands[word]  # type: ignore[attr-defined]
+        row = next(line for line in text.splitlines() if re.match(rf"\| `{name}[` ]", line))
         options = {option for parameter in found.params for option in parameter.opts if option.startswith("--")}
         missing = options - {"--json", "--help", "--startup"} - set(re.findall(r"--[a-z-]+", row))
         assert missing == set(), f"{name}: {missing}"
@@ -103,7 +98,7 @@ def test_every_python_that_is_shown_compiles() -> None:
 
 
 def test_every_command_line_that_is_shown_exists() -> None:
-    known = {name.split()[1] for name, _ in commands(app)}
+    known = {entry.name for task in TASKS.values() for entry in task} | set(ALIASES)
     lines = [
         word
         for _, block in (*shown(""), *shown("sh"))

@@ -26,7 +26,9 @@ def backup(
     metrics: Annotated[bool, typer.Option("--metrics", help="Include measurements.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write everything that the platform knows into one file: records, their journal, queued requests.
+    """Write all that the platform knows into one file.
+
+    That is its records, their journal, and queued requests.
 
     The platform may run meanwhile: the file is a consistent snapshot. It lacks settings, access keys, model data and
     stored answers. The database is found as by the server: by --state or TIDEGATE_STATE, and TIDEGATE_DATABASE_URL.
@@ -55,7 +57,9 @@ def restore(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Restore a backup file, completely or not at all. Start the platform afterwards.
+    """Restore a backup file, completely or not at all.
+
+    Start the platform afterwards.
 
     A backup of SQLite can be restored to PostgreSQL and vice versa. Endpoints come up with the versions that they
     had; queued requests are executed, even if they have been executed since the backup.

@@ -7,20 +7,16 @@ every request is signed, which a server with keys requires and one without them 
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-import httpx
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
-from botocore.eventstream import EventStreamBuffer, EventStreamMessage
-
+from tidegate.cli import transport
+from tidegate.cli.commands import load
+from tidegate.cli.transport import ServerAnswer, ServerNotRunning
 from tidegate.domain.errors import Invalid, TidegateError, Unavailable
-from tidegate.host import installation
+
+__all__ = ["ApiClient", "NotStreamed", "ServerAnswer", "ServerError", "ServerNotRunning", "StreamEnded"]
 
 ENDPOINT_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 DEFAULT_URL = "http://127.0.0.1:8471"
@@ -32,10 +28,6 @@ HEALTH_TIMEOUT = 10.0
 """Longer than the store, the proxy and a hanging disk may each take."""
 
 
-class ServerNotRunning(Unavailable):
-    """Nothing listens at the server's address."""
-
-
 class ServerError(TidegateError):
     """The server answered with an error; ``kind`` is its code."""
 
@@ -43,15 +35,6 @@ class ServerError(TidegateError):
         self.kind = kind
         self.status = status
         super().__init__(message)
-
-
-@dataclass(frozen=True)
-class ServerAnswer:
-    """A prediction or an error."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 class NotStreamed(Exception):
@@ -74,9 +57,8 @@ class ApiClient:
         if urlsplit(self.url).scheme not in ("http", "https") or not urlsplit(self.url).hostname:
             raise Invalid(f"TIDEGATE_URL={self.url!r} is not an address such as {DEFAULT_URL}")
         key, secret = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
-        self._credentials = Credentials(key, secret) if key and secret else None
+        self._sign_with = (key, secret) if key and secret else None
         self._region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "us-east-1"
-        self._http = httpx.Client(timeout=TIMEOUT, trust_env=False)
 
     def __enter__(self) -> "ApiClient":
         return self
@@ -84,7 +66,7 @@ class ApiClient:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._http.close()
+        """Nothing is kept open between requests."""
 
     # queries
 
@@ -137,6 +119,17 @@ class ApiClient:
     def transform_job(self, name: str) -> dict[str, Any]:
         return self._request_document("GET", f"/transforms/{quote(name, safe='')}")
 
+    def sagemaker(self, operation: str, members: Mapping[str, Any]) -> dict[str, Any]:
+        """An operation of SageMaker's API, for what the native one does not show."""
+        headers = {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": f"SageMaker.{operation}"}
+        answer = self._send("POST", "/", json.dumps(members).encode(), headers, TIMEOUT)
+        document = _parse_json(answer)
+        if answer.status == 200 and document is not None:
+            return document
+        told = document or {}
+        message = told.get("message") or told.get("Message") or "no reason given"
+        raise ServerError(str(told.get("__type", operation)), answer.status, str(message))
+
     # commands
 
     def transform(self, job: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,19 +156,17 @@ class ApiClient:
 
     def invoke(self, name: str, body: bytes, headers: Mapping[str, str]) -> ServerAnswer:
         path = f"{_check_endpoint_name(name)}/invocations"
-        answer = self._send("POST", path, body, headers, INVOCATION_TIMEOUT)
-        return ServerAnswer(answer.status_code, answer.headers, answer.content)
+        return self._send("POST", path, body, headers, INVOCATION_TIMEOUT)
 
     def make_signer(self, name: str, headers: Mapping[str, str]) -> Callable[[bytes], Mapping[str, str]] | None:
         """A function from a prediction's body to its signed headers; None without keys."""
-        if self._credentials is None:
+        if self._sign_with is None:
             return None
         url = f"{self.url}{_check_endpoint_name(name)}/invocations"
         return lambda body: self._sign("POST", url, body, headers)
 
     def invoke_async(self, name: str, body: bytes, headers: Mapping[str, str]) -> ServerAnswer:
-        answer = self._send("POST", f"{_check_endpoint_name(name)}/async-invocations", body, headers, TIMEOUT)
-        return ServerAnswer(answer.status_code, answer.headers, answer.content)
+        return self._send("POST", f"{_check_endpoint_name(name)}/async-invocations", body, headers, TIMEOUT)
 
     def queue(self, name: str, limit: int) -> dict[str, Any]:
         return self._request_document("GET", f"{_check_endpoint_name(name)}/queue", query={"limit": limit})
@@ -191,15 +182,14 @@ class ApiClient:
     def stream(self, name: str, body: bytes, headers: Mapping[str, str]) -> Iterator[bytes]:
         """Parts of a streamed prediction as they arrive. Raises NotStreamed or StreamEnded."""
         url = f"{self.url}{_check_endpoint_name(name)}/invocations-response-stream"
-        buffer = EventStreamBuffer()
-        with self._translate_errors(INVOCATION_TIMEOUT):
-            given = self._headers("POST", url, body, headers)
-            with self._http.stream("POST", url, content=body, headers=given, timeout=INVOCATION_TIMEOUT) as answer:
-                if answer.status_code != 200:
-                    raise NotStreamed(ServerAnswer(answer.status_code, answer.headers, answer.read()))
-                for data in answer.iter_raw():
-                    buffer.add_data(data)
-                    yield from map(_read_payload, buffer)
+        buffer = load("botocore.eventstream", "EventStreamBuffer")()
+        given = self._headers("POST", url, body, headers)
+        with transport.stream("POST", url, body, given, server=self.url, timeout=INVOCATION_TIMEOUT) as answer:
+            if answer.status != 200:
+                raise NotStreamed(answer.read())
+            for data in answer.parts():
+                buffer.add_data(data)
+                yield from map(_read_payload, buffer)
 
     def serving(self) -> str | None:
         """Id of the installation that serves here, even in trouble (``health_trouble``); empty if it gives none, None
@@ -207,15 +197,15 @@ class ApiClient:
         answer = self._health()
         if answer is None:
             return None
-        well = answer.status_code == 200 or (_parse_json(answer) or {}).get("status") == "degraded"
-        return answer.headers.get(installation.HEADER, "") if well else None
+        well = answer.status == 200 or (_parse_json(answer) or {}).get("status") == "degraded"
+        return answer.headers.get(load("tidegate.host.installation", "HEADER"), "") if well else None
 
     def health_trouble(self) -> str:
         """Why it cannot save anything; empty if it can."""
         answer = self._health()
         return "" if answer is None else str((_parse_json(answer) or {}).get("reason", ""))
 
-    def _health(self) -> httpx.Response | None:
+    def _health(self) -> ServerAnswer | None:
         try:
             return self._send("GET", "/healthz", b"", {}, HEALTH_TIMEOUT)
         except TidegateError:
@@ -231,44 +221,31 @@ class ApiClient:
         target = f"{API}{path}" + (f"?{urlencode(query)}" if query else "")
         answer = self._send(method, target, body, headers, TIMEOUT)
         document = _parse_json(answer)
-        if answer.is_success and document is not None:
+        if 200 <= answer.status < 300 and document is not None:
             return document
         error = (document or {}).get("error")
         if isinstance(error, dict):
-            raise ServerError(str(error.get("code")), answer.status_code, str(error.get("message")))
+            raise ServerError(str(error.get("code")), answer.status, str(error.get("message")))
         raise Unavailable(
-            f"{self.url} answered {answer.status_code} without a reason: either it is not tidegate, or its "
+            f"{self.url} answered {answer.status} without a reason: either it is not tidegate, or its "
             "controller is not running ('tidegate up' restarts it and adopts running processes)"
         )
 
     def _send(
         self, method: str, target: str, body: bytes, headers: Mapping[str, str], timeout: float
-    ) -> httpx.Response:
+    ) -> ServerAnswer:
         url = self.url + target
         given = self._headers(method, url, body, headers)
-        with self._translate_errors(timeout):
-            return self._http.request(method, url, content=body, headers=given, timeout=timeout)
-
-    @contextmanager
-    def _translate_errors(self, timeout: float) -> Iterator[None]:
-        """Translate connection errors into one-line messages."""
-        try:
-            yield
-        except httpx.ConnectError:
-            raise ServerNotRunning(
-                f"nothing answers at {self.url}: start it with 'tidegate up', or set TIDEGATE_URL"
-            ) from None
-        except httpx.TimeoutException:
-            raise Unavailable(f"no answer from {self.url} within {timeout:g} s") from None
-        except httpx.HTTPError as error:
-            raise Unavailable(f"{self.url}: {error}") from None
+        return transport.request(method, url, body, given, server=self.url, timeout=timeout)
 
     def _headers(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Mapping[str, str]:
-        return headers if self._credentials is None else self._sign(method, url, body, headers)
+        return headers if self._sign_with is None else self._sign(method, url, body, headers)
 
     def _sign(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Mapping[str, str]:
-        request = AWSRequest(method, url, headers=dict(headers), data=body)
-        SigV4Auth(self._credentials, "sagemaker", self._region).add_auth(request)
+        # botocore is imported only where there are keys to sign with: it takes longer than the request.
+        request = load("botocore.awsrequest", "AWSRequest")(method, url, headers=dict(headers), data=body)
+        credentials = load("botocore.credentials", "Credentials")(*self._sign_with or ())
+        load("botocore.auth", "SigV4Auth")(credentials, "sagemaker", self._region).add_auth(request)
         return dict(request.headers.items())
 
 
@@ -279,16 +256,16 @@ def _check_endpoint_name(name: str) -> str:
     return f"/endpoints/{quote(name, safe='')}"
 
 
-def _read_payload(message: EventStreamMessage) -> bytes:
+def _read_payload(message: Any) -> bytes:
     if message.headers.get(":message-type") != "exception":
         return bytes(message.payload)
     told = json.loads(message.payload)
     raise StreamEnded(f"the stream ended early ({told.get('ErrorCode')}): {told.get('Message')}")
 
 
-def _parse_json(answer: httpx.Response) -> dict[str, Any] | None:
+def _parse_json(answer: ServerAnswer) -> dict[str, Any] | None:
     try:
-        document = answer.json()
+        document = json.loads(answer.body)
     except ValueError:
         return None
     return document if isinstance(document, dict) else None

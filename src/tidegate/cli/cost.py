@@ -1,5 +1,6 @@
 """``cost``: what a deployment costs over a year, every dollar explained; nothing has to run."""
 
+import inspect
 import json
 import os
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ from tidegate.cli.cost_options import Said, figures, read, told
 from tidegate.cli.output import AsJson, console, print_note
 from tidegate.cli.spec_cost import SpecCost
 from tidegate.cli.spec_cost import read_spec_cost as told_by_spec
+from tidegate.cli.tables import Table, key, number
 from tidegate.domain.errors import Invalid
 from tidegate.settings import Settings
 
@@ -92,7 +94,7 @@ def cost(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Price a deployment over a year of traffic. No server is needed."""
+    """Price a deployment over a year of traffic."""
     said = read(given or ())
     written = told_by_spec(spec_file, said["seconds"], said["target"]) if spec_file is not None else UNSAID
     low = written.least if least is None else least
@@ -115,7 +117,9 @@ def cost(
 
 
 _WITH_FLEETS = ("real-time", "fixed", "multi-model", "dedicated", "fargate", "ecs", "eks")
-cost.__doc__ = f"""{cost.__doc__}
+cost.__doc__ = f"""{inspect.getdoc(cost)}
+
+No server is needed.
 
 \b
 Examples:
@@ -203,8 +207,7 @@ def _show_load(out: Console, case: Case, way: Way) -> None:
     if way.kind in _WITH_FLEETS and way.kind != "dedicated":
         made = fleet(load, way.scaling(case.figures(way), load, case.tariff))
         out.print(f"\nInstances, {sum(made.paid) / load.hours:.2f} on average:")
-        for row in sparklines.year_rows(made.counts):
-            out.print(row)
+        out.print(*sparklines.year_rows(made.counts), sep="\n")
 
 
 def _commitments(case: Case, way: Way, years: int) -> list[Chosen]:
@@ -244,9 +247,12 @@ def _show_savings(out: Console, case: Case, way: Way, chosen: list[Chosen]) -> N
     rate = case.tariff.rate(f"{HOSTING}{way.instance}")
     found = chosen[0][1]
     out.print(Text(f"\nA Savings Plan of {found.years} year(s), {found.source}", style="bold"))
-    falls = [f">AND AT {1 - part:.0%} LOAD" for part in FALLS]
-    shown = draw.make_table(
-        "DISCOUNT", ">COMMIT $/H", ">COVERS", ">SAVES $/YEAR", *falls, ">LOAD MAY FALL", ">PAYS IF USED"
+    falls = [number(f"AND AT {1 - part:.0%} LOAD") for part in FALLS]
+    shown = Table(
+        key("DISCOUNT"),
+        *map(number, ("COMMIT $/H", "COVERS", "SAVES $/YEAR")),
+        *falls,
+        *map(number, ("LOAD MAY FALL", "PAYS IF USED")),
     )
     for name, _, made, usage in chosen:
         shown.add_row(
@@ -261,8 +267,7 @@ def _show_savings(out: Console, case: Case, way: Way, chosen: list[Chosen]) -> N
     out.print(shown)
     usual, usage = next((made, usage) for name, _, made, usage in chosen if name == "usual")
     out.print("\nOn-demand $/h, and what the usual commitment covers of it:")
-    for row in sparklines.load_duration_rows(usage, usual.covers):
-        out.print(row)
+    out.print(*sparklines.load_duration_rows(usage, usual.covers), sep="\n")
 
 
 def _crossing(case: Case, way: Way, other: Way) -> dict[str, Any]:
@@ -299,7 +304,7 @@ def _show_crossing(out: Console, crossing: dict[str, Any]) -> None:
             )
         )
     names = [name for name in (crossing["curve"] or [{}])[0] if name != "rps"]
-    shown = draw.make_table(">REQUESTS/S", *(f">{name} $" for name in names))
+    shown = Table(number("REQUESTS/S"), *(number(f"{name} $") for name in names))
     for point in crossing["curve"]:
         shown.add_row(f"{point['rps']:,.4g}", *(draw.format_number(point[name], 2) for name in names))
     if crossing["curve"]:

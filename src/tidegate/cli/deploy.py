@@ -1,9 +1,6 @@
-"""``deploy``, ``invoke`` and ``delete``."""
+"""``deploy`` and ``delete``."""
 
-import json
-import sys
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -12,22 +9,17 @@ from urllib.parse import urlsplit
 import typer
 
 from tidegate import spec
-from tidegate.cli import follow_rollout
-from tidegate.cli.artifacts import prepare
-from tidegate.cli.client import ApiClient, NotStreamed, ServerAnswer, ServerError
+from tidegate.cli.artifacts import prepare, refuse_placeholders
+from tidegate.cli.client import ApiClient, ServerError
+from tidegate.cli.commands import load
 from tidegate.cli.output import AsJson, Name, client, show, user_name
-from tidegate.domain.errors import Invalid, TidegateError
+from tidegate.domain.errors import Invalid
 
-STREAM_ACCEPT = "X-Amzn-SageMaker-Accept"
-VARIANT = "x-amzn-invoked-production-variant"
-CONFIG = "x-tidegate-config"
+FOLLOW = "tidegate.cli.follow_rollout"
+"""Imported to follow a rollout only: it draws."""
 SpecPath = Annotated[
     Path, typer.Argument(metavar="SPEC", help="The spec file (YAML).", show_default=False, readable=False)
 ]
-
-
-class InvocationFailed(TidegateError):
-    """The model failed to answer."""
 
 
 def deploy(
@@ -49,91 +41,15 @@ def deploy(
       tidegate deploy fraud.yaml --wait
     """
     loaded = read_spec(spec_file)
+    refuse_placeholders(loaded)
     with client() as server:
-        data = prepare(loaded, spec_file.parent, must_exist=_is_local(server))
+        data = prepare(loaded, spec_file.parent, must_exist=is_local(server))
         wish = loaded.wish(datetime.now(UTC), data)
         after = _journal_position(server, wish.endpoint) if wait else 0
         done = server.deploy(data, user_name(), override=override, supersede=supersede)
         show(done, as_json, f"{done['message']} (config {done['config']}, {done['change']})")
         if wait:
-            follow_rollout.follow(server, wish.endpoint, after=after, wanted=wish.config.name, as_json=as_json)
-
-
-def invoke(
-    name: Name,
-    *,
-    body: Annotated[str | None, typer.Option("--body", help="The request's body.")] = None,
-    file: Annotated[
-        Path | None,
-        typer.Option("--file", readable=False, help="Send this file; default: stdin."),
-    ] = None,
-    content_type: Annotated[str, typer.Option(help="Type of the body.")] = "text/csv",
-    accept: Annotated[str | None, typer.Option(help="Type of the answer.")] = None,
-    variant: Annotated[str | None, typer.Option(help="Variant to ask.")] = None,
-    target_model: Annotated[str | None, typer.Option(help="Model to ask on a multi-model endpoint.")] = None,
-    target_container: Annotated[
-        str | None, typer.Option(help="Container to ask on a multi-container endpoint.")
-    ] = None,
-    stream: Annotated[
-        bool, typer.Option("--stream", help="Print the parts of the answer as they arrive.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Ask an endpoint for a prediction.
-
-    Prints the answer unchanged; with --json, with the variant that answered and the latency.
-    --stream prints each part of a streamed answer as it arrives.
-
-    \b
-    Examples:
-      tidegate invoke fraud --body 1200,3,0.5
-      tidegate invoke fraud --file rows.csv --json
-      tidegate invoke fraud --content-type application/json < row.json
-      tidegate invoke salary --target-container explainer --file rows.csv
-      tidegate invoke clients --target-model acme.tar.gz --file rows.csv
-      tidegate invoke chat --stream --content-type application/json --file question.json
-    """
-    if stream and as_json:
-        raise InvocationFailed("--stream and --json exclude each other: a stream is printed unchanged")
-    headers = {
-        "Content-Type": content_type,
-        STREAM_ACCEPT if stream else "Accept": accept,
-        "X-Amzn-SageMaker-Target-Variant": variant,
-        "X-Amzn-SageMaker-Target-Model": target_model,
-        "X-Amzn-SageMaker-Target-Container-Hostname": target_container,
-    }
-    _invoke(name, _read_body(body, file), {key: value for key, value in headers.items() if value}, stream, as_json)
-
-
-def _invoke(name: str, content: bytes, headers: dict[str, str], stream: bool, as_json: bool) -> None:
-    if stream:
-        with client() as server:
-            _print_parts(server.stream(name, content, headers))
-        return
-    with client() as server:
-        started = time.perf_counter()
-        answer = server.invoke(name, content, headers)
-        took = time.perf_counter() - started
-    if not 200 <= answer.status < 300:
-        raise InvocationFailed(f"{answer.status}: {_error_reason(answer)}")
-    if as_json:
-        print(json.dumps(_describe_prediction(answer, took)))
-        return
-    sys.stdout.buffer.write(answer.body)
-    if sys.stdout.isatty() and not answer.body.endswith(b"\n"):
-        print()
-
-
-def _print_parts(parts: Iterator[bytes]) -> None:
-    last = b""
-    try:
-        for last in parts:
-            sys.stdout.buffer.write(last)
-            sys.stdout.buffer.flush()
-    except NotStreamed as error:
-        raise InvocationFailed(f"{error.answer.status}: {_error_reason(error.answer)}") from None
-    if sys.stdout.isatty() and not last.endswith(b"\n"):
-        print()
+            load(FOLLOW, "follow")(server, wish.endpoint, after=after, wanted=wish.config.name, as_json=as_json)
 
 
 def delete(
@@ -142,7 +58,9 @@ def delete(
     force: Annotated[bool, typer.Option("--force", help="Delete even during a rollout.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete an endpoint: it takes no new requests, finishes those in flight, and is removed.
+    """Delete an endpoint, once its requests are finished.
+
+    It takes no new requests, finishes those in flight, and is removed.
 
     \b
     Examples:
@@ -168,13 +86,13 @@ def read_spec(path: Path) -> spec.LoadedSpec:
     return spec.load(text, str(path))
 
 
-def _is_local(server: ApiClient) -> bool:
+def is_local(server: ApiClient) -> bool:
     return urlsplit(server.url).hostname in ("127.0.0.1", "::1", "localhost")
 
 
 def _journal_position(server: ApiClient, name: str) -> int:
     try:
-        return follow_rollout.latest_event(server, name)
+        return int(load(FOLLOW, "latest_event")(server, name))
     except ServerError as error:
         if error.status == 404:
             return 0
@@ -189,41 +107,3 @@ def _exists(server: ApiClient, name: str) -> bool:
             return False
         raise
     return True
-
-
-def _read_body(body: str | None, file: Path | None) -> bytes:
-    if body is not None and file is not None:
-        raise Invalid("give --body or --file, not both")
-    if body is not None:
-        return body.encode()
-    if file is not None:
-        try:
-            return file.read_bytes()
-        except OSError as error:
-            raise Invalid(f"{file}: {error.strerror}") from None
-    return sys.stdin.buffer.read()
-
-
-def _describe_prediction(answer: ServerAnswer, took: float) -> dict[str, object]:
-    return {
-        "status": answer.status,
-        "variant": answer.headers.get(VARIANT),
-        "config": answer.headers.get(CONFIG),
-        "content_type": answer.headers.get("content-type"),
-        "latency_ms": round(took * 1000, 3),
-        "body": answer.body.decode("utf-8", "replace"),
-    }
-
-
-def _error_reason(answer: ServerAnswer) -> str:
-    """One-line reason from AWS's error format or any other body."""
-    text = answer.body.decode("utf-8", "replace").strip()
-    try:
-        document = json.loads(text)
-    except ValueError:
-        document = None
-    if isinstance(document, dict):
-        original = document.get("OriginalMessage")
-        text = str(document.get("Message") or document.get("message") or text)
-        text += f" (the model said: {original})" if original and str(original) not in text else ""
-    return " ".join(text.split())[:500] or "no reason given"

@@ -4,10 +4,9 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from rich.table import Table
 from rich.text import Text
 
-from tidegate.advisor.recommend.estimates import Carrier
+from tidegate.cli.tables import Table, address, hang, key, number, secondary, sentence
 
 Document = Mapping[str, Any]
 STYLES = {
@@ -23,30 +22,6 @@ STYLES = {
     "INSUFFICIENT_DATA": "dim",
 }
 OLD, NEW = "cyan", "magenta"
-
-
-def make_table(*columns: str) -> Table:
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        right = column.startswith(">")
-        whole = column not in ("WHY", "SERVES")
-        made.add_column(column.removeprefix(">"), justify="right" if right else "left", no_wrap=whole)
-    return made
-
-
-CARRIERS = ("INSTANCE TYPE", ">CARRIES", ">$ PER 1,000", ">INSTANCES", ">$ A MONTH", ">TARGET A MINUTE")
-
-
-def carrier_row(one: Carrier) -> tuple[str, ...]:
-    """A table row for ``CARRIERS``."""
-    return (
-        one.instance_type,
-        f"{one.rate:,.0f}/s",
-        f"{one.per_thousand:.3g}",
-        str(one.instances),
-        f"{one.month:,.2f}",
-        f"{one.target:,}",
-    )
 
 
 def status_text(text: str) -> Text:
@@ -105,8 +80,28 @@ def format_time_left(until: str | None, now: datetime | None = None) -> str:
     return format_duration((datetime.fromisoformat(until) - (now or datetime.now(UTC))).total_seconds())
 
 
+def format_span(seconds: float) -> str:
+    """Format a span that somebody chose, without parts of zero: ``10s``, ``1h``, ``1m 30s``, ``7d``."""
+    whole = round(seconds)
+    if whole != seconds or whole == 0:
+        return f"{seconds:g}s"
+    parts = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+    said = []
+    for size, unit in parts:
+        if count := whole // size:
+            said.append(f"{count}{unit}")
+        whole %= size
+    return " ".join(said)
+
+
 def format_clock(iso: str) -> str:
+    """The time of day here."""
     return datetime.fromisoformat(iso).astimezone().strftime("%H:%M:%S")
+
+
+def format_time(iso: str) -> str:
+    """Date and time here, as ISO 8601 has them, to the second."""
+    return datetime.fromisoformat(iso).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def traffic_bar(new_percent: float, width: int = 40) -> Text:
@@ -118,7 +113,15 @@ def traffic_bar(new_percent: float, width: int = 40) -> Text:
 
 
 def endpoint_table(documents: Iterable[Document]) -> Table:
-    shown = make_table("ENDPOINT", "STATUS", "CONFIG", ">INSTANCES", "ROLLOUT", "ALARMS", "WHY")
+    shown = Table(
+        key("ENDPOINT"),
+        key("STATUS"),
+        secondary("CONFIG"),
+        number("INSTANCES"),
+        key("ROLLOUT"),
+        key("ALARMS"),
+        sentence("WHY"),
+    )
     for one in documents:
         ready = sum(fleet["ready"] for fleet in one["fleets"])
         desired = sum(fleet["desired"] for fleet in one["fleets"])
@@ -150,7 +153,11 @@ def fleet_table(document: Document, live: Iterable[Document]) -> Table:
     """Each fleet: its traffic share, instances, and activity in the last seconds."""
     seconds = {(one["config"], one["variant"]): one for one in live}
     several = len({fleet["variant"] for fleet in document["fleets"]}) > 1
-    shown = make_table("FLEET", "CONFIG", ">SHARE", ">READY", ">REQ/S", ">P50", ">P99", ">ERRORS/S")
+    shown = Table(
+        key("FLEET"),
+        secondary("CONFIG"),
+        *map(number, ("SHARE", "READY", "REQ/S", "P50", "P99", "ERRORS/S")),
+    )
     for fleet in document["fleets"]:
         found = seconds.get((fleet["config"], fleet["variant"]), {})
         new = fleet["side"] == "new"
@@ -168,13 +175,13 @@ def fleet_table(document: Document, live: Iterable[Document]) -> Table:
             Text(format_number(errors / span if found else None, 1), style="bold red" if errors else ""),
         )
         if fleet["failure"]:
-            shown.add_row("", Text(fleet["failure"], style="red"))
+            shown.add_note(fleet["failure"], "red")
     return shown
 
 
 def architecture_table(document: Document) -> Table | None:
     """How the containers of each fleet work together; None if every fleet has a single one."""
-    shown = make_table("CONFIG", "SERVES")
+    shown = Table(key("CONFIG"), address("SERVES"))
     lines = {}
     for fleet in document["fleets"]:
         made = fleet.get("architecture")
@@ -189,7 +196,7 @@ def architecture_table(document: Document) -> Table | None:
 
 def comparison_table(one: Document) -> Table:
     """A row each for a production variant and its shadow."""
-    shown = make_table("VARIANT", "CONFIG", ">REQUESTS", ">ERRORS", ">P50", ">P99")
+    shown = Table(key("VARIANT"), secondary("CONFIG"), *map(number, ("REQUESTS", "ERRORS", "P50", "P99")))
     sides = ((one["variant"], one["original"]), (f"{one['shadow']} (shadow)", one["copied"]))
     for name, side in sides:
         shown.add_row(
@@ -222,7 +229,7 @@ def _format_percent(part: float | None) -> str:
 
 def scaling_table(targets: Iterable[Document]) -> Table:
     """A row for each scalable target: bounds, wanted and present count."""
-    shown = make_table("SCALED", "OF", ">MIN", ">MAX", ">DESIRED", ">CURRENT", "WHY")
+    shown = Table(key("SCALED"), key("OF"), *map(number, ("MIN", "MAX", "DESIRED", "CURRENT")), sentence("WHY"))
     for one in targets:
         what = "instances" if one["dimension"].endswith("InstanceCount") else "provisioned concurrency"
         shown.add_row(
@@ -238,17 +245,16 @@ def scaling_table(targets: Iterable[Document]) -> Table:
 
 
 def alarm_table(documents: Iterable[Document]) -> Table:
-    shown = make_table("ALARM", "STATE", "SINCE", "WHY")
+    shown = Table(key("ALARM"), key("STATE"), key("SINCE"), sentence("WHY"))
     for one in documents:
         why = one["reason"] if one["state"] == "ALARM" else ""
-        shown.add_row(
-            one["name"], status_text(one["state"]), format_clock(one["since"]) if one["since"] else "-", why
-        )
+        since = format_time(one["since"]) if one["since"] else "-"
+        shown.add_row(one["name"], status_text(one["state"]), since, why)
     return shown
 
 
-def format_event(one: Document) -> Text:
+def event_lines(one: Document, width: int) -> list[Text]:
+    """An event of the journal: when, what, and the message beside it."""
     kind = str(one["kind"]).rpartition(".")[2]
-    return Text.assemble(
-        (f"{format_clock(one['at'])} ", "dim"), (f"{kind:18} ", STYLES.get(kind, "")), str(one["message"])
-    )
+    head = Text.assemble((f"{format_time(one['at'])} ", "dim"), (f"{kind:18} ", STYLES.get(kind, "")))
+    return hang(head, Text(str(one["message"])), width)

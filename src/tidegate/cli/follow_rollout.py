@@ -3,21 +3,17 @@
 import json
 import sys
 import time
+from datetime import datetime
 from typing import Any
 
-from rich.console import Group
 from rich.live import Live
-from rich.panel import Panel
-from rich.table import Table
-from rich.text import Text
 
 from tidegate.cli import draw
 from tidegate.cli.client import ApiClient, ServerError
 from tidegate.cli.output import console
+from tidegate.cli.status_panel import ACTIVITY_SECONDS, render_status
 from tidegate.domain.errors import Conflict
 
-ACTIVITY_SECONDS = 5
-"""Time span in seconds for rates and latencies."""
 EVENTS_SHOWN = 8
 POLL_EVERY = 0.5
 
@@ -53,6 +49,19 @@ def latest_event(server: ApiClient, name: str) -> int:
         after = found["next"]
 
 
+def start_of_rollout(server: ApiClient, name: str, started_at: str) -> int:
+    """The journal's position before the first event of a rollout that began at this time."""
+    began, after = datetime.fromisoformat(started_at), 0
+    while True:
+        found = server.events(name, after)
+        later = [one for one in found["events"] if datetime.fromisoformat(one["at"]) >= began]
+        if later:
+            return int(later[0]["seq"]) - 1
+        if found["next"] == after:
+            return after
+        after = int(found["next"])
+
+
 def _find_endpoint(server: ApiClient, name: str) -> dict[str, Any] | None:
     try:
         return server.endpoint(name)
@@ -76,7 +85,7 @@ def _follow_as_lines(server: ApiClient, name: str, after: int, as_json: bool) ->
             if as_json:
                 print(json.dumps({"event": event}), flush=True)
             else:
-                out.print(draw.format_event(event), soft_wrap=True)
+                out.print(*draw.event_lines(event, out.width), sep="\n")
         if not _has_rollout(document) and not found["events"]:
             if as_json:
                 print(json.dumps({"endpoint": document}), flush=True)
@@ -95,55 +104,7 @@ def _follow_as_panel(server: ApiClient, name: str, after: int) -> dict[str, Any]
             if document is not None:
                 last = document
                 seconds = server.live(name, ACTIVITY_SECONDS)
-                live.update(render_panel(document, seconds, events), refresh=True)
+                live.update(render_status(document, seconds, events, boxed=True), refresh=True)
             if not _has_rollout(document) and not found["events"]:
                 return last if document is not None else None
             time.sleep(POLL_EVERY)
-
-
-def render_panel(document: dict[str, Any], live: list[dict[str, Any]], events: list[dict[str, Any]]) -> Panel:
-    """Render an endpoint during a rollout (or at rest)."""
-    parts: list[Table | Text] = []
-    rollout = document["rollout"]
-    if rollout is not None:
-        parts += _render_rollout(rollout)
-    parts.append(draw.fleet_table(document, live))
-    if several := draw.architecture_table(document):
-        parts += [Text(), several]
-    if document.get("scaling"):
-        parts += [Text(), draw.scaling_table(document["scaling"])]
-    if document["alarms"]:
-        parts += [Text(), draw.alarm_table(document["alarms"])]
-    if events:
-        parts += [Text(), *(draw.format_event(event) for event in events)]
-    if document["why"]:
-        parts += [Text(), Text(document["why"])]
-    title = Text.assemble((document["name"], "bold"), "  ", draw.status_text(document["status"]))
-    return Panel(
-        Group(*parts),
-        title=title,
-        title_align="left",
-        padding=(1, 2),
-        expand=sys.stdout.isatty(),
-    )
-
-
-def _render_rollout(rollout: dict[str, Any]) -> list[Table | Text]:
-    share = rollout["share"]
-    where = f"{rollout['phase']}, stage {rollout['stage']} of {rollout['stages']}"
-    baking = f", {draw.format_time_left(rollout['bake_until'])} of the bake left" if rollout["bake_until"] else ""
-    paused = f"  paused by {rollout['paused']['by']}" if rollout["paused"] else ""
-    following = f"  next {share['next']:g} %" if share["next"] is not None else ""
-    parts: list[Table | Text] = [
-        Text.assemble((rollout["from"] or "(nothing)", draw.OLD), " -> ", (rollout["to"], draw.NEW)),
-        Text.assemble(draw.traffic_bar(share["now"]), f"  {share['now']:g} % new{following}"),
-        Text.assemble(where, baking, (paused, "bold yellow")),
-    ]
-    if rollout["reason"]:
-        parts.append(Text(rollout["reason"], style="bold red"))
-    parts += [
-        Text(f"{one['type']}: {one['message']}", style="yellow")
-        for one in rollout["conditions"]
-        if one["status"] and one["message"]
-    ]
-    return [*parts, Text()]

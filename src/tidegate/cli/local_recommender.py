@@ -19,7 +19,9 @@ from tidegate.advisor.recommend.estimates import HEADROOM, Offer, offers
 from tidegate.advisor.recommend.load_runs import Ground
 from tidegate.advisor.recommend.search import Effort, search
 from tidegate.cli import draw
+from tidegate.cli.carrier_table import CARRIERS, carrier_row
 from tidegate.cli.output import console
+from tidegate.cli.tables import Table
 from tidegate.domain.errors import Invalid
 from tidegate.settings import Settings
 
@@ -131,9 +133,9 @@ def _show(
     out.print()
     _print_curve(best, objective)
     out.print()
-    shown = draw.make_table(*draw.CARRIERS)
+    shown = Table(*CARRIERS)
     for offer in found[:MAX_SHOWN]:
-        shown.add_row(*draw.carrier_row(offer))
+        shown.add_row(*carrier_row(offer))
     out.print(shown)
     out.print()
     out.print(

@@ -4,27 +4,31 @@ import getpass
 import json
 import os
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from tidegate.cli.client import ApiClient
+from tidegate.cli.commands import load
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Name = Annotated[str, typer.Argument(metavar="ENDPOINT", help="Name of the endpoint.", show_default=False)]
 
-UNLIMITED_WIDTH = 10_000
-"""Width of tables outside terminals; wider than any row."""
+PIPE_WIDTH = 80
+"""Columns where there is no terminal and COLUMNS does not say otherwise."""
 
 
-def console() -> Console:
-    """Console for people. Printed text is never parsed as markup: names and reasons may contain brackets.
-
-    Without a terminal, as in a pipe, nothing is cut or folded.
-    """
-    fixed = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return Console(highlight=False, markup=False, emoji=False, width=None if fixed else UNLIMITED_WIDTH)
+def console() -> "Console":
+    """Console for people: as wide as the terminal, in a pipe 80 columns. Printed text is never parsed as markup:
+    names and reasons may contain brackets."""
+    columns = os.environ.get("COLUMNS", "")
+    # Not the size of the terminal that stdin or stderr may still be.
+    width = None if sys.stdout.isatty() else int(columns) if columns.isdigit() else PIPE_WIDTH
+    made: Console = load("rich.console", "Console")(highlight=False, markup=False, emoji=False, width=width)
+    return made
 
 
 def print_note(text: str) -> None:

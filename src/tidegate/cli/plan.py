@@ -51,9 +51,9 @@ def plan(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Plan a deployment: target, mode, instances, scaling, strategy and price, each with its reason.
+    """Plan a deployment, each choice with its reason.
 
-    Without --answers or --example it asks. The spec of --out is what 'tidegate deploy' takes.
+    Target, mode, instances, scaling, strategy and price. Without --answers or --example it asks.
 
     \b
     Examples:

@@ -2,26 +2,22 @@
 
 import json
 import os
-import textwrap
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.text import Text
-from typer.core import TyperGroup
 
 from tidegate.advisor.prices import EVERYWHERE, HOSTING, MAIN_REGIONS, Catalogue, InstanceType, Rate, price_folder
 from tidegate.cli import draw
+from tidegate.cli.commands import load
 from tidegate.cli.output import AsJson, console
+from tidegate.cli.plain_parameters import PlainGroup
+from tidegate.cli.tables import Table, key, number, secondary, sentence
 from tidegate.settings import Settings
 
-WIDE = 150
-"""Columns from which on the table fits."""
 
-
-class _ListsByDefault(TyperGroup):
+class _ListsByDefault(PlainGroup):
     """``prices c5`` is ``prices list c5``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -60,9 +56,8 @@ def update_prices(
     """
     settings = Settings.from_environment(os.environ)
     folder = out or settings.prices or settings.state.expanduser() / "prices"
-    from tidegate.cli.price_update import update  # noqa: PLC0415  # botocore takes a while to import
-
-    counts = update(
+    # botocore takes a while to import, and only an update needs it.
+    counts = load("tidegate.cli.price_update", "update")(
         tuple(region or MAIN_REGIONS), folder, Catalogue.load(price_folder(settings.prices, settings.state))
     )
     if as_json:
@@ -97,28 +92,22 @@ def list_prices(
     if as_json:
         print(json.dumps([_document(rate, machines.get(rate.item)) for rate in found]))
         return
-    screen = console()
-    if screen.width < WIDE:
-        for rate in found:
-            _show_record(rate, machines.get(rate.item), screen)
-        return
-    shown = draw.make_table("ITEM", "REGION", "UNIT", ">$", ">LOW", ">HIGH", "MACHINE", "DATE", "SOURCE")
+    shown = Table(
+        key("ITEM"),
+        key("REGION"),
+        key("UNIT"),
+        number("$"),
+        number("LOW", rank=3),
+        number("HIGH", rank=3),
+        secondary("MACHINE", 2),
+        secondary("DATE", 1),
+        sentence("SOURCE"),
+    )
     for rate in found:
-        amounts = (draw.format_rate(value) for value in (rate.amount, rate.low, rate.high))
+        amount, low, high = (draw.format_rate(value) for value in (rate.amount, rate.low, rate.high))
         machine = _told(machines.get(rate.item))
-        shown.add_row(rate.item, rate.region, rate.unit, *amounts, machine, str(rate.date), rate.source)
-    screen.print(shown)
-
-
-def _show_record(rate: Rate, machine: InstanceType | None, screen: Console) -> None:
-    """On narrow screens, where a table would lose the price: the item, what it costs, and where that is from."""
-    spread = "" if rate.certain else f" ({draw.format_rate(rate.low)} to {draw.format_rate(rate.high)} by source)"
-    beside = f"; {_told(machine)}" if machine else ""
-    screen.print(Text(rate.item, style="bold"))
-    price = f"${draw.format_rate(rate.amount)} {draw.each(rate.unit)} in {rate.region}{spread}{beside}"
-    for text in (price, f"{rate.date}: {rate.source}"):
-        for line in textwrap.wrap(text, screen.width - 2):
-            screen.print(Text(f"  {line}"))
+        shown.add_row(rate.item, rate.region, rate.unit, amount, low, high, machine, str(rate.date), rate.source)
+    console().print(shown)
 
 
 def _document(rate: Rate, machine: InstanceType | None) -> dict[str, Any]:

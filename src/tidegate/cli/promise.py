@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from tidegate.advisor.promise import (
@@ -29,6 +28,7 @@ from tidegate.cli import baseline_options, draw, plot_files
 from tidegate.cli.baseline_options import format_probability, format_rise, format_threshold
 from tidegate.cli.deploy import SpecPath
 from tidegate.cli.output import AsJson, console, print_note
+from tidegate.cli.tables import Table, key, number, sentence
 from tidegate.domain.alarm import Alarm, ComparisonOperator
 from tidegate.spec.units import duration
 
@@ -65,10 +65,10 @@ def promise_spec(
     plot: baseline_options.Plot = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compute what the rollout of a spec file can detect, and what a bad version does until it is rolled back.
+    """Compute what a spec's rollout can detect.
 
-    Shows the smallest fault that each alarm detects by each stage, how often a good version is rolled back by
-    mistake, and, if the first bake does not detect a wanted fault, a bake, a canary or an alarm that does.
+    Shows the smallest fault that each alarm detects by each stage, what a bad version does until it is rolled back,
+    how often a good one is, and, if the first bake misses a wanted fault, a bake, a canary or an alarm that does not.
 
     \b
     Examples:
@@ -101,10 +101,10 @@ def promise_spec(
 
 def show(found: Promise, alarms: Mapping[str, Alarm], screen: Console) -> None:
     """Print the stages, the alarms, the wanted faults, and proposals."""
-    stages = draw.make_table("STAGE", ">SHARE", ">BAKE", ">REQUESTS OF THE NEW VERSION")
-    for number, stage in enumerate(found.stages, 1):
+    stages = Table(key("STAGE"), *map(number, ("SHARE", "BAKE", "REQUESTS OF THE NEW VERSION")))
+    for place, stage in enumerate(found.stages, 1):
         stages.add_row(
-            str(number), f"{stage.share:g} %", draw.format_duration(stage.bake), f"{stage.requests:,.0f}"
+            str(place), f"{stage.share:g} %", draw.format_duration(stage.bake), f"{stage.requests:,.0f}"
         )
     screen.print(stages)
     screen.print(f"the whole rollout takes {draw.format_duration(found.seconds)}\n")
@@ -128,15 +128,15 @@ def show(found: Promise, alarms: Mapping[str, Alarm], screen: Console) -> None:
 
 
 def _alarm_table(found: Promise, alarms: Mapping[str, Alarm]) -> Table:
-    stages = [f">STAGE {number}" for number in range(1, len(found.stages) + 1)]
-    shown = draw.make_table("ALARM", "FIRES WHEN", *stages, ">FALSE ALARMS")
+    stages = [number(f"STAGE {place}") for place in range(1, len(found.stages) + 1)]
+    shown = Table(key("ALARM"), *stages, number("FALSE ALARMS"), sentence("FIRES WHEN"))
     for one in found.alarms:
         rule = _format_rule(alarms[one.name])
         if one.quantity is None or one.unknown is not None:
-            shown.add_row(one.name, rule, *("-" for _ in stages), "-")
+            shown.add_row(one.name, *("-" for _ in stages), "-", rule)
             continue
         false = ("" if one.exact else "~") + format_probability(one.false_alarm)
-        shown.add_row(one.name, rule, *_format_smallest(one), false)
+        shown.add_row(one.name, *_format_smallest(one), false, rule)
     return shown
 
 
@@ -144,7 +144,7 @@ def _format_rule(alarm: Alarm) -> str:
     """``p99 of ModelLatency > 300ms, 2 of 3 x 10s``."""
     limit = format_threshold(alarm_model.watched_quantity(alarm), alarm.threshold)
     where = f"{alarm.subject} {SIGNS[alarm.comparison]} {limit}"
-    return f"{where}, {alarm.datapoints_to_alarm} of {alarm.evaluation_periods} x {alarm.period}s"
+    return f"{where}, {alarm.datapoints_to_alarm} of {alarm.evaluation_periods} x {draw.format_span(alarm.period)}"
 
 
 def _format_smallest(one: AlarmPromise) -> list[str]:

@@ -10,6 +10,7 @@ import typer
 from tidegate.cli import draw
 from tidegate.cli.client import ApiClient, ServerAnswer, ServerError
 from tidegate.cli.output import AsJson, Name, client, console, show
+from tidegate.cli.tables import Table, address, key, number, sentence
 from tidegate.domain.asynchronous import MAX_INLINE_BYTES
 from tidegate.domain.errors import Invalid, TidegateError
 
@@ -31,7 +32,9 @@ def invoke_async(
     accept: Annotated[str | None, typer.Option(help="Type of the answer.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Queue a request on an asynchronous endpoint, and print where its answer will be.
+    """Queue a request on an asynchronous endpoint.
+
+    Prints where its answer will be.
 
     \b
     Examples:
@@ -66,7 +69,9 @@ def queue(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="Maximum number of requests, newest first.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Show an asynchronous endpoint's queue and the outcome of its latest requests.
+    """Show the queue of an asynchronous endpoint.
+
+    What waits, what is in progress, and the outcome of its latest requests.
 
     \b
     Examples:
@@ -80,12 +85,12 @@ def queue(
         return
     backlog = found["backlog"]
     print(f"{backlog['waiting']} waiting, {backlog['working']} in progress")
-    shown = draw.make_table("REQUEST", "STATE", ">TRIES", "OUTPUT", "WHY")
-    shown.columns[0].min_width = max((len(row["inference_id"]) for row in found["requests"]), default=0)
+    shown = Table(key("REQUEST"), key("STATE"), number("TRIES"), address("OUTPUT"), sentence("WHY"))
     for row in found["requests"]:
         why = (row["outcome"] or {}).get("reason", "")
-        shown.add_row(row["inference_id"], row["state"], str(row["tries"]), row["output"], why)
-    console().print(shown)
+        shown.add_row(row["inference_id"], draw.status_text(row["state"]), str(row["tries"]), row["output"], why)
+    if found["requests"]:
+        console().print(shown)
 
 
 def _read_or_address(path: Path, headers: dict[str, str]) -> bytes:

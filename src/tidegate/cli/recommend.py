@@ -48,7 +48,7 @@ def recommend(
     said: Annotated[list[str], typer.Option("--with", metavar="NAME=VALUE", help="See below.")] = [],  # noqa: B006
     as_json: AsJson = False,
 ) -> None:
-    """Find the configuration that serves a model at the lowest cost, by load tests.
+    """Find the cheapest configuration, by load tests.
 
     A private server on this machine serves the model in one configuration after the other (instances, threads, batch
     size) under an open-loop load; the result is scaled to instance types by the CPU time and memory measured.

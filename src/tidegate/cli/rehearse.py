@@ -41,7 +41,9 @@ def rehearse_spec(
     plot: baseline_options.Plot = None,
     as_json: AsJson = False,
 ) -> None:
-    """Rehearse the rollout of a spec file with a bad version: how reliably and how soon is it rolled back?
+    """Rehearse a rollout with a bad version, many times.
+
+    Shows how reliably and how soon it is rolled back.
 
     Runs the server's own state machine and alarms on a virtual clock, with random requests.
 

@@ -17,13 +17,14 @@ from tidegate.cli import charts
 from tidegate.cli.client import ApiClient
 from tidegate.cli.draw import format_number
 from tidegate.cli.output import AsJson, client, console, print_note, show
+from tidegate.cli.plain_parameters import PlainGroup
 from tidegate.domain.errors import Invalid, TidegateError
 
 POLL_EVERY = 1.0
 TIMEOUT = 70.0
 """Timeout of a request in seconds; longer than the server's own limit, so that its answer arrives."""
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make a trace to replay.")
+app = typer.Typer(cls=PlainGroup, no_args_is_help=True, rich_markup_mode=None, help="Make a trace to replay.")
 Out = Annotated[Path, typer.Option("--out", help="The file to write (CSV: at,count).")]
 Days = Annotated[int, typer.Option(help="Number of days.")]
 Interval = Annotated[float, typer.Option(help="Seconds per line.")]
@@ -114,7 +115,7 @@ def replay(
     plot: Annotated[list[Path] | None, typer.Option(help="Plot of the replay, .html or .png. Repeatable.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Send a trace to an endpoint and report how it was answered.
+    """Send a trace to an endpoint and report the answers.
 
     Requests are sent when they are due, whether or not earlier ones have been answered, and their latency counts from
     then (no coordinated omission). Ctrl-C ends it early with a report so far. Errors of the model are part of the

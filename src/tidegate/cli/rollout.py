@@ -7,9 +7,13 @@ import typer
 from tidegate.cli import follow_rollout
 from tidegate.cli.describe_rollout import describe_history, describe_rollout
 from tidegate.cli.output import AsJson, Name, client, print_note, show, user_name
+from tidegate.cli.plain_parameters import PlainGroup
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Watch and control the rollout of an endpoint's new version."
+    cls=PlainGroup,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Watch and control the rollout of a new version.",
 )
 
 
@@ -17,8 +21,8 @@ app = typer.Typer(
 def watch(name: Name, as_json: AsJson = False) -> None:
     """Follow a rollout until it ends.
 
-    Shows both fleets live on a terminal, a line per event elsewhere, and a JSON object per line with --json. Says so
-    if no rollout is in progress, and succeeds.
+    Shows both fleets live on a terminal. Elsewhere a line per event from the rollout's start on, so that every stage
+    is there, and with --json an object per line. Says so if no rollout is in progress, and succeeds.
     The exit status is 1 if the new version is rolled back.
 
     \b
@@ -29,6 +33,8 @@ def watch(name: Name, as_json: AsJson = False) -> None:
     with client() as server:
         after = follow_rollout.latest_event(server, name)
         at_rest = server.endpoint(name)
+        if at_rest["rollout"] is not None:
+            after = follow_rollout.start_of_rollout(server, name, at_rest["rollout"]["started_at"])
         if at_rest["rollout"] is None and at_rest["status"] != "Deleting":
             print_note(f'endpoint "{name}" has no rollout in progress: {at_rest["why"] or at_rest["status"]}')
         follow_rollout.follow(server, name, after=after, as_json=as_json)

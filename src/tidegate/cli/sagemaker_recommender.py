@@ -14,7 +14,9 @@ from botocore.exceptions import BotoCoreError, ClientError, NoRegionError
 from tidegate.advisor.recommend.estimates import HEADROOM
 from tidegate.advisor.recommend.sagemaker_job import ENDED, Asked, Found, found, request
 from tidegate.cli import draw
+from tidegate.cli.carrier_table import CARRIERS, carrier_row
 from tidegate.cli.output import console, print_note
+from tidegate.cli.tables import Table, address, number
 from tidegate.domain.errors import Conflict, Invalid, TidegateError, Transient
 
 FIRST_POLL, MAX_POLL = 1.0, 15.0
@@ -111,10 +113,10 @@ def _document(asked: Asked, job: Mapping[str, Any], best: Sequence[Found], secon
 
 def _show(asked: Asked, best: Sequence[Found]) -> None:
     out = console()
-    shown = draw.make_table(*draw.CARRIERS, ">LATENCY", "ENVIRONMENT")
+    shown = Table(*CARRIERS, number("LATENCY"), address("ENVIRONMENT"))
     for one in best:
         environment = " ".join(f"{key}={value}" for key, value in sorted(one.environment.items()))
-        shown.add_row(*draw.carrier_row(one), f"{one.latency * 1000:,.0f} ms", environment)
+        shown.add_row(*carrier_row(one), f"{one.latency * 1000:,.0f} ms", environment)
     out.print(shown)
     out.print()
     out.print(

@@ -7,6 +7,7 @@ import typer
 
 from tidegate.cli import draw
 from tidegate.cli.output import AsJson, Name, client, console
+from tidegate.cli.tables import Table, key, number, sentence
 
 
 def scaling(
@@ -15,7 +16,9 @@ def scaling(
     all: Annotated[bool, typer.Option("--all", help="Include activities that changed nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show an endpoint's scalable targets, their policies, and scaling activities with their causes.
+    """Show what is scaled, by which rules, and why.
+
+    The endpoint's scalable targets, their policies and scheduled actions, and what scaling did, with its causes.
 
     \b
     Examples:
@@ -29,15 +32,17 @@ def scaling(
         return
     if not document["targets"]:
         print(f'endpoint "{name}" has no scalable targets: use autoscaling in its spec, or RegisterScalableTarget')
+    screen = console()
     for target in document["targets"]:
-        console().print(draw.scaling_table([target]))
-        console().print(_rule_table(target))
+        screen.print(draw.scaling_table([target]))
+        if target["policies"] or target["scheduled_actions"]:
+            screen.print(_rule_table(target))
     if document["activities"]:
-        console().print(_activity_table(document["activities"]))
+        screen.print(_activity_table(document["activities"]))
 
 
-def _rule_table(target: dict[str, Any]) -> Any:
-    shown = draw.make_table("POLICY", "KIND", "ALARMS", "WHY")
+def _rule_table(target: dict[str, Any]) -> Table:
+    shown = Table(key("POLICY"), key("KIND"), key("ALARMS"), sentence("WHY"))
     for policy in target["policies"]:
         alarms = ", ".join(alarm["state"] for alarm in policy["alarms"])
         shown.add_row(policy["name"], policy["kind"], alarms or "-", _format_content(policy["content"]))
@@ -52,13 +57,13 @@ def _format_content(content: dict[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in plain.items())
 
 
-def _activity_table(found: list[dict[str, Any]]) -> Any:
-    shown = draw.make_table("AT", "VARIANT", ">FROM", ">TO", "STATUS", "WHY")
+def _activity_table(found: list[dict[str, Any]]) -> Table:
+    shown = Table(key("AT"), key("VARIANT"), number("FROM"), number("TO"), key("STATUS"), sentence("WHY"))
     for one in found:
         reasons = f" ({', '.join(one['not_scaled'])})" if one["not_scaled"] else ""
         why = f"{one['cause']}{reasons}" + (f": {one['message']}" if one["status"] == "Failed" else "")
         shown.add_row(
-            draw.format_clock(one["started_at"]),
+            draw.format_time(one["started_at"]),
             one["variant"],
             str(one["before"]),
             str(one["desired"]),

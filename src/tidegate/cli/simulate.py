@@ -14,6 +14,7 @@ from tidegate.cli import draw
 from tidegate.cli.artifacts import prepare
 from tidegate.cli.deploy import SpecPath, read_spec
 from tidegate.cli.output import AsJson, console, print_note
+from tidegate.cli.tables import Table, key, number, sentence
 from tidegate.domain.rollout import Phase
 from tidegate.spec.units import duration
 
@@ -30,7 +31,9 @@ def simulate_spec(
     startup: Annotated[str, typer.Option(help="How long an instance takes to start.")] = "30s",
     as_json: AsJson = False,
 ) -> None:
-    """Show what the rollout of a spec file would do, and when, without a server and without waiting.
+    """Show what a spec's rollout would do, and when.
+
+    Needs no server and does not wait.
 
     The serving version is assumed to be as large as the new one. Alarms fire only as given by --alarm.
 
@@ -62,7 +65,7 @@ def simulate_spec(
 
 def _show(timeline: Timeline) -> None:
     out = console()
-    shown = draw.make_table(">AFTER", "PHASE", ">NEW SHARE", ">OLD", ">NEW", "WHAT")
+    shown = Table(number("AFTER"), key("PHASE"), *map(number, ("NEW SHARE", "OLD", "NEW")), sentence("WHAT"))
     for moment in timeline.moments:
         for event in moment.events:
             shown.add_row(
@@ -75,8 +78,7 @@ def _show(timeline: Timeline) -> None:
             )
     out.print(shown)
     out.print()
-    for line in plot_share(timeline.moments, timeline.seconds):
-        out.print(line)
+    out.print(*plot_share(timeline.moments, timeline.seconds), sep="\n")
     ending = f" after {draw.format_elapsed(timeline.seconds)}" + (
         f": {timeline.reason}" if timeline.reason else ""
     )

@@ -1,9 +1,7 @@
 """Errors of a spec, with their place."""
 
-from collections.abc import Iterable
-from difflib import get_close_matches
-
 from tidegate.domain.errors import Invalid
+from tidegate.domain.suggestions import suggest as suggest
 
 KeyPath = tuple[str | int, ...]
 """Place of a value: ("variants", 0, "model", "image")."""
@@ -24,13 +22,3 @@ def format_path(path: KeyPath) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text
-
-
-def suggest(word: str, known: Iterable[str]) -> str:
-    """``, did you mean 'x'?`` if one of ``known`` is similar, otherwise a list of all."""
-    names = sorted(known)
-    close = get_close_matches(word.lower(), [name.lower() for name in names], n=1, cutoff=0.6)
-    if close:
-        name = next(name for name in names if name.lower() == close[0])
-        return f", did you mean {name!r}?"
-    return f", expected one of {', '.join(names)}" if names else ""

@@ -4,25 +4,12 @@ import math
 import re
 
 from tidegate.domain.memory_sizes import parse_bytes
+from tidegate.domain.metric_units import LATENCIES, RATES
 from tidegate.domain.rollout import CapacitySize, SizeType
 from tidegate.spec.problem import KeyPath, SpecError, suggest
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
-LATENCIES = (
-    *("ModelLatency", "OverheadLatency", "ContainerLatency", "InFlightLatency", "QueueTime"),
-    *("ModelLoadingWaitTime", "ModelDownloadingTime", "ModelLoadingTime", "ModelUnloadingTime"),
-)
-"""Metrics in microseconds, as on SageMaker."""
-RATES = (
-    "Invocation4XXErrors",
-    "Invocation5XXErrors",
-    "InvocationModelErrors",
-    "ModelCacheHit",
-    "MirrorCopies",
-    "MirrorAgreement",
-)
-"""Metrics that are 0 or 1 per request, so that their Average is a rate."""
 
 
 def duration(value: str | int, path: KeyPath) -> float:

@@ -7,16 +7,13 @@ import shutil
 import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
+from tests.unit.cli.stub_server import alarm_document, found, stub
 from tidegate import __version__
 from tidegate.cli.app import app
 from tidegate.serving.front import event_stream
@@ -47,36 +44,6 @@ def nowhere() -> str:
     """An address at which nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return f"http://127.0.0.1:{probe.getsockname()[1]}"
-
-
-@contextmanager
-def stub(answers: Mapping[str, tuple[int, bytes]]) -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """Stands in for a server: what it answers by path (503 for others), and the requests that it saw."""
-    seen: list[dict[str, Any]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def answer(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-            seen.append({"method": self.command, "path": self.path, "headers": dict(self.headers), "body": body})
-            status, content = answers.get(self.path.partition("?")[0], (503, b"<html>no server</html>"))
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        do_GET = do_POST = do_PUT = do_DELETE = answer
-
-        def log_message(self, format: str, *args: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}", seen
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 def one_line(done: "subprocess.CompletedProcess[str]", code: int = 1) -> str:
@@ -386,22 +353,11 @@ def test_watching_an_endpoint_at_rest_says_so() -> None:
 
 def test_nothing_is_cut_where_there_is_no_terminal() -> None:
     name, reason = "e-1-" + "x" * 50, "because " * 40 + "of this"
-    alarm = {
-        "name": name,
-        "state": "ALARM",
-        "state_reason": reason,
-        "comparison": "GreaterThanThreshold",
-        "datapoints_to_alarm": 2,
-        "evaluation_periods": 3,
-        "period": 10,
-        "threshold": 0.02,
-        "metric": "Invocation5XXErrors",
-        "statistic": "Average",
-    }
-    with stub({"/tidegate/v1/alarms": (200, json.dumps({"alarms": [alarm]}).encode())}) as (url, _):
+    alarm = alarm_document(name, "ALARM", state_reason=reason)
+    with stub({"/tidegate/v1/alarms": found({"alarms": [alarm]})}) as (url, _):
         shown = tidegate("alarms", TIDEGATE_URL=url, COLUMNS=None).stdout
-    assert name in shown and reason in shown
-    assert len(shown.splitlines()) == 2
+    assert name in shown and reason in " ".join(shown.split())
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 def test_the_schema_is_json() -> None:

@@ -8,11 +8,13 @@ import pytest
 from rich.console import Console
 
 from tidegate.advisor.rehearsal.simulation import TimelineMoment
-from tidegate.cli import draw, follow_rollout
+from tidegate.cli import draw
+from tidegate.cli.alarms import format_condition
 from tidegate.cli.artifacts import fingerprint
-from tidegate.cli.inspect import _format_condition, _new_lines
+from tidegate.cli.logs import _new_lines
 from tidegate.cli.platform import local_url
 from tidegate.cli.simulate import plot_share
+from tidegate.cli.status_panel import render_status
 from tidegate.settings import Settings
 
 ALARM = {"name": "e-1-errors", "state": "ALARM", "reason": "too many [bold]", "since": "2026-01-01T00:00:00+00:00"}
@@ -83,7 +85,7 @@ def test_the_picture_of_a_rollout_shows_all_that_matters() -> None:
         | {"errors_5xx": 5.0, "errors_4xx": 0.0}
     ]
     event = {"at": "2026-01-01T00:00:00+00:00", "kind": "rollout.Baking", "message": "baking [x]", "seq": 1}
-    shown = text(follow_rollout.render_panel(document(), live, [event]))
+    shown = text(render_status(document(), live, [event], boxed=True))
     for wanted in ("25 % new", "next 50 %", "Baking, stage 1 of 4", "paused by ann", "9.2 ms", "no such file"):
         assert wanted in shown
     assert "too many [bold]" in shown and "baking [x]" in shown
@@ -153,7 +155,7 @@ def test_several_containers_are_shown_once_for_each_version() -> None:
     names = [{"name": "scaler", "image": "tidegate/sklearn"}, {"name": "trees", "image": "tidegate/xgboost"}]
     piped = {"architecture": {"mode": "serial", "containers": names}}
     old, new = document()["fleets"]
-    shown = text(follow_rollout.render_panel(document(fleets=[old, {**new, **piped}]), [], []))
+    shown = text(render_status(document(fleets=[old, {**new, **piped}]), [], [], boxed=True))
     assert shown.count("serial: scaler (tidegate/sklearn) -> trees (tidegate/xgboost)") == 1
     assert draw.architecture_table(document()) is None
 
@@ -179,4 +181,4 @@ def test_several_containers_are_shown_once_for_each_version() -> None:
 )
 def test_what_an_alarm_watches(watched: dict[str, Any], said: str) -> None:
     usual = {"comparison": "GreaterThanThreshold", "datapoints_to_alarm": 2, "evaluation_periods": 3, "period": 10}
-    assert _format_condition({**usual, **watched}) == f"{said}, 2 of 3 x 10 s"
+    assert format_condition({**usual, **watched}) == f"{said}, 2 of 3 x 10s"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.test_cli_commands import stub, tidegate
+from tests.unit.cli.stub_server import stub
+from tests.unit.cli.test_cli_commands import tidegate
 from tidegate.cli.charts import ChartLine, ChartPanel, render_page
 
 FLEETS = [{"ready": 2, "copies": None}, {"ready": 1, "copies": 20.0}]

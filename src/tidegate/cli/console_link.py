@@ -1,0 +1,37 @@
+"""``open``: the console's address, opened in the browser."""
+
+from typing import Annotated
+
+import typer
+
+from tidegate.cli.commands import load
+from tidegate.cli.output import AsJson, client, print_note, show
+
+CONSOLE = "/console"
+
+
+def open_console(
+    name: Annotated[str | None, typer.Argument(metavar="[ENDPOINT]", help="Open this endpoint's page.")] = None,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Print the address only.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Open the console in the browser.
+
+    Prints the address, also where there is no browser. With --json it is printed only.
+
+    \b
+    Examples:
+      tidegate open
+      tidegate open fraud
+      tidegate open --no-browser
+    """
+    with client() as server:
+        if name is None:
+            server.version()
+        else:
+            server.endpoint(name)
+        url = server.url + CONSOLE + ("" if name is None else f"/endpoints/{name}")
+    show({"url": url}, as_json, url)
+    # A browser is looked for on the whole path, which takes longer than the command.
+    if not (no_browser or as_json) and not load("webbrowser", "open")(url):
+        print_note("no browser could be opened here: open the address yourself")

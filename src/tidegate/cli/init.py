@@ -1,0 +1,169 @@
+"""``init``: a first spec file for a model, by asking."""
+
+import os
+import re
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tidegate import spec
+from tidegate.cli.artifacts import prepare
+from tidegate.cli.output import AsJson, print_note, show
+from tidegate.domain.errors import ArtifactError, Invalid
+from tidegate.host.atomic_write import write_atomically
+from tidegate.serving.artifacts.detect import detect
+from tidegate.serving.contract.catalogue import RuntimeKind
+
+AUTO = "tidegate/auto"
+ARCHIVES = (".tar.gz", ".tgz", ".zip")
+STRATEGIES = {
+    "canary": "a tenth of the traffic first, then all of it",
+    "linear": "a quarter of the traffic at a time",
+    "all_at_once": "all of the traffic at once",
+}
+_ROLLOUTS = {
+    "canary": "  strategy: canary\n  size: 10%\n  wait: 10m\n  final_bake: 5m\n",
+    "linear": "  strategy: linear\n  step: 25%\n  wait: 10m\n  final_bake: 5m\n",
+    "all_at_once": "  strategy: all_at_once\n  final_bake: 5m\n",
+}
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the spec is made of. ``latency`` is the p99 above which a rollout turns back, such as ``100ms``."""
+
+    endpoint: str
+    image: str
+    instances: str
+    strategy: str
+    latency: str
+
+
+def init(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Model data: a path, file:// or s3://.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="SPEC", help="The file to write.", show_default="ENDPOINT.yaml")
+    ] = None,
+    endpoint: Annotated[
+        str | None, typer.Option(help="Name of the endpoint; by the model's when left out.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing: take the defaults.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a spec file for a model, by asking.
+
+    It asks for the endpoint's name, the runtime, the instances, the strategy, and the latency that is too much. An
+    empty answer takes the default. 'tidegate deploy' takes the file.
+
+    \b
+    Examples:
+      tidegate init model.tar.gz
+      tidegate init fraud.ubj --yes --out fraud.yaml
+    """
+    name = endpoint or suggest_name(model)
+    defaults = Answers(name, _find_image(model), "1", "canary", "500ms")
+    answers = defaults if yes else _ask(defaults, named=endpoint is not None)
+    path = out or Path(f"{answers.endpoint}.yaml")
+    text = write_spec(answers, _relative(model, path.absolute().parent))
+    # A mistake in an answer is told before anything is written.
+    loaded = spec.load(text, str(path))
+    loaded.wish(datetime.now(UTC), prepare(loaded, path.absolute().parent, must_exist=False))
+    _write(path, text, force=force)
+    document = {"spec": str(path), "endpoint": answers.endpoint, "image": answers.image}
+    show(document, as_json, f"wrote {path}: 'tidegate deploy {path} --wait' serves it")
+
+
+def suggest_name(model: str) -> str:
+    """A valid endpoint name from the model's file, or its folder: ``fraud_v2.tar.gz`` is fraud-v2."""
+    last = model.rstrip("/").rpartition("/")[2]
+    for ending in ARCHIVES:
+        last = last.removesuffix(ending)
+    stem = last.rpartition(".")[0] or last
+    return re.sub(r"[^a-zA-Z0-9]+", "-", stem).strip("-")[:63].strip("-") or "model"
+
+
+def _find_image(model: str) -> str:
+    """By the file names, where they are here and not in an archive; else the server looks at them."""
+    path = Path(model.removeprefix("file://")).expanduser()
+    if "://" in model and not model.startswith("file://"):
+        return AUTO
+    if not path.exists():
+        raise Invalid(f"{model}: there is no such file or folder; give model data that is here, or s3://")
+    if path.name.endswith(ARCHIVES):
+        return AUTO
+    names = [path.name] if path.is_file() else [str(one.relative_to(path)) for one in path.rglob("*")]
+    try:
+        return detect(names, {}).descriptor.images[0].shown
+    except ArtifactError:
+        return AUTO
+
+
+def _ask(defaults: Answers, *, named: bool) -> Answers:
+    name = defaults.endpoint if named else _answer("Name of the endpoint", defaults.endpoint)
+    images = [image.shown for kind in RuntimeKind for image in kind.descriptor.images]
+    own = [name for name in images if name.startswith("tidegate/")]
+    image = _answer(f"Image that serves it ({', '.join(own)})", defaults.image)
+    instances = _answer("Instances", defaults.instances)
+    for key, text in STRATEGIES.items():
+        print_note(f"  {key}: {text}")
+    strategy = _answer("How a new version gets its traffic", defaults.strategy)
+    if strategy not in STRATEGIES:
+        raise Invalid(f"strategy {strategy!r}: expected one of {', '.join(STRATEGIES)}")
+    latency = _answer("A new version is turned back when its p99 latency is above", defaults.latency)
+    return Answers(name, image, instances, strategy, latency)
+
+
+def _answer(question: str, default: str) -> str:
+    """What was typed; the default for nothing. Prompts go to stderr. Raises Invalid where nobody answers."""
+    print(f"{question} [{default}]: ", end="", file=sys.stderr, flush=True)
+    line = sys.stdin.readline()
+    if not line:
+        print_note("")
+        raise Invalid(f"nobody answers {question!r}: give --yes where there is no terminal")
+    return line.strip() or default
+
+
+def write_spec(answers: Answers, data: str) -> str:
+    """The text of the spec file."""
+    return (
+        f"# Made by 'tidegate init'. 'tidegate schema' prints all that a spec may say.\n"
+        f"endpoint: {answers.endpoint}\n"
+        f"model:\n"
+        f"  image: {answers.image}\n"
+        f"  data: {_quoted(data)}\n"
+        f"instances: {answers.instances}\n"
+        f"\n# How a new version gets its traffic.\n"
+        f"rollout:\n{_ROLLOUTS[answers.strategy]}"
+        f"\n# Any of these turns a rollout back.\n"
+        f"alarms:\n"
+        f"  errors: {{metric: Invocation5XXErrors, statistic: Average, above: 2%, period: 10s, periods: 3, "
+        f"datapoints: 2}}\n"
+        f"  slow: {{metric: ModelLatency, statistic: p99, above: {answers.latency}, period: 10s, periods: 3}}\n"
+    )
+
+
+def _quoted(text: str) -> str:
+    return text if re.fullmatch(r"[\w./:@-]+", text) else "'" + text.replace("'", "''") + "'"
+
+
+def _relative(model: str, folder: Path) -> str:
+    """A path as seen from the spec's folder; an address as it is."""
+    if "://" in model:
+        return model
+    found = os.path.relpath(Path(model).expanduser().absolute(), folder)
+    tree = "/" if model.endswith("/") else ""
+    return (found if found.startswith("..") else f"./{found}") + tree
+
+
+def _write(path: Path, text: str, *, force: bool) -> None:
+    if path.exists() and not force:
+        raise Invalid(f"{path} is there already: choose another with --out, or replace it with --force")
+    try:
+        write_atomically(path, text.encode(), mode=0o666, durable=False)
+    except OSError as error:
+        raise Invalid(f"{path}: {error.strerror}") from None

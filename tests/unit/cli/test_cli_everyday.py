@@ -1,0 +1,413 @@
+"""The commands of every day: list, events, open, init, validate, diff, logs, alarms, invoke."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.unit.cli.stub_server import API, AT, alarm_document, endpoint_document, fleet_document, found, stub
+from tidegate import spec
+from tidegate.cli.app import app
+from tidegate.cli.diff import compare
+from tidegate.cli.draw import format_span
+from tidegate.cli.init import suggest_name
+from tidegate.cli.invoke import LANGUAGE_MODELS, TABLES, choose_type
+from tidegate.cli.logs import shorten_ids
+from tidegate.domain.errors import TidegateError
+from tidegate.serving.contract.catalogue import RuntimeKind
+
+MINIMAL = "endpoint: fraud\nmodel: {image: tidegate/xgboost, data: ./model.ubj}\n"
+
+
+def run(*arguments: str, text: str | None = None, **variables: str) -> Any:
+    given = {"AWS_ACCESS_KEY_ID": None, "COLUMNS": "100", "BROWSER": "true", **variables}
+    return CliRunner().invoke(app, arguments, input=text, env=given)
+
+
+def words(*arguments: str, **variables: str) -> str:
+    done = run(*arguments, **variables)
+    assert done.exit_code == 0, (done.output, done.exception)
+    return str(done.stdout)
+
+
+def refusal(*arguments: str, text: str | None = None, **variables: str) -> str:
+    """The one line that ``main`` prints."""
+    done = run(*arguments, text=text, **variables)
+    assert isinstance(done.exception, TidegateError), done.output
+    return done.exception.message
+
+
+# events
+
+
+def event(seq: int, message: str, kind: str = "rollout.Baking", at: str = AT) -> dict[str, Any]:
+    return {"seq": seq, "at": at, "kind": kind, "message": message, "data": {}}
+
+
+def test_events_are_shown_with_their_dates() -> None:
+    page = {"events": [event(1, "created"), event(2, "stage 1 of 4")], "next": 0}
+    with stub({f"{API}/endpoints/fraud/events": found(page)}) as (url, _):
+        shown = words("events", "fraud", "--tail", "1", TIDEGATE_URL=url)
+        told = words("events", "fraud", "--json", TIDEGATE_URL=url)
+    assert "created" not in shown
+    assert shown.endswith("Baking             stage 1 of 4\n") and shown.startswith(("2025-12-31 ", "2026-01-01 "))
+    assert [json.loads(line)["seq"] for line in told.splitlines()] == [1, 2]
+
+
+def test_a_watch_in_a_pipe_prints_every_stage_also_those_before_it() -> None:
+    """It begins with the first event of the rollout, wherever that is now."""
+    before = event(3, "an earlier rollout", at="2025-12-31T00:00:00+00:00")
+    stages = [event(4 + stage, f"stage {stage} of 4") for stage in range(1, 5)]
+
+    document = endpoint_document("fraud")
+    with stub(
+        {
+            f"{API}/endpoints/fraud": found(document),
+            f"{API}/endpoints/fraud/events": found({"events": [before, *stages], "next": 0}),
+        }
+    ) as (url, seen):
+        program = [sys.executable, "-m", "tidegate.cli", "rollout", "watch", "fraud"]
+        process = subprocess.Popen(
+            program, stdout=subprocess.PIPE, text=True, env={**os.environ, "TIDEGATE_URL": url, "COLUMNS": "80"}
+        )
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(5)]
+        process.terminate()
+        process.wait()
+        process.stdout.close()
+    asked = [one["path"].partition("?")[2] for one in seen if "/events" in one["path"]]
+    assert "after=4&wait=2" in asked
+    assert [line.rstrip()[-12:] for line in lines[1:]] == [f"stage {stage} of 4" for stage in range(1, 5)]
+
+
+# open
+
+
+def test_open_prints_the_consoles_address_and_opens_it(tmp_path: Path) -> None:
+    opened = tmp_path / "opened"
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
+    browser.chmod(0o755)
+    with stub({f"{API}/version": found({"version": "1"})}) as (url, _):
+        done = subprocess.run(
+            [sys.executable, "-m", "tidegate.cli", "open"],
+            env={**os.environ, "TIDEGATE_URL": url, "BROWSER": str(browser)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert words("open", "--no-browser", TIDEGATE_URL=url) == f"{url}/console\n"
+        assert json.loads(words("open", "--json", TIDEGATE_URL=url)) == {"url": f"{url}/console"}
+    assert done.stdout == f"{url}/console\n"
+    assert opened.read_text() == f"{url}/console\n"
+
+
+# init
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("fraud_v2.tar.gz", "fraud-v2"),
+        ("s3://b/models/fraud.tgz", "fraud"),
+        ("models/claims/", "claims"),
+        ("./x.y.ubj", "x-y"),
+        ("___.onnx", "model"),
+        ("a" * 80 + ".ubj", "a" * 63),
+    ],
+)
+def test_an_endpoint_is_named_after_its_model(model: str, name: str) -> None:
+    assert suggest_name(model) == name
+
+
+def test_init_with_yes_writes_a_spec_that_is_valid(tmp_path: Path) -> None:
+    (tmp_path / "fraud_v2.ubj").write_bytes(b"model")
+    out = tmp_path / "specs" / "fraud.yaml"
+    out.parent.mkdir()
+    told = json.loads(words("init", str(tmp_path / "fraud_v2.ubj"), "--out", str(out), "--yes", "--json"))
+    assert told == {"spec": str(out), "endpoint": "fraud-v2", "image": "tidegate/xgboost"}
+    assert "data: ../fraud_v2.ubj" in out.read_text()
+    assert "fraud-v2-" in words("validate", str(out))
+    assert "is there already" in refusal("init", str(tmp_path / "fraud_v2.ubj"), "--out", str(out), "--yes")
+    words("init", str(tmp_path / "fraud_v2.ubj"), "--out", str(out), "--yes", "--force")
+
+
+def test_init_asks_and_takes_the_default_for_nothing(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").write_bytes(b"model")
+    out = tmp_path / "s.yaml"
+    done = run("init", str(tmp_path / "m.onnx"), "--out", str(out), text="claims\n\n3\nlinear\n80ms\n")
+    assert done.exit_code == 0, done.output
+    data = spec.load(out.read_text()).data
+    assert isinstance(data, dict)
+    assert (data["endpoint"], data["model"]["image"], data["instances"]) == ("claims", "tidegate/onnx", 3)
+    assert data["rollout"]["strategy"] == "linear" and data["alarms"]["slow"]["above"] == "80ms"
+
+
+def test_init_says_what_is_wrong_with_an_answer_and_writes_nothing(tmp_path: Path) -> None:
+    model, out = tmp_path / "m.onnx", tmp_path / "s.yaml"
+    model.write_bytes(b"model")
+    given = ("init", str(model), "--out", str(out))
+    assert "expected one of canary, linear" in refusal(*given, text="\n\n\nfast\n\n")
+    assert "instances" in refusal(*given, text="\n\nmany\n\n\n")
+    assert "give --yes" in refusal(*given, text="")
+    assert "no such file" in refusal("init", str(tmp_path / "none.ubj"), "--yes")
+    assert not out.exists()
+
+
+# validate and placeholders
+
+
+def write(folder: Path, text: str = MINIMAL) -> str:
+    (folder / "model.ubj").write_bytes(b"model")
+    path = folder / "fraud.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_validate_needs_no_server(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    told = json.loads(words("validate", path, "--json", TIDEGATE_URL="http://127.0.0.1:9"))
+    assert told["valid"] and told["endpoint"] == "fraud"
+    assert told["variants"] == [{"name": "AllTraffic", "instances": 1, "type": "local"}]
+    assert f"{path} is valid: endpoint fraud, version {told['config']}" in words("validate", path)
+
+
+def test_validate_names_the_line_of_a_mistake_and_missing_data(tmp_path: Path) -> None:
+    assert ":3: rollout.strategy: unknown strategy" in refusal(
+        "validate", write(tmp_path, MINIMAL + "rollout: {strategy: cannary}\n")
+    )
+    path = write(tmp_path)
+    (tmp_path / "model.ubj").unlink()
+    assert ":2: model data" in refusal("validate", path)
+    words("validate", path, "--no-data")
+
+
+@pytest.mark.parametrize("example", ["payroll-fraud", "monthly-attrition"])
+@pytest.mark.parametrize("command", ["deploy", "validate"])
+def test_a_plans_placeholder_is_refused_before_anything_starts(tmp_path: Path, example: str, command: str) -> None:
+    plan = tmp_path / "plan.yaml"
+    words("plan", "--example", example, "--out", str(plan))
+    with stub({}) as (url, seen):
+        said = refusal(command, str(plan), TIDEGATE_URL=url)
+    assert "is a placeholder: put in where your model is" in said and f"{plan}:" in said
+    assert seen == []
+
+
+@pytest.mark.parametrize(
+    "address", ["s3://models/...", "s3://<your-bucket>/model.tar.gz", "s3://bucket/.../m.ubj"]
+)
+def test_an_address_with_dots_or_brackets_is_a_placeholder(tmp_path: Path, address: str) -> None:
+    path = write(tmp_path, MINIMAL.replace("./model.ubj", f'"{address}"'))
+    assert f"{path}:2: model data {address} is a placeholder" in refusal("deploy", path)
+
+
+def test_a_bucket_called_models_is_no_placeholder_in_a_spec_of_ones_own(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL.replace("./model.ubj", "s3://models/fraud/model.tar.gz"))
+    done = {"endpoint": "fraud", "config": "fraud-1", "change": "created", "message": "is being created"}
+    with stub({f"{API}/deploy": found(done)}) as (url, _):
+        assert "is being created" in words("deploy", path, TIDEGATE_URL=url)
+
+
+def test_a_plan_with_its_model_data_is_deployed(tmp_path: Path) -> None:
+    plan, model = tmp_path / "plan.yaml", tmp_path / "model.tar.gz"
+    model.write_bytes(b"model")
+    words("plan", "--example", "payroll-fraud", "--model", str(model), "--out", str(plan))
+    assert "is valid" in words("validate", str(plan))
+
+
+def test_batch_refuses_a_placeholder_as_well(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL.replace("./model.ubj", "s3://models/..."))
+    assert "is a placeholder" in refusal("batch", path, "rows.csv", "scores/")
+
+
+# diff
+
+
+def server_of(path: str, **more: Any) -> dict[str, tuple[int, bytes]]:
+    """A server on which a version serves that has one instance and other data."""
+    endpoint = endpoint_document("fraud", rollout=None, scaling=[], alarms=[], config="fraud-old", **more)
+    variant = {"VariantName": "AllTraffic", "ModelName": "m", "InitialInstanceCount": 1, "InstanceType": "local"}
+    container = {"Image": "tidegate/xgboost", "ModelDataUrl": path, "Environment": {"OLD": "1"}}
+    return {
+        f"{API}/endpoints/fraud": found(endpoint),
+        f"{API}/alarms": found({"alarms": []}),
+        "SageMaker.DescribeEndpointConfig": found({"ProductionVariants": [variant]}),
+        "SageMaker.DescribeModel": found({"PrimaryContainer": container}),
+    }
+
+
+def test_diff_shows_what_a_deploy_would_change(tmp_path: Path) -> None:
+    alarms = "alarms:\n  errors: {metric: Invocation5XXErrors, statistic: Average, above: 2%, period: 1m}\n"
+    path = write(tmp_path, MINIMAL + "instances: 2\n" + alarms)
+    with stub(server_of("file:///old/model.ubj")) as (url, seen):
+        told = json.loads(words("diff", path, "--json", TIDEGATE_URL=url))
+        shown = words("diff", path, TIDEGATE_URL=url)
+    changes = {one["what"]: (one["before"], one["after"]) for one in told["changes"]}
+    assert changes == {
+        "AllTraffic instances": ("1", "2"),
+        "AllTraffic data": ("file:///old/model.ubj", f"file://{tmp_path}/model.ubj"),
+        "AllTraffic environment OLD": ("1", None),
+        "alarm errors": (None, "Average Invocation5XXErrors > 2 %, 3 of 3 x 1m"),
+    }
+    assert 'endpoint "fraud" would be updated from fraud-old to fraud-' in shown
+    assert {one["method"] for one in seen if not one["headers"].get("X-Amz-Target")} == {"GET"}
+
+
+def test_diff_of_what_is_not_there_yet_and_of_what_serves_already(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    missing = (404, json.dumps({"error": {"code": "NotFound", "message": "none"}}).encode())
+    with stub({f"{API}/endpoints/fraud": missing}) as (url, _):
+        assert "would be created" in words("diff", path, TIDEGATE_URL=url)
+        config = json.loads(words("diff", path, "--json", TIDEGATE_URL=url))["config"]
+    answers = server_of(f"file://{tmp_path}/model.ubj")
+    model = {"Image": "tidegate/xgboost", "ModelDataUrl": f"file://{tmp_path}/model.ubj"}
+    answers["SageMaker.DescribeModel"] = found({"PrimaryContainer": model})
+    with stub(answers) as (url, _):
+        other = json.loads(words("diff", path, "--json", TIDEGATE_URL=url))["changes"]
+    assert [one["what"] for one in other] == ["content of the model data, or its settings"]
+    same = endpoint_document("fraud", rollout=None, scaling=[], alarms=[], config=config)
+    with stub({**answers, f"{API}/endpoints/fraud": found(same)}) as (url, _):
+        assert "would not change" in words("diff", path, TIDEGATE_URL=url)
+
+
+def test_a_value_that_disappears_is_a_change() -> None:
+    found = list(compare({"a": "1", "b": "2"}, {"a": "1"}, same_version=False))
+    assert [(one.what, one.before, one.after) for one in found] == [("b", "2", None)]
+
+
+# logs
+
+
+def test_ids_are_as_short_as_they_can_be() -> None:
+    assert shorten_ids(["r-1"]) == {"r-1": "r-1"}
+    assert shorten_ids(["r-12345678", "r-92345678"]) == {"r-12345678": "r-123456", "r-92345678": "r-923456"}
+    assert shorten_ids(["r-123456-a", "r-123456-b"]) == {id: id for id in ("r-123456-a", "r-123456-b")}
+
+
+def test_a_replica_is_named_by_the_beginning_of_its_id() -> None:
+    replicas = {
+        "replicas": [{"replica": f"r-{id}", "lines": [id]} for id in ("12345678-a", "12345678-b", "9999999-c")]
+    }
+    with stub({f"{API}/endpoints/e/logs": found(replicas)}) as (url, _):
+        assert words("logs", "e", "--replica", "r-9", TIDEGATE_URL=url).endswith(" | 9999999-c\n")
+        assert "several replicas begin with 'r-1'" in refusal("logs", "e", "--replica", "r-1", TIDEGATE_URL=url)
+
+
+def test_followed_lines_have_the_time_and_a_short_id() -> None:
+    replica = {"replica": "r-1234567890abcdef", "lines": ["started"]}
+    other = {"replica": "r-abcdef1234567890", "lines": []}
+    with stub({f"{API}/endpoints/e/logs": found({"replicas": [replica, other]})}) as (url, _):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tidegate.cli", "logs", "e", "--follow"],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TIDEGATE_URL": url},
+        )
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        process.terminate()
+        process.wait()
+        process.stdout.close()
+    assert first == "         r-123456 | started\n"
+
+
+# alarms
+
+
+def test_alarms_of_versions_that_are_gone_are_hidden_unless_all_are_asked_for() -> None:
+    def of(version: str) -> dict[str, Any]:
+        return alarm_document(
+            f"{version}-errors", dimensions={"EndpointName": "fraud", "EndpointConfigName": version}
+        )
+
+    known = [of("fraud-old"), of("fraud-1e6283f8"), of("fraud-8c2f11aa"), alarm_document("of-ones-own")]
+    answers = {
+        f"{API}/alarms": found({"alarms": known}),
+        f"{API}/endpoints": found({"endpoints": [endpoint_document("fraud")]}),
+    }
+    with stub(answers) as (url, _):
+        some = run("alarms", "--json", TIDEGATE_URL=url)
+        every = json.loads(words("alarms", "--all", "--json", TIDEGATE_URL=url))["alarms"]
+        note = run("alarms", TIDEGATE_URL=url)
+    names = [one["name"] for one in json.loads(some.stdout)["alarms"]]
+    assert names == ["fraud-1e6283f8-errors", "fraud-8c2f11aa-errors", "of-ones-own"]
+    assert len(every) == 4
+    assert "1 of versions that are gone: --all shows them" in note.stderr
+    assert "> 2 %, 2 of 3 x 10s" in note.stdout
+
+
+# invoke
+
+
+@pytest.mark.parametrize(
+    ("content", "images", "kind"),
+    [
+        (b'{"prompt": "hello"}', ["tidegate/gguf"], "application/json"),
+        (b'{"features": [1]}\n{"features": [2]}\n', ["tidegate/xgboost"], "application/jsonlines"),
+        (b'{\n"instances": [[1]]\n}', ["tidegate/lightgbm:1"], "application/json"),
+        (b'{"a": 1}', ["tidegate/script"], "text/csv"),
+        (b'{"a": 1}', ["tidegate/gguf", "tidegate/xgboost"], "text/csv"),
+        (b'{"a": 1}', [], "text/csv"),
+    ],
+)
+def test_the_type_of_a_body_follows_the_runtime(content: bytes, images: list[str], kind: str) -> None:
+    assert choose_type(content, images) == kind
+
+
+def test_the_images_that_are_named_exist() -> None:
+    shown = {image.shown.removeprefix("tidegate/") for kind in RuntimeKind for image in kind.descriptor.images}
+    assert shown >= LANGUAGE_MODELS | TABLES
+
+
+@pytest.mark.parametrize(
+    ("image", "given", "sent"),
+    [
+        ("tidegate/gguf", (), "application/json"),
+        ("tidegate/xgboost", ("--content-type", "text/plain"), "text/plain"),
+        ("tidegate/auto", (), "text/csv"),
+    ],
+)
+def test_invoke_asks_the_server_what_serves(image: str, given: tuple[str, ...], sent: str) -> None:
+    made = {"mode": "single", "containers": [{"name": "primary", "image": image}]}
+    endpoint = endpoint_document("e", fleets=[fleet_document("serving", "e-1", architecture=made)])
+    answers = {"/endpoints/e/invocations": (200, b"1"), f"{API}/endpoints/e": found(endpoint)}
+    with stub(answers) as (url, seen):
+        words("invoke", "e", "--body", '{"a": 1}', *given, TIDEGATE_URL=url)
+        words("invoke", "e", "--body", "1,2", TIDEGATE_URL=url)
+    posts = [one["headers"]["Content-Type"] for one in seen if one["method"] == "POST"]
+    assert posts == [sent, "text/csv"]
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        (
+            "TargetModel is required by a multi-model endpoint",
+            "--target-model is required by a multi-model endpoint",
+        ),
+        ("Endpoint e does not support target model header.", "Endpoint e does not support --target-model."),
+        ("TargetContainerHostname 'x' is not a container", "--target-container 'x' is not a container"),
+        ("does not support target container hostname header", "does not support --target-container"),
+        ("TargetVariant x is unknown", "--variant x is unknown"),
+    ],
+)
+def test_errors_name_the_option_and_not_the_apis_member(message: str, said: str) -> None:
+    body = json.dumps({"Message": message}).encode()
+    with stub({"/endpoints/e/invocations": (400, body)}) as (url, _):
+        assert refusal("invoke", "e", "--body", "1", TIDEGATE_URL=url) == f"400: {said}"
+
+
+# spans
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(10, "10s"), (60, "1m"), (90, "1m 30s"), (3600, "1h"), (86_400 * 7, "7d"), (0.5, "0.5s"), (0, "0s")],
+)
+def test_spans_have_no_parts_of_zero(seconds: float, said: str) -> None:
+    assert format_span(seconds) == said

@@ -1,0 +1,167 @@
+"""Commands import what they use: the table of commands is true, and help needs nothing else."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from tests.unit.cli.stub_server import API, endpoint_document, found, stub
+from tidegate.cli.app import app
+from tidegate.cli.commands import ALIASES, TASKS, CommandEntry, DeferredCommand
+from tidegate.cli.plain_parameters import PlainReader
+
+ENTRIES = [entry for task in TASKS.values() for entry in task]
+MOST_MODULES = 175
+"""Of ``tidegate --help``; 150 when this was written, of which Typer and Python's own are nearly all."""
+HEAVY = ("rich", "pydantic", "httpx", "botocore", "asyncio", "msgspec", "yaml", "sqlalchemy", "numpy")
+
+
+def modules(*arguments: str, **environment: str) -> set[str]:
+    """What is imported once a command has run."""
+    program = (
+        "import sys, json\n"
+        "from tidegate.cli import main\n"
+        f"sys.argv = ['tidegate', *{list(arguments)!r}]\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        "print(json.dumps(sorted(sys.modules)), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment
+    )
+    return set(json.loads(done.stderr.splitlines()[-1]))
+
+
+def roots(names: set[str]) -> set[str]:
+    return {name.partition(".")[0] for name in names}
+
+
+def test_help_imports_few_modules_and_no_command() -> None:
+    found = modules("--help")
+    assert len(found) <= MOST_MODULES
+    assert roots(found).isdisjoint(HEAVY)
+    own = {name for name in found if name.startswith("tidegate.cli.")}
+    assert own <= {f"tidegate.cli.{name}" for name in ("app", "commands", "plain_parameters")}
+
+
+def test_completion_imports_no_command() -> None:
+    found = modules(_TIDEGATE_COMPLETE="complete_bash", COMP_WORDS="tidegate st", COMP_CWORD="1")
+    assert not any(name in found for name in ("tidegate.cli.inspect", "tidegate.cli.plan", "rich"))
+
+
+ASKING = [("status", "--json"), ("invoke", "e", "--body", "1"), ("rollout", "pause", "e")]
+
+
+@pytest.mark.parametrize("arguments", ASKING)
+def test_a_question_to_the_server_imports_no_spec_and_no_other_client(arguments: tuple[str, ...]) -> None:
+    answers = {
+        f"{API}/endpoints": found({"endpoints": []}),
+        "/endpoints/e/invocations": (200, b"0.5"),
+        f"{API}/endpoints/e/rollout/pause": found(endpoint_document("e")),
+    }
+    with stub(answers) as (url, _):
+        imported = modules(*arguments, TIDEGATE_URL=url)
+    assert roots(imported).isdisjoint({"pydantic", "httpx", "botocore", "yaml", "msgspec", "asyncio"})
+    assert "tidegate.spec" not in imported
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+def test_the_table_says_what_the_command_says(entry: CommandEntry) -> None:
+    command = DeferredCommand(entry).resolve()
+    assert command.name == entry.name
+    assert (command.help or "").splitlines()[0] == entry.help
+    assert len(entry.help) <= 60, "it fits 80 columns"
+
+
+def test_every_command_is_in_one_task_and_help_shows_it_whole() -> None:
+    names = [entry.name for entry in ENTRIES]
+    assert len(names) == len(set(names))
+    assert set(ALIASES.values()) <= set(names)
+    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80"}).output
+    for task, entries in TASKS.items():
+        section = shown.partition(f"\n{task}:\n")[2].partition("\n\n")[0]
+        assert [line.split()[0].rstrip(",") for line in section.splitlines()] == [entry.name for entry in entries]
+    assert [entry.help for entry in ENTRIES if f"  {entry.help}\n" not in shown] == []
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+def test_every_command_has_help_with_an_example(entry: CommandEntry) -> None:
+    command = DeferredCommand(entry).resolve()
+    for name in [*getattr(command, "commands", {})] or [""]:
+        words = [entry.name, name] if name else [entry.name]
+        shown = CliRunner().invoke(app, [*words, "--help"], prog_name="tidegate").output
+        example = shown.partition("Example")[2]
+        assert f"tidegate {' '.join(words)}" in example or f"tidegate {entry.name}" in example, words
+
+
+def test_every_command_but_schema_has_json() -> None:
+    for entry in ENTRIES:
+        command = DeferredCommand(entry).resolve()
+        for inner in getattr(command, "commands", {entry.name: command}).values():
+            options = {option for parameter in inner.params for option in parameter.opts}
+            assert "--json" in options or entry.name == "schema", inner.name
+
+
+def test_an_alias_is_the_command() -> None:
+    with stub({f"{API}/endpoints": found({"endpoints": []})}) as (url, _):
+        done = [CliRunner().invoke(app, [name], env={"TIDEGATE_URL": url}) for name in ("ls", "list")]
+    assert done[0].exit_code == 0
+    assert done[0].output == done[1].output == "no endpoints yet: tidegate deploy SPEC makes one\n"
+
+
+def test_completion_names_the_commands_and_their_options() -> None:
+    def complete(words: str) -> str:
+        place = str(len(words.split(" ")) - 1)
+        variables = {"_TIDEGATE_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": place}
+        return CliRunner().invoke(app, [], env=variables, prog_name="tidegate").output
+
+    assert complete("tidegate st").split() == ["status"]
+    assert complete("tidegate rollout pro").split() == ["promote"]
+    assert "--follow" in complete("tidegate logs e --f").split()
+
+
+def test_an_unknown_command_suggests_one() -> None:
+    done = CliRunner().invoke(app, ["statsu"])
+    assert done.exit_code == 2
+    assert "status" in done.output
+
+
+def read(arguments: list[str]) -> object:
+    """What a command of these options gets."""
+    got: dict[str, object] = {}
+    program = typer.Typer(add_completion=False)
+
+    def command(
+        count: int = typer.Option(3, min=1, max=9),
+        rate: float = 0.5,
+        file: Path = typer.Option(Path("x"), readable=False),  # noqa: B008
+        words: list[str] = typer.Option([]),  # noqa: B008
+        name: str | None = None,
+    ) -> None:
+        got.update(count=count, rate=rate, file=file, words=words, name=name)
+
+    program.command()(command)
+    made = typer.main.get_command(program)
+    for parameter in made.params:
+        parameter._runtime_param = PlainReader(parameter.type_descriptor)  # type: ignore[attr-defined]
+    done = made.main(arguments, standalone_mode=False)
+    assert done is None
+    return got
+
+
+def test_plain_options_are_read_as_typer_reads_them() -> None:
+    assert read([]) == {"count": 3, "rate": 0.5, "file": Path("x"), "words": [], "name": None}
+    given = ["--count", "9", "--rate", "2", "--file", "a/b", "--words", "1", "--words", "2", "--name", "n"]
+    assert read(given) == {"count": 9, "rate": 2.0, "file": Path("a/b"), "words": ["1", "2"], "name": "n"}
+    assert type(read(["--rate", "2"])["rate"]) is float  # type: ignore[index]
+    assert read(["--rate", "1e3"])["rate"] == 1000.0  # type: ignore[index]
+
+
+@pytest.mark.parametrize("text", ["0", "10", "x", "1.5", ""])
+def test_what_is_no_such_number_is_refused_by_typer(text: str) -> None:
+    with pytest.raises(Exception, match="Input should be"):
+        read(["--count", text])
