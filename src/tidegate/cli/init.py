@@ -15,7 +15,7 @@ from tidegate.cli.artifacts import prepare
 from tidegate.cli.output import AsJson, print_note, show
 from tidegate.domain.errors import ArtifactError, Invalid
 from tidegate.host.atomic_write import write_atomically
-from tidegate.serving.artifacts.detect import detect
+from tidegate.serving.artifacts.detect_runtime import detect
 from tidegate.serving.contract.catalogue import RuntimeKind
 
 AUTO = "tidegate/auto"

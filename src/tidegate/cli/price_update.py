@@ -13,7 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tidegate.advisor.prices import Catalogue, Rate
-from tidegate.advisor.prices.catalogue import RATE_COLUMNS
+from tidegate.advisor.prices.price_catalogue import RATE_COLUMNS
 from tidegate.advisor.prices.price_list import Query, queries, rates
 from tidegate.cli.output import print_note
 from tidegate.domain.errors import Invalid, TidegateError

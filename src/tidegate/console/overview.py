@@ -17,7 +17,7 @@ from tidegate.advisor.planner.traffic import traffic
 from tidegate.advisor.prices import Catalogue
 from tidegate.console.flowchart import MODES
 from tidegate.console.money import format_dollars
-from tidegate.console.traffic_page import DESCRIPTIONS, STRATEGIES
+from tidegate.console.rehearsal_page import DESCRIPTIONS, STRATEGIES
 
 REGION = "us-east-1"
 SMALL = "ml.c5.large"

@@ -17,7 +17,7 @@ from starlette.routing import Route
 
 from tidegate import __version__
 from tidegate.advisor.prices import Catalogue, price_folder
-from tidegate.console import flowchart, overview, plan_page, traffic_page
+from tidegate.console import flowchart, overview, plan_page, rehearsal_page
 from tidegate.console.compute_api import ComputePool
 from tidegate.domain.errors import Invalid, NotFound, TidegateError
 from tidegate.gateway.browser_pages import HEADERS
@@ -117,18 +117,18 @@ async def _spec(gateway: Gateway, pool: ComputePool, request: Request) -> Respon
 
 
 async def _traffic(gateway: Gateway, pool: ComputePool, request: Request) -> Response:
-    asked = traffic_page.form_values(request.query_params)
+    asked = rehearsal_page.form_values(request.query_params)
     problem: str | None = None
     outcome: Any = None
     if request.query_params:
         try:
             now = gateway.context.clock.now().isoformat()
             outcome = await pool.compute(
-                {"what": "simulate", "now": now, "body": traffic_page.simulation_body(asked)}
+                {"what": "simulate", "now": now, "body": rehearsal_page.simulation_body(asked)}
             )
         except TidegateError as error:
             problem = error.message
-    context = traffic_page.template_context(asked, outcome)
+    context = rehearsal_page.template_context(asked, outcome)
     return render_page("traffic", request, await _load_catalogue(gateway), problem=problem, **context)
 
 

@@ -16,7 +16,7 @@ from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import NotFound
 from tidegate.gateway import queue_view, scaling, transforms, uploads, versions
 from tidegate.gateway.dependencies import Gateway
-from tidegate.gateway.journal import wait_for_events
+from tidegate.gateway.journal_view import wait_for_events
 from tidegate.gateway.live import read_activity
 from tidegate.gateway.middleware import NATIVE
 from tidegate.gateway.request_parsing import (

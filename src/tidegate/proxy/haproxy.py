@@ -31,8 +31,8 @@ from tidegate.proxy.options import Options, ProxySockets, make_options
 from tidegate.proxy.process import IDENTITY, Master, ProxyIdentity, check_address, check_sockets, master_command
 from tidegate.proxy.recorder import StateFiles, StateRecorder, WriteFailed
 from tidegate.proxy.runtime import Runtime
+from tidegate.proxy.silence_watchdog import Watchdog
 from tidegate.proxy.state import SLOTS, ProxyState, Seat
-from tidegate.proxy.watchdog import Watchdog
 from tidegate.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -1,6 +1,8 @@
 """Rules of a rollback: shift to the old version what it can carry, start more of its instances, remove new ones, and
 repeat until the old version serves alone. A rollback that misses its deadline ends as RollbackFailed, and a mix of
-both versions serves."""
+both versions serves.
+
+Why a rollback begins is decided in ``advance._find_cause``."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -10,7 +12,7 @@ from tidegate.domain.observation import Event, Observation
 from tidegate.domain.rollout import Phase, RolloutStage
 from tidegate.domain.traffic import WHOLE
 from tidegate.rollout import desired_state, predicates, transitions
-from tidegate.rollout.progress import is_past
+from tidegate.rollout.advance import is_past
 from tidegate.rollout.transitions import Transition
 
 

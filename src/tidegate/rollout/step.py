@@ -27,7 +27,7 @@ from tidegate.domain.observation import (
     SetTraffic,
 )
 from tidegate.domain.rollout import Phase
-from tidegate.rollout import desired_state, predicates, progress, rollback, steady_state
+from tidegate.rollout import advance, desired_state, predicates, rollback, steady_state
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def _next_transition(
 ) -> tuple[Endpoint | None, tuple[Event, ...]] | None:
     rollout = endpoint.rollout
     # Before our table is reasserted: the newer one in force may be an unsaved rollback, which must not be undone.
-    if rollout is not None and (rollback_begun := progress.adopt_unsaved_rollback(endpoint, rollout, seen, now)):
+    if rollout is not None and (rollback_begun := advance.adopt_unsaved_rollback(endpoint, rollout, seen, now)):
         return rollback_begun
     if (renewed := steady_state.reassert_table(endpoint, seen)) is not None:
         return renewed, ()
@@ -66,11 +66,11 @@ def _next_transition(
     if rollout is not None:
         match rollout.phase:
             case Phase.TERMINATING:
-                move = progress.terminate(endpoint, rollout, seen, now)
+                move = advance.terminate(endpoint, rollout, seen, now)
             case Phase.ROLLING_BACK:
                 move = rollback.roll_back(endpoint, rollout, seen, now)
             case _:
-                move = progress.advance(endpoint, rollout, seen, now)
+                move = advance.advance(endpoint, rollout, seen, now)
         if move is not None:
             return move
     elif endpoint.scaling is not None and (

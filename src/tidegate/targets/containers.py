@@ -6,7 +6,7 @@ import contextlib
 from tidegate.domain.errors import Invalid, StartupError, Transient
 from tidegate.domain.registry import MULTI_MODEL, ContainerDefinition
 from tidegate.serving.artifacts import fetch
-from tidegate.serving.artifacts.detect import HANDLER
+from tidegate.serving.artifacts.detect_runtime import HANDLER
 from tidegate.serving.contract import images, trust
 from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.environment import check_environment

@@ -5,7 +5,7 @@ import pytest
 from tidegate.advisor import planner
 from tidegate.advisor.planner import examples
 from tidegate.advisor.prices import Catalogue
-from tidegate.console import flowchart, overview, plan_page, traffic_page
+from tidegate.console import flowchart, overview, plan_page, rehearsal_page
 from tidegate.console.money import format_dollars
 
 CATALOGUE = Catalogue.load()
@@ -79,13 +79,13 @@ def test_the_overview_computes_its_figures() -> None:
 
 @pytest.mark.parametrize(("strategy", "key"), [("canary", "size"), ("linear", "step"), ("rolling", "batch")])
 def test_a_form_becomes_a_spec(strategy: str, key: str) -> None:
-    form = traffic_page.form_values({"strategy": strategy, "size": "20%"})
-    assert traffic_page.build_spec(form)["rollout"][key] == "20%"
+    form = rehearsal_page.form_values({"strategy": strategy, "size": "20%"})
+    assert rehearsal_page.build_spec(form)["rollout"][key] == "20%"
 
 
 def test_a_fault_brings_an_amount_of_its_own_kind() -> None:
-    assert traffic_page.form_values({"fault": "latency", "amount": "5%"})["amount"] == "+80ms"
-    assert traffic_page.simulation_body(traffic_page.form_values({"fault": ""}))["faults"] == []
+    assert rehearsal_page.form_values({"fault": "latency", "amount": "5%"})["amount"] == "+80ms"
+    assert rehearsal_page.simulation_body(rehearsal_page.form_values({"fault": ""}))["faults"] == []
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """What things cost: a dated catalogue of rates, each row with its region, source and date."""
 
-from tidegate.advisor.prices.catalogue import EC2, HOSTING, Catalogue, Discount, price_folder
+from tidegate.advisor.prices.price_catalogue import EC2, HOSTING, Catalogue, Discount, price_folder
 from tidegate.advisor.prices.rates import (
     EVERYWHERE,
     HOME,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from tidegate.advisor.prices.catalogue import EC2, HOSTING
+from tidegate.advisor.prices.price_catalogue import EC2, HOSTING
 from tidegate.advisor.prices.rates import Rate
 
 SOURCE = "AWS Price List API"

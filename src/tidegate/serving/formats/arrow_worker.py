@@ -32,7 +32,7 @@ from tidegate.serving.formats.arrow_io import (
     ArrowReply,
     ArrowRequest,
 )
-from tidegate.serving.formats.row_parser import RowParser
+from tidegate.serving.formats.json_rows import RowParser
 
 LONGEST_TEXT = 1024 * 1024
 """Most bytes of a string in a parquet file's metadata, which may include pandas' own."""

@@ -16,7 +16,7 @@ from tidegate.serving.contract.invocation import Answer, ModelFailed
 from tidegate.serving.formats import arrow_io, npy
 from tidegate.serving.formats.csv_answers import write_csv
 from tidegate.serving.formats.json_encoding import encode_json
-from tidegate.serving.formats.row_parser import Heading
+from tidegate.serving.formats.json_rows import Heading
 from tidegate.transform.csv_lines import BOM, BadField, text_fields
 
 CSV = "text/csv"

@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from tidegate.serving.contract.invocation import ModelFailed
 from tidegate.serving.formats import arrow_io, large_csv, npy
-from tidegate.serving.formats.columns import Column, Kind, Refused, fitting, kinds_of
+from tidegate.serving.formats.column_values import Column, Kind, Refused, fitting, kinds_of
 from tidegate.serving.formats.content_types import (
     CSV,
     JSON,
@@ -30,7 +30,7 @@ from tidegate.serving.formats.content_types import (
     unknown,
     write,
 )
-from tidegate.serving.formats.row_parser import Heading, RowParser
+from tidegate.serving.formats.json_rows import Heading, RowParser
 from tidegate.transform.csv_lines import (
     LONE_RETURN,
     BadField,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tidegate.serving.contract.invocation import ModelFailed
 from tidegate.serving.formats import arrow_io
-from tidegate.serving.formats.columns import parse_number, to_float
+from tidegate.serving.formats.column_values import parse_number, to_float
 from tidegate.serving.formats.content_types import (
     CSV,
     JSON,
@@ -26,8 +26,8 @@ from tidegate.serving.formats.content_types import (
     strip_bom,
     unknown,
 )
+from tidegate.serving.formats.json_rows import Heading, RowParser
 from tidegate.serving.formats.row_decoder import read_table
-from tidegate.serving.formats.row_parser import Heading, RowParser
 from tidegate.transform.csv_lines import BadField, split_lines, text_fields, without_bom
 
 Columns = dict[str, NDArray[Any]]

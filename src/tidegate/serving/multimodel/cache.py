@@ -9,11 +9,11 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from tidegate.serving.multimodel import memory, policy
+from tidegate.serving.multimodel import eviction, memory
 from tidegate.serving.multimodel.config import MultiModelConfig
+from tidegate.serving.multimodel.eviction import CacheRank, Ranking
 from tidegate.serving.multimodel.model_canary import State
 from tidegate.serving.multimodel.model_entry import Copy, ModelEntry
-from tidegate.serving.multimodel.policy import CacheRank, Ranking
 
 GHOSTS = 50_000
 """Models that are not loaded, but whose request rate is remembered."""
@@ -146,7 +146,7 @@ class Cache:
             self._evict(self._ranking.room(over, now, self.config.minimum_stay, self._is_spared))
 
     def capacity(self) -> int:
-        return policy.capacity(self.config.memory, self.held, self.grown())
+        return eviction.capacity(self.config.memory, self.held, self.grown())
 
     def grown(self) -> int:
         """Bytes of resident memory since the start."""
@@ -183,7 +183,7 @@ class Cache:
         staying, capacity = self._staying(), self.capacity()
         if need <= capacity - staying:
             return capacity
-        return max(capacity, policy.capacity(self.config.memory, staying, self.grown()))
+        return max(capacity, eviction.capacity(self.config.memory, staying, self.grown()))
 
     def _staying(self) -> int:
         """Bytes of the models that may not be evicted."""
@@ -201,7 +201,7 @@ class Cache:
         except TimeoutError:
             pass  # a model may have reached its minimum stay
 
-    def _evict(self, room: policy.Eviction) -> None:
+    def _evict(self, room: eviction.Eviction) -> None:
         for name in room.victims:
             self.drop(self.clients[name])
 
@@ -222,7 +222,7 @@ class Cache:
     def _forget(self) -> None:
         """Forget the half of the unloaded models with the lowest request rates."""
         ghosts = [c for c in self.clients.values() if c.copy is None and c.loading is None and not c.waiters]
-        ghosts.sort(key=lambda entry: entry.heat.logarithm(policy.HALF_LIFE))
+        ghosts.sort(key=lambda entry: entry.heat.logarithm(eviction.HALF_LIFE))
         for entry in ghosts[: GHOSTS // 2]:
             del self.clients[entry.name]
 

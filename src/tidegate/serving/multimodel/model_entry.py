@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from tidegate.serving.contract.invocation import Call, Done, Engine, Rejected
+from tidegate.serving.multimodel.eviction import RequestRate
 from tidegate.serving.multimodel.model_canary import ModelCanary
-from tidegate.serving.multimodel.policy import RequestRate
 
 _WEIGHINGS = 5
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tidegate.serving.artifacts.detect import SCRIPT, detect, is_code
+from tidegate.serving.artifacts.detect_runtime import SCRIPT, detect, is_code
 from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.runtimes.optional_imports import LOADER
 from tidegate.serving.runtimes.probe_load import probe_in_child

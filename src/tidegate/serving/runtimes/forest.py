@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.serving.formats.columns import Kind
+from tidegate.serving.formats.column_values import Kind
 from tidegate.serving.runtimes.objectives import LINKS, Matrix
 
 MAGIC = b"TGF1"

@@ -20,7 +20,7 @@ from tidegate.serving.contract.invocation import Answer, Call, ModelFailed
 from tidegate.serving.formats import dataframes, rounding, row_decoder
 from tidegate.serving.formats.dataframes import Signature
 from tidegate.serving.formats.exact_cast import cast
-from tidegate.serving.formats.row_parser import RowParser
+from tidegate.serving.formats.json_rows import RowParser
 from tidegate.serving.scoring.file_ranges import FIRST
 from tidegate.transform.csv_lines import split_lines
 

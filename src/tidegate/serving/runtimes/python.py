@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from tidegate.domain.errors import ArtifactError, Invalid
-from tidegate.serving.artifacts.detect import CODE_FOLDER, HANDLER
+from tidegate.serving.artifacts.detect_runtime import CODE_FOLDER, HANDLER
 from tidegate.serving.contract.invocation import Answer, Call, ModelFailed
 from tidegate.serving.formats.json_encoding import encode_json
 from tidegate.serving.formats.json_errors import unreadable

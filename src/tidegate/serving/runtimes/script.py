@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from tidegate.domain.errors import ArtifactError
-from tidegate.serving.artifacts.detect import CODE_FOLDER, PROGRAM
+from tidegate.serving.artifacts.detect_runtime import CODE_FOLDER, PROGRAM
 from tidegate.serving.contract.invocation import Answer, Call, ModelFailed
 from tidegate.serving.runtimes import user_code
 from tidegate.serving.runtimes.submitted_code import DIRECTORY, FOLDER, MOUNT

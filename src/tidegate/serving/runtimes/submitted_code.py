@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tidegate.domain.errors import ArtifactError, Transient
-from tidegate.serving.artifacts.detect import CODE_FOLDER, PROGRAM
+from tidegate.serving.artifacts.detect_runtime import CODE_FOLDER, PROGRAM
 from tidegate.serving.artifacts.fetch import ARCHIVES, Policy, materialise
 from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec

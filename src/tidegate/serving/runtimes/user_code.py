@@ -17,7 +17,7 @@ from typing import Any
 from packaging.requirements import InvalidRequirement, Requirement
 
 from tidegate.domain.errors import ArtifactError, Invalid, TidegateError, Transient
-from tidegate.serving.artifacts.detect import HANDLER
+from tidegate.serving.artifacts.detect_runtime import HANDLER
 from tidegate.serving.contract.invocation import ModelFailed
 from tidegate.serving.contract.trust import CODE, TRUST, trusts
 from tidegate.serving.runtimes.module_isolation import IsolatedModules

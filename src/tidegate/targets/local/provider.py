@@ -25,7 +25,7 @@ from tidegate.targets.local.resource_usage import ProcessUsage
 from tidegate.targets.local.runners import LocalRunners
 from tidegate.targets.local.start_file import replica_file, still_fits, write_keys
 from tidegate.targets.local.start_queue import StartQueue, default_limit
-from tidegate.targets.local.supervision import SupervisorContext
+from tidegate.targets.local.supervisor_context import SupervisorContext
 from tidegate.targets.local.target import LocalTarget
 
 PRUNE_EVERY = 600.0

@@ -18,7 +18,7 @@ from tidegate.targets.local.on_demand import WakeUp
 from tidegate.targets.local.paths import Folders
 from tidegate.targets.local.process import NOTE, WORKER, Identity, Process
 from tidegate.targets.local.replica import Replica
-from tidegate.targets.local.supervision import SupervisorContext
+from tidegate.targets.local.supervisor_context import SupervisorContext
 
 log = logging.getLogger(__name__)
 

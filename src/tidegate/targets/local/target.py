@@ -16,8 +16,8 @@ from tidegate.ports.router import Passed, View
 from tidegate.ports.target import Look
 from tidegate.targets.collection.sources import ServingReplica
 from tidegate.targets.local import replica_processes
-from tidegate.targets.local.fleet import Fleet
-from tidegate.targets.local.supervision import DesiredFleet, SupervisorContext, runs_the_same, save_desired
+from tidegate.targets.local.fleet_supervisor import Fleet
+from tidegate.targets.local.supervisor_context import DesiredFleet, SupervisorContext, runs_the_same, save_desired
 
 log = logging.getLogger(__name__)
 

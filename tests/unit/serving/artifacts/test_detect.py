@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.domain.errors import ArtifactError
-from tidegate.serving.artifacts.detect import CERTAIN, FOLDER_FILES, POSSIBLE, detect
+from tidegate.serving.artifacts.detect_runtime import CERTAIN, FOLDER_FILES, POSSIBLE, detect
 from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.runtimes import choose
 

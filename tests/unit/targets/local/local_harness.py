@@ -31,7 +31,7 @@ from tidegate.targets.local.on_demand import WakeUp
 from tidegate.targets.local.paths import Folders
 from tidegate.targets.local.process import NOTE, Identity
 from tidegate.targets.local.start_queue import StartQueue
-from tidegate.targets.local.supervision import SupervisorContext
+from tidegate.targets.local.supervisor_context import SupervisorContext
 from tidegate.targets.local.target import LocalTarget
 
 FLEET = FleetId("fraud", 1, "main")

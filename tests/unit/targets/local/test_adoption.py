@@ -18,7 +18,7 @@ from tidegate.domain.traffic import Route, RouteTable
 from tidegate.host.installation import Installation
 from tidegate.targets.local.process import NOTE, Identity
 from tidegate.targets.local.replica import RETIRED, SERVED
-from tidegate.targets.local.supervision import DesiredFleet, save_desired
+from tidegate.targets.local.supervisor_context import DesiredFleet, save_desired
 from tidegate.targets.local.target import MOST_ASKING
 
 

@@ -20,7 +20,7 @@ from tidegate.targets.collection.collector import BACKLOG, Collector
 from tidegate.targets.local import worker_client
 from tidegate.targets.local.replica import SERVED
 from tidegate.targets.local.resource_usage import ProcessUsage
-from tidegate.targets.local.supervision import DesiredFleet, save_desired
+from tidegate.targets.local.supervisor_context import DesiredFleet, save_desired
 from tidegate.targets.local.target import LocalTarget
 from tidegate.testing.memory_metrics import MemoryMetrics
 

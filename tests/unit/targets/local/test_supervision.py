@@ -12,7 +12,7 @@ from tidegate.host import process_stats
 from tidegate.ports.router import Passed
 from tidegate.targets.local.replica import LOADING, OUTGROWN, SERVED
 from tidegate.targets.local.start_failures import START_FAILURES
-from tidegate.targets.local.supervision import DesiredFleet, save_desired
+from tidegate.targets.local.supervisor_context import DesiredFleet, save_desired
 
 
 def test_a_replica_whose_socket_is_gone_is_not_ready_and_gives_its_place_to_another() -> None:

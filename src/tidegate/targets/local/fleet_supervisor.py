@@ -24,7 +24,7 @@ from tidegate.targets.local.poll_interval import BUSY_TURN, IDLE_TURN, TROUBLE_T
 from tidegate.targets.local.replica import Replica
 from tidegate.targets.local.start_failures import EARLY_BACKOFF, LONGEST_BACKOFF, StartFailures
 from tidegate.targets.local.start_queue import Urgency, urgency
-from tidegate.targets.local.supervision import DesiredFleet, SupervisorContext, save_desired
+from tidegate.targets.local.supervisor_context import DesiredFleet, SupervisorContext, save_desired
 
 log = logging.getLogger(__name__)
 
