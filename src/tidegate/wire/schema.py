@@ -30,11 +30,6 @@ class ServedService:
     def operation(self, name: str) -> OperationModel:
         return self.model.operation_model(name)
 
-    @property
-    def query_compatible(self) -> bool:
-        """Whether JSON answers also give the error name of the older query protocol."""
-        return "awsQueryCompatible" in self.model.metadata
-
 
 @cache
 def load(name: str, operations: tuple[str, ...]) -> ServedService:

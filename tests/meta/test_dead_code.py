@@ -1,0 +1,42 @@
+"""Every function, class, method and property of the package is used by the package, a benchmark or the demo."""
+
+from pathlib import Path
+
+from vulture import Vulture
+
+from tidegate.cli.commands import TASKS
+
+ROOT = Path(__file__).parents[2]
+KINDS = {"function", "class", "method", "property", "import"}
+CALLED_BY_LIBRARIES = {
+    *("connection_lost", "pause_writing", "resume_writing"),  # asyncio
+    *(
+        "on_message_begin",
+        "on_url",
+        "on_header",
+        "on_headers_complete",
+        "on_body",
+        "on_message_complete",
+    ),  # httptools
+    "on_chunk_complete",
+    *("_timer_handle_cancelled", "call_exception_handler"),  # asyncio, of its event loop
+    *("process_bind_param", "process_result_value", "downgrade"),  # SQLAlchemy and Alembic
+    *("capture_signals", "format_commands"),  # uvicorn, click
+    *("global_options", "update_prices", "list_prices"),  # Typer, by a decorator
+    "get_request_header",  # model code, of its context
+}
+FOR_OTHERS = {"Lease", "Invariants", "MemoryMetrics", "MemoryStore", "complete_evidence", "risk"}
+"""A protocol that nothing names, fakes and checks that are shipped for tests, and what property tests compare."""
+
+
+def test_nothing_is_unused() -> None:
+    found = Vulture()
+    found.scavenge([str(ROOT / folder) for folder in ("src/tidegate", "bench", "demo")])
+    commands = {row.attribute for rows in TASKS.values() for row in rows}
+    known = CALLED_BY_LIBRARIES | FOR_OTHERS | commands
+    unused = [
+        f"{Path(item.filename).relative_to(ROOT)}:{item.first_lineno}: {item.typ} {item.name}"
+        for item in found.get_unused_code()
+        if item.typ in KINDS and item.name not in known and Path(item.filename).is_relative_to(ROOT / "src")
+    ]
+    assert unused == []
