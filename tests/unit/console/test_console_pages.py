@@ -54,7 +54,7 @@ def test_before_the_form_is_sent_nothing_is_missing() -> None:
     assert (made["plan"], made["problem"], made["missing"]) == (None, None, [])
 
 
-@pytest.mark.parametrize("answers", [{}, {"framework": "xgboost"}, {"name": "fraud", "latency": "100ms"}])
+@pytest.mark.parametrize("answers", [{}, {"frameworks": "xgboost"}, {"name": "fraud", "latency": "100ms"}])
 def test_a_form_shows_every_answer_that_is_missing_at_its_field(answers: dict[str, str]) -> None:
     empty = {field["key"]: " " for field in plan_page.planned({}, CATALOGUE)["fields"]}
     made = plan_page.planned({**empty, **answers}, CATALOGUE)
