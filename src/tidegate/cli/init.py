@@ -70,7 +70,7 @@ def init(
     answers = defaults if yes else _ask(defaults, named=endpoint is not None)
     path = out or Path(f"{answers.endpoint}.yaml")
     text = write_spec(answers, _relative(model, path.absolute().parent))
-    # A mistake in an answer is told before anything is written.
+    # Validate before writing, so that an invalid answer leaves no file.
     loaded = spec.load(text, str(path))
     loaded.wish(datetime.now(UTC), prepare(loaded, path.absolute().parent, must_exist=False))
     _write(path, text, force=force)

@@ -1,7 +1,7 @@
 """What a browser gets outside the console's own pages: the way to it from ``/``, and errors that can be read.
 
-A browser is told apart by the ``Accept`` header of a navigation; clients of AWS and of the native API do not ask for
-HTML.
+A browser is recognised by the ``Accept`` header of a page request, which names HTML; clients of AWS's APIs and of the
+native API do not.
 """
 
 from html import escape

@@ -1,9 +1,9 @@
 """Rate limits per client in HAProxy: a token bucket as rules of its configuration. Pure.
 
-A bucket is stored as one number, the time (microseconds) at which it will be full again; each request moves it by the
-time that one token takes to grow. A request is refused if that time lies further ahead than a bucket with room for
-one more token. This is the generic cell rate algorithm (ITU-T I.371): it admits exactly what a bucket of ``burst``
-tokens admits, and needs neither a timer nor a second number.
+A bucket is stored as one number: the time, in microseconds, at which it will be full again. Each request delays it by
+the time in which one token refills, and is refused if the bucket holds less than one token. This is the generic
+cell rate algorithm (ITU-T I.371): it admits exactly what a bucket of ``burst`` tokens admits, and needs neither a
+timer nor a second number.
 
 ``quotas.map`` has an entry for each slot with quotas, and one for each of its clients with a rate of their own:
 

@@ -86,8 +86,7 @@ def queries(region: str, types: Sequence[str]) -> tuple[Query, ...]:
 
 
 def rates(products: Iterable[Product], region: str, types: Sequence[str]) -> tuple[Rate, ...]:
-    """Rates of the catalogue's items, each of them once; what else comes along is left aside, as are instances of
-    types that the catalogue does not know."""
+    """One rate per item of the catalogue. Other products, and instance types outside the catalogue, are ignored."""
     found: dict[str, Rate] = {}
     for product in products:
         made = _rate(product, region)

@@ -11,7 +11,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tidegate.domain.errors import ArtifactError
@@ -28,6 +28,8 @@ class ArtifactStore:
 
     folder: Path
     model_folder: Callable[[FleetId], Path]
+    _sizes: dict[str, int] = field(default_factory=dict, compare=False)
+    """Sizes measured so far. The content under a digest does not change."""
 
     def keep(self, fleet: FleetId, containers: int) -> tuple[str, ...] | None:
         model = self.model_folder(fleet)
@@ -44,7 +46,15 @@ class ArtifactStore:
             return False
 
     def sizes(self) -> Mapping[str, int]:
-        return {tree.name: _size(tree) for tree in self._trees()}
+        found = {}
+        for tree in self._trees():
+            size = self._sizes.get(tree.name)
+            if size is None:
+                size = _size(tree)
+                if tree.is_dir():  # otherwise it was removed while it was measured
+                    self._sizes[tree.name] = size
+            found[tree.name] = size
+        return found
 
     def retain(self, digests: Collection[str]) -> None:
         for tree in self._trees():
