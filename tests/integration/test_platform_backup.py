@@ -49,7 +49,7 @@ def test_a_restored_platform_serves_what_it_served_then(
         scene = Scene(platform)
         scene.create("e", scene.config(models[0]))
         old = answer(scene, "e")
-        assert data(run(platform, "backup", file, "--metrics", "--json"))["rows"]["records"] == 3
+        assert data(run(platform, "backup", file, "--metrics", "--json"))["rows"]["records"] == 4
 
         scene.update("e", scene.config(models[1]))
         scene.settled("e")
@@ -61,7 +61,7 @@ def test_a_restored_platform_serves_what_it_served_then(
         assert refused.returncode == 1
         assert "a controller runs on" in refused.stderr and refused.stderr.count("\n") == 1
         done = data(run(platform, "restore", file, "--force", "--json"))
-        assert done["rows"]["records"] == 3
+        assert done["rows"]["records"] == 4
         ends_by_itself(platform)
         assert answer(scene, "e") == new, "what serves was left alone"
         platform.start()
@@ -99,7 +99,7 @@ def test_a_damaged_database_is_replaced_by_a_backup(models: tuple[str, str], tmp
         done = run(platform, "restore", file, "--force")
         assert done.returncode == 0, done.stderr
         assert f"kept as {database}.damaged" in done.stderr
-        assert "3 records" in done.stdout and "tidegate up" in done.stdout
+        assert "4 records" in done.stdout and "tidegate up" in done.stdout
         assert Path(f"{database}.damaged").read_bytes().startswith(b"these are notes")
         platform.start()
         assert scene.describe("e")["EndpointStatus"] == "InService"

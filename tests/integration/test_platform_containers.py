@@ -214,5 +214,10 @@ def test_the_same_by_spec_and_commands(scene: Scene, versions: tuple[Version, Ve
     assert explanation["prediction"] == pytest.approx(value, rel=1e-6)
     shown = tidegate("status", "explained")
     assert "direct: predictor (tidegate/xgboost) | explainer (tidegate/xgboost-shap)" in shown
-    wait_until(lambda: " OK " in tidegate("alarms"), "the alarm on the explainer has data")
+
+    def states() -> list[str]:
+        return [alarm["state"] for alarm in json.loads(tidegate("alarms", "--json"))["alarms"]]
+
+    wait_until(lambda: states() == ["OK"], "the alarm on the explainer has data")
+    assert "p99 ContainerLatency > 1h, 1 of 1 x 1s" in tidegate("alarms")
     tidegate("delete", "explained", "--wait")

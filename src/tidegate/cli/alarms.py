@@ -73,7 +73,8 @@ def format_condition(alarm: dict[str, Any]) -> str:
     window = f"{alarm['datapoints_to_alarm']} of {alarm['evaluation_periods']} x {period}"
     limit = f"{alarm['threshold']:g}"
     if alarm["metric"] in LATENCIES:
-        limit = f"{alarm['threshold'] / 1000:g} ms"
+        seconds = alarm["threshold"] / 1_000_000
+        limit = draw.format_span(seconds) if seconds >= 60 else f"{seconds * 1000:g} ms"
     elif alarm["metric"] in RATES and alarm["statistic"] == "Average":
         limit = f"{alarm['threshold'] * 100:g} %"
     watched = next((line for line in alarm.get("queries", ()) if line["returned"]), None)
