@@ -11,10 +11,10 @@ SLOW   := tests/property/test_loop_worlds.py tests/property/test_loop_mutants.py
 QUICK  := tests/unit tests/property tests/meta $(addprefix --ignore=,$(SLOW))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo fmt lint check test wheel coverage soak bench lock clean
+.PHONY: help demo fmt lint check test conformance wheel coverage soak bench lock clean
 
 help:                    ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(VENV)/.demo: pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tidegate needs Python 3.11 or newer")'
@@ -78,6 +78,10 @@ test: lint .venv-sdk/.done .venv-sdk3/.done .venv-moto/.done .clients/cli/.done 
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -q
 
 # An empty environment with the locked versions: what a user gets, and nothing of the checkout.
+conformance: $(VENV)/.test ## the same scenarios on every target, and the table in docs/targets.md
+	TIDEGATE_CONFORMANCE=docs/conformance.json $(BIN)/python -m pytest -q tests/conformance
+	$(BIN)/python -m tests.conformance.results
+
 wheel: $(VENV)/.test     ## build the wheel and follow docs/getting-started.md with it
 	rm -rf dist .venv-wheel
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .

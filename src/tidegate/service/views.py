@@ -31,6 +31,7 @@ def endpoint_view(endpoint: Endpoint, seen: Observation | None, alarms: Iterable
     serving = endpoint.serving
     return {
         "name": endpoint.name,
+        "target": endpoint.target,
         "status": str(now),
         "why": why,
         "config": serving.config_name if serving else None,
