@@ -137,7 +137,7 @@ async def put_deploy(gateway: Gateway, request: Request) -> Response:
     how = DeployOptions(
         parse_requester(request, body), parse_flag(body, "override"), parse_flag(body, "supersede")
     )
-    wish = spec.parse(body.get("spec"), now)
+    wish = spec.parse_runnable(body.get("spec"), now)
     rollout_id = context.ids.new("rollout")
     work = partial(
         deploy,
