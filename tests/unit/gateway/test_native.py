@@ -147,6 +147,18 @@ def test_the_placeholder_of_a_plan_is_refused_by_every_request_that_starts_somet
     assert call("PUT", "/deploy", {"spec": planned}).status_code == 200
 
 
+def test_a_diff_says_what_a_deploy_would_change_and_changes_nothing(call: Caller) -> None:
+    call("PUT", "/deploy", {"spec": SPEC})
+    events = told(call)
+    assert call("POST", "/diff", {"spec": SPEC}).json()["changes"] == []
+    found = call("POST", "/diff", {"spec": {**NEXT, "tags": {"team": "risk"}}}).json()
+    assert [one["what"] for one in found["changes"]] == ["model.data", "tags.team"]
+    assert (
+        refusal(call("POST", "/diff", {"spec": {**SPEC, "instances": 0}}))[2] == "instances: 0: must be at least 1"
+    )
+    assert told(call) == events
+
+
 def test_a_rollout_is_paused_resumed_promoted_and_aborted(call: Caller) -> None:
     call("PUT", "/deploy", {"spec": SPEC})
     paused = call("POST", "/endpoints/fraud/rollout/pause", {"by": "ada"}).json()
