@@ -109,6 +109,15 @@ def test_a_deleted_model_is_gone(sagemaker: Any, model: str) -> None:
         ({"PrimaryContainer": {"ModelPackageName": "fraud"}}, ":model-package/fraud does not exist."),
         ({"PrimaryContainer": {"Image": "two words"}}, "regular expression pattern: [\\S]+"),
         ({"PrimaryContainer": {**CONTAINER, "ModelDataUrl": "ftp://x/y"}}, "'primaryContainer.modelDataUrl'"),
+        (
+            {"PrimaryContainer": {**CONTAINER, "ModelDataUrl": "s3://<your-bucket>/model.tar.gz"}},
+            "Could not access model data at s3://<your-bucket>/model.tar.gz: model data s3://<your-bucket>/model.tar.gz"
+            " is a placeholder: put in where your model is",
+        ),
+        (
+            {"PrimaryContainer": {**CONTAINER, "Mode": "MultiModel", "ModelDataUrl": "s3://.../all/"}},
+            "model data s3://.../all/ is a placeholder",
+        ),
         ({"PrimaryContainer": {**CONTAINER, "Environment": {"1A": "x"}}}, "'primaryContainer.environment.key'"),
         ({"PrimaryContainer": {**CONTAINER, "Mode": "Some"}}, "enum value set: [SingleModel, MultiModel]"),
         (

@@ -7,12 +7,7 @@ from urllib.parse import unquote
 
 from tidegate import spec
 from tidegate.domain.errors import Invalid
-from tidegate.serving.contract.catalogue import RuntimeKind
 
-PLAN_TAG = "tidegate:plan"
-PLAN_BUCKET = "s3://models/"
-_PLANNED_FILES = {"", *(kind.descriptor.planner_data for kind in RuntimeKind)}
-"""Names of model data in plans; empty for a folder of models."""
 HASHED_UP_TO = 64 * 1024 * 1024
 """Bytes; a larger file is identified by size and modification time, since reading it takes long."""
 
@@ -49,30 +44,6 @@ def prepare(loaded: spec.LoadedSpec, folder: Path, *, must_exist: bool) -> objec
         elif "fingerprint" not in model:
             _add_fingerprint(loaded, where, model, path, must_exist)
     return data
-
-
-def refuse_placeholders(loaded: spec.LoadedSpec) -> None:
-    """Raises Invalid, with its line, for an address that only stands for one: the planner's, or one with dots."""
-    for place, model in spec.artifacts(loaded.data):
-        address = model.get("data")
-        if isinstance(address, str) and _is_placeholder(address, loaded.data):
-            line = loaded.lines.get((*place, "data"), 1)
-            raise Invalid(
-                f"{loaded.source}:{line}: model data {address} is a placeholder: put in where your model is, a path, "
-                "file:// or s3:// ('tidegate plan' takes it as --model DATA)"
-            )
-
-
-def _is_placeholder(address: str, data: object) -> bool:
-    """What ``advisor/planner/specs.py`` writes where no model data was given is a good address for others: it counts
-    in a spec with a plan's tag only."""
-    if "..." in address or ("://" in address and ("<" in address or ">" in address)):
-        return True
-    if not isinstance(data, dict) or PLAN_TAG not in (data.get("tags") or {}):
-        return False
-    folder, _, file = address.rpartition("/")
-    begins = f"{PLAN_BUCKET}{data.get('endpoint')}"
-    return (folder == begins or folder.startswith(f"{begins}/")) and file in _PLANNED_FILES
 
 
 def _check_folder(loaded: spec.LoadedSpec, place: tuple[str | int, ...], path: Path, must_exist: bool) -> None:

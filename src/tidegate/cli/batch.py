@@ -11,7 +11,7 @@ import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from tidegate import spec
-from tidegate.cli.artifacts import prepare, refuse_placeholders
+from tidegate.cli.artifacts import prepare
 from tidegate.cli.client import ApiClient
 from tidegate.cli.output import AsJson, client, console
 from tidegate.domain.errors import Invalid, TidegateError
@@ -116,7 +116,7 @@ def _model_option(server: ApiClient, given: str) -> dict[str, object]:
         loaded = spec.load(path.read_text(), str(path))
     except OSError as error:
         raise Invalid(f"{path}: {error.strerror}") from None
-    refuse_placeholders(loaded)
+    loaded.refuse_placeholders()
     here = urlsplit(server.url).hostname in ("localhost", "127.0.0.1", "::1")
     return {"spec": prepare(loaded, path.parent, must_exist=here)}
 

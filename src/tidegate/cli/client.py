@@ -119,17 +119,6 @@ class ApiClient:
     def transform_job(self, name: str) -> dict[str, Any]:
         return self._request_document("GET", f"/transforms/{quote(name, safe='')}")
 
-    def sagemaker(self, operation: str, members: Mapping[str, Any]) -> dict[str, Any]:
-        """An operation of SageMaker's API, for what the native one does not show."""
-        headers = {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": f"SageMaker.{operation}"}
-        answer = self._send("POST", "/", json.dumps(members).encode(), headers, TIMEOUT)
-        document = _parse_json(answer)
-        if answer.status == 200 and document is not None:
-            return document
-        told = document or {}
-        message = told.get("message") or told.get("Message") or "no reason given"
-        raise ServerError(str(told.get("__type", operation)), answer.status, str(message))
-
     # commands
 
     def transform(self, job: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,6 +130,10 @@ class ApiClient:
     def deploy(self, spec: object, by: str, *, override: bool, supersede: bool) -> dict[str, Any]:
         asked = {"spec": spec, "by": by, "override": override, "supersede": supersede}
         return self._request_document("PUT", "/deploy", asked)
+
+    def diff(self, spec: object) -> dict[str, Any]:
+        """What deploying the spec would change."""
+        return self._request_document("POST", "/diff", {"spec": spec})
 
     def rollout(self, name: str, what: str, by: str, **options: object) -> dict[str, Any]:
         """``options``: further members of the command's request."""

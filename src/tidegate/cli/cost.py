@@ -207,7 +207,7 @@ def _show_load(out: Console, case: Case, way: Way) -> None:
     if way.kind in _WITH_FLEETS and way.kind != "dedicated":
         made = fleet(load, way.scaling(case.figures(way), load, case.tariff))
         out.print(f"\nInstances, {sum(made.paid) / load.hours:.2f} on average:")
-        out.print(*sparklines.year_rows(made.counts), sep="\n")
+        sparklines.print_year(out, made.counts)
 
 
 def _commitments(case: Case, way: Way, years: int) -> list[Chosen]:
@@ -267,7 +267,7 @@ def _show_savings(out: Console, case: Case, way: Way, chosen: list[Chosen]) -> N
     out.print(shown)
     usual, usage = next((made, usage) for name, _, made, usage in chosen if name == "usual")
     out.print("\nOn-demand $/h, and what the usual commitment covers of it:")
-    out.print(*sparklines.load_duration_rows(usage, usual.covers), sep="\n")
+    sparklines.print_load_duration(out, usage, usual.covers)
 
 
 def _crossing(case: Case, way: Way, other: Way) -> dict[str, Any]:

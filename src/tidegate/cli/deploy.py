@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import typer
 
 from tidegate import spec
-from tidegate.cli.artifacts import prepare, refuse_placeholders
+from tidegate.cli.artifacts import prepare
 from tidegate.cli.client import ApiClient, ServerError
 from tidegate.cli.commands import load
 from tidegate.cli.output import AsJson, Name, client, show, user_name
@@ -47,7 +47,7 @@ def deploy(
       tidegate deploy fraud.yaml --target kubernetes
     """
     loaded = with_target(read_spec(spec_file), target)
-    refuse_placeholders(loaded)
+    loaded.refuse_placeholders()
     with client() as server:
         data = prepare(loaded, spec_file.parent, must_exist=is_local(server))
         wish = loaded.wish(datetime.now(UTC), data)

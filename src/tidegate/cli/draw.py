@@ -22,6 +22,8 @@ STYLES = {
     "INSUFFICIENT_DATA": "dim",
 }
 OLD, NEW = "cyan", "magenta"
+NARROW = 48
+"""Columns below which an event has the time of day only."""
 
 
 def status_text(text: str) -> Text:
@@ -256,5 +258,7 @@ def alarm_table(documents: Iterable[Document]) -> Table:
 def event_lines(one: Document, width: int) -> list[Text]:
     """An event of the journal: when, what, and the message beside it."""
     kind = str(one["kind"]).rpartition(".")[2]
-    head = Text.assemble((f"{format_time(one['at'])} ", "dim"), (f"{kind:18} ", STYLES.get(kind, "")))
+    narrow = width < NARROW
+    at = format_clock(one["at"]) if narrow else format_time(one["at"])
+    head = Text.assemble((f"{at} ", "dim"), (kind if narrow else f"{kind:18} ", STYLES.get(kind, "")))
     return hang(head, Text(str(one["message"])), width)

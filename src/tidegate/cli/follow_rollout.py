@@ -11,7 +11,7 @@ from rich.live import Live
 from tidegate.cli import draw
 from tidegate.cli.client import ApiClient, ServerError
 from tidegate.cli.output import console
-from tidegate.cli.status_panel import ACTIVITY_SECONDS, render_status
+from tidegate.cli.status_panel import ACTIVITY_SECONDS, fit_status, render_status
 from tidegate.domain.errors import Conflict
 
 EVENTS_SHOWN = 8
@@ -95,7 +95,8 @@ def _follow_as_lines(server: ApiClient, name: str, after: int, as_json: bool) ->
 def _follow_as_panel(server: ApiClient, name: str, after: int) -> dict[str, Any] | None:
     events: list[dict[str, Any]] = []
     last: dict[str, Any] | None = None
-    with Live(console=console(), refresh_per_second=4) as live:
+    out = console()
+    with Live(console=out, refresh_per_second=4) as live:
         while True:
             document = _find_endpoint(server, name)
             found = server.events(name, after)
@@ -104,7 +105,10 @@ def _follow_as_panel(server: ApiClient, name: str, after: int) -> dict[str, Any]
             if document is not None:
                 last = document
                 seconds = server.live(name, ACTIVITY_SECONDS)
-                live.update(render_status(document, seconds, events, boxed=True), refresh=True)
+                over = not _has_rollout(document) and not found["events"]
+                # What stays on the screen may be higher than it.
+                whole = render_status(document, seconds, events, boxed=True) if over else None
+                live.update(whole or fit_status(document, seconds, events, out), refresh=not over)
             if not _has_rollout(document) and not found["events"]:
                 return last if document is not None else None
             time.sleep(POLL_EVERY)

@@ -20,13 +20,13 @@ from tidegate.advisor.recommend.load_runs import Ground
 from tidegate.advisor.recommend.search import Effort, search
 from tidegate.cli import draw
 from tidegate.cli.carrier_table import CARRIERS, carrier_row
-from tidegate.cli.output import console
-from tidegate.cli.tables import Table
+from tidegate.cli.output import console, plot_width
+from tidegate.cli.tables import Table, number
 from tidegate.domain.errors import Invalid
 from tidegate.settings import Settings
 
 MAX_SHOWN = 8
-BAR_WIDTH = 40
+BAR_WIDTH, BESIDE = 40, 26
 SEARCH_SHARE = 0.9
 """Fraction of the budget after which no further configuration is tried."""
 
@@ -153,7 +153,14 @@ def _print_curve(best: Trial, objective: Objective) -> None:
     points = sorted({(probe.rate, min(probe.latency, 10 * objective.seconds)) for probe in best.probes})
     top = max(latency for _, latency in points)
     out.print(f"p{objective.percent:g} against requests/s (limit {objective.seconds * 1000:g} ms)")
+    width = plot_width(out, BAR_WIDTH, BESIDE)
+    if width is None:
+        shown = Table(*map(number, ("REQUESTS/S", "LATENCY MS")))
+        for rate, latency in points:
+            shown.add_row(f"{rate:,.0f}", f"{latency * 1000:,.1f}")
+        out.print(shown)
+        return
     for rate, latency in points:
-        filled = max(1, round(BAR_WIDTH * latency / top))
+        filled = max(1, round(width * latency / top))
         style = draw.NEW if latency <= objective.seconds else "red"
         out.print(Text.assemble(f"{rate:>10,.0f}/s ", ("█" * filled, style), f" {latency * 1000:,.1f} ms"))

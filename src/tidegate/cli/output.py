@@ -31,6 +31,11 @@ def console() -> "Console":
     return made
 
 
+def plot_width(screen: "Console", most: int, beside: int) -> int | None:
+    """Columns of a plot with ``beside`` columns of labels; None in a pipe, where tables take the place of plots."""
+    return max(1, min(most, screen.width - beside)) if sys.stdout.isatty() else None
+
+
 def print_note(text: str) -> None:
     """Print a remark that is not the result."""
     print(text, file=sys.stderr)

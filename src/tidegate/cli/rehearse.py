@@ -15,11 +15,12 @@ from tidegate.advisor.rehearsal import spec_scenario
 from tidegate.advisor.rehearsal.rehearsal import Proportion, Rehearsal, RunSummary, Scenario, count_runs, rehearse
 from tidegate.cli import baseline_options, draw, plot_files
 from tidegate.cli.deploy import SpecPath
-from tidegate.cli.output import AsJson, console, print_note
+from tidegate.cli.output import AsJson, console, plot_width, print_note
+from tidegate.cli.tables import Table, number
 from tidegate.domain.errors import Invalid
 from tidegate.spec.units import duration
 
-HISTOGRAM_ROWS, WIDTH = 16, 48
+HISTOGRAM_ROWS, WIDTH, BESIDE = 16, 48, 22
 """Rows of the histogram in the terminal, and characters of its longest bar."""
 
 
@@ -88,6 +89,9 @@ def show(found: Rehearsal, screen: Console) -> None:
     if found.faulty is not None:
         for line in _describe_bad_versions(found, found.faulty):
             screen.print(line)
+        if found.faulty.requests is not None and found.faulty.requests.most > 0:
+            screen.print("\nrequests of a bad version until its rollback")
+            _print_histogram(screen, found.faulty.each_requests)
         screen.print()
     back = found.healthy.back
     style = "" if back.share <= 0.01 else "bold red"
@@ -125,16 +129,29 @@ def _describe_bad_versions(found: Rehearsal, one: RunSummary) -> Iterator[Text]:
         f"time from the first shift to the rollback: {draw.format_duration(seconds.p50)},"
         f" {draw.format_duration(seconds.p95)}, {draw.format_duration(seconds.most)}"
     )
-    if requests.most > 0:
-        yield Text("\nrequests of a bad version until its rollback")
-        yield from histogram(one.each_requests)
 
 
-def histogram(values: Sequence[float]) -> Iterator[Text]:
+def _print_histogram(screen: Console, values: Sequence[float]) -> None:
+    width = plot_width(screen, WIDTH, BESIDE)
+    if width is not None:
+        screen.print(*histogram(values, width), sep="\n")
+    else:
+        screen.print(histogram_table(values))
+
+
+def histogram_table(values: Sequence[float]) -> Table:
+    edges, heights = plot_files.count_bins(values, HISTOGRAM_ROWS)
+    shown = Table(*map(number, ("FROM", "TO", "RUNS")))
+    for first, last, height in zip(edges, edges[1:], heights, strict=False):
+        shown.add_row(f"{first:,.0f}", f"{last:,.0f}", f"{height:g}")
+    return shown
+
+
+def histogram(values: Sequence[float], width: int = WIDTH) -> Iterator[Text]:
     edges, heights = plot_files.count_bins(values, HISTOGRAM_ROWS)
     most = max(heights)
     for place, height in enumerate(heights):
-        filled = "█" * round(WIDTH * height / most) or ("▏" if height else "")
+        filled = "█" * round(width * height / most) or ("▏" if height else "")
         yield Text.assemble(f"{edges[place]:>12,.0f} │", (filled, draw.NEW), f" {height:g}" if height else "")
     yield Text(f"{edges[-1]:>12,.0f} ┘")
 

@@ -13,13 +13,13 @@ from tidegate.advisor.rehearsal.simulation import Timeline, TimelineMoment, simu
 from tidegate.cli import draw
 from tidegate.cli.artifacts import prepare
 from tidegate.cli.deploy import SpecPath, read_spec
-from tidegate.cli.output import AsJson, console, print_note
+from tidegate.cli.output import AsJson, console, plot_width, print_note
 from tidegate.cli.tables import Table, key, number, sentence
 from tidegate.domain.rollout import Phase
 from tidegate.spec.units import duration
 
-WIDTH, HEIGHT = 64, 8
-"""Size of the plot in characters."""
+WIDTH, HEIGHT, BESIDE = 64, 8, 8
+"""Most columns of the plot, its rows, and the columns of its labels."""
 
 
 def simulate_spec(
@@ -77,25 +77,27 @@ def _show(timeline: Timeline) -> None:
                 event.message,
             )
     out.print(shown)
-    out.print()
-    out.print(*plot_share(timeline.moments, timeline.seconds), sep="\n")
+    # In a pipe the table says it all.
+    if (width := plot_width(out, WIDTH, BESIDE)) is not None:
+        out.print()
+        out.print(*plot_share(timeline.moments, timeline.seconds, width), sep="\n")
     ending = f" after {draw.format_elapsed(timeline.seconds)}" + (
         f": {timeline.reason}" if timeline.reason else ""
     )
     out.print(Text.assemble("\n", draw.status_text(str(timeline.phase)), ending))
 
 
-def plot_share(moments: Sequence[TimelineMoment], seconds: float) -> list[Text]:
+def plot_share(moments: Sequence[TimelineMoment], seconds: float, width: int = WIDTH) -> list[Text]:
     """The new version's share over time, as rows of blocks."""
-    shares = [_share_at(moments, seconds * (column + 0.5) / WIDTH) for column in range(WIDTH)]
+    shares = [_share_at(moments, seconds * (column + 0.5) / width) for column in range(width)]
     rows = []
     for row in range(HEIGHT, 0, -1):
         label = {HEIGHT: "100 %", HEIGHT // 2: "50 %"}.get(row, "")
         cells = "".join(draw.format_block(share * HEIGHT / 10_000 - (row - 1)) for share in shares)
         rows.append(Text.assemble(f"{label:>6} │", (cells, draw.NEW)))
-    rows.append(Text(f"{'0 %':>6} └{'─' * WIDTH}"))
+    rows.append(Text(f"{'0 %':>6} └{'─' * width}"))
     end = draw.format_elapsed(seconds)
-    rows.append(Text(f"{'':7} 0:00:00{end:>{WIDTH - 7}}"))
+    rows.append(Text(f"{'':7} 0:00:00{end:>{width - 7}}"))
     return rows
 
 

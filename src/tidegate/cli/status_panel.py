@@ -1,5 +1,6 @@
 """An endpoint in full: its rollout, fleets, scaling, alarms, and what happened last."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,72 @@ class EventLines:
             yield from draw.event_lines(event, options.max_width)
 
 
+@dataclass(frozen=True)
+class Detail:
+    """How much of an endpoint a live panel shows. ``brief``: a line for each fleet, for the alarms, for an event."""
+
+    events: int
+    scaling: bool = True
+    brief: bool = False
+
+
+_DETAILS = (
+    *(Detail(count) for count in (8, 5, 3, 2)),
+    *(Detail(count, scaling=False) for count in (3, 2, 1)),
+    *(Detail(count, scaling=False, brief=True) for count in (8, 5, 3, 2, 1, 0)),
+)
+"""From all to the least."""
+
+
+def fit_status(
+    document: dict[str, Any], live: list[dict[str, Any]], events: list[dict[str, Any]], console: Console
+) -> Panel:
+    """A panel that is no higher than the terminal: a live one cannot be scrolled."""
+    for detail in _DETAILS:
+        made = _render_live(document, live, events, detail)
+        if len(console.render_lines(made)) < console.height:
+            break
+    return made
+
+
+def _render_live(
+    document: dict[str, Any], live: list[dict[str, Any]], events: list[dict[str, Any]], detail: Detail
+) -> Panel:
+    shown = events[-detail.events :] if detail.events else []
+    if not detail.brief:
+        given = document if detail.scaling else {**document, "scaling": []}
+        found = render_status(given, live, shown, boxed=True)
+        assert isinstance(found, Panel)
+        return found
+    rates = {(one["config"], one["variant"]): one["rate"] for one in live}
+    parts: list[Text] = []
+    for fleet in document["fleets"]:
+        rate = rates.get((fleet["config"], fleet["variant"]))
+        busy = "" if rate is None else f", {rate:,.0f}/s"
+        name = Text(f"{fleet['side']} {fleet['variant']}", draw.NEW if fleet["side"] == "new" else draw.OLD)
+        parts.append(name + f" {fleet['share']:g} %, {fleet['ready']}/{fleet['desired']} ready{busy}")
+        parts += [Text(fleet["failure"], "red")] if fleet["failure"] else []
+    states = Counter(alarm["state"] for alarm in document["alarms"])
+    if states:
+        counts = (Text.assemble(f"{count} ", draw.status_text(state)) for state, count in sorted(states.items()))
+        parts.append(Text("alarms: ") + Text(", ").join(counts))
+    parts += [Text(f"{draw.format_clock(one['at'])} {one['message']}", "dim") for one in shown]
+    rollout = document["rollout"]
+    head = [] if rollout is None else _describe_rollout(rollout, bar=False)
+    why = [Text(document["why"])] if document["why"] else []
+    body = Group(draw.status_text(document["status"]), *head, *map(_on_one_line, parts), *why)
+    return Panel(body, title=Text(document["name"], "bold"), title_align="left")
+
+
+def _on_one_line(text: Text) -> Text:
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
+
+
+def _title(document: dict[str, Any]) -> Text:
+    return Text.assemble((document["name"], "bold"), "  ", draw.status_text(document["status"]))
+
+
 def render_status(
     document: dict[str, Any], live: list[dict[str, Any]], events: list[dict[str, Any]], *, boxed: bool
 ) -> Panel | Group:
@@ -33,7 +100,7 @@ def render_status(
     parts: list[Table | Text | EventLines] = []
     rollout = document["rollout"]
     if rollout is not None:
-        parts += _render_rollout(rollout, bar=boxed)
+        parts += [*_describe_rollout(rollout, bar=boxed), Text()]
     parts.append(draw.fleet_table(document, live))
     if several := draw.architecture_table(document):
         parts += [Text(), several]
@@ -45,19 +112,19 @@ def render_status(
         parts += [Text(), EventLines(events)]
     if document["why"]:
         parts += [Text(), Text(document["why"])]
-    title = Text.assemble((document["name"], "bold"), "  ", draw.status_text(document["status"]))
+    title = _title(document)
     if not boxed:
         return Group(title, Text(), *parts)
     return Panel(Group(*parts), title=title, title_align="left", padding=(1, 2))
 
 
-def _render_rollout(rollout: dict[str, Any], *, bar: bool) -> list[Table | Text]:
+def _describe_rollout(rollout: dict[str, Any], *, bar: bool) -> list[Text]:
     share = rollout["share"]
     where = f"{rollout['phase']}, stage {rollout['stage']} of {rollout['stages']}"
     baking = f", {draw.format_time_left(rollout['bake_until'])} of the bake left" if rollout["bake_until"] else ""
     paused = f"  paused by {rollout['paused']['by']}" if rollout["paused"] else ""
     following = f"  next {share['next']:g} %" if share["next"] is not None else ""
-    parts: list[Table | Text] = [
+    parts: list[Text] = [
         Text.assemble((rollout["from"] or "(nothing)", draw.OLD), " -> ", (rollout["to"], draw.NEW)),
         Text.assemble(
             draw.traffic_bar(share["now"]) if bar else "",
@@ -73,4 +140,4 @@ def _render_rollout(rollout: dict[str, Any], *, bar: bool) -> list[Table | Text]
         for one in rollout["conditions"]
         if one["status"] and one["message"]
     ]
-    return [*parts, Text()]
+    return parts

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tidegate.cli.artifacts import prepare, refuse_placeholders
+from tidegate.cli.artifacts import prepare
 from tidegate.cli.deploy import SpecPath, read_spec
 from tidegate.cli.output import AsJson, show
 from tidegate.domain.desired import DesiredDeployment
@@ -29,7 +29,7 @@ def validate(
     loaded = read_spec(spec_file)
     wish = loaded.wish(datetime.now(UTC), prepare(loaded, spec_file.parent, must_exist=not no_data))
     if not no_data:
-        refuse_placeholders(loaded)
+        loaded.refuse_placeholders()
     document = _document(wish)
     variants = ", ".join(f"{one['name']} ({one['instances']} x {one['type']})" for one in document["variants"])
     alarms = f"{len(document['alarms'])} alarms" if document["alarms"] else "no alarms"

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from tidegate import __version__, spec
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import NotFound
-from tidegate.gateway import queue_view, scaling, transforms, uploads, versions
+from tidegate.gateway import queue_view, scaling, spec_diff, transforms, uploads, versions
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.journal_view import wait_for_events
 from tidegate.gateway.live import read_activity
@@ -138,7 +138,7 @@ async def put_deploy(gateway: Gateway, request: Request) -> Response:
     how = DeployOptions(
         parse_requester(request, body), parse_flag(body, "override"), parse_flag(body, "supersede")
     )
-    wish = spec.parse(body.get("spec"), now)
+    wish = spec.parse_runnable(body.get("spec"), now)
     rollout_id = context.ids.new("rollout")
     work = partial(
         deploy,
@@ -229,6 +229,7 @@ ROUTES: NativeRoutes = (
     ("POST", "/transforms/{name}/resume", transforms.resume),
     ("GET", "/alarms", list_alarms),
     ("PUT", "/deploy", put_deploy),
+    ("POST", "/diff", spec_diff.compare),
     ("PUT", "/uploads/{name}", uploads.upload),
     ("POST", "/down", down),
 )

@@ -35,7 +35,7 @@ async def create(gateway: Gateway, request: Request) -> Response:
     used."""
     context, now = gateway.context, gateway.context.clock.now()
     body = parse_json_object(request, MEMBERS)
-    made = None if "spec" not in body else spec.parse(body["spec"], now).models[0]
+    made = None if "spec" not in body else spec.parse_runnable(body["spec"], now).models[0]
     name = body.get("name") or context.ids.new("batch")
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise Invalid(f"invalid job name {name!r}: names are 1 to 63 letters, digits and inner hyphens")

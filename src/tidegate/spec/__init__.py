@@ -1,11 +1,26 @@
 """Spec files: YAML that describes an endpoint, converted to domain objects. Pure; reads no file.
 
 ``load`` reads YAML text with line numbers, ``resolve`` makes paths absolute, ``parse`` checks plain data and returns
-a ``DesiredDeployment``; ``schema`` is the JSON Schema of the same structures."""
+a ``DesiredDeployment``; ``parse_runnable`` also refuses model data that is only a placeholder, as do all who start
+something. ``render`` is the inverse of ``parse`` and ``changes`` compares two
+renderings. ``schema`` is the JSON Schema of the same structures."""
 
-from tidegate.spec.build import parse
+from tidegate.spec.build import parse, parse_runnable
+from tidegate.spec.changes import Change, changes
 from tidegate.spec.paths import artifacts, resolve
+from tidegate.spec.render import render
 from tidegate.spec.structures import schema
 from tidegate.spec.yaml_text import LoadedSpec, load
 
-__all__ = ["LoadedSpec", "artifacts", "load", "parse", "resolve", "schema"]
+__all__ = [
+    "Change",
+    "LoadedSpec",
+    "artifacts",
+    "changes",
+    "load",
+    "parse",
+    "parse_runnable",
+    "render",
+    "resolve",
+    "schema",
+]

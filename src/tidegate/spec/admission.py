@@ -117,8 +117,13 @@ def _rate(text: str, path: KeyPath) -> float:
     return rate
 
 
+def default_burst(rate: float) -> float:
+    """A second's worth of requests, at least one."""
+    return max(1.0, math.ceil(rate))
+
+
 def _bucket(rate: float, burst: float | None, path: KeyPath) -> TokenBucket:
-    found = TokenBucket(rate, max(1.0, math.ceil(rate)) if burst is None else burst)
+    found = TokenBucket(rate, default_burst(rate) if burst is None else burst)
     if found.fill_time > MAX_FILL_TIME:
         took = f"a bucket of {found.burst:g} would take {found.fill_time:g} s to fill"
         raise SpecError(path, f"{took}; the maximum is {MAX_FILL_TIME:g} s")

@@ -44,7 +44,7 @@ CONTAINER_DIMENSION = "ContainerName"
 CONTAINER_METRICS = ("ContainerLatency", "Invocations", "Invocation4XXErrors", "Invocation5XXErrors")
 """Metrics per container of an endpoint with several."""
 _STATISTICS = ("Average", "Sum", "Minimum", "Maximum", "SampleCount")
-_COMPARISONS = {
+COMPARISONS = {
     "above": ComparisonOperator.GREATER,
     "at_least": ComparisonOperator.GREATER_OR_EQUAL,
     "below": ComparisonOperator.LESS,
@@ -150,12 +150,12 @@ def _container_dimension(spec: structures.AlarmSpec, names: tuple[str, ...], pat
 
 
 def _limit(spec: structures.AlarmSpec, path: KeyPath) -> tuple[ComparisonOperator, float]:
-    given = [key for key in _COMPARISONS if getattr(spec, key) is not None]
+    given = [key for key in COMPARISONS if getattr(spec, key) is not None]
     if len(given) != 1:
         what = "two limits" if given else "no limit"
-        raise SpecError(path, f"{what}: give one of {', '.join(_COMPARISONS)}")
+        raise SpecError(path, f"{what}: give one of {', '.join(COMPARISONS)}")
     key = given[0]
-    return _COMPARISONS[key], threshold(getattr(spec, key), spec.metric, (*path, key))
+    return COMPARISONS[key], threshold(getattr(spec, key), spec.metric, (*path, key))
 
 
 def _statistic(text: str, path: KeyPath) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from tidegate.domain.desired import DesiredScaling
+from tidegate.domain.endpoint import EndpointConfig
 from tidegate.domain.errors import Invalid
 from tidegate.domain.metric import INSTANCES, SAGEMAKER, MetricId
 from tidegate.domain.scaling import (
@@ -24,6 +25,13 @@ from tidegate.spec.units import duration, one_of
 _PATH: KeyPath = ("autoscaling",)
 COOLDOWN = 300
 """Seconds: Application Auto Scaling's default for SageMaker."""
+
+
+WORDS = {
+    Predefined.INVOCATIONS: "invocations",
+    Predefined.CONCURRENT: "concurrency",
+    Predefined.UTILIZATION: "utilization",
+}
 
 
 def build_scaling(spec: structures.SpecFile, variants: list[str]) -> DesiredScaling | None:
@@ -86,12 +94,7 @@ def _tracking(
 ) -> TargetTracking:
     if given.queue_time is not None:
         raise SpecError((*_PATH, "queue_time"), "needs rule: fast")
-    if spec.serverless is not None:
-        allowed: tuple[str, ...] = ("utilization",)
-    elif spec.asynchronous is not None:
-        allowed = ("backlog", "cpu")
-    else:
-        allowed = ("invocations", "concurrency", "cpu")
+    allowed = _allowed_metrics(spec.serverless is not None, spec.asynchronous is not None)
     word = one_of(given.metric or allowed[0], allowed, (*_PATH, "metric"))
     cooldown = COOLDOWN
     if given.scale_in_after is not None:
@@ -102,6 +105,18 @@ def _tracking(
     )
 
 
+def _allowed_metrics(serverless: bool, asynchronous: bool) -> tuple[str, ...]:
+    """Metrics of rule aws, the default first."""
+    if serverless:
+        return ("utilization",)
+    return ("backlog", "cpu") if asynchronous else ("invocations", "concurrency", "cpu")
+
+
+def default_metric(config: EndpointConfig) -> str:
+    """Metric of rule aws for an endpoint that names none."""
+    return _allowed_metrics(config.serverless, config.asynchronous is not None)[0]
+
+
 def _metric(word: str, endpoint: str, variant: str) -> Predefined | CustomMetric:
     if word == "backlog":
         metric = MetricId.of(SAGEMAKER, "ApproximateBacklogSizePerInstance", {"EndpointName": endpoint})
@@ -109,11 +124,7 @@ def _metric(word: str, endpoint: str, variant: str) -> Predefined | CustomMetric
     if word == "cpu":
         named = {"EndpointName": endpoint, "VariantName": variant}
         return CustomMetric(MetricId.of(INSTANCES, "CPUUtilization", named), "Average")
-    return {
-        "invocations": Predefined.INVOCATIONS,
-        "concurrency": Predefined.CONCURRENT,
-        "utilization": Predefined.UTILIZATION,
-    }[word]
+    return next(metric for metric, known in WORDS.items() if known == word)
 
 
 def _calendar(given: scaling_structures.AutoscalingSpec) -> CalendarPolicy:

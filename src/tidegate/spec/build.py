@@ -15,6 +15,7 @@ from tidegate.spec import async_section, autoscaling, serverless, serving_option
 from tidegate.spec.admission import admission
 from tidegate.spec.alarms import alarms
 from tidegate.spec.check import convert_checked
+from tidegate.spec.placeholders import refuse_placeholders
 from tidegate.spec.problem import KeyPath, SpecError, suggest
 from tidegate.spec.units import duration, memory, one_of, percent, seconds, size
 
@@ -66,6 +67,13 @@ def parse(data: object, now: datetime) -> DesiredDeployment:
         autoscaling=autoscaling.build_scaling(spec, [variant.name for _, variant in variants]),
         target=None if spec.target is None else _target(spec.target),
     )
+
+
+def parse_runnable(data: object, now: datetime) -> DesiredDeployment:
+    """``parse`` for those who start what it says. Also raises Invalid for model data that is only a placeholder."""
+    desired = parse(data, now)
+    refuse_placeholders(data)
+    return desired
 
 
 def _target(name: str) -> str:

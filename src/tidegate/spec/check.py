@@ -23,7 +23,7 @@ def convert_checked(kind: type[S], data: object) -> S:
 
 
 def _check(kind: Any, value: object, path: KeyPath) -> None:
-    options = _options(kind)
+    options = plain_types(kind)
     if value is None and type(None) in options:
         return
     for option in options:
@@ -72,12 +72,12 @@ def _require_keys(value: object, path: KeyPath) -> Mapping[str, object]:
     return value
 
 
-def _options(kind: Any) -> tuple[Any, ...]:
+def plain_types(kind: Any) -> tuple[Any, ...]:
     """Plain types of an annotation: without ``Annotated``, and unions expanded."""
     if get_origin(kind) is Annotated:
-        return _options(get_args(kind)[0])
+        return plain_types(get_args(kind)[0])
     if get_origin(kind) in (Union, types.UnionType):
-        return tuple(option for part in get_args(kind) for option in _options(part))
+        return tuple(option for part in get_args(kind) for option in plain_types(part))
     return (kind,)
 
 

@@ -1,7 +1,10 @@
 """The ``multi_model`` section of a spec, as environment variables of its container."""
 
+from collections.abc import Callable
+
 from tidegate.spec import structures
 from tidegate.spec.problem import KeyPath, SpecError
+from tidegate.spec.unit_texts import bytes_text, duration_text
 from tidegate.spec.units import bytes_of, duration
 
 MIB = 2**20
@@ -55,3 +58,38 @@ def environment(model: structures.ModelSpec, path: KeyPath = ()) -> dict[str, st
     if given.minimum_stay is not None:
         found["minimum_stay"] = f"{duration(given.minimum_stay, (*here, 'minimum_stay')):g}"
     return {VARIABLES[key]: text for key, text in found.items() if text}
+
+
+def render(variables: dict[str, str]) -> dict[str, object]:
+    """The inverse of ``environment``: keys of a spec, whose variables are taken away. One with a value that no spec
+    can say stays a variable."""
+    found: dict[str, object] = {}
+    for key, variable in VARIABLES.items():
+        try:
+            found[key] = _READERS[key](variables[variable])
+        except (KeyError, ValueError):
+            continue
+        del variables[variable]
+    return found
+
+
+def _names(text: str) -> list[str]:
+    return text.split(",")
+
+
+def _mib(text: str) -> str:
+    return bytes_text(round(float(text) * MIB))
+
+
+def _span(text: str) -> str:
+    return duration_text(float(text))
+
+
+_READERS: dict[str, Callable[[str], object]] = {
+    "memory": _mib,
+    "pin": _names,
+    "prefetch": _names,
+    "minimum_stay": _span,
+    "loading": int,
+    "disk": _mib,
+}

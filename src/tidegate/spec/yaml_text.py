@@ -1,5 +1,7 @@
 """Read YAML text to plain data with line numbers, and with limits against malicious files."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -8,6 +10,7 @@ import yaml
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import Invalid
 from tidegate.spec.build import parse
+from tidegate.spec.placeholders import refuse_placeholders
 from tidegate.spec.problem import KeyPath, SpecError
 
 MAX_CHARACTERS = 256 * 1024
@@ -29,8 +32,19 @@ class LoadedSpec:
 
     def wish(self, now: datetime, data: object = None) -> DesiredDeployment:
         """``parse``, with the file's name and line in errors. ``data``: the same data with paths resolved."""
-        try:
+        with self._located():
             return parse(self.data if data is None else data, now)
+
+    def refuse_placeholders(self) -> None:
+        """Raises Invalid, with file and line, for an address that only stands for model data."""
+        with self._located():
+            refuse_placeholders(self.data)
+
+    @contextmanager
+    def _located(self) -> Iterator[None]:
+        """Adds the file's name and the line to a SpecError."""
+        try:
+            yield
         except SpecError as error:
             path = error.path
             while path and path not in self.lines:

@@ -6,6 +6,7 @@ from tidegate.domain.errors import ArtifactError, Invalid, MissingArtifact
 from tidegate.domain.registry import MULTI_MODEL, SINGLE_MODEL, ContainerDefinition, Model
 from tidegate.service import models as use
 from tidegate.service import packages
+from tidegate.spec.placeholders import describe_placeholder, has_impossible_bucket
 from tidegate.wire.listing import parse_listing
 from tidegate.wire.operation import OperationCall, Operations, Params, TxCall, TxOperation
 from tidegate.wire.sagemaker_packages import find_record_name
@@ -38,12 +39,18 @@ def create_model(call: TxCall, params: Params) -> Params:
 
 
 async def check_data(call: OperationCall, params: Params) -> None:
-    """Fail the call if model data is missing, as SageMaker does. A multi-model prefix is not checked, since models
-    come and go below it; model data of a package is not checked, since the package was approved."""
+    """Fail the call if model data is missing, as SageMaker does. A multi-model prefix is only checked for a bucket
+    that cannot exist, since models come and go below it; model data of a package is not checked, since it was
+    approved."""
     for container in [
         _parse_container(each) for each in _parse_definitions(params) if "ModelPackageName" not in each
     ]:
-        if container.data_url is None or container.mode == MULTI_MODEL:
+        if container.data_url is None:
+            continue
+        if has_impossible_bucket(container.data_url):
+            reason = describe_placeholder(container.data_url)
+            raise Invalid(f"Could not access model data at {container.data_url}: {reason}.")
+        if container.mode == MULTI_MODEL:
             continue
         try:
             await call.ctx.check_data(container.data_url)

@@ -13,7 +13,6 @@ from typer.testing import CliRunner
 from tests.unit.cli.stub_server import API, AT, alarm_document, endpoint_document, fleet_document, found, stub
 from tidegate import spec
 from tidegate.cli.app import app
-from tidegate.cli.diff import compare
 from tidegate.cli.draw import format_span
 from tidegate.cli.init import suggest_name
 from tidegate.cli.invoke import LANGUAGE_MODELS, TABLES, choose_type
@@ -228,56 +227,51 @@ def test_batch_refuses_a_placeholder_as_well(tmp_path: Path) -> None:
 # diff
 
 
-def server_of(path: str, **more: Any) -> dict[str, tuple[int, bytes]]:
-    """A server on which a version serves that has one instance and other data."""
-    endpoint = endpoint_document("fraud", rollout=None, scaling=[], alarms=[], config="fraud-old", **more)
-    variant = {"VariantName": "AllTraffic", "ModelName": "m", "InitialInstanceCount": 1, "InstanceType": "local"}
-    container = {"Image": "tidegate/xgboost", "ModelDataUrl": path, "Environment": {"OLD": "1"}}
-    return {
-        f"{API}/endpoints/fraud": found(endpoint),
-        f"{API}/alarms": found({"alarms": []}),
-        "SageMaker.DescribeEndpointConfig": found({"ProductionVariants": [variant]}),
-        "SageMaker.DescribeModel": found({"PrimaryContainer": container}),
-    }
+def diff_document(**more: Any) -> dict[str, Any]:
+    changes = [
+        {"what": "instances", "before": "1", "after": "2"},
+        {"what": "alarms.errors.above", "before": None, "after": "2%"},
+    ]
+    given = {"endpoint": "fraud", "exists": True, "serving": "fraud-old", "config": "fraud-new", "kept": []}
+    return {**given, "changes": changes, **more}
 
 
-def test_diff_shows_what_a_deploy_would_change(tmp_path: Path) -> None:
-    alarms = "alarms:\n  errors: {metric: Invocation5XXErrors, statistic: Average, above: 2%, period: 1m}\n"
-    path = write(tmp_path, MINIMAL + "instances: 2\n" + alarms)
-    with stub(server_of("file:///old/model.ubj")) as (url, seen):
+def test_diff_sends_the_spec_as_deploy_does_and_shows_each_key(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL + "instances: 2\n")
+    with stub({f"{API}/diff": found(diff_document(kept=["tag team"]))}) as (url, seen):
         told = json.loads(words("diff", path, "--json", TIDEGATE_URL=url))
         shown = words("diff", path, TIDEGATE_URL=url)
-    changes = {one["what"]: (one["before"], one["after"]) for one in told["changes"]}
-    assert changes == {
-        "AllTraffic instances": ("1", "2"),
-        "AllTraffic data": ("file:///old/model.ubj", f"file://{tmp_path}/model.ubj"),
-        "AllTraffic environment OLD": ("1", None),
-        "alarm errors": (None, "Average Invocation5XXErrors > 2 %, 3 of 3 x 1m"),
-    }
-    assert 'endpoint "fraud" would be updated from fraud-old to fraud-' in shown
-    assert {one["method"] for one in seen if not one["headers"].get("X-Amz-Target")} == {"GET"}
+    assert told == diff_document(kept=["tag team"])
+    assert shown.splitlines() == [
+        'endpoint "fraud" would be updated from fraud-old to fraud-new:',
+        "KEY                  BEFORE  AFTER",
+        "instances            1       2",
+        "alarms.errors.above  -       2%",
+        "not in the file, and kept: tag team",
+    ]
+    sent = json.loads(seen[0]["body"])["spec"]
+    assert sent["model"]["data"] == f"file://{tmp_path}/model.ubj" and sent["model"]["fingerprint"]
+    assert {one["method"] for one in seen} == {"POST"}
 
 
-def test_diff_of_what_is_not_there_yet_and_of_what_serves_already(tmp_path: Path) -> None:
-    path = write(tmp_path)
-    missing = (404, json.dumps({"error": {"code": "NotFound", "message": "none"}}).encode())
-    with stub({f"{API}/endpoints/fraud": missing}) as (url, _):
-        assert "would be created" in words("diff", path, TIDEGATE_URL=url)
-        config = json.loads(words("diff", path, "--json", TIDEGATE_URL=url))["config"]
-    answers = server_of(f"file://{tmp_path}/model.ubj")
-    model = {"Image": "tidegate/xgboost", "ModelDataUrl": f"file://{tmp_path}/model.ubj"}
-    answers["SageMaker.DescribeModel"] = found({"PrimaryContainer": model})
-    with stub(answers) as (url, _):
-        other = json.loads(words("diff", path, "--json", TIDEGATE_URL=url))["changes"]
-    assert [one["what"] for one in other] == ["content of the model data, or its settings"]
-    same = endpoint_document("fraud", rollout=None, scaling=[], alarms=[], config=config)
-    with stub({**answers, f"{API}/endpoints/fraud": found(same)}) as (url, _):
-        assert "would not change" in words("diff", path, TIDEGATE_URL=url)
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ({"exists": False, "serving": None}, "would be created, with version fraud-new:"),
+        ({"changes": [], "serving": "fraud-new"}, "would not change: fraud-new serves already"),
+        ({"serving": "fraud-new"}, "would keep version fraud-new, with other settings:"),
+        ({"changes": []}, "would be updated from fraud-old to fraud-new, which has the same settings"),
+    ],
+)
+def test_diff_says_what_would_happen(tmp_path: Path, document: dict[str, Any], said: str) -> None:
+    with stub({f"{API}/diff": found(diff_document(**document))}) as (url, _):
+        assert words("diff", write(tmp_path), TIDEGATE_URL=url).startswith(f'endpoint "fraud" {said}')
 
 
-def test_a_value_that_disappears_is_a_change() -> None:
-    found = list(compare({"a": "1", "b": "2"}, {"a": "1"}, same_version=False))
-    assert [(one.what, one.before, one.after) for one in found] == [("b", "2", None)]
+def test_diff_names_the_line_of_a_mistake(tmp_path: Path) -> None:
+    with stub({}) as (url, seen):
+        said = refusal("diff", write(tmp_path, MINIMAL + "instances: 0\n"), TIDEGATE_URL=url)
+    assert ":3: instances: 0: must be at least 1" in said and seen == []
 
 
 # logs

@@ -1,9 +1,6 @@
 """Every table fits the screen, whatever its width, and no cell of a key column is cut."""
 
-import os
-import pty
 import re
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +22,7 @@ from tests.unit.cli.stub_server import (
     found,
     stub,
 )
+from tests.unit.cli.terminal import run_on_terminal
 from tidegate.advisor.recommend.estimates import Carrier
 from tidegate.cli.app import app
 from tidegate.cli.carrier_table import CARRIERS, carrier_row
@@ -260,30 +258,13 @@ def test_events_fit_the_width(arguments: tuple[str, ...], width: int | None) -> 
     assert message in one_line(done.stdout) and "ActivatingTraffic" in done.stdout
 
 
-def on_terminal(arguments: tuple[str, ...], variables: Mapping[str, str | None]) -> str:
+def on_terminal(arguments: tuple[str, ...], variables: Mapping[str, str | None], columns: int = 80) -> str:
     """What a command writes to a terminal, without its colours."""
-    ours, theirs = pty.openpty()
-    given = {
-        name: value for name, value in {**os.environ, "TERM": "xterm", **variables}.items() if value is not None
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tidegate.cli", *arguments],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=subprocess.DEVNULL,
-        env=given,
-    )
-    os.close(theirs)
-    parts = []
-    try:
-        while part := os.read(ours, 65536):
-            parts.append(part)
-    except OSError:  # the other side is closed: the end, on Linux
-        pass
-    finally:
-        os.close(ours)
-    assert process.wait() == 0
-    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", b"".join(parts).decode()).replace("\r", "")
+    given = {name: value for name, value in variables.items() if value is not None and name != "COLUMNS"}
+    command = [sys.executable, "-m", "tidegate.cli", *arguments]
+    status, _, sent = run_on_terminal(command, given, columns=columns)
+    assert status == 0, sent
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", sent).replace("\r", "")
 
 
 @pytest.mark.parametrize("width", WIDTHS)

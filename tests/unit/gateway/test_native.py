@@ -12,6 +12,9 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from tests.gateway_harness import KEY, SECRET, SIGNED, GatewayHarness
+from tidegate import spec
+from tidegate.advisor import planner
+from tidegate.domain.errors import Invalid
 from tidegate.domain.metric import SAGEMAKER, MetricId, Sample
 from tidegate.monitoring import sketch
 
@@ -101,6 +104,10 @@ def test_another_deploy_in_the_middle_of_a_change_is_refused(call: Caller) -> No
         ({"spec": {**SPEC, "endpoint": "not a name"}}, "endpoint: 'not a name'"),
         ({"spec": {**SPEC, "model": {"image": "x", "data": "ftp://x"}}}, "model.data: 'ftp://x'"),
         (
+            {"spec": {**SPEC, "model": {"image": "x", "data": "s3://models/..."}}},
+            "s3://models/... is a placeholder: put",
+        ),
+        (
             {"spec": SPEC, "overide": True},
             "'overide' is not a member of this request; expected by, override, spec",
         ),
@@ -117,6 +124,39 @@ def test_invalid_deploy_is_refused_and_changes_nothing(call: Caller, data: objec
     assert message in said and "\n" not in said
     assert call("GET", "/endpoints").json() == {"endpoints": []}
     assert call.house.kicked == []
+
+
+@pytest.mark.parametrize("example", planner.examples())
+def test_the_placeholder_of_a_plan_is_refused_by_every_request_that_starts_something(
+    call: Caller, example: str
+) -> None:
+    """With the same message as the commands', and until model data is put in."""
+    asked = {"example": example}
+    planned = call("POST", "/plan", asked).json()["spec"]
+    source, sink = {"uri": "s3://in/rows.csv", "content_type": "text/csv"}, {"uri": "s3://out/"}
+    job = {"spec": planned, "source": source, "sink": sink}
+    with pytest.raises(Invalid) as said:
+        spec.load(json.dumps(planned), "plan.yaml").refuse_placeholders()
+    message = said.value.message.removeprefix("plan.yaml:1: ")
+    assert "s3://models/" in message and "is a placeholder: put in where your model is" in message
+    for method, path, body in (("PUT", "/deploy", {"spec": planned}), ("POST", "/transforms", job)):
+        assert refusal(call(method, path, body)) == (400, "Invalid", message)
+    assert call.house.kicked == []
+    for _, model in spec.artifacts(planned):
+        model["data"] = "s3://my-models/one/" if "multi_model" in model else "s3://my-models/one.tar.gz"
+    assert call("PUT", "/deploy", {"spec": planned}).status_code == 200
+
+
+def test_a_diff_says_what_a_deploy_would_change_and_changes_nothing(call: Caller) -> None:
+    call("PUT", "/deploy", {"spec": SPEC})
+    events = told(call)
+    assert call("POST", "/diff", {"spec": SPEC}).json()["changes"] == []
+    found = call("POST", "/diff", {"spec": {**NEXT, "tags": {"team": "risk"}}}).json()
+    assert [one["what"] for one in found["changes"]] == ["model.data", "tags.team"]
+    assert (
+        refusal(call("POST", "/diff", {"spec": {**SPEC, "instances": 0}}))[2] == "instances: 0: must be at least 1"
+    )
+    assert told(call) == events
 
 
 def test_a_rollout_is_paused_resumed_promoted_and_aborted(call: Caller) -> None:

@@ -11,6 +11,7 @@ from tidegate.advisor.planner.sizing import Fleet, OnDemand
 from tidegate.advisor.planner.strategy import Strategy
 from tidegate.advisor.planner.tables import table
 from tidegate.serving.contract.catalogue import RuntimeKind
+from tidegate.spec.placeholders import planned_address
 
 TAG = "tidegate:"
 
@@ -117,14 +118,13 @@ def _served(facts: Mapping[str, Any], place: Place) -> dict[str, Any]:
         return {"containers": [{"name": one, **_model(name, framework, one)} for one, framework in pairs]}
     made = _model(name, frameworks[0], None)
     if place.architecture == "multi_model":
-        made |= {"data": f"s3://models/{name}/", "multi_model": {}}
+        made |= {"data": planned_address(name, None, ""), "multi_model": {}}
     return {"model": made}
 
 
 def _model(name: str, framework: str, part: str | None) -> dict[str, Any]:
     runtime = RuntimeKind(framework).descriptor
-    folder = name if part is None else f"{name}/{part}"
-    return {"image": runtime.images[0].shown, "data": f"s3://models/{folder}/{runtime.planner_data}"}
+    return {"image": runtime.images[0].shown, "data": planned_address(name, part, runtime.planner_data)}
 
 
 def _distinct(frameworks: tuple[str, ...]) -> list[str]:
