@@ -1,0 +1,83 @@
+"""What one controller and one database carry, as curves: endpoints, rollouts at a time, requests in the queue.
+
+python -m bench.scale [--endpoints 100,300,1000,3000] [--rollouts 10,30,100] [--queue 1000,10000,100000] [--keep]
+
+The controller's loops are the real ones, with a real SQLite database and clock; the target is in memory, so that
+nothing but the controller costs processor time. Processor time is what is shown: it does not depend on what else runs
+here.
+"""
+
+import argparse
+import asyncio
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+
+from bench import tables
+from bench.scale_platform import ScalePlatform
+from bench.scale_queue import measure_queue
+
+SECONDS = 20
+"""Of real time for each point."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--endpoints", type=_numbers, default=[100, 300, 1000, 3000])
+    parser.add_argument("--rollouts", type=_numbers, default=[10, 30, 100])
+    parser.add_argument("--queue", type=_numbers, default=[1_000, 10_000, 100_000])
+    parser.add_argument("--keep", action="store_true", help="write the tables to docs/benchmarks.md")
+    given = parser.parse_args()
+    rows: list[list[object]] = [asyncio.run(_endpoints(count)) for count in given.endpoints]
+    header = ["endpoints", "processor at rest", "memory", "slowest round"]
+    tables.show("scale-endpoints", "Endpoints of one controller", header, rows, keep=given.keep, command="scale")
+    rows = [asyncio.run(_rollouts(count)) for count in given.rollouts]
+    header = ["rollouts at a time", "processor a rollout", "rollouts a second of processor", "all ended right"]
+    tables.show("scale-rollouts", "Rollouts of one controller", header, rows, keep=given.keep, command="scale")
+    rows = [asyncio.run(measure_queue(depth)) for depth in given.queue]
+    header = ["requests waiting", "accept, a second", "lease, a second", "look at the backlog"]
+    tables.show("scale-queue", "Queue of one database", header, rows, keep=given.keep, command="scale")
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",") if part]
+
+
+async def _endpoints(count: int) -> list[object]:
+    """Endpoints at rest, each with two alarms and 100 requests a second that are counted and judged."""
+    with tempfile.TemporaryDirectory(prefix="tg-scale-") as folder:
+        platform = ScalePlatform(Path(folder))
+        try:
+            await platform.create(count)
+            await platform.settle()
+            begun, clock = time.process_time(), time.monotonic()
+            rounds: Sequence[float] = await platform.watch(SECONDS)
+            spent = (time.process_time() - begun) / (time.monotonic() - clock)
+            held = psutil.Process().memory_info().rss / 2**20
+            return [count, f"{spent:.1%}", f"{held:.0f} MB", f"{max(rounds) * 1000:.0f} ms"]
+        finally:
+            await platform.close()
+
+
+async def _rollouts(count: int) -> list[object]:
+    """Linear updates of all endpoints at once."""
+    with tempfile.TemporaryDirectory(prefix="tg-scale-") as folder:
+        platform = ScalePlatform(Path(folder))
+        try:
+            await platform.create(count)
+            await platform.settle()
+            begun = time.process_time()
+            await platform.update_all()
+            await platform.settle()
+            spent = (time.process_time() - begun) / count
+            right = await platform.count_serving("v2")
+            return [count, f"{spent * 1000:.0f} ms", f"{1 / spent:.0f}", f"{right} of {count}"]
+        finally:
+            await platform.close()
+
+
+if __name__ == "__main__":
+    main()
