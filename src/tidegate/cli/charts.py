@@ -1,4 +1,9 @@
-"""Charts over a time axis, as a self-contained page (HTML with SVG) or as a PNG (matplotlib)."""
+"""Charts over a time axis, as a self-contained page (HTML with SVG) or as a PNG (matplotlib).
+
+Several panels share one axis of seconds, and lines have gaps and steps. ``plot_files.py`` draws histograms and curves
+over any quantity, each with axes of its own, as SVG that is pasted elsewhere: always on white, with marks. A common
+drawing module would be both of them with a switch in every function.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,8 +11,10 @@ from html import escape
 from importlib import import_module
 from pathlib import Path
 
+from tidegate.cli import chart_files
 from tidegate.domain.errors import Invalid
 
+SUFFIXES = (".html", ".png")
 WIDTH, HEIGHT, LEFT, TOP, GAP = 960, 150, 64, 26, 34
 """Size of one panel in pixels."""
 COLOURS = ("#3b82f6", "#dc2626", "#d97706", "#8b5cf6")
@@ -52,25 +59,19 @@ class ChartPanel:
 
 def save_chart(path: Path, title: str, panels: Sequence[ChartPanel], facts: Sequence[tuple[str, str]]) -> None:
     """Save as .html or .png, by the name. Raises Invalid."""
-    if path.suffix not in (".html", ".png"):
-        raise Invalid(f"--plot {path}: expected a name that ends in .html or .png")
-    try:
-        if path.suffix == ".html":
-            path.write_text(render_page(title, panels, facts))
-        else:
-            _save_png(path, title, panels)
-    except OSError as error:
-        raise Invalid(f"{path}: {error.strerror}") from None
+    chart_files.check_destination(path, SUFFIXES)
+    if path.suffix == ".html":
+        page = render_page(title, panels, facts)
+        chart_files.save(path, lambda at: at.write_text(page, encoding="utf-8"))
+    else:
+        chart_files.save(path, lambda at: _save_png(at, title, panels))
 
 
 def check_path(path: Path) -> None:
     """Raises Invalid, before any work is done, if the chart could not be saved."""
-    if path.suffix not in (".html", ".png"):
-        raise Invalid(f"--plot {path}: expected a name that ends in .html or .png")
+    chart_files.check_destination(path, SUFFIXES)
     if path.suffix == ".png":
         _import_figure()
-    if not path.absolute().parent.is_dir():
-        raise Invalid(f"--plot {path}: there is no folder {path.absolute().parent}")
 
 
 def render_page(title: str, panels: Sequence[ChartPanel], facts: Sequence[tuple[str, str]]) -> str:
@@ -78,11 +79,8 @@ def render_page(title: str, panels: Sequence[ChartPanel], facts: Sequence[tuple[
     tall = len(panels) * (HEIGHT + TOP + GAP)
     drawn = "".join(_render_panel(panel, number * (HEIGHT + TOP + GAP)) for number, panel in enumerate(panels))
     box = f"0 0 {WIDTH + LEFT + 16} {tall}"
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
-        f"<style>{STYLE}</style><h1>{escape(title)}</h1><table>{rows}</table>"
-        f'<svg viewBox="{box}" role="img" aria-label="{escape(title)}">{drawn}</svg></html>\n'
-    )
+    svg = f'<svg viewBox="{box}" role="img" aria-label="{escape(title)}">{drawn}</svg>'
+    return chart_files.render_html(title, f"<h1>{escape(title)}</h1><table>{rows}</table>{svg}", style=STYLE)
 
 
 def _render_panel(panel: ChartPanel, y: float) -> str:

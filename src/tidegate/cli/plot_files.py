@@ -1,12 +1,14 @@
-"""Plots as files: a self-contained SVG, alone or in an HTML page."""
+"""Histograms and curves as files: a self-contained SVG, alone or in an HTML page. See ``charts.py`` for plots over
+time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from tidegate.domain.errors import Invalid
+from tidegate.cli import chart_files
 
+SUFFIXES = (".svg", ".html")
 WIDTH, HEIGHT, LEFT, TOP, BOTTOM, RIGHT = 720, 300, 64, 48, 56, 20
 STYLE = (
     "text{font:13px system-ui,sans-serif;fill:#334}.title{font-size:15px;font-weight:600}"
@@ -57,22 +59,16 @@ def count_bins(values: Sequence[float], bars: int) -> tuple[list[float], list[fl
 
 def check_path(path: Path | None) -> None:
     """Raises Invalid, before any work is done, if the file could not be written."""
-    if path is not None and path.suffix not in (".svg", ".html"):
-        raise Invalid(f"--plot {path}: a plot is written as .svg or .html")
-    if path is not None and not path.absolute().parent.is_dir():
-        raise Invalid(f"--plot {path}: there is no folder {path.absolute().parent}")
+    if path is not None:
+        chart_files.check_destination(path, SUFFIXES)
 
 
 def write_plot(path: Path, title: str, figures: Sequence[BarPlot | CurvePlot]) -> None:
     """Write ``.svg`` or ``.html``. Raises Invalid if that fails."""
     text = render_svg(title, figures)
     if path.suffix == ".html":
-        head = f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>'
-        text = f"{head}<body>{text}</body></html>\n"
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise Invalid(f"{path}: {error.strerror}") from None
+        text = chart_files.render_html(title, text)
+    chart_files.save(path, lambda at: at.write_text(text, encoding="utf-8"))
 
 
 def render_svg(title: str, figures: Sequence[BarPlot | CurvePlot]) -> str:
