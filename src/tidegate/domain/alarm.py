@@ -1,5 +1,7 @@
 """Alarms: a threshold over a metric, evaluated M out of N."""
 
+import operator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -29,15 +31,16 @@ class ComparisonOperator(StrEnum):
     LESS_OR_EQUAL = "LessThanOrEqualToThreshold"
 
     def breaches(self, value: float, threshold: float) -> bool:
-        match self:
-            case ComparisonOperator.GREATER_OR_EQUAL:
-                return value >= threshold
-            case ComparisonOperator.GREATER:
-                return value > threshold
-            case ComparisonOperator.LESS:
-                return value < threshold
-            case ComparisonOperator.LESS_OR_EQUAL:
-                return value <= threshold
+        return COMPARISONS[self](value, threshold)
+
+
+COMPARISONS: Mapping[ComparisonOperator, Callable[[float, float], bool]] = {
+    ComparisonOperator.GREATER_OR_EQUAL: operator.ge,
+    ComparisonOperator.GREATER: operator.gt,
+    ComparisonOperator.LESS: operator.lt,
+    ComparisonOperator.LESS_OR_EQUAL: operator.le,
+}
+"""Value and threshold -> whether the value breaches; for those who compare often."""
 
 
 @dataclass(frozen=True)

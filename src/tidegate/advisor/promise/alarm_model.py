@@ -11,7 +11,7 @@ from statistics import NormalDist
 
 from tidegate.advisor.promise import distributions
 from tidegate.advisor.promise.baseline import Baseline, LatencyDistribution, Quantity
-from tidegate.domain.alarm import Alarm, ComparisonOperator
+from tidegate.domain.alarm import COMPARISONS, Alarm, ComparisonOperator
 from tidegate.monitoring import sketch
 from tidegate.monitoring.samples import PERCENTILE
 
@@ -161,8 +161,11 @@ def _breach_test(alarm: Alarm, upward: ComparisonOperator) -> Callable[[int, int
         part = float(percent[1]) / 100
         return lambda hits, others: high if others < math.ceil(part * (hits + others)) else low
     value = _VALUES[alarm.statistic]
+    compare = COMPARISONS[upward]
+    if errors and alarm.statistic == "Average":
+        return lambda hits, others: compare(hits / (hits + others), limit) if hits else compare(0.0, limit)
     if errors:
-        return lambda hits, others: upward.breaches(value(hits, others), limit)
+        return lambda hits, others: compare(value(hits, others), limit)
     return lambda hits, others: value(hits, others) > 0
 
 

@@ -49,6 +49,10 @@ class AlarmWatch:
     alarm: Alarm
     setting: RolloutSetting
     _known: dict[VersionFault, tuple[float, ...]] = field(default_factory=dict)
+    _periods: dict[tuple[alarm_model.PeriodLoad, VersionFault], alarm_model.PeriodChances] = field(
+        default_factory=dict
+    )
+    """Most schedules of an alarm have the same loads."""
 
     def __post_init__(self) -> None:
         self._parts = schedule.make_segments(self.setting.plan, self.setting.startup)
@@ -127,13 +131,18 @@ class AlarmWatch:
                 alive[place] = left
                 place += 1
             if left > 1e-12:
-                mass = memory.advance_many(mass, self._chances(stretch.load, bad), stretch.count)
+                mass = memory.advance_many(mass, self._chances(stretch.load, fault, bad), stretch.count)
                 left = sum(mass)
         alive[place:] = [left] * (len(alive) - place)
         return tuple(min(1.0, max(0.0, 1 - each)) for each in alive)
 
-    def _chances(self, load: alarm_model.PeriodLoad, bad: Baseline) -> alarm_model.PeriodChances:
-        return alarm_model.period_chances(self.alarm, load, bad, self.setting.baseline)
+    def _chances(
+        self, load: alarm_model.PeriodLoad, fault: VersionFault, bad: Baseline
+    ) -> alarm_model.PeriodChances:
+        if (load, fault) not in self._periods:
+            found = alarm_model.period_chances(self.alarm, load, bad, self.setting.baseline)
+            self._periods[load, fault] = found
+        return self._periods[load, fault]
 
     def _trace(self, way: schedule.AlarmSchedule, fault: VersionFault) -> "_Trace":
         """Follow the rollout period by period."""
@@ -142,7 +151,7 @@ class AlarmWatch:
         at, requests, alive, moments = way.initial_mass, 0.0, sum(mass), list[tuple[float, float, float]]()
         mean_requests, mean_seconds = 0.0, way.initial_mass * alive
         for stretch in way.stretches:
-            chances = self._chances(stretch.load, bad)
+            chances = self._chances(stretch.load, fault, bad)
             for _ in range(stretch.count):
                 at += stretch.seconds
                 requests += stretch.load.new

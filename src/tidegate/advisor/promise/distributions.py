@@ -8,6 +8,8 @@ two Poisson distributions. All sums are exact but for tails below 1e-17.
 
 import math
 from collections.abc import Callable
+from itertools import accumulate
+from operator import mul
 from statistics import NormalDist
 
 _NORMAL = NormalDist()
@@ -23,14 +25,9 @@ def poisson(mean: float) -> tuple[int, list[float]]:
     low, high = max(0, int(mean - reach)), int(mean + reach) + 1
     top = int(mean)
     peak = math.exp(top * math.log(mean) - mean - math.lgamma(top + 1))
-    upward, downward = [peak], []
-    for k in range(top + 1, high + 1):
-        upward.append(upward[-1] * mean / k)
-    value = peak
-    for k in range(top, low, -1):
-        value *= k / mean
-        downward.append(value)
-    return low, _normalize(downward[::-1] + upward)
+    upward = accumulate([mean / k for k in range(top + 1, high + 1)], mul, initial=peak)
+    downward = list(accumulate([k / mean for k in range(top, low, -1)], mul, initial=peak))
+    return low, _normalize([*reversed(downward[1:]), *upward])
 
 
 def binomial(trials: int, part: float) -> tuple[int, list[float]]:
@@ -67,16 +64,14 @@ def breach_probability(hits: float, others: float, breaches: Callable[[int, int]
     request. If ``breaches`` holds, it must also hold for fewer others and for more hits."""
     h0, weights = poisson(hits)
     o0, against = poisson(others)
-    below, passed, total = 0.0, 0, 0.0
+    below, passed, last, total = list(accumulate(against, initial=0.0)), 0, len(against), 0.0
     for place, weight in enumerate(weights):
-        h = h0 + place
-        while passed < len(against) and breaches(h, o0 + passed):
-            below += against[passed]
+        while passed < last and breaches(h0 + place, o0 + passed):
             passed += 1
-        if passed == len(against):
+        if passed == last:
             total += math.fsum(weights[place:])
             break
-        total += weight * below
+        total += weight * below[passed]
     nothing = math.exp(-hits - others) if breaches(0, 0) else 0.0
     return min(1.0, max(0.0, total - nothing))
 
