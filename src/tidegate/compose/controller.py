@@ -126,10 +126,10 @@ def join(
     guards = Guards(metrics, lambda: clock.read()[1].ahead)
     keeper = join_keeper(store, provider, clock, settings)
 
-    def written() -> None:
+    def written(endpoint: str) -> None:
         news()
         if keeper is not None:
-            keeper.wake()
+            keeper.wake(endpoint)
 
     engine = Engine(store, target, clock, guards, written, read_clocks=clock.read)
     queue = SqlQueue(queue_database(settings, store))

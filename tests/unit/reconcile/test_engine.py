@@ -95,7 +95,7 @@ class Case:
 def told(folder: Path, story: Callable[[Case], Awaitable[None]]) -> None:
     async def test() -> None:
         store, target, clock = open_store(f"sqlite:///{folder / 'tidegate.db'}"), StandInTarget(), Still()
-        case = Case(store, target, clock, Engine(store, target, clock, Guards(MemoryMetrics()), lambda: None))
+        case = Case(store, target, clock, Engine(store, target, clock, Guards(MemoryMetrics()), lambda name: None))
         try:
             await story(case)
         finally:
