@@ -96,7 +96,12 @@ class ScalePlatform:
         self.target = ReadyTarget(lambda name: self.engine.kick(name))
         self.guards = Guards(self.metrics, lambda: self.clock.read()[1].ahead)
         self.engine = Engine(
-            self.store, {LOCAL: self.target}, self.clock, self.guards, lambda: None, read_clocks=self.clock.read
+            self.store,
+            {LOCAL: self.target},
+            self.clock,
+            self.guards,
+            lambda name: None,
+            read_clocks=self.clock.read,
         )
         self.loop = MetricsLoop(
             self.store,

@@ -11,7 +11,7 @@ import typer
 from tidegate.advisor.promise import Baseline, Quantity, expectations
 from tidegate.advisor.rehearsal import spec_scenario
 from tidegate.cli.artifacts import prepare
-from tidegate.cli.deploy import read_spec
+from tidegate.cli.spec_file import read_spec
 from tidegate.domain.desired import DesiredDeployment
 
 Rps = Annotated[float, typer.Option("--rps", help="Requests per second to the endpoint.", show_default=False)]

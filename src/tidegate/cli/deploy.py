@@ -1,26 +1,20 @@
 """``deploy`` and ``delete``."""
 
 import time
-from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
 import typer
 
-from tidegate import spec
 from tidegate.cli.artifacts import prepare
 from tidegate.cli.client import ApiClient, ServerError
 from tidegate.cli.commands import load
 from tidegate.cli.output import AsJson, Name, client, show, user_name
-from tidegate.domain.errors import Invalid
+from tidegate.cli.spec_file import SpecPath, read_spec, with_target
 
 FOLLOW = "tidegate.cli.follow_rollout"
 """Imported to follow a rollout only: it draws."""
-SpecPath = Annotated[
-    Path, typer.Argument(metavar="SPEC", help="The spec file (YAML).", show_default=False, readable=False)
-]
 
 
 def deploy(
@@ -79,24 +73,6 @@ def delete(
             time.sleep(0.2)
     word = "is deleted" if wait else "is being deleted"
     show({"name": name, "status": "Deleted"} if wait else done, as_json, f'endpoint "{name}" {word}')
-
-
-def with_target(loaded: spec.LoadedSpec, target: str | None) -> spec.LoadedSpec:
-    """The spec with another target, if one is given."""
-    if target is None or not isinstance(loaded.data, dict):
-        return loaded
-    return replace(loaded, data={**loaded.data, "target": target})
-
-
-def read_spec(path: Path) -> spec.LoadedSpec:
-    """Read a spec file as plain data. Raises Invalid."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise Invalid(f"{path}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise Invalid(f"{path}: not UTF-8 text") from None
-    return spec.load(text, str(path))
 
 
 def is_local(server: ApiClient) -> bool:

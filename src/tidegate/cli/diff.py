@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tidegate.cli.artifacts import prepare
-from tidegate.cli.deploy import SpecPath, is_local, read_spec
+from tidegate.cli.deploy import is_local
 from tidegate.cli.output import AsJson, client, console
+from tidegate.cli.spec_file import SpecPath, read_spec
 from tidegate.cli.tables import Table, key
 
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tidegate.cli.client import ApiClient
 from tidegate.cli.commands import load
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from tidegate.cli.client import ApiClient
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Name = Annotated[str, typer.Argument(metavar="ENDPOINT", help="Name of the endpoint.", show_default=False)]
@@ -45,8 +46,9 @@ def show(document: Any, as_json: bool, words: str) -> None:
     print(json.dumps(document) if as_json else words)
 
 
-def client() -> ApiClient:
-    return ApiClient(os.environ)
+def client() -> "ApiClient":
+    made: ApiClient = load("tidegate.cli.client", "ApiClient")(os.environ)
+    return made
 
 
 def user_name() -> str:

@@ -18,10 +18,10 @@ from tidegate.advisor.planner.models import with_models
 from tidegate.advisor.planner.plan_promise import lines
 from tidegate.advisor.prices import Catalogue, price_folder
 from tidegate.cli import draw
-from tidegate.cli.deploy import read_spec
 from tidegate.cli.output import AsJson, console, print_note
 from tidegate.cli.plan_card import card
 from tidegate.cli.prompts import ask_all
+from tidegate.cli.spec_file import read_spec
 from tidegate.domain.errors import Invalid
 from tidegate.host.atomic_write import write_atomically
 from tidegate.settings import Settings

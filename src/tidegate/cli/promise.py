@@ -26,8 +26,8 @@ from tidegate.advisor.promise.detection import AlarmWatch, RolloutSetting
 from tidegate.advisor.rehearsal import spec_scenario
 from tidegate.cli import baseline_options, draw, plot_files
 from tidegate.cli.baseline_options import format_probability, format_rise, format_threshold
-from tidegate.cli.deploy import SpecPath
 from tidegate.cli.output import AsJson, console, print_note
+from tidegate.cli.spec_file import SpecPath
 from tidegate.cli.tables import Table, key, number, sentence
 from tidegate.domain.alarm import Alarm, ComparisonOperator
 from tidegate.spec.units import duration

@@ -14,8 +14,8 @@ from tidegate.advisor.promise import VersionFault, expectations
 from tidegate.advisor.rehearsal import spec_scenario
 from tidegate.advisor.rehearsal.rehearsal import Proportion, Rehearsal, RunSummary, Scenario, count_runs, rehearse
 from tidegate.cli import baseline_options, draw, plot_files
-from tidegate.cli.deploy import SpecPath
 from tidegate.cli.output import AsJson, console, plot_width, print_note
+from tidegate.cli.spec_file import SpecPath
 from tidegate.cli.tables import Table, number
 from tidegate.domain.errors import Invalid
 from tidegate.spec.units import duration

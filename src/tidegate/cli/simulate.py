@@ -12,8 +12,8 @@ from tidegate.advisor.rehearsal import spec_scenario
 from tidegate.advisor.rehearsal.simulation import Timeline, TimelineMoment, simulate
 from tidegate.cli import draw
 from tidegate.cli.artifacts import prepare
-from tidegate.cli.deploy import SpecPath, read_spec
 from tidegate.cli.output import AsJson, console, plot_width, print_note
+from tidegate.cli.spec_file import SpecPath, read_spec
 from tidegate.cli.tables import Table, key, number, sentence
 from tidegate.domain.rollout import Phase
 from tidegate.spec.units import duration

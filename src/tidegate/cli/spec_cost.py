@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.cli.artifacts import prepare
-from tidegate.cli.deploy import read_spec
+from tidegate.cli.spec_file import read_spec
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.endpoint import ProductionVariant
 from tidegate.domain.errors import Invalid

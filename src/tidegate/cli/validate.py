@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from tidegate.cli.artifacts import prepare
-from tidegate.cli.deploy import SpecPath, read_spec
 from tidegate.cli.output import AsJson, show
+from tidegate.cli.spec_file import SpecPath, read_spec
 from tidegate.domain.desired import DesiredDeployment
 
 

@@ -24,7 +24,7 @@ from tidegate.compose.control_socket import listening
 from tidegate.compose.dispatcher_supervisor import DispatcherSupervisor, queue_database, start_settings
 from tidegate.compose.environments import plain_environment, write_aws_keys
 from tidegate.compose.event_receivers import announcers
-from tidegate.compose.further_routes import further_routes
+from tidegate.compose.late import late_routes
 from tidegate.compose.leadership import JOURNAL_EVERY, leading, prune_journal
 from tidegate.compose.target import Targets, control_socket, join_targets, target_context
 from tidegate.compose.transform_jobs import Jobs, join_jobs
@@ -127,10 +127,10 @@ def join(
     guards = Guards(metrics, lambda: clock.read()[1].ahead)
     keeper = join_keeper(store, provider, clock, settings)
 
-    def written() -> None:
+    def written(endpoint: str) -> None:
         news()
         if keeper is not None:
-            keeper.wake()
+            keeper.wake(endpoint)
 
     engine = Engine(store, targets.driven, clock, guards, written, read_clocks=clock.read)
     queue = SqlQueue(queue_database(settings, store))
@@ -244,7 +244,7 @@ class Controller:
                 for one in announcers(self.settings, parts.store, parts.clock)
             ]
             gateway = self._gateway(parts)
-            app = build_app(gateway, further_routes(gateway, plain_environment()))
+            app = build_app(gateway, late_routes(gateway, plain_environment()))
             async with listening(app, control_socket(self.folder)):
                 started = True
                 yield

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tidegate.dispatcher.webhooks import Webhooks
+from tidegate.compose.late import load
 from tidegate.ports.clock import Clock
 from tidegate.ports.store import Store
 from tidegate.reconcile.event_announcer import Announcer
@@ -30,4 +30,6 @@ def _send(secret: str, receiver: str, event: dict[str, Any]) -> None:
         folder = Path(parse(receiver).path).parent
         OutputFiles((folder,)).append(receiver, body + b"\n")
     else:
-        Webhooks(secret, (parts.hostname or "",)).post(receiver, body, event["id"])
+        # Its HTTP client takes long to import.
+        webhooks = load("tidegate.dispatcher.webhooks", "Webhooks")(secret, (parts.hostname or "",))
+        webhooks.post(receiver, body, event["id"])

@@ -2,15 +2,16 @@
 
 import msgspec
 
-from tidegate.advisor.recommend.jobs import JobFile
+from tidegate.compose.late import load
 from tidegate.domain.recommendation import RecommendationJob
 from tidegate.settings import Settings
 from tidegate.targets.containers import file_roots
 
 
 def recommendation_file(settings: Settings, job: RecommendationJob) -> bytes:
+    job_file = load("tidegate.advisor.recommend.jobs", "JobFile")
     return msgspec.json.encode(
-        JobFile(
+        job_file(
             job=job,
             environment=server_environment(settings),
             file_roots=file_roots(settings),

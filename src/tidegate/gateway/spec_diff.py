@@ -12,6 +12,8 @@ from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.request_parsing import parse_json_object
 from tidegate.ports.store import Tx
 from tidegate.service.deployed import read_deployed
+from tidegate.spec.changes import changes
+from tidegate.spec.render import render
 
 
 async def compare(gateway: Gateway, request: Request) -> Response:
@@ -23,14 +25,14 @@ async def compare(gateway: Gateway, request: Request) -> Response:
 
 def compare_deployed(tx: Tx, desired: DesiredDeployment) -> dict[str, Any]:
     deployed = read_deployed(tx, desired)
-    before = {} if deployed is None else spec.render(deployed.endpoint)
-    changes = spec.changes(before, spec.render(desired))
+    before = {} if deployed is None else render(deployed.endpoint)
+    found = changes(before, render(desired))
     serving = None if deployed is None else deployed.endpoint.config.name
     return {
         "endpoint": desired.endpoint,
         "exists": deployed is not None,
         "serving": serving,
         "config": desired.config.name,
-        "changes": [asdict(one) for one in changes if one.what != "endpoint"],
+        "changes": [asdict(one) for one in found if one.what != "endpoint"],
         "kept": [] if deployed is None else list(deployed.kept),
     }

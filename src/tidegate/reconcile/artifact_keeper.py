@@ -6,7 +6,7 @@ overwritten or deleted.
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tidegate.domain.errors import ArtifactError
@@ -31,23 +31,44 @@ class ArtifactKeeper:
     clock: Clock
     versions: int
     limit: int
-    _awake: bool = True
+    _changed: set[str] | None = None
+    """Endpoints whose records have changed; None: all are read, as at the start."""
+    _histories: dict[str, History] = field(default_factory=dict)
+    """As they were read last, so that a change of one endpoint reads one."""
     _troubles: dict[FleetId, str] = field(default_factory=dict)
     """Fleets whose data cannot be kept, and why; logged once."""
 
-    def wake(self) -> None:
-        """A record of an endpoint has changed."""
-        self._awake = True
+    def wake(self, name: str) -> None:
+        """The record of an endpoint has changed."""
+        if self._changed is not None:
+            self._changed.add(name)
 
     async def turn(self) -> None:
         """Keep what is not kept yet, then remove what is not needed. Does nothing unless something has changed."""
-        if not self._awake:
+        changed = self._changed
+        if changed is not None and not changed:
             return
-        self._awake = False
-        known = await self.store.run(history.read_all)
-        for name, kept in known.items():
-            await self._record(name, kept)
+        self._changed = set()
+        try:
+            await self._read(changed)
+        except BaseException:
+            self._changed = None if changed is None else changed | self._changed
+            raise
+        # What could not be kept before is tried again: its data or some space may be there now.
+        for name in [name for name, kept in self._histories.items() if any(_lacking(kept))]:
+            await self._record(name, self._histories[name])
         await self._remove_old()
+
+    async def _read(self, changed: set[str] | None) -> None:
+        if changed is None:
+            self._histories = await self.store.run(history.read_all)
+            return
+        names = sorted(changed)
+        for name, found in (await self.store.run(lambda tx: history.read_some(tx, names))).items():
+            if found is None:
+                self._histories.pop(name, None)
+            else:
+                self._histories[name] = found
 
     async def _record(self, name: str, kept: History) -> None:
         found: dict[tuple[int, str], dict[str, tuple[str, ...]]] = {}
@@ -58,6 +79,7 @@ class ArtifactKeeper:
         if found:
             now = self.clock.now()
             await self.store.run(lambda tx: history.record_artifacts(tx, name, found, now))
+            await self._read({name})
 
     async def _keep(self, fleet: FleetId, variant: VariantSpec) -> tuple[str, ...] | None:
         try:
@@ -69,10 +91,13 @@ class ArtifactKeeper:
             return None
 
     async def _remove_old(self) -> None:
-        """Read the histories again: a version may have begun meanwhile to run from what is kept."""
+        """Before anything is removed all histories are read again: a version may have begun meanwhile to run from
+        what is kept."""
         sizes = await asyncio.to_thread(self.artifacts.sizes)
-        histories: Mapping[str, History] = await self.store.run(history.read_all)
-        needed = choose_kept(histories, sizes, self.versions, self.limit)
+        if not sizes.keys() - choose_kept(self._histories, sizes, self.versions, self.limit):
+            return
+        await self._read(None)
+        needed = choose_kept(self._histories, sizes, self.versions, self.limit)
         if sizes.keys() - needed:
             await asyncio.to_thread(self.artifacts.retain, needed)
 

@@ -91,8 +91,8 @@ class Engine:
     """By the name that records have."""
     clock: Clock
     guards: Guards
-    written: Callable[[], None]
-    """Called after each write of a record."""
+    written: Callable[[str], None]
+    """Called with the endpoint's name after each write of its record."""
     read_clocks: Callable[[], tuple[datetime, ClockMark]] | None = None
     """The present, and how far the wall clock is ahead of one that never steps; None: the wall clock never steps."""
     trouble: str | None = None
@@ -185,7 +185,7 @@ class Engine:
         decision = step(loaded.endpoint, seen, now)
         if decision.endpoint != loaded.stored or loaded.events or decision.events:
             version = await self._from_store(name, lambda tx: self._save(tx, loaded, decision, now))
-            self.written()
+            self.written(name)
             for event in (*loaded.events, *decision.events):
                 log.info("endpoint %s: %s", name, event.message)
             if self._unsaved.known.get(name) is not loaded:

@@ -1,6 +1,6 @@
 """Use cases of an endpoint's history: record it beside the endpoint, show it, go back to a version of it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -63,6 +63,11 @@ def read_all(tx: Tx) -> dict[str, History]:
     """Endpoint -> its history."""
     kept = {saved.name: saved.body for saved in tx.find(HISTORY).items}
     return {saved.name: kept.get(saved.name) or histories.seed(saved.body) for saved in tx.find(ENDPOINT).items}
+
+
+def read_some(tx: Tx, names: Iterable[str]) -> dict[str, History | None]:
+    """Endpoint -> its history; None for one that is gone."""
+    return {name: read(tx, name) if tx.get(ENDPOINT, name) is not None else None for name in names}
 
 
 def history_view(history: History, kept: Mapping[str, bool]) -> list[dict[str, object]]:

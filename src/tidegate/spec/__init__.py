@@ -2,25 +2,19 @@
 
 ``load`` reads YAML text with line numbers, ``resolve`` makes paths absolute, ``parse`` checks plain data and returns
 a ``DesiredDeployment``; ``parse_runnable`` also refuses model data that is only a placeholder, as do all who start
-something. ``render`` is the inverse of ``parse`` and ``changes`` compares two
-renderings. ``schema`` is the JSON Schema of the same structures."""
+something. ``schema`` is the JSON Schema of the same structures."""
 
 from tidegate.spec.build import parse, parse_runnable
-from tidegate.spec.changes import Change, changes
 from tidegate.spec.paths import artifacts, resolve
-from tidegate.spec.render import render
 from tidegate.spec.structures import schema
 from tidegate.spec.yaml_text import LoadedSpec, load
 
 __all__ = [
-    "Change",
     "LoadedSpec",
     "artifacts",
-    "changes",
     "load",
     "parse",
     "parse_runnable",
-    "render",
     "resolve",
     "schema",
 ]

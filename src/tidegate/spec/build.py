@@ -2,16 +2,18 @@
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import datetime
+from importlib import import_module
 
 from tidegate.domain.admission import DEFAULT_ADMISSION
 from tidegate.domain.asynchronous import AsyncConfig
-from tidegate.domain.desired import DesiredDeployment
+from tidegate.domain.desired import DesiredDeployment, DesiredScaling
 from tidegate.domain.endpoint import EndpointConfig, ProductionVariant
 from tidegate.domain.fleet import RoutingStrategy
 from tidegate.domain.rollout import BlueGreen, DeploymentConfig, Rolling, TrafficRouting
-from tidegate.spec import async_section, autoscaling, serverless, serving_options, structures, value_types
+from tidegate.spec import async_section, serverless, serving_options, structures, value_types
 from tidegate.spec.admission import admission
 from tidegate.spec.alarms import alarms
 from tidegate.spec.check import convert_checked
@@ -64,9 +66,18 @@ def parse(data: object, now: datetime) -> DesiredDeployment:
         deployment=deployment,
         alarms=tuple(named.values()),
         tags=dict(spec.tags),
-        autoscaling=autoscaling.build_scaling(spec, [variant.name for _, variant in variants]),
+        autoscaling=_scaling(spec, [variant.name for _, variant in variants]),
         target=None if spec.target is None else _target(spec.target),
     )
+
+
+def _scaling(spec: structures.SpecFile, variants: list[str]) -> DesiredScaling | None:
+    """Imports what few specs need only for those that have it, so that a command that reads a spec starts quickly."""
+    if spec.autoscaling is None:
+        return None
+    build: Callable[[structures.SpecFile, list[str]], DesiredScaling | None]
+    build = import_module("tidegate.spec.autoscaling").build_scaling
+    return build(spec, variants)
 
 
 def parse_runnable(data: object, now: datetime) -> DesiredDeployment:

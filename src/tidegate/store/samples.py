@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from importlib import import_module
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from sqlalchemy import Connection, Select, Table, bindparam, delete, func, insert, select, tuple_, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from tidegate.domain.metric import MetricId, Sample
 from tidegate.monitoring import finite
@@ -102,7 +102,8 @@ def advance(connection: Connection, rows: Sequence[SeriesRow]) -> None:
 def write(connection: Connection, table: Table, cells: CellSamples, ids: Mapping[SeriesKey, SeriesRow]) -> None:
     """Replace cells. Counts of a cell only grow, so a late, older value (from a transaction that was given up and is
     committed after all) has no effect."""
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    # The engine has imported its own dialect; the other one takes long and is never used.
+    dialect = import_module(f"sqlalchemy.dialects.{connection.dialect.name}")
     statement: Any = dialect.insert(table)
     values = {name: statement.excluded[name] for name in ("count", "total", "low", "high", "bins")}
     statement = statement.on_conflict_do_update(

@@ -14,6 +14,7 @@ from tidegate.cli.app import app
 from tidegate.cli.commands import ALIASES, TASKS, CommandEntry, DeferredCommand
 from tidegate.cli.plain_parameters import PlainReader
 
+FRAUD = str(Path(__file__).parents[3] / "examples" / "fraud.yaml")
 ENTRIES = [entry for task in TASKS.values() for entry in task]
 MOST_MODULES = 175
 """Of ``tidegate --help``; 150 when this was written, of which Typer and Python's own are nearly all."""
@@ -50,6 +51,26 @@ def test_help_imports_few_modules_and_no_command() -> None:
 def test_completion_imports_no_command() -> None:
     found = modules(_TIDEGATE_COMPLETE="complete_bash", COMP_WORDS="tidegate st", COMP_CWORD="1")
     assert not any(name in found for name in ("tidegate.cli.inspect", "tidegate.cli.plan", "rich"))
+
+
+READING = [("validate", FRAUD, "--no-data"), ("validate", FRAUD, "--no-data", "--json")]
+
+
+@pytest.mark.parametrize("arguments", READING)
+def test_a_command_that_reads_a_spec_imports_no_client_and_nothing_of_a_server(arguments: tuple[str, ...]) -> None:
+    imported = modules(*arguments)
+    assert "tidegate.spec" in imported
+    assert roots(imported).isdisjoint(set(HEAVY) - {"msgspec", "yaml"} | {"http", "ssl", "starlette"})
+    assert imported.isdisjoint({"tidegate.cli.client", "tidegate.domain.scaling", "tidegate.spec.render"})
+
+
+def test_a_start_imports_no_page_no_planner_and_no_client_of_webhooks() -> None:
+    program = "import json, sys, tidegate.cli.controller; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    imported = set(json.loads(done.stdout))
+    assert roots(imported).isdisjoint({"jinja2", "httpx", "rich", "numpy", "alembic", "psycopg"})
+    prefixes = ("tidegate.advisor", "tidegate.console", "tidegate.testing", "tidegate.cli.client")
+    assert [name for name in imported if name.startswith(prefixes)] == []
 
 
 ASKING = [("status", "--json"), ("invoke", "e", "--body", "1"), ("rollout", "pause", "e")]

@@ -97,7 +97,7 @@ def told(folder: Path, story: Callable[[Case], Awaitable[None]]) -> None:
     async def test() -> None:
         store, target, clock = open_store(f"sqlite:///{folder / 'tidegate.db'}"), StandInTarget(), Still()
         case = Case(
-            store, target, clock, Engine(store, {LOCAL: target}, clock, Guards(MemoryMetrics()), lambda: None)
+            store, target, clock, Engine(store, {LOCAL: target}, clock, Guards(MemoryMetrics()), lambda name: None)
         )
         try:
             await story(case)

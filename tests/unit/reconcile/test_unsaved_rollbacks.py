@@ -63,7 +63,12 @@ class Case:
     def restart(self) -> None:
         self.guards = Guards(self.metrics)
         self.engine = Engine(
-            self.store, {LOCAL: self.target}, self.clock, self.guards, lambda: None, read_clocks=self.read_clocks
+            self.store,
+            {LOCAL: self.target},
+            self.clock,
+            self.guards,
+            lambda name: None,
+            read_clocks=self.read_clocks,
         )
 
     def read_clocks(self) -> tuple[datetime, ClockMark]:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from tests.spec_changes import BASES, CHANGES, pair
 from tidegate import spec
 from tidegate.domain.errors import TidegateError
-from tidegate.spec.changes import flatten
+from tidegate.spec.changes import changes, flatten
+from tidegate.spec.render import render
 from tidegate.spec.unit_texts import bytes_text, duration_text, rate_text, threshold_text
 from tidegate.spec.units import duration, memory, threshold
 
@@ -22,28 +23,28 @@ KEYS = sorted(set(CHANGES) - {"ContainerSection.multi_model"})
 def test_what_is_rendered_is_parsed_to_the_same_deployment(key: str) -> None:
     for data in pair(key):
         desired = spec.parse(data, NOW)
-        assert spec.parse(spec.render(desired), NOW) == desired
+        assert spec.parse(render(desired), NOW) == desired
 
 
 @pytest.mark.parametrize("base", BASES)
 def test_defaults_are_left_out(base: str) -> None:
-    assert flatten(spec.render(spec.parse(BASES[base], NOW))) == flatten(BASES[base])
+    assert flatten(render(spec.parse(BASES[base], NOW))) == flatten(BASES[base])
 
 
 @pytest.mark.parametrize("key", KEYS)
 def test_a_changed_key_is_the_only_change(key: str) -> None:
     before, after = pair(key)
     old, new = flatten(before), flatten(after)
-    rendered = [spec.render(spec.parse(data, NOW)) for data in (before, after)]
-    found = spec.changes(*rendered)
+    rendered = [render(spec.parse(data, NOW)) for data in (before, after)]
+    found = changes(*rendered)
     assert {one.what for one in found} == {name for name in {*old, *new} if old.get(name) != new.get(name)}
     assert all(one.before != one.after for one in found)
 
 
 def test_a_default_is_named_where_the_other_side_has_a_value() -> None:
     before, after = pair("SpecFile.rollout")
-    rendered = [spec.render(spec.parse(data, NOW)) for data in (before, after)]
-    found = {one.what: (one.before, one.after) for one in spec.changes(*rendered)}
+    rendered = [render(spec.parse(data, NOW)) for data in (before, after)]
+    found = {one.what: (one.before, one.after) for one in changes(*rendered)}
     assert found == {
         "rollout.strategy": ("linear", "all_at_once"),
         "rollout.step": ("25%", None),
@@ -55,7 +56,7 @@ def test_a_default_is_named_where_the_other_side_has_a_value() -> None:
 def test_the_order_of_alarms_is_no_change() -> None:
     base = BASES["plain"]
     turned = {**base, "alarms": dict(reversed(base["alarms"].items()))}
-    assert spec.changes(*(spec.render(spec.parse(data, NOW)) for data in (base, turned))) == []
+    assert changes(*(render(spec.parse(data, NOW)) for data in (base, turned))) == []
 
 
 durations = st.one_of(

@@ -1,0 +1,59 @@
+"""What the server imports late, so that it starts quickly: the one place of it that does. Commands have theirs in
+``cli/commands.py``."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tidegate.gateway.dependencies import Gateway
+from tidegate.gateway.middleware import CONSOLE, NATIVE
+
+PATHS: Mapping[str, tuple[str, ...]] = {
+    f"{NATIVE}/plan": ("GET", "POST"),
+    f"{NATIVE}/promise": ("POST",),
+    f"{NATIVE}/rehearse": ("POST",),
+    f"{NATIVE}/simulate": ("POST",),
+    CONSOLE: ("GET",),
+    f"{CONSOLE}/flowchart": ("GET",),
+    f"{CONSOLE}/planner": ("GET",),
+    f"{CONSOLE}/planner/spec": ("GET",),
+    f"{CONSOLE}/traffic": ("GET",),
+    f"{CONSOLE}/static/{{path:path}}": ("GET",),
+}
+"""Paths of ``further_routes`` with their methods: the planner, computations and pages, which take a sixth of the
+processor time of a start and which most servers never show."""
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def load(module: str, attribute: str) -> Any:
+    """An attribute of a module that is imported now."""
+    return getattr(import_module(module), attribute)
+
+
+def late_routes(gateway: Gateway, environment: Mapping[str, str]) -> list[Route]:
+    """Routes whose code is imported, in a thread, at the first request for one of them. ``environment``: of the
+    processes that compute for a page."""
+    handlers: dict[tuple[str, str], Handler] = {}
+    loading = asyncio.Lock()
+
+    async def find(path: str, method: str) -> Handler:
+        async with loading:
+            if not handlers:
+                make = await asyncio.to_thread(load, "tidegate.compose.further_routes", "further_routes")
+                for route in make(gateway, environment):
+                    handlers.update({(route.path, verb): route.endpoint for verb in route.methods})
+        return handlers[path, method]
+
+    def make_route(path: str, methods: tuple[str, ...]) -> Route:
+        async def handle(request: Request) -> Response:
+            return await (await find(path, request.method))(request)
+
+        return Route(path, handle, methods=list(methods))
+
+    return [make_route(path, methods) for path, methods in PATHS.items()]
