@@ -181,24 +181,21 @@ def test_sqlite_held_by_another_program_blinds_nobody(tmp_path: Path, monkeypatc
     asyncio.run(bench.database.close())
 
 
-def test_reads_do_not_wait_for_a_put(bench: Bench) -> None:
-    bench.put(sample([1], T0))
+async def test_reads_do_not_wait_for_a_put(bench: Bench) -> None:
+    await bench.metrics.put([sample([1], T0)])
     leave = threading.Event()
 
-    async def main() -> dict[int, Sample]:
-        busy = asyncio.create_task(bench.database.call(lambda: leave.wait(60)))
-        await asyncio.sleep(0)
-        putting = asyncio.create_task(bench.metrics.put([sample([2], T0)]))
-        await asyncio.sleep(0)
-        try:
-            found = await bench.metrics.read(ERRORS, T0, T0 + 1, 1)
-            assert not putting.done()
-        finally:
-            leave.set()
-        await asyncio.gather(busy, putting, return_exceptions=True)
-        return found
-
-    assert {at: s.total for at, s in asyncio.run(main()).items()} == {T0: 3}
+    busy = asyncio.create_task(bench.database.call(lambda: leave.wait(60)))
+    await asyncio.sleep(0)
+    putting = asyncio.create_task(bench.metrics.put([sample([2], T0)]))
+    await asyncio.sleep(0)
+    try:
+        found = await bench.metrics.read(ERRORS, T0, T0 + 1, 1)
+        assert not putting.done()
+    finally:
+        leave.set()
+    await asyncio.gather(busy, putting, return_exceptions=True)
+    assert {at: s.total for at, s in found.items()} == {T0: 3}
 
 
 def test_what_comes_while_a_write_is_under_way_is_written_next(bench: Bench) -> None:

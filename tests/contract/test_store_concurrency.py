@@ -34,41 +34,35 @@ def write(expect: int | None, value: int) -> Callable[[Tx], int]:
     return lambda tx: tx.put(COUNTER, "c", Counter(value), expect=expect, now=NOW)
 
 
-def test_of_two_writes_over_one_version_one_wins(stores: list[SqlStore]) -> None:
-    async def main() -> list[int]:
-        winners = []
-        for version in range(25):
-            results = await asyncio.gather(
-                *(store.run(write(version, place)) for place, store in enumerate(stores)), return_exceptions=True
-            )
-            assert sorted(type(r).__name__ for r in results) == ["Stale", "int"]
-            assert version + 1 in results
-            winners.append(next(place for place, r in enumerate(results) if r == version + 1))
-            saved = await stores[0].run(lambda tx: tx.get(COUNTER, "c"))
-            assert saved is not None
-            assert saved.body == Counter(winners[-1])
-        return winners
-
-    assert len(asyncio.run(main())) == 25
+async def test_of_two_writes_over_one_version_one_wins(stores: list[SqlStore]) -> None:
+    winners = []
+    for version in range(25):
+        results = await asyncio.gather(
+            *(store.run(write(version, place)) for place, store in enumerate(stores)), return_exceptions=True
+        )
+        assert sorted(type(r).__name__ for r in results) == ["Stale", "int"]
+        assert version + 1 in results
+        winners.append(next(place for place, r in enumerate(results) if r == version + 1))
+        saved = await stores[0].run(lambda tx: tx.get(COUNTER, "c"))
+        assert saved is not None
+        assert saved.body == Counter(winners[-1])
+    assert len(winners) == 25
 
 
-def test_what_is_read_in_a_transaction_holds_until_it_lands(stores: list[SqlStore]) -> None:
+async def test_what_is_read_in_a_transaction_holds_until_it_lands(stores: list[SqlStore]) -> None:
     """Both read and write without a condition; none of the additions is lost."""
 
     def add(tx: Tx) -> None:
         saved = tx.get(COUNTER, "c")
         tx.put(COUNTER, "c", Counter(saved.body.value + 1 if saved else 1), expect=None, now=NOW)
 
-    async def main() -> None:
-        await asyncio.gather(*(store.run(add) for _ in range(20) for store in stores))
-        saved = await stores[1].run(lambda tx: tx.get(COUNTER, "c"))
-        assert saved is not None
-        assert (saved.body, saved.version) == (Counter(40), 40)
-
-    asyncio.run(main())
+    await asyncio.gather(*(store.run(add) for _ in range(20) for store in stores))
+    saved = await stores[1].run(lambda tx: tx.get(COUNTER, "c"))
+    assert saved is not None
+    assert (saved.body, saved.version) == (Counter(40), 40)
 
 
-def test_a_reader_of_the_journal_never_misses_a_line(stores: list[SqlStore]) -> None:
+async def test_a_reader_of_the_journal_never_misses_a_line(stores: list[SqlStore]) -> None:
     """A line that lands later has a higher seq: whoever has read up to a seq has read all below it."""
     done = threading.Event()
 
@@ -87,27 +81,21 @@ def test_a_reader_of_the_journal_never_misses_a_line(stores: list[SqlStore]) -> 
             if last:
                 return seen
 
-    async def main() -> tuple[list[int], list[int]]:
-        reading = asyncio.create_task(reader())
-        await asyncio.gather(*(writer(store, str(place)) for place, store in enumerate(stores)))
-        done.set()
-        lines = await stores[1].run(lambda tx: tx.journal(limit=1000))
-        return await reading, [line.seq for line in lines]
-
-    seen, written = asyncio.run(main())
+    reading = asyncio.create_task(reader())
+    await asyncio.gather(*(writer(store, str(place)) for place, store in enumerate(stores)))
+    done.set()
+    lines = await stores[1].run(lambda tx: tx.journal(limit=1000))
+    seen, written = await reading, [line.seq for line in lines]
     assert seen == written
     assert len(written) == 40
 
 
-def test_a_loser_changes_nothing_else(stores: list[SqlStore]) -> None:
+async def test_a_loser_changes_nothing_else(stores: list[SqlStore]) -> None:
     def work(tx: Tx) -> None:
         tx.put(COUNTER, "other", Counter(1), expect=0, now=NOW)
         tx.put(COUNTER, "c", Counter(2), expect=0, now=NOW)
 
-    async def main() -> None:
-        await stores[0].run(write(0, 1))
-        with pytest.raises(Stale):
-            await stores[1].run(work)
-        assert await stores[1].run(lambda tx: tx.get(COUNTER, "other")) is None
-
-    asyncio.run(main())
+    await stores[0].run(write(0, 1))
+    with pytest.raises(Stale):
+        await stores[1].run(work)
+    assert await stores[1].run(lambda tx: tx.get(COUNTER, "other")) is None

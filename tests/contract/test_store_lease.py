@@ -63,60 +63,46 @@ async def rival(url: str, candidate: Candidate, *, standby: bool = False) -> Asy
         await store.close()
 
 
-def test_a_second_controller_is_refused_while_the_first_lives(database_url: str) -> None:
-    async def main() -> None:
-        async with rival(database_url, HERE) as first, rival(database_url, THERE) as second:
-            async with (await first.acquire()).kept() as lease:
-                with pytest.raises(
-                    Conflict, match=r"in use by another controller \(host here\).*TIDEGATE_STANDBY=1"
-                ):
-                    await second.acquire()
-                await first.store.run(put("a"))
-                assert lease.held
-            assert (await second.acquire()).fence > lease.fence
-
-    asyncio.run(main())
+async def test_a_second_controller_is_refused_while_the_first_lives(database_url: str) -> None:
+    async with rival(database_url, HERE) as first, rival(database_url, THERE) as second:
+        async with (await first.acquire()).kept() as lease:
+            with pytest.raises(Conflict, match=r"in use by another controller \(host here\).*TIDEGATE_STANDBY=1"):
+                await second.acquire()
+            await first.store.run(put("a"))
+            assert lease.held
+        assert (await second.acquire()).fence > lease.fence
 
 
-def test_a_standby_takes_over_when_the_first_has_ended(database_url: str) -> None:
-    async def main() -> None:
-        async with rival(database_url, HERE) as first, rival(database_url, THERE, standby=True) as second:
-            async with (await first.acquire()).kept():
-                waiting = asyncio.create_task(second.acquire())
-                await asyncio.sleep(1)
-                assert not waiting.done()
-            await waiting
-            await second.store.run(put("a"))
-
-    asyncio.run(main())
+async def test_a_standby_takes_over_when_the_first_has_ended(database_url: str) -> None:
+    async with rival(database_url, HERE) as first, rival(database_url, THERE, standby=True) as second:
+        async with (await first.acquire()).kept():
+            waiting = asyncio.create_task(second.acquire())
+            await asyncio.sleep(1)
+            assert not waiting.done()
+        await waiting
+        await second.store.run(put("a"))
 
 
-def test_what_a_former_holder_writes_does_not_land(postgres_url: str) -> None:
-    async def main() -> None:
-        async with rival(postgres_url, HERE) as first, rival(postgres_url, THERE) as second:
-            old = await first.acquire()  # and is stopped before it renews it
-            await first.store.run(put("before"))
-            new = await second.acquire()
-            with pytest.raises(Unavailable, match=r"belongs to another controller now \(host there\)"):
-                await first.store.run(put("late"))
+async def test_what_a_former_holder_writes_does_not_land(postgres_url: str) -> None:
+    async with rival(postgres_url, HERE) as first, rival(postgres_url, THERE) as second:
+        old = await first.acquire()  # and is stopped before it renews it
+        await first.store.run(put("before"))
+        new = await second.acquire()
+        with pytest.raises(Unavailable, match=r"belongs to another controller now \(host there\)"):
+            await first.store.run(put("late"))
+        await asyncio.wait_for(old.lost.wait(), 60)
+        assert not old.held
+        assert new.held
+        saved = await second.store.run(lambda tx: {saved.name for saved in tx.find(NOTE).items})
+        assert saved == {"before"}
+
+
+async def test_a_holder_learns_of_its_loss_without_writing(postgres_url: str) -> None:
+    async with rival(postgres_url, HERE) as first, rival(postgres_url, THERE) as second:
+        old = await first.acquire()
+        await second.acquire()
+        async with old.kept():
             await asyncio.wait_for(old.lost.wait(), 60)
-            assert not old.held
-            assert new.held
-            saved = await second.store.run(lambda tx: {saved.name for saved in tx.find(NOTE).items})
-            assert saved == {"before"}
-
-    asyncio.run(main())
-
-
-def test_a_holder_learns_of_its_loss_without_writing(postgres_url: str) -> None:
-    async def main() -> None:
-        async with rival(postgres_url, HERE) as first, rival(postgres_url, THERE) as second:
-            old = await first.acquire()
-            await second.acquire()
-            async with old.kept():
-                await asyncio.wait_for(old.lost.wait(), 60)
-
-    asyncio.run(main())
 
 
 def test_a_holder_that_restarts_in_its_place_is_let_in_at_once(database_url: str) -> None:
@@ -132,7 +118,7 @@ def test_a_holder_that_restarts_in_its_place_is_let_in_at_once(database_url: str
     asyncio.run(main())
 
 
-def test_a_holder_behind_a_silent_connection_is_followed_and_fenced(
+async def test_a_holder_behind_a_silent_connection_is_followed_and_fenced(
     postgres_folder: Path, postgres_url: str
 ) -> None:
     with relayed(postgres_folder) as relay:
@@ -156,10 +142,10 @@ def test_a_holder_behind_a_silent_connection_is_followed_and_fenced(
                 await asyncio.wait_for(old.lost.wait(), 60)
                 await second.store.run(put("after"))
 
-        asyncio.run(main())
+        await main()
 
 
-def test_a_database_that_was_away_leaves_the_lease_with_its_holder(
+async def test_a_database_that_was_away_leaves_the_lease_with_its_holder(
     postgres_folder: Path, postgres_url: str
 ) -> None:
     """Nobody else wants it: the holder goes on as soon as it can."""
@@ -179,37 +165,31 @@ def test_a_database_that_was_away_leaves_the_lease_with_its_holder(
                         await asyncio.sleep(0.05)
                 assert not lease.lost.is_set()
 
-        asyncio.run(main())
+        await main()
 
 
-def test_a_standby_ends_when_it_is_asked_to(database_url: str) -> None:
-    async def main() -> None:
-        async with (
-            rival(database_url, HERE) as first,
-            rival(database_url, THERE, standby=True) as second,
-            (await first.acquire()).kept(),
-        ):
-            waiting = asyncio.create_task(second.contest.acquire())
-            await asyncio.sleep(0.2)
-            second.contest.stopping.set()
-            assert await asyncio.wait_for(waiting, 60) is None
-
-    asyncio.run(main())
+async def test_a_standby_ends_when_it_is_asked_to(database_url: str) -> None:
+    async with (
+        rival(database_url, HERE) as first,
+        rival(database_url, THERE, standby=True) as second,
+        (await first.acquire()).kept(),
+    ):
+        waiting = asyncio.create_task(second.contest.acquire())
+        await asyncio.sleep(0.2)
+        second.contest.stopping.set()
+        assert await asyncio.wait_for(waiting, 60) is None
 
 
-def test_one_sqlite_file_has_one_name(tmp_path: Path) -> None:
+async def test_one_sqlite_file_has_one_name(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
 
-    async def main() -> None:
-        async with (
-            rival(f"sqlite:///{tmp_path / 'a.db'}", HERE) as first,
-            rival(f"sqlite:///{tmp_path / 'link' / 'a.db'}", THERE) as second,
-            (await first.acquire()).kept(),
-        ):
-            with pytest.raises(Conflict, match="in use by another controller"):
-                await second.acquire()
-
-    asyncio.run(main())
+    async with (
+        rival(f"sqlite:///{tmp_path / 'a.db'}", HERE) as first,
+        rival(f"sqlite:///{tmp_path / 'link' / 'a.db'}", THERE) as second,
+        (await first.acquire()).kept(),
+    ):
+        with pytest.raises(Conflict, match="in use by another controller"):
+            await second.acquire()
 
 
 @pytest.mark.parametrize(

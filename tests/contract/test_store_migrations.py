@@ -1,6 +1,5 @@
 """The migrations make the tables that the code uses, from an empty database and from every earlier schema."""
 
-import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -50,16 +49,16 @@ def test_the_schema_of_the_code_is_that_of_the_newest_migration() -> None:
     assert REVISIONS[-1] == SCHEMA
 
 
-def test_an_empty_database_gets_the_tables_of_the_code(database_url: str, engine: Engine) -> None:
+async def test_an_empty_database_gets_the_tables_of_the_code(database_url: str, engine: Engine) -> None:
     with engine.connect() as connection:
         assert len(differences(connection)) >= len(METADATA.tables)
-    asyncio.run(open_store(database_url).close())
+    await open_store(database_url).close()
     with engine.connect() as connection:
         assert differences(connection) == []
 
 
 @pytest.mark.parametrize("revision", ["base", *REVISIONS])
-def test_every_earlier_schema_is_brought_up(database_url: str, engine: Engine, revision: str) -> None:
+async def test_every_earlier_schema_is_brought_up(database_url: str, engine: Engine, revision: str) -> None:
     with engine.begin() as connection:
         upgrade(connection, revision)
         if revision != "base":
@@ -67,22 +66,22 @@ def test_every_earlier_schema_is_brought_up(database_url: str, engine: Engine, r
             connection.execute(RECORDS.insert().values(**record, created_at=NOW, modified_at=NOW))
             connection.execute(JOURNAL.insert().values(**record, at=NOW, events=[]))
     store = open_store(database_url)
-    saved = asyncio.run(store.run(lambda tx: tx.get(NOTE, "a")))
-    asyncio.run(store.close())
+    saved = await store.run(lambda tx: tx.get(NOTE, "a"))
+    await store.close()
     assert (saved.body if saved else None) == (None if revision == "base" else Note("kept"))
     with engine.connect() as connection:
         assert differences(connection) == []
 
 
-def test_opening_again_changes_nothing(database_url: str, engine: Engine) -> None:
+async def test_opening_again_changes_nothing(database_url: str, engine: Engine) -> None:
     for _ in range(2):
-        asyncio.run(open_store(database_url).close())
+        await open_store(database_url).close()
         with engine.connect() as connection:
             assert connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}")) == REVISIONS[-1]
 
 
-def test_a_newer_schema_is_refused_and_left_alone(database_url: str, engine: Engine) -> None:
-    asyncio.run(open_store(database_url).close())
+async def test_a_newer_schema_is_refused_and_left_alone(database_url: str, engine: Engine) -> None:
+    await open_store(database_url).close()
     with engine.begin() as connection:
         connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
     with pytest.raises(StartupError, match=r"newer tidegate \(schema 9999, this one knows \d+\): install"):
@@ -99,10 +98,10 @@ def test_an_upgrade_that_fails_leaves_nothing_behind(database_url: str, engine: 
     assert inspect(engine).get_table_names() == ["minutes"]
 
 
-def test_a_neighbours_alembic_is_not_taken_for_ours(database_url: str, engine: Engine) -> None:
+async def test_a_neighbours_alembic_is_not_taken_for_ours(database_url: str, engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE alembic_version (version_num text)"))
         connection.execute(text("INSERT INTO alembic_version VALUES ('theirs')"))
-    asyncio.run(open_store(database_url).close())
+    await open_store(database_url).close()
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "theirs"

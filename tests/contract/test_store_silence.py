@@ -66,59 +66,51 @@ async def until_well(store: SqlStore) -> None:
             await asyncio.sleep(0.05)
 
 
-def test_a_connection_that_goes_silent_while_idle_is_replaced(relay: Relay, store: SqlStore) -> None:
+async def test_a_connection_that_goes_silent_while_idle_is_replaced(relay: Relay, store: SqlStore) -> None:
     """As after a failover: old connections lead nowhere, new ones work. No call fails for it."""
     relay.silence()
     relay.new_ones_work = True
 
-    async def main() -> None:
-        assert await asyncio.gather(*(tried(store, put(str(n))) for n in range(5))) == [1] * 5
-        assert await store.run(names) == {"before", "0", "1", "2", "3", "4"}
-
-    asyncio.run(main())
+    assert await asyncio.gather(*(tried(store, put(str(n))) for n in range(5))) == [1] * 5
+    assert await store.run(names) == {"before", "0", "1", "2", "3", "4"}
 
 
 @pytest.mark.parametrize("statement", [b"pg_advisory_xact_lock", b"INSERT INTO records", b"COMMIT"])
-def test_a_statement_that_is_never_answered_ends_in_time(relay: Relay, store: SqlStore, statement: bytes) -> None:
+async def test_a_statement_that_is_never_answered_ends_in_time(
+    relay: Relay, store: SqlStore, statement: bytes
+) -> None:
     relay.deaf_to = statement
 
-    async def main() -> None:
-        message = await tried(store, put("lost"))
-        assert "did not answer within 2 s" in str(message)
-        assert "check that its server is running and reachable" in str(message)
-        relay.deaf_to = b""
-        relay.resume()
-        await until_well(store)
-        assert await store.run(names) == {"before", "probe"}
-
-    asyncio.run(main())
+    message = await tried(store, put("lost"))
+    assert "did not answer within 2 s" in str(message)
+    assert "check that its server is running and reachable" in str(message)
+    relay.deaf_to = b""
+    relay.resume()
+    await until_well(store)
+    assert await store.run(names) == {"before", "probe"}
 
 
-def test_a_commit_whose_answer_is_lost_is_not_said_to_have_failed(relay: Relay, store: SqlStore) -> None:
+async def test_a_commit_whose_answer_is_lost_is_not_said_to_have_failed(relay: Relay, store: SqlStore) -> None:
     relay.answers_lost_after = b"COMMIT"
 
-    async def main() -> None:
-        assert "whether the change was written is not known" in str(await tried(store, put("landed")))
-        relay.answers_lost_after = b""
-        relay.resume()
-        await until_well(store)
-        assert await store.run(names) == {"before", "landed", "probe"}
-
-    asyncio.run(main())
+    assert "whether the change was written is not known" in str(await tried(store, put("landed")))
+    relay.answers_lost_after = b""
+    relay.resume()
+    await until_well(store)
+    assert await store.run(names) == {"before", "landed", "probe"}
 
 
-def test_many_calls_on_a_silent_database_fail_together_and_then_promptly(relay: Relay, store: SqlStore) -> None:
+async def test_many_calls_on_a_silent_database_fail_together_and_then_promptly(
+    relay: Relay, store: SqlStore
+) -> None:
     relay.silence()
 
-    async def main() -> None:
-        for _ in range(2):
-            outcomes = await asyncio.gather(*(tried(store, put(str(n))) for n in range(200)))
-            assert all(isinstance(outcome, str) for outcome in outcomes)
-        relay.resume()
-        await until_well(store)
-        assert await store.run(names) == {"before", "probe"}
-
-    asyncio.run(main())
+    for _ in range(2):
+        outcomes = await asyncio.gather(*(tried(store, put(str(n))) for n in range(200)))
+        assert all(isinstance(outcome, str) for outcome in outcomes)
+    relay.resume()
+    await until_well(store)
+    assert await store.run(names) == {"before", "probe"}
 
 
 def test_a_server_that_is_silent_at_the_start_is_an_error_in_time(relay: Relay, postgres_url: str) -> None:
@@ -127,55 +119,48 @@ def test_a_server_that_is_silent_at_the_start_is_an_error_in_time(relay: Relay, 
         open_store(relay.url(postgres_url), SHORT)
 
 
-def test_closing_does_not_wait_for_a_silent_server(relay: Relay, postgres_url: str) -> None:
+async def test_closing_does_not_wait_for_a_silent_server(relay: Relay, postgres_url: str) -> None:
     store = open_store(relay.url(postgres_url), DatabaseLimits(transaction=3600.0))
 
-    async def main() -> None:
-        await store.run(put("a"))
-        relay.deaf_to = b"INSERT"
-        hung = asyncio.create_task(store.run(put("b")))
-        queued = [asyncio.create_task(store.run(put(str(n)))) for n in range(9)]
-        while not relay.silent.is_set():
-            await asyncio.sleep(0.01)
-        await asyncio.wait_for(store.close(), PATIENCE)
-        hung.cancel()
-        results = await asyncio.gather(*queued, return_exceptions=True)
-        assert any(isinstance(result, Unavailable) for result in results)
-
-    asyncio.run(main())
+    await store.run(put("a"))
+    relay.deaf_to = b"INSERT"
+    hung = asyncio.create_task(store.run(put("b")))
+    queued = [asyncio.create_task(store.run(put(str(n)))) for n in range(9)]
+    while not relay.silent.is_set():
+        await asyncio.sleep(0.01)
+    await asyncio.wait_for(store.close(), PATIENCE)
+    hung.cancel()
+    results = await asyncio.gather(*queued, return_exceptions=True)
+    assert any(isinstance(result, Unavailable) for result in results)
 
 
-def test_what_a_vanished_client_held_is_free_in_time(relay: Relay, store: SqlStore, postgres_url: str) -> None:
+async def test_what_a_vanished_client_held_is_free_in_time(
+    relay: Relay, store: SqlStore, postgres_url: str
+) -> None:
     """The server ends the transaction of a client that says nothing more, with the lock that all others wait for."""
     relay.deaf_to = b"INSERT"
 
-    async def main() -> None:
-        assert isinstance(await tried(store, put("lost")), str)  # the server still holds its lock
-        other = open_store(postgres_url)
-        await until_well(other)
-        assert await other.run(names) == {"before", "probe"}
-        await other.close()
-
-    asyncio.run(main())
+    assert isinstance(await tried(store, put("lost")), str)  # the server still holds its lock
+    other = open_store(postgres_url)
+    await until_well(other)
+    assert await other.run(names) == {"before", "probe"}
+    await other.close()
 
 
-def test_calls_on_a_locked_sqlite_share_the_wait(tmp_path: Path) -> None:
+async def test_calls_on_a_locked_sqlite_share_the_wait(tmp_path: Path) -> None:
     path = tmp_path / "tidegate.db"
     store = open_store(f"sqlite:///{path}", DatabaseLimits(transaction=4.0))
     foreign = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     foreign.execute("BEGIN IMMEDIATE")
 
-    async def main() -> None:
-        outcomes = await asyncio.gather(*(tried(store, put(str(n))) for n in range(100)))
-        assert {str(outcome) for outcome in outcomes} == {str(outcomes[0])}
-        assert "database is locked; another process has locked it; try again" in str(outcomes[0])
-        assert isinstance(await tried(store, put("again")), str)
-        freed = threading.Timer(0.2, lambda: foreign.execute("ROLLBACK"))
-        freed.start()
-        await until_well(store)
-        assert await store.run(names) == {"probe"}
-        freed.join()
-        await store.close()
-
-    asyncio.run(main())
+    outcomes = await asyncio.gather(*(tried(store, put(str(n))) for n in range(100)))
+    assert {str(outcome) for outcome in outcomes} == {str(outcomes[0])}
+    assert "database is locked; another process has locked it; try again" in str(outcomes[0])
+    assert isinstance(await tried(store, put("again")), str)
+    freed = threading.Timer(0.2, lambda: foreign.execute("ROLLBACK"))
+    freed.start()
+    await until_well(store)
+    assert await store.run(names) == {"probe"}
+    freed.join()
+    await store.close()
     foreign.close()

@@ -132,16 +132,13 @@ def test_a_moment_without_zone_is_refused_and_any_zone_is_kept_as_utc(store: Sql
     assert saved.created_at.isoformat() == "2025-12-31T20:30:00.000001+00:00"
 
 
-def test_work_runs_on_few_threads_beside_the_event_loop(store: SqlStore) -> None:
-    async def main() -> set[int]:
-        return set(await asyncio.gather(*(store.run(lambda _: threading.get_ident()) for _ in range(20))))
-
-    threads = asyncio.run(main())
+async def test_work_runs_on_few_threads_beside_the_event_loop(store: SqlStore) -> None:
+    threads = set(await asyncio.gather(*(store.run(lambda _: threading.get_ident()) for _ in range(20))))
     assert len(threads) <= (1 if store.database.dialect == "sqlite" else THREADS)
     assert threading.get_ident() not in threads
 
 
-def test_the_event_loop_goes_on_while_work_is_under_way(store: SqlStore) -> None:
+async def test_the_event_loop_goes_on_while_work_is_under_way(store: SqlStore) -> None:
     entered, leave = threading.Event(), threading.Event()
 
     def slow(tx: Tx) -> int:
@@ -149,13 +146,10 @@ def test_the_event_loop_goes_on_while_work_is_under_way(store: SqlStore) -> None
         leave.wait(30)
         return tx.put(FIGURE, "a", Figure(1), expect=0, now=T0)
 
-    async def main() -> int:
-        under_way = asyncio.create_task(store.run(slow))
-        assert await asyncio.to_thread(entered.wait, 30)
-        leave.set()  # reached while the work still waits for it
-        return await under_way
-
-    assert asyncio.run(main()) == 1
+    under_way = asyncio.create_task(store.run(slow))
+    assert await asyncio.to_thread(entered.wait, 30)
+    leave.set()  # reached while the work still waits for it
+    assert (await under_way) == 1
 
 
 def test_a_caller_that_is_cancelled_leaves_a_whole_transaction_or_none(store: SqlStore) -> None:

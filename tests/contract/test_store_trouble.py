@@ -82,9 +82,9 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_a_database_that_can_only_be_read(tmp_path: Path) -> None:
+async def test_a_database_that_can_only_be_read(tmp_path: Path) -> None:
     path = tmp_path / "tidegate.db"
-    asyncio.run(open_store(f"sqlite:///{path}").close())
+    await open_store(f"sqlite:///{path}").close()
     with pytest.raises(
         StartupError, match="readonly database; give write permission to the user who runs tidegate"
     ):
@@ -96,8 +96,8 @@ def test_a_postgresql_database_that_is_not_there(postgres_url: str) -> None:
         open_store(str(make_url(postgres_url).set(database="missing")))
 
 
-def test_a_postgresql_user_who_may_not_write(postgres_url: str) -> None:
-    asyncio.run(open_store(postgres_url).close())
+async def test_a_postgresql_user_who_may_not_write(postgres_url: str) -> None:
+    await open_store(postgres_url).close()
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute("CREATE ROLE guest LOGIN")
         connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO guest")

@@ -170,10 +170,8 @@ def test_a_header_cannot_make_another_one(tmp_path: Path) -> None:
     assert all(b"\r\naccept: text/csv  x: y\r\n" in one and b"\r\nx: y" not in one for one in seen)
 
 
-def test_a_proxy_that_is_away_is_no_fault_of_the_model(tmp_path: Path) -> None:
-    found = asyncio.run(
-        ModelClient(str(tmp_path / "absent"), 1).ask(ITEM, b"", partial(tmp_path.joinpath, "scratch"))
-    )
+async def test_a_proxy_that_is_away_is_no_fault_of_the_model(tmp_path: Path) -> None:
+    found = await ModelClient(str(tmp_path / "absent"), 1).ask(ITEM, b"", partial(tmp_path.joinpath, "scratch"))
     assert found == AttemptFailed(
         FaultKind.BUSY, "The proxy cannot be reached: [Errno 2] No such file or directory."
     )

@@ -1,6 +1,5 @@
 """Inputs and outputs of asynchronous requests on a real S3 server: which object an address names, what errors say."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -33,13 +32,13 @@ def test_a_key_is_taken_literally(s3: S3, tmp_path: Path, key: str) -> None:
     assert found.read_bytes() == key.encode()
 
 
-def test_an_output_in_parts_has_its_content_type(s3: S3, tmp_path: Path) -> None:
+async def test_an_output_in_parts_has_its_content_type(s3: S3, tmp_path: Path) -> None:
     (tmp_path / "body").write_bytes(bytes(PART + 1))
     made = objects(tmp_path, s3.endpoint)
     for key, body in (("small", b"1"), ("large", tmp_path / "body")):
         address = f"s3://models/outputs/{key}"
         assert not made.exists(address)
-        asyncio.run(made.put(Output(address, body, 1), "text/csv"))
+        await made.put(Output(address, body, 1), "text/csv")
         assert made.exists(address)
         found = s3.client.head_object(Bucket="models", Key=f"outputs/{key}")
         assert (found["ContentType"], found["ContentLength"]) == ("text/csv", 1 if key == "small" else PART + 1)

@@ -1,6 +1,5 @@
 """The socket for copies of requests: it leads to any fleet by its id, and the door leads to none of those."""
 
-import asyncio
 import stat
 
 from tests.proxy_harness import ENDPOINT, Client, ProxyHarness, Reply, each_haproxy, stand
@@ -17,54 +16,42 @@ async def copy(running: ProxyHarness, fleet: FleetId, body: bytes = b"x") -> Rep
     return reply
 
 
-def test_a_copy_reaches_the_fleet_that_it_names_until_that_is_dropped(program: str) -> None:
-    async def scene() -> None:
-        async with stand(program) as running:
-            await running.fleet(1, "a")
-            shadow = await running.fleet(2, "b")
-            await running.share(1, {1: 10_000})
-            assert (await copy(running, shadow)).body == b"b"
-            assert stat.S_IMODE(running.proxy.copies.stat().st_mode) == 0o600
-            head = (await copy(running, shadow, b"head")).body.lower()
-            assert b"x-tidegate-start:" in head and b"x-tidegate-fleet" not in head
-            await running.proxy.drop_fleet(shadow)
-            assert (await copy(running, shadow)).status == 503
-
-    asyncio.run(scene())
+async def test_a_copy_reaches_the_fleet_that_it_names_until_that_is_dropped(program: str) -> None:
+    async with stand(program) as running:
+        await running.fleet(1, "a")
+        shadow = await running.fleet(2, "b")
+        await running.share(1, {1: 10_000})
+        assert (await copy(running, shadow)).body == b"b"
+        assert stat.S_IMODE(running.proxy.copies.stat().st_mode) == 0o600
+        head = (await copy(running, shadow, b"head")).body.lower()
+        assert b"x-tidegate-start:" in head and b"x-tidegate-fleet" not in head
+        await running.proxy.drop_fleet(shadow)
+        assert (await copy(running, shadow)).status == 503
 
 
-def test_a_fleet_without_a_ready_instance_answers_for_itself(program: str) -> None:
-    async def scene() -> None:
-        async with stand(program) as running:
-            shadow = await running.fleet(2)
-            reply = await copy(running, shadow)
-            assert reply.status == 503 and f"endpoint {ENDPOINT}".encode() in reply.body
-
-    asyncio.run(scene())
+async def test_a_fleet_without_a_ready_instance_answers_for_itself(program: str) -> None:
+    async with stand(program) as running:
+        shadow = await running.fleet(2)
+        reply = await copy(running, shadow)
+        assert reply.status == 503 and f"endpoint {ENDPOINT}".encode() in reply.body
 
 
-def test_no_header_leads_from_the_door_to_a_shadow(program: str) -> None:
-    async def scene() -> None:
-        async with stand(program) as running:
-            await running.fleet(1, "a")
-            shadow = await running.fleet(2, "b")
-            await running.share(1, {1: 10_000})
-            assert (await running.ask(headers={FLEET: str(shadow)})).body == b"a"
-            for name in (str(shadow), "r1", f"~{shadow}"):
-                reply = await running.ask(headers={"X-Amzn-SageMaker-Target-Variant": name})
-                assert reply.status == 400, reply
-
-    asyncio.run(scene())
+async def test_no_header_leads_from_the_door_to_a_shadow(program: str) -> None:
+    async with stand(program) as running:
+        await running.fleet(1, "a")
+        shadow = await running.fleet(2, "b")
+        await running.share(1, {1: 10_000})
+        assert (await running.ask(headers={FLEET: str(shadow)})).body == b"a"
+        for name in (str(shadow), "r1", f"~{shadow}"):
+            reply = await running.ask(headers={"X-Amzn-SageMaker-Target-Variant": name})
+            assert reply.status == 400, reply
 
 
-def test_a_killed_or_reloaded_proxy_knows_the_fleets_again(program: str) -> None:
-    async def scene() -> None:
-        async with stand(program, {"r": 1, "l": 1}) as running:
-            first = await running.fleet(1, "a")
-            second = await running.fleet(2, "b")  # no slot is left: a reload
-            assert [(await copy(running, fleet)).body for fleet in (first, second)] == [b"a", b"b"]
-            await running.kill()
-            await running.proxy.ensure()
-            assert [(await copy(running, fleet)).body for fleet in (first, second)] == [b"a", b"b"]
-
-    asyncio.run(scene())
+async def test_a_killed_or_reloaded_proxy_knows_the_fleets_again(program: str) -> None:
+    async with stand(program, {"r": 1, "l": 1}) as running:
+        first = await running.fleet(1, "a")
+        second = await running.fleet(2, "b")  # no slot is left: a reload
+        assert [(await copy(running, fleet)).body for fleet in (first, second)] == [b"a", b"b"]
+        await running.kill()
+        await running.proxy.ensure()
+        assert [(await copy(running, fleet)).body for fleet in (first, second)] == [b"a", b"b"]

@@ -83,19 +83,16 @@ def test_a_restarted_controller_goes_on_from_what_was_counted(program: str) -> N
     scene(program, play)
 
 
-def test_a_reload_loses_nothing_that_was_counted(program: str) -> None:
-    async def test() -> None:
-        async with stand(program, slots={"r": 1, "l": 1}) as running:
-            fleet = await running.fleet(1, "a")
-            await running.share(1, {1: 10_000})
-            assert (await running.ask()).status == 200
-            await fail(running, 2)
-            await running.fleet(2, "b")  # no slot left: a reload
-            assert await counted(running.proxy, fleet) == Passed(unanswered=2, queue_time=0.0)
-            await fail(running, 1)
-            assert await counted(running.proxy, fleet) == Passed(unanswered=1, queue_time=0.0)
-
-    asyncio.run(test())
+async def test_a_reload_loses_nothing_that_was_counted(program: str) -> None:
+    async with stand(program, slots={"r": 1, "l": 1}) as running:
+        fleet = await running.fleet(1, "a")
+        await running.share(1, {1: 10_000})
+        assert (await running.ask()).status == 200
+        await fail(running, 2)
+        await running.fleet(2, "b")  # no slot left: a reload
+        assert await counted(running.proxy, fleet) == Passed(unanswered=2, queue_time=0.0)
+        await fail(running, 1)
+        assert await counted(running.proxy, fleet) == Passed(unanswered=1, queue_time=0.0)
 
 
 def test_looks_beside_each_other_count_once(program: str) -> None:

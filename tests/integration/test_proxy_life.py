@@ -47,307 +47,262 @@ async def swept(running: ProxyHarness, fleet: FleetId, *left: str) -> None:
     await until_it(clean, f"only {left} left")
 
 
-def test_servers_are_replaced_under_load(program: str) -> None:
-    async def scene() -> None:
-        async with stand(program) as running:
-            fleet = await running.fleet(1, "a0", "b0")
-            await running.share(1, {1: 10_000})
-            async with loaded(running.port) as load:
-                for turn in range(1, 8):
-                    await running.fleet(1, f"a{turn}", f"b{turn}")
-                    for letter in "ab":
-                        await idle(running, fleet, f"{letter}{turn - 1}")
-                        running.workers[f"{letter}{turn - 1}"].stop()
-                    await load.more(100)
-                await swept(running, fleet, "a7", "b7")
-            assert not load.bad
-            assert all(load.seen[f"{letter}{turn}"] for turn in range(1, 7) for letter in "ab")
-
-    asyncio.run(scene())
+async def test_servers_are_replaced_under_load(program: str) -> None:
+    async with stand(program) as running:
+        fleet = await running.fleet(1, "a0", "b0")
+        await running.share(1, {1: 10_000})
+        async with loaded(running.port) as load:
+            for turn in range(1, 8):
+                await running.fleet(1, f"a{turn}", f"b{turn}")
+                for letter in "ab":
+                    await idle(running, fleet, f"{letter}{turn - 1}")
+                    running.workers[f"{letter}{turn - 1}"].stop()
+                await load.more(100)
+            await swept(running, fleet, "a7", "b7")
+        assert not load.bad
+        assert all(load.seen[f"{letter}{turn}"] for turn in range(1, 7) for letter in "ab")
 
 
-def test_endpoints_come_and_go_under_load(program: str) -> None:
-    async def scene() -> None:
-        async with stand(program) as running:
-            await running.fleet(1, "a")
-            await running.share(1, {1: 10_000})
-            await running.worker("other")
-            async with loaded(running.port) as load:
-                for generation in range(1, 25):  # three times the slots: they are used again
-                    fleet = FleetId("other", generation, "blue")
-                    await running.proxy.set_fleet(fleet, RANDOM, {"other": running.folder / "other"})
-                    await running.proxy.set_routes(
-                        build_route_table("other", 1, [(generation, 10_000, {"blue": 1.0})])
-                    )
-                    reply = await running.ask(path="/endpoints/other/invocations")
-                    assert (reply.status, reply.body) == (200, b"other")
-                    await running.proxy.set_routes(build_route_table("other", 2, []))
-                    await running.proxy.drop_fleet(fleet)
-                    await running.proxy.drop_fleet(fleet)
-                    await running.proxy.ensure()
-                    await load.more(20)
-            assert not load.bad
-            assert running.workers["other"].served == 24
-
-    asyncio.run(scene())
-
-
-def test_a_drained_server_finishes_and_gets_nothing_new(program: str) -> None:
-    async def scene() -> None:
-        async with stand(program) as running:
-            fleet = await running.fleet(1, "a")
-            await running.share(1, {1: 10_000})
-            held = [asyncio.create_task(running.ask(b"hold")) for _ in range(3)]
-            await until(lambda: running.workers["a"].holding == 3, "three requests held")
-            await running.fleet(1, "b")
-            assert await running.proxy.in_flight(fleet) == {"a": 3, "b": 0}
-            assert {(await running.ask()).body for _ in range(10)} == {b"b"}
-            await running.proxy.ensure()
-            assert (await running.proxy.in_flight(fleet))["a"] == 3
-            running.workers["a"].release.set()
-            assert [(await task).body for task in held] == [b"a"] * 3
-            await swept(running, fleet, "b")
-
-    asyncio.run(scene())
-
-
-def test_a_drained_server_can_be_taken_back(program: str) -> None:
-    async def scene() -> None:
-        async with stand(program) as running:
-            await running.fleet(1, "a")
-            await running.share(1, {1: 10_000})
-            held = asyncio.create_task(running.ask(b"hold"))
-            await until(lambda: running.workers["a"].holding == 1, "a request held")
-            await running.fleet(1)
-            assert (await running.ask()).status == 503
-            await running.fleet(1, "a")
-            assert (await running.ask()).body == b"a"
-            running.workers["a"].release.set()
-            assert (await held).status == 200
-
-    asyncio.run(scene())
-
-
-def test_slots_that_run_out_are_added_under_load(program: str) -> None:
-    async def scene() -> None:
-        async with stand(program, slots={"r": 1, "l": 1}) as running:
-            await running.fleet(1, "g1")
-            await running.share(1, {1: 10_000})
-            async with loaded(running.port) as load:
-                for generation in range(2, 7):
-                    await running.fleet(generation, f"g{generation}")
-                    await running.share(generation, {generation - 1: 5_000, generation: 5_000})
-                    await load.more(150)
-            assert not load.bad
-            assert all(load.seen[f"g{generation}"] for generation in range(1, 7))
-
-    asyncio.run(scene())
-
-
-def test_a_reload_keeps_what_runs_and_waits_for_the_process_before_it(program: str) -> None:
-    async def scene() -> None:
-        async with stand(program, slots={"r": 1, "l": 1}) as running:
-            fleet = await running.fleet(1, "a")
-            wanted = await running.share(1, {1: 10_000})
-            client = Client(running.port)
-            assert (await client.post()).status == 200
-            held = asyncio.create_task(running.ask(b"hold"))
-            await until(lambda: running.workers["a"].holding == 1, "a request held")
-            await running.fleet(2, "b")  # no slot left: a reload
-            assert await running.proxy.routes(ENDPOINT) == wanted
-            # The process from before still has both clients, and may give the quiet one's next request to a.
-            await running.fleet(1, "c")
-            assert await running.proxy.in_flight(fleet) == {"a": 1, "c": 0}
-            running.workers["a"].release.set()
-            assert (await held).body == b"a"
-            assert await running.proxy.in_flight(fleet) == {"a": 1, "c": 0}
-            reply = await client.post()
-            assert (reply.body, reply.header("connection")) == (b"a", "close")
-            await swept(running, fleet, "c")
-            assert (await client.post()).body == b"c"
-            await client.close()
-
-    asyncio.run(scene())
-
-
-def test_haproxy_that_is_killed_comes_back_as_it_was(program: str) -> None:
-    async def scene() -> None:
-        async with stand(program) as running:
-            await running.fleet(1, "a")
-            fleet = await running.fleet(2, "b", "c")
-            wanted = await running.share(5, {1: 2_500, 2: 7_500})
-            await running.fleet(2, "c")
-            await running.kill()
-            await running.proxy.ensure()
-            assert await running.proxy.up()
-            assert await running.proxy.routes(ENDPOINT) == wanted
-            assert set(await running.proxy.in_flight(fleet)) == {"c"}
-            assert {(await running.ask()).body for _ in range(50)} == {b"a", b"c"}
-            await running.share(4, {1: 10_000})
-            assert await running.proxy.routes(ENDPOINT) == wanted
-
-    asyncio.run(scene())
-
-
-def test_a_process_that_loses_its_master_or_worker_is_replaced_whole(program: str) -> None:
-    async def scene() -> None:
-        async with stand(program) as running:
-            await running.fleet(1, "a")
-            await running.share(1, {1: 10_000})
-            worker = int(next(Path(f"/proc/{running.master}/task/{running.master}").glob("children")).read_text())
-            os.kill(worker, signal.SIGKILL)
-
-            async def answers_again() -> bool:
+async def test_endpoints_come_and_go_under_load(program: str) -> None:
+    async with stand(program) as running:
+        await running.fleet(1, "a")
+        await running.share(1, {1: 10_000})
+        await running.worker("other")
+        async with loaded(running.port) as load:
+            for generation in range(1, 25):  # three times the slots: they are used again
+                fleet = FleetId("other", generation, "blue")
+                await running.proxy.set_fleet(fleet, RANDOM, {"other": running.folder / "other"})
+                await running.proxy.set_routes(
+                    build_route_table("other", 1, [(generation, 10_000, {"blue": 1.0})])
+                )
+                reply = await running.ask(path="/endpoints/other/invocations")
+                assert (reply.status, reply.body) == (200, b"other")
+                await running.proxy.set_routes(build_route_table("other", 2, []))
+                await running.proxy.drop_fleet(fleet)
+                await running.proxy.drop_fleet(fleet)
                 await running.proxy.ensure()
-                return (await running.ask()).status == 200
-
-            await until_it(answers_again, "an answer")
-
-    asyncio.run(scene())
-
-
-def test_a_worker_that_is_killed_costs_no_request(program: str) -> None:
-    async def scene() -> None:
-        async with stand(program) as running:
-            victim = await running.worker_process("a")
-            await running.worker_process("b")
-            await running.fleet(1, "a", "b")
-            await running.share(1, {1: 10_000})
-            async with loaded(running.port, body=b"x" * 20_000) as load:
-                await until(lambda: bool(load.seen["a"] and load.seen["b"]), "both serve")
-                victim.kill()
-                victim.wait()
-                await load.more(500)
-            assert not load.bad
-            assert await lost(running.proxy) == {}
-
-    asyncio.run(scene())
-
-
-def test_a_request_that_kills_its_worker_kills_two_at_most(program: str) -> None:
-    async def scene() -> None:
-        async with stand(program) as running:
-            fleet = await running.fleet(1, *"abcd")
-            await running.share(1, {1: 10_000})
-            assert (await running.ask()).status == 200
-            # HAProxy hangs up instead of answering when it had used the broken connection before.
-            assert (await running.ask(b"die")).status in (424, 0)
-            assert await lost(running.proxy) == {fleet: 1}
-            assert await lost(running.proxy) == {}
-            assert sorted(worker.died for worker in running.workers.values()) == [0, 0, 1, 1]
-            assert (await running.ask()).status == 200
-
-    asyncio.run(scene())
-
-
-def test_a_client_that_leaves_is_no_failure(program: str) -> None:
-    async def scene() -> None:
-        async with stand(program) as running:
-            fleet = await running.fleet(1, "a")
-            await running.share(1, {1: 10_000})
-            _, waiting = await asyncio.open_connection("127.0.0.1", running.port)
-            waiting.write(f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nhold".encode())
-            _, sending = await asyncio.open_connection("127.0.0.1", running.port)
-            sending.write(f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nho".encode())
-            await until(lambda: running.workers["a"].holding == 1, "a request held")
-            for writer in (waiting, sending):
-                writer.transport.abort()
-            running.workers["a"].release.set()
-            await idle(running, fleet, "a")
-            assert (await running.ask()).status == 200
-            assert await lost(running.proxy) == {}
-
-    asyncio.run(scene())
-
-
-def test_a_restarted_controller_adopts_what_runs(program: str) -> None:
-    async def scene() -> None:
-        async with stand(program) as running:
-            await running.fleet(1, "a")
-            fleet = await running.fleet(2, "b")
-            wanted = await running.share(3, {1: 5_000, 2: 5_000})
-            master = running.master
-            async with loaded(running.port) as load:
                 await load.more(20)
-                second = running.another()
-                await second.start_or_adopt()
-                assert running.master == master
-                assert await second.routes(ENDPOINT) == wanted
-                await second.set_fleet(fleet, RANDOM, {"b": running.folder / "b"})
-                await second.set_routes(build_route_table(ENDPOINT, 4, [(2, 10_000, {"blue": 1.0})]))
-                await second.drop_fleet(FleetId(ENDPOINT, 1, "blue"))
-                await load.more(100)
-            assert not load.bad
-            assert await lost(second) == {}
-
-    asyncio.run(scene())
+        assert not load.bad
+        assert running.workers["other"].served == 24
 
 
-def test_an_adopted_proxy_gets_the_settings_of_now(program: str) -> None:
-    async def scene() -> None:
-        async with stand(program) as running:
-            await running.fleet(1, "a")
-            await running.share(1, {1: 10_000})
-            master = running.master
-            async with loaded(running.port) as load:
-                await load.more(20)
-                await running.another(max_body=100).start_or_adopt()
-                await load.more(100)
-            assert not load.bad
+async def test_a_drained_server_finishes_and_gets_nothing_new(program: str) -> None:
+    async with stand(program) as running:
+        fleet = await running.fleet(1, "a")
+        await running.share(1, {1: 10_000})
+        held = [asyncio.create_task(running.ask(b"hold")) for _ in range(3)]
+        await until(lambda: running.workers["a"].holding == 3, "three requests held")
+        await running.fleet(1, "b")
+        assert await running.proxy.in_flight(fleet) == {"a": 3, "b": 0}
+        assert {(await running.ask()).body for _ in range(10)} == {b"b"}
+        await running.proxy.ensure()
+        assert (await running.proxy.in_flight(fleet))["a"] == 3
+        running.workers["a"].release.set()
+        assert [(await task).body for task in held] == [b"a"] * 3
+        await swept(running, fleet, "b")
+
+
+async def test_a_drained_server_can_be_taken_back(program: str) -> None:
+    async with stand(program) as running:
+        await running.fleet(1, "a")
+        await running.share(1, {1: 10_000})
+        held = asyncio.create_task(running.ask(b"hold"))
+        await until(lambda: running.workers["a"].holding == 1, "a request held")
+        await running.fleet(1)
+        assert (await running.ask()).status == 503
+        await running.fleet(1, "a")
+        assert (await running.ask()).body == b"a"
+        running.workers["a"].release.set()
+        assert (await held).status == 200
+
+
+async def test_slots_that_run_out_are_added_under_load(program: str) -> None:
+    async with stand(program, slots={"r": 1, "l": 1}) as running:
+        await running.fleet(1, "g1")
+        await running.share(1, {1: 10_000})
+        async with loaded(running.port) as load:
+            for generation in range(2, 7):
+                await running.fleet(generation, f"g{generation}")
+                await running.share(generation, {generation - 1: 5_000, generation: 5_000})
+                await load.more(150)
+        assert not load.bad
+        assert all(load.seen[f"g{generation}"] for generation in range(1, 7))
+
+
+async def test_a_reload_keeps_what_runs_and_waits_for_the_process_before_it(program: str) -> None:
+    async with stand(program, slots={"r": 1, "l": 1}) as running:
+        fleet = await running.fleet(1, "a")
+        wanted = await running.share(1, {1: 10_000})
+        client = Client(running.port)
+        assert (await client.post()).status == 200
+        held = asyncio.create_task(running.ask(b"hold"))
+        await until(lambda: running.workers["a"].holding == 1, "a request held")
+        await running.fleet(2, "b")  # no slot left: a reload
+        assert await running.proxy.routes(ENDPOINT) == wanted
+        # The process from before still has both clients, and may give the quiet one's next request to a.
+        await running.fleet(1, "c")
+        assert await running.proxy.in_flight(fleet) == {"a": 1, "c": 0}
+        running.workers["a"].release.set()
+        assert (await held).body == b"a"
+        assert await running.proxy.in_flight(fleet) == {"a": 1, "c": 0}
+        reply = await client.post()
+        assert (reply.body, reply.header("connection")) == (b"a", "close")
+        await swept(running, fleet, "c")
+        assert (await client.post()).body == b"c"
+        await client.close()
+
+
+async def test_haproxy_that_is_killed_comes_back_as_it_was(program: str) -> None:
+    async with stand(program) as running:
+        await running.fleet(1, "a")
+        fleet = await running.fleet(2, "b", "c")
+        wanted = await running.share(5, {1: 2_500, 2: 7_500})
+        await running.fleet(2, "c")
+        await running.kill()
+        await running.proxy.ensure()
+        assert await running.proxy.up()
+        assert await running.proxy.routes(ENDPOINT) == wanted
+        assert set(await running.proxy.in_flight(fleet)) == {"c"}
+        assert {(await running.ask()).body for _ in range(50)} == {b"a", b"c"}
+        await running.share(4, {1: 10_000})
+        assert await running.proxy.routes(ENDPOINT) == wanted
+
+
+async def test_a_process_that_loses_its_master_or_worker_is_replaced_whole(program: str) -> None:
+    async with stand(program) as running:
+        await running.fleet(1, "a")
+        await running.share(1, {1: 10_000})
+        worker = int(next(Path(f"/proc/{running.master}/task/{running.master}").glob("children")).read_text())
+        os.kill(worker, signal.SIGKILL)
+
+        async def answers_again() -> bool:
+            await running.proxy.ensure()
+            return (await running.ask()).status == 200
+
+        await until_it(answers_again, "an answer")
+
+
+async def test_a_worker_that_is_killed_costs_no_request(program: str) -> None:
+    async with stand(program) as running:
+        victim = await running.worker_process("a")
+        await running.worker_process("b")
+        await running.fleet(1, "a", "b")
+        await running.share(1, {1: 10_000})
+        async with loaded(running.port, body=b"x" * 20_000) as load:
+            await until(lambda: bool(load.seen["a"] and load.seen["b"]), "both serve")
+            victim.kill()
+            victim.wait()
+            await load.more(500)
+        assert not load.bad
+        assert await lost(running.proxy) == {}
+
+
+async def test_a_request_that_kills_its_worker_kills_two_at_most(program: str) -> None:
+    async with stand(program) as running:
+        fleet = await running.fleet(1, *"abcd")
+        await running.share(1, {1: 10_000})
+        assert (await running.ask()).status == 200
+        # HAProxy hangs up instead of answering when it had used the broken connection before.
+        assert (await running.ask(b"die")).status in (424, 0)
+        assert await lost(running.proxy) == {fleet: 1}
+        assert await lost(running.proxy) == {}
+        assert sorted(worker.died for worker in running.workers.values()) == [0, 0, 1, 1]
+        assert (await running.ask()).status == 200
+
+
+async def test_a_client_that_leaves_is_no_failure(program: str) -> None:
+    async with stand(program) as running:
+        fleet = await running.fleet(1, "a")
+        await running.share(1, {1: 10_000})
+        _, waiting = await asyncio.open_connection("127.0.0.1", running.port)
+        waiting.write(f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nhold".encode())
+        _, sending = await asyncio.open_connection("127.0.0.1", running.port)
+        sending.write(f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nho".encode())
+        await until(lambda: running.workers["a"].holding == 1, "a request held")
+        for writer in (waiting, sending):
+            writer.transport.abort()
+        running.workers["a"].release.set()
+        await idle(running, fleet, "a")
+        assert (await running.ask()).status == 200
+        assert await lost(running.proxy) == {}
+
+
+async def test_a_restarted_controller_adopts_what_runs(program: str) -> None:
+    async with stand(program) as running:
+        await running.fleet(1, "a")
+        fleet = await running.fleet(2, "b")
+        wanted = await running.share(3, {1: 5_000, 2: 5_000})
+        master = running.master
+        async with loaded(running.port) as load:
+            await load.more(20)
+            second = running.another()
+            await second.start_or_adopt()
             assert running.master == master
-            assert (await running.ask(b"x" * 101)).status == 413
-
-    asyncio.run(scene())
-
-
-def test_a_port_in_use_is_named(program: str) -> None:
-    async def scene() -> None:
-        async with stand(program) as running, stand(program) as other:
-            second = ProxyHarness(other.another(port=running.port), other.settings, other.folder)
-            with pytest.raises(StartupError, match=f"port {running.port} on 127.0.0.1 cannot be used"):
-                await second.proxy.start_or_adopt()
-            assert await running.proxy.up()
-            with socket.socket() as taken:
-                await other.proxy.stop()
-                taken.bind(("127.0.0.1", other.port))
-                taken.listen()
-                with pytest.raises(StartupError, match=f"port {other.port} .*--port"):
-                    await other.proxy.start_or_adopt()
-
-    asyncio.run(scene())
+            assert await second.routes(ENDPOINT) == wanted
+            await second.set_fleet(fleet, RANDOM, {"b": running.folder / "b"})
+            await second.set_routes(build_route_table(ENDPOINT, 4, [(2, 10_000, {"blue": 1.0})]))
+            await second.drop_fleet(FleetId(ENDPOINT, 1, "blue"))
+            await load.more(100)
+        assert not load.bad
+        assert await lost(second) == {}
 
 
-def test_stopping_lets_requests_come_home(program: str) -> None:
-    async def scene() -> None:
-        async with stand(program) as running:
-            await running.fleet(1, "a")
-            await running.share(1, {1: 10_000})
-            held = asyncio.create_task(running.ask(b"hold"))
-            await until(lambda: running.workers["a"].holding == 1, "a request held")
-            stopping = asyncio.create_task(running.proxy.stop())
-
-            async def refused() -> bool:
-                return (await running.ask()).status == 0
-
-            await until_it(refused, "new connections refused")
-            assert not stopping.done()
-            running.workers["a"].release.set()
-            assert (await held).body == b"a"
-            await stopping
-            assert not await running.proxy.up()
-            await running.proxy.stop()
-
-    asyncio.run(scene())
+async def test_an_adopted_proxy_gets_the_settings_of_now(program: str) -> None:
+    async with stand(program) as running:
+        await running.fleet(1, "a")
+        await running.share(1, {1: 10_000})
+        master = running.master
+        async with loaded(running.port) as load:
+            await load.more(20)
+            await running.another(max_body=100).start_or_adopt()
+            await load.more(100)
+        assert not load.bad
+        assert running.master == master
+        assert (await running.ask(b"x" * 101)).status == 413
 
 
-def test_a_folder_whose_sockets_would_be_too_deep_is_refused(program: str, tmp_path: Path) -> None:
+async def test_a_port_in_use_is_named(program: str) -> None:
+    async with stand(program) as running, stand(program) as other:
+        second = ProxyHarness(other.another(port=running.port), other.settings, other.folder)
+        with pytest.raises(StartupError, match=f"port {running.port} on 127.0.0.1 cannot be used"):
+            await second.proxy.start_or_adopt()
+        assert await running.proxy.up()
+        with socket.socket() as taken:
+            await other.proxy.stop()
+            taken.bind(("127.0.0.1", other.port))
+            taken.listen()
+            with pytest.raises(StartupError, match=f"port {other.port} .*--port"):
+                await other.proxy.start_or_adopt()
+
+
+async def test_stopping_lets_requests_come_home(program: str) -> None:
+    async with stand(program) as running:
+        await running.fleet(1, "a")
+        await running.share(1, {1: 10_000})
+        held = asyncio.create_task(running.ask(b"hold"))
+        await until(lambda: running.workers["a"].holding == 1, "a request held")
+        stopping = asyncio.create_task(running.proxy.stop())
+
+        async def refused() -> bool:
+            return (await running.ask()).status == 0
+
+        await until_it(refused, "new connections refused")
+        assert not stopping.done()
+        running.workers["a"].release.set()
+        assert (await held).body == b"a"
+        await stopping
+        assert not await running.proxy.up()
+        await running.proxy.stop()
+
+
+async def test_a_folder_whose_sockets_would_be_too_deep_is_refused(program: str, tmp_path: Path) -> None:
     deep = tmp_path / ("d" * 100) / "controller.sock"
     proxy = HAProxy(Settings(port=1, haproxy=program), tmp_path, deep)
     with pytest.raises(StartupError, match="too long for a unix socket"):
-        asyncio.run(proxy.start_or_adopt())
+        await proxy.start_or_adopt()
 
 
-def test_without_lua_all_but_serverless_endpoints_are_served(program: str, tmp_path: Path) -> None:
+async def test_without_lua_all_but_serverless_endpoints_are_served(program: str, tmp_path: Path) -> None:
     """A stand-in for a HAProxy that was built without it: it takes no configuration with Lua."""
     bare = tmp_path / "haproxy"
     bare.write_text(f"""#!/bin/sh
@@ -357,34 +312,28 @@ exec {program} "$@"
 """)
     bare.chmod(0o755)
 
-    async def scene() -> None:
-        async with stand(str(bare)) as running:
-            await running.fleet(1, "a")
-            await running.share(1, {1: 10_000})
-            assert (await running.ask()).status == 200
-            with pytest.raises(TargetRefused, match="need a HAProxy with Lua"):
-                await running.fleet(2, "b", routing=RoutingStrategy.ON_DEMAND)
-
-    asyncio.run(scene())
+    async with stand(str(bare)) as running:
+        await running.fleet(1, "a")
+        await running.share(1, {1: 10_000})
+        assert (await running.ask()).status == 200
+        with pytest.raises(TargetRefused, match="need a HAProxy with Lua"):
+            await running.fleet(2, "b", routing=RoutingStrategy.ON_DEMAND)
 
 
-def test_a_server_that_does_not_answer_is_seen_to_be_dead_and_to_live_again(program: str) -> None:
-    async def scene() -> None:
-        async with stand(program) as running:
-            fleet = await running.fleet(1, "a", "b")
-            await running.share(1, {1: 10_000})
+async def test_a_server_that_does_not_answer_is_seen_to_be_dead_and_to_live_again(program: str) -> None:
+    async with stand(program) as running:
+        fleet = await running.fleet(1, "a", "b")
+        await running.share(1, {1: 10_000})
 
-            async def alive(**wanted: bool) -> bool:
-                view = await running.proxy.view(ENDPOINT)
-                assert view.routes.share_of(1) == 10_000
-                passed = (await running.proxy.passed())[fleet]
-                assert passed.down <= view.alive[fleet].keys()
-                return view.alive[fleet] == wanted and passed.down == {n for n, well in wanted.items() if not well}
+        async def alive(**wanted: bool) -> bool:
+            view = await running.proxy.view(ENDPOINT)
+            assert view.routes.share_of(1) == 10_000
+            passed = (await running.proxy.passed())[fleet]
+            assert passed.down <= view.alive[fleet].keys()
+            return view.alive[fleet] == wanted and passed.down == {n for n, well in wanted.items() if not well}
 
-            await until_it(lambda: alive(a=True, b=True), "both live")
-            running.workers["a"].stop()
-            await until_it(lambda: alive(a=False, b=True), "one is dead")
-            await running.workers["a"].start()
-            await until_it(lambda: alive(a=True, b=True), "it lives again")
-
-    asyncio.run(scene())
+        await until_it(lambda: alive(a=True, b=True), "both live")
+        running.workers["a"].stop()
+        await until_it(lambda: alive(a=False, b=True), "one is dead")
+        await running.workers["a"].start()
+        await until_it(lambda: alive(a=True, b=True), "it lives again")

@@ -33,172 +33,143 @@ def even(count: int, share: int, total: int) -> bool:
     return abs(count - total * share / 10_000) <= (OFF if 0 < share < 10_000 else 0)
 
 
-def test_requests_are_split_by_the_shares(program: str) -> None:
-    async def scene() -> None:
-        async with stand(program) as running:
-            await running.fleet(1, "a")
-            await running.fleet(2, "b")
-            for fence, share in enumerate((10_000, 9_000, 7_500, 5_000, 0)):
-                shares = {1: share, 2: 10_000 - share}
-                wanted = await running.share(fence, {g: s for g, s in shares.items() if s})
-                seen = await split(running, 1600)
-                assert even(seen["a"], share, 1600), (share, seen)
-                assert await running.proxy.routes(ENDPOINT) == wanted
-
-    asyncio.run(scene())
-
-
-def test_a_short_stretch_is_split_as_evenly_as_a_long_one(program: str) -> None:
-    async def scene() -> None:
-        async with stand(program) as running:
-            await running.fleet(1, "a")
-            await running.fleet(2, "b")
-            await running.share(1, {1: 9_000, 2: 1_000})
-            for _ in range(5):
-                client = Client(running.port)
-                seen = Counter([(await client.post()).body for _ in range(100)])
-                await client.close()
-                assert abs(seen[b"b"] - 10) <= 2, seen
-
-    asyncio.run(scene())
-
-
-def test_twenty_fleets_share_one_endpoint(program: str) -> None:
-    async def scene() -> None:
-        async with stand(program, slots={"r": 20, "l": 1}) as running:
-            for generation in range(1, 21):
-                await running.fleet(generation, f"w{generation}")
-            shares = {generation: 300 if generation % 2 else 700 for generation in range(1, 21)}
-            wanted = await running.share(1, shares)
+async def test_requests_are_split_by_the_shares(program: str) -> None:
+    async with stand(program) as running:
+        await running.fleet(1, "a")
+        await running.fleet(2, "b")
+        for fence, share in enumerate((10_000, 9_000, 7_500, 5_000, 0)):
+            shares = {1: share, 2: 10_000 - share}
+            wanted = await running.share(fence, {g: s for g, s in shares.items() if s})
+            seen = await split(running, 1600)
+            assert even(seen["a"], share, 1600), (share, seen)
             assert await running.proxy.routes(ENDPOINT) == wanted
-            seen = await split(running, 4000)
-            for generation, share in shares.items():
-                assert even(seen[f"w{generation}"], share, 4000), (generation, seen)
-
-    asyncio.run(scene())
 
 
-def test_tables_are_swapped_whole_under_load(program: str) -> None:
-    async def scene() -> None:
-        async with stand(program) as running:
-            await running.fleet(1, "a")
-            await running.fleet(2, "b")
-            await running.share(1, {1: 10_000})
-            async with loaded(running.port) as load:
-                for fence in range(2, 60):
-                    await running.share(fence, {1: 10_000 - 150 * fence, 2: 150 * fence})
-                    await load.more(5)
-                await running.share(60, {2: 10_000})
-                await load.more(8 + 1)  # those that were on their way, one per client at most
-                before = load.seen["a"]
-                await load.more(200)
-                assert load.seen["a"] == before
-            assert not load.bad
-
-    asyncio.run(scene())
+async def test_a_short_stretch_is_split_as_evenly_as_a_long_one(program: str) -> None:
+    async with stand(program) as running:
+        await running.fleet(1, "a")
+        await running.fleet(2, "b")
+        await running.share(1, {1: 9_000, 2: 1_000})
+        for _ in range(5):
+            client = Client(running.port)
+            seen = Counter([(await client.post()).body for _ in range(100)])
+            await client.close()
+            assert abs(seen[b"b"] - 10) <= 2, seen
 
 
-def test_a_request_may_name_its_variant(program: str) -> None:
-    async def scene() -> None:
-        async with stand(program) as running:
-            for name in ("blue", "green"):
-                await running.worker(name)
-                fleet = FleetId(ENDPOINT, 1, name)
-                await running.proxy.set_fleet(fleet, RANDOM, {name: running.folder / name})
-            await running.proxy.set_routes(
-                build_route_table(ENDPOINT, 1, [(1, 10_000, {"blue": 1.0, "green": 0.0})])
-            )
-            # A variant of weight 0 has no share of its endpoint, and answers when it is named.
-            routes = (Route(FleetId(ENDPOINT, 1, "blue"), 10_000),)
-            green = (Route(FleetId(ENDPOINT, 1, "green"), 10_000),)
-            await running.proxy.set_routes(RouteTable(ENDPOINT, 2, routes, {"blue": routes, "green": green}))
-            for name in ("blue", "green", "blue"):
-                reply = await running.ask(headers={"X-Amzn-SageMaker-Target-Variant": name})
-                assert (reply.status, reply.body) == (200, name.encode())
-            assert (await running.ask()).body == b"blue"
-            for name in ("red", f"green{PATH}", 'gr"een', "blue/../green", "blué"):
-                reply = await running.ask(headers={"X-Amzn-SageMaker-Target-Variant": name})
-                assert (reply.status, reply.header("x-amzn-ErrorType")) == (400, "ValidationError"), name
-            # An empty one is none, as for every header that AWS's clients send empty.
-            assert (await running.ask(headers={"X-Amzn-SageMaker-Target-Variant": ""})).body == b"blue"
-            assert (await running.ask(path=f"green{PATH}")).status in (400, 503)
-            await running.proxy.set_routes(RouteTable(ENDPOINT, 3, routes, {"blue": routes}))
-            reply = await running.ask(headers={"X-Amzn-SageMaker-Target-Variant": "green"})
-            assert reply.status == 400
-            assert await running.proxy.routes(ENDPOINT) == RouteTable(ENDPOINT, 3, routes, {"blue": routes})
-
-    asyncio.run(scene())
+async def test_twenty_fleets_share_one_endpoint(program: str) -> None:
+    async with stand(program, slots={"r": 20, "l": 1}) as running:
+        for generation in range(1, 21):
+            await running.fleet(generation, f"w{generation}")
+        shares = {generation: 300 if generation % 2 else 700 for generation in range(1, 21)}
+        wanted = await running.share(1, shares)
+        assert await running.proxy.routes(ENDPOINT) == wanted
+        seen = await split(running, 4000)
+        for generation, share in shares.items():
+            assert even(seen[f"w{generation}"], share, 4000), (generation, seen)
 
 
-def test_a_late_table_is_dropped_and_an_equal_fence_completes(program: str) -> None:
-    async def scene() -> None:
-        async with stand(program) as running:
-            await running.fleet(1, "a")
-            await running.fleet(2, "b")
-            wanted = await running.share(7, {2: 10_000})
-            await running.share(6, {1: 10_000})
-            assert await running.proxy.routes(ENDPOINT) == wanted
-            await running.share(7, {2: 10_000})
-            assert (await running.proxy.routes(ENDPOINT), (await running.ask()).body) == (wanted, b"b")
-
-    asyncio.run(scene())
-
-
-def test_an_empty_table_takes_the_endpoint_off_and_its_name_may_come_back(program: str) -> None:
-    async def scene() -> None:
-        async with stand(program) as running:
-            fleet = await running.fleet(1, "a")
-            await running.share(9, {1: 10_000})
-            with pytest.raises(Transient, match="still has routes"):
-                await running.proxy.drop_fleet(fleet)
-            await running.proxy.set_routes(RouteTable(ENDPOINT, 10))
-            assert await running.proxy.routes(ENDPOINT) == RouteTable(ENDPOINT, 0)
-            assert (await running.ask()).status == 503  # the controller's to answer, and none is there
-            await running.share(1, {1: 10_000})
-            assert (await running.ask()).body == b"a"
-
-    asyncio.run(scene())
+async def test_tables_are_swapped_whole_under_load(program: str) -> None:
+    async with stand(program) as running:
+        await running.fleet(1, "a")
+        await running.fleet(2, "b")
+        await running.share(1, {1: 10_000})
+        async with loaded(running.port) as load:
+            for fence in range(2, 60):
+                await running.share(fence, {1: 10_000 - 150 * fence, 2: 150 * fence})
+                await load.more(5)
+            await running.share(60, {2: 10_000})
+            await load.more(8 + 1)  # those that were on their way, one per client at most
+            before = load.seen["a"]
+            await load.more(200)
+            assert load.seen["a"] == before
+        assert not load.bad
 
 
-def test_least_outstanding_requests_avoids_the_busy_server(program: str) -> None:
-    async def scene() -> None:
-        async with stand(program) as running:
-            least = RoutingStrategy.LEAST_OUTSTANDING_REQUESTS
-            fleet = await running.fleet(1, "a", "b", routing=least)
-            await running.share(1, {1: 10_000})
-            held = asyncio.create_task(running.ask(b"hold"))
-            while not (busy := [w for w in running.workers.values() if w.holding]):
-                await asyncio.sleep(0.005)
-            free = "b" if busy[0].name == "a" else "a"
-            assert {(await running.ask()).body.decode() for _ in range(20)} == {free}
-            assert await running.proxy.in_flight(fleet) == {busy[0].name: 1, free: 0}
-            busy[0].release.set()
-            assert (await held).body == busy[0].name.encode()
+async def test_a_request_may_name_its_variant(program: str) -> None:
+    async with stand(program) as running:
+        for name in ("blue", "green"):
+            await running.worker(name)
+            fleet = FleetId(ENDPOINT, 1, name)
+            await running.proxy.set_fleet(fleet, RANDOM, {name: running.folder / name})
+        await running.proxy.set_routes(build_route_table(ENDPOINT, 1, [(1, 10_000, {"blue": 1.0, "green": 0.0})]))
+        # A variant of weight 0 has no share of its endpoint, and answers when it is named.
+        routes = (Route(FleetId(ENDPOINT, 1, "blue"), 10_000),)
+        green = (Route(FleetId(ENDPOINT, 1, "green"), 10_000),)
+        await running.proxy.set_routes(RouteTable(ENDPOINT, 2, routes, {"blue": routes, "green": green}))
+        for name in ("blue", "green", "blue"):
+            reply = await running.ask(headers={"X-Amzn-SageMaker-Target-Variant": name})
+            assert (reply.status, reply.body) == (200, name.encode())
+        assert (await running.ask()).body == b"blue"
+        for name in ("red", f"green{PATH}", 'gr"een', "blue/../green", "blué"):
+            reply = await running.ask(headers={"X-Amzn-SageMaker-Target-Variant": name})
+            assert (reply.status, reply.header("x-amzn-ErrorType")) == (400, "ValidationError"), name
+        # An empty one is none, as for every header that AWS's clients send empty.
+        assert (await running.ask(headers={"X-Amzn-SageMaker-Target-Variant": ""})).body == b"blue"
+        assert (await running.ask(path=f"green{PATH}")).status in (400, 503)
+        await running.proxy.set_routes(RouteTable(ENDPOINT, 3, routes, {"blue": routes}))
+        reply = await running.ask(headers={"X-Amzn-SageMaker-Target-Variant": "green"})
+        assert reply.status == 400
+        assert await running.proxy.routes(ENDPOINT) == RouteTable(ENDPOINT, 3, routes, {"blue": routes})
 
-    asyncio.run(scene())
+
+async def test_a_late_table_is_dropped_and_an_equal_fence_completes(program: str) -> None:
+    async with stand(program) as running:
+        await running.fleet(1, "a")
+        await running.fleet(2, "b")
+        wanted = await running.share(7, {2: 10_000})
+        await running.share(6, {1: 10_000})
+        assert await running.proxy.routes(ENDPOINT) == wanted
+        await running.share(7, {2: 10_000})
+        assert (await running.proxy.routes(ENDPOINT), (await running.ask()).body) == (wanted, b"b")
 
 
-def test_what_cannot_be_routed_is_refused_before_anything_changes(program: str) -> None:
-    async def scene() -> None:
-        async with stand(program) as running:
-            await running.fleet(1, "a")
-            wanted = await running.share(1, {1: 10_000})
-            with pytest.raises(TargetRefused, match="not known to the proxy"):
-                await running.share(2, {5: 10_000})
-            for endpoint in ("x; disable server r0/a", "x\nshow info", "x y", "x|1", "../x", "", "é"):
-                with pytest.raises(TargetRefused, match="cannot be routed"):
-                    await running.proxy.set_routes(RouteTable(endpoint, 1))
-                with pytest.raises(TargetRefused, match="cannot be routed"):
-                    await running.proxy.set_fleet(FleetId(endpoint, 1, "blue"), RANDOM, {})
-            for replica, path in (
-                ("a b", "/tmp/x"),
-                ("a;quit", "/tmp/x"),
-                ("a", "/tmp/x y"),
-                ("a", "/tmp/x;quit"),
-            ):
-                with pytest.raises(TargetRefused, match="characters"):
-                    await running.proxy.set_fleet(FleetId("e", 1, "v"), RANDOM, {replica: running.folder / path})
-            assert await running.proxy.routes(ENDPOINT) == wanted
-            assert (await running.ask()).status == 200
+async def test_an_empty_table_takes_the_endpoint_off_and_its_name_may_come_back(program: str) -> None:
+    async with stand(program) as running:
+        fleet = await running.fleet(1, "a")
+        await running.share(9, {1: 10_000})
+        with pytest.raises(Transient, match="still has routes"):
+            await running.proxy.drop_fleet(fleet)
+        await running.proxy.set_routes(RouteTable(ENDPOINT, 10))
+        assert await running.proxy.routes(ENDPOINT) == RouteTable(ENDPOINT, 0)
+        assert (await running.ask()).status == 503  # the controller's to answer, and none is there
+        await running.share(1, {1: 10_000})
+        assert (await running.ask()).body == b"a"
 
-    asyncio.run(scene())
+
+async def test_least_outstanding_requests_avoids_the_busy_server(program: str) -> None:
+    async with stand(program) as running:
+        least = RoutingStrategy.LEAST_OUTSTANDING_REQUESTS
+        fleet = await running.fleet(1, "a", "b", routing=least)
+        await running.share(1, {1: 10_000})
+        held = asyncio.create_task(running.ask(b"hold"))
+        while not (busy := [w for w in running.workers.values() if w.holding]):
+            await asyncio.sleep(0.005)
+        free = "b" if busy[0].name == "a" else "a"
+        assert {(await running.ask()).body.decode() for _ in range(20)} == {free}
+        assert await running.proxy.in_flight(fleet) == {busy[0].name: 1, free: 0}
+        busy[0].release.set()
+        assert (await held).body == busy[0].name.encode()
+
+
+async def test_what_cannot_be_routed_is_refused_before_anything_changes(program: str) -> None:
+    async with stand(program) as running:
+        await running.fleet(1, "a")
+        wanted = await running.share(1, {1: 10_000})
+        with pytest.raises(TargetRefused, match="not known to the proxy"):
+            await running.share(2, {5: 10_000})
+        for endpoint in ("x; disable server r0/a", "x\nshow info", "x y", "x|1", "../x", "", "é"):
+            with pytest.raises(TargetRefused, match="cannot be routed"):
+                await running.proxy.set_routes(RouteTable(endpoint, 1))
+            with pytest.raises(TargetRefused, match="cannot be routed"):
+                await running.proxy.set_fleet(FleetId(endpoint, 1, "blue"), RANDOM, {})
+        for replica, path in (
+            ("a b", "/tmp/x"),
+            ("a;quit", "/tmp/x"),
+            ("a", "/tmp/x y"),
+            ("a", "/tmp/x;quit"),
+        ):
+            with pytest.raises(TargetRefused, match="characters"):
+                await running.proxy.set_fleet(FleetId("e", 1, "v"), RANDOM, {replica: running.folder / path})
+        assert await running.proxy.routes(ENDPOINT) == wanted
+        assert (await running.ask()).status == 200

@@ -270,25 +270,22 @@ async def hands_over(running: ProxyHarness) -> bool:
     return "app_state" in said or int(flags[1], 16) & 3 == 3
 
 
-def test_a_reload_keeps_sessions(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_reload_keeps_sessions(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(haproxy, "PEER", f"{PREFIX}1")  # the form that installations give it
 
-    async def whole() -> None:
-        async with stand(program, {"r": 1, "l": 0}) as running:
-            await running.fleet(1, "a", "b", "c")
-            await running.share(1, {1: 10_000})
-            homes = {f"s{number}": await begin(running, f"s{number}") for number in range(50)}
-            await until_it(lambda: hands_over(running), "the process hands sessions over")
-            for generation in (2, 4):  # no slot is left for them: the proxy reloads
-                pid = await running.proxy._runtime.pid()
-                await running.fleet(generation, f"z{generation}")
-                await running.fleet(generation + 1, f"y{generation}")
-                assert await running.proxy._runtime.pid() != pid
-                await until_it(lambda: knows(running, "s49"), "the new process knows the sessions")
-                for name, home in homes.items():
-                    assert (await go_on(running, name)).body.decode() == home
-
-    asyncio.run(whole())
+    async with stand(program, {"r": 1, "l": 0}) as running:
+        await running.fleet(1, "a", "b", "c")
+        await running.share(1, {1: 10_000})
+        homes = {f"s{number}": await begin(running, f"s{number}") for number in range(50)}
+        await until_it(lambda: hands_over(running), "the process hands sessions over")
+        for generation in (2, 4):  # no slot is left for them: the proxy reloads
+            pid = await running.proxy._runtime.pid()
+            await running.fleet(generation, f"z{generation}")
+            await running.fleet(generation + 1, f"y{generation}")
+            assert await running.proxy._runtime.pid() != pid
+            await until_it(lambda: knows(running, "s49"), "the new process knows the sessions")
+            for name, home in homes.items():
+                assert (await go_on(running, name)).body.decode() == home
 
 
 @pytest.mark.parametrize("learning", [0, 1_000_000])

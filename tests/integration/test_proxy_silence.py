@@ -50,10 +50,10 @@ async def serves_again(running: ProxyHarness, former: psutil.Process) -> None:
 
 
 @pytest.mark.parametrize("part", ["all", "worker", "master"])
-def test_a_proxy_that_is_stopped_is_killed_and_started_again_with_its_routes(
+async def test_a_proxy_that_is_stopped_is_killed_and_started_again_with_its_routes(
     program: str, part: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def scene() -> None:
+    with caplog.at_level(logging.WARNING):
         async with stand(program) as running:
             await running.fleet(1, "a")
             wanted = await running.share(7, {1: 10_000})
@@ -63,63 +63,53 @@ def test_a_proxy_that_is_stopped_is_killed_and_started_again_with_its_routes(
                 await serves_again(running, whole[0])
                 assert ended(whole)
             assert await running.proxy.routes(ENDPOINT) == wanted
-
-    with caplog.at_level(logging.WARNING):
-        asyncio.run(scene())
     assert "is idle: it is stopped or hangs; killing" in caplog.text
 
 
-def test_calls_that_wait_for_a_stopped_proxy_fail_with_its_end_and_do_not_hold_up_the_next(program: str) -> None:
+async def test_calls_that_wait_for_a_stopped_proxy_fail_with_its_end_and_do_not_hold_up_the_next(
+    program: str,
+) -> None:
     """More of them than the socket's queue takes, one after the other under the lock."""
 
-    async def scene() -> None:
-        async with stand(program) as running:
-            await running.fleet(1, "a")
-            await running.share(1, {1: 10_000})
-            whole = family(running)
-            with stopped(whole):
-                calls = [asyncio.create_task(running.share(2, {1: 10_000})) for _ in range(60)]
-                looks = [asyncio.create_task(running.proxy.view(ENDPOINT)) for _ in range(60)]
-                await serves_again(running, whole[0])
-                await asyncio.gather(*calls, *looks, return_exceptions=True)
-            assert (await running.proxy.routes(ENDPOINT)).fence == 2
-
-    asyncio.run(scene())
+    async with stand(program) as running:
+        await running.fleet(1, "a")
+        await running.share(1, {1: 10_000})
+        whole = family(running)
+        with stopped(whole):
+            calls = [asyncio.create_task(running.share(2, {1: 10_000})) for _ in range(60)]
+            looks = [asyncio.create_task(running.proxy.view(ENDPOINT)) for _ in range(60)]
+            await serves_again(running, whole[0])
+            await asyncio.gather(*calls, *looks, return_exceptions=True)
+        assert (await running.proxy.routes(ENDPOINT)).fence == 2
 
 
-def test_a_controller_that_finds_a_stopped_proxy_replaces_it(program: str) -> None:
-    async def scene() -> None:
-        async with stand(program) as running:
-            await running.fleet(1, "a")
-            wanted = await running.share(3, {1: 10_000})
-            whole = family(running)
-            with stopped(whole):
-                running.proxy._watchdog.stop()  # that controller is gone
-                running.proxy = running.another()
-                await running.proxy.start_or_adopt()
-                assert ended(whole)
-            assert (await running.ask()).body == b"a"
-            assert await running.proxy.routes(ENDPOINT) == wanted
-
-    asyncio.run(scene())
+async def test_a_controller_that_finds_a_stopped_proxy_replaces_it(program: str) -> None:
+    async with stand(program) as running:
+        await running.fleet(1, "a")
+        wanted = await running.share(3, {1: 10_000})
+        whole = family(running)
+        with stopped(whole):
+            running.proxy._watchdog.stop()  # that controller is gone
+            running.proxy = running.another()
+            await running.proxy.start_or_adopt()
+            assert ended(whole)
+        assert (await running.ask()).body == b"a"
+        assert await running.proxy.routes(ENDPOINT) == wanted
 
 
-def test_a_proxy_under_load_is_left_alone(program: str) -> None:
-    async def scene() -> None:
-        async with stand(program) as running:
-            await running.fleet(1, "a", "b")
-            await running.share(1, {1: 10_000})
-            master, looks = running.master, 0
-            look = running.proxy._watchdog.look
+async def test_a_proxy_under_load_is_left_alone(program: str) -> None:
+    async with stand(program) as running:
+        await running.fleet(1, "a", "b")
+        await running.share(1, {1: 10_000})
+        master, looks = running.master, 0
+        look = running.proxy._watchdog.look
 
-            async def counted(pid: int) -> object:
-                nonlocal looks
-                looks += 1
-                return await look(pid)
+        async def counted(pid: int) -> object:
+            nonlocal looks
+            looks += 1
+            return await look(pid)
 
-            running.proxy._watchdog.look = counted  # type: ignore[method-assign,assignment]
-            async with loaded(running.port, clients=32) as load:
-                await until(lambda: looks > 6, "some probes")
-            assert not load.bad and running.master == master
-
-    asyncio.run(scene())
+        running.proxy._watchdog.look = counted  # type: ignore[method-assign,assignment]
+        async with loaded(running.port, clients=32) as load:
+            await until(lambda: looks > 6, "some probes")
+        assert not load.bad and running.master == master

@@ -1,6 +1,5 @@
 """HAProxy's sockets are gone, or lie elsewhere: another process takes the port over, and no request is lost."""
 
-import asyncio
 import os
 import signal
 from pathlib import Path
@@ -25,68 +24,59 @@ async def lose(running: ProxyHarness, which: str) -> None:
 
 
 @pytest.mark.parametrize("which", ["all", "haproxy.sock", "master.sock", "copies.sock"])
-def test_sockets_that_are_gone_are_made_anew_under_load(program: str, which: str) -> None:
-    async def scene() -> None:
-        async with stand(program) as running:
-            await running.fleet(1, "a", "b")
-            wanted = await running.share(1, {1: 10_000})
-            master = running.master
-            async with loaded(running.port) as load:
-                await load.more(50)
-                await lose(running, which)
-                await running.proxy.ensure()
-                assert running.master != master
-                assert all(path.is_socket() for path in sockets(running))
-                assert await running.proxy.routes(ENDPOINT) == wanted
-                await load.more(200)
-                await running.fleet(1, "a")
-                await running.proxy.ensure()
-                await load.more(50)
-            assert not load.bad
-            await until(lambda: not psutil.pid_exists(master), "the one before has ended with its last client")
-
-    asyncio.run(scene())
-
-
-def test_a_proxy_that_hangs_and_has_lost_its_sockets_is_restarted(program: str) -> None:
-    async def scene() -> None:
-        async with stand(program) as running:
-            await running.fleet(1, "a")
-            await running.share(1, {1: 10_000})
-            master = psutil.Process(running.master)
-            for process in [*master.children(), master]:
-                os.kill(process.pid, signal.SIGSTOP)
-            await lose(running, "all")
+async def test_sockets_that_are_gone_are_made_anew_under_load(program: str, which: str) -> None:
+    async with stand(program) as running:
+        await running.fleet(1, "a", "b")
+        wanted = await running.share(1, {1: 10_000})
+        master = running.master
+        async with loaded(running.port) as load:
+            await load.more(50)
+            await lose(running, which)
             await running.proxy.ensure()
-            assert running.master != master.pid
-            assert (await running.ask()).body == b"a"
+            assert running.master != master
+            assert all(path.is_socket() for path in sockets(running))
+            assert await running.proxy.routes(ENDPOINT) == wanted
+            await load.more(200)
+            await running.fleet(1, "a")
+            await running.proxy.ensure()
+            await load.more(50)
+        assert not load.bad
+        await until(lambda: not psutil.pid_exists(master), "the one before has ended with its last client")
 
-    asyncio.run(scene())
+
+async def test_a_proxy_that_hangs_and_has_lost_its_sockets_is_restarted(program: str) -> None:
+    async with stand(program) as running:
+        await running.fleet(1, "a")
+        await running.share(1, {1: 10_000})
+        master = psutil.Process(running.master)
+        for process in [*master.children(), master]:
+            os.kill(process.pid, signal.SIGSTOP)
+        await lose(running, "all")
+        await running.proxy.ensure()
+        assert running.master != master.pid
+        assert (await running.ask()).body == b"a"
 
 
 @pytest.mark.parametrize("gone", [False, True])
-def test_a_controller_with_another_folder_for_sockets_takes_over_what_runs(program: str, gone: bool) -> None:
+async def test_a_controller_with_another_folder_for_sockets_takes_over_what_runs(program: str, gone: bool) -> None:
     """An earlier version put them elsewhere, or a variable has changed; or they were removed meanwhile."""
 
-    async def scene() -> None:
-        async with stand(program) as running:
-            await running.fleet(1, "a", "b")
-            wanted = await running.share(1, {1: 10_000})
-            former, copies = running.master, running.proxy.copies
-            async with loaded(running.port) as load:
-                await load.more(50)
-                if gone:
-                    await lose(running, "all")
-                folder = running.folder / "run"
-                folder.mkdir()
-                controller = folder / "controller.sock"
-                running.proxy = HAProxy(running.settings, running.folder, controller, running.slots)
-                await running.proxy.start_or_adopt()
-                assert running.master != former
-                assert await running.proxy.routes(ENDPOINT) == wanted
-                assert all(path.parent == folder and path.is_socket() for path in sockets(running))
-                assert copies.resolve() == running.proxy.copies, "replicas of the earlier version reach it still"
-                await load.more(100)
-            assert not load.bad
-
-    asyncio.run(scene())
+    async with stand(program) as running:
+        await running.fleet(1, "a", "b")
+        wanted = await running.share(1, {1: 10_000})
+        former, copies = running.master, running.proxy.copies
+        async with loaded(running.port) as load:
+            await load.more(50)
+            if gone:
+                await lose(running, "all")
+            folder = running.folder / "run"
+            folder.mkdir()
+            controller = folder / "controller.sock"
+            running.proxy = HAProxy(running.settings, running.folder, controller, running.slots)
+            await running.proxy.start_or_adopt()
+            assert running.master != former
+            assert await running.proxy.routes(ENDPOINT) == wanted
+            assert all(path.parent == folder and path.is_socket() for path in sockets(running))
+            assert copies.resolve() == running.proxy.copies, "replicas of the earlier version reach it still"
+            await load.more(100)
+        assert not load.bad

@@ -105,22 +105,19 @@ async def streaming(
         ("GET", f"/endpoints/{ENDPOINT}/v1/models"),
     ],
 )
-def test_other_paths_find_the_endpoints_routes_and_parts_come_as_they_are_sent(
+async def test_other_paths_find_the_endpoints_routes_and_parts_come_as_they_are_sent(
     program: str, method: str, path: str
 ) -> None:
-    async def scene() -> None:
-        async with streaming(program) as (running, worker):
-            client = await ask(running, path, method)
-            for part in (b"one", b"two", b"three"):
-                await worker.parts.put(part)
-                assert await client.part() == part  # before the next one is made
-            await worker.parts.put(b"")
-            assert await client.part() == b""
-            assert worker.request.startswith(f"{method} {path} ".encode())
-            assert b"x-tidegate-start" in worker.request.lower()
-            client.writer.close()
-
-    asyncio.run(scene())
+    async with streaming(program) as (running, worker):
+        client = await ask(running, path, method)
+        for part in (b"one", b"two", b"three"):
+            await worker.parts.put(part)
+            assert await client.part() == part  # before the next one is made
+        await worker.parts.put(b"")
+        assert await client.part() == b""
+        assert worker.request.startswith(f"{method} {path} ".encode())
+        assert b"x-tidegate-start" in worker.request.lower()
+        client.writer.close()
 
 
 @pytest.mark.parametrize(
@@ -135,102 +132,84 @@ def test_other_paths_find_the_endpoints_routes_and_parts_come_as_they_are_sent(
         f"/tidegate/v1/endpoints/{ENDPOINT}/v1",
     ],
 )
-def test_what_is_no_prediction_of_a_served_endpoint_reaches_the_controller(program: str, path: str) -> None:
-    async def scene() -> None:
-        async with streaming(program) as (running, worker):
-            client = await ask(running, path)
-            assert client.status == 503  # no controller runs here
-            assert b"controller" in await client.reader.read(400)
-            assert worker.served == 0
-            client.writer.close()
-
-    asyncio.run(scene())
+async def test_what_is_no_prediction_of_a_served_endpoint_reaches_the_controller(program: str, path: str) -> None:
+    async with streaming(program) as (running, worker):
+        client = await ask(running, path)
+        assert client.status == 503  # no controller runs here
+        assert b"controller" in await client.reader.read(400)
+        assert worker.served == 0
+        client.writer.close()
 
 
 @pytest.mark.parametrize("path", [STREAM, CHAT])
-def test_a_variant_can_be_named_on_other_paths(program: str, path: str) -> None:
-    async def scene() -> None:
-        async with streaming(program) as (running, worker):
-            client = await ask(running, path, lines="X-Amzn-SageMaker-Target-Variant: blue\r\n")
-            await worker.parts.put(b"here")
-            assert await client.part() == b"here"
+async def test_a_variant_can_be_named_on_other_paths(program: str, path: str) -> None:
+    async with streaming(program) as (running, worker):
+        client = await ask(running, path, lines="X-Amzn-SageMaker-Target-Variant: blue\r\n")
+        await worker.parts.put(b"here")
+        assert await client.part() == b"here"
+        client.writer.close()
+        unknown = await ask(running, path, lines="X-Amzn-SageMaker-Target-Variant: green\r\n")
+        assert unknown.status == 400
+        assert b"Variant green of endpoint fraud" in await unknown.reader.read(400)
+        unknown.writer.close()
+
+
+async def test_a_request_is_not_sent_again_once_a_byte_of_its_answer_came(program: str) -> None:
+    async with streaming(program) as (running, worker):
+        other = await running.worker("b")
+        await running.fleet(1, "a", "b")
+        client = await ask(running)
+        while not worker.served:  # the other one had it, and answered
             client.writer.close()
-            unknown = await ask(running, path, lines="X-Amzn-SageMaker-Target-Variant: green\r\n")
-            assert unknown.status == 400
-            assert b"Variant green of endpoint fraud" in await unknown.reader.read(400)
-            unknown.writer.close()
-
-    asyncio.run(scene())
-
-
-def test_a_request_is_not_sent_again_once_a_byte_of_its_answer_came(program: str) -> None:
-    async def scene() -> None:
-        async with streaming(program) as (running, worker):
-            other = await running.worker("b")
-            await running.fleet(1, "a", "b")
             client = await ask(running)
-            while not worker.served:  # the other one had it, and answered
-                client.writer.close()
-                client = await ask(running)
-            others = other.served
-            await worker.parts.put(b"half")
-            assert await client.part() == b"half"
-            await worker.parts.put(None)
-            with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
-                await client.part()
-            assert (worker.served, other.served) == (1, others)
-            client.writer.close()
-
-    asyncio.run(scene())
+        others = other.served
+        await worker.parts.put(b"half")
+        assert await client.part() == b"half"
+        await worker.parts.put(None)
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await client.part()
+        assert (worker.served, other.served) == (1, others)
+        client.writer.close()
 
 
-def test_a_stream_outlives_its_route_and_a_reload(program: str) -> None:
-    async def scene() -> None:
-        async with streaming(program, {"r": 1, "l": 0}) as (running, worker):
-            client = await ask(running)
-            await worker.parts.put(b"before")
-            assert await client.part() == b"before"
-            await running.fleet(2, "b")  # no slot is left: a reload
-            await running.share(2, {2: 10_000})
-            assert (await running.ask()).body == b"b"
-            await worker.parts.put(b"after")
-            assert await client.part() == b"after"
-            fleet = FleetId(ENDPOINT, 1, "blue")
-            assert await running.proxy.in_flight(fleet) == {"a": 1}
-            await worker.parts.put(b"")
-            assert await client.part() == b""
-            client.writer.close()
-
-    asyncio.run(scene())
+async def test_a_stream_outlives_its_route_and_a_reload(program: str) -> None:
+    async with streaming(program, {"r": 1, "l": 0}) as (running, worker):
+        client = await ask(running)
+        await worker.parts.put(b"before")
+        assert await client.part() == b"before"
+        await running.fleet(2, "b")  # no slot is left: a reload
+        await running.share(2, {2: 10_000})
+        assert (await running.ask()).body == b"b"
+        await worker.parts.put(b"after")
+        assert await client.part() == b"after"
+        fleet = FleetId(ENDPOINT, 1, "blue")
+        assert await running.proxy.in_flight(fleet) == {"a": 1}
+        await worker.parts.put(b"")
+        assert await client.part() == b""
+        client.writer.close()
 
 
-def test_the_worker_hears_of_a_client_that_leaves(program: str) -> None:
-    async def scene() -> None:
-        async with asyncio.timeout(PATIENCE), streaming(program) as (running, worker):
-            client = await ask(running)
-            await worker.parts.put(b"one")
-            assert await client.part() == b"one"
-            client.writer.close()
-            while not worker.left.is_set():  # the proxy notices by what it cannot send on
-                await worker.parts.put(b"more")
-                await asyncio.sleep(0.005)
-
-    asyncio.run(scene())
+async def test_the_worker_hears_of_a_client_that_leaves(program: str) -> None:
+    async with asyncio.timeout(PATIENCE), streaming(program) as (running, worker):
+        client = await ask(running)
+        await worker.parts.put(b"one")
+        assert await client.part() == b"one"
+        client.writer.close()
+        while not worker.left.is_set():  # the proxy notices by what it cannot send on
+            await worker.parts.put(b"more")
+            await asyncio.sleep(0.005)
 
 
-def test_where_keys_are_set_other_paths_need_an_authorization_too(program: str) -> None:
-    async def scene() -> None:
-        async with stand(program, None, access_keys={"AKID": "long-secret"}) as running:
-            worker = await streamer(running, "a")
-            await running.fleet(1, "a")
-            await running.share(1, {1: 10_000})
-            for path in (STREAM, CHAT):
-                refused = await ask(running, path)
-                assert refused.status == 403
-                refused.writer.close()
-            client = await ask(running, CHAT, lines="Authorization: Bearer AKID:long-secret\r\n")
-            await worker.parts.put(b"in")
-            assert await client.part() == b"in"
-            client.writer.close()
-
-    asyncio.run(scene())
+async def test_where_keys_are_set_other_paths_need_an_authorization_too(program: str) -> None:
+    async with stand(program, None, access_keys={"AKID": "long-secret"}) as running:
+        worker = await streamer(running, "a")
+        await running.fleet(1, "a")
+        await running.share(1, {1: 10_000})
+        for path in (STREAM, CHAT):
+            refused = await ask(running, path)
+            assert refused.status == 403
+            refused.writer.close()
+        client = await ask(running, CHAT, lines="Authorization: Bearer AKID:long-secret\r\n")
+        await worker.parts.put(b"in")
+        assert await client.part() == b"in"
+        client.writer.close()

@@ -74,7 +74,7 @@ async def value(models: Models, name: str) -> float:
 
 
 @pytest.mark.parametrize("booster", ["gbtree", "dart"])
-def test_a_new_version_takes_over_though_its_model_is_let_go_again_and_again(
+async def test_a_new_version_takes_over_though_its_model_is_let_go_again_and_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, booster: str
 ) -> None:
     monkeypatch.setattr(engine, "Rule", lambda: Rule(bake=BAKE))
@@ -94,10 +94,10 @@ def test_a_new_version_takes_over_though_its_model_is_let_go_again_and_again(
             models._cache.drop(models._cache.clients["a.ubj"])  # as others that are asked more make it go
         assert models._cache.clients["a.ubj"].update is None
 
-    asyncio.run(served(tmp_path, data, 2**30, work))
+    await served(tmp_path, data, 2**30, work)
 
 
-def test_a_new_version_is_tried_where_models_displace_each_other(
+async def test_a_new_version_is_tried_where_models_displace_each_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Room for it is never made by letting go the version that answers meanwhile."""
@@ -118,10 +118,10 @@ def test_a_new_version_is_tried_where_models_displace_each_other(
                 assert abs(await value(models, name) - 10) < 5
             await asyncio.sleep(0.02)
 
-    asyncio.run(served(tmp_path, data, 30_000, work))
+    await served(tmp_path, data, 30_000, work)
 
 
-def test_a_version_that_answered_once_takes_over_by_time_alone(
+async def test_a_version_that_answered_once_takes_over_by_time_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "Rule", lambda: Rule(bake=BAKE))
@@ -140,10 +140,10 @@ def test_a_version_that_answered_once_takes_over_by_time_alone(
             await asyncio.sleep(0.05)
         assert abs(await value(models, "a.ubj") - 100) < 5
 
-    asyncio.run(served(tmp_path, data, 2**30, work))
+    await served(tmp_path, data, 2**30, work)
 
 
-def test_a_few_models_of_the_library_share_a_tight_budget(tmp_path: Path) -> None:
+async def test_a_few_models_of_the_library_share_a_tight_budget(tmp_path: Path) -> None:
     """What the first one was measured to take counts work of the process as well."""
     data = tmp_path / "m"
     data.mkdir()
@@ -159,4 +159,4 @@ def test_a_few_models_of_the_library_share_a_tight_budget(tmp_path: Path) -> Non
                     client = models._cache.clients[name]
                     client.sizes = (2**24,) if client.sizes else ()
 
-    asyncio.run(served(tmp_path, data, 2**20, work))
+    await served(tmp_path, data, 2**20, work)

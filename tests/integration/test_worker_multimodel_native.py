@@ -165,7 +165,7 @@ def test_a_request_that_ended_a_worker_does_not_end_another(workers: Workers, tm
     workers.run(test())
 
 
-def test_a_slow_load_is_told_of_and_goes_on(tmp_path: Path) -> None:
+async def test_a_slow_load_is_told_of_and_goes_on(tmp_path: Path) -> None:
     """429 to who has waited long enough; others are served meanwhile; the model answers once it is there."""
     go = tmp_path / "go"
     script(tmp_path / "m", "slow.tar.gz", WAITS.format(go=str(go)))
@@ -189,14 +189,6 @@ def test_a_slow_load_is_told_of_and_goes_on(tmp_path: Path) -> None:
         one = ContainerSpec(runtime=container.runtime, model_dir=folder, environment=TRUSTED)
         return await open_container(spec, one, lambda *_: None)
 
-    async def test() -> None:
-        models = Models(spec, container, opening, MultiModelConfig(memory=2**30, patience=0.2))
-        await models.start()
-        try:
-            await waited(models)
-        finally:
-            await models.close()
-
     async def waited(models: Models) -> None:
         async def ask(name: str) -> Any:
             answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -216,4 +208,9 @@ def test_a_slow_load_is_told_of_and_goes_on(tmp_path: Path) -> None:
             assert answer.status == 429
         assert answer.body == b"at last"
 
-    asyncio.run(test())
+    models = Models(spec, container, opening, MultiModelConfig(memory=2**30, patience=0.2))
+    await models.start()
+    try:
+        await waited(models)
+    finally:
+        await models.close()

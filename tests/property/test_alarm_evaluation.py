@@ -60,7 +60,7 @@ def test_alarm_needs_m_breaching_points_real_or_filled(world: tuple[Alarm, Row])
 
 
 @given(worlds())
-def test_a_treatment_with_an_opinion_never_ends_in_insufficient_data(world: tuple[Alarm, Row]) -> None:
+def test_breaching_and_not_breaching_never_end_in_insufficient_data(world: tuple[Alarm, Row]) -> None:
     alarm, row = world
     state = judge(alarm, row).state
     if alarm.missing in (MissingData.BREACHING, MissingData.NOT_BREACHING) or breaching(row) < real(row):
@@ -77,9 +77,7 @@ def test_no_data_at_all_is_insufficient_and_data_never_turns_into_it(
 
 
 @given(worlds(), st.data())
-def test_a_breaching_point_put_anywhere_never_turns_alarm_off(
-    world: tuple[Alarm, Row], data: st.DataObject
-) -> None:
+def test_an_added_breaching_point_never_ends_an_alarm(world: tuple[Alarm, Row], data: st.DataObject) -> None:
     alarm, row = world
     on = judge(alarm, row).state is AlarmState.ALARM
     place = data.draw(st.integers(0, len(row) - 1))
@@ -88,7 +86,7 @@ def test_a_breaching_point_put_anywhere_never_turns_alarm_off(
 
 
 @given(worlds(), st.data())
-def test_a_good_point_put_anywhere_never_turns_alarm_on(world: tuple[Alarm, Row], data: st.DataObject) -> None:
+def test_an_added_good_point_never_raises_an_alarm(world: tuple[Alarm, Row], data: st.DataObject) -> None:
     alarm, row = world
     fine = judge(alarm, row).state is AlarmState.OK
     place = data.draw(st.integers(0, len(row) - 1))
@@ -125,14 +123,14 @@ def test_treatments_are_ordered(world: tuple[Alarm, Row]) -> None:
 
 
 @given(worlds())
-def test_looking_twice_changes_nothing(world: tuple[Alarm, Row]) -> None:
+def test_evaluating_twice_gives_the_same_state(world: tuple[Alarm, Row]) -> None:
     alarm, row = world
     once = evaluate(alarm, row, START)
     assert evaluate(once, row, START) is once
 
 
 @given(alarms(), st.floats(0, 1e6))
-def test_evaluations_march_on_and_spans_are_over(alarm: Alarm, seconds: float) -> None:
+def test_evaluation_times_advance_and_their_spans_are_complete(alarm: Alarm, seconds: float) -> None:
     now = datetime.fromtimestamp(START.timestamp() + seconds, UTC)
     after = next_evaluation(alarm, now)
     assert 0 < (after - now).total_seconds() <= 60

@@ -12,42 +12,41 @@ STEPS = st.lists(st.one_of(st.integers(0, 5), st.just("end"), st.just("cancel"),
 
 
 @given(STEPS, st.integers(1, 5))
-def test_no_more_than_may_be_and_nobody_is_forgotten(steps: list[int | str], first: int) -> None:
-    async def test() -> None:
-        limiter, capacity = ConcurrencyLimiter(lambda: None), first
-        limiter.available(capacity)
-        slots: list[Taken] = []
-        for step in steps:
-            if step == "new":
-                slot = ConcurrencySlot(limiter, 0.0)
-                slots.append((slot, asyncio.create_task(slot.acquire())))
-            elif step == "end" and (busy := _active(slots)):
-                _leave(slots, busy[0])
-            elif step == "cancel" and slots:
-                slots[-1][1].cancel()
-                await asyncio.gather(slots[-1][1], return_exceptions=True)
-                _leave(slots, slots[-1])
-            elif isinstance(step, int):
-                capacity = step
-                limiter.available(capacity)
-            had = len(_active(slots))
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
-            for one in [one for one in slots if one[1].done() and not one[1].result()]:
-                assert capacity == 0, "sent back only where there is no instance"
-                _leave(slots, one)
-            asking = len(_active(slots))
-            assert asking <= max(capacity, had), "more with the instances than may be"
-            assert not limiter.waiting or asking >= capacity, "waits although there is room"
-        limiter.available(0)
+async def test_concurrency_limit_is_kept_and_no_waiting_request_is_forgotten(
+    steps: list[int | str], first: int
+) -> None:
+    limiter, capacity = ConcurrencyLimiter(lambda: None), first
+    limiter.available(capacity)
+    slots: list[Taken] = []
+    for step in steps:
+        if step == "new":
+            slot = ConcurrencySlot(limiter, 0.0)
+            slots.append((slot, asyncio.create_task(slot.acquire())))
+        elif step == "end" and (busy := _active(slots)):
+            _leave(slots, busy[0])
+        elif step == "cancel" and slots:
+            slots[-1][1].cancel()
+            await asyncio.gather(slots[-1][1], return_exceptions=True)
+            _leave(slots, slots[-1])
+        elif isinstance(step, int):
+            capacity = step
+            limiter.available(capacity)
+        had = len(_active(slots))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        for one in list(slots):
-            assert one[1].done()
+        for one in [one for one in slots if one[1].done() and not one[1].result()]:
+            assert capacity == 0, "sent back only where there is no instance"
             _leave(slots, one)
-        assert limiter.idle
-
-    asyncio.run(test())
+        asking = len(_active(slots))
+        assert asking <= max(capacity, had), "more with the instances than may be"
+        assert not limiter.waiting or asking >= capacity, "waits although there is room"
+    limiter.available(0)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    for one in list(slots):
+        assert one[1].done()
+        _leave(slots, one)
+    assert limiter.idle
 
 
 def _active(
@@ -61,17 +60,14 @@ def _leave(slots: list[Taken], one: Taken) -> None:
     one[0].release()
 
 
-def test_what_is_worked_off_fast_is_leased_ahead_of_time() -> None:
-    async def test() -> None:
-        limiter = ConcurrencyLimiter(lambda: None)
-        assert limiter.available(4) == 4
-        for _ in range(40):
-            slot = ConcurrencySlot(limiter, 0.0)
-            assert await slot.acquire()
-            slot.release()
-            slot.release()
-        limiter._window_start -= 0.1  # as if that had taken a tenth of a second
-        assert limiter.available(4) > 4
-        assert limiter.available(0) == 0
-
-    asyncio.run(test())
+async def test_fast_requests_are_leased_ahead() -> None:
+    limiter = ConcurrencyLimiter(lambda: None)
+    assert limiter.available(4) == 4
+    for _ in range(40):
+        slot = ConcurrencySlot(limiter, 0.0)
+        assert await slot.acquire()
+        slot.release()
+        slot.release()
+    limiter._window_start -= 0.1  # as if that had taken a tenth of a second
+    assert limiter.available(4) > 4
+    assert limiter.available(0) == 0

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tidegate.domain.alarm import Alarm, ComparisonOperator
+from tests.metric_alarm import metric_alarm
 from tidegate.domain.rollout import Phase
 from tidegate.testing.faults import RolloutSide, When
 from tidegate.testing.loops import faults as f
@@ -16,18 +16,12 @@ from tidegate.testing.loops.plans import VARIANT, Neighbour, WorldPlan
 from tidegate.testing.samples import canary, percent
 from tidegate.testing.world import START
 
-ERRORS = Alarm(
-    name="errors",
-    namespace="AWS/SageMaker",
-    metric="Invocation5XXErrors",
+ERRORS = metric_alarm(
+    START,
     dimensions={"EndpointName": MAIN, "VariantName": VARIANT},
-    statistic="Average",
     period=1,
     evaluation_periods=2,
     datapoints_to_alarm=2,
-    threshold=0.05,
-    comparison=ComparisonOperator.GREATER,
-    configured_at=START,
 )
 FAILING, SILENT, GOOD = VersionBehaviour(errors=1.0), VersionBehaviour(answers=False), VersionBehaviour()
 FIRST, FINAL = When(Phase.BAKING, 1), When(Phase.BAKING, 2)
@@ -107,6 +101,6 @@ WORLDS += [(what, one, "Succeeded") for what, one in SUCCEEDED.items()]
 
 
 @pytest.mark.parametrize(("one", "end"), [world[1:] for world in WORLDS], ids=[world[0] for world in WORLDS])
-def test_a_world_that_was_broken_before(one: WorldPlan, end: str) -> None:
+def test_a_world_that_broke_an_earlier_version_ends_as_it_should(one: WorldPlan, end: str) -> None:
     for seed in range(5):  # five orders of the same events
         assert check_plan(replace(one, seed=seed)).truth.decisions[-1].phase == end

@@ -57,7 +57,7 @@ def by_python(expression: str, known: Mapping[str, float]) -> float | None:
 
 
 @given(expressions, st.fixed_dictionaries({id: values for id in IDS}))
-def test_the_arithmetic_is_pythons(expression: str, known: dict[str, float]) -> None:
+def test_metric_math_computes_as_python_does(expression: str, known: dict[str, float]) -> None:
     (found,) = result(expression, known)
     expected = by_python(expression, known)
     if expected is None:
@@ -70,13 +70,13 @@ def test_the_arithmetic_is_pythons(expression: str, known: dict[str, float]) -> 
 
 
 @given(st.one_of(st.text(max_size=40), st.text("m12()[],+-*/^. SUMFILREPTAVGX0e\n", max_size=60)))
-def test_any_text_is_read_or_refused(text: str) -> None:
+def test_any_text_is_parsed_as_metric_math_or_refused(text: str) -> None:
     with contextlib.suppress(Invalid):
         parse(text)
 
 
 @given(expressions, st.lists(st.fixed_dictionaries({id: st.none() | values for id in IDS}), max_size=4))
-def test_spans_do_not_know_each_other(expression: str, spans: list[dict[str, float | None]]) -> None:
+def test_metric_math_computes_each_span_alone(expression: str, spans: list[dict[str, float | None]]) -> None:
     together = result(expression, *spans)
     assert together == [result(expression, span)[0] for span in spans]
 
@@ -96,7 +96,9 @@ def test_spans_do_not_know_each_other(expression: str, spans: list[dict[str, flo
         ("(-8) ^ 0.5", [None, None, None]),
     ],
 )
-def test_missing_values_and_those_that_cannot_be(expression: str, expected: list[float | None]) -> None:
+def test_metric_math_leaves_out_missing_and_undefined_values(
+    expression: str, expected: list[float | None]
+) -> None:
     spans: list[dict[str, float | None]] = [{"m1": 4.0, "m2": 2.0}, {"m1": 5.0}, {"m1": 3.0, "m2": 0.0}]
     assert result(expression, *spans) == expected
 
@@ -147,7 +149,7 @@ def test_a_long_chain_is_put_into_order_and_a_longer_one_is_refused_before_it_is
     ],
     ids=lambda value: str(value)[:30],
 )
-def test_what_is_refused_says_why(expression: str, says: str) -> None:
+def test_a_refused_expression_says_why(expression: str, says: str) -> None:
     with pytest.raises(Invalid) as caught:
         check(lines(expression))
     assert says in caught.value.message
@@ -163,7 +165,7 @@ def test_what_is_refused_says_why(expression: str, says: str) -> None:
         ([Query("a", METRIC, "Sum", expression="1")], "exactly one of"),
     ],
 )
-def test_lines_that_cannot_be(queries: list[Query], says: str) -> None:
+def test_impossible_metric_math_lines_are_refused(queries: list[Query], says: str) -> None:
     with pytest.raises(Invalid) as caught:
         check(queries)
     assert says in caught.value.message

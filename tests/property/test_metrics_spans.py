@@ -69,16 +69,13 @@ def expected(samples: list[Sample], metric: MetricId, start: int, end: int, peri
 
 
 @given(st.lists(PUTS | TURNS | READS | ALIGNED, max_size=25))
-def test_a_span_is_the_sum_of_its_samples(steps: list[Step]) -> None:
+async def test_a_span_is_the_sum_of_its_samples(steps: list[Step]) -> None:
     database = open_database("sqlite://")
 
-    async def main() -> None:
-        try:
-            await play(database, steps)
-        finally:
-            await database.close()
-
-    asyncio.run(main())
+    try:
+        await play(database, steps)
+    finally:
+        await database.close()
 
 
 async def play(database: Database, steps: list[Step]) -> None:

@@ -167,7 +167,7 @@ class ByWorth:
 
 @pytest.mark.parametrize("exponent", [0.8, 1.0, 1.2])
 @pytest.mark.parametrize("alike", [True, False])
-def test_it_costs_less_than_by_age(exponent: float, alike: bool) -> None:
+def test_evicting_by_heat_costs_less_than_by_age(exponent: float, alike: bool) -> None:
     """Expected cost: seconds of loading, over Zipf traffic to 1,000 models with room for half of their bytes."""
     random = np.random.default_rng(11)
     number = 1000

@@ -22,7 +22,9 @@ events = st.lists(
 
 
 @given(rules, events)
-def test_every_path_keeps_the_rules(rule: Rule, happenings: list[tuple[str, bool, float]]) -> None:
+def test_every_order_of_answers_keeps_the_rules_of_a_model_canary(
+    rule: Rule, happenings: list[tuple[str, bool, float]]
+) -> None:
     at, now = ModelCanary("new"), 0.0
     bad = 0
     for kind, well, pause in happenings:

@@ -166,7 +166,7 @@ def test_the_chosen_type_is_the_cheapest_of_all_that_fit(given: dict[str, Any]) 
 
 
 @pytest.mark.parametrize("kind", ["cpu", "gpu", "inferentia"])
-def test_what_is_drawn_reaches_all_hardware(kind: str) -> None:
+def test_drawn_answers_reach_every_kind_of_hardware(kind: str) -> None:
     def reached(given: dict[str, Any]) -> bool:
         plan = planned({**given, "instance_type": ""})
         return plan is not None and isinstance(plan.size, Fleet) and plan.size.type.kind == kind

@@ -115,7 +115,7 @@ def test_the_smallest_fault_is_seen_and_a_smaller_one_is_not(
     st.floats(0, 0.2),
     st.integers(0, 2**32),
 )
-def test_what_is_not_judged_again_would_be_judged_alike(
+def test_an_unchanged_alarm_would_get_the_same_verdict_again(
     alarm: Alarm, missing: MissingData, latency: bool, requests: float, rise: float, seed: int
 ) -> None:
     """Each look against a full evaluation of the same points."""

@@ -18,12 +18,14 @@ def tell(world: World) -> None:
 
 
 @given(worlds.settings(worlds.troubles), worlds.crashes)
-def test_every_rollout_ends_as_told_in_every_world(setting: Setting, crashes: tuple[ControllerCrash, ...]) -> None:
+def test_every_rollout_ends_and_keeps_the_invariants_in_every_world(
+    setting: Setting, crashes: tuple[ControllerCrash, ...]
+) -> None:
     tell(check(replace(setting, crashes=crashes)))
 
 
 @given(worlds.settings(worlds.anything), worlds.crashes)
-def test_people_may_do_what_they_like_at_any_moment(
+def test_commands_of_people_at_any_moment_keep_the_invariants(
     setting: Setting, crashes: tuple[ControllerCrash, ...]
 ) -> None:
     tell(check(replace(setting, crashes=crashes)))

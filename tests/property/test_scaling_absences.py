@@ -108,7 +108,7 @@ absences = st.lists(st.integers(1, 5 * 24 * 60), min_size=1, max_size=3)
 
 @settings(max_examples=60, deadline=None)
 @given(some_actions(), absences)
-def test_after_an_absence_the_bounds_are_those_of_one_who_was_there(
+def test_bounds_after_an_outage_equal_those_without_it(
     actions: list[ScheduledAction], absences: list[int]
 ) -> None:
     target, state, model, now = TARGET, ScalerState(), TARGET, whole(MADE)
@@ -122,7 +122,7 @@ def test_after_an_absence_the_bounds_are_those_of_one_who_was_there(
 
 @settings(max_examples=60, deadline=None)
 @given(some_actions(), moments, st.integers(1, 3 * 24 * 60))
-def test_the_next_and_the_last_time_are_read_right(
+def test_next_and_last_time_of_a_schedule_agree_with_its_reading_by_hand(
     actions: list[ScheduledAction], since: datetime, minutes: int
 ) -> None:
     until = since + minutes * MINUTE
@@ -149,7 +149,7 @@ def at(day: int, hour: int, minute: int = 0) -> datetime:
 
 @pytest.mark.parametrize("days", [1, 2, 3, 9, 21, 400])
 @pytest.mark.parametrize(("hour", "least"), [(12, 4), (23, 1)])
-def test_after_days_and_weeks_away_the_last_one_due_holds(days: int, hour: int, least: int) -> None:
+def test_after_a_long_outage_the_last_scheduled_action_due_holds(days: int, hour: int, least: int) -> None:
     target, state = apply_actions(TARGET, DAY_AND_NIGHT, ScalerState(), at(21, 7))
     assert target.minimum == 1
     target, _ = apply_actions(target, DAY_AND_NIGHT, state, at(21, hour) + days * DAY)
@@ -182,7 +182,7 @@ def test_a_clock_that_is_set_back_where_nothing_was_done_changes_nothing() -> No
     assert apply_actions(by_hand, DAY_AND_NIGHT, state, at(22, 9)) == (by_hand, state)
 
 
-def test_what_came_while_it_was_suspended_is_not_made_up_for() -> None:
+def test_scheduled_actions_during_a_suspension_are_not_made_up_for() -> None:
     target, state = apply_actions(TARGET, DAY_AND_NIGHT, ScalerState(), at(22, 12))
     held = replace(target, suspended=SuspendedScaling(scheduled=True))
     held, state = apply_actions(held, DAY_AND_NIGHT, state, at(25, 23))

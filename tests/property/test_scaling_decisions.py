@@ -38,7 +38,7 @@ def decided(
 
 
 @given(st.data(), worlds.targets, worlds.policies, worlds.schedules)
-def test_bounds_fixpoint_and_honest_waking_along_any_history(
+def test_decisions_keep_bounds_repeat_nothing_and_name_their_next_time(
     data: st.DataObject, target: ScalableTarget, policies: list[ScalingPolicy], schedules: list[ScheduledAction]
 ) -> None:
     """Several looks, one after the other; each decision is saved and what it asks for is what is wanted next."""

@@ -117,7 +117,7 @@ def test_the_next_time_is_the_first_that_fits(
     st.datetimes(datetime(2029, 1, 1), datetime(2031, 1, 1)),
     st.sampled_from(["Europe/Zurich", "America/New_York", "Australia/Lord_Howe", "America/St_Johns"]),
 )
-def test_times_rise_through_every_change_of_the_clock(text: str, since: datetime, zone: str) -> None:
+def test_scheduled_times_rise_through_daylight_saving_changes(text: str, since: datetime, zone: str) -> None:
     instant = anchor = since.replace(tzinfo=UTC)
     for _ in range(30):
         following = parse(text, zone).after(instant, anchor)
@@ -132,7 +132,7 @@ def test_times_rise_through_every_change_of_the_clock(text: str, since: datetime
     st.sampled_from(["all", "MON-FRI", "SAT-SUN", "working", "working+1", "working+4"]),
     st.datetimes(datetime(2024, 1, 1), datetime(2030, 1, 1)),
 )
-def test_days_come_as_a_reading_of_them_by_hand_has_them(
+def test_days_of_a_schedule_agree_with_their_reading_by_hand(
     days: str, months: str, which: str, since: datetime
 ) -> None:
     """Nothing of the next year is missed, and nothing is made up."""

@@ -151,7 +151,7 @@ def test_any_prefix_of_the_journal_gives_the_records_of_its_moment(
         asyncio.run(main())
 
 
-def test_the_journal_folds_on_both_databases(database_url: str) -> None:
+async def test_the_journal_folds_on_both_databases(database_url: str) -> None:
     store = open_store(database_url)
     transactions = [
         ([Write(APPLE, "a", Apple(1), 0), Write(PEAR, "a", Pear(("x",)), None)], True),
@@ -161,15 +161,12 @@ def test_the_journal_folds_on_both_databases(database_url: str) -> None:
         ([Write(PEAR, "a", None, None)], True),
     ]
 
-    async def main() -> None:
-        await play(store, transactions)
-        await prune(store, 3)
-        await store.close()
-
-    asyncio.run(main())
+    await play(store, transactions)
+    await prune(store, 3)
+    await store.close()
 
 
-def test_lines_are_small_where_little_changed(database_url: str) -> None:
+async def test_lines_are_small_where_little_changed(database_url: str) -> None:
     """And those of an earlier program, which are whole, are read beside them."""
     store = open_store(database_url)
     bodies = [Pear((*("x" * 400), str(number))) for number in range(120)]
@@ -182,17 +179,14 @@ def test_lines_are_small_where_little_changed(database_url: str) -> None:
         whole = {"body": plain(bodies[60]), "patch": None}
         connection.execute(update(JOURNAL).where(JOURNAL.c.version == 61).values(**whole))
 
-    async def main() -> None:
-        for body in bodies:
-            await store.run(lambda tx, b=body: tx.put(PEAR, "a", b, expect=None, now=T0))  # type: ignore[misc]
-        whole = len(bodies) * len(msgspec.json.encode(bodies[-1]))
-        assert await store.database.run(size) < whole / 10
-        await store.database.run(forget_patch)
-        lines = await store.run(lambda tx: tx.journal(limit=1000))
-        assert [line.body for line in lines] == [plain(body) for body in bodies]
-        some = await store.run(lambda tx: tx.journal(after=lines[70].seq, limit=5, newest_first=False))
-        assert [line.body for line in some] == [line.body for line in lines[71:76]]
-        assert {line.body for line in await store.run(lambda tx: tx.journal(bodies=False))} == {None}
-        await store.close()
-
-    asyncio.run(main())
+    for body in bodies:
+        await store.run(lambda tx, b=body: tx.put(PEAR, "a", b, expect=None, now=T0))  # type: ignore[misc]
+    whole = len(bodies) * len(msgspec.json.encode(bodies[-1]))
+    assert await store.database.run(size) < whole / 10
+    await store.database.run(forget_patch)
+    lines = await store.run(lambda tx: tx.journal(limit=1000))
+    assert [line.body for line in lines] == [plain(body) for body in bodies]
+    some = await store.run(lambda tx: tx.journal(after=lines[70].seq, limit=5, newest_first=False))
+    assert [line.body for line in some] == [line.body for line in lines[71:76]]
+    assert {line.body for line in await store.run(lambda tx: tx.journal(bodies=False))} == {None}
+    await store.close()

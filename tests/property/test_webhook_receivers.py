@@ -63,13 +63,13 @@ def forms(inner: IPv4Address) -> list[IPv6Address]:
 
 
 @given(INNER)
-def test_what_is_not_public_is_not_public_in_any_form(inner: IPv4Address) -> None:
+def test_private_addresses_are_refused_in_every_notation(inner: IPv4Address) -> None:
     assert not public(inner)
     assert not any(public(form) for form in forms(inner))
 
 
 @given(PUBLIC)
-def test_what_is_public_is_so_as_itself_and_where_a_network_translates_it(inner: IPv4Address) -> None:
+def test_public_addresses_are_accepted_plain_and_translated(inner: IPv4Address) -> None:
     assert public(inner)
     mapped, nat64, *_ = forms(inner)
     assert public(mapped) and public(nat64)
@@ -159,7 +159,7 @@ def test_one_address_that_is_not_public_rules_out_a_name(inner: IPv4Address, oth
     assert refusal("hook.example", both, ["0.0.0.0/0"]) is None
 
 
-def test_a_scope_is_no_way_around() -> None:
+def test_an_ipv6_scope_does_not_make_an_address_public() -> None:
     assert refusal("name", ["fe80::1%lo"], []) is not None
     assert IPv6Address("2606:4700::1111") not in IPv6Network("fe80::/10")
     assert refusal("name", ["2606:4700::1111"], []) is None

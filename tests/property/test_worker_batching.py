@@ -64,10 +64,10 @@ async def outcomes(steps: Sequence[tuple[bytes, bool, bool]], cap: int) -> list[
 
 
 @given(STEPS, st.integers(1, 8))
-def test_batched_answers_are_the_ones_given_alone(steps: list[tuple[bytes, bool, bool]], cap: int) -> None:
-    together = asyncio.run(outcomes(steps, cap))
+async def test_batched_answers_are_the_ones_given_alone(steps: list[tuple[bytes, bool, bool]], cap: int) -> None:
+    together = await outcomes(steps, cap)
     for (body, _, leaves), found in zip(steps, together, strict=True):
-        [[alone]] = asyncio.run(outcomes([(body, False, False)], cap))
+        [[alone]] = await outcomes([(body, False, False)], cap)
         if not leaves:
             assert [shown(outcome) for outcome in found] == [shown(alone)]
         else:

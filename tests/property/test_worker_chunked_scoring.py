@@ -66,7 +66,7 @@ def lines(answer: Answer) -> list[object]:
     st.sampled_from([CSV, JSON_LINES]),
     st.integers(1, 500),
 )
-def test_csv_is_answered_as_it_is_whole(
+def test_chunked_csv_is_answered_as_in_one_piece(
     rows: np.ndarray, header: list[str] | None, ending: str, closed: bool, accept: str, block: int
 ) -> None:
     body = csv(rows, header, ending) + (ending.encode() if closed else b"")
@@ -74,7 +74,7 @@ def test_csv_is_answered_as_it_is_whole(
 
 
 @given(ROWS, st.booleans(), st.integers(1, 500))
-def test_json_lines_are_answered_as_they_are_whole(rows: np.ndarray, named: bool, block: int) -> None:
+def test_chunked_json_lines_are_answered_as_in_one_piece(rows: np.ndarray, named: bool, block: int) -> None:
     listed = [[float(value) for value in row] for row in rows]
     items = [dict(zip(NAMES, row, strict=True)) for row in listed] if named else listed
     body = b"\n".join(map(msgspec.json.encode, items))
@@ -83,7 +83,7 @@ def test_json_lines_are_answered_as_they_are_whole(rows: np.ndarray, named: bool
 
 @given(ROWS, st.integers(0, 59), st.sampled_from(["x", "1e99", "1,2"]), st.booleans(), st.integers(1, 500))
 @example(np.zeros((3, 3), "f4"), 2, "x", False, 1)
-def test_a_row_that_is_wrong_is_named_as_in_the_whole(
+def test_an_error_names_the_row_of_the_whole_body(
     rows: np.ndarray, at: int, wrong: str, header: bool, block: int
 ) -> None:
     lines = csv(rows, NAMES if header else None, "\n").split(b"\n")
@@ -114,7 +114,7 @@ COLOR = Table(lambda rows: rows[:, 0], COLORS, None)
         pytest.param(COLOR, b"red\ncolor\nred\ncolor\n", id="a name as a value"),
     ],
 )
-def test_what_stands_at_the_edge_of_a_block_makes_no_difference(table: Table, body: bytes) -> None:
+def test_rows_at_the_edge_of_a_block_are_scored_alike(table: Table, body: bytes) -> None:
     for block in range(1, len(body) + 1):
         same(body, {b"content-type": b"text/csv"}, block, table)
 
@@ -131,7 +131,7 @@ def test_a_line_that_is_no_json_is_named() -> None:
         in_blocks(b"[1,2,3]\n[1,2,3]\n[1,2,NaN]\n", {b"content-type": JSON_LINES.encode()}, 16)
 
 
-def test_a_disk_without_room_is_told(tmp_path: Path) -> None:
+def test_an_answer_that_cannot_be_written_to_disk_fails(tmp_path: Path) -> None:
     (tmp_path / "gone").mkdir()
     spool = Spool(tmp_path / "gone")
     spool.add(b"1,2,3\n")
@@ -157,44 +157,35 @@ async def outcome(call: Call, table: Table = TABLE) -> Outcome:
         await batcher.close()
 
 
-def test_the_engine_leaves_a_large_body_in_its_file_where_it_has_lines(tmp_path: Path) -> None:
-    async def scene() -> None:
-        call = spooled(tmp_path, b"1,2,3\n" * 5, {b"content-type": b"text/csv"})
-        answer = await outcome(call)
-        assert isinstance(answer, Answer) and answer.body == b"321.0\n" * 5
-        assert call.spool is not None
-        document = spooled(tmp_path, b'{"instances": [[1, 2, 3]]}', {b"content-type": JSON.encode()})
-        answer = await outcome(document)
-        assert isinstance(answer, Answer) and msgspec.json.decode(answer.body) == {"predictions": [321.0]}
-        assert document.spool is None
-        bad = await outcome(spooled(tmp_path, b"1,2,3\nx,2,3\n", {b"content-type": b"text/csv"}))
-        assert isinstance(bad, ModelFailed) and bad.message == "Row 2, column 1 (a): 'x' is not a number."
-
-    asyncio.run(scene())
+async def test_the_engine_leaves_a_large_body_in_its_file_where_it_has_lines(tmp_path: Path) -> None:
+    call = spooled(tmp_path, b"1,2,3\n" * 5, {b"content-type": b"text/csv"})
+    answer = await outcome(call)
+    assert isinstance(answer, Answer) and answer.body == b"321.0\n" * 5
+    assert call.spool is not None
+    document = spooled(tmp_path, b'{"instances": [[1, 2, 3]]}', {b"content-type": JSON.encode()})
+    answer = await outcome(document)
+    assert isinstance(answer, Answer) and msgspec.json.decode(answer.body) == {"predictions": [321.0]}
+    assert document.spool is None
+    bad = await outcome(spooled(tmp_path, b"1,2,3\nx,2,3\n", {b"content-type": b"text/csv"}))
+    assert isinstance(bad, ModelFailed) and bad.message == "Row 2, column 1 (a): 'x' is not a number."
 
 
-def test_rows_that_belong_together_stay_together(tmp_path: Path) -> None:
+async def test_rows_that_belong_together_stay_together(tmp_path: Path) -> None:
     """Such as those of a model whose answers hang on all of its rows."""
     from_mean = Table(lambda rows: rows[:, 0] - rows[:, 0].mean(), Features(1), None, batches=False)
 
-    async def scene() -> None:
-        call = spooled(tmp_path, b"1\n2\n3\n", {b"content-type": b"text/csv"})
-        answer = await outcome(call, from_mean)
-        assert isinstance(answer, Answer) and lines(answer) == [-1, 0, 1]
-        assert call.spool is None
-
-    asyncio.run(scene())
+    call = spooled(tmp_path, b"1\n2\n3\n", {b"content-type": b"text/csv"})
+    answer = await outcome(call, from_mean)
+    assert isinstance(answer, Answer) and lines(answer) == [-1, 0, 1]
+    assert call.spool is None
 
 
-def test_a_large_answer_goes_out_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_large_answer_goes_out_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunked_scoring, "IN_MEMORY", 1000)
 
-    async def scene() -> None:
-        answer = await outcome(spooled(tmp_path, b"1,2,3\n" * 500, {b"content-type": b"text/csv"}))
-        assert isinstance(answer, Stream) and answer.content_type == CSV
-        assert b"".join([part async for part in answer.parts]) == b"321.0\n" * 500
-
-    asyncio.run(scene())
+    answer = await outcome(spooled(tmp_path, b"1,2,3\n" * 500, {b"content-type": b"text/csv"}))
+    assert isinstance(answer, Stream) and answer.content_type == CSV
+    assert b"".join([part async for part in answer.parts]) == b"321.0\n" * 500
 
 
 def test_nothing_more_is_scored_for_a_client_that_left(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ WILD = st.sampled_from(["x", '"1"', "nan", "inf", "1_0", "null", "[1]", "\r", "\
     st.booleans(),
     st.sampled_from([np.float32, np.float64]),
 )
-def test_the_quick_reader_finds_the_same_or_leaves_it(
+def test_the_fast_csv_reader_agrees_with_the_general_one_or_declines(
     arrow: int, table: list[list[str]], ended: bool, dtype: Any
 ) -> None:
     body = ("\n".join(",".join(row) for row in table) + "\n" * ended).encode()
@@ -60,7 +60,7 @@ def test_plain_numbers_are_read_quickly(arrow: int, table: list[tuple[float, int
     st.sampled_from([np.float32, np.float64]),
     st.integers(1, 2),
 )
-def test_many_predictions_are_written_as_few_are(values: list[float], dtype: Any, width: int) -> None:
+def test_many_predictions_are_formatted_as_few_are(values: list[float], dtype: Any, width: int) -> None:
     scores = np.array(values * 2 * width, dtype).reshape(-1, width)
     shaped = scores if width > 1 else scores[:, 0]
     body = write(shaped, CSV).body

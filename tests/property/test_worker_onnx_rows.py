@@ -223,7 +223,7 @@ STEPS = [
 
 
 @given(st.data(), st.integers(1, 9))
-def test_what_is_proven_is_so(data: st.DataObject, steps: int) -> None:
+def test_models_proven_row_independent_are_row_independent(data: st.DataObject, steps: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         graph = Building(Path(folder))
         for _ in range(steps):

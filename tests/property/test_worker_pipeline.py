@@ -97,97 +97,88 @@ MARKS = st.lists(st.sampled_from(WAYS), min_size=2, max_size=15)
 
 
 @given(MARKS, st.binary(max_size=5))
-def test_stages_are_asked_in_order_until_one_fails(ways: list[str], body: bytes) -> None:
-    async def run() -> None:
-        fakes = [Fake(chr(97 + number), way) for number, way in enumerate(ways)]
-        given = {b"content-type": b"text/in", b"accept": b"text/out", b"x-amzn-sagemaker-inference-id": b"7"}
-        call = Call(body, given)
-        [outcome] = await ask(piped(fakes), call)
-        last = len(fakes) - 1
-        breaks = [n for n, way in enumerate(ways) if way in FAILING and (n < last or way.startswith("fails"))]
-        upto = min([*breaks, last])
-        for number, fake in enumerate(fakes):
-            assert len(fake.asked) == (number <= upto)
-        said = body + "".join(fake.mark for fake in fakes).encode()
-        for number, fake in enumerate(fakes[: upto + 1]):
-            [inner] = fake.asked
-            assert inner.body == said[: len(body) + number]
-            assert inner.content_type == ("text/in" if number == 0 else f"text/{fakes[number - 1].mark}")
-            assert inner.accept == ("text/out" if number == last else f"accept/{number}")
-            assert inner.headers[b"x-amzn-sagemaker-inference-id"] == b"7"
-        if isinstance(outcome, Stream):
-            assert ways[last] in ("in parts", "fails in parts", "too much")
-            try:
-                assert (await whole(outcome)).startswith(said)
-                assert ways[last] != "fails in parts"
-            except ModelFailed as failed:
-                assert (failed.container, failed.message) == (fakes[last].mark, f"{fakes[last].mark} broke off")
-        elif isinstance(outcome, ModelFailed):
-            assert outcome.container == fakes[upto].mark
-            assert breaks
-        else:
-            assert outcome == Answer(said, f"text/{fakes[last].mark}")
-        counted = {container for container, _, _ in noted(call)}
-        assert counted == {fake.mark for fake in fakes[: upto + 1]}
-        for fake in fakes[: upto + 1]:
-            own = {name: value for container, name, value in noted(call) if container == fake.mark}
-            client = fake.way == "fails"
-            server = fake.way in ("fails later", "fails in parts", "too much") and not isinstance(outcome, Stream)
-            assert own == {"Invocations": 1, "Invocation4XXErrors": client, "Invocation5XXErrors": server}
-
-    asyncio.run(run())
+async def test_stages_are_asked_in_order_until_one_fails(ways: list[str], body: bytes) -> None:
+    fakes = [Fake(chr(97 + number), way) for number, way in enumerate(ways)]
+    given = {b"content-type": b"text/in", b"accept": b"text/out", b"x-amzn-sagemaker-inference-id": b"7"}
+    call = Call(body, given)
+    [outcome] = await ask(piped(fakes), call)
+    last = len(fakes) - 1
+    breaks = [n for n, way in enumerate(ways) if way in FAILING and (n < last or way.startswith("fails"))]
+    upto = min([*breaks, last])
+    for number, fake in enumerate(fakes):
+        assert len(fake.asked) == (number <= upto)
+    said = body + "".join(fake.mark for fake in fakes).encode()
+    for number, fake in enumerate(fakes[: upto + 1]):
+        [inner] = fake.asked
+        assert inner.body == said[: len(body) + number]
+        assert inner.content_type == ("text/in" if number == 0 else f"text/{fakes[number - 1].mark}")
+        assert inner.accept == ("text/out" if number == last else f"accept/{number}")
+        assert inner.headers[b"x-amzn-sagemaker-inference-id"] == b"7"
+    if isinstance(outcome, Stream):
+        assert ways[last] in ("in parts", "fails in parts", "too much")
+        try:
+            assert (await whole(outcome)).startswith(said)
+            assert ways[last] != "fails in parts"
+        except ModelFailed as failed:
+            assert (failed.container, failed.message) == (fakes[last].mark, f"{fakes[last].mark} broke off")
+    elif isinstance(outcome, ModelFailed):
+        assert outcome.container == fakes[upto].mark
+        assert breaks
+    else:
+        assert outcome == Answer(said, f"text/{fakes[last].mark}")
+    counted = {container for container, _, _ in noted(call)}
+    assert counted == {fake.mark for fake in fakes[: upto + 1]}
+    for fake in fakes[: upto + 1]:
+        own = {name: value for container, name, value in noted(call) if container == fake.mark}
+        client = fake.way == "fails"
+        server = fake.way in ("fails later", "fails in parts", "too much") and not isinstance(outcome, Stream)
+        assert own == {"Invocations": 1, "Invocation4XXErrors": client, "Invocation5XXErrors": server}
 
 
 @given(st.integers(0, 3), st.booleans())
-def test_a_client_that_leaves_stops_the_stages_that_have_not_begun(held: int, answered: bool) -> None:
-    async def run() -> None:
-        fakes = [Fake(chr(97 + number)) for number in range(4)]
-        fakes[held].way = "waits"
-        call = Call(b"", {})
-        found: list[Outcome] = []
-        piped(fakes).submit(call, found.append)
-        call.abandon()
-        assert fakes[held].asked[0].abandoned
-        for answer in fakes[held].held if answered else ():
-            answer()
-        await settled()
-        assert [len(fake.asked) for fake in fakes] == [1] * (held + 1) + [0] * (3 - held)
-        if answered and held < 3:
-            [outcome] = found
-            assert isinstance(outcome, ModelFailed) and outcome.container == fakes[held].mark
-
-    asyncio.run(run())
-
-
-def test_a_stream_that_is_collected_ends_when_the_client_leaves() -> None:
-    async def run() -> None:
-        ended = asyncio.Event()
-
-        async def endless() -> AsyncIterator[bytes]:
-            try:
-                while True:
-                    yield b""
-                    await asyncio.sleep(0)
-            finally:
-                ended.set()
-
-        class Endless(Fake):
-            def submit(self, call: Call, done: Done) -> None:
-                done(Stream("text/x", endless()))
-
-        second = Fake("b")
-        call = Call(b"", {})
-        found: list[Outcome] = []
-        piped([Endless("a"), second]).submit(call, found.append)
-        await settled()
-        assert not found
-        call.abandon()
-        await settled()
+async def test_a_client_that_leaves_stops_the_stages_that_have_not_begun(held: int, answered: bool) -> None:
+    fakes = [Fake(chr(97 + number)) for number in range(4)]
+    fakes[held].way = "waits"
+    call = Call(b"", {})
+    found: list[Outcome] = []
+    piped(fakes).submit(call, found.append)
+    call.abandon()
+    assert fakes[held].asked[0].abandoned
+    for answer in fakes[held].held if answered else ():
+        answer()
+    await settled()
+    assert [len(fake.asked) for fake in fakes] == [1] * (held + 1) + [0] * (3 - held)
+    if answered and held < 3:
         [outcome] = found
-        assert isinstance(outcome, ModelFailed) and outcome.container == "a"
-        assert ended.is_set() and not second.asked
+        assert isinstance(outcome, ModelFailed) and outcome.container == fakes[held].mark
 
-    asyncio.run(run())
+
+async def test_a_stream_that_is_collected_ends_when_the_client_leaves() -> None:
+    ended = asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield b""
+                await asyncio.sleep(0)
+        finally:
+            ended.set()
+
+    class Endless(Fake):
+        def submit(self, call: Call, done: Done) -> None:
+            done(Stream("text/x", endless()))
+
+    second = Fake("b")
+    call = Call(b"", {})
+    found: list[Outcome] = []
+    piped([Endless("a"), second]).submit(call, found.append)
+    await settled()
+    assert not found
+    call.abandon()
+    await settled()
+    [outcome] = found
+    assert isinstance(outcome, ModelFailed) and outcome.container == "a"
+    assert ended.is_set() and not second.asked
 
 
 @given(st.integers(0, 2), st.sampled_from(["waits", "in parts"]))
@@ -216,32 +207,26 @@ def test_a_stage_that_takes_too_long_is_named_and_no_longer_heard(slow: int, way
     asyncio.run(run())
 
 
-def test_custom_attributes_pass_on_from_stage_to_stage() -> None:
+async def test_custom_attributes_pass_on_from_stage_to_stage() -> None:
     class Attributing(Fake):
         def submit(self, call: Call, done: Done) -> None:
             self.asked.append(call)
             done(Answer(b"", "text/x", ((b"X-Amzn-SageMaker-Custom-Attributes", self.mark.encode()),)))
 
-    async def run() -> None:
-        first, plain, last = Attributing("a"), Fake("b"), Fake("c")
-        call = Call(b"", {b"x-amzn-sagemaker-custom-attributes": b"of the client"})
-        [outcome] = await ask(piped([first, plain, last]), call)
-        got = [each.asked[0].headers[b"x-amzn-sagemaker-custom-attributes"] for each in (first, plain, last)]
-        assert got == [b"of the client", b"a", b"a"]
-        assert isinstance(outcome, Answer) and outcome.headers == ()
-
-    asyncio.run(run())
+    first, plain, last = Attributing("a"), Fake("b"), Fake("c")
+    call = Call(b"", {b"x-amzn-sagemaker-custom-attributes": b"of the client"})
+    [outcome] = await ask(piped([first, plain, last]), call)
+    got = [each.asked[0].headers[b"x-amzn-sagemaker-custom-attributes"] for each in (first, plain, last)]
+    assert got == [b"of the client", b"a", b"a"]
+    assert isinstance(outcome, Answer) and outcome.headers == ()
 
 
-def test_what_the_platform_refuses_is_no_containers_error() -> None:
-    async def run() -> None:
-        call = Call(b"", {})
-        assert await ask(piped([Fake("a", "refuses"), Fake("b")]), call) == [
-            Rejected(429, "ModelNotReadyException", "later")
-        ]
-        assert call.notes == ()
-
-    asyncio.run(run())
+async def test_what_the_platform_refuses_is_no_containers_error() -> None:
+    call = Call(b"", {})
+    assert await ask(piped([Fake("a", "refuses"), Fake("b")]), call) == [
+        Rejected(429, "ModelNotReadyException", "later")
+    ]
+    assert call.notes == ()
 
 
 def container(name: str, **environment: str) -> ContainerSpec:
@@ -270,27 +255,24 @@ class Sum:
         return Answer(bytes([scores % 256]), "x/sum")
 
 
-def test_each_stage_is_asked_for_what_the_next_one_reads() -> None:
-    async def run() -> None:
-        table = Batcher(Sum(), asyncio.get_running_loop())
-        engines: list[Engine] = [Fake("a"), table, Fake("c"), Fake("d"), Fake("e"), table, table]
-        own = {"SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT": "text/csv"}
-        containers = [container(mark, **(own if mark == "d" else {})) for mark in "abcdefg"]
-        made = stages(containers, engines)
-        assert [stage.name for stage in made] == list("abcdefg")
-        assert [stage.accept for stage in made] == [ANY_ARRAY, JSON, ANY_TEXT, b"", ANY_ARRAY, ARRAY, None]
-        [outcome] = await ask(
-            Pipeline(stages(containers[:5], engines[:5]), LIMIT, 60.0), Call(b"", {b"accept": b"text/x"})
-        )
-        asked = [engine.asked[0] for engine in engines if isinstance(engine, Fake)]
-        assert [call.accept.encode() for call in asked] == [ANY_ARRAY, ANY_TEXT, b"", b"text/x"]
-        assert outcome == Answer(b"acde", "text/e")
-        await table.close()
-
-    asyncio.run(run())
+async def test_each_stage_is_asked_for_what_the_next_one_reads() -> None:
+    table = Batcher(Sum(), asyncio.get_running_loop())
+    engines: list[Engine] = [Fake("a"), table, Fake("c"), Fake("d"), Fake("e"), table, table]
+    own = {"SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT": "text/csv"}
+    containers = [container(mark, **(own if mark == "d" else {})) for mark in "abcdefg"]
+    made = stages(containers, engines)
+    assert [stage.name for stage in made] == list("abcdefg")
+    assert [stage.accept for stage in made] == [ANY_ARRAY, JSON, ANY_TEXT, b"", ANY_ARRAY, ARRAY, None]
+    [outcome] = await ask(
+        Pipeline(stages(containers[:5], engines[:5]), LIMIT, 60.0), Call(b"", {b"accept": b"text/x"})
+    )
+    asked = [engine.asked[0] for engine in engines if isinstance(engine, Fake)]
+    assert [call.accept.encode() for call in asked] == [ANY_ARRAY, ANY_TEXT, b"", b"text/x"]
+    assert outcome == Answer(b"acde", "text/e")
+    await table.close()
 
 
-def test_a_sick_stage_makes_the_whole_sick_and_all_are_closed() -> None:
+async def test_a_sick_stage_makes_the_whole_sick_and_all_are_closed() -> None:
     async def run(make: Callable[[list[Fake]], Any]) -> None:
         fakes = [Fake("a"), Fake("b")]
         engine = make(fakes)
@@ -300,28 +282,23 @@ def test_a_sick_stage_makes_the_whole_sick_and_all_are_closed() -> None:
         await engine.close()
         assert all(fake.closed for fake in fakes)
 
-    asyncio.run(run(piped))
-    asyncio.run(run(lambda fakes: Direct({fake.mark: fake for fake in fakes})))
+    await run(piped)
+    await run(lambda fakes: Direct({fake.mark: fake for fake in fakes}))
 
 
 @given(st.sampled_from([*WAYS, "refuses"]), st.sampled_from([b"a", b"b", b"c", b"", None]))
-def test_a_container_is_asked_by_its_name_alone(way: str, target: bytes | None) -> None:
-    async def run() -> None:
-        fakes = {"a": Fake("a", way), "b": Fake("b", way)}
-        call = Call(b"x", {} if target is None else {CONTAINER: target})
-        [outcome] = await ask(Direct(fakes), call)
-        for mark, fake in fakes.items():
-            assert len(fake.asked) == (mark.encode() == target)
-        if target not in (b"a", b"b"):
-            assert isinstance(outcome, Rejected)
-            assert (outcome.status, outcome.name) == (400, "ValidationError")
-            assert outcome.message.startswith("TargetContainerHostname ") and outcome.message.endswith(
-                "are: a, b."
-            )
-        elif isinstance(outcome, ModelFailed):
-            assert outcome.container.encode() == target
-        assert {name for name, _, _ in noted(call)} == (
-            {target.decode()} if target in (b"a", b"b") and way != "refuses" else set()
-        )
-
-    asyncio.run(run())
+async def test_a_container_is_asked_by_its_name_alone(way: str, target: bytes | None) -> None:
+    fakes = {"a": Fake("a", way), "b": Fake("b", way)}
+    call = Call(b"x", {} if target is None else {CONTAINER: target})
+    [outcome] = await ask(Direct(fakes), call)
+    for mark, fake in fakes.items():
+        assert len(fake.asked) == (mark.encode() == target)
+    if target not in (b"a", b"b"):
+        assert isinstance(outcome, Rejected)
+        assert (outcome.status, outcome.name) == (400, "ValidationError")
+        assert outcome.message.startswith("TargetContainerHostname ") and outcome.message.endswith("are: a, b.")
+    elif isinstance(outcome, ModelFailed):
+        assert outcome.container.encode() == target
+    assert {name for name, _, _ in noted(call)} == (
+        {target.decode()} if target in (b"a", b"b") and way != "refuses" else set()
+    )

@@ -130,7 +130,7 @@ def test_a_target_is_registered_changed_in_part_shown_and_deregistered(scaling: 
         ({"Tags": {"aws:x": "1"}}, "reserved"),
     ],
 )
-def test_bounds_that_cannot_be_are_refused(scaling: Any, change: dict[str, Any], message: str) -> None:
+def test_impossible_capacity_bounds_are_refused(scaling: Any, change: dict[str, Any], message: str) -> None:
     given = {**MAIN, "MinCapacity": 1, "MaxCapacity": 4, **change}
     given = {name: value for name, value in given.items() if value is not None}
     assert message in refused("ValidationException", scaling.register_scalable_target, **given)
@@ -249,7 +249,7 @@ def test_tracking_of_metric_math(scaling: Any, wire: Served) -> None:
         ({"PredefinedMetricSpecification": {"PredefinedMetricType": "RDSReaderAverageCPUUtilization"}}, "go with"),
     ],
 )
-def test_tracking_that_cannot_be_is_refused(scaling: Any, config: dict[str, Any], message: str) -> None:
+def test_impossible_target_tracking_is_refused(scaling: Any, config: dict[str, Any], message: str) -> None:
     register(scaling)
     given = {name: value for name, value in {**TRACKING, **config}.items() if value is not None}
     members = {**MAIN, "PolicyName": "p", "PolicyType": "TargetTrackingScaling"}
@@ -276,7 +276,7 @@ def steps(*bounds: tuple[float | None, float | None]) -> list[dict[str, Any]]:
         ({"AdjustmentType": None}, "AdjustmentType must be given"),
     ],
 )
-def test_steps_that_cannot_be_are_refused(scaling: Any, config: dict[str, Any], message: str) -> None:
+def test_impossible_step_adjustments_are_refused(scaling: Any, config: dict[str, Any], message: str) -> None:
     register(scaling)
     given = {name: value for name, value in {**STEPS, **config}.items() if value is not None}
     members: dict[str, Any] = {**MAIN, "PolicyName": "p", "PolicyType": "StepScaling"}
@@ -367,14 +367,14 @@ def test_scheduled_actions_change_in_part_but_for_their_times(scaling: Any) -> N
         ({"ScheduledActionName": "a:b"}, "regular expression"),
     ],
 )
-def test_scheduled_actions_that_cannot_be_are_refused(scaling: Any, change: dict[str, Any], message: str) -> None:
+def test_impossible_scheduled_actions_are_refused(scaling: Any, change: dict[str, Any], message: str) -> None:
     register(scaling)
     given = {"ScheduledActionName": "a", "Schedule": "rate(1 hour)", "ScalableTargetAction": {"MinCapacity": 2}}
     members = {name: value for name, value in {**MAIN, **given, **change}.items() if value is not None}
     assert message in refused("ValidationException", scaling.put_scheduled_action, **members)
 
 
-def test_tags(scaling: Any) -> None:
+def test_tags_of_scalable_targets_are_added_listed_and_removed(scaling: Any) -> None:
     arn = register(scaling, Tags={"team": "fraud"})
     scaling.tag_resource(ResourceARN=arn, Tags={"stage": "prod"})
     scaling.untag_resource(ResourceARN=arn, TagKeys=["team"])

@@ -82,7 +82,7 @@ def test_lines_are_followed_by_the_token_of_the_last_answer(logs: Any) -> None:
     assert logs.get_log_events(**where, startTime=1000501, startFromHead=True)["events"] == []
 
 
-def test_what_is_not_there_is_named_so(logs: Any) -> None:
+def test_an_unknown_log_group_or_stream_is_not_found(logs: Any) -> None:
     with pytest.raises(ClientError, match=r"ResourceNotFoundException.*log group does not exist"):
         logs.describe_log_streams(logGroupName="/other")
     with pytest.raises(ClientError, match=r"ResourceNotFoundException.*log stream does not exist"):
@@ -184,6 +184,6 @@ def test_a_pattern_of_words_keeps_lines(filtered: Any, pattern: str, lines: int)
         ({"logGroupName": "/none"}, "ResourceNotFoundException.*log group does not exist"),
     ],
 )
-def test_what_cannot_be_filtered_is_refused(filtered: Any, members: dict[str, Any], says: str) -> None:
+def test_unsupported_filter_patterns_are_refused(filtered: Any, members: dict[str, Any], says: str) -> None:
     with pytest.raises(ClientError, match=says):
         filtered.client.filter_log_events(**{"logGroupName": GROUP, **members})

@@ -40,7 +40,7 @@ def test_descriptions_are_taken_in_every_language(sagemaker: Any, text: str) -> 
         ("create_model", {"PrimaryContainer": {"Image": "a b"}}, "primaryContainer.image"),
     ],
 )
-def test_what_a_pattern_leaves_out_is_refused(
+def test_a_value_that_does_not_match_the_models_pattern_is_refused(
     sagemaker: Any, operation: str, members: dict[str, Any], path: str
 ) -> None:
     required: dict[str, Any] = {"ModelPackageGroupName": "fraud"}

@@ -150,7 +150,7 @@ def test_a_null_is_a_member_left_out(wire: Served) -> None:
     assert post(wire, "CreateModel", body).status_code == 200
 
 
-def test_long_values_and_many_failures_are_told_in_part(wire: Served) -> None:
+def test_long_values_and_many_failures_are_shortened(wire: Served) -> None:
     said = refusal(post(wire, "DescribeModel", {"ModelName": "x" * 100_000}))[2]
     assert said.startswith(f"1 validation error detected: Value '{'x' * 256}...' at 'modelName'")
     tags = [{"Key": "#", "Value": ""}] * 40
@@ -212,7 +212,7 @@ def test_cbor_is_served(wire: Served) -> None:
     assert refused.headers["x-amzn-query-error"] == "ResourceNotFound;Sender"
 
 
-def test_a_gzip_body_is_unpacked(wire: Served) -> None:
+def test_a_gzip_request_body_is_decompressed(wire: Served) -> None:
     packed = gzip.compress(b'{"MaxResults": 1}')
     assert post(wire, "ListModels", packed, Content_Encoding="gzip").status_code == 200
 
@@ -227,7 +227,7 @@ def test_a_gzip_body_is_unpacked(wire: Served) -> None:
     ],
     ids=["not-gzip", "cut-off", "too-large", "brotli"],
 )
-def test_a_body_that_cannot_be_unpacked_is_refused(
+def test_a_damaged_gzip_request_body_is_refused(
     wire: Served, body: bytes, encoding: str, status: int, message: str
 ) -> None:
     refused = refusal(post(wire, "ListModels", body, Content_Encoding=encoding))
@@ -323,14 +323,14 @@ def test_the_names_in_a_runtime_path_are_checked(wire: Served) -> None:
 
 
 @pytest.mark.parametrize("path", ["invocations", "invocations-response-stream"])
-def test_predictions_of_an_endpoint_that_is_not_there_are_told_so(wire: Served, path: str) -> None:
+def test_predictions_of_an_unknown_endpoint_are_refused(wire: Served, path: str) -> None:
     status, name, said = refusal(httpx.post(f"{wire.url}/endpoints/nobody/{path}", content=b"x"))
     assert (status, name) == (400, "ValidationError")
     assert said == "Endpoint nobody of account 123456789012 not found."
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "chat/completions"), ("GET", "models")])
-def test_openai_clients_are_told_so_in_their_own_form(wire: Served, method: str, path: str) -> None:
+def test_openai_clients_get_errors_in_their_own_format(wire: Served, method: str, path: str) -> None:
     answer = httpx.request(method, f"{wire.url}/endpoints/nobody/v1/{path}")
     assert answer.status_code == 404
     assert answer.json()["error"] == {
@@ -406,7 +406,7 @@ STRANGE = WireRequest("GET", "/favicon.ico", "", {}, b"")
         ),
     ],
 )
-def test_a_refused_request_is_told_in_its_own_protocol(
+def test_a_refusal_is_answered_in_the_protocol_of_the_request(
     wire: Served,
     error: TidegateError,
     json: tuple[int, str],
@@ -431,7 +431,9 @@ def name_of(answer: WireResponse) -> str:
     return name
 
 
-def test_our_own_failures_tell_nothing_but_the_request_id(wire: Served, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_internal_error_reveals_nothing_but_the_request_id(
+    wire: Served, caplog: pytest.LogCaptureFixture
+) -> None:
     def broken(container: ContainerDefinition) -> None:
         raise RuntimeError(f"no table for {container.image}")
 

@@ -39,7 +39,7 @@ def taken(wire: Served) -> list[Item]:
     return [row.item for row in wire.run(wire.ctx.queue.rows("fraud", 10))]
 
 
-def test_a_request_is_kept_with_all_it_says(wire: Served, endpoint: str) -> None:
+def test_an_asynchronous_request_keeps_every_member(wire: Served, endpoint: str) -> None:
     answer = wire.client("sagemaker-runtime").invoke_endpoint_async(
         EndpointName=endpoint,
         InputLocation="s3://in/rows.csv",
@@ -102,7 +102,7 @@ def test_bad_requests_are_refused_and_nothing_is_kept(
     assert taken(wire) == []
 
 
-def test_the_plain_call_says_which_to_use(wire: Served, endpoint: str) -> None:
+def test_invoke_endpoint_on_an_asynchronous_endpoint_names_the_call_to_use(wire: Served, endpoint: str) -> None:
     with pytest.raises(ClientError, match="is asynchronous: use InvokeEndpointAsync") as refused:
         wire.client("sagemaker-runtime").invoke_endpoint(EndpointName=endpoint, Body=b"x")
     assert refused.value.response["Error"]["Code"] == "ValidationError"

@@ -124,7 +124,7 @@ def test_images_are_shown_with_what_they_resolved_to(sagemaker: Any, wire: Serve
     "image",
     ["registry:5000/team/own", f"registry:5000/team/own@sha256:{'0' * 64}", "own", "a" * 250, "registry/own:1"],
 )
-def test_images_of_any_form_resolve(sagemaker: Any, wire: Served, image: str) -> None:
+def test_deployed_images_are_resolved_for_every_form_of_image(sagemaker: Any, wire: Served, image: str) -> None:
     sagemaker.create_model(ModelName="own", PrimaryContainer={"Image": image})
     (variant,) = serving(sagemaker, wire, variant={"ModelName": "own"})["ProductionVariants"]
     (found,) = variant["DeployedImages"]

@@ -74,7 +74,7 @@ def test_a_job_is_described_as_it_was_given_and_wakes_its_engine(sagemaker: Any,
     assert sagemaker.list_tags(ResourceArn=ARN + "job")["Tags"] == tags
 
 
-def test_what_an_advanced_job_asks_for_is_what_is_looked_for(sagemaker: Any, wire: Served) -> None:
+def test_an_advanced_job_searches_the_configurations_that_it_names(sagemaker: Any, wire: Served) -> None:
     payload = {"SamplePayloadUrl": "file:///data/rows.csv", "SupportedContentTypes": ["text/csv", "text/plain"]}
     asked = {
         "ContainerConfig": {"PayloadConfig": payload, "SupportedInstanceTypes": ["ml.m5.large"]},
@@ -98,7 +98,7 @@ def test_what_an_advanced_job_asks_for_is_what_is_looked_for(sagemaker: Any, wir
     assert (found["InputConfig"], found["StoppingConditions"]) == ({**INPUT, **asked}, conditions)
 
 
-def test_the_types_and_the_time_may_come_from_elsewhere(sagemaker: Any, wire: Served) -> None:
+def test_instance_types_and_time_limit_may_come_from_container_and_traffic(sagemaker: Any, wire: Served) -> None:
     container = {**INPUT["ContainerConfig"], "SupportedInstanceTypes": ["ml.m5.large"]}  # type: ignore[dict-item]
     stairs = {"DurationInSeconds": 60, "NumberOfSteps": 3, "UsersPerStep": 1}
     pattern = {"TrafficType": "STAIRS", "Stairs": stairs}
@@ -138,7 +138,7 @@ def test_inputs_that_cannot_be_used_are_refused(sagemaker: Any, given: dict[str,
         ({"ModelLatencyThresholds": [{"ValueInMilliseconds": 0}]}, "give 1 ms to an hour"),
     ],
 )
-def test_conditions_that_cannot_be_met_are_refused(
+def test_impossible_stopping_conditions_are_refused(
     sagemaker: Any, conditions: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ClientError, match=message):
@@ -167,7 +167,7 @@ def test_names_are_used_once_and_strangers_are_not_found(sagemaker: Any) -> None
             operation(JobName="nobody")
 
 
-def test_what_was_found_is_told_in_sagemakers_members(sagemaker: Any, wire: Served) -> None:
+def test_recommendations_are_described_in_sagemakers_members(sagemaker: Any, wire: Served) -> None:
     create(sagemaker)
     found = RecommendedInstance("ml.c5.large", 0.102, 6000, 0.0124, 81.5, 40.25, ENVIRONMENT)
     ended = START.replace(minute=3)
@@ -193,7 +193,7 @@ def test_what_was_found_is_told_in_sagemakers_members(sagemaker: Any, wire: Serv
     assert one["ModelConfiguration"] == {"EnvironmentParameters": TOLD}
 
 
-def test_steps_tell_each_configuration(sagemaker: Any, wire: Served) -> None:
+def test_job_steps_list_each_configuration(sagemaker: Any, wire: Served) -> None:
     create(sagemaker)
     steps = (
         ConfigurationTrial(ENVIRONMENT, 1, 120.0, 0.0051),

@@ -58,7 +58,7 @@ def test_many_models_do_not_go_with_it(sagemaker: Any) -> None:
         create(sagemaker, {**VARIANT, "ModelName": "clients"})
 
 
-def test_an_endpoint_tells_its_concurrency_and_no_instances(sagemaker: Any) -> None:
+def test_describe_endpoint_shows_serverless_concurrency_and_no_instances(sagemaker: Any) -> None:
     create(sagemaker, VARIANT)
     sagemaker.create_endpoint(EndpointName="e", EndpointConfigName="c")
     (coming,) = sagemaker.describe_endpoint(EndpointName="e")["PendingDeploymentSummary"]["ProductionVariants"]

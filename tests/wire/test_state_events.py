@@ -47,7 +47,7 @@ def deploy(sagemaker: Any, name: str) -> None:
     sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name, Tags=[{"Key": "team", "Value": "pay"}])
 
 
-def test_the_life_of_an_endpoint_is_told(sagemaker: Any, wire: Served) -> None:
+def test_each_state_of_an_endpoint_is_announced(sagemaker: Any, wire: Served) -> None:
     receiver = Receiver()
     one = announcer(wire, receiver)
     turn(wire, one)
@@ -78,7 +78,7 @@ def test_the_life_of_an_endpoint_is_told(sagemaker: Any, wire: Served) -> None:
     assert created["detail"]["Tags"] == {"team": "pay"}
 
 
-def test_an_approval_is_told_with_its_reason(sagemaker: Any, wire: Served) -> None:
+def test_an_approval_event_has_its_reason(sagemaker: Any, wire: Served) -> None:
     receiver = Receiver()
     one = announcer(wire, receiver)
     turn(wire, one)
@@ -93,9 +93,7 @@ def test_an_approval_is_told_with_its_reason(sagemaker: Any, wire: Served) -> No
     assert receiver.events[1]["resources"] == [arn]
 
 
-def test_a_new_receiver_hears_of_what_comes_and_a_known_one_of_what_it_missed(
-    sagemaker: Any, wire: Served
-) -> None:
+def test_a_new_receiver_gets_new_events_and_a_known_one_those_it_missed(sagemaker: Any, wire: Served) -> None:
     sagemaker.create_model(ModelName="before", PrimaryContainer={"Image": "a"})
     first, second = Receiver(), Receiver()
     turn(wire, announcer(wire, first))
@@ -105,7 +103,9 @@ def test_a_new_receiver_hears_of_what_comes_and_a_known_one_of_what_it_missed(
     assert [event["detail"]["ModelName"] for event in second.events] == ["away"]
 
 
-def test_what_cannot_be_told_is_told_later_under_the_same_id(sagemaker: Any, wire: Served) -> None:
+def test_an_event_that_could_not_be_delivered_is_sent_again_under_the_same_id(
+    sagemaker: Any, wire: Served
+) -> None:
     receiver = Receiver()
     one = announcer(wire, receiver)
     turn(wire, one)
@@ -124,7 +124,7 @@ def test_what_cannot_be_told_is_told_later_under_the_same_id(sagemaker: Any, wir
     assert again.events == []
 
 
-def test_more_than_is_read_at_once_is_told_over_several_turns(sagemaker: Any, wire: Served) -> None:
+def test_events_beyond_one_batch_are_announced_in_later_turns(sagemaker: Any, wire: Served) -> None:
     receiver = Receiver()
     one = announcer(wire, receiver)
     turn(wire, one)
@@ -136,7 +136,7 @@ def test_more_than_is_read_at_once_is_told_over_several_turns(sagemaker: Any, wi
     assert len({event["id"] for event in receiver.events}) == len(receiver.events) == 2 * MAX_LINES
 
 
-def test_one_event_that_nobody_takes_holds_up_no_other(sagemaker: Any, wire: Served) -> None:
+def test_an_undeliverable_event_delays_no_other(sagemaker: Any, wire: Served) -> None:
     receiver = Receiver()
     one = announcer(wire, receiver)
     turn(wire, one)

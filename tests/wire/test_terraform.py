@@ -129,7 +129,7 @@ def aws(wire: Served) -> Clients:
     ],
     ids=["plain", "environment", "image", "network", "source", "many-models", "pipeline"],
 )
-def test_a_model(aws: Clients, members: Members) -> None:
+def test_terraform_applies_plans_and_deletes_a_model(aws: Clients, members: Members) -> None:
     given = {name: value for name, value in model(aws, **members).written.items() if value is not None}
     check_life(Model(aws, TAGS, **given), "fraud")
 
@@ -194,7 +194,9 @@ def test_a_model(aws: Clients, members: Members) -> None:
     ],
     ids=["plain", "weight", "timeouts", "managed", "capture", "async", "async-told", "shadow"],
 )
-def test_an_endpoint_configuration(aws: Clients, variant: Members, members: Members) -> None:
+def test_terraform_applies_plans_and_deletes_an_endpoint_configuration(
+    aws: Clients, variant: Members, members: Members
+) -> None:
     model(aws).apply()
     resource = configuration(aws, "terraform-20260301120000000000000001", **variant)
     resource.written |= members
@@ -202,7 +204,9 @@ def test_an_endpoint_configuration(aws: Clients, variant: Members, members: Memb
 
 
 @pytest.mark.parametrize("provisioned", [{}, {"ProvisionedConcurrency": 1}])
-def test_a_serverless_endpoint_configuration(aws: Clients, provisioned: Members) -> None:
+def test_terraform_applies_plans_and_deletes_a_serverless_configuration(
+    aws: Clients, provisioned: Members
+) -> None:
     model(aws).apply()
     resource = configuration(aws)
     (variant,) = resource.written["ProductionVariants"]
@@ -211,7 +215,7 @@ def test_a_serverless_endpoint_configuration(aws: Clients, provisioned: Members)
     check_life(resource, "fraud-1")
 
 
-def test_an_endpoint(aws: Clients, wire: Served) -> None:
+def test_terraform_applies_plans_and_deletes_an_endpoint(aws: Clients, wire: Served) -> None:
     model(aws).apply()
     configuration(aws).apply()
     endpoint = Endpoint(aws, TAGS, EndpointName="fraud", EndpointConfigName="fraud-1")

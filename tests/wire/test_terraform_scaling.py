@@ -25,7 +25,7 @@ def aws(wire: Served) -> Clients:
     return clients_of(wire)
 
 
-def test_a_scalable_target(aws: Clients) -> None:
+def test_terraform_applies_plans_and_deletes_a_scalable_target(aws: Clients) -> None:
     served(aws)
     target = ScalableTarget(aws, TAGS, **SCALED, MinCapacity=0, MaxCapacity=4)
     target.written["MinCapacity"] = 1
@@ -101,7 +101,9 @@ def test_a_scalable_target(aws: Clients) -> None:
     ],
     ids=["predefined", "customized", "math", "steps", "percent"],
 )
-def test_a_scaling_policy(aws: Clients, kind: str, config: Members, other: Members) -> None:
+def test_terraform_applies_plans_and_deletes_a_scaling_policy(
+    aws: Clients, kind: str, config: Members, other: Members
+) -> None:
     served(aws)
     target = ScalableTarget(aws, **SCALED, MinCapacity=1, MaxCapacity=4)
     target.apply()
@@ -146,7 +148,7 @@ def test_a_policy_needs_its_target(aws: Clients) -> None:
         },
     ],
 )
-def test_a_scheduled_action(aws: Clients, members: Members) -> None:
+def test_terraform_applies_plans_and_deletes_a_scheduled_action(aws: Clients, members: Members) -> None:
     served(aws)
     ScalableTarget(aws, **SCALED, MinCapacity=1, MaxCapacity=4).apply()
     action = ScheduledAction(aws, **{**SCALED, "ScheduledActionName": "day", "Timezone": "UTC", **members})

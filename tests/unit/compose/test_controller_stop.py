@@ -1,6 +1,5 @@
 """How a controller is asked to end, and a door that it cannot open."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -40,20 +39,14 @@ def test_a_stop_after_a_hang_up_ends_everything(controller: Controller) -> None:
     assert controller.drain
 
 
-def test_a_door_that_cannot_be_opened_is_a_start_that_fails(tmp_path: Path) -> None:
-    async def story() -> None:
-        with pytest.raises(StartupError, match="cannot listen on"):
-            async with listening(lambda: None, tmp_path / "no such folder" / "door.sock"):
-                raise AssertionError("it is not open")
-
-    asyncio.run(story())
+async def test_a_door_that_cannot_be_opened_is_a_start_that_fails(tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match="cannot listen on"):
+        async with listening(lambda: None, tmp_path / "no such folder" / "door.sock"):
+            raise AssertionError("it is not open")
 
 
-def test_a_door_is_gone_when_it_was_closed(tmp_path: Path) -> None:
-    async def story() -> None:
-        door = tmp_path / "door.sock"
-        async with listening(lambda: None, door):
-            assert door.exists()
-        assert not door.exists()
-
-    asyncio.run(story())
+async def test_a_door_is_gone_when_it_was_closed(tmp_path: Path) -> None:
+    door = tmp_path / "door.sock"
+    async with listening(lambda: None, door):
+        assert door.exists()
+    assert not door.exists()

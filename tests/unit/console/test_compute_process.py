@@ -94,16 +94,16 @@ def test_simulation_fires_the_given_alarms() -> None:
 QUESTION = {"what": "rehearse", "now": NOW.isoformat(), "body": {"spec": SPEC, "rps": 40, "runs": MAX_RUNS}}
 
 
-def test_computation_over_the_time_limit_is_aborted() -> None:
+async def test_computation_over_the_time_limit_is_aborted() -> None:
     with pytest.raises(Invalid, match=r"not finished within 0\.01 s"):
-        asyncio.run(ComputePool(longest=0.01).compute(QUESTION))
+        await ComputePool(longest=0.01).compute(QUESTION)
 
 
-def test_too_many_computations_are_refused() -> None:
-    async def work() -> list[object]:
-        desk = ComputePool(longest=0.01)
-        return await asyncio.gather(*(desk.compute(QUESTION) for _ in range(12)), return_exceptions=True)
-
-    kinds = [type(one) for one in asyncio.run(work())]
+async def test_too_many_computations_are_refused() -> None:
+    desk = ComputePool(longest=0.01)
+    kinds = [
+        type(one)
+        for one in (await asyncio.gather(*(desk.compute(QUESTION) for _ in range(12)), return_exceptions=True))
+    ]
     assert kinds.count(Unavailable) == 4
     assert kinds.count(Invalid) == 8

@@ -98,23 +98,20 @@ class SilentQueue:
         return {}
 
 
-def test_turns_that_do_not_reach_the_queue_are_no_progress() -> None:
+async def test_turns_that_do_not_reach_the_queue_are_no_progress() -> None:
     queue, seen = SilentQueue(), list[int]()
 
-    async def main() -> None:
-        stopping = asyncio.Event()
-        dispatcher = Dispatcher(
-            cast(Queue, queue), cast(RequestProcessor, None), Snapshot, lambda: seen.append(queue.calls)
-        )
-        running = asyncio.create_task(dispatcher.run(stopping, 0))
-        async with asyncio.timeout(60):
-            while queue.calls < 3:
-                await asyncio.sleep(0.01)
-            assert seen == []
-            queue.well = True
-            while not seen:
-                await asyncio.sleep(0.01)
-        stopping.set()
-        await running
-
-    asyncio.run(main())
+    stopping = asyncio.Event()
+    dispatcher = Dispatcher(
+        cast(Queue, queue), cast(RequestProcessor, None), Snapshot, lambda: seen.append(queue.calls)
+    )
+    running = asyncio.create_task(dispatcher.run(stopping, 0))
+    async with asyncio.timeout(60):
+        while queue.calls < 3:
+            await asyncio.sleep(0.01)
+        assert seen == []
+        queue.well = True
+        while not seen:
+            await asyncio.sleep(0.01)
+    stopping.set()
+    await running

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.domain.errors import ArtifactError, TidegateError, Transient
+from tidegate.domain.errors import ArtifactError, Transient
 from tidegate.storage.output_files import FEW, Output, OutputFiles
 
 
@@ -21,7 +21,7 @@ def test_all_are_there_and_what_earlier_tries_left_is_gone(tmp_path: Path, count
     assert found == {f"{n}.out": b"%d" % n for n in range(count)}
 
 
-def test_what_cannot_be_put_is_told_to_its_request_alone(tmp_path: Path) -> None:
+async def test_what_cannot_be_put_is_told_to_its_request_alone(tmp_path: Path) -> None:
     files = OutputFiles((tmp_path / "here",))
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "file").touch()
@@ -31,11 +31,8 @@ def test_what_cannot_be_put_is_told_to_its_request_alone(tmp_path: Path) -> None
         Output((tmp_path / "here" / "file" / "below.out").as_uri(), b"x", 1),
     ]
 
-    async def test() -> list[TidegateError | BaseException | None]:
-        puts = (files.put(output) for output in (*good[:FEW], *bad, *good[FEW:]))
-        return await asyncio.gather(*puts, return_exceptions=True)
-
-    ends = asyncio.run(test())
+    puts = (files.put(output) for output in (*good[:FEW], *bad, *good[FEW:]))
+    ends = await asyncio.gather(*puts, return_exceptions=True)
     assert [type(end) for end in ends if end] == [ArtifactError, Transient]
     assert {path.name for path in (tmp_path / "here").iterdir()} == {"file", *(f"{n}.out" for n in range(2 * FEW))}
     assert not (tmp_path / "elsewhere.out").exists()
@@ -49,7 +46,7 @@ def test_what_became_late_on_its_way_to_the_disk_does_not_appear(tmp_path: Path)
     assert {path.name for path in tmp_path.iterdir()} == {"0.out", "2.out"}
 
 
-def test_a_large_one_is_copied_from_its_file(tmp_path: Path) -> None:
+async def test_a_large_one_is_copied_from_its_file(tmp_path: Path) -> None:
     (tmp_path / "scratch").write_bytes(bytes(3_000_000))
-    asyncio.run(OutputFiles((tmp_path,)).put(Output((tmp_path / "a.out").as_uri(), tmp_path / "scratch", 1)))
+    await OutputFiles((tmp_path,)).put(Output((tmp_path / "a.out").as_uri(), tmp_path / "scratch", 1))
     assert (tmp_path / "a.out").read_bytes() == bytes(3_000_000)

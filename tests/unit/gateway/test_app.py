@@ -70,27 +70,24 @@ def test_unhealthy_on_a_full_disk_and_well_again_when_there_is_space(tmp_path: P
         assert list(disk.folder.iterdir()) == []
 
 
-def test_disk_probe_is_rate_limited_and_never_blocks_health() -> None:
+async def test_disk_probe_is_rate_limited_and_never_blocks_health() -> None:
     tried, over = [], threading.Event()
 
     def write(folder: Path) -> None:
         tried.append(folder)
         over.wait(30)
 
-    async def scene() -> None:
-        probe = WriteProbe(Path("/nowhere"), write, timeout=0.01)
-        for _ in range(5):
-            assert str(await probe()).endswith("the disk does not respond")
-        assert len(tried) == 1
-        over.set()
-        async with asyncio.timeout(30):
-            while await probe() is not None:
-                await asyncio.sleep(0)
-        for _ in range(5):
-            assert await probe() is None
-        assert len(tried) == 1
-
-    asyncio.run(scene())
+    probe = WriteProbe(Path("/nowhere"), write, timeout=0.01)
+    for _ in range(5):
+        assert str(await probe()).endswith("the disk does not respond")
+    assert len(tried) == 1
+    over.set()
+    async with asyncio.timeout(30):
+        while await probe() is not None:
+            await asyncio.sleep(0)
+    for _ in range(5):
+        assert await probe() is None
+    assert len(tried) == 1
 
 
 def test_metrics_are_prometheus_text() -> None:
@@ -242,7 +239,7 @@ def test_an_unexpected_failure_is_hidden_but_can_be_found(caplog: pytest.LogCapt
     assert request_id in caplog.text and "the secret of the house" in caplog.text
 
 
-def test_a_client_that_leaves_in_the_middle_gets_no_answer() -> None:
+async def test_a_client_that_leaves_in_the_middle_gets_no_answer() -> None:
     sent: list[object] = []
 
     async def receive() -> dict[str, object]:
@@ -260,7 +257,7 @@ def test_a_client_that_leaves_in_the_middle_gets_no_answer() -> None:
         "headers": [],
     }
     house = GatewayHarness(OPEN)
-    asyncio.run(house.app(scope, receive, send))  # type: ignore[arg-type]
+    await house.app(scope, receive, send)
     assert (sent, house.downs) == ([], 0)
 
 

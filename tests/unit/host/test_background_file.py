@@ -15,35 +15,29 @@ async def settled(file: BackgroundFile) -> None:
         await asyncio.sleep(0.001)
 
 
-def test_the_newest_content_is_written_in_the_end(tmp_path: Path) -> None:
-    async def test() -> None:
-        file = BackgroundFile(tmp_path / "file")
-        for number in range(50):
-            file.write(b"%d" % number)
-        await settled(file)
-
-    asyncio.run(test())
+async def test_the_newest_content_is_written_in_the_end(tmp_path: Path) -> None:
+    file = BackgroundFile(tmp_path / "file")
+    for number in range(50):
+        file.write(b"%d" % number)
+    await settled(file)
     assert (tmp_path / "file").read_bytes() == b"49"
 
 
-def test_a_disk_that_fails_raises_nothing_and_is_tried_again(tmp_path: Path) -> None:
+async def test_a_disk_that_fails_raises_nothing_and_is_tried_again(tmp_path: Path) -> None:
     folder = tmp_path / "missing"
 
-    async def test() -> None:
-        file = BackgroundFile(folder / "file")
-        file.write(b"lost")
-        while file._writing is None or not file._writing.done():
-            await asyncio.sleep(0.001)
-        folder.mkdir()
-        await asyncio.sleep(0)
-        file.write(b"kept")
-        await settled(file)
-
-    asyncio.run(test())
+    file = BackgroundFile(folder / "file")
+    file.write(b"lost")
+    while file._writing is None or not file._writing.done():
+        await asyncio.sleep(0.001)
+    folder.mkdir()
+    await asyncio.sleep(0)
+    file.write(b"kept")
+    await settled(file)
     assert (folder / "file").read_bytes() == b"kept"
 
 
-def test_a_disk_that_hangs_holds_up_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_disk_that_hangs_holds_up_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     leave, original, calls = threading.Event(), atomic_write.write_atomically, []
 
     def hang(path: Path, data: bytes, **options: bool) -> None:
@@ -53,15 +47,12 @@ def test_a_disk_that_hangs_holds_up_nobody(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(atomic_write, "write_atomically", hang)
 
-    async def test() -> None:
-        file = BackgroundFile(tmp_path / "file")
-        for number in range(20):
-            file.write(b"%d" % number)
-            await asyncio.sleep(0)
-        assert len(calls) <= 1
-        leave.set()
-        await settled(file)
-
-    asyncio.run(test())
+    file = BackgroundFile(tmp_path / "file")
+    for number in range(20):
+        file.write(b"%d" % number)
+        await asyncio.sleep(0)
+    assert len(calls) <= 1
+    leave.set()
+    await settled(file)
     assert calls == [b"0", b"19"]
     assert (tmp_path / "file").read_bytes() == b"19"

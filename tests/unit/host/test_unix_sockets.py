@@ -99,49 +99,45 @@ def test_who_listens_may_make_its_socket_anew(short: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["the socket", "the folder", "another in its place"])
-def test_a_socket_that_is_gone_is_made_anew(short: Path, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_socket_that_is_gone_is_made_anew(short: Path, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unix_sockets, "LOOK_EVERY", 0.01)
     path = short / "run" / "s"
     path.parent.mkdir(mode=0o700)
 
-    async def story() -> None:
-        made: list[asyncio.Server] = []
+    made: list[asyncio.Server] = []
 
-        async def listen() -> None:
-            made.append(await asyncio.start_unix_server(lambda reader, writer: writer.close(), str(path)))
+    async def listen() -> None:
+        made.append(await asyncio.start_unix_server(lambda reader, writer: writer.close(), str(path)))
 
-        await listen()
-        keeping = asyncio.create_task(keep_bound(path, listen))
-        if what == "the folder":
-            shutil.rmtree(path.parent)
-        else:
-            path.unlink()
-        if what.startswith("another"):
-            path.touch()
-        deadline = time.monotonic() + 40
-        while has_no_listener(path):
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.01)
-        assert len(made) == 2
-        keeping.cancel()
-        for server in made:
-            server.close()
-
-    asyncio.run(story())
+    await listen()
+    keeping = asyncio.create_task(keep_bound(path, listen))
+    if what == "the folder":
+        shutil.rmtree(path.parent)
+    else:
+        path.unlink()
+    if what.startswith("another"):
+        path.touch()
+    deadline = time.monotonic() + 40
+    while has_no_listener(path):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+    assert len(made) == 2
+    keeping.cancel()
+    for server in made:
+        server.close()
 
 
-def test_no_socket_is_made_where_others_could_put_theirs(short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_socket_is_made_where_others_could_put_theirs(
+    short: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(unix_sockets, "LOOK_EVERY", 0.01)
     path = short / "s"
     short.chmod(0o777)
 
-    async def story() -> None:
-        async def listen() -> None:
-            raise AssertionError("it listens")
+    async def listen() -> None:
+        raise AssertionError("it listens")
 
-        keeping = asyncio.create_task(keep_bound(path, listen))
-        await asyncio.sleep(0.1)
-        keeping.cancel()
-        assert not path.exists()
-
-    asyncio.run(story())
+    keeping = asyncio.create_task(keep_bound(path, listen))
+    await asyncio.sleep(0.1)
+    keeping.cancel()
+    assert not path.exists()

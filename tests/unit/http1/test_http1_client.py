@@ -102,9 +102,9 @@ def test_limits_on_body_and_headers(tmp_path: Path, limits: dict[str, Any]) -> N
     ask(tmp_path, OK, scene)
 
 
-def test_nobody_listens(tmp_path: Path) -> None:
+async def test_nobody_listens(tmp_path: Path) -> None:
     with pytest.raises(Unreachable, match="cannot connect to") as raised:
-        asyncio.run(HttpClient(str(tmp_path / "absent"), 1).request("GET", "/"))
+        await HttpClient(str(tmp_path / "absent"), 1).request("GET", "/")
     assert str(tmp_path) not in raised.value.reason
 
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from tests.metric_alarm import metric_alarm
 from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator, MissingData
 from tidegate.monitoring.alarm_evaluation import judge
 from tidegate.monitoring.datapoint import Datapoint
@@ -15,18 +16,13 @@ RESULTS = {"OK": AlarmState.OK, "ALARM": AlarmState.ALARM, "INSUFFICIENT": Alarm
 
 
 def alarm(m: int, missing: MissingData, state: AlarmState) -> Alarm:
-    return Alarm(
-        name="errors",
-        namespace="AWS/SageMaker",
-        metric="Invocation5XXErrors",
+    return metric_alarm(
+        NOW,
         dimensions={},
-        statistic="Average",
         period=60,
         evaluation_periods=3,
         datapoints_to_alarm=m,
         threshold=0.5,
-        comparison=ComparisonOperator.GREATER,
-        configured_at=NOW,
         missing=missing,
         state=state,
     )

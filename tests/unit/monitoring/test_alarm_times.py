@@ -6,26 +6,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator, MissingData
+from tests.metric_alarm import metric_alarm
+from tidegate.domain.alarm import AlarmState, MissingData
 from tidegate.monitoring.alarm_evaluation import evaluate, next_evaluation, windows
 from tidegate.monitoring.datapoint import Datapoint
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 BEGIN = int(NOON.timestamp())
 
-ALARM = Alarm(
-    name="slow",
-    namespace="AWS/SageMaker",
-    metric="ModelLatency",
-    dimensions={"EndpointName": "fraud", "VariantName": "main"},
-    statistic="p99",
-    period=10,
-    evaluation_periods=1,
-    datapoints_to_alarm=1,
-    threshold=1.0,
-    comparison=ComparisonOperator.GREATER,
-    configured_at=NOON - timedelta(days=1),
-)
+ALARM = metric_alarm(NOON - timedelta(days=1), name="slow", metric="ModelLatency", statistic="p99", threshold=1.0)
 
 
 @pytest.mark.parametrize("period", [1, 5, 10, 20, 30])

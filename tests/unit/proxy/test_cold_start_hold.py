@@ -24,20 +24,20 @@ async def heard(socket: Path, *lines: bytes) -> tuple[list[tuple[str, float]], l
     return asleep, news
 
 
-def test_a_call_names_the_slot_and_since_when_a_request_waits(tmp_path: Path) -> None:
+async def test_a_call_names_the_slot_and_since_when_a_request_waits(tmp_path: Path) -> None:
     since = round(time.time() - 5, 3)
-    asleep, news = asyncio.run(heard(tmp_path / "s", f"s3 {since}\n".encode(), b"fraud/1/main\n"))
+    asleep, news = await heard(tmp_path / "s", f"s3 {since}\n".encode(), b"fraud/1/main\n")
     assert asleep == [("s3", since)]
     assert news == ["fraud/1/main"]
 
 
-def test_malformed_wake_calls_are_ignored(tmp_path: Path) -> None:
-    assert asyncio.run(heard(tmp_path / "s", b"", b"s3 soon\n", b"cut off", b"\n")) == ([], [])
+async def test_malformed_wake_calls_are_ignored(tmp_path: Path) -> None:
+    assert await heard(tmp_path / "s", b"", b"s3 soon\n", b"cut off", b"\n") == ([], [])
 
 
-def test_wrong_clock_does_not_lengthen_the_wait(tmp_path: Path) -> None:
+async def test_wrong_clock_does_not_lengthen_the_wait(tmp_path: Path) -> None:
     before = time.time()
-    [(_, long_ago), (_, ahead)], _ = asyncio.run(heard(tmp_path / "s", b"s1 0\n", b"s1 99999999999\n"))
+    [(_, long_ago), (_, ahead)], _ = await heard(tmp_path / "s", b"s1 0\n", b"s1 99999999999\n")
     assert before - 3600 <= long_ago <= ahead <= time.time()
 
 

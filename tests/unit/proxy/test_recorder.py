@@ -122,31 +122,28 @@ class Disk(PreallocatedFiles):
         super().write(name, data)
 
 
-def test_what_could_not_be_written_is_written_later_and_only_the_newest(tmp_path: Path) -> None:
+async def test_what_could_not_be_written_is_written_later_and_only_the_newest(tmp_path: Path) -> None:
     disk = Disk(tmp_path)
     found = StateRecorder(disk)
 
-    async def scene() -> None:
-        await found.record("a", b"1")
-        disk.error = errno.ENOSPC
-        await found.record("a", b"2")
-        await found.record("a", b"3")
-        await found.record("b", b"4")
-        assert str(found.trouble).endswith("No space left on device; free space there or repair the disk")
-        with pytest.raises(WriteFailed, match="c cannot be written"):
-            await found.write_all({"c": b"5"})
-        disk.error = disk.writes = 0
-        await found.retry()
-        assert (found.trouble, disk.writes) == (None, 2)
-        assert (content(disk, "a"), content(disk, "b")) == (b"3", b"4")
-        await found.retry()
-        await found.record("a", b"3")
-        assert disk.writes == 2
-
-    asyncio.run(scene())
+    await found.record("a", b"1")
+    disk.error = errno.ENOSPC
+    await found.record("a", b"2")
+    await found.record("a", b"3")
+    await found.record("b", b"4")
+    assert str(found.trouble).endswith("No space left on device; free space there or repair the disk")
+    with pytest.raises(WriteFailed, match="c cannot be written"):
+        await found.write_all({"c": b"5"})
+    disk.error = disk.writes = 0
+    await found.retry()
+    assert (found.trouble, disk.writes) == (None, 2)
+    assert (content(disk, "a"), content(disk, "b")) == (b"3", b"4")
+    await found.retry()
+    await found.record("a", b"3")
+    assert disk.writes == 2
 
 
-def test_one_hanging_write_delays_no_other_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_hanging_write_delays_no_other_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recorder, "WRITE_TIMEOUT", 0.01)
     over = threading.Event()
 
@@ -158,18 +155,15 @@ def test_one_hanging_write_delays_no_other_call(tmp_path: Path, monkeypatch: pyt
     disk = Hanging(tmp_path)
     found = StateRecorder(disk)
 
-    async def scene() -> None:
-        for text in (b"1", b"2", b"3"):
-            await found.record("a", text)
-            assert "does not respond" in str(found.trouble)
-        with pytest.raises(WriteFailed):
-            await found.write_all({"b": b"4"})
-        assert disk.writes == 0
-        over.set()
-        async with asyncio.timeout(30):
-            while found.trouble is not None:
-                await found.retry()
-                await asyncio.sleep(0)
-        assert content(disk, "a") == b"3"
-
-    asyncio.run(scene())
+    for text in (b"1", b"2", b"3"):
+        await found.record("a", text)
+        assert "does not respond" in str(found.trouble)
+    with pytest.raises(WriteFailed):
+        await found.write_all({"b": b"4"})
+    assert disk.writes == 0
+    over.set()
+    async with asyncio.timeout(30):
+        while found.trouble is not None:
+            await found.retry()
+            await asyncio.sleep(0)
+    assert content(disk, "a") == b"3"

@@ -9,7 +9,8 @@ from itertools import pairwise
 
 import pytest
 
-from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator
+from tests.metric_alarm import metric_alarm
+from tidegate.domain.alarm import Alarm, AlarmState
 from tidegate.domain.metric import MetricId, Query, Sample
 from tidegate.monitoring import sketch
 from tidegate.monitoring.alarm_data import needed, points, series_of
@@ -25,19 +26,7 @@ from tidegate.store.metrics import SqlMetrics
 from tidegate.testing.memory_metrics import MemoryMetrics
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
-ERRORS = Alarm(
-    name="errors",
-    namespace="AWS/SageMaker",
-    metric="Invocation5XXErrors",
-    dimensions={"EndpointName": "fraud", "VariantName": "main"},
-    statistic="Average",
-    period=10,
-    evaluation_periods=1,
-    datapoints_to_alarm=1,
-    threshold=0.05,
-    comparison=ComparisonOperator.GREATER,
-    configured_at=NOON,
-)
+ERRORS = metric_alarm(NOON)
 
 
 async def datapoints(metrics: Metrics, alarm: Alarm) -> list[Datapoint | None]:
@@ -258,62 +247,51 @@ def test_metric_math_is_judged(database_url: str) -> None:
 
 
 @pytest.mark.parametrize("statistic", ["p99", "Maximum", "Average"])
-def test_requests_without_an_answer_count_as_latency_while_they_hang(statistic: str) -> None:
+async def test_requests_without_an_answer_count_as_latency_while_they_hang(statistic: str) -> None:
     slow = replace(ERRORS, metric="ModelLatency", statistic=statistic, threshold=1e6, unit="Microseconds")
     series = series_of(slow)
     hanging = replace(series, name="InFlightLatency")
 
-    async def story() -> None:
-        metrics, at = MemoryMetrics(), int(NOON.timestamp())
-        for second in range(10):
-            age = 1e6 * (second + 2)
-            bins = {sketch.index(age): 3.0}
-            await metrics.put([Sample(hanging, at + second, 3, 3 * age, age, age, bins, "Microseconds")])
-        found = await datapoints(metrics, slow)
-        assert found[-1] is not None and found[-1].value > 1e6
-        assert found[-1].samples == pytest.approx(3), "each request is one, however long it hangs"
-        assert found[-2] is None
-
-    asyncio.run(story())
+    metrics, at = MemoryMetrics(), int(NOON.timestamp())
+    for second in range(10):
+        age = 1e6 * (second + 2)
+        bins = {sketch.index(age): 3.0}
+        await metrics.put([Sample(hanging, at + second, 3, 3 * age, age, age, bins, "Microseconds")])
+    found = await datapoints(metrics, slow)
+    assert found[-1] is not None and found[-1].value > 1e6
+    assert found[-1].samples == pytest.approx(3), "each request is one, however long it hangs"
+    assert found[-2] is None
 
 
-def test_a_count_of_requests_leaves_out_those_without_an_answer() -> None:
+async def test_a_count_of_requests_leaves_out_those_without_an_answer() -> None:
     counted = replace(ERRORS, metric="ModelLatency", statistic="SampleCount", threshold=1)
 
-    async def story() -> None:
-        metrics, series = MemoryMetrics(), series_of(counted)
-        await metrics.put(
-            [Sample(replace(series, name="InFlightLatency"), int(NOON.timestamp()), 1, 2e6, 2e6, 2e6)]
-        )
-        assert set(await datapoints(metrics, counted)) == {None}
-
-    asyncio.run(story())
+    metrics, series = MemoryMetrics(), series_of(counted)
+    await metrics.put([Sample(replace(series, name="InFlightLatency"), int(NOON.timestamp()), 1, 2e6, 2e6, 2e6)])
+    assert set(await datapoints(metrics, counted)) == {None}
 
 
-def test_an_alarm_sees_values_of_its_unit_alone_and_never_a_mixture() -> None:
-    async def story() -> None:
-        metrics, at = MemoryMetrics(), int(NOON.timestamp())
-        series = MetricId.of("Shop", "Wait", {})
-        await metrics.put(
-            [
-                Sample(series, at + 2, 1, 3.0, 3.0, 3.0, unit="Seconds"),
-                Sample(series, at + 4, 1, 3000.0, 3000.0, 3000.0, unit="Milliseconds"),
-            ]
-        )
-        alarm = replace(ERRORS, namespace="Shop", metric="Wait", dimensions={})
-        summed = Query("m", series, "Sum", "Seconds")
+async def test_an_alarm_sees_values_of_its_unit_alone_and_never_a_mixture() -> None:
+    metrics, at = MemoryMetrics(), int(NOON.timestamp())
+    series = MetricId.of("Shop", "Wait", {})
+    await metrics.put(
+        [
+            Sample(series, at + 2, 1, 3.0, 3.0, 3.0, unit="Seconds"),
+            Sample(series, at + 4, 1, 3000.0, 3000.0, 3000.0, unit="Milliseconds"),
+        ]
+    )
+    alarm = replace(ERRORS, namespace="Shop", metric="Wait", dimensions={})
+    summed = Query("m", series, "Sum", "Seconds")
 
-        async def newest(one: Alarm) -> float | None:
-            found = (await datapoints(metrics, one))[-1]
-            return None if found is None else found.value
+    async def newest(one: Alarm) -> float | None:
+        found = (await datapoints(metrics, one))[-1]
+        return None if found is None else found.value
 
-        assert await newest(replace(alarm, unit="Seconds")) == 3.0
-        assert await newest(replace(alarm, unit="Milliseconds")) == 3000.0
-        assert await newest(replace(alarm, unit="Bytes")) is None
-        assert await newest(replace(alarm, queries=(summed,))) == 3.0
-        assert await newest(alarm) == 3000.0, "the first by name of those with the newest span"
-
-    asyncio.run(story())
+    assert await newest(replace(alarm, unit="Seconds")) == 3.0
+    assert await newest(replace(alarm, unit="Milliseconds")) == 3000.0
+    assert await newest(replace(alarm, unit="Bytes")) is None
+    assert await newest(replace(alarm, queries=(summed,))) == 3.0
+    assert await newest(alarm) == 3000.0, "the first by name of those with the newest span"
 
 
 def test_however_many_expensive_alarms_there_are_every_alarm_has_its_turn(database_url: str) -> None:

@@ -1,6 +1,5 @@
 """Guards: judged by the definitions that a rollout began with, apart from each other, cheap ones first."""
 
-import asyncio
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -41,102 +40,78 @@ class Counting(MemoryMetrics):
         return await super().read(metric, start, end, period)
 
 
-def test_a_verdict_reaches_no_further_than_the_counts_it_rests_on() -> None:
-    async def story() -> None:
-        guards, one = Guards(MemoryMetrics()), GuardedRollout("fraud", "r", (guard(),))
-        await guards.judge([one], {"fraud": covered(through=AT - 7)}, NOON)
-        evidence = guards.evidence(one)
-        assert evidence is not None
-        assert (evidence.judged_at, evidence.through) == (NOON, NOON - 7 * SECOND)
-        assert evidence.since == NOON - 100 * SECOND
-
-    asyncio.run(story())
+async def test_a_verdict_reaches_no_further_than_the_counts_it_rests_on() -> None:
+    guards, one = Guards(MemoryMetrics()), GuardedRollout("fraud", "r", (guard(),))
+    await guards.judge([one], {"fraud": covered(through=AT - 7)}, NOON)
+    evidence = guards.evidence(one)
+    assert evidence is not None
+    assert (evidence.judged_at, evidence.through) == (NOON, NOON - 7 * SECOND)
+    assert evidence.since == NOON - 100 * SECOND
 
 
-def test_an_alarm_on_another_endpoint_reaches_no_further_than_the_counts_of_that_one() -> None:
-    async def story() -> None:
-        guards, one = Guards(MemoryMetrics()), GuardedRollout("fraud", "r", (guard(endpoint="downstream"),))
-        await guards.judge([one], {"fraud": covered(), "downstream": covered(AT - 3)}, NOON)
-        evidence = guards.evidence(one)
-        assert evidence is not None and evidence.through == NOON - 3 * SECOND
-
-    asyncio.run(story())
+async def test_an_alarm_on_another_endpoint_reaches_no_further_than_the_counts_of_that_one() -> None:
+    guards, one = Guards(MemoryMetrics()), GuardedRollout("fraud", "r", (guard(endpoint="downstream"),))
+    await guards.judge([one], {"fraud": covered(), "downstream": covered(AT - 3)}, NOON)
+    evidence = guards.evidence(one)
+    assert evidence is not None and evidence.through == NOON - 3 * SECOND
 
 
-def test_a_verdict_of_whole_minutes_reaches_to_the_last_whole_minute() -> None:
-    async def story() -> None:
-        guards, one = Guards(MemoryMetrics()), GuardedRollout("fraud", "r", (guard(period=60),))
-        await guards.judge([one], {"fraud": covered(AT + 59)}, NOON + 59 * SECOND)
-        evidence = guards.evidence(one)
-        assert evidence is not None
-        assert (evidence.judged_at, evidence.through) == (NOON + 59 * SECOND, NOON)
-
-    asyncio.run(story())
+async def test_a_verdict_of_whole_minutes_reaches_to_the_last_whole_minute() -> None:
+    guards, one = Guards(MemoryMetrics()), GuardedRollout("fraud", "r", (guard(period=60),))
+    await guards.judge([one], {"fraud": covered(AT + 59)}, NOON + 59 * SECOND)
+    evidence = guards.evidence(one)
+    assert evidence is not None
+    assert (evidence.judged_at, evidence.through) == (NOON + 59 * SECOND, NOON)
 
 
-def test_what_cannot_be_judged_is_unknown_and_disturbs_no_other() -> None:
-    async def story() -> None:
-        metrics = Counting(broken="loan")
-        guards = Guards(metrics)
-        mine, other = (
-            GuardedRollout("fraud", "r1", (guard(),)),
-            GuardedRollout("loan", "r2", (guard(endpoint="loan"),)),
-        )
-        await guards.judge([other, mine], {"fraud": covered(), "loan": covered()}, NOON)
-        assert guards.evidence(mine) is not None and guards.states(mine)
-        assert guards.evidence(other) is None and guards.states(other) == {}
-
-    asyncio.run(story())
+async def test_what_cannot_be_judged_is_unknown_and_disturbs_no_other() -> None:
+    metrics = Counting(broken="loan")
+    guards = Guards(metrics)
+    mine, other = (
+        GuardedRollout("fraud", "r1", (guard(),)),
+        GuardedRollout("loan", "r2", (guard(endpoint="loan"),)),
+    )
+    await guards.judge([other, mine], {"fraud": covered(), "loan": covered()}, NOON)
+    assert guards.evidence(mine) is not None and guards.states(mine)
+    assert guards.evidence(other) is None and guards.states(other) == {}
 
 
-def test_a_rollout_without_alarms_rests_on_its_counts() -> None:
-    async def story() -> None:
-        guards, one = Guards(MemoryMetrics()), GuardedRollout("fraud", "r", ())
-        assert guards.evidence(one) is None, "nothing was collected yet"
-        await guards.judge([one], {"fraud": covered()}, NOON)
-        assert guards.evidence(one) is not None
-
-    asyncio.run(story())
+async def test_a_rollout_without_alarms_rests_on_its_counts() -> None:
+    guards, one = Guards(MemoryMetrics()), GuardedRollout("fraud", "r", ())
+    assert guards.evidence(one) is None, "nothing was collected yet"
+    await guards.judge([one], {"fraud": covered()}, NOON)
+    assert guards.evidence(one) is not None
 
 
-def test_a_guard_keeps_its_state_from_round_to_round() -> None:
-    async def story() -> None:
-        metrics = MemoryMetrics()
-        guards, one = Guards(metrics), GuardedRollout("fraud", "r", (guard(),))
-        await metrics.put([Sample(series_of(guard()), AT - 1, 1, 1.0, 1.0, 1.0)])
-        await guards.judge([one], {"fraud": covered()}, NOON)
-        assert guards.states(one) == {"errors": AlarmState.ALARM}
-        await metrics.put([Sample(series_of(guard()), AT, 1, 0.0, 0.0, 0.0)])
-        await guards.judge([one], {"fraud": covered(AT + 1)}, NOON + SECOND)
-        assert guards.states(one) == {"errors": AlarmState.OK}
-
-    asyncio.run(story())
+async def test_a_guard_keeps_its_state_from_round_to_round() -> None:
+    metrics = MemoryMetrics()
+    guards, one = Guards(metrics), GuardedRollout("fraud", "r", (guard(),))
+    await metrics.put([Sample(series_of(guard()), AT - 1, 1, 1.0, 1.0, 1.0)])
+    await guards.judge([one], {"fraud": covered()}, NOON)
+    assert guards.states(one) == {"errors": AlarmState.ALARM}
+    await metrics.put([Sample(series_of(guard()), AT, 1, 0.0, 0.0, 0.0)])
+    await guards.judge([one], {"fraud": covered(AT + 1)}, NOON + SECOND)
+    assert guards.states(one) == {"errors": AlarmState.OK}
 
 
-def test_however_expensive_others_are_a_cheap_guard_is_judged_in_every_round() -> None:
-    async def story() -> None:
-        metrics = Counting()
-        guards, mine = Guards(metrics), GuardedRollout("fraud", "mine", (guard(),))
-        greedy = [GuardedRollout("loan", f"r{n}", (guard(f"g{n}", "loan", BUDGET // 4),)) for n in range(12)]
-        judged_of = list[datetime | None]()
-        for second in range(6):
-            now = NOON + second * SECOND
-            await guards.judge([*greedy, mine], {"fraud": covered(AT + second), "loan": covered()}, now)
-            evidence = guards.evidence(mine)
-            assert evidence is not None and evidence.judged_at == now
-        judged_of = [e.judged_at if (e := guards.evidence(one)) else None for one in greedy]
-        assert None not in judged_of, "the others take turns"
-        assert metrics.reads.count("loan") <= 6 * 4
-
-    asyncio.run(story())
+async def test_however_expensive_others_are_a_cheap_guard_is_judged_in_every_round() -> None:
+    metrics = Counting()
+    guards, mine = Guards(metrics), GuardedRollout("fraud", "mine", (guard(),))
+    greedy = [GuardedRollout("loan", f"r{n}", (guard(f"g{n}", "loan", BUDGET // 4),)) for n in range(12)]
+    judged_of = list[datetime | None]()
+    for second in range(6):
+        now = NOON + second * SECOND
+        await guards.judge([*greedy, mine], {"fraud": covered(AT + second), "loan": covered()}, now)
+        evidence = guards.evidence(mine)
+        assert evidence is not None and evidence.judged_at == now
+    judged_of = [e.judged_at if (e := guards.evidence(one)) else None for one in greedy]
+    assert None not in judged_of, "the others take turns"
+    assert metrics.reads.count("loan") <= 6 * 4
 
 
-def test_what_is_no_longer_guarded_is_forgotten() -> None:
-    async def story() -> None:
-        guards, one = Guards(MemoryMetrics()), GuardedRollout("fraud", "r", (guard(),))
-        await guards.judge([one], {"fraud": covered()}, NOON)
-        await guards.judge([], {}, NOON + SECOND)
-        assert guards.states(one) == {}
-        assert guards.states(GuardedRollout("fraud", "r", (replace(guard(), name="other"),))) == {}
-
-    asyncio.run(story())
+async def test_what_is_no_longer_guarded_is_forgotten() -> None:
+    guards, one = Guards(MemoryMetrics()), GuardedRollout("fraud", "r", (guard(),))
+    await guards.judge([one], {"fraud": covered()}, NOON)
+    await guards.judge([], {}, NOON + SECOND)
+    assert guards.states(one) == {}
+    assert guards.states(GuardedRollout("fraud", "r", (replace(guard(), name="other"),))) == {}

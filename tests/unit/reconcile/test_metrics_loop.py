@@ -80,37 +80,31 @@ def watch_of(
 
 
 @pytest.mark.parametrize("hangs", [False, True], ids=["fails", "hangs"])
-def test_guards_are_judged_while_nothing_can_be_written(hangs: bool) -> None:
-    async def story() -> None:
-        guarded = GuardedRollout("fraud", "r1", (GUARD,))
-        watch = watch_of(failing, Away(hangs=hangs), guarded)
-        await watch.turn()
-        await watch.judge_alarms()
-        assert watch.guards.states(guarded) == {"errors": AlarmState.ALARM}
-        evidence = watch.guards.evidence(guarded)
-        assert evidence is not None and evidence.judged_at == evidence.through == NOON + timedelta(seconds=1)
-
-    asyncio.run(story())
+async def test_guards_are_judged_while_nothing_can_be_written(hangs: bool) -> None:
+    guarded = GuardedRollout("fraud", "r1", (GUARD,))
+    watch = watch_of(failing, Away(hangs=hangs), guarded)
+    await watch.turn()
+    await watch.judge_alarms()
+    assert watch.guards.states(guarded) == {"errors": AlarmState.ALARM}
+    evidence = watch.guards.evidence(guarded)
+    assert evidence is not None and evidence.judged_at == evidence.through == NOON + timedelta(seconds=1)
 
 
-def test_what_cannot_be_collected_or_published_leaves_guards_unjudged_not_the_loop_dead() -> None:
-    async def story() -> None:
-        broken = True
+async def test_what_cannot_be_collected_or_published_leaves_guards_unjudged_not_the_loop_dead() -> None:
+    broken = True
 
-        async def collect(now: int) -> CollectionRound:
-            if broken:
-                raise RuntimeError("a fault of the program")
-            return await failing(now)
+    async def collect(now: int) -> CollectionRound:
+        if broken:
+            raise RuntimeError("a fault of the program")
+        return await failing(now)
 
-        guarded = GuardedRollout("fraud", "r1", (GUARD,))
-        watch = watch_of(collect, MemoryMetrics(), guarded)
-        await watch.turn()
-        assert watch.guards.evidence(guarded) is None
-        broken = False
-        await watch.turn()
-        assert watch.guards.states(guarded) == {"errors": AlarmState.ALARM}
-
-    asyncio.run(story())
+    guarded = GuardedRollout("fraud", "r1", (GUARD,))
+    watch = watch_of(collect, MemoryMetrics(), guarded)
+    await watch.turn()
+    assert watch.guards.evidence(guarded) is None
+    broken = False
+    await watch.turn()
+    assert watch.guards.states(guarded) == {"errors": AlarmState.ALARM}
 
 
 def test_a_clock_that_is_set_back_puts_no_alarm_to_sleep() -> None:
@@ -121,15 +115,12 @@ def test_a_clock_that_is_set_back_puts_no_alarm_to_sleep() -> None:
     assert is_due(ALARM_OF_1, NOON, NOON + timedelta(seconds=1))
 
 
-def test_an_alarm_that_cannot_be_read_blinds_no_other(tmp_path: Path) -> None:
-    async def story() -> None:
-        store, metrics = open_store(f"sqlite:///{tmp_path / 'tidegate.db'}"), MemoryMetrics()
-        broken = Kind(ALARM.name, object)
-        await store.run(lambda tx: tx.put(broken, "bad", {"name": 1}, expect=0, now=NOON))
-        await store.run(lambda tx: use.put(tx, ALARM_OF_1, NOON))
-        at = int(NOON.timestamp())
-        await metrics.put([Sample(series_of(ALARM_OF_1), at, 1, 9.0, 9.0, 9.0)])
-        assert await evaluate_due(store, metrics, NOON + timedelta(seconds=1), {}) == ["errors"]
-        await store.close()
-
-    asyncio.run(story())
+async def test_an_alarm_that_cannot_be_read_blinds_no_other(tmp_path: Path) -> None:
+    store, metrics = open_store(f"sqlite:///{tmp_path / 'tidegate.db'}"), MemoryMetrics()
+    broken = Kind(ALARM.name, object)
+    await store.run(lambda tx: tx.put(broken, "bad", {"name": 1}, expect=0, now=NOON))
+    await store.run(lambda tx: use.put(tx, ALARM_OF_1, NOON))
+    at = int(NOON.timestamp())
+    await metrics.put([Sample(series_of(ALARM_OF_1), at, 1, 9.0, 9.0, 9.0)])
+    assert await evaluate_due(store, metrics, NOON + timedelta(seconds=1), {}) == ["errors"]
+    await store.close()

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator
+from tests.metric_alarm import metric_alarm
+from tidegate.domain.alarm import Alarm, AlarmState
 from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.errors import Invalid, NotFound
 from tidegate.domain.metric import MetricId
@@ -22,18 +23,11 @@ from tidegate.store import open_store
 
 NOW = datetime(2026, 11, 24, 15, 0, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)
-ERRORS = Alarm(
-    name="errors",
-    namespace="AWS/SageMaker",
-    metric="Invocation5XXErrors",
-    dimensions={"VariantName": "main", "EndpointName": "fraud"},
-    statistic="Average",
+ERRORS = metric_alarm(
+    NOW,
     period=60,
     evaluation_periods=3,
     datapoints_to_alarm=2,
-    threshold=0.05,
-    comparison=ComparisonOperator.GREATER,
-    configured_at=NOW,
     alarm_actions=("arn:aws:sns:us-east-1:000000000000:pager",),
     ok_actions=("arn:aws:sns:us-east-1:000000000000:calm",),
 )

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator
+from tests.metric_alarm import metric_alarm
+from tidegate.domain.alarm import Alarm, AlarmState
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.endpoint import Endpoint, EndpointConfig, ProductionVariant
 from tidegate.domain.errors import AlreadyExists, Conflict, InProgress, Invalid, NotFound, TidegateError
@@ -32,19 +33,7 @@ CANARY = DeploymentConfig(
     BlueGreen(TrafficRouting.CANARY, wait=600, size=CapacitySize(SizeType.CAPACITY_PERCENT, 10)),
     alarms=("errors",),
 )
-ERRORS = Alarm(
-    name="errors",
-    namespace="AWS/SageMaker",
-    metric="Invocation5XXErrors",
-    dimensions={"EndpointName": "fraud", "VariantName": "main"},
-    statistic="Average",
-    period=10,
-    evaluation_periods=1,
-    datapoints_to_alarm=1,
-    threshold=0.05,
-    comparison=ComparisonOperator.GREATER,
-    configured_at=START,
-)
+ERRORS = metric_alarm(START)
 
 
 def wish(

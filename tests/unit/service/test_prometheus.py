@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator
+from tests.metric_alarm import metric_alarm
+from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import FleetSecond, Latency, WorkerSeries
@@ -21,18 +22,13 @@ GREEN = FleetId("fraud", 2, "main")
 LATENCY = Latency({sketch.index(700.0): 3, sketch.index(40_000.0): 1}, 42_100.0, 700.0, 40_000.0)
 SECOND = FleetSecond(GREEN, "fraud-2", 10, 1, 4, 1, 2, 2, LATENCY, LATENCY)
 LABELS = {"endpoint": "fraud", "variant": "main", "config": "fraud-2"}
-ALARM = Alarm(
+ALARM = metric_alarm(
+    NOW,
     name='a "quoted"\\ name',
-    namespace="AWS/SageMaker",
     metric="ModelLatency",
     dimensions={},
     statistic="p99",
-    period=10,
-    evaluation_periods=1,
-    datapoints_to_alarm=1,
     threshold=1.0,
-    comparison=ComparisonOperator.GREATER,
-    configured_at=NOW,
     state=AlarmState.ALARM,
 )
 ROLLOUT = Rollout(

@@ -51,7 +51,7 @@ def names(answer: dict[str, Any]) -> list[str]:
     return [alarm["AlarmName"] for alarm in answer["MetricAlarms"]]
 
 
-def test_describe_shows_what_was_put(cloudwatch: Any) -> None:
+def test_described_alarm_equals_the_one_that_was_put(cloudwatch: Any) -> None:
     put(
         cloudwatch,
         AlarmDescription="too many <errors> & so on",
@@ -78,14 +78,14 @@ def test_describe_shows_what_was_put(cloudwatch: Any) -> None:
     assert alarm["AlarmConfigurationUpdatedTimestamp"] == alarm["StateUpdatedTimestamp"] == START
 
 
-def test_a_percentile_alarm(cloudwatch: Any) -> None:
+def test_a_percentile_alarm_is_described_with_its_percentile(cloudwatch: Any) -> None:
     put(cloudwatch, Statistic=None, ExtendedStatistic="p99.9", EvaluateLowSampleCountPercentile="ignore")
     alarm = described(cloudwatch)
     assert (alarm["ExtendedStatistic"], alarm["EvaluateLowSampleCountPercentile"]) == ("p99.9", "ignore")
     assert "Statistic" not in alarm
 
 
-def test_defaults(cloudwatch: Any) -> None:
+def test_alarm_members_left_out_have_cloudwatch_defaults(cloudwatch: Any) -> None:
     put(cloudwatch, DatapointsToAlarm=None)
     alarm = described(cloudwatch)
     assert "DatapointsToAlarm" not in alarm
@@ -159,7 +159,7 @@ def test_an_alarm_that_makes_no_sense_is_refused_and_not_kept(
 
 
 @pytest.mark.parametrize("statistic", ["tm99", "90", "p101", "Sum"])
-def test_an_extended_statistic_that_is_none(refusing: Any, refusal: Any, statistic: str) -> None:
+def test_an_unknown_extended_statistic_is_refused(refusing: Any, refusal: Any, statistic: str) -> None:
     members = {**{k: v for k, v in ERRORS.items() if k != "Statistic"}, "ExtendedStatistic": statistic}
     assert refusal(refusing.put_metric_alarm, **members) == (
         "InvalidParameterValue",
@@ -219,7 +219,7 @@ def test_who_rolls_out_under_the_alarm_is_woken(cloudwatch: Any, wire: Served) -
     assert wire.kicked == ["fraud", "fraud"]
 
 
-def test_set_alarm_state_of_none(cloudwatch: Any, refusal: Any) -> None:
+def test_setting_the_state_of_an_unknown_alarm_is_refused(cloudwatch: Any, refusal: Any) -> None:
     code, status, message = refusal(
         cloudwatch.set_alarm_state, AlarmName="gone", StateValue="OK", StateReason="by hand"
     )
@@ -227,7 +227,7 @@ def test_set_alarm_state_of_none(cloudwatch: Any, refusal: Any) -> None:
     assert "gone" in message
 
 
-def test_set_alarm_state_to_no_state(cloudwatch: Any, refusal: Any) -> None:
+def test_an_unknown_alarm_state_is_refused(cloudwatch: Any, refusal: Any) -> None:
     put(cloudwatch)
     code, status, _ = refusal(cloudwatch.set_alarm_state, AlarmName="errors", StateValue="BAD", StateReason="x")
     assert (code, status) == ("ValidationError", 400)
@@ -241,7 +241,7 @@ def test_errors_are_botocores_exceptions(cloudwatch: Any) -> None:
         cloudwatch.describe_alarms(NextToken="made up")
 
 
-def test_describe_filters(cloudwatch: Any) -> None:
+def test_alarms_are_filtered_by_name_prefix_state_and_action(cloudwatch: Any) -> None:
     put(cloudwatch, "a-1", AlarmActions=[ACTION])
     put(cloudwatch, "a-2")
     put(cloudwatch, "b-1", OKActions=[ACTION])
@@ -270,7 +270,7 @@ def test_describe_has_a_list_for_each_type_of_alarm(cloudwatch: Any) -> None:
     "wrong",
     [{"ChildrenOfAlarmName": "c"}, {"ParentsOfAlarmName": "c"}, {"AlarmNames": ["a"], "AlarmNamePrefix": "a"}],
 )
-def test_describe_refuses_what_cannot_be(refusing: Any, refusal: Any, wrong: dict[str, Any]) -> None:
+def test_describe_alarms_refuses_impossible_filters(refusing: Any, refusal: Any, wrong: dict[str, Any]) -> None:
     code, status, _ = refusal(refusing.describe_alarms, **wrong)
     assert (code, status) == ("InvalidParameterValue", 400)
 
@@ -283,7 +283,7 @@ def test_the_paginator_sees_each_alarm_once(cloudwatch: Any) -> None:
     assert [names(page) for page in pages] == [wanted[:3], wanted[3:6], wanted[6:]]
 
 
-def test_the_waiter(cloudwatch: Any) -> None:
+def test_the_alarm_exists_waiter_of_boto3_ends(cloudwatch: Any) -> None:
     put(cloudwatch)
     cloudwatch.get_waiter("alarm_exists").wait(AlarmNames=["errors"])
 
@@ -321,7 +321,7 @@ def test_actions_off_and_on(cloudwatch: Any) -> None:
     assert described(cloudwatch)["ActionsEnabled"] is True
 
 
-def test_history(cloudwatch: Any) -> None:
+def test_history_of_an_alarm_lists_changes_and_states(cloudwatch: Any) -> None:
     put(cloudwatch, AlarmActions=[ACTION])
     put(cloudwatch, "other")
     cloudwatch.set_alarm_state(AlarmName="errors", StateValue="ALARM", StateReason="drill")
@@ -346,7 +346,7 @@ def test_history(cloudwatch: Any) -> None:
     assert json.loads(item["HistoryData"])["newState"] == {"stateValue": "ALARM", "stateReason": "drill"}
 
 
-def test_history_pages(cloudwatch: Any) -> None:
+def test_history_of_an_alarm_comes_in_pages(cloudwatch: Any) -> None:
     for number in range(5):
         put(cloudwatch, f"alarm-{number}")
     paginator = cloudwatch.get_paginator("describe_alarm_history")

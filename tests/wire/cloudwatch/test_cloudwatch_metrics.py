@@ -65,7 +65,9 @@ def data(client: Any, *queries: dict[str, Any], **members: Any) -> dict[str, Any
     ],
     ids=lambda v: str(v)[:40],
 )
-def test_what_is_put_comes_back(cloudwatch: Any, members: dict[str, Any], expected: tuple[float, ...]) -> None:
+def test_metric_data_that_was_put_is_read_back(
+    cloudwatch: Any, members: dict[str, Any], expected: tuple[float, ...]
+) -> None:
     put(cloudwatch, Unit="Count", **members)
     (point,) = statistics(cloudwatch)
     assert tuple(point[name] for name in ("Sum", "Average", "Minimum", "Maximum", "SampleCount")) == expected
@@ -78,7 +80,7 @@ def test_values_of_one_minute_add_up(cloudwatch: Any) -> None:
     assert [point["Sum"] for point in statistics(cloudwatch)] == [3.0, 4.0]
 
 
-def test_high_resolution(cloudwatch: Any) -> None:
+def test_high_resolution_metrics_are_read_by_ten_seconds(cloudwatch: Any) -> None:
     for second in (1, 2, 11):
         put(
             cloudwatch,
@@ -105,7 +107,7 @@ def test_dimensions_match_as_an_exact_set(cloudwatch: Any) -> None:
     assert statistics(cloudwatch, Dimensions=None) == []
 
 
-def test_start_counts_and_end_does_not(cloudwatch: Any) -> None:
+def test_the_start_of_a_span_counts_and_its_end_does_not(cloudwatch: Any) -> None:
     put(cloudwatch, Value=1.0)
     assert len(statistics(cloudwatch, StartTime=minutes_ago(5), EndTime=minutes_ago(4))) == 1
     assert statistics(cloudwatch, StartTime=minutes_ago(6), EndTime=minutes_ago(5)) == []
@@ -148,7 +150,7 @@ def test_expressions_do_not_mix_units(cloudwatch: Any, refusal: Any) -> None:
     assert one["Values"] == [6.0]
 
 
-def test_percentiles(cloudwatch: Any) -> None:
+def test_percentiles_are_close_to_those_of_the_values(cloudwatch: Any) -> None:
     put(cloudwatch, Values=[float(value) for value in range(1, 101)])
     (point,) = statistics(cloudwatch, Statistics=None, ExtendedStatistics=["p50", "p99.9", "p0.0"])
     found = point["ExtendedStatistics"]
@@ -234,7 +236,7 @@ def test_bad_data_is_refused_and_nothing_is_half_written(
     assert refusing.list_metrics()["Metrics"] == []
 
 
-def test_how_many_data_fit(cloudwatch: Any, refusal: Any) -> None:
+def test_at_most_1000_data_are_put_in_one_call(cloudwatch: Any, refusal: Any) -> None:
     one = {"MetricName": "Sales", "Timestamp": minutes_ago(5), "Value": 1.0}
     code, status, message = refusal(cloudwatch.put_metric_data, Namespace=SPACE, MetricData=[one] * 1001)
     assert (code, status) == ("InvalidParameterValue", 400)
@@ -245,7 +247,7 @@ def test_how_many_data_fit(cloudwatch: Any, refusal: Any) -> None:
     assert point["SampleCount"] == 1000
 
 
-def test_the_edges_of_time(cloudwatch: Any) -> None:
+def test_data_two_weeks_old_and_two_hours_ahead_is_accepted(cloudwatch: Any) -> None:
     put(cloudwatch, Value=1.0, Timestamp=minutes_ago(60 * 24 * 14))
     put(cloudwatch, Value=1.0, Timestamp=minutes_ago(-120))
     window = {"StartTime": minutes_ago(60 * 24 * 15), "EndTime": minutes_ago(-130), "Period": 3600}
@@ -278,7 +280,7 @@ def test_the_edges_of_time(cloudwatch: Any) -> None:
     ],
     ids=lambda v: str(v)[:40],
 )
-def test_statistics_that_cannot_be(
+def test_impossible_statistics_requests_are_refused(
     refusing: Any, refusal: Any, members: dict[str, Any], code: str, says: str
 ) -> None:
     wanted = {
@@ -351,7 +353,7 @@ def test_a_query_without_data_is_complete_and_empty(cloudwatch: Any) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 100])
-def test_data_pages(cloudwatch: Any, size: int) -> None:
+def test_metric_data_comes_in_pages(cloudwatch: Any, size: int) -> None:
     for minutes in (7, 5, 3):
         put(cloudwatch, Value=float(minutes), Timestamp=minutes_ago(minutes))
     found: dict[str, list[float]] = {}
@@ -394,7 +396,9 @@ def test_data_pages(cloudwatch: Any, size: int) -> None:
     ],
     ids=lambda v: str(v)[:40],
 )
-def test_queries_that_cannot_be(refusing: Any, refusal: Any, queries: list[dict[str, Any]], says: str) -> None:
+def test_impossible_metric_queries_are_refused(
+    refusing: Any, refusal: Any, queries: list[dict[str, Any]], says: str
+) -> None:
     times = {"StartTime": minutes_ago(10), "EndTime": minutes_ago(0)}
     code, status, message = refusal(refusing.get_metric_data, MetricDataQueries=queries, **times)
     assert (code, status) == ("ValidationError", 400)
@@ -409,20 +413,22 @@ def test_queries_that_cannot_be(refusing: Any, refusal: Any, queries: list[dict[
         (timedelta(milliseconds=999), "The parameter StartTime must not equal parameter EndTime."),
     ],
 )
-def test_a_range_of_data_that_is_none(refusing: Any, refusal: Any, end: timedelta, says: str) -> None:
+def test_an_empty_or_reversed_range_of_data_is_refused(
+    refusing: Any, refusal: Any, end: timedelta, says: str
+) -> None:
     times = {"StartTime": minutes_ago(10), "EndTime": minutes_ago(10) + end}
     found = refusal(refusing.get_metric_data, MetricDataQueries=[query()], **times)
     assert found == ("ValidationError", 400, says)
 
 
-def test_a_token_of_ones_own_making(refusing: Any, refusal: Any) -> None:
+def test_a_forged_page_token_is_refused(refusing: Any, refusal: Any) -> None:
     times = {"StartTime": minutes_ago(10), "EndTime": minutes_ago(0)}
     for token in ("x", "W10=", "dHJ1ZQ=="):
         found = refusal(refusing.get_metric_data, MetricDataQueries=[query()], NextToken=token, **times)
         assert found == ("InvalidNextToken", 400, "Request parameter NextToken is invalid")
 
 
-def test_listing(cloudwatch: Any) -> None:
+def test_metrics_are_listed_by_namespace_name_and_dimensions(cloudwatch: Any) -> None:
     put(cloudwatch, Value=1.0)
     put(cloudwatch, Value=1.0, Dimensions=DIMENSIONS[:1])
     put(cloudwatch, Value=1.0, MetricName="Returns")
@@ -443,7 +449,7 @@ def test_listing(cloudwatch: Any) -> None:
     assert found["Dimensions"] == DIMENSIONS
 
 
-def test_listing_pages(cloudwatch: Any) -> None:
+def test_metrics_are_listed_in_pages(cloudwatch: Any) -> None:
     wanted = [f"metric-{number:04}" for number in range(1001)]
     for start in range(0, len(wanted), 500):
         batch = [{"MetricName": name, "Value": 1.0} for name in wanted[start : start + 500]]

@@ -73,7 +73,7 @@ def test_tags_go_with_their_alarm(cloudwatch: Any) -> None:
         "none",
     ],
 )
-def test_what_is_no_alarm_here_has_no_tags(cloudwatch: Any, refusal: Any, arn: str) -> None:
+def test_tags_of_an_unknown_alarm_are_not_found(cloudwatch: Any, refusal: Any, arn: str) -> None:
     put(cloudwatch, team="payroll")
     for call, given in (
         (cloudwatch.list_tags_for_resource, {}),

@@ -85,7 +85,7 @@ def math(*lines: Members) -> Members:
     ],
     ids=["plain", "everything", "percentile", "math", "math-with-period", "math-of-math"],
 )
-def test_an_alarm(aws: Clients, written: Members) -> None:
+def test_terraform_applies_plans_and_deletes_an_alarm(aws: Clients, written: Members) -> None:
     alarm = MetricAlarm(aws, TAGS, **written)
     alarm.apply()
     alarm.change(Threshold=5.5, EvaluationPeriods=3)

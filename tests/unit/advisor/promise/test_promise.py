@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from scipy import stats
 
+from tests.metric_alarm import metric_alarm
 from tidegate.advisor.promise import (
     HEALTHY,
     Baseline,
@@ -33,8 +34,8 @@ NEW = {"EndpointName": "e", "VariantName": "a", "EndpointConfigName": "c"}
 
 def alarm(metric: str = "Invocation5XXErrors", statistic: str = "Average", threshold: float = 0.02) -> Alarm:
     """On the new version, 1 of 1 minute."""
-    return Alarm(
-        "guard", "AWS/SageMaker", metric, NEW, statistic, 60, 1, 1, threshold, ComparisonOperator.GREATER, NOW
+    return metric_alarm(
+        NOW, name="guard", metric=metric, dimensions=NEW, statistic=statistic, period=60, threshold=threshold
     )
 
 

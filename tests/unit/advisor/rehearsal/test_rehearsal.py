@@ -8,6 +8,7 @@ from statistics import fmean, pvariance
 
 import pytest
 
+from tests.metric_alarm import metric_alarm
 from tidegate.advisor.promise import HEALTHY, Baseline, LatencyDistribution, Predictions, VersionFault
 from tidegate.advisor.promise.detection import AlarmWatch, RolloutSetting
 from tidegate.advisor.rehearsal.rehearsal import (
@@ -40,8 +41,17 @@ def guard(
     """``shape``: seconds of a period, datapoints, periods."""
     period, datapoints, periods = shape
     above = ComparisonOperator.GREATER
-    return Alarm(
-        "guard", "AWS/SageMaker", metric, OWN, statistic, period, periods, datapoints, threshold, above, NOW
+    return metric_alarm(
+        NOW,
+        name="guard",
+        metric=metric,
+        dimensions=OWN,
+        statistic=statistic,
+        period=period,
+        evaluation_periods=periods,
+        datapoints_to_alarm=datapoints,
+        threshold=threshold,
+        comparison=above,
     )
 
 

@@ -32,12 +32,12 @@ from tidegate.serving.runtimes import choose
         (["model.onnx", "code/other.py", "parts/model.ubj"], RuntimeKind.ONNX),
     ],
 )
-def test_by_what_there_is(names: list[str], kind: RuntimeKind) -> None:
+def test_the_runtime_is_detected_from_the_files(names: list[str], kind: RuntimeKind) -> None:
     assert detect(names, {}) is kind
     assert detect(reversed(names), {"SAGEMAKER_PROGRAM": ""}) is kind
 
 
-def test_by_what_is_asked_for() -> None:
+def test_the_environment_chooses_the_runtime() -> None:
     assert detect(["model.ubj"], {"SAGEMAKER_PROGRAM": "serve.py"}) is RuntimeKind.SCRIPT
     assert detect(["model.ubj", "code/inference.py"], {"MODEL_HANDLER": "a:B"}) is RuntimeKind.PYTHON
     assert detect([], {"MODEL_HANDLER": "a:B"}) is RuntimeKind.PYTHON
@@ -53,7 +53,7 @@ def test_by_what_is_asked_for() -> None:
         ([], "the model data is empty: there is no file that could be a model"),
     ],
 )
-def test_what_cannot_be_told_names_the_candidates(names: list[str], message: str) -> None:
+def test_ambiguous_model_data_names_the_candidates(names: list[str], message: str) -> None:
     with pytest.raises(ArtifactError) as caught:
         detect(names, {})
     assert message in caught.value.message

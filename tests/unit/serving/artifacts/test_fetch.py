@@ -156,7 +156,7 @@ def test_what_a_killed_worker_left_is_cleared(source: Path, place: Path) -> None
         ("model.ubj/", "no such folder"),
     ],
 )
-def test_what_is_not_there_is_said(source: Path, place: Path, path: str, why: str) -> None:
+def test_missing_model_data_is_named(source: Path, place: Path, path: str, why: str) -> None:
     assert why in refused(f"file://{source}/{path}", place)
 
 
@@ -186,7 +186,7 @@ def test_a_tree_with_a_link_is_refused(source: Path, place: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_no_permission_is_said(source: Path, place: Path) -> None:
+def test_model_data_without_permission_is_named(source: Path, place: Path) -> None:
     (source / "model.ubj").chmod(0)
     assert "no permission" in refused((source / "model.ubj").as_uri(), place)
 

@@ -173,7 +173,7 @@ def test_the_same_rows_give_the_same_bytes(
     ],
     ids=["single", "double", "table", "single-table", "mixed", "labels", "whole"],
 )
-def test_a_line_does_not_hang_on_its_neighbours(predictions: np.ndarray) -> None:
+def test_a_csv_line_does_not_depend_on_its_neighbours(predictions: np.ndarray) -> None:
     alone = [write(predictions[row : row + 1], CSV).body for row in range(len(predictions))]
     assert all(line.endswith(b"\n") and line.count(b"\n") == 1 for line in alone)
     assert write(predictions, CSV).body == b"".join(alone)

@@ -25,11 +25,11 @@ def folder(models: Path, tmp_path: Path) -> Path:
     return kept
 
 
-def test_there_is_no_quick_way_before_the_first_replica_left_one(folder: Path) -> None:
+def test_the_first_replica_finds_no_mapped_forest(folder: Path) -> None:
     assert mapped_forest.open_forest(RuntimeKind.XGBOOST, folder, {}) is None
 
 
-def test_what_was_left_answers_as_the_library_does(folder: Path) -> None:
+def test_a_mapped_forest_answers_as_the_library_does(folder: Path) -> None:
     mapped_forest.write_forest(RuntimeKind.XGBOOST, folder, {})
     found, library = mapped_forest.open_forest(RuntimeKind.XGBOOST, folder, {}), runtime.load(folder, {})
     assert found is not None
@@ -45,14 +45,14 @@ def test_a_damaged_file_is_not_used(folder: Path) -> None:
     assert mapped_forest.open_forest(RuntimeKind.XGBOOST, folder, {}) is None
 
 
-def test_a_model_that_is_no_forest_is_noted_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_without_a_forest_is_recorded_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mapped_forest, "_build", lambda folder, environment: b"")
     mapped_forest.write_forest(RuntimeKind.XGBOOST, folder, {})
     assert mapped_forest.forest_path(folder).read_bytes() == b""
     assert mapped_forest.open_forest(RuntimeKind.XGBOOST, folder, {}) is None
 
 
-def test_other_runtimes_leave_nothing(folder: Path) -> None:
+def test_other_runtimes_write_no_mapped_forest(folder: Path) -> None:
     mapped_forest.write_forest(RuntimeKind.ONNX, folder, {})
     assert not mapped_forest.forest_path(folder).exists()
 

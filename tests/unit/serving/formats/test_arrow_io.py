@@ -96,7 +96,7 @@ def test_a_bad_table_is_named_by_row_and_column(kind: str, columns: dict[str, An
     assert why in refused(NAMED, table(kind, columns), kind)
 
 
-def test_a_wrong_number_of_columns_is_said() -> None:
+def test_a_wrong_number_of_columns_is_refused() -> None:
     assert refused(PLAIN, table(PARQUET, {"a": [1]}), PARQUET) == "Row 1 has 1 columns; the model takes 3."
 
 
@@ -113,7 +113,7 @@ def test_categories_come_as_text() -> None:
 
 
 @pytest.mark.parametrize("kind", arrow_io.TYPES)
-def test_bytes_that_are_no_table(kind: str) -> None:
+def test_bytes_that_are_no_arrow_table_are_refused(kind: str) -> None:
     whole = table(kind, {"a": [1.5], "b": [2], "c": [3]})
     for body in (b"", b"PAR1", b"x" * 100, whole[: len(whole) // 2], b"\xff\xff\xff\xff\xff\xff\xff\x7f"):
         message = refused(PLAIN, body, kind)
@@ -147,7 +147,7 @@ def test_a_bomb_of_text_ends_at_the_limit_of_memory(kind: str, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("kind", arrow_io.TYPES)
-def test_predictions_are_columns(kind: str) -> None:
+def test_arrow_predictions_are_columns(kind: str) -> None:
     values = np.array([0.5, 0.25], np.float32)
     answer = write(values, kind)
     assert answer.content_type == kind

@@ -242,7 +242,7 @@ def test_a_header_alone_has_no_rows() -> None:
         (b"a,b,C", "The header line has no 'c'; the model has no feature 'C'."),
     ],
 )
-def test_a_header_that_is_wrong_is_said(line: bytes, said: str) -> None:
+def test_a_wrong_header_is_refused(line: bytes, said: str) -> None:
     assert refused(THREE, line + b"\n1,2,3\n") == said
     assert refused(THREE, line + b"\n1,2,3\n", "text/csv; header=present") == said
 
@@ -353,7 +353,7 @@ def test_whether_a_number_is_whole_is_asked_before_it_is_rounded(kind: Kind) -> 
     assert "is not" in refused(features, table(arrow_io.PARQUET, {"n": [odd]}), arrow_io.PARQUET)
 
 
-def test_truth_values_are_flags() -> None:
+def test_booleans_are_read_as_0_and_1() -> None:
     """As pandas writes columns of them, which XGBoost trains as 0 or 1."""
     features = Features(2, ["flag", "x"], [Column(Kind.FLAG), Column()])
     for body, kind in (

@@ -18,7 +18,7 @@ from tidegate.serving.formats.json_errors import unreadable
         (b"[1, x]", "The JSON cannot be used: JSON is malformed: invalid character (byte 4)."),
     ],
 )
-def test_it_says_what_is_wrong_and_where(body: bytes, told: str) -> None:
+def test_an_error_message_says_what_is_wrong_and_where(body: bytes, told: str) -> None:
     with pytest.raises(msgspec.DecodeError) as caught:
         msgspec.json.decode(body)
     failed = unreadable(caught.value, body)

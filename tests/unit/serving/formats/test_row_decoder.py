@@ -84,7 +84,7 @@ def test_a_column_is_named_where_its_name_is_known() -> None:
         b'{"instances": [[1, 2.5, null], [4, 5, 6]], "parameters": {"x": 1}}',
     ],
 )
-def test_json_rows(body: bytes) -> None:
+def test_json_lists_of_lists_are_rows(body: bytes) -> None:
     same(PLAIN.read(body, JSON), [[1, 2.5, NAN], [4, 5, 6]])
 
 
@@ -201,18 +201,18 @@ def test_another_content_type_is_refused() -> None:
         ("text/csv;q=0, */*;q=0.1", JSON),
     ],
 )
-def test_the_answer_takes_the_form_that_is_liked_best(accept: str, kind: str) -> None:
+def test_the_answer_has_the_preferred_accepted_type(accept: str, kind: str) -> None:
     assert choose(accept, JSON) == kind
 
 
 @pytest.mark.parametrize("accept", ["text/html", "image/*", "application/json;q=0", "text/csv;q=x"])
-def test_no_form_that_will_do_is_said(accept: str) -> None:
+def test_an_accept_that_cannot_be_met_is_refused(accept: str) -> None:
     with pytest.raises(ModelFailed) as caught:
         choose(accept, JSON)
     assert caught.value.status == 406
 
 
-def test_predictions_in_every_form() -> None:
+def test_predictions_are_formatted_in_every_content_type() -> None:
     values = np.array([0.5, 0.25], dtype=np.float32)
     assert write(values, JSON) == (b'{"predictions":[0.5,0.25]}', JSON, (), 200)
     assert write(values, CSV) == (b"0.5\n0.25\n", CSV, (), 200)
@@ -280,7 +280,7 @@ def test_records_are_rows() -> None:
     same(NAMED.read(body, JSON), [[1, NAN, 3]])
 
 
-def test_raw_bytes_are_told_what_to_send() -> None:
+def test_raw_bytes_are_refused_with_the_accepted_types() -> None:
     said = refused(PLAIN, b"x", "application/octet-stream", 415)
     assert said.startswith("Raw bytes are not rows of a table; send application/json, text/csv")
 
@@ -295,7 +295,7 @@ KINDS = [
 OF_KINDS = Features(5, ["n", "flag", "code", "size", "amount"], KINDS)
 
 
-def test_typed_columns() -> None:
+def test_typed_columns_accept_values_of_their_type() -> None:
     same(OF_KINDS.read(b"3,1,7,20,1.5\n-3,0,0,10,\n,,,,", CSV), [[3, 1, 7, 1, 1.5], [-3, 0, 0, 0, NAN], [NAN] * 5])
 
 
@@ -309,7 +309,7 @@ def test_typed_columns() -> None:
         ("1,0,0,15,0", "Row 2, column 4 (size): 15 is no category that the model knows."),
     ],
 )
-def test_a_value_that_a_typed_column_does_not_take(row: str, why: str) -> None:
+def test_a_value_of_another_type_than_its_column_is_refused(row: str, why: str) -> None:
     assert refused(OF_KINDS, f"1,1,1,10,1\n{row}".encode()).startswith(why)
     assert refused(OF_KINDS, f"[[1,1,1,10,1],[{row}]]".encode(), JSON).startswith(why)
 

@@ -34,7 +34,7 @@ JSON, CSV = "application/json", "text/csv; charset=utf-8"
         (b"\x93NUMPY", b"\x93NUMPZ", "application/x-npy", (False, None, None)),
     ],
 )
-def test_answers_are_compared_as_what_they_say(one: bytes, other: bytes, kind: str, verdict: object) -> None:
+def test_answers_are_compared_by_value(one: bytes, other: bytes, kind: str, verdict: object) -> None:
     assert compare(one, other, kind, kind) == verdict
 
 
@@ -52,7 +52,7 @@ data = st.recursive(
 
 
 @given(data, data)
-def test_whatever_is_said_agrees_with_itself_and_comparing_is_even_handed(one: object, other: object) -> None:
+def test_comparison_is_reflexive_and_symmetric(one: object, other: object) -> None:
     a, b = json.dumps(one).encode(), json.dumps(other, indent=1).encode()
     assert compare(a, json.dumps(one, indent=2).encode(), JSON, JSON).agrees
     there, back = compare(a, b, JSON, JSON), compare(b, a, JSON, JSON)

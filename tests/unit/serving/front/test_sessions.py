@@ -51,7 +51,7 @@ def test_a_session_is_there_until_it_expires() -> None:
     assert not has(known, "s", END - 1), "it does not come back when the clock is set back"
 
 
-def test_it_may_be_prolonged() -> None:
+def test_a_session_may_be_prolonged() -> None:
     known = Sessions(SPEC)
     opened(known, f"s; Expires={EXPIRES}")
     known.note(asked("s"), [(NEW_SESSION_HEADER.encode(), b"s; Expires=2027-01-01T00:00:00Z")], 0)
@@ -59,13 +59,13 @@ def test_it_may_be_prolonged() -> None:
 
 
 @pytest.mark.parametrize("text", ["s", "s; Expires=soon", "s;", "s; Until=2026"])
-def test_one_whose_end_is_not_said_has_none(text: str) -> None:
+def test_a_session_without_an_expiry_never_expires(text: str) -> None:
     known = Sessions(SPEC)
     opened(known, text)
     assert has(known, "s", END * 100)
 
 
-def test_a_closed_one_is_gone_and_others_are_not() -> None:
+def test_closing_a_session_leaves_others_open() -> None:
     known = Sessions(SPEC)
     opened(known, "s")
     opened(known, "t")
@@ -80,7 +80,7 @@ def test_an_answer_to_a_request_without_a_session_opens_none() -> None:
 
 
 @pytest.mark.parametrize("id", ["", "-s", "s-", "a_b", "a b", "s\n", "\u00e9", "a" * 257])
-def test_what_cannot_be_an_id_is_none(id: str) -> None:
+def test_an_invalid_session_id_opens_no_session(id: str) -> None:
     known = Sessions(SPEC)
     opened(known, id)
     refusal = known.refused(asked(id), 0)
@@ -109,7 +109,7 @@ def test_a_session_of_one_container_is_not_another_ones() -> None:
         (replace(SPEC, on_demand=OnDemand(news="/tmp/n")), "a serverless endpoint"),
     ],
 )
-def test_where_there_can_be_none_that_is_said(spec: ReplicaSpec, kind: str) -> None:
+def test_a_session_request_without_session_support_is_refused(spec: ReplicaSpec, kind: str) -> None:
     for session in (NEW_SESSION, "s"):
         refusal = Sessions(spec).refused(asked(session), 0)
         assert refusal is not None and f"fraud is {kind} and does not support session id" in refusal.message

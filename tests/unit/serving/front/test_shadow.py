@@ -190,7 +190,7 @@ def test_bytes_that_wait_are_bounded() -> None:
     run(scene)
 
 
-def test_room_is_given_back() -> None:
+def test_shadow_buffer_space_is_released() -> None:
     async def scene(folder: Path) -> None:
         async with Stand(folder, same) as stand:
             half = MOST_COPIES // 2  # the last of those before may just be ending
@@ -203,7 +203,7 @@ def test_room_is_given_back() -> None:
     run(scene)
 
 
-def test_no_proxy_and_a_shadow_that_says_too_much_are_failed_copies() -> None:
+def test_copies_fail_without_a_proxy_and_with_an_oversized_answer() -> None:
     async def endless() -> bytes:
         return http(200, bytes(LARGEST_ANSWER + 1))
 

@@ -35,32 +35,34 @@ async def take(cache: Cache, need: int, beside: ModelEntry | None = None) -> Non
         pass
 
 
-def test_a_model_that_fits_alone_is_not_too_large_while_others_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_model_that_fits_alone_is_not_too_large_while_others_are_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     models = cache(monkeypatch)
     others = [loaded(models, "a", 100), loaded(models, "b", 100)]
-    asyncio.run(take(models, 950))
+    await take(models, 950)
     assert [one.copy for one in others] == [None, None]
 
 
-def test_what_fits_beside_others_leaves_them_there(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_fits_beside_others_leaves_them_there(monkeypatch: pytest.MonkeyPatch) -> None:
     models = cache(monkeypatch)
     other = loaded(models, "a", 100)
-    asyncio.run(take(models, 700))
+    await take(models, 700)
     assert other.copy is not None
 
 
 @pytest.mark.parametrize(("pinned", "need"), [("", BUDGET + 1), ("a", BUDGET * 4 // 5 - 99)])
-def test_what_never_fits_is_too_large(monkeypatch: pytest.MonkeyPatch, pinned: str, need: int) -> None:
+async def test_what_never_fits_is_too_large(monkeypatch: pytest.MonkeyPatch, pinned: str, need: int) -> None:
     models = cache(monkeypatch, pinned=pinned)
     loaded(models, "a", 100)
     with pytest.raises(TooLarge):
-        asyncio.run(take(models, need))
+        await take(models, need)
 
 
-def test_a_new_version_takes_no_room_from_the_one_that_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_new_version_takes_no_room_from_the_one_that_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     models = cache(monkeypatch)
     client, other = loaded(models, "a", 300), loaded(models, "b", 300)
-    asyncio.run(take(models, 300, beside=client))
+    await take(models, 300, beside=client)
     assert client.copy is not None and other.copy is None
     with pytest.raises(TooLarge):
-        asyncio.run(take(models, 800, beside=client))
+        await take(models, 800, beside=client)

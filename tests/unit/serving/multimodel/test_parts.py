@@ -35,13 +35,13 @@ def test_paths_below_the_prefix_are_names(name: str) -> None:
     "name",
     ["", "/", "..", "a/../b", "./a", "a//b", "a/", "a\\b", "a\0b", "a\nb", "x" * 256, "a/" * 511 + "toolong"],
 )
-def test_all_else_is_not(name: str) -> None:
+def test_paths_outside_the_prefix_are_no_model_names(name: str) -> None:
     with pytest.raises(BadTarget):
         target_of(name.encode())
 
 
 @given(st.binary(max_size=60))
-def test_no_name_leads_out(header: bytes) -> None:
+def test_model_names_cannot_leave_the_prefix(header: bytes) -> None:
     try:
         name = target_of(header)
     except BadTarget:
@@ -54,7 +54,7 @@ def test_no_name_leads_out(header: bytes) -> None:
 # --- knobs ---
 
 
-def test_knobs_come_from_the_environment() -> None:
+def test_multi_model_settings_are_read_from_the_environment() -> None:
     given = {"MULTI_MODEL_MEMORY_MB": "64", "MULTI_MODEL_PINNED": "a.ubj, /b/c.ubj,", "MULTI_MODEL_PREFETCH": "d"}
     config = read_config(given, cache=False, memory=1)
     assert (config.memory, config.pinned, config.prefetch) == (64 * 2**20, frozenset({"a.ubj", "b/c.ubj"}), ("d",))
@@ -74,7 +74,7 @@ def test_knobs_come_from_the_environment() -> None:
         ("MULTI_MODEL_PINNED", "../x", "MULTI_MODEL_PINNED: TargetModel"),
     ],
 )
-def test_knobs_that_make_no_sense(name: str, value: str, why: str) -> None:
+def test_impossible_multi_model_settings_are_refused(name: str, value: str, why: str) -> None:
     with pytest.raises(Invalid, match=why):
         read_config({name: value}, cache=True, memory=1)
 
@@ -137,7 +137,7 @@ def died_with(folder: Path, *keys: str) -> None:
         pass
 
 
-def test_what_a_dead_worker_had_in_hand_is_suspect(tmp_path: Path) -> None:
+def test_requests_in_flight_of_a_dead_worker_are_suspect(tmp_path: Path) -> None:
     died_with(tmp_path, key_of("a"), key_of("b"))
     died_with(tmp_path, key_of("a"))
     with closing(Crashes(tmp_path, "r")) as crashes:
@@ -148,7 +148,7 @@ def test_what_a_dead_worker_had_in_hand_is_suspect(tmp_path: Path) -> None:
         assert after.suspects == {key_of("b"): 1}
 
 
-def test_what_a_live_worker_has_in_hand_is_not(tmp_path: Path) -> None:
+def test_requests_in_flight_of_a_live_worker_are_not_suspect(tmp_path: Path) -> None:
     with alive_with(tmp_path, key_of("a")), closing(Crashes(tmp_path, "other")) as other:
         assert other.suspects == {}
         died_with(tmp_path, key_of("b"))
@@ -156,7 +156,7 @@ def test_what_a_live_worker_has_in_hand_is_not(tmp_path: Path) -> None:
         assert other.suspects == {key_of("b"): 1}
 
 
-def test_a_request_like_one_that_was_in_hand_is_suspicious(tmp_path: Path) -> None:
+def test_a_request_like_a_suspect_one_is_suspect(tmp_path: Path) -> None:
     a, b = key_of("a"), key_of("b")
     with closing(Crashes(tmp_path, "r")) as crashes:
         assert not crashes.suspicious(a, b"")
@@ -174,7 +174,7 @@ def test_a_request_like_one_that_was_in_hand_is_suspicious(tmp_path: Path) -> No
         assert not other.suspicious(b, b"") and not other.is_condemned(b, b"")
 
 
-def test_whoever_was_hung_up_on_finds_what_the_dead_had_in_hand(tmp_path: Path) -> None:
+def test_a_crash_is_known_by_the_time_its_connections_break(tmp_path: Path) -> None:
     """The proxy gives a request to the next worker as soon as the connection to the one before breaks."""
     with closing(Crashes(tmp_path, "r")) as crashes:
         for turn in range(20):
@@ -191,7 +191,7 @@ def test_whoever_was_hung_up_on_finds_what_the_dead_had_in_hand(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("size", [0, 1, 1 << 16, (1 << 16) + 1, 1 << 20])
-def test_what_stands_for_a_body_differs_with_its_ends_and_its_length(size: int) -> None:
+def test_body_fingerprints_differ_with_ends_and_length(size: int) -> None:
     body = bytes(size)
     assert stand_in(body) == stand_in(bytes(size)) != stand_in(body + b"\0")
     for at in {0, size - 1} if size else set():
@@ -200,7 +200,7 @@ def test_what_stands_for_a_body_differs_with_its_ends_and_its_length(size: int) 
         assert stand_in(body) != stand_in(bytes(other))
 
 
-def test_slots_run_out_without_harm(tmp_path: Path) -> None:
+def test_a_full_crash_journal_ignores_further_requests(tmp_path: Path) -> None:
     with closing(Crashes(tmp_path, "r")) as crashes:
         slots = [crashes.enter(key_of(str(number))) for number in range(SLOTS + 1)]
         assert slots[-1] == -1
@@ -212,7 +212,7 @@ def test_slots_run_out_without_harm(tmp_path: Path) -> None:
 # --- labels ---
 
 
-def test_labels_are_few() -> None:
+def test_metric_labels_are_bounded() -> None:
     labels = Labels()
     labels.choose(((float(heat), f"m{heat}") for heat in range(1000)), 0.0)
     found = {labels.of(f"m{heat}") for heat in range(1000)}
@@ -237,7 +237,7 @@ def put(store: DiskCache, key: str, which: str, content: str, forest: bool) -> N
 
 @pytest.mark.parametrize("old", [True, False])
 @pytest.mark.parametrize("new", [True, False])
-def test_versions_take_each_others_place(tmp_path: Path, old: bool, new: bool) -> None:
+def test_a_promoted_version_replaces_the_one_before(tmp_path: Path, old: bool, new: bool) -> None:
     store, key = DiskCache(tmp_path / "store"), key_of("a")
     assert store.find(key) is None
     put(store, key, GOOD, "one", old)
@@ -274,7 +274,7 @@ def there(store: DiskCache, keys: list[str]) -> list[bool]:
     return [store.find(key) is not None for key in keys]
 
 
-def test_forests_that_were_not_loaded_for_longest_go(tmp_path: Path) -> None:
+def test_least_recently_loaded_forests_are_evicted(tmp_path: Path) -> None:
     store, now = DiskCache(tmp_path, 1000), 1e9
     keys = [kept_forest(store, str(number), now - 1000 + number) for number in range(10)]
     store.added(100, now)
@@ -298,7 +298,7 @@ def test_what_cannot_be_made_again_and_what_is_recent_stays(tmp_path: Path) -> N
     assert there(store, [refused, old, recent, key_of("d")]) == [True, False, True, True]
 
 
-def test_without_a_limit_all_stay(tmp_path: Path) -> None:
+def test_without_a_limit_no_forest_is_evicted(tmp_path: Path) -> None:
     store = DiskCache(tmp_path)
     keys = [kept_forest(store, str(number), 1.0) for number in range(3)]
     store.added(10**9, 1e9)

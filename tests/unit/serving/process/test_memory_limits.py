@@ -95,7 +95,7 @@ except BaseException as error:
     return done.stdout.strip()
 
 
-def test_who_asks_for_more_than_there_may_be_meets_the_limit(tmp_path: Path) -> None:
+def test_an_allocation_above_the_limit_fails(tmp_path: Path) -> None:
     (tmp_path / "large").write_bytes(b"")
     os.truncate(tmp_path / "large", 2 * 2**30)
     assert limited(f"bytearray({LIMIT})") == "went well"
@@ -106,7 +106,7 @@ def test_who_asks_for_more_than_there_may_be_meets_the_limit(tmp_path: Path) -> 
     assert limited(mapped) == "went well"
 
 
-def test_what_the_wall_looks_like_from_inside() -> None:
+def test_out_of_memory_errors_are_recognised() -> None:
     try:
         try:
             raise MemoryError

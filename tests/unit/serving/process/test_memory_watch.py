@@ -1,6 +1,5 @@
 """What a process and its descendants own is counted once, and files are not counted at all."""
 
-import asyncio
 import mmap
 import os
 import subprocess
@@ -64,16 +63,16 @@ def test_a_process_that_has_ended_holds_nothing() -> None:
     assert memory_watch.measure_memory(pid, NONE) == 0
 
 
-def test_the_watch_tells_once_by_how_much(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_memory_watch_reports_an_excess_once(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = iter([10, 20, 30, 40])
     monkeypatch.setattr(memory_watch, "measure_memory", lambda pid, limit: next(sizes))
     monkeypatch.setattr(memory_watch, "EVERY", 0)
     told: list[int] = []
-    asyncio.run(memory_watch.watch(25, told.append))
+    await memory_watch.watch(25, told.append)
     assert told == [30]
 
 
-def test_elsewhere_than_on_linux(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_memory_is_measured_where_there_is_no_proc(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(memory_watch, "PROC", tmp_path)
     kept = mmap.mmap(-1, SIZE)
     kept.write(b"x" * SIZE)

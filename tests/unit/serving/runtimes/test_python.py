@@ -105,7 +105,9 @@ def load(tmp_path: Path, name: str) -> python.Python:
         ("typed", b'{"amount": 3}', b'[3.0,"NO"]', JSON),
     ],
 )
-def test_what_goes_in_and_out(tmp_path: Path, name: str, body: bytes, answer: bytes, kind: str) -> None:
+def test_handler_gets_the_request_and_returns_the_response(
+    tmp_path: Path, name: str, body: bytes, answer: bytes, kind: str
+) -> None:
     assert said(load(tmp_path, name).answer(call(body))) == (answer, kind)
 
 
@@ -126,7 +128,7 @@ def test_a_generator_is_a_stream(tmp_path: Path) -> None:
         ("odd", b"1", "", 500, "TypeError: a object cannot be written as JSON"),
     ],
 )
-def test_a_request_that_fails(
+def test_a_failed_request_has_the_status_of_its_error(
     tmp_path: Path, name: str, body: bytes, kind: str, status: int, message: str
 ) -> None:
     loaded = load(tmp_path, name)
@@ -154,9 +156,7 @@ def test_a_request_that_fails(
         ("opens:Name", ArtifactError, "opens:Name called sys.exit(3) (code/opens.py, line 3)"),
     ],
 )
-def test_a_handler_that_cannot_be_used(
-    tmp_path: Path, where: str, kind: type[TidegateError], message: str
-) -> None:
+def test_an_unusable_handler_is_named(tmp_path: Path, where: str, kind: type[TidegateError], message: str) -> None:
     model = folder(
         tmp_path,
         scoring=CODE,

@@ -139,7 +139,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("body", "kind", "accept", "status", "message"), BAD.values(), ids=BAD)
-def test_what_a_client_got_wrong(
+def test_client_errors_have_their_status(
     tmp_path: Path, body: bytes, kind: str, accept: str, status: int, message: str
 ) -> None:
     loaded = script.load(folder(tmp_path, inference=DOUBLES), TRUSTED)
@@ -339,7 +339,7 @@ def test_without_trust_nothing_is_run(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
-def test_what_may_pass_is_tried_again(tmp_path: Path) -> None:
+def test_a_connection_error_in_model_fn_is_transient(tmp_path: Path) -> None:
     text = "def model_fn(d): raise ConnectionRefusedError('feature store')\ndef predict_fn(d, m): pass"
     with pytest.raises(Transient, match=r"line 1\): ConnectionRefusedError: feature store"):
         script.load(folder(tmp_path, inference=text), TRUSTED)
@@ -377,7 +377,7 @@ def test_classes_are_found_again_by_the_module_that_a_pickle_names(tmp_path: Pat
     assert said(loaded.answer(call(b"1", JSON)))[0] == b"true"
 
 
-def test_threads(tmp_path: Path) -> None:
+def test_model_server_workers_sets_the_threads_of_a_script(tmp_path: Path) -> None:
     model = folder(tmp_path, inference=DOUBLES)
     assert script.load(model, TRUSTED).threads == 1
     assert script.load(model, {**TRUSTED, "SAGEMAKER_MODEL_SERVER_WORKERS": "4"}).threads == 4

@@ -84,17 +84,14 @@ def test_a_call_takes_no_more_than_the_cap() -> None:
     assert scorer.calls == [[[1], [2, 3]], [[4]], [[5, 6, 7, 8, 9]], [[10]]]
 
 
-def test_what_queues_while_a_call_runs_is_the_next_one() -> None:
-    async def main() -> list[Outcome]:
-        waiting = Waiting(Batcher(scorer, asyncio.get_running_loop()))
-        waiting.submit(b"1")
-        await asyncio.sleep(0)
-        waiting.submit(b"2")
-        waiting.submit(b"3")
-        return await waiting.outcomes()
-
+async def test_what_queues_while_a_call_runs_is_the_next_one() -> None:
     scorer = Doubler()
-    assert asyncio.run(main()) == [answer(2), answer(4), answer(6)]
+    waiting = Waiting(Batcher(scorer, asyncio.get_running_loop()))
+    waiting.submit(b"1")
+    await asyncio.sleep(0)
+    waiting.submit(b"2")
+    waiting.submit(b"3")
+    assert (await waiting.outcomes()) == [answer(2), answer(4), answer(6)]
     assert scorer.calls == [[[1]], [[2], [3]]]
 
 
@@ -124,16 +121,13 @@ def test_an_unexpected_error_in_parsing_is_the_request_s_own() -> None:
     assert failed(bad)[0] == 500
 
 
-def test_nobody_scores_for_a_client_that_is_gone() -> None:
-    async def main() -> None:
-        waiting = Waiting(Batcher(scorer, asyncio.get_running_loop()))
-        waiting.submit(b"1").abandon()
-        waiting.submit(b"2")
-        assert await asyncio.wait_for(waiting.futures[1], 30) == answer(4)
-        assert not waiting.futures[0].done()
-
+async def test_nobody_scores_for_a_client_that_is_gone() -> None:
     scorer = Doubler()
-    asyncio.run(main())
+    waiting = Waiting(Batcher(scorer, asyncio.get_running_loop()))
+    waiting.submit(b"1").abandon()
+    waiting.submit(b"2")
+    assert await asyncio.wait_for(waiting.futures[1], 30) == answer(4)
+    assert not waiting.futures[0].done()
     assert scorer.calls == [[[2]]]
 
 

@@ -46,17 +46,17 @@ async def answered(call: Call) -> Outcome:
     return found
 
 
-def test_the_part_is_the_body(tmp_path: Path) -> None:
+async def test_the_file_range_is_the_request_body(tmp_path: Path) -> None:
     (tmp_path / "räte.csv").write_bytes(b"1,2\n3,4\n5,6\n")
     told = part(tmp_path / "räte.csv", 4, 8).encode()
-    found = asyncio.run(answered(Call(b"", {HEADER: told})))
+    found = await answered(Call(b"", {HEADER: told}))
     assert isinstance(found, Answer)
     assert found.body == b"3,4\n5,6\n"
     assert found.headers == ((RECORDS, b"2"),)
 
 
-def test_a_request_with_a_body_is_taken_as_ever() -> None:
-    found = asyncio.run(answered(Call(b"1,2\n", {})))
+async def test_a_request_with_a_body_is_taken_as_ever() -> None:
+    found = await answered(Call(b"1,2\n", {}))
     assert isinstance(found, Answer)
     assert found.body == b"1,2\n"
 
@@ -69,6 +69,6 @@ def test_a_file_that_was_changed_is_not_read(tmp_path: Path) -> None:
         read(told)
 
 
-def test_a_part_that_is_nonsense_is_an_answer(tmp_path: Path) -> None:
-    found = asyncio.run(answered(Call(b"", {HEADER: b"{"})))
+async def test_an_impossible_file_range_is_refused(tmp_path: Path) -> None:
+    found = await answered(Call(b"", {HEADER: b"{"}))
     assert isinstance(found, ModelFailed)

@@ -70,87 +70,72 @@ def noted(calls: Sequence[Call]) -> list[float]:
     return [note.value for call in calls for note in call.notes if note.name == MISMATCH]
 
 
-def test_the_first_batches_are_answered_by_what_each_request_gets_alone(capfd: Any) -> None:
-    async def main() -> None:
-        engine: Batcher[Any, Any] = Batcher(model, asyncio.get_running_loop())
-        outcomes, calls = await ask(engine, 1, 99, 3)
-        assert bodies(outcomes) == [1, 99, 3]
-        assert noted(calls) == [1.0]
-        outcomes, calls = await ask(engine, 1, 99, 3)
-        assert bodies(outcomes) == [1, 99, 3]
-        assert noted(calls) == []
-
+async def test_the_first_batches_are_answered_by_what_each_request_gets_alone(capfd: Any) -> None:
     model = Mixing()
-    asyncio.run(main())
+    engine: Batcher[Any, Any] = Batcher(model, asyncio.get_running_loop())
+    outcomes, calls = await ask(engine, 1, 99, 3)
+    assert bodies(outcomes) == [1, 99, 3]
+    assert noted(calls) == [1.0]
+    outcomes, calls = await ask(engine, 1, 99, 3)
+    assert bodies(outcomes) == [1, 99, 3]
+    assert noted(calls) == []
     assert model.calls == [3, 1, 1, 1]
     said = "each request is scored alone from now on: 1 alone, 2 together\n"
     assert capfd.readouterr().out == said
 
 
-def test_batches_on_trial_are_small_and_then_grow() -> None:
-    async def main() -> None:
-        engine: Batcher[Any, Any] = Batcher(model, asyncio.get_running_loop(), cap=32)
-        for _ in range(TRIAL_BATCHES + 1):
-            await ask(engine, *range(TRIAL_ROWS))
-        await ask(engine, *range(32))
-        await engine.close()
-
+async def test_batches_on_trial_are_small_and_then_grow() -> None:
     model = Mixing()
-    asyncio.run(main())
+    engine: Batcher[Any, Any] = Batcher(model, asyncio.get_running_loop(), cap=32)
+    for _ in range(TRIAL_BATCHES + 1):
+        await ask(engine, *range(TRIAL_ROWS))
+    await ask(engine, *range(32))
+    await engine.close()
     assert model.calls[-1] == 32
     assert max(model.calls[:TRIAL_BATCHES]) == TRIAL_ROWS
 
 
-def test_a_lone_request_is_not_scored_twice() -> None:
-    async def main() -> None:
-        engine: Batcher[Any, Any] = Batcher(model, asyncio.get_running_loop())
-        for number in range(50):
-            await ask(engine, number)
-
+async def test_a_lone_request_is_not_scored_twice() -> None:
     model = Mixing()
-    asyncio.run(main())
+    engine: Batcher[Any, Any] = Batcher(model, asyncio.get_running_loop())
+    for number in range(50):
+        await ask(engine, number)
     assert model.again == 0
 
 
-def test_a_sample_ends_batching_with_a_line_and_a_metric(capfd: Any) -> None:
-    async def main() -> list[float]:
-        engine: Batcher[Any, Any] = Batcher(model, asyncio.get_running_loop())
-        for _ in range(TRIAL_BATCHES):
-            await ask(engine, 1, 2)
-        found: list[float] = []
-        for _ in range(3_000):
-            _, calls = await ask(engine, 1, 2, 99)
-            if found := noted(calls):
-                break
-            await asyncio.sleep(0.001)
-        outcomes, calls = await ask(engine, 1, 2, 99)
-        assert bodies(outcomes) == [1, 2, 99]
-        assert noted(calls) == []
-        await engine.close()
-        return found
-
+async def test_a_sample_ends_batching_with_a_line_and_a_metric(capfd: Any) -> None:
     model = Mixing()
-    assert asyncio.run(main()) == [1.0]
+    engine: Batcher[Any, Any] = Batcher(model, asyncio.get_running_loop())
+    for _ in range(TRIAL_BATCHES):
+        await ask(engine, 1, 2)
+    found: list[float] = []
+    for _ in range(3_000):
+        _, calls = await ask(engine, 1, 2, 99)
+        if found := noted(calls):
+            break
+        await asyncio.sleep(0.001)
+    outcomes, calls = await ask(engine, 1, 2, 99)
+    assert bodies(outcomes) == [1, 2, 99]
+    assert noted(calls) == []
+    await engine.close()
+    assert found == [1.0]
     assert model.calls[-3:] == [1, 1, 1]
     assert capfd.readouterr().out.count("each request is scored alone from now on: ") == 1
 
 
 @pytest.mark.parametrize("warm", [0, TRIAL_BATCHES])
-def test_what_fails_alone_but_not_in_a_batch_ends_batching(warm: int, capfd: Any) -> None:
-    async def main() -> None:
-        engine: Batcher[Any, Any] = Batcher(model, asyncio.get_running_loop())
-        for _ in range(warm):
-            await ask(engine, 1, 2)
-        model.fails_alone = True
-        for _ in range(3_000):
-            await ask(engine, 1, 2)
-            if model.calls[-1] == 1:
-                break
-            await asyncio.sleep(0.001)
-        await engine.close()
-
+async def test_what_fails_alone_but_not_in_a_batch_ends_batching(warm: int, capfd: Any) -> None:
     model = Mixing()
-    asyncio.run(main())
+    engine: Batcher[Any, Any] = Batcher(model, asyncio.get_running_loop())
+    for _ in range(warm):
+        await ask(engine, 1, 2)
+    model.fails_alone = True
+    for _ in range(3_000):
+        await ask(engine, 1, 2)
+        if model.calls[-1] == 1:
+            break
+        await asyncio.sleep(0.001)
+    await engine.close()
     assert model.calls[-1] == 1
     assert "a request that fails alone was answered in a batch (not alone)" in capfd.readouterr().out
 
@@ -193,7 +178,7 @@ def test_a_quick_model_is_checked_on_the_event_loop_and_a_slow_one_in_a_thread()
 
 
 @pytest.mark.parametrize("quick", [math.inf, 0.0])
-def test_a_sample_is_scored_again_wherever_that_is(quick: float, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_sample_is_scored_again_wherever_that_is(quick: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """On the loop's own thread for a quick model alone."""
 
     class Watched(Mixing):
@@ -201,18 +186,15 @@ def test_a_sample_is_scored_again_wherever_that_is(quick: float, monkeypatch: py
             ran.append(threading.current_thread() is threading.main_thread())
             return super().score_again(rows)
 
-    async def main() -> None:
-        engine: Batcher[Any, Any] = Batcher(model, asyncio.get_running_loop())
-        for _ in range(TRIAL_BATCHES):
-            await ask(engine, 1, 2)
-        ran.clear()
-        while not ran:
-            await ask(engine, 1, 2)
-            await asyncio.sleep(0.001)
-        await engine.close()
-
     monkeypatch.setattr(rescoring, "QUICK", quick)
     ran: list[bool] = []
     model = Watched()
-    asyncio.run(main())
+    engine: Batcher[Any, Any] = Batcher(model, asyncio.get_running_loop())
+    for _ in range(TRIAL_BATCHES):
+        await ask(engine, 1, 2)
+    ran.clear()
+    while not ran:
+        await ask(engine, 1, 2)
+        await asyncio.sleep(0.001)
+    await engine.close()
     assert set(ran) == {quick > 0}

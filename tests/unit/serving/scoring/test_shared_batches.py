@@ -253,24 +253,8 @@ def test_what_no_trial_shows_real_requests_show_before_an_answer_is_wrong(tmp_pa
     assert said in capfd.readouterr().out
 
 
-def test_after_the_first_batches_a_sample_shows_it(tmp_path: Path, capfd: Any) -> None:
+async def test_after_the_first_batches_a_sample_shows_it(tmp_path: Path, capfd: Any) -> None:
     """Traffic that becomes another: the metric says so, and no later answer is wrong."""
-
-    async def main() -> list[float]:
-        engine: Batcher[Any, Any] = Batcher(table, asyncio.get_running_loop())
-        for _ in range(TRIAL_BATCHES + 1):
-            await submit(engine, REQUESTS)
-        noted: list[float] = []
-        for _ in range(2_000):
-            _, calls = await submit(engine, others)
-            noted += [note.value for call in calls for note in call.notes if note.name == MISMATCH]
-            if noted:
-                break
-            await asyncio.sleep(0.001)
-        outcomes, _ = await submit(engine, others)
-        assert_alike([predictions(outcome) for outcome in outcomes], expected)
-        await engine.close()
-        return noted
 
     table: Any = pytorch.load(script(Shifts(), tmp_path), {})
     assert isinstance(table, Table) and table.batches
@@ -281,7 +265,20 @@ def test_after_the_first_batches_a_sample_shows_it(tmp_path: Path, capfd: Any) -
         np.zeros((1, WIDTH)),
     ]
     expected = alone(table, others)
-    assert asyncio.run(main()) == [1.0]
+    engine: Batcher[Any, Any] = Batcher(table, asyncio.get_running_loop())
+    for _ in range(TRIAL_BATCHES + 1):
+        await submit(engine, REQUESTS)
+    noted: list[float] = []
+    for _ in range(2_000):
+        _, calls = await submit(engine, others)
+        noted += [note.value for call in calls for note in call.notes if note.name == MISMATCH]
+        if noted:
+            break
+        await asyncio.sleep(0.001)
+    outcomes, _ = await submit(engine, others)
+    assert_alike([predictions(outcome) for outcome in outcomes], expected)
+    await engine.close()
+    assert noted == [1.0]
     assert capfd.readouterr().out.count("each request is scored alone from now on") == 1
 
 

@@ -171,7 +171,7 @@ def test_the_event_loop_is_free_and_threads_are_all_used() -> None:
     stand(test, threads=2)
 
 
-def test_the_queue_has_an_end() -> None:
+def test_a_full_queue_refuses_requests() -> None:
     async def test(at: Stand) -> None:
         at.ask(b"wait a")
         for number in range(MOST_WAITING):
@@ -186,7 +186,7 @@ def test_the_queue_has_an_end() -> None:
     stand(test)
 
 
-def test_who_leaves_the_queue_is_not_answered_by_the_model() -> None:
+def test_a_client_that_leaves_the_queue_is_not_scored() -> None:
     async def test(at: Stand) -> None:
         at.ask(b"wait a")
         at.ask(b"say b").abandon()
@@ -199,7 +199,7 @@ def test_who_leaves_the_queue_is_not_answered_by_the_model() -> None:
     stand(test)
 
 
-def test_a_request_has_its_time_and_a_stuck_thread_is_seen() -> None:
+def test_a_request_has_a_time_limit_and_a_stuck_thread_is_reported() -> None:
     async def test(at: Stand) -> None:
         for body in (b"wait a", b"wait b", b"say queued"):
             at.ask(body)
@@ -346,7 +346,7 @@ def test_a_reader_that_is_cancelled_closes_the_stream() -> None:
     stand(test)
 
 
-def test_a_part_has_its_time() -> None:
+def test_each_part_of_a_stream_has_a_time_limit() -> None:
     async def test(at: Stand) -> None:
         stream = await at.stream(b"stream slow")
         await anext(stream.parts)

@@ -22,17 +22,17 @@ def read(streams: LogStreams, group: str, stream: str, offset: int | None, limit
     return found
 
 
-def test_groups_and_streams_have_the_names_of_sagemaker(tmp_path: Path) -> None:
+async def test_groups_and_streams_have_the_names_of_sagemaker(tmp_path: Path) -> None:
     written(tmp_path, "fraud/1/blue/r-1.log", "one\n")
     written(tmp_path, "fraud/2/blue/r-2.log", "one\n")
     written(tmp_path, "transform.night/1/job/r-3.log", "one\n")
     written(tmp_path, "transform.night/runner.log", "one\n")
     streams = LogStreams(tmp_path)
-    assert asyncio.run(streams.groups()) == [ENDPOINT, TRANSFORMS]
-    assert [one.name for one in asyncio.run(streams.streams(ENDPOINT))] == ["blue/r-1", "blue/r-2"]
-    assert [one.name for one in asyncio.run(streams.streams(TRANSFORMS))] == ["night/r-3", "night/runner"]
-    assert asyncio.run(streams.streams("/aws/sagemaker/Endpoints/../fraud")) == []
-    assert asyncio.run(streams.read(ENDPOINT, "../../secret", 0, 10)) is None
+    assert await streams.groups() == [ENDPOINT, TRANSFORMS]
+    assert [one.name for one in await streams.streams(ENDPOINT)] == ["blue/r-1", "blue/r-2"]
+    assert [one.name for one in await streams.streams(TRANSFORMS)] == ["night/r-3", "night/runner"]
+    assert await streams.streams("/aws/sagemaker/Endpoints/../fraud") == []
+    assert await streams.read(ENDPOINT, "../../secret", 0, 10) is None
 
 
 def test_a_stream_is_read_on_from_where_the_last_answer_ended(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ async def answering(path: Path, page: bytes) -> asyncio.Server:
     return await asyncio.start_unix_server(serve, str(path))
 
 
-def test_each_replica_of_the_endpoint_is_asked() -> None:
+async def test_each_replica_of_the_endpoint_is_asked() -> None:
     async def scene(folder: Path) -> None:
         servers = [await answering(folder / "good", PAGE), await answering(folder / "odd", b"<html>")]
         other = replace(SPEC, id=FleetId("others", 1, "main"))
@@ -52,4 +52,4 @@ def test_each_replica_of_the_endpoint_is_asked() -> None:
             await server.wait_closed()
 
     with TemporaryDirectory() as folder:
-        asyncio.run(scene(Path(folder)))
+        await scene(Path(folder))

@@ -1,7 +1,6 @@
 """A target other than the local one, which nothing of the platform knows by name: rollouts on it, forward and
 back."""
 
-import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import TypeVar, cast
 
 import pytest
 
+from tests.metric_alarm import metric_alarm
 from tests.unit.targets.local.memory_target import MemoryTarget, provide_memory
-from tidegate.domain.alarm import Alarm, ComparisonOperator, MissingData
+from tidegate.domain.alarm import MissingData
 from tidegate.domain.endpoint import Endpoint, EndpointConfig, ProductionVariant
 from tidegate.domain.errors import TargetRefused
 from tidegate.domain.fleet import FleetId
@@ -41,18 +41,12 @@ R = TypeVar("R")
 TARGETS: Mapping[str, Callable[[TargetContext], Provider]] = {**PROVIDERS, "memory": provide_memory}
 """The registry with one more line."""
 DEPLOYMENT = canary(percent(10), wait=10, bake=5, alarms=("errors",), evidence=True)
-ERRORS = Alarm(
-    name="errors",
-    namespace="AWS/SageMaker",
-    metric="Invocation5XXErrors",
+ERRORS = metric_alarm(
+    START,
     dimensions={"EndpointName": "fraud", "VariantName": "AllTraffic"},
-    statistic="Average",
     period=1,
     evaluation_periods=2,
     datapoints_to_alarm=2,
-    threshold=0.05,
-    comparison=ComparisonOperator.GREATER,
-    configured_at=START,
     missing=MissingData.NOT_BREACHING,
 )
 
@@ -217,20 +211,20 @@ def test_rollout_on_a_second_target_waits_for_evidence(
     assert shares(platform, endpoint.rollout.new.generation) == [0, 1000]
 
 
-def test_a_second_target_shows_its_own_logs(platform: Platform) -> None:
-    logs = asyncio.run(platform.provider.logs.tail("fraud", 1))
+async def test_a_second_target_shows_its_own_logs(platform: Platform) -> None:
+    logs = await platform.provider.logs.tail("fraud", 1)
     assert [log.lines for log in logs] == [("2 replicas are ready",)]
-    (stream,) = asyncio.run(platform.provider.logs.streams("fraud"))
-    read = asyncio.run(platform.provider.logs.read("fraud", stream.name, 0, 10))
+    (stream,) = await platform.provider.logs.streams("fraud")
+    read = await platform.provider.logs.read("fraud", stream.name, 0, 10)
     assert read is not None and read.lines == ("v1 is starting", "2 replicas are ready")
 
 
-def test_capacity_limits_any_target(platform: Platform) -> None:
+async def test_capacity_limits_any_target(platform: Platform) -> None:
     limited = LimitedTarget(platform.target, platform.provider.lifecycle.desired, {"local": 3})
     (spec,) = platform.provider.lifecycle.desired()
     other = FleetId("fraud", spec.id.generation + 1, "AllTraffic")
     with pytest.raises(TargetRefused, match="3 by TIDEGATE_CAPACITY, 2 in use, 2 asked for"):
-        asyncio.run(limited.ensure_fleet(type(spec)(other, "v2", spec.variant, 2), 9))
+        await limited.ensure_fleet(type(spec)(other, "v2", spec.variant, 2), 9)
 
 
 def test_the_registry_names_its_default() -> None:

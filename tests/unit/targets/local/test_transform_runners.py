@@ -1,6 +1,5 @@
 """What is kept of jobs that may be resumed: for how long, and how much."""
 
-import asyncio
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,37 +46,37 @@ def local(folder: Path) -> LocalRunners:
     return LocalRunners(folders, dict(os.environ), lambda job, fleet: b"{}", lambda name: None)
 
 
-def test_checkpoints_stay_and_what_can_be_had_again_does_not(tmp_path: Path) -> None:
+async def test_checkpoints_stay_and_what_can_be_had_again_does_not(tmp_path: Path) -> None:
     found = local(tmp_path)
     parts = found.folder("j") / "parts"
     parts.mkdir(parents=True)
     for ending in ("json", "out", "errors", "source", "assembled", "coming"):
         (parts / f"a.{ending}").write_text("x")
-    asyncio.run(found.keep("j"))
+    await found.keep("j")
     assert {path.name for path in parts.iterdir()} == {"a.json", "a.out", "a.errors"}
-    asyncio.run(found.prune(()))
+    await found.prune(())
     assert parts.exists()
     old = NOW - KEEP_FOR
     os.utime(found.folder("j") / runners.KEPT, (1.0, old - NOW + 1.0 if old > NOW else 1.0))
-    asyncio.run(found.prune(("j",)))
+    await found.prune(("j",))
     assert parts.exists(), "it goes on"
-    asyncio.run(found.prune(()))
+    await found.prune(())
     assert not found.folder("j").exists()
 
 
-def test_work_of_a_job_that_goes_on_is_never_pruned(tmp_path: Path) -> None:
+async def test_work_of_a_job_that_goes_on_is_never_pruned(tmp_path: Path) -> None:
     found = local(tmp_path)
     (found.folder("j") / "parts").mkdir(parents=True)
     os.utime(found.folder("j"), (1.0, 1.0))
-    asyncio.run(found.prune(()))
+    await found.prune(())
     assert found.folder("j").exists()
 
 
-def test_a_result_from_before_a_job_was_resumed_counts_for_nothing(tmp_path: Path) -> None:
+async def test_a_result_from_before_a_job_was_resumed_counts_for_nothing(tmp_path: Path) -> None:
     found = local(tmp_path)
     found.folder("j").mkdir(parents=True)
     (found.folder("j") / "result.json").write_text('{"reason": "broken off"}\n\n\n')
-    assert asyncio.run(found.look(job())).reason == "broken off"
-    assert asyncio.run(found.look(job(resumed=1))).reason is None
+    assert (await found.look(job())).reason == "broken off"
+    assert (await found.look(job(resumed=1))).reason is None
     (found.folder("j") / "result.json").write_text('{"reason": "", "attempt": 1}')
-    assert asyncio.run(found.look(job(resumed=1))).reason == ""
+    assert (await found.look(job(resumed=1))).reason == ""

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from tidegate.domain.alarm import Alarm, ComparisonOperator
+from tests.metric_alarm import metric_alarm
 from tidegate.testing.faults import When
 from tidegate.testing.invariants import InvariantBroken
 from tidegate.testing.loops import faults as f
@@ -81,8 +81,8 @@ def test_neighbours_are_compared_with_a_world_without_them() -> None:
 
 
 def test_a_guard_is_due_only_when_every_window_breaches() -> None:
-    alarm = Alarm(
-        "a", "AWS/SageMaker", "Invocation5XXErrors", {}, "Average", 2, 3, 2, 0.5, ComparisonOperator.GREATER, START
+    alarm = metric_alarm(
+        START, name="a", dimensions={}, period=2, evaluation_periods=3, datapoints_to_alarm=2, threshold=0.5
     )
     one = make_guard(alarm)
     failing, well = VersionTally(requests=4, failed=4), VersionTally(requests=4)
