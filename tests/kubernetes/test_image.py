@@ -14,7 +14,7 @@ import pytest
 import xgboost
 
 from tests.kubernetes import image as images
-from tests.kubernetes.cluster import network
+from tests.kubernetes.cluster import control_groups, network
 from tests.kubernetes.cluster.control_plane import wait_for
 from tests.kubernetes.cluster.harness import Cluster
 from tests.kubernetes.cluster.machine import Machine
@@ -38,7 +38,12 @@ class Podman:
         self.machine = Machine("podman", folder / "podman")
         self.addresses = network.connect_control_plane(self.machine)
         store = self.machine.folder
-        self.command = ("podman", "--root", f"{store}/store", "--runroot", f"{store}/run", "--runtime", "runc")
+        self._group = f"tidegate-test-{os.getpid()}-{self.addresses.number}-podman"
+        control_groups.create(self._group)
+        self.command = (
+            *("podman", "--root", f"{store}/store", "--runroot", f"{store}/run", "--runtime", "runc"),
+            *("--cgroup-manager", "cgroupfs"),
+        )
         self.machine.do(*self.command, "load", "--quiet", "--input", str(archive))
 
     def start(self, *words: str) -> None:
@@ -48,7 +53,7 @@ class Podman:
         os.chown(work, USER, USER)
         self.machine.start(
             "serve",
-            *(*self.command, "run", "--rm", "--network", "host", "--cgroups", "disabled", "--read-only"),
+            *(*self.command, "run", "--rm", "--network", "host", "--cgroup-parent", self._group, "--read-only"),
             *("--ulimit", "host"),  # higher ones need CAP_SYS_RESOURCE
             *("--cap-drop", "all", "--security-opt", "no-new-privileges", "--volume", f"{work}:/var/lib/tidegate"),
             *words,
@@ -63,6 +68,7 @@ class Podman:
 
     def close(self) -> None:
         self.machine.kill()
+        control_groups.remove(self._group)
         network.disconnect(self.addresses)
 
 
