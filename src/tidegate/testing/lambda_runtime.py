@@ -105,6 +105,10 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     # Head and body leave in one packet: two of them take 44 ms (Nagle's algorithm, delayed acknowledgement).
 
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionError):  # a function that was killed
+            super().handle()
+
     def do_GET(self) -> None:
         event = self.runtime.next_event() if self.path == f"{_API}/invocation/next" else None
         if event is None:

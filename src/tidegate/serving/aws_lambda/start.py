@@ -1,6 +1,7 @@
 """Starts the handler from the package: its replica file, and what the version's environment says."""
 
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,9 @@ def describe(environment: Mapping[str, str]) -> ReplicaSpec:
     group = environment.get("AWS_LAMBDA_LOG_GROUP_NAME", spec.log_group)
     region = environment.get("AWS_REGION", spec.region)
     stream = f"arn:aws:logs:{region}:{spec.account}:log-group:{group}"
-    containers = tuple(replace(one, model_dir=str(Path(root) / one.model_dir)) for one in spec.containers)
+    containers = tuple(
+        replace(one, model_dir=_model_folder(Path(root) / one.model_dir)) for one in spec.containers
+    )
     try:
         fleet = FleetId.parse(environment[FLEET]) if FLEET in environment else spec.fleet
     except ValueError:
@@ -38,6 +41,11 @@ def describe(environment: Mapping[str, str]) -> ReplicaSpec:
         log_group=group,
         log_stream_arn=stream,
     )
+
+
+def _model_folder(folder: Path) -> str:
+    """An empty one for a container that brings no data: the package has no empty folders and cannot be written to."""
+    return str(folder) if folder.is_dir() else tempfile.mkdtemp(prefix="model-")
 
 
 def start(environment: Mapping[str, str]) -> EventHandler:
