@@ -18,8 +18,8 @@ class AwsOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Address of every service, for an emulator; empty: AWS."""
     deadline: float = 30.0
     """Seconds that one call may take, with its retries."""
-    installation: str = "tidegate"
-    """Value of the ownership tag. Two installations in one account need different ones."""
+    installation: str = ""
+    """Value of the ownership tag; empty: the id of the state folder. Two installations must not share one."""
 
 
 Options = TypeVar("Options", bound=AwsOptions)
