@@ -80,7 +80,7 @@ class LambdaSimulator:
         """Route one request by the alias's weights. Returns the version."""
         found = self.functions[function]
         alias = found.aliases[qualifier]
-        version = alias["FunctionVersion"]
+        version = str(alias["FunctionVersion"])
         weights = alias.get("RoutingConfig", {}).get("AdditionalVersionWeights", {})
         for other, weight in weights.items():
             if self.chance.random() < weight:
