@@ -34,6 +34,21 @@ $(VENV)/.test: pyproject.toml requirements.lock
 	.clients/cli/bin/python -m pip install --quiet --disable-pip-version-check 'awscli>=1.46,<2'
 	touch $@
 
+# What runs a function at AWS Lambda: AWS's runtime client, and its runtime interface emulator, which the wheel of
+# aws-sam-cli has. Where that cannot be downloaded, the test under the emulator is skipped and says so.
+.clients/lambda/.done: Makefile
+	test -x .clients/lambda/bin/python || $(PYTHON) -m venv .clients/lambda
+	.clients/lambda/bin/python -m pip install --quiet --disable-pip-version-check 'awslambdaric>=4,<5' 'boto3>=1.44,<2'
+	-cd .clients/lambda && bin/python -m pip download --quiet --disable-pip-version-check --no-deps -d wheel 'aws-sam-cli>=1.170,<2' \
+	  && bin/python -m zipfile -e wheel/aws_sam_cli-*.whl wheel && rm -rf rie && mv wheel/samcli/local/rapid rie && chmod +x rie/* ; rm -rf wheel
+	touch $@
+
+# An emulator of AWS's control planes, whose requirements do not fit those of the tests.
+.clients/ministack/.done: Makefile
+	test -x .clients/ministack/bin/python || $(PYTHON) -m venv .clients/ministack
+	.clients/ministack/bin/python -m pip install --quiet --disable-pip-version-check 'ministack>=1.5.33,<2' 'docker>=7,<8'
+	touch $@
+
 # AWS's SDK for JavaScript. Where there is no npm, its tests are skipped and say so.
 .clients/js/.done: Makefile
 	mkdir -p .clients/js && echo '{"private": true}' > .clients/js/package.json
@@ -74,7 +89,7 @@ fmt: $(VENV)/.test       ## format the code and sort its imports
 check: lint              ## lint, types and the quick tests: before every commit
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -q $(QUICK)
 
-test: lint .venv-sdk/.done .venv-sdk3/.done .venv-moto/.done .clients/cli/.done $(if $(shell command -v npm),.clients/js/.done) ## every test but those of make test-kubernetes
+test: lint .venv-sdk/.done .venv-sdk3/.done .venv-moto/.done .clients/cli/.done .clients/lambda/.done .clients/ministack/.done $(if $(shell command -v npm),.clients/js/.done) ## every test but those of make test-kubernetes
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -q
 
 # Needs root and Debian packages (CONTRIBUTING.md). What cannot run here is skipped, with the reason. The first run

@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 
 from tidegate.domain.targets import LOCAL
 from tidegate.ports.target import Checker, Provider, Renderer
+from tidegate.targets.aws_lambda.doctor import check_lambda
+from tidegate.targets.aws_lambda.provider import provide_lambda
+from tidegate.targets.aws_lambda.render import render_calls, render_image, render_template
 from tidegate.targets.context import TargetContext
 from tidegate.targets.local.provider import provide_local
 
@@ -21,4 +24,9 @@ class TargetKind:
 
 KINDS: Mapping[str, TargetKind] = {
     LOCAL: TargetKind(provide_local),
+    "lambda": TargetKind(
+        provide_lambda,
+        {"calls": render_calls, "cloudformation": render_template, "dockerfile": render_image},
+        check_lambda,
+    ),
 }

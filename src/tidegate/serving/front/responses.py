@@ -19,6 +19,7 @@ from tidegate.serving.contract.replica_spec import ReplicaSpec
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 MESSAGE_LIMIT = 4096
 """Characters of a model's own message that the client gets."""
+MODEL_ERROR = "ModelError"
 RETRY_AFTER = 1
 """Seconds, sent with every 503."""
 JSON = "application/json"
@@ -26,6 +27,30 @@ NO_CONTENT = 204
 UNSPENT = b"x-tidegate-unspent: 1\r\n"
 """Header of rejections before authentication, which makes the proxy refund the client's rate-limit token. The proxy
 removes it. Errors of a model never have it."""
+
+
+def model_error(spec: ReplicaSpec, failed: ModelFailed) -> dict[str, object]:
+    """The body of a ModelError."""
+    side = "client" if 400 <= failed.status < 500 else "server"
+    original = failed.message[:MESSAGE_LIMIT]
+    body: dict[str, object] = {
+        "Message": (
+            f'Received {side} error ({failed.status}) from {failed.container} with message "{original}". See the'
+            f" log group {spec.log_group} in account {spec.account} (tidegate logs {spec.fleet.endpoint}) for"
+            " more information."
+        ),
+        "OriginalStatusCode": failed.status,
+        "OriginalMessage": original,
+        "LogStreamArn": spec.log_stream_arn,
+    }
+    if side == "client":
+        body["ErrorCode"] = "CLIENT_ERROR_FROM_MODEL"
+    return body
+
+
+def platform_error(message: str) -> dict[str, object]:
+    """The body of an error that is not the model's."""
+    return {"Message": message, "message": message}
 
 
 class Responses:
@@ -56,31 +81,16 @@ class Responses:
 
     def model_error(self, failed: ModelFailed, close: bool) -> bytes:
         """SageMaker's ModelError (424); ``ErrorCode`` is set for errors of the client."""
-        spec = self._spec
-        if spec.raw_errors:
+        if self._spec.raw_errors:
             status = failed.status if 400 <= failed.status < 600 else 500
             return self._whole(status, "text/plain", b"", failed.message[:MESSAGE_LIMIT].encode(), close)
-        side = "client" if 400 <= failed.status < 500 else "server"
-        original = failed.message[:MESSAGE_LIMIT]
-        body: dict[str, object] = {
-            "Message": (
-                f'Received {side} error ({failed.status}) from {failed.container} with message "{original}". See the'
-                f" log group {spec.log_group} in account {spec.account} (tidegate logs {spec.fleet.endpoint}) for"
-                " more information."
-            ),
-            "OriginalStatusCode": failed.status,
-            "OriginalMessage": original,
-            "LogStreamArn": spec.log_stream_arn,
-        }
-        if side == "client":
-            body["ErrorCode"] = "CLIENT_ERROR_FROM_MODEL"
-        extra = self._served + b"x-amzn-ErrorType: ModelError\r\n"
-        return self._whole(424, JSON, extra, msgspec.json.encode(body), close)
+        extra = self._served + f"x-amzn-ErrorType: {MODEL_ERROR}\r\n".encode()
+        return self._whole(424, JSON, extra, msgspec.json.encode(model_error(self._spec, failed)), close)
 
     def error(self, status: int, name: str, message: str, close: bool, more: bytes = b"") -> bytes:
         """An error of the platform; ``name`` is its name in SageMaker Runtime, such as ValidationError. ``more``:
         further header lines, such as UNSPENT."""
-        body = msgspec.json.encode({"Message": message, "message": message})
+        body = msgspec.json.encode(platform_error(message))
         return self._whole(status, JSON, f"x-amzn-ErrorType: {name}\r\n".encode() + more, body, close)
 
     def rejected(self, refusal: Rejected, close: bool) -> bytes:

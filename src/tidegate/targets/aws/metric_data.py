@@ -1,0 +1,58 @@
+"""GetMetricData of CloudWatch: sums and percentiles by the minute."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from tidegate.targets.aws.calls import Calls
+
+MOST_QUERIES = 500
+"""Of one call (CloudWatch's limit)."""
+PERIOD = 60
+
+
+@dataclass(frozen=True)
+class MetricQuery:
+    """One line; equal lines are asked once."""
+
+    namespace: str
+    metric: str
+    dimensions: tuple[tuple[str, str], ...]
+    statistic: str
+
+
+async def read_minutes(
+    calls: Calls, queries: Iterable[MetricQuery], since: int, until: int
+) -> dict[MetricQuery, dict[int, float]]:
+    """Values by the epoch second at which their minute begins; ``since`` and ``until`` (exclusive) are whole minutes.
+    A minute without data has no value."""
+    asked = list(dict.fromkeys(queries))
+    found: dict[MetricQuery, dict[int, float]] = {query: {} for query in asked}
+    for at in range(0, len(asked), MOST_QUERIES):
+        part = {f"m{number}": query for number, query in enumerate(asked[at : at + MOST_QUERIES])}
+        members: dict[str, object] = {
+            "MetricDataQueries": [_line(id, query) for id, query in part.items()],
+            "StartTime": datetime.fromtimestamp(since, UTC),
+            "EndTime": datetime.fromtimestamp(until, UTC),
+            "ScanBy": "TimestampAscending",
+        }
+        token: Mapping[str, object] = {}
+        while True:
+            page = await calls.call("cloudwatch", "GetMetricData", {**members, **token})
+            for line in page.get("MetricDataResults", ()):
+                values = found[part[line["Id"]]]
+                for moment, value in zip(line.get("Timestamps", ()), line.get("Values", ()), strict=True):
+                    values[int(moment.timestamp()) // PERIOD * PERIOD] = float(value)
+            if not page.get("NextToken"):
+                break
+            token = {"NextToken": page["NextToken"]}
+    return found
+
+
+def _line(id: str, query: MetricQuery) -> dict[str, object]:
+    metric = {
+        "Namespace": query.namespace,
+        "MetricName": query.metric,
+        "Dimensions": [{"Name": name, "Value": value} for name, value in query.dimensions],
+    }
+    return {"Id": id, "MetricStat": {"Metric": metric, "Period": PERIOD, "Stat": query.statistic}}

@@ -1,0 +1,1 @@
+"""The target at AWS Lambda: an endpoint is a function, a fleet is a version, traffic is the routing of an alias."""

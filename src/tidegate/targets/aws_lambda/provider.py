@@ -1,0 +1,106 @@
+"""All that the target at Lambda supplies."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from tidegate.domain.errors import Invalid, StartupError
+from tidegate.domain.fleet import FleetId, FleetSpec
+from tidegate.domain.registry import ContainerDefinition
+from tidegate.ports.target import Chore, Provider
+from tidegate.targets.aws.botocore_calls import open_calls
+from tidegate.targets.aws.calls import Calls
+from tidegate.targets.aws.log_streams import CloudLogs
+from tidegate.targets.aws.options import parse_options
+from tidegate.targets.aws.owned_endpoints import owned_endpoints
+from tidegate.targets.aws_lambda.description import Describer
+from tidegate.targets.aws_lambda.evidence import AwsLambdaEvidence
+from tidegate.targets.aws_lambda.functions import FunctionClient
+from tidegate.targets.aws_lambda.logs import AwsLambdaLogs
+from tidegate.targets.aws_lambda.marks import LIVE, parse_fleet_alias
+from tidegate.targets.aws_lambda.options import NAME, AwsLambdaOptions, function_name
+from tidegate.targets.aws_lambda.target import AwsLambdaTarget
+from tidegate.targets.containers import check_container
+from tidegate.targets.context import TargetContext
+from tidegate.targets.refused_jobs import RefusedRecommendations, RefusedTransforms
+
+PRUNE_EVERY = 600.0
+
+
+def provide_lambda(context: TargetContext) -> Provider:
+    """Nothing is asked of AWS yet. Raises StartupError."""
+    try:
+        options = parse_options(context.options, AwsLambdaOptions, NAME)
+    except Invalid as error:
+        raise StartupError(error.message) from None
+    return join_parts(context, options, open_calls(options))
+
+
+def join_parts(context: TargetContext, options: AwsLambdaOptions, calls: Calls) -> Provider:
+    installation = options.installation or context.installation.id
+    describer = Describer(
+        context.settings, options, context.images, installation, context.state / "aws-lambda", calls
+    )
+    functions = FunctionClient(calls, installation)
+    target = AwsLambdaTarget(functions, options, describer.describe, context.changed)
+
+    def check(container: ContainerDefinition) -> None:
+        check_container(container, context.images, context.settings)
+
+    return Provider(
+        target=target,
+        fleets=target,
+        lifecycle=AwsLambdaLifecycle(calls, installation, options, target, functions, describer),
+        evidence=AwsLambdaEvidence(calls, target, options),
+        logs=AwsLambdaLogs(CloudLogs(calls), target, options),
+        runners=RefusedTransforms(NAME),
+        recommenders=RefusedRecommendations(NAME),
+        check_container=check,
+    )
+
+
+@dataclass(frozen=True)
+class AwsLambdaLifecycle:
+    calls: Calls
+    installation: str
+    options: AwsLambdaOptions
+    target: AwsLambdaTarget
+    functions: FunctionClient
+    describer: Describer
+
+    @property
+    def chores(self) -> Sequence[Chore]:
+        return (Chore(PRUNE_EVERY, self._prune),)
+
+    def prepare(self) -> None: ...
+
+    def start(self) -> None: ...
+
+    async def retire_unknown(self, owners: Collection[str]) -> None:
+        """Raises TargetError."""
+        for endpoint in await owned_endpoints(self.calls, self.installation, "lambda:function") - set(owners):
+            function = function_name(self.options, endpoint)
+            aliases = await self.functions.aliases(function, endpoint)
+            if LIVE in aliases:
+                await self.functions.remove_alias(function, LIVE)
+            for alias in aliases.values():
+                if parse_fleet_alias(endpoint, alias.name) is not None:
+                    await self.functions.remove_alias(function, alias.name)
+            await self.functions.remove(function, endpoint)
+
+    def serves(self) -> bool:
+        return False  # what serves at AWS does not need this machine
+
+    def desired(self) -> list[FleetSpec]:
+        return self.target.desired()
+
+    def wake(self, fleet: FleetId, since: float) -> None: ...
+
+    def kick(self, fleet: FleetId) -> None: ...
+
+    async def stop(self, drain: bool) -> None:
+        await self.target.stop()
+
+    async def _prune(self) -> None:
+        fleets = {spec.id for spec in self.target.desired()}
+        await asyncio.to_thread(self.describer.prune, fleets)

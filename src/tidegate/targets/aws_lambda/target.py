@@ -1,0 +1,235 @@
+"""Fleets and traffic of endpoints as versions and an alias of functions: a ``ports.target.Target``."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from tidegate.domain.errors import TargetError, TargetRefused, TidegateError
+from tidegate.domain.fleet import FleetId, FleetSpec
+from tidegate.domain.observation import Capabilities, FleetStatus
+from tidegate.domain.traffic import RouteTable
+from tidegate.ports.target import Look
+from tidegate.targets.aws.errors import ResourceBusy, ResourceChanged
+from tidegate.targets.aws_lambda.alias_traffic import AliasSeen, alias_routes, check_untouched, routing_members
+from tidegate.targets.aws_lambda.functions import FunctionClient
+from tidegate.targets.aws_lambda.marks import (
+    LIVE,
+    config_of,
+    parse_fleet_alias,
+    parse_fleet_mark,
+    parse_traffic_mark,
+    traffic_mark,
+)
+from tidegate.targets.aws_lambda.options import NAME, AwsLambdaOptions, function_name
+from tidegate.targets.aws_lambda.versions import FAILED, Call, Done, Failed, VersionWanted, next_step
+
+CAPABILITIES = Capabilities(
+    smallest_share=100, shadow=False, asynchronous=False, multi_model=False, scales_in_rollouts=False
+)
+POLL = 1.0
+"""Seconds between looks at what AWS is still working on."""
+FAILURE_KEPT = 60.0
+"""Seconds until a fleet that failed is tried again."""
+
+
+@dataclass
+class _Asked:
+    spec: FleetSpec
+    fence: int
+    failure: str = ""
+    failed_at: float = 0.0
+    """The event loop's time."""
+
+
+@dataclass
+class AwsLambdaTarget:
+    """``describe`` makes what a fleet's version should be, its package included."""
+
+    functions: FunctionClient
+    options: AwsLambdaOptions
+    describe: Callable[[FleetSpec, int], Awaitable[VersionWanted]]
+    changed: Callable[[str], None]
+    sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+    name: str = NAME
+    can: Capabilities = CAPABILITIES
+    configs: dict[FleetId, tuple[str, str]] = field(default_factory=dict)
+    """Fleets that were seen -> their version, and their config."""
+    routes: dict[str, tuple[FleetId, ...]] = field(default_factory=dict)
+    """Endpoint -> the fleets that its alias led to when it was seen last."""
+    _asked: dict[FleetId, _Asked] = field(default_factory=dict)
+    _tasks: dict[FleetId, asyncio.Task[None]] = field(default_factory=dict)
+    _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
+    """One fleet of an endpoint is published at a time: a function has one code that can be changed."""
+
+    async def observe(self, endpoint: str) -> Look:
+        function = function_name(self.options, endpoint)
+        aliases = await self.functions.aliases(function, endpoint)
+        found = {id: self._starting(id, asked) for id, asked in self._asked.items() if id.endpoint == endpoint}
+        versions: dict[str, FleetId] = {}
+        for alias in aliases.values():
+            id, mark = parse_fleet_alias(endpoint, alias.name), parse_fleet_mark(alias.description)
+            if id is None or mark is None:
+                continue
+            versions[alias.version] = id
+            found[id] = await self._status(function, id, alias, mark.count)
+        return Look(found, self._routes(endpoint, aliases.get(LIVE), versions))
+
+    async def ensure_fleet(self, fleet: FleetSpec, fence: int) -> None:
+        """Starts the work, which goes on in a task. Raises TargetRefused."""
+        function_name(self.options, fleet.id.endpoint)
+        known = self._asked.get(fleet.id)
+        if known is not None and fence < known.fence:
+            return
+        if known is None or known.spec != fleet or known.fence != fence:
+            self._asked[fleet.id] = known = _Asked(fleet, fence)
+        again = asyncio.get_running_loop().time() - known.failed_at > FAILURE_KEPT
+        if fleet.id not in self._tasks and (not known.failure or again):
+            task = asyncio.create_task(self._publish(fleet.id), name=f"lambda {fleet.id}")
+            self._tasks[fleet.id] = task
+            task.add_done_callback(lambda _: self._tasks.pop(fleet.id, None))
+
+    async def delete_fleet(self, fleet: FleetId, fence: int) -> None:
+        known = self._asked.get(fleet)
+        if known is not None and known.fence > fence:
+            return
+        self._asked.pop(fleet, None)
+        if (task := self._tasks.get(fleet)) is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        await self._remove(fleet, fence)
+        self.configs.pop(fleet, None)
+        self.changed(fleet.endpoint)
+
+    async def set_traffic(self, table: RouteTable) -> None:
+        endpoint, function = table.endpoint, function_name(self.options, table.endpoint)
+        aliases = await self.functions.aliases(function, endpoint)
+        fleets = fleets_by_version(endpoint, aliases)
+        live = aliases.get(LIVE)
+        if live is not None:
+            check_untouched(live, endpoint, fleets, function)
+            written = parse_traffic_mark(endpoint, live.description)
+            if written is not None and written.fence > table.fence:
+                return
+        if not table.routes:
+            if live is not None:
+                await self.functions.remove_alias(function, LIVE)
+            return
+        members: dict[str, object] = {
+            "FunctionName": function,
+            "Name": LIVE,
+            "Description": traffic_mark(table),
+            **routing_members(table, {fleet: version for version, fleet in fleets.items()}),
+        }
+        if live is None:
+            await self.functions.call("CreateAlias", members)
+        else:
+            await self.functions.call("UpdateAlias", {**members, "RevisionId": live.revision})
+
+    def seen(self, fleet: FleetId) -> FleetStatus | None:
+        asked = self._asked.get(fleet)
+        return None if asked is None else self._starting(fleet, asked)
+
+    def desired(self) -> list[FleetSpec]:
+        return [asked.spec for asked in self._asked.values()]
+
+    async def stop(self) -> None:
+        """End the work that goes on; a later controller takes it up. What serves is left alone."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # --- looking ---
+
+    @staticmethod
+    def _starting(id: FleetId, asked: _Asked) -> FleetStatus:
+        count = asked.spec.count
+        failure = asked.failure or None
+        serverless = asked.spec.variant.serverless
+        return FleetStatus(id, count, 0, 0 if failure else count, failure=failure, serverless=serverless)
+
+    async def _status(self, function: str, id: FleetId, alias: AliasSeen, count: int) -> FleetStatus:
+        version = await self.functions.version(function, alias.version)
+        self.configs[id] = (alias.version, config_of(str(version.members.get("Description", ""))))
+        asked = self._asked.get(id)
+        serverless = asked.spec.variant.serverless if asked is not None else None
+        failure = f"version {alias.version} failed: {version.reason}" if version.state == FAILED else None
+        return FleetStatus(
+            id, count, 0 if failure else count, failure=failure, serverless=serverless, was_ready=not failure
+        )
+
+    def _routes(self, endpoint: str, live: AliasSeen | None, versions: Mapping[str, FleetId]) -> RouteTable | None:
+        if live is None:
+            self.routes.pop(endpoint, None)
+            return RouteTable(endpoint, 0)
+        routes = alias_routes(live, versions)
+        if routes is None:
+            return None
+        self.routes[endpoint] = tuple(route.fleet for route in routes)
+        written = parse_traffic_mark(endpoint, live.description)
+        return RouteTable(endpoint, written.fence if written is not None else 0, routes)
+
+    # --- publishing and removing ---
+
+    async def _publish(self, id: FleetId) -> None:
+        async with self._locks.setdefault(id.endpoint, asyncio.Lock()):
+            try:
+                failure = await self._publish_version(id)
+            except TargetRefused as error:
+                failure = str(error)
+            except TargetError:
+                return  # the engine asks again
+            except TidegateError as error:
+                failure = str(error)
+        asked = self._asked.get(id)
+        if asked is not None:
+            asked.failure, asked.failed_at = failure, asyncio.get_running_loop().time()
+        self.changed(id.endpoint)
+
+    async def _publish_version(self, id: FleetId) -> str:
+        """Why it failed; empty if it did not."""
+        while (asked := self._asked.get(id)) is not None:
+            wanted = await self.describe(asked.spec, asked.fence)
+            step = next_step(wanted, await self.functions.look(wanted.function, id))
+            if isinstance(step, Done):
+                return ""
+            if isinstance(step, Failed):
+                return step.reason
+            if isinstance(step, Call):
+                try:
+                    await self.functions.call(step.operation, dict(step.members))
+                except (ResourceBusy, ResourceChanged):
+                    await self.sleep(POLL)
+            else:
+                await self.sleep(POLL)
+        return ""
+
+    async def _remove(self, fleet: FleetId, fence: int) -> None:
+        """The fleet's alias and version, versions that no fleet has, and the function with its last fleet."""
+        endpoint, function = fleet.endpoint, function_name(self.options, fleet.endpoint)
+        aliases = await self.functions.aliases(function, endpoint)
+        if not aliases and not await self.functions.exists(function, endpoint):
+            return
+        for alias in aliases.values():
+            if parse_fleet_alias(endpoint, alias.name) == fleet:
+                mark = parse_fleet_mark(alias.description)
+                if mark is None or mark.fence > fence:
+                    return
+                await self.functions.remove_alias(function, alias.name)
+                await self.functions.remove_version(function, alias.version)
+        aliases = await self.functions.aliases(function, endpoint)
+        wanted = any(id.endpoint == endpoint for id in self._asked)
+        if not aliases and not wanted:
+            await self.functions.remove(function, endpoint)
+        elif endpoint not in {id.endpoint for id in self._tasks}:
+            kept = {alias.version for alias in aliases.values()}
+            for version in (await self.functions.own_versions(function)).keys() - kept:
+                await self.functions.remove_version(function, version)
+
+
+def fleets_by_version(endpoint: str, aliases: Mapping[str, AliasSeen]) -> dict[str, FleetId]:
+    found: dict[str, FleetId] = {}
+    for alias in aliases.values():
+        if (id := parse_fleet_alias(endpoint, alias.name)) is not None:
+            found[alias.version] = id
+    return found

@@ -1,0 +1,183 @@
+"""How a fleet becomes a version: the next call, decided from what the function has. Pure.
+
+A function has one code and one configuration that can be changed; publishing freezes both as a version. So a new
+fleet's code and configuration are set first, each waited for, then published; the fleet's alias comes last and says
+that all of it is done. Whatever died in between is taken up where it is.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tidegate.domain.fleet import FleetId
+from tidegate.targets.aws_lambda.alias_traffic import AliasSeen
+from tidegate.targets.aws_lambda.marks import FleetMark, fleet_alias, fleet_mark, parse_fleet_mark, version_mark
+
+FAILED = "Failed"
+_STATES_THAT_SERVE = ("Active", "Inactive")
+"""An inactive version is woken by its next invocation."""
+
+
+@dataclass(frozen=True)
+class CodeWanted:
+    """``members``: of CreateFunction's Code. ``sha256`` of a zip, ``image`` of a container image."""
+
+    members: Mapping[str, object]
+    sha256: str = ""
+    image: str = ""
+
+
+@dataclass(frozen=True)
+class VersionWanted:
+    """``configuration``: members of UpdateFunctionConfiguration that belong to the fleet."""
+
+    fleet: FleetId
+    function: str
+    config: str
+    count: int
+    fence: int
+    code: CodeWanted
+    configuration: Mapping[str, object]
+    creation: Mapping[str, object]
+    """Members of CreateFunction besides code and configuration."""
+    provisioned: int = 0
+    """Environments that are always ready."""
+
+
+@dataclass(frozen=True)
+class ConfigurationSeen:
+    """A FunctionConfiguration, of the function itself or of a version."""
+
+    state: str
+    update: str
+    reason: str
+    sha256: str
+    revision: str
+    members: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FunctionSeen:
+    """``latest`` None: there is no function. ``version``: that of the fleet, if it is published. ``provisioned``:
+    requested number, status and reason."""
+
+    latest: ConfigurationSeen | None = None
+    image: str = ""
+    version: str = ""
+    published: ConfigurationSeen | None = None
+    alias: AliasSeen | None = None
+    provisioned: tuple[int, str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Call:
+    operation: str
+    members: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Until AWS is done with ``what``."""
+
+    what: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    reason: str
+
+
+@dataclass(frozen=True)
+class Done:
+    version: str
+
+
+Step = Call | Wait | Failed | Done
+
+
+def parse_configuration(answer: Mapping[str, Any]) -> ConfigurationSeen:
+    reasons = [answer.get(name) for name in ("StateReason", "LastUpdateStatusReason", "StateReasonCode")]
+    return ConfigurationSeen(
+        str(answer.get("State", "Active")),
+        str(answer.get("LastUpdateStatus", "Successful")),
+        next((str(reason) for reason in reasons if reason), ""),
+        str(answer.get("CodeSha256", "")),
+        str(answer.get("RevisionId", "")),
+        answer,
+    )
+
+
+def next_step(wanted: VersionWanted, seen: FunctionSeen) -> Step:
+    if seen.published is not None:
+        return _finish(wanted, seen, seen.published)
+    latest = seen.latest
+    if latest is None:
+        members = {"FunctionName": wanted.function, "Code": dict(wanted.code.members)}
+        return Call("CreateFunction", {**members, **wanted.configuration, **wanted.creation})
+    if latest.state == FAILED or latest.update == FAILED:
+        if _is_wanted(wanted, seen, latest):
+            return Failed(f"function {wanted.function} failed: {latest.reason or 'AWS gives no reason'}")
+    elif latest.state == "Pending" or latest.update == "InProgress":
+        return Wait(f"function {wanted.function}")
+    named = {"FunctionName": wanted.function, "RevisionId": latest.revision}
+    if not _has_code(wanted, seen, latest):
+        return Call("UpdateFunctionCode", {**named, **wanted.code.members})
+    if not _has_configuration(wanted, latest):
+        return Call("UpdateFunctionConfiguration", {**named, **wanted.configuration})
+    description = version_mark(wanted.fleet, wanted.config)
+    return Call("PublishVersion", {**named, "Description": description})
+
+
+def _finish(wanted: VersionWanted, seen: FunctionSeen, published: ConfigurationSeen) -> Step:
+    if published.state == FAILED:
+        return Failed(f"version {seen.version} failed: {published.reason or 'AWS gives no reason'}")
+    if published.state not in _STATES_THAT_SERVE or published.update == "InProgress":
+        return Wait(f"version {seen.version}")
+    qualified = {"FunctionName": wanted.function, "Qualifier": seen.version}
+    if wanted.provisioned and (seen.provisioned is None or seen.provisioned[0] != wanted.provisioned):
+        count = {"ProvisionedConcurrentExecutions": wanted.provisioned}
+        return Call("PutProvisionedConcurrencyConfig", {**qualified, **count})
+    if not wanted.provisioned and seen.provisioned is not None:
+        return Call("DeleteProvisionedConcurrencyConfig", qualified)
+    if seen.provisioned is not None and seen.provisioned[1] == "FAILED":
+        return Failed(f"provisioned concurrency of version {seen.version} failed: {seen.provisioned[2]}")
+    if seen.provisioned is not None and seen.provisioned[1] != "READY":
+        return Wait(f"provisioned concurrency of version {seen.version}")
+    return _mark(wanted, seen)
+
+
+def _mark(wanted: VersionWanted, seen: FunctionSeen) -> Step:
+    mark = FleetMark(wanted.fence, wanted.count)
+    members = {
+        "FunctionName": wanted.function,
+        "Name": fleet_alias(wanted.fleet),
+        "FunctionVersion": seen.version,
+        "Description": fleet_mark(mark),
+    }
+    if seen.alias is None:
+        return Call("CreateAlias", members)
+    known = parse_fleet_mark(seen.alias.description)
+    if known is not None and (known == mark or known.fence > wanted.fence):
+        return Done(seen.version)
+    return Call("UpdateAlias", {**members, "RevisionId": seen.alias.revision})
+
+
+def _is_wanted(wanted: VersionWanted, seen: FunctionSeen, latest: ConfigurationSeen) -> bool:
+    return _has_code(wanted, seen, latest) and _has_configuration(wanted, latest)
+
+
+def _has_code(wanted: VersionWanted, seen: FunctionSeen, latest: ConfigurationSeen) -> bool:
+    return seen.image == wanted.code.image if wanted.code.image else latest.sha256 == wanted.code.sha256
+
+
+def _has_configuration(wanted: VersionWanted, latest: ConfigurationSeen) -> bool:
+    """Whether every member has its value; those that only the other side knows do not count."""
+    return all(_shown(latest.members, name) == value for name, value in wanted.configuration.items())
+
+
+def _shown(members: Mapping[str, Any], name: str) -> object:
+    """Layers are given as ARNs and shown as objects; an environment may be shown with an error beside it."""
+    value = members.get(name)
+    if name == "Layers":
+        return [layer["Arn"] for layer in value or ()]
+    return {"Variables": (value or {}).get("Variables", {})} if name == "Environment" else value

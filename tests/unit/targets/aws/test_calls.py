@@ -1,0 +1,208 @@
+"""Calls of AWS through botocore and HTTP: what each error becomes, and which are tried again."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from tidegate.domain.errors import Invalid, TargetRefused, Transient
+from tidegate.targets.aws.botocore_calls import BotocoreCalls, open_calls
+from tidegate.targets.aws.calls import RetryingCalls
+from tidegate.targets.aws.errors import (
+    ErrorAnswer,
+    ResourceBusy,
+    ResourceChanged,
+    ResourceMissing,
+    Throttled,
+    translate,
+)
+from tidegate.targets.aws.options import AwsOptions, parse_options
+from tidegate.targets.aws.ownership import check_own, owner_tags
+from tidegate.targets.aws.policies import CallRow, least_policy
+
+
+@dataclass
+class Service:
+    """Answers Lambda's GetFunctionConfiguration with these (status, error code), the last one for ever."""
+
+    answers: list[tuple[int, str]]
+    asked: int = 0
+    address: str = ""
+    paths: list[str] = field(default_factory=list)
+
+    def next(self, path: str) -> tuple[int, str]:
+        self.asked += 1
+        self.paths.append(path)
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    for name, value in (("ACCESS_KEY_ID", "AKIAEXAMPLE"), ("SECRET_ACCESS_KEY", "secret")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    made = Service([(200, "")])
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, code = made.next(self.path)
+            body = json.dumps({"FunctionName": "fraud"} if status == 200 else {"message": "told"}).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            if code:
+                self.send_header("x-amzn-ErrorType", code)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    made.address = f"http://127.0.0.1:{server.server_address[1]}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield made
+    server.shutdown()
+    server.server_close()
+
+
+def options(service: Service) -> AwsOptions:
+    return AwsOptions(region="eu-central-1", endpoint_url=service.address)
+
+
+def ask(calls: BotocoreCalls | RetryingCalls) -> dict[str, object]:
+    return asyncio.run(calls.call("lambda", "GetFunctionConfiguration", {"FunctionName": "fraud"}))
+
+
+def retrying(service: Service, deadline: float = 30.0) -> tuple[RetryingCalls, list[float]]:
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    return RetryingCalls(
+        BotocoreCalls(options(service)), deadline, now=lambda: sum(pauses), sleep=sleep, chance=lambda: 1.0
+    ), pauses
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind", "told"),
+    [
+        (
+            404,
+            "ResourceNotFoundException",
+            ResourceMissing,
+            "GetFunctionConfiguration of fraud: it does not exist",
+        ),
+        (412, "PreconditionFailedException", ResourceChanged, "it was changed meanwhile"),
+        (409, "ResourceConflictException", ResourceBusy, "another change is in progress"),
+        (429, "TooManyRequestsException", Throttled, "AWS throttles GetFunctionConfiguration of fraud"),
+        (403, "AccessDeniedException", TargetRefused, "lack the right lambda:GetFunctionConfiguration"),
+        (403, "ExpiredTokenException", Transient, "the AWS credentials have expired; renew them"),
+        (403, "UnrecognizedClientException", TargetRefused, "AWS does not know these credentials"),
+        (400, "CodeStorageExceededException", TargetRefused, "a quota of the account is reached"),
+        (500, "ServiceException", Transient, "AWS cannot answer now"),
+        (400, "InvalidParameterValueException", TargetRefused, "AWS refused it"),
+    ],
+)
+def test_each_error_of_aws_has_its_kind(
+    service: Service, status: int, code: str, kind: type[Exception], told: str
+) -> None:
+    service.answers = [(status, code)]
+    with pytest.raises(kind, match=told) as raised:
+        ask(BotocoreCalls(options(service)))
+    assert type(raised.value) is kind
+
+
+def test_a_wrong_clock_is_named() -> None:
+    answer = ErrorAnswer("lambda", "Invoke", "", "InvalidSignatureException", "Signature expired: 1 is now", 403)
+    assert "the clock of this machine differs" in str(translate(answer))
+
+
+def test_throttling_is_tried_again_with_growing_pauses(service: Service) -> None:
+    service.answers = [
+        (429, "TooManyRequestsException"),
+        (503, "ServiceException"),
+        (429, "ThrottlingException"),
+        (200, ""),
+    ]
+    calls, pauses = retrying(service)
+    assert ask(calls) == {"FunctionName": "fraud"}
+    assert service.asked == 4
+    assert pauses == [0.2, 0.4, 0.8]
+
+
+def test_tries_end_at_the_deadline(service: Service) -> None:
+    service.answers = [(429, "TooManyRequestsException")]
+    calls, pauses = retrying(service, deadline=3.0)
+    with pytest.raises(Throttled):
+        ask(calls)
+    assert pauses == [0.2, 0.4, 0.8, 1.6]
+
+
+@pytest.mark.parametrize(
+    "code", ["PreconditionFailedException", "ResourceConflictException", "AccessDeniedException"]
+)
+def test_what_another_try_cannot_mend_is_asked_once(service: Service, code: str) -> None:
+    service.answers = [(412 if code.startswith("Pre") else 409 if code.startswith("Res") else 403, code)]
+    calls, _ = retrying(service)
+    with pytest.raises((TargetRefused, Transient)):
+        ask(calls)
+    assert service.asked == 1
+
+
+def test_a_service_that_is_away_is_transient(service: Service) -> None:
+    away = AwsOptions(region="eu-central-1", endpoint_url="http://127.0.0.1:9")
+    with pytest.raises(Transient, match="AWS cannot be reached"):
+        ask(BotocoreCalls(away))
+
+
+def test_missing_credentials_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(name, "/nowhere")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with pytest.raises(TargetRefused, match="no usable AWS credentials"):
+        ask(BotocoreCalls(AwsOptions(region="eu-central-1")))
+
+
+def test_a_profile_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
+    with pytest.raises(TargetRefused, match=r"no usable AWS credentials.*payroll"):
+        ask(BotocoreCalls(AwsOptions(region="eu-central-1", profile="payroll")))
+
+
+def test_members_that_botocore_refuses_are_never_sent(service: Service) -> None:
+    with pytest.raises(TargetRefused, match=r"UpdateAlias cannot be asked: .*FunctionName"):
+        asyncio.run(open_calls(options(service)).call("lambda", "UpdateAlias", {"Name": "live"}))
+    assert service.asked == 0
+
+
+def test_unknown_settings_are_named_with_those_there_are() -> None:
+    with pytest.raises(Invalid, match=r"settings of target 'lambda': .*regoin.*the settings are region, profile"):
+        parse_options({"region": "eu-central-1", "regoin": "x"}, AwsOptions, "lambda")
+    with pytest.raises(Invalid, match="region"):
+        parse_options({}, AwsOptions, "lambda")
+
+
+def test_what_another_installation_created_is_refused() -> None:
+    own = owner_tags("payroll", "fraud")
+    check_own({**own, "cost": "42"}, "payroll", "fraud", "function fraud")
+    for foreign in ({}, owner_tags("other", "fraud"), owner_tags("payroll", "other")):
+        with pytest.raises(TargetRefused, match="function fraud exists and does not belong"):
+            check_own(foreign, "payroll", "fraud", "function fraud")
+
+
+def test_a_policy_names_actions_as_iam_does() -> None:
+    row = CallRow("elbv2", ("ModifyRule",), ("*",), "shift traffic", (("StringEquals", "aws:ResourceTag/a", "b"),))
+    assert least_policy([row])["Statement"] == [
+        {
+            "Sid": "ShiftTraffic",
+            "Effect": "Allow",
+            "Action": ["elasticloadbalancing:ModifyRule"],
+            "Resource": ["*"],
+            "Condition": {"StringEquals": {"aws:ResourceTag/a": "b"}},
+        }
+    ]
