@@ -55,9 +55,7 @@ def abort_alarm(endpoint: str, config: str) -> Call:
         "ComparisonOperator": ComparisonOperator.GREATER_OR_EQUAL.value,
         "TreatMissingData": MissingData.NOT_BREACHING.value,
     }
-    return Call(
-        "cloudwatch", "PutMetricAlarm", params, "SageMaker has no abort: data of this alarm aborts the rollout"
-    )
+    return Call("cloudwatch", "PutMetricAlarm", params, "SageMaker has no abort: data of this alarm does it")
 
 
 def compile_alarms(

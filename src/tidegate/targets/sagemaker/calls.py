@@ -9,7 +9,7 @@ Params = dict[str, Any]
 
 @dataclass(frozen=True)
 class Call:
-    """One request. ``${KEY.Member}`` in its parameters stands for a member of the answer to the call with that key."""
+    """One request. ``${KEY.Member}`` in its parameters stands for a member of the answer to that call."""
 
     service: str
     """As boto3 names it."""

@@ -1,4 +1,4 @@
-"""DeploymentConfig: a rollout of a spec as SageMaker's deployment guardrails can do it, with the shares it really has.
+"""DeploymentConfig: a rollout of a spec as SageMaker's deployment guardrails can do it, with its real shares.
 
 SageMaker shifts whole instances of the new fleet, waits an hour at most, and ends within eight. What does not fit is
 refused here, before any call, with what would fit; the platform's engine (mode: engine) has none of these limits.
@@ -46,8 +46,8 @@ def compile_guardrail(
     if exclusion := _exclusion(asked, fleet, serving):
         if not options.accept_all_at_once:
             found.refuse(
-                f"rollout: {exclusion}, so SageMaker would update it all at once and without alarms; use mode: engine,"
-                " or accept that with accept_all_at_once"
+                f"rollout: {exclusion}, so SageMaker would update it all at once and without alarms; use mode:"
+                " engine, or accept that with accept_all_at_once"
             )
         found.note(f"rollout: {exclusion}: the update is all at once, and no alarm rolls it back")
         return None

@@ -55,11 +55,17 @@ def _violations(shape: Any, value: Any, path: str) -> Iterator[str]:
         for key, entry in value.items():
             yield from _violations(shape.key, key, f"{path}.{key}")
             yield from _violations(shape.value, entry, f"{path}.{key}")
-    elif shape.type_name == "string":
+    else:
+        yield from _scalar_violations(shape, value, path)
+
+
+def _scalar_violations(shape: Any, value: Any, path: str) -> Iterator[str]:
+    limits = shape.metadata
+    if shape.type_name == "string":
         if shape.enum and value not in shape.enum:
             yield f"{path}: {value!r} is not one of {', '.join(shape.enum[:5])}, ..."
         if not limits.get("min", 0) <= len(value) <= limits.get("max", len(value)):
             yield f"{path}: {len(value)} characters"
-    elif shape.type_name in ("integer", "float", "long", "double"):
-        if not limits.get("min", value) <= value <= limits.get("max", value):
-            yield f"{path}: {value}"
+    numbers = shape.type_name in ("integer", "float", "long", "double")
+    if numbers and not limits.get("min", value) <= value <= limits.get("max", value):
+        yield f"{path}: {value}"
