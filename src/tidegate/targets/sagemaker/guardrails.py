@@ -126,17 +126,21 @@ def _steps(
     first = size.instances(total)
     asked = _part(size, total)
     if first / total > asked + 1e-9:
-        needed = -(-1 // asked) if asked else total
         text = (
             f"rollout.{what}: the first step is {first} of {total} instances, {first / total:.0%} of the traffic and"
             f" not {asked:.0%}"
         )
         found.note(text)
         if not options.accept_larger_steps:
-            found.refuse(f"{text}; give it {needed:g} instances or more, or accept_larger_steps ({ENGINE})")
+            found.refuse(f"{text}; give it {_fitting(size, total)} instances, or accept_larger_steps ({ENGINE})")
     if routing is TrafficRouting.CANARY:
         return [first, total]
     return [*range(first, total, first), total]
+
+
+def _fitting(size: CapacitySize, total: int) -> int:
+    """The fewest instances from ``total`` on whose first step is no larger than asked."""
+    return next(n for n in range(total, total + 101) if size.instances(n) / n <= _part(size, n) + 1e-9)
 
 
 def _part(size: CapacitySize, total: int) -> float:
