@@ -13,7 +13,7 @@ from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.metric import INSTANCES, SAGEMAKER, MetricId
 from tidegate.targets.sagemaker import limits
 from tidegate.targets.sagemaker.calls import Call, Findings, Params
-from tidegate.targets.sagemaker.options import SageMakerOptions
+from tidegate.targets.sagemaker.options import SagemakerOptions
 
 ABORT_NAMESPACE, ABORT_METRIC = "tidegate", "Abort"
 ABORT_PERIOD, ABORT_PERIODS = 10, 30
@@ -59,7 +59,7 @@ def abort_alarm(endpoint: str, config: str) -> Call:
 
 
 def compile_alarms(
-    wish: DesiredDeployment, config: str, options: SageMakerOptions, found: Findings
+    wish: DesiredDeployment, config: str, options: SagemakerOptions, found: Findings
 ) -> dict[str, Call]:
     """Name of an alarm in the spec -> its call, whose ``AlarmName`` is the name at AWS."""
     made: dict[str, Call] = {}
@@ -85,7 +85,7 @@ def _at_aws(alarm: Alarm, wish: DesiredDeployment, config: str) -> Alarm:
     return replace(alarm, name=name, dimensions=dimensions)
 
 
-def _with_period(alarm: Alarm, options: SageMakerOptions, found: Findings) -> Alarm:
+def _with_period(alarm: Alarm, options: SagemakerOptions, found: Findings) -> Alarm:
     """Metrics of endpoints have a point a minute: a shorter period would only see INSUFFICIENT_DATA."""
     if alarm.namespace not in (SAGEMAKER, INSTANCES):
         if alarm.period in (1, 5):

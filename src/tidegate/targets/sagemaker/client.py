@@ -10,7 +10,7 @@ from tidegate.domain.errors import StartupError, TargetRefused
 from tidegate.ports.clock import Clock
 from tidegate.targets.sagemaker.aws_errors import AwsThrottled, AwsUnanswered, translate
 from tidegate.targets.sagemaker.calls import Params
-from tidegate.targets.sagemaker.options import SageMakerOptions
+from tidegate.targets.sagemaker.options import SagemakerOptions
 
 NOT_REPEATABLE = (
     "CreateModel",
@@ -42,7 +42,7 @@ def import_boto3() -> Any:
         raise StartupError("the sagemaker target needs boto3: pip install 'tidegate[aws]'") from None
 
 
-def open_session(options: SageMakerOptions) -> Any:
+def open_session(options: SagemakerOptions) -> Any:
     """A session with the user's own credentials: environment, profile, SSO, instance role."""
     return import_boto3().Session(region_name=options.region)
 
@@ -54,7 +54,7 @@ class AwsClient:
     def __init__(
         self,
         session: Any,
-        options: SageMakerOptions,
+        options: SagemakerOptions,
         clock: Timekeeper,
         draw: Callable[[], float] = random.random,
     ) -> None:

@@ -11,7 +11,7 @@ from tidegate.targets.sagemaker.config_call import compile_config, instance_type
 from tidegate.targets.sagemaker.guardrails import Fleet, Guardrail, compile_guardrail, with_retained_counts
 from tidegate.targets.sagemaker.model_calls import compile_models
 from tidegate.targets.sagemaker.names import digest
-from tidegate.targets.sagemaker.options import SageMakerOptions
+from tidegate.targets.sagemaker.options import SagemakerOptions
 from tidegate.targets.sagemaker.scaling_calls import compile_deregistrations, compile_scaling
 from tidegate.targets.sagemaker.service_model import hosting_types
 from tidegate.targets.sagemaker.tags import check_tags, own_tags, tagged
@@ -22,7 +22,7 @@ DOWNLOAD, START_UP = 900, 480
 
 def compile_native(
     wish: DesiredDeployment,
-    options: SageMakerOptions,
+    options: SagemakerOptions,
     local: Mapping[str, LocalData],
     serving: Serving | None,
     now: datetime,
@@ -70,7 +70,7 @@ def compile_native(
     )
 
 
-def _fleet(wish: DesiredDeployment, options: SageMakerOptions) -> Fleet:
+def _fleet(wish: DesiredDeployment, options: SagemakerOptions) -> Fleet:
     variants = wish.config.variants
     start_up = max((one.download_timeout or DOWNLOAD) + (one.startup_timeout or START_UP) for one in variants)
     sizes = {one.name: (instance_type(one, options), one.instance_count) for one in variants}

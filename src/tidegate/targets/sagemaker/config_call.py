@@ -11,12 +11,12 @@ from tidegate.domain.registry import MULTI_MODEL, Model
 from tidegate.targets.sagemaker import limits
 from tidegate.targets.sagemaker.calls import Call, Findings, Params
 from tidegate.targets.sagemaker.names import content_name
-from tidegate.targets.sagemaker.options import SageMakerOptions
+from tidegate.targets.sagemaker.options import SagemakerOptions
 
 LOCAL = "local"
 
 
-def instance_type(variant: ProductionVariant, options: SageMakerOptions) -> str:
+def instance_type(variant: ProductionVariant, options: SagemakerOptions) -> str:
     """Empty for a serverless variant."""
     if variant.serverless is not None:
         return ""
@@ -26,7 +26,7 @@ def instance_type(variant: ProductionVariant, options: SageMakerOptions) -> str:
 def compile_config(
     wish: DesiredDeployment,
     models: Mapping[str, Call],
-    options: SageMakerOptions,
+    options: SagemakerOptions,
     known_types: frozenset[str],
     found: Findings,
 ) -> Call:
@@ -62,7 +62,7 @@ def compile_config(
 def _variant(
     variant: ProductionVariant,
     models: Mapping[str, Call],
-    options: SageMakerOptions,
+    options: SagemakerOptions,
     known_types: frozenset[str],
     found: Findings,
 ) -> Params:

@@ -10,7 +10,7 @@ from tidegate.domain.rollout import BlueGreen, CapacitySize, DeploymentConfig, R
 from tidegate.targets.sagemaker import limits
 from tidegate.targets.sagemaker.calls import Findings, Params, Serving, Step
 from tidegate.targets.sagemaker.images import family
-from tidegate.targets.sagemaker.options import SageMakerOptions
+from tidegate.targets.sagemaker.options import SagemakerOptions
 
 ENGINE = "mode: engine has no such limit"
 
@@ -39,7 +39,7 @@ class Guardrail:
 
 
 def compile_guardrail(
-    asked: DeploymentConfig, fleet: Fleet, serving: Serving | None, options: SageMakerOptions, found: Findings
+    asked: DeploymentConfig, fleet: Fleet, serving: Serving | None, options: SagemakerOptions, found: Findings
 ) -> Guardrail | None:
     """None for an endpoint that SageMaker updates without any guardrail. For a creation (``serving`` None) it is what
     the next update would do; only its limits matter."""
@@ -72,7 +72,7 @@ def _exclusion(asked: DeploymentConfig, fleet: Fleet, serving: Serving | None) -
 
 
 def _blue_green(
-    asked: BlueGreen, whole: DeploymentConfig, fleet: Fleet, options: SageMakerOptions, found: Findings
+    asked: BlueGreen, whole: DeploymentConfig, fleet: Fleet, options: SagemakerOptions, found: Findings
 ) -> Guardrail:
     wait = _bounded(asked.wait, "rollout.wait", found)
     final = _bounded(asked.termination_wait, "rollout.final_bake", found)
@@ -103,7 +103,7 @@ def _blue_green(
 
 
 def _steps(
-    routing: TrafficRouting, size: CapacitySize, fleet: Fleet, options: SageMakerOptions, found: Findings
+    routing: TrafficRouting, size: CapacitySize, fleet: Fleet, options: SagemakerOptions, found: Findings
 ) -> list[int]:
     """Instances of the new fleet with traffic after each step; only the whole fleet where steps are impossible."""
     what, low = ("size", 1) if routing is TrafficRouting.CANARY else ("step", limits.LINEAR[0])

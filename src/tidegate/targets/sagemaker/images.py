@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from tidegate.targets.sagemaker.calls import Findings
-from tidegate.targets.sagemaker.options import SageMakerOptions
+from tidegate.targets.sagemaker.options import SagemakerOptions
 
 ECR = re.compile(
     r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9\-]+)\.amazonaws\.com(\.cn)?/"
@@ -34,7 +34,7 @@ def is_arm(instance_type: str) -> bool:
     return found not in GPU and ARM.fullmatch(found) is not None
 
 
-def resolve_image(image: str, instance_type: str, options: SageMakerOptions, found: Findings) -> str:
+def resolve_image(image: str, instance_type: str, options: SagemakerOptions, found: Findings) -> str:
     """The address in ECR. What cannot be resolved is a refusal, and the image's own name is returned."""
     given = options.images.get(image, image)
     if match := ECR.fullmatch(given):
@@ -50,7 +50,7 @@ def resolve_image(image: str, instance_type: str, options: SageMakerOptions, fou
 
 
 def _check_address(
-    given: str, match: re.Match[str], instance_type: str, options: SageMakerOptions, found: Findings
+    given: str, match: re.Match[str], instance_type: str, options: SagemakerOptions, found: Findings
 ) -> None:
     if match["region"] != options.region:
         found.refuse(
@@ -65,7 +65,7 @@ def _check_address(
         found.note(f"image {given}: {instance_type} has ARM processors; the image must be built for arm64")
 
 
-def _framework_image(image: str, instance_type: str, options: SageMakerOptions, found: Findings) -> str:
+def _framework_image(image: str, instance_type: str, options: SagemakerOptions, found: Findings) -> str:
     name, table = image.removeprefix("tidegate/"), _table()
     own = f"set the option images: {{{image}: ACCOUNT.dkr.ecr.{options.region}.amazonaws.com/NAME:TAG}}"
     row = table["frameworks"].get(name)

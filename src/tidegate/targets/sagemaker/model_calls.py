@@ -8,13 +8,13 @@ from tidegate.targets.sagemaker import limits, model_data
 from tidegate.targets.sagemaker.calls import Call, Findings, LocalData, Params, Upload
 from tidegate.targets.sagemaker.images import resolve_image
 from tidegate.targets.sagemaker.names import content_name
-from tidegate.targets.sagemaker.options import SageMakerOptions
+from tidegate.targets.sagemaker.options import SagemakerOptions
 
 
 def compile_models(
     wish: DesiredDeployment,
     local: Mapping[str, LocalData],
-    options: SageMakerOptions,
+    options: SagemakerOptions,
     types: Mapping[str, str],
     found: Findings,
 ) -> tuple[dict[str, Call], tuple[Upload, ...]]:
@@ -39,7 +39,7 @@ def _params(
     endpoint: str,
     model: Model,
     local: Mapping[str, LocalData],
-    options: SageMakerOptions,
+    options: SagemakerOptions,
     instance_type: str,
     found: Findings,
 ) -> tuple[Params, list[Upload]]:
@@ -74,7 +74,7 @@ def _container(
     endpoint: str,
     container: ContainerDefinition,
     local: Mapping[str, LocalData],
-    options: SageMakerOptions,
+    options: SagemakerOptions,
     instance_type: str,
     found: Findings,
 ) -> tuple[Params, Upload | None]:

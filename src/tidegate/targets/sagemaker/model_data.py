@@ -11,7 +11,7 @@ from tidegate.domain.errors import ArtifactError, MissingArtifact
 from tidegate.domain.registry import MULTI_MODEL, ContainerDefinition
 from tidegate.targets.sagemaker import limits
 from tidegate.targets.sagemaker.calls import Findings, LocalData, Params, Upload
-from tidegate.targets.sagemaker.options import SageMakerOptions
+from tidegate.targets.sagemaker.options import SagemakerOptions
 
 ARCHIVES = (".tar.gz", ".tgz")
 _BLOCK = 1 << 20
@@ -58,7 +58,7 @@ def place(
     endpoint: str,
     container: ContainerDefinition,
     local: Mapping[str, LocalData],
-    options: SageMakerOptions,
+    options: SagemakerOptions,
     found: Findings,
 ) -> tuple[Params, Upload | None]:
     """The members of a container that name its model data, and the upload that this needs."""

@@ -16,7 +16,7 @@ from tidegate.targets.sagemaker.calls import Call, Compiled, LocalData, Params
 from tidegate.targets.sagemaker.client import AwsClient
 from tidegate.targets.sagemaker.compile import compile_native
 from tidegate.targets.sagemaker.observe import describe_endpoint, read_serving, read_tags
-from tidegate.targets.sagemaker.options import SageMakerOptions
+from tidegate.targets.sagemaker.options import SagemakerOptions
 from tidegate.targets.sagemaker.outcome import Outcome, Verdict, judge
 from tidegate.targets.sagemaker.scaling_apply import apply_scaling
 from tidegate.targets.sagemaker.tags import is_own, tag_list
@@ -48,7 +48,7 @@ class NativeDeployer:
     """``say`` gets a line for each thing that is done."""
 
     def __init__(
-        self, aws: AwsClient, options: SageMakerOptions, say: Callable[[str], None] = lambda line: None
+        self, aws: AwsClient, options: SagemakerOptions, say: Callable[[str], None] = lambda line: None
     ) -> None:
         self.aws, self.options, self.say = aws, options, say
 

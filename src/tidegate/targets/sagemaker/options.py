@@ -22,7 +22,7 @@ class Mode(StrEnum):
     """The platform's rollout machine shifts the traffic between two variants."""
 
 
-class SageMakerOptions(Struct, frozen=True, forbid_unknown_fields=True):
+class SagemakerOptions(Struct, frozen=True, forbid_unknown_fields=True):
     """``role_arn`` is the execution role, which SageMaker takes on to read the model data and pull the image."""
 
     region: str
@@ -60,10 +60,10 @@ class SageMakerOptions(Struct, frozen=True, forbid_unknown_fields=True):
         return self.role_arn.split(":")[4]
 
 
-def parse_options(data: Mapping[str, object]) -> SageMakerOptions:
+def parse_options(data: Mapping[str, object]) -> SagemakerOptions:
     """Raises Invalid, with the name of the option."""
     try:
-        options = msgspec.convert(dict(data), SageMakerOptions)
+        options = msgspec.convert(dict(data), SagemakerOptions)
     except msgspec.ValidationError as error:
         raise Invalid(f"options of the sagemaker target: {error}") from None
     checks: tuple[tuple[str, str, str, Any], ...] = (

@@ -5,7 +5,7 @@ Visibility is delayed, rollbacks are silent, creations hang, calls are throttled
 was carried out. Time is virtual: ``FakeClock.sleep`` moves it.
 
 It is not AWS. What it does is what AWS's documentation, botocore's models and users' reports say
-(docs/targets/sagemaker.md has the list).
+(docs/targets-sagemaker.md has the list).
 """
 
 from tidegate.testing.aws.account import FakeAws

@@ -11,7 +11,7 @@ from tidegate.domain.errors import Invalid
 from tidegate.spec.build import parse
 from tidegate.targets.sagemaker.calls import Compiled, LocalData, Serving, ServingVariant
 from tidegate.targets.sagemaker.compile import compile_native
-from tidegate.targets.sagemaker.options import SageMakerOptions, parse_options
+from tidegate.targets.sagemaker.options import SagemakerOptions, parse_options
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 OPTIONS = {
@@ -32,7 +32,7 @@ ALARMS: dict[str, Any] = {
 }
 
 
-def options(**more: Any) -> SageMakerOptions:
+def options(**more: Any) -> SagemakerOptions:
     return parse_options({**OPTIONS, **more})
 
 
@@ -57,7 +57,7 @@ def serving(count: int = 2, type: str = "ml.c5.large", name: str = "AllTraffic",
 
 
 def compiled(
-    was: Serving | None = None, given: SageMakerOptions | None = None, now: datetime = NOW, **more: Any
+    was: Serving | None = None, given: SagemakerOptions | None = None, now: datetime = NOW, **more: Any
 ) -> Compiled:
     return compile_native(wish(**more), given or options(), LOCAL, was, now)
 

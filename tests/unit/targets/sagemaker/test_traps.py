@@ -1,5 +1,5 @@
 """The 22 traps of SageMaker as a target, each against a fake that has it. Numbers are those of
-docs/targets/sagemaker.md."""
+docs/targets-sagemaker.md."""
 
 from datetime import timedelta
 from typing import Any
@@ -374,6 +374,10 @@ def test_trap_22_the_deployment_config_is_sent_each_time(account: Account) -> No
 
 
 def test_trap_22_a_real_time_endpoint_cannot_become_serverless() -> None:
-    wanted: dict[str, Any] = {"serverless": {"memory": "2GiB", "max_concurrency": 5}, "instances": 1, "instance_type": "local"}
+    wanted: dict[str, Any] = {
+        "serverless": {"memory": "2GiB", "max_concurrency": 5},
+        "instances": 1,
+        "instance_type": "local",
+    }
     found = compiled(serving(), options(accept_all_at_once=True), **wanted)
     assert any("cannot become serverless" in text for text in found.refusals)
