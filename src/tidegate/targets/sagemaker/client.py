@@ -57,8 +57,10 @@ class AwsClient:
         options: SagemakerOptions,
         clock: Timekeeper,
         draw: Callable[[], float] = random.random,
+        patience: float = PATIENCE,
     ) -> None:
         self._session, self._options, self._clock, self._draw = session, options, clock, draw
+        self._patience = patience
         self._clients: dict[str, Any] = {}
 
     @property
@@ -90,7 +92,7 @@ class AwsClient:
                 return attempt()
             except (AwsThrottled, AwsUnanswered) as error:
                 lost = isinstance(error, AwsUnanswered) and operation in NOT_REPEATABLE
-                if lost or (self._clock.now() - start).total_seconds() >= PATIENCE:
+                if lost or (self._clock.now() - start).total_seconds() >= self._patience:
                     raise
             self._clock.sleep(longest * (0.1 + 0.9 * self._draw()))
             longest = min(LONGEST_PAUSE, 2 * longest)

@@ -10,6 +10,7 @@ from typing import Any
 
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import Conflict, InProgress, NotFound, TargetRefused
+from tidegate.ports.direct import SmokeRequest
 from tidegate.targets.sagemaker import ensure, retire
 from tidegate.targets.sagemaker.aws_errors import AwsRefused, AwsUnanswered
 from tidegate.targets.sagemaker.calls import Call, Compiled, LocalData, Params
@@ -27,14 +28,6 @@ WANTED = "tidegate:config"
 BUSY_WAIT = timedelta(minutes=20)
 """How long a change that is not a deployment (autoscaling, weights) may keep the endpoint busy."""
 POLL = 30.0
-
-
-@dataclass(frozen=True)
-class SmokeRequest:
-    """Sent to a new endpoint, since SageMaker guards updates only."""
-
-    body: bytes
-    content_type: str = "text/csv"
 
 
 @dataclass(frozen=True)

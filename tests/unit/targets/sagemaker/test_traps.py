@@ -9,8 +9,8 @@ import pytest
 from tests.unit.targets.sagemaker.aws_account import CANARY, IMAGE, Account
 from tests.unit.targets.sagemaker.aws_specs import compiled, options, serving
 from tidegate.domain.errors import InProgress, TargetRefused
+from tidegate.ports.direct import SmokeRequest
 from tidegate.targets.sagemaker.model_data import measure
-from tidegate.targets.sagemaker.native import SmokeRequest
 from tidegate.targets.sagemaker.outcome import Outcome
 
 INSTANCES = "sagemaker:variant:DesiredInstanceCount"
