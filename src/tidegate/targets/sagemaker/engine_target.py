@@ -125,7 +125,7 @@ class SagemakerTarget:
                 try:
                     if self._is_due(managed):
                         await self._look(managed)
-                        await self._act(managed)
+                    await self._act(managed)
                     managed.trouble = ""
                 except TidegateError as error:
                     if managed.trouble != str(error):
