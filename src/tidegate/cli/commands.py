@@ -33,6 +33,7 @@ TASKS: Mapping[str, tuple[CommandEntry, ...]] = {
         CommandEntry("deploy", "deploy", "deploy", "Create an endpoint from a spec file, or update it."),
         CommandEntry("render", "render", "render", "Print what a target would create for a spec."),
         CommandEntry("invoke", "invoke", "invoke", "Ask an endpoint for a prediction."),
+        CommandEntry("direct", "direct", "app", "Deploy to a target that shifts the traffic itself."),
         CommandEntry("delete", "deploy", "delete", "Delete an endpoint, once its requests are finished."),
     ),
     "Rollouts": (

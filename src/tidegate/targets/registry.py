@@ -4,12 +4,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from tidegate.domain.targets import LOCAL
+from tidegate.ports.direct import OpenDirect
 from tidegate.ports.target import Checker, Provider, Renderer
 from tidegate.targets.aws_lambda.doctor import check_lambda
 from tidegate.targets.aws_lambda.provider import provide_lambda
 from tidegate.targets.aws_lambda.render import render_calls, render_image, render_template
 from tidegate.targets.context import TargetContext
 from tidegate.targets.local.provider import provide_local
+from tidegate.targets.sagemaker import commands as sagemaker
+from tidegate.targets.sagemaker.direct import open_direct
+from tidegate.targets.sagemaker.provider import provide_sagemaker
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,8 @@ class TargetKind:
     provide: Callable[[TargetContext], Provider]
     renderers: Mapping[str, Renderer] = field(default_factory=dict)
     check: Checker | None = None
+    direct: OpenDirect | None = None
+    """Deploys without a server; None where only a server can."""
 
 
 KINDS: Mapping[str, TargetKind] = {
@@ -28,5 +34,11 @@ KINDS: Mapping[str, TargetKind] = {
         provide_lambda,
         {"calls": render_calls, "cloudformation": render_template, "dockerfile": render_image},
         check_lambda,
+    ),
+    "sagemaker": TargetKind(
+        provide_sagemaker,
+        {"calls": sagemaker.render_calls, "cloudformation": sagemaker.render_cloudformation},
+        sagemaker.check,
+        open_direct,
     ),
 }

@@ -1,0 +1,120 @@
+"""``direct``: deploy to a target that shifts the traffic itself. No server is needed."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tidegate.cli.artifacts import prepare
+from tidegate.cli.commands import load
+from tidegate.cli.output import AsJson, Name, console, print_note
+from tidegate.cli.spec_file import SpecPath, read_spec, with_target
+from tidegate.cli.tables import Table, key, sentence
+from tidegate.cli.target_options import TargetName, TargetsFile, choose_target
+from tidegate.domain.errors import Invalid
+from tidegate.ports.direct import Direct, DirectResult, SmokeRequest
+
+app = typer.Typer(help="Deploy to a target that shifts the traffic itself.", no_args_is_help=True)
+
+
+@app.command()
+def deploy(
+    spec_file: SpecPath,
+    target: TargetName = None,
+    targets: TargetsFile = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow it to its end.")] = True,
+    smoke: Annotated[
+        Path | None,
+        typer.Option(
+            "--smoke", metavar="FILE", help="A request that a new endpoint must answer.", show_default=False
+        ),
+    ] = None,
+    content_type: Annotated[str, typer.Option(help="Content type of the smoke request.")] = "text/csv",
+    as_json: AsJson = False,
+) -> None:
+    """Create an endpoint from a spec file, or update it.
+
+    Asked for again, it goes on where it was interrupted. The exit status is 3 if the new version was rolled back.
+
+    \b
+    Examples:
+      tidegate direct deploy fraud.yaml --target sagemaker
+      tidegate direct deploy fraud.yaml --target sagemaker --smoke row.csv
+    """
+    loaded = with_target(read_spec(spec_file), target)
+    loaded.refuse_placeholders()
+    wish = loaded.wish(datetime.now(UTC), prepare(loaded, spec_file.parent, must_exist=True))
+    request = None if smoke is None else SmokeRequest(_read(smoke), content_type)
+    _end(_direct(wish.target or target, targets).deploy(wish, wait=wait, smoke=request), as_json)
+
+
+@app.command()
+def status(name: Name, target: TargetName = None, targets: TargetsFile = None, as_json: AsJson = False) -> None:
+    """Show what serves, and how the last update ended."""
+    _end(_direct(target, targets).status(name), as_json)
+
+
+@app.command()
+def watch(name: Name, target: TargetName = None, targets: TargetsFile = None, as_json: AsJson = False) -> None:
+    """Follow the update in progress to its end."""
+    _end(_direct(target, targets).watch(name), as_json)
+
+
+@app.command()
+def abort(name: Name, target: TargetName = None, targets: TargetsFile = None, as_json: AsJson = False) -> None:
+    """Roll the update in progress back."""
+    _end(_direct(target, targets).abort(name), as_json)
+
+
+@app.command()
+def delete(
+    name: Name,
+    target: TargetName = None,
+    targets: TargetsFile = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is gone.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Delete an endpoint, with what was created for it."""
+    _end(_direct(target, targets).delete(name, wait=wait), as_json)
+
+
+@app.command()
+def history(name: Name, target: TargetName = None, targets: TargetsFile = None, as_json: AsJson = False) -> None:
+    """List the versions that were deployed, newest first."""
+    found = _direct(target, targets).history(name)
+    if as_json:
+        print(json.dumps([dict(one) for one in found], default=str))
+        return
+    shown = Table(key("CONFIG"), key("CREATED"), sentence("STATE"))
+    for one in found:
+        state = [word for word in ("serves", "pending", "rolled_back") if one[word]]
+        shown.add_row(str(one["config"]), str(one["created"]), ", ".join(state).replace("_", " "))
+    console().print(shown)
+
+
+def _direct(target: str | None, file: Path | None) -> Direct:
+    name, options = choose_target(target, file)
+    open_direct: Any = load("tidegate.targets.registry", "KINDS")[name].direct
+    if open_direct is None:
+        raise Invalid(f"target {name} needs a server that drives it: 'tidegate up' and 'tidegate deploy'")
+    made: Direct = open_direct(options, print_note)
+    return made
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Invalid(f"{path}: {error.strerror}") from None
+
+
+def _end(result: DirectResult, as_json: bool) -> None:
+    if as_json:
+        shown = {"outcome": result.outcome, "message": result.message, **result.details}
+        print(json.dumps(shown, default=str))
+    else:
+        console().print(result.message)
+    if result.exit_status:
+        raise typer.Exit(result.exit_status)

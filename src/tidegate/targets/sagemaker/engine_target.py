@@ -1,0 +1,289 @@
+"""Engine mode: a ``ports.target.Target`` whose fleets are variants of an endpoint at SageMaker.
+
+Looking and calling block, so they happen in threads, one at a time for each endpoint: SageMaker takes no second
+change. What is asked for is remembered, and ``work`` brings the endpoint towards it whenever SageMaker is ready."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from tidegate.domain.errors import TargetRefused, TidegateError, Transient
+from tidegate.domain.fleet import FleetId, FleetSpec
+from tidegate.domain.observation import Capabilities, FleetStatus
+from tidegate.domain.registry import ContainerDefinition
+from tidegate.domain.traffic import RouteTable
+from tidegate.ports.target import Chore, Look
+from tidegate.targets.sagemaker import ensure
+from tidegate.targets.sagemaker.aws_errors import AwsRefused, AwsUnanswered
+from tidegate.targets.sagemaker.calls import Params
+from tidegate.targets.sagemaker.client import AwsClient
+from tidegate.targets.sagemaker.engine_calls import compile_change, compile_fleet
+from tidegate.targets.sagemaker.engine_state import (
+    Adjust,
+    Asked,
+    Bring,
+    Remove,
+    SeenEndpoint,
+    SeenVariant,
+    WantedEndpoint,
+    WantedFleet,
+    decide,
+    fleet_of,
+    note_outcome,
+    show,
+    variant_name,
+)
+from tidegate.targets.sagemaker.observe import describe, describe_endpoint, read_tags
+from tidegate.targets.sagemaker.options import SagemakerOptions
+from tidegate.targets.sagemaker.tags import is_own
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+InThread = Callable[[Callable[[], T]], Awaitable[T]]
+
+CAN = Capabilities(shadow=False, serverless=False, asynchronous=False)
+"""Weights divide finely, and the platform's engine guards whatever the instances are. Shadows, serverless and
+asynchronous variants cannot stand beside a second variant at SageMaker: mode native has them."""
+CHANGING, SETTLED = timedelta(seconds=10), timedelta(seconds=30)
+"""A look that is older is taken again, while something changes and otherwise. AWS throttles who asks more often."""
+WORK_EVERY = 5.0
+"""Seconds."""
+
+
+@dataclass
+class _Managed:
+    wanted: WantedEndpoint
+    seen: SeenEndpoint | None = None
+    looked_at: Any = None
+    """None: never."""
+    trouble: str = ""
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class SagemakerTarget:
+    def __init__(
+        self,
+        aws: AwsClient,
+        options: SagemakerOptions,
+        changed: Callable[[str], None],
+        in_thread: Callable[..., Awaitable[Any]] = asyncio.to_thread,
+    ) -> None:
+        self.name, self.can = "sagemaker", CAN
+        self.aws, self.options, self.changed = aws, options, changed
+        self._in_thread = in_thread
+        self._managed: dict[str, _Managed] = {}
+        self._configs: dict[str, Params] = {}
+        """Configs by name: they never change."""
+        self._owned: set[str] = set()
+        """ARNs of endpoints that are known to be tidegate's."""
+
+    async def observe(self, endpoint: str) -> Look:
+        managed = self._of(endpoint)
+        async with managed.lock:
+            if self._is_due(managed):
+                await self._look(managed)
+            return show(managed.wanted, managed.seen)
+
+    async def ensure_fleet(self, fleet: FleetSpec, fence: int) -> None:
+        managed = self._of(fleet.id.endpoint)
+        wanted = managed.wanted
+        before = wanted.fleets.get(fleet.id)
+        if fence < wanted.removed.get(fleet.id, 0) or (before is not None and fence < before.fence):
+            return
+        variant_name(fleet.id)
+        params = before.params if before else compile_fleet(fleet, self.options).variant
+        fleets = {**wanted.fleets, fleet.id: WantedFleet(fleet, params, fence)}
+        removed = {id: at for id, at in wanted.removed.items() if id != fleet.id}
+        managed.wanted = replace(wanted, fleets=fleets, removed=removed)
+
+    async def delete_fleet(self, fleet: FleetId, fence: int) -> None:
+        managed = self._of(fleet.endpoint)
+        before = managed.wanted.fleets.get(fleet)
+        if before is not None and fence < before.fence:
+            return
+        fleets = {id: one for id, one in managed.wanted.fleets.items() if id != fleet}
+        managed.wanted = replace(managed.wanted, fleets=fleets, removed={**managed.wanted.removed, fleet: fence})
+
+    async def set_traffic(self, table: RouteTable) -> None:
+        managed = self._of(table.endpoint)
+        if managed.wanted.table is None or table.fence >= managed.wanted.table.fence:
+            managed.wanted = replace(managed.wanted, table=table)
+
+    def seen(self, fleet: FleetId) -> FleetStatus | None:
+        managed = self._managed.get(fleet.endpoint)
+        found = show(managed.wanted, managed.seen).fleets if managed else None
+        return (found or {}).get(fleet)
+
+    async def work(self) -> None:
+        """Bring every endpoint one call nearer to what was asked for."""
+        for managed in list(self._managed.values()):
+            async with managed.lock:
+                try:
+                    if self._is_due(managed):
+                        await self._look(managed)
+                    await self._act(managed)
+                    managed.trouble = ""
+                except TidegateError as error:
+                    if managed.trouble != str(error):
+                        managed.trouble = str(error)
+                        log.warning("endpoint %s at SageMaker: %s", managed.wanted.name, error)
+
+    def endpoints(self) -> Mapping[str, tuple[WantedEndpoint, SeenEndpoint | None]]:
+        return {name: (one.wanted, one.seen) for name, one in self._managed.items()}
+
+    def _is_due(self, managed: _Managed) -> bool:
+        if managed.looked_at is None:
+            return True
+        wanted, seen = managed.wanted, managed.seen
+        moving = wanted.asked is not None or (seen is not None and not seen.settled)
+        changing = moving or decide(wanted, seen) is not None
+        age: timedelta = self.aws.clock.now() - managed.looked_at
+        return age >= (CHANGING if changing else SETTLED)
+
+    def _of(self, endpoint: str) -> _Managed:
+        return self._managed.setdefault(endpoint, _Managed(WantedEndpoint(endpoint)))
+
+    async def _look(self, managed: _Managed) -> None:
+        name = managed.wanted.name
+        before = show(managed.wanted, managed.seen) if managed.looked_at else None
+        seen = await self._in_thread(lambda: self._read(name))
+        now = self.aws.clock.now()
+        managed.seen, managed.looked_at = seen, now
+        asked, why = note_outcome(managed.wanted, seen, now)
+        failed = managed.wanted.failed
+        if why:
+            failed = (
+                frozenset(variant_name(id) for id, one in managed.wanted.fleets.items() if one.spec.count),
+                why,
+            )
+        removed = managed.wanted.removed
+        if seen is None or seen.settled:
+            removed = {id: at for id, at in removed.items() if seen and variant_name(id) in seen.variants}
+        managed.wanted = replace(managed.wanted, asked=asked, failed=failed, removed=removed)
+        if before is not None and before != show(managed.wanted, seen):
+            self.changed(name)
+
+    def _read(self, name: str) -> SeenEndpoint | None:
+        there = describe_endpoint(self.aws, name)
+        if there is None:
+            return None
+        arn = there["EndpointArn"]
+        if arn not in self._owned and not is_own(read_tags(self.aws, arn), name):
+            raise TargetRefused(
+                f"endpoint {name} exists in this account and was not created by tidegate: choose another name, or"
+                f" tag it tidegate:managed=true and tidegate:endpoint={name}"
+            )
+        self._owned.add(arn)
+        config = self._read_config(name, there["EndpointConfigName"])
+        params = {one["VariantName"]: one for one in config["ProductionVariants"]}
+        if strange := [variant for variant in params if fleet_of(name, variant) is None]:
+            raise TargetRefused(
+                f"variant {strange[0]} of {name} was not made in mode: engine; keep this endpoint in mode: native, or"
+                " deploy it under another name"
+            )
+        variants = {
+            one["VariantName"]: SeenVariant(
+                params[one["VariantName"]],
+                int(one.get("CurrentInstanceCount", 0)),
+                int(one.get("DesiredInstanceCount", 0)),
+                float(one.get("CurrentWeight", 0.0)),
+                float(one.get("DesiredWeight", 0.0)),
+            )
+            for one in there.get("ProductionVariants", ())
+            if one["VariantName"] in params
+        }
+        return SeenEndpoint(there, variants)
+
+    def _read_config(self, endpoint: str, name: str) -> Params:
+        found = self._configs.get(name)
+        if found is None:
+            found = describe(self.aws, "DescribeEndpointConfig", {"EndpointConfigName": name})
+            if found is None:
+                raise Transient(f"the config {name} that serves {endpoint} was deleted, and SageMaker needs it")
+            self._configs[name] = found
+        return found
+
+    async def _act(self, managed: _Managed) -> None:
+        wanted = managed.wanted
+        change = decide(wanted, managed.seen)
+        if change is None:
+            return
+        managed.looked_at = None  # whatever comes of it, look before the next decision
+        if isinstance(change, Bring):
+            managed.wanted = await self._bring(managed, change)
+        elif isinstance(change, Adjust):
+            params = {"EndpointName": wanted.name, "DesiredWeightsAndCapacities": list(change.changes)}
+            await self._unless_busy("UpdateEndpointWeightsAndCapacities", params)
+        elif isinstance(change, Remove):
+            await self._unless_busy("DeleteEndpoint", {"EndpointName": wanted.name})
+
+    async def _bring(self, managed: _Managed, change: Bring) -> WantedEndpoint:
+        wanted = managed.wanted
+        fleets = [compile_fleet(one.spec, self.options) for one in wanted.fleets.values() if one.spec.count]
+        compiled = compile_change(wanted.name, change, fleets, self.options)
+
+        def make() -> None:
+            for call in (*compiled.models, compiled.config):
+                ensure.ensure_created(self.aws, call, log.info)
+
+        try:
+            await self._in_thread(make)
+            taken = await self._unless_busy(compiled.change.operation, dict(compiled.change.params))
+        except TargetRefused as error:
+            names = frozenset(one["VariantName"] for one in change.variants)
+            return replace(wanted, failed=(names, str(error)))
+        if not taken:
+            return wanted
+        return replace(wanted, asked=Asked(compiled.config_name, self.aws.clock.now()), failed=None)
+
+    async def _unless_busy(self, operation: str, params: Params) -> bool:
+        """False: SageMaker is changing the endpoint otherwise, which is waited for. A lost answer counts as taken:
+        the next look tells."""
+        try:
+            await self._in_thread(lambda: self.aws.call("sagemaker", operation, params))
+        except AwsUnanswered:
+            return True
+        except AwsRefused as error:
+            if error.busy:
+                return False
+            if not error.exists:
+                raise
+        return True
+
+
+@dataclass
+class SagemakerLifecycle:
+    """Nothing at AWS ends with the controller: the next one goes on with what it finds."""
+
+    target: SagemakerTarget
+
+    @property
+    def chores(self) -> Sequence[Chore]:
+        return (Chore(WORK_EVERY, self.target.work),)
+
+    def prepare(self) -> None: ...
+
+    def start(self) -> None: ...
+
+    async def retire_unknown(self, owners: Collection[str]) -> None:
+        """Endpoints are shared by an account: what has no record here may have one elsewhere, and stays."""
+
+    def serves(self) -> bool:
+        return False
+
+    def desired(self) -> list[FleetSpec]:
+        return [one.spec for wanted, _ in self.target.endpoints().values() for one in wanted.fleets.values()]
+
+    def wake(self, fleet: FleetId, since: float) -> None: ...
+
+    def kick(self, fleet: FleetId) -> None: ...
+
+    async def stop(self, drain: bool) -> None: ...
+
+
+def check_container(container: ContainerDefinition) -> None:
+    """Any image is one that ECR may have; what cannot be resolved is refused with its fleet."""

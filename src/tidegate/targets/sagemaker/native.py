@@ -1,0 +1,237 @@
+"""Native mode: deploys by SageMaker's own guardrails, from a command, without a controller.
+
+Every step looks first and may be repeated, so a deployment that was interrupted goes on when it is asked for again.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from tidegate.domain.desired import DesiredDeployment
+from tidegate.domain.errors import Conflict, InProgress, NotFound, TargetRefused
+from tidegate.ports.direct import SmokeRequest
+from tidegate.targets.sagemaker import ensure, retire
+from tidegate.targets.sagemaker.aws_errors import AwsRefused, AwsUnanswered
+from tidegate.targets.sagemaker.calls import Call, Compiled, LocalData, Params
+from tidegate.targets.sagemaker.client import AwsClient
+from tidegate.targets.sagemaker.compile import compile_native
+from tidegate.targets.sagemaker.observe import describe_endpoint, read_serving, read_tags
+from tidegate.targets.sagemaker.options import SagemakerOptions
+from tidegate.targets.sagemaker.outcome import Outcome, Verdict, judge
+from tidegate.targets.sagemaker.scaling_apply import apply_scaling
+from tidegate.targets.sagemaker.tags import is_own, tag_list
+from tidegate.targets.sagemaker.watching import Watcher
+
+WANTED = "tidegate:config"
+"""Tag of an endpoint with the config that was last asked for: a later command tells a rollback by it."""
+BUSY_WAIT = timedelta(minutes=20)
+"""How long a change that is not a deployment (autoscaling, weights) may keep the endpoint busy."""
+POLL = 30.0
+
+
+@dataclass(frozen=True)
+class Deployed:
+    compiled: Compiled
+    verdict: Verdict
+    changed: bool
+
+
+class NativeDeployer:
+    """``say`` gets a line for each thing that is done."""
+
+    def __init__(
+        self, aws: AwsClient, options: SagemakerOptions, say: Callable[[str], None] = lambda line: None
+    ) -> None:
+        self.aws, self.options, self.say = aws, options, say
+
+    def compile(self, wish: DesiredDeployment, local: Mapping[str, LocalData], now: datetime) -> Compiled:
+        """Against what serves now. Reads only."""
+        there = describe_endpoint(self.aws, wish.endpoint)
+        serving = None if there is None or there["EndpointStatus"] == "Failed" else read_serving(self.aws, there)
+        return compile_native(wish, self.options, local, serving, now)
+
+    def deploy(
+        self,
+        wish: DesiredDeployment,
+        local: Mapping[str, LocalData],
+        now: datetime,
+        *,
+        wait: bool = True,
+        smoke: SmokeRequest | None = None,
+    ) -> Deployed:
+        """Raises TargetRefused before any change for a deployment that SageMaker could not carry out."""
+        compiled = self.compile(wish, local, now)
+        if compiled.refusals:
+            raise TargetRefused("; ".join(compiled.refusals))
+        there = self._prepare(compiled)
+        present = judge(there, compiled.config_name)
+        if present.outcome is Outcome.SUCCEEDED:
+            ensure.ensure_alarms(self.aws, compiled.alarms, ())
+            apply_scaling(self.aws, compiled)
+            return Deployed(compiled, present, False)
+        if not _goes_to(there, compiled.config_name):
+            self._make(compiled)
+            compiled = self._change(compiled)
+        watcher = Watcher(self.aws, self.say, compiled)
+        verdict = (
+            watcher.follow()
+            if wait
+            else judge(describe_endpoint(self.aws, compiled.endpoint), compiled.config_name, began=False)
+        )
+        if verdict.outcome is Outcome.SUCCEEDED:
+            self._finish(compiled, smoke)
+        return Deployed(compiled, verdict, True)
+
+    def status(self, endpoint: str) -> Verdict:
+        """As a later command sees it: what was asked for last is a tag of the endpoint. Raises NotFound."""
+        there = self._own(endpoint)
+        tags = read_tags(self.aws, there["EndpointArn"])
+        return judge(there, tags.get(WANTED) or str(there["EndpointConfigName"]))
+
+    def watch(self, endpoint: str) -> Verdict:
+        """Follow the update in progress to its end. Raises NotFound."""
+        there = self._own(endpoint)
+        wanted = read_tags(self.aws, there["EndpointArn"]).get(WANTED) or str(there["EndpointConfigName"])
+        return Watcher(self.aws, self.say, None, endpoint, wanted).follow()
+
+    def abort(self, endpoint: str) -> Verdict:
+        """Roll the update in progress back. Raises NotFound, or Conflict where there is none."""
+        there = self._own(endpoint)
+        pending = there.get("PendingDeploymentSummary")
+        if pending is None:
+            raise Conflict(f"no update of {endpoint} is in progress (it is {there['EndpointStatus']})")
+        return Watcher(self.aws, self.say, None, endpoint, pending["EndpointConfigName"]).abort()
+
+    def delete(self, endpoint: str, *, wait: bool = True) -> list[str]:
+        """Delete the endpoint and what tidegate created for it. Returns what is left, with the reason."""
+        return retire.delete_endpoint(self.aws, endpoint, self._own(endpoint), self.say, wait)
+
+    def history(self, endpoint: str) -> list[Params]:
+        """Configs that tidegate made for the endpoint, newest first, with what is known of each."""
+        there = self._own(endpoint)
+        wanted = read_tags(self.aws, there["EndpointArn"]).get(WANTED, "")
+        verdict = judge(there, wanted)
+        return [
+            {
+                "config": name,
+                "created": created,
+                "serves": name == verdict.serving,
+                "pending": name == verdict.pending,
+                "rolled_back": name == wanted and verdict.outcome is Outcome.ROLLED_BACK,
+            }
+            for name, created in retire.own_configs(self.aws, endpoint)
+        ]
+
+    def _own(self, endpoint: str) -> Params:
+        there = describe_endpoint(self.aws, endpoint)
+        if there is None:
+            raise NotFound(f'there is no endpoint "{endpoint}" in {self.options.region}')
+        if not is_own(read_tags(self.aws, there["EndpointArn"]), endpoint):
+            raise TargetRefused(
+                f'endpoint "{endpoint}" was not created by tidegate, which changes nothing else; to hand it over, tag'
+                f" it tidegate:managed=true and tidegate:endpoint={endpoint}"
+            )
+        return there
+
+    def _prepare(self, compiled: Compiled) -> Params | None:
+        """The endpoint as it is, once nothing else is in the way."""
+        start = self.aws.clock.now()
+        while True:
+            there = describe_endpoint(self.aws, compiled.endpoint)
+            if there is None:
+                return None
+            self._own(compiled.endpoint)
+            status, pending = there["EndpointStatus"], there.get("PendingDeploymentSummary")
+            if (status == "InService" and pending is None) or _goes_to(there, compiled.config_name):
+                return there
+            if status == "Failed":
+                self.say(f"{compiled.endpoint} could not be created before; it is deleted and created again")
+                retire.remove_failed(self.aws, compiled.endpoint)
+                continue
+            if pending is not None or status == "Creating":
+                doing = f"updated to {pending['EndpointConfigName']}" if pending else "created"
+                raise InProgress(
+                    f"{compiled.endpoint} is being {doing}; wait for its end, or abort it ('tidegate rollout abort')"
+                )
+            if status == "UpdateRollbackFailed":
+                return there
+            if self.aws.clock.now() - start > BUSY_WAIT:
+                raise InProgress(f"{compiled.endpoint} is {status} for more than 20 minutes; try again later")
+            self.aws.pause(POLL)
+
+    def _make(self, compiled: Compiled) -> None:
+        ensure.ensure_uploads(self.aws, compiled.uploads, self.say)
+        for call in (*compiled.models, compiled.config):
+            ensure.ensure_created(self.aws, call, self.say)
+        ensure.ensure_alarms(self.aws, compiled.alarms, compiled.guards)
+
+    def _change(self, compiled: Compiled) -> Compiled:
+        """CreateEndpoint or UpdateEndpoint, once. Returns what was carried out."""
+        for call in compiled.before:
+            self.say(f"{call.operation}: {call.why}")
+            self._ignore_missing(call)
+        if not compiled.creates:
+            arn = self._own(compiled.endpoint)["EndpointArn"]
+            tags = {**compiled.tags, WANTED: compiled.config_name}
+            self.aws.call("sagemaker", "AddTags", {"ResourceArn": arn, "Tags": tag_list(tags)})
+        call = _with_wanted(compiled)
+        self.say(f"{call.operation} {compiled.endpoint} with {compiled.config_name}")
+        start = self.aws.clock.now()
+        while True:
+            try:
+                self.aws.call(call.service, call.operation, dict(call.params))
+                return compiled
+            except AwsUnanswered:
+                pass  # looked at below: the call may have been carried out
+            except AwsRefused as error:
+                if not (error.busy or error.exists):
+                    raise
+            if _goes_to(describe_endpoint(self.aws, compiled.endpoint), compiled.config_name):
+                return compiled
+            if self.aws.clock.now() - start > BUSY_WAIT:
+                raise InProgress(f"{compiled.endpoint} is busy for more than 20 minutes; try again later")
+            self.aws.pause(POLL)
+
+    def _ignore_missing(self, call: Call) -> None:
+        try:
+            self.aws.call(call.service, call.operation, dict(call.params))
+        except AwsRefused as error:
+            if not error.missing:
+                raise
+
+    def _finish(self, compiled: Compiled, smoke: SmokeRequest | None) -> None:
+        apply_scaling(self.aws, compiled)
+        if smoke is not None:
+            self._try(compiled.endpoint, smoke)
+        elif compiled.creates:
+            self.say("no smoke request was given, and SageMaker guards updates only: try the endpoint yourself")
+        for line in retire.collect(self.aws, compiled.endpoint, self.options.keep_versions):
+            self.say(line)
+
+    def _try(self, endpoint: str, smoke: SmokeRequest) -> None:
+        params: dict[str, Any] = {"EndpointName": endpoint, "Body": smoke.body, "ContentType": smoke.content_type}
+        try:
+            self.aws.call("sagemaker-runtime", "InvokeEndpoint", params)
+        except AwsRefused as error:
+            raise TargetRefused(
+                f"{endpoint} is in service, and its smoke request failed: {error.message}"
+            ) from None
+
+
+def _goes_to(there: Params | None, config: str) -> bool:
+    """Whether the endpoint runs this config, or is on its way to it."""
+    if there is None:
+        return False
+    pending = there.get("PendingDeploymentSummary")
+    if pending is not None:
+        return bool(pending["EndpointConfigName"] == config)
+    return bool(there["EndpointConfigName"] == config) and there["EndpointStatus"] in ("Creating", "InService")
+
+
+def _with_wanted(compiled: Compiled) -> Call:
+    call = compiled.change
+    if not compiled.creates:
+        return call
+    tags = tag_list({**compiled.tags, WANTED: compiled.config_name})
+    return replace(call, params={**call.params, "Tags": tags})

@@ -1,0 +1,83 @@
+"""Options of the target: where deployments go and what may be done on the way."""
+
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from tidegate.domain.errors import Invalid
+
+_ROLE = r"arn:aws[a-z\-]*:iam::\d{12}:role/[\w+=,.@/\-]+"
+_REGION = r"[a-z]{2,4}(-[a-z]+)+-\d"
+_BUCKET = r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]"
+
+
+class Mode(StrEnum):
+    NATIVE = "native"
+    """SageMaker's deployment guardrails shift the traffic; no controller runs."""
+    ENGINE = "engine"
+    """The platform's rollout machine shifts the traffic between two variants."""
+
+
+class SagemakerOptions(Struct, frozen=True, forbid_unknown_fields=True):
+    """``role_arn`` is the execution role, which SageMaker takes on to read the model data and pull the image."""
+
+    region: str
+    role_arn: str
+    mode: Mode = Mode.NATIVE
+    bucket: str = ""
+    """Where local model data goes; needed only if there is some."""
+    prefix: str = "tidegate"
+    """First part of its keys, without slashes at the ends."""
+    images: dict[str, str] = {}
+    """Image of a spec -> address in ECR, before everything else."""
+    instance_type: str = ""
+    """For variants whose spec names none (``local``)."""
+    accept_all_at_once: bool = False
+    """Go on without steps or alarms where SageMaker has no guardrails for the endpoint."""
+    accept_larger_steps: bool = False
+    """Go on where whole instances make a first step larger than the spec's."""
+    keep_versions: int = 5
+    """Models and configs of this many earlier versions stay."""
+    subnets: list[str] = []
+    security_groups: list[str] = []
+    kms_key: str = ""
+    """Encrypts the volumes of the instances."""
+    enhanced_metrics: bool = False
+    """Publish metrics every 10 seconds (MetricsConfig), so that alarms may have such periods."""
+    endpoint_url: str = ""
+    """For tests: another address for every service."""
+
+    @property
+    def partition(self) -> str:
+        return self.role_arn.split(":")[1]
+
+    @property
+    def account(self) -> str:
+        return self.role_arn.split(":")[4]
+
+
+def parse_options(data: Mapping[str, object]) -> SagemakerOptions:
+    """Raises Invalid, with the name of the option."""
+    try:
+        options = msgspec.convert(dict(data), SagemakerOptions)
+    except msgspec.ValidationError as error:
+        raise Invalid(f"options of the sagemaker target: {error}") from None
+    checks: tuple[tuple[str, str, str, Any], ...] = (
+        ("region", options.region, _REGION, "a region such as eu-central-1"),
+        ("role_arn", options.role_arn, _ROLE, "arn:aws:iam::ACCOUNT:role/NAME"),
+        ("bucket", options.bucket, f"|{_BUCKET}", "the name of an S3 bucket"),
+        ("prefix", options.prefix, r"[\w\-.]+(/[\w\-.]+)*", "a key prefix without slashes at the ends"),
+        ("instance_type", options.instance_type, r"|ml\.[a-z0-9\-]+\.[a-z0-9\-]+", "such as ml.c5.large"),
+    )
+    for name, value, pattern, expected in checks:
+        if not re.fullmatch(pattern, value):
+            raise Invalid(f"options of the sagemaker target: {name}: {value!r}: expected {expected}")
+    if options.keep_versions < 1:
+        raise Invalid("options of the sagemaker target: keep_versions: must be 1 or more")
+    if bool(options.subnets) != bool(options.security_groups):
+        raise Invalid("options of the sagemaker target: give both subnets and security_groups, or neither")
+    return options

@@ -1,0 +1,89 @@
+"""The parts of engine mode, joined; and what prints and checks a deployment."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from tidegate.domain.errors import Invalid, StartupError, TargetRefused
+from tidegate.domain.fleet import FleetSpec
+from tidegate.domain.recommendation import RecommendationJob
+from tidegate.domain.transform import TransformJob, TransformProgress
+from tidegate.host.clock import SystemClock
+from tidegate.ports.recommenders import RecommenderSeen
+from tidegate.ports.runners import RunnerSeen
+from tidegate.ports.target import Provider
+from tidegate.targets.context import TargetContext
+from tidegate.targets.sagemaker.client import AwsClient, open_session
+from tidegate.targets.sagemaker.engine_evidence import SagemakerEvidence, SagemakerLogs
+from tidegate.targets.sagemaker.engine_target import SagemakerLifecycle, SagemakerTarget, check_container
+from tidegate.targets.sagemaker.options import Mode, parse_options
+from tidegate.targets.sagemaker.timekeeper import WallTime
+
+ENGINE_PATIENCE = 20.0
+"""Seconds for which a call is repeated at once; the next round of work tries again anyway."""
+
+
+def provide_sagemaker(context: TargetContext) -> Provider:
+    """Raises StartupError for wrong options."""
+    try:
+        options = parse_options(context.options)
+    except Invalid as error:
+        raise StartupError(str(error)) from None
+    if options.mode is not Mode.ENGINE:
+        raise StartupError(
+            "options of the sagemaker target: a server drives it with mode: engine only; mode: native needs no server"
+            " ('tidegate direct deploy SPEC')"
+        )
+    aws = AwsClient(open_session(options), options, WallTime(SystemClock()), patience=ENGINE_PATIENCE)
+    target = SagemakerTarget(aws, options, context.changed)
+    return Provider(
+        target=target,
+        fleets=target,
+        lifecycle=SagemakerLifecycle(target),
+        evidence=SagemakerEvidence(target),
+        logs=SagemakerLogs(target),
+        runners=NoTransforms(),
+        recommenders=NoRecommendations(),
+        check_container=check_container,
+    )
+
+
+@dataclass(frozen=True)
+class NoTransforms:
+    """Jobs run on the platform's own machine; at AWS they are CreateTransformJob's."""
+
+    async def start(self, job: TransformJob, fleet: FleetSpec) -> None:
+        raise TargetRefused("the sagemaker target runs no transform jobs for a server: use CreateTransformJob")
+
+    async def look(self, job: TransformJob) -> RunnerSeen:
+        return RunnerSeen(alive=False, progress=TransformProgress(), reason=None)
+
+    def stop(self, name: str) -> None: ...
+
+    async def discard(self, name: str) -> None: ...
+
+    async def keep(self, name: str) -> None: ...
+
+    async def prune(self, active: Collection[str]) -> None: ...
+
+    def progress(self, name: str) -> TransformProgress | None:
+        return None
+
+    async def end(self, drain: bool) -> None: ...
+
+
+@dataclass(frozen=True)
+class NoRecommendations:
+    def kept(self) -> tuple[str, ...]:
+        return ()
+
+    async def start(self, job: RecommendationJob) -> None:
+        raise TargetRefused("the sagemaker target runs no recommendation jobs: use another target")
+
+    async def look(self, name: str) -> RecommenderSeen:
+        return RecommenderSeen(alive=False)
+
+    def stop(self, name: str) -> None: ...
+
+    async def discard(self, name: str) -> None: ...
+
+    async def end(self, drain: bool) -> None: ...

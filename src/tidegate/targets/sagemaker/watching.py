@@ -1,0 +1,120 @@
+"""Follows an update to its end, guards what SageMaker does not, and aborts.
+
+SageMaker has no equivalent of ``require_evidence``, so the follower looks at the guards before a bake ends and trips
+the abort alarm where one has no data. If it ends itself, nobody does: that is said in the notes of the deployment.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from tidegate.domain.errors import TargetRefused, Transient
+from tidegate.targets.sagemaker.alarm_calls import (
+    ABORT_METRIC,
+    ABORT_NAMESPACE,
+    abort_alarm_name,
+    abort_dimensions,
+)
+from tidegate.targets.sagemaker.calls import Compiled, Params
+from tidegate.targets.sagemaker.client import AwsClient
+from tidegate.targets.sagemaker.observe import describe_endpoint
+from tidegate.targets.sagemaker.outcome import Outcome, Verdict, judge, stage
+
+POLL = 30.0
+"""Seconds between looks, with jitter: more often is throttled."""
+BEGIN = timedelta(minutes=3)
+"""By then a change that was accepted must be seen."""
+STUCK = timedelta(hours=26)
+"""A creation can hang for a day, and cannot be deleted meanwhile."""
+MARGIN = timedelta(seconds=75)
+"""Before the end of a bake, for a verdict on its evidence: CloudWatch is a minute late."""
+
+
+class Watcher:
+    def __init__(
+        self,
+        aws: AwsClient,
+        say: Callable[[str], None],
+        compiled: Compiled | None,
+        endpoint: str = "",
+        wanted: str = "",
+    ) -> None:
+        self.aws, self.say, self.compiled = aws, say, compiled
+        self.endpoint = compiled.endpoint if compiled else endpoint
+        self.wanted = compiled.config_name if compiled else wanted
+        self._said = ""
+        self._aborting = False
+
+    def follow(self) -> Verdict:
+        start, began = self.aws.clock.now(), False
+        while True:
+            there = describe_endpoint(self.aws, self.endpoint)
+            now = self.aws.clock.now()
+            late = now - start > BEGIN
+            began = began or late or (there is not None and _moves(there))
+            if there is None and not late:
+                self.aws.pause(POLL)  # a new endpoint is not visible at once
+                continue
+            verdict = judge(there, self.wanted, began)
+            self._tell(verdict)
+            if verdict.outcome is not Outcome.IN_PROGRESS:
+                return verdict
+            if now - start > STUCK:
+                return verdict
+            if there is not None:
+                self._guard(there, now)
+            self.aws.pause(POLL)
+
+    def abort(self) -> Verdict:
+        """Trip the alarm until SageMaker rolls back."""
+        name = abort_alarm_name(self.wanted)
+        found = self.aws.call("cloudwatch", "DescribeAlarms", {"AlarmNames": [name]})["MetricAlarms"]
+        if not found:
+            raise TargetRefused(
+                f"the update of {self.endpoint} to {self.wanted} has no abort alarm ({name}): it was not made by"
+                " tidegate, or is all at once; it cannot be aborted"
+            )
+        self._aborting = True
+        return self.follow()
+
+    def _guard(self, there: Params, now: datetime) -> None:
+        if not self._aborting and self._lacks_evidence(there, now):
+            self._aborting = True
+            self.say("aborting: a guard has no data, and require_evidence is set")
+        pending = there.get("PendingDeploymentSummary")
+        if self._aborting and pending is not None and pending["EndpointConfigName"] == self.wanted:
+            self._trip()
+
+    def _trip(self) -> None:
+        dimensions = [
+            {"Name": name, "Value": value} for name, value in abort_dimensions(self.endpoint, self.wanted).items()
+        ]
+        datum = {"MetricName": ABORT_METRIC, "Dimensions": dimensions, "Value": 1.0, "StorageResolution": 1}
+        self.aws.call("cloudwatch", "PutMetricData", {"Namespace": ABORT_NAMESPACE, "MetricData": [datum]})
+
+    def _lacks_evidence(self, there: Params, now: datetime) -> bool:
+        compiled = self.compiled
+        if compiled is None or not compiled.require_evidence:
+            return False
+        phase, since = stage(there)
+        if phase != "Baking" or since is None:
+            return False
+        # SageMaker does not say which bake this is, so the shortest decides: too early only asks for data sooner.
+        bake = min((step.wait for step in compiled.steps if step.wait), default=0)
+        if now < since + timedelta(seconds=bake) - MARGIN:
+            return False
+        guards = [name for name in compiled.guards if name != compiled.abort_alarm]
+        try:
+            found = self.aws.call("cloudwatch", "DescribeAlarms", {"AlarmNames": guards})["MetricAlarms"]
+        except Transient:
+            return True  # what cannot be seen is not good news
+        states = {one["AlarmName"]: one["StateValue"] for one in found}
+        return any(states.get(name) != "OK" for name in guards)
+
+    def _tell(self, verdict: Verdict) -> None:
+        if verdict.message != self._said:
+            self._said = verdict.message
+            self.say(verdict.message)
+
+
+def _moves(there: Params) -> bool:
+    return there["EndpointStatus"] != "InService" or "PendingDeploymentSummary" in there

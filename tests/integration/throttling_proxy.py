@@ -1,0 +1,85 @@
+"""Stands between a client of AWS's API and its server: throttles some calls, loses some answers, and is slow."""
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import httpx
+
+
+@dataclass
+class Weather:
+    """``throttled`` and ``lost``: operation -> how many of its next calls."""
+
+    throttled: dict[str, int] = field(default_factory=dict)
+    lost: dict[str, int] = field(default_factory=dict)
+    latency: float = 0.02
+    """Seconds."""
+    seen: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def weather(server: str) -> Iterator[tuple[str, Weather]]:
+    """The URL of the proxy, and what it does."""
+    state, client = Weather(), httpx.Client(base_url=server, timeout=60)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _forward(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            operation = (self.headers.get("X-Amz-Target") or self.path).rsplit(".", 1)[-1].rsplit("/", 1)[-1]
+            state.seen.append(operation)
+            time.sleep(state.latency)
+            if _take(state.throttled, operation):
+                said = json.dumps({"__type": "ThrottlingException", "message": "Rate exceeded"}).encode()
+                self._answer(400, {"Content-Type": "application/x-amz-json-1.1"}, said)
+                return
+            # The Host header stays as it was signed.
+            answer = client.request(self.command, self.path, headers=dict(self.headers), content=body)
+            if _take(state.lost, operation):
+                self.close_connection = True
+                self.connection.close()
+                return
+            kept = {k: v for k, v in answer.headers.items() if k not in _OWN}
+            self._answer(answer.status_code, kept, answer.content)
+
+        def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST = do_PUT = do_HEAD = _forward
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Says nothing."""
+
+    listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    listener.daemon_threads = True
+    thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listener.server_address[1]}", state
+    finally:
+        listener.shutdown()
+        listener.server_close()
+        thread.join()
+        client.close()
+
+
+_OWN = ("content-length", "transfer-encoding", "connection", "content-encoding")
+
+
+def _take(left: dict[str, int], operation: str) -> bool:
+    if left.get(operation, 0) <= 0:
+        return False
+    left[operation] -= 1
+    return True

@@ -1,0 +1,128 @@
+"""Engine mode: the platform's rollout machine drives two variants of one endpoint at SageMaker."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.unit.targets.sagemaker.engine_platform import EnginePlatform
+from tidegate.rollout import commands
+
+
+@pytest.fixture
+def platform() -> Iterator[EnginePlatform]:
+    """An endpoint that serves v1 with two instances, under traffic."""
+    made = EnginePlatform()
+    try:
+        made.serve_first()
+        made.aws.traffic["fraud"] = 20
+        made.advance(300)
+        yield made
+    finally:
+        made.close()
+
+
+def end(platform: EnginePlatform) -> str:
+    platform.until(lambda: platform.endpoint().rollout is None)
+    serving = platform.endpoint().serving
+    assert serving is not None
+    return serving.config_name
+
+
+def test_rollout_goes_forward_by_weights(platform: EnginePlatform) -> None:
+    platform.update("v2")
+    platform.until(lambda: len(platform.weights()) == 2 and min(platform.weights().values()) == 10)
+    assert end(platform) == "v2"
+    (name,) = platform.aws.sagemaker.endpoints["fraud"].variants
+    assert platform.weights() == {name: 100} and name.endswith("-AllTraffic")
+    assert platform.aws.sagemaker.damage == []
+
+
+def test_rollout_rolls_back_on_cloudwatch_evidence(platform: EnginePlatform) -> None:
+    before = dict(platform.weights())
+    platform.update("v2")
+    platform.until(lambda: len(platform.weights()) == 2)
+    (new,) = set(platform.weights()) - set(before)
+    platform.aws.failing_models.add(platform.aws.sagemaker.endpoints["fraud"].variants[new].model)
+    assert end(platform) == "v1"
+    platform.until(lambda: platform.weights() == before)
+    last = platform.endpoint().last
+    assert last is not None and "errors" in (last.reason or "")
+
+
+def test_metrics_that_are_away_hold_the_rollout(platform: EnginePlatform) -> None:
+    platform.update("v2")
+    platform.until(lambda: len(platform.weights()) == 2)
+    platform.aws.faults.denied.add("GetMetricData")
+    platform.advance(3600)
+    assert platform.endpoint().rollout is not None
+    assert min(platform.weights().values()) == 10
+
+
+def test_user_can_pause_and_promote(platform: EnginePlatform) -> None:
+    platform.update("v2")
+    platform.until(lambda: len(platform.weights()) == 2 and min(platform.weights().values()) == 10)
+    now = platform.clock.now()
+    platform.change(lambda endpoint: commands.pause(endpoint, "eva", now))
+    platform.advance(3600)
+    assert min(platform.weights().values()) == 10
+    platform.change(lambda endpoint: commands.resume(endpoint, "eva", platform.clock.now()))
+    platform.change(lambda endpoint: commands.promote(endpoint, "eva", platform.clock.now()))
+    assert end(platform) == "v2"
+
+
+def test_user_can_abort(platform: EnginePlatform) -> None:
+    before = dict(platform.weights())
+    platform.update("v2")
+    platform.until(lambda: len(platform.weights()) == 2 and min(platform.weights().values()) == 10)
+    platform.change(lambda endpoint: commands.abort(endpoint, "eva", platform.clock.now()))
+    assert end(platform) == "v1"
+    platform.until(lambda: platform.weights() == before)
+
+
+def test_version_that_never_starts_is_a_failed_rollout(platform: EnginePlatform) -> None:
+    before = dict(platform.weights())
+    models = set(platform.aws.sagemaker.models)
+    platform.update("v2")
+    platform.until(lambda: set(platform.aws.sagemaker.models) != models)
+    (new,) = set(platform.aws.sagemaker.models) - models
+    platform.aws.sagemaker.broken_models.add(new)
+    assert end(platform) == "v1" and platform.weights() == before
+    assert sum(name == "UpdateEndpoint" for name, _ in platform.aws.calls) == 1
+
+
+def test_throttling_and_lost_answers_only_delay(platform: EnginePlatform) -> None:
+    for operation in ("UpdateEndpoint", "UpdateEndpointWeightsAndCapacities", "CreateEndpointConfig"):
+        platform.aws.faults.throttled[operation] = 2
+        platform.aws.faults.lost[operation] = 1
+    platform.update("v2")
+    assert end(platform) == "v2"
+
+
+def test_change_by_others_is_waited_for(platform: EnginePlatform) -> None:
+    (name,) = platform.weights()
+    boto = platform.aws.session().client("sagemaker")
+    change = [{"VariantName": name, "DesiredInstanceCount": 3}]
+    boto.update_endpoint_weights_and_capacities(EndpointName="fraud", DesiredWeightsAndCapacities=change)
+    platform.update("v2")
+    assert end(platform) == "v2"
+
+
+def test_new_controller_goes_on_without_taking_traffic_away(platform: EnginePlatform) -> None:
+    platform.update("v2")
+    platform.until(lambda: len(platform.weights()) == 2 and min(platform.weights().values()) == 10)
+    platform.restart_controller()
+    platform.advance(60)
+    assert min(platform.weights().values()) == 10 and len(platform.weights()) == 2
+    assert end(platform) == "v2"
+    assert platform.aws.sagemaker.damage == []
+
+
+def test_an_endpoint_of_native_mode_is_not_touched(platform: EnginePlatform) -> None:
+    found = platform.aws.sagemaker.endpoints["fraud"]
+    found.tags.clear()
+    platform.restart_controller()
+    calls = len(platform.aws.calls)
+    platform.update("v2")
+    platform.advance(600)
+    changing = [name for name, _ in platform.aws.calls[calls:] if name.startswith(("Update", "Delete"))]
+    assert changing == []
