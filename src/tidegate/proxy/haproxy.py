@@ -23,7 +23,7 @@ from tidegate.domain.traffic import RouteTable
 from tidegate.host.installation import Installation
 from tidegate.host.preallocated import PreallocatedFiles
 from tidegate.host.unix_sockets import WatchedSockets, make_private
-from tidegate.ports.router import Demand, Passed, View
+from tidegate.ports.router import Demand, Passed, ServerAddress, View
 from tidegate.proxy import adoption, binary, config, routes, runtime_state, startup
 from tidegate.proxy.backends import Backends
 from tidegate.proxy.counters import Counters
@@ -180,7 +180,7 @@ class HAProxy:
         self,
         fleet: FleetId,
         routing: RoutingStrategy,
-        servers: Mapping[str, Path],
+        servers: Mapping[str, ServerAddress],
         limits: Mapping[str, int] = MappingProxyType({}),
         admission: Admission = DEFAULT_ADMISSION,
     ) -> None:
@@ -260,6 +260,10 @@ class HAProxy:
 
     def endpoints(self) -> set[str]:
         return {table.endpoint for table in self._state.tables}
+
+    def fleets_of(self, endpoint: str) -> set[FleetId]:
+        """Fleets of the endpoint that have a slot, with or without servers."""
+        return {seat.fleet for seat in self._state.seats if seat.fleet.endpoint == endpoint}
 
     def routed(self) -> set[FleetId]:
         return {route.fleet for table in self._state.tables for route in table.routes if route.share}
