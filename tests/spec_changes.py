@@ -56,6 +56,7 @@ BASES: dict[str, dict[str, Any]] = {
 GONE = object()
 CHANGES: dict[str, tuple[str, str, Any]] = {
     "SpecFile.model": ("plain", "model", OTHER),
+    "SpecFile.target": ("plain", "target", "elsewhere"),
     "SpecFile.pipeline": ("pipeline", "pipeline", [{"name": "a", **OTHER}, {"name": "b", **MODEL}]),
     "SpecFile.containers": ("containers", "containers", [{"name": "a", **OTHER}, {"name": "b", **MODEL}]),
     "SpecFile.instances": ("plain", "instances", 3),

@@ -134,6 +134,9 @@ class Settings:
     images: Path | None = None
     """YAML file that maps image names to commands or runtimes; see docs/images.md."""
 
+    targets: Path | None = None
+    """YAML file with the targets of the platform, beside this machine, and their settings; see docs/targets.md."""
+
     prices: Path | None = None
     """Folder of CSV files whose rows go over the packaged prices; see docs/cost.md."""
 
@@ -265,6 +268,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "TIDEGATE_QUOTAS": ("quotas", _counts),
     "TIDEGATE_CAPACITY": ("capacity", _counts),
     "TIDEGATE_IMAGES": ("images", Path),
+    "TIDEGATE_TARGETS": ("targets", Path),
     "TIDEGATE_PRICES": ("prices", Path),
     "TIDEGATE_TRUST": ("trust", _trust),
 }

@@ -11,7 +11,7 @@ import pytest
 
 from tidegate import settings, spec
 from tidegate.cli.commands import ALIASES, TASKS, DeferredCommand
-from tidegate.spec import structures
+from tidegate.spec import scaling_structures, structures
 from tidegate.spec.admission import QuotasSpec
 
 ROOT = Path(__file__).parents[2]
@@ -55,9 +55,9 @@ KINDS = (
     structures.ShadowSpec,
     structures.AsyncSpec,
     structures.ServerlessSpec,
-    structures.AutoscalingSpec,
-    structures.PeakSpec,
-    structures.ForecastSpec,
+    scaling_structures.AutoscalingSpec,
+    scaling_structures.PeakSpec,
+    scaling_structures.ForecastSpec,
     QuotasSpec,
     structures.RolloutSpec,
     structures.AlarmSpec,

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.targets.registry import PROVIDERS
+from tidegate.targets.registry import KINDS
 
 SOURCE = Path(__file__).parents[2] / "src" / "tidegate"
 REGISTRY = SOURCE / "targets" / "registry.py"
-FOLDERS = sorted({provide.__module__.split(".")[2] for provide in PROVIDERS.values()})
+FOLDERS = sorted({kind.provide.__module__.split(".")[2] for kind in KINDS.values()})
 
 
 def classes(folder: Path, prefix: str) -> set[str]:
@@ -32,5 +32,5 @@ def test_nothing_outside_its_folder_names_a_target(target: str) -> None:
 
 
 def test_the_registry_has_one_line_for_each_target() -> None:
-    lines = [line for line in REGISTRY.read_text().splitlines() if line.lstrip().startswith('"')]
-    assert len([line for line in lines if re.fullmatch(r'\s+"\w+": \w+,', line)]) == len(PROVIDERS)
+    rows = re.findall(r'^    (?:"\w+"|LOCAL): TargetKind\(', REGISTRY.read_text(), re.M)
+    assert len(rows) == len(KINDS)

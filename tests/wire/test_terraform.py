@@ -37,6 +37,7 @@ from tests.terraform.stack import (
     served,
 )
 from tidegate.domain.observation import SAGEMAKER_CAPABILITIES, TIDEGATE_CAPABILITIES, Capabilities
+from tidegate.domain.targets import LOCAL, TargetTable
 
 CANARY = {
     "BlueGreenUpdatePolicy": {
@@ -243,7 +244,7 @@ def test_an_endpoint_is_updated_and_its_deployment_config_is_in_no_later_plan(
 def test_a_new_deployment_config_alone_is_an_update_to_what_serves_already(
     aws: Clients, wire: Served, can: Capabilities
 ) -> None:
-    wire.ctx = replace(wire.ctx, can=can)
+    wire.ctx = replace(wire.ctx, targets=TargetTable({LOCAL: can}))
     endpoint = served(aws)
     endpoint.change(DeploymentConfig=ALL_AT_ONCE)
     assert endpoint.plan() == {}
@@ -251,7 +252,7 @@ def test_a_new_deployment_config_alone_is_an_update_to_what_serves_already(
 
 def test_with_the_rules_of_aws_the_old_configuration_must_outlive_the_update(aws: Clients, wire: Served) -> None:
     """Without create_before_destroy it does not, and users of the provider report this refusal."""
-    wire.ctx = replace(wire.ctx, can=SAGEMAKER_CAPABILITIES)
+    wire.ctx = replace(wire.ctx, targets=TargetTable({LOCAL: SAGEMAKER_CAPABILITIES}))
     endpoint = served(aws)
     old = configuration(aws)
     state = old.read()

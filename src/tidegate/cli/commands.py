@@ -31,6 +31,7 @@ TASKS: Mapping[str, tuple[CommandEntry, ...]] = {
         CommandEntry("validate", "validate", "validate", "Check a spec file; nothing is deployed."),
         CommandEntry("diff", "diff", "diff", "Show what deploying a spec file would change."),
         CommandEntry("deploy", "deploy", "deploy", "Create an endpoint from a spec file, or update it."),
+        CommandEntry("render", "render", "render", "Print what a target would create for a spec."),
         CommandEntry("invoke", "invoke", "invoke", "Ask an endpoint for a prediction."),
         CommandEntry("delete", "deploy", "delete", "Delete an endpoint, once its requests are finished."),
     ),
@@ -69,6 +70,7 @@ TASKS: Mapping[str, tuple[CommandEntry, ...]] = {
     "Server": (
         CommandEntry("up", "platform", "up", "Start the platform on this machine."),
         CommandEntry("down", "platform", "down", "Drain everything and stop the platform."),
+        CommandEntry("doctor", "doctor", "doctor", "Check access, permissions and quotas of a target."),
         CommandEntry("backup", "backup", "backup", "Write all that the platform knows into one file."),
         CommandEntry("restore", "backup", "restore", "Restore a backup file, completely or not at all."),
         CommandEntry("version", "about", "version", "Show the version of this command and of the server."),

@@ -1,6 +1,7 @@
 """``deploy`` and ``delete``."""
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -29,6 +30,10 @@ def deploy(
         bool, typer.Option("--override", help="Roll out even a version that alarms rejected before.")
     ] = False,
     supersede: Annotated[bool, typer.Option("--supersede", help="Replace an update that is in progress.")] = False,
+    target: Annotated[
+        str | None,
+        typer.Option("--target", metavar="NAME", help="Where it runs, instead of the spec's own target."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Create an endpoint from a spec file, or update it.
@@ -39,8 +44,9 @@ def deploy(
     Examples:
       tidegate deploy fraud.yaml
       tidegate deploy fraud.yaml --wait
+      tidegate deploy fraud.yaml --target kubernetes
     """
-    loaded = read_spec(spec_file)
+    loaded = with_target(read_spec(spec_file), target)
     refuse_placeholders(loaded)
     with client() as server:
         data = prepare(loaded, spec_file.parent, must_exist=is_local(server))
@@ -73,6 +79,13 @@ def delete(
             time.sleep(0.2)
     word = "is deleted" if wait else "is being deleted"
     show({"name": name, "status": "Deleted"} if wait else done, as_json, f'endpoint "{name}" {word}')
+
+
+def with_target(loaded: spec.LoadedSpec, target: str | None) -> spec.LoadedSpec:
+    """The spec with another target, if one is given."""
+    if target is None or not isinstance(loaded.data, dict):
+        return loaded
+    return replace(loaded, data={**loaded.data, "target": target})
 
 
 def read_spec(path: Path) -> spec.LoadedSpec:

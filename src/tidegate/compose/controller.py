@@ -26,7 +26,7 @@ from tidegate.compose.environments import plain_environment, write_aws_keys
 from tidegate.compose.event_receivers import announcers
 from tidegate.compose.further_routes import further_routes
 from tidegate.compose.leadership import JOURNAL_EVERY, leading, prune_journal
-from tidegate.compose.target import control_socket, limit_capacity, target_context
+from tidegate.compose.target import Targets, control_socket, join_targets, target_context
 from tidegate.compose.transform_jobs import Jobs, join_jobs
 from tidegate.compose.wakeups import join_wakes
 from tidegate.domain.errors import TidegateError
@@ -55,8 +55,9 @@ from tidegate.settings import Settings
 from tidegate.store import DatabaseLimits, SqlStore, open_store
 from tidegate.store.metrics import SqlMetrics
 from tidegate.store.queue import SqlQueue
-from tidegate.targets.containers import check_container, check_data, image_table
-from tidegate.targets.registry import DEFAULT, PROVIDERS
+from tidegate.targets.containers import check_data, image_table
+from tidegate.targets.options import read_targets
+from tidegate.targets.registry import KINDS
 from tidegate.wire.operation import WireContext
 
 log = logging.getLogger("tidegate")
@@ -98,7 +99,7 @@ class Parts:
     clock: SystemClock
     ids: RandomIds
     proxy: HAProxy
-    provider: Provider
+    targets: Targets
     engine: Engine
     watch: MetricsLoop
     scaling: Scaling
@@ -120,8 +121,8 @@ def join(
     context = target_context(
         settings, folder, proxy, metrics, table, ids.new, lambda owner: jobs.kick(owner, engine.kick)
     )
-    provider = PROVIDERS[DEFAULT](context)
-    target, evidence = limit_capacity(provider, settings), provider.evidence
+    targets = join_targets(context, read_targets(settings.targets, KINDS))
+    provider, evidence = targets.all, targets.all.evidence
     jobs = join_jobs(store, clock, provider, news)
     guards = Guards(metrics, lambda: clock.read()[1].ahead)
     keeper = join_keeper(store, provider, clock, settings)
@@ -131,15 +132,17 @@ def join(
         if keeper is not None:
             keeper.wake()
 
-    engine = Engine(store, target, clock, guards, written, read_clocks=clock.read)
+    engine = Engine(store, targets.driven, clock, guards, written, read_clocks=clock.read)
     queue = SqlQueue(queue_database(settings, store))
     fresh = partial(observe_now, engine, provider)
-    scaling = Scaling(store, metrics, clock, ids, fresh, queue, engine.kick, target.can)
+    scaling = Scaling(store, metrics, clock, ids, fresh, queue, engine.kick, targets.table)
     watch = MetricsLoop(
         store, metrics, clock, evidence.collect, engine.kick, guards, engine.guarded, scaling.followed
     )
     dispatcher = DispatcherSupervisor(start_settings(settings, proxy.queued), folder.installation)
-    queues = Queues(store, queue, metrics, clock, engine.observed.get, engine.kick, dispatcher.update, target.can)
+    queues = Queues(
+        store, queue, metrics, clock, engine.observed.get, engine.kick, dispatcher.update, targets.table
+    )
     wakes = join_wakes(proxy, provider.lifecycle)
     return Parts(
         store,
@@ -147,7 +150,7 @@ def join(
         clock,
         ids,
         proxy,
-        provider,
+        targets,
         engine,
         watch,
         scaling,
@@ -213,7 +216,7 @@ class Controller:
     async def _serving(self, store: SqlStore) -> AsyncIterator[None]:
         write_aws_keys(self.folder.path)
         parts = join(self.settings, self.folder, store, self.table, self._notify)
-        lifecycle = parts.provider.lifecycle
+        lifecycle = parts.targets.all.lifecycle
         lifecycle.prepare()
         await parts.proxy.start_or_adopt()
         started = False
@@ -266,13 +269,13 @@ class Controller:
             ids=parts.ids,
             region=self.settings.region,
             account=self.settings.account,
-            can=parts.provider.target.can,
+            targets=parts.targets.table,
             kick=kick,
             observed=parts.engine.observed.get,
-            runnable=lambda container: check_container(container, self.table, self.settings),
+            runnable=lambda container: parts.targets.check_container(container, self.table, self.settings),
             check_data=lambda url: check_data(url, self.settings),
             queue=parts.queue,
-            logs=parts.provider.logs,
+            logs=parts.targets.all.logs,
         )
         return Gateway(
             settings=self.settings,
@@ -280,12 +283,12 @@ class Controller:
             signed=self.signed,
             proxy_up=parts.proxy.up,
             prometheus=lambda: page(parts),
-            logs=parts.provider.logs.tail,
-            models=parts.provider.evidence.list_models,
+            logs=parts.targets.all.logs.tail,
+            models=parts.targets.all.evidence.list_models,
             progress=parts.jobs.progress,
             down=self.stop,
             changed=self.changed,
-            artifacts=parts.provider.artifacts,
+            artifacts=parts.targets.all.artifacts,
             installation=self.folder.installation.id,
             trouble=lambda: parts.proxy.trouble or parts.engine.trouble or parts.watch.trouble,
             unwritable=WriteProbe(self.folder.path),
@@ -294,14 +297,14 @@ class Controller:
     async def _end(self, parts: Parts) -> None:
         parts.wakes.close()
         if not self.drain:
-            await parts.provider.lifecycle.stop(drain=False)
+            await parts.targets.all.lifecycle.stop(drain=False)
             return
         await parts.dispatcher.stop()
         # Then the proxy: it takes no new request and lets those in flight come back from their workers.
         try:
             await parts.proxy.stop()
         finally:
-            await parts.provider.lifecycle.stop(drain=True)
+            await parts.targets.all.lifecycle.stop(drain=True)
 
     def _notify(self) -> None:
         self.changed.set()
@@ -327,7 +330,7 @@ async def retire_unknown(parts: Parts) -> None:
     except TidegateError as error:
         log.warning("fleets without a record are not looked for: %s", error)
     else:
-        await parts.provider.lifecycle.retire_unknown(names)
+        await parts.targets.all.lifecycle.retire_unknown(names)
 
 
 def owners(tx: Tx) -> set[str]:
@@ -371,7 +374,7 @@ async def page(parts: Parts) -> str:
         lambda tx: (tx.find(ALARM).items, tx.find(ENDPOINT).items, tx.find(SCALABLE).items)
     )
     alarms, endpoints, scaled = found
-    looks = ((saved.body, observe_now(parts.engine, parts.provider, saved.name)) for saved in endpoints)
+    looks = ((saved.body, observe_now(parts.engine, parts.targets.all, saved.name)) for saved in endpoints)
     targets = (saved.body.target for saved in scaled)
     text = prometheus.render(parts.watch.totals, (saved.body for saved in alarms), looks, targets)
     return text + prometheus.render_storage(parts.metrics.dropped, parts.metrics.lost)

@@ -1,12 +1,16 @@
-"""The target that the platform runs on: what it is given, and how its capacity is limited."""
+"""The targets that the platform runs on: what they are given, and how their capacity is limited."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from tidegate.compose.environments import child_environment
 from tidegate.compose.recommendation_jobs import recommendation_file
 from tidegate.compose.transform_jobs import transform_file
+from tidegate.domain.errors import Invalid
+from tidegate.domain.registry import ContainerDefinition
+from tidegate.domain.targets import TargetTable
 from tidegate.host.state_folder import StateFolder
 from tidegate.ports.target import Provider, Target
 from tidegate.proxy.haproxy import HAProxy
@@ -14,7 +18,11 @@ from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
 from tidegate.store.metrics import SqlMetrics
 from tidegate.targets.capacity_limit import LimitedTarget
+from tidegate.targets.containers import check_container
 from tidegate.targets.context import TargetContext
+from tidegate.targets.options import TargetOptions
+from tidegate.targets.registry import KINDS
+from tidegate.targets.several import join_providers
 
 
 def target_context(
@@ -46,6 +54,40 @@ def target_context(
 def control_socket(folder: StateFolder) -> Path:
     """The controller's own, behind the proxy."""
     return folder.sockets / "controller.sock"
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Every target that the platform has. ``all`` joins what they supply."""
+
+    providers: Mapping[str, Provider]
+    all: Provider
+    driven: Mapping[str, Target]
+    """What rollouts drive, by name."""
+    table: TargetTable
+
+    def check_container(self, container: ContainerDefinition, images: ImageTable, settings: Settings) -> None:
+        """Raises Invalid for a container that no target can run: which one will is not known when a model is
+        created. The default target's reason is given."""
+        refused: dict[str, Invalid] = {}
+        for name, provider in self.providers.items():
+            check = provider.check_container or partial(check_container, table=images, settings=settings)
+            try:
+                return check(container)
+            except Invalid as error:
+                refused[name] = error
+        raise refused[self.table.default]
+
+
+def join_targets(context: TargetContext, options: TargetOptions) -> Targets:
+    """Nothing runs yet."""
+    settings = context.settings
+    providers = {
+        name: KINDS[name].provide(replace(context, options=given)) for name, given in options.options.items()
+    }
+    driven = {name: limit_capacity(provider, settings) for name, provider in providers.items()}
+    table = TargetTable({name: target.can for name, target in driven.items()}, options.default)
+    return Targets(providers, join_providers(providers), driven, table)
 
 
 def limit_capacity(provider: Provider, settings: Settings) -> Target:

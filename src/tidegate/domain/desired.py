@@ -34,3 +34,5 @@ class DesiredDeployment:
     alarms: tuple[Alarm, ...] = ()
     tags: Tags = field(default_factory=dict)
     autoscaling: DesiredScaling | None = None
+    target: str | None = None
+    """Where it runs; None: where the endpoint is, and a new one on the server's default target."""

@@ -191,6 +191,8 @@ class Endpoint:
     deleting: bool = False
     rejected: tuple[str, ...] = ()
     """Digests of versions that alarms rolled back; they need an override to be rolled out again."""
+    target: str = "local"
+    """The target that it runs on, from its creation to its end (``domain/targets.py``)."""
     clock: ClockMark | None = None
     """Clock offset when the deadlines in progress were set; None: not known yet."""
     schema: int = 1

@@ -15,8 +15,11 @@ class Capabilities:
 
     smallest_share: int = 1
     """Basis points of the finest split of traffic."""
-    mirror: bool = False
-    scale_to_zero: bool = False
+    shadow: bool = True
+    """A fleet's requests can be copied to a shadow fleet."""
+    serverless: bool = True
+    asynchronous: bool = True
+    multi_model: bool = True
     whole_instances: bool = False
     """Traffic can be shifted only in shares of whole new instances."""
     guards_every_fleet: bool = True

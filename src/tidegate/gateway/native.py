@@ -34,6 +34,7 @@ from tidegate.service.deploy import DeployOptions, deploy
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.scaling_views import scaling_summary
 from tidegate.service.spec_scaling import Arns
+from tidegate.service.targets import find_capabilities
 from tidegate.service.views import EndpointDocument, alarms_of, endpoint_view
 
 MAX_LINES = 10_000
@@ -145,7 +146,7 @@ async def put_deploy(gateway: Gateway, request: Request) -> Response:
         options=how,
         runnable=context.runnable,
         rollout_id=rollout_id,
-        can=context.can,
+        targets=context.targets,
         now=now,
         arns=Arns(context.region, context.account, rollout_id),
     )
@@ -165,7 +166,8 @@ async def command_rollout(gateway: Gateway, request: Request) -> Response:
 
     def work(tx: Tx) -> None:
         if word == "retry":
-            rollouts.retry(tx, name, who, override=override, rollout_id=rollout_id, can=context.can, now=now)
+            can = find_capabilities(tx, name, context.targets)
+            rollouts.retry(tx, name, who, override=override, rollout_id=rollout_id, can=can, now=now)
         elif word == "promote":
             rollouts.promote(tx, name, who, now, full)
         elif word in COMMANDS:

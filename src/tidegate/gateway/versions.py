@@ -16,6 +16,7 @@ from tidegate.gateway.request_parsing import (
 )
 from tidegate.rollout.history import digests, find_target
 from tidegate.service import history, rollouts
+from tidegate.service.targets import find_capabilities
 
 
 async def list_versions(gateway: Gateway, request: Request) -> Response:
@@ -47,7 +48,7 @@ async def undo(gateway: Gateway, request: Request) -> None:
             override=override,
             kept=kept,
             rollout_id=rollout_id,
-            can=context.can,
+            can=find_capabilities(tx, name, context.targets),
             now=now,
         )
     )

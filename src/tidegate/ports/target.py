@@ -7,12 +7,15 @@ Errors of every call: ``Transient`` (retry), ``TargetRefused`` (never will). Cal
 nothing: the truth comes from ``observe``.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Protocol
 
+from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.observation import Capabilities, FleetStatus
+from tidegate.domain.registry import ContainerDefinition
 from tidegate.domain.traffic import RouteTable
 from tidegate.ports.artifacts import Artifacts
 from tidegate.ports.evidence import Evidence
@@ -20,7 +23,22 @@ from tidegate.ports.logs import Logs
 from tidegate.ports.recommenders import Recommenders
 from tidegate.ports.runners import Runners
 
-__all__ = ["Capabilities", "Chore", "Fleets", "Lifecycle", "Look", "Provider", "Target"]
+__all__ = [
+    "Capabilities",
+    "Checker",
+    "Chore",
+    "Document",
+    "Finding",
+    "Fleets",
+    "Level",
+    "Lifecycle",
+    "Look",
+    "Options",
+    "Provider",
+    "Renderer",
+    "Rendering",
+    "Target",
+]
 
 
 @dataclass(frozen=True)
@@ -125,3 +143,46 @@ class Provider:
     recommenders: Recommenders
     artifacts: Artifacts | None = None
     """None: the target keeps no model data of earlier versions, so nothing that has some can be undone."""
+    check_container: Callable[[ContainerDefinition], None] | None = None
+    """Raises Invalid for a container that cannot run there. None: the rules of this machine's own workers."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """One thing that a target would create: a manifest, a call of an API, a template. ``body`` is JSON data."""
+
+    name: str
+    body: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """``notes``: what a reader should know and the documents do not say, one line each."""
+
+    documents: tuple[Document, ...]
+    notes: tuple[str, ...] = ()
+
+
+class Level(StrEnum):
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+    UNKNOWN = "unknown"
+    """It could not be checked."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Result of one check of a target: ``what`` was checked, what was found, and what to do about it."""
+
+    what: str
+    level: Level
+    message: str
+    remedy: str = ""
+
+
+Options = Mapping[str, object]
+"""Settings of a target, from the file of TIDEGATE_TARGETS; each target documents and checks its own."""
+Renderer = Callable[[DesiredDeployment, Options], Rendering]
+Checker = Callable[[Options, DesiredDeployment | None], Sequence[Finding]]
+"""Checks access, permissions, quotas and versions, also for one deployment; changes nothing and raises nothing."""

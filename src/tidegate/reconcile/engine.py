@@ -8,7 +8,7 @@ One thing does not wait for the store: a rollout that must turn back does so at 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TypeVar
@@ -87,7 +87,8 @@ class Engine:
     """``kick`` wakes an endpoint at once; ``observed`` has the last look at each, for those who show it."""
 
     store: Store
-    target: Target
+    targets: Mapping[str, Target]
+    """By the name that records have."""
     clock: Clock
     guards: Guards
     written: Callable[[], None]
@@ -177,7 +178,7 @@ class Engine:
             self._forget(name)
             return None
         loaded = self._unsaved.take(name, read, self.clock.now())
-        seen = self._observation(loaded, await self._look(name))
+        seen = self._observation(loaded, await self._look(loaded.endpoint))
         self.observed[name] = seen
         loaded, now = self._on_time(loaded)
         self._unsaved.known[name] = loaded
@@ -225,7 +226,7 @@ class Engine:
         loaded = self._unsaved.known.get(name)
         if loaded is None or loaded.endpoint.rollout is None:
             return
-        seen = self._observation(loaded, await self._look(name))
+        seen = self._observation(loaded, await self._look(loaded.endpoint))
         loaded, now = self._on_time(loaded)
         decision = step(loaded.endpoint, seen, now)
         turned = self._unsaved.turn_back(name, decision.endpoint, decision.events)
@@ -267,9 +268,17 @@ class Engine:
             pause = min(pause, max(0.0, (decision.wake_at - now).total_seconds()))
         return pause
 
-    async def _look(self, name: str) -> Look:
+    def _target(self, endpoint: Endpoint) -> Target:
+        """Raises Unavailable."""
+        found = self.targets.get(endpoint.target)
+        if found is None:
+            raise Unavailable(f"target {endpoint.target} is not set up: add it to the file of TIDEGATE_TARGETS")
+        return found
+
+    async def _look(self, endpoint: Endpoint) -> Look:
+        name = endpoint.name
         try:
-            look = await self.target.observe(name)
+            look = await self._target(endpoint).observe(name)
         except TidegateError as error:
             self._log_trouble(name, "look", str(error))
             return Look(None, None)
@@ -301,15 +310,16 @@ class Engine:
         accepted after all."""
         what = f"{type(action).__name__} {_subject(action)}".rstrip()
         try:
+            target = self._target(endpoint)
             match action:
                 case EnsureFleet(spec):
-                    await self.target.ensure_fleet(spec, endpoint.fence)
+                    await target.ensure_fleet(spec, endpoint.fence)
                     self._refused.pop(spec.id, None)
                 case DeleteFleet(id):
-                    await self.target.delete_fleet(id, endpoint.fence)
+                    await target.delete_fleet(id, endpoint.fence)
                     self._refused.pop(id, None)
                 case SetTraffic(table):
-                    await self.target.set_traffic(table)
+                    await target.set_traffic(table)
         except TidegateError as error:
             if isinstance(error, TargetRefused) and isinstance(action, EnsureFleet):
                 self._refused[action.spec.id] = str(error)

@@ -8,7 +8,8 @@ from datetime import datetime
 from tidegate.domain.asynchronous import Backlog
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import Conflict, TidegateError
-from tidegate.domain.observation import TIDEGATE_CAPABILITIES, Capabilities, Observation
+from tidegate.domain.observation import Observation
+from tidegate.domain.targets import TargetTable
 from tidegate.ports.clock import Clock
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.queue import Queue
@@ -50,7 +51,7 @@ class Queues:
     observed: Callable[[str], Observation | None]
     kick: Callable[[str], None]
     publish: Callable[[float, dict[str, tuple[int, str]], bool], None]
-    can: Capabilities = TIDEGATE_CAPABILITIES
+    targets: TargetTable = field(default_factory=TargetTable)
     _busy: dict[str, float] = field(default_factory=dict)
     """When each endpoint's queue was last seen with work."""
     _pruned: float = 0.0
@@ -133,7 +134,8 @@ class Queues:
             return
 
         def work(tx: Tx) -> None:
-            update_weights_and_capacities(tx, endpoint.name, changes, self.can, moment)
+            can = self.targets.of(endpoint.target)
+            update_weights_and_capacities(tx, endpoint.name, changes, can, moment)
 
         try:
             await self.store.run(work)

@@ -15,7 +15,7 @@ from tidegate.domain.asynchronous import Backlog
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import Conflict, TidegateError
 from tidegate.domain.metric import SAGEMAKER, MetricId, Sample
-from tidegate.domain.observation import TIDEGATE_CAPABILITIES, Capabilities, Event, Observation
+from tidegate.domain.observation import Event, Observation
 from tidegate.domain.scaling import (
     ActivityStatus,
     FastPolicy,
@@ -27,6 +27,7 @@ from tidegate.domain.scaling import (
     ScalingObservation,
     VariantLoad,
 )
+from tidegate.domain.targets import TargetTable
 from tidegate.monitoring.alarm_data import needed, points
 from tidegate.ports.clock import Clock, Ids
 from tidegate.ports.metrics import Metrics
@@ -38,6 +39,7 @@ from tidegate.service import activities, scalables, scaling_observation
 from tidegate.service.endpoints import autoscale
 from tidegate.service.record_kinds import ALARM, ENDPOINT
 from tidegate.service.scaling_records import Scalable, policies_of, record_name
+from tidegate.service.targets import find_capabilities
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +91,7 @@ class Scaling:
     observed: Callable[[str], Observation | None]
     queue: Queue
     kick: Callable[[str], None]
-    can: Capabilities = TIDEGATE_CAPABILITIES
+    targets: TargetTable = field(default_factory=TargetTable)
     _known: dict[str, Memory] = field(default_factory=dict)
     _followed: frozenset[tuple[str, str]] = frozenset()
     _pruned: datetime | None = None
@@ -133,9 +135,9 @@ class Scaling:
     async def _one(self, standing: Standing, backlogs: dict[str, Backlog], now: datetime) -> None:
         scalable, endpoint = standing.saved.body, standing.endpoint
         memory = await self._memory(standing.saved, now)
-        if endpoint is not None and endpoint.rollout is not None and not self.can.scales_in_rollouts:
-            return
         if endpoint is None or (memory.refused_until is not None and now < memory.refused_until):
+            return
+        if endpoint.rollout is not None and not self.targets.of(endpoint.target).scales_in_rollouts:
             return
         memory.refused_until = None
         observed = self.observed(endpoint.name)
@@ -178,7 +180,7 @@ class Scaling:
         if moved or decision.activities or after != before:
             try:
                 decided = partial(save, saved=saved, after=after, decision=decision)
-                work = partial(decided, moved=moved, can=self.can, now=now)
+                work = partial(decided, moved=moved, targets=self.targets, now=now)
                 memory.version = await self.store.run(work)
             except (Conflict, Stale):
                 raise
@@ -322,7 +324,7 @@ def save(
     after: Scalable,
     decision: ScalingDecision,
     moved: bool,
-    can: Capabilities,
+    targets: TargetTable,
     now: datetime,
 ) -> int:
     """The memory of the decision, its activities and the change itself, or none of them; the record's version."""
@@ -335,6 +337,7 @@ def save(
     activities.put(tx, target, decision.activities, now)
     if moved:
         count = scaling_observation.variant_change(target.dimension, decision.desired)
+        can = find_capabilities(tx, target.endpoint, targets)
         autoscale(tx, target.endpoint, {target.variant: count}, decision.reason, can, now)
     return version
 

@@ -11,6 +11,7 @@ from tidegate.domain.endpoint import Endpoint, EndpointConfig
 from tidegate.domain.errors import AlreadyExists, Conflict, InProgress
 from tidegate.domain.observation import Capabilities, Event
 from tidegate.domain.registry import ContainerDefinition, Model
+from tidegate.domain.targets import LOCAL, TargetTable
 from tidegate.ports.store import Kind, Saved, Tx
 from tidegate.rollout import commands
 from tidegate.service import alarms, configs, endpoints, models, rollout_settings, spec_scaling
@@ -19,6 +20,7 @@ from tidegate.service.endpoints import CarryOver, UpdateRequest
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL
 from tidegate.service.rollout_settings import same_alarm
 from tidegate.service.spec_scaling import Arns
+from tidegate.service.targets import choose_target
 
 T = TypeVar("T", Model, EndpointConfig)
 LOCAL_ARNS = Arns()
@@ -56,12 +58,13 @@ def deploy(
     *,
     runnable: Callable[[ContainerDefinition], None],
     rollout_id: str,
-    can: Capabilities,
+    targets: TargetTable,
     now: datetime,
     arns: Arns = LOCAL_ARNS,
 ) -> DeployResult:
     """Raises Invalid, NotFound, AlreadyExists, LimitExceeded, InProgress or Conflict; then nothing is saved."""
-    done = _apply(tx, desired, options, runnable, rollout_id, can, now)
+    target = choose_target(tx, desired.endpoint, desired.target, desired.tags, targets)
+    done = _apply(tx, replace(desired, target=target), options, runnable, rollout_id, targets.of(target), now)
     spec_scaling.apply_scaling(tx, desired.endpoint, desired.autoscaling, arns, now)
     return done
 
@@ -83,7 +86,14 @@ def _apply(
     asked = UpdateRequest(desired.config.name, desired.deployment, options.by, keep, options.override)
     if saved is None:
         endpoints.create_endpoint(
-            tx, desired.endpoint, asked, desired.tags, rollout_id=rollout_id, can=can, now=now
+            tx,
+            desired.endpoint,
+            asked,
+            desired.tags,
+            rollout_id=rollout_id,
+            can=can,
+            now=now,
+            target=desired.target or LOCAL,
         )
         return _result(desired, DeployOutcome.CREATED, "is being created")
     if desired.tags:

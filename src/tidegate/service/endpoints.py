@@ -13,6 +13,7 @@ from tidegate.domain.generations import generation_floor
 from tidegate.domain.observation import Capabilities, Event
 from tidegate.domain.registry import Tags
 from tidegate.domain.rollout import DeploymentConfig, Phase, Version
+from tidegate.domain.targets import LOCAL
 from tidegate.ports.store import Saved, Tx
 from tidegate.rollout import commands
 from tidegate.rollout.commands import VariantChange
@@ -21,6 +22,7 @@ from tidegate.service import tags as labels
 from tidegate.service.configs import check_count, check_weights
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL
 from tidegate.service.records import require, require_free
+from tidegate.service.targets import check_supported
 
 SHOWN_MEMBERS = ("MetricsConfig",)
 """Members of a config that DescribeEndpoint returns, even after the config was deleted."""
@@ -47,14 +49,22 @@ class UpdateRequest:
 
 
 def create_endpoint(
-    tx: Tx, name: str, asked: UpdateRequest, tags: Tags, *, rollout_id: str, can: Capabilities, now: datetime
+    tx: Tx,
+    name: str,
+    asked: UpdateRequest,
+    tags: Tags,
+    *,
+    rollout_id: str,
+    can: Capabilities,
+    now: datetime,
+    target: str = LOCAL,
 ) -> None:
-    """Begin the creation. Raises AlreadyExists, NotFound for the config or one of its models, or Invalid. A first
-    version is created all at once; ``deployment`` is checked, and kept for updates."""
+    """Begin the creation on ``target``. Raises AlreadyExists, NotFound for the config or one of its models, or
+    Invalid. A first version is created all at once; ``deployment`` is checked, and kept for updates."""
     require_free_name(tx, name)
     config = require(tx, CONFIG, asked.config_name).body
     first = first_number(tx, name, now)
-    endpoint = Endpoint(name, now, now, generation=first, fence=first)
+    endpoint = Endpoint(name, now, now, generation=first, fence=first, target=target)
     wanted = build_request(tx, endpoint, config, asked, can, now)
     begun = commands.begin(endpoint, wanted, rollout_id=rollout_id, can=can, now=now)
     quotas.check(tx, None, begun, can.quotas)
@@ -144,6 +154,7 @@ def build_request(
     check_serving_version(tx, endpoint, {each.name: each.instance_type for each in config.variants}, can)
     guards = read_guards(tx, asked.deployment) if asked.deployment is not None else ()
     version = build_version(tx, config, endpoint.generation + 1, endpoint.serving, asked.keep)
+    check_supported(endpoint, version, can)
     return VersionRequest(version, asked.deployment or DeploymentConfig(), now, asked.by, guards)
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from tidegate.domain.alarm import Alarm, ComparisonOperator, MissingData
 from tidegate.domain.endpoint import EndpointConfig
 from tidegate.domain.metric import INSTANCES, SAGEMAKER
-from tidegate.spec import structures
+from tidegate.spec import structures, value_types
 from tidegate.spec.problem import KeyPath, SpecError, suggest
 from tidegate.spec.units import one_of, seconds, threshold
 
@@ -75,7 +75,7 @@ def _alarm(
     now: datetime,
 ) -> Alarm:
     path: KeyPath = ("alarms", key)
-    if not re.fullmatch(structures.NAME, key):
+    if not re.fullmatch(value_types.NAME, key):
         raise SpecError(path, f"{key!r}: expected 1 to 63 letters, digits and hyphens")
     namespace, dimensions = _series(spec, whole.endpoint, config, containers, path)
     comparison, limit = _limit(spec, path)
@@ -84,7 +84,7 @@ def _alarm(
         raise SpecError((*path, "periods"), f"{spec.periods}: must be at least 1")
     if not 1 <= datapoints <= spec.periods:
         raise SpecError((*path, "datapoints"), f"{datapoints}: must be from 1 to periods ({spec.periods})")
-    own = one_of(spec.scope, structures.SCOPES, (*path, "scope")) == "new_version" and not spec.namespace
+    own = one_of(spec.scope, value_types.SCOPES, (*path, "scope")) == "new_version" and not spec.namespace
     return Alarm(
         name=f"{config.name if own else whole.endpoint}-{key}",
         namespace=namespace,
@@ -97,7 +97,7 @@ def _alarm(
         threshold=limit,
         comparison=comparison,
         configured_at=now,
-        missing=MissingData(one_of(spec.missing, structures.MISSING, (*path, "missing"))),
+        missing=MissingData(one_of(spec.missing, value_types.MISSING, (*path, "missing"))),
         description=spec.description,
     )
 
@@ -115,7 +115,7 @@ def _series(
     names += [variant.name for variant in config.shadows]
     variant = names[0] if spec.variant is None else one_of(spec.variant, tuple(names), (*path, "variant"))
     dimensions = {"EndpointName": endpoint, "VariantName": variant}
-    if one_of(spec.scope, structures.SCOPES, (*path, "scope")) == "new_version":
+    if one_of(spec.scope, value_types.SCOPES, (*path, "scope")) == "new_version":
         dimensions["EndpointConfigName"] = config.name
     return METRICS[spec.metric], dimensions | _container_dimension(spec, containers[variant], path)
 

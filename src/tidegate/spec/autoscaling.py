@@ -17,7 +17,7 @@ from tidegate.domain.scaling import (
     TargetTracking,
 )
 from tidegate.scaling.calendar import peak_schedule
-from tidegate.spec import structures
+from tidegate.spec import scaling_structures, structures, value_types
 from tidegate.spec.problem import KeyPath, SpecError
 from tidegate.spec.units import duration, one_of
 
@@ -34,7 +34,7 @@ def build_scaling(spec: structures.SpecFile, variants: list[str]) -> DesiredScal
     variant = _variant(given, variants)
     dimension = Dimension.PROVISIONED if spec.serverless is not None else Dimension.INSTANCES
     _check_bounds(given, spec)
-    rule = one_of(given.rule, structures.RULES, (*_PATH, "rule"))
+    rule = one_of(given.rule, value_types.RULES, (*_PATH, "rule"))
     policies: list[ScalingPolicy] = []
     if given.target is not None:
         if not 0 < given.target < float("inf"):
@@ -48,7 +48,7 @@ def build_scaling(spec: structures.SpecFile, variants: list[str]) -> DesiredScal
     return DesiredScaling(variant, dimension, given.min, given.max, tuple(policies), from_zero)
 
 
-def _variant(given: structures.AutoscalingSpec, variants: list[str]) -> str:
+def _variant(given: scaling_structures.AutoscalingSpec, variants: list[str]) -> str:
     path = (*_PATH, "variant")
     if given.variant is None:
         if len(variants) > 1:
@@ -57,7 +57,7 @@ def _variant(given: structures.AutoscalingSpec, variants: list[str]) -> str:
     return one_of(given.variant, tuple(variants), path)
 
 
-def _check_bounds(given: structures.AutoscalingSpec, spec: structures.SpecFile) -> None:
+def _check_bounds(given: scaling_structures.AutoscalingSpec, spec: structures.SpecFile) -> None:
     least = 0 if spec.asynchronous is not None or spec.serverless is not None else 1
     if given.min < least:
         raise SpecError((*_PATH, "min"), f"{given.min}: must be at least {least}")
@@ -69,7 +69,7 @@ def _check_bounds(given: structures.AutoscalingSpec, spec: structures.SpecFile) 
         raise SpecError(("async", "idle_after"), "cannot be combined with autoscaling: set its min instead")
 
 
-def _fast(given: structures.AutoscalingSpec) -> FastPolicy:
+def _fast(given: scaling_structures.AutoscalingSpec) -> FastPolicy:
     if given.metric is not None and given.metric != "concurrency":
         raise SpecError((*_PATH, "metric"), f"{given.metric!r} needs rule: aws; rule: fast uses concurrency")
     assert given.target is not None
@@ -81,7 +81,9 @@ def _fast(given: structures.AutoscalingSpec) -> FastPolicy:
     return FastPolicy("fast", float(given.target), waits, scale_in_window=window)
 
 
-def _tracking(given: structures.AutoscalingSpec, spec: structures.SpecFile, variant: str) -> TargetTracking:
+def _tracking(
+    given: scaling_structures.AutoscalingSpec, spec: structures.SpecFile, variant: str
+) -> TargetTracking:
     if given.queue_time is not None:
         raise SpecError((*_PATH, "queue_time"), "needs rule: fast")
     if spec.serverless is not None:
@@ -114,7 +116,7 @@ def _metric(word: str, endpoint: str, variant: str) -> Predefined | CustomMetric
     }[word]
 
 
-def _calendar(given: structures.AutoscalingSpec) -> CalendarPolicy:
+def _calendar(given: scaling_structures.AutoscalingSpec) -> CalendarPolicy:
     peaks = []
     for index, peak in enumerate(given.calendar):
         path = (*_PATH, "calendar", index)
@@ -133,7 +135,7 @@ def _calendar(given: structures.AutoscalingSpec) -> CalendarPolicy:
     return CalendarPolicy("calendar", tuple(peaks))
 
 
-def _forecast(given: structures.ForecastSpec) -> ForecastPolicy:
+def _forecast(given: scaling_structures.ForecastSpec) -> ForecastPolicy:
     if not 0 < given.per_instance < float("inf"):
         raise SpecError((*_PATH, "forecast", "per_instance"), f"{given.per_instance:g}: must be above 0")
     season = duration(given.season, (*_PATH, "forecast", "season"))

@@ -11,7 +11,7 @@ from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.endpoint import EndpointConfig, ProductionVariant
 from tidegate.domain.fleet import RoutingStrategy
 from tidegate.domain.rollout import BlueGreen, DeploymentConfig, Rolling, TrafficRouting
-from tidegate.spec import async_section, autoscaling, serverless, serving_options, structures
+from tidegate.spec import async_section, autoscaling, serverless, serving_options, structures, value_types
 from tidegate.spec.admission import admission
 from tidegate.spec.alarms import alarms
 from tidegate.spec.check import convert_checked
@@ -64,7 +64,13 @@ def parse(data: object, now: datetime) -> DesiredDeployment:
         alarms=tuple(named.values()),
         tags=dict(spec.tags),
         autoscaling=autoscaling.build_scaling(spec, [variant.name for _, variant in variants]),
+        target=None if spec.target is None else _target(spec.target),
     )
+
+
+def _target(name: str) -> str:
+    _name(name, ("target",))
+    return name
 
 
 def _variants(spec: structures.SpecFile) -> list[tuple[KeyPath, structures.VariantSection]]:
@@ -137,7 +143,7 @@ def _production(endpoint: str, path: KeyPath, variant: structures.VariantSection
         raise SpecError((*path, "instances"), f"{variant.instances}: must be at least 1")
     if not math.isfinite(variant.weight) or variant.weight < 0:
         raise SpecError((*path, "weight"), f"{variant.weight:g}: must be 0 or more")
-    routing = one_of(variant.routing, structures.ROUTINGS, (*path, "routing"))
+    routing = one_of(variant.routing, value_types.ROUTINGS, (*path, "routing"))
     timeouts = {
         key: None if value is None else seconds(value, (*path, key), least=1)
         for key, value in (
@@ -191,7 +197,7 @@ def _content(variant: ProductionVariant) -> dict[str, object]:
 
 
 def _deployment(spec: structures.RolloutSpec, alarm_names: dict[str, str]) -> DeploymentConfig:
-    strategy = one_of(spec.strategy, structures.STRATEGIES, ("rollout", "strategy"))
+    strategy = one_of(spec.strategy, value_types.STRATEGIES, ("rollout", "strategy"))
     _check_strategy_keys(spec, strategy)
     keys = list(alarm_names) if spec.alarms is None else spec.alarms
     for index, key in enumerate(keys):
@@ -244,5 +250,5 @@ def _rolling(spec: structures.RolloutSpec) -> Rolling:
 
 
 def _name(text: str, path: KeyPath) -> None:
-    if not re.fullmatch(structures.NAME, text):
+    if not re.fullmatch(value_types.NAME, text):
         raise SpecError(path, f"{text!r}: expected 1 to 63 letters, digits and hyphens, not at the ends")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from tidegate.domain.registry import MULTI_MODEL, SINGLE_MODEL, ContainerDefinition, Model
-from tidegate.spec import multi_model, structures
+from tidegate.spec import multi_model, structures, value_types
 from tidegate.spec.problem import KeyPath, SpecError
 from tidegate.spec.units import one_of
 
@@ -40,7 +40,7 @@ def check(variant: structures.VariantSection, path: KeyPath) -> None:
     seen: set[str] = set()
     for index, each in enumerate(several):
         here = (*path, given[0], index)
-        if not re.fullmatch(structures.NAME, each.name):
+        if not re.fullmatch(value_types.NAME, each.name):
             raise SpecError((*here, "name"), f"{each.name!r}: expected 1 to 63 letters, digits and hyphens")
         if each.name in seen:
             raise SpecError((*here, "name"), f"{each.name!r} is given twice")
@@ -55,7 +55,7 @@ def check(variant: structures.VariantSection, path: KeyPath) -> None:
 def _check_model(model: structures.ModelSpec, path: KeyPath) -> None:
     if not model.image:
         raise SpecError((*path, "image"), "must not be empty")
-    if model.image == structures.AUTO and model.data is None and "MODEL_HANDLER" not in model.environment:
+    if model.image == value_types.AUTO and model.data is None and "MODEL_HANDLER" not in model.environment:
         raise SpecError(
             path, "'data' is missing, which the runtime is chosen by (or give 'image' and what it needs)"
         )
@@ -66,7 +66,7 @@ def _check_model(model: structures.ModelSpec, path: KeyPath) -> None:
             "where the CLI reads it)",
         )
     if model.method is not None:
-        one_of(model.method, structures.METHODS, (*path, "method"))
+        one_of(model.method, value_types.METHODS, (*path, "method"))
     if model.method is not None and METHOD in model.environment:
         raise SpecError((*path, "environment", METHOD), "duplicates method: give one of them")
     for key in model.environment:

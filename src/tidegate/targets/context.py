@@ -1,7 +1,7 @@
 """What the platform gives to the target that it runs on."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tidegate.domain.fleet import FleetSpec
@@ -10,6 +10,7 @@ from tidegate.domain.transform import TransformJob
 from tidegate.host.installation import Installation
 from tidegate.ports.metrics import History
 from tidegate.ports.router import DataPlane
+from tidegate.ports.target import Options
 from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
 
@@ -38,3 +39,5 @@ class TargetContext:
     """What the runner of a transform job is started with; the path is the folder of its fleet's replicas."""
     recommendation_file: Callable[[RecommendationJob], bytes]
     """What the process of a recommendation job is started with."""
+    options: Options = field(default_factory=dict)
+    """The target's own settings."""

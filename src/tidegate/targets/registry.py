@@ -1,12 +1,24 @@
-"""The targets there are: one line for each."""
+"""The targets there are: one row for each."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
-from tidegate.ports.target import Provider
+from tidegate.domain.targets import LOCAL
+from tidegate.ports.target import Checker, Provider, Renderer
 from tidegate.targets.context import TargetContext
 from tidegate.targets.local.provider import provide_local
 
-PROVIDERS: Mapping[str, Callable[[TargetContext], Provider]] = {
-    "local": provide_local,
+
+@dataclass(frozen=True)
+class TargetKind:
+    """``renderers``: form -> what prints a deployment in it, the usual form first; empty where the platform itself
+    runs what it deploys. Modules of a target import what needs an extra only once it is used."""
+
+    provide: Callable[[TargetContext], Provider]
+    renderers: Mapping[str, Renderer] = field(default_factory=dict)
+    check: Checker | None = None
+
+
+KINDS: Mapping[str, TargetKind] = {
+    LOCAL: TargetKind(provide_local),
 }
-DEFAULT = "local"

@@ -11,8 +11,9 @@ from datetime import datetime
 from typing import Any
 
 from tidegate.domain.arns import resource_arn
-from tidegate.domain.observation import Capabilities, Observation
+from tidegate.domain.observation import Observation
 from tidegate.domain.registry import ContainerDefinition
+from tidegate.domain.targets import TargetTable
 from tidegate.ports.clock import Clock, Ids
 from tidegate.ports.logs import Logs
 from tidegate.ports.metrics import Metrics
@@ -63,7 +64,7 @@ class WireContext:
     ids: Ids
     region: str
     account: str
-    can: Capabilities = field(default_factory=Capabilities)
+    targets: TargetTable = field(default_factory=TargetTable)
     kick: Callable[[str], None] = ignore_endpoint
     """Wakes the engine of an endpoint. Called after the transaction has been committed."""
     observed: Callable[[str], Observation | None] = ignore_endpoint

@@ -9,6 +9,7 @@ from tidegate.rollout.status import status
 from tidegate.service import endpoints as use
 from tidegate.service.endpoints import CarryOver, UpdateRequest
 from tidegate.service.record_kinds import ENDPOINT
+from tidegate.service.targets import choose_target, find_capabilities
 from tidegate.wire.listing import list_by_status, parse_listing
 from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
 from tidegate.wire.sagemaker_deployment import parse_deployment
@@ -19,8 +20,17 @@ from tidegate.wire.sagemaker_tags import parse_tags
 def create_endpoint(call: TxCall, params: Params) -> Params:
     name: str = params["EndpointName"]
     asked = UpdateRequest(params["EndpointConfigName"], parse_deployment(params), call.access_key)
+    tags, table = parse_tags(params), call.ctx.targets
+    target = table.default if call.tx.get(ENDPOINT, name) else choose_target(call.tx, name, None, tags, table)
     use.create_endpoint(
-        call.tx, name, asked, parse_tags(params), rollout_id=_new_rollout_id(call), can=call.ctx.can, now=call.now
+        call.tx,
+        name,
+        asked,
+        tags,
+        rollout_id=_new_rollout_id(call),
+        can=table.of(target),
+        now=call.now,
+        target=target,
     )
     return {"EndpointArn": arn(call, name)}
 
@@ -33,7 +43,8 @@ def update_endpoint(call: TxCall, params: Params) -> Params:
     asked = UpdateRequest(
         params["EndpointConfigName"], deployment, call.access_key, _parse_retained(params), override=True
     )
-    use.update_endpoint(call.tx, name, asked, rollout_id=_new_rollout_id(call), can=call.ctx.can, now=call.now)
+    can = find_capabilities(call.tx, name, call.ctx.targets)
+    use.update_endpoint(call.tx, name, asked, rollout_id=_new_rollout_id(call), can=can, now=call.now)
     return {"EndpointArn": arn(call, name)}
 
 
@@ -70,7 +81,8 @@ def update_endpoint_weights_and_capacities(call: TxCall, params: Params) -> Para
             bounds.get("ProvisionedConcurrency"),
         )
     _require_variants(endpoint, list(changes))
-    use.update_weights_and_capacities(call.tx, name, changes, call.ctx.can, call.now)
+    can = find_capabilities(call.tx, name, call.ctx.targets)
+    use.update_weights_and_capacities(call.tx, name, changes, can, call.now)
     return {"EndpointArn": arn(call, name)}
 
 

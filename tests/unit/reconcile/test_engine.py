@@ -14,6 +14,7 @@ from tidegate.domain.errors import TargetRefused, TidegateError
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.observation import FleetStatus, Observation
 from tidegate.domain.rollout import DeploymentConfig
+from tidegate.domain.targets import LOCAL
 from tidegate.domain.traffic import RouteTable
 from tidegate.ports.store import Kind
 from tidegate.ports.target import Capabilities, Look
@@ -95,7 +96,9 @@ class Case:
 def told(folder: Path, story: Callable[[Case], Awaitable[None]]) -> None:
     async def test() -> None:
         store, target, clock = open_store(f"sqlite:///{folder / 'tidegate.db'}"), StandInTarget(), Still()
-        case = Case(store, target, clock, Engine(store, target, clock, Guards(MemoryMetrics()), lambda: None))
+        case = Case(
+            store, target, clock, Engine(store, {LOCAL: target}, clock, Guards(MemoryMetrics()), lambda: None)
+        )
         try:
             await story(case)
         finally:

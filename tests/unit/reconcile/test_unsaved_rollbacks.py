@@ -14,6 +14,7 @@ from tidegate.domain.endpoint import ClockMark, Endpoint, VersionRequest
 from tidegate.domain.errors import Unavailable
 from tidegate.domain.metric import Coverage, Sample
 from tidegate.domain.rollout import Phase
+from tidegate.domain.targets import LOCAL
 from tidegate.domain.traffic import WHOLE
 from tidegate.monitoring.alarm_data import series_of
 from tidegate.ports.store import Tx
@@ -62,7 +63,7 @@ class Case:
     def restart(self) -> None:
         self.guards = Guards(self.metrics)
         self.engine = Engine(
-            self.store, self.target, self.clock, self.guards, lambda: None, read_clocks=self.read_clocks
+            self.store, {LOCAL: self.target}, self.clock, self.guards, lambda: None, read_clocks=self.read_clocks
         )
 
     def read_clocks(self) -> tuple[datetime, ClockMark]:

@@ -12,6 +12,7 @@ from tidegate.domain.errors import AlreadyExists, Conflict, InProgress, Invalid,
 from tidegate.domain.observation import Capabilities, FleetStatus, Observation
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.rollout import BlueGreen, CapacitySize, DeploymentConfig, Phase, SizeType, TrafficRouting
+from tidegate.domain.targets import TargetTable
 from tidegate.reconcile.engine import save
 from tidegate.reconcile.unsaved_rollbacks import Loaded
 from tidegate.rollout import desired_state
@@ -27,6 +28,7 @@ from tidegate.testing.samples import complete_evidence
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LATER = START + timedelta(hours=1)
 CAN = Capabilities()
+TARGETS = TargetTable()
 ANN = DeployOptions("ann")
 CANARY = DeploymentConfig(
     BlueGreen(TrafficRouting.CANARY, wait=600, size=CapacitySize(SizeType.CAPACITY_PERCENT, 10)),
@@ -61,7 +63,7 @@ def known(container: ContainerDefinition) -> None:
 
 
 def run(tx: MemoryTx, asked: DesiredDeployment, how: DeployOptions = ANN, now: datetime = START) -> DeployOutcome:
-    done = deploy(tx, asked, how, runnable=known, rollout_id=f"rollout-{now}", can=CAN, now=now)
+    done = deploy(tx, asked, how, runnable=known, rollout_id=f"rollout-{now}", targets=TARGETS, now=now)
     assert (done.endpoint, done.config) == ("fraud", asked.config.name)
     return done.change
 
@@ -202,7 +204,7 @@ def test_a_wish_that_cannot_be_leaves_the_endpoint_alone(
     """Records of the wish that were written before the error go with the transaction."""
     before = tx.get(ENDPOINT, "fraud")
     with pytest.raises(error):
-        deploy(tx, asked, ANN, runnable=known, rollout_id="r", can=CAN, now=LATER)
+        deploy(tx, asked, ANN, runnable=known, rollout_id="r", targets=TARGETS, now=LATER)
     assert tx.get(ENDPOINT, "fraud") == before
 
 

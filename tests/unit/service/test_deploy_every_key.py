@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.spec_changes import CHANGES, keys, pair
-from tests.unit.service.test_deploy import ANN, CAN, LATER, START, endpoint, settle
+from tests.unit.service.test_deploy import ANN, LATER, START, TARGETS, endpoint, settle
 from tidegate import spec
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import Conflict, InProgress, TidegateError
@@ -26,7 +26,9 @@ NOTHING = ("ContainerSection.multi_model",)
 def put(tx: MemoryTx, data: dict[str, Any], how: DeployOptions = ANN) -> DeployResult:
     wish = spec.parse(data, START)
     names = [f"{number}" for number in range(1000)]
-    return deploy(tx, wish, how, runnable=lambda _: None, rollout_id=names[len(tx.lines)], can=CAN, now=LATER)
+    return deploy(
+        tx, wish, how, runnable=lambda _: None, rollout_id=names[len(tx.lines)], targets=TARGETS, now=LATER
+    )
 
 
 def earlier(data: dict[str, Any]) -> dict[str, Any]:
@@ -71,7 +73,21 @@ def test_no_key_of_a_file_says_nothing(key: str) -> None:
     assert changed != spec.parse(before, START)
 
 
-KEYS = sorted(set(CHANGES) - set(NOTHING))
+FIXED = ("SpecFile.target",)
+"""An endpoint stays where it was created."""
+KEYS = sorted(set(CHANGES) - set(NOTHING) - set(FIXED))
+
+
+@pytest.mark.parametrize("key", FIXED)
+def test_a_value_that_is_fixed_at_the_creation_is_refused_later_and_nothing_is_saved(key: str) -> None:
+    before, after = pair(key)
+    tx = MemoryTx()
+    put(tx, before)
+    settle(tx)
+    on_record = records(tx)
+    with pytest.raises(Conflict, match="cannot move"):
+        put(tx, after)
+    assert records(tx) == on_record
 
 
 @pytest.mark.parametrize("key", KEYS)

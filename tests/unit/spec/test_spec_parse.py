@@ -15,7 +15,7 @@ from tidegate.domain.alarm import ComparisonOperator, MissingData
 from tidegate.domain.errors import Invalid
 from tidegate.domain.fleet import RoutingStrategy
 from tidegate.domain.rollout import BlueGreen, CapacitySize, Rolling, SizeType, TrafficRouting
-from tidegate.spec.structures import NAME
+from tidegate.spec.value_types import NAME
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 MINIMAL = {"endpoint": "fraud", "model": {"image": "tidegate/xgboost", "data": "file:///m/model.tar.gz"}}

@@ -7,6 +7,7 @@ from typing import cast
 
 from tidegate.domain.metric import CollectionRound
 from tidegate.domain.observation import Observation
+from tidegate.domain.targets import LOCAL
 from tidegate.host.atomic_write import BackgroundFile
 from tidegate.ports.clock import Ids
 from tidegate.ports.evidence import Evidence
@@ -114,7 +115,7 @@ def join_loops(edges: Edges) -> Loops:
     """Joins engine, metrics, alarm evaluation and scaling as ``compose.controller.join`` does; nothing runs yet."""
     store, metrics, clock, evidence = edges.store, edges.metrics, edges.clock, edges.evidence
     guards = Guards(metrics, lambda: clock.read()[1].ahead)
-    engine = Engine(store, edges.target, clock, guards, lambda: None, read_clocks=clock.read)
+    engine = Engine(store, {LOCAL: edges.target}, clock, guards, lambda: None, read_clocks=clock.read)
 
     def fresh(endpoint: str) -> Observation | None:
         seen = engine.observed.get(endpoint)

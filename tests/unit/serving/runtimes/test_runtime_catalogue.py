@@ -14,7 +14,7 @@ from tidegate.serving.contract.runtime import Probe
 from tidegate.serving.contract.runtime_tables import file_table, image_table
 from tidegate.serving.process.fork_server import LIBRARIES
 from tidegate.serving.runtimes import framework_defaults
-from tidegate.spec.structures import AUTO
+from tidegate.spec.value_types import AUTO
 from tidegate.testing import scene
 
 ROOT = Path(tidegate.__file__).parents[2]

@@ -16,10 +16,10 @@ from tidegate.domain.endpoint import Endpoint, EndpointConfig, ProductionVariant
 from tidegate.domain.errors import TargetRefused
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.registry import ContainerDefinition, Model
+from tidegate.domain.targets import LOCAL
 from tidegate.host.installation import Installation
 from tidegate.ports.router import DataPlane
 from tidegate.ports.store import Tx
-from tidegate.ports.target import Provider
 from tidegate.service import endpoints
 from tidegate.service.endpoints import UpdateRequest
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL
@@ -27,7 +27,7 @@ from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
 from tidegate.targets.capacity_limit import LimitedTarget
 from tidegate.targets.context import TargetContext
-from tidegate.targets.registry import DEFAULT, PROVIDERS
+from tidegate.targets.registry import KINDS, TargetKind
 from tidegate.testing.loops.clock import SimulatedClock
 from tidegate.testing.loops.controller import Edges, Loops, join_loops, run_loops
 from tidegate.testing.loops.virtual_loop import VirtualLoop
@@ -38,7 +38,7 @@ from tidegate.testing.world import START
 
 R = TypeVar("R")
 
-TARGETS: Mapping[str, Callable[[TargetContext], Provider]] = {**PROVIDERS, "memory": provide_memory}
+TARGETS: Mapping[str, TargetKind] = {**KINDS, "memory": TargetKind(provide_memory)}
 """The registry with one more line."""
 DEPLOYMENT = canary(percent(10), wait=10, bake=5, alarms=("errors",), evidence=True)
 ERRORS = Alarm(
@@ -92,7 +92,7 @@ class Platform:
         self.loop = VirtualLoop(Random(1))
         self.clock = SimulatedClock(self.loop)
         self.store, self.metrics = MemoryStore(), MemoryMetrics()
-        self.provider = TARGETS["memory"](context(state, lambda name: self.loops.engine.kick(name)))
+        self.provider = TARGETS["memory"].provide(context(state, lambda name: self.loops.engine.kick(name)))
         self.loops: Loops = join_loops(
             Edges(self.store, self.metrics, self.clock, Counter(), self.provider.target, self.provider.evidence)
         )
@@ -234,4 +234,4 @@ def test_capacity_limits_any_target(platform: Platform) -> None:
 
 
 def test_the_registry_names_its_default() -> None:
-    assert DEFAULT in PROVIDERS
+    assert LOCAL in KINDS

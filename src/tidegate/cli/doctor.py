@@ -1,0 +1,61 @@
+"""``doctor``: whether a target can be used: access, permissions, quotas, versions."""
+
+import json
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tidegate.cli.artifacts import prepare
+from tidegate.cli.commands import load
+from tidegate.cli.deploy import read_spec, with_target
+from tidegate.cli.output import AsJson, console
+from tidegate.cli.tables import Table, key, sentence
+from tidegate.cli.target_options import TargetName, TargetsFile, choose_target
+from tidegate.domain.desired import DesiredDeployment
+from tidegate.domain.errors import Invalid
+from tidegate.ports.target import Level
+
+
+def doctor(
+    spec_file: Annotated[
+        Path | None, typer.Argument(metavar="[SPEC]", help="Also check what this spec needs.", show_default=False)
+    ] = None,
+    target: TargetName = None,
+    targets: TargetsFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check access, permissions and quotas of a target.
+
+    Reads only. The exit status is 1 if something is missing, or could not be checked.
+
+    \b
+    Examples:
+      tidegate doctor --target kubernetes
+      tidegate doctor fraud.yaml --target sagemaker --json
+    """
+    wish = _wish(spec_file, target)
+    name, options = choose_target(target if wish is None else wish.target, targets)
+    check = load("tidegate.targets.registry", "KINDS")[name].check
+    if check is None:
+        raise Invalid(f"target {name} has nothing to check: 'tidegate up' says what is missing on this machine")
+    findings = check(options, wish)
+    bad = any(one.level in (Level.ERROR, Level.UNKNOWN) for one in findings)
+    if as_json:
+        print(json.dumps({"target": name, "ok": not bad, "findings": [asdict(one) for one in findings]}))
+    else:
+        shown = Table(key("CHECK"), key("RESULT"), sentence("FOUND"))
+        for one in findings:
+            shown.add_row(one.what, one.level.value, ": ".join(part for part in (one.message, one.remedy) if part))
+        console().print(shown)
+    if bad:
+        raise typer.Exit(1)
+
+
+def _wish(spec_file: Path | None, target: str | None) -> DesiredDeployment | None:
+    if spec_file is None:
+        return None
+    loaded = with_target(read_spec(spec_file), target)
+    return loaded.wish(datetime.now(UTC), prepare(loaded, spec_file.parent, must_exist=False))

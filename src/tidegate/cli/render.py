@@ -1,0 +1,69 @@
+"""``render``: what a target would create for a spec, as its own documents. Nothing is created."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from tidegate.cli.artifacts import prepare
+from tidegate.cli.commands import load
+from tidegate.cli.deploy import SpecPath, read_spec, with_target
+from tidegate.cli.output import AsJson, print_note
+from tidegate.cli.target_options import TargetName, TargetsFile, choose_target
+from tidegate.domain.errors import Invalid
+from tidegate.domain.suggestions import suggest
+from tidegate.ports.target import Renderer, Rendering
+
+
+def render(
+    spec_file: SpecPath,
+    target: TargetName = None,
+    form: Annotated[
+        str | None, typer.Option("--as", metavar="FORM", help="Form of the documents, where there are several.")
+    ] = None,
+    targets: TargetsFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print what a target would create for a spec.
+
+    Needs no server and creates nothing: Kubernetes manifests, the calls of AWS's APIs, or a template.
+
+    \b
+    Examples:
+      tidegate render fraud.yaml --target kubernetes
+      tidegate render fraud.yaml --target sagemaker --as cloudformation
+    """
+    loaded = with_target(read_spec(spec_file), target)
+    wish = loaded.wish(datetime.now(UTC), prepare(loaded, spec_file.parent, must_exist=False))
+    name, options = choose_target(wish.target, targets)
+    renderer = choose_form(load("tidegate.targets.registry", "KINDS")[name].renderers, name, form)
+    rendering = renderer(wish, options)
+    if as_json:
+        documents = [{"name": one.name, "body": one.body} for one in rendering.documents]
+        print(json.dumps({"target": name, "documents": documents, "notes": list(rendering.notes)}))
+        return
+    print(to_yaml(rendering), end="")
+    for note in rendering.notes:
+        print_note(f"note: {note}")
+
+
+def choose_form(renderers: Mapping[str, Renderer], target: str, form: str | None) -> Renderer:
+    """Raises Invalid."""
+    if not renderers:
+        raise Invalid(f"target {target} has nothing to print: tidegate itself runs what is deployed there")
+    chosen = form or next(iter(renderers))
+    if chosen not in renderers:
+        raise Invalid(f"target {target} prints no {chosen!r}{suggest(chosen, renderers)}")
+    return renderers[chosen]
+
+
+def to_yaml(rendering: Rendering) -> str:
+    """Documents of one YAML stream, each with its name in a comment."""
+    yaml: Any = load("yaml", "safe_dump")
+    parts = [
+        f"# {one.name}\n{yaml(json.loads(json.dumps(one.body)), sort_keys=False, width=100)}"
+        for one in rendering.documents
+    ]
+    return "---\n".join(parts)

@@ -1,0 +1,31 @@
+"""Configs that need what not every target can do."""
+
+from tests.unit.service.test_deploy import START
+from tidegate.domain.asynchronous import AsyncConfig
+from tidegate.domain.endpoint import EndpointConfig, ProductionVariant
+from tidegate.domain.fleet import Serverless
+from tidegate.domain.registry import MULTI_MODEL, SINGLE_MODEL, ContainerDefinition, Model
+from tidegate.service.record_kinds import CONFIG, MODEL
+from tidegate.testing.memory_store import MemoryTx
+
+WORDS = {
+    "serverless": "serverless variants",
+    "asynchronous": "asynchronous inference",
+    "shadow": "shadow variants",
+    "multi_model": "multi-model containers",
+}
+
+
+def configure(tx: MemoryTx, need: str) -> tuple[str, str]:
+    """Saves a config that has the need. Returns its name and the words of a refusal."""
+    container = ContainerDefinition(
+        "tidegate/xgboost", "file:///m", mode=MULTI_MODEL if need == "multi_model" else SINGLE_MODEL
+    )
+    tx.put(MODEL, "m", Model("m", (container,), START), expect=0, now=START)
+    serverless = Serverless(2**30, 5) if need == "serverless" else None
+    variant = ProductionVariant("v", "m", 1, "local", serverless=serverless)
+    shadows = (ProductionVariant("s", "m", 1, "local"),) if need == "shadow" else ()
+    queue = AsyncConfig(output="file:///answers") if need == "asynchronous" else None
+    config = EndpointConfig("c", (variant,), START, shadows=shadows, asynchronous=queue)
+    tx.put(CONFIG, "c", config, expect=0, now=START)
+    return "c", WORDS[need]
