@@ -87,6 +87,21 @@ class OnDemand:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Listen:
+    """TCP ports of a worker in a container."""
+
+    host: str = "0.0.0.0"
+    port: int = 8080
+    """Predictions and ``/ping``."""
+    control_host: str = "0.0.0.0"
+    control_port: int = 8081
+    """Statistics, ``/ping`` and ``/live``, for the platform alone; 0: none."""
+    drain_notice: float = 5.0
+    """Seconds for which a worker that was asked to stop still accepts connections: whoever routes requests to its
+    address learns of it meanwhile."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ReplicaSpec:
     """One replica. Times are seconds, sizes are bytes."""
 
@@ -97,6 +112,11 @@ class ReplicaSpec:
     containers: tuple[ContainerSpec, ...]
     socket: str
     """Unix socket to listen on, at most 100 bytes: those of programs lie beside it."""
+    listen: Listen | None = None
+    """Ports to listen on, and then not on the socket."""
+    raw_errors: bool = False
+    """Errors of a model are answered with its own status and message: the caller makes a ModelError of them, as
+    SageMaker does of a container's answers."""
     serving: Serving = Serving.SINGLE
     account: str = "000000000000"
     region: str = "us-east-1"

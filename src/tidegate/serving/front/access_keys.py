@@ -24,7 +24,7 @@ class KeysFile:
             status = os.stat(self._path)
             seen = (status.st_ino, status.st_mtime_ns, status.st_size)
             if seen != self._seen:
-                if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+                if not is_private(status.st_mode, status.st_uid, os.geteuid()):
                     raise StartupError(
                         f"the keys file {self._path} must be readable by its owner only (chmod 600)"
                     )
@@ -35,3 +35,12 @@ class KeysFile:
         except msgspec.DecodeError as error:
             raise StartupError(f"the keys file {self._path} is not usable: {error}") from None
         return self._keys
+
+
+def is_private(mode: int, owner: int, user: int) -> bool:
+    """Whether a file can be read by nobody but ``user``. A Secret that Kubernetes mounts belongs to root, so that a
+    worker of another user can only be a reader by its group."""
+    others = stat.S_IRWXO | stat.S_IWGRP | stat.S_IXGRP
+    if user == 0 or owner != 0:
+        others |= stat.S_IRGRP
+    return not mode & others

@@ -57,6 +57,9 @@ class Responses:
     def model_error(self, failed: ModelFailed, close: bool) -> bytes:
         """SageMaker's ModelError (424); ``ErrorCode`` is set for errors of the client."""
         spec = self._spec
+        if spec.raw_errors:
+            status = failed.status if 400 <= failed.status < 600 else 500
+            return self._whole(status, "text/plain", b"", failed.message[:MESSAGE_LIMIT].encode(), close)
         side = "client" if 400 <= failed.status < 500 else "server"
         original = failed.message[:MESSAGE_LIMIT]
         body: dict[str, object] = {

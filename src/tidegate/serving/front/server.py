@@ -1,14 +1,12 @@
 """A worker's HTTP server: routes, authentication, statistics and draining.
 
-``GET /ping``, ``GET /_tidegate/stats?since=EPOCH``, ``POST`` to ``/invocations`` or ``/invocations-response-stream``,
-and OpenAI's paths, ``/v1/...``: below ``/endpoints/NAME``, where NAME is this replica's endpoint, or without it if
-no signatures are required. Requests for another endpoint are rejected, whoever sent them.
+The platform's pages (``control_pages``); ``POST`` to ``/invocations`` or ``/invocations-response-stream``, and
+OpenAI's paths, ``/v1/...``: below ``/endpoints/NAME``, where NAME is this replica's endpoint, or without it if no
+signatures are required. Requests for another endpoint are rejected, whoever sent them.
 """
 
 import asyncio
-import os
 import re
-import sys
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -21,7 +19,6 @@ from tidegate.auth.keys import BEARER, check_bearer
 from tidegate.auth.request_target import MESSAGE, is_canonical
 from tidegate.auth.sigv4 import RequestParts, verify
 from tidegate.domain.errors import AuthError, StartupError
-from tidegate.host.unix_sockets import keep_bound
 from tidegate.serving.contract import target_headers
 from tidegate.serving.contract.body_spool import LargeCall, Spool
 from tidegate.serving.contract.cold_start import ColdStart
@@ -30,9 +27,12 @@ from tidegate.serving.contract.memory_release import ReleaseSchedule, release_me
 from tidegate.serving.contract.replica_spec import ReplicaSpec
 from tidegate.serving.front.access_keys import KeysFile
 from tidegate.serving.front.connection import Connection, Refusal, Request
+from tidegate.serving.front.control_pages import ALL, CONTRACT, control_page
+from tidegate.serving.front.control_port import ControlPort
 from tidegate.serving.front.header_cache import HeaderCache
+from tidegate.serving.front.listeners import listener
 from tidegate.serving.front.pending_requests import PendingRequests, began, now, stamp
-from tidegate.serving.front.request_stats import STATS_PATH, RequestStats
+from tidegate.serving.front.request_stats import RequestStats
 from tidegate.serving.front.response_formats import EventStreamFormat, OpenAIFormat, PlainFormat, ResponseFormat
 from tidegate.serving.front.responses import UNSPENT, Responses
 from tidegate.serving.front.sessions import GONE, HEADER, Sessions
@@ -79,50 +79,35 @@ class Server:
         self._mirror = ShadowSender(spec, self._stats.note) if spec.mirror is not None else None
         self._in_hand: dict[Connection, Call] = {}
         self.waiting = PendingRequests(self._stats.note)
-        self._listeners: list[asyncio.Server] = []
-        self._keeping: asyncio.Task[None] | None = None
+        self._listener = listener(spec, partial(Connection, self))
+        self._pages = ALL if spec.listen is None else CONTRACT
+        self._control_port = ControlPort(spec.listen, self, self._responses) if spec.listen is not None else None
+        self._drained = False
         self._due = ReleaseSchedule()
         """When to release memory."""
 
     # --- life ---
 
     async def listen(self) -> None:
-        """Listen on the socket, also if a killed predecessor left it. Raises StartupError."""
+        """Raises StartupError."""
         if self._keys is not None:
             self._keys.read()
-        await self._bind()
-        self._keeping = asyncio.create_task(keep_bound(Path(self.spec.socket), self._bind))
+        await self._listener.open()
+        if self._control_port is not None:
+            await self._control_port.open()
         loop = asyncio.get_running_loop()
         loop.call_later(1.0, self._sweep, loop)
         if self._mirror is not None:
             self._mirror.start()
 
-    async def _bind(self) -> None:
-        """Bind the socket. Connections to a removed socket are still served."""
-        loop = asyncio.get_running_loop()
-        before = os.umask(0o077)
-        try:
-            self._unlink()
-            listener = await loop.create_unix_server(
-                partial(Connection, self), path=self.spec.socket, backlog=1024
-            )
-        except (OSError, ValueError) as error:
-            raise StartupError(f"cannot listen on {self.spec.socket}: {error}") from None
-        finally:
-            os.umask(before)
-        self._listeners.append(listener)
-
     async def drain(self, limit: float) -> int:
         """Answer the requests in progress, then close. Returns the number of those cut off after ``limit`` seconds.
 
-        The socket file is removed first, so that new connections fail at once and can go elsewhere; those in the
-        backlog are still accepted. Open connections close after their next answer."""
+        New connections are turned away first, so that they go elsewhere; those in the backlog are still accepted.
+        Open connections close after their next answer."""
         self.draining = True
-        if self._keeping is not None:
-            self._keeping.cancel()
-        self._unlink()
         started = time.monotonic()
-        await asyncio.sleep(0.05)  # accept what is in the backlog
+        await self._listener.withdraw(limit)
         while self.connections:
             waited = time.monotonic() - started
             idle = all(connection.idle for connection in self.connections)
@@ -134,16 +119,15 @@ class Server:
             delivery.cut()
         while self._deliveries:
             await asyncio.sleep(0.01)
-        for listener in self._listeners:
-            listener.close()
+        self._listener.close()
         for connection in list(self.connections):
             connection.close()
         if self._mirror is not None:
             await self._mirror.close()
+        self._drained = True
+        if self._control_port is not None:
+            await self._control_port.close()
         return cut
-
-    def _unlink(self) -> None:
-        Path(self.spec.socket).unlink(missing_ok=True)
 
     @property
     def answered(self) -> int:
@@ -163,7 +147,7 @@ class Server:
         elif asked := PREDICTION.fullmatch(path):
             self._predict(connection, request, asked, query)
         else:
-            self._control(connection, request, path, query)
+            self._show(connection, request, path, query)
 
     def _predict(self, connection: Connection, request: Request, asked: re.Match[bytes], query: bytes) -> None:
         """``asked``: a match of PREDICTION."""
@@ -182,21 +166,12 @@ class Server:
             return
         self._invoke(connection, request, asked, query, fmt)
 
-    def _control(self, connection: Connection, request: Request, path: bytes, query: bytes) -> None:
-        """Serve the platform's own paths: ping and statistics."""
+    def _show(self, connection: Connection, request: Request, path: bytes, query: bytes) -> None:
+        """Answer with one of the platform's pages."""
         close = self.draining or not request.keep_alive
-        if path == b"/ping":
-            ready = self.engine is not None and self.engine.healthy and not self.draining
-            connection.reply(self._responses.plain(200 if ready else 503, b"", close), close)
-        elif path == STATS_PATH:
-            page = self.statistics(_query_value(query, b"since", 0), _query_value(query, b"before", sys.maxsize))
-            connection.reply(self._responses.plain(200, page, close), close)
-        elif path == b"/execution-parameters":
-            said: bytes = getattr(self.engine, "execution_parameters", b"{}")
-            connection.reply(self._responses.plain(200, said, close), close)
-        elif path == b"/_tidegate/models":
-            page = msgspec.json.encode(getattr(self.engine, "listing", dict)())
-            connection.reply(self._responses.plain(200, page, close), close)
+        page = control_page(self, self._pages, path, query)
+        if page is not None:
+            connection.reply(self._responses.plain(*page, close), close)
         else:
             message = "There is no such path here; predictions go to /invocations."
             connection.reply(
@@ -223,7 +198,7 @@ class Server:
         flight, and the requests answered since the start."""
         at = time.time()
         self._stats.rewind(int(at))
-        last = min(before, int(at)) if over else before
+        last = min(before, int(at)) if over and not self._drained else before
         return msgspec.json.encode(self._stats.page(self.spec.replica, at, len(self._in_hand), since, last))
 
     def note(self, note: Note) -> None:
@@ -387,8 +362,3 @@ class Server:
         self.waiting.measure(at)
         # In the middle of each second, so that no second is skipped.
         loop.call_later(1.5 - at % 1_000_000 / 1e6, self._sweep, loop)
-
-
-def _query_value(query: bytes, name: bytes, otherwise: int) -> int:
-    found = re.search(rb"(?:^|&)%b=([0-9]{1,18})(?:&|$)" % name, query)
-    return int(found[1]) if found else otherwise

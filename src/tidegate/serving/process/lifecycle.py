@@ -121,7 +121,8 @@ class Worker:
             server.note(cold.setup())
             server.cold = cold
         kinds = ", ".join(container.runtime.kind for container in self._spec.containers)
-        self._log(f"ready, {kinds} on {self._spec.socket}")
+        listen = self._spec.listen
+        self._log(f"ready, {kinds} on {self._spec.socket if listen is None else f'port {listen.port}'}")
         if cold is not None:
             await report_ready(self._spec)
             self._preparing_forests = asyncio.create_task(prepare_forests(self._spec))
@@ -175,8 +176,9 @@ class Worker:
         await memory_watch.watch(int(limit * HARD_LIMIT), self._fail_outgrown)
 
     def _report_outgrown(self, size: int) -> None:
-        """Ask for a replacement, and serve until it is there, if a model is loaded."""
-        if self._server is None or self._server.engine is None or self._spec.on_demand is not None:
+        """Ask for a replacement, and serve until it is there, if a model is loaded and there is a supervisor."""
+        supervised = self._spec.on_demand is None and self._spec.listen is None
+        if self._server is None or self._server.engine is None or not supervised:
             self._fail_outgrown(size)
             return
         message = self._excess_message(size)

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from tidegate.domain.errors import StartupError
-from tidegate.serving.front.access_keys import KeysFile
+from tidegate.serving.front.access_keys import KeysFile, is_private
 
 
 def put(path: Path, content: bytes, mode: int = 0o600) -> None:
@@ -48,3 +48,21 @@ def test_a_file_that_went_away_lets_nobody_in(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(StartupError, match="cannot read"):
         keys.read()
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "user", "private"),
+    [
+        (0o400, 10001, 10001, True),
+        (0o440, 10001, 10001, False),
+        (0o440, 0, 10001, True),  # a Secret with fsGroup
+        (0o444, 0, 10001, False),
+        (0o460, 0, 10001, False),
+        (0o440, 0, 0, False),
+        (0o440, 10002, 10001, False),
+    ],
+)
+def test_a_mounted_secret_is_private_though_its_group_reads_it(
+    mode: int, owner: int, user: int, private: bool
+) -> None:
+    assert is_private(mode, owner, user) is private

@@ -1,0 +1,97 @@
+"""The platform's own pages of a worker: ping, statistics and models.
+
+Behind this machine's proxy, which lets clients see none of them, they are on the worker's socket. In a container the
+predictions' port has only what SageMaker's contract says; the others are on a port of their own.
+"""
+
+import re
+import sys
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from tidegate.serving.contract.body_spool import Spool
+from tidegate.serving.contract.invocation import Engine
+from tidegate.serving.front.connection import Connection, Refusal, Request
+from tidegate.serving.front.header_cache import HeaderCache
+from tidegate.serving.front.request_stats import STATS_PATH
+from tidegate.serving.front.responses import UNSPENT, Responses
+
+PING = b"/ping"
+LIVE = b"/live"
+PARAMETERS = b"/execution-parameters"
+MODELS = b"/_tidegate/models"
+CONTRACT = frozenset((PING, PARAMETERS))
+"""Paths of SageMaker's container contract."""
+ALL = frozenset((*CONTRACT, STATS_PATH, MODELS))
+CONTROL = frozenset((PING, LIVE, STATS_PATH, MODELS))
+"""Paths of a container's control port."""
+
+
+class Pages(Protocol):
+    """What the pages show of the worker."""
+
+    engine: Engine | None
+    draining: bool
+
+    def statistics(self, since: int, before: int) -> bytes: ...
+
+
+def control_page(pages: Pages, paths: frozenset[bytes], path: bytes, query: bytes) -> tuple[int, bytes] | None:
+    """Status and body of a page; None for a path that is not one of ``paths``."""
+    if path not in paths:
+        return None
+    engine = pages.engine
+    if path == PING:
+        ready = engine is not None and engine.healthy and not pages.draining
+        return (200 if ready else 503), b""
+    if path == STATS_PATH:
+        return 200, pages.statistics(_query_value(query, b"since", 0), _query_value(query, b"before", sys.maxsize))
+    if path == PARAMETERS:
+        return 200, getattr(engine, "execution_parameters", b"{}")
+    if path == MODELS:
+        return 200, msgspec.json.encode(getattr(engine, "listing", dict)())
+    return 200, b""
+
+
+class ControlService:
+    """Serves a container's control port, for the platform alone. ``read``: called after the statistics were."""
+
+    max_body = 0
+
+    def __init__(self, pages: Pages, responses: Responses, read: Callable[[], None]) -> None:
+        self.connections: set[Connection] = set()
+        self.heads = HeaderCache(())
+        self._pages = pages
+        self._responses = responses
+        self._read = read
+
+    def serve(self, connection: Connection, request: Request) -> None:
+        close = not request.keep_alive
+        path, _, query = request.url.partition(b"?")
+        page = control_page(self._pages, CONTROL, path, query)
+        if page is None:
+            message = "There is no such path here; predictions have a port of their own."
+            connection.reply(self._responses.error(404, "UnknownOperationException", message, close), close)
+            return
+        connection.reply(self._responses.plain(*page, close), close)
+        if path == STATS_PATH:
+            self._read()
+
+    def spool(self) -> Spool:
+        raise OSError("no bodies are accepted here")
+
+    def refuse(self, refusal: Refusal) -> bytes:
+        return self._responses.error(refusal.status, refusal.error, refusal.message, True, UNSPENT)
+
+    def note_large_body(self) -> None:
+        pass
+
+    def gone(self, connection: Connection) -> None:
+        pass
+
+
+def _query_value(query: bytes, name: bytes, otherwise: int) -> int:
+    found = re.search(rb"(?:^|&)%b=([0-9]{1,18})(?:&|$)" % name, query)
+    return int(found[1]) if found else otherwise

@@ -1,0 +1,93 @@
+"""``serve [START.json]``, a worker in a container: it listens on TCP, and fetches its model data itself.
+
+With a start file (``contract/container_start``), such as a mounted Secret, it is a replica of an endpoint. Without
+one it honours SageMaker's container contract: the model is in /opt/ml/model, and the environment says the rest.
+
+``TIDEGATE_WORK`` names the folder that it writes to, the only one. Exit codes as of ``python -m tidegate.serving``;
+why it failed is also in the file /dev/termination-log, from which Kubernetes shows it.
+"""
+
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from tidegate.domain.errors import StartupError
+from tidegate.serving.contract.container_start import from_environment, from_file, model_folder, replica_name
+from tidegate.serving.contract.replica_spec import ReplicaSpec
+from tidegate.serving.process.worker_process import UNUSABLE, run
+
+WORK = "TIDEGATE_WORK"
+DEFAULT_WORK = "/var/lib/tidegate"
+TERMINATION_LOG = Path("/dev/termination-log")
+_LONGEST = 4096
+"""Bytes that Kubernetes keeps of a termination message."""
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) > 1:
+        print("usage: serve [START.json]", file=sys.stderr)
+        return UNUSABLE
+    work = Path(os.environ.get(WORK) or DEFAULT_WORK).absolute()
+    try:
+        _prepare(work)
+        spec = _spec(work, arguments)
+    except StartupError as error:
+        print(f"tidegate worker: {error}", file=sys.stderr)
+        _tell(error.message.encode())
+        return UNUSABLE
+    start = work / "replica.json"
+    run(start, spec, lambda: _tell_failure(start.with_name("failure.json")))
+
+
+def _prepare(work: Path) -> None:
+    """Make the folder usable: a container that is started again finds what the one before it left."""
+    temporary = work / "tmp"
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        (work / "failure.json").unlink(missing_ok=True)
+    except OSError as error:
+        raise StartupError(f"cannot write to {work}: {error.strerror}; {WORK} names another folder") from None
+    tempfile.tempdir = os.environ["TMPDIR"] = str(temporary)  # the rest of the file system may be read-only
+
+
+def _spec(work: Path, arguments: list[str]) -> ReplicaSpec:
+    replica = replica_name(os.environ, socket.gethostname())
+    if not arguments:
+        spec = from_environment(os.environ, replica, work)
+        _use_in_place(Path(model_folder(os.environ)), Path(spec.containers[0].model_dir))
+        return spec
+    path = Path(arguments[0])
+    try:
+        return from_file(path.read_bytes(), str(path), replica, work)
+    except OSError as error:
+        raise StartupError(f"cannot read the start file {path}: {error.strerror}") from None
+
+
+def _use_in_place(data: Path, folder: Path) -> None:
+    """Make ``folder`` model data that are there already, so that they are neither fetched nor copied."""
+    if not data.is_dir():
+        raise StartupError(f"there is no model in {data}; SageMaker puts it there, or mount it")
+    folder.unlink(missing_ok=True)
+    folder.symlink_to(data.absolute())
+    folder.with_name(folder.name + ".complete").touch()
+
+
+def _tell_failure(failure: Path) -> None:
+    with suppress(OSError):
+        _tell(failure.read_bytes())
+
+
+def _tell(message: bytes) -> None:
+    if TERMINATION_LOG.is_file():
+        with suppress(OSError):
+            TERMINATION_LOG.write_bytes(message[:_LONGEST])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
