@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from tidegate.domain.targets import LOCAL
 from tidegate.ports.target import Checker, Provider, Renderer
 from tidegate.targets.context import TargetContext
+from tidegate.targets.kubernetes.doctor import check_kubernetes
+from tidegate.targets.kubernetes.provider import provide_kubernetes
+from tidegate.targets.kubernetes.render import render_kubernetes
 from tidegate.targets.local.provider import provide_local
 
 
@@ -21,4 +24,5 @@ class TargetKind:
 
 KINDS: Mapping[str, TargetKind] = {
     LOCAL: TargetKind(provide_local),
+    "kubernetes": TargetKind(provide_kubernetes, {"manifests": render_kubernetes}, check_kubernetes),
 }

@@ -1,5 +1,7 @@
 """The API server, by lightkube: objects as JSON, repeated while that may help, and errors of our own kinds."""
 
+from __future__ import annotations  # names of an extra that may not be installed
+
 import asyncio
 import contextlib
 import json
@@ -8,18 +10,23 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-import httpx2
-from lightkube import AsyncClient
-from lightkube.config import client_adapter
-from lightkube.config.kubeconfig import KubeConfig, SingleConfig
-from lightkube.core.exceptions import ApiError, ConfigError
-from lightkube.generic_resource import GenericNamespacedResource, create_api_info
-from lightkube.types import CascadeType
-
 from tidegate.domain.errors import StartupError, Transient
 from tidegate.targets.kubernetes.api_errors import GONE, NOT_FOUND, Asked, error_of, is_retried
 from tidegate.targets.kubernetes.names import MANAGER, Manifest
 from tidegate.targets.kubernetes.options import KubernetesOptions
+
+try:
+    import httpx2
+    from lightkube import AsyncClient
+    from lightkube.config import client_adapter
+    from lightkube.config.kubeconfig import KubeConfig, SingleConfig
+    from lightkube.core.exceptions import ApiError, ConfigError
+    from lightkube.generic_resource import GenericNamespacedResource, create_api_info
+    from lightkube.types import CascadeType
+except ImportError as missing:
+    MISSING: str | None = missing.name
+else:
+    MISSING = None
 
 R = TypeVar("R")
 
@@ -49,8 +56,12 @@ KINDS: Mapping[str, tuple[str, str]] = {
 """Kind -> its version, where a manifest does not say, and its name in paths and rights."""
 
 
-def connect(options: KubernetesOptions, transport: httpx2.AsyncBaseTransport | None = None) -> "KubeApi":
+def connect(options: KubernetesOptions, transport: httpx2.AsyncBaseTransport | None = None) -> KubeApi:
     """Credentials from the kubeconfig or the pod's service account. Raises StartupError."""
+    if MISSING is not None:
+        raise StartupError(
+            f"kubernetes: a package is not installed ({MISSING}): pip install 'tidegate[kubernetes]'"
+        )
     try:
         config = _configuration(options)
         timeout = httpx2.Timeout(TIMEOUT)
@@ -91,7 +102,7 @@ class KubeApi:
     async def find(self, kind: str, labels: str) -> list[Manifest]:
         """Complete, or an error: a list whose next page has expired is begun again."""
         resource = self._resource(kind)
-        pairs: dict[str, Any] = dict(one.split("=", 1) for one in labels.split(","))
+        pairs: dict[str, Any] = dict(one.split("=", 1) for one in labels.split(",") if one)
 
         async def pages() -> list[Manifest]:
             found = self.client.list(resource, namespace=self.namespace, labels=pairs, chunk_size=CHUNK)
@@ -166,7 +177,7 @@ class KubeApi:
 
     async def may(self, verb: str, kind: str) -> bool:
         """Whether the credentials allow it, by the cluster's own judgement."""
-        version, plural = KINDS.get(kind, ("v1", kind))
+        version, plural = KINDS.get(kind, ("v1", kind))  # a subresource is asked for by its path
         group = version.rpartition("/")[0]
         plural, _, sub = plural.partition("/")
         attributes = {

@@ -1,7 +1,6 @@
 """All that the Kubernetes target supplies."""
 
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 
 from tidegate.domain.observation import SAGEMAKER_CAPABILITIES, TIDEGATE_CAPABILITIES, Capabilities
@@ -23,9 +22,9 @@ from tidegate.targets.kubernetes.target import KubernetesTarget
 from tidegate.targets.refused_jobs import RefusedRecommendations, RefusedTransforms
 
 
-def provide_kubernetes(context: TargetContext, given: Mapping[str, object]) -> Provider:
+def provide_kubernetes(context: TargetContext) -> Provider:
     """Nothing is asked of the cluster yet. Raises StartupError."""
-    options = read_options(given)
+    options = read_options(context.options)
     return join(context, options, connect(options))
 
 
@@ -58,9 +57,9 @@ def join(context: TargetContext, options: KubernetesOptions, api: KubeApi) -> Pr
 
 
 def capabilities(settings: Settings) -> Capabilities:
-    """Those of the local target: the router is the same."""
+    """Those of the local target, whose router is the same, without what needs this machine."""
     chosen = SAGEMAKER_CAPABILITIES if settings.fidelity == "aws" else TIDEGATE_CAPABILITIES
-    return replace(chosen, quotas=settings.quotas)
+    return replace(chosen, quotas=settings.quotas, serverless=False, asynchronous=False, shadow=False)
 
 
 def no_usage(pids: object) -> dict[int, Usage]:

@@ -10,6 +10,8 @@ from typing import Any, TypeVar, cast
 from lightkube import AsyncClient
 from lightkube.config import client_adapter
 from lightkube.config.kubeconfig import KubeConfig
+from lightkube.config.models import Cluster as ApiServerAddress
+from lightkube.config.models import User
 
 from tests.unit.targets.kubernetes.memory_api_server import MemoryApiServer
 from tests.unit.targets.kubernetes.memory_gateway import MemoryAgent
@@ -55,7 +57,7 @@ def run(scenario: Coroutine[Any, Any, R]) -> R:
 
 
 def memory_api(server: MemoryApiServer) -> KubeApi:
-    cluster, user = client_adapter.Cluster(server="http://cluster.example"), client_adapter.User(token="t")
+    cluster, user = ApiServerAddress(server="http://cluster.example"), User(token="t")
     config = KubeConfig.from_one(cluster=cluster, user=user, namespace="ml").get()
     assert config is not None
     raw = client_adapter.AsyncClient(config, client_adapter.ConnectionParams(transport=server))  # type: ignore[arg-type]
