@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -82,8 +81,8 @@ class KubernetesOptions:
     installation: str = "tidegate"
     namespace: str = ""
     """Empty: that of the kubeconfig's context, or of the controller's pod."""
-    kubeconfig: Path | None = None
-    """None: KUBECONFIG, the user's file, or the service account of the pod, whichever there is."""
+    kubeconfig: str = ""
+    """Empty: KUBECONFIG, the user's file, or the service account of the pod, whichever there is."""
     context: str = ""
     image_pull_policy: Literal["", "Always", "IfNotPresent", "Never"] = ""
     image_pull_secrets: tuple[str, ...] = ()
