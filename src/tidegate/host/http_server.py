@@ -21,12 +21,12 @@ class HttpServer(uvicorn.Server):
         yield
 
 
-async def serve(app: object, where: Path | int) -> tuple[HttpServer, asyncio.Task[None]]:
-    """A server that has begun to listen, and the task that it runs in. ``where``: a socket, or a port on all
-    addresses. Raises StartupError."""
+async def serve(app: object, where: Path | int, host: str = "0.0.0.0") -> tuple[HttpServer, asyncio.Task[None]]:
+    """A server that has begun to listen, and the task that it runs in. ``where``: a socket, or a port of
+    ``host``. Raises StartupError."""
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]
-        host="0.0.0.0",
+        host=host,
         port=where if isinstance(where, int) else 0,
         uds=None if isinstance(where, int) else str(where),
         lifespan="off",

@@ -99,6 +99,8 @@ class AgentSettings:
     proxy: dict[str, object]
     """Fields of ``Settings`` that the proxy reads."""
     signed: bool
+    host: str = "0.0.0.0"
+    """Address on which the agent listens."""
     own_hosts: tuple[str, ...] = ()
     """Environment variables with addresses of this machine, by which clients may call it when nothing is signed."""
     leave_after: float = 5.0

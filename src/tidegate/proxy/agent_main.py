@@ -35,6 +35,7 @@ def main(arguments: list[str]) -> int:
         return 2
     form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=form, force=True)
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     try:
         settings = read(Path(arguments[0]))
         token = Path(settings.token_file).read_text().strip()
@@ -75,7 +76,10 @@ async def run(settings: AgentSettings, token: str) -> None:
     agent = GatewayAgent(HAProxy(proxy_settings(settings, os.environ), state, behind))
     await agent.proxy.start_or_adopt()
     keeping = asyncio.create_task(agent.keep_proxy(PROXY_CHECK))
-    servers = [await serve(build_public_app(agent), behind), await serve(build_app(agent, token), settings.port)]
+    servers = [
+        await serve(build_public_app(agent), behind),
+        await serve(build_app(agent, token), settings.port, settings.host),
+    ]
     log.info("the agent of the gateway listens on port %d", settings.port)
     try:
         await stopping.wait()

@@ -30,7 +30,8 @@ class FleetView:
 
 @dataclass(frozen=True)
 class GatewayPod:
-    """``uid`` distinguishes pods that had the same address after each other."""
+    """``uid`` distinguishes pods that had the same address after each other, and a pod whose sandbox was made anew,
+    which has another address."""
 
     name: str
     uid: str
@@ -127,7 +128,7 @@ def gateway_pod(pod: Manifest) -> GatewayPod:
     conditions = {one.get("type"): one.get("status") for one in status.get("conditions") or ()}
     return GatewayPod(
         name=about["name"],
-        uid=about.get("uid", ""),
+        uid=f"{about.get('uid', '')} {status.get('podIP', '')}",
         address=(status.get("podIP") or "") if status.get("phase") == "Running" else "",
         ready=conditions.get("Ready") == "True",
         leaving="deletionTimestamp" in about,
