@@ -11,10 +11,10 @@ SLOW   := tests/property/test_loop_worlds.py tests/property/test_loop_mutants.py
 QUICK  := tests/unit tests/property tests/meta $(addprefix --ignore=,$(SLOW))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo fmt lint check test wheel coverage soak bench lock clean
+.PHONY: help demo fmt lint check test test-kubernetes wheel coverage soak bench lock clean
 
 help:                    ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(VENV)/.demo: pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tidegate needs Python 3.11 or newer")'
@@ -74,8 +74,15 @@ fmt: $(VENV)/.test       ## format the code and sort its imports
 check: lint              ## lint, types and the quick tests: before every commit
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -q $(QUICK)
 
-test: lint .venv-sdk/.done .venv-sdk3/.done .venv-moto/.done .clients/cli/.done $(if $(shell command -v npm),.clients/js/.done) ## everything that CI runs
+test: lint .venv-sdk/.done .venv-sdk3/.done .venv-moto/.done .clients/cli/.done $(if $(shell command -v npm),.clients/js/.done) ## every test but those of make test-kubernetes
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -q
+
+# Needs root and Debian packages (CONTRIBUTING.md). What cannot run here is skipped, with the reason. The first run
+# builds Kubernetes: 4 to 7 minutes of two cores.
+test-kubernetes: $(VENV)/.test ## tests on a real Kubernetes cluster, with real containers
+	$(BIN)/python -m tests.kubernetes.cluster.binaries
+	$(BIN)/python -m tests.kubernetes.image
+	$(BIN)/python -m pytest -q --timeout 600 tests/kubernetes
 
 # An empty environment with the locked versions: what a user gets, and nothing of the checkout.
 wheel: $(VENV)/.test     ## build the wheel and follow docs/getting-started.md with it

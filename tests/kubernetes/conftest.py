@@ -1,9 +1,12 @@
-"""A cluster for the tests of a session, where one can run. ``make test-kubernetes`` makes what it needs."""
+"""A cluster and tidegate's image for the tests of a session, where they can be had. ``make test-kubernetes`` makes
+what they need; a test without it is skipped and says why."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.kubernetes import image as images
 from tests.kubernetes.cluster.harness import Cluster, why_not
 
 
@@ -14,3 +17,18 @@ def cluster() -> Iterator[Cluster]:
         pytest.skip(reason)
     with Cluster(nodes=2) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def image() -> Path:
+    """The archive of tidegate's image of this checkout."""
+    if (reason := images.why_not()) is not None:
+        pytest.skip(reason)
+    return images.build()
+
+
+@pytest.fixture(scope="session")
+def loaded_image(cluster: Cluster, image: Path) -> str:
+    """The name of tidegate's image, which every node has."""
+    cluster.load_image(image)
+    return images.NAME

@@ -27,6 +27,8 @@ _NEEDS = {
     "/usr/bin/mmdebstrap": "mmdebstrap",
     "/usr/sbin/runc": "runc",
 }
+_LIMITS = "--ulimit nofile=$(ulimit -Sn):$(ulimit -Hn) --ulimit nproc=$(ulimit -Su):$(ulimit -Hu)"
+"""This machine's own: podman asks for higher ones, which needs CAP_SYS_RESOURCE."""
 _LEFT_OUT = ("doc", "man", "locale", "info")
 """Folders of /usr/share."""
 _PLATFORMS = (*(f"manylinux_2_{minor}_x86_64" for minor in (28, 27, 17)), "manylinux2014_x86_64")
@@ -119,18 +121,20 @@ def _wheels(cache: Path, wheel: Path, python: str) -> Path:
 def _podman_build(context: Path, base: Path, archive: Path) -> None:
     """Build in a store of its own and in a mount namespace of its own, so that nothing but the archive is left."""
     store = context / "store"
-    podman = f"podman --root {store}/root --runroot {store}/run --runtime runc"
+    podman = (
+        f"env PODMAN_IGNORE_CGROUPSV1_WARNING=1 podman --root {store}/root --runroot {store}/run --runtime runc"
+    )
     partial = archive.with_suffix(".partial")
     partial.unlink(missing_ok=True)
     script = f"""
       set -e
       {podman} import --quiet {base} {_BASE}
-      {podman} build --quiet --network none --file {CONTAINERFILE} \
+      {podman} build --quiet --network none --file {CONTAINERFILE} {_LIMITS} \
         --build-arg BASE={_BASE} --build-arg EXTRAS={EXTRAS} --tag {NAME} {context}
       {podman} save --quiet --output {partial} {NAME}
     """
     subprocess.run(
-        ["unshare", "--mount", "--propagation", "private", "sh", "-c", script],
+        ["unshare", "--mount", "--propagation", "private", "bash", "-c", script],
         check=True,
         stdin=subprocess.DEVNULL,
     )

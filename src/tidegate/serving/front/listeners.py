@@ -9,6 +9,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -97,9 +98,11 @@ class TcpListener:
         if self._server is None:
             return
         # A listener that is closed resets the connections that wait to be accepted, with requests in them. So it
-        # first makes no new ones: clients repeat a SYN that was dropped, and are refused then.
+        # first makes no new ones: clients repeat a SYN that was dropped, and are refused then. Where the kernel lets
+        # only root do this, a connection that is made at the instant of the close is reset.
         for each in self._server.sockets:
-            drop_new_connections(each.fileno())
+            with suppress(PermissionError):
+                drop_new_connections(each.fileno())
         await asyncio.sleep(SETTLE)
 
     def close(self) -> None:
@@ -120,7 +123,8 @@ async def bind_tcp(host: str, port: int, connect: Connect) -> asyncio.Server:
 
 
 def drop_new_connections(descriptor: int) -> None:
-    """Make a listening socket ignore requests for new connections (Linux; elsewhere nothing changes)."""
+    """Make a listening socket ignore requests for new connections (Linux; elsewhere nothing changes). Raises
+    PermissionError: newer kernels want root for it."""
     if not hasattr(socket, "AF_PACKET"):
         return
     code = b"".join(struct.pack("HBBI", *instruction) for instruction in _DROP_SYN)
