@@ -303,10 +303,10 @@ class Supervised:
             )
         )
 
-    async def serving(self, but: str = "") -> Path:
+    async def serving(self, but: str = "") -> ServerAddress:
         """The socket of a replica that serves."""
 
-        def found() -> dict[str, Path]:
+        def found() -> dict[str, ServerAddress]:
             servers = self.here.router.fleets.get(FLEET, {})
             return {name: socket for name, socket in servers.items() if name != but}
 

@@ -79,7 +79,7 @@ def run(settings: Settings) -> None:
     """Run the controller until it is asked to stop. Raises StartupError with nothing left running."""
     form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=form, force=True)
-    for chatty in ("alembic", "uvicorn", "httpx"):
+    for chatty in ("alembic", "uvicorn", "httpx", "httpx2"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     signed = keys.is_signing_required(settings)
     table = image_table(settings)

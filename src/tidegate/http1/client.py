@@ -29,7 +29,7 @@ class HttpClient:
 
     def __init__(
         self,
-        address: str | int,
+        address: str | int | tuple[str, int],
         limit: int,
         check: PeerCheck | None = None,
         *,
@@ -37,9 +37,9 @@ class HttpClient:
         kept: int = KEPT,
         connect_timeout: float = CONNECT_TIMEOUT,
     ) -> None:
-        """``address``: a unix socket's path, or a port on loopback. ``limit``: bytes of a body that is held whole.
-        ``head_limit``: bytes of the headers. ``check``: whether the right process listens, asked for
-        each new connection."""
+        """``address``: a unix socket's path, a port on loopback, or an IP address with a port. ``limit``: bytes of a
+        body that is held whole. ``head_limit``: bytes of the headers. ``check``: whether the right process listens,
+        asked for each new connection."""
         self._address = address
         self._limit = limit
         self._head_limit = head_limit
@@ -119,7 +119,8 @@ class HttpClient:
                 if isinstance(self._address, str):
                     transport, connection = await loop.create_unix_connection(self._make, self._address)
                 else:
-                    transport, connection = await loop.create_connection(self._make, "127.0.0.1", self._address)
+                    host, port = ("127.0.0.1", self._address) if isinstance(self._address, int) else self._address
+                    transport, connection = await loop.create_connection(self._make, host, port)
             foreign = self._check is not None and not self._check(transport)
         except (OSError, TimeoutError) as error:
             raise Unreachable(self._address, str(error) or type(error).__name__) from None

@@ -18,7 +18,7 @@ class ConnectionBroken(Exception):
 class Unreachable(ConnectionBroken):
     """No connection could be made. ``reason`` does not name the address."""
 
-    def __init__(self, address: str | int, reason: str) -> None:
+    def __init__(self, address: str | int | tuple[str, int], reason: str) -> None:
         super().__init__(f"cannot connect to {address}: {reason}")
         self.reason = reason
 

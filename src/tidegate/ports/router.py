@@ -12,6 +12,28 @@ from tidegate.domain.traffic import RouteTable
 
 
 @dataclass(frozen=True)
+class TcpAddress:
+    """Where a replica on another machine listens: an IP address, not a name, so that no resolver is asked."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        family = "ipv6" if ":" in self.host else "ipv4"
+        return f"{family}@{self.host}:{self.port}"
+
+    @classmethod
+    def parse(cls, text: str) -> "TcpAddress":
+        """Of ``str``. Raises ValueError."""
+        host, _, port = text.partition("@")[2].rpartition(":")
+        return cls(host, int(port))
+
+
+ServerAddress = Path | TcpAddress
+"""A unix socket of this machine, or an address on the network."""
+
+
+@dataclass(frozen=True)
 class Demand:
     """Requests for a fleet: those being served or waiting now, and all so far (from 0 again after the router was
     started or reloaded)."""
@@ -62,11 +84,11 @@ class Router(Protocol):
         self,
         fleet: FleetId,
         routing: RoutingStrategy,
-        servers: Mapping[str, Path],
+        servers: Mapping[str, ServerAddress],
         limits: Mapping[str, int] = MappingProxyType({}),
         admission: Admission = DEFAULT_ADMISSION,
     ) -> None:
-        """Make the fleet's servers (replica id -> unix socket) exactly these. One that is left out gets no new
+        """Make the fleet's servers (replica id -> address) exactly these. One that is left out gets no new
         request and finishes those it has. ``limits``: requests that a server may have at a time. ``admission``: how
         long others wait, and the quotas of clients."""
         ...

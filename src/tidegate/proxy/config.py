@@ -98,6 +98,10 @@ def render(state: ProxyState, options: Options) -> dict[str, str]:
     }
 
 
+def render_files(state: ProxyState, options: Options) -> dict[str, bytes]:
+    return {name: text.encode() for name, text in render(state, options).items()}
+
+
 def render_config(state: ProxyState, options: Options) -> str:
     sockets = (options.controller, options.admin, options.copies, options.queued, options.wakes, options.peers)
     for text in (options.host, *sockets, options.region, options.account):

@@ -23,7 +23,7 @@ from tidegate.domain.traffic import RouteTable
 from tidegate.host.installation import Installation
 from tidegate.host.preallocated import PreallocatedFiles
 from tidegate.host.unix_sockets import WatchedSockets, make_private
-from tidegate.ports.router import Demand, Passed, View
+from tidegate.ports.router import Demand, Passed, ServerAddress, View
 from tidegate.proxy import adoption, binary, config, routes, runtime_state, startup
 from tidegate.proxy.backends import Backends
 from tidegate.proxy.counters import Counters
@@ -180,7 +180,7 @@ class HAProxy:
         self,
         fleet: FleetId,
         routing: RoutingStrategy,
-        servers: Mapping[str, Path],
+        servers: Mapping[str, ServerAddress],
         limits: Mapping[str, int] = MappingProxyType({}),
         admission: Admission = DEFAULT_ADMISSION,
     ) -> None:
@@ -261,6 +261,9 @@ class HAProxy:
     def endpoints(self) -> set[str]:
         return {table.endpoint for table in self._state.tables}
 
+    def fleets_of(self, endpoint: str) -> set[FleetId]:  # with or without servers
+        return {seat.fleet for seat in self._state.seats if seat.fleet.endpoint == endpoint}
+
     def routed(self) -> set[FleetId]:
         return {route.fleet for table in self._state.tables for route in table.routes if route.share}
 
@@ -313,7 +316,7 @@ class HAProxy:
         text = self._options_text()
         try:
             make_private(self._controller.parent)
-            await self._recorder.write_all(self._render_files())
+            await self._recorder.write_all(config.render_files(self._state, self._options()))
         except (WriteFailed, OSError) as error:
             if not (self._folder / config.CONFIG).exists():
                 raise StartupError(str(error)) from None
@@ -350,7 +353,7 @@ class HAProxy:
             raise ReloadPostponed(f"the reload waits for fleet {unknown[0]} to report its servers")
         log.info("reloading the proxy for slots, a queue time or a header; pools: %s", self._state.sizes)
         text = self._options_text()
-        await self._recorder.write_all(self._render_files())
+        await self._recorder.write_all(config.render_files(self._state, self._options()))
         await self._counters.save_before_reload(self._state.fleets)
         await self._runtime.reload()
         self._reloaded, self._late = True, ""
@@ -381,9 +384,6 @@ class HAProxy:
         if identity is not None:
             await self._recorder.record(IDENTITY, msgspec.json.encode(identity))
 
-    def _render_files(self) -> dict[str, bytes]:
-        return {name: text.encode() for name, text in config.render(self._state, self._options()).items()}
-
     def _prepare(self) -> None:
         check_sockets(self._runtime.admin, self._runtime.master)
         try:
@@ -392,9 +392,9 @@ class HAProxy:
             raise StartupError(f"the proxy's folder {self._folder} cannot be used: {error.strerror}") from None
 
     def _options(self) -> Options:
-        paths = (self._controller, self._runtime.admin, self.copies, self.queued, self.wakes, self._peers)
+        sockets = (self._controller, self._runtime.admin, self.copies, self.queued, self.wakes, self._peers)
         peer = PEER if self._installation is None else self._installation.mark
-        return make_options(self._settings, ProxySockets(*paths), self._state, peer)
+        return make_options(self._settings, ProxySockets(*sockets), self._state, peer)
 
     def _options_text(self) -> str:
         return msgspec.json.encode(self._options()).decode()

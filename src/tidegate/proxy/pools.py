@@ -108,7 +108,8 @@ def _count_rules(slot: str) -> list[str]:
 
 def render_server(seat: Seat, replica: str) -> str:
     """A server's name, address and options, for the file and for ``add server``."""
-    words = f"{replica} unix@{seat.servers[replica]} {SERVER_OPTIONS}"
+    address = seat.servers[replica]
+    words = f"{replica} {f'unix@{address}' if address.startswith('/') else address} {SERVER_OPTIONS}"
     if (limit := seat.limits.get(replica)) is not None:
         words += f" maxconn {limit}"
     number = seat.numbers.get(replica)

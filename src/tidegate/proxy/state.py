@@ -35,7 +35,8 @@ INITIAL_POOL_SIZE = 8
 
 @dataclass(frozen=True)
 class Seat:
-    """A fleet in its slot, with its servers: replica id -> path of its unix socket. ``numbers`` are HAProxy's numbers
+    """A fleet in its slot, with its servers: replica id -> path of its unix socket, or its ``TcpAddress`` as
+    text. ``numbers`` are HAProxy's numbers
     of the servers where they matter, in pool BY_MODEL; ``limits`` are their limits of concurrent requests."""
 
     fleet: FleetId

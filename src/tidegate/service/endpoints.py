@@ -11,7 +11,7 @@ from tidegate.domain.errors import Conflict, InProgress, Invalid, NotFound
 from tidegate.domain.fleet import RoutingStrategy, Serverless, VariantSpec
 from tidegate.domain.generations import generation_floor
 from tidegate.domain.observation import Capabilities, Event
-from tidegate.domain.registry import Tags
+from tidegate.domain.registry import Model, Tags
 from tidegate.domain.rollout import DeploymentConfig, Phase, Version
 from tidegate.domain.targets import LOCAL
 from tidegate.ports.store import Saved, Tx
@@ -200,15 +200,26 @@ def _with_queue(version: Version, config: AsyncConfig) -> Version:
 def _variant_spec(tx: Tx, variant: ProductionVariant, present: VariantSpec | None, keep: CarryOver) -> VariantSpec:
     model = require(tx, MODEL, variant.model_name).body
     packages.check_approved(tx, model.containers)
+    spec = variant_spec(variant, model)
+    return replace(
+        spec,
+        instance_count=present.instance_count if present and keep.counts else spec.instance_count,
+        weight=present.weight if present and keep.weights else spec.weight,
+        serverless=_kept_bounds(variant, present, keep),
+    )
+
+
+def variant_spec(variant: ProductionVariant, model: Model) -> VariantSpec:
+    """A variant of a new endpoint."""
     spec = VariantSpec(
         variant.name,
         model,
-        present.instance_count if present and keep.counts else variant.instance_count,
-        weight=present.weight if present and keep.weights else variant.weight,
+        variant.instance_count,
+        weight=variant.weight,
         instance_type=variant.instance_type,
         routing=variant.routing or RoutingStrategy.RANDOM,
         memory_limit=variant.serverless.memory if variant.serverless else variant.memory_limit,
-        serverless=_kept_bounds(variant, present, keep),
+        serverless=variant.serverless,
         admission=variant.admission,
         wire=variant.wire,
     )

@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 
 from tidegate.domain.errors import Invalid, StartupError, Transient
-from tidegate.domain.registry import MULTI_MODEL, ContainerDefinition
+from tidegate.domain.registry import MULTI_MODEL, ContainerDefinition, Model
 from tidegate.serving.artifacts import fetch
 from tidegate.serving.artifacts.detect_runtime import HANDLER
 from tidegate.serving.contract import images, trust
 from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.environment import check_environment
 from tidegate.serving.contract.images import ImageTable
+from tidegate.serving.contract.replica_spec import Serving
 from tidegate.serving.multimodel import memory
 from tidegate.serving.multimodel.config import read_config
 from tidegate.serving.runtimes import submitted_code
@@ -94,3 +95,11 @@ def file_roots(settings: Settings) -> tuple[str, ...] | None:
         return None
     uploads = settings.state.expanduser().absolute() / "uploads"
     return tuple(str(root) for root in (*settings.file_roots, uploads))
+
+
+def serving_mode(model: Model) -> Serving:
+    if model.multi_model:
+        return Serving.MULTI_MODEL
+    if model.execution_mode == "Direct" and not model.single:
+        return Serving.DIRECT
+    return Serving.SERIAL if len(model.containers) > 1 else Serving.SINGLE

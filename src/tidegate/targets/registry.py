@@ -10,6 +10,9 @@ from tidegate.targets.aws_lambda.doctor import check_lambda
 from tidegate.targets.aws_lambda.provider import provide_lambda
 from tidegate.targets.aws_lambda.render import render_calls, render_image, render_template
 from tidegate.targets.context import TargetContext
+from tidegate.targets.kubernetes.doctor import check_kubernetes
+from tidegate.targets.kubernetes.provider import provide_kubernetes
+from tidegate.targets.kubernetes.render import render_kubernetes
 from tidegate.targets.local.provider import provide_local
 from tidegate.targets.sagemaker import commands as sagemaker
 from tidegate.targets.sagemaker.direct import open_direct
@@ -30,6 +33,7 @@ class TargetKind:
 
 KINDS: Mapping[str, TargetKind] = {
     LOCAL: TargetKind(provide_local),
+    "kubernetes": TargetKind(provide_kubernetes, {"manifests": render_kubernetes}, check_kubernetes),
     "lambda": TargetKind(
         provide_lambda,
         {"calls": render_calls, "cloudformation": render_template, "dockerfile": render_image},

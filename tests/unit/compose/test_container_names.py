@@ -16,8 +16,9 @@ from tidegate.service.models import check
 from tidegate.serving.contract.images import ImageTable
 from tidegate.serving.contract.replica_spec import Serving
 from tidegate.settings import Settings
+from tidegate.targets.containers import serving_mode
 from tidegate.targets.local.paths import Folders
-from tidegate.targets.local.start_file import container_specs, serving_mode
+from tidegate.targets.local.start_file import container_specs
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 SCALER = ContainerDefinition("tidegate/sklearn", "file:///m/scaler.skops", hostname="scaler")

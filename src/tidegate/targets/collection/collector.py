@@ -10,14 +10,13 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.metric import SAGEMAKER, CollectionRound, Coverage, FleetSecond, MetricId
 from tidegate.domain.worker_stats import KEPT_SECONDS, stats_path
 from tidegate.ports.metrics import History
-from tidegate.ports.router import Passed
+from tidegate.ports.router import Passed, ServerAddress
 from tidegate.targets.collection.coverage import CoverageTracker
 from tidegate.targets.collection.fleet_seconds import billed, counted, merged, utilized, waiting
 from tidegate.targets.collection.outage import Outage
@@ -58,7 +57,7 @@ class StatsQuery:
 
     spec: FleetSpec
     replica: str
-    socket: Path
+    socket: ServerAddress
     now: int
     met: int | None
 
@@ -366,7 +365,7 @@ class Collector:
         return parts
 
     def _measured(self, replicas: Iterable[ServingReplica], second: int) -> list[FleetSecond]:
-        fleets = {pid: spec for spec, _, pid, _ in replicas}
+        fleets = {pid: spec for spec, _, pid, _ in replicas if pid}
         return [
             replace(self._blank(fleets[pid], second), cpu=(one.cpu,), memory=(one.memory,))
             for pid, one in self.usage(list(fleets)).items()

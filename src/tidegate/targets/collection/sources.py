@@ -2,20 +2,19 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.observation import FleetStatus
-from tidegate.ports.router import Passed
+from tidegate.ports.router import Passed, ServerAddress
 
 MOST_BODY = 32 * 2**20
 """Bytes of an answer."""
 TOO_LARGE = 413
 """Status that stands for an answer with a larger body, which is not read."""
 
-Get = Callable[[Path, str, float], Awaitable[tuple[int, bytes] | None]]
-"""GET of a path over a worker's socket, within so many seconds: status and body, or None where there is no answer."""
+Get = Callable[[ServerAddress, str, float], Awaitable[tuple[int, bytes] | None]]
+"""GET of a path from a worker, within so many seconds: status and body, or None where there is no answer."""
 
 
 class ServingReplica(NamedTuple):
@@ -24,7 +23,8 @@ class ServingReplica(NamedTuple):
     fleet: FleetSpec
     id: str
     pid: int
-    socket: Path
+    """0: of another machine."""
+    socket: ServerAddress
 
 
 @dataclass(frozen=True)

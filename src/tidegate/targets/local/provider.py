@@ -1,24 +1,24 @@
 """All that the local target supplies: fleets, evidence, logs and jobs as processes of this machine."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from tidegate.domain.fleet import FleetId, FleetSpec
-from tidegate.domain.metric import CollectionRound
-from tidegate.domain.observation import SAGEMAKER_CAPABILITIES, TIDEGATE_CAPABILITIES, Capabilities, Observation
+from tidegate.domain.observation import SAGEMAKER_CAPABILITIES, TIDEGATE_CAPABILITIES, Capabilities
 from tidegate.ports.target import Chore, Provider
 from tidegate.service.transforms import PREFIX
 from tidegate.settings import Settings
+from tidegate.targets.collection import worker_http
 from tidegate.targets.collection.collector import Collector
 from tidegate.targets.collection.coverage import CoverageTracker
+from tidegate.targets.collection.worker_evidence import WorkerEvidence
 from tidegate.targets.context import TargetContext
-from tidegate.targets.local import logs, worker_client
+from tidegate.targets.local import logs
 from tidegate.targets.local.artifact_store import ArtifactStore
 from tidegate.targets.local.fork_server import ForkServer
 from tidegate.targets.local.log_streams import LogStreams
-from tidegate.targets.local.model_listing import list_models
 from tidegate.targets.local.paths import Folders
 from tidegate.targets.local.recommenders import LocalRecommenders
 from tidegate.targets.local.resource_usage import ProcessUsage
@@ -59,12 +59,12 @@ def provide_local(context: TargetContext) -> Provider:
     target = LocalTarget(supervision, capabilities(settings))
     coverage = CoverageTracker(context.state / "coverage.json")
     usage, passed = ProcessUsage().measure, context.data_plane.passed
-    collector = Collector(target, context.history, passed, worker_client.get, usage, coverage)
+    collector = Collector(target, context.history, passed, worker_http.get, usage, coverage)
     return Provider(
         target=target,
         fleets=target,
         lifecycle=LocalLifecycle(settings, folders, target, fork_server, store),
-        evidence=LocalEvidence(target, collector),
+        evidence=WorkerEvidence(target, collector),
         logs=LogStreams(folders.logs),
         runners=LocalRunners(
             folders,
@@ -86,21 +86,6 @@ def capabilities(settings: Settings) -> Capabilities:
     return replace(
         SAGEMAKER_CAPABILITIES if settings.fidelity == "aws" else TIDEGATE_CAPABILITIES, quotas=settings.quotas
     )
-
-
-@dataclass(frozen=True)
-class LocalEvidence:
-    target: LocalTarget
-    collector: Collector
-
-    async def collect(self, now: int) -> CollectionRound:
-        return await self.collector.collect(now)
-
-    def refresh(self, look: Observation) -> Observation:
-        return self.target.refresh(look)
-
-    async def list_models(self, endpoint: str, most: int) -> Sequence[Mapping[str, object]]:
-        return await list_models(self.target.serving(), endpoint, most)
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,11 @@ from tidegate.serving.contract.replica_spec import (
     ContainerSpec,
     OnDemand,
     ReplicaSpec,
-    Serving,
     ShadowSpec,
     encode,
 )
 from tidegate.settings import Settings
-from tidegate.targets.containers import file_roots, granted_by_table, with_trust
+from tidegate.targets.containers import file_roots, granted_by_table, serving_mode, with_trust
 from tidegate.targets.context import TargetContext
 from tidegate.targets.local.on_demand import WakeUp
 from tidegate.targets.local.paths import Folders
@@ -143,11 +142,3 @@ def readable_roots(settings: Settings, folders: Folders, model: Model) -> tuple[
     roots = file_roots(settings)
     kept = any(container.artifact for container in model.containers)
     return (*roots, str(folders.artifacts)) if kept and roots is not None else roots
-
-
-def serving_mode(model: Model) -> Serving:
-    if model.multi_model:
-        return Serving.MULTI_MODEL
-    if model.execution_mode == "Direct" and not model.single:
-        return Serving.DIRECT
-    return Serving.SERIAL if len(model.containers) > 1 else Serving.SINGLE

@@ -1,29 +1,13 @@
-"""Short requests to a worker over its unix socket: whether it is ready, and what it counted."""
+"""Whether a worker of this machine is ready, and still well."""
 
-import asyncio
 from pathlib import Path
 
 from tidegate.host.unix_sockets import has_no_listener
-from tidegate.http1.client import HttpClient
-from tidegate.http1.messages import ConnectionBroken
-from tidegate.targets.collection.sources import MOST_BODY, TOO_LARGE
+from tidegate.targets.collection.worker_http import get
 from tidegate.targets.local.health import PingAnswer
 
 PING_TIMEOUT = 2.0
 """Seconds per try (the container contract's own limit)."""
-
-
-async def get(socket: Path, path: str, seconds: float = PING_TIMEOUT) -> tuple[int, bytes] | None:
-    """Status and body of a GET, or None when no answer, or none that is HTTP, came in time."""
-    client = HttpClient(str(socket), MOST_BODY, kept=0)
-    try:
-        async with asyncio.timeout(seconds):
-            reply = await client.request("GET", path, [(b"connection", b"close")], host=b"worker")
-    except ValueError:
-        return TOO_LARGE, b""
-    except (ConnectionBroken, TimeoutError):
-        return None
-    return reply.status, reply.body
 
 
 async def ready(socket: Path, seconds: float = PING_TIMEOUT) -> bool:

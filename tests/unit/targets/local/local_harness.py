@@ -24,7 +24,7 @@ from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.traffic import RouteTable
 from tidegate.host.atomic_write import write_private
 from tidegate.host.installation import Installation
-from tidegate.ports.router import Demand, View
+from tidegate.ports.router import Demand, ServerAddress, View
 from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, encode
 from tidegate.targets.local.on_demand import WakeUp
@@ -55,7 +55,7 @@ def spec(count: int, id: FleetId = FLEET) -> FleetSpec:
 class StandInRouter:
     """Remembers what it was told. ``trouble`` is raised by the next calls."""
 
-    fleets: dict[FleetId, dict[str, Path]] = field(default_factory=dict)
+    fleets: dict[FleetId, dict[str, ServerAddress]] = field(default_factory=dict)
     trouble: list[Exception] = field(default_factory=list)
     limits: dict[FleetId, dict[str, int]] = field(default_factory=dict)
     admissions: dict[FleetId, Admission] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class StandInRouter:
         self,
         fleet: FleetId,
         routing: RoutingStrategy,
-        servers: Mapping[str, Path],
+        servers: Mapping[str, ServerAddress],
         limits: Mapping[str, int] = MappingProxyType({}),
         admission: Admission = DEFAULT_ADMISSION,
     ) -> None:

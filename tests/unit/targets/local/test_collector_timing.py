@@ -16,8 +16,8 @@ from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import FleetSecond, MetricId
 from tidegate.ports.router import Passed
 from tidegate.service import metric_samples
+from tidegate.targets.collection import worker_http
 from tidegate.targets.collection.collector import BACKLOG, Collector
-from tidegate.targets.local import worker_client
 from tidegate.targets.local.replica import SERVED
 from tidegate.targets.local.resource_usage import ProcessUsage
 from tidegate.targets.local.supervisor_context import DesiredFleet, save_desired
@@ -93,7 +93,7 @@ async def serving(here: LocalTargetHarness, worker: "subprocess.Popen[bytes]") -
     metrics = Forgetful()
     target = here.target()
     usage = ProcessUsage().measure
-    collector = Collector(target, metrics, lambda: case.passed(), worker_client.get, usage, patience=40)
+    collector = Collector(target, metrics, lambda: case.passed(), worker_http.get, usage, patience=40)
     case = Case(here, target, collector, metrics)
     async with await asyncio.start_unix_server(case.answer, here.folders.socket("r-a")):
         await until(lambda: target.ready_count(FLEET) == 1, "it is ready")

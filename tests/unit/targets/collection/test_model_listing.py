@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 
 from tidegate.domain.fleet import FleetId, FleetSpec, VariantSpec
 from tidegate.domain.registry import MULTI_MODEL, ContainerDefinition, Model
+from tidegate.targets.collection.model_listing import list_models
 from tidegate.targets.collection.sources import ServingReplica
-from tidegate.targets.local.model_listing import list_models
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 MANY = Model("m", (ContainerDefinition("tidegate/xgboost", "file:///m/", mode=MULTI_MODEL),), NOW)

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Iterable
-from pathlib import Path
 
 import msgspec
 
 from tidegate.domain.fleet import FleetSpec
+from tidegate.ports.router import ServerAddress
+from tidegate.targets.collection import worker_http
 from tidegate.targets.collection.sources import ServingReplica
-from tidegate.targets.local import worker_client
 
 PATIENCE = 5.0
 """Seconds that a replica may take: a list of 10,000 models is some megabytes."""
@@ -25,8 +25,8 @@ async def list_models(serving: Iterable[ServingReplica], endpoint: str, most: in
     return list(await asyncio.gather(*asked))
 
 
-async def _ask(spec: FleetSpec, replica: str, socket: Path, most: int) -> dict[str, object]:
-    answer = await worker_client.get(socket, "/_tidegate/models", PATIENCE)
+async def _ask(spec: FleetSpec, replica: str, socket: ServerAddress, most: int) -> dict[str, object]:
+    answer = await worker_http.get(socket, "/_tidegate/models", PATIENCE)
     try:
         page = msgspec.json.decode(answer[1], type=dict[str, object]) if answer and answer[0] == 200 else None
     except msgspec.DecodeError:

@@ -1,0 +1,47 @@
+"""A web application on a unix socket or a port, in the loop that runs."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import uvicorn
+
+from tidegate.domain.errors import StartupError
+
+GRACE = 5
+"""Seconds that requests may take after the end of the server was asked for."""
+
+
+class HttpServer(uvicorn.Server):
+    """Uvicorn without signal handlers of its own: the process has them. Set ``should_exit`` to end it."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def serve(app: object, where: Path | int, host: str = "0.0.0.0") -> tuple[HttpServer, asyncio.Task[None]]:
+    """A server that has begun to listen, and the task that it runs in. ``where``: a socket, or a port of
+    ``host``. Raises StartupError."""
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        host=host,
+        port=where if isinstance(where, int) else 0,
+        uds=None if isinstance(where, int) else str(where),
+        lifespan="off",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=GRACE,
+        server_header=False,
+        proxy_headers=False,  # it changes who the client is, which nobody here asks
+    )
+    server = HttpServer(config)
+    task = asyncio.create_task(server.serve())
+    while not server.started and not task.done():
+        await asyncio.sleep(0.01)
+    if task.done():
+        place = f"port {where}" if isinstance(where, int) else str(where)
+        raise StartupError(f"cannot listen on {place}: {task.exception() or 'it ended at once'}")
+    return server, task

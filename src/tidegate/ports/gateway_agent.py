@@ -1,0 +1,107 @@
+"""What a controller and the agent of a gateway on another machine tell each other, as JSON over HTTP.
+
+    GET  /ready                   200 once it has all endpoints and its proxy serves; without a token
+    GET  /v1/state                ``AgentState``
+    GET  /v1/endpoints/NAME       ``EndpointView``
+    GET  /v1/endpoints/NAME/plan  the ``EndpointPlan`` that was put last
+    PUT  /v1/endpoints/NAME       an ``EndpointPlan``
+    POST /v1/synced               all endpoints have been put: it may take traffic
+    GET  /v1/passed               ``PassedTotals``
+
+Each needs the token, except the first. 409: the plan is older than the one in force. 503: try again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+
+import msgspec
+
+from tidegate.domain.admission import DEFAULT_ADMISSION, Admission
+from tidegate.domain.fleet import FleetId, RoutingStrategy
+from tidegate.domain.traffic import RouteTable
+
+
+@dataclass(frozen=True)
+class FleetPlan:
+    """The servers of one fleet: replica id -> ``TcpAddress`` as text."""
+
+    fleet: FleetId
+    routing: RoutingStrategy
+    servers: dict[str, str]
+    limits: dict[str, int] = field(default_factory=dict)
+    admission: Admission = DEFAULT_ADMISSION
+
+
+@dataclass(frozen=True)
+class EndpointPlan:
+    """All that a gateway needs of one endpoint. One without fleets and routes removes it.
+
+    ``controller`` rises with each controller that starts: plans of an earlier one are refused."""
+
+    controller: int
+    table: RouteTable
+    fleets: tuple[FleetPlan, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Equal for plans that differ in nothing but the controller."""
+        return sha256(msgspec.json.encode(replace(self, controller=0), order="sorted")).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class AgentState:
+    """``boot`` is another after each start of the agent. ``digests``: endpoint -> digest of the plan in force."""
+
+    boot: str
+    synced: bool
+    controller: int
+    digests: dict[str, str]
+
+
+@dataclass(frozen=True)
+class EndpointView:
+    """What the proxy has in force. ``alive``: fleet -> replica -> whether the proxy considers it alive."""
+
+    table: RouteTable
+    alive: dict[str, dict[str, bool]]
+
+
+@dataclass(frozen=True)
+class FleetTotals:
+    """Counts since the agent's start; the last three are as of now."""
+
+    unanswered: int = 0
+    refused: int = 0
+    throttled: int = 0
+    unavailable: int = 0
+    in_flight: int = 0
+    queued: int = 0
+    queue_time: float | None = None
+    down: tuple[str, ...] = ()
+    unserved: bool = False
+
+
+@dataclass(frozen=True)
+class PassedTotals:
+    boot: str
+    fleets: Mapping[str, FleetTotals]
+
+
+@dataclass(frozen=True)
+class AgentSettings:
+    """The file that an agent is started with."""
+
+    port: int
+    """Of the agent; the proxy's is in ``proxy``."""
+    token_file: str
+    state: str
+    proxy: dict[str, object]
+    """Fields of ``Settings`` that the proxy reads."""
+    signed: bool
+    host: str = "0.0.0.0"
+    """Address on which the agent listens."""
+    own_hosts: tuple[str, ...] = ()
+    """Environment variables with addresses of this machine, by which clients may call it when nothing is signed."""
+    leave_after: float = 5.0
+    """Seconds from SIGTERM until it stops listening, in which others learn that it leaves."""

@@ -1,0 +1,271 @@
+"""The API server, by lightkube: objects as JSON, repeated while that may help, and errors of our own kinds."""
+
+from __future__ import annotations  # names of an extra that may not be installed
+
+import asyncio
+import contextlib
+import json
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from tidegate.domain.errors import StartupError, Transient
+from tidegate.targets.kubernetes.api_errors import GONE, NOT_FOUND, Asked, error_of, is_retried
+from tidegate.targets.kubernetes.names import MANAGER, Manifest
+from tidegate.targets.kubernetes.options import KubernetesOptions
+
+try:
+    import httpx2
+    from lightkube import AsyncClient
+    from lightkube.config import client_adapter
+    from lightkube.config.kubeconfig import KubeConfig, SingleConfig
+    from lightkube.core.exceptions import ApiError, ConfigError
+    from lightkube.generic_resource import GenericNamespacedResource, create_api_info
+    from lightkube.types import CascadeType
+except ImportError as missing:
+    MISSING: str | None = missing.name
+else:
+    MISSING = None
+
+R = TypeVar("R")
+
+DEADLINE = 8.0
+"""Seconds that one call takes at most, with its repetitions."""
+TIMEOUT = 5.0
+"""Seconds of one try."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 2.0
+CHUNK = 500
+"""Objects of one page of a list."""
+DEFAULT_NAMESPACE = "default"
+LOG = "pods/log"
+
+KINDS: Mapping[str, tuple[str, str]] = {
+    "Deployment": ("apps/v1", "deployments"),
+    "Pod": ("v1", "pods"),
+    "Secret": ("v1", "secrets"),
+    "ConfigMap": ("v1", "configmaps"),
+    "Service": ("v1", "services"),
+    "PodDisruptionBudget": ("policy/v1", "poddisruptionbudgets"),
+    "HorizontalPodAutoscaler": ("autoscaling/v2", "horizontalpodautoscalers"),
+    "ScaledObject": ("keda.sh/v1alpha1", "scaledobjects"),
+    "NetworkPolicy": ("networking.k8s.io/v1", "networkpolicies"),
+    "HTTPRoute": ("gateway.networking.k8s.io/v1", "httproutes"),
+    "ResourceQuota": ("v1", "resourcequotas"),
+}
+"""Kind -> its version, where a manifest does not say, and its name in paths and rights."""
+
+
+def connect(options: KubernetesOptions, transport: httpx2.AsyncBaseTransport | None = None) -> KubeApi:
+    """Credentials from the kubeconfig or the pod's service account. Raises StartupError."""
+    if MISSING is not None:
+        raise StartupError(
+            f"kubernetes: a package is not installed ({MISSING}): pip install 'tidegate[kubernetes]'"
+        )
+    try:
+        config = _configuration(options)
+        timeout = httpx2.Timeout(TIMEOUT)
+        client = AsyncClient(config, timeout=timeout, transport=transport, trust_env=False)
+        parameters = client_adapter.ConnectionParams(timeout=timeout, transport=transport, trust_env=False)  # type: ignore[arg-type]
+        raw = client_adapter.AsyncClient(config, parameters)
+    except (ConfigError, KeyError, OSError, ValueError, TypeError) as error:
+        raise StartupError(f"kubernetes: no usable credentials: {error}; set kubeconfig or KUBECONFIG") from None
+    return KubeApi(client, raw, options.namespace or config.namespace or DEFAULT_NAMESPACE)
+
+
+def _configuration(options: KubernetesOptions) -> SingleConfig:
+    found = KubeConfig.from_file(options.kubeconfig) if options.kubeconfig else KubeConfig.from_env()
+    chosen = found.get(options.context or None)
+    assert chosen is not None
+    return chosen
+
+
+@dataclass
+class KubeApi:
+    """Raises Transient, ForeignChange and TargetRefused (``MissingRight``)."""
+
+    client: AsyncClient
+    raw: httpx2.AsyncClient
+    namespace: str
+    jitter: Callable[[], float] = random.random
+    _resources: dict[tuple[str, str], Any] = field(default_factory=dict)
+
+    async def get(self, kind: str, name: str) -> Manifest | None:
+        resource = self._resource(kind)
+        with contextlib.suppress(_Absent):
+            found = await self._call(
+                "get", kind, name, lambda: self.client.get(resource, name, namespace=self.namespace)
+            )
+            return dict(found)
+        return None
+
+    async def find(self, kind: str, labels: str) -> list[Manifest]:
+        """Complete, or an error: a list whose next page has expired is begun again."""
+        resource = self._resource(kind)
+        pairs: dict[str, Any] = dict(one.split("=", 1) for one in labels.split(",") if one)
+
+        async def pages() -> list[Manifest]:
+            found = self.client.list(resource, namespace=self.namespace, labels=pairs, chunk_size=CHUNK)
+            return [dict(one) async for one in found]
+
+        return await self._call("list", kind, "", pages)
+
+    async def apply(self, manifest: Manifest, force: bool = False) -> Manifest:
+        """Server-side apply. Without ``force``, raises ForeignChange for a field that somebody else has set."""
+        kind, name = manifest["kind"], manifest["metadata"]["name"]
+        resource = self._resource(kind, manifest["apiVersion"])
+
+        def send() -> Awaitable[Any]:
+            return self.client.apply(
+                resource(manifest), name, namespace=self.namespace, field_manager=MANAGER, force=force
+            )
+
+        return dict(await self._call("patch", kind, name, send))
+
+    async def create(self, manifest: Manifest) -> bool:
+        """False if it exists."""
+        kind, name = manifest["kind"], manifest["metadata"]["name"]
+        object = self._resource(kind, manifest["apiVersion"])(manifest)
+        with contextlib.suppress(_Exists):
+            await self._call("create", kind, name, lambda: self._create(object))
+            return True
+        return False
+
+    async def _create(self, object: Any) -> Any:
+        create: Callable[..., Awaitable[Any]] = self.client.create
+        return await create(object, namespace=self.namespace)
+
+    async def delete(self, kind: str, name: str, version: str = "") -> None:
+        """What depends on it goes, too. Absent is success."""
+        resource = self._resource(kind, version)
+        with contextlib.suppress(_Absent):
+            await self._call(
+                "delete",
+                kind,
+                name,
+                lambda: self.client.delete(
+                    resource, name, namespace=self.namespace, cascade=CascadeType.BACKGROUND
+                ),
+            )
+
+    async def log(self, pod: str, lines: int) -> list[str]:
+        async def read() -> list[str]:
+            found = self.client.log(pod, namespace=self.namespace, tail_lines=lines, newlines=False)
+            return [line async for line in found]
+
+        with contextlib.suppress(_Absent):
+            return await self._call("get", LOG, pod, read)
+        return []
+
+    async def groups(self) -> set[str]:
+        """Group versions that the cluster serves; those of the core are not among them."""
+
+        async def read() -> set[str]:
+            answer = await self.raw.get("/apis")
+            answer.raise_for_status()
+            return {version["groupVersion"] for group in answer.json()["groups"] for version in group["versions"]}
+
+        return await self._call("get", "apis", "", read)
+
+    async def version(self) -> str:
+        async def read() -> str:
+            answer = await self.raw.get("/version")
+            answer.raise_for_status()
+            return str(answer.json()["gitVersion"])
+
+        return await self._call("get", "version", "", read)
+
+    async def may(self, verb: str, kind: str) -> bool:
+        """Whether the credentials allow it, by the cluster's own judgement."""
+        version, plural = KINDS.get(kind, ("v1", kind))  # a subresource is asked for by its path
+        group = version.rpartition("/")[0]
+        plural, _, sub = plural.partition("/")
+        attributes = {
+            "namespace": self.namespace,
+            "verb": verb,
+            "group": group,
+            "resource": plural,
+            "subresource": sub,
+        }
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "metadata": {},
+            "spec": {"resourceAttributes": {name: value for name, value in attributes.items() if value}},
+        }
+
+        async def ask() -> bool:
+            answer = await self.raw.post("/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", json=review)
+            answer.raise_for_status()
+            return bool(answer.json()["status"]["allowed"])
+
+        return await self._call("create", "selfsubjectaccessreviews", "", ask)
+
+    async def close(self) -> None:
+        await self.client.close()
+        await self.raw.aclose()
+
+    def _resource(self, kind: str, version: str = "") -> Any:
+        known, plural = KINDS[kind]
+        key = (kind, version or known)
+        if key not in self._resources:
+            group, _, number = key[1].rpartition("/")
+            # lightkube's registry would refuse kinds for which it has classes with fixed fields.
+            info = {"_api_info": create_api_info(group, number, kind, plural)}
+            self._resources[key] = type(kind, (GenericNamespacedResource,), info)
+        return self._resources[key]
+
+    async def _call(self, verb: str, kind: str, name: str, send: Callable[[], Awaitable[R]]) -> R:
+        """Repeat ``send`` until it works, cannot work, or the deadline has passed."""
+        asked = Asked(verb, KINDS.get(kind, ("", kind))[1].lower(), name, self.namespace)
+        clock, pause = asyncio.get_running_loop().time, FIRST_PAUSE
+        deadline = clock() + DEADLINE
+        while True:
+            try:
+                async with asyncio.timeout_at(deadline):
+                    return await send()
+            except httpx2.HTTPStatusError as error:
+                status, answer = _answer(error)
+                if status == NOT_FOUND and (kind in KINDS or kind == LOG):
+                    raise _Absent(str(asked)) from None
+                if status == 409 and answer.get("reason") == "AlreadyExists":
+                    raise _Exists(str(asked)) from None
+                problem = error_of(asked, status, answer)
+                retried = is_retried(status, asked, answer) or (status == GONE and verb == "list")
+                after = _retry_after(error)
+            except (httpx2.HTTPError, OSError, ConfigError, TimeoutError, json.JSONDecodeError) as error:
+                what = str(error) or type(error).__name__
+                problem, retried, after = Transient(f"kubernetes cannot be reached for {asked}: {what}"), True, 0.0
+            wait = max(after, pause * (0.5 + self.jitter()))
+            if not retried or clock() + wait >= deadline:
+                raise problem
+            await asyncio.sleep(wait)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+
+class _Absent(Transient):
+    """There is no such object."""
+
+
+class _Exists(Transient):
+    """There is one already."""
+
+
+def _answer(error: httpx2.HTTPStatusError) -> tuple[int, Mapping[str, Any]]:
+    if isinstance(error, ApiError) and error.status is not None:
+        status = error.status.to_dict()
+        return int(status.get("code") or (error.response.status_code if error.response else 500)), status
+    if error.response is None:
+        return 500, {}
+    with contextlib.suppress(ValueError):
+        body = error.response.json()
+        if isinstance(body, dict):
+            return error.response.status_code, body
+    return error.response.status_code, {"message": error.response.reason_phrase}
+
+
+def _retry_after(error: httpx2.HTTPStatusError) -> float:
+    try:
+        return min(float(error.response.headers.get("retry-after", "0")), DEADLINE)
+    except (ValueError, AttributeError):
+        return 0.0

@@ -1,0 +1,135 @@
+"""What the cluster shows of our fleets and gateways, kept by listing them again and again."""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from tidegate.domain.errors import TidegateError
+from tidegate.domain.fleet import FleetId
+from tidegate.targets.kubernetes.api import KubeApi
+from tidegate.targets.kubernetes.names import GATEWAY, WORKER, Manifest, fleet_of, selector
+from tidegate.targets.kubernetes.options import KubernetesOptions
+from tidegate.targets.kubernetes.pods import ProblemHistory, WorkerPod, problems, worker_pod
+
+log = logging.getLogger(__name__)
+
+STALE = 10.0
+"""Seconds after which what was seen last is no longer what is."""
+
+
+@dataclass(frozen=True)
+class FleetView:
+    """A fleet in the cluster. ``deployment`` is None once it was deleted and only pods are left."""
+
+    deployment: Manifest | None
+    pods: Mapping[str, tuple[WorkerPod, Manifest]]
+    failure: str | None = None
+
+
+@dataclass(frozen=True)
+class GatewayPod:
+    """``uid`` distinguishes pods that had the same address after each other, and a pod whose sandbox was made anew,
+    which has another address."""
+
+    name: str
+    uid: str
+    address: str
+    ready: bool
+    leaving: bool
+
+
+@dataclass
+class ClusterView:
+    """``changed`` is called with the endpoints that have news."""
+
+    api: KubeApi
+    options: KubernetesOptions
+    changed: Callable[[str], None]
+    fleets: dict[FleetId, FleetView] = field(default_factory=dict)
+    gateways: dict[str, GatewayPod] = field(default_factory=dict)
+    _history: dict[FleetId, ProblemHistory] = field(default_factory=dict)
+    _seen_at: float | None = None
+    _trouble: str = ""
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def current(self) -> bool:
+        """Whether the cluster was seen lately."""
+        return self._seen_at is not None and asyncio.get_running_loop().time() - self._seen_at < STALE
+
+    async def refresh(self) -> bool:
+        """List everything once. False if it could not be seen; then the last view is kept."""
+        installation = self.options.installation
+        async with self._turn:
+            try:
+                deployments, pods, gateways = await asyncio.gather(
+                    self.api.find("Deployment", selector(installation, WORKER)),
+                    self.api.find("Pod", selector(installation, WORKER)),
+                    self.api.find("Pod", selector(installation, GATEWAY)),
+                )
+            except TidegateError as error:
+                if self._trouble != str(error):
+                    log.warning("the cluster cannot be seen; what runs there goes on: %s", error)
+                self._trouble = str(error)
+                return False
+            if self._trouble:
+                log.info("the cluster is seen again")
+            self._trouble = ""
+            now = asyncio.get_running_loop().time()
+            self._seen_at = now
+            self._take(deployments, pods, now)
+            self.gateways = {one.name: one for one in map(gateway_pod, gateways) if one.address}
+        return True
+
+    def note(self, deployment: Manifest) -> None:
+        """Take a Deployment that was just applied, before the next turn lists it."""
+        fleet = fleet_of(deployment)
+        if fleet is not None:
+            old = self.fleets.get(fleet)
+            self.fleets[fleet] = FleetView(deployment, old.pods if old else {}, old.failure if old else None)
+
+    def _take(self, deployments: list[Manifest], pods: list[Manifest], now: float) -> None:
+        grouped: defaultdict[FleetId, dict[str, tuple[WorkerPod, Manifest]]] = defaultdict(dict)
+        for pod in pods:
+            if (fleet := fleet_of(pod)) is not None:
+                grouped[fleet][pod["metadata"]["name"]] = worker_pod(pod, self.options), pod
+        known = {fleet: one for one in deployments if (fleet := fleet_of(one)) is not None}
+        fresh: dict[FleetId, FleetView] = {}
+        for fleet in known.keys() | grouped.keys():
+            deployment, mine = known.get(fleet), grouped.get(fleet, {})
+            found = problems((pod for pod, _ in mine.values()), deployment or {}, self.options)
+            history = self._history.get(fleet, ProblemHistory()).after(found, now)
+            self._history[fleet] = history
+            fresh[fleet] = FleetView(deployment, mine, history.failure(found, now))
+        news = {
+            fleet.endpoint
+            for fleet in fresh.keys() | self.fleets.keys()
+            if _essence(fresh.get(fleet)) != _essence(self.fleets.get(fleet))
+        }
+        self.fleets = fresh
+        for fleet in self._history.keys() - fresh.keys():
+            del self._history[fleet]
+        for endpoint in news:
+            self.changed(endpoint)
+
+
+def _essence(view: FleetView | None) -> object:
+    """What decisions depend on."""
+    if view is None:
+        return None
+    replicas = view.deployment["spec"].get("replicas") if view.deployment else None
+    return replicas, view.failure, frozenset(pod for pod, _ in view.pods.values())
+
+
+def gateway_pod(pod: Manifest) -> GatewayPod:
+    about, status = pod["metadata"], pod.get("status") or {}
+    conditions = {one.get("type"): one.get("status") for one in status.get("conditions") or ()}
+    return GatewayPod(
+        name=about["name"],
+        uid=f"{about.get('uid', '')} {status.get('podIP', '')}",
+        address=(status.get("podIP") or "") if status.get("phase") == "Running" else "",
+        ready=conditions.get("Ready") == "True",
+        leaving="deletionTimestamp" in about,
+    )

@@ -1,0 +1,112 @@
+"""Checks whether a cluster can be used: credentials, version, rights, quotas."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+
+from tidegate.domain.desired import DesiredDeployment
+from tidegate.domain.errors import Invalid, StartupError, TidegateError
+from tidegate.ports.target import Finding, Level, Options
+from tidegate.targets.kubernetes.api import KubeApi, connect
+from tidegate.targets.kubernetes.api_versions import choose
+from tidegate.targets.kubernetes.options import KubernetesOptions, read_options
+from tidegate.targets.kubernetes.render import render_kubernetes
+from tidegate.targets.kubernetes.rights import RIGHTS
+
+OLDEST = (1, 20)
+MAINTAINED = (1, 25)
+
+
+def check_kubernetes(given: Options, desired: DesiredDeployment | None) -> list[Finding]:
+    try:
+        options = read_options(given)
+        api = connect(options)
+    except StartupError as error:
+        return [Finding("settings", Level.ERROR, str(error))]
+    return asyncio.run(check(api, options, given, desired))
+
+
+async def check(
+    api: KubeApi, options: KubernetesOptions, given: Options, desired: DesiredDeployment | None
+) -> list[Finding]:
+    findings = [await checked("cluster", lambda: check_version(api))]
+    if findings[0].level is not Level.UNKNOWN:
+        findings.append(await checked("API versions", lambda: check_groups(api, options)))
+        findings.append(await checked("permissions", lambda: check_rights(api)))
+        findings.append(await checked("quotas", lambda: check_quotas(api)))
+    if desired is not None:
+        findings.append(check_deployment(given, desired))
+    await api.close()
+    return findings
+
+
+async def checked(what: str, look: Callable[[], Awaitable[Finding]]) -> Finding:
+    try:
+        return await look()
+    except TidegateError as error:
+        return Finding(what, Level.UNKNOWN, str(error))
+
+
+async def check_version(api: KubeApi) -> Finding:
+    text = await api.version()
+    found = re.match(r"v(\d+)\.(\d+)", text)
+    version = (int(found[1]), int(found[2])) if found else (0, 0)
+    if version < OLDEST:
+        return Finding("cluster", Level.ERROR, f"Kubernetes {text} is too old", "1.20 or later is needed")
+    if version < MAINTAINED:
+        return Finding(
+            "cluster", Level.WARNING, f"Kubernetes {text}, which nobody maintains", "update the cluster"
+        )
+    return Finding("cluster", Level.OK, f"Kubernetes {text}, namespace {api.namespace}")
+
+
+async def check_groups(api: KubeApi, options: KubernetesOptions) -> Finding:
+    versions = choose(await api.groups())
+    if options.http_route is not None and not versions.gateway_api:
+        remedy = "install the Gateway API, or remove http_route from the settings"
+        return Finding("API versions", Level.ERROR, "no gateway.networking.k8s.io/v1 in the cluster", remedy)
+    if not versions.keda and any(one.kind == "keda" for one in options.autoscaling.values()):
+        return Finding(
+            "API versions", Level.ERROR, "no keda.sh/v1alpha1 in the cluster", "install KEDA, or use hpa"
+        )
+    return Finding("API versions", Level.OK, f"{versions.disruption_budget}, {versions.autoscaler}")
+
+
+async def check_rights(api: KubeApi) -> Finding:
+    asked = [(verb, kind) for kind, verbs in RIGHTS.items() for verb in verbs]
+    answers = await asyncio.gather(*(api.may(verb, kind) for verb, kind in asked))
+    missing = [f"{verb} {kind}" for (verb, kind), may in zip(asked, answers, strict=True) if not may]
+    if missing:
+        remedy = f"add them to the Role of the controller in namespace {api.namespace} (deploy/helm/tidegate)"
+        return Finding("permissions", Level.ERROR, f"missing: {', '.join(missing)}", remedy)
+    return Finding("permissions", Level.OK, f"all {len(asked)} that are needed")
+
+
+async def check_quotas(api: KubeApi) -> Finding:
+    """A quota that is used up lets no replica start."""
+    try:
+        quotas = await api.find("ResourceQuota", "")
+    except TidegateError as error:
+        return Finding("quotas", Level.WARNING, f"not checked: {error}")
+    full = [
+        f"{one['metadata']['name']}: {name} {used} of {hard[name]}"
+        for one in quotas
+        for status in (one.get("status") or {},)
+        for hard in (status.get("hard") or {},)
+        for name, used in (status.get("used") or {}).items()
+        if hard.get(name) == used and used not in ("0", 0)
+    ]
+    if full:
+        return Finding(
+            "quotas", Level.WARNING, f"used up: {', '.join(full)}", "raise them, or nothing more starts"
+        )
+    return Finding("quotas", Level.OK, f"{len(quotas)} in the namespace, none used up" if quotas else "none")
+
+
+def check_deployment(given: Options, desired: DesiredDeployment) -> Finding:
+    what = f"endpoint {desired.endpoint}"
+    try:
+        rendering = render_kubernetes(desired, given)
+    except Invalid as error:
+        return Finding(what, Level.ERROR, str(error))
+    return Finding(what, Level.OK, f"compiles to {len(rendering.documents)} objects")

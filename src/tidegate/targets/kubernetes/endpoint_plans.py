@@ -1,0 +1,49 @@
+"""What every gateway is to have of an endpoint. Pure."""
+
+from collections.abc import Iterable, Mapping
+
+from tidegate.domain.fleet import FleetId, FleetSpec, RoutingStrategy
+from tidegate.domain.traffic import RouteTable
+from tidegate.ports.gateway_agent import EndpointPlan, FleetPlan
+from tidegate.ports.router import TcpAddress
+from tidegate.targets.kubernetes.cluster_view import FleetView
+from tidegate.targets.kubernetes.names import PREDICTIONS
+
+
+def servers(view: FleetView, had: Iterable[str], foreign: Iterable[str]) -> dict[str, str]:
+    """Pods that get requests: those that are ready, and those that were and are still there. Whether one of these
+    answers is for the gateways to find out, which ask it twice a second: the cluster calls pods of a node that it
+    cannot reach unready, though they may serve. ``foreign``: pods that run something else than asked for."""
+    kept, not_ours = set(had), set(foreign)
+    return {
+        name: str(TcpAddress(pod.address, PREDICTIONS))
+        for name, (pod, _) in sorted(view.pods.items())
+        if pod.address
+        and not pod.leaving
+        and not pod.ended
+        and (pod.ready or name in kept)
+        and name not in not_ours
+    }
+
+
+def fleet_plan(spec: FleetSpec, addresses: Mapping[str, str]) -> FleetPlan:
+    variant = spec.variant
+    limits = {}
+    if variant.effective_routing not in (RoutingStrategy.QUEUED, RoutingStrategy.ON_DEMAND):
+        limits = dict.fromkeys(addresses, variant.admission.max_in_flight)
+    return FleetPlan(spec.id, variant.effective_routing, dict(addresses), limits, variant.admission)
+
+
+def endpoint_plan(
+    controller: int,
+    table: RouteTable,
+    specs: Mapping[FleetId, FleetSpec],
+    addresses: Mapping[FleetId, Mapping[str, str]],
+) -> EndpointPlan:
+    """``specs``: of the fleets that are not being deleted, or that the table still names."""
+    plans = tuple(fleet_plan(specs[fleet], addresses.get(fleet, {})) for fleet in sorted(specs))
+    return EndpointPlan(controller, table, plans)
+
+
+def named_fleets(table: RouteTable) -> set[FleetId]:
+    return {route.fleet for routes in (table.routes, *table.targets.values()) for route in routes}

@@ -1,0 +1,117 @@
+"""Compiles a fleet into Kubernetes objects. Pure."""
+
+import base64
+from hashlib import sha256
+
+import msgspec
+
+from tidegate.domain.fleet import FleetId, FleetSpec
+from tidegate.settings import Settings
+from tidegate.targets.kubernetes.api_versions import ApiVersions
+from tidegate.targets.kubernetes.autoscaling import autoscaler
+from tidegate.targets.kubernetes.names import (
+    CONFIG,
+    DIGEST,
+    FENCE,
+    PREDICTIONS,
+    Manifest,
+    fleet_labels,
+    fleet_name,
+)
+from tidegate.targets.kubernetes.options import KubernetesOptions
+from tidegate.targets.kubernetes.pod_template import worker_template
+from tidegate.targets.kubernetes.start_data import FLEET_FILE, START_FILE, digest
+
+
+def fleet_manifests(
+    fleet: FleetSpec,
+    fence: int,
+    start: bytes,
+    settings: Settings,
+    options: KubernetesOptions,
+    versions: ApiVersions,
+) -> list[Manifest]:
+    """In the order in which they are applied. ``start``: what ``start_data`` made of the fleet."""
+    secret = start_secret(fleet, start, options)
+    scaled = options.autoscaling.get(fleet.id.endpoint)
+    name = secret["metadata"]["name"]
+    found = [secret, fleet_secret(fleet, options)]
+    found.append(deployment(fleet, fence, name, digest(start), settings, options))
+    found += [service(fleet, options), disruption_budget(fleet, options, versions)]
+    if scaled is not None:
+        found.append(autoscaler(fleet, scaled, options, versions))
+    return found
+
+
+def metadata(fleet: FleetSpec, options: KubernetesOptions, name: str | None = None) -> Manifest:
+    return {"name": name or fleet_name(fleet.id), "labels": fleet_labels(options.installation, fleet.id)}
+
+
+def start_secret(fleet: FleetSpec, start: bytes, options: KubernetesOptions) -> Manifest:
+    """Never changed: other content has another name, so that a running fleet cannot be given other data."""
+    found = _secret(fleet, options, f"{fleet_name(fleet.id)}-{digest(start)}", START_FILE, start)
+    return {**found, "immutable": True}
+
+
+def fleet_secret_name(fleet: FleetId) -> str:
+    return f"{fleet_name(fleet)}-fleet"
+
+
+def fleet_secret(fleet: FleetSpec, options: KubernetesOptions) -> Manifest:
+    """For a later controller, which knows the fleet by it."""
+    content = msgspec.json.encode(fleet, order="sorted")
+    return _secret(fleet, options, fleet_secret_name(fleet.id), FLEET_FILE, content)
+
+
+def _secret(fleet: FleetSpec, options: KubernetesOptions, name: str, file: str, content: bytes) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": metadata(fleet, options, name),
+        "type": "Opaque",
+        "data": {file: base64.b64encode(content).decode()},
+    }
+
+
+def deployment(
+    fleet: FleetSpec, fence: int, secret: str, data: str, settings: Settings, options: KubernetesOptions
+) -> Manifest:
+    """``data``: digest of the start data."""
+    template = worker_template(fleet, settings, options, secret, data)
+    whole = sha256(msgspec.json.encode(template, order="sorted")).hexdigest()[:16]
+    spec: Manifest = {
+        "selector": {"matchLabels": fleet_labels(options.installation, fleet.id)},
+        "revisionHistoryLimit": 1,
+        "progressDeadlineSeconds": int(fleet.variant.download_timeout + fleet.variant.startup_timeout) + 60,
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+        "template": template,
+    }
+    if fleet.id.endpoint not in options.autoscaling:
+        spec["replicas"] = fleet.count
+    about = metadata(fleet, options)
+    about["annotations"] = {FENCE: str(fence), DIGEST: whole, CONFIG: fleet.config_name}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": about, "spec": spec}
+
+
+def service(fleet: FleetSpec, options: KubernetesOptions) -> Manifest:
+    """Without an address of its own: gateways know the pods. An HTTPRoute, and people, use its name."""
+    ports = [{"name": "http", "port": PREDICTIONS, "targetPort": PREDICTIONS, "protocol": "TCP"}]
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata(fleet, options),
+        "spec": {"clusterIP": "None", "selector": fleet_labels(options.installation, fleet.id), "ports": ports},
+    }
+
+
+def disruption_budget(fleet: FleetSpec, options: KubernetesOptions, versions: ApiVersions) -> Manifest:
+    """One pod at a time may be evicted, such as by a drain of its node."""
+    return {
+        "apiVersion": versions.disruption_budget,
+        "kind": "PodDisruptionBudget",
+        "metadata": metadata(fleet, options),
+        "spec": {
+            "maxUnavailable": 1,
+            "selector": {"matchLabels": fleet_labels(options.installation, fleet.id)},
+        },
+    }

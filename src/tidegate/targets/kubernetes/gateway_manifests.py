@@ -1,0 +1,213 @@
+"""The gateways: a Deployment of pods with a HAProxy and its agent, and what they need. Pure."""
+
+import base64
+from hashlib import sha256
+
+import msgspec
+
+from tidegate.ports.gateway_agent import AgentSettings
+from tidegate.settings import Settings
+from tidegate.targets.kubernetes.api_versions import ApiVersions
+from tidegate.targets.kubernetes.names import (
+    AGENT,
+    DIGEST,
+    GATEWAY,
+    PREDICTIONS,
+    Manifest,
+    common_labels,
+)
+from tidegate.targets.kubernetes.network_policies import network_policies
+from tidegate.targets.kubernetes.options import KubernetesOptions
+from tidegate.targets.kubernetes.pod_template import (
+    MARGIN,
+    PRE_STOP,
+    avoid_spot,
+    container_defaults,
+    keys_name,
+    pod_defaults,
+)
+from tidegate.targets.kubernetes.start_data import FOLDER, KEYS_FILE
+
+GATEWAY_FOLDER, GATEWAY_FILE = "/etc/tidegate/gateway", "agent.json"
+TOKEN_FOLDER, TOKEN_FILE = "/etc/tidegate/token", "token"
+
+
+def gateway_name(options: KubernetesOptions) -> str:
+    return f"{options.installation}-gateway"
+
+
+def token_name(options: KubernetesOptions) -> str:
+    return f"{options.installation}-gateway-token"
+
+
+def gateway_manifests(
+    settings: Settings, options: KubernetesOptions, versions: ApiVersions, namespace: str
+) -> list[Manifest]:
+    """In the order in which they are applied; without the Secret of the token, which is made once."""
+    config = agent_config(settings, options, namespace)
+    found = [access_keys(settings, options)] if settings.access_keys else []
+    found += network_policies(options) if options.network_policies else []
+    if options.http_route is None:
+        found += [
+            config,
+            service(options),
+            disruption_budget(options, versions),
+            deployment(settings, options, config),
+        ]
+    return found
+
+
+def _metadata(options: KubernetesOptions, name: str) -> Manifest:
+    return {"name": name, "labels": common_labels(options.installation, GATEWAY)}
+
+
+def access_keys(settings: Settings, options: KubernetesOptions) -> Manifest:
+    """Workers verify signatures themselves."""
+    keys = base64.b64encode(msgspec.json.encode(dict(settings.access_keys), order="sorted")).decode()
+    about = _metadata(options, keys_name(options))
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": about, "type": "Opaque", "data": {KEYS_FILE: keys}}
+
+
+def token_secret(options: KubernetesOptions, token: str) -> Manifest:
+    """Created once; never applied again, so that a running gateway keeps its token."""
+    encoded = base64.b64encode(token.encode()).decode()
+    about = _metadata(options, token_name(options))
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": about,
+        "type": "Opaque",
+        "data": {TOKEN_FILE: encoded},
+    }
+
+
+def agent_config(settings: Settings, options: KubernetesOptions, namespace: str) -> Manifest:
+    name = gateway_name(options)
+    proxy = {
+        "host": "0.0.0.0",
+        "port": PREDICTIONS,
+        "region": settings.region,
+        "account": settings.account,
+        "max_body": settings.max_body,
+        "invocation_timeout": settings.invocation_timeout,
+        "queue_timeout": settings.queue_timeout,
+        "stream_timeout": settings.stream_timeout,
+        "drain_timeout": settings.drain_timeout,
+        "allowed_hosts": [
+            name,
+            f"{name}.{namespace}",
+            f"{name}.{namespace}.svc",
+            f"{name}.{namespace}.svc.cluster.local",
+            *options.gateway.hosts,
+        ],
+    }
+    agent = AgentSettings(
+        port=AGENT,
+        token_file=f"{TOKEN_FOLDER}/{TOKEN_FILE}",
+        state=FOLDER,
+        proxy=proxy,
+        signed=bool(settings.access_keys),
+        own_hosts=("POD_IP", f"{name.upper().replace('-', '_')}_SERVICE_HOST"),
+        leave_after=float(PRE_STOP),
+    )
+    text = msgspec.json.encode(agent, order="sorted").decode()
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": _metadata(options, name),
+        "data": {GATEWAY_FILE: text},
+    }
+
+
+def service(options: KubernetesOptions) -> Manifest:
+    port = {"name": "http", "port": 80, "targetPort": PREDICTIONS, "protocol": "TCP"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": _metadata(options, gateway_name(options)),
+        "spec": {
+            "type": options.gateway.service_type,
+            "selector": common_labels(options.installation, GATEWAY),
+            "ports": [port],
+        },
+    }
+
+
+def disruption_budget(options: KubernetesOptions, versions: ApiVersions) -> Manifest:
+    return {
+        "apiVersion": versions.disruption_budget,
+        "kind": "PodDisruptionBudget",
+        "metadata": _metadata(options, gateway_name(options)),
+        "spec": {
+            "maxUnavailable": 1,
+            "selector": {"matchLabels": common_labels(options.installation, GATEWAY)},
+        },
+    }
+
+
+def deployment(settings: Settings, options: KubernetesOptions, config: Manifest) -> Manifest:
+    """Another configuration makes other pods, one at a time."""
+    labels = common_labels(options.installation, GATEWAY)
+    digest = sha256(config["data"][GATEWAY_FILE].encode()).hexdigest()[:16]
+    spec = pod_defaults(options, labels)
+    spec |= {
+        "enableServiceLinks": True,  # the gateway learns the address of its own Service, which clients may use
+        "terminationGracePeriodSeconds": PRE_STOP + settings.drain_timeout + MARGIN,
+        "containers": [gateway_container(options)],
+        "volumes": [
+            {"name": "gateway", "configMap": {"name": gateway_name(options)}},
+            {"name": "token", "secret": {"secretName": token_name(options)}},
+            {"name": "work", "emptyDir": {}},
+            {"name": "tmp", "emptyDir": {}},
+        ],
+    }
+    if not options.spot:
+        spec["affinity"] = avoid_spot()
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": _metadata(options, gateway_name(options)),
+        "spec": {
+            "replicas": options.gateway.replicas,
+            "selector": {"matchLabels": labels},
+            "revisionHistoryLimit": 1,
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "template": {"metadata": {"labels": labels, "annotations": {DIGEST: digest}}, "spec": spec},
+        },
+    }
+
+
+def gateway_container(options: KubernetesOptions) -> Manifest:
+    """Ready once it has all tables. Its end is announced by the agent, which stops being ready first."""
+    ready = {"path": "/ready", "port": AGENT, "scheme": "HTTP"}
+    return {
+        "name": "gateway",
+        **container_defaults(options),
+        "command": ["python", "-m", "tidegate.proxy.agent_main", f"{GATEWAY_FOLDER}/{GATEWAY_FILE}"],
+        "env": [
+            {"name": "POD_IP", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "status.podIP"}}},
+            {"name": "HOME", "value": FOLDER},
+        ],
+        "ports": [
+            {"name": "http", "containerPort": PREDICTIONS, "protocol": "TCP"},
+            {"name": "agent", "containerPort": AGENT, "protocol": "TCP"},
+        ],
+        "resources": {
+            "requests": {"cpu": options.gateway.cpu, "memory": options.gateway.memory},
+            "limits": {"memory": options.gateway.memory},
+        },
+        "readinessProbe": {"httpGet": ready, "periodSeconds": 1, "timeoutSeconds": 2, "failureThreshold": 2},
+        "livenessProbe": {
+            "tcpSocket": {"port": AGENT},
+            "initialDelaySeconds": 10,
+            "periodSeconds": 10,
+            "timeoutSeconds": 5,
+            "failureThreshold": 6,
+        },
+        "volumeMounts": [
+            {"name": "gateway", "mountPath": GATEWAY_FOLDER, "readOnly": True},
+            {"name": "token", "mountPath": TOKEN_FOLDER, "readOnly": True},
+            {"name": "work", "mountPath": FOLDER},
+            {"name": "tmp", "mountPath": "/tmp"},
+        ],
+    }

@@ -1,0 +1,215 @@
+"""Keeps all gateways equal: each has the servers and routes of every endpoint before it takes traffic."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from tidegate.domain.errors import TargetError, TidegateError, Transient
+from tidegate.domain.fleet import FleetId
+from tidegate.domain.traffic import RouteTable
+from tidegate.ports.gateway_agent import AgentState, EndpointPlan, EndpointView, PassedTotals
+from tidegate.ports.router import Passed
+from tidegate.targets.kubernetes.agent_client import AgentClient
+from tidegate.targets.kubernetes.cluster_view import GatewayPod
+from tidegate.targets.kubernetes.passed_counts import PassedCounts
+
+log = logging.getLogger(__name__)
+
+SETTLE = 10.0
+"""Seconds for which a controller that starts, and finds no gateway with routes, waits before it lets one take
+traffic: its engine sets the routes meanwhile."""
+
+
+@dataclass
+class Gateway:
+    """One gateway as this controller knows it."""
+
+    pod: GatewayPod
+    client: AgentClient
+    state: AgentState | None = None
+    plans: dict[str, EndpointPlan] = field(default_factory=dict)
+    """Endpoint -> the plan that it has in force."""
+    adopted: str = ""
+    """Boot of the agent whose plans were taken over."""
+    trouble: str = ""
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def counts(self) -> bool:
+        """Whether it takes traffic, or may do so from one moment to the next."""
+        return not self.pod.leaving and (self.pod.ready or (self.state is not None and self.state.synced))
+
+
+@dataclass
+class Gateways:
+    """``plan`` makes what gateways are to have of an endpoint, from ``tables`` and what runs. ``controller`` is
+    higher than that of every earlier controller."""
+
+    controller: int
+    token: Callable[[], str]
+    plan: Callable[[str], EndpointPlan]
+    endpoints: Callable[[], Collection[str]]
+    """Those that have fleets."""
+    adopted: Callable[[EndpointPlan], None]
+    """Called with what an earlier controller left in a gateway."""
+    connect: Callable[[GatewayPod, str], AgentClient] = lambda pod, token: AgentClient(
+        pod.name, pod.address, token
+    )
+    tables: dict[str, RouteTable] = field(default_factory=dict)
+    """Endpoint -> the routes that were asked for last."""
+    known: dict[str, Gateway] = field(default_factory=dict)
+    """By uid of the pod."""
+    counts: PassedCounts = field(default_factory=PassedCounts)
+    _started: float | None = None
+    _settled: bool = False
+
+    @property
+    def settled(self) -> bool:
+        """Whether what an earlier controller left in the gateways is known, as far as there was something."""
+        return self._settled
+
+    # --- what is there ---
+
+    def take(self, pods: Iterable[GatewayPod]) -> None:
+        """The pods that there are now."""
+        there = {pod.uid: pod for pod in pods}
+        for uid in self.known.keys() - there.keys():
+            self.known.pop(uid).client.close()
+        for uid, pod in there.items():
+            if uid in self.known:
+                self.known[uid].pod = pod
+            else:
+                self.known[uid] = Gateway(pod, self.connect(pod, self.token()))
+
+    def serving(self) -> list[Gateway]:
+        return [gateway for gateway in self.known.values() if gateway.counts]
+
+    async def sync(self) -> None:
+        """Bring every gateway up to date. What fails is tried again the next time."""
+        gateways = list(self.known.values())
+        await asyncio.gather(*(self._look(gateway) for gateway in gateways))
+        self._settle(gateways)
+        await asyncio.gather(*(self._update(gateway) for gateway in gateways))
+
+    def _settle(self, gateways: Iterable[Gateway]) -> None:
+        now = asyncio.get_running_loop().time()
+        self._started = now if self._started is None else self._started
+        found = any(gateway.state is not None and gateway.state.synced for gateway in gateways)
+        self._settled |= found or now - self._started >= SETTLE
+
+    async def _look(self, gateway: Gateway) -> None:
+        """Ask for its state; from an agent that was not met before, take over what an earlier controller set."""
+        try:
+            state = await gateway.client.state()
+            if state.boot != gateway.adopted:
+                gateway.plans.clear()
+                await self._adopt(gateway, state)
+                gateway.adopted = state.boot
+            gateway.state = state
+            self._note(gateway, "")
+        except TidegateError as error:
+            gateway.state = None if not gateway.pod.ready else gateway.state
+            self._note(gateway, str(error))
+
+    async def _adopt(self, gateway: Gateway, state: AgentState) -> None:
+        for endpoint in state.digests:
+            plan = await gateway.client.plan(endpoint)
+            gateway.plans[endpoint] = plan
+            known = self.tables.get(endpoint)
+            if plan.table.routes and (known is None or known.fence < plan.table.fence):
+                self.tables[endpoint] = plan.table
+            self.adopted(plan)
+
+    async def _update(self, gateway: Gateway) -> None:
+        if gateway.state is None:
+            return
+        wanted = {*self.tables, *self.endpoints()}
+        try:
+            for endpoint in sorted(wanted | gateway.plans.keys()):
+                await self._put(gateway, endpoint)
+            if not gateway.state.synced and self._settled and not gateway.pod.leaving:
+                gateway.state = await gateway.client.mark_synced(self.controller)
+                log.info("gateway %s has everything and may take traffic", gateway.pod.name)
+        except TidegateError as error:
+            self._note(gateway, str(error))
+
+    async def _put(self, gateway: Gateway, endpoint: str) -> None:
+        """The plan is made under the lock: the last one that is put is the newest."""
+        async with gateway.lock:
+            plan = self.plan(endpoint)
+            there = gateway.plans.get(endpoint)
+            digests = gateway.state.digests if gateway.state is not None else {}
+            if there is not None and there.digest == plan.digest == digests.get(endpoint):
+                return
+            if there is None and not plan.fleets and not plan.table.routes:
+                return
+            gateway.state = await gateway.client.put(endpoint, plan)
+            if plan.fleets or plan.table.routes:
+                gateway.plans[endpoint] = plan
+            else:
+                gateway.plans.pop(endpoint, None)
+
+    def _note(self, gateway: Gateway, trouble: str) -> None:
+        if trouble and trouble != gateway.trouble:
+            log.warning("%s", trouble)
+        gateway.trouble = trouble
+
+    # --- what is asked of all of them ---
+
+    async def push(self, endpoint: str) -> None:
+        """Give an endpoint's plan to all gateways at once. Raises Transient unless each that takes traffic has it."""
+        gateways = list(self.known.values())
+        if not any(gateway.counts for gateway in gateways):
+            raise Transient("no gateway takes traffic; kubectl get pods -l app.kubernetes.io/component=gateway")
+        results = await asyncio.gather(*(self._put(one, endpoint) for one in gateways), return_exceptions=True)
+        for gateway, result in zip(gateways, results, strict=True):
+            if isinstance(result, BaseException):
+                if not isinstance(result, TidegateError):
+                    raise result
+                if gateway.counts:
+                    raise result if isinstance(result, TargetError) else Transient(str(result))
+                self._note(gateway, str(result))
+
+    async def views(self, endpoint: str) -> list[EndpointView]:
+        """Of every gateway that takes traffic. Raises Transient if one does not answer."""
+        return list(await asyncio.gather(*(gateway.client.view(endpoint) for gateway in self.serving())))
+
+    def table_in_force(self, endpoint: str, views: Iterable[EndpointView]) -> RouteTable | None:
+        """The table that every gateway has; if they differ, the oldest: the newer one is not in force yet. None where
+        there is no gateway."""
+        tables = [view.table for view in views]
+        if not tables:
+            return None
+        return min(tables, key=lambda table: table.fence)
+
+    def given(self, fleet: FleetId) -> frozenset[str] | None:
+        """Replicas that every gateway that takes traffic has, and considers alive. None where there is no gateway."""
+        gateways = self.serving()
+        if not gateways:
+            return None
+        found = [
+            {
+                name
+                for plan in (one.plans.get(fleet.endpoint),)
+                if plan
+                for part in plan.fleets
+                if part.fleet == fleet
+                for name in part.servers
+            }
+            for one in gateways
+        ]
+        return frozenset(set.intersection(*found)) - self.counts.down(fleet)
+
+    async def passed(self) -> Mapping[FleetId, Passed]:
+        """What went through all gateways since the last call. Raises Transient if one that takes traffic does not
+        answer: then nothing is lost, since each counts on."""
+        gateways = [gateway for gateway in self.known.values() if gateway.state is not None]
+        answers = await asyncio.gather(*(one.client.passed() for one in gateways), return_exceptions=True)
+        totals: dict[str, PassedTotals] = {}
+        for gateway, answer in zip(gateways, answers, strict=True):
+            if isinstance(answer, PassedTotals):
+                totals[gateway.pod.uid] = answer
+            elif gateway.counts or not isinstance(answer, TidegateError):
+                raise answer
+        return self.counts.since_last(totals)

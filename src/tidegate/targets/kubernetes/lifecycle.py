@@ -1,0 +1,130 @@
+"""How this target starts and stops with its controller. What runs in the cluster outlives both."""
+
+import asyncio
+import base64
+import logging
+import secrets
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from tidegate.domain.errors import StartupError, TargetRefused, TidegateError
+from tidegate.domain.fleet import FleetId, FleetSpec
+from tidegate.ports.target import Chore
+from tidegate.targets.kubernetes.api_errors import ForeignChange
+from tidegate.targets.kubernetes.api_versions import choose
+from tidegate.targets.kubernetes.gateway_manifests import TOKEN_FILE, gateway_manifests, token_name, token_secret
+from tidegate.targets.kubernetes.target import KubernetesTarget
+
+log = logging.getLogger(__name__)
+
+TURN = 1.0
+"""Seconds between two looks at the cluster."""
+AGAIN = 30.0
+"""Seconds between two repairs of the gateways' objects."""
+
+
+@dataclass
+class KubernetesLifecycle:
+    target: KubernetesTarget
+    token: str = ""
+    _owners: frozenset[str] | None = None
+    """Those that have records, until what others left was retired."""
+    _task: asyncio.Task[None] | None = None
+    _kicked: asyncio.Event = field(default_factory=asyncio.Event)
+    _trouble: str = ""
+
+    @property
+    def chores(self) -> Sequence[Chore]:
+        return (Chore(AGAIN, self.ensure_gateways),)
+
+    def prepare(self) -> None:
+        settings, options = self.target.settings, self.target.options
+        if not settings.access_keys and not options.allow_unsigned:
+            raise StartupError(
+                "kubernetes: without access keys everybody who reaches the gateways gets predictions: set "
+                "TIDEGATE_ACCESS_KEYS, or the option allow_unsigned"
+            )
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="kubernetes")
+
+    async def _run(self) -> None:
+        while True:
+            await self.turn()
+            try:
+                async with asyncio.timeout(TURN):
+                    await self._kicked.wait()
+            except TimeoutError:
+                pass
+            self._kicked.clear()
+
+    async def turn(self) -> None:
+        try:
+            if self.target.versions is None:
+                self.target.versions = choose(await self.target.api.groups())
+            if not self.token:
+                self.token = await self._take_token()
+                await self.ensure_gateways()
+            await self.target.turn()
+            if self._owners is not None and self.target.view.current and self.target.gateways.settled:
+                owners, self._owners = self._owners, None
+                await self.target.retire_unknown(owners)
+            self._note("")
+        except TidegateError as error:
+            self._note(str(error))
+        except Exception:
+            log.exception("a look at the cluster failed; it is repeated")
+
+    async def _take_token(self) -> str:
+        """The gateways' token, made by the first controller."""
+        api, options = self.target.api, self.target.options
+        while True:
+            found = await api.get("Secret", token_name(options))
+            if found is not None:
+                try:
+                    return base64.b64decode(found["data"][TOKEN_FILE]).decode()
+                except (KeyError, ValueError):
+                    name = token_name(options)
+                    raise TargetRefused(f"Secret {name} has no token: delete it and the gateways' pods") from None
+            await api.create(token_secret(options, secrets.token_urlsafe(32)))
+
+    async def ensure_gateways(self) -> None:
+        """Apply the gateways and what they need, again if somebody removed it."""
+        target = self.target
+        if target.versions is None or not self.token:
+            return
+        manifests = gateway_manifests(target.settings, target.options, target.versions, target.api.namespace)
+        for manifest in manifests:
+            try:
+                await target.api.apply(manifest)
+            except ForeignChange as error:
+                log.warning("%s", error)
+
+    def _note(self, trouble: str) -> None:
+        if trouble and trouble != self._trouble:
+            log.warning("kubernetes: %s", trouble)
+        self._trouble = trouble
+
+    async def retire_unknown(self, owners: Collection[str]) -> None:
+        """Done once the cluster was seen and the gateways were asked."""
+        self._owners = frozenset(owners)
+
+    def serves(self) -> bool:
+        return any(self.target.serving())
+
+    def desired(self) -> list[FleetSpec]:
+        return self.target.desired()
+
+    def wake(self, fleet: FleetId, since: float) -> None:
+        """No fleet of this target sleeps."""
+
+    def kick(self, fleet: FleetId) -> None:
+        self._kicked.set()
+
+    async def stop(self, drain: bool) -> None:
+        """What runs goes on, also when the controller ends for good: its pod may only be replaced. Delete endpoints
+        to end their fleets."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self.target.api.close()

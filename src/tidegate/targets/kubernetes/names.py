@@ -1,0 +1,76 @@
+"""Names, labels and annotations of what tidegate creates in a cluster. Pure."""
+
+import re
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+from tidegate.domain.fleet import FleetId
+
+Manifest = dict[str, Any]
+"""A Kubernetes object as JSON."""
+
+PREFIX = "tidegate.io"
+MANAGED_BY, COMPONENT = "app.kubernetes.io/managed-by", "app.kubernetes.io/component"
+MANAGER = "tidegate"
+"""Value of the label, and name of the field manager."""
+INSTALLATION, ENDPOINT = f"{PREFIX}/installation", f"{PREFIX}/endpoint"
+GENERATION, VARIANT = f"{PREFIX}/generation", f"{PREFIX}/variant"
+FENCE, DIGEST, CONFIG = f"{PREFIX}/fence", f"{PREFIX}/digest", f"{PREFIX}/config"
+
+WORKER, GATEWAY, CONTROLLER = "worker", "gateway", "controller"
+"""Values of the component label."""
+
+PREDICTIONS, STATISTICS, AGENT = 8080, 8081, 8082
+"""Ports of a worker (and of a gateway, for predictions), of a worker's statistics, and of a gateway's agent."""
+
+_NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
+
+
+def fleet_name(fleet: FleetId) -> str:
+    """A DNS label of at most 52 characters, so that pods have room for their suffixes; different for each fleet."""
+    digest = sha256(str(fleet).encode()).hexdigest()[:8]
+    endpoint = _NOT_IN_NAMES.sub("-", fleet.endpoint.lower()).strip("-")[:20].rstrip("-")
+    variant = _NOT_IN_NAMES.sub("-", fleet.variant.lower()).strip("-")[:12].rstrip("-")
+    return "-".join(("tg", endpoint, variant, digest))
+
+
+def endpoint_name(endpoint: str) -> str:
+    """Like ``fleet_name``; endpoint names may differ in case alone."""
+    readable = _NOT_IN_NAMES.sub("-", endpoint.lower()).strip("-")[:32].rstrip("-")
+    return f"tg-{readable}-{sha256(endpoint.encode()).hexdigest()[:8]}"
+
+
+def common_labels(installation: str, component: str) -> dict[str, str]:
+    return {MANAGED_BY: MANAGER, INSTALLATION: installation, COMPONENT: component}
+
+
+def fleet_labels(installation: str, fleet: FleetId) -> dict[str, str]:
+    """Endpoint and variant names are valid values of labels."""
+    own = {ENDPOINT: fleet.endpoint, GENERATION: str(fleet.generation), VARIANT: fleet.variant}
+    return {**common_labels(installation, WORKER), **own}
+
+
+def selector(installation: str, component: str) -> str:
+    """For lists: only what is ours."""
+    return ",".join(f"{key}={value}" for key, value in common_labels(installation, component).items())
+
+
+def is_ours(manifest: Mapping[str, Any], installation: str) -> bool:
+    labels = (manifest.get("metadata") or {}).get("labels") or {}
+    return labels.get(MANAGED_BY) == MANAGER and labels.get(INSTALLATION) == installation
+
+
+def fleet_of(manifest: Mapping[str, Any]) -> FleetId | None:
+    """The fleet that a Deployment or a pod belongs to, by its labels."""
+    labels = (manifest.get("metadata") or {}).get("labels") or {}
+    try:
+        return FleetId(labels[ENDPOINT], int(labels[GENERATION]), labels[VARIANT])
+    except (KeyError, ValueError, TypeError):
+        return None
+
+
+def fence_of(manifest: Mapping[str, Any]) -> int:
+    annotations = (manifest.get("metadata") or {}).get("annotations") or {}
+    text = annotations.get(FENCE, "")
+    return int(text) if str(text).isdecimal() else 0

@@ -1,0 +1,46 @@
+"""Who may connect to workers and gateways. Pure."""
+
+from tidegate.targets.kubernetes.names import (
+    AGENT,
+    CONTROLLER,
+    GATEWAY,
+    PREDICTIONS,
+    STATISTICS,
+    WORKER,
+    Manifest,
+    common_labels,
+)
+from tidegate.targets.kubernetes.options import KubernetesOptions
+
+
+def network_policies(options: KubernetesOptions) -> list[Manifest]:
+    """Workers answer gateways, and the controller on the port of statistics; a gateway's agent answers the controller
+    alone. Probes come from the node, which network policies let through."""
+    controller: list[Manifest] = [
+        {"podSelector": {"matchLabels": common_labels(options.installation, CONTROLLER)}}
+    ]
+    if options.controller_cidr:
+        controller = [*controller, {"ipBlock": {"cidr": options.controller_cidr}}]
+    gateway: list[Manifest] = [{"podSelector": {"matchLabels": common_labels(options.installation, GATEWAY)}}]
+    if options.http_route is not None:
+        gateway = []  # the cluster's own gateway is in a namespace that is not known here
+    return [
+        _policy(options, WORKER, [_rule(PREDICTIONS, gateway), _rule(STATISTICS, controller)]),
+        _policy(options, GATEWAY, [_rule(PREDICTIONS, []), _rule(AGENT, controller)]),
+    ]
+
+
+def _rule(port: int, sources: list[Manifest]) -> Manifest:
+    """No sources: from anywhere."""
+    rule: Manifest = {"ports": [{"port": port, "protocol": "TCP"}]}
+    return {**rule, "from": sources} if sources else rule
+
+
+def _policy(options: KubernetesOptions, component: str, ingress: list[Manifest]) -> Manifest:
+    labels = common_labels(options.installation, component)
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": f"{options.installation}-{component}", "labels": labels},
+        "spec": {"podSelector": {"matchLabels": labels}, "policyTypes": ["Ingress"], "ingress": ingress},
+    }

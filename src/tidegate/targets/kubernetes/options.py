@@ -1,0 +1,128 @@
+"""The options of this target in the settings file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import msgspec
+
+from tidegate.domain.errors import StartupError
+
+
+@dataclass(frozen=True)
+class Toleration:
+    key: str
+    operator: Literal["Exists", "Equal"] = "Exists"
+    value: str = ""
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A volume with model data that every worker gets, read-only: a claim, or a folder of the node."""
+
+    name: str
+    path: str
+    claim: str = ""
+    host_path: str = ""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one replica of an instance type requests, and where it may run."""
+
+    cpu: str = "500m"
+    memory: str = "1Gi"
+    """Also its limit. A measured memory of the variant takes precedence."""
+    gpus: int = 0
+    neurons: int = 0
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: tuple[Toleration, ...] = ()
+
+
+@dataclass(frozen=True)
+class Autoscaling:
+    """Lets the cluster choose the number of replicas, instead of tidegate."""
+
+    kind: Literal["hpa", "keda"]
+    least: int
+    most: int
+    cpu_percent: int = 70
+    prometheus: str = ""
+    """KEDA: address of the Prometheus that has tidegate's metrics."""
+    requests_per_replica: int = 10
+    """KEDA: concurrent requests for which one replica is enough."""
+
+
+@dataclass(frozen=True)
+class GatewayOptions:
+    replicas: int = 2
+    service_type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = "ClusterIP"
+    cpu: str = "250m"
+    memory: str = "256Mi"
+    hosts: tuple[str, ...] = ()
+    """Further names by which clients call the gateway, where requests are not signed."""
+
+
+@dataclass(frozen=True)
+class HttpRoute:
+    """A Gateway of the cluster (Gateway API) that takes the place of tidegate's own gateways."""
+
+    gateway: str
+    namespace: str = ""
+    hostnames: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class KubernetesOptions:
+    """``image``: of worker and gateway. ``installation`` is in the labels of all that belongs to this tidegate."""
+
+    image: str
+    installation: str = "tidegate"
+    namespace: str = ""
+    """Empty: that of the kubeconfig's context, or of the controller's pod."""
+    kubeconfig: str = ""
+    """Empty: KUBECONFIG, the user's file, or the service account of the pod, whichever there is."""
+    context: str = ""
+    image_pull_policy: Literal["", "Always", "IfNotPresent", "Never"] = ""
+    image_pull_secrets: tuple[str, ...] = ()
+    run_as: int = 10_001
+    """User and group id of the processes."""
+    instance_types: Mapping[str, Resources] = field(default_factory=dict)
+    """Instance type of a variant -> what its replicas request; the entry ``default`` is for all others."""
+    volumes: tuple[Volume, ...] = ()
+    environment_secret: str = ""
+    """Secret whose entries become environment variables of the workers, such as AWS credentials for S3."""
+    spot: bool = False
+    """Whether workers may run on nodes that the cloud can take away at any time."""
+    gateway: GatewayOptions = field(default_factory=GatewayOptions)
+    http_route: HttpRoute | None = None
+    autoscaling: Mapping[str, Autoscaling] = field(default_factory=dict)
+    """Endpoint name -> its scaling by the cluster."""
+    allow_unsigned: bool = False
+    """Whether the gateways take requests without a signature when the server has no access keys."""
+    controller_cidr: str = ""
+    """Addresses of a controller outside the cluster, for the network policies."""
+    network_policies: bool = True
+    scheduling_patience: float = 120.0
+    """Seconds that a pod may wait for a node, or for a quota, before its fleet counts as failed."""
+    pull_patience: float = 30.0
+    """Seconds for which an image that cannot be pulled is tried."""
+
+    def resources(self, instance_type: str) -> Resources:
+        return self.instance_types.get(instance_type) or self.instance_types.get("default") or Resources()
+
+
+def read_options(given: Mapping[str, object]) -> KubernetesOptions:
+    """Raises StartupError for an unknown or wrong option."""
+    unknown = sorted(given.keys() - KubernetesOptions.__dataclass_fields__.keys())
+    if unknown:
+        known = ", ".join(KubernetesOptions.__dataclass_fields__)
+        raise StartupError(f"kubernetes: unknown option {unknown[0]!r}; there are: {known}")
+    try:
+        options = msgspec.convert(dict(given), KubernetesOptions, strict=True)
+    except msgspec.ValidationError as error:
+        raise StartupError(f"kubernetes: {error}") from None
+    if options.gateway.replicas < 1:
+        raise StartupError("kubernetes: gateway.replicas must be at least 1 (2 survive the loss of a node)")
+    return options

@@ -1,0 +1,215 @@
+"""The pod of a worker, and parts that all our pods share. Pure."""
+
+import math
+
+from tidegate.domain.fleet import FleetSpec
+from tidegate.settings import Settings
+from tidegate.targets.kubernetes.names import (
+    CONFIG,
+    DIGEST,
+    PREDICTIONS,
+    STATISTICS,
+    Manifest,
+    fleet_labels,
+)
+from tidegate.targets.kubernetes.options import KubernetesOptions, Resources, Toleration
+from tidegate.targets.kubernetes.start_data import FOLDER, KEYS_FOLDER, START_FILE, START_FOLDER
+
+PRE_STOP = 5
+"""Seconds between a pod's end being decided and its SIGTERM: gateways take it out meanwhile."""
+MARGIN = 10
+PROBE = 2
+"""Seconds between two startup probes."""
+SPOT_LABELS = {
+    "eks.amazonaws.com/capacityType": "SPOT",
+    "karpenter.sh/capacity-type": "spot",
+    "cloud.google.com/gke-spot": "true",
+    "cloud.google.com/gke-preemptible": "true",
+    "kubernetes.azure.com/scalesetpriority": "spot",
+    "node.kubernetes.io/lifecycle": "spot",
+}
+"""Labels by which clouds mark nodes that they may take away."""
+ACCELERATORS = {"gpus": "nvidia.com/gpu", "neurons": "aws.amazon.com/neuron"}
+MEBIBYTE = 2**20
+
+
+def worker_template(
+    fleet: FleetSpec, settings: Settings, options: KubernetesOptions, secret: str, digest: str
+) -> Manifest:
+    """``secret``: the one with the start file; ``digest``: of all that the worker is started with."""
+    labels = fleet_labels(options.installation, fleet.id)
+    spec = pod_defaults(options, labels)
+    resources = options.resources(fleet.variant.instance_type)
+    spec |= {
+        "terminationGracePeriodSeconds": PRE_STOP + settings.drain_timeout + MARGIN,
+        "affinity": {} if options.spot else avoid_spot(),
+        "containers": [worker_container(fleet, settings, options, resources)],
+        "volumes": [
+            {"name": "start", "secret": {"secretName": secret}},
+            {"name": "work", "emptyDir": {}},
+            {"name": "tmp", "emptyDir": {}},
+            *([{"name": "keys", "secret": {"secretName": keys_name(options)}}] if settings.access_keys else []),
+            *({"name": one.name, **_volume_source(one.claim, one.host_path)} for one in options.volumes),
+        ],
+    }
+    if resources.node_selector:
+        spec["nodeSelector"] = dict(resources.node_selector)
+    if tolerations := [*accelerator_tolerations(resources), *map(toleration, resources.tolerations)]:
+        spec["tolerations"] = tolerations
+    if not spec["affinity"]:
+        del spec["affinity"]
+    annotations = {DIGEST: digest, CONFIG: fleet.config_name}
+    return {"metadata": {"labels": labels, "annotations": annotations}, "spec": spec}
+
+
+def _volume_source(claim: str, host_path: str) -> Manifest:
+    if claim:
+        return {"persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
+    return {"hostPath": {"path": host_path}}
+
+
+def keys_name(options: KubernetesOptions) -> str:
+    return f"{options.installation}-keys"
+
+
+def pod_defaults(options: KubernetesOptions, labels: dict[str, str]) -> Manifest:
+    """What worker and gateway have in common: no rights in the cluster or on the node; pods on different nodes."""
+    spec: Manifest = {
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": options.run_as,
+            "runAsGroup": options.run_as,
+            "fsGroup": options.run_as,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": key,
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": labels},
+            }
+            for key in ("topology.kubernetes.io/zone", "kubernetes.io/hostname")
+        ],
+    }
+    if options.image_pull_secrets:
+        spec["imagePullSecrets"] = [{"name": name} for name in options.image_pull_secrets]
+    return spec
+
+
+def container_defaults(options: KubernetesOptions) -> Manifest:
+    container: Manifest = {
+        "image": options.image,
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+    if options.image_pull_policy:
+        container["imagePullPolicy"] = options.image_pull_policy
+    return container
+
+
+def worker_container(
+    fleet: FleetSpec, settings: Settings, options: KubernetesOptions, resources: Resources
+) -> Manifest:
+    ping = {"httpGet": {"path": "/ping", "port": STATISTICS, "scheme": "HTTP"}}
+    # Answers as long as the worker's loop runs, also while the model works on a long prediction.
+    alive = {"httpGet": {"path": "/live", "port": STATISTICS, "scheme": "HTTP"}}
+    variant = fleet.variant
+    start = variant.download_timeout + variant.startup_timeout
+    container: Manifest = {
+        "name": "worker",
+        **container_defaults(options),
+        "command": ["serve", f"{START_FOLDER}/{START_FILE}"],
+        "env": [
+            {
+                "name": "TIDEGATE_REPLICA",
+                "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}},
+            },
+            {"name": "TIDEGATE_WORK", "value": FOLDER},
+            {"name": "HOME", "value": FOLDER},
+        ],
+        "ports": [
+            {"name": "http", "containerPort": PREDICTIONS, "protocol": "TCP"},
+            {"name": "stats", "containerPort": STATISTICS, "protocol": "TCP"},
+        ],
+        "resources": worker_resources(variant.memory_limit, resources),
+        "startupProbe": {
+            **ping,
+            "periodSeconds": PROBE,
+            "timeoutSeconds": 2,
+            "failureThreshold": max(1, math.ceil(start / PROBE)),
+        },
+        "readinessProbe": {**ping, "periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 3},
+        "livenessProbe": {
+            **alive,
+            "periodSeconds": 10,
+            "timeoutSeconds": 5,
+            "failureThreshold": max(3, math.ceil((settings.invocation_timeout + 15) / 10)),
+        },
+        "lifecycle": {"preStop": {"exec": {"command": ["sleep", str(PRE_STOP)]}}},
+        "volumeMounts": [
+            {"name": "start", "mountPath": START_FOLDER, "readOnly": True},
+            {"name": "work", "mountPath": FOLDER},
+            {"name": "tmp", "mountPath": "/tmp"},
+            *([{"name": "keys", "mountPath": KEYS_FOLDER, "readOnly": True}] if settings.access_keys else []),
+            *({"name": one.name, "mountPath": one.path, "readOnly": True} for one in options.volumes),
+        ],
+    }
+    if options.environment_secret:
+        container["envFrom"] = [{"secretRef": {"name": options.environment_secret}}]
+    return container
+
+
+def worker_resources(measured: int | None, resources: Resources) -> Manifest:
+    """``measured``: the variant's memory limit in bytes. The kernel's limit lies above the worker's own, at which it
+    finishes its requests and is replaced."""
+    memory = f"{math.ceil(measured * 1.25 / MEBIBYTE)}Mi" if measured else resources.memory
+    accelerators = {
+        name: str(count) for field, name in ACCELERATORS.items() if (count := getattr(resources, field))
+    }
+    return {
+        "requests": {"cpu": resources.cpu, "memory": memory, **accelerators},
+        "limits": {"memory": memory, **accelerators},
+    }
+
+
+def accelerator_tolerations(resources: Resources) -> list[Manifest]:
+    """Clouds keep other pods off nodes with accelerators by these taints."""
+    return [
+        {"key": name, "operator": "Exists", "effect": "NoSchedule"}
+        for field, name in ACCELERATORS.items()
+        if getattr(resources, field)
+    ]
+
+
+def toleration(one: Toleration) -> Manifest:
+    found: Manifest = {"key": one.key, "operator": one.operator}
+    if one.operator == "Equal":
+        found["value"] = one.value
+    if one.effect:
+        found["effect"] = one.effect
+    return found
+
+
+def avoid_spot() -> Manifest:
+    """A node that lacks the labels is accepted."""
+    return {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [
+                    {
+                        "matchExpressions": [
+                            {"key": key, "operator": "NotIn", "values": [value]}
+                            for key, value in SPOT_LABELS.items()
+                        ]
+                    }
+                ]
+            }
+        }
+    }

@@ -1,0 +1,67 @@
+"""All that the Kubernetes target supplies."""
+
+import time
+from dataclasses import replace
+
+from tidegate.domain.observation import SAGEMAKER_CAPABILITIES, TIDEGATE_CAPABILITIES, Capabilities
+from tidegate.ports.target import Provider
+from tidegate.settings import Settings
+from tidegate.targets.collection import worker_http
+from tidegate.targets.collection.collector import Collector
+from tidegate.targets.collection.coverage import CoverageTracker
+from tidegate.targets.collection.sources import Usage
+from tidegate.targets.collection.worker_evidence import WorkerEvidence
+from tidegate.targets.context import TargetContext
+from tidegate.targets.kubernetes.api import KubeApi, connect
+from tidegate.targets.kubernetes.cluster_view import ClusterView
+from tidegate.targets.kubernetes.gateways import Gateways
+from tidegate.targets.kubernetes.lifecycle import KubernetesLifecycle
+from tidegate.targets.kubernetes.logs import PodLogs
+from tidegate.targets.kubernetes.options import KubernetesOptions, read_options
+from tidegate.targets.kubernetes.target import KubernetesTarget
+from tidegate.targets.refused_jobs import RefusedRecommendations, RefusedTransforms
+
+
+def provide_kubernetes(context: TargetContext) -> Provider:
+    """Nothing is asked of the cluster yet. Raises StartupError."""
+    options = read_options(context.options)
+    return join(context, options, connect(options))
+
+
+def join(context: TargetContext, options: KubernetesOptions, api: KubeApi) -> Provider:
+    settings = context.settings
+    view = ClusterView(api, options, context.changed)
+    target = KubernetesTarget(
+        api, view, settings, context.images, options, capabilities(settings), context.changed
+    )
+    lifecycle = KubernetesLifecycle(target)
+    target.gateways = Gateways(
+        controller=time.time_ns() // 1_000_000,
+        token=lambda: lifecycle.token,
+        plan=target.plan,
+        endpoints=target.endpoints,
+        adopted=target.adopt,
+    )
+    coverage = CoverageTracker(context.state / "coverage-kubernetes.json")
+    passed = target.gateways.passed
+    collector = Collector(target, context.history, passed, worker_http.get, no_usage, coverage)
+    return Provider(
+        target=target,
+        fleets=target,
+        lifecycle=lifecycle,
+        evidence=WorkerEvidence(target, collector),
+        logs=PodLogs(api, view),
+        runners=RefusedTransforms(target.name),
+        recommenders=RefusedRecommendations(target.name),
+    )
+
+
+def capabilities(settings: Settings) -> Capabilities:
+    """Those of the local target, whose router is the same, without what needs this machine."""
+    chosen = SAGEMAKER_CAPABILITIES if settings.fidelity == "aws" else TIDEGATE_CAPABILITIES
+    return replace(chosen, quotas=settings.quotas, serverless=False, asynchronous=False, shadow=False)
+
+
+def no_usage(pids: object) -> dict[int, Usage]:
+    """Processor and memory of pods are the cluster's to measure."""
+    return {}

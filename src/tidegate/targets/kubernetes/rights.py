@@ -1,0 +1,35 @@
+"""The rights that the controller needs in its namespace: the one list for doctor and for the Helm chart."""
+
+from collections.abc import Mapping
+
+RIGHTS: Mapping[str, Mapping[str, str]] = {
+    "Deployment": {
+        "get": "compare the fence of a fleet before it is changed",
+        "list": "see which fleets there are, twice a second at most",
+        "create": "start the first apply of a fleet",
+        "patch": "server-side apply of fleets and gateways",
+        "delete": "remove a fleet whose traffic has moved away",
+    },
+    "Pod": {"list": "see which replicas are ready, and why others are not"},
+    "pods/log": {"get": "tidegate logs"},
+    "Secret": {
+        "get": "read the gateways' token, and the fleets of an earlier controller",
+        "list": "find the Secrets of a fleet that is removed",
+        "create": "make the token, and a fleet's start data",
+        "patch": "server-side apply of a fleet's start data",
+        "delete": "remove them with their fleet",
+    },
+    "ConfigMap": {"create": "the gateways' settings", "patch": "server-side apply of them"},
+    "Service": {
+        "create": "a name for each fleet and for the gateways",
+        "patch": "server-side apply of them",
+        "delete": "remove a fleet's",
+    },
+    "PodDisruptionBudget": {
+        "create": "let a node's drain take one replica at a time",
+        "patch": "server-side apply of it",
+        "delete": "remove a fleet's",
+    },
+    "NetworkPolicy": {"create": "close workers and agents to others", "patch": "server-side apply of them"},
+}
+"""Kind (or ``plural/subresource``) -> verb -> what it is for."""

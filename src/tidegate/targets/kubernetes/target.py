@@ -1,0 +1,354 @@
+"""Fleets and traffic of the Kubernetes target."""
+
+import base64
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+import msgspec
+
+from tidegate.domain.errors import TargetRefused, TidegateError, Transient
+from tidegate.domain.fleet import FleetId, FleetSpec
+from tidegate.domain.observation import Capabilities, FleetStatus, Observation
+from tidegate.domain.traffic import RouteTable
+from tidegate.ports.gateway_agent import EndpointPlan
+from tidegate.ports.router import Passed, TcpAddress
+from tidegate.ports.target import Look
+from tidegate.serving.contract.images import ImageTable
+from tidegate.settings import Settings
+from tidegate.targets.collection.sources import ServingReplica
+from tidegate.targets.kubernetes.api import KubeApi
+from tidegate.targets.kubernetes.api_versions import ApiVersions
+from tidegate.targets.kubernetes.cluster_view import ClusterView, FleetView
+from tidegate.targets.kubernetes.endpoint_plans import endpoint_plan, named_fleets, servers
+from tidegate.targets.kubernetes.fleet_manifests import fleet_manifests, fleet_secret_name
+from tidegate.targets.kubernetes.foreign_changes import changed_fields
+from tidegate.targets.kubernetes.gateways import Gateways
+from tidegate.targets.kubernetes.names import (
+    STATISTICS,
+    Manifest,
+    fence_of,
+    fleet_labels,
+    fleet_name,
+    is_ours,
+)
+from tidegate.targets.kubernetes.options import KubernetesOptions
+from tidegate.targets.kubernetes.start_data import FLEET_FILE, start_data
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class KubernetesTarget:
+    """Fleets as Deployments. ``versions`` is set at the start."""
+
+    api: KubeApi
+    view: ClusterView
+    settings: Settings
+    images: ImageTable
+    options: KubernetesOptions
+    can: Capabilities
+    changed: Callable[[str], None]
+    gateways: Gateways = field(init=False)
+    versions: ApiVersions | None = None
+    name: str = "kubernetes"
+    _specs: dict[FleetId, FleetSpec] = field(default_factory=dict)
+    """As asked for, or as read from the cluster."""
+    _owners: set[str] = field(default_factory=set)
+    """Endpoints for which this controller was asked for something: they have records."""
+    _leaving: set[FleetId] = field(default_factory=set)
+    """Fleets that are being deleted."""
+    _had: dict[FleetId, frozenset[str]] = field(default_factory=dict)
+    """Replicas that gateways got, also from an earlier controller."""
+    _foreign: dict[str, str] = field(default_factory=dict)
+    """Replica -> what somebody else changed of it; logged once."""
+    _ready_before: set[FleetId] = field(default_factory=set)
+    _passed: dict[FleetId, Passed] = field(default_factory=dict)
+    _answers: dict[FleetId, tuple[int, int]] = field(default_factory=dict)
+
+    # --- what rollouts ask for ---
+
+    async def observe(self, endpoint: str) -> Look:
+        """While the cluster cannot be seen, fleets are unknown; the routes are the gateways' to tell."""
+        routes: RouteTable | None = None
+        try:
+            routes = self.gateways.table_in_force(endpoint, await self.gateways.views(endpoint))
+        except TidegateError as error:
+            log.debug("routes of %s are unknown now: %s", endpoint, error)
+        if not self.view.current:
+            return Look(None, routes)
+        mine = [fleet for fleet in self.view.fleets if fleet.endpoint == endpoint]
+        if any(self.spec(fleet) is None for fleet in mine if not self._is_going(fleet)):
+            return Look(None, routes)  # of an earlier controller, and not read yet
+        return Look({fleet: self._status(fleet) for fleet in mine}, routes)
+
+    async def ensure_fleet(self, fleet: FleetSpec, fence: int) -> None:
+        """All objects are applied again each time, so that one that failed half-way is completed."""
+        self._owners.add(fleet.id.endpoint)
+        data = start_data(fleet, self.settings, self.images, self.options)
+        live = await self.api.get("Deployment", fleet_name(fleet.id))
+        if live is not None:
+            if not is_ours(live, self.options.installation):
+                raise TargetRefused(
+                    f"Deployment {fleet_name(fleet.id)} in namespace {self.api.namespace} is not this tidegate's: it "
+                    "is left alone; delete it, or choose another installation or namespace"
+                )
+            if fence < fence_of(live):
+                return
+            if "deletionTimestamp" in live["metadata"]:
+                raise Transient(f"fleet {fleet.id} is still going away")
+        if live is None and self._pods(fleet.id):
+            raise Transient(f"fleet {fleet.id} is still going away")
+        for manifest in fleet_manifests(
+            fleet, fence, data, self.settings, self.options, self.versions or ApiVersions()
+        ):
+            applied = await self.api.apply(manifest)
+            if manifest["kind"] == "Deployment":
+                self.view.note(applied)
+        self._leaving.discard(fleet.id)
+        self._specs[fleet.id] = fleet
+
+    async def delete_fleet(self, fleet: FleetId, fence: int) -> None:
+        """First the gateways forget its pods, then it is deleted: its pods finish what they have."""
+        live = await self.api.get("Deployment", fleet_name(fleet))
+        if live is not None:
+            if not is_ours(live, self.options.installation) or fence < fence_of(live):
+                return
+            if fleet in named_fleets(self.gateways.tables.get(fleet.endpoint, RouteTable(fleet.endpoint, 0))):
+                raise Transient(f"fleet {fleet} still has routes; set the endpoint's routes first")
+        self._leaving.add(fleet)
+        if self.gateways.serving():
+            await self.gateways.push(fleet.endpoint)
+        await self._remove(fleet, live)
+
+    async def _remove(self, fleet: FleetId, live: Manifest | None) -> None:
+        name, versions = fleet_name(fleet), self.versions or ApiVersions()
+        if live is not None and "deletionTimestamp" not in live["metadata"]:
+            await self.api.delete("Deployment", name)
+        await self.api.delete("PodDisruptionBudget", name, versions.disruption_budget)
+        await self.api.delete("Service", name)
+        labels = ",".join(
+            f"{key}={value}" for key, value in fleet_labels(self.options.installation, fleet).items()
+        )
+        for secret in await self.api.find("Secret", labels):
+            await self.api.delete("Secret", secret["metadata"]["name"])
+        scaled = self.options.autoscaling.get(fleet.endpoint)
+        if scaled is not None:
+            kind = "ScaledObject" if scaled.kind == "keda" else "HorizontalPodAutoscaler"
+            await self.api.delete(kind, name, "" if scaled.kind == "keda" else versions.autoscaler)
+
+    async def set_traffic(self, table: RouteTable) -> None:
+        """In force once this returns: every gateway that takes traffic has it."""
+        self._owners.add(table.endpoint)
+        known = self.gateways.tables.get(table.endpoint)
+        if known is not None and table.fence < known.fence:
+            log.warning("routes of %s: fence %d is older than %d", table.endpoint, table.fence, known.fence)
+            return
+        self.gateways.tables[table.endpoint] = table
+        await self.gateways.push(table.endpoint)
+        if not table.routes:
+            del self.gateways.tables[table.endpoint]
+
+    async def retire_unknown(self, owners: Collection[str]) -> None:
+        """``owners`` must be complete, but for those that this controller was asked for since."""
+        known = {*owners, *self._owners}
+        for endpoint in sorted(set(self.gateways.tables) - known):
+            log.warning("endpoint %s has routes and no record; taking it off the gateways", endpoint)
+            fence = self.gateways.tables[endpoint].fence
+            try:
+                await self.set_traffic(RouteTable(endpoint, fence))
+            except TidegateError as error:
+                log.warning("routes of %s cannot be taken off: %s", endpoint, error)
+        for fleet in sorted(self.view.fleets):
+            if fleet.endpoint not in known and not self._is_going(fleet):
+                log.warning("fleet %s has no record; deleting it", fleet)
+                try:
+                    live = self.view.fleets[fleet].deployment
+                    await self.delete_fleet(fleet, fence_of(live) if live else 0)
+                except TidegateError as error:
+                    log.warning("fleet %s cannot be deleted: %s", fleet, error)
+
+    # --- what gateways are to have ---
+
+    def plan(self, endpoint: str) -> EndpointPlan:
+        """Fleets that are leaving stay as long as the table names them."""
+        table = self.gateways.tables.get(endpoint, RouteTable(endpoint, 0))
+        named = named_fleets(table)
+        specs = {
+            fleet: spec
+            for fleet, spec in self._specs.items()
+            if fleet.endpoint == endpoint and (fleet in named or self._stays(fleet))
+        }
+        addresses = {fleet: self._servers(fleet) for fleet in specs}
+        for fleet, found in addresses.items():
+            self._had[fleet] = frozenset(found)
+        return endpoint_plan(self.gateways.controller, table, specs, addresses)
+
+    def _stays(self, fleet: FleetId) -> bool:
+        return fleet in self.view.fleets and fleet not in self._leaving
+
+    def adopt(self, plan: EndpointPlan) -> None:
+        for one in plan.fleets:
+            self._had[one.fleet] = self._had.get(one.fleet, frozenset()) | one.servers.keys()
+
+    def endpoints(self) -> set[str]:
+        return {fleet.endpoint for fleet in self.view.fleets}
+
+    def _servers(self, fleet: FleetId) -> dict[str, str]:
+        view = self.view.fleets.get(fleet)
+        if view is None:
+            return {}
+        return servers(view, self._had.get(fleet, frozenset()), self._find_foreign(fleet, view))
+
+    def _find_foreign(self, fleet: FleetId, view: FleetView) -> set[str]:
+        """Pods that run something else than was asked for: they get no requests, and are reported."""
+        spec = self._specs.get(fleet)
+        if spec is None:
+            return set()
+        wanted = self._template(spec)
+        found = set()
+        for name, (_, pod) in view.pods.items():
+            if fields := changed_fields(wanted, pod["spec"]):
+                found.add(name)
+                text = ", ".join(fields)
+                if self._foreign.get(name) != text:
+                    log.error(
+                        "fleet %s: pod %s runs something else than tidegate asked for (%s): somebody changed its "
+                        "Deployment; it gets no requests. Undo the change",
+                        *(fleet, name, text),
+                    )
+                self._foreign[name] = text
+        return found
+
+    def _template(self, spec: FleetSpec) -> Manifest:
+        data = start_data(spec, self.settings, self.images, self.options)
+        manifests = fleet_manifests(spec, 0, data, self.settings, self.options, self.versions or ApiVersions())
+        wanted: Manifest = next(one for one in manifests if one["kind"] == "Deployment")["spec"]["template"][
+            "spec"
+        ]
+        return wanted
+
+    async def read_specs(self) -> None:
+        """Read the fleets of an earlier controller from their Secrets."""
+        for fleet, view in list(self.view.fleets.items()):
+            if fleet in self._specs or view.deployment is None or self._is_going(fleet):
+                continue
+            try:
+                spec = await self._read_spec(fleet, view.deployment)
+            except TidegateError as error:
+                log.warning("fleet %s cannot be read yet: %s", fleet, error)
+            else:
+                self._specs[fleet] = spec
+                self.changed(fleet.endpoint)
+
+    async def _read_spec(self, fleet: FleetId, deployment: Manifest) -> FleetSpec:
+        about = deployment["metadata"]
+        secret = await self.api.get("Secret", fleet_secret_name(fleet))
+        if secret is None:
+            raise TargetRefused(f"Secret {fleet_secret_name(fleet)} of Deployment {about['name']} is not there")
+        try:
+            content = base64.b64decode(secret["data"][FLEET_FILE])
+            spec = msgspec.json.decode(content, type=FleetSpec)
+        except (KeyError, ValueError, msgspec.DecodeError) as error:
+            raise TargetRefused(f"Secret {secret['metadata']['name']} has no fleet: {error}") from None
+        return replace(spec, count=int(deployment["spec"].get("replicas") or 0))
+
+    # --- what is seen ---
+
+    def _pods(self, fleet: FleetId) -> Mapping[str, tuple[object, Manifest]]:
+        view = self.view.fleets.get(fleet)
+        return view.pods if view else {}
+
+    def _is_going(self, fleet: FleetId) -> bool:
+        view = self.view.fleets.get(fleet)
+        return view is None or view.deployment is None or "deletionTimestamp" in view.deployment["metadata"]
+
+    def running(self, fleet: FleetId) -> set[str]:
+        """Replicas that take requests: the cluster calls them ready, and every gateway has them."""
+        view = self.view.fleets.get(fleet)
+        if view is None:
+            return set()
+        ready = {name for name, (pod, _) in view.pods.items() if pod.ready and not pod.leaving}
+        given = self.gateways.given(fleet)
+        return ready if given is None else ready & given
+
+    def _status(self, fleet: FleetId) -> FleetStatus:
+        view = self.view.fleets[fleet]
+        going, ready = self._is_going(fleet), len(self.running(fleet))
+        if ready:
+            self._ready_before.add(fleet)
+        present = [pod for pod, _ in view.pods.values() if not pod.ended]
+        leaving = sum(pod.leaving for pod in present)
+        desired = 0 if going or view.deployment is None else int(view.deployment["spec"].get("replicas") or 0)
+        return self._loaded(
+            FleetStatus(
+                id=fleet,
+                desired=desired,
+                ready=ready,
+                starting=len(present) - leaving - ready,
+                draining=leaving,
+                failure=None if going else view.failure,
+                was_ready=fleet in self._ready_before,
+            )
+        )
+
+    def _loaded(self, seen: FleetStatus) -> FleetStatus:
+        load, answers = self._passed.get(seen.id), self._answers.get(seen.id)
+        if answers is not None:
+            seen = replace(seen, answered=answers[0], failed=answers[1])
+        if load is None:
+            return seen
+        return replace(seen, in_flight=load.in_flight, queued=load.queued, queue_time=load.queue_time)
+
+    def refresh(self, look: Observation) -> Observation:
+        fleets = None if look.fleets is None else {id: self._loaded(seen) for id, seen in look.fleets.items()}
+        return replace(look, fleets=fleets)
+
+    def seen(self, fleet: FleetId) -> FleetStatus | None:
+        return self._status(fleet) if fleet in self.view.fleets else None
+
+    def serving(self) -> Iterator[ServingReplica]:
+        """Every replica that takes requests or finishes some."""
+        for fleet, view in self.view.fleets.items():
+            if (spec := self._specs.get(fleet)) is None:
+                continue
+            had = self._had.get(fleet, frozenset())
+            for name, (pod, _) in view.pods.items():
+                if pod.address and not pod.ended and (pod.ready or pod.leaving or name in had):
+                    yield ServingReplica(spec, name, 0, TcpAddress(pod.address, STATISTICS))
+
+    def desired(self) -> list[FleetSpec]:
+        return [spec for fleet, spec in self._specs.items() if not self._is_going(fleet)]
+
+    def provisioned(self) -> list[FleetSpec]:
+        return []
+
+    def spec(self, fleet: FleetId) -> FleetSpec | None:
+        return self._specs.get(fleet) if fleet in self.view.fleets else None
+
+    def ready_count(self, fleet: FleetId) -> int:
+        return len(self.running(fleet))
+
+    def set_load(self, passed: Mapping[FleetId, Passed]) -> None:
+        self._passed = dict(passed)
+
+    def set_answers(self, counts: Mapping[FleetId, tuple[int, int]]) -> None:
+        self._answers = dict(counts)
+
+    # --- one turn ---
+
+    async def turn(self) -> None:
+        """Look at the cluster, and bring the gateways up to date."""
+        if await self.view.refresh():
+            self.gateways.take(self.view.gateways.values())
+            await self.read_specs()
+        await self.gateways.sync()
+        for fleet in self._specs.keys() - self.view.fleets.keys():
+            if fleet not in named_fleets(self.gateways.tables.get(fleet.endpoint, RouteTable(fleet.endpoint, 0))):
+                for known in (self._specs, self._had):
+                    known.pop(fleet, None)
+                self._leaving.discard(fleet)
+                self._ready_before.discard(fleet)
+        alive = {name for view in self.view.fleets.values() for name in view.pods}
+        for name in self._foreign.keys() - alive:
+            del self._foreign[name]

@@ -1,0 +1,65 @@
+"""A fake: a gateway's agent in memory. The real one is tested in ``tests/integration/test_gateway_agent.py``."""
+
+from dataclasses import dataclass, field
+
+from tidegate.domain.errors import Conflict, Transient
+from tidegate.domain.fleet import FleetId
+from tidegate.domain.traffic import RouteTable
+from tidegate.ports.gateway_agent import AgentState, EndpointPlan, EndpointView, FleetTotals, PassedTotals
+
+
+@dataclass
+class MemoryAgent:
+    boot: str = "boot-1"
+    synced: bool = False
+    controller: int = 0
+    away: bool = False
+    plans: dict[str, EndpointPlan] = field(default_factory=dict)
+    totals: dict[str, FleetTotals] = field(default_factory=dict)
+    history: list[EndpointPlan] = field(default_factory=list)
+    closed: bool = False
+
+    def _answer(self) -> AgentState:
+        if self.away:
+            raise Transient("gateway does not answer")
+        digests = {endpoint: plan.digest for endpoint, plan in self.plans.items()}
+        return AgentState(self.boot, self.synced, self.controller, digests)
+
+    async def state(self) -> AgentState:
+        return self._answer()
+
+    async def view(self, endpoint: str) -> EndpointView:
+        self._answer()
+        plan = self.plans.get(endpoint)
+        return EndpointView(plan.table if plan else RouteTable(endpoint, 0), {})
+
+    async def plan(self, endpoint: str) -> EndpointPlan:
+        self._answer()
+        return self.plans[endpoint]
+
+    async def put(self, endpoint: str, plan: EndpointPlan) -> AgentState:
+        self._answer()
+        if plan.controller < self.controller:
+            raise Conflict("an earlier controller")
+        self.controller = plan.controller
+        self.history.append(plan)
+        if plan.fleets or plan.table.routes:
+            self.plans[endpoint] = plan
+        else:
+            self.plans.pop(endpoint, None)
+        return self._answer()
+
+    async def mark_synced(self, controller: int) -> AgentState:
+        self.synced = True
+        return self._answer()
+
+    async def passed(self) -> PassedTotals:
+        self._answer()
+        return PassedTotals(self.boot, dict(self.totals))
+
+    def close(self) -> None:
+        self.closed = True
+
+    def servers(self, fleet: FleetId) -> set[str]:
+        plan = self.plans.get(fleet.endpoint)
+        return {name for one in (plan.fleets if plan else ()) if one.fleet == fleet for name in one.servers}
