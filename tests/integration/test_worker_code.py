@@ -303,12 +303,12 @@ class Supervised:
             )
         )
 
-    async def serving(self, but: str = "") -> ServerAddress:
+    async def serving(self, but: str = "") -> Path:
         """The socket of a replica that serves."""
 
-        def found() -> dict[str, ServerAddress]:
+        def found() -> dict[str, Path]:
             servers = self.here.router.fleets.get(FLEET, {})
-            return {name: socket for name, socket in servers.items() if name != but}
+            return {name: socket for name, socket in servers.items() if name != but and isinstance(socket, Path)}
 
         await until(found, "a replica serves", 60)
         [socket] = found().values()
