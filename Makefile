@@ -5,9 +5,9 @@ BIN    := $(VENV)/bin
 JOBS   ?= 3
 JS     := sagemaker sagemaker-runtime cloudwatch application-auto-scaling
 
-# Quick tests: no platform is started. The three files that are left out search thousands of simulated
+# Quick tests: no platform is started. The files that are left out search thousands of simulated
 # worlds; `make test` runs them.
-SLOW   := tests/property/test_loop_worlds.py tests/property/test_loop_mutants.py tests/property/test_rollout_mutants.py
+SLOW   := $(wildcard tests/property/test_loop_worlds_*.py) tests/property/test_loop_mutants.py tests/property/test_rollout_mutants.py
 QUICK  := tests/unit tests/property tests/meta $(addprefix --ignore=,$(SLOW))
 
 .DEFAULT_GOAL := help
