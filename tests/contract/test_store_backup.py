@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,6 +21,7 @@ from tidegate.domain.history import History, HistoryEntry, Outcome
 from tidegate.domain.metric import MetricId
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.rollout import DeploymentConfig
+from tidegate.ports.artifacts import ArtifactPart
 from tidegate.ports.store import Tx
 from tidegate.service import history
 from tidegate.service.record_kinds import ENDPOINT, HISTORY, MODEL
@@ -75,6 +76,23 @@ def save(store: SqlStore, path: Path, metrics: bool = False) -> backup.Contents:
     return store.database.read(lambda c: backup.export(c, path, metrics=metrics, progress=quiet))
 
 
+class Archive:
+    """Kept model data in memory."""
+
+    def __init__(self, *parts: ArtifactPart, count: int | None = None) -> None:
+        self.parts = list(parts)
+        self.counted = len(parts) if count is None else count
+
+    def count(self) -> int:
+        return self.counted
+
+    def read(self) -> Iterator[ArtifactPart]:
+        return iter(self.parts)
+
+    def write(self, parts: Iterator[ArtifactPart]) -> int:
+        raise NotImplementedError
+
+
 def load(
     store: SqlStore, path: Path, *, force: bool = False, progress: Callable[[int, int], None] = quiet
 ) -> backup.Contents:
@@ -127,6 +145,22 @@ def test_what_one_database_holds_comes_back_in_another(
     assert seqs == sorted(set(seqs)), "numbers are not given out twice"
     for store in {here, there}:
         asyncio.run(store.close())
+
+
+def test_kept_model_data_is_in_the_file_and_is_no_table(database_url: str, tmp_path: Path) -> None:
+    store, path = open_store(database_url), tmp_path / "all.backup"
+    fill(store)
+    parts = [ArtifactPart("sha256-1", "", "folder", b""), ArtifactPart("sha256-1", "m", "file", bytes(range(256)))]
+    archive = Archive(*parts)
+    saved = store.database.read(lambda c: backup.export(c, path, metrics=False, progress=quiet, models=archive))
+    assert saved.rows == {"records": 2, "journal": 64, "queue": 2, "models": 2}
+    assert list(backup.read_models(path)) == parts
+    assert load(store, path, force=True).rows == saved.rows
+    early = Archive(*parts, count=3)
+    with pytest.raises(Conflict, match="run the backup again"):
+        store.database.read(lambda c: backup.export(c, path, metrics=False, progress=quiet, models=early))
+    assert list(backup.read_models(path)) == parts, "the earlier file stays"
+    asyncio.run(store.close())
 
 
 def test_a_backup_holds_one_moment_while_others_write(database_url: str, tmp_path: Path) -> None:

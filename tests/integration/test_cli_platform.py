@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -196,7 +197,7 @@ instances: 2
 
 @pytest.mark.e2e
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("lost", ["overwritten", "deleted"])
+@pytest.mark.parametrize("lost", ["overwritten", "deleted", "with the machine"])
 def test_undo_serves_an_earlier_version_whose_file_is_lost(
     commands: Commands, models: tuple[str, str], tmp_path: Path, lost: str
 ) -> None:
@@ -222,7 +223,14 @@ def test_undo_serves_an_earlier_version_whose_file_is_lost(
     )
     if lost == "deleted":
         file.unlink()
+    if lost == "with the machine":
+        commands.words("backup", str(tmp_path / "all.backup"), "--models", "--state", str(commands.state))
     commands.words("down")
+    if lost == "with the machine":
+        shutil.rmtree(commands.state)
+        assert "parts of model data" in commands.words(
+            "restore", str(tmp_path / "all.backup"), "--state", str(commands.state)
+        )
     commands.up()  # the history and what was kept outlive a restart
 
     assert "goes back" in commands.words("rollout", "undo", "fraud")

@@ -1,35 +1,72 @@
-"""Pages whose commands are run as they stand: every ``sh`` block in order, with the files that the page shows.
+"""Every documented command is run: what the pages show, in its order, with the files that they show.
 
-A block is a fence with its language and, for a file, its name: ``yaml fraud.yaml``. ``sh install`` needs a
-package index or a clone and is not run here.
+Two pages start and stop a server of their own, all others share one. The three run beside one another, since they
+mostly wait: for bakes, loads and replays. ``documented_commands.NOT_RUN`` has what cannot be run here, and why.
+
+A block is a fence with its language and, for a file, its name: ``yaml fraud.yaml``. ``sh install`` needs a package
+index or a clone and is not run here.
 """
 
 import os
-import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from tests.integration.documented_commands import (
+    CLEAR,
+    DOCS,
+    FENCE,
+    FIRST,
+    NOT_RUN,
+    OWN,
+    PAGES,
+    commands,
+    environment,
+    prepare,
+    script,
+    write_images,
+)
 from tidegate.testing.platform import free_port
 
-pytestmark = pytest.mark.e2e
 BIN = Path(os.environ.get("TIDEGATE_TEST_BIN") or Path(sys.executable).parent)
 """Whose commands: of this environment, or of one with a wheel (make wheel)."""
-DOCS = Path(__file__).parents[2] / "docs"
-FENCE = re.compile(r"^```(\w+)(?: ([\w.-]+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 ADDRESS = "127.0.0.1:8471"
 """Where the pages expect the server; the test has a port of its own."""
-
-
 START = "getting-started.md"
 MODELS = "python3 train.py\ncp v1.ubj model.ubj"
 """What has been done with the files of the first page where another one begins."""
-EXPECTED = {START: ["exit status 1: it was rolled back", "InService"], "ci-cd.md": ["fraud", "InService"]}
+EXPECTED = {
+    START: ["exit status 1: it was rolled back", "InService"],
+    "ci-cd.md": ["fraud", "InService"],
+    "cost.md": ["a month"],
+    "promise.md": ["bad versions rolled back"],
+    "replay.md": ["requests"],
+    "batch.md": ["Completed, 2 records"],
+    "planner.md": ["is being created"],
+    "operations.md": ["restored"],
+    "README.md": ["fraud"],
+    "endpoints.md": ["explanations"],
+}
+"""What a page's commands print, beside ending well."""
+SHARED = [page for page in PAGES if page not in OWN and set(commands(page)) - set(NOT_RUN)]
+Ran = subprocess.CompletedProcess[str]
 
 
-def script(page: str, port: int) -> str:
+def test_what_is_not_run_is_documented_and_what_is_prepared_is_run() -> None:
+    every = {text for page in PAGES for text in commands(page)}
+    assert set(NOT_RUN) - every == set()
+    assert [one for one in FIRST if one[1] not in commands(one[0])] == []
+    assert all(NOT_RUN.values())
+    assert {"tidegate cost fraud.yaml --traffic payroll"} <= every
+    assert any("--speed 3600" in text for text in commands("replay.md"))
+
+
+def own_script(page: str, port: int) -> str:
     """What a reader would type, in one shell that ends at the first command that fails."""
     pages = [page] if page == START else [START, page]
     lines = ["set -eu"]
@@ -45,24 +82,84 @@ def script(page: str, port: int) -> str:
     return "\n".join(lines)
 
 
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("page", EXPECTED)
-def test_the_commands_of_a_page_work_in_their_order(page: str, tmp_path: Path) -> None:
+def run_own(page: str, folder: Path) -> Ran:
     port = free_port()
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("TIDEGATE_", "AWS_"))},
-        "PATH": f"{BIN.resolve()}:{os.environ['PATH']}",
-        "TIDEGATE_STATE": str(tmp_path / "state"),
-        "TIDEGATE_PORT": str(port),
-        "TIDEGATE_URL": f"http://127.0.0.1:{port}",
-    }
-    work = tmp_path / "work"
+    given = environment(folder, port, BIN)
+    work = folder / "work"
     work.mkdir()
     try:
-        ran = subprocess.run(
-            ["bash", "-c", script(page, port)], cwd=work, env=environment, capture_output=True, text=True
-        )
+        return bash(own_script(page, port), work, given)
     finally:
-        subprocess.run([BIN / "tidegate", "down"], env=environment, cwd=work, capture_output=True)
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert [text for text in EXPECTED[page] if text not in ran.stdout] == []
+        subprocess.run([BIN / "tidegate", "down"], env=given, cwd=work, capture_output=True)
+
+
+def run_shared(pages: list[str], folder: Path) -> dict[str, Ran]:
+    """Page after page on one server; one that fails leaves nothing to the next."""
+    given = environment(folder, free_port(), BIN)
+    server = {**given, "TIDEGATE_TRUST": "code", "TIDEGATE_IMAGES": str(write_images(folder))}
+
+    @cache
+    def train(columns: int) -> Path:
+        made = folder / f"{columns}.ubj"
+        program = (
+            "import numpy, xgboost\n"
+            f"rows = numpy.random.default_rng(1).random((200, {columns}))\n"
+            "data = xgboost.DMatrix(rows, rows[:, 0] > 0.5)\n"
+            f"xgboost.train({{'objective': 'binary:logistic'}}, data, 5).save_model({str(made)!r})\n"
+        )
+        subprocess.run([sys.executable, "-c", program], check=True)
+        return made
+
+    found = {}
+    subprocess.run([BIN / "tidegate", "up", "--detach"], env=server, check=True, capture_output=True)
+    try:
+        for page in pages:
+            work = folder / page
+            work.mkdir()
+            prepare(page, work, train)
+            found[page] = bash(script(page, work, free_port()), work, given)
+            if found[page].returncode:
+                bash(f"{CLEAR}\nclear", work, given)
+    finally:
+        subprocess.run([BIN / "tidegate", "down"], env=given, capture_output=True)
+    return found
+
+
+def bash(text: str, folder: Path, given: dict[str, str]) -> Ran:
+    return subprocess.run(
+        ["bash", "-c", text], cwd=folder, env=given, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+
+
+@pytest.fixture(scope="module")
+def ran(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[Ran]]]:
+    """The pages that this run of the tests asks for, under way."""
+    asked = {
+        item.callspec.params["page"]
+        for item in request.session.items
+        if hasattr(item, "callspec") and "page" in item.callspec.params
+    }
+    with ThreadPoolExecutor(1 + len(OWN) + len(SHARED)) as threads:
+        found = {
+            page: threads.submit(run_own, page, tmp_path_factory.mktemp("own")) for page in OWN if page in asked
+        }
+        shared = [page for page in SHARED if page in asked]
+        if shared:
+            together = threads.submit(run_shared, shared, tmp_path_factory.mktemp("shared"))
+            found |= {page: threads.submit(_of, together, page) for page in shared}
+        yield found
+
+
+def _of(together: Future[dict[str, Ran]], page: str) -> Ran:
+    return together.result()[page]
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("page", [*SHARED, *OWN])
+def test_the_commands_of_a_page_work_in_their_order(page: str, ran: dict[str, Future[Ran]]) -> None:
+    done = ran[page].result()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [text for text in EXPECTED.get(page, []) if text not in done.stdout] == []

@@ -24,24 +24,28 @@ def backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it.", show_default=False)],
     state: STATE = None,
     metrics: Annotated[bool, typer.Option("--metrics", help="Include measurements.")] = False,
+    models: Annotated[
+        bool, typer.Option("--models", help="Include the model data that 'rollout undo' needs.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Write all that the platform knows into one file.
 
     That is its records, their journal, and queued requests.
 
-    The platform may run meanwhile: the file is a consistent snapshot. It lacks settings, access keys, model data and
-    stored answers. The database is found as by the server: by --state or TIDEGATE_STATE, and TIDEGATE_DATABASE_URL.
+    The platform may run meanwhile: the file is a consistent snapshot. It lacks settings, access keys and stored
+    answers, and without --models the model data of earlier versions. The database is found as by the server: by
+    --state or TIDEGATE_STATE, and TIDEGATE_DATABASE_URL.
 
     \b
     Examples:
       tidegate backup tidegate-monday.backup
-      tidegate backup /backups/tidegate.backup --metrics --json
+      tidegate backup /backups/tidegate.backup --metrics --models --json
     """
     from tidegate.compose import backups  # noqa: PLC0415 (the other commands start without a database)
 
     with _progress_bar(as_json) as step:
-        done = backups.save(_settings(state), file, metrics=metrics, progress=step("backing up"))
+        done = backups.save(_settings(state), file, metrics=metrics, models=models, progress=step("backing up"))
     document = {"file": str(file), "bytes": file.stat().st_size, "sha256": done.sha256, "rows": done.rows}
     show(document, as_json, f"{file}: {_describe_rows(done.rows)}, {document['bytes']:,} bytes")
 
@@ -101,7 +105,8 @@ def _settings(state: Path | None) -> Settings:
 def _describe_rows(rows: dict[str, int]) -> str:
     names = {"records": "records", "journal": "lines of their journal", "queue": "requests in the queue"}
     said = [f"{rows[table]:,} {name}" for table, name in names.items()]
-    measured = sum(count for table, count in rows.items() if table not in names)
+    said += [f"{rows['models']:,} parts of model data"] if "models" in rows else []
+    measured = sum(count for table, count in rows.items() if table not in (*names, "models"))
     return ", ".join([*said, f"{measured:,} measurements"] if measured else said)
 
 

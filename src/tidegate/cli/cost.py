@@ -25,7 +25,7 @@ from tidegate.cli import draw, sparklines
 from tidegate.cli.bill_table import bill_document, show_bill
 from tidegate.cli.cost_options import Said, figures, read, told
 from tidegate.cli.output import AsJson, console, print_note
-from tidegate.cli.spec_cost import SpecCost
+from tidegate.cli.spec_cost import ASSUMED_TYPE, SpecCost
 from tidegate.cli.spec_cost import read_spec_cost as told_by_spec
 from tidegate.cli.tables import Table, key, number
 from tidegate.domain.errors import Invalid
@@ -33,7 +33,7 @@ from tidegate.settings import Settings
 
 MOST = 100_000
 """Instances, where nobody says how many there may be."""
-UNSAID = SpecCost("ml.c5.xlarge", 1, 1, {})
+UNSAID = SpecCost(ASSUMED_TYPE, 1, 1, {})
 """Without a spec file."""
 FALLS = (0.25, 0.5)
 """Parts by which the load may fall, to see what a commitment loses then."""
@@ -100,11 +100,17 @@ def cost(
     low = written.least if least is None else least
     high = most if most is not None else written.most if least is None and spec_file is not None else MOST
     case = _case(said.over(written.figures), (low, high), traffic, rps)
-    if not (instance or written.way):
-        raise Invalid(
-            f"{spec_file}: it names no instance type; say --instance ml.c5.xlarge, or instance_type in it"
-        )
     way, other = Way.named(instance or written.way), Way.named(against) if against else None
+    if written.assumed and instance is None:
+        print_note(
+            f"assumed {ASSUMED_TYPE}: {spec_file} names no instance type; say --instance, or instance_type in it"
+        )
+    if rps is None and spec_file is not None and way.kind in _WITH_FLEETS:
+        rps = _carried(case, way)
+        print_note(
+            f"assumed --rps {rps:g}: what the instances of {spec_file} carry; say how much traffic there is"
+        )
+        case = _case(said.over(written.figures), (low, high), traffic, rps)
     answer = Answer(
         case,
         way,
@@ -147,6 +153,12 @@ class Answer:
     assumed: dict[str, str | None]
     chosen: list[Chosen] | None
     crossing: dict[str, Any] | None
+
+
+def _carried(case: Case, way: Way) -> float:
+    """Requests/s that the least number of instances carries as full as autoscaling holds them, in 3 digits."""
+    scaling = case.figures(way).scaling
+    return float(f"{max(1, scaling.least) * scaling.per_instance * scaling.target:.3g}")
 
 
 def _document(answer: Answer, shape_name: str) -> dict[str, Any]:

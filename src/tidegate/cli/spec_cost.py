@@ -17,17 +17,20 @@ from tidegate.domain.scaling import FastPolicy, Predefined, ScalingPolicy, Targe
 GIB = 2**30
 LOCAL_TYPE = "local"
 """Instance type if the spec names none."""
+ASSUMED_TYPE = "ml.c5.xlarge"
+"""Priced in its place."""
 
 
 @dataclass(frozen=True)
 class SpecCost:
-    """``way`` is empty if the spec has no instance type; ``figures`` are the spec's values for names of
-    ``--with``."""
+    """``figures`` are the spec's values for names of ``--with``. ``assumed``: whether ``way`` rests on an instance
+    type that the spec does not name."""
 
     way: str
     least: int
     most: int
     figures: Mapping[str, Any]
+    assumed: bool = False
 
 
 def read_spec_cost(path: Path, seconds: float, target: float) -> SpecCost:
@@ -49,7 +52,8 @@ def read_spec_cost(path: Path, seconds: float, target: float) -> SpecCost:
         known = [one for one in planned if one is not None]
         if known:
             figures["per_instance"] = min(known) / target
-    return SpecCost(way, least, max(1, most), figures)
+    assumed = variant.serverless is None and variant.instance_type == LOCAL_TYPE
+    return SpecCost(way, least, max(1, most), figures, assumed)
 
 
 def _serving_way(
@@ -58,14 +62,13 @@ def _serving_way(
     if variant.serverless is not None:
         figures["provisioned"] = variant.serverless.provisioned
         return f"serverless:{variant.serverless.memory / GIB:g}GB", 1, 1
-    if variant.instance_type == LOCAL_TYPE:
-        return "", variant.instance_count, variant.instance_count
+    instance = ASSUMED_TYPE if variant.instance_type == LOCAL_TYPE else variant.instance_type
     queued = wish.config.asynchronous
     if queued is not None:
         figures["at_once"] = queued.max_concurrent
         least = variant.instance_count if queued.idle_after is None else 0
-        return f"async:{variant.instance_type}", least, variant.instance_count
-    return variant.instance_type, variant.instance_count, variant.instance_count
+        return f"async:{instance}", least, variant.instance_count
+    return instance, variant.instance_count, variant.instance_count
 
 
 def _planned_rate(policy: ScalingPolicy, seconds: float) -> float | None:

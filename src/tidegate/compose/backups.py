@@ -17,7 +17,9 @@ from sqlalchemy import Connection
 from tidegate.compose.dispatcher_supervisor import DispatcherSupervisor, start_settings
 from tidegate.compose.leadership import leading
 from tidegate.domain.errors import Conflict, NotFound, StartupError
+from tidegate.domain.targets import LOCAL
 from tidegate.host.state_folder import StateFolder
+from tidegate.ports.artifacts import ArtifactArchive
 from tidegate.settings import Settings
 from tidegate.store import DatabaseLimits, SqlStore, backup, backup_file, open_store
 from tidegate.store.backup import Contents, ProgressCallback
@@ -27,11 +29,19 @@ from tidegate.store.engine import is_sqlite, read_address
 from tidegate.store.errors import DamagedDatabase
 from tidegate.store.lease import lock_file
 from tidegate.store.schema import rebuild
+from tidegate.targets.registry import KINDS
 
 LIMIT = 24 * 3600.0
 """Seconds that a backup or a restore may take."""
 LEAVE = 60.0
 """Seconds in which a controller that was asked to leave has to end."""
+
+
+def open_archive(state: Path) -> ArtifactArchive:
+    """The model data that is kept for undo: the local target keeps it."""
+    kept = KINDS[LOCAL].archive
+    assert kept is not None
+    return kept(state)
 
 
 @dataclass(frozen=True)
@@ -43,15 +53,20 @@ class Done:
     replaced: Path | None = None
 
 
-def save(settings: Settings, path: Path, *, metrics: bool, progress: ProgressCallback) -> Contents:
-    """Write a backup file. The platform may run meanwhile. Raises NotFound, Invalid, StartupError, Conflict."""
+def save(
+    settings: Settings, path: Path, *, metrics: bool, progress: ProgressCallback, models: bool = False
+) -> Contents:
+    """Write a backup file; ``models``: with the model data that is kept for undo. The platform may run meanwhile.
+    Raises NotFound, Invalid, StartupError, Conflict."""
     file = _sqlite_file(settings)
     if file is not None and not file.exists():
         raise NotFound(f"there is no database at {file}: name the state folder with --state")
     database = open_database(_url(settings), limits=DatabaseLimits(settings.database_timeout), prepare=False)
+    archive = open_archive(settings.state) if models else None
     try:
         return database.read(
-            lambda connection: backup.export(connection, path, metrics=metrics, progress=progress), limit=LIMIT
+            lambda connection: backup.export(connection, path, metrics=metrics, progress=progress, models=archive),
+            limit=LIMIT,
         )
     finally:
         database.shut()
@@ -84,6 +99,9 @@ class _Restore:
     progress: ProgressCallback
 
     async def run(self) -> Done:
+        if backup.MODELS in self.header.tables:
+            # First, since data without records does no harm: the server removes what no version needs.
+            open_archive(self.folder.path).write(backup.read_models(self.path))
         # It outlives controllers, and would go on with the queue as it was.
         await DispatcherSupervisor(start_settings(self.settings, Path()), self.folder.installation).stop()
         store = open_store(_url(self.settings), DatabaseLimits(self.settings.database_timeout), prepare=False)

@@ -1,5 +1,6 @@
 """Export a database to a backup file and restore it, between SQLite and PostgreSQL in any direction."""
 
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +14,7 @@ from tidegate import __version__
 from tidegate.domain.errors import Conflict, Invalid
 from tidegate.domain.generations import generation_floor
 from tidegate.domain.observation import Event
+from tidegate.ports.artifacts import ArtifactArchive, ArtifactPart
 from tidegate.ports.store import Kind
 from tidegate.store import backup_file
 from tidegate.store.backup_file import FORMAT, VERSION, Header, TableHeader
@@ -22,6 +24,8 @@ from tidegate.store.transaction import SqlTx
 
 STATE = (RECORDS, JOURNAL, QUEUE)
 MEASUREMENTS = (SERIES, SECONDS, MINUTES)
+MODELS = "models"
+"""Kept model data among the tables of a backup file."""
 CHUNK = 500
 """Rows per statement."""
 BODIES = 8
@@ -42,8 +46,16 @@ class Contents:
     sha256: str = ""
 
 
-def export(connection: Connection, path: Path, *, metrics: bool, progress: ProgressCallback) -> Contents:
-    """Export a consistent snapshot, whatever is written meanwhile. Raises Invalid, Conflict."""
+def export(
+    connection: Connection,
+    path: Path,
+    *,
+    metrics: bool,
+    progress: ProgressCallback,
+    models: ArtifactArchive | None = None,
+) -> Contents:
+    """Export a consistent snapshot, whatever is written meanwhile; ``models``: kept model data to include. Raises
+    Invalid, Conflict."""
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
     if (schema := current_revision(connection)) != SCHEMA:
@@ -53,8 +65,12 @@ def export(connection: Connection, path: Path, *, metrics: bool, progress: Progr
         )
     tables = (*STATE, *(MEASUREMENTS if metrics else ()))
     rows = {str(t.name): connection.execute(select(func.count()).select_from(t)).scalar_one() for t in tables}
+    if models is not None:
+        rows[MODELS] = models.count()
     made_at = datetime.now().astimezone()
     heads = {str(t.name): TableHeader([str(column.name) for column in t.c], rows[t.name]) for t in tables}
+    if models is not None:
+        heads[MODELS] = TableHeader(list(ArtifactPart._fields), rows[MODELS])
     with backup_file.open_writer(path) as writer:
         writer.header(Header(FORMAT, VERSION, __version__, SCHEMA, made_at, heads))
         total = sum(rows.values())
@@ -64,6 +80,11 @@ def export(connection: Connection, path: Path, *, metrics: bool, progress: Progr
                 values = [backup_file.to_json(c, value) for c, value in zip(columns, row, strict=True)]
                 writer.row(str(table.name), values)
                 progress(writer.rows, total)
+        for part in models.read() if models is not None else ():
+            writer.row(MODELS, [*part[:-1], b64encode(part.data).decode()])
+            progress(writer.rows, total)
+        if writer.rows != total:
+            raise Conflict("Model data was kept or removed while it was backed up: run the backup again")
         return Contents(rows, writer.end())
 
 
@@ -80,25 +101,35 @@ def restore(
         )
     if not force and (found := _existing_rows(connection)):
         raise Conflict(f"The database is not empty ({found}): use --force to replace its contents")
-    unknown = header.tables.keys() - METADATA.tables.keys()
+    tables = {name: table for name, table in header.tables.items() if name != MODELS}
+    unknown = tables.keys() - METADATA.tables.keys()
     if unknown:
         raise Invalid(
             f"The backup {path} has tables that this tidegate does not know: {', '.join(sorted(unknown))}"
         )
-    for name in header.tables:
+    for name in tables:
         connection.execute(delete(METADATA.tables[name]))
     done = 0
-    for name, rows in groupby(backup_file.read_rows(path), key=lambda row: row[0]):
+    saved = (row for row in backup_file.read_rows(path) if row[0] != MODELS)
+    for name, rows in groupby(saved, key=lambda row: row[0]):
         table, columns = METADATA.tables[name], header.tables[name].columns
         for chunk in _chunks(rows, _batch_size(table)):
             made = [backup_file.from_json(table, columns, values) for _, values in chunk]
             connection.execute(insert(table), made)
             done += len(chunk)
-            progress(done, header.rows)
+            progress(done, sum(table.rows for table in tables.values()))
     if connection.dialect.name == "postgresql":
         _raise_sequences(connection)
     _raise_numbers(SqlTx(connection), now)
     return Contents({name: table.rows for name, table in header.tables.items()})
+
+
+def read_models(path: Path) -> Iterator[ArtifactPart]:
+    """Kept model data of a verified file."""
+    for name, values in backup_file.read_rows(path):
+        if name == MODELS:
+            digest, inner, kind, data = values
+            yield ArtifactPart(digest, inner, kind, b64decode(data))
 
 
 def _read_all(connection: Connection, table: Table) -> Iterator[Any]:

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tidegate.domain.targets import LOCAL
+from tidegate.ports.artifacts import ArtifactArchive
 from tidegate.ports.direct import OpenDirect
 from tidegate.ports.target import Checker, Provider, Renderer
 from tidegate.targets.aws_lambda.doctor import check_lambda
@@ -13,6 +15,7 @@ from tidegate.targets.context import TargetContext
 from tidegate.targets.kubernetes.doctor import check_kubernetes
 from tidegate.targets.kubernetes.provider import provide_kubernetes
 from tidegate.targets.kubernetes.render import render_kubernetes
+from tidegate.targets.local.artifact_archive import open_archive
 from tidegate.targets.local.provider import provide_local
 from tidegate.targets.sagemaker import commands as sagemaker
 from tidegate.targets.sagemaker.direct import open_direct
@@ -29,10 +32,12 @@ class TargetKind:
     check: Checker | None = None
     direct: OpenDirect | None = None
     """Deploys without a server; None where only a server can."""
+    archive: Callable[[Path], ArtifactArchive] | None = None
+    """Kept model data of a state folder, for backups: without a target that runs. None: it keeps none."""
 
 
 KINDS: Mapping[str, TargetKind] = {
-    LOCAL: TargetKind(provide_local),
+    LOCAL: TargetKind(provide_local, archive=open_archive),
     "kubernetes": TargetKind(provide_kubernetes, {"manifests": render_kubernetes}, check_kubernetes),
     "lambda": TargetKind(
         provide_lambda,

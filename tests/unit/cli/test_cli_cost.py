@@ -125,10 +125,21 @@ def test_a_spec_says_how_it_is_served(tmp_path: Path, text: str, way: str, why: 
     assert why in "; ".join(line["why"] for line in found[way]["lines"])
 
 
-def test_what_is_said_goes_over_the_spec_and_a_type_is_needed(tmp_path: Path) -> None:
+def test_what_a_spec_does_not_say_is_assumed_and_said(tmp_path: Path) -> None:
+    """As documented: ``tidegate cost fraud.yaml --traffic payroll``."""
     file = tmp_path / "e.yaml"
     file.write_text(SPEC + "instances: 3\n")
-    assert "it names no instance type; say --instance" in fails(Invalid, "cost", str(file), "--rps", "1")
+    done = CliRunner().invoke(app, ["cost", str(file), "--traffic", "payroll", "--with", "per_instance=100"])
+    assert done.exit_code == 0, done.output
+    assert "assumed ml.c5.xlarge: " in done.stderr and "names no instance type; say --instance" in done.stderr
+    assert "assumed --rps 210: what the instances of" in done.stderr, "3 instances at 70 %"
+    told = CliRunner().invoke(app, ["cost", str(file), "--instance", "ml.c5.large", "--rps", "1"]).stderr
+    assert "assumed ml." not in told and "assumed --rps" not in told
+
+
+def test_what_is_said_goes_over_the_spec(tmp_path: Path) -> None:
+    file = tmp_path / "e.yaml"
+    file.write_text(SPEC + "instances: 3\n")
     found = document("cost", str(file), "--rps", "1", "--instance", "ml.c5.large", "--min", "2")["bills"]
     assert found["ml.c5.large"]["lines"][0]["why"] == "2 at all hours (the minimum)"
 

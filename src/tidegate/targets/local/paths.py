@@ -8,6 +8,8 @@ from pathlib import Path
 from tidegate.domain.fleet import FleetId
 from tidegate.host.installation import Installation
 
+ARTIFACTS = "artifacts"
+
 
 @dataclass(frozen=True)
 class Folders:
@@ -35,7 +37,7 @@ class Folders:
     @property
     def artifacts(self) -> Path:
         """Model data of versions that undo may go back to."""
-        return self.state / "artifacts"
+        return self.state / ARTIFACTS
 
     def fleet(self, fleet: FleetId) -> Path:
         return self.fleets / fleet.endpoint / str(fleet.generation) / fleet.variant

@@ -1,0 +1,232 @@
+"""Command lines of the documentation, in the order of their page, with the files that they need."""
+
+import os
+import re
+import shlex
+import shutil
+import sys
+import tarfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = {path.name: path for path in (ROOT / "README.md", *sorted(DOCS.glob("*.md")))}
+OWN = ("getting-started.md", "ci-cd.md")
+"""Pages that are run on a server of their own, which they start and stop."""
+FENCE = re.compile(r"^```(\w*)(?: ([\w.-]+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PROGRAMS = ("tidegate", "make", "pip", "python", "python3", "aws", "curl", "sudo", "systemctl")
+COMMAND = re.compile(rf"^(?:[A-Z_]+=\S+ )*(?:{'|'.join(PROGRAMS)}) ")
+SPAN = re.compile(r"`((?:[A-Z_]+=\S+ )*tidegate [a-z][^`|]*)`")
+PLACEHOLDER = re.compile(r"(?<![\w=])[A-Z][A-Z_]+(?![\w=])")
+
+AWS = "asks AWS itself"
+S3 = "needs an S3: tests/integration/test_platform_transform.py has one"
+PART = "names the command in a sentence, without its arguments"
+NOT_RUN: Mapping[str, str] = {
+    "tidegate prices update": AWS,
+    "tidegate prices update --region eu-central-1": AWS,
+    "tidegate recommend --on sagemaker --role arn:aws:iam::123456789012:role/sagemaker --model fraud "
+    "--sample s3://data/samples.tar.gz --slo p95=50ms --rps 300 --with types=ml.c5.large,ml.m5.large": AWS,
+    "tidegate recommend --model model.tar.gz --sample rows.csv --slo p99=50ms --rps 300": (
+        "measures for minutes: tests/integration/test_platform_recommend.py does so for less long"
+    ),
+    "tidegate batch fraud.yaml s3://data/in/ s3://data/out/ --join --on-bad-rows errors": S3,
+    "tidegate batch fraud.yaml s3://data/in/ s3://data/out/ --name nightly": S3,
+    "tidegate batch resume nightly": S3,
+    "tidegate plan": "asks a person: tests/unit/cli/test_cli_plan.py answers",
+    "tidegate plan --json": "asks a person: tests/unit/cli/test_cli_plan.py answers",
+    "make demo": "tests/unit/demo and CI run it",
+    "make test": "is what runs this test",
+    "pip install '.[xgboost]'": "needs a package index; make wheel installs",
+    "tidegate backup /backups/tidegate-$(date +%F).backup": "needs a folder of the machine; another page backs up",
+    "tidegate deploy --wait": PART,
+    "tidegate deploy --supersede": PART,
+    "tidegate backup --models": PART,
+    "tidegate trace december": PART,
+    "tidegate trace bank-calls": PART,
+}
+"""Commands that are not run here, and why."""
+
+SHORTER = {"tidegate rehearse": "--runs 20"}
+"""Options that make a command shorter, and nothing else different."""
+FIRST: Mapping[tuple[str, str], str] = {
+    ("autoscaling.md", "tidegate scaling fraud"): "tidegate deploy fraud.yaml --wait",
+    ("async.md", "tidegate invoke-async fraud rows.csv --wait"): "tidegate deploy fraud.yaml --wait",
+    ("endpoints.md", "tidegate invoke fraud --target-container predictor --body 1200,3,0.5"): (
+        "tidegate deploy fraud.yaml --wait"
+    ),
+    (
+        "endpoints.md",
+        "tidegate invoke chat --stream --content-type application/json --file question.json",
+    ): "tidegate deploy chat.yaml --wait",
+    (
+        "replay.md",
+        "tidegate trace december --out day.csv --days 1 --base 0.01",
+    ): "tidegate deploy fraud.yaml --wait",
+    (
+        "serverless.md",
+        "tidegate logs fraud",
+    ): "tidegate deploy fraud.yaml --wait; tidegate invoke fraud --body 1,2,3",
+    (
+        "batch.md",
+        "tidegate batch fraud.yaml employees.csv scores/ --input-filter '$[1:]' --join --output-filter '$[0,-1]'",
+    ): "sed -i 's/^/name,/' employees.csv",
+}
+"""What a page takes for granted before one of its commands."""
+ELSEWHERE = ("tidegate restore",)
+"""Commands of another machine: run with an empty state folder."""
+
+
+def commands(page: str) -> list[str]:
+    return [text for kind, text in steps(page) if kind == "command"]
+
+
+def steps(page: str) -> Iterator[tuple[str, str]]:
+    """``command`` or ``spec`` (a file ``fraud.yaml``), and its text, in the order of the page."""
+    text, end = PAGES[page].read_text(), 0
+    for fence in FENCE.finditer(text):
+        yield from _spans(text[end : fence.start()])
+        end = fence.end()
+        language, name, block = fence.groups()
+        if language == "yaml" and re.search(r"^endpoint: fraud$", block, re.MULTILINE):
+            yield "spec", block
+        elif language in ("", "sh", "bash") and name != "install":
+            lines = block.replace("\\\n", " ").splitlines()
+            yield from (("command", _plain(line)) for line in lines if COMMAND.match(line))
+    yield from _spans(text[end:])
+
+
+def _spans(prose: str) -> Iterator[tuple[str, str]]:
+    """Whole commands in a sentence: with an argument or a setting, and without a placeholder."""
+    for found in SPAN.findall(prose):
+        words = " ".join(found.split())
+        command = re.sub(r"^(?:[A-Z_]+=\S+ )+", "", words)
+        if (len(command.split()) > 2 or command != words) and not PLACEHOLDER.search(command):
+            yield "command", words
+
+
+def _plain(line: str) -> str:
+    return " ".join(re.sub(r"\s+#.*$", "", line).split())
+
+
+def script(page: str, folder: Path, port: int) -> str:
+    """All that a page shows, in one shell that ends at the first command that fails. ``port``: a free one, for
+    servers that the page starts in passing."""
+    lines = ["set -eu", CLEAR]
+    for kind, text in steps(page):
+        if kind == "spec":
+            lines += ["clear", f"cat > fraud.yaml <<'END OF FILE'\n{_here(page, text, folder)}END OF FILE"]
+        elif text not in NOT_RUN:
+            lines.append(f"echo {shlex.quote(f'$ {text}')}")
+            lines += [FIRST[page, text]] if (page, text) in FIRST else []
+            lines.append(_runnable(text, port))
+    return "\n".join([*lines, "clear"])
+
+
+CLEAR = """clear() {
+  for name in $(tidegate list --json | python3 -c "$NAMES"); do
+    tidegate delete "$name" --force --wait > clear.txt
+  done
+}"""
+"""Shell function that deletes all endpoints, so that each spec of a page begins anew."""
+NAMES = 'import json, sys; print(*[one["name"] for one in json.load(sys.stdin)["endpoints"]])'
+
+
+def _runnable(text: str, port: int) -> str:
+    if re.search(r"\btidegate up\b", text):
+        here = f"--detach --port {port} --state $PWD/passing"
+        return f"env -u TIDEGATE_TRUST {text} {here}\ntidegate down --state $PWD/passing"
+    if text.startswith(ELSEWHERE):
+        return f"TIDEGATE_STATE=$(mktemp -d -p $PWD)/state {text}"
+    more = next((more for start, more in SHORTER.items() if text.startswith(start)), "")
+    if "| jq" in text and shutil.which("jq") is None:
+        text = text.partition("|")[0]
+    return f"{text} {more}"
+
+
+def _here(page: str, spec: str, folder: Path) -> str:
+    """A page's spec with what only the test's machine differs in."""
+    if page == "async.md":
+        spec = spec.replace("s3://answers/", f"{folder.as_uri()}/answers/")
+        return re.sub(r"^  success: .*\n", "", spec, flags=re.MULTILINE)
+    return spec
+
+
+# --- files ---------------------------------------------------------------------------------------------------------
+
+Train = Callable[[int], Path]
+"""An XGBoost model of so many columns."""
+
+
+def prepare(page: str, folder: Path, train: Train) -> None:
+    """What a reader of the page has: a model under the names that pages use, and rows."""
+    columns = 10 if page == "README.md" else 3
+    shutil.copy(train(columns), folder / "model.ubj")
+    for name in ("model.tar.gz", "candidate.tar.gz", "clients/acme.tar.gz"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        with tarfile.open(folder / name, "w:gz") as archive:
+            archive.add(folder / "model.ubj", "model.ubj")
+    for name in ("rows.csv", "employees.csv"):
+        (folder / name).write_text("1200,3,0.5\n80,1,0.1\n")
+    shutil.copy(ROOT / "examples" / "fraud.yaml", folder / "fraud.yaml")
+    (folder / "fraud.yaml").write_text(
+        re.sub(r"data: \S+", "data: ./model.ubj", (folder / "fraud.yaml").read_text())
+    )
+    (folder / "answers.yaml").write_text(
+        next(block for _, _, block in FENCE.findall(PAGES["planner.md"].read_text()) if block.startswith("name:"))
+    )
+    if page in MAKERS:
+        MAKERS[page](folder)
+
+
+def _endpoints(folder: Path) -> None:
+    import numpy  # noqa: PLC0415 (large, and only this page needs them)
+    import skops.io  # noqa: PLC0415
+    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
+
+    from tests import tiny_language_model  # noqa: PLC0415
+
+    skops.io.dump(StandardScaler().fit(numpy.random.default_rng(1).random((20, 3))), folder / "scaler.skops")
+    tiny_language_model.write(folder / "tiny.gguf")
+    (folder / "chat.yaml").write_text("endpoint: chat\nmodel: {image: tidegate/gguf, data: ./tiny.gguf}\n")
+    (folder / "question.json").write_text('{"prompt": "hi", "max_tokens": 4, "stream": true}')
+
+
+def _runtimes(folder: Path) -> None:
+    import joblib  # noqa: PLC0415 (large, and only this page needs them)
+    import numpy  # noqa: PLC0415
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
+
+    blocks = [
+        text for language, _, text in FENCE.findall(PAGES["runtimes.md"].read_text()) if language == "python"
+    ]
+    rows = numpy.random.default_rng(1).random((40, 3))
+    joblib.dump(LogisticRegression().fit(rows, rows[:, 0] > 0.5), folder / "model.joblib")
+    (folder / "inference.py").write_text(next(text for text in blocks if "def model_fn" in text))
+    with tarfile.open(folder / "model.tar.gz", "w:gz") as archive:
+        archive.add(folder / "model.joblib", "model.joblib")
+        archive.add(folder / "inference.py", "code/inference.py")
+
+
+MAKERS: Mapping[str, Callable[[Path], None]] = {"endpoints.md": _endpoints, "runtimes.md": _runtimes}
+
+
+def write_images(folder: Path) -> Path:
+    """The table of images with the program that a page names."""
+    program = Path(__file__).with_name("stand_in_model.py")
+    path = folder / "images.yaml"
+    path.write_text(f"images:\n  our/decision:\n    command: [{sys.executable}, {program}]\n")
+    return path
+
+
+def environment(folder: Path, port: int, bin_folder: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("TIDEGATE_", "AWS_"))}
+    return {
+        **kept,
+        "PATH": f"{bin_folder.resolve()}:{os.environ['PATH']}",
+        "TIDEGATE_STATE": str(folder / "state"),
+        "TIDEGATE_PORT": str(port),
+        "TIDEGATE_URL": f"http://127.0.0.1:{port}",
+        "NAMES": NAMES,
+    }
