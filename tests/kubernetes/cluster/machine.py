@@ -8,6 +8,7 @@ remove.
 import signal
 import subprocess
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -94,7 +95,8 @@ class Machine:
 
     def kill(self) -> None:
         """End the machine, as a loss of power would."""
-        self._outer.kill()
+        with suppress(psutil.NoSuchProcess):
+            psutil.Process(self.leader).kill()  # and not the outer process, which ends once the leader is gone
         for process in (self._outer, *self._processes.values()):
             process.wait(PATIENCE)
         self._processes.clear()
