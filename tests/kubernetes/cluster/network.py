@@ -53,7 +53,9 @@ class Addresses:
 def connect_control_plane(machine: Machine) -> Addresses:
     """Make the switch, and the link to it from this machine. Raises CalledProcessError."""
     addresses = _claim(machine)
-    machine.set_network("link", "add", _SWITCH, "type", "bridge")
+    # A bridge without an address of its own takes that of a port, and another one when this port is gone: then
+    # whoever knows it by the first cannot reach it for half a minute.
+    machine.set_network("link", "add", _SWITCH, "address", "02:00:00:00:00:01", "type", "bridge")
     machine.set_network("address", "add", f"{addresses.control_plane}/24", "dev", _SWITCH)
     machine.set_network("link", "set", "outside", "master", _SWITCH, "up")
     machine.set_network("link", "set", _SWITCH, "up")
