@@ -20,7 +20,7 @@ from tests.kubernetes.cluster.binaries import cache_folder, missing_packages
 ROOT = Path(__file__).parents[2]
 CONTAINERFILE = ROOT / "deploy" / "Containerfile"
 NAME = "localhost/tidegate:test"
-EXTRAS = "xgboost,postgres"
+EXTRAS = "xgboost,postgres,kubernetes"
 _BASE = "localhost/tidegate-base:test"
 _NEEDS = {
     "/usr/bin/podman": "podman",

@@ -8,6 +8,7 @@ remove.
 import signal
 import subprocess
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -70,6 +71,11 @@ class Machine:
         """Run a command on the machine to its end. Raises CalledProcessError."""
         subprocess.run(self.inside(*command), check=True, stdin=subprocess.DEVNULL, capture_output=True)
 
+    def set_network(self, *words: str) -> None:
+        """Run ``ip`` on the machine's network, but with this machine's process ids. Raises CalledProcessError."""
+        command = ["nsenter", "--target", str(self.leader), "--net", "--", "ip", *words]
+        subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True)
+
     def start(self, name: str, *command: str) -> None:
         """Start a server, which writes to ``NAME.log``."""
         with (self.folder / f"{name}.log").open("ab") as log:
@@ -89,7 +95,8 @@ class Machine:
 
     def kill(self) -> None:
         """End the machine, as a loss of power would."""
-        self._outer.kill()
+        with suppress(psutil.NoSuchProcess):
+            psutil.Process(self.leader).kill()  # and not the outer process, which ends once the leader is gone
         for process in (self._outer, *self._processes.values()):
             process.wait(PATIENCE)
         self._processes.clear()
