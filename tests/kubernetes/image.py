@@ -20,7 +20,7 @@ from tests.kubernetes.cluster.binaries import cache_folder, missing_packages
 ROOT = Path(__file__).parents[2]
 CONTAINERFILE = ROOT / "deploy" / "Containerfile"
 NAME = "localhost/tidegate:test"
-EXTRAS = "xgboost,postgres"
+EXTRAS = "xgboost,postgres,kubernetes"
 _BASE = "localhost/tidegate-base:test"
 _NEEDS = {
     "/usr/bin/podman": "podman",
@@ -29,6 +29,8 @@ _NEEDS = {
 }
 _LIMITS = "--ulimit nofile=$(ulimit -Sn):$(ulimit -Hn) --ulimit nproc=$(ulimit -Su):$(ulimit -Hu)"
 """This machine's own: podman asks for higher ones, which needs CAP_SYS_RESOURCE."""
+_KEPT = 4
+"""Images of other commits and worktrees, 450 MB each."""
 _LEFT_OUT = ("doc", "man", "locale", "info")
 """Folders of /usr/share."""
 _PLATFORMS = (*(f"manylinux_2_{minor}_x86_64" for minor in (28, 27, 17)), "manylinux2014_x86_64")
@@ -55,7 +57,7 @@ def build() -> Path:
         parts = (CONTAINERFILE.read_bytes(), wheel.read_bytes(), base.name.encode(), dependencies.name.encode())
         archive = cache / f"image-{_digest(parts)}.tar"
         if not archive.exists():
-            for old in cache.glob("image-*.tar"):  # of other commits
+            for old in sorted(cache.glob("image-*.tar"), key=lambda path: -path.stat().st_mtime)[_KEPT - 1 :]:
                 old.unlink()
             for each in dependencies.iterdir():
                 os.link(each, context / "wheels" / each.name) if _same_disk(each, context) else shutil.copy(

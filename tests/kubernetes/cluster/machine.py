@@ -70,6 +70,11 @@ class Machine:
         """Run a command on the machine to its end. Raises CalledProcessError."""
         subprocess.run(self.inside(*command), check=True, stdin=subprocess.DEVNULL, capture_output=True)
 
+    def set_network(self, *words: str) -> None:
+        """Run ``ip`` on the machine's network, but with this machine's process ids. Raises CalledProcessError."""
+        command = ["nsenter", "--target", str(self.leader), "--net", "--", "ip", *words]
+        subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True)
+
     def start(self, name: str, *command: str) -> None:
         """Start a server, which writes to ``NAME.log``."""
         with (self.folder / f"{name}.log").open("ab") as log:

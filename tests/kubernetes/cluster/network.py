@@ -53,10 +53,10 @@ class Addresses:
 def connect_control_plane(machine: Machine) -> Addresses:
     """Make the switch, and the link to it from this machine. Raises CalledProcessError."""
     addresses = _claim(machine)
-    machine.do("ip", "link", "add", _SWITCH, "type", "bridge")
-    machine.do("ip", "address", "add", f"{addresses.control_plane}/24", "dev", _SWITCH)
-    machine.do("ip", "link", "set", "outside", "master", _SWITCH, "up")
-    machine.do("ip", "link", "set", _SWITCH, "up")
+    machine.set_network("link", "add", _SWITCH, "type", "bridge")
+    machine.set_network("address", "add", f"{addresses.control_plane}/24", "dev", _SWITCH)
+    machine.set_network("link", "set", "outside", "master", _SWITCH, "up")
+    machine.set_network("link", "set", _SWITCH, "up")
     _ip("address", "add", f"{addresses.host}/24", "dev", addresses.link)
     _ip("link", "set", addresses.link, "up")
     return addresses
@@ -65,17 +65,17 @@ def connect_control_plane(machine: Machine) -> Addresses:
 def connect_node(addresses: Addresses, control_plane: Machine, node: Machine, which: int, nodes: int) -> None:
     """Put a node on the switch, with routes to the pods of every other and from everywhere to its own."""
     port, address = f"port{which}", addresses.node(which)
-    control_plane.do(
-        *("ip", "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", str(node.leader))
+    control_plane.set_network(
+        *("link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", str(node.leader))
     )
-    control_plane.do("ip", "link", "set", port, "master", _SWITCH, "up")
-    node.do("ip", "address", "add", f"{address}/24", "dev", "eth0")
-    node.do("ip", "link", "set", "eth0", "up")
-    node.do("ip", "route", "add", "default", "via", addresses.host)
+    control_plane.set_network("link", "set", port, "master", _SWITCH, "up")
+    node.set_network("address", "add", f"{address}/24", "dev", "eth0")
+    node.set_network("link", "set", "eth0", "up")
+    node.set_network("route", "add", "default", "via", addresses.host)
     for other in range(nodes):
         if other != which:
-            node.do("ip", "route", "add", addresses.pods(other), "via", addresses.node(other))
-    control_plane.do("ip", "route", "add", addresses.pods(which), "via", address)
+            node.set_network("route", "add", addresses.pods(other), "via", addresses.node(other))
+    control_plane.set_network("route", "add", addresses.pods(which), "via", address)
     _ip("route", "add", addresses.pods(which), "via", address, "dev", addresses.link)
     if which == 0:  # whose kube-proxy serves this machine
         _ip("route", "add", addresses.services, "via", address, "dev", addresses.link)

@@ -23,11 +23,9 @@ class Node:
         self.alive = True
         self._control_plane = control_plane
         self._servers = servers
+        self._which, self._nodes = which, nodes
         self._group = f"tidegate-test-{os.getpid()}-{addresses.number}-{self.name}"
-        control_groups.create(self._group)
         self.machine = Machine(self.name, folder / self.name)
-        connect_node(addresses, control_plane.machine, self.machine, which, nodes)
-        self._configure(addresses.pods(which))
 
     @property
     def socket(self) -> Path:
@@ -36,6 +34,10 @@ class Node:
 
     def start(self) -> None:
         """Start everything. The node is ready some seconds later."""
+        control_groups.create(self._group)
+        addresses = self._control_plane.addresses
+        connect_node(addresses, self._control_plane.machine, self.machine, self._which, self._nodes)
+        self._configure(addresses.pods(self._which))
         self.machine.start("containerd", "containerd", "--config", str(self.machine.folder / "containerd.toml"))
         wait_for(self._containerd_answers, f"containerd of {self.name}", lambda: self.machine.log("containerd"))
         archive = self.machine.folder / "pause.tar"
