@@ -15,7 +15,7 @@ from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.metric import CollectionRound, MetricId
 from tidegate.domain.observation import FleetStatus
 from tidegate.monitoring import sketch
-from tidegate.ports.router import Passed
+from tidegate.ports.router import Passed, ServerAddress
 from tidegate.service import metric_samples
 from tidegate.targets.collection.collector import Collector
 from tidegate.targets.collection.coverage import CoverageTracker
@@ -166,7 +166,7 @@ class CollectorHarness:
         found = self.loads.pop(0) if self.loads else {}
         return {**dict.fromkeys(self.target.fleets, Passed(queue_time=0.0)), **found}
 
-    async def answer(self, socket: Path, path: str, seconds: float = 0) -> tuple[int, bytes] | None:
+    async def answer(self, socket: ServerAddress, path: str, seconds: float = 0) -> tuple[int, bytes] | None:
         asked = parse_qs(urlsplit(path).query)
         since, before = int(asked["since"][0]), int(asked["before"][0])
         for replicas in self.target.fleets.values():

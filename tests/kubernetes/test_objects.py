@@ -11,14 +11,17 @@ import yaml
 from tests.kubernetes.cluster.harness import Cluster, why_not
 from tests.unit.targets.kubernetes.fleets import fleet_spec
 from tidegate.domain.fleet import FleetSpec
+from tidegate.domain.observation import Capabilities
 from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
 from tidegate.targets.kubernetes.api import KubeApi, connect
 from tidegate.targets.kubernetes.api_errors import ForeignChange, MissingRight
 from tidegate.targets.kubernetes.api_versions import ApiVersions, choose
+from tidegate.targets.kubernetes.cluster_view import ClusterView
 from tidegate.targets.kubernetes.doctor import check
 from tidegate.targets.kubernetes.fleet_manifests import fleet_manifests
 from tidegate.targets.kubernetes.gateway_manifests import gateway_manifests, token_secret
+from tidegate.targets.kubernetes.gateways import Gateways
 from tidegate.targets.kubernetes.names import Manifest, fleet_labels, fleet_name
 from tidegate.targets.kubernetes.options import Autoscaling, KubernetesOptions
 from tidegate.targets.kubernetes.start_data import start_data
@@ -50,6 +53,15 @@ def manifests(fleet: FleetSpec, chosen: KubernetesOptions, versions: ApiVersions
     return fleet_manifests(fleet, 1, start, SETTINGS, chosen, versions)
 
 
+def joined(api: KubeApi, chosen: KubernetesOptions, versions: ApiVersions) -> KubernetesTarget:
+    view = ClusterView(api, chosen, lambda endpoint: None)
+    target = KubernetesTarget(
+        *(api, view, SETTINGS, ImageTable(), chosen, Capabilities(), lambda endpoint: None), versions=versions
+    )
+    target.gateways = Gateways(1, str, target.plan, target.endpoints, target.adopt)
+    return target
+
+
 def test_real_api_server_takes_every_object_and_changes_nothing_the_second_time(empty: Cluster) -> None:
     async def scenario() -> None:
         chosen = options(empty, autoscaling={"scaled": Autoscaling("hpa", 1, 3)})
@@ -77,16 +89,21 @@ def test_pods_follow_and_foreign_change_is_named(empty: Cluster) -> None:
         chosen = options(empty)
         api = connect(chosen)
         fleet = fleet_spec("foreign")
-        for manifest in manifests(fleet, chosen, choose(await api.groups())):
-            await api.apply(manifest)
+        target = joined(api, chosen, choose(await api.groups()))
+        await target.ensure_fleet(fleet, 1)
         labels = ",".join(f"{key}={value}" for key, value in fleet_labels("tidegate", fleet.id).items())
         async with asyncio.timeout(120):
             while len(await api.find("Pod", labels)) < 2:
                 await asyncio.sleep(0.2)
         empty.kubectl("-n", NAMESPACE, "scale", "deployment", fleet_name(fleet.id), "--replicas=3")
-        with pytest.raises(ForeignChange, match=r"changed by somebody else.*\.spec\.replicas"):
-            for manifest in manifests(fleet, chosen, choose(await api.groups())):
-                await api.apply(manifest)
+        with pytest.raises(ForeignChange, match="replicas is 3, tidegate had set 2"):
+            await target.ensure_fleet(fleet, 1)
+        empty.kubectl("-n", NAMESPACE, "scale", "deployment", fleet_name(fleet.id), "--replicas=2")
+        await target.ensure_fleet(fleet, 1)
+        change = '{"spec": {"revisionHistoryLimit": 7}}'
+        empty.kubectl("-n", NAMESPACE, "patch", "deployment", fleet_name(fleet.id), "-p", change)
+        with pytest.raises(ForeignChange, match=r"kubectl-patch.*revisionHistoryLimit"):
+            await target.ensure_fleet(fleet, 1)
         await api.close()
 
     asyncio.run(scenario())
@@ -110,8 +127,8 @@ def test_controllers_role_suffices_and_a_missing_verb_is_named(empty: Cluster, t
             *manifests(fleet, chosen, versions),
         ]:
             await api.apply(manifest)
-        target = KubernetesTarget(api, None, SETTINGS, ImageTable(), chosen, None, print, versions=versions)  # type: ignore[arg-type]
-        await target._remove(fleet.id, await api.get("Deployment", fleet_name(fleet.id)))
+        target = joined(api, chosen, versions)
+        await target.delete_fleet(fleet.id, 1)
         assert await api.get("Deployment", fleet_name(fleet.id)) is None
 
     async def scenario() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from tidegate.targets.kubernetes.names import REPLICAS, Manifest
 
+
 def scaled_by_others(deployment: Manifest) -> str | None:
     """What somebody else made of the number of replicas, in words."""
     about = deployment["metadata"]

@@ -14,7 +14,7 @@ from tidegate.domain.errors import Transient
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.observation import Capabilities, FleetStatus, Observation
 from tidegate.domain.traffic import RouteTable
-from tidegate.ports.router import Passed
+from tidegate.ports.router import Passed, ServerAddress
 from tidegate.ports.target import Look
 from tidegate.targets.collection.sources import ServingReplica
 from tidegate.testing.loops.clock import EPOCH
@@ -163,7 +163,7 @@ class TargetEdge:
             self._counted[id] = now
         return found
 
-    async def ask(self, socket: Path, path: str, seconds: float) -> tuple[int, bytes] | None:
+    async def ask(self, socket: ServerAddress, path: str, seconds: float) -> tuple[int, bytes] | None:
         """Let the worker behind a socket answer ``/_tidegate/stats?since=EPOCH&before=EPOCH``."""
         await self._wait()
         worker = self._workers[str(socket)]

@@ -24,7 +24,7 @@ from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.traffic import RouteTable
 from tidegate.host.atomic_write import write_private
 from tidegate.host.installation import Installation
-from tidegate.ports.router import Demand, View
+from tidegate.ports.router import Demand, ServerAddress, View
 from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, encode
 from tidegate.targets.local.on_demand import WakeUp
@@ -74,13 +74,13 @@ class StandInRouter:
         self,
         fleet: FleetId,
         routing: RoutingStrategy,
-        servers: Mapping[str, Path],
+        servers: Mapping[str, ServerAddress],
         limits: Mapping[str, int] = MappingProxyType({}),
         admission: Admission = DEFAULT_ADMISSION,
     ) -> None:
         if self.trouble:
             raise self.trouble.pop()
-        self.fleets[fleet] = dict(servers)
+        self.fleets[fleet] = {name: one for name, one in servers.items() if isinstance(one, Path)}
         if servers:
             self.first.setdefault(fleet, len(self.first))
         self.history.append(set(servers))

@@ -12,6 +12,7 @@ from tests.collector_harness import NO_PROCESS, NOW, CollectorHarness, collectin
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import Coverage
 from tidegate.host.process_stats import process_tree
+from tidegate.ports.router import ServerAddress
 from tidegate.targets.collection.collector import BACKLOG, SLICE
 from tidegate.targets.collection.sources import MOST_BODY, TOO_LARGE
 from tidegate.targets.local.resource_usage import MOST_PROCESSES, ProcessUsage
@@ -343,7 +344,7 @@ def test_a_page_that_is_too_large_is_a_hole_and_is_not_asked_for_again() -> None
         worker = stand.worker(OLD, "a")
         await stand.collect(NOW)
 
-        async def large(socket: Path, path: str, seconds: float = 0) -> tuple[int, bytes] | None:
+        async def large(socket: ServerAddress, path: str, seconds: float = 0) -> tuple[int, bytes] | None:
             return TOO_LARGE, b""
 
         stand.collector.get = large
@@ -359,7 +360,7 @@ def test_what_fails_for_one_replica_fails_for_it_alone() -> None:
     async def story(stand: CollectorHarness) -> None:
         stand.worker(OLD, "a"), stand.worker(OTHER, "b")
 
-        async def failing(socket: Path, path: str, seconds: float = 0) -> tuple[int, bytes] | None:
+        async def failing(socket: ServerAddress, path: str, seconds: float = 0) -> tuple[int, bytes] | None:
             if str(socket) == "a":
                 raise RuntimeError("nobody thought of this")
             return await stand.answer(socket, path, seconds)
