@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 
@@ -123,3 +124,28 @@ def test_rollout_goes_on_after_the_controller_and_keeps_its_weights_without_the_
         report = load.stop()
     assert settled["EndpointConfigName"] == config
     assert report.failed == 0, report.failures[:3]
+
+
+def test_paused_rollout_stays_paused_across_a_restart_and_can_be_aborted(running: Running) -> None:
+    good = running.create("paused")
+    with running.load("paused") as load:
+        config = running.scene.config(running.models[1])
+        running.scene.update("paused", config, canary(20, 5))
+        wait_until(lambda: load.snapshot().by_config.get(config), "the canary's share", 60)
+        steer(running, "paused", "pause")
+        running.platform.kill_controller()
+        running.platform.start()
+        before = load.snapshot().total.count
+        wait_until(lambda: load.snapshot().total.count > before + 10 * 50, "ten seconds of requests", 60)
+        assert running.scene.describe("paused")["EndpointStatus"] == "Updating"  # five seconds would have ended it
+        steer(running, "paused", "abort")
+        settled = running.scene.settled("paused", 120)
+        report = load.stop()
+    assert settled["EndpointConfigName"] == good
+    assert report.failed == 0, report.failures[:3]
+
+
+def steer(running: Running, endpoint: str, what: str) -> None:
+    url = f"{running.platform.url}/tidegate/v1/endpoints/{endpoint}/rollout/{what}"
+    answer = httpx.post(url, json={"by": "test"})
+    assert answer.status_code == 200, answer.text

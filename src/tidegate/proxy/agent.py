@@ -61,7 +61,7 @@ class GatewayAgent:
             await self.proxy.set_fleet(one.fleet, one.routing, servers, one.limits, one.admission)
         await self.proxy.set_routes(plan.table)
         kept = {one.fleet for one in plan.fleets}
-        for fleet in self.proxy.fleets_of(endpoint) - kept:
+        for fleet in (await self.proxy.view(endpoint)).alive.keys() - kept:
             await self.proxy.drop_fleet(fleet)
             self._totals.pop(fleet, None)
 

@@ -261,9 +261,6 @@ class HAProxy:
     def endpoints(self) -> set[str]:
         return {table.endpoint for table in self._state.tables}
 
-    def fleets_of(self, endpoint: str) -> set[FleetId]:  # with or without servers
-        return {seat.fleet for seat in self._state.seats if seat.fleet.endpoint == endpoint}
-
     def routed(self) -> set[FleetId]:
         return {route.fleet for table in self._state.tables for route in table.routes if route.share}
 

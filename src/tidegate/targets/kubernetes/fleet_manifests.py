@@ -14,6 +14,7 @@ from tidegate.targets.kubernetes.names import (
     DIGEST,
     FENCE,
     PREDICTIONS,
+    REPLICAS,
     Manifest,
     fleet_labels,
     fleet_name,
@@ -90,6 +91,8 @@ def deployment(
         spec["replicas"] = fleet.count
     about = metadata(fleet, options)
     about["annotations"] = {FENCE: str(fence), DIGEST: whole, CONFIG: fleet.config_name}
+    if "replicas" in spec:
+        about["annotations"][REPLICAS] = str(fleet.count)
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": about, "spec": spec}
 
 

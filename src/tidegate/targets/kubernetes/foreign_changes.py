@@ -3,7 +3,21 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tidegate.targets.kubernetes.names import Manifest
+from tidegate.targets.kubernetes.names import REPLICAS, Manifest
+
+
+def scaled_by_others(deployment: Manifest) -> str | None:
+    """What somebody else made of the number of replicas, in words."""
+    about = deployment["metadata"]
+    set_by_us = (about.get("annotations") or {}).get(REPLICAS)
+    there = deployment["spec"].get("replicas")
+    if set_by_us is None or str(there) == set_by_us:
+        return None
+    return (
+        f"deployment {about['name']} was changed by somebody else, and is left as it is: .spec.replicas is {there}, "
+        f"tidegate had set {set_by_us}; undo that change"
+    )
+
 
 WATCHED = ("image", "command", "args", "env", "envFrom")
 """Fields of a container that decide which program runs. Others are filled in by the cluster."""

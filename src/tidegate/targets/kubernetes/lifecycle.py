@@ -2,12 +2,13 @@
 
 import asyncio
 import base64
+import contextlib
 import logging
 import secrets
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from tidegate.domain.errors import StartupError, TargetRefused, TidegateError
+from tidegate.domain.errors import StartupError, TargetRefused, TidegateError, Transient
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.ports.target import Chore
 from tidegate.targets.kubernetes.api_errors import ForeignChange
@@ -35,7 +36,7 @@ class KubernetesLifecycle:
 
     @property
     def chores(self) -> Sequence[Chore]:
-        return (Chore(AGAIN, self.ensure_gateways),)
+        return (Chore(AGAIN, self.repair_gateways),)
 
     def prepare(self) -> None:
         settings, options = self.target.settings, self.target.options
@@ -51,11 +52,9 @@ class KubernetesLifecycle:
     async def _run(self) -> None:
         while True:
             await self.turn()
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(TURN):
                     await self._kicked.wait()
-            except TimeoutError:
-                pass
             self._kicked.clear()
 
     async def turn(self) -> None:
@@ -87,6 +86,11 @@ class KubernetesLifecycle:
                     name = token_name(options)
                     raise TargetRefused(f"Secret {name} has no token: delete it and the gateways' pods") from None
             await api.create(token_secret(options, secrets.token_urlsafe(32)))
+
+    async def repair_gateways(self) -> None:
+        """While the cluster cannot be reached, the turns say so."""
+        with contextlib.suppress(Transient):
+            await self.ensure_gateways()
 
     async def ensure_gateways(self) -> None:
         """Apply the gateways and what they need, again if somebody removed it."""

@@ -24,6 +24,9 @@ WORKER, GATEWAY, CONTROLLER = "worker", "gateway", "controller"
 PREDICTIONS, STATISTICS, AGENT = 8080, 8081, 8082
 """Ports of a worker (and of a gateway, for predictions), of a worker's statistics, and of a gateway's agent."""
 
+REPLICAS = f"{PREFIX}/replicas"
+"""Annotation of a Deployment: the number that tidegate set. Old versions of Kubernetes do not record who scaled."""
+
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
 
 

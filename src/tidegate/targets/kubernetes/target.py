@@ -18,11 +18,12 @@ from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
 from tidegate.targets.collection.sources import ServingReplica
 from tidegate.targets.kubernetes.api import KubeApi
+from tidegate.targets.kubernetes.api_errors import ForeignChange
 from tidegate.targets.kubernetes.api_versions import ApiVersions
 from tidegate.targets.kubernetes.cluster_view import ClusterView, FleetView
 from tidegate.targets.kubernetes.endpoint_plans import endpoint_plan, named_fleets, servers
 from tidegate.targets.kubernetes.fleet_manifests import fleet_manifests, fleet_secret_name
-from tidegate.targets.kubernetes.foreign_changes import changed_fields
+from tidegate.targets.kubernetes.foreign_changes import changed_fields, scaled_by_others
 from tidegate.targets.kubernetes.gateways import Gateways
 from tidegate.targets.kubernetes.names import (
     STATISTICS,
@@ -97,6 +98,8 @@ class KubernetesTarget:
                 return
             if "deletionTimestamp" in live["metadata"]:
                 raise Transient(f"fleet {fleet.id} is still going away")
+            if (words := scaled_by_others(live)) is not None:
+                raise ForeignChange(words)
         if live is None and self._pods(fleet.id):
             raise Transient(f"fleet {fleet.id} is still going away")
         for manifest in fleet_manifests(

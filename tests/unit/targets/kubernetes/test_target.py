@@ -308,10 +308,24 @@ def test_foreign_change_of_size_is_reported_and_not_fought() -> None:
         await cluster.turn()
         status = await cluster.status(fleet_spec().id)
         assert status is not None and status.desired == 4
-        with pytest.raises(ForeignChange, match=r"changed by somebody else.*kubectl-edit.*\.spec\.replicas"):
+        with pytest.raises(ForeignChange, match=r"changed by somebody else.*replicas is 4, tidegate had set 2"):
             await cluster.target.ensure_fleet(fleet_spec(count=2), 2)
         status = await cluster.status(fleet_spec().id)
         assert status is not None and status.desired == 4
+
+    run(scenario())
+
+
+def test_foreign_change_of_another_field_is_named_with_its_manager() -> None:
+    async def scenario() -> None:
+        cluster = Cluster()
+        await cluster.deploy(fleet_spec())
+        name = fleet_name(fleet_spec().id)
+        change = {"metadata": {"name": name}, "spec": {"revisionHistoryLimit": 9}}
+        cluster.server.edit("deployments", name, change)
+        with pytest.raises(ForeignChange, match=r"changed by somebody else.*kubectl-edit.*revisionHistoryLimit"):
+            await cluster.target.ensure_fleet(fleet_spec(count=3), 2)
+        assert cluster.server.objects["deployments", name]["spec"]["replicas"] == 2
 
     run(scenario())
 

@@ -80,7 +80,7 @@ class StandInRouter:
     ) -> None:
         if self.trouble:
             raise self.trouble.pop()
-        self.fleets[fleet] = dict(servers)
+        self.fleets[fleet] = {name: one for name, one in servers.items() if isinstance(one, Path)}
         if servers:
             self.first.setdefault(fleet, len(self.first))
         self.history.append(set(servers))
