@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -215,7 +216,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def ask_emulator(port: int, event: object) -> dict[str, str]:
+def ask_emulator(port: int, event: object) -> dict[str, Any]:
     """Waits until it listens."""
     url = f"http://127.0.0.1:{port}/2015-03-31/functions/function/invocations"
     until = time.monotonic() + 60
