@@ -14,6 +14,7 @@ FILES = sorted(path for path in SOURCE.rglob("*.py") if "migrations/versions" no
 PLATFORM = {
     "testing/platform.py",
     "testing/scene.py",
+    "testing/lambda_runtime.py",
     "advisor/recommend/load_runs.py",
     "advisor/recommend/__main__.py",
 }

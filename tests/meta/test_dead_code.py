@@ -21,6 +21,7 @@ CALLED_BY_LIBRARIES = {
     "on_chunk_complete",
     *("_timer_handle_cancelled", "call_exception_handler"),  # asyncio, of its event loop
     *("process_bind_param", "process_result_value", "downgrade"),  # SQLAlchemy and Alembic
+    *("do_GET", "do_POST", "log_message"),  # http.server
     *("capture_signals", "format_commands"),  # uvicorn, click
     *("global_options", "update_prices", "list_prices"),  # Typer, by a decorator
     "get_request_header",  # model code, of its context

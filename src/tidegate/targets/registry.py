@@ -12,6 +12,9 @@ from tidegate.targets.aws_lambda.doctor import check_lambda
 from tidegate.targets.aws_lambda.provider import provide_lambda
 from tidegate.targets.aws_lambda.render import render_calls, render_image, render_template
 from tidegate.targets.context import TargetContext
+from tidegate.targets.ecs import doctor as ecs_doctor
+from tidegate.targets.ecs import provider as ecs_provider
+from tidegate.targets.ecs import render as ecs_render
 from tidegate.targets.kubernetes.doctor import check_kubernetes
 from tidegate.targets.kubernetes.provider import provide_kubernetes
 from tidegate.targets.kubernetes.render import render_kubernetes
@@ -39,6 +42,11 @@ class TargetKind:
 KINDS: Mapping[str, TargetKind] = {
     LOCAL: TargetKind(provide_local, archive=open_archive),
     "kubernetes": TargetKind(provide_kubernetes, {"manifests": render_kubernetes}, check_kubernetes),
+    "ecs": TargetKind(
+        ecs_provider.provide_ecs,
+        {"calls": ecs_render.render_calls, "cloudformation": ecs_render.render_template},
+        ecs_doctor.check_ecs,
+    ),
     "lambda": TargetKind(
         provide_lambda,
         {"calls": render_calls, "cloudformation": render_template, "dockerfile": render_image},

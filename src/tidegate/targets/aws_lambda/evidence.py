@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tidegate.domain.fleet import FleetId
-from tidegate.domain.metric import CollectionRound, Coverage, FleetSecond
+from tidegate.domain.metric import CollectionRound, FleetSecond
 from tidegate.domain.observation import Observation
 from tidegate.serving.aws_lambda.embedded_metrics import FAILED, NAMESPACE, REFUSED
 from tidegate.targets.aws.calls import Calls
 from tidegate.targets.aws.metric_data import PERIOD, MetricQuery, read_minutes
-from tidegate.targets.aws.minute_counts import MinuteCounts, latency, spread
+from tidegate.targets.aws.minute_counts import MinuteCounts
+from tidegate.targets.aws.minute_progress import MinuteProgress
 from tidegate.targets.aws_lambda.marks import LIVE
 from tidegate.targets.aws_lambda.options import AwsLambdaOptions, function_name
 from tidegate.targets.aws_lambda.target import AwsLambdaTarget
@@ -21,8 +22,6 @@ from tidegate.targets.aws_lambda.target import AwsLambdaTarget
 LAMBDA = "AWS/Lambda"
 SETTLE = 120
 """Seconds after its end at which a minute is complete."""
-EVERY = 10
-"""Seconds between calls of CloudWatch."""
 PERCENTILES = ("p10", "p50", "p90", "p95", "p99", "Maximum")
 _MICROSECONDS = 1000.0
 """Of a millisecond, in which CloudWatch has durations."""
@@ -35,78 +34,31 @@ class AwsLambdaEvidence:
     calls: Calls
     target: AwsLambdaTarget
     options: AwsLambdaOptions
-    _since: dict[str, int] = field(default_factory=dict)
-    """Endpoint -> the first minute that is counted."""
-    _through: dict[str, int] = field(default_factory=dict)
-    """Endpoint -> up to which minute everything is counted."""
-    _passed_on: dict[tuple[FleetId, int], MinuteCounts] = field(default_factory=dict)
-    _asked_at: int = 0
+    progress: MinuteProgress = field(default_factory=lambda: MinuteProgress(SETTLE))
 
     async def collect(self, now: int) -> CollectionRound:
         fleets = {id: found for id, found in self.target.configs.items() if id.endpoint in self.target.routes}
-        self._forget({id.endpoint for id in fleets})
+        minutes = self.progress.begin({id.endpoint for id in fleets}, now)
+        if minutes is None:
+            return CollectionRound([], self.progress.coverage())
+        found = await read_minutes(self.calls, self._queries(fleets), *minutes)
         seconds: list[FleetSecond] = []
-        if fleets and now - self._asked_at >= EVERY:
-            seconds = await self._count(fleets, now)
-            self._asked_at = now
-        coverage = {name: Coverage(since, self._through.get(name, since)) for name, since in self._since.items()}
-        return CollectionRound(seconds, coverage)
+        for id, (version, config) in fleets.items():
+            for minute in range(self.progress.first(id.endpoint), minutes[1], PERIOD):
+                times = {
+                    _percent(name): found[query][minute] * _MICROSECONDS
+                    for name, query in self._durations(id, version).items()
+                    if minute in found[query]
+                }
+                seconds += self.progress.add(id, config, minute, self._counts(id, fleets, found, minute), times)
+        self.progress.end(now)
+        return CollectionRound(seconds, self.progress.coverage())
 
     def refresh(self, look: Observation) -> Observation:
         return look
 
     async def list_models(self, endpoint: str, most: int) -> Sequence[Mapping[str, object]]:
         return ()
-
-    def _forget(self, endpoints: set[str]) -> None:
-        for name in self._since.keys() - endpoints:
-            del self._since[name]
-            self._through.pop(name, None)
-        self._passed_on = {key: counts for key, counts in self._passed_on.items() if key[0].endpoint in endpoints}
-
-    async def _count(self, fleets: Mapping[FleetId, tuple[str, str]], now: int) -> list[FleetSecond]:
-        minute = now // PERIOD * PERIOD
-        complete = (now - SETTLE) // PERIOD * PERIOD
-        for id in fleets:
-            self._since.setdefault(id.endpoint, minute)
-        since = min(self._through.get(id.endpoint, self._since[id.endpoint]) for id in fleets)
-        found = await read_minutes(self.calls, self._queries(fleets), since, minute + PERIOD)
-        seconds: list[FleetSecond] = []
-        for id in fleets:
-            first = self._through.get(id.endpoint, self._since[id.endpoint])
-            for at in range(first, minute + PERIOD, PERIOD):
-                seconds += self._new(id, fleets, found, at, at + PERIOD <= complete)
-        for name in {id.endpoint for id in fleets}:
-            if complete > self._since[name]:
-                self._through[name] = max(complete, self._through.get(name, 0))
-        oldest = complete - PERIOD
-        self._passed_on = {key: counts for key, counts in self._passed_on.items() if key[1] >= oldest}
-        return seconds
-
-    def _new(
-        self,
-        id: FleetId,
-        fleets: Mapping[FleetId, tuple[str, str]],
-        found: Mapping[MetricQuery, Mapping[int, float]],
-        minute: int,
-        final: bool,
-    ) -> Iterator[FleetSecond]:
-        """What was not passed on of a minute; durations once it is complete."""
-        counts = self._counts(id, fleets, found, minute)
-        yield from spread(
-            id, fleets[id][1], minute, counts.minus(self._passed_on.get((id, minute), MinuteCounts())), 1
-        )
-        self._passed_on[id, minute] = counts
-        if not final:
-            return
-        durations = {
-            _percent(name): found[query][minute] * _MICROSECONDS
-            for name, query in self._durations(id, fleets[id][0]).items()
-            if minute in found[query]
-        }
-        times = latency(counts.requests, durations)
-        if times is not None:
-            yield FleetSecond(id, fleets[id][1], minute + PERIOD - 1, 1, model_latency=times)
 
     def _counts(
         self,

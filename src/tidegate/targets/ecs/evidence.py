@@ -1,0 +1,82 @@
+"""What the load balancer counted of each fleet's target group, by the minute.
+
+Numbers of a minute arrive for a while after it: errors are passed on as soon as they are seen, and a minute counts as
+complete once it lies ``SETTLE`` seconds back.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from tidegate.domain.fleet import FleetId
+from tidegate.domain.metric import CollectionRound, FleetSecond
+from tidegate.domain.observation import Observation
+from tidegate.targets.aws.calls import Calls
+from tidegate.targets.aws.metric_data import PERIOD, MetricQuery, read_minutes
+from tidegate.targets.aws.minute_counts import MinuteCounts
+from tidegate.targets.aws.minute_progress import MinuteProgress
+from tidegate.targets.ecs.options import EcsOptions
+from tidegate.targets.ecs.target import EcsTarget
+
+BALANCER = "AWS/ApplicationELB"
+SETTLE = 120
+PERCENTILES = {"p10": 10.0, "p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "Maximum": 100.0}
+_MICROSECONDS = 1e6
+"""Of a second, in which the load balancer has response times."""
+
+
+@dataclass
+class EcsEvidence:
+    """A ``ports.evidence.Evidence``."""
+
+    calls: Calls
+    target: EcsTarget
+    options: EcsOptions
+    progress: MinuteProgress
+
+    async def collect(self, now: int) -> CollectionRound:
+        fleets = dict(self.target.configs)
+        minutes = self.progress.begin({id.endpoint for id in fleets}, now)
+        if minutes is None:
+            return CollectionRound([], self.progress.coverage())
+        queries = [query for id in fleets for query in self._queries(id)]
+        found = await read_minutes(self.calls, queries, *minutes)
+        seconds: list[FleetSecond] = []
+        for id, (_, config) in fleets.items():
+            for minute in range(self.progress.first(id.endpoint), minutes[1], PERIOD):
+                values = {query: found[query].get(minute) for query in self._queries(id)}
+                seconds += self.progress.add(id, config, minute, self._counts(id, values), self._times(id, values))
+        self.progress.end(now)
+        return CollectionRound(seconds, self.progress.coverage())
+
+    def refresh(self, look: Observation) -> Observation:
+        return look
+
+    async def list_models(self, endpoint: str, most: int) -> Sequence[Mapping[str, object]]:
+        return ()
+
+    def _counts(self, id: FleetId, values: Mapping[MetricQuery, float | None]) -> MinuteCounts:
+        requests, failed, refused = (int(values[query] or 0) for query in self._sums(id))
+        return MinuteCounts(requests, min(requests, failed), min(requests, refused))
+
+    def _times(self, id: FleetId, values: Mapping[MetricQuery, float | None]) -> dict[float, float]:
+        return {
+            PERCENTILES[query.statistic]: value * _MICROSECONDS
+            for query in self._response_times(id)
+            if (value := values[query]) is not None
+        }
+
+    def _queries(self, id: FleetId) -> Iterator[MetricQuery]:
+        yield from self._sums(id)
+        yield from self._response_times(id)
+
+    def _sums(self, id: FleetId) -> list[MetricQuery]:
+        names = ("RequestCount", "HTTPCode_Target_5XX_Count", "HTTPCode_Target_4XX_Count")
+        return [MetricQuery(BALANCER, name, self._dimensions(id), "Sum") for name in names]
+
+    def _response_times(self, id: FleetId) -> list[MetricQuery]:
+        return [MetricQuery(BALANCER, "TargetResponseTime", self._dimensions(id), name) for name in PERCENTILES]
+
+    def _dimensions(self, id: FleetId) -> tuple[tuple[str, str], ...]:
+        group, _ = self.target.configs.get(id, ("", ""))
+        balancer = "/".join(self.options.listener.partition(":listener/")[2].split("/")[:-1])
+        return ("LoadBalancer", balancer), ("TargetGroup", group.rpartition(":")[2])

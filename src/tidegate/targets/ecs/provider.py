@@ -1,0 +1,79 @@
+"""All that the target at ECS supplies."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from tidegate.domain.errors import Invalid, StartupError
+from tidegate.domain.fleet import FleetId, FleetSpec
+from tidegate.domain.traffic import RouteTable
+from tidegate.ports.target import Chore, Provider
+from tidegate.targets.aws.botocore_calls import open_calls
+from tidegate.targets.aws.calls import Calls
+from tidegate.targets.aws.log_streams import CloudLogs
+from tidegate.targets.aws.minute_progress import MinuteProgress
+from tidegate.targets.aws.options import parse_options
+from tidegate.targets.aws.owned_endpoints import owned_endpoints
+from tidegate.targets.context import TargetContext
+from tidegate.targets.ecs.evidence import SETTLE, EcsEvidence
+from tidegate.targets.ecs.logs import EcsLogs
+from tidegate.targets.ecs.options import NAME, EcsOptions
+from tidegate.targets.ecs.target import EcsTarget
+from tidegate.targets.refused_jobs import RefusedRecommendations, RefusedTransforms
+
+_LAST_FENCE = 2**62
+"""Above every fence of a record that is gone."""
+
+
+def provide_ecs(context: TargetContext) -> Provider:
+    """Nothing is asked of AWS yet. Raises StartupError."""
+    try:
+        options = parse_options(context.options, EcsOptions, NAME)
+    except Invalid as error:
+        raise StartupError(error.message) from None
+    return join_parts(context, options, open_calls(options))
+
+
+def join_parts(context: TargetContext, options: EcsOptions, calls: Calls) -> Provider:
+    installation = options.installation or context.installation.id
+    target = EcsTarget(calls, options, installation, context.images, context.changed)
+    return Provider(
+        target=target,
+        fleets=target,
+        lifecycle=EcsLifecycle(calls, installation, target),
+        evidence=EcsEvidence(calls, target, options, MinuteProgress(SETTLE)),
+        logs=EcsLogs(CloudLogs(calls), target, options),
+        runners=RefusedTransforms(NAME),
+        recommenders=RefusedRecommendations(NAME),
+    )
+
+
+@dataclass(frozen=True)
+class EcsLifecycle:
+    calls: Calls
+    installation: str
+    target: EcsTarget
+    chores: Sequence[Chore] = ()
+
+    def prepare(self) -> None: ...
+
+    def start(self) -> None: ...
+
+    async def retire_unknown(self, owners: Collection[str]) -> None:
+        """Raises TargetError."""
+        for endpoint in await owned_endpoints(self.calls, self.installation, "ecs:service") - set(owners):
+            look = await self.target.observe(endpoint)
+            await self.target.set_traffic(RouteTable(endpoint, _LAST_FENCE))
+            for fleet in look.fleets or ():
+                await self.target.delete_fleet(fleet, _LAST_FENCE)
+
+    def serves(self) -> bool:
+        return False  # what serves at AWS does not need this machine
+
+    def desired(self) -> list[FleetSpec]:
+        return self.target.desired()
+
+    def wake(self, fleet: FleetId, since: float) -> None: ...
+
+    def kick(self, fleet: FleetId) -> None: ...
+
+    async def stop(self, drain: bool) -> None: ...

@@ -1,0 +1,256 @@
+"""Fleets as services, traffic as the weights of a listener rule: a ``ports.target.Target``.
+
+Each call is short: ECS does the waiting, and ``observe`` shows how far it is.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tidegate.domain.errors import Transient
+from tidegate.domain.fleet import FleetId, FleetSpec
+from tidegate.domain.observation import Capabilities, FleetStatus
+from tidegate.domain.traffic import RouteTable
+from tidegate.ports.target import Look
+from tidegate.serving.contract.images import ImageTable
+from tidegate.targets.aws.calls import Calls
+from tidegate.targets.aws.errors import ResourceBusy, ResourceMissing
+from tidegate.targets.aws.ownership import check_own, is_own, owner_tags
+from tidegate.targets.ecs.listener_rule import FENCE, ListenerRules, RuleSeen
+from tidegate.targets.ecs.options import NAME, EcsOptions, group_name, service_name
+from tidegate.targets.ecs.rule_weights import SMALLEST_SHARE, table_of
+from tidegate.targets.ecs.task_definition import check_fleet, service, tag_list, target_group, task_definition
+
+CAPABILITIES = Capabilities(
+    smallest_share=SMALLEST_SHARE, shadow=False, serverless=False, asynchronous=False, multi_model=False
+)
+FLEET, CONFIG = "tidegate:fleet", "tidegate:config"
+_MOST_DESCRIBED = 10
+"""Services of one DescribeServices."""
+
+
+@dataclass
+class EcsTarget:
+    calls: Calls
+    options: EcsOptions
+    installation: str
+    images: ImageTable
+    changed: Callable[[str], None]
+    name: str = NAME
+    can: Capabilities = CAPABILITIES
+    configs: dict[FleetId, tuple[str, str]] = field(default_factory=dict)
+    """Fleets that were seen -> the ARN of their target group, and their config."""
+    _wanted: dict[FleetId, FleetSpec] = field(default_factory=dict)
+    _groups: dict[FleetId, str] = field(default_factory=dict)
+    _tables: dict[str, RouteTable] = field(default_factory=dict)
+    """As written last: weights to 999 cannot show every table exactly."""
+
+    @property
+    def rules(self) -> ListenerRules:
+        return ListenerRules(self.calls, self.options, self.installation)
+
+    async def observe(self, endpoint: str) -> Look:
+        found = await self._services(endpoint)
+        fleets = {id: await self._status(id, one) for id, one in found.items()}
+        rule = await self.rules.find(endpoint)
+        if rule is None:
+            return Look(fleets, RouteTable(endpoint, 0))
+        return Look(fleets, self._routes(endpoint, rule))
+
+    def _routes(self, endpoint: str, rule: RuleSeen) -> RouteTable | None:
+        if rule.shares is None:
+            return None
+        groups = {group: id for id, (group, _) in self.configs.items() if id.endpoint == endpoint}
+        written = self._tables.get(endpoint)
+        if written is not None and written.fence == rule.fence and rule.has(self._shares(written)):
+            return RouteTable(endpoint, written.fence, written.routes)
+        return table_of(endpoint, rule.fence, rule.shares, groups)
+
+    def _shares(self, table: RouteTable) -> dict[str, int]:
+        return {self._groups[one.fleet]: one.share for one in table.routes if one.fleet in self._groups}
+
+    async def ensure_fleet(self, fleet: FleetSpec, fence: int) -> None:
+        check_fleet(fleet)
+        known = await self._service(fleet.id)
+        if known is not None and known.get("status") == "ACTIVE":
+            tags = tags_of(known)
+            check_own(tags, self.installation, fleet.id.endpoint, f"service {service_name(fleet.id)}")
+            if int(tags.get(FENCE, 0)) > fence:
+                return
+            self._wanted[fleet.id] = fleet
+            if known.get("desiredCount") != fleet.count:
+                await self._resize(fleet, str(known["serviceArn"]), fence)
+            return
+        self._wanted[fleet.id] = fleet
+        tags = {
+            **owner_tags(self.installation, fleet.id.endpoint),
+            FLEET: _text(fleet.id),
+            CONFIG: fleet.config_name,
+        }
+        group = await self._ensure_group(fleet, tags)
+        await self._attach(fleet.id.endpoint, group)
+        made = task_definition(self.options, fleet, self.images, tags)
+        task = (await self.calls.call("ecs", "RegisterTaskDefinition", made))["taskDefinition"]
+        members = service(self.options, fleet, str(task["taskDefinitionArn"]), group, {**tags, FENCE: str(fence)})
+        await self.calls.call("ecs", "CreateService", members)
+
+    async def delete_fleet(self, fleet: FleetId, fence: int) -> None:
+        known = await self._service(fleet)
+        if known is not None:
+            tags = tags_of(known)
+            check_own(tags, self.installation, fleet.endpoint, f"service {service_name(fleet)}")
+            if int(tags.get(FENCE, 0)) > fence:
+                return
+            if known.get("status") == "ACTIVE":
+                members = {"cluster": self.options.cluster, "service": service_name(fleet), "force": True}
+                await self.calls.call("ecs", "DeleteService", members)
+        group = await self._group(fleet)
+        if group is not None:
+            await self._detach(fleet.endpoint, group)
+            try:
+                await self.calls.call("elbv2", "DeleteTargetGroup", {"TargetGroupArn": group})
+            except ResourceBusy as error:
+                raise Transient(f"target group of {fleet} is still in use: {error}") from None
+        self._wanted.pop(fleet, None)
+        self._groups.pop(fleet, None)
+        self.configs.pop(fleet, None)
+        self.changed(fleet.endpoint)
+
+    async def set_traffic(self, table: RouteTable) -> None:
+        rule = await self.rules.find(table.endpoint)
+        if rule is None and not table.routes:
+            return
+        if rule is not None and rule.fence > table.fence:
+            return
+        if not table.routes and rule is not None:
+            await self.rules.delete(rule)
+            return
+        shares = dict.fromkeys(rule.shares or {}, 0) if rule is not None else {}
+        for route in table.routes:
+            group = await self._group(route.fleet)
+            if group is None:
+                raise Transient(f"fleet {route.fleet} has no target group yet")
+            shares[group] = route.share
+        if rule is None:
+            await self.rules.create(table.endpoint, shares, table.fence)
+        else:
+            await self.rules.change(rule, shares, table.fence)
+        self._tables[table.endpoint] = table
+
+    def seen(self, fleet: FleetId) -> FleetStatus | None:
+        spec = self._wanted.get(fleet)
+        return None if spec is None else FleetStatus(fleet, spec.count, 0, spec.count)
+
+    def desired(self) -> list[FleetSpec]:
+        return list(self._wanted.values())
+
+    # --- services ---
+
+    async def _services(self, endpoint: str) -> dict[FleetId, dict[str, Any]]:
+        """The endpoint's services that are not deleted, by fleet."""
+        arns: list[str] = []
+        token: dict[str, object] = {}
+        while True:
+            page = await self.calls.call("ecs", "ListServices", {"cluster": self.options.cluster, **token})
+            arns += page.get("serviceArns", ())
+            if not page.get("nextToken"):
+                break
+            token = {"nextToken": page["nextToken"]}
+        mine = [arn for arn in arns if arn.rpartition("/")[2].startswith(f"tidegate-{endpoint}-")]
+        found: dict[FleetId, dict[str, Any]] = {}
+        for at in range(0, len(mine), _MOST_DESCRIBED):
+            for one in await self._describe(mine[at : at + _MOST_DESCRIBED]):
+                tags = tags_of(one)
+                if one.get("status") != "INACTIVE" and is_own(tags, self.installation, endpoint) and FLEET in tags:
+                    generation, _, variant = tags[FLEET].partition("/")
+                    found[FleetId(endpoint, int(generation), variant)] = one
+        return found
+
+    async def _service(self, fleet: FleetId) -> dict[str, Any] | None:
+        found = await self._describe([service_name(fleet)])
+        return next((one for one in found if one.get("status") != "INACTIVE"), None)
+
+    async def _describe(self, services: list[str]) -> list[dict[str, Any]]:
+        members: dict[str, object] = {"cluster": self.options.cluster, "services": services, "include": ["TAGS"]}
+        try:
+            return list((await self.calls.call("ecs", "DescribeServices", members)).get("services", ()))
+        except ResourceMissing:
+            return []
+
+    async def _resize(self, fleet: FleetSpec, arn: str, fence: int) -> None:
+        await self.calls.call("ecs", "TagResource", {"resourceArn": arn, "tags": tag_list({FENCE: str(fence)})})
+        members = {"cluster": self.options.cluster, "service": service_name(fleet.id), "desiredCount": fleet.count}
+        await self.calls.call("ecs", "UpdateService", members)
+
+    async def _status(self, id: FleetId, one: Mapping[str, Any]) -> FleetStatus:
+        desired = int(one.get("desiredCount", 0))
+        group = await self._group(id)
+        healthy = await self._healthy(group) if group is not None else 0
+        if group is not None:
+            self.configs[id] = (group, tags_of(one).get(CONFIG, ""))
+        if one.get("status") == "DRAINING":
+            return FleetStatus(id, 0, 0, draining=int(one.get("runningCount", 0)))
+        ready = min(desired, healthy)
+        return FleetStatus(
+            id, desired, ready, desired - ready, failure=failure_of(one) if ready < desired else None
+        )
+
+    async def _healthy(self, group: str) -> int:
+        answer = await self.calls.call("elbv2", "DescribeTargetHealth", {"TargetGroupArn": group})
+        states = [one.get("TargetHealth", {}).get("State") for one in answer.get("TargetHealthDescriptions", ())]
+        return states.count("healthy")
+
+    # --- target groups ---
+
+    async def _group(self, fleet: FleetId) -> str | None:
+        if fleet not in self._groups:
+            names = {"Names": [group_name(fleet, self.installation)]}
+            try:
+                answer = await self.calls.call("elbv2", "DescribeTargetGroups", names)
+            except ResourceMissing:
+                return None
+            if not answer.get("TargetGroups"):
+                return None
+            self._groups[fleet] = str(answer["TargetGroups"][0]["TargetGroupArn"])
+        return self._groups[fleet]
+
+    async def _ensure_group(self, fleet: FleetSpec, tags: Mapping[str, str]) -> str:
+        known = await self._group(fleet.id)
+        if known is not None:
+            return known
+        members = target_group(self.options, group_name(fleet.id, self.installation), tags)
+        answer = await self.calls.call("elbv2", "CreateTargetGroup", members)
+        self._groups[fleet.id] = str(answer["TargetGroups"][0]["TargetGroupArn"])
+        return self._groups[fleet.id]
+
+    async def _attach(self, endpoint: str, group: str) -> None:
+        """A service needs a target group that a listener knows: the rule gets it, without any traffic."""
+        rule = await self.rules.find(endpoint)
+        if rule is None:
+            await self.rules.create(endpoint, {group: 0}, 0)
+        elif group not in (rule.shares or {}):
+            await self.rules.change(rule, {**(rule.shares or {}), group: 0}, rule.fence)
+
+    async def _detach(self, endpoint: str, group: str) -> None:
+        rule: RuleSeen | None = await self.rules.find(endpoint)
+        if rule is None or group not in (rule.shares or {}):
+            return
+        rest = {arn: share for arn, share in (rule.shares or {}).items() if arn != group}
+        if rest:
+            await self.rules.change(rule, rest, rule.fence)
+        else:
+            await self.rules.delete(rule)
+
+
+def tags_of(one: Mapping[str, Any]) -> dict[str, str]:
+    return {str(tag["key"]): str(tag.get("value", "")) for tag in one.get("tags", ())}
+
+
+def failure_of(one: Mapping[str, Any]) -> str | None:
+    """Why the service's deployment failed; None while ECS still tries."""
+    failed = [found for found in one.get("deployments", ()) if found.get("rolloutState") == "FAILED"]
+    return str(failed[0].get("rolloutStateReason") or "ECS gives no reason") if failed else None
+
+
+def _text(fleet: FleetId) -> str:
+    return f"{fleet.generation}/{fleet.variant}"

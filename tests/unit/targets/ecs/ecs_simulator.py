@@ -1,0 +1,219 @@
+"""A simulator of what the target asks of ECS and of a load balancer. It is not AWS: no tasks run, and permissions and
+quotas are not tested by it."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from random import Random
+from typing import Any
+
+from tidegate.targets.aws.errors import ErrorAnswer, translate
+
+ACCOUNT = "arn:aws:ecs:eu-central-1:123456789012"
+BALANCER = "arn:aws:elasticloadbalancing:eu-central-1:123456789012"
+STARTUP = 3
+"""Looks at a service's targets until one more is healthy."""
+
+
+def refused(operation: str, code: str, message: str, status: int = 400) -> Exception:
+    return translate(ErrorAnswer("ecs", operation, "", code, message, status))
+
+
+@dataclass
+class EcsSimulator:
+    """A ``targets.aws.calls.Calls``."""
+
+    now: Callable[[], float] = lambda: 0.0
+    chance: Random = field(default_factory=lambda: Random(1))
+    services: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tasks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    groups: dict[str, dict[str, Any]] = field(default_factory=dict)
+    rules: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tags: dict[str, dict[str, str]] = field(default_factory=dict)
+    healthy: Counter[str] = field(default_factory=Counter)
+    looks: Counter[str] = field(default_factory=Counter)
+    broken: set[str] = field(default_factory=set)
+    """Configs whose tasks never start."""
+    away: bool = False
+    cut: str = ""
+    """Operation whose next answer is lost, though it was done."""
+    counts: dict[tuple[str, int], Counter[str]] = field(default_factory=dict)
+    numbers: int = 0
+
+    async def call(self, service: str, operation: str, members: Mapping[str, object]) -> dict[str, Any]:
+        if self.away:
+            raise translate(ErrorAnswer(service, operation, "", "ServiceUnavailable", "away", 503))
+        answer: dict[str, Any] = getattr(self, f"_{operation}")(dict(members))
+        if self.cut == operation:
+            self.cut = ""
+            raise translate(ErrorAnswer(service, operation, "", "InternalFailure", "the answer was lost", 500))
+        return answer
+
+    def request(self, path: str, failing: Callable[[str], bool] = lambda group: False) -> str:
+        """Route one request. Returns the target group, or nothing."""
+        for rule in self.rules.values():
+            if rule["Conditions"][0]["PathPatternConfig"]["Values"] == [path]:
+                groups = rule["Actions"][0]["ForwardConfig"]["TargetGroups"]
+                weights = [group["Weight"] for group in groups]
+                if not any(weights):
+                    return ""
+                arn = str(self.chance.choices(groups, weights)[0]["TargetGroupArn"])
+                count = self.counts.setdefault((arn, int(self.now()) // 60 * 60), Counter())
+                count["RequestCount"] += 1
+                count["HTTPCode_Target_5XX_Count"] += failing(arn)
+                return arn
+        return ""
+
+    def config_of(self, group: str) -> str:
+        """The config of the service behind a target group."""
+        for one in self.services.values():
+            if one["loadBalancers"][0]["targetGroupArn"] == group:
+                return next(str(tag["value"]) for tag in one["tags"] if tag["key"] == "tidegate:config")
+        return ""
+
+    # --- ECS ---
+
+    def _RegisterTaskDefinition(self, given: dict[str, Any]) -> dict[str, Any]:
+        self.numbers += 1
+        arn = f"{ACCOUNT}:task-definition/{given['family']}:{self.numbers}"
+        self.tasks[arn] = given
+        return {"taskDefinition": {"taskDefinitionArn": arn, "family": given["family"]}}
+
+    def _CreateService(self, given: dict[str, Any]) -> dict[str, Any]:
+        name = given["serviceName"]
+        if name in self.services:
+            raise refused("CreateService", "InvalidParameterException", "Creation of service was not idempotent.")
+        group = given["loadBalancers"][0]["targetGroupArn"]
+        if not any(group in self._forwarded(rule) for rule in self.rules.values()):
+            message = "The target group does not have an associated load balancer."
+            raise refused("CreateService", "InvalidParameterException", message)
+        if given["taskDefinition"] not in self.tasks:
+            raise refused("CreateService", "ClientException", "TaskDefinition not found.")
+        self.services[name] = {
+            "serviceArn": f"{ACCOUNT}:service/models/{name}",
+            "serviceName": name,
+            "status": "ACTIVE",
+            "desiredCount": given["desiredCount"],
+            "runningCount": 0,
+            "tags": given["tags"],
+            "loadBalancers": given["loadBalancers"],
+            "deployments": [{"id": "ecs-svc/1", "status": "PRIMARY", "rolloutState": "IN_PROGRESS"}],
+        }
+        return {"service": self.services[name]}
+
+    @staticmethod
+    def _forwarded(rule: Mapping[str, Any]) -> set[str]:
+        return {group["TargetGroupArn"] for group in rule["Actions"][0]["ForwardConfig"]["TargetGroups"]}
+
+    def _ListServices(self, given: dict[str, Any]) -> dict[str, Any]:
+        return {"serviceArns": [one["serviceArn"] for one in self.services.values()]}
+
+    def _DescribeServices(self, given: dict[str, Any]) -> dict[str, Any]:
+        names = {name.rpartition("/")[2] for name in given["services"]}
+        return {"services": [one for name, one in self.services.items() if name in names]}
+
+    def _UpdateService(self, given: dict[str, Any]) -> dict[str, Any]:
+        found = self.services[given["service"]]
+        found["desiredCount"] = given["desiredCount"]
+        return {"service": found}
+
+    def _DeleteService(self, given: dict[str, Any]) -> dict[str, Any]:
+        found = self.services.pop(given["service"])
+        return {"service": {**found, "status": "DRAINING"}}
+
+    def _TagResource(self, given: dict[str, Any]) -> dict[str, Any]:
+        found = next(one for one in self.services.values() if one["serviceArn"] == given["resourceArn"])
+        merged = {tag["key"]: tag["value"] for tag in (*found["tags"], *given["tags"])}
+        found["tags"] = [{"key": key, "value": value} for key, value in merged.items()]
+        return {}
+
+    # --- the load balancer ---
+
+    def _CreateTargetGroup(self, given: dict[str, Any]) -> dict[str, Any]:
+        arn = f"{BALANCER}:targetgroup/{given['Name']}/6d0ecf831eec9f09"
+        self.groups[arn] = {"TargetGroupArn": arn, "TargetGroupName": given["Name"]}
+        return {"TargetGroups": [self.groups[arn]]}
+
+    def _DescribeTargetGroups(self, given: dict[str, Any]) -> dict[str, Any]:
+        found = [group for group in self.groups.values() if group["TargetGroupName"] in given["Names"]]
+        if not found:
+            raise refused("DescribeTargetGroups", "TargetGroupNotFound", "One or more target groups not found")
+        return {"TargetGroups": found}
+
+    def _DeleteTargetGroup(self, given: dict[str, Any]) -> dict[str, Any]:
+        arn = given["TargetGroupArn"]
+        if any(arn in self._forwarded(rule) for rule in self.rules.values()):
+            raise refused("DeleteTargetGroup", "ResourceInUse", "Target group is currently in use by a rule")
+        self.groups.pop(arn, None)
+        return {}
+
+    def _DescribeTargetHealth(self, given: dict[str, Any]) -> dict[str, Any]:
+        arn = given["TargetGroupArn"]
+        service = next(
+            (one for one in self.services.values() if arn == one["loadBalancers"][0]["targetGroupArn"]), None
+        )
+        if service is None:
+            return {"TargetHealthDescriptions": []}
+        tags = {tag["key"]: tag["value"] for tag in service["tags"]}
+        if tags["tidegate:config"] in self.broken:
+            reason = "ECS deployment circuit breaker: tasks failed to start."
+            service["deployments"][0] |= {"rolloutState": "FAILED", "rolloutStateReason": reason}
+            return {"TargetHealthDescriptions": []}
+        self.looks[arn] += 1
+        count = min(service["desiredCount"], self.looks[arn] // STARTUP)
+        one = {"Target": {"Id": "10.0.0.1", "Port": 8080}, "TargetHealth": {"State": "healthy"}}
+        return {"TargetHealthDescriptions": [one] * count}
+
+    def _DescribeRules(self, given: dict[str, Any]) -> dict[str, Any]:
+        default = {"RuleArn": f"{BALANCER}:listener-rule/default", "Priority": "default", "Conditions": []}
+        return {"Rules": [*self.rules.values(), default]}
+
+    def _CreateRule(self, given: dict[str, Any]) -> dict[str, Any]:
+        self.numbers += 1
+        arn = f"{BALANCER}:listener-rule/app/models/50dc6c495c0c9188/f2f7dc8efc522ab2/{self.numbers}"
+        self.tags[arn] = {tag["Key"]: tag["Value"] for tag in given["Tags"]}
+        members = {"Conditions": given["Conditions"], "Actions": given["Actions"]}
+        self.rules[arn] = {"RuleArn": arn, "Priority": str(given["Priority"]), **members, "IsDefault": False}
+        return {"Rules": [self.rules[arn]]}
+
+    def _ModifyRule(self, given: dict[str, Any]) -> dict[str, Any]:
+        self.rules[given["RuleArn"]]["Actions"] = given["Actions"]
+        return {"Rules": [self.rules[given["RuleArn"]]]}
+
+    def _DeleteRule(self, given: dict[str, Any]) -> dict[str, Any]:
+        del self.rules[given["RuleArn"]]
+        return {}
+
+    def _AddTags(self, given: dict[str, Any]) -> dict[str, Any]:
+        for arn in given["ResourceArns"]:
+            self.tags[arn] = {**self.tags[arn], **{tag["Key"]: tag["Value"] for tag in given["Tags"]}}
+        return {}
+
+    def _DescribeTags(self, given: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "TagDescriptions": [
+                {"ResourceArn": arn, "Tags": [{"Key": k, "Value": v} for k, v in self.tags.get(arn, {}).items()]}
+                for arn in given["ResourceArns"]
+            ]
+        }
+
+    # --- metrics ---
+
+    def _GetMetricData(self, given: dict[str, Any]) -> dict[str, Any]:
+        since, until = given["StartTime"].timestamp(), given["EndTime"].timestamp()
+        lines = []
+        for query in given["MetricDataQueries"]:
+            metric = query["MetricStat"]["Metric"]
+            group = {one["Name"]: one["Value"] for one in metric["Dimensions"]}["TargetGroup"]
+            found = {
+                minute: 0.02
+                if metric["MetricName"] == "TargetResponseTime"
+                else float(counts[metric["MetricName"]])
+                for (arn, minute), counts in self.counts.items()
+                if arn.endswith(group) and since <= minute < until
+            }
+            times = [datetime.fromtimestamp(minute, UTC) for minute in sorted(found)]
+            values = [found[minute] for minute in sorted(found)]
+            lines.append({"Id": query["Id"], "Timestamps": times, "Values": values, "StatusCode": "Complete"})
+        return {"MetricDataResults": lines}

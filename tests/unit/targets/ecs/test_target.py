@@ -1,0 +1,318 @@
+"""The target at ECS against the simulator: services, weights of the listener rule, rollouts of the real loops."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from tests.unit.targets.aws.shapes import ShapeChecked
+from tests.unit.targets.ecs.ecs_simulator import EcsSimulator
+from tests.unit.targets.local.test_second_target import ERRORS, Counter, Platform, context
+from tidegate.domain.endpoint import Endpoint, EndpointConfig, ProductionVariant
+from tidegate.domain.errors import TargetRefused, Transient
+from tidegate.domain.fleet import FleetId, FleetSpec, VariantSpec
+from tidegate.domain.registry import ContainerDefinition, Model
+from tidegate.domain.traffic import Route, RouteTable
+from tidegate.ports.store import Tx
+from tidegate.service import endpoints
+from tidegate.service.endpoints import UpdateRequest
+from tidegate.service.record_kinds import ALARM, CONFIG, MODEL
+from tidegate.serving.contract.images import ImageTable
+from tidegate.targets.ecs.options import EcsOptions, group_name, path_pattern
+from tidegate.targets.ecs.provider import join_parts
+from tidegate.targets.ecs.target import EcsTarget
+from tidegate.testing.loops.clock import SimulatedClock
+from tidegate.testing.loops.controller import Edges, join_loops, run_loops
+from tidegate.testing.loops.virtual_loop import VirtualLoop
+from tidegate.testing.memory_metrics import MemoryMetrics
+from tidegate.testing.memory_store import MemoryStore
+from tidegate.testing.samples import canary, percent
+from tidegate.testing.world import START
+
+OPTIONS = EcsOptions(
+    region="eu-central-1",
+    cluster="models",
+    image="123456789012.dkr.ecr.eu-central-1.amazonaws.com/tidegate:1",
+    execution_role="arn:aws:iam::123456789012:role/execution",
+    listener="arn:aws:elasticloadbalancing:eu-central-1:123456789012:listener/app/models/50dc6c495c0c9188/f2f7dc8efc522ab2",
+    vpc="vpc-0123456789abcdef0",
+    subnets=("subnet-0123456789abcdef0",),
+    infrastructure_role="arn:aws:iam::123456789012:role/infrastructure",
+    security_groups=("sg-0123456789abcdef0",),
+)
+FLEET, NEXT = FleetId("fraud", 1, "AllTraffic"), FleetId("fraud", 2, "AllTraffic")
+PATH = path_pattern("fraud")
+
+
+def model(name: str) -> Model:
+    return Model(name, (ContainerDefinition("tidegate/xgboost", data_url="s3://models/fraud.ubj"),), START)
+
+
+def spec(generation: int = 1, config: str = "v1", count: int = 2) -> FleetSpec:
+    variant = VariantSpec("AllTraffic", model("model"), count)
+    return FleetSpec(FleetId("fraud", generation, "AllTraffic"), config, variant, count)
+
+
+def table(fence: int, **shares: int) -> RouteTable:
+    routes = tuple(Route(FleetId("fraud", int(name[1:]), "AllTraffic"), share) for name, share in shares.items())
+    return RouteTable("fraud", fence, routes)
+
+
+class Stage:
+    def __init__(self) -> None:
+        self.aws = EcsSimulator()
+        self.calls = ShapeChecked(self.aws)
+        self.target = self.again()
+
+    def again(self) -> EcsTarget:
+        return EcsTarget(self.calls, OPTIONS, "id", ImageTable(), lambda name: None)
+
+    async def settle(self, fleet: FleetSpec, fence: int) -> None:
+        await self.target.ensure_fleet(fleet, fence)
+        for _ in range(30):
+            await self.target.observe("fraud")
+
+    @property
+    def rule(self) -> dict[str, Any]:
+        (rule,) = self.aws.rules.values()
+        return rule
+
+    def weights(self) -> list[int]:
+        return [group["Weight"] for group in self.rule["Actions"][0]["ForwardConfig"]["TargetGroups"]]
+
+
+@pytest.fixture
+def stage() -> Stage:
+    return Stage()
+
+
+def test_a_fleet_is_a_service_that_is_ready_when_its_targets_are_healthy(stage: Stage) -> None:
+    async def play() -> None:
+        await stage.target.ensure_fleet(spec(), 1)
+        ready = []
+        for _ in range(10):
+            fleets = (await stage.target.observe("fraud")).fleets
+            assert fleets is not None
+            ready.append(fleets[FLEET].ready)
+        assert ready[0] == 0 and ready[-1] == 2
+
+    asyncio.run(play())
+    (task,) = stage.aws.tasks.values()
+    assert (task["cpu"], task["memory"]) == ("1024", "2048")
+    assert stage.weights() == [0]
+
+
+def test_weights_follow_the_table_exactly(stage: Stage) -> None:
+    async def play() -> None:
+        await stage.settle(spec(), 1)
+        await stage.target.set_traffic(table(2, g1=10_000))
+        await stage.settle(spec(2, "v2"), 3)
+        await stage.target.set_traffic(table(4, g1=9000, g2=1000))
+        look = await stage.target.observe("fraud")
+        assert look.routes == table(4, g1=9000, g2=1000)
+        assert stage.weights() == [9, 1]
+        stage.target = stage.again()
+        look = await stage.target.observe("fraud")
+        assert look.routes == table(4, g1=9000, g2=1000)
+        await stage.target.set_traffic(table(3, g1=10_000))
+        assert stage.weights() == [9, 1]
+
+    asyncio.run(play())
+
+
+def test_shares_that_weights_cannot_show_are_in_force_all_the_same(stage: Stage) -> None:
+    async def play() -> None:
+        await stage.settle(spec(), 1)
+        await stage.settle(spec(2, "v2"), 2)
+        await stage.target.set_traffic(table(3, g1=3333, g2=6667))
+        assert (await stage.target.observe("fraud")).routes == table(3, g1=3333, g2=6667)
+        assert sum(stage.weights()) <= 999
+
+    asyncio.run(play())
+
+
+def test_a_rule_changed_by_somebody_else_is_reported_and_not_fought(stage: Stage) -> None:
+    async def play() -> None:
+        await stage.settle(spec(), 1)
+        await stage.settle(spec(2, "v2"), 2)
+        await stage.target.set_traffic(table(3, g1=9000, g2=1000))
+        groups = stage.rule["Actions"][0]["ForwardConfig"]["TargetGroups"]
+        groups[1]["Weight"] = 9
+        with pytest.raises(TargetRefused, match="was changed by somebody else"):
+            await stage.target.set_traffic(table(4, g1=8000, g2=2000))
+        assert stage.weights() == [9, 9]
+        groups[1]["Weight"] = 1
+        await stage.target.set_traffic(table(4, g1=8000, g2=2000))
+        assert stage.weights() == [4, 1]
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    "operation",
+    ["CreateTargetGroup", "CreateRule", "RegisterTaskDefinition", "CreateService", "AddTags", "ModifyRule"],
+)
+def test_work_that_broke_off_is_taken_up_by_the_next_controller(stage: Stage, operation: str) -> None:
+    async def play() -> None:
+        stage.aws.cut = operation
+        for _ in range(2):
+            try:
+                await stage.settle(spec(), 1)
+                await stage.target.set_traffic(table(2, g1=10_000))
+                await stage.settle(spec(2, "v2"), 3)
+                await stage.target.set_traffic(table(4, g1=5000, g2=5000))
+            except Transient:
+                stage.target = stage.again()
+        await stage.target.set_traffic(table(5, g1=9000, g2=1000))
+        assert stage.weights() == [9, 1]
+        assert len(stage.aws.services) == len(stage.aws.groups) == 2
+
+    asyncio.run(play())
+
+
+def test_a_deleted_fleet_leaves_nothing(stage: Stage) -> None:
+    async def play() -> None:
+        await stage.settle(spec(), 1)
+        await stage.settle(spec(2, "v2"), 2)
+        await stage.target.set_traffic(table(3, g2=10_000))
+        await stage.target.delete_fleet(FLEET, 3)
+        assert list(stage.aws.groups) == [arn for arn in stage.aws.groups if group_name(NEXT, "id") in arn]
+        await stage.target.set_traffic(table(4))
+        await stage.target.delete_fleet(NEXT, 4)
+        assert (stage.aws.services, stage.aws.groups, stage.aws.rules) == ({}, {}, {})
+        await stage.target.delete_fleet(NEXT, 5)
+
+    asyncio.run(play())
+
+
+def test_a_service_of_somebody_else_is_left_alone(stage: Stage) -> None:
+    async def play() -> None:
+        await stage.settle(spec(), 1)
+        (service,) = stage.aws.services.values()
+        service["tags"] = []
+        for action in (stage.target.ensure_fleet(spec(count=5), 2), stage.target.delete_fleet(FLEET, 9)):
+            with pytest.raises(TargetRefused, match="does not belong to endpoint fraud"):
+                await action
+        assert service["desiredCount"] == 2
+        assert (await stage.target.observe("fraud")).fleets == {}
+
+    asyncio.run(play())
+
+
+def test_a_count_is_changed_in_place_and_an_older_one_dropped(stage: Stage) -> None:
+    async def play() -> None:
+        await stage.settle(spec(), 1)
+        await stage.settle(spec(count=4), 3)
+        await stage.settle(spec(count=1), 2)
+        fleets = (await stage.target.observe("fraud")).fleets
+        assert fleets is not None and fleets[FLEET].ready == 4
+
+    asyncio.run(play())
+
+
+class EcsPlatform(Platform):
+    def __init__(self, state: Path) -> None:
+        self.loop = VirtualLoop(Random(1))
+        self.clock = SimulatedClock(self.loop)
+        self.store, self.metrics = MemoryStore(), MemoryMetrics()
+        self.aws = EcsSimulator(now=lambda: self.clock.now().timestamp())
+        self.calls = ShapeChecked(self.aws)
+        self.failing: set[str] = set()
+        options = replace_installation()
+        self.provider = join_parts(context(state, lambda name: self.loops.engine.kick(name)), options, self.calls)
+        self.loops = join_loops(
+            Edges(self.store, self.metrics, self.clock, Counter(), self.provider.target, self.provider.evidence)
+        )
+        self.loop.create_task(run_loops(self.loops, self.clock))
+        self.loop.create_task(self._clients())
+
+    async def _clients(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            for _ in range(5):
+                self.aws.request(PATH, lambda group: self.aws.config_of(group) in self.failing)
+
+    def define(self, name: str, count: int) -> None:
+        made, variant = model(f"model-{name}"), ProductionVariant("AllTraffic", f"model-{name}", count, "local")
+
+        def work(tx: Tx) -> None:
+            tx.put(MODEL, made.name, made, expect=0, now=START)
+            tx.put(CONFIG, name, EndpointConfig(name, (variant,), START), expect=0, now=START)
+
+        self.transact(work)
+
+    def serve_first(self) -> None:
+        for name in ("v1", "v2"):
+            self.define(name, 2)
+        alarm = replace(ERRORS, period=60, evaluation_periods=1, datapoints_to_alarm=1)
+        self.transact(lambda tx: tx.put(ALARM, "errors", alarm, expect=0, now=self.clock.now()))
+        now, can, asked = self.clock.now(), self.provider.target.can, UpdateRequest("v1")
+        self.transact(
+            lambda tx: endpoints.create_endpoint(tx, "fraud", asked, {}, rollout_id="first", can=can, now=now)
+        )
+        self.loop.call_soon(self.loops.engine.kick, "fraud")
+        self.advance(40)
+        assert self.endpoint().rollout is None
+
+    def served(self) -> set[str]:
+        """The configs of the services."""
+        return {self.aws.config_of(group) for group in self.aws.groups}
+
+    def roll(self) -> Endpoint:
+        now, can = self.clock.now(), self.provider.target.can
+        deployment = canary(percent(10), wait=60, bake=0, alarms=("errors",), evidence=True)
+        asked = UpdateRequest("v2", deployment)
+        self.transact(lambda tx: endpoints.update_endpoint(tx, "fraud", asked, rollout_id="v2", can=can, now=now))
+        self.loop.call_soon(self.loops.engine.kick, "fraud")
+        for _ in range(60):
+            self.advance(10)
+            if self.endpoint().rollout is None:
+                break
+        self.advance(20)
+        return self.endpoint()
+
+
+def replace_installation() -> EcsOptions:
+    return EcsOptions(
+        **{name: getattr(OPTIONS, name) for name in OPTIONS.__struct_fields__ if name != "installation"},
+        installation="id",
+    )
+
+
+@pytest.fixture
+def platform(tmp_path: Path) -> Iterator[EcsPlatform]:
+    made = EcsPlatform(tmp_path)
+    try:
+        made.serve_first()
+        yield made
+    finally:
+        made.loop.kill()
+        made.loop.close()
+
+
+def test_a_canary_shifts_the_rule_and_removes_the_old_service(platform: EcsPlatform) -> None:
+    endpoint = platform.roll()
+    assert endpoint.rollout is None and endpoint.serving is not None
+    assert endpoint.serving.config_name == "v2"
+    assert platform.served() == {"v2"}
+    assert len(platform.aws.groups) == 1
+
+
+def test_a_version_that_fails_is_rolled_back_by_its_error_alarm(platform: EcsPlatform) -> None:
+    platform.failing = {"v2"}
+    endpoint = platform.roll()
+    assert endpoint.rollout is None and endpoint.serving is not None and endpoint.last is not None
+    assert endpoint.serving.config_name == "v1"
+    assert "errors" in (endpoint.last.reason or "")
+    assert platform.served() == {"v1"}
+
+
+def test_a_version_whose_tasks_never_start_gets_no_traffic(platform: EcsPlatform) -> None:
+    platform.aws.broken.add("v2")
+    endpoint = platform.roll()
+    assert endpoint.serving is not None and endpoint.serving.config_name == "v1"
+    assert endpoint.last is not None and "circuit breaker" in (endpoint.last.reason or "")
