@@ -2,6 +2,8 @@
 requests, boto3 with ``endpoint_url``, and a proxy that throttles, loses answers and is slow."""
 
 import asyncio
+import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -26,7 +28,7 @@ from tidegate.targets.sagemaker.engine_target import SagemakerTarget
 from tidegate.targets.sagemaker.native import Deployed, NativeDeployer
 from tidegate.targets.sagemaker.options import SagemakerOptions, parse_options
 from tidegate.targets.sagemaker.outcome import Outcome
-from tidegate.testing.platform import Platform
+from tidegate.testing.platform import Platform, wait_until
 
 pytestmark = pytest.mark.e2e
 KEY, SECRET = "AKIDEXAMPLE", "a-long-enough-secret"
@@ -126,6 +128,40 @@ def test_native_mode_aborts_by_the_alarm(client: Client) -> None:
     client.deploy("stop", 2, wait=False, rollout={**CANARY, "wait": "10m"})
     verdict = client.deployer().abort("stop")
     assert verdict.outcome is Outcome.ROLLED_BACK and verdict.serving == first
+
+
+def test_commands_of_native_mode(client: Client, tmp_path: Path) -> None:
+    (tmp_path / "targets.yaml").write_text(
+        "sagemaker:\n  region: eu-central-1\n"
+        f"  role_arn: {client.options().role_arn}\n  endpoint_url: {client.url}\n"
+    )
+    (tmp_path / "spec.yaml").write_text(
+        f"endpoint: typed\ntarget: sagemaker\nmodel: {{image: '{IMAGE}'}}\ninstance_type: ml.c5.large\n"
+    )
+    environment = {
+        **os.environ,
+        "TIDEGATE_TARGETS": str(tmp_path / "targets.yaml"),
+        "AWS_ACCESS_KEY_ID": KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+    }
+
+    def run(*words: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "tidegate.cli", "direct", *words]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+        return done.returncode, done.stdout + done.stderr
+
+    status, said = run("deploy", str(tmp_path / "spec.yaml"), "--no-wait")
+    assert status == 0 and "CreateEndpoint typed" in said, said
+    deployer = client.deployer()
+    wait_until(lambda: deployer.status("typed").outcome is Outcome.SUCCEEDED, "typed serves")
+    status, said = run("status", "typed", "--target", "sagemaker")
+    assert status == 0 and said.startswith("typed-") and "serves" in said
+    assert run("history", "typed", "--target", "sagemaker")[1].count("serves") == 1
+    status, said = run("abort", "typed", "--target", "sagemaker")
+    assert status != 0 and "no update of typed is in progress" in said
+    assert run("delete", "typed", "--target", "sagemaker", "--no-wait")[0] == 0
+    status, said = run("status", "missing", "--target", "sagemaker")
+    assert status != 0 and 'no endpoint "missing" in eu-central-1' in said
 
 
 def fleet(generation: int, count: int = 1) -> FleetSpec:

@@ -26,6 +26,7 @@ CALLED_BY_LIBRARIES = {
     *("global_options", "update_prices", "list_prices"),  # Typer, by a decorator
     "get_request_header",  # model code, of its context
     "further_routes",  # imported late, by name
+    *("get_role", "simulate_principal_policy", "list_service_quotas", "describe_images"),  # the fake account
 }
 FOR_OTHERS = {"Lease", "Invariants", "MemoryMetrics", "MemoryStore", "complete_evidence", "risk"}
 """A protocol that nothing names, fakes and checks that are shipped for tests, and what property tests compare."""

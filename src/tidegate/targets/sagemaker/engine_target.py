@@ -241,12 +241,12 @@ class SagemakerTarget:
         return replace(wanted, asked=Asked(compiled.config_name, self.aws.clock.now()), failed=None)
 
     async def _unless_busy(self, operation: str, params: Params) -> bool:
-        """False: SageMaker is changing the endpoint otherwise, which is waited for. A lost answer counts as taken:
-        the next look tells."""
+        """False: SageMaker is changing the endpoint otherwise, which is waited for; or its answer was lost, and the
+        next look tells whether the call was carried out."""
         try:
             await self._in_thread(lambda: self.aws.call("sagemaker", operation, params))
         except AwsUnanswered:
-            return True
+            return False
         except AwsRefused as error:
             if error.busy:
                 return False

@@ -2,6 +2,7 @@
 what already exists under a name must have that content: this is compared, never assumed."""
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,7 @@ def ensure_created(aws: AwsClient, call: Call, say: Callable[[str], None]) -> No
     there = describe(aws, reading, named)
     if there is None:
         say(f"{call.operation} {call.params[member]}")
-        _create(aws, call)
-        there = _wait_until_visible(aws, reading, named)
+        there = _create(aws, call, reading, named)
     difference = find_difference(call.params, there)
     if difference:
         raise TargetRefused(
@@ -67,25 +67,12 @@ def ensure_created(aws: AwsClient, call: Call, say: Callable[[str], None]) -> No
         )
 
 
-def _create(aws: AwsClient, call: Call) -> None:
-    start = aws.clock.now()
+def _create(aws: AwsClient, call: Call, reading: str, named: Params) -> Params:
+    """Create until it is visible. Repeating is harmless: the name is taken by the first call that was carried out."""
+    start, accepted = aws.clock.now(), False
     while True:
-        try:
-            aws.call(call.service, call.operation, dict(call.params))
-            return
-        except AwsUnanswered:
-            return  # it may have been created: the caller looks, and the next deployment goes on
-        except AwsRefused as error:
-            if error.exists:
-                return
-            if not error.fresh_role or (aws.clock.now() - start).total_seconds() > ROLE_WAIT:
-                raise
-        aws.pause(POLL)
-
-
-def _wait_until_visible(aws: AwsClient, reading: str, named: Params) -> Params:
-    start = aws.clock.now()
-    while True:
+        if not accepted:
+            accepted = _try_to_create(aws, call, start)
         there = describe(aws, reading, named)
         if there is not None:
             return there
@@ -93,6 +80,20 @@ def _wait_until_visible(aws: AwsClient, reading: str, named: Params) -> Params:
             (name,) = named.values()
             raise Transient(f"{name}: is not there {VISIBLE_WAIT:g} s after its creation: deploy again")
         aws.pause(POLL)
+
+
+def _try_to_create(aws: AwsClient, call: Call, start: datetime) -> bool:
+    """False: the answer was lost, or the role is too fresh."""
+    try:
+        aws.call(call.service, call.operation, dict(call.params))
+    except AwsUnanswered:
+        return False
+    except AwsRefused as error:
+        late = (aws.clock.now() - start).total_seconds() > ROLE_WAIT
+        if not error.exists and (late or not error.fresh_role):
+            raise
+        return error.exists
+    return True
 
 
 def find_difference(wanted: Any, there: Any, path: str = "") -> str | None:

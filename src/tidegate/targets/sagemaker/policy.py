@@ -1,5 +1,6 @@
 """The least IAM policies, computed from compiled calls: one for who deploys, one for the execution role. Pure."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from tidegate.targets.sagemaker.calls import Compiled
@@ -32,6 +33,16 @@ _LISTS = (
     "iam:SimulatePrincipalPolicy",
 )
 """Actions whose resource cannot be narrowed to one endpoint."""
+_NETWORK = (
+    "ec2:CreateNetworkInterface",
+    "ec2:CreateNetworkInterfacePermission",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSecurityGroups",
+    "ec2:DescribeSubnets",
+    "ec2:DescribeVpcs",
+    "ec2:DescribeDhcpOptions",
+)
 _CLEANING = (
     "sagemaker:DeleteEndpoint",
     "sagemaker:DeleteEndpointConfig",
@@ -92,7 +103,23 @@ def caller_policy(compiled: Compiled, options: SagemakerOptions) -> dict[str, An
 
 def role_policy(compiled: Compiled, options: SagemakerOptions) -> dict[str, Any]:
     """For the execution role, which SageMaker takes on: data, images, logs, and the alarms of its guardrails."""
-    data, repositories = set(), set()
+    data, repositories = _needs(compiled, options)
+    statements = [*_basic_statements(options)]
+    if repositories:
+        pulls = {"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"}
+        statements.append(_statement("Images", pulls, sorted(repositories)))
+    statements += [*_data_statements(data, options), *_answer_statements(compiled, options)]
+    if options.kms_key:
+        statements.append(_statement("Key", {"kms:Decrypt", "kms:GenerateDataKey", "kms:CreateGrant"}, ["*"]))
+    if options.subnets:
+        statements.append(_statement("Network", set(_NETWORK), ["*"]))
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
+def _needs(compiled: Compiled, options: SagemakerOptions) -> tuple[set[str], set[str]]:
+    """Places of model data (without ``s3://``) and ARNs of repositories of images."""
+    data: set[str] = set()
+    repositories: set[str] = set()
     for call in compiled.models:
         for container in [call.params.get("PrimaryContainer"), *call.params.get("Containers", ())]:
             if container is None:
@@ -105,49 +132,37 @@ def role_policy(compiled: Compiled, options: SagemakerOptions) -> dict[str, Any]
                 repositories.add(
                     f"arn:{options.partition}:ecr:{match['region']}:{match['account']}:repository/{match['repository']}"
                 )
+    return data, repositories
+
+
+def _basic_statements(options: SagemakerOptions) -> Iterator[dict[str, Any]]:
+    group = f"arn:{options.partition}:logs:{options.region}:{options.account}:log-group:/aws/sagemaker/*"
+    logs = {"logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"}
+    yield _statement("Guardrails", {"cloudwatch:DescribeAlarms"}, ["*"])
+    yield _statement("Metrics", {"cloudwatch:PutMetricData"}, ["*"])
+    yield _statement("Logs", logs, [group])
+    yield _statement("ImageToken", {"ecr:GetAuthorizationToken"}, ["*"])
+
+
+def _data_statements(data: set[str], options: SagemakerOptions) -> Iterator[dict[str, Any]]:
     arn = f"arn:{options.partition}:s3:::"
-    objects = sorted(f"{arn}{place}{'*' if place.endswith('/') else ''}" for place in data)
-    statements = [
-        _statement("Guardrails", {"cloudwatch:DescribeAlarms"}, ["*"]),
-        _statement("Metrics", {"cloudwatch:PutMetricData"}, ["*"]),
-        _statement(
-            "Logs",
-            {"logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"},
-            [f"arn:{options.partition}:logs:{options.region}:{options.account}:log-group:/aws/sagemaker/*"],
-        ),
-        _statement("ImageToken", {"ecr:GetAuthorizationToken"}, ["*"]),
-    ]
-    if repositories:
-        pulls = {"ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"}
-        statements.append(_statement("Images", pulls, sorted(repositories)))
-    if objects:
-        statements.append(_statement("ModelData", {"s3:GetObject"}, objects))
-        buckets = sorted({f"{arn}{place.split('/')[0]}" for place in data})
-        statements.append(_statement("Buckets", {"s3:ListBucket"}, buckets))
+    if data:
+        objects = sorted(f"{arn}{place}{'*' if place.endswith('/') else ''}" for place in data)
+        yield _statement("ModelData", {"s3:GetObject"}, objects)
+        yield _statement("Buckets", {"s3:ListBucket"}, sorted({f"{arn}{place.split('/')[0]}" for place in data}))
+
+
+def _answer_statements(compiled: Compiled, options: SagemakerOptions) -> Iterator[dict[str, Any]]:
     queued = compiled.config.params.get("AsyncInferenceConfig")
-    if queued:
-        output = queued["OutputConfig"]
-        paths = [path for path in (output["S3OutputPath"], output.get("S3FailurePath")) if path]
-        places = [f"{arn}{path.removeprefix('s3://').rstrip('/')}/*" for path in paths]
-        statements.append(_statement("Answers", {"s3:GetObject", "s3:PutObject"}, places))
-        topics = [topic for key, topic in output.get("NotificationConfig", {}).items() if key.endswith("Topic")]
-        if topics:
-            statements.append(_statement("Notifications", {"sns:Publish"}, sorted(set(topics))))
-    if options.kms_key:
-        statements.append(_statement("Key", {"kms:Decrypt", "kms:GenerateDataKey", "kms:CreateGrant"}, ["*"]))
-    if options.subnets:
-        network = {
-            "ec2:CreateNetworkInterface",
-            "ec2:CreateNetworkInterfacePermission",
-            "ec2:DeleteNetworkInterface",
-            "ec2:DescribeNetworkInterfaces",
-            "ec2:DescribeSecurityGroups",
-            "ec2:DescribeSubnets",
-            "ec2:DescribeVpcs",
-            "ec2:DescribeDhcpOptions",
-        }
-        statements.append(_statement("Network", network, ["*"]))
-    return {"Version": "2012-10-17", "Statement": statements}
+    if queued is None:
+        return
+    output, arn = queued["OutputConfig"], f"arn:{options.partition}:s3:::"
+    paths = [path for path in (output["S3OutputPath"], output.get("S3FailurePath")) if path]
+    places = [f"{arn}{path.removeprefix('s3://').rstrip('/')}/*" for path in paths]
+    yield _statement("Answers", {"s3:GetObject", "s3:PutObject"}, places)
+    topics = {topic for name, topic in output.get("NotificationConfig", {}).items() if name.endswith("Topic")}
+    if topics:
+        yield _statement("Notifications", {"sns:Publish"}, sorted(topics))
 
 
 def actions_of(policy: dict[str, Any]) -> list[str]:

@@ -1,15 +1,11 @@
-"""The parts of engine mode, joined; and what prints and checks a deployment."""
+"""The parts of engine mode, joined."""
 
-from collections.abc import Collection
 from dataclasses import dataclass
 
 from tidegate.domain.errors import Invalid, StartupError, TargetRefused
-from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.recommendation import RecommendationJob
-from tidegate.domain.transform import TransformJob, TransformProgress
 from tidegate.host.clock import SystemClock
 from tidegate.ports.recommenders import RecommenderSeen
-from tidegate.ports.runners import RunnerSeen
 from tidegate.ports.target import Provider
 from tidegate.targets.context import TargetContext
 from tidegate.targets.sagemaker.client import AwsClient, open_session
@@ -17,6 +13,7 @@ from tidegate.targets.sagemaker.engine_evidence import SagemakerEvidence, Sagema
 from tidegate.targets.sagemaker.engine_target import SagemakerLifecycle, SagemakerTarget, check_container
 from tidegate.targets.sagemaker.options import Mode, parse_options
 from tidegate.targets.sagemaker.timekeeper import WallTime
+from tidegate.targets.sagemaker.transform_runner import SagemakerTransforms
 
 ENGINE_PATIENCE = 20.0
 """Seconds for which a call is repeated at once; the next round of work tries again anyway."""
@@ -41,34 +38,10 @@ def provide_sagemaker(context: TargetContext) -> Provider:
         lifecycle=SagemakerLifecycle(target),
         evidence=SagemakerEvidence(target),
         logs=SagemakerLogs(target),
-        runners=NoTransforms(),
+        runners=SagemakerTransforms(aws, options),
         recommenders=NoRecommendations(),
         check_container=check_container,
     )
-
-
-@dataclass(frozen=True)
-class NoTransforms:
-    """Jobs run on the platform's own machine; at AWS they are CreateTransformJob's."""
-
-    async def start(self, job: TransformJob, fleet: FleetSpec) -> None:
-        raise TargetRefused("the sagemaker target runs no transform jobs for a server: use CreateTransformJob")
-
-    async def look(self, job: TransformJob) -> RunnerSeen:
-        return RunnerSeen(alive=False, progress=TransformProgress(), reason=None)
-
-    def stop(self, name: str) -> None: ...
-
-    async def discard(self, name: str) -> None: ...
-
-    async def keep(self, name: str) -> None: ...
-
-    async def prune(self, active: Collection[str]) -> None: ...
-
-    def progress(self, name: str) -> TransformProgress | None:
-        return None
-
-    async def end(self, drain: bool) -> None: ...
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,5 @@
+"""The clock of this machine, whose pauses are real."""
+
 import time
 from dataclasses import dataclass
 from datetime import datetime

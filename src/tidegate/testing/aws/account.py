@@ -93,9 +93,6 @@ class FakeAws:
         self.faults.before(operation)
         return self.s3.answer(operation, method, url, headers, body)
 
-    def loses(self, operation: str) -> bool:
-        return self.faults.loses(operation)
-
     def _tick(self, now: datetime) -> None:
         if int(now.timestamp()) % 60 == 0:
             self._count_traffic(now)

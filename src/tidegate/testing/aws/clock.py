@@ -1,3 +1,5 @@
+"""Virtual time of a fake account."""
+
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta

@@ -24,6 +24,8 @@ class Faults:
     """Refused with ThrottlingException; nothing happens."""
     lost: dict[str, int] = field(default_factory=dict)
     """Carried out, but the answer never comes: the client's read times out."""
+    dropped: dict[str, int] = field(default_factory=dict)
+    """Never arrive: the client's read times out, and nothing happens."""
     broken: dict[str, int] = field(default_factory=dict)
     """HTTP 500; nothing happens."""
     denied: set[str] = field(default_factory=set)
@@ -39,6 +41,9 @@ class Faults:
             raise AwsRefusal("ThrottlingException", "Rate exceeded")
         if _take(self.broken, operation):
             raise AwsRefusal("InternalFailure", "internal error", 500)
+
+    def drops(self, operation: str) -> bool:
+        return _take(self.dropped, operation)
 
     def loses(self, operation: str) -> bool:
         return _take(self.lost, operation)

@@ -11,7 +11,7 @@ from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ReadTimeoutError
 from botocore.validate import ParamValidator
 
-from tidegate.testing.aws.faults import AwsRefusal
+from tidegate.testing.aws.faults import AwsRefusal, Faults
 from tidegate.wire import codec_cbor, codec_json, codec_query, codec_rest, output_shapes, schema
 
 Params = dict[str, Any]
@@ -38,7 +38,7 @@ class FakeAccount(Protocol):
 
     def store(self, operation: str, method: str, url: str, headers: dict[str, str], body: bytes) -> HttpAnswer: ...
 
-    def loses(self, operation: str) -> bool: ...
+    faults: Faults
 
 
 class _Raw(io.BytesIO):
@@ -54,8 +54,10 @@ def answer_requests(account: FakeAccount) -> Callable[..., AWSResponse]:
 
     def handle(request: Any, event_name: str, **more: Any) -> AWSResponse:
         service, operation = event_name.split(".")[1:]
+        if account.faults.drops(operation):
+            raise ReadTimeoutError(endpoint_url=request.url)
         status, headers, body = _answer(account, service, operation, request)
-        if account.loses(operation):
+        if status < 300 and account.faults.loses(operation):
             raise ReadTimeoutError(endpoint_url=request.url)
         return AWSResponse(request.url, status, headers, _Raw(body))
 

@@ -18,6 +18,7 @@ from tidegate.testing.aws.deployments import (
     FakeVariant,
 )
 from tidegate.testing.aws.faults import AwsRefusal, invalid
+from tidegate.testing.aws.update_plan import new_fleet, plan_update, variants_of
 
 Params = dict[str, Any]
 
@@ -59,7 +60,7 @@ class FakeSageMaker:
         return {"ModelArn": self._create(self.models, "model", "ModelName", params)}
 
     def create_endpoint_config(self, params: Params) -> Params:
-        for variant in _variants(params):
+        for variant in variants_of(params):
             self._seen(self.models, "model", variant["ModelName"])
         return {"EndpointConfigArn": self._create(self.configs, "endpoint-config", "EndpointConfigName", params)}
 
@@ -73,7 +74,7 @@ class FakeSageMaker:
     def delete_model(self, params: Params) -> Params:
         name = params["ModelName"]
         used = {
-            v["ModelName"] for config in self._serving_configs() for v in _variants(self.configs.get(config, {}))
+            v["ModelName"] for config in self._serving_configs() for v in variants_of(self.configs.get(config, {}))
         }
         if name in used:
             self.damage.append(name)
@@ -116,7 +117,7 @@ class FakeSageMaker:
         if name in self.endpoints:
             raise invalid(f'Cannot create already existing endpoint "{self.endpoints[name].arn}".')
         config = self._config(params["EndpointConfigName"])
-        variants = _fleet(config["params"], {})
+        variants = new_fleet(config["params"], {})
         self._check_quota(variants, None)
         arn = f"{self.prefix}:endpoint/{name.lower()}"
         tags = {one["Key"]: one["Value"] for one in params.get("Tags", [])}
@@ -155,11 +156,11 @@ class FakeSageMaker:
         if wanted == found.config:
             raise invalid(f"Endpoint {found.name} already uses endpoint configuration {wanted}; give a new one.")
         kept = found.variants if params.get("RetainAllVariantProperties") else {}
-        fleet = _fleet(config["params"], kept)
+        fleet = new_fleet(config["params"], kept)
         self._check_scaling(found, fleet)
         self._check_quota(fleet, found)
         deployment = params.get("DeploymentConfig")
-        shares, bakes, guards, timeout = self._plan(found, fleet, deployment)
+        shares, bakes, guards, timeout = plan_update(found, fleet, deployment, self.cloudwatch.alarms)
         now = self.clock.now()
         found.pending = FakeDeployment(
             wanted,
@@ -202,8 +203,23 @@ class FakeSageMaker:
         if name in self.jobs:
             raise AwsRefusal("ResourceInUse", "Job name must be unique within an AWS account and region")
         self._seen(self.models, "model", params["ModelName"])
-        self.jobs[name] = {**params, "CreationTime": self.clock.now()}
-        return {"TransformJobArn": f"{self.prefix}:transform-job/{name}"}
+        arn = f"{self.prefix}:transform-job/{name}"
+        kept = {key: value for key, value in params.items() if key != "Tags"}
+        shown = {"TransformJobArn": arn, "TransformJobStatus": "InProgress", "CreationTime": self.clock.now()}
+        self.jobs[name] = {**kept, **shown}
+        return {"TransformJobArn": arn}
+
+    def describe_transform_job(self, params: Params) -> Params:
+        return self._job(params["TransformJobName"])
+
+    def stop_transform_job(self, params: Params) -> Params:
+        self._job(params["TransformJobName"])["TransformJobStatus"] = "Stopped"
+        return {}
+
+    def _job(self, name: str) -> Params:
+        if name not in self.jobs:
+            raise AwsRefusal("ResourceNotFound", f"Could not find requested job with name: {name}")
+        return self.jobs[name]
 
     def tick(self, now: datetime) -> None:
         for found in list(self.endpoints.values()):
@@ -263,44 +279,6 @@ class FakeSageMaker:
                 return f"The primary container for production variant {variant.name} did not pass its ping."
         return None
 
-    def _plan(
-        self, found: FakeEndpoint, fleet: dict[str, FakeVariant], deployment: Params | None
-    ) -> tuple[list[float], list[int], list[str], int]:
-        """Shares, bakes, alarms and the time limit. Serverless and inf1 are updated all at once, unguarded."""
-        excluded = any(one.serverless or one.type.startswith("ml.inf1.") for one in fleet.values())
-        if deployment is None or excluded:
-            return [1.0], [0], [], 28_800
-        guards = [one["AlarmName"] for one in deployment.get("AutoRollbackConfiguration", {}).get("Alarms", [])]
-        for name in guards:
-            if name not in self.cloudwatch.alarms:
-                raise invalid(f"Alarm {name} does not exist.")
-        if set(fleet) != set(found.variants):
-            raise invalid("Variant names must be the same as those of the existing endpoint configuration.")
-        total = max(1, sum(one.count for one in fleet.values()))
-        if rolling := deployment.get("RollingUpdatePolicy"):
-            counts = _counts(rolling["MaximumBatchSize"], total, True)
-            bakes = [rolling["WaitIntervalInSeconds"]] * len(counts)
-            return (
-                [n / total for n in counts],
-                bakes,
-                guards,
-                rolling.get("MaximumExecutionTimeoutInSeconds", 28_800),
-            )
-        policy = deployment["BlueGreenUpdatePolicy"]
-        routing = policy["TrafficRoutingConfiguration"]
-        limit = policy.get("MaximumExecutionTimeoutInSeconds", 28_800)
-        final = policy.get("TerminationWaitInSeconds", 0)
-        if routing["Type"] == "ALL_AT_ONCE":
-            return [1.0], [final], guards, limit
-        size = routing.get("CanarySize") or routing["LinearStepSize"]
-        counts = _counts(size, total, routing["Type"] == "LINEAR")
-        if counts[0] > total / 2:
-            raise invalid("A step must not be more than 50 percent of the instances.")
-        waits = routing["WaitIntervalInSeconds"]
-        if waits * (len(counts) - 1) + final >= limit:
-            raise invalid("MaximumExecutionTimeoutInSeconds must be more than the waits.")
-        return [n / total for n in counts], [waits] * (len(counts) - 1) + [final], guards, limit
-
     # What follows finds and checks.
 
     def _create(self, kept: dict[str, Params], kind: str, member: str, params: Params) -> str:
@@ -330,7 +308,7 @@ class FakeSageMaker:
 
     def _config(self, name: str) -> Params:
         found = self._seen(self.configs, "endpoint-config", name)
-        for variant in _variants(found):
+        for variant in variants_of(found):
             self._seen(self.models, "model", variant["ModelName"])
         return found
 
@@ -380,33 +358,3 @@ class FakeSageMaker:
                     f"The account-level service limit '{type} for endpoint usage' is {quota} Instances, with current"
                     f" utilization of {used} Instances and a request delta of {more} Instances.",
                 )
-
-
-def _variants(config: Params) -> list[Params]:
-    params = config.get("params", config)
-    return [*params.get("ProductionVariants", []), *params.get("ShadowProductionVariants", [])]
-
-
-def _fleet(params: Params, kept: dict[str, FakeVariant]) -> dict[str, FakeVariant]:
-    made = {}
-    for given in params["ProductionVariants"]:
-        name = given["VariantName"]
-        count = kept[name].count if name in kept else given.get("InitialInstanceCount", 0)
-        weight = given.get("InitialVariantWeight", 1.0)
-        made[name] = FakeVariant(
-            name,
-            given["ModelName"],
-            given.get("InstanceType", ""),
-            count,
-            weight,
-            count,
-            weight,
-            given.get("ServerlessConfig"),
-        )
-    return made
-
-
-def _counts(size: Params, total: int, steps: bool) -> list[int]:
-    value = size["Value"]
-    first = value if size["Type"] == "INSTANCE_COUNT" else max(1, (total * value + 50) // 100)
-    return [*range(first, total, first), total] if steps else [first, total]

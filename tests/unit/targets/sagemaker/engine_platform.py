@@ -30,7 +30,7 @@ R = TypeVar("R")
 IMAGE = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/own@sha256:" + "0" * 64
 STEP = 10
 """Seconds that AWS and the platform move by turns."""
-DEPLOYMENT = canary(percent(10), wait=600, bake=300, alarms=("errors",), evidence=True)
+DEPLOYMENT = canary(percent(10), wait=120, bake=60, alarms=("errors",), evidence=True)
 ERRORS = Alarm(
     name="errors",
     namespace="AWS/SageMaker",

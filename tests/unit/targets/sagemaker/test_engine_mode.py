@@ -51,9 +51,10 @@ def test_rollout_rolls_back_on_cloudwatch_evidence(platform: EnginePlatform) -> 
 
 def test_metrics_that_are_away_hold_the_rollout(platform: EnginePlatform) -> None:
     platform.update("v2")
-    platform.until(lambda: len(platform.weights()) == 2)
+    platform.until(lambda: len(platform.weights()) == 2 and min(platform.weights().values()) == 10)
+    platform.advance(60)
     platform.aws.faults.denied.add("GetMetricData")
-    platform.advance(3600)
+    platform.advance(1500)
     assert platform.endpoint().rollout is not None
     assert min(platform.weights().values()) == 10
 
@@ -63,7 +64,7 @@ def test_user_can_pause_and_promote(platform: EnginePlatform) -> None:
     platform.until(lambda: len(platform.weights()) == 2 and min(platform.weights().values()) == 10)
     now = platform.clock.now()
     platform.change(lambda endpoint: commands.pause(endpoint, "eva", now))
-    platform.advance(3600)
+    platform.advance(1500)
     assert min(platform.weights().values()) == 10
     platform.change(lambda endpoint: commands.resume(endpoint, "eva", platform.clock.now()))
     platform.change(lambda endpoint: commands.promote(endpoint, "eva", platform.clock.now()))
@@ -93,6 +94,7 @@ def test_version_that_never_starts_is_a_failed_rollout(platform: EnginePlatform)
 def test_throttling_and_lost_answers_only_delay(platform: EnginePlatform) -> None:
     for operation in ("UpdateEndpoint", "UpdateEndpointWeightsAndCapacities", "CreateEndpointConfig"):
         platform.aws.faults.throttled[operation] = 2
+        platform.aws.faults.dropped[operation] = 1
         platform.aws.faults.lost[operation] = 1
     platform.update("v2")
     assert end(platform) == "v2"

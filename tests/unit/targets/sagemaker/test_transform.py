@@ -1,11 +1,16 @@
 """Batch transform jobs as CreateTransformJob."""
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from tests.unit.targets.sagemaker.aws_account import IMAGE, Account
 from tests.unit.targets.sagemaker.aws_specs import NOW, options
+from tests.unit.targets.sagemaker.engine_platform import here
+from tidegate.domain.errors import TargetRefused
+from tidegate.domain.fleet import FleetId, FleetSpec, VariantSpec
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.transform import (
     BadRows,
@@ -19,6 +24,7 @@ from tidegate.domain.transform import (
 from tidegate.targets.sagemaker.calls import Findings
 from tidegate.targets.sagemaker.service_model import find_shape_error
 from tidegate.targets.sagemaker.transform_call import compile_transform
+from tidegate.targets.sagemaker.transform_runner import SagemakerTransforms
 
 JOB = TransformJob(
     "attrition-1",
@@ -60,3 +66,32 @@ def test_a_job_fits_botocores_shape() -> None:
 def test_what_a_job_cannot_do_is_refused(changes: dict[str, Any], words: str) -> None:
     _, found = compiled(**changes)
     assert any(words in text for text in found.refusals)
+
+
+def fleet() -> FleetSpec:
+    model = Model("attrition", (ContainerDefinition(IMAGE, data_url="s3://models-bucket/v1.tar.gz"),), NOW)
+    variant = VariantSpec("AllTraffic", model, 2, instance_type="ml.m5.xlarge")
+    return FleetSpec(FleetId("attrition-1", 1, "AllTraffic"), "attrition-1", variant, 2)
+
+
+def test_a_job_runs_and_ends_at_sagemaker_once() -> None:
+    account = Account()
+    runner = SagemakerTransforms(account.client(), options(), here)
+
+    async def life() -> None:
+        assert (await runner.look(JOB)).alive is False
+        account.aws.faults.lost["CreateTransformJob"] = 1
+        for _ in range(2):
+            await runner.start(JOB, fleet())
+        seen = await runner.look(JOB)
+        assert seen.alive and seen.reason is None
+        account.aws.sagemaker.jobs[JOB.name]["TransformJobStatus"] = "Completed"
+        assert (await runner.look(JOB)).reason == ""
+        runner.stop(JOB.name)
+        await asyncio.sleep(0)
+        assert (await runner.look(JOB)).reason == "the job was stopped"
+        with pytest.raises(TargetRefused, match="s3:// only"):
+            await runner.start(replace(JOB, name="b", source=TransformInput("file:///in")), fleet())
+
+    asyncio.run(life())
+    assert len(account.aws.sagemaker.jobs) == 1

@@ -314,6 +314,14 @@ def test_trap_18_after_a_lost_answer_nothing_is_done_twice(account: Account, ope
     assert account.count(operation) == before + 1
 
 
+@pytest.mark.parametrize("operation", ["CreateModel", "CreateEndpointConfig", "CreateEndpoint", "UpdateEndpoint"])
+def test_trap_18_a_call_that_never_arrived_is_made_again(account: Account, operation: str) -> None:
+    if operation == "UpdateEndpoint":
+        serve(account)
+    account.aws.faults.dropped[operation] = 2
+    assert account.deploy(2).verdict.outcome is Outcome.SUCCEEDED
+
+
 def test_trap_18_throttled_calls_are_repeated_with_growing_pauses(account: Account) -> None:
     for operation in ("CreateModel", "DescribeEndpoint", "UpdateEndpoint", "PutMetricAlarm", "DescribeAlarms"):
         account.aws.faults.throttled[operation] = 3
