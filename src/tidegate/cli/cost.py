@@ -99,18 +99,15 @@ def cost(
     written = told_by_spec(spec_file, said["seconds"], said["target"]) if spec_file is not None else UNSAID
     low = written.least if least is None else least
     high = most if most is not None else written.most if least is None and spec_file is not None else MOST
-    case = _case(said.over(written.figures), (low, high), traffic, rps)
+    figures = said.over(written.figures)
+    case = _case(figures, (low, high), traffic, rps)
     way, other = Way.named(instance or written.way), Way.named(against) if against else None
     if written.assumed and instance is None:
         print_note(
             f"assumed {ASSUMED_TYPE}: {spec_file} names no instance type; say --instance, or instance_type in it"
         )
     if rps is None and spec_file is not None and way.kind in _WITH_FLEETS:
-        rps = _carried(case, way)
-        print_note(
-            f"assumed --rps {rps:g}: what the instances of {spec_file} carry; say how much traffic there is"
-        )
-        case = _case(said.over(written.figures), (low, high), traffic, rps)
+        case = _case(figures, (low, high), traffic, _assume_rps(case, way, spec_file))
     answer = Answer(
         case,
         way,
@@ -153,6 +150,13 @@ class Answer:
     assumed: dict[str, str | None]
     chosen: list[Chosen] | None
     crossing: dict[str, Any] | None
+
+
+def _assume_rps(case: Case, way: Way, spec_file: Path) -> float:
+    """As much traffic as the spec's instances carry, with a note that says so."""
+    rps = _carried(case, way)
+    print_note(f"assumed --rps {rps:g}: what the instances of {spec_file} carry; say how much traffic there is")
+    return rps
 
 
 def _carried(case: Case, way: Way) -> float:
