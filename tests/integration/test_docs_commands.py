@@ -96,7 +96,8 @@ def run_own(page: str, folder: Path) -> Ran:
 def run_shared(pages: list[str], folder: Path) -> dict[str, Ran]:
     """Page after page on one server; one that fails leaves nothing to the next."""
     given = environment(folder, free_port(), BIN)
-    server = {**given, "TIDEGATE_TRUST": "code", "TIDEGATE_IMAGES": str(write_images(folder))}
+    allowed = {"TIDEGATE_TRUST": "code", "TIDEGATE_OUTPUT_ROOTS": str(folder)}
+    server = {**given, **allowed, "TIDEGATE_IMAGES": str(write_images(folder))}
 
     @cache
     def train(columns: int) -> Path:
