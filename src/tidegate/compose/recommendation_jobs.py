@@ -2,7 +2,7 @@
 
 import msgspec
 
-from tidegate.advisor.recommend.jobs import JobFile
+from tidegate.advisor.recommend.jobs import RecommendationJobFile
 from tidegate.domain.recommendation import RecommendationJob
 from tidegate.settings import Settings
 from tidegate.targets.containers import file_roots
@@ -10,7 +10,7 @@ from tidegate.targets.containers import file_roots
 
 def recommendation_file(settings: Settings, job: RecommendationJob) -> bytes:
     return msgspec.json.encode(
-        JobFile(
+        RecommendationJobFile(
             job=job,
             environment=server_environment(settings),
             file_roots=file_roots(settings),
