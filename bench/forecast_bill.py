@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 
 from bench import tables
 from tidegate.advisor.cost.bill import Tariff
-from tidegate.advisor.cost.fleet import Scaling, fleet
+from tidegate.advisor.cost.fleet import ScalingBounds, fleet
 from tidegate.advisor.cost.hosted import ran
 from tidegate.advisor.cost.shapes import shape
 from tidegate.advisor.cost.traffic import Load, Traffic
@@ -115,7 +115,7 @@ class Compared:
 def compared(case: Case) -> Compared:
     days = len(case.hourly) // 24
     load = Load(YEAR, case.hourly, case.hourly, ("",) * days)
-    forecast = fleet(load, Scaling(case.per_instance, case.least, case.most, PART)).hours
+    forecast = fleet(load, ScalingBounds(case.per_instance, case.least, case.most, PART)).hours
     counts: list[tuple[float, int]] = []
     changes, count = 0, case.least
     for day in range(days):

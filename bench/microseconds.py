@@ -28,7 +28,7 @@ from tidegate.serving.front.request_stats import RequestStats
 from tidegate.serving.front.responses import Responses
 from tidegate.serving.front.server import Server
 from tidegate.serving.runtimes import load
-from tidegate.serving.runtimes.tabular_scorer import Table
+from tidegate.serving.runtimes.tabular_scorer import TabularScorer
 from tidegate.serving.scoring.batching import Batcher
 
 REPEATS = 60
@@ -116,7 +116,7 @@ async def by_step(model: Path) -> list[list[object]]:
     )
     request = HEAD % (len(BODY), time.time_ns() // 1000) + BODY
     scorer = load(RuntimeKind.XGBOOST, model.parent, {})
-    assert isinstance(scorer, Table)
+    assert isinstance(scorer, TabularScorer)
     call = Call(BODY, {b"content-type": b"application/json"})
     parsed = scorer.parse(call)
     [scores] = scorer.score([parsed])

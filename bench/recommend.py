@@ -16,10 +16,16 @@ from pathlib import Path
 from bench import tables
 from bench.sides import BODY
 from tidegate.advisor.prices import Catalogue
-from tidegate.advisor.recommend.configurations import Candidate, Objective, Probe, Trial, candidates
+from tidegate.advisor.recommend.configurations import (
+    CandidateConfiguration,
+    LoadProbe,
+    MeasuredConfiguration,
+    Objective,
+    candidates,
+)
 from tidegate.advisor.recommend.estimates import offers
 from tidegate.advisor.recommend.load_runs import Ground, cores
-from tidegate.advisor.recommend.search import Effort, Look, highest, search
+from tidegate.advisor.recommend.search import Effort, SearchEffort, highest, search
 from tidegate.cli.local_recommender import SEARCH_SHARE
 from tidegate.cli.recommend import DEFAULT_BUDGET
 from tidegate.testing.scene import train
@@ -36,7 +42,7 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="write the table to docs/benchmarks.md")
     given = parser.parse_args()
     effort = Effort.of(given.seconds)
-    sweep = Look(2 * given.seconds)
+    sweep = SearchEffort(2 * given.seconds)
     space = candidates(cores())
     with tempfile.TemporaryDirectory() as folder:
         model = {"image": "tidegate/xgboost", "data": train(Path(folder), 1, trees=200)}
@@ -66,35 +72,43 @@ def told(what: str) -> None:
     print(what, flush=True)
 
 
-def sweep_one(candidate: Candidate, ground: Ground, look: Look) -> Trial:
+def sweep_one(candidate: CandidateConfiguration, ground: Ground, look: SearchEffort) -> MeasuredConfiguration:
     told(f"all: {candidate}")
-    return Trial(candidate, highest(candidate, ground.measure, OBJECTIVE, RATE, look))
+    return MeasuredConfiguration(candidate, highest(candidate, ground.measure, OBJECTIVE, RATE, look))
 
 
-def in_turn(chosen: list[Trial], ground: Ground, look: Look) -> dict[Candidate, Trial]:
+def in_turn(
+    chosen: list[MeasuredConfiguration], ground: Ground, look: SearchEffort
+) -> dict[CandidateConfiguration, MeasuredConfiguration]:
     """Each measured ``REPEATS`` times, one after the other."""
-    looks: dict[Candidate, list[tuple[Probe, ...]]] = {trial.candidate: [] for trial in chosen}
+    looks: dict[CandidateConfiguration, list[tuple[LoadProbe, ...]]] = {trial.candidate: [] for trial in chosen}
     for _ in range(REPEATS):
         for trial in chosen[: len(looks)]:
             told(f"again: {trial.candidate}")
             best = trial.best(OBJECTIVE)
             start = RATE if best is None else best.rate
             looks[trial.candidate].append(highest(trial.candidate, ground.measure, OBJECTIVE, start, look))
-    return {candidate: Trial(candidate, found[0], tuple(found)) for candidate, found in looks.items()}
+    return {
+        candidate: MeasuredConfiguration(candidate, found[0], tuple(found)) for candidate, found in looks.items()
+    }
 
 
-def dearer(again: dict[Candidate, Trial], chosen: Candidate, best: Candidate) -> str:
+def dearer(
+    again: dict[CandidateConfiguration, MeasuredConfiguration],
+    chosen: CandidateConfiguration,
+    best: CandidateConfiguration,
+) -> str:
     if chosen == best:
         return "the same choice"
     here, there = again[chosen].score(OBJECTIVE), again[best].score(OBJECTIVE)
     return f"{100 * (there / here - 1):+.1f} %" if here else "it held no rate"
 
 
-def loads(trials: list[Trial]) -> int:
+def loads(trials: list[MeasuredConfiguration]) -> int:
     return sum(len(trial.probes) for trial in trials)
 
 
-def price(trial: Trial) -> str:
+def price(trial: MeasuredConfiguration) -> str:
     probe = trial.best(OBJECTIVE)
     if probe is None:
         return "-"

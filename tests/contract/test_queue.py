@@ -11,7 +11,7 @@ import pytest
 from tidegate.domain.asynchronous import Backlog, Item, ItemMeasurements, ItemOutcome, ItemState, OutcomeKind
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import NotFound
-from tidegate.ports.queue import Note
+from tidegate.ports.queue import ItemReport
 from tidegate.ports.store import Tx
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.store import SqlStore
@@ -38,8 +38,8 @@ def made(item: Item) -> Callable[[Tx], Item]:
     return lambda tx: item
 
 
-def finished(id: str, fence: int, **more: Any) -> Note:
-    return Note(id, fence, ItemState.DONE, outcome=DONE, **more)
+def finished(id: str, fence: int, **more: Any) -> ItemReport:
+    return ItemReport(id, fence, ItemState.DONE, outcome=DONE, **more)
 
 
 def test_a_successor_takes_over_what_the_dead_one_of_its_place_held_and_nothing_else(database: Database) -> None:
@@ -50,7 +50,7 @@ def test_a_successor_takes_over_what_the_dead_one_of_its_place_held_and_nothing_
         (first,) = await here.claim("fraud", 1, 101.0, 130.0)
         (other,) = await there.claim("fraud", 1, 101.0, 130.0)
         (paused,) = await here.claim("fraud", 1, 101.0, 130.0)
-        await here.note([Note(paused.item.id, paused.fence, ItemState.WAITING, 120.0)])
+        await here.note([ItemReport(paused.item.id, paused.fence, ItemState.WAITING, 120.0)])
         assert await SqlQueue(database, "here").take_over(102.0) == 1
         taken = {held.item.id: held for held in await here.claim("fraud", 9, 102.0, 130.0)}
         assert taken.keys() == {"a", "b", "c", "d"} - {other.item.id, paused.item.id}
@@ -108,7 +108,7 @@ def test_a_further_try_waits_until_it_is_due(database: Database) -> None:
         queue = SqlQueue(database)
         await queue.accept(made(ITEM), b"body")
         await queue.claim("fraud", 9, 101.0, 130.0)
-        await queue.note([Note("a", 1, ItemState.WAITING, due_at=105.0, tries=1, losses=2)])
+        await queue.note([ItemReport("a", 1, ItemState.WAITING, due_at=105.0, tries=1, losses=2)])
         assert await queue.claim("fraud", 9, 104.0, 130.0) == []
         (held,) = await queue.claim("fraud", 9, 105.0, 130.0)
         assert (held.fence, held.tries, held.losses) == (2, 1, 2)
@@ -126,7 +126,7 @@ def test_overdue_are_those_that_nobody_holds_past_their_time_and_those_that_are_
             until = 500.0 if id == "early" else 160.0
             await queue.accept(made(replace(ITEM, id=id, endpoint=id, expires_at=until)), None)
         await queue.claim("told", 1, 101.0, 130.0)
-        await queue.note([Note("told", 1, ItemState.NOTIFYING, due_at=130.0, outcome=DONE)])
+        await queue.note([ItemReport("told", 1, ItemState.NOTIFYING, due_at=130.0, outcome=DONE)])
         await queue.claim("tried", 1, 101.0, 130.0)
         assert await queue.claim("told", 9, 170.0, 200.0) == []
         found = {held.item.id: held for held in await queue.overdue(9, 170.0, 200.0)}
@@ -134,7 +134,7 @@ def test_overdue_are_those_that_nobody_holds_past_their_time_and_those_that_are_
         assert (found["tried"].state, found["tried"].outcome) == (ItemState.WORKING, None), (
             "whether its first holder left an output is looked at first"
         )
-        assert (found["told"].state, found["told"].outcome, found["told"].losses) == (ItemState.NOTIFYING, DONE, 0)
+        assert (found["text"].state, found["text"].outcome, found["text"].losses) == (ItemState.NOTIFYING, DONE, 0)
         late = found["late"]
         assert late.outcome is not None and (late.outcome.end, late.outcome.at) == (OutcomeKind.EXPIRED, 170.0)
         assert (late.state, late.fence) == (ItemState.NOTIFYING, 1)

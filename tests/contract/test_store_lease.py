@@ -12,7 +12,7 @@ import pytest
 
 from tests.tcp_relay import relayed
 from tidegate.domain.errors import Conflict, Unavailable
-from tidegate.ports.lease import Candidate
+from tidegate.ports.lease import LeaseCandidate
 from tidegate.ports.store import Kind, Tx
 from tidegate.store import DatabaseLimits, SqlStore, open_store
 from tidegate.store.database import open_database
@@ -20,7 +20,7 @@ from tidegate.store.lease import LeaseContender, LeaseRow, LeaseTimes, SqlLease,
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 QUICK = LeaseTimes(renewal=0.2, expiry=2.0, vanished=1.0, look=0.05)
-HERE, THERE = (Candidate(name, name, f"host {name}") for name in ("here", "there"))
+HERE, THERE = (LeaseCandidate(name, name, f"host {name}") for name in ("here", "there"))
 ROW = LeaseRow(fence=3, renewals=7, place="there", shown="host there", released=False, connected=True)
 
 
@@ -50,7 +50,7 @@ class Rival:
 
 
 @asynccontextmanager
-async def rival(url: str, candidate: Candidate, *, standby: bool = False) -> AsyncIterator[Rival]:
+async def rival(url: str, candidate: LeaseCandidate, *, standby: bool = False) -> AsyncIterator[Rival]:
     store = open_store(url, DatabaseLimits(2.0))
     own = None
     if store.database.dialect == "postgresql":

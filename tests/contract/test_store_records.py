@@ -12,7 +12,7 @@ import pytest
 
 from tidegate.domain.errors import Invalid
 from tidegate.domain.observation import Event
-from tidegate.ports.store import Filter, Kind, Page, Stale, Store, Tx
+from tidegate.ports.store import Filter, Kind, RecordPage, Stale, Store, Tx
 from tidegate.store import open_store
 from tidegate.testing.memory_store import MemoryStore
 
@@ -212,7 +212,7 @@ def pages(run: Runner, where: Filter, size: int, between: Callable[[int], object
     found: list[list[str]] = []
     token: str | None = None
     while True:
-        page: Page[Note] = run(lambda tx, after=token: tx.find(NOTE, where, size, after))  # type: ignore[misc]
+        page: RecordPage[Note] = run(lambda tx, after=token: tx.find(NOTE, where, size, after))  # type: ignore[misc]
         found.append([saved.name for saved in page.items])
         token = page.next
         if token is None:

@@ -17,7 +17,7 @@ from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, S
 from tidegate.serving.engines.assembly import open_container
 from tidegate.serving.multimodel import engine, version_watcher
 from tidegate.serving.multimodel.config import MultiModelConfig
-from tidegate.serving.multimodel.engine import Models
+from tidegate.serving.multimodel.engine import MultiModelEngine
 from tidegate.serving.multimodel.model_canary import Rule
 
 COLUMNS = 6
@@ -36,7 +36,9 @@ def saved(path: Path, level: float, **settings: Any) -> None:
     os.replace(path.with_suffix(".new.ubj"), path)
 
 
-async def served(folder: Path, data: Path, memory: int, work: Callable[[Models], Awaitable[None]]) -> None:
+async def served(
+    folder: Path, data: Path, memory: int, work: Callable[[MultiModelEngine], Awaitable[None]]
+) -> None:
     runtime = RuntimeChoice(RuntimeKind.XGBOOST)
     container = ContainerSpec(runtime=runtime, model_dir=str(folder / "model"), data_url=data.as_uri())
     spec = ReplicaSpec(
@@ -51,7 +53,7 @@ async def served(folder: Path, data: Path, memory: int, work: Callable[[Models],
     async def opening(one: str) -> Any:
         return await open_container(spec, ContainerSpec(runtime=runtime, model_dir=one), lambda *_: None)
 
-    models = Models(spec, container, opening, MultiModelConfig(memory=memory, minimum_stay=0.0))
+    models = MultiModelEngine(spec, container, opening, MultiModelConfig(memory=memory, minimum_stay=0.0))
     await models.start()
     try:
         async with asyncio.timeout(DEADLINE):
@@ -60,14 +62,14 @@ async def served(folder: Path, data: Path, memory: int, work: Callable[[Models],
         await models.close()
 
 
-async def ask(models: Models, name: str) -> Outcome:
+async def ask(models: MultiModelEngine, name: str) -> Outcome:
     outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
     body = b",".join([b"0"] * COLUMNS)
     models.submit(Call(body, {b"x-amzn-sagemaker-target-model": name.encode()}), outcome.set_result)
     return await outcome
 
 
-async def value(models: Models, name: str) -> float:
+async def value(models: MultiModelEngine, name: str) -> float:
     answer = await ask(models, name)
     assert isinstance(answer, Answer), answer
     return float(answer.body)
@@ -84,7 +86,7 @@ async def test_a_new_version_takes_over_though_its_model_is_let_go_again_and_aga
     for name in ("a.ubj", "b.ubj"):
         saved(data / name, 10.0, booster=booster)
 
-    async def work(models: Models) -> None:
+    async def work(models: MultiModelEngine) -> None:
         assert abs(await value(models, "a.ubj") - 10) < 5
         saved(data / "a.ubj", 100.0, booster=booster)
         seen: list[float] = []
@@ -109,7 +111,7 @@ async def test_a_new_version_is_tried_where_models_displace_each_other(
     for name in names:
         saved(data / name, 10.0)
 
-    async def work(models: Models) -> None:
+    async def work(models: MultiModelEngine) -> None:
         for name in names:
             await value(models, name)
         saved(data / names[0], 100.0)
@@ -130,7 +132,7 @@ async def test_a_version_that_answered_once_takes_over_by_time_alone(
     data.mkdir()
     saved(data / "a.ubj", 10.0)
 
-    async def work(models: Models) -> None:
+    async def work(models: MultiModelEngine) -> None:
         await value(models, "a.ubj")
         saved(data / "a.ubj", 100.0)
         await asyncio.sleep(0.1)
@@ -151,7 +153,7 @@ async def test_a_few_models_of_the_library_share_a_tight_budget(tmp_path: Path) 
     for name in names:
         saved(data / name, 10.0, booster="dart")
 
-    async def work(models: Models) -> None:
+    async def work(models: MultiModelEngine) -> None:
         for turn in range(4):
             for name in names:
                 assert isinstance(outcome := await ask(models, name), Answer), outcome

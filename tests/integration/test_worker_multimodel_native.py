@@ -17,7 +17,7 @@ from tidegate.serving.contract.invocation import Answer, Call, Rejected
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, Serving
 from tidegate.serving.engines.assembly import open_container
 from tidegate.serving.multimodel.config import MultiModelConfig
-from tidegate.serving.multimodel.engine import Models
+from tidegate.serving.multimodel.engine import MultiModelEngine
 
 __all__ = ["workers"]
 
@@ -189,7 +189,7 @@ async def test_a_slow_load_is_told_of_and_goes_on(tmp_path: Path) -> None:
         one = ContainerSpec(runtime=container.runtime, model_dir=folder, environment=TRUSTED)
         return await open_container(spec, one, lambda *_: None)
 
-    async def waited(models: Models) -> None:
+    async def waited(models: MultiModelEngine) -> None:
         async def ask(name: str) -> Any:
             answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
             headers = {b"x-amzn-sagemaker-target-model": name.encode(), b"content-type": b"text/plain"}
@@ -208,7 +208,7 @@ async def test_a_slow_load_is_told_of_and_goes_on(tmp_path: Path) -> None:
             assert answer.status == 429
         assert answer.body == b"at last"
 
-    models = Models(spec, container, opening, MultiModelConfig(memory=2**30, patience=0.2))
+    models = MultiModelEngine(spec, container, opening, MultiModelConfig(memory=2**30, patience=0.2))
     await models.start()
     try:
         await waited(models)

@@ -22,7 +22,7 @@ from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.invocation import Answer, Call, ModelFailed
 from tidegate.serving.formats.tensors import Tensors
 from tidegate.serving.runtimes import load, pytorch
-from tidegate.serving.runtimes.tabular_scorer import Table
+from tidegate.serving.runtimes.tabular_scorer import TabularScorer
 
 __all__ = ["workers"]
 
@@ -141,7 +141,7 @@ def refused(ask: Callable[[], object]) -> tuple[int, str]:
 def test_tables_of_both_kinds_score_alike_and_together(made: Path, exported: Path) -> None:
     for folder in (made / "classes", exported):
         table = pytorch.load(folder, TRUST)
-        assert isinstance(table, Table) and table.batches
+        assert isinstance(table, TabularScorer) and table.batches
         json = {b"content-type": b"application/json"}
         found = np.concatenate(table.score([table.parse(Call(msgspec.json.encode([row]), json)) for row in ROWS]))
         np.testing.assert_allclose(found, expected(made), rtol=1e-5)
@@ -150,7 +150,7 @@ def test_tables_of_both_kinds_score_alike_and_together(made: Path, exported: Pat
 
 def test_a_model_whose_rows_know_each_other_is_never_batched(made: Path) -> None:
     table = pytorch.load(made / "ranks", {})
-    assert isinstance(table, Table) and not table.batches
+    assert isinstance(table, TabularScorer) and not table.batches
 
 
 def test_tensors_of_any_shape(made: Path) -> None:

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from tidegate.advisor.cost import breakeven, savings
 from tidegate.advisor.cost.bill import Tariff
 from tidegate.advisor.cost.extras import Extras
-from tidegate.advisor.cost.fleet import Scaling, fleet
-from tidegate.advisor.cost.hosted import Job, Work, real_time
-from tidegate.advisor.cost.many_models import Models
-from tidegate.advisor.cost.on_demand import OnDemand, serverless
-from tidegate.advisor.cost.pricing_options import EXAMPLES, Figures, Way
+from tidegate.advisor.cost.fleet import ScalingBounds, fleet
+from tidegate.advisor.cost.hosted import BatchJob, Work, real_time
+from tidegate.advisor.cost.many_models import ModelPool
+from tidegate.advisor.cost.on_demand import OnDemandUsage, serverless
+from tidegate.advisor.cost.pricing_options import EXAMPLES, Figures, PricingOption
 from tidegate.advisor.cost.shapes import SHAPES
-from tidegate.advisor.cost.traffic import Peak, Shape, Traffic
+from tidegate.advisor.cost.traffic import PeakDays, Shape, Traffic
 from tidegate.advisor.prices import Catalogue, Rate
 
 TARIFF = Tariff(Catalogue.load())
@@ -26,9 +26,9 @@ ways = st.sampled_from(list(EXAMPLES.values()))
 
 
 @st.composite
-def scalings(draw: st.DrawFn) -> Scaling:
+def scalings(draw: st.DrawFn) -> ScalingBounds:
     least = draw(st.integers(0, 5))
-    return Scaling(
+    return ScalingBounds(
         draw(st.floats(0.5, 500)),
         least,
         draw(st.integers(max(1, least), 30)),
@@ -45,21 +45,21 @@ def figures(draw: st.DrawFn) -> Figures:
         Work(draw(st.floats(0.001, 60)), draw(st.integers(1, 8))),
         draw(st.integers(0, 5)),
         Extras(draw(st.floats(0, 1e6)), draw(st.floats(0, 1e6)), draw(st.floats(0, 100)), draw(st.integers(0, 9))),
-        Job(draw(st.floats(0, 1e6)), draw(st.integers(0, 400)), draw(st.integers(1, 10))),
-        Models(draw(st.integers(1, 2000)), draw(st.floats(1e3, 1e8)), draw(st.floats(0, 1))),
+        BatchJob(draw(st.floats(0, 1e6)), draw(st.integers(0, 400)), draw(st.integers(1, 10))),
+        ModelPool(draw(st.integers(1, 2000)), draw(st.floats(1e3, 1e8)), draw(st.floats(0, 1))),
     )
 
 
 @given(ways, figures(), shapes, rates, rates)
 def test_more_traffic_never_costs_less(way: str, said: Figures, shape: Shape, one: float, two: float) -> None:
     less, more = sorted((one, two))
-    bills = [Way.named(way).bill(TARIFF, said, Traffic(rps, shape).hours(2026)) for rps in (less, more)]
+    bills = [PricingOption.named(way).bill(TARIFF, said, Traffic(rps, shape).hours(2026)) for rps in (less, more)]
     assert bills[0].total <= bills[1].total * (1 + 1e-9)
 
 
 @given(ways, figures(), shapes, rates)
 def test_lines_add_up_and_lie_in_their_range(way: str, said: Figures, shape: Shape, rps: float) -> None:
-    bill = Way.named(way).bill(TARIFF, said, Traffic(rps, shape).hours(2027))
+    bill = PricingOption.named(way).bill(TARIFF, said, Traffic(rps, shape).hours(2027))
     assert bill.total == pytest.approx(math.fsum(line.quantity * line.rate.amount for line in bill.lines))
     for line in bill.lines:
         assert line.low <= line.amount <= line.high
@@ -69,7 +69,7 @@ def test_lines_add_up_and_lie_in_their_range(way: str, said: Figures, shape: Sha
 
 @given(scalings(), shapes, rates)
 def test_an_hour_is_paid_for_what_it_needs_and_for_no_more_than_the_hour_before(
-    scaling: Scaling, shape: Shape, rps: float
+    scaling: ScalingBounds, shape: Shape, rps: float
 ) -> None:
     load = Traffic(rps, shape).hours(2026)
     made = fleet(load, scaling)
@@ -116,7 +116,7 @@ def test_a_better_discount_never_saves_less(usage: list[float], one: float, two:
 def test_at_the_break_even_both_cost_the_same(
     shape: Shape, memory: float, seconds: float, capacity: float, least: int
 ) -> None:
-    on_demand, scaling = OnDemand(memory, seconds), Scaling(capacity, least, 50)
+    on_demand, scaling = OnDemandUsage(memory, seconds), ScalingBounds(capacity, least, 50)
     both = breakeven.serverless_against_real_time(TARIFF, on_demand, "ml.m5.large", scaling)
     found = breakeven.crossing(both["serverless"], both["real-time"], Traffic(1, shape), 2026)
     if found is None:
@@ -138,7 +138,7 @@ def test_at_the_break_even_both_cost_the_same(
     st.integers(1970, 2100), st.lists(st.integers(-31, 31).filter(bool), min_size=1, max_size=4), st.integers(0, 5)
 )
 def test_working_days_of_a_peak_are_working_days_of_the_year(year: int, days: list[int], ahead: int) -> None:
-    found = Peak("x", 2, tuple(days), working=True, ahead=ahead).dates(year)
+    found = PeakDays("x", 2, tuple(days), working=True, ahead=ahead).dates(year)
     assert all(day.year == year and day.weekday() < 5 for day in found)
 
 

@@ -15,7 +15,7 @@ from tidegate.advisor import planner
 from tidegate.advisor.cost.fleet import fleet
 from tidegate.advisor.planner import Answers, assumptions, calendar, flowchart, pricing
 from tidegate.advisor.planner.rows import NAMES
-from tidegate.advisor.planner.sizing import Fleet
+from tidegate.advisor.planner.sizing import FleetSize
 from tidegate.advisor.planner.strategy import strategy
 from tidegate.advisor.planner.tables import table
 from tidegate.advisor.prices import Catalogue
@@ -219,7 +219,7 @@ def test_a_plan_s_spec_deploys(given: dict[str, Any]) -> None:
 @given(GIVEN)
 def test_a_written_plan_reads_as_its_spec_and_has_a_reason_for_everything(given: dict[str, Any]) -> None:
     made = planner.plan(valid(given), CATALOGUE)
-    written = planner.written(made)
+    written = planner.render_spec(made)
     assert yaml.safe_load(written) == made.spec
     assert yaml_text.load(written).data == made.spec
     assert all(line.startswith(("#", " ", "-")) or ":" in line for line in written.splitlines() if line)
@@ -239,9 +239,9 @@ def test_a_calendar_asks_for_no_more_than_its_hours_were_priced_with(given: dict
     made = planner.plan(valid(given | {"shape": shape}), CATALOGUE)
     entries = made.spec.get("autoscaling", {}).get("calendar", [])
     load, size = made.priced.load, made.size
-    assert not entries or (load is not None and isinstance(size, Fleet) and made.place.mode == "real_time")
+    assert not entries or (load is not None and isinstance(size, FleetSize) and made.place.mode == "real_time")
     assert len({entry["name"] for entry in entries}) == len(entries)
-    if load is None or not isinstance(size, Fleet) or not entries:
+    if load is None or not isinstance(size, FleetSize) or not entries:
         return
     paid = fleet(load, pricing.scaling(size)).paid
     begin = datetime(load.year, 1, 1, tzinfo=UTC)

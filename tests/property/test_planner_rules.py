@@ -13,7 +13,7 @@ from tidegate.advisor import planner
 from tidegate.advisor.planner import Plan, rules
 from tidegate.advisor.planner.candidates import FARGATE, chips, fargate_sizes
 from tidegate.advisor.planner.hardware import is_arm
-from tidegate.advisor.planner.sizing import Fleet
+from tidegate.advisor.planner.sizing import FleetSize
 from tidegate.advisor.planner.tables import table
 from tidegate.advisor.prices import MAIN_REGIONS, Catalogue
 from tidegate.domain.errors import NotFound, TidegateError
@@ -68,7 +68,7 @@ def test_no_plan_breaks_a_rule_of_its_target(given: dict[str, Any]) -> None:
     if plan is None:
         return
     _assert_deploys(plan)
-    if isinstance(plan.size, Fleet):
+    if isinstance(plan.size, FleetSize):
         _assert_type_is_of_its_api(plan, plan.size)
         _assert_hardware_is_consistent(plan, plan.size)
     _LIMITS[plan.place.target](plan)
@@ -81,7 +81,7 @@ def _assert_deploys(plan: Plan) -> None:
     assert set(plan.spec["alarms"]) and {a["period"] for a in plan.spec["alarms"].values()} <= {"1m", "5m"}
 
 
-def _assert_type_is_of_its_api(plan: Plan, size: Fleet) -> None:
+def _assert_type_is_of_its_api(plan: Plan, size: FleetSize) -> None:
     name, target = size.type.name, plan.place.target
     if target == "sagemaker":
         assert name in (TRANSFORM if plan.place.mode == "batch" else HOSTING)
@@ -94,7 +94,7 @@ def _assert_type_is_of_its_api(plan: Plan, size: Fleet) -> None:
         assert plan.spec["instance_type"] == name
 
 
-def _assert_hardware_is_consistent(plan: Plan, size: Fleet) -> None:
+def _assert_hardware_is_consistent(plan: Plan, size: FleetSize) -> None:
     kind, runtimes = size.type.kind, [RuntimeKind(one).descriptor for one in plan.answers.frameworks]
     assert any(kind in one.hardware for one in runtimes)
     assert any(plan.answers.model_kind in one.model_kinds for one in runtimes)
@@ -124,7 +124,7 @@ def _sagemaker(plan: Plan) -> None:
         assert plan.spec["serverless"]["memory"] in {f"{size}GiB" for size in range(1, 7)}
         assert plan.place.architecture == "dedicated" and not facts["accelerated"]
     if mode == "batch":
-        assert isinstance(plan.size, Fleet) and plan.size.most <= 100 and not facts["many_models"]
+        assert isinstance(plan.size, FleetSize) and plan.size.most <= 100 and not facts["many_models"]
     if mode == "asynchronous":
         assert plan.place.architecture not in ("multi_model", "direct")
     held = plan.guardrail
@@ -151,7 +151,7 @@ _LIMITS = {"sagemaker": _sagemaker, "lambda": _lambda, "eks": _containers, "ecs"
 def test_the_chosen_type_is_the_cheapest_of_all_that_fit(given: dict[str, Any]) -> None:
     """Each type of the catalogue is asked for by name: none that could have been chosen has a lower bill."""
     plan = planned({**given, "instance_type": "", "region": "us-east-1"})
-    if plan is None or not isinstance(plan.size, Fleet) or plan.size.type.name.startswith(FARGATE):
+    if plan is None or not isinstance(plan.size, FleetSize) or plan.size.type.name.startswith(FARGATE):
         return
     left_out = table("instance_types")["left_out"]
     for one in CATALOGUE.instances():
@@ -169,7 +169,7 @@ def test_the_chosen_type_is_the_cheapest_of_all_that_fit(given: dict[str, Any]) 
 def test_drawn_answers_reach_every_kind_of_hardware(kind: str) -> None:
     def reached(given: dict[str, Any]) -> bool:
         plan = planned({**given, "instance_type": ""})
-        return plan is not None and isinstance(plan.size, Fleet) and plan.size.type.kind == kind
+        return plan is not None and isinstance(plan.size, FleetSize) and plan.size.type.kind == kind
 
     found = find(answers(), reached, settings=settings(max_examples=500, phases=[Phase.generate], database=None))
     assert reached(found)

@@ -14,8 +14,8 @@ from hypothesis.extra import numpy as arrays
 from tidegate.serving.contract.body_spool import LargeCall, Spool
 from tidegate.serving.contract.invocation import Answer, Call, ModelFailed, Outcome, Stream
 from tidegate.serving.formats.content_types import JSON_LINES
-from tidegate.serving.formats.row_decoder import CSV, JSON, Column, Features, Kind
-from tidegate.serving.runtimes.tabular_scorer import Table
+from tidegate.serving.formats.row_decoder import CSV, JSON, ColumnType, Features, ValueKind
+from tidegate.serving.runtimes.tabular_scorer import TabularScorer
 from tidegate.serving.scoring import chunked_scoring
 from tidegate.serving.scoring.batching import Batcher
 from tidegate.serving.scoring.chunked_scoring import answer_blocks
@@ -24,7 +24,7 @@ NAMES = ["a", "b", "c"]
 ROWS = st.integers(1, 60).flatmap(
     lambda count: arrays.arrays("f4", (count, len(NAMES)), elements=st.integers(-999, 999).map(float))
 )
-TABLE = Table(lambda rows: rows @ np.array([1, 10, 100], "f4"), Features(len(NAMES), NAMES), None)
+TABLE = TabularScorer(lambda rows: rows @ np.array([1, 10, 100], "f4"), Features(len(NAMES), NAMES), None)
 
 
 def csv(rows: np.ndarray, header: list[str] | None, ending: str) -> bytes:
@@ -34,20 +34,20 @@ def csv(rows: np.ndarray, header: list[str] | None, ending: str) -> bytes:
     return ending.join(lines).encode()
 
 
-def in_blocks(body: bytes, headers: dict[bytes, bytes], block: int, table: Table = TABLE) -> Outcome:
+def in_blocks(body: bytes, headers: dict[bytes, bytes], block: int, table: TabularScorer = TABLE) -> Outcome:
     with tempfile.TemporaryDirectory() as folder:
         spool = Spool(Path(folder))
         spool.add(body)
         return answer_blocks(table, LargeCall(spool, headers), spool, block)
 
 
-def whole(body: bytes, headers: dict[bytes, bytes], table: Table = TABLE) -> Answer:
+def whole(body: bytes, headers: dict[bytes, bytes], table: TabularScorer = TABLE) -> Answer:
     call = Call(body, headers)
     [scores] = table.score([table.parse(call)])
     return table.render(scores, call)
 
 
-def same(body: bytes, headers: dict[bytes, bytes], block: int, table: Table = TABLE) -> None:
+def same(body: bytes, headers: dict[bytes, bytes], block: int, table: TabularScorer = TABLE) -> None:
     got, wanted = in_blocks(body, headers, block, table), whole(body, headers, table)
     assert isinstance(got, Answer) and got.content_type == wanted.content_type
     assert lines(got) == lines(wanted)
@@ -99,9 +99,9 @@ def test_an_error_names_the_row_of_the_whole_body(
     assert f"Row {at + 1 - header}" in got.value.message
 
 
-ONE = Table(lambda rows: rows[:, 0], Features(1, ["a"]), None)
-COLORS = Features(1, ["color"], [Column(Kind.CATEGORY, ("red", "color"))])
-COLOR = Table(lambda rows: rows[:, 0], COLORS, None)
+ONE = TabularScorer(lambda rows: rows[:, 0], Features(1, ["a"]), None)
+COLORS = Features(1, ["color"], [ColumnType(ValueKind.CATEGORY, ("red", "color"))])
+COLOR = TabularScorer(lambda rows: rows[:, 0], COLORS, None)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ COLOR = Table(lambda rows: rows[:, 0], COLORS, None)
         pytest.param(COLOR, b"red\ncolor\nred\ncolor\n", id="a name as a value"),
     ],
 )
-def test_rows_at_the_edge_of_a_block_are_scored_alike(table: Table, body: bytes) -> None:
+def test_rows_at_the_edge_of_a_block_are_scored_alike(table: TabularScorer, body: bytes) -> None:
     for block in range(1, len(body) + 1):
         same(body, {b"content-type": b"text/csv"}, block, table)
 
@@ -146,7 +146,7 @@ def spooled(folder: Path, body: bytes, headers: dict[bytes, bytes]) -> LargeCall
     return LargeCall(spool, headers)
 
 
-async def outcome(call: Call, table: Table = TABLE) -> Outcome:
+async def outcome(call: Call, table: TabularScorer = TABLE) -> Outcome:
     loop = asyncio.get_running_loop()
     batcher, done = Batcher(table, loop), loop.create_future()
     batcher.submit(call, done.set_result)
@@ -172,7 +172,7 @@ async def test_the_engine_leaves_a_large_body_in_its_file_where_it_has_lines(tmp
 
 async def test_rows_that_belong_together_stay_together(tmp_path: Path) -> None:
     """Such as those of a model whose answers hang on all of its rows."""
-    from_mean = Table(lambda rows: rows[:, 0] - rows[:, 0].mean(), Features(1), None, batches=False)
+    from_mean = TabularScorer(lambda rows: rows[:, 0] - rows[:, 0].mean(), Features(1), None, batches=False)
 
     call = spooled(tmp_path, b"1\n2\n3\n", {b"content-type": b"text/csv"})
     answer = await outcome(call, from_mean)

@@ -16,7 +16,7 @@ from onnx.helper import make_node
 from tests.batched_clients import alone, assert_alike, save_onnx, together
 from tidegate.serving.runtimes import onnx as onnx_runtime
 from tidegate.serving.runtimes.onnx_rows.analysis import Unproven, prove_file
-from tidegate.serving.runtimes.tabular_scorer import Table
+from tidegate.serving.runtimes.tabular_scorer import TabularScorer
 
 WIDTH = 4
 SEEN = 7
@@ -330,7 +330,7 @@ REQUESTS = [
 ]
 
 
-def model(macros: Sequence[Macro], folder: Path) -> Table:
+def model(macros: Sequence[Macro], folder: Path) -> TabularScorer:
     nodes = [
         node
         for number, macro in enumerate(macros)

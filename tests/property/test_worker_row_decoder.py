@@ -13,9 +13,9 @@ from hypothesis.extra import numpy as arrays
 from tidegate.serving.contract.invocation import Call, ModelFailed
 from tidegate.serving.formats.content_types import JSON_LINES
 from tidegate.serving.formats.dense_json import Packer
-from tidegate.serving.formats.row_decoder import CSV, JSON, NPY, Column, Features, Kind, write
-from tidegate.serving.formats.typed_rows import Input, TypedRows
-from tidegate.serving.runtimes.tabular_scorer import Table
+from tidegate.serving.formats.row_decoder import CSV, JSON, NPY, ColumnType, Features, ValueKind, write
+from tidegate.serving.formats.typed_rows import TypedInput, TypedRows
+from tidegate.serving.runtimes.tabular_scorer import TabularScorer
 
 NUMBERS = st.one_of(st.floats(width=32, allow_infinity=False), st.just(float("nan")))
 ROWS = st.tuples(st.integers(1, 8), st.integers(1, 6)).flatmap(
@@ -92,13 +92,13 @@ def test_the_quick_reader_of_json_agrees_with_the_general_one(body: bytes, dtype
         np.testing.assert_array_equal(features.read(body, JSON), found)
 
 
-TYPED = Features(3, ["n", "flag", "x"], [Column(Kind.WHOLE), Column(Kind.FLAG), Column()])
+TYPED = Features(3, ["n", "flag", "x"], [ColumnType(ValueKind.WHOLE), ColumnType(ValueKind.FLAG), ColumnType()])
 ODDLY = st.sampled_from([0, 1, 2, -1, 1.0, 1.5, 1.00000001, 2**24 + 1, 1e300, None, True, "1"])
 
 
 @given(st.lists(st.lists(ODDLY, min_size=2, max_size=4), min_size=1, max_size=4))
 def test_the_quick_reader_of_checked_columns_agrees_with_the_general_one(rows: list[list[Any]]) -> None:
-    table = Table(lambda found: found, TYPED, None)
+    table = TabularScorer(lambda found: found, TYPED, None)
     body = msgspec.json.encode({"instances": rows})
     quick = Packer(3, "f", [0], [1]).rows(body)
     if quick is not None:
@@ -153,9 +153,9 @@ def test_a_damaged_npy_is_rows_or_a_refusal(rows: np.ndarray, at: int, damage: b
         assert refused.status == 400
 
 
-LOOSE = Features(2, ["a", "b"], [Column(), Column(Kind.CATEGORY, ("x", "y"))])
+LOOSE = Features(2, ["a", "b"], [ColumnType(), ColumnType(ValueKind.CATEGORY, ("x", "y"))])
 INPUTS = TypedRows(
-    [Input(name, np.dtype(kind)) for name, kind in zip("abcd", ("f4", "i4", "?", "O"), strict=True)]
+    [TypedInput(name, np.dtype(kind)) for name, kind in zip("abcd", ("f4", "i4", "?", "O"), strict=True)]
 )
 CELLS = st.one_of(st.none(), st.booleans(), st.integers(), st.just(-(10**400)), st.floats(), st.text(max_size=3))
 

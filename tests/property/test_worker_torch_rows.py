@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.batched_clients import alone, assert_alike, together
 from tidegate.serving.runtimes import pytorch
-from tidegate.serving.runtimes.tabular_scorer import Table
+from tidegate.serving.runtimes.tabular_scorer import TabularScorer
 
 WIDTH = 4
 Step = Callable[[torch.Tensor], torch.Tensor]
@@ -68,12 +68,12 @@ class Chain(torch.nn.Module):  # type: ignore[misc]
         return x @ self.known
 
 
-def load(steps: list[Step], folder: Path) -> Table:
+def load(steps: list[Step], folder: Path) -> TabularScorer:
     with torch.inference_mode(False):
         traced = torch.jit.trace(Chain(steps).eval(), torch.randn(3, WIDTH), check_trace=False)
     traced.save(str(folder / "model.pt"))
     table = pytorch.load(folder, {})
-    assert isinstance(table, Table)
+    assert isinstance(table, TabularScorer)
     return table
 
 

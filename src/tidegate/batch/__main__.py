@@ -47,7 +47,7 @@ def _storage(file: job_file.JobFile) -> JobStorage:
 
 
 async def _run(file: job_file.JobFile, folder: Path) -> int:
-    before = job_file.load(folder / RESULT, job_file.Result)
+    before = job_file.load(folder / RESULT, job_file.TransformResult)
     if before is not None and before.attempt >= file.job.resumed:
         return 0
     files = PreallocatedFiles(folder)

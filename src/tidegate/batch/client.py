@@ -13,7 +13,7 @@ from tidegate.domain.errors import ArtifactError
 from tidegate.domain.transform import BadRows, SplitType, TransformJob
 from tidegate.http1.messages import ConnectionBroken, HttpReply
 from tidegate.serving.contract.invocation import ModelFailed
-from tidegate.serving.scoring.file_ranges import FIRST, HEADER, RECORDS, Part, read
+from tidegate.serving.scoring.file_ranges import FIRST, HEADER, RECORDS, FilePart, read
 from tidegate.storage.file_errors import unreadable
 from tidegate.transform.joining import Processor, UnfitRecord
 from tidegate.transform.splitting import Batch, count_lines, cut_records
@@ -110,7 +110,7 @@ class BatchClient:
     async def answer_range(self, line_range: LineRange, file: LocalFile) -> BatchAnswer:
         """For a part of a file that the worker reads itself. Raises RecordFailed, or Transient or ArtifactError if
         the part cannot be read here either."""
-        part = Part(file.path, line_range.begin, line_range.end - line_range.begin, file.tag)
+        part = FilePart(file.path, line_range.begin, line_range.end - line_range.begin, file.tag)
         headers = [*self._headers, (FIRST, b"0" if line_range.begin else b"1"), (HEADER, part.encode())]
         found = await self._ask_with_retries(headers, b"")
         if isinstance(found, HttpReply):

@@ -2,7 +2,7 @@
 
 ``python -m tidegate.batch JOB.json``. In the file's folder lie ``progress.json`` (a ``TransformProgress``),
 ``objects.json`` (what is read, listed once), ``parts/`` (outputs that are not whole yet, each with its checkpoint)
-and at the end ``result.json`` (a ``Result``).
+and at the end ``result.json`` (a ``TransformResult``).
 """
 
 import fcntl
@@ -37,7 +37,7 @@ class JobFile:
 
 
 @dataclass(frozen=True)
-class Result:
+class TransformResult:
     """How the job ended; ``reason`` is empty if it is complete. ``attempt``: how often it had been resumed."""
 
     reason: str = ""

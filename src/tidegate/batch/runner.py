@@ -12,7 +12,7 @@ import msgspec
 
 from tidegate.batch.client import BatchAnswer, BatchClient, RecordFailed
 from tidegate.batch.inputs import JobInputs
-from tidegate.batch.job_file import JobFile, Result, load, save
+from tidegate.batch.job_file import JobFile, TransformResult, load, save
 from tidegate.batch.job_storage import InputObject, JobStorage
 from tidegate.batch.output_part import OutputPart
 from tidegate.batch.retry_wait import GivenUp, RetryWait
@@ -54,7 +54,7 @@ class JobRunner:
     def plan(self) -> RequestPlan:
         return self.inputs.plan
 
-    async def run(self) -> Result:
+    async def run(self) -> TransformResult:
         """Returns how the job ended, errors included."""
         job, left = self.file.job, remaining(self.file.job, time.time())
         self.retry_wait.deadline = None if left is None else self.retry_wait.clock() + left
@@ -78,8 +78,8 @@ class JobRunner:
         more = f" (and {len(failed) - 1} objects more)" if len(failed) > 1 else ""
         return self._result(f"{failed[0][0].uri}: {failed[0][1].checkpoint.reason}{more}")
 
-    def _result(self, reason: str) -> Result:
-        return Result(reason, self.file.job.resumed)
+    def _result(self, reason: str) -> TransformResult:
+        return TransformResult(reason, self.file.job.resumed)
 
     async def _run_objects(self) -> None:
         """Raises errors that end the job; an error of one object is in its checkpoint."""

@@ -44,8 +44,8 @@ def show_bill(out: Console, bill: Bill) -> None:
     out.print(Text(f"${bill.month:,.2f} a month{spread}, ${bill.total:,.2f} a year", style="bold"))
     rates = {line.rate.item: line.rate for line in bill.lines}
     for rate in rates.values():
-        told_rate = f", {rate.note}" if rate.note else ""
-        out.print(Text(f"  {rate.item} {rate.region}, {rate.date}: {rate.source}{told_rate}", style="dim"))
+        rate_note = f", {rate.note}" if rate.note else ""
+        out.print(Text(f"  {rate.item} {rate.region}, {rate.date}: {rate.source}{rate_note}", style="dim"))
     for warning in bill.warnings:
         print_note(f"warning: {warning}")
 

@@ -17,23 +17,22 @@ from rich.text import Text
 from tidegate.advisor.cost import breakeven, savings
 from tidegate.advisor.cost.bill import Bill, Tariff
 from tidegate.advisor.cost.fleet import fleet
-from tidegate.advisor.cost.pricing_options import EXAMPLES, Figures, Way
+from tidegate.advisor.cost.pricing_options import EXAMPLES, Figures, PricingOption
 from tidegate.advisor.cost.shapes import SHAPES, shape
 from tidegate.advisor.cost.traffic import Load, Traffic
 from tidegate.advisor.prices import HOSTING, Catalogue, Discount, price_folder
 from tidegate.cli import draw, sparklines
 from tidegate.cli.bill_table import bill_document, show_bill
-from tidegate.cli.cost_options import Said, figures, read, told
+from tidegate.cli.cost_options import CostOptions, describe_options, figures, read
 from tidegate.cli.output import AsJson, console, print_note
-from tidegate.cli.spec_cost import ASSUMED_TYPE, SpecCost
-from tidegate.cli.spec_cost import read_spec_cost as told_by_spec
+from tidegate.cli.spec_cost import ASSUMED_TYPE, SpecCost, read_spec_cost
 from tidegate.cli.tables import Table, key, number
 from tidegate.domain.errors import Invalid
 from tidegate.settings import Settings
 
 MOST = 100_000
 """Instances, where nobody says how many there may be."""
-UNSAID = SpecCost(ASSUMED_TYPE, 1, 1, {})
+NO_SPEC = SpecCost(ASSUMED_TYPE, 1, 1, {})
 """Without a spec file."""
 FALLS = (0.25, 0.5)
 """Parts by which the load may fall, to see what a commitment loses then."""
@@ -46,21 +45,21 @@ class Case:
     """What is to be priced. ``traffic`` is None where none was said: a batch job needs none."""
 
     tariff: Tariff
-    said: Said
+    said: CostOptions
     bounds: tuple[int, int]
     traffic: Traffic | None
     load: Load
     year: int
 
-    def bill(self, way: Way) -> Bill:
+    def bill(self, way: PricingOption) -> Bill:
         if self.traffic is None and way.kind != "batch":
             raise Invalid(f"{way}: say how much traffic there is, such as --rps 40")
         return way.bill(self.tariff, self.figures(way), self.load)
 
-    def figures(self, way: Way) -> Figures:
+    def figures(self, way: PricingOption) -> Figures:
         return figures(self.said, self.bounds, way.lanes(self.tariff))[0]
 
-    def assumed(self, way: Way) -> str | None:
+    def assumed(self, way: PricingOption) -> str | None:
         """What the bill of a fleet rests on and nobody said."""
         return figures(self.said, self.bounds, way.lanes(self.tariff))[1] if way.kind in _WITH_FLEETS else None
 
@@ -96,19 +95,17 @@ def cost(
 ) -> None:
     """Price a deployment over a year of traffic."""
     said = read(given or ())
-    written = told_by_spec(spec_file, said["seconds"], said["target"]) if spec_file is not None else UNSAID
+    written = read_spec_cost(spec_file, said["seconds"], said["target"]) if spec_file is not None else NO_SPEC
     low = written.least if least is None else least
     high = most if most is not None else written.most if least is None and spec_file is not None else MOST
     figures = said.over(written.figures)
     case = _case(figures, (low, high), traffic, rps)
-    way, other = Way.named(instance or written.way), Way.named(against) if against else None
+    way, other = PricingOption.named(instance or written.way), PricingOption.named(against) if against else None
     if written.assumed and instance is None:
-        print_note(
-            f"assumed {ASSUMED_TYPE}: {spec_file} names no instance type; say --instance, or instance_type in it"
-        )
+        print_note(f"assumed {ASSUMED_TYPE}: {spec_file} has no instance_type; put one in, or say --instance")
     if rps is None and spec_file is not None and way.kind in _WITH_FLEETS:
         case = _case(figures, (low, high), traffic, _assume_rps(case, way, spec_file))
-    answer = Answer(
+    answer = CostReport(
         case,
         way,
         {str(one): case.bill(one) for one in (way, other) if one is not None},
@@ -136,36 +133,36 @@ Examples:
 
 \b
 Names of --with:
-{told()}
+{describe_options()}
 """
 
 
 @dataclass(frozen=True)
-class Answer:
+class CostReport:
     """All that is to be shown. ``chosen`` and ``crossing`` are None where they were not asked for."""
 
     case: Case
-    way: Way
+    way: PricingOption
     bills: dict[str, Bill]
     assumed: dict[str, str | None]
     chosen: list[Chosen] | None
     crossing: dict[str, Any] | None
 
 
-def _assume_rps(case: Case, way: Way, spec_file: Path) -> float:
+def _assume_rps(case: Case, way: PricingOption, spec_file: Path) -> float:
     """As much traffic as the spec's instances carry, with a note that says so."""
     rps = _carried(case, way)
     print_note(f"assumed --rps {rps:g}: what the instances of {spec_file} carry; say how much traffic there is")
     return rps
 
 
-def _carried(case: Case, way: Way) -> float:
+def _carried(case: Case, way: PricingOption) -> float:
     """Requests/s that the least number of instances carries as full as autoscaling holds them, in 3 digits."""
     scaling = case.figures(way).scaling
     return float(f"{max(1, scaling.least) * scaling.per_instance * scaling.target:.3g}")
 
 
-def _document(answer: Answer, shape_name: str) -> dict[str, Any]:
+def _document(answer: CostReport, shape_name: str) -> dict[str, Any]:
     return {
         "traffic": _traffic_document(answer.case, shape_name),
         "assumed": answer.assumed,
@@ -175,7 +172,7 @@ def _document(answer: Answer, shape_name: str) -> dict[str, Any]:
     }
 
 
-def _show(answer: Answer) -> None:
+def _show(answer: CostReport) -> None:
     out = console()
     for name, bill in answer.bills.items():
         out.print(Text(name, style="bold"))
@@ -191,7 +188,7 @@ def _show(answer: Answer) -> None:
             print_note(f"assumed for {name}: {text}")
 
 
-def _case(said: Said, bounds: tuple[int, int], curve: str, rps: float | None) -> Case:
+def _case(said: CostOptions, bounds: tuple[int, int], curve: str, rps: float | None) -> Case:
     settings = Settings.from_environment(os.environ)
     catalogue = Catalogue.load(price_folder(settings.prices, settings.state))
     year = said["year"] or datetime.now(UTC).year
@@ -212,7 +209,7 @@ def _traffic_document(case: Case, name: str) -> dict[str, Any]:
     }
 
 
-def _show_load(out: Console, case: Case, way: Way) -> None:
+def _show_load(out: Console, case: Case, way: PricingOption) -> None:
     if case.traffic is None:
         return
     load = case.load
@@ -226,7 +223,7 @@ def _show_load(out: Console, case: Case, way: Way) -> None:
         sparklines.print_year(out, made.counts)
 
 
-def _commitments(case: Case, way: Way, years: int) -> list[Chosen]:
+def _commitments(case: Case, way: PricingOption, years: int) -> list[Chosen]:
     """At the least, the usual and the best discount of the term, with the on-demand dollars of each hour."""
     if way.instance is None:
         raise Invalid(f"--savings: {way} has no SageMaker instances to commit for; the plans here cover those")
@@ -259,7 +256,7 @@ def _commitment_document(
     }
 
 
-def _show_savings(out: Console, case: Case, way: Way, chosen: list[Chosen]) -> None:
+def _show_savings(out: Console, case: Case, way: PricingOption, chosen: list[Chosen]) -> None:
     rate = case.tariff.rate(f"{HOSTING}{way.instance}")
     found = chosen[0][1]
     out.print(Text(f"\nA Savings Plan of {found.years} year(s), {found.source}", style="bold"))
@@ -286,7 +283,7 @@ def _show_savings(out: Console, case: Case, way: Way, chosen: list[Chosen]) -> N
     sparklines.print_load_duration(out, usage, usual.covers)
 
 
-def _crossing(case: Case, way: Way, other: Way) -> dict[str, Any]:
+def _crossing(case: Case, way: PricingOption, other: PricingOption) -> dict[str, Any]:
     """Where both cost the same, when one of them is paid by the request; and both at rates around there."""
     if case.traffic is None:
         return {"rps": None, "month": None, "requests": None, "curve": []}

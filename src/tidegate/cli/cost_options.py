@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tidegate.advisor.cost.extras import Extras
-from tidegate.advisor.cost.fleet import SCALE_IN, TARGET, WAVES, Scaling
-from tidegate.advisor.cost.hosted import Job, Work
-from tidegate.advisor.cost.many_models import Models
+from tidegate.advisor.cost.fleet import SCALE_IN, TARGET, WAVES, ScalingBounds
+from tidegate.advisor.cost.hosted import BatchJob, Work
+from tidegate.advisor.cost.many_models import ModelPool
 from tidegate.advisor.cost.pricing_options import Figures
 from tidegate.domain.errors import Invalid
 from tidegate.spec.problem import suggest
@@ -53,7 +53,7 @@ READ: Mapping[str, tuple[Callable[[str], Any], Any, str]] = {
 
 
 @dataclass(frozen=True)
-class Said:
+class CostOptions:
     """``values`` of all names; ``given`` are those that a person said."""
 
     values: Mapping[str, Any]
@@ -62,13 +62,13 @@ class Said:
     def __getitem__(self, name: str) -> Any:
         return self.values[name]
 
-    def over(self, others: Mapping[str, Any]) -> "Said":
+    def over(self, others: Mapping[str, Any]) -> "CostOptions":
         """With ``others`` where a person said nothing."""
         more = {name: value for name, value in others.items() if name not in self.given}
-        return Said({**self.values, **more}, self.given)
+        return CostOptions({**self.values, **more}, self.given)
 
 
-def read(pairs: Iterable[str]) -> Said:
+def read(pairs: Iterable[str]) -> CostOptions:
     """Raises Invalid for an unknown name and for a value that cannot be read."""
     values: dict[str, Any] = {name: default for name, (_, default, _) in READ.items()}
     given = set()
@@ -82,10 +82,10 @@ def read(pairs: Iterable[str]) -> Said:
         except ValueError:
             raise Invalid(f"--with {name}={text}: not a value ({what})") from None
         given.add(name)
-    return Said(values, frozenset(given))
+    return CostOptions(values, frozenset(given))
 
 
-def figures(said: Said, bounds: tuple[int, int], lanes: int) -> tuple[Figures, str | None]:
+def figures(said: CostOptions, bounds: tuple[int, int], lanes: int) -> tuple[Figures, str | None]:
     """With what was assumed, in words. ``bounds`` are least and most instances, ``lanes`` the requests that one works
     on at a time."""
     assumed = None
@@ -98,14 +98,14 @@ def figures(said: Said, bounds: tuple[int, int], lanes: int) -> tuple[Figures, s
         )
     models = None
     if said["models"] is not None and said["model_size"] is not None:
-        models = Models(said["models"], said["model_size"], said["hot"])
+        models = ModelPool(said["models"], said["model_size"], said["hot"])
     job = None
     if said["records"] is not None:
-        job = Job(said["records"], said["runs"], said["jobs_on"])
+        job = BatchJob(said["records"], said["runs"], said["jobs_on"])
     gigabytes = said["volume"] / 1e9
     extras = Extras(said["in"], said["out"], gigabytes, said["alarms"], said["keep"] / 86400)
     made = Figures(
-        Scaling(per_instance, *bounds, said["target"], SCALE_IN, said["waves"]),
+        ScalingBounds(per_instance, *bounds, said["target"], SCALE_IN, said["waves"]),
         Work(said["seconds"], said["at_once"]),
         said["provisioned"],
         extras,
@@ -115,6 +115,6 @@ def figures(said: Said, bounds: tuple[int, int], lanes: int) -> tuple[Figures, s
     return made, assumed
 
 
-def told() -> str:
+def describe_options() -> str:
     """Every name, for the help."""
     return "\n".join(f"  {name:13} {what}" for name, (_, _, what) in READ.items())

@@ -33,7 +33,7 @@ _ROLLOUTS = {
 
 
 @dataclass(frozen=True)
-class Answers:
+class InitAnswers:
     """What the spec is made of. ``latency`` is the p99 above which a rollout turns back, such as ``100ms``."""
 
     endpoint: str
@@ -66,7 +66,7 @@ def init(
       tidegate init fraud.ubj --yes --out fraud.yaml
     """
     name = endpoint or suggest_name(model)
-    defaults = Answers(name, _find_image(model), "1", "canary", "500ms")
+    defaults = InitAnswers(name, _find_image(model), "1", "canary", "500ms")
     answers = defaults if yes else _ask(defaults, named=endpoint is not None)
     path = out or Path(f"{answers.endpoint}.yaml")
     text = write_spec(answers, _relative(model, path.absolute().parent))
@@ -103,7 +103,7 @@ def _find_image(model: str) -> str:
         return AUTO
 
 
-def _ask(defaults: Answers, *, named: bool) -> Answers:
+def _ask(defaults: InitAnswers, *, named: bool) -> InitAnswers:
     name = defaults.endpoint if named else _answer("Name of the endpoint", defaults.endpoint)
     images = [image.shown for kind in RuntimeKind for image in kind.descriptor.images]
     own = [name for name in images if name.startswith("tidegate/")]
@@ -115,7 +115,7 @@ def _ask(defaults: Answers, *, named: bool) -> Answers:
     if strategy not in STRATEGIES:
         raise Invalid(f"strategy {strategy!r}: expected one of {', '.join(STRATEGIES)}")
     latency = _answer("A new version is turned back when its p99 latency is above", defaults.latency)
-    return Answers(name, image, instances, strategy, latency)
+    return InitAnswers(name, image, instances, strategy, latency)
 
 
 def _answer(question: str, default: str) -> str:
@@ -128,7 +128,7 @@ def _answer(question: str, default: str) -> str:
     return line.strip() or default
 
 
-def write_spec(answers: Answers, data: str) -> str:
+def write_spec(answers: InitAnswers, data: str) -> str:
     """The text of the spec file."""
     return (
         f"# Made by 'tidegate init'. 'tidegate schema' prints all that a spec may say.\n"

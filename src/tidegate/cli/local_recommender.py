@@ -14,7 +14,7 @@ from rich.text import Text
 
 from tidegate.advisor.prices import Catalogue, price_folder
 from tidegate.advisor.recommend import load_runs
-from tidegate.advisor.recommend.configurations import Objective, Probe, Trial, candidates
+from tidegate.advisor.recommend.configurations import LoadProbe, MeasuredConfiguration, Objective, candidates
 from tidegate.advisor.recommend.estimates import HEADROOM, Offer, offers
 from tidegate.advisor.recommend.load_runs import Ground
 from tidegate.advisor.recommend.search import Effort, search
@@ -62,7 +62,9 @@ def recommend_local(wanted: LocalRequest, region: str, *, as_json: bool) -> None
         _show(best, probe, trials, found, objective)
 
 
-def _search(ground: Ground, rate: float, effort: Effort, until: float, *, quiet: bool) -> list[Trial]:
+def _search(
+    ground: Ground, rate: float, effort: Effort, until: float, *, quiet: bool
+) -> list[MeasuredConfiguration]:
     space = candidates(load_runs.cores())
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console(), disable=quiet or not sys.stdout.isatty()) as bar:
@@ -79,7 +81,7 @@ def _search(ground: Ground, rate: float, effort: Effort, until: float, *, quiet:
             )
 
 
-def _best_probe(best: Trial, objective: Objective) -> Probe:
+def _best_probe(best: MeasuredConfiguration, objective: Objective) -> LoadProbe:
     probe = best.best(objective)
     if probe is None:
         nearest = min(p.latency for p in best.probes)
@@ -91,9 +93,9 @@ def _best_probe(best: Trial, objective: Objective) -> Probe:
 
 
 def _document(
-    best: Trial,
-    probe: Probe,
-    trials: Sequence[Trial],
+    best: MeasuredConfiguration,
+    probe: LoadProbe,
+    trials: Sequence[MeasuredConfiguration],
     found: Sequence[Offer],
     objective: Objective,
     seconds: float,
@@ -122,7 +124,11 @@ def _document(
 
 
 def _show(
-    best: Trial, probe: Probe, trials: Sequence[Trial], found: Sequence[Offer], objective: Objective
+    best: MeasuredConfiguration,
+    probe: LoadProbe,
+    trials: Sequence[MeasuredConfiguration],
+    found: Sequence[Offer],
+    objective: Objective,
 ) -> None:
     out = console()
     out.print(Text.assemble(("Best here: ", "bold"), str(best.candidate)))
@@ -147,7 +153,7 @@ def _show(
         out.print(Text(f"Next: {name}, {score:,.0f} requests/s a core", style="dim"))
 
 
-def _print_curve(best: Trial, objective: Objective) -> None:
+def _print_curve(best: MeasuredConfiguration, objective: Objective) -> None:
     """Print latency against rate, as far as it was measured."""
     out = console()
     points = sorted({(probe.rate, min(probe.latency, 10 * objective.seconds)) for probe in best.probes})

@@ -74,7 +74,7 @@ def plan(
         if why:
             show_why(made, console())
     if out is not None:
-        _write(out, planner.written(made, spec))
+        _write(out, planner.render_spec(made, spec))
         run = f"tidegate deploy {out}" if made.job is None else f"tidegate batch {out} INPUT OUTPUT"
         print_note(f"wrote {out}: {run}" + ("" if spec is not None else ", once your model data is put in"))
 

@@ -6,7 +6,7 @@ from datetime import date
 
 from tidegate.advisor.planner import Plan
 from tidegate.advisor.planner.document import all_notes
-from tidegate.advisor.planner.units import told_money
+from tidegate.advisor.planner.units import format_money
 
 MOST_LINES = 40
 NARROWEST, WIDEST = 60, 100
@@ -21,7 +21,7 @@ def card(plan: Plan, width: int, today: date) -> list[str]:
     made = [*_wrapped(f"{plan.answers.name}: {plan.place.title}", width, ""), ""]
     for row in plan.rows:
         made += _row(row.name, row.value, width)
-    made += _row("Prices", plan.prices.told(today), width)
+    made += _row("Prices", plan.prices.describe(today), width)
     for text in plan.overrides:
         made += _wrapped(f"OVERRIDE: {text}", width, "  ")
     left = 0
@@ -47,7 +47,7 @@ def _sections(plan: Plan) -> Iterator[tuple[str, list[str]]]:
 
 
 def _choice(name: str, month: float | None, because: str) -> str:
-    price = "" if month is None else f", {told_money(month)} a month"
+    price = "" if month is None else f", {format_money(month)} a month"
     return f"{_NAMES.get(name, name)}{price}: {because}"
 
 

@@ -105,7 +105,7 @@ def list_prices(
     )
     for rate in found:
         amount, low, high = (draw.format_rate(value) for value in (rate.amount, rate.low, rate.high))
-        machine = _told(machines.get(rate.item))
+        machine = _describe(machines.get(rate.item))
         shown.add_row(rate.item, rate.region, rate.unit, amount, low, high, machine, str(rate.date), rate.source)
     console().print(shown)
 
@@ -114,7 +114,7 @@ def _document(rate: Rate, machine: InstanceType | None) -> dict[str, Any]:
     return {**asdict(rate), "date": rate.date.isoformat(), "instance": machine and asdict(machine)}
 
 
-def _told(machine: InstanceType | None) -> str:
+def _describe(machine: InstanceType | None) -> str:
     if machine is None:
         return ""
     beside = f", {machine.accelerators} x {machine.accelerator}" if machine.accelerators else ""

@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from tidegate.advisor.prices import Catalogue, Rate
 from tidegate.advisor.prices.price_catalogue import RATE_COLUMNS
-from tidegate.advisor.prices.price_list import Query, queries, rates
+from tidegate.advisor.prices.price_list import PriceQuery, queries, rates
 from tidegate.cli.output import print_note
 from tidegate.domain.errors import Invalid, TidegateError
 from tidegate.host.atomic_write import write_atomically
@@ -49,7 +49,7 @@ def _client() -> Any:
         raise TidegateError(f"AWS's price list cannot be asked: {error}") from None
 
 
-def _products(client: Any, asked: Sequence[Query], region: str) -> Iterator[Any]:
+def _products(client: Any, asked: Sequence[PriceQuery], region: str) -> Iterator[Any]:
     pages = client.get_paginator("get_products")
     for query in asked:
         filters = [{"Type": "TERM_MATCH", "Field": key, "Value": value} for key, value in query.filters.items()]

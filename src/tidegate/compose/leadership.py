@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tidegate.domain.errors import Unavailable
 from tidegate.host.clock import BOOT_ID
-from tidegate.ports.lease import Candidate
+from tidegate.ports.lease import LeaseCandidate
 from tidegate.settings import Settings
 from tidegate.store import DatabaseLimits, SqlStore
 from tidegate.store.database import Database, open_database
@@ -72,7 +72,7 @@ def _own_connection(store: SqlStore, settings: Settings) -> Database | None:
     return open_database(settings.database_url, serial=False, limits=limits, prepare=False)
 
 
-def _candidate(state: Path) -> Candidate:
+def _candidate(state: Path) -> LeaseCandidate:
     """The place is this folder, locked by this process, on this machine since it booted: neither a copy of the folder
     nor a copy of the machine is mistaken for it."""
     try:
@@ -81,7 +81,7 @@ def _candidate(state: Path) -> Candidate:
         boot = ""
     status, host = state.stat(), socket.gethostname()
     place = f"{host} {boot} {status.st_dev}:{status.st_ino} {state}"
-    return Candidate(secrets.token_hex(8), place, f"host {host}, pid {os.getpid()}, state folder {state}")
+    return LeaseCandidate(secrets.token_hex(8), place, f"host {host}, pid {os.getpid()}, state folder {state}")
 
 
 async def _watch(lease: SqlLease, leave: Callable[[], None]) -> None:

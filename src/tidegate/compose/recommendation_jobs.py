@@ -9,7 +9,7 @@ from tidegate.targets.containers import file_roots
 
 
 def recommendation_file(settings: Settings, job: RecommendationJob) -> bytes:
-    job_file = load("tidegate.advisor.recommend.jobs", "JobFile")
+    job_file = load("tidegate.advisor.recommend.jobs", "RecommendationJobFile")
     return msgspec.json.encode(
         job_file(
             job=job,

@@ -6,12 +6,12 @@ from typing import Any
 from tidegate.advisor import planner
 from tidegate.advisor.cost import breakeven, many_models, savings
 from tidegate.advisor.cost.bill import MONTHS, Tariff
-from tidegate.advisor.cost.fleet import Scaling, fleet
-from tidegate.advisor.cost.on_demand import OnDemand
+from tidegate.advisor.cost.fleet import ScalingBounds, fleet
+from tidegate.advisor.cost.on_demand import OnDemandUsage
 from tidegate.advisor.cost.shapes import shape
 from tidegate.advisor.cost.traffic import Traffic
 from tidegate.advisor.planner import pricing, what_is_asked
-from tidegate.advisor.planner.sizing import Fleet
+from tidegate.advisor.planner.sizing import FleetSize
 from tidegate.advisor.planner.tables import table
 from tidegate.advisor.planner.traffic import traffic
 from tidegate.advisor.prices import Catalogue
@@ -21,9 +21,9 @@ from tidegate.console.rehearsal_page import DESCRIPTIONS, STRATEGIES
 
 REGION = "us-east-1"
 SMALL = "ml.c5.large"
-LOOKUP = OnDemand(2.0, 0.2)
+LOOKUP = OnDemandUsage(2.0, 0.2)
 """A serverless request: 2 GB for 200 ms."""
-ONE = Scaling(per_instance=40.0, least=1, most=1)
+ONE = ScalingBounds(per_instance=40.0, least=1, most=1)
 CLIENTS = (1, 10, 50, 100, 250, 500, 1000, 1500, 2000)
 MODEL_BYTES = 45e6
 """Of one client's model in memory, libraries' share included."""
@@ -155,12 +155,12 @@ def _many_models(tariff: Tariff) -> dict[str, Any]:
     base, apart, together = Traffic(1.0, shape("diurnal")).hours(table("compute")["year"]), [], []
     saved = 0.0
     for count in CLIENTS:
-        models = many_models.Models(count, MODEL_BYTES, hot=0.5)
+        models = many_models.ModelPool(count, MODEL_BYTES, hot=0.5)
         both = many_models.dedicated_against_shared(
             tariff,
             models,
-            (SMALL, Scaling(50.0, 1, 4)),
-            ("ml.m5.xlarge", Scaling(200.0, 1, 100)),
+            (SMALL, ScalingBounds(50.0, 1, 4)),
+            ("ml.m5.xlarge", ScalingBounds(200.0, 1, 100)),
             base.times(CLIENT_RATE * count),
         )
         apart.append(both.first.month)
@@ -183,7 +183,7 @@ def _many_models(tariff: Tariff) -> dict[str, Any]:
 
 def _savings(plan: planner.Plan, tariff: Tariff) -> dict[str, Any]:
     """Dollars a month of the fraud model over what is committed for a year."""
-    assert isinstance(plan.size, Fleet)
+    assert isinstance(plan.size, FleetSize)
     hour = tariff.hosting(plan.size.type.name).amount
     load = traffic(plan.facts).hours(table("compute")["year"])
     usage = [paid * hour for paid in fleet(load, pricing.scaling(plan.size)).paid]

@@ -38,7 +38,7 @@ def planned(query: Mapping[str, str], catalogue: Catalogue) -> dict[str, Any]:
         "problem": problem,
         "plan": None
         if made is None
-        else {**planner.document(made), "file": planner.written(made), "answers_given": answers},
+        else {**planner.document(made), "file": planner.render_spec(made), "answers_given": answers},
         "address": urlencode({key: written(value) for key, value in answers.items()}),
         "dollars": format_dollars,
     }

@@ -16,7 +16,7 @@ from tidegate.dispatcher.processor import RequestProcessor
 from tidegate.dispatcher.snapshot import Snapshot
 from tidegate.domain.asynchronous import ItemState, LeasedItem
 from tidegate.domain.errors import TidegateError
-from tidegate.ports.queue import Note, Queue
+from tidegate.ports.queue import ItemReport, Queue
 from tidegate.queueing.transitions import LEASE
 
 log = logging.getLogger(__name__)
@@ -183,7 +183,7 @@ class Dispatcher:
         await asyncio.gather(*running, return_exceptions=True)
         now = time.time()
         notes = [
-            Note(held.item.id, held.fence, ItemState.WAITING, now, held.tries, held.losses)
+            ItemReport(held.item.id, held.fence, ItemState.WAITING, now, held.tries, held.losses)
             for held in left
             if held.state is ItemState.WORKING
         ]

@@ -21,7 +21,7 @@ from tidegate.domain.asynchronous import (
     OutcomeKind,
 )
 from tidegate.domain.errors import ArtifactError, NotFound, TidegateError, Transient, Unavailable
-from tidegate.ports.queue import Note, Queue
+from tidegate.ports.queue import ItemReport, Queue
 from tidegate.queueing import destinations, transitions
 from tidegate.queueing.transitions import (
     AttemptFailed,
@@ -241,7 +241,7 @@ class Attempt:
         """Writes to the queue, again and again while the database is away. The lease is not renewed meanwhile, so
         another dispatcher gets the item if this takes too long. Raises LeaseLost."""
         held = self.held
-        note = Note(
+        note = ItemReport(
             held.item.id,
             held.fence,
             state,

@@ -7,7 +7,7 @@ from tidegate.domain.asynchronous import Backlog
 from tidegate.domain.errors import NotFound, Unavailable
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.request_parsing import parse_endpoint_name, parse_number
-from tidegate.ports.queue import Queue, Row
+from tidegate.ports.queue import Queue, QueueRow
 from tidegate.service import endpoints
 
 MAX_REQUESTS = 10_000
@@ -39,7 +39,7 @@ def _require_queue(gateway: Gateway) -> Queue:
     return gateway.context.queue
 
 
-def _render_row(row: Row) -> dict[str, object]:
+def _render_row(row: QueueRow) -> dict[str, object]:
     item, outcome = row.item, row.outcome
     return {
         "id": item.id,

@@ -21,7 +21,7 @@ INTERVALS = {1: 1, 5: 5, 10: 10, 20: 10, 30: 10}
 
 
 @dataclass(frozen=True)
-class Verdict:
+class AlarmVerdict:
     """What the points say. ``used`` are the real points it rests on, oldest first; ``filled`` counts the missing
     periods that were filled in by the alarm's treatment."""
 
@@ -74,13 +74,13 @@ def evaluate(alarm: Alarm, points: Sequence[Datapoint | None], now: datetime) ->
     )
 
 
-def judge(alarm: Alarm, points: Sequence[Datapoint | None]) -> Verdict:
+def judge(alarm: Alarm, points: Sequence[Datapoint | None]) -> AlarmVerdict:
     """The guide's rules: with N real points or more, the N newest count and the treatment of missing data does
     not; with fewer, all of them count and the rest is filled by the treatment."""
     wanted = alarm.evaluation_periods
     real = tuple(p for p in points if p is not None)[-wanted:]
     if alarm.ignore_low_samples and any(p.samples < enough_samples(alarm.statistic) for p in real):
-        return Verdict(alarm.state, real, 0)
+        return AlarmVerdict(alarm.state, real, 0)
     filled = wanted - len(real)
     breaching = sum(alarm.comparison.breaches(p.value, alarm.threshold) for p in real)
     counted = breaching + (filled if alarm.missing is MissingData.BREACHING else 0)
@@ -92,7 +92,7 @@ def judge(alarm: Alarm, points: Sequence[Datapoint | None]) -> Verdict:
         state = AlarmState.OK
     else:
         state = _undecided(alarm, points)
-    return Verdict(state, real, filled)
+    return AlarmVerdict(state, real, filled)
 
 
 def enough_samples(statistic: str) -> float:

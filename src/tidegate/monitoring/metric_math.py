@@ -49,7 +49,7 @@ class Number:
 
 
 @dataclass(frozen=True)
-class Line:
+class LineReference:
     id: str
 
 
@@ -76,7 +76,7 @@ class Fill:
     """None: the last value before."""
 
 
-Node = Number | Line | Chain | Over | Fill
+Node = Number | LineReference | Chain | Over | Fill
 
 
 def check(queries: Sequence[Query]) -> None:
@@ -210,7 +210,7 @@ class _Parser:
         if token[0].isdigit() or token[0] == ".":
             return self._number(token)
         if _ID.fullmatch(token):
-            return Line(token)
+            return LineReference(token)
         if self.next == "(" or token in FUNCTIONS:
             return self._function(token)
         self.fail(f"{token!r} is not supported: use numbers, Ids, + - * / ^ ( ) and {', '.join(FUNCTIONS)}")
@@ -270,7 +270,7 @@ def _uses(node: Node, metrics: set[str]) -> set[str]:
     match node:
         case Number():
             return set()
-        case Line():
+        case LineReference():
             return {node.id}
         case Chain():
             return _uses(node.first, metrics).union(*(_uses(right, metrics) for _, right in node.rest))
@@ -295,7 +295,7 @@ def _points(node: Node, known: Mapping[str, Points], metrics: Sequence[str], spa
     match node:
         case Number():
             return [node.value] * spans
-        case Line():
+        case LineReference():
             return list(known[node.id])
         case Chain():
             left = _points(node.first, known, metrics, spans)
@@ -304,7 +304,7 @@ def _points(node: Node, known: Mapping[str, Points], metrics: Sequence[str], spa
                 left = [_reckoned(sign, a, b) for a, b in zip(left, right, strict=True)]
             return left
         case Over():
-            of = [Line(id) for id in metrics] if node.of is None else node.of
+            of = [LineReference(id) for id in metrics] if node.of is None else node.of
             columns = zip(*(_points(one, known, metrics, spans) for one in of), strict=True)
             return [_listed(node.function, column) for column in columns]
         case Fill():

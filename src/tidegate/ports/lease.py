@@ -10,7 +10,7 @@ from typing import Protocol
 
 
 @dataclass(frozen=True)
-class Candidate:
+class LeaseCandidate:
     """A process that wants the lease."""
 
     id: str

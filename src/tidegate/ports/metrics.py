@@ -39,7 +39,7 @@ class Metrics(Protocol):
         ...
 
 
-class History(Protocol):
+class MetricHistory(Protocol):
     """What is known of measurements that an earlier process took."""
 
     async def last(self, metric: MetricId, since: int) -> int | None:

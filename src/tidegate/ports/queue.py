@@ -13,7 +13,7 @@ from tidegate.ports.store import Tx
 
 
 @dataclass(frozen=True)
-class Note:
+class ItemReport:
     """What a holder reports of its item. Ignored unless the fence is the item's own."""
 
     id: str
@@ -28,7 +28,7 @@ class Note:
 
 
 @dataclass(frozen=True)
-class Row:
+class QueueRow:
     """An item as shown to people."""
 
     item: Item
@@ -62,7 +62,7 @@ class Queue(Protocol):
         """Renew leases; returns the ids that are still held."""
         ...
 
-    async def note(self, notes: Sequence[Note]) -> set[str]:
+    async def note(self, notes: Sequence[ItemReport]) -> set[str]:
         """Record the notes; returns the ids of those that were accepted. The body of a finished item is deleted."""
         ...
 
@@ -82,11 +82,11 @@ class Queue(Protocol):
         """Measures of finished items, each of them once."""
         ...
 
-    async def rows(self, endpoint: str, most: int) -> list[Row]:
+    async def rows(self, endpoint: str, most: int) -> list[QueueRow]:
         """The newest first."""
         ...
 
-    async def row(self, id: str) -> Row | None: ...
+    async def row(self, id: str) -> QueueRow | None: ...
 
     async def prune(self, before: float) -> int:
         """Forget items that were finished before then; returns how many."""

@@ -37,7 +37,7 @@ class Saved(Generic[T]):
 
 
 @dataclass(frozen=True)
-class Page(Generic[T]):
+class RecordPage(Generic[T]):
     items: list[Saved[T]]
     next: str | None
     """Opaque; pass it back to go on. None: that was all."""
@@ -103,7 +103,7 @@ class Tx(Protocol):
 
     def find(
         self, kind: Kind[T], where: Filter | None = None, limit: int | None = None, after: str | None = None
-    ) -> Page[T]:
+    ) -> RecordPage[T]:
         """``after`` is an earlier page's ``next``; raises Invalid for one that does not fit."""
         ...
 

@@ -8,7 +8,7 @@ from tidegate.domain.endpoint import EndpointConfig
 from tidegate.domain.errors import Invalid, LimitExceeded
 from tidegate.domain.fleet import Serverless
 from tidegate.domain.registry import Tags
-from tidegate.ports.store import Filter, Page, Saved, Tx
+from tidegate.ports.store import Filter, RecordPage, Saved, Tx
 from tidegate.queueing import destinations
 from tidegate.service import tags as labels
 from tidegate.service.record_kinds import CONFIG, MODEL
@@ -109,7 +109,7 @@ def get_config(tx: Tx, name: str) -> Saved[EndpointConfig]:
     return require(tx, CONFIG, name)
 
 
-def list_configs(tx: Tx, where: Filter, limit: int, after: str | None) -> Page[EndpointConfig]:
+def list_configs(tx: Tx, where: Filter, limit: int, after: str | None) -> RecordPage[EndpointConfig]:
     return tx.find(CONFIG, where, limit, after)
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from tidegate.domain.errors import Invalid
 from tidegate.domain.registry import MULTI_MODEL, ContainerDefinition, Model, Tags
-from tidegate.ports.store import Filter, Page, Saved, Tx
+from tidegate.ports.store import Filter, RecordPage, Saved, Tx
 from tidegate.service import tags as labels
 from tidegate.service.record_kinds import MODEL
 from tidegate.service.records import require, require_free
@@ -67,7 +67,7 @@ def get_model(tx: Tx, name: str) -> Saved[Model]:
     return require(tx, MODEL, name)
 
 
-def list_models(tx: Tx, where: Filter, limit: int, after: str | None) -> Page[Model]:
+def list_models(tx: Tx, where: Filter, limit: int, after: str | None) -> RecordPage[Model]:
     return tx.find(MODEL, where, limit, after)
 
 

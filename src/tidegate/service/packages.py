@@ -8,7 +8,7 @@ from tidegate.domain.errors import Conflict, Invalid
 from tidegate.domain.observation import Event
 from tidegate.domain.package import Approval, Package, PackageGroup, record_name
 from tidegate.domain.registry import ContainerDefinition, Tags
-from tidegate.ports.store import Filter, Page, Saved, Tx
+from tidegate.ports.store import Filter, RecordPage, Saved, Tx
 from tidegate.service import tags as labels
 from tidegate.service.record_kinds import PACKAGE, PACKAGE_GROUP
 from tidegate.service.records import require, require_free
@@ -29,7 +29,7 @@ def has_group(tx: Tx, name: str) -> bool:
     return tx.get(PACKAGE_GROUP, name) is not None
 
 
-def list_groups(tx: Tx, where: Filter, limit: int, after: str | None) -> Page[PackageGroup]:
+def list_groups(tx: Tx, where: Filter, limit: int, after: str | None) -> RecordPage[PackageGroup]:
     return tx.find(PACKAGE_GROUP, where, limit, after)
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from tidegate.domain.errors import AlreadyExists, Invalid
 from tidegate.domain.recommendation import RecommendationJob
 from tidegate.domain.registry import ContainerDefinition, Model, Tags
-from tidegate.ports.store import Filter, Page, Saved, Tx
+from tidegate.ports.store import Filter, RecordPage, Saved, Tx
 from tidegate.service import tags as labels
 from tidegate.service.record_kinds import MODEL, RECOMMENDATION
 from tidegate.service.records import require
@@ -61,7 +61,9 @@ def get(tx: Tx, name: str) -> Saved[RecommendationJob]:
     return require(tx, RECOMMENDATION, name)
 
 
-def find(tx: Tx, where: Filter, limit: int | None = None, after: str | None = None) -> Page[RecommendationJob]:
+def find(
+    tx: Tx, where: Filter, limit: int | None = None, after: str | None = None
+) -> RecordPage[RecommendationJob]:
     return tx.find(RECOMMENDATION, where, limit, after)
 
 

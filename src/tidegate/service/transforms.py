@@ -8,7 +8,7 @@ from tidegate.domain.errors import AlreadyExists, Conflict, Invalid
 from tidegate.domain.fleet import Detached, FleetId, FleetSpec, VariantSpec
 from tidegate.domain.registry import ContainerDefinition, Model, Tags
 from tidegate.domain.transform import JobStatus, TransformJob, TransformProgress, eta
-from tidegate.ports.store import Filter, Page, Saved, Tx
+from tidegate.ports.store import Filter, RecordPage, Saved, Tx
 from tidegate.service import tags as labels
 from tidegate.service.configs import check_count
 from tidegate.service.record_kinds import MODEL, TRANSFORM
@@ -99,7 +99,7 @@ def get(tx: Tx, name: str) -> Saved[TransformJob]:
     return require(tx, TRANSFORM, name)
 
 
-def find(tx: Tx, where: Filter, limit: int | None = None, after: str | None = None) -> Page[TransformJob]:
+def find(tx: Tx, where: Filter, limit: int | None = None, after: str | None = None) -> RecordPage[TransformJob]:
     return tx.find(TRANSFORM, where, limit, after)
 
 

@@ -26,7 +26,7 @@ from pathlib import Path
 from sqlalchemy import Connection, func, insert, inspect, select, text, update
 
 from tidegate.domain.errors import Conflict, Unavailable
-from tidegate.ports.lease import Candidate
+from tidegate.ports.lease import LeaseCandidate
 from tidegate.store.database import Database
 from tidegate.store.tables import LEASES
 
@@ -82,7 +82,9 @@ class WatchedRow:
         return WatchedRow(row, self.since, self.alive)
 
 
-def may_take(watched: WatchedRow, candidate: Candidate, now: float, times: LeaseTimes = DEFAULT_TIMES) -> bool:
+def may_take(
+    watched: WatchedRow, candidate: LeaseCandidate, now: float, times: LeaseTimes = DEFAULT_TIMES
+) -> bool:
     """Whether there is certainly no living holder."""
     row = watched.row
     if row is None or row.released or row.place == candidate.place:
@@ -168,7 +170,7 @@ class LeaseContender:
 
     store: Database
     own: Database | None
-    candidate: Candidate
+    candidate: LeaseCandidate
     stopping: asyncio.Event
     standby: bool = False
     seize: bool = False
@@ -296,7 +298,7 @@ def _read_row(connection: Connection) -> LeaseRow | None:
     return LeaseRow(row.fence, row.renewals, row.place, row.shown, row.released, connected)
 
 
-def _take_over(candidate: Candidate, seen: LeaseRow | None) -> Callable[[Connection], int | None]:
+def _take_over(candidate: LeaseCandidate, seen: LeaseRow | None) -> Callable[[Connection], int | None]:
     """Take the lease if its row has not changed since it was read. Returns the fence, or None."""
 
     def take(connection: Connection) -> int | None:

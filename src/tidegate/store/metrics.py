@@ -67,8 +67,8 @@ _CLOCK, _KEEP = SystemClock(), Retention()
 
 
 class SqlMetrics:
-    """A ``ports.metrics.Metrics`` and ``History``. ``dropped`` counts unstorable samples; ``lost`` counts cells that
-    were given up because too many waited to be written."""
+    """A ``ports.metrics.Metrics`` and ``MetricHistory``. ``dropped`` counts unstorable samples; ``lost`` counts cells
+    that were given up because too many waited to be written."""
 
     def __init__(
         self, database: Database, clock: Clock = _CLOCK, keep: Retention = _KEEP, *, most: int = MAX_UNWRITTEN

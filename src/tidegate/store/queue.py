@@ -28,7 +28,7 @@ from sqlalchemy import (
 from tidegate.domain.asynchronous import Backlog, Item, ItemMeasurements, ItemOutcome, ItemState, LeasedItem
 from tidegate.domain.errors import NotFound, TidegateError
 from tidegate.host.group_commit import GroupCommit
-from tidegate.ports.queue import Note, Row
+from tidegate.ports.queue import ItemReport, QueueRow
 from tidegate.ports.store import Kind, Saved, Tx
 from tidegate.queueing import transitions
 from tidegate.store.database import Database
@@ -91,7 +91,7 @@ class SqlQueue:
         self._holder = holder
         self._seen: dict[tuple[str, str], Saved[Any]] = {}
         self._accepts: GroupCommit[Accept, Item | TidegateError] = GroupCommit(self._accept)
-        self._notes: GroupCommit[Sequence[Note], set[str]] = GroupCommit(self._note)
+        self._notes: GroupCommit[Sequence[ItemReport], set[str]] = GroupCommit(self._note)
 
     async def accept(self, make: Callable[[Tx], Item], body: bytes | None) -> Item:
         made = await self._accepts.do((make, body))
@@ -121,7 +121,7 @@ class SqlQueue:
 
         return await self._database.run(work) if fences else set()
 
-    async def note(self, notes: Sequence[Note]) -> set[str]:
+    async def note(self, notes: Sequence[ItemReport]) -> set[str]:
         return await self._notes.do(notes)
 
     async def body(self, id: str) -> bytes:
@@ -153,12 +153,12 @@ class SqlQueue:
 
         return await self._database.run(work)
 
-    async def rows(self, endpoint: str, most: int) -> list[Row]:
+    async def rows(self, endpoint: str, most: int) -> list[QueueRow]:
         asked = select(_C.item, _C.state, _C.fence, _C.outcome).where(_C.endpoint == endpoint)
         asked = asked.order_by(_C.accepted_at.desc(), _C.id).limit(most)
         return [_row(row) for row in await self._database.run(lambda c: c.execute(asked).all(), read_only=True)]
 
-    async def row(self, id: str) -> Row | None:
+    async def row(self, id: str) -> QueueRow | None:
         asked = select(_C.item, _C.state, _C.fence, _C.outcome).where(_C.id == id)
         row = await self._database.run(lambda c: c.execute(asked).one_or_none(), read_only=True)
         return None if row is None else _row(row)
@@ -189,7 +189,7 @@ class SqlQueue:
 
         return await self._database.run(work)
 
-    async def _note(self, given: list[Sequence[Note]]) -> list[set[str]]:
+    async def _note(self, given: list[Sequence[ItemReport]]) -> list[set[str]]:
         every = {note.id: note for notes in given for note in notes}
 
         def work(connection: Connection) -> set[str]:
@@ -290,7 +290,7 @@ def _chunks(ids: list[str], size: int = 500) -> Iterable[list[str]]:
     return (ids[at : at + size] for at in range(0, len(ids), size))
 
 
-def _note_values(note: Note) -> dict[str, Any]:
+def _note_values(note: ItemReport) -> dict[str, Any]:
     done = note.state is ItemState.DONE
     return {
         "_id": note.id,
@@ -304,6 +304,6 @@ def _note_values(note: Note) -> dict[str, Any]:
     }
 
 
-def _row(row: Any) -> Row:
+def _row(row: Any) -> QueueRow:
     outcome = None if row.outcome is None else msgspec.convert(row.outcome, ItemOutcome)
-    return Row(msgspec.convert(row.item, Item), ItemState(row.state), row.fence, outcome)
+    return QueueRow(msgspec.convert(row.item, Item), ItemState(row.state), row.fence, outcome)

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, 
 
 from tidegate.domain.errors import Invalid
 from tidegate.domain.observation import Event
-from tidegate.ports.store import Filter, JournalLine, Kind, Page, Saved, Stale
+from tidegate.ports.store import Filter, JournalLine, Kind, RecordPage, Saved, Stale
 from tidegate.store import journal, pages, record_codec
 from tidegate.store.tables import JOURNAL, RECORDS
 
@@ -67,7 +67,7 @@ class SqlTx:
 
     def find(
         self, kind: Kind[T], where: Filter | None = None, limit: int | None = None, after: str | None = None
-    ) -> Page[T]:
+    ) -> RecordPage[T]:
         where = where or Filter()
         query = (
             select(RECORDS)
@@ -81,7 +81,7 @@ class SqlTx:
         rows = self._connection.execute(query).all()
         shown = rows if limit is None else rows[:limit]
         more = pages.token(kind.name, where, shown[-1]) if shown and len(rows) > len(shown) else None
-        return Page([_saved(kind, row) for row in shown], more)
+        return RecordPage([_saved(kind, row) for row in shown], more)
 
     def journal(
         self,

@@ -8,7 +8,7 @@ from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.recommendation import RecommendationJob
 from tidegate.domain.transform import TransformJob
 from tidegate.host.installation import Installation
-from tidegate.ports.metrics import History
+from tidegate.ports.metrics import MetricHistory
 from tidegate.ports.router import DataPlane
 from tidegate.ports.target import Options
 from tidegate.serving.contract.images import ImageTable
@@ -28,7 +28,7 @@ class TargetContext:
     """Whose processes may be adopted and ended."""
     data_plane: DataPlane
     """The proxy of this machine."""
-    history: History
+    history: MetricHistory
     images: ImageTable
     environment: dict[str, str]
     """Environment variables of a process that may talk to S3."""

@@ -10,7 +10,7 @@ import msgspec
 
 from tidegate.domain.errors import Invalid
 from tidegate.domain.observation import Event
-from tidegate.ports.store import Filter, JournalLine, Kind, Page, Saved, Stale, Tx
+from tidegate.ports.store import Filter, JournalLine, Kind, RecordPage, Saved, Stale, Tx
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -81,7 +81,7 @@ class MemoryTx:
 
     def find(
         self, kind: Kind[T], where: Filter | None = None, limit: int | None = None, after: str | None = None
-    ) -> Page[T]:
+    ) -> RecordPage[T]:
         where = where or Filter()
         found = [saved for (of, _), saved in self.records.items() if of == kind.name and _matches(where, saved)]
         found.sort(key=lambda saved: saved.name, reverse=where.descending)
@@ -91,7 +91,7 @@ class MemoryTx:
         except ValueError:
             raise Invalid(f"'{after}' is not a page of this listing") from None
         end = len(found) if limit is None else start + limit
-        return Page(found[start:end], str(end) if end < len(found) else None)
+        return RecordPage(found[start:end], str(end) if end < len(found) else None)
 
     def journal(
         self,

@@ -17,7 +17,7 @@ import pytest
 from tests.small_disk import small_disk
 from tidegate.batch import runner
 from tidegate.batch.client import BadRecord, BatchAnswer, RecordFailed
-from tidegate.batch.job_file import JobFile, Result
+from tidegate.batch.job_file import JobFile, TransformResult
 from tidegate.batch.job_storage import JobStorage
 from tidegate.batch.retry_wait import RetryWait
 from tidegate.batch.runner import JobRunner
@@ -104,7 +104,7 @@ class Scene:
     more: dict[str, Any] = field(default_factory=dict)
     storage: Storage = field(default_factory=lambda: Storage(None, "", ""))
 
-    def run(self, resumed: int = 0, **pace: Any) -> Result:
+    def run(self, resumed: int = 0, **pace: Any) -> TransformResult:
         job = TransformJob(
             "j",
             Model("m", (ContainerDefinition("i"),), NOW),
@@ -164,7 +164,7 @@ S3_AWAY = Transient("S3 answered SlowDown: please reduce your request rate")
 def test_finished_work_outlives_a_storage_that_is_away_at_publication(scene: Scene, minutes: int) -> None:
     write(scene, "a.csv", *rows(30))
     scene.storage.refuse = refusing(scene, minutes * 60, S3_AWAY)
-    assert scene.run() == Result()
+    assert scene.run() == TransformResult()
     assert scene.out("a.csv") == rows(30)
     assert set(scene.asked.lines.values()) == {1}
     assert "S3 answered SlowDown" in scene.waited[-1]
@@ -181,7 +181,7 @@ def test_a_storage_that_stays_away_ends_the_job_and_resuming_asks_nothing_again(
     assert PATIENCE <= scene.now < PATIENCE + 60
     assert scene.asked.lines["row 0"] == 3, "three objects are proof enough"
     scene.now += 60
-    assert scene.run(resumed=1) == Result("", 1)
+    assert scene.run(resumed=1) == TransformResult("", 1)
     for name in names:
         assert scene.out(name) == rows(20)
     assert scene.asked.lines["row 0"] == len(names)
@@ -193,7 +193,7 @@ def test_a_deadline_of_its_own_bounds_the_wait(scene: Scene) -> None:
     assert "S3 answered SlowDown" in scene.run(deadline=90.0).reason
     assert 90 <= scene.now < 121
     scene.storage.refuse = lambda uri: None
-    assert scene.run(resumed=1, deadline=90.0) == Result("", 1)
+    assert scene.run(resumed=1, deadline=90.0) == TransformResult("", 1)
     assert set(scene.asked.lines.values()) == {1}
 
 
@@ -201,7 +201,7 @@ def test_the_deadline_ends_a_job_that_makes_progress_too_slowly(scene: Scene) ->
     write(scene, "a.csv", *rows(100_000))
     ended = scene.run(deadline=0.3)
     assert ended.reason == "its deadline of 0.3 seconds has passed"
-    assert scene.run(resumed=1) == Result("", 1)
+    assert scene.run(resumed=1) == TransformResult("", 1)
     assert scene.out("a.csv") == rows(100_000)
     assert sum(scene.asked.lines.values()) < 150_000
 
@@ -221,7 +221,7 @@ def test_tries_are_counted_by_incident(scene: Scene, monkeypatch: pytest.MonkeyP
             yield part
 
     monkeypatch.setattr(scene.storage, "read", breaking)
-    assert scene.run() == Result()
+    assert scene.run() == TransformResult()
     assert (outages[0], scene.out("a.csv")) == (20, rows(100))
     assert max(scene.asked.lines.values()) <= 2
 
@@ -254,7 +254,7 @@ def test_an_output_folder_without_space_is_waited_for(
         return move(path, target)
 
     monkeypatch.setattr(Path, "replace", full)
-    assert scene.run() == Result()
+    assert scene.run() == TransformResult()
     assert os.strerror(code) in scene.waited[0]
     assert scene.out("a.csv") == rows(3)
 
@@ -283,7 +283,7 @@ def test_a_full_disk_below_the_job_is_waited_for_and_named(scene: Scene, tmp_pat
 
         scene.happens[60] = look
         scene.happens[120] = disk.free
-        assert scene.run() == Result()
+        assert scene.run() == TransformResult()
         assert "No space left on device" in scene.waited[0]
         assert "No space left on device" in shown[0].waiting
         assert len(scene.out("a.csv")) == 4_000
@@ -295,7 +295,7 @@ def test_errors_that_cannot_be_published_at_first_cost_no_output(scene: Scene) -
     scene.asked.lenient, scene.more["on_bad_rows"] = True, BadRows.ERRORS
     refuse = refusing(scene, 100, S3_AWAY)
     scene.storage.refuse = lambda uri: refuse(uri) if uri.endswith(".jsonl") else None
-    assert scene.run() == Result()
+    assert scene.run() == TransformResult()
     assert scene.out("a.csv") == ["x", "y"]
     assert (scene.sink / "a.csv.errors.jsonl").read_text() == '{"line":2,"message":"bad"}\n'
     assert scene.storage.published == {"a.csv.out": 1, "a.csv.errors.jsonl": 1}
@@ -314,7 +314,7 @@ def test_a_resumed_job_does_what_failed_and_what_has_changed_and_nothing_else(sc
     assert "b.csv: record 6" in failed_again.reason
     assert scene.out("c.csv") == ["another"]
     write(scene, "b.csv", *rows(5, 100), "good one", *rows(5, 200))
-    assert scene.run(resumed=2) == Result("", 2)
+    assert scene.run(resumed=2) == TransformResult("", 2)
     assert scene.out("b.csv") == [*rows(5, 100), "good one", *rows(5, 200)]
     assert scene.storage.published == {"a.csv.out": 1, "b.csv.out": 1, "c.csv.out": 2}
     assert scene.asked.lines["row 0"] == 1
@@ -329,7 +329,7 @@ def test_a_resumed_object_goes_on_where_it_failed(scene: Scene, monkeypatch: pyt
         return await answer(replace(batch, body=batch.body.replace(b"bad", b"good")))
 
     monkeypatch.setattr(scene.asked, "answer", mended)
-    assert scene.run(resumed=1) == Result("", 1)
+    assert scene.run(resumed=1) == TransformResult("", 1)
     assert scene.out("a.csv") == [*rows(10), "good", *rows(10, 50)]
     assert all(scene.asked.lines[line] == 1 for line in rows(10))
 

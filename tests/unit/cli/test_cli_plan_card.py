@@ -47,7 +47,7 @@ def test_the_age_of_the_prices_is_said_with_how_to_renew_them() -> None:
     plan = planned("payroll-fraud")
     (line,) = (one for one in card(plan, 100, TODAY) if one.startswith("Prices"))
     assert f"{plan.prices.oldest} to {plan.prices.newest}, the oldest 35 months old" in line
-    told = plan.prices.told(plan.prices.oldest)
+    told = plan.prices.describe(plan.prices.oldest)
     assert "this month's" in told and "update" not in told
 
 

@@ -9,7 +9,7 @@ from demo import payroll
 from demo.cloud import Standing
 from demo.payroll import BRAZIL, BRAZIL_JOINS, FEATURES, MONTH_STARTS
 from demo.run import RELEASES, Outcome, check
-from tidegate.advisor.load import Failure, Report, Second, Tally
+from tidegate.advisor.load import FailedRequest, Report, Second, Tally
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def good_story() -> tuple[list[Outcome], Report]:
         second.by_config[name] = Tally()
         second.by_config[name].add(1.0, "200", 0.01)
     second.by_config["fails"].add(1.5, "424", 0.01)
-    return outcomes, Report((second,), (Failure(1.5, "424", "flaw", "fails", 0.01),), 5, 0)
+    return outcomes, Report((second,), (FailedRequest(1.5, "424", "flaw", "fails", 0.01),), 5, 0)
 
 
 def test_the_story_as_it_should_be_has_no_problems() -> None:
@@ -80,9 +80,9 @@ def test_whatever_is_not_as_it_should_be_is_found() -> None:
     assert len(check([*outcomes[:2], wrong_alarm], report)) == 1
     assert "1 unanswered" in check(outcomes, replace(report, unanswered=1))[0]
     for bad in (
-        Failure(1, "503", "", "", 0.1),
-        Failure(1, "424", "", "better", 0.1),
-        Failure(1, "socket", "", "", 0),
+        FailedRequest(1, "503", "", "", 0.1),
+        FailedRequest(1, "424", "", "better", 0.1),
+        FailedRequest(1, "socket", "", "", 0),
     ):
         found = check(outcomes, replace(report, failures=(*report.failures, bad)))
         assert any(f"failed with {bad.status}" in problem for problem in found)

@@ -47,13 +47,13 @@ class Tariff:
         """An hour of a SageMaker instance."""
         return self.rate(HOSTING + instance)
 
-    def line(self, item: str, quantity: float, why: str) -> "Line":
+    def line(self, item: str, quantity: float, why: str) -> "BillLine":
         """A line of the rate of this name. Only what is used needs a price, so nothing of it is free."""
-        return Line(item, quantity, self.rate(item) if quantity > 0 else FREE, why)
+        return BillLine(item, quantity, self.rate(item) if quantity > 0 else FREE, why)
 
 
 @dataclass(frozen=True)
-class Line:
+class BillLine:
     """``quantity`` (>= 0) of the rate's unit. Amounts are US dollars for the bill's period."""
 
     item: str
@@ -86,7 +86,7 @@ class Bill:
     """Lines of ``hours`` hours: a year unless said. ``low <= total <= high``: the range over the sources of the
     prices, all low or all high at once. ``warnings`` say what the sum leaves out or what would not work."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[BillLine, ...]
     hours: float = HOURS_PER_YEAR
     warnings: tuple[str, ...] = ()
 
@@ -136,6 +136,6 @@ class Bill:
         return Bill(self.lines + other.lines, self.hours, self.warnings + other.warnings)
 
 
-def bill(lines: Iterable[Line], hours: float, warnings: Iterable[str] = ()) -> Bill:
+def bill(lines: Iterable[BillLine], hours: float, warnings: Iterable[str] = ()) -> Bill:
     """Without lines of nothing."""
     return Bill(tuple(line for line in lines if line.quantity > 0), hours, tuple(warnings))

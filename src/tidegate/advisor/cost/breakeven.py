@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from tidegate.advisor.cost.bill import Bill, Tariff
 from tidegate.advisor.cost.errors import above, in_range
 from tidegate.advisor.cost.extras import NOTHING, Extras
-from tidegate.advisor.cost.fleet import Scaling, fixed
+from tidegate.advisor.cost.fleet import ScalingBounds, fixed
 from tidegate.advisor.cost.hosted import real_time
-from tidegate.advisor.cost.on_demand import OnDemand, serverless
+from tidegate.advisor.cost.on_demand import OnDemandUsage, serverless
 from tidegate.advisor.cost.traffic import Load, Traffic
 
 Priced = Callable[[Load], Bill]
@@ -105,7 +105,7 @@ def _unit(traffic: Traffic, year: int) -> Load:
 
 
 def serverless_against_real_time(
-    tariff: Tariff, what: OnDemand, instance: str, scaling: Scaling, extras: Extras = NOTHING
+    tariff: Tariff, what: OnDemandUsage, instance: str, scaling: ScalingBounds, extras: Extras = NOTHING
 ) -> dict[str, Priced]:
     """The two ways, cheaper at low rates first, as ``crossing`` and ``curve`` take them."""
     return {
@@ -127,7 +127,7 @@ class Versus:
 
 
 def fixed_against_scaled(
-    tariff: Tariff, instance: str, scaling: Scaling, load: Load, extras: Extras = NOTHING
+    tariff: Tariff, instance: str, scaling: ScalingBounds, load: Load, extras: Extras = NOTHING
 ) -> Versus:
     """Instances for the busiest hour at all hours, against autoscaling."""
     return Versus(

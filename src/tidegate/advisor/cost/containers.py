@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, replace
 
-from tidegate.advisor.cost.bill import Bill, Line, Tariff, bill
+from tidegate.advisor.cost.bill import Bill, BillLine, Tariff, bill
 from tidegate.advisor.cost.errors import above
 from tidegate.advisor.cost.extras import NOTHING, Extras, alarms, balancer
-from tidegate.advisor.cost.fleet import Scaling, fleet, instances, shortage
+from tidegate.advisor.cost.fleet import ScalingBounds, fleet, instances, shortage
 from tidegate.advisor.cost.traffic import Load
 from tidegate.advisor.prices import EC2
 
@@ -22,26 +22,26 @@ class Task:
         above("memory of a task", self.memory_gb, 0)
 
 
-def fargate(tariff: Tariff, task: Task, scaling: Scaling, load: Load, extras: Extras = NOTHING) -> Bill:
+def fargate(tariff: Tariff, task: Task, scaling: ScalingBounds, load: Load, extras: Extras = NOTHING) -> Bill:
     """ECS tasks on Fargate: as many as instances would be, each answering ``scaling.per_instance``."""
     made = fleet(load, scaling)
     both = (
         ("fargate/vcpu-hour", task.vcpus, "vCPU"),
         ("fargate/gb-hour", task.memory_gb, "GB"),
     )
-    lines: list[Line] = []
+    lines: list[BillLine] = []
     for item, size, unit in both:
         rate = tariff.rate(item)
         scaled = replace(
             rate, unit="task-hour", amount=rate.amount * size, low=rate.low * size, high=rate.high * size
         )
         for line in instances(item, scaled, scaling, load, made):
-            lines.append(Line(item, line.quantity * size, rate, f"{line.why}, {size:g} {unit} each"))
+            lines.append(BillLine(item, line.quantity * size, rate, f"{line.why}, {size:g} {unit} each"))
     lines += [*balancer(tariff, extras, load.requests, load.hours), alarms(tariff, extras)]
     return bill(lines, load.hours, shortage(scaling, load, made))
 
 
-def ecs(tariff: Tariff, instance: str, scaling: Scaling, load: Load, extras: Extras = NOTHING) -> Bill:
+def ecs(tariff: Tariff, instance: str, scaling: ScalingBounds, load: Load, extras: Extras = NOTHING) -> Bill:
     """ECS on EC2: ``instance`` is a type without its ``ml.``."""
     rate = tariff.rate(EC2 + instance)
     made = fleet(load, scaling)
@@ -55,7 +55,7 @@ def ecs(tariff: Tariff, instance: str, scaling: Scaling, load: Load, extras: Ext
     return bill(lines, load.hours, shortage(scaling, load, made))
 
 
-def eks(tariff: Tariff, instance: str, scaling: Scaling, load: Load, extras: Extras = NOTHING) -> Bill:
+def eks(tariff: Tariff, instance: str, scaling: ScalingBounds, load: Load, extras: Extras = NOTHING) -> Bill:
     """EKS: nodes as for ECS and a control plane of its own. A team that has a cluster already pays none for more."""
     nodes = ecs(tariff, instance, scaling, load, extras)
     plane = tariff.line("eks/cluster-hour", float(load.hours), "the cluster's control plane at all hours")

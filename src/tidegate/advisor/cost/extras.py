@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tidegate.advisor.cost.bill import GB, MONTHS, Line, Tariff
+from tidegate.advisor.cost.bill import GB, MONTHS, BillLine, Tariff
 from tidegate.advisor.cost.errors import at_least, in_range
 
 LCU_BYTES = 1e9
@@ -33,7 +33,7 @@ class Extras:
 NOTHING = Extras()
 
 
-def hosting(tariff: Tariff, extras: Extras, requests: float, instance_hours: float = 0.0) -> Iterator[Line]:
+def hosting(tariff: Tariff, extras: Extras, requests: float, instance_hours: float = 0.0) -> Iterator[BillLine]:
     """Of a SageMaker endpoint over a year."""
     yield from data(tariff, extras, requests)
     # A GB-month is a gigabyte for a twelfth of a year, 730 hours.
@@ -44,19 +44,19 @@ def hosting(tariff: Tariff, extras: Extras, requests: float, instance_hours: flo
     yield alarms(tariff, extras)
 
 
-def data(tariff: Tariff, extras: Extras, requests: float) -> Iterator[Line]:
+def data(tariff: Tariff, extras: Extras, requests: float) -> Iterator[BillLine]:
     """What a SageMaker endpoint takes for bytes in and out."""
     for way, size in (("in", extras.bytes_in), ("out", extras.bytes_out)):
         why = f"{requests:,.0f} requests a year of {size:g} bytes {way}"
         yield tariff.line(f"sagemaker-data/{way}", requests * size / GB, why)
 
 
-def alarms(tariff: Tariff, extras: Extras) -> Line:
+def alarms(tariff: Tariff, extras: Extras) -> BillLine:
     why = f"{extras.alarms} {'alarm' if extras.alarms == 1 else 'alarms'} at all times"
     return tariff.line("cloudwatch/alarm-month", extras.alarms * MONTHS, why)
 
 
-def objects(tariff: Tariff, extras: Extras, files: float, requests: float) -> Iterator[Line]:
+def objects(tariff: Tariff, extras: Extras, files: float, requests: float) -> Iterator[BillLine]:
     """Inputs and outputs in S3: an object of each is written and read for each of ``files``, and the bytes of all
     ``requests`` are kept for some days."""
     at_least("files", files, 0)
@@ -67,7 +67,7 @@ def objects(tariff: Tariff, extras: Extras, files: float, requests: float) -> It
     yield tariff.line("s3/gb-month", kept, f"inputs and outputs kept for {extras.keep_days:g} days")
 
 
-def balancer(tariff: Tariff, extras: Extras, requests: float, hours: float) -> Iterator[Line]:
+def balancer(tariff: Tariff, extras: Extras, requests: float, hours: float) -> Iterator[BillLine]:
     """A load balancer before tasks or nodes."""
     yield tariff.line("alb/hour", hours, "a load balancer at all hours")
     units = requests * (extras.bytes_in + extras.bytes_out) / LCU_BYTES

@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-from tidegate.advisor.cost.bill import Line
+from tidegate.advisor.cost.bill import BillLine
 from tidegate.advisor.cost.errors import above, in_range
 from tidegate.advisor.cost.traffic import Load
 from tidegate.advisor.prices import Rate
@@ -23,7 +23,7 @@ _SLACK = 1e-9
 
 
 @dataclass(frozen=True)
-class Scaling:
+class ScalingBounds:
     """``per_instance`` requests a second are what one instance answers within its latency goal; autoscaling holds it
     at ``target`` (a part, at most 1) of that, with ``least`` to ``most`` instances. ``lag`` is in hours; ``waves`` is
     the part by which the busiest minutes of an hour lie above it."""
@@ -51,7 +51,7 @@ class Scaling:
 
 
 @dataclass(frozen=True)
-class Fleet:
+class FleetUsage:
     """``counts`` are the instances that the busiest minutes of each hour need, ``paid`` the instance-hours that it is
     billed, the wait until they are scaled in included. ``short`` hours need more than ``most`` can answer at all."""
 
@@ -69,7 +69,7 @@ class Fleet:
         return max(self.counts)
 
 
-def fleet(load: Load, scaling: Scaling) -> Fleet:
+def fleet(load: Load, scaling: ScalingBounds) -> FleetUsage:
     """Replays the year. Within an hour the count goes with the waves: it is the mean of those that its rate, its
     busiest minutes and the middle of the two need. Instances that the next hour does not need are paid ``lag`` hours
     more."""
@@ -92,12 +92,12 @@ def fleet(load: Load, scaling: Scaling) -> Fleet:
         before = mean
     full = most * scaling.per_instance * (1 + _SLACK)
     short = sum(1 for rate in load.peak if rate > full) if load.busiest > full else 0
-    return Fleet(tuple(counts), tuple(paid), short)
+    return FleetUsage(tuple(counts), tuple(paid), short)
 
 
-def instances(item: str, rate: Rate, scaling: Scaling, load: Load, made: Fleet) -> Iterator[Line]:
+def instances(item: str, rate: Rate, scaling: ScalingBounds, load: Load, made: FleetUsage) -> Iterator[BillLine]:
     """Lines of a fleet: its minimum, then by the peaks what goes above it."""
-    yield Line(item, float(scaling.least * load.hours), rate, f"{scaling.least} at all hours (the minimum)")
+    yield BillLine(item, float(scaling.least * load.hours), rate, f"{scaling.least} at all hours (the minimum)")
     above_least: dict[str, float] = defaultdict(float)
     largest: dict[str, int] = defaultdict(int)
     for hour, paid in enumerate(made.paid):
@@ -106,10 +106,10 @@ def instances(item: str, rate: Rate, scaling: Scaling, load: Load, made: Fleet) 
             above_least[name] += paid - scaling.least
             largest[name] = max(largest[name], made.counts[hour])
     for name, hours in above_least.items():
-        yield Line(item, hours, rate, f"above the minimum, {name}: up to {largest[name]} instances")
+        yield BillLine(item, hours, rate, f"above the minimum, {name}: up to {largest[name]} instances")
 
 
-def shortage(scaling: Scaling, load: Load, made: Fleet) -> list[str]:
+def shortage(scaling: ScalingBounds, load: Load, made: FleetUsage) -> list[str]:
     """A warning where the most instances are too few."""
     if not made.short:
         return []
@@ -120,7 +120,7 @@ def shortage(scaling: Scaling, load: Load, made: Fleet) -> list[str]:
     ]
 
 
-def fixed(load: Load, scaling: Scaling) -> Scaling:
+def fixed(load: Load, scaling: ScalingBounds) -> ScalingBounds:
     """As many at all hours as the busiest of them needs: what there is without autoscaling."""
     most = max(1, scaling.needed(load.busiest * (1 + scaling.waves)))
     return replace(scaling, least=most, most=most)

@@ -4,16 +4,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tidegate.advisor.cost.bill import Bill, Line, Tariff, bill
+from tidegate.advisor.cost.bill import Bill, BillLine, Tariff, bill
 from tidegate.advisor.cost.errors import above, at_least, in_range
 from tidegate.advisor.cost.extras import NOTHING, Extras, hosting, objects
-from tidegate.advisor.cost.fleet import SCALE_IN, Scaling, fleet, instances, shortage
+from tidegate.advisor.cost.fleet import SCALE_IN, ScalingBounds, fleet, instances, shortage
 from tidegate.advisor.cost.traffic import SECONDS, Load
 from tidegate.advisor.prices import HOSTING
 from tidegate.domain.errors import Invalid
 
 
-def real_time(tariff: Tariff, instance: str, scaling: Scaling, load: Load, extras: Extras = NOTHING) -> Bill:
+def real_time(tariff: Tariff, instance: str, scaling: ScalingBounds, load: Load, extras: Extras = NOTHING) -> Bill:
     """A real-time endpoint: the minimum at all hours, and what each peak adds to it."""
     rate = tariff.hosting(instance)
     made = fleet(load, scaling)
@@ -72,7 +72,7 @@ def asynchronous(
     busy = load.requests * work.hours
     why = f"{busy:,.0f} h of work a year, the rest is the wait until instances are scaled in to {least}"
     lines = [
-        Line(HOSTING + instance, up, rate, why),
+        BillLine(HOSTING + instance, up, rate, why),
         *hosting(tariff, extras, 0.0, up),
         *objects(tariff, extras, load.requests, load.requests),
     ]
@@ -80,7 +80,7 @@ def asynchronous(
 
 
 @dataclass(frozen=True)
-class Job:
+class BatchJob:
     """A batch transform job that runs ``runs`` times a year on ``instances`` at once."""
 
     records: float
@@ -104,7 +104,7 @@ class Job:
 
 
 def batch(
-    tariff: Tariff, instance: str, job: Job, work: Work, *, hours: float = 8760.0, extras: Extras = NOTHING
+    tariff: Tariff, instance: str, job: BatchJob, work: Work, *, hours: float = 8760.0, extras: Extras = NOTHING
 ) -> Bill:
     """Batch transform over a year. Its rate is taken to be that of hosting, as in AWS's list."""
     rate = tariff.hosting(instance)
@@ -115,7 +115,7 @@ def batch(
     )
     files = job.runs * math.ceil(job.records / job.records_per_object)
     lines = [
-        Line(HOSTING + instance, job.runs * each * job.instances, rate, why),
+        BillLine(HOSTING + instance, job.runs * each * job.instances, rate, why),
         *objects(tariff, extras, files, job.runs * job.records),
     ]
     # Runs beyond what fits one after the other are jobs side by side: the same instance-hours.
@@ -137,5 +137,5 @@ def ran(tariff: Tariff, instance: str, counts: Sequence[tuple[float, int]], unti
         total += count * (end - at)
     period = (until - counts[0][0]) / SECONDS
     above("what ran: hours", period, 0)
-    line = Line(HOSTING + instance, total / SECONDS, tariff.hosting(instance), f"what ran in {period:,.2f} h")
+    line = BillLine(HOSTING + instance, total / SECONDS, tariff.hosting(instance), f"what ran in {period:,.2f} h")
     return bill([line], period)

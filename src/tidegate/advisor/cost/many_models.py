@@ -7,7 +7,7 @@ from tidegate.advisor.cost.bill import Bill, Tariff
 from tidegate.advisor.cost.breakeven import Versus
 from tidegate.advisor.cost.errors import above, in_range
 from tidegate.advisor.cost.extras import NOTHING, Extras
-from tidegate.advisor.cost.fleet import Scaling
+from tidegate.advisor.cost.fleet import ScalingBounds
 from tidegate.advisor.cost.hosted import real_time
 from tidegate.advisor.cost.traffic import Load
 
@@ -15,7 +15,7 @@ GIB = 1024.0**3
 
 
 @dataclass(frozen=True)
-class Models:
+class ModelPool:
     """``count`` models of ``model_bytes`` in memory each, as measured (``tidegate models`` shows it); ``hot`` is the
     part of them that is to be loaded at one time, and ``usable`` the part of an instance's memory that models get."""
 
@@ -37,21 +37,27 @@ class Models:
 
 
 def dedicated(
-    tariff: Tariff, models: Models, instance: str, scaling: Scaling, load: Load, *, extras: Extras = NOTHING
+    tariff: Tariff,
+    models: ModelPool,
+    instance: str,
+    scaling: ScalingBounds,
+    load: Load,
+    *,
+    extras: Extras = NOTHING,
 ) -> Bill:
     """An endpoint for each model, with ``scaling`` of its own; the load is spread evenly over them."""
     alone = load.times(1.0 / models.count)
     return real_time(tariff, instance, scaling, alone, extras).times(models.count)
 
 
-def shared(tariff: Tariff, models: Models, instance: str, scaling: Scaling) -> Scaling:
+def shared(tariff: Tariff, models: ModelPool, instance: str, scaling: ScalingBounds) -> ScalingBounds:
     """That of one endpoint of all models: at least as many instances as their memory needs."""
     least = max(scaling.least, models.instances(tariff.catalogue.instance(instance).memory_gib))
     return replace(scaling, least=least, most=max(least, scaling.most))
 
 
 def dedicated_against_shared(
-    tariff: Tariff, models: Models, each: tuple[str, Scaling], one: tuple[str, Scaling], load: Load
+    tariff: Tariff, models: ModelPool, each: tuple[str, ScalingBounds], one: tuple[str, ScalingBounds], load: Load
 ) -> Versus:
     """``each`` is the instance type and scaling of every dedicated endpoint, ``one`` that of the one of many;
     ``load`` is that of all models together."""

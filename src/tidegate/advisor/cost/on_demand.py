@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from tidegate.advisor.cost.bill import Bill, Line, Tariff, bill
+from tidegate.advisor.cost.bill import Bill, BillLine, Tariff, bill
 from tidegate.advisor.cost.errors import above, in_range
 from tidegate.advisor.cost.extras import NOTHING, Extras, alarms, data
 from tidegate.advisor.cost.traffic import SECONDS, Load
@@ -12,7 +12,7 @@ SERVERLESS, LAMBDA = "sagemaker-serverless", "lambda"
 
 
 @dataclass(frozen=True)
-class OnDemand:
+class OnDemandUsage:
     """``memory_gb`` for each request that is in hand, for ``seconds``; ``provisioned`` of them are kept warm and
     paid at all times, and requests that fit in there cost less."""
 
@@ -28,7 +28,7 @@ class OnDemand:
         in_range("provisioned concurrency", self.provisioned, 0, 10_000)
 
 
-def serverless(tariff: Tariff, what: OnDemand, load: Load, extras: Extras = NOTHING) -> Bill:
+def serverless(tariff: Tariff, what: OnDemandUsage, load: Load, extras: Extras = NOTHING) -> Bill:
     """A serverless endpoint. Idle hours cost nothing, unless something is provisioned."""
     lines = [
         *_by_duration(tariff, SERVERLESS, what, load),
@@ -38,7 +38,7 @@ def serverless(tariff: Tariff, what: OnDemand, load: Load, extras: Extras = NOTH
     return bill(lines, load.hours, _too_large(what, 6, "SageMaker's serverless endpoints"))
 
 
-def function(tariff: Tariff, what: OnDemand, load: Load, extras: Extras = NOTHING) -> Bill:
+def function(tariff: Tariff, what: OnDemandUsage, load: Load, extras: Extras = NOTHING) -> Bill:
     """A Lambda function. The free tier is left out."""
     lines = [
         *_by_duration(tariff, LAMBDA, what, load),
@@ -48,11 +48,11 @@ def function(tariff: Tariff, what: OnDemand, load: Load, extras: Extras = NOTHIN
     return bill(lines, load.hours, _too_large(what, 10.24, "Lambda"))
 
 
-def _too_large(what: OnDemand, most: float, who: str) -> list[str]:
+def _too_large(what: OnDemandUsage, most: float, who: str) -> list[str]:
     return [f"{who} have at most {most:g} GB, not {what.memory_gb:g}"] if what.memory_gb > most else []
 
 
-def _by_duration(tariff: Tariff, service: str, what: OnDemand, load: Load) -> Iterator[Line]:
+def _by_duration(tariff: Tariff, service: str, what: OnDemandUsage, load: Load) -> Iterator[BillLine]:
     warm = _warm_seconds(what, load)
     cold = max(0.0, load.requests * what.seconds - warm)
     each = f"{what.memory_gb:g} GB for {what.seconds * 1000:g} ms"
@@ -64,7 +64,7 @@ def _by_duration(tariff: Tariff, service: str, what: OnDemand, load: Load) -> It
     yield tariff.line(f"{service}/provisioned-gb-second", kept, f"{what.provisioned} kept warm at all times")
 
 
-def _warm_seconds(what: OnDemand, load: Load) -> float:
+def _warm_seconds(what: OnDemandUsage, load: Load) -> float:
     """Seconds of requests that the provisioned ones take: in an hour, as many at one time as there are of them."""
     if not what.provisioned:
         return 0.0

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from tidegate.advisor.cost import containers, hosted, on_demand
 from tidegate.advisor.cost.bill import Bill, Tariff
 from tidegate.advisor.cost.extras import NOTHING, Extras
-from tidegate.advisor.cost.fleet import Scaling, fixed
-from tidegate.advisor.cost.many_models import Models, dedicated, shared
+from tidegate.advisor.cost.fleet import ScalingBounds, fixed
+from tidegate.advisor.cost.many_models import ModelPool, dedicated, shared
 from tidegate.advisor.cost.traffic import Load
 from tidegate.domain.errors import Invalid
 
@@ -18,23 +18,23 @@ from tidegate.domain.errors import Invalid
 class Figures:
     """What a bill needs to know beside the load. ``work`` is one request; what a way has no use for is not read."""
 
-    scaling: Scaling
+    scaling: ScalingBounds
     work: hosted.Work
     provisioned: int = 0
     extras: Extras = NOTHING
-    job: hosted.Job | None = None
-    models: Models | None = None
+    job: hosted.BatchJob | None = None
+    models: ModelPool | None = None
 
 
 @dataclass(frozen=True)
-class Way:
+class PricingOption:
     """``kind`` and what follows its colon, such as an instance type or an amount of memory."""
 
     kind: str
     of: str
 
     @classmethod
-    def named(cls, text: str) -> "Way":
+    def named(cls, text: str) -> "PricingOption":
         """Raises Invalid for a text that names none."""
         kind, colon, of = text.partition(":")
         if not colon:
@@ -66,7 +66,7 @@ class Way:
         machine = tariff.catalogue.instance(f"ml.{self.of.removeprefix('ml.')}")
         return machine.accelerators or machine.vcpus
 
-    def scaling(self, figures: Figures, load: Load, tariff: Tariff) -> Scaling:
+    def scaling(self, figures: Figures, load: Load, tariff: Tariff) -> ScalingBounds:
         """As this way uses it: a fixed fleet has one size, many models need memory."""
         if self.kind == "fixed":
             return fixed(load, figures.scaling)
@@ -95,53 +95,53 @@ EXAMPLES: Mapping[str, str] = {
 """Every way that there is, with how it is named. ``dedicated`` is an endpoint for each of many models."""
 
 
-def _real_time(way: Way, tariff: Tariff, figures: Figures, load: Load) -> Bill:
+def _real_time(way: PricingOption, tariff: Tariff, figures: Figures, load: Load) -> Bill:
     return hosted.real_time(tariff, way.of, way.scaling(figures, load, tariff), load, figures.extras)
 
 
-def _dedicated(way: Way, tariff: Tariff, figures: Figures, load: Load) -> Bill:
+def _dedicated(way: PricingOption, tariff: Tariff, figures: Figures, load: Load) -> Bill:
     return dedicated(tariff, _models(figures), way.of, figures.scaling, load, extras=figures.extras)
 
 
-def _asynchronous(way: Way, tariff: Tariff, figures: Figures, load: Load) -> Bill:
+def _asynchronous(way: PricingOption, tariff: Tariff, figures: Figures, load: Load) -> Bill:
     bounds = (figures.scaling.least, figures.scaling.most)
     return hosted.asynchronous(tariff, way.of, figures.work, bounds, load, figures.extras)
 
 
-def _batch(way: Way, tariff: Tariff, figures: Figures, load: Load) -> Bill:
+def _batch(way: PricingOption, tariff: Tariff, figures: Figures, load: Load) -> Bill:
     if figures.job is None:
         raise Invalid("a batch job needs the number of its records: say records=50000")
     return hosted.batch(tariff, way.of, figures.job, figures.work, hours=float(load.hours), extras=figures.extras)
 
 
-def _serverless(way: Way, tariff: Tariff, figures: Figures, load: Load) -> Bill:
+def _serverless(way: PricingOption, tariff: Tariff, figures: Figures, load: Load) -> Bill:
     return on_demand.serverless(tariff, _on_demand(way, figures), load, figures.extras)
 
 
-def _function(way: Way, tariff: Tariff, figures: Figures, load: Load) -> Bill:
+def _function(way: PricingOption, tariff: Tariff, figures: Figures, load: Load) -> Bill:
     return on_demand.function(tariff, _on_demand(way, figures), load, figures.extras)
 
 
-def _fargate(way: Way, tariff: Tariff, figures: Figures, load: Load) -> Bill:
+def _fargate(way: PricingOption, tariff: Tariff, figures: Figures, load: Load) -> Bill:
     return containers.fargate(tariff, _task(way), figures.scaling, load, figures.extras)
 
 
-def _task(way: Way) -> containers.Task:
+def _task(way: PricingOption) -> containers.Task:
     found = re.fullmatch(r"([0-9.]+)x(.+)", way.of)
     if found is None:
         raise Invalid(f"{way}: expected vCPUs and memory, such as {EXAMPLES['fargate']}")
     return containers.Task(_number(found[1], way), _gigabytes(found[2], way))
 
 
-def _ecs(way: Way, tariff: Tariff, figures: Figures, load: Load) -> Bill:
+def _ecs(way: PricingOption, tariff: Tariff, figures: Figures, load: Load) -> Bill:
     return containers.ecs(tariff, way.of.removeprefix("ml."), figures.scaling, load, figures.extras)
 
 
-def _eks(way: Way, tariff: Tariff, figures: Figures, load: Load) -> Bill:
+def _eks(way: PricingOption, tariff: Tariff, figures: Figures, load: Load) -> Bill:
     return containers.eks(tariff, way.of.removeprefix("ml."), figures.scaling, load, figures.extras)
 
 
-_BILLS: Mapping[str, Callable[[Way, Tariff, Figures, Load], Bill]] = {
+_BILLS: Mapping[str, Callable[[PricingOption, Tariff, Figures, Load], Bill]] = {
     "real-time": _real_time,
     "fixed": _real_time,
     "multi-model": _real_time,
@@ -156,17 +156,17 @@ _BILLS: Mapping[str, Callable[[Way, Tariff, Figures, Load], Bill]] = {
 }
 
 
-def _models(figures: Figures) -> Models:
+def _models(figures: Figures) -> ModelPool:
     if figures.models is None:
         raise Invalid("many models need their number and size: say models=1000 and model_size=50kB")
     return figures.models
 
 
-def _on_demand(way: Way, figures: Figures) -> on_demand.OnDemand:
-    return on_demand.OnDemand(_gigabytes(way.of, way), figures.work.seconds, figures.provisioned)
+def _on_demand(way: PricingOption, figures: Figures) -> on_demand.OnDemandUsage:
+    return on_demand.OnDemandUsage(_gigabytes(way.of, way), figures.work.seconds, figures.provisioned)
 
 
-def _gigabytes(text: str, way: Way) -> float:
+def _gigabytes(text: str, way: PricingOption) -> float:
     found = re.fullmatch(r"([0-9.]+) ?(GB|GiB|MB|MiB)", text)
     if found is None:
         raise Invalid(f"{way}: {text!r} is no amount of memory, such as 2GB")
@@ -174,7 +174,7 @@ def _gigabytes(text: str, way: Way) -> float:
     return _number(found[1], way) / (1 if found[2].startswith("G") else 1024)
 
 
-def _number(text: str, way: Way) -> float:
+def _number(text: str, way: PricingOption) -> float:
     try:
         value = float(text)
     except ValueError:

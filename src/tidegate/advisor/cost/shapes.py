@@ -1,6 +1,6 @@
 """Named shapes of traffic: facts about working weeks and payroll, with their reasons beside them."""
 
-from tidegate.advisor.cost.traffic import Peak, Shape
+from tidegate.advisor.cost.traffic import PeakDays, Shape
 from tidegate.domain.errors import Invalid
 
 _WEEKEND = range(5, 7)
@@ -40,14 +40,14 @@ BUSINESS_HOURS = Shape(
     says="working days from 8 to 18 with an hour of a third on both sides, else nothing",
 )
 
-PAY_DAYS = Peak("pay days", 4.0, (15, -1), working=True, ahead=1)
+PAY_DAYS = PeakDays("pay days", 4.0, (15, -1), working=True, ahead=1)
 """Twice a month is how most payrolls of one country fall together. Files must reach the bank one or two working days
 before the pay date, so the day ahead is as busy; the two days hold most of a half-month's payments."""
-YEAR_END = Peak("year end", 10.0, tuple(range(15, 32)), (12,))
+YEAR_END = PeakDays("year end", 10.0, tuple(range(15, 32)), (12,))
 """Ten times is what payroll firms plan for at year end and in tax season: bonuses, off-cycle runs, corrections."""
-FORMS = Peak("tax forms", 10.0, tuple(range(1, 32)), (1,))
+FORMS = PeakDays("tax forms", 10.0, tuple(range(1, 32)), (1,))
 """Tax season, first part: wage statements (W-2, 1099) are due on 31 January."""
-FILING = Peak("tax filing", 10.0, tuple(range(1, 16)), (4,))
+FILING = PeakDays("tax filing", 10.0, tuple(range(1, 16)), (4,))
 """Tax season, second part: returns are due on 15 April."""
 
 PAYROLL = Shape(
@@ -68,7 +68,7 @@ INTERMITTENT = Shape(
 MONTHLY = Shape(
     "monthly",
     _week(_hours(8, 18, 0.1, 0.0), [0.0] * 24),
-    (Peak("month end", 10.0, (-1,), working=True, ahead=2),),
+    (PeakDays("month end", 10.0, (-1,), working=True, ahead=2),),
     says="a tenth of the rate in working hours, all of it in those of the last three working days of a month",
 )
 

@@ -19,7 +19,7 @@ MOST_RPS = 1e9
 
 
 @dataclass(frozen=True)
-class Peak:
+class PeakDays:
     """Days on which the rate is ``factor`` times (>= 1) what it is on others; ``model.days`` says which those are."""
 
     name: str
@@ -49,7 +49,7 @@ class Shape:
 
     name: str
     profile: tuple[float, ...]
-    peaks: tuple[Peak, ...] = ()
+    peaks: tuple[PeakDays, ...] = ()
     burst: float = 1.0
     says: str = ""
 

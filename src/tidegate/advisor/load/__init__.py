@@ -5,6 +5,6 @@ chaos tests use it; ``python -m tidegate.advisor.load URL`` runs it by hand.
 """
 
 from tidegate.advisor.load.generator import LoadGenerator
-from tidegate.advisor.load.report import Failure, Report, Second, Tally
+from tidegate.advisor.load.report import FailedRequest, Report, Second, Tally
 
-__all__ = ["Failure", "LoadGenerator", "Report", "Second", "Tally"]
+__all__ = ["FailedRequest", "LoadGenerator", "Report", "Second", "Tally"]

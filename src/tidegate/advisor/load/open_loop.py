@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import count
 
 from tidegate.advisor.load.connection import AnswerSummary, LoadConnection
-from tidegate.advisor.load.report import SOCKET, Failure, Report, Second, Tally, is_failure
+from tidegate.advisor.load.report import SOCKET, FailedRequest, Report, Second, Tally, is_failure
 
 GRANULARITY = 0.002
 """Seconds: timers of event loops are whole milliseconds. A request sent within this of its due time counts as
@@ -60,7 +60,7 @@ class OpenLoop:
         self._next: float | None = None
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._seconds: dict[int, Second] = {}
-        self._failures: list[Failure] = []
+        self._failures: list[FailedRequest] = []
         self._begin = 0.0
         self._sent = 0
         self._next_request = -1
@@ -221,7 +221,7 @@ class OpenLoop:
         second.by_config.setdefault(answer.config, Tally()).add(at, answer.status, latency)
         second.by_variant.setdefault(answer.variant, Tally()).add(at, answer.status, latency)
         if is_failure(answer.status) and len(self._failures) < MAX_FAILURES:
-            self._failures.append(Failure(at, answer.status, message, answer.config, latency))
+            self._failures.append(FailedRequest(at, answer.status, message, answer.config, latency))
 
     def _second(self, at: float) -> Second:
         epoch = int(at + self._epoch)

@@ -39,7 +39,7 @@ class Tally:
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailedRequest:
     """One failed request. ``at`` is the epoch time of its answer, or when it was abandoned."""
 
     at: float
@@ -70,7 +70,7 @@ class Report:
     """A run so far. ``unanswered`` counts requests that are due but have no answer yet."""
 
     seconds: tuple[Second, ...]
-    failures: tuple[Failure, ...]
+    failures: tuple[FailedRequest, ...]
     sent: int
     unanswered: int
 

@@ -1,13 +1,13 @@
 """From what is known of a model to a deployment that can run, with its price and its reasons: pure.
 
 ``answers.read`` checks plain data against the questions, ``plan`` decides by the tables in ``data/``, ``document``
-makes JSON of it and ``written`` a spec file.
+makes JSON of it and ``render_spec`` a spec file.
 """
 
 from tidegate.advisor.planner.answers import Answers, missing, read
 from tidegate.advisor.planner.document import answers_of, document, example, examples, what_is_asked
 from tidegate.advisor.planner.plan import Plan, plan
-from tidegate.advisor.planner.render_spec import written
+from tidegate.advisor.planner.render_spec import render_spec
 
 __all__ = [
     "Answers",
@@ -19,6 +19,6 @@ __all__ = [
     "missing",
     "plan",
     "read",
+    "render_spec",
     "what_is_asked",
-    "written",
 ]

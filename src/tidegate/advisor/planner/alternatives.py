@@ -15,10 +15,10 @@ from tidegate.advisor.planner.assumptions import words
 from tidegate.advisor.planner.flowchart import Place
 from tidegate.advisor.planner.hardware import ANY, CPU, INFERENTIA
 from tidegate.advisor.planner.selection import Other
-from tidegate.advisor.planner.sizing import Fleet, OnDemand
+from tidegate.advisor.planner.sizing import FleetSize, OnDemandSize
 from tidegate.advisor.planner.tables import table
 from tidegate.advisor.planner.traffic import traffic
-from tidegate.advisor.planner.units import told_money, told_percent, told_rate, told_seconds
+from tidegate.advisor.planner.units import format_money, format_percent, format_rate, format_seconds
 from tidegate.advisor.prices import Catalogue, MissingPrice
 from tidegate.domain.errors import TidegateError
 
@@ -39,12 +39,12 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Case:
+class ServedPlan:
     """A plan that serves requests."""
 
     facts: Mapping[str, Any]
     place: Place
-    size: Fleet | OnDemand
+    size: FleetSize | OnDemandSize
     load: Load
     month: float
     others: tuple[Other, ...]
@@ -60,8 +60,8 @@ def choices(
     if made.load is None:
         return tuple(_types(made.others))
     beside, _ = pricing.extras(facts, tariff)
-    case = Case(facts, place, made.size, made.load, made.bill.month, made.others, tariff, beside)
-    makers: tuple[Callable[[Case], Iterator[Choice]], ...] = (_other_types, _other_hardware, _commitments)
+    case = ServedPlan(facts, place, made.size, made.load, made.bill.month, made.others, tariff, beside)
+    makers: tuple[Callable[[ServedPlan], Iterator[Choice]], ...] = (_other_types, _other_hardware, _commitments)
     if place.target in ("sagemaker", "lambda") and place.mode != "asynchronous":
         makers = (*makers, _fixed, _serverless, _real_time, _dedicated)
     found: list[Choice] = []
@@ -77,24 +77,24 @@ def _choice(name: str, month: float | None, what: str, because: str, **figures: 
     return Choice(name, month, f"{what}; not taken: {because}", because, figures)
 
 
-def _other_types(case: Case) -> Iterator[Choice]:
+def _other_types(case: ServedPlan) -> Iterator[Choice]:
     yield from _types(case.others)
 
 
-def _other_hardware(case: Case) -> Iterator[Choice]:
+def _other_hardware(case: ServedPlan) -> Iterator[Choice]:
     """The cheapest type of each other hardware that the frameworks can use."""
-    if not isinstance(case.size, Fleet):
+    if not isinstance(case.size, FleetSize):
         return
     facts, book = case.facts, table("compute")
     asked = facts["hardware_asked"]
     for hardware in facts["usable"]:
         if hardware == case.size.type.kind or (facts["many_models"] and hardware == INFERENTIA):
             continue
-        told = book["hardware"][hardware]["told"]
+        told = book["hardware"][hardware]["text"]
         if hardware == CPU and facts["accelerated"]:
             because = "a request takes some ten times longer there; measure it and set hardware: cpu"
             if facts["processor_time"] is not None:
-                because = f"a request would take about {told_seconds(facts['processor_time'])} there"
+                because = f"a request would take about {format_seconds(facts['processor_time'])} there"
             yield _choice(f"on_{hardware}", None, f"{told} in place of {case.size.type.name}", because)
             continue
         there = {**facts, "runs_on": (hardware,), "accelerated": hardware != CPU, "instance_type": ""}
@@ -105,25 +105,25 @@ def _other_hardware(case: Case) -> Iterator[Choice]:
         except TidegateError as error:
             yield _choice(f"on_{hardware}", None, told, error.message)
             continue
-        assert isinstance(made.size, Fleet)
+        assert isinstance(made.size, FleetSize)
         month = made.bill.month
         was = "instance_type names another" if facts["instance_type"] else f"hardware: {asked} was asked for"
         because = was if month < case.month and asked != ANY else "it is dearer over the year"
-        what = f"{told} ({made.size.type.name}): about {told_money(month)} a month"
+        what = f"{told} ({made.size.type.name}): about {format_money(month)} a month"
         yield _choice(f"on_{hardware}", month, what, because)
 
 
 def _types(others: tuple[Other, ...]) -> Iterator[Choice]:
     """The next cheapest type."""
     for other in others[:1]:
-        what = f"the next type in its place: about {told_money(other.month)} a month"
+        what = f"the next type in its place: about {format_money(other.month)} a month"
         yield _choice("other_type", other.month, what, f"{other.name} fits as well, and is dearer over the year")
 
 
-def _commitments(case: Case) -> Iterator[Choice]:
+def _commitments(case: ServedPlan) -> Iterator[Choice]:
     """Savings Plans over the plan's own load curve; none for a test, which ends."""
     if (
-        not isinstance(case.size, Fleet)
+        not isinstance(case.size, FleetSize)
         or case.facts["environment"] == "test"
         or case.place.mode == "asynchronous"
     ):
@@ -143,13 +143,13 @@ def _commitments(case: Case) -> Iterator[Choice]:
         month = case.month - best.saving / MONTHS
         what = (
             f"a Savings Plan of ${best.hourly:.3f} an hour for {years} year{'s' if years > 1 else ''} (at "
-            f"{told_percent(discount.part)} off): about {told_money(month)} a month"
+            f"{format_percent(discount.part)} off): about {format_money(month)} a month"
         )
         yield _choice(
             f"savings_{years}y",
             month,
             what,
-            f"it is paid used or not, and saves nothing if the load falls by {told_percent(falls)}: commit once"
+            f"it is paid used or not, and saves nothing if the load falls by {format_percent(falls)}: commit once"
             " the load is known",
             hourly=best.hourly,
             discount=discount.part,
@@ -158,21 +158,21 @@ def _commitments(case: Case) -> Iterator[Choice]:
         )
 
 
-def _fixed(case: Case) -> Iterator[Choice]:
-    if not isinstance(case.size, Fleet) or not case.size.scales:
+def _fixed(case: ServedPlan) -> Iterator[Choice]:
+    if not isinstance(case.size, FleetSize) or not case.size.scales:
         return
     both = breakeven.fixed_against_scaled(
         case.tariff, case.size.type.name, pricing.scaling(case.size), case.load, case.extras
     )
     if both.saved > 0:
-        what = f"instances for the busiest hour at all hours: about {told_money(both.first.month)} a month"
-        because = f"scaling saves {told_percent(both.saved)} of it"
+        what = f"instances for the busiest hour at all hours: about {format_money(both.first.month)} a month"
+        because = f"scaling saves {format_percent(both.saved)} of it"
         yield _choice("without_autoscaling", both.first.month, what, because, saved=both.saved)
 
 
-def _serverless(case: Case) -> Iterator[Choice]:
+def _serverless(case: ServedPlan) -> Iterator[Choice]:
     """A serverless endpoint in place of instances, with the rate at which both cost the same."""
-    if not isinstance(case.size, Fleet):
+    if not isinstance(case.size, FleetSize):
         return
     facts = case.facts
     refusal = _refusal(facts)
@@ -187,12 +187,12 @@ def _serverless(case: Case) -> Iterator[Choice]:
         because = "it is dearer at this rate"
     else:
         because = f"traffic is {facts['pattern']}: set pattern: intermittent if a first answer may come later"
-    yield _told(SERVERLESS, "a serverless endpoint", month, even, because)
+    yield _describe_other(SERVERLESS, "a serverless endpoint", month, even, because)
 
 
-def _real_time(case: Case) -> Iterator[Choice]:
+def _real_time(case: ServedPlan) -> Iterator[Choice]:
     """Instances in place of serverless or of a function."""
-    if not isinstance(case.size, OnDemand):
+    if not isinstance(case.size, OnDemandSize):
         return
     facts = {**case.facts, "mode": REAL_TIME, "target": "sagemaker"}
     name = "a SageMaker endpoint" if case.place.target == "lambda" else "a real-time endpoint"
@@ -209,22 +209,24 @@ def _real_time(case: Case) -> Iterator[Choice]:
         because = "events start a light function; set event_driven: false to have it"
     elif month < case.month:
         because = "it runs in hours without a request; set pattern: variable to have it"
-    yield _told(REAL_TIME, name, month, even, because)
+    yield _describe_other(REAL_TIME, name, month, even, because)
 
 
-def _fleet(facts: Mapping[str, Any], case: Case) -> Fleet:
+def _fleet(facts: Mapping[str, Any], case: ServedPlan) -> FleetSize:
     made = pricing.on_instances(facts, case.load, case.tariff, case.extras)
-    assert isinstance(made.size, Fleet)
+    assert isinstance(made.size, FleetSize)
     return made.size
 
 
-def _told(name: str, title: str, month: float, even: float | None, because: str) -> Choice:
-    crossing = "" if even is None else f" (serverless is cheaper below {told_rate(even)})"
-    what = f"{title} in its place: about {told_money(month)} a month{crossing}"
+def _describe_other(name: str, title: str, month: float, even: float | None, because: str) -> Choice:
+    crossing = "" if even is None else f" (serverless is cheaper below {format_rate(even)})"
+    what = f"{title} in its place: about {format_money(month)} a month{crossing}"
     return _choice(name, month, what, because, break_even_rate=even)
 
 
-def _against(case: Case, memory: OnDemand, instances: Fleet, other: str) -> tuple[float, float | None]:
+def _against(
+    case: ServedPlan, memory: OnDemandSize, instances: FleetSize, other: str
+) -> tuple[float, float | None]:
     """Dollars of the ``other``, and the rate at which both cost the same."""
     ways = breakeven.serverless_against_real_time(
         case.tariff,
@@ -249,15 +251,17 @@ def _refusal(facts: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _dedicated(case: Case) -> Iterator[Choice]:
-    if not case.facts["many_models"] or not isinstance(case.size, Fleet):
+def _dedicated(case: ServedPlan) -> Iterator[Choice]:
+    if not case.facts["many_models"] or not isinstance(case.size, FleetSize):
         return
     memory = table("compute")["memory"]
-    models = many_models.Models(
+    models = many_models.ModelPool(
         case.facts["alike_models"], case.facts["model_size"], memory["hot_models"], memory["share"]
     )
     alone = {**case.facts, "many_models": False}
-    share = Case(alone, case.place, case.size, case.load.times(1 / models.count), 0.0, (), case.tariff, Extras())
+    share = ServedPlan(
+        alone, case.place, case.size, case.load.times(1 / models.count), 0.0, (), case.tariff, Extras()
+    )
     small = _fleet(alone, share)
     both = many_models.dedicated_against_shared(
         case.tariff,
@@ -266,6 +270,6 @@ def _dedicated(case: Case) -> Iterator[Choice]:
         (case.size.type.name, pricing.scaling(case.size)),
         case.load,
     )
-    what = f"an endpoint for each of the {models.count:,} models: about {told_money(both.first.month)} a month"
-    because = f"one for all saves {told_percent(both.saved)}"
+    what = f"an endpoint for each of the {models.count:,} models: about {format_money(both.first.month)} a month"
+    because = f"one for all saves {format_percent(both.saved)}"
     yield _choice("dedicated", both.first.month, what, because, saved=both.saved)

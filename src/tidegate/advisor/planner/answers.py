@@ -20,7 +20,7 @@ MOST_FACTOR = 10_000.0
 
 
 @dataclass(frozen=True)
-class Peak:
+class TrafficPeak:
     """A recurring time of more traffic: ``name`` is one of ``data/peaks.yaml``, ``factor`` multiplies the rate."""
 
     name: str
@@ -44,7 +44,7 @@ class Answers:
     pattern: str
     shape: str
     idle_hours: float
-    peaks: tuple[Peak, ...]
+    peaks: tuple[TrafficPeak, ...]
     timezone: str | None
     consistent_latency: bool | None
     criticality: str
@@ -236,7 +236,7 @@ def _list(value: object, question: Question) -> tuple[str, ...]:
     return names
 
 
-def _peaks(value: object, question: Question) -> tuple[Peak, ...]:
+def _peaks(value: object, question: Question) -> tuple[TrafficPeak, ...]:
     """``[{name: pay-days, factor: 4}]`` or ``pay-days*4, year-end*10``."""
     given = [part for part in value.split(",") if part.strip()] if isinstance(value, str) else value
     if not isinstance(given, list | tuple):
@@ -249,8 +249,8 @@ def _peaks(value: object, question: Question) -> tuple[Peak, ...]:
     return made
 
 
-def _peak(given: object) -> Peak:
-    if isinstance(given, Peak):
+def _peak(given: object) -> TrafficPeak:
+    if isinstance(given, TrafficPeak):
         return given
     if isinstance(given, str):
         name, _, times = given.partition("*")
@@ -263,7 +263,7 @@ def _peak(given: object) -> Peak:
     factor = _number(given["factor"], {})
     if not 1 <= factor <= MOST_FACTOR:
         raise ValueError(f"the factor of {given['name']} must be from 1 to {MOST_FACTOR:,.0f}, not {factor:g}")
-    return Peak(given["name"], factor)
+    return TrafficPeak(given["name"], factor)
 
 
 def _zone(value: object, question: Question) -> str:

@@ -46,7 +46,7 @@ def _made(answers: Mapping[str, object], models: Sequence[str], prices: Path | N
     made = planner.plan(planner.read(answers), Catalogue.load(prices))
     spec = with_models(made.spec, models) if models else None
     document = planner.document(made)
-    return {**document, "spec": spec or document["spec"], "file": planner.written(made, spec)}
+    return {**document, "spec": spec or document["spec"], "file": planner.render_spec(made, spec)}
 
 
 def routes(gateway: Gateway) -> list[Route]:

@@ -69,7 +69,7 @@ def assumptions(answers: Answers, *, has_calendar: bool = False) -> tuple[str, .
         basis = kind.get("time_basis", kind["basis"]).format(**told)
         found.append(f"processing_time is taken to be {told['processing_time']}: {basis}")
     if answers.model_size is None:
-        found.append(f"model_size is taken to be {kind['model_size']}, as of {kind['told']}")
+        found.append(f"model_size is taken to be {kind['model_size']}, as of {kind['text']}")
     if not answers.individual_responses and answers.deadline is None:
         found.append(f"deadline is taken to be {told['deadline']}: a job has to be done within that time")
     if has_calendar and answers.timezone is None:
@@ -98,13 +98,13 @@ def words(facts: Mapping[str, Any]) -> dict[str, str]:
         limits
         | told
         | {
-            "memory_needed_told": units.told_size(facts["memory_needed"]),
-            "slowest_told": units.told_seconds(facts["slowest"]),
-            "hardware_told": table("compute")["hardware"]
+            "memory_needed_text": units.format_size(facts["memory_needed"]),
+            "slowest_text": units.format_seconds(facts["slowest"]),
+            "hardware_text": table("compute")["hardware"]
             .get(facts["hardware_asked"], {})
-            .get("told", "an accelerator"),
+            .get("text", "an accelerator"),
             "serving_names": " and ".join(serving(facts)),
-            "kind_told": table("compute")["kinds"][facts["model_kind"]]["told"],
+            "kind_text": table("compute")["kinds"][facts["model_kind"]]["text"],
             "stage_names": ", ".join(facts["stages"]),
             "framework_names": " and ".join(facts["frameworks"]),
             "latency_need": _need(facts, latency),
@@ -131,7 +131,7 @@ def _need(facts: Mapping[str, Any], latency: float | None) -> str:
         return (
             "every answer must come as fast as any other"
             if latency is None
-            else f"each answer must come within {units.told_seconds(latency)}, every time"
+            else f"each answer must come within {units.format_seconds(latency)}, every time"
         )
     return "an answer may come later now and then"
 
@@ -140,9 +140,9 @@ def _word(value: Any, kind: str) -> str:
     if value is None:
         return "nothing"
     if kind == "duration":
-        return units.told_seconds(value)
+        return units.format_seconds(value)
     if kind == "size":
-        return units.told_size(value)
+        return units.format_size(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:,g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)

@@ -4,8 +4,8 @@ import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from tidegate.advisor.cost.traffic import Peak, Traffic
-from tidegate.advisor.planner.sizing import Fleet, OnDemand, needed
+from tidegate.advisor.cost.traffic import PeakDays, Traffic
+from tidegate.advisor.planner.sizing import FleetSize, OnDemandSize, needed
 from tidegate.domain.calendar_days import EVERY_MONTH
 
 BUSY = 0.8
@@ -15,10 +15,10 @@ _WORKDAYS, _WEEKEND = range(5), range(5, 7)
 Entry = dict[str, Any]
 
 
-def calendar(traffic: Traffic, mode: str, fleet: Fleet | OnDemand, timezone: str) -> list[Entry]:
+def calendar(traffic: Traffic, mode: str, fleet: FleetSize | OnDemandSize, timezone: str) -> list[Entry]:
     """Entries of a spec's ``autoscaling.calendar``. Each asks for what the least busy of its hours was priced with,
     so that it never costs more than the plan says. Only a real-time fleet that scales has any: a queue can wait."""
-    if mode != "real_time" or not isinstance(fleet, Fleet) or not fleet.scales:
+    if mode != "real_time" or not isinstance(fleet, FleetSize) or not fleet.scales:
         return []
     return _named_apart(
         [entry for peak in traffic.shape.peaks for entry in _of_peak(peak, traffic, fleet, timezone)]
@@ -39,7 +39,7 @@ def _named_apart(entries: Sequence[Entry]) -> list[Entry]:
     return list(made.values())
 
 
-def _of_peak(peak: Peak, traffic: Traffic, fleet: Fleet, timezone: str) -> Iterator[Entry]:
+def _of_peak(peak: PeakDays, traffic: Traffic, fleet: FleetSize, timezone: str) -> Iterator[Entry]:
     workdays, weekend = (_times(peak, traffic, fleet, days) for days in (_WORKDAYS, _WEEKEND))
     name = peak.name.replace(" ", "-")
     if peak.working:
@@ -60,7 +60,7 @@ def _of_peak(peak: Peak, traffic: Traffic, fleet: Fleet, timezone: str) -> Itera
             }
 
 
-def _times(peak: Peak, traffic: Traffic, fleet: Fleet, days: Sequence[int]) -> list[tuple[int, int, int]]:
+def _times(peak: PeakDays, traffic: Traffic, fleet: FleetSize, days: Sequence[int]) -> list[tuple[int, int, int]]:
     """(first hour, hours, instances) of a day's busy times, where a day without the peak needs fewer."""
     profile = traffic.shape.profile
     rates = [
@@ -78,16 +78,16 @@ def _times(peak: Peak, traffic: Traffic, fleet: Fleet, days: Sequence[int]) -> l
     return found
 
 
-def _count(rate: float, fleet: Fleet) -> int:
+def _count(rate: float, fleet: FleetSize) -> int:
     return max(fleet.least, min(fleet.most, needed(rate, fleet.planned)))
 
 
-def _days(peak: Peak) -> str:
+def _days(peak: PeakDays) -> str:
     """``15,L`` or ``15-31``, as a schedule has them."""
     if len(peak.days) > 2 and list(peak.days) == list(range(peak.days[0], peak.days[-1] + 1)):
         return f"{peak.days[0]}-{peak.days[-1]}"
     return ",".join("L" if day == -1 else str(day) for day in peak.days)
 
 
-def _months(peak: Peak) -> str:
+def _months(peak: PeakDays) -> str:
     return "*" if peak.months == EVERY_MONTH else ",".join(map(str, peak.months))

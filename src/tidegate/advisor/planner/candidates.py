@@ -196,7 +196,7 @@ def _named_task(facts: Facts, name: str) -> InstanceType:
                 return found
     raise Invalid(
         f"instance_type: {name} is no Fargate size that the model fits; it needs"
-        f" {units.told_size(facts['memory_needed'])}"
+        f" {units.format_size(facts['memory_needed'])}"
         " and sizes are such as fargate:4x8GB (vCPU x memory)"
     )
 
@@ -221,9 +221,9 @@ def _lacks(facts: Facts, type: InstanceType) -> str:
     if type.vcpus < least:
         return f"instance_type: {type.name} has {type.vcpus} vCPU, and {least} are needed: give a larger one"
     if type.kind == CPU:
-        need = units.told_size(facts["memory_needed"])
+        need = units.format_size(facts["memory_needed"])
         return f"instance_type: {type.name} has too little memory: the model needs {need}; give a larger one"
-    size = units.told_size(_accelerated_size(facts))
+    size = units.format_size(_accelerated_size(facts))
     return (
         f"instance_type: {type.name} has too little memory for a model of {size} on its {type.accelerators} x"
         f" {type.accelerator}: give a larger one"
@@ -231,9 +231,9 @@ def _lacks(facts: Facts, type: InstanceType) -> str:
 
 
 def _too_large(facts: Facts, known: list[InstanceType]) -> Invalid:
-    size = units.told_size(facts["model_size"])
+    size = units.format_size(facts["model_size"])
     book = table("compute")["hardware"]
-    what = " or ".join(book[one]["told"] for one in facts["runs_on"])
+    what = " or ".join(book[one]["text"] for one in facts["runs_on"])
     largest = max(known, key=lambda one: (one.accelerator_gib, one.memory_gib), default=None)
     told = "there is none" if largest is None else f"the largest is {largest.name}"
     return Invalid(

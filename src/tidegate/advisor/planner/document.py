@@ -4,10 +4,10 @@ from dataclasses import asdict
 from typing import Any
 
 from tidegate.advisor.planner.answers import Answers, read
-from tidegate.advisor.planner.flowchart import Note
+from tidegate.advisor.planner.flowchart import PlanNote
 from tidegate.advisor.planner.plan import Plan
 from tidegate.advisor.planner.plan_promise import lines, notes
-from tidegate.advisor.planner.sizing import Fleet
+from tidegate.advisor.planner.sizing import FleetSize
 from tidegate.advisor.planner.tables import table
 from tidegate.advisor.promise import Promise
 from tidegate.domain.errors import NotFound
@@ -41,7 +41,7 @@ def what_is_asked() -> dict[str, Any]:
             for one in chart["questions"]
         ],
         "modes": {mode: told["title"] for mode, told in chart["modes"].items()},
-        "peaks": {name: peak["told"] for name, peak in table("peaks").items()},
+        "peaks": {name: peak["text"] for name, peak in table("peaks").items()},
         "examples": [{"name": name, **one} for name, one in examples().items()],
     }
 
@@ -79,7 +79,7 @@ def document(plan: Plan) -> dict[str, Any]:
 
 def _size(plan: Plan) -> dict[str, Any]:
     size = plan.size
-    if not isinstance(size, Fleet):
+    if not isinstance(size, FleetSize):
         return {"kind": "on_demand", "memory_gib": size.memory_gib, "max_concurrency": size.concurrency}
     return {
         "kind": "instances",
@@ -121,7 +121,7 @@ def _cost(plan: Plan) -> dict[str, Any]:
     }
 
 
-def all_notes(plan: Plan) -> tuple[Note, ...]:
+def all_notes(plan: Plan) -> tuple[PlanNote, ...]:
     """Of the plan and of what its rollout can promise."""
     return plan.notes if plan.promise is None else (*plan.notes, *notes(plan.promise))
 

@@ -10,7 +10,7 @@ from tidegate.advisor.planner.tables import table
 
 
 @dataclass(frozen=True)
-class Step:
+class FlowchartStep:
     """One question of the flowchart with its answer; ``leads_to`` is the next question's id or a mode."""
 
     id: str
@@ -21,7 +21,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Note:
+class PlanNote:
     """Something that a person should know of a plan, and what to change if it is unwelcome."""
 
     about: str
@@ -40,10 +40,10 @@ class Place:
     title: str
     because: str
     change: str
-    notes: tuple[Note, ...] = ()
+    notes: tuple[PlanNote, ...] = ()
 
 
-def walk(facts: Mapping[str, Any]) -> tuple[Step, ...]:
+def walk(facts: Mapping[str, Any]) -> tuple[FlowchartStep, ...]:
     """From the first question to a mode, which the last step leads to."""
     questions = {question["id"]: question for question in table("flowchart")["questions"]}
     here, steps = next(iter(questions)), []
@@ -54,7 +54,9 @@ def walk(facts: Mapping[str, Any]) -> tuple[Step, ...]:
         branch = "true" if answer else "false"
         here = question[branch]
         steps.append(
-            Step(question["id"], question["ask"], answer, question["because"][branch].format(**told), here)
+            FlowchartStep(
+                question["id"], question["ask"], answer, question["because"][branch].format(**told), here
+            )
         )
     return tuple(steps)
 
@@ -83,8 +85,8 @@ def place(facts: Mapping[str, Any], mode: str) -> Place:
     )
 
 
-def _limited(facts: Mapping[str, Any], mode: str, target: str) -> tuple[str, tuple[Note, ...]]:
-    notes: list[Note] = []
+def _limited(facts: Mapping[str, Any], mode: str, target: str) -> tuple[str, tuple[PlanNote, ...]]:
+    notes: list[PlanNote] = []
     for rule in table("modes"):
         of_target = target in rule.get("target", [target])
         if rule["mode"] != mode or not of_target or not rules.holds(rule["when"], facts):
@@ -92,6 +94,6 @@ def _limited(facts: Mapping[str, Any], mode: str, target: str) -> tuple[str, tup
         if "instead" not in rule:
             raise contradiction(rule, facts)
         told = words(facts)
-        notes.append(Note("mode", rule["say"].format(**told), rule["change"].format(**told)))
+        notes.append(PlanNote("mode", rule["say"].format(**told), rule["change"].format(**told)))
         mode = rule["instead"]
     return mode, tuple(notes)

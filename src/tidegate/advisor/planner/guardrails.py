@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 from tidegate.advisor.planner import rules, units
 from tidegate.advisor.planner.flowchart import Place
-from tidegate.advisor.planner.sizing import Fleet, OnDemand
+from tidegate.advisor.planner.sizing import FleetSize, OnDemandSize
 from tidegate.advisor.planner.strategy import Strategy
 from tidegate.advisor.planner.tables import table
-from tidegate.advisor.planner.units import told_percent
+from tidegate.advisor.planner.units import format_percent
 
 ENGINE = "tidegate's engine"
 
@@ -32,7 +32,7 @@ class Guardrail:
     says: tuple[str, ...]
 
 
-def guardrail(where: Place, strategy: Strategy, size: Fleet | OnDemand) -> Guardrail | None:
+def guardrail(where: Place, strategy: Strategy, size: FleetSize | OnDemandSize) -> Guardrail | None:
     """None for a job, which has no traffic."""
     if where.mode == "batch":
         return None
@@ -45,7 +45,7 @@ def guardrail(where: Place, strategy: Strategy, size: Fleet | OnDemand) -> Guard
         )
         says = f"{name} has {own}: {ENGINE} shifts the traffic there, watches the alarms and rolls back"
         return Guardrail(False, None, None, (says,))
-    if not isinstance(size, Fleet):
+    if not isinstance(size, FleetSize):
         says = (
             "SageMaker has deployment guardrails for real-time and asynchronous endpoints only: for serverless"
             f" {ENGINE}"
@@ -67,13 +67,13 @@ def _of_instances(strategy: Strategy, count: int) -> Guardrail:
         says.append(
             f"a guardrail of SageMaker moves whole instances, and of {count} it can move none by itself: {ENGINE}"
             " shifts"
-            f" {told_percent(part)} exactly; a guardrail needs {math.ceil(1 / part)} instances for that"
+            f" {format_percent(part)} exactly; a guardrail needs {math.ceil(1 / part)} instances for that"
         )
     elif share > part + 1e-9:
         says.append(
-            f"a guardrail of SageMaker moves whole instances: 1 of {count} is {told_percent(share)}, not"
-            f" {told_percent(part)}, which"
-            f" {math.ceil(1 / part)} instances would give; {ENGINE} shifts {told_percent(part)} exactly"
+            f"a guardrail of SageMaker moves whole instances: 1 of {count} is {format_percent(share)}, not"
+            f" {format_percent(part)}, which"
+            f" {math.ceil(1 / part)} instances would give; {ENGINE} shifts {format_percent(part)} exactly"
         )
     told = _wait(strategy)
     if told is not None and part < 1:
@@ -94,13 +94,14 @@ def _wait(strategy: Strategy) -> tuple[str, str] | None:
     left = rules.limit("guardrail_total") - final - units.seconds(table("compute")["provisioning"])
     if steps * strategy.wait > left:
         minutes = math.floor(min(longest, left / steps) / 60)
-        hours = units.told_seconds(steps * strategy.wait + final)
+        hours = units.format_seconds(steps * strategy.wait + final)
         total = table("limits")["guardrail_total"]["value"]
         return f"{minutes}m", f"{hours} of bakes are no guardrail of SageMaker, which ends within {total}"
     if strategy.wait > longest:
         most = table("limits")["guardrail_wait"]["value"]
         return (
             most,
-            f"a bake of {units.told_seconds(strategy.wait)} is no guardrail of SageMaker, which waits {most} at most",
+            f"a bake of {units.format_seconds(strategy.wait)} is no guardrail of SageMaker, which waits"
+            f" {most} at most",
         )
     return None

@@ -11,17 +11,17 @@ from tidegate.advisor.planner import pricing, rules, specs
 from tidegate.advisor.planner.alternatives import Choice, choices
 from tidegate.advisor.planner.answers import Answers
 from tidegate.advisor.planner.calendar import calendar
-from tidegate.advisor.planner.flowchart import Note, Place, Step, place, walk
+from tidegate.advisor.planner.flowchart import FlowchartStep, Place, PlanNote, place, walk
 from tidegate.advisor.planner.guardrails import Guardrail, guardrail
 from tidegate.advisor.planner.hardware import is_arm
-from tidegate.advisor.planner.plan_promise import promised
+from tidegate.advisor.planner.plan_promise import compute_promise
 from tidegate.advisor.planner.price_dates import PriceDates, price_dates
-from tidegate.advisor.planner.rows import Decided, Row, rows
-from tidegate.advisor.planner.sizing import Fleet, OnDemand
+from tidegate.advisor.planner.rows import Decided, PlanRow, rows
+from tidegate.advisor.planner.sizing import FleetSize, OnDemandSize
 from tidegate.advisor.planner.strategy import Strategy, strategy
 from tidegate.advisor.planner.tables import table
 from tidegate.advisor.planner.traffic import traffic
-from tidegate.advisor.planner.units import told_money
+from tidegate.advisor.planner.units import format_money
 from tidegate.advisor.prices import HOME, Catalogue
 from tidegate.advisor.promise import Promise
 from tidegate.domain.errors import TidegateError
@@ -35,13 +35,13 @@ class Plan:
 
     answers: Answers
     facts: Mapping[str, Any]
-    steps: tuple[Step, ...]
+    steps: tuple[FlowchartStep, ...]
     place: Place
-    size: Fleet | OnDemand
+    size: FleetSize | OnDemandSize
     strategy: Strategy
     bill: Bill
-    rows: tuple[Row, ...]
-    notes: tuple[Note, ...]
+    rows: tuple[PlanRow, ...]
+    notes: tuple[PlanNote, ...]
     assumptions: tuple[str, ...]
     overrides: tuple[str, ...]
     spec: Mapping[str, Any]
@@ -67,7 +67,7 @@ class Plan:
         for: it takes up to some seconds."""
         if self.place.mode == "batch":
             return None
-        return promised(self.facts, self.strategy, self.spec["alarms"])
+        return compute_promise(self.facts, self.strategy, self.spec["alarms"])
 
 
 def plan(answers: Answers, catalogue: Catalogue) -> Plan:
@@ -91,7 +91,7 @@ def _plan(answers: Answers, catalogue: Catalogue) -> Plan:
     digest = specs.digest(asdict(answers), pricing.version(bill))
     peaks = calendar(traffic(facts), where.mode, size, facts["timezone"])
     spec = specs.spec(facts, where, size, how, digest, peaks)
-    job = specs.job(facts, size, spec) if where.mode == "batch" and isinstance(size, Fleet) else None
+    job = specs.job(facts, size, spec) if where.mode == "batch" and isinstance(size, FleetSize) else None
     held = guardrail(where, how, size)
     return Plan(
         answers=answers,
@@ -105,7 +105,7 @@ def _plan(answers: Answers, catalogue: Catalogue) -> Plan:
         notes=(
             *where.notes,
             *_notes(facts),
-            *(Note("cost", text, "") for text in bill.warnings),
+            *(PlanNote("cost", text, "") for text in bill.warnings),
             *_stand_ins(bill),
         ),
         assumptions=derived.assumptions(answers, has_calendar=bool(peaks)),
@@ -119,9 +119,9 @@ def _plan(answers: Answers, catalogue: Catalogue) -> Plan:
     )
 
 
-def _chosen(facts: Mapping[str, Any], size: Fleet | OnDemand) -> dict[str, Any]:
+def _chosen(facts: Mapping[str, Any], size: FleetSize | OnDemandSize) -> dict[str, Any]:
     """Facts of what carries it, for the notes and the promise."""
-    if not isinstance(size, Fleet):
+    if not isinstance(size, FleetSize):
         return {"least": 0, "most": 0, "type": "", "carried_by": "cpu", "arm": False}
     time = facts["work_times"][size.type.kind]
     return {
@@ -130,22 +130,22 @@ def _chosen(facts: Mapping[str, Any], size: Fleet | OnDemand) -> dict[str, Any]:
     }
 
 
-def _notes(facts: Mapping[str, Any]) -> tuple[Note, ...]:
+def _notes(facts: Mapping[str, Any]) -> tuple[PlanNote, ...]:
     told = derived.words(facts)
     return tuple(
-        Note(one["about"], one["say"].format(**told), one["change"].format(**told))
+        PlanNote(one["about"], one["say"].format(**told), one["change"].format(**told))
         for one in table("notes")
         if rules.holds(one["when"], facts)
     )
 
 
-def _stand_ins(bill: Bill) -> tuple[Note, ...]:
+def _stand_ins(bill: Bill) -> tuple[PlanNote, ...]:
     items = sorted({line.rate.item for line in bill.lines if line.rate.stands_in})
     if not items:
         return ()
     region = next(line.rate.stands_in for line in bill.lines if line.rate.stands_in)
     say = f"{HOME}'s prices stand in for {len(items)} that are not known in {region}, where most things cost more"
-    return (Note("prices", say, f"tidegate prices update --region {region}"),)
+    return (PlanNote("prices", say, f"tidegate prices update --region {region}"),)
 
 
 def _overrides(answers: Answers, target: str) -> tuple[str, ...]:
@@ -154,7 +154,7 @@ def _overrides(answers: Answers, target: str) -> tuple[str, ...]:
     return ()
 
 
-def _over_budget(made: Plan, catalogue: Catalogue) -> Note | None:
+def _over_budget(made: Plan, catalogue: Catalogue) -> PlanNote | None:
     """What the plan costs above the budget, and what each change that helps would make of it."""
     budget = made.answers.budget
     if budget is None or made.bill.month <= budget:
@@ -169,9 +169,9 @@ def _over_budget(made: Plan, catalogue: Catalogue) -> Note | None:
             continue
         if other.bill.month < made.bill.month:
             cheaper.append((other.bill.month, lever["say"]))
-    say = f"it costs about {told_money(made.bill.month)} a month, and {told_money(budget)} may be spent"
-    told = [f"{said}: about {told_money(month)}" for month, said in sorted(cheaper)]
-    return Note("budget", say, "; ".join(told) or "raise the budget, or plan for less traffic")
+    say = f"it costs about {format_money(made.bill.month)} a month, and {format_money(budget)} may be spent"
+    told = [f"{said}: about {format_money(month)}" for month, said in sorted(cheaper)]
+    return PlanNote("budget", say, "; ".join(told) or "raise the budget, or plan for less traffic")
 
 
 def _tuples(changes: Mapping[str, Any]) -> dict[str, Any]:

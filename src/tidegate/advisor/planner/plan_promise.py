@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tidegate.advisor.planner import rules, units
-from tidegate.advisor.planner.flowchart import Note
+from tidegate.advisor.planner.flowchart import PlanNote
 from tidegate.advisor.planner.strategy import Strategy
 from tidegate.advisor.planner.tables import table
 from tidegate.advisor.planner.units import seconds
@@ -29,7 +29,9 @@ _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _VARIANT, _BEFORE, _AFTER = "AllTraffic", "before", "after"
 
 
-def promised(facts: Mapping[str, Any], strategy: Strategy, alarms: Mapping[str, Mapping[str, Any]]) -> Promise:
+def compute_promise(
+    facts: Mapping[str, Any], strategy: Strategy, alarms: Mapping[str, Mapping[str, Any]]
+) -> Promise:
     """At the ordinary rate of the answers, with the assumptions of ``data/promise.yaml``."""
     guards = [_alarm(key, alarm) for key, alarm in alarms.items()]
     old, new = _version(_BEFORE, 1), _version(_AFTER, 2)
@@ -95,7 +97,7 @@ def _alarm(key: str, given: Mapping[str, Any]) -> Alarm:
 
 def lines(promise: Promise) -> tuple[str, ...]:
     """What is promised, in sentences without a full stop."""
-    said = [f"a rollout that goes well takes {units.told_seconds(promise.seconds)}"]
+    said = [f"a rollout that goes well takes {units.format_seconds(promise.seconds)}"]
     for one in promise.wanted:
         rise = f"{_size(one.quantity, one.size)} {WORDS[one.quantity]}"
         if not one.seen:
@@ -119,7 +121,7 @@ def _met(mean: float, most: float | None) -> str:
     )
 
 
-def notes(promise: Promise) -> tuple[Note, ...]:
+def notes(promise: Promise) -> tuple[PlanNote, ...]:
     """Where the bakes do not see what matters, or turn back what is well, and what would do better."""
     made = []
     for one in promise.wanted:
@@ -127,15 +129,15 @@ def notes(promise: Promise) -> tuple[Note, ...]:
         change = better or "no number of requests can: say what is usual, or watch another metric"
         if not one.seen:
             rise = f"{_size(one.quantity, one.size)} {WORDS[one.quantity]}"
-            made.append(Note("promise", f"the first bake cannot see {rise} at this rate", change))
+            made.append(PlanNote("promise", f"the first bake cannot see {rise} at this rate", change))
         elif one.proposals:
             say = f"alarms turn back a good version in {promise.false_alarm:.0%} of rollouts"
-            made.append(Note("promise", say, change))
+            made.append(PlanNote("promise", say, change))
     return tuple(made)
 
 
 def _proposal(one: Proposal, quantity: Quantity) -> str:
-    seen, bake = f"sees it in {one.power:.0%} of cases", units.told_seconds(one.bake or 0)
+    seen, bake = f"sees it in {one.power:.0%} of cases", units.format_seconds(one.bake or 0)
     if one.what == "bake":
         return f"a first bake of {bake} {seen}"
     if one.what == "canary":
@@ -154,5 +156,5 @@ def _proposal(one: Proposal, quantity: Quantity) -> str:
 
 def _size(quantity: Quantity, size: float) -> str:
     if quantity is Quantity.LATENCY:
-        return units.told_seconds(size / MICROSECONDS)
+        return units.format_seconds(size / MICROSECONDS)
     return f"{size * 100:.3g} %" if quantity.is_rate else f"{size:.3g}"

@@ -20,7 +20,7 @@ class PriceDates:
     stand_ins: tuple[str, ...]
     estimates: tuple[str, ...]
 
-    def told(self, today: date) -> str:
+    def describe(self, today: date) -> str:
         """``2026-01-31 to 2026-09-06, the oldest 10 months old``; from half a year on with how to renew them."""
         span = f"{self.oldest}" if self.oldest == self.newest else f"{self.oldest} to {self.newest}"
         months = (today.year - self.oldest.year) * 12 + today.month - self.oldest.month

@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tidegate.advisor.cost import containers, hosted, on_demand
-from tidegate.advisor.cost.bill import MONTHS, Bill, Line, Tariff, bill
+from tidegate.advisor.cost.bill import MONTHS, Bill, BillLine, Tariff, bill
 from tidegate.advisor.cost.extras import Extras
-from tidegate.advisor.cost.fleet import Scaling
+from tidegate.advisor.cost.fleet import ScalingBounds
 from tidegate.advisor.cost.traffic import Load
 from tidegate.advisor.planner import candidates, sizing, specs
 from tidegate.advisor.planner.flowchart import Place
 from tidegate.advisor.planner.selection import Other, cheapest
-from tidegate.advisor.planner.sizing import Fleet, OnDemand
+from tidegate.advisor.planner.sizing import FleetSize, OnDemandSize
 from tidegate.advisor.planner.strategy import strategy
 from tidegate.advisor.planner.tables import table
 from tidegate.advisor.planner.traffic import traffic
@@ -25,7 +25,7 @@ Facts = Mapping[str, Any]
 class Priced:
     """``load`` is None for a job, which has records in place of traffic. ``others`` are types that fit as well."""
 
-    size: Fleet | OnDemand
+    size: FleetSize | OnDemandSize
     bill: Bill
     load: Load | None
     others: tuple[Other, ...] = ()
@@ -59,9 +59,9 @@ def version(priced: Bill) -> str:
     return ";".join(f"{line.rate.item}={line.rate.amount:g}@{line.rate.date}" for line in priced.lines)
 
 
-def scaling(fleet: Fleet) -> Scaling:
+def scaling(fleet: FleetSize) -> ScalingBounds:
     """The fleet in the words of ``cost``."""
-    return Scaling(fleet.capacity, fleet.least, fleet.most, fleet.planned / fleet.capacity)
+    return ScalingBounds(fleet.capacity, fleet.least, fleet.most, fleet.planned / fleet.capacity)
 
 
 def extras(facts: Facts, tariff: Tariff) -> tuple[Extras, tuple[str, ...]]:
@@ -91,7 +91,7 @@ def _fleet(facts: Facts, type: InstanceType, load: Load, tariff: Tariff, beside:
     return Priced(size, _instances(facts, size, load, tariff, beside), load)
 
 
-def _instances(facts: Facts, fleet: Fleet, load: Load, tariff: Tariff, beside: Extras) -> Bill:
+def _instances(facts: Facts, fleet: FleetSize, load: Load, tariff: Tariff, beside: Extras) -> Bill:
     name = fleet.type.name
     if name.startswith(candidates.FARGATE):
         task = containers.Task(fleet.type.vcpus, fleet.type.memory_gib)
@@ -104,9 +104,9 @@ def _instances(facts: Facts, fleet: Fleet, load: Load, tariff: Tariff, beside: E
     return hosted.real_time(tariff, name, scaling(fleet), load, beside)
 
 
-def on_demand_of(facts: Facts, size: OnDemand) -> on_demand.OnDemand:
+def on_demand_of(facts: Facts, size: OnDemandSize) -> on_demand.OnDemandUsage:
     """The same in the words of ``cost``."""
-    return on_demand.OnDemand(float(size.memory_gib), facts["processing_time"])
+    return on_demand.OnDemandUsage(float(size.memory_gib), facts["processing_time"])
 
 
 def _by_request(facts: Facts, load: Load, tariff: Tariff, beside: Extras) -> Priced:
@@ -119,7 +119,7 @@ def _job(facts: Facts, type: InstanceType, tariff: Tariff, beside: Extras) -> Pr
     """A year of batch transform; on EKS and ECS the instance-hours alone."""
     fleet = sizing.job(facts, type)
     book = table("compute")
-    job = hosted.Job(
+    job = hosted.BatchJob(
         facts["records"],
         facts["runs_per_month"] * MONTHS,
         fleet.least,
@@ -134,17 +134,17 @@ def _job(facts: Facts, type: InstanceType, tariff: Tariff, beside: Extras) -> Pr
     why = f"{job.runs:g} jobs a year"
     if type.name.startswith(candidates.FARGATE):
         lines = [
-            Line(
+            BillLine(
                 "fargate/vcpu-hour",
                 hours * type.vcpus,
                 tariff.rate("fargate/vcpu-hour"),
                 f"{why}, {type.vcpus} vCPU",
             ),
-            Line(
+            BillLine(
                 "fargate/gb-hour", hours * type.memory_gib, tariff.rate("fargate/gb-hour"), f"{why}, their memory"
             ),
         ]
     else:
         item = candidates.item(facts, type)
-        lines = [Line(item, hours, tariff.rate(item), f"{why}, EC2 instances")]
+        lines = [BillLine(item, hours, tariff.rate(item), f"{why}, EC2 instances")]
     return Priced(fleet, bill(lines, 8760.0), None)

@@ -22,7 +22,7 @@ _REASONS = {
 _HOLDERS = ("model", "pipeline", "containers")
 
 
-def written(plan: Plan, spec: Mapping[str, Any] | None = None) -> str:
+def render_spec(plan: Plan, spec: Mapping[str, Any] | None = None) -> str:
     """YAML that ``tidegate deploy`` reads. ``spec`` is the plan's own unless model data was filled in."""
     given = plan.spec if spec is None else spec
     return "\n".join([*_head(plan), *_body(plan, given, filled=spec is not None)]) + "\n"

@@ -8,9 +8,9 @@ from tidegate.advisor.cost.bill import Bill
 from tidegate.advisor.planner import units
 from tidegate.advisor.planner.assumptions import words
 from tidegate.advisor.planner.candidates import FARGATE
-from tidegate.advisor.planner.flowchart import Place, Step
+from tidegate.advisor.planner.flowchart import FlowchartStep, Place
 from tidegate.advisor.planner.guardrails import Guardrail
-from tidegate.advisor.planner.sizing import Fleet, OnDemand
+from tidegate.advisor.planner.sizing import FleetSize, OnDemandSize
 from tidegate.advisor.planner.strategy import Strategy
 from tidegate.advisor.planner.tables import table
 from tidegate.advisor.prices import HOME
@@ -22,7 +22,7 @@ NAMES = (
 
 
 @dataclass(frozen=True)
-class Row:
+class PlanRow:
     name: str
     value: str
     reason: str
@@ -34,19 +34,19 @@ class Decided:
     """All that the rows speak of."""
 
     facts: Mapping[str, Any]
-    steps: Sequence[Step]
+    steps: Sequence[FlowchartStep]
     place: Place
-    size: Fleet | OnDemand
+    size: FleetSize | OnDemandSize
     strategy: Strategy
     bill: Bill
     guardrail: Guardrail | None = None
     calendar: Sequence[Mapping[str, Any]] = ()
 
 
-def rows(decided: Decided) -> tuple[Row, ...]:
+def rows(decided: Decided) -> tuple[PlanRow, ...]:
     """In the order of ``NAMES``."""
     made = (_target, _mode, _instance, _scaling, _strategy, _cost)
-    return tuple(Row(name, *make(decided)) for name, make in zip(NAMES, made, strict=True))
+    return tuple(PlanRow(name, *make(decided)) for name, make in zip(NAMES, made, strict=True))
 
 
 Told = tuple[str, str, str]
@@ -63,15 +63,15 @@ def _mode(of: Decided) -> Told:
     if of.place.mode == "batch":
         value += f", {facts['records']:,} records {_times(facts['runs_per_month'])}"
     elif facts["latency"] is not None and of.place.mode != "asynchronous":
-        value += f", sub-{units.told_seconds(facts['latency'])}"
+        value += f", sub-{units.format_seconds(facts['latency'])}"
     reasons = [step.because for step in of.steps[-2:]] + [note.say for note in of.place.notes]
     return value, "; ".join(reasons), told["change"]
 
 
 def _instance(of: Decided) -> Told:
     size = of.size
-    if isinstance(size, OnDemand):
-        memory = units.told_size(of.facts["memory_needed"])
+    if isinstance(size, OnDemandSize):
+        memory = units.format_size(of.facts["memory_needed"])
         return (
             f"{size.memory_gib} GB of memory, no instance to choose",
             f"the model and what is beside it take {memory}; serverless is sold by the GB of memory",
@@ -81,19 +81,19 @@ def _instance(of: Decided) -> Told:
     machine = f"{size.type.vcpus} vCPU and {size.type.memory_gib:g} GB"
     if size.type.accelerators:
         machine += f", {size.type.accelerators} x {size.type.accelerator}"
-    need = units.told_size(facts["memory_needed"])
+    need = units.format_size(facts["memory_needed"])
     value = _type_name(size) + (" on Spot" if facts["spot"] and of.place.target in ("eks", "ecs") else "")
     if facts["instance_type"]:
         return value, f"it was asked for; it has {machine}, and {need} are needed", "without it: the cheapest"
-    told = table("compute")["hardware"][size.type.kind]
-    because = told["because"].format(**words(facts))
+    hardware = table("compute")["hardware"][size.type.kind]
+    because = hardware["because"].format(**words(facts))
     if facts["hardware_asked"] != "any":
-        because = f"{told['told']} were asked for"
+        because = f"{hardware['text']} were asked for"
     reason = f"{because}; with {machine} it carries the year at the lowest price of all types that fit {need}"
-    return value, reason, told["change"]
+    return value, reason, hardware["change"]
 
 
-def _type_name(size: Fleet) -> str:
+def _type_name(size: FleetSize) -> str:
     if not size.type.name.startswith(FARGATE):
         return size.type.name
     return f"Fargate, {size.type.vcpus} vCPU and {size.type.memory_gib:g} GB"
@@ -101,13 +101,13 @@ def _type_name(size: Fleet) -> str:
 
 def _scaling(of: Decided) -> Told:
     size, facts = of.size, of.facts
-    if isinstance(size, OnDemand):
+    if isinstance(size, OnDemandSize):
         refused = table("compute")["refused"]
         return (
             f"From zero to {_requests(size.concurrency)} at a time, by itself",
-            f"{units.told_seconds(facts['processing_time'])} of work and a start from zero at the busiest"
+            f"{units.format_seconds(facts['processing_time'])} of work and a start from zero at the busiest"
             " moment's rate:"
-            f" with so many, {units.told_percent(refused)} of requests find all busy at the most",
+            f" with so many, {units.format_percent(refused)} of requests find all busy at the most",
             "a higher rate or slower work needs more at a time; provisioned concurrency would avoid cold starts",
         )
     if of.place.mode == "batch":
@@ -122,7 +122,7 @@ def _scaling(of: Decided) -> Told:
         value = f"{_count(size.least)}, fixed"
     waiting = "waiting for each" if of.place.mode == "asynchronous" else "a minute"
     aim = f"target {size.per_minute:,} {waiting}, " if size.scales else ""
-    part = f"{units.told_percent(size.planned / size.capacity)} of it planned with"
+    part = f"{units.format_percent(size.planned / size.capacity)} of it planned with"
     reason = f"{size.least_because}; {aim}{_capacity(size)}, {part}"
     if of.calendar:
         most = max(one["count"] for one in of.calendar)
@@ -158,13 +158,13 @@ def _strategy(of: Decided) -> Told:
 
 def _cost(of: Decided) -> Told:
     bill = of.bill
-    value = f"about {units.told_money(bill.month)} a month"
+    value = f"about {units.format_money(bill.month)} a month"
     parts = "; ".join(f"{line.why}" for line in sorted(bill.lines, key=lambda one: -one.amount)[:3])
     spread = ""
     if any(line.rate.stands_in for line in bill.lines):
         value += f" (at {HOME}'s prices)"
     if bill.month_high > bill.month_low * 1.005:
-        spread = f" (sources say {units.told_money(bill.month_low)} to {units.told_money(bill.month_high)})"
+        spread = f" (sources say {units.format_money(bill.month_low)} to {units.format_money(bill.month_high)})"
     return value, f"{parts}{spread}", "the rate, its peaks, the instance type and the fewest instances decide it"
 
 
@@ -180,5 +180,5 @@ def _times(runs: float) -> str:
     return "once a month" if runs == 1 else f"{runs:g} times a month"
 
 
-def _capacity(size: Fleet) -> str:
-    return f"one instance answers {units.told_rate(size.capacity)} at its limit: {size.basis}"
+def _capacity(size: FleetSize) -> str:
+    return f"one instance answers {units.format_rate(size.capacity)} at its limit: {size.basis}"

@@ -9,7 +9,7 @@ from tidegate.advisor.cost.traffic import Load
 from tidegate.advisor.planner import rules, units
 from tidegate.advisor.planner.assumptions import words
 from tidegate.advisor.planner.candidates import GIB, chips, replicas
-from tidegate.advisor.planner.flowchart import Note
+from tidegate.advisor.planner.flowchart import PlanNote
 from tidegate.advisor.planner.hardware import CPU, GPU
 from tidegate.advisor.planner.tables import table
 from tidegate.advisor.prices import InstanceType
@@ -17,7 +17,7 @@ from tidegate.domain.errors import Invalid
 
 
 @dataclass(frozen=True)
-class Fleet:
+class FleetSize:
     """Instances of one type. ``capacity`` is what one answers at its limit, ``planned`` what it is given, both in
     requests a second; ``basis`` says what they rest on."""
 
@@ -28,7 +28,7 @@ class Fleet:
     planned: float
     basis: str
     least_because: str
-    notes: tuple[Note, ...] = ()
+    notes: tuple[PlanNote, ...] = ()
 
     @property
     def per_minute(self) -> int:
@@ -41,15 +41,15 @@ class Fleet:
 
 
 @dataclass(frozen=True)
-class OnDemand:
+class OnDemandSize:
     """Instances that come with the requests: memory in GiB of one, and requests at one time of all."""
 
     memory_gib: int
     concurrency: int
-    notes: tuple[Note, ...] = ()
+    notes: tuple[PlanNote, ...] = ()
 
 
-def fleet(facts: Mapping[str, Any], load: Load, type: InstanceType) -> Fleet:
+def fleet(facts: Mapping[str, Any], load: Load, type: InstanceType) -> FleetSize:
     """Raises Invalid for traffic that no fleet of this type could carry."""
     rate, basis = capacity(facts, type)
     planned = rate * _first("headroom", facts)["part"]
@@ -65,11 +65,11 @@ def fleet(facts: Mapping[str, Any], load: Load, type: InstanceType) -> Fleet:
     limit = table("compute")["most_instances"]
     if most > limit:
         raise Invalid(
-            f"rate: {units.told_rate(busiest)} at the busiest need {most:,} instances of {type.name}, and "
+            f"rate: {units.format_rate(busiest)} at the busiest need {most:,} instances of {type.name}, and "
             f"{limit:,} are the most: give a larger instance_type, a measured capacity, or split it over endpoints"
         )
     because = least_rule["because"] if least_rule["count"] >= quietest else "the quietest hour needs that many"
-    return Fleet(type, least, most, rate, planned, basis, because.format(**words(facts)))
+    return FleetSize(type, least, most, rate, planned, basis, because.format(**words(facts)))
 
 
 def needed(rate: float, planned: float) -> int:
@@ -77,11 +77,11 @@ def needed(rate: float, planned: float) -> int:
     return math.ceil(rate / planned - 1e-9)
 
 
-def job(facts: Mapping[str, Any], type: InstanceType) -> Fleet:
+def job(facts: Mapping[str, Any], type: InstanceType) -> FleetSize:
     """Instances of a batch transform job: as many as end it in time. Raises Invalid."""
     rate, basis = capacity(facts, type)
     book = table("compute")
-    within = units.told_seconds(facts["deadline"])
+    within = units.format_seconds(facts["deadline"])
     left = facts["deadline"] / 3600 - book["instance_start_minutes"] / 60
     if left <= 0:
         raise Invalid(
@@ -96,13 +96,13 @@ def job(facts: Mapping[str, Any], type: InstanceType) -> Fleet:
             f"records: {facts['records']:,} records need {count:,} instances within {within}, and "
             f"{most:,} are the most: give a measured capacity, a later deadline, or split them over more runs"
         )
-    return Fleet(type, count, count, rate, rate, basis, f"so many end it within {within}")
+    return FleetSize(type, count, count, rate, rate, basis, f"so many end it within {within}")
 
 
-def on_demand(facts: Mapping[str, Any]) -> OnDemand:
+def on_demand(facts: Mapping[str, Any]) -> OnDemandSize:
     """Memory in whole GiB, as SageMaker sells it; concurrency by Erlang's loss formula at the busiest moment."""
     memory = max(1, math.ceil(facts["memory_needed"] / GIB - 1e-9))
-    return OnDemand(memory, facts["concurrency"])
+    return OnDemandSize(memory, facts["concurrency"])
 
 
 def capacity(facts: Mapping[str, Any], type: InstanceType) -> tuple[float, str]:
@@ -110,7 +110,7 @@ def capacity(facts: Mapping[str, Any], type: InstanceType) -> tuple[float, str]:
     if facts["capacity"] is not None:
         return facts["capacity"], "as measured"
     seconds = facts["work_times"][type.kind]
-    each = units.told_seconds(seconds)
+    each = units.format_seconds(seconds)
     kind = table("compute")["kinds"][facts["model_kind"]]
     if type.kind == CPU:
         vcpus = kind["time"]["cpu"]["vcpus"] if "time" in kind else 1

@@ -7,7 +7,7 @@ from typing import Any
 
 from tidegate.advisor.planner import rules
 from tidegate.advisor.planner.flowchart import Place
-from tidegate.advisor.planner.sizing import Fleet, OnDemand
+from tidegate.advisor.planner.sizing import FleetSize, OnDemandSize
 from tidegate.advisor.planner.strategy import Strategy
 from tidegate.advisor.planner.tables import table
 from tidegate.serving.contract.catalogue import RuntimeKind
@@ -25,7 +25,7 @@ def digest(answers: object, version: str) -> str:
 def spec(
     facts: Mapping[str, Any],
     place: Place,
-    size: Fleet | OnDemand,
+    size: FleetSize | OnDemandSize,
     strategy: Strategy,
     tag: str,
     peaks: Sequence[Mapping[str, Any]],
@@ -34,7 +34,7 @@ def spec(
     ``peaks`` are the entries of the calendar."""
     alarms = alarm_section(facts, strategy)
     made: dict[str, Any] = {"endpoint": facts["name"], **_served(facts, place)}
-    if isinstance(size, OnDemand):
+    if isinstance(size, OnDemandSize):
         made["serverless"] = {"memory": f"{size.memory_gib}GiB", "max_concurrency": size.concurrency}
         if place.target == "lambda":
             made["serverless"]["per_instance"] = 1
@@ -78,7 +78,7 @@ def alarm_section(facts: Mapping[str, Any], strategy: Strategy) -> dict[str, dic
     return made
 
 
-def job(facts: Mapping[str, Any], fleet: Fleet, spec: Mapping[str, Any]) -> dict[str, Any]:
+def job(facts: Mapping[str, Any], fleet: FleetSize, spec: Mapping[str, Any]) -> dict[str, Any]:
     """A batch transform job as ``POST /tidegate/v1/transforms`` takes it, without the fingerprints of local files."""
     name, by_line = facts["name"], facts["by_line"]
     source = {"uri": f"s3://data/{name}/", "content_type": table("content")[facts["model_kind"]]}
@@ -99,7 +99,7 @@ def spec_time(seconds: float) -> str:
     return f"{seconds * 1000:.3f}".rstrip("0").rstrip(".") + "ms"
 
 
-def _scaling(fleet: Fleet, mode: str) -> dict[str, Any]:
+def _scaling(fleet: FleetSize, mode: str) -> dict[str, Any]:
     """By Application Auto Scaling's rule: requests of a minute, or what waits for a minute of an instance's work."""
     metric = "backlog" if mode == "asynchronous" else "invocations"
     return {"min": fleet.least, "max": fleet.most, "target": fleet.per_minute, "metric": metric, "rule": "aws"}

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from tidegate.advisor.cost.shapes import shape
-from tidegate.advisor.cost.traffic import Peak, Traffic
+from tidegate.advisor.cost.traffic import PeakDays, Traffic
 from tidegate.advisor.planner.tables import table
 from tidegate.domain.calendar_days import EVERY_MONTH
 
@@ -27,9 +27,9 @@ def has_idle_hours(name: str) -> bool:
     return min(shape(name).profile) == 0
 
 
-def _peak(name: str, factor: float) -> Peak:
+def _peak(name: str, factor: float) -> PeakDays:
     known = table("peaks")[name]
-    return Peak(
+    return PeakDays(
         name.replace("-", " "),
         factor,
         tuple(known["days"]),

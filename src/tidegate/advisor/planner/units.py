@@ -47,7 +47,7 @@ def amount(value: object) -> float | None:
     return None
 
 
-def told_seconds(value: float) -> str:
+def format_seconds(value: float) -> str:
     """``100 ms``, ``2 s``, ``1 h``: three digits at most that count."""
     for unit, size in (("d", 86_400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0), ("ms", 1e-3)):
         if value >= size:
@@ -55,7 +55,7 @@ def told_seconds(value: float) -> str:
     return f"{value * 1e6:.3g} us"
 
 
-def told_size(value: float) -> str:
+def format_size(value: float) -> str:
     """``25 MB``, in powers of ten as payloads are counted."""
     for unit, size in _DECIMAL:
         if value >= size:
@@ -63,7 +63,7 @@ def told_size(value: float) -> str:
     return f"{value:.0f} bytes"
 
 
-def told_rate(value: float) -> str:
+def format_rate(value: float) -> str:
     """``20 requests a second``, or by the hour, day or month where that is easier to imagine."""
     periods = ((1.0, "a second"), (3600.0, "an hour"), (86_400.0, "a day"), (2_629_800.0, "a month"))
     period, unit = next((one for one in periods if value * one[0] >= 1), periods[-1])
@@ -71,11 +71,11 @@ def told_rate(value: float) -> str:
     return f"{number:,.10g} request{'' if number == 1 else 's'} {unit}"
 
 
-def told_money(value: float) -> str:
+def format_money(value: float) -> str:
     """Dollars without cents from 100 on."""
     return f"${value:,.0f}" if value >= 100 else f"${value:,.2f}"
 
 
-def told_percent(part: float) -> str:
+def format_percent(part: float) -> str:
     """``25 %`` of 0.25, ``0.1 %`` of 0.001: three digits at most that count."""
     return f"{float(f'{part * 100:.3g}'):g} %"

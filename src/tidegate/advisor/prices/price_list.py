@@ -20,7 +20,7 @@ Product = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Query:
+class PriceQuery:
     """One call of GetProducts, with its pages: a service, and the attributes that its products must have."""
 
     service: str
@@ -28,7 +28,7 @@ class Query:
 
 
 @dataclass(frozen=True)
-class Item:
+class PriceItem:
     """Something of the catalogue: products of a service whose ``usagetype`` is ``usage``, after the region's
     code, and
     which have ``attributes``. ``times`` makes the catalogue's unit of the list's (a million of requests)."""
@@ -48,40 +48,42 @@ _ON_DEMAND_LINUX = {
 }
 MILLION, THOUSAND = 1e6, 1e3
 ITEMS = (
-    Item("AmazonSageMaker", r"Host:(ml\..+)", HOSTING + "{0}", "hour", note=HOSTING_NOTE),
-    Item("AmazonSageMaker", r"ServerlessInf:Mem-1GB", "sagemaker-serverless/gb-second", "GB-second"),
-    Item("AmazonSageMaker", r"Hst:Data-Bytes-In", "sagemaker-data/in", "GB"),
-    Item("AmazonSageMaker", r"Hst:Data-Bytes-Out", "sagemaker-data/out", "GB"),
-    Item("AmazonSageMaker", r"Host:VolumeUsage\.gp2", "sagemaker-storage/gb-month", "GB-month"),
-    Item("AmazonEC2", r"BoxUsage:(.+)", EC2 + "{0}", "hour", attributes=_ON_DEMAND_LINUX),
-    Item("AmazonEC2", r"EBS:VolumeUsage\.gp3", "ebs/gp3-gb-month", "GB-month"),
-    Item("AWSLambda", r"Lambda-GB-Second", "lambda/gb-second", "GB-second"),
-    Item("AWSLambda", r"Request", "lambda/requests", "million requests", MILLION),
-    Item("AmazonECS", r"Fargate-vCPU-Hours:perCPU", "fargate/vcpu-hour", "vCPU-hour"),
-    Item("AmazonECS", r"Fargate-GB-Hours", "fargate/gb-hour", "GB-hour"),
-    Item("AmazonEKS", r"AmazonEKS-Hours:perCluster", "eks/cluster-hour", "hour"),
-    Item("AmazonS3", r"Requests-Tier1", "s3/put", "thousand requests", THOUSAND),
-    Item("AmazonS3", r"Requests-Tier2", "s3/get", "thousand requests", THOUSAND),
-    Item("AmazonS3", r"TimedStorage-ByteHrs", "s3/gb-month", "GB-month"),
-    Item("AmazonCloudWatch", r"CW:AlarmMonitorUsage", "cloudwatch/alarm-month", "alarm-month"),
-    Item(
+    PriceItem("AmazonSageMaker", r"Host:(ml\..+)", HOSTING + "{0}", "hour", note=HOSTING_NOTE),
+    PriceItem("AmazonSageMaker", r"ServerlessInf:Mem-1GB", "sagemaker-serverless/gb-second", "GB-second"),
+    PriceItem("AmazonSageMaker", r"Hst:Data-Bytes-In", "sagemaker-data/in", "GB"),
+    PriceItem("AmazonSageMaker", r"Hst:Data-Bytes-Out", "sagemaker-data/out", "GB"),
+    PriceItem("AmazonSageMaker", r"Host:VolumeUsage\.gp2", "sagemaker-storage/gb-month", "GB-month"),
+    PriceItem("AmazonEC2", r"BoxUsage:(.+)", EC2 + "{0}", "hour", attributes=_ON_DEMAND_LINUX),
+    PriceItem("AmazonEC2", r"EBS:VolumeUsage\.gp3", "ebs/gp3-gb-month", "GB-month"),
+    PriceItem("AWSLambda", r"Lambda-GB-Second", "lambda/gb-second", "GB-second"),
+    PriceItem("AWSLambda", r"Request", "lambda/requests", "million requests", MILLION),
+    PriceItem("AmazonECS", r"Fargate-vCPU-Hours:perCPU", "fargate/vcpu-hour", "vCPU-hour"),
+    PriceItem("AmazonECS", r"Fargate-GB-Hours", "fargate/gb-hour", "GB-hour"),
+    PriceItem("AmazonEKS", r"AmazonEKS-Hours:perCluster", "eks/cluster-hour", "hour"),
+    PriceItem("AmazonS3", r"Requests-Tier1", "s3/put", "thousand requests", THOUSAND),
+    PriceItem("AmazonS3", r"Requests-Tier2", "s3/get", "thousand requests", THOUSAND),
+    PriceItem("AmazonS3", r"TimedStorage-ByteHrs", "s3/gb-month", "GB-month"),
+    PriceItem("AmazonCloudWatch", r"CW:AlarmMonitorUsage", "cloudwatch/alarm-month", "alarm-month"),
+    PriceItem(
         "AWSELB", r"LoadBalancerUsage", "alb/hour", "hour", attributes={"operation": "LoadBalancing:Application"}
     ),
-    Item("AWSELB", r"LCUUsage", "alb/lcu-hour", "LCU-hour", attributes={"operation": "LoadBalancing:Application"}),
+    PriceItem(
+        "AWSELB", r"LCUUsage", "alb/lcu-hour", "LCU-hour", attributes={"operation": "LoadBalancing:Application"}
+    ),
 )
 _CODE = r"(?:[A-Z]{2,4}[0-9]?-)?"
 """Before a usage type: the region's code, such as ``EUC1-``; us-east-1 has none for its older services."""
 
 
-def queries(region: str, types: Sequence[str]) -> tuple[Query, ...]:
+def queries(region: str, types: Sequence[str]) -> tuple[PriceQuery, ...]:
     """What has to be asked for a region. ``types`` are the instance types of the catalogue; EC2, whose list of a
     region has tens of thousands of products, is asked for each of them."""
     there = {"regionCode": region}
-    found = [Query(service, there) for service in dict.fromkeys(item.service for item in ITEMS)]
-    found.remove(Query("AmazonEC2", there))
-    found.append(Query("AmazonEC2", {**there, "volumeApiName": "gp3"}))
+    found = [PriceQuery(service, there) for service in dict.fromkeys(item.service for item in ITEMS)]
+    found.remove(PriceQuery("AmazonEC2", there))
+    found.append(PriceQuery("AmazonEC2", {**there, "volumeApiName": "gp3"}))
     plain = sorted({name.removeprefix("ml.") for name in types})
-    found += [Query("AmazonEC2", {**there, **_ON_DEMAND_LINUX, "instanceType": name}) for name in plain]
+    found += [PriceQuery("AmazonEC2", {**there, **_ON_DEMAND_LINUX, "instanceType": name}) for name in plain]
     return tuple(found)
 
 

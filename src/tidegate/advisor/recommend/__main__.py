@@ -18,7 +18,7 @@ NICE = 10
 """What serves on this machine goes before what is only measured."""
 
 
-class Told(BaseException):
+class StopRequested(BaseException):
     """To stop."""
 
 
@@ -37,25 +37,25 @@ def main(arguments: list[str]) -> int:
             return 0
         os.nice(NICE)
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, _told)
+            signal.signal(number, _stop)
         try:
             return _done(file, path.parent)
-        except Told:
+        except StopRequested:
             return 1
 
 
-def _done(file: jobs.JobFile, folder: Path) -> int:
+def _done(file: jobs.RecommendationJobFile, folder: Path) -> int:
     try:
-        result = jobs.Result(found=jobs.run(file, folder, time.monotonic))
+        result = jobs.RecommendationResult(found=jobs.run(file, folder, time.monotonic))
     except (TidegateError, TimeoutError) as error:
-        result = jobs.Result(str(error))
+        result = jobs.RecommendationResult(str(error))
     jobs.keep_result(folder, result)
     print(result.reason or "complete", flush=True)
     return 0
 
 
-def _told(number: int, frame: FrameType | None) -> None:
-    raise Told
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise StopRequested
 
 
 if __name__ == "__main__":

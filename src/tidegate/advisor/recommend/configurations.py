@@ -11,7 +11,7 @@ BATCHES = (1, 16, 64)
 
 
 @dataclass(frozen=True, order=True)
-class Candidate:
+class CandidateConfiguration:
     """``instances`` processes of ``threads`` threads each, which score up to ``batch_rows`` waiting rows together."""
 
     instances: int
@@ -28,11 +28,11 @@ class Candidate:
         return {"OMP_NUM_THREADS": str(self.threads), "MAX_BATCH_ROWS": str(self.batch_rows)}
 
 
-def candidates(cores: int) -> tuple[Candidate, ...]:
+def candidates(cores: int) -> tuple[CandidateConfiguration, ...]:
     """All that make sense on so many cores: instances and threads up to twice the cores together."""
     counts = sorted({1, cores, *(2**power for power in range(1, 7) if 2**power <= cores)})
     return tuple(
-        Candidate(instances, threads, rows)
+        CandidateConfiguration(instances, threads, rows)
         for instances, threads, rows in product(counts, (1, *(n for n in counts if n > 1)), BATCHES)
         if instances * threads <= max(2, cores)
     )
@@ -54,14 +54,14 @@ class Objective:
     def __str__(self) -> str:
         return f"p{self.percent:g} within {self.seconds * 1000:g} ms"
 
-    def holds(self, probe: "Probe") -> bool:
+    def holds(self, probe: "LoadProbe") -> bool:
         """Every request was answered well, as many as were due, and in time."""
         kept_up = probe.answered >= 0.95 * probe.rate
         return probe.failed == 0 and kept_up and probe.latency <= self.seconds
 
 
 @dataclass(frozen=True)
-class Probe:
+class LoadProbe:
     """One load: ``rate`` requests a second were due, ``answered`` came back. ``latency`` is the objective's
     percentile in seconds, from when a request was due. ``cpu`` is seconds of CPU a request, proxy, workers and
     controller together; ``cores`` are those of the machine that the load itself left over. ``memory``: bytes of one
@@ -87,15 +87,15 @@ class Probe:
 
 
 @dataclass(frozen=True)
-class Trial:
+class MeasuredConfiguration:
     """Everything that was measured of one configuration, in the order in which it was. ``looks`` are those for its
     highest rate that count, if not all of it does."""
 
-    candidate: Candidate
-    probes: tuple[Probe, ...]
-    looks: tuple[tuple[Probe, ...], ...] = ()
+    candidate: CandidateConfiguration
+    probes: tuple[LoadProbe, ...]
+    looks: tuple[tuple[LoadProbe, ...], ...] = ()
 
-    def best(self, objective: Objective) -> Probe | None:
+    def best(self, objective: Objective) -> LoadProbe | None:
         """The highest rate that held, of several looks that of the lower median; None where none did."""
         held = sorted((best for best in self._bests(objective) if best is not None), key=lambda probe: probe.rate)
         return held[(len(held) - 1) // 2] if held else None
@@ -106,12 +106,12 @@ class Trial:
         bests = self._bests(objective)
         return sum(0.0 if best is None else best.per_core for best in bests) / len(bests)
 
-    def _bests(self, objective: Objective) -> list[Probe | None]:
+    def _bests(self, objective: Objective) -> list[LoadProbe | None]:
         return [
             max((probe for probe in look if objective.holds(probe)), key=lambda probe: probe.rate, default=None)
             for look in self.looks or (self.probes,)
         ]
 
 
-Measure = Callable[[Candidate, float, float], Probe]
+Measure = Callable[[CandidateConfiguration, float, float], LoadProbe]
 """(configuration, requests a second, seconds) -> what came of it."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tidegate.advisor.prices import Catalogue, InstanceType, MissingPrice
-from tidegate.advisor.recommend.configurations import Candidate, Probe
+from tidegate.advisor.recommend.configurations import CandidateConfiguration, LoadProbe
 
 HOURS_PER_MONTH = 730.0
 SYSTEM = 0.75 * 2**30
@@ -54,19 +54,19 @@ def figures(hourly: float, carries: float, rate: float, least: int = 1) -> dict[
     }
 
 
-def fits(type: InstanceType, candidate: Candidate, probe: Probe, cores: int) -> bool:
+def fits(type: InstanceType, candidate: CandidateConfiguration, probe: LoadProbe, cores: int) -> bool:
     """Whether the workers that would run there have their memory."""
     return SYSTEM + workers(type.vcpus, candidate, cores) * probe.memory <= type.memory_gib * 2**30
 
 
-def workers(vcpus: int, candidate: Candidate, cores: int) -> int:
+def workers(vcpus: int, candidate: CandidateConfiguration, cores: int) -> int:
     """As many to a vCPU as here to a core, one at least."""
     return max(1, round(vcpus * candidate.instances / cores))
 
 
 def offers(
-    candidate: Candidate,
-    probe: Probe,
+    candidate: CandidateConfiguration,
+    probe: LoadProbe,
     cores: int,
     rate: float,
     catalogue: Catalogue,

@@ -1,7 +1,7 @@
 """A recommendation job in its process: the file it is started with, what it tries, and what it found.
 
 In the file's folder lie ``progress.json`` (a ``ConfigurationTrial`` for each one so far), ``server`` (the state of
-the server that is loaded) and at the end ``result.json`` (a ``Result``).
+the server that is loaded) and at the end ``result.json`` (a ``RecommendationResult``).
 """
 
 import math
@@ -16,7 +16,14 @@ import msgspec
 from tidegate.advisor.load import payloads
 from tidegate.advisor.prices import Catalogue
 from tidegate.advisor.recommend import load_runs
-from tidegate.advisor.recommend.configurations import Candidate, Measure, Objective, Probe, Trial, candidates
+from tidegate.advisor.recommend.configurations import (
+    CandidateConfiguration,
+    LoadProbe,
+    Measure,
+    MeasuredConfiguration,
+    Objective,
+    candidates,
+)
 from tidegate.advisor.recommend.estimates import SYSTEM, Offer, offers, workers
 from tidegate.advisor.recommend.load_runs import Ground
 from tidegate.advisor.recommend.search import Effort, search
@@ -34,7 +41,7 @@ TYPES = {**payloads.TYPES, ".json": "application/json", ".libsvm": "text/libsvm"
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobFile:
+class RecommendationJobFile:
     """``environment``: of the server that is loaded, over this process's own. ``prices``: folder of rows over the
     packaged ones, or empty."""
 
@@ -47,22 +54,22 @@ class JobFile:
 
 
 @dataclass(frozen=True)
-class Result:
+class RecommendationResult:
     """``reason`` is empty for a job that is complete."""
 
     reason: str = ""
     found: tuple[RecommendedInstance, ...] = ()
 
 
-def read(path: Path) -> JobFile:
+def read(path: Path) -> RecommendationJobFile:
     """Raises StartupError."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=JobFile)
+        return msgspec.json.decode(path.read_bytes(), type=RecommendationJobFile)
     except (OSError, msgspec.DecodeError) as error:
         raise StartupError(f"{path} cannot be read as a job: {error}") from None
 
 
-def run(file: JobFile, folder: Path, clock: Callable[[], float]) -> tuple[RecommendedInstance, ...]:
+def run(file: RecommendationJobFile, folder: Path, clock: Callable[[], float]) -> tuple[RecommendedInstance, ...]:
     """Takes minutes. Raises a TidegateError for a job that cannot be done. ``clock``: seconds from anywhere."""
     job, until = file.job, clock() + file.job.limits.seconds
     objective = Objective(job.limits.percent, job.limits.latency)
@@ -88,7 +95,7 @@ def run(file: JobFile, folder: Path, clock: Callable[[], float]) -> tuple[Recomm
     return recommended(trials[0], objective, load_runs.cores(), catalogue, file.region, job)
 
 
-def keep_result(folder: Path, result: Result) -> None:
+def keep_result(folder: Path, result: RecommendationResult) -> None:
     _keep(folder / "result.json", result)
 
 
@@ -103,7 +110,7 @@ def model_of(job: RecommendationJob) -> dict[str, object]:
     return {"image": container.image, "environment": dict(container.environment), **data}
 
 
-def server_environment(file: JobFile, folder: Path) -> dict[str, str]:
+def server_environment(file: RecommendationJobFile, folder: Path) -> dict[str, str]:
     """Nothing is read of this machine that the server which took the job may not read: an empty list of folders would
     mean anything to a server on loopback, so that it gets a folder which is not there."""
     roots = file.file_roots
@@ -133,9 +140,9 @@ class Watched:
     measure: Measure
     objective: Objective
     tell: Callable[[list[ConfigurationTrial]], None]
-    _steps: dict[Candidate, ConfigurationTrial] = field(default_factory=dict)
+    _steps: dict[CandidateConfiguration, ConfigurationTrial] = field(default_factory=dict)
 
-    def __call__(self, candidate: Candidate, rate: float, seconds: float) -> Probe:
+    def __call__(self, candidate: CandidateConfiguration, rate: float, seconds: float) -> LoadProbe:
         if candidate not in self._steps:
             self._put(candidate, ConfigurationTrial(candidate.environment, candidate.instances))
         probe = self.measure(candidate, rate, seconds)
@@ -150,13 +157,18 @@ class Watched:
             self._put(candidate, ConfigurationTrial(candidate.environment, candidate.instances, 0.0, nearest))
         return probe
 
-    def _put(self, candidate: Candidate, step: ConfigurationTrial) -> None:
+    def _put(self, candidate: CandidateConfiguration, step: ConfigurationTrial) -> None:
         self._steps[candidate] = step
         self.tell(list(self._steps.values()))
 
 
 def recommended(
-    best: Trial, objective: Objective, cores: int, catalogue: Catalogue, region: str, job: RecommendationJob
+    best: MeasuredConfiguration,
+    objective: Objective,
+    cores: int,
+    catalogue: Catalogue,
+    region: str,
+    job: RecommendationJob,
 ) -> tuple[RecommendedInstance, ...]:
     """Of the best configuration, the lowest cost of a request first. Raises Invalid where there is nothing."""
     probe = best.best(objective)
@@ -175,7 +187,7 @@ def recommended(
     return tuple(_one(offer, best.candidate, probe, cores) for offer in found[:MOST_FOUND])
 
 
-def _one(offer: Offer, candidate: Candidate, probe: Probe, cores: int) -> RecommendedInstance:
+def _one(offer: Offer, candidate: CandidateConfiguration, probe: LoadProbe, cores: int) -> RecommendedInstance:
     used = SYSTEM + workers(offer.vcpus, candidate, cores) * probe.memory
     return RecommendedInstance(
         offer.instance_type,

@@ -13,7 +13,7 @@ import psutil
 
 from tidegate.advisor.load import LoadGenerator
 from tidegate.advisor.load.report import Report
-from tidegate.advisor.recommend.configurations import Candidate, Objective, Probe
+from tidegate.advisor.recommend.configurations import CandidateConfiguration, LoadProbe, Objective
 from tidegate.domain.errors import TidegateError, Unavailable
 from tidegate.testing.platform import Platform, wait_until
 
@@ -35,7 +35,7 @@ class Ground:
     objective: Objective
     platform: Platform = field(default_factory=Platform)
     _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
-    _serving: tuple[Candidate, str] | None = None
+    _serving: tuple[CandidateConfiguration, str] | None = None
 
     def __enter__(self) -> "Ground":
         self.platform.__enter__()
@@ -46,7 +46,7 @@ class Ground:
     ) -> None:
         self.platform.stop()
 
-    def measure(self, candidate: Candidate, rate: float, seconds: float) -> Probe:
+    def measure(self, candidate: CandidateConfiguration, rate: float, seconds: float) -> LoadProbe:
         """A ``space.Measure``. Raises Unavailable where the configuration does not come up."""
         name = self._endpoint(candidate)
         self._load(name, rate, max(0.3, seconds * WARM_UP))
@@ -56,7 +56,7 @@ class Ground:
         used, mine = self._cpu() - cpu, _own_cpu() - own
         total = report.total
         latency = total.percentile(self.objective.percent)
-        return Probe(
+        return LoadProbe(
             rate=rate,
             answered=total.count / took,
             latency=float("inf") if latency is None else latency,
@@ -66,7 +66,7 @@ class Ground:
             memory=self._memory(),
         )
 
-    def _endpoint(self, candidate: Candidate) -> str:
+    def _endpoint(self, candidate: CandidateConfiguration) -> str:
         if self._serving is not None and self._serving[0] == candidate:
             return self._serving[1]
         before = self._serving

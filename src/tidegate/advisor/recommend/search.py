@@ -11,7 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import inf, sqrt
 
-from tidegate.advisor.recommend.configurations import Candidate, Measure, Objective, Probe, Trial
+from tidegate.advisor.recommend.configurations import (
+    CandidateConfiguration,
+    LoadProbe,
+    Measure,
+    MeasuredConfiguration,
+    Objective,
+)
 
 MOST_LOADS = 14
 """Of one configuration in one look for its highest rate."""
@@ -22,7 +28,7 @@ CLOSE = 0.85
 
 
 @dataclass(frozen=True)
-class Look:
+class SearchEffort:
     """For the highest rate: loads of so many ``seconds``, at rates ``growth`` times one another until the objective
     breaks, then between the last two until those are ``narrow`` times one another."""
 
@@ -36,9 +42,9 @@ class Effort:
     """The looks of the three rounds, how many configurations go on from the first and the second, and how often those
     of the last are measured."""
 
-    first: Look = Look(0.75, narrow=2.0)
-    second: Look = Look(1.5, growth=1.4)
-    third: Look = Look(3.0, growth=1.08, narrow=1.025)
+    first: SearchEffort = SearchEffort(0.75, narrow=2.0)
+    second: SearchEffort = SearchEffort(1.5, growth=1.4)
+    third: SearchEffort = SearchEffort(3.0, growth=1.08, narrow=1.025)
     kept: int = 4
     finalists: int = 3
     repeats: int = 2
@@ -65,7 +71,7 @@ class Effort:
 
 
 def search(
-    space: Sequence[Candidate],
+    space: Sequence[CandidateConfiguration],
     measure: Measure,
     objective: Objective,
     rate: float,
@@ -74,17 +80,19 @@ def search(
     tell: Callable[[str], None] = lambda _: None,
     late: Callable[[], bool] = lambda: False,
     most: float = inf,
-) -> list[Trial]:
+) -> list[MeasuredConfiguration]:
     """Trials, the best first. ``rate`` is where looking begins. ``late`` says that the time is over: what is not
     measured by then is left as it is. Rates above ``most`` are not looked for."""
 
-    trials: list[Trial] = []
+    trials: list[MeasuredConfiguration] = []
     for candidate in space:
         if late() and trials:
             break
         tell(f"first look: {candidate}")
         trials.append(
-            Trial(candidate, highest(candidate, measure, objective, min(rate, most), effort.first, most))
+            MeasuredConfiguration(
+                candidate, highest(candidate, measure, objective, min(rate, most), effort.first, most)
+            )
         )
     trials.sort(key=lambda trial: (-_promise(trial, objective), _nearest(trial)))
     going_on, others = trials[: effort.kept], trials[effort.kept :]
@@ -104,16 +112,16 @@ def search(
 
 
 def _in_turn(
-    finalists: Sequence[Trial],
+    finalists: Sequence[MeasuredConfiguration],
     measure: Measure,
     objective: Objective,
     effort: Effort,
     most: float,
     tell: Callable[[str], None],
     late: Callable[[], bool],
-) -> list[Trial]:
+) -> list[MeasuredConfiguration]:
     """Each once, then each again. A turn that time cuts short counts for none of them."""
-    measured, looks = list(finalists), list[list[tuple[Probe, ...]]]()
+    measured, looks = list(finalists), list[list[tuple[LoadProbe, ...]]]()
     for _ in range(effort.repeats):
         turn = []
         for place, trial in enumerate(measured):
@@ -132,11 +140,16 @@ def _in_turn(
 
 
 def highest(
-    candidate: Candidate, measure: Measure, objective: Objective, start: float, look: Look, most: float = inf
-) -> tuple[Probe, ...]:
+    candidate: CandidateConfiguration,
+    measure: Measure,
+    objective: Objective,
+    start: float,
+    look: SearchEffort,
+    most: float = inf,
+) -> tuple[LoadProbe, ...]:
     """Raises (or lowers) the rate by the look's growth and more until the objective breaks (or holds), then bisects;
     not above ``most``."""
-    probes: list[Probe] = []
+    probes: list[LoadProbe] = []
 
     def holds(rate: float) -> bool:
         probes.append(measure(candidate, rate, look.seconds))
@@ -156,22 +169,22 @@ def highest(
     return tuple(probes)
 
 
-def _start(trial: Trial, objective: Objective, otherwise: float) -> float:
+def _start(trial: MeasuredConfiguration, objective: Objective, otherwise: float) -> float:
     """The highest rate that held so far."""
     best = trial.best(objective)
     return otherwise if best is None else best.rate
 
 
-def _promise(trial: Trial, objective: Objective) -> float:
+def _promise(trial: MeasuredConfiguration, objective: Objective) -> float:
     """What the first look says: between what it held (known to a factor of two) and what it got through at all."""
     through = max(probe.answered / probe.cores for probe in trial.probes)
     return sqrt(trial.score(objective) * through)
 
 
-def _nearest(trial: Trial) -> float:
+def _nearest(trial: MeasuredConfiguration) -> float:
     return min(probe.latency for probe in trial.probes)
 
 
-def _ranked(trials: Sequence[Trial], objective: Objective) -> list[Trial]:
+def _ranked(trials: Sequence[MeasuredConfiguration], objective: Objective) -> list[MeasuredConfiguration]:
     """The cheapest request first; where nothing held, the one that came nearest to it."""
     return sorted(trials, key=lambda trial: (-trial.score(objective), _nearest(trial)))

@@ -25,7 +25,7 @@ _PART = 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Limits:
+class ArchiveLimits:
     """``size``: bytes of all files together. ``files``: files and folders, those included that no member names.
     ``ratio``: unpacked to packed bytes, which counts from ``ratio_from`` unpacked bytes on (gzip's own maximum is
     about 1000). ``depth``: names in one path. ``seconds``: SageMaker's longest download timeout."""
@@ -38,10 +38,10 @@ class Limits:
     seconds: float = 3600.0
 
 
-class Tree:
+class TargetFolder:
     """A target folder with a limit on the number of files and folders below it."""
 
-    def __init__(self, root: Path, limits: Limits, what: str) -> None:
+    def __init__(self, root: Path, limits: ArchiveLimits, what: str) -> None:
         """``what``: subject of error messages, such as ``the archive``."""
         self.root = root
         self._limits = limits
@@ -83,13 +83,17 @@ class Tree:
 
 
 def unpack(
-    archive: IO[bytes], packed: int, folder: Path, limits: Limits, clock: Callable[[], float] = time.monotonic
+    archive: IO[bytes],
+    packed: int,
+    folder: Path,
+    limits: ArchiveLimits,
+    clock: Callable[[], float] = time.monotonic,
 ) -> None:
     """Unpack ``archive`` of ``packed`` bytes into the empty ``folder``. Raises ArtifactError, and may then leave
     partial output behind. ``clock`` is in seconds."""
     budget = min(limits.size, max(limits.ratio_from, packed * limits.ratio))
     stream = _Unpacked(gzip.GzipFile(fileobj=archive, mode="rb"), budget, limits, clock)
-    tree = Tree(folder, limits, "the archive")
+    tree = TargetFolder(folder, limits, "the archive")
     try:
         with tarfile.open(fileobj=stream, mode="r:") as tar:
             for member in _members(tar):
@@ -113,7 +117,7 @@ def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
         tar.members = []  # type: ignore[attr-defined]
 
 
-def _place(tar: tarfile.TarFile, member: tarfile.TarInfo, tree: Tree) -> None:
+def _place(tar: tarfile.TarFile, member: tarfile.TarInfo, tree: TargetFolder) -> None:
     shown = ascii(member.name)
     try:
         if member.isdir():
@@ -171,7 +175,9 @@ def _kind(member: tarfile.TarInfo) -> str:
 class _Unpacked(io.RawIOBase):
     """The unpacked stream, forward only, with limits on bytes and time. ``last`` is the last block read."""
 
-    def __init__(self, source: gzip.GzipFile, budget: int, limits: Limits, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, source: gzip.GzipFile, budget: int, limits: ArchiveLimits, clock: Callable[[], float]
+    ) -> None:
         self._source = source
         self._clock = clock
         self._end = clock() + limits.seconds

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tidegate.domain.errors import ArtifactError, MissingArtifact, Transient
 from tidegate.serving.artifacts import archives
-from tidegate.serving.artifacts.archives import Limits, Tree
+from tidegate.serving.artifacts.archives import ArchiveLimits, TargetFolder
 from tidegate.serving.artifacts.durable_tree import sync, sync_tree
 from tidegate.storage.addresses import Address, parse
 from tidegate.storage.files import open_plain, resolve_existing
@@ -34,7 +34,7 @@ class Policy:
     roots: tuple[str, ...] | None = None
     s3_endpoint: str = ""
     region: str = "us-east-1"
-    limits: Limits = field(default_factory=Limits)
+    limits: ArchiveLimits = field(default_factory=ArchiveLimits)
 
 
 def materialise(url: str | None, folder: Path, policy: Policy) -> None:
@@ -125,7 +125,7 @@ def _from_file(path: str, into: Path, policy: Policy) -> None:
             archives.write(into / Path(path).name, source, size)
 
 
-def _copy_tree(root: Path, into: Path, limits: Limits) -> None:
+def _copy_tree(root: Path, into: Path, limits: ArchiveLimits) -> None:
     number = size = 0
     for at, folders, files in os.walk(root, onerror=_unreadable):
         here = into / Path(at).relative_to(root)
@@ -155,7 +155,7 @@ def _unreadable(error: OSError) -> None:
     raise ArtifactError(f"no permission to read {str(error.filename)!a}")
 
 
-def _check_size(size: int, limits: Limits) -> None:
+def _check_size(size: int, limits: ArchiveLimits) -> None:
     if size > limits.size:
         raise ArtifactError(f"it is larger than {limits.size} bytes")
 
@@ -177,13 +177,13 @@ def _from_s3(address: Address, into: Path, policy: Policy) -> None:
             bucket.download(key, output, _limit(policy.limits))
 
 
-def _limit(limits: Limits, taken: int = 0) -> Callable[[int], None]:
+def _limit(limits: ArchiveLimits, taken: int = 0) -> Callable[[int], None]:
     return lambda size: _check_size(taken + size, limits)
 
 
-def _copy_prefix(bucket: Bucket, prefix: str, into: Path, limits: Limits) -> None:
+def _copy_prefix(bucket: Bucket, prefix: str, into: Path, limits: ArchiveLimits) -> None:
     number = size = 0
-    tree = Tree(into, limits, "the prefix")
+    tree = TargetFolder(into, limits, "the prefix")
     for key, *_ in bucket.list(prefix):
         name = key.removeprefix(prefix)
         if not name or name.endswith("/"):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import IO
 
 from tidegate.domain.errors import ArtifactError
-from tidegate.serving.artifacts.archives import Limits
+from tidegate.serving.artifacts.archives import ArchiveLimits
 
 MOST_LISTED = 16 * 1024 * 1024
 """Bytes of the central directory: readers hold all of it in memory, about ten times larger."""
@@ -14,9 +14,9 @@ _END, _END_64, _LOCATOR = struct.Struct("<4s4H2LH"), struct.Struct("<4sQ2H2L4Q")
 _LONGEST_COMMENT = 0xFFFF
 
 
-def check(path: Path, limits: Limits | None = None) -> None:
+def check(path: Path, limits: ArchiveLimits | None = None) -> None:
     """Raises ArtifactError for a zip file that exceeds the limits. Other files are left to their reader."""
-    limits = limits or Limits()
+    limits = limits or ArchiveLimits()
     with path.open("rb") as file:
         entries, listed = _read_directory_size(file)
     if entries > limits.files or listed > MOST_LISTED:

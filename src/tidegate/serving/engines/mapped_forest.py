@@ -14,7 +14,7 @@ from tidegate.domain.errors import TidegateError
 from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.runtimes import choose, score_forest
 from tidegate.serving.runtimes.forest import DamagedForest, unpack
-from tidegate.serving.runtimes.tabular_scorer import Table, default_accept
+from tidegate.serving.runtimes.tabular_scorer import TabularScorer, default_accept
 from tidegate.serving.runtimes.xgboost_document import NotCovered
 
 
@@ -23,7 +23,7 @@ def forest_path(folder: Path) -> Path:
     return folder.with_name(folder.name + ".forest")
 
 
-def open_forest(kind: RuntimeKind, folder: Path, environment: Mapping[str, str]) -> Table | None:
+def open_forest(kind: RuntimeKind, folder: Path, environment: Mapping[str, str]) -> TabularScorer | None:
     """Map the forest and return its scorer; None if there is no usable forest."""
     try:
         with forest_path(folder).open("rb") as file:

@@ -25,7 +25,7 @@ MOST_CODE = 2**24
 """Codes from here on are not exact in float32, and XGBoost accepts none."""
 
 
-class Kind(StrEnum):
+class ValueKind(StrEnum):
     NUMBER = "number"
     WHOLE = "a whole number"
     FLAG = "0 or 1"
@@ -42,8 +42,8 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True)
-class Column:
-    kind: Kind = Kind.NUMBER
+class ColumnType:
+    kind: ValueKind = ValueKind.NUMBER
     categories: tuple[str, ...] | tuple[int | float, ...] = ()
     """In the order of their codes, all text or all numbers; empty if unknown."""
 
@@ -107,7 +107,7 @@ class Column:
         """Convert numbers of any type; NaN is a missing value. Raises Refused."""
         if self.listed:
             return self._of_each(values)
-        if self.kind is not Kind.NUMBER:
+        if self.kind is not ValueKind.NUMBER:
             good = fitting(self.kind, values)
             if not good.all():
                 row = int(np.argmin(good))
@@ -146,7 +146,7 @@ class Column:
     def takes_truths(self) -> bool:
         """Whether it accepts true and false."""
         listed = self.listed and all(isinstance(one, bool) for one in self.categories)
-        return self.kind is Kind.FLAG or listed
+        return self.kind is ValueKind.FLAG or listed
 
     def _of_truth(self, truth: bool) -> float:
         return self._codes[truth] if self.listed else float(truth)
@@ -191,38 +191,38 @@ class Column:
         return f"{text[:40]!r} is no category that the model knows ({known})"
 
     def _fits(self, number: float) -> bool:
-        if self.kind is Kind.NUMBER:
+        if self.kind is ValueKind.NUMBER:
             return True
-        if self.kind is Kind.FLAG:
+        if self.kind is ValueKind.FLAG:
             return number in (0, 1)
-        if self.kind is Kind.CATEGORY:
+        if self.kind is ValueKind.CATEGORY:
             return number.is_integer() and 0 <= number < (len(self.categories) or MOST_CODE)
         return math.isinf(number) or number.is_integer()
 
     def _misfit(self, value: float) -> str:
-        if self.kind is not Kind.CATEGORY:
+        if self.kind is not ValueKind.CATEGORY:
             return f"{show(value)} is not {self.kind.value}"
         most = f" to {len(self.categories) - 1}" if self.categories else ""
         return f"{show(value)} is no category's code; send a whole number from 0{most}"
 
 
-def fitting(kind: Kind, values: NDArray[Any]) -> NDArray[np.bool_]:
+def fitting(kind: ValueKind, values: NDArray[Any]) -> NDArray[np.bool_]:
     """Which values, of any type and shape, fit a kind without a list. Integers are checked before values are rounded
     to the model's type; NaN is a missing value, and infinity is checked elsewhere."""
     wide = values.astype(np.float64, copy=False)
-    if kind is Kind.FLAG:
+    if kind is ValueKind.FLAG:
         good = (wide == 0) | (wide == 1)
     else:
         good = wide == np.trunc(wide)
-        if kind is Kind.CATEGORY:
+        if kind is ValueKind.CATEGORY:
             good &= (wide >= 0) & (wide < MOST_CODE)
     found: NDArray[np.bool_] = good | np.isnan(wide)
     return found
 
 
-def kinds_of(columns: Sequence[Column] | None) -> tuple[Column, ...] | None:
+def kinds_of(columns: Sequence[ColumnType] | None) -> tuple[ColumnType, ...] | None:
     """None if all columns are plain numbers."""
-    return tuple(columns) if columns and any(one.kind is not Kind.NUMBER for one in columns) else None
+    return tuple(columns) if columns and any(one.kind is not ValueKind.NUMBER for one in columns) else None
 
 
 def parse_number(text: str) -> int | float:

@@ -32,7 +32,7 @@ _DTYPES = {"boolean": "bool", "integer": "int32", "long": "int64", "float": "flo
 
 
 @dataclass(frozen=True)
-class Column:
+class SchemaColumn:
     """``kind`` is MLflow's name of the type; types that are not basic are left to MLflow."""
 
     name: str
@@ -58,7 +58,7 @@ def signature(schema: Any) -> "Signature":
     columns = []
     for number, one in enumerate(schema.inputs):
         kind = getattr(one.type, "name", "other")
-        columns.append(Column(one.name or str(number), kind, one.required))
+        columns.append(SchemaColumn(one.name or str(number), kind, one.required))
     return Signature(tuple(columns), ())
 
 
@@ -66,7 +66,7 @@ def signature(schema: Any) -> "Signature":
 class Signature:
     """A model's signature; both fields are empty if it has none."""
 
-    columns: tuple[Column, ...]
+    columns: tuple[SchemaColumn, ...]
     tensors: tuple[Tensor, ...]
 
     def read(
@@ -214,7 +214,7 @@ class Signature:
         return {one.name: _fit(one, value[one.name]) for one in self.tensors}
 
 
-def _series(column: Column, values: list[Any], at: int) -> Any:
+def _series(column: SchemaColumn, values: list[Any], at: int) -> Any:
     check = _CHECKS.get(column.kind)
     if check is None:
         return pd.Series(values, dtype=object)

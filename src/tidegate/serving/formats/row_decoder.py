@@ -15,7 +15,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from tidegate.serving.contract.invocation import ModelFailed
 from tidegate.serving.formats import arrow_io, large_csv, npy
-from tidegate.serving.formats.column_values import Column, Kind, Refused, fitting, kinds_of
+from tidegate.serving.formats.column_values import ColumnType, Refused, ValueKind, fitting, kinds_of
 from tidegate.serving.formats.content_types import (
     CSV,
     JSON,
@@ -41,7 +41,19 @@ from tidegate.transform.csv_lines import (
     without_bom,
 )
 
-__all__ = ["CSV", "JSON", "NPY", "TYPES", "Column", "Features", "Kind", "Matrix", "choose", "kind_of", "write"]
+__all__ = [
+    "CSV",
+    "JSON",
+    "NPY",
+    "TYPES",
+    "ColumnType",
+    "Features",
+    "Matrix",
+    "ValueKind",
+    "choose",
+    "kind_of",
+    "write",
+]
 
 Matrix = NDArray[np.floating[Any]]
 _TRUTHS = {b"true": 1.0, b"false": 0.0}
@@ -55,7 +67,7 @@ class Features:
         self,
         count: int,
         names: Sequence[str] | None = None,
-        kinds: Sequence[Column] | None = None,
+        kinds: Sequence[ColumnType] | None = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
         self.count = count
@@ -65,7 +77,7 @@ class Features:
         self._listed = self.kinds is not None and any(kind.listed for kind in self.kinds)
         self._groups = {
             kind: np.array([at for at, one in enumerate(self.kinds or ()) if one.kind is kind and not one.listed])
-            for kind in {one.kind for one in self.kinds or () if one.kind is not Kind.NUMBER}
+            for kind in {one.kind for one in self.kinds or () if one.kind is not ValueKind.NUMBER}
         }
         """Columns to check, by kind."""
         # Values are checked before they are rounded.
@@ -101,7 +113,7 @@ class Features:
         """Remove the byte order mark of a CSV. Raises ModelFailed if a category may begin with it."""
         return strip_bom(body, self.kinds[0].categories if self.kinds else ())
 
-    def of_kind(self, kind: Kind) -> list[int]:
+    def of_kind(self, kind: ValueKind) -> list[int]:
         """The columns of a kind."""
         return [at for at, one in enumerate(self.kinds or ()) if one.kind is kind]
 
@@ -197,7 +209,7 @@ class Features:
 
     def _fits(self, fields: Sequence[str]) -> bool:
         """Whether the fields could be a row."""
-        kinds = self.kinds or (Column(),) * self.count
+        kinds = self.kinds or (ColumnType(),) * self.count
         try:
             for kind, text in zip(kinds, fields, strict=True):
                 kind.of_text(text)

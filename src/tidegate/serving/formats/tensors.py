@@ -24,7 +24,7 @@ _KINDS = {"f": "float32", "i": "int64", "u": "int64", "b": "bool"}
 
 
 @dataclass(frozen=True)
-class Input:
+class TensorInput:
     """One input: numpy's name of its type, its shape (None: any length), and, if the model does not declare them,
     ``widths`` that its weights suggest."""
 
@@ -55,7 +55,7 @@ class Tensors:
 
     threads = 2
 
-    def __init__(self, run: Callable[..., Any], inputs: Sequence[Input], accept: str | None) -> None:
+    def __init__(self, run: Callable[..., Any], inputs: Sequence[TensorInput], accept: str | None) -> None:
         self._run = run
         self._inputs = inputs
         self._accept = accept
@@ -107,7 +107,7 @@ class Tensors:
         return [_array(value[one.name], one) for one in self._inputs]
 
 
-def _array(value: Any, one: Input) -> Any:
+def _array(value: Any, one: TensorInput) -> Any:
     """Convert JSON to an array. JSON has one type of number: integers become float32 unless the model declares a
     type."""
     if not isinstance(value, list):

@@ -35,7 +35,7 @@ Columns = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class Input:
+class TypedInput:
     name: str
     dtype: np.dtype[Any]
     """float32, float64, int64, int32, bool, or object for text."""
@@ -103,7 +103,7 @@ class Input:
 class TypedRows:
     """The columns of a model, each with its own type."""
 
-    def __init__(self, inputs: Sequence[Input], named: bool = True) -> None:
+    def __init__(self, inputs: Sequence[TypedInput], named: bool = True) -> None:
         """``named``: requests may name columns; otherwise the names are internal."""
         self.inputs = tuple(inputs)
         self.names = [one.name for one in inputs]
@@ -217,7 +217,7 @@ class TypedRows:
             found[one.name] = self._check(column, cells)
         return found
 
-    def _fitting(self, one: Input, column: int, values: NDArray[Any]) -> NDArray[Any]:
+    def _fitting(self, one: TypedInput, column: int, values: NDArray[Any]) -> NDArray[Any]:
         narrow = values.astype(one.dtype)
         for row in np.flatnonzero(narrow != values)[:1]:
             raise self._refuse(int(row), column, f"{values[row]} is beyond {one.dtype.name}")

@@ -16,7 +16,7 @@ LARGEST = 64 * 1024
 """Bytes of an answer above which only the bytes are compared: parsing more would delay other requests."""
 
 
-class Verdict(NamedTuple):
+class AnswerDiff(NamedTuple):
     """``mean`` and ``largest`` are absolute differences of the numbers; None if there are none."""
 
     agrees: bool
@@ -24,27 +24,27 @@ class Verdict(NamedTuple):
     largest: float | None = None
 
 
-def compare(one: bytes, other: bytes, one_type: str, other_type: str) -> Verdict:
+def compare(one: bytes, other: bytes, one_type: str, other_type: str) -> AnswerDiff:
     """Compare two answers, given with their content types."""
     if max(len(one), len(other)) > LARGEST:
-        return Verdict(one == other)
+        return AnswerDiff(one == other)
     plain = _predictions(one, one_type), _predictions(other, other_type)
     if plain[0] is not None and plain[1] is not None:
         numbers, other_numbers = plain[0], plain[1]
     else:
         (words, numbers), (other_words, other_numbers) = _read(one, one_type), _read(other, other_type)
         if words != other_words:
-            return Verdict(False)
+            return AnswerDiff(False)
     if len(numbers) != len(other_numbers):
-        return Verdict(False)
+        return AnswerDiff(False)
     if not numbers:
-        return Verdict(True)
+        return AnswerDiff(True)
     apart = [_apart(a, b) for a, b in zip(numbers, other_numbers, strict=True)]
     same = all(map(_near, apart, numbers, other_numbers))
     finite = [d for d in apart if math.isfinite(d)]
     if not finite:
-        return Verdict(same)
-    return Verdict(same, math.fsum(finite) / len(finite), max(finite))
+        return AnswerDiff(same)
+    return AnswerDiff(same, math.fsum(finite) / len(finite), max(finite))
 
 
 class _Plain(msgspec.Struct, forbid_unknown_fields=True):

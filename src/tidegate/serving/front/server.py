@@ -37,7 +37,7 @@ from tidegate.serving.front.response_formats import EventStreamFormat, OpenAIFor
 from tidegate.serving.front.responses import UNSPENT, Responses
 from tidegate.serving.front.sessions import GONE, HEADER, Sessions
 from tidegate.serving.front.shadow import ShadowSender
-from tidegate.serving.front.streaming import Limits, StreamDelivery, StreamEnd
+from tidegate.serving.front.streaming import StreamDelivery, StreamEnd, StreamLimits
 
 PLAIN, STREAM = b"/invocations", b"/invocations-response-stream"
 PREDICTION = re.compile(rb"(?:/endpoints/([^/]+))?(%b|%b|/v1/.+)" % (PLAIN, STREAM))
@@ -73,7 +73,7 @@ class Server:
         self._plain = PlainFormat(self._responses)
         self._streamed = EventStreamFormat(self._responses)
         self._openai = OpenAIFormat(self._responses)
-        self._limits = Limits(spec.invocation_timeout, spec.stream_timeout, spec.max_body)
+        self._limits = StreamLimits(spec.invocation_timeout, spec.stream_timeout, spec.max_body)
         self._deliveries: set[StreamDelivery] = set()
         self._keys = KeysFile(Path(spec.keys_file)) if spec.keys_file is not None else None
         self._mirror = ShadowSender(spec, self._stats.note) if spec.mirror is not None else None

@@ -12,7 +12,7 @@ from tidegate.serving.front.response_formats import ResponseFormat
 from tidegate.serving.scoring.batching import model_failure
 
 
-class Limits(NamedTuple):
+class StreamLimits(NamedTuple):
     """``part``, ``whole``: seconds for the next part and for the whole stream. ``size``: most bytes of an answer that
     is joined for a client that accepts no streams."""
 
@@ -37,7 +37,7 @@ class StreamDelivery:
         stream: Stream,
         connection: Connection,
         fmt: ResponseFormat,
-        limits: Limits,
+        limits: StreamLimits,
         close: Callable[[], bool],
         started: Callable[[], None],
     ) -> None:

@@ -13,7 +13,7 @@ from tidegate.serving.multimodel import eviction, memory
 from tidegate.serving.multimodel.config import MultiModelConfig
 from tidegate.serving.multimodel.eviction import CacheRank, Ranking
 from tidegate.serving.multimodel.model_canary import State
-from tidegate.serving.multimodel.model_entry import Copy, ModelEntry
+from tidegate.serving.multimodel.model_entry import LoadedVersion, ModelEntry
 
 GHOSTS = 50_000
 """Models that are not loaded, but whose request rate is remembered."""
@@ -57,7 +57,7 @@ class Cache:
 
     # --- coming and going ---
 
-    def put(self, entry: ModelEntry, copy: Copy, now: float) -> None:
+    def put(self, entry: ModelEntry, copy: LoadedVersion, now: float) -> None:
         """Add a loaded model, whose memory ``room`` reserved."""
         self._take(entry, copy, now)
         entry.copy = copy
@@ -89,7 +89,7 @@ class Cache:
         self._report(time.perf_counter() - began)
         self.changed()
 
-    def put_newer(self, entry: ModelEntry, copy: Copy) -> None:
+    def put_newer(self, entry: ModelEntry, copy: LoadedVersion) -> None:
         """Add a newer version beside the older one."""
         assert entry.update is not None
         entry.update.copy = copy
@@ -210,7 +210,7 @@ class Cache:
         entry = self.clients[name]
         return entry.in_hand > 0 or bool(entry.waiters) or entry is self._beside
 
-    def _take(self, entry: ModelEntry, copy: Copy, now: float) -> None:
+    def _take(self, entry: ModelEntry, copy: LoadedVersion, now: float) -> None:
         pinned = entry.name in self.config.pinned
         self.held += copy.size
         self._pinned += copy.size if pinned else 0
@@ -227,7 +227,7 @@ class Cache:
             del self.clients[entry.name]
 
 
-def _close(copy: Copy) -> None:
+def _close(copy: LoadedVersion) -> None:
     if copy.native:  # a forest has no resources but memory
         asyncio.ensure_future(copy.engine.close()).add_done_callback(_retrieve_exception)
 

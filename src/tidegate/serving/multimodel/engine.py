@@ -43,19 +43,19 @@ SHARE = 0.6
 """Share of the worker's memory limit for models if the container sets no limit."""
 
 
-async def open_models(spec: ReplicaSpec, container: ContainerSpec, opening: Opening) -> "Models":
+async def open_models(spec: ReplicaSpec, container: ContainerSpec, opening: Opening) -> "MultiModelEngine":
     """Open the engine. ``opening`` makes the engine of one model's folder. Raises Invalid."""
     if container.runtime.kind is RuntimeKind.PROGRAM:
         raise Invalid("a multi-model container needs a built-in runtime; a program serves one model")
     limit = spec.memory_limit or memory.machine() // 2
-    models = Models(
+    models = MultiModelEngine(
         spec, container, opening, read_config(container.environment, container.cache, int(limit * SHARE))
     )
     await models.start()
     return models
 
 
-class Models:
+class MultiModelEngine:
     healthy = True
 
     def __init__(

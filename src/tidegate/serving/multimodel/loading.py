@@ -19,7 +19,7 @@ from tidegate.serving.multimodel.artifact_builder import BuildJob, BuildResult
 from tidegate.serving.multimodel.builder_pool import BuilderPool
 from tidegate.serving.multimodel.crashes import DEATHS, Crashes
 from tidegate.serving.multimodel.disk_cache import GOOD, NEXT, CachedModel, DiskCache
-from tidegate.serving.multimodel.model_entry import Copy, ModelEntry, Opening
+from tidegate.serving.multimodel.model_entry import LoadedVersion, ModelEntry, Opening
 from tidegate.serving.multimodel.repository import ModelRepository
 from tidegate.serving.runtimes import choose, score_forest
 from tidegate.serving.runtimes.forest import DamagedForest, Forest, unpack
@@ -118,7 +118,7 @@ class Loader:
             await self.aside(self._store.added, found.size, time.time())
         return found, done
 
-    async def load(self, entry: ModelEntry, kept: CachedModel) -> Copy:
+    async def load(self, entry: ModelEntry, kept: CachedModel) -> LoadedVersion:
         """Load a cached model. Raises ArtifactError, Transient; DamagedForest for a damaged forest file."""
         return await (self._forest(kept) if kept.forest else self._native(entry, kept))
 
@@ -140,12 +140,12 @@ class Loader:
 
     # --- forests: numbers only, which cannot crash the worker ---
 
-    async def _forest(self, kept: CachedModel) -> Copy:
+    async def _forest(self, kept: CachedModel) -> LoadedVersion:
         engine, mark, size = await self.aside(self._read_forest, kept.path)
         self._loads += 1
         if self._loads % FROZEN_EVERY == 0:
             gc.freeze()
-        return Copy(engine, mark, size, FOREST_LOAD + size / FOREST_RATE, native=False)
+        return LoadedVersion(engine, mark, size, FOREST_LOAD + size / FOREST_RATE, native=False)
 
     def _read_forest(self, path: Path) -> tuple[Batcher[Rows, object], str, int]:
         before = memory.read()
@@ -166,7 +166,7 @@ class Loader:
 
     # --- other models: read by their own library ---
 
-    async def _native(self, entry: ModelEntry, kept: CachedModel) -> Copy:
+    async def _native(self, entry: ModelEntry, kept: CachedModel) -> LoadedVersion:
         self._crashes.look()
         deaths = self._crashes.suspects.get(entry.key, 0)
         if deaths >= DEATHS:
@@ -184,7 +184,7 @@ class Loader:
             finally:
                 self._crashes.leave(slot)
         first, self._first = self._first, False
-        return Copy(engine, kept.mark, size, time.perf_counter() - began, native=True, first=first)
+        return LoadedVersion(engine, kept.mark, size, time.perf_counter() - began, native=True, first=first)
 
     async def rehearse(self, entry: ModelEntry, call: Call, seconds: float) -> None:
         """Answer the call in a child, which loads the model for it. Raises ArtifactError if the child crashes or

@@ -12,7 +12,7 @@ _WEIGHINGS = 5
 
 
 @dataclass(slots=True)
-class Copy:
+class LoadedVersion:
     """A version in memory. ``size``: measured bytes, including those of the library if it is the ``first`` model of
     its kind. Times in seconds; ``native``: not a forest."""
 
@@ -29,7 +29,7 @@ class VersionUpdate:
     """The canary of a newer version; ``copy`` once it is loaded."""
 
     canary: ModelCanary
-    copy: Copy | None = None
+    copy: LoadedVersion | None = None
     concluding: bool = False
 
 
@@ -57,7 +57,7 @@ class ModelEntry:
     name: str
     key: str
     heat: RequestRate = field(default_factory=RequestRate)
-    copy: Copy | None = None
+    copy: LoadedVersion | None = None
     update: VersionUpdate | None = None
     loading: "asyncio.Task[None] | None" = None
     waiters: list[Waiter] | None = None

@@ -11,7 +11,7 @@ from tidegate.serving.multimodel.cache import Cache, TooLarge
 from tidegate.serving.multimodel.disk_cache import NEXT, CachedModel, DiskCache
 from tidegate.serving.multimodel.loading import Loader
 from tidegate.serving.multimodel.model_canary import ModelCanary, Rule, State
-from tidegate.serving.multimodel.model_entry import Copy, ModelEntry, VersionUpdate
+from tidegate.serving.multimodel.model_entry import LoadedVersion, ModelEntry, VersionUpdate
 from tidegate.serving.runtimes.forest import DamagedForest
 
 EVERY = 5.0
@@ -179,7 +179,7 @@ class VersionWatcher:
         self,
         entry: ModelEntry,
         update: VersionUpdate,
-        old: Copy,
+        old: LoadedVersion,
         request: tuple[Call, Done],
         began: float,
         outcome: Outcome,

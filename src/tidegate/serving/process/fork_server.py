@@ -35,7 +35,7 @@ THREADS = 4
 _LONGEST = 1 << 16
 
 
-class Job(msgspec.Struct):
+class ForkRequest(msgspec.Struct):
     """``start``: the replica file; ``log``: where the worker's output goes."""
 
     start: str
@@ -84,7 +84,7 @@ def _attempt(name: str, load: Callable[[], object]) -> None:
         print(f"fork server: without {name}: {error}", flush=True)
 
 
-def serve(channel: socket.socket, fork: Callable[[], int], become: Callable[[Job, int], NoReturn]) -> None:
+def serve(channel: socket.socket, fork: Callable[[], int], become: Callable[[ForkRequest, int], NoReturn]) -> None:
     """Fork a worker for each job until the controller closes the socket."""
     while True:
         try:
@@ -96,12 +96,12 @@ def serve(channel: socket.socket, fork: Callable[[], int], become: Callable[[Job
         pid = fork()
         if pid == 0:
             channel.close()
-            become(msgspec.json.decode(data, type=Job), gates[0])
+            become(msgspec.json.decode(data, type=ForkRequest), gates[0])
         os.close(gates[0])
         channel.send(str(pid).encode())
 
 
-def _become(job: Job, gate: int) -> NoReturn:
+def _become(job: ForkRequest, gate: int) -> NoReturn:
     """In the child: create a session, redirect the standard streams, then run as any other worker."""
     code = 1
     try:

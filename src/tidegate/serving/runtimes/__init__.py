@@ -19,7 +19,7 @@ from tidegate.serving.scoring.thread_engine import Handler
 
 if TYPE_CHECKING:
     from tidegate.serving.runtimes.forest import Forest
-    from tidegate.serving.runtimes.tabular_scorer import Table
+    from tidegate.serving.runtimes.tabular_scorer import TabularScorer
 
 
 def load(kind: RuntimeKind, model_dir: Path, environment: Mapping[str, str]) -> Scorer[Any, Any] | Handler:
@@ -40,7 +40,7 @@ def load(kind: RuntimeKind, model_dir: Path, environment: Mapping[str, str]) -> 
 
 def score_forest(
     forest: "Forest", kind: RuntimeKind, environment: Mapping[str, str], accept: str | None
-) -> "Table":
+) -> "TabularScorer":
     """A scorer around the trees of an XGBoost model. Raises ArtifactError, Invalid."""
     from tidegate.serving.runtimes import aws_xgboost, tabular_scorer  # noqa: PLC0415  # need numpy, as models do
 

@@ -25,7 +25,7 @@ DELIMITERS = b";\t| "
 NO_CONTENT = 204
 
 
-class Dialect:
+class XGBoostDialect:
     """A ``tabular_scorer.Dialect``."""
 
     lined = content_types.LINED | frozenset(libsvm.TYPES)
@@ -110,12 +110,12 @@ def _with_commas(body: bytes, features: Features) -> bytes:
     return body.replace(delimiter, b",")
 
 
-def of_booster(booster: Any, environment: Mapping[str, str]) -> Dialect:
+def of_booster(booster: Any, environment: Mapping[str, str]) -> XGBoostDialect:
     """``booster``: of XGBoost. Raises Invalid, ArtifactError."""
     learner = json.loads(booster.save_config())["learner"]
     base = index_base(booster, environment)
     classes = int(learner["learner_model_param"]["num_class"])
-    return Dialect(environment, learner["objective"]["name"], classes, base)
+    return XGBoostDialect(environment, learner["objective"]["name"], classes, base)
 
 
 def index_base(booster: Any, environment: Mapping[str, str]) -> libsvm.IndexBase:
@@ -123,11 +123,11 @@ def index_base(booster: Any, environment: Mapping[str, str]) -> libsvm.IndexBase
     return libsvm.IndexBase(environment, booster.num_features(), lambda: looks_at_first(booster))
 
 
-def of_forest(forest: Forest, environment: Mapping[str, str]) -> Dialect:
+def of_forest(forest: Forest, environment: Mapping[str, str]) -> XGBoostDialect:
     """Raises Invalid, ArtifactError."""
     head = forest.head
     base = libsvm.IndexBase(environment, head.features, forest.looks_at_first)
-    return Dialect(environment, head.objective, len(head.base), base)
+    return XGBoostDialect(environment, head.objective, len(head.base), base)
 
 
 def looks_at_first(booster: Any) -> bool:

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.serving.formats.column_values import Kind
+from tidegate.serving.formats.column_values import ValueKind
 from tidegate.serving.runtimes.objectives import LINKS, Matrix
 
 MAGIC = b"TGF1"
@@ -43,7 +43,7 @@ class Head(msgspec.Struct, frozen=True):
     nodes: int
     depth: int
     names: tuple[str, ...] | None = None
-    kinds: tuple[Kind, ...] | None = None
+    kinds: tuple[ValueKind, ...] | None = None
     """Kind of each feature; None: all are numbers."""
 
 

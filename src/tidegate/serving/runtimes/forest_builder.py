@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tidegate.serving.formats import row_decoder
 from tidegate.serving.runtimes.forest import Arrays, Forest, Head, index_type, pack, unpack
 from tidegate.serving.runtimes.objectives import LINKS, TOLERANCE, deviation
-from tidegate.serving.runtimes.xgboost_document import File, Learner, NotCovered, Tree, Trees, probes
+from tidegate.serving.runtimes.xgboost_document import File, Learner, NotCovered, TreeDocument, Trees, probes
 
 _ALONE = 5
 """Every fifth probe row is also evaluated alone, so that each kind of row is."""
@@ -63,13 +63,13 @@ def _build(learner: Learner, model: Trees, features: row_decoder.Features, mark:
     sums = tuple(float(value) for value in base)
     nodes = len(arrays.limits)
     kinds = None if features.kinds is None else tuple(column.kind for column in features.kinds)
-    if kinds and row_decoder.Kind.CATEGORY in kinds:
+    if kinds and row_decoder.ValueKind.CATEGORY in kinds:
         raise NotCovered("categories")
     head = Head(mark, learner.objective.name, features.count, sums, counts, nodes, depth, features.names, kinds)
     return head, arrays
 
 
-def _arrays(trees: Sequence[Tree], features: int) -> tuple[Arrays, int]:
+def _arrays(trees: Sequence[TreeDocument], features: int) -> tuple[Arrays, int]:
     sizes = [len(tree.left_children) for tree in trees]
     nodes = sum(sizes)
     roots = np.concatenate([[0], np.cumsum(sizes)[:-1]])
@@ -95,7 +95,7 @@ def _arrays(trees: Sequence[Tree], features: int) -> tuple[Arrays, int]:
     return arrays, _depth(children, roots)
 
 
-def _side_by_side(tree: Tree) -> bool:
+def _side_by_side(tree: TreeDocument) -> bool:
     """Whether a tree has the library's order: children after their parent and adjacent, each with one parent."""
     left, right = np.array(tree.left_children), np.array(tree.right_children)
     inner = np.flatnonzero(left >= 0)
@@ -109,7 +109,7 @@ def _side_by_side(tree: Tree) -> bool:
     )
 
 
-def _reorder_nodes(tree: Tree) -> Tree:
+def _reorder_nodes(tree: TreeDocument) -> TreeDocument:
     """Reorder a tree level by level. Raises NotCovered if it is not a tree."""
     count = len(tree.left_children)
     order, left = [0], []
@@ -122,7 +122,7 @@ def _reorder_nodes(tree: Tree) -> Tree:
             raise NotCovered("nodes that make no tree")
     if len(set(order)) != count:
         raise NotCovered("nodes that no path, or more than one, leads to")
-    return Tree(
+    return TreeDocument(
         left,
         [child + 1 if child >= 0 else -1 for child in left],
         [tree.split_indices[node] for node in order],

@@ -40,7 +40,7 @@ Ask = Callable[[bytes, Callable[[bytes], object]], object]
 
 
 @dataclass(frozen=True)
-class Settings:
+class GgufSettings:
     """``context`` is in tokens per slot; llama.cpp cuts it to what the model was trained with."""
 
     context: int = 2048
@@ -50,9 +50,9 @@ class Settings:
 
 def load(model_dir: Path, environment: Mapping[str, str]) -> "Generator":
     """Raises ArtifactError for model data without exactly one usable model, Invalid for a bad setting."""
-    settings = Settings(
-        _whole(environment, CONTEXT, Settings.context, 1 << 20),
-        _whole(environment, SLOTS, Settings.slots, 64),
+    settings = GgufSettings(
+        _whole(environment, CONTEXT, GgufSettings.context, 1 << 20),
+        _whole(environment, SLOTS, GgufSettings.slots, 64),
         threads(environment),
     )
     path = only(model_dir, "GGUF model", (".gguf",))
@@ -84,7 +84,7 @@ def why_it_ended(names: Sequence[str], log: str, code: int) -> str:
     return f"{name} is not a whole GGUF model: {reason}"
 
 
-def _open(path: Path, settings: Settings) -> Any:
+def _open(path: Path, settings: GgufSettings) -> Any:
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(path)
     parameters.n_ctx = settings.context * settings.slots

@@ -18,7 +18,7 @@ try:
     from tidegate.serving.formats import row_decoder
     from tidegate.serving.runtimes import categories
     from tidegate.serving.runtimes.error_messages import cause, looks_like
-    from tidegate.serving.runtimes.tabular_scorer import Table, default_accept, only, threads
+    from tidegate.serving.runtimes.tabular_scorer import TabularScorer, default_accept, only, threads
 except ImportError as missing:
     raise ArtifactError(
         f"LightGBM models need packages that are not installed ({missing.name}): pip install 'tidegate[lightgbm]'"
@@ -28,7 +28,7 @@ _CATEGORICAL = re.compile(r"^\[categorical_feature: ([0-9,]*)\]$", re.MULTILINE)
 _INFOS = re.compile(r"^feature_infos=(.*)$", re.MULTILINE)
 
 
-def load(model_dir: Path, environment: Mapping[str, str]) -> Table:
+def load(model_dir: Path, environment: Mapping[str, str]) -> TabularScorer:
     """Raises ArtifactError for model data without exactly one usable model."""
     path = only(model_dir, "LightGBM model", (".txt", ".lgb"))
     number, accept = threads(environment), default_accept(environment)
@@ -48,7 +48,7 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> Table:
     def predict(rows: row_decoder.Matrix) -> Any:
         return booster.predict(rows, num_threads=number)
 
-    return Table(predict, _features(booster, categories.declared_categories(environment)), accept)
+    return TabularScorer(predict, _features(booster, categories.declared_categories(environment)), accept)
 
 
 def _features(booster: lightgbm.Booster, declared: Mapping[str, categories.Values]) -> row_decoder.Features:
@@ -63,7 +63,7 @@ def _features(booster: lightgbm.Booster, declared: Mapping[str, categories.Value
         at = [int(place) for place in places[1].split(",")] if places is not None and places[1] else []
         seen = infos[1].split() if infos is not None else []
         found = categories.assign_lists(names, lists, seen if len(seen) == count else ["none"] * count, at)
-    kinds = [row_decoder.Column()] * count
+    kinds = [row_decoder.ColumnType()] * count
     for place, values in found.items():
-        kinds[place] = row_decoder.Column(row_decoder.Kind.CATEGORY, values)
+        kinds[place] = row_decoder.ColumnType(row_decoder.ValueKind.CATEGORY, values)
     return row_decoder.Features(count, names, kinds, np.float64)

@@ -49,7 +49,7 @@ class _Plain(msgspec.Struct, forbid_unknown_fields=True):
     inputs: list[list[float | None] | dict[str, float | None]] | UnsetType = UNSET
 
 
-class Rows:
+class SignatureRows:
     """Parses requests by a signature of numbers: rows in the model's order, as precise as in pyfunc's frame. Methods
     raise ModelFailed for what they leave to pyfunc."""
 
@@ -160,7 +160,7 @@ class Rows:
 class Native:
     """A ``batching.Scorer``."""
 
-    def __init__(self, rows: Rows, predict: Predict, batches: bool = True) -> None:
+    def __init__(self, rows: SignatureRows, predict: Predict, batches: bool = True) -> None:
         self.batches = batches
         self._rows = rows
         self._predict = predict
@@ -197,7 +197,7 @@ def find(model: Any, signature: Signature, ask: Ask, threads: int) -> Native | N
     """Find a scorer that answers as pyfunc does, without pandas; None if there is none. ``model`` is MLflow's,
     ``ask`` calls pyfunc."""
     try:
-        rows = Rows(signature)
+        rows = SignatureRows(signature)
     except ValueError:
         return None
     probes = list(_probes(rows))
@@ -268,7 +268,7 @@ def _records(found: dict[str, Any]) -> list[dict[str, Any]]:
     return [dict(zip(found, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def _probes(rows: Rows) -> Iterator[Call]:
+def _probes(rows: SignatureRows) -> Iterator[Call]:
     """Requests of each form: rows of all sizes, one row, rows with a missing value, and zeros."""
     random = np.random.default_rng(0)
     shape = (PROBES, rows.width)

@@ -21,11 +21,11 @@ try:
 
     from tidegate.serving.contract.invocation import ModelFailed
     from tidegate.serving.formats import row_decoder
-    from tidegate.serving.formats.typed_rows import Columns, Input, TypedRows
+    from tidegate.serving.formats.typed_rows import Columns, TypedInput, TypedRows
     from tidegate.serving.runtimes import row_probes
     from tidegate.serving.runtimes.error_messages import cause
     from tidegate.serving.runtimes.onnx_rows.analysis import Unproven, prove_file
-    from tidegate.serving.runtimes.tabular_scorer import Table, default_accept, only, threads
+    from tidegate.serving.runtimes.tabular_scorer import TabularScorer, default_accept, only, threads
     from tidegate.serving.runtimes.typed_scorer import ColumnTable
     from tidegate.serving.scoring.batching import cap
 except ImportError as missing:
@@ -46,7 +46,7 @@ _TYPES: dict[str, np.dtype[Any]] = {
 }
 
 
-def load(model_dir: Path, environment: Mapping[str, str]) -> Table:
+def load(model_dir: Path, environment: Mapping[str, str]) -> TabularScorer:
     """Raises ArtifactError for model data without exactly one usable model."""
     path = only(model_dir, "ONNX model", (".onnx",))
     options = onnxruntime.SessionOptions()
@@ -60,7 +60,7 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> Table:
         raise ArtifactError(f"{path.name} is not a whole ONNX model: {cause(error, path)}") from None
     inputs = session.get_inputs()
     output = _output(session, path.name)
-    table: Table | None = None
+    table: TabularScorer | None = None
     if _is_matrix(inputs):
         table = _matrix(session, output, path, accept)
         pool = row_probes.matrix_pool(inputs[0].shape[1])
@@ -77,11 +77,13 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> Table:
 
 
 def _decide_batching(
-    table: Table, path: Path, session: Any, output: str, pool: row_probes.Pool, most: int
+    table: TabularScorer, path: Path, session: Any, output: str, pool: row_probes.Pool, most: int
 ) -> None:
     try:
         prove_file(path, [one.name for one in session.get_inputs()], output)
-        table.allow_batches(row_probes.judge(table.run, row_probes.Trial(pool, max(most, 2), _TRIAL, known=True)))
+        table.allow_batches(
+            row_probes.judge(table.run, row_probes.ProbeBudget(pool, max(most, 2), _TRIAL, known=True))
+        )
     except (Unproven, row_probes.Dependent) as why:
         print(f"each request is scored alone: {why}", flush=True)
 
@@ -97,7 +99,7 @@ def _is_column(one: Any) -> bool:
     return one.type in _TYPES and len(one.shape) in (1, 2) and one.shape[1:] in ([], [1])
 
 
-def _matrix(session: Any, output: str, path: Path, accept: str | None) -> Table:
+def _matrix(session: Any, output: str, path: Path, accept: str | None) -> TabularScorer:
     [entry] = session.get_inputs()
     columns = int(entry.shape[1])
     features = row_decoder.Features(columns, [entry.name] if columns == 1 else None)
@@ -115,7 +117,7 @@ def _matrix(session: Any, output: str, path: Path, accept: str | None) -> Table:
         predict(np.zeros((1, columns), dtype=np.float32))
     except Exception as error:
         raise ArtifactError(f"{path.name} was read but cannot predict: {cause(error, path)}") from None
-    return Table(predict, features, accept, batches=False)
+    return TabularScorer(predict, features, accept, batches=False)
 
 
 _NO_NUMBER = "a missing value, for which the model gives no number."
@@ -129,7 +131,7 @@ class Named(ColumnTable):
         self._session = session
         self._output = output
         self._shapes = {one.name: (-1, 1) if len(one.shape) == 2 else (-1,) for one in inputs}
-        typed = TypedRows([Input(one.name, _TYPES[one.type]) for one in inputs])
+        typed = TypedRows([TypedInput(one.name, _TYPES[one.type]) for one in inputs])
         super().__init__(self._run, typed, accept, batches=False)
 
     def _run(self, columns: Columns) -> Any:

@@ -29,7 +29,7 @@ try:
     from tidegate.serving.formats import row_decoder, tensors
     from tidegate.serving.runtimes import row_probes, torch_graphs
     from tidegate.serving.runtimes.error_messages import cause, head
-    from tidegate.serving.runtimes.tabular_scorer import Table, default_accept, only, threads
+    from tidegate.serving.runtimes.tabular_scorer import TabularScorer, default_accept, only, threads
     from tidegate.serving.scoring.batching import cap
 except ImportError as missing:
     raise ArtifactError(
@@ -52,12 +52,12 @@ Forward = Callable[..., Any]
 
 class _Model(NamedTuple):
     forward: Forward
-    inputs: list[tensors.Input]
+    inputs: list[tensors.TensorInput]
     find: Callable[[], torch_graphs.Finding | None]
     """Searches the graph for reasons to score requests alone."""
 
 
-def load(model_dir: Path, environment: Mapping[str, str]) -> Table | tensors.Tensors:
+def load(model_dir: Path, environment: Mapping[str, str]) -> TabularScorer | tensors.Tensors:
     """Raises ArtifactError for model data without exactly one usable model, or with a ``.pt2`` without trust."""
     trusted = trusts(environment, PICKLE)
     path = only(model_dir, "PyTorch model", (*_SCRIPTS, _EXPORTED))
@@ -76,20 +76,24 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> Table | tensors.Ten
         model = read()  # the search for the width may have changed its state
     if shape is None or len(shape) > 2:
         return tensors.Tensors(_run(model.forward), model.inputs, accept)
-    table = Table(_table(model.forward), row_decoder.Features(width), accept, batches=False)
+    table = TabularScorer(_table(model.forward), row_decoder.Features(width), accept, batches=False)
     _decide_batching(table, model.inputs[0], finding, row_probes.matrix_pool(width), cap(environment))
     return table
 
 
 def _decide_batching(
-    table: Table, entry: tensors.Input, finding: torch_graphs.Finding | None, pool: row_probes.Pool, most: int
+    table: TabularScorer,
+    entry: tensors.TensorInput,
+    finding: torch_graphs.Finding | None,
+    pool: row_probes.Pool,
+    most: int,
 ) -> None:
     why = finding.reason if finding is not None else ""
     if entry.shape is not None and entry.shape[0] is not None:
         why = f"the model takes {entry.shape[0]} rows"
     try:
         if not why:
-            table.allow_batches(row_probes.judge(table.run, row_probes.Trial(pool, max(most, 2), _TRIAL)))
+            table.allow_batches(row_probes.judge(table.run, row_probes.ProbeBudget(pool, max(most, 2), _TRIAL)))
     except row_probes.Dependent as dependent:
         why = str(dependent)
     if why:
@@ -110,7 +114,7 @@ def _load_script(path: Path, trusted: bool) -> _Model:
     inputs = []
     for argument in arguments:
         if str(argument.type) == "Tensor":
-            inputs.append(tensors.Input(argument.name, widths=tuple(widths)))
+            inputs.append(tensors.TensorInput(argument.name, widths=tuple(widths)))
         elif not argument.has_default_value():
             raise ArtifactError(f"{path.name}: its input {argument.name} is a {argument.type}; expected tensors")
     return _Model(model, inputs, partial(torch_graphs.of_script, model))
@@ -180,11 +184,11 @@ def _load_program(path: Path, trusted: bool) -> _Model:
         ) from None
 
 
-def _declared_input(name: str, value: Any) -> tensors.Input:
+def _declared_input(name: str, value: Any) -> tensors.TensorInput:
     if not isinstance(value, torch.Tensor):
         raise ArtifactError(f"its input {name} is a {type(value).__name__}; expected tensors")
     shape = tuple(int(side) if isinstance(side, int) else None for side in value.shape)
-    return tensors.Input(name, str(value.dtype).removeprefix("torch."), shape)
+    return tensors.TensorInput(name, str(value.dtype).removeprefix("torch."), shape)
 
 
 # --- running ---
@@ -239,7 +243,7 @@ def _table(forward: Forward) -> Callable[[row_decoder.Matrix], Any]:
     return predict
 
 
-def _width(forward: Forward, inputs: list[tensors.Input]) -> int | None:
+def _width(forward: Forward, inputs: list[tensors.TensorInput]) -> int | None:
     """The number of columns of the model's table; None if it takes other inputs or any width."""
     [first, *more] = inputs
     if more or first.dtype not in (None, "float32"):

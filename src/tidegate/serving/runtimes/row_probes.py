@@ -48,7 +48,7 @@ class Pool:
 
 
 @dataclass(frozen=True)
-class Trial:
+class ProbeBudget:
     """``pool``: probe rows; ``cap``: rows of the largest batch; ``seconds``: after them only essential probes are
     run. If independence is ``known`` by other means, only the essential ones are, for at most ``seconds``."""
 
@@ -142,7 +142,7 @@ def _constant_columns(dtypes: dict[str, np.dtype[Any]], values: NDArray[Any]) ->
     }
 
 
-def judge(run: Run, trial: Trial) -> Scale:
+def judge(run: Run, trial: ProbeBudget) -> Scale:
     """Run the probes, and return the magnitude of a typical answer. Raises Dependent if rows influence each other, or
     if that cannot be tested."""
     probe = _Probe(run, trial)
@@ -153,7 +153,7 @@ def judge(run: Run, trial: Trial) -> Scale:
     return probe.scale
 
 
-def _try_essential(probe: "_Probe", trial: Trial) -> None:
+def _try_essential(probe: "_Probe", trial: ProbeBudget) -> None:
     ordinary, essential = range(trial.pool.ordinary), range(trial.pool.essential)
     probe.score_alone(ordinary)
     probe.measure_scale()
@@ -167,7 +167,7 @@ def _try_essential(probe: "_Probe", trial: Trial) -> None:
     probe.repeat(essential[::4])
 
 
-def _try_more(probe: "_Probe", trial: Trial) -> None:
+def _try_more(probe: "_Probe", trial: ProbeBudget) -> None:
     rest = range(trial.pool.essential, rounding.length(trial.pool.rows))
     probe.score_alone(rest)
     probe.swap_companions(rest)
@@ -181,7 +181,7 @@ def _try_more(probe: "_Probe", trial: Trial) -> None:
 
 
 class _Probe:
-    def __init__(self, run: Run, trial: Trial) -> None:
+    def __init__(self, run: Run, trial: ProbeBudget) -> None:
         self._run = run
         self._trial = trial
         self._rows = trial.pool.rows

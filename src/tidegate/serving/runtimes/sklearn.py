@@ -28,11 +28,11 @@ try:
     import sklearn
 
     from tidegate.serving.formats import row_decoder
-    from tidegate.serving.formats.typed_rows import Columns, Input, TypedRows
+    from tidegate.serving.formats.typed_rows import Columns, TypedInput, TypedRows
     from tidegate.serving.runtimes import row_probes, sklearn_checks, sklearn_columns, sklearn_independence
     from tidegate.serving.runtimes.error_messages import cause
     from tidegate.serving.runtimes.optional_imports import hide_packages
-    from tidegate.serving.runtimes.tabular_scorer import Table, default_accept, only, threads
+    from tidegate.serving.runtimes.tabular_scorer import TabularScorer, default_accept, only, threads
     from tidegate.serving.runtimes.typed_scorer import ColumnTable
     from tidegate.serving.scoring.batching import cap
 
@@ -55,7 +55,7 @@ METHOD = "SKLEARN_METHOD"
 METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function", "score_samples", "transform")
 
 
-def load(model_dir: Path, environment: Mapping[str, str]) -> Table:
+def load(model_dir: Path, environment: Mapping[str, str]) -> TabularScorer:
     """Raises ArtifactError for model data without exactly one usable model, or with a pickle without trust."""
     trusted = trusts(environment, PICKLE)
     threads(environment)
@@ -83,18 +83,18 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> Table:
             raise _refusal(error, rows, features) from None
 
     _try(lambda: score(shape(np.zeros((1, features.count)))))
-    table = Table(predict, features, accept, batches=False)
+    table = TabularScorer(predict, features, accept, batches=False)
     pool = row_probes.matrix_pool(features.count, np.float64)
     _decide_batching(table, model, pool, cap(environment))
     return table
 
 
-def _decide_batching(table: Table, model: Any, pool: row_probes.Pool, most: int) -> None:
+def _decide_batching(table: TabularScorer, model: Any, pool: row_probes.Pool, most: int) -> None:
     why = sklearn_independence.why_alone(model)
     try:
         if not why:
             table.allow_batches(
-                row_probes.judge(table.run, row_probes.Trial(pool, max(most, 2), _TRIAL, known=True))
+                row_probes.judge(table.run, row_probes.ProbeBudget(pool, max(most, 2), _TRIAL, known=True))
             )
     except row_probes.Dependent as dependent:
         why = str(dependent)
@@ -116,8 +116,8 @@ def _method(model: Any, wanted: str) -> Callable[[Any], Any]:
 
 
 def _of_columns(
-    score: Callable[[Any], Any], inputs: Sequence[Input], accept: str | None, alone: bool, named: bool
-) -> Table:
+    score: Callable[[Any], Any], inputs: Sequence[TypedInput], accept: str | None, alone: bool, named: bool
+) -> TabularScorer:
     """A scorer for columns of several types. ``alone``: the model takes a list of texts; ``named``: a DataFrame."""
     if named:
         pandas = _pandas()
@@ -147,7 +147,7 @@ def _of_columns(
     return ColumnTable(predict, TypedRows(inputs, named), accept, batches=False)
 
 
-def _pool(inputs: Sequence[Input]) -> row_probes.Pool:
+def _pool(inputs: Sequence[TypedInput]) -> row_probes.Pool:
     """Probe rows, with texts that the model knows."""
     pool = row_probes.column_pool({one.name: one.dtype for one in inputs})
     random = np.random.default_rng(0)
@@ -157,7 +157,7 @@ def _pool(inputs: Sequence[Input]) -> row_probes.Pool:
     return pool
 
 
-def _example(one: Input) -> Any:
+def _example(one: TypedInput) -> Any:
     return (min(one.texts) if one.texts else "text") if one.dtype.kind == "O" else 0
 
 

@@ -12,25 +12,25 @@ from typing import Any
 import numpy as np
 
 from tidegate.domain.errors import ArtifactError, Invalid
-from tidegate.serving.formats.typed_rows import Input
+from tidegate.serving.formats.typed_rows import TypedInput
 
 VARIABLE = "MODEL_COLUMNS"
-NUMBER = Input("", np.dtype(np.float64))
-_TEXT = Input("", np.dtype(object))
+NUMBER = TypedInput("", np.dtype(np.float64))
+_TEXT = TypedInput("", np.dtype(object))
 TYPES = {
     "number": NUMBER,
-    "whole": Input("", np.dtype(np.int64)),
-    "truth": Input("", np.dtype(np.bool_)),
-    "text": Input("", np.dtype(object), absent=np.nan),
+    "whole": TypedInput("", np.dtype(np.int64)),
+    "truth": TypedInput("", np.dtype(np.bool_)),
+    "text": TypedInput("", np.dtype(object), absent=np.nan),
 }
 """Words in the variable."""
 _INSIDE = ("best_estimator_", "regressor_", "estimator_", "_preprocessor")
 """Attributes of meta-estimators with the estimator that gets the columns unchanged."""
-Found = dict[int, Input]
+Found = dict[int, TypedInput]
 """Column (from 0) -> its type, without columns of unknown type."""
 
 
-def inputs(model: Any, environment: Mapping[str, str]) -> list[Input] | None:
+def inputs(model: Any, environment: Mapping[str, str]) -> list[TypedInput] | None:
     """The columns, or None if all are numbers. Raises Invalid for the environment, and ArtifactError if it names a
     column that the model does not have."""
     names = [str(name) for name in getattr(model, "feature_names_in_", ())]
@@ -45,7 +45,7 @@ def inputs(model: Any, environment: Mapping[str, str]) -> list[Input] | None:
         return None
     labels = names or list(map(str, range(count)))
     return [
-        Input(label, one.dtype, one.absent, one.texts)
+        TypedInput(label, one.dtype, one.absent, one.texts)
         for label, one in zip(labels, (found.get(at, NUMBER) for at in range(count)), strict=True)
     ]
 
@@ -100,7 +100,7 @@ def _seen(model: Any, columns: Sequence[int]) -> Found:
         return {at: _of_categories(values) for at, values in zip(columns, model.categories_, strict=False)}
     if hasattr(model, "statistics_"):
         absent = None if model.missing_values is None else np.nan
-        text = Input("", np.dtype(object), absent)
+        text = TypedInput("", np.dtype(object), absent)
         return {at: text for at, value in zip(columns, model.statistics_, strict=False) if isinstance(value, str)}
     return {}
 
@@ -115,7 +115,7 @@ def _of_steps(steps: Sequence[Any], columns: Sequence[int]) -> Found:
             filled = any(one.dtype.kind == "O" for one in found.values())
             for at, one in seen.items():
                 absent = found[at].absent if at in found and filled else one.absent
-                found[at] = Input("", one.dtype, absent, one.texts)
+                found[at] = TypedInput("", one.dtype, absent, one.texts)
             return found
         found |= seen
         if step.add_indicator or len(step.get_feature_names_out()) != len(columns):
@@ -143,10 +143,10 @@ def _merge(parts: Any) -> Found:
     return found
 
 
-def _of_categories(values: Any) -> Input:
+def _of_categories(values: Any) -> TypedInput:
     kind = values.dtype.kind
     if kind in "fiub":
-        return Input("", np.dtype({"b": np.bool_, "i": np.int64, "u": np.int64}.get(kind, np.float64)))
+        return TypedInput("", np.dtype({"b": np.bool_, "i": np.int64, "u": np.int64}.get(kind, np.float64)))
     texts = [value for value in values.tolist() if isinstance(value, str)]
     missing = [value for value in values.tolist() if value is None or value != value]
     if len(texts) + len(missing) != len(values):
@@ -154,7 +154,7 @@ def _of_categories(values: Any) -> Input:
             "an encoder of the model has categories of text and of numbers in one column, which no request can tell"
             " apart; train with one type, or serve it by a script (tidegate/script)"
         )
-    return Input("", np.dtype(object), None if None in missing else np.nan, frozenset(texts))
+    return TypedInput("", np.dtype(object), None if None in missing else np.nan, frozenset(texts))
 
 
 def _is_vectorizer(model: Any) -> bool:

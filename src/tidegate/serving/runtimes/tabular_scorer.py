@@ -55,7 +55,7 @@ class Dialect(Protocol):
     def write(self, scores: Any, form: str) -> Answer: ...
 
 
-class Table:
+class TabularScorer:
     """A ``batching.Scorer``; ``predict`` returns one result per row and may run in two threads at once."""
 
     def __init__(
@@ -74,8 +74,8 @@ class Table:
         self._pack = Packer(
             features.count,
             features.dtype.char,
-            features.of_kind(row_decoder.Kind.WHOLE),
-            features.of_kind(row_decoder.Kind.FLAG),
+            features.of_kind(row_decoder.ValueKind.WHOLE),
+            features.of_kind(row_decoder.ValueKind.FLAG),
         ).rows
         self._forms: dict[tuple[bytes | None, bytes | None], Form] = {}
         self._dialect: Dialect | None = None
@@ -164,7 +164,7 @@ class Table:
         if form is None:
             kind = row_decoder.kind_of(call.content_type)
             answer, lined = self._answer_form(call.accept, kind)
-            plain = kind == row_decoder.JSON and not self._features.of_kind(row_decoder.Kind.CATEGORY)
+            plain = kind == row_decoder.JSON and not self._features.of_kind(row_decoder.ValueKind.CATEGORY)
             form = Form(plain, answer, {kind, answer} <= lined)
             if len(self._forms) < MOST_FORMS:
                 self._forms[key] = form
@@ -176,18 +176,18 @@ class Table:
         return self._dialect.answer_form(accept, self._accept, kind), self._dialect.lined
 
 
-def of_forest(forest: Forest, accept: str | None) -> Table:
+def of_forest(forest: Forest, accept: str | None) -> TabularScorer:
     """A scorer around the trees of an XGBoost model."""
     head = forest.head
-    return Table(forest.predict, _features(head.features, head.names, head.kinds), accept)
+    return TabularScorer(forest.predict, _features(head.features, head.names, head.kinds), accept)
 
 
 @lru_cache(maxsize=1024)
 def _features(
-    count: int, names: tuple[str, ...] | None, kinds: tuple[row_decoder.Kind, ...] | None
+    count: int, names: tuple[str, ...] | None, kinds: tuple[row_decoder.ValueKind, ...] | None
 ) -> row_decoder.Features:
     """Share one object between models with the same features."""
-    return row_decoder.Features(count, names, [row_decoder.Column(kind) for kind in kinds or ()])
+    return row_decoder.Features(count, names, [row_decoder.ColumnType(kind) for kind in kinds or ()])
 
 
 def only(folder: Path, what: str, suffixes: Sequence[str]) -> Path:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from tidegate.serving.runtimes.torch_steps import FOREIGN, UNKNOWN, Step, of_block, of_nodes
+from tidegate.serving.runtimes.torch_steps import FOREIGN, UNKNOWN, OperatorStep, of_block, of_nodes
 
 
 def _words(*lines: str) -> frozenset[str]:
@@ -76,7 +76,7 @@ class _Followed:
         self._memory: dict[str, set[str]] = {}
         """Name -> all names that share its memory."""
 
-    def follow(self, step: Step) -> None:
+    def follow(self, step: OperatorStep) -> None:
         if step.shares:
             self._share({*step.values, *step.results})
         if self.from_request & step.values and step.operator not in _ABOUT:
@@ -93,7 +93,7 @@ class _Followed:
         for name in joined:
             self._memory[name] = joined
 
-    def _count(self, step: Step) -> None:
+    def _count(self, step: OperatorStep) -> None:
         if step.operator in _LENGTHS:
             along_rows = step.constant("dim") in (None, UNKNOWN, 0)
             if along_rows and step.operands[0].tensor and self.from_request & step.values:
@@ -107,7 +107,7 @@ class _Followed:
         if step.operator in _JOINING and self.decisions & step.values:
             self.decisions.update(step.results)
 
-    def computes_with_count(self, step: Step) -> bool:
+    def computes_with_count(self, step: OperatorStep) -> bool:
         """Whether a step uses the number of rows for more than a shape."""
         numeric = (one for one in step.operands if one.tensor or one.kind in _NUMERIC or step.operator in _PASSING)
         return any(self.counts & set(operand.values) for operand in numeric)
@@ -143,7 +143,7 @@ def _of_program(program: Any) -> Finding | None:
     return _find(of_nodes(program.graph.nodes, set(signature.user_inputs)), signature.user_inputs)
 
 
-def _find(steps: Iterable[Step], inputs: Iterable[str]) -> Finding | None:
+def _find(steps: Iterable[OperatorStep], inputs: Iterable[str]) -> Finding | None:
     seen = _Followed(inputs)
     for step in steps:
         if reason := _state(step, seen):
@@ -154,7 +154,7 @@ def _find(steps: Iterable[Step], inputs: Iterable[str]) -> Finding | None:
     return None
 
 
-def _state(step: Step, seen: _Followed) -> str:
+def _state(step: OperatorStep, seen: _Followed) -> str:
     if step.operator == "SetAttr":
         return "it keeps state between requests"
     if any(operand.written and seen.own & set(operand.values) for operand in step.operands):
@@ -162,7 +162,7 @@ def _state(step: Step, seen: _Followed) -> str:
     return ""
 
 
-def _chance(step: Step) -> str:
+def _chance(step: OperatorStep) -> str:
     dropping = step.operator in _DROPPING and step.constant("train", "training") is not False
     if step.operator in _RANDOM or dropping:
         return f"it draws numbers at random ({step.operator})"
@@ -171,7 +171,7 @@ def _chance(step: Step) -> str:
     return ""
 
 
-def _across_rows(step: Step, seen: _Followed) -> str:
+def _across_rows(step: OperatorStep, seen: _Followed) -> str:
     if not seen.from_request & step.values:
         return ""
     first = step.operands[0]
@@ -187,7 +187,7 @@ def _across_rows(step: Step, seen: _Followed) -> str:
     return ""
 
 
-def _over_rows(step: Step) -> bool:
+def _over_rows(step: OperatorStep) -> bool:
     """Whether a step may work along the first axis. Two tensors (as in ``max``) are compared by element."""
     if any(operand.name == "other" for operand in step.operands):
         return False
@@ -196,7 +196,7 @@ def _over_rows(step: Step) -> bool:
     return not axes or any(axis is None or axis is UNKNOWN or axis == 0 for axis in axes)
 
 
-def _by_number(step: Step, seen: _Followed) -> str:
+def _by_number(step: OperatorStep, seen: _Followed) -> str:
     """Whether the number of rows decides over more than shapes and errors."""
     decided = seen.decisions & step.values
     if decided and step.operator == "If":

@@ -27,7 +27,7 @@ class Operand:
 
 
 @dataclass
-class Step:
+class OperatorStep:
     operator: str
     operands: list[Operand] = field(default_factory=list)
     results: tuple[str, ...] = ()
@@ -53,7 +53,7 @@ class Step:
 # --- TorchScript ---
 
 
-def of_block(block: Any, constants: dict[str, Any]) -> Iterator[Step]:
+def of_block(block: Any, constants: dict[str, Any]) -> Iterator[OperatorStep]:
     """The operators of a block and of its inner blocks, in order."""
     for node in block.nodes():
         kind = node.kind().partition("::")[2]
@@ -67,7 +67,7 @@ def of_block(block: Any, constants: dict[str, Any]) -> Iterator[Step]:
         if kind == "GetAttr":
             if node.s("name") == "training" and str(node.output().type()) == "bool":
                 constants[results[0]] = False  # it was set by eval()
-            yield Step(kind, results=results, kept=True)
+            yield OperatorStep(kind, results=results, kept=True)
             continue
         yield from _enter_blocks(node, kind, constants)
         yield _of_node(node, kind, results, constants)
@@ -92,7 +92,7 @@ def _fold_constant(kind: str, node: Any, constants: dict[str, Any]) -> Any:
     return UNKNOWN
 
 
-def _enter_blocks(node: Any, kind: str, constants: dict[str, Any]) -> Iterator[Step]:
+def _enter_blocks(node: Any, kind: str, constants: dict[str, Any]) -> Iterator[OperatorStep]:
     """The inner blocks of a node: their inputs are the node's, and its results are theirs. A loop's inputs begin with
     its length and condition, those of its block with the iteration, and its results with the next condition."""
     given, results = list(node.inputs()), list(node.outputs())
@@ -118,13 +118,13 @@ def _enter_blocks(node: Any, kind: str, constants: dict[str, Any]) -> Iterator[S
                 constants[target.debugName()] = values[0]
 
 
-def _alias(source: Any, target: Any, constants: dict[str, Any]) -> Step:
+def _alias(source: Any, target: Any, constants: dict[str, Any]) -> OperatorStep:
     """A value under another name."""
     operand = _operand("", source, constants)
-    return Step("block", [operand], (target.debugName(),), _may_be_tensor(target), shares=True)
+    return OperatorStep("block", [operand], (target.debugName(),), _may_be_tensor(target), shares=True)
 
 
-def _of_node(node: Any, kind: str, results: tuple[str, ...], constants: dict[str, Any]) -> Step:
+def _of_node(node: Any, kind: str, results: tuple[str, ...], constants: dict[str, Any]) -> OperatorStep:
     schema = _schema(node)
     arguments = schema.arguments if schema is not None else []
     operands = []
@@ -135,7 +135,7 @@ def _of_node(node: Any, kind: str, results: tuple[str, ...], constants: dict[str
         operand.kind = str(argument.type) if argument is not None else ""
         operands.append(operand)
     tensors = any(_may_be_tensor(value) for value in node.outputs())
-    return Step(
+    return OperatorStep(
         FOREIGN if kind in ("fork", "PythonOp") else kind,
         operands,
         results,
@@ -180,11 +180,11 @@ def _shares(schema: Any) -> bool:
 # --- torch.export ---
 
 
-def of_nodes(nodes: Iterable[Any], inputs: set[str]) -> Iterator[Step]:
+def of_nodes(nodes: Iterable[Any], inputs: set[str]) -> Iterator[OperatorStep]:
     for node in nodes:
         if node.op in ("placeholder", "get_attr"):
             if node.name not in inputs:
-                yield Step(node.op, results=(node.name,), kept=True)
+                yield OperatorStep(node.op, results=(node.name,), kept=True)
             continue
         if node.op != "call_function":
             continue
@@ -197,7 +197,7 @@ def of_nodes(nodes: Iterable[Any], inputs: set[str]) -> Iterator[Step]:
         shares = schema is None or _shares(schema)
         found = node.meta.get("val")
         tensors = found is None or any(True for _ in _tensors(found))
-        yield Step(name, operands, (node.name,), tensors, shares, batch_lost=_loses_batch(node))
+        yield OperatorStep(name, operands, (node.name,), tensors, shares, batch_lost=_loses_batch(node))
 
 
 def _python(target: Any) -> str:

@@ -9,10 +9,10 @@ from tidegate.serving.contract.answer_counts import split_answers
 from tidegate.serving.contract.invocation import Call
 from tidegate.serving.formats import rounding, row_decoder
 from tidegate.serving.formats.typed_rows import Columns, TypedRows
-from tidegate.serving.runtimes.tabular_scorer import Table
+from tidegate.serving.runtimes.tabular_scorer import TabularScorer
 
 
-class ColumnTable(Table):
+class ColumnTable(TabularScorer):
     """A ``batching.Scorer``; ``predict`` gives one result per row."""
 
     def __init__(

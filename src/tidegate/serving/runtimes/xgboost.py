@@ -21,7 +21,7 @@ try:
     from tidegate.serving.runtimes import categories, ubjson, xgboost_checks
     from tidegate.serving.runtimes.error_messages import looks_like
     from tidegate.serving.runtimes.objectives import Evaluation
-    from tidegate.serving.runtimes.tabular_scorer import Table, default_accept, threads
+    from tidegate.serving.runtimes.tabular_scorer import TabularScorer, default_accept, threads
     from tidegate.serving.runtimes.xgboost_document import NotCovered
 except ImportError as missing:
     raise ArtifactError(
@@ -38,7 +38,7 @@ _REFUSED = (".xgb", ".model", ".bin", ".bst", ".pkl", ".pickle", ".joblib")
 """Suffixes of older or unsafe formats; a pickle is a program."""
 
 
-class XGBoost(Table):
+class XGBoost(TabularScorer):
     """A ``batching.Scorer``; rows are float32, NaN stands for missing."""
 
     def __init__(
@@ -101,7 +101,7 @@ class _Model(msgspec.Struct):
     learner: _Learner
 
 
-_KINDS = {"int": row_decoder.Kind.WHOLE, "i": row_decoder.Kind.FLAG, "c": row_decoder.Kind.CATEGORY}
+_KINDS = {"int": row_decoder.ValueKind.WHOLE, "i": row_decoder.ValueKind.FLAG, "c": row_decoder.ValueKind.CATEGORY}
 """XGBoost's feature types; others are plain numbers."""
 
 
@@ -109,7 +109,7 @@ def features(booster: xgboost.Booster, environment: Mapping[str, str] | None = N
     """The model's columns, by its feature names and types. Raises ArtifactError for ambiguous categories, and Invalid
     for the environment."""
     types, names = booster.feature_types or [], booster.feature_names
-    kinds = [row_decoder.Column(_KINDS.get(name, row_decoder.Kind.NUMBER)) for name in types]
+    kinds = [row_decoder.ColumnType(_KINDS.get(name, row_decoder.ValueKind.NUMBER)) for name in types]
     if "c" in types:
         declared = categories.declared_categories(environment or {})
         saved = msgspec.json.decode(booster.save_raw("json"), type=_Model).learner.gradient_booster
@@ -118,8 +118,8 @@ def features(booster: xgboost.Booster, environment: Mapping[str, str] | None = N
         for number, (kind, values) in enumerate(zip(types, lists, strict=False)):
             if kind == "c" and (values.values or len(values.offsets or ()) > 1):
                 name = names[number] if names else str(number)
-                kinds[number] = row_decoder.Column(
-                    row_decoder.Kind.CATEGORY, _categories(name, values, declared.get(name))
+                kinds[number] = row_decoder.ColumnType(
+                    row_decoder.ValueKind.CATEGORY, _categories(name, values, declared.get(name))
                 )
     return row_decoder.Features(booster.num_features(), names, kinds)
 

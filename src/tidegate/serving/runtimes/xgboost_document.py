@@ -17,7 +17,7 @@ class NotCovered(Exception):
     """Only the library can evaluate the model; the message says why."""
 
 
-class Tree(msgspec.Struct):
+class TreeDocument(msgspec.Struct):
     left_children: list[int]
     right_children: list[int]
     split_indices: list[int]
@@ -28,7 +28,7 @@ class Tree(msgspec.Struct):
 
 
 class Trees(msgspec.Struct):
-    trees: list[Tree]
+    trees: list[TreeDocument]
     tree_info: list[int]
     """Class of each tree."""
 
@@ -58,7 +58,7 @@ class File(msgspec.Struct):
     learner: Learner
 
 
-def probes(trees: Sequence[Tree], features: int) -> NDArray[np.float32]:
+def probes(trees: Sequence[TreeDocument], features: int) -> NDArray[np.float32]:
     """Probe rows: random ones, constant ones, with and without missing values, and at the thresholds, a step below
     and a step above each."""
     random = np.random.default_rng(0)

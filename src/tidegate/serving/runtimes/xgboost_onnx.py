@@ -15,7 +15,7 @@ import xgboost
 from numpy.typing import NDArray
 
 from tidegate.serving.runtimes.objectives import LINKS, TOLERANCE, Evaluation, Matrix, deviation
-from tidegate.serving.runtimes.xgboost_document import File, Learner, NotCovered, Tree, Trees, probes
+from tidegate.serving.runtimes.xgboost_document import File, Learner, NotCovered, TreeDocument, Trees, probes
 
 MOST = 64
 """Rows up to which a call is faster than the library's."""
@@ -59,7 +59,7 @@ def _evaluation(learner: Learner, features: int, threads: int) -> Evaluation:
 
 
 def _graph(model: Trees, base: Matrix, features: int) -> bytes:
-    trees = [Tree([-1], [-1], [0], [float(value)], [0]) for value in base] + model.trees
+    trees = [TreeDocument([-1], [-1], [0], [float(value)], [0]) for value in base] + model.trees
     sums = [*range(len(base)), *model.tree_info]
     columns: dict[str, list[NDArray[Any]]] = {name: [] for name in _COLUMNS}
     for number, (tree, output) in enumerate(zip(trees, sums, strict=True)):

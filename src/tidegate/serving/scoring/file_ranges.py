@@ -30,7 +30,7 @@ THREADS = 2
 """Requests that a worker scores at a time."""
 
 
-class Part(msgspec.Struct):
+class FilePart(msgspec.Struct):
     """``length`` bytes from ``offset`` of a file, in the version that ``tag`` identifies."""
 
     path: str
@@ -42,7 +42,7 @@ class Part(msgspec.Struct):
         return json.dumps(msgspec.to_builtins(self)).encode("ascii")
 
 
-def read(part: Part) -> bytes:
+def read(part: FilePart) -> bytes:
     """Read the range. Raises OSError, or ModelFailed (503) if the file was changed."""
     with open(part.path, "rb", buffering=0) as file:
         body = os.pread(file.fileno(), part.length, part.offset)
@@ -99,7 +99,7 @@ class PartBatcher(Batcher[Any, Any]):
 
     def _of_file(self, call: Call, part: bytes) -> Outcome:
         try:
-            call.body = read(msgspec.json.decode(part, type=Part))
+            call.body = read(msgspec.json.decode(part, type=FilePart))
         except Exception as error:
             return model_failure(error)
         outcome = self._score_alone(call)

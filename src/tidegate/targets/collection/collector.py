@@ -15,7 +15,7 @@ from tidegate.domain.errors import TidegateError
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.metric import SAGEMAKER, CollectionRound, Coverage, FleetSecond, MetricId
 from tidegate.domain.worker_stats import KEPT_SECONDS, stats_path
-from tidegate.ports.metrics import History
+from tidegate.ports.metrics import MetricHistory
 from tidegate.ports.router import Passed, ServerAddress
 from tidegate.targets.collection.coverage import CoverageTracker
 from tidegate.targets.collection.fleet_seconds import billed, counted, merged, utilized, waiting
@@ -77,7 +77,7 @@ class Collector:
     timed out, none ready, client over its quota), and what is in flight now."""
 
     target: WorkerFleets
-    metrics: History
+    metrics: MetricHistory
     passed: Callable[[], Awaitable[Mapping[FleetId, Passed]]]
     get: Get
     usage: MeasureUsage

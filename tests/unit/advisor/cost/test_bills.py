@@ -7,10 +7,10 @@ from tidegate.advisor.cost import containers, hosted, on_demand
 from tidegate.advisor.cost.bill import Bill
 from tidegate.advisor.cost.breakeven import fixed_against_scaled
 from tidegate.advisor.cost.extras import Extras
-from tidegate.advisor.cost.fleet import Scaling, fleet
-from tidegate.advisor.cost.hosted import Job, Work
-from tidegate.advisor.cost.many_models import Models, dedicated_against_shared
-from tidegate.advisor.cost.on_demand import OnDemand
+from tidegate.advisor.cost.fleet import ScalingBounds, fleet
+from tidegate.advisor.cost.hosted import BatchJob, Work
+from tidegate.advisor.cost.many_models import ModelPool, dedicated_against_shared
+from tidegate.advisor.cost.on_demand import OnDemandUsage
 from tidegate.advisor.prices import MissingPrice
 from tidegate.domain.errors import Invalid
 
@@ -25,7 +25,7 @@ def amounts(bill: Bill) -> dict[str, float]:
 
 
 def test_two_instances_all_the_time() -> None:
-    bill = hosted.real_time(PACKAGED, "ml.c5.xlarge", Scaling(100, 2, 2), load(1))
+    bill = hosted.real_time(PACKAGED, "ml.c5.xlarge", ScalingBounds(100, 2, 2), load(1))
     assert bill.month == pytest.approx(297.84)
     assert [line.quantity for line in bill.lines] == [2 * YEAR]
 
@@ -36,7 +36,7 @@ def test_payroll_fraud_costs_about_400_dollars_a_month() -> None:
     bill = hosted.real_time(
         PACKAGED,
         "ml.c5.xlarge",
-        Scaling(40 / 0.7, 2, 10),
+        ScalingBounds(40 / 0.7, 2, 10),
         load(40, "payroll"),
         Extras(bytes_in=2000, bytes_out=200, alarms=2),
     )
@@ -53,19 +53,19 @@ def test_payroll_fraud_costs_about_400_dollars_a_month() -> None:
 
 @pytest.mark.parametrize("year", range(2024, 2036))
 def test_payroll_fraud_costs_that_in_every_year(year: int) -> None:
-    bill = hosted.real_time(PACKAGED, "ml.c5.xlarge", Scaling(40 / 0.7, 2, 10), load(40, "payroll", year))
+    bill = hosted.real_time(PACKAGED, "ml.c5.xlarge", ScalingBounds(40 / 0.7, 2, 10), load(40, "payroll", year))
     assert 350 <= bill.month <= 450
 
 
 def test_an_instance_that_is_no_longer_needed_is_paid_until_it_is_scaled_in() -> None:
-    made = fleet(load(10, "business_hours"), Scaling(5, 1, 10, target=1.0, waves=0))
+    made = fleet(load(10, "business_hours"), ScalingBounds(5, 1, 10, target=1.0, waves=0))
     monday = made.paid[4 * 24 : 5 * 24]  # 5 January 2026
     assert made.counts[4 * 24 + 7 : 4 * 24 + 20] == (1, *(2,) * 10, 1, 1)
     assert monday[17:20] == (2.0, 1.25, 1.0)
 
 
 def test_within_an_hour_the_count_goes_with_the_waves() -> None:
-    made = fleet(load(40), Scaling(10, 1, 9, target=1.0, waves=0.5))
+    made = fleet(load(40), ScalingBounds(10, 1, 9, target=1.0, waves=0.5))
     # 40, 50 and 60 requests/s: four, five and six instances.
     assert made.counts[0] == 6
     assert made.hours == pytest.approx(5 * YEAR)
@@ -73,7 +73,11 @@ def test_within_an_hour_the_count_goes_with_the_waves() -> None:
 
 def test_data_volumes_and_alarms() -> None:
     bill = hosted.real_time(
-        ROUND, "ml.one", Scaling(10, 1, 1), load(1), Extras(bytes_in=1e6, bytes_out=5e5, volume_gib=73, alarms=3)
+        ROUND,
+        "ml.one",
+        ScalingBounds(10, 1, 1),
+        load(1),
+        Extras(bytes_in=1e6, bytes_out=5e5, volume_gib=73, alarms=3),
     )
     requests = YEAR * 3600
     assert amounts(bill) == {
@@ -86,28 +90,28 @@ def test_data_volumes_and_alarms() -> None:
 
 
 def test_the_range_of_a_rate_is_that_of_its_bill() -> None:
-    bill = hosted.real_time(ROUND, "ml.one", Scaling(10, 1, 1), load(1))
+    bill = hosted.real_time(ROUND, "ml.one", ScalingBounds(10, 1, 1), load(1))
     assert (bill.low, bill.total, bill.high) == (YEAR / 2, YEAR, YEAR * 2)
     assert bill.month_low == pytest.approx(365)
 
 
 def test_too_few_instances_are_told() -> None:
-    bill = hosted.real_time(ROUND, "ml.one", Scaling(10, 1, 2), load(100))
+    bill = hosted.real_time(ROUND, "ml.one", ScalingBounds(10, 1, 2), load(100))
     assert bill.warnings[0].startswith("8760 hours need more than 2 instances can answer (20 requests/s")
 
 
 def test_serverless_is_paid_by_the_gigabyte_second() -> None:
-    bill = on_demand.serverless(ROUND, OnDemand(2, 0.1), load(1))
+    bill = on_demand.serverless(ROUND, OnDemandUsage(2, 0.1), load(1))
     assert bill.total == pytest.approx(YEAR * 3600 * 2 * 0.1 * 0.001)
 
 
 def test_idle_hours_of_serverless_cost_nothing() -> None:
-    assert on_demand.serverless(ROUND, OnDemand(2, 0.1), load(0)).total == 0
-    assert on_demand.serverless(ROUND, OnDemand(2, 0.1), load(0)).lines == ()
+    assert on_demand.serverless(ROUND, OnDemandUsage(2, 0.1), load(0)).total == 0
+    assert on_demand.serverless(ROUND, OnDemandUsage(2, 0.1), load(0)).lines == ()
 
 
 def test_provisioned_concurrency_is_paid_at_all_hours_and_its_requests_cost_less() -> None:
-    bill = on_demand.serverless(ROUND, OnDemand(1, 0.5, provisioned=1), load(4))
+    bill = on_demand.serverless(ROUND, OnDemandUsage(1, 0.5, provisioned=1), load(4))
     # Two requests at one time: one of them is on what is kept warm.
     seconds = YEAR * 3600
     assert amounts(bill) == {
@@ -118,7 +122,7 @@ def test_provisioned_concurrency_is_paid_at_all_hours_and_its_requests_cost_less
 
 
 def test_lambda_counts_requests_too() -> None:
-    bill = on_demand.function(PACKAGED, OnDemand(1, 0.1), load(1))
+    bill = on_demand.function(PACKAGED, OnDemandUsage(1, 0.1), load(1))
     requests = YEAR * 3600
     assert amounts(bill) == {
         "lambda/gb-second": pytest.approx(requests * 0.1 * 0.0000166667),
@@ -127,7 +131,7 @@ def test_lambda_counts_requests_too() -> None:
 
 
 def test_more_memory_than_there_is_is_told() -> None:
-    assert "at most 6 GB" in on_demand.serverless(ROUND, OnDemand(8, 1), load(1)).warnings[0]
+    assert "at most 6 GB" in on_demand.serverless(ROUND, OnDemandUsage(8, 1), load(1)).warnings[0]
 
 
 def test_an_asynchronous_endpoint_without_requests_costs_nothing() -> None:
@@ -152,19 +156,19 @@ def test_a_queue_that_grows_is_told_and_paid_in_the_end() -> None:
 
 
 def test_batch_jobs_are_paid_while_they_run() -> None:
-    job = Job(records=36_000, runs=12, instances=2, startup=360)
+    job = BatchJob(records=36_000, runs=12, instances=2, startup=360)
     bill = hosted.batch(ROUND, "ml.one", job, Work(0.1))
     # Half an hour of work on each of two, and a tenth of an hour to start.
     assert amounts(bill)["sagemaker-hosting/ml.one"] == pytest.approx(12 * 2 * 0.6)
 
 
 def test_monthly_attrition_over_50000_employees_costs_cents() -> None:
-    bill = hosted.batch(PACKAGED, "ml.m5.xlarge", Job(50_000, 12), Work(0.002, 4))
+    bill = hosted.batch(PACKAGED, "ml.m5.xlarge", BatchJob(50_000, 12), Work(0.002, 4))
     assert 0 < bill.month < 1
 
 
 def test_fargate_and_eks() -> None:
-    scaling = Scaling(10, 2, 2)
+    scaling = ScalingBounds(10, 2, 2)
     tasks = amounts(containers.fargate(PACKAGED, containers.Task(1, 2), scaling, load(1)))
     assert tasks["fargate/vcpu-hour"] == pytest.approx(2 * YEAR * 0.04048)
     assert tasks["fargate/gb-hour"] == pytest.approx(2 * 2 * YEAR * 0.004445)
@@ -187,9 +191,9 @@ def test_what_ran_is_billed_by_the_second() -> None:
 def test_a_thousand_clients_on_one_endpoint_save_more_than_nine_tenths() -> None:
     """Nine tenths is what is claimed; computed: small dedicated instances for each against one fleet of many models,
     of which each takes 50 kB, as measured of XGBoost forests."""
-    each, one = Scaling(100, 1, 1), Scaling(400, 2, 10)
+    each, one = ScalingBounds(100, 1, 1), ScalingBounds(400, 2, 10)
     made = dedicated_against_shared(
-        PACKAGED, Models(1000, 50e3), ("ml.t2.medium", each), ("ml.m5.xlarge", one), load(200, "business_hours")
+        PACKAGED, ModelPool(1000, 50e3), ("ml.t2.medium", each), ("ml.m5.xlarge", one), load(200, "business_hours")
     )
     assert made.first.month == pytest.approx(1000 * 0.056 * 730)
     assert made.second.month < 400
@@ -197,36 +201,36 @@ def test_a_thousand_clients_on_one_endpoint_save_more_than_nine_tenths() -> None
 
 
 def test_models_that_need_more_memory_need_more_instances() -> None:
-    scaling = Scaling(400, 1, 1)
+    scaling = ScalingBounds(400, 1, 1)
     made = dedicated_against_shared(
-        PACKAGED, Models(1000, 64 * 2**20), ("ml.m5.large", scaling), ("ml.m5.xlarge", scaling), load(1)
+        PACKAGED, ModelPool(1000, 64 * 2**20), ("ml.m5.large", scaling), ("ml.m5.xlarge", scaling), load(1)
     )
     # 62.5 GiB in four fifths of 16 GiB each.
     assert made.second.month == pytest.approx(5 * 0.23 * 730)
 
 
 def test_a_fixed_fleet_of_the_busiest_hour_costs_more() -> None:
-    made = fixed_against_scaled(ROUND, "ml.one", Scaling(40 / 0.7, 2, 10), load(40, "payroll"))
+    made = fixed_against_scaled(ROUND, "ml.one", ScalingBounds(40 / 0.7, 2, 10), load(40, "payroll"))
     assert made.first.total == 10 * YEAR
     assert 0.7 < made.saved < 0.8
 
 
 def test_a_price_that_is_missing_is_an_error_and_not_a_zero() -> None:
     with pytest.raises(MissingPrice, match="lambda/gb-second"):
-        on_demand.function(ROUND, OnDemand(1, 1), load(1))
+        on_demand.function(ROUND, OnDemandUsage(1, 1), load(1))
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Scaling(0, 1, 2), "requests a second that one instance answers"),
-        (lambda: Scaling(1, 3, 2), "instances at most is 2; it must be from 3"),
-        (lambda: Scaling(1, 1, 2, target=1.5), "target utilisation"),
+        (lambda: ScalingBounds(0, 1, 2), "requests a second that one instance answers"),
+        (lambda: ScalingBounds(1, 3, 2), "instances at most is 2; it must be from 3"),
+        (lambda: ScalingBounds(1, 1, 2, target=1.5), "target utilisation"),
         (lambda: Work(0), "seconds of one request"),
-        (lambda: Job(-1, 12), "records of a job"),
-        (lambda: OnDemand(0, 1), "memory"),
+        (lambda: BatchJob(-1, 12), "records of a job"),
+        (lambda: OnDemandUsage(0, 1), "memory"),
         (lambda: Extras(bytes_in=-1), "bytes in"),
-        (lambda: Models(0, 1), "models"),
+        (lambda: ModelPool(0, 1), "models"),
     ],
 )
 def test_figures_that_cannot_be_are_refused(make: object, message: str) -> None:

@@ -3,18 +3,18 @@
 import pytest
 
 from tests.unit.advisor.cost.bills import PACKAGED, load
-from tidegate.advisor.cost.fleet import Scaling
-from tidegate.advisor.cost.hosted import Job, Work
-from tidegate.advisor.cost.many_models import Models
-from tidegate.advisor.cost.pricing_options import EXAMPLES, Figures, Way
+from tidegate.advisor.cost.fleet import ScalingBounds
+from tidegate.advisor.cost.hosted import BatchJob, Work
+from tidegate.advisor.cost.many_models import ModelPool
+from tidegate.advisor.cost.pricing_options import EXAMPLES, Figures, PricingOption
 from tidegate.domain.errors import Invalid
 
-FIGURES = Figures(Scaling(50, 1, 4), Work(0.05), job=Job(1000, 12), models=Models(10, 1e6))
+FIGURES = Figures(ScalingBounds(50, 1, 4), Work(0.05), job=BatchJob(1000, 12), models=ModelPool(10, 1e6))
 
 
 @pytest.mark.parametrize("text", EXAMPLES.values())
 def test_every_way_has_a_bill_that_costs_something(text: str) -> None:
-    way = Way.named(text)
+    way = PricingOption.named(text)
     assert str(way) == text
     bill = way.bill(PACKAGED, FIGURES, load(5, "business_hours"))
     assert bill.total > 0
@@ -22,13 +22,13 @@ def test_every_way_has_a_bill_that_costs_something(text: str) -> None:
 
 
 def test_a_way_alone_is_that_of_its_example() -> None:
-    assert Way.named("serverless") == Way("serverless", "2GB")
+    assert PricingOption.named("serverless") == PricingOption("serverless", "2GB")
 
 
 @pytest.mark.parametrize("text", ["", "sagemaker:ml.c5.xlarge", "serverless:"])
 def test_what_is_no_way_is_told_with_those_that_are(text: str) -> None:
     with pytest.raises(Invalid, match=r"serverless:2GB|unknown instance type"):
-        Way.named(text).bill(PACKAGED, FIGURES, load(1))
+        PricingOption.named(text).bill(PACKAGED, FIGURES, load(1))
 
 
 @pytest.mark.parametrize(
@@ -42,18 +42,18 @@ def test_what_is_no_way_is_told_with_those_that_are(text: str) -> None:
 )
 def test_sizes_that_cannot_be_read(text: str, message: str) -> None:
     with pytest.raises(Invalid, match=message):
-        Way.named(text).bill(PACKAGED, FIGURES, load(1))
+        PricingOption.named(text).bill(PACKAGED, FIGURES, load(1))
 
 
 def test_megabytes_are_parts_of_aws_gigabytes() -> None:
-    small = Way.named("serverless:512MB").bill(PACKAGED, FIGURES, load(1))
-    large = Way.named("serverless:1GB").bill(PACKAGED, FIGURES, load(1))
+    small = PricingOption.named("serverless:512MB").bill(PACKAGED, FIGURES, load(1))
+    large = PricingOption.named("serverless:1GB").bill(PACKAGED, FIGURES, load(1))
     assert large.total == pytest.approx(2 * small.total)
 
 
 def test_figures_that_a_way_needs_are_asked_for() -> None:
-    bare = Figures(Scaling(50, 1, 4), Work(0.05))
+    bare = Figures(ScalingBounds(50, 1, 4), Work(0.05))
     with pytest.raises(Invalid, match="say records=50000"):
-        Way.named("batch").bill(PACKAGED, bare, load(1))
+        PricingOption.named("batch").bill(PACKAGED, bare, load(1))
     with pytest.raises(Invalid, match="say models=1000"):
-        Way.named("multi-model").bill(PACKAGED, bare, load(1))
+        PricingOption.named("multi-model").bill(PACKAGED, bare, load(1))

@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 
 from tidegate.advisor.cost.shapes import PAYROLL, SHAPES, STEADY, shape
-from tidegate.advisor.cost.traffic import Peak, Shape, Traffic
+from tidegate.advisor.cost.traffic import PeakDays, Shape, Traffic
 from tidegate.domain.errors import Invalid
 
 
@@ -44,7 +44,7 @@ def test_payroll_is_ten_times_at_year_end_and_in_tax_season_and_four_times_on_pa
 
 
 def test_a_pay_day_on_a_weekend_is_the_working_day_before_and_the_day_ahead_is_busy() -> None:
-    pay = Peak("pay", 4, (15,), working=True, ahead=1)
+    pay = PeakDays("pay", 4, (15,), working=True, ahead=1)
     # 15 August 2026 is a Saturday, 15 March a Sunday.
     assert {day for day in pay.dates(2026) if day.month in (3, 8)} == {
         date(2026, 8, 14),
@@ -55,7 +55,7 @@ def test_a_pay_day_on_a_weekend_is_the_working_day_before_and_the_day_ahead_is_b
 
 
 def test_days_ahead_of_the_new_year_are_in_the_old_one() -> None:
-    assert Peak("new year", 2, (1,), (1,), ahead=2).dates(2026) == {
+    assert PeakDays("new year", 2, (1,), (1,), ahead=2).dates(2026) == {
         date(2026, 1, 1),
         date(2026, 12, 30),
         date(2026, 12, 31),
@@ -63,12 +63,12 @@ def test_days_ahead_of_the_new_year_are_in_the_old_one() -> None:
 
 
 def test_the_last_day_of_a_month_and_days_that_a_month_lacks() -> None:
-    assert date(2026, 2, 28) in Peak("end", 2, (-1,)).dates(2026)
-    assert {day.month for day in Peak("31st", 2, (31,)).dates(2026)} == {1, 3, 5, 7, 8, 10, 12}
+    assert date(2026, 2, 28) in PeakDays("end", 2, (-1,)).dates(2026)
+    assert {day.month for day in PeakDays("31st", 2, (31,)).dates(2026)} == {1, 3, 5, 7, 8, 10, 12}
 
 
 def test_of_two_peaks_on_a_day_the_larger_counts() -> None:
-    both = Shape("both", (1.0,) * 168, (Peak("a", 3, (1,)), Peak("b", 5, (1,))))
+    both = Shape("both", (1.0,) * 168, (PeakDays("a", 3, (1,)), PeakDays("b", 5, (1,))))
     assert both.days(2026)[0] == (5, "b")
 
 
@@ -110,10 +110,10 @@ def test_figures_of_shapes_that_cannot_be_are_refused() -> None:
     with pytest.raises(Invalid, match="part of the profile"):
         Shape("high", (2.0,) * 168)
     with pytest.raises(Invalid, match="factor"):
-        Peak("dip", 0.5, (1,))
+        PeakDays("dip", 0.5, (1,))
     with pytest.raises(Invalid, match="days must be"):
-        Peak("none", 2, (0,))
+        PeakDays("none", 2, (0,))
     with pytest.raises(Invalid, match="months must be"):
-        Peak("none", 2, (1,), (13,))
+        PeakDays("none", 2, (1,), (13,))
     with pytest.raises(Invalid, match="growth"):
         Traffic(1, STEADY, growth=-1)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tidegate.advisor import planner
-from tidegate.advisor.planner.answers import Answers, Peak
+from tidegate.advisor.planner.answers import Answers, TrafficPeak
 from tidegate.advisor.planner.tables import table
 from tidegate.advisor.prices import Catalogue
 from tidegate.domain.errors import Invalid, NotFound
@@ -91,7 +91,7 @@ def test_people_write_in_more_than_one_way() -> None:
         answers(latency="0.1 s", rate="1,200", reversible="no", peaks="pay-days*4, year-end*10", stages="a, b")
     )
     assert (written.latency, written.rate, written.reversible, written.stages) == (0.1, 1200.0, False, ("a", "b"))
-    assert written.peaks == (Peak("pay-days", 4.0), Peak("year-end", 10.0))
+    assert written.peaks == (TrafficPeak("pay-days", 4.0), TrafficPeak("year-end", 10.0))
 
 
 def test_every_question_has_a_field_and_every_field_a_question() -> None:

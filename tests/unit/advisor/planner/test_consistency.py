@@ -8,7 +8,7 @@ from tidegate.advisor import planner
 from tidegate.advisor.planner import Plan, candidates, erlang
 from tidegate.advisor.planner.alternatives import Choice
 from tidegate.advisor.planner.plan_promise import lines
-from tidegate.advisor.planner.sizing import Fleet
+from tidegate.advisor.planner.sizing import FleetSize
 from tidegate.advisor.prices import MAIN_REGIONS, Catalogue
 from tidegate.domain.errors import Invalid, TidegateError
 
@@ -30,8 +30,8 @@ def refusal(**given: Any) -> str:
     return raised.value.message
 
 
-def fleet(plan: Plan) -> Fleet:
-    assert isinstance(plan.size, Fleet)
+def fleet(plan: Plan) -> FleetSize:
+    assert isinstance(plan.size, FleetSize)
     return plan.size
 
 

@@ -143,7 +143,7 @@ def test_production_on_spot_is_kept_with_its_reason() -> None:
     plan = made("payroll-fraud", spot=True, spot_override="a drill", custom_logic=True, platform="kubernetes")
     assert plan.overrides == ("production runs on Spot, because: a drill",)
     assert plan.spec["tags"]["tidegate:spot-override"] == "a drill"
-    assert "OVERRIDE: production runs on Spot, because: a drill" in planner.written(plan)
+    assert "OVERRIDE: production runs on Spot, because: a drill" in planner.render_spec(plan)
 
 
 def test_a_budget_that_is_too_small_is_said_with_what_helps() -> None:

@@ -121,10 +121,12 @@ def test_conditions() -> None:
 
 def test_times_sizes_and_rates_as_people_read_them() -> None:
     assert units.seconds("1h30m") == 5400 and units.seconds("0.5 ms") == 0.0005
-    assert [units.told_seconds(value) for value in (5400, 0.1, 0.00002)] == ["1.5 h", "100 ms", "20 us"]
-    assert [units.told_size(value) for value in (16_000, 25e6, 12)] == ["16 KB", "25 MB", "12 bytes"]
-    assert units.told_rate(1234.5) == "1,230 requests a second" and units.told_rate(0.1) == "360 requests an hour"
-    assert units.told_rate(3 / 86_400) == "3 requests a day"
-    assert [units.told_money(value) for value in (391.95, 0.054)] == ["$392", "$0.05"]
+    assert [units.format_seconds(value) for value in (5400, 0.1, 0.00002)] == ["1.5 h", "100 ms", "20 us"]
+    assert [units.format_size(value) for value in (16_000, 25e6, 12)] == ["16 KB", "25 MB", "12 bytes"]
+    assert (
+        units.format_rate(1234.5) == "1,230 requests a second" and units.format_rate(0.1) == "360 requests an hour"
+    )
+    assert units.format_rate(3 / 86_400) == "3 requests a day"
+    assert [units.format_money(value) for value in (391.95, 0.054)] == ["$392", "$0.05"]
     with pytest.raises(ValueError, match="with its unit"):
         units.seconds("soon")

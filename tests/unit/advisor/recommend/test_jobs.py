@@ -9,14 +9,19 @@ import pytest
 
 from tidegate.advisor.prices import Catalogue
 from tidegate.advisor.recommend import jobs
-from tidegate.advisor.recommend.configurations import Candidate, Objective, Probe, Trial
-from tidegate.advisor.recommend.search import Effort, Look, highest
+from tidegate.advisor.recommend.configurations import (
+    CandidateConfiguration,
+    LoadProbe,
+    MeasuredConfiguration,
+    Objective,
+)
+from tidegate.advisor.recommend.search import Effort, SearchEffort, highest
 from tidegate.domain.errors import Invalid
 from tidegate.domain.recommendation import ConfigurationTrial, RecommendationJob, RecommendationLimits
 from tidegate.domain.registry import ContainerDefinition, Model
 
 OBJECTIVE = Objective(95, 0.05)
-ONE = Candidate(2, 1, 16)
+ONE = CandidateConfiguration(2, 1, 16)
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MAX_BATCH_ROWS": "16"}
 CONTAINER = ContainerDefinition("tidegate/xgboost", "s3://b/m.tar.gz", {"MINE": "1"})
 MODEL = Model("m", (CONTAINER,), datetime(2026, 3, 1, tzinfo=UTC))
@@ -26,8 +31,8 @@ def job(**more: object) -> RecommendationJob:
     return RecommendationJob("j", MODEL, "s3://b/k", MODEL.created_at, **more)  # type: ignore[arg-type]
 
 
-def probe(rate: float, latency: float) -> Probe:
-    return Probe(rate, rate, latency, 0, 0.001, 2.0, 100 * 2**20)
+def probe(rate: float, latency: float) -> LoadProbe:
+    return LoadProbe(rate, rate, latency, 0, 0.001, 2.0, 100 * 2**20)
 
 
 def test_each_file_of_an_archive_is_one_body(tmp_path: Path) -> None:
@@ -61,7 +66,7 @@ def test_samples_with_nothing_in_them_are_refused(tmp_path: Path) -> None:
 def test_the_server_that_is_loaded_reads_no_more_than_the_one_that_took_the_job(
     roots: tuple[str, ...] | None, allowed: str | None
 ) -> None:
-    file = jobs.JobFile(job=job(), environment={"TIDEGATE_TRUST": ""}, file_roots=roots)
+    file = jobs.RecommendationJobFile(job=job(), environment={"TIDEGATE_TRUST": ""}, file_roots=roots)
     found = jobs.server_environment(file, Path("/state/j"))
     assert found.get("TIDEGATE_FILE_ROOTS") == allowed
     assert found["TIDEGATE_TRUST"] == ""
@@ -76,7 +81,7 @@ def test_the_model_is_served_with_its_own_environment() -> None:
 
 
 def test_a_job_file_comes_back_as_it_was(tmp_path: Path) -> None:
-    file = jobs.JobFile(
+    file = jobs.RecommendationJobFile(
         job=job(limits=RecommendationLimits(rate=2.0, tests=3), types=("ml.c5.large",)), file_roots=()
     )
     path = tmp_path / "job.json"
@@ -101,7 +106,7 @@ def test_what_each_configuration_did_is_told_as_it_happens() -> None:
 
 
 def test_the_lowest_cost_of_a_request_comes_first() -> None:
-    trial = Trial(ONE, (probe(1000, 0.03), probe(2000, 0.2)))
+    trial = MeasuredConfiguration(ONE, (probe(1000, 0.03), probe(2000, 0.2)))
     found = jobs.recommended(trial, OBJECTIVE, 2, Catalogue.load(), "us-east-1", job())
     costs = [each.hourly / each.per_minute for each in found]
     assert len(found) == jobs.MOST_FOUND
@@ -119,10 +124,12 @@ def test_the_lowest_cost_of_a_request_comes_first() -> None:
 
 def test_nothing_to_recommend_is_said() -> None:
     with pytest.raises(Invalid, match=r"p95 within 50 ms; the nearest was 200\.0 ms"):
-        jobs.recommended(Trial(ONE, (probe(10, 0.2),)), OBJECTIVE, 2, Catalogue.load(), "us-east-1", job())
+        jobs.recommended(
+            MeasuredConfiguration(ONE, (probe(10, 0.2),)), OBJECTIVE, 2, Catalogue.load(), "us-east-1", job()
+        )
     with pytest.raises(Invalid, match=r"no instance type among ml\.g5\.xlarge"):
         jobs.recommended(
-            Trial(ONE, (probe(10, 0.01),)),
+            MeasuredConfiguration(ONE, (probe(10, 0.01),)),
             OBJECTIVE,
             2,
             Catalogue.load(),
@@ -133,7 +140,9 @@ def test_nothing_to_recommend_is_said() -> None:
 
 @pytest.mark.parametrize("most", [10.0, 75.0, 1000.0])
 def test_no_rate_above_the_most_is_looked_for(most: float) -> None:
-    found = highest(ONE, lambda _, rate, __: probe(rate, 0.01), OBJECTIVE, min(50.0, most), Look(1.0), most)
+    found = highest(
+        ONE, lambda _, rate, __: probe(rate, 0.01), OBJECTIVE, min(50.0, most), SearchEffort(1.0), most
+    )
     assert max(each.rate for each in found) == most
     assert len(found) <= 6
 

@@ -8,28 +8,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.advisor.prices import Catalogue
-from tidegate.advisor.recommend.configurations import Candidate, Objective, Probe, candidates
+from tidegate.advisor.recommend.configurations import CandidateConfiguration, LoadProbe, Objective, candidates
 from tidegate.advisor.recommend.estimates import fits, offers
-from tidegate.advisor.recommend.search import Look, highest, search
+from tidegate.advisor.recommend.search import SearchEffort, highest, search
 
 CATALOGUE = Catalogue.load()
 OBJECTIVE = Objective(99, 0.05)
-ONE = Candidate(1, 1, 64)
+ONE = CandidateConfiguration(1, 1, 64)
 SPACE = candidates(2)
 
 
 class Machine:
     """A request of each configuration takes so much CPU; a busy worker is late."""
 
-    def __init__(self, costs: dict[Candidate, float]) -> None:
+    def __init__(self, costs: dict[CandidateConfiguration, float]) -> None:
         self.costs, self.loads = costs, 0
 
-    def __call__(self, candidate: Candidate, rate: float, seconds: float) -> Probe:
+    def __call__(self, candidate: CandidateConfiguration, rate: float, seconds: float) -> LoadProbe:
         self.loads += 1
         cost = self.costs[candidate]
         busy = rate * cost / min(2, candidate.instances)
         late = 10.0 if busy >= 0.9 else 0.01 / (1 - busy)
-        return Probe(rate, min(rate, rate / busy), late, 0, cost, 2.0, 100 * 2**20)
+        return LoadProbe(rate, min(rate, rate / busy), late, 0, cost, 2.0, 100 * 2**20)
 
 
 @pytest.mark.parametrize("cores", [1, 2, 4, 16])
@@ -42,11 +42,11 @@ def test_the_space_has_one_instance_and_one_for_each_core(cores: int) -> None:
 @given(cost=st.floats(1e-4, 1e-2), start=st.floats(10, 2000))
 def test_the_highest_rate_that_holds_is_found(cost: float, start: float) -> None:
     truth = 0.8 / cost  # 0.01 / (1 - busy) is 0.05 at 0.8
-    found = highest(ONE, Machine({ONE: cost}), OBJECTIVE, start, Look(1.0))
+    found = highest(ONE, Machine({ONE: cost}), OBJECTIVE, start, SearchEffort(1.0))
     held = max((p.rate for p in found if OBJECTIVE.holds(p)), default=0.0)
     assert held <= truth * 1.0001
     if start / 2**5 < truth < start * 2**8:
-        assert held >= truth / Look(1.0).narrow ** 2
+        assert held >= truth / SearchEffort(1.0).narrow ** 2
 
 
 @given(st.lists(st.floats(1e-4, 1e-2), min_size=len(SPACE), max_size=len(SPACE)))
@@ -62,11 +62,11 @@ def test_the_search_comes_near_to_trying_all(costs: list[float]) -> None:
 class Noisy(Machine):
     """Every load meets a machine that is some percent faster or slower, and that drifts by a tenth within minutes."""
 
-    def __init__(self, costs: dict[Candidate, float], seed: int) -> None:
+    def __init__(self, costs: dict[CandidateConfiguration, float], seed: int) -> None:
         super().__init__(costs)
         self.random, self.seconds = Random(seed), 0.0
 
-    def __call__(self, candidate: Candidate, rate: float, seconds: float) -> Probe:
+    def __call__(self, candidate: CandidateConfiguration, rate: float, seconds: float) -> LoadProbe:
         self.seconds += seconds * 1.4
         speed = 1 + 0.05 * sin(self.seconds / 40) + self.random.gauss(0, 0.03 / seconds**0.5)
         exact, self.costs = self.costs, {candidate: self.costs[candidate] / max(0.5, speed)}
@@ -84,7 +84,7 @@ def test_noise_seldom_costs_more_than_a_twentieth() -> None:
         machine = Noisy(costs, seed)
         chosen = search(SPACE, machine, OBJECTIVE, 300.0)[0].candidate
 
-        def dearness(each: Candidate, costs: dict[Candidate, float] = costs) -> float:
+        def dearness(each: CandidateConfiguration, costs: dict[CandidateConfiguration, float] = costs) -> float:
             return costs[each] / min(2, each.instances)
 
         missed += dearness(chosen) > 1.05 * min(map(dearness, SPACE))
@@ -112,12 +112,12 @@ def test_when_time_is_over_it_says_what_it_has() -> None:
 def test_an_objective_holds_when_all_are_answered_in_time(
     answered: float, latency: float, failed: int, holds: bool
 ) -> None:
-    assert OBJECTIVE.holds(Probe(100, answered, latency, failed, 1e-4, 2, 1)) is holds
+    assert OBJECTIVE.holds(LoadProbe(100, answered, latency, failed, 1e-4, 2, 1)) is holds
 
 
-def probe(cpu: float, memory: int = 200 * 2**20) -> Probe:
+def probe(cpu: float, memory: int = 200 * 2**20) -> LoadProbe:
     """At half of what two cores can do."""
-    return Probe(1 / cpu, 1 / cpu, 0.01, 0, cpu, 2.0, memory)
+    return LoadProbe(1 / cpu, 1 / cpu, 0.01, 0, cpu, 2.0, memory)
 
 
 def priced(cpu: float, rate: float) -> dict[str, float]:
@@ -142,7 +142,9 @@ def test_offers_carry_the_rate_and_the_cheapest_month_is_first(cpu: float, rate:
 
 def test_types_that_a_model_does_not_fit_are_left_out() -> None:
     large = probe(1e-4, memory=6 * 2**30)
-    names = {o.instance_type for o in offers(Candidate(2, 1, 64), large, 2, 10, CATALOGUE, "us-east-1")}
+    names = {
+        o.instance_type for o in offers(CandidateConfiguration(2, 1, 64), large, 2, 10, CATALOGUE, "us-east-1")
+    }
     assert "ml.c5.large" not in names
-    assert not fits(CATALOGUE.instance("ml.c5.large"), Candidate(2, 1, 64), large, 2)
-    assert fits(CATALOGUE.instance("ml.m5.4xlarge"), Candidate(1, 1, 64), large, 2)
+    assert not fits(CATALOGUE.instance("ml.c5.large"), CandidateConfiguration(2, 1, 64), large, 2)
+    assert fits(CATALOGUE.instance("ml.m5.4xlarge"), CandidateConfiguration(1, 1, 64), large, 2)

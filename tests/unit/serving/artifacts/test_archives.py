@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tidegate.domain.errors import ArtifactError
-from tidegate.serving.artifacts.archives import Limits, unpack
+from tidegate.serving.artifacts.archives import ArchiveLimits, unpack
 
 Build = Callable[[tarfile.TarFile], None]
 
@@ -30,11 +30,11 @@ def add(tar: tarfile.TarFile, name: str, content: bytes = b"x", **changes: objec
     tar.addfile(member, io.BytesIO(content))
 
 
-def run(data: bytes, folder: Path, limits: Limits | None = None) -> None:
-    unpack(io.BytesIO(data), len(data), folder, limits or Limits())
+def run(data: bytes, folder: Path, limits: ArchiveLimits | None = None) -> None:
+    unpack(io.BytesIO(data), len(data), folder, limits or ArchiveLimits())
 
 
-def refused(data: bytes, folder: Path, limits: Limits | None = None) -> str:
+def refused(data: bytes, folder: Path, limits: ArchiveLimits | None = None) -> str:
     with pytest.raises(ArtifactError) as caught:
         run(data, folder, limits)
     assert "\n" not in caught.value.message
@@ -133,7 +133,7 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
 
 def test_a_bomb_is_noticed_by_its_ratio(tmp_path: Path) -> None:
     data = archive(lambda tar: add(tar, "zeros", bytes(8_000_000)))
-    message = refused(data, tmp_path, Limits(ratio=50, ratio_from=1_000_000, files=10))
+    message = refused(data, tmp_path, ArchiveLimits(ratio=50, ratio_from=1_000_000, files=10))
     assert "50 times" in message
 
 
@@ -142,7 +142,7 @@ def test_the_size_of_all_files_is_limited(tmp_path: Path) -> None:
         for number in range(4):
             add(tar, f"{number}", os.urandom(400_000))
 
-    assert "more than 1000000 bytes" in refused(archive(build), tmp_path, Limits(size=1_000_000, files=10))
+    assert "more than 1000000 bytes" in refused(archive(build), tmp_path, ArchiveLimits(size=1_000_000, files=10))
 
 
 def test_the_number_of_members_is_limited(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_the_number_of_members_is_limited(tmp_path: Path) -> None:
         for number in range(11):
             add(tar, f"{number}")
 
-    assert "more than 10 members" in refused(archive(build), tmp_path, Limits(files=10))
+    assert "more than 10 members" in refused(archive(build), tmp_path, ArchiveLimits(files=10))
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_folders_count_as_members_also_where_no_member_names_them(tmp_path: Path
         for name in names:
             add(tar, name, b"", **({"type": tarfile.DIRTYPE} if name.endswith("/") else {}))
 
-    assert "more than 10 members" in refused(archive(build), tmp_path, Limits(files=10))
+    assert "more than 10 members" in refused(archive(build), tmp_path, ArchiveLimits(files=10))
     assert len(list(tmp_path.rglob("*"))) <= 10
 
 
@@ -185,7 +185,7 @@ def test_the_time_is_limited(tmp_path: Path) -> None:
 
     data, seconds = archive(build), iter(range(1000))
     with pytest.raises(ArtifactError, match="takes more than 50 s to unpack"):
-        unpack(io.BytesIO(data), len(data), tmp_path, Limits(seconds=50), lambda: float(next(seconds)))
+        unpack(io.BytesIO(data), len(data), tmp_path, ArchiveLimits(seconds=50), lambda: float(next(seconds)))
     assert len(list(tmp_path.iterdir())) < 60
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tidegate.domain.errors import ArtifactError
 from tidegate.serving.artifacts import durable_tree
-from tidegate.serving.artifacts.archives import Limits
+from tidegate.serving.artifacts.archives import ArchiveLimits
 from tidegate.serving.artifacts.fetch import Policy, materialise
 
 
@@ -112,9 +112,11 @@ def test_a_tree_that_the_disk_did_not_take_is_not_used(
 
 def test_the_depth_of_a_tree_is_limited(source: Path, place: Path) -> None:
     (source / "a/b/c").mkdir(parents=True)
-    materialise(source.as_uri() + "/", place.with_name("other"), Policy(limits=Limits(depth=3)))
+    materialise(source.as_uri() + "/", place.with_name("other"), Policy(limits=ArchiveLimits(depth=3)))
     shutil.rmtree(place.parent)
-    assert "more than 2 folders deep" in refused(source.as_uri() + "/", place, Policy(limits=Limits(depth=2)))
+    assert "more than 2 folders deep" in refused(
+        source.as_uri() + "/", place, Policy(limits=ArchiveLimits(depth=2))
+    )
 
 
 def test_without_a_url_the_folder_is_empty(place: Path) -> None:
@@ -213,8 +215,10 @@ def test_a_root_may_be_a_link(source: Path, place: Path, tmp_path: Path) -> None
 
 
 def test_sizes_and_counts_are_limited(source: Path, place: Path) -> None:
-    assert "larger than 3 bytes" in refused((source / "model.ubj").as_uri(), place, Policy(limits=Limits(size=3)))
-    assert "more than 2 files" in refused(source.as_uri() + "/", place, Policy(limits=Limits(files=2)))
+    assert "larger than 3 bytes" in refused(
+        (source / "model.ubj").as_uri(), place, Policy(limits=ArchiveLimits(size=3))
+    )
+    assert "more than 2 files" in refused(source.as_uri() + "/", place, Policy(limits=ArchiveLimits(files=2)))
     assert "larger than 8 bytes" in refused(
-        (source / "sub").as_uri() + "/../", place, Policy(limits=Limits(size=8))
+        (source / "sub").as_uri() + "/../", place, Policy(limits=ArchiveLimits(size=8))
     )

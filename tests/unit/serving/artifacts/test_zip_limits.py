@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tidegate.domain.errors import ArtifactError
-from tidegate.serving.artifacts.archives import Limits
+from tidegate.serving.artifacts.archives import ArchiveLimits
 from tidegate.serving.artifacts.zip_limits import check
 
 
@@ -33,7 +33,7 @@ def test_what_is_no_zip_file_is_left_to_its_reader_or_refused(tmp_path: Path, co
 
 def test_the_number_of_entries_is_limited(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="more than 10 entries"):
-        check(made(tmp_path / "m.pt", 11), Limits(files=10))
+        check(made(tmp_path / "m.pt", 11), ArchiveLimits(files=10))
 
 
 def test_the_size_of_the_list_is_limited_before_it_is_read(tmp_path: Path) -> None:
@@ -58,6 +58,6 @@ def test_a_bomb_is_noticed_by_its_ratio(tmp_path: Path) -> None:
     path = made(tmp_path / "m.skops", 4, bytes(1_000_000))
     check(path)
     with pytest.raises(ArtifactError, match="more than 100 times its size"):
-        check(path, Limits(ratio=100, ratio_from=1_000_000))
+        check(path, ArchiveLimits(ratio=100, ratio_from=1_000_000))
     with pytest.raises(ArtifactError, match="more than 3000000 bytes"):
-        check(path, Limits(size=3_000_000))
+        check(path, ArchiveLimits(size=3_000_000))

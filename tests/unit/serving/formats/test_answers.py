@@ -16,10 +16,10 @@ from tidegate.serving.contract.answer_counts import row_by_row, split_answers
 from tidegate.serving.contract.invocation import Answer, Call, ModelFailed, Outcome
 from tidegate.serving.formats import arrow_io, tensors
 from tidegate.serving.formats.content_types import JSON_LINES
-from tidegate.serving.formats.dataframes import Column, Signature
+from tidegate.serving.formats.dataframes import SchemaColumn, Signature
 from tidegate.serving.formats.dataframes import write as write_frame
 from tidegate.serving.formats.row_decoder import CSV, JSON, NPY, Features, write
-from tidegate.serving.runtimes.tabular_scorer import Table
+from tidegate.serving.runtimes.tabular_scorer import TabularScorer
 from tidegate.serving.scoring.batching import Batcher
 
 FORMS = [JSON, CSV, NPY, JSON_LINES, arrow_io.PARQUET, arrow_io.STREAM, arrow_io.FILE]
@@ -48,7 +48,7 @@ def test_mlflow_and_tensors_name_infinity_too() -> None:
     rows = json.loads(write_frame(frame).body)["predictions"]
     assert rows == [{"score": "Infinity", "name": "null"}, {"score": None, "name": None}]
     assert json.loads(write_frame(np.array([math.inf])).body) == {"predictions": ["Infinity"]}
-    handler = tensors.Tensors(lambda rows: {"x": rows / 0, "y": rows}, [tensors.Input("rows")], None)
+    handler = tensors.Tensors(lambda rows: {"x": rows / 0, "y": rows}, [tensors.TensorInput("rows")], None)
     with np.errstate(divide="ignore"):
         answer = handler.answer(Call(b"[1, -2]", {}))
     assert json.loads(answer.body) == {"predictions": {"x": ["Infinity", "-Infinity"], "y": [1, -2]}}
@@ -66,7 +66,7 @@ def test_a_label_that_a_csv_line_cannot_hold_is_refused() -> None:
 # --- one for every row ---
 
 
-def outcomes(table: Table, *bodies: bytes) -> list[Outcome]:
+def outcomes(table: TabularScorer, *bodies: bytes) -> list[Outcome]:
     async def main() -> list[Outcome]:
         loop = asyncio.get_running_loop()
         batcher = Batcher(table, loop)
@@ -84,14 +84,14 @@ def outcomes(table: Table, *bodies: bytes) -> list[Outcome]:
     "change", [lambda found: found[:-1], lambda found: np.repeat(found, 2), lambda found: found[:0]]
 )
 def test_nobody_gets_answers_that_are_too_few_or_too_many(change: Any) -> None:
-    table = Table(lambda rows: change(rows[:, 0]), Features(1), None)
+    table = TabularScorer(lambda rows: change(rows[:, 0]), Features(1), None)
     for outcome in outcomes(table, b"1\n2\n", b"3\n", b"4\n5\n6\n"):
         assert isinstance(outcome, ModelFailed) and outcome.status == 500
         assert "none is passed on" in outcome.message
 
 
 def test_a_model_that_fails_in_a_batch_alone_still_answers_each_request() -> None:
-    table = Table(lambda rows: rows[:1, 0] if len(rows) > 1 else rows[:, 0], Features(1), None)
+    table = TabularScorer(lambda rows: rows[:1, 0] if len(rows) > 1 else rows[:, 0], Features(1), None)
     first, second = outcomes(table, b"1\n", b"2\n")
     assert isinstance(first, Answer) and isinstance(second, Answer)
     assert (first.body, second.body) == (b"1.0\n", b"2.0\n")
@@ -111,7 +111,10 @@ def test_a_model_may_say_that_it_answers_otherwise() -> None:
 
 # --- requests of MLflow and of tensors ---
 
-SIGNED = Signature((Column("amount", "double"), Column("land", "string"), Column("n", "long", required=False)), ())
+SIGNED = Signature(
+    (SchemaColumn("amount", "double"), SchemaColumn("land", "string"), SchemaColumn("n", "long", required=False)),
+    (),
+)
 
 
 @pytest.mark.parametrize(
@@ -166,14 +169,14 @@ def test_a_csv_for_a_model_that_does_not_say_what_it_takes_loses_no_row() -> Non
 
 
 def test_a_text_of_a_csv_that_does_not_begin_an_object_keeps_its_first_character() -> None:
-    signed, body = Signature((Column("land", "string"),), ()), "\ufeffa\n".encode()
+    signed, body = Signature((SchemaColumn("land", "string"),), ()), "\ufeffa\n".encode()
     for signature in (signed, Signature((), ())):
         kept = signature.read(body, CSV, records=True, begins=False)[0]
         assert kept.iloc[0, 0] == "\ufeffa"
         assert signature.read(body, CSV, records=True)[0].iloc[0, 0] == "a"
 
 
-def given(body: bytes, one: tensors.Input, kind: str = JSON) -> Any:
+def given(body: bytes, one: tensors.TensorInput, kind: str = JSON) -> Any:
     """What the model gets."""
     seen: list[Any] = []
 
@@ -204,21 +207,21 @@ def given(body: bytes, one: tensors.Input, kind: str = JSON) -> Any:
 )
 def test_a_tensor_is_what_was_sent_or_refused(body: bytes, dtype: str | None, said: str) -> None:
     with pytest.raises(ModelFailed, match=said):
-        given(body, tensors.Input("rows", dtype))
+        given(body, tensors.TensorInput("rows", dtype))
 
 
 def test_tensors_of_every_type_are_exact() -> None:
-    assert given(b"[9007199254740993]", tensors.Input("rows", "int64")).tolist() == [9007199254740993]
-    assert given(b"[1.0, 2e0]", tensors.Input("rows", "int32")).tolist() == [1, 2]
-    assert given(b"[true, false]", tensors.Input("rows", "bool")).tolist() == [True, False]
-    assert given(b"[1, 0]", tensors.Input("rows", "bool")).tolist() == [True, False]
-    assert given(b"\xef\xbb\xbf[0.1, null]", tensors.Input("rows", "float64"))[0] == 0.1
+    assert given(b"[9007199254740993]", tensors.TensorInput("rows", "int64")).tolist() == [9007199254740993]
+    assert given(b"[1.0, 2e0]", tensors.TensorInput("rows", "int32")).tolist() == [1, 2]
+    assert given(b"[true, false]", tensors.TensorInput("rows", "bool")).tolist() == [True, False]
+    assert given(b"[1, 0]", tensors.TensorInput("rows", "bool")).tolist() == [True, False]
+    assert given(b"\xef\xbb\xbf[0.1, null]", tensors.TensorInput("rows", "float64"))[0] == 0.1
     sent = write(np.array([1, 2**40]), NPY).body
-    assert given(sent, tensors.Input("rows", "int64"), NPY).tolist() == [1, 2**40]
+    assert given(sent, tensors.TensorInput("rows", "int64"), NPY).tolist() == [1, 2**40]
     with pytest.raises(ModelFailed, match="is not a whole number of the type int32"):
-        given(sent, tensors.Input("rows", "int32"), NPY)
+        given(sent, tensors.TensorInput("rows", "int32"), NPY)
     with pytest.raises(ModelFailed, match="is not a whole number of the type int64"):
-        given(write(np.array([1.5]), NPY).body, tensors.Input("rows", "int64"), NPY)
+        given(write(np.array([1.5]), NPY).body, tensors.TensorInput("rows", "int64"), NPY)
 
 
 def test_answers_of_the_quick_json_writer_are_msgspecs() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.unit.serving.formats.test_row_decoder import NAMED, NAN, PLAIN, refused, same
 from tidegate.serving.formats import arrow_io
-from tidegate.serving.formats.row_decoder import Column, Features, Kind, write
+from tidegate.serving.formats.row_decoder import ColumnType, Features, ValueKind, write
 
 PARQUET, STREAM, FILE = arrow_io.PARQUET, arrow_io.STREAM, arrow_io.FILE
 
@@ -105,7 +105,7 @@ def test_the_index_that_pandas_leaves_is_no_column() -> None:
 
 
 def test_categories_come_as_text() -> None:
-    features = Features(2, ["a", "land"], [Column(), Column(Kind.CATEGORY, ("DE", "FR"))])
+    features = Features(2, ["a", "land"], [ColumnType(), ColumnType(ValueKind.CATEGORY, ("DE", "FR"))])
     body = table(STREAM, {"land": pa.array(["FR", None]).dictionary_encode(), "a": [1, 2]})
     same(features.read(body, STREAM), [[1, 1], [2, NAN]])
     bad = table(STREAM, {"land": ["FR", "XX"], "a": [1, 2]})
@@ -138,7 +138,7 @@ def test_a_bomb_of_text_ends_at_the_limit_of_memory(kind: str, monkeypatch: pyte
     monkeypatch.setattr(arrow_io, "MEMORY", 100_000_000)
     arrow_io._reader.close()
     texts = pa.table({"land": pa.array(["x" * 50_000_000] * 4, pa.large_string())})
-    features = Features(1, ["land"], [Column(Kind.CATEGORY, ("DE", "FR"))])
+    features = Features(1, ["land"], [ColumnType(ValueKind.CATEGORY, ("DE", "FR"))])
     body = table(kind, texts, compression="zstd", **({"use_dictionary": False} if kind == PARQUET else {}))
     assert len(body) < 1_000_000
     assert "memory" in refused(features, body, kind)

@@ -12,9 +12,9 @@ from tests.unit.serving.formats.test_row_decoder import npy, refused
 from tidegate.serving.contract.invocation import Call, ModelFailed
 from tidegate.serving.formats import arrow_io
 from tidegate.serving.formats.content_types import JSON_LINES
-from tidegate.serving.formats.row_decoder import CSV, JSON, NPY, Column, Features, Kind
-from tidegate.serving.formats.typed_rows import Input, TypedRows
-from tidegate.serving.runtimes.tabular_scorer import Table
+from tidegate.serving.formats.row_decoder import CSV, JSON, NPY, ColumnType, Features, ValueKind
+from tidegate.serving.formats.typed_rows import TypedInput, TypedRows
+from tidegate.serving.runtimes.tabular_scorer import TabularScorer
 
 THREE = Features(3, ["a", "b", "c"])
 TWO = Features(2)
@@ -69,9 +69,9 @@ def test_json_lines_are_rows() -> None:
 
 @pytest.mark.parametrize("odd", ["\u2028", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e", "\x85", "\u2029"])
 def test_only_a_line_feed_ends_a_line(odd: str) -> None:
-    features = Features(2, ["n", "t"], [Column(), Column(Kind.CATEGORY, ("x", f"a{odd}b"))])
+    features = Features(2, ["n", "t"], [ColumnType(), ColumnType(ValueKind.CATEGORY, ("x", f"a{odd}b"))])
     assert rows(features, f"1,a{odd}b\n2,x\n".encode()) == [[1, 1], [2, 0]]
-    typed = TypedRows([Input("n", np.dtype("f8")), Input("t", np.dtype(object))])
+    typed = TypedRows([TypedInput("n", np.dtype("f8")), TypedInput("t", np.dtype(object))])
     assert typed.read(f"1,a{odd}b\n2,x\n".encode(), CSV)["t"].tolist() == [f"a{odd}b", "x"]
 
 
@@ -81,7 +81,7 @@ def test_a_carriage_return_alone_ends_no_line(body: bytes) -> None:
 
 
 def test_text_with_a_lone_carriage_return_is_no_row() -> None:
-    typed = TypedRows([Input("t", np.dtype(object))])
+    typed = TypedRows([TypedInput("t", np.dtype(object))])
     with pytest.raises(ModelFailed, match="a carriage return stands alone"):
         typed.read(b"a\rb\rc", CSV)
     assert typed.read(b'"a\rb"\r\n', CSV)["t"].tolist() == ["a\rb"]
@@ -89,7 +89,7 @@ def test_text_with_a_lone_carriage_return_is_no_row() -> None:
 
 def test_quotes_are_how_a_field_is_written_and_no_type() -> None:
     np.testing.assert_array_equal(rows(THREE, b'"1","",3\n"4" , "5",6\n'), [[1, NAN, 3], [4, 5, 6]])
-    features = Features(2, ["n", "t"], [Column(), Column(Kind.CATEGORY, ("a,b", 'c"d', "e"))])
+    features = Features(2, ["n", "t"], [ColumnType(), ColumnType(ValueKind.CATEGORY, ("a,b", 'c"d', "e"))])
     assert rows(features, b'1,"a,b"\n2,"c""d"\n"3","e"\n') == [[1, 0], [2, 1], [3, 2]]
 
 
@@ -137,7 +137,7 @@ def test_a_byte_order_mark_in_the_middle_is_no_space() -> None:
 
 def test_another_encoding_is_not_guessed() -> None:
     assert rows(THREE, b"1,2,3", "text/csv; charset=latin-1") == [[1, 2, 3]]
-    features = Features(1, ["t"], [Column(Kind.CATEGORY, ("é", "Ã©"))])
+    features = Features(1, ["t"], [ColumnType(ValueKind.CATEGORY, ("é", "Ã©"))])
     assert rows(features, "é".encode(), "text/csv; charset=UTF-8") == [[0]]
     assert "send it in UTF-8" in refused(features, "é".encode("latin-1"), "text/csv; charset=iso-8859-1", 415)
     assert "is not UTF-8" in refused(features, "é".encode("latin-1"))
@@ -179,15 +179,15 @@ def test_a_row_of_one_or_two_small_numbers_is_not_taken_for_a_header() -> None:
 @pytest.mark.parametrize(
     ("inputs", "line"),
     [
-        ([Input("0", np.dtype("i8"))], b"0"),
-        ([Input("0", np.dtype("f4")), Input("1", np.dtype("i4"))], b"1,0"),
-        ([Input("0", np.dtype(object))], b"0"),
-        ([Input("a", np.dtype(object)), Input("0", np.dtype("i8"))], b"a,0"),
-        ([Input("a", np.dtype(object), texts=frozenset({"a", "b"}))], b"a"),
-        ([Input("true", np.dtype(bool))], b"true"),
+        ([TypedInput("0", np.dtype("i8"))], b"0"),
+        ([TypedInput("0", np.dtype("f4")), TypedInput("1", np.dtype("i4"))], b"1,0"),
+        ([TypedInput("0", np.dtype(object))], b"0"),
+        ([TypedInput("a", np.dtype(object)), TypedInput("0", np.dtype("i8"))], b"a,0"),
+        ([TypedInput("a", np.dtype(object), texts=frozenset({"a", "b"}))], b"a"),
+        ([TypedInput("true", np.dtype(bool))], b"true"),
     ],
 )
-def test_typed_columns_do_not_lose_a_row_that_looks_like_a_header(inputs: list[Input], line: bytes) -> None:
+def test_typed_columns_do_not_lose_a_row_that_looks_like_a_header(inputs: list[TypedInput], line: bytes) -> None:
     typed, name = TypedRows(inputs), inputs[0].name
     for body in (line, line + b"\n" + line):
         with pytest.raises(ModelFailed, match="it may be a header or a row"):
@@ -200,13 +200,13 @@ def test_typed_columns_do_not_lose_a_row_that_looks_like_a_header(inputs: list[I
 @pytest.mark.parametrize(
     ("column", "name"),
     [
-        (Column(Kind.CATEGORY, ("a", "b")), "a"),
-        (Column(Kind.CATEGORY, (0, 1)), "0"),
-        (Column(Kind.FLAG), "true"),
-        (Column(Kind.FLAG), "1"),
+        (ColumnType(ValueKind.CATEGORY, ("a", "b")), "a"),
+        (ColumnType(ValueKind.CATEGORY, (0, 1)), "0"),
+        (ColumnType(ValueKind.FLAG), "true"),
+        (ColumnType(ValueKind.FLAG), "1"),
     ],
 )
-def test_a_value_that_is_its_columns_name_is_not_lost(column: Column, name: str) -> None:
+def test_a_value_that_is_its_columns_name_is_not_lost(column: ColumnType, name: str) -> None:
     features, line = Features(1, [name], [column]), name.encode()
     for body in (line, line + b"\n" + line):
         assert "it may be a header or a row" in refused(features, body)
@@ -216,12 +216,12 @@ def test_a_value_that_is_its_columns_name_is_not_lost(column: Column, name: str)
 
 
 def test_the_names_of_columns_that_take_any_text_are_a_header() -> None:
-    typed = TypedRows([Input("t", np.dtype(object)), Input("u", np.dtype(object))])
+    typed = TypedRows([TypedInput("t", np.dtype(object)), TypedInput("u", np.dtype(object))])
     assert typed.read(b"u,t\n1,2\n", CSV)["t"].tolist() == ["2"]
 
 
 def test_a_name_in_a_free_text_is_a_row_where_a_number_shows_it() -> None:
-    typed = TypedRows([Input("0", np.dtype("f8")), Input("t", np.dtype(object))])
+    typed = TypedRows([TypedInput("0", np.dtype("f8")), TypedInput("t", np.dtype(object))])
     assert typed.read(b"1.5,t\n2,x\n", CSV)["t"].tolist() == ["t", "x"]
     assert typed.read(b"t,0\nt,3\n", CSV)["t"].tolist() == ["t"]
     with pytest.raises(ModelFailed, match="The header line has no 't'"):
@@ -249,7 +249,9 @@ def test_a_wrong_header_is_refused(line: bytes, said: str) -> None:
 
 def test_a_name_in_a_row_of_categories_makes_no_header() -> None:
     features = Features(
-        2, ["land", "size"], [Column(Kind.CATEGORY, ("size", "x")), Column(Kind.CATEGORY, ("S", "land"))]
+        2,
+        ["land", "size"],
+        [ColumnType(ValueKind.CATEGORY, ("size", "x")), ColumnType(ValueKind.CATEGORY, ("S", "land"))],
     )
     assert rows(features, b"size,S\nx,land\n") == [[0, 0], [1, 1]]
     assert "it may be a header or a row" in refused(features, b"size,land\nS,size\n")
@@ -292,13 +294,13 @@ def test_names_with_commas_are_one_field() -> None:
 )
 def test_json_that_says_a_thing_twice_or_more_than_one_value_is_refused(body: bytes, said: str) -> None:
     assert refused(THREE, body, JSON).startswith(said)
-    table = Table(lambda found: found[:, 0], THREE, None)
+    table = TabularScorer(lambda found: found[:, 0], THREE, None)
     with pytest.raises(ModelFailed):
         table.parse(Call(body, {b"content-type": JSON.encode()}))
 
 
 def test_colons_in_names_and_text_are_no_keys() -> None:
-    features = Features(2, ["a:b", "t"], [Column(), Column(Kind.CATEGORY, ("x:y", "z"))])
+    features = Features(2, ["a:b", "t"], [ColumnType(), ColumnType(ValueKind.CATEGORY, ("x:y", "z"))])
     assert rows(features, b'[{"a:b": 1, "t": "x:y"}, {"a:b": 2, "t": "z"}]', JSON) == [[1, 0], [2, 1]]
     body = b'{"dataframe_split": {"index": ["12:30"], "columns": ["t", "a:b"], "data": [["z", 5]]}}'
     assert rows(features, body, JSON) == [[5, 1]]
@@ -324,7 +326,7 @@ def test_a_model_that_computes_in_doubles_gets_doubles() -> None:
     ]
     for body, kind in sent:
         assert rows(exact, body, kind) == [[unix, 0.1]], kind
-    scorer = Table(lambda found: found[:, 0], exact, None)
+    scorer = TabularScorer(lambda found: found[:, 0], exact, None)
     packed = scorer.parse(Call(sent[1][0], {b"content-type": JSON.encode()}))
     assert packed == struct.pack("=2d", unix, 0.1)
     assert scorer.score([packed])[0].tolist() == [unix]
@@ -344,9 +346,9 @@ def test_a_number_beyond_the_models_type_is_refused() -> None:
         assert rows(Features(2, dtype=np.float64), body, kind) == [[1e39, 1]]
 
 
-@pytest.mark.parametrize("kind", [Kind.WHOLE, Kind.FLAG])
-def test_whether_a_number_is_whole_is_asked_before_it_is_rounded(kind: Kind) -> None:
-    features = Features(1, ["n"], [Column(kind)])
+@pytest.mark.parametrize("kind", [ValueKind.WHOLE, ValueKind.FLAG])
+def test_whether_a_number_is_whole_is_asked_before_it_is_rounded(kind: ValueKind) -> None:
+    features = Features(1, ["n"], [ColumnType(kind)])
     odd = 1.00000001
     for body, form in ((b"1.00000001", CSV), (b"[[1.00000001]]", JSON), (npy(np.array([[odd]])), NPY)):
         assert f"is not {kind.value}" in refused(features, body, form)
@@ -355,7 +357,7 @@ def test_whether_a_number_is_whole_is_asked_before_it_is_rounded(kind: Kind) -> 
 
 def test_booleans_are_read_as_0_and_1() -> None:
     """As pandas writes columns of them, which XGBoost trains as 0 or 1."""
-    features = Features(2, ["flag", "x"], [Column(Kind.FLAG), Column()])
+    features = Features(2, ["flag", "x"], [ColumnType(ValueKind.FLAG), ColumnType()])
     for body, kind in (
         (b"True,1\nfalse,2\n1,3\n", CSV),
         (b"[[true,1],[false,2],[1,3]]", JSON),
@@ -366,20 +368,20 @@ def test_booleans_are_read_as_0_and_1() -> None:
         assert rows(features, body, kind) == [[1, 1], [0, 2], [1, 3]], kind
     assert "expected a number or null, got `bool`" in refused(features, b"[[true,true]]", JSON)
     assert "'true' is not a number" in refused(features, b"1,1\ntrue,true\n")
-    flags = Features(2, ["a", "b"], [Column(Kind.FLAG), Column(Kind.FLAG)])
+    flags = Features(2, ["a", "b"], [ColumnType(ValueKind.FLAG), ColumnType(ValueKind.FLAG)])
     assert rows(flags, b"True,False\nFalse,True\n") == [[1, 0], [0, 1]]
     assert rows(flags, b"b,a\nFalse,True\n") == [[1, 0]]
 
 
 def test_the_quick_reader_of_json_leaves_checked_columns_alone() -> None:
-    features = Features(1, ["size"], [Column(Kind.CATEGORY, (10, 20))])
-    scorer = Table(lambda found: found[:, 0], features, None)
+    features = Features(1, ["size"], [ColumnType(ValueKind.CATEGORY, (10, 20))])
+    scorer = TabularScorer(lambda found: found[:, 0], features, None)
     call = Call(b'{"instances": [[20]]}', {b"content-type": JSON.encode()})
     assert scorer.score([scorer.parse(call)])[0].tolist() == [1]
 
 
 def test_typed_columns_of_an_npy_array_are_exact() -> None:
-    typed = TypedRows([Input("n", np.dtype("i8")), Input("x", np.dtype("f8"))])
+    typed = TypedRows([TypedInput("n", np.dtype("i8")), TypedInput("x", np.dtype("f8"))])
     found = typed.read(npy(np.array([[2**24 + 1, 5]])), NPY)
     assert found["n"].tolist() == [2**24 + 1]
     assert typed.read(npy(np.array([[3, 0.1]])), NPY)["x"].tolist() == [0.1]
@@ -388,7 +390,7 @@ def test_typed_columns_of_an_npy_array_are_exact() -> None:
 
 
 def test_doubles_of_a_table_stay_doubles() -> None:
-    typed = TypedRows([Input("x", np.dtype("f8"))])
+    typed = TypedRows([TypedInput("x", np.dtype("f8"))])
     assert typed.read(table(arrow_io.PARQUET, {"x": [1_700_000_001.25]}), arrow_io.PARQUET)["x"].tolist() == [
         1_700_000_001.25
     ]

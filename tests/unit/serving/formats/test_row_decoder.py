@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tidegate.serving.contract.invocation import ModelFailed
-from tidegate.serving.formats.row_decoder import CSV, JSON, NPY, Column, Features, Kind, choose, write
+from tidegate.serving.formats.row_decoder import CSV, JSON, NPY, ColumnType, Features, ValueKind, choose, write
 
 NAN = float("nan")
 PLAIN = Features(3)
@@ -286,11 +286,11 @@ def test_raw_bytes_are_refused_with_the_accepted_types() -> None:
 
 
 KINDS = [
-    Column(Kind.WHOLE),
-    Column(Kind.FLAG),
-    Column(Kind.CATEGORY),
-    Column(Kind.CATEGORY, (10.0, 20.0)),
-    Column(),
+    ColumnType(ValueKind.WHOLE),
+    ColumnType(ValueKind.FLAG),
+    ColumnType(ValueKind.CATEGORY),
+    ColumnType(ValueKind.CATEGORY, (10.0, 20.0)),
+    ColumnType(),
 ]
 OF_KINDS = Features(5, ["n", "flag", "code", "size", "amount"], KINDS)
 
@@ -314,7 +314,7 @@ def test_a_value_of_another_type_than_its_column_is_refused(row: str, why: str) 
     assert refused(OF_KINDS, f"[[1,1,1,10,1],[{row}]]".encode(), JSON).startswith(why)
 
 
-LANDS = Features(2, ["amount", "land"], [Column(), Column(Kind.CATEGORY, ("DE", "FR"))])
+LANDS = Features(2, ["amount", "land"], [ColumnType(), ColumnType(ValueKind.CATEGORY, ("DE", "FR"))])
 
 
 @pytest.mark.parametrize(

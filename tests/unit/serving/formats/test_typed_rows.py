@@ -11,9 +11,9 @@ from tests.unit.serving.formats.test_content_types import BAD_LINES, BOM, THREE
 from tidegate.serving.contract.body_spool import LargeCall, Spool
 from tidegate.serving.contract.invocation import Call, ModelFailed
 from tidegate.serving.formats.content_types import JSON_LINES
-from tidegate.serving.formats.row_decoder import CSV, Column, Features, Kind
-from tidegate.serving.formats.typed_rows import Input, TypedRows
-from tidegate.serving.runtimes.tabular_scorer import Table
+from tidegate.serving.formats.row_decoder import CSV, ColumnType, Features, ValueKind
+from tidegate.serving.formats.typed_rows import TypedInput, TypedRows
+from tidegate.serving.runtimes.tabular_scorer import TabularScorer
 from tidegate.serving.runtimes.typed_scorer import ColumnTable
 from tidegate.serving.scoring.chunked_scoring import answer_blocks
 from tidegate.serving.scoring.file_ranges import FIRST, Records
@@ -22,7 +22,7 @@ WEIGHTS = np.array([1, 10, 100])
 
 
 def as_records(body: bytes, kind: str, first: bytes = b"1", features: Features = THREE) -> list[float]:
-    scorer = Records(Table(lambda found: found @ WEIGHTS[: found.shape[1]], features, None))
+    scorer = Records(TabularScorer(lambda found: found @ WEIGHTS[: found.shape[1]], features, None))
     call = Call(body, {b"content-type": kind.encode(), FIRST: first})
     found: list[float] = scorer.score([scorer.parse(call)])[0].tolist()
     return found
@@ -42,7 +42,7 @@ def test_every_line_of_a_transform_job_is_a_record() -> None:
 
 
 def test_a_model_that_gives_another_number_of_answers_gives_none(tmp_path: Path) -> None:
-    scorer = Table(lambda found: found[:-1, 0], THREE, None)
+    scorer = TabularScorer(lambda found: found[:-1, 0], THREE, None)
     spool = Spool(tmp_path)
     spool.add(b"1,2,3\n4,5,6\n")
     call = LargeCall(spool, {b"content-type": b"text/csv"})
@@ -57,7 +57,7 @@ def test_the_first_line_of_a_block_is_no_header(tmp_path: Path) -> None:
     def outcome(body: bytes, block: int) -> Any:
         spool = Spool(tmp_path)
         spool.add(body)
-        scorer = Table(lambda found: found[:, 0], Features(3, ["0", "1", "2"]), None)
+        scorer = TabularScorer(lambda found: found[:, 0], Features(3, ["0", "1", "2"]), None)
         return answer_blocks(scorer, LargeCall(spool, {b"content-type": b"text/csv"}), spool, block)
 
     body = b"7,8,9\n" + b"0,1,2\n" * 4
@@ -82,16 +82,16 @@ def test_a_byte_order_mark_begins_an_object_and_nothing_else() -> None:
             as_records(BOM + body, kind, first=b"0")
 
 
-MARKED = Features(2, ["t", "n"], [Column(Kind.CATEGORY, ("bom", "\ufeffbom")), Column()])
+MARKED = Features(2, ["t", "n"], [ColumnType(ValueKind.CATEGORY, ("bom", "\ufeffbom")), ColumnType()])
 MARKED_TYPED = TypedRows(
-    [Input("t", np.dtype(object), texts=frozenset({"bom", "\ufeffbom"})), Input("n", np.dtype("f8"))]
+    [TypedInput("t", np.dtype(object), texts=frozenset({"bom", "\ufeffbom"})), TypedInput("n", np.dtype("f8"))]
 )
 LINE, QUOTED = BOM + b"bom,5\n", b'"' + BOM + b'bom",5\n'
 
 
-def table(features: Features | TypedRows) -> Table:
+def table(features: Features | TypedRows) -> TabularScorer:
     if isinstance(features, Features):
-        return Table(lambda found: found[:, 0], features, None)
+        return TabularScorer(lambda found: found[:, 0], features, None)
     return ColumnTable(lambda found: np.array([text.startswith("\ufeff") for text in found["t"]]), features, None)
 
 
@@ -123,7 +123,7 @@ def test_what_may_be_a_mark_or_a_text_is_refused_everywhere_alike(
 
 
 def test_a_mark_goes_where_no_category_begins_with_it() -> None:
-    plain = Features(2, ["t", "n"], [Column(Kind.CATEGORY, ("bom", "x")), Column()])
+    plain = Features(2, ["t", "n"], [ColumnType(ValueKind.CATEGORY, ("bom", "x")), ColumnType()])
     for scorer in (table(plain), Records(table(plain))):
         rows = scorer.parse(Call(LINE, {b"content-type": b"text/csv"}))
         assert scorer.score([rows])[0].tolist() == [0]

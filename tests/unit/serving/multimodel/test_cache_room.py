@@ -8,7 +8,7 @@ import pytest
 from tidegate.serving.multimodel import memory
 from tidegate.serving.multimodel.cache import Cache, TooLarge
 from tidegate.serving.multimodel.config import MultiModelConfig
-from tidegate.serving.multimodel.model_entry import Copy, ModelEntry
+from tidegate.serving.multimodel.model_entry import LoadedVersion, ModelEntry
 from tidegate.serving.scoring.batching import Batcher
 
 BUDGET = 1000
@@ -26,7 +26,7 @@ def cache(monkeypatch: pytest.MonkeyPatch, *, pinned: str = "") -> Cache:
 
 def loaded(cache: Cache, name: str, size: int) -> ModelEntry:
     client = cache.entry(name, lambda name: name)
-    cache.put(client, Copy(create_autospec(Batcher), "mark", size, 0.0, native=False), 0.0)
+    cache.put(client, LoadedVersion(create_autospec(Batcher), "mark", size, 0.0, native=False), 0.0)
     return client
 
 

@@ -7,21 +7,21 @@ from typing import NoReturn
 import msgspec
 import pytest
 
-from tidegate.serving.process.fork_server import Job, serve
+from tidegate.serving.process.fork_server import ForkRequest, serve
 
 
 class Became(Exception):
     """A child would go its own way here."""
 
 
-def become(job: Job, gate: int) -> NoReturn:
+def become(job: ForkRequest, gate: int) -> NoReturn:
     os.close(gate)
     raise Became(job)
 
 
 def ask(ours: socket.socket) -> None:
     gate, go = os.pipe()
-    socket.send_fds(ours, [msgspec.json.encode(Job("/r/replica.json", "/l/log"))], [gate])
+    socket.send_fds(ours, [msgspec.json.encode(ForkRequest("/r/replica.json", "/l/log"))], [gate])
     os.close(gate)
     os.close(go)
 
@@ -44,5 +44,5 @@ def test_a_child_gets_the_job_and_not_the_channel() -> None:
         ask(ours)
         with pytest.raises(Became) as became:
             serve(theirs, lambda: 0, become)
-        assert became.value.args == (Job("/r/replica.json", "/l/log"),)
+        assert became.value.args == (ForkRequest("/r/replica.json", "/l/log"),)
         assert theirs.fileno() == -1

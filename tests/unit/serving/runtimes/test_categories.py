@@ -17,7 +17,7 @@ from tests.unit.serving.runtimes.test_schemas import ask
 from tidegate.domain.errors import ArtifactError, Invalid
 from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.formats import arrow_io
-from tidegate.serving.formats.row_decoder import CSV, JSON, NPY, Column, Features, Kind
+from tidegate.serving.formats.row_decoder import CSV, JSON, NPY, ColumnType, Features, ValueKind
 from tidegate.serving.runtimes import categories, load
 
 NAN = float("nan")
@@ -25,7 +25,7 @@ RANDOM = np.random.default_rng(4)
 
 
 def of(*values: Any) -> Features:
-    return Features(1, ["c"], [Column(Kind.CATEGORY, values)])
+    return Features(1, ["c"], [ColumnType(ValueKind.CATEGORY, values)])
 
 
 # --- text ---

@@ -14,7 +14,7 @@ from tidegate.serving.runtimes.forest import DamagedForest, unpack
 from tidegate.serving.runtimes.forest_builder import _arrays, _reorder_nodes, build_forest
 from tidegate.serving.runtimes.objectives import Matrix
 from tidegate.serving.runtimes.xgboost import features
-from tidegate.serving.runtimes.xgboost_document import NotCovered, Tree
+from tidegate.serving.runtimes.xgboost_document import NotCovered, TreeDocument
 
 FEATURES = 7
 
@@ -118,7 +118,7 @@ def _packed() -> bytes:
 
 
 def test_nodes_in_another_order_make_the_same_tree() -> None:
-    tree = Tree(
+    tree = TreeDocument(
         [3, -1, -1, 1, -1], [4, -1, -1, 2, -1], [0, 0, 0, 1, 0], [0.5, 1.0, 2.0, 0.25, 3.0], [1, 0, 0, 0, 0]
     )
     found, depth = _arrays([tree], 2)
@@ -136,9 +136,9 @@ def test_nodes_in_another_order_make_the_same_tree() -> None:
 def test_what_is_no_tree_is_not_planted(left: list[int], right: list[int]) -> None:
     zeros = [0] * len(left)
     with pytest.raises(NotCovered):
-        _reorder_nodes(Tree(left, right, zeros, [0.0] * len(left), zeros))
+        _reorder_nodes(TreeDocument(left, right, zeros, [0.0] * len(left), zeros))
 
 
 def test_a_split_by_an_unknown_feature_is_not_planted(tmp_path: Path) -> None:
     with pytest.raises(NotCovered, match="feature"):
-        _arrays([Tree([1, -1, -1], [2, -1, -1], [7, 0, 0], [0.5, 1.0, 2.0], [0, 0, 0])], 7)
+        _arrays([TreeDocument([1, -1, -1], [2, -1, -1], [7, 0, 0], [0.5, 1.0, 2.0], [0, 0, 0])], 7)

@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 
 from tidegate.serving.formats import rounding
 from tidegate.serving.runtimes import row_probes
-from tidegate.serving.runtimes.row_probes import Dependent, Trial, column_pool, judge, matrix_pool
+from tidegate.serving.runtimes.row_probes import Dependent, ProbeBudget, column_pool, judge, matrix_pool
 
 Matrix = NDArray[Any]
 WIDTH = 5
 W = np.random.default_rng(1).normal(size=(WIDTH, 3)).astype(np.float32)
 
 
-def trial(cap: int = 64, known: bool = False, clock: Callable[[], float] | None = None) -> Trial:
+def trial(cap: int = 64, known: bool = False, clock: Callable[[], float] | None = None) -> ProbeBudget:
     """With a clock that stands still, so that all is tried."""
-    return Trial(matrix_pool(WIDTH), cap, 1.0, known, clock or (lambda: 0.0))
+    return ProbeBudget(matrix_pool(WIDTH), cap, 1.0, known, clock or (lambda: 0.0))
 
 
 def verdict(run: Callable[[Matrix], Any], cap: int = 64) -> str:
@@ -128,7 +128,7 @@ def test_the_largest_batch_is_tried() -> None:
         seen.append(len(rows))
         return np.asarray(rows @ W)
 
-    judge(run, Trial(matrix_pool(WIDTH), 500, 0.0, clock=lambda: 0.0))
+    judge(run, ProbeBudget(matrix_pool(WIDTH), 500, 0.0, clock=lambda: 0.0))
     assert {1, 2, 3, 7, 32, 500} <= set(seen)
 
 
@@ -174,9 +174,9 @@ def test_columns_of_all_kinds_are_tried() -> None:
         found = np.nan_to_num(rows["amount"]) + rows["flag"] + (rows["land"] == "DE") + np.clip(rows["n"], -9, 9)
         return found + (rows["land"] == "b").any() if mixing else found
 
-    judge(lambda rows: run(rows, False), Trial(pool, 64, 1.0, clock=lambda: 0.0))
+    judge(lambda rows: run(rows, False), ProbeBudget(pool, 64, 1.0, clock=lambda: 0.0))
     with pytest.raises(Dependent):
-        judge(lambda rows: run(rows, True), Trial(pool, 64, 1.0, clock=lambda: 0.0))
+        judge(lambda rows: run(rows, True), ProbeBudget(pool, 64, 1.0, clock=lambda: 0.0))
 
 
 # --- rounding ---
@@ -232,7 +232,7 @@ def test_rows_are_not_changed_by_trying_them() -> None:
         rows *= 2
         return np.asarray(rows @ W)
 
-    judge(careless, Trial(pool, 64, 1.0, clock=lambda: 0.0))
+    judge(careless, ProbeBudget(pool, 64, 1.0, clock=lambda: 0.0))
     np.testing.assert_array_equal(pool.rows, before)
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from tidegate.serving.contract.invocation import Answer, Call, ModelFailed, Outcome
-from tidegate.serving.scoring.file_ranges import HEADER, RECORDS, Part, PartBatcher, read
+from tidegate.serving.scoring.file_ranges import HEADER, RECORDS, FilePart, PartBatcher, read
 from tidegate.storage.files import tag_of
 
 
-def part(path: Path, offset: int, length: int) -> Part:
-    return Part(str(path), offset, length, tag_of(os.stat(path)))
+def part(path: Path, offset: int, length: int) -> FilePart:
+    return FilePart(str(path), offset, length, tag_of(os.stat(path)))
 
 
 class Echo:

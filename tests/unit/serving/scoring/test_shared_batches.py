@@ -28,7 +28,7 @@ from tidegate.serving.runtimes import onnx as onnx_runtime
 from tidegate.serving.runtimes import pytorch, sklearn, sklearn_independence
 from tidegate.serving.runtimes import xgboost as xgboost_runtime
 from tidegate.serving.runtimes.mlflow_fastpath import Native
-from tidegate.serving.runtimes.tabular_scorer import Table
+from tidegate.serving.runtimes.tabular_scorer import TabularScorer
 from tidegate.serving.scoring.batching import MISMATCH, Batcher, Comparable
 from tidegate.serving.scoring.rescoring import TRIAL_BATCHES
 
@@ -44,7 +44,7 @@ REQUESTS = [
 def batched(folder: Path, load: Callable[[Path, dict[str, str]], Any]) -> bool:
     """Whether requests are scored together; what clients get must be what each gets alone either way."""
     table = load(folder, TRUST)
-    assert isinstance(table, Table)
+    assert isinstance(table, TabularScorer)
     expected = alone(load(folder, TRUST), REQUESTS)
     for rounds in (1, TRIAL_BATCHES + 3):
         assert_alike(together(table, REQUESTS, rounds), expected)
@@ -231,7 +231,7 @@ def test_a_program_of_torch_export_is_judged_likewise(model: Callable[[], Module
 def test_a_torch_model_with_a_memory_is_served_as_it_was_saved(tmp_path: Path, capfd: Any) -> None:
     """Nothing that was tried at load is in what it remembers."""
     table = pytorch.load(script(Counts(), tmp_path), {})
-    assert isinstance(table, Table) and not table.batches
+    assert isinstance(table, TabularScorer) and not table.batches
     model = torch.jit.load(str(tmp_path / "model.pt"))
     rows = np.ones((1, WIDTH), np.float32)
     assert_alike(together(table, [rows]), [model(torch.from_numpy(rows)).tolist()])
@@ -240,13 +240,13 @@ def test_a_torch_model_with_a_memory_is_served_as_it_was_saved(tmp_path: Path, c
 
 def test_a_torch_model_with_noise_is_not_called_a_mixing_one(tmp_path: Path, capfd: Any) -> None:
     table = pytorch.load(script(Noisy(), tmp_path), {})
-    assert isinstance(table, Table) and not table.batches
+    assert isinstance(table, TabularScorer) and not table.batches
     assert "it draws numbers at random (randn)" in capfd.readouterr().out
 
 
 def test_what_no_trial_shows_real_requests_show_before_an_answer_is_wrong(tmp_path: Path, capfd: Any) -> None:
     table = pytorch.load(script(Shifts(), tmp_path), {})
-    assert isinstance(table, Table) and table.batches
+    assert isinstance(table, TabularScorer) and table.batches
     requests = [*REQUESTS[:3], np.full((1, WIDTH), 31415.0), *REQUESTS[3:]]
     assert_alike(together(table, requests, rounds=3), alone(table, requests))
     said = "each request is scored alone from now on: a request was answered differently alone and together"
@@ -257,7 +257,7 @@ async def test_after_the_first_batches_a_sample_shows_it(tmp_path: Path, capfd: 
     """Traffic that becomes another: the metric says so, and no later answer is wrong."""
 
     table: Any = pytorch.load(script(Shifts(), tmp_path), {})
-    assert isinstance(table, Table) and table.batches
+    assert isinstance(table, TabularScorer) and table.batches
     others = [
         np.full((1, WIDTH), 31415.0),
         np.ones((1, WIDTH)),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 
 from tidegate.serving.runtimes.onnx_rows.graph import SMALL, Constant, Node
-from tidegate.serving.runtimes.onnx_rows.values import Number, Rows, Unproven, Value
+from tidegate.serving.runtimes.onnx_rows.values import Number, RowMultiple, Unproven, Value
 
 _INTEGERS = (6, 7, 9)
 """TensorProto's int32, int64 and bool."""
@@ -137,7 +137,7 @@ def _known(operate: Callable[[int, int], Number]) -> Callable[[Number, Number], 
     """Lift an operation on integers: unknown if an operand is, and an error for the number of rows."""
 
     def apply(one: Number, other: Number) -> Number:
-        if isinstance(one, Rows) or isinstance(other, Rows):
+        if isinstance(one, RowMultiple) or isinstance(other, RowMultiple):
             raise Unproven("it computes with the number of rows")
         if isinstance(one, int) and isinstance(other, int):
             return operate(one, other)
@@ -147,24 +147,24 @@ def _known(operate: Callable[[int, int], Number]) -> Callable[[Number, Number], 
 
 
 def _multiply(one: Number, other: Number) -> Number:
-    if isinstance(other, Rows):
+    if isinstance(other, RowMultiple):
         one, other = other, one
-    if isinstance(one, Rows) and isinstance(other, int) and other > 0:
-        return Rows(one.factor * other)
+    if isinstance(one, RowMultiple) and isinstance(other, int) and other > 0:
+        return RowMultiple(one.factor * other)
     return _known(lambda a, b: a * b)(one, other)
 
 
 def _divide(one: Number, other: Number) -> Number:
-    if isinstance(one, Rows):
-        by = other.factor if isinstance(other, Rows) else other
+    if isinstance(one, RowMultiple):
+        by = other.factor if isinstance(other, RowMultiple) else other
         if isinstance(by, int) and by > 0 and one.factor % by == 0:
-            return one.factor // by if isinstance(other, Rows) else Rows(one.factor // by)
+            return one.factor // by if isinstance(other, RowMultiple) else RowMultiple(one.factor // by)
     return _known(lambda a, b: math.trunc(a / b) if b and abs(a) < 1 << 50 else None)(one, other)
 
 
 def _equal(one: Number, other: Number) -> Number:
     for rows, number in ((one, other), (other, one)):
-        if isinstance(rows, Rows) and isinstance(number, int) and number < 1:
+        if isinstance(rows, RowMultiple) and isinstance(number, int) and number < 1:
             return 0
     return _known(lambda a, b: int(a == b))(one, other)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from tidegate.serving.runtimes.onnx_rows.graph import Node
 from tidegate.serving.runtimes.onnx_rows.values import (
     Number,
-    Rows,
+    RowMultiple,
     Unproven,
     Value,
     all_fixed,
@@ -67,7 +67,7 @@ def reshaped(value: Value, target: Sequence[Number]) -> Value:
     axis, outer = _batch_place(before * value.outer, target)
     found, rest = target[axis], list(target[axis + 1 :])
     sizes = product(one if isinstance(one, int) and one >= 0 else None for one in rest if one != -1)
-    if isinstance(found, Rows):
+    if isinstance(found, RowMultiple):
         factor = found.factor // outer if found.factor % outer == 0 else 0
         # A shape that does not fit is an error by the specification, but onnxruntime may rewrite it to one that does.
         fits = rest == [-1] or _fits(block, sizes, factor, rest)
@@ -99,7 +99,7 @@ def _fill_open(dims: list[int | None], target: Sequence[Number], axis: int, bloc
 
 def _batch_place(ahead: int, target: Sequence[Number]) -> tuple[int, int]:
     """Position of the batch axis, and its ``outer``, with as many elements before the rows as before."""
-    rows = [at for at, one in enumerate(target) if isinstance(one, Rows)]
+    rows = [at for at, one in enumerate(target) if isinstance(one, RowMultiple)]
     candidates = rows or [at for at, one in enumerate(target) if one == -1]
     if len(candidates) != 1:
         raise Unproven("its new shape does not say where the rows are")
@@ -184,10 +184,12 @@ def expand(node: Node, inputs: Inputs) -> list[Value]:
 
 
 def _of_shape(target: Sequence[Number]) -> Value:
-    rows = [at for at, one in enumerate(target) if isinstance(one, Rows)]
+    rows = [at for at, one in enumerate(target) if isinstance(one, RowMultiple)]
     if len(rows) > 1:
         raise Unproven("a tensor of rows by rows")
-    dims = [one.factor if isinstance(one, Rows) else one if isinstance(one, int) else None for one in target]
+    dims = [
+        one.factor if isinstance(one, RowMultiple) else one if isinstance(one, int) else None for one in target
+    ]
     return Value(tuple(dims), rows[0] if rows else None)
 
 
@@ -196,7 +198,7 @@ def tile(node: Node, inputs: Inputs) -> list[Value]:
     dims: list[int | None] = []
     axis = value.axis
     for at, (length, times) in enumerate(zip(value.ranked, repeats, strict=True)):
-        if isinstance(times, Rows):
+        if isinstance(times, RowMultiple):
             if axis is not None or length is None:
                 raise Unproven("it repeats rows")
             axis = at

@@ -12,13 +12,13 @@ class Unproven(Exception):
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowMultiple:
     """A length that is ``factor`` times the number of rows."""
 
     factor: int
 
 
-Number = int | float | Rows | None
+Number = int | float | RowMultiple | None
 """An element of a small constant or of a shape; None: not known, but the same for any rows."""
 
 
@@ -27,7 +27,7 @@ class Value:
     """``axis``: the batch axis; None if the tensor is independent of rows. Along it are ``outer`` times all rows,
     each with ``dims[axis]`` consecutive entries that depend on that row alone. ``dims`` is None if the rank is
     unknown, which excludes a batch axis. ``numbers``: elements of a scalar or a vector; only shapes contain
-    ``Rows``."""
+    ``RowMultiple``."""
 
     dims: Dims | None
     axis: int | None = None
@@ -37,7 +37,7 @@ class Value:
     @property
     def counts(self) -> bool:
         """Whether it contains the number of rows: a shape, not data."""
-        return any(isinstance(one, Rows) for one in self.numbers or ())
+        return any(isinstance(one, RowMultiple) for one in self.numbers or ())
 
     @property
     def ranked(self) -> Dims:
@@ -65,9 +65,9 @@ class Value:
         return self.outer, self.factor
 
     @property
-    def length(self) -> Rows:
+    def length(self) -> RowMultiple:
         """Length of the batch axis."""
-        return Rows(self.outer * self.factor)
+        return RowMultiple(self.outer * self.factor)
 
     def with_dims(self, dims: Iterable[int | None], axis: int | None) -> "Value":
         """Another shape with the rows in the same layout."""
