@@ -24,6 +24,7 @@ CALLED_BY_LIBRARIES = {
     *("capture_signals", "format_commands"),  # uvicorn, click
     *("global_options", "update_prices", "list_prices"),  # Typer, by a decorator
     "get_request_header",  # model code, of its context
+    "further_routes",  # compose/late.py, by its name
 }
 FOR_OTHERS = {"Lease", "Invariants", "MemoryMetrics", "MemoryStore", "complete_evidence", "risk"}
 """A protocol that nothing names, fakes and checks that are shipped for tests, and what property tests compare."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.targets.registry import PROVIDERS
+from tidegate.targets.registry import ARCHIVES, PROVIDERS
 
 SOURCE = Path(__file__).parents[2] / "src" / "tidegate"
 REGISTRY = SOURCE / "targets" / "registry.py"
@@ -33,4 +33,6 @@ def test_nothing_outside_its_folder_names_a_target(target: str) -> None:
 
 def test_the_registry_has_one_line_for_each_target() -> None:
     lines = [line for line in REGISTRY.read_text().splitlines() if line.lstrip().startswith('"')]
-    assert len([line for line in lines if re.fullmatch(r'\s+"\w+": \w+,', line)]) == len(PROVIDERS)
+    entries = [line for line in lines if re.fullmatch(r'\s+"\w+": \w+,', line)]
+    assert len(entries) == len(PROVIDERS) + len(ARCHIVES)
+    assert set(ARCHIVES) <= set(PROVIDERS)

@@ -101,16 +101,8 @@ def cost(
     high = most if most is not None else written.most if least is None and spec_file is not None else MOST
     case = _case(said.over(written.figures), (low, high), traffic, rps)
     way, other = Way.named(instance or written.way), Way.named(against) if against else None
-    if written.assumed and instance is None:
-        print_note(
-            f"assumed {ASSUMED_TYPE}: {spec_file} names no instance type; say --instance, or instance_type in it"
-        )
-    if rps is None and spec_file is not None and way.kind in _WITH_FLEETS:
-        rps = _carried(case, way)
-        print_note(
-            f"assumed --rps {rps:g}: what the instances of {spec_file} carry; say how much traffic there is"
-        )
-        case = _case(said.over(written.figures), (low, high), traffic, rps)
+    if spec_file is not None:
+        case = _assume(case, way, spec_file, traffic, assumed_type=written.assumed and instance is None)
     answer = Answer(
         case,
         way,
@@ -155,10 +147,19 @@ class Answer:
     crossing: dict[str, Any] | None
 
 
-def _carried(case: Case, way: Way) -> float:
-    """Requests/s that the least number of instances carries as full as autoscaling holds them, in 3 digits."""
+def _assume(case: Case, way: Way, spec_file: Path, curve: str, *, assumed_type: bool) -> Case:
+    """Say what the spec does not, and put in the traffic: what the least number of instances carries as full as
+    autoscaling holds them, in 3 digits."""
+    if assumed_type:
+        print_note(
+            f"assumed {ASSUMED_TYPE}: {spec_file} names no instance type; say --instance, or instance_type in it"
+        )
+    if case.traffic is not None or way.kind not in _WITH_FLEETS:
+        return case
     scaling = case.figures(way).scaling
-    return float(f"{max(1, scaling.least) * scaling.per_instance * scaling.target:.3g}")
+    rps = float(f"{max(1, scaling.least) * scaling.per_instance * scaling.target:.3g}")
+    print_note(f"assumed --rps {rps:g}: what the instances of {spec_file} carry; say how much traffic there is")
+    return _case(case.said, case.bounds, curve, rps)
 
 
 def _document(answer: Answer, shape_name: str) -> dict[str, Any]:
