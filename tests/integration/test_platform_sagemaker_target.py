@@ -212,7 +212,11 @@ def test_engine_mode_shifts_weights_between_two_variants(client: Client, monkeyp
         await until(target, lambda look: set(look.fleets) == {new.id})
         await target.delete_fleet(new.id, 5)
         await until(target, lambda look: not look.fleets)
+        await target.work()
 
     asyncio.run(live())
     with pytest.raises(TargetRefused, match="Could not find"):
         client.aws().call("sagemaker", "DescribeEndpoint", {"EndpointName": "engine"})
+    assert (
+        client.aws().call("sagemaker", "ListEndpointConfigs", {"NameContains": "engine"})["EndpointConfigs"] == []
+    )

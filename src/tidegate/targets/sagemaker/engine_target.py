@@ -38,6 +38,7 @@ from tidegate.targets.sagemaker.engine_state import (
 )
 from tidegate.targets.sagemaker.observe import describe, describe_endpoint, read_tags
 from tidegate.targets.sagemaker.options import SagemakerOptions
+from tidegate.targets.sagemaker.retire import collect, remove_all
 from tidegate.targets.sagemaker.tags import is_own
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,8 @@ class _Managed:
     looked_at: Any = None
     """None: never."""
     trouble: str = ""
+    untidy: bool = False
+    """A change is over that may have left old configs and models."""
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -126,6 +129,7 @@ class SagemakerTarget:
                     if self._is_due(managed):
                         await self._look(managed)
                     await self._act(managed)
+                    await self._tidy(managed)
                     managed.trouble = ""
                 except TidegateError as error:
                     if managed.trouble != str(error):
@@ -160,6 +164,8 @@ class SagemakerTarget:
                 frozenset(variant_name(id) for id, one in managed.wanted.fleets.items() if one.spec.count),
                 why,
             )
+        over = asked is None and managed.wanted.asked is not None
+        managed.untidy = managed.untidy or over or (seen is None and bool(managed.wanted.removed))
         removed = managed.wanted.removed
         if seen is None or seen.settled:
             removed = {id: at for id, at in removed.items() if seen and variant_name(id) in seen.variants}
@@ -197,6 +203,20 @@ class SagemakerTarget:
             if one["VariantName"] in params
         }
         return SeenEndpoint(there, variants)
+
+    async def _tidy(self, managed: _Managed) -> None:
+        """Remove what the last change left, once nothing moves; as in native mode, never what serves."""
+        name, seen, wanted = managed.wanted.name, managed.seen, managed.wanted
+        still = wanted.asked is None and managed.looked_at is not None and decide(wanted, seen) is None
+        if not managed.untidy or not still or (seen is not None and not seen.settled):
+            return
+        if seen is None and wanted.fleets:
+            return
+        keep = self.options.keep_versions
+        await self._in_thread(
+            lambda: list(remove_all(self.aws, name) if not seen else collect(self.aws, name, keep))
+        )
+        managed.untidy = False
 
     def _read_config(self, endpoint: str, name: str) -> Params:
         found = self._configs.get(name)

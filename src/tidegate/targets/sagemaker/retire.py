@@ -67,14 +67,19 @@ def delete_endpoint(
     if not wait:
         return [f"configs, models and alarms of {endpoint}: delete again with --wait"]
     _wait_until_gone(aws, endpoint)
-    for name, _ in own_configs(aws, endpoint):
-        for line in _remove_config(aws, endpoint, name):
-            say(line)
-    for line in _remove_models(aws, endpoint, set()):
-        say(line)
-    for line in _remove_alarms(aws, endpoint, [f"{endpoint}-", f"tidegate-from-zero-{endpoint}"]):
+    for line in remove_all(aws, endpoint):
         say(line)
     return [f"model data of {endpoint} in S3 stays: other endpoints may serve with it"]
+
+
+def remove_all(aws: AwsClient, endpoint: str) -> Iterator[str]:
+    """Configs, models and alarms that were created for an endpoint that is gone. A line for each."""
+    if describe_endpoint(aws, endpoint) is not None:
+        return
+    for name, _ in own_configs(aws, endpoint):
+        yield from _remove_config(aws, endpoint, name)
+    yield from _remove_models(aws, endpoint, set())
+    yield from _remove_alarms(aws, endpoint, [f"{endpoint}-", f"tidegate-from-zero-{endpoint}"])
 
 
 def remove_failed(aws: AwsClient, endpoint: str) -> None:

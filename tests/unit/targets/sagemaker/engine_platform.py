@@ -72,9 +72,11 @@ class EnginePlatform:
 
     def start_controller(self) -> None:
         """A new process: it remembers nothing but the store."""
-        client = AwsClient(self.aws.session(), options(mode="engine"), self.aws.clock, lambda: 0.5, patience=5)
+        client = AwsClient(
+            self.aws.session(), options(mode="engine", keep_versions=1), self.aws.clock, lambda: 0.5, patience=5
+        )
         self.target = SagemakerTarget(
-            client, options(mode="engine"), lambda name: self.loops.engine.kick(name), here
+            client, options(mode="engine", keep_versions=1), lambda name: self.loops.engine.kick(name), here
         )
         evidence = SagemakerEvidence(self.target, here)
         edges = Edges(self.store, self.metrics, self.clock, Counter(), self.target, evidence)

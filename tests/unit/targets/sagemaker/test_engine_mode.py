@@ -35,6 +35,8 @@ def test_rollout_goes_forward_by_weights(platform: EnginePlatform) -> None:
     (name,) = platform.aws.sagemaker.endpoints["fraud"].variants
     assert platform.weights() == {name: 100} and name.endswith("-AllTraffic")
     assert platform.aws.sagemaker.damage == []
+    platform.until(lambda: len(platform.aws.sagemaker.configs) == 2, 120)
+    assert platform.aws.sagemaker.endpoints["fraud"].config in platform.aws.sagemaker.configs
 
 
 def test_rollout_rolls_back_on_cloudwatch_evidence(platform: EnginePlatform) -> None:

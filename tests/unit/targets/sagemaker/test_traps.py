@@ -97,9 +97,11 @@ def test_trap_4_nothing_of_others_is_deleted(account: Account) -> None:
     boto.create_model(
         ModelName="fraud-theirs", PrimaryContainer={"Image": IMAGE}, ExecutionRoleArn=options().role_arn
     )
+    alarm = dict(account.aws.made("PutMetricAlarm")[0])
+    account.client().call("cloudwatch", "PutMetricAlarm", {**alarm, "AlarmName": "fraud-theirs", "Tags": []})
     account.deployer().delete("fraud")
     assert set(account.aws.sagemaker.models) == {"fraud-theirs"}
-    assert account.aws.sagemaker.configs == {} and account.aws.cloudwatch.alarms == {}
+    assert account.aws.sagemaker.configs == {} and set(account.aws.cloudwatch.alarms) == {"fraud-theirs"}
 
 
 def test_trap_4_an_endpoint_of_others_is_not_touched(account: Account) -> None:
