@@ -131,7 +131,8 @@ def test_what_a_spec_does_not_say_is_assumed_and_said(tmp_path: Path) -> None:
     file.write_text(SPEC + "instances: 3\n")
     done = CliRunner().invoke(app, ["cost", str(file), "--traffic", "payroll", "--with", "per_instance=100"])
     assert done.exit_code == 0, done.output
-    assert (
+    assert "assumed ml.c5.xlarge: " in done.stderr
+    assert "has no instance_type; put one in, or say --instance" in done.stderr
         "assumed ml.c5.xlarge: " in done.stderr
         and "has no instance_type; put one in, or say --instance" in done.stderr
     )
