@@ -133,9 +133,6 @@ def test_what_a_spec_does_not_say_is_assumed_and_said(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "assumed ml.c5.xlarge: " in done.stderr
     assert "has no instance_type; put one in, or say --instance" in done.stderr
-        "assumed ml.c5.xlarge: " in done.stderr
-        and "has no instance_type; put one in, or say --instance" in done.stderr
-    )
     assert "assumed --rps 210: what the instances of" in done.stderr, "3 instances at 70 %"
     told = CliRunner().invoke(app, ["cost", str(file), "--instance", "ml.c5.large", "--rps", "1"]).stderr
     assert "assumed ml." not in told and "assumed --rps" not in told
