@@ -1,0 +1,86 @@
+"""How tests are dealt out to processes: whole files, those that take longest first.
+
+pytest-xdist begins with the files that have the most tests. Those that take longest start a whole platform and have
+few: begun last, they run at the end beside idle processes. ``file_seconds.txt`` has the seconds of each file that
+takes five or more; ``make seconds`` runs everything and writes it again.
+
+Files in ``SHARED_OUT`` are dealt out test by test, after all others: their tests compute for seconds, share no
+fixture, and fill the time in which other processes finish their last file.
+"""
+
+import sys
+import xml.etree.ElementTree as ET
+from collections import defaultdict
+from collections.abc import Mapping
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadFileScheduling
+
+ROOT = Path(__file__).parents[1]
+TABLE = Path(__file__).with_name("file_seconds.txt")
+SHORTEST = 5.0
+"""Seconds; shorter files are not in the table."""
+SHARED_OUT = frozenset(
+    f"tests/property/test_{name}.py"
+    for name in ("loop_worlds", "loop_mutants", "loop_scenarios", "rollout_mutants")
+)
+
+
+def read_table(text: str) -> dict[str, float]:
+    """Seconds by path, as a table has them: a number and a path in each line."""
+    return {path: float(seconds) for seconds, _, path in (line.partition(" ") for line in text.splitlines())}
+
+
+def write_table(seconds: Mapping[str, float]) -> str:
+    longest = sorted(seconds.items(), key=lambda item: (-item[1], item[0]))
+    return "".join(f"{taken:.0f} {path}\n" for path, taken in longest if taken >= SHORTEST)
+
+
+def count_seconds(report: str) -> dict[str, float]:
+    """Seconds by path from a JUnit report, set-up and teardown of fixtures included."""
+    found: dict[str, float] = defaultdict(float)
+    for case in ET.fromstring(report).iterfind(".//testcase[@classname]"):
+        found[f"{case.attrib['classname'].replace('.', '/')}.py"] += float(case.attrib["time"])
+    return dict(found)
+
+
+def path_of(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
+
+
+def rank(nodeid: str, seconds: Mapping[str, float]) -> float:
+    """Sorts tests: long files first, shared ones last. A stable sort keeps the order within a file."""
+    path = path_of(nodeid)
+    return inf if path in SHARED_OUT else -seconds.get(path, 0.0)
+
+
+def scope_of(nodeid: str) -> str:
+    """What one process gets as a whole."""
+    path = path_of(nodeid)
+    return nodeid if path in SHARED_OUT else path
+
+
+class LongestFirst(LoadFileScheduling):  # type: ignore[misc] # xdist has no types
+    def _split_scope(self, nodeid: str) -> str:
+        return scope_of(nodeid)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    seconds = read_table(TABLE.read_text())
+    items.sort(key=lambda item: rank(item.nodeid, seconds))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LongestFirst | None:
+    if config.getvalue("dist") != "loadfile":
+        return None
+    config.option.loadscopereorder = False  # else xdist sorts by the number of tests
+    return LongestFirst(config, log)
+
+
+if __name__ == "__main__":
+    TABLE.write_text(write_table(count_seconds(Path(sys.argv[1]).read_text())))
