@@ -130,7 +130,16 @@ class FakeSageMaker:
         found = self._endpoint(params["EndpointName"])
         if found.status == "Creating" and self.clock.now() < found.created + timedelta(seconds=self.visibility):
             raise invalid(f'Could not find endpoint "{found.arn}".')
-        return found.describe()
+        shown, pending = found.describe(), found.pending
+        unseen = pending is not None and pending.phase == "Creating"
+        if (
+            pending is not None
+            and unseen
+            and self.clock.now() < pending.since + timedelta(seconds=self.visibility)
+        ):
+            del shown["PendingDeploymentSummary"]
+            shown["EndpointStatus"] = "InService"
+        return shown
 
     def list_endpoints(self, params: Params) -> Params:
         return {

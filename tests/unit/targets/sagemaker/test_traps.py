@@ -76,6 +76,7 @@ def test_trap_3_a_silent_rollback_is_told_as_a_rollback(account: Account, tells:
 
 def test_trap_3_an_endpoint_in_service_before_its_update_is_seen_is_no_rollback(account: Account) -> None:
     serve(account)
+    account.aws.sagemaker.visibility = 40
     verdict = account.deploy(2, wait=False).verdict
     assert verdict.outcome is Outcome.IN_PROGRESS
     assert account.deployer().watch("fraud").outcome is Outcome.SUCCEEDED
