@@ -23,8 +23,8 @@ ASSUMED_TYPE = "ml.c5.xlarge"
 
 @dataclass(frozen=True)
 class SpecCost:
-    """``figures`` are the spec's values for names of ``--with``. ``assumed``: whether ``way`` rests on an instance type
-    that the spec does not name."""
+    """``figures`` are the spec's values for names of ``--with``. ``assumed``: whether ``way`` rests on an instance
+    type that the spec does not name."""
 
     way: str
     least: int
