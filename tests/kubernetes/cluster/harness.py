@@ -5,6 +5,7 @@ This machine reaches the API server, nodes, pods and Services by their addresses
 ``host_address``. There is no DNS in the cluster.
 """
 
+import functools
 import os
 import shutil
 import subprocess
@@ -43,9 +44,19 @@ def why_not(real_nodes: bool = True) -> str | None:
         return f"a Kubernetes cluster needs Debian packages: apt-get install {' '.join(missing)}"
     if real_nodes and (groups := control_groups.missing()):
         return f"kubelet 1.20 needs control groups of version 1, and these are missing here: {', '.join(groups)}"
+    if not _may_have_machines():
+        return "a Kubernetes cluster needs namespaces, bridges and mounts, which this machine does not allow"
     if not binaries.built():
         return "Kubernetes is not built yet: python -m tests.kubernetes.cluster.binaries"
     return None
+
+
+@functools.cache
+def _may_have_machines() -> bool:
+    """Whether a process here may have a network, mounts and process ids of its own."""
+    tried = "ip link add probe type bridge && mount -t tmpfs probe /mnt"
+    command = ["unshare", "--net", "--mount", "--pid", "--fork", "bash", "-c", tried]
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
 
 class Cluster:
