@@ -13,12 +13,9 @@ from tidegate.proxy.haproxy import HAProxy
 pytestmark = each_haproxy
 
 
-def scene(program: str, play: Callable[[ProxyHarness], Awaitable[None]]) -> None:
-    async def test() -> None:
-        async with stand(program) as running:
-            await play(running)
-
-    asyncio.run(test())
+async def scene(program: str, play: Callable[[ProxyHarness], Awaitable[None]]) -> None:
+    async with stand(program) as running:
+        await play(running)
 
 
 async def counted(proxy: HAProxy, fleet: FleetId) -> Passed:
@@ -32,7 +29,7 @@ async def fail(running: ProxyHarness, times: int) -> None:
         assert (await running.ask(b"die")).status in (424, 503, 0)
 
 
-def test_what_fails_before_a_started_proxy_is_given_a_replica_is_the_platforms(program: str) -> None:
+async def test_what_fails_before_a_started_proxy_is_given_a_replica_is_the_platforms(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
         fleet = await running.fleet(1, "a")
         await running.share(1, {1: 10_000})
@@ -53,10 +50,10 @@ def test_what_fails_before_a_started_proxy_is_given_a_replica_is_the_platforms(p
         await running.proxy.ensure()
         assert (await counted(running.proxy, fleet)).unserved, "and so after the next start"
 
-    scene(program, play)
+    await scene(program, play)
 
 
-def test_a_restarted_controller_goes_on_from_what_was_counted(program: str) -> None:
+async def test_a_restarted_controller_goes_on_from_what_was_counted(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
         fleet = await running.fleet(1, "a")
         await running.share(1, {1: 10_000})
@@ -80,7 +77,7 @@ def test_a_restarted_controller_goes_on_from_what_was_counted(program: str) -> N
             await third.start_or_adopt()
             assert await counted(third, fleet) == Passed(queue_time=0.0), "nothing twice"
 
-    scene(program, play)
+    await scene(program, play)
 
 
 async def test_a_reload_loses_nothing_that_was_counted(program: str) -> None:
@@ -95,7 +92,7 @@ async def test_a_reload_loses_nothing_that_was_counted(program: str) -> None:
         assert await counted(running.proxy, fleet) == Passed(unanswered=1, queue_time=0.0)
 
 
-def test_looks_beside_each_other_count_once(program: str) -> None:
+async def test_looks_beside_each_other_count_once(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
         fleet = await running.fleet(1, "a")
         await running.share(1, {1: 10_000})
@@ -104,4 +101,4 @@ def test_looks_beside_each_other_count_once(program: str) -> None:
         found = await asyncio.gather(*(running.proxy.passed() for _ in range(5)))
         assert sum(one[fleet].unanswered for one in found) == 3
 
-    scene(program, play)
+    await scene(program, play)

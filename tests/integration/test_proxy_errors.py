@@ -51,15 +51,12 @@ async def served(running: ProxyHarness) -> FleetId:
     return fleet
 
 
-def scene(program: str, play: Callable[[ProxyHarness], Any], **settings: object) -> None:
-    async def whole() -> None:
-        async with stand(program, None, **settings) as running:
-            await play(running)
-
-    asyncio.run(whole())
+async def scene(program: str, play: Callable[[ProxyHarness], Any], **settings: object) -> None:
+    async with stand(program, None, **settings) as running:
+        await play(running)
 
 
-def test_no_instance(program: str) -> None:
+async def test_no_instance(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
         fleet = await served(running)
         await running.fleet(1)
@@ -71,10 +68,10 @@ def test_no_instance(program: str) -> None:
         )
         assert await lost(running.proxy) == {fleet: 1}
 
-    scene(program, play)
+    await scene(program, play)
 
 
-def test_a_model_that_takes_too_long(program: str) -> None:
+async def test_a_model_that_takes_too_long(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
         fleet = await served(running)
         client = runtime(running.port)
@@ -94,10 +91,10 @@ def test_a_model_that_takes_too_long(program: str) -> None:
         assert running.workers["a"].served == 1, "a request that takes long is not sent again"
         assert await lost(running.proxy) == {fleet: 1}
 
-    scene(program, play, invocation_timeout=1)
+    await scene(program, play, invocation_timeout=1)
 
 
-def test_an_instance_that_dies_with_the_request(program: str) -> None:
+async def test_an_instance_that_dies_with_the_request(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
         fleet = await served(running)
         client = runtime(running.port)
@@ -108,7 +105,7 @@ def test_an_instance_that_dies_with_the_request(program: str) -> None:
         )
         assert await lost(running.proxy) == {fleet: 1}
 
-    scene(program, play)
+    await scene(program, play)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +116,7 @@ def test_an_instance_that_dies_with_the_request(program: str) -> None:
         (b"x" * 1001, 413, "invalid_request_error", "ValidationError"),
     ],
 )
-def test_openai_s_clients_are_told_in_their_own_way(
+async def test_openai_s_clients_are_told_in_their_own_way(
     program: str, body: bytes, status: int, kind: str, code: str
 ) -> None:
     """With a status by which they know whether to ask again."""
@@ -131,10 +128,10 @@ def test_openai_s_clients_are_told_in_their_own_way(
         assert (reply.status, error["type"], error["code"]) == (status, kind, code)
         assert error["message"]
 
-    scene(program, play, invocation_timeout=1, max_body=1000)
+    await scene(program, play, invocation_timeout=1, max_body=1000)
 
 
-def test_an_unknown_variant(program: str) -> None:
+async def test_an_unknown_variant(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
         await served(running)
         error = await refusal(runtime(running.port), TargetVariant="green")
@@ -145,10 +142,10 @@ def test_an_unknown_variant(program: str) -> None:
         reply = await running.ask(headers={"X-Amzn-SageMaker-Target-Variant": 'gr"\\een\xe9'})
         assert json.loads(reply.body)["Message"].startswith('Variant gr"\\een')
 
-    scene(program, play)
+    await scene(program, play)
 
 
-def test_a_body_over_the_limit(program: str) -> None:
+async def test_a_body_over_the_limit(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
         await served(running)
         assert (await running.ask(b"x" * 1000)).status == 200
@@ -161,10 +158,10 @@ def test_a_body_over_the_limit(program: str) -> None:
         }
         assert running.workers["a"].served == 1
 
-    scene(program, play, max_body=1000)
+    await scene(program, play, max_body=1000)
 
 
-def test_no_signature_where_one_is_needed(program: str) -> None:
+async def test_no_signature_where_one_is_needed(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
         await served(running)
         error = await refusal(runtime(running.port, signed=False))
@@ -175,10 +172,10 @@ def test_no_signature_where_one_is_needed(program: str) -> None:
         assert (await running.ask(headers={"Authorization": "AWS4-HMAC-SHA256 ..."})).status == 200
         assert (await running.ask(path=f"{PATH}?X-Amz-Signature=0")).status == 200
 
-    scene(program, play, **KEYS)
+    await scene(program, play, **KEYS)
 
 
-def test_a_controller_that_is_away(program: str) -> None:
+async def test_a_controller_that_is_away(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
         await served(running)
         for path in (
@@ -196,10 +193,10 @@ def test_a_controller_that_is_away(program: str) -> None:
             assert body["message"].startswith("tidegate's controller is not running")
         assert (await running.ask()).status == 200
 
-    scene(program, play)
+    await scene(program, play)
 
 
-def test_what_is_no_prediction_goes_to_the_controller(program: str) -> None:
+async def test_what_is_no_prediction_goes_to_the_controller(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
         await served(running)
         controller = await running.worker("controller.sock")
@@ -212,10 +209,10 @@ def test_what_is_no_prediction_goes_to_the_controller(program: str) -> None:
         assert reply.header("x-Amzn-Invoked-Production-Variant") == "controller.sock"
         assert (controller.served, running.workers["a"].served) == (4, 0)
 
-    scene(program, play, **KEYS)
+    await scene(program, play, **KEYS)
 
 
-def test_a_request_that_is_no_http(program: str) -> None:
+async def test_a_request_that_is_no_http(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
         await served(running)
         for request in (b"POST / HTTP/1.1\r\nno colon\r\n\r\n", b"\x16\x03\x01\x02\x00\r\n\r\n"):
@@ -223,10 +220,10 @@ def test_a_request_that_is_no_http(program: str) -> None:
             assert (await client.send(request)).status == 400
             await client.close()
 
-    scene(program, play)
+    await scene(program, play)
 
 
-def test_a_worker_gets_the_proxy_s_stamp_and_not_the_client_s(program: str) -> None:
+async def test_a_worker_gets_the_proxy_s_stamp_and_not_the_client_s(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
         await served(running)
         given = {"X-Tidegate-Start": "1", "X-Tidegate-Anything": "2", "X-Other": "3"}
@@ -237,10 +234,10 @@ def test_a_worker_gets_the_proxy_s_stamp_and_not_the_client_s(program: str) -> N
         assert (name, len(value)) == ("x-tidegate-start", 16)
         assert "x-other: 3" in head
 
-    scene(program, play)
+    await scene(program, play)
 
 
-def test_a_body_that_comes_in_chunks(program: str) -> None:
+async def test_a_body_that_comes_in_chunks(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
         await served(running)
         head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
@@ -251,4 +248,4 @@ def test_a_body_that_comes_in_chunks(program: str) -> None:
         assert (await client.send(head + b"6\r\nhello!\r\n0\r\n\r\n")).status == 413
         await client.close()
 
-    scene(program, play, max_body=5)
+    await scene(program, play, max_body=5)

@@ -16,12 +16,9 @@ BY_MODEL = {"X-Amzn-SageMaker-Target-Model": "acme.tar.gz"}
 ROUTINGS = (RoutingStrategy.RANDOM, RoutingStrategy.LEAST_OUTSTANDING_REQUESTS, RoutingStrategy.BY_MODEL)
 
 
-def scene(program: str, play: Callable[[ProxyHarness], Awaitable[None]], **settings: object) -> None:
-    async def whole() -> None:
-        async with stand(program, POOLS, **settings) as running:
-            await play(running)
-
-    asyncio.run(whole())
+async def scene(program: str, play: Callable[[ProxyHarness], Awaitable[None]], **settings: object) -> None:
+    async with stand(program, POOLS, **settings) as running:
+        await play(running)
 
 
 async def full(running: ProxyHarness, count: int) -> list[asyncio.Task[Reply]]:
@@ -38,7 +35,7 @@ async def released(running: ProxyHarness, held: list[asyncio.Task[Reply]]) -> li
 
 
 @pytest.mark.parametrize("routing", ROUTINGS)
-def test_what_finds_no_room_in_time_is_refused(program: str, routing: RoutingStrategy) -> None:
+async def test_what_finds_no_room_in_time_is_refused(program: str, routing: RoutingStrategy) -> None:
     async def play(running: ProxyHarness) -> None:
         tight = Admission(max_in_flight=2, queue_time=0.05)
         fleet = await running.fleet(1, "a", routing=routing, admission=tight)
@@ -57,11 +54,11 @@ def test_what_finds_no_room_in_time_is_refused(program: str, routing: RoutingStr
         assert await released(running, held) == [200, 200]
         assert running.workers["a"].served == 2, "what was refused never reached the worker"
 
-    scene(program, play)
+    await scene(program, play)
 
 
 @pytest.mark.parametrize("routing", ROUTINGS)
-def test_what_waits_is_served_when_there_is_room(program: str, routing: RoutingStrategy) -> None:
+async def test_what_waits_is_served_when_there_is_room(program: str, routing: RoutingStrategy) -> None:
     async def play(running: ProxyHarness) -> None:
         patient = Admission(max_in_flight=1, queue_time=30)
         fleet = await running.fleet(1, "a", routing=routing, admission=patient)
@@ -78,10 +75,10 @@ def test_what_waits_is_served_when_there_is_room(program: str, routing: RoutingS
         load = (await running.proxy.passed())[fleet]
         assert (load.refused, load.queued, load.queue_time) == (0, 0, 0.0)
 
-    scene(program, play)
+    await scene(program, play)
 
 
-def test_a_server_with_room_has_what_the_other_has_none_for(program: str) -> None:
+async def test_a_server_with_room_has_what_the_other_has_none_for(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
         least = RoutingStrategy.LEAST_OUTSTANDING_REQUESTS
         await running.fleet(1, "a", "b", routing=least, admission=Admission(max_in_flight=2, queue_time=0.05))
@@ -90,10 +87,10 @@ def test_a_server_with_room_has_what_the_other_has_none_for(program: str) -> Non
         assert {worker.holding for worker in running.workers.values()} == {2}
         assert await released(running, held) == [200] * 4
 
-    scene(program, play)
+    await scene(program, play)
 
 
-def test_an_openai_client_is_told_in_its_own_way(program: str) -> None:
+async def test_an_openai_client_is_told_in_its_own_way(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
         await running.fleet(1, "a", admission=Admission(max_in_flight=1, queue_time=0.05))
         await running.share(1, {1: 10_000})
@@ -104,10 +101,10 @@ def test_an_openai_client_is_told_in_its_own_way(program: str) -> None:
         assert "error" not in json.loads((await running.ask(path=f"{PATH}-response-stream")).body)
         assert await released(running, held) == [200]
 
-    scene(program, play)
+    await scene(program, play)
 
 
-def test_a_queue_time_is_learnt_without_losing_a_request_and_once(program: str) -> None:
+async def test_a_queue_time_is_learnt_without_losing_a_request_and_once(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
         tight = Admission(max_in_flight=100, queue_time=0.05)
         await running.fleet(1, "a")
@@ -136,10 +133,10 @@ def test_a_queue_time_is_learnt_without_losing_a_request_and_once(program: str) 
         assert not load.bad
         assert first != third
 
-    scene(program, play)
+    await scene(program, play)
 
 
-def test_a_restarted_controller_knows_what_the_proxy_has_learnt(program: str) -> None:
+async def test_a_restarted_controller_knows_what_the_proxy_has_learnt(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
         await running.fleet(1, "a", admission=Admission(max_in_flight=1, queue_time=0.05))
         await running.share(1, {1: 10_000})
@@ -151,4 +148,4 @@ def test_a_restarted_controller_knows_what_the_proxy_has_learnt(program: str) ->
         assert (await running.ask()).status == 503
         assert await released(running, held) == [200]
 
-    scene(program, play)
+    await scene(program, play)

@@ -27,12 +27,9 @@ ROUTINGS = (
 )
 
 
-def scene(program: str, play: Callable[[ProxyHarness], Awaitable[None]]) -> None:
-    async def whole() -> None:
-        async with stand(program, POOLS) as running:
-            await play(running)
-
-    asyncio.run(whole())
+async def scene(program: str, play: Callable[[ProxyHarness], Awaitable[None]]) -> None:
+    async with stand(program, POOLS) as running:
+        await play(running)
 
 
 async def served(running: ProxyHarness, quotas: Quotas | None, generation: int = 1, name: str = "a") -> FleetId:
@@ -51,7 +48,7 @@ async def asked(running: ProxyHarness, times: int, **headers: str) -> Counter[in
 
 
 @pytest.mark.parametrize("routing", ROUTINGS)
-def test_each_client_has_its_bucket(program: str, routing: RoutingStrategy) -> None:
+async def test_each_client_has_its_bucket(program: str, routing: RoutingStrategy) -> None:
     async def play(running: ProxyHarness) -> None:
         fleet = await running.fleet(1, "a", routing=routing, admission=Admission(quotas=BY_HEADER))
         await running.share(1, {1: 10_000})
@@ -64,10 +61,10 @@ def test_each_client_has_its_bucket(program: str, routing: RoutingStrategy) -> N
         assert (load.throttled, load.refused, load.unanswered) == (35, 0, 0)
         assert running.workers["a"].served == 25
 
-    scene(program, play)
+    await scene(program, play)
 
 
-def test_a_burst_in_one_moment_has_all_of_the_bucket(program: str) -> None:
+async def test_a_burst_in_one_moment_has_all_of_the_bucket(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
         await served(running, BY_HEADER)
         clients = [Client(running.port) for _ in range(12)]
@@ -76,10 +73,10 @@ def test_a_burst_in_one_moment_has_all_of_the_bucket(program: str) -> None:
             await client.close()
         assert Counter(reply.status for reply in replies) == {200: 9, 429: 3}
 
-    scene(program, play)
+    await scene(program, play)
 
 
-def test_a_throttled_client_is_told_when_to_come_again(program: str) -> None:
+async def test_a_throttled_client_is_told_when_to_come_again(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
         await served(running, Quotas(TokenBucket(SLOW, 1), "X-Client"))
         await asked(running, 1, X_Client="a")
@@ -93,10 +90,10 @@ def test_a_throttled_client_is_told_when_to_come_again(program: str) -> None:
         error = json.loads((await running.ask(path=path, headers={"X-Client": "a"})).body)["error"]
         assert (error["type"], error["code"]) == ("rate_limit_error", "ThrottlingException")
 
-    scene(program, play)
+    await scene(program, play)
 
 
-def test_a_client_is_known_by_its_key(program: str) -> None:
+async def test_a_client_is_known_by_its_key(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
         await served(running, Quotas(TokenBucket(SLOW, 3), clients={"AKIDBIG": TokenBucket(SLOW, 6)}))
         signed = (
@@ -110,11 +107,11 @@ def test_a_client_is_known_by_its_key(program: str) -> None:
         path = f"/endpoints/{ENDPOINT}/invocations{query}"
         assert (await running.ask(path=path)).status == 429, "the same key in another way"
 
-    scene(program, play)
+    await scene(program, play)
 
 
 @pytest.mark.parametrize("routing", ROUTINGS)
-def test_a_forged_name_spends_nothing_of_the_others_tokens(program: str, routing: RoutingStrategy) -> None:
+async def test_a_forged_name_spends_nothing_of_the_others_tokens(program: str, routing: RoutingStrategy) -> None:
     """What a worker refuses for its signature gives the token back, however often."""
 
     async def play(running: ProxyHarness) -> None:
@@ -128,19 +125,19 @@ def test_a_forged_name_spends_nothing_of_the_others_tokens(program: str, routing
         assert await asked(running, 5, X_Client="small") == {200: 3, 429: 2}
         assert (await running.ask(b"forged", headers={"X-Client": "small"})).status == 429, "it is empty for all"
 
-    scene(program, play)
+    await scene(program, play)
 
 
-def test_what_the_model_refuses_is_spent(program: str) -> None:
+async def test_what_the_model_refuses_is_spent(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
         await served(running, BY_HEADER)
         refused = [(await running.ask(b"denied", headers={"X-Client": "small"})).status for _ in range(8)]
         assert refused == [403] * 5 + [429] * 3
 
-    scene(program, play)
+    await scene(program, play)
 
 
-def test_a_request_that_is_never_finished_spends_no_token(program: str) -> None:
+async def test_a_request_that_is_never_finished_spends_no_token(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
         await served(running, BY_HEADER)
         head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nX-Client: small\r\nContent-Length: 9\r\n\r\nhalf"
@@ -152,19 +149,19 @@ def test_a_request_that_is_never_finished_spends_no_token(program: str) -> None:
             await writer.wait_closed()
         assert await asked(running, 6, X_Client="small") == {200: 5, 429: 1}
 
-    scene(program, play)
+    await scene(program, play)
 
 
-def test_another_header_is_learnt(program: str) -> None:
+async def test_another_header_is_learnt(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
         await served(running, Quotas(TokenBucket(SLOW, 2), "X-Tenant"))
         assert await asked(running, 4, X_Tenant="a", X_Client="a") == {200: 2, 429: 2}
         assert await asked(running, 4, X_Tenant="b", X_Client="a") == {200: 2, 429: 2}
 
-    scene(program, play)
+    await scene(program, play)
 
 
-def test_a_bucket_belongs_to_the_endpoint_and_outlives_a_rollout(program: str) -> None:
+async def test_a_bucket_belongs_to_the_endpoint_and_outlives_a_rollout(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
         await served(running, BY_HEADER)
         await running.fleet(1, "b", admission=Admission(quotas=BY_HEADER), endpoint="other")
@@ -175,10 +172,10 @@ def test_a_bucket_belongs_to_the_endpoint_and_outlives_a_rollout(program: str) -
         await served(running, BY_HEADER, 2, "c")
         assert await asked(running, 3, X_Client="small") == {429: 3}
 
-    scene(program, play)
+    await scene(program, play)
 
 
-def test_a_slot_that_changes_hands_takes_no_quota_along(program: str) -> None:
+async def test_a_slot_that_changes_hands_takes_no_quota_along(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
         fleet = await served(running, BY_HEADER)
         slot = running.proxy._state.slots[fleet]
@@ -195,10 +192,10 @@ def test_a_slot_that_changes_hands_takes_no_quota_along(program: str) -> None:
         assert running.proxy._state.slots[later] == slot
         assert await asked(running, 6, X_Client="small") == {200: 6}
 
-    scene(program, play)
+    await scene(program, play)
 
 
-def test_quotas_are_there_again_after_a_reload_and_a_death(program: str) -> None:
+async def test_quotas_are_there_again_after_a_reload_and_a_death(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
         await served(running, BY_HEADER)
         await running.fleet(2, "b", admission=Admission(queue_time=2))  # which it learns by a reload
@@ -212,4 +209,4 @@ def test_quotas_are_there_again_after_a_reload_and_a_death(program: str) -> None
         await until_it(back, "haproxy is back")
         assert await asked(running, 12, X_Client="big") == {200: 9, 429: 3}
 
-    scene(program, play)
+    await scene(program, play)

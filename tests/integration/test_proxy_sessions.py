@@ -1,6 +1,5 @@
 """Sessions: their requests go to the instance that has them, or nowhere."""
 
-import asyncio
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -24,16 +23,13 @@ def no_time_to_learn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "LEARNING_TIME", 0)
 
 
-def scene(program: str, play: Callable[[ProxyHarness], Awaitable[None]], *names: str) -> None:
+async def scene(program: str, play: Callable[[ProxyHarness], Awaitable[None]], *names: str) -> None:
     """An endpoint with these instances, all of one version."""
 
-    async def whole() -> None:
-        async with stand(program) as running:
-            await running.fleet(1, *(names or ("a", "b", "c")))
-            await running.share(1, {1: 10_000})
-            await play(running)
-
-    asyncio.run(whole())
+    async with stand(program) as running:
+        await running.fleet(1, *(names or ("a", "b", "c")))
+        await running.share(1, {1: 10_000})
+        await play(running)
 
 
 async def begin(running: ProxyHarness, name: str) -> str:
@@ -59,7 +55,7 @@ async def is_gone(running: ProxyHarness, name: str) -> None:
     assert reply.header("x-tidegate-session") is None
 
 
-def test_200_requests_of_a_session_go_to_one_instance_beside_other_traffic(program: str) -> None:
+async def test_200_requests_of_a_session_go_to_one_instance_beside_other_traffic(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
         homes = {f"s-{number}": await begin(running, f"s-{number}") for number in range(6)}
         async with loaded(running.port) as load:
@@ -69,18 +65,18 @@ def test_200_requests_of_a_session_go_to_one_instance_beside_other_traffic(progr
                     assert (await go_on(running, name)).body.decode() == home
         assert set(load.seen) == {"a", "b", "c"} and not load.bad
 
-    scene(program, play)
+    await scene(program, play)
 
 
-def test_new_sessions_are_spread(program: str) -> None:
+async def test_new_sessions_are_spread(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
         homes = Counter([await begin(running, f"s{number}") for number in range(60)])
         assert all(8 <= homes[name] <= 36 for name in "abc"), homes
 
-    scene(program, play)
+    await scene(program, play)
 
 
-def test_a_session_stays_with_its_version_while_that_has_requests(program: str) -> None:
+async def test_a_session_stays_with_its_version_while_that_has_requests(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
         await running.fleet(2, "new", "newer", routing=LEAST)
         await running.share(2, {1: 5_000, 2: 5_000})
@@ -99,10 +95,10 @@ def test_a_session_stays_with_its_version_while_that_has_requests(program: str) 
         for name in new:
             assert (await go_on(running, name)).body.decode() == homes[name]
 
-    scene(program, play, "old", "older")
+    await scene(program, play, "old", "older")
 
 
-def test_a_session_of_one_variant_is_not_another_ones(program: str) -> None:
+async def test_a_session_of_one_variant_is_not_another_ones(program: str) -> None:
     """Nor is it one of another endpoint."""
 
     async def play(running: ProxyHarness) -> None:
@@ -113,11 +109,11 @@ def test_a_session_of_one_variant_is_not_another_ones(program: str) -> None:
         assert reply.status == 400 and b"Session mine of endpoint other does not exist" in reply.body
         assert running.workers["z"].served == 0
 
-    scene(program, play, "a")
+    await scene(program, play, "a")
 
 
 @pytest.mark.parametrize("noticed", [False, True])
-def test_the_session_of_a_dead_instance_is_gone_and_a_new_one_works(program: str, noticed: bool) -> None:
+async def test_the_session_of_a_dead_instance_is_gone_and_a_new_one_works(program: str, noticed: bool) -> None:
     async def play(running: ProxyHarness) -> None:
         homes = {f"s{number}": await begin(running, f"s{number}") for number in range(12)}
         dead = homes["s0"]
@@ -138,19 +134,19 @@ def test_the_session_of_a_dead_instance_is_gone_and_a_new_one_works(program: str
         assert (await go_on(running, "after")).status == 200
         assert not await lost(running.proxy)
 
-    scene(program, play)
+    await scene(program, play)
 
 
-def test_the_session_of_an_instance_that_dies_with_its_request_is_given_to_no_other(program: str) -> None:
+async def test_the_session_of_an_instance_that_dies_with_its_request_is_given_to_no_other(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
         home = await begin(running, "s")
         assert (await go_on(running, "s", b"die")).status == 400
         assert [worker.died for name, worker in running.workers.items() if name != home] == [0, 0]
 
-    scene(program, play)
+    await scene(program, play)
 
 
-def test_one_that_takes_the_place_of_an_instance_does_not_take_its_sessions(program: str) -> None:
+async def test_one_that_takes_the_place_of_an_instance_does_not_take_its_sessions(program: str) -> None:
     """HAProxy gives it the number of the one that went."""
 
     async def play(running: ProxyHarness) -> None:
@@ -161,11 +157,11 @@ def test_one_that_takes_the_place_of_an_instance_does_not_take_its_sessions(prog
         await is_gone(running, "s")
         assert running.workers["b"].served == 0
 
-    scene(program, play, "a")
+    await scene(program, play, "a")
 
 
 @pytest.mark.parametrize("learning", [0, 1_000_000])
-def test_a_closed_session_is_gone(program: str, monkeypatch: pytest.MonkeyPatch, learning: int) -> None:
+async def test_a_closed_session_is_gone(program: str, monkeypatch: pytest.MonkeyPatch, learning: int) -> None:
     """Also for a process that does not know all sessions yet."""
     monkeypatch.setattr(sessions, "LEARNING_TIME", learning)
 
@@ -178,10 +174,10 @@ def test_a_closed_session_is_gone(program: str, monkeypatch: pytest.MonkeyPatch,
         assert {await begin(running, "s") for _ in range(1)} <= {"a", "b", "c"}  # it may be named so again
         assert (await go_on(running, "s")).status == 200
 
-    scene(program, play)
+    await scene(program, play)
 
 
-def test_an_id_that_another_instance_has_is_the_containers_error(program: str) -> None:
+async def test_an_id_that_another_instance_has_is_the_containers_error(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
         home = await begin(running, "s")
         client, refused = Client(running.port), 0
@@ -202,41 +198,41 @@ def test_an_id_that_another_instance_has_is_the_containers_error(program: str) -
         assert await begin(running, "s") != home
         assert (await go_on(running, "s")).status == 200
 
-    scene(program, play)
+    await scene(program, play)
 
 
-def test_only_who_asks_for_a_session_gets_one(program: str) -> None:
+async def test_only_who_asks_for_a_session_gets_one(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
         assert (await running.ask(b"open s")).status == 200
         await is_gone(running, "s")
 
-    scene(program, play)
+    await scene(program, play)
 
 
-def test_who_has_a_session_is_not_for_clients_to_say(program: str) -> None:
+async def test_who_has_a_session_is_not_for_clients_to_say(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
         home = await begin(running, "s")
         reply = await running.ask(headers={SESSION_HEADER: "s", HOLDER_HEADER: "1"})
         assert (reply.status, reply.body.decode()) == (200, home)
 
-    scene(program, play)
+    await scene(program, play)
 
 
 @pytest.mark.parametrize(
     "id",
     ["", "-a", "a-", "a_b", "a b", "new_session", "NEW_SESSION2", "a;b", 'a"b', "%[env(HOME)]", "\u00e9", "a, b"],
 )
-def test_an_id_that_cannot_be_one_is_refused_as_sagemaker_does(program: str, id: str) -> None:
+async def test_an_id_that_cannot_be_one_is_refused_as_sagemaker_does(program: str, id: str) -> None:
     async def play(running: ProxyHarness) -> None:
         reply = await go_on(running, id)
         assert reply.status == 400 and reply.header("x-amzn-ErrorType") == "ValidationError"
         assert b"'sessionId' failed to satisfy constraint" in reply.body.replace(b"\\u0027", b"'")
         assert b"regular expression pattern" in reply.body
 
-    scene(program, play, "a")
+    await scene(program, play, "a")
 
 
-def test_ids_are_as_long_as_sagemakers(program: str) -> None:
+async def test_ids_are_as_long_as_sagemakers(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
         longest = "a-" * 127 + "bc"
         assert await begin(running, longest) == "a" and (await go_on(running, longest)).status == 200
@@ -245,17 +241,17 @@ def test_ids_are_as_long_as_sagemakers(program: str) -> None:
         reply = await go_on(running, longest + "d")
         assert reply.status == 400 and b"length less than or equal to 256" in reply.body
 
-    scene(program, play, "a")
+    await scene(program, play, "a")
 
 
-def test_a_session_cannot_be_begun_with_an_answer_in_events_but_goes_on_with_one(program: str) -> None:
+async def test_a_session_cannot_be_begun_with_an_answer_in_events_but_goes_on_with_one(program: str) -> None:
     async def play(running: ProxyHarness) -> None:
         reply = await go_on(running, NEW_SESSION, b"open s", STREAM)
         assert reply.status == 400 and b"regular expression pattern" in reply.body
         home = await begin(running, "s")
         assert (await go_on(running, "s", path=STREAM)).body.decode() == home
 
-    scene(program, play)
+    await scene(program, play)
 
 
 async def knows(running: ProxyHarness, name: str) -> bool:
@@ -289,7 +285,7 @@ async def test_a_reload_keeps_sessions(program: str, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("learning", [0, 1_000_000])
-def test_with_the_death_of_the_proxy_sessions_are_gone(
+async def test_with_the_death_of_the_proxy_sessions_are_gone(
     program: str, monkeypatch: pytest.MonkeyPatch, learning: int
 ) -> None:
     """At first it says that it does not know yet, as after a reload."""
@@ -306,4 +302,4 @@ def test_with_the_death_of_the_proxy_sessions_are_gone(
             await is_gone(running, "s")
         assert await begin(running, "t") in "abc"
 
-    scene(program, play)
+    await scene(program, play)

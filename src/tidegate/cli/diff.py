@@ -13,7 +13,7 @@ from tidegate.cli.tables import Table, key
 
 
 def diff(spec_file: SpecPath, as_json: AsJson = False) -> None:
-    """Show what deploying a spec file would change, key by key.
+    """Show what deploying a spec file would change.
 
     Compares all that it declares with what the server has: models, instances, rollout, alarms, quotas, autoscaling,
     tags and the rest. Changes nothing; a placeholder of a plan counts as model data.

@@ -66,7 +66,7 @@ class SpanCells:
                 if (sample := stored.get(key)) is not None:
                     self._set(key, merge((sample, self.dirty[key])))
 
-    def written(self, cells: CellSamples) -> None:
+    def mark_written(self, cells: CellSamples) -> None:
         """Mark these values as written. A cell that changed meanwhile stays dirty."""
         for key, value in cells.items():
             if self.dirty.get(key) is value:

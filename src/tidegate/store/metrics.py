@@ -274,8 +274,8 @@ class SqlMetrics:
                 raise
             await self._isolate(seconds, minutes, sorted(names, key=lambda series: series.order), error)
             return
-        memory.seconds.written(seconds)
-        memory.minutes.written(minutes)
+        memory.seconds.mark_written(seconds)
+        memory.minutes.mark_written(minutes)
         memory.rows |= {
             series: row for series, row in rows.items() if series in memory.known.get(series.metric, ())
         }

@@ -55,22 +55,19 @@ class Server:
         await asyncio.gather(*self.handlers)
 
 
-def ask(folder: Path, answer: bytes, scene: Callable[[Server], Awaitable[None]]) -> None:
-    async def test() -> None:
-        server = Server(folder, answer)
-        listener = await asyncio.start_unix_server(server.serve, server.path)
-        async with asyncio.timeout(60):
-            await scene(server)
-            for client in server.clients:
-                client.close()
-            listener.close()
-            await asyncio.sleep(0)
-            await server.closed()
-
-    asyncio.run(test())
+async def ask(folder: Path, answer: bytes, scene: Callable[[Server], Awaitable[None]]) -> None:
+    server = Server(folder, answer)
+    listener = await asyncio.start_unix_server(server.serve, server.path)
+    async with asyncio.timeout(60):
+        await scene(server)
+        for client in server.clients:
+            client.close()
+        listener.close()
+        await asyncio.sleep(0)
+        await server.closed()
 
 
-def test_a_connection_is_kept_for_the_next_request(tmp_path: Path) -> None:
+async def test_a_connection_is_kept_for_the_next_request(tmp_path: Path) -> None:
     async def scene(server: Server) -> None:
         client = server.client()
         for _ in range(3):
@@ -81,25 +78,25 @@ def test_a_connection_is_kept_for_the_next_request(tmp_path: Path) -> None:
             b"POST /a HTTP/1.1\r\nhost: localhost\r\ncontent-length: 3\r\naccept: text/csv\r\n\r\n1,2"
         )
 
-    ask(tmp_path, OK, scene)
+    await ask(tmp_path, OK, scene)
 
 
-def test_without_a_pool_each_connection_is_closed(tmp_path: Path) -> None:
+async def test_without_a_pool_each_connection_is_closed(tmp_path: Path) -> None:
     async def scene(server: Server) -> None:
         await server.client(kept=0).request("GET", "/ping")
         await server.closed()
 
-    ask(tmp_path, OK, scene)
+    await ask(tmp_path, OK, scene)
 
 
 @pytest.mark.parametrize("limits", [{"limit": 1}, {"limit": 2, "head_limit": 10}])
-def test_limits_on_body_and_headers(tmp_path: Path, limits: dict[str, Any]) -> None:
+async def test_limits_on_body_and_headers(tmp_path: Path, limits: dict[str, Any]) -> None:
     async def scene(server: Server) -> None:
         assert (await server.client(limit=2).request("GET", "/")).body == b"ok"
         with pytest.raises(ValueError, match="larger than the limit of"):
             await server.client(**limits).request("GET", "/")
 
-    ask(tmp_path, OK, scene)
+    await ask(tmp_path, OK, scene)
 
 
 async def test_nobody_listens(tmp_path: Path) -> None:
@@ -108,17 +105,17 @@ async def test_nobody_listens(tmp_path: Path) -> None:
     assert str(tmp_path) not in raised.value.reason
 
 
-def test_another_process_listens(tmp_path: Path) -> None:
+async def test_another_process_listens(tmp_path: Path) -> None:
     async def scene(server: Server) -> None:
         with pytest.raises(ConnectionBroken, match="another process listens"):
             await server.client(1, lambda transport: False).request("GET", "/")
         while not server.handlers:  # it accepts the connection after the client has dropped it
             await asyncio.sleep(0)
 
-    ask(tmp_path, OK, scene)
+    await ask(tmp_path, OK, scene)
 
 
-def test_a_long_stream_is_read_at_the_pace_of_its_consumer(tmp_path: Path) -> None:
+async def test_a_long_stream_is_read_at_the_pace_of_its_consumer(tmp_path: Path) -> None:
     size = 64 * HIGH
 
     async def scene(server: Server) -> None:
@@ -136,10 +133,10 @@ def test_a_long_stream_is_read_at_the_pace_of_its_consumer(tmp_path: Path) -> No
         assert (await client.request("GET", "/")).body == b"ok"
         assert server.connections == 1
 
-    ask(tmp_path, OK, scene)
+    await ask(tmp_path, OK, scene)
 
 
-def test_a_stream_that_is_dropped_closes_its_connection_and_ends_once(tmp_path: Path) -> None:
+async def test_a_stream_that_is_dropped_closes_its_connection_and_ends_once(tmp_path: Path) -> None:
     async def scene(server: Server) -> None:
         ends: list[None] = []
         streaming = Streaming(0, lambda error: error, lambda: ends.append(None))
@@ -151,10 +148,10 @@ def test_a_stream_that_is_dropped_closes_its_connection_and_ends_once(tmp_path: 
         await server.closed()
         assert len(ends) == 1
 
-    ask(tmp_path, CHUNKED + b"2\r\nok\r\n", scene)
+    await ask(tmp_path, CHUNKED + b"2\r\nok\r\n", scene)
 
 
-def test_a_body_is_read_while_it_is_sent(tmp_path: Path) -> None:
+async def test_a_body_is_read_while_it_is_sent(tmp_path: Path) -> None:
     async def parts() -> AsyncGenerator[bytes, None]:
         for number in range(3):
             await asyncio.sleep(0)
@@ -167,4 +164,4 @@ def test_a_body_is_read_while_it_is_sent(tmp_path: Path) -> None:
         assert [request[-3:] for request in server.requests] == [b"012", b"012"]
         assert server.connections == 1
 
-    ask(tmp_path, OK, scene)
+    await ask(tmp_path, OK, scene)

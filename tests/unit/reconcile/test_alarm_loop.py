@@ -1,6 +1,5 @@
 """The alarm loop's body on a real database: what is due, what is written, what others changed meanwhile."""
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -69,18 +68,15 @@ class World:
         return saved.body.state
 
 
-def on(url: str, story: Callable[[World], Awaitable[None]]) -> None:
-    async def run() -> None:
-        store = open_store(url)
-        try:
-            await story(World(store, SqlMetrics(store.database, Noon())))
-        finally:
-            await store.close()
-
-    asyncio.run(run())
+async def on(url: str, story: Callable[[World], Awaitable[None]]) -> None:
+    store = open_store(url)
+    try:
+        await story(World(store, SqlMetrics(store.database, Noon())))
+    finally:
+        await store.close()
 
 
-def test_a_breach_is_saved_once_and_told(database_url: str) -> None:
+async def test_a_breach_is_saved_once_and_told(database_url: str) -> None:
     async def story(world: World) -> None:
         await world.put(ERRORS)
         assert await world.tick(0) == []
@@ -95,10 +91,10 @@ def test_a_breach_is_saved_once_and_told(database_url: str) -> None:
             ["StateUpdate"],
         ]
 
-    on(database_url, story)
+    await on(database_url, story)
 
 
-def test_it_recovers_and_at_last_has_no_data(database_url: str) -> None:
+async def test_it_recovers_and_at_last_has_no_data(database_url: str) -> None:
     async def story(world: World) -> None:
         await world.put(ERRORS)
         await world.see(ERRORS, 3, 1.0)
@@ -109,10 +105,10 @@ def test_it_recovers_and_at_last_has_no_data(database_url: str) -> None:
             states.append(await world.state("errors"))
         assert states == [AlarmState.ALARM] + [AlarmState.OK] * 3 + [AlarmState.INSUFFICIENT_DATA] * 3
 
-    on(database_url, story)
+    await on(database_url, story)
 
 
-def test_each_alarm_has_its_own_pace(database_url: str) -> None:
+async def test_each_alarm_has_its_own_pace(database_url: str) -> None:
     async def story(world: World) -> None:
         periods = (1, 5, 10, 60)
         await world.put(*[replace(ERRORS, name=f"every-{p}", period=p) for p in periods])
@@ -131,10 +127,10 @@ def test_each_alarm_has_its_own_pace(database_url: str) -> None:
             "every-60": [60],
         }
 
-    on(database_url, story)
+    await on(database_url, story)
 
 
-def test_a_redefined_alarm_is_judged_at_once_and_a_deleted_one_forgotten(database_url: str) -> None:
+async def test_a_redefined_alarm_is_judged_at_once_and_a_deleted_one_forgotten(database_url: str) -> None:
     async def story(world: World) -> None:
         await world.put(ERRORS)
         await world.see(ERRORS, -3, 1.0)
@@ -146,10 +142,10 @@ def test_a_redefined_alarm_is_judged_at_once_and_a_deleted_one_forgotten(databas
         assert await world.tick(3) == []
         assert world.last == {}
 
-    on(database_url, story)
+    await on(database_url, story)
 
 
-def test_a_state_set_by_hand_lasts_until_the_next_turn(database_url: str) -> None:
+async def test_a_state_set_by_hand_lasts_until_the_next_turn(database_url: str) -> None:
     async def story(world: World) -> None:
         await world.put(ERRORS)
         await world.see(ERRORS, -1, 0.0)
@@ -160,7 +156,7 @@ def test_a_state_set_by_hand_lasts_until_the_next_turn(database_url: str) -> Non
         assert await world.tick(10) == ["errors"]
         assert await world.state("errors") is AlarmState.OK
 
-    on(database_url, story)
+    await on(database_url, story)
 
 
 @dataclass
@@ -188,7 +184,7 @@ class Meddling:
         raise AssertionError("nothing is listed here")
 
 
-def test_a_record_that_changed_while_it_was_judged_is_left_alone(database_url: str) -> None:
+async def test_a_record_that_changed_while_it_was_judged_is_left_alone(database_url: str) -> None:
     async def story(world: World) -> None:
         await world.put(ERRORS)
         await world.see(ERRORS, 3, 1.0)
@@ -198,10 +194,10 @@ def test_a_record_that_changed_while_it_was_judged_is_left_alone(database_url: s
         assert await world.tick(20) == ["errors"]
         assert await world.state("errors") is AlarmState.OK
 
-    on(database_url, story)
+    await on(database_url, story)
 
 
-def test_p99_of_a_latency_in_microseconds(database_url: str) -> None:
+async def test_p99_of_a_latency_in_microseconds(database_url: str) -> None:
     slow = replace(ERRORS, name="slow", metric="ModelLatency", statistic="p99", threshold=4e4, unit="Microseconds")
     other = replace(slow, name="other-unit", unit="Seconds")
 
@@ -215,10 +211,10 @@ def test_p99_of_a_latency_in_microseconds(database_url: str) -> None:
         assert await world.state("slow") is AlarmState.ALARM
         assert await world.state("other-unit") is AlarmState.INSUFFICIENT_DATA
 
-    on(database_url, story)
+    await on(database_url, story)
 
 
-def test_metric_math_is_judged(database_url: str) -> None:
+async def test_metric_math_is_judged(database_url: str) -> None:
     async def story(world: World) -> None:
         series = {"bad": MetricId("Mine", "Bad"), "all": MetricId("Mine", "All")}
         queries = (
@@ -243,7 +239,7 @@ def test_metric_math_is_judged(database_url: str) -> None:
         assert saved is not None and "[0.06 (" in saved.body.state_reason
         assert "statistic" not in json.loads(saved.body.state_reason_data or "")
 
-    on(database_url, story)
+    await on(database_url, story)
 
 
 @pytest.mark.parametrize("statistic", ["p99", "Maximum", "Average"])
@@ -294,7 +290,7 @@ async def test_an_alarm_sees_values_of_its_unit_alone_and_never_a_mixture() -> N
     assert await newest(alarm) == 3000.0, "the first by name of those with the newest span"
 
 
-def test_however_many_expensive_alarms_there_are_every_alarm_has_its_turn(database_url: str) -> None:
+async def test_however_many_expensive_alarms_there_are_every_alarm_has_its_turn(database_url: str) -> None:
     costly = [replace(ERRORS, name=f"costly-{n:02}", period=1, evaluation_periods=10_000) for n in range(60)]
 
     async def story(world: World) -> None:
@@ -307,10 +303,10 @@ def test_however_many_expensive_alarms_there_are_every_alarm_has_its_turn(databa
         assert all(after - before <= most for before, after in pairwise(turns))
         assert len(world.last) == 61
 
-    on(database_url, story)
+    await on(database_url, story)
 
 
-def test_an_alarm_that_cannot_be_judged_stops_no_other(database_url: str) -> None:
+async def test_an_alarm_that_cannot_be_judged_stops_no_other(database_url: str) -> None:
     class Failing(SqlMetrics):
         async def read(self, metric: MetricId, start: int, end: int, period: int) -> dict[int, Sample]:
             if metric.name == "Broken":
@@ -323,4 +319,4 @@ def test_an_alarm_that_cannot_be_judged_stops_no_other(database_url: str) -> Non
         await world.see(ERRORS, 3, 1.0)
         assert await world.tick(10) == ["errors"]
 
-    on(database_url, story)
+    await on(database_url, story)

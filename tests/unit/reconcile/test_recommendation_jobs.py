@@ -1,6 +1,5 @@
 """The engine of recommendation jobs over stand-in processes: one at a time, never stuck, nothing left."""
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -75,25 +74,22 @@ def _put(tx: Tx, job: RecommendationJob) -> None:
     tx.put(RECOMMENDATION, job.name, job, expect=0, now=job.created_at)
 
 
-def played(folder: Path, play: Callable[[Recommendations, Processes, Store], Any]) -> None:
-    async def run() -> None:
-        store = open_store(f"sqlite:///{folder / 'jobs.db'}")
-        processes = Processes()
-        try:
-            for each in (job("b", 1), job("a", 0)):
-                await store.run(partial(_put, job=each))
-            await play(Recommendations(store, processes, Clock(), lambda: None), processes, store)
-        finally:
-            await store.close()
-
-    asyncio.run(run())
+async def played(folder: Path, play: Callable[[Recommendations, Processes, Store], Any]) -> None:
+    store = open_store(f"sqlite:///{folder / 'jobs.db'}")
+    processes = Processes()
+    try:
+        for each in (job("b", 1), job("a", 0)):
+            await store.run(partial(_put, job=each))
+        await play(Recommendations(store, processes, Clock(), lambda: None), processes, store)
+    finally:
+        await store.close()
 
 
 async def status(store: Store, name: str) -> RecommendationStatus:
     return (await store.run(lambda tx: use.get(tx, name))).body.status
 
 
-def test_one_at_a_time_the_oldest_first(tmp_path: Path) -> None:
+async def test_one_at_a_time_the_oldest_first(tmp_path: Path) -> None:
     async def play(engine: Recommendations, processes: Processes, store: Store) -> None:
         for _ in range(3):
             await engine.look()
@@ -107,10 +103,10 @@ def test_one_at_a_time_the_oldest_first(tmp_path: Path) -> None:
         await engine.look()
         assert processes.started == ["a", "b"]
 
-    played(tmp_path, play)
+    await played(tmp_path, play)
 
 
-def test_a_process_that_dies_again_and_again_fails_its_job(tmp_path: Path) -> None:
+async def test_a_process_that_dies_again_and_again_fails_its_job(tmp_path: Path) -> None:
     async def play(engine: Recommendations, processes: Processes, store: Store) -> None:
         processes.dies = True
         for _ in range(MOST_STARTS + 1):
@@ -121,10 +117,10 @@ def test_a_process_that_dies_again_and_again_fails_its_job(tmp_path: Path) -> No
         assert body.reason.endswith("the last it said: out of memory")
         assert "a" not in processes.left
 
-    played(tmp_path, play)
+    await played(tmp_path, play)
 
 
-def test_stopping_ends_the_process_first(tmp_path: Path) -> None:
+async def test_stopping_ends_the_process_first(tmp_path: Path) -> None:
     async def play(engine: Recommendations, processes: Processes, store: Store) -> None:
         await engine.look()
         await store.run(lambda tx: use.stop(tx, "a", NOW))
@@ -138,10 +134,10 @@ def test_stopping_ends_the_process_first(tmp_path: Path) -> None:
         assert await status(store, "a") is RecommendationStatus.STOPPED
         assert processes.left == set()
 
-    played(tmp_path, play)
+    await played(tmp_path, play)
 
 
-def test_what_an_earlier_controller_left_is_cleared_before_anything_starts(tmp_path: Path) -> None:
+async def test_what_an_earlier_controller_left_is_cleared_before_anything_starts(tmp_path: Path) -> None:
     async def play(engine: Recommendations, processes: Processes, store: Store) -> None:
         processes.left, processes.seen = {"old"}, {"old": RecommenderSeen(True)}
         await engine.look()
@@ -152,7 +148,7 @@ def test_what_an_earlier_controller_left_is_cleared_before_anything_starts(tmp_p
         await engine.look()
         assert processes.started == ["a"]
 
-    played(tmp_path, play)
+    await played(tmp_path, play)
 
 
 @pytest.mark.parametrize(

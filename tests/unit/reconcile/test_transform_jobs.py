@@ -1,6 +1,5 @@
 """The engine of transform jobs over stand-in runners: kills from outside fail no job, and what failed can go on."""
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -131,21 +130,18 @@ class Scene:
         await self.store.run(lambda tx: how(tx, "j", self.clock.at))
 
 
-def played(folder: Path, play: Callable[[Scene], Any], job: TransformJob = JOB) -> None:
-    async def run() -> None:
-        store, clock = open_store(f"sqlite:///{folder / 'jobs.db'}"), Clock()
-        fleets, runners = Fleets(), Runners(clock=clock)
-        try:
-            await store.run(lambda tx: tx.put(TRANSFORM, "j", job, expect=0, now=NOW))
-            engine = Transforms(store, fleets, runners, clock, lambda: None)
-            await play(Scene(engine, store, clock, fleets, runners))
-        finally:
-            await store.close()
-
-    asyncio.run(run())
+async def played(folder: Path, play: Callable[[Scene], Any], job: TransformJob = JOB) -> None:
+    store, clock = open_store(f"sqlite:///{folder / 'jobs.db'}"), Clock()
+    fleets, runners = Fleets(), Runners(clock=clock)
+    try:
+        await store.run(lambda tx: tx.put(TRANSFORM, "j", job, expect=0, now=NOW))
+        engine = Transforms(store, fleets, runners, clock, lambda: None)
+        await play(Scene(engine, store, clock, fleets, runners))
+    finally:
+        await store.close()
 
 
-def test_a_runner_that_is_killed_again_and_again_fails_no_job(tmp_path: Path) -> None:
+async def test_a_runner_that_is_killed_again_and_again_fails_no_job(tmp_path: Path) -> None:
     async def play(scene: Scene) -> None:
         job = await scene.killed_for(600)
         assert job.status is JobStatus.IN_PROGRESS
@@ -158,20 +154,20 @@ def test_a_runner_that_is_killed_again_and_again_fails_no_job(tmp_path: Path) ->
         assert (await scene.turn()).status is JobStatus.COMPLETED
         assert scene.runners.calls == ["discard"]
 
-    played(tmp_path, play)
+    await played(tmp_path, play)
 
 
-def test_kills_for_an_hour_without_any_progress_end_it(tmp_path: Path) -> None:
+async def test_kills_for_an_hour_without_any_progress_end_it(tmp_path: Path) -> None:
     async def play(scene: Scene) -> None:
         job = await scene.killed_for(2 * PATIENCE, every=5)
         assert job.status is JobStatus.FAILED
         assert "its runner ended" in job.reason
         assert scene.clock.at - NOW >= timedelta(seconds=PATIENCE)
 
-    played(tmp_path, play)
+    await played(tmp_path, play)
 
 
-def test_progress_begins_the_count_anew(tmp_path: Path) -> None:
+async def test_progress_begins_the_count_anew(tmp_path: Path) -> None:
     async def play(scene: Scene) -> None:
         for records in range(10):
             job = await scene.killed_for(PATIENCE / 2, every=20)
@@ -180,19 +176,19 @@ def test_progress_begins_the_count_anew(tmp_path: Path) -> None:
         scene.runners.done = replace(scene.runners.done, waiting="something else")
         assert (await scene.killed_for(2 * PATIENCE, every=20)).status is JobStatus.FAILED
 
-    played(tmp_path, play)
+    await played(tmp_path, play)
 
 
-def test_a_deadline_bounds_the_kills(tmp_path: Path) -> None:
+async def test_a_deadline_bounds_the_kills(tmp_path: Path) -> None:
     async def play(scene: Scene) -> None:
         assert (await scene.killed_for(300)).status is JobStatus.FAILED
         assert scene.clock.at - NOW < timedelta(seconds=90)
 
-    played(tmp_path, play, replace(JOB, pace=RequestLimits(deadline=60)))
+    await played(tmp_path, play, replace(JOB, pace=RequestLimits(deadline=60)))
 
 
 @pytest.mark.parametrize("outcome", ["failed", "stopped"])
-def test_a_job_that_ended_early_is_kept_and_goes_on_when_it_is_resumed(tmp_path: Path, outcome: str) -> None:
+async def test_a_job_that_ended_early_is_kept_and_goes_on_when_it_is_resumed(tmp_path: Path, outcome: str) -> None:
     async def play(scene: Scene) -> None:
         await scene.turn()
         scene.runners.done = TransformProgress(objects=2, objects_done=1, bytes_total=100, bytes_done=50)
@@ -215,10 +211,10 @@ def test_a_job_that_ended_early_is_kept_and_goes_on_when_it_is_resumed(tmp_path:
         scene.runners.result, scene.runners.alive = (1, ""), False
         assert (await scene.turn()).status is JobStatus.COMPLETED
 
-    played(tmp_path, play)
+    await played(tmp_path, play)
 
 
-def test_only_what_ended_early_can_be_resumed(tmp_path: Path) -> None:
+async def test_only_what_ended_early_can_be_resumed(tmp_path: Path) -> None:
     async def play(scene: Scene) -> None:
         with pytest.raises(Conflict, match=r'job "j" has not ended \(InProgress\)'):
             await scene.change(use.resume)
@@ -229,7 +225,7 @@ def test_only_what_ended_early_can_be_resumed(tmp_path: Path) -> None:
         with pytest.raises(NotFound):
             await scene.store.run(lambda tx: use.resume(tx, "nobody", NOW))
 
-    played(tmp_path, play)
+    await played(tmp_path, play)
     done = replace(JOB, outcome=JobStatus.COMPLETED)
 
     async def complete(scene: Scene) -> None:
@@ -237,10 +233,10 @@ def test_only_what_ended_early_can_be_resumed(tmp_path: Path) -> None:
             await scene.change(use.resume)
 
     (tmp_path / "done").mkdir()
-    played(tmp_path / "done", complete, done)
+    await played(tmp_path / "done", complete, done)
 
 
-def test_a_model_without_space_to_start_is_waited_for_and_one_that_is_broken_is_not(tmp_path: Path) -> None:
+async def test_a_model_without_space_to_start_is_waited_for_and_one_that_is_broken_is_not(tmp_path: Path) -> None:
     async def play(scene: Scene) -> None:
         await scene.turn()
         scene.fleets.failure = "it cannot be started: No space left on device (/state)"
@@ -256,10 +252,10 @@ def test_a_model_without_space_to_start_is_waited_for_and_one_that_is_broken_is_
         job = await scene.turn(60)
         assert (job.status, scene.engine.trouble) == (JobStatus.FAILED, {})
 
-    played(tmp_path, play)
+    await played(tmp_path, play)
 
 
-def test_a_runner_without_space_to_start_is_waited_for(tmp_path: Path) -> None:
+async def test_a_runner_without_space_to_start_is_waited_for(tmp_path: Path) -> None:
     async def play(scene: Scene) -> None:
         scene.runners.refuse = "the runner of job j cannot be started: No space left on device"
         for _ in range(3):
@@ -269,4 +265,4 @@ def test_a_runner_without_space_to_start_is_waited_for(tmp_path: Path) -> None:
         assert (await scene.turn(60)).outcome is None
         assert scene.runners.alive
 
-    played(tmp_path, play)
+    await played(tmp_path, play)

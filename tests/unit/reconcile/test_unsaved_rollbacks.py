@@ -112,14 +112,11 @@ class Case:
         return self.target.tables["fraud"].share_of(2)
 
 
-def on(story: Callable[[Case], Awaitable[None]]) -> None:
-    async def run() -> None:
-        await story(Case())
-
-    asyncio.run(run())
+async def on(story: Callable[[Case], Awaitable[None]]) -> None:
+    await story(Case())
 
 
-def test_it_turns_back_while_the_store_is_away_and_records_it_when_it_is_back() -> None:
+async def test_it_turns_back_while_the_store_is_away_and_records_it_when_it_is_back() -> None:
     async def story(case: Case) -> None:
         await case.baking()
         case.store.away = True
@@ -140,10 +137,10 @@ def test_it_turns_back_while_the_store_is_away_and_records_it_when_it_is_back() 
         assert after.rejected, "and the version is known to be bad"
         assert case.share() == 0
 
-    on(story)
+    await on(story)
 
 
-def test_nothing_else_is_done_while_the_store_is_away() -> None:
+async def test_nothing_else_is_done_while_the_store_is_away() -> None:
     async def story(case: Case) -> None:
         await case.baking()
         case.store.away = True
@@ -156,10 +153,10 @@ def test_nothing_else_is_done_while_the_store_is_away() -> None:
             await case.round()
         assert case.share() == WHOLE, "the bake was judged to its end all the same"
 
-    on(story)
+    await on(story)
 
 
-def test_it_turns_back_while_the_store_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_turns_back_while_the_store_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "STORE_PATIENCE", 0.01)
 
     async def story(case: Case) -> None:
@@ -176,10 +173,10 @@ def test_it_turns_back_while_the_store_hangs(monkeypatch: pytest.MonkeyPatch) ->
         after = await case.record()
         assert after.last is not None and after.last.phase is Phase.ROLLED_BACK
 
-    on(story)
+    await on(story)
 
 
-def test_a_record_that_somebody_wrote_meanwhile_is_turned_back_all_the_same() -> None:
+async def test_a_record_that_somebody_wrote_meanwhile_is_turned_back_all_the_same() -> None:
     async def story(case: Case) -> None:
         await case.baking()
         case.store.away = True
@@ -198,10 +195,10 @@ def test_a_record_that_somebody_wrote_meanwhile_is_turned_back_all_the_same() ->
         assert after.last is not None and after.last.phase is Phase.ROLLED_BACK
         assert "ALARM" in (after.last.reason or "")
 
-    on(story)
+    await on(story)
 
 
-def test_a_controller_that_ends_before_it_could_record_leaves_the_traffic_where_it_put_it() -> None:
+async def test_a_controller_that_ends_before_it_could_record_leaves_the_traffic_where_it_put_it() -> None:
     async def story(case: Case) -> None:
         await case.baking()
         case.store.away = True
@@ -217,11 +214,11 @@ def test_a_controller_that_ends_before_it_could_record_leaves_the_traffic_where_
         assert after.last is not None and after.last.phase is Phase.ROLLED_BACK
         assert "could not be recorded" in (after.last.reason or "")
 
-    on(story)
+    await on(story)
 
 
 @pytest.mark.parametrize("gap", [1.0, 57.0, 120.0, 3600.0])
-def test_after_a_gap_nothing_moves_forward_before_a_round_was_judged(gap: float) -> None:
+async def test_after_a_gap_nothing_moves_forward_before_a_round_was_judged(gap: float) -> None:
     async def story(case: Case) -> None:
         await case.baking()
         await case.fail()  # every request does, from now on
@@ -232,10 +229,10 @@ def test_after_a_gap_nothing_moves_forward_before_a_round_was_judged(gap: float)
         await case.round()
         assert case.share() == 0
 
-    on(story)
+    await on(story)
 
 
-def test_a_restarted_controller_moves_nothing_forward_before_a_round_was_judged() -> None:
+async def test_a_restarted_controller_moves_nothing_forward_before_a_round_was_judged() -> None:
     async def story(case: Case) -> None:
         await case.baking()
         case.restart()
@@ -245,10 +242,10 @@ def test_a_restarted_controller_moves_nothing_forward_before_a_round_was_judged(
         await case.round()
         assert case.share() == WHOLE
 
-    on(story)
+    await on(story)
 
 
-def test_a_deleted_or_redefined_guard_goes_on_guarding() -> None:
+async def test_a_deleted_or_redefined_guard_goes_on_guarding() -> None:
     async def story(case: Case) -> None:
         await case.baking()
         blunt = replace(GUARD, threshold=1e9)
@@ -264,10 +261,10 @@ def test_a_deleted_or_redefined_guard_goes_on_guarding() -> None:
         await case.round()
         assert case.share() == 0
 
-    on(story)
+    await on(story)
 
 
-def test_a_state_set_by_hand_turns_it_back() -> None:
+async def test_a_state_set_by_hand_turns_it_back() -> None:
     async def story(case: Case) -> None:
         await case.baking()
         alarmed = replace(GUARD, state=AlarmState.ALARM)
@@ -275,11 +272,11 @@ def test_a_state_set_by_hand_turns_it_back() -> None:
         await case.round()
         assert case.share() == 0
 
-    on(story)
+    await on(story)
 
 
 @pytest.mark.parametrize("step", [3600.0, -90.0, 10.0])
-def test_a_bake_lasts_as_long_as_it_should_when_the_clock_is_set(step: float) -> None:
+async def test_a_bake_lasts_as_long_as_it_should_when_the_clock_is_set(step: float) -> None:
     async def story(case: Case) -> None:
         await case.baking()
         rounds = 0
@@ -291,10 +288,10 @@ def test_a_bake_lasts_as_long_as_it_should_when_the_clock_is_set(step: float) ->
             assert rounds < 100
         assert 57 <= rounds <= 62
 
-    on(story)
+    await on(story)
 
 
-def test_a_clock_that_was_set_while_no_controller_ran_is_found_by_the_next() -> None:
+async def test_a_clock_that_was_set_while_no_controller_ran_is_found_by_the_next() -> None:
     async def story(case: Case) -> None:
         await case.baking()
         case.clock.at += timedelta(hours=1)
@@ -307,4 +304,4 @@ def test_a_clock_that_was_set_while_no_controller_ran_is_found_by_the_next() -> 
             assert rounds < 100
         assert 57 <= rounds <= 62
 
-    on(story)
+    await on(story)

@@ -40,19 +40,16 @@ class Echo:
 Test = Callable[[Connection, socket.socket], Awaitable[None]]
 
 
-def run(service: Echo, test: Test) -> None:
-    async def main() -> None:
-        loop = asyncio.get_running_loop()
-        ours, client = socket.socketpair()
-        client.setblocking(False)
-        _, connection = await loop.connect_accepted_socket(lambda: Connection(service), ours)
-        try:
-            await asyncio.wait_for(test(connection, client), 30)
-        finally:
-            connection.abort()
-            client.close()
-
-    asyncio.run(main())
+async def run(service: Echo, test: Test) -> None:
+    loop = asyncio.get_running_loop()
+    ours, client = socket.socketpair()
+    client.setblocking(False)
+    _, connection = await loop.connect_accepted_socket(lambda: Connection(service), ours)
+    try:
+        await asyncio.wait_for(test(connection, client), 30)
+    finally:
+        connection.abort()
+        client.close()
 
 
 async def receive(client: socket.socket) -> bytes:
@@ -64,7 +61,7 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0)
 
 
-def test_a_request_that_does_not_become_whole() -> None:
+async def test_a_request_that_does_not_become_whole() -> None:
     async def test(connection: Connection, client: socket.socket) -> None:
         client.send(REQUEST[:-1])
         await until(lambda: not connection.idle)
@@ -76,10 +73,10 @@ def test_a_request_that_does_not_become_whole() -> None:
         await until(lambda: connection not in service.connections)
 
     service = Echo()
-    run(service, test)
+    await run(service, test)
 
 
-def test_an_idle_connection_may_stay() -> None:
+async def test_an_idle_connection_may_stay() -> None:
     async def test(connection: Connection, client: socket.socket) -> None:
         for _ in range(2):
             client.send(REQUEST)
@@ -88,10 +85,10 @@ def test_an_idle_connection_may_stay() -> None:
         assert connection in service.connections
 
     service = Echo()
-    run(service, test)
+    await run(service, test)
 
 
-def test_a_client_that_does_not_take_its_answer() -> None:
+async def test_a_client_that_does_not_take_its_answer() -> None:
     async def test(connection: Connection, client: socket.socket) -> None:
         client.send(REQUEST + REQUEST)
         await until(lambda: not connection.idle)
@@ -102,10 +99,10 @@ def test_a_client_that_does_not_take_its_answer() -> None:
         await until(lambda: connection not in service.connections)
 
     service = Echo(10_000_000)
-    run(service, test)
+    await run(service, test)
 
 
-def test_a_refused_client_that_keeps_sending_is_cut_off() -> None:
+async def test_a_refused_client_that_keeps_sending_is_cut_off() -> None:
     async def test(connection: Connection, client: socket.socket) -> None:
         client.send(REQUEST.replace(b"length: 4", b"length: 101"))
         assert await receive(client) == b"413 ValidationError"
@@ -117,4 +114,4 @@ def test_a_refused_client_that_keeps_sending_is_cut_off() -> None:
         await until(lambda: connection not in service.connections)
 
     service = Echo()
-    run(service, test)
+    await run(service, test)

@@ -70,36 +70,33 @@ async def until(condition: Callable[[], object], what: str, seconds: float = 60)
         await asyncio.sleep(0.01)
 
 
-def run(story: Callable[[Case], Awaitable[None]]) -> None:
-    async def test() -> None:
-        with TemporaryDirectory(prefix="tg-") as folder:
-            runtime = RuntimeChoice(RuntimeKind.PROGRAM, ("true",))
-            spec = ReplicaSpec(
-                replica="r-1",
-                fleet=FleetId("fraud", 1, "main"),
-                config_name="v1",
-                containers=(ContainerSpec(runtime=runtime, model_dir=folder),),
-                socket=f"{folder}/s",
-            )
-            server, engine = Server(spec, Path(folder)), Holding()
-            await server.listen()
-            server.engine = engine
-            case = Case(server, engine)
-            try:
-                await story(case)
-            finally:
-                for done in engine.held:
-                    done(Rejected(503, "x", "the test is over"))
-                await server.drain(0)
-                for writer in case.writers:
-                    writer.close()
-                    with suppress(OSError):
-                        await writer.wait_closed()
-
-    asyncio.run(test())
+async def run(story: Callable[[Case], Awaitable[None]]) -> None:
+    with TemporaryDirectory(prefix="tg-") as folder:
+        runtime = RuntimeChoice(RuntimeKind.PROGRAM, ("true",))
+        spec = ReplicaSpec(
+            replica="r-1",
+            fleet=FleetId("fraud", 1, "main"),
+            config_name="v1",
+            containers=(ContainerSpec(runtime=runtime, model_dir=folder),),
+            socket=f"{folder}/s",
+        )
+        server, engine = Server(spec, Path(folder)), Holding()
+        await server.listen()
+        server.engine = engine
+        case = Case(server, engine)
+        try:
+            await story(case)
+        finally:
+            for done in engine.held:
+                done(Rejected(503, "x", "the test is over"))
+            await server.drain(0)
+            for writer in case.writers:
+                writer.close()
+                with suppress(OSError):
+                    await writer.wait_closed()
 
 
-def test_a_request_that_hangs_shows_its_age_each_second_and_an_answer_ends_it() -> None:
+async def test_a_request_that_hangs_shows_its_age_each_second_and_an_answer_ends_it() -> None:
     async def story(case: Case) -> None:
         await case.ask()
         await case.ask(age=0)
@@ -117,20 +114,20 @@ def test_a_request_that_hangs_shows_its_age_each_second_and_an_answer_ends_it() 
         case.server.waiting.measure(2**50)
         assert case.ages() == before, "nothing waits any more"
 
-    run(story)
+    await run(story)
 
 
-def test_a_client_that_leaves_does_not_hide_for_how_long_it_waited() -> None:
+async def test_a_client_that_leaves_does_not_hide_for_how_long_it_waited() -> None:
     async def story(case: Case) -> None:
         await case.ask(age=60_000_000)
         case.writers[0].close()
         await until(lambda: any(one["high"] >= 60_000_000 for one in case.ages()), "its wait is noted")
         await until(lambda: case.page()["in_flight"] == 0, "it is gone")
 
-    run(story)
+    await run(story)
 
 
-def test_answers_below_500_from_the_model_count_as_answered() -> None:
+async def test_answers_below_500_from_the_model_count_as_answered() -> None:
     async def story(case: Case) -> None:
         outcomes: list[Outcome] = [
             Answer(b"1", "text/csv"),
@@ -145,10 +142,10 @@ def test_answers_below_500_from_the_model_count_as_answered() -> None:
             case.answer(outcome)
         assert case.page()["answered"] == 3
 
-    run(story)
+    await run(story)
 
 
-def test_a_stream_waits_until_its_first_part_and_counts_as_answered_from_then_on() -> None:
+async def test_a_stream_waits_until_its_first_part_and_counts_as_answered_from_then_on() -> None:
     async def story(case: Case) -> None:
         begin, end = asyncio.Event(), asyncio.Event()
 
@@ -169,4 +166,4 @@ def test_a_stream_waits_until_its_first_part_and_counts_as_answered_from_then_on
         await until(lambda: case.page()["in_flight"] == 0, "it has ended")
         assert case.page()["answered"] == 1
 
-    run(story)
+    await run(story)

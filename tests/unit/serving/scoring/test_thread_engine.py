@@ -123,20 +123,17 @@ class Stand:
         return outcome
 
 
-def stand(test: Callable[[Stand], Coroutine[object, object, None]], threads: int = 1) -> None:
-    async def run() -> None:
-        made = Stand(Model(threads))
-        try:
-            await test(made)
-        finally:
-            for gate in made.model.gates.values():
-                gate.set()
-            await made.engine.close()
-
-    asyncio.run(run())
+async def stand(test: Callable[[Stand], Coroutine[object, object, None]], threads: int = 1) -> None:
+    made = Stand(Model(threads))
+    try:
+        await test(made)
+    finally:
+        for gate in made.model.gates.values():
+            gate.set()
+        await made.engine.close()
 
 
-def test_each_request_has_its_own_answer_or_error() -> None:
+async def test_each_request_has_its_own_answer_or_error() -> None:
     async def test(at: Stand) -> None:
         for body in (b"say 1", b"bug", b"fail", b"exit", b"say 2"):
             at.ask(body)
@@ -154,10 +151,10 @@ def test_each_request_has_its_own_answer_or_error() -> None:
         }
         assert at.engine.healthy
 
-    stand(test)
+    await stand(test)
 
 
-def test_the_event_loop_is_free_and_threads_are_all_used() -> None:
+async def test_the_event_loop_is_free_and_threads_are_all_used() -> None:
     async def test(at: Stand) -> None:
         for name in (b"wait a", b"wait b", b"say c"):
             at.ask(name)
@@ -168,10 +165,10 @@ def test_the_event_loop_is_free_and_threads_are_all_used() -> None:
         at.model.gate(b"a").set()
         await at.answered(b"wait a")
 
-    stand(test, threads=2)
+    await stand(test, threads=2)
 
 
-def test_a_full_queue_refuses_requests() -> None:
+async def test_a_full_queue_refuses_requests() -> None:
     async def test(at: Stand) -> None:
         at.ask(b"wait a")
         for number in range(MOST_WAITING):
@@ -183,10 +180,10 @@ def test_a_full_queue_refuses_requests() -> None:
         at.model.gate(b"a").set()
         assert await at.answered(b"say %d" % (MOST_WAITING - 1)) == Answer(b"%d" % (MOST_WAITING - 1), "text/x")
 
-    stand(test)
+    await stand(test)
 
 
-def test_a_client_that_leaves_the_queue_is_not_scored() -> None:
+async def test_a_client_that_leaves_the_queue_is_not_scored() -> None:
     async def test(at: Stand) -> None:
         at.ask(b"wait a")
         at.ask(b"say b").abandon()
@@ -196,10 +193,10 @@ def test_a_client_that_leaves_the_queue_is_not_scored() -> None:
         await at.answered(b"say c")
         assert at.model.asked == [b"wait a", b"say c"]
 
-    stand(test)
+    await stand(test)
 
 
-def test_a_request_has_a_time_limit_and_a_stuck_thread_is_reported() -> None:
+async def test_a_request_has_a_time_limit_and_a_stuck_thread_is_reported() -> None:
     async def test(at: Stand) -> None:
         for body in (b"wait a", b"wait b", b"say queued"):
             at.ask(body)
@@ -218,10 +215,10 @@ def test_a_request_has_a_time_limit_and_a_stuck_thread_is_reported() -> None:
         assert await at.answered(b"say again") == Answer(b"again", "text/x")
         assert at.model.asked == [b"wait a", b"wait b", b"say again"]
 
-    stand(test, threads=2)
+    await stand(test, threads=2)
 
 
-def test_one_stuck_thread_of_two_is_still_healthy() -> None:
+async def test_one_stuck_thread_of_two_is_still_healthy() -> None:
     async def test(at: Stand) -> None:
         at.ask(b"wait a")
         await at.until(lambda: at.model.asked)
@@ -230,10 +227,10 @@ def test_one_stuck_thread_of_two_is_still_healthy() -> None:
         at.ask(b"say b")
         assert await at.answered(b"say b") == Answer(b"b", "text/x")
 
-    stand(test, threads=2)
+    await stand(test, threads=2)
 
 
-def test_a_client_that_leaves_does_not_hide_a_stuck_thread() -> None:
+async def test_a_client_that_leaves_does_not_hide_a_stuck_thread() -> None:
     async def test(at: Stand) -> None:
         call = at.ask(b"wait a")
         await at.until(lambda: at.model.asked)
@@ -241,7 +238,7 @@ def test_a_client_that_leaves_does_not_hide_a_stuck_thread() -> None:
         at.clock.pass_by(TIMEOUT)
         assert not at.engine.healthy
 
-    stand(test)
+    await stand(test)
 
 
 # --- streams ---
@@ -254,7 +251,7 @@ async def read(stream: Stream) -> list[bytes]:
 @pytest.mark.parametrize(
     ("body", "parts"), [(b"stream a", [b"first", b"second"]), (b"list", [b"1", b"2"]), (b"none", [])]
 )
-def test_a_stream_comes_in_parts_and_frees_its_thread(body: bytes, parts: list[bytes]) -> None:
+async def test_a_stream_comes_in_parts_and_frees_its_thread(body: bytes, parts: list[bytes]) -> None:
     async def test(at: Stand) -> None:
         stream = await at.stream(body)
         assert await read(stream) == parts
@@ -262,10 +259,10 @@ def test_a_stream_comes_in_parts_and_frees_its_thread(body: bytes, parts: list[b
         at.ask(b"say b")
         assert await at.answered(b"say b") == Answer(b"b", "text/x")
 
-    stand(test)
+    await stand(test)
 
 
-def test_a_stream_is_pulled_as_it_is_read_and_holds_its_thread() -> None:
+async def test_a_stream_is_pulled_as_it_is_read_and_holds_its_thread() -> None:
     async def test(at: Stand) -> None:
         stream = await at.stream(b"stream slow")
         assert (stream.content_type, stream.headers) == ("text/x", ((b"a", b"b"),))
@@ -279,10 +276,10 @@ def test_a_stream_is_pulled_as_it_is_read_and_holds_its_thread() -> None:
         await at.answered(b"say b")
         assert at.model.closed == [b"slow"]
 
-    stand(test)
+    await stand(test)
 
 
-def test_an_error_at_the_start_has_its_status_and_one_later_ends_the_stream() -> None:
+async def test_an_error_at_the_start_has_its_status_and_one_later_ends_the_stream() -> None:
     async def test(at: Stand) -> None:
         at.ask(b"stream bad-start")
         failed = await at.answered(b"stream bad-start")
@@ -299,11 +296,11 @@ def test_an_error_at_the_start_has_its_status_and_one_later_ends_the_stream() ->
         at.ask(b"say b")
         await at.answered(b"say b")
 
-    stand(test)
+    await stand(test)
 
 
 @pytest.mark.parametrize("begun", [False, True])
-def test_a_client_that_leaves_closes_the_stream(begun: bool) -> None:
+async def test_a_client_that_leaves_closes_the_stream(begun: bool) -> None:
     async def test(at: Stand) -> None:
         call = at.ask(b"stream a")
         stream = await at.answered(b"stream a")
@@ -316,10 +313,10 @@ def test_a_client_that_leaves_closes_the_stream(begun: bool) -> None:
         at.ask(b"say b")
         await at.answered(b"say b")
 
-    stand(test)
+    await stand(test)
 
 
-def test_a_client_that_leaves_before_the_stream_begins() -> None:
+async def test_a_client_that_leaves_before_the_stream_begins() -> None:
     async def test(at: Stand) -> None:
         call = at.ask(b"late-stream a")
         await at.until(lambda: at.model.asked)
@@ -328,10 +325,10 @@ def test_a_client_that_leaves_before_the_stream_begins() -> None:
         assert isinstance(await at.answered(b"late-stream a"), Rejected)
         await at.until(lambda: at.model.closed == [b"a"])
 
-    stand(test)
+    await stand(test)
 
 
-def test_a_reader_that_is_cancelled_closes_the_stream() -> None:
+async def test_a_reader_that_is_cancelled_closes_the_stream() -> None:
     async def test(at: Stand) -> None:
         stream = await at.stream(b"stream slow")
         await anext(stream.parts)
@@ -343,10 +340,10 @@ def test_a_reader_that_is_cancelled_closes_the_stream() -> None:
         await asyncio.wait([reading])
         assert reading.cancelled()
 
-    stand(test)
+    await stand(test)
 
 
-def test_each_part_of_a_stream_has_a_time_limit() -> None:
+async def test_each_part_of_a_stream_has_a_time_limit() -> None:
     async def test(at: Stand) -> None:
         stream = await at.stream(b"stream slow")
         await anext(stream.parts)
@@ -361,10 +358,10 @@ def test_each_part_of_a_stream_has_a_time_limit() -> None:
         await at.until(lambda: at.engine.healthy)
         assert at.model.closed == [b"slow"]
 
-    stand(test)
+    await stand(test)
 
 
-def test_a_reader_that_never_comes_back_does_not_hold_the_thread_for_ever() -> None:
+async def test_a_reader_that_never_comes_back_does_not_hold_the_thread_for_ever() -> None:
     async def test(at: Stand) -> None:
         stream = await at.stream(b"stream a")
         await anext(stream.parts)
@@ -374,7 +371,7 @@ def test_a_reader_that_never_comes_back_does_not_hold_the_thread_for_ever() -> N
             await anext(stream.parts)
         assert at.engine.healthy
 
-    stand(test)
+    await stand(test)
 
 
 # --- whatever happens ---
@@ -385,7 +382,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 4)), max_size=
 
 @settings(max_examples=60, deadline=None)
 @given(STEPS)
-def test_every_request_gets_one_outcome_and_every_thread_comes_back(steps: list[tuple[str, int]]) -> None:
+async def test_every_request_gets_one_outcome_and_every_thread_comes_back(steps: list[tuple[str, int]]) -> None:
     async def test(at: Stand) -> None:
         calls: list[tuple[bytes, Call]] = []
         for kind, number in steps:
@@ -418,7 +415,7 @@ def test_every_request_gets_one_outcome_and_every_thread_comes_back(steps: list[
             if isinstance(outcome, Stream):
                 assert await read(outcome) in ([], [b"second"], [b"first", b"second"])
 
-    stand(test, threads=2)
+    await stand(test, threads=2)
 
 
 def test_the_limits_are_the_ones_that_are_documented() -> None:

@@ -23,12 +23,9 @@ OTHER = FleetId("other", 1, "main")
 Story = Callable[[CollectorHarness], Awaitable[None]]
 
 
-def run(story: Story, file: Path | None = None) -> None:
-    async def test() -> None:
-        with collecting(file) as stand:
-            await story(stand)
-
-    asyncio.run(test())
+async def run(story: Story, file: Path | None = None) -> None:
+    with collecting(file) as stand:
+        await story(stand)
 
 
 async def coverage(stand: CollectorHarness, now: int, endpoint: str = "fraud") -> Coverage:
@@ -38,7 +35,7 @@ async def coverage(stand: CollectorHarness, now: int, endpoint: str = "fraud") -
 # -- coverage ------------------------------------------------------------------------------------------------
 
 
-def test_counts_are_covered_through_the_second_that_was_asked_for_with_or_without_requests() -> None:
+async def test_counts_are_covered_through_the_second_that_was_asked_for_with_or_without_requests() -> None:
     async def story(stand: CollectorHarness) -> None:
         stand.worker(OLD, "a"), stand.worker(NEW, "b")
         assert await coverage(stand, NOW) == Coverage(NOW - BACKLOG, NOW)
@@ -46,10 +43,10 @@ def test_counts_are_covered_through_the_second_that_was_asked_for_with_or_withou
         assert await coverage(stand, NOW + 1) == Coverage(NOW - BACKLOG, NOW + 1)
         assert await coverage(stand, NOW + 2) == Coverage(NOW - BACKLOG, NOW + 2)
 
-    run(story)
+    await run(story)
 
 
-def test_one_replica_that_hangs_holds_up_its_own_endpoint_alone() -> None:
+async def test_one_replica_that_hangs_holds_up_its_own_endpoint_alone() -> None:
     async def story(stand: CollectorHarness) -> None:
         hung, well = stand.worker(NEW, "hung"), stand.worker(OLD, "well")
         stand.worker(OTHER, "other")
@@ -65,10 +62,10 @@ def test_one_replica_that_hangs_holds_up_its_own_endpoint_alone() -> None:
         del stand.target.fleets[NEW]["hung"]
         assert await coverage(stand, NOW + 4) == Coverage(NOW + 4, NOW + 4), "what it counted since is lost"
 
-    run(story)
+    await run(story)
 
 
-def test_a_replica_that_answers_late_is_counted_late_and_once() -> None:
+async def test_a_replica_that_answers_late_is_counted_late_and_once() -> None:
     async def story(stand: CollectorHarness) -> None:
         worker = stand.worker(OLD, "a")
         await stand.collect(NOW)
@@ -80,10 +77,10 @@ def test_a_replica_that_answers_late_is_counted_late_and_once() -> None:
         assert await stand.counted(NOW + 2) == {NOW: (2, 1)}
         assert await coverage(stand, NOW + 3) == Coverage(NOW - BACKLOG, NOW + 3)
 
-    run(story)
+    await run(story)
 
 
-def test_counts_of_the_proxy_that_cannot_be_read_hold_up_everything() -> None:
+async def test_counts_of_the_proxy_that_cannot_be_read_hold_up_everything() -> None:
     async def story(stand: CollectorHarness) -> None:
         stand.worker(OLD, "a")
         await stand.collect(NOW)
@@ -93,20 +90,20 @@ def test_counts_of_the_proxy_that_cannot_be_read_hold_up_everything() -> None:
         stand.loads = []
         assert (await coverage(stand, NOW + 3)).through == NOW + 3
 
-    run(story)
+    await run(story)
 
 
-def test_before_the_proxy_was_read_nothing_is_covered() -> None:
+async def test_before_the_proxy_was_read_nothing_is_covered() -> None:
     async def story(stand: CollectorHarness) -> None:
         stand.worker(OLD, "a")
         stand.loads = None
         found = await coverage(stand, NOW)
         assert found.through <= found.since
 
-    run(story)
+    await run(story)
 
 
-def test_an_endpoint_without_replicas_is_covered_by_the_proxy() -> None:
+async def test_an_endpoint_without_replicas_is_covered_by_the_proxy() -> None:
     async def story(stand: CollectorHarness) -> None:
         stand.target.fleets[OLD] = {}
         assert await coverage(stand, NOW) == Coverage(NOW, NOW)
@@ -114,10 +111,10 @@ def test_an_endpoint_without_replicas_is_covered_by_the_proxy() -> None:
         del stand.target.fleets[OLD]
         assert (await stand.collect(NOW + 2)).coverage == {}
 
-    run(story)
+    await run(story)
 
 
-def test_a_new_replica_is_asked_from_before_it_took_requests_and_leaves_no_hole() -> None:
+async def test_a_new_replica_is_asked_from_before_it_took_requests_and_leaves_no_hole() -> None:
     async def story(stand: CollectorHarness) -> None:
         stand.worker(OLD, "a")
         await stand.collect(NOW)
@@ -126,20 +123,20 @@ def test_a_new_replica_is_asked_from_before_it_took_requests_and_leaves_no_hole(
         assert await stand.counted(NOW + 1) == {NOW: (2, 1)}
         assert await coverage(stand, NOW + 2) == Coverage(NOW - BACKLOG, NOW + 2)
 
-    run(story)
+    await run(story)
 
 
-def test_a_new_endpoint_is_covered_from_when_it_came() -> None:
+async def test_a_new_endpoint_is_covered_from_when_it_came() -> None:
     async def story(stand: CollectorHarness) -> None:
         stand.worker(OLD, "a")
         await stand.collect(NOW)
         stand.worker(OTHER, "b")
         assert await coverage(stand, NOW + 1, "other") == Coverage(NOW, NOW + 1)
 
-    run(story)
+    await run(story)
 
 
-def test_a_gap_within_what_workers_keep_is_no_hole() -> None:
+async def test_a_gap_within_what_workers_keep_is_no_hole() -> None:
     async def story(stand: CollectorHarness) -> None:
         worker = stand.worker(OLD, "a")
         await stand.collect(NOW)
@@ -151,10 +148,10 @@ def test_a_gap_within_what_workers_keep_is_no_hole() -> None:
         assert await coverage(stand, away + 1) == Coverage(NOW - BACKLOG, away + 1)
         assert await stand.counted(away + 2) == {}
 
-    run(story)
+    await run(story)
 
 
-def test_a_longer_gap_is_a_hole() -> None:
+async def test_a_longer_gap_is_a_hole() -> None:
     async def story(stand: CollectorHarness) -> None:
         worker = stand.worker(OLD, "a")
         await stand.collect(NOW)
@@ -163,12 +160,12 @@ def test_a_longer_gap_is_a_hole() -> None:
         assert min(await stand.counted(away)) == away - BACKLOG
         assert await coverage(stand, away + 1) == Coverage(away - BACKLOG, away + 1)
 
-    run(story)
+    await run(story)
 
 
 @pytest.mark.parametrize("harvested", [False, True])
 @pytest.mark.parametrize("silent", [1, 30])
-def test_a_replica_that_ends_leaves_a_hole_unless_it_was_asked_lately_or_left_its_counts(
+async def test_a_replica_that_ends_leaves_a_hole_unless_it_was_asked_lately_or_left_its_counts(
     harvested: bool, silent: int
 ) -> None:
     """What it had in flight when it died, the proxy counts."""
@@ -186,11 +183,11 @@ def test_a_replica_that_ends_leaves_a_hole_unless_it_was_asked_lately_or_left_it
         assert found.coverage["fraud"] == Coverage(NOW + silent if hole else NOW - BACKLOG, NOW + silent)
         assert sum(one.errors_5xx for one in found.seconds) == (7 if harvested else 0)
 
-    run(story)
+    await run(story)
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b" " * (MOST_BODY + 1)], ids=["empty", "cut off", "huge"])
-def test_last_counts_that_cannot_be_read_are_a_hole(body: bytes) -> None:
+async def test_last_counts_that_cannot_be_read_are_a_hole(body: bytes) -> None:
     async def story(stand: CollectorHarness) -> None:
         stand.worker(OLD, "a"), stand.worker(NEW, "b")
         await stand.collect(NOW)
@@ -200,10 +197,10 @@ def test_last_counts_that_cannot_be_read_are_a_hole(body: bytes) -> None:
         assert found.coverage["fraud"] == Coverage(NOW + 1, NOW + 1)
         assert [one.dropped for one in found.seconds if one.dropped] == [1]
 
-    run(story)
+    await run(story)
 
 
-def test_a_restarted_controller_goes_on_without_a_hole(tmp_path: Path) -> None:
+async def test_a_restarted_controller_goes_on_without_a_hole(tmp_path: Path) -> None:
     async def story(stand: CollectorHarness) -> None:
         worker = stand.worker(OLD, "a")
         worker.seconds = {at: second(at) for at in range(NOW - 100, NOW + 600)}
@@ -215,7 +212,7 @@ def test_a_restarted_controller_goes_on_without_a_hole(tmp_path: Path) -> None:
         assert set(await stand.counted(NOW + 350)) == set(range(NOW + 300, NOW + 350)), "each second once"
         assert await coverage(stand, NOW + 351) == Coverage(NOW - BACKLOG, NOW + 351)
 
-    run(story, tmp_path / "coverage.json")
+    await run(story, tmp_path / "coverage.json")
 
 
 async def written(stand: CollectorHarness) -> None:
@@ -224,7 +221,7 @@ async def written(stand: CollectorHarness) -> None:
 
 
 @pytest.mark.parametrize("idle", [False, True])
-def test_a_controller_that_comes_too_late_finds_a_hole(tmp_path: Path, idle: bool) -> None:
+async def test_a_controller_that_comes_too_late_finds_a_hole(tmp_path: Path, idle: bool) -> None:
     async def story(stand: CollectorHarness) -> None:
         worker = stand.worker(OLD, "a")
         await stand.collect(NOW)
@@ -235,10 +232,10 @@ def test_a_controller_that_comes_too_late_finds_a_hole(tmp_path: Path, idle: boo
         found = await coverage(stand, late)
         assert (found.since, found.through) == (late - BACKLOG, late)
 
-    run(story, tmp_path / "coverage.json")
+    await run(story, tmp_path / "coverage.json")
 
 
-def test_a_replica_that_went_while_nobody_was_there_leaves_a_hole(tmp_path: Path) -> None:
+async def test_a_replica_that_went_while_nobody_was_there_leaves_a_hole(tmp_path: Path) -> None:
     async def story(stand: CollectorHarness) -> None:
         stand.worker(OLD, "a"), stand.worker(NEW, "b"), stand.worker(OTHER, "c")
         await stand.collect(NOW)
@@ -249,11 +246,11 @@ def test_a_replica_that_went_while_nobody_was_there_leaves_a_hole(tmp_path: Path
         assert found["fraud"] == Coverage(NOW + 30, NOW + 30)
         assert found["other"] == Coverage(NOW - BACKLOG, NOW + 30)
 
-    run(story, tmp_path / "coverage.json")
+    await run(story, tmp_path / "coverage.json")
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"endpoints": {"fraud": [1]}, "replicas": {}}', "\0" * 50])
-def test_a_damaged_file_costs_evidence_and_nothing_else(tmp_path: Path, text: str) -> None:
+async def test_a_damaged_file_costs_evidence_and_nothing_else(tmp_path: Path, text: str) -> None:
     file = tmp_path / "coverage.json"
     file.write_text(text)
 
@@ -261,10 +258,10 @@ def test_a_damaged_file_costs_evidence_and_nothing_else(tmp_path: Path, text: st
         stand.worker(OLD, "a")
         assert await coverage(stand, NOW) == Coverage(NOW - BACKLOG, NOW)
 
-    run(story, file)
+    await run(story, file)
 
 
-def test_a_database_that_cannot_be_read_at_the_start_holds_up_what_an_earlier_controller_left() -> None:
+async def test_a_database_that_cannot_be_read_at_the_start_holds_up_what_an_earlier_controller_left() -> None:
     async def story(stand: CollectorHarness) -> None:
         worker = stand.worker(OLD, "a")
         stand.metrics.away = True
@@ -276,10 +273,10 @@ def test_a_database_that_cannot_be_read_at_the_start_holds_up_what_an_earlier_co
         assert await stand.counted(NOW + 2) == {NOW - 1: (1, 0), NOW + 1: (1, 0)}
         assert await coverage(stand, NOW + 3) == Coverage(NOW + 2 - BACKLOG, NOW + 3)
 
-    run(story)
+    await run(story)
 
 
-def test_a_clock_that_is_set_back_covers_no_more_than_it_shows() -> None:
+async def test_a_clock_that_is_set_back_covers_no_more_than_it_shows() -> None:
     async def story(stand: CollectorHarness) -> None:
         worker = stand.worker(OLD, "a")
         await stand.collect(NOW)
@@ -289,13 +286,15 @@ def test_a_clock_that_is_set_back_covers_no_more_than_it_shows() -> None:
         assert await stand.counted(back + 1) == {back: (2, 1)}
         assert (await coverage(stand, back + 2)).through == back + 2
 
-    run(story)
+    await run(story)
 
 
 # -- what cannot be used -------------------------------------------------------------------------------------
 
 
-def test_a_second_with_infinite_times_keeps_its_errors_and_is_a_hole(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_second_with_infinite_times_keeps_its_errors_and_is_a_hole(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async def story(stand: CollectorHarness) -> None:
         bad, well = stand.worker(NEW, "bad"), stand.worker(OTHER, "well")
         await stand.collect(NOW)
@@ -310,10 +309,10 @@ def test_a_second_with_infinite_times_keeps_its_errors_and_is_a_hole(caplog: pyt
             assert found.coverage["other"] == Coverage(NOW - BACKLOG, now)
         assert len([one for one in caplog.records if "cannot be used" in one.getMessage()]) == 1
 
-    run(story)
+    await run(story)
 
 
-def test_what_is_wrong_with_a_page_itself_counts_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_what_is_wrong_with_a_page_itself_counts_once(caplog: pytest.LogCaptureFixture) -> None:
     async def story(stand: CollectorHarness) -> None:
         worker = stand.worker(OLD, "a")
         await stand.collect(NOW)
@@ -324,10 +323,10 @@ def test_what_is_wrong_with_a_page_itself_counts_once(caplog: pytest.LogCaptureF
         assert found[-1].coverage["fraud"] == Coverage(NOW + 1, NOW + 4)
         assert len([one for one in caplog.records if "cannot be used" in one.getMessage()]) == 1
 
-    run(story)
+    await run(story)
 
 
-def test_a_page_that_cannot_be_read_is_no_answer() -> None:
+async def test_a_page_that_cannot_be_read_is_no_answer() -> None:
     async def story(stand: CollectorHarness) -> None:
         worker = stand.worker(OLD, "a")
         await stand.collect(NOW)
@@ -336,10 +335,10 @@ def test_a_page_that_cannot_be_read_is_no_answer() -> None:
         worker.raw = b""
         assert (await coverage(stand, NOW + 2)) == Coverage(NOW - BACKLOG, NOW + 2)
 
-    run(story)
+    await run(story)
 
 
-def test_a_page_that_is_too_large_is_a_hole_and_is_not_asked_for_again() -> None:
+async def test_a_page_that_is_too_large_is_a_hole_and_is_not_asked_for_again() -> None:
     async def story(stand: CollectorHarness) -> None:
         worker = stand.worker(OLD, "a")
         await stand.collect(NOW)
@@ -353,10 +352,10 @@ def test_a_page_that_is_too_large_is_a_hole_and_is_not_asked_for_again() -> None
         worker.seconds = {at: second(at) for at in (NOW, NOW + 1)}
         assert await stand.counted(NOW + 2) == {NOW + 1: (1, 0)}
 
-    run(story)
+    await run(story)
 
 
-def test_what_fails_for_one_replica_fails_for_it_alone() -> None:
+async def test_what_fails_for_one_replica_fails_for_it_alone() -> None:
     async def story(stand: CollectorHarness) -> None:
         stand.worker(OLD, "a"), stand.worker(OTHER, "b")
 
@@ -371,7 +370,7 @@ def test_what_fails_for_one_replica_fails_for_it_alone() -> None:
         assert found.coverage["fraud"].through < NOW
         assert [one.dropped for one in found.seconds if one.dropped] == [1]
 
-    run(story)
+    await run(story)
 
 
 def test_readings_that_make_no_sense_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -415,7 +414,7 @@ def test_a_family_without_end_is_not_followed_to_its_end(monkeypatch: pytest.Mon
 # -- what was answered, and by whom --------------------------------------------------------------------------
 
 
-def test_answers_are_added_up_over_the_replicas_of_a_fleet() -> None:
+async def test_answers_are_added_up_over_the_replicas_of_a_fleet() -> None:
     async def story(stand: CollectorHarness) -> None:
         one, two = stand.worker(NEW, "a"), stand.worker(NEW, "b")
         one.answered = 5
@@ -434,10 +433,10 @@ def test_answers_are_added_up_over_the_replicas_of_a_fleet() -> None:
         await stand.collect(NOW + 4)
         assert stand.target.answers == {}
 
-    run(story)
+    await run(story)
 
 
-def test_a_worker_that_does_not_say_how_many_it_answered_is_believed_by_its_counts() -> None:
+async def test_a_worker_that_does_not_say_how_many_it_answered_is_believed_by_its_counts() -> None:
     """One of an earlier version, adopted in mid-rollout, must not seem to have answered nothing."""
 
     async def story(stand: CollectorHarness) -> None:
@@ -449,7 +448,7 @@ def test_a_worker_that_does_not_say_how_many_it_answered_is_believed_by_its_coun
         await stand.collect(NOW + 1)
         assert stand.target.answers[NEW] == (8, 3)
 
-    run(story)
+    await run(story)
 
 
 async def blamed(stand: CollectorHarness, now: int, **load: object) -> tuple[int, int]:
@@ -460,7 +459,7 @@ async def blamed(stand: CollectorHarness, now: int, **load: object) -> tuple[int
     return sum(one.errors_5xx for one in seconds), int(platform)
 
 
-def test_requests_that_no_replica_could_take_after_a_start_of_the_proxy_are_the_platforms() -> None:
+async def test_requests_that_no_replica_could_take_after_a_start_of_the_proxy_are_the_platforms() -> None:
     async def story(stand: CollectorHarness) -> None:
         stand.target.fleets[NEW] = {}
         assert await blamed(stand, NOW, unavailable=30, unserved=True) == (0, 30)
@@ -470,29 +469,29 @@ def test_requests_that_no_replica_could_take_after_a_start_of_the_proxy_are_the_
         stand.forget(NEW, "a")
         assert await blamed(stand, NOW + 3, unanswered=9) == (9, 0), "its own workers crashed"
 
-    run(story)
+    await run(story)
 
 
-def test_a_proxy_that_died_alone_excuses_no_version() -> None:
+async def test_a_proxy_that_died_alone_excuses_no_version() -> None:
     async def story(stand: CollectorHarness) -> None:
         stand.worker(NEW, "a")
         await stand.collect(NOW)
         assert await blamed(stand, NOW + 1, unavailable=5, unserved=True) == (5, 0)
 
-    run(story)
+    await run(story)
 
 
-def test_a_version_that_does_not_start_again_is_to_blame_itself() -> None:
+async def test_a_version_that_does_not_start_again_is_to_blame_itself() -> None:
     async def story(stand: CollectorHarness) -> None:
         stand.target.fleets[NEW] = {}
         assert await blamed(stand, NOW, unavailable=5, unserved=True) == (0, 5)
         stand.target.failing.add(NEW)
         assert await blamed(stand, NOW + 1, unavailable=5, unserved=True) == (5, 0)
 
-    run(story)
+    await run(story)
 
 
-def test_where_all_replicas_were_lost_together_the_machine_failed(tmp_path: Path) -> None:
+async def test_where_all_replicas_were_lost_together_the_machine_failed(tmp_path: Path) -> None:
     async def story(stand: CollectorHarness) -> None:
         stand.worker(OLD, "a"), stand.worker(NEW, "b")
         await stand.collect(NOW)
@@ -506,10 +505,10 @@ def test_where_all_replicas_were_lost_together_the_machine_failed(tmp_path: Path
         stand.forget(NEW, "c")
         assert await blamed(stand, NOW + 23, unanswered=4) == (4, 0)
 
-    run(story, tmp_path / "coverage.json")
+    await run(story, tmp_path / "coverage.json")
 
 
-def test_where_one_version_lost_its_replicas_it_is_to_blame(tmp_path: Path) -> None:
+async def test_where_one_version_lost_its_replicas_it_is_to_blame(tmp_path: Path) -> None:
     async def story(stand: CollectorHarness) -> None:
         stand.worker(OLD, "a"), stand.worker(NEW, "b")
         await stand.collect(NOW)
@@ -518,4 +517,4 @@ def test_where_one_version_lost_its_replicas_it_is_to_blame(tmp_path: Path) -> N
         stand.restart()
         assert await blamed(stand, NOW + 20, unanswered=40) == (40, 0)
 
-    run(story, tmp_path / "coverage.json")
+    await run(story, tmp_path / "coverage.json")
