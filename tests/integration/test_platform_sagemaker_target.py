@@ -191,6 +191,12 @@ def test_engine_mode_shifts_weights_between_two_variants(client: Client, monkeyp
     target = SagemakerTarget(client.aws(mode="engine"), client.options(mode="engine"), lambda name: None)
     old, new = fleet(1), fleet(2)
 
+    def configs() -> list[Any]:
+        found: list[Any] = target.aws.call("sagemaker", "ListEndpointConfigs", {"NameContains": "engine-"})[
+            "EndpointConfigs"
+        ]
+        return found
+
     def shares(look: Any) -> dict[int, int]:
         return {route.fleet.generation: route.share for route in look.routes.routes}
 
@@ -211,12 +217,8 @@ def test_engine_mode_shifts_weights_between_two_variants(client: Client, monkeyp
         await target.delete_fleet(old.id, 4)
         await until(target, lambda look: set(look.fleets) == {new.id})
         await target.delete_fleet(new.id, 5)
-        await until(target, lambda look: not look.fleets)
-        await target.work()
+        await until(target, lambda look: not look.fleets and not configs())
 
     asyncio.run(live())
     with pytest.raises(TargetRefused, match="Could not find"):
         client.aws().call("sagemaker", "DescribeEndpoint", {"EndpointName": "engine"})
-    assert (
-        client.aws().call("sagemaker", "ListEndpointConfigs", {"NameContains": "engine"})["EndpointConfigs"] == []
-    )
