@@ -31,7 +31,8 @@ ITEM = Item("a", "fraud", "a", 0.0, 60.0, 30.0, "s3://o/a.out", "s3://o/a-error.
 FAULTS = st.sampled_from(list(FaultKind))
 RESULTS = st.one_of(st.just(AttemptSucceeded("text/csv")), st.builds(AttemptFailed, FAULTS, st.just("why")))
 CRASHES = st.sampled_from(["none", "before", "put", "recorded", "telling"])
-TRIES = st.lists(st.tuples(st.floats(0, 100), RESULTS, CRASHES), max_size=60)
+TRIES = st.lists(st.tuples(st.floats(0, 100), RESULTS, CRASHES, st.booleans()), max_size=60)
+"""The last says whether the endpoint exists."""
 
 
 @dataclass
@@ -49,13 +50,15 @@ class World:
     reasons: set[str] = field(default_factory=set)
     outcome: ItemOutcome | None = None
 
-    def turn(self, wait: float, result: AttemptSucceeded | AttemptFailed, crash: str) -> None:
+    def turn(self, wait: float, result: AttemptSucceeded | AttemptFailed, crash: str, exists: bool = True) -> None:
         """A dispatcher leases the item, does what is to be done, and may die: before it asks, once it has put the
         output, before it puts the failure that it has recorded, or before it says that it told."""
         self.now = max(self.now + wait, self.due_at)
         held = transitions.lease(replace(self.row, state=self.state), self.now)
         self.row, self.state, self.due_at = held, held.state, self.now + transitions.LEASE
-        step: Invoke | RecordEnd | Notify | Requeue = transitions.next_step(held, True, self.now)
+        step: Invoke | RecordEnd | Notify | Requeue = transitions.next_step(held, exists, self.now)
+        if isinstance(step, RecordEnd) and step.look and "output" in self.put:
+            step = RecordEnd(ItemOutcome(OutcomeKind.COMPLETED, self.now))
         if isinstance(step, Invoke):
             self.begun += 1
             if crash == "before":
@@ -96,13 +99,13 @@ def world(retries: int) -> World:
 
 @given(TRIES, st.integers(0, 3))
 def test_exactly_one_of_output_and_failure_whatever_dies(
-    tries: list[tuple[float, AttemptSucceeded | AttemptFailed, str]], retries: int
+    tries: list[tuple[float, AttemptSucceeded | AttemptFailed, str, bool]], retries: int
 ) -> None:
     one = world(retries)
-    for wait, result, crash in tries:
+    for wait, result, crash, exists in tries:
         if one.state is ItemState.DONE:
             break
-        one.turn(wait, result, crash)
+        one.turn(wait, result, crash, exists)
         assert len(one.put) <= 1, one
     while one.state is not ItemState.DONE:
         one.turn(1.0, AttemptSucceeded("text/csv"), "none")
@@ -111,6 +114,17 @@ def test_exactly_one_of_output_and_failure_whatever_dies(
     assert len(one.reasons) == 1, "told again, it is told the same"
     assert one.outcome is not None
     assert (one.outcome.end is OutcomeKind.COMPLETED) == (one.put == {"output"})
+
+
+@pytest.mark.parametrize("exists", [True, False], ids=["it is there", "it is gone"])
+def test_an_output_stored_by_the_last_death_is_not_followed_by_a_failure(exists: bool) -> None:
+    one = world(0)
+    for _ in range(transitions.MAX_LOSSES - 1):
+        one.turn(1.0, AttemptSucceeded("text/csv"), "before")
+    one.turn(1.0, AttemptSucceeded("text/csv"), "put")
+    one.turn(1.0, AttemptSucceeded("text/csv"), "none", exists)
+    assert one.put == {"output"}
+    assert one.outcome is not None and one.outcome.end is OutcomeKind.COMPLETED
 
 
 CAUSED = FAULTS.filter(lambda cause: cause is not FaultKind.BUSY)

@@ -93,6 +93,8 @@ class Attempt:
             )
             if isinstance(step, Invoke):
                 step = await self._attempt(step)
+            elif isinstance(step, RecordEnd) and step.look:
+                step = await self._look_first(step)
             if isinstance(step, Requeue):
                 await self._note(
                     ItemState.WAITING, due_at=step.due_at, tries=step.held.tries, losses=step.held.losses
@@ -126,6 +128,15 @@ class Attempt:
             return transitions.after_attempt(self.held, AttemptFailed(FaultKind.PLATFORM, str(error)), time.time())
         except NotFound as error:
             return transitions.after_attempt(self.held, AttemptFailed(FaultKind.INPUT, str(error)), time.time())
+
+    async def _look_first(self, end: RecordEnd) -> RecordEnd | Requeue:
+        """A failure, unless an earlier holder stored the output. What cannot be looked at now is looked at later."""
+        try:
+            return await self._find_output() or end
+        except ArtifactError:
+            return end  # nothing can be stored at that address
+        except (Transient, Unavailable) as error:
+            return transitions.after_attempt(self.held, AttemptFailed(FaultKind.PLATFORM, str(error)), time.time())
 
     async def _invoke(self, body: bytes | Path) -> ModelResponse | AttemptFailed:
         if not await self.slot.acquire():

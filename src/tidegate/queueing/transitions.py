@@ -51,9 +51,11 @@ class Invoke:
 
 @dataclass(frozen=True)
 class RecordEnd:
-    """Record the outcome, then store the failure if it is one (a response is stored already), then notify."""
+    """Record the outcome, then store the failure if it is one (a response is stored already), then notify. ``look``:
+    first look for the output of an earlier attempt; if it is there, the item is complete."""
 
     outcome: ItemOutcome
+    look: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,12 +78,14 @@ def next_step(held: LeasedItem, exists: bool, now: float) -> Invoke | RecordEnd 
     if held.state is ItemState.NOTIFYING:
         assert held.outcome is not None
         return Notify(held.outcome)
+    # A holder that died may have stored the output: a failure must not follow it.
+    look = held.fence > 1 and not held.item.named
     if not exists:
-        return RecordEnd(ItemOutcome(OutcomeKind.FAILED, now, f"Endpoint {held.item.endpoint} is gone."))
+        return RecordEnd(ItemOutcome(OutcomeKind.FAILED, now, f"Endpoint {held.item.endpoint} is gone."), look)
     if held.losses >= MAX_LOSSES:
         reason = f"The instance or the dispatcher that worked on it died {held.losses} times."
-        return RecordEnd(ItemOutcome(OutcomeKind.FAILED, now, reason))
-    return Invoke(look=held.fence > 1 and not held.item.named)
+        return RecordEnd(ItemOutcome(OutcomeKind.FAILED, now, reason), look)
+    return Invoke(look)
 
 
 def after_attempt(held: LeasedItem, result: AttemptSucceeded | AttemptFailed, now: float) -> RecordEnd | Requeue:
