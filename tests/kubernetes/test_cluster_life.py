@@ -40,6 +40,7 @@ def lines(*command: str) -> list[str]:
     return sorted(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines())
 
 
+@pytest.mark.long
 @pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 def test_nothing_is_left_behind_twice_in_a_row() -> None:
     before = traces()
@@ -54,6 +55,7 @@ def test_nothing_is_left_behind_twice_in_a_row() -> None:
         assert [pid for pid in inside if Path(f"/proc/{pid}").exists()] == []
 
 
+@pytest.mark.long
 @pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 def test_pods_of_a_lost_node_are_started_elsewhere() -> None:
     with Cluster(nodes=2) as cluster:
@@ -67,6 +69,7 @@ def test_pods_of_a_lost_node_are_started_elsewhere() -> None:
         )
 
 
+@pytest.mark.long
 @pytest.mark.skipif(why_not(real_nodes=False) is not None, reason=str(why_not(real_nodes=False)))
 def test_fake_nodes_carry_hundreds_of_pods() -> None:
     with Cluster(fake_nodes=3) as cluster:

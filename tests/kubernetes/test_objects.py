@@ -27,7 +27,7 @@ from tidegate.targets.kubernetes.options import Autoscaling, KubernetesOptions
 from tidegate.targets.kubernetes.start_data import start_data
 from tidegate.targets.kubernetes.target import KubernetesTarget
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.long]
 DEPLOY = Path(__file__).parents[2] / "deploy"
 NAMESPACE = "tidegate"
 SETTINGS = Settings(access_keys={"AKIA": "secret"})

@@ -29,7 +29,9 @@ def test_deployed_endpoint_answers_through_the_gateways(running: OnCluster) -> N
     running.delete("first")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", [kind if kind == "canary" else pytest.param(kind, marks=pytest.mark.long) for kind in KINDS]
+)
 def test_update_moves_all_traffic_without_losing_a_request(running: OnCluster, kind: str) -> None:
     endpoint = f"update-{kind.replace(' ', '-')}"
     running.create(endpoint)
@@ -72,6 +74,7 @@ def test_version_that_does_not_start_leaves_the_old_one_serving(running: OnClust
     running.delete("broken")
 
 
+@pytest.mark.long
 def test_killed_pod_is_replaced_and_costs_only_what_it_held(running: OnCluster) -> None:
     running.create("killed")
     with running.load("killed") as load:
@@ -88,6 +91,7 @@ def test_killed_pod_is_replaced_and_costs_only_what_it_held(running: OnCluster) 
     running.delete("killed")
 
 
+@pytest.mark.long
 def test_rollout_keeps_its_weights_while_the_api_server_is_away(running: OnCluster) -> None:
     running.create("away", instances=1)
     with running.load("away") as load:
@@ -115,6 +119,7 @@ def test_rollout_keeps_its_weights_while_the_api_server_is_away(running: OnClust
     running.delete("away")
 
 
+@pytest.mark.long
 def test_restarted_controller_goes_on_with_a_rollout(running: OnCluster) -> None:
     running.create("restart", instances=1)
     with running.load("restart") as load:
@@ -130,6 +135,7 @@ def test_restarted_controller_goes_on_with_a_rollout(running: OnCluster) -> None
     running.delete("restart")
 
 
+@pytest.mark.long
 def test_drained_node_costs_no_request(running: OnCluster) -> None:
     running.create("drain")
     with running.load("drain") as load:
