@@ -22,6 +22,8 @@ PLACEHOLDER = re.compile(r"(?<![\w=])[A-Z][A-Z_]+(?![\w=])")
 
 AWS = "asks AWS itself"
 S3 = "needs an S3: tests/integration/test_platform_transform.py has one"
+CLUSTER = "asks a cluster: tests/kubernetes has one"
+FAKE_AWS = "asks AWS itself: tests/unit/targets has a fake"
 PART = "names the command in a sentence, without its arguments"
 NOT_RUN: Mapping[str, str] = {
     "tidegate prices update": AWS,
@@ -40,6 +42,22 @@ NOT_RUN: Mapping[str, str] = {
     "make test": "is what runs this test",
     "pip install '.[xgboost]'": "needs a package index; make wheel installs",
     "tidegate backup /backups/tidegate-$(date +%F).backup": "needs a folder of the machine; another page backs up",
+    "pip install 'tidegate[aws]'": "needs a package index; make wheel installs",
+    "python -m pip wheel --wheel-dir build/wheels -c requirements.lock '.[xgboost,postgres]' pip": (
+        "downloads wheels: tests/kubernetes/image.py does so"
+    ),
+    "tidegate doctor --target ecs": FAKE_AWS,
+    "tidegate doctor --target lambda": FAKE_AWS,
+    "tidegate doctor fraud.yaml --target lambda": FAKE_AWS,
+    "tidegate doctor fraud.yaml --target sagemaker": FAKE_AWS,
+    "tidegate deploy fraud.yaml --target sagemaker": FAKE_AWS,
+    "tidegate direct deploy fraud.yaml --target sagemaker --smoke row.csv": FAKE_AWS,
+    "tidegate direct status fraud --target sagemaker": FAKE_AWS,
+    "tidegate direct abort fraud --target sagemaker": FAKE_AWS,
+    "tidegate direct history fraud --target sagemaker": FAKE_AWS,
+    "tidegate direct delete fraud --target sagemaker": FAKE_AWS,
+    "tidegate doctor --target kubernetes": CLUSTER,
+    "tidegate render --as dockerfile": PART,
     "tidegate deploy --wait": PART,
     "tidegate deploy --supersede": PART,
     "tidegate backup --models": PART,
@@ -50,7 +68,14 @@ NOT_RUN: Mapping[str, str] = {
 
 SHORTER = {"tidegate rehearse": "--runs 20"}
 """Options that make a command shorter, and nothing else different."""
+TARGETS = "export TIDEGATE_TARGETS=$PWD/targets.yaml"
 FIRST: Mapping[tuple[str, str], str] = {
+    ("targets.md", "tidegate render fraud.yaml --target sagemaker"): TARGETS,
+    ("targets-sagemaker.md", "tidegate render fraud.yaml --target sagemaker"): TARGETS,
+    (
+        "targets-ecs.md",
+        "tidegate render fraud.yaml --target ecs --as cloudformation",
+    ): f"{TARGETS}; sed -i 's#data: .*#data: s3://payroll-models/fraud.tar.gz#' fraud.yaml",
     ("autoscaling.md", "tidegate scaling fraud"): "tidegate deploy fraud.yaml --wait",
     ("async.md", "tidegate invoke-async fraud rows.csv --wait"): "tidegate deploy fraud.yaml --wait",
     ("endpoints.md", "tidegate invoke fraud --target-container predictor --body 1200,3,0.5"): (
@@ -209,7 +234,22 @@ def _runtimes(folder: Path) -> None:
         archive.add(folder / "inference.py", "code/inference.py")
 
 
-MAKERS: Mapping[str, Callable[[Path], None]] = {"endpoints.md": _endpoints, "runtimes.md": _runtimes}
+def _targets(folder: Path) -> None:
+    """The file of TIDEGATE_TARGETS with the settings that the pages of targets show."""
+    settings = []
+    for target in ("sagemaker", "ecs"):
+        blocks = [text for _, _, text in FENCE.findall(PAGES[f"targets-{target}.md"].read_text())]
+        settings.append(next(text for text in blocks if text.startswith(f"{target}:\n")))
+    (folder / "targets.yaml").write_text("".join(settings))
+
+
+MAKERS: Mapping[str, Callable[[Path], None]] = {
+    "endpoints.md": _endpoints,
+    "runtimes.md": _runtimes,
+    "targets.md": _targets,
+    "targets-ecs.md": _targets,
+    "targets-sagemaker.md": _targets,
+}
 
 
 def write_images(folder: Path) -> Path:
