@@ -7,7 +7,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.proxy_harness import ENDPOINT, ProxyHarness, each_haproxy, loaded, stand, until
+from tests.proxy_harness import ENDPOINT, RANDOM, ProxyHarness, Worker, each_haproxy, loaded, stand, until
+from tidegate.domain.fleet import FleetId
+from tidegate.host.clock import RandomIds
+from tidegate.host.unix_sockets import MAX_FOLDER_LENGTH
 from tidegate.proxy.haproxy import HAProxy
 
 pytestmark = each_haproxy
@@ -80,3 +83,16 @@ async def test_a_controller_with_another_folder_for_sockets_takes_over_what_runs
             assert copies.resolve() == running.proxy.copies, "replicas of the earlier version reach it still"
             await load.more(100)
         assert not load.bad
+
+
+async def test_proxy_takes_a_replica_in_the_longest_folder_that_may_hold_sockets(program: str) -> None:
+    async with stand(program) as running:
+        folder = running.folder / ("x" * (MAX_FOLDER_LENGTH - len(str(running.folder)) - 1))
+        folder.mkdir()
+        replica, fleet = RandomIds().new("r"), FleetId(ENDPOINT, 1, "blue")
+        socket = folder / f"{replica}.sock"
+        running.workers[replica] = Worker("a", socket)
+        await running.workers[replica].start()
+        await running.proxy.set_fleet(fleet, RANDOM, {replica: socket})
+        await running.share(1, {1: 10_000})
+        assert (await running.ask()).body == b"a"

@@ -19,9 +19,9 @@ log = logging.getLogger(__name__)
 
 LOOK_EVERY = 1.0
 """Seconds between checks of a socket's path."""
-MAX_FOLDER_LENGTH = 66
-"""Maximum length of a folder's path, so that paths of replicas' sockets have at most 100 characters. The system's
-limit is 107."""
+MAX_FOLDER_LENGTH = 63
+"""Maximum length of a folder's path, so that paths of replicas' sockets have at most 97 characters: HAProxy's limit.
+The system's is 107."""
 _PLAIN = re.compile(r"[A-Za-z0-9._/+~-]+", re.ASCII)
 """Characters without a special meaning in HAProxy's configuration and commands."""
 
