@@ -125,7 +125,7 @@ wheel: $(VENV)/.test     ## build the wheel and follow docs/getting-started.md w
 	$(PYTHON) -m venv .venv-wheel
 	.venv-wheel/bin/python -m pip install --quiet --disable-pip-version-check -c requirements.lock \
 	  "tidegate[xgboost] @ file://$(CURDIR)/$$(ls dist/tidegate-*.whl)" 'boto3>=1.44,<2'
-	TIDEGATE_TEST_BIN=.venv-wheel/bin $(BIN)/python -m pytest -q tests/integration/test_docs_commands.py -k getting
+	TIDEGATE_TEST_BIN=$(CURDIR)/.venv-wheel/bin $(BIN)/python -m pytest -q tests/integration/test_docs_commands.py -k getting
 
 lint: $(VENV)/.test      ## style, types and the rules of imports
 	$(BIN)/ruff check src tests bench demo

@@ -134,7 +134,7 @@ def test_overdue_are_those_that_nobody_holds_past_their_time_and_those_that_are_
         assert (found["tried"].state, found["tried"].outcome) == (ItemState.WORKING, None), (
             "whether its first holder left an output is looked at first"
         )
-        assert (found["text"].state, found["text"].outcome, found["text"].losses) == (ItemState.NOTIFYING, DONE, 0)
+        assert (found["told"].state, found["told"].outcome, found["told"].losses) == (ItemState.NOTIFYING, DONE, 0)
         late = found["late"]
         assert late.outcome is not None and (late.outcome.end, late.outcome.at) == (OutcomeKind.EXPIRED, 170.0)
         assert (late.state, late.fence) == (ItemState.NOTIFYING, 1)

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import shutil
 import signal
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field, replace
@@ -94,11 +96,12 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
 @contextlib.asynccontextmanager
 async def gateway(folder: Path, token: str = "secret") -> AsyncIterator[Gateway]:
     port, agent = free_port(), free_port()
+    state = tempfile.mkdtemp(prefix="tg-")  # a short path, for sockets
     (folder / "token").write_text(token)
     settings = AgentSettings(
         port=agent,
         token_file=str(folder / "token"),
-        state=str(folder / "state"),
+        state=state,
         proxy={"host": "127.0.0.1", "port": port, "drain_timeout": 10},
         signed=False,
         leave_after=0.2,
@@ -123,6 +126,7 @@ async def gateway(folder: Path, token: str = "secret") -> AsyncIterator[Gateway]
         if process.returncode is None:
             process.terminate()
             await process.wait()
+        shutil.rmtree(state, ignore_errors=True)
 
 
 def plan(
