@@ -58,6 +58,7 @@ def test_a_page_of_another_site_invokes_no_model(program: str) -> None:
             [("Host", here), ("Origin", "https://evil.example")],
             [("Host", here), ("Origin", "https://evil.example"), ("Content-Type", "text/plain")],
             [("Host", here), ("Origin", "null")],
+            [("Host", here), ("Origin", here)],
             [("Host", here), ("Origin", "http://127.0.0.1:3000")],
             [("Host", here), ("Origin", f"http://localhost:{running.port}")],
             [("Host", here), ("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "no-cors")],

@@ -197,9 +197,11 @@ def _same_site_rules(options: Options) -> str:
   acl other_page {compared} gt 0
   acl other_page {compared} lt 0
   acl other_page req.fhdr_cnt(Origin) gt 1
+  acl origin {origin} -m found
+  acl web {origin} -m beg http:// https://
   acl other_page req.fhdr_cnt(Sec-Fetch-Site) gt 1
   acl own_site {said} -m str {own_sites}
-  http-request return status 403 {page} if page other_page or page {{ {said} -m found }} !own_site
+  http-request return status 403 {page} if page other_page or origin !web or page {{ {said} -m found }} !own_site
 """
 
 
