@@ -2,7 +2,7 @@
 the samples that lie in it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -68,6 +68,15 @@ def expected(samples: list[Sample], metric: MetricId, start: int, end: int, peri
     return found
 
 
+@pytest.fixture(autouse=True, scope="module")
+def patience() -> Iterator[None]:
+    """However busy the machine is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(adapter, "PUT_TIMEOUT", 60)
+        patch.setattr(adapter, "LOAD_TIMEOUT", 60)
+        yield
+
+
 @given(st.lists(PUTS | TURNS | READS | ALIGNED, max_size=25))
 async def test_a_span_is_the_sum_of_its_samples(steps: list[Step]) -> None:
     database = open_database("sqlite://")
@@ -117,8 +126,6 @@ def test_whatever_becomes_of_transactions_each_sample_counts_once(steps: list[St
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(adapter, "LOAD_RETRY", 0.0)
-        patch.setattr(adapter, "PUT_TIMEOUT", 60)
-        patch.setattr(adapter, "LOAD_TIMEOUT", 60)
         asyncio.run(main())
 
 
