@@ -52,19 +52,34 @@ def deploy(
 
 @app.command()
 def status(name: Name, target: TargetName = None, targets: TargetsFile = None, as_json: AsJson = False) -> None:
-    """Show what serves, and how the last update ended."""
+    """Show what serves, and how the last update ended.
+
+    \b
+    Example:
+      tidegate direct status fraud --target sagemaker
+    """
     _end(_direct(target, targets).status(name), as_json)
 
 
 @app.command()
 def watch(name: Name, target: TargetName = None, targets: TargetsFile = None, as_json: AsJson = False) -> None:
-    """Follow the update in progress to its end."""
+    """Follow the update in progress to its end.
+
+    \b
+    Example:
+      tidegate direct watch fraud --target sagemaker
+    """
     _end(_direct(target, targets).watch(name), as_json)
 
 
 @app.command()
 def abort(name: Name, target: TargetName = None, targets: TargetsFile = None, as_json: AsJson = False) -> None:
-    """Roll the update in progress back."""
+    """Roll the update in progress back.
+
+    \b
+    Example:
+      tidegate direct abort fraud --target sagemaker
+    """
     _end(_direct(target, targets).abort(name), as_json)
 
 
@@ -76,13 +91,23 @@ def delete(
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it is gone.")] = True,
     as_json: AsJson = False,
 ) -> None:
-    """Delete an endpoint, with what was created for it."""
+    """Delete an endpoint, with what was created for it.
+
+    \b
+    Example:
+      tidegate direct delete fraud --target sagemaker
+    """
     _end(_direct(target, targets).delete(name, wait=wait), as_json)
 
 
 @app.command()
 def history(name: Name, target: TargetName = None, targets: TargetsFile = None, as_json: AsJson = False) -> None:
-    """List the versions that were deployed, newest first."""
+    """List the versions that were deployed, newest first.
+
+    \b
+    Example:
+      tidegate direct history fraud --target sagemaker --json
+    """
     found = _direct(target, targets).history(name)
     if as_json:
         print(json.dumps([dict(one) for one in found], default=str))
