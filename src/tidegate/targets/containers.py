@@ -76,6 +76,14 @@ def granted_by_table(container: ContainerDefinition, kind: RuntimeKind, table: I
     return trust.granted_words(table.trusted, container.image, sources, chosen)
 
 
+def granted_environment(
+    container: ContainerDefinition, kind: RuntimeKind, table: ImageTable, settings: Settings
+) -> dict[str, str]:
+    """The container's environment with the rights that the server and its table of images give it, and no others.
+    Every target starts its workers with this one."""
+    return with_trust(container.environment, kind, settings, granted_by_table(container, kind, table))
+
+
 def with_trust(
     environment: dict[str, str], kind: RuntimeKind, settings: Settings, also: frozenset[str] = frozenset()
 ) -> dict[str, str]:

@@ -15,7 +15,7 @@ from tidegate.serving.aws_lambda.start import CONFIG, FLEET
 from tidegate.serving.contract import images
 from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.images import ImageTable
-from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, Serving, encode
+from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, encode
 from tidegate.settings import Settings
 from tidegate.targets.aws.calls import Calls
 from tidegate.targets.aws.ownership import owner_tags
@@ -30,7 +30,7 @@ from tidegate.targets.aws_lambda.zip_package import (
     plan_entries,
     write_zip,
 )
-from tidegate.targets.containers import check_container, file_roots, granted_by_table, with_trust
+from tidegate.targets.containers import check_container, file_roots, granted_environment, serving_mode
 
 HANDLER = "tidegate.serving.aws_lambda.function.handle"
 LARGEST_BODY = 6 * 1024 * 1024
@@ -198,15 +198,10 @@ def replica_spec(fleet: FleetSpec, table: ImageTable, settings: Settings) -> Rep
     """What the function starts with. The fleet's id and config are variables of its version, so that an equal model
     is an equal package. Raises Invalid."""
     model = fleet.variant.model
-    if model.execution_mode == "Direct" and not model.single:
-        serving = Serving.DIRECT
-    else:
-        serving = Serving.SERIAL if len(model.containers) > 1 else Serving.SINGLE
     containers = []
     for number, (name, container) in enumerate(zip(model.container_names, model.containers, strict=True)):
         runtime = images.resolve(container.image, table)
-        granted = granted_by_table(container, runtime.kind, table)
-        environment = with_trust(container.environment, runtime.kind, settings, granted)
+        environment = granted_environment(container, runtime.kind, table, settings)
         folder = f"{MODEL_FOLDER}/{number}"
         containers.append(ContainerSpec(name=name, runtime=runtime, model_dir=folder, environment=environment))
     if not containers:
@@ -217,7 +212,7 @@ def replica_spec(fleet: FleetSpec, table: ImageTable, settings: Settings) -> Rep
         config_name="",
         containers=tuple(containers),
         socket="",
-        serving=serving,
+        serving=serving_mode(model),
         account=settings.account,
         region=settings.region,
         max_body=min(settings.max_body, LARGEST_BODY),

@@ -1,18 +1,19 @@
 """What the workers of a fleet are started with: one file for all of them, kept in a Secret."""
 
+from dataclasses import replace
 from hashlib import sha256
 from urllib.parse import unquote, urlsplit
 
-from tidegate.domain.arns import resource_arn
 from tidegate.domain.errors import Invalid, TargetRefused
 from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.registry import ContainerDefinition
 from tidegate.serving.contract import images
 from tidegate.serving.contract.images import ImageTable
-from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, encode
+from tidegate.serving.contract.replica_spec import ContainerSpec, encode
 from tidegate.settings import Settings
-from tidegate.targets.containers import granted_by_table, serving_mode, with_trust
+from tidegate.targets.containers import granted_environment
 from tidegate.targets.kubernetes.options import KubernetesOptions
+from tidegate.targets.start_spec import start_spec
 
 FOLDER = "/var/lib/tidegate"
 """Of a worker's own files, in its container."""
@@ -66,31 +67,12 @@ def _check_data(fleet: FleetSpec, container: ContainerDefinition, options: Kuber
 
 
 def start_file(fleet: FleetSpec, settings: Settings, table: ImageTable, options: KubernetesOptions) -> bytes:
-    variant = fleet.variant
-    group = f"/aws/sagemaker/Endpoints/{fleet.id.endpoint}"
+    """The container fills in what lies in its work folder."""
     return encode(
-        ReplicaSpec(
-            replica="",
-            fleet=fleet.id,
-            config_name=fleet.config_name,
-            containers=container_specs(fleet, settings, table),
-            serving=serving_mode(variant.model),
-            socket="",  # the container fills in what lies in its work folder
-            account=settings.account,
-            region=settings.region,
-            log_group=group,
-            log_stream_arn=resource_arn("logs", settings.region, settings.account, f"log-group:{group}"),
-            max_body=settings.max_body,
-            invocation_timeout=float(settings.invocation_timeout),
-            stream_timeout=settings.stream_timeout,
-            drain_timeout=settings.drain_timeout,
-            download_timeout=variant.download_timeout,
-            startup_timeout=variant.startup_timeout,
-            memory_limit=settings.memory_limit if variant.memory_limit is None else variant.memory_limit,
+        replace(
+            start_spec(fleet, settings, container_specs(fleet, settings, table)),
             file_roots=tuple(volume.path for volume in options.volumes),
-            s3_endpoint=settings.s3_endpoint,
             keys_file=f"{KEYS_FOLDER}/{KEYS_FILE}" if settings.access_keys else None,
-            clock_skew=settings.clock_skew,
         )
     )
 
@@ -100,14 +82,13 @@ def container_specs(fleet: FleetSpec, settings: Settings, table: ImageTable) -> 
     specs = []
     for name, container in zip(model.container_names, model.containers, strict=True):
         runtime = images.resolve(container.image, table)
-        granted = granted_by_table(container, runtime.kind, table)
         specs.append(
             ContainerSpec(
                 name=name,
                 runtime=runtime,
                 model_dir="",
                 data_url=container.data_url,
-                environment=with_trust(container.environment, runtime.kind, settings, granted),
+                environment=granted_environment(container, runtime.kind, table, settings),
                 cache=container.cache,
             )
         )

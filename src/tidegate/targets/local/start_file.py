@@ -1,11 +1,10 @@
 """The file that a worker of this machine is started with."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import msgspec
 
-from tidegate.domain.arns import resource_arn
 from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.host.atomic_write import write_private
@@ -14,15 +13,15 @@ from tidegate.serving.contract.images import ImageTable
 from tidegate.serving.contract.replica_spec import (
     ContainerSpec,
     OnDemand,
-    ReplicaSpec,
     ShadowSpec,
     encode,
 )
 from tidegate.settings import Settings
-from tidegate.targets.containers import file_roots, granted_by_table, serving_mode, with_trust
+from tidegate.targets.containers import file_roots, granted_environment
 from tidegate.targets.context import TargetContext
 from tidegate.targets.local.on_demand import WakeUp
 from tidegate.targets.local.paths import Folders
+from tidegate.targets.start_spec import log_stream_arn, start_spec
 
 LONGEST_QUEUED = 3_600
 """Seconds that a model may take for an asynchronous request; each request has a limit of its own below it."""
@@ -52,42 +51,24 @@ def replica_file(
 ) -> bytes:
     """What one worker is started with; ``waking``: what it is started for, in a serverless fleet."""
     settings, proxy, variant = context.settings, context.data_plane, fleet.variant
-    free = fleet.detached
-    group = free.group if free else f"/aws/sagemaker/Endpoints/{fleet.id.endpoint}"
-    queued = variant.asynchronous is not None
-    max_body, timeout = settings.max_body, float(settings.invocation_timeout)
-    if queued:
-        max_body, timeout = settings.async_max_body, LONGEST_QUEUED
-    elif free:
-        max_body, timeout = free.max_body, free.timeout
-    return encode(
-        ReplicaSpec(
-            replica=replica,
-            fleet=fleet.id,
-            config_name=fleet.config_name,
-            containers=container_specs(settings, folders, context.images, fleet),
-            serving=serving_mode(variant.model),
-            socket=str(folders.socket(replica)),
-            account=settings.account,
-            region=settings.region,
-            log_group=group,
-            log_stream_arn=resource_arn("logs", settings.region, settings.account, f"log-group:{group}"),
-            max_body=max_body,
-            invocation_timeout=timeout,
-            queued=queued,
-            stream_timeout=settings.stream_timeout,
-            drain_timeout=settings.drain_timeout,
-            download_timeout=variant.download_timeout,
-            startup_timeout=variant.startup_timeout,
-            memory_limit=settings.memory_limit if variant.memory_limit is None else variant.memory_limit,
-            file_roots=readable_roots(settings, folders, variant.model),
-            s3_endpoint=settings.s3_endpoint,
-            keys_file=None if free or queued else keys_file(settings, folders),
-            clock_skew=settings.clock_skew,
-            mirror=mirror_section(folders, proxy.copies, fleet, replica),
-            on_demand=on_demand_section(proxy.wakes, waking) if variant.serverless is not None else None,
-        )
+    free, queued = fleet.detached, variant.asynchronous is not None
+    spec = replace(
+        start_spec(fleet, settings, container_specs(settings, folders, context.images, fleet)),
+        replica=replica,
+        socket=str(folders.socket(replica)),
+        queued=queued,
+        file_roots=readable_roots(settings, folders, variant.model),
+        keys_file=None if free or queued else keys_file(settings, folders),
+        mirror=mirror_section(folders, proxy.copies, fleet, replica),
+        on_demand=on_demand_section(proxy.wakes, waking) if variant.serverless is not None else None,
     )
+    if free:
+        arn = log_stream_arn(settings, free.group)
+        spec = replace(spec, log_group=free.group, log_stream_arn=arn)
+        spec = replace(spec, max_body=free.max_body, invocation_timeout=free.timeout)
+    if queued:
+        spec = replace(spec, max_body=settings.async_max_body, invocation_timeout=LONGEST_QUEUED)
+    return encode(spec)
 
 
 def on_demand_section(news: Path, waking: WakeUp | None) -> OnDemand:
@@ -119,9 +100,7 @@ def container_specs(
             runtime=runtime,
             model_dir=str(folder if alone else folder / str(number)),
             data_url=data_address(folders, container),
-            environment=with_trust(
-                container.environment, runtime.kind, settings, granted_by_table(container, runtime.kind, table)
-            ),
+            environment=granted_environment(container, runtime.kind, table, settings),
             cache=container.cache,
         )
         for number, (name, container, runtime) in enumerate(
