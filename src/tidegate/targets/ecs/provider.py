@@ -35,7 +35,7 @@ def provide_ecs(context: TargetContext) -> Provider:
 
 def join_parts(context: TargetContext, options: EcsOptions, calls: Calls) -> Provider:
     installation = options.installation or context.installation.id
-    target = EcsTarget(calls, options, installation, context.images, context.changed)
+    target = EcsTarget(calls, options, installation, context.images, context.changed, settings=context.settings)
     return Provider(
         target=target,
         fleets=target,

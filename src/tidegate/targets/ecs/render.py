@@ -12,6 +12,7 @@ from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.traffic import WHOLE, split
 from tidegate.ports.target import Document, Options, Rendering
 from tidegate.serving.contract.images import ImageTable
+from tidegate.settings import Settings
 from tidegate.targets.aws.desired_fleets import desired_fleets
 from tidegate.targets.aws.options import parse_options
 from tidegate.targets.aws.ownership import owner_tags
@@ -41,7 +42,8 @@ def render_calls(desired: DesiredDeployment, options: Options) -> Rendering:
     }
     calls.append(("elbv2", "CreateRule", rule))
     for fleet in fleets:
-        calls.append(("ecs", "RegisterTaskDefinition", task_definition(settings, fleet, ImageTable(), tags)))
+        definition = task_definition(settings, fleet, ImageTable(), tags, Settings())
+        calls.append(("ecs", "RegisterTaskDefinition", definition))
         calls.append(
             ("ecs", "CreateService", service(settings, fleet, service_name(fleet.id), groups[fleet.id], tags))
         )
@@ -59,7 +61,7 @@ def render_template(desired: DesiredDeployment, options: Options) -> Rendering:
         raise Invalid("a template has one service: give the spec one variant, or render the calls")
     (fleet,) = fleets
     tags = owner_tags(settings.installation or OWNER, desired.endpoint)
-    definition = _capitalised(task_definition(settings, fleet, ImageTable(), tags))
+    definition = _capitalised(task_definition(settings, fleet, ImageTable(), tags, Settings()))
     resources: dict[str, object] = {
         "Tasks": {"Type": "AWS::ECS::TaskDefinition", "Properties": definition},
         "Group": {"Type": "AWS::ElasticLoadBalancingV2::TargetGroup", "Properties": _group(settings, tags)},

@@ -13,6 +13,7 @@ from tidegate.domain.observation import Capabilities, FleetStatus
 from tidegate.domain.traffic import RouteTable
 from tidegate.ports.target import Look
 from tidegate.serving.contract.images import ImageTable
+from tidegate.settings import Settings
 from tidegate.targets.aws.calls import Calls
 from tidegate.targets.aws.errors import ResourceBusy, ResourceMissing
 from tidegate.targets.aws.ownership import check_own, is_own, owner_tags
@@ -38,6 +39,8 @@ class EcsTarget:
     changed: Callable[[str], None]
     name: str = NAME
     can: Capabilities = CAPABILITIES
+    settings: Settings = field(default_factory=Settings)
+    """What models are trusted with; nothing unless given."""
     configs: dict[FleetId, tuple[str, str]] = field(default_factory=dict)
     """Fleets that were seen -> the ARN of their target group, and their config."""
     _wanted: dict[FleetId, FleetSpec] = field(default_factory=dict)
@@ -89,7 +92,7 @@ class EcsTarget:
         }
         group = await self._ensure_group(fleet, tags)
         await self._attach(fleet.id.endpoint, group)
-        made = task_definition(self.options, fleet, self.images, tags)
+        made = task_definition(self.options, fleet, self.images, tags, self.settings)
         task = (await self.calls.call("ecs", "RegisterTaskDefinition", made))["taskDefinition"]
         members = service(self.options, fleet, str(task["taskDefinitionArn"]), group, {**tags, FENCE: str(fence)})
         await self.calls.call("ecs", "CreateService", members)

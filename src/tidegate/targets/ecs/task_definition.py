@@ -14,6 +14,8 @@ from tidegate.domain.fleet import FleetSpec
 from tidegate.serving.contract import images
 from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.images import ImageTable
+from tidegate.settings import Settings
+from tidegate.targets.containers import granted_environment
 from tidegate.targets.ecs.fargate_sizes import fit
 from tidegate.targets.ecs.options import CONTAINER, PORT, EcsOptions, service_name
 
@@ -41,7 +43,7 @@ def check_fleet(fleet: FleetSpec) -> None:
 
 
 def task_definition(
-    options: EcsOptions, fleet: FleetSpec, table: ImageTable, tags: Mapping[str, str]
+    options: EcsOptions, fleet: FleetSpec, table: ImageTable, tags: Mapping[str, str], settings: Settings
 ) -> dict[str, object]:
     """Members of RegisterTaskDefinition. Raises Invalid or TargetRefused."""
     limit = fleet.variant.memory_limit
@@ -52,7 +54,7 @@ def task_definition(
         "essential": True,
         "command": ["sh", "-c", _COMMAND],
         "environment": [
-            {"name": START, "value": start_file(options, fleet, table)},
+            {"name": START, "value": start_file(options, fleet, table, settings)},
             {"name": "TIDEGATE_WORK", "value": "/tmp/tidegate"},
         ],
         "portMappings": [{"containerPort": PORT, "protocol": "tcp"}],
@@ -137,7 +139,7 @@ def target_group(options: EcsOptions, name: str, tags: Mapping[str, str]) -> dic
     }
 
 
-def start_file(options: EcsOptions, fleet: FleetSpec, table: ImageTable) -> str:
+def start_file(options: EcsOptions, fleet: FleetSpec, table: ImageTable, settings: Settings) -> str:
     """JSON of what the worker starts with. Raises Invalid or TargetRefused."""
     model = fleet.variant.model
     if len(model.containers) != 1 or model.multi_model:
@@ -165,7 +167,7 @@ def start_file(options: EcsOptions, fleet: FleetSpec, table: ImageTable) -> str:
                     "runtime": runtime,
                     "model_dir": "",
                     "data_url": container.data_url,
-                    "environment": container.environment,
+                    "environment": granted_environment(container, runtime.kind, table, settings),
                 }
             ],
         }

@@ -1,0 +1,30 @@
+"""A task may do what the server trusts its model with, and nothing that the model alone asks for."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from tests.unit.targets.ecs.test_target import OPTIONS, spec
+from tidegate.domain.fleet import FleetSpec
+from tidegate.domain.registry import ContainerDefinition
+from tidegate.serving.contract.images import ImageTable
+from tidegate.settings import Settings
+from tidegate.targets.ecs.task_definition import start_file
+
+
+def asking() -> FleetSpec:
+    fleet = spec()
+    container = ContainerDefinition(
+        "tidegate/sklearn", "s3://models/fraud.tar.gz", {"TIDEGATE_TRUST": "pickle", "OMP_NUM_THREADS": "2"}
+    )
+    model = replace(fleet.variant.model, containers=(container,))
+    return replace(fleet, variant=replace(fleet.variant, model=model))
+
+
+@pytest.mark.parametrize(("trust", "granted"), [(frozenset(), None), (frozenset({"pickle"}), "pickle")])
+def test_task_is_trusted_with_what_the_server_allows(trust: frozenset[str], granted: str | None) -> None:
+    start = json.loads(start_file(OPTIONS, asking(), ImageTable(), Settings(trust=trust)))
+    environment = start["containers"][0]["environment"]
+    assert environment.pop("TIDEGATE_TRUST", None) == granted
+    assert environment == {"OMP_NUM_THREADS": "2"}
