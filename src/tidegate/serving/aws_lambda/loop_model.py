@@ -51,10 +51,13 @@ class LoopModel:
         gc.freeze()  # what was loaded lives as long as the process
 
     def ask(self, calls: Sequence[Call], seconds: float) -> list[Whole]:
-        """Outcomes in the order of the calls; TimedOut for those without one after ``seconds``."""
+        """Outcomes in the order of the calls; TimedOut for those without one after ``seconds``. Without time left
+        nothing is started."""
+        if seconds <= 0:
+            return [TimedOut(self._spec.containers[0].name) for _ in calls]
         pending: list[futures.Future[Whole]] = [futures.Future() for _ in calls]
         self._loop.call_soon_threadsafe(self._submit, calls, pending)
-        futures.wait(pending, max(0.0, seconds))
+        futures.wait(pending, seconds)
         outcomes: list[Whole] = []
         for call, future in zip(calls, pending, strict=True):
             if future.done():
