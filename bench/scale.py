@@ -9,15 +9,12 @@ here.
 
 import argparse
 import asyncio
-import tempfile
 import time
-from collections.abc import Sequence
-from pathlib import Path
 
 import psutil
 
 from bench import tables
-from bench.scale_platform import ScalePlatform
+from bench.scale_platform import platform_with
 from bench.scale_queue import measure_queue
 
 SECONDS = 20
@@ -48,35 +45,23 @@ def _numbers(text: str) -> list[int]:
 
 async def _endpoints(count: int) -> list[object]:
     """Endpoints at rest, each with two alarms and 100 requests a second that are counted and judged."""
-    with tempfile.TemporaryDirectory(prefix="tg-scale-") as folder:
-        platform = ScalePlatform(Path(folder))
-        try:
-            await platform.create(count)
-            await platform.settle()
-            begun, clock = time.process_time(), time.monotonic()
-            rounds: Sequence[float] = await platform.watch(SECONDS)
-            spent = (time.process_time() - begun) / (time.monotonic() - clock)
-            held = psutil.Process().memory_info().rss / 2**20
-            return [count, f"{spent:.1%}", f"{held:.0f} MB", f"{max(rounds) * 1000:.0f} ms"]
-        finally:
-            await platform.close()
+    async with platform_with(count) as platform:
+        begun, clock = time.process_time(), time.monotonic()
+        rounds = await platform.watch(SECONDS)
+        spent = (time.process_time() - begun) / (time.monotonic() - clock)
+        held = psutil.Process().memory_info().rss / 2**20
+        return [count, f"{spent:.1%}", f"{held:.0f} MB", f"{max(rounds) * 1000:.0f} ms"]
 
 
 async def _rollouts(count: int) -> list[object]:
     """Linear updates of all endpoints at once."""
-    with tempfile.TemporaryDirectory(prefix="tg-scale-") as folder:
-        platform = ScalePlatform(Path(folder))
-        try:
-            await platform.create(count)
-            await platform.settle()
-            begun = time.process_time()
-            await platform.update_all()
-            await platform.settle()
-            spent = (time.process_time() - begun) / count
-            right = await platform.count_serving("v2")
-            return [count, f"{spent * 1000:.0f} ms", f"{1 / spent:.0f}", f"{right} of {count}"]
-        finally:
-            await platform.close()
+    async with platform_with(count) as platform:
+        begun = time.process_time()
+        await platform.update_all()
+        await platform.settle()
+        spent = (time.process_time() - begun) / count
+        right = await platform.count_serving("v2")
+        return [count, f"{spent * 1000:.0f} ms", f"{1 / spent:.0f}", f"{right} of {count}"]
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -201,3 +202,16 @@ class ScalePlatform:
             with contextlib.suppress(TimeoutError):
                 await self.loop.judge_alarms()
             await asyncio.sleep(1.0)
+
+
+@contextlib.asynccontextmanager
+async def platform_with(count: int) -> AsyncIterator[ScalePlatform]:
+    """A platform with so many endpoints, all in service."""
+    with tempfile.TemporaryDirectory(prefix="tg-scale-") as folder:
+        platform = ScalePlatform(Path(folder))
+        try:
+            await platform.create(count)
+            await platform.settle()
+            yield platform
+        finally:
+            await platform.close()

@@ -81,7 +81,7 @@ async def test_one_that_comes_while_another_is_drained_moves_no_model_between_th
         before = await homes(running)
         holder = Client(running.port)
         held = asyncio.create_task(holder.post(b"hold", headers={TARGET: _of(before, "b")}))
-        await until(lambda: running.workers["b"].holding == 1, "a request in hand")
+        await until(lambda: running.workers["b"].holding == 1, "a request in flight")
         await fleet(running, "a", "c", "new")
         await until_used(running, "new")
         gone = moved(before, await homes(running))
@@ -125,7 +125,7 @@ async def test_a_model_that_many_ask_for_at_once_gets_more_instances(program: st
         clients = [Client(running.port) for _ in range(40)]
         asked = [asyncio.create_task(one.post(b"hold", headers={TARGET: MODELS[0]})) for one in clients]
         workers = list(running.workers.values())
-        await until(lambda: sum(worker.holding for worker in workers) == 40, "40 requests in hand")
+        await until(lambda: sum(worker.holding for worker in workers) == 40, "40 requests in flight")
         busy = [worker.name for worker in workers if worker.holding]
         assert len(busy) >= 2, busy
         for worker in workers:

@@ -5,8 +5,8 @@ from typing import Any
 
 from tidegate import __version__
 from tidegate.cli.client import ServerNotRunning
-from tidegate.cli.commands import load
 from tidegate.cli.output import AsJson, client, show
+from tidegate.host.late_import import load
 
 
 def version(as_json: AsJson = False) -> None:

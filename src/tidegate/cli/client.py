@@ -12,9 +12,9 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from tidegate.cli import transport
-from tidegate.cli.commands import load
 from tidegate.cli.transport import ServerAnswer, ServerNotRunning
 from tidegate.domain.errors import Invalid, TidegateError, Unavailable
+from tidegate.host.late_import import load
 
 __all__ = ["ApiClient", "NotStreamed", "ServerAnswer", "ServerError", "ServerNotRunning", "StreamEnded"]
 

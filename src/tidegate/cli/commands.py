@@ -1,4 +1,4 @@
-"""Every command: its name, where it is, and its line of help; and the one place of the program that imports late.
+"""Every command: its name, where it is, and its line of help; and the one place of the commands that imports late.
 
 ``tidegate --help`` and shell completion need only this table. The module of a command is imported when the command
 runs or its own help is asked for, so a command pays for what it uses and for nothing else. ``load`` does the same for
@@ -6,13 +6,13 @@ the few libraries that only some calls of a command need (botocore signs request
 """
 
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Any, NamedTuple
 
 import typer
 from typer.core import TyperCommand
 
 from tidegate.cli.plain_parameters import PlainCommand, PlainGroup
+from tidegate.host.late_import import load
 
 
 class CommandEntry(NamedTuple):
@@ -79,11 +79,6 @@ TASKS: Mapping[str, tuple[CommandEntry, ...]] = {
     ),
 }
 ALIASES = {"ls": "list"}
-
-
-def load(module: str, attribute: str) -> Any:
-    """An attribute of a module that is imported now."""
-    return getattr(import_module(module), attribute)
 
 
 class DeferredCommand(TyperCommand):

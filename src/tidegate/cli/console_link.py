@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from tidegate.cli.commands import load
 from tidegate.cli.output import AsJson, client, print_note, show
+from tidegate.host.late_import import load
 
 CONSOLE = "/console"
 

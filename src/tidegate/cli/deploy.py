@@ -9,9 +9,9 @@ import typer
 
 from tidegate.cli.artifacts import prepare
 from tidegate.cli.client import ApiClient, ServerError
-from tidegate.cli.commands import load
 from tidegate.cli.output import AsJson, Name, client, show, user_name
 from tidegate.cli.spec_file import SpecPath, read_spec, with_target
+from tidegate.host.late_import import load
 
 FOLLOW = "tidegate.cli.follow_rollout"
 """Imported to follow a rollout only: it draws."""

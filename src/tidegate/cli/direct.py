@@ -8,12 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from tidegate.cli.artifacts import prepare
-from tidegate.cli.commands import load
 from tidegate.cli.output import AsJson, Name, console, print_note
 from tidegate.cli.spec_file import SpecPath, read_spec, with_target
 from tidegate.cli.tables import Table, key, sentence
 from tidegate.cli.target_options import TargetName, TargetsFile, choose_target
 from tidegate.domain.errors import Invalid
+from tidegate.host.late_import import load
 from tidegate.ports.direct import Direct, DirectResult, SmokeRequest
 
 app = typer.Typer(help="Deploy to a target that shifts the traffic itself.", no_args_is_help=True)

@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 
 from tidegate.cli.artifacts import prepare
-from tidegate.cli.commands import load
 from tidegate.cli.output import AsJson, console
 from tidegate.cli.spec_file import read_spec, with_target
 from tidegate.cli.tables import Table, key, sentence
 from tidegate.cli.target_options import TargetName, TargetsFile, choose_target
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import Invalid
+from tidegate.host.late_import import load
 from tidegate.ports.target import Level
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tidegate.cli.commands import load
+from tidegate.host.late_import import load
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -10,10 +10,10 @@ import typer
 
 from tidegate.advisor.prices import EVERYWHERE, HOSTING, MAIN_REGIONS, Catalogue, InstanceType, Rate, price_folder
 from tidegate.cli import draw
-from tidegate.cli.commands import load
 from tidegate.cli.output import AsJson, console
 from tidegate.cli.plain_parameters import PlainGroup
 from tidegate.cli.tables import Table, key, number, secondary, sentence
+from tidegate.host.late_import import load
 from tidegate.settings import Settings
 
 

@@ -8,12 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from tidegate.cli.artifacts import prepare
-from tidegate.cli.commands import load
 from tidegate.cli.output import AsJson, print_note
 from tidegate.cli.spec_file import SpecPath, read_spec, with_target
 from tidegate.cli.target_options import TargetName, TargetsFile, choose_target
 from tidegate.domain.errors import Invalid
 from tidegate.domain.suggestions import suggest
+from tidegate.host.late_import import load
 from tidegate.ports.target import Renderer, Rendering
 
 

@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-from tidegate.cli.commands import load
 from tidegate.domain.errors import Invalid
 from tidegate.domain.suggestions import suggest
+from tidegate.host.late_import import load
 from tidegate.ports.target import Options
 from tidegate.settings import Settings
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tidegate.compose.late import load
+from tidegate.host.late_import import load
 from tidegate.ports.clock import Clock
 from tidegate.ports.store import Store
 from tidegate.reconcile.event_announcer import Announcer

@@ -3,8 +3,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from importlib import import_module
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,6 +10,7 @@ from starlette.routing import Route
 
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.middleware import CONSOLE, NATIVE
+from tidegate.host.late_import import load
 
 PATHS: Mapping[str, tuple[str, ...]] = {
     f"{NATIVE}/plan": ("GET", "POST"),
@@ -29,11 +28,6 @@ PATHS: Mapping[str, tuple[str, ...]] = {
 processor time of a start and which most servers never show."""
 
 Handler = Callable[[Request], Awaitable[Response]]
-
-
-def load(module: str, attribute: str) -> Any:
-    """An attribute of a module that is imported now."""
-    return getattr(import_module(module), attribute)
 
 
 def late_routes(gateway: Gateway, environment: Mapping[str, str]) -> list[Route]:

@@ -2,8 +2,8 @@
 
 import msgspec
 
-from tidegate.compose.late import load
 from tidegate.domain.recommendation import RecommendationJob
+from tidegate.host.late_import import load
 from tidegate.settings import Settings
 from tidegate.targets.containers import file_roots
 

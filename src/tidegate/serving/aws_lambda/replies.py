@@ -91,7 +91,7 @@ def function_error(made: Reply) -> FunctionError:
 
 
 def batch_answer(failed: list[str]) -> dict[str, object]:
-    """What SQS is told: the messages that are to be delivered again."""
+    """The answer to SQS: the messages to deliver again."""
     return {"batchItemFailures": [{"itemIdentifier": id} for id in failed]}
 
 

@@ -31,7 +31,7 @@ _NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
 
 
 def fleet_name(fleet: FleetId) -> str:
-    """A DNS label of at most 52 characters, so that pods have room for their suffixes; different for each fleet."""
+    """A DNS label of at most 52 characters, unique to the fleet. Kubernetes appends suffixes to names of pods."""
     digest = sha256(str(fleet).encode()).hexdigest()[:8]
     endpoint = _NOT_IN_NAMES.sub("-", fleet.endpoint.lower()).strip("-")[:20].rstrip("-")
     variant = _NOT_IN_NAMES.sub("-", fleet.variant.lower()).strip("-")[:12].rstrip("-")

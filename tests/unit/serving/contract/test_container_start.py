@@ -11,7 +11,7 @@ from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.container_start import from_environment, from_file, model_folder, replica_name
 from tidegate.serving.contract.replica_spec import ContainerSpec, Listen, ReplicaSpec, encode
 
-WORK = PurePosixPath("/work")
+WORK = PurePosixPath("/srv/replica")
 XGBOOST = RuntimeChoice(RuntimeKind.XGBOOST)
 
 
@@ -24,8 +24,8 @@ def shared(**changes: object) -> ReplicaSpec:
 def test_start_file_is_completed_with_what_differs_between_containers() -> None:
     spec = from_file(encode(shared()), "start.json", "fraud-3-x7", WORK)
 
-    assert (spec.replica, spec.socket, spec.listen) == ("fraud-3-x7", "/work/worker.sock", Listen())
-    assert [one.model_dir for one in spec.containers] == ["/work/model1", "/work/model2"]
+    assert (spec.replica, spec.socket, spec.listen) == ("fraud-3-x7", "/srv/replica/worker.sock", Listen())
+    assert [one.model_dir for one in spec.containers] == ["/srv/replica/model1", "/srv/replica/model2"]
     assert spec.fleet == FleetId("fraud", 3, "Blue")
 
 
