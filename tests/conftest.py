@@ -2,7 +2,7 @@
 
 import pytest
 
-pytest_plugins = ["tests.postgres", "tests.hypothesis_profiles", "tests.file_order"]
+pytest_plugins = ["tests.postgres", "tests.hypothesis_profiles", "tests.leftovers", "tests.file_order"]
 
 
 @pytest.fixture(scope="session")

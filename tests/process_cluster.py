@@ -71,6 +71,7 @@ class ProcessCluster:
     def __exit__(self, *reason: object) -> None:
         self._loop.call_soon_threadsafe(self._stopping.set)
         self._thread.join(30)
+        self._loop.close()
         for process in psutil.process_iter(["cmdline"]):  # a gateway's HAProxy is in a session of its own
             if str(self.folder) in " ".join(process.info["cmdline"] or ()):
                 with contextlib.suppress(psutil.NoSuchProcess):
