@@ -1,8 +1,8 @@
 """What a test file leaves open is found at its end, and fails its own last test.
 
-Sockets, files and event loops that nobody closed warn when they are collected. Python collects cycles when it happens
-to, so the warning failed whichever test ran then, in some other file. Collecting costs little, as what was alive after
-collection (all imports) is set aside.
+Sockets, files and event loops that nobody closed warn when they are collected. Python collects cycles when it
+happens to, so the warning failed whichever test ran then, in some other file. Collecting costs little, as what was
+alive after collection of the tests (all imports) is set aside.
 """
 
 import gc
