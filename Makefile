@@ -5,14 +5,12 @@ BIN    := $(VENV)/bin
 JOBS   ?= 4
 JS     := sagemaker sagemaker-runtime cloudwatch application-auto-scaling
 
-# Quick tests: no platform is started. The files that are left out search thousands of simulated
-# worlds; `make test` runs them.
-SLOW   := tests/property/test_loop_worlds.py tests/property/test_loop_mutants.py tests/property/test_rollout_mutants.py
+# Quick tests: no platform is started. Files that take longer by tests/file_seconds.txt are left to `make test`.
 # Tests of packages that decide, which are pure; a floor of branch coverage is kept for these.
 DECIDE := rollout scaling spec
 DECISIONS := $(addprefix tests/unit/,rollout scaling scenarios spec)
 FLOOR  := 94
-QUICK  := tests/unit tests/property tests/meta $(addprefix --ignore=,$(SLOW))
+QUICK  := tests/unit tests/property tests/meta --shorter-than 8
 
 .DEFAULT_GOAL := help
 .PHONY: help demo fmt lint compiled check test test-kubernetes conformance seconds floor wheel coverage soak bench lock clean
@@ -136,7 +134,7 @@ lint: $(VENV)/.test      ## style, types and the rules of imports
 # The floor is what was measured (95 %), less 1. Measuring costs these tests 47 instead of 14 seconds of processor time;
 # of all quick tests it would cost CI minutes, and other packages are also tested by processes that it does not see.
 floor: compiled          ## tests of the packages that decide, with their floor of branch coverage
-	$(BIN)/python -m pytest -n auto --dist loadfile -q --cov-branch $(DECIDE:%=--cov=tidegate.%) --cov-report= --cov-fail-under=$(FLOOR) $(DECISIONS)
+	$(BIN)/python -m pytest -p no:cacheprovider -n auto --dist loadfile -q --cov-branch $(DECIDE:%=--cov=tidegate.%) --cov-report= --cov-fail-under=$(FLOOR) $(DECISIONS)
 
 # The quick tests run in one process each, so lines that only workers and the proxy run show as missed.
 coverage: $(VENV)/.test  ## branch coverage of the quick tests, file by file

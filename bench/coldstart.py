@@ -106,7 +106,7 @@ def ask(platform: Platform) -> tuple[float, bool]:
 async def ask_at_once(platform: Platform) -> tuple[list[float], int]:
     """Connections first, so that it is the requests that come at once; by plain sockets, which cost little."""
     opened = [await asyncio.open_connection("127.0.0.1", platform.port) for _ in range(BURST)]
-    head = f"POST /endpoints/{NAME}/invocations HTTP/1.1\r\nHost: bench\r\nContent-Type: text/csv\r\n"
+    head = f"POST /endpoints/{NAME}/invocations HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: text/csv\r\n"
     request = head.encode() + b"Content-Length: %d\r\n\r\n" % len(BODY) + BODY
 
     async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[float, bool]:

@@ -30,7 +30,7 @@ from tidegate.testing.platform import free_port
 ENDPOINT = "fraud"
 BODY = b'{"instances":[[' + b"0.5," * 29 + b"0.5]]}"
 REQUEST = (
-    f"POST /endpoints/{ENDPOINT}/invocations HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n"
+    f"POST /endpoints/{ENDPOINT}/invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     f"Content-Length: {len(BODY)}\r\n\r\n"
 ).encode() + BODY
 CONNECTIONS = 32

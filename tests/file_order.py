@@ -2,7 +2,7 @@
 
 pytest-xdist begins with the files that have the most tests. Those that take longest start a whole platform and have
 few: begun last, they run at the end beside idle processes. ``file_seconds.txt`` has the seconds of each file that
-takes five or more; ``make seconds`` runs everything and writes it again.
+takes five or more; ``make seconds`` runs everything and writes it again. ``--shorter-than`` leaves files out by it.
 
 Files in ``SHARED_OUT`` are dealt out test by test, after all others: their tests compute for seconds, share no
 fixture, and fill the time in which other processes finish their last file.
@@ -66,6 +66,20 @@ def scope_of(nodeid: str) -> str:
 class LongestFirst(LoadFileScheduling):  # type: ignore[misc] # xdist has no types
     def _split_scope(self, nodeid: str) -> str:
         return scope_of(nodeid)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    told = "leave out files that take SECONDS or longer by tests/file_seconds.txt"
+    parser.addoption("--shorter-than", type=float, metavar="SECONDS", default=inf, help=told)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Files that are left out are not imported either."""
+    limit: float = config.getoption("shorter_than")
+    if limit == inf or not collection_path.is_relative_to(ROOT):
+        return None
+    path = collection_path.relative_to(ROOT).as_posix()
+    return True if read_table(TABLE.read_text()).get(path, 0.0) >= limit else None
 
 
 @pytest.hookimpl(tryfirst=True)
