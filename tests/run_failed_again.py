@@ -33,7 +33,7 @@ def main() -> int:
         print(f"not run again: {reason}")
         return 1
     done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", *failed], check=False)
-    told = "failed in the whole run and passed alone" if done.returncode == 0 else "failed, then failed or passed alone"
+    told = "failed in the whole run, passed alone" if done.returncode == 0 else "failed, and failed again alone"
     print(f"{told}: {', '.join(failed)}")
     return done.returncode
 
