@@ -42,10 +42,12 @@ def score_forest(
     forest: "Forest", kind: RuntimeKind, environment: Mapping[str, str], accept: str | None
 ) -> "TabularScorer":
     """A scorer around the trees of an XGBoost model. Raises ArtifactError, Invalid."""
-    from tidegate.serving.runtimes import aws_xgboost, tabular_scorer  # noqa: PLC0415  # need numpy, as models do
+    from tidegate.serving.runtimes import tabular_scorer  # noqa: PLC0415  # needs numpy, as models do
 
     table = tabular_scorer.of_forest(forest, accept)
     if kind is RuntimeKind.SAGEMAKER_XGBOOST:
+        from tidegate.serving.runtimes import aws_xgboost  # noqa: PLC0415  # needs numpy, as models do
+
         table.follow(aws_xgboost.of_forest(forest, environment))
     return table
 

@@ -1,6 +1,8 @@
 """The quick way to a first answer: trees in a file, and the phases of a start."""
 
 import itertools
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +38,28 @@ def test_a_mapped_forest_answers_as_the_library_does(folder: Path) -> None:
     rows = np.random.default_rng(1).normal(size=(50, len(FEATURES))).astype(np.float32)
     rows[::7, 2] = np.nan
     np.testing.assert_allclose(found.score([rows])[0], library.score([rows])[0], rtol=0, atol=1e-6)
+
+
+FORKED = """
+import sys
+from pathlib import Path
+from tidegate.serving.contract.catalogue import RuntimeKind
+from tidegate.serving.process.fork_server import import_libraries
+import_libraries()
+found = set(sys.modules)
+from tidegate.serving.engines import mapped_forest
+for kind in RuntimeKind.XGBOOST, RuntimeKind.SAGEMAKER_XGBOOST:
+    assert mapped_forest.open_forest(kind, Path(sys.argv[1]), {}) is not None
+print(*sorted(set(sys.modules) - found))
+"""
+
+
+def test_a_forked_worker_imports_nothing_to_open_a_mapped_forest(folder: Path) -> None:
+    mapped_forest.write_forest(RuntimeKind.XGBOOST, folder, {})
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED, str(folder)], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert (done.stdout, done.stderr) == ("\n", "")
 
 
 def test_a_damaged_file_is_not_used(folder: Path) -> None:
