@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.traffic import WHOLE, Route, RouteTable
 from tidegate.ports.direct import SmokeRequest
 from tidegate.spec.build import parse
-from tidegate.targets.sagemaker import engine_target
 from tidegate.targets.sagemaker.client import AwsClient
 from tidegate.targets.sagemaker.engine_target import SagemakerTarget
 from tidegate.targets.sagemaker.native import Deployed, NativeDeployer
@@ -185,10 +184,9 @@ async def until(target: SagemakerTarget, ready: Any) -> None:
     raise AssertionError(f"not reached: {await target.observe('engine')}")
 
 
-def test_engine_mode_shifts_weights_between_two_variants(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_target, "CHANGING", timedelta(0))
-    monkeypatch.setattr(engine_target, "SETTLED", timedelta(0))
-    target = SagemakerTarget(client.aws(mode="engine"), client.options(mode="engine"), lambda name: None)
+def test_engine_mode_shifts_weights_between_two_variants(client: Client) -> None:
+    options = client.options(mode="engine", poll=0.01)
+    target = SagemakerTarget(client.aws(mode="engine"), options, lambda name: None)
     old, new = fleet(1), fleet(2)
 
     def configs() -> list[Any]:

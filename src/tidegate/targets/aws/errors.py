@@ -147,4 +147,5 @@ _PREFIXES = {
 
 def action_of(service: str, operation: str) -> str:
     """The action in a policy, such as ``lambda:UpdateAlias``."""
+    operation = {"Invoke": "InvokeFunction"}.get(operation, operation)
     return f"{_PREFIXES.get(service, service)}:{operation}"

@@ -1,7 +1,8 @@
 """Engine mode: evidence and logs from CloudWatch.
 
-Metrics of endpoints have a point a minute, and come late. Each point is counted as of the first second of its minute;
-a minute counts as complete three minutes after its end. What cannot be read shortens the span that is known."""
+Metrics of endpoints have a point a minute (``metric_period``), and come late. Each point is counted as of the first
+second of its period; a period counts as complete ``metric_delay`` seconds after its end. What cannot be read shortens
+the span that is known."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -20,11 +21,8 @@ from tidegate.targets.sagemaker.engine_state import fleet_of
 from tidegate.targets.sagemaker.engine_target import SagemakerTarget
 from tidegate.targets.sagemaker.observe import describe
 
-MINUTE = 60
-LAG = 3
-"""Minutes after whose end a minute counts as complete."""
 MOST = 60
-"""Minutes that are read after a gap; older ones shorten the span."""
+"""Periods that are read after a gap; older ones shorten the span."""
 _COUNTS = {
     "invocations": "Invocations",
     "errors_4xx": "Invocation4XXErrors",
@@ -44,7 +42,8 @@ class SagemakerEvidence:
 
     async def collect(self, now: int) -> CollectionRound:
         """Raises Transient or TargetRefused; then nothing is known of this round."""
-        through = (now // MINUTE - LAG) * MINUTE
+        period = self.target.options.metric_period
+        through = (now - self.target.options.metric_delay) // period * period
         seconds: list[FleetSecond] = []
         present = self.target.endpoints()
         for name in [name for name in self._covered if name not in present]:
@@ -53,7 +52,7 @@ class SagemakerEvidence:
             if seen is None or not seen.variants:
                 continue
             before = self._covered.get(name)
-            since = max(before.through if before else through - MINUTE, through - MOST * MINUTE)
+            since = max(before.through if before else through - period, through - MOST * period)
             if since < through:
                 fleets = {variant: id for variant in seen.variants if (id := fleet_of(name, variant)) is not None}
                 counts = {id: seen.variants[variant].count for variant, id in fleets.items()}
@@ -81,16 +80,17 @@ class SagemakerEvidence:
         through: int,
     ) -> list[FleetSecond]:
         found: list[FleetSecond] = []
+        period = self.target.options.metric_period
         for variant, id in fleets.items():
-            points = read_minutes(self.target.aws, endpoint, variant, since, through)
-            for minute in range(since, through, MINUTE):
-                values = points.get(minute, {})
+            points = read_points(self.target.aws, endpoint, variant, since, through, period)
+            for start in range(since, through, period):
+                values = points.get(start, {})
                 members: dict[str, Any] = {
                     member: int(values.get((one, "Sum"), 0)) for member, one in _COUNTS.items()
                 }
                 members |= {member: _latency(values, one) for member, one in _LATENCIES.items()}
                 version = config_name(self.target, id, config)
-                found.append(FleetSecond(id, version, minute, counts[id], **members))
+                found.append(FleetSecond(id, version, start, counts[id], **members))
         return found
 
 
@@ -101,10 +101,10 @@ def config_name(target: SagemakerTarget, fleet: FleetId, otherwise: str) -> str:
     return known.spec.config_name if known is not None else otherwise
 
 
-def read_minutes(
-    aws: AwsClient, endpoint: str, variant: str, since: int, through: int
+def read_points(
+    aws: AwsClient, endpoint: str, variant: str, since: int, through: int, period: int
 ) -> dict[int, dict[tuple[str, str], float]]:
-    """Minute (epoch seconds) -> (metric, statistic) -> value."""
+    """Start of a period (epoch seconds) -> (metric, statistic) -> value."""
     wanted = [(metric, "Sum") for metric in _COUNTS.values()]
     wanted += [(metric, stat) for metric in _LATENCIES.values() for stat in _LATENCY_STATS]
     dimensions = [{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": variant}]
@@ -113,7 +113,7 @@ def read_minutes(
             "Id": f"q{index}",
             "MetricStat": {
                 "Metric": {"Namespace": SAGEMAKER, "MetricName": metric, "Dimensions": dimensions},
-                "Period": MINUTE,
+                "Period": period,
                 "Stat": stat,
             },
         }
@@ -128,7 +128,7 @@ def read_minutes(
         for result in answer["MetricDataResults"]:
             what = wanted[int(result["Id"][1:])]
             for at, value in zip(result["Timestamps"], result["Values"], strict=True):
-                points.setdefault(int(at.timestamp()) // MINUTE * MINUTE, {})[what] = float(value)
+                points.setdefault(int(at.timestamp()) // period * period, {})[what] = float(value)
         token = answer.get("NextToken")
         if not token:
             return points
