@@ -22,7 +22,7 @@ from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.traffic import WHOLE, Route, RouteTable
 from tidegate.ports.direct import SmokeRequest
 from tidegate.spec.build import parse
-from tidegate.targets.sagemaker.client import AwsClient
+from tidegate.targets.aws.client import AwsClient
 from tidegate.targets.sagemaker.engine_target import SagemakerTarget
 from tidegate.targets.sagemaker.native import Deployed, NativeDeployer
 from tidegate.targets.sagemaker.options import SagemakerOptions, parse_options
@@ -58,7 +58,7 @@ class Client:
 
     def aws(self, **more: Any) -> AwsClient:
         session = boto3.Session(KEY, SECRET, region_name="eu-central-1")
-        return AwsClient(session, self.options(**more), Brisk())
+        return AwsClient(session, self.url, Brisk())
 
     def deployer(self) -> NativeDeployer:
         return NativeDeployer(self.aws(), self.options(), self.said.append)

@@ -16,10 +16,10 @@ from tidegate.domain.observation import Capabilities, FleetStatus
 from tidegate.domain.registry import ContainerDefinition
 from tidegate.domain.traffic import RouteTable
 from tidegate.ports.target import Chore, Look
+from tidegate.targets.aws.client import AwsClient
+from tidegate.targets.aws.errors import ResourceBusy, ResourceExists, Unanswered
 from tidegate.targets.sagemaker import ensure
-from tidegate.targets.sagemaker.aws_errors import AwsRefused, AwsUnanswered
 from tidegate.targets.sagemaker.calls import Params
-from tidegate.targets.sagemaker.client import AwsClient
 from tidegate.targets.sagemaker.engine_calls import compile_change, compile_fleet
 from tidegate.targets.sagemaker.engine_state import (
     Adjust,
@@ -278,13 +278,10 @@ class SagemakerTarget:
         next look tells whether the call was carried out."""
         try:
             await self._in_thread(lambda: self.aws.call("sagemaker", operation, params))
-        except AwsUnanswered:
+        except ResourceExists:
+            return True
+        except (Unanswered, ResourceBusy):
             return False
-        except AwsRefused as error:
-            if error.busy:
-                return False
-            if not error.exists:
-                raise
         return True
 
 
