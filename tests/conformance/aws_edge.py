@@ -55,9 +55,9 @@ class AwsEdge:
     does."""
 
     emulator: str
+    forward: Forwarder
     own: Mapping[str, Callable[[Request], Reply | None]] = field(default_factory=dict)
     metrics: Metrics = field(default_factory=Metrics)
-    forward: Forwarder = field(default_factory=Forwarder)
     away: bool = False
 
     def answer(self, request: Request) -> Reply | None:

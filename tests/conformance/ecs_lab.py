@@ -41,7 +41,7 @@ class Listener:
     arn: str
     tasks: EcsTasks
     edge: AwsEdge
-    forward: Forwarder = field(default_factory=Forwarder)
+    forward: Forwarder
     _turn: Iterator[int] = field(default_factory=itertools.count)
     _rules: list[dict[str, Any]] = field(default_factory=list)
     _read_at: float = 0.0
@@ -144,7 +144,8 @@ def ecs_lab(folder: Path) -> Iterator[EcsLab]:
         thread.start()
         stack.callback(thread.join)
         stack.callback(tasks.end)
-        edge = AwsEdge(moto)
+        forward = stack.enter_context(Forwarder())
+        edge = AwsEdge(moto, forward)
         url = stack.enter_context(front_door(edge.answer))
         targets = folder / "targets.yaml"
         targets.write_text(yaml.safe_dump({"ecs": {**settings, "endpoint_url": url}}))
@@ -156,7 +157,7 @@ def ecs_lab(folder: Path) -> Iterator[EcsLab]:
             **ENVIRONMENT,
         }
         platform = stack.enter_context(Platform(environment=own))
-        listener = Listener(clients["elbv2"], settings["listener"], tasks, edge)
+        listener = Listener(clients["elbv2"], settings["listener"], tasks, edge, forward)
         door = stack.enter_context(front_door(listener.answer))
         yield EcsLab(platform, edge, tasks, clients, door)
         assert tasks.troubles == []

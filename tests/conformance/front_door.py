@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Self
 
 _HOPS = frozenset({"connection", "content-length", "transfer-encoding", "keep-alive", "host"})
 
@@ -71,31 +71,36 @@ def front_door(answer: Callable[[Request], Reply | None]) -> Iterator[str]:
 
 
 class Forwarder:
-    """Passes requests on to servers, over connections that each thread keeps."""
+    """Passes requests on to servers, over connections that it keeps. Use as a context."""
 
     def __init__(self, timeout: float = 60.0) -> None:
         self._timeout = timeout
-        self._kept = threading.local()
+        self._kept: dict[str, list[http.client.HTTPConnection]] = {}
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for one in [one for kept in self._kept.values() for one in kept]:
+            one.close()
 
     def send(self, address: str, request: Request) -> Reply:
-        """``address``: HOST:PORT. Raises OSError or http.client.HTTPException, and is not repeated but on a kept
-        connection that the server had closed."""
-        kept: dict[str, http.client.HTTPConnection] = self._kept.__dict__.setdefault("connections", {})
-        known = kept.pop(address, None)
-        if known is not None:
+        """``address``: HOST:PORT. Raises OSError or http.client.HTTPException. A request is made again if the kept
+        connection that it went over had been closed by the server."""
+        while (known := self._take(address)) is not None:
             try:
-                return self._ask(kept, address, known, request)
+                return self._ask(address, known, request)
             except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
-                known.close()
-        return self._ask(kept, address, http.client.HTTPConnection(address, timeout=self._timeout), request)
+                continue
+        return self._ask(address, http.client.HTTPConnection(address, timeout=self._timeout), request)
 
-    def _ask(
-        self,
-        kept: dict[str, http.client.HTTPConnection],
-        address: str,
-        connection: http.client.HTTPConnection,
-        request: Request,
-    ) -> Reply:
+    def _take(self, address: str) -> http.client.HTTPConnection | None:
+        with self._lock:
+            kept = self._kept.get(address)
+            return kept.pop() if kept else None
+
+    def _ask(self, address: str, connection: http.client.HTTPConnection, request: Request) -> Reply:
         headers = {name: value for name, value in request.headers.items() if name not in _HOPS - {"host"}}
         try:
             connection.request(request.method, request.path, request.body, headers)
@@ -107,5 +112,6 @@ class Forwarder:
         if answer.will_close:
             connection.close()
         else:
-            kept[address] = connection
+            with self._lock:
+                self._kept.setdefault(address, []).append(connection)
         return reply

@@ -45,7 +45,7 @@ class LambdaService:
 
     ministack: str
     functions: Functions
-    forward: Forwarder = field(default_factory=Forwarder)
+    forward: Forwarder
     edge: AwsEdge | None = None
     _aliases: dict[tuple[str, str], tuple[float, Mapping[str, Any] | None]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -167,11 +167,11 @@ class LambdaLab:
 def lambda_lab(folder: Path) -> Iterator[LambdaLab]:
     with contextlib.ExitStack() as stack:
         emulator = urlsplit(stack.enter_context(ministack(folder))).netloc
-        service = LambdaService(
-            emulator, Functions(folder, lambda function, number: service.describe(function, number))
-        )
+        forward = stack.enter_context(Forwarder())
+        functions = Functions(folder, lambda function, number: service.describe(function, number))
+        service = LambdaService(emulator, functions, forward)
         stack.callback(service.functions.end)
-        service.edge = edge = AwsEdge(emulator, {"lambda": service.answer})
+        service.edge = edge = AwsEdge(emulator, forward, {"lambda": service.answer})
         url = stack.enter_context(front_door(edge.answer))
         settings = {
             "region": REGION,

@@ -16,8 +16,8 @@ from tests.conformance.aws_credentials import ENVIRONMENT, KEY, REGION, SECRET, 
 from tests.conformance.front_door import Forwarder, Reply, Request, front_door
 from tests.conformance.lab import Load
 from tests.conformance.local_lab import ENVIRONMENTS, http_load
-from tests.integration.throttling_proxy import Weather, weather
 from tidegate.cli.client import ApiClient
+from tidegate.testing.aws.throttling_proxy import Weather, weather
 from tidegate.testing.platform import Platform
 
 IMAGE = f"123456789012.dkr.ecr.{REGION}.amazonaws.com/stand-in@sha256:" + "0" * 64
@@ -77,7 +77,7 @@ class RuntimeDoor:
 
     cloud: Platform
     platform: Platform
-    forward: Forwarder = field(default_factory=Forwarder)
+    forward: Forwarder
     configs: dict[tuple[str, str], str] = field(default_factory=dict)
     """Endpoint and generation -> config."""
 
@@ -97,8 +97,9 @@ class RuntimeDoor:
         if (endpoint, generation) not in self.configs:
             found = ApiClient({"TIDEGATE_URL": self.platform.url}).endpoint(endpoint)
             for fleet in found["fleets"]:
-                self.configs[endpoint, str(fleet["generation"])] = fleet["config"]
-        return self.configs[endpoint, generation]
+                if fleet["config"]:
+                    self.configs[endpoint, fleet["fleet"].split("/")[1]] = fleet["config"]
+        return self.configs.get((endpoint, generation), variant)
 
 
 @contextlib.contextmanager
@@ -132,5 +133,7 @@ def sagemaker_lab(folder: Path) -> Iterator[SagemakerLab]:
         }
         targets.write_text(yaml.safe_dump({"sagemaker": settings}))
         platform = stack.enter_context(Platform(environment=own))
-        door = stack.enter_context(front_door(RuntimeDoor(cloud, platform).answer))
+        door = stack.enter_context(
+            front_door(RuntimeDoor(cloud, platform, stack.enter_context(Forwarder())).answer)
+        )
         yield SagemakerLab(platform, cloud, door, state)

@@ -15,7 +15,6 @@ from typing import Any
 import boto3
 import pytest
 
-from tests.integration.throttling_proxy import Weather, weather
 from tidegate.domain.errors import TargetRefused
 from tidegate.domain.fleet import FleetId, FleetSpec, VariantSpec
 from tidegate.domain.registry import ContainerDefinition, Model
@@ -27,6 +26,7 @@ from tidegate.targets.sagemaker.engine_target import SagemakerTarget
 from tidegate.targets.sagemaker.native import Deployed, NativeDeployer
 from tidegate.targets.sagemaker.options import SagemakerOptions, parse_options
 from tidegate.targets.sagemaker.outcome import Outcome
+from tidegate.testing.aws.throttling_proxy import Weather, weather
 from tidegate.testing.platform import Platform, wait_until
 
 pytestmark = pytest.mark.e2e
