@@ -1,4 +1,4 @@
-"""Peaks of a spec's calendar as scheduled actions of Application Auto Scaling: its cron knows no working days. Pure."""
+"""Peaks of a spec's calendar as scheduled actions of Application Auto Scaling: its cron has no working days. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
