@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import itertools
+import logging
 import random
 import threading
 import time
@@ -17,13 +18,14 @@ from moto.server import ThreadedMotoServer
 
 from tests.conformance.aws_credentials import ENVIRONMENT, KEY, REGION, SECRET
 from tests.conformance.aws_edge import AwsEdge
-from tests.conformance.ecs_tasks import PORT, EcsTasks
+from tests.conformance.ecs_tasks import EcsTasks
 from tests.conformance.front_door import Forwarder, Reply, Request, front_door
 from tests.conformance.lab import Load
 from tests.conformance.local_lab import http_load
 from tests.conformance.model_package import IMAGE, environment, write_package
 from tidegate.testing.platform import Platform
 
+logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for every call
 BALANCER = "AWS/ApplicationELB"
 RULES_AGE = 0.05
 """Seconds for which the listener may use old rules."""
@@ -56,8 +58,9 @@ class Listener:
         path = "/" + request.path.split("/", 3)[3]
         asked = Request(request.method, path, request.headers, request.body)
         try:
-            reply = self.forward.send(f"{addresses[next(self._turn) % len(addresses)]}:{PORT}", asked)
+            reply = self.forward.send(addresses[next(self._turn) % len(addresses)], asked)
         except (OSError, http.client.HTTPException) as error:
+            self.tasks.troubles.append(f"{addresses}: {error!r}")
             return Reply(502, {}, repr(error).encode())
         self._count(group, reply.status, time.monotonic() - began)
         return reply
@@ -140,9 +143,7 @@ def ecs_lab(folder: Path) -> Iterator[EcsLab]:
         settings = set_up(clients, folder)
         variables = {"AWS_ENDPOINT_URL_S3": f"http://{moto}", "AWS_REGION": REGION}
         tasks = EcsTasks(clients["elbv2"], folder, variables)
-        thread = threading.Thread(target=tasks.run)
-        thread.start()
-        stack.callback(thread.join)
+        tasks.start()
         stack.callback(tasks.end)
         forward = stack.enter_context(Forwarder())
         edge = AwsEdge(moto, forward)

@@ -1,6 +1,5 @@
 """A simulator of what ECS runs: for each service of moto's ECS its tasks, as tidegate's real worker processes on
-loopback addresses of their own. A task is registered with its target group once its ping is answered. There are no
-containers."""
+ports of their own. A task is registered with its target group once its ping is answered. There are no containers."""
 
 import itertools
 import json
@@ -19,8 +18,8 @@ from moto.core import DEFAULT_ACCOUNT_ID
 from moto.ecs.models import ecs_backends
 
 from tests.conformance.aws_credentials import ENVIRONMENT, REGION
+from tidegate.testing.platform import free_port
 
-PORT = 8080
 LOOK_EVERY = 0.1
 FAILURES = 3
 """Tasks in a row that end before they are healthy, after which the circuit breaker opens (ECS's smallest number)."""
@@ -30,15 +29,23 @@ _NUMBERS = itertools.count(1)
 
 @dataclass
 class Task:
-    """``address``: an own one of the loopback network, as a task of awsvpc mode has its own."""
-
     process: subprocess.Popen[bytes]
-    address: str
+    port: int
+    number: int
     healthy: bool = False
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def registered(self) -> list[dict[str, object]]:
+        """As a target. moto knows targets by their ids alone, so each task has another loopback address."""
+        return [{"Id": f"127.77.{self.number // 250}.{self.number % 250 + 1}", "Port": self.port}]
 
     def answers(self) -> bool:
         try:
-            return httpx.get(f"http://{self.address}:{PORT}/ping", timeout=1).status_code == httpx.codes.OK
+            return httpx.get(f"http://{self.address}/ping", timeout=1).status_code == httpx.codes.OK
         except httpx.TransportError:
             return False
 
@@ -61,9 +68,14 @@ class EcsTasks:
     """ARN of a target group -> addresses of its healthy tasks."""
     troubles: list[str] = field(default_factory=list)
     _stopping: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
     _ending: list[Task] = field(default_factory=list)
 
-    def run(self) -> None:
+    def start(self) -> None:
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
         while not self._stopping.wait(LOOK_EVERY):
             backend = ecs_backends[DEFAULT_ACCOUNT_ID][REGION]
             for service in list(backend.services.values()):
@@ -75,6 +87,8 @@ class EcsTasks:
 
     def end(self) -> None:
         self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
         left = [*self._ending, *(one for each in self.services.values() for one in each.running)]
         for task in left:
             task.process.kill()
@@ -102,20 +116,18 @@ class EcsTasks:
             if not task.healthy and task.answers():
                 task.healthy = True
                 mine.failures = 0
-                self.balancer.register_targets(TargetGroupArn=group, Targets=[{"Id": task.address, "Port": PORT}])
                 self.healthy[group] = (*self.healthy.get(group, ()), task.address)
+                self.balancer.register_targets(TargetGroupArn=group, Targets=task.registered)
         service.running_count = sum(task.healthy for task in mine.running)
 
     def _leave(self, group: str, mine: ServiceTasks, task: Task) -> None:
         mine.running.remove(task)
         if task.healthy:
             self.healthy[group] = tuple(one for one in self.healthy[group] if one != task.address)
-            gone = [{"Id": task.address, "Port": PORT}]
-            self.balancer.deregister_targets(TargetGroupArn=group, Targets=gone)
+            self.balancer.deregister_targets(TargetGroupArn=group, Targets=task.registered)
 
     def _start(self, service: Any) -> Task:
-        number = next(_NUMBERS)
-        address = f"127.77.{number // 250}.{number % 250 + 1}"
+        number, port = next(_NUMBERS), free_port()
         family, _, revision = service.task_definition.rpartition("/")[2].partition(":")
         definition = ecs_backends[DEFAULT_ACCOUNT_ID][REGION].task_definitions[family][int(revision)]
         (container,) = definition.container_definitions
@@ -123,7 +135,7 @@ class EcsTasks:
         folder = self.folder / f"task-{number}-{time.monotonic_ns()}"
         folder.mkdir()
         start = folder / "start.json"  # what the container's command does with its variable
-        listen = {"host": address, "port": PORT, "control_port": 0, "drain_notice": 1.0}
+        listen = {"host": "127.0.0.1", "port": port, "control_port": 0, "drain_notice": 1.0}
         start.write_text(json.dumps({**json.loads(given.pop(START)), "listen": listen}))
         environment = {
             **os.environ,
@@ -141,4 +153,4 @@ class EcsTasks:
                 env={**environment, "TIDEGATE_REPLICA": f"task-{number}"},
                 start_new_session=True,
             )
-        return Task(process, address)
+        return Task(process, port, number)
