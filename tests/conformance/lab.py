@@ -32,6 +32,8 @@ class Lab(Protocol):
     """One target with a platform that deploys to it."""
 
     target: str
+    against: str
+    """What stands for the target here, in a few words: written beside the table."""
     platform: Platform
     patience: float
     """Seconds that the longest scenario may wait for one state."""

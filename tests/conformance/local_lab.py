@@ -31,11 +31,21 @@ class HttpLoad:
         return Traffic(report.sent, report.failed, {name: count for name, count in served.items() if count})
 
 
+@contextlib.contextmanager
+def http_load(url: str, endpoint: str, rate: float = RATE, body: bytes = b"1,2,3") -> Iterator[Load]:
+    """Requests to a front door with SageMaker's paths."""
+    path, headers = f"/endpoints/{endpoint}/invocations", {"Content-Type": "text/csv"}
+    with LoadGenerator(url, path, body, headers, rate, connections=32) as running:
+        yield HttpLoad(running)
+        running.stop()
+
+
 @dataclass
 class LocalLab:
     platform: Platform
     image: str
     target: str = "local"
+    against: str = "processes of this machine"
     patience: float = 90.0
     differences: Mapping[str, str] = field(
         default_factory=lambda: {
@@ -46,13 +56,8 @@ class LocalLab:
     def model(self, version: str) -> dict[str, Any]:
         return {"image": self.image, "environment": dict(ENVIRONMENTS[version])}
 
-    @contextlib.contextmanager
-    def load(self, endpoint: str) -> Iterator[Load]:
-        path = f"/endpoints/{endpoint}/invocations"
-        headers = {"Content-Type": "text/csv"}
-        with LoadGenerator(self.platform.url, path, b"1,2,3", headers, RATE, connections=32) as running:
-            yield HttpLoad(running)
-            running.stop()
+    def load(self, endpoint: str) -> contextlib.AbstractContextManager[Load]:
+        return http_load(self.platform.url, endpoint)
 
     def away(self) -> contextlib.AbstractContextManager[None]:
         raise NotImplementedError(self.differences["API away in mid-rollout"])

@@ -10,6 +10,12 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tidegate.targets.registry import KINDS
+
+if TYPE_CHECKING:
+    from tests.conformance.lab import Lab
 
 DOCS = Path(__file__).parents[2] / "docs"
 RESULTS, PAGE = DOCS / "conformance.json", DOCS / "targets.md"
@@ -23,14 +29,16 @@ Results = Mapping[str, Mapping[str, Mapping[str, str]]]
 """Target -> scenario -> outcome, date, and why it differs."""
 
 
-def record(target: str, scenario: str, outcome: str, why: str = "") -> None:
-    """Write one result, if the run writes any. A run that fails removes what an earlier one has shown."""
-    if not (name := os.environ.get(VARIABLE)):
+def record(lab: "Lab", scenario: str, outcome: str, why: str = "") -> None:
+    """Write one result, if the run writes any and the target is a shipped one. A run that fails removes what an
+    earlier one has shown."""
+    if not (name := os.environ.get(VARIABLE)) or lab.target not in KINDS:
         return
     path = Path(name)
     known = json.loads(path.read_text()) if path.exists() else {}
-    found = {"outcome": outcome, "date": datetime.now(UTC).date().isoformat(), **({"why": why} if why else {})}
-    known.setdefault(target, {})[scenario] = found
+    date = datetime.now(UTC).date().isoformat()
+    found = {"outcome": outcome, "date": date, "against": lab.against, **({"why": why} if why else {})}
+    known.setdefault(lab.target, {})[scenario] = found
     path.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
 
 
@@ -50,7 +58,12 @@ def table(results: Results, scenarios: list[str]) -> str:
         lines.append(f"| {scenario} | {' | '.join(cells)} |")
     dates = {one["date"] for found in results.values() for one in found.values()}
     last = f"Last run: {max(dates)}." if dates else "Not run yet."
-    return "\n".join([*lines, "", last, *(["", *notes] if notes else [])])
+    places = [f"- {name} ran against {place}." for name in targets for place in _places(results[name])]
+    return "\n".join([*lines, "", last, *(["", *places] if places else []), *(["", *notes] if notes else [])])
+
+
+def _places(found: Mapping[str, Mapping[str, str]]) -> list[str]:
+    return sorted({one["against"] for one in found.values() if "against" in one})
 
 
 def insert(page: str, made: str) -> str:

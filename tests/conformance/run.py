@@ -1,18 +1,27 @@
 """Runs one scenario on one target, and records how it went."""
 
+import os
+from collections.abc import Sequence
+
 from tests.conformance.lab import Lab
-from tests.conformance.results import DIFFERENT, PASSED, record
+from tests.conformance.results import DIFFERENT, PASSED, VARIABLE, record
 from tests.conformance.scenarios import SCENARIOS
 
 
 def run_scenario(lab: Lab, scenario: str) -> None:
     """A difference is recorded with its reason instead of a run: it is no skipped test."""
     if (why := lab.differences.get(scenario)) is not None:
-        record(lab.target, scenario, DIFFERENT, why)
+        record(lab, scenario, DIFFERENT, why)
         return
     try:
         SCENARIOS[scenario](lab)
     except BaseException:
-        record(lab.target, scenario, "failed")
+        record(lab, scenario, "failed")
         raise
-    record(lab.target, scenario, PASSED)
+    record(lab, scenario, PASSED)
+
+
+def scenarios(quick: Sequence[str]) -> Sequence[str]:
+    """Every scenario in a run that writes the table (``make conformance``), else those that are ``quick``."""
+    assert set(quick) <= set(SCENARIOS)
+    return list(SCENARIOS) if os.environ.get(VARIABLE) else quick

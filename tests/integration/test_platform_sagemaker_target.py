@@ -8,26 +8,25 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
 
-from tests.integration.throttling_proxy import Weather, weather
 from tidegate.domain.errors import TargetRefused
 from tidegate.domain.fleet import FleetId, FleetSpec, VariantSpec
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.traffic import WHOLE, Route, RouteTable
 from tidegate.ports.direct import SmokeRequest
 from tidegate.spec.build import parse
-from tidegate.targets.sagemaker import engine_target
-from tidegate.targets.sagemaker.client import AwsClient
+from tidegate.targets.aws.client import AwsClient
 from tidegate.targets.sagemaker.engine_target import SagemakerTarget
 from tidegate.targets.sagemaker.native import Deployed, NativeDeployer
 from tidegate.targets.sagemaker.options import SagemakerOptions, parse_options
 from tidegate.targets.sagemaker.outcome import Outcome
+from tidegate.testing.aws.throttling_proxy import Weather, weather
 from tidegate.testing.platform import Platform, wait_until
 
 pytestmark = pytest.mark.e2e
@@ -59,7 +58,7 @@ class Client:
 
     def aws(self, **more: Any) -> AwsClient:
         session = boto3.Session(KEY, SECRET, region_name="eu-central-1")
-        return AwsClient(session, self.options(**more), Brisk())
+        return AwsClient(session, self.url, Brisk())
 
     def deployer(self) -> NativeDeployer:
         return NativeDeployer(self.aws(), self.options(), self.said.append)
@@ -185,10 +184,9 @@ async def until(target: SagemakerTarget, ready: Any) -> None:
     raise AssertionError(f"not reached: {await target.observe('engine')}")
 
 
-def test_engine_mode_shifts_weights_between_two_variants(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_target, "CHANGING", timedelta(0))
-    monkeypatch.setattr(engine_target, "SETTLED", timedelta(0))
-    target = SagemakerTarget(client.aws(mode="engine"), client.options(mode="engine"), lambda name: None)
+def test_engine_mode_shifts_weights_between_two_variants(client: Client) -> None:
+    options = client.options(mode="engine", poll=0.01)
+    target = SagemakerTarget(client.aws(mode="engine"), options, lambda name: None)
     old, new = fleet(1), fleet(2)
 
     def configs() -> list[Any]:

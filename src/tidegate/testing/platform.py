@@ -55,6 +55,8 @@ class Platform:
     state: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="tg-")))
     port: int = field(default_factory=free_port)
     environment: Mapping[str, str] = field(default_factory=dict)
+    program: str = "tidegate.cli.controller"
+    """Module of the controller, whose command line it has."""
     _controller: subprocess.Popen[bytes] | None = None
 
     @property
@@ -74,7 +76,7 @@ class Platform:
         """Start (or restart) the controller and wait until it is healthy."""
         self.state.mkdir(parents=True, exist_ok=True)
         # What ``tidegate up`` execs, without the time to import the commands.
-        command = [sys.executable, *_mark(), "-m", "tidegate.cli.controller", "--host", "127.0.0.1"]
+        command = [sys.executable, *_mark(), "-m", self.program, "--host", "127.0.0.1"]
         with self.log.open("ab") as log:
             self._controller = subprocess.Popen(
                 [*command, "--port", str(self.port), "--state", str(self.state)],

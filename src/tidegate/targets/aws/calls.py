@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tidegate.domain.errors import Transient
-from tidegate.targets.aws.errors import ResourceBusy, ResourceChanged
+from tidegate.targets.aws.errors import ResourceBusy, ResourceChanged, Unanswered
+from tidegate.targets.aws.repeatable import NOT_REPEATABLE
 
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 5.0
@@ -40,7 +41,9 @@ class RetryingCalls:
                 return await self.calls.call(service, operation, members)
             except (ResourceChanged, ResourceBusy):
                 raise  # whoever calls looks again first
-            except Transient:
+            except Transient as error:
+                if isinstance(error, Unanswered) and operation in NOT_REPEATABLE:
+                    raise
                 pause = self.chance() * longest
                 if self.now() + pause > until:
                     raise

@@ -5,8 +5,26 @@ from dataclasses import dataclass
 from tidegate.domain.errors import TargetError, TargetRefused, Transient
 
 
-class ResourceMissing(TargetRefused):
+class AwsRefused(TargetRefused):
+    """Refused for good. ``code`` is AWS's name of the error, ``said`` its sentence."""
+
+    def __init__(self, message: str, code: str = "", said: str = "") -> None:
+        super().__init__(message)
+        self.code, self.said = code, said
+
+    @property
+    def fresh_role(self) -> bool:
+        """The execution role cannot be assumed; a new one cannot for up to two minutes."""
+        said = self.said.lower()
+        return "role" in said and ("assume" in said or "trust" in said)
+
+
+class ResourceMissing(AwsRefused):
     """What the call names does not exist."""
+
+
+class AccessDenied(AwsRefused):
+    """The credentials lack a right."""
 
 
 class ResourceChanged(Transient):
@@ -14,11 +32,19 @@ class ResourceChanged(Transient):
 
 
 class ResourceBusy(Transient):
-    """Another change of the resource is in progress, or it exists already, or it is in use."""
+    """Another change of the resource is in progress, or it is in use."""
+
+
+class ResourceExists(ResourceBusy):
+    """The name is taken already."""
 
 
 class Throttled(Transient):
-    """AWS asks for fewer calls."""
+    """AWS asks for fewer calls; this one was not carried out."""
+
+
+class Unanswered(Transient):
+    """No answer came, or one of 5xx: the call may have been carried out."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +70,13 @@ _MISSING = {
     "ResourceNotFoundException",
     "ResourceNotFound",
     "NotFoundException",
+    "NotFound",
+    "404",
+    "NoSuchEntity",
+    "NoSuchBucket",
+    "NoSuchKey",
+    "RepositoryNotFoundException",
+    "ImageNotFoundException",
     "ServiceNotFoundException",
     "ServiceNotActiveException",
     "ClusterNotFoundException",
@@ -57,14 +90,12 @@ _MISSING = {
 _BUSY = {
     "ResourceConflictException",
     "ResourceInUseException",
-    "ResourceInUse",
     "ResourceInUseFault",
     "ConflictException",
-    "ConcurrentUpdateException",
     "UpdateInProgressException",
-    "DuplicateTargetGroupName",
-    "PriorityInUse",
 }
+_EXISTS = {"ResourceInUse", "DuplicateTargetGroupName", "PriorityInUse", "EntityAlreadyExists"}
+"""SageMaker says ResourceInUse of a name that is taken."""
 _THROTTLED = {
     "Throttling",
     "ThrottlingException",
@@ -73,9 +104,11 @@ _THROTTLED = {
     "TooManyRequests",
     "RequestLimitExceeded",
     "SlowDown",
+    "ConcurrentUpdateException",
 }
 _DENIED = {
     "AccessDenied",
+    "AccessDeniedError",
     "AccessDeniedException",
     "UnauthorizedOperation",
     "UnauthorizedException",
@@ -91,6 +124,7 @@ _UNKNOWN_KEYS = {
     "SignatureDoesNotMatch",
     "MissingAuthenticationToken",
 }
+_UNAVAILABLE = {408, 425}
 _QUOTA = {
     "ServiceQuotaExceededException",
     "LimitExceededException",
@@ -99,36 +133,46 @@ _QUOTA = {
     "CodeStorageExceededException",
     "QuotaExceededException",
 }
-_UNAVAILABLE_STATUSES = {408, 425, 500, 502, 503, 504}
 
 
 def translate(answer: ErrorAnswer) -> TargetError:
     """The error for the platform."""
     code, about, told = answer.code, answer.about, f"{answer.code}: {answer.message}"
     if code in _THROTTLED or answer.status == 429:
-        return Throttled(f"AWS throttles {about} ({told})")
+        return Throttled(f"AWS throttles {about} ({told}): try again later")
+    if answer.status >= 500 or answer.status in _UNAVAILABLE:
+        return Unanswered(f"{about}: AWS cannot answer now ({told}): try again")
     if code in _EXPIRED:
         return Transient(f"{about}: the AWS credentials have expired; renew them ({told})")
     if code in _CLOCK or _signed_at_a_wrong_time(answer):
         return Transient(f"{about}: the clock of this machine differs from AWS's; set it right ({told})")
     if code in _UNKNOWN_KEYS or code == "InvalidSignatureException":
-        return TargetRefused(f"{about}: AWS does not know these credentials; check profile and keys ({told})")
-    if code in _DENIED or answer.status == 403:
-        return TargetRefused(
-            f"{about}: the credentials lack the right {action_of(answer.service, answer.operation)};"
-            f" `tidegate doctor` prints the least policy ({told})"
+        return AwsRefused(
+            f"{about}: AWS does not know these credentials; check profile and keys ({told})", code, answer.message
         )
-    if code in _MISSING:
-        return ResourceMissing(f"{about}: it does not exist ({told})")
+    if code in _DENIED or (answer.status == 403 and code not in _MISSING):
+        return AccessDenied(
+            f"{about}: the credentials lack the right {action_of(answer.service, answer.operation)};"
+            f" `tidegate doctor` prints the least policy ({told})",
+            code,
+            answer.message,
+        )
+    if code in _MISSING or "Could not find" in answer.message:
+        return ResourceMissing(f"{about}: it does not exist ({told})", code, answer.message)
     if code == "PreconditionFailedException" or answer.status == 412:
         return ResourceChanged(f"{about}: it was changed meanwhile ({told})")
-    if code in _BUSY:
+    if code in _EXISTS or "already exist" in answer.message.lower():
+        return ResourceExists(f"{about}: it exists already, or is in use ({told})")
+    if code in _BUSY or "in-progress" in answer.message:
         return ResourceBusy(f"{about}: another change is in progress, or it exists already ({told})")
     if code in _QUOTA or code.startswith("TooMany"):
-        return TargetRefused(f"{about}: a quota of the account is reached; remove something or raise it ({told})")
-    if answer.status in _UNAVAILABLE_STATUSES:
-        return Transient(f"{about}: AWS cannot answer now ({told})")
-    return TargetRefused(f"{about}: AWS refused it ({told})")
+        return AwsRefused(
+            f"{about}: a quota of the account is reached: remove something, have it raised in Service Quotas, or use"
+            f" strategy: rolling ({told})",
+            code,
+            answer.message,
+        )
+    return AwsRefused(f"{about}: AWS refused it ({told})", code, answer.message)
 
 
 def _signed_at_a_wrong_time(answer: ErrorAnswer) -> bool:
@@ -147,4 +191,5 @@ _PREFIXES = {
 
 def action_of(service: str, operation: str) -> str:
     """The action in a policy, such as ``lambda:UpdateAlias``."""
+    operation = {"Invoke": "InvokeFunction"}.get(operation, operation)
     return f"{_PREFIXES.get(service, service)}:{operation}"

@@ -1,4 +1,4 @@
-"""GetMetricData of CloudWatch: sums and percentiles by the minute."""
+"""GetMetricData of CloudWatch: sums and percentiles by the minute or another period."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,7 +8,6 @@ from tidegate.targets.aws.calls import Calls
 
 MOST_QUERIES = 500
 """Of one call (CloudWatch's limit)."""
-PERIOD = 60
 
 
 @dataclass(frozen=True)
@@ -21,17 +20,17 @@ class MetricQuery:
     statistic: str
 
 
-async def read_minutes(
-    calls: Calls, queries: Iterable[MetricQuery], since: int, until: int
+async def read_points(
+    calls: Calls, queries: Iterable[MetricQuery], since: int, until: int, period: int
 ) -> dict[MetricQuery, dict[int, float]]:
-    """Values by the epoch second at which their minute begins; ``since`` and ``until`` (exclusive) are whole minutes.
-    A minute without data has no value."""
+    """Values by the epoch second at which their period begins. ``period``: its seconds; ``since`` and ``until``
+    (exclusive) are bounds of periods. A period without data has no value."""
     asked = list(dict.fromkeys(queries))
     found: dict[MetricQuery, dict[int, float]] = {query: {} for query in asked}
     for at in range(0, len(asked), MOST_QUERIES):
         part = {f"m{number}": query for number, query in enumerate(asked[at : at + MOST_QUERIES])}
         members: dict[str, object] = {
-            "MetricDataQueries": [_line(id, query) for id, query in part.items()],
+            "MetricDataQueries": [_line(id, query, period) for id, query in part.items()],
             "StartTime": datetime.fromtimestamp(since, UTC),
             "EndTime": datetime.fromtimestamp(until, UTC),
             "ScanBy": "TimestampAscending",
@@ -42,17 +41,17 @@ async def read_minutes(
             for line in page.get("MetricDataResults", ()):
                 values = found[part[line["Id"]]]
                 for moment, value in zip(line.get("Timestamps", ()), line.get("Values", ()), strict=True):
-                    values[int(moment.timestamp()) // PERIOD * PERIOD] = float(value)
+                    values[int(moment.timestamp()) // period * period] = float(value)
             if not page.get("NextToken"):
                 break
             token = {"NextToken": page["NextToken"]}
     return found
 
 
-def _line(id: str, query: MetricQuery) -> dict[str, object]:
+def _line(id: str, query: MetricQuery, period: int) -> dict[str, object]:
     metric = {
         "Namespace": query.namespace,
         "MetricName": query.metric,
         "Dimensions": [{"Name": name, "Value": value} for name, value in query.dimensions],
     }
-    return {"Id": id, "MetricStat": {"Metric": metric, "Period": PERIOD, "Stat": query.statistic}}
+    return {"Id": id, "MetricStat": {"Metric": metric, "Period": period, "Stat": query.statistic}}

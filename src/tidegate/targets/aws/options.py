@@ -1,7 +1,7 @@
 """Settings of a target at AWS. The settings of one target extend ``AwsOptions``."""
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -18,6 +18,10 @@ class AwsOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Address of every service, for an emulator; empty: AWS."""
     deadline: float = 30.0
     """Seconds that one call may take, with its retries."""
+    metric_period: Annotated[int, msgspec.Meta(ge=1)] = 60
+    """Seconds of a point of the metrics that rollouts are judged by."""
+    metric_delay: Annotated[int, msgspec.Meta(ge=0)] = 120
+    """Seconds after the end of a period until its numbers are complete."""
     installation: str = ""
     """Value of the ownership tag; empty: the id of the state folder. Two installations must not share one."""
 

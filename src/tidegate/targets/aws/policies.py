@@ -1,6 +1,6 @@
 """The least IAM policy of a target, from the list of the calls that it makes. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from tidegate.targets.aws.errors import action_of
@@ -23,15 +23,16 @@ def least_policy(rows: Iterable[CallRow]) -> dict[str, object]:
 
 
 def _statement(row: CallRow) -> dict[str, object]:
-    made: dict[str, object] = {
-        "Sid": "".join(word.capitalize() for word in row.why.replace("-", " ").split() if word.isalnum()),
-        "Effect": "Allow",
-        "Action": [action_of(row.service, operation) for operation in row.operations],
-        "Resource": list(row.resources),
-    }
-    if row.conditions:
-        conditions: dict[str, dict[str, str]] = {}
-        for operator, key, value in row.conditions:
-            conditions.setdefault(operator, {})[key] = value
-        made["Condition"] = conditions
-    return made
+    conditions: dict[str, dict[str, str]] = {}
+    for operator, key, value in row.conditions:
+        conditions.setdefault(operator, {})[key] = value
+    sid = "".join(word.capitalize() for word in row.why.replace("-", " ").split() if word.isalnum())
+    actions = [action_of(row.service, operation) for operation in row.operations]
+    return statement(sid, actions, row.resources, conditions)
+
+
+def statement(
+    sid: str, actions: Iterable[str], resources: Iterable[str], condition: Mapping[str, object] | None = None
+) -> dict[str, object]:
+    made = {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": list(resources)}
+    return {**made, **({"Condition": condition} if condition else {})}

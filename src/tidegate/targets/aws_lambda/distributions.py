@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 
 from tidegate.domain.errors import TargetRefused
 
-BASE = ("msgspec", "httptools")
+BASE = ("msgspec", "httptools", "packaging")
 """What the serving code imports, whatever the model."""
 PROVIDED = frozenset({"botocore", "boto3", "s3transfer", "jmespath", "python-dateutil", "urllib3", "six"})
 """What Lambda's own runtime for Python has."""

@@ -84,7 +84,7 @@ def rows(settings: AwsLambdaOptions) -> list[CallRow]:
                 *("UpdateFunctionCode", "UpdateFunctionConfiguration", "PublishVersion", "ListVersionsByFunction"),
                 *("CreateAlias", "UpdateAlias", "GetAlias", "ListAliases", "DeleteAlias"),
                 *("PutProvisionedConcurrencyConfig", "GetProvisionedConcurrencyConfig"),
-                "DeleteProvisionedConcurrencyConfig",
+                *("DeleteProvisionedConcurrencyConfig", "Invoke"),
             ),
             (functions, f"{functions}:*"),
             "publish versions and shift traffic",

@@ -1,27 +1,25 @@
 """What CloudWatch counted of each version: invocations, errors and durations by the minute.
 
 Numbers of a minute arrive for a while after it. Errors are passed on as soon as they are seen; a minute counts as
-complete, so that a rollout may rely on it, once it lies ``SETTLE`` seconds back.
+complete, so that a rollout may rely on it, once it lies ``metric_delay`` seconds back.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import CollectionRound, FleetSecond
 from tidegate.domain.observation import Observation
 from tidegate.serving.aws_lambda.embedded_metrics import FAILED, NAMESPACE, REFUSED
 from tidegate.targets.aws.calls import Calls
-from tidegate.targets.aws.metric_data import PERIOD, MetricQuery, read_minutes
-from tidegate.targets.aws.minute_counts import MinuteCounts
-from tidegate.targets.aws.minute_progress import MinuteProgress
+from tidegate.targets.aws.metric_data import MetricQuery, read_points
+from tidegate.targets.aws.period_counts import PeriodCounts
+from tidegate.targets.aws.period_progress import PeriodProgress
 from tidegate.targets.aws_lambda.marks import LIVE
 from tidegate.targets.aws_lambda.options import AwsLambdaOptions, function_name
 from tidegate.targets.aws_lambda.target import AwsLambdaTarget
 
 LAMBDA = "AWS/Lambda"
-SETTLE = 120
-"""Seconds after its end at which a minute is complete."""
 PERCENTILES = ("p10", "p50", "p90", "p95", "p99", "Maximum")
 _MICROSECONDS = 1000.0
 """Of a millisecond, in which CloudWatch has durations."""
@@ -34,23 +32,23 @@ class AwsLambdaEvidence:
     calls: Calls
     target: AwsLambdaTarget
     options: AwsLambdaOptions
-    progress: MinuteProgress = field(default_factory=lambda: MinuteProgress(SETTLE))
+    progress: PeriodProgress
 
     async def collect(self, now: int) -> CollectionRound:
         fleets = {id: found for id, found in self.target.configs.items() if id.endpoint in self.target.routes}
-        minutes = self.progress.begin({id.endpoint for id in fleets}, now)
-        if minutes is None:
+        span = self.progress.begin({id.endpoint for id in fleets}, now)
+        if span is None:
             return CollectionRound([], self.progress.coverage())
-        found = await read_minutes(self.calls, self._queries(fleets), *minutes)
+        found = await read_points(self.calls, self._queries(fleets), *span, self.options.metric_period)
         seconds: list[FleetSecond] = []
         for id, (version, config) in fleets.items():
-            for minute in range(self.progress.first(id.endpoint), minutes[1], PERIOD):
+            for start in range(self.progress.first(id.endpoint), span[1], self.options.metric_period):
                 times = {
-                    _percent(name): found[query][minute] * _MICROSECONDS
+                    _percent(name): found[query][start] * _MICROSECONDS
                     for name, query in self._durations(id, version).items()
-                    if minute in found[query]
+                    if start in found[query]
                 }
-                seconds += self.progress.add(id, config, minute, self._counts(id, fleets, found, minute), times)
+                seconds += self.progress.add(id, config, start, self._counts(id, fleets, found, start), times)
         self.progress.end(now)
         return CollectionRound(seconds, self.progress.coverage())
 
@@ -65,10 +63,10 @@ class AwsLambdaEvidence:
         id: FleetId,
         fleets: Mapping[FleetId, tuple[str, str]],
         found: Mapping[MetricQuery, Mapping[int, float]],
-        minute: int,
-    ) -> MinuteCounts:
+        start: int,
+    ) -> PeriodCounts:
         def value(query: MetricQuery) -> int:
-            return int(found[query].get(minute, 0))
+            return int(found[query].get(start, 0))
 
         version = fleets[id][0]
         others = [other for other in fleets if other.endpoint == id.endpoint and other != id]
@@ -82,7 +80,7 @@ class AwsLambdaEvidence:
 
         requests, errors = executed("Invocations"), executed("Errors")
         failed, refused = (value(self._own_query(id, name, version)) for name in (FAILED, REFUSED))
-        return MinuteCounts(requests, min(requests, errors + failed), min(requests, refused))
+        return PeriodCounts(requests, min(requests, errors + failed), min(requests, refused))
 
     def _takes_the_rest(self, id: FleetId) -> bool:
         """Lambda names the version that was executed only while an alias routes to two of them."""

@@ -13,6 +13,7 @@ from tidegate.targets.aws.calls import Calls
 from tidegate.targets.aws.log_streams import CloudLogs
 from tidegate.targets.aws.options import parse_options
 from tidegate.targets.aws.owned_endpoints import owned_endpoints
+from tidegate.targets.aws.period_progress import PeriodProgress
 from tidegate.targets.aws_lambda.description import Describer
 from tidegate.targets.aws_lambda.evidence import AwsLambdaEvidence
 from tidegate.targets.aws_lambda.functions import FunctionClient
@@ -51,7 +52,9 @@ def join_parts(context: TargetContext, options: AwsLambdaOptions, calls: Calls) 
         target=target,
         fleets=target,
         lifecycle=AwsLambdaLifecycle(calls, installation, options, target, functions, describer),
-        evidence=AwsLambdaEvidence(calls, target, options),
+        evidence=AwsLambdaEvidence(
+            calls, target, options, PeriodProgress(options.metric_delay, options.metric_period)
+        ),
         logs=AwsLambdaLogs(CloudLogs(calls), target, options),
         runners=RefusedTransforms(NAME),
         recommenders=RefusedRecommendations(NAME),

@@ -21,7 +21,16 @@ from tidegate.targets.aws_lambda.marks import (
     traffic_mark,
 )
 from tidegate.targets.aws_lambda.options import NAME, AwsLambdaOptions, function_name
-from tidegate.targets.aws_lambda.versions import FAILED, Call, Done, Failed, VersionWanted, next_step
+from tidegate.targets.aws_lambda.versions import (
+    FAILED,
+    Call,
+    Done,
+    Failed,
+    Try,
+    VersionWanted,
+    next_step,
+    start_failure,
+)
 
 CAPABILITIES = Capabilities(
     smallest_share=100, shadow=False, asynchronous=False, multi_model=False, scales_in_rollouts=False
@@ -188,14 +197,21 @@ class AwsLambdaTarget:
 
     async def _publish_version(self, id: FleetId) -> str:
         """Why it failed; empty if it did not."""
+        tried = ""
         while (asked := self._asked.get(id)) is not None:
             wanted = await self.describe(asked.spec, asked.fence)
-            step = next_step(wanted, await self.functions.look(wanted.function, id))
+            found = await self.functions.look(wanted.function, id)
+            step = next_step(wanted, found, tried == found.version)
             if isinstance(step, Done):
                 return ""
             if isinstance(step, Failed):
                 return step.reason
-            if isinstance(step, Call):
+            if isinstance(step, Try):
+                answer = await self.functions.call(step.call.operation, dict(step.call.members))
+                if failure := start_failure(found.version, answer):
+                    return failure
+                tried = found.version
+            elif isinstance(step, Call):
                 try:
                     await self.functions.call(step.operation, dict(step.members))
                 except (ResourceBusy, ResourceChanged):

@@ -5,6 +5,7 @@ fleet's code and configuration are set first, each waited for, then published; t
 that all of it is done. Whatever died in between is taken up where it is.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -83,6 +84,14 @@ class Wait:
 
 
 @dataclass(frozen=True)
+class Try:
+    """Start the version once: Lambda starts none before its first request, and a client's must not be the first that
+    finds the model broken."""
+
+    call: Call
+
+
+@dataclass(frozen=True)
 class Failed:
     reason: str
 
@@ -92,7 +101,11 @@ class Done:
     version: str
 
 
-Step = Call | Wait | Failed | Done
+Step = Call | Wait | Try | Failed | Done
+PING = json.dumps(
+    {"version": "2.0", "rawPath": "/ping", "requestContext": {"http": {"method": "GET", "path": "/ping"}}}
+).encode()
+"""A health check, as an HTTP API sends it."""
 
 
 def parse_configuration(answer: Mapping[str, Any]) -> ConfigurationSeen:
@@ -107,9 +120,10 @@ def parse_configuration(answer: Mapping[str, Any]) -> ConfigurationSeen:
     )
 
 
-def next_step(wanted: VersionWanted, seen: FunctionSeen) -> Step:
+def next_step(wanted: VersionWanted, seen: FunctionSeen, tried: bool = False) -> Step:
+    """``tried``: the version was started and answered."""
     if seen.published is not None:
-        return _finish(wanted, seen, seen.published)
+        return _finish(wanted, seen, seen.published, tried)
     latest = seen.latest
     if latest is None:
         members = {"FunctionName": wanted.function, "Code": dict(wanted.code.members)}
@@ -128,7 +142,7 @@ def next_step(wanted: VersionWanted, seen: FunctionSeen) -> Step:
     return Call("PublishVersion", {**named, "Description": description})
 
 
-def _finish(wanted: VersionWanted, seen: FunctionSeen, published: ConfigurationSeen) -> Step:
+def _finish(wanted: VersionWanted, seen: FunctionSeen, published: ConfigurationSeen, tried: bool) -> Step:
     if published.state == FAILED:
         return Failed(f"version {seen.version} failed: {published.reason or 'AWS gives no reason'}")
     if published.state not in _STATES_THAT_SERVE or published.update == "InProgress":
@@ -143,7 +157,24 @@ def _finish(wanted: VersionWanted, seen: FunctionSeen, published: ConfigurationS
         return Failed(f"provisioned concurrency of version {seen.version} failed: {seen.provisioned[2]}")
     if seen.provisioned is not None and seen.provisioned[1] != "READY":
         return Wait(f"provisioned concurrency of version {seen.version}")
+    if seen.alias is None and not tried:
+        return Try(Call("Invoke", {**qualified, "Payload": PING}))
     return _mark(wanted, seen)
+
+
+def start_failure(version: str, answer: Mapping[str, Any]) -> str:
+    """Why a version that was tried does not start; empty if it does. ``answer``: of Invoke."""
+    payload = answer.get("Payload") or b"{}"
+    try:
+        told = json.loads(payload)
+    except ValueError:
+        told = {}
+    told = told if isinstance(told, dict) else {}
+    if answer.get("FunctionError"):
+        return f"version {version} does not start: {told.get('errorMessage') or 'Lambda gives no reason'}"
+    if isinstance(status := told.get("statusCode"), int) and status >= 400:
+        return f"version {version} is not healthy: its ping is answered with {status}"
+    return ""
 
 
 def _mark(wanted: VersionWanted, seen: FunctionSeen) -> Step:

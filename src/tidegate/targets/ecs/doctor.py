@@ -62,7 +62,12 @@ def rows(settings: EcsOptions) -> list[CallRow]:
             (services,),
             "run fleets as services",
         ),
-        CallRow("ecs", ("ListServices", "RegisterTaskDefinition"), ("*",), "list services and describe tasks"),
+        CallRow(
+            "ecs",
+            ("ListServices", "RegisterTaskDefinition", "ListTasks", "DescribeTasks"),
+            ("*",),
+            "list services and describe tasks",
+        ),
         CallRow(
             "elbv2",
             ("CreateTargetGroup", "DeleteTargetGroup", "AddTags"),

@@ -1,7 +1,7 @@
 """What the load balancer counted of each fleet's target group, by the minute.
 
 Numbers of a minute arrive for a while after it: errors are passed on as soon as they are seen, and a minute counts as
-complete once it lies ``SETTLE`` seconds back.
+complete once it lies ``metric_delay`` seconds back.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,14 +11,13 @@ from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import CollectionRound, FleetSecond
 from tidegate.domain.observation import Observation
 from tidegate.targets.aws.calls import Calls
-from tidegate.targets.aws.metric_data import PERIOD, MetricQuery, read_minutes
-from tidegate.targets.aws.minute_counts import MinuteCounts
-from tidegate.targets.aws.minute_progress import MinuteProgress
+from tidegate.targets.aws.metric_data import MetricQuery, read_points
+from tidegate.targets.aws.period_counts import PeriodCounts
+from tidegate.targets.aws.period_progress import PeriodProgress
 from tidegate.targets.ecs.options import EcsOptions
 from tidegate.targets.ecs.target import EcsTarget
 
 BALANCER = "AWS/ApplicationELB"
-SETTLE = 120
 PERCENTILES = {"p10": 10.0, "p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "Maximum": 100.0}
 _MICROSECONDS = 1e6
 """Of a second, in which the load balancer has response times."""
@@ -31,20 +30,20 @@ class EcsEvidence:
     calls: Calls
     target: EcsTarget
     options: EcsOptions
-    progress: MinuteProgress
+    progress: PeriodProgress
 
     async def collect(self, now: int) -> CollectionRound:
         fleets = dict(self.target.configs)
-        minutes = self.progress.begin({id.endpoint for id in fleets}, now)
-        if minutes is None:
+        span = self.progress.begin({id.endpoint for id in fleets}, now)
+        if span is None:
             return CollectionRound([], self.progress.coverage())
         queries = [query for id in fleets for query in self._queries(id)]
-        found = await read_minutes(self.calls, queries, *minutes)
+        found = await read_points(self.calls, queries, *span, self.options.metric_period)
         seconds: list[FleetSecond] = []
         for id, (_, config) in fleets.items():
-            for minute in range(self.progress.first(id.endpoint), minutes[1], PERIOD):
-                values = {query: found[query].get(minute) for query in self._queries(id)}
-                seconds += self.progress.add(id, config, minute, self._counts(id, values), self._times(id, values))
+            for start in range(self.progress.first(id.endpoint), span[1], self.options.metric_period):
+                values = {query: found[query].get(start) for query in self._queries(id)}
+                seconds += self.progress.add(id, config, start, self._counts(id, values), self._times(id, values))
         self.progress.end(now)
         return CollectionRound(seconds, self.progress.coverage())
 
@@ -54,9 +53,9 @@ class EcsEvidence:
     async def list_models(self, endpoint: str, most: int) -> Sequence[Mapping[str, object]]:
         return ()
 
-    def _counts(self, id: FleetId, values: Mapping[MetricQuery, float | None]) -> MinuteCounts:
+    def _counts(self, id: FleetId, values: Mapping[MetricQuery, float | None]) -> PeriodCounts:
         requests, failed, refused = (int(values[query] or 0) for query in self._sums(id))
-        return MinuteCounts(requests, min(requests, failed), min(requests, refused))
+        return PeriodCounts(requests, min(requests, failed), min(requests, refused))
 
     def _times(self, id: FleetId, values: Mapping[MetricQuery, float | None]) -> dict[float, float]:
         return {

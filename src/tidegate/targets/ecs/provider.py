@@ -10,11 +10,11 @@ from tidegate.ports.target import Chore, Provider
 from tidegate.targets.aws.botocore_calls import open_calls
 from tidegate.targets.aws.calls import Calls
 from tidegate.targets.aws.log_streams import CloudLogs
-from tidegate.targets.aws.minute_progress import MinuteProgress
 from tidegate.targets.aws.options import parse_options
 from tidegate.targets.aws.owned_endpoints import owned_endpoints
+from tidegate.targets.aws.period_progress import PeriodProgress
 from tidegate.targets.context import TargetContext
-from tidegate.targets.ecs.evidence import SETTLE, EcsEvidence
+from tidegate.targets.ecs.evidence import EcsEvidence
 from tidegate.targets.ecs.logs import EcsLogs
 from tidegate.targets.ecs.options import NAME, EcsOptions
 from tidegate.targets.ecs.target import EcsTarget
@@ -40,7 +40,7 @@ def join_parts(context: TargetContext, options: EcsOptions, calls: Calls) -> Pro
         target=target,
         fleets=target,
         lifecycle=EcsLifecycle(calls, installation, target),
-        evidence=EcsEvidence(calls, target, options, MinuteProgress(SETTLE)),
+        evidence=EcsEvidence(calls, target, options, PeriodProgress(options.metric_delay, options.metric_period)),
         logs=EcsLogs(CloudLogs(calls), target, options),
         runners=RefusedTransforms(NAME),
         recommenders=RefusedRecommendations(NAME),

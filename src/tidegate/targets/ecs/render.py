@@ -5,8 +5,9 @@ blue/green, linear and canary with the spec's alarms. tidegate's own rollouts ne
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 
-from tidegate.domain.desired import DesiredDeployment, DesiredScaling
+from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import Invalid
 from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.traffic import WHOLE, split
@@ -18,6 +19,7 @@ from tidegate.targets.aws.options import parse_options
 from tidegate.targets.aws.ownership import owner_tags
 from tidegate.targets.ecs.options import CONTAINER, NAME, PORT, EcsOptions, group_name, path_pattern, service_name
 from tidegate.targets.ecs.rule_weights import forward_action
+from tidegate.targets.ecs.scaling_resources import scaling_resources
 from tidegate.targets.ecs.task_definition import check_fleet, service, target_group, task_definition
 
 OWNER = "template"
@@ -81,15 +83,17 @@ def render_template(desired: DesiredDeployment, options: Options) -> Rendering:
                 f"strategy {settings.strategy} needs `infrastructure_role`, with which ECS shifts traffic"
             )
         resources["OtherGroup"] = resources["Group"]
+    notes = ["what a template creates is CloudFormation's: tidegate neither changes nor deletes it"]
     if desired.autoscaling is not None:
-        resources |= _scaling(settings, desired.autoscaling)
+        scaling = scaling_resources(settings, desired.autoscaling, datetime.now(UTC))
+        resources |= scaling.resources
+        notes += scaling.notes
     template = {
         "AWSTemplateFormatVersion": "2010-09-09",
         "Description": f"Endpoint {desired.endpoint} as a service of ECS, by tidegate",
         "Resources": resources,
     }
-    note = "what a template creates is CloudFormation's: tidegate neither changes nor deletes it"
-    return Rendering((Document("template", template),), (note,))
+    return Rendering((Document("template", template),), tuple(notes))
 
 
 def conditions(endpoint: str) -> list[dict[str, object]]:
@@ -160,31 +164,6 @@ def _deployment(settings: EcsOptions, desired: DesiredDeployment) -> dict[str, o
     if settings.strategy == "CANARY":
         made["CanaryConfiguration"] = {"CanaryPercent": 10, "CanaryBakeTimeInMinutes": 10}
     return made
-
-
-def _scaling(settings: EcsOptions, scaling: DesiredScaling) -> dict[str, object]:
-    """Application Auto Scaling on requests for each task."""
-    name = {"Fn::Join": ["/", ["service", settings.cluster, {"Fn::GetAtt": ["Service", "Name"]}]]}
-    target = {
-        "ServiceNamespace": "ecs",
-        "ScalableDimension": "ecs:service:DesiredCount",
-        "ResourceId": name,
-        "MinCapacity": scaling.minimum,
-        "MaxCapacity": scaling.maximum,
-    }
-    policy = {
-        "PolicyName": "cpu",
-        "PolicyType": "TargetTrackingScaling",
-        "ScalingTargetId": {"Ref": "ScalingTarget"},
-        "TargetTrackingScalingPolicyConfiguration": {
-            "TargetValue": 60,
-            "PredefinedMetricSpecification": {"PredefinedMetricType": "ECSServiceAverageCPUUtilization"},
-        },
-    }
-    return {
-        "ScalingTarget": {"Type": "AWS::ApplicationAutoScaling::ScalableTarget", "Properties": target},
-        "ScalingPolicy": {"Type": "AWS::ApplicationAutoScaling::ScalingPolicy", "Properties": policy},
-    }
 
 
 def _capitalised(value: Mapping[str, object]) -> dict[str, object]:

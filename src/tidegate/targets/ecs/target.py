@@ -3,11 +3,12 @@
 Each call is short: ECS does the waiting, and ``observe`` shows how far it is.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tidegate.domain.errors import Transient
+from tidegate.domain.errors import TargetError, Transient
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.observation import Capabilities, FleetStatus
 from tidegate.domain.traffic import RouteTable
@@ -21,6 +22,8 @@ from tidegate.targets.ecs.listener_rule import FENCE, ListenerRules, RuleSeen
 from tidegate.targets.ecs.options import NAME, EcsOptions, group_name, service_name
 from tidegate.targets.ecs.rule_weights import SMALLEST_SHARE, table_of
 from tidegate.targets.ecs.task_definition import check_fleet, service, tag_list, target_group, task_definition
+
+log = logging.getLogger(__name__)
 
 CAPABILITIES = Capabilities(
     smallest_share=SMALLEST_SHARE, shadow=False, serverless=False, asynchronous=False, multi_model=False
@@ -45,6 +48,8 @@ class EcsTarget:
     """Fleets that were seen -> the ARN of their target group, and their config."""
     _wanted: dict[FleetId, FleetSpec] = field(default_factory=dict)
     _groups: dict[FleetId, str] = field(default_factory=dict)
+    _stopped: dict[str, str] = field(default_factory=dict)
+    """Services whose deployment failed -> why their tasks stopped."""
     _tables: dict[str, RouteTable] = field(default_factory=dict)
     """As written last: weights to 999 cannot show every table exactly."""
 
@@ -194,9 +199,25 @@ class EcsTarget:
         if one.get("status") == "DRAINING":
             return FleetStatus(id, 0, 0, draining=int(one.get("runningCount", 0)))
         ready = min(desired, healthy)
-        return FleetStatus(
-            id, desired, ready, desired - ready, failure=failure_of(one) if ready < desired else None
-        )
+        failure = failure_of(one) if ready < desired else None
+        if failure is not None:
+            failure = " ".join([failure, await self._last_words(str(one.get("serviceName", "")))]).strip()
+        return FleetStatus(id, desired, ready, desired - ready, failure=failure)
+
+    async def _last_words(self, name: str) -> str:
+        """Why the service's tasks stopped, such as an image that cannot be pulled; empty if ECS does not say."""
+        if name not in self._stopped:
+            where: dict[str, object] = {"cluster": self.options.cluster}
+            stopped = {**where, "serviceName": name, "desiredStatus": "STOPPED", "maxResults": 1}
+            try:
+                arns = (await self.calls.call("ecs", "ListTasks", stopped)).get("taskArns", ())
+                asked = {**where, "tasks": list(arns)}
+                tasks = (await self.calls.call("ecs", "DescribeTasks", asked)).get("tasks", ()) if arns else ()
+            except TargetError as error:
+                log.warning("tasks of service %s cannot be looked at: %s", name, error)
+                return ""
+            self._stopped[name] = " ".join(map(stop_reason, tasks))
+        return self._stopped[name]
 
     async def _healthy(self, group: str) -> int:
         answer = await self.calls.call("elbv2", "DescribeTargetHealth", {"TargetGroupArn": group})
@@ -253,6 +274,12 @@ def failure_of(one: Mapping[str, Any]) -> str | None:
     """Why the service's deployment failed; None while ECS still tries."""
     failed = [found for found in one.get("deployments", ()) if found.get("rolloutState") == "FAILED"]
     return str(failed[0].get("rolloutStateReason") or "ECS gives no reason") if failed else None
+
+
+def stop_reason(task: Mapping[str, Any]) -> str:
+    """Of a stopped task and its containers."""
+    told = [task.get("stoppedReason"), *(one.get("reason") for one in task.get("containers", ()))]
+    return "; ".join(dict.fromkeys(str(reason) for reason in told if reason))
 
 
 def _text(fleet: FleetId) -> str:

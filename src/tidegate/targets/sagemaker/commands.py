@@ -8,8 +8,8 @@ from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import TidegateError
 from tidegate.host.clock import SystemClock
 from tidegate.ports.target import Document, Finding, Level, Options, Rendering
+from tidegate.targets.aws.client import AwsClient, open_session
 from tidegate.targets.sagemaker.calls import Compiled, LocalData
-from tidegate.targets.sagemaker.client import AwsClient, open_session
 from tidegate.targets.sagemaker.cloudformation import render_template
 from tidegate.targets.sagemaker.compile import compile_native
 from tidegate.targets.sagemaker.model_data import measure
@@ -28,7 +28,7 @@ def measure_local(wish: DesiredDeployment) -> dict[str, LocalData]:
 
 def open_client(options: SagemakerOptions) -> AwsClient:
     """With the user's own credentials. Raises StartupError without boto3."""
-    return AwsClient(open_session(options), options, WallTime(SystemClock()))
+    return AwsClient(open_session(options.region), options.endpoint_url, WallTime(SystemClock()))
 
 
 def render_calls(wish: DesiredDeployment, options: Options) -> Rendering:

@@ -1,12 +1,11 @@
 """Engine mode: evidence and logs from CloudWatch.
 
-Metrics of endpoints have a point a minute, and come late. Each point is counted as of the first second of its minute;
-a minute counts as complete three minutes after its end. What cannot be read shortens the span that is known."""
+Metrics of endpoints have a point a minute (``metric_period``), and come late. Each point is counted as of the first
+second of its period; a period counts as complete ``metric_delay`` seconds after its end. What cannot be read shortens
+the span that is known."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from tidegate.domain.fleet import FleetId
@@ -14,17 +13,14 @@ from tidegate.domain.metric import SAGEMAKER, CollectionRound, Coverage, FleetSe
 from tidegate.domain.observation import Observation
 from tidegate.monitoring import sketch
 from tidegate.ports.logs import LogLines, LogStream, ReplicaLog
-from tidegate.targets.sagemaker.calls import Params
-from tidegate.targets.sagemaker.client import AwsClient
-from tidegate.targets.sagemaker.engine_state import fleet_of
+from tidegate.targets.aws.calls import Calls
+from tidegate.targets.aws.log_streams import CloudLogs
+from tidegate.targets.aws.metric_data import MetricQuery, read_points
+from tidegate.targets.sagemaker.engine_state import SeenEndpoint, fleet_of
 from tidegate.targets.sagemaker.engine_target import SagemakerTarget
-from tidegate.targets.sagemaker.observe import describe
 
-MINUTE = 60
-LAG = 3
-"""Minutes after whose end a minute counts as complete."""
 MOST = 60
-"""Minutes that are read after a gap; older ones shorten the span."""
+"""Periods that are read after a gap; older ones shorten the span."""
 _COUNTS = {
     "invocations": "Invocations",
     "errors_4xx": "Invocation4XXErrors",
@@ -39,12 +35,13 @@ _LATENCY_STATS = ("SampleCount", "Sum", "Minimum", "Maximum", *(f"p{part}" for p
 @dataclass
 class SagemakerEvidence:
     target: SagemakerTarget
-    in_thread: Callable[..., Awaitable[Any]] = asyncio.to_thread
+    calls: Calls
     _covered: dict[str, Coverage] = field(default_factory=dict)
 
     async def collect(self, now: int) -> CollectionRound:
         """Raises Transient or TargetRefused; then nothing is known of this round."""
-        through = (now // MINUTE - LAG) * MINUTE
+        period = self.target.options.metric_period
+        through = (now - self.target.options.metric_delay) // period * period
         seconds: list[FleetSecond] = []
         present = self.target.endpoints()
         for name in [name for name in self._covered if name not in present]:
@@ -53,13 +50,9 @@ class SagemakerEvidence:
             if seen is None or not seen.variants:
                 continue
             before = self._covered.get(name)
-            since = max(before.through if before else through - MINUTE, through - MOST * MINUTE)
+            since = max(before.through if before else through - period, through - MOST * period)
             if since < through:
-                fleets = {variant: id for variant in seen.variants if (id := fleet_of(name, variant)) is not None}
-                counts = {id: seen.variants[variant].count for variant, id in fleets.items()}
-                seconds += await self.in_thread(
-                    lambda n=name, f=fleets, c=counts, s=since, c2=seen.config: self._read(n, f, c, c2, s, through)
-                )
+                seconds += await self._read(name, seen, since, through)
             begun = before.since if before and before.through >= since else since
             self._covered[name] = Coverage(begun, max(through, before.through if before else through))
         return CollectionRound(seconds, dict(self._covered))
@@ -71,26 +64,24 @@ class SagemakerEvidence:
     async def list_models(self, endpoint: str, most: int) -> Sequence[Mapping[str, object]]:
         return ()
 
-    def _read(
-        self,
-        endpoint: str,
-        fleets: Mapping[str, FleetId],
-        counts: Mapping[FleetId, int],
-        config: str,
-        since: int,
-        through: int,
-    ) -> list[FleetSecond]:
+    async def _read(self, endpoint: str, seen: SeenEndpoint, since: int, through: int) -> list[FleetSecond]:
+        fleets = {variant: id for variant in seen.variants if (id := fleet_of(endpoint, variant)) is not None}
+        queries = {variant: _queries(endpoint, variant) for variant in fleets}
+        asked = [one for mine in queries.values() for one in mine.values()]
+        period = self.target.options.metric_period
+        points = await read_points(self.calls, asked, since, through, period)
         found: list[FleetSecond] = []
         for variant, id in fleets.items():
-            points = read_minutes(self.target.aws, endpoint, variant, since, through)
-            for minute in range(since, through, MINUTE):
-                values = points.get(minute, {})
+            version = config_name(self.target, id, seen.config)
+            for start in range(since, through, period):
+                values = {
+                    what: points[one][start] for what, one in queries[variant].items() if start in points[one]
+                }
                 members: dict[str, Any] = {
                     member: int(values.get((one, "Sum"), 0)) for member, one in _COUNTS.items()
                 }
                 members |= {member: _latency(values, one) for member, one in _LATENCIES.items()}
-                version = config_name(self.target, id, config)
-                found.append(FleetSecond(id, version, minute, counts[id], **members))
+                found.append(FleetSecond(id, version, start, seen.variants[variant].count, **members))
         return found
 
 
@@ -101,37 +92,12 @@ def config_name(target: SagemakerTarget, fleet: FleetId, otherwise: str) -> str:
     return known.spec.config_name if known is not None else otherwise
 
 
-def read_minutes(
-    aws: AwsClient, endpoint: str, variant: str, since: int, through: int
-) -> dict[int, dict[tuple[str, str], float]]:
-    """Minute (epoch seconds) -> (metric, statistic) -> value."""
+def _queries(endpoint: str, variant: str) -> dict[tuple[str, str], MetricQuery]:
+    """Metric and statistic -> what is asked."""
     wanted = [(metric, "Sum") for metric in _COUNTS.values()]
     wanted += [(metric, stat) for metric in _LATENCIES.values() for stat in _LATENCY_STATS]
-    dimensions = [{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": variant}]
-    queries = [
-        {
-            "Id": f"q{index}",
-            "MetricStat": {
-                "Metric": {"Namespace": SAGEMAKER, "MetricName": metric, "Dimensions": dimensions},
-                "Period": MINUTE,
-                "Stat": stat,
-            },
-        }
-        for index, (metric, stat) in enumerate(wanted)
-    ]
-    span = {"StartTime": datetime.fromtimestamp(since, UTC), "EndTime": datetime.fromtimestamp(through, UTC)}
-    points: dict[int, dict[tuple[str, str], float]] = {}
-    token: str | None = None
-    while True:
-        params: Params = {"MetricDataQueries": queries, **span} | ({"NextToken": token} if token else {})
-        answer = aws.call("cloudwatch", "GetMetricData", params)
-        for result in answer["MetricDataResults"]:
-            what = wanted[int(result["Id"][1:])]
-            for at, value in zip(result["Timestamps"], result["Values"], strict=True):
-                points.setdefault(int(at.timestamp()) // MINUTE * MINUTE, {})[what] = float(value)
-        token = answer.get("NextToken")
-        if not token:
-            return points
+    dimensions = (("EndpointName", endpoint), ("VariantName", variant))
+    return {(metric, stat): MetricQuery(SAGEMAKER, metric, dimensions, stat) for metric, stat in wanted}
 
 
 def _latency(values: Mapping[tuple[str, str], float], metric: str) -> Latency | None:
@@ -158,46 +124,24 @@ class SagemakerLogs:
     """Streams are named ``VARIANT/INSTANCE``."""
 
     target: SagemakerTarget
-    in_thread: Callable[..., Awaitable[Any]] = asyncio.to_thread
+    logs: CloudLogs
 
     async def tail(self, endpoint: str, lines: int) -> Sequence[ReplicaLog]:
         if endpoint not in self.target.endpoints():
             return []
         found: list[ReplicaLog] = []
-        for stream in await self.streams(GROUP + endpoint):
+        for stream in await self.logs.streams(GROUP + endpoint):
             variant, _, instance = stream.name.partition("/")
-            id = fleet_of(endpoint, variant)
-            read = await self.read(GROUP + endpoint, stream.name, None, lines)
-            if id is not None and read is not None:
-                found.append(ReplicaLog(id.generation, id.variant, instance, read.lines))
+            if (id := fleet_of(endpoint, variant)) is not None:
+                shown = await self.logs.tail(GROUP + endpoint, stream.name, lines)
+                found.append(ReplicaLog(id.generation, id.variant, instance, shown))
         return sorted(found, key=lambda one: one.generation)
 
     async def groups(self) -> Sequence[str]:
         return [GROUP + name for name in self.target.endpoints()]
 
     async def streams(self, group: str) -> Sequence[LogStream]:
-        if group not in await self.groups():
-            return []
-        aws = self.target.aws
-        found = await self.in_thread(lambda: describe(aws, "DescribeLogStreams", {"logGroupName": group}, "logs"))
-        return [
-            LogStream(
-                one["logStreamName"],
-                one.get("creationTime", 0) / 1000,
-                one.get("lastEventTimestamp", 0) / 1000,
-                one.get("storedBytes", 0),
-            )
-            for one in (found or {}).get("logStreams", ())
-        ]
+        return await self.logs.streams(group) if group in await self.groups() else []
 
     async def read(self, group: str, stream: str, offset: int | None, limit: int) -> LogLines | None:
-        found = next((one for one in await self.streams(group) if one.name == stream), None)
-        if found is None:
-            return None
-        named = {"logGroupName": group, "logStreamName": stream, "startFromHead": offset is not None}
-        aws = self.target.aws
-        answer = await self.in_thread(lambda: describe(aws, "GetLogEvents", {**named, "limit": 10_000}, "logs"))
-        lines = [str(one["message"]) for one in (answer or {}).get("events", ())]
-        first = max(0, len(lines) - limit) if offset is None else offset
-        shown = tuple(lines[first : first + limit])
-        return LogLines(found, shown, first + len(shown))
+        return await self.logs.read(group, stream, offset, limit) if group in await self.groups() else None

@@ -16,10 +16,10 @@ from tidegate.domain.observation import Capabilities, FleetStatus
 from tidegate.domain.registry import ContainerDefinition
 from tidegate.domain.traffic import RouteTable
 from tidegate.ports.target import Chore, Look
+from tidegate.targets.aws.client import AwsClient
+from tidegate.targets.aws.errors import ResourceBusy, ResourceExists, Unanswered
 from tidegate.targets.sagemaker import ensure
-from tidegate.targets.sagemaker.aws_errors import AwsRefused, AwsUnanswered
 from tidegate.targets.sagemaker.calls import Params
-from tidegate.targets.sagemaker.client import AwsClient
 from tidegate.targets.sagemaker.engine_calls import compile_change, compile_fleet
 from tidegate.targets.sagemaker.engine_state import (
     Adjust,
@@ -49,10 +49,8 @@ InThread = Callable[[Callable[[], T]], Awaitable[T]]
 CAN = Capabilities(shadow=False, serverless=False, asynchronous=False)
 """Weights divide finely, and the platform's engine guards whatever the instances are. Shadows, serverless and
 asynchronous variants cannot stand beside a second variant at SageMaker: mode native has them."""
-CHANGING, SETTLED = timedelta(seconds=10), timedelta(seconds=30)
-"""A look that is older is taken again, while something changes and otherwise. AWS throttles who asks more often."""
 WORK_EVERY = 5.0
-"""Seconds."""
+"""Seconds, at most; ``poll`` if that is less."""
 
 
 @dataclass
@@ -83,6 +81,8 @@ class SagemakerTarget:
         """Configs by name: they never change."""
         self._owned: set[str] = set()
         """ARNs of endpoints that are known to be tidegate's."""
+        self._shifts: dict[str, asyncio.Task[None]] = {}
+        """Work that does not wait for its turn: a rollback must not."""
 
     async def observe(self, endpoint: str) -> Look:
         managed = self._of(endpoint)
@@ -115,6 +115,10 @@ class SagemakerTarget:
         managed = self._of(table.endpoint)
         if managed.wanted.table is None or table.fence >= managed.wanted.table.fence:
             managed.wanted = replace(managed.wanted, table=table)
+            name = table.endpoint
+            if name not in self._shifts:
+                self._shifts[name] = asyncio.create_task(self._work_on(managed), name=f"sagemaker {name}")
+                self._shifts[name].add_done_callback(lambda _: self._shifts.pop(name, None))
 
     def seen(self, fleet: FleetId) -> FleetStatus | None:
         managed = self._managed.get(fleet.endpoint)
@@ -123,18 +127,27 @@ class SagemakerTarget:
 
     async def work(self) -> None:
         """Bring every endpoint one call nearer to what was asked for."""
-        for managed in list(self._managed.values()):
-            async with managed.lock:
-                try:
-                    if self._is_due(managed):
-                        await self._look(managed)
-                    await self._act(managed)
-                    await self._tidy(managed)
-                    managed.trouble = ""
-                except TidegateError as error:
-                    if managed.trouble != str(error):
-                        managed.trouble = str(error)
-                        log.warning("endpoint %s at SageMaker: %s", managed.wanted.name, error)
+        await asyncio.gather(*[self._work_on(managed) for managed in self._managed.values()])
+
+    async def _work_on(self, managed: _Managed) -> None:
+        async with managed.lock:
+            try:
+                if self._is_due(managed):
+                    await self._look(managed)
+                await self._act(managed)
+                await self._tidy(managed)
+                managed.trouble = ""
+            except TidegateError as error:
+                if managed.trouble != str(error):
+                    managed.trouble = str(error)
+                    log.warning("endpoint %s at SageMaker: %s", managed.wanted.name, error)
+
+    async def stop(self) -> None:
+        """What was asked of SageMaker goes on there."""
+        shifts = list(self._shifts.values())
+        for task in shifts:
+            task.cancel()
+        await asyncio.gather(*shifts, return_exceptions=True)
 
     def endpoints(self) -> Mapping[str, tuple[WantedEndpoint, SeenEndpoint | None]]:
         return {name: (one.wanted, one.seen) for name, one in self._managed.items()}
@@ -146,7 +159,7 @@ class SagemakerTarget:
         moving = wanted.asked is not None or (seen is not None and not seen.settled)
         changing = moving or decide(wanted, seen) is not None
         age: timedelta = self.aws.clock.now() - managed.looked_at
-        return age >= (CHANGING if changing else SETTLED)
+        return age >= timedelta(seconds=self.options.poll * (1 if changing else 3))
 
     def _of(self, endpoint: str) -> _Managed:
         return self._managed.setdefault(endpoint, _Managed(WantedEndpoint(endpoint)))
@@ -265,13 +278,10 @@ class SagemakerTarget:
         next look tells whether the call was carried out."""
         try:
             await self._in_thread(lambda: self.aws.call("sagemaker", operation, params))
-        except AwsUnanswered:
+        except ResourceExists:
+            return True
+        except (Unanswered, ResourceBusy):
             return False
-        except AwsRefused as error:
-            if error.busy:
-                return False
-            if not error.exists:
-                raise
         return True
 
 
@@ -283,7 +293,7 @@ class SagemakerLifecycle:
 
     @property
     def chores(self) -> Sequence[Chore]:
-        return (Chore(WORK_EVERY, self.target.work),)
+        return (Chore(min(WORK_EVERY, self.target.options.poll), self.target.work),)
 
     def prepare(self) -> None: ...
 
@@ -302,7 +312,8 @@ class SagemakerLifecycle:
 
     def kick(self, fleet: FleetId) -> None: ...
 
-    async def stop(self, drain: bool) -> None: ...
+    async def stop(self, drain: bool) -> None:
+        await self.target.stop()
 
 
 def check_container(container: ContainerDefinition) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from tidegate.domain.errors import TargetRefused, Transient
-from tidegate.targets.sagemaker.aws_errors import AwsRefused, AwsUnanswered
+from tidegate.targets.aws.client import AwsClient
+from tidegate.targets.aws.errors import AwsRefused, ResourceExists, Unanswered
 from tidegate.targets.sagemaker.calls import Call, Params, Upload
-from tidegate.targets.sagemaker.client import AwsClient
 from tidegate.targets.sagemaker.model_data import files_of, measure
 from tidegate.targets.sagemaker.observe import describe
 
@@ -86,13 +86,15 @@ def _try_to_create(aws: AwsClient, call: Call, start: datetime) -> bool:
     """False: the answer was lost, or the role is too fresh."""
     try:
         aws.call(call.service, call.operation, dict(call.params))
-    except AwsUnanswered:
+    except Unanswered:
         return False
+    except ResourceExists:
+        return True
     except AwsRefused as error:
         late = (aws.clock.now() - start).total_seconds() > ROLE_WAIT
-        if not error.exists and (late or not error.fresh_role):
+        if late or not error.fresh_role:
             raise
-        return error.exists
+        return False
     return True
 
 

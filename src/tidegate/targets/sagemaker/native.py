@@ -3,6 +3,7 @@
 Every step looks first and may be repeated, so a deployment that was interrupted goes on when it is asked for again.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -11,10 +12,10 @@ from typing import Any
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import Conflict, InProgress, NotFound, TargetRefused
 from tidegate.ports.direct import SmokeRequest
+from tidegate.targets.aws.client import AwsClient
+from tidegate.targets.aws.errors import AwsRefused, ResourceBusy, ResourceMissing, Unanswered
 from tidegate.targets.sagemaker import ensure, retire
-from tidegate.targets.sagemaker.aws_errors import AwsRefused, AwsUnanswered
 from tidegate.targets.sagemaker.calls import Call, Compiled, LocalData, Params
-from tidegate.targets.sagemaker.client import AwsClient
 from tidegate.targets.sagemaker.compile import compile_native
 from tidegate.targets.sagemaker.observe import describe_endpoint, read_serving, read_tags
 from tidegate.targets.sagemaker.options import SagemakerOptions
@@ -182,11 +183,8 @@ class NativeDeployer:
             try:
                 self.aws.call(call.service, call.operation, dict(call.params))
                 return compiled
-            except AwsUnanswered:
+            except (Unanswered, ResourceBusy):
                 pass  # looked at below: the call may have been carried out
-            except AwsRefused as error:
-                if not (error.busy or error.exists):
-                    raise
             if _goes_to(describe_endpoint(self.aws, compiled.endpoint), compiled.config_name):
                 return compiled
             if self.aws.clock.now() - start > BUSY_WAIT:
@@ -194,11 +192,8 @@ class NativeDeployer:
             self.aws.pause(POLL)
 
     def _ignore_missing(self, call: Call) -> None:
-        try:
+        with contextlib.suppress(ResourceMissing):
             self.aws.call(call.service, call.operation, dict(call.params))
-        except AwsRefused as error:
-            if not error.missing:
-                raise
 
     def _finish(self, compiled: Compiled, smoke: SmokeRequest | None) -> None:
         apply_scaling(self.aws, compiled)

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from tidegate.targets.sagemaker.aws_errors import AwsRefused
+from tidegate.targets.aws.client import AwsClient
+from tidegate.targets.aws.errors import ResourceMissing
 from tidegate.targets.sagemaker.calls import Params, Serving, ServingVariant
-from tidegate.targets.sagemaker.client import AwsClient
 from tidegate.targets.sagemaker.scaling_calls import NAMESPACE, SERVICE, resource_id
 from tidegate.targets.sagemaker.tags import tags_of
 
@@ -14,10 +14,8 @@ def describe(aws: AwsClient, operation: str, params: Params, service: str = "sag
     """None: it does not exist, or is not visible yet."""
     try:
         return aws.call(service, operation, params)
-    except AwsRefused as error:
-        if error.missing:
-            return None
-        raise
+    except ResourceMissing:
+        return None
 
 
 def describe_endpoint(aws: AwsClient, name: str) -> Params | None:

@@ -48,6 +48,13 @@ class SagemakerOptions(Struct, frozen=True, forbid_unknown_fields=True):
     """Encrypts the volumes of the instances."""
     enhanced_metrics: bool = False
     """Publish metrics every 10 seconds (MetricsConfig), so that alarms may have such periods."""
+    metric_period: int = 60
+    """Engine mode: seconds of a point of the metrics that rollouts are judged by."""
+    metric_delay: int = 180
+    """Engine mode: seconds after the end of a period until its numbers are complete."""
+    poll: float = 10.0
+    """Engine mode: seconds between looks at an endpoint that changes; three times that otherwise. AWS throttles who
+    asks more often."""
     endpoint_url: str = ""
     """For tests: another address for every service."""
 
@@ -78,6 +85,10 @@ def parse_options(data: Mapping[str, object]) -> SagemakerOptions:
             raise Invalid(f"options of the sagemaker target: {name}: {value!r}: expected {expected}")
     if options.keep_versions < 1:
         raise Invalid("options of the sagemaker target: keep_versions: must be 1 or more")
+    if options.metric_period < 1 or options.metric_delay < 0 or options.poll <= 0:
+        raise Invalid(
+            "options of the sagemaker target: metric_period and poll must be above 0, metric_delay 0 or more"
+        )
     if bool(options.subnets) != bool(options.security_groups):
         raise Invalid("options of the sagemaker target: give both subnets and security_groups, or neither")
     return options

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from tidegate.targets.aws.policies import statement
 from tidegate.targets.sagemaker.calls import Compiled
 from tidegate.targets.sagemaker.images import ECR
 from tidegate.targets.sagemaker.options import SagemakerOptions
@@ -52,7 +53,7 @@ _CLEANING = (
 )
 
 
-def caller_policy(compiled: Compiled, options: SagemakerOptions) -> dict[str, Any]:
+def caller_policy(compiled: Compiled, options: SagemakerOptions) -> dict[str, object]:
     """For the credentials that deploy, update, abort and delete this endpoint."""
     made = {f"{_SERVICES[call.service]}:{call.operation}" for call in compiled.calls}
     if any(call.operation in TAGGED for call in compiled.calls):
@@ -101,7 +102,7 @@ def caller_policy(compiled: Compiled, options: SagemakerOptions) -> dict[str, An
     return {"Version": "2012-10-17", "Statement": statements}
 
 
-def role_policy(compiled: Compiled, options: SagemakerOptions) -> dict[str, Any]:
+def role_policy(compiled: Compiled, options: SagemakerOptions) -> dict[str, object]:
     """For the execution role, which SageMaker takes on: data, images, logs, and the alarms of its guardrails."""
     data, repositories = _needs(compiled, options)
     statements = [*_basic_statements(options)]
@@ -135,7 +136,7 @@ def _needs(compiled: Compiled, options: SagemakerOptions) -> tuple[set[str], set
     return data, repositories
 
 
-def _basic_statements(options: SagemakerOptions) -> Iterator[dict[str, Any]]:
+def _basic_statements(options: SagemakerOptions) -> Iterator[dict[str, object]]:
     group = f"arn:{options.partition}:logs:{options.region}:{options.account}:log-group:/aws/sagemaker/*"
     logs = {"logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"}
     yield _statement("Guardrails", {"cloudwatch:DescribeAlarms"}, ["*"])
@@ -144,7 +145,7 @@ def _basic_statements(options: SagemakerOptions) -> Iterator[dict[str, Any]]:
     yield _statement("ImageToken", {"ecr:GetAuthorizationToken"}, ["*"])
 
 
-def _data_statements(data: set[str], options: SagemakerOptions) -> Iterator[dict[str, Any]]:
+def _data_statements(data: set[str], options: SagemakerOptions) -> Iterator[dict[str, object]]:
     arn = f"arn:{options.partition}:s3:::"
     if data:
         objects = sorted(f"{arn}{place}{'*' if place.endswith('/') else ''}" for place in data)
@@ -152,7 +153,7 @@ def _data_statements(data: set[str], options: SagemakerOptions) -> Iterator[dict
         yield _statement("Buckets", {"s3:ListBucket"}, sorted({f"{arn}{place.split('/')[0]}" for place in data}))
 
 
-def _answer_statements(compiled: Compiled, options: SagemakerOptions) -> Iterator[dict[str, Any]]:
+def _answer_statements(compiled: Compiled, options: SagemakerOptions) -> Iterator[dict[str, object]]:
     queued = compiled.config.params.get("AsyncInferenceConfig")
     if queued is None:
         return
@@ -180,7 +181,7 @@ def _hosting_resources(compiled: Compiled, options: SagemakerOptions) -> list[st
     ]
 
 
-def _bucket_statements(bucket: str, prefix: str, options: SagemakerOptions) -> list[dict[str, Any]]:
+def _bucket_statements(bucket: str, prefix: str, options: SagemakerOptions) -> list[dict[str, object]]:
     arn = f"arn:{options.partition}:s3:::{bucket}"
     return [
         _statement("Upload", {"s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"}, [f"{arn}/{prefix}/*"]),
@@ -190,6 +191,5 @@ def _bucket_statements(bucket: str, prefix: str, options: SagemakerOptions) -> l
 
 def _statement(
     sid: str, actions: set[str], resources: list[str], condition: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    made = {"Sid": sid, "Effect": "Allow", "Action": sorted(actions), "Resource": resources}
-    return made | ({"Condition": condition} if condition else {})
+) -> dict[str, object]:
+    return statement(sid, sorted(actions), resources, condition)

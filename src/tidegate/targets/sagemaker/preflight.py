@@ -6,9 +6,9 @@ from datetime import datetime
 
 from tidegate.domain.errors import TidegateError
 from tidegate.ports.target import Finding, Level
-from tidegate.targets.sagemaker.aws_errors import DENIED, AwsRefused
+from tidegate.targets.aws.client import AwsClient
+from tidegate.targets.aws.errors import AccessDenied
 from tidegate.targets.sagemaker.calls import Compiled, Params
-from tidegate.targets.sagemaker.client import AwsClient
 from tidegate.targets.sagemaker.images import ECR
 from tidegate.targets.sagemaker.observe import describe, describe_endpoint, pages, read_serving
 from tidegate.targets.sagemaker.options import SagemakerOptions
@@ -50,7 +50,7 @@ def _run(checks: list[tuple[str, Check]]) -> list[Finding]:
         try:
             found += check()
         except TidegateError as error:
-            denied = isinstance(error, AwsRefused) and error.error in DENIED
+            denied = isinstance(error, AccessDenied)
             level = Level.UNKNOWN if denied else Level.ERROR
             remedy = "allow this read, or check it yourself" if denied else ""
             found.append(Finding(what, level, str(error), remedy))

@@ -1,5 +1,6 @@
 """The parts of engine mode, joined."""
 
+import asyncio
 from dataclasses import dataclass
 
 from tidegate.domain.errors import Invalid, StartupError, TargetRefused
@@ -7,8 +8,9 @@ from tidegate.domain.recommendation import RecommendationJob
 from tidegate.host.clock import SystemClock
 from tidegate.ports.recommenders import RecommenderSeen
 from tidegate.ports.target import Provider
+from tidegate.targets.aws.client import AwsClient, ThreadedCalls, open_session
+from tidegate.targets.aws.log_streams import CloudLogs
 from tidegate.targets.context import TargetContext
-from tidegate.targets.sagemaker.client import AwsClient, open_session
 from tidegate.targets.sagemaker.engine_evidence import SagemakerEvidence, SagemakerLogs
 from tidegate.targets.sagemaker.engine_target import SagemakerLifecycle, SagemakerTarget, check_container
 from tidegate.targets.sagemaker.options import Mode, parse_options
@@ -30,14 +32,17 @@ def provide_sagemaker(context: TargetContext) -> Provider:
             "options of the sagemaker target: a server drives it with mode: engine only; mode: native needs no server"
             " ('tidegate direct deploy SPEC')"
         )
-    aws = AwsClient(open_session(options), options, WallTime(SystemClock()), patience=ENGINE_PATIENCE)
+    aws = AwsClient(
+        open_session(options.region), options.endpoint_url, WallTime(SystemClock()), patience=ENGINE_PATIENCE
+    )
+    calls = ThreadedCalls(aws, asyncio.to_thread)
     target = SagemakerTarget(aws, options, context.changed)
     return Provider(
         target=target,
         fleets=target,
         lifecycle=SagemakerLifecycle(target),
-        evidence=SagemakerEvidence(target),
-        logs=SagemakerLogs(target),
+        evidence=SagemakerEvidence(target, calls),
+        logs=SagemakerLogs(target, CloudLogs(calls)),
         runners=SagemakerTransforms(aws, options),
         recommenders=NoRecommendations(),
         check_container=check_container,

@@ -3,14 +3,15 @@
 Never the config, the models or the data that serve: SageMaker needs them to update, to scale out and to patch.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 
 from tidegate.domain.errors import InProgress
+from tidegate.targets.aws.client import AwsClient
+from tidegate.targets.aws.errors import ResourceMissing
 from tidegate.targets.sagemaker.alarm_calls import abort_alarm_name
-from tidegate.targets.sagemaker.aws_errors import AwsRefused
 from tidegate.targets.sagemaker.calls import Params
-from tidegate.targets.sagemaker.client import AwsClient
 from tidegate.targets.sagemaker.names import content_name
 from tidegate.targets.sagemaker.observe import describe, describe_endpoint, pages, read_tags, scalable_targets
 from tidegate.targets.sagemaker.scaling_calls import deregister
@@ -134,8 +135,5 @@ def _remove_alarms(aws: AwsClient, endpoint: str, prefixes: list[str]) -> Iterat
 
 
 def _quietly(aws: AwsClient, operation: str, params: Params) -> None:
-    try:
+    with contextlib.suppress(ResourceMissing):
         aws.call("sagemaker", operation, params)
-    except AwsRefused as error:
-        if not error.missing:
-            raise

@@ -3,8 +3,8 @@
 import re
 from typing import Any
 
+from tidegate.targets.aws.client import AwsClient
 from tidegate.targets.sagemaker.calls import Compiled, Params
-from tidegate.targets.sagemaker.client import AwsClient
 from tidegate.targets.sagemaker.observe import pages
 from tidegate.targets.sagemaker.scaling_calls import SERVICE
 

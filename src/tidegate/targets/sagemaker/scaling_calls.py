@@ -1,6 +1,6 @@
 """Application Auto Scaling for the autoscaling of a spec."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from tidegate.domain.desired import DesiredDeployment, DesiredScaling
 from tidegate.domain.errors import Invalid
@@ -15,17 +15,13 @@ from tidegate.domain.scaling import (
     StepScaling,
     TargetTracking,
 )
-from tidegate.scaling.calendar import EPOCH, peak_schedule
+from tidegate.targets.aws.scheduled_peaks import peak_actions
 from tidegate.targets.sagemaker import limits
 from tidegate.targets.sagemaker.alarm_calls import metric_params
 from tidegate.targets.sagemaker.calls import Call, Findings, Params, Serving
 
 SERVICE = "application-autoscaling"
 NAMESPACE = "sagemaker"
-PEAKS_AHEAD = 12
-"""Occurrences of each peak that become scheduled actions; each deployment sets the next ones."""
-PEAK_LEAD = timedelta(minutes=10)
-"""Before a peak: SageMaker's instances take minutes to start."""
 
 
 def resource_id(endpoint: str, variant: str) -> str:
@@ -194,32 +190,23 @@ def _from_zero(endpoint: str, where: Params) -> list[Call]:
 def _peak(
     peak: CalendarPeak, where: Params, scaling: DesiredScaling, now: datetime, found: Findings
 ) -> list[Call]:
-    """Scheduled actions for the next occurrences: cron of Application Auto Scaling knows no working days."""
+    """Scheduled actions for the next occurrences."""
     try:
-        schedule = peak_schedule(peak)
+        actions = list(peak_actions(peak, scaling, now))
     except Invalid as error:
         found.refuse(f"autoscaling.calendar {peak.name}: {error.message}")
         return []
-    calls, after = [], now
-    for number in range(PEAKS_AHEAD):
-        begin = schedule.after(after, EPOCH)
-        if begin is None:
-            break
-        after = begin
-        end = begin + timedelta(seconds=peak.lasts)
-        for word, at, least in (
-            ("begin", max(begin - PEAK_LEAD, now + timedelta(minutes=1)), peak.count),
-            ("end", end, scaling.minimum),
-        ):
-            params = {
-                "ServiceNamespace": NAMESPACE,
-                "ScheduledActionName": f"tidegate-{peak.name}-{number}-{word}",
-                "ResourceId": where["ResourceId"],
-                "ScalableDimension": where["ScalableDimension"],
-                "Schedule": f"at({at.astimezone(UTC):%Y-%m-%dT%H:%M:%S})",
-                "ScalableTargetAction": {"MinCapacity": least, "MaxCapacity": scaling.maximum},
-            }
-            calls.append(Call(SERVICE, "PutScheduledAction", params, f"peak {peak.name}, {word}"))
+    calls = []
+    for one in actions:
+        params = {
+            "ServiceNamespace": NAMESPACE,
+            "ScheduledActionName": one.name,
+            "ResourceId": where["ResourceId"],
+            "ScalableDimension": where["ScalableDimension"],
+            "Schedule": one.schedule,
+            "ScalableTargetAction": {"MinCapacity": one.minimum, "MaxCapacity": scaling.maximum},
+        }
+        calls.append(Call(SERVICE, "PutScheduledAction", params, f"peak {peak.name}, {one.word}"))
     found.note(
         f"autoscaling.calendar {peak.name}: its next {len(calls) // 2} occurrences are scheduled; deploy again before"
         " the last of them"

@@ -9,10 +9,10 @@ from tidegate.domain.errors import TargetRefused
 from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.transform import TransformJob, TransformProgress
 from tidegate.ports.runners import RunnerSeen
+from tidegate.targets.aws.client import AwsClient
+from tidegate.targets.aws.errors import ResourceExists, Unanswered
 from tidegate.targets.sagemaker import ensure
-from tidegate.targets.sagemaker.aws_errors import AwsRefused, AwsUnanswered
 from tidegate.targets.sagemaker.calls import Call, Findings
-from tidegate.targets.sagemaker.client import AwsClient
 from tidegate.targets.sagemaker.engine_calls import compile_fleet
 from tidegate.targets.sagemaker.observe import describe
 from tidegate.targets.sagemaker.options import SagemakerOptions
@@ -43,10 +43,9 @@ class SagemakerTransforms:
         named = {"TransformJobName": call.params["TransformJobName"]}
         try:
             self.aws.call(call.service, call.operation, dict(call.params))
-        except AwsRefused as error:
-            if not error.exists:
-                raise
-        except AwsUnanswered:
+        except ResourceExists:
+            pass
+        except Unanswered:
             if describe(self.aws, "DescribeTransformJob", named) is None:
                 raise
 

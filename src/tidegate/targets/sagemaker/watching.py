@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from tidegate.domain.errors import TargetRefused, Transient
+from tidegate.targets.aws.client import AwsClient
 from tidegate.targets.sagemaker.alarm_calls import (
     ABORT_METRIC,
     ABORT_NAMESPACE,
@@ -15,7 +16,6 @@ from tidegate.targets.sagemaker.alarm_calls import (
     abort_dimensions,
 )
 from tidegate.targets.sagemaker.calls import Compiled, Params
-from tidegate.targets.sagemaker.client import AwsClient
 from tidegate.targets.sagemaker.observe import describe_endpoint
 from tidegate.targets.sagemaker.outcome import Outcome, Verdict, judge, stage
 

@@ -30,6 +30,8 @@ class Faults:
     """HTTP 500; nothing happens."""
     denied: set[str] = field(default_factory=set)
     """Refused with AccessDeniedException, always."""
+    expired: set[str] = field(default_factory=set)
+    """Refused with ExpiredTokenException, always."""
 
     def before(self, operation: str) -> None:
         if operation in self.denied:
@@ -37,6 +39,9 @@ class Faults:
                 "AccessDeniedException",
                 f"User: arn:aws:iam::123456789012:user/dev is not authorized to perform: {operation}",
             )
+        if operation in self.expired:
+            told = "The security token included in the request is expired"
+            raise AwsRefusal("ExpiredTokenException", told, 403)
         if _take(self.throttled, operation):
             raise AwsRefusal("ThrottlingException", "Rate exceeded")
         if _take(self.broken, operation):

@@ -73,12 +73,28 @@ def _answer(account: FakeAccount, service: str, operation: str, request: Any) ->
         except AwsRefusal as error:
             said = f"<Error><Code>{error.code}</Code><Message>{error.message}</Message></Error>"
             return error.status, {}, b"" if request.method == "HEAD" else said.encode()
-    model = schema.load(MODELS[service], (operation,))
+    name = MODELS[service]
+    return answer_call(
+        lambda params: account.perform(name, operation, params), name, operation, request.url, headers, body
+    )
+
+
+def answer_call(
+    perform: Callable[[Params], Params],
+    service: str,
+    operation: str,
+    url: str,
+    headers: dict[str, str],
+    body: bytes,
+) -> HttpAnswer:
+    """``service``: as in botocore's data. ``headers`` have lower-case names. The answer is checked against the
+    operation's output shape."""
+    model = schema.load(service, (operation,))
     protocol = _protocol(headers, body)
     shape = model.operation(operation)
     try:
-        params = _parse(protocol, shape, request, headers, body)
-        found = account.perform(MODELS[service], operation, params)
+        params = _parse(protocol, shape, url, headers, body)
+        found = perform(params)
         members = output_shapes.drop_empty(shape.output_shape, found)
         report = ParamValidator().validate(members, shape.output_shape) if shape.output_shape else None
         assert report is None or not report.has_errors(), f"{operation}: {report.generate_report()}"
@@ -95,7 +111,7 @@ def _protocol(headers: dict[str, str], body: bytes) -> str:
     return "query" if body.startswith(b"Action=") or b"&Action=" in body else "rest"
 
 
-def _parse(protocol: str, shape: Any, request: Any, headers: dict[str, str], body: bytes) -> Params:
+def _parse(protocol: str, shape: Any, url: str, headers: dict[str, str], body: bytes) -> Params:
     unknown: list[str] = []
     match protocol:
         case "cbor":
@@ -105,7 +121,7 @@ def _parse(protocol: str, shape: Any, request: Any, headers: dict[str, str], bod
         case "query":
             params = codec_query.parse(shape.input_shape, codec_query.parse_form(body), unknown)
         case _:
-            found = re.search(r"/endpoints/([^/]+)/", request.url)
+            found = re.search(r"/endpoints/([^/]+)/", url)
             labels = {"EndpointName": found[1]} if found else {}
             return codec_rest.parse(shape.input_shape, labels, headers, body)
     if unknown:

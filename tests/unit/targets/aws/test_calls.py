@@ -13,11 +13,15 @@ from tidegate.domain.errors import Invalid, TargetRefused, Transient
 from tidegate.targets.aws.botocore_calls import BotocoreCalls, open_calls
 from tidegate.targets.aws.calls import RetryingCalls
 from tidegate.targets.aws.errors import (
+    AccessDenied,
+    AwsRefused,
     ErrorAnswer,
     ResourceBusy,
     ResourceChanged,
+    ResourceExists,
     ResourceMissing,
     Throttled,
+    Unanswered,
     translate,
 )
 from tidegate.targets.aws.options import AwsOptions, parse_options
@@ -56,6 +60,8 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
                 self.send_header("x-amzn-ErrorType", code)
             self.end_headers()
             self.wfile.write(body)
+
+        do_POST = do_GET
 
         def log_message(self, format: str, *args: object) -> None: ...
 
@@ -98,12 +104,12 @@ def retrying(service: Service, deadline: float = 30.0) -> tuple[RetryingCalls, l
         (412, "PreconditionFailedException", ResourceChanged, "it was changed meanwhile"),
         (409, "ResourceConflictException", ResourceBusy, "another change is in progress"),
         (429, "TooManyRequestsException", Throttled, "AWS throttles GetFunctionConfiguration of fraud"),
-        (403, "AccessDeniedException", TargetRefused, "lack the right lambda:GetFunctionConfiguration"),
+        (403, "AccessDeniedException", AccessDenied, "lack the right lambda:GetFunctionConfiguration"),
         (403, "ExpiredTokenException", Transient, "the AWS credentials have expired; renew them"),
-        (403, "UnrecognizedClientException", TargetRefused, "AWS does not know these credentials"),
-        (400, "CodeStorageExceededException", TargetRefused, "a quota of the account is reached"),
-        (500, "ServiceException", Transient, "AWS cannot answer now"),
-        (400, "InvalidParameterValueException", TargetRefused, "AWS refused it"),
+        (403, "UnrecognizedClientException", AwsRefused, "AWS does not know these credentials"),
+        (400, "CodeStorageExceededException", AwsRefused, "a quota of the account is reached"),
+        (500, "ServiceException", Unanswered, "AWS cannot answer now"),
+        (400, "InvalidParameterValueException", AwsRefused, "AWS refused it"),
     ],
 )
 def test_each_error_of_aws_has_its_kind(
@@ -131,6 +137,37 @@ def test_throttling_is_tried_again_with_growing_pauses(service: Service) -> None
     assert ask(calls) == {"FunctionName": "fraud"}
     assert service.asked == 4
     assert pauses == [0.2, 0.4, 0.8]
+
+
+@pytest.mark.parametrize(
+    ("service_name", "operation", "members"),
+    [
+        ("elbv2", "CreateRule", {"ListenerArn": "l", "Priority": 5, "Conditions": [], "Actions": []}),
+        ("sagemaker", "CreateEndpoint", {"EndpointName": "fraud", "EndpointConfigName": "v1"}),
+    ],
+)
+def test_a_call_that_may_have_created_something_is_not_simply_made_again(
+    service: Service, service_name: str, operation: str, members: dict[str, object]
+) -> None:
+    service.answers = [(503, "ServiceUnavailable")]
+    calls, _ = retrying(service)
+    with pytest.raises(Unanswered):
+        asyncio.run(calls.call(service_name, operation, members))
+    assert service.asked == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "kind"),
+    [
+        ("ValidationException", "Cannot create already existing endpoint", ResourceExists),
+        ("ResourceInUse", "", ResourceExists),
+        ("ValidationException", "Cannot update in-progress endpoint", ResourceBusy),
+        ("ValidationException", "Could not find endpoint", ResourceMissing),
+        ("ResourceLimitExceeded", "The account-level service limit is 2 Instances", AwsRefused),
+    ],
+)
+def test_sagemaker_tells_kinds_of_errors_by_its_sentences(code: str, message: str, kind: type[Exception]) -> None:
+    assert type(translate(ErrorAnswer("sagemaker", "CreateEndpoint", "fraud", code, message, 400))) is kind
 
 
 def test_tries_end_at_the_deadline(service: Service) -> None:

@@ -7,6 +7,7 @@ revisions guard changes, an alias routes to one version and one more by weight. 
 
 import base64
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -64,6 +65,8 @@ class LambdaSimulator:
     fail: dict[str, Exception] = field(default_factory=dict)
     broken: set[str] = field(default_factory=set)
     """Configs whose versions never start."""
+    unstartable: set[str] = field(default_factory=set)
+    """Configs whose versions are Active, and end when they are started."""
     away: bool = False
     counts: dict[tuple[str, str, str, int], Counter[str]] = field(default_factory=dict)
     """(function, alias, version, minute) -> invocations and errors."""
@@ -204,6 +207,14 @@ class LambdaSimulator:
             raise refused("DeleteFunction", "ResourceNotFoundException", "Function not found", 404)
         del function.versions[version]
         return {}
+
+    def _Invoke(self, given: dict[str, Any]) -> dict[str, Any]:
+        """A ping of a version: its model is loaded."""
+        config = self._version(given, "Invoke").members["Environment"]["Variables"]["TIDEGATE_CONFIG"]
+        if config in self.unstartable:
+            told = {"errorType": "ArtifactError", "errorMessage": "the model needs a file that is not there"}
+            return {"StatusCode": 200, "FunctionError": "Unhandled", "Payload": json.dumps(told).encode()}
+        return {"StatusCode": 200, "Payload": b'{"statusCode": 200, "body": ""}'}
 
     # --- aliases ---
 

@@ -144,6 +144,15 @@ def test_a_version_that_never_starts_gets_no_traffic(platform: LambdaPlatform) -
     assert platform.weight("1") == 1.0
 
 
+def test_a_version_whose_model_does_not_load_gets_no_traffic(platform: LambdaPlatform) -> None:
+    platform.aws.unstartable.add("v2")
+    platform.update("v2")
+    endpoint = platform.until_over()
+    assert endpoint.serving is not None and endpoint.serving.config_name == "v1"
+    assert endpoint.last is not None and "the model needs a file that is not there" in (endpoint.last.reason or "")
+    assert max(platform.weights, default=1.0) == 1.0 and platform.weight("1") == 1.0
+
+
 def test_nothing_moves_while_aws_is_away_and_it_goes_on_afterwards(platform: LambdaPlatform) -> None:
     platform.update("v2")
     platform.advance(60)

@@ -35,6 +35,8 @@ class EcsSimulator:
     looks: Counter[str] = field(default_factory=Counter)
     broken: set[str] = field(default_factory=set)
     """Configs whose tasks never start."""
+    stopped: str = "Task failed ELB health checks"
+    """Why tasks of broken configs stopped."""
     away: bool = False
     cut: str = ""
     """Operation whose next answer is lost, though it was done."""
@@ -112,6 +114,13 @@ class EcsSimulator:
     def _DescribeServices(self, given: dict[str, Any]) -> dict[str, Any]:
         names = {name.rpartition("/")[2] for name in given["services"]}
         return {"services": [one for name, one in self.services.items() if name in names]}
+
+    def _ListTasks(self, given: dict[str, Any]) -> dict[str, Any]:
+        assert given["desiredStatus"] == "STOPPED"
+        return {"taskArns": [f"{ACCOUNT}:task/models/{given['serviceName']}"]}
+
+    def _DescribeTasks(self, given: dict[str, Any]) -> dict[str, Any]:
+        return {"tasks": [{"taskArn": arn, "stoppedReason": self.stopped} for arn in given["tasks"]]}
 
     def _UpdateService(self, given: dict[str, Any]) -> dict[str, Any]:
         found = self.services[given["service"]]

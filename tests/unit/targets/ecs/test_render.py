@@ -50,6 +50,28 @@ def test_the_template_is_valid_for_cloudformation(strategy: str) -> None:
     assert [one for one in found if one.startswith("[E")] == []
 
 
+RULES = {
+    "{target: 600, rule: aws}": "ALBRequestCountPerTarget",
+    "{target: 4}": "requests * seconds / 60 / tasks",
+    "{target: 60, rule: aws, metric: cpu}": "ECSServiceAverageCPUUtilization",
+}
+"""Rules of a spec -> the metric by which a service is scaled."""
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("strategy", ["ROLLING", "CANARY"])
+def test_a_template_scales_by_the_rules_of_the_spec(rule: str, strategy: str) -> None:
+    calendar = '[{name: payday, starts: "cron(0 8 L * ? *)", lasts: 2h, count: 6}]'
+    text = f"{SPEC}autoscaling: {{min: 2, max: 8, calendar: {calendar}, {rule[1:]}\n"
+    rendering = render_template(desired(text), {**SETTINGS, "strategy": strategy})
+    template = json.dumps(rendering.documents[0].body)
+    assert [str(match) for match in lint_all(template) if str(match).startswith("[E")] == []
+    assert RULES[rule] in template
+    assert template.count("tidegate-payday-") == 24, "twelve peaks that begin and end"
+    words = ["calendar payday"] + (["in minutes and not in seconds"] if "aws" not in rule else [])
+    assert all(any(word in note for note in rendering.notes) for word in words)
+
+
 @pytest.mark.parametrize(
     ("more", "told"),
     [

@@ -313,6 +313,8 @@ def test_a_version_that_fails_is_rolled_back_by_its_error_alarm(platform: EcsPla
 
 def test_a_version_whose_tasks_never_start_gets_no_traffic(platform: EcsPlatform) -> None:
     platform.aws.broken.add("v2")
+    platform.aws.stopped = "CannotPullContainerError: pull image manifest has been retried 5 time(s): not found"
     endpoint = platform.roll()
     assert endpoint.serving is not None and endpoint.serving.config_name == "v1"
     assert endpoint.last is not None and "circuit breaker" in (endpoint.last.reason or "")
+    assert "CannotPullContainerError" in (endpoint.last.reason or "")

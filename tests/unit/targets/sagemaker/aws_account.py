@@ -6,7 +6,7 @@ from typing import Any
 from tests.unit.targets.sagemaker.aws_specs import options, spec
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.spec.build import parse
-from tidegate.targets.sagemaker.client import AwsClient
+from tidegate.targets.aws.client import AwsClient
 from tidegate.targets.sagemaker.native import Deployed, NativeDeployer
 from tidegate.testing.aws import FakeAws
 from tidegate.testing.aws.deployments import FakeEndpoint
@@ -27,7 +27,7 @@ class Account:
         self.aws.s3.add("s3://models-bucket/v2.tar.gz")
 
     def client(self) -> AwsClient:
-        return AwsClient(self.aws.session(), options(**self.given), self.aws.clock, draw=lambda: 0.5)
+        return AwsClient(self.aws.session(), "", self.aws.clock, draw=lambda: 0.5)
 
     def deployer(self) -> NativeDeployer:
         """As of a new process."""

@@ -14,7 +14,7 @@ from tidegate.ports.store import Tx
 from tidegate.service import endpoints
 from tidegate.service.endpoints import UpdateRequest
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL
-from tidegate.targets.sagemaker.client import AwsClient
+from tidegate.targets.aws.client import AwsClient, ThreadedCalls
 from tidegate.targets.sagemaker.engine_evidence import SagemakerEvidence
 from tidegate.targets.sagemaker.engine_target import WORK_EVERY, SagemakerTarget
 from tidegate.testing.aws import FakeAws, FakeClock
@@ -72,13 +72,11 @@ class EnginePlatform:
 
     def start_controller(self) -> None:
         """A new process: it remembers nothing but the store."""
-        client = AwsClient(
-            self.aws.session(), options(mode="engine", keep_versions=1), self.aws.clock, lambda: 0.5, patience=5
-        )
+        client = AwsClient(self.aws.session(), "", self.aws.clock, lambda: 0.5, patience=5)
         self.target = SagemakerTarget(
             client, options(mode="engine", keep_versions=1), lambda name: self.loops.engine.kick(name), here
         )
-        evidence = SagemakerEvidence(self.target, here)
+        evidence = SagemakerEvidence(self.target, ThreadedCalls(client, here))
         edges = Edges(self.store, self.metrics, self.clock, Counter(), self.target, evidence)
         self.loops: Loops = join_loops(edges)
         self.tasks = [

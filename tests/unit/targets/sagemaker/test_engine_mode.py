@@ -102,6 +102,19 @@ def test_throttling_and_lost_answers_only_delay(platform: EnginePlatform) -> Non
     assert end(platform) == "v2"
 
 
+@pytest.mark.parametrize("operation", ["CreateModel", "UpdateEndpoint", "UpdateEndpointWeightsAndCapacities"])
+def test_expired_credentials_hold_a_rollout_and_condemn_no_version(
+    platform: EnginePlatform, operation: str
+) -> None:
+    platform.aws.faults.expired.add(operation)
+    platform.update("v2")
+    platform.advance(600)
+    assert platform.endpoint().rollout is not None
+    assert max(platform.weights().values()) == 100
+    platform.aws.faults.expired.clear()
+    assert end(platform) == "v2"
+
+
 def test_change_by_others_is_waited_for(platform: EnginePlatform) -> None:
     (name,) = platform.weights()
     boto = platform.aws.session().client("sagemaker")

@@ -9,7 +9,7 @@ from moto import mock_aws
 
 from tests.unit.targets.sagemaker.aws_account import IMAGE
 from tests.unit.targets.sagemaker.aws_specs import NOW, OPTIONS, options, wish
-from tidegate.targets.sagemaker.client import AwsClient
+from tidegate.targets.aws.client import AwsClient
 from tidegate.targets.sagemaker.commands import measure_local
 from tidegate.targets.sagemaker.native import NativeDeployer
 from tidegate.targets.sagemaker.outcome import Outcome
@@ -36,7 +36,7 @@ def test_a_first_version_lives_and_goes(session: boto3.Session, tmp_path: Path) 
         model={"image": IMAGE, "data": f"file://{large}"},
         autoscaling={"min": 1, "max": 3, "target": 5, "rule": "aws"},
     )
-    deployer = NativeDeployer(AwsClient(session, options(), FakeClock(), lambda: 0.5), options())
+    deployer = NativeDeployer(AwsClient(session, "", FakeClock(), lambda: 0.5), options())
     for _ in range(2):
         done = deployer.deploy(spec, measure_local(spec), NOW)
         assert done.verdict.outcome is Outcome.SUCCEEDED

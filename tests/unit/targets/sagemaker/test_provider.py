@@ -11,9 +11,9 @@ import pytest
 from tests.unit.targets.sagemaker.aws_specs import OPTIONS, options, wish
 from tidegate.domain.errors import Invalid, StartupError, TargetRefused
 from tidegate.ports.target import Level
+from tidegate.targets.aws.client import import_boto3
 from tidegate.targets.context import TargetContext
 from tidegate.targets.registry import KINDS
-from tidegate.targets.sagemaker.client import import_boto3
 
 KIND = KINDS["sagemaker"]
 

@@ -54,7 +54,7 @@ def test_trap_2_a_role_that_never_works_is_refused(account: Account) -> None:
 
 def test_trap_2_other_refusals_of_a_model_are_not_repeated(account: Account) -> None:
     account.aws.faults.denied.add("CreateModel")
-    with pytest.raises(TargetRefused, match="not allowed"):
+    with pytest.raises(TargetRefused, match="lack the right sagemaker:CreateModel"):
         account.deploy()
     assert account.count("CreateModel") == 1
 

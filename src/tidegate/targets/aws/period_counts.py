@@ -1,6 +1,6 @@
-"""Counts by the minute, as CloudWatch has them, as counts by the second. Pure.
+"""Counts by the minute, or another period that CloudWatch has them by, as counts by the second. Pure.
 
-A minute's requests are spread evenly over its seconds, and its errors evenly over its requests. Percentiles become
+A period's requests are spread evenly over its seconds, and its errors evenly over its requests. Percentiles become
 bins of a sketch: each request counts as slow as the next percentile above it, so that no fleet looks faster than it
 was.
 """
@@ -16,38 +16,40 @@ MINUTE = 60
 
 
 @dataclass(frozen=True)
-class MinuteCounts:
+class PeriodCounts:
     """``failed`` and ``refused`` are among the ``requests``."""
 
     requests: int = 0
     failed: int = 0
     refused: int = 0
 
-    def minus(self, before: "MinuteCounts") -> "MinuteCounts":
+    def minus(self, before: "PeriodCounts") -> "PeriodCounts":
         """What came in addition; late data only adds."""
-        return MinuteCounts(
+        return PeriodCounts(
             max(0, self.requests - before.requests),
             max(0, self.failed - before.failed),
             max(0, self.refused - before.refused),
         )
 
 
-def spread(fleet: FleetId, config: str, minute: int, counts: MinuteCounts, ready: int) -> list[FleetSecond]:
-    """``minute``: epoch second at which it begins. ``ready``: instances."""
+def spread(
+    fleet: FleetId, config: str, start: int, counts: PeriodCounts, ready: int, period: int = MINUTE
+) -> list[FleetSecond]:
+    """``start``: epoch second at which the period begins. ``period``: its seconds. ``ready``: instances."""
     found = []
-    done = MinuteCounts()
-    for second in range(MINUTE):
-        requests = counts.requests * (second + 1) // MINUTE
-        upto = MinuteCounts(
+    done = PeriodCounts()
+    for second in range(period):
+        requests = counts.requests * (second + 1) // period
+        upto = PeriodCounts(
             requests, _part(counts.failed, requests, counts), _part(counts.refused, requests, counts)
         )
         here, done = upto.minus(done), upto
-        if here != MinuteCounts():
+        if here != PeriodCounts():
             found.append(
                 FleetSecond(
                     fleet,
                     config,
-                    minute + second,
+                    start + second,
                     ready,
                     invocations=here.requests,
                     errors_4xx=here.refused,
@@ -58,8 +60,8 @@ def spread(fleet: FleetId, config: str, minute: int, counts: MinuteCounts, ready
     return found
 
 
-def _part(whole: int, requests: int, counts: MinuteCounts) -> int:
-    """Of so many in the minute, those by its first ``requests`` requests; late errors may come without requests."""
+def _part(whole: int, requests: int, counts: PeriodCounts) -> int:
+    """Of so many in the period, those by its first ``requests`` requests; late errors may come without requests."""
     return whole * requests // counts.requests if counts.requests else whole
 
 

@@ -1,0 +1,68 @@
+"""How far CloudWatch's periods, as a rule minutes, were counted for each endpoint, and what of them was passed on."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from tidegate.domain.fleet import FleetId
+from tidegate.domain.metric import Coverage, FleetSecond
+from tidegate.targets.aws.period_counts import MINUTE, PeriodCounts, latency, spread
+
+ASK_EVERY = 10
+"""Seconds between questions: GetMetricData is charged."""
+
+
+@dataclass
+class PeriodProgress:
+    """Times are epoch seconds. ``settle``: after the end of a period, until it is complete; ``period``: its
+    seconds."""
+
+    settle: int
+    period: int = MINUTE
+    _since: dict[str, int] = field(default_factory=dict)
+    """Endpoint -> the first period that is counted."""
+    _through: dict[str, int] = field(default_factory=dict)
+    """Endpoint -> up to when everything is counted."""
+    _passed_on: dict[tuple[FleetId, int], PeriodCounts] = field(default_factory=dict)
+    _asked_at: int = 0
+    _complete: int = 0
+
+    def begin(self, endpoints: set[str], now: int) -> tuple[int, int] | None:
+        """The span of periods to read now; None: nothing is due."""
+        for name in self._since.keys() - endpoints:
+            del self._since[name]
+            self._through.pop(name, None)
+        self._passed_on = {key: counts for key, counts in self._passed_on.items() if key[0].endpoint in endpoints}
+        present = now // self.period * self.period
+        for name in endpoints:
+            self._since.setdefault(name, present)
+        if not endpoints or now - self._asked_at < min(ASK_EVERY, self.period):
+            return None
+        self._complete = (now - self.settle) // self.period * self.period
+        return min(self.first(name) for name in endpoints), present + self.period
+
+    def first(self, endpoint: str) -> int:
+        """The first period that is not complete yet."""
+        return self._through.get(endpoint, self._since[endpoint])
+
+    def add(
+        self, id: FleetId, config: str, start: int, counts: PeriodCounts, times: Mapping[float, float]
+    ) -> Iterator[FleetSecond]:
+        """What was not passed on of a period; ``times`` (percent -> microseconds) once it is complete."""
+        new = counts.minus(self._passed_on.get((id, start), PeriodCounts()))
+        yield from spread(id, config, start, new, 1, self.period)
+        self._passed_on[id, start] = counts
+        slow = latency(counts.requests, times) if start + self.period <= self._complete else None
+        if slow is not None:
+            yield FleetSecond(id, config, start + self.period - 1, 1, model_latency=slow)
+
+    def end(self, now: int) -> None:
+        """All that ``begin`` asked for was added."""
+        self._asked_at = now
+        for name, since in self._since.items():
+            if self._complete > since:
+                self._through[name] = max(self._complete, self._through.get(name, 0))
+        oldest = self._complete - self.period
+        self._passed_on = {key: counts for key, counts in self._passed_on.items() if key[1] >= oldest}
+
+    def coverage(self) -> dict[str, Coverage]:
+        return {name: Coverage(since, self._through.get(name, since)) for name, since in self._since.items()}
