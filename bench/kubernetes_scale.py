@@ -2,14 +2,15 @@
 
     python -m bench.kubernetes_scale [--endpoints 100,250,500,1000] [--seconds 30] [--keep]
 
-The controller, etcd, the API server and its controllers are real; nodes are fake, so a pod is ready once it is placed
-(``tests/kubernetes/cluster``), and one process answers for all pods (``bench/fake_pods.py``): each endpoint has two
-instances with 100 requests a second each, which are counted and judged by an alarm of its own. Shown are the
-controller's processor time while all are at rest, and how long an update and a rollback of one more take meanwhile.
+The controller is a real one with its database, in a network namespace of its own. The API server is in memory
+(``bench/memory_cluster.py``), and one process answers for all pods, gateways too (``bench/fake_pods.py``).
+Each endpoint has two instances with 100 requests a second each, which are counted and judged by an alarm of its own.
+Shown are the controller's processor time while all are at rest, and how long an update and a rollback of one take.
 """
 
 import argparse
 import contextlib
+import os
 import subprocess
 import sys
 import tempfile
@@ -17,22 +18,24 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 import psutil
 import yaml
 
 from bench import tables
-from tests.kubernetes.cluster import harness
 from tidegate.cli.client import ApiClient
 from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, all_at_once, canary
 
-PODS = "100.64.0.0/10"
-"""Addresses of pods on fake nodes (``tests/kubernetes/cluster/fake_kubelet.py``)."""
+INSIDE = "TIDEGATE_BENCH_INSIDE"
+"""Set in the network namespace."""
 TOGETHER = 20
 """Endpoints that are created at a time."""
 SAMPLES = 5
 """Updates and rollbacks at each size."""
+PORT = 6443
+"""Of the API server."""
 
 
 def main() -> None:
@@ -41,10 +44,10 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=30, help="of rest that are measured at each size")
     parser.add_argument("--keep", action="store_true", help="write the table to docs/benchmarks.md")
     given = parser.parse_args()
-    if (reason := harness.why_not(real_nodes=False)) is not None:
-        sys.exit(f"bench.kubernetes_scale: {reason}")
+    if INSIDE not in os.environ:
+        _go_inside()
     rows: list[list[object]] = []
-    with harness.Cluster(fake_nodes=3) as cluster, _pods(), _platform(cluster) as sized:
+    with _running("bench.fake_pods"), _running("bench.memory_cluster", str(PORT)), _platform() as sized:
         for wanted in given.endpoints:
             sized.grow(wanted)
             rows.append(sized.measure(given.seconds))
@@ -65,35 +68,41 @@ def _numbers(text: str) -> list[int]:
     return sorted(int(part) for part in text.split(",") if part)
 
 
+def _go_inside() -> NoReturn:
+    """Start again where every address of the loopback network is ours alone. Never returns."""
+    rights = () if os.geteuid() == 0 else ("--user", "--map-root-user")
+    again = [sys.executable, "-m", "bench.kubernetes_scale", *sys.argv[1:]]
+    command = ["unshare", *rights, "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", *again]
+    os.execvpe("unshare", command, {**os.environ, INSIDE: "1"})
+
+
 @contextlib.contextmanager
-def _pods() -> Iterator[None]:
-    """This machine takes the pods' addresses for its own meanwhile."""
-    route = ("local", PODS, "dev", "lo")
-    subprocess.run(["ip", "route", "add", *route], check=True)
-    process = subprocess.Popen([sys.executable, "-m", "bench.fake_pods"], stdout=subprocess.PIPE)
+def _running(module: str, *arguments: str) -> Iterator[None]:
+    """Until the end of the block, from when it says that it is ready."""
+    process = subprocess.Popen([sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None
         with process.stdout as said:
-            assert said.readline() == b"ready\n"
+            assert said.readline() == b"ready\n", f"{module} did not start"
         yield
     finally:
         process.kill()
         process.wait()
-        subprocess.run(["ip", "route", "delete", *route], check=True)
 
 
 @contextlib.contextmanager
-def _platform(cluster: harness.Cluster) -> Iterator["Sized"]:
-    cluster.kubectl("create", "namespace", "ml")
-    options = {
-        "kubeconfig": str(cluster.kubeconfig),
-        "namespace": "ml",
-        "image": "tidegate:none",
-        "allow_unsigned": True,
-        "controller_cidr": f"{cluster.host_address}/32",
-        "instance_types": {"default": {"cpu": "1m", "memory": "1Mi"}},
-    }
+def _platform() -> Iterator["Sized"]:
+    options = {"image": "tidegate:none", "allow_unsigned": True, "network_policies": False}
     with tempfile.TemporaryDirectory(prefix="tg-scale-") as folder:
+        context = {"name": "c", "context": {"cluster": "c", "user": "u", "namespace": "ml"}}
+        kubeconfig = {
+            "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{PORT}"}}],
+            "contexts": [context],
+            "users": [{"name": "u", "user": {"token": "t"}}],
+            "current-context": "c",
+        }
+        (Path(folder) / "kubeconfig").write_text(yaml.safe_dump(kubeconfig))
+        options["kubeconfig"] = f"{folder}/kubeconfig"
         volumes = [{"name": "models", "path": folder, "host_path": folder}]
         (Path(folder) / "model.tar.gz").touch()
         targets = Path(folder) / "targets.yaml"
