@@ -15,6 +15,8 @@ from tests.kubernetes.on_cluster import OnCluster, on_cluster
 pytestmark = pytest.mark.timeout(900)
 PATIENCE = 240.0
 """Seconds. A container that does not start is tried four times, with 10, 20 and 40 seconds between."""
+QUICK = {"deploy", "rolling to success", "rollback by error alarm", "pause across a controller restart", "delete"}
+"""What CI runs; ``make conformance`` runs all."""
 KINDS = "deployments,replicasets,pods,services,secrets,configmaps,poddisruptionbudgets,horizontalpodautoscalers"
 
 
@@ -49,6 +51,8 @@ def lab(running: OnCluster) -> KubernetesLab:
     return KubernetesLab(running.platform, lambda: running.gateway, cut_off, find, PATIENCE)
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize(
+    "scenario", [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in SCENARIOS]
+)
 def test_conforms(lab: KubernetesLab, scenario: str, place: str) -> None:
     run_scenario(lab, scenario, place)
