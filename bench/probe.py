@@ -4,13 +4,15 @@ import http.client
 import threading
 import time
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 
 @dataclass
 class Probe:
     """``seen`` holds (epoch seconds of the answer, status, EndpointConfigName), in order."""
 
-    port: int
+    url: str
+    """``http://HOST:PORT``."""
     endpoint: str
     body: bytes
     seen: list[tuple[float, int, str]] = field(default_factory=list)
@@ -35,7 +37,7 @@ class Probe:
         return [entry for entry in self.seen if entry[1] != 200]
 
     def _run(self) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=70)
+        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=70)
         path = f"/endpoints/{self.endpoint}/invocations"
         while not self._stop.is_set():
             connection.request("POST", path, self.body, {"Content-Type": "text/csv"})

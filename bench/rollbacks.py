@@ -16,6 +16,7 @@ from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, canary, train
 
 BODY = ",".join(["0.1"] * 30).encode()
+HEADER = ["rollbacks", "p50 ms", "p99 ms", "max ms", "requests", "failed"]
 
 
 def main() -> None:
@@ -25,37 +26,42 @@ def main() -> None:
     parser.add_argument("--keep", action="store_true", help="write the table to docs/benchmarks.md")
     given = parser.parse_args()
     with Platform() as platform:
-        times, requests, failed = measure(platform, given.rollbacks, given.rate)
-    header = ["rollbacks", "p50 ms", "p99 ms", "max ms", "requests", "failed"]
-    row = [len(times), *(f"{tables.percentile(times, p) * 1000:.0f}" for p in (50, 99, 100)), requests, failed]
-    tables.show("rollbacks", "Alarm to all traffic back", header, [row], keep=given.keep)
+        models = train(platform.state / "models", 1), train(platform.state / "models", 2)
+        row = measure(Scene(platform), models, platform.url, BODY, given.rollbacks, given.rate)
+    tables.show("rollbacks", "Alarm to all traffic back", HEADER, [row], keep=given.keep)
 
 
-def measure(platform: Platform, rollbacks: int, rate: float) -> tuple[list[float], int, int]:
-    scene = Scene(platform)
-    urls = [train(platform.state / "models", seed) for seed in (1, 2)]
-    scene.create("bench", scene.config(urls[0], instances=2))
+def measure(
+    scene: Scene, models: tuple[str, str], front: str, body: bytes, rollbacks: int, rate: float
+) -> list[object]:
+    """A row for HEADER. ``front``: the URL of what clients ask for predictions; ``body``: a request."""
+    scene.create("bench", scene.config(models[0], instances=2))
     scene.alarm("by-hand", "Invocation5XXErrors", 0.5, TreatMissingData="ignore", Period=60)
     times = []
     path, headers = "/endpoints/bench/invocations", {"Content-Type": "text/csv"}
-    generator, caller = LoadGenerator(platform.url, path, BODY, headers, rate), Probe(platform.port, "bench", BODY)
+    generator, caller = LoadGenerator(front, path, body, headers, rate), Probe(front, "bench", body)
     with generator as load, caller as probe:
         for number in range(rollbacks):
             scene.cloudwatch.set_alarm_state(AlarmName="by-hand", StateValue="OK", StateReason="begin")
-            config = scene.config(urls[1], instances=1)
+            config = scene.config(models[1], instances=1)
             scene.update("bench", config, canary(50, 600, alarms=["by-hand"]))
-            wait_until(lambda config=config: probe.last(config), "the canary answers")  # type: ignore[misc]
+            wait_until(lambda config=config: probe.last(config), "the canary answers", 120)  # type: ignore[misc]
             scene.cloudwatch.set_alarm_state(AlarmName="by-hand", StateValue="ALARM", StateReason="measure")
             rung = time.time()
-            settled = scene.settled("bench")
+            settled = scene.settled("bench", 240)
             assert settled["EndpointConfigName"] != config, "it was not rolled back"
             times.append(max(0.0, probe.last(config) - rung))
             print(
                 f"{number + 1}/{rollbacks}: {times[-1] * 1000:.0f} ms, {load.snapshot().failed} failed", flush=True
             )
         report = load.stop()
-        failed = report.failed + len(probe.failures())
-        return times, report.total.count + len(probe.seen), failed
+        requests, failed = report.total.count + len(probe.seen), report.failed + len(probe.failures())
+    return [
+        len(times),
+        *(f"{tables.percentile(times, p) * 1000:.0f}" for p in (50, 99, 100)),
+        requests,
+        failed,
+    ]
 
 
 if __name__ == "__main__":

@@ -12,6 +12,9 @@ from tidegate.advisor.load import LoadGenerator
 from tidegate.testing.platform import Platform
 from tidegate.testing.scene import KINDS, Scene, train
 
+BODY = ",".join(["0.1"] * 30).encode()
+HEADER = ["kind", "updates", "requests", "failed", "finished", "seconds an update, median"]
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -19,42 +22,40 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=200)
     parser.add_argument("--keep", action="store_true", help="write the table to docs/benchmarks.md")
     given = parser.parse_args()
-    rows = measure(given.updates, given.rate)
-    header = ["updates", "requests", "failed", "finished", "seconds an update, median"]
-    tables.show("updates", "Updates under load", ["kind", *header], rows, keep=given.keep)
-
-
-def measure(updates: int, rate: float) -> list[list[object]]:
     with Platform() as platform:
-        scene = Scene(platform)
-        urls = [train(platform.state / "models", seed) for seed in (1, 2)]
-        scene.create("bench", scene.config(urls[0], instances=2))
-        took: dict[str, list[float]] = {kind: [] for kind in KINDS}
-        finished = dict.fromkeys(KINDS, 0)
-        body = ",".join(["0.1"] * 30).encode()
-        with LoadGenerator(
-            platform.url, "/endpoints/bench/invocations", body, {"Content-Type": "text/csv"}, rate
-        ) as load:
-            for number, kind in zip(range(updates), itertools.cycle(KINDS), strict=False):
-                config = scene.config(urls[number % 2], instances=2)
-                began = time.monotonic()
-                scene.update("bench", config, KINDS[kind]())
-                settled = scene.settled("bench", 120)
-                took[kind].append(time.monotonic() - began)
-                finished[kind] += settled["EndpointConfigName"] == config and "FailureReason" not in settled
-                print(
-                    f"{number + 1}/{updates} {kind}: {took[kind][-1]:.1f} s, {load.snapshot().failed} failed",
-                    flush=True,
-                )
-            report = load.stop()
-        for failure in report.failures[:20]:
-            print(failure)
-        rows: list[list[object]] = []
-        for kind, times in took.items():
-            middle = f"{tables.percentile(times, 50):.1f}" if times else "-"
-            rows.append([kind, len(times), "", "", f"{finished[kind]}/{len(times)}", middle])
-        rows.append(["all", updates, report.total.count, report.failed, f"{sum(finished.values())}/{updates}", ""])
-        return rows
+        models = train(platform.state / "models", 1), train(platform.state / "models", 2)
+        rows = measure(Scene(platform), models, platform.url, BODY, given.updates, given.rate)
+    tables.show("updates", "Updates under load", HEADER, rows, keep=given.keep)
+
+
+def measure(
+    scene: Scene, models: tuple[str, str], front: str, body: bytes, updates: int, rate: float
+) -> list[list[object]]:
+    """Rows for HEADER. ``front``: the URL of what clients ask for predictions; ``body``: a request."""
+    scene.create("bench", scene.config(models[0], instances=2))
+    took: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    finished = dict.fromkeys(KINDS, 0)
+    with LoadGenerator(front, "/endpoints/bench/invocations", body, {"Content-Type": "text/csv"}, rate) as load:
+        for number, kind in zip(range(updates), itertools.cycle(KINDS), strict=False):
+            config = scene.config(models[(number + 1) % 2], instances=2)
+            began = time.monotonic()
+            scene.update("bench", config, KINDS[kind]())
+            settled = scene.settled("bench", 240)
+            took[kind].append(time.monotonic() - began)
+            finished[kind] += settled["EndpointConfigName"] == config and "FailureReason" not in settled
+            print(
+                f"{number + 1}/{updates} {kind}: {took[kind][-1]:.1f} s, {load.snapshot().failed} failed",
+                flush=True,
+            )
+        report = load.stop()
+    for failure in report.failures[:20]:
+        print(failure)
+    rows: list[list[object]] = []
+    for kind, times in took.items():
+        middle = f"{tables.percentile(times, 50):.1f}" if times else "-"
+        rows.append([kind, len(times), "", "", f"{finished[kind]}/{len(times)}", middle])
+    rows.append(["all", updates, report.total.count, report.failed, f"{sum(finished.values())}/{updates}", ""])
+    return rows
 
 
 if __name__ == "__main__":

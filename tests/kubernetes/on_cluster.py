@@ -1,23 +1,26 @@
 """A platform on this machine that drives a real cluster, and load through the cluster's gateways."""
 
 import json
+import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 
+from tests.conformance import kubernetes_lab
 from tests.kubernetes import image
 from tests.kubernetes.cluster.harness import Cluster
 from tidegate.advisor.load import LoadGenerator
 from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, train
 
-NAMESPACE = "ml"
 MODELS = "models"
+PYTHON = "/opt/tidegate/bin/python"
+"""In the image."""
 ROW = b"0.1,0.2,0.3,0.4"
 GATEWAY = "app.kubernetes.io/component=gateway"
 WORKER = "app.kubernetes.io/component=worker"
@@ -25,10 +28,12 @@ WORKER = "app.kubernetes.io/component=worker"
 
 @dataclass
 class OnCluster:
-    """``models``: URLs of two that work, one with other columns, and one that is damaged."""
+    """``models``: URLs of two that work, one with other columns, and one that is damaged. Models of the image
+    ``kubernetes_lab.IMAGE`` are the stand-in of ``tests/integration``."""
 
     cluster: Cluster
     platform: Platform
+    namespace: str
     models: tuple[str, str]
     other_columns: str
     damaged: str
@@ -48,7 +53,7 @@ class OnCluster:
         return LoadGenerator(self.gateway, path, ROW, {"Content-Type": "text/csv"}, rate, connections=8)
 
     def kubectl(self, *words: str) -> str:
-        return self.cluster.kubectl("--namespace", NAMESPACE, *words)
+        return self.cluster.kubectl("--namespace", self.namespace, *words)
 
     def pods(self, labels: str) -> list[dict[str, object]]:
         items: list[dict[str, object]] = json.loads(self.kubectl("get", "pods", "-l", labels, "-o", "json"))[
@@ -74,9 +79,11 @@ class OnCluster:
 
 
 @contextmanager
-def on_cluster(cluster: Cluster) -> Iterator[OnCluster]:
+def on_cluster(cluster: Cluster, environment: Mapping[str, str] | None = None) -> Iterator[OnCluster]:
+    """In a namespace of its own. ``environment``: of the platform."""
     cluster.load_image(image.build())
-    cluster.kubectl("create", "namespace", NAMESPACE)
+    namespace = f"ml-{secrets.token_hex(3)}"
+    cluster.kubectl("create", "namespace", namespace)
     folder = Path(tempfile.mkdtemp(prefix="tg-models-"))
     folder.chmod(0o755)
     try:
@@ -87,7 +94,7 @@ def on_cluster(cluster: Cluster) -> Iterator[OnCluster]:
             "default": "kubernetes",
             "kubernetes": {
                 "kubeconfig": str(cluster.kubeconfig),
-                "namespace": NAMESPACE,
+                "namespace": namespace,
                 "image": image.NAME,
                 "image_pull_policy": "Never",
                 "allow_unsigned": True,
@@ -98,8 +105,17 @@ def on_cluster(cluster: Cluster) -> Iterator[OnCluster]:
                 "scheduling_patience": 20,
             },
         }
+        program = Path(shutil.copy(kubernetes_lab.PROGRAM, folder))
+        (folder / "images.yaml").write_text(kubernetes_lab.image_table(PYTHON, program))
         (folder / "targets.yaml").write_text(yaml.safe_dump(options))
-        with Platform(environment={"TIDEGATE_TARGETS": str(folder / "targets.yaml")}) as platform:
-            yield OnCluster(cluster, platform, models, other, (folder / "damaged.tar.gz").as_uri())
+        variables = {
+            "TIDEGATE_TARGETS": str(folder / "targets.yaml"),
+            "TIDEGATE_IMAGES": str(folder / "images.yaml"),
+            **(environment or {}),
+        }
+        with Platform(environment=variables) as platform:
+            damaged = (folder / "damaged.tar.gz").as_uri()
+            yield OnCluster(cluster, platform, namespace, models, other, damaged)
     finally:
+        cluster.kubectl("delete", "namespace", namespace, "--wait=false")
         shutil.rmtree(folder, ignore_errors=True)

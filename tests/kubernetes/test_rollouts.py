@@ -29,9 +29,8 @@ def test_deployed_endpoint_answers_through_the_gateways(running: OnCluster) -> N
     running.delete("first")
 
 
-@pytest.mark.parametrize(
-    "kind", [kind if kind == "canary" else pytest.param(kind, marks=pytest.mark.long) for kind in KINDS]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("kind", KINDS)
 def test_update_moves_all_traffic_without_losing_a_request(running: OnCluster, kind: str) -> None:
     endpoint = f"update-{kind.replace(' ', '-')}"
     running.create(endpoint)
@@ -46,6 +45,7 @@ def test_update_moves_all_traffic_without_losing_a_request(running: OnCluster, k
     running.delete(endpoint)
 
 
+@pytest.mark.long
 def test_version_that_fails_requests_is_rolled_back_by_its_alarm(running: OnCluster) -> None:
     good = running.create("errors", instances=1)
     bad = running.scene.config(running.other_columns)

@@ -27,3 +27,14 @@ def test_failed_and_missing_scenarios_are_not_shown_as_passed() -> None:
 def test_difference_is_explained_below_the_table() -> None:
     found = {"local": {"deploy": {"outcome": "different", "date": "2026-01-01", "why": "it has none"}}}
     assert table(found, ["deploy"]).splitlines()[-1] == "- local, deploy: it has none."
+
+
+def test_each_column_says_when_and_where_it_was_made() -> None:
+    passed = {"outcome": "passed", "date": "2026-01-02", "against": "Kubernetes 1.20.2"}
+    found = {
+        "local": {"deploy": {"outcome": "passed", "date": "2026-03-04"}},
+        "kubernetes": {"deploy": {**passed, "date": "2026-01-01"}, "abort": passed},
+    }
+    lines = table(found, ["deploy", "abort"]).splitlines()
+    assert "- local: 2026-03-04." in lines
+    assert "- kubernetes: 2026-01-01 to 2026-01-02, against Kubernetes 1.20.2." in lines

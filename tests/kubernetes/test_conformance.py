@@ -1,0 +1,58 @@
+"""Every scenario of ``tests/conformance`` on a real cluster: this is what counts for docs/targets.md."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conformance.kubernetes_lab import KubernetesLab
+from tests.conformance.run import run_scenario
+from tests.conformance.scenarios import SCENARIOS
+from tests.kubernetes.cluster.harness import Cluster
+from tests.kubernetes.on_cluster import OnCluster, on_cluster
+
+pytestmark = pytest.mark.timeout(900)
+PATIENCE = 240.0
+"""Seconds. A container that does not start is tried four times, with 10, 20 and 40 seconds between."""
+QUICK = {"deploy", "rolling to success", "rollback by error alarm", "pause across a controller restart", "delete"}
+"""What CI runs; ``make conformance`` runs all."""
+KINDS = "deployments,replicasets,pods,services,secrets,configmaps,poddisruptionbudgets,horizontalpodautoscalers"
+
+
+@pytest.fixture(scope="module")
+def running(cluster: Cluster) -> Iterator[OnCluster]:
+    with on_cluster(cluster, {"TIDEGATE_DRAIN_TIMEOUT": "5"}) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def place(cluster: Cluster) -> str:
+    """What the cluster is made of, in words."""
+    version = json.loads(cluster.kubectl("version", "-o", "json"))["serverVersion"]["gitVersion"]
+    node = json.loads(cluster.kubectl("get", "nodes", "-o", "json"))["items"][0]
+    runtime = node["status"]["nodeInfo"]["containerRuntimeVersion"].replace("://", " ")
+    return f"Kubernetes {version.removeprefix('v')}, {len(cluster.nodes)} nodes with {runtime} on one machine"
+
+
+@pytest.fixture(scope="module")
+def lab(running: OnCluster, place: str) -> KubernetesLab:
+    @contextlib.contextmanager
+    def cut_off() -> Iterator[None]:
+        running.cluster.stop_api_server()
+        try:
+            yield
+        finally:
+            running.cluster.start_api_server()
+
+    def find(endpoint: str) -> list[str]:
+        return running.kubectl("get", KINDS, "-l", f"tidegate.io/endpoint={endpoint}", "-o", "name").split()
+
+    return KubernetesLab(running.platform, lambda: running.gateway, cut_off, find, PATIENCE, place)
+
+
+@pytest.mark.parametrize(
+    "scenario", [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in SCENARIOS]
+)
+def test_conforms(lab: KubernetesLab, scenario: str) -> None:
+    run_scenario(lab, scenario)

@@ -1,0 +1,35 @@
+"""The platform in a real cluster, as users install it: two controllers, of which one leads."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.kubernetes.cluster.harness import Cluster
+from tests.kubernetes.installed import installed
+from tidegate.testing.platform import wait_until
+from tidegate.testing.scene import canary
+
+pytestmark = [pytest.mark.timeout(900), pytest.mark.long]
+
+
+def test_other_controller_finishes_a_rollout_when_the_leader_dies(
+    cluster: Cluster, postgres_folder: Path, postgres_url: str
+) -> None:
+    with installed(cluster, postgres_folder, postgres_url) as running:
+        wait_until(lambda: len(running.controllers()) == 2, "two controllers", 60, 1.0)
+        scene = running.scene
+        scene.create("led", scene.config(running.models[0], instances=2))
+        with running.load("led", 100) as load:
+            config = scene.config(running.models[1], instances=2)
+            scene.update("led", config, canary(20, 30))
+            wait_until(lambda: load.snapshot().by_config.get(config), "the canary's share", 120, 0.2)
+            leader = running.leader()
+            assert leader is not None
+            running.kill(leader)
+            other = wait_until(running.leader, "another controller leads", 120, 0.5)
+            settled = scene.settled("led", 240)
+            report = load.stop()
+        assert other != leader
+        assert settled["EndpointConfigName"] == config and "FailureReason" not in settled
+        assert report.failed == 0, report.failures[:3]
+        scene.sagemaker.delete_endpoint(EndpointName="led")
