@@ -30,6 +30,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tests.process_job_pods import ProcessJobPods
 from tests.unit.targets.kubernetes.memory_api_server import MemoryApiServer, Object, is_leaving
 from tidegate.host.http_server import serve
 from tidegate.testing.platform import free_port
@@ -62,6 +63,9 @@ class ProcessCluster:
     _ready: threading.Event = field(default_factory=threading.Event)
     _count: int = 0
 
+    def __post_init__(self) -> None:
+        self.job_pods = ProcessJobPods(self.server, self.folder)
+
     def __enter__(self) -> "ProcessCluster":
         self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._run()), daemon=True)
         self._thread.start()
@@ -78,6 +82,7 @@ class ProcessCluster:
                     process.kill()
         for one in self.processes.values():
             _kill(one.process)
+        self.job_pods.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
@@ -124,6 +129,8 @@ class ProcessCluster:
 
     async def _turn(self, pod: Object, probes: httpx.AsyncClient) -> None:
         name = pod["metadata"]["name"]
+        if pod["metadata"]["labels"]["app.kubernetes.io/component"] == "transform":
+            return await self.job_pods.turn(pod, self._next_address, probes)
         one = self.processes.get(name)
         if one is None:
             if not is_leaving(pod):
@@ -146,10 +153,12 @@ class ProcessCluster:
             return
         await self._probe(pod, one, probes)
 
-    def _start(self, name: str, pod: Object) -> None:
+    def _next_address(self) -> str:
         self._count += 1
-        address = f"127.77.{self._count // 250}.{self._count % 250 + 1}"
-        folder = self.folder / name
+        return f"127.77.{self._count // 250}.{self._count % 250 + 1}"
+
+    def _start(self, name: str, pod: Object) -> None:
+        address, folder = self._next_address(), self.folder / name
         folder.mkdir(exist_ok=True)
         pod["status"] |= {"phase": "Running", "podIP": address}
         gateway = pod["metadata"]["labels"]["app.kubernetes.io/component"] == "gateway"

@@ -16,7 +16,9 @@ from tidegate.ports.target import Provider, Target
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
+from tidegate.store import SqlStore
 from tidegate.store.metrics import SqlMetrics
+from tidegate.store.shards import SqlShards
 from tidegate.targets.capacity_limit import LimitedTarget
 from tidegate.targets.containers import check_container
 from tidegate.targets.context import TargetContext
@@ -29,6 +31,7 @@ def target_context(
     settings: Settings,
     folder: StateFolder,
     proxy: HAProxy,
+    store: SqlStore,
     metrics: SqlMetrics,
     table: ImageTable,
     new_id: Callable[[str], str],
@@ -48,6 +51,7 @@ def target_context(
         changed=changed,
         transform_file=partial(transform_file, settings, table),
         recommendation_file=partial(recommendation_file, settings),
+        shards=SqlShards(store.database) if store.database.dialect == "postgresql" else None,
     )
 
 

@@ -1,0 +1,218 @@
+"""Transform jobs of the target, over an API server in memory and a board of shards that a test fills."""
+
+import asyncio
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.unit.targets.kubernetes.memory_api_server import MemoryApiServer, Object
+from tests.unit.targets.kubernetes.target_harness import OPTIONS, memory_api, run
+from tidegate.domain.errors import TargetRefused, Transient
+from tidegate.domain.registry import ContainerDefinition, Model
+from tidegate.domain.shards import ShardTally
+from tidegate.domain.transform import TransformInput, TransformJob, TransformOutput
+from tidegate.ports.runners import RunnerSeen
+from tidegate.service.transforms import fleet, fleet_id
+from tidegate.serving.contract.images import ImageTable
+from tidegate.settings import Settings
+from tidegate.targets.kubernetes.names import transform_name
+from tidegate.targets.kubernetes.options import JobOptions
+from tidegate.targets.kubernetes.transform_jobs import LOOK, KubernetesTransforms
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+JOB = TransformJob(
+    "nightly",
+    Model("m", (ContainerDefinition("tidegate/xgboost", data_url="s3://models/m.json"),), NOW),
+    TransformInput("s3://data/in/"),
+    TransformOutput("s3://data/out"),
+    NOW,
+    instances=2,
+)
+WITH_JOBS = replace(OPTIONS, jobs=JobOptions("db"))
+NAME = transform_name("nightly")
+
+
+@dataclass
+class Board:
+    tallies: dict[str, ShardTally] = field(default_factory=dict)
+    calls: list[str] = field(default_factory=list)
+
+    async def open(self, job: str, attempt: int) -> None:
+        self.calls.append(f"open {job} {attempt}")
+        self.tallies.setdefault(job, ShardTally(attempt))
+
+    async def tally(self, job: str) -> ShardTally | None:
+        return self.tallies.get(job)
+
+    async def revoke(self, job: str) -> None:
+        await asyncio.sleep(0.1)
+        self.calls.append(f"revoke {job}")
+
+    async def discard(self, job: str) -> None:
+        self.calls.append(f"discard {job}")
+
+    async def prune(self, active: Collection[str], seconds: float) -> list[str]:
+        self.calls.append(f"prune {sorted(active)}")
+        return []
+
+
+@dataclass
+class Scene:
+    server: MemoryApiServer = field(default_factory=MemoryApiServer)
+    board: Board = field(default_factory=Board)
+    options: Any = WITH_JOBS
+
+    def __post_init__(self) -> None:
+        self.server.objects["secrets", "db"] = {"metadata": {"name": "db"}, "data": {"database-url": "dXJs"}}
+        self.jobs = self.make(self.board)
+
+    def make(self, board: Board | None) -> KubernetesTransforms:
+        api = memory_api(self.server)
+        described = msgspec.json.encode({"job": {"name": "nightly"}, "replicas": "/", "built_in": True})
+        return KubernetesTransforms(
+            api, board, Settings(), ImageTable(), self.options, lambda job, fleet, path: described
+        )
+
+    async def look(self, job: TransformJob = JOB) -> RunnerSeen:
+        await asyncio.sleep(LOOK)
+        return await self.jobs.look(job)
+
+    def kinds(self) -> set[str]:
+        return {plural for plural, name in self.server.objects if name.startswith(NAME)}
+
+
+def test_a_job_has_its_pods_and_tells_what_they_have_done() -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        assert await scene.look() == RunnerSeen(alive=False, progress=(await scene.look()).progress, reason=None)
+        await scene.jobs.start(JOB, fleet(JOB))
+        assert len(scene.server.pods("transform")) == 2 and scene.board.calls == ["open nightly 0"]
+        scene.board.tallies["nightly"] = ShardTally(0, listed=True, objects=4, done=1, records=10)
+        seen = await scene.look()
+        assert seen.alive and seen.reason is None and (seen.progress.objects, seen.progress.records) == (4, 10)
+        assert scene.jobs.progress("nightly") == seen.progress
+        status = scene.jobs.seen(fleet_id("nightly"))
+        assert status is not None and (status.desired, status.ready) == (2, 2)
+        scene.board.tallies["nightly"] = ShardTally(
+            0, listed=True, objects=4, done=3, failed=1, failed_reason="bad"
+        )
+        assert (await scene.look()).reason == ": bad"
+        assert (await scene.look(replace(JOB, resumed=1))).reason is None, "that was the attempt before"
+
+    run(scenario())
+
+
+def test_a_look_is_used_again_for_a_moment() -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        await scene.jobs.start(JOB, fleet(JOB))
+        await scene.look()
+        asked = len(scene.server.requests)
+        for _ in range(5):
+            await scene.jobs.look(JOB)
+        assert len(scene.server.requests) == asked
+
+    run(scenario())
+
+
+def test_stopping_revokes_before_it_deletes_and_a_resumed_job_waits_for_that() -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        await scene.jobs.start(JOB, fleet(JOB))
+        scene.jobs.stop("nightly")
+        scene.jobs.stop("nightly")
+        assert scene.kinds() >= {"jobs", "secrets"}
+        await scene.jobs.start(replace(JOB, resumed=1), fleet(JOB))
+        assert scene.board.calls == ["open nightly 0", "revoke nightly", "open nightly 1"]
+        assert "jobs" in scene.kinds() and (await scene.look()).alive
+        scene.jobs.stop("nightly")
+        await scene.jobs.end(drain=True)
+        assert not (await scene.look()).alive and "secrets" not in scene.kinds()
+        await scene.jobs.delete_fleet(fleet_id("nightly"), 1)
+        assert scene.jobs.seen(fleet_id("nightly")) is None
+        await scene.jobs.discard("nightly")
+        assert scene.board.calls[-1] == "discard nightly"
+
+    run(scenario())
+
+
+def test_a_job_whose_pods_have_ended_gets_others() -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        await scene.jobs.start(JOB, fleet(JOB))
+        for pod in scene.server.pods("transform"):
+            pod["status"]["phase"] = "Succeeded"
+        scene.server.settle()
+        assert not (await scene.look()).alive
+        with pytest.raises(Transient, match="others are started"):
+            await scene.jobs.start(JOB, fleet(JOB))
+        await scene.jobs.start(JOB, fleet(JOB))
+        assert (await scene.look()).alive
+
+    run(scenario())
+
+
+def test_pods_that_cannot_start_say_why() -> None:
+    def broken(pod: Object) -> None:
+        waiting = {"reason": "ErrImageNeverPull", "message": "image is not present"}
+        pod["status"]["containerStatuses"] = [{"name": "worker", "state": {"waiting": waiting}}]
+
+    async def scenario() -> None:
+        scene = Scene(MemoryApiServer(start=broken))
+        await scene.jobs.start(JOB, fleet(JOB))
+        await scene.look()
+        status = scene.jobs.seen(fleet_id("nightly"))
+        assert status is not None and status.failure is not None and "ErrImageNeverPull" in status.failure
+
+    run(scenario())
+
+
+def test_what_cannot_work_is_refused_with_nothing_made() -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        with pytest.raises(TargetRefused, match="TIDEGATE_DATABASE_URL"):
+            await scene.make(None).start(JOB, fleet(JOB))
+        scene.options = replace(OPTIONS, jobs=None)
+        with pytest.raises(TargetRefused, match="database_secret"):
+            await scene.make(scene.board).start(JOB, fleet(JOB))
+        scene.server.objects["secrets", "db"]["data"] = {"other": ""}
+        with pytest.raises(TargetRefused, match="Secret db in namespace ml has no 'database-url'"):
+            await scene.jobs.start(JOB, fleet(JOB))
+        assert not scene.kinds() and not scene.board.calls
+
+    run(scenario())
+
+
+def test_a_job_of_somebody_else_is_left_alone() -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        foreign = {
+            "metadata": {"name": NAME},
+            "spec": {"parallelism": 0, "template": {"metadata": {"labels": {}}}},
+        }
+        scene.server.objects["jobs", NAME] = foreign
+        with pytest.raises(TargetRefused, match="left alone"):
+            await scene.jobs.start(JOB, fleet(JOB))
+        assert not (await scene.look()).alive
+        scene.jobs.stop("nightly")
+        await scene.jobs.end(drain=True)
+        await scene.jobs.delete_fleet(fleet_id("nightly"), 1)
+        assert scene.server.objects["jobs", NAME] is foreign
+
+    run(scenario())
+
+
+def test_pods_of_jobs_that_are_over_are_ended() -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        await scene.jobs.start(JOB, fleet(JOB))
+        await scene.jobs.prune({"nightly"})
+        assert "jobs" in scene.kinds()
+        await scene.make(scene.board).prune(set())
+        assert "jobs" not in scene.kinds() and scene.board.calls[-1] == "prune []"
+
+    run(scenario())
