@@ -10,12 +10,13 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy.exc import ProgrammingError
 
-from tidegate.domain.errors import Unavailable
+from tidegate.domain.errors import StartupError
 from tidegate.domain.shards import JobOver, LeasedShard, NothingFree, ShardProgress, ShardTally
 from tidegate.domain.transform import InputObject
 from tidegate.store.database import Database, open_database
-from tidegate.store.shards import SqlShardLeases, SqlShards
+from tidegate.store.shards import SqlShardLeases, SqlShards, check_rights
 from tidegate.transform.shards import outcome, progress
 
 LONG, OVER = 600.0, -1.0
@@ -158,9 +159,14 @@ async def test_a_role_of_its_own_is_enough_for_a_runner_and_reads_nothing_else(
     role, url = "shards_only", postgres_url.replace("postgres@", "shards_only@")
     with psycopg.connect(postgres_url, autocommit=True) as connection:
         connection.execute(f"CREATE ROLE {role} LOGIN".encode())
-        connection.execute(f"GRANT SELECT, INSERT, UPDATE ON shards TO {role}".encode())
+        connection.execute(f"GRANT SELECT, UPDATE ON shards TO {role}".encode())
     limited = open_database(url, serial=False, prepare=False)
     try:
+        with pytest.raises(StartupError, match="GRANT SELECT, INSERT, UPDATE ON shards"):
+            limited.read(check_rights)
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute(f"GRANT INSERT ON shards TO {role}".encode())
+        limited.read(check_rights)
         runner = SqlShardLeases(limited, "j", 0, "a", LONG)
         assert await runner.write_listing(await take(runner), [item(1), item(2)])
         shard = await take(runner)
@@ -168,7 +174,7 @@ async def test_a_role_of_its_own_is_enough_for_a_runner_and_reads_nothing_else(
         assert await runner.finish(shard, ShardProgress(), "")
         await runner.fail_job("enough")
         assert await runner.give_back() == 0
-        with pytest.raises(Unavailable, match="permission denied"):
+        with pytest.raises(ProgrammingError, match="permission denied"):
             await limited.run(lambda c: c.exec_driver_sql("SELECT * FROM records").all())
     finally:
         limited.shut()

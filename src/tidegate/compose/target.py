@@ -91,7 +91,7 @@ def join_targets(context: TargetContext, options: TargetOptions) -> Targets:
     }
     driven = {name: limit_capacity(provider, settings) for name, provider in providers.items()}
     table = TargetTable({name: target.can for name, target in driven.items()}, options.default)
-    return Targets(providers, join_providers(providers), driven, table)
+    return Targets(providers, join_providers(providers, options.default), driven, table)
 
 
 def limit_capacity(provider: Provider, settings: Settings) -> Target:

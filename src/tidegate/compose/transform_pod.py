@@ -29,7 +29,7 @@ from tidegate.batch.worker_pool import WorkerPool
 from tidegate.domain.errors import StartupError, TidegateError
 from tidegate.store import DatabaseLimits
 from tidegate.store.database import open_database
-from tidegate.store.shards import SqlShardLeases
+from tidegate.store.shards import SqlShardLeases, check_rights
 
 REPLICA, WORK = "TIDEGATE_REPLICA", "TIDEGATE_WORK"
 GIVE_BACK_WITHIN = 5.0
@@ -83,6 +83,7 @@ async def run(start: RunnerStart, work: Path, holder: str) -> int:
     # The schema is the controller's to make: this role may not.
     limits = DatabaseLimits(start.database_timeout)
     database = open_database(url, serial=False, limits=limits, prepare=False)
+    await asyncio.to_thread(database.read, check_rights)
     job = start.file.job
     leases = SqlShardLeases(database, job.name, job.resumed, holder, start.lease)
     worker, storage = PingedWorker(start.worker), _storage(start.file)

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, TextClause, bindparam, delete, select, text
 from sqlalchemy.dialects.postgresql import insert
 
+from tidegate.domain.errors import StartupError
 from tidegate.domain.shards import (
     LISTING,
     JobOver,
@@ -99,9 +100,18 @@ _TALLY = _statement("""
     from shards where job = :job""")
 _FIRST_FAILED = _statement("""
     select uri, reason from shards where job = :job and number > 0 and state = 'failed' order by number limit 1""")
+_RIGHTS = _statement("""
+    select has_table_privilege('shards', 'select') and has_table_privilege('shards', 'insert')
+        and has_table_privilege('shards', 'update')""")
 _OLD = _statement(f"""
     select job from shards where job not in :active group by job having max(changed_at) < {_NOW} - :seconds
     """).bindparams(bindparam("active", expanding=True))
+
+
+def check_rights(connection: Connection) -> None:
+    """Raises StartupError for a role that cannot be a runner's."""
+    if not connection.execute(_RIGHTS).scalar():
+        raise StartupError("the database's role lacks rights: GRANT SELECT, INSERT, UPDATE ON shards TO it")
 
 
 class SqlShards:

@@ -58,6 +58,7 @@ def join(context: TargetContext, options: KubernetesOptions, api: KubeApi) -> Pr
         evidence=WorkerEvidence(target, collector),
         logs=PodLogs(api, view),
         runners=transforms,
+        runs_transforms=options.jobs is not None,
         recommenders=RefusedRecommendations(target.name),
     )
 
