@@ -10,6 +10,7 @@ import base64
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -62,6 +63,8 @@ class ProcessCluster:
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _ready: threading.Event = field(default_factory=threading.Event)
     _count: int = 0
+    _block: int = field(default_factory=lambda: secrets.randbelow(250 * 250))
+    """Where its addresses begin: clusters of other test runs on this machine have others."""
 
     def __post_init__(self) -> None:
         self.job_pods = ProcessJobPods(self.server, self.folder)
@@ -155,7 +158,8 @@ class ProcessCluster:
 
     def _next_address(self) -> str:
         self._count += 1
-        return f"127.77.{self._count // 250}.{self._count % 250 + 1}"
+        first, second = divmod(self._block + self._count // 250, 250)
+        return f"127.{first + 1}.{second}.{self._count % 250 + 1}"
 
     def _start(self, name: str, pod: Object) -> None:
         address, folder = self._next_address(), self.folder / name
