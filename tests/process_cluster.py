@@ -32,7 +32,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tests.process_job_pods import ProcessJobPods
-from tests.unit.targets.kubernetes.memory_api_server import MemoryApiServer, Object, is_leaving
+from tests.unit.targets.kubernetes.memory_api_server import Object, is_leaving
+from tests.unit.targets.kubernetes.memory_jobs import MemoryJobServer
 from tidegate.host.http_server import serve
 from tidegate.testing.platform import free_port
 
@@ -55,7 +56,7 @@ class Process:
 class ProcessCluster:
     """Use it in a ``with`` statement."""
 
-    server: MemoryApiServer = field(default_factory=lambda: MemoryApiServer(start=_pending))
+    server: MemoryJobServer = field(default_factory=lambda: MemoryJobServer(start=_pending))
     port: int = field(default_factory=free_port)
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="tg-pods-")))
     processes: dict[str, Process] = field(default_factory=dict)

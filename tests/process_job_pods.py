@@ -15,7 +15,8 @@ from typing import Any
 
 import httpx
 
-from tests.unit.targets.kubernetes.memory_api_server import MemoryApiServer, Object, is_leaving
+from tests.unit.targets.kubernetes.memory_api_server import Object, is_leaving
+from tests.unit.targets.kubernetes.memory_jobs import MemoryJobServer
 
 CONTAINERS = ("worker", "runner")
 
@@ -33,7 +34,7 @@ class JobPod:
 
 @dataclass
 class ProcessJobPods:
-    server: MemoryApiServer
+    server: MemoryJobServer
     folder: Path
     pods: dict[str, JobPod] = field(default_factory=dict)
 

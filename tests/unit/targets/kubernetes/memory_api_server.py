@@ -1,4 +1,4 @@
-"""A fake: an API server, controllers of Deployments and Jobs, and a kubelet in memory, below lightkube's HTTP client.
+"""A fake: an API server, deployment controller and kubelet in memory, below lightkube's HTTP client.
 
 It knows server-side apply with owners of fields, labels, and pods that follow their Deployment. It checks no schema:
 the manifests are validated elsewhere, and a real cluster is in ``tests/kubernetes``.
@@ -46,7 +46,7 @@ class MemoryApiServer(httpx2.AsyncBaseTransport):
     forbidden: set[tuple[str, str]] = field(default_factory=set)
     """(verb, plural) that the credentials lack."""
     logs: dict[str, str] = field(default_factory=dict)
-    _addresses: Iterator[int] = field(default_factory=lambda: iter(range(2, 10_000)))
+    _addresses: Iterator[int] = field(default_factory=lambda: iter(range(2, 1_000_000)))
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         path, method = request.url.path, request.method
@@ -132,13 +132,15 @@ class MemoryApiServer(httpx2.AsyncBaseTransport):
         owners = fresh.setdefault("_owners", {})
         owners.update(dict.fromkeys(_leaves(given), manager))
         self.objects[plural, about["name"]] = fresh
-        self.settle()
+        if plural == "deployments":
+            self._follow(fresh)
         return fresh
 
     def _delete(self, request: httpx2.Request, plural: str, name: str) -> httpx2.Response:
         if self.objects.pop((plural, name), None) is None:
             return self._refuse(request, 404, "NotFound", f'{plural} "{name}" not found')
-        self.settle()
+        if plural == "deployments":
+            self._let_go()
         return httpx2.Response(200, json={"kind": "Status", "status": "Success"}, request=request)
 
     def _refuse(self, request: httpx2.Request, status: int, reason: str, message: str) -> httpx2.Response:
@@ -148,43 +150,31 @@ class MemoryApiServer(httpx2.AsyncBaseTransport):
     # --- the cluster's own controllers ---
 
     def settle(self) -> None:
-        """Make the pods that Deployments and Jobs ask for, and mark those that are too many as leaving."""
-        for deployment in self._all("deployments"):
-            name, wanted = deployment["metadata"]["name"], deployment["spec"].get("replicas", 1)
-            mine = [one for one in self.pods() if one["metadata"].get("of") == name and not is_leaving(one)]
-            self._make_pods(deployment, wanted - len(mine))
-            for pod in mine[wanted:]:
-                pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
-        for job in self._all("jobs"):
-            self._settle_job(job)
-        names = {name for plural, name in self.objects if plural in ("deployments", "jobs")}
-        for pod in self.pods():
-            if pod["metadata"].get("of") not in names:
-                pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+        """Make the pods that Deployments ask for, and mark those that are too many as leaving."""
+        for deployment in [one for (plural, _), one in self.objects.items() if plural == "deployments"]:
+            self._follow(deployment)
+        self._let_go()
 
-    def _settle_job(self, job: Object) -> None:
-        """Without completions: once a pod has succeeded no other is started, and the Job ends with the last one."""
-        pods = [one for one in self.pods() if one["metadata"].get("of") == job["metadata"]["name"]]
-        phases = [one["status"].get("phase") for one in pods if not is_leaving(one)]
-        active = sum(phase not in ("Succeeded", "Failed") for phase in phases)
-        if "Succeeded" not in phases:
-            self._make_pods(job, job["spec"]["parallelism"] - active)
-        elif not active:
-            job["status"] = {"conditions": [{"type": "Complete", "status": "True"}]}
-
-    def _make_pods(self, owner: Object, count: int) -> None:
-        name, labels = owner["metadata"]["name"], owner["spec"]["template"]["metadata"]["labels"]
-        for _ in range(count):
+    def _follow(self, deployment: Object) -> None:
+        name, labels = deployment["metadata"]["name"], deployment["spec"]["template"]["metadata"]["labels"]
+        mine = [one for one in self.pods() if one["metadata"].get("of") == name and not is_leaving(one)]
+        for _ in range(deployment["spec"].get("replicas", 1) - len(mine)):
             number = next(self._addresses)
             about = {"name": f"{name}-{number}", "uid": f"pod-{number}", "of": name, "labels": labels}
-            spec = copy.deepcopy(owner["spec"]["template"]["spec"])
-            address = f"10.0.{number // 250}.{number % 250}"
+            spec = copy.deepcopy(deployment["spec"]["template"]["spec"])
+            address = f"10.{number // 62_500}.{number // 250 % 250}.{number % 250}"
             pod = {"metadata": about, "spec": spec, "status": {"phase": "Running", "podIP": address}}
             self.start(pod)
             self.objects["pods", about["name"]] = pod
+        for pod in mine[deployment["spec"].get("replicas", 1) :]:
+            pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
 
-    def _all(self, plural: str) -> list[Object]:
-        return [one for (kind, _), one in self.objects.items() if kind == plural]
+    def _let_go(self) -> None:
+        """Pods whose Deployment is gone."""
+        names = {name for plural, name in self.objects if plural == "deployments"}
+        for pod in self.pods():
+            if pod["metadata"].get("of") not in names:
+                pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
 
     def pods(self, component: str = "") -> list[Object]:
         found = [one for (plural, _), one in self.objects.items() if plural == "pods"]

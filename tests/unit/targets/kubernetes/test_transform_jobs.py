@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.unit.targets.kubernetes.memory_api_server import MemoryApiServer, Object
+from tests.unit.targets.kubernetes.memory_api_server import Object
+from tests.unit.targets.kubernetes.memory_jobs import MemoryJobServer
 from tests.unit.targets.kubernetes.target_harness import OPTIONS, memory_api, run
 from tidegate.domain.errors import TargetRefused, Transient
 from tidegate.domain.registry import ContainerDefinition, Model
@@ -62,7 +63,7 @@ class Board:
 
 @dataclass
 class Scene:
-    server: MemoryApiServer = field(default_factory=MemoryApiServer)
+    server: MemoryJobServer = field(default_factory=MemoryJobServer)
     board: Board = field(default_factory=Board)
     options: Any = WITH_JOBS
 
@@ -162,7 +163,7 @@ def test_pods_that_cannot_start_say_why() -> None:
         pod["status"]["containerStatuses"] = [{"name": "worker", "state": {"waiting": waiting}}]
 
     async def scenario() -> None:
-        scene = Scene(MemoryApiServer(start=broken))
+        scene = Scene(MemoryJobServer(start=broken))
         await scene.jobs.start(JOB, fleet(JOB))
         await scene.look()
         status = scene.jobs.seen(fleet_id("nightly"))
