@@ -1,64 +1,23 @@
 """Transform jobs of the target, over an API server in memory and a board of shards that a test fills."""
 
 import asyncio
-from collections.abc import Collection
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
 import pytest
 
+from tests.unit.targets.kubernetes.jobs import DESCRIBED, JOB, NAME, WITH_JOBS, Board, database_secret
 from tests.unit.targets.kubernetes.memory_api_server import Object
 from tests.unit.targets.kubernetes.memory_jobs import MemoryJobServer
 from tests.unit.targets.kubernetes.target_harness import OPTIONS, memory_api, run
 from tidegate.domain.errors import TargetRefused, Transient
-from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.shards import ShardTally
-from tidegate.domain.transform import TransformInput, TransformJob, TransformOutput
+from tidegate.domain.transform import TransformJob
 from tidegate.ports.runners import RunnerSeen
 from tidegate.service.transforms import fleet, fleet_id
 from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
-from tidegate.targets.kubernetes.names import transform_name
-from tidegate.targets.kubernetes.options import JobOptions
 from tidegate.targets.kubernetes.transform_jobs import LOOK, KubernetesTransforms
-
-NOW = datetime(2026, 3, 1, tzinfo=UTC)
-JOB = TransformJob(
-    "nightly",
-    Model("m", (ContainerDefinition("tidegate/xgboost", data_url="s3://models/m.json"),), NOW),
-    TransformInput("s3://data/in/"),
-    TransformOutput("s3://data/out"),
-    NOW,
-    instances=2,
-)
-WITH_JOBS = replace(OPTIONS, jobs=JobOptions("db"))
-NAME = transform_name("nightly")
-
-
-@dataclass
-class Board:
-    tallies: dict[str, ShardTally] = field(default_factory=dict)
-    calls: list[str] = field(default_factory=list)
-
-    async def open(self, job: str, attempt: int) -> None:
-        self.calls.append(f"open {job} {attempt}")
-        self.tallies.setdefault(job, ShardTally(attempt))
-
-    async def tally(self, job: str) -> ShardTally | None:
-        return self.tallies.get(job)
-
-    async def revoke(self, job: str) -> None:
-        await asyncio.sleep(0.1)
-        self.calls.append(f"revoke {job}")
-
-    async def discard(self, job: str) -> None:
-        self.calls.append(f"discard {job}")
-
-    async def prune(self, active: Collection[str], seconds: float) -> list[str]:
-        self.calls.append(f"prune {sorted(active)}")
-        return []
 
 
 @dataclass
@@ -68,14 +27,13 @@ class Scene:
     options: Any = WITH_JOBS
 
     def __post_init__(self) -> None:
-        self.server.objects["secrets", "db"] = {"metadata": {"name": "db"}, "data": {"database-url": "dXJs"}}
+        self.server.objects["secrets", "db"] = database_secret()
         self.jobs = self.make(self.board)
 
     def make(self, board: Board | None) -> KubernetesTransforms:
         api = memory_api(self.server)
-        described = msgspec.json.encode({"job": {"name": "nightly"}, "replicas": "/", "built_in": True})
         return KubernetesTransforms(
-            api, board, Settings(), ImageTable(), self.options, lambda job, fleet, path: described
+            api, board, Settings(), ImageTable(), self.options, lambda job, fleet, path: DESCRIBED
         )
 
     async def look(self, job: TransformJob = JOB) -> RunnerSeen:
