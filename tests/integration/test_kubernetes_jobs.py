@@ -122,7 +122,8 @@ def running(postgres_url: str, tmp_path: Path) -> Iterator[Running]:
 def test_pods_that_are_killed_lose_nothing_and_duplicate_nothing(running: Running) -> None:
     running.write_inputs(10, 600)
     running.start("scores")
-    busy = wait_until(lambda: len(found := running.at_work("scores")) == 2 and found, "two pods have shards")
+    wait_until(lambda: len(running.at_work("scores")) == 2, "two pods have shards")
+    busy = running.at_work("scores")
     running.cluster.job_pods.kill_container(busy[1], "worker")
     running.cluster.job_pods.kill(busy[0])
     wait_until(lambda: running.described("scores")["objects_done"] >= 2, "two objects are done")

@@ -35,6 +35,7 @@ def target_context(
     metrics: SqlMetrics,
     table: ImageTable,
     new_id: Callable[[str], str],
+    *,
     changed: Callable[[str], None],
 ) -> TargetContext:
     return TargetContext(

@@ -133,7 +133,7 @@ class SqlShards:
             head = connection.execute(asked).one_or_none()
             if head is None:
                 return None
-            counts = {
+            counts: dict[str, Any] = {
                 name: value if isinstance(value, str) else int(value)
                 for name, value in connection.execute(_TALLY, {"job": job}).mappings().one().items()
             }

@@ -264,7 +264,7 @@ async def test_an_output_that_was_published_before_a_death_is_only_recorded(scen
     scene.write("a.csv", *rows("a"))
     published = asyncio.Event()
 
-    async def finish(*_: object) -> bool:
+    async def finish(held: LeasedShard, progress: ShardProgress, reason: str) -> bool:
         published.set()
         await asyncio.Event().wait()
         return True

@@ -85,5 +85,5 @@ def test_transform_jobs_run_on_the_default_target_if_it_runs_any(
 ) -> None:
     parts = {"local": part("local", transforms=False), "cluster": part("cluster", transforms=transforms)}
     joined = join_providers(parts, default)
-    assert (joined.runners, joined.fleets) == (f"{runs}'s runners", f"{runs}'s fleets")
-    assert joined.recommenders == "local's recommenders"
+    assert (str(joined.runners), str(joined.fleets)) == (f"{runs}'s runners", f"{runs}'s fleets")
+    assert str(joined.recommenders) == "local's recommenders"
