@@ -1,10 +1,10 @@
 """How the shards of one transform job go faster with more runners, and what each costs the database.
 
-python -m bench.shards --database postgresql://user@host/empty [--runners 1,2,4,8,16] [--seconds 0.2] [--keep]
+python -m bench.shards --database postgresql://user@host/empty [--runners 1,2,4,8,16] [--seconds 0.5] [--keep]
 
-Runners are processes with connections of their own, as pods have them; the model is a wait of ``--seconds`` a shard, so
-that what is measured is the sharing of work and not the processors of this machine. Each runner has one lane. The last
-rows have no wait: they show what the database and this machine can do at most.
+Runners are processes with connections of their own, as pods have them; the model is a wait of ``--seconds`` a shard,
+so that what is measured is the sharing of work and not the processors of this machine. Each runner has one lane. The
+last rows have no wait: they show what the database and this machine can do at most.
 """
 
 import argparse
@@ -16,15 +16,13 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
-from sqlalchemy import text
-
 from bench import tables
 from tidegate.domain.shards import JobOver, LeasedShard, ShardProgress
 from tidegate.domain.transform import InputObject
 from tidegate.store.database import open_database
 from tidegate.store.shards import SqlShardLeases, SqlShards
 
-PER_RUNNER = 20
+PER_RUNNER = 10
 """Shards for each runner."""
 LEASE = 15.0
 IDLE = 0.05
@@ -42,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--database", required=True)
     parser.add_argument("--runners", type=lambda given: [int(part) for part in given.split(",")], default=[])
-    parser.add_argument("--seconds", type=float, default=0.2)
+    parser.add_argument("--seconds", type=float, default=0.5)
     parser.add_argument("--keep", action="store_true", help="write the table to docs/benchmarks.md")
     parser.add_argument("--runner", nargs=3, metavar=("JOB", "NAME", "SECONDS"), help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -78,43 +76,44 @@ def row(url: str, runners: int, seconds: float, per_runner: int = PER_RUNNER) ->
 
 
 async def measure(url: str, job: str, runners: int, shards: int, seconds: float) -> Found:
-    """From the first lease to the last end: starting a process is no part of it."""
+    """From the start signal to the last end: starting and ending processes is no part of it."""
     database = open_database(url, serial=False)
     try:
         board = SqlShards(database)
         await board.discard(job)
         await board.open(job, 0)
         command = [sys.executable, "-m", "bench.shards", "--database", url, "--runner", job]
-        started = [
-            subprocess.Popen([*command, f"r{number}", str(seconds)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-            for number in range(runners)
-        ]
-        for process in started:
-            assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+        started = await asyncio.to_thread(_start, command, runners, seconds)
         lister = SqlShardLeases(database, job, 0, "lister", LEASE)
         listing = await lister.next()
         assert isinstance(listing, LeasedShard)
         items = [InputObject(f"s3://in/{number}", f"{number}", 1_000, "1") for number in range(shards)]
         await lister.write_listing(listing, items)
-        begun = time.perf_counter()
+        begun = time.time()
         answers = await asyncio.to_thread(_collect, started)
-        wall = time.perf_counter() - begun
         leased: Counter[int] = Counter()
-        transactions = 0
+        transactions, last = 0, begun
         for answer in answers:
-            numbers, _, spent = answer.partition(";")
+            numbers, spent, ended_at = answer.split(";")
             leased.update(int(number) for number in numbers.split(",") if number)
-            transactions += int(spent)
-        ended = await database.run(
-            lambda c: c.execute(
-                text("select count(*) from shards where job = :job and state = 'done'"), {"job": job}
-            )
-        )
-        assert ended.scalar() == shards + 1
+            transactions, last = transactions + int(spent), max(last, float(ended_at))
+        tally = await board.tally(job)
+        assert tally is not None and tally.done == shards
         await board.discard(job)
-        return Found(wall, leased, transactions)
+        return Found(last - begun, leased, transactions)
     finally:
         await database.close()
+
+
+def _start(command: list[str], runners: int, seconds: float) -> list["subprocess.Popen[bytes]"]:
+    """Returns once all are connected."""
+    started = [
+        subprocess.Popen([*command, f"r{number}", str(seconds)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        for number in range(runners)
+    ]
+    for process in started:
+        assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+    return started
 
 
 def _collect(started: list["subprocess.Popen[bytes]"]) -> list[str]:
@@ -132,16 +131,16 @@ async def run(url: str, job: str, name: str, seconds: float) -> None:
     await leases.give_back()  # connects
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
-    taken, transactions = [], 0
+    taken, transactions, ended = [], 0, 0.0
     while not isinstance(found := await leases.next(), JobOver):
         if isinstance(found, LeasedShard):
             taken.append(found.number)
             await asyncio.sleep(seconds)
             await leases.finish(found, ShardProgress(records=1), "")
-            transactions += 2
+            transactions, ended = transactions + 2, time.time()
         else:
             await asyncio.sleep(IDLE)
-    print(",".join(map(str, taken)), transactions, sep=";", flush=True)
+    print(",".join(map(str, taken)), transactions, ended, sep=";", flush=True)
     await database.close()
 
 

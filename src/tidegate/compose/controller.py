@@ -119,10 +119,9 @@ def join(
     proxy = HAProxy(settings, folder.path, control_socket(folder), installation=folder.installation)
     # What supervises fleets tells the engine of news, which in turn looks at them through the target.
     context = target_context(
-        *(settings, folder, proxy, store, metrics, table, ids.new),
-        changed=lambda owner: jobs.kick(owner, engine.kick),
+        settings, folder, proxy, metrics, table, ids.new, lambda owner: jobs.kick(owner, engine.kick)
     )
-    targets = join_targets(context, read_targets(settings.targets, KINDS))
+    targets = join_targets(context, read_targets(settings.targets, KINDS), store)
     provider, evidence = targets.all, targets.all.evidence
     jobs = join_jobs(store, clock, provider, news)
     guards = Guards(metrics, lambda: clock.read()[1].ahead)

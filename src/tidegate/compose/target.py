@@ -31,11 +31,9 @@ def target_context(
     settings: Settings,
     folder: StateFolder,
     proxy: HAProxy,
-    store: SqlStore,
     metrics: SqlMetrics,
     table: ImageTable,
     new_id: Callable[[str], str],
-    *,
     changed: Callable[[str], None],
 ) -> TargetContext:
     return TargetContext(
@@ -52,7 +50,6 @@ def target_context(
         changed=changed,
         transform_file=partial(transform_file, settings, table),
         recommendation_file=partial(recommendation_file, settings),
-        shards=SqlShards(store.database) if store.database.dialect == "postgresql" else None,
     )
 
 
@@ -84,9 +81,11 @@ class Targets:
         raise refused[self.table.default]
 
 
-def join_targets(context: TargetContext, options: TargetOptions) -> Targets:
+def join_targets(context: TargetContext, options: TargetOptions, store: SqlStore) -> Targets:
     """Nothing runs yet."""
     settings = context.settings
+    if store.database.dialect == "postgresql":  # other machines reach it, too
+        context = replace(context, shards=SqlShards(store.database))
     providers = {
         name: KINDS[name].provide(replace(context, options=given)) for name, given in options.options.items()
     }
