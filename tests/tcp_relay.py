@@ -37,7 +37,7 @@ class Relay:
     def url(self, through: str) -> str:
         """The URL of a database by way of the relay."""
         name = through.split("@/")[1].split("?")[0]
-        return f"postgresql://postgres@127.0.0.1:{self.port}/{quote(name)}"
+        return f"postgresql://postgres@{self._listener.getsockname()[0]}:{self.port}/{quote(name)}"
 
     def silence(self) -> None:
         self.silent.set()
@@ -84,9 +84,9 @@ class Relay:
 
 
 @contextlib.contextmanager
-def relayed(folder: Path) -> Iterator[Relay]:
-    """To the server whose socket lies in this folder."""
-    relay = Relay(folder / ".s.PGSQL.5432")
+def relayed(folder: Path, host: str = "127.0.0.1") -> Iterator[Relay]:
+    """To the server whose socket lies in this folder. ``host``: the address that it listens on."""
+    relay = Relay(folder / ".s.PGSQL.5432", _listener=socket.create_server((host, 0)))
     threading.Thread(target=relay.serve, daemon=True).start()
     try:
         yield relay
