@@ -10,6 +10,7 @@ import base64
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -30,7 +31,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tests.unit.targets.kubernetes.memory_api_server import MemoryApiServer, Object, is_leaving
+from tests.process_job_pods import ProcessJobPods
+from tests.unit.targets.kubernetes.memory_api_server import Object, is_leaving
+from tests.unit.targets.kubernetes.memory_jobs import MemoryJobServer
 from tidegate.host.http_server import serve
 from tidegate.testing.platform import free_port
 
@@ -53,7 +56,7 @@ class Process:
 class ProcessCluster:
     """Use it in a ``with`` statement."""
 
-    server: MemoryApiServer = field(default_factory=lambda: MemoryApiServer(start=_pending))
+    server: MemoryJobServer = field(default_factory=lambda: MemoryJobServer(start=_pending))
     port: int = field(default_factory=free_port)
     folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="tg-pods-")))
     processes: dict[str, Process] = field(default_factory=dict)
@@ -61,6 +64,11 @@ class ProcessCluster:
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _ready: threading.Event = field(default_factory=threading.Event)
     _count: int = 0
+    _block: int = field(default_factory=lambda: secrets.randbelow(250 * 250))
+    """Where its addresses begin: clusters of other test runs on this machine have others."""
+
+    def __post_init__(self) -> None:
+        self.job_pods = ProcessJobPods(self.server, self.folder)
 
     def __enter__(self) -> "ProcessCluster":
         self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._run()), daemon=True)
@@ -78,6 +86,7 @@ class ProcessCluster:
                     process.kill()
         for one in self.processes.values():
             _kill(one.process)
+        self.job_pods.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
@@ -124,6 +133,8 @@ class ProcessCluster:
 
     async def _turn(self, pod: Object, probes: httpx.AsyncClient) -> None:
         name = pod["metadata"]["name"]
+        if pod["metadata"]["labels"]["app.kubernetes.io/component"] == "transform":
+            return await self.job_pods.turn(pod, self._next_address, probes)
         one = self.processes.get(name)
         if one is None:
             if not is_leaving(pod):
@@ -146,10 +157,13 @@ class ProcessCluster:
             return
         await self._probe(pod, one, probes)
 
-    def _start(self, name: str, pod: Object) -> None:
+    def _next_address(self) -> str:
         self._count += 1
-        address = f"127.77.{self._count // 250}.{self._count % 250 + 1}"
-        folder = self.folder / name
+        first, second = divmod(self._block + self._count // 250, 250)
+        return f"127.{first + 1}.{second}.{self._count % 250 + 1}"
+
+    def _start(self, name: str, pod: Object) -> None:
+        address, folder = self._next_address(), self.folder / name
         folder.mkdir(exist_ok=True)
         pod["status"] |= {"phase": "Running", "podIP": address}
         gateway = pod["metadata"]["labels"]["app.kubernetes.io/component"] == "gateway"

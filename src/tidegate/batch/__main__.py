@@ -18,7 +18,8 @@ import uvloop
 
 from tidegate.batch import job_file
 from tidegate.batch.job_storage import JobStorage
-from tidegate.batch.runner import JobRunner, log_event
+from tidegate.batch.object_runner import log_event
+from tidegate.batch.runner import JobRunner
 from tidegate.domain.errors import StartupError
 from tidegate.host.preallocated import PreallocatedFiles
 

@@ -7,11 +7,11 @@ from functools import partial
 from pathlib import Path
 
 from tidegate.batch.client import BatchAnswer, BatchClient, LocalFile
-from tidegate.batch.job_storage import InputObject, JobStorage, decompress, skip
+from tidegate.batch.job_storage import JobStorage, decompress, skip
 from tidegate.batch.line_ranges import cut_ranges
 from tidegate.batch.output_part import OutputPart
 from tidegate.batch.table_records import table_io
-from tidegate.domain.transform import TransformJob
+from tidegate.domain.transform import InputObject, TransformJob
 from tidegate.serving.scoring.file_ranges import THREADS
 from tidegate.transform.pacing import RequestPlan
 from tidegate.transform.splitting import Batch, batches

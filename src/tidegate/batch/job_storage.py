@@ -9,25 +9,15 @@ from pathlib import Path
 from urllib.parse import quote
 
 from tidegate.domain.errors import ArtifactError, TidegateError
-from tidegate.domain.transform import TransformInput
+from tidegate.domain.transform import InputObject, TransformInput
 from tidegate.storage import files
 from tidegate.storage.addresses import Address, parse
+from tidegate.storage.files import ALONE, Claim
 from tidegate.storage.s3 import S3, Bucket
 from tidegate.transform import naming
 
 UPLOAD = ".upload"
 """Suffix of the note of an upload in progress."""
-
-
-@dataclass(frozen=True)
-class InputObject:
-    """An object as it was when the job began. ``tag`` changes when the object does."""
-
-    uri: str
-    name: str
-    """Of its output, under the output's prefix, without the suffix."""
-    size: int
-    tag: str
 
 
 @dataclass
@@ -68,13 +58,14 @@ class JobStorage:
         if address.is_file:
             self._check(address.path)
 
-    def publish(self, part: Path, uri: str) -> None:
-        """The output appears whole, in place of an earlier one; ``part`` may be gone then."""
+    def publish(self, part: Path, uri: str, claim: Claim = ALONE) -> None:
+        """The output appears whole, in place of an earlier one; ``part`` may be gone then. Raises Transient while the
+        claim is in doubt."""
         address = parse(uri)
         if address.is_file:
-            files.move(part, self._check(address.path))
+            files.move(part, self._check(address.path), claim)
         else:
-            self._bucket(address).upload(part, address.path, note=_note(part))
+            self._bucket(address).upload(part, address.path, note=_note(part), claim=claim)
 
     def abort(self, folder: Path, uri: str) -> None:
         """Aborts uploads of the parts in ``folder`` that ``publish`` had begun when the process was killed, as far as

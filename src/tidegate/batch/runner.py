@@ -5,34 +5,28 @@ import contextlib
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from tidegate.batch.client import BatchAnswer, BatchClient, RecordFailed
+from tidegate.batch.client import BatchClient
 from tidegate.batch.inputs import JobInputs
 from tidegate.batch.job_file import JobFile, TransformResult, load, save
-from tidegate.batch.job_storage import InputObject, JobStorage
+from tidegate.batch.job_storage import JobStorage
+from tidegate.batch.object_runner import READING, ObjectRunner, log_event
 from tidegate.batch.output_part import OutputPart
-from tidegate.batch.retry_wait import GivenUp, RetryWait
-from tidegate.batch.table_records import assemble, may_answer_tables, splits_rows
-from tidegate.batch.worker_pool import WorkerPool
+from tidegate.batch.retry_wait import RetryWait
+from tidegate.batch.table_records import splits_rows
+from tidegate.batch.worker_pool import ReplicaFolders, WorkerPool
 from tidegate.domain.errors import TidegateError
-from tidegate.domain.transform import TransformJob, TransformProgress
+from tidegate.domain.transform import InputObject, TransformJob, TransformProgress
 from tidegate.host.preallocated import PreallocatedFiles
 from tidegate.transform import naming, pacing
 from tidegate.transform.pacing import RequestPlan
-from tidegate.transform.splitting import Oversized
 
 PROGRESS_INTERVAL = 0.2
-READING, PUBLISHING = "reading", "publishing"
 ATTEMPT = "attempt.json"
 """How often the job had been resumed when its objects were last listed."""
-
-
-class UnusableRecords(TidegateError):
-    """Records that got no answer; the message names them."""
 
 
 @dataclass
@@ -43,7 +37,6 @@ class JobRunner:
     objects: list[InputObject] = field(default_factory=list)
     parts: dict[str, OutputPart] = field(default_factory=dict)
     retry_wait: RetryWait = field(default_factory=RetryWait)
-    _has_answer: bool = False
 
     def __post_init__(self) -> None:
         job = self.file.job
@@ -89,8 +82,9 @@ class JobRunner:
             self.storage.check_writable(job.sink.uri)
         except TidegateError as error:
             raise type(error)(f"{job.source.uri}: {error}") from None
-        pool = WorkerPool(Path(self.file.replicas))
+        pool = WorkerPool(ReplicaFolders(Path(self.file.replicas)))
         client = BatchClient(job, pool, self.inputs.rows)
+        objects = ObjectRunner(job, self.inputs, self.storage, self.retry_wait, client)
         try:
             parameters = pacing.parse_parameters(await pool.execution_parameters())
             self.inputs.plan = pacing.plan_requests(job.pace, parameters, job.source.split, self.file.built_in)
@@ -100,7 +94,7 @@ class JobRunner:
             lanes = min(len(left), max(1, job.instances * self.plan.concurrency))
             async with asyncio.TaskGroup() as group:
                 for _ in range(lanes):
-                    group.create_task(self._work(left, client))
+                    group.create_task(self._work(left, objects))
         finally:
             pool.close()
 
@@ -131,99 +125,13 @@ class JobRunner:
             self.parts[name] = OutputPart(self.folder / "parts" / name, attempt=self.file.job.resumed)
         return self.parts[name]
 
-    async def _work(self, left: deque[InputObject], client: BatchClient) -> None:
+    async def _work(self, left: deque[InputObject], objects: ObjectRunner) -> None:
         while left:
             item = left.popleft()
             part = self._part(item)
             if not part.checkpoint.done and not part.checkpoint.reason:
-                await self._process(item, part, client)
+                await objects.process(item, part)
             self.inputs.bytes_done[part.path.name] = item.size
-
-    async def _process(self, item: InputObject, part: OutputPart, client: BatchClient) -> None:
-        """Raises GivenUp if other objects have the same trouble with the storage or the disk."""
-        retry = partial(self.retry_wait.retry, item.uri)
-        try:
-            await retry(READING, lambda: self._process_once(item, part, client), lambda: part.saved.record)
-            if part.checkpoint.bad and part.checkpoint.bad == part.checkpoint.record - 1:
-                raise UnusableRecords("the model turned every record down")
-            await retry(READING, lambda: asyncio.to_thread(part.save))
-            await retry(PUBLISHING, lambda: asyncio.to_thread(self._publish, item, part))
-        except GivenUp as error:
-            raise GivenUp(f"{item.uri}: {error}") from None
-        except TidegateError as error:
-            part.fail(str(error))
-        else:
-            part.finish()
-
-    async def _process_once(self, item: InputObject, part: OutputPart, client: BatchClient) -> None:
-        """Continues from the last checkpoint."""
-        part.resume()
-        try:
-            await self._stream(item, part, client)
-        finally:
-            with contextlib.suppress(OSError):
-                await asyncio.to_thread(part.save)
-
-    async def _stream(self, item: InputObject, part: OutputPart, client: BatchClient) -> None:
-        """Raises errors of the storage or of a record, after everything before it is written."""
-        local = self.inputs.local(item)
-        source, room = self.inputs.requests(item, part, client, local), self._window
-        waiting: deque[asyncio.Task[BatchAnswer]] = deque()
-        failed: TidegateError | None = None
-        ended = False
-        try:
-            while waiting or not ended:
-                while not ended and len(waiting) < room:
-                    try:
-                        asking = next(source, None) if local else await asyncio.to_thread(next, source, None)
-                    except TidegateError as error:
-                        asking, failed = None, error
-                    if asking is None:
-                        ended = True
-                    else:
-                        waiting.append(asyncio.create_task(asking()))
-                if waiting:
-                    await self._add_answer(item, part, waiting.popleft())
-        finally:
-            for task in waiting:
-                task.cancel()
-            await asyncio.gather(*waiting, return_exceptions=True)
-        if isinstance(failed, Oversized):
-            raise UnusableRecords(f"record {part.checkpoint.record} is larger than {failed.size}")
-        if failed is not None:
-            raise failed
-
-    @property
-    def _window(self) -> int:
-        """Batches of an object in flight: one more than the workers take, so that one is always ready."""
-        return self.plan.concurrency * self.file.job.instances + 1
-
-    async def _add_answer(self, item: InputObject, part: OutputPart, asking: asyncio.Task[BatchAnswer]) -> None:
-        try:
-            done = await asking
-        except RecordFailed as failed:
-            raise UnusableRecords(failed.describe(part.checkpoint.record)) from None
-        if not self._has_answer:
-            self._has_answer = True
-            log_event("answered")
-        if part.add(done):
-            await asyncio.to_thread(part.save)
-            self.retry_wait.mark_progress(READING)
-        self.inputs.record_progress(item, part)
-
-    def _publish(self, item: InputObject, part: OutputPart) -> None:
-        prefix = self.file.job.sink.uri.rstrip("/")
-        out = part.assembled if may_answer_tables(self.file.job) else part.out
-        outputs = {out: naming.OUT, part.errors: naming.ERRORS}
-        if not part.checkpoint.errors:
-            del outputs[part.errors]
-        if out == part.assembled and out not in part.published:
-            assemble(part.out, out)
-        for path, ending in outputs.items():
-            if path in part.published:
-                continue  # a local output was renamed
-            self.storage.publish(path, f"{prefix}/{item.name}{ending}")
-            part.published.add(path)
 
     def progress(self) -> TransformProgress:
         checkpoints = [part.checkpoint for part in self.parts.values()]
@@ -251,11 +159,6 @@ class JobRunner:
         """Works while the disk is full, too."""
         with contextlib.suppress(OSError):
             self._files.write("progress.json", msgspec.json.encode(progress))
-
-
-def log_event(what: str) -> None:
-    """Writes an event to the log, with the time (epoch seconds)."""
-    print(f"{what} {time.time():.4f}", flush=True)
 
 
 def remaining(job: TransformJob, now: float) -> float | None:

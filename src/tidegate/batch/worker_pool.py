@@ -1,12 +1,9 @@
-"""The job's workers: which are ready, and which is least busy.
-
-They are found in their folders on disk, where their supervisor marks each that is ready; one that dies is left out
-until it is replaced.
-"""
+"""The job's workers: which are ready, and which is least busy. One that dies is left out until it is replaced."""
 
 import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -22,8 +19,45 @@ TIMEOUT = 5.0
 MAX_ANSWER = 1024 * 1024 * 1024
 
 
+Address = str | tuple[str, int]
+"""A unix socket's path, or an IP address with a port."""
+
+
+class Workers(Protocol):
+    def ready(self) -> dict[str, Address]:
+        """Name -> address of those that take requests now."""
+        ...
+
+    def miss(self, name: str) -> None:
+        """A worker did not answer."""
+        ...
+
+
 class _ReplicaFile(msgspec.Struct):
     socket: str
+
+
+@dataclass(frozen=True)
+class ReplicaFolders:
+    """Workers of this machine: ``folder`` holds one folder for each, where its supervisor marks it as ready."""
+
+    folder: Path
+
+    def ready(self) -> dict[str, Address]:
+        found: dict[str, Address] = {}
+        for folder in self.folder.iterdir() if self.folder.is_dir() else []:
+            if (folder / "ready").exists() and not (folder / "draining").exists():
+                try:
+                    content = (folder / "replica.json").read_bytes()
+                    socket = msgspec.json.decode(content, type=_ReplicaFile).socket
+                except (OSError, msgspec.DecodeError):
+                    continue
+                if Path(socket).exists():
+                    found[folder.name] = socket
+        return found
+
+    def miss(self, name: str) -> None:
+        """Its supervisor notices, too."""
 
 
 @dataclass
@@ -34,9 +68,9 @@ class PooledWorker:
 
 @dataclass
 class WorkerPool:
-    """``folder`` holds one folder per replica. ``concurrency``: requests at one time to one of them."""
+    """``concurrency``: requests at one time to one of them."""
 
-    folder: Path
+    found: Workers
     concurrency: int = 1
     _workers: dict[str, PooledWorker] = field(default_factory=dict)
     _freed: asyncio.Event = field(default_factory=asyncio.Event)
@@ -74,7 +108,9 @@ class WorkerPool:
 
     def discard(self, worker: PooledWorker) -> None:
         """Drops a worker that did not answer, until it is found ready again."""
-        self._workers = {name: each for name, each in self._workers.items() if each is not worker}
+        for name in [name for name, each in self._workers.items() if each is worker]:
+            del self._workers[name]
+            self.found.miss(name)
         worker.client.close()
         self._looked = float("-inf")
 
@@ -87,17 +123,9 @@ class WorkerPool:
         if now - self._looked < (INTERVAL if self._workers else 0.0):
             return
         self._looked = now
-        ready = {}
-        for folder in self.folder.iterdir() if self.folder.is_dir() else []:
-            if (folder / "ready").exists() and not (folder / "draining").exists():
-                try:
-                    ready[folder.name] = msgspec.json.decode(
-                        (folder / "replica.json").read_bytes(), type=_ReplicaFile
-                    ).socket
-                except (OSError, msgspec.DecodeError):
-                    continue
+        ready = self.found.ready()
         for name in self._workers.keys() - ready.keys():
             del self._workers[name]
-        for name, socket in ready.items():
-            if name not in self._workers and Path(socket).exists():
-                self._workers[name] = PooledWorker(HttpClient(socket, MAX_ANSWER))
+        for name, address in ready.items():
+            if name not in self._workers:
+                self._workers[name] = PooledWorker(HttpClient(address, MAX_ANSWER))

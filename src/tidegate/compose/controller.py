@@ -121,7 +121,7 @@ def join(
     context = target_context(
         settings, folder, proxy, metrics, table, ids.new, lambda owner: jobs.kick(owner, engine.kick)
     )
-    targets = join_targets(context, read_targets(settings.targets, KINDS))
+    targets = join_targets(context, read_targets(settings.targets, KINDS), store)
     provider, evidence = targets.all, targets.all.evidence
     jobs = join_jobs(store, clock, provider, news)
     guards = Guards(metrics, lambda: clock.read()[1].ahead)

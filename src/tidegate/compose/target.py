@@ -16,7 +16,9 @@ from tidegate.ports.target import Provider, Target
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
+from tidegate.store import SqlStore
 from tidegate.store.metrics import SqlMetrics
+from tidegate.store.shards import SqlShards
 from tidegate.targets.capacity_limit import LimitedTarget
 from tidegate.targets.containers import check_container
 from tidegate.targets.context import TargetContext
@@ -79,15 +81,17 @@ class Targets:
         raise refused[self.table.default]
 
 
-def join_targets(context: TargetContext, options: TargetOptions) -> Targets:
+def join_targets(context: TargetContext, options: TargetOptions, store: SqlStore) -> Targets:
     """Nothing runs yet."""
     settings = context.settings
+    if store.database.dialect == "postgresql":  # other machines reach it, too
+        context = replace(context, shards=SqlShards(store.database))
     providers = {
         name: KINDS[name].provide(replace(context, options=given)) for name, given in options.options.items()
     }
     driven = {name: limit_capacity(provider, settings) for name, provider in providers.items()}
     table = TargetTable({name: target.can for name, target in driven.items()}, options.default)
-    return Targets(providers, join_providers(providers), driven, table)
+    return Targets(providers, join_providers(providers, options.default), driven, table)
 
 
 def limit_capacity(provider: Provider, settings: Settings) -> Target:

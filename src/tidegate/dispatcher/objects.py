@@ -14,6 +14,7 @@ from pathlib import Path
 from tidegate.domain.errors import ArtifactError, MissingArtifact, Transient
 from tidegate.storage import files
 from tidegate.storage.addresses import Address, parse
+from tidegate.storage.files import Claim
 from tidegate.storage.output_files import Output, OutputFiles
 from tidegate.storage.s3 import S3
 from tidegate.storage.s3_errors import S3Unusable
@@ -62,7 +63,8 @@ class Objects:
 
     def _upload(self, output: Output, parsed: Address, content_type: str) -> None:
         with _name_in_errors(output.address):
-            self._s3.bucket(parsed.bucket).upload(output.body, parsed.path, content_type=content_type)
+            claim = Claim(output.attempt, output.late)
+            self._s3.bucket(parsed.bucket).upload(output.body, parsed.path, content_type=content_type, claim=claim)
 
     def exists(self, address: str) -> bool:
         """Raises Transient where that cannot be known now."""

@@ -47,6 +47,17 @@ class TransformInput:
 
 
 @dataclass(frozen=True)
+class InputObject:
+    """An object as it was when the job began. ``tag`` changes when the object does."""
+
+    uri: str
+    name: str
+    """Of its output, under the output's prefix, without the suffix."""
+    size: int
+    tag: str
+
+
+@dataclass(frozen=True)
 class TransformOutput:
     """``uri``: prefix of the outputs. ``by_line``: end each response with a line break."""
 

@@ -143,6 +143,8 @@ class Provider:
     recommenders: Recommenders
     artifacts: Artifacts | None = None
     """None: the target keeps no model data of earlier versions, so nothing that has some can be undone."""
+    runs_transforms: bool = False
+    """Whether transform jobs run there where it is the default of several targets."""
     check_container: Callable[[ContainerDefinition], None] | None = None
     """Raises Invalid for a container that cannot run there. None: the rules of this machine's own workers."""
 

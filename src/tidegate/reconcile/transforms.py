@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
-from tidegate.domain.errors import TidegateError
+from tidegate.domain.errors import TargetRefused, TidegateError
 from tidegate.domain.transform import JobStatus, TransformJob, TransformProgress
 from tidegate.ports.clock import Clock
 from tidegate.ports.runners import Runners, RunnerSeen
@@ -137,19 +137,29 @@ class Transforms:
             return
         seen = await self.runners.look(job)
         after = decided(job, seen, await self._failure(job, seen), self.clock.now())
+        version = saved.version
         if after != job:
-            now = self.clock.now()
-            await self.store.run(lambda tx: tx.put(TRANSFORM, name, after, expect=saved.version, now=now))
-            self.written()
+            version = await self._save(after, version)
+        if after.outcome is None and not after.stopping:
+            try:
+                await self._go_on(after, seen)
+            except TargetRefused as refused:  # no repetition would help
+                after = decided(after, seen, str(refused), self.clock.now())
+                await self._save(after, version)
+            if name not in self._unstarted:
+                self._note(name, "")
+        elif after.outcome is None:
+            self.runners.stop(name)
         if after.outcome is not None:
             log.info("transform job %s: %s %s", name, after.outcome.value, after.reason)
             await self._clear(after)
-        elif after.stopping:
-            self.runners.stop(name)
-        else:
-            await self._go_on(after, seen)
-            if name not in self._unstarted:
-                self._note(name, "")
+
+    async def _save(self, job: TransformJob, expect: int) -> int:
+        """Returns the version of the record."""
+        now = self.clock.now()
+        version = await self.store.run(lambda tx: tx.put(TRANSFORM, job.name, job, expect=expect, now=now))
+        self.written()
+        return version
 
     async def _failure(self, job: TransformJob, seen: RunnerSeen) -> str:
         """Why the job cannot go on."""

@@ -7,15 +7,33 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
-from tidegate.domain.errors import ArtifactError
+from tidegate.domain.errors import ArtifactError, Transient
 from tidegate.storage.file_errors import unreadable, unwritable
 
 CHUNK = 1024 * 1024
 ROOTS_SETTING = "TIDEGATE_FILE_ROOTS"
+
+
+class Claim(NamedTuple):
+    """A right to write an output that another process may take over. ``attempt`` counts holders of the right from 1;
+    what earlier ones left half-written is removed. ``late``: another may have the right by now, so that nothing more
+    must appear."""
+
+    attempt: int = 0
+    late: Callable[[], bool] = lambda: False
+
+    def check(self) -> None:
+        """Raises Transient while it is in doubt: it may be renewed."""
+        if self.late():
+            raise Transient("the lease of the output has run out; it waits until the lease is renewed")
+
+
+ALONE = Claim()
+"""No other process writes the output."""
 
 Roots = Sequence[Path | str] | None
 """Folders that addresses may lead into, links followed. None: any; empty: none."""
@@ -118,28 +136,37 @@ def list_prefix(path: str) -> Iterator[Path]:
             yield file
 
 
-def move(part: Path, target: Path) -> None:
+def move(part: Path, target: Path, claim: Claim = ALONE) -> None:
     """The target appears whole, in place of an earlier one. Renames on one disk; else copies beside the target and
-    renames there."""
+    renames there. Raises Transient while the claim is in doubt."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        for earlier in range(1, claim.attempt):
+            _beside(target, earlier).unlink(missing_ok=True)
+        claim.check()
         try:
             part.replace(target)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            _copy(part, target)
+            _copy(part, target, claim)
     except OSError as error:
         raise unwritable(f"the output {target}", error) from None
 
 
-def _copy(part: Path, target: Path) -> None:
-    beside = target.with_name(f".{target.name}.part")
+def _beside(target: Path, attempt: int) -> Path:
+    """Holders of a claim never write into each other's file."""
+    return target.with_name(f".{target.name}.{attempt}.part" if attempt else f".{target.name}.part")
+
+
+def _copy(part: Path, target: Path, claim: Claim) -> None:
+    beside = _beside(target, claim.attempt)
     try:
         shutil.copyfile(part, beside)
         with beside.open("rb") as file:
             os.fsync(file.fileno())
+        claim.check()
         beside.replace(target)
-    except OSError:
+    except (OSError, Transient):
         beside.unlink(missing_ok=True)
         raise

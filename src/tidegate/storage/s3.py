@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutErr
 
 from tidegate.domain.errors import Transient
 from tidegate.host import aws_credentials
+from tidegate.storage.files import ALONE, Claim
 from tidegate.storage.s3_errors import ERRORS, code_of, translate
 
 CHUNK = 1024 * 1024
@@ -117,27 +118,41 @@ class Bucket:
         output.flush()
         return size
 
-    def upload(self, body: Path | bytes, key: str, note: Path | None = None, *, content_type: str = "") -> None:
+    def upload(
+        self,
+        body: Path | bytes,
+        key: str,
+        note: Path | None = None,
+        *,
+        content_type: str = "",
+        claim: Claim = ALONE,
+    ) -> None:
         """The object appears whole, by one request or by the last one of several. ``note``: a file that names an
-        upload in parts until it ends, so that one which a killed process left behind is found and aborted."""
+        upload in parts until it ends, so that one which a killed process left behind is found and aborted. Raises
+        Transient while the claim is in doubt."""
         named = {"Bucket": self._name, "Key": key}
         kind = {"ContentType": content_type} if content_type else {}
         with _translate_errors():
             if note is not None:
                 self.abort(note)
             if isinstance(body, bytes):
+                claim.check()
                 self._client.put_object(**named, **kind, Body=body)
                 return
             size = body.stat().st_size
             with body.open("rb") as file:
                 if size <= self._part_size:
-                    self._client.put_object(**named, **kind, Body=file.read())
+                    content = file.read()
+                    claim.check()
+                    self._client.put_object(**named, **kind, Body=content)
                     return
                 started = self._client.create_multipart_upload(**named, **kind)
                 named["UploadId"] = started["UploadId"]
-                self._upload_parts(file, named, max(self._part_size, -(-size // _MOST_PARTS)), note)
+                self._upload_parts(file, named, max(self._part_size, -(-size // _MOST_PARTS)), note, claim)
 
-    def _upload_parts(self, file: IO[bytes], named: dict[str, str], length: int, note: Path | None) -> None:
+    def _upload_parts(
+        self, file: IO[bytes], named: dict[str, str], length: int, note: Path | None, claim: Claim
+    ) -> None:
         if note is not None:
             note.write_text(json.dumps(named))
         try:
@@ -146,6 +161,7 @@ class Bucket:
                 number = len(parts) + 1
                 sent = self._client.upload_part(**named, PartNumber=number, Body=part)
                 parts.append({"ETag": sent["ETag"], "PartNumber": number})
+            claim.check()
             self._client.complete_multipart_upload(**named, MultipartUpload={"Parts": parts})
         except BaseException:
             with suppress(*ERRORS):

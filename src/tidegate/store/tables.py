@@ -48,7 +48,7 @@ class Utc(TypeDecorator[datetime]):
 VERSION_TABLE = "tidegate_schema"
 """Alembic's table of the schema's revision. Not its default name, which another application in the same database may
 use."""
-SCHEMA = "0006"
+SCHEMA = "0007"
 """The newest revision."""
 
 METADATA = MetaData()
@@ -171,3 +171,28 @@ LEASES = Table(
 )
 """The lease on the database (``ports/lease.py``). ``renewals`` rises while the holder lives; ``session`` is the
 process id of PostgreSQL's backend for its connection."""
+
+SHARDS = Table(
+    "shards",
+    METADATA,
+    Column("job", _TEXT, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("attempt", BigInteger, nullable=False),
+    Column("state", _TEXT, nullable=False),
+    Column("uri", _TEXT, nullable=False),
+    Column("name", _TEXT, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("tag", _TEXT, nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("holder", _TEXT, nullable=False),
+    Column("leased_until", Double, nullable=False),
+    Column("changed_at", Double, nullable=False),
+    Column("records", BigInteger, nullable=False),
+    Column("bad", BigInteger, nullable=False),
+    Column("bytes_done", BigInteger, nullable=False),
+    Column("reason", _TEXT, nullable=False),
+    Column("waiting", _TEXT, nullable=False),
+    Index("shards_free", "job", "state", "size", "number"),
+)
+"""Shards of transform jobs that several runners share (``domain/shards.py``). Times are epoch seconds by the clock of
+the database, which all runners share."""

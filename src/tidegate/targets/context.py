@@ -10,6 +10,7 @@ from tidegate.domain.transform import TransformJob
 from tidegate.host.installation import Installation
 from tidegate.ports.metrics import MetricHistory
 from tidegate.ports.router import DataPlane
+from tidegate.ports.shards import ShardBoard
 from tidegate.ports.target import Options
 from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
@@ -39,5 +40,7 @@ class TargetContext:
     """What the runner of a transform job is started with; the path is the folder of its fleet's replicas."""
     recommendation_file: Callable[[RecommendationJob], bytes]
     """What the process of a recommendation job is started with."""
+    shards: ShardBoard | None = None
+    """The shards of transform jobs that runners of other machines share; None: they cannot reach the database."""
     options: Options = field(default_factory=dict)
     """The target's own settings."""

@@ -23,12 +23,16 @@ PATIENCE = 0.3
 """Seconds of a collection round that a target may take; what comes later goes into the next round."""
 
 
-def join_providers(providers: Mapping[str, Provider]) -> Provider:
-    """One provider for all; jobs and kept model data are the local target's. A single target stays as it is."""
+def join_providers(providers: Mapping[str, Provider], default: str) -> Provider:
+    """One provider for all. Transform jobs are the default target's if it runs any; other jobs and kept model data
+    are the local target's. A single target stays as it is."""
     if len(providers) == 1:
         return next(iter(providers.values()))
+    jobs = providers[default if providers[default].runs_transforms else LOCAL]
     return replace(
         providers[LOCAL],
+        fleets=jobs.fleets,
+        runners=jobs.runners,
         lifecycle=SeveralLifecycles(tuple(one.lifecycle for one in providers.values())),
         evidence=SeveralEvidence({name: one.evidence for name, one in providers.items()}),
         logs=SeveralLogs(tuple(one.logs for one in providers.values())),

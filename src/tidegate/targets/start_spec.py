@@ -8,6 +8,9 @@ from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec
 from tidegate.settings import Settings
 from tidegate.targets.containers import serving_mode
 
+LONGEST_QUEUED = 3_600
+"""Seconds that a model may take for an asynchronous request; each request has a limit of its own below it."""
+
 
 def start_spec(fleet: FleetSpec, settings: Settings, containers: Iterable[ContainerSpec]) -> ReplicaSpec:
     """Without replica and socket, which a target adds with whatever else is its own."""

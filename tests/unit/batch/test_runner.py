@@ -33,6 +33,7 @@ from tidegate.domain.transform import (
     TransformProgress,
 )
 from tidegate.host.preallocated import PreallocatedFiles
+from tidegate.storage.files import ALONE, Claim
 from tidegate.transform.incidents import PATIENCE
 from tidegate.transform.splitting import Batch
 
@@ -46,9 +47,9 @@ class Storage(JobStorage):
     refuse: Callable[[str], None] = lambda uri: None
     published: Counter[str] = field(default_factory=Counter)
 
-    def publish(self, part: Path, uri: str) -> None:
+    def publish(self, part: Path, uri: str, claim: Claim = ALONE) -> None:
         self.refuse(uri)
-        super().publish(part, uri)
+        super().publish(part, uri, claim)
         self.published[uri.rpartition("/")[2]] += 1
 
 

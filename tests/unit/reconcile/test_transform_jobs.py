@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tidegate.domain.errors import Conflict, NotFound, Transient
+from tidegate.domain.errors import Conflict, NotFound, TargetRefused, Transient
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.observation import FleetStatus
 from tidegate.domain.registry import ContainerDefinition, Model
@@ -71,11 +71,14 @@ class Runners:
     starts: list[datetime] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     refuse: str = ""
+    never: str = ""
     clock: Clock = field(default_factory=Clock)
 
     async def start(self, job: TransformJob, fleet: FleetSpec) -> None:
         if self.refuse:
             raise Transient(self.refuse)
+        if self.never:
+            raise TargetRefused(self.never)
         self.alive = True
         self.starts.append(self.clock.at)
 
@@ -264,5 +267,18 @@ async def test_a_runner_without_space_to_start_is_waited_for(tmp_path: Path) -> 
         scene.runners.refuse = ""
         assert (await scene.turn(60)).outcome is None
         assert scene.runners.alive
+
+    await played(tmp_path, play)
+
+
+async def test_a_job_that_the_target_will_never_run_fails_at_once(tmp_path: Path) -> None:
+    async def play(scene: Scene) -> None:
+        scene.runners.never = "the target kubernetes needs the option jobs.database_secret"
+        job = await scene.turn()
+        assert job.status is JobStatus.FAILED and job.reason == scene.runners.never
+        assert not scene.fleets.there, "nothing of it is left"
+        await scene.change(use.resume)
+        scene.runners.never = ""
+        assert (await scene.turn()).status is JobStatus.IN_PROGRESS and scene.runners.alive
 
     await played(tmp_path, play)

@@ -2,14 +2,16 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import pytest
 
 from tidegate.domain.errors import TidegateError, Transient
 from tidegate.domain.metric import CollectionRound, Coverage
 from tidegate.domain.observation import Observation
-from tidegate.targets.several import SeveralEvidence
+from tidegate.ports.target import Provider
+from tidegate.targets.several import SeveralEvidence, join_providers
 
 
 @dataclass
@@ -64,3 +66,24 @@ def test_target_that_hangs_delays_nobody_and_its_counts_come_with_a_later_round(
         assert covered(await both.collect(10)) == {"here": Coverage(0, 10), "there": Coverage(0, 10)}
 
     asyncio.run(scene())
+
+
+def part(name: str, *, transforms: bool) -> Provider:
+    made = Provider(
+        *(cast(Any, f"{name}'s {part}") for part in ("target", "fleets", "lifecycle", "evidence")),
+        *[cast(Any, f"{name}'s {part}") for part in ("logs", "runners", "recommenders")],
+    )
+    return replace(made, runs_transforms=transforms)
+
+
+@pytest.mark.parametrize(
+    ("default", "transforms", "runs"),
+    [("cluster", True, "cluster"), ("cluster", False, "local"), ("local", True, "local")],
+)
+def test_transform_jobs_run_on_the_default_target_if_it_runs_any(
+    default: str, transforms: bool, runs: str
+) -> None:
+    parts = {"local": part("local", transforms=False), "cluster": part("cluster", transforms=transforms)}
+    joined = join_providers(parts, default)
+    assert (str(joined.runners), str(joined.fleets)) == (f"{runs}'s runners", f"{runs}'s fleets")
+    assert str(joined.recommenders) == "local's recommenders"

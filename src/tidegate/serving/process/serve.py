@@ -3,15 +3,19 @@
 With a start file (``contract/container_start``), such as a mounted Secret, it is a replica of an endpoint. Without
 one it honours SageMaker's container contract: the model is in /opt/ml/model, and the environment says the rest.
 
-``TIDEGATE_WORK`` names the folder that it writes to, the only one. Exit codes as of ``python -m tidegate.serving``;
-why it failed is also in the file /dev/termination-log, from which Kubernetes shows it.
+``TIDEGATE_WORK`` names the folder that it writes to, the only one. ``TIDEGATE_UNTIL`` may name a file: once another
+container of the pod has made it, there is nothing left to serve, and the worker ends. Exit codes as of
+``python -m tidegate.serving``; why it failed is also in the file /dev/termination-log, which Kubernetes shows.
 """
 
 import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
+import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,9 +24,11 @@ from tidegate.serving.contract.container_start import from_environment, from_fil
 from tidegate.serving.contract.replica_spec import ReplicaSpec
 from tidegate.serving.process.worker_process import UNUSABLE, run
 
-WORK = "TIDEGATE_WORK"
+WORK, UNTIL = "TIDEGATE_WORK", "TIDEGATE_UNTIL"
 DEFAULT_WORK = "/var/lib/tidegate"
 TERMINATION_LOG = Path("/dev/termination-log")
+_LOOK = 0.5
+"""Seconds between looks for the file that ends the worker."""
 _LONGEST = 4096
 """Bytes that Kubernetes keeps of a termination message."""
 
@@ -32,6 +38,9 @@ def main(arguments: list[str]) -> int:
         print("usage: serve [START.json]", file=sys.stderr)
         return UNUSABLE
     work = Path(os.environ.get(WORK) or DEFAULT_WORK).absolute()
+    until = os.environ.pop(UNTIL, "")
+    if until and Path(until).exists():
+        return 0
     try:
         _prepare(work)
         spec = _spec(work, arguments)
@@ -40,6 +49,8 @@ def main(arguments: list[str]) -> int:
         _tell(error.message.encode())
         return UNUSABLE
     start = work / "replica.json"
+    if until:
+        threading.Thread(target=_end_with, args=(Path(until),), daemon=True).start()
     run(start, spec, lambda: _tell_failure(start.with_name("failure.json")))
 
 
@@ -76,6 +87,12 @@ def _use_in_place(data: Path, folder: Path) -> None:
     folder.unlink(missing_ok=True)
     folder.symlink_to(data.absolute())
     folder.with_name(folder.name + ".complete").touch()
+
+
+def _end_with(file: Path) -> None:
+    while not file.exists():
+        time.sleep(_LOOK)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _tell_failure(failure: Path) -> None:

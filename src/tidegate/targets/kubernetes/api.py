@@ -42,6 +42,7 @@ LOG = "pods/log"
 
 KINDS: Mapping[str, tuple[str, str]] = {
     "Deployment": ("apps/v1", "deployments"),
+    "Job": ("batch/v1", "jobs"),
     "Pod": ("v1", "pods"),
     "Secret": ("v1", "secrets"),
     "ConfigMap": ("v1", "configmaps"),

@@ -16,9 +16,10 @@ MANAGER = "tidegate"
 """Value of the label, and name of the field manager."""
 INSTALLATION, ENDPOINT = f"{PREFIX}/installation", f"{PREFIX}/endpoint"
 GENERATION, VARIANT = f"{PREFIX}/generation", f"{PREFIX}/variant"
+JOB = f"{PREFIX}/job"
 FENCE, DIGEST, CONFIG = f"{PREFIX}/fence", f"{PREFIX}/digest", f"{PREFIX}/config"
 
-WORKER, GATEWAY, CONTROLLER = "worker", "gateway", "controller"
+WORKER, GATEWAY, CONTROLLER, TRANSFORM = "worker", "gateway", "controller", "transform"
 """Values of the component label."""
 
 PREDICTIONS, STATISTICS, AGENT = 8080, 8081, 8082
@@ -44,6 +45,12 @@ def endpoint_name(endpoint: str) -> str:
     return f"tg-{readable}-{sha256(endpoint.encode()).hexdigest()[:8]}"
 
 
+def transform_name(job: str) -> str:
+    """Of a transform job's objects; names of jobs may differ in case alone."""
+    readable = _NOT_IN_NAMES.sub("-", job.lower()).strip("-")[:28].rstrip("-")
+    return f"tg-job-{readable}-{sha256(job.encode()).hexdigest()[:8]}"
+
+
 def common_labels(installation: str, component: str) -> dict[str, str]:
     return {MANAGED_BY: MANAGER, INSTALLATION: installation, COMPONENT: component}
 
@@ -52,6 +59,11 @@ def fleet_labels(installation: str, fleet: FleetId) -> dict[str, str]:
     """Endpoint and variant names are valid values of labels."""
     own = {ENDPOINT: fleet.endpoint, GENERATION: str(fleet.generation), VARIANT: fleet.variant}
     return {**common_labels(installation, WORKER), **own}
+
+
+def transform_labels(installation: str, job: str) -> dict[str, str]:
+    """Names of jobs are valid values of labels."""
+    return {**common_labels(installation, TRANSFORM), JOB: job}
 
 
 def selector(installation: str, component: str) -> str:

@@ -19,12 +19,14 @@ class Toleration:
 
 @dataclass(frozen=True)
 class Volume:
-    """A volume with model data that every worker gets, read-only: a claim, or a folder of the node."""
+    """A volume with data that every worker gets, read-only: a claim, or a folder of the node."""
 
     name: str
     path: str
     claim: str = ""
     host_path: str = ""
+    writable: bool = False
+    """Whether outputs of transform jobs may be written to it; workers still only read."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,18 @@ class HttpRoute:
 
 
 @dataclass(frozen=True)
+class JobOptions:
+    """``database_secret``: Secret with the URL of the controller's PostgreSQL under ``database_key``, for a role that
+    may select, insert and update on the table ``shards`` alone. ``cpu`` and ``memory``: of a pod's runner, beside its
+    worker."""
+
+    database_secret: str
+    database_key: str = "database-url"
+    cpu: str = "250m"
+    memory: str = "512Mi"
+
+
+@dataclass(frozen=True)
 class KubernetesOptions:
     """``image``: of worker and gateway. ``installation`` is in the labels of all that belongs to this tidegate."""
 
@@ -99,6 +113,8 @@ class KubernetesOptions:
     http_route: HttpRoute | None = None
     autoscaling: Mapping[str, Autoscaling] = field(default_factory=dict)
     """Endpoint name -> its scaling by the cluster."""
+    jobs: JobOptions | None = None
+    """None: the target runs no transform jobs."""
     allow_unsigned: bool = False
     """Whether the gateways take requests without a signature when the server has no access keys."""
     controller_cidr: str = ""

@@ -18,8 +18,10 @@ from tidegate.targets.kubernetes.gateways import Gateways
 from tidegate.targets.kubernetes.lifecycle import KubernetesLifecycle
 from tidegate.targets.kubernetes.logs import PodLogs
 from tidegate.targets.kubernetes.options import KubernetesOptions, read_options
+from tidegate.targets.kubernetes.queue_routes import QueueRoutes
 from tidegate.targets.kubernetes.target import KubernetesTarget
-from tidegate.targets.refused_jobs import RefusedRecommendations, RefusedTransforms
+from tidegate.targets.kubernetes.transform_jobs import KubernetesTransforms
+from tidegate.targets.refused_jobs import RefusedRecommendations
 
 
 def provide_kubernetes(context: TargetContext) -> Provider:
@@ -42,16 +44,21 @@ def join(context: TargetContext, options: KubernetesOptions, api: KubeApi) -> Pr
         endpoints=target.endpoints,
         adopted=target.adopt,
     )
+    target.queue = QueueRoutes(context.data_plane, target.plan)
     coverage = CoverageTracker(context.state / "coverage-kubernetes.json")
     passed = target.gateways.passed
+    transforms = KubernetesTransforms(
+        api, context.shards, settings, context.images, options, context.transform_file
+    )
     collector = Collector(target, context.history, passed, worker_http.get, no_usage, coverage)
     return Provider(
         target=target,
-        fleets=target,
+        fleets=transforms,
         lifecycle=lifecycle,
         evidence=WorkerEvidence(target, collector),
         logs=PodLogs(api, view),
-        runners=RefusedTransforms(target.name),
+        runners=transforms,
+        runs_transforms=options.jobs is not None,
         recommenders=RefusedRecommendations(target.name),
     )
 
@@ -59,7 +66,7 @@ def join(context: TargetContext, options: KubernetesOptions, api: KubeApi) -> Pr
 def capabilities(settings: Settings) -> Capabilities:
     """Those of the local target, whose router is the same, without what needs this machine."""
     chosen = SAGEMAKER_CAPABILITIES if settings.fidelity == "aws" else TIDEGATE_CAPABILITIES
-    return replace(chosen, quotas=settings.quotas, serverless=False, asynchronous=False, shadow=False)
+    return replace(chosen, quotas=settings.quotas, serverless=False, shadow=False)
 
 
 def no_usage(pids: object) -> dict[int, Usage]:

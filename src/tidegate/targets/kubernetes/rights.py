@@ -10,6 +10,13 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "patch": "server-side apply of fleets and gateways",
         "delete": "remove a fleet whose traffic has moved away",
     },
+    "Job": {
+        "get": "see whether the pods of a transform job are there",
+        "list": "find those of jobs that have no record",
+        "create": "start the first apply of a transform job",
+        "patch": "server-side apply of it",
+        "delete": "end it",
+    },
     "Pod": {"list": "see which replicas are ready, and why others are not"},
     "pods/log": {"get": "tidegate logs"},
     "Secret": {

@@ -13,7 +13,7 @@ from tidegate.serving.contract.replica_spec import ContainerSpec, encode
 from tidegate.settings import Settings
 from tidegate.targets.containers import granted_environment
 from tidegate.targets.kubernetes.options import KubernetesOptions
-from tidegate.targets.start_spec import start_spec
+from tidegate.targets.start_spec import LONGEST_QUEUED, start_spec
 
 FOLDER = "/var/lib/tidegate"
 """Of a worker's own files, in its container."""
@@ -24,7 +24,7 @@ KEYS_FOLDER, KEYS_FILE = "/etc/tidegate/keys", "keys.json"
 def start_data(fleet: FleetSpec, settings: Settings, table: ImageTable, options: KubernetesOptions) -> bytes:
     """The start file, which depends on nothing that may change while the fleet runs, such as its size and its weight.
     Raises TargetRefused for what this target cannot run."""
-    check_supported(fleet, options)
+    check_supported(fleet, settings, options)
     try:
         return start_file(fleet, settings, table, options)
     except Invalid as error:  # the table of images has changed since the model was accepted
@@ -35,22 +35,26 @@ def digest(start: bytes) -> str:
     return sha256(start).hexdigest()[:10]
 
 
-def check_supported(fleet: FleetSpec, options: KubernetesOptions) -> None:
+def check_supported(fleet: FleetSpec, settings: Settings, options: KubernetesOptions) -> None:
     variant = fleet.variant
     kinds = {
         "shadow variants": variant.shadow or fleet.mirror is not None,
-        "asynchronous endpoints": variant.asynchronous is not None,
         "serverless variants": variant.serverless is not None,
-        "batch transform jobs": fleet.detached is not None,
     }
     for kind, wanted in kinds.items():
         if wanted:
             raise TargetRefused(f"{fleet.id}: the target kubernetes runs no {kind}; use target local for them")
+    if variant.asynchronous is not None and settings.access_keys and not options.network_policies:
+        raise TargetRefused(
+            f"{fleet.id}: requests from the queue carry no signature, so network policies must close the workers to "
+            "others: set the option network_policies of the target kubernetes"
+        )
     for container in variant.model.containers:
-        _check_data(fleet, container, options)
+        check_data(fleet, container, options)
 
 
-def _check_data(fleet: FleetSpec, container: ContainerDefinition, options: KubernetesOptions) -> None:
+def check_data(fleet: FleetSpec, container: ContainerDefinition, options: KubernetesOptions) -> None:
+    """Raises TargetRefused for model data that pods cannot get."""
     if container.artifact is not None:
         raise TargetRefused(f"{fleet.id}: kept data of an earlier version is not in the cluster: deploy it anew")
     url = urlsplit(container.data_url or "")
@@ -68,13 +72,16 @@ def _check_data(fleet: FleetSpec, container: ContainerDefinition, options: Kuber
 
 def start_file(fleet: FleetSpec, settings: Settings, table: ImageTable, options: KubernetesOptions) -> bytes:
     """The container fills in what lies in its work folder."""
-    return encode(
-        replace(
-            start_spec(fleet, settings, container_specs(fleet, settings, table)),
-            file_roots=tuple(volume.path for volume in options.volumes),
-            keys_file=f"{KEYS_FOLDER}/{KEYS_FILE}" if settings.access_keys else None,
-        )
+    queued = fleet.variant.asynchronous is not None
+    spec = replace(
+        start_spec(fleet, settings, container_specs(fleet, settings, table)),
+        queued=queued,
+        file_roots=tuple(volume.path for volume in options.volumes),
+        keys_file=f"{KEYS_FOLDER}/{KEYS_FILE}" if settings.access_keys and not queued else None,
     )
+    if queued:
+        spec = replace(spec, max_body=settings.async_max_body, invocation_timeout=LONGEST_QUEUED)
+    return encode(spec)
 
 
 def container_specs(fleet: FleetSpec, settings: Settings, table: ImageTable) -> tuple[ContainerSpec, ...]:

@@ -34,6 +34,7 @@ from tidegate.targets.kubernetes.names import (
     is_ours,
 )
 from tidegate.targets.kubernetes.options import KubernetesOptions
+from tidegate.targets.kubernetes.queue_routes import QueueRoutes
 from tidegate.targets.kubernetes.start_data import FLEET_FILE, start_data
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class KubernetesTarget:
     can: Capabilities
     changed: Callable[[str], None]
     gateways: Gateways = field(init=False)
+    queue: QueueRoutes = field(init=False)
     versions: ApiVersions | None = None
     name: str = "kubernetes"
     _specs: dict[FleetId, FleetSpec] = field(default_factory=dict)
@@ -73,7 +75,10 @@ class KubernetesTarget:
         """While the cluster cannot be seen, fleets are unknown; the routes are the gateways' to tell."""
         routes: RouteTable | None = None
         try:
-            routes = self.gateways.table_in_force(endpoint, await self.gateways.views(endpoint))
+            if self._is_queued(endpoint):
+                routes = await self.queue.table(endpoint)
+            else:
+                routes = self.gateways.table_in_force(endpoint, await self.gateways.views(endpoint))
         except TidegateError as error:
             log.debug("routes of %s are unknown now: %s", endpoint, error)
         if not self.view.current:
@@ -120,7 +125,9 @@ class KubernetesTarget:
             if fleet in named_fleets(self.gateways.tables.get(fleet.endpoint, RouteTable(fleet.endpoint, 0))):
                 raise Transient(f"fleet {fleet} still has routes; set the endpoint's routes first")
         self._leaving.add(fleet)
-        if self.gateways.serving():
+        if self._is_queued(fleet.endpoint):
+            await self.queue.push(fleet.endpoint)
+        elif self.gateways.serving():
             await self.gateways.push(fleet.endpoint)
         await self._remove(fleet, live)
 
@@ -148,7 +155,10 @@ class KubernetesTarget:
             log.warning("routes of %s: fence %d is older than %d", table.endpoint, table.fence, known.fence)
             return
         self.gateways.tables[table.endpoint] = table
-        await self.gateways.push(table.endpoint)
+        if self._is_queued(table.endpoint):
+            await self.queue.push(table.endpoint)
+        else:
+            await self.gateways.push(table.endpoint)
         if not table.routes:
             del self.gateways.tables[table.endpoint]
 
@@ -172,6 +182,11 @@ class KubernetesTarget:
                     log.warning("fleet %s cannot be deleted: %s", fleet, error)
 
     # --- what gateways are to have ---
+
+    def _is_queued(self, endpoint: str) -> bool:
+        """Whether the endpoint is asynchronous: then its requests come from the queue, and no gateway matters."""
+        mine = (spec for fleet, spec in self._specs.items() if fleet.endpoint == endpoint)
+        return endpoint in self.queue.applied or any(spec.variant.asynchronous is not None for spec in mine)
 
     def plan(self, endpoint: str) -> EndpointPlan:
         """Fleets that are leaving stay as long as the table names them."""
@@ -272,7 +287,7 @@ class KubernetesTarget:
         if view is None:
             return set()
         ready = {name for name, (pod, _) in view.pods.items() if pod.ready and not pod.leaving}
-        given = self.gateways.given(fleet)
+        given = self.queue.given(fleet) if self._is_queued(fleet.endpoint) else self.gateways.given(fleet)
         return ready if given is None else ready & given
 
     def _status(self, fleet: FleetId) -> FleetStatus:
@@ -346,6 +361,7 @@ class KubernetesTarget:
             self.gateways.take(self.view.gateways.values())
             await self.read_specs()
         await self.gateways.sync()
+        await self.queue.sync([endpoint for endpoint in self.endpoints() if self._is_queued(endpoint)])
         for fleet in self._specs.keys() - self.view.fleets.keys():
             if fleet not in named_fleets(self.gateways.tables.get(fleet.endpoint, RouteTable(fleet.endpoint, 0))):
                 for known in (self._specs, self._had):

@@ -21,10 +21,7 @@ from tidegate.targets.containers import file_roots, granted_environment
 from tidegate.targets.context import TargetContext
 from tidegate.targets.local.on_demand import WakeUp
 from tidegate.targets.local.paths import Folders
-from tidegate.targets.start_spec import log_stream_arn, start_spec
-
-LONGEST_QUEUED = 3_600
-"""Seconds that a model may take for an asynchronous request; each request has a limit of its own below it."""
+from tidegate.targets.start_spec import LONGEST_QUEUED, log_stream_arn, start_spec
 
 
 def write_keys(folders: Folders, settings: Settings) -> None:

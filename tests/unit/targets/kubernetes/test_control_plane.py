@@ -1,6 +1,7 @@
 """The platform as a workload of the cluster: chart, plain manifests, and rights that suffice and are no more."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,17 @@ import pytest
 import yaml
 
 from tests.unit.targets.kubernetes.fleets import fleet_spec
-from tests.unit.targets.kubernetes.target_harness import OPTIONS, Cluster, run, table
+from tests.unit.targets.kubernetes.jobs import DESCRIBED, JOB, WITH_JOBS, Board, database_secret
+from tests.unit.targets.kubernetes.memory_jobs import MemoryJobServer
+from tests.unit.targets.kubernetes.target_harness import OPTIONS, Cluster, memory_api, run, table
 from tidegate.domain.traffic import RouteTable
+from tidegate.service.transforms import fleet
+from tidegate.serving.contract.images import ImageTable
+from tidegate.settings import Settings
 from tidegate.targets.kubernetes.api import KINDS
 from tidegate.targets.kubernetes.control_plane_files import CHART, PLAIN, VALUES, files
 from tidegate.targets.kubernetes.rights import RIGHTS
+from tidegate.targets.kubernetes.transform_jobs import KubernetesTransforms
 
 DEPLOY = Path(__file__).parents[4] / "deploy"
 
@@ -51,8 +58,21 @@ def test_every_right_of_the_role_has_its_reason() -> None:
     assert all(re.fullmatch(r"  - \w+  # \w.+", line) for line in verbs)
 
 
+async def requests_of_a_job() -> list[str]:
+    server = MemoryJobServer()
+    server.objects["secrets", "db"] = database_secret()
+    settings, options = Settings(), replace(WITH_JOBS, network_policies=True)
+    jobs = KubernetesTransforms(
+        memory_api(server), Board(), settings, ImageTable(), options, lambda job, fleet, path: DESCRIBED
+    )
+    await jobs.start(JOB, fleet(JOB))
+    await jobs.look(JOB)
+    await jobs.prune(set())
+    return server.requests
+
+
 def test_rights_are_those_that_the_target_uses() -> None:
-    """A life of an endpoint, with all that the target asks of the API server on the way."""
+    """A life of an endpoint and one of a job, with all that the target asks of the API server on the way."""
 
     async def scenario() -> list[str]:
         cluster = Cluster(options=OPTIONS.__class__(image="i", allow_unsigned=True))
@@ -63,7 +83,7 @@ def test_rights_are_those_that_the_target_uses() -> None:
         await cluster.target.set_traffic(table("fraud", 2, {1: 10_000}))
         await cluster.target.set_traffic(RouteTable("fraud", 3))
         await cluster.target.delete_fleet(fleet_spec().id, 3)
-        return cluster.server.requests
+        return [*cluster.server.requests, *await requests_of_a_job()]
 
     plurals = {plural: kind for kind, (_, plural) in KINDS.items()}
     used: set[tuple[str, str]] = set()

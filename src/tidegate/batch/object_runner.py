@@ -1,0 +1,129 @@
+"""Runs one object of a job: reads it, asks the workers, writes the output in the input's order, and publishes it."""
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from dataclasses import dataclass
+from functools import partial
+
+from tidegate.batch.client import BatchAnswer, BatchClient, RecordFailed
+from tidegate.batch.inputs import JobInputs
+from tidegate.batch.job_storage import JobStorage
+from tidegate.batch.output_part import OutputPart
+from tidegate.batch.retry_wait import GivenUp, RetryWait
+from tidegate.batch.table_records import assemble, may_answer_tables
+from tidegate.domain.errors import TidegateError
+from tidegate.domain.transform import InputObject, TransformJob
+from tidegate.storage.files import ALONE, Claim
+from tidegate.transform import naming
+from tidegate.transform.splitting import Oversized
+
+READING, PUBLISHING = "reading", "publishing"
+
+
+class UnusableRecords(TidegateError):
+    """Records that got no answer; the message names them."""
+
+
+@dataclass
+class ObjectRunner:
+    """Several objects may be processed at a time."""
+
+    job: TransformJob
+    inputs: JobInputs
+    storage: JobStorage
+    retry_wait: RetryWait
+    client: BatchClient
+    _has_answer: bool = False
+
+    async def process(self, item: InputObject, part: OutputPart, claim: Claim = ALONE) -> None:
+        """Raises GivenUp if other objects have the same trouble with the storage or the disk."""
+        retry = partial(self.retry_wait.retry, item.uri)
+        try:
+            await retry(READING, lambda: self._process_once(item, part), lambda: part.saved.record)
+            if part.checkpoint.bad and part.checkpoint.bad == part.checkpoint.record - 1:
+                raise UnusableRecords("the model turned every record down")
+            await retry(READING, lambda: asyncio.to_thread(part.save))
+            await retry(PUBLISHING, lambda: asyncio.to_thread(self._publish, item, part, claim))
+        except GivenUp as error:
+            raise GivenUp(f"{item.uri}: {error}") from None
+        except TidegateError as error:
+            part.fail(str(error))
+        else:
+            part.finish()
+
+    async def _process_once(self, item: InputObject, part: OutputPart) -> None:
+        """Continues from the last checkpoint."""
+        part.resume()
+        try:
+            await self._stream(item, part)
+        finally:
+            with contextlib.suppress(OSError):
+                await asyncio.to_thread(part.save)
+
+    async def _stream(self, item: InputObject, part: OutputPart) -> None:
+        """Raises errors of the storage or of a record, after everything before it is written."""
+        local = self.inputs.local(item)
+        source, room = self.inputs.requests(item, part, self.client, local), self._window
+        waiting: deque[asyncio.Task[BatchAnswer]] = deque()
+        failed: TidegateError | None = None
+        ended = False
+        try:
+            while waiting or not ended:
+                while not ended and len(waiting) < room:
+                    try:
+                        asking = next(source, None) if local else await asyncio.to_thread(next, source, None)
+                    except TidegateError as error:
+                        asking, failed = None, error
+                    if asking is None:
+                        ended = True
+                    else:
+                        waiting.append(asyncio.create_task(asking()))
+                if waiting:
+                    await self._add_answer(item, part, waiting.popleft())
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+        if isinstance(failed, Oversized):
+            raise UnusableRecords(f"record {part.checkpoint.record} is larger than {failed.size}")
+        if failed is not None:
+            raise failed
+
+    @property
+    def _window(self) -> int:
+        """Batches of an object in flight: one more than the workers take, so that one is always ready."""
+        return self.inputs.plan.concurrency * self.job.instances + 1
+
+    async def _add_answer(self, item: InputObject, part: OutputPart, asking: asyncio.Task[BatchAnswer]) -> None:
+        try:
+            done = await asking
+        except RecordFailed as failed:
+            raise UnusableRecords(failed.describe(part.checkpoint.record)) from None
+        if not self._has_answer:
+            self._has_answer = True
+            log_event("answered")
+        if part.add(done):
+            await asyncio.to_thread(part.save)
+            self.retry_wait.mark_progress(READING)
+        self.inputs.record_progress(item, part)
+
+    def _publish(self, item: InputObject, part: OutputPart, claim: Claim) -> None:
+        prefix = self.job.sink.uri.rstrip("/")
+        out = part.assembled if may_answer_tables(self.job) else part.out
+        outputs = {out: naming.OUT, part.errors: naming.ERRORS}
+        if not part.checkpoint.errors:
+            del outputs[part.errors]
+        if out == part.assembled and out not in part.published:
+            assemble(part.out, out)
+        for path, ending in outputs.items():
+            if path in part.published:
+                continue  # a local output was renamed
+            self.storage.publish(path, f"{prefix}/{item.name}{ending}", claim)
+            part.published.add(path)
+
+
+def log_event(what: str) -> None:
+    """Writes an event to the log, with the time (epoch seconds)."""
+    print(f"{what} {time.time():.4f}", flush=True)

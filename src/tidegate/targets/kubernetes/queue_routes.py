@@ -1,0 +1,62 @@
+"""Routes of asynchronous endpoints: in the controller's own proxy, through which its dispatcher sends requests."""
+
+import logging
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+from tidegate.domain.errors import TidegateError
+from tidegate.domain.fleet import FleetId
+from tidegate.domain.traffic import RouteTable
+from tidegate.ports.gateway_agent import EndpointPlan
+from tidegate.ports.router import Router, TcpAddress
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class QueueRoutes:
+    """``plan`` makes what the proxy is to have of an endpoint."""
+
+    proxy: Router
+    plan: Callable[[str], EndpointPlan]
+    applied: dict[str, EndpointPlan] = field(default_factory=dict)
+    """Endpoint -> the plan that the proxy has."""
+    _trouble: str = ""
+
+    async def push(self, endpoint: str) -> None:
+        """Servers first: routes may name only fleets that the proxy has. Raises Transient, TargetRefused."""
+        plan = self.plan(endpoint)
+        self.applied.pop(endpoint, None)
+        for one in plan.fleets:
+            servers = {name: TcpAddress.parse(text) for name, text in one.servers.items()}
+            await self.proxy.set_fleet(one.fleet, one.routing, servers, one.limits, one.admission)
+        await self.proxy.set_routes(plan.table)
+        kept = {one.fleet for one in plan.fleets}
+        for fleet in (await self.proxy.view(endpoint)).alive.keys() - kept:
+            await self.proxy.drop_fleet(fleet)
+        if plan.fleets or plan.table.routes:
+            self.applied[endpoint] = plan
+
+    async def sync(self, endpoints: Collection[str]) -> None:
+        """Bring the proxy up to date. What fails is tried again the next time."""
+        for endpoint in sorted({*endpoints, *self.applied}):
+            known = self.applied.get(endpoint)
+            try:
+                if known is None or known.digest != self.plan(endpoint).digest:
+                    await self.push(endpoint)
+            except TidegateError as error:
+                if self._trouble != str(error):
+                    log.warning("routes of %s: %s", endpoint, error)
+                self._trouble = str(error)
+                return
+        self._trouble = ""
+
+    async def table(self, endpoint: str) -> RouteTable:
+        """In force now. Raises Transient."""
+        return (await self.proxy.view(endpoint)).routes
+
+    def given(self, fleet: FleetId) -> frozenset[str]:
+        """Replicas that get requests."""
+        plan = self.applied.get(fleet.endpoint)
+        parts = plan.fleets if plan is not None else ()
+        return frozenset(name for one in parts if one.fleet == fleet for name in one.servers)
