@@ -41,6 +41,7 @@ def check_supported(fleet: FleetSpec, options: KubernetesOptions) -> None:
         "shadow variants": variant.shadow or fleet.mirror is not None,
         "asynchronous endpoints": variant.asynchronous is not None,
         "serverless variants": variant.serverless is not None,
+        "data capture": variant.capture is not None and variant.capture.enabled,
         "batch transform jobs": fleet.detached is not None,
     }
     for kind, wanted in kinds.items():
