@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 _PARTICLES = frozenset(
-    {"van", "von", "der", "den", "de", "da", "di", "do", "dos", "del", "la", "le", "bin", "al", "el"}
+    ["van", "von", "der", "den", "de", "da", "di", "do", "dos", "del", "la", "le", "bin", "al", "el"]
 )
 _MOST_WORDS = 5
 _CAPITALISED = r"[^\W\d_a-z][^\W\d_]*(?:['’.\-][^\W\d_]*)*"

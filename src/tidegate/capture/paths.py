@@ -9,7 +9,7 @@ _BELOW = re.compile(r"\d{4}/\d\d/\d\d/\d\d/\d\d-\d\d-\d{3}-[0-9a-f-]{36}\.jsonl"
 
 
 def file_name(began: float, id: str) -> str:
-    """A flat name, which ``layout`` turns into the path. ``began``: epoch seconds of its first line; ``id``: a UUID."""
+    """A flat name, which ``layout`` turns into the path. ``began``: epoch seconds of the first line; ``id``: UUID."""
     at = datetime.fromtimestamp(began, UTC)
     return f"{at:%Y-%m-%d-%H-%M-%S}-{at.microsecond // 1000:03d}-{id}.jsonl"
 

@@ -22,7 +22,7 @@ class Body(NamedTuple):
 
 
 class Event(NamedTuple):
-    """What is captured of one request. ``at``: epoch seconds, whole; ``attributes``: the client's own, empty: none."""
+    """What is captured of one request. ``at``: epoch seconds; ``attributes``: the client's own, empty if none."""
 
     id: str
     at: int

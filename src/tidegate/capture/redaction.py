@@ -1,4 +1,4 @@
-"""Removes personal data from bodies and headers before they are written. What cannot be read is not written at all."""
+"""Removes personal data from bodies and headers before they are written. What cannot be read is not written."""
 
 import csv
 import io

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from itertools import accumulate
 from pathlib import Path
 from typing import NamedTuple
 
@@ -190,14 +191,17 @@ class Recorder:
         return lines
 
     def _append(self, lines: list[bytes]) -> None:
-        try:
-            if self._spool.append(b"".join(lines), self._clock()):
-                self._captured += len(lines)
-                return
+        fitting = _fit(lines, self._spool.room)
+        if len(fitting) < len(lines):
             self._report("capture", "the folder is full, since nothing is delivered; requests are dropped")
+        try:
+            if fitting:
+                self._spool.append(b"".join(fitting), self._clock())
         except OSError as error:
             self._report("capture", f"{self._spool.folder}: {error.strerror or error}; requests are dropped")
-        self._lost += len(lines)
+            fitting = []
+        self._captured += len(fitting)
+        self._lost += len(lines) - len(fitting)
 
     def _line(self, exchange: Exchange) -> bytes | None:
         """None: nothing of it may be written."""
@@ -272,6 +276,14 @@ class Recorder:
         if self._troubles.get(what) != message:
             self._troubles[what] = message
             print(f"tidegate capture: {message}", flush=True)
+
+
+def _fit(lines: list[bytes], room: int) -> list[bytes]:
+    """The first lines, as many as there is room for."""
+    for number, size in enumerate(accumulate(map(len, lines))):
+        if size > room:
+            return lines[:number]
+    return lines
 
 
 def _header(headers: Mapping[bytes, bytes], name: bytes) -> str:

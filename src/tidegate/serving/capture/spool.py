@@ -1,6 +1,6 @@
 """The folder in which a replica collects captured lines until their files are delivered.
 
-``current`` grows by whole lines. A file that is large or old enough is renamed to the name that it is delivered under.
+``current`` grows by whole lines. A file that is large or old enough gets the name that it is delivered under.
 A lock tells whether a folder's replica is alive; what a dead one left is taken over by any other of its variant, less
 the line that it was writing.
 """
@@ -48,10 +48,13 @@ class Spool:
                 return
         raise OSError(errno.EBUSY, "another process has the folder")
 
-    def append(self, lines: bytes, at: float) -> bool:
-        """Write whole lines, or nothing of them if the folder is full. Raises OSError, with nothing written."""
-        if self.size + len(lines) > self._limit:
-            return False
+    @property
+    def room(self) -> int:
+        """Bytes that may still be written."""
+        return max(0, self._limit - self.size)
+
+    def append(self, lines: bytes, at: float) -> None:
+        """Write whole lines. Raises OSError, with nothing written."""
         if self._file >= 0 and self._is_due(at):
             self.rotate()
         if self._file < 0:
@@ -64,7 +67,6 @@ class Spool:
             done += os.pwrite(self._file, lines[done:], self._written + done)
         self._written += done
         self.size += done
-        return True
 
     def tick(self, at: float) -> None:
         """Finish the current file if it is old enough. Raises OSError."""
