@@ -11,7 +11,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from tidegate.capture.ibans import find_ibans
-from tidegate.capture.names import find_titled, is_name
+from tidegate.capture.names import find_names
 from tidegate.domain.capture import Detector
 
 MOST_WORDS = 4
@@ -81,9 +81,6 @@ def _normalise(text: str) -> str:
 
 def _find(text: str, kinds: Collection[Detector]) -> list[Finding]:
     """What is found, in order, without overlaps: of two the one that begins first, then the longer one."""
-    if Detector.NAME in kinds and is_name(text.strip()):
-        start = len(text) - len(text.lstrip())
-        return [Finding(Detector.NAME, start, start + len(text.strip()))]
     every = [one for kind in kinds for one in _FINDERS[kind](text)]
     found: list[Finding] = []
     for one in sorted(every, key=lambda one: (one.start, -one.end)):
@@ -112,7 +109,7 @@ def _phones(text: str) -> Iterator[Finding]:
 
 
 def _names(text: str) -> Iterator[Finding]:
-    return (Finding(Detector.NAME, *span) for span in find_titled(text))
+    return (Finding(Detector.NAME, *span) for span in find_names(text))
 
 
 def _nothing(text: str) -> Iterator[Finding]:

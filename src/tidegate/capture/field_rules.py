@@ -20,6 +20,11 @@ class FieldRules:
         }
 
     @property
+    def names(self) -> frozenset[str]:
+        """All names that the rules mention."""
+        return frozenset(self._names) | {name for path in self._paths for name in path}
+
+    @property
     def binding(self) -> bool:
         """Whether any of them removes something, so that it must be known where its field is."""
         actions = {*self._names.values(), *self._paths.values()}

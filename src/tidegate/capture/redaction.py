@@ -39,6 +39,7 @@ class Redactor:
         self._kinds = frozenset(rules.detect)
         self._fields = FieldRules(rules.fields)
         self._columns = list(rules.columns)
+        self._declared = frozenset(rules.columns) | self._fields.names
         self._replacer = Replacer(key)
 
     def redact(self, body: Body, request: bool) -> Body | None:
@@ -58,6 +59,10 @@ class Redactor:
     def text(self, text: str) -> str:
         """A header: an inference id, custom attributes."""
         return scrub(text, self._kinds, self._replacer.found) if text else text
+
+    def _name(self, name: str) -> str:
+        """The name of a member or a column, which may be a person's. What the rules name is no secret."""
+        return name if name in self._declared else self.text(name)
 
     def _content_type(self, text: str) -> str:
         found = _TYPE.match(text[:_LONGEST_TYPE])
@@ -105,7 +110,7 @@ class Redactor:
         if isinstance(value, dict):
             columns = _column_names(value)
             return {
-                self.text(name): self._member(one, (*path, name), kind, request, columns)
+                self._name(name): self._member(one, (*path, name), kind, request, columns)
                 for name, one in value.items()
             }
         if isinstance(value, list):
@@ -156,7 +161,7 @@ class Redactor:
                 raise Unreadable
         out = io.StringIO(newline="")
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerows([self.text(name) for name in row] for row in header)
+        writer.writerows([self._name(name) for name in row] for row in header)
         for row in rows[len(header) :]:
             writer.writerow(self._csv_row(row, columns))
         return out.getvalue().encode()

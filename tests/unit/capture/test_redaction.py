@@ -70,6 +70,13 @@ def test_the_name_of_a_field_tells_what_bare_digits_are() -> None:
 
 def test_names_of_members_are_looked_at_as_well() -> None:
     assert as_json({"jane@example.com": 1}, redactor()) == {"[email]": 1}
+    assert as_json({"Jane Doe": 1}, redactor()) == {"[name]": 1}
+
+
+def test_names_that_the_rules_mention_stay() -> None:
+    given = redactor(columns=("Base Salary",), fields={"Hire Date": Redacted.DROP})
+    assert as_json({"Base Salary": 1, "Hire Date": 2}, given) == {"Base Salary": 1, "Hire Date": None}
+    assert as_csv("Base Salary\n7\n", given) == "Base Salary\n7\n"
 
 
 def test_lines_of_json_are_each_a_document() -> None:
