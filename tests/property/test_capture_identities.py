@@ -137,7 +137,7 @@ def test_no_planted_identity_is_written(tmp_path: Path, capsys: pytest.CaptureFi
         recorder.offer(1_700_000_000_000_000, headers, body, Answer(wrap(answered)[1], "application/json"))
         planted += [identity, answered, header]
         deadline = time.monotonic() + PATIENCE
-        while len(recorder._queue) > 5_000:
+        while len(recorder._waiting) > 5_000:
             assert time.monotonic() < deadline
             time.sleep(0.01)
     recorder.close(PATIENCE)

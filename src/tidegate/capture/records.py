@@ -1,4 +1,7 @@
-"""One line of captured data, in SageMaker's form: what was asked, what was answered, when, and under which id."""
+"""One line of captured data, in SageMaker's form: what was asked, what was answered, when, and under which id.
+
+Lines are made for every request, so what many of them have in common is made once.
+"""
 
 import base64
 from collections.abc import Collection
@@ -11,25 +14,20 @@ import msgspec
 CSV, JSON, BASE64 = "CSV", "JSON", "BASE64"
 INPUT, OUTPUT = "INPUT", "OUTPUT"
 _encode = msgspec.json.Encoder().encode
+_FRAMES = 256
+"""Pairs of content types whose frames are kept."""
 
 
 class Body(NamedTuple):
-    """A body as it is written. ``encoding``: CSV, JSON or BASE64; ``data`` is never base64 yet."""
+    """A body to be written. ``encoding``: CSV, JSON or BASE64; ``data`` is never base64 yet."""
 
     data: bytes
     content_type: str
     encoding: str
 
 
-class Event(NamedTuple):
-    """What is captured of one request. ``at``: epoch seconds; ``attributes``: the client's own, empty if none."""
-
-    id: str
-    at: int
-    inference_id: str
-    attributes: str
-    input: Body | None
-    output: Body | None
+Kind = tuple[str, str] | None
+"""Content type and encoding of a side that is written."""
 
 
 class Encodings:
@@ -42,34 +40,75 @@ class Encodings:
         return self._known.get(content_type.partition(";")[0].strip().lower(), BASE64)
 
 
-def encode_event(event: Event) -> bytes:
-    """One line, without its line break."""
-    data: dict[str, object] = {}
-    if event.input is not None:
-        data["endpointInput"] = _side(event.input, INPUT)
-    if event.output is not None:
-        data["endpointOutput"] = _side(event.output, OUTPUT)
-    about: dict[str, object] = {"eventId": event.id}
-    if event.attributes:
-        about["customAttributes"] = [event.attributes]
-    if event.inference_id:
-        about["inferenceId"] = event.inference_id
-    about["inferenceTime"] = format_time(event.at)
-    return _encode({"captureData": data, "eventMetadata": about, "eventVersion": "0"})
+class Frame(NamedTuple):
+    """What stands before, between and after the data of the two sides, and the encoding of each; None: it is left
+    out."""
+
+    before: bytes
+    between: bytes
+    after: bytes
+    sent: str | None
+    answered: str | None
 
 
-def _side(body: Body, mode: str) -> dict[str, str]:
-    encoding = body.encoding
-    if encoding != BASE64:
-        try:
-            text = body.data.decode()
-        except UnicodeDecodeError:
-            encoding = BASE64
+@lru_cache(maxsize=_FRAMES)
+def make_frame(sent: Kind, answered: Kind) -> Frame:
+    sides = [
+        (name, mode, kind)
+        for name, mode, kind in (("endpointInput", INPUT, sent), ("endpointOutput", OUTPUT, answered))
+        if kind is not None
+    ]
+    parts = ['{"captureData":{']
+    for number, (name, mode, (content_type, encoding)) in enumerate(sides):
+        shown = _encode(content_type).decode()
+        parts[-1] += f'{"," if number else ""}"{name}":{{"observedContentType":{shown},"mode":"{mode}","data":'
+        parts.append(f',"encoding":"{encoding}"}}')
+    parts[-1] += '},"eventMetadata":{"eventId":"'
+    pieces = [part.encode() for part in parts]
+    if answered is None:
+        pieces.insert(1, b"")  # nothing stands between
+    elif sent is None:
+        pieces.insert(0, b"")
+    before, between, after = pieces if len(sides) != 0 else (pieces[0], b"", b"")
+    return Frame(before, between, after, sent and sent[1], answered and answered[1])
+
+
+def encode_line(frame: Frame, sent: bytes, answered: bytes, id: bytes, about: bytes) -> bytes:
+    """One line with its line break. ``about``: of ``format_about``. Raises UnicodeDecodeError for data that is not
+    text, but is to be written as text."""
+    return b"%b%b%b%b%b%b%b" % (
+        frame.before,
+        _text(sent, frame.sent),
+        frame.between,
+        _text(answered, frame.answered),
+        frame.after,
+        id,
+        about,
+    )
+
+
+def _text(data: bytes, encoding: str | None) -> bytes:
+    """The data as a string of JSON."""
+    if encoding is None:
+        return b""
     if encoding == BASE64:
-        text = base64.b64encode(body.data).decode()
-    return {"observedContentType": body.content_type, "mode": mode, "data": text, "encoding": encoding}
+        return b'"%b"' % base64.b64encode(data)
+    return _encode(data.decode())
+
+
+def format_about(at: int, inference_id: str, attributes: str) -> bytes:
+    """The end of a line, from the event's id on. ``at``: epoch seconds; ``attributes``: the client's own."""
+    if not inference_id and not attributes:
+        return _format_plain(at)
+    about = '",'
+    if attributes:
+        about += f'"customAttributes":[{_encode(attributes).decode()}],'
+    if inference_id:
+        about += f'"inferenceId":{_encode(inference_id).decode()},'
+    return about.encode() + _format_plain(at)[2:]
 
 
 @lru_cache(maxsize=64)
-def format_time(at: int) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _format_plain(at: int) -> bytes:
+    moment = datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f'","inferenceTime":"{moment}"}},"eventVersion":"0"}}\n'.encode()

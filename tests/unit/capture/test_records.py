@@ -2,25 +2,28 @@
 
 import base64
 import json
+from typing import Any
 
 import pytest
 
 from tidegate.capture.paths import file_name, is_captured, layout
-from tidegate.capture.records import BASE64, CSV, JSON, Body, Encodings, Event, encode_event
+from tidegate.capture.records import BASE64, CSV, JSON, Encodings, Kind, encode_line, format_about, make_frame
 
 AT = 1_644_859_549
+ID = "8a3c2a3e-6f0e-4f0e-9f0e-3f0e8a3c2a3e"
+TABLE, DOCUMENT = ("text/csv", CSV), ("application/json; charset=utf-8", JSON)
+
+
+def line(sent: Kind = TABLE, answered: Kind = DOCUMENT, data: bytes = b"1,2", **about: str) -> dict[str, Any]:
+    named = format_about(AT, about.get("inference_id", ""), about.get("attributes", ""))
+    made = encode_line(make_frame(sent, answered), data, b'{"p": 0.5}', ID.encode(), named)
+    assert made.endswith(b"}\n") and made.count(b"\n") == 1
+    found: dict[str, Any] = json.loads(made)
+    return found
 
 
 def test_a_line_has_the_members_of_sagemaker() -> None:
-    event = Event(
-        id="8a3c2a3e-6f0e-4f0e-9f0e-3f0e8a3c2a3e",
-        at=AT,
-        inference_id="order-7",
-        attributes="trace=1",
-        input=Body(b"1,2", "text/csv", CSV),
-        output=Body(b'{"p": 0.5}', "application/json; charset=utf-8", JSON),
-    )
-    assert json.loads(encode_event(event)) == {
+    assert line(inference_id="order-7", attributes="trace=1") == {
         "captureData": {
             "endpointInput": {
                 "observedContentType": "text/csv",
@@ -36,7 +39,7 @@ def test_a_line_has_the_members_of_sagemaker() -> None:
             },
         },
         "eventMetadata": {
-            "eventId": "8a3c2a3e-6f0e-4f0e-9f0e-3f0e8a3c2a3e",
+            "eventId": ID,
             "customAttributes": ["trace=1"],
             "inferenceId": "order-7",
             "inferenceTime": "2022-02-14T17:25:49Z",
@@ -45,21 +48,33 @@ def test_a_line_has_the_members_of_sagemaker() -> None:
     }
 
 
-def test_what_is_not_there_is_left_out() -> None:
-    line = json.loads(encode_event(Event("e", AT, "", "", None, Body(b"0.5", "text/csv", CSV))))
-    assert list(line["captureData"]) == ["endpointOutput"]
-    assert line["eventMetadata"] == {"eventId": "e", "inferenceTime": "2022-02-14T17:25:49Z"}
+@pytest.mark.parametrize(
+    ("sent", "answered", "sides"),
+    [
+        (TABLE, None, {"endpointInput": "1,2"}),
+        (None, DOCUMENT, {"endpointOutput": '{"p": 0.5}'}),
+        (None, None, {}),
+    ],
+)
+def test_a_side_that_is_not_captured_is_left_out(sent: Kind, answered: Kind, sides: dict[str, str]) -> None:
+    found = line(sent, answered)
+    assert {name: side["data"] for name, side in found["captureData"].items()} == sides
+    assert found["eventMetadata"] == {"eventId": ID, "inferenceTime": "2022-02-14T17:25:49Z"}
 
 
-@pytest.mark.parametrize("encoding", [BASE64, CSV])
-def test_bytes_that_are_no_text_are_written_in_base64(encoding: str) -> None:
-    body = Body(b"\xff\x00\n", "text/csv", encoding)
-    side = json.loads(encode_event(Event("e", AT, "", "", body, None)))["captureData"]["endpointInput"]
+@pytest.mark.parametrize("about", [{}, {"inference_id": 'a"\n'}, {"attributes": "ü\\"}])
+def test_what_clients_send_breaks_no_line(about: dict[str, str]) -> None:
+    found = line(('te"xt\n', CSV), data='"\r\n\\ü\u2028'.encode(), **about)
+    assert found["captureData"]["endpointInput"]["data"] == '"\r\n\\ü\u2028'
+    assert found["captureData"]["endpointInput"]["observedContentType"] == 'te"xt\n'
+    assert found["eventMetadata"].get("inferenceId", "") == about.get("inference_id", "")
+
+
+def test_other_media_types_are_written_in_base64() -> None:
+    side = line(("application/x-npy", BASE64), data=b"\xff\x00\n")["captureData"]["endpointInput"]
     assert side["encoding"] == "BASE64" and base64.b64decode(side["data"]) == b"\xff\x00\n"
-
-
-def test_a_line_has_no_line_break_inside() -> None:
-    assert b"\n" not in encode_event(Event("e", AT, "a\nb", "", Body(b"1\r\n2\n", "text/csv", CSV), None))
+    with pytest.raises(UnicodeDecodeError):
+        line(data=b"\xff")
 
 
 @pytest.mark.parametrize(
@@ -77,8 +92,7 @@ def test_the_media_type_chooses_the_encoding(content_type: str, encoding: str) -
 
 
 def test_files_lie_in_folders_by_the_hour() -> None:
-    id = "8a3c2a3e-6f0e-4f0e-9f0e-3f0e8a3c2a3e"
-    name = file_name(AT + 0.0625, id)
-    assert layout(name) == f"2022/02/14/17/25-49-062-{id}.jsonl"
+    name = file_name(AT + 0.0625, ID)
+    assert layout(name) == f"2022/02/14/17/25-49-062-{ID}.jsonl"
     assert is_captured(layout(name) or "")
     assert layout("current") is None and not is_captured("2022/02/14/17/notes.jsonl")

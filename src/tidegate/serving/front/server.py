@@ -130,9 +130,10 @@ class Server:
             connection.close()
         if self._mirror is not None:
             await self._mirror.close()
-        if self._capture is not None:
-            await asyncio.to_thread(self._capture.close)
-            self._note_captures(self._capture)
+        capture, self._capture = self._capture, None
+        if capture is not None:
+            await asyncio.to_thread(capture.close)
+            self._note_captures(capture)
         self._drained = True
         if self._control_port is not None:
             await self._control_port.close()
@@ -388,5 +389,7 @@ def _recorder(spec: ReplicaSpec) -> Recorder | None:
     capture = spec.capture
     if capture is None or not capture.plan.enabled or not capture.plan.percent:
         return None
+    if capture.plan.percent == 100:
+        return Recorder(spec, capture, lambda: True)
     sampler = EvenSampler(capture.plan.percent * WHOLE // 100, zlib.crc32(spec.replica.encode()))
     return Recorder(spec, capture, sampler.take)

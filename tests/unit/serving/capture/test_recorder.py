@@ -1,11 +1,13 @@
 """Capture beside the answers: what is written, what is dropped and counted, and that nothing waits for it."""
 
+import base64
 import json
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -88,6 +90,28 @@ def test_what_was_asked_and_answered_is_written_with_its_id(make: Make, tmp_path
     assert not (tmp_path / "spool" / "r1").exists()
 
 
+def test_bytes_under_a_type_of_text_are_written_in_base64(make: Make, tmp_path: Path) -> None:
+    made = make()
+    offer(made, b"\xff")
+    offer(made, b"1,2")
+    made.close()
+    first, second = (line["captureData"] for line in records(tmp_path))
+    assert [side["encoding"] for side in first.values()] == ["BASE64", "BASE64"]
+    assert base64.b64decode(first["endpointInput"]["data"]) == b"\xff"
+    assert [side["encoding"] for side in second.values()] == ["CSV", "CSV"]
+
+
+def test_every_event_has_an_id_of_its_own(make: Make, tmp_path: Path) -> None:
+    made, other = make(), make(name="r2")
+    for _ in range(50):
+        offer(made)
+        offer(other)
+    made.close()
+    other.close()
+    ids = {line["eventMetadata"]["eventId"] for line in records(tmp_path)}
+    assert len(ids) == 100 and all(str(UUID(id)) == id for id in ids)
+
+
 @pytest.mark.parametrize(("inputs", "sides"), [(True, ["endpointInput"]), (False, ["endpointOutput"])])
 def test_only_the_chosen_side_is_written(make: Make, tmp_path: Path, inputs: bool, sides: list[str]) -> None:
     made = make(Capture((tmp_path / "out").as_uri(), inputs=inputs, outputs=not inputs))
@@ -110,14 +134,16 @@ def test_only_sampled_requests_are_written(make: Make, tmp_path: Path) -> None:
 def test_files_are_delivered_while_it_runs(make: Make, tmp_path: Path) -> None:
     made = make(seconds=0.01)
     offer(made)
+    made.take_notes()
     until(lambda: records(tmp_path))
 
 
+@pytest.mark.parametrize("redaction", [None, Redaction()])
 def test_a_queue_that_is_full_drops_and_counts(
-    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redaction: Redaction | None
 ) -> None:
-    monkeypatch.setattr(module, "MOST_WAITING", 10)
-    made = make(start=False)
+    monkeypatch.setattr(module, "MOST_BYTES", 10 * (module.OVERHEAD + len(b"1,2") + len(b"0.5")))
+    made = make(Capture((tmp_path / "out").as_uri(), redaction=redaction), start=False)
     for _ in range(25):
         offer(made)
     made.start()
@@ -125,6 +151,17 @@ def test_a_queue_that_is_full_drops_and_counts(
     assert len(records(tmp_path)) == 10
     found = counts(made)
     assert (found[CAPTURED], found[DROPPED]) == (10, 15)
+
+
+@pytest.mark.parametrize("size", [10, module.SMALL])
+def test_small_and_large_requests_are_written_completely(make: Make, tmp_path: Path, size: int) -> None:
+    made = make()
+    bodies = [f"{number:0{size}d}" for number in range(3 * module.TOGETHER + 1)]
+    for body in bodies:
+        offer(made, body.encode())
+    made.close()
+    assert sorted(line["captureData"]["endpointInput"]["data"] for line in records(tmp_path)) == bodies
+    assert counts(made)[CAPTURED] == len(bodies)
 
 
 def test_bodies_that_are_too_large_or_not_in_memory_are_counted(make: Make, tmp_path: Path) -> None:
@@ -141,6 +178,7 @@ def test_a_target_that_cannot_be_written_fills_the_folder_and_no_more(make: Make
     made = make(roots=str(tmp_path / "nowhere"), spool_bytes=1000, seconds=0.01)
     for _ in range(100):
         offer(made)
+    made._join_fresh()
     until(lambda: made._captured + made._lost == 100)
     made.close(0.5)
     found = counts(made)
@@ -187,7 +225,9 @@ def test_a_body_that_redaction_cannot_read_is_not_written(make: Make, tmp_path: 
     assert counts(made)[DROPPED] == 1
 
 
-def test_no_answer_waits_for_a_disk_that_hangs(make: Make, tmp_path: Path) -> None:
+def test_no_answer_waits_for_a_disk_that_hangs(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made, hangs, goes_on = make(start=False), threading.Event(), threading.Event()
     append = made._spool.append
 
@@ -199,10 +239,13 @@ def test_no_answer_waits_for_a_disk_that_hangs(make: Make, tmp_path: Path) -> No
     made._spool.append = hang  # type: ignore[method-assign]
     made.start()
     offer(made)
+    made.take_notes()
     assert hangs.wait(PATIENCE)
-    for _ in range(module.MOST_WAITING + 5):
+    monkeypatch.setattr(module, "MOST_BYTES", 100_000)
+    for _ in range(1000):
         offer(made)
-    assert counts(made)[DROPPED] == 5
+    dropped = counts(made)[DROPPED]
+    assert 700 < dropped < 1000
     goes_on.set()
     made.close()
-    assert len(records(tmp_path)) == module.MOST_WAITING + 1
+    assert len(records(tmp_path)) == 1001 - dropped
