@@ -77,7 +77,8 @@ def test_an_endpoint_tells_its_capture_and_its_fleets_have_it(sagemaker: Any, wi
     sagemaker.create_endpoint(EndpointName="e", EndpointConfigName="c")
     assert sagemaker.describe_endpoint(EndpointName="e")["DataCaptureConfig"] == SUMMARY
     (saved,) = wire.run(wire.ctx.store.run(lambda tx: tx.find(ENDPOINT).items))
-    assert [variant.capture for variant in saved.body.rollout.new.variants] == [capture]
+    rollout = saved.body.rollout
+    assert rollout is not None and [variant.capture for variant in rollout.new.variants] == [capture]
 
 
 def test_capture_that_is_switched_off_is_stopped(sagemaker: Any, wire: Served) -> None:

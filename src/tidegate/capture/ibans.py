@@ -43,7 +43,8 @@ def find_ibans(text: str) -> Iterator[tuple[int, int]]:
 
 def _take(text: str, start: int, length: int) -> tuple[int, str]:
     """The position after ``length`` letters and digits, and those."""
-    taken, at = [], start
+    taken: list[str] = []
+    at = start
     while at < len(text) and len(taken) < length:
         if text[at].isascii() and text[at].isalnum():
             taken.append(text[at].upper())

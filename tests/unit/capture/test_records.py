@@ -14,8 +14,11 @@ ID = "8a3c2a3e-6f0e-4f0e-9f0e-3f0e8a3c2a3e"
 TABLE, DOCUMENT = ("text/csv", CSV), ("application/json; charset=utf-8", JSON)
 
 
-def line(sent: Kind = TABLE, answered: Kind = DOCUMENT, data: bytes = b"1,2", **about: str) -> dict[str, Any]:
-    named = format_about(AT, about.get("inference_id", ""), about.get("attributes", ""))
+def line(
+    sent: Kind = TABLE, answered: Kind = DOCUMENT, data: bytes = b"1,2", about: tuple[str, str] = ("", "")
+) -> dict[str, Any]:
+    """``about``: inference id and attributes."""
+    named = format_about(AT, *about)
     made = encode_line(make_frame(sent, answered), data, b'{"p": 0.5}', ID.encode(), named)
     assert made.endswith(b"}\n") and made.count(b"\n") == 1
     found: dict[str, Any] = json.loads(made)
@@ -23,7 +26,7 @@ def line(sent: Kind = TABLE, answered: Kind = DOCUMENT, data: bytes = b"1,2", **
 
 
 def test_a_line_has_the_members_of_sagemaker() -> None:
-    assert line(inference_id="order-7", attributes="trace=1") == {
+    assert line(about=("order-7", "trace=1")) == {
         "captureData": {
             "endpointInput": {
                 "observedContentType": "text/csv",
@@ -62,12 +65,12 @@ def test_a_side_that_is_not_captured_is_left_out(sent: Kind, answered: Kind, sid
     assert found["eventMetadata"] == {"eventId": ID, "inferenceTime": "2022-02-14T17:25:49Z"}
 
 
-@pytest.mark.parametrize("about", [{}, {"inference_id": 'a"\n'}, {"attributes": "ü\\"}])
-def test_what_clients_send_breaks_no_line(about: dict[str, str]) -> None:
-    found = line(('te"xt\n', CSV), data='"\r\n\\ü\u2028'.encode(), **about)
+@pytest.mark.parametrize("about", [("", ""), ('a"\n', ""), ("", "ü\\")])
+def test_what_clients_send_breaks_no_line(about: tuple[str, str]) -> None:
+    found = line(('te"xt\n', CSV), data='"\r\n\\ü\u2028'.encode(), about=about)
     assert found["captureData"]["endpointInput"]["data"] == '"\r\n\\ü\u2028'
     assert found["captureData"]["endpointInput"]["observedContentType"] == 'te"xt\n'
-    assert found["eventMetadata"].get("inferenceId", "") == about.get("inference_id", "")
+    assert found["eventMetadata"].get("inferenceId", "") == about[0]
 
 
 def test_other_media_types_are_written_in_base64() -> None:

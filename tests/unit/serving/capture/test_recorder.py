@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -208,7 +209,7 @@ def test_nothing_is_written_without_the_key_that_hashes_need(make: Make, tmp_pat
     for name, path in enumerate((tmp_path / "missing", open_key, short)):
         made = make(plan, key_file=str(path), name=f"r{name}")
         offer(made)
-        until(lambda made=made: made._lost)
+        until(partial(getattr, made, "_lost"))
         made.close()
         assert counts(made)[DROPPED] == 1
     assert records(tmp_path) == []
