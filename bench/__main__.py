@@ -12,6 +12,8 @@ BENCHES = (
     ("bench.kills", "--keep"),
     ("bench.updates", "--keep"),
     ("bench.shadow", "--keep"),
+    ("bench.capture", "--keep"),
+    ("bench.redaction", "--keep"),
     ("bench.multimodel", "--keep"),
     ("bench.coldstart", "--keep"),
     ("bench.batch", "--keep"),

@@ -106,6 +106,17 @@ class Settings:
     """Folders that answers and notifications with file:// addresses may be written below. Empty: ``outputs`` in the
     state folder alone, since a file anywhere may be a program that the server's user runs one day."""
 
+    capture_keys: Path | None = None
+    """Folder of the keys of hashes in captured data: a file for each name that a spec may give. None: there are no
+    keys, and a capture that names one writes nothing."""
+
+    capture_seconds: int = 60
+    """Seconds after which a file of captured requests is finished and delivered."""
+
+    capture_bytes: int = 256 * 1024**2
+    """Bytes of captured requests that an instance holds on disk until they are delivered; more are dropped, and
+    counted."""
+
     events: tuple[str, ...] = ()
     """Receivers of state changes of endpoints, models, jobs and packages, in the form of EventBridge's events:
     ``file:///FOLDER/FILE``, where each is a line, or ``https://`` for signed webhooks."""
@@ -260,6 +271,9 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "TIDEGATE_S3_ENDPOINT": ("s3_endpoint", str),
     "TIDEGATE_SNS_ENDPOINT": ("sns_endpoint", str),
     "TIDEGATE_OUTPUT_ROOTS": ("output_roots", _paths),
+    "TIDEGATE_CAPTURE_KEYS": ("capture_keys", Path),
+    "TIDEGATE_CAPTURE_SECONDS": ("capture_seconds", _positive),
+    "TIDEGATE_CAPTURE_BYTES": ("capture_bytes", parse_bytes),
     "TIDEGATE_EVENTS": ("events", _receivers),
     "TIDEGATE_WEBHOOK_SECRET": ("webhook_secret", str),
     "TIDEGATE_WEBHOOK_HOSTS": ("webhook_hosts", _words),

@@ -85,6 +85,7 @@ FIRST: Mapping[tuple[str, str], str] = {
         "endpoints.md",
         "tidegate invoke chat --stream --content-type application/json --file question.json",
     ): "tidegate deploy chat.yaml --wait",
+    ("capture.md", "tidegate capture fraud"): "tidegate deploy fraud.yaml --wait",
     (
         "replay.md",
         "tidegate trace december --out day.csv --days 1 --base 0.01",

@@ -11,7 +11,7 @@ import pytest
 
 from tidegate import settings, spec
 from tidegate.cli.commands import ALIASES, TASKS, DeferredCommand
-from tidegate.spec import scaling_structures, structures
+from tidegate.spec import capture, scaling_structures, structures
 from tidegate.spec.admission import QuotasSpec
 
 ROOT = Path(__file__).parents[2]
@@ -60,6 +60,8 @@ KINDS = (
     scaling_structures.ForecastSpec,
     QuotasSpec,
     structures.RolloutSpec,
+    capture.CaptureSection,
+    capture.RedactSpec,
     structures.AlarmSpec,
 )
 

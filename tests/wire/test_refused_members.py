@@ -78,10 +78,9 @@ CASES: Cases = {
                 "EndpointConfigName": "c",
                 "ProductionVariants": [VARIANT],
                 "ShadowProductionVariants": [{**VARIANT, "VariantName": "s"}],
-                "DataCaptureConfig": {**CAPTURE, "EnableCapture": False},
+                "DataCaptureConfig": CAPTURE,
             },
             {
-                "DataCaptureConfig.EnableCapture": True,
                 "ExplainerConfig": {"ClarifyExplainerConfig": {"ShapConfig": {"ShapBaselineConfig": {}}}},
                 "CrossRegionTrafficConfig": {
                     "MaxInvocationsPerSecondPerInstance": 1,

@@ -267,7 +267,26 @@ CAPTURE = {
         ),
         ([{"VariantName": "main", "ServerlessConfig": SERVERLESS}], {}, "needs ModelName"),
         ([{**VARIANT, "RoutingConfig": {"RoutingStrategy": "KV_AWARE"}}], {}, "RoutingStrategy KV_AWARE is not"),
-        ([VARIANT], {"DataCaptureConfig": CAPTURE}, "DataCaptureConfig with EnableCapture true is not supported"),
+        ([VARIANT], {"DataCaptureConfig": {**CAPTURE, "DestinationS3Uri": "s3://b/../k"}}, "has a part . or .."),
+        ([VARIANT], {"DataCaptureConfig": {**CAPTURE, "InitialSamplingPercentage": 101}}, "less than or equal to"),
+        (
+            [VARIANT],
+            {"DataCaptureConfig": {**CAPTURE, "DestinationS3Uri": "file:///srv/c", "KmsKeyId": "alias/k"}},
+            "KmsKeyId encrypts objects in S3",
+        ),
+        (
+            [{"VariantName": "main", "ModelName": "fraud", "ServerlessConfig": SERVERLESS}],
+            {"DataCaptureConfig": CAPTURE},
+            "is serverless: it cannot have data capture",
+        ),
+        (
+            [VARIANT],
+            {
+                "DataCaptureConfig": CAPTURE,
+                "AsyncInferenceConfig": {"OutputConfig": {"S3OutputPath": "s3://answers/all"}},
+            },
+            "is asynchronous: it cannot have data capture",
+        ),
         ([VARIANT], {"ShadowProductionVariants": [VARIANT]}, r'variant "main" is given twice'),
         (
             [VARIANT, {**VARIANT, "VariantName": "other"}],

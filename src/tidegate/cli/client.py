@@ -103,6 +103,10 @@ class ApiClient:
         )["replicas"]
         return found
 
+    def captures(self, name: str, seconds: int) -> dict[str, Any]:
+        query = {"seconds": seconds}
+        return self._request_document("GET", f"{_check_endpoint_name(name)}/capture", query=query)
+
     def shadow(self, name: str, seconds: int) -> dict[str, Any]:
         return self._request_document("GET", f"{_check_endpoint_name(name)}/shadow", query={"seconds": seconds})
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from tidegate.domain.admission import DEFAULT_ADMISSION, Admission
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.asynchronous import AsyncConfig
+from tidegate.domain.capture import Capture
 from tidegate.domain.fleet import RoutingStrategy, Serverless
 from tidegate.domain.rollout import (
     Condition,
@@ -51,6 +52,7 @@ class EndpointConfig:
     """Variants that get copies of the requests. A shadow's weight over the production variant's is the share."""
     asynchronous: AsyncConfig | None = None
     """Set: requests are queued, and responses written to storage."""
+    capture: Capture | None = None
 
     @property
     def serverless(self) -> bool:

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from tidegate.domain.admission import DEFAULT_ADMISSION, DEFAULT_MAX_IN_FLIGHT, Admission
 from tidegate.domain.asynchronous import AsyncConfig
+from tidegate.domain.capture import Capture
 from tidegate.domain.registry import Model
 
 
@@ -98,6 +99,8 @@ class VariantSpec:
     """Set: ``instance_count`` is 1 and stands for the whole fleet, whatever its present number of replicas."""
     admission: Admission = DEFAULT_ADMISSION
     """Admission control. Quotas are equal in all variants of a version."""
+    capture: Capture | None = None
+    """Data capture. Equal in all variants of a version."""
     wire: dict[str, object] = field(default_factory=dict)
 
     @property

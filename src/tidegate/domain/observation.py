@@ -20,6 +20,8 @@ class Capabilities:
     serverless: bool = True
     asynchronous: bool = True
     multi_model: bool = True
+    capture: bool = True
+    """Requests and answers can be captured."""
     whole_instances: bool = False
     """Traffic can be shifted only in shares of whole new instances."""
     guards_every_fleet: bool = True

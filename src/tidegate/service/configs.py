@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from tidegate.domain.asynchronous import AsyncConfig
+from tidegate.domain.capture import Capture, check_capture
 from tidegate.domain.endpoint import EndpointConfig
 from tidegate.domain.errors import Invalid, LimitExceeded
 from tidegate.domain.fleet import Serverless
@@ -68,8 +69,24 @@ def check(config: EndpointConfig) -> None:
             raise Invalid(f'variant "{variant.name}" has no instances: its count must be at least 1')
         check_count(variant.name, variant.instance_count)
     check_weights({variant.name: variant.weight for variant in config.variants})
+    _check_addresses(config)
+
+
+def _check_addresses(config: EndpointConfig) -> None:
+    """Raises Invalid."""
     if config.asynchronous is not None:
         check_asynchronous(config.asynchronous)
+    if config.capture is not None:
+        _check_capture(config, config.capture)
+
+
+def _check_capture(config: EndpointConfig, capture: Capture) -> None:
+    """Raises Invalid."""
+    destinations.check_address(capture.destination, "the destination of data capture")
+    check_capture(capture)
+    if capture.enabled and (config.serverless or config.asynchronous is not None):
+        kind = "serverless" if config.serverless else "asynchronous"
+        raise Invalid(f'endpoint configuration "{config.name}" is {kind}: it cannot have data capture')
 
 
 def check_asynchronous(config: AsyncConfig) -> None:

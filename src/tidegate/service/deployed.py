@@ -76,6 +76,7 @@ def _config(tx: Tx, version: Version) -> EndpointConfig:
         created_at=first.model.created_at,
         shadows=tuple(_variant(one) for one in version.variants if one.shadow),
         asynchronous=first.asynchronous,
+        capture=first.capture,
     )
 
 

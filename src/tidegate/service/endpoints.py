@@ -168,6 +168,9 @@ def build_version(
         variants.append(replace(_variant_spec(tx, variant, present.get(variant.name), keep), shadow=True))
     shown = {member: config.wire[member] for member in SHOWN_MEMBERS if member in config.wire}
     version = Version(generation, config.name, tuple(variants), wire=shown)
+    if config.capture is not None:
+        captured = tuple(replace(variant, capture=config.capture) for variant in version.variants)
+        version = replace(version, variants=captured)
     if config.asynchronous is not None:
         version = _with_queue(version, config.asynchronous)
     if serving is not None and _is_queued(serving) != _is_queued(version):

@@ -14,6 +14,7 @@ from tidegate.domain.traffic import WHOLE
 from tidegate.monitoring import finite, sketch
 from tidegate.service import scaling_observation
 from tidegate.service.clients import MAX_NAMES, MODEL_DIMENSION, OTHER
+from tidegate.service.mirror_totals import MIRROR_COUNTERS, MirrorTotals, add_mirror
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -105,27 +106,6 @@ class ModelTotals:
 
 
 @dataclass(frozen=True)
-class MirrorTotals:
-    """Totals of a fleet whose requests are copied to a shadow."""
-
-    copies: float = 0
-    failed: float = 0
-    dropped: float = 0
-    compared: float = 0
-    agreed: float = 0
-
-    def plus(self, series: WorkerSeries) -> "MirrorTotals":
-        count, total = series.values.count, series.values.total
-        if series.name == "MirrorCopies":
-            return replace(self, copies=self.copies + count, failed=self.failed + count - total)
-        if series.name == "MirrorDropped":
-            return replace(self, dropped=self.dropped + count)
-        if series.name == "MirrorAgreement":
-            return replace(self, compared=self.compared + count, agreed=self.agreed + total)
-        return self
-
-
-@dataclass(frozen=True)
 class FleetTotals:
     """Counts since the start of this server."""
 
@@ -141,6 +121,8 @@ class FleetTotals:
     throttled: int = 0
     unavailable: int = 0
     dropped: int = 0
+    captured: int = 0
+    uncaptured: int = 0
 
     def plus(self, second: FleetSecond) -> "FleetTotals":
         return FleetTotals(
@@ -151,23 +133,18 @@ class FleetTotals:
             self.model_latency.plus(second.model_latency),
             self.overhead_latency.plus(second.overhead_latency),
             _add_models(self.models, second),
-            _add_mirror(self.mirror, second),
+            add_mirror(self.mirror, second),
             self.refused + _sum_series(second, "RefusedRequests"),
             self.throttled + _sum_series(second, "ThrottledRequests"),
             self.unavailable + _sum_series(second, "PlatformUnavailable"),
             self.dropped + second.dropped,
+            self.captured + _sum_series(second, "CapturedRequests"),
+            self.uncaptured + _sum_series(second, "CaptureDropped"),
         )
 
 
 def _sum_series(second: FleetSecond, name: str) -> int:
     return int(finite.add(series.values.total for series in second.series if series.name == name))
-
-
-def _add_mirror(before: MirrorTotals | None, second: FleetSecond) -> MirrorTotals | None:
-    for series in second.series:
-        if series.name in ("MirrorCopies", "MirrorDropped", "MirrorAgreement"):
-            before = (before or MirrorTotals()).plus(series)
-    return before
 
 
 def _add_models(before: ModelTotals | None, second: FleetSecond) -> ModelTotals | None:
@@ -221,6 +198,8 @@ COUNTERS = (
     ("tidegate_throttled_requests_total", "Requests beyond the quota of a client", "throttled"),
     ("tidegate_platform_unavailable_total", "Requests while the platform itself was starting", "unavailable"),
     ("tidegate_dropped_measurements_total", "Numbers of replicas that could not be used", "dropped"),
+    ("tidegate_captured_requests_total", "Requests that data capture wrote", "captured"),
+    ("tidegate_capture_dropped_total", "Requests that data capture could not write", "uncaptured"),
 )
 HISTOGRAMS = (
     ("tidegate_model_latency_seconds", "Round trip to the model", "model_latency"),
@@ -241,13 +220,6 @@ CLIENT_COUNTERS = (
     ("tidegate_target_model_latency_seconds_total", "Time that it took for its requests", "seconds"),
 )
 LOADED = "tidegate_loaded_models"
-MIRROR_COUNTERS = (
-    ("tidegate_mirror_copies_total", "Copies of requests that a shadow was sent", "copies"),
-    ("tidegate_mirror_failed_total", "Copies that the shadow did not answer well", "failed"),
-    ("tidegate_mirror_dropped_total", "Copies that were not sent", "dropped"),
-    ("tidegate_mirror_compared_total", "Copies answered well by both", "compared"),
-    ("tidegate_mirror_agreed_total", "Copies whose two answers say the same", "agreed"),
-)
 
 
 def _multi_model_lines(totals: Totals) -> list[str]:

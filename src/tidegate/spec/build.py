@@ -9,6 +9,7 @@ from importlib import import_module
 
 from tidegate.domain.admission import DEFAULT_ADMISSION
 from tidegate.domain.asynchronous import AsyncConfig
+from tidegate.domain.capture import Capture
 from tidegate.domain.desired import DesiredDeployment, DesiredScaling
 from tidegate.domain.endpoint import EndpointConfig, ProductionVariant
 from tidegate.domain.fleet import RoutingStrategy
@@ -16,6 +17,7 @@ from tidegate.domain.rollout import BlueGreen, DeploymentConfig, Rolling, Traffi
 from tidegate.spec import async_section, serverless, serving_options, structures, value_types
 from tidegate.spec.admission import admission
 from tidegate.spec.alarms import alarms
+from tidegate.spec.capture import build_capture
 from tidegate.spec.check import convert_checked
 from tidegate.spec.placeholders import refuse_placeholders
 from tidegate.spec.problem import KeyPath, SpecError, suggest
@@ -51,6 +53,7 @@ def parse(data: object, now: datetime) -> DesiredDeployment:
         [_production(spec.endpoint, path, variant) for path, variant in shadows],
         now,
         None if spec.asynchronous is None else async_section.config(spec.asynchronous),
+        _capture(spec),
     )
     models = {
         variant.name: serving_options.model(spec.endpoint, variant, now) for _, variant in (*variants, *shadows)
@@ -189,18 +192,32 @@ def _config(
     shadows: list[ProductionVariant],
     now: datetime,
     asynchronous: AsyncConfig | None = None,
+    capture: Capture | None = None,
 ) -> EndpointConfig:
     content: list[object] = [_content(variant) for variant in variants]
     content += [{"shadow": asdict(variant)} for variant in shadows]
     if asynchronous is not None:
         content.append({"async": asdict(asynchronous)})
+    if capture is not None:
+        content.append({"capture": asdict(capture)})
     return EndpointConfig(
         name=serving_options.content_name(endpoint, content),
         variants=tuple(variants),
         created_at=now,
         shadows=tuple(shadows),
         asynchronous=asynchronous,
+        capture=capture,
     )
+
+
+def _capture(spec: structures.SpecFile) -> Capture | None:
+    """Raises SpecError."""
+    if spec.capture is None:
+        return None
+    for key, other in (("serverless", spec.serverless), ("async", spec.asynchronous)):
+        if other is not None:
+            raise SpecError(("capture",), f"cannot be combined with {key}")
+    return build_capture(spec.capture)
 
 
 def _content(variant: ProductionVariant) -> dict[str, object]:

@@ -12,6 +12,7 @@ from tidegate.domain.fleet import Serverless
 from tidegate.domain.registry import MULTI_MODEL, ContainerDefinition, Model
 from tidegate.spec import multi_model, serving_options, value_types
 from tidegate.spec.admission import default_burst
+from tidegate.spec.capture import render_capture
 from tidegate.spec.render_guards import render_alarms, render_rollout
 from tidegate.spec.render_scaling import render_scaling
 from tidegate.spec.unit_texts import bytes_text, duration_text, number, percent_text, rate_text
@@ -36,6 +37,8 @@ def render(deployed: DesiredDeployment) -> Section:
         made["shadow"] = _shadow(config.shadows[0], first, models)
     if config.asynchronous is not None:
         made["async"] = _asynchronous(config.asynchronous)
+    if config.capture is not None and config.capture.enabled:
+        made["capture"] = render_capture(config.capture)
     if deployed.autoscaling is not None:
         made["autoscaling"] = render_scaling(deployed)
     if rollout := render_rollout(deployed):

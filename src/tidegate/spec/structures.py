@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from tidegate.spec.admission import MaxInFlight, QuotasSpec
+from tidegate.spec.capture import CaptureSection
 from tidegate.spec.scaling_structures import AutoscalingSpec
 from tidegate.spec.value_types import (
     AUTO,
@@ -293,6 +294,7 @@ class SpecFile(Struct, forbid_unknown_fields=True):
     serverless: ServerlessSpec | None = None
     shadow: ShadowSpec | None = None
     asynchronous: AsyncSpec | None = msgspec.field(name="async", default=None)
+    capture: CaptureSection | None = None
     autoscaling: AutoscalingSpec | None = None
     rollout: RolloutSpec | None = None
     alarms: dict[str, AlarmSpec] = {}

@@ -125,13 +125,17 @@ class Bucket:
         note: Path | None = None,
         *,
         content_type: str = "",
+        kms_key: str = "",
         claim: Claim = ALONE,
     ) -> None:
         """The object appears whole, by one request or by the last one of several. ``note``: a file that names an
-        upload in parts until it ends, so that one which a killed process left behind is found and aborted. Raises
-        Transient while the claim is in doubt."""
+        upload in parts until it ends, so that one which a killed process left behind is found and aborted.
+        ``kms_key``: the key with which S3 encrypts it; empty: as the bucket says. Raises Transient while the claim
+        is in doubt."""
         named = {"Bucket": self._name, "Key": key}
         kind = {"ContentType": content_type} if content_type else {}
+        if kms_key:
+            kind |= {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key}
         with _translate_errors():
             if note is not None:
                 self.abort(note)

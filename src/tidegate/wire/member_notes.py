@@ -96,7 +96,6 @@ NOTES: Mapping[tuple[str, str], Notes] = {
     | _below_parents(("PrimaryContainer", "Containers"), _CONTAINER),
     ("sagemaker", "CreateEndpointConfig"): _note(
         ignored=(
-            "DataCaptureConfig",
             "KmsKeyId",
             "AsyncInferenceConfig.OutputConfig.KmsKeyId",
             "ExecutionRoleArn",
@@ -104,7 +103,7 @@ NOTES: Mapping[tuple[str, str], Notes] = {
             "EnableNetworkIsolation",
             "MetricsConfig",
         ),
-        refused=("DataCaptureConfig.EnableCapture", *sagemaker_configs.REFUSED),
+        refused=sagemaker_configs.REFUSED,
     )
     | _below_parents(("ProductionVariants", "ShadowProductionVariants"), _VARIANT),
     ("sagemaker", "CreateModelPackageGroup"): _note(refused=("ManagedConfiguration",)),

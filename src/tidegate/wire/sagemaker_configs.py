@@ -4,7 +4,7 @@ from tidegate.domain.endpoint import EndpointConfig, ProductionVariant
 from tidegate.domain.errors import Invalid
 from tidegate.domain.fleet import ROUTINGS, RoutingStrategy
 from tidegate.service import configs as use
-from tidegate.wire import sagemaker_async
+from tidegate.wire import sagemaker_async, sagemaker_capture
 from tidegate.wire.listing import parse_listing
 from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
 from tidegate.wire.sagemaker_serverless import SERVERLESS_TYPE, parse_serverless, render_serverless
@@ -34,8 +34,6 @@ _VARIANT_USED = (
 
 def create_endpoint_config(call: TxCall, params: Params) -> Params:
     refuse(params, REFUSED)
-    if params.get("DataCaptureConfig", {}).get("EnableCapture"):
-        raise unsupported("DataCaptureConfig with EnableCapture true")
     config = EndpointConfig(
         params["EndpointConfigName"],
         tuple(_parse_variant(given) for given in params["ProductionVariants"]),
@@ -45,6 +43,7 @@ def create_endpoint_config(call: TxCall, params: Params) -> Params:
         asynchronous=sagemaker_async.parse_async_config(params["AsyncInferenceConfig"])
         if _ASYNC in params
         else None,
+        capture=sagemaker_capture.parse_capture(params),
     )
     use.create_config(call.tx, config, parse_tags(params), call.now)
     return {"EndpointConfigArn": arn(call, config.name)}
@@ -95,6 +94,7 @@ def describe_endpoint_config(call: TxCall, params: Params) -> Params:
         "ShadowProductionVariants": [_render_variant(variant) for variant in config.shadows] or None,
         "CreationTime": config.created_at,
         _ASYNC: sagemaker_async.render_async_config(config.asynchronous) if config.asynchronous else None,
+        sagemaker_capture.MEMBER: sagemaker_capture.render_capture(config.capture) if config.capture else None,
         **config.wire,
     }
 

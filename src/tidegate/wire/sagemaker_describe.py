@@ -8,7 +8,7 @@ from tidegate.domain.observation import Observation
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.rollout import DeploymentConfig, Version
 from tidegate.rollout.status import Variants, VariantView, status, variant_views
-from tidegate.wire import sagemaker_async
+from tidegate.wire import sagemaker_async, sagemaker_capture
 from tidegate.wire.operation import OperationCall, Params
 from tidegate.wire.sagemaker_deployment import render_deployment
 from tidegate.wire.sagemaker_serverless import render_serverless
@@ -20,6 +20,7 @@ MAX_IMAGE = 255
 def render_endpoint(call: OperationCall, endpoint: Endpoint, seen: Observation | None) -> Params:
     views, version = variant_views(endpoint, seen), _version_to_describe(endpoint)
     queue = next((one.asynchronous for one in version.variants if one.asynchronous), None) if version else None
+    capture = version.variants[0].capture if version else None
     return {
         "EndpointName": endpoint.name,
         "EndpointArn": arn(call, endpoint.name),
@@ -32,6 +33,7 @@ def render_endpoint(call: OperationCall, endpoint: Endpoint, seen: Observation |
         "ShadowProductionVariants": [_render_variant(view) for view in views.shadows] or None,
         "LastDeploymentConfig": _render_deployment(endpoint),
         "AsyncInferenceConfig": sagemaker_async.render_async_config(queue) if queue else None,
+        sagemaker_capture.MEMBER: sagemaker_capture.render_summary(capture) if capture else None,
         "PendingDeploymentSummary": _render_pending(views),
         **(version.wire if version else {}),
     }

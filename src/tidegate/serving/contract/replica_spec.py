@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from tidegate.domain.capture import Capture
 from tidegate.domain.errors import StartupError
 from tidegate.domain.fleet import FleetId
 from tidegate.host.atomic_write import write_atomically
@@ -72,6 +73,23 @@ class ShadowSpec:
     """File with the share of the requests in basis points, read again every second."""
     kept: str
     """File to which pairs of answers are appended, as JSON Lines. Its folder is created."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptureSpec:
+    """Data capture by this replica."""
+
+    plan: Capture
+    spool: str
+    """Folder for what is not delivered yet, of this replica alone; those beside it are of its variant, too."""
+    spool_bytes: int
+    """Most bytes of it."""
+    seconds: float
+    """Age at which a file is delivered."""
+    roots: tuple[str, ...]
+    """Folders that captures may be written to."""
+    key_file: str | None = None
+    """File with the key of hashes, readable by its owner only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +162,7 @@ class ReplicaSpec:
     memory_limit: int = 0
     """Bytes of memory for the worker and its programs; 0: no limit."""
     mirror: ShadowSpec | None = None
+    capture: CaptureSpec | None = None
     on_demand: OnDemand | None = None
 
 

@@ -8,6 +8,7 @@ signatures are required. Requests for another endpoint are rejected, whoever sen
 import asyncio
 import re
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
@@ -19,6 +20,8 @@ from tidegate.auth.keys import BEARER, check_bearer
 from tidegate.auth.request_target import MESSAGE, is_canonical
 from tidegate.auth.sigv4 import RequestParts, verify
 from tidegate.domain.errors import AuthError, StartupError
+from tidegate.domain.traffic import WHOLE
+from tidegate.serving.capture.recorder import Recorder
 from tidegate.serving.contract import target_headers
 from tidegate.serving.contract.body_spool import LargeCall, Spool
 from tidegate.serving.contract.cold_start import ColdStart
@@ -36,7 +39,7 @@ from tidegate.serving.front.request_stats import RequestStats
 from tidegate.serving.front.response_formats import EventStreamFormat, OpenAIFormat, PlainFormat, ResponseFormat
 from tidegate.serving.front.responses import UNSPENT, Responses
 from tidegate.serving.front.sessions import GONE, HEADER, Sessions
-from tidegate.serving.front.shadow import ShadowSender
+from tidegate.serving.front.shadow import EvenSampler, ShadowSender
 from tidegate.serving.front.streaming import StreamDelivery, StreamEnd, StreamLimits
 
 PLAIN, STREAM = b"/invocations", b"/invocations-response-stream"
@@ -77,6 +80,7 @@ class Server:
         self._deliveries: set[StreamDelivery] = set()
         self._keys = KeysFile(Path(spec.keys_file)) if spec.keys_file is not None else None
         self._mirror = ShadowSender(spec, self._stats.note) if spec.mirror is not None else None
+        self._capture = _recorder(spec)
         self._in_hand: dict[Connection, Call] = {}
         self.waiting = PendingRequests(self._stats.note)
         self._listener = listener(spec, partial(Connection, self))
@@ -99,6 +103,8 @@ class Server:
         loop.call_later(1.0, self._sweep, loop)
         if self._mirror is not None:
             self._mirror.start()
+        if self._capture is not None:
+            self._capture.start()
 
     async def drain(self, limit: float) -> int:
         """Answer the requests in progress, then close. Returns the number of those cut off after ``limit`` seconds.
@@ -124,6 +130,10 @@ class Server:
             connection.close()
         if self._mirror is not None:
             await self._mirror.close()
+        capture, self._capture = self._capture, None
+        if capture is not None:
+            await asyncio.to_thread(capture.close)
+            self._note_captures(capture)
         self._drained = True
         if self._control_port is not None:
             await self._control_port.close()
@@ -283,6 +293,11 @@ class Server:
         del self._in_hand[connection]
         close = self.draining or not request.keep_alive
         connection.reply(fmt.whole(outcome, close), close)
+        if self._capture is not None and isinstance(outcome, Answer):
+            if request.spool is None:
+                self._capture.offer(request.arrived, request.fields, request.body, outcome)
+            else:
+                self._capture.offer_large()
         copied = request.spool is None and HEADER not in call.headers  # a shadow has no sessions
         if self._mirror is not None and fmt is self._plain and copied:
             self._mirror.offer(request, outcome, latency)
@@ -360,5 +375,21 @@ class Server:
             loop.run_in_executor(None, release_memory)
         at = now()
         self.waiting.measure(at)
+        if self._capture is not None:
+            self._note_captures(self._capture)
         # In the middle of each second, so that no second is skipped.
         loop.call_later(1.5 - at % 1_000_000 / 1e6, self._sweep, loop)
+
+    def _note_captures(self, capture: Recorder) -> None:
+        for note in capture.take_notes():
+            self.note(note)
+
+
+def _recorder(spec: ReplicaSpec) -> Recorder | None:
+    capture = spec.capture
+    if capture is None or not capture.plan.enabled or not capture.plan.percent:
+        return None
+    if capture.plan.percent == 100:
+        return Recorder(spec, capture, lambda: True)
+    sampler = EvenSampler(capture.plan.percent * WHOLE // 100, zlib.crc32(spec.replica.encode()))
+    return Recorder(spec, capture, sampler.take)

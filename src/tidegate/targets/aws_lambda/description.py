@@ -127,6 +127,8 @@ def check_fleet(fleet: FleetSpec) -> None:
         raise TargetRefused(
             "Lambda has queues of its own: give the function a trigger of SQS, or take another target"
         )
+    if variant.capture is not None and variant.capture.enabled:
+        raise TargetRefused("data capture needs the platform's own workers: take target local")
     if variant.model.multi_model:
         raise TargetRefused("a function serves the models of its package: Mode MultiModel needs another target")
 

@@ -33,7 +33,12 @@ from tidegate.targets.aws_lambda.versions import (
 )
 
 CAPABILITIES = Capabilities(
-    smallest_share=100, shadow=False, asynchronous=False, multi_model=False, scales_in_rollouts=False
+    smallest_share=100,
+    shadow=False,
+    asynchronous=False,
+    multi_model=False,
+    capture=False,
+    scales_in_rollouts=False,
 )
 POLL = 1.0
 """Seconds between looks at what AWS is still working on."""

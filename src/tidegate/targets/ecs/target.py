@@ -26,7 +26,12 @@ from tidegate.targets.ecs.task_definition import check_fleet, service, tag_list,
 log = logging.getLogger(__name__)
 
 CAPABILITIES = Capabilities(
-    smallest_share=SMALLEST_SHARE, shadow=False, serverless=False, asynchronous=False, multi_model=False
+    smallest_share=SMALLEST_SHARE,
+    shadow=False,
+    serverless=False,
+    asynchronous=False,
+    multi_model=False,
+    capture=False,
 )
 FLEET, CONFIG = "tidegate:fleet", "tidegate:config"
 _MOST_DESCRIBED = 10

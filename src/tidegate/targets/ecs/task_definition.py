@@ -35,6 +35,8 @@ def check_fleet(fleet: FleetSpec) -> None:
         raise TargetRefused("a load balancer copies no requests: a shadow variant needs another target")
     if variant.asynchronous is not None:
         raise TargetRefused("an asynchronous endpoint needs the platform's queue: take another target")
+    if variant.capture is not None and variant.capture.enabled:
+        raise TargetRefused("data capture needs the platform's own workers: take target local")
     for container in variant.model.containers:
         if container.data_url is not None and not container.data_url.startswith("s3://"):
             raise TargetRefused(

@@ -40,6 +40,7 @@ def check_supported(fleet: FleetSpec, settings: Settings, options: KubernetesOpt
     kinds = {
         "shadow variants": variant.shadow or fleet.mirror is not None,
         "serverless variants": variant.serverless is not None,
+        "data capture": variant.capture is not None and variant.capture.enabled,
     }
     for kind, wanted in kinds.items():
         if wanted:

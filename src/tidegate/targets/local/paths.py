@@ -60,6 +60,11 @@ class Folders:
         """Pairs of answers lie outside the fleet's folder: they are read after the fleet is gone, too."""
         return self.pairs / fleet.endpoint / str(fleet.generation) / fleet.variant / f"{replica}.jsonl"
 
+    def captured(self, fleet: FleetId, replica: str) -> Path:
+        """Captured requests until they are delivered. Any replica of the variant takes over what a dead one left,
+        also one of a later version."""
+        return self.state / "capture" / fleet.endpoint / fleet.variant / replica
+
     def replicas(self, fleet: FleetId) -> Path:
         return self.fleet(fleet) / "replicas"
 

@@ -11,6 +11,7 @@ from tidegate.host.atomic_write import write_private
 from tidegate.serving.contract import images
 from tidegate.serving.contract.images import ImageTable
 from tidegate.serving.contract.replica_spec import (
+    CaptureSpec,
     ContainerSpec,
     OnDemand,
     ShadowSpec,
@@ -57,6 +58,7 @@ def replica_file(
         file_roots=readable_roots(settings, folders, variant.model),
         keys_file=None if free or queued else keys_file(settings, folders),
         mirror=mirror_section(folders, proxy.copies, fleet, replica),
+        capture=capture_section(settings, folders, fleet, replica),
         on_demand=on_demand_section(proxy.wakes, waking) if variant.serverless is not None else None,
     )
     if free:
@@ -81,6 +83,23 @@ def mirror_section(folders: Folders, copies: Path, fleet: FleetSpec, replica: st
         fleet=str(fleet.mirror.fleet),
         share_file=str(folders.share(fleet.id)),
         kept=str(folders.kept(fleet.id, replica)),
+    )
+
+
+def capture_section(settings: Settings, folders: Folders, fleet: FleetSpec, replica: str) -> CaptureSpec | None:
+    plan = fleet.variant.capture
+    if plan is None or not plan.enabled:
+        return None
+    roots = settings.output_roots or (settings.state / "outputs",)
+    key = plan.redaction.key if plan.redaction is not None else None
+    keys = settings.capture_keys.expanduser() if settings.capture_keys is not None else folders.state / "no-keys"
+    return CaptureSpec(
+        plan=plan,
+        spool=str(folders.captured(fleet.id, replica)),
+        spool_bytes=settings.capture_bytes,
+        seconds=float(settings.capture_seconds),
+        roots=tuple(str(root.expanduser().absolute()) for root in roots),
+        key_file=None if key is None else str(keys / key),
     )
 
 

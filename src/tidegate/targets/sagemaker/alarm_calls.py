@@ -27,6 +27,9 @@ OWN_METRICS = (
     "MirrorDifference",
     "MirrorLargestDifference",
     "BatchingMismatches",
+    "CapturedRequests",
+    "CaptureDropped",
+    "CaptureBacklog",
 )
 """Metrics of tidegate's workers that SageMaker does not have."""
 _STATISTICS = ("Average", "Sum", "Minimum", "Maximum", "SampleCount")

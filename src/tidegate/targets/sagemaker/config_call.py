@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from tidegate.domain.admission import DEFAULT_ADMISSION
 from tidegate.domain.asynchronous import AsyncConfig
+from tidegate.domain.capture import Capture
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.endpoint import ProductionVariant
 from tidegate.domain.fleet import RoutingStrategy
@@ -42,6 +43,8 @@ def compile_config(
         ]
     if config.asynchronous is not None:
         params["AsyncInferenceConfig"] = _asynchronous(config.asynchronous, found)
+    if config.capture is not None:
+        params["DataCaptureConfig"] = _capture(config.capture, found)
     if options.kms_key:
         params["KmsKeyId"] = options.kms_key
         found.note(
@@ -167,6 +170,7 @@ def _check_serverless(wish: DesiredDeployment, used: list[Model], found: Finding
         (any(not model.single for model in used), "several containers"),
         (any(_many_models(model) for model in used), "many models"),
         (wish.config.asynchronous is not None, "a queue"),
+        (wish.config.capture is not None, "data capture"),
     ):
         if wrong:
             found.refuse(f"serverless: SageMaker has no serverless endpoints with {what}")
@@ -174,6 +178,23 @@ def _check_serverless(wish: DesiredDeployment, used: list[Model], found: Finding
 
 def _many_models(model: Model) -> bool:
     return any(container.mode == MULTI_MODEL for container in model.containers)
+
+
+def _capture(asked: Capture, found: Findings) -> Params:
+    if asked.redaction is not None:
+        found.refuse(
+            "capture.redact: SageMaker writes requests as they are; use a target of tidegate's own workers"
+        )
+    lists = {"CsvContentTypes": asked.csv, "JsonContentTypes": asked.json}
+    modes = {"Input": asked.inputs, "Output": asked.outputs}
+    params: Params = {
+        "EnableCapture": asked.enabled,
+        "InitialSamplingPercentage": asked.percent,
+        "DestinationS3Uri": _s3(asked.destination, "capture.to", found),
+        "CaptureOptions": [{"CaptureMode": mode} for mode, chosen in modes.items() if chosen],
+        "CaptureContentTypeHeader": {member: list(kinds) for member, kinds in lists.items() if kinds},
+    }
+    return params | ({"KmsKeyId": asked.kms_key} if asked.kms_key else {})
 
 
 def _asynchronous(asked: AsyncConfig, found: Findings) -> Params:

@@ -1,0 +1,1 @@
+"""Captured requests and answers: how they are written, and what is redacted. Pure."""

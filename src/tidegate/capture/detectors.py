@@ -1,0 +1,126 @@
+"""Finds personal data in one value, by what it looks like.
+
+A plain number is never taken for anything: features are numbers, and nine digits are an amount more often than an
+SSN. A field that holds identities as bare digits must be named.
+"""
+
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Iterator
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from tidegate.capture.ibans import find_ibans
+from tidegate.capture.names import find_names
+from tidegate.domain.capture import Detector
+
+MOST_WORDS = 4
+"""Words of a value that is not a sentence yet."""
+LONGEST = 4096
+"""Characters of a value that is looked at; a longer one is dropped as text."""
+NUMBER = r"-?+\d*+(?:\.\d*+)?+(?:[eE][+\-]?+\d++)?+"
+_PLAIN = re.compile(rf"\s*+(?:{NUMBER}|[Tt]rue|[Ff]alse|[Nn]ull|[Nn]a[Nn]|[Nn]one)\s*+", re.ASCII)
+_EMAIL = re.compile(r"[\w.!#$%&'*+/=?^`{|}~\-]{1,64}@[\w\-]{1,63}(?:\.[\w\-]{1,63})+")
+_SSN = re.compile(r"(?<!\d)(?<!\d-)(?!000|666)\d{3}([\-. ])(?!00)\d\d\1(?!0000)\d{4}(?!-?\d)", re.ASCII)
+_PHONES = (
+    re.compile(r"(?<![\d+])(?:\+|00)[1-9]\d{0,2}(?:[ .\-/()]{0,2}\d){6,13}(?!\d)", re.ASCII),
+    re.compile(r"(?<![\w.])(?:\+?1[ .\-])?(?:\(\d{3}\) ?|\d{3}[ .\-])\d{3}[ .\-]\d{4}(?!\w)(?!\.\d)", re.ASCII),
+    re.compile(r"(?<![\w.,\-])\(?0\d{1,4}\)?[ /\-]\d{3,4}(?:[ \-]?\d{2,5}){0,3}(?!\w)(?![.,]\d)", re.ASCII),
+)
+_FEWEST_DIGITS = 9
+"""Of a phone number: months and ranges of years have fewer."""
+
+
+class Finding(NamedTuple):
+    kind: Detector
+    start: int
+    end: int
+
+
+Replace = Callable[[Detector, str], str]
+"""What takes the place of a value that was found."""
+
+
+def is_plain(text: str) -> bool:
+    """Whether it is a number, a truth value or nothing."""
+    return _PLAIN.fullmatch(text) is not None
+
+
+def scrub(text: str, kinds: Collection[Detector], replace: Replace) -> str:
+    """The value without what the detectors find in it. It is returned unchanged where they find nothing."""
+    if is_plain(text):
+        return text
+    seen = _normalise(text)
+    if len(seen) > LONGEST:
+        return replace(Detector.TEXT, seen)
+    found = _find(seen, kinds)
+    whole = len(found) == 1 and found[0].end - found[0].start == len(seen.strip())
+    if Detector.TEXT in kinds and not whole and _is_sentence(seen):
+        return replace(Detector.TEXT, seen)
+    if not found:
+        return text
+    parts, at = [], 0
+    for kind, start, end in found:
+        parts += [seen[at:start], replace(kind, seen[start:end])]
+        at = end
+    return "".join([*parts, seen[at:]])
+
+
+def _is_sentence(text: str) -> bool:
+    words = text.split()
+    return len(words) > MOST_WORDS and not all(is_plain(word) for word in words)
+
+
+def _normalise(text: str) -> str:
+    """Letters and digits of other widths, characters without a width, and percent signs hide nothing."""
+    if not text.isascii():
+        text = "".join(one for one in unicodedata.normalize("NFKC", text) if unicodedata.category(one) != "Cf")
+        text = "".join("-" if unicodedata.category(one) == "Pd" else one for one in text)
+    return unquote(text) if "%" in text else text
+
+
+def _find(text: str, kinds: Collection[Detector]) -> list[Finding]:
+    """What is found, in order, without overlaps: of two the one that begins first, then the longer one."""
+    every = [one for kind in kinds for one in _FINDERS[kind](text)]
+    found: list[Finding] = []
+    for one in sorted(every, key=lambda one: (one.start, -one.end)):
+        if not found or one.start >= found[-1].end:
+            found.append(one)
+    return found
+
+
+def _emails(text: str) -> Iterator[Finding]:
+    return (Finding(Detector.EMAIL, *one.span()) for one in _EMAIL.finditer(text) if "@" in text)
+
+
+def _ssns(text: str) -> Iterator[Finding]:
+    return (Finding(Detector.SSN, *one.span()) for one in _SSN.finditer(text))
+
+
+def _ibans(text: str) -> Iterator[Finding]:
+    return (Finding(Detector.IBAN, *span) for span in find_ibans(text))
+
+
+def _phones(text: str) -> Iterator[Finding]:
+    for pattern in _PHONES:
+        for one in pattern.finditer(text):
+            if sum(character.isdigit() for character in one[0]) >= _FEWEST_DIGITS:
+                yield Finding(Detector.PHONE, *one.span())
+
+
+def _names(text: str) -> Iterator[Finding]:
+    return (Finding(Detector.NAME, *span) for span in find_names(text))
+
+
+def _nothing(text: str) -> Iterator[Finding]:
+    return iter(())
+
+
+_FINDERS: dict[Detector, Callable[[str], Iterator[Finding]]] = {
+    Detector.SSN: _ssns,
+    Detector.IBAN: _ibans,
+    Detector.EMAIL: _emails,
+    Detector.PHONE: _phones,
+    Detector.NAME: _names,
+    Detector.TEXT: _nothing,
+}
