@@ -42,6 +42,7 @@ from tidegate.ports.target import Provider
 from tidegate.proxy.cold_start_hold import WakeSocket
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.reconcile.artifact_keeper import ArtifactKeeper
+from tidegate.reconcile.comparisons import Comparisons
 from tidegate.reconcile.engine import Engine
 from tidegate.reconcile.guards import Guards
 from tidegate.reconcile.metrics_loop import MetricsLoop
@@ -124,7 +125,8 @@ def join(
     targets = join_targets(context, read_targets(settings.targets, KINDS))
     provider, evidence = targets.all, targets.all.evidence
     jobs = join_jobs(store, clock, provider, news)
-    guards = Guards(metrics, lambda: clock.read()[1].ahead)
+    comparisons = Comparisons(store)
+    guards = Guards(metrics, lambda: clock.read()[1].ahead, comparisons.verdict)
     keeper = join_keeper(store, provider, clock, settings)
 
     def written(endpoint: str) -> None:
@@ -137,7 +139,15 @@ def join(
     fresh = partial(observe_now, engine, provider)
     scaling = Scaling(store, metrics, clock, ids, fresh, queue, engine.kick, targets.table)
     watch = MetricsLoop(
-        store, metrics, clock, evidence.collect, engine.kick, guards, engine.guarded, scaling.followed
+        store,
+        metrics,
+        clock,
+        evidence.collect,
+        engine.kick,
+        guards,
+        engine.guarded,
+        scaling.followed,
+        comparisons,
     )
     dispatcher = DispatcherSupervisor(start_settings(settings, proxy.queued), folder.installation)
     queues = Queues(

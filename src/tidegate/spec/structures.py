@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from tidegate.spec.admission import MaxInFlight, QuotasSpec
+from tidegate.spec.evidence import EvidenceSpec
 from tidegate.spec.scaling_structures import AutoscalingSpec
 from tidegate.spec.value_types import (
     AUTO,
@@ -295,6 +296,7 @@ class SpecFile(Struct, forbid_unknown_fields=True):
     asynchronous: AsyncSpec | None = msgspec.field(name="async", default=None)
     autoscaling: AutoscalingSpec | None = None
     rollout: RolloutSpec | None = None
+    evidence: EvidenceSpec | None = None
     alarms: dict[str, AlarmSpec] = {}
     tags: dict[str, str] = {}
 

@@ -24,7 +24,12 @@ from tidegate.targets.aws_lambda.options import NAME, AwsLambdaOptions, function
 from tidegate.targets.aws_lambda.versions import FAILED, Call, Done, Failed, VersionWanted, next_step
 
 CAPABILITIES = Capabilities(
-    smallest_share=100, shadow=False, asynchronous=False, multi_model=False, scales_in_rollouts=False
+    smallest_share=100,
+    shadow=False,
+    asynchronous=False,
+    multi_model=False,
+    scales_in_rollouts=False,
+    compares=False,
 )
 POLL = 1.0
 """Seconds between looks at what AWS is still working on."""

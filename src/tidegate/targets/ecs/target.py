@@ -23,7 +23,12 @@ from tidegate.targets.ecs.rule_weights import SMALLEST_SHARE, table_of
 from tidegate.targets.ecs.task_definition import check_fleet, service, tag_list, target_group, task_definition
 
 CAPABILITIES = Capabilities(
-    smallest_share=SMALLEST_SHARE, shadow=False, serverless=False, asynchronous=False, multi_model=False
+    smallest_share=SMALLEST_SHARE,
+    shadow=False,
+    serverless=False,
+    asynchronous=False,
+    multi_model=False,
+    compares=False,
 )
 FLEET, CONFIG = "tidegate:fleet", "tidegate:config"
 _MOST_DESCRIBED = 10
