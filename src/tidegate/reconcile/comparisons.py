@@ -161,9 +161,8 @@ class Comparisons:
         """Write the evidence in the background, if that is due and none is being written."""
         if tracked.saving is not None and not tracked.saving.done():
             return
-        if tracked.saved is not None and not last and verdict.finding is tracked.saved[0]:
-            if second - tracked.saved[1] < SAVE_EVERY + len(tracked.ledger.blocks) // BLOCKS_PER_SECOND:
-                return
+        if not last and not _is_due(tracked, verdict, second):
+            return
         tracked.saved = (verdict.finding, second)
         tracked.saving = asyncio.create_task(self._write(_record(tracked, verdict), second), name="evidence")
 
@@ -180,6 +179,12 @@ class Comparisons:
         if trouble is not None and self._trouble is None:
             log.warning("evidence cannot be kept now: %s; rollouts are judged from memory meanwhile", trouble)
         self._trouble = trouble
+
+
+def _is_due(tracked: _Tracked, verdict: Verdict, second: int) -> bool:
+    if tracked.saved is None or verdict.finding is not tracked.saved[0]:
+        return True
+    return second - tracked.saved[1] >= SAVE_EVERY + len(tracked.ledger.blocks) // BLOCKS_PER_SECOND
 
 
 def _take(tracked: _Tracked, report: FleetSecond) -> None:
