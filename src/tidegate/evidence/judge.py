@@ -156,7 +156,8 @@ def _describe(result: ComparisonResult, config: EvidenceConfig) -> str:
             limit = f"the old version's {result.test} by more than {config.latency:.0%}"
             what = f"{new} requests exceeded {limit}, {old} its {result.test} on the old version"
         case Comparison.PREDICTIONS:
-            what = f"{new} predictions lie {result.test} of the old version's, {old} there"
+            side, level = result.test.split()
+            what = f"{new} predictions lie {side} the old version's {level}, {old} on the old version"
             what += f" (tolerance {config.predictions:.1%})"
     return f"{result.comparison} of variant {result.variant}: {what}"
 
