@@ -48,7 +48,7 @@ class EvidenceLedger:
     unusable: tuple[int, int] = (0, 0)
     thresholds: dict[str, tuple[float, float]] = field(default_factory=dict)
     _state: EvidenceState = field(init=False)
-    _stages: list[tuple[int, int]] = field(default_factory=lambda: [(0, 0)])
+    _stages: list[tuple[int, int]] = field(init=False)
     """Each stage with its first second, oldest first."""
     _pending: dict[int, dict[str, Sides]] = field(default_factory=dict)
     _past: dict[str, SideCounts] = field(default_factory=dict)
@@ -57,6 +57,7 @@ class EvidenceLedger:
 
     def __post_init__(self) -> None:
         self._state = begin(self.config, self.variants)
+        self._stages = [(0, self.through)]
 
     def resume(self, blocks: Iterable[EvidenceBlock]) -> None:
         """Take over blocks that were closed earlier."""
