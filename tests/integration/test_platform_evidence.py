@@ -83,7 +83,7 @@ def test_a_version_that_fails_requests_is_turned_back_and_anyone_can_recompute_w
     file.write_text(json.dumps(found))
     forged = tidegate(platform, "evidence", "verify", str(file))
     assert forged.returncode == 1
-    assert "not what follows from its blocks" in forged.stderr
+    assert "the verdict is fail, and no_data follows from its blocks" in forged.stderr
     shown = tidegate(platform, "evidence", "show", "failing")
     assert "verdict: fail: errors of variant AllTraffic" in shown.stdout
 
