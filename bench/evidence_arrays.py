@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from tidegate.evidence import rates, shares
 
 Array = NDArray[np.float64]
-NEWTONS = 12
+NEWTONS = 8
 """Steps of a safeguarded Newton iteration, which gives the projection to the last digits."""
 
 
@@ -70,6 +70,11 @@ class ShareTests:
     @property
     def log_evidence(self) -> Array:
         return _mixture(self.logs, shares.WEIGHTS)
+
+
+def log_mean(logs: list[Array]) -> Array:
+    """Logarithm of the mean of e-values given by their logarithms."""
+    return _mixture(np.array(logs), (1 / len(logs),) * len(logs))
 
 
 def _mixture(logs: Array, weights: tuple[float, ...]) -> Array:
