@@ -107,7 +107,8 @@ def test_an_equal_version_passes_with_the_evidence_that_it_needs(
     deploy(platform, spec("equal", {"data": models[0]}))
     scene.settled("equal")
     with load(platform, "equal"):
-        deploy(platform, spec("equal", {"data": models[0], "environment": {"NOTE": "the same"}}))
+        same = {"data": models[0], "environment": {"NOTE": "the same"}}
+        deploy(platform, spec("equal", same, compare=["errors"]))
         ended = scene.settled("equal", 120)
     assert "FailureReason" not in ended
     found = evidence(platform, "equal")
@@ -123,7 +124,7 @@ def test_without_requests_a_version_is_turned_back_at_the_deadline(
     deploy(platform, spec("silent", {"data": models[1]}, deadline="2s"))
     ended = scene.settled("silent", 120)
     assert ended["EndpointConfigName"] == before
-    assert "no evidence at the deadline: fewer than 60 in this stage" in ended["FailureReason"]
+    assert "no evidence at the deadline: a stage needs 60 requests of each version" in ended["FailureReason"]
 
 
 def test_an_ordinary_alarm_guards_a_plain_update_by_the_published_metric(

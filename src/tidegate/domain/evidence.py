@@ -52,7 +52,7 @@ class EvidenceConfig:
     """Upper bound of the probability that a rollout of an equal version fails, over all comparisons and looks."""
     action: EvidenceAction = EvidenceAction.ROLLBACK
     minimum: int = 100
-    """Requests of each version that every comparison needs in each stage."""
+    """Requests of each version that every comparison needs in each stage to pass."""
     deadline: int = 3600
     """Seconds after the end of a bake until which evidence may arrive."""
     on_no_data: NoDataAction = NoDataAction.ROLLBACK
@@ -86,6 +86,8 @@ class ComparisonResult:
     counts: Counts = (0, 0, 0, 0)
     stage_requests: tuple[int, int] = (0, 0)
     """Requests of the old and of the new version in the present stage."""
+    stage_blocks: int = 0
+    """Blocks of the present stage in which both versions had requests."""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,9 @@ STAKES = {Comparison.ERRORS: 4.0, Comparison.LATENCY: 1.0, Comparison.PREDICTION
 LATEST_WIDTHS = ((300, 1), (1800, 5), (10_800, 30))
 """Age of a stage in seconds below which a block has this width; later ones have ``LAST_WIDTH``."""
 LAST_WIDTH = 300
+LEAST_BLOCKS = {Comparison.ERRORS: 1, Comparison.LATENCY: 30, Comparison.PREDICTIONS: 30}
+"""Blocks that a comparison needs in each stage to pass. A test of shares at most doubles its evidence in a block,
+so it could not see anything in fewer, however many requests they have."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class ComparisonState:
     totals: dict[str, Counts]
     most: float = 0.0
     stage_requests: tuple[int, int] = (0, 0)
+    stage_blocks: int = 0
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ def block_width(stage_age: float) -> int:
 def fold(state: EvidenceState, block: EvidenceBlock) -> EvidenceState:
     """The state after one more block."""
     if block.stage != state.stage:
-        fresh = tuple(replace(one, stage_requests=(0, 0)) for one in state.comparisons)
+        fresh = tuple(replace(one, stage_requests=(0, 0), stage_blocks=0) for one in state.comparisons)
         state = replace(state, comparisons=fresh, stage=block.stage)
     return replace(state, comparisons=tuple(_fold_one(one, block) for one in state.comparisons))
 
@@ -83,6 +87,7 @@ def _fold_one(state: ComparisonState, block: EvidenceBlock) -> ComparisonState:
         totals=totals,
         most=max(state.most, _log_evidence(tests)),
         stage_requests=(state.stage_requests[0] + first[0], state.stage_requests[1] + first[2]),
+        stage_blocks=state.stage_blocks + (first[0] > 0 and first[2] > 0),
     )
 
 
@@ -139,10 +144,18 @@ def _result(state: ComparisonState, rate: float, minimum: int) -> ComparisonResu
     if evidence >= 1:
         finding = Finding.FAIL
     else:
-        finding = Finding.PASS if min(state.stage_requests) >= minimum else Finding.NO_DATA
+        enough = min(state.stage_requests) >= minimum and state.stage_blocks >= LEAST_BLOCKS[state.comparison]
+        finding = Finding.PASS if enough else Finding.NO_DATA
     test = max(state.tests, key=lambda name: state.tests[name].log_evidence)
     return ComparisonResult(
-        state.comparison, state.variant, finding, evidence, test, state.totals[test], state.stage_requests
+        state.comparison,
+        state.variant,
+        finding,
+        evidence,
+        test,
+        state.totals[test],
+        state.stage_requests,
+        state.stage_blocks,
     )
 
 
@@ -165,8 +178,9 @@ def _describe(result: ComparisonResult, config: EvidenceConfig) -> str:
 def _describe_lack(results: Iterable[ComparisonResult], minimum: int) -> str:
     lacking = [
         f"{one.comparison} of variant {one.variant}: {one.stage_requests[0]} requests of the old and"
-        f" {one.stage_requests[1]} of the new version"
+        f" {one.stage_requests[1]} of the new version in {one.stage_blocks} blocks"
         for one in results
         if one.finding is Finding.NO_DATA
     ]
-    return f"fewer than {minimum} in this stage: {'; '.join(lacking)}" if lacking else "nothing to compare"
+    needs = f"{minimum} requests of each version, and {LEAST_BLOCKS[Comparison.LATENCY]} blocks but for errors"
+    return f"a stage needs {needs}; {'; '.join(lacking)}" if lacking else "nothing to compare"

@@ -9,7 +9,16 @@ import pytest
 from tidegate.domain.evidence import Comparison, EvidenceBlock, EvidenceConfig, Finding, Verdict
 from tidegate.evidence.comparisons import SideCounts
 from tidegate.evidence.distribution import Distribution
-from tidegate.evidence.judge import STAKES, begin, block_width, false_alarm_rates, fold, judge, recompute
+from tidegate.evidence.judge import (
+    LEAST_BLOCKS,
+    STAKES,
+    begin,
+    block_width,
+    false_alarm_rates,
+    fold,
+    judge,
+    recompute,
+)
 from tidegate.evidence.ledger import EvidenceLedger, Side
 
 ALL = EvidenceConfig(compare=tuple(Comparison))
@@ -108,10 +117,22 @@ def test_a_failure_is_final() -> None:
 
 
 def test_fewer_requests_than_the_minimum_are_no_data() -> None:
-    ledger = rollout(BEFORE + 9)
+    errors = replace(ALL, compare=(Comparison.ERRORS,))
+    ledger = rollout(BEFORE + 9, config=errors)
     assert ledger.verdict.finding is Finding.NO_DATA
-    assert ledger.verdict.reason.startswith("fewer than 100 in this stage: errors of variant main: ")
-    assert rollout(BEFORE + 12).verdict.finding is Finding.PASS
+    assert "a stage needs 100 requests of each version" in ledger.verdict.reason
+    assert "90 of the new version in 9 blocks" in ledger.verdict.reason
+    assert rollout(BEFORE + 10, config=errors).verdict.finding is Finding.PASS
+
+
+def test_latencies_and_predictions_also_need_blocks_in_which_a_difference_could_show() -> None:
+    """A constant prediction shows after some 20 blocks: a stage that passed after five would let it through."""
+    fewer = rollout(BEFORE + LEAST_BLOCKS[Comparison.PREDICTIONS] - 1).verdict
+    assert {one.finding for one in fewer.results if one.comparison is Comparison.ERRORS} == {Finding.PASS}
+    assert fewer.finding is Finding.NO_DATA
+    assert rollout(BEFORE + LEAST_BLOCKS[Comparison.PREDICTIONS]).verdict.finding is Finding.PASS
+    wrong = rollout(BEFORE + LEAST_BLOCKS[Comparison.PREDICTIONS], score=lambda chance: 2.0)
+    assert failed(wrong.verdict) == [Comparison.PREDICTIONS]
 
 
 def test_no_requests_at_all_and_nothing_to_compare_are_no_data() -> None:
