@@ -16,12 +16,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bench import tables
 from bench.evidence_arrays import Array, RateTests, ShareTests, log_mean
 from tidegate.domain.evidence import Comparison, EvidenceConfig
 from tidegate.evidence.comparisons import LATENCY_LEVELS, LATENCY_SLACK, PREDICTION_LEVELS, SKETCH_ERROR
 from tidegate.evidence.judge import false_alarm_rates
+
+Flags = NDArray[np.bool_]
 
 LEVELS = (10, 30, 100, 300, 1000)
 """Requests per second of an endpoint."""
@@ -73,7 +76,7 @@ class Simulation:
         if Comparison.PREDICTIONS in self.config.compare:
             self._compare_predictions(np.minimum(old_n, SAMPLED), np.minimum(new_n, SAMPLED))
 
-    def failed(self) -> dict[Comparison, Array]:
+    def failed(self) -> dict[Comparison, Flags]:
         """By comparison: which rollouts it would turn back now."""
         limits = {one: -math.log(rate) for one, rate in false_alarm_rates(self.config, 1).items()}
         logs = {
@@ -147,7 +150,7 @@ def count_false(versions: Versions, rollouts: int, seconds: int, seed: int) -> d
     for second in range(BEFORE + seconds):
         simulation.step(second >= BEFORE)
         for one, now in simulation.failed().items():
-            ever[one] |= now.astype(bool)
+            ever[one] |= now
     union = np.logical_or.reduce(list(ever.values()))
     return {**{one.value: int(found.sum()) for one, found in ever.items()}, "all": int(union.sum())}
 
@@ -158,7 +161,7 @@ def delays(versions: Versions, config: EvidenceConfig, rollouts: int, most: int)
     seconds, requests = np.full(rollouts, np.inf), np.full(rollouts, np.inf)
     for second in range(BEFORE + most):
         simulation.step(second >= BEFORE)
-        found = np.logical_or.reduce([one.astype(bool) for one in simulation.failed().values()])
+        found = np.logical_or.reduce(list(simulation.failed().values()))
         first = found & np.isinf(seconds)
         seconds[first] = second - BEFORE + 1
         requests[first] = simulation.requests[first]

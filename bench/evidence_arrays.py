@@ -45,7 +45,7 @@ class RateTests:
             bend += new_n * (1 / two - (shifted - new) * (1 - 2 * shifted) / two**2)
             low, high = np.where(slope > 0, low, at), np.where(slope > 0, at, high)
             step = at - slope / np.where(bend > 0, bend, np.inf)
-            at = np.where((step > low) & (step < high), step, (low + high) / 2)
+            at = np.where((step >= low) & (step <= high), step, (low + high) / 2)
         return at
 
     @property

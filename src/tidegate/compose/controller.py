@@ -116,16 +116,15 @@ def join(
     settings: Settings, folder: StateFolder, store: SqlStore, table: ImageTable, news: Callable[[], None]
 ) -> Parts:
     """Join all parts; nothing runs yet. ``news`` is called whenever the engine has written a record."""
-    clock, ids, metrics = SystemClock(), RandomIds(), SqlMetrics(store.database)
+    clock, ids, metrics, comparisons = SystemClock(), RandomIds(), SqlMetrics(store.database), Comparisons(store)
     proxy = HAProxy(settings, folder.path, control_socket(folder), installation=folder.installation)
     # What supervises fleets tells the engine of news, which in turn looks at them through the target.
     context = target_context(
         settings, folder, proxy, metrics, table, ids.new, lambda owner: jobs.kick(owner, engine.kick)
     )
     targets = join_targets(context, read_targets(settings.targets, KINDS))
-    provider, evidence = targets.all, targets.all.evidence
+    provider, collect = targets.all, targets.all.evidence.collect
     jobs = join_jobs(store, clock, provider, news)
-    comparisons = Comparisons(store)
     guards = Guards(metrics, lambda: clock.read()[1].ahead, comparisons.verdict)
     keeper = join_keeper(store, provider, clock, settings)
 
@@ -139,15 +138,7 @@ def join(
     fresh = partial(observe_now, engine, provider)
     scaling = Scaling(store, metrics, clock, ids, fresh, queue, engine.kick, targets.table)
     watch = MetricsLoop(
-        store,
-        metrics,
-        clock,
-        evidence.collect,
-        engine.kick,
-        guards,
-        engine.guarded,
-        scaling.followed,
-        comparisons,
+        store, metrics, clock, collect, engine.kick, guards, engine.guarded, scaling.followed, comparisons
     )
     dispatcher = DispatcherSupervisor(start_settings(settings, proxy.queued), folder.installation)
     queues = Queues(

@@ -78,10 +78,9 @@ class Day:
             for _ in range(5):
                 await asyncio.sleep(0)
 
-    @property
-    def finding(self) -> Finding | None:
+    def is_found(self, finding: Finding | None) -> bool:
         found = self.comparisons.verdict("r1")
-        return None if found is None else found.finding
+        return (None if found is None else found.finding) is finding
 
     async def kept(self) -> EvidenceRecord | None:
         return await self.store.run(lambda tx: find_evidence(tx, "fraud"))
@@ -95,21 +94,21 @@ async def day(**options: object) -> Day:
 
 async def test_requests_are_compared_and_the_verdict_changes_with_them() -> None:
     today = await day()
-    assert today.finding is None
+    assert today.is_found(None)
     await today.pass_by(5)
-    assert today.finding is Finding.NO_DATA
+    assert today.is_found(Finding.NO_DATA)
     await today.pass_by(10)
-    assert today.finding is Finding.PASS
+    assert today.is_found(Finding.PASS)
     await today.pass_by(30, failed=3)
-    assert today.finding is Finding.FAIL
+    assert today.is_found(Finding.FAIL)
 
 
 async def test_what_is_not_known_to_be_counted_completely_is_no_evidence() -> None:
     today = await day()
     await today.pass_by(60, failed=10, coverage=False)
-    assert today.finding is Finding.NO_DATA
+    assert today.is_found(Finding.NO_DATA)
     await today.pass_by(1, failed=10)
-    assert today.finding is Finding.FAIL, "it counts once the counts are complete"
+    assert today.is_found(Finding.FAIL), "it counts once the counts are complete"
 
 
 async def test_metrics_are_published_once_the_new_version_has_requests() -> None:
@@ -159,7 +158,7 @@ async def test_a_store_that_is_away_delays_no_verdict() -> None:
     today = await day()
     today.store.away = True
     await today.pass_by(30, failed=5)
-    assert today.finding is Finding.FAIL
+    assert today.is_found(Finding.FAIL)
 
 
 async def test_a_failed_comparison_keeps_no_guard_from_being_judged(caplog: pytest.LogCaptureFixture) -> None:

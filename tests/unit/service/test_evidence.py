@@ -70,9 +70,9 @@ def test_latencies_and_signed_predictions_are_values_with_counts() -> None:
             ),
         )
     )
-    assert found.latencies.values == (pytest.approx(1000, rel=0.011),)
+    assert list(found.latencies.values) == pytest.approx([1000], rel=0.011)
     assert found.latencies.counts == (3,)
-    assert found.predictions.values == (pytest.approx(-2, rel=0.011), 0.0, pytest.approx(0.5, rel=0.011))
+    assert list(found.predictions.values) == pytest.approx([-2, 0, 0.5], rel=0.011)
     assert found.unusable == 1
 
 
