@@ -21,6 +21,7 @@ BENCHES = (
     ("bench.overload", "--keep"),
     ("bench.noisy_neighbour", "--keep"),
     ("bench.peak", "--keep"),
+    ("bench.evidence", "--keep"),
     ("bench.forecast_bill", "--keep"),
     ("bench.recommend", "--keep"),
     ("bench.asynchronous", "--keep"),

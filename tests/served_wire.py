@@ -133,7 +133,10 @@ def _as_wanted(endpoint: Endpoint, alarms: AlarmState, now: datetime) -> Observa
     fleets = {id: FleetStatus(id, spec.count, spec.count) for id, spec in desired_state.fleets(endpoint).items()}
     plan = endpoint.rollout.plan.alarms if endpoint.rollout else ()
     return Observation(
-        fleets, desired_state.traffic(endpoint), dict.fromkeys(plan, alarms), complete_evidence(now)
+        fleets,
+        desired_state.traffic(endpoint),
+        dict.fromkeys(plan, alarms),
+        complete_evidence(now, endpoint.rollout.stage if endpoint.rollout else 0),
     )
 
 

@@ -24,6 +24,7 @@ AWS = "asks AWS itself"
 S3 = "needs an S3: tests/integration/test_platform_transform.py has one"
 CLUSTER = "asks a cluster: tests/kubernetes has one"
 FAKE_AWS = "asks AWS itself: tests/unit/targets has a fake"
+COMPARED = "needs a rollout under load: tests/integration/test_platform_evidence.py has one"
 PART = "names the command in a sentence, without its arguments"
 NOT_RUN: Mapping[str, str] = {
     "tidegate prices update": AWS,
@@ -57,6 +58,9 @@ NOT_RUN: Mapping[str, str] = {
     "tidegate direct history fraud --target sagemaker": FAKE_AWS,
     "tidegate direct delete fraud --target sagemaker": FAKE_AWS,
     "tidegate doctor --target kubernetes": CLUSTER,
+    "tidegate evidence show fraud": COMPARED,
+    "tidegate evidence show fraud --json > evidence.json": COMPARED,
+    "tidegate evidence verify evidence.json": COMPARED,
     "tidegate render --as dockerfile": PART,
     "tidegate deploy --wait": PART,
     "tidegate deploy --supersede": PART,

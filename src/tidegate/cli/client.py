@@ -110,6 +110,9 @@ class ApiClient:
     def shadow(self, name: str, seconds: int) -> dict[str, Any]:
         return self._request_document("GET", f"{_check_endpoint_name(name)}/shadow", query={"seconds": seconds})
 
+    def evidence(self, name: str) -> dict[str, Any]:
+        return self._request_document("GET", f"{_check_endpoint_name(name)}/evidence")
+
     def models(self, name: str, limit: int) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._request_document(
             "GET", f"{_check_endpoint_name(name)}/models", query={"limit": limit}

@@ -38,6 +38,7 @@ TASKS: Mapping[str, tuple[CommandEntry, ...]] = {
     ),
     "Rollouts": (
         CommandEntry("rollout", "rollout", "app", "Watch and control the rollout of a new version."),
+        CommandEntry("evidence", "evidence", "app", "Show what a rollout's comparison of versions found."),
         CommandEntry("shadow", "shadow", "shadow", "Compare a shadow variant with its production variant."),
     ),
     "Look": (

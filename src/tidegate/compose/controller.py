@@ -42,6 +42,7 @@ from tidegate.ports.target import Provider
 from tidegate.proxy.cold_start_hold import WakeSocket
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.reconcile.artifact_keeper import ArtifactKeeper
+from tidegate.reconcile.comparisons import Comparisons
 from tidegate.reconcile.engine import Engine
 from tidegate.reconcile.guards import Guards
 from tidegate.reconcile.metrics_loop import MetricsLoop
@@ -115,16 +116,16 @@ def join(
     settings: Settings, folder: StateFolder, store: SqlStore, table: ImageTable, news: Callable[[], None]
 ) -> Parts:
     """Join all parts; nothing runs yet. ``news`` is called whenever the engine has written a record."""
-    clock, ids, metrics = SystemClock(), RandomIds(), SqlMetrics(store.database)
+    clock, ids, metrics, comparisons = SystemClock(), RandomIds(), SqlMetrics(store.database), Comparisons(store)
     proxy = HAProxy(settings, folder.path, control_socket(folder), installation=folder.installation)
     # What supervises fleets tells the engine of news, which in turn looks at them through the target.
     context = target_context(
         settings, folder, proxy, metrics, table, ids.new, lambda owner: jobs.kick(owner, engine.kick)
     )
     targets = join_targets(context, read_targets(settings.targets, KINDS), store)
-    provider, evidence = targets.all, targets.all.evidence
+    provider, collect = targets.all, targets.all.evidence.collect
     jobs = join_jobs(store, clock, provider, news)
-    guards = Guards(metrics, lambda: clock.read()[1].ahead)
+    guards = Guards(metrics, lambda: clock.read()[1].ahead, comparisons.verdict)
     keeper = join_keeper(store, provider, clock, settings)
 
     def written(endpoint: str) -> None:
@@ -137,7 +138,7 @@ def join(
     fresh = partial(observe_now, engine, provider)
     scaling = Scaling(store, metrics, clock, ids, fresh, queue, engine.kick, targets.table)
     watch = MetricsLoop(
-        store, metrics, clock, evidence.collect, engine.kick, guards, engine.guarded, scaling.followed
+        store, metrics, clock, collect, engine.kick, guards, engine.guarded, scaling.followed, comparisons
     )
     dispatcher = DispatcherSupervisor(start_settings(settings, proxy.queued), folder.installation)
     queues = Queues(

@@ -7,6 +7,7 @@ from tidegate.domain.fleet import FleetId
 SAGEMAKER = "AWS/SageMaker"
 INSTANCES = "/aws/sagemaker/Endpoints"
 JOBS = "/aws/sagemaker/TransformJobs"
+EVIDENCE = "tidegate/Evidence"
 
 
 @dataclass(frozen=True, order=True)

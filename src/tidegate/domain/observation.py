@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from tidegate.domain.alarm import AlarmState
+from tidegate.domain.evidence import Verdict
 from tidegate.domain.fleet import FleetId, FleetSpec, Mirroring, Serverless
 from tidegate.domain.traffic import RouteTable
 
@@ -32,6 +33,9 @@ class Capabilities:
     """A scaled variant can change its instance type, or be removed, without being deregistered first."""
     scales_in_rollouts: bool = True
     """Autoscaling works while a rollout bakes."""
+    compares: bool = True
+    """Requests are counted second by second, with a sample of the predictions, so that versions can be
+    compared."""
     quotas: Mapping[str, int] = field(default_factory=dict)
     """Instance type -> maximum number of instances over all endpoints; absent types have no quota."""
 
@@ -43,6 +47,7 @@ SAGEMAKER_CAPABILITIES = Capabilities(
     keeps_old_config=False,
     keeps_scaling=False,
     scales_in_rollouts=False,
+    compares=False,
 )
 """Capabilities of SageMaker hosting, by its developer guide."""
 
@@ -57,22 +62,25 @@ class FleetStatus:
     starting: int = 0
     draining: int = 0
     failure: str | None = None
-    """Why replicas fail to start, once the target has stopped retrying quickly (bad artifact, bad image, crash loop);
-    None before."""
+    """Why replicas fail to start, once the target has stopped retrying quickly (bad artifact, bad image, crash
+    loop); None before."""
     in_flight: int | None = None
-    """Requests that its replicas work on, as the router counted them within the last second or two. A decision about
-    its size needs these three; ``Evidence.refresh`` in ``ports/evidence.py`` brings an earlier look up to date."""
+    """Requests that its replicas work on, as the router counted them within the last second or two. A decision
+    about its size needs these three; ``Evidence.refresh`` in ``ports/evidence.py`` brings an earlier look up to
+    date."""
     queued: int | None = None
     """Requests that wait in the proxy for a replica with free capacity."""
     queue_time: float | None = None
-    """Seconds that a request arriving now would wait for a replica; None also if some wait and none was answered."""
+    """Seconds that a request arriving now would wait for a replica; None also if some wait and none was
+    answered."""
     mirror: Mirroring | None = None
     """Shadow fleet that gets copies of its requests, as last requested."""
     was_ready: bool = True
     """Whether a replica was ready since this controller started to watch the fleet. Otherwise none can have been
     lost."""
     answered: int | None = None
-    """Requests answered with a status below 500 since this controller started to watch the fleet. None: unknown."""
+    """Requests answered with a status below 500 since this controller started to watch the fleet. None:
+    unknown."""
     failed: int | None = None
     """Requests without an answer, or with a status of 500 and above, over the same time."""
     serverless: Serverless | None = None
@@ -82,22 +90,24 @@ class FleetStatus:
 @dataclass(frozen=True)
 class Evidence:
     """Basis of the verdicts on one endpoint: when its guards were last evaluated, and the span over which its
-    requests were counted without a gap (``since`` to ``through``, exclusive)."""
+    requests were counted without a gap (``since`` to ``through``, exclusive). ``verdict`` is that of the
+    comparison of its two versions; None: nothing was compared yet."""
 
     judged_at: datetime
     since: datetime
     through: datetime
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True)
 class Observation:
     """Everything observed of one endpoint at one time.
 
-    ``fleets`` has every fleet of the endpoint on the target; an absent one does not exist. None: the target could not
-    be observed. ``routes`` is the table in force, with the fence of its last write; an endpoint without routes has an
-    empty table with fence 0. ``alarms`` has the plan's alarms, each in the worse of two states: by the definition at
-    the start of the rollout, and by the present definition; a missing name has neither. ``evidence`` None: nothing
-    was collected and evaluated yet."""
+    ``fleets`` has every fleet of the endpoint on the target; an absent one does not exist. None: the target could
+    not be observed. ``routes`` is the table in force, with the fence of its last write; an endpoint without routes
+    has an empty table with fence 0. ``alarms`` has the plan's alarms, each in the worse of two states: by the
+    definition at the start of the rollout, and by the present definition; a missing name has neither. ``evidence``
+    None: nothing was collected and evaluated yet."""
 
     fleets: dict[FleetId, FleetStatus] | None
     routes: RouteTable | None

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from tidegate.domain.evidence import EvidenceConfig
 from tidegate.domain.fleet import VariantSpec
 from tidegate.domain.traffic import WHOLE
 
@@ -71,6 +72,8 @@ class DeploymentConfig:
     require_evidence: bool = False
     """True: an alarm in INSUFFICIENT_DATA holds the rollout in its stage; it never counts as OK."""
     wire: dict[str, object] = field(default_factory=dict)
+    evidence: EvidenceConfig | None = None
+    """How the two versions are compared; None: the comparison decides nothing."""
 
 
 def part_of(count: int, total: int) -> int:
@@ -151,6 +154,7 @@ class RolloutPlan:
     alarms: tuple[str, ...] = ()
     require_evidence: bool = False
     rolling: bool = False
+    evidence: EvidenceConfig | None = None
 
 
 @dataclass(frozen=True)

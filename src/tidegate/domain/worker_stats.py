@@ -16,7 +16,16 @@ MOST_SERIES = 500
 CONTAINER, MODEL = "ContainerName", "TargetModel"
 """Dimensions that a worker may add. It must not name an endpoint: that could be another one."""
 
-SERIES_OF_REPLICA = frozenset(
+PREDICTION, NEGATIVE_PREDICTION = "Prediction", "NegativePrediction"
+"""The first number of each sampled answer; of a negative one the absolute value, as sketches have no sign."""
+UNUSABLE_PREDICTION = "UnusablePrediction"
+"""Sampled answers without a finite number."""
+SESSION_REPEAT = "SessionRepeat"
+"""Requests of a session after its first one: 1 if it failed, else 0."""
+COMPARED = frozenset({PREDICTION, NEGATIVE_PREDICTION, UNUSABLE_PREDICTION, SESSION_REPEAT})
+"""Series that only the comparison of two versions reads; they are no metrics."""
+
+SERIES_OF_REPLICA = COMPARED | frozenset(
     {
         "FirstChunkLatency",
         "InFlightLatency",

@@ -31,6 +31,7 @@ from tidegate.ports.store import Tx
 from tidegate.service import alarms, endpoints, rollouts
 from tidegate.service.alarms import AlarmFilter
 from tidegate.service.deploy import DeployOptions, deploy
+from tidegate.service.evidence import show_evidence
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.scaling_views import scaling_summary
 from tidegate.service.spec_scaling import Arns
@@ -114,6 +115,12 @@ async def shadow(gateway: Gateway, request: Request) -> Response:
     found = await compare_shadows(context.metrics, endpoint, seconds, now)
     kept = str(Path(gateway.settings.state, "shadow", name))
     return JSONResponse({"seconds": seconds, "kept": kept, "comparisons": [asdict(one) for one in found]})
+
+
+async def evidence(gateway: Gateway, request: Request) -> Response:
+    """The comparison of the versions of the last rollout, with its inputs and the verdict that follows from them."""
+    name = parse_endpoint_name(request)
+    return JSONResponse(await gateway.context.store.run(lambda tx: show_evidence(tx, name)))
 
 
 async def logs(gateway: Gateway, request: Request) -> Response:
@@ -216,6 +223,7 @@ ROUTES: NativeRoutes = (
     ("GET", "/endpoints/{name}/logs", logs),
     ("GET", "/endpoints/{name}/shadow", shadow),
     ("GET", "/endpoints/{name}/capture", captures.describe_captures),
+    ("GET", "/endpoints/{name}/evidence", evidence),
     ("GET", "/endpoints/{name}/models", models),
     ("GET", "/endpoints/{name}/scaling", scaling.describe_scaling),
     ("GET", "/endpoints/{name}/queue", queue_view.list_requests),

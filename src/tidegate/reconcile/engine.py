@@ -22,11 +22,13 @@ from tidegate.domain.traffic import RouteTable
 from tidegate.ports.clock import Clock
 from tidegate.ports.store import Kind, Stale, Store, Tx
 from tidegate.ports.target import Look, Target
+from tidegate.reconcile.comparisons import compared_versions
 from tidegate.reconcile.guards import GuardedRollout, Guards
 from tidegate.reconcile.unsaved_rollbacks import Loaded, UnsavedRollbacks
 from tidegate.rollout import commands, deadlines
 from tidegate.rollout.step import RolloutDecision, step
 from tidegate.service import history
+from tidegate.service.evidence import forget_evidence
 from tidegate.service.record_kinds import ALARM, ENDPOINT
 
 log = logging.getLogger(__name__)
@@ -65,6 +67,7 @@ def save(tx: Tx, loaded: Loaded, decision: RolloutDecision, now: datetime) -> in
     if decision.endpoint is None:
         tx.delete(ENDPOINT, name, expect=loaded.version, now=now, events=events)
         history.forget(tx, name, now)
+        forget_evidence(tx, name, now)
         return 0
     version = tx.put(ENDPOINT, name, decision.endpoint, expect=loaded.version, now=now, events=events)
     history.record(tx, loaded.stored, decision.endpoint, now)
@@ -79,7 +82,8 @@ def guarded_rollout(loaded: Loaded) -> GuardedRollout | None:
         return None
     kept = {alarm.name: alarm for alarm in rollout.guards}
     alarms = (kept.get(name) or loaded.alarms.get(name) for name in rollout.plan.alarms)
-    return GuardedRollout(loaded.endpoint.name, rollout.id, tuple(alarm for alarm in alarms if alarm is not None))
+    found = tuple(alarm for alarm in alarms if alarm is not None)
+    return GuardedRollout(loaded.endpoint.name, rollout.id, found, compared_versions(loaded.endpoint, rollout))
 
 
 @dataclass

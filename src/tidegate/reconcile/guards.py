@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from tidegate.domain.alarm import Alarm, AlarmState
+from tidegate.domain.evidence import Verdict
 from tidegate.domain.metric import Coverage
 from tidegate.domain.observation import Evidence
 from tidegate.monitoring.alarm_data import needed
@@ -26,6 +27,7 @@ from tidegate.monitoring.guard_verdicts import (
 )
 from tidegate.ports.metrics import Metrics
 from tidegate.reconcile.alarm_reads import read_all
+from tidegate.reconcile.comparisons import ComparedVersions
 from tidegate.rollout.deadlines import SMALLEST_STEP
 
 log = logging.getLogger(__name__)
@@ -42,6 +44,8 @@ class GuardedRollout:
     endpoint: str
     rollout: str
     alarms: tuple[Alarm, ...]
+    versions: ComparedVersions | None = None
+    """What is compared; None: versions that cannot be told apart."""
 
 
 @dataclass
@@ -51,6 +55,8 @@ class Guards:
     metrics: Metrics
     read_ahead: Callable[[], float] | None = None
     """Seconds that the wall clock is ahead of one that never steps; None: the wall clock never steps."""
+    verdict: Callable[[str], Verdict | None] | None = None
+    """The verdict of the comparison of a rollout's versions, by its id."""
     _ahead: float | None = None
     _verdicts: dict[Key, GuardVerdict] = field(default_factory=dict)
     _rounds: dict[str, tuple[datetime, Coverage]] = field(default_factory=dict)
@@ -101,7 +107,10 @@ class Guards:
         """What a step of this rollout may rest on; None where part of it was never collected or judged."""
         self._keep_time()
         verdicts = [self._verdicts.get((one.rollout, alarm.name)) for alarm in one.alarms]
-        return evidence(self._rounds.get(one.endpoint), verdicts)
+        found = evidence(self._rounds.get(one.endpoint), verdicts)
+        if found is None or self.verdict is None:
+            return found
+        return replace(found, verdict=self.verdict(one.rollout))
 
     def _keep_time(self) -> None:
         """What was judged before the wall clock was set is dropped: its times mean nothing to the deadlines that move

@@ -16,6 +16,7 @@ from tidegate.ports.clock import Clock
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.store import Store
 from tidegate.reconcile.alarm_loop import evaluate_due
+from tidegate.reconcile.comparisons import Comparisons
 from tidegate.reconcile.guards import GuardedRollout, Guards
 from tidegate.service import clients, metric_samples, prometheus
 from tidegate.service.alarms import guarded_endpoints
@@ -40,6 +41,8 @@ class MetricsLoop:
     guarded: Callable[[], Iterable[GuardedRollout]]
     followed: Callable[[], metric_samples.ScaledVariants] = frozenset
     """What autoscaling follows."""
+    comparisons: Comparisons | None = None
+    """Compares the versions of rollouts; None: nothing is compared."""
     totals: Mapping[prometheus.FleetKey, prometheus.FleetTotals] = field(default_factory=dict)
     trouble: str | None = None
     """Why samples or alarm states cannot be written now."""
@@ -55,8 +58,21 @@ class MetricsLoop:
             await self._publish(collected.seconds)
         guarded = list(self.guarded())
         await self.guards.judge(guarded, collected.coverage, now)
+        await self._compare(guarded, collected, now)
         for one in guarded:
             self.kick(one.endpoint)
+
+    async def _compare(self, guarded: Iterable[GuardedRollout], collected: CollectionRound, now: datetime) -> None:
+        if self.comparisons is None:
+            return
+        try:
+            versions = (one.versions for one in guarded)
+            samples = await self.comparisons.turn([one for one in versions if one is not None], collected, now)
+        except Exception:
+            log.exception("versions could not be compared")
+            return
+        if samples:
+            await self._write(samples)
 
     async def judge_alarms(self) -> None:
         """Judge the alarms that are due, and save the states that changed."""

@@ -12,6 +12,7 @@ from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.observation import Event
 from tidegate.domain.rollout import Cause, Phase
 from tidegate.rollout import commands, transitions
+from tidegate.rollout.digest import digest
 
 TAKEN_BACK = (*commands.FORWARD_PHASES, Phase.TERMINATING)
 
@@ -78,5 +79,6 @@ def _merge(loaded: Loaded, ahead: Loaded, now: datetime) -> Loaded:
     if rollout is None or turned is None or rollout.id != turned.id or rollout.phase not in TAKEN_BACK:
         return loaded
     why = (turned.reason or "").removeprefix(transitions.ROLLED_BACK).rstrip(".")
-    endpoint, events = transitions.begin_rollback(loaded.stored, Cause(turned.cause or Cause.ALARM), why, now)
+    cause, rejects = Cause(turned.cause or Cause.ALARM), digest(turned.new) in ahead.endpoint.rejected
+    endpoint, events = transitions.begin_rollback(loaded.stored, cause, why, now, rejects=rejects)
     return replace(loaded, endpoint=endpoint, events=events, turned=True)

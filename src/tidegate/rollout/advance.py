@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.observation import Event, Observation
 from tidegate.domain.rollout import Cause, Phase, RolloutStage
-from tidegate.rollout import desired_state, predicates, transitions
+from tidegate.rollout import desired_state, evidence_rule, predicates, transitions
+from tidegate.rollout.evidence_rule import Ruling
 from tidegate.rollout.transitions import Transition
 
 PhaseRule = Callable[[Endpoint, Rollout, Observation, datetime], Transition | None]
@@ -27,13 +28,15 @@ FAILURES_TO_ROLL_BACK = 10
 """A version that failed this many requests and answered none is rolled back without an alarm."""
 WAITING_FOR_EVIDENCE = "WaitingForEvidence"
 CAPACITY_SHORT = "CapacityShort"
+HELD_BY_EVIDENCE = "HeldByEvidence"
 
 
 def advance(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime) -> Transition | None:
     """Before the point of no return: roll back, else record conditions, else (unless paused or without evidence)
     advance."""
     if cause := _find_cause(endpoint, rollout, seen, now):
-        return transitions.begin_rollback(endpoint, *cause, now)
+        rejects = cause[0] is Cause.EVIDENCE and evidence_rule.has_failed(rollout, seen)
+        return transitions.begin_rollback(endpoint, *cause, now, rejects=rejects)
     if noted := _note_missing_alarms(endpoint, rollout, seen, now) or _note_redefined_alarms(
         endpoint, rollout, seen, now
     ):
@@ -103,10 +106,15 @@ def _find_cause(
     counted = predicates.count_responses(endpoint, rollout, seen)
     if rollout.old is not None and counted.answered == 0 and counted.failed >= FAILURES_TO_ROLL_BACK:
         return Cause.EVIDENCE, f"{rollout.new.config_name} failed each of its {counted.failed} requests"
+    ruling = evidence_rule.rule_on_stage(rollout, seen, now)
+    if ruling is Ruling.ROLL_BACK and evidence_rule.has_failed(rollout, seen):
+        return Cause.EVIDENCE, f"{rollout.new.config_name} differs: {evidence_rule.explain(rollout, seen)}"
     if rollout.pause:  # a pause stops the clocks below
         return None
     if is_past(rollout.expires_at, now):
         return Cause.TIMEOUT, f"not finished within its {rollout.plan.execution_timeout} s"
+    if ruling is Ruling.ROLL_BACK:
+        return Cause.EVIDENCE, f"no evidence at the deadline: {evidence_rule.explain(rollout, seen)}"
     return _missed_deadline(rollout, now)
 
 
@@ -237,7 +245,26 @@ def _bake(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime
         return _set_condition(
             endpoint, rollout, WAITING_FOR_EVIDENCE, lacking, f"waiting until alarm(s) {lacking} are OK", now
         )
+    ruling = evidence_rule.rule_on_stage(rollout, seen, now)
+    if noted := _note_ruling(endpoint, rollout, seen, ruling, now):
+        return noted
+    if ruling is not Ruling.ADVANCE:
+        return None
     return _finish_stage(endpoint, replace(rollout, bake_until=None), stage, now)
+
+
+def _note_ruling(
+    endpoint: Endpoint, rollout: Rollout, seen: Observation, ruling: Ruling, now: datetime
+) -> Transition | None:
+    """Note what the stage waits for, if it waits, and when that ends."""
+    waits = _WAITS.get(ruling, "")
+    if waits == _condition_message(rollout, HELD_BY_EVIDENCE):
+        return None
+    text = f"{waits}: {evidence_rule.explain(rollout, seen)}" if waits else "the evidence lets the stage pass"
+    return _set_condition(endpoint, rollout, HELD_BY_EVIDENCE, waits, text, now)
+
+
+_WAITS = {Ruling.HOLD: "waiting for evidence", Ruling.GATE: "waiting for a person to promote or abort"}
 
 
 def _record_baseline(endpoint: Endpoint, rollout: Rollout, seen: Observation) -> Transition | None:

@@ -237,7 +237,8 @@ def _prepare(
     old version exists that part of the traffic could stay on."""
     if not override and digest(request.version) in endpoint.rejected:
         raise Conflict(
-            f"an alarm rolled {request.version.config_name} back on endpoint {endpoint.name} before;"
+            f"an alarm or a comparison rolled {request.version.config_name} back on endpoint {endpoint.name}"
+            " before;"
             " override to roll it out all the same"
         )
     generation = endpoint.generation + 1
@@ -250,7 +251,10 @@ def _prepare(
 def _all_at_once(deployment: DeploymentConfig) -> DeploymentConfig:
     wait = deployment.blue_green.termination_wait if deployment.blue_green else 0
     return replace(
-        deployment, blue_green=BlueGreen(TrafficRouting.ALL_AT_ONCE, termination_wait=wait), rolling=None
+        deployment,
+        blue_green=BlueGreen(TrafficRouting.ALL_AT_ONCE, termination_wait=wait),
+        rolling=None,
+        evidence=None,
     )
 
 

@@ -44,6 +44,8 @@ def compile_plan(
         _check_guarded(old, new, deployment)
     rolling = deployment.rolling
     plan = _rolling(new, rolling) if rolling else _blue_green(new, deployment.blue_green, can.whole_instances)
+    if deployment.evidence is not None:
+        _check_compared(plan, can)
     plan = replace(
         plan,
         stages=tuple(_round_shares(plan.stages, can)),
@@ -51,6 +53,7 @@ def compile_plan(
         provisioning_timeout=_provisioning_timeout(old, new),
         alarms=deployment.alarms,
         require_evidence=deployment.require_evidence,
+        evidence=deployment.evidence,
     )
     if old is None:
         return replace(
@@ -59,6 +62,7 @@ def compile_plan(
             rolling=False,
             execution_timeout=None,
             alarms=(),
+            evidence=None,
             rollback_parts=(),
         )
     if plan.rolling and deployment.rolling and deployment.rolling.rollback_batch:
@@ -84,6 +88,16 @@ def _check_versions(old: Version | None, new: Version, deployment: DeploymentCon
         raise Invalid(
             f"variant names must stay the same for this kind of update: {old.config_name} has"
             f" {', '.join(before)}; {new.config_name} has {', '.join(after)}"
+        )
+
+
+def _check_compared(plan: RolloutPlan, can: Capabilities) -> None:
+    """Refuse evidence that nothing could supply. Raises Invalid."""
+    if not can.compares:
+        raise Invalid("evidence: this target does not count what a comparison of two versions needs; leave it out")
+    if plan.stages[0].share >= WHOLE:
+        raise Invalid(
+            "evidence compares two versions side by side: shift traffic in steps, such as CANARY or LINEAR"
         )
 
 

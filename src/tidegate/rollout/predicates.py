@@ -34,7 +34,8 @@ def has_coverage_gap(rollout: Rollout, seen: Observation) -> bool:
     """Whether some requests of this bake were never counted, so that verdicts do not cover all of it. Counts are by
     the second."""
     since = rollout.phase_since
-    if rollout.old is None or not rollout.plan.alarms or seen.evidence is None or since is None:
+    guarded = rollout.plan.alarms or rollout.plan.evidence is not None
+    if rollout.old is None or not guarded or seen.evidence is None or since is None:
         return False
     return seen.evidence.since > since + timedelta(seconds=1)
 

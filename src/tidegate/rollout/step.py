@@ -27,7 +27,7 @@ from tidegate.domain.observation import (
     SetTraffic,
 )
 from tidegate.domain.rollout import Phase
-from tidegate.rollout import advance, desired_state, predicates, rollback, steady_state
+from tidegate.rollout import advance, desired_state, evidence_rule, predicates, rollback, steady_state
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,7 @@ def _wake_at(endpoint: Endpoint, now: datetime) -> datetime | None:
             instants.append(rollout.expires_at)
         if rollout.phase is Phase.BAKING and not rollout.skips_bake:
             instants.append(rollout.bake_until)
+        instants.append(evidence_rule.deadline(rollout))
     elif rollout is None and endpoint.scaling is not None:
         instants = [endpoint.scaling.deadline]
     return min((instant for instant in instants if instant is not None and instant > now), default=None)

@@ -81,15 +81,18 @@ def _describe_rollback(rollout: Rollout) -> str:
     return f"launching {rollout.old.config_name if rollout.old else ''} again, up to {part / 100:g} %"
 
 
-def begin_rollback(endpoint: Endpoint, cause: Cause, why: str, now: datetime) -> Transition:
-    """Begin the rollback to the old version; a first version has none and fails."""
+def begin_rollback(
+    endpoint: Endpoint, cause: Cause, why: str, now: datetime, *, rejects: bool = False
+) -> Transition:
+    """Begin the rollback to the old version; a first version has none and fails. ``rejects``: as after an alarm,
+    the version is not rolled out again unless asked for."""
     rollout = endpoint.rollout
     assert rollout is not None
     if rollout.old is None:
         return _fail_creation(endpoint, rollout, cause, why, now)
     share = desired_state.new_share(endpoint)
     # Invariant 11. Without traffic an alarm says nothing about this version, so it is not rejected.
-    if cause is Cause.ALARM and share:
+    if (rejects or cause is Cause.ALARM) and share:
         endpoint = _reject(endpoint, rollout)
     # The stages are fixed here, so that a rollback does not change course. A pause must not hold it (invariant 5).
     rolling_back = replace(
@@ -104,7 +107,7 @@ def begin_rollback(endpoint: Endpoint, cause: Cause, why: str, now: datetime) ->
 
 
 def _reject(endpoint: Endpoint, rollout: Rollout) -> Endpoint:
-    """Remember the digest of a version that took requests while an alarm fired."""
+    """Remember the digest of a version that took requests while an alarm fired or a comparison failed."""
     known = digest(rollout.new)
     others = tuple(d for d in endpoint.rejected if d != known)
     return replace(endpoint, rejected=(*others, known)[-MAX_REJECTED:])

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from tidegate.domain.metric import INSTANCES, JOBS, SAGEMAKER, FleetSecond, Latency, MetricId, Sample
+from tidegate.domain.worker_stats import COMPARED
 from tidegate.monitoring import sketch
 from tidegate.service.transforms import PREFIX
 
@@ -113,6 +114,8 @@ WORKER_METRICS: dict[str, tuple[str, str]] = {
 def _worker_samples(second: FleetSecond) -> list[Sample]:
     made: list[Sample] = []
     for series in second.series:
+        if series.name in COMPARED:
+            continue
         namespace, unit = WORKER_METRICS.get(series.name, (SAGEMAKER, COUNTS))
         made += _samples(second, namespace, series.name, unit, series.values, series.dimensions)
     return made

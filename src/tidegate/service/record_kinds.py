@@ -5,6 +5,7 @@ from typing import Any
 
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.endpoint import Endpoint, EndpointConfig
+from tidegate.domain.evidence import EvidenceRecord
 from tidegate.domain.history import History
 from tidegate.domain.package import Package, PackageGroup
 from tidegate.domain.recommendation import RecommendationJob
@@ -32,6 +33,7 @@ MODEL = Kind("model", Model)
 CONFIG = Kind("config", EndpointConfig)
 ENDPOINT = Kind("endpoint", Endpoint)
 HISTORY = Kind("rollout-history", History)
+EVIDENCE = Kind("evidence", EvidenceRecord)
 ALARM = Kind("alarm", Alarm)
 TAGS = Kind("tags", TagSet)
 TRANSFORM = Kind("transform", TransformJob)
@@ -50,6 +52,7 @@ ALL: tuple[Kind[Any], ...] = (
     CONFIG,
     ENDPOINT,
     HISTORY,
+    EVIDENCE,
     ALARM,
     TAGS,
     TRANSFORM,

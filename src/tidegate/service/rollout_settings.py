@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.evidence import EvidenceConfig
 from tidegate.domain.rollout import CapacitySize, DeploymentConfig, SizeType
 
 
@@ -41,7 +42,16 @@ def settings(deployment: DeploymentConfig) -> dict[str, str]:
         "timeout": "none" if deployment.execution_timeout is None else f"{deployment.execution_timeout}s",
         "alarms": ", ".join(deployment.alarms) or "none",
         "require_evidence": str(deployment.require_evidence).lower(),
+        "evidence": "none" if deployment.evidence is None else _evidence(deployment.evidence),
     }
+
+
+def _evidence(config: EvidenceConfig) -> str:
+    tolerances = ", ".join(f"{one} {getattr(config, one.value):.6g}" for one in config.compare)
+    return (
+        f"{tolerances}; false rollbacks {config.false_rollback_rate:.6g}; {config.action}; at least {config.minimum};"
+        f" {config.on_no_data} after {config.deadline}s"
+    )
 
 
 def same_alarm(old: Alarm, new: Alarm) -> bool:

@@ -12,6 +12,7 @@ from tidegate.domain.asynchronous import AsyncConfig
 from tidegate.domain.capture import Capture
 from tidegate.domain.desired import DesiredDeployment, DesiredScaling
 from tidegate.domain.endpoint import EndpointConfig, ProductionVariant
+from tidegate.domain.evidence import EvidenceConfig
 from tidegate.domain.fleet import RoutingStrategy
 from tidegate.domain.rollout import BlueGreen, DeploymentConfig, Rolling, TrafficRouting
 from tidegate.spec import async_section, serverless, serving_options, structures, value_types
@@ -19,6 +20,7 @@ from tidegate.spec.admission import admission
 from tidegate.spec.alarms import alarms
 from tidegate.spec.capture import build_capture
 from tidegate.spec.check import convert_checked
+from tidegate.spec.evidence import EvidenceSpec, parse_evidence
 from tidegate.spec.placeholders import refuse_placeholders
 from tidegate.spec.problem import KeyPath, SpecError, suggest
 from tidegate.spec.units import duration, memory, one_of, percent, seconds, size
@@ -60,7 +62,9 @@ def parse(data: object, now: datetime) -> DesiredDeployment:
     }
     named = alarms(spec, config, {name: model.container_names for name, model in models.items()}, now)
     deployment = _deployment(
-        spec.rollout or structures.RolloutSpec(), {key: alarm.name for key, alarm in named.items()}
+        spec.rollout or structures.RolloutSpec(),
+        spec.evidence,
+        {key: alarm.name for key, alarm in named.items()},
     )
     return DesiredDeployment(
         endpoint=spec.endpoint,
@@ -232,7 +236,9 @@ def _content(variant: ProductionVariant) -> dict[str, object]:
     return {key: value for key, value in content.items() if key not in silent}
 
 
-def _deployment(spec: structures.RolloutSpec, alarm_names: dict[str, str]) -> DeploymentConfig:
+def _deployment(
+    spec: structures.RolloutSpec, evidence: EvidenceSpec | None, alarm_names: dict[str, str]
+) -> DeploymentConfig:
     strategy = one_of(spec.strategy, value_types.STRATEGIES, ("rollout", "strategy"))
     _check_strategy_keys(spec, strategy)
     keys = list(alarm_names) if spec.alarms is None else spec.alarms
@@ -251,7 +257,17 @@ def _deployment(spec: structures.RolloutSpec, alarm_names: dict[str, str]) -> De
         execution_timeout=timeout,
         alarms=tuple(dict.fromkeys(alarm_names[key] for key in keys)),
         require_evidence=spec.require_evidence,
+        evidence=None if evidence is None else _evidence(evidence, strategy),
     )
+
+
+def _evidence(given: EvidenceSpec, strategy: str) -> EvidenceConfig:
+    if strategy == "all_at_once":
+        raise SpecError(
+            ("evidence",),
+            "compares two versions side by side, and the strategy is all_at_once: use canary, linear or rolling",
+        )
+    return parse_evidence(given)
 
 
 def _check_strategy_keys(spec: structures.RolloutSpec, strategy: str) -> None:

@@ -13,6 +13,7 @@ from tidegate.domain.registry import MULTI_MODEL, ContainerDefinition, Model
 from tidegate.spec import multi_model, serving_options, value_types
 from tidegate.spec.admission import default_burst
 from tidegate.spec.capture import render_capture
+from tidegate.spec.evidence import render_evidence
 from tidegate.spec.render_guards import render_alarms, render_rollout
 from tidegate.spec.render_scaling import render_scaling
 from tidegate.spec.unit_texts import bytes_text, duration_text, number, percent_text, rate_text
@@ -43,6 +44,8 @@ def render(deployed: DesiredDeployment) -> Section:
         made["autoscaling"] = render_scaling(deployed)
     if rollout := render_rollout(deployed):
         made["rollout"] = rollout
+    if deployed.deployment.evidence is not None:
+        made["evidence"] = render_evidence(deployed.deployment.evidence)
     if deployed.alarms:
         made["alarms"] = render_alarms(deployed)
     if deployed.tags:

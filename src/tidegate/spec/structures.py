@@ -7,6 +7,7 @@ from msgspec import Meta, Struct
 
 from tidegate.spec.admission import MaxInFlight, QuotasSpec
 from tidegate.spec.capture import CaptureSection
+from tidegate.spec.evidence import EvidenceSpec
 from tidegate.spec.scaling_structures import AutoscalingSpec
 from tidegate.spec.value_types import (
     AUTO,
@@ -297,6 +298,7 @@ class SpecFile(Struct, forbid_unknown_fields=True):
     capture: CaptureSection | None = None
     autoscaling: AutoscalingSpec | None = None
     rollout: RolloutSpec | None = None
+    evidence: EvidenceSpec | None = None
     alarms: dict[str, AlarmSpec] = {}
     tags: dict[str, str] = {}
 

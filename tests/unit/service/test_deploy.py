@@ -69,7 +69,10 @@ def look(tx: MemoryTx, alarm: AlarmState = AlarmState.OK, now: datetime = START)
     fleets = {id: FleetStatus(id, spec.count, spec.count) for id, spec in desired_state.fleets(body).items()}
     names = body.rollout.deployment.alarms if body.rollout else ()
     return Observation(
-        fleets, desired_state.traffic(body), dict.fromkeys(("errors", *names), alarm), complete_evidence(now)
+        fleets,
+        desired_state.traffic(body),
+        dict.fromkeys(("errors", *names), alarm),
+        complete_evidence(now, body.rollout.stage if body.rollout else 0),
     )
 
 

@@ -29,6 +29,7 @@ from tidegate.serving.contract.invocation import PATH, Answer, Call, Engine, Mod
 from tidegate.serving.contract.memory_release import ReleaseSchedule, release_memory
 from tidegate.serving.contract.replica_spec import ReplicaSpec
 from tidegate.serving.front.access_keys import KeysFile
+from tidegate.serving.front.compared_counts import ComparedCounts
 from tidegate.serving.front.connection import Connection, Refusal, Request
 from tidegate.serving.front.control_pages import ALL, CONTRACT, control_page
 from tidegate.serving.front.control_port import ControlPort
@@ -71,6 +72,7 @@ class Server:
         self._endpoint = spec.fleet.endpoint.encode()
         self.heads = HeaderCache((PLAIN, b"/endpoints/%b%b" % (self._endpoint, PLAIN)))
         self._stats = RequestStats()
+        self._compared = ComparedCounts(self._stats.note)
         self._sessions = Sessions(spec)
         self._responses = Responses(spec)
         self._plain = PlainFormat(self._responses)
@@ -208,6 +210,7 @@ class Server:
         flight, and the requests answered since the start."""
         at = time.time()
         self._stats.rewind(int(at))
+        self._compared.settle()
         last = min(before, int(at)) if over and not self._drained else before
         return msgspec.json.encode(self._stats.page(self.spec.replica, at, len(self._in_hand), since, last))
 
@@ -280,6 +283,7 @@ class Server:
         if isinstance(outcome, Answer):
             self._stats.answered += 1
             latency = self._count(request, call, 200)
+            self._compared.offer(now(), outcome)
         else:
             failed = outcome if isinstance(outcome, ModelFailed) else None
             if failed is not None:  # its traceback keeps the request's body alive, in a cycle
@@ -346,6 +350,8 @@ class Server:
             stamped = stamp(request.stamp, request.arrived)
             latency = max(0, at - began(request, stamped))
             self._stats.count(at, status, latency, request.arrived - stamped)
+            if HEADER in call.headers:
+                self._compared.count_session(at, call.headers[HEADER], not 200 <= status < 300)
         for note in call.notes:
             self._stats.note(at, note)
         return latency

@@ -39,6 +39,7 @@ CAPABILITIES = Capabilities(
     multi_model=False,
     capture=False,
     scales_in_rollouts=False,
+    compares=False,
 )
 POLL = 1.0
 """Seconds between looks at what AWS is still working on."""

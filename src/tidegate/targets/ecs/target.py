@@ -32,6 +32,7 @@ CAPABILITIES = Capabilities(
     asynchronous=False,
     multi_model=False,
     capture=False,
+    compares=False,
 )
 FLEET, CONFIG = "tidegate:fleet", "tidegate:config"
 _MOST_DESCRIBED = 10

@@ -145,6 +145,8 @@ def _note_what_aws_lacks(
         found.note("the first version has no version to go back to: no alarm guards it")
     if serving is not None and wish.config.serverless and not all(one.serverless for one in serving.variants):
         found.refuse(f"{wish.endpoint} has instances, and cannot become serverless: deploy it under another name")
+    if wish.deployment.evidence is not None:
+        found.refuse("evidence: SageMaker compares no versions: leave it out and guard the rollout by alarms")
     if wish.deployment.require_evidence and guardrail is not None:
         found.note(
             "require_evidence: SageMaker takes INSUFFICIENT_DATA for good. 'tidegate deploy --wait' and 'tidegate"

@@ -1,0 +1,95 @@
+"""``evidence``: shows what the comparison of a rollout's versions found, and recomputes it."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from tidegate.cli.output import AsJson, Name, client, console
+from tidegate.cli.plain_parameters import PlainGroup
+from tidegate.cli.tables import Table, key, number, secondary
+from tidegate.domain.errors import Conflict, Invalid
+from tidegate.domain.evidence import EvidenceRecord
+from tidegate.evidence.judge import recompute
+
+app = typer.Typer(
+    cls=PlainGroup,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Show what a rollout's comparison of versions found.",
+)
+
+
+@app.command("show")
+def show(name: Name, as_json: AsJson = False) -> None:
+    """Show the evidence of the last rollout: verdict, numbers and inputs.
+
+    \b
+    Examples:
+      tidegate evidence show fraud
+      tidegate evidence show fraud --json > evidence.json
+    """
+    with client() as server:
+        document = server.evidence(name)
+    if as_json:
+        print(json.dumps(document))
+        return
+    verdict = document["verdict"]
+    print(f"{document['new_config']} compared with {document['old_config']}, stage {verdict['stage'] + 1}")
+    print(f"verdict: {verdict['finding']}: {verdict['reason']}")
+    console().print(_table(verdict["results"]))
+    print(f"action {document['config']['action']}, {len(document['blocks'])} blocks of requests", end="")
+    print(f", {document['late']} late reports" if document["late"] else "")
+    if any(document["unusable"]):
+        print(
+            "sampled answers without a number: {} of the old version, {} of the new".format(*document["unusable"])
+        )
+
+
+@app.command("verify")
+def verify(file: Annotated[Path, typer.Argument(help="What 'evidence show --json' printed.")]) -> None:
+    """Recompute a verdict from its inputs, without a server.
+
+    \b
+    Examples:
+      tidegate evidence verify evidence.json
+    """
+    try:
+        record = msgspec.json.decode(file.read_bytes(), type=EvidenceRecord)
+    except (OSError, msgspec.DecodeError) as error:
+        raise Invalid(f"{file}: {error}") from None
+    found = recompute(record.config, record.variants, record.blocks.values(), record.verdict.stage)
+    if found != record.verdict:
+        raise Conflict(
+            f"{file}: the verdict is {record.verdict.finding}, and {found.finding} follows from its blocks"
+        )
+    print(f"{found.finding}: {found.reason}: the same as in the file")
+
+
+def _table(results: list[dict[str, Any]]) -> Table:
+    shown = Table(
+        key("COMPARED"),
+        key("VARIANT"),
+        key("FINDING"),
+        secondary("TEST"),
+        *map(number, ("EVIDENCE", "OLD", "NEW", "IN STAGE")),
+    )
+    for one in results:
+        old_n, old_k, new_n, new_k = one["counts"]
+        shown.add_row(
+            one["comparison"],
+            one["variant"],
+            one["finding"],
+            one["test"],
+            f"{one['evidence']:.2f}",
+            _share(old_k, old_n),
+            _share(new_k, new_n),
+            "{} / {}".format(*one["stage_requests"]),
+        )
+    return shown
+
+
+def _share(hits: int, requests: int) -> str:
+    return f"{hits / requests:.2%} of {requests}" if requests else "-"

@@ -1,0 +1,116 @@
+"""The tests that each comparison consists of, their thresholds, and the counts of one block for each of them.
+Pure.
+
+Latencies and predictions are compared by the part of the requests beyond a threshold. Thresholds are quantiles of
+what the old version answered before the block: a threshold that was chosen by the block itself would spoil the
+test."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from tidegate.domain.evidence import Comparison, Counts, EvidenceConfig
+from tidegate.evidence.distribution import Distribution, merge
+from tidegate.evidence.rates import RateTest
+from tidegate.evidence.shares import ShareTest
+
+LATENCY_LEVELS = {"p50": 0.5, "p99": 0.99}
+PREDICTION_LEVELS = {"p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95}
+ABOVE, BELOW = "above ", "below "
+LATENCY_SLACK = 0.01
+"""Part of the requests that may be slower than tolerated: one in a hundred more is no difference of versions."""
+LEAST_DELAY = 1000.0
+"""Microseconds by which a latency must differ at least: less is noise of the machine."""
+SKETCH_ERROR = 1 / 0.99**2
+"""Factor by which two sketched values of equal latencies differ at most."""
+FEWEST = 50
+"""Values of the old version before thresholds are taken from them."""
+
+NOTHING: Counts = (0, 0, 0, 0)
+Thresholds = Mapping[str, tuple[float, float]]
+"""By key of a test: threshold of the old and of the new version."""
+
+
+@dataclass(frozen=True)
+class SideCounts:
+    """What one version did in a block. Latencies in microseconds."""
+
+    requests: int = 0
+    failed: int = 0
+    latencies: Distribution = field(default_factory=Distribution)
+    predictions: Distribution = field(default_factory=Distribution)
+    unusable: int = 0
+    """Sampled answers without a finite number."""
+
+
+def add_sides(one: SideCounts, other: SideCounts) -> SideCounts:
+    return SideCounts(
+        one.requests + other.requests,
+        one.failed + other.failed,
+        merge((one.latencies, other.latencies)),
+        merge((one.predictions, other.predictions)),
+        one.unusable + other.unusable,
+    )
+
+
+def make_tests(comparison: Comparison, config: EvidenceConfig) -> dict[str, RateTest | ShareTest]:
+    """The tests of one comparison, by name."""
+    match comparison:
+        case Comparison.ERRORS:
+            return {"errors": RateTest(config.errors)}
+        case Comparison.LATENCY:
+            return {level: ShareTest(LATENCY_SLACK) for level in LATENCY_LEVELS}
+        case Comparison.PREDICTIONS:
+            sides = ((side, level) for level in PREDICTION_LEVELS for side in (ABOVE, BELOW))
+            return {side + level: ShareTest(config.predictions) for side, level in sides}
+
+
+def test_key(variant: str, comparison: Comparison, test: str) -> str:
+    return f"{variant}/{comparison}/{test}"
+
+
+def find_thresholds(variant: str, config: EvidenceConfig, past: SideCounts) -> dict[str, tuple[float, float]]:
+    """Thresholds for the next block, from what the old version did before it. Tests without enough data have
+    none."""
+    return dict(_thresholds(variant, config, past))
+
+
+def _thresholds(
+    variant: str, config: EvidenceConfig, past: SideCounts
+) -> Iterator[tuple[str, tuple[float, float]]]:
+    if Comparison.LATENCY in config.compare and past.latencies.total >= FEWEST:
+        for test, level in LATENCY_LEVELS.items():
+            old = past.latencies.quantile(level) or 0.0
+            new = max(old * (1 + config.latency), old + LEAST_DELAY) * SKETCH_ERROR
+            yield test_key(variant, Comparison.LATENCY, test), (old, new)
+    if Comparison.PREDICTIONS in config.compare and past.predictions.total >= FEWEST:
+        for name, level in PREDICTION_LEVELS.items():
+            value = past.predictions.quantile(level) or 0.0
+            for side in (ABOVE, BELOW):
+                yield test_key(variant, Comparison.PREDICTIONS, side + name), (value, value)
+
+
+def count_block(
+    variant: str, config: EvidenceConfig, thresholds: Thresholds, old: SideCounts, new: SideCounts
+) -> dict[str, Counts]:
+    """Counts of a block by key of the test. Tests without thresholds have none."""
+    found: dict[str, Counts] = {}
+    for comparison in config.compare:
+        for test in make_tests(comparison, config):
+            key = test_key(variant, comparison, test)
+            if comparison is Comparison.ERRORS:
+                found[key] = (old.requests, old.failed, new.requests, new.failed)
+            elif key in thresholds:
+                found[key] = _beyond(comparison, test, thresholds[key], old, new)
+    return {key: counts for key, counts in found.items() if counts != NOTHING}
+
+
+def _beyond(
+    comparison: Comparison, test: str, thresholds: tuple[float, float], old: SideCounts, new: SideCounts
+) -> Counts:
+    if comparison is Comparison.LATENCY:
+        before, after = old.latencies, new.latencies
+        return before.total, before.above(thresholds[0]), after.total, after.above(thresholds[1])
+    before, after = old.predictions, new.predictions
+    if test.startswith(ABOVE):
+        return before.total, before.above(thresholds[0]), after.total, after.above(thresholds[1])
+    return before.total, before.below(thresholds[0]), after.total, after.below(thresholds[1])

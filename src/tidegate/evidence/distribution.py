@@ -1,0 +1,51 @@
+"""Values of requests as counts by value, sorted, and what is read off them. Pure.
+
+Values come from sketches (``monitoring.sketch``), so each stands for all within 1 % of it."""
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """``values`` in ascending order, each with its count in ``counts``."""
+
+    values: tuple[float, ...] = ()
+    counts: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, counted: Mapping[float, int]) -> "Distribution":
+        """Values that are not finite, and counts that are not positive, are left out."""
+        usable = sorted((value, count) for value, count in counted.items() if math.isfinite(value) and count > 0)
+        return cls(tuple(value for value, _ in usable), tuple(count for _, count in usable))
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts)
+
+    def above(self, threshold: float) -> int:
+        """Number of values above the threshold."""
+        return sum(self.counts[bisect_right(self.values, threshold) :])
+
+    def below(self, threshold: float) -> int:
+        """Number of values below the threshold."""
+        return sum(self.counts[: bisect_left(self.values, threshold)])
+
+    def quantile(self, level: float) -> float | None:
+        """The smallest value that this part (0 to 1) of all values does not exceed; None without values."""
+        rank, seen = level * self.total, 0
+        for value, count in zip(self.values, self.counts, strict=True):
+            seen += count
+            if seen >= rank:
+                return value
+        return self.values[-1] if self.values else None
+
+
+def merge(parts: Iterable[Distribution]) -> Distribution:
+    whole: dict[float, int] = {}
+    for part in parts:
+        for value, count in zip(part.values, part.counts, strict=True):
+            whole[value] = whole.get(value, 0) + count
+    return Distribution.of(whole)

@@ -1,0 +1,186 @@
+"""From blocks of counts to a verdict: the same blocks always give the same verdict. Pure.
+
+The rate of false rollbacks is divided among all comparisons of all variants (Bonferroni), and within a comparison
+its tests share one e-process, their mean. So the whole rollout fails with at most that probability if no version
+differs from the other by more than the tolerances, however long it takes and however often it is looked at."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from tidegate.domain.evidence import (
+    Comparison,
+    ComparisonResult,
+    Counts,
+    EvidenceBlock,
+    EvidenceConfig,
+    Finding,
+    Verdict,
+)
+from tidegate.evidence.comparisons import NOTHING, make_tests, test_key
+from tidegate.evidence.rates import RateTest, log_mixture
+from tidegate.evidence.shares import ShareTest
+
+STAKES = {Comparison.ERRORS: 4.0, Comparison.LATENCY: 1.0, Comparison.PREDICTIONS: 1.0}
+"""Parts of the false rollback rate, relative to each other: errors are the most common fault and want speed."""
+LATEST_WIDTHS = ((300, 1), (1800, 5), (10_800, 30))
+"""Age of a stage in seconds below which a block has this width; later ones have ``LAST_WIDTH``."""
+LAST_WIDTH = 300
+LEAST_BLOCKS = {Comparison.ERRORS: 1, Comparison.LATENCY: 30, Comparison.PREDICTIONS: 30}
+"""Blocks that a comparison needs in each stage to pass. A test of shares at most doubles its evidence in a block,
+so it could not see anything in fewer, however many requests they have."""
+
+
+@dataclass(frozen=True)
+class ComparisonState:
+    """One comparison of one variant. ``most``: logarithm of the largest e-value so far."""
+
+    comparison: Comparison
+    variant: str
+    tests: dict[str, RateTest | ShareTest]
+    totals: dict[str, Counts]
+    most: float = 0.0
+    stage_requests: tuple[int, int] = (0, 0)
+    stage_blocks: int = 0
+
+
+@dataclass(frozen=True)
+class EvidenceState:
+    """All comparisons of a rollout after some blocks."""
+
+    config: EvidenceConfig
+    comparisons: tuple[ComparisonState, ...]
+    stage: int = 0
+
+
+def begin(config: EvidenceConfig, variants: Iterable[str]) -> EvidenceState:
+    found = []
+    for variant in variants:
+        for comparison in config.compare:
+            tests = make_tests(comparison, config)
+            found.append(ComparisonState(comparison, variant, tests, dict.fromkeys(tests, NOTHING)))
+    return EvidenceState(config, tuple(found))
+
+
+def block_width(stage_age: float) -> int:
+    """Seconds of a block that begins at this age of its stage: short after a shift, when most is at stake."""
+    return next((width for age, width in LATEST_WIDTHS if stage_age < age), LAST_WIDTH)
+
+
+def fold(state: EvidenceState, block: EvidenceBlock) -> EvidenceState:
+    """The state after one more block."""
+    if block.stage != state.stage:
+        fresh = tuple(replace(one, stage_requests=(0, 0), stage_blocks=0) for one in state.comparisons)
+        state = replace(state, comparisons=fresh, stage=block.stage)
+    return replace(state, comparisons=tuple(_fold_one(one, block) for one in state.comparisons))
+
+
+def _fold_one(state: ComparisonState, block: EvidenceBlock) -> ComparisonState:
+    keys = {test: test_key(state.variant, state.comparison, test) for test in state.tests}
+    counts = {test: _usable(block.counts.get(key, NOTHING)) for test, key in keys.items()}
+    tests = {test: one.update(counts[test]) for test, one in state.tests.items()}
+    totals = {test: _add(total, counts[test]) for test, total in state.totals.items()}
+    first = next(iter(counts.values()))
+    return replace(
+        state,
+        tests=tests,
+        totals=totals,
+        most=max(state.most, _log_evidence(tests)),
+        stage_requests=(state.stage_requests[0] + first[0], state.stage_requests[1] + first[2]),
+        stage_blocks=state.stage_blocks + (first[0] > 0 and first[2] > 0),
+    )
+
+
+def _usable(counts: Counts) -> Counts:
+    """Counts that make no sense are no evidence."""
+    old_n, old_k, new_n, new_k = counts
+    return counts if 0 <= old_k <= old_n and 0 <= new_k <= new_n else NOTHING
+
+
+def _add(one: Counts, other: Counts) -> Counts:
+    return (one[0] + other[0], one[1] + other[1], one[2] + other[2], one[3] + other[3])
+
+
+def _log_evidence(tests: dict[str, RateTest | ShareTest]) -> float:
+    logs = tuple(test.log_evidence for test in tests.values())
+    return log_mixture(logs, (1 / len(logs),) * len(logs))
+
+
+def false_alarm_rates(config: EvidenceConfig, variants: int) -> dict[Comparison, float]:
+    """The part of the false rollback rate that each comparison of each variant may use."""
+    whole = sum(STAKES[comparison] for comparison in config.compare) * max(1, variants)
+    return {one: config.false_rollback_rate * STAKES[one] / whole for one in config.compare}
+
+
+def judge(state: EvidenceState) -> Verdict:
+    """The verdict on the present stage. A failure is final; a pass needs the minimum of requests in every
+    comparison."""
+    variants = len({one.variant for one in state.comparisons})
+    rates = false_alarm_rates(state.config, variants)
+    results = tuple(_result(one, rates[one.comparison], state.config.minimum) for one in state.comparisons)
+    found = {one.finding for one in results}
+    failed = [_describe(one, state.config) for one in results if one.finding is Finding.FAIL]
+    if failed:
+        return Verdict(Finding.FAIL, state.stage, "; ".join(failed), results)
+    if not results or Finding.NO_DATA in found:
+        return Verdict(Finding.NO_DATA, state.stage, _describe_lack(results, state.config.minimum), results)
+    return Verdict(Finding.PASS, state.stage, "no difference above its tolerance", results)
+
+
+def recompute(
+    config: EvidenceConfig, variants: Iterable[str], blocks: Iterable[EvidenceBlock], stage: int
+) -> Verdict:
+    """The verdict that follows from blocks, in the order of time, in this stage."""
+    state = begin(config, variants)
+    for block in sorted(blocks, key=lambda one: one.at):
+        state = fold(state, block)
+    if state.stage != stage:
+        state = fold(state, EvidenceBlock(0, 0, stage, {}))
+    return judge(state)
+
+
+def _result(state: ComparisonState, rate: float, minimum: int) -> ComparisonResult:
+    evidence = state.most / -math.log(rate)
+    if evidence >= 1:
+        finding = Finding.FAIL
+    else:
+        enough = min(state.stage_requests) >= minimum and state.stage_blocks >= LEAST_BLOCKS[state.comparison]
+        finding = Finding.PASS if enough else Finding.NO_DATA
+    test = max(state.tests, key=lambda name: state.tests[name].log_evidence)
+    return ComparisonResult(
+        state.comparison,
+        state.variant,
+        finding,
+        evidence,
+        test,
+        state.totals[test],
+        state.stage_requests,
+        state.stage_blocks,
+    )
+
+
+def _describe(result: ComparisonResult, config: EvidenceConfig) -> str:
+    old_n, old_k, new_n, new_k = result.counts
+    old, new = f"{old_k / max(1, old_n):.2%} of {old_n}", f"{new_k / max(1, new_n):.2%} of {new_n}"
+    match result.comparison:
+        case Comparison.ERRORS:
+            what = f"{new} requests failed, {old} on the old version (tolerance {config.errors:.2%})"
+        case Comparison.LATENCY:
+            limit = f"the old version's {result.test} by more than {config.latency:.0%}"
+            what = f"{new} requests exceeded {limit}, {old} its {result.test} on the old version"
+        case Comparison.PREDICTIONS:
+            side, level = result.test.split()
+            what = f"{new} predictions lie {side} the old version's {level}, {old} on the old version"
+            what += f" (tolerance {config.predictions:.1%})"
+    return f"{result.comparison} of variant {result.variant}: {what}"
+
+
+def _describe_lack(results: Iterable[ComparisonResult], minimum: int) -> str:
+    lacking = [
+        f"{one.comparison} of variant {one.variant}: {one.stage_requests[0]} requests of the old and"
+        f" {one.stage_requests[1]} of the new version in {one.stage_blocks} blocks"
+        for one in results
+        if one.finding is Finding.NO_DATA
+    ]
+    needs = f"{minimum} requests of each version, and {LEAST_BLOCKS[Comparison.LATENCY]} blocks but for errors"
+    return f"a stage needs {needs}; {'; '.join(lacking)}" if lacking else "nothing to compare"

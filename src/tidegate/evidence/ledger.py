@@ -1,0 +1,139 @@
+"""From counts by the second to blocks, and from those to the verdict on a rollout. No I/O; the caller gives the
+time.
+
+Counts of a second may come in several reports. A block is closed once every report of its seconds is in
+(``advance``); what comes later counts as nothing, because a verdict that has been given is not taken back."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+
+from tidegate.domain.evidence import Counts, EvidenceBlock, EvidenceConfig, Verdict
+from tidegate.evidence.comparisons import SideCounts, add_sides, count_block, find_thresholds
+from tidegate.evidence.judge import EvidenceState, begin, block_width, fold, judge
+
+NOTHING = SideCounts()
+
+
+class Side(IntEnum):
+    OLD = 0
+    NEW = 1
+
+
+Sides = tuple[SideCounts, SideCounts]
+"""Counts of the old and of the new version."""
+
+
+@dataclass
+class OpenBlock:
+    """A block that is being filled. ``thresholds`` were set when it began."""
+
+    at: int
+    width: int
+    stage: int
+    thresholds: dict[str, dict[str, tuple[float, float]]]
+    """By variant."""
+    counted: dict[str, Sides] = field(default_factory=dict)
+
+
+@dataclass
+class EvidenceLedger:
+    """Seconds are epoch seconds. ``through``: those before it are in blocks, or in the open one."""
+
+    config: EvidenceConfig
+    variants: tuple[str, ...]
+    through: int
+    blocks: dict[str, EvidenceBlock] = field(default_factory=dict)
+    late: int = 0
+    unusable: tuple[int, int] = (0, 0)
+    thresholds: dict[str, tuple[float, float]] = field(default_factory=dict)
+    _state: EvidenceState = field(init=False)
+    _stages: list[tuple[int, int]] = field(init=False)
+    """Each stage with its first second, oldest first."""
+    _pending: dict[int, dict[str, Sides]] = field(default_factory=dict)
+    _past: dict[str, SideCounts] = field(default_factory=dict)
+    """By variant: what the old version did before the open block."""
+    _open: OpenBlock | None = None
+
+    def __post_init__(self) -> None:
+        self._state = begin(self.config, self.variants)
+        self._stages = [(0, self.through)]
+
+    def resume(self, blocks: Iterable[EvidenceBlock]) -> None:
+        """Take over blocks that were closed earlier."""
+        for block in sorted(blocks, key=lambda one: one.at):
+            self._close(block)
+            self.through = max(self.through, block.at + block.seconds)
+
+    def add(self, second: int, side: Side, variant: str, counts: SideCounts) -> None:
+        """Take a report on one second."""
+        if variant not in self.variants:
+            return
+        if second < self.through:
+            self.late += 1
+            return
+        sides = self._pending.setdefault(second, {})
+        sides[variant] = _added(sides.get(variant, (NOTHING, NOTHING)), side, counts)
+
+    def enter(self, stage: int, since: int) -> None:
+        """Note that the rollout is in this stage since this second."""
+        if self._stages[-1][0] != stage:
+            self._stages.append((stage, since))
+
+    def advance(self, through: int) -> None:
+        """Count the seconds before ``through``, of which every report is in."""
+        for second in sorted(one for one in self._pending if one < through):
+            self._count(second, self._pending.pop(second))
+        self.through = max(self.through, through)
+        if self._open is not None and self._open.at + self._open.width <= self.through:
+            self._finish()
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict on the newest stage."""
+        state, stage = self._state, self._stages[-1][0]
+        if state.stage != stage:
+            state = fold(state, EvidenceBlock(0, 0, stage, {}))
+        return judge(state)
+
+    def _count(self, second: int, sides: dict[str, Sides]) -> None:
+        stage, since = self._stage_at(second)
+        block = self._open
+        if block is not None and (second >= block.at + block.width or stage != block.stage):
+            self._finish()
+        if self._open is None:
+            self._open = OpenBlock(second, block_width(second - since), stage, self._find_thresholds())
+        for variant, (old, new) in sides.items():
+            counted = self._open.counted.get(variant, (NOTHING, NOTHING))
+            self._open.counted[variant] = _added(_added(counted, Side.OLD, old), Side.NEW, new)
+
+    def _stage_at(self, second: int) -> tuple[int, int]:
+        """The stage of a second, and its first second."""
+        return next((one for one in reversed(self._stages) if one[1] <= second), self._stages[0])
+
+    def _find_thresholds(self) -> dict[str, dict[str, tuple[float, float]]]:
+        past = {variant: self._past.get(variant, NOTHING) for variant in self.variants}
+        found = {variant: find_thresholds(variant, self.config, one) for variant, one in past.items()}
+        self.thresholds = {key: both for each in found.values() for key, both in each.items()}
+        return found
+
+    def _finish(self) -> None:
+        """Close the open block."""
+        block, self._open = self._open, None
+        assert block is not None
+        counts: dict[str, Counts] = {}
+        for variant, (old, new) in block.counted.items():
+            counts |= count_block(variant, self.config, block.thresholds[variant], old, new)
+            self._past[variant] = add_sides(self._past.get(variant, NOTHING), replace(old, requests=0, failed=0))
+            self.unusable = (self.unusable[0] + old.unusable, self.unusable[1] + new.unusable)
+        if counts:
+            self._close(EvidenceBlock(block.at, block.width, block.stage, counts))
+
+    def _close(self, block: EvidenceBlock) -> None:
+        self.blocks[str(block.at)] = block
+        self._state = fold(self._state, block)
+
+
+def _added(sides: Sides, side: Side, counts: SideCounts) -> Sides:
+    old, new = sides
+    return (add_sides(old, counts), new) if side is Side.OLD else (old, add_sides(new, counts))

@@ -1,0 +1,42 @@
+"""Test of two shares: is a property more frequent among the new version's requests, by more than a tolerance?
+
+The test is an e-process like that of ``rates``, and asks less of the requests: those of one block may depend on
+one another in any way, as latencies do that wait in one queue, and what slows both versions at the same time
+cancels out. A block counts as one observation, the difference of the two shares. A bet on that difference
+multiplies the e-process by ``1 + bet * (difference - tolerance)``, whose expectation is at most 1 while the
+expected difference is within the tolerance (Waudby-Smith and Ramdas, "Estimating means of bounded random variables
+by betting", JRSS-B 86, 2024). The price is speed: a block at most doubles the e-process, however many requests it
+has."""
+
+import math
+from dataclasses import dataclass, replace
+
+from tidegate.domain.evidence import Counts
+from tidegate.evidence.rates import log_mixture
+
+BETS = (0.15, 0.4, 0.9)
+"""Stakes on the difference; below 1, so that no difference makes the e-process negative."""
+WEIGHTS = (1 / 3, 1 / 3, 1 / 3)
+
+
+@dataclass(frozen=True)
+class ShareTest:
+    """State of the test. ``logs`` are the logarithms of the e-values of the bets."""
+
+    tolerance: float
+    logs: tuple[float, ...] = (0.0,) * len(BETS)
+
+    def update(self, counts: Counts) -> "ShareTest":
+        """The state after a block. A block without requests of both versions adds nothing."""
+        old_n, old_k, new_n, new_k = counts
+        if not old_n or not new_n:
+            return self
+        gain = (new_k / new_n - old_k / old_n - self.tolerance) / (1 + self.tolerance)
+        return replace(
+            self, logs=tuple(log + math.log1p(bet * gain) for log, bet in zip(self.logs, BETS, strict=True))
+        )
+
+    @property
+    def log_evidence(self) -> float:
+        """Logarithm of the e-value."""
+        return log_mixture(self.logs, WEIGHTS)

@@ -1,0 +1,215 @@
+"""Compares the versions of every rollout, second by second, by what was collected of their fleets.
+
+The verdicts join the evidence that a step of the rollout rests on (``guards``), are published as metrics, and are
+kept with everything that they follow from. A store that is slow or away delays neither a verdict nor a
+rollback."""
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from tidegate.domain.endpoint import Endpoint, Rollout
+from tidegate.domain.errors import TidegateError
+from tidegate.domain.evidence import (
+    Comparison,
+    EvidenceAction,
+    EvidenceConfig,
+    EvidenceRecord,
+    Finding,
+    Verdict,
+)
+from tidegate.domain.metric import CollectionRound, FleetSecond, Sample
+from tidegate.evidence.ledger import EvidenceLedger, Side
+from tidegate.ports.store import Store, Tx
+from tidegate.service import evidence as records
+from tidegate.service.evidence_metrics import evidence_samples
+from tidegate.service.side_counts import count_side
+
+log = logging.getLogger(__name__)
+
+SAVE_EVERY = 10
+"""Seconds between two writes of a rollout's evidence whose finding does not change, while it is short."""
+BLOCKS_PER_SECOND = 20
+"""A longer record is written less often: after a second more for each of so many blocks."""
+
+
+@dataclass(frozen=True)
+class ComparedVersions:
+    """Two versions of an endpoint that are compared, and the stage of their rollout."""
+
+    endpoint: str
+    rollout: str
+    old: tuple[int, str]
+    """Generation and name of the config."""
+    new: tuple[int, str]
+    variants: tuple[str, ...]
+    config: EvidenceConfig
+    stage: int
+    since: datetime | None
+    """When the rollout's present phase began."""
+
+
+REPORTED = EvidenceConfig(compare=tuple(Comparison), action=EvidenceAction.REPORT)
+"""What is compared where nothing was asked for: it decides nothing, but alarms can watch its metrics."""
+
+
+def compared_versions(endpoint: Endpoint, rollout: Rollout) -> ComparedVersions | None:
+    """None for a first version, and where the versions have no variant in common."""
+    if rollout.old is None:
+        return None
+    names = {one.name for one in rollout.old.production}
+    variants = tuple(one.name for one in rollout.new.production if one.name in names)
+    if not variants:
+        return None
+    return ComparedVersions(
+        endpoint.name,
+        rollout.id,
+        (rollout.old.generation, rollout.old.config_name),
+        (rollout.new.generation, rollout.new.config_name),
+        variants,
+        rollout.plan.evidence or REPORTED,
+        rollout.stage,
+        rollout.phase_since,
+    )
+
+
+@dataclass
+class _Tracked:
+    """A rollout that is being compared. ``loading``: what was kept of it by an earlier controller."""
+
+    versions: ComparedVersions
+    ledger: EvidenceLedger
+    loading: asyncio.Task[EvidenceRecord | None]
+    saving: asyncio.Task[None] | None = None
+    saved: tuple[Finding, int] | None = None
+    """Finding and second of the last write."""
+    ready: bool = False
+
+
+@dataclass
+class Comparisons:
+    store: Store
+    _tracked: dict[str, _Tracked] = field(default_factory=dict)
+    """By rollout."""
+    _trouble: str | None = None
+
+    def verdict(self, rollout: str) -> Verdict | None:
+        """The verdict on a rollout's newest stage; None: it is not compared yet."""
+        tracked = self._tracked.get(rollout)
+        return tracked.ledger.verdict if tracked is not None and tracked.ready else None
+
+    async def turn(
+        self, versions: Iterable[ComparedVersions], collected: CollectionRound, now: datetime
+    ) -> list[Sample]:
+        """One round: count what was collected. Returns the metrics of it."""
+        second = int(now.timestamp())
+        self._follow({one.rollout: one for one in versions}, second)
+        await asyncio.sleep(0)
+        samples = list[Sample]()
+        for tracked in self._tracked.values():
+            for report in collected.seconds:
+                _take(tracked, report)
+            if not self._is_ready(tracked):
+                continue
+            coverage = collected.coverage.get(tracked.versions.endpoint)
+            if coverage is not None:
+                tracked.ledger.advance(min(coverage.through, second))
+            verdict = tracked.ledger.verdict
+            samples += evidence_samples(_record(tracked, verdict), second - 1)
+            self._save(tracked, verdict, second)
+        return samples
+
+    def _follow(self, present: Mapping[str, ComparedVersions], second: int) -> None:
+        """Begin with what is new, and leave what has ended after a last write."""
+        for rollout in self._tracked.keys() - present.keys():
+            gone = self._tracked.pop(rollout)
+            if gone.ready:
+                self._save(gone, gone.ledger.verdict, second, last=True)
+        for rollout, one in present.items():
+            tracked = self._tracked.get(rollout)
+            if tracked is None:
+                loading = asyncio.create_task(self._load(one), name=f"evidence of {one.endpoint}")
+                tracked = _Tracked(one, EvidenceLedger(one.config, one.variants, second), loading)
+                self._tracked[rollout] = tracked
+            tracked.versions = one
+            since = second if one.since is None else int(one.since.timestamp()) + 1
+            tracked.ledger.enter(one.stage, since)
+
+    async def _load(self, one: ComparedVersions) -> EvidenceRecord | None:
+        def work(tx: Tx) -> EvidenceRecord | None:
+            return records.find_evidence(tx, one.endpoint)
+
+        try:
+            found = await self.store.run(work)
+        except TidegateError as error:
+            self._note(str(error))
+            return None
+        fits = found is not None and (found.rollout, found.config) == (one.rollout, one.config)
+        return found if fits and found is not None and found.variants == one.variants else None
+
+    def _is_ready(self, tracked: _Tracked) -> bool:
+        if not tracked.ready and tracked.loading.done():
+            tracked.ready = True
+            if (found := tracked.loading.result()) is not None:
+                tracked.ledger.resume(found.blocks.values())
+                tracked.ledger.late, tracked.ledger.unusable = found.late, found.unusable
+        return tracked.ready
+
+    def _save(self, tracked: _Tracked, verdict: Verdict, second: int, last: bool = False) -> None:
+        """Write the evidence in the background, if that is due and none is being written."""
+        if tracked.saving is not None and not tracked.saving.done():
+            return
+        if not last and not _is_due(tracked, verdict, second):
+            return
+        tracked.saved = (verdict.finding, second)
+        tracked.saving = asyncio.create_task(self._write(_record(tracked, verdict), second), name="evidence")
+
+    async def _write(self, record: EvidenceRecord, second: int) -> None:
+        try:
+            await self.store.run(lambda tx: records.keep_evidence(tx, record, second))
+        except TidegateError as error:
+            self._note(str(error))
+        else:
+            self._note(None)
+
+    def _note(self, trouble: str | None) -> None:
+        """Log trouble when it begins."""
+        if trouble is not None and self._trouble is None:
+            log.warning("evidence cannot be kept now: %s; rollouts are judged from memory meanwhile", trouble)
+        self._trouble = trouble
+
+
+def _is_due(tracked: _Tracked, verdict: Verdict, second: int) -> bool:
+    if tracked.saved is None or verdict.finding is not tracked.saved[0]:
+        return True
+    return second - tracked.saved[1] >= SAVE_EVERY + len(tracked.ledger.blocks) // BLOCKS_PER_SECOND
+
+
+def _take(tracked: _Tracked, report: FleetSecond) -> None:
+    versions = tracked.versions
+    if report.fleet.endpoint != versions.endpoint:
+        return
+    sides = {versions.old[0]: Side.OLD, versions.new[0]: Side.NEW}
+    side = sides.get(report.fleet.generation)
+    if side is not None:
+        tracked.ledger.add(report.second, side, report.fleet.variant, count_side(report))
+
+
+def _record(tracked: _Tracked, verdict: Verdict) -> EvidenceRecord:
+    versions, ledger = tracked.versions, tracked.ledger
+    return EvidenceRecord(
+        endpoint=versions.endpoint,
+        rollout=versions.rollout,
+        old_config=versions.old[1],
+        new_config=versions.new[1],
+        config=ledger.config,
+        variants=ledger.variants,
+        verdict=verdict,
+        through=ledger.through,
+        blocks=dict(ledger.blocks),
+        thresholds=dict(ledger.thresholds),
+        late=ledger.late,
+        unusable=ledger.unusable,
+    )

@@ -1,0 +1,87 @@
+"""What a verdict on the evidence means for a stage: the rule for evidence, and for its absence. Pure.
+
+Missing, late or unusable data is neither a pass nor a failure: it holds the stage until the deadline, and then
+does what the settings say. The unit tests have the whole truth table."""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from tidegate.domain.endpoint import Rollout
+from tidegate.domain.evidence import EvidenceAction, EvidenceConfig, Finding, NoDataAction, Verdict
+from tidegate.domain.observation import Observation
+from tidegate.domain.rollout import Phase
+from tidegate.domain.traffic import WHOLE
+
+
+class Ruling(StrEnum):
+    """What the evidence allows. HOLD waits for evidence, GATE for a person."""
+
+    ADVANCE = "advance"
+    HOLD = "hold"
+    GATE = "gate"
+    ROLL_BACK = "roll_back"
+
+
+_AT_DEADLINE = {
+    NoDataAction.ROLLBACK: Ruling.ROLL_BACK,
+    NoDataAction.GATE: Ruling.GATE,
+    NoDataAction.ADVANCE: Ruling.ADVANCE,
+}
+
+
+def rule(config: EvidenceConfig, finding: Finding | None, *, promoted: bool, overdue: bool) -> Ruling:
+    """``finding`` None: there is no verdict on this stage. ``promoted``: a person let the stage pass. ``overdue``:
+    the deadline is over."""
+    if config.action is EvidenceAction.REPORT:
+        return Ruling.ADVANCE
+    if finding is Finding.FAIL and config.action is EvidenceAction.ROLLBACK:
+        return Ruling.ROLL_BACK
+    if promoted or finding is Finding.PASS:
+        return Ruling.ADVANCE
+    if finding is Finding.FAIL:
+        return Ruling.GATE
+    return _AT_DEADLINE[config.on_no_data] if overdue else Ruling.HOLD
+
+
+def rule_on_stage(rollout: Rollout, seen: Observation, now: datetime) -> Ruling:
+    """The ruling on the present stage. With all traffic on the new version nothing is left to compare: only a
+    failure that was found before counts there."""
+    config = rollout.plan.evidence
+    if config is None or rollout.old is None:
+        return Ruling.ADVANCE
+    verdict = verdict_on_stage(rollout, seen)
+    finding = None if verdict is None else verdict.finding
+    if rollout.plan.stages[rollout.stage].share >= WHOLE and finding is not Finding.FAIL:
+        return Ruling.ADVANCE
+    until = deadline(rollout)
+    return rule(config, finding, promoted=rollout.skips_bake, overdue=until is not None and until <= now)
+
+
+def verdict_on_stage(rollout: Rollout, seen: Observation) -> Verdict | None:
+    """The verdict, if it is on the present stage. A failure counts in every stage that follows."""
+    verdict = None if seen.evidence is None else seen.evidence.verdict
+    if verdict is None or (verdict.stage != rollout.stage and verdict.finding is not Finding.FAIL):
+        return None
+    return verdict
+
+
+def has_failed(rollout: Rollout, seen: Observation) -> bool:
+    """Whether a difference above its tolerance was found, in a rollout that it decides."""
+    verdict = verdict_on_stage(rollout, seen)
+    return rollout.plan.evidence is not None and verdict is not None and verdict.finding is Finding.FAIL
+
+
+def deadline(rollout: Rollout) -> datetime | None:
+    """Until when evidence may arrive in the present stage; None before the bake."""
+    config, end = rollout.plan.evidence, rollout.bake_until
+    if config is None or rollout.phase is not Phase.BAKING or end is None:
+        return None
+    return end + timedelta(seconds=config.deadline)
+
+
+def explain(rollout: Rollout, seen: Observation) -> str:
+    """Why the evidence holds or rolls back the present stage."""
+    verdict = verdict_on_stage(rollout, seen)
+    if verdict is None:
+        return "its requests in this stage were not compared with the old version's yet"
+    return verdict.reason

@@ -1,0 +1,100 @@
+"""What only the comparison of two versions counts: a sample of the predictions, and sessions that come again.
+
+A few answers of each second are kept as they are, and read when somebody asks for the counts, so that a request
+pays a few integer operations. The prediction of an answer is the first number in it; an answer without one is
+counted as unusable. Only one number per request, as the rows of a request need not be independent."""
+
+import math
+import re
+from collections.abc import Callable
+
+from tidegate.domain.sessions import NEW_SESSION
+from tidegate.domain.worker_stats import NEGATIVE_PREDICTION, PREDICTION, SESSION_REPEAT, UNUSABLE_PREDICTION
+from tidegate.serving.contract.invocation import Answer, Note
+
+SAMPLES = 25
+"""Answers of a second that are sampled, spread over it by the number of the second before."""
+MOST_SAMPLES = 2 * SAMPLES
+"""Answers of a second that are sampled at most, where it has more requests than the one before."""
+SETTLE_AT = 64
+"""Samples: few enough not to delay a request when they are read."""
+LONGEST = 1024
+"""Bytes of an answer in which its first number must end."""
+MOST_SESSIONS = 10_000
+"""Sessions that are remembered, the newest ones."""
+READABLE = ("json", "csv", "jsonlines")
+"""Ends of content types in which a number can be told from text."""
+
+NEW = NEW_SESSION.encode()
+
+_TOKEN = re.compile(
+    rb'"(?:[^"\\]|\\.)*"|(-?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|-?(?:inf(?:inity)?|nan)\b|null|true|false)',
+    re.IGNORECASE | re.DOTALL,
+)
+_WORDS = {b"true": 1.0, b"false": 0.0, b"null": math.nan}
+
+
+class ComparedCounts:
+    """Times are epoch microseconds."""
+
+    def __init__(self, note: Callable[[int, Note], None]) -> None:
+        self._note = note
+        self._second = self._seen = self._taken = 0
+        self._stride = 1
+        self._kept: list[tuple[int, bytes, bool, str]] = []
+        self._sessions: dict[bytes, None] = {}
+
+    def offer(self, at: int, answer: Answer) -> None:
+        """Sample the answer, or not."""
+        second = at // 1_000_000
+        if second != self._second:
+            self._stride = max(1, self._seen // SAMPLES)
+            self._second, self._seen, self._taken = second, 0, 0
+        self._seen += 1
+        if self._seen % self._stride or self._taken >= MOST_SAMPLES:
+            return
+        self._taken += 1
+        body = answer.body
+        self._kept.append((at, body[:LONGEST], len(body) > LONGEST, answer.content_type))
+        if len(self._kept) >= SETTLE_AT:
+            self.settle()
+
+    def settle(self) -> None:
+        """Count what was sampled. To be called before the counts are read."""
+        kept, self._kept = self._kept, []
+        for at, body, cut, content_type in kept:
+            value = read_prediction(body, cut, content_type)
+            if value is None:
+                self._note(at, Note(UNUSABLE_PREDICTION, 1))
+            else:
+                self._note(at, Note(PREDICTION if value >= 0 else NEGATIVE_PREDICTION, abs(value)))
+
+    def count_session(self, at: int, session: bytes, failed: bool) -> None:
+        """Count a request of a session, which is a repeat unless it opens the session or is the first with its
+        id."""
+        if session == NEW:
+            return
+        known = self._sessions.pop(session, session)
+        self._sessions[session] = None
+        if known is None:
+            self._note(at, Note(SESSION_REPEAT, int(failed)))
+        elif len(self._sessions) > MOST_SESSIONS:
+            del self._sessions[next(iter(self._sessions))]
+
+
+def read_prediction(body: bytes, cut: bool, content_type: str) -> float | None:
+    """The first number of an answer, outside of quoted text. None if there is none, or if it is not finite.
+    ``cut``: the answer goes on after ``body``."""
+    if not content_type.partition(";")[0].strip().lower().endswith(READABLE):
+        return None
+    for found in _TOKEN.finditer(body):
+        text = found[1]
+        if text is None:
+            continue
+        if cut and found.end() == len(body):
+            return None
+        value = _WORDS.get(text.lower())
+        if value is None:
+            value = float(text)
+        return value if math.isfinite(value) else None
+    return None

@@ -1,0 +1,124 @@
+"""The ``evidence`` section of a spec: its structure, and what it means."""
+
+from dataclasses import replace
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+
+from tidegate.domain.evidence import Comparison, EvidenceAction, EvidenceConfig, NoDataAction
+from tidegate.spec.problem import KeyPath, SpecError, suggest
+from tidegate.spec.unit_texts import duration_text, percent_text
+from tidegate.spec.units import one_of, percent, seconds
+from tidegate.spec.value_types import Duration, about
+
+COMPARISONS = tuple(one.value for one in Comparison)
+ACTIONS = tuple(one.value for one in EvidenceAction)
+NO_DATA = tuple(one.value for one in NoDataAction)
+MOST_FALSE = 20
+"""Percent: largest rate of false rollbacks that can be chosen."""
+MOST_REQUESTS = 1_000_000
+_PERCENT = r"^[0-9]+(\.[0-9]+)?%$"
+_USUAL = EvidenceConfig()
+
+Share = Annotated[str, about("A share of the requests.", "0.1%", pattern=_PERCENT)]
+
+
+class ToleranceSpec(Struct, forbid_unknown_fields=True):
+    """Differences that do no harm."""
+
+    errors: Annotated[Share, about("Further requests that may fail. Default: 0.05%.")] | None = None
+    latency: (
+        Annotated[str, about("How much slower p50 and p99 may be. Default: 30%.", pattern=_PERCENT)] | None
+    ) = None
+    predictions: Annotated[Share, about("Predictions that may move across any level. Default: 10%.")] | None = None
+
+
+class EvidenceSpec(Struct, forbid_unknown_fields=True):
+    """Compare the new version with the old one while both answer requests."""
+
+    compare: (
+        Annotated[
+            list[str],
+            Meta(
+                description="What is compared. Default: errors and latency.",
+                extra_json_schema={"items": {"enum": list(COMPARISONS)}, "minItems": 1},
+            ),
+        ]
+        | None
+    ) = None
+    tolerance: ToleranceSpec | None = None
+    false_rollback_rate: Annotated[
+        str, about("Most rollouts of an equal version that may be rolled back.", "1%", pattern=_PERCENT)
+    ] = "1%"
+    action: Annotated[str, about("What a difference above its tolerance does.", enum=ACTIONS)] = "rollback"
+    minimum: Annotated[
+        int,
+        Meta(description="Requests of each version per stage, at least.", extra_json_schema={"minimum": 1}),
+    ] = 100
+    deadline: Annotated[Duration, about("How long a stage waits for evidence after its bake.")] = "1h"
+    on_no_data: Annotated[str, about("What happens to a stage without evidence then.", enum=NO_DATA)] = "rollback"
+
+
+def parse_evidence(given: EvidenceSpec, path: KeyPath = ("evidence",)) -> EvidenceConfig:
+    """Raises SpecError."""
+    compare = _compare(given.compare, (*path, "compare"))
+    rate = percent(given.false_rollback_rate, (*path, "false_rollback_rate"))
+    if not 0 < rate <= MOST_FALSE:
+        raise SpecError((*path, "false_rollback_rate"), f"{rate:g}%: must be above 0% and at most {MOST_FALSE}%")
+    if not 1 <= given.minimum <= MOST_REQUESTS:
+        raise SpecError((*path, "minimum"), f"{given.minimum}: must be 1 to {MOST_REQUESTS}")
+    found = EvidenceConfig(
+        compare=compare,
+        false_rollback_rate=rate / 100,
+        action=EvidenceAction(one_of(given.action, ACTIONS, (*path, "action"))),
+        minimum=given.minimum,
+        deadline=seconds(given.deadline, (*path, "deadline")),
+        on_no_data=NoDataAction(one_of(given.on_no_data, NO_DATA, (*path, "on_no_data"))),
+    )
+    return found if given.tolerance is None else _tolerate(found, given.tolerance, (*path, "tolerance"))
+
+
+def _compare(given: list[str] | None, path: KeyPath) -> tuple[Comparison, ...]:
+    if given is None:
+        return _USUAL.compare
+    if not given:
+        raise SpecError(path, f"compare at least one of {', '.join(COMPARISONS)}")
+    for index, each in enumerate(given):
+        if each not in COMPARISONS:
+            raise SpecError((*path, index), f"{each!r} cannot be compared{suggest(each, COMPARISONS)}")
+        if each in given[:index]:
+            raise SpecError((*path, index), f"{each!r} is given twice")
+    return tuple(one for one in Comparison if one.value in given)
+
+
+def _tolerate(found: EvidenceConfig, given: ToleranceSpec, path: KeyPath) -> EvidenceConfig:
+    changed: dict[str, Any] = {}
+    for one in Comparison:
+        text, where = getattr(given, one.value), (*path, one.value)
+        if text is None:
+            continue
+        if one not in found.compare:
+            raise SpecError(where, f"nothing compares {one.value}: add it to compare, or remove this")
+        changed[one.value] = percent(text, where) / 100
+        if changed[one.value] > 0.5 and one is not Comparison.LATENCY:
+            raise SpecError(where, f"{text}: must be at most 50%")
+    return replace(found, **changed)
+
+
+def render_evidence(given: EvidenceConfig) -> dict[str, Any]:
+    """Plain data without defaults: the inverse of ``parse_evidence``."""
+    made: dict[str, Any] = {}
+    if given.compare != _USUAL.compare:
+        made["compare"] = [one.value for one in given.compare]
+    different = [one.value for one in Comparison if getattr(given, one.value) != getattr(_USUAL, one.value)]
+    if different:
+        made["tolerance"] = {name: percent_text(getattr(given, name)) for name in different}
+    if given.false_rollback_rate != _USUAL.false_rollback_rate:
+        made["false_rollback_rate"] = percent_text(given.false_rollback_rate)
+    if given.action is not _USUAL.action:
+        made["action"] = given.action.value
+    if given.minimum != _USUAL.minimum:
+        made["minimum"] = given.minimum
+    if given.deadline != _USUAL.deadline:
+        made["deadline"] = duration_text(given.deadline)
+    return made | ({"on_no_data": given.on_no_data.value} if given.on_no_data is not _USUAL.on_no_data else {})

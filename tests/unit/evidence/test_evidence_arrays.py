@@ -1,0 +1,35 @@
+"""The benchmark's tests, for thousands of rollouts at a time, are those of the package."""
+
+import numpy as np
+import pytest
+
+from bench.evidence_arrays import RateTests, ShareTests, log_mean
+from tidegate.evidence.rates import RateTest
+from tidegate.evidence.shares import ShareTest
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 0.0005, 0.1])
+def test_many_rollouts_at_a_time_have_the_evidence_of_each(tolerance: float) -> None:
+    chance = np.random.default_rng(3)
+    rollouts = 20
+    rates, shares = RateTests(rollouts, tolerance), ShareTests(rollouts, tolerance)
+    one_by_one = [(RateTest(tolerance), ShareTest(tolerance)) for _ in range(rollouts)]
+    for _ in range(30):
+        old_n, new_n = chance.poisson(40, rollouts), chance.poisson(2, rollouts)
+        old_k, new_k = chance.binomial(old_n, 0.05), chance.binomial(new_n, 0.3)
+        counts = [part.astype(float) for part in (old_n, old_k, new_n, new_k)]
+        rates.update(*counts)
+        shares.update(*counts)
+        rows = [tuple(int(part[number]) for part in (old_n, old_k, new_n, new_k)) for number in range(rollouts)]
+        one_by_one = [
+            (rate.update((a, b, c, d)), share.update((a, b, c, d)))
+            for (rate, share), (a, b, c, d) in zip(one_by_one, rows, strict=True)
+        ]
+    assert list(rates.log_evidence) == pytest.approx([rate.log_evidence for rate, _ in one_by_one], abs=1e-6)
+    assert list(shares.log_evidence) == pytest.approx([share.log_evidence for _, share in one_by_one], abs=1e-9)
+    assert max(rates.log_evidence) > 1, "there was something to find"
+
+
+def test_the_mean_of_e_values_is_taken_of_the_values() -> None:
+    found = log_mean([np.log(np.array([1.0, 2.0])), np.log(np.array([3.0, 0.0 + 2.0]))])
+    assert list(np.exp(found)) == pytest.approx([2.0, 2.0])

@@ -1,0 +1,216 @@
+"""The versions of rollouts compared second by second: verdicts, metrics and records, also when others fail."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+import pytest
+
+from tidegate.domain.endpoint import Endpoint, Rollout
+from tidegate.domain.errors import Unavailable
+from tidegate.domain.evidence import Comparison, EvidenceConfig, EvidenceRecord, Finding
+from tidegate.domain.fleet import FleetId
+from tidegate.domain.metric import CollectionRound, Coverage, FleetSecond, Sample
+from tidegate.domain.observation import Capabilities
+from tidegate.domain.rollout import DeploymentConfig
+from tidegate.ports.store import Tx
+from tidegate.reconcile.comparisons import REPORTED, SAVE_EVERY, ComparedVersions, Comparisons, compared_versions
+from tidegate.reconcile.guards import GuardedRollout, Guards
+from tidegate.reconcile.metrics_loop import MetricsLoop
+from tidegate.rollout.plan import compile_plan
+from tidegate.service.evidence import find_evidence
+from tidegate.service.record_kinds import ENDPOINT
+from tidegate.testing.memory_metrics import MemoryMetrics
+from tidegate.testing.memory_store import MemoryStore
+from tidegate.testing.samples import canary, percent, version
+
+R = TypeVar("R")
+NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+START = int(NOON.timestamp())
+CONFIG = EvidenceConfig(compare=(Comparison.ERRORS,))
+VERSIONS = ComparedVersions("fraud", "r1", (1, "v1"), (2, "v2"), ("main",), CONFIG, 0, NOON)
+
+
+class Patient(MemoryStore):
+    """A store that counts what it runs and can be away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.away = False
+        self.runs = 0
+
+    async def run(self, work: Callable[[Tx], R]) -> R:
+        self.runs += 1
+        if self.away:
+            raise Unavailable("the database is away")
+        return await super().run(work)
+
+
+def one(second: int, generation: int, requests: int, failed: int, variant: str = "main") -> FleetSecond:
+    fleet = FleetId("fraud", generation, variant)
+    return FleetSecond(fleet, f"v{generation}", second, 1, requests, errors_5xx=failed)
+
+
+@dataclass
+class Day:
+    """Seconds of traffic: 90 requests on the old version, 10 on the new one, of which ``failed`` fail."""
+
+    store: Patient = field(default_factory=Patient)
+    versions: ComparedVersions = VERSIONS
+    second: int = START
+    samples: list[Sample] = field(default_factory=list)
+    comparisons: Comparisons = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.comparisons = Comparisons(self.store)
+
+    async def pass_by(self, seconds: int, failed: int = 0, coverage: bool = True, ended: bool = False) -> None:
+        for _ in range(seconds):
+            self.second += 1
+            done = self.second - 1
+            reports = [one(done, 1, 90, 1), one(done, 2, 10, failed), one(done, 2, 10, 10, "other")]
+            covered = {"fraud": Coverage(START - 100, self.second)} if coverage else {}
+            present = [] if ended else [self.versions]
+            now = datetime.fromtimestamp(self.second, UTC)
+            self.samples += await self.comparisons.turn(present, CollectionRound(reports, covered), now)
+            for _ in range(5):
+                await asyncio.sleep(0)
+
+    def is_found(self, finding: Finding | None) -> bool:
+        found = self.comparisons.verdict("r1")
+        return (None if found is None else found.finding) is finding
+
+    async def kept(self) -> EvidenceRecord | None:
+        return await self.store.run(lambda tx: find_evidence(tx, "fraud"))
+
+
+async def day(**options: object) -> Day:
+    found = Day(**options)  # type: ignore[arg-type]
+    await found.store.run(lambda tx: tx.put(ENDPOINT, "fraud", Endpoint("fraud", NOON, NOON), expect=0, now=NOON))
+    return found
+
+
+async def test_requests_are_compared_and_the_verdict_changes_with_them() -> None:
+    today = await day()
+    assert today.is_found(None)
+    await today.pass_by(5)
+    assert today.is_found(Finding.NO_DATA)
+    await today.pass_by(10)
+    assert today.is_found(Finding.PASS)
+    await today.pass_by(30, failed=3)
+    assert today.is_found(Finding.FAIL)
+
+
+async def test_what_is_not_known_to_be_counted_completely_is_no_evidence() -> None:
+    today = await day()
+    await today.pass_by(60, failed=10, coverage=False)
+    assert today.is_found(Finding.NO_DATA)
+    await today.pass_by(1, failed=10)
+    assert today.is_found(Finding.FAIL), "it counts once the counts are complete"
+
+
+async def test_metrics_are_published_once_the_new_version_has_requests() -> None:
+    today = await day()
+    await today.pass_by(30, failed=5)
+    last = {sample.metric.name: sample.high for sample in today.samples[-2:]}
+    assert last.keys() == {"ErrorEvidence", "Evidence"}
+    assert min(last.values()) >= 1
+
+
+async def test_the_record_is_written_when_the_finding_changes_and_now_and_then() -> None:
+    today = await day()
+    await today.pass_by(3)
+    before = today.store.runs
+    await today.pass_by(SAVE_EVERY // 2)
+    assert today.store.runs == before
+    await today.pass_by(30, failed=5)
+    found = await today.kept()
+    assert found is not None
+    assert (found.verdict.finding, found.old_config, found.new_config) == (Finding.FAIL, "v1", "v2")
+    await today.pass_by(1, ended=True)
+    last = await today.kept()
+    assert last is not None
+    assert len(last.blocks) > len(found.blocks) or last.verdict == found.verdict
+    assert today.comparisons.verdict("r1") is None, "it has ended"
+
+
+async def test_a_controller_that_starts_again_goes_on_with_the_evidence_of_the_one_before() -> None:
+    today = await day()
+    await today.pass_by(20, failed=2)
+    await today.pass_by(1, ended=True)
+    before = await today.kept()
+    assert before is not None
+    again = Day(store=today.store, second=today.second)
+    await again.pass_by(1)
+    verdict = again.comparisons.verdict("r1")
+    assert verdict is not None
+    assert verdict.results[0].counts[2] >= before.verdict.results[0].counts[2] > 0
+    other = Day(store=today.store, second=today.second, versions=replace(VERSIONS, rollout="r2"))
+    await other.pass_by(2)
+    fresh = other.comparisons.verdict("r2")
+    assert fresh is not None
+    assert fresh.results[0].counts[2] <= 20, "another rollout begins anew"
+
+
+async def test_a_store_that_is_away_delays_no_verdict() -> None:
+    today = await day()
+    today.store.away = True
+    await today.pass_by(30, failed=5)
+    assert today.is_found(Finding.FAIL)
+
+
+async def test_a_failed_comparison_keeps_no_guard_from_being_judged(caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(Comparisons):
+        async def turn(self, *_: object) -> list[Sample]:
+            raise RuntimeError("a fault")
+
+    @dataclass
+    class Standing:
+        def now(self) -> datetime:
+            return NOON
+
+    async def collect(now: int) -> CollectionRound:
+        return CollectionRound([], {"fraud": Coverage(now - 60, now)})
+
+    metrics, store, kicked = MemoryMetrics(), MemoryStore(), list[str]()
+    guards = Guards(metrics)
+    guarded = GuardedRollout("fraud", "r1", (), VERSIONS)
+    loop = MetricsLoop(
+        store, metrics, Standing(), collect, kicked.append, guards, lambda: [guarded], comparisons=Broken(store)
+    )
+    await loop.turn()
+    assert kicked == ["fraud"]
+    assert guards.evidence(guarded) is not None
+    assert "versions could not be compared" in caplog.text
+
+
+async def test_the_verdict_joins_the_evidence_of_the_guards() -> None:
+    today = await day()
+    guards = Guards(MemoryMetrics(), verdict=today.comparisons.verdict)
+    guarded = GuardedRollout("fraud", "r1", (), VERSIONS)
+    await today.pass_by(20)
+    await guards.judge([guarded], {"fraud": Coverage(START - 100, today.second)}, NOON)
+    found = guards.evidence(guarded)
+    assert found is not None
+    assert found.verdict == today.comparisons.verdict("r1")
+
+
+def rollout(old: int | dict[str, int] | None, new: int | dict[str, int], deployment: DeploymentConfig) -> Rollout:
+    before = None if old is None else replace(version("v1", old), generation=1)
+    after = replace(version("v2", new), generation=2)
+    plan = compile_plan(before, after, deployment, Capabilities())
+    return Rollout("r1", before, after, deployment, plan, NOON, phase_since=NOON + timedelta(seconds=9))
+
+
+def test_versions_are_compared_variant_by_variant_also_where_nothing_was_asked_for() -> None:
+    endpoint, steps = Endpoint("fraud", NOON, NOON), canary(percent(10), 60)
+    found = compared_versions(endpoint, rollout({"a": 1, "b": 2}, {"a": 1, "b": 1}, steps))
+    assert found is not None
+    assert (found.variants, found.config, found.stage) == (("a", "b"), REPORTED, 0)
+    asked = compared_versions(endpoint, rollout(2, 2, replace(steps, evidence=CONFIG)))
+    assert asked is not None
+    assert (asked.config, asked.old, asked.new) == (CONFIG, (1, "v1"), (2, "v2"))
+    assert compared_versions(endpoint, rollout(None, 2, steps)) is None
+    assert compared_versions(endpoint, rollout({"a": 1}, {"c": 1}, DeploymentConfig())) is None

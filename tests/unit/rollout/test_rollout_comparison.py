@@ -1,0 +1,188 @@
+"""A rollout whose versions are compared: what a verdict does to its stages."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from tests.unit.rollout.test_rollout_evidence import BAKE, SECOND, look, rollout_of
+from tidegate.advisor.rehearsal.simulation import make_updating_world
+from tidegate.domain.endpoint import Endpoint, VersionRequest
+from tidegate.domain.errors import Conflict, Invalid
+from tidegate.domain.evidence import EvidenceAction, EvidenceConfig, Finding, NoDataAction, Verdict
+from tidegate.domain.observation import SAGEMAKER_CAPABILITIES, Capabilities, Evidence
+from tidegate.domain.rollout import Cause, DeploymentConfig, Phase
+from tidegate.rollout import commands
+from tidegate.rollout.plan import compile_plan
+from tidegate.rollout.step import RolloutDecision, step
+from tidegate.testing.samples import all_at_once, canary, percent, version
+
+CONFIG = EvidenceConfig(deadline=600)
+DEADLINE = timedelta(seconds=600)
+
+
+def baking(config: EvidenceConfig = CONFIG) -> tuple[Endpoint, datetime]:
+    """A canary in its first bake, and when that began; the rest of the world saw no evidence yet."""
+    deployment = replace(canary(percent(10), 60, 60), evidence=config)
+    world = make_updating_world(version("v1", 2), version("v2", 2), deployment)
+    world.run(1000, lambda w: w.record is not None and rollout_of(w.record).phase is Phase.BAKING)
+    assert world.record is not None
+    return world.record, world.instant()
+
+
+def decided(
+    endpoint: Endpoint, finding: Finding | None, began: datetime, now: datetime, stage: int = 0
+) -> RolloutDecision:
+    verdict = None if finding is None else Verdict(finding, stage, "5 % of 200 requests failed")
+    return step(endpoint, look(endpoint, Evidence(now, began, now, verdict)), now)
+
+
+def test_a_pass_lets_the_stage_end_with_its_bake() -> None:
+    endpoint, began = baking()
+    early = decided(endpoint, Finding.PASS, began, began + BAKE - 2 * SECOND).endpoint
+    assert rollout_of(early).stage == 0
+    assert rollout_of(decided(endpoint, Finding.PASS, began, began + BAKE + SECOND).endpoint).stage == 1
+
+
+def test_a_difference_turns_the_rollout_back_at_once_and_the_version_is_not_tried_again() -> None:
+    endpoint, began = baking()
+    turned = decided(endpoint, Finding.FAIL, began, began + SECOND).endpoint
+    rollout = rollout_of(turned)
+    assert (rollout.phase, rollout.cause) == (Phase.ROLLING_BACK, Cause.EVIDENCE)
+    assert rollout.reason == "Deployment rolled back: v2 differs: 5 % of 200 requests failed."
+    assert turned is not None
+    idle = replace(turned, rollout=None)
+    request = VersionRequest(rollout.new, rollout.deployment, began)
+    with pytest.raises(Conflict, match="a comparison rolled v2 back"):
+        commands.begin(idle, request, rollout_id="r2", can=Capabilities(), now=began)
+
+
+@pytest.mark.parametrize("finding", [None, Finding.NO_DATA])
+def test_without_evidence_the_stage_holds_says_so_and_goes_back_at_the_deadline(finding: Finding | None) -> None:
+    endpoint, began = baking()
+    end = rollout_of(endpoint).bake_until
+    assert end is not None
+    held = decided(endpoint, finding, began, end + SECOND)
+    assert held.endpoint is not None
+    assert rollout_of(held.endpoint).stage == 0
+    assert held.events[-1].message.startswith("waiting for evidence: ")
+    assert held.wake_at == end + DEADLINE
+    again = decided(held.endpoint, finding, began, end + 2 * SECOND)
+    assert (again.events, again.endpoint) == ((), held.endpoint)
+    turned = decided(held.endpoint, finding, began, end + DEADLINE).endpoint
+    rollout = rollout_of(turned)
+    assert (rollout.phase, rollout.cause) == (Phase.ROLLING_BACK, Cause.EVIDENCE)
+    assert rollout.reason is not None
+    assert rollout.reason.startswith("Deployment rolled back: no evidence at the deadline: ")
+    assert turned is not None
+    assert turned.rejected == (), "nothing is known against the version"
+
+
+def test_a_round_that_fails_does_not_stop_the_deadline() -> None:
+    endpoint, began = baking()
+    end = rollout_of(endpoint).bake_until
+    assert end is not None
+    stale = look(endpoint, Evidence(began, began, began))
+    assert rollout_of(step(endpoint, stale, end + DEADLINE - SECOND).endpoint).phase is Phase.BAKING
+    assert rollout_of(step(endpoint, stale, end + DEADLINE).endpoint).phase is Phase.ROLLING_BACK
+    assert rollout_of(step(endpoint, look(endpoint, None), end + DEADLINE).endpoint).phase is Phase.ROLLING_BACK
+
+
+def test_evidence_that_comes_late_lets_the_stage_end() -> None:
+    endpoint, began = baking()
+    held = decided(endpoint, Finding.NO_DATA, began, began + BAKE + SECOND).endpoint
+    assert held is not None
+    after = decided(held, Finding.PASS, began, began + BAKE + 60 * SECOND)
+    assert rollout_of(after.endpoint).stage == 1
+    conditions = [one for one in rollout_of(after.endpoint).conditions if one.type == "HeldByEvidence"]
+    assert [one.status for one in conditions] == [False]
+
+
+@pytest.mark.parametrize(("without", "stage"), [(NoDataAction.ADVANCE, 1), (NoDataAction.GATE, 0)])
+def test_at_the_deadline_the_settings_decide(without: NoDataAction, stage: int) -> None:
+    endpoint, began = baking(replace(CONFIG, on_no_data=without))
+    now = began + BAKE + DEADLINE + SECOND
+    after = decided(endpoint, Finding.NO_DATA, began, now).endpoint
+    assert (rollout_of(after).phase, rollout_of(after).stage) in ((Phase.BAKING, 0), (Phase.ACTIVATING_TRAFFIC, 1))
+    assert rollout_of(after).stage == stage
+    assert after is not None
+    if without is NoDataAction.GATE:
+        promoted = commands.promote(after, "ann", now)
+        assert rollout_of(decided(promoted, Finding.NO_DATA, began, now).endpoint).stage == 1
+
+
+def test_a_gate_waits_for_a_person_whatever_the_time() -> None:
+    endpoint, began = baking(replace(CONFIG, action=EvidenceAction.GATE))
+    now = began + BAKE + 100 * DEADLINE
+    held = decided(endpoint, Finding.FAIL, began, now)
+    assert held.endpoint is not None
+    assert (rollout_of(held.endpoint).phase, rollout_of(held.endpoint).stage) == (Phase.BAKING, 0)
+    assert "waiting for a person to promote or abort: 5 % of 200" in held.events[-1].message
+    promoted = commands.promote(held.endpoint, "ann", now)
+    assert rollout_of(decided(promoted, Finding.FAIL, began, now).endpoint).stage == 1
+    aborted = commands.abort(held.endpoint, "ann", now)
+    assert rollout_of(aborted).cause == Cause.ABORTED
+
+
+@pytest.mark.parametrize("finding", [*Finding, None])
+def test_a_report_decides_nothing(finding: Finding | None) -> None:
+    endpoint, began = baking(replace(CONFIG, action=EvidenceAction.REPORT))
+    assert rollout_of(decided(endpoint, finding, began, began + BAKE + SECOND).endpoint).stage == 1
+
+
+def test_a_promotion_does_not_keep_a_version_that_differs() -> None:
+    endpoint, began = baking()
+    promoted = commands.promote(endpoint, "ann", began + SECOND)
+    assert (
+        rollout_of(decided(promoted, Finding.FAIL, began, began + 2 * SECOND).endpoint).phase is Phase.ROLLING_BACK
+    )
+    assert rollout_of(decided(promoted, Finding.NO_DATA, began, began + 2 * SECOND).endpoint).stage == 1
+
+
+def test_a_pass_of_another_stage_is_no_evidence_and_a_failure_always_is() -> None:
+    endpoint, began = baking()
+    now = began + BAKE + SECOND
+    assert rollout_of(decided(endpoint, Finding.PASS, began, now, stage=1).endpoint).stage == 0
+    assert rollout_of(decided(endpoint, Finding.FAIL, began, now, stage=1).endpoint).phase is Phase.ROLLING_BACK
+
+
+def test_a_paused_rollout_turns_back_for_a_difference_and_not_for_its_deadline() -> None:
+    endpoint, began = baking()
+    now = began + BAKE + DEADLINE + SECOND
+    paused = commands.pause(endpoint, "ann", began + SECOND)
+    assert rollout_of(decided(paused, Finding.NO_DATA, began, now).endpoint).phase is Phase.BAKING
+    assert rollout_of(decided(paused, Finding.FAIL, began, now).endpoint).phase is Phase.ROLLING_BACK
+
+
+def test_the_last_stage_has_nothing_to_compare_and_passes_by_itself() -> None:
+    endpoint, began = baking()
+    last = replace(endpoint, rollout=replace(rollout_of(endpoint), stage=1))
+    seen = look(last, Evidence(began + BAKE + SECOND, began, began + BAKE + SECOND, None))
+    after = step(last, seen, began + BAKE + SECOND).endpoint
+    assert not [one for one in rollout_of(after).conditions if one.type == "HeldByEvidence"]
+    assert (
+        rollout_of(decided(last, Finding.FAIL, began, began + SECOND, stage=0).endpoint).phase
+        is Phase.ROLLING_BACK
+    )
+
+
+def test_a_hole_in_the_counts_restarts_the_bake_also_without_alarms() -> None:
+    endpoint, began = baking()
+    rollout = rollout_of(endpoint)
+    bare = replace(endpoint, rollout=replace(rollout, plan=replace(rollout.plan, alarms=())))
+    now = began + BAKE + SECOND
+    seen = look(bare, Evidence(now, began + 30 * SECOND, now, Verdict(Finding.PASS, 0, "")))
+    assert [one.kind for one in step(bare, seen, now).events][-1] == "rollout.BakeRestarted"
+
+
+def plan_of(deployment: DeploymentConfig, can: Capabilities) -> None:
+    compile_plan(version("v1", 2), version("v2", 2), replace(deployment, evidence=CONFIG), can)
+
+
+def test_what_cannot_be_compared_is_refused() -> None:
+    with pytest.raises(Invalid, match="side by side"):
+        plan_of(all_at_once(), Capabilities())
+    with pytest.raises(Invalid, match="this target does not count"):
+        plan_of(canary(percent(10), 60), SAGEMAKER_CAPABILITIES)
+    plan = compile_plan(None, version("v1", 2), replace(canary(percent(10), 60), evidence=CONFIG), Capabilities())
+    assert plan.evidence is None, "a first version is compared with nothing"

@@ -1,0 +1,89 @@
+"""The evidence section of a spec."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tidegate import spec
+from tidegate.domain.errors import Invalid
+from tidegate.domain.evidence import Comparison, EvidenceAction, EvidenceConfig, NoDataAction
+from tidegate.spec.render import render
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def parsed(evidence: dict[str, Any] | None, strategy: str = "canary") -> EvidenceConfig | None:
+    sizes = {"canary": {"size": "10%"}, "linear": {"step": "10%"}, "rolling": {"batch": "10%"}, "all_at_once": {}}
+    data = {
+        "endpoint": "fraud",
+        "model": {"image": "tidegate/xgboost", "data": "file:///m"},
+        "instances": 10,
+        "rollout": {"strategy": strategy, **sizes[strategy]},
+        **({} if evidence is None else {"evidence": evidence}),
+    }
+    desired = spec.parse(data, NOW)
+    assert spec.parse(render(desired), NOW).deployment == desired.deployment, "rendered and read again"
+    return desired.deployment.evidence
+
+
+def test_without_the_section_nothing_is_decided_and_an_empty_one_has_the_defaults() -> None:
+    assert parsed(None) is None
+    assert parsed({}) == EvidenceConfig()
+
+
+def test_every_key_has_its_meaning() -> None:
+    assert parsed(
+        {
+            "compare": ["predictions", "errors"],
+            "tolerance": {"errors": "0.2%", "predictions": "7.5%"},
+            "false_rollback_rate": "0.5%",
+            "action": "gate",
+            "minimum": 500,
+            "deadline": "90s",
+            "on_no_data": "advance",
+        }
+    ) == EvidenceConfig(
+        compare=(Comparison.ERRORS, Comparison.PREDICTIONS),
+        errors=0.002,
+        predictions=0.075,
+        false_rollback_rate=0.005,
+        action=EvidenceAction.GATE,
+        minimum=500,
+        deadline=90,
+        on_no_data=NoDataAction.ADVANCE,
+    )
+
+
+@pytest.mark.parametrize("strategy", ["canary", "linear", "rolling"])
+def test_it_goes_with_every_strategy_that_shifts_in_steps(strategy: str) -> None:
+    assert parsed({"minimum": 20}, strategy) == EvidenceConfig(minimum=20)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "says"),
+    [
+        ({"compare": []}, "evidence.compare: compare at least one of errors, latency, predictions"),
+        ({"compare": ["eror"]}, "evidence.compare[0]: 'eror' cannot be compared, did you mean 'errors'?"),
+        ({"compare": ["errors", "errors"]}, "evidence.compare[1]: 'errors' is given twice"),
+        ({"tolerance": {"predictions": "1%"}}, "evidence.tolerance.predictions: nothing compares predictions"),
+        ({"tolerance": {"errors": "60%"}}, "evidence.tolerance.errors: 60%: must be at most 50%"),
+        ({"tolerance": {"latency": "slow"}}, "evidence.tolerance.latency: 'slow': expected a share such as 20%"),
+        ({"false_rollback_rate": "0%"}, "evidence.false_rollback_rate: 0%: must be above 0% and at most 20%"),
+        ({"false_rollback_rate": "21%"}, "must be above 0% and at most 20%"),
+        ({"action": "roll"}, "evidence.action: unknown action 'roll'"),
+        ({"minimum": 0}, "evidence.minimum: 0: must be 1 to 1000000"),
+        ({"deadline": "5"}, "evidence.deadline: '5': add a unit, such as 5s"),
+        ({"on_no_data": "pass"}, "evidence.on_no_data: unknown on_no_data 'pass'"),
+        ({"actoin": "gate"}, "evidence: unknown key 'actoin', did you mean 'action'?"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_place(evidence: dict[str, Any], says: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        parsed(evidence)
+    assert says in str(caught.value)
+
+
+def test_nothing_is_compared_where_all_traffic_moves_at_once() -> None:
+    with pytest.raises(Invalid, match="use canary, linear or rolling"):
+        parsed({}, "all_at_once")
