@@ -74,8 +74,7 @@ def import_libraries() -> None:
 def _import_forests() -> None:
     from tidegate.serving.engines import mapped_forest  # noqa: F401, PLC0415  # needs numpy
     from tidegate.serving.multimodel import memory  # noqa: F401, PLC0415
-    from tidegate.serving.runtimes import aws_xgboost, tabular_scorer  # noqa: F401, PLC0415
-    from tidegate.serving.runtimes import forest_builder  # noqa: F401, PLC0415  # needs XGBoost
+    from tidegate.serving.runtimes import aws_xgboost, forest_builder, tabular_scorer  # noqa: F401, PLC0415
 
 
 def _attempt(name: str, load: Callable[[], object]) -> None:
