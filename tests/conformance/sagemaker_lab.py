@@ -41,6 +41,7 @@ class SagemakerLab:
     against: str = PLACE
     patience: float = 120.0
     differences: Mapping[str, str] = field(default_factory=dict)
+    remarks: Mapping[str, str] = field(default_factory=dict)
 
     def model(self, version: str) -> dict[str, Any]:
         return {"image": IMAGE, "environment": dict(ENVIRONMENTS[version])}
