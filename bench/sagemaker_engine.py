@@ -25,8 +25,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from bench import tables
+from bench.throttling_proxy import Weather, weather
 from tidegate.advisor.load import LoadGenerator
-from tidegate.testing.aws.throttling_proxy import Weather, weather
 from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import KINDS, Scene, canary
 
