@@ -25,8 +25,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from bench import tables
+from bench.throttling_proxy import Weather, weather
 from tidegate.advisor.load import LoadGenerator
-from tidegate.testing.aws.throttling_proxy import Weather, weather
 from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import KINDS, Scene, canary
 
@@ -65,11 +65,11 @@ class Stage:
         return LoadGenerator(self.cloud.url, path, BODY, {}, rate, sign=self.sign)
 
     def weights(self) -> list[float]:
-        """Of the cloud's variants, in the order of their versions, as it says itself."""
+        """Of the cloud's variants, in the order of their versions, as it says; empty while it replaces them."""
         found = self.sagemaker.describe_endpoint(EndpointName=ENDPOINT).get("ProductionVariants", [])
         ordered = sorted(found, key=lambda one: int(one["VariantName"].partition("-")[0][1:]))
         whole = sum(one["CurrentWeight"] for one in ordered)
-        return [one["CurrentWeight"] / whole for one in ordered]
+        return [one["CurrentWeight"] / whole for one in ordered] if whole else []
 
     @property
     def sagemaker(self) -> Any:
@@ -177,7 +177,7 @@ def measure_rollbacks(stage: Stage, rollbacks: int, rate: float, latency: float)
             wait_until(lambda: stage.weights() == half, "the canary has half the weight", PATIENCE)  # noqa: B023
             scene.cloudwatch.set_alarm_state(AlarmName="by-hand", StateValue="ALARM", StateReason="measure")
             rung = time.monotonic()
-            wait_until(lambda: stage.weights()[0] == 1.0, "all weight is back", PATIENCE, every=0.01)
+            wait_until(lambda: stage.weights()[:1] == [1.0], "all weight is back", PATIENCE, every=0.01)
             times.append(time.monotonic() - rung)
             settled = scene.settled(ENDPOINT, PATIENCE)
             assert settled["EndpointConfigName"] != config, "it was not rolled back"

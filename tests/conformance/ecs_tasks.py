@@ -1,6 +1,7 @@
 """A simulator of what ECS runs: for each service of moto's ECS its tasks, as tidegate's real worker processes on
 ports of their own. A task is registered with its target group once its ping is answered. There are no containers."""
 
+import contextlib
 import itertools
 import json
 import os
@@ -14,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from moto.core import DEFAULT_ACCOUNT_ID
 from moto.ecs.models import ecs_backends
 
 from tests.conformance.aws_credentials import ENVIRONMENT, REGION
 from tidegate.testing.platform import free_port
 
+ACCOUNT = "123456789012"
+"""moto's."""
 LOOK_EVERY = 0.1
 FAILURES = 3
 """Tasks in a row that end before they are healthy, after which the circuit breaker opens (ECS's smallest number)."""
@@ -77,7 +79,7 @@ class EcsTasks:
 
     def _run(self) -> None:
         while not self._stopping.wait(LOOK_EVERY):
-            backend = ecs_backends[DEFAULT_ACCOUNT_ID][REGION]
+            backend = ecs_backends[ACCOUNT][REGION]
             for service in list(backend.services.values()):
                 try:
                     self._look(service)
@@ -124,13 +126,14 @@ class EcsTasks:
         mine.running.remove(task)
         if task.healthy:
             self.healthy[group] = tuple(one for one in self.healthy[group] if one != task.address)
-            self.balancer.deregister_targets(TargetGroupArn=group, Targets=task.registered)
+            with contextlib.suppress(self.balancer.exceptions.TargetGroupNotFoundException):
+                self.balancer.deregister_targets(TargetGroupArn=group, Targets=task.registered)
 
     def _start(self, service: Any) -> Task:
         number, port = next(_NUMBERS), free_port()
         family, _, revision = service.task_definition.rpartition("/")[2].partition(":")
-        definition = ecs_backends[DEFAULT_ACCOUNT_ID][REGION].task_definitions[family][int(revision)]
-        (container,) = definition.container_definitions
+        definition = ecs_backends[ACCOUNT][REGION].task_definitions[family][int(revision)]
+        container: Any = definition.container_definitions[0]
         given = {one["name"]: one["value"] for one in container["environment"]}
         folder = self.folder / f"task-{number}-{time.monotonic_ns()}"
         folder.mkdir()

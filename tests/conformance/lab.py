@@ -39,6 +39,8 @@ class Lab(Protocol):
     """Seconds that the longest scenario may wait for one state."""
     differences: Mapping[str, str]
     """Scenario -> why this target cannot show it. Written beside the table."""
+    remarks: Mapping[str, str]
+    """Scenario -> what is different about it here, though it passes. Written beside the table."""
 
     def model(self, version: str) -> dict[str, Any]:
         """The ``model`` section of a spec."""

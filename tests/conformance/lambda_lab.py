@@ -37,6 +37,10 @@ PLACE = (
     "ministack's control plane, with a simulator of ours for routing by weight, for the environments (processes under"
     " AWS's runtime client) and for CloudWatch"
 )
+REMARKS = {
+    "scale in mid-rollout": "Lambda scales by itself: the number of instances is the platform's record alone",
+    "rollback by failed start": "Lambda starts a version with its first request, which is the target's own ping",
+}
 
 
 @dataclass
@@ -148,6 +152,7 @@ class LambdaLab:
     against: str = PLACE
     patience: float = 120.0
     differences: Mapping[str, str] = field(default_factory=dict)
+    remarks: Mapping[str, str] = field(default_factory=lambda: dict(REMARKS))
 
     def model(self, version: str) -> dict[str, Any]:
         return {"image": IMAGE, "data": self.package.as_uri(), "environment": dict(environment(version))}

@@ -52,6 +52,7 @@ class LocalLab:
             "API away in mid-rollout": "the local target has no API: it is part of the platform"
         }
     )
+    remarks: Mapping[str, str] = field(default_factory=dict)
 
     def model(self, version: str) -> dict[str, Any]:
         return {"image": self.image, "environment": dict(ENVIRONMENTS[version])}

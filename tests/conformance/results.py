@@ -53,7 +53,7 @@ def table(results: Results, scenarios: list[str]) -> str:
             found = results[target].get(scenario)
             outcome = "" if found is None else found["outcome"]
             cells.append(WORDS.get(outcome, "no"))
-            if found is not None and outcome == DIFFERENT:
+            if found is not None and "why" in found:
                 notes.append(f"- {target}, {scenario}: {found['why']}.")
         lines.append(f"| {scenario} | {' | '.join(cells)} |")
     runs = [f"- {target}: {_run(results[target].values())}." for target in targets if results[target]]

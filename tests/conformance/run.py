@@ -18,7 +18,7 @@ def run_scenario(lab: Lab, scenario: str) -> None:
     except BaseException:
         record(lab, scenario, "failed")
         raise
-    record(lab, scenario, PASSED)
+    record(lab, scenario, PASSED, lab.remarks.get(scenario, ""))
 
 
 def scenarios(quick: Sequence[str]) -> Sequence[str]:

@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 import boto3
 import yaml
 
+from bench.throttling_proxy import Weather, weather
 from tests.conformance.aws_credentials import ENVIRONMENT, KEY, REGION, SECRET, sign
 from tests.conformance.front_door import Forwarder, Reply, Request, front_door
 from tests.conformance.lab import Load
 from tests.conformance.local_lab import ENVIRONMENTS, http_load
 from tidegate.cli.client import ApiClient
-from tidegate.testing.aws.throttling_proxy import Weather, weather
 from tidegate.testing.platform import Platform
 
 IMAGE = f"123456789012.dkr.ecr.{REGION}.amazonaws.com/stand-in@sha256:" + "0" * 64
@@ -41,6 +41,7 @@ class SagemakerLab:
     against: str = PLACE
     patience: float = 120.0
     differences: Mapping[str, str] = field(default_factory=dict)
+    remarks: Mapping[str, str] = field(default_factory=dict)
 
     def model(self, version: str) -> dict[str, Any]:
         return {"image": IMAGE, "environment": dict(ENVIRONMENTS[version])}

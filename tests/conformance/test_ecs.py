@@ -7,7 +7,7 @@ import pytest
 from tests.conformance.ecs_lab import EcsLab, ecs_lab
 from tests.conformance.run import run_scenario, scenarios
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")

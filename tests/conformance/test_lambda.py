@@ -11,6 +11,7 @@ from tests.integration.ministack import PROGRAM
 
 pytestmark = [
     pytest.mark.e2e,
+    pytest.mark.timeout(300),
     pytest.mark.skipif(not PROGRAM.exists(), reason="ministack is not installed: make .clients/ministack/.done"),
     pytest.mark.skipif(
         not PYTHON.exists(), reason="AWS's runtime client is not installed: make .clients/lambda/.done"

@@ -15,6 +15,7 @@ from typing import Any
 import boto3
 import pytest
 
+from bench.throttling_proxy import Weather, weather
 from tidegate.domain.errors import TargetRefused
 from tidegate.domain.fleet import FleetId, FleetSpec, VariantSpec
 from tidegate.domain.registry import ContainerDefinition, Model
@@ -26,7 +27,6 @@ from tidegate.targets.sagemaker.engine_target import SagemakerTarget
 from tidegate.targets.sagemaker.native import Deployed, NativeDeployer
 from tidegate.targets.sagemaker.options import SagemakerOptions, parse_options
 from tidegate.targets.sagemaker.outcome import Outcome
-from tidegate.testing.aws.throttling_proxy import Weather, weather
 from tidegate.testing.platform import Platform, wait_until
 
 pytestmark = pytest.mark.e2e

@@ -6,11 +6,11 @@ from tidegate.domain.errors import TargetError, TargetRefused, Transient
 
 
 class AwsRefused(TargetRefused):
-    """Refused for good. ``code`` is AWS's name of the error, ``said`` its sentence."""
+    """Refused for good. ``error`` is AWS's name of it, ``said`` its sentence."""
 
-    def __init__(self, message: str, code: str = "", said: str = "") -> None:
+    def __init__(self, message: str, error: str = "", said: str = "") -> None:
         super().__init__(message)
-        self.code, self.said = code, said
+        self.error, self.said = error, said
 
     @property
     def fresh_role(self) -> bool:

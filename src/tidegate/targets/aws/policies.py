@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from tidegate.targets.aws.errors import action_of
 
@@ -33,6 +34,6 @@ def _statement(row: CallRow) -> dict[str, object]:
 
 def statement(
     sid: str, actions: Iterable[str], resources: Iterable[str], condition: Mapping[str, object] | None = None
-) -> dict[str, object]:
+) -> dict[str, Any]:
     made = {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": list(resources)}
     return {**made, **({"Condition": condition} if condition else {})}

@@ -53,7 +53,7 @@ _CLEANING = (
 )
 
 
-def caller_policy(compiled: Compiled, options: SagemakerOptions) -> dict[str, object]:
+def caller_policy(compiled: Compiled, options: SagemakerOptions) -> dict[str, Any]:
     """For the credentials that deploy, update, abort and delete this endpoint."""
     made = {f"{_SERVICES[call.service]}:{call.operation}" for call in compiled.calls}
     if any(call.operation in TAGGED for call in compiled.calls):
@@ -102,7 +102,7 @@ def caller_policy(compiled: Compiled, options: SagemakerOptions) -> dict[str, ob
     return {"Version": "2012-10-17", "Statement": statements}
 
 
-def role_policy(compiled: Compiled, options: SagemakerOptions) -> dict[str, object]:
+def role_policy(compiled: Compiled, options: SagemakerOptions) -> dict[str, Any]:
     """For the execution role, which SageMaker takes on: data, images, logs, and the alarms of its guardrails."""
     data, repositories = _needs(compiled, options)
     statements = [*_basic_statements(options)]
@@ -136,7 +136,7 @@ def _needs(compiled: Compiled, options: SagemakerOptions) -> tuple[set[str], set
     return data, repositories
 
 
-def _basic_statements(options: SagemakerOptions) -> Iterator[dict[str, object]]:
+def _basic_statements(options: SagemakerOptions) -> Iterator[dict[str, Any]]:
     group = f"arn:{options.partition}:logs:{options.region}:{options.account}:log-group:/aws/sagemaker/*"
     logs = {"logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"}
     yield _statement("Guardrails", {"cloudwatch:DescribeAlarms"}, ["*"])
@@ -145,7 +145,7 @@ def _basic_statements(options: SagemakerOptions) -> Iterator[dict[str, object]]:
     yield _statement("ImageToken", {"ecr:GetAuthorizationToken"}, ["*"])
 
 
-def _data_statements(data: set[str], options: SagemakerOptions) -> Iterator[dict[str, object]]:
+def _data_statements(data: set[str], options: SagemakerOptions) -> Iterator[dict[str, Any]]:
     arn = f"arn:{options.partition}:s3:::"
     if data:
         objects = sorted(f"{arn}{place}{'*' if place.endswith('/') else ''}" for place in data)
@@ -153,7 +153,7 @@ def _data_statements(data: set[str], options: SagemakerOptions) -> Iterator[dict
         yield _statement("Buckets", {"s3:ListBucket"}, sorted({f"{arn}{place.split('/')[0]}" for place in data}))
 
 
-def _answer_statements(compiled: Compiled, options: SagemakerOptions) -> Iterator[dict[str, object]]:
+def _answer_statements(compiled: Compiled, options: SagemakerOptions) -> Iterator[dict[str, Any]]:
     queued = compiled.config.params.get("AsyncInferenceConfig")
     if queued is None:
         return
@@ -181,7 +181,7 @@ def _hosting_resources(compiled: Compiled, options: SagemakerOptions) -> list[st
     ]
 
 
-def _bucket_statements(bucket: str, prefix: str, options: SagemakerOptions) -> list[dict[str, object]]:
+def _bucket_statements(bucket: str, prefix: str, options: SagemakerOptions) -> list[dict[str, Any]]:
     arn = f"arn:{options.partition}:s3:::{bucket}"
     return [
         _statement("Upload", {"s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"}, [f"{arn}/{prefix}/*"]),
@@ -191,5 +191,5 @@ def _bucket_statements(bucket: str, prefix: str, options: SagemakerOptions) -> l
 
 def _statement(
     sid: str, actions: set[str], resources: list[str], condition: dict[str, Any] | None = None
-) -> dict[str, object]:
+) -> dict[str, Any]:
     return statement(sid, sorted(actions), resources, condition)

@@ -48,51 +48,8 @@ class Weather:
 def weather(server: str) -> Iterator[tuple[str, Weather]]:
     """The URL of the proxy, and what it does."""
     state, client = Weather(), httpx.Client(base_url=server, timeout=60)
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        wbufsize = -1
-        disable_nagle_algorithm = True
-
-        def _forward(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            operation = (self.headers.get("X-Amz-Target") or self.path).rsplit(".", 1)[-1].rsplit("/", 1)[-1]
-            state.seen.append(operation)
-            time.sleep(state.latency)
-            if state.away:
-                self.close_connection = True
-                return
-            if state.throttles(operation):
-                said = json.dumps({"__type": "ThrottlingException", "message": "Rate exceeded"}).encode()
-                self._answer(400, {"Content-Type": "application/x-amz-json-1.1"}, said)
-                return
-            # The Host header stays as it was signed.
-            headers = dict(self.headers)
-            answer = state.ask(
-                operation, body, lambda: client.request(self.command, self.path, headers=headers, content=body)
-            )
-            if _take(state.lost, operation):
-                self.close_connection = True
-                self.connection.close()
-                return
-            kept = {k: v for k, v in answer.headers.items() if k not in _OWN}
-            self._answer(answer.status_code, kept, answer.content)
-
-        def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-            self.wfile.flush()
-
-        do_GET = do_POST = do_PUT = do_HEAD = _forward
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Says nothing."""
-
-    listener = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    handler = type("Handler", (_Handler,), {"state": state, "client": client})
+    listener = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     listener.daemon_threads = True
     thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
@@ -103,6 +60,53 @@ def weather(server: str) -> Iterator[tuple[str, Weather]]:
         listener.server_close()
         thread.join()
         client.close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1
+    disable_nagle_algorithm = True
+    state: Weather
+    client: httpx.Client
+
+    def _forward(self) -> None:
+        state = self.state
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        operation = (self.headers.get("X-Amz-Target") or self.path).rsplit(".", 1)[-1].rsplit("/", 1)[-1]
+        state.seen.append(operation)
+        time.sleep(state.latency)
+        if state.away:
+            self.close_connection = True
+            return
+        if state.throttles(operation):
+            said = json.dumps({"__type": "ThrottlingException", "message": "Rate exceeded"}).encode()
+            self._answer(400, {"Content-Type": "application/x-amz-json-1.1"}, said)
+            return
+        # The Host header stays as it was signed.
+        headers = dict(self.headers)
+        answer = state.ask(
+            operation, body, lambda: self.client.request(self.command, self.path, headers=headers, content=body)
+        )
+        if _take(state.lost, operation):
+            self.close_connection = True
+            self.connection.close()
+            return
+        kept = {k: v for k, v in answer.headers.items() if k not in _OWN}
+        self._answer(answer.status_code, kept, answer.content)
+
+    def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+        self.wfile.flush()
+
+    do_GET = do_POST = do_PUT = do_HEAD = _forward
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Says nothing."""
 
 
 _OWN = ("content-length", "transfer-encoding", "connection", "content-encoding")
