@@ -42,6 +42,8 @@ CHUNK = 500
 """Objects of one page of a list."""
 DEFAULT_NAMESPACE = "default"
 LOG = "pods/log"
+REPEATED = ("Deployment", "Pod")
+"""Kinds that are listed again and again, with the same labels."""
 
 KINDS: Mapping[str, tuple[str, str]] = {
     "Deployment": ("apps/v1", "deployments"),
@@ -113,7 +115,8 @@ class KubeApi:
             found = [await self._page(path, labels, "")]
             while found[-1].metadata.next:
                 found.append(await self._page(path, labels, found[-1].metadata.next))
-            return self._lists.read((kind, labels), found)
+            lists = self._lists if kind in REPEATED else ObjectCache()
+            return lists.read((kind, labels), found)
 
         return await self._call("list", kind, "", pages)
 
