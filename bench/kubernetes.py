@@ -3,15 +3,17 @@
     python -m bench.kubernetes [--updates 80] [--rollbacks 20] [--rate 100] [--rounds 5] [--keep]
 
 The cluster is the one of ``tests/kubernetes`` (CONTRIBUTING.md says what it needs): control plane, two nodes, two
-gateways, pods and load all share the processors of one machine. Updates take the four kinds in turn. Alarms are set
-by SetAlarmState, as in ``bench.rollbacks``. The gateways and the local target's proxy are asked by turns, for the
-same model.
+gateways, pods and load all share the processors of one machine. Four endpoints are updated at a time, one for each
+strategy, with a quarter of the rate each: a node of this old version of Kubernetes takes up to a minute until a pod
+is gone. Rollbacks, too, are of four endpoints at a time; alarms are set by SetAlarmState, as in ``bench.rollbacks``.
+The gateways and the local target's proxy are asked by turns, for the same model.
 """
 
 import argparse
 import statistics
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from bench import rollbacks, tables, updates
 from tests.kubernetes import image
@@ -19,6 +21,7 @@ from tests.kubernetes.cluster import harness
 from tests.kubernetes.on_cluster import ROW, OnCluster, on_cluster
 from tidegate.advisor.load import LoadGenerator, Report
 from tidegate.testing.platform import wait_until
+from tidegate.testing.scene import KINDS, Scene
 
 SECONDS = 15
 """Of one turn of the comparison."""
@@ -42,15 +45,42 @@ def main() -> None:
             header = ["front", "requests", "failed", "p50 ms", "p99 ms", "p99 of each turn, ms"]
             _show("kubernetes-gateway", "Gateways of Kubernetes beside the local proxy", header, rows, given.keep)
         if given.rollbacks:
-            row = rollbacks.measure(
-                running.scene, running.models, running.gateway, ROW, given.rollbacks, given.rate
-            )
+            row = _roll_back(running, given.rollbacks, given.rate)
             title = "Alarm to all traffic back, on Kubernetes"
             _show("kubernetes-rollbacks", title, rollbacks.HEADER, [row], given.keep)
-            running.delete("bench")
         if given.updates:
-            rows = updates.measure(running.scene, running.models, running.gateway, ROW, given.updates, given.rate)
+            rows = _update(running, given.updates, given.rate)
             _show("kubernetes-updates", "Updates under load, on Kubernetes", updates.HEADER, rows, given.keep)
+
+
+def _roll_back(running: OnCluster, count: int, rate: float) -> list[object]:
+    def measure(kind: str) -> tuple[list[float], int, int]:
+        asked = (running.models, front, ROW, -(-count // len(KINDS)), rate / len(KINDS))
+        return rollbacks.measure(Scene(running.platform), *asked, endpoint=f"back-{_name(kind)}", pause=0.01)
+
+    front = running.gateway
+    with ThreadPoolExecutor(len(KINDS)) as pool:
+        found = list(pool.map(measure, KINDS))
+    for kind in KINDS:
+        running.delete(f"back-{_name(kind)}")
+    times = [one for part, _, _ in found for one in part]
+    return rollbacks.row(times, sum(part[1] for part in found), sum(part[2] for part in found))
+
+
+def _update(running: OnCluster, count: int, rate: float) -> list[list[object]]:
+    def measure(kind: str) -> list[object]:
+        asked = (running.models, front, ROW, -(-count // len(KINDS)), rate / len(KINDS))
+        name = f"update-{_name(kind)}"
+        rows = updates.measure(Scene(running.platform), *asked, endpoint=name, kinds=(kind,))
+        return [*rows[0][:2], *rows[1][2:4], *rows[0][4:]]
+
+    front = running.gateway
+    with ThreadPoolExecutor(len(KINDS)) as pool:
+        return list(pool.map(measure, KINDS))
+
+
+def _name(kind: str) -> str:
+    return kind.replace(" ", "-")
 
 
 def _show(name: str, title: str, header: list[str], rows: list[list[object]], keep: bool) -> None:

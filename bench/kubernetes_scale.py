@@ -130,9 +130,6 @@ class Sized:
         config = self.scene.config(self.data, instances=2)
         while self.count < wanted:
             some = [f"e{number}" for number in range(self.count, min(self.count + TOGETHER, wanted))]
-            self.scene = Scene(
-                self.platform
-            )  # whose connections were not idle for so long that they end any moment
             for name in some:
                 given = [{"Name": "EndpointName", "Value": name}, {"Name": "VariantName", "Value": "AllTraffic"}]
                 self.scene.alarm(f"{name}-errors", "Invocation5XXErrors", 0.05, Period=10, Dimensions=given)

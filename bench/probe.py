@@ -15,6 +15,8 @@ class Probe:
     """``http://HOST:PORT``."""
     endpoint: str
     body: bytes
+    pause: float = 0.001
+    """Seconds between an answer and the next request."""
     seen: list[tuple[float, int, str]] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -44,4 +46,4 @@ class Probe:
             answer = connection.getresponse()
             answer.read()
             self.seen.append((time.time(), answer.status, answer.headers.get("x-tidegate-config", "")))
-            time.sleep(0.001)
+            time.sleep(self.pause)

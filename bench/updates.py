@@ -6,6 +6,7 @@ python -m bench.updates [--updates 200] [--rate 200] [--keep]
 import argparse
 import itertools
 import time
+from collections.abc import Sequence
 
 from bench import tables
 from tidegate.advisor.load import LoadGenerator
@@ -29,18 +30,29 @@ def main() -> None:
 
 
 def measure(
-    scene: Scene, models: tuple[str, str], front: str, body: bytes, updates: int, rate: float
+    scene: Scene,
+    models: tuple[str, str],
+    front: str,
+    body: bytes,
+    updates: int,
+    rate: float,
+    *,
+    endpoint: str = "bench",
+    kinds: Sequence[str] = tuple(KINDS),
 ) -> list[list[object]]:
-    """Rows for HEADER. ``front``: the URL of what clients ask for predictions; ``body``: a request."""
-    scene.create("bench", scene.config(models[0], instances=2))
-    took: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    finished = dict.fromkeys(KINDS, 0)
-    with LoadGenerator(front, "/endpoints/bench/invocations", body, {"Content-Type": "text/csv"}, rate) as load:
-        for number, kind in zip(range(updates), itertools.cycle(KINDS), strict=False):
+    """Rows for HEADER: of each kind, and of all. ``front``: the URL of what clients ask for predictions; ``body``: a
+    request."""
+    scene.create(endpoint, scene.config(models[0], instances=2))
+    took: dict[str, list[float]] = {kind: [] for kind in kinds}
+    finished = dict.fromkeys(kinds, 0)
+    with LoadGenerator(
+        front, f"/endpoints/{endpoint}/invocations", body, {"Content-Type": "text/csv"}, rate
+    ) as load:
+        for number, kind in zip(range(updates), itertools.cycle(kinds), strict=False):
             config = scene.config(models[(number + 1) % 2], instances=2)
             began = time.monotonic()
-            scene.update("bench", config, KINDS[kind]())
-            settled = scene.settled("bench", 240)
+            scene.update(endpoint, config, KINDS[kind]())
+            settled = scene.settled(endpoint, 240)
             took[kind].append(time.monotonic() - began)
             finished[kind] += settled["EndpointConfigName"] == config and "FailureReason" not in settled
             print(

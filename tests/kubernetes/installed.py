@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import httpx
 import psutil
 import yaml
 
@@ -63,6 +64,12 @@ class Installed:
                 return name
         return None
 
+    def answers(self) -> bool:
+        """Whether a controller answers by the Service, which learns of a new leader a moment later."""
+        with contextlib.suppress(httpx.HTTPError):
+            return httpx.get(f"{self.url}/healthz", timeout=2).status_code == httpx.codes.OK
+        return False
+
     def kill(self, controller: str) -> None:
         """The controller dies without a word, and its pod is gone for good."""
         uid = self.controllers()[controller]["metadata"]["uid"]
@@ -97,7 +104,8 @@ def installed(cluster: Cluster, postgres: Path, database: str) -> Iterator[Insta
             service = json.loads(cluster.kubectl("--namespace", NAMESPACE, "get", "service", NAME, "-o", "json"))
             models = train(folder, 1, features=4, trees=5), train(folder, 2, features=4, trees=5)
             made = Installed(cluster, f"http://{service['spec']['clusterIP']}", models)
-            wait_until(made.leader, f"a controller leads: {made.controllers()}", 180, 1.0)
+            wait_until(made.leader, "a controller leads", 180, 1.0)
+            wait_until(made.answers, "it answers", 30, 0.5)
             yield made
             cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
     finally:

@@ -27,6 +27,7 @@ def test_other_controller_finishes_a_rollout_when_the_leader_dies(
             assert leader is not None
             running.kill(leader)
             other = wait_until(running.leader, "another controller leads", 120, 0.5)
+            wait_until(running.answers, "it answers", 30, 0.5)
             settled = scene.settled("led", 240)
             report = load.stop()
         assert other != leader

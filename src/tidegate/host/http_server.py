@@ -11,6 +11,9 @@ from tidegate.domain.errors import StartupError
 
 GRACE = 5
 """Seconds that requests may take after the end of the server was asked for."""
+IDLE = 75
+"""Seconds until an idle connection is closed: later than the proxy in front does it (``proxy/config.py`` KEEP_ALIVE).
+Else a request that is on its way while this side closes gets no answer, and is not repeated unless that is safe."""
 
 
 class HttpServer(uvicorn.Server):
@@ -34,6 +37,7 @@ async def serve(app: object, where: Path | int, host: str = "0.0.0.0") -> tuple[
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=GRACE,
+        timeout_keep_alive=IDLE,
         server_header=False,
         proxy_headers=False,  # it changes who the client is, which nobody here asks
     )

@@ -10,9 +10,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from msgspec import DecodeError
+
 from tidegate.domain.errors import StartupError, Transient
 from tidegate.targets.kubernetes.api_errors import GONE, NOT_FOUND, Asked, error_of, is_retried
 from tidegate.targets.kubernetes.names import MANAGER, Manifest
+from tidegate.targets.kubernetes.object_cache import ObjectCache, Page, read_page
 from tidegate.targets.kubernetes.options import KubernetesOptions
 
 try:
@@ -39,6 +42,8 @@ CHUNK = 500
 """Objects of one page of a list."""
 DEFAULT_NAMESPACE = "default"
 LOG = "pods/log"
+REPEATED = ("Deployment", "Pod")
+"""Kinds that are listed again and again, with the same labels."""
 
 KINDS: Mapping[str, tuple[str, str]] = {
     "Deployment": ("apps/v1", "deployments"),
@@ -90,6 +95,7 @@ class KubeApi:
     namespace: str
     jitter: Callable[[], float] = random.random
     _resources: dict[tuple[str, str], Any] = field(default_factory=dict)
+    _lists: ObjectCache = field(default_factory=ObjectCache)
 
     async def get(self, kind: str, name: str) -> Manifest | None:
         resource = self._resource(kind)
@@ -101,15 +107,25 @@ class KubeApi:
         return None
 
     async def find(self, kind: str, labels: str) -> list[Manifest]:
-        """Complete, or an error: a list whose next page has expired is begun again."""
-        resource = self._resource(kind)
-        pairs: dict[str, Any] = dict(one.split("=", 1) for one in labels.split(",") if one)
+        """Complete, or an error: a list whose next page has expired is begun again. An object that has not changed
+        is the same one as the last time: nobody may change it."""
+        version, plural = KINDS[kind]
+        path = f"/{'apis' if '/' in version else 'api'}/{version}/namespaces/{self.namespace}/{plural}"
 
         async def pages() -> list[Manifest]:
-            found = self.client.list(resource, namespace=self.namespace, labels=pairs, chunk_size=CHUNK)
-            return [dict(one) async for one in found]
+            found = [await self._page(path, labels, "")]
+            while found[-1].metadata.next:
+                found.append(await self._page(path, labels, found[-1].metadata.next))
+            lists = self._lists if kind in REPEATED else ObjectCache()
+            return lists.read((kind, labels), found)
 
         return await self._call("list", kind, "", pages)
+
+    async def _page(self, path: str, labels: str, after: str) -> Page:
+        asked = {"labelSelector": labels, "limit": str(CHUNK), "continue": after}
+        answer = await self.raw.get(path, params={name: value for name, value in asked.items() if value})
+        answer.raise_for_status()
+        return read_page(answer.content)
 
     async def apply(self, manifest: Manifest, force: bool = False) -> Manifest:
         """Server-side apply. Without ``force``, raises ForeignChange for a field that somebody else has set."""
@@ -234,7 +250,14 @@ class KubeApi:
                 problem = error_of(asked, status, answer)
                 retried = is_retried(status, asked, answer) or (status == GONE and verb == "list")
                 after = _retry_after(error)
-            except (httpx2.HTTPError, OSError, ConfigError, TimeoutError, json.JSONDecodeError) as error:
+            except (
+                httpx2.HTTPError,
+                OSError,
+                ConfigError,
+                TimeoutError,
+                json.JSONDecodeError,
+                DecodeError,
+            ) as error:
                 what = str(error) or type(error).__name__
                 problem, retried, after = Transient(f"kubernetes cannot be reached for {asked}: {what}"), True, 0.0
             wait = max(after, pause * (0.5 + self.jitter()))

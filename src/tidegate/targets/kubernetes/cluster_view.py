@@ -50,6 +50,8 @@ class ClusterView:
     fleets: dict[FleetId, FleetView] = field(default_factory=dict)
     gateways: dict[str, GatewayPod] = field(default_factory=dict)
     _history: dict[FleetId, ProblemHistory] = field(default_factory=dict)
+    _pods: dict[str, tuple[WorkerPod, Manifest]] = field(default_factory=dict)
+    """As read the last time."""
     _seen_at: float | None = None
     _trouble: str = ""
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -83,6 +85,14 @@ class ClusterView:
             self.gateways = {one.name: one for one in map(gateway_pod, gateways) if one.address}
         return True
 
+    def _read_pod(self, pod: Manifest) -> WorkerPod:
+        """A pod that has not changed is not read again."""
+        name = pod["metadata"]["name"]
+        known = self._pods.get(name)
+        if known is None or known[1] is not pod:
+            known = self._pods[name] = (worker_pod(pod, self.options), pod)
+        return known[0]
+
     def note(self, deployment: Manifest) -> None:
         """Take a Deployment that was just applied, before the next turn lists it."""
         fleet = fleet_of(deployment)
@@ -94,7 +104,9 @@ class ClusterView:
         grouped: defaultdict[FleetId, dict[str, tuple[WorkerPod, Manifest]]] = defaultdict(dict)
         for pod in pods:
             if (fleet := fleet_of(pod)) is not None:
-                grouped[fleet][pod["metadata"]["name"]] = worker_pod(pod, self.options), pod
+                grouped[fleet][pod["metadata"]["name"]] = self._read_pod(pod), pod
+        for name in self._pods.keys() - {pod["metadata"]["name"] for pod in pods}:
+            del self._pods[name]
         known = {fleet: one for one in deployments if (fleet := fleet_of(one)) is not None}
         fresh: dict[FleetId, FleetView] = {}
         for fleet in known.keys() | grouped.keys():

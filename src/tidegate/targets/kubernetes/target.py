@@ -65,6 +65,9 @@ class KubernetesTarget:
     """Replicas that gateways got, also from an earlier controller."""
     _foreign: dict[str, str] = field(default_factory=dict)
     """Replica -> what somebody else changed of it; logged once."""
+    _templates: dict[FleetId, tuple[FleetSpec, Manifest]] = field(default_factory=dict)
+    _compared: dict[str, tuple[Manifest, Manifest, tuple[str, ...]]] = field(default_factory=dict)
+    """Replica -> template, pod, and in which fields they differ."""
     _ready_before: set[FleetId] = field(default_factory=set)
     _passed: dict[FleetId, Passed] = field(default_factory=dict)
     _answers: dict[FleetId, tuple[int, int]] = field(default_factory=dict)
@@ -226,7 +229,7 @@ class KubernetesTarget:
         wanted = self._template(spec)
         found = set()
         for name, (_, pod) in view.pods.items():
-            if fields := changed_fields(wanted, pod["spec"]):
+            if fields := self._changed_fields(wanted, pod):
                 found.add(name)
                 text = ", ".join(fields)
                 if self._foreign.get(name) != text:
@@ -238,7 +241,22 @@ class KubernetesTarget:
                 self._foreign[name] = text
         return found
 
+    def _changed_fields(self, wanted: Manifest, pod: Manifest) -> tuple[str, ...]:
+        """Compared again only if one of them is another object than the last time."""
+        name = pod["metadata"]["name"]
+        known = self._compared.get(name)
+        if known is None or known[0] is not wanted or known[1] is not pod:
+            known = self._compared[name] = (wanted, pod, changed_fields(wanted, pod["spec"]))
+        return known[2]
+
     def _template(self, spec: FleetSpec) -> Manifest:
+        """Of the pods of a fleet. The same object as long as the fleet is."""
+        known = self._templates.get(spec.id)
+        if known is None or known[0] is not spec:
+            known = self._templates[spec.id] = (spec, self._compile_template(spec))
+        return known[1]
+
+    def _compile_template(self, spec: FleetSpec) -> Manifest:
         data = start_data(spec, self.settings, self.images, self.options)
         manifests = fleet_manifests(spec, 0, data, self.settings, self.options, self.versions or ApiVersions())
         wanted: Manifest = next(one for one in manifests if one["kind"] == "Deployment")["spec"]["template"][
@@ -364,10 +382,13 @@ class KubernetesTarget:
         await self.queue.sync([endpoint for endpoint in self.endpoints() if self._is_queued(endpoint)])
         for fleet in self._specs.keys() - self.view.fleets.keys():
             if fleet not in named_fleets(self.gateways.tables.get(fleet.endpoint, RouteTable(fleet.endpoint, 0))):
-                for known in (self._specs, self._had):
-                    known.pop(fleet, None)
+                self._specs.pop(fleet)
+                self._had.pop(fleet, None)
+                self._templates.pop(fleet, None)
                 self._leaving.discard(fleet)
                 self._ready_before.discard(fleet)
         alive = {name for view in self.view.fleets.values() for name in view.pods}
         for name in self._foreign.keys() - alive:
             del self._foreign[name]
+        for name in self._compared.keys() - alive:
+            del self._compared[name]
