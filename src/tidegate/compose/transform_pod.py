@@ -92,7 +92,7 @@ async def run(start: RunnerStart, work: Path, holder: str) -> int:
     )
     watching = asyncio.create_task(worker.watch())
     with contextlib.suppress(TidegateError):
-        await leases.give_back()  # of this container, before it was started again
+        await leases.give_back(lost=True)  # of this container, before it was started again
     running = asyncio.create_task(runner.run(remaining(job, time.time())))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, running.cancel)
@@ -104,7 +104,7 @@ async def run(start: RunnerStart, work: Path, holder: str) -> int:
     watching.cancel()
     with contextlib.suppress(TidegateError, TimeoutError):
         async with asyncio.timeout(GIVE_BACK_WITHIN):
-            await leases.give_back()
+            await leases.give_back(lost=False)
             await asyncio.to_thread(storage.abort, work / "parts", job.sink.uri)
     _exit(1)
 
