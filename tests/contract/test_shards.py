@@ -186,6 +186,14 @@ async def test_a_role_of_its_own_is_enough_for_a_runner_and_reads_nothing_else(
             connection.execute(f"DROP ROLE {role}".encode())
 
 
+async def test_a_runner_of_another_version_is_told_so(database: Database, postgres_url: str) -> None:
+    database.read(check_rights)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(b"ALTER TABLE shards ADD COLUMN more text")
+    with pytest.raises(StartupError, match="the controller's version of tidegate"):
+        database.read(check_rights)
+
+
 async def test_runners_share_shards_without_leasing_one_twice_in_two_transactions_each(database: Database) -> None:
     """The counting behind the speed-up: what a shard costs the database does not grow with the number of runners."""
     board = await opened(database, 60)

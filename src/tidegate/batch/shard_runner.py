@@ -90,7 +90,7 @@ class ShardRunner:
         except* TimeoutError:
             await self._fail_job(f"its deadline of {self.job.pace.deadline:g} seconds has passed")
         except* TidegateError as group:
-            await self._fail_job(str(_first_error(group)))
+            await self._fail_job(str(first_error(group)))
         finally:
             keeping.cancel()
             self.pool.close()
@@ -223,7 +223,7 @@ async def _insist(work: Callable[[], Awaitable[T]]) -> T:
             await asyncio.sleep(IDLE)
 
 
-def _first_error(group: BaseExceptionGroup[TidegateError]) -> BaseException:
+def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
     found: BaseException = group
     while isinstance(found, BaseExceptionGroup):
         found = found.exceptions[0]

@@ -24,11 +24,12 @@ from tidegate.batch.job_storage import JobStorage
 from tidegate.batch.object_runner import log_event
 from tidegate.batch.pinged_worker import PingedWorker
 from tidegate.batch.runner import remaining
-from tidegate.batch.shard_runner import ShardRunner
+from tidegate.batch.shard_runner import ShardRunner, first_error
 from tidegate.batch.worker_pool import WorkerPool
 from tidegate.domain.errors import StartupError, TidegateError
 from tidegate.store import DatabaseLimits
 from tidegate.store.database import open_database
+from tidegate.store.errors import first_line
 from tidegate.store.shards import SqlShardLeases, check_rights
 
 REPLICA, WORK = "TIDEGATE_REPLICA", "TIDEGATE_WORK"
@@ -60,6 +61,9 @@ def main(arguments: list[str]) -> int:
         return uvloop.run(run(start, work, os.environ.get(REPLICA) or socket.gethostname()))
     except TidegateError as error:
         print(f"tidegate transform: {error}", file=sys.stderr)
+        return 2
+    except BaseExceptionGroup as group:  # its text may be as long as the list of objects
+        print(f"tidegate transform: {first_line(first_error(group))}", file=sys.stderr)
         return 2
 
 

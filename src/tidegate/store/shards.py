@@ -103,15 +103,22 @@ _FIRST_FAILED = _statement("""
 _RIGHTS = _statement("""
     select has_table_privilege('shards', 'select') and has_table_privilege('shards', 'insert')
         and has_table_privilege('shards', 'update')""")
+_COLUMNS = _statement("""
+    select attname from pg_attribute where attrelid = 'shards'::regclass and attnum > 0 and not attisdropped""")
 _OLD = _statement(f"""
     select job from shards where job not in :active group by job having max(changed_at) < {_NOW} - :seconds
     """).bindparams(bindparam("active", expanding=True))
 
 
 def check_rights(connection: Connection) -> None:
-    """Raises StartupError for a role that cannot be a runner's."""
+    """Raises StartupError for a role that cannot be a runner's, or a table of another version."""
     if not connection.execute(_RIGHTS).scalar():
         raise StartupError("the database's role lacks rights: GRANT SELECT, INSERT, UPDATE ON shards TO it")
+    columns = set(connection.execute(_COLUMNS).scalars())
+    if columns != set(_C.keys()):
+        raise StartupError(
+            "the table shards is another version's: give runners the controller's version of tidegate"
+        )
 
 
 class SqlShards:
