@@ -128,7 +128,7 @@ async def run(url: str, job: str, name: str, seconds: float) -> None:
     """One runner; prints the numbers of what it leased, and its transactions while there was work."""
     database = open_database(url, serial=False, prepare=False)
     leases = SqlShardLeases(database, job, 0, name, LEASE)
-    await leases.give_back()  # connects
+    await leases.give_back(lost=False)  # connects
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
     taken, transactions, ended = [], 0, 0.0

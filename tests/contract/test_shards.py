@@ -88,7 +88,7 @@ async def test_what_a_dead_runner_held_goes_to_another_and_its_reports_are_dropp
     board = await opened(database, 1)
     dead, other = SqlShardLeases(database, "j", 0, "dead", OVER), SqlShardLeases(database, "j", 0, "b", LONG)
     lost, held = await take(dead), await take(other)
-    assert held.item == lost.item and held.fence > lost.fence
+    assert held.item == lost.item and held.fence > lost.fence and (lost.losses, held.losses) == (0, 1)
     assert await dead.renew({lost: ShardProgress(records=7)}) == set()
     assert not await dead.finish(lost, ShardProgress(), "it failed")
     assert await other.renew({held: ShardProgress(records=3, waiting="S3 is away")}) == {held}
@@ -104,8 +104,11 @@ async def test_a_runner_that_starts_again_gives_back_what_it_held_and_nothing_el
     await opened(database, 3)
     here, there = SqlShardLeases(database, "j", 0, "here", LONG), SqlShardLeases(database, "j", 0, "there", LONG)
     mine, others = await take(here), await take(there)
-    assert await SqlShardLeases(database, "j", 0, "here", LONG).give_back() == 1
-    assert (await take(here)).item == mine.item
+    assert await SqlShardLeases(database, "j", 0, "here", LONG).give_back(lost=False) == 1
+    again = await take(here)
+    assert (again.item, again.losses) == (mine.item, 0)
+    assert await here.give_back(lost=True) == 1
+    assert (await take(here)).losses == 1
     assert await there.renew({others: ShardProgress()}) == {others}
 
 
@@ -173,7 +176,7 @@ async def test_a_role_of_its_own_is_enough_for_a_runner_and_reads_nothing_else(
         assert await runner.renew({shard: ShardProgress()}) == {shard}
         assert await runner.finish(shard, ShardProgress(), "")
         await runner.fail_job("enough")
-        assert await runner.give_back() == 0
+        assert await runner.give_back(lost=True) == 0
         with pytest.raises(ProgrammingError, match="permission denied"):
             await limited.run(lambda c: c.exec_driver_sql("SELECT * FROM records").all())
     finally:
@@ -181,6 +184,14 @@ async def test_a_role_of_its_own_is_enough_for_a_runner_and_reads_nothing_else(
         with psycopg.connect(postgres_url, autocommit=True) as connection:
             connection.execute(f"DROP OWNED BY {role}".encode())
             connection.execute(f"DROP ROLE {role}".encode())
+
+
+async def test_a_runner_of_another_version_is_told_so(database: Database, postgres_url: str) -> None:
+    database.read(check_rights)
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(b"ALTER TABLE shards ADD COLUMN more text")
+    with pytest.raises(StartupError, match="the controller's version of tidegate"):
+        database.read(check_rights)
 
 
 async def test_runners_share_shards_without_leasing_one_twice_in_two_transactions_each(database: Database) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import yaml
 
@@ -57,10 +58,10 @@ def config(scene: Scene, name: str, model: str, out: Path) -> str:
     return name
 
 
-def ask(scene: Scene, body: bytes = ROW) -> Path:
+def ask(scene: Scene, body: bytes = ROW, endpoint: str = "queued") -> Path:
     """Returns where the output will be."""
     answer: dict[str, Any] = scene.runtime.invoke_endpoint_async(
-        EndpointName="queued", ContentType="text/csv", Body=body
+        EndpointName=endpoint, ContentType="text/csv", Body=body
     )
     return Path(answer["OutputLocation"].removeprefix("file://"))
 
@@ -94,3 +95,21 @@ def test_requests_are_answered_once_whatever_dies_and_through_an_update(
     assert not refused.exists()
     scene.sagemaker.delete_endpoint(EndpointName="queued")
     wait_until(lambda: not cluster.server.pods("worker"), "its pods are gone", 60)
+
+
+def test_an_idle_endpoint_has_no_pods_until_the_next_request(
+    cluster: ProcessCluster, platform: Platform, tmp_path: Path
+) -> None:
+    scene, model = Scene(platform), train(tmp_path, 1, features=4, trees=5)
+    spec = {
+        "endpoint": "sleepy",
+        "model": {"image": "tidegate/xgboost", "data": model},
+        "async": {"output": (tmp_path / "answers").as_uri(), "idle_after": "1s"},
+    }
+    answer = httpx.put(f"{platform.url}/tidegate/v1/deploy", json={"spec": spec})
+    assert answer.status_code == 200, answer.text
+    assert scene.settled("sleepy", 120)["EndpointStatus"] == "InService"
+    wait_until(lambda: not cluster.server.pods("worker"), "asleep", 60)
+    answered = ask(scene, endpoint="sleepy")
+    wait_until(answered.exists, "an answer", 90)
+    wait_until(lambda: not cluster.server.pods("worker"), "asleep again", 60)

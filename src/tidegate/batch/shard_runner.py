@@ -30,6 +30,8 @@ IDLE = 1.0
 """Seconds between looks for a shard while others have all that are left, or the database does not answer."""
 MARGIN = 0.2
 """Part of a lease, at its end, in which nothing is published."""
+MAX_LOSSES = 10
+"""Runners that may die while they have a shard before it has failed."""
 
 
 class ShardLeases(Protocol):
@@ -88,7 +90,7 @@ class ShardRunner:
         except* TimeoutError:
             await self._fail_job(f"its deadline of {self.job.pace.deadline:g} seconds has passed")
         except* TidegateError as group:
-            await self._fail_job(str(_first_error(group)))
+            await self._fail_job(str(first_error(group)))
         finally:
             keeping.cancel()
             self.pool.close()
@@ -112,7 +114,9 @@ class ShardRunner:
                 asked, found = await self._ask()
             if isinstance(found, JobOver):
                 return
-            if isinstance(found, LeasedShard):
+            if isinstance(found, LeasedShard) and found.losses >= MAX_LOSSES:
+                await self._give_up(found)
+            elif isinstance(found, LeasedShard):
                 await self._hold(found, asked + self.leases.seconds, objects)
 
     async def _ask(self) -> tuple[float, LeasedShard | NothingFree | JobOver]:
@@ -126,6 +130,14 @@ class ShardRunner:
         if isinstance(found, NothingFree):
             await asyncio.sleep(IDLE)
         return asked, found
+
+    async def _give_up(self, shard: LeasedShard) -> None:
+        """Whatever it is that runners die of, it is taken for the shard's."""
+        reason = f"{shard.losses} runners died while they worked on it"
+        if shard.item is None:
+            await self._fail_job(f"{self.job.source.uri}: {reason}")
+        else:
+            await _insist(lambda: self.leases.finish(shard, ShardProgress(), reason))
 
     async def _hold(self, shard: LeasedShard, until: float, objects: ObjectRunner) -> None:
         """Work on it until it has ended or its lease is lost."""
@@ -211,7 +223,7 @@ async def _insist(work: Callable[[], Awaitable[T]]) -> T:
             await asyncio.sleep(IDLE)
 
 
-def _first_error(group: BaseExceptionGroup[TidegateError]) -> BaseException:
+def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
     found: BaseException = group
     while isinstance(found, BaseExceptionGroup):
         found = found.exceptions[0]

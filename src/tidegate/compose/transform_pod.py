@@ -24,11 +24,12 @@ from tidegate.batch.job_storage import JobStorage
 from tidegate.batch.object_runner import log_event
 from tidegate.batch.pinged_worker import PingedWorker
 from tidegate.batch.runner import remaining
-from tidegate.batch.shard_runner import ShardRunner
+from tidegate.batch.shard_runner import ShardRunner, first_error
 from tidegate.batch.worker_pool import WorkerPool
 from tidegate.domain.errors import StartupError, TidegateError
 from tidegate.store import DatabaseLimits
 from tidegate.store.database import open_database
+from tidegate.store.errors import first_line
 from tidegate.store.shards import SqlShardLeases, check_rights
 
 REPLICA, WORK = "TIDEGATE_REPLICA", "TIDEGATE_WORK"
@@ -61,6 +62,9 @@ def main(arguments: list[str]) -> int:
     except TidegateError as error:
         print(f"tidegate transform: {error}", file=sys.stderr)
         return 2
+    except BaseExceptionGroup as group:  # its text may be as long as the list of objects
+        print(f"tidegate transform: {first_line(first_error(group))}", file=sys.stderr)
+        return 2
 
 
 def read(path: Path) -> RunnerStart:
@@ -92,7 +96,7 @@ async def run(start: RunnerStart, work: Path, holder: str) -> int:
     )
     watching = asyncio.create_task(worker.watch())
     with contextlib.suppress(TidegateError):
-        await leases.give_back()  # of this container, before it was started again
+        await leases.give_back(lost=True)  # of this container, before it was started again
     running = asyncio.create_task(runner.run(remaining(job, time.time())))
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, running.cancel)
@@ -104,7 +108,7 @@ async def run(start: RunnerStart, work: Path, holder: str) -> int:
     watching.cancel()
     with contextlib.suppress(TidegateError, TimeoutError):
         async with asyncio.timeout(GIVE_BACK_WITHIN):
-            await leases.give_back()
+            await leases.give_back(lost=False)
             await asyncio.to_thread(storage.abort, work / "parts", job.sink.uri)
     _exit(1)
 

@@ -19,11 +19,12 @@ class ShardState(StrEnum):
 @dataclass(frozen=True)
 class LeasedShard:
     """``fence`` rises with every lease; what a holder with an older one reports is dropped. ``item`` is None for the
-    listing."""
+    listing. ``losses``: runners that died while they had it."""
 
     number: int
     fence: int
     item: InputObject | None = None
+    losses: int = 0
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,8 @@ _C = SHARDS.c
 _NOW = "extract(epoch from clock_timestamp())::float8"
 _FREE = f"(state = 'waiting' or state = 'leased' and leased_until < {_NOW})"
 _TAKE = f"""
-    update shards set state = 'leased', fence = fence + 1, holder = :holder, leased_until = {_NOW} + :seconds,
-        changed_at = {_NOW}
+    update shards set losses = losses + (state = 'leased')::int, state = 'leased', fence = fence + 1,
+        holder = :holder, leased_until = {_NOW} + :seconds, changed_at = {_NOW}
 """
 _PICK = "select number from shards where job = :job and state = '{}' and number > 0 {} order by {} limit 1"
 _WAITING = _PICK.format("waiting", "", "size desc, number desc for update skip locked")
@@ -50,9 +50,9 @@ def _statement(words: str) -> TextClause:
 _LEASE = _statement(f"""{_TAKE}
     where job = :job and number = coalesce(({_WAITING}), ({_EXPIRED}))
         and exists (select 1 from shards where job = :job and number = 0 and state = 'done' and attempt = :attempt)
-    returning number, fence, uri, name, size, tag""")
+    returning number, fence, losses, uri, name, size, tag""")
 _LEASE_LISTING = _statement(f"""{_TAKE}
-    where job = :job and number = 0 and attempt = :attempt and {_FREE} returning number, fence""")
+    where job = :job and number = 0 and attempt = :attempt and {_FREE} returning number, fence, losses""")
 _LEFT = _statement("""
     select attempt, state, (select count(*) from shards where job = :job and number > 0
         and state in ('waiting', 'leased')) as unfinished
@@ -67,17 +67,17 @@ _FINISH = _statement(
 )
 _IS_HELD = _statement(f"select count(*) from shards {_HELD}")
 _RETURN = _statement(f"""
-    update shards set state = 'waiting', waiting = '', changed_at = {_NOW}
+    update shards set state = 'waiting', losses = losses + :lost, waiting = '', changed_at = {_NOW}
     where job = :job and holder = :holder and state = 'leased'""")
 _FAIL_JOB = _statement(f"""
     update shards set state = 'failed', reason = :reason, changed_at = {_NOW}
     where job = :job and number = 0 and attempt = :attempt and state in ('leased', 'done')""")
 _OPEN = _statement(f"""
-    insert into shards (job, number, attempt, state, uri, name, size, tag, fence, holder, leased_until, changed_at,
-        records, bad, bytes_done, reason, waiting)
-    values (:job, 0, :attempt, 'waiting', '', '', 0, '', 0, '', 0, {_NOW}, 0, 0, 0, '', '')
+    insert into shards (job, number, attempt, state, uri, name, size, tag, fence, losses, holder, leased_until,
+        changed_at, records, bad, bytes_done, reason, waiting)
+    values (:job, 0, :attempt, 'waiting', '', '', 0, '', 0, 0, '', 0, {_NOW}, 0, 0, 0, '', '')
     on conflict (job, number) do update set attempt = excluded.attempt, state = 'waiting', reason = '',
-        fence = shards.fence + 1, changed_at = {_NOW}
+        fence = shards.fence + 1, losses = 0, changed_at = {_NOW}
     where shards.attempt < excluded.attempt""")
 _REVOKE_ALL = _statement(f"""
     update shards set state = 'waiting', fence = fence + 1, waiting = '', changed_at = {_NOW}
@@ -87,7 +87,7 @@ _CLOSE = _statement(f"""
     where job = :job and number = 0 and state <> 'failed'""")
 _REDO = _statement(f"""
     update shards set attempt = :attempt, state = 'waiting', fence = fence + 1, size = :size, tag = :tag, reason = '',
-        records = 0, bad = 0, bytes_done = 0, waiting = '', changed_at = {_NOW}
+        losses = 0, records = 0, bad = 0, bytes_done = 0, waiting = '', changed_at = {_NOW}
     where job = :job and number = :number""")
 _TALLY = _statement("""
     select count(*) filter (where number > 0) as objects,
@@ -103,15 +103,22 @@ _FIRST_FAILED = _statement("""
 _RIGHTS = _statement("""
     select has_table_privilege('shards', 'select') and has_table_privilege('shards', 'insert')
         and has_table_privilege('shards', 'update')""")
+_COLUMNS = _statement("""
+    select attname from pg_attribute where attrelid = 'shards'::regclass and attnum > 0 and not attisdropped""")
 _OLD = _statement(f"""
     select job from shards where job not in :active group by job having max(changed_at) < {_NOW} - :seconds
     """).bindparams(bindparam("active", expanding=True))
 
 
 def check_rights(connection: Connection) -> None:
-    """Raises StartupError for a role that cannot be a runner's."""
+    """Raises StartupError for a role that cannot be a runner's, or a table of another version."""
     if not connection.execute(_RIGHTS).scalar():
         raise StartupError("the database's role lacks rights: GRANT SELECT, INSERT, UPDATE ON shards TO it")
+    columns = set(connection.execute(_COLUMNS).scalars())
+    if columns != set(_C.keys()):
+        raise StartupError(
+            "the table shards is another version's: give runners the controller's version of tidegate"
+        )
 
 
 class SqlShards:
@@ -183,14 +190,14 @@ class SqlShardLeases:
             taken = connection.execute(_LEASE, given).one_or_none()
             if taken is not None:
                 item = InputObject(taken.uri, taken.name, taken.size, taken.tag)
-                return LeasedShard(taken.number, taken.fence, item)
+                return LeasedShard(taken.number, taken.fence, item, taken.losses)
             left = connection.execute(_LEFT, self._job).one_or_none()
             if left is None or left.attempt != given["attempt"] or left.state == ShardState.FAILED:
                 return JobOver()
             if left.state == ShardState.DONE:
                 return NothingFree() if left.unfinished else JobOver()
             listing = connection.execute(_LEASE_LISTING, given).one_or_none()
-            return NothingFree() if listing is None else LeasedShard(LISTING, listing.fence)
+            return NothingFree() if listing is None else LeasedShard(LISTING, listing.fence, losses=listing.losses)
 
         return await self._database.run(work)
 
@@ -224,7 +231,9 @@ class SqlShardLeases:
 
     def _row(self, number: int, item: InputObject) -> dict[str, Any]:
         texts = dict.fromkeys(("holder", "reason", "waiting"), "")
-        counts = dict.fromkeys(("fence", "leased_until", "changed_at", "records", "bad", "bytes_done"), 0)
+        counts = dict.fromkeys(
+            ("fence", "losses", "leased_until", "changed_at", "records", "bad", "bytes_done"), 0
+        )
         about = {"uri": item.uri, "name": item.name, "size": item.size, "tag": item.tag}
         return {**self._of_attempt, "number": number, "state": ShardState.WAITING, **about, **texts, **counts}
 
@@ -253,9 +262,10 @@ class SqlShardLeases:
         given = {**self._of_attempt, "reason": reason}
         await self._database.run(lambda c: c.execute(_FAIL_JOB, given))
 
-    async def give_back(self) -> int:
-        """Let others have what is leased under this runner's name, at once; returns how many."""
-        given = {**self._job, **self._holder}
+    async def give_back(self, *, lost: bool) -> int:
+        """Let others have what is leased under this runner's name, at once; returns how many. ``lost``: a process
+        died that had them."""
+        given = {**self._job, **self._holder, "lost": int(lost)}
         return await self._database.run(lambda c: c.execute(_RETURN, given).rowcount)
 
 

@@ -184,6 +184,7 @@ SHARDS = Table(
     Column("size", BigInteger, nullable=False),
     Column("tag", _TEXT, nullable=False),
     Column("fence", BigInteger, nullable=False),
+    Column("losses", BigInteger, nullable=False),
     Column("holder", _TEXT, nullable=False),
     Column("leased_until", Double, nullable=False),
     Column("changed_at", Double, nullable=False),

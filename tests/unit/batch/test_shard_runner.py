@@ -14,7 +14,7 @@ import pytest
 from tidegate.batch import shard_runner
 from tidegate.batch.client import BatchAnswer, RecordFailed
 from tidegate.batch.job_storage import JobStorage
-from tidegate.batch.shard_runner import ShardRunner
+from tidegate.batch.shard_runner import MAX_LOSSES, ShardRunner
 from tidegate.batch.worker_pool import WorkerPool
 from tidegate.domain.errors import Unavailable
 from tidegate.domain.registry import ContainerDefinition, Model
@@ -43,6 +43,7 @@ class MemoryBoard:
     ended: dict[int, str] = field(default_factory=dict)
     progress: dict[int, ShardProgress] = field(default_factory=dict)
     fences: Counter[int] = field(default_factory=Counter)
+    losses: Counter[int] = field(default_factory=Counter)
     revoked: set[int] = field(default_factory=set)
     reason: str = ""
     outages: int = 0
@@ -63,7 +64,7 @@ class MemoryBoard:
         number = self.free.pop(0)
         self.fences[number] += 1
         self.leased[number] = self.fences[number]
-        return LeasedShard(number, self.fences[number], self.items.get(number))
+        return LeasedShard(number, self.fences[number], self.items.get(number), self.losses[number])
 
     async def write_listing(self, held: LeasedShard, items: Sequence[InputObject]) -> bool:
         self._check()
@@ -314,3 +315,16 @@ async def test_the_deadline_ends_the_job_for_all_runners(scene: Scene) -> None:
     await scene.runner(deadline=0.05).run(0.05)
     assert scene.board.reason == "its deadline of 0.05 seconds has passed"
     assert await scene.board.next() == JobOver() and not scene.board.ended
+
+
+@pytest.mark.parametrize("number", [LISTING, 1])
+async def test_what_runners_die_of_again_and_again_fails_and_the_rest_goes_on(scene: Scene, number: int) -> None:
+    for name in "ab":
+        scene.write(f"{name}.csv", *rows(name))
+    scene.board.losses[number] = MAX_LOSSES
+    await scene.runner().run(None)
+    told = "10 runners died while they worked on it"
+    if number == LISTING:
+        assert scene.board.reason.endswith(f"/in/: {told}") and not scene.board.ended
+    else:
+        assert scene.board.ended == {1: told, 2: ""} and scene.echo.lines["a 0"] == 0

@@ -105,6 +105,8 @@ class KubernetesOptions:
     instance_types: Mapping[str, Resources] = field(default_factory=dict)
     """Instance type of a variant -> what its replicas request; the entry ``default`` is for all others."""
     volumes: tuple[Volume, ...] = ()
+    model_store: str = ""
+    """``s3://BUCKET/PREFIX`` for model data of the controller's machine. Empty: such data are refused."""
     environment_secret: str = ""
     """Secret whose entries become environment variables of the workers, such as AWS credentials for S3."""
     spot: bool = False
@@ -141,4 +143,6 @@ def read_options(given: Mapping[str, object]) -> KubernetesOptions:
         raise StartupError(f"kubernetes: {error}") from None
     if options.gateway.replicas < 1:
         raise StartupError("kubernetes: gateway.replicas must be at least 1 (2 survive the loss of a node)")
+    if options.model_store and not options.model_store.startswith("s3://"):
+        raise StartupError(f"kubernetes: model_store {options.model_store!r} is not s3://BUCKET/PREFIX")
     return options

@@ -11,12 +11,14 @@ from tidegate.targets.collection.collector import Collector
 from tidegate.targets.collection.coverage import CoverageTracker
 from tidegate.targets.collection.sources import Usage
 from tidegate.targets.collection.worker_evidence import WorkerEvidence
+from tidegate.targets.containers import file_roots
 from tidegate.targets.context import TargetContext
 from tidegate.targets.kubernetes.api import KubeApi, connect
 from tidegate.targets.kubernetes.cluster_view import ClusterView
 from tidegate.targets.kubernetes.gateways import Gateways
 from tidegate.targets.kubernetes.lifecycle import KubernetesLifecycle
 from tidegate.targets.kubernetes.logs import PodLogs
+from tidegate.targets.kubernetes.model_store import ModelStore
 from tidegate.targets.kubernetes.options import KubernetesOptions, read_options
 from tidegate.targets.kubernetes.queue_routes import QueueRoutes
 from tidegate.targets.kubernetes.target import KubernetesTarget
@@ -44,11 +46,12 @@ def join(context: TargetContext, options: KubernetesOptions, api: KubeApi) -> Pr
         endpoints=target.endpoints,
         adopted=target.adopt,
     )
+    target.model_store = ModelStore(options, file_roots(settings), settings.s3_endpoint, settings.region)
     target.queue = QueueRoutes(context.data_plane, target.plan)
     coverage = CoverageTracker(context.state / "coverage-kubernetes.json")
     passed = target.gateways.passed
     transforms = KubernetesTransforms(
-        api, context.shards, settings, context.images, options, context.transform_file
+        api, context.shards, settings, context.images, options, context.transform_file, target.model_store
     )
     collector = Collector(target, context.history, passed, worker_http.get, no_usage, coverage)
     return Provider(

@@ -58,17 +58,17 @@ def check_data(fleet: FleetSpec, container: ContainerDefinition, options: Kubern
     """Raises TargetRefused for model data that pods cannot get."""
     if container.artifact is not None:
         raise TargetRefused(f"{fleet.id}: kept data of an earlier version is not in the cluster: deploy it anew")
-    url = urlsplit(container.data_url or "")
-    if url.scheme != "file":
-        return
-    path = unquote(url.path)
-    if not any(
-        path == volume.path or path.startswith(volume.path.rstrip("/") + "/") for volume in options.volumes
-    ):
+    url = container.data_url or ""
+    if url.startswith("file:") and not options.model_store and not is_on_volume(url, options):
         raise TargetRefused(
-            f"{fleet.id}: {container.data_url} is a file of one machine, which pods cannot read: put it into S3, or "
-            "on a volume (option volumes of the target kubernetes)"
+            f"{fleet.id}: {url} is a file of one machine, which pods cannot read: put it into S3, or on a volume "
+            "(options volumes and model_store of the target kubernetes)"
         )
+
+
+def is_on_volume(url: str, options: KubernetesOptions) -> bool:
+    path = unquote(urlsplit(url).path)
+    return any(path == volume.path or path.startswith(volume.path.rstrip("/") + "/") for volume in options.volumes)
 
 
 def start_file(fleet: FleetSpec, settings: Settings, table: ImageTable, options: KubernetesOptions) -> bytes:

@@ -25,6 +25,7 @@ from tidegate.targets.kubernetes.endpoint_plans import endpoint_plan, named_flee
 from tidegate.targets.kubernetes.fleet_manifests import fleet_manifests, fleet_secret_name
 from tidegate.targets.kubernetes.foreign_changes import changed_fields, scaled_by_others
 from tidegate.targets.kubernetes.gateways import Gateways
+from tidegate.targets.kubernetes.model_store import ModelStore
 from tidegate.targets.kubernetes.names import (
     STATISTICS,
     Manifest,
@@ -35,7 +36,7 @@ from tidegate.targets.kubernetes.names import (
 )
 from tidegate.targets.kubernetes.options import KubernetesOptions
 from tidegate.targets.kubernetes.queue_routes import QueueRoutes
-from tidegate.targets.kubernetes.start_data import FLEET_FILE, start_data
+from tidegate.targets.kubernetes.start_data import FLEET_FILE, check_supported, start_data
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ class KubernetesTarget:
     changed: Callable[[str], None]
     gateways: Gateways = field(init=False)
     queue: QueueRoutes = field(init=False)
+    model_store: ModelStore = field(init=False)
     versions: ApiVersions | None = None
     name: str = "kubernetes"
     _specs: dict[FleetId, FleetSpec] = field(default_factory=dict)
@@ -94,7 +96,7 @@ class KubernetesTarget:
     async def ensure_fleet(self, fleet: FleetSpec, fence: int) -> None:
         """All objects are applied again each time, so that one that failed half-way is completed."""
         self._owners.add(fleet.id.endpoint)
-        data = start_data(fleet, self.settings, self.images, self.options)
+        check_supported(fleet, self.settings, self.options)
         live = await self.api.get("Deployment", fleet_name(fleet.id))
         if live is not None:
             if not is_ours(live, self.options.installation):
@@ -110,6 +112,8 @@ class KubernetesTarget:
                 raise ForeignChange(words)
         if live is None and self._pods(fleet.id):
             raise Transient(f"fleet {fleet.id} is still going away")
+        fleet = await self.model_store.place(fleet, await self._find_spec(fleet.id, live))
+        data = start_data(fleet, self.settings, self.images, self.options)
         for manifest in fleet_manifests(
             fleet, fence, data, self.settings, self.options, self.versions or ApiVersions()
         ):
@@ -276,6 +280,11 @@ class KubernetesTarget:
             else:
                 self._specs[fleet] = spec
                 self.changed(fleet.endpoint)
+
+    async def _find_spec(self, fleet: FleetId, live: Manifest | None) -> FleetSpec | None:
+        """As it was asked for before, if it was."""
+        known = self._specs.get(fleet)
+        return await self._read_spec(fleet, live) if known is None and live is not None else known
 
     async def _read_spec(self, fleet: FleetId, deployment: Manifest) -> FleetSpec:
         about = deployment["metadata"]

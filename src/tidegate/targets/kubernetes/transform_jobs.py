@@ -22,6 +22,7 @@ from tidegate.settings import Settings
 from tidegate.targets.kubernetes.api import KubeApi
 from tidegate.targets.kubernetes.job_manifests import job_manifests
 from tidegate.targets.kubernetes.job_start import check_job, runner_start, worker_start
+from tidegate.targets.kubernetes.model_store import ModelStore
 from tidegate.targets.kubernetes.names import (
     JOB,
     TRANSFORM,
@@ -63,8 +64,11 @@ class KubernetesTransforms:
     images: ImageTable
     options: KubernetesOptions
     describe: Callable[[TransformJob, FleetSpec, Path], bytes]
+    model_store: ModelStore
     _views: dict[str, JobView] = field(default_factory=dict)
     _history: dict[str, ProblemHistory] = field(default_factory=dict)
+    _placed: dict[str, FleetSpec] = field(default_factory=dict)
+    """Fleets with the model data that their pods read: all of a job's read the same."""
     _stopping: dict[str, "asyncio.Task[None]"] = field(default_factory=dict)
 
     async def start(self, job: TransformJob, fleet: FleetSpec) -> None:
@@ -84,6 +88,8 @@ class KubernetesTransforms:
             if not _is_running(live):
                 await self._delete(job.name)
                 raise Transient(f"the pods of transform job {job.name} have ended; others are started")
+        fleet = await self.model_store.place(fleet, self._placed.get(job.name))
+        self._placed[job.name] = fleet
         await board.open(job.name, job.resumed)
         worker = worker_start(fleet, self.settings, self.images, self.options)
         runner = runner_start(self.describe(job, fleet, Path("/")), self.settings, self.options)
@@ -136,6 +142,9 @@ class KubernetesTransforms:
             return False, None
         pods = [worker_pod(pod, self.options) for pod in found]
         troubles = problems(pods, {}, self.options)
+        if not pods and _is_running(live):  # such as for a quota: only events say so
+            words = f"the cluster makes no pods for it: kubectl describe job {transform_name(job)} says why"
+            troubles = [(words, self.options.scheduling_patience)]
         history = self._history[job] = self._history.get(job, ProblemHistory()).after(troubles, now)
         ready = sum(pod.ready and not pod.leaving for pod in pods)
         present = sum(not pod.ended for pod in pods)
@@ -188,8 +197,8 @@ class KubernetesTransforms:
         self._forget(name)
 
     def _forget(self, name: str) -> None:
-        self._views.pop(name, None)
-        self._history.pop(name, None)
+        for known in (self._views, self._history, self._placed):
+            known.pop(name, None)
 
     async def prune(self, active: Collection[str]) -> None:
         """End pods of jobs that are over or have no record, and forget what old ones have done."""

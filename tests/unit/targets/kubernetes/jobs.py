@@ -11,6 +11,7 @@ from tests.unit.targets.kubernetes.target_harness import OPTIONS
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.shards import ShardTally
 from tidegate.domain.transform import TransformInput, TransformJob, TransformOutput
+from tidegate.targets.kubernetes.model_store import ModelStore
 from tidegate.targets.kubernetes.names import transform_name
 from tidegate.targets.kubernetes.options import JobOptions
 
@@ -26,6 +27,7 @@ JOB = TransformJob(
     instances=2,
 )
 WITH_JOBS = replace(OPTIONS, jobs=JobOptions("db"))
+NO_STORE = ModelStore(WITH_JOBS, None, "", "us-east-1")
 NAME = transform_name("nightly")
 
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from tests.unit.targets.kubernetes.fleets import fleet_spec
-from tests.unit.targets.kubernetes.jobs import DESCRIBED, JOB, WITH_JOBS, Board, database_secret
+from tests.unit.targets.kubernetes.jobs import DESCRIBED, JOB, NO_STORE, WITH_JOBS, Board, database_secret
 from tests.unit.targets.kubernetes.memory_jobs import MemoryJobServer
 from tests.unit.targets.kubernetes.target_harness import OPTIONS, Cluster, memory_api, run, table
 from tidegate.domain.traffic import RouteTable
@@ -63,7 +63,7 @@ async def requests_of_a_job() -> list[str]:
     server.objects["secrets", "db"] = database_secret()
     settings, options = Settings(), replace(WITH_JOBS, network_policies=True)
     jobs = KubernetesTransforms(
-        memory_api(server), Board(), settings, ImageTable(), options, lambda job, fleet, path: DESCRIBED
+        memory_api(server), Board(), settings, ImageTable(), options, lambda job, fleet, path: DESCRIBED, NO_STORE
     )
     await jobs.start(JOB, fleet(JOB))
     await jobs.look(JOB)

@@ -3,17 +3,22 @@
 import asyncio
 from dataclasses import replace
 
+import msgspec
 import pytest
 
 from tests.unit.targets.kubernetes.fleets import fleet_spec
 from tests.unit.targets.kubernetes.memory_api_server import Fault, Object, is_leaving, make_ready
 from tests.unit.targets.kubernetes.memory_gateway import MemoryAgent
 from tests.unit.targets.kubernetes.target_harness import OPTIONS, Cluster, run, table
+from tidegate.domain.asynchronous import AsyncConfig
 from tidegate.domain.errors import TargetRefused, Transient
 from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.traffic import RouteTable
+from tidegate.serving.contract.images import ImageTable
+from tidegate.settings import Settings
 from tidegate.targets.kubernetes.api_errors import ForeignChange, MissingRight
 from tidegate.targets.kubernetes.names import fleet_name
+from tidegate.targets.kubernetes.start_data import start_data
 
 
 def test_fleet_is_ready_once_every_gateway_has_its_pods() -> None:
@@ -545,3 +550,16 @@ def test_unsupported_fleets_are_refused_by_name() -> None:
             await cluster.target.ensure_fleet(shadow, 1)
 
     run(scenario())
+
+
+@pytest.mark.parametrize(("keys", "policies"), [({"AKIA": "secret"}, True), ({}, False)])
+def test_workers_of_the_queue_take_unsigned_requests_only_behind_network_policies(
+    keys: dict[str, str], policies: bool
+) -> None:
+    spec = fleet_spec()
+    queued = replace(spec, variant=replace(spec.variant, asynchronous=AsyncConfig("s3://data/out")))
+    options = replace(OPTIONS, network_policies=policies)
+    start = msgspec.json.decode(start_data(queued, Settings(access_keys=keys), ImageTable(), options))
+    assert start["queued"] and start["keys_file"] is None and start["invocation_timeout"] == 3600
+    with pytest.raises(TargetRefused, match="network_policies"):
+        start_data(queued, Settings(access_keys={"AKIA": "secret"}), ImageTable(), OPTIONS)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.targets.kubernetes.jobs import DESCRIBED, JOB, NAME, WITH_JOBS, Board, database_secret
+from tests.unit.targets.kubernetes.jobs import DESCRIBED, JOB, NAME, NO_STORE, WITH_JOBS, Board, database_secret
 from tests.unit.targets.kubernetes.memory_api_server import Object
 from tests.unit.targets.kubernetes.memory_jobs import MemoryJobServer
 from tests.unit.targets.kubernetes.target_harness import OPTIONS, memory_api, run
@@ -33,7 +33,7 @@ class Scene:
     def make(self, board: Board | None) -> KubernetesTransforms:
         api = memory_api(self.server)
         return KubernetesTransforms(
-            api, board, Settings(), ImageTable(), self.options, lambda job, fleet, path: DESCRIBED
+            api, board, Settings(), ImageTable(), self.options, lambda job, fleet, path: DESCRIBED, NO_STORE
         )
 
     async def look(self, job: TransformJob = JOB) -> RunnerSeen:
@@ -126,6 +126,23 @@ def test_pods_that_cannot_start_say_why() -> None:
         await scene.look()
         status = scene.jobs.seen(fleet_id("nightly"))
         assert status is not None and status.failure is not None and "ErrImageNeverPull" in status.failure
+
+    run(scenario())
+
+
+def test_a_cluster_that_makes_no_pods_is_noticed() -> None:
+    async def scenario() -> None:
+        scene = Scene()
+        await scene.jobs.start(JOB, fleet(JOB))
+        for pod in scene.server.pods("transform"):
+            del scene.server.objects["pods", pod["metadata"]["name"]]
+        await scene.look()
+        status = scene.jobs.seen(fleet_id("nightly"))
+        assert status is not None and status.failure is None, "they may be on their way"
+        await asyncio.sleep(OPTIONS.scheduling_patience)
+        await scene.look()
+        status = scene.jobs.seen(fleet_id("nightly"))
+        assert status is not None and "kubectl describe job" in str(status.failure)
 
     run(scenario())
 

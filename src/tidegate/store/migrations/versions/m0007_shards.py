@@ -20,6 +20,7 @@ def upgrade() -> None:
         sa.Column("size", sa.BigInteger, nullable=False),
         sa.Column("tag", text, nullable=False),
         sa.Column("fence", sa.BigInteger, nullable=False),
+        sa.Column("losses", sa.BigInteger, nullable=False),
         sa.Column("holder", text, nullable=False),
         sa.Column("leased_until", sa.Double, nullable=False),
         sa.Column("changed_at", sa.Double, nullable=False),
