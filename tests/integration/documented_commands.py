@@ -89,6 +89,9 @@ FIRST: Mapping[tuple[str, str], str] = {
         "endpoints.md",
         "tidegate invoke chat --stream --content-type application/json --file question.json",
     ): "tidegate deploy chat.yaml --wait",
+    ("capture.md", "tidegate labels fraud labels.jsonl --captures captures/"): (
+        "mkdir captures; echo '{\"captureData\": {}}' > captures/a.jsonl; echo '{}' > labels.jsonl"
+    ),
     ("capture.md", "tidegate capture fraud"): "tidegate deploy fraud.yaml --wait",
     (
         "replay.md",

@@ -6,11 +6,13 @@ A user's own lines, on a session whose clients go to URL. What came of them is p
 import io
 import json
 import sys
+import time
 
 import boto3
 import numpy
 import sagemaker
 from sagemaker.deserializers import JSONDeserializer
+from sagemaker.model_monitor import DataCaptureConfig
 from sagemaker.serializers import CSVSerializer, RecordSerializer
 from sagemaker.session_settings import SessionSettings
 from sagemaker.sklearn import SKLearnModel
@@ -132,7 +134,40 @@ def transform(given: sagemaker.Session, bucket: str, folder: str) -> object:
     return into.getvalue().decode().splitlines()
 
 
-FLOWS = [xgboost_plain, xgboost_selected, xgboost_script, sklearn_script, sklearn_network_isolated, transform]
+def xgboost_captured(given: sagemaker.Session, bucket: str, folder: str) -> object:
+    """The SDK's own configuration of data capture, and its upload of ground truth's format."""
+    model = XGBoostModel(
+        model_data=f"s3://{bucket}/xgboost/model.tar.gz",
+        role=ROLE,
+        framework_version="1.7-1",
+        sagemaker_session=given,
+    )
+    capture = DataCaptureConfig(True, 100, f"s3://{bucket}/captured", sagemaker_session=given)
+    predictor = model.deploy(**PLACE, data_capture_config=capture)
+    predictor.serializer, predictor.deserializer = CSVSerializer(), JSONDeserializer()
+    scores = predictor.predict(DENSE, inference_id="both")
+    status = given.sagemaker_client.describe_endpoint(EndpointName=predictor.endpoint_name)["DataCaptureConfig"]
+    predictor.delete_endpoint()
+    client = given.boto_session.client("s3")
+    waited = time.monotonic() + 60
+    while not (found := client.list_objects_v2(Bucket=bucket, Prefix="captured/").get("Contents", [])):
+        assert time.monotonic() < waited
+        time.sleep(0.2)
+    into = io.BytesIO()
+    client.download_fileobj(bucket, found[0]["Key"], into)
+    lines = [json.loads(line) for line in into.getvalue().decode().splitlines()]
+    return {"scores": scores, "status": status["CaptureStatus"], "key": found[0]["Key"], "lines": lines}
+
+
+FLOWS = [
+    xgboost_captured,
+    xgboost_plain,
+    xgboost_selected,
+    xgboost_script,
+    sklearn_script,
+    sklearn_network_isolated,
+    transform,
+]
 
 
 def main(flow: str, url: str, bucket: str, folder: str) -> None:

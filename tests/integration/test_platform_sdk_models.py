@@ -4,6 +4,7 @@ import io
 import json
 import math
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -128,6 +129,19 @@ def test_a_plain_model_takes_libsvm_records_and_csv(
     np.testing.assert_allclose(column(found["records"]), expected(booster, DENSE), atol=1e-6)
     scores = [row["score"] for row in found["scores"]["predictions"]]
     np.testing.assert_allclose(scores, expected(booster, DENSE), atol=1e-6)
+
+
+def test_data_capture_by_the_sdks_own_configuration(
+    platform: Platform, s3: S3, source: Path, booster: xgboost.Booster
+) -> None:
+    found = flow("xgboost_captured", platform, s3, source)
+    assert found["status"] == "Started"
+    assert re.fullmatch(r"captured/[^/]+/AllTraffic/\d{4}/\d\d/\d\d/\d\d/[0-9a-f-]+\.jsonl", found["key"])
+    [line] = found["lines"]
+    assert line["eventMetadata"]["inferenceId"] == "both"
+    sent, answered = (line["captureData"][side] for side in ("endpointInput", "endpointOutput"))
+    assert (sent["encoding"], sent["data"].split()) == ("CSV", ["0.5,1.0,-1.0", "1.5,0.0,3.0"])
+    assert json.loads(answered["data"]) == found["scores"] and answered["encoding"] == "JSON"
 
 
 def test_selected_content(platform: Platform, s3: S3, source: Path, booster: xgboost.Booster) -> None:

@@ -106,6 +106,9 @@ def render_status(
         parts += [Text(), several]
     if document.get("scaling"):
         parts += [Text(), draw.scaling_table(document["scaling"])]
+    if capture := document.get("capture"):
+        redacted = ", redacted" if capture["redacted"] else ""
+        parts += [Text(), Text(f"captured: {capture['percent']} % to {capture['destination']}{redacted}")]
     if document["alarms"]:
         parts += [Text(), draw.alarm_table(document["alarms"])]
     if events:

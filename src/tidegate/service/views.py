@@ -40,9 +40,19 @@ def endpoint_view(endpoint: Endpoint, seen: Observation | None, alarms: Iterable
         "modified_at": _time(endpoint.modified_at),
         "rollout": _rollout(endpoint, endpoint.rollout, seen) if endpoint.rollout else None,
         "last": _last(endpoint.last) if endpoint.last else None,
+        "capture": _capture(serving) if serving else None,
         "fleets": [_fleet(endpoint, fleet, seen) for fleet in _fleets(endpoint, seen)],
         "alarms": [_alarm(alarm) for alarm in alarms],
     }
+
+
+def _capture(version: Version) -> EndpointDocument | None:
+    """Data capture of the version that serves. What it wrote and dropped is in the metrics."""
+    capture = version.variants[0].capture
+    if capture is None or not capture.enabled:
+        return None
+    redacted = capture.redaction is not None
+    return {"destination": capture.destination, "percent": capture.percent, "redacted": redacted}
 
 
 def _rollout(endpoint: Endpoint, rollout: Rollout, seen: Observation | None) -> EndpointDocument:

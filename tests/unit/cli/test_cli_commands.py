@@ -222,6 +222,24 @@ def test_shadow_shows_both_sides_and_says_how_they_agree() -> None:
     assert "/state/shadow/fraud" in shown.stdout
 
 
+def test_capture_shows_what_was_written_and_what_was_dropped() -> None:
+    one = {
+        **{"config": "fraud-1", "variant": "AllTraffic", "destination": "s3://captures/fraud", "percent": 20},
+        **{"sides": ["input", "output"], "redacted": True, "captured": 1204.0, "dropped": 3.0, "backlog": 1250.0},
+    }
+    document = {"seconds": 600, "captures": [one]}
+    answers = {"/tidegate/v1/endpoints/fraud/capture": (200, json.dumps(document).encode())}
+    with stub(answers) as (url, seen):
+        shown = tidegate("capture", "fraud", "--last", "10m", TIDEGATE_URL=url)
+        told = tidegate("capture", "fraud", "--json", TIDEGATE_URL=url)
+    assert [request["path"].partition("?")[2] for request in seen] == ["seconds=600", "seconds=3600"]
+    assert json.loads(told.stdout) == document
+    words = shown.stdout.split()
+    assert words[:6] == ["VARIANT", "CONFIG", "SAMPLE", "CAPTURED", "DROPPED", "WAITING"]
+    assert "AllTraffic fraud-1 20 % 1,204 3 1.2 KiB" in " ".join(words)
+    assert "s3://captures/fraud (input and output, redacted)" in " ".join(words)
+
+
 def test_up_says_that_the_state_folder_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     line = one_line(tidegate("up", "--detach", "--state", str(tmp_path / "file" / "state"), "--port", "1"))

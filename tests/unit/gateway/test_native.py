@@ -430,6 +430,32 @@ def test_a_shadow_is_compared_with_what_answers(call: Caller) -> None:
     assert one["original"]["p50_ms"] == pytest.approx(1, rel=0.01)
 
 
+def test_data_capture_is_counted_by_fleet(call: Caller) -> None:
+    capture = {"to": "s3://captures/fraud", "sample": "20%", "sides": ["input"], "redact": {}}
+    config = call("PUT", "/deploy", {"spec": {**SPEC, "capture": capture}}).json()["config"]
+    house = call.house
+    made = [("CapturedRequests", [5.0, 7.0]), ("CaptureDropped", [2.0]), ("CaptureBacklog", [0.0, 900.0, 400.0])]
+    call.run(house.metrics.put([sample(name, config, 5, values, house) for name, values in made]))
+    [one] = call("GET", "/endpoints/fraud/capture?seconds=60").json()["captures"]
+    assert one == {
+        "config": config,
+        "variant": "AllTraffic",
+        "destination": "s3://captures/fraud",
+        "percent": 20,
+        "sides": ["input"],
+        "redacted": True,
+        "captured": 12,
+        "dropped": 2,
+        "backlog": 900,
+    }
+
+
+def test_an_endpoint_without_capture_says_so(call: Caller) -> None:
+    call("PUT", "/deploy", {"spec": SPEC})
+    status, _, message = refusal(call("GET", "/endpoints/fraud/capture"))
+    assert status == 404 and "has no data capture" in message
+
+
 def test_an_endpoint_without_a_shadow_has_nothing_to_compare(call: Caller) -> None:
     assert call("GET", "/endpoints/fraud/shadow").status_code == 404
     call("PUT", "/deploy", {"spec": SPEC})

@@ -2,6 +2,7 @@
 
 from tests.unit.service.test_deploy import START
 from tidegate.domain.asynchronous import AsyncConfig
+from tidegate.domain.capture import Capture
 from tidegate.domain.endpoint import EndpointConfig, ProductionVariant
 from tidegate.domain.fleet import Serverless
 from tidegate.domain.registry import MULTI_MODEL, SINGLE_MODEL, ContainerDefinition, Model
@@ -13,6 +14,7 @@ WORDS = {
     "asynchronous": "asynchronous inference",
     "shadow": "shadow variants",
     "multi_model": "multi-model containers",
+    "capture": "data capture",
 }
 
 
@@ -26,6 +28,7 @@ def configure(tx: MemoryTx, need: str) -> tuple[str, str]:
     variant = ProductionVariant("v", "m", 1, "local", serverless=serverless)
     shadows = (ProductionVariant("s", "m", 1, "local"),) if need == "shadow" else ()
     queue = AsyncConfig(output="file:///answers") if need == "asynchronous" else None
-    config = EndpointConfig("c", (variant,), START, shadows=shadows, asynchronous=queue)
+    capture = Capture("file:///captures") if need == "capture" else None
+    config = EndpointConfig("c", (variant,), START, shadows=shadows, asynchronous=queue, capture=capture)
     tx.put(CONFIG, "c", config, expect=0, now=START)
     return "c", WORDS[need]

@@ -137,6 +137,16 @@ def test_copies_are_counted_where_there_is_a_shadow() -> None:
     assert "tidegate_mirror" not in render(add({}, [SECOND]), (), ())
 
 
+def test_captured_requests_are_counted() -> None:
+    def noted(name: str, each: float) -> WorkerSeries:
+        return WorkerSeries(name, (), Latency({sketch.index(each): 1.0}, each, each, each))
+
+    second = replace(SECOND, series=(noted("CapturedRequests", 7.0), noted("CaptureDropped", 2.0)))
+    page = render(add(add({}, [second]), [second]), (), ())
+    assert value(page, "tidegate_captured_requests_total", LABELS) == 14
+    assert value(page, "tidegate_capture_dropped_total", LABELS) == 4
+
+
 def test_what_waits_and_what_was_turned_away() -> None:
     def one(name: str, value: float) -> WorkerSeries:
         return WorkerSeries(name, (), Latency({sketch.index(value): 1.0}, value, value, value))

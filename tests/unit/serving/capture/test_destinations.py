@@ -1,6 +1,7 @@
 """Where captured files are delivered to, and how much of them a folder keeps."""
 
 from pathlib import Path
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from tidegate.capture.paths import file_name, layout
 from tidegate.domain.capture import Capture
 from tidegate.domain.errors import ArtifactError, TidegateError
-from tidegate.serving.capture.destinations import FolderDestination, open_destination
+from tidegate.serving.capture.destinations import BucketDestination, FolderDestination, open_destination
+from tidegate.storage.s3 import S3, Bucket
 
 AT = 1_644_859_549.0
 
@@ -63,6 +65,31 @@ def test_nothing_is_written_outside_the_folders_that_may_be_written(tmp_path: Pa
     with pytest.raises(ArtifactError, match="outside the folders"):
         deliver(open_folder(tmp_path / "allowed" / "link", tmp_path / "allowed"), tmp_path / "spool", AT)
     assert len(list((tmp_path / "spool").iterdir())) == 2, "it stays until it can be delivered"
+
+
+class KeptRequests:
+    """S3's client, which keeps what it is asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+
+    def put_object(self, **members: Any) -> None:
+        self.asked.append(members)
+
+    def bucket(self, name: str) -> Bucket:
+        return Bucket(name, self, 1024)
+
+
+@pytest.mark.parametrize("key", ["", "alias/captures"])
+def test_a_bucket_gets_whole_objects_encrypted_by_the_key(tmp_path: Path, key: str) -> None:
+    s3 = KeptRequests()
+    path = tmp_path / "file"
+    path.write_bytes(b"1\n")
+    BucketDestination(cast(S3, s3), "captures", "all/fraud/blue", key).put(path, "2026/03/01/12/a.jsonl")
+    encrypted = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key} if key else {}
+    named = {"Bucket": "captures", "Key": "all/fraud/blue/2026/03/01/12/a.jsonl"}
+    assert s3.asked == [{**named, "ContentType": "application/jsonlines", "Body": b"1\n", **encrypted}]
+    assert not path.exists()
 
 
 def test_an_address_without_a_meaning_is_an_error() -> None:

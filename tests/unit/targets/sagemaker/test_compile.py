@@ -111,6 +111,8 @@ def test_an_image_of_the_options_wins() -> None:
         ({"instance_type": "ml.inf1.xlarge", "rollout": CANARY}, "ml.inf1"),
         ({"alarms": {"e": {"metric": "InFlightLatency", "statistic": "p99", "above": "1s"}}}, "no metric"),
         ({"async": {"output": "file:///srv"}}, "s3:// only"),
+        ({"capture": {"to": "file:///srv"}}, "s3:// only"),
+        ({"capture": {"to": "s3://out/x", "redact": {}}}, "SageMaker writes requests as they are"),
         ({"async": {"output": "s3://out/x", "success": ["https://x.example"]}}, "one SNS topic"),
         ({"async": {"output": "s3://out/x", "idle_after": "5m"}}, "min: 0"),
     ],
@@ -118,6 +120,19 @@ def test_an_image_of_the_options_wins() -> None:
 def test_what_sagemaker_cannot_do_is_refused_before_any_call(more: dict[str, Any], words: str) -> None:
     found = compiled(**more)
     assert any(words in text for text in found.refusals), found.refusals
+
+
+def test_data_capture_is_handed_on() -> None:
+    capture = {"to": "s3://out/x", "sample": "20%", "sides": ["input"], "kms_key": "alias/k"}
+    [config] = [call for call in compiled(capture=capture).calls if call.operation == "CreateEndpointConfig"]
+    assert config.params["DataCaptureConfig"] == {
+        "EnableCapture": True,
+        "InitialSamplingPercentage": 20,
+        "DestinationS3Uri": "s3://out/x",
+        "CaptureOptions": [{"CaptureMode": "Input"}],
+        "CaptureContentTypeHeader": {"CsvContentTypes": ["text/csv"], "JsonContentTypes": ["application/json"]},
+        "KmsKeyId": "alias/k",
+    }
 
 
 def test_unchanged_spec_has_no_refusals() -> None:

@@ -1,0 +1,161 @@
+"""Reads lines of captures and of SageMaker's ground truth. Pure; every line is an entry or a named problem."""
+
+import math
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from tidegate.domain.errors import Invalid
+
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
+_PLACE = re.compile(r"(?:[^.\[\]]+|\[\d+\])(?:\.[^.\[\]]+|\[\d+\])*")
+_HOUR = re.compile(r"(?:^|/)(\d{4})/(\d\d)/(\d\d)/(\d\d)/[^/]*$")
+
+
+class Problem(StrEnum):
+    """Why a line is no entry."""
+
+    BROKEN = "broken line"
+    NO_ID = "no id"
+    NO_SCORE = "answer without the score"
+    NO_TIME = "no time"
+    NO_NUMBER = "label that is no number"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """``at``: epoch seconds; ``id``: the inference id, where there is one, otherwise the event's."""
+
+    id: str
+    at: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Label:
+    """``at``: epoch seconds when it was known; None: nobody said."""
+
+    id: str
+    value: float
+    at: float | None
+
+
+def read_prediction(line: bytes, where: str) -> Prediction | Problem:
+    """A captured line. ``where``: the place of the score in a JSON answer (``predictions[0].score``) or the number
+    of its column, from 0; empty: the answer is one number."""
+    document = _document(line)
+    if document is None:
+        return Problem.BROKEN
+    about = document.get("eventMetadata")
+    if not isinstance(about, dict):
+        return Problem.BROKEN
+    id = about.get("inferenceId") or about.get("eventId")
+    if not isinstance(id, str) or not id:
+        return Problem.NO_ID
+    at = _time(about.get("inferenceTime"))
+    if at is None:
+        return Problem.NO_TIME
+    score = _score(document.get("captureData"), where)
+    return Problem.NO_SCORE if score is None else Prediction(id, at, score)
+
+
+def read_label(line: bytes, path: str) -> Label | Problem:
+    """A line of ground truth. Its time is ``labelTime`` in the metadata, a member of ours; otherwise the hour that
+    the ``path`` of its file names, as captures' paths do."""
+    document = _document(line)
+    if document is None:
+        return Problem.BROKEN
+    truth, about = document.get("groundTruthData"), document.get("eventMetadata")
+    if not isinstance(truth, dict) or not isinstance(about, dict):
+        return Problem.BROKEN
+    id = about.get("eventId")
+    if not isinstance(id, str) or not id:
+        return Problem.NO_ID
+    value = _number(truth.get("data"))
+    if value is None:
+        return Problem.NO_NUMBER
+    at = _time(about["labelTime"]) if "labelTime" in about else _hour(path)
+    return Problem.NO_TIME if "labelTime" in about and at is None else Label(id, value, at)
+
+
+def check_place(where: str) -> None:
+    """Raises Invalid for a place that cannot be one."""
+    if where and not _PLACE.fullmatch(where):
+        raise Invalid(f"{where!r} is no place of a score: expected a column such as 1, or predictions[0].score")
+
+
+def _document(line: bytes) -> dict[str, Any] | None:
+    try:
+        found = msgspec.json.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _score(captured: object, where: str) -> float | None:
+    side = captured.get("endpointOutput") if isinstance(captured, dict) else None
+    if not isinstance(side, dict) or not isinstance(side.get("data"), str):
+        return None
+    data = side["data"]
+    if side.get("encoding") == "CSV":
+        cells = data.strip().split(",")
+        if not where:
+            return _number(cells[0]) if len(cells) == 1 and "\n" not in data.strip() else None
+        return _number(cells[int(where)]) if where.isdecimal() and int(where) < len(cells) else None
+    if side.get("encoding") != "JSON":
+        return None
+    try:
+        found: Any = msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return _only_number(found) if not where else _at_place(found, where)
+
+
+def _only_number(found: Any) -> float | None:
+    """The number in as many lists and members as there may be around it, if it is the only value."""
+    while isinstance(found, (list, dict)) and len(found) == 1:
+        found = next(iter(found.values())) if isinstance(found, dict) else found[0]
+    return _number(found)
+
+
+def _at_place(found: Any, where: str) -> float | None:
+    for name, place in _STEP.findall(where):
+        if name and isinstance(found, dict):
+            found = found.get(name)
+        elif (place or name.isdecimal()) and isinstance(found, list) and int(place or name) < len(found):
+            found = found[int(place or name)]
+        else:
+            return None
+    return _number(found)
+
+
+def _number(value: object) -> float | None:
+    """A finite number, also as text."""
+    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+        value = float(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return float(value) if abs(value) < 1e300 and math.isfinite(value) else None
+
+
+def _time(value: object) -> float | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _hour(path: str) -> float | None:
+    found = _HOUR.search(path)
+    try:
+        return datetime(*map(int, found.groups()), tzinfo=UTC).timestamp() if found else None
+    except ValueError:
+        return None

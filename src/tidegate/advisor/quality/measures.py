@@ -1,0 +1,134 @@
+"""Measures of predictions against labels, from pairs in the order of the score, in one pass. Pure."""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+
+BINS = 10
+"""Of equal width, for the calibration error."""
+Z95 = 1.959964
+
+
+@dataclass(frozen=True)
+class BinaryQuality:
+    """Labels 0 and 1. None: it cannot be said, since a class was never seen or scores are no probabilities.
+
+    ``auc_low``, ``auc_high``: 95 % interval (Hanley and McNeil 1982). ``precision_top``: share of positives among the
+    highest scores. ``calibration_error``: mean difference of score and rate of positives, over 10 bins."""
+
+    pairs: int
+    positives: int
+    accuracy: float
+    auc: float | None
+    auc_low: float | None
+    auc_high: float | None
+    average_precision: float | None
+    precision_top: float | None
+    calibration_error: float | None
+    brier: float | None
+
+
+@dataclass(frozen=True)
+class NumericQuality:
+    """Labels that are amounts. ``bias``: mean of prediction minus label."""
+
+    pairs: int
+    mean_absolute_error: float
+    root_mean_square_error: float
+    bias: float
+
+
+def measure_binary(
+    pairs: Iterable[tuple[float, float]], total: int, threshold: float, top: float
+) -> BinaryQuality | None:
+    """``pairs``: score and label (0 or 1), highest score first; ``total``: their number; ``threshold``: scores from
+    it on are positive; ``top``: share of the highest scores. None without pairs."""
+    if not total:
+        return None
+    found = _Curve(total, threshold, max(1, math.ceil(total * top)))
+    for score, positives, negatives in _groups(pairs):
+        found.add(score, positives, negatives)
+    positives, negatives = found.positives, found.negatives
+    both = positives > 0 and negatives > 0
+    auc = found.area / (positives * negatives) if both else None
+    spread = _standard_error(auc, positives, negatives) if auc is not None else 0.0
+    probable = found.within
+    return BinaryQuality(
+        pairs=total,
+        positives=positives,
+        accuracy=found.right / total,
+        auc=auc,
+        auc_low=None if auc is None else max(0.0, auc - Z95 * spread),
+        auc_high=None if auc is None else min(1.0, auc + Z95 * spread),
+        average_precision=found.precision / positives if positives else None,
+        precision_top=found.top_positives / found.top if positives else None,
+        calibration_error=found.calibration_error() if probable else None,
+        brier=found.squares / total if probable else None,
+    )
+
+
+def measure_numeric(pairs: Iterable[tuple[float, float]]) -> NumericQuality | None:
+    """None without pairs."""
+    count, absolute, squares, signed = 0, 0.0, 0.0, 0.0
+    for score, label in pairs:
+        error = score - label
+        count, absolute, squares, signed = (
+            count + 1,
+            absolute + abs(error),
+            squares + error * error,
+            signed + error,
+        )
+    if not count:
+        return None
+    return NumericQuality(count, absolute / count, math.sqrt(squares / count), signed / count)
+
+
+def _groups(pairs: Iterable[tuple[float, float]]) -> Iterator[tuple[float, int, int]]:
+    """Score, positives and negatives of each score: requests with equal scores have no order."""
+    for score, group in groupby(pairs, key=lambda pair: pair[0]):
+        positives = negatives = 0
+        for _, label in group:
+            positives, negatives = positives + (label == 1), negatives + (label != 1)
+        yield score, positives, negatives
+
+
+class _Curve:
+    """What is added up over groups of equal scores, highest first."""
+
+    def __init__(self, total: int, threshold: float, top: int) -> None:
+        self.top = top
+        self._threshold = threshold
+        self._seen = 0
+        self._bins = [[0, 0.0, 0] for _ in range(BINS)]
+        """Requests, sum of scores and positives of each bin."""
+        self.positives = self.negatives = self.right = 0
+        self.area = self.precision = self.top_positives = self.squares = 0.0
+        self.within = True
+        """All scores are from 0 to 1."""
+
+    def add(self, score: float, positives: int, negatives: int) -> None:
+        size = positives + negatives
+        self.area += negatives * (self.positives + positives / 2)
+        self.positives += positives
+        self.negatives += negatives
+        self._seen += size
+        self.precision += positives * self.positives / self._seen
+        room = max(0, min(size, self.top - (self._seen - size)))
+        self.top_positives += room * positives / size
+        self.right += positives if score >= self._threshold else negatives
+        self.squares += positives * (score - 1) ** 2 + negatives * score**2
+        if 0 <= score <= 1:
+            one = self._bins[min(BINS - 1, int(score * BINS))]
+            one[0], one[1], one[2] = one[0] + size, one[1] + score * size, one[2] + positives
+        else:
+            self.within = False
+
+    def calibration_error(self) -> float:
+        return sum(abs(scores - positives) for _, scores, positives in self._bins) / self._seen
+
+
+def _standard_error(auc: float, positives: int, negatives: int) -> float:
+    one, two = auc / (2 - auc), 2 * auc**2 / (1 + auc)
+    variance = auc * (1 - auc) + (positives - 1) * (one - auc**2) + (negatives - 1) * (two - auc**2)
+    return math.sqrt(max(0.0, variance) / (positives * negatives))

@@ -1,0 +1,81 @@
+"""Joins captures with labels and measures: everything that ``tidegate labels`` says, as plain data."""
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tidegate.advisor.quality.label_lines import Problem, read_label, read_prediction
+from tidegate.advisor.quality.ledger import Coverage, Ledger, Outcome
+from tidegate.advisor.quality.measures import measure_binary, measure_numeric
+from tidegate.advisor.quality.sources import Line
+
+T = TypeVar("T")
+
+SELECTIVE = 2.0
+"""Times that the highest scores are labelled more often, or more seldom, than the rest, from which labels count as
+selective."""
+FEWEST = 20
+"""Labels from which that is said."""
+
+
+@dataclass(frozen=True)
+class QualityQuestion:
+    """``where``: the place of the score in an answer; ``threshold``: scores from it on are positive; ``top``: share
+    of the highest scores; ``latest``: seconds after which a label is too late."""
+
+    where: str = ""
+    threshold: float = 0.5
+    top: float = 0.01
+    latest: float = 365 * 86_400.0
+
+
+def report_quality(captures: Iterable[Line], labels: Iterable[Line], asked: QualityQuestion) -> dict[str, Any]:
+    """Memory stays the same however much there is; a temporary file holds ids, scores and labels."""
+    skipped: Counter[Problem] = Counter()
+    unread: Counter[Problem] = Counter()
+    with tempfile.TemporaryDirectory(prefix="tg-labels-") as folder, Ledger(Path(folder)) as ledger:
+        ledger.add_predictions(_entries((read_prediction(line, asked.where) for _, line in captures), skipped))
+        ledger.add_labels(_entries((read_label(line, path) for path, line in labels), unread))
+        outcomes = ledger.join(asked.latest)
+        total, binary = outcomes[Outcome.JOINED], ledger.only_classes()
+        quality = (
+            measure_binary(ledger.pairs(), total, asked.threshold, asked.top)
+            if binary
+            else measure_numeric(ledger.pairs())
+        )
+        coverage, delays = ledger.coverage(), ledger.delays()
+    return {
+        "kind": None if quality is None else "binary" if binary else "numeric",
+        "quality": None if quality is None else asdict(quality),
+        "coverage": {**asdict(coverage), "share": _share(coverage), "selective": _is_selective(coverage)},
+        "delay_seconds": None if delays is None else asdict(delays),
+        "labels": {str(outcome): count for outcome, count in outcomes.items()}
+        | {str(problem): count for problem, count in sorted(unread.items())},
+        "captures_skipped": {str(problem): count for problem, count in sorted(skipped.items())},
+        "threshold": asked.threshold,
+        "top": asked.top,
+    }
+
+
+def _entries(read: Iterable[T | Problem], problems: Counter[Problem]) -> Iterator[T]:
+    for one in read:
+        if isinstance(one, Problem):
+            problems[one] += 1
+        else:
+            yield one
+
+
+def _share(coverage: Coverage) -> float | None:
+    return coverage.labelled / coverage.predictions if coverage.predictions else None
+
+
+def _is_selective(coverage: Coverage) -> bool:
+    """Whether the highest scores have labels so much more often, or more seldom, that what is measured holds for
+    labelled requests only."""
+    if coverage.labelled < FEWEST:
+        return False
+    low, high = sorted((coverage.top, coverage.rest))
+    return high > 0 and low * SELECTIVE <= high

@@ -1,0 +1,77 @@
+"""What becomes of a label: one table, and the figures that go with it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tidegate.advisor.quality.label_lines import Label, Prediction
+from tidegate.advisor.quality.ledger import DAY, Coverage, Delays, Ledger, Outcome
+from tidegate.advisor.quality.report import _is_selective
+
+AT = 1_772_366_400.0
+YEAR = 365 * DAY
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger(tmp_path) as made:
+        yield made
+
+
+PREDICTION = Prediction("a", AT, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("predictions", "labels", "outcomes"),
+    [
+        ([PREDICTION], [Label("a", 1.0, AT + DAY)], {Outcome.JOINED: 1}),
+        ([PREDICTION], [Label("a", 1.0, None)], {Outcome.JOINED: 1}),
+        ([PREDICTION], [Label("b", 1.0, AT)], {Outcome.UNKNOWN: 1}),
+        ([PREDICTION], [Label("a", 1.0, AT)] * 3, {Outcome.JOINED: 1, Outcome.REPEATED: 2}),
+        ([PREDICTION], [Label("a", 1.0, AT), Label("a", 0.0, AT + DAY)], {Outcome.CONTRADICTORY: 2}),
+        ([PREDICTION] * 2, [Label("a", 1.0, AT)], {Outcome.AMBIGUOUS: 1}),
+        ([PREDICTION], [Label("a", 1.0, AT - 299)], {Outcome.JOINED: 1}),
+        ([PREDICTION], [Label("a", 1.0, AT - 301)], {Outcome.BEFORE: 1}),
+        ([PREDICTION], [Label("a", 1.0, AT + YEAR)], {Outcome.JOINED: 1}),
+        ([PREDICTION], [Label("a", 1.0, AT + YEAR + 1)], {Outcome.LATE: 1}),
+        ([], [], {}),
+        ([PREDICTION], [], {}),
+    ],
+)
+def test_every_label_has_an_outcome(
+    ledger: Ledger, predictions: list[Prediction], labels: list[Label], outcomes: dict[Outcome, int]
+) -> None:
+    ledger.add_predictions(predictions)
+    ledger.add_labels(labels)
+    found = ledger.join(YEAR)
+    assert {outcome: count for outcome, count in found.items() if count} == outcomes
+    assert sum(found.values()) == len(labels)
+    assert len(list(ledger.pairs())) == found[Outcome.JOINED]
+
+
+def test_pairs_come_by_score_with_delay_and_coverage(ledger: Ledger) -> None:
+    ledger.add_predictions(Prediction(str(number), AT, number / 100) for number in range(100))
+    ledger.add_labels(Label(str(number), number % 2, AT + number * DAY) for number in range(80, 100))
+    ledger.join(YEAR)
+    assert [score for score, _ in ledger.pairs()] == [number / 100 for number in range(99, 79, -1)]
+    assert ledger.only_classes()
+    assert ledger.delays() == Delays(20, 89 * DAY, 97 * DAY, 99 * DAY)
+    coverage = ledger.coverage()
+    assert coverage == Coverage(100, 20, 1.0, 10 / 90)
+    assert _is_selective(coverage)
+    assert not _is_selective(Coverage(100, 20, 0.2, 0.2)) and not _is_selective(Coverage(100, 5, 0.5, 0.0))
+
+
+def test_without_times_there_is_no_delay_and_amounts_are_no_classes(ledger: Ledger) -> None:
+    ledger.add_predictions([PREDICTION])
+    ledger.add_labels([Label("a", 1250.5, None)])
+    ledger.join(YEAR)
+    assert ledger.delays() is None and not ledger.only_classes()
+    assert list(ledger.pairs()) == [(0.5, 1250.5)]
+
+
+def test_many_rows_are_added_in_parts(ledger: Ledger) -> None:
+    ledger.add_predictions(Prediction(str(number), AT, 0.5) for number in range(12_345))
+    ledger.add_labels(Label(str(number), 1.0, AT) for number in range(12_345))
+    assert ledger.join(YEAR)[Outcome.JOINED] == 12_345
