@@ -1,7 +1,8 @@
 """A small state space explored whole: two instances, two stages, and at every tick every combination of what can
 be seen of the fleets, the routes and the alarm. Every reachable record is stepped under every one of them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import product
 
@@ -10,12 +11,13 @@ import pytest
 from tidegate.advisor.rehearsal.simulation import make_updating_world
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.evidence import EvidenceAction, EvidenceConfig, Finding, NoDataAction, Verdict
 from tidegate.domain.observation import Evidence, FleetStatus, Observation
 from tidegate.domain.rollout import DeploymentConfig, Phase
 from tidegate.rollout import commands, desired_state
-from tidegate.rollout.step import step
-from tidegate.testing.invariants import Invariants
-from tidegate.testing.samples import canary, instances, rolling, version
+from tidegate.rollout.step import RolloutDecision, step
+from tidegate.testing.invariants import InvariantBroken, Invariants
+from tidegate.testing.samples import canary, instances, percent, rolling, version
 from tidegate.testing.world import START
 
 ALARMS: tuple[dict[str, AlarmState] | None, ...] = (
@@ -24,6 +26,7 @@ ALARMS: tuple[dict[str, AlarmState] | None, ...] = (
     {"alarm": AlarmState.OK},
     {"alarm": AlarmState.ALARM},
 )
+NOTHING = Evidence(START, START, START)
 STEPS = (timedelta(seconds=60), timedelta(days=1))
 
 
@@ -50,6 +53,12 @@ def sights(endpoint: Endpoint, now: datetime) -> Iterator[Observation]:
         yield Observation(fleets, routes, alarms, judged)
     for alarms, evidence in product(ALARMS, others):
         yield Observation(whole, table, alarms, evidence)
+    rollout = endpoint.rollout
+    if rollout is not None and rollout.plan.evidence is not None:
+        for finding, stage, alarms in product(Finding, (rollout.stage, rollout.stage + 1), ALARMS[2:]):
+            verdict = Verdict(finding, stage, "")
+            yield Observation(whole, table, alarms, replace(judged or NOTHING, verdict=verdict))
+            yield Observation(None, None, alarms, replace(judged or NOTHING, verdict=verdict))
 
 
 def followers(endpoint: Endpoint, now: datetime) -> Iterator[Endpoint]:
@@ -96,8 +105,11 @@ def position(endpoint: Endpoint) -> tuple[object, ...]:
         (canary(instances(1), 60, 60), 0),
         (rolling(instances(1), 60, instances(1)), 0),
         (canary(instances(1), 60, 60), 1),
+        (replace(canary(instances(1), 60, 60), evidence=EvidenceConfig()), 0),
+        (replace(rolling(instances(1), 60), evidence=EvidenceConfig(action=EvidenceAction.GATE)), 0),
+        (replace(canary(instances(1), 60, 60), evidence=EvidenceConfig(on_no_data=NoDataAction.ADVANCE)), 0),
     ],
-    ids=["canary", "rolling", "canary with a shadow"],
+    ids=["canary", "rolling", "canary with a shadow", "compared", "compared with a gate", "compared if it can be"],
 )
 def test_every_reachable_record_keeps_the_invariants_whatever_is_seen(
     config: DeploymentConfig, shadow: int
@@ -120,3 +132,43 @@ def test_every_reachable_record_keeps_the_invariants_whatever_is_seen(
                     todo.append((follower, at + wait))
     assert endings == {"Succeeded", "RolledBack", "RollbackFailed"}
     assert len(known) > 20
+
+
+def takes_no_data_for_a_pass(verdict: Verdict | None, stage: int) -> Verdict | None:
+    lacks = verdict is None or verdict.finding is Finding.NO_DATA
+    return Verdict(Finding.PASS, stage, "") if lacks else verdict
+
+
+def takes_any_stage_for_its_own(verdict: Verdict | None, stage: int) -> Verdict | None:
+    return verdict and replace(verdict, stage=stage)
+
+
+def overlooks_a_difference(verdict: Verdict | None, stage: int) -> Verdict | None:
+    return replace(verdict, finding=Finding.PASS) if verdict and verdict.finding is Finding.FAIL else verdict
+
+
+@pytest.mark.parametrize("fault", [takes_no_data_for_a_pass, takes_any_stage_for_its_own, overlooks_a_difference])
+def test_a_fault_in_the_use_of_evidence_breaks_an_invariant(
+    fault: Callable[[Verdict | None, int], Verdict | None],
+) -> None:
+    config = replace(canary(percent(10), 60, 60), evidence=EvidenceConfig())
+    world = make_updating_world(version("v1", 2), version("v2", 2), config)
+    world.run(1000, lambda w: bool(w.record and w.record.rollout and w.record.rollout.phase is Phase.BAKING))
+    record, now = world.record, world.instant() + timedelta(seconds=90)
+    assert record is not None and record.rollout is not None
+
+    def faulty(endpoint: Endpoint, seen: Observation, at: datetime) -> RolloutDecision:
+        stage = endpoint.rollout.stage if endpoint.rollout else 0
+        evidence = seen.evidence and replace(seen.evidence, verdict=fault(seen.evidence.verdict, stage))
+        return step(endpoint, replace(seen, evidence=evidence), at)
+
+    def broken() -> Iterator[str]:
+        for seen in sights(record, now):
+            invariants = Invariants()
+            invariants.baking_since[record.rollout.id, 0] = record.rollout.phase_since or now
+            try:
+                invariants.decided(record, seen, now, faulty(record, seen, now), faulty)
+            except InvariantBroken as error:
+                yield str(error)
+
+    assert any("7 " in text or "a difference turns" in text for text in broken())

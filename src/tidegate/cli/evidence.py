@@ -49,7 +49,9 @@ def show(name: Name, as_json: AsJson = False) -> None:
 
 
 @app.command("verify")
-def verify(file: Annotated[Path, typer.Argument(help="What 'evidence show --json' printed.")]) -> None:
+def verify(
+    file: Annotated[Path, typer.Argument(help="What 'evidence show --json' printed.")], as_json: AsJson = False
+) -> None:
     """Recompute a verdict from its inputs, without a server.
 
     \b
@@ -62,9 +64,11 @@ def verify(file: Annotated[Path, typer.Argument(help="What 'evidence show --json
         raise Invalid(f"{file}: {error}") from None
     found = recompute(record.config, record.variants, record.blocks.values(), record.verdict.stage)
     if found != record.verdict:
-        raise Conflict(
-            f"{file}: the verdict is {record.verdict.finding}, and {found.finding} follows from its blocks"
-        )
+        said, follows = record.verdict.finding, found.finding
+        raise Conflict(f"{file}: the verdict is {said}, and {follows} follows from its blocks")
+    if as_json:
+        print(msgspec.json.encode(found).decode())
+        return
     print(f"{found.finding}: {found.reason}: the same as in the file")
 
 

@@ -30,6 +30,7 @@ from tidegate.cli.output import AsJson, console, print_note
 from tidegate.cli.spec_file import SpecPath
 from tidegate.cli.tables import Table, key, number, sentence
 from tidegate.domain.alarm import Alarm, ComparisonOperator
+from tidegate.domain.evidence import Comparison
 from tidegate.spec.units import duration
 
 SIGNS = {
@@ -43,6 +44,11 @@ UNITS = {
     Quantity.REFUSALS: (100.0, "percent"),
     Quantity.LATENCY: (1e-3, "ms"),
     Quantity.PREDICTIONS: (1.0, "index"),
+}
+COUNTED = {
+    Comparison.ERRORS: "fail",
+    Comparison.LATENCY: "are slower than the old median by more than the tolerance",
+    Comparison.PREDICTIONS: "have a prediction on the other side of the old median",
 }
 CURVE_POINTS = 60
 """Number of points of a curve."""
@@ -110,6 +116,10 @@ def show(found: Promise, alarms: Mapping[str, Alarm], screen: Console) -> None:
     screen.print(f"the whole rollout takes {draw.format_duration(found.seconds)}\n")
     screen.print(f"Smallest fault that is detected with {format_probability(found.power)} by the end of a stage")
     screen.print(_alarm_table(found, alarms))
+    if found.evidence:
+        often = format_probability(found.power)
+        screen.print(f"\nSmallest difference that evidence finds with {often} by the end of a stage")
+        screen.print(_evidence_table(found))
     for one in found.wanted:
         screen.print()
         for line in (*_describe_wanted(one), *_describe_proposals(one)):
@@ -137,6 +147,18 @@ def _alarm_table(found: Promise, alarms: Mapping[str, Alarm]) -> Table:
             continue
         false = ("" if one.exact else "~") + format_probability(one.false_alarm)
         shown.add_row(one.name, *_format_smallest(one), false, rule)
+    return shown
+
+
+def _evidence_table(found: Promise) -> Table:
+    stages = [number(f"STAGE {place}") for place in range(1, len(found.stages) + 1)]
+    shown = Table(
+        key("COMPARED"), *stages, number("FALSE ROLLBACKS"), sentence("FURTHER PART OF THE REQUESTS THAT")
+    )
+    for one in found.evidence:
+        name = f"{one.comparison} ({one.variant})" if one.variant else one.comparison.value
+        sizes = ("-" if size is None else f"+{size * 100:.3g} %" for size in one.smallest)
+        shown.add_row(name, *sizes, f"< {format_probability(one.false_alarm)}", COUNTED[one.comparison])
     return shown
 
 

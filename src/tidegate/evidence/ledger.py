@@ -13,6 +13,8 @@ from tidegate.evidence.comparisons import SideCounts, add_sides, count_block, fi
 from tidegate.evidence.judge import EvidenceState, begin, block_width, fold, judge
 
 NOTHING = SideCounts()
+MOST_PENDING = 600
+"""Seconds that wait for their reports; beyond that the oldest one counts as late."""
 
 
 class Side(IntEnum):
@@ -72,6 +74,9 @@ class EvidenceLedger:
         if second < self.through:
             self.late += 1
             return
+        if second not in self._pending and len(self._pending) >= MOST_PENDING:
+            del self._pending[min(self._pending)]
+            self.late += 1
         sides = self._pending.setdefault(second, {})
         sides[variant] = _added(sides.get(variant, (NOTHING, NOTHING)), side, counts)
 

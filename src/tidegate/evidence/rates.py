@@ -74,7 +74,7 @@ def log_ratio(counts: Counts, old: float, new: float, tolerance: float) -> float
     )
 
 
-def project(old_n: int, new_n: int, old: float, new: float, tolerance: float) -> float:
+def project(old_n: float, new_n: float, old: float, new: float, tolerance: float) -> float:
     """The old rate of the closest point of the null hypothesis: it lies on the edge, where new = old +
     tolerance."""
     if tolerance == 0:

@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 
 SAVE_EVERY = 10
 """Seconds between two writes of a rollout's evidence whose finding does not change, while it is short."""
+CLOCK_SET_BACK = 60
+"""Seconds by which the wall clock is behind what was counted when the comparison begins anew: the seconds that follow
+would be taken for counted."""
 BLOCKS_PER_SECOND = 20
 """A longer record is written less often: after a second more for each of so many blocks."""
 
@@ -93,6 +96,8 @@ class Comparisons:
     store: Store
     _tracked: dict[str, _Tracked] = field(default_factory=dict)
     """By rollout."""
+    _broken: set[str] = field(default_factory=set)
+    """Rollouts that cannot be compared; logged once."""
     _trouble: str | None = None
 
     def verdict(self, rollout: str) -> Verdict | None:
@@ -103,51 +108,62 @@ class Comparisons:
     async def turn(
         self, versions: Iterable[ComparedVersions], collected: CollectionRound, now: datetime
     ) -> list[Sample]:
-        """One round: count what was collected. Returns the metrics of it."""
+        """One round: count what was collected. Returns the metrics of it. Each rollout is compared apart: what goes
+        wrong for one is logged, and changes nothing for the others."""
         second = int(now.timestamp())
         self._follow({one.rollout: one for one in versions}, second)
-        await asyncio.sleep(0)
         samples = list[Sample]()
-        for tracked in self._tracked.values():
-            for report in collected.seconds:
-                _take(tracked, report)
-            if not self._is_ready(tracked):
-                continue
-            coverage = collected.coverage.get(tracked.versions.endpoint)
-            if coverage is not None:
-                tracked.ledger.advance(min(coverage.through, second))
-            verdict = tracked.ledger.verdict
-            samples += evidence_samples(_record(tracked, verdict), second - 1)
-            self._save(tracked, verdict, second)
+        for rollout, tracked in self._tracked.items():
+            try:
+                samples += self._count(tracked, collected, second)
+            except Exception as error:
+                if rollout not in self._broken:
+                    log.exception("endpoint %s: versions cannot be compared: %s", tracked.versions.endpoint, error)
+                self._broken.add(rollout)
         return samples
+
+    def _count(self, tracked: _Tracked, collected: CollectionRound, second: int) -> list[Sample]:
+        for report in collected.seconds:
+            _take(tracked, report)
+        if not self._is_ready(tracked):
+            return []
+        coverage = collected.coverage.get(tracked.versions.endpoint)
+        if coverage is not None:
+            tracked.ledger.advance(min(coverage.through, second))
+        verdict = tracked.ledger.verdict
+        self._save(tracked, verdict, second)
+        return evidence_samples(_record(tracked, verdict), second - 1)
 
     def _follow(self, present: Mapping[str, ComparedVersions], second: int) -> None:
         """Begin with what is new, and leave what has ended after a last write."""
         for rollout in self._tracked.keys() - present.keys():
             gone = self._tracked.pop(rollout)
+            self._broken.discard(rollout)
             if gone.ready:
                 self._save(gone, gone.ledger.verdict, second, last=True)
         for rollout, one in present.items():
             tracked = self._tracked.get(rollout)
-            if tracked is None:
-                loading = asyncio.create_task(self._load(one), name=f"evidence of {one.endpoint}")
-                tracked = _Tracked(one, EvidenceLedger(one.config, one.variants, second), loading)
+            if tracked is None or second < tracked.ledger.through - CLOCK_SET_BACK:
+                loading = asyncio.create_task(self._load(one, second), name=f"evidence of {one.endpoint}")
+                tracked = _Tracked(one, EvidenceLedger(one.config, one.variants, second - 1), loading)
                 self._tracked[rollout] = tracked
             tracked.versions = one
             since = second if one.since is None else int(one.since.timestamp()) + 1
             tracked.ledger.enter(one.stage, since)
 
-    async def _load(self, one: ComparedVersions) -> EvidenceRecord | None:
+    async def _load(self, one: ComparedVersions, second: int) -> EvidenceRecord | None:
         def work(tx: Tx) -> EvidenceRecord | None:
             return records.find_evidence(tx, one.endpoint)
 
         try:
             found = await self.store.run(work)
-        except TidegateError as error:
-            self._note(str(error))
+        except Exception as error:  # without it the comparison begins anew
+            self._note(f"{type(error).__name__}: {error}")
             return None
-        fits = found is not None and (found.rollout, found.config) == (one.rollout, one.config)
-        return found if fits and found is not None and found.variants == one.variants else None
+        if found is None or found.through > second:
+            return None
+        same = (found.rollout, found.config, found.variants) == (one.rollout, one.config, one.variants)
+        return found if same else None
 
     def _is_ready(self, tracked: _Tracked) -> bool:
         if not tracked.ready and tracked.loading.done():

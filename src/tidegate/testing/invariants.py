@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint, Rollout
+from tidegate.domain.evidence import EvidenceAction, EvidenceConfig, Finding, NoDataAction
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.observation import DeleteFleet, EnsureFleet, Observation, SetTraffic
 from tidegate.domain.rollout import Phase, Version
@@ -63,6 +64,7 @@ class Invariants:
         _check_step_without_scaling(before, after)
         _check_actions(after, seen, decision)
         _check_alarms(before, after, seen)
+        _check_difference(before, after, seen)
         _check_shadow_independence(before, seen, now, decision, step)
         if before.rollout is not None:
             self._count_pauses(before.rollout)
@@ -124,6 +126,8 @@ class Invariants:
         if left and was.plan.require_evidence:
             states = {name: (seen.alarms or {}).get(name) for name in was.plan.alarms}
             expect(set(states.values()) <= {AlarmState.OK}, "7 missing evidence never passes", states)
+        if left and was.plan.evidence is not None and was.old is not None:
+            _check_comparison(was, was.plan.evidence, seen, now)
 
     def _count_pauses(self, rollout: Rollout) -> None:
         if rollout.pause is not None:
@@ -146,6 +150,38 @@ def _check_bake_coverage(was: Rollout, seen: Observation) -> None:
     if was.plan.alarms:
         whole = evidence.since <= since + timedelta(seconds=1)
         expect(whole, "14 a verdict rests on all of the bake", (since, evidence))
+
+
+def _check_comparison(was: Rollout, config: EvidenceConfig, seen: Observation, now: datetime) -> None:
+    """7: a stage is left on a pass of its own comparison, by a person, or past a deadline that allows it."""
+    verdict = seen.evidence.verdict if seen.evidence else None
+    failed = verdict is not None and verdict.finding is Finding.FAIL
+    if config.action is EvidenceAction.REPORT:
+        return
+    expect(
+        not failed or (config.action is EvidenceAction.GATE and was.skips_bake),
+        "7 a difference never passes",
+        verdict,
+    )
+    if was.skips_bake or was.plan.stages[was.stage].share >= WHOLE:
+        return
+    passed = verdict is not None and (verdict.finding, verdict.stage) == (Finding.PASS, was.stage)
+    late = was.bake_until is not None and now >= was.bake_until + timedelta(seconds=config.deadline)
+    allowed = late and config.on_no_data is NoDataAction.ADVANCE
+    expect(passed or allowed, "7 a stage without its evidence never passes", verdict)
+
+
+def _check_difference(before: Endpoint, after: Endpoint, seen: Observation) -> None:
+    """A difference that is found turns the rollout back at once, whatever else is seen."""
+    was, verdict = before.rollout, seen.evidence.verdict if seen.evidence else None
+    if was is None or was.old is None or was.phase not in FORWARD or before.deleting:
+        return
+    config = was.plan.evidence
+    if config is None or config.action is not EvidenceAction.ROLLBACK:
+        return
+    if verdict is not None and verdict.finding is Finding.FAIL:
+        phase = after.rollout.phase if after.rollout else None
+        expect(phase not in FORWARD, "a difference turns the rollout back", phase)
 
 
 def _rollout_position(rollout: Rollout) -> tuple[int, int]:

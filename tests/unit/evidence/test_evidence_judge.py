@@ -19,7 +19,7 @@ from tidegate.evidence.judge import (
     judge,
     recompute,
 )
-from tidegate.evidence.ledger import EvidenceLedger, Side
+from tidegate.evidence.ledger import MOST_PENDING, EvidenceLedger, Side
 
 ALL = EvidenceConfig(compare=tuple(Comparison))
 BEFORE = 10
@@ -187,6 +187,15 @@ def test_a_late_report_counts_as_nothing() -> None:
     ledger.advance(51)
     assert ledger.verdict == before
     assert ledger.late == 1
+
+
+def test_seconds_that_are_never_complete_do_not_pile_up() -> None:
+    ledger = EvidenceLedger(replace(ALL, compare=(Comparison.ERRORS,)), ("main",), 0)
+    for second in range(MOST_PENDING + 10):
+        ledger.add(second, Side.OLD, "main", SideCounts(1, 0))
+    assert ledger.late == 10
+    ledger.advance(MOST_PENDING + 10)
+    assert sum(block.counts["main/errors/errors"][0] for block in ledger.blocks.values()) == MOST_PENDING
 
 
 def test_a_report_on_another_variant_counts_as_nothing() -> None:

@@ -15,6 +15,7 @@ from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import CollectionRound, Coverage, FleetSecond, Sample
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.rollout import DeploymentConfig
+from tidegate.evidence.ledger import EvidenceLedger
 from tidegate.ports.store import Tx
 from tidegate.reconcile.comparisons import REPORTED, SAVE_EVERY, ComparedVersions, Comparisons, compared_versions
 from tidegate.reconcile.guards import GuardedRollout, Guards
@@ -88,7 +89,9 @@ class Day:
 
 async def day(**options: object) -> Day:
     found = Day(**options)  # type: ignore[arg-type]
-    await found.store.run(lambda tx: tx.put(ENDPOINT, "fraud", Endpoint("fraud", NOON, NOON), expect=0, now=NOON))
+    await found.store.run(
+        lambda tx: tx.put(ENDPOINT, "fraud", Endpoint("fraud", NOON, NOON), expect=None, now=NOON)
+    )
     return found
 
 
@@ -143,7 +146,7 @@ async def test_a_controller_that_starts_again_goes_on_with_the_evidence_of_the_o
     before = await today.kept()
     assert before is not None
     again = Day(store=today.store, second=today.second)
-    await again.pass_by(1)
+    await again.pass_by(2)
     verdict = again.comparisons.verdict("r1")
     assert verdict is not None
     assert verdict.results[0].counts[2] >= before.verdict.results[0].counts[2] > 0
@@ -159,6 +162,43 @@ async def test_a_store_that_is_away_delays_no_verdict() -> None:
     today.store.away = True
     await today.pass_by(30, failed=5)
     assert today.is_found(Finding.FAIL)
+
+
+async def test_a_clock_that_was_set_back_begins_the_comparison_anew() -> None:
+    today = await day()
+    await today.pass_by(30)
+    today.second -= 3600
+    await today.pass_by(2)
+    assert today.is_found(Finding.NO_DATA), "what was counted has times to come"
+    await today.pass_by(20)
+    assert today.is_found(Finding.PASS)
+    record = await today.kept()
+    assert record is not None
+    later = await day(store=today.store, second=today.second - 7200)
+    await later.pass_by(3)
+    assert later.is_found(Finding.NO_DATA), "a record of times to come is not taken over"
+
+
+async def test_a_rollout_that_cannot_be_compared_stops_no_other(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    advance = EvidenceLedger.advance
+
+    def break_some(ledger: EvidenceLedger, through: int) -> None:
+        if ledger.config.minimum == 7:
+            raise ZeroDivisionError("a fault")
+        advance(ledger, through)
+
+    monkeypatch.setattr(EvidenceLedger, "advance", break_some)
+    today = await day()
+    bad = replace(VERSIONS, rollout="bad", config=replace(CONFIG, minimum=7))
+    for second in range(START + 1, START + 20):
+        reports = [one(second - 1, 1, 90, 1), one(second - 1, 2, 10, 10)]
+        collected = CollectionRound(reports, {"fraud": Coverage(START, second)})
+        await today.comparisons.turn([bad, VERSIONS], collected, datetime.fromtimestamp(second, UTC))
+        await asyncio.sleep(0.0)
+    assert today.is_found(Finding.FAIL)
+    assert caplog.text.count("versions cannot be compared") == 1
 
 
 async def test_a_failed_comparison_keeps_no_guard_from_being_judged(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,7 +2,8 @@
 
 ``promise`` covers a whole rollout. The layers below it: ``distributions`` (probabilities of counts), ``alarm_model``
 (one period of one alarm), ``alarm_markov`` (M out of N periods), ``schedule`` (the periods of a rollout),
-``detection`` (one alarm over one rollout), ``proposals`` (what to change).
+``detection`` (one alarm over one rollout), ``proposals`` (what to change), ``evidence_power`` (the comparison of the
+two versions).
 """
 
 from tidegate.advisor.promise.baseline import (
@@ -15,6 +16,7 @@ from tidegate.advisor.promise.baseline import (
 )
 from tidegate.advisor.promise.promise import (
     AlarmPromise,
+    EvidencePromise,
     FaultPromise,
     Promise,
     PromiseTerms,
@@ -27,6 +29,7 @@ __all__ = [
     "HEALTHY",
     "AlarmPromise",
     "Baseline",
+    "EvidencePromise",
     "FaultPromise",
     "LatencyDistribution",
     "Predictions",

@@ -1,16 +1,19 @@
 """Computes what a rollout can promise: the smallest fault that it detects, what a bad version does until then, and
 what to change if that is not good enough."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tidegate.advisor.promise import alarm_model, proposals, schedule
 from tidegate.advisor.promise.baseline import Baseline, Quantity, VersionFault
 from tidegate.advisor.promise.detection import AlarmWatch, RolloutSetting
+from tidegate.advisor.promise.evidence_power import ComparedStage, smallest_difference
 from tidegate.advisor.promise.proposals import Proposal
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.errors import Invalid
+from tidegate.domain.evidence import Comparison, EvidenceAction, EvidenceConfig
 from tidegate.domain.rollout import RolloutPlan
+from tidegate.evidence.judge import false_alarm_rates
 
 DEFAULT_POWER = 0.95
 """Default probability with which a fault must be detected."""
@@ -29,10 +32,10 @@ class StagePromise:
 
 @dataclass(frozen=True)
 class AlarmPromise:
-    """What one alarm detects. ``smallest``: for each stage, the smallest fault that fires the alarm by its end with
-    the wanted power, in the unit of ``VersionFault``; None where no fault does. ``false_alarm``: the probability that
-    the alarm rolls back a good version. ``exact``: computed without approximation. ``unknown``: why the alarm cannot
-    be modelled; the other fields are then empty."""
+    """What one alarm detects. ``smallest``: for each stage, the smallest fault that fires the alarm by its end
+    with the wanted power, in the unit of ``VersionFault``; None where no fault does. ``false_alarm``: the
+    probability that the alarm rolls back a good version. ``exact``: computed without approximation. ``unknown``:
+    why the alarm cannot be modelled; the other fields are then empty."""
 
     name: str
     quantity: Quantity | None
@@ -40,6 +43,19 @@ class AlarmPromise:
     false_alarm: float
     exact: bool
     unknown: str | None = None
+
+
+@dataclass(frozen=True)
+class EvidencePromise:
+    """What one comparison of the two versions of a variant finds. ``smallest``: for each stage, the smallest
+    difference that is found by its end with the wanted power, as a part of the requests (0 to 1): further ones
+    that fail, or that lie beyond a threshold; None where no difference is. ``false_alarm``: upper bound of the
+    probability that the comparison rolls back an equal version; 0 if it rolls nothing back."""
+
+    comparison: Comparison
+    variant: str
+    smallest: tuple[float | None, ...]
+    false_alarm: float
 
 
 @dataclass(frozen=True)
@@ -64,8 +80,9 @@ class FaultPromise:
 
 @dataclass(frozen=True)
 class Promise:
-    """``false_alarm``: upper bound of the probability that some alarm rolls back a good version. ``seconds``:
-    duration of a successful rollout. ``unwatched``: quantities that no alarm of the rollout watches."""
+    """``false_alarm``: upper bound of the probability that an alarm or evidence rolls back a good version.
+    ``seconds``: duration of a successful rollout. ``unwatched``: quantities that no alarm of the rollout
+    watches."""
 
     stages: tuple[StagePromise, ...]
     alarms: tuple[AlarmPromise, ...]
@@ -75,6 +92,7 @@ class Promise:
     power: float
     false_alarms: float
     unwatched: tuple[Quantity, ...]
+    evidence: tuple[EvidencePromise, ...] = ()
 
     @property
     def kept(self) -> bool:
@@ -101,12 +119,11 @@ def promise(
     wanted: Mapping[Quantity, float],
     terms: PromiseTerms | None = None,
 ) -> Promise:
-    """Compute the promise of a rollout by ``plan`` that ``alarms`` guard (only those that the plan names; others roll
-    nothing back).
+    """Compute the promise of a rollout by ``plan`` that ``alarms`` guard (only those that the plan names; others
+    roll nothing back).
 
-    ``traffic_rps``: requests per second to the endpoint. ``baseline``: behaviour of a good version. ``wanted``: for
-    each quantity the rise to detect, in the unit of ``VersionFault``. Raises Invalid for senseless values.
-    """
+    ``traffic_rps``: requests per second to the endpoint. ``baseline``: behaviour of a good version. ``wanted``:
+    for each quantity the rise to detect, in the unit of ``VersionFault``. Raises Invalid for senseless values."""
     terms = terms or PromiseTerms()
     _check(traffic_rps, wanted, terms)
     guards = [alarm for alarm in alarms if alarm.name in plan.alarms]
@@ -115,15 +132,17 @@ def promise(
     said = tuple(_promise_alarm(alarm, watching[alarm.name], baseline, terms) for alarm in guards)
     setting = RolloutSetting(plan, traffic_rps, baseline, terms.startup)
     parts = schedule.make_segments(plan, terms.startup)
+    compared = () if plan.evidence is None else tuple(_promise_evidence(plan.evidence, plan, setting, terms))
     return Promise(
         stages=tuple(StagePromise(p.share * 100, p.seconds, traffic_rps * p.share * p.seconds) for p in parts),
         alarms=said,
         wanted=tuple(_promise_fault(quantity, size, known, setting, terms) for quantity, size in wanted.items()),
-        false_alarm=min(1.0, sum(one.false_alarm for one in said)),
+        false_alarm=min(1.0, sum(one.false_alarm for one in said) + sum(one.false_alarm for one in compared)),
         seconds=schedule.duration(plan, terms.startup),
         power=terms.power,
         false_alarms=terms.false_alarms,
         unwatched=tuple(q for q in Quantity if all(one.quantity is not q for one in said)),
+        evidence=compared,
     )
 
 
@@ -159,6 +178,26 @@ def _promise_alarm(
     stages = range(len(watching.setting.plan.stages))
     smallest = tuple(watching.smallest(quantity, stage, terms.power) for stage in stages)
     return AlarmPromise(alarm.name, quantity, smallest, watching.false_alarm(), watching.exact)
+
+
+def _promise_evidence(
+    config: EvidenceConfig, plan: RolloutPlan, setting: RolloutSetting, terms: PromiseTerms
+) -> Iterator[EvidencePromise]:
+    variants = terms.parts or {"": 1.0}
+    rates = false_alarm_rates(config, len(variants))
+    acts = config.action is EvidenceAction.ROLLBACK
+    usual = setting.baseline.error_rate + setting.baseline.refusal_rate
+    for variant, part in variants.items():
+        stages = [
+            ComparedStage(one.share, one.seconds, setting.rate * part)
+            for one in schedule.make_segments(plan, terms.startup)
+        ]
+        for comparison in config.compare:
+            smallest = tuple(
+                smallest_difference(comparison, config, stages[: place + 1], usual, terms.power, len(variants))
+                for place in range(len(stages))
+            )
+            yield EvidencePromise(comparison, variant, smallest, rates[comparison] if acts else 0.0)
 
 
 def _promise_fault(

@@ -1,0 +1,178 @@
+"""What the comparison of two versions can find in a rollout: the smallest difference, by stage. Pure.
+
+The logarithm of the evidence grows with the requests like a sum of independent steps, whose mean and variance
+follow from the difference. It is taken for a Brownian motion with that drift, whose first passage of the level at
+which a comparison fails has a known distribution (inverse Gaussian). ``tests/property/test_evidence_power.py``
+compares that with rollouts drawn by chance: they agree within a few percent, as the steps are not that small."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from tidegate.domain.evidence import Comparison, EvidenceConfig
+from tidegate.evidence import rates, shares
+from tidegate.evidence.comparisons import LATENCY_SLACK, make_tests
+from tidegate.evidence.judge import LATEST_WIDTHS, block_width, false_alarm_rates
+
+PREDICTIONS_PER_SECOND = 25.0
+"""Predictions of a version that are read in a second at most, with one worker."""
+USUAL_SHARE = 0.5
+"""Part of the old version's requests beyond the threshold that sees most: its median."""
+OVERSHOOT = 0.5826
+"""By how many deviations of one look a walk that is looked at now and then passes a limit later (Siegmund
+1979)."""
+SMALLEST = 1e-4
+STEPS = 30
+
+
+@dataclass(frozen=True)
+class ComparedStage:
+    """``share``: part of the requests that the new version gets, 0 to 1; ``seconds``: its bake; ``rate``: requests
+    per second to both versions."""
+
+    share: float
+    seconds: float
+    rate: float
+
+    @property
+    def compared(self) -> bool:
+        return 0 < self.share < 1 and self.seconds > 0
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Mean and variance of the logarithm of the evidence that some requests add."""
+
+    mean: float = 0.0
+    variance: float = 0.0
+
+    def __add__(self, other: "Growth") -> "Growth":
+        return Growth(self.mean + other.mean, self.variance + other.variance)
+
+
+def chance_to_find(
+    comparison: Comparison,
+    config: EvidenceConfig,
+    stages: Sequence[ComparedStage],
+    usual: float,
+    difference: float,
+    variants: int = 1,
+) -> float:
+    """Probability that a comparison fails by the end of these stages. ``usual``: failure rate of the old version,
+    for errors; ``difference``: further part of the requests that fail, or that lie beyond the threshold."""
+    level = -math.log(false_alarm_rates(config, variants)[comparison])
+    bets = [(level - math.log(part), growth) for part, growth in _bets(comparison, config, usual, difference)]
+    compared = [stage for stage in stages if stage.compared]
+    looks = sum(count_blocks(stage.seconds) for stage in compared)
+    return max(_passes(sum(map(growth, compared), Growth()), limit, looks) for limit, growth in bets)
+
+
+def smallest_difference(
+    comparison: Comparison,
+    config: EvidenceConfig,
+    stages: Sequence[ComparedStage],
+    usual: float,
+    power: float,
+    variants: int = 1,
+) -> float | None:
+    """The smallest difference that is found with this probability by the end of these stages; None: not even the
+    largest one is."""
+    most = 1 - usual if comparison is Comparison.ERRORS else 1 - USUAL_SHARE
+
+    def found(difference: float) -> bool:
+        return chance_to_find(comparison, config, stages, usual, difference, variants) >= power
+
+    if not found(most):
+        return None
+    low, high = math.log(SMALLEST), math.log(most)
+    for _ in range(STEPS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if found(math.exp(middle)) else (middle, high)
+    return math.exp(high)
+
+
+def _bets(
+    comparison: Comparison, config: EvidenceConfig, usual: float, difference: float
+) -> Iterator[tuple[float, Callable[[ComparedStage], Growth]]]:
+    """What is staked on a difference: the part of the whole stake, and its growth in a stage."""
+    if comparison is Comparison.ERRORS:
+        for effect, weight in zip(rates.EFFECTS, rates.WEIGHTS, strict=True):
+            yield weight, _errors(config.errors, effect, usual, difference)
+        return
+    tolerance = config.predictions if comparison is Comparison.PREDICTIONS else LATENCY_SLACK
+    tests = len(make_tests(comparison, config))
+    for bet, weight in zip(shares.BETS, shares.WEIGHTS, strict=True):
+        yield weight / tests, _shares(comparison, tolerance, bet, difference)
+
+
+def _errors(tolerance: float, effect: float, usual: float, difference: float) -> Callable[[ComparedStage], Growth]:
+    """Growth by one alternative of the test of rates."""
+    old = min(max(usual, 1e-6), rates.LARGEST_RATE - tolerance - effect)
+    new = min(old + tolerance + effect, rates.LARGEST_RATE)
+
+    def growth(stage: ComparedStage) -> Growth:
+        old_n, new_n = 1 - stage.share, stage.share
+        null = rates.project(old_n, new_n, old, new, tolerance)
+        one = _step(usual, old, null)
+        two = _step(min(1.0, usual + difference), new, null + tolerance)
+        requests = stage.rate * stage.seconds
+        return Growth(
+            requests * (old_n * one.mean + new_n * two.mean),
+            requests * (old_n * one.variance + new_n * two.variance),
+        )
+
+    return growth
+
+
+def _step(rate: float, alternative: float, null: float) -> Growth:
+    """Growth by one request that fails with ``rate``."""
+    hit, miss = math.log(alternative / null), math.log((1 - alternative) / (1 - null))
+    return Growth(rate * hit + (1 - rate) * miss, rate * (1 - rate) * (hit - miss) ** 2)
+
+
+def _shares(
+    comparison: Comparison, tolerance: float, bet: float, difference: float
+) -> Callable[[ComparedStage], Growth]:
+    """Growth by one bet of the test of shares."""
+
+    def growth(stage: ComparedStage) -> Growth:
+        blocks = count_blocks(stage.seconds)
+        per_block = stage.rate * stage.seconds / blocks
+        sizes = [max(1.0, per_block * part) for part in (1 - stage.share, stage.share)]
+        if comparison is Comparison.PREDICTIONS:
+            sizes = [min(size, PREDICTIONS_PER_SECOND * stage.seconds / blocks) for size in sizes]
+        shifted = min(1.0, USUAL_SHARE + difference)
+        variance = USUAL_SHARE * (1 - USUAL_SHARE) / sizes[0] + shifted * (1 - shifted) / sizes[1]
+        variance /= (1 + tolerance) ** 2
+        gain = (difference - tolerance) / (1 + tolerance)
+        mean = math.log1p(bet * gain) - variance * bet**2 / (1 + bet * gain) ** 2 / 2
+        used = min(blocks, stage.rate * stage.seconds * stage.share)  # blocks without a request add nothing
+        return Growth(used * mean, used * variance * bet**2 / (1 + bet * gain) ** 2)
+
+    return growth
+
+
+def count_blocks(seconds: float) -> int:
+    """Blocks of a stage of this length."""
+    blocks, begin = 0.0, 0.0
+    for until, width in LATEST_WIDTHS:
+        blocks += max(0.0, min(seconds, until) - begin) / width
+        begin = until
+    blocks += max(0.0, seconds - begin) / block_width(seconds)
+    return max(1, round(blocks))
+
+
+def _passes(growth: Growth, limit: float, looks: int) -> float:
+    """Probability that a Brownian motion with this growth at its end has passed the limit at one of the looks."""
+    if growth.variance <= 0:
+        return float(growth.mean >= limit)
+    deviation = math.sqrt(growth.variance)
+    limit += OVERSHOOT * deviation / math.sqrt(looks)
+    over = _normal((growth.mean - limit) / deviation)
+    mirrored = 2 * growth.mean * limit / growth.variance
+    back = _normal((-growth.mean - limit) / deviation)
+    return over + (math.exp(mirrored + math.log(back)) if back > 0 and mirrored < 700 else 0.0)
+
+
+def _normal(z: float) -> float:
+    return math.erfc(-z / math.sqrt(2)) / 2
