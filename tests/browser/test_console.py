@@ -13,7 +13,8 @@ from tidegate.testing.scene import train
 
 BAD = "strategy=linear&size=25%25&wait=2m&final_bake=1m&instances=3&rps=40&startup=10s"
 PAGES = {
-    "overview": "",
+    "endpoints": "",
+    "overview": "/overview",
     "flowchart": "/flowchart?individual=yes&large=no",
     "mode": "/flowchart?individual=no",
     "planner": "/planner",
@@ -79,7 +80,7 @@ def fits(page: Page, width: int) -> None:
 
 
 def test_the_walk_ends_in_a_mode_and_goes_on_to_a_plan(page: Page, platform: Platform) -> None:
-    page.goto(f"{platform.url}/console")
+    page.goto(address(platform, "overview"))
     page.get_by_role("link", name="Find the inference mode").click()
     for answer in ("Yes", "No", "No"):
         page.get_by_role("link", name=answer, exact=True).click()

@@ -289,6 +289,7 @@ class Controller:
             progress=parts.jobs.progress,
             down=self.stop,
             changed=self.changed,
+            stopping=self.stopping,
             artifacts=parts.targets.all.artifacts,
             installation=self.folder.installation.id,
             trouble=lambda: parts.proxy.trouble or parts.engine.trouble or parts.watch.trouble,

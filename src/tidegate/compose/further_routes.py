@@ -5,11 +5,16 @@ from collections.abc import Mapping
 from starlette.routing import Route
 
 from tidegate.advisor.planner import api as planner_api
-from tidegate.console import compute_api, pages
+from tidegate.console import compute_api, operate_pages, pages
 from tidegate.gateway.dependencies import Gateway
 
 
 def further_routes(gateway: Gateway, environment: Mapping[str, str]) -> list[Route]:
     """``environment``: of the processes that compute for a page."""
     desk = compute_api.ComputePool(environment)
-    return [*planner_api.routes(gateway), *compute_api.routes(gateway, desk), *pages.routes(gateway, desk)]
+    return [
+        *planner_api.routes(gateway),
+        *compute_api.routes(gateway, desk),
+        *operate_pages.routes(gateway),
+        *pages.routes(gateway, desk),
+    ]

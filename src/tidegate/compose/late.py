@@ -18,6 +18,8 @@ PATHS: Mapping[str, tuple[str, ...]] = {
     f"{NATIVE}/rehearse": ("POST",),
     f"{NATIVE}/simulate": ("POST",),
     CONSOLE: ("GET",),
+    f"{CONSOLE}/live": ("GET",),
+    f"{CONSOLE}/overview": ("GET",),
     f"{CONSOLE}/flowchart": ("GET",),
     f"{CONSOLE}/planner": ("GET",),
     f"{CONSOLE}/planner/spec": ("GET",),

@@ -25,7 +25,8 @@ from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.middleware import CONSOLE
 
 PAGES = (
-    (CONSOLE, "Overview"),
+    (CONSOLE, "Endpoints"),
+    (f"{CONSOLE}/overview", "Overview"),
     (f"{CONSOLE}/flowchart", "Inference mode"),
     (f"{CONSOLE}/planner", "Planner"),
     (f"{CONSOLE}/traffic", "Traffic shifting"),
@@ -34,7 +35,7 @@ KINDS = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 REGION = "us-east-1"
 
 Page = Callable[[Gateway, ComputePool, Request], Awaitable[Response]]
-_TEMPLATES = Environment(
+TEMPLATES = Environment(
     loader=PackageLoader("tidegate.console"),
     autoescape=True,
     undefined=StrictUndefined,
@@ -48,13 +49,13 @@ def add_word_breaks(text: str) -> Markup:
     return Markup("<wbr>").join(re.split(r"(?<=[a-z])(?=[A-Z])", text))
 
 
-_TEMPLATES.filters["soft"] = add_word_breaks
+TEMPLATES.filters["soft"] = add_word_breaks
 
 
 def routes(gateway: Gateway, pool: ComputePool) -> list[Route]:
     """GET only: pages make changes through the native API."""
     pages: Mapping[str, Page] = {
-        CONSOLE: _home,
+        f"{CONSOLE}/overview": _home,
         f"{CONSOLE}/flowchart": _flowchart,
         f"{CONSOLE}/planner": _planner,
         f"{CONSOLE}/planner/spec": _spec,
@@ -73,7 +74,7 @@ def _make_handler(gateway: Gateway, pool: ComputePool, page: Page) -> Callable[[
 
 def render_page(name: str, request: Request, catalogue: Catalogue, **context: Any) -> Response:
     """Render a template as a page."""
-    text = _TEMPLATES.get_template(f"{name}.html").render(
+    text = TEMPLATES.get_template(f"{name}.html").render(
         pages=PAGES,
         here=request.url.path,
         version=__version__,

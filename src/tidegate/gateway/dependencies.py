@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tidegate.domain.transform import TransformProgress
 from tidegate.ports.artifacts import Artifacts
@@ -41,6 +41,8 @@ class Gateway:
     """Set and cleared after each write of a record, to wake requests that wait for events."""
     artifacts: Artifacts | None = None
     """Model data of earlier versions; None: the target keeps none."""
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the server ends, to end streams that would hold it up."""
     installation: str = ""
     """Id of the state folder's installation."""
     trouble: Callable[[], str | None] = _none

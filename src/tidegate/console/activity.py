@@ -1,0 +1,81 @@
+"""What the endpoints did in the last seconds, by metrics whose names are known: a page of many endpoints asks the
+database for nothing.
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.metric import SAGEMAKER, MetricId
+from tidegate.gateway.live import SeriesReader, percentile_milliseconds
+from tidegate.monitoring import sketch
+from tidegate.ports.metrics import Metrics
+
+WINDOW = 10
+"""Seconds of rates, latencies and errors."""
+SPAN = 5
+"""Seconds of one point of a sparkline."""
+SPANS = 54
+"""Points of a sparkline: as far back as metrics are in memory."""
+
+
+@dataclass(frozen=True)
+class Activity:
+    """``rate`` is requests per second, ``errors`` the fraction of them that failed; latencies are milliseconds. None
+    where there were no requests."""
+
+    rate: float
+    errors: float | None
+    p50_ms: float | None
+    p99_ms: float | None
+
+
+def variants_of(endpoint: Endpoint) -> list[str]:
+    """Names of the production variants of all versions that run."""
+    versions = [endpoint.serving]
+    if endpoint.rollout is not None:
+        versions += [endpoint.rollout.old, endpoint.rollout.new]
+    return sorted({each.name for version in versions if version is not None for each in version.production})
+
+
+async def read_activity(
+    metrics: Metrics, endpoint: str, variants: Iterable[str], now: int, config: str | None = None
+) -> Activity:
+    """Of the last ``WINDOW`` whole seconds before ``now``. ``config``: of its fleets alone."""
+    requests = errors = 0.0
+    latencies: list[Mapping[int, float]] = []
+    for variant in variants:
+        named = _dimensions(endpoint, variant, config)
+        read = SeriesReader(metrics, named, now - WINDOW, WINDOW)
+        found = await read.total("Invocations")
+        latencies.append(await read.bins("ModelLatency"))
+        if found:
+            requests += found
+            errors += await read.total("Invocation4XXErrors") + await read.total("Invocation5XXErrors")
+    bins = sketch.merge(latencies)
+    return Activity(
+        requests / WINDOW,
+        min(1.0, errors / requests) if requests else None,
+        percentile_milliseconds(bins, 50),
+        percentile_milliseconds(bins, 99),
+    )
+
+
+async def read_rates(metrics: Metrics, endpoint: str, variants: Iterable[str], now: int) -> Sequence[float]:
+    """Requests per second over the last minutes, a value for each ``SPAN``; all zero without traffic."""
+    end = now // SPAN * SPAN
+    start = end - SPAN * SPANS
+    totals = [0.0] * SPANS
+    for variant in variants:
+        metric = MetricId(SAGEMAKER, "Invocations", _dimensions(endpoint, variant, None))
+        for at, sample in (await metrics.read(metric, start, end, SPAN)).items():
+            totals[(at - start) // SPAN] += sample.total
+    return [total / SPAN for total in totals if math.isfinite(total)]
+
+
+def _dimensions(endpoint: str, variant: str, config: str | None) -> tuple[tuple[str, str], ...]:
+    named = {"EndpointName": endpoint, "VariantName": variant}
+    if config is not None:
+        named["EndpointConfigName"] = config
+    return tuple(sorted(named.items()))

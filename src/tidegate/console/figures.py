@@ -1,0 +1,74 @@
+"""Figures as the pages show them: rates, times, shares, and the points of small drawings. Pure."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+UNKNOWN = "–"
+"""What is not known, such as the latency of no requests."""
+SPARK_HEIGHT = 20.0
+
+
+def format_rate(rate: float) -> str:
+    """Requests per second."""
+    if rate <= 0:
+        return "0/s"
+    if rate < 0.1:
+        return f"{rate:.2g}/s"
+    return f"{rate:.1f}/s" if rate < 10 else f"{rate:,.0f}/s"
+
+
+def format_milliseconds(value: float | None) -> str:
+    if value is None:
+        return UNKNOWN
+    if value >= 10_000:
+        return f"{value / 1000:,.0f} s"
+    if value >= 1_000:
+        return f"{value / 1000:.1f} s"
+    return f"{value:.1f} ms" if value < 10 else f"{value:.0f} ms"
+
+
+def format_percent(part: float | None) -> str:
+    """A fraction in percent; what is not zero never reads as zero."""
+    if part is None:
+        return UNKNOWN
+    if part <= 0:
+        return "0 %"
+    return "< 0.1 %" if part < 0.001 else f"{100 * part:.3g} %"
+
+
+def format_age(then: str | None, now: datetime) -> str:
+    """How long ago an ISO time was, as coarsely as a person says it."""
+    if then is None:
+        return ""
+    seconds = (now - datetime.fromisoformat(then)).total_seconds()
+    if seconds < 60:
+        return "just now"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f} min ago"
+    if seconds < 2 * 86_400:
+        return f"{seconds // 3600:.0f} h ago"
+    return f"{seconds // 86_400:.0f} days ago"
+
+
+def format_left(until: str | None, now: datetime) -> str:
+    """The time until an ISO time as minutes and seconds, or hours as well; empty for none."""
+    if until is None:
+        return ""
+    return format_clock(max(0.0, (datetime.fromisoformat(until) - now).total_seconds()))
+
+
+def format_clock(seconds: float) -> str:
+    whole = int(seconds)
+    minutes, second = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes}:{second:02d}"
+    return f"{minutes // 60}:{minutes % 60:02d}:{second:02d}"
+
+
+def spark_points(values: Sequence[float]) -> str:
+    """Points of a polyline as wide as there are values; empty without any traffic."""
+    top = max(values, default=0.0)
+    if top <= 0:
+        return ""
+    height = SPARK_HEIGHT - 2
+    return " ".join(f"{x},{SPARK_HEIGHT - 1 - height * value / top:.1f}" for x, value in enumerate(values))

@@ -1,0 +1,112 @@
+"""Server-sent events for a page: once a second those of its parts that changed, as HTML that the server rendered."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from starlette.responses import Response, StreamingResponse
+
+from tidegate.domain.errors import NotFound, TidegateError, Unavailable
+from tidegate.gateway.browser_pages import HEADERS
+from tidegate.ports.clock import Clock
+
+LIFETIME = 50
+"""Seconds until a stream ends and the page opens another one. Below the drain timeout: an open stream keeps the
+HAProxy process alive through which it came."""
+AFTER = 0.35
+"""How far into a second its parts are made: what was counted in the second before is known by then."""
+SHORTEST = 0.05
+MAX_STREAMS = 200
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A page's parts by name. ``whole`` has all of them in it; it is sent instead of them when ``layout`` is
+    another than the page has."""
+
+    parts: Mapping[str, str]
+    layout: tuple[str, ...] = ()
+    whole: str | None = None
+
+
+@dataclass
+class LivePage:
+    """Makes one snapshot for all who look at the same page in the same second."""
+
+    make: Callable[[], Awaitable[Snapshot]]
+    _second: int = -1
+    _made: asyncio.Task[Snapshot] | None = None
+
+    async def take(self, second: int) -> Snapshot:
+        if self._made is None or second != self._second:
+            self._second, self._made = second, asyncio.ensure_future(self._make())
+        return await asyncio.shield(self._made)
+
+    async def _make(self) -> Snapshot:
+        return await self.make()
+
+
+@dataclass
+class LiveStreams:
+    """``instance``: an id of this process, by which a page learns that the server was restarted."""
+
+    clock: Clock
+    instance: str
+    stopping: asyncio.Event
+    open: int = 0
+    pages: dict[str, LivePage] = field(default_factory=dict)
+
+    def respond(self, name: str, make: Callable[[], Awaitable[Snapshot]]) -> Response:
+        """Raises Unavailable if too many pages are open."""
+        if self.open >= MAX_STREAMS:
+            raise Unavailable(f"{MAX_STREAMS} pages of the console are open: close some")
+        headers = {**HEADERS, "cache-control": "no-store"}
+        return StreamingResponse(self.run(name, make), media_type="text/event-stream", headers=headers)
+
+    async def run(self, name: str, make: Callable[[], Awaitable[Snapshot]]) -> AsyncIterator[str]:
+        """Ends when the endpoint is gone, the server stops, or its lifetime is over."""
+        page = self.pages.setdefault(name, LivePage(make))
+        self.open += 1
+        sent: dict[str, str] = {}
+        layout: tuple[str, ...] | None = None
+        try:
+            for _ in range(LIFETIME):
+                try:
+                    found = await page.take(int(self.clock.now().timestamp()))
+                except NotFound as error:
+                    yield _event("gone", {"message": error.message})
+                    return
+                except TidegateError as error:
+                    yield _event("trouble", {"message": error.message})
+                else:
+                    whole = found.whole if found.layout != layout else None
+                    changed = {} if whole is not None else changed_parts(sent, found.parts)
+                    yield _event("news", {"instance": self.instance, "whole": whole, "parts": changed})
+                    sent, layout = dict(found.parts), found.layout
+                if await self._wait():
+                    return
+            yield _event("renew", {})
+        finally:
+            self.open -= 1
+            if not self.open:
+                self.pages.clear()
+
+    async def _wait(self) -> bool:
+        """Until the next second; True if the server stops."""
+        pause = (AFTER - SHORTEST - self.clock.now().timestamp()) % 1.0 + SHORTEST
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await self.stopping.wait()
+        return self.stopping.is_set()
+
+
+def changed_parts(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]:
+    """Parts that are new or different. One that is no longer there becomes empty."""
+    found = {name: text for name, text in after.items() if before.get(name) != text}
+    return found | dict.fromkeys(before.keys() - after.keys(), "")
+
+
+def _event(kind: str, data: Mapping[str, object]) -> str:
+    return f"event: {kind}\ndata: {json.dumps(data)}\n\n"

@@ -1,0 +1,92 @@
+"""The pages of those who operate: the endpoints, live."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from tidegate import __version__
+from tidegate.console import endpoint_rows
+from tidegate.console.activity import SPAN, Activity, read_activity, read_rates, variants_of
+from tidegate.console.live_stream import LiveStreams, Snapshot
+from tidegate.console.pages import PAGES, TEMPLATES
+from tidegate.domain.endpoint import Endpoint
+from tidegate.gateway.browser_pages import CONSOLE, HEADERS
+from tidegate.gateway.dependencies import Gateway
+from tidegate.ports.store import Tx
+from tidegate.service.record_kinds import ENDPOINT
+from tidegate.service.views import EndpointDocument, alarms_of, endpoint_view
+
+LIVE = f"{CONSOLE}/live"
+CELLS = ("state", "versions", "traffic", "latency", "errors", "instances", "last")
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def routes(gateway: Gateway) -> list[Route]:
+    """GET only: pages make changes through the native API."""
+    streams = LiveStreams(gateway.context.clock, gateway.context.ids.new("request"), gateway.stopping)
+    listed = EndpointList(gateway)
+
+    async def show_list(request: Request) -> Response:
+        return render("endpoints", request, url=gateway.settings.url, **await listed.context())
+
+    async def stream_list(request: Request) -> Response:
+        return streams.respond("", listed.snapshot)
+
+    pages: dict[str, Handler] = {CONSOLE: show_list, LIVE: stream_list}
+    return [Route(path, handler, methods=["GET"]) for path, handler in pages.items()]
+
+
+def render(name: str, request: Request, **context: Any) -> Response:
+    text = TEMPLATES.get_template(f"{name}.html").render(
+        pages=PAGES, here=request.url.path, version=__version__, **context
+    )
+    return HTMLResponse(text, headers=HEADERS)
+
+
+class EndpointList:
+    """The rows of all endpoints. Sparklines are read again once they have a new point."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._rates: dict[str, list[float]] = {}
+        self._point = -1
+
+    async def context(self) -> dict[str, Any]:
+        rows = await self._rows()
+        return {"rows": rows, "summary": endpoint_rows.summarise(rows)}
+
+    async def snapshot(self) -> Snapshot:
+        context = await self.context()
+        cells: Any = TEMPLATES.get_template("endpoint_cells.html").module
+        parts = {f"{row['name']}/{cell}": str(getattr(cells, cell)(row)) for row in context["rows"] for cell in CELLS}
+        parts["summary"] = str(cells.summary(context["summary"]))
+        return Snapshot(
+            parts,
+            layout=tuple(row["name"] for row in context["rows"]),
+            whole=TEMPLATES.get_template("endpoint_list.html").render(url=self._gateway.settings.url, **context),
+        )
+
+    async def _rows(self) -> list[endpoint_rows.Row]:
+        context = self._gateway.context
+        now = context.clock.now()
+        second = int(now.timestamp())
+
+        def work(tx: Tx) -> list[tuple[Endpoint, EndpointDocument]]:
+            found = sorted((saved.body for saved in tx.find(ENDPOINT).items), key=lambda endpoint: endpoint.name)
+            return [(each, endpoint_view(each, context.observed(each.name), alarms_of(tx, each))) for each in found]
+
+        found = await context.store.run(work)
+        point = second // SPAN
+        kept = self._rates if point == self._point else {}
+        rows, self._rates, self._point = [], {}, point
+        for endpoint, document in found:
+            variants, name = variants_of(endpoint), endpoint.name
+            activity: Activity = await read_activity(context.metrics, name, variants, second)
+            rates = kept.get(name) or list(await read_rates(context.metrics, name, variants, second))
+            self._rates[name] = rates
+            rows.append(endpoint_rows.make_row(document, activity, rates, now))
+        return rows

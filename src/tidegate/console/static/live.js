@@ -1,0 +1,137 @@
+// Keeps a page's parts as the server has them: one stream of server-sent events, opened while the page is in view.
+const live = document.querySelector("[data-live]");
+const notice = document.querySelector("[data-connection]");
+const pulse = document.querySelector("[data-pulse]");
+const SILENT = 4000; // milliseconds without news until the page says that it is not live
+let source = null;
+let instance = null;
+let heard = 0;
+let gone = false;
+let lost = false;
+let retry = 0;
+
+document.documentElement.classList.add("with-scripts");
+for (const box of [document]) localise(box);
+
+function tell(text, kind = "") {
+  if (!notice) return;
+  notice.hidden = !text;
+  notice.className = `notice ${kind}`;
+  if (notice.textContent !== text) notice.textContent = text;
+}
+
+/** Times in the reader's own clock; the whole one is shown when it is pointed at. */
+export function localise(box) {
+  for (const time of box.querySelectorAll("time[data-clock]")) {
+    const at = new Date(time.dateTime);
+    const today = at.toDateString() === new Date().toDateString();
+    time.textContent = today ? at.toLocaleTimeString([], { hour12: false }) : at.toLocaleString([], { hour12: false });
+    time.title = at.toString();
+  }
+}
+
+/** Replaces what an element holds; what had the focus has it again. */
+function replace(element, html) {
+  const focused = element.contains(document.activeElement) ? document.activeElement : null;
+  const key = focused?.dataset.key ?? focused?.getAttribute("href");
+  element.innerHTML = html;
+  localise(element);
+  if (!focused || !key) return;
+  const again = [...element.querySelectorAll("a, button")].find((one) => one.dataset.key === key || one.getAttribute("href") === key);
+  again?.focus();
+}
+
+function news(told) {
+  const restarted = instance !== null && instance !== told.instance;
+  instance = told.instance;
+  heard = Date.now();
+  retry = 0;
+  if (restarted) tell("The server was started again meanwhile. What you see now is current.");
+  else if (lost) tell("Connected again. What you see now is current.");
+  else if (notice?.classList.contains("bad")) tell("");
+  if (restarted || lost) setTimeout(() => !lost && tell(""), 15000);
+  lost = false;
+  live.removeAttribute("data-stale");
+  if (told.whole !== null && live.hasAttribute("data-whole")) replace(live, told.whole);
+  for (const [name, html] of Object.entries(told.parts)) {
+    const part = document.querySelector(`[data-part="${CSS.escape(name)}"]`);
+    if (part) replace(part, html);
+  }
+  dispatchEvent(new CustomEvent("livenews", { detail: told }));
+}
+
+function lose(why) {
+  if (gone) return;
+  lost = true;
+  live.setAttribute("data-stale", "");
+  const since = heard ? ` The figures are those of ${new Date(heard).toLocaleTimeString([], { hour12: false })}.` : "";
+  tell(`${why}${since} Trying again …`, "bad");
+}
+
+function open() {
+  close();
+  if (gone || document.hidden) return;
+  source = new EventSource(live.dataset.live);
+  source.addEventListener("news", (event) => news(JSON.parse(event.data)));
+  source.addEventListener("trouble", (event) => {
+    heard = Date.now();
+    lose(JSON.parse(event.data).message);
+  });
+  source.addEventListener("gone", (event) => {
+    gone = true;
+    close();
+    live.setAttribute("data-stale", "");
+    tell(`${JSON.parse(event.data).message}: it was deleted. What stands here is how it was last seen.`, "warn");
+    dispatchEvent(new Event("livegone"));
+  });
+  source.addEventListener("renew", open);
+  source.addEventListener("error", () => {
+    close();
+    if (document.hidden) return;
+    retry = Math.min(retry + 1, 5);
+    if (retry > 1) lose("The server does not answer; endpoints go on serving without it.");
+    setTimeout(open, 1000 * retry);
+  });
+}
+
+function close() {
+  source?.close();
+  source = null;
+}
+
+if (live) {
+  document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
+  addEventListener("pagehide", close);
+  addEventListener("pageshow", (event) => event.persisted && open());
+  open();
+  setInterval(() => {
+    if (document.hidden || gone) return;
+    const silent = Date.now() - heard;
+    if (pulse) {
+      pulse.hidden = false;
+      pulse.textContent = heard && silent < SILENT && !lost ? "live" : "not live";
+      pulse.classList.toggle("off", pulse.textContent !== "live");
+    }
+    // A machine that slept has a stream that nothing comes through.
+    if (heard && silent > SILENT && source) {
+      lose("No news from the server.");
+      heard = Date.now() - 1;
+      open();
+    }
+  }, 1000);
+}
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  const before = button.textContent;
+  try {
+    await navigator.clipboard.writeText(button.dataset.copy);
+    button.textContent = "Copied";
+  } catch {
+    // Not every browser lets a page write there, least of all beyond this machine: the text is marked instead.
+    getSelection().selectAllChildren(button.parentElement.querySelector("code"));
+    button.textContent = "Press Ctrl+C";
+  }
+  setTimeout(() => (button.textContent = before), 2000);
+});
