@@ -62,7 +62,9 @@ class EndpointList:
     async def snapshot(self) -> Snapshot:
         context = await self.context()
         cells: Any = TEMPLATES.get_template("endpoint_cells.html").module
-        parts = {f"{row['name']}/{cell}": str(getattr(cells, cell)(row)) for row in context["rows"] for cell in CELLS}
+        parts = {
+            f"{row['name']}/{cell}": str(getattr(cells, cell)(row)) for row in context["rows"] for cell in CELLS
+        }
         parts["summary"] = str(cells.summary(context["summary"]))
         return Snapshot(
             parts,
@@ -77,7 +79,9 @@ class EndpointList:
 
         def work(tx: Tx) -> list[tuple[Endpoint, EndpointDocument]]:
             found = sorted((saved.body for saved in tx.find(ENDPOINT).items), key=lambda endpoint: endpoint.name)
-            return [(each, endpoint_view(each, context.observed(each.name), alarms_of(tx, each))) for each in found]
+            return [
+                (each, endpoint_view(each, context.observed(each.name), alarms_of(tx, each))) for each in found
+            ]
 
         found = await context.store.run(work)
         point = second // SPAN
