@@ -36,6 +36,7 @@ class KubernetesLab:
     against: str
     target: str = "kubernetes"
     differences: Mapping[str, str] = field(default_factory=dict)
+    remarks: Mapping[str, str] = field(default_factory=dict)
 
     def model(self, version: str) -> dict[str, Any]:
         return {"image": IMAGE, "environment": dict(ENVIRONMENTS[version])}

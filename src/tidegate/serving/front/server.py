@@ -1,8 +1,7 @@
 """A worker's HTTP server: routes, authentication, statistics and draining.
 
-The platform's pages (``control_pages``); ``POST`` to ``/invocations`` or ``/invocations-response-stream``, and
-OpenAI's paths, ``/v1/...``: below ``/endpoints/NAME``, where NAME is this replica's endpoint, or without it if no
-signatures are required. Requests for another endpoint are rejected, whoever sent them.
+``control_pages``; ``POST`` to ``/invocations`` or ``/invocations-response-stream``, and OpenAI's ``/v1/...``: below
+``/endpoints/NAME``, or without it if no signatures are required. Requests for another endpoint are rejected.
 """
 
 import asyncio

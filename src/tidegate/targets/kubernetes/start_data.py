@@ -1,8 +1,11 @@
 """What the workers of a fleet are started with: one file for all of them, kept in a Secret."""
 
+import base64
 from dataclasses import replace
 from hashlib import sha256
 from urllib.parse import unquote, urlsplit
+
+import msgspec
 
 from tidegate.domain.errors import Invalid, TargetRefused
 from tidegate.domain.fleet import FleetSpec
@@ -12,6 +15,7 @@ from tidegate.serving.contract.images import ImageTable
 from tidegate.serving.contract.replica_spec import ContainerSpec, encode
 from tidegate.settings import Settings
 from tidegate.targets.containers import granted_environment
+from tidegate.targets.kubernetes.names import Manifest
 from tidegate.targets.kubernetes.options import KubernetesOptions
 from tidegate.targets.start_spec import LONGEST_QUEUED, start_spec
 
@@ -29,6 +33,15 @@ def start_data(fleet: FleetSpec, settings: Settings, table: ImageTable, options:
         return start_file(fleet, settings, table, options)
     except Invalid as error:  # the table of images has changed since the model was accepted
         raise TargetRefused(f"{fleet.id}: {error}") from None
+
+
+def read_fleet(secret: Manifest, deployment: Manifest) -> FleetSpec:
+    """The fleet that an earlier controller kept in a Secret, in the size of its Deployment. Raises TargetRefused."""
+    try:
+        fleet = msgspec.json.decode(base64.b64decode(secret["data"][FLEET_FILE]), type=FleetSpec)
+    except (KeyError, ValueError, msgspec.DecodeError) as error:
+        raise TargetRefused(f"Secret {secret['metadata']['name']} has no fleet: {error}") from None
+    return replace(fleet, count=int(deployment["spec"].get("replicas") or 0))
 
 
 def digest(start: bytes) -> str:

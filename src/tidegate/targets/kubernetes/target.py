@@ -1,11 +1,8 @@
 """Fleets and traffic of the Kubernetes target."""
 
-import base64
 import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-
-import msgspec
 
 from tidegate.domain.errors import TargetRefused, TidegateError, Transient
 from tidegate.domain.fleet import FleetId, FleetSpec
@@ -36,7 +33,7 @@ from tidegate.targets.kubernetes.names import (
 )
 from tidegate.targets.kubernetes.options import KubernetesOptions
 from tidegate.targets.kubernetes.queue_routes import QueueRoutes
-from tidegate.targets.kubernetes.start_data import FLEET_FILE, check_supported, start_data
+from tidegate.targets.kubernetes.start_data import check_supported, read_fleet, start_data
 
 log = logging.getLogger(__name__)
 
@@ -291,12 +288,7 @@ class KubernetesTarget:
         secret = await self.api.get("Secret", fleet_secret_name(fleet))
         if secret is None:
             raise TargetRefused(f"Secret {fleet_secret_name(fleet)} of Deployment {about['name']} is not there")
-        try:
-            content = base64.b64decode(secret["data"][FLEET_FILE])
-            spec = msgspec.json.decode(content, type=FleetSpec)
-        except (KeyError, ValueError, msgspec.DecodeError) as error:
-            raise TargetRefused(f"Secret {secret['metadata']['name']} has no fleet: {error}") from None
-        return replace(spec, count=int(deployment["spec"].get("replicas") or 0))
+        return read_fleet(secret, deployment)
 
     # --- what is seen ---
 
