@@ -156,6 +156,7 @@ def test_a_fault_in_the_use_of_evidence_breaks_an_invariant(
     world.run(1000, lambda w: bool(w.record and w.record.rollout and w.record.rollout.phase is Phase.BAKING))
     record, now = world.record, world.instant() + timedelta(seconds=90)
     assert record is not None and record.rollout is not None
+    rollout = record.rollout
 
     def faulty(endpoint: Endpoint, seen: Observation, at: datetime) -> RolloutDecision:
         stage = endpoint.rollout.stage if endpoint.rollout else 0
@@ -165,7 +166,7 @@ def test_a_fault_in_the_use_of_evidence_breaks_an_invariant(
     def broken() -> Iterator[str]:
         for seen in sights(record, now):
             invariants = Invariants()
-            invariants.baking_since[record.rollout.id, 0] = record.rollout.phase_since or now
+            invariants.baking_since[rollout.id, 0] = rollout.phase_since or now
             try:
                 invariants.decided(record, seen, now, faulty(record, seen, now), faulty)
             except InvariantBroken as error:
