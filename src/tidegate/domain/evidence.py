@@ -114,10 +114,19 @@ class EvidenceRecord:
     through: int
     """Epoch second up to which requests were counted (exclusive)."""
     blocks: dict[str, EvidenceBlock] = field(default_factory=dict)
-    """By their begin, as text, so that a new block is a small change of the record."""
+    """By their begin, as text."""
     thresholds: dict[str, tuple[float, float]] = field(default_factory=dict)
     """By test: the last thresholds for the old and the new version (microseconds, or the unit of a prediction)."""
     late: int = 0
     """Reports that came after their block was closed; they count as nothing."""
     unusable: tuple[int, int] = (0, 0)
     """Sampled answers of the old and of the new version without a finite number."""
+
+
+@dataclass(frozen=True)
+class StoredEvidence:
+    """A record as the store keeps it. Its blocks are JSON texts, so that what a block adds to the journal is found
+    without a look into all others."""
+
+    record: EvidenceRecord
+    blocks: dict[str, str] = field(default_factory=dict)

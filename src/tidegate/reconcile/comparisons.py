@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 SAVE_EVERY = 10
 """Seconds between two writes of a rollout's evidence whose finding does not change, while it is short."""
+LOAD_PATIENCE = 5
+"""Seconds that a comparison waits for what an earlier controller kept."""
 CLOCK_SET_BACK = 60
 """Seconds by which the wall clock is behind what was counted when the comparison begins anew: the seconds that follow
 would be taken for counted."""
@@ -85,6 +87,8 @@ class _Tracked:
     versions: ComparedVersions
     ledger: EvidenceLedger
     loading: asyncio.Task[EvidenceRecord | None]
+    began: int
+    """Second from which on it is compared by this controller."""
     saving: asyncio.Task[None] | None = None
     saved: tuple[Finding, int] | None = None
     """Finding and second of the last write."""
@@ -97,13 +101,17 @@ class Comparisons:
     _tracked: dict[str, _Tracked] = field(default_factory=dict)
     """By rollout."""
     _broken: set[str] = field(default_factory=set)
-    """Rollouts that cannot be compared; logged once."""
+    """Rollouts that cannot be compared now; logged once."""
+    _writes: set[asyncio.Task[None]] = field(default_factory=set)
     _trouble: str | None = None
 
     def verdict(self, rollout: str) -> Verdict | None:
         """The verdict on a rollout's newest stage; None: it is not compared yet."""
         tracked = self._tracked.get(rollout)
-        return tracked.ledger.verdict if tracked is not None and tracked.ready else None
+        if tracked is None or not tracked.ready:
+            return None
+        found = tracked.ledger.verdict
+        return None if rollout in self._broken and found.finding is not Finding.FAIL else found
 
     async def turn(
         self, versions: Iterable[ComparedVersions], collected: CollectionRound, now: datetime
@@ -116,6 +124,7 @@ class Comparisons:
         for rollout, tracked in self._tracked.items():
             try:
                 samples += self._count(tracked, collected, second)
+                self._broken.discard(rollout)
             except Exception as error:
                 if rollout not in self._broken:
                     log.exception("endpoint %s: versions cannot be compared: %s", tracked.versions.endpoint, error)
@@ -125,7 +134,7 @@ class Comparisons:
     def _count(self, tracked: _Tracked, collected: CollectionRound, second: int) -> list[Sample]:
         for report in collected.seconds:
             _take(tracked, report)
-        if not self._is_ready(tracked):
+        if not self._is_ready(tracked, second):
             return []
         coverage = collected.coverage.get(tracked.versions.endpoint)
         if coverage is not None:
@@ -145,7 +154,7 @@ class Comparisons:
             tracked = self._tracked.get(rollout)
             if tracked is None or second < tracked.ledger.through - CLOCK_SET_BACK:
                 loading = asyncio.create_task(self._load(one, second), name=f"evidence of {one.endpoint}")
-                tracked = _Tracked(one, EvidenceLedger(one.config, one.variants, second - 1), loading)
+                tracked = _Tracked(one, EvidenceLedger(one.config, one.variants, second - 1), loading, second)
                 self._tracked[rollout] = tracked
             tracked.versions = one
             since = second if one.since is None else int(one.since.timestamp()) + 1
@@ -165,24 +174,35 @@ class Comparisons:
         same = (found.rollout, found.config, found.variants) == (one.rollout, one.config, one.variants)
         return found if same else None
 
-    def _is_ready(self, tracked: _Tracked) -> bool:
-        if not tracked.ready and tracked.loading.done():
+    def _is_ready(self, tracked: _Tracked, second: int) -> bool:
+        """Whether what an earlier controller kept was taken over, or is not waited for any longer."""
+        if tracked.ready:
+            return True
+        if tracked.loading.done():
             tracked.ready = True
             if (found := tracked.loading.result()) is not None:
                 tracked.ledger.resume(found.blocks.values())
                 tracked.ledger.late, tracked.ledger.unusable = found.late, found.unusable
+        elif second - tracked.began >= LOAD_PATIENCE:
+            tracked.loading.cancel()
+            tracked.ready = True
         return tracked.ready
 
     def _save(self, tracked: _Tracked, verdict: Verdict, second: int, last: bool = False) -> None:
-        """Write the evidence in the background, if that is due and none is being written."""
-        if tracked.saving is not None and not tracked.saving.done():
-            return
-        if not last and not _is_due(tracked, verdict, second):
+        """Write the evidence in the background, if that is due and none is being written. The last write of a rollout
+        waits for the one before."""
+        before = tracked.saving if tracked.saving is not None and not tracked.saving.done() else None
+        if not last and (before is not None or not _is_due(tracked, verdict, second)):
             return
         tracked.saved = (verdict.finding, second)
-        tracked.saving = asyncio.create_task(self._write(_record(tracked, verdict), second), name="evidence")
+        writing = self._write(_record(tracked, verdict), second, before)
+        tracked.saving = asyncio.create_task(writing, name="evidence")
+        self._writes.add(tracked.saving)
+        tracked.saving.add_done_callback(self._writes.discard)
 
-    async def _write(self, record: EvidenceRecord, second: int) -> None:
+    async def _write(self, record: EvidenceRecord, second: int, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait({before})
         try:
             await self.store.run(lambda tx: records.keep_evidence(tx, record, second))
         except TidegateError as error:

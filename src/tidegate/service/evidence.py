@@ -1,11 +1,12 @@
 """Use cases of evidence: keep it beside the endpoint, show it, recompute its verdict."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import msgspec
 
 from tidegate.domain.errors import NotFound
-from tidegate.domain.evidence import EvidenceRecord
+from tidegate.domain.evidence import EvidenceBlock, EvidenceRecord, StoredEvidence
 from tidegate.evidence.judge import false_alarm_rates, recompute
 from tidegate.ports.store import Tx
 from tidegate.service.record_kinds import ENDPOINT, EVIDENCE
@@ -15,13 +16,19 @@ from tidegate.service.records import require
 def find_evidence(tx: Tx, endpoint: str) -> EvidenceRecord | None:
     """The evidence of the endpoint's last rollout that was compared."""
     saved = tx.get(EVIDENCE, endpoint)
-    return None if saved is None else saved.body
+    if saved is None:
+        return None
+    blocks = {at: msgspec.json.decode(text, type=EvidenceBlock) for at, text in saved.body.blocks.items()}
+    return replace(saved.body.record, blocks=blocks)
 
 
 def keep_evidence(tx: Tx, record: EvidenceRecord, second: int) -> None:
     """Write the record, unless its endpoint is gone."""
-    if tx.get(ENDPOINT, record.endpoint) is not None:
-        tx.put(EVIDENCE, record.endpoint, record, expect=None, now=datetime.fromtimestamp(second, UTC))
+    if tx.get(ENDPOINT, record.endpoint) is None:
+        return
+    blocks = {at: msgspec.json.encode(block).decode() for at, block in record.blocks.items()}
+    stored = StoredEvidence(replace(record, blocks={}), blocks)
+    tx.put(EVIDENCE, record.endpoint, stored, expect=None, now=datetime.fromtimestamp(second, UTC))
 
 
 def forget_evidence(tx: Tx, endpoint: str, now: datetime) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.endpoint import Endpoint, EndpointConfig
-from tidegate.domain.evidence import EvidenceRecord
+from tidegate.domain.evidence import StoredEvidence
 from tidegate.domain.history import History
 from tidegate.domain.package import Package, PackageGroup
 from tidegate.domain.recommendation import RecommendationJob
@@ -33,7 +33,7 @@ MODEL = Kind("model", Model)
 CONFIG = Kind("config", EndpointConfig)
 ENDPOINT = Kind("endpoint", Endpoint)
 HISTORY = Kind("rollout-history", History)
-EVIDENCE = Kind("evidence", EvidenceRecord)
+EVIDENCE = Kind("evidence", StoredEvidence)
 ALARM = Kind("alarm", Alarm)
 TAGS = Kind("tags", TagSet)
 TRANSFORM = Kind("transform", TransformJob)

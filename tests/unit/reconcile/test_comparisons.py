@@ -17,7 +17,14 @@ from tidegate.domain.observation import Capabilities
 from tidegate.domain.rollout import DeploymentConfig
 from tidegate.evidence.ledger import EvidenceLedger
 from tidegate.ports.store import Tx
-from tidegate.reconcile.comparisons import REPORTED, SAVE_EVERY, ComparedVersions, Comparisons, compared_versions
+from tidegate.reconcile.comparisons import (
+    LOAD_PATIENCE,
+    REPORTED,
+    SAVE_EVERY,
+    ComparedVersions,
+    Comparisons,
+    compared_versions,
+)
 from tidegate.reconcile.guards import GuardedRollout, Guards
 from tidegate.reconcile.metrics_loop import MetricsLoop
 from tidegate.rollout.plan import compile_plan
@@ -199,6 +206,29 @@ async def test_a_rollout_that_cannot_be_compared_stops_no_other(
         await asyncio.sleep(0.0)
     assert today.is_found(Finding.FAIL)
     assert caplog.text.count("versions cannot be compared") == 1
+    assert today.comparisons.verdict("bad") is None, "what is not counted is not judged"
+
+
+async def test_what_was_kept_is_not_waited_for_without_end() -> None:
+    today = await day()
+    never = asyncio.Event()
+    run = today.store.run
+
+    async def hang(work: Callable[[Tx], R]) -> R:
+        await never.wait()
+        return await run(work)
+
+    today.store.run = hang  # type: ignore[method-assign]
+    await today.pass_by(LOAD_PATIENCE)
+    assert today.is_found(None)
+    await today.pass_by(20)
+    assert today.is_found(Finding.PASS)
+    never.set()
+    today.store.run = run  # type: ignore[method-assign]
+    await today.pass_by(1, ended=True)
+    found = await today.kept()
+    assert found is not None
+    assert found.verdict.finding is Finding.PASS, "the last write waits for the one that hung"
 
 
 async def test_a_failed_comparison_keeps_no_guard_from_being_judged(caplog: pytest.LogCaptureFixture) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 
 from tests.unit.service.test_deploy import START
@@ -17,8 +18,9 @@ from tidegate.monitoring import sketch
 from tidegate.service.evidence import find_evidence, forget_evidence, keep_evidence, show_evidence
 from tidegate.service.evidence_metrics import evidence_samples
 from tidegate.service.metric_samples import samples
-from tidegate.service.record_kinds import ENDPOINT
+from tidegate.service.record_kinds import ENDPOINT, EVIDENCE
 from tidegate.service.side_counts import count_side
+from tidegate.store.patches import apply_patch, diff
 from tidegate.testing.memory_store import MemoryTx
 
 FLEET = FleetId("fraud", 2, "main")
@@ -128,3 +130,20 @@ def test_evidence_goes_with_its_endpoint_and_does_not_come_back() -> None:
     tx.delete(ENDPOINT, "fraud", expect=None, now=START)
     keep_evidence(tx, record(), 111)
     assert find_evidence(tx, "fraud") is None
+
+
+def test_a_new_block_is_a_small_change_of_a_long_record() -> None:
+    blocks = {str(at): EvidenceBlock(at, 1, 0, {"main/errors/errors": (90, 1, 10, 3)}) for at in range(2000)}
+    tx = store()
+    keep_evidence(tx, replace(record(), blocks=blocks), 110)
+    before = tx.get(EVIDENCE, "fraud")
+    more = {**blocks, "2000": EvidenceBlock(2000, 1, 0, {"main/errors/errors": (90, 1, 10, 3)})}
+    keep_evidence(tx, replace(record(), blocks=more), 111)
+    after = tx.get(EVIDENCE, "fraud")
+    assert before is not None and after is not None
+    plain = (msgspec.to_builtins(before.body), msgspec.to_builtins(after.body))
+    patch = diff(*plain)
+    assert len(msgspec.json.encode(patch)) < 500
+    assert apply_patch(patch, plain[0]) == plain[1]
+    found = find_evidence(tx, "fraud")
+    assert found is not None and found.blocks == more
