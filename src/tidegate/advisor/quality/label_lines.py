@@ -156,7 +156,10 @@ def _time(value: object) -> float | None:
 
 def _hour(path: str) -> float | None:
     found = _HOUR.search(path)
+    if found is None:
+        return None
+    year, month, day, hour = map(int, found.groups())
     try:
-        return datetime(*map(int, found.groups()), tzinfo=UTC).timestamp() if found else None
+        return datetime(year, month, day, hour, tzinfo=UTC).timestamp()
     except ValueError:
         return None
