@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,6 +29,8 @@ DRIFTED = 1
 MOST_SLICES = 100
 OTHER = "(other)"
 """Rows of further slices."""
+SEED = 17
+"""Of the samples of columns: the same captures give the same result."""
 SHOWN = 12
 """Columns that people are shown where nothing has drifted."""
 
@@ -50,7 +53,6 @@ def drift(
     last: Annotated[str, typer.Option(metavar="TIME", help="How far back to look. Default: all.")] = "",
     score: Annotated[str, typer.Option(metavar="PLACE", help="Place of the score in an answer.")] = "",
     least: Annotated[float, typer.Option(help="Smallest distance that matters.")] = 0.1,
-    rate: Annotated[float, typer.Option(help="Rate of false discoveries.")] = 0.05,
     write: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write SageMaker's files of the baseline and the result.")
     ] = None,
@@ -66,15 +68,13 @@ def drift(
     check_place(score)
     since = time.time() - seconds(last, ("--last",), least=1) if last else 0.0
     before = _read_baseline(baseline, by)
-    named = columns.split(",") if columns else [one for one in before[EVERYTHING].columns if one != PREDICTION]
-    for table in before.values():
-        table.columns = {one: table.columns[one] for one in table.columns if one in (*named, PREDICTION)}
+    named = _choose_columns(before, columns)
     skipped: Counter[Unusable] = Counter()
     lines = (
         line for address in captures or captured_at(name) for _, line in read_lines(address, s3_of(os.environ))
     )
     now = _slices((row for line in lines for row in _rows(line, named, score, since, skipped)), by)
-    found = compare(before, now, DriftTerms(least, rate))
+    found = compare(before, now, DriftTerms(least))
     if write is not None:
         _write(write, before[EVERYTHING], found, least)
     if as_json:
@@ -84,6 +84,14 @@ def drift(
         _show(found, skipped)
     if found.drifted is not False:
         raise typer.Exit(DRIFTED)
+
+
+def _choose_columns(before: Slices, columns: str) -> list[str]:
+    """The columns of rows without names. The baseline keeps those, and the prediction."""
+    named = columns.split(",") if columns else [one for one in before[EVERYTHING].columns if one != PREDICTION]
+    for table in before.values():
+        table.columns = {one: table.columns[one] for one in table.columns if one in (*named, PREDICTION)}
+    return named
 
 
 def _rows(
@@ -100,7 +108,7 @@ def _read_baseline(path: Path, by: str) -> Slices:
     """Raises Invalid."""
     try:
         if path.suffix == ".json":
-            return {EVERYTHING: read_statistics(json.loads(path.read_bytes()))}
+            return {EVERYTHING: read_statistics(json.loads(path.read_bytes()), random.Random(SEED).randrange)}
         with path.open(newline="", encoding="utf-8-sig") as file:
             found = _slices(read_table(file), by)
     except OSError as error:
@@ -112,15 +120,19 @@ def _read_baseline(path: Path, by: str) -> Slices:
     return found
 
 
+def _empty() -> TableProfile:
+    return TableProfile(random.Random(SEED).randrange)
+
+
 def _slices(rows: Iterator[Row], by: str) -> dict[str, TableProfile]:
-    made = {EVERYTHING: TableProfile()}
+    made = {EVERYTHING: _empty()}
     for row in rows:
         made[EVERYTHING].add(row)
         if by and row.get(by) is not None:
             value = row[by]
             name = f"{by}={value:g}" if isinstance(value, float) else f"{by}={value}"
             name = name if name in made or len(made) <= MOST_SLICES else OTHER
-            made.setdefault(name, TableProfile()).add({key: one for key, one in row.items() if key != by})
+            made.setdefault(name, _empty()).add({key: one for key, one in row.items() if key != by})
     return made
 
 

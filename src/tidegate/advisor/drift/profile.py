@@ -1,9 +1,8 @@
 """What is known of the columns of many rows, in constant memory: counts, moments, a sample, categories. Pure."""
 
 import math
-import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 PREDICTION = "prediction"
@@ -11,6 +10,8 @@ PREDICTION = "prediction"
 Value = float | str | None
 """A number, a text, or nothing."""
 Row = Mapping[str, Value]
+Draw = Callable[[int], int]
+"""Draws a whole number from 0 to below the given one."""
 SAMPLE = 4_096
 """Numbers of a column that are kept, drawn evenly from all."""
 CATEGORIES = 1_000
@@ -64,7 +65,7 @@ class ColumnProfile:
     def mean(self) -> float:
         return self.total / self.count if self.count else 0.0
 
-    def add(self, value: Value, draw: random.Random) -> None:
+    def add(self, value: Value, draw: Draw) -> None:
         if value is None:
             self.missing += 1
         elif isinstance(value, str):
@@ -76,7 +77,7 @@ class ColumnProfile:
         else:
             self._add_number(value, draw)
 
-    def _add_number(self, value: float, draw: random.Random) -> None:
+    def _add_number(self, value: float, draw: Draw) -> None:
         before = self.mean
         self.count += 1
         self.total += value
@@ -85,17 +86,17 @@ class ColumnProfile:
         self.whole = self.whole and value == int(value)
         if len(self.sample) < SAMPLE:
             self.sample.append(value)
-        elif (place := draw.randrange(self.count)) < SAMPLE:
+        elif (place := draw(self.count)) < SAMPLE:
             self.sample[place] = value
 
 
 class TableProfile:
     """The columns of a table, in the order in which they were met."""
 
-    def __init__(self, seed: int = 17) -> None:
+    def __init__(self, draw: Draw) -> None:
         self.rows = 0
         self.columns: dict[str, ColumnProfile] = {}
-        self._draw = random.Random(seed)
+        self._draw = draw
 
     def add(self, row: Row) -> None:
         for name in row:

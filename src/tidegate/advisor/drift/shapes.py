@@ -6,7 +6,7 @@ The sketch of a column's numbers holds the sample itself, each number with the w
 import math
 from typing import Any
 
-from tidegate.advisor.drift.profile import SAMPLE, ColumnProfile, TableProfile
+from tidegate.advisor.drift.profile import SAMPLE, ColumnProfile, Draw, TableProfile
 from tidegate.domain.errors import Invalid
 
 BUCKETS = 10
@@ -39,9 +39,9 @@ def make_constraints(table: TableProfile, least: float) -> dict[str, Any]:
     }
 
 
-def read_statistics(document: object) -> TableProfile:
+def read_statistics(document: object, draw: Draw) -> TableProfile:
     """Raises Invalid for what is not a file of statistics with sketches that hold their numbers."""
-    table = TableProfile()
+    table = TableProfile(draw)
     try:
         assert isinstance(document, dict)
         table.rows = int(document["dataset"]["item_count"])

@@ -14,8 +14,12 @@ from tidegate.domain.errors import Invalid
 Change = Callable[[dict[str, float | str | None], random.Random], None]
 
 
+def empty() -> TableProfile:
+    return TableProfile(random.Random(1).randrange)
+
+
 def table(rows: int = 600, change: Change = lambda row, draw: None, seed: int = 1) -> TableProfile:
-    draw, made = random.Random(seed), TableProfile()
+    draw, made = random.Random(seed), empty()
     for _ in range(rows):
         row: dict[str, float | str | None] = {
             "amount": draw.lognormvariate(3, 1),
@@ -99,12 +103,12 @@ def test_too_few_rows_say_nothing(before: int, now: int) -> None:
 
 def test_a_slice_is_found_although_the_whole_looks_the_same() -> None:
     def sliced(now: bool) -> dict[str, TableProfile]:
-        draw, made = random.Random(5 + now), {EVERYTHING: TableProfile()}
+        draw, made = random.Random(5 + now), {EVERYTHING: empty()}
         for number in range(4_000):
             country = "BR" if number % 20 == 0 and now else ("US", "DE")[number % 2]
             row: Row = {"amount": draw.gauss(10 if country != "BR" else 14, 1), "tenure": draw.random()}
             for name in (EVERYTHING, f"country={country}"):
-                made.setdefault(name, TableProfile()).add(row)
+                made.setdefault(name, empty()).add(row)
         return made
 
     given = compare(sliced(False), sliced(True), DriftTerms())
@@ -115,7 +119,7 @@ def test_a_slice_is_found_although_the_whole_looks_the_same() -> None:
 def test_a_baseline_is_the_same_after_it_was_written_and_read() -> None:
     before = table(5_000)
     document = json.loads(json.dumps(make_statistics(before)))
-    again = read_statistics(document)
+    again = read_statistics(document, random.Random(1).randrange)
     assert make_statistics(again) == document
     now = {EVERYTHING: table(400, shift, 2)}
     assert found(compare({EVERYTHING: again}, now, DriftTerms())) == {("amount", "baseline_drift_check")}
@@ -131,9 +135,12 @@ def test_a_sketch_with_levels_is_expanded_by_weight() -> None:
     document = make_statistics(table(100))
     sketch = document["features"][0]["numerical_statistics"]["distribution"]["kll"]["sketch"]
     sketch["data"] = [[1.0], [], [2.0], [3.0] * 2]
-    assert read_statistics(document).columns["amount"].sample == [1.0] + [2.0] * 4 + [3.0] * 16
+    assert (
+        read_statistics(document, random.Random(1).randrange).columns["amount"].sample
+        == [1.0] + [2.0] * 4 + [3.0] * 16
+    )
     sketch["data"] = [[]] * 60 + [[5.0, 6.0]]
-    assert len(read_statistics(document).columns["amount"].sample) == SAMPLE
+    assert len(read_statistics(document, random.Random(1).randrange).columns["amount"].sample) == SAMPLE
 
 
 @pytest.mark.parametrize(
@@ -141,11 +148,11 @@ def test_a_sketch_with_levels_is_expanded_by_weight() -> None:
 )
 def test_what_is_no_file_of_statistics_is_refused(document: object) -> None:
     with pytest.raises(Invalid, match=r"this is no statistics\.json"):
-        read_statistics(document)
+        read_statistics(document, random.Random(1).randrange)
 
 
 def test_numbers_are_sampled_evenly_and_texts_are_bounded() -> None:
-    made = TableProfile()
+    made = empty()
     for number in range(20_000):
         made.add({"n": float(number), "t": f"text {number}"})
     numbers, texts = made.columns["n"], made.columns["t"]
