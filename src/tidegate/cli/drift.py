@@ -58,7 +58,7 @@ def drift(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare captured requests and answers with a baseline.
+    """Compare captured requests with a baseline.
 
     \b
     Examples:
