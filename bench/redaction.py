@@ -84,7 +84,7 @@ def measure(what: str, make: Callable[[random.Random], Row], form: str, count: i
     took = 0.0
     for _ in range(count):
         row = make(draw)
-        cells = [str(value) for value in row] if form != "JSON" else row
+        cells: Row = [str(value) for value in row] if form != "JSON" else row
         body = encode(cells, form)
         began = time.process_time()
         found = redactor.redact(body, True)

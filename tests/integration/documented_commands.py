@@ -92,6 +92,15 @@ FIRST: Mapping[tuple[str, str], str] = {
     ("capture.md", "tidegate labels fraud labels.jsonl --captures captures/"): (
         "mkdir captures; echo '{\"captureData\": {}}' > captures/a.jsonl; echo '{}' > labels.jsonl"
     ),
+    ("capture.md", "tidegate drift fraud --baseline train.csv --captures captures/"): (
+        "rm captures/a.jsonl; echo amount,country > train.csv; for i in $(seq 60); do "
+        "echo $i,US >> train.csv; "
+        'echo "{\\"captureData\\": {\\"endpointInput\\": {\\"data\\": \\"$i,US\\", '
+        '\\"encoding\\": \\"CSV\\"}}, '
+        '\\"eventMetadata\\": {\\"eventId\\": \\"$i\\", '
+        '\\"inferenceTime\\": \\"2026-03-01T12:00:00Z\\"}}" '
+        ">> captures/b.jsonl; done"
+    ),
     ("capture.md", "tidegate capture fraud"): "tidegate deploy fraud.yaml --wait",
     (
         "replay.md",

@@ -113,7 +113,7 @@ def test_killed_instances_lose_no_line_that_they_wrote(
     spool = platform.state / "capture" / "killed" / "blue"
 
     def kept() -> int:
-        lines = [path.read_bytes().count(b"\n") for path in spool.glob("*/*") if path.name != "lock"]
+        lines = [path.read_bytes().count(b"\n") for path in spool.glob("*/*/*") if path.name != "lock"]
         return sum(lines) + len(written(folder, "killed"))
 
     wait_until(lambda: kept() >= 30, "lines on disk")

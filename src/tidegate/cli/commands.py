@@ -51,6 +51,7 @@ TASKS: Mapping[str, tuple[CommandEntry, ...]] = {
         CommandEntry("models", "inspect", "models", "Show the loaded models of a multi-model endpoint."),
         CommandEntry("capture", "capture", "capture", "Show what data capture wrote, and what it dropped."),
         CommandEntry("labels", "labels", "labels", "Measure predictions by labels that came later."),
+        CommandEntry("drift", "drift", "drift", "Compare captured requests with a baseline."),
         CommandEntry("open", "console_link", "open_console", "Open the console in the browser."),
     ),
     "Plan and price": (

@@ -11,10 +11,10 @@ from rich.text import Text
 from tidegate.advisor.quality.label_lines import check_place
 from tidegate.advisor.quality.report import QualityQuestion, report_quality
 from tidegate.advisor.quality.sources import Line, read_lines
-from tidegate.cli.output import AsJson, Name, client, console
+from tidegate.cli.capture_addresses import captured_at, s3_of
+from tidegate.cli.output import AsJson, Name, console
 from tidegate.cli.tables import Table, key, number
 from tidegate.domain.errors import Invalid
-from tidegate.settings import Settings
 from tidegate.spec.units import percent, seconds
 
 UNMET = 1
@@ -59,9 +59,8 @@ def labels(
     asked = QualityQuestion(
         score, threshold, percent(top, ("--top",)) / 100, seconds(latest, ("--latest",), least=1)
     )
-    settings = Settings.from_environment(os.environ)
-    s3 = settings.s3_endpoint, settings.region
-    found = report_quality(_lines(captures or _captured(name), s3), _lines(truth, s3), asked)
+    s3 = s3_of(os.environ)
+    found = report_quality(_lines(captures or captured_at(name), s3), _lines(truth, s3), asked)
     unmet = [measure for measure, least in wanted.items() if not _reaches(found["quality"], measure, least)]
     if as_json:
         print(json.dumps({"endpoint": name, **found, "unmet": unmet}))
@@ -87,13 +86,6 @@ def _reaches(quality: Mapping[str, Any] | None, measure: str, least: float) -> b
     """What cannot be said is not reached."""
     value = quality.get(measure) if quality is not None else None
     return value is not None and value >= least
-
-
-def _captured(name: str) -> list[str]:
-    """Where the endpoint captures to."""
-    with client() as server:
-        found = server.captures(name, 60)["captures"]
-    return sorted({f"{one['destination'].rstrip('/')}/{name}/{one['variant']}/" for one in found})
 
 
 def _lines(addresses: list[str], s3: tuple[str, str]) -> Iterator[Line]:

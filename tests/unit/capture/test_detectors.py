@@ -33,6 +33,7 @@ def found(text: str, kinds: frozenset[Detector] = EVERY) -> str:
         ("+1 (415) 555-0123", "<phone:+1 (415) 555-0123>"),
         ("415-555-0123", "<phone:415-555-0123>"),
         ("0049 89 1234567", "<phone:0049 89 1234567>"),
+        ("tel.+4989123456789x12", "tel.<phone:+4989123456789>x12"),
         ("089 12345678", "<phone:089 12345678>"),
         ("Jane Doe", "<name:Jane Doe>"),
         ("Ana de la Cruz", "<name:Ana de la Cruz>"),
@@ -56,6 +57,7 @@ def test_personal_data_is_found(text: str, left: str) -> None:
         *("2026-11-27", "2026-11-27T10:00:00Z", "10:15:30", "01-2024", "2019-2024", "0.1 0.2 0.3 0.4 0.5 0.6"),
         *("monthly", "full time", "ml.c5.large", "EUR", "A-123-45", "New model", "000-12-3456", "192.168.100.200"),
         *("DE89370400440532013001", "us-east-1", "4e1243bd-22c6-4f9c-a8d3-62a2a1f0c2f1"),
+        *("00231814583af0fa", "c007220838b5f3e2"),
     ],
 )
 def test_what_is_not_personal_stays_as_it_is(text: str) -> None:

@@ -25,8 +25,8 @@ def folder(tmp_path: Path) -> Path:
     labels = []
     for number in range(40):
         side = {"data": f"{number / 40}\n", "encoding": "CSV"}
-        line = {"captureData": {"endpointOutput": side}}
-        line["eventMetadata"] = {"eventId": f"e{number}", "inferenceId": f"i{number}", "inferenceTime": AT}
+        known = {"eventId": f"e{number}", "inferenceId": f"i{number}", "inferenceTime": AT}
+        line = {"captureData": {"endpointOutput": side}, "eventMetadata": known}
         with (below / f"{number % 2}.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")
         if number % 2 == 0:

@@ -60,7 +60,7 @@ def read_prediction(line: bytes, where: str) -> Prediction | Problem:
     at = _time(about.get("inferenceTime"))
     if at is None:
         return Problem.NO_TIME
-    score = _score(document.get("captureData"), where)
+    score = read_score(document.get("captureData"), where)
     return Problem.NO_SCORE if score is None else Prediction(id, at, score)
 
 
@@ -76,7 +76,7 @@ def read_label(line: bytes, path: str) -> Label | Problem:
     id = about.get("eventId")
     if not isinstance(id, str) or not id:
         return Problem.NO_ID
-    value = _number(truth.get("data"))
+    value = read_number(truth.get("data"))
     if value is None:
         return Problem.NO_NUMBER
     at = _time(about["labelTime"]) if "labelTime" in about else _hour(path)
@@ -97,7 +97,8 @@ def _document(line: bytes) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def _score(captured: object, where: str) -> float | None:
+def read_score(captured: object, where: str) -> float | None:
+    """The score of an answer; None if it is not there, or no finite number."""
     side = captured.get("endpointOutput") if isinstance(captured, dict) else None
     if not isinstance(side, dict) or not isinstance(side.get("data"), str):
         return None
@@ -105,8 +106,8 @@ def _score(captured: object, where: str) -> float | None:
     if side.get("encoding") == "CSV":
         cells = data.strip().split(",")
         if not where:
-            return _number(cells[0]) if len(cells) == 1 and "\n" not in data.strip() else None
-        return _number(cells[int(where)]) if where.isdecimal() and int(where) < len(cells) else None
+            return read_number(cells[0]) if len(cells) == 1 and "\n" not in data.strip() else None
+        return read_number(cells[int(where)]) if where.isdecimal() and int(where) < len(cells) else None
     if side.get("encoding") != "JSON":
         return None
     try:
@@ -120,7 +121,7 @@ def _only_number(found: Any) -> float | None:
     """The number in as many lists and members as there may be around it, if it is the only value."""
     while isinstance(found, (list, dict)) and len(found) == 1:
         found = next(iter(found.values())) if isinstance(found, dict) else found[0]
-    return _number(found)
+    return read_number(found)
 
 
 def _at_place(found: Any, where: str) -> float | None:
@@ -131,10 +132,10 @@ def _at_place(found: Any, where: str) -> float | None:
             found = found[int(place or name)]
         else:
             return None
-    return _number(found)
+    return read_number(found)
 
 
-def _number(value: object) -> float | None:
+def read_number(value: object) -> float | None:
     """A finite number, also as text."""
     if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
         value = float(value)
@@ -155,7 +156,10 @@ def _time(value: object) -> float | None:
 
 def _hour(path: str) -> float | None:
     found = _HOUR.search(path)
+    if found is None:
+        return None
+    year, month, day, hour = map(int, found.groups())
     try:
-        return datetime(*map(int, found.groups()), tzinfo=UTC).timestamp() if found else None
+        return datetime(year, month, day, hour, tzinfo=UTC).timestamp()
     except ValueError:
         return None

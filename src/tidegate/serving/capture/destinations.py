@@ -1,6 +1,7 @@
 """Where captured files are delivered: below a folder, or into a bucket. Each appears whole under its name."""
 
 import contextlib
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +15,8 @@ from tidegate.storage.files import check_roots, move
 from tidegate.storage.s3 import S3
 
 ROOTS_SETTING = "TIDEGATE_OUTPUT_ROOTS"
+LOOK_EVERY = 600.0
+"""Seconds between two looks through a folder in which there should be room."""
 CONTENT_TYPE = "application/jsonlines"
 
 
@@ -42,6 +45,9 @@ class FolderDestination:
         self._folder = folder / variant
         self._roots = roots
         self._keep = keep
+        self._size: int | None = None
+        """Bytes that are there, about: those of other replicas are counted when the folder is looked through."""
+        self._looked = 0.0
 
     def put(self, file: Path, below: str) -> None:
         target = self._folder / below
@@ -50,26 +56,39 @@ class FolderDestination:
             _make_private(target.parent)
         except OSError as error:
             raise unwritable(f"the capture {target}", error) from None
+        size = file.stat().st_size if file.exists() else 0
         move(file, target)
         file.unlink(missing_ok=True)  # it was copied to another disk
-        self._prune()
+        self._prune(size)
 
-    def _prune(self) -> None:
+    def _prune(self, added: int) -> None:
         """Remove the oldest captured files beyond what is kept. Others may do so at the same time."""
-        found = [path for path in self._folder.glob("*/*/*/*/*.jsonl") if is_captured(self._below(path))]
-        sizes = {}
-        for path in found:
-            with contextlib.suppress(OSError):
-                sizes[path] = path.stat().st_size
-        total = sum(sizes.values())
+        self._size = None if self._size is None else self._size + added
+        recent = time.monotonic() - self._looked < LOOK_EVERY
+        if recent and self._size is not None and self._size <= self._keep:
+            return
+        sizes = self._sizes()
+        total, self._looked = sum(sizes.values()), time.monotonic()
         for path in sorted(sizes, key=self._below)[:-1]:
             if total <= self._keep:
-                return
+                break
             total -= sizes[path]
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)
                 for above in path.parents[:4]:
                     above.rmdir()
+        self._size = total
+
+    def _sizes(self) -> dict[Path, int]:
+        """Of all captured files. There may be very many, and answers must not wait for Python meanwhile."""
+        sizes = {}
+        for hour in self._folder.glob("*/*/*/*"):
+            for path in hour.glob("*.jsonl"):
+                if is_captured(self._below(path)):
+                    with contextlib.suppress(OSError):
+                        sizes[path] = path.stat().st_size
+            time.sleep(0)
+        return sizes
 
     def _below(self, path: Path) -> str:
         return path.relative_to(self._folder).as_posix()

@@ -81,8 +81,9 @@ class LineMaker:
     def _header(self, value: bytes | None) -> str:
         if not value:
             return ""
-        text = value.decode("latin-1")[:LONGEST_HEADER]
-        return text if self._redactor is None else self._redactor.text(text)
+        text = value.decode("latin-1")
+        # An identity that is cut in two would not be found.
+        return (text if self._redactor is None else self._redactor.text(text))[:LONGEST_HEADER]
 
 
 def _as_bytes(frame: Frame, sent: bytes, answer: Answer) -> Frame:

@@ -51,6 +51,8 @@ TAKE_OVER = 60.0
 """Seconds between two looks for what dead replicas left."""
 FAREWELL = 3.0
 """Seconds that the last files get to be delivered in. What is left then is taken over by another replica."""
+LAST = 0.5
+"""Seconds beyond that in which the rest is counted as dropped."""
 
 
 class Recorder:
@@ -153,6 +155,7 @@ class Recorder:
         self._stopping.set()
         self._writer.join(patience)
         self._leaving.set()
+        self._writer.join(LAST)
         self._deliverer.join(max(0.0, until - time.monotonic()))
         if not self._deliverer.is_alive():
             self._spool.close()
@@ -174,6 +177,8 @@ class Recorder:
                 self._attempt(lambda: self._spool.tick(self._clock()))
                 self._attempt(self._spool.measure)
         self._write_waiting()
+        while self._waiting:  # there is no time for it any more
+            self._lost += self._take_next()[1]
         self._attempt(self._spool.rotate)
 
     def _make_redactor(self, rules: Redaction) -> Redactor:
@@ -189,7 +194,7 @@ class Recorder:
                 return
 
     def _write_waiting(self) -> None:
-        while self._waiting:
+        while self._waiting and not self._leaving.is_set():
             until = time.perf_counter() + SLICE
             batches: list[Batch] = []
             while self._waiting and time.perf_counter() < until:

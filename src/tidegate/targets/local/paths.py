@@ -60,10 +60,11 @@ class Folders:
         """Pairs of answers lie outside the fleet's folder: they are read after the fleet is gone, too."""
         return self.pairs / fleet.endpoint / str(fleet.generation) / fleet.variant / f"{replica}.jsonl"
 
-    def captured(self, fleet: FleetId, replica: str) -> Path:
+    def captured(self, fleet: FleetId, plan: str, replica: str) -> Path:
         """Captured requests until they are delivered. Any replica of the variant takes over what a dead one left,
-        also one of a later version."""
-        return self.state / "capture" / fleet.endpoint / fleet.variant / replica
+        also one of a later version, if it captures by the same ``plan``: what was not redacted, or belongs
+        elsewhere, must not be delivered by another one."""
+        return self.state / "capture" / fleet.endpoint / fleet.variant / plan / replica
 
     def replicas(self, fleet: FleetId) -> Path:
         return self.fleet(fleet) / "replicas"

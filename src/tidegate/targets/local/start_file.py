@@ -1,6 +1,7 @@
 """The file that a worker of this machine is started with."""
 
 from dataclasses import asdict, replace
+from hashlib import sha256
 from pathlib import Path
 
 import msgspec
@@ -95,7 +96,7 @@ def capture_section(settings: Settings, folders: Folders, fleet: FleetSpec, repl
     keys = settings.capture_keys.expanduser() if settings.capture_keys is not None else folders.state / "no-keys"
     return CaptureSpec(
         plan=plan,
-        spool=str(folders.captured(fleet.id, replica)),
+        spool=str(folders.captured(fleet.id, sha256(msgspec.json.encode(plan)).hexdigest()[:12], replica)),
         spool_bytes=settings.capture_bytes,
         seconds=float(settings.capture_seconds),
         roots=tuple(str(root.expanduser().absolute()) for root in roots),

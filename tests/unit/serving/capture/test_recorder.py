@@ -12,7 +12,7 @@ from uuid import UUID
 
 import pytest
 
-from tidegate.domain.capture import Capture, Redacted, Redaction
+from tidegate.domain.capture import Capture, Detector, Redacted, Redaction
 from tidegate.domain.fleet import FleetId
 from tidegate.serving.capture import recorder as module
 from tidegate.serving.capture.recorder import BACKLOG, CAPTURED, DROPPED, Recorder
@@ -224,6 +224,25 @@ def test_a_body_that_redaction_cannot_read_is_not_written(make: Make, tmp_path: 
     made.close()
     assert [list(line["captureData"]) for line in records(tmp_path)] == [["endpointOutput"]]
     assert counts(made)[DROPPED] == 1
+
+
+def test_what_there_is_no_time_to_write_is_counted(make: Make, tmp_path: Path) -> None:
+    made = make(Capture((tmp_path / "out").as_uri(), redaction=Redaction()), start=False)
+    for _ in range(2000):
+        offer(made, b"jane doe," * 50)
+    made.start()
+    made.close(0.05)
+    until(lambda: not made._writer.is_alive())
+    found = counts(made)
+    assert found.get(CAPTURED, 0) + found[DROPPED] == 2000 and found[DROPPED] > 0
+
+
+def test_a_header_is_redacted_before_it_is_cut(make: Make, tmp_path: Path) -> None:
+    made = make(Capture((tmp_path / "out").as_uri(), redaction=Redaction(detect=(Detector.SSN,))))
+    offer(made, x_amzn_sagemaker_custom_attributes="x" * 1018 + "123-45-6789")
+    made.close()
+    (line,) = records(tmp_path)
+    assert line["eventMetadata"]["customAttributes"] == ["x" * 1018 + "[ssn]"]
 
 
 def test_no_answer_waits_for_a_disk_that_hangs(

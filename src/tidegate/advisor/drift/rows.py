@@ -1,0 +1,107 @@
+"""Rows of captured requests and of CSV tables. Pure."""
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from tidegate.advisor.drift.profile import PREDICTION, Row, Value
+from tidegate.advisor.quality.label_lines import read_number, read_score
+
+_WRAPPERS = ("instances", "inputs", "rows", "features", "dataframe_records", "dataframe_split", "data")
+
+
+class Unusable(StrEnum):
+    """Why a captured line has no rows."""
+
+    BROKEN = "broken line"
+    TOO_OLD = "too old"
+    UNREADABLE = "request without rows"
+    OTHER_COLUMNS = "rows of another length"
+
+
+def read_table(lines: Iterable[str]) -> Iterator[Row]:
+    """Rows of a CSV file whose first line names the columns."""
+    for row in csv.DictReader(lines):
+        yield {str(name): parse_value(value) for name, value in row.items() if name is not None}
+
+
+def read_captured(line: bytes, columns: Sequence[str], where: str, since: float) -> list[Row] | Unusable:
+    """The rows of one captured request, with its prediction if it has one row. ``columns``: of rows without names;
+    ``where``: the place of the score in an answer; ``since``: epoch seconds before which it is too old."""
+    try:
+        document = msgspec.json.decode(line)
+        moment = datetime.fromisoformat(document["eventMetadata"]["inferenceTime"])
+        captured = document["captureData"]
+        side = captured["endpointInput"]
+        data, encoding = side["data"], side["encoding"]
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, KeyError, TypeError):
+        return Unusable.BROKEN
+    if moment.timestamp() < since:
+        return Unusable.TOO_OLD
+    try:
+        found = _csv_rows(data, columns) if encoding == "CSV" else _json_rows(msgspec.json.decode(data), columns)
+    except (msgspec.DecodeError, csv.Error, TypeError, RecursionError):
+        return Unusable.UNREADABLE
+    except ValueError:
+        return Unusable.OTHER_COLUMNS
+    if not found:
+        return Unusable.UNREADABLE
+    score = read_score(captured, where) if len(found) == 1 else None
+    return [{**found[0], PREDICTION: score}] if score is not None else list(found)
+
+
+def parse_value(value: object) -> Value:
+    """A finite number, a text, or nothing: empty texts, null and what is no number."""
+    if isinstance(value, bool):
+        return float(value)
+    number = read_number(value)
+    if number is not None:
+        return number
+    if isinstance(value, float) or value is None:
+        return None
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return None if not text.strip() or _is_nothing(text) else text
+
+
+def _is_nothing(text: str) -> bool:
+    try:
+        return not math.isfinite(float(text))
+    except ValueError:
+        return text.strip().lower() in ("null", "none", "na")
+
+
+def _csv_rows(data: str, columns: Sequence[str]) -> list[Row]:
+    rows = [row for row in csv.reader(io.StringIO(data, newline=""), strict=True) if row]
+    if rows and rows[0] == list(columns):
+        rows = rows[1:]
+    return [_named(row, columns) for row in rows]
+
+
+def _named(row: Sequence[object], columns: Sequence[str]) -> Row:
+    """Raises ValueError for a row of another length."""
+    return {name: parse_value(value) for name, value in zip(columns, row, strict=True)}
+
+
+def _json_rows(found: Any, columns: Sequence[str]) -> list[Row]:
+    """Of an object, a list of objects or of rows, also within ``instances`` and the like, or a table in two parts.
+    Raises ValueError for a row of another length."""
+    if isinstance(found, dict):
+        if isinstance(found.get("columns"), list) and isinstance(found.get("data"), list):
+            return [_named(row, [str(name) for name in found["columns"]]) for row in found["data"]]
+        for name in _WRAPPERS:
+            if isinstance(found.get(name), (list, dict)):
+                return _json_rows(found[name], columns)
+        return [{name: parse_value(value) for name, value in found.items()}]
+    if not isinstance(found, list) or not found:
+        return []
+    if all(isinstance(one, dict) for one in found):
+        return [row for one in found for row in _json_rows(one, columns)]
+    if all(isinstance(one, list) for one in found):
+        return [_named(one, columns) for one in found]
+    return [_named(found, columns)]

@@ -1,0 +1,102 @@
+"""Two-sample tests and the control of false discoveries. Pure."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+FEWEST_EXPECTED = 5.0
+"""Of a category, for the chi-square test; rarer ones are counted together."""
+
+
+def distance_of_samples(first: Sequence[float], second: Sequence[float]) -> float:
+    """Kolmogorov-Smirnov: the largest difference of the two distribution functions. Both must be sorted."""
+    one = two = 0
+    largest = 0.0
+    while one < len(first) and two < len(second):
+        point = min(first[one], second[two])
+        while one < len(first) and first[one] == point:
+            one += 1
+        while two < len(second) and second[two] == point:
+            two += 1
+        largest = max(largest, abs(one / len(first) - two / len(second)))
+    return largest
+
+
+def probability_of_distance(distance: float, first: int, second: int) -> float:
+    """Of one at least as large where nothing has changed (Stephens 1970). Equal values make it too large, never too
+    small."""
+    size = math.sqrt(first * second / (first + second))
+    scaled = (size + 0.12 + 0.11 / size) * distance
+    if scaled < 0.2:
+        return 1.0
+    terms = ((-1) ** (k - 1) * math.exp(-2 * (k * scaled) ** 2) for k in range(1, 101))
+    return min(1.0, max(0.0, 2 * math.fsum(terms)))
+
+
+def distance_of_counts(first: Mapping[str, float], second: Mapping[str, float]) -> float:
+    """The largest difference of the share of a category."""
+    one, two = sum(first.values()), sum(second.values())
+    return max(abs(first.get(name, 0) / one - second.get(name, 0) / two) for name in {*first, *second})
+
+
+def probability_of_counts(first: Mapping[str, float], second: Mapping[str, float]) -> float:
+    """Chi-square test of homogeneity."""
+    one, two = sum(first.values()), sum(second.values())
+    least = FEWEST_EXPECTED * (one + two) / min(one, two)
+    cells, rare = [], (0.0, 0.0)
+    for name in {*first, *second}:
+        a, b = first.get(name, 0.0), second.get(name, 0.0)
+        if a + b < least:
+            rare = rare[0] + a, rare[1] + b
+        else:
+            cells.append((a, b))
+    if sum(rare) >= least:
+        cells.append(rare)
+    if len(cells) < 2:
+        return 1.0
+    total = math.fsum(a + b for a, b in cells)
+    shares = math.fsum(a for a, _ in cells) / total, math.fsum(b for _, b in cells) / total
+    statistic = math.fsum(
+        (seen - (a + b) * share) ** 2 / ((a + b) * share)
+        for a, b in cells
+        for seen, share in zip((a, b), shares, strict=True)
+    )
+    return _upper_gamma((len(cells) - 1) / 2, statistic / 2)
+
+
+def select_discoveries(probabilities: Sequence[float], rate: float) -> list[bool]:
+    """Benjamini and Hochberg 1995: of those that are selected, at most the share ``rate`` is false on average."""
+    order = sorted(range(len(probabilities)), key=probabilities.__getitem__)
+    last = 0
+    for rank, place in enumerate(order, 1):
+        if probabilities[place] <= rate * rank / len(order):
+            last = rank
+    chosen = set(order[:last])
+    return [place in chosen for place in range(len(probabilities))]
+
+
+def _upper_gamma(shape: float, value: float) -> float:
+    """The regularised upper incomplete gamma function (series below shape + 1, continued fraction above)."""
+    if value <= 0:
+        return 1.0
+    front = math.exp(shape * math.log(value) - value - math.lgamma(shape))
+    if value < shape + 1:
+        term = total = 1 / shape
+        for number in range(1, 10_000):
+            term *= value / (shape + number)
+            total += term
+            if term < total * 1e-15:
+                break
+        return max(0.0, 1 - front * total)
+    tiny = 1e-300
+    below = value + 1 - shape
+    above, result = 1 / tiny, 1 / below
+    ratio = result
+    for number in range(1, 10_000):
+        factor = -number * (number - shape)
+        below += 2
+        ratio = 1 / (factor * ratio + below or tiny)
+        above = below + factor / above or tiny
+        result *= ratio * above
+        if abs(ratio * above - 1) < 1e-15:
+            break
+    return min(1.0, front * result)

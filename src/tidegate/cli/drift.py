@@ -1,0 +1,173 @@
+"""``drift``: whether what an endpoint is asked, and what it answers, has changed since a baseline."""
+
+import json
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.text import Text
+
+from tidegate.advisor.drift.compare import EVERYTHING, DriftReport, DriftTerms, Slices, compare
+from tidegate.advisor.drift.profile import PREDICTION, Row, TableProfile
+from tidegate.advisor.drift.rows import Unusable, read_captured, read_table
+from tidegate.advisor.drift.shapes import make_constraints, make_statistics, read_statistics
+from tidegate.advisor.quality.label_lines import check_place
+from tidegate.advisor.quality.sources import read_lines
+from tidegate.cli.capture_addresses import captured_at, s3_of
+from tidegate.cli.output import AsJson, Name, console
+from tidegate.cli.tables import Table, key, number
+from tidegate.domain.errors import Invalid
+from tidegate.spec.units import seconds
+
+DRIFTED = 1
+"""Exit status where something has drifted, or nothing can be said."""
+MOST_SLICES = 100
+OTHER = "(other)"
+"""Rows of further slices."""
+SEED = 17
+"""Of the samples of columns: the same captures give the same result."""
+SHOWN = 12
+"""Columns that people are shown where nothing has drifted."""
+
+
+def drift(
+    name: Name,
+    *,
+    baseline: Annotated[
+        Path,
+        typer.Option(metavar="FILE", help="Table (.csv) with a header, or statistics.json.", show_default=False),
+    ],
+    captures: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ADDRESS", help="Captures. Default: where the endpoint captures to. Repeatable."),
+    ] = None,
+    columns: Annotated[
+        str, typer.Option(metavar="A,B", help="Columns of rows without names. Default: those of the baseline.")
+    ] = "",
+    by: Annotated[str, typer.Option(metavar="COLUMN", help="Compare each of its values by itself, too.")] = "",
+    last: Annotated[str, typer.Option(metavar="TIME", help="How far back to look. Default: all.")] = "",
+    score: Annotated[str, typer.Option(metavar="PLACE", help="Place of the score in an answer.")] = "",
+    least: Annotated[float, typer.Option(help="Smallest distance that matters.")] = 0.1,
+    write: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write SageMaker's files of the baseline and the result.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare captured requests with a baseline.
+
+    \b
+    Examples:
+      tidegate drift fraud --baseline train.csv
+      tidegate drift fraud --baseline train.csv --by country --last 7d --json
+    """
+    check_place(score)
+    since = time.time() - seconds(last, ("--last",), least=1) if last else 0.0
+    before = _read_baseline(baseline, by)
+    named = _choose_columns(before, columns)
+    skipped: Counter[Unusable] = Counter()
+    lines = (
+        line for address in captures or captured_at(name) for _, line in read_lines(address, s3_of(os.environ))
+    )
+    now = _slices((row for line in lines for row in _rows(line, named, score, since, skipped)), by)
+    found = compare(before, now, DriftTerms(least))
+    if write is not None:
+        _write(write, before[EVERYTHING], found, least)
+    if as_json:
+        unused = {str(reason): count for reason, count in sorted(skipped.items())}
+        print(json.dumps({"endpoint": name, **found.document(), "captures_skipped": unused}))
+    else:
+        _show(found, skipped)
+    if found.drifted is not False:
+        raise typer.Exit(DRIFTED)
+
+
+def _choose_columns(before: Slices, columns: str) -> list[str]:
+    """The columns of rows without names. The baseline keeps those, and the prediction."""
+    named = columns.split(",") if columns else [one for one in before[EVERYTHING].columns if one != PREDICTION]
+    for table in before.values():
+        table.columns = {one: table.columns[one] for one in table.columns if one in (*named, PREDICTION)}
+    return named
+
+
+def _rows(
+    line: bytes, columns: Sequence[str], score: str, since: float, skipped: Counter[Unusable]
+) -> Iterable[Row]:
+    found = read_captured(line, columns, score, since)
+    if isinstance(found, Unusable):
+        skipped[found] += 1
+        return ()
+    return found
+
+
+def _read_baseline(path: Path, by: str) -> Slices:
+    """Raises Invalid."""
+    try:
+        if path.suffix == ".json":
+            return {EVERYTHING: read_statistics(json.loads(path.read_bytes()), random.Random(SEED).randrange)}
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            found = _slices(read_table(file), by)
+    except OSError as error:
+        raise Invalid(f"the baseline {path} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise Invalid(f"the baseline {path} cannot be read: {error}") from None
+    if by and by not in found[EVERYTHING].columns:
+        raise Invalid(f"--by {by}: the baseline has no such column")
+    return found
+
+
+def _empty() -> TableProfile:
+    return TableProfile(random.Random(SEED).randrange)
+
+
+def _slices(rows: Iterator[Row], by: str) -> dict[str, TableProfile]:
+    made = {EVERYTHING: _empty()}
+    for row in rows:
+        made[EVERYTHING].add(row)
+        if by and row.get(by) is not None:
+            value = row[by]
+            name = f"{by}={value:g}" if isinstance(value, float) else f"{by}={value}"
+            name = name if name in made or len(made) <= MOST_SLICES else OTHER
+            made.setdefault(name, _empty()).add({key: one for key, one in row.items() if key != by})
+    return made
+
+
+def _write(folder: Path, before: TableProfile, found: DriftReport, least: float) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    documents: dict[str, Any] = {
+        "statistics": make_statistics(before),
+        "constraints": make_constraints(before, least),
+        "constraint_violations": {"violations": found.document()["violations"]},
+    }
+    for name, document in documents.items():
+        (folder / f"{name}.json").write_text(json.dumps(document, indent=2))
+
+
+def _show(found: DriftReport, skipped: Counter[Unusable]) -> None:
+    screen = console()
+    drifted = [change for change in found.changes if change.drifted]
+    shown = Table(key("COLUMN"), key("SLICE"), number("DISTANCE"), number("P"), key("TEST"))
+    for change in drifted or found.changes[:SHOWN]:
+        slice = change.slice or "all"
+        shown.add_row(change.column, slice, f"{change.distance:.3f}", f"{change.probability:.2g}", change.test)
+    if found.changes:
+        screen.print(shown)
+    said = [
+        f"{one.feature_name}: {one.constraint_check_type}: {one.description}"
+        for one in found.violations
+        if one.constraint_check_type != "baseline_drift_check"
+    ]
+    said += [f"nothing is said of {one}" for one in found.unsaid[:SHOWN]]
+    if skipped:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(skipped.items()))
+        said.append(f"captures that were not used: {reasons}")
+    verdict = {None: "nothing can be said", True: f"drift: {len(drifted)} columns", False: "no drift"}[
+        found.drifted
+    ]
+    said.append(f"{verdict}, of {found.rows:,} rows against {found.baseline_rows:,}")
+    for line in said:
+        screen.print(Text(line))
