@@ -128,5 +128,11 @@ def _manifests(database: str, models: Path) -> list[dict[str, Any]]:
                 "gateway": {"cpu": "50m"},
             }
             manifest["data"][TARGETS_FILE] = yaml.safe_dump(options)
+        if manifest["kind"] == "Deployment":  # whether model data is there is asked when a model is created
+            pod = manifest["spec"]["template"]["spec"]
+            pod["volumes"].append({"name": MODELS, "hostPath": {"path": str(models)}})
+            mount = {"name": MODELS, "mountPath": str(models), "readOnly": True}
+            pod["containers"][0]["volumeMounts"].append(mount)
+            pod["containers"][0]["env"].append({"name": "TIDEGATE_FILE_ROOTS", "value": str(models)})
         found.append(manifest)
     return found

@@ -1,20 +1,59 @@
 """Short requests to a worker, by its unix socket or its address."""
 
 import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from tidegate.http1.client import HttpClient
 from tidegate.http1.messages import ConnectionBroken
 from tidegate.ports.router import ServerAddress, TcpAddress
 from tidegate.targets.collection.sources import MOST_BODY, TOO_LARGE
 
+KEPT = 30.0
+"""Seconds since the last request to a worker, after which its connection is closed."""
+
 
 async def get(worker: ServerAddress, path: str, seconds: float) -> tuple[int, bytes] | None:
     """Status and body of a GET, or None when no answer, or none that is HTTP, came in time."""
+    return await _get(_client(worker, kept=0), path, seconds, [(b"connection", b"close")])
+
+
+@dataclass
+class WorkerConnections:
+    """Like ``get``, for workers on other machines that are asked each second: a connection to each is kept."""
+
+    clock: Callable[[], float] = time.monotonic
+    _clients: dict[ServerAddress, tuple[HttpClient, float]] = field(default_factory=dict)
+    """With the time of the last request, in that order."""
+
+    async def get(self, worker: ServerAddress, path: str, seconds: float) -> tuple[int, bytes] | None:
+        now = self.clock()
+        client, _ = self._clients.pop(worker, None) or (_client(worker, kept=1), now)
+        self._clients[worker] = client, now
+        self._close_idle(now)
+        return await _get(client, path, seconds, [])
+
+    def _close_idle(self, now: float) -> None:
+        while self._clients:
+            worker, (client, asked) = next(iter(self._clients.items()))
+            if now - asked <= KEPT:
+                return
+            client.close()
+            del self._clients[worker]
+
+
+def _client(worker: ServerAddress, kept: int) -> HttpClient:
     address = (worker.host, worker.port) if isinstance(worker, TcpAddress) else str(worker)
-    client = HttpClient(address, MOST_BODY, kept=0)
+    return HttpClient(address, MOST_BODY, kept=kept)
+
+
+async def _get(
+    client: HttpClient, path: str, seconds: float, headers: list[tuple[bytes, bytes]]
+) -> tuple[int, bytes] | None:
     try:
         async with asyncio.timeout(seconds):
-            reply = await client.request("GET", path, [(b"connection", b"close")], host=b"worker")
+            reply = await client.request("GET", path, headers, host=b"worker")
     except ValueError:
         return TOO_LARGE, b""
     except (ConnectionBroken, TimeoutError):

@@ -6,12 +6,12 @@ from dataclasses import replace
 from tidegate.domain.observation import SAGEMAKER_CAPABILITIES, TIDEGATE_CAPABILITIES, Capabilities
 from tidegate.ports.target import Provider
 from tidegate.settings import Settings
-from tidegate.targets.collection import worker_http
 from tidegate.targets.collection.collector import Collector
 from tidegate.targets.collection.coverage import CoverageTracker
 from tidegate.targets.collection.sources import Usage
 from tidegate.targets.collection.worker_evidence import WorkerEvidence
 from tidegate.targets.containers import file_roots
+from tidegate.targets.collection.worker_http import WorkerConnections
 from tidegate.targets.context import TargetContext
 from tidegate.targets.kubernetes.api import KubeApi, connect
 from tidegate.targets.kubernetes.cluster_view import ClusterView
@@ -53,7 +53,7 @@ def join(context: TargetContext, options: KubernetesOptions, api: KubeApi) -> Pr
     transforms = KubernetesTransforms(
         api, context.shards, settings, context.images, options, context.transform_file, target.model_store
     )
-    collector = Collector(target, context.history, passed, worker_http.get, no_usage, coverage)
+    collector = Collector(target, context.history, passed, WorkerConnections().get, no_usage, coverage)
     return Provider(
         target=target,
         fleets=transforms,
