@@ -83,7 +83,6 @@ class ShardRunner:
         """Returns when nothing is left to lease. ``left``: seconds until the job's deadline; None: it has none."""
         self.retry_wait.deadline = None if left is None else self.retry_wait.clock() + left
         self.folder.mkdir(parents=True, exist_ok=True)
-        keeping = asyncio.create_task(self._keep_leases())
         try:
             async with asyncio.timeout(left):
                 await self._run_lanes()
@@ -92,7 +91,6 @@ class ShardRunner:
         except* TidegateError as group:
             await self._fail_job(str(first_error(group)))
         finally:
-            keeping.cancel()
             self.pool.close()
 
     async def _run_lanes(self) -> None:
@@ -104,8 +102,10 @@ class ShardRunner:
         log_event("asked")
         objects = ObjectRunner(job, self.inputs, self.storage, self.retry_wait, client)
         async with asyncio.TaskGroup() as group:
-            for _ in range(max(1, self.pool.concurrency)):
-                group.create_task(self._work(objects))
+            keeping = group.create_task(self._keep_leases())
+            lanes = [group.create_task(self._work(objects)) for _ in range(max(1, self.pool.concurrency))]
+            await asyncio.wait(lanes)
+            keeping.cancel()
 
     async def _work(self, objects: ObjectRunner) -> None:
         """Raises errors that end the job; an error of one object is recorded with its shard."""
@@ -141,13 +141,18 @@ class ShardRunner:
 
     async def _hold(self, shard: LeasedShard, until: float, objects: ObjectRunner) -> None:
         """Work on it until it has ended or its lease is lost."""
+        if (former := self._held.get(shard.number)) is not None:
+            # Another lane still has an older lease of it, which ended unnoticed: both would write the same files.
+            former.task.cancel()
+            await asyncio.gather(former.task, return_exceptions=True)
         work = self._list(shard) if shard.number == LISTING else self._process(shard, objects)
         task = asyncio.create_task(work)
         held = self._held[shard.number] = HeldShard(shard, until, task)
         try:
             await asyncio.wait((task,))
         finally:
-            del self._held[shard.number]
+            if self._held.get(shard.number) is held:
+                del self._held[shard.number]
             held.until = float("-inf")  # a thread that is still publishing stops short of it
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

@@ -33,6 +33,8 @@ from tidegate.store.errors import first_line
 from tidegate.store.shards import SqlShardLeases, check_rights
 
 REPLICA, WORK = "TIDEGATE_REPLICA", "TIDEGATE_WORK"
+CONNECTIONS = 2
+"""To the database: one that hangs does not keep leases from being renewed. A server allows some 100 in all."""
 GIVE_BACK_WITHIN = 5.0
 """Seconds that a runner which was asked to stop waits for the database."""
 
@@ -86,7 +88,7 @@ async def run(start: RunnerStart, work: Path, holder: str) -> int:
         ) from None
     # The schema is the controller's to make: this role may not.
     limits = DatabaseLimits(start.database_timeout)
-    database = open_database(url, serial=False, limits=limits, prepare=False)
+    database = open_database(url, serial=False, limits=limits, prepare=False, threads=CONNECTIONS)
     await asyncio.to_thread(database.read, check_rights)
     job = start.file.job
     leases = SqlShardLeases(database, job.name, job.resumed, holder, start.lease)

@@ -49,11 +49,12 @@ DEFAULT_LIMITS = DatabaseLimits()
 class Database:
     """Created by ``open_database``; shared by records, metrics, queue and lease."""
 
-    def __init__(self, engine: Engine, limits: DatabaseLimits = DEFAULT_LIMITS) -> None:
+    def __init__(self, engine: Engine, limits: DatabaseLimits = DEFAULT_LIMITS, threads: int = THREADS) -> None:
+        """``threads``: of PostgreSQL, each with a connection."""
         self._engine = engine
         self._sqlite = is_sqlite(engine.url)
         self._limit = limits.hung_disk if self._sqlite else limits.transaction
-        count, spare = (1, 0) if self._sqlite else (THREADS, SPARE_THREADS)
+        count, spare = (1, 0) if self._sqlite else (threads, SPARE_THREADS)
         self._workers = DeadlinePool("database", count, spare, self._overran)
         self._exclusive = (
             self._workers if self._sqlite else DeadlinePool("database calls", 1, SPARE_THREADS, self._overran)
@@ -210,13 +211,18 @@ class Database:
 
 
 def open_database(
-    url: str, *, serial: bool = True, limits: DatabaseLimits = DEFAULT_LIMITS, prepare: bool = True
+    url: str,
+    *,
+    serial: bool = True,
+    limits: DatabaseLimits = DEFAULT_LIMITS,
+    prepare: bool = True,
+    threads: int = THREADS,
 ) -> Database:
     """Open (SQLite: create) the database and migrate its schema; blocks. Raises StartupError.
 
     Without ``serial``, PostgreSQL runs transactions concurrently, for work that locks rows itself. Without
     ``prepare`` nothing is accessed yet."""
-    database = Database(make_engine(read_address(url), limits, serial=serial), limits)
+    database = Database(make_engine(read_address(url), limits, serial=serial), limits, threads)
     if prepare:
         try:
             database.prepare()

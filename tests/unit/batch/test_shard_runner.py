@@ -207,6 +207,29 @@ async def test_a_shard_whose_lease_is_lost_is_left_and_another_runner_does_it_an
     assert scene.out("a.csv") == rows("a") and scene.storage.published == {"a.csv.out": 1}
 
 
+async def test_a_runner_that_gets_its_own_lost_shard_again_ends_the_first_try_before_the_second(
+    scene: Scene,
+) -> None:
+    """As after an outage of the database that was longer than the lease: two lanes, one part on the disk."""
+    scene.write("a.csv", *rows("a", 40))
+    tries = 0
+
+    def gate(line: str) -> Any:
+        nonlocal tries
+        if line == "a 30" and not tries:
+            tries += 1
+            del scene.board.leased[1]
+            scene.board.free.append(1)
+            return asyncio.Event().wait()
+        return None
+
+    scene.echo.gate, scene.board.seconds = gate, 60.0
+    async with asyncio.timeout(20):
+        await scene.runner(concurrency=2).run(None)
+    assert tries and scene.out("a.csv") == rows("a", 40)
+    assert scene.board.ended == {1: ""} and scene.board.fences[1] == 2
+
+
 async def test_an_output_waits_while_its_lease_is_in_doubt(scene: Scene) -> None:
     """As after a pause of the whole machine: until the database says that the lease is still there."""
     scene.write("a.csv", *rows("a"))
