@@ -1,21 +1,17 @@
 """The results of the scenarios, and the table in docs/targets.md that is made of them.
 
 ``make conformance`` runs every scenario that this machine can run, writes the results to docs/conformance.json and
-the table to docs/targets.md.
+the table to docs/targets.md. What it cannot run keeps the result, with its date, of the last run that could.
 """
 
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tidegate.targets.registry import KINDS
-
-if TYPE_CHECKING:
-    from tests.conformance.lab import Lab
 
 DOCS = Path(__file__).parents[2] / "docs"
 RESULTS, PAGE = DOCS / "conformance.json", DOCS / "targets.md"
@@ -26,19 +22,20 @@ PASSED, DIFFERENT = "passed", "different"
 WORDS = {"": "not run", PASSED: "yes", DIFFERENT: "differs"}
 
 Results = Mapping[str, Mapping[str, Mapping[str, str]]]
-"""Target -> scenario -> outcome, date, and why it differs."""
+"""Target -> scenario -> outcome, date, where it ran, and why it differs."""
 
 
-def record(lab: "Lab", scenario: str, outcome: str, why: str = "") -> None:
+def record(target: str, scenario: str, outcome: str, why: str = "", place: str = "") -> None:
     """Write one result, if the run writes any and the target is a shipped one. A run that fails removes what an
-    earlier one has shown."""
-    if not (name := os.environ.get(VARIABLE)) or lab.target not in KINDS:
+    earlier one has shown. ``place``: what the target was made of, where that is not this machine alone."""
+    if not (name := os.environ.get(VARIABLE)) or target not in KINDS:
         return
     path = Path(name)
     known = json.loads(path.read_text()) if path.exists() else {}
-    date = datetime.now(UTC).date().isoformat()
-    found = {"outcome": outcome, "date": date, "against": lab.against, **({"why": why} if why else {})}
-    known.setdefault(lab.target, {})[scenario] = found
+    found = {"outcome": outcome, "date": datetime.now(UTC).date().isoformat(), **({"why": why} if why else {})}
+    if place:
+        found["place"] = place
+    known.setdefault(target, {})[scenario] = found
     path.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
 
 
@@ -56,14 +53,18 @@ def table(results: Results, scenarios: list[str]) -> str:
             if found is not None and "why" in found:
                 notes.append(f"- {target}, {scenario}: {found['why']}.")
         lines.append(f"| {scenario} | {' | '.join(cells)} |")
-    dates = {one["date"] for found in results.values() for one in found.values()}
-    last = f"Last run: {max(dates)}." if dates else "Not run yet."
-    places = [f"- {name} ran against {place}." for name in targets for place in _places(results[name])]
-    return "\n".join([*lines, "", last, *(["", *places] if places else []), *(["", *notes] if notes else [])])
+    runs = [f"- {target}: {_run(results[target].values())}." for target in targets if results[target]]
+    last = ["Last runs:", "", *runs] if runs else ["Not run yet."]
+    return "\n".join([*lines, "", *last, *(["", "Differences:", "", *notes] if notes else [])])
 
 
-def _places(found: Mapping[str, Mapping[str, str]]) -> list[str]:
-    return sorted({one["against"] for one in found.values() if "against" in one})
+def _run(found: Iterable[Mapping[str, str]]) -> str:
+    """When a target's column was made, and where."""
+    found = list(found)
+    dates = sorted({one["date"] for one in found})
+    places = sorted({one["place"] for one in found if "place" in one})
+    when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+    return ", ".join([when, *(f"on {place}" for place in places)])
 
 
 def insert(page: str, made: str) -> str:
