@@ -11,6 +11,7 @@ BENCHES = (
     ("bench.rollbacks", "--keep"),
     ("bench.kills", "--keep"),
     ("bench.updates", "--keep"),
+    ("bench.sagemaker_engine", "--keep"),
     ("bench.shadow", "--keep"),
     ("bench.capture", "--keep"),
     ("bench.redaction", "--keep"),

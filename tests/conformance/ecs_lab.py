@@ -97,10 +97,8 @@ class EcsLab:
     clients: Mapping[str, Any]
     door: str
     target: str = "ecs"
-    against: str = PLACE
     patience: float = 120.0
     differences: Mapping[str, str] = field(default_factory=dict)
-    remarks: Mapping[str, str] = field(default_factory=dict)
 
     def model(self, version: str) -> dict[str, Any]:
         return {"image": IMAGE, "data": "s3://models/model.tar.gz", "environment": dict(environment(version))}

@@ -33,10 +33,8 @@ class KubernetesLab:
     find: Callable[[str], list[str]]
     """Names of the objects of an endpoint."""
     patience: float
-    against: str
     target: str = "kubernetes"
     differences: Mapping[str, str] = field(default_factory=dict)
-    remarks: Mapping[str, str] = field(default_factory=dict)
 
     def model(self, version: str) -> dict[str, Any]:
         return {"image": IMAGE, "environment": dict(ENVIRONMENTS[version])}

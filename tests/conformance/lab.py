@@ -32,15 +32,11 @@ class Lab(Protocol):
     """One target with a platform that deploys to it."""
 
     target: str
-    against: str
-    """What stands for the target here, in a few words: written beside the table."""
     platform: Platform
     patience: float
     """Seconds that the longest scenario may wait for one state."""
     differences: Mapping[str, str]
     """Scenario -> why this target cannot show it. Written beside the table."""
-    remarks: Mapping[str, str]
-    """Scenario -> what is different about it here, though it passes. Written beside the table."""
 
     def model(self, version: str) -> dict[str, Any]:
         """The ``model`` section of a spec."""

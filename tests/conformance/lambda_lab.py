@@ -149,10 +149,8 @@ class LambdaLab:
     door: str
     package: Path
     target: str = "lambda"
-    against: str = PLACE
     patience: float = 120.0
     differences: Mapping[str, str] = field(default_factory=dict)
-    remarks: Mapping[str, str] = field(default_factory=lambda: dict(REMARKS))
 
     def model(self, version: str) -> dict[str, Any]:
         return {"image": IMAGE, "data": self.package.as_uri(), "environment": dict(environment(version))}

@@ -45,14 +45,12 @@ class LocalLab:
     platform: Platform
     image: str
     target: str = "local"
-    against: str = "processes of this machine"
     patience: float = 90.0
     differences: Mapping[str, str] = field(
         default_factory=lambda: {
             "API away in mid-rollout": "the local target has no API: it is part of the platform"
         }
     )
-    remarks: Mapping[str, str] = field(default_factory=dict)
 
     def model(self, version: str) -> dict[str, Any]:
         return {"image": self.image, "environment": dict(ENVIRONMENTS[version])}

@@ -10,12 +10,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tidegate.targets.registry import KINDS
-
-if TYPE_CHECKING:
-    from tests.conformance.lab import Lab
 
 DOCS = Path(__file__).parents[2] / "docs"
 RESULTS, PAGE = DOCS / "conformance.json", DOCS / "targets.md"
@@ -29,16 +25,17 @@ Results = Mapping[str, Mapping[str, Mapping[str, str]]]
 """Target -> scenario -> outcome, date, where it ran, and why it differs."""
 
 
-def record(lab: "Lab", scenario: str, outcome: str, why: str = "") -> None:
+def record(target: str, scenario: str, outcome: str, why: str = "", place: str = "") -> None:
     """Write one result, if the run writes any and the target is a shipped one. A run that fails removes what an
-    earlier one has shown."""
-    if not (name := os.environ.get(VARIABLE)) or lab.target not in KINDS:
+    earlier one has shown. ``place``: what the target was made of, where that is not this machine alone."""
+    if not (name := os.environ.get(VARIABLE)) or target not in KINDS:
         return
     path = Path(name)
     known = json.loads(path.read_text()) if path.exists() else {}
-    date = datetime.now(UTC).date().isoformat()
-    found = {"outcome": outcome, "date": date, "against": lab.against, **({"why": why} if why else {})}
-    known.setdefault(lab.target, {})[scenario] = found
+    found = {"outcome": outcome, "date": datetime.now(UTC).date().isoformat(), **({"why": why} if why else {})}
+    if place:
+        found["place"] = place
+    known.setdefault(target, {})[scenario] = found
     path.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
 
 
@@ -65,9 +62,9 @@ def _run(found: Iterable[Mapping[str, str]]) -> str:
     """When a target's column was made, and where."""
     found = list(found)
     dates = sorted({one["date"] for one in found})
-    places = sorted({one["against"] for one in found if "against" in one})
+    places = sorted({one["place"] for one in found if "place" in one})
     when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
-    return ", ".join([when, *(f"against {place}" for place in places)])
+    return ", ".join([when, *(f"on {place}" for place in places)])
 
 
 def insert(page: str, made: str) -> str:

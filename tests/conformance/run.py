@@ -8,17 +8,18 @@ from tests.conformance.results import DIFFERENT, PASSED, VARIABLE, record
 from tests.conformance.scenarios import SCENARIOS
 
 
-def run_scenario(lab: Lab, scenario: str) -> None:
-    """A difference is recorded with its reason instead of a run: it is no skipped test."""
+def run_scenario(lab: Lab, scenario: str, place: str = "", remark: str = "") -> None:
+    """A difference is recorded with its reason instead of a run: it is no skipped test. ``place``: what the target
+    is made of, for the table; ``remark``: what is different about it there, though it passes."""
     if (why := lab.differences.get(scenario)) is not None:
-        record(lab, scenario, DIFFERENT, why)
+        record(lab.target, scenario, DIFFERENT, why, place)
         return
     try:
         SCENARIOS[scenario](lab)
     except BaseException:
-        record(lab, scenario, "failed")
+        record(lab.target, scenario, "failed", place=place)
         raise
-    record(lab, scenario, PASSED, lab.remarks.get(scenario, ""))
+    record(lab.target, scenario, PASSED, remark, place)
 
 
 def scenarios(quick: Sequence[str]) -> Sequence[str]:

@@ -38,10 +38,8 @@ class SagemakerLab:
     door: str
     weather: Weather
     target: str = "sagemaker"
-    against: str = PLACE
     patience: float = 120.0
     differences: Mapping[str, str] = field(default_factory=dict)
-    remarks: Mapping[str, str] = field(default_factory=dict)
 
     def model(self, version: str) -> dict[str, Any]:
         return {"image": IMAGE, "environment": dict(ENVIRONMENTS[version])}

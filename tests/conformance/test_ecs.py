@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conformance.ecs_lab import EcsLab, ecs_lab
+from tests.conformance.ecs_lab import PLACE, EcsLab, ecs_lab
 from tests.conformance.run import run_scenario, scenarios
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -18,4 +18,4 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EcsLab]:
 
 @pytest.mark.parametrize("scenario", scenarios(["linear to success", "rollback by failed start"]))
 def test_conforms(lab: EcsLab, scenario: str) -> None:
-    run_scenario(lab, scenario)
+    run_scenario(lab, scenario, PLACE)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conformance.function_environments import PYTHON
-from tests.conformance.lambda_lab import LambdaLab, lambda_lab
+from tests.conformance.lambda_lab import PLACE, REMARKS, LambdaLab, lambda_lab
 from tests.conformance.run import run_scenario, scenarios
 from tests.integration.ministack import PROGRAM
 
@@ -27,4 +27,4 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LambdaLab]:
 
 @pytest.mark.parametrize("scenario", scenarios(["canary to success", "rollback by failed start"]))
 def test_conforms(lab: LambdaLab, scenario: str) -> None:
-    run_scenario(lab, scenario)
+    run_scenario(lab, scenario, PLACE, REMARKS.get(scenario, ""))

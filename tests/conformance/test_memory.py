@@ -26,10 +26,8 @@ class MemoryLab:
     cloud: MemoryCloud
     door: str
     target: str = NAME
-    against: str = "a cloud in memory"
     patience: float = 90.0
     differences: Mapping[str, str] = field(default_factory=dict)
-    remarks: Mapping[str, str] = field(default_factory=dict)
 
     def model(self, version: str) -> dict[str, Any]:
         return {"image": "test/any", "environment": dict(ENVIRONMENTS[version])}

@@ -56,6 +56,8 @@ NOT_RUN: Mapping[str, str] = {
     "tidegate direct status fraud --target sagemaker": FAKE_AWS,
     "tidegate direct abort fraud --target sagemaker": FAKE_AWS,
     "tidegate direct history fraud --target sagemaker": FAKE_AWS,
+    "tidegate direct diff fraud.yaml --target sagemaker": FAKE_AWS,
+    "tidegate direct logs fraud --target sagemaker": FAKE_AWS,
     "tidegate direct delete fraud --target sagemaker": FAKE_AWS,
     "tidegate doctor --target kubernetes": CLUSTER,
     "tidegate evidence show fraud": COMPARED,

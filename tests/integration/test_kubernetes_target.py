@@ -91,7 +91,7 @@ def lab(running: Running) -> KubernetesLab:
         found = [(key, one["metadata"].get("labels") or {}) for key, one in list(server.objects.items())]
         return ["/".join(key) for key, labels in found if labels.get(ENDPOINT) == endpoint]
 
-    return KubernetesLab(running.platform, running.gateway, cut_off, find, 120.0, "a cluster of processes")
+    return KubernetesLab(running.platform, running.gateway, cut_off, find, 120.0)
 
 
 @pytest.mark.parametrize("scenario", [name for name in SCENARIOS if name not in LIKE_OTHERS])

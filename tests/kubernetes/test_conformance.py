@@ -36,7 +36,7 @@ def place(cluster: Cluster) -> str:
 
 
 @pytest.fixture(scope="module")
-def lab(running: OnCluster, place: str) -> KubernetesLab:
+def lab(running: OnCluster) -> KubernetesLab:
     @contextlib.contextmanager
     def cut_off() -> Iterator[None]:
         running.cluster.stop_api_server()
@@ -48,11 +48,11 @@ def lab(running: OnCluster, place: str) -> KubernetesLab:
     def find(endpoint: str) -> list[str]:
         return running.kubectl("get", KINDS, "-l", f"tidegate.io/endpoint={endpoint}", "-o", "name").split()
 
-    return KubernetesLab(running.platform, lambda: running.gateway, cut_off, find, PATIENCE, place)
+    return KubernetesLab(running.platform, lambda: running.gateway, cut_off, find, PATIENCE)
 
 
 @pytest.mark.parametrize(
     "scenario", [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in SCENARIOS]
 )
-def test_conforms(lab: KubernetesLab, scenario: str) -> None:
-    run_scenario(lab, scenario)
+def test_conforms(lab: KubernetesLab, scenario: str, place: str) -> None:
+    run_scenario(lab, scenario, place)

@@ -30,11 +30,11 @@ def test_difference_is_explained_below_the_table() -> None:
 
 
 def test_each_column_says_when_and_where_it_was_made() -> None:
-    passed = {"outcome": "passed", "date": "2026-01-02", "against": "Kubernetes 1.20.2"}
+    passed = {"outcome": "passed", "date": "2026-01-02", "place": "Kubernetes 1.20.2"}
     found = {
         "local": {"deploy": {"outcome": "passed", "date": "2026-03-04"}},
         "kubernetes": {"deploy": {**passed, "date": "2026-01-01"}, "abort": passed},
     }
     lines = table(found, ["deploy", "abort"]).splitlines()
     assert "- local: 2026-03-04." in lines
-    assert "- kubernetes: 2026-01-01 to 2026-01-02, against Kubernetes 1.20.2." in lines
+    assert "- kubernetes: 2026-01-01 to 2026-01-02, on Kubernetes 1.20.2." in lines

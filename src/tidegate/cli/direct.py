@@ -1,6 +1,7 @@
 """``direct``: deploy to a target that shifts the traffic itself. No server is needed."""
 
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -98,6 +99,54 @@ def delete(
       tidegate direct delete fraud --target sagemaker
     """
     _end(_direct(target, targets).delete(name, wait=wait), as_json)
+
+
+@app.command()
+def diff(
+    spec_file: SpecPath, target: TargetName = None, targets: TargetsFile = None, as_json: AsJson = False
+) -> None:
+    """Show what deploying a spec file would change. Changes nothing.
+
+    \b
+    Example:
+      tidegate direct diff fraud.yaml --target sagemaker
+    """
+    loaded = with_target(read_spec(spec_file), target)
+    wish = loaded.wish(datetime.now(UTC), prepare(loaded, spec_file.parent, must_exist=True))
+    found = _direct(wish.target or target, targets).diff(wish)
+    if as_json:
+        print(json.dumps([asdict(one) for one in found]))
+        return
+    if not found:
+        console().print(f'endpoint "{wish.endpoint}" would not change')
+        return
+    shown = Table(key("KEY"), key("BEFORE"), key("AFTER"))
+    for one in found:
+        shown.add_row(one.what, one.before or "-", one.after or "-")
+    console().print(shown)
+
+
+@app.command()
+def logs(
+    name: Name,
+    tail: Annotated[int, typer.Option(min=1, max=10_000, help="Number of last lines of each instance.")] = 20,
+    target: TargetName = None,
+    targets: TargetsFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the output of an endpoint's instances.
+
+    \b
+    Example:
+      tidegate direct logs fraud --target sagemaker
+    """
+    found = _direct(target, targets).logs(name, tail)
+    if as_json:
+        print(json.dumps([asdict(one) for one in found]))
+        return
+    for one in found:
+        for line in one.lines:
+            print(f"{one.variant}/{one.replica} {line}")
 
 
 @app.command()

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from tidegate.domain.desired import DesiredDeployment
+from tidegate.ports.logs import ReplicaLog
 from tidegate.ports.target import Options
 
 Say = Callable[[str], None]
@@ -19,6 +20,15 @@ class DirectResult:
     message: str
     exit_status: int
     details: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DirectChange:
+    """What a deployment would change: ``what`` in the target's own terms, and its values as text; empty: none."""
+
+    what: str
+    before: str
+    after: str
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,14 @@ class Direct(Protocol):
         ...
 
     def delete(self, endpoint: str, *, wait: bool) -> DirectResult: ...
+
+    def diff(self, wish: DesiredDeployment) -> Sequence[DirectChange]:
+        """What deploying would change. Changes nothing."""
+        ...
+
+    def logs(self, endpoint: str, lines: int) -> Sequence[ReplicaLog]:
+        """The last lines of each instance that wrote some."""
+        ...
 
     def history(self, endpoint: str) -> Sequence[Mapping[str, object]]:
         """Versions that were deployed, newest first."""

@@ -1,26 +1,29 @@
 """Calls of AWS's APIs that block, repeated while AWS throttles them or, if that is harmless, does not answer. boto3
 is imported here and nowhere else: it is an optional extra."""
 
+import asyncio
 import os
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from tidegate.domain.errors import StartupError
 from tidegate.host import aws_credentials
 from tidegate.ports.clock import Clock
 from tidegate.targets.aws.errors import Throttled, Unanswered
 from tidegate.targets.aws.repeatable import NOT_REPEATABLE
-from tidegate.targets.aws.single_calls import SingleCalls
+from tidegate.targets.aws.single_calls import THREADS, SingleCalls
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 """Seconds, of which a random part is waited (full jitter)."""
 PATIENCE = 300.0
 """Seconds for which a call is repeated."""
 Params = dict[str, Any]
+T = TypeVar("T")
 
 
 class Timekeeper(Clock, Protocol):
@@ -94,6 +97,16 @@ class AwsClient:
                     raise
             self._clock.sleep(longest * (0.1 + 0.9 * self._draw()))
             longest = min(LONGEST_PAUSE, 2 * longest)
+
+
+def open_threads(name: str) -> Callable[[Callable[[], T]], Awaitable[T]]:
+    """Threads for calls that block, so that slow ones take none of the event loop's own. As ``asyncio.to_thread``."""
+    threads = ThreadPoolExecutor(THREADS, thread_name_prefix=name)
+
+    def in_thread(work: Callable[[], T]) -> Awaitable[T]:
+        return asyncio.get_running_loop().run_in_executor(threads, work)
+
+    return in_thread
 
 
 @dataclass(frozen=True)

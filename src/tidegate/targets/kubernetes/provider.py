@@ -10,8 +10,8 @@ from tidegate.targets.collection.collector import Collector
 from tidegate.targets.collection.coverage import CoverageTracker
 from tidegate.targets.collection.sources import Usage
 from tidegate.targets.collection.worker_evidence import WorkerEvidence
-from tidegate.targets.containers import file_roots
 from tidegate.targets.collection.worker_http import WorkerConnections
+from tidegate.targets.containers import file_roots
 from tidegate.targets.context import TargetContext
 from tidegate.targets.kubernetes.api import KubeApi, connect
 from tidegate.targets.kubernetes.cluster_view import ClusterView

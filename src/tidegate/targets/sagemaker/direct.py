@@ -1,14 +1,20 @@
 """Native mode for commands."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import TargetRefused
-from tidegate.ports.direct import DirectResult, Say, SmokeRequest
+from tidegate.ports.direct import DirectChange, DirectResult, Say, SmokeRequest
+from tidegate.ports.logs import ReplicaLog
 from tidegate.ports.target import Options
+from tidegate.targets.aws.client import ThreadedCalls
+from tidegate.targets.aws.log_streams import CloudLogs
+from tidegate.targets.sagemaker.changes import find_changes
 from tidegate.targets.sagemaker.commands import measure_local, open_client
+from tidegate.targets.sagemaker.names import LOG_GROUP as GROUP
 from tidegate.targets.sagemaker.native import NativeDeployer
 from tidegate.targets.sagemaker.options import Mode, parse_options
 from tidegate.targets.sagemaker.outcome import Outcome, Verdict
@@ -56,8 +62,29 @@ class SagemakerDirect:
         word = "is deleted" if wait else "is being deleted"
         return DirectResult("Deleted", "\n".join([f"{endpoint} {word}", *left]), 0)
 
+    def diff(self, wish: DesiredDeployment) -> Sequence[DirectChange]:
+        compiled = self.deployer.compile(wish, measure_local(wish), datetime.now(UTC))
+        if compiled.refusals:
+            raise TargetRefused("; ".join(compiled.refusals))
+        return find_changes(self.deployer.aws, compiled)
+
+    def logs(self, endpoint: str, lines: int) -> Sequence[ReplicaLog]:
+        """Of streams ``VARIANT/INSTANCE``; versions of native mode have no generation."""
+        self.deployer.status(endpoint)
+        return asyncio.run(
+            read_logs(CloudLogs(ThreadedCalls(self.deployer.aws, asyncio.to_thread)), endpoint, lines)
+        )
+
     def history(self, endpoint: str) -> Sequence[Mapping[str, object]]:
         return self.deployer.history(endpoint)
+
+
+async def read_logs(logs: CloudLogs, endpoint: str, lines: int) -> list[ReplicaLog]:
+    group, found = GROUP + endpoint, []
+    for stream in await logs.streams(group):
+        variant, _, instance = stream.name.partition("/")
+        found.append(ReplicaLog(0, variant, instance, await logs.tail(group, stream.name, lines)))
+    return found
 
 
 def _result(verdict: Verdict) -> DirectResult:

@@ -18,6 +18,7 @@ from tidegate.targets.aws.log_streams import CloudLogs
 from tidegate.targets.aws.metric_data import MetricQuery, read_points
 from tidegate.targets.sagemaker.engine_state import SeenEndpoint, fleet_of
 from tidegate.targets.sagemaker.engine_target import SagemakerTarget
+from tidegate.targets.sagemaker.names import LOG_GROUP as GROUP
 
 MOST = 60
 """Periods that are read after a gap; older ones shorten the span."""
@@ -114,9 +115,6 @@ def _latency(values: Mapping[tuple[str, str], float], metric: str) -> Latency | 
         bins[index] = bins.get(index, 0.0) + count * (part - below) / 100
         below = part
     return Latency(bins, values.get((metric, "Sum"), 0.0), values.get((metric, "Minimum"), 0.0), high)
-
-
-GROUP = "/aws/sagemaker/Endpoints/"
 
 
 @dataclass

@@ -5,6 +5,9 @@ import json
 
 from tidegate.targets.sagemaker import limits
 
+LOG_GROUP = "/aws/sagemaker/Endpoints/"
+"""The endpoint's name follows."""
+
 
 def digest(content: object) -> str:
     """Hex SHA-256 of JSON data."""

@@ -6,6 +6,7 @@ from typing import Any
 from tidegate.targets.aws.policies import statement
 from tidegate.targets.sagemaker.calls import Compiled
 from tidegate.targets.sagemaker.images import ECR
+from tidegate.targets.sagemaker.names import LOG_GROUP
 from tidegate.targets.sagemaker.options import SagemakerOptions
 from tidegate.targets.sagemaker.tags import TAGGED
 
@@ -65,6 +66,7 @@ def caller_policy(compiled: Compiled, options: SagemakerOptions) -> dict[str, An
     statements = [
         _statement("Hosting", hosting, _hosting_resources(compiled, options)),
         _statement("Reads", {*_LISTS}, ["*"]),
+        _statement("Logs", {"logs:DescribeLogStreams", "logs:GetLogEvents"}, [_log_group(compiled, options)]),
         _statement(
             "ExecutionRole",
             {"iam:PassRole"},
@@ -168,6 +170,11 @@ def _answer_statements(compiled: Compiled, options: SagemakerOptions) -> Iterato
 
 def actions_of(policy: dict[str, Any]) -> list[str]:
     return sorted({action for statement in policy["Statement"] for action in statement["Action"]})
+
+
+def _log_group(compiled: Compiled, options: SagemakerOptions) -> str:
+    place = f"arn:{options.partition}:logs:{options.region}:{options.account}"
+    return f"{place}:log-group:{LOG_GROUP}{compiled.endpoint}:*"
 
 
 def _hosting_resources(compiled: Compiled, options: SagemakerOptions) -> list[str]:

@@ -1,6 +1,5 @@
 """The parts of engine mode, joined."""
 
-import asyncio
 from dataclasses import dataclass
 
 from tidegate.domain.errors import Invalid, StartupError, TargetRefused
@@ -8,7 +7,7 @@ from tidegate.domain.recommendation import RecommendationJob
 from tidegate.host.clock import SystemClock
 from tidegate.ports.recommenders import RecommenderSeen
 from tidegate.ports.target import Provider
-from tidegate.targets.aws.client import AwsClient, ThreadedCalls, open_session
+from tidegate.targets.aws.client import AwsClient, ThreadedCalls, open_session, open_threads
 from tidegate.targets.aws.log_streams import CloudLogs
 from tidegate.targets.context import TargetContext
 from tidegate.targets.sagemaker.engine_evidence import SagemakerEvidence, SagemakerLogs
@@ -35,8 +34,9 @@ def provide_sagemaker(context: TargetContext) -> Provider:
     aws = AwsClient(
         open_session(options.region), options.endpoint_url, WallTime(SystemClock()), patience=ENGINE_PATIENCE
     )
-    calls = ThreadedCalls(aws, asyncio.to_thread)
-    target = SagemakerTarget(aws, options, context.changed)
+    in_thread = open_threads("sagemaker")
+    calls = ThreadedCalls(aws, in_thread)
+    target = SagemakerTarget(aws, options, context.changed, in_thread)
     return Provider(
         target=target,
         fleets=target,

@@ -1,11 +1,19 @@
 """Engine mode: the platform's rollout machine drives two variants of one endpoint at SageMaker."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
+from tests.unit.targets.sagemaker.aws_specs import options
 from tests.unit.targets.sagemaker.engine_platform import EnginePlatform
+from tidegate.domain.fleet import FleetId
 from tidegate.rollout import commands
+from tidegate.targets.aws.client import AwsClient
+from tidegate.targets.sagemaker.engine_target import SagemakerTarget
+from tidegate.testing.aws import FakeAws, FakeClock
+from tidegate.testing.world import START
 
 
 @pytest.fixture
@@ -113,6 +121,36 @@ def test_expired_credentials_hold_a_rollout_and_condemn_no_version(
     assert max(platform.weights().values()) == 100
     platform.aws.faults.expired.clear()
     assert end(platform) == "v2"
+
+
+def test_traffic_is_shifted_back_at_once_and_not_with_the_next_round_of_work(platform: EnginePlatform) -> None:
+    (old,) = platform.weights()
+    platform.update("v2")
+    platform.until(lambda: len(platform.weights()) == 2 and min(platform.weights().values()) == 10)
+    _, rounds = platform.tasks
+    rounds.cancel()
+    platform.change(lambda endpoint: commands.abort(endpoint, "eva", platform.clock.now()))
+    platform.until(lambda: platform.weights()[old] == 100, 120)
+
+
+async def test_an_endpoint_whose_calls_are_slow_delays_no_other() -> None:
+    aws, answered, waiting = FakeAws(FakeClock(START)), asyncio.Event(), 0
+
+    async def in_thread(work: Callable[[], Any]) -> Any:
+        nonlocal waiting
+        waiting += 1
+        await answered.wait()
+        return work()
+
+    client = AwsClient(aws.session(), "", aws.clock, patience=5)
+    target = SagemakerTarget(client, options(mode="engine"), lambda name: None, in_thread)
+    for name in ("slow", "quick"):
+        await target.delete_fleet(FleetId(name, 1, "AllTraffic"), 1)
+    work = asyncio.create_task(target.work())
+    while waiting < 2:
+        await asyncio.sleep(0)
+    answered.set()
+    await work
 
 
 def test_change_by_others_is_waited_for(platform: EnginePlatform) -> None:
