@@ -8,13 +8,14 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from tidegate import __version__
-from tidegate.console import endpoint_rows
+from tidegate.console import endpoint_page, endpoint_rows
 from tidegate.console.activity import SPAN, Activity, read_activity, read_rates, variants_of
 from tidegate.console.live_stream import LiveStreams, Snapshot
 from tidegate.console.pages import PAGES, TEMPLATES
 from tidegate.domain.endpoint import Endpoint
 from tidegate.gateway.browser_pages import CONSOLE, HEADERS
 from tidegate.gateway.dependencies import Gateway
+from tidegate.gateway.request_parsing import parse_endpoint_name
 from tidegate.ports.store import Tx
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.views import EndpointDocument, alarms_of, endpoint_view
@@ -36,7 +37,21 @@ def routes(gateway: Gateway) -> list[Route]:
     async def stream_list(request: Request) -> Response:
         return streams.respond("", listed.snapshot)
 
-    pages: dict[str, Handler] = {CONSOLE: show_list, LIVE: stream_list}
+    async def show_endpoint(request: Request) -> Response:
+        return render(
+            "endpoint", request, page=await endpoint_page.read_page(gateway, parse_endpoint_name(request))
+        )
+
+    async def stream_endpoint(request: Request) -> Response:
+        name = parse_endpoint_name(request)
+        return streams.respond(name, lambda: endpoint_page.snapshot(gateway, name))
+
+    pages: dict[str, Handler] = {
+        CONSOLE: show_list,
+        LIVE: stream_list,
+        f"{CONSOLE}/endpoints/{{name}}": show_endpoint,
+        f"{LIVE}/{{name}}": stream_endpoint,
+    }
     return [Route(path, handler, methods=["GET"]) for path, handler in pages.items()]
 
 
@@ -62,7 +77,9 @@ class EndpointList:
     async def snapshot(self) -> Snapshot:
         context = await self.context()
         cells: Any = TEMPLATES.get_template("endpoint_cells.html").module
-        parts = {f"{row['name']}/{cell}": str(getattr(cells, cell)(row)) for row in context["rows"] for cell in CELLS}
+        parts = {
+            f"{row['name']}/{cell}": str(getattr(cells, cell)(row)) for row in context["rows"] for cell in CELLS
+        }
         parts["summary"] = str(cells.summary(context["summary"]))
         return Snapshot(
             parts,
@@ -77,7 +94,9 @@ class EndpointList:
 
         def work(tx: Tx) -> list[tuple[Endpoint, EndpointDocument]]:
             found = sorted((saved.body for saved in tx.find(ENDPOINT).items), key=lambda endpoint: endpoint.name)
-            return [(each, endpoint_view(each, context.observed(each.name), alarms_of(tx, each))) for each in found]
+            return [
+                (each, endpoint_view(each, context.observed(each.name), alarms_of(tx, each))) for each in found
+            ]
 
         found = await context.store.run(work)
         point = second // SPAN
