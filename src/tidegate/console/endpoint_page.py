@@ -12,6 +12,7 @@ from tidegate.console.pages import TEMPLATES
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.evidence import EvidenceRecord
+from tidegate.domain.fleet import VariantSpec
 from tidegate.gateway.dependencies import Gateway
 from tidegate.monitoring import alarm_data
 from tidegate.ports.store import JournalLine, Tx
@@ -49,9 +50,6 @@ async def read_page(gateway: Gateway, name: str) -> dict[str, Any]:
     endpoint = found.endpoint
     rollout = endpoint.rollout or endpoint.last
     compared = found.evidence is not None and rollout is not None and found.evidence.rollout == rollout.id
-    containers = [
-        c for version in (endpoint.serving,) if version for v in version.variants for c in v.model.containers
-    ]
     return {
         "name": name,
         "headline": endpoint_parts.headline(found.document),
@@ -65,7 +63,7 @@ async def read_page(gateway: Gateway, name: str) -> dict[str, Any]:
         "scaling": found.document["scaling"],
         "journal": endpoint_parts.timeline(found.latest),
         "asynchronous": _is_asynchronous(endpoint),
-        "multi_model": any(container.mode == "MultiModel" for container in containers),
+        "multi_model": _is_multi_model(endpoint),
     }
 
 
@@ -113,6 +111,14 @@ async def _alarm_rows(gateway: Gateway, found: Found, now: datetime) -> list[dic
     return rows + [alarm_meters.missing_row(name) for name in named if name not in there]
 
 
-def _is_asynchronous(endpoint: Endpoint) -> bool:
+def _running(endpoint: Endpoint) -> tuple[VariantSpec, ...]:
     version = endpoint.serving or (endpoint.rollout.new if endpoint.rollout else None)
-    return version is not None and any(variant.asynchronous is not None for variant in version.variants)
+    return () if version is None else version.variants
+
+
+def _is_asynchronous(endpoint: Endpoint) -> bool:
+    return any(variant.asynchronous is not None for variant in _running(endpoint))
+
+
+def _is_multi_model(endpoint: Endpoint) -> bool:
+    return any(variant.model.multi_model for variant in _running(endpoint))

@@ -10,12 +10,12 @@ from tidegate.console import figures, rollout_picture
 from tidegate.console.activity import Activity
 from tidegate.console.endpoint_rows import BAD, GOOD, OUTCOMES, PHASES, PLAIN, TONES, WARN, describe_state
 from tidegate.domain.endpoint import Endpoint, Rollout
-from tidegate.domain.rollout import Cause, Phase
+from tidegate.domain.rollout import Cause, Condition, Phase
 from tidegate.ports.store import JournalLine
+from tidegate.rollout.commands import FORWARD_PHASES, PAUSED, PROMOTED
 
 MOST_UNITS = 24
 """Instances that are drawn one by one; of more, the count says the rest."""
-FORWARD = (Phase.PROVISIONING, Phase.ACTIVATING_TRAFFIC, Phase.BAKING)
 EVENT_TONES: Mapping[str, str] = {
     "rollout.Succeeded": GOOD,
     "rollout.RollingBack": WARN,
@@ -57,7 +57,7 @@ def actions(endpoint: Endpoint) -> list[Action]:
     if endpoint.deleting:
         return []
     if rollout is not None:
-        return _forward_actions(name, rollout) if rollout.phase in FORWARD else []
+        return _forward_actions(name, rollout) if rollout.phase in FORWARD_PHASES else []
     last = endpoint.last
     if last is None or last.phase not in (Phase.ROLLED_BACK, Phase.ROLLBACK_FAILED):
         return []
@@ -153,16 +153,14 @@ def rollout_view(
         "started": rollout.started_at.isoformat(),
         "ended": rollout.ended_at.isoformat() if rollout.ended_at else None,
         "expires": rollout.expires_at.isoformat() if rollout.expires_at and endpoint.rollout else None,
-        "conditions": [
-            one.message for one in rollout.conditions if one.status and one.message and _is_news(one.type)
-        ],
+        "conditions": [one.message for one in rollout.conditions if one.status and _is_news(one)],
         "chart": rollout_picture.draw_chart(rollout, points, lines, now) if rollout.old else None,
     }
 
 
-def _is_news(condition: str) -> bool:
+def _is_news(condition: Condition) -> bool:
     """Who paused or promoted stands in the journal."""
-    return condition not in ("Paused", "Promoted")
+    return bool(condition.message) and condition.type not in (PAUSED, PROMOTED)
 
 
 def _bake(rollout: Rollout, now: datetime) -> dict[str, Any] | None:

@@ -63,12 +63,14 @@ def render(name: str, request: Request, **context: Any) -> Response:
 
 
 class EndpointList:
-    """The rows of all endpoints. Sparklines are read again once they have a new point."""
+    """The rows of all endpoints. Sparklines are read again once they have a new point, and a row that did not change
+    is not rendered again."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._rates: dict[str, list[float]] = {}
         self._point = -1
+        self._rendered: dict[str, tuple[endpoint_rows.Row, dict[str, str]]] = {}
 
     async def context(self) -> dict[str, Any]:
         rows = await self._rows()
@@ -77,15 +79,21 @@ class EndpointList:
     async def snapshot(self) -> Snapshot:
         context = await self.context()
         cells: Any = TEMPLATES.get_template("endpoint_cells.html").module
-        parts = {
-            f"{row['name']}/{cell}": str(getattr(cells, cell)(row)) for row in context["rows"] for cell in CELLS
-        }
-        parts["summary"] = str(cells.summary(context["summary"]))
-        return Snapshot(
-            parts,
-            layout=tuple(row["name"] for row in context["rows"]),
-            whole=TEMPLATES.get_template("endpoint_list.html").render(url=self._gateway.settings.url, **context),
-        )
+        before, self._rendered = self._rendered, {}
+        parts = {"summary": str(cells.summary(context["summary"]))}
+        for row in context["rows"]:
+            name: str = row["name"]
+            row_before, made = before.get(name, (None, {}))
+            if row != row_before:
+                made = {f"{name}/{cell}": str(getattr(cells, cell)(row)) for cell in CELLS}
+            self._rendered[name] = row, made
+            parts |= made
+
+        def render_whole() -> str:
+            url = self._gateway.settings.url
+            return TEMPLATES.get_template("endpoint_list.html").render(url=url, **context)
+
+        return Snapshot(parts, tuple(row["name"] for row in context["rows"]), render_whole)
 
     async def _rows(self) -> list[endpoint_rows.Row]:
         context = self._gateway.context
