@@ -4,8 +4,9 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from tests.browser.checks import watched
 from tidegate.testing.platform import Platform
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -25,3 +26,17 @@ def browser() -> Iterator[Browser]:
         found = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield found
         found.close()
+
+
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    with browser.new_context(viewport={"width": 1200, "height": 900}) as shared:
+        yield shared
+
+
+@pytest.fixture
+def page(context: BrowserContext, platform: Platform) -> Iterator[Page]:
+    """A page whose trouble and whose requests to elsewhere fail the test."""
+    made = context.new_page()
+    yield from watched(made, platform)
+    made.close()

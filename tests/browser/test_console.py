@@ -1,13 +1,12 @@
 """The console as a person meets it: every page clicked through, in light and dark, wide and on a phone."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, Page, expect
 
+from tests.browser.checks import fits, watched
 from tidegate.testing.platform import Platform
 from tidegate.testing.scene import train
 
@@ -27,35 +26,6 @@ PAGES = {
 pytestmark = pytest.mark.timeout(120)
 
 
-@pytest.fixture(scope="module")
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    with browser.new_context(viewport={"width": 1200, "height": 900}) as shared:
-        yield shared
-
-
-@pytest.fixture
-def page(context: BrowserContext, platform: Platform) -> Iterator[Page]:
-    """A page whose trouble and whose requests to elsewhere fail the test."""
-    made = context.new_page()
-    yield from watched(made, platform)
-    made.close()
-
-
-def watched(page: Page, platform: Platform) -> Iterator[Page]:
-    trouble: list[str] = []
-    page.on("console", lambda told: trouble.append(told.text) if told.type in ("error", "warning") else None)
-    page.on("pageerror", lambda error: trouble.append(str(error)))
-    here = urlsplit(platform.url).netloc
-
-    def asked(url: str) -> None:
-        if urlsplit(url).netloc != here:
-            trouble.append(f"asked {url}")
-
-    page.on("request", lambda request: asked(request.url))
-    yield page
-    assert trouble == []
-
-
 def address(platform: Platform, name: str) -> str:
     return f"{platform.url}/console{PAGES[name]}"
 
@@ -70,13 +40,6 @@ def test_nothing_bars_anybody_from_a_page(page: Page, platform: Platform, name: 
     page.emulate_media(color_scheme="dark", reduced_motion="reduce")
     page.set_viewport_size({"width": 390, "height": 900})
     fits(page, 390)
-
-
-def fits(page: Page, width: int) -> None:
-    """Accessible, and not wider than the screen."""
-    found = Axe().run(page).response["violations"]
-    assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_the_walk_ends_in_a_mode_and_goes_on_to_a_plan(page: Page, platform: Platform) -> None:

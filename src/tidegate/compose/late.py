@@ -19,6 +19,8 @@ PATHS: Mapping[str, tuple[str, ...]] = {
     f"{NATIVE}/simulate": ("POST",),
     CONSOLE: ("GET",),
     f"{CONSOLE}/live": ("GET",),
+    f"{CONSOLE}/live/{{name}}": ("GET",),
+    f"{CONSOLE}/endpoints/{{name}}": ("GET",),
     f"{CONSOLE}/overview": ("GET",),
     f"{CONSOLE}/flowchart": ("GET",),
     f"{CONSOLE}/planner": ("GET",),

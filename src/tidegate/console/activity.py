@@ -3,7 +3,7 @@ database for nothing.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from tidegate.domain.endpoint import Endpoint
@@ -44,7 +44,7 @@ async def read_activity(
 ) -> Activity:
     """Of the last ``WINDOW`` whole seconds before ``now``. ``config``: of its fleets alone."""
     requests = errors = 0.0
-    latencies: list[Mapping[int, float]] = []
+    latencies: list[dict[int, float]] = []
     for variant in variants:
         named = _dimensions(endpoint, variant, config)
         read = SeriesReader(metrics, named, now - WINDOW, WINDOW)

@@ -50,13 +50,6 @@ def format_age(then: str | None, now: datetime) -> str:
     return f"{seconds // 86_400:.0f} days ago"
 
 
-def format_left(until: str | None, now: datetime) -> str:
-    """The time until an ISO time as minutes and seconds, or hours as well; empty for none."""
-    if until is None:
-        return ""
-    return format_clock(max(0.0, (datetime.fromisoformat(until) - now).total_seconds()))
-
-
 def format_clock(seconds: float) -> str:
     whole = int(seconds)
     minutes, second = divmod(whole, 60)

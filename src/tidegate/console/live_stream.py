@@ -23,12 +23,12 @@ MAX_STREAMS = 200
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A page's parts by name. ``whole`` has all of them in it; it is sent instead of them when ``layout`` is
-    another than the page has."""
+    """A page's parts by name. ``render_whole`` makes all of them with what is around them, which is sent instead when
+    ``layout`` is another than the page has; None: that never changes."""
 
     parts: Mapping[str, str]
     layout: tuple[str, ...] = ()
-    whole: str | None = None
+    render_whole: Callable[[], str] | None = None
 
 
 @dataclass
@@ -81,7 +81,8 @@ class LiveStreams:
                 except TidegateError as error:
                     yield _event("trouble", {"message": error.message})
                 else:
-                    whole = found.whole if found.layout != layout else None
+                    render = found.render_whole if found.layout != layout else None
+                    whole = None if render is None else render()
                     changed = {} if whole is not None else changed_parts(sent, found.parts)
                     yield _event("news", {"instance": self.instance, "whole": whole, "parts": changed})
                     sent, layout = dict(found.parts), found.layout

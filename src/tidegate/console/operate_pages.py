@@ -8,13 +8,14 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from tidegate import __version__
-from tidegate.console import endpoint_rows
+from tidegate.console import endpoint_page, endpoint_rows
 from tidegate.console.activity import SPAN, Activity, read_activity, read_rates, variants_of
 from tidegate.console.live_stream import LiveStreams, Snapshot
 from tidegate.console.pages import PAGES, TEMPLATES
 from tidegate.domain.endpoint import Endpoint
 from tidegate.gateway.browser_pages import CONSOLE, HEADERS
 from tidegate.gateway.dependencies import Gateway
+from tidegate.gateway.request_parsing import parse_endpoint_name
 from tidegate.ports.store import Tx
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.views import EndpointDocument, alarms_of, endpoint_view
@@ -36,7 +37,21 @@ def routes(gateway: Gateway) -> list[Route]:
     async def stream_list(request: Request) -> Response:
         return streams.respond("", listed.snapshot)
 
-    pages: dict[str, Handler] = {CONSOLE: show_list, LIVE: stream_list}
+    async def show_endpoint(request: Request) -> Response:
+        return render(
+            "endpoint", request, page=await endpoint_page.read_page(gateway, parse_endpoint_name(request))
+        )
+
+    async def stream_endpoint(request: Request) -> Response:
+        name = parse_endpoint_name(request)
+        return streams.respond(name, lambda: endpoint_page.snapshot(gateway, name))
+
+    pages: dict[str, Handler] = {
+        CONSOLE: show_list,
+        LIVE: stream_list,
+        f"{CONSOLE}/endpoints/{{name}}": show_endpoint,
+        f"{LIVE}/{{name}}": stream_endpoint,
+    }
     return [Route(path, handler, methods=["GET"]) for path, handler in pages.items()]
 
 
@@ -48,12 +63,14 @@ def render(name: str, request: Request, **context: Any) -> Response:
 
 
 class EndpointList:
-    """The rows of all endpoints. Sparklines are read again once they have a new point."""
+    """The rows of all endpoints. Sparklines are read again once they have a new point, and a row that did not change
+    is not rendered again."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._rates: dict[str, list[float]] = {}
         self._point = -1
+        self._rendered: dict[str, tuple[endpoint_rows.Row, dict[str, str]]] = {}
 
     async def context(self) -> dict[str, Any]:
         rows = await self._rows()
@@ -62,15 +79,21 @@ class EndpointList:
     async def snapshot(self) -> Snapshot:
         context = await self.context()
         cells: Any = TEMPLATES.get_template("endpoint_cells.html").module
-        parts = {
-            f"{row['name']}/{cell}": str(getattr(cells, cell)(row)) for row in context["rows"] for cell in CELLS
-        }
-        parts["summary"] = str(cells.summary(context["summary"]))
-        return Snapshot(
-            parts,
-            layout=tuple(row["name"] for row in context["rows"]),
-            whole=TEMPLATES.get_template("endpoint_list.html").render(url=self._gateway.settings.url, **context),
-        )
+        before, self._rendered = self._rendered, {}
+        parts = {"summary": str(cells.summary(context["summary"]))}
+        for row in context["rows"]:
+            name: str = row["name"]
+            row_before, made = before.get(name, (None, {}))
+            if row != row_before:
+                made = {f"{name}/{cell}": str(getattr(cells, cell)(row)) for cell in CELLS}
+            self._rendered[name] = row, made
+            parts |= made
+
+        def render_whole() -> str:
+            url = self._gateway.settings.url
+            return TEMPLATES.get_template("endpoint_list.html").render(url=url, **context)
+
+        return Snapshot(parts, tuple(row["name"] for row in context["rows"]), render_whole)
 
     async def _rows(self) -> list[endpoint_rows.Row]:
         context = self._gateway.context

@@ -24,6 +24,7 @@ from tidegate.gateway.request_parsing import (
     parse_flag,
     parse_json_object,
     parse_number,
+    parse_purpose,
     parse_requester,
 )
 from tidegate.gateway.shadows import compare_shadows
@@ -45,7 +46,7 @@ MAX_WAIT = 20
 MAX_ACTIVITY = 3_600
 MAX_COMPARISON = 14 * 86_400
 
-COMMANDS: dict[str, Callable[[Tx, str, str, datetime], None]] = {
+COMMANDS: dict[str, Callable[[Tx, str, str, datetime, rollouts.Purpose], None]] = {
     "pause": rollouts.pause,
     "resume": rollouts.resume,
     "abort": rollouts.abort,
@@ -167,18 +168,21 @@ async def command_rollout(gateway: Gateway, request: Request) -> Response:
     """Execute a rollout command and answer with the endpoint's new state."""
     context, now, name = gateway.context, gateway.context.clock.now(), parse_endpoint_name(request)
     word = request.path_params["command"]
-    body = parse_json_object(request, ("by", "override", "full"))
+    body = parse_json_object(request, ("by", "override", "full", "reason", "rollout", "stage"))
     who, override, full = parse_requester(request, body), parse_flag(body, "override"), parse_flag(body, "full")
+    purpose = parse_purpose(body)
     rollout_id = context.ids.new("rollout")
 
     def work(tx: Tx) -> None:
         if word == "retry":
             can = find_capabilities(tx, name, context.targets)
-            rollouts.retry(tx, name, who, override=override, rollout_id=rollout_id, can=can, now=now)
+            rollouts.retry(
+                tx, name, who, override=override, rollout_id=rollout_id, can=can, now=now, purpose=purpose
+            )
         elif word == "promote":
-            rollouts.promote(tx, name, who, now, full)
+            rollouts.promote(tx, name, who, now, full, purpose)
         elif word in COMMANDS:
-            COMMANDS[word](tx, name, who, now)
+            COMMANDS[word](tx, name, who, now, purpose)
         else:
             raise NotFound(
                 f"a rollout has no command '{word}'; it has {', '.join((*COMMANDS, 'promote', 'retry', 'undo'))}"

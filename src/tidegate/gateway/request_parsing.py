@@ -10,11 +10,13 @@ from starlette.types import Scope
 
 from tidegate.auth.sigv4 import RequestParts
 from tidegate.domain.errors import Invalid, NotFound
+from tidegate.service.rollouts import Purpose
 from tidegate.wire.operation import WireRequest
 
 MAX_DEPTH = 64
 """Maximum nesting of a JSON body; a spec file needs ten levels."""
 MAX_REQUESTER = 128
+MAX_REASON = 500
 NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")
 
@@ -76,6 +78,18 @@ def parse_requester(request: Request, body: dict[str, Any]) -> str:
     if not isinstance(said, str) or len(said) > MAX_REQUESTER or (said and not said.isprintable()):
         raise Invalid(f"'by' must be text of at most {MAX_REQUESTER} printable characters")
     return f"{said} ({key})" if said and key else said or key or "somebody"
+
+
+def parse_purpose(body: dict[str, Any]) -> Purpose:
+    """Why a rollout command is given, and for which rollout and stage; nothing of it is required."""
+    reason, rollout, stage = body.get("reason", ""), body.get("rollout"), body.get("stage")
+    if not isinstance(reason, str) or len(reason) > MAX_REASON or (reason and not reason.isprintable()):
+        raise Invalid(f"'reason' must be text of at most {MAX_REASON} printable characters, on one line")
+    if rollout is not None and not isinstance(rollout, str):
+        raise Invalid("'rollout' must be the id of a rollout")
+    if stage is not None and (not isinstance(stage, int) or isinstance(stage, bool)):
+        raise Invalid("'stage' must be the number of a stage")
+    return Purpose(reason.strip(), rollout, stage)
 
 
 def parse_json_object(request: Request, known: Collection[str]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Use cases of a rollout that is in progress or has just ended. Each is journaled with the user who asked."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from tidegate.domain.endpoint import Endpoint, VersionRequest
@@ -26,36 +27,60 @@ COMMANDS: dict[str, RolloutCommand] = {
 }
 
 
-def pause(tx: Tx, name: str, by: str, now: datetime) -> None:
+@dataclass(frozen=True)
+class Purpose:
+    """Why a command is given, for the journal, and which rollout and stage it is meant for: somebody who decides by
+    what a page showed must not hit what came after it. None: whichever is there."""
+
+    reason: str = ""
+    rollout: str | None = None
+    stage: int | None = None
+    """Counted from 1, as it is shown."""
+
+
+UNSAID = Purpose()
+
+
+def pause(tx: Tx, name: str, by: str, now: datetime, purpose: Purpose = UNSAID) -> None:
     """Pause the rollout in its stage; alarms still roll it back. Raises NotFound or Conflict, as do all here."""
-    _command(tx, "pause", name, by, now)
+    _command(tx, "pause", name, by, now, purpose)
 
 
-def resume(tx: Tx, name: str, by: str, now: datetime) -> None:
-    _command(tx, "resume", name, by, now)
+def resume(tx: Tx, name: str, by: str, now: datetime, purpose: Purpose = UNSAID) -> None:
+    _command(tx, "resume", name, by, now, purpose)
 
 
-def abort(tx: Tx, name: str, by: str, now: datetime) -> None:
+def abort(tx: Tx, name: str, by: str, now: datetime, purpose: Purpose = UNSAID) -> None:
     """Roll back to the old version."""
-    _command(tx, "abort", name, by, now)
+    _command(tx, "abort", name, by, now, purpose)
 
 
-def promote(tx: Tx, name: str, by: str, now: datetime, full: bool = False) -> None:
+def promote(tx: Tx, name: str, by: str, now: datetime, full: bool = False, purpose: Purpose = UNSAID) -> None:
     """Skip the bake of the present stage, or, if ``full``, all that remain; capacity and alarms still count."""
-    _command(tx, "promote --full" if full else "promote", name, by, now)
+    _command(tx, "promote --full" if full else "promote", name, by, now, purpose)
 
 
 def retry(
-    tx: Tx, name: str, by: str, *, override: bool, rollout_id: str, can: Capabilities, now: datetime
+    tx: Tx,
+    name: str,
+    by: str,
+    *,
+    override: bool,
+    rollout_id: str,
+    can: Capabilities,
+    now: datetime,
+    purpose: Purpose = UNSAID,
 ) -> None:
     """Roll out again what was rolled back. ``override`` is needed if an alarm rolled it back."""
     saved = require(tx, ENDPOINT, name)
+    _check_purpose(saved.body, purpose)
     guards = read_guards(tx, saved.body.last.deployment) if saved.body.last else ()
     retried = commands.retry(
         saved.body, by=by, rollout_id=rollout_id, override=override, can=can, now=now, guards=guards
     )
     over = " over the evidence against it" if override else ""
-    save(tx, saved, retried, Event("retry", f"retry{over} asked for by {by}", {"by": by}), now)
+    message, data = _journaled(f"retry{over} asked for by {by}", by, purpose)
+    save(tx, saved, retried, Event("retry", message, data), now)
 
 
 def undo(
@@ -99,13 +124,34 @@ def undo(
     save(tx, saved, begun, Event("undo", message, {"by": by, "version": entry.number}), now)
 
 
-def _command(tx: Tx, what: str, name: str, by: str, now: datetime) -> None:
+def _command(tx: Tx, what: str, name: str, by: str, now: datetime, purpose: Purpose) -> None:
     saved = require(tx, ENDPOINT, name)
+    _check_purpose(saved.body, purpose)
     changed = COMMANDS[what](saved.body, by, now)
-    data: dict[str, object] = {"by": by}
     message = f"{what} asked for by {by}"
+    stage: dict[str, object] = {}
     if what.startswith("promote") and changed.rollout is not None:
-        stage, stages = changed.rollout.stage + 1, len(changed.rollout.plan.stages)
-        data |= {"full": changed.rollout.promote, "stage": stage}
-        message += f" in stage {stage} of {stages}"
-    save(tx, saved, changed, Event(what.split()[0], message, data), now)
+        number, stages = changed.rollout.stage + 1, len(changed.rollout.plan.stages)
+        stage = {"full": changed.rollout.promote, "stage": number}
+        message += f" in stage {number} of {stages}"
+    message, data = _journaled(message, by, purpose)
+    save(tx, saved, changed, Event(what.split()[0], message, data | stage), now)
+
+
+def _check_purpose(endpoint: Endpoint, purpose: Purpose) -> None:
+    """Raises Conflict if the rollout, or its stage, is no longer the one that is meant."""
+    present = endpoint.rollout or endpoint.last
+    if purpose.rollout is not None and (present is None or present.id != purpose.rollout):
+        raise Conflict(f"the rollout of {endpoint.name} is no longer the one that you saw: look at it again")
+    if purpose.stage is not None and endpoint.rollout is not None and endpoint.rollout.stage + 1 != purpose.stage:
+        raise Conflict(
+            f"the rollout of {endpoint.name} is in stage {endpoint.rollout.stage + 1}, no longer in stage"
+            f" {purpose.stage}: look at it again"
+        )
+
+
+def _journaled(message: str, by: str, purpose: Purpose) -> tuple[str, dict[str, object]]:
+    data: dict[str, object] = {"by": by}
+    if not purpose.reason:
+        return message, data
+    return f"{message}: {purpose.reason}", {**data, "reason": purpose.reason}

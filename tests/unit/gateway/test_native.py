@@ -197,6 +197,31 @@ def test_promoting_fully_is_asked_for_by_full(call: Caller) -> None:
     )
 
 
+def test_a_command_says_why_and_which_rollout_and_stage_it_is_meant_for(call: Caller) -> None:
+    call("PUT", "/deploy", {"spec": SPEC})
+    pause, promote = "/endpoints/fraud/rollout/pause", "/endpoints/fraud/rollout/promote"
+    rollout = call("GET", "/endpoints/fraud").json()["rollout"]["id"]
+    meant = {"by": "ada", "reason": "p99 looks odd", "rollout": rollout}
+    assert "no longer the one" in refusal(call("POST", pause, {**meant, "rollout": "rollout-earlier"}))[2]
+    assert "no longer in stage 2" in refusal(call("POST", promote, {**meant, "stage": 2}))[2]
+    assert len(told(call)) == 1
+    assert call("POST", pause, meant).status_code == 200
+    assert call("POST", promote, {**meant, "stage": 1}).status_code == 200
+    assert told(call)[1:] == [
+        "pause asked for by ada: p99 looks odd",
+        "promote asked for by ada in stage 1 of 1: p99 looks odd",
+    ]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"reason": "a\nb"}, {"reason": 1}, {"reason": "x" * 501}, {"rollout": 1}, {"stage": True}]
+)
+def test_a_purpose_that_cannot_be_meant_is_refused(call: Caller, wrong: dict[str, object]) -> None:
+    call("PUT", "/deploy", {"spec": SPEC})
+    assert refusal(call("POST", "/endpoints/fraud/rollout/pause", wrong))[:2] == (400, "Invalid")
+    assert len(told(call)) == 1
+
+
 def test_a_failed_creation_is_replaced_by_the_next_deploy(call: Caller) -> None:
     call("PUT", "/deploy", {"spec": SPEC, "by": "ada"})
     call("POST", "/endpoints/fraud/rollout/abort")

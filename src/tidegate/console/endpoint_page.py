@@ -1,0 +1,124 @@
+"""One endpoint's page: reads what its parts are made of, and renders them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from tidegate.console import alarm_meters, endpoint_parts
+from tidegate.console.activity import Activity, read_activity
+from tidegate.console.live_stream import Snapshot
+from tidegate.console.pages import TEMPLATES
+from tidegate.domain.alarm import Alarm
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.evidence import EvidenceRecord
+from tidegate.domain.fleet import VariantSpec
+from tidegate.gateway.dependencies import Gateway
+from tidegate.monitoring import alarm_data
+from tidegate.ports.store import JournalLine, Tx
+from tidegate.reconcile.alarm_reads import read_all
+from tidegate.service import endpoints
+from tidegate.service.evidence import find_evidence
+from tidegate.service.record_kinds import ENDPOINT
+from tidegate.service.scaling_views import scaling_summary
+from tidegate.service.views import alarms_of, endpoint_view
+
+PARTS = ("headline", "rollout", "actions", "fleets", "alarms", "evidence", "scaling", "journal")
+SHOWN_LINES = 80
+"""Lines of the journal on the page."""
+ROLLOUT_LINES = 400
+"""Lines that the picture of a rollout is made of."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the store has of an endpoint."""
+
+    endpoint: Endpoint
+    document: Mapping[str, Any]
+    alarms: list[Alarm]
+    evidence: EvidenceRecord | None
+    latest: list[JournalLine]
+    """Newest first."""
+    of_rollout: list[JournalLine]
+
+
+async def read_page(gateway: Gateway, name: str) -> dict[str, Any]:
+    """Everything that the page shows. Raises NotFound."""
+    context, now = gateway.context, gateway.context.clock.now()
+    found = await context.store.run(lambda tx: _find(gateway, tx, name))
+    endpoint = found.endpoint
+    rollout = endpoint.rollout or endpoint.last
+    compared = found.evidence is not None and rollout is not None and found.evidence.rollout == rollout.id
+    return {
+        "name": name,
+        "headline": endpoint_parts.headline(found.document),
+        "rollout": endpoint_parts.rollout_view(endpoint, found.document, found.of_rollout, now),
+        "actions": endpoint_parts.actions(endpoint),
+        "fleets": endpoint_parts.fleet_views(found.document, await _activities(gateway, found.document, now)),
+        "alarms": await _alarm_rows(gateway, found, now),
+        "evidence": found.evidence if compared else None,
+        "compared": alarm_meters.evidence_rows(found.evidence) if compared and found.evidence else [],
+        "decides": alarm_meters.describe_action(rollout.plan.evidence if rollout else None),
+        "scaling": found.document["scaling"],
+        "journal": endpoint_parts.timeline(found.latest),
+        "asynchronous": _is_asynchronous(endpoint),
+        "multi_model": _is_multi_model(endpoint),
+    }
+
+
+async def snapshot(gateway: Gateway, name: str) -> Snapshot:
+    context = await read_page(gateway, name)
+    parts: Any = TEMPLATES.get_template("endpoint_parts.html").module
+    return Snapshot({part: str(getattr(parts, part)(context)) for part in PARTS})
+
+
+def _find(gateway: Gateway, tx: Tx, name: str) -> Found:
+    endpoint = endpoints.get_endpoint(tx, name).body
+    seen = gateway.context.observed(name)
+    rollout, alarms = endpoint.rollout or endpoint.last, alarms_of(tx, endpoint)
+    since = None if rollout is None else rollout.started_at
+    document = {**endpoint_view(endpoint, seen, alarms), "scaling": scaling_summary(tx, endpoint, seen)}
+    latest = tx.journal(kind=ENDPOINT.name, name=name, limit=SHOWN_LINES, newest_first=True, bodies=False)
+    of_rollout = (
+        []
+        if since is None
+        else tx.journal(kind=ENDPOINT.name, name=name, since=since, limit=ROLLOUT_LINES, bodies=False)
+    )
+    return Found(endpoint, document, alarms, find_evidence(tx, name), latest, of_rollout)
+
+
+async def _activities(
+    gateway: Gateway, document: Mapping[str, Any], now: datetime
+) -> dict[tuple[str | None, str], Activity]:
+    metrics, second = gateway.context.metrics, int(now.timestamp())
+    return {
+        (fleet["config"], fleet["variant"]): await read_activity(
+            metrics, document["name"], [fleet["variant"]], second, fleet["config"]
+        )
+        for fleet in document["fleets"]
+    }
+
+
+async def _alarm_rows(gateway: Gateway, found: Found, now: datetime) -> list[dict[str, Any]]:
+    rows = []
+    for alarm in found.alarms:
+        data = await read_all(gateway.context.metrics, alarm_data.needed(alarm, now))
+        rows.append(alarm_meters.alarm_row(alarm, alarm_data.points(alarm, data, now)))
+    deployment = found.endpoint.rollout.deployment if found.endpoint.rollout else found.endpoint.deployment
+    there = {alarm.name for alarm in found.alarms}
+    named = deployment.alarms if deployment else ()
+    return rows + [alarm_meters.missing_row(name) for name in named if name not in there]
+
+
+def _running(endpoint: Endpoint) -> tuple[VariantSpec, ...]:
+    version = endpoint.serving or (endpoint.rollout.new if endpoint.rollout else None)
+    return () if version is None else version.variants
+
+
+def _is_asynchronous(endpoint: Endpoint) -> bool:
+    return any(variant.asynchronous is not None for variant in _running(endpoint))
+
+
+def _is_multi_model(endpoint: Endpoint) -> bool:
+    return any(variant.model.multi_model for variant in _running(endpoint))

@@ -1,0 +1,164 @@
+// One endpoint's page: commands to its rollout with a confirmation, one request by hand, and its logs.
+const page = document.querySelector("[data-endpoint]");
+const name = page.dataset.endpoint;
+const api = `/tidegate/v1/endpoints/${encodeURIComponent(name)}`;
+const find = (what, within = document) => within.querySelector(`[data-${what}]`);
+
+class Refused extends Error {}
+
+/** The answer of the native API. Raises Refused with what it said; TypeError where there was no answer. */
+async function ask(path, options = {}) {
+  const answer = await fetch(path, options);
+  const told = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new Refused(told.error?.message ?? told.message ?? `status ${answer.status}`);
+  return told;
+}
+
+function show(element, text) {
+  element.hidden = !text;
+  element.textContent = text;
+}
+
+// --- commands ---
+const dialog = find("dialog");
+const confirm = find("confirm", dialog);
+const who = dialog.querySelector("#by");
+let chosen = null;
+let sending = false;
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-action]");
+  if (!button) return;
+  chosen = { ...button.dataset, label: button.textContent };
+  dialog.querySelector("#dialog-title").textContent = `${chosen.label}: ${name}?`;
+  find("about", dialog).textContent = chosen.about;
+  find("line", dialog).textContent = chosen.line;
+  confirm.textContent = chosen.label;
+  confirm.classList.toggle("danger", button.classList.contains("danger"));
+  confirm.disabled = false;
+  who.value = localStorage.getItem("tidegate-name") ?? "";
+  dialog.querySelector("#reason").value = "";
+  show(find("moved", dialog), "");
+  show(find("problem", dialog), "");
+  dialog.showModal();
+  (who.value ? dialog.querySelector("#reason") : who).focus();
+});
+find("cancel", dialog).addEventListener("click", () => dialog.close());
+
+dialog.querySelector("form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  if (sending) return;
+  sending = confirm.disabled = true;
+  localStorage.setItem("tidegate-name", who.value.trim());
+  const body = { ...JSON.parse(chosen.body), by: who.value.trim(), reason: dialog.querySelector("#reason").value.trim() };
+  const { label, command } = chosen;
+  try {
+    const told = await ask(`${api}/rollout/${command}`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(body),
+    });
+    dialog.close();
+    const done = find("done");
+    show(done, `${label}: accepted. Now: ${told.why || told.status}`);
+    setTimeout(() => show(done, ""), 15000);
+  } catch (error) {
+    show(
+      find("problem", dialog),
+      error instanceof Refused
+        ? `Nothing was changed: ${error.message}`
+        : "The server did not answer, so it is not known whether this was done. The journal will show it once the server is there again.",
+    );
+    confirm.disabled = false;
+  } finally {
+    sending = false;
+  }
+});
+
+/** What was about to be confirmed may have become impossible, by time or by somebody else. */
+addEventListener("livenews", () => {
+  if (!dialog.open || sending) return;
+  const there = [...document.querySelectorAll("[data-action]")].some((one) => one.dataset.key === chosen.key);
+  const now = document.querySelector('[data-part="headline"]').textContent.replace(/\s+/g, " ").trim();
+  const last = document.querySelector('[data-part="journal"] li span')?.textContent ?? "";
+  show(find("moved", dialog), there ? "" : `This can no longer be done: the rollout went on meanwhile. Now: ${now}. Last in the journal: ${last}`);
+  confirm.disabled = !there;
+});
+addEventListener("livegone", () => {
+  if (!dialog.open) return;
+  show(find("moved", dialog), "The endpoint was deleted meanwhile.");
+  confirm.disabled = true;
+});
+
+// --- one request by hand ---
+const form = find("invoke");
+if (form) {
+  const kept = `tidegate-sample-${name}`;
+  const body = form.querySelector("#body");
+  const kind = form.querySelector("#content-type");
+  const model = form.querySelector("#target-model");
+  const before = JSON.parse(localStorage.getItem(kept) ?? "null");
+  if (before) [body.value, kind.value] = [before.body, before.kind];
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const button = form.querySelector("button");
+    const box = find("answer");
+    button.disabled = true;
+    try {
+      localStorage.setItem(kept, JSON.stringify({ body: body.value, kind: kind.value }));
+    } catch {
+      // A large body need not be kept.
+    }
+    const began = performance.now();
+    try {
+      const headers = { "content-type": kind.value };
+      if (model) headers["x-amzn-sagemaker-target-model"] = model.value;
+      const answer = await fetch(`/endpoints/${encodeURIComponent(name)}/invocations`, { method: "POST", headers, body: body.value });
+      const text = await answer.text();
+      const took = Math.round(performance.now() - began);
+      const by = answer.headers.get("x-amzn-invoked-production-variant");
+      const config = answer.headers.get("x-tidegate-config");
+      const line = document.createElement("p");
+      line.className = `notice ${answer.ok ? "" : "bad"}`;
+      line.textContent = `Status ${answer.status} after ${took} ms${by ? `, by variant ${by}` : ""}${config ? ` of ${config}` : ""}`;
+      const shown = document.createElement("pre");
+      shown.tabIndex = 0;
+      shown.setAttribute("aria-label", "The answer");
+      shown.textContent = text.length > 20000 ? `${text.slice(0, 20000)}\n… ${text.length} characters in all` : text;
+      box.replaceChildren(line, shown);
+    } catch {
+      const line = document.createElement("p");
+      line.className = "notice bad";
+      line.textContent = "There was no answer: the connection was lost.";
+      box.replaceChildren(line);
+    } finally {
+      button.disabled = false;
+    }
+  });
+}
+
+// --- logs ---
+const logs = find("logs");
+const log = find("log");
+const replica = document.querySelector("#replica");
+async function readLogs() {
+  try {
+    const { replicas } = await ask(`${api}/logs?tail=300`);
+    const names = replicas.map((one) => one.replica);
+    if (names.join() !== [...replica.options].map((one) => one.value).join()) {
+      const before = replica.value;
+      replica.replaceChildren(...replicas.map((one) => new Option(`${one.variant}, version ${one.generation}: ${one.replica}`, one.replica)));
+      replica.value = names.includes(before) ? before : names.at(-1);
+    }
+    const text = replicas.find((one) => one.replica === replica.value)?.lines.join("\n") || "Nothing was written yet.";
+    if (log.textContent === text) return;
+    const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 20;
+    log.textContent = text;
+    if (atEnd) log.scrollTop = log.scrollHeight;
+  } catch (error) {
+    if (!log.textContent) log.textContent = error instanceof Refused ? error.message : "The server does not answer.";
+  }
+}
+logs.addEventListener("toggle", () => logs.open && readLogs());
+replica.addEventListener("change", readLogs);
+setInterval(() => logs.open && !document.hidden && find("follow").checked && readLogs(), 2000);

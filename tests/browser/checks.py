@@ -1,0 +1,31 @@
+"""What every page of the console is held to."""
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page
+
+from tidegate.testing.platform import Platform
+
+
+def watched(page: Page, platform: Platform) -> Iterator[Page]:
+    trouble: list[str] = []
+    page.on("console", lambda told: trouble.append(told.text) if told.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: trouble.append(str(error)))
+    here = urlsplit(platform.url).netloc
+
+    def asked(url: str) -> None:
+        if urlsplit(url).netloc != here:
+            trouble.append(f"asked {url}")
+
+    page.on("request", lambda request: asked(request.url))
+    yield page
+    assert trouble == []
+
+
+def fits(page: Page, width: int) -> None:
+    """Accessible, and not wider than the screen."""
+    found = Axe().run(page).response["violations"]
+    assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width

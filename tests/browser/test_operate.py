@@ -1,0 +1,129 @@
+"""The pages of those who operate, clicked through on a live rollout: commands, two operators, a restart."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.checks import fits
+from tidegate.testing.platform import Platform
+from tidegate.testing.scene import Scene, train
+
+NAME = "operated"
+HOSTILE = "odd <img src=x onerror=alert(1)>"
+CANARY = {
+    "BlueGreenUpdatePolicy": {
+        "TrafficRoutingConfiguration": {
+            "Type": "CANARY",
+            "CanarySize": {"Type": "CAPACITY_PERCENT", "Value": 50},
+            "WaitIntervalInSeconds": 900,
+        },
+        "TerminationWaitInSeconds": 900,
+    },
+    "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "operated-errors"}]},
+}
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture(scope="module")
+def scene(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """An endpoint whose rollout bakes with half of the traffic."""
+    made, folder = Scene(platform), tmp_path_factory.mktemp("models")
+    dimensions = [{"Name": "EndpointName", "Value": NAME}, {"Name": "VariantName", "Value": "AllTraffic"}]
+    made.alarm("operated-errors", "Invocation5XXErrors", 0.02, Dimensions=dimensions)
+    made.create(NAME, made.config(train(Path(folder), 1), instances=2))
+    made.update(NAME, made.config(train(Path(folder), 2), instances=2), CANARY)
+    yield made
+    httpx.delete(f"{platform.url}/tidegate/v1/endpoints/{NAME}?force=1", timeout=30).raise_for_status()
+
+
+def steer(platform: Platform, command: str) -> None:
+    """What another operator does."""
+    path = f"{platform.url}/tidegate/v1/endpoints/{NAME}/rollout/{command}"
+    httpx.post(path, json={"by": "Bob"}, timeout=30).raise_for_status()
+
+
+def journal(page: Page) -> str:
+    return page.get_by_role("list", name=f"Journal of {NAME}").inner_text()
+
+
+def test_the_list_is_live_and_leads_to_the_rollout(page: Page, platform: Platform, scene: Scene) -> None:
+    page.goto(f"{platform.url}/console")
+    row = page.get_by_role("row").filter(has=page.get_by_role("link", name=NAME))
+    expect(row).to_contain_text("baking, stage 1 of 2", timeout=30_000)
+    expect(page.locator("[data-pulse]")).to_have_text("live")
+    row.get_by_role("link", name=NAME).click()
+    expect(page.get_by_role("list", name="Stages").locator("[aria-current=step]")).to_contain_text("50 %")
+    expect(page.get_by_text("of the bake left")).to_be_visible()
+    expect(page.get_by_role("region", name="Alarms, as a table")).to_contain_text("above 2 %")
+
+
+@pytest.mark.parametrize("path", ["", f"/endpoints/{NAME}"])
+def test_nothing_bars_anybody_from_a_live_page(page: Page, platform: Platform, scene: Scene, path: str) -> None:
+    page.emulate_media(color_scheme="light", reduced_motion="reduce")
+    page.set_viewport_size({"width": 1200, "height": 900})
+    page.goto(f"{platform.url}/console{path}")
+    expect(page.locator("[data-pulse]")).to_have_text("live")
+    fits(page, 1200)
+    page.emulate_media(color_scheme="dark", reduced_motion="reduce")
+    page.set_viewport_size({"width": 390, "height": 900})
+    fits(page, 390)
+
+
+def test_a_request_is_sent_and_the_logs_are_followed(page: Page, platform: Platform, scene: Scene) -> None:
+    page.goto(f"{platform.url}/console/endpoints/{NAME}")
+    page.get_by_label("Body of the request").fill(",".join(["0.1"] * 30))
+    page.get_by_role("button", name="Send one request").click()
+    expect(page.locator("[data-answer]")).to_contain_text("Status 200")
+    page.get_by_text("Logs of its instances").click()
+    expect(page.get_by_label("Log", exact=True)).to_contain_text("ready")
+
+
+def test_a_pause_is_confirmed_with_a_reason_that_is_only_text(
+    page: Page, platform: Platform, scene: Scene
+) -> None:
+    page.goto(f"{platform.url}/console/endpoints/{NAME}")
+    page.get_by_role("button", name="Pause").click()
+    page.get_by_label("Your name").fill("Ada")
+    page.get_by_label("Reason").fill(HOSTILE)
+    page.get_by_role("dialog").get_by_role("button", name="Pause").click()
+    expect(page.locator("[data-done]")).to_contain_text("Pause: accepted")
+    expect(page.get_by_role("button", name="Resume")).to_be_visible()
+    expect(page.get_by_role("list", name=f"Journal of {NAME}")).to_contain_text(
+        f"pause asked for by Ada: {HOSTILE}"
+    )
+    assert page.locator("img").count() == 0
+
+
+def test_of_two_operators_the_second_is_told(page: Page, platform: Platform, scene: Scene) -> None:
+    """Here the rollout is rolled back while somebody is about to let it through."""
+    page.goto(f"{platform.url}/console/endpoints/{NAME}")
+    page.get_by_role("button", name="Skip this bake").click()
+    steer(platform, "abort")
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("This can no longer be done")
+    expect(dialog).to_contain_text("Bob")
+    expect(dialog.get_by_role("button", name="Skip this bake")).to_be_disabled()
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_role("button", name="Retry")).to_be_visible(timeout=30_000)
+    assert "abort asked for by Bob" in journal(page)
+
+
+def test_a_server_that_restarts_is_told_and_the_page_goes_on(
+    browser: Browser, platform: Platform, scene: Scene
+) -> None:
+    page = browser.new_page()  # not watched: the browser itself reports what is not answered
+    page.goto(f"{platform.url}/console/endpoints/{NAME}")
+    expect(page.locator("[data-pulse]")).to_have_text("live")
+    platform.kill_controller()
+    try:
+        notice = page.locator("[data-connection]")
+        expect(notice).to_contain_text("The server does not answer", timeout=20_000)
+        expect(page.locator("[data-pulse]")).to_have_text("not live")
+    finally:
+        platform.start()
+    expect(notice).to_contain_text("The server was started again", timeout=30_000)
+    expect(page.locator("[data-pulse]")).to_have_text("live")
+    page.close()

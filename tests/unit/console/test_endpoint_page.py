@@ -1,0 +1,171 @@
+"""The rollout as a picture, actions, alarms and evidence of an endpoint's page, from the real machine's records."""
+
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.metric_alarm import metric_alarm
+from tidegate.advisor.rehearsal.simulation import make_updating_world
+from tidegate.console import alarm_meters, endpoint_parts, rollout_picture
+from tidegate.console.activity import Activity
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.evidence import (
+    Comparison,
+    ComparisonResult,
+    EvidenceAction,
+    EvidenceConfig,
+    EvidenceRecord,
+    Finding,
+    Verdict,
+)
+from tidegate.domain.rollout import Phase
+from tidegate.monitoring.datapoint import Datapoint
+from tidegate.ports.store import JournalLine
+from tidegate.rollout import commands
+from tidegate.service.views import endpoint_view
+from tidegate.testing.samples import linear, percent, version
+from tidegate.testing.world import START, World
+
+LINEAR = linear(percent(25), 60, 120)
+
+
+def update() -> World:
+    return make_updating_world(version("v1", 4), version("v2", 4), LINEAR)
+
+
+def record(world: World) -> Endpoint:
+    assert world.record is not None
+    return world.record
+
+
+def lines(world: World) -> list[JournalLine]:
+    return [
+        JournalLine(
+            number, START + timedelta(seconds=entry.at), "endpoint", world.name, number, None, entry.events
+        )
+        for number, entry in enumerate(world.journal, 1)
+    ]
+
+
+def until(world: World, phase: Phase, stage: int = 0) -> World:
+    return world.run(
+        7200,
+        lambda w: (
+            w.record is not None
+            and w.record.rollout is not None
+            and (w.record.rollout.phase, w.record.rollout.stage) == (phase, stage)
+        ),
+    )
+
+
+def keys(endpoint: Endpoint) -> list[str]:
+    return [action.command for action in endpoint_parts.actions(endpoint)]
+
+
+def test_the_share_follows_the_journal_to_the_end() -> None:
+    world = update().run(7200)
+    last = record(world).last
+    assert last is not None and last.phase is Phase.SUCCEEDED
+    points = rollout_picture.share_points(last, lines(world))
+    assert [share for _, share in points] == [0, 2500, 5000, 7500, 10_000]
+    assert {step["state"] for step in rollout_picture.stage_steps(last)} == {"done"}
+    chart = rollout_picture.draw_chart(last, points, lines(world), START + timedelta(hours=3))
+    assert (chart.planned, chart.now) == ("", rollout_picture.WIDTH)
+    assert chart.done.endswith("1000,0")
+
+
+def test_what_is_planned_is_drawn_behind_the_bake_in_progress() -> None:
+    world = until(update(), Phase.BAKING, 1)
+    rollout = record(world).rollout
+    assert rollout is not None and rollout.bake_until is not None
+    points = rollout_picture.planned_points(rollout)
+    assert [share for _, share in points] == [7500, 10_000, 10_000]
+    assert points[0][0] == rollout.bake_until
+    assert points[-1][0] == rollout.bake_until + timedelta(seconds=60 + 120)
+    assert [step["state"] for step in rollout_picture.stage_steps(rollout)] == ["done", "now", "ahead", "ahead"]
+
+
+def test_nothing_is_planned_while_a_rollout_is_held() -> None:
+    world = until(update(), Phase.BAKING)
+    held = commands.pause(record(world), "ada", START + timedelta(seconds=world.now))
+    assert held.rollout is not None
+    assert rollout_picture.planned_points(held.rollout) == []
+    view = endpoint_parts.rollout_view(
+        held, endpoint_view(held, None, ()), lines(world), START + timedelta(hours=1)
+    )
+    assert view is not None and (view["paused"], view["bake"]["held"]) == ("ada", True)
+    assert keys(held)[0] == "resume"
+
+
+def test_a_rollback_turns_in_its_stage_and_ends_at_no_share() -> None:
+    world = until(update(), Phase.BAKING, 1)
+    world.record = commands.abort(record(world), "ada", START + timedelta(seconds=world.now))
+    world.wake(0)
+    world.run(7200)
+    last = record(world).last
+    assert last is not None and last.phase is Phase.ROLLED_BACK
+    assert rollout_picture.share_points(last, lines(world))[-1][1] == 0
+    states = [step["state"] for step in rollout_picture.stage_steps(last)]
+    assert states == ["done", "turned", "never", "never"]
+    assert keys(record(world)) == ["retry"]
+    assert json.loads(endpoint_parts.actions(record(world))[0].body) == {"rollout": last.id, "override": False}
+
+
+def test_only_what_can_be_done_is_offered() -> None:
+    assert keys(record(update())) == ["pause", "promote", "promote", "abort"]
+    final = until(update(), Phase.BAKING, 3)
+    assert keys(record(final)) == ["pause", "promote", "abort"]
+    assert keys(record(final.run(7200))) == []
+
+
+def test_skipping_a_bake_is_bound_to_its_stage_and_rolling_back_to_its_rollout() -> None:
+    rollout = record(world := until(update(), Phase.BAKING, 1)).rollout
+    assert rollout is not None
+    pause, skip, _, abort = endpoint_parts.actions(record(world))
+    assert json.loads(skip.body) == {"rollout": rollout.id, "stage": 2}
+    assert json.loads(abort.body) == json.loads(pause.body) == {"rollout": rollout.id}
+    later = endpoint_parts.actions(record(until(world, Phase.BAKING, 2)))
+    assert (later[0].key, later[1].key) == (pause.key, skip.key.removesuffix("2") + "3")
+
+
+def test_fleets_show_what_is_ready_and_what_is_not_known() -> None:
+    world = until(update(), Phase.BAKING)
+    document: dict[str, Any] = endpoint_view(record(world), world.look(), ())
+    variant = document["fleets"][1]["variant"]
+    old, new = endpoint_parts.fleet_views(document, {("v2", variant): Activity(12.0, 0.25, 3.0, 900.0)})
+    assert (old["side"], old["units"], old["rate"], old["p99"]) == ("old", [True] * 4, "0/s", "–")
+    assert (new["side"], new["rate"], new["p99"], new["errors"]) == ("new", "12/s", "900 ms", "25 %")
+
+
+def test_an_alarm_stands_against_its_threshold() -> None:
+    alarm = metric_alarm(START)
+    row = alarm_meters.alarm_row(alarm, [Datapoint(0, 0.01), Datapoint(10, 0.1), None])
+    assert (row["value"], row["breaches"], row["meter"]) == ("10 %", True, 100.0)
+    assert row["condition"] == "Average of Invocation5XXErrors above 5 %"
+    unknown = alarm_meters.alarm_row(alarm, [None])
+    assert (unknown["value"], unknown["breaches"], unknown["meter"]) == ("–", False, None)
+    assert alarm_meters.missing_row("gone")["tone"] == "bad"
+
+
+def test_latencies_of_alarms_are_told_in_milliseconds() -> None:
+    alarm = metric_alarm(START, metric="ModelLatency", statistic="p99", threshold=80_000.0)
+    assert alarm_meters.format_value(alarm, 80_000.0) == "80 ms"
+
+
+@pytest.mark.parametrize(
+    ("finding", "tone"), [(Finding.PASS, "good"), (Finding.FAIL, "bad"), (Finding.NO_DATA, "warn")]
+)
+def test_too_little_evidence_is_no_good_news(finding: Finding, tone: str) -> None:
+    result = ComparisonResult(Comparison.ERRORS, "main", finding, 0.5, "errors", (100, 1, 0, 0))
+    found = EvidenceRecord(
+        "fraud", "r", "v1", "v2", EvidenceConfig(), ("main",), Verdict(finding, 0, "why", (result,)), 0
+    )
+    (row,) = alarm_meters.evidence_rows(found)
+    assert (row["tone"], row["meter"], row["old"], row["new"]) == (tone, 30.0, "1 % of 100", "– of 0")
+
+
+def test_what_a_difference_does_is_told() -> None:
+    assert "decides nothing" in alarm_meters.describe_action(None)
+    assert "holds" in alarm_meters.describe_action(EvidenceConfig(action=EvidenceAction.GATE))

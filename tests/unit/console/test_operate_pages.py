@@ -1,0 +1,145 @@
+"""The pages of those who operate, over a store in memory: what they show, escape, stream and refuse."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+
+from tests.gateway_harness import GatewayHarness
+from tidegate.console import operate_pages
+from tidegate.console.live_stream import LIFETIME, LiveStreams, Snapshot, changed_parts
+from tidegate.domain.errors import NotFound, Unavailable
+from tidegate.gateway.app import build_app
+
+SPEC = {
+    "endpoint": "fraud",
+    "model": {"image": "tidegate/xgboost", "data": "file:///m/model.tar.gz"},
+    "rollout": {"strategy": "canary", "size": "10%", "wait": "1h", "alarms": ["errors"]},
+    "alarms": {"errors": {"metric": "Invocation5XXErrors", "statistic": "average", "above": "2%"}},
+}
+HOSTILE = "<script>alert(1)</script>"
+
+
+def visit(*paths: str, deploy: bool = True, commands: tuple[tuple[str, dict[str, object]], ...] = ()) -> list[str]:
+    """Texts of the pages, after a deployment and commands."""
+    house = GatewayHarness()
+
+    async def ask() -> list[str]:
+        app = build_app(house.gateway, operate_pages.routes(house.gateway))
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8471") as client:
+            if deploy:
+                (await client.put("/tidegate/v1/deploy", json={"spec": SPEC, "by": HOSTILE})).raise_for_status()
+            for command, body in commands:
+                path = f"/tidegate/v1/endpoints/fraud/rollout/{command}"
+                (await client.post(path, json=body)).raise_for_status()
+            answers = [await client.get(path, headers={"accept": "text/html"}) for path in paths]
+        await house.store.close()
+        return [f"{answer.status_code} {answer.text}" for answer in answers]
+
+    return asyncio.run(ask())
+
+
+def test_an_empty_server_says_what_to_do_next() -> None:
+    (page,) = visit("/console", deploy=False)
+    assert "Nothing is deployed yet" in page and "tidegate deploy" in page and "/console/planner" in page
+
+
+def test_the_list_leads_to_each_endpoint() -> None:
+    listed, one = visit("/console", "/console/endpoints/fraud")
+    assert 'href="/console/endpoints/fraud"' in listed and "Creating" in listed
+    assert one.startswith("200") and "creation with config" in one and "Alarms that roll it back" in one
+
+
+def test_what_people_wrote_is_escaped() -> None:
+    hostile: dict[str, object] = {"by": HOSTILE, "reason": '"><img src=x onerror=alert(1)>'}
+    for page in visit("/console", "/console/endpoints/fraud", commands=(("pause", hostile),)):
+        assert HOSTILE not in page and "<img src=x" not in page
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+def test_a_page_of_no_endpoint_is_not_found() -> None:
+    for page in visit("/console/endpoints/nowhere", "/console/endpoints/-x"):
+        assert page.startswith("404")
+
+
+@dataclass
+class SteppingClock:
+    """Just before the next second at each look, so that nothing waits."""
+
+    second: int = 1_000
+
+    def now(self) -> datetime:
+        self.second += 1
+        return datetime.fromtimestamp(self.second + 0.34, UTC)
+
+
+@dataclass
+class Feed:
+    """Snapshots, one after the other, then the last again."""
+
+    snapshots: list[Snapshot | Exception]
+    taken: int = 0
+    streams: LiveStreams = field(
+        default_factory=lambda: LiveStreams(SteppingClock(), "this-process", asyncio.Event())
+    )
+
+    async def make(self) -> Snapshot:
+        found = self.snapshots[min(self.taken, len(self.snapshots) - 1)]
+        self.taken += 1
+        if self.taken >= len(self.snapshots):
+            self.streams.stopping.set()
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def events(self) -> list[tuple[str, dict[str, object]]]:
+        async def collect() -> list[str]:
+            stream: AsyncIterator[str] = self.streams.run("page", self.make)
+            return [text async for text in stream]
+
+        found = []
+        for text in asyncio.run(collect()):
+            kind, data = text.strip().split("\n")
+            found.append((kind.removeprefix("event: "), json.loads(data.removeprefix("data: "))))
+        return found
+
+
+def test_a_stream_sends_what_changed_and_the_whole_page_where_its_layout_did() -> None:
+    two = Snapshot({"a": "1", "b": "1"}, ("a", "b"), lambda: "<ab>")
+    feed = Feed(
+        [
+            two,
+            Snapshot({"a": "2", "b": "1"}, ("a", "b"), lambda: "<ab>"),
+            Snapshot({"a": "2"}, ("a",), lambda: "<a>"),
+        ]
+    )
+    told = [(data["whole"], data["parts"]) for _, data in feed.events()]
+    assert told == [("<ab>", {}), (None, {"a": "2"}), ("<a>", {})]
+
+
+def test_a_stream_tells_of_trouble_and_goes_on_and_ends_with_the_endpoint() -> None:
+    feed = Feed([Unavailable("the database is slow"), Snapshot({"a": "1"}), NotFound("there is no fraud")])
+    found = feed.events()
+    assert [kind for kind, _ in found] == ["trouble", "news", "gone"]
+    assert found[0][1] == {"message": "the database is slow"}
+    assert found[1][1] == {"instance": "this-process", "whole": None, "parts": {"a": "1"}}
+    assert feed.streams.open == 0
+
+
+def test_a_part_that_is_gone_becomes_empty() -> None:
+    assert changed_parts({"a": "1", "b": "1"}, {"a": "1"}) == {"b": ""}
+
+
+def test_a_stream_does_not_outlive_the_drain_of_a_proxy() -> None:
+    assert LIFETIME < 60
+
+
+def test_too_many_open_pages_are_refused() -> None:
+    streams = LiveStreams(SteppingClock(), "this-process", asyncio.Event(), open=10_000)
+    with pytest.raises(Unavailable, match="close some"):
+        streams.respond("", Feed([Snapshot({})]).make)
