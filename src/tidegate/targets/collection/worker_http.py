@@ -29,7 +29,8 @@ class WorkerConnections:
 
     async def get(self, worker: ServerAddress, path: str, seconds: float) -> tuple[int, bytes] | None:
         now = self.clock()
-        client, _ = self._clients.pop(worker, None) or (_client(worker, kept=1), now)
+        known = self._clients.pop(worker, None)
+        client = known[0] if known is not None else _client(worker, kept=1)
         self._clients[worker] = client, now
         self._close_idle(now)
         return await _get(client, path, seconds, [])
