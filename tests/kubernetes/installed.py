@@ -86,7 +86,7 @@ class Installed:
         client = ApiClient({"TIDEGATE_URL": url, "AWS_ACCESS_KEY_ID": KEYS[0], "AWS_SECRET_ACCESS_KEY": KEYS[1]})
         sign = client.make_signer(endpoint, {"Content-Type": "text/csv"})
         path = f"/endpoints/{endpoint}/invocations"
-        return LoadGenerator(url, path, ROW, {}, rate, connections=8, sign=sign)
+        return LoadGenerator(url, path, ROW, {}, rate, connections=32, sign=sign)
 
 
 @contextlib.contextmanager
