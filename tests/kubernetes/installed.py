@@ -82,11 +82,11 @@ class Installed:
     def load(self, endpoint: str, rate: float) -> LoadGenerator:
         """Signed requests through the gateways' Service."""
         service = json.loads(self.kubectl("get", "service", "tidegate-gateway", "-o", "json"))
-        url = f"http://{service['spec']['clusterIP']}:80"
+        url = f"http://{service['spec']['clusterIP']}"  # as it is signed
         client = ApiClient({"TIDEGATE_URL": url, "AWS_ACCESS_KEY_ID": KEYS[0], "AWS_SECRET_ACCESS_KEY": KEYS[1]})
         sign = client.make_signer(endpoint, {"Content-Type": "text/csv"})
         path = f"/endpoints/{endpoint}/invocations"
-        return LoadGenerator(url, path, ROW, {}, rate, connections=8, sign=sign)
+        return LoadGenerator(url, path, ROW, {}, rate, connections=32, sign=sign)
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ def test_other_controller_finishes_a_rollout_when_the_leader_dies(
         wait_until(lambda: len(running.controllers()) == 2, "two controllers", 60, 1.0)
         scene = running.scene
         scene.create("led", scene.config(running.models[0], instances=2))
-        with running.load("led", 100) as load:
+        with running.load("led", 50) as load:
             config = scene.config(running.models[1], instances=2)
             scene.update("led", config, canary(20, 30))
             wait_until(lambda: load.snapshot().by_config.get(config), "the canary's share", 120, 0.2)

@@ -48,7 +48,7 @@ def worker_template(
             {"name": "start", "secret": {"secretName": secret}},
             {"name": "work", "emptyDir": {}},
             {"name": "tmp", "emptyDir": {}},
-            *([{"name": "keys", "secret": {"secretName": keys_name(options)}}] if settings.access_keys else []),
+            *([keys_volume(options)] if settings.access_keys else []),
             *({"name": one.name, **_volume_source(one.claim, one.host_path)} for one in options.volumes),
         ],
     }
@@ -60,6 +60,11 @@ def worker_template(
         del spec["affinity"]
     annotations = {DIGEST: digest, CONFIG: fleet.config_name}
     return {"metadata": {"labels": labels, "annotations": annotations}, "spec": spec}
+
+
+def keys_volume(options: KubernetesOptions) -> Manifest:
+    """A worker takes no keys that others may read. Kubernetes lets the pod's group read it besides."""
+    return {"name": "keys", "secret": {"secretName": keys_name(options), "defaultMode": 0o400}}
 
 
 def _volume_source(claim: str, host_path: str) -> Manifest:

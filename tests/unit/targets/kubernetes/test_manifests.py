@@ -16,6 +16,7 @@ from tidegate.domain.errors import TargetRefused
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.traffic import build_route_table
 from tidegate.serving.contract.images import ImageTable
+from tidegate.serving.front.access_keys import is_private
 from tidegate.settings import Settings
 from tidegate.targets.kubernetes.api_versions import ApiVersions, choose
 from tidegate.targets.kubernetes.fleet_manifests import fleet_manifests
@@ -267,3 +268,12 @@ def test_route_refuses_more_backends_than_the_gateway_api_allows() -> None:
     variants = {f"v{number}": 1.0 for number in range(17)}
     with pytest.raises(TargetRefused, match="at most 16 backends"):
         http_route(build_route_table("fraud", 5, [(1, 10_000, variants)]), options)
+
+
+def test_keys_are_mounted_so_that_a_worker_takes_them() -> None:
+    """Kubernetes makes the file root's, and lets the pod's group read it besides what its mode says."""
+    deployment = next(one for one in compiled(fleet_spec()) if one["kind"] == "Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    mode = next(one["secret"]["defaultMode"] for one in pod["volumes"] if one["name"] == "keys")
+    assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"]
+    assert is_private(mode | 0o440, 0, pod["securityContext"]["runAsUser"])
