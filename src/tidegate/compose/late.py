@@ -21,6 +21,7 @@ PATHS: Mapping[str, tuple[str, ...]] = {
     f"{CONSOLE}/live": ("GET",),
     f"{CONSOLE}/live/{{name}}": ("GET",),
     f"{CONSOLE}/endpoints/{{name}}": ("GET",),
+    f"{CONSOLE}/endpoints/{{name}}/history": ("GET",),
     f"{CONSOLE}/overview": ("GET",),
     f"{CONSOLE}/flowchart": ("GET",),
     f"{CONSOLE}/planner": ("GET",),

@@ -1,6 +1,6 @@
 """The pages of those who operate: the endpoints, live."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -8,15 +8,18 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from tidegate import __version__
-from tidegate.console import endpoint_page, endpoint_rows
+from tidegate.console import endpoint_page, endpoint_rows, version_diff
 from tidegate.console.activity import SPAN, Activity, read_activity, read_rates, variants_of
 from tidegate.console.live_stream import LiveStreams, Snapshot
 from tidegate.console.pages import PAGES, TEMPLATES
 from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.errors import Invalid
+from tidegate.domain.history import History
 from tidegate.gateway.browser_pages import CONSOLE, HEADERS
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.request_parsing import parse_endpoint_name
 from tidegate.ports.store import Tx
+from tidegate.service import history
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.views import EndpointDocument, alarms_of, endpoint_view
 
@@ -46,10 +49,16 @@ def routes(gateway: Gateway) -> list[Route]:
         name = parse_endpoint_name(request)
         return streams.respond(name, lambda: endpoint_page.snapshot(gateway, name))
 
+    async def show_history(request: Request) -> Response:
+        name = parse_endpoint_name(request)
+        found = await gateway.context.store.run(lambda tx: history.read(tx, name))
+        return render("history", request, endpoint=name, **compare_asked(found, request.query_params))
+
     pages: dict[str, Handler] = {
         CONSOLE: show_list,
         LIVE: stream_list,
         f"{CONSOLE}/endpoints/{{name}}": show_endpoint,
+        f"{CONSOLE}/endpoints/{{name}}/history": show_history,
         f"{LIVE}/{{name}}": stream_endpoint,
     }
     return [Route(path, handler, methods=["GET"]) for path, handler in pages.items()]
@@ -60,6 +69,16 @@ def render(name: str, request: Request, **context: Any) -> Response:
         pages=PAGES, here=request.url.path, version=__version__, **context
     )
     return HTMLResponse(text, headers=HEADERS)
+
+
+def compare_asked(found: History, asked: Mapping[str, str]) -> dict[str, Any]:
+    """What the page of versions shows; a number that is not there is a problem, and nothing is compared."""
+    shown: dict[str, Any] = {"rows": version_diff.history_rows(found), "problem": None, "changes": []}
+    try:
+        old, new = version_diff.choose_versions(found, asked.get("from"), asked.get("to"))
+    except Invalid as error:
+        return {**shown, "problem": error.message, "old": None, "new": None}
+    return {**shown, "old": old, "new": new, "changes": version_diff.compare_versions(old, new)}
 
 
 class EndpointList:

@@ -62,8 +62,15 @@ def test_what_people_wrote_is_escaped() -> None:
         assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
 
 
+def test_versions_are_listed_and_a_number_that_is_not_there_is_said() -> None:
+    path = "/console/endpoints/fraud/history"
+    listed, wrong = visit(path, f"{path}?from=7&to=%3Cb%3E")
+    assert listed.startswith("200") and "rolling out" in listed and HOSTILE not in listed
+    assert wrong.startswith("200") and "there is no version 7: there are 1" in wrong
+
+
 def test_a_page_of_no_endpoint_is_not_found() -> None:
-    for page in visit("/console/endpoints/nowhere", "/console/endpoints/-x"):
+    for page in visit("/console/endpoints/nowhere", "/console/endpoints/-x", "/console/endpoints/nowhere/history"):
         assert page.startswith("404")
 
 
