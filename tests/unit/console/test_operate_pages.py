@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import httpx
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from tests.gateway_harness import GatewayHarness
 from tidegate.console import operate_pages
 from tidegate.console.live_stream import LIFETIME, LiveStreams, Snapshot, changed_parts
+from tidegate.console.pages import TEMPLATES
 from tidegate.domain.errors import NotFound, Unavailable
 from tidegate.gateway.app import build_app
 
@@ -60,6 +62,15 @@ def test_what_people_wrote_is_escaped() -> None:
     for page in visit("/console", "/console/endpoints/fraud", commands=(("pause", hostile),)):
         assert HOSTILE not in page and "<img src=x" not in page
         assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+def test_names_of_alarms_are_escaped_in_texts_and_labels() -> None:
+    cells: Any = TEMPLATES.get_template("endpoint_cells.html").module
+    row = {"status": "InService", "tone": "good", "ringing": [HOSTILE], "detail": HOSTILE}
+    assert HOSTILE not in cells.state(row) and "&lt;script&gt;" in cells.state(row)
+    parts: Any = TEMPLATES.get_template("endpoint_parts.html").module
+    label = str(parts.meter(50.0, "good", '1, "><b>'))
+    assert "<b>" not in label and "&#34;&gt;&lt;b&gt;" in label
 
 
 def test_versions_are_listed_and_a_number_that_is_not_there_is_said() -> None:
