@@ -22,6 +22,8 @@ PATHS: Mapping[str, tuple[str, ...]] = {
     f"{CONSOLE}/live/{{name}}": ("GET",),
     f"{CONSOLE}/endpoints/{{name}}": ("GET",),
     f"{CONSOLE}/endpoints/{{name}}/history": ("GET",),
+    f"{CONSOLE}/jobs": ("GET",),
+    f"{CONSOLE}/jobs/live": ("GET",),
     f"{CONSOLE}/overview": ("GET",),
     f"{CONSOLE}/flowchart": ("GET",),
     f"{CONSOLE}/planner": ("GET",),

@@ -64,6 +64,11 @@ def test_what_people_wrote_is_escaped() -> None:
         assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
 
 
+def test_without_batch_jobs_the_page_says_how_to_start_one() -> None:
+    (page,) = visit("/console/jobs")
+    assert page.startswith("200") and "There is no batch job" in page and "tidegate batch" in page
+
+
 def test_names_of_alarms_are_escaped_in_texts_and_labels() -> None:
     cells: Any = TEMPLATES.get_template("endpoint_cells.html").module
     row = {"status": "InService", "tone": "good", "ringing": [HOSTILE], "detail": HOSTILE}
