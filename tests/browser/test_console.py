@@ -13,6 +13,7 @@ from tidegate.testing.scene import train
 BAD = "strategy=linear&size=25%25&wait=2m&final_bake=1m&instances=3&rps=40&startup=10s"
 PAGES = {
     "endpoints": "",
+    "jobs": "/jobs",
     "overview": "/overview",
     "flowchart": "/flowchart?individual=yes&large=no",
     "mode": "/flowchart?individual=no",

@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from tidegate.console import alarm_meters, endpoint_parts
 from tidegate.console.activity import Activity, read_activity
+from tidegate.console.figures import format_age
 from tidegate.console.live_stream import Snapshot
 from tidegate.console.pages import TEMPLATES
 from tidegate.domain.alarm import Alarm
+from tidegate.domain.asynchronous import Backlog
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.evidence import EvidenceRecord
 from tidegate.domain.fleet import VariantSpec
@@ -23,7 +25,7 @@ from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.scaling_views import scaling_summary
 from tidegate.service.views import alarms_of, endpoint_view
 
-PARTS = ("headline", "rollout", "actions", "fleets", "alarms", "evidence", "scaling", "journal")
+PARTS = ("headline", "rollout", "actions", "fleets", "alarms", "evidence", "scaling", "queue", "journal")
 SHOWN_LINES = 80
 """Lines of the journal on the page."""
 ROLLOUT_LINES = 400
@@ -63,6 +65,7 @@ async def read_page(gateway: Gateway, name: str) -> dict[str, Any]:
         "scaling": found.document["scaling"],
         "journal": endpoint_parts.timeline(found.latest),
         "asynchronous": _is_asynchronous(endpoint),
+        "queue": await _read_queue(gateway, endpoint, now),
         "multi_model": _is_multi_model(endpoint),
     }
 
@@ -109,6 +112,16 @@ async def _alarm_rows(gateway: Gateway, found: Found, now: datetime) -> list[dic
     there = {alarm.name for alarm in found.alarms}
     named = deployment.alarms if deployment else ()
     return rows + [alarm_meters.missing_row(name) for name in named if name not in there]
+
+
+async def _read_queue(gateway: Gateway, endpoint: Endpoint, now: datetime) -> dict[str, Any] | None:
+    """What waits for an asynchronous endpoint; None for another."""
+    queue = gateway.context.queue
+    if queue is None or not _is_asynchronous(endpoint):
+        return None
+    found = (await queue.backlogs()).get(endpoint.name, Backlog())
+    oldest = None if found.oldest is None else datetime.fromtimestamp(found.oldest, UTC).isoformat()
+    return {"waiting": found.waiting, "working": found.working, "oldest": format_age(oldest, now)}
 
 
 def _running(endpoint: Endpoint) -> tuple[VariantSpec, ...]:

@@ -1,6 +1,6 @@
-"""The pages of those who operate: the endpoints, live."""
+"""The pages of those who operate: the endpoints and the batch jobs, live; versions and what differs between them."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -8,19 +8,23 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from tidegate import __version__
-from tidegate.console import endpoint_page, endpoint_rows
+from tidegate.console import endpoint_page, endpoint_rows, job_rows, version_diff
 from tidegate.console.activity import SPAN, Activity, read_activity, read_rates, variants_of
 from tidegate.console.live_stream import LiveStreams, Snapshot
 from tidegate.console.pages import PAGES, TEMPLATES
 from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.errors import Invalid
+from tidegate.domain.history import History
 from tidegate.gateway.browser_pages import CONSOLE, HEADERS
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.request_parsing import parse_endpoint_name
-from tidegate.ports.store import Tx
+from tidegate.ports.store import Filter, Tx
+from tidegate.service import history, transforms
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.views import EndpointDocument, alarms_of, endpoint_view
 
 LIVE = f"{CONSOLE}/live"
+SHOWN_JOBS = 200
 CELLS = ("state", "versions", "traffic", "latency", "errors", "instances", "last")
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -37,6 +41,12 @@ def routes(gateway: Gateway) -> list[Route]:
     async def stream_list(request: Request) -> Response:
         return streams.respond("", listed.snapshot)
 
+    async def show_jobs(request: Request) -> Response:
+        return render("jobs", request, url=gateway.settings.url, rows=await read_jobs(gateway))
+
+    async def stream_jobs(request: Request) -> Response:
+        return streams.respond("/jobs", lambda: snapshot_jobs(gateway))
+
     async def show_endpoint(request: Request) -> Response:
         return render(
             "endpoint", request, page=await endpoint_page.read_page(gateway, parse_endpoint_name(request))
@@ -46,10 +56,18 @@ def routes(gateway: Gateway) -> list[Route]:
         name = parse_endpoint_name(request)
         return streams.respond(name, lambda: endpoint_page.snapshot(gateway, name))
 
+    async def show_history(request: Request) -> Response:
+        name = parse_endpoint_name(request)
+        found = await gateway.context.store.run(lambda tx: history.read(tx, name))
+        return render("history", request, endpoint=name, **compare_asked(found, request.query_params))
+
     pages: dict[str, Handler] = {
         CONSOLE: show_list,
         LIVE: stream_list,
+        f"{CONSOLE}/jobs": show_jobs,
+        f"{CONSOLE}/jobs/live": stream_jobs,
         f"{CONSOLE}/endpoints/{{name}}": show_endpoint,
+        f"{CONSOLE}/endpoints/{{name}}/history": show_history,
         f"{LIVE}/{{name}}": stream_endpoint,
     }
     return [Route(path, handler, methods=["GET"]) for path, handler in pages.items()]
@@ -60,6 +78,30 @@ def render(name: str, request: Request, **context: Any) -> Response:
         pages=PAGES, here=request.url.path, version=__version__, **context
     )
     return HTMLResponse(text, headers=HEADERS)
+
+
+async def read_jobs(gateway: Gateway) -> list[dict[str, Any]]:
+    """Rows of the latest batch jobs, newest first."""
+    now = gateway.context.clock.now()
+    found = await gateway.context.store.run(lambda tx: transforms.find(tx, Filter(), SHOWN_JOBS).items)
+    return [
+        job_rows.job_row(transforms.view(saved.body, gateway.progress(saved.name), now), now) for saved in found
+    ]
+
+
+async def snapshot_jobs(gateway: Gateway) -> Snapshot:
+    listed: Any = TEMPLATES.get_template("job_list.html").module
+    return Snapshot({"jobs": str(listed.jobs(await read_jobs(gateway), gateway.settings.url))})
+
+
+def compare_asked(found: History, asked: Mapping[str, str]) -> dict[str, Any]:
+    """What the page of versions shows; a number that is not there is a problem, and nothing is compared."""
+    shown: dict[str, Any] = {"rows": version_diff.history_rows(found), "problem": None, "changes": []}
+    try:
+        old, new = version_diff.choose_versions(found, asked.get("from"), asked.get("to"))
+    except Invalid as error:
+        return {**shown, "problem": error.message, "old": None, "new": None}
+    return {**shown, "old": old, "new": new, "changes": version_diff.compare_versions(old, new)}
 
 
 class EndpointList:

@@ -26,6 +26,7 @@ from tidegate.gateway.middleware import CONSOLE
 
 PAGES = (
     (CONSOLE, "Endpoints"),
+    (f"{CONSOLE}/jobs", "Batch jobs"),
     (f"{CONSOLE}/overview", "Overview"),
     (f"{CONSOLE}/flowchart", "Inference mode"),
     (f"{CONSOLE}/planner", "Planner"),

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import httpx
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from tests.gateway_harness import GatewayHarness
 from tidegate.console import operate_pages
 from tidegate.console.live_stream import LIFETIME, LiveStreams, Snapshot, changed_parts
+from tidegate.console.pages import TEMPLATES
 from tidegate.domain.errors import NotFound, Unavailable
 from tidegate.gateway.app import build_app
 
@@ -62,8 +64,29 @@ def test_what_people_wrote_is_escaped() -> None:
         assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
 
 
+def test_without_batch_jobs_the_page_says_how_to_start_one() -> None:
+    (page,) = visit("/console/jobs")
+    assert page.startswith("200") and "There is no batch job" in page and "tidegate batch" in page
+
+
+def test_names_of_alarms_are_escaped_in_texts_and_labels() -> None:
+    cells: Any = TEMPLATES.get_template("endpoint_cells.html").module
+    row = {"status": "InService", "tone": "good", "ringing": [HOSTILE], "detail": HOSTILE}
+    assert HOSTILE not in cells.state(row) and "&lt;script&gt;" in cells.state(row)
+    parts: Any = TEMPLATES.get_template("endpoint_parts.html").module
+    label = str(parts.meter(50.0, "good", '1, "><b>'))
+    assert "<b>" not in label and "&#34;&gt;&lt;b&gt;" in label
+
+
+def test_versions_are_listed_and_a_number_that_is_not_there_is_said() -> None:
+    path = "/console/endpoints/fraud/history"
+    listed, wrong = visit(path, f"{path}?from=7&to=%3Cb%3E")
+    assert listed.startswith("200") and "rolling out" in listed and HOSTILE not in listed
+    assert wrong.startswith("200") and "there is no version 7: there are 1" in wrong
+
+
 def test_a_page_of_no_endpoint_is_not_found() -> None:
-    for page in visit("/console/endpoints/nowhere", "/console/endpoints/-x"):
+    for page in visit("/console/endpoints/nowhere", "/console/endpoints/-x", "/console/endpoints/nowhere/history"):
         assert page.startswith("404")
 
 

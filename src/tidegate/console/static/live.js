@@ -2,10 +2,12 @@
 const live = document.querySelector("[data-live]");
 const notice = document.querySelector("[data-connection]");
 const pulse = document.querySelector("[data-pulse]");
-const SILENT = 4000; // milliseconds without news until the page says that it is not live
+const SILENT = 6000; // milliseconds without news until the page says that it is not live
+const AWAY = 60000; // milliseconds after which a reader who comes back is told that time has passed
 let source = null;
 let instance = null;
 let heard = 0;
+let opened = 0;
 let gone = false;
 let lost = false;
 let retry = 0;
@@ -43,13 +45,15 @@ function replace(element, html) {
 
 function news(told) {
   const restarted = instance !== null && instance !== told.instance;
+  const away = heard ? Date.now() - heard : 0;
   instance = told.instance;
   heard = Date.now();
   retry = 0;
   if (restarted) tell("The server was started again meanwhile. What you see now is current.");
+  else if (away > AWAY) tell(`This page rested for ${Math.round(away / 60000)} min. What you see now is current; journals show what happened meanwhile.`);
   else if (lost) tell("Connected again. What you see now is current.");
   else if (notice?.classList.contains("bad")) tell("");
-  if (restarted || lost) setTimeout(() => !lost && tell(""), 15000);
+  if (restarted || lost || away > AWAY) setTimeout(() => !lost && tell(""), 15000);
   lost = false;
   live.removeAttribute("data-stale");
   if (told.whole !== null && live.hasAttribute("data-whole")) replace(live, told.whole);
@@ -71,10 +75,11 @@ function lose(why) {
 function open() {
   close();
   if (gone || document.hidden) return;
+  opened = Date.now();
   source = new EventSource(live.dataset.live);
   source.addEventListener("news", (event) => news(JSON.parse(event.data)));
   source.addEventListener("trouble", (event) => {
-    heard = Date.now();
+    opened = Date.now();
     lose(JSON.parse(event.data).message);
   });
   source.addEventListener("gone", (event) => {
@@ -106,16 +111,15 @@ if (live) {
   open();
   setInterval(() => {
     if (document.hidden || gone) return;
-    const silent = Date.now() - heard;
+    const silent = Date.now() - Math.max(heard, opened);
     if (pulse) {
       pulse.hidden = false;
-      pulse.textContent = heard && silent < SILENT && !lost ? "live" : "not live";
+      pulse.textContent = heard && Date.now() - heard < SILENT && !lost ? "live" : "not live";
       pulse.classList.toggle("off", pulse.textContent !== "live");
     }
     // A machine that slept has a stream that nothing comes through.
     if (heard && silent > SILENT && source) {
       lose("No news from the server.");
-      heard = Date.now() - 1;
       open();
     }
   }, 1000);
