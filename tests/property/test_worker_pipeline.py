@@ -11,7 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
-from tidegate.serving.contract.invocation import Answer, Call, Done, Engine, ModelFailed, Outcome, Rejected, Stream
+from tidegate.serving.contract.invocation import (
+    Answer,
+    Call,
+    Done,
+    ModelEngine,
+    ModelFailed,
+    Outcome,
+    Rejected,
+    Stream,
+)
 from tidegate.serving.contract.replica_spec import ContainerSpec
 from tidegate.serving.contract.target_headers import CONTAINER
 from tidegate.serving.engines.direct import Direct
@@ -257,7 +266,7 @@ class Sum:
 
 async def test_each_stage_is_asked_for_what_the_next_one_reads() -> None:
     table = Batcher(Sum(), asyncio.get_running_loop())
-    engines: list[Engine] = [Fake("a"), table, Fake("c"), Fake("d"), Fake("e"), table, table]
+    engines: list[ModelEngine] = [Fake("a"), table, Fake("c"), Fake("d"), Fake("e"), table, table]
     own = {"SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT": "text/csv"}
     containers = [container(mark, **(own if mark == "d" else {})) for mark in "abcdefg"]
     made = stages(containers, engines)

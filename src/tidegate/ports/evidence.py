@@ -7,7 +7,7 @@ from tidegate.domain.metric import CollectionRound
 from tidegate.domain.observation import Observation
 
 
-class Evidence(Protocol):
+class EvidenceSource(Protocol):
     async def collect(self, now: int) -> CollectionRound:
         """Everything new that is over by ``now`` (epoch seconds), one record per fleet and second, and over which
         span the requests of each endpoint were counted without a hole. Called once a second. Counts that are late

@@ -18,7 +18,7 @@ from tidegate.domain.observation import Capabilities, FleetStatus
 from tidegate.domain.registry import ContainerDefinition
 from tidegate.domain.traffic import RouteTable
 from tidegate.ports.artifacts import Artifacts
-from tidegate.ports.evidence import Evidence
+from tidegate.ports.evidence import EvidenceSource
 from tidegate.ports.logs import Logs
 from tidegate.ports.recommenders import Recommenders
 from tidegate.ports.runners import Runners
@@ -137,7 +137,7 @@ class Provider:
     target: Target
     fleets: Fleets
     lifecycle: Lifecycle
-    evidence: Evidence
+    evidence: EvidenceSource
     logs: Logs
     runners: Runners
     recommenders: Recommenders

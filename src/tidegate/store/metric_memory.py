@@ -11,7 +11,7 @@ from itertools import islice
 
 from tidegate.domain.metric import MetricId, Sample
 from tidegate.monitoring.samples import merge
-from tidegate.store.samples import CellSamples, SeriesKey, SeriesRow
+from tidegate.store.samples import CellSamples, SeriesKey, StoredSeries
 
 CellKey = tuple[int, SeriesKey]
 """Start of a span, and the series."""
@@ -120,7 +120,7 @@ class MetricMemory:
     seconds: SpanCells
     minutes: SpanCells
     known: dict[MetricId, dict[SeriesKey, int]] = field(default_factory=dict)
-    rows: dict[SeriesKey, SeriesRow] = field(default_factory=dict)
+    rows: dict[SeriesKey, StoredSeries] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -133,7 +133,7 @@ class MetricMemory:
             self.minutes.add(key, sample)
             self._know(key[1], key[0])
 
-    def load(self, seconds: CellSamples, minutes: CellSamples, rows: Mapping[SeriesKey, SeriesRow]) -> None:
+    def load(self, seconds: CellSamples, minutes: CellSamples, rows: Mapping[SeriesKey, StoredSeries]) -> None:
         self.seconds.load(seconds)
         self.minutes.load(minutes)
         for series, row in rows.items():

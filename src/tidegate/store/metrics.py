@@ -25,7 +25,7 @@ from tidegate.ports.clock import Clock
 from tidegate.store import samples as stored
 from tidegate.store.database import Database
 from tidegate.store.metric_memory import CellKey, MetricMemory, SpanCells
-from tidegate.store.samples import CellSamples, SeriesKey, SeriesRow
+from tidegate.store.samples import CellSamples, SeriesKey, StoredSeries
 from tidegate.store.tables import MINUTES, SECONDS
 
 log = logging.getLogger(__name__)
@@ -262,7 +262,7 @@ class SqlMetrics:
         rows = {series: row for series in names if (row := memory.rows.get(series)) is not None}
         clean = now - self._cleaned >= CLEANUP_INTERVAL
 
-        def work(connection: Connection) -> dict[SeriesKey, SeriesRow]:
+        def work(connection: Connection) -> dict[SeriesKey, StoredSeries]:
             if clean:
                 self._clean(connection, now)
             return stored.write_all(connection, seconds, minutes, rows)

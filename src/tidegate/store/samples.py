@@ -46,7 +46,7 @@ class SeriesKey:
         return self is other or (isinstance(other, SeriesKey) and self.order == other.order)
 
 
-class SeriesRow(NamedTuple):
+class StoredSeries(NamedTuple):
     """A series in the database; ``last_at`` is the start of the last minute with data."""
 
     id: int
@@ -57,14 +57,14 @@ CellSamples = dict[tuple[int, SeriesKey], Sample]
 """Samples by start of span and series."""
 
 
-def find_series(connection: Connection, wanted: Iterable[SeriesKey]) -> dict[SeriesKey, SeriesRow]:
+def find_series(connection: Connection, wanted: Iterable[SeriesKey]) -> dict[SeriesKey, StoredSeries]:
     """Rows of those series that are in the database."""
     c = SERIES.c
     key = tuple_(c.namespace, c.name, c.dimensions, c.unit)
-    found: dict[SeriesKey, SeriesRow] = {}
+    found: dict[SeriesKey, StoredSeries] = {}
     for part in _chunks(sorted(wanted, key=lambda series: series.order)):
         query = select(SERIES).where(key.in_([tuple(_key_columns(series).values()) for series in part]))
-        found |= {_series(row): SeriesRow(row.id, row.last_at) for row in connection.execute(query)}
+        found |= {_series(row): StoredSeries(row.id, row.last_at) for row in connection.execute(query)}
     return found
 
 
@@ -87,19 +87,19 @@ def active_metrics(connection: Connection, namespace: str | None, name: str | No
     return sorted({_series(row).metric for row in connection.execute(query)})
 
 
-def register(connection: Connection, last: Mapping[SeriesKey, int]) -> dict[SeriesKey, SeriesRow]:
+def register(connection: Connection, last: Mapping[SeriesKey, int]) -> dict[SeriesKey, StoredSeries]:
     """Insert rows for new series."""
     connection.execute(insert(SERIES), [{**_key_columns(series), "last_at": at} for series, at in last.items()])
     return find_series(connection, last)
 
 
-def advance(connection: Connection, rows: Sequence[SeriesRow]) -> None:
+def advance(connection: Connection, rows: Sequence[StoredSeries]) -> None:
     """Update ``last_at``."""
     statement = update(SERIES).where(SERIES.c.id == bindparam("of")).values(last_at=bindparam("at"))
     connection.execute(statement, [{"of": row.id, "at": row.last_at} for row in rows])
 
 
-def write(connection: Connection, table: Table, cells: CellSamples, ids: Mapping[SeriesKey, SeriesRow]) -> None:
+def write(connection: Connection, table: Table, cells: CellSamples, ids: Mapping[SeriesKey, StoredSeries]) -> None:
     """Replace cells. Counts of a cell only grow, so a late, older value (from a transaction that was given up and is
     committed after all) has no effect."""
     # The engine has imported its own dialect; the other one takes long and is never used.
@@ -113,7 +113,10 @@ def write(connection: Connection, table: Table, cells: CellSamples, ids: Mapping
 
 
 def cells(
-    connection: Connection, table: Table, keys: Iterable[tuple[int, SeriesKey]], ids: Mapping[SeriesKey, SeriesRow]
+    connection: Connection,
+    table: Table,
+    keys: Iterable[tuple[int, SeriesKey]],
+    ids: Mapping[SeriesKey, StoredSeries],
 ) -> CellSamples:
     """Read the cells with these keys."""
     named = {ids[series].id: series for _, series in keys}
@@ -141,22 +144,22 @@ def present_cells(
 
 def cells_since(
     connection: Connection, second: int, minute: int
-) -> tuple[CellSamples, CellSamples, dict[SeriesKey, SeriesRow]]:
+) -> tuple[CellSamples, CellSamples, dict[SeriesKey, StoredSeries]]:
     """Read all seconds and minutes from these on, and their series."""
-    rows: dict[SeriesKey, SeriesRow] = {}
+    rows: dict[SeriesKey, StoredSeries] = {}
     found: list[CellSamples] = []
     for table, since in ((SECONDS, second), (MINUTES, minute)):
         ids = select(table.c.series_id).where(table.c.at >= since)
         some = connection.execute(select(SERIES).where(SERIES.c.id.in_(ids))).all()
         named = {row.id: _series(row) for row in some}
         found.append(_cells(connection, table, select(table).where(table.c.at >= since), named))
-        rows |= {_series(row): SeriesRow(row.id, row.last_at) for row in some}
+        rows |= {_series(row): StoredSeries(row.id, row.last_at) for row in some}
     return found[0], found[1], rows
 
 
 def write_all(
-    connection: Connection, seconds: CellSamples, minutes: CellSamples, rows: Mapping[SeriesKey, SeriesRow]
-) -> dict[SeriesKey, SeriesRow]:
+    connection: Connection, seconds: CellSamples, minutes: CellSamples, rows: Mapping[SeriesKey, StoredSeries]
+) -> dict[SeriesKey, StoredSeries]:
     """Replace cells in both tables. ``rows``: known rows of their series. Returns the rows of all."""
     last: dict[SeriesKey, int] = {}
     for at, series in (*seconds, *minutes):
@@ -165,7 +168,7 @@ def write_all(
     if missing := {series: at for series, at in last.items() if series not in found}:
         found |= register(connection, missing)
     later = {
-        series: SeriesRow(row.id, last[series]) for series, row in found.items() if last[series] > row.last_at
+        series: StoredSeries(row.id, last[series]) for series, row in found.items() if last[series] > row.last_at
     }
     if later:
         advance(connection, list(later.values()))

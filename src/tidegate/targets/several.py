@@ -11,7 +11,7 @@ from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.metric import CollectionRound
 from tidegate.domain.observation import Observation
 from tidegate.domain.targets import LOCAL
-from tidegate.ports.evidence import Evidence
+from tidegate.ports.evidence import EvidenceSource
 from tidegate.ports.logs import LogLines, Logs, LogStream, ReplicaLog
 from tidegate.ports.target import Chore, Lifecycle, Provider
 
@@ -41,10 +41,10 @@ def join_providers(providers: Mapping[str, Provider], default: str) -> Provider:
 
 @dataclass
 class SeveralEvidence:
-    """A ``ports.evidence.Evidence``. A target that is slow or fails delays no other: its endpoints are missing from
+    """An ``EvidenceSource`` of all targets. One that is slow or fails delays no other: its endpoints are missing from
     that round, so nothing is known about them."""
 
-    sources: Mapping[str, Evidence]
+    sources: Mapping[str, EvidenceSource]
     _running: dict[str, asyncio.Task[CollectionRound]] = field(default_factory=dict)
     _troubles: dict[str, str] = field(default_factory=dict)
     """What goes wrong now, logged once."""

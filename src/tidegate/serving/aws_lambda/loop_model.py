@@ -13,7 +13,7 @@ from tidegate.domain.errors import StartTimeout, TidegateError, Transient
 from tidegate.serving.contract.invocation import (
     Answer,
     Call,
-    Engine,
+    ModelEngine,
     ModelFailed,
     Outcome,
     Rejected,
@@ -43,7 +43,7 @@ class LoopModel:
         threading.Thread(target=self._run, name="model", daemon=True).start()
         opening = asyncio.run_coroutine_threadsafe(self._open(seconds), self._loop)
         try:
-            self._engine: Engine = opening.result(seconds + 1)
+            self._engine: ModelEngine = opening.result(seconds + 1)
         except TimeoutError:
             opening.cancel()
             raise StartTimeout(f"the model did not load within {seconds:g} s") from None
@@ -91,7 +91,7 @@ class LoopModel:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
 
-    async def _open(self, seconds: float) -> Engine:
+    async def _open(self, seconds: float) -> ModelEngine:
         until = self._loop.time() + seconds
         if any(container.data_url for container in self._spec.containers):  # else it is in the package
             await fetch(self._spec, until)

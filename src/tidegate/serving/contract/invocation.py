@@ -119,7 +119,7 @@ class Call:
             self._cancel()
 
 
-class Engine(Protocol):
+class ModelEngine(Protocol):
     """Answers calls. ``submit`` never raises and calls ``done`` exactly once, on the event loop, now or later."""
 
     def submit(self, call: Call, done: Done) -> None: ...

@@ -62,7 +62,7 @@ class ContainerSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShadowSpec:
+class ShadowCopies:
     """Where a shadow's copies of requests go."""
 
     socket: str
@@ -161,7 +161,7 @@ class ReplicaSpec:
     clock_skew: float = 300.0
     memory_limit: int = 0
     """Bytes of memory for the worker and its programs; 0: no limit."""
-    mirror: ShadowSpec | None = None
+    mirror: ShadowCopies | None = None
     capture: CaptureSpec | None = None
     on_demand: OnDemand | None = None
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tidegate.domain.errors import StartTimeout, TidegateError
 from tidegate.serving.artifacts.fetch import Policy, materialise
 from tidegate.serving.contract.catalogue import RuntimeKind
-from tidegate.serving.contract.invocation import Engine
+from tidegate.serving.contract.invocation import ModelEngine
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, Serving
 from tidegate.serving.engines.direct import Direct
 from tidegate.serving.engines.fallback_engine import FallbackEngine
@@ -43,7 +43,7 @@ async def fetch(spec: ReplicaSpec, until: float) -> None:
         raise StartTimeout(f"the model data did not arrive within {spec.download_timeout:g} s") from None
 
 
-async def open_engine(spec: ReplicaSpec, died: Died, until: float) -> Engine:
+async def open_engine(spec: ReplicaSpec, died: Died, until: float) -> ModelEngine:
     """Load every model by ``until``, in the event loop's time. Raises ArtifactError, Invalid, StartTimeout or
     Transient."""
     try:
@@ -55,7 +55,7 @@ async def open_engine(spec: ReplicaSpec, died: Died, until: float) -> Engine:
         raise _did_not_load(spec) from None
 
 
-async def _open(spec: ReplicaSpec, died: Died, until: float) -> Engine:
+async def _open(spec: ReplicaSpec, died: Died, until: float) -> ModelEngine:
     spec = submitted_code.with_code_folders(spec)
     if spec.serving is Serving.SINGLE:
         return await open_container(spec, spec.containers[0], died, until)
@@ -69,8 +69,8 @@ async def _open(spec: ReplicaSpec, died: Died, until: float) -> Engine:
     return await _open_models(spec, spec.containers[0], died)
 
 
-async def _open_models(spec: ReplicaSpec, container: ContainerSpec, died: Died) -> Engine:
-    def one(folder: str) -> Awaitable[Engine]:
+async def _open_models(spec: ReplicaSpec, container: ContainerSpec, died: Died) -> ModelEngine:
+    def one(folder: str) -> Awaitable[ModelEngine]:
         return open_container(spec, replace(container, model_dir=folder, data_url=None), died)
 
     from tidegate.serving.multimodel.engine import open_models  # noqa: PLC0415  # for replicas of many models only
@@ -78,12 +78,12 @@ async def _open_models(spec: ReplicaSpec, container: ContainerSpec, died: Died) 
     return await open_models(spec, container, one)
 
 
-async def _open_all(spec: ReplicaSpec, died: Died, until: float) -> list[Engine]:
+async def _open_all(spec: ReplicaSpec, died: Died, until: float) -> list[ModelEngine]:
     """Open an engine for every container; if one fails, close the others. Programs start concurrently; libraries are
     imported one after the other."""
     importing = asyncio.Lock()
 
-    async def one(container: ContainerSpec) -> Engine:
+    async def one(container: ContainerSpec) -> ModelEngine:
         with _name_container(spec, container):
             if container.runtime.kind is RuntimeKind.PROGRAM:
                 return await open_container(spec, container, died, until)
@@ -126,7 +126,7 @@ async def prepare_forests(spec: ReplicaSpec) -> None:
 
 async def open_container(
     spec: ReplicaSpec, container: ContainerSpec, died: Died, until: float | None = None
-) -> Engine:
+) -> ModelEngine:
     """Open the engine of one container. ``until``: deadline in the event loop's time; None: the start-up limit from
     now."""
     loop = asyncio.get_running_loop()

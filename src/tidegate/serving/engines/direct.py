@@ -6,14 +6,14 @@ from functools import partial
 from time import perf_counter_ns
 
 from tidegate.serving.contract.container_metrics import Meter
-from tidegate.serving.contract.invocation import Call, Done, Engine, Outcome, Rejected
+from tidegate.serving.contract.invocation import Call, Done, ModelEngine, Outcome, Rejected
 from tidegate.serving.contract.target_headers import CONTAINER
 
 
 class Direct:
     """Passes each request to the engine of the container that it names."""
 
-    def __init__(self, engines: Mapping[str, Engine]) -> None:
+    def __init__(self, engines: Mapping[str, ModelEngine]) -> None:
         self._engines = {name.encode(): (engine, Meter(name)) for name, engine in engines.items()}
         self._names = ", ".join(engines)
 

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from functools import partial
 
-from tidegate.serving.contract.invocation import Call, Done, Engine, ModelFailed, Outcome
+from tidegate.serving.contract.invocation import Call, Done, ModelEngine, ModelFailed, Outcome
 
 
 class FallbackEngine:
     """Falls back to ``fallback``, whose answer is authoritative, if ``preferred`` fails."""
 
-    def __init__(self, preferred: Engine, fallback: Engine) -> None:
+    def __init__(self, preferred: ModelEngine, fallback: ModelEngine) -> None:
         self._preferred = preferred
         self._fallback = fallback
 

@@ -20,7 +20,7 @@ from tidegate.serving.contract.invocation import (
     Answer,
     Call,
     Done,
-    Engine,
+    ModelEngine,
     ModelFailed,
     Outcome,
     Stream,
@@ -46,7 +46,7 @@ class Stage:
     that accepts anything gets the content type that it sent."""
 
     name: str
-    engine: Engine
+    engine: ModelEngine
     accept: bytes | None = None
     likewise: bool = False
     meter: Meter = field(init=False)
@@ -55,7 +55,7 @@ class Stage:
         object.__setattr__(self, "meter", Meter(self.name))
 
 
-def stages(containers: Sequence[ContainerSpec], engines: Sequence[Engine]) -> list[Stage]:
+def stages(containers: Sequence[ContainerSpec], engines: Sequence[ModelEngine]) -> list[Stage]:
     """The stages, each with its engine and Accept."""
     likewise = isinstance(engines[-1], Batcher) and _DEFAULT_ACCEPT not in containers[-1].environment
     accepts = [
@@ -68,7 +68,7 @@ def stages(containers: Sequence[ContainerSpec], engines: Sequence[Engine]) -> li
     ]
 
 
-def _accept_between(engine: Engine, then: Engine) -> bytes:
+def _accept_between(engine: ModelEngine, then: ModelEngine) -> bytes:
     """The Accept for ``engine`` that suits ``then``. A batcher is a table runtime."""
     if isinstance(engine, Batcher):
         return ARRAY if isinstance(then, Batcher) else JSON

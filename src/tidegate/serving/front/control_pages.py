@@ -12,7 +12,7 @@ from typing import Protocol
 import msgspec
 
 from tidegate.serving.contract.body_spool import Spool
-from tidegate.serving.contract.invocation import Engine
+from tidegate.serving.contract.invocation import ModelEngine
 from tidegate.serving.front.connection import Connection, Refusal, Request
 from tidegate.serving.front.header_cache import HeaderCache
 from tidegate.serving.front.request_stats import STATS_PATH
@@ -32,7 +32,7 @@ CONTROL = frozenset((PING, LIVE, STATS_PATH, MODELS))
 class Pages(Protocol):
     """What the pages show of the worker."""
 
-    engine: Engine | None
+    engine: ModelEngine | None
     draining: bool
 
     def statistics(self, since: int, before: int) -> bytes: ...

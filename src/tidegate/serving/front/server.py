@@ -24,7 +24,16 @@ from tidegate.serving.capture.recorder import Recorder
 from tidegate.serving.contract import target_headers
 from tidegate.serving.contract.body_spool import LargeCall, Spool
 from tidegate.serving.contract.cold_start import ColdStart
-from tidegate.serving.contract.invocation import PATH, Answer, Call, Engine, ModelFailed, Note, Outcome, Stream
+from tidegate.serving.contract.invocation import (
+    PATH,
+    Answer,
+    Call,
+    ModelEngine,
+    ModelFailed,
+    Note,
+    Outcome,
+    Stream,
+)
 from tidegate.serving.contract.memory_release import ReleaseSchedule, release_memory
 from tidegate.serving.contract.replica_spec import ReplicaSpec
 from tidegate.serving.front.access_keys import KeysFile
@@ -60,7 +69,7 @@ class Server:
         """``folder``: the replica's, for bodies too large for memory."""
         self.spec = spec
         self._folder = folder
-        self.engine: Engine | None = None
+        self.engine: ModelEngine | None = None
         self.cold: ColdStart | None = None
         """The cold start in progress; None after the first answer."""
         self.failed: Callable[[str], None] | None = None
@@ -253,7 +262,7 @@ class Server:
         self._submit(self.engine, connection, request, call, fmt)
 
     def _submit(
-        self, engine: Engine, connection: Connection, request: Request, call: Call, fmt: ResponseFormat
+        self, engine: ModelEngine, connection: Connection, request: Request, call: Call, fmt: ResponseFormat
     ) -> None:
         self._in_hand[connection] = call
         self.waiting.begin(connection, request)

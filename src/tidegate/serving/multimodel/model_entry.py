@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from tidegate.serving.contract.invocation import Call, Done, Engine, Rejected
+from tidegate.serving.contract.invocation import Call, Done, ModelEngine, Rejected
 from tidegate.serving.multimodel.eviction import RequestRate
 from tidegate.serving.multimodel.model_canary import ModelCanary
 
@@ -16,7 +16,7 @@ class LoadedVersion:
     """A version in memory. ``size``: measured bytes, including those of the library if it is the ``first`` model of
     its kind. Times in seconds; ``native``: not a forest."""
 
-    engine: Engine
+    engine: ModelEngine
     mark: str
     size: int
     load_time: float
@@ -89,5 +89,5 @@ class ModelEntry:
         return f"turnover: {self.update.canary.state.value}" if self.update is not None else "loaded"
 
 
-Opening = Callable[[str], Awaitable[Engine]]
+Opening = Callable[[str], Awaitable[ModelEngine]]
 """Makes the engine of the model in a folder."""

@@ -16,7 +16,7 @@ from tidegate.domain.memory_sizes import format_bytes
 from tidegate.domain.start_limits import remaining_limit
 from tidegate.host.atomic_write import write_atomically
 from tidegate.serving.contract.cold_start import ColdStart, report_ready
-from tidegate.serving.contract.invocation import Engine
+from tidegate.serving.contract.invocation import ModelEngine
 from tidegate.serving.contract.replica_spec import (
     FAILED,
     LOADING,
@@ -53,7 +53,7 @@ class Worker:
         self._path = path
         self._spec = spec
         self._server: Server | None = None
-        self._engine: Engine | None = None
+        self._engine: ModelEngine | None = None
         self._stopping = asyncio.Event()
         self._failure: Failure | None = None
         self._preparing_forests: asyncio.Task[None] | None = None

@@ -15,7 +15,7 @@ from tidegate.serving.contract.replica_spec import (
     CaptureSpec,
     ContainerSpec,
     OnDemand,
-    ShadowSpec,
+    ShadowCopies,
     encode,
 )
 from tidegate.settings import Settings
@@ -75,11 +75,11 @@ def on_demand_section(news: Path, waking: WakeUp | None) -> OnDemand:
     return OnDemand(news=str(news), **(asdict(waking) if waking is not None else {}))
 
 
-def mirror_section(folders: Folders, copies: Path, fleet: FleetSpec, replica: str) -> ShadowSpec | None:
+def mirror_section(folders: Folders, copies: Path, fleet: FleetSpec, replica: str) -> ShadowCopies | None:
     """``copies`` is the proxy's socket for them."""
     if fleet.mirror is None:
         return None
-    return ShadowSpec(
+    return ShadowCopies(
         socket=str(copies),
         fleet=str(fleet.mirror.fleet),
         share_file=str(folders.share(fleet.id)),

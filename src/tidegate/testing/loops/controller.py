@@ -10,7 +10,7 @@ from tidegate.domain.observation import Observation
 from tidegate.domain.targets import LOCAL
 from tidegate.host.atomic_write import BackgroundFile
 from tidegate.ports.clock import Ids
-from tidegate.ports.evidence import Evidence
+from tidegate.ports.evidence import EvidenceSource
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.queue import Queue
 from tidegate.ports.store import Store
@@ -41,7 +41,7 @@ class Edges:
     clock: SimulatedClock
     ids: Ids
     target: Target
-    evidence: Evidence
+    evidence: EvidenceSource
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class NoQueue:
 
 @dataclass(frozen=True)
 class SimulatedEvidence:
-    """Ports.evidence.Evidence, by the real collector."""
+    """Ports.evidence.EvidenceSource, by the real collector."""
 
     target: TargetEdge
     collector: Collector

@@ -14,7 +14,7 @@ from tidegate.domain.fleet import FleetId
 from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.invocation import Answer, ModelFailed, Note, Outcome, Rejected
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec
-from tidegate.serving.contract.replica_spec import ShadowSpec as Where
+from tidegate.serving.contract.replica_spec import ShadowCopies as Where
 from tidegate.serving.front import shadow_log
 from tidegate.serving.front.connection import Request
 from tidegate.serving.front.shadow import LARGEST_ANSWER, MOST_BYTES, MOST_COPIES, ShadowSender
