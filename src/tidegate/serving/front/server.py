@@ -7,7 +7,6 @@
 import asyncio
 import re
 import time
-import zlib
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
@@ -19,7 +18,6 @@ from tidegate.auth.keys import BEARER, check_bearer
 from tidegate.auth.request_target import MESSAGE, is_canonical
 from tidegate.auth.sigv4 import RequestParts, verify
 from tidegate.domain.errors import AuthError, StartupError
-from tidegate.domain.traffic import WHOLE
 from tidegate.serving.capture.recorder import Recorder
 from tidegate.serving.contract import target_headers
 from tidegate.serving.contract.body_spool import LargeCall, Spool
@@ -37,6 +35,7 @@ from tidegate.serving.contract.invocation import (
 from tidegate.serving.contract.memory_release import ReleaseSchedule, release_memory
 from tidegate.serving.contract.replica_spec import ReplicaSpec
 from tidegate.serving.front.access_keys import KeysFile
+from tidegate.serving.front.capture_sampling import make_recorder
 from tidegate.serving.front.compared_counts import ComparedCounts
 from tidegate.serving.front.connection import Connection, Refusal, Request
 from tidegate.serving.front.control_pages import ALL, CONTRACT, control_page
@@ -48,7 +47,7 @@ from tidegate.serving.front.request_stats import RequestStats
 from tidegate.serving.front.response_formats import EventStreamFormat, OpenAIFormat, PlainFormat, ResponseFormat
 from tidegate.serving.front.responses import UNSPENT, Responses
 from tidegate.serving.front.sessions import GONE, HEADER, Sessions
-from tidegate.serving.front.shadow import EvenSampler, ShadowSender
+from tidegate.serving.front.shadow import ShadowSender
 from tidegate.serving.front.streaming import StreamDelivery, StreamEnd, StreamLimits
 
 PLAIN, STREAM = b"/invocations", b"/invocations-response-stream"
@@ -90,7 +89,7 @@ class Server:
         self._deliveries: set[StreamDelivery] = set()
         self._keys = KeysFile(Path(spec.keys_file)) if spec.keys_file is not None else None
         self._mirror = ShadowSender(spec, self._stats.note) if spec.mirror is not None else None
-        self._capture = _recorder(spec)
+        self._capture = make_recorder(spec)
         self._in_hand: dict[Connection, Call] = {}
         self.waiting = PendingRequests(self._stats.note)
         self._listener = listener(spec, partial(Connection, self))
@@ -397,13 +396,3 @@ class Server:
     def _note_captures(self, capture: Recorder) -> None:
         for note in capture.take_notes():
             self.note(note)
-
-
-def _recorder(spec: ReplicaSpec) -> Recorder | None:
-    capture = spec.capture
-    if capture is None or not capture.plan.enabled or not capture.plan.percent:
-        return None
-    if capture.plan.percent == 100:
-        return Recorder(spec, capture, lambda: True)
-    sampler = EvenSampler(capture.plan.percent * WHOLE // 100, zlib.crc32(spec.replica.encode()))
-    return Recorder(spec, capture, sampler.take)
