@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.gateway_harness import GatewayHarness
-from tidegate.console import operate_pages
+from tidegate.console import live_stream, operate_pages
 from tidegate.console.live_stream import LIFETIME, LiveStreams, Snapshot, changed_parts
 from tidegate.console.pages import TEMPLATES
 from tidegate.domain.errors import NotFound, Unavailable
@@ -158,8 +158,11 @@ def test_a_part_that_is_gone_becomes_empty() -> None:
     assert changed_parts({"a": "1", "b": "1"}, {"a": "1"}) == {"b": ""}
 
 
-def test_a_stream_does_not_outlive_the_drain_of_a_proxy() -> None:
+def test_a_stream_ends_by_asking_for_the_next_before_a_proxy_is_drained(monkeypatch: pytest.MonkeyPatch) -> None:
     assert LIFETIME < 60
+    monkeypatch.setattr(live_stream, "LIFETIME", 2)
+    found = Feed([Snapshot({"a": str(number)}) for number in range(4)]).events()
+    assert [kind for kind, _ in found] == ["news", "news", "renew"]
 
 
 def test_too_many_open_pages_are_refused() -> None:
