@@ -113,7 +113,9 @@ def test_the_switch_between_light_and_dark_is_kept(browser: Browser, platform: P
             page.get_by_role("button", name="Dark").click()
             page.reload()
             assert page.evaluate("document.documentElement.dataset.theme") == "dark"
-            expect(page.get_by_role("button", name="Dark")).to_have_attribute("aria-pressed", "true")
+            page.get_by_role("button", name="Light").click()
+            assert page.evaluate("document.documentElement.dataset.theme") == "light"
+            expect(page.get_by_role("button", name="Dark")).to_be_visible()
 
 
 def test_a_plan_is_saved_and_deployed(page: Page, platform: Platform, tmp_path: Path) -> None:

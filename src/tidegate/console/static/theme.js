@@ -6,7 +6,10 @@ if (kept === "light" || kept === "dark") root.dataset.theme = kept;
 const button = document.querySelector("[data-theme-switch]");
 const dark = () =>
   root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-const say = () => button.setAttribute("aria-pressed", String(dark()));
+// It names what a click would choose.
+const say = () => {
+  button.textContent = dark() ? "Light" : "Dark";
+};
 button.hidden = false;
 button.addEventListener("click", () => {
   root.dataset.theme = dark() ? "light" : "dark";
