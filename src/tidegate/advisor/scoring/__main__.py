@@ -1,0 +1,61 @@
+"""``python -m tidegate.advisor.scoring FOLDER``: load the model of ``replica.json``, answer ``requests.jsonl``.
+
+Exit status 0: ``replies.jsonl`` is whole; 1: ``failure.json`` says why not.
+"""
+
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+from tidegate.advisor.scoring.exchange import (
+    REPLICA,
+    REPLIES,
+    REQUESTS,
+    ScoringReply,
+    ScoringRequest,
+    read_requests,
+    write_lines,
+)
+from tidegate.domain.errors import TidegateError
+from tidegate.serving.aws_lambda.loop_model import LoopModel
+from tidegate.serving.contract.invocation import Answer, Call, ModelFailed, Rejected
+from tidegate.serving.contract.replica_spec import Failure, read, write_failure
+
+TOGETHER = 256
+"""Requests that are scored together, as a server would those that come together."""
+
+
+def main(arguments: list[str]) -> int:
+    folder = Path(arguments[0])
+    try:
+        spec = read(folder / REPLICA)
+        model = LoopModel(spec, spec.startup_timeout)
+    except TidegateError as error:
+        write_failure(folder / REPLICA, Failure(error.code, error.message, permanent=True))
+        return 1
+    try:
+        replies = _answer(model, read_requests(folder / REQUESTS), spec.invocation_timeout)
+        write_lines(folder / REPLIES, replies)
+    finally:
+        model.close()
+    return 0
+
+
+def _answer(model: LoopModel, requests: Iterable[ScoringRequest], seconds: float) -> Iterator[ScoringReply]:
+    waiting = iter(requests)
+    while group := list(islice(waiting, TOGETHER)):
+        calls = [
+            Call(each.body, {b"content-type": each.content_type.encode("latin-1", "replace")}) for each in group
+        ]
+        yield from map(_reply, model.ask(calls, seconds))
+
+
+def _reply(outcome: Answer | Rejected | ModelFailed) -> ScoringReply:
+    if isinstance(outcome, Answer):
+        return ScoringReply(outcome.body, outcome.content_type)
+    return ScoringReply(b"", "", outcome.message or f"status {outcome.status}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
