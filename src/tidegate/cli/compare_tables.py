@@ -97,7 +97,7 @@ def _findings(result: VersionComparison) -> Table:
         table.add_row(what, value, str(one.tolerance), str(one.verdict))
     passed = len(result.findings) - len(shown)
     if passed:
-        table.add_note(f"and {passed} slices that pass")
+        table.add_note("and one slice that passes" if passed == 1 else f"and {passed} slices that pass")
     return table
 
 
