@@ -102,6 +102,10 @@ FIRST: Mapping[tuple[str, str], str] = {
         ">> captures/b.jsonl; done"
     ),
     ("capture.md", "tidegate capture fraud"): "tidegate deploy fraud.yaml --wait",
+    ("compare.md", "tidegate compare --endpoint fraud candidate.tar.gz --rows captures/"): (
+        "tidegate deploy fraud.yaml --wait; "
+        "until tidegate rollout history fraud --json | grep -q sha256; do sleep 0.1; done"
+    ),
     (
         "replay.md",
         "tidegate trace december --out day.csv --days 1 --base 0.01",
@@ -260,7 +264,26 @@ def _targets(folder: Path) -> None:
     (folder / "targets.yaml").write_text("".join(settings))
 
 
+def _compare(folder: Path) -> None:
+    lines = ["amount,tenure,hours,country,fraud"]
+    for place in range(400):
+        country = ("US", "DE", "IN")[place % 3]
+        lines.append(f"{place / 400},{place * 7 % 400 / 400},0.5,{country},{int(place * 3 % 400 < place)}")
+    (folder / "payments.csv").write_text("\n".join(lines))
+    for name in ("candidate.ubj", "again-1.ubj", "again-2.ubj", "again-3.ubj"):
+        shutil.copy(folder / "model.ubj", folder / name)
+    (folder / "captures").mkdir()
+    about = '"eventMetadata": {"eventId": "1", "inferenceTime": "2026-03-01T12:00:00Z"}'
+    (folder / "captures" / "a.jsonl").write_text(
+        "".join(
+            f'{{"captureData": {{"endpointInput": {{"data": "{place / 400},0.2,0.5", "encoding": "CSV"}}}}, {about}}}\n'
+            for place in range(400)
+        )
+    )
+
+
 MAKERS: Mapping[str, Callable[[Path], None]] = {
+    "compare.md": _compare,
     "endpoints.md": _endpoints,
     "runtimes.md": _runtimes,
     "targets.md": _targets,

@@ -3,34 +3,22 @@ is harm."""
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from tidegate.advisor.comparison.answers import AnswerTerms, collect_answers
-from tidegate.advisor.comparison.report import (
-    LABELLED,
-    Answers,
-    ComparisonTerms,
-    Verdict,
-    VersionComparison,
-    cannot_compare,
-    compare_versions,
-)
-from tidegate.advisor.comparison.row_files import RowRequest, RowTerms
+from tidegate.advisor.comparison.answers import AnswerTerms
+from tidegate.advisor.comparison.report import LABELLED, ComparisonTerms, Verdict, VersionComparison
+from tidegate.advisor.comparison.row_files import RowTerms
 from tidegate.advisor.comparison.tolerances import parse_tolerances
 from tidegate.advisor.quality.label_lines import check_place
-from tidegate.advisor.scoring import run
-from tidegate.advisor.scoring.exchange import ScoringReply, ScoringRequest
-from tidegate.advisor.scoring.models import make_replica
 from tidegate.cli import compare_page, compare_tables
-from tidegate.cli.compare_inputs import ComparedModel, choose_models, read_rows
+from tidegate.cli.compare_inputs import choose_models, read_rows
+from tidegate.cli.compare_run import ModelRun
 from tidegate.cli.output import AsJson, console
-from tidegate.domain.errors import Invalid, TidegateError
+from tidegate.domain.errors import Invalid
 from tidegate.settings import Settings
 from tidegate.spec.units import seconds
 
@@ -70,6 +58,13 @@ def compare(
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="How much may change: mean=5%, auc=0.02, moved=20%. Repeatable."),
     ] = None,
+    honest: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODEL",
+            help="A good version, trained again: tolerances are learned from three or more of them.",
+        ),
+    ] = None,
     least_rows: Annotated[int, typer.Option(min=2, help="Fewest rows, also of a slice.")] = 100,
     least_labels: Annotated[int, typer.Option(min=1, help="Fewest labels of each class.")] = 100,
     step: Annotated[
@@ -96,18 +91,18 @@ def compare(
     compare_page.check_destination(html)
     settings = Settings.from_environment(os.environ)
     given = RowTerms(label, frozenset(_words(leave_out)), tuple(_words(columns)))
-    terms = ComparisonTerms(
-        parse_tolerances(tolerance or ()), _asked(tolerance or (), label, by), least_rows, least_labels, step
-    )
+    declared = tolerance or []
+    asked = _asked(declared, label, by)
+    terms = ComparisonTerms(parse_tolerances(declared), asked, least_rows, least_labels, step, _names(declared))
     limit = seconds(within, ("--within",), least=1)
     found = read_rows(rows, given, by, settings)
-    old, new = choose_models(versions, endpoint, variant, settings)
-    asked = AnswerTerms(score, by, bool(label))
-    answers = _ask_both(old, new, found.requests, asked, _Limits(settings, limit))
-    result = cannot_compare(answers) if isinstance(answers, str) else compare_versions(answers, terms)
+    models = choose_models(versions, endpoint, variant, honest or (), settings)
+    names = (models.old.name, models.new.name)
+    asking = ModelRun(found.requests, AnswerTerms(score, by, bool(label)), terms, settings, limit)
+    result, answers = asking.compare(models)
     if html is not None:
-        compare_page.write(html, (old.name, new.name), result, None if isinstance(answers, str) else answers)
-    _show(result, (old.name, new.name), dict(found.skipped), as_json)
+        compare_page.write(html, names, result, answers)
+    _show(result, names, dict(found.skipped), as_json)
     if result.verdict is not Verdict.PASS:
         raise typer.Exit(NOT_PASSED)
 
@@ -116,7 +111,11 @@ def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-def _asked(tolerances: list[str] | tuple[str, ...], label: str, by: str) -> frozenset[str]:
+def _names(tolerances: list[str]) -> frozenset[str]:
+    return frozenset(text.partition("=")[0] for text in tolerances)
+
+
+def _asked(tolerances: list[str], label: str, by: str) -> frozenset[str]:
     """Statistics whose tolerance is given. Raises Invalid for one that nothing could be held against."""
     names = frozenset(name for name, _, value in (each.partition("=") for each in tolerances) if value != "none")
     for name in sorted(names):
@@ -125,38 +124,6 @@ def _asked(tolerances: list[str] | tuple[str, ...], label: str, by: str) -> froz
         if name == "slice" and not by:
             raise Invalid("--tolerance slice: it needs --by, the column of the slices")
     return names
-
-
-@dataclass(frozen=True)
-class _Limits:
-    """``seconds`` that each version may take."""
-
-    settings: Settings
-    seconds: float
-
-
-def _ask_both(
-    old: ComparedModel, new: ComparedModel, requests: list[RowRequest], terms: AnswerTerms, limits: _Limits
-) -> Answers | str:
-    """One after the other. Raises TidegateError, which names the version."""
-    if not requests:
-        return "there are no rows"
-    replies = []
-    with TemporaryDirectory(prefix="tg-") as folder:
-        for side, model in (("old", old), ("new", new)):
-            place = Path(folder, side)
-            place.mkdir(mode=0o700)
-            try:
-                replies.append(_ask(model, requests, place, limits))
-            except TidegateError as error:
-                raise type(error)(f"the {side} version, {model.name}: {error.message}") from None
-    return collect_answers(requests, *replies, terms)
-
-
-def _ask(model: ComparedModel, requests: list[RowRequest], folder: Path, limits: _Limits) -> list[ScoringReply]:
-    spec = make_replica(model.model, limits.settings, folder, model.artifacts)
-    sent = [ScoringRequest(each.body, each.content_type) for each in requests]
-    return run.score(spec, sent, folder, os.environ, limits.seconds)
 
 
 def _show(result: VersionComparison, names: tuple[str, str], skipped: dict[str, int], as_json: bool) -> None:

@@ -1,5 +1,6 @@
 """What ``compare`` is given: two models, and rows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from tidegate.advisor.comparison.row_files import (
     read_csv_rows,
     read_lines_of_rows,
 )
+from tidegate.advisor.comparison.tolerance_learning import FEWEST
 from tidegate.advisor.quality.sources import read_lines
 from tidegate.advisor.scoring.models import model_at, model_of_spec, served_model, serving_entry, serving_variant
 from tidegate.cli.artifacts import prepare
@@ -30,16 +32,31 @@ class ComparedModel:
     artifacts: Path | None = None
 
 
+@dataclass(frozen=True)
+class ComparedModels:
+    """``honest``: good versions from which tolerances are learned."""
+
+    old: ComparedModel
+    new: ComparedModel
+    honest: tuple[ComparedModel, ...]
+
+
 def choose_models(
-    versions: list[str], endpoint: str, variant: str, settings: Settings
-) -> tuple[ComparedModel, ComparedModel]:
+    versions: list[str], endpoint: str, variant: str, honest: Sequence[str], settings: Settings
+) -> ComparedModels:
     """Raises Invalid, or the server's error."""
+    if 0 < len(honest) < FEWEST:
+        raise Invalid(
+            f"--honest: tolerances are learned from {FEWEST} versions or more, and {len(honest)} are given"
+        )
     expected = 1 if endpoint else 2
     if len(versions) != expected:
         raise Invalid("expected OLD and NEW, or --endpoint NAME and NEW")
     now = datetime.now(UTC)
     old = _serving_model(endpoint, variant, now) if endpoint else _read_model(versions[0], variant, settings, now)
-    return old, _read_model(versions[-1], "" if endpoint else variant, settings, now)
+    of_files = "" if endpoint else variant
+    new, *others = (_read_model(each, of_files, settings, now) for each in (versions[-1], *honest))
+    return ComparedModels(old, new, tuple(others))
 
 
 def _read_model(given: str, variant: str, settings: Settings, now: datetime) -> ComparedModel:

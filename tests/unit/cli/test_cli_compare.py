@@ -24,12 +24,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for place in range(400):
         lines.append(f"{place / 400},{'IN' if place % 4 == 0 else '<b>US</b>'},{int((place * 7) % 400 < place)}")
     (tmp_path / "rows.csv").write_text("\n".join(lines))
-    for name in ("same", "half", "turned", "words", "mixed"):
+    for name in ("same", "half", "turned", "words", "mixed", "down", "up", "more", "most"):
         (tmp_path / name).write_text("")
     models: dict[str, Callable[[float], object]] = {
         "same": lambda amount: amount,
         "half": lambda amount: amount / 2,
         "turned": lambda amount: 1 - amount,
+        "down": lambda amount: amount * 0.99,
+        "up": lambda amount: amount * 1.02,
+        "more": lambda amount: amount * 1.024,
+        "most": lambda amount: amount * 1.03,
         "words": lambda amount: "fraud",
         "mixed": lambda amount: amount * (0.6 if round(amount * 400) % 4 == 0 else 1.12),
     }
@@ -76,6 +80,23 @@ def test_a_slice_is_harmed_though_the_whole_is_not(folder: Path) -> None:
     assert done.exit_code == 1 and "mean score of a slice (IN): 40 % is more than 20 %" in done.stdout
 
 
+HONEST = ("--honest", "down", "--honest", "up", "--honest", "same")
+
+
+def test_tolerances_are_learned_from_honest_versions(folder: Path) -> None:
+    """A quarter more than the largest of them."""
+    assert run("same", "most").exit_code == 0
+    done = run("same", "most", *HONEST)
+    assert done.exit_code == 1 and "mean score: 3 % is more than 2.5 %" in done.stdout
+    assert run("same", "more", *HONEST, "--tolerance", "moved=none", "--tolerance", "rank=1%").exit_code == 0
+    assert run("same", "most", *HONEST, "--tolerance", "mean=4%", "--tolerance", "rank=1%").exit_code == 0
+
+
+def test_an_honest_version_that_cannot_be_compared_teaches_nothing(folder: Path) -> None:
+    done = run("same", "same", *HONEST, "--honest", "words")
+    assert done.exit_code == 1 and "honest version words in place of the new one" in " ".join(done.stdout.split())
+
+
 def test_the_page_is_self_contained_and_escaped(folder: Path) -> None:
     run("same", "half", "--by", "country", "--label", "fraud", "--html", "report.html")
     text = (folder / "report.html").read_text()
@@ -115,6 +136,7 @@ def test_no_rows_are_unknown(folder: Path) -> None:
         (("same", "same", "--tolerance", "slice=5%"), "it needs --by"),
         (("same", "same", "--tolerance", "speed=5%"), "expected NAME=VALUE"),
         (("same", "same", "--by", "city"), "no row has such a column"),
+        (("same", "same", "--honest", "same"), "from 3 versions or more"),
         (("same", "nothing"), "there is no such file or folder"),
         (("same", "same", "--html", "report.pdf"), "ends in .html"),
         (("same", "same", "--html", "none/report.html"), "there is no folder"),

@@ -37,6 +37,8 @@ class ComparisonTerms:
     fewest_rows: int = 100
     fewest_labels: int = 100
     step: float | None = None
+    declared: frozenset[str] = frozenset()
+    """Statistics about which somebody said anything; the others may be learned."""
 
 
 @dataclass(frozen=True)

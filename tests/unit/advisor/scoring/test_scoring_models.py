@@ -62,7 +62,7 @@ def test_of_several_variants_one_must_be_named() -> None:
     )
     assert model_of_spec(two, "green", "a.yaml").containers[0].data_url == "s3://m/b"
     for name in ("", "red"):
-        with pytest.raises(Invalid, match="a.yaml: say by --variant which one is meant: blue, green"):
+        with pytest.raises(Invalid, match=r"a\.yaml: say by --variant which one is meant: blue, green"):
             model_of_spec(two, name, "a.yaml")
 
 
