@@ -1,5 +1,6 @@
 """Command lines of the documentation, in the order of their page, with the files that they need."""
 
+import json
 import os
 import re
 import shlex
@@ -273,13 +274,10 @@ def _compare(folder: Path) -> None:
     for name in ("candidate.ubj", "again-1.ubj", "again-2.ubj", "again-3.ubj"):
         shutil.copy(folder / "model.ubj", folder / name)
     (folder / "captures").mkdir()
-    about = '"eventMetadata": {"eventId": "1", "inferenceTime": "2026-03-01T12:00:00Z"}'
-    (folder / "captures" / "a.jsonl").write_text(
-        "".join(
-            f'{{"captureData": {{"endpointInput": {{"data": "{place / 400},0.2,0.5", "encoding": "CSV"}}}}, {about}}}\n'
-            for place in range(400)
-        )
-    )
+    about = {"eventId": "1", "inferenceTime": "2026-03-01T12:00:00Z"}
+    sides = ({"endpointInput": {"data": f"{place / 400},0.2,0.5", "encoding": "CSV"}} for place in range(400))
+    captured = (json.dumps({"captureData": side, "eventMetadata": about}) for side in sides)
+    (folder / "captures" / "a.jsonl").write_text("\n".join(captured))
 
 
 MAKERS: Mapping[str, Callable[[Path], None]] = {

@@ -47,7 +47,7 @@ def choose_models(
     """Raises Invalid, or the server's error."""
     if 0 < len(honest) < FEWEST:
         raise Invalid(
-            f"--honest: tolerances are learned from {FEWEST} versions or more, and {len(honest)} are given"
+            f"--with honest: tolerances are learned from {FEWEST} versions or more, and {len(honest)} are given"
         )
     expected = 1 if endpoint else 2
     if len(versions) != expected:
@@ -107,6 +107,6 @@ def read_rows(given: str, terms: RowTerms, by: str, settings: Settings) -> RowSe
     except UnicodeDecodeError:
         raise Invalid(f"the rows {given} cannot be read: not UTF-8 text") from None
     if by and found.requests and by not in found.columns:
-        hint = "; --columns names those of captured rows" if not found.columns else ""
+        hint = "; --with columns=A,B names those of captured rows" if not found.columns else ""
         raise Invalid(f"--by {by}: no row has such a column{hint}")
     return found

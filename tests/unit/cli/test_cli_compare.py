@@ -80,7 +80,7 @@ def test_a_slice_is_harmed_though_the_whole_is_not(folder: Path) -> None:
     assert done.exit_code == 1 and "mean score of a slice (IN): 40 % is more than 20 %" in done.stdout
 
 
-HONEST = ("--honest", "down", "--honest", "up", "--honest", "same")
+HONEST = ("--with", "honest=down,up,same")
 
 
 def test_tolerances_are_learned_from_honest_versions(folder: Path) -> None:
@@ -93,7 +93,7 @@ def test_tolerances_are_learned_from_honest_versions(folder: Path) -> None:
 
 
 def test_an_honest_version_that_cannot_be_compared_teaches_nothing(folder: Path) -> None:
-    done = run("same", "same", *HONEST, "--honest", "words")
+    done = run("same", "same", "--with", "honest=down,up,words")
     assert done.exit_code == 1 and "honest version words in place of the new one" in " ".join(done.stdout.split())
 
 
@@ -118,7 +118,7 @@ def test_answers_that_are_no_numbers_are_unknown(folder: Path) -> None:
 
 
 def test_too_few_rows_are_unknown(folder: Path) -> None:
-    done = run("same", "same", "--least-rows", "401")
+    done = run("same", "same", "--with", "least_rows=401")
     assert done.exit_code == 1 and "400 rows are too few" in done.stdout
 
 
@@ -136,11 +136,15 @@ def test_no_rows_are_unknown(folder: Path) -> None:
         (("same", "same", "--tolerance", "slice=5%"), "it needs --by"),
         (("same", "same", "--tolerance", "speed=5%"), "expected NAME=VALUE"),
         (("same", "same", "--by", "city"), "no row has such a column"),
-        (("same", "same", "--honest", "same"), "from 3 versions or more"),
+        (("same", "same", "--with", "honest=same"), "from 3 versions or more"),
+        (("same", "same", "--with", "least_rows=1"), "expected a whole number from 2"),
+        (("same", "same", "--with", "step=x"), "expected a number from 0"),
+        (("same", "same", "--with", "within=0"), "must be at least 1s"),
+        (("same", "same", "--with", "colour=red"), "expected NAME=VALUE"),
         (("same", "nothing"), "there is no such file or folder"),
         (("same", "same", "--html", "report.pdf"), "ends in .html"),
         (("same", "same", "--html", "none/report.html"), "there is no folder"),
-        (("same", "same", "--score", "a..b"), "is no place of a score"),
+        (("same", "same", "--with", "score=a..b"), "is no place of a score"),
     ],
 )
 def test_bad_input_is_refused_before_a_model_is_started(

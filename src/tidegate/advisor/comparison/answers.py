@@ -49,7 +49,7 @@ class _Side:
         if self.unreadable:
             return (
                 f"{self.unreadable:,} of {total:,} answers of the {self.name} version are not a number for each row:"
-                f" {self.example!r}; --score names the place of the score"
+                f" {self.example!r}; --with score=PLACE names the place of the score"
             )
         return ""
 
@@ -75,7 +75,7 @@ def collect_answers(
             known = "" if request.rows is None else f" of {len(request.rows)} rows"
             return (
                 f"request {number}{known}: the old version answered {len(before)} numbers and the new one"
-                f" {len(after)}; --score names the place of the score"
+                f" {len(after)}; --with score=PLACE names the place of the score"
             )
         rows += request.rows or [{}] * len(before)
         labels += [request.label] * len(before)

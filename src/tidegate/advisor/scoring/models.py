@@ -35,7 +35,7 @@ def model_of_spec(wish: DesiredDeployment, variant: str, source: str) -> Model:
     for one in wish.config.variants:
         if one.name == chosen:
             return next(model for model in wish.models if model.name == one.model_name)
-    raise Invalid(f"{source}: say by --variant which one is meant: {', '.join(names)}")
+    raise Invalid(f"{source}: say by --with variant=NAME which one is meant: {', '.join(names)}")
 
 
 def serving_entry(history: list[dict[str, Any]], name: str) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def serving_variant(entry: Mapping[str, Any], variant: str, name: str) -> str:
         return variant
     if not variant and len(names) == 1:
         return str(names[0])
-    raise Invalid(f"endpoint {name}: say by --variant which one is meant: {', '.join(names)}")
+    raise Invalid(f"endpoint {name}: say by --with variant=NAME which one is meant: {', '.join(names)}")
 
 
 def served_model(described: Mapping[str, Any], digests: list[str], now: datetime) -> Model:

@@ -62,7 +62,7 @@ def test_of_several_variants_one_must_be_named() -> None:
     )
     assert model_of_spec(two, "green", "a.yaml").containers[0].data_url == "s3://m/b"
     for name in ("", "red"):
-        with pytest.raises(Invalid, match=r"a\.yaml: say by --variant which one is meant: blue, green"):
+        with pytest.raises(Invalid, match=r"a\.yaml: say by --with variant=NAME which one is meant: blue, green"):
             model_of_spec(two, name, "a.yaml")
 
 
@@ -79,7 +79,7 @@ def test_what_serves_is_found_in_the_history() -> None:
         serving_entry(entries[:1], "fraud")
     variants = [{"name": "blue", "shadow": False}, {"name": "copy", "shadow": True}]
     assert serving_variant({"variants": variants}, "", "fraud") == "blue"
-    with pytest.raises(Invalid, match="--variant"):
+    with pytest.raises(Invalid, match="--with variant"):
         serving_variant({"variants": variants}, "copy", "fraud")
 
 
