@@ -103,5 +103,5 @@ def _show(result: VersionComparison, names: tuple[str, str], skipped: Mapping[st
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(skipped.items()))
         screen.print(Text(f"captures that were not used: {reasons}"))
     for reason in result.reasons:
-        screen.print(Text(reason))
+        screen.print(Text("".join(char if char.isprintable() else " " for char in reason)))
     screen.print(Text(f"verdict: {result.verdict}"))

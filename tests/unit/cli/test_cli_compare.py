@@ -22,7 +22,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     lines = ["amount,country,fraud"]
     for place in range(400):
-        lines.append(f"{place / 400},{'IN' if place % 4 == 0 else '<b>US</b>'},{int((place * 7) % 400 < place)}")
+        lines.append(
+            f"{place / 400},{'IN' if place % 4 == 0 else chr(27) + '<b>US</b>'},{int((place * 7) % 400 < place)}"
+        )
     (tmp_path / "rows.csv").write_text("\n".join(lines))
     for name in ("same", "half", "turned", "words", "mixed", "down", "up", "more", "most"):
         (tmp_path / name).write_text("")
@@ -61,6 +63,7 @@ def test_people_read_what_changed_in_eighty_columns(folder: Path) -> None:
     done = run("same", "half", "--label", "fraud", "--by", "country")
     assert done.exit_code == 1
     assert max(map(len, done.stdout.splitlines())) <= 80
+    assert "\x1b" not in done.stdout and "<b>US</b>" in done.stdout
     for said in ("rank correlation", "AUC", "mean score: 50 % is more than 5 %", "verdict: harm"):
         assert said in done.stdout
 

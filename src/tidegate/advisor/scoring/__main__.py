@@ -1,8 +1,12 @@
-"""``python -m tidegate.advisor.scoring FOLDER``: load the model of ``replica.json``, answer ``requests.jsonl``.
+"""``python -m tidegate.advisor.scoring FOLDER PARENT_PID``: load the model of ``replica.json`` and answer
+``requests.jsonl``.
 
 Exit status 0: ``replies.jsonl`` is whole; 1: ``failure.json`` says why not.
 """
 
+import ctypes
+import os
+import signal
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -12,6 +16,7 @@ from tidegate.advisor.scoring.exchange import (
     REPLICA,
     REPLIES,
     REQUESTS,
+    TOGETHER,
     ScoringReply,
     ScoringRequest,
     read_requests,
@@ -22,12 +27,12 @@ from tidegate.serving.aws_lambda.loop_model import LoopModel
 from tidegate.serving.contract.invocation import Answer, Call, ModelFailed, Rejected
 from tidegate.serving.contract.replica_spec import Failure, read, write_failure
 
-TOGETHER = 256
-"""Requests that are scored together, as a server would those that come together."""
+_PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: list[str]) -> int:
-    folder = Path(arguments[0])
+    folder, parent = Path(arguments[0]), int(arguments[1])
+    _end_with(parent)
     try:
         spec = read(folder / REPLICA)
         model = LoopModel(spec, spec.startup_timeout)
@@ -40,6 +45,14 @@ def main(arguments: list[str]) -> int:
     finally:
         model.close()
     return 0
+
+
+def _end_with(parent: int) -> None:
+    """Be killed when the process that started this one ends, however it ends: nobody would read the answers."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before
+        os._exit(1)
 
 
 def _answer(model: LoopModel, requests: Iterable[ScoringRequest], seconds: float) -> Iterator[ScoringReply]:

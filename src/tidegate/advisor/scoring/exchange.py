@@ -5,6 +5,8 @@ from pathlib import Path
 
 import msgspec
 
+TOGETHER = 64
+"""Requests that are asked together, as a server would score those that come together."""
 REPLICA, REQUESTS, REPLIES, FAILURE = "replica.json", "requests.jsonl", "replies.jsonl", "failure.json"
 
 

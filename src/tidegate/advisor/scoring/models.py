@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from tidegate.advisor.scoring.exchange import TOGETHER
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import Invalid, NotFound
 from tidegate.domain.fleet import FleetId
@@ -104,7 +105,7 @@ def make_replica(model: Model, settings: Settings, folder: Path, artifacts: Path
         account=settings.account,
         region=settings.region,
         max_body=settings.max_body,
-        invocation_timeout=float(settings.invocation_timeout),
+        invocation_timeout=float(settings.invocation_timeout) * TOGETHER,  # waiting for the others counts
         s3_endpoint=settings.s3_endpoint,
     )
 

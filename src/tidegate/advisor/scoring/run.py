@@ -43,7 +43,7 @@ def score(
     log = folder / "output.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tidegate.advisor.scoring", str(folder)],
+            [sys.executable, "-m", "tidegate.advisor.scoring", str(folder), str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -2,9 +2,12 @@
 
 import json
 import os
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tidegate.advisor.scoring.exchange import ScoringRequest
@@ -12,8 +15,10 @@ from tidegate.advisor.scoring.models import make_replica, model_at
 from tidegate.advisor.scoring.run import score
 from tidegate.domain.errors import ArtifactError, StartTimeout, TidegateError
 from tidegate.settings import Settings
+from tidegate.testing.platform import wait_until
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+ROOT = Path(__file__).parents[4]
 ROW = [ScoringRequest(b"1,2", "text/csv")]
 HANDLER = """
 import json, os, time
@@ -61,6 +66,20 @@ def test_a_process_that_dies_is_no_answer(tmp_path: Path, when: str) -> None:
 def test_a_model_that_hangs_is_given_up(tmp_path: Path) -> None:
     with pytest.raises(StartTimeout, match="the model did not answer 1 rows within 3 s"):
         ask(tmp_path, "hang", seconds=3)
+
+
+def test_it_does_not_outlive_whoever_started_it(tmp_path: Path) -> None:
+    code = f"import sys; sys.path[:0] = {sys.path!r}; from pathlib import Path\n"
+    code += (
+        f"from tests.unit.advisor.scoring.test_scoring_run import ask; ask(Path({str(tmp_path)!r}), 'hang', 100)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) as starter:
+        try:
+            (child,) = wait_until(psutil.Process(starter.pid).children, "the model's process")
+        finally:
+            starter.kill()
+    _, alive = psutil.wait_procs([child], timeout=30)
+    assert alive == []
 
 
 def test_data_that_is_no_model_says_so(tmp_path: Path) -> None:
