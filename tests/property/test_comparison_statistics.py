@@ -16,7 +16,7 @@ from tidegate.advisor.comparison.tolerances import DEFAULTS, Tolerance
 
 SCORE = st.integers(0, 40).map(lambda number: number / 40)
 """Few values, so that many rows are equal."""
-ANY = st.floats(-1e6, 1e6)
+ANY = st.floats(-1e100, 1e100)
 PAIRS = st.lists(st.tuples(SCORE, SCORE), min_size=1, max_size=60)
 LABELLED = st.lists(st.tuples(SCORE, SCORE, st.sampled_from((0.0, 1.0))), min_size=2, max_size=60).filter(
     lambda rows: len({label for _, _, label in rows}) == 2

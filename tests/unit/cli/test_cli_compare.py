@@ -9,7 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.unit.cli.stub_server import found, stub
+from tidegate.advisor.comparison.report import Answers, ComparisonTerms, compare_versions
+from tidegate.advisor.comparison.tolerances import DEFAULTS
 from tidegate.advisor.scoring.exchange import ScoringReply, ScoringRequest
+from tidegate.cli import compare_page
 from tidegate.cli.app import app
 from tidegate.serving.contract.replica_spec import ReplicaSpec
 
@@ -105,6 +108,17 @@ def test_the_page_is_self_contained_and_escaped(folder: Path) -> None:
     text = (folder / "report.html").read_text()
     assert "<svg" in text and "Verdict: harm" in text and "&lt;b&gt;US&lt;/b&gt;" in text
     assert "<b>US" not in text and "<script" not in text and 'src="' not in text and "href" not in text
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [([0.0] * 4, [0.0] * 4), ([-5.0, 3.0], [2.0, -1e100]), ([7.0], [7.0]), ([1e-320, 0.5], [1e100, 0.5])],
+)
+def test_any_scores_can_be_drawn(old: list[float], new: list[float]) -> None:
+    answers = Answers(old, new, [None] * len(old), [{}] * len(old))
+    result = compare_versions(answers, ComparisonTerms(DEFAULTS, fewest_rows=1))
+    text = compare_page.render(("old", "new"), result, answers)
+    assert text.count("<svg") == 1 and "nan" not in text and "inf" not in text
 
 
 def test_the_page_is_written_of_what_cannot_be_compared_too(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Judges what changed between two versions, and says it as a document. Pure."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -248,7 +249,8 @@ def _judge(
     if slice is not None:
         what = f"{what} ({slice})"
     if value is not None and tolerance.relative:
-        value, why = (value / abs(base), why) if base else (0.0 if value == 0 else None, "the old one is 0")
+        share = value / abs(base) if base else 0.0 if value == 0 else math.inf
+        value, why = (share, why) if math.isfinite(share) else (None, "the old one is 0")
     if value is None:
         reason = f"{what}: it cannot be said: {why or 'there is no value'}"
         return Finding(name, slice, None, tolerance, Verdict.UNKNOWN, reason)

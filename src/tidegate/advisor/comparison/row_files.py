@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from tidegate.advisor.comparison.scores import LARGEST
 from tidegate.advisor.drift.profile import PREDICTION, Row, Value
 from tidegate.advisor.drift.rows import Unusable, parse_value, read_captured
 from tidegate.advisor.quality.label_lines import read_number
@@ -161,7 +162,7 @@ def _value(value: object) -> Value:
 def _label(row: Row, terms: RowTerms, where: str) -> float | None:
     """None where the row has none. Raises Invalid for one that is no number."""
     label = row.get(terms.label) if terms.label else None
-    if isinstance(label, str):
+    if isinstance(label, str) or abs(label or 0) > LARGEST:
         raise Invalid(f"{where}: the label {label!r} is no number")
     return label
 

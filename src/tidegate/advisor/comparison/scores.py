@@ -7,6 +7,9 @@ import msgspec
 
 from tidegate.advisor.quality.label_lines import read_number, read_score
 
+LARGEST = 1e100
+"""A larger score is none: sums of its squares could not be computed."""
+
 
 def read_scores(body: bytes, content_type: str, where: str) -> list[float] | None:
     """A finite number for each row of the request, in order; None if the answer is something else.
@@ -23,8 +26,7 @@ def read_scores(body: bytes, content_type: str, where: str) -> list[float] | Non
         return None
     if not where:
         return _flatten(found)
-    score = read_score({"endpointOutput": {"encoding": "JSON", "data": text}}, where)
-    return None if score is None else [score]
+    return _only_numbers([read_score({"endpointOutput": {"encoding": "JSON", "data": text}}, where)])
 
 
 def _read_lines(text: str) -> list[Any]:
@@ -66,5 +68,5 @@ def _unwrap(found: Any) -> Any:
 
 def _only_numbers(values: list[Any]) -> list[float] | None:
     numbers = [read_number(value) for value in values]
-    found = [number for number in numbers if number is not None]
+    found = [number for number in numbers if number is not None and abs(number) <= LARGEST]
     return found if found and len(found) == len(numbers) else None

@@ -72,11 +72,13 @@ def test_without_any_tolerance_nothing_passes() -> None:
 
 
 def test_a_share_of_nothing_cannot_be_said() -> None:
-    shifted = Answers([0.0] * COUNT, [0.5] * COUNT, [None] * COUNT, [{}] * COUNT)
-    found = compare_versions(shifted, ComparisonTerms(parse_tolerances(["rank=none"])))
-    assert found.verdict is Verdict.UNKNOWN and found.reasons == (
-        "mean score: it cannot be said: the old one is 0",
-    )
+    for old in (0.0, 5e-324):
+        shifted = Answers([old] * COUNT, [0.5] * COUNT, [None] * COUNT, [{}] * COUNT)
+        found = compare_versions(shifted, ComparisonTerms(parse_tolerances(["rank=none"])))
+        json.dumps(found.document(), allow_nan=False)
+        assert found.verdict is Verdict.UNKNOWN and found.reasons == (
+            "mean score: it cannot be said: the old one is 0",
+        )
 
 
 def test_a_slice_is_found_that_the_whole_does_not_show() -> None:

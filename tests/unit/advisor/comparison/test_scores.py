@@ -14,6 +14,8 @@ from tidegate.advisor.comparison.scores import read_scores
         (b"a,0.25\nb,0.5\n", "text/csv", "1", [0.25, 0.5]),
         (b"0.25,1\n0.5,0\n", "text/csv", "", None),
         (b"0.25,1\n", "text/csv", "2", None),
+        (b"1e200", "text/csv", "", None),
+        (b'{"score": 1e200, "label": 1}', "application/json", "score", None),
         (b"nan", "text/csv", "", None),
         (b"", "text/csv", "", None),
         (b"[0.25, 0.5]", "application/json", "", [0.25, 0.5]),
