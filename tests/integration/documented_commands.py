@@ -104,8 +104,7 @@ FIRST: Mapping[tuple[str, str], str] = {
     ),
     ("capture.md", "tidegate capture fraud"): "tidegate deploy fraud.yaml --wait",
     ("compare.md", "tidegate compare --endpoint fraud candidate.tar.gz --rows captures/"): (
-        "tidegate deploy fraud.yaml --wait; "
-        "until tidegate rollout history fraud --json | grep -q sha256; do sleep 0.1; done"
+        "tidegate deploy fraud.yaml --wait"
     ),
     (
         "replay.md",

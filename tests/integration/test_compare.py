@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 import xgboost
 
-from tidegate.testing.platform import Platform, wait_until
+from tidegate.testing.platform import Platform
 from tidegate.testing.scene import Scene
 
 TIDEGATE = Path(sys.executable).with_name("tidegate")
@@ -103,11 +102,9 @@ def test_what_an_endpoint_serves_is_the_old_version(folder: Path, platform: Plat
     served.write_bytes((folder / "old.ubj").read_bytes())
     scene = Scene(platform)
     scene.create("fraud", scene.config(served.as_uri()))
-    history = f"{platform.url}/tidegate/v1/endpoints/fraud/history"
-    wait_until(lambda: httpx.get(history).json()["versions"][0]["artifact_digests"], "its model data to be kept")
-    served.write_bytes((folder / "swapped.ubj").read_bytes())
     plain = ("--rows", "rows.csv", "--leave-out", "country,fraud")
     same = run(folder, "--endpoint", "fraud", "old.ubj", *plain, "--json", TIDEGATE_URL=platform.url)
     assert json.loads(same.stdout)["overall"]["largest"] == 0, same.stderr
+    served.write_bytes((folder / "swapped.ubj").read_bytes())
     other = run(folder, "--endpoint", "fraud", "served.ubj", *plain, TIDEGATE_URL=platform.url)
     assert other.returncode == 1 and "verdict: harm" in other.stdout

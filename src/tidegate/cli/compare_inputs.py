@@ -1,9 +1,11 @@
 """What ``compare`` is given: two models, and rows."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from tidegate.advisor.comparison.row_files import (
     RowSet,
@@ -16,11 +18,15 @@ from tidegate.advisor.comparison.tolerance_learning import FEWEST
 from tidegate.advisor.quality.sources import read_lines
 from tidegate.advisor.scoring.models import model_at, model_of_spec, served_model, serving_entry, serving_variant
 from tidegate.cli.artifacts import prepare
+from tidegate.cli.client import ApiClient
 from tidegate.cli.output import client
 from tidegate.cli.spec_file import read_spec
 from tidegate.domain.errors import Invalid
 from tidegate.domain.registry import Model
 from tidegate.settings import Settings
+
+RECORDED_WITHIN, POLL_EVERY = 10.0, 0.2
+"""Seconds for which the server may take to record model data, and between two looks."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ def _read_model(given: str, variant: str, settings: Settings, now: datetime) -> 
 def _serving_model(endpoint: str, variant: str, now: datetime) -> ComparedModel:
     """What an endpoint of this machine's server serves, with the model data that it had when it was deployed."""
     with client() as server:
-        entry = serving_entry(server.history(endpoint), endpoint)
+        entry = _recorded_entry(server, endpoint)
         chosen = serving_variant(entry, variant, endpoint)
         config = server.describe("DescribeEndpointConfig", EndpointConfigName=entry["config"])
         named = {one["VariantName"]: one["ModelName"] for one in config["ProductionVariants"]}
@@ -80,9 +86,21 @@ def _serving_model(endpoint: str, variant: str, now: datetime) -> ComparedModel:
         state = server.version()["state"]
     digests = entry["artifact_digests"].get(chosen)
     if digests is None:
-        raise Invalid(f"endpoint {endpoint}: its model data is not recorded yet, or its target keeps none")
+        raise Invalid(
+            f"endpoint {endpoint}: its model data is not recorded (not yet, or its target keeps none)"
+        )
     name = f"{endpoint} (version {entry['version']})"
     return ComparedModel(name, served_model(described, digests, now), Path(state, "artifacts").expanduser())
+
+
+def _recorded_entry(server: ApiClient, endpoint: str) -> dict[str, Any]:
+    """The version that serves. Its model data is recorded some moments after it began to."""
+    deadline = time.monotonic() + RECORDED_WITHIN
+    while True:
+        entry = serving_entry(server.history(endpoint), endpoint)
+        if entry["artifact_digests"] or time.monotonic() >= deadline:
+            return entry
+        time.sleep(POLL_EVERY)
 
 
 def read_rows(given: str, terms: RowTerms, by: str, settings: Settings) -> RowSet:
