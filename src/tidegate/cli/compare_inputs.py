@@ -86,9 +86,7 @@ def _serving_model(endpoint: str, variant: str, now: datetime) -> ComparedModel:
         state = server.version()["state"]
     digests = entry["artifact_digests"].get(chosen)
     if digests is None:
-        raise Invalid(
-            f"endpoint {endpoint}: its model data is not recorded (not yet, or its target keeps none)"
-        )
+        raise Invalid(f"endpoint {endpoint}: its model data is not recorded (not yet, or its target keeps none)")
     name = f"{endpoint} (version {entry['version']})"
     return ComparedModel(name, served_model(described, digests, now), Path(state, "artifacts").expanduser())
 
