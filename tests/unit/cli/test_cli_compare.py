@@ -40,7 +40,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "more": lambda amount: amount * 1.024,
         "most": lambda amount: amount * 1.03,
         "words": lambda amount: "fraud",
-        "mixed": lambda amount: amount * (0.6 if round(amount * 400) % 4 == 0 else 1.12),
+        "mixed": lambda amount: amount * (0.4 if round(amount * 400) % 4 == 0 else 1.2),
     }
 
     def score(spec: ReplicaSpec, requests: Sequence[ScoringRequest], *_: object) -> list[ScoringReply]:
@@ -67,7 +67,7 @@ def test_people_read_what_changed_in_eighty_columns(folder: Path) -> None:
     assert done.exit_code == 1
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert "\x1b" not in done.stdout and "<b>US</b>" in done.stdout
-    for said in ("rank correlation", "AUC", "mean score: 50 % is more than 5 %", "verdict: harm"):
+    for said in ("rank correlation", "AUC", "mean score: 50 % is more than 15 %", "verdict: harm"):
         assert said in done.stdout
 
 
@@ -83,7 +83,7 @@ def test_programs_read_json(folder: Path) -> None:
 def test_a_slice_is_harmed_though_the_whole_is_not(folder: Path) -> None:
     assert run("same", "mixed", "--tolerance", "rank=none").exit_code == 0
     done = run("same", "mixed", "--tolerance", "rank=none", "--by", "country")
-    assert done.exit_code == 1 and "mean score of a slice (IN): 40 % is more than 20 %" in done.stdout
+    assert done.exit_code == 1 and "mean score of a slice (IN): 60 % is more than 50 %" in done.stdout
 
 
 HONEST = ("--with", "honest=down,up,same")

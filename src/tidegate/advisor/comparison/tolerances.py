@@ -21,14 +21,16 @@ class Tolerance:
 RELATIVE = ("mean", "slice", "error")
 """Statistics of which a percentage is one of the old version's value; of the others 5% is 0.05."""
 DEFAULTS: Mapping[str, Tolerance] = {
-    "mean": Tolerance(0.05, True),
-    "slice": Tolerance(0.20, True),
-    "rank": Tolerance(0.5),
+    "mean": Tolerance(0.15, True),
+    "slice": Tolerance(0.5, True),
+    "rank": Tolerance(0.25),
     "auc": Tolerance(0.02),
     "calibration": Tolerance(0.02),
     "error": Tolerance(0.05, True),
 }
-"""What counts as harm unless something else is said."""
+"""What counts as harm unless something else is said. The first three are wider than what eleven honest versions of a
+fraud model with 0.26 % positives changed on 1,000 rows: the mean by 11 %, 1 - rank correlation by 0.17, the mean of a
+country that they had seen by 28 %."""
 STATISTICS: Mapping[str, str] = {
     "mean": "mean score",
     "slice": "mean score of a slice",

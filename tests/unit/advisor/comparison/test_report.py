@@ -40,17 +40,17 @@ def test_equal_answers_pass() -> None:
 
 
 def test_a_mean_out_of_tolerance_is_harm_and_within_a_wider_one_it_is_not() -> None:
-    new = [score * 1.1 for score in OLD]
-    assert judge(new) == (Verdict.HARM, "mean score: 10 % is more than 5 %")
-    assert judge(new, "mean=11%")[0] is Verdict.PASS
+    new = [score * 1.2 for score in OLD]
+    assert judge(new) == (Verdict.HARM, "mean score: 20 % is more than 15 %")
+    assert judge(new, "mean=21%")[0] is Verdict.PASS
     assert judge(new, "mean=0.1")[0] is Verdict.PASS
-    assert judge(new, "mean=0.01")[1] == "mean score: 0.0499 is more than 0.01"
+    assert judge(new, "mean=0.01")[1] == "mean score: 0.0998 is more than 0.01"
 
 
 def test_an_order_turned_round_is_harm_though_the_mean_stays() -> None:
     assert judge([1 - score for score in OLD], "mean=none") == (
         Verdict.HARM,
-        "1 - rank correlation: 2 is more than 0.5",
+        "1 - rank correlation: 2 is more than 0.25",
     )
 
 
@@ -83,10 +83,10 @@ def test_a_share_of_nothing_cannot_be_said() -> None:
 
 def test_a_slice_is_found_that_the_whole_does_not_show() -> None:
     slices = ["IN" if place % 4 == 0 else "US" for place in range(COUNT)]
-    new = [score * 0.7 if name == "IN" else score * 1.1 for score, name in zip(OLD, slices, strict=True)]
-    assert judge(new)[0] is Verdict.PASS
-    verdict, reason = judge(new, slices=slices)
-    assert (verdict, reason) == (Verdict.HARM, "mean score of a slice (IN): 30 % is more than 20 %")
+    new = [score * 0.4 if name == "IN" else score * 1.2 for score, name in zip(OLD, slices, strict=True)]
+    assert judge(new, "rank=none")[0] is Verdict.PASS
+    verdict, reason = judge(new, "rank=none", slices=slices)
+    assert (verdict, reason) == (Verdict.HARM, "mean score of a slice (IN): 60 % is more than 50 %")
 
 
 def test_small_slices_are_taken_together() -> None:
