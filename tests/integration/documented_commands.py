@@ -1,5 +1,6 @@
 """Command lines of the documentation, in the order of their page, with the files that they need."""
 
+import json
 import os
 import re
 import shlex
@@ -104,6 +105,9 @@ FIRST: Mapping[tuple[str, str], str] = {
         ">> captures/b.jsonl; done"
     ),
     ("capture.md", "tidegate capture fraud"): "tidegate deploy fraud.yaml --wait",
+    ("compare.md", "tidegate compare --endpoint fraud candidate.tar.gz --rows captures/"): (
+        "tidegate deploy fraud.yaml --wait"
+    ),
     (
         "replay.md",
         "tidegate trace december --out day.csv --days 1 --base 0.01",
@@ -262,7 +266,23 @@ def _targets(folder: Path) -> None:
     (folder / "targets.yaml").write_text("".join(settings))
 
 
+def _compare(folder: Path) -> None:
+    lines = ["amount,tenure,hours,country,fraud"]
+    for place in range(400):
+        country = ("US", "DE", "IN")[place % 3]
+        lines.append(f"{place / 400},{place * 7 % 400 / 400},0.5,{country},{int(place * 3 % 400 < place)}")
+    (folder / "payments.csv").write_text("\n".join(lines))
+    for name in ("candidate.ubj", "again-1.ubj", "again-2.ubj", "again-3.ubj"):
+        shutil.copy(folder / "model.ubj", folder / name)
+    (folder / "captures").mkdir()
+    about = {"eventId": "1", "inferenceTime": "2026-03-01T12:00:00Z"}
+    sides = ({"endpointInput": {"data": f"{place / 400},0.2,0.5", "encoding": "CSV"}} for place in range(400))
+    captured = (json.dumps({"captureData": side, "eventMetadata": about}) for side in sides)
+    (folder / "captures" / "a.jsonl").write_text("\n".join(captured))
+
+
 MAKERS: Mapping[str, Callable[[Path], None]] = {
+    "compare.md": _compare,
     "endpoints.md": _endpoints,
     "runtimes.md": _runtimes,
     "targets.md": _targets,

@@ -46,6 +46,7 @@ EXPECTED = {
     "cost.md": ["a month"],
     "promise.md": ["bad versions rolled back"],
     "replay.md": ["requests"],
+    "compare.md": ["verdict: pass"],
     "batch.md": ["Completed, 2 records"],
     "planner.md": ["is being created"],
     "operations.md": ["restored"],

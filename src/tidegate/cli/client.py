@@ -151,6 +151,18 @@ class ApiClient:
     def delete(self, name: str, by: str, *, force: bool) -> dict[str, Any]:
         return self._request_document("DELETE", _check_endpoint_name(name), {"by": by}, {"force": int(force)})
 
+    def describe(self, operation: str, **named: str) -> dict[str, Any]:
+        """An operation of SageMaker's API that changes nothing, such as DescribeModel."""
+        headers = {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": f"SageMaker.{operation}"}
+        answer = self._send("POST", "/", json.dumps(named).encode(), headers, TIMEOUT)
+        document = _parse_json(answer)
+        if answer.status == 200 and document is not None:
+            return document
+        told = document or {}
+        raise ServerError(
+            str(told.get("__type")), answer.status, f"{operation}: {told.get('message', answer.status)}"
+        )
+
     def down(self) -> dict[str, Any]:
         return self._request_document("POST", "/down", {})
 

@@ -39,6 +39,7 @@ TASKS: Mapping[str, tuple[CommandEntry, ...]] = {
     "Rollouts": (
         CommandEntry("rollout", "rollout", "app", "Watch and control the rollout of a new version."),
         CommandEntry("evidence", "evidence", "app", "Show what a rollout's comparison of versions found."),
+        CommandEntry("compare", "compare", "compare", "Compare two versions on the same rows, without traffic."),
         CommandEntry("shadow", "shadow", "shadow", "Compare a shadow variant with its production variant."),
     ),
     "Look": (

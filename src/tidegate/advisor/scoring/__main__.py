@@ -1,0 +1,74 @@
+"""``python -m tidegate.advisor.scoring FOLDER PARENT_PID``: load the model of ``replica.json`` and answer
+``requests.jsonl``.
+
+Exit status 0: ``replies.jsonl`` is whole; 1: ``failure.json`` says why not.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+
+from tidegate.advisor.scoring.exchange import (
+    REPLICA,
+    REPLIES,
+    REQUESTS,
+    TOGETHER,
+    ScoringReply,
+    ScoringRequest,
+    read_requests,
+    write_lines,
+)
+from tidegate.domain.errors import TidegateError
+from tidegate.serving.aws_lambda.loop_model import LoopModel
+from tidegate.serving.contract.invocation import Answer, Call, ModelFailed, Rejected
+from tidegate.serving.contract.replica_spec import Failure, read, write_failure
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main(arguments: list[str]) -> int:
+    folder, parent = Path(arguments[0]), int(arguments[1])
+    _end_with(parent)
+    try:
+        spec = read(folder / REPLICA)
+        model = LoopModel(spec, spec.startup_timeout)
+    except TidegateError as error:
+        write_failure(folder / REPLICA, Failure(error.code, error.message, permanent=True))
+        return 1
+    try:
+        replies = _answer(model, read_requests(folder / REQUESTS), spec.invocation_timeout)
+        write_lines(folder / REPLIES, replies)
+    finally:
+        model.close()
+    return 0
+
+
+def _end_with(parent: int) -> None:
+    """Be killed when the process that started this one ends, however it ends: nobody would read the answers."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before
+        os._exit(1)
+
+
+def _answer(model: LoopModel, requests: Iterable[ScoringRequest], seconds: float) -> Iterator[ScoringReply]:
+    waiting = iter(requests)
+    while group := list(islice(waiting, TOGETHER)):
+        calls = [
+            Call(each.body, {b"content-type": each.content_type.encode("latin-1", "replace")}) for each in group
+        ]
+        yield from map(_reply, model.ask(calls, seconds))
+
+
+def _reply(outcome: Answer | Rejected | ModelFailed) -> ScoringReply:
+    if isinstance(outcome, Answer):
+        return ScoringReply(outcome.body, outcome.content_type)
+    return ScoringReply(b"", "", outcome.message or f"status {outcome.status}")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

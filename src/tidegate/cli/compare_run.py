@@ -1,0 +1,61 @@
+"""Lets the versions of a model answer the rows of ``compare``, one after the other, and compares them."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tidegate.advisor.comparison.answers import AnswerTerms, collect_answers
+from tidegate.advisor.comparison.report import (
+    Answers,
+    ComparisonTerms,
+    VersionComparison,
+    cannot_compare,
+    compare_versions,
+)
+from tidegate.advisor.comparison.row_files import RowRequest
+from tidegate.advisor.comparison.tolerance_learning import learn_terms, measuring_terms
+from tidegate.advisor.scoring import run
+from tidegate.advisor.scoring.exchange import ScoringReply, ScoringRequest
+from tidegate.advisor.scoring.models import make_replica
+from tidegate.cli.compare_inputs import ComparedModel, ComparedModels
+from tidegate.domain.errors import TidegateError
+from tidegate.settings import Settings
+
+
+@dataclass(frozen=True)
+class ModelRun:
+    """``seconds`` that each version may take."""
+
+    requests: list[RowRequest]
+    asked: AnswerTerms
+    terms: ComparisonTerms
+    settings: Settings
+    seconds: float
+
+    def compare(self, models: ComparedModels) -> tuple[VersionComparison, Answers | None]:
+        """The result, and the answers if they can be compared. Raises TidegateError, which names the version."""
+        if not self.requests:
+            return cannot_compare("there are no rows"), None
+        terms, old = self.terms, self._ask("old", models.old)
+        answers = collect_answers(self.requests, old, self._ask("new", models.new), self.asked)
+        if isinstance(answers, str):
+            return cannot_compare(answers), None
+        if models.honest:
+            honest = []
+            for model in models.honest:
+                found = collect_answers(self.requests, old, self._ask("honest", model), self.asked)
+                if isinstance(found, str):
+                    return cannot_compare(f"honest version {model.name} in place of the new one: {found}"), answers
+                honest.append(compare_versions(found, measuring_terms(terms)))
+            terms = learn_terms(honest, terms)
+        return compare_versions(answers, terms), answers
+
+    def _ask(self, side: str, model: ComparedModel) -> list[ScoringReply]:
+        sent = [ScoringRequest(each.body, each.content_type) for each in self.requests]
+        with TemporaryDirectory(prefix="tg-") as folder:
+            try:
+                spec = make_replica(model.model, self.settings, Path(folder), model.artifacts)
+                return run.score(spec, sent, Path(folder), os.environ, self.seconds)
+            except TidegateError as error:
+                raise type(error)(f"the {side} version, {model.name}: {error.message}") from None
