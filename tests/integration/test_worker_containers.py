@@ -146,6 +146,8 @@ async def series(worker: RunningWorker) -> dict[tuple[str, str], tuple[int, floa
             break
     found: dict[tuple[str, str], tuple[int, float]] = {}
     for each in (one for second in seconds for one in second["series"]):
+        if "ContainerName" not in each["dimensions"]:
+            continue  # what is compared of predictions, of the whole replica
         key = (each["dimensions"]["ContainerName"], each["name"])
         count, total = found.get(key, (0, 0.0))
         found[key] = (count + each["spread"]["count"], total + each["spread"]["total"])
