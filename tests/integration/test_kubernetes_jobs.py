@@ -18,6 +18,8 @@ from tidegate.testing.scene import Scene, train
 
 pytestmark = pytest.mark.e2e
 SECRET = "jobs-database"
+MANY = 30
+"""Objects: more than two pods have done by the time that a stop is seen."""
 
 
 @dataclass
@@ -140,18 +142,18 @@ def test_pods_that_are_killed_lose_nothing_and_duplicate_nothing(running: Runnin
 
 
 def test_a_stopped_job_ends_its_pods_and_goes_on_where_it_was(running: Running) -> None:
-    running.write_inputs(6, 400)
+    running.write_inputs(MANY, 400)
     running.start("halted")
     wait_until(lambda: running.described("halted")["objects_done"] >= 1, "an object is done")
     running.scene.sagemaker.stop_transform_job(TransformJobName="halted")
     stopped = running.ended("halted")
-    assert stopped["status"] == "Stopped" and stopped["objects_done"] < 6
+    assert stopped["status"] == "Stopped" and stopped["objects_done"] < MANY
     wait_until(lambda: not running.pods(), "its pods are gone", 60)
     done = {name: running.time_of("halted", name) for name in running.recorded("halted")}
     answer = httpx.post(f"{running.platform.url}/tidegate/v1/transforms/halted/resume", json={})
     assert answer.status_code == 200, answer.text
     assert running.ended("halted")["status"] == "Completed"
-    assert running.outputs("halted") == expected(6, 400)
+    assert running.outputs("halted") == expected(MANY, 400)
     again = {name: running.time_of("halted", name) for name in done}
     assert done and done == again, "what was done is not done again"
 
