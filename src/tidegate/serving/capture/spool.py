@@ -9,6 +9,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import time
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,8 +18,9 @@ from tidegate.capture.paths import HOUR, file_name, layout
 CURRENT, LOCK = "current", "lock"
 ROTATE_BYTES = 16 * 1024 * 1024
 _READ_BACK = 1024 * 1024
-_ATTEMPTS = 10
-"""To make and lock the folder: another replica may be about to remove it, since it was empty."""
+_PATIENCE, _PAUSE = 10.0, 0.02
+"""Seconds in which the folder is made and locked, and between two tries: another replica that starts may take the new
+folder for one that a dead replica left, and is about to remove it."""
 
 
 class Spool:
@@ -39,14 +41,20 @@ class Spool:
 
     def open(self) -> None:
         """Raises OSError."""
-        for _ in range(_ATTEMPTS):
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            handle = _try_lock(self.folder)
-            if handle is not None:
-                self._lock = handle
-                self.measure()
-                return
-        raise OSError(errno.EBUSY, "another process has the folder")
+        until = time.monotonic() + _PATIENCE
+        while (handle := self._make_and_lock()) is None:
+            if time.monotonic() > until:
+                raise OSError(errno.EBUSY, "another process has the folder")
+            time.sleep(_PAUSE)
+        self._lock = handle
+        self.measure()
+
+    def _make_and_lock(self) -> int | None:
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            return _try_lock(self.folder)
+        except FileNotFoundError:  # it was removed after it was made
+            return None
 
     @property
     def room(self) -> int:

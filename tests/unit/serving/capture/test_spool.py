@@ -1,5 +1,6 @@
 """The folder of a replica's captured lines: whole lines, whole files, and what a death leaves."""
 
+import itertools
 import os
 import resource
 import signal
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tidegate.capture.paths import layout
+from tidegate.serving.capture import spool as module
 from tidegate.serving.capture.spool import CURRENT, LOCK, ROTATE_BYTES, Spool
 
 HOUR = 3600.0
@@ -134,4 +136,25 @@ def test_a_process_that_is_killed_while_it_writes_leaves_whole_lines(tmp_path: P
     made.take_over()
     assert b"".join(lines_of(made)) == b"".join(f"{number}\n".encode() for number in range(1000))
     assert all(layout(path.name) for path in made.finished())
+    made.close()
+
+
+def test_a_folder_that_another_replica_takes_for_a_dead_one_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries, real = itertools.count(), module._try_lock
+
+    def taken_at_first(folder: Path) -> int | None:
+        number = next(tries)
+        if number == 3:
+            raise FileNotFoundError(folder)
+        return None if number < 25 else real(folder)
+
+    monkeypatch.setattr(module, "_try_lock", taken_at_first)
+    monkeypatch.setattr(module, "_PAUSE", 0.0)
+    made = Spool(tmp_path / "spool" / "r1", 10**9, 60.0)
+    made.open()
+    made.append(b"{}\n", 0.0)
+    made.rotate()
+    assert lines_of(made) == [b"{}\n"]
     made.close()
