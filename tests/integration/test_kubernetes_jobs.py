@@ -129,7 +129,7 @@ def test_pods_that_are_killed_lose_nothing_and_duplicate_nothing(running: Runnin
     running.cluster.job_pods.kill_container(busy[1], "worker")
     running.cluster.job_pods.kill(busy[0])
     wait_until(lambda: running.described("scores")["objects_done"] >= 2, "two objects are done")
-    assert busy[1] in running.at_work("scores")
+    wait_until(lambda: busy[1] in running.at_work("scores"), "the pod with a new worker has another object")
     running.cluster.job_pods.kill_container(busy[1], "runner")
     running.platform.kill_controller()
     running.platform.start()
