@@ -6,7 +6,7 @@ with its own result as the desired count it changes nothing."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.scaling import (
@@ -122,7 +122,7 @@ def _wake_times(
     for policy in policies:
         match policy:
             case FastPolicy():
-                yield now + timedelta(seconds=reactive.SAMPLE_INTERVAL)
+                yield reactive.next_sample(state.fast.get(policy.name), now)
             case ForecastPolicy():
                 yield forecast.next_tick(now)
             case CalendarPolicy() if (change := calendar.next_change(policy, seen.start_up, now)) is not None:

@@ -44,6 +44,13 @@ def update_memory(
     return replace(before, at=now, level=level, highs=(*kept, CapacityNeed(now, level)))
 
 
+def next_sample(memory: FastMemory | None, now: datetime) -> datetime:
+    """When a look will be counted next: a look that comes too soon after a sample moves it no further away."""
+    interval = timedelta(seconds=SAMPLE_INTERVAL)
+    due = now + interval if memory is None else memory.at + interval
+    return due if now < due <= now + interval else now + interval
+
+
 def _smoothing_weight(policy: FastPolicy, load: VariantLoad, level: float, need: float, passed: float) -> float:
     """Weight of the new sample: exponential smoothing, or 1 for a rise that chance does not explain (more than 3
     standard deviations of a Poisson count)."""

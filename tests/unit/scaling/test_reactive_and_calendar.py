@@ -38,6 +38,13 @@ def test_more_load_is_answered_at_the_first_look_in_bounded_steps() -> None:
     assert first.reason == "load of 9.0 instance(s) triggered policy fast"
 
 
+def test_a_look_that_comes_too_soon_does_not_put_the_next_sample_off() -> None:
+    first = asked(look(1, 0.5), FAST)
+    early = asked(look(1, 9.0), FAST, state=first.state, at=0.5)
+    assert (first.wake_at, early.wake_at) == (START + timedelta(seconds=0.9), START + timedelta(seconds=0.9))
+    assert early.wake_at is not None and asked(look(1, 9.0), FAST, state=early.state, at=0.9).desired > 1
+
+
 def test_without_arrivals_growth_counts_from_what_is_ready() -> None:
     seen = ScalingObservation(4, 1, load=VariantLoad(in_flight=100.0))
     assert asked(seen, FAST).desired == 4
