@@ -245,7 +245,7 @@ class Recorder:
         wait, looked = 0.0, float("-inf")
         while True:
             leaving = self._leaving.wait(wait)
-            if time.monotonic() - looked > TAKE_OVER:
+            if time.monotonic() - looked > TAKE_OVER and self._spool.folder.is_dir():
                 self._attempt(self._spool.take_over)
                 looked = time.monotonic()
             try:

@@ -192,7 +192,7 @@ def test_a_target_that_cannot_be_written_fills_the_folder_and_no_more(make: Make
 def test_what_a_replica_could_not_deliver_is_delivered_by_another(make: Make, tmp_path: Path) -> None:
     first = make(roots=str(tmp_path / "nowhere"))
     offer(first)
-    first.close(0.5)
+    first.close(PATIENCE)
     assert records(tmp_path) == []
     make(name="r2")
     until(lambda: records(tmp_path))
