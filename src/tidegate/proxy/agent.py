@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from tidegate.domain.errors import Conflict, TidegateError
 from tidegate.domain.fleet import FleetId
 from tidegate.ports.gateway_agent import AgentState, EndpointPlan, EndpointView, FleetTotals, PassedTotals
-from tidegate.ports.router import Passed, TcpAddress
+from tidegate.ports.router import Passed
 from tidegate.proxy.haproxy import HAProxy
+from tidegate.service.endpoint_plan import apply_plan
 
 log = logging.getLogger(__name__)
 
@@ -55,15 +56,7 @@ class GatewayAgent:
         self.controller = controller
 
     async def _apply(self, endpoint: str, plan: EndpointPlan) -> None:
-        """Servers first: routes may name only fleets that the proxy has. Fleets go last, once no route names them."""
-        for one in plan.fleets:
-            servers = {name: TcpAddress.parse(text) for name, text in one.servers.items()}
-            await self.proxy.set_fleet(one.fleet, one.routing, servers, one.limits, one.admission)
-        await self.proxy.set_routes(plan.table)
-        kept = {one.fleet for one in plan.fleets}
-        for fleet in (await self.proxy.view(endpoint)).alive.keys() - kept:
-            await self.proxy.drop_fleet(fleet)
-            self._totals.pop(fleet, None)
+        await apply_plan(self.proxy, endpoint, plan, lambda fleet: self._totals.pop(fleet, None))
 
     async def view(self, endpoint: str) -> EndpointView:
         """Raises Transient."""

@@ -8,7 +8,8 @@ from tidegate.domain.errors import TidegateError
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.traffic import RouteTable
 from tidegate.ports.gateway_agent import EndpointPlan
-from tidegate.ports.router import Router, TcpAddress
+from tidegate.ports.router import Router
+from tidegate.service.endpoint_plan import apply_plan
 
 log = logging.getLogger(__name__)
 
@@ -24,16 +25,10 @@ class QueueRoutes:
     _trouble: str = ""
 
     async def push(self, endpoint: str) -> None:
-        """Servers first: routes may name only fleets that the proxy has. Raises Transient, TargetRefused."""
+        """Raises Transient, TargetRefused."""
         plan = self.plan(endpoint)
         self.applied.pop(endpoint, None)
-        for one in plan.fleets:
-            servers = {name: TcpAddress.parse(text) for name, text in one.servers.items()}
-            await self.proxy.set_fleet(one.fleet, one.routing, servers, one.limits, one.admission)
-        await self.proxy.set_routes(plan.table)
-        kept = {one.fleet for one in plan.fleets}
-        for fleet in (await self.proxy.view(endpoint)).alive.keys() - kept:
-            await self.proxy.drop_fleet(fleet)
+        await apply_plan(self.proxy, endpoint, plan)
         if plan.fleets or plan.table.routes:
             self.applied[endpoint] = plan
 
