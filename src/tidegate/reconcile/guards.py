@@ -45,7 +45,7 @@ class GuardedRollout:
     rollout: str
     alarms: tuple[Alarm, ...]
     versions: ComparedVersions | None = None
-    """What is compared; None: versions that cannot be told apart."""
+    """The versions that are compared; None for a first version, and where they have no variant in common."""
 
 
 @dataclass

@@ -297,7 +297,7 @@ def _size(exchange: Exchange) -> int:
 
 
 def _fit(batches: list[Batch], room: int) -> tuple[Batch, int]:
-    """As many lines as there is room for, and the number of those that are left."""
+    """As many whole lines as fit into ``room``, and the number of requests that did not fit."""
     total = sum(batch.requests for batch in batches)
     lines = b"".join(batch.lines for batch in batches)
     if len(lines) > room:

@@ -23,7 +23,7 @@ LONGEST = 1024
 MOST_SESSIONS = 10_000
 """Sessions that are remembered, the newest ones."""
 READABLE = ("json", "csv", "jsonlines")
-"""Ends of content types in which a number can be told from text."""
+"""Suffixes of content types from which predictions are read."""
 
 NEW = NEW_SESSION.encode()
 
