@@ -2,18 +2,22 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
-from tidegate.advisor.quality.label_lines import check_place
+from tidegate.advisor.quality.label_lines import Problem, check_place, read_label
+from tidegate.advisor.quality.posted import MOST_LABELS, render_posted
 from tidegate.advisor.quality.report import QualityQuestion, report_quality
 from tidegate.advisor.quality.sources import Line, read_lines
 from tidegate.cli.capture_addresses import captured_at, s3_of
-from tidegate.cli.output import AsJson, Name, console
-from tidegate.cli.tables import Table, key, number
+from tidegate.cli.label_tables import render_quality, render_versions
+from tidegate.cli.output import AsJson, Name, client, console
+from tidegate.cli.tables import Table
 from tidegate.domain.errors import Invalid
 from tidegate.spec.units import percent, seconds
 
@@ -24,10 +28,13 @@ UNMET = 1
 def labels(
     name: Name,
     truth: Annotated[
-        list[str],
-        typer.Argument(metavar="LABELS...", help="Files, folders or addresses (s3://, file://) of labels."),
-    ],
+        list[str] | None,
+        typer.Argument(metavar="[LABELS]...", help="Files, folders or addresses (s3://, file://) of labels."),
+    ] = None,
     *,
+    post: Annotated[
+        bool, typer.Option("--post", help="Send LABELS to the server, which measures each version by them.")
+    ] = False,
     captures: Annotated[
         list[str] | None,
         typer.Option(metavar="ADDRESS", help="Captures. Default: where the endpoint captures to. Repeatable."),
@@ -47,15 +54,25 @@ def labels(
 ) -> None:
     """Measure predictions by labels that came later.
 
-    Labels are lines of SageMaker's ground truth; they are joined with captures by inference id.
+    Labels are lines of SageMaker's ground truth; they are joined with captures by inference id. Without LABELS, say
+    what the server knows by those that were posted to it.
 
     \b
     Examples:
+      tidegate labels fraud
+      tidegate labels fraud labels.jsonl --post
       tidegate labels fraud labels.jsonl
       tidegate labels fraud s3://labels/fraud --top 5% --require auc=0.7 --json
     """
     check_place(score)
     wanted = dict(map(_parse_requirement, require or ()))
+    if post or not truth:
+        if post and not truth:
+            raise Invalid("--post: name the files or addresses of the labels")
+        if captures or wanted:
+            raise Invalid("--captures and --require are for labels that this command measures itself")
+        _ask_server(name, truth if post else None, score, as_json)
+        return
     asked = QualityQuestion(
         score, threshold, percent(top, ("--top",)) / 100, seconds(latest, ("--latest",), least=1)
     )
@@ -65,9 +82,34 @@ def labels(
     if as_json:
         print(json.dumps({"endpoint": name, **found, "unmet": unmet}))
     else:
-        _show(found, unmet)
+        _print(render_quality(found, unmet))
     if unmet:
         raise typer.Exit(UNMET)
+
+
+def _ask_server(name: str, truth: list[str] | None, score: str, as_json: bool) -> None:
+    if truth is not None:
+        done = _send(name, _lines(truth, s3_of(os.environ)), score)
+        said = ", ".join(f"{count:,} {outcome}" for outcome, count in done["outcomes"].items())
+        if as_json:
+            print(json.dumps(done))
+        else:
+            _print(
+                [Text(f"{done['received']:,} labels are kept for endpoint {name}{f' ({said})' if said else ''}")]
+            )
+        return
+    with client() as server:
+        found = server.labels(name)
+    if as_json:
+        print(json.dumps(found))
+    else:
+        _print(render_versions(found))
+
+
+def _print(parts: Iterable[Table | Text]) -> None:
+    screen = console()
+    for part in parts:
+        screen.print(part)
 
 
 def _parse_requirement(text: str) -> tuple[str, float]:
@@ -93,32 +135,16 @@ def _lines(addresses: list[str], s3: tuple[str, str]) -> Iterator[Line]:
         yield from read_lines(address, s3)
 
 
-def _show(found: Mapping[str, Any], unmet: list[str]) -> None:
-    screen = console()
-    quality, coverage, delays = found["quality"], found["coverage"], found["delay_seconds"]
-    measures = Table(key("MEASURE"), number("VALUE"))
-    for measure, value in (quality or {}).items():
-        measures.add_row(measure.replace("_", " "), "-" if value is None else f"{value:,.4g}")
-    screen.print(measures if quality else Text("no label has a prediction: nothing can be said"))
-    counts = Table(key("LABELS"), number("NUMBER"))
-    for outcome, count in found["labels"].items():
-        if count:
-            counts.add_row(outcome, f"{count:,}")
-    screen.print(Text())
-    screen.print(counts)
-    share = "-" if coverage["share"] is None else f"{coverage['share']:.1%}"
-    said = [f"{coverage['labelled']:,} of {coverage['predictions']:,} predictions have a label ({share})"]
-    if delays is not None:
-        days = (f"{delays[part] / 86_400:.1f}" for part in ("p50", "p90", "longest"))
-        said.append("delay in days: p50 {}, p90 {}, longest {}".format(*days))
-    if coverage["selective"]:
-        said.append(
-            f"labels are selective: {coverage['top']:.0%} of the highest tenth of scores have one and"
-            f" {coverage['rest']:.0%} of the rest, so the measures hold for labelled requests only"
-        )
-    if skipped := sum(found["captures_skipped"].values()):
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in found["captures_skipped"].items())
-        said.append(f"{skipped:,} captures were not used: {reasons}")
-    said += [f"not reached: {measure}" for measure in unmet]
-    for line in said:
-        screen.print(Text(line))
+def _send(name: str, lines: Iterator[Line], score: str) -> dict[str, Any]:
+    """Post labels from files to the server. Returns counts by outcome."""
+    counts, sent = Counter[str](), 0
+    read = (read_label(line, path) for path, line in lines)
+    with client() as server:
+        while group := list(islice(read, MOST_LABELS)):
+            labels = [one for one in group if not isinstance(one, Problem)]
+            counts.update(str(one) for one in group if isinstance(one, Problem))
+            body = {"labels": render_posted(labels)} | ({"score": score} if score else {})
+            answer = server.post_labels(name, body)
+            counts.update(answer["outcomes"])
+            sent += answer["received"]
+    return {"endpoint": name, "received": sent, "outcomes": dict(counts)}

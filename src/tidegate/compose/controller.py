@@ -24,6 +24,7 @@ from tidegate.compose.control_socket import listening
 from tidegate.compose.dispatcher_supervisor import DispatcherSupervisor, queue_database, start_settings
 from tidegate.compose.environments import plain_environment, write_aws_keys
 from tidegate.compose.event_receivers import announcers
+from tidegate.compose.label_loop import LABELS_EVERY, LabelLoop
 from tidegate.compose.late import late_routes
 from tidegate.compose.leadership import JOURNAL_EVERY, leading, prune_journal
 from tidegate.compose.target import Targets, control_socket, join_targets, target_context
@@ -237,6 +238,8 @@ class Controller:
                 asyncio.create_task(every(CUT_EVERY, partial(cut_log, self.folder.path), self.stopping)),
                 asyncio.create_task(every(JOURNAL_EVERY, pruning, self.stopping)),
             ]
+            labels = LabelLoop(self.settings, parts.store, parts.metrics, parts.clock)
+            loops.append(asyncio.create_task(every(LABELS_EVERY, labels.turn, self.stopping)))
             if parts.keeper is not None:
                 loops.append(asyncio.create_task(every(KEEP_EVERY, parts.keeper.turn, self.stopping)))
             loops += [asyncio.create_task(every(one.seconds, one.work, self.stopping)) for one in lifecycle.chores]

@@ -1,10 +1,12 @@
-"""Routes beside the platform's own API: the planner, computations for pages, and the console."""
+"""Routes beside the platform's own API: the planner, labels, computations for pages, and the
+console."""
 
 from collections.abc import Mapping
 
 from starlette.routing import Route
 
 from tidegate.advisor.planner import api as planner_api
+from tidegate.advisor.quality import api as labels_api
 from tidegate.console import compute_api, operate_pages, pages
 from tidegate.gateway.dependencies import Gateway
 
@@ -14,6 +16,7 @@ def further_routes(gateway: Gateway, environment: Mapping[str, str]) -> list[Rou
     desk = compute_api.ComputePool(environment)
     return [
         *planner_api.routes(gateway),
+        *labels_api.routes(gateway),
         *compute_api.routes(gateway, desk),
         *operate_pages.routes(gateway),
         *pages.routes(gateway, desk),

@@ -54,8 +54,8 @@ class Label:
 
 
 def read_prediction(line: bytes, where: str, path: str = "") -> Prediction | Problem:
-    """A captured line of the file at ``path``. ``where``: the place of the score in a JSON answer (``predictions[0].score``) or the number
-    of its column, from 0; empty: the answer is one number."""
+    """A captured line of the file at ``path``. ``where``: the place of the score in a JSON answer
+    (``predictions[0].score``) or the number of its column, from 0; empty: the answer is one number."""
     document = _document(line)
     if document is None:
         return Problem.BROKEN

@@ -21,6 +21,8 @@ BANDS = 10
 """Bands of equally many scores, in each of which the share of labelled predictions is counted."""
 RARE = 0.01
 """Share of other labels up to which labels of 0 and 1 are still classes, where nobody said what they are."""
+TURNS = 60.0
+"""Seconds between two answers of a version that still answers, at most."""
 PATIENCE = 30.0
 """Seconds that a statement waits for another connection to a lasting file."""
 
@@ -82,12 +84,20 @@ class Coverage:
 
 
 @dataclass(frozen=True)
+class AnsweringVersion:
+    """An endpoint config and one of its variants; empty where captures name none."""
+
+    config: str
+    variant: str
+
+
+@dataclass(frozen=True)
 class LabelledPair:
-    """A label with its prediction. ``order``: by which labels came, equal ones at the same time."""
+    """A label with its prediction. ``came``: epoch seconds, equal for labels that came together."""
 
     id: str
     config: str
-    order: float
+    came: float
     score: float
     value: float
 
@@ -107,11 +117,12 @@ ON CONFLICT DO UPDATE SET times = times + 1
 _ADD_LABEL = """
 INSERT INTO labels (id, at, value, probability, received) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET times = times + 1, differs = differs OR value <> excluded.value,
-  at = min(coalesce(at, excluded.at), coalesce(excluded.at, at)), probability = coalesce(probability, excluded.probability)
+  at = min(coalesce(at, excluded.at), coalesce(excluded.at, at)),
+  probability = coalesce(probability, excluded.probability)
 """
 _JOIN = """
 CREATE TEMP TABLE joined AS
-SELECT l.id, p.score, l.value, l.at - p.at AS delay, l.times, l.probability, p.config, p.variant,
+SELECT l.id, p.score, l.value, p.at AS asked, l.at - p.at AS delay, l.times, l.probability, p.config, p.variant,
   coalesce(l.received, l.at, 0) AS came,
   CASE WHEN l.differs THEN 'contradictory' WHEN :classes AND l.value NOT IN (0, 1) THEN 'class never seen'
     WHEN l.at > coalesce(l.received, :now) + :skew THEN 'of the future' WHEN p.id IS NULL THEN 'unknown id'
@@ -123,7 +134,7 @@ FROM labels l LEFT JOIN predictions p ON p.id = l.id
 
 class Ledger:
     """Add everything, ``join``, then read what was joined. A context manager. Of the methods that read, those with a
-    ``config`` look at the predictions of that endpoint config alone, if one is given."""
+    ``version`` look at its predictions alone, if one is given."""
 
     def __init__(self, folder: Path, lasting: str = "") -> None:
         """``lasting``: name of a file in ``folder`` that stays; empty: a temporary one."""
@@ -140,6 +151,10 @@ class Ledger:
     def add_predictions(self, found: Iterable[Prediction]) -> None:
         rows = ((one.id, one.at, one.score, one.config, one.variant) for one in found)
         self._add(_ADD_PREDICTION, rows)
+
+    def insert_predictions(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Within a transaction of the caller."""
+        self._database.executemany(_ADD_PREDICTION, rows)
 
     def add_labels(self, found: Iterable[Label]) -> None:
         rows = ((one.id, one.at, one.value, one.probability, one.received) for one in found)
@@ -160,34 +175,35 @@ class Ledger:
             counts[Outcome.REPEATED] += 0 if apart else lines - labels
         return counts
 
-    def configs(self) -> list[str]:
-        """Endpoint configs of which there are predictions."""
-        rows = self._database.execute("SELECT DISTINCT config FROM predictions ORDER BY config")
-        return [row[0] for row in rows]
+    def versions(self) -> list[AnsweringVersion]:
+        """Those of which there are predictions."""
+        rows = self._database.execute("SELECT DISTINCT config, variant FROM predictions ORDER BY config, variant")
+        return [AnsweringVersion(*row) for row in rows]
 
-    def variants(self, config: str) -> list[str]:
-        """Variants under which a config's joined predictions were answered."""
-        query = "SELECT DISTINCT variant FROM joined WHERE outcome = 'joined' AND config = ? ORDER BY variant"
-        return [row[0] for row in self._database.execute(query, (config,))]
-
-    def pairs(self, config: str | None = None) -> Iterator[tuple[float, float]]:
+    def pairs(self, version: AnsweringVersion | None = None) -> Iterator[tuple[float, float]]:
         """Score and label of what was joined, highest score first."""
-        for score, value, _ in self.weighted_pairs(config):
+        for score, value, _ in self.weighted_pairs(version):
             yield score, value
 
-    def weighted_pairs(self, config: str | None = None) -> Iterator[tuple[float, float, float]]:
+    def weighted_pairs(self, version: AnsweringVersion | None = None) -> Iterator[tuple[float, float, float]]:
         """The same with one over the selection probability, 1 where that is not known."""
-        where, values = _of(config)
+        where, values = _of(version)
         query = f"""SELECT score, value, 1 / coalesce(probability, 1.0) FROM joined WHERE outcome = 'joined' {where}
             ORDER BY score DESC"""
         with closing(self._database.execute(query, values)) as rows:
             yield from rows
 
-    def in_order(self, configs: tuple[str, str]) -> Iterator[LabelledPair]:
-        """What was joined of two configs, in the order in which the labels came."""
-        query = """SELECT id, config, came, score, value FROM joined
-            WHERE outcome = 'joined' AND config IN (?, ?) ORDER BY came, id"""
-        with closing(self._database.execute(query, configs)) as rows:
+    def in_order(self, old: AnsweringVersion, new: AnsweringVersion) -> Iterator[LabelledPair]:
+        """What was joined of two versions, of the time in which both answered, in the order in which labels came."""
+        query = f"""
+            WITH span AS (SELECT
+              (SELECT min(at) FROM predictions WHERE config = :new AND variant = :variant) AS first,
+              (SELECT max(at) FROM predictions WHERE config = :old AND variant = :variant) AS last)
+            SELECT j.id, j.config, j.came, j.score, j.value FROM joined j, span
+            WHERE j.outcome = 'joined' AND j.config IN (:old, :new) AND j.variant = :variant
+              AND j.asked BETWEEN span.first - {TURNS} AND span.last + {TURNS} ORDER BY j.came, j.id"""
+        terms = {"old": old.config, "new": new.config, "variant": new.variant}
+        with closing(self._database.execute(query, terms)) as rows:
             for row in rows:
                 yield LabelledPair(*row)
 
@@ -196,9 +212,9 @@ class Ledger:
         query = "SELECT count(*) FROM joined WHERE outcome = 'joined' AND value NOT IN (0, 1)"
         return self._number(query) == 0
 
-    def delays(self, config: str | None = None) -> Delays | None:
+    def delays(self, version: AnsweringVersion | None = None) -> Delays | None:
         """None where no label has a time."""
-        where, values = _of(config)
+        where, values = _of(version)
         known = self._number(f"SELECT count(delay) FROM joined WHERE outcome = 'joined' {where}", *values)
         if not known:
             return None
@@ -210,8 +226,8 @@ class Ledger:
         )
         return Delays(known, p50, p90, longest)
 
-    def coverage(self, config: str | None = None) -> Coverage:
-        where, values = _of(config)
+    def coverage(self, version: AnsweringVersion | None = None) -> Coverage:
+        where, values = _of(version)
         total = self._number(f"SELECT count(*) FROM predictions WHERE 1 {where}", *values)
         joined = f"FROM joined WHERE outcome = 'joined' {where}"
         labelled = self._number(f"SELECT count(*) {joined}", *values)
@@ -226,9 +242,9 @@ class Ledger:
         weighted = self._number(f"SELECT count(probability) {joined}", *values)
         return Coverage(total, labelled, both / above, rest, weighted)
 
-    def bands(self, config: str | None = None) -> list[Band]:
+    def bands(self, version: AnsweringVersion | None = None) -> list[Band]:
         """From the lowest scores to the highest: how many predictions have a label."""
-        where, values = _of(config)
+        where, values = _of(version)
         query = f"""
             SELECT min(score), max(score), count(*), count(found) FROM (
               SELECT p.score, j.id AS found, ntile({BANDS}) OVER (ORDER BY p.score, p.id) AS band
@@ -256,5 +272,5 @@ class Ledger:
         return int(self._database.execute(query, values).fetchone()[0])
 
 
-def _of(config: str | None) -> tuple[str, tuple[str, ...]]:
-    return ("", ()) if config is None else ("AND config = ?", (config,))
+def _of(version: AnsweringVersion | None) -> tuple[str, tuple[str, ...]]:
+    return ("", ()) if version is None else ("AND config = ? AND variant = ?", (version.config, version.variant))

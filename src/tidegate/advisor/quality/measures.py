@@ -16,8 +16,8 @@ class BinaryQuality:
 
     ``auc_low``, ``auc_high``: 95 % interval (Hanley and McNeil 1982). ``precision_top``: share of positives among the
     highest scores. ``calibration_error``: mean difference of score and rate of positives, over 10 bins.
-    ``positives`` and ``pairs`` are counts; where pairs have weights, all else is weighted, and the interval is that of
-    as many equal pairs as the weights are worth (Kish 1965)."""
+    ``positives`` and ``pairs`` are counts; where pairs have weights, all else is weighted, and the interval is that
+    of as many equal pairs as the weights are worth (Kish 1965)."""
 
     pairs: int
     positives: int

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tidegate.advisor.quality.label_lines import Problem, read_label, read_prediction
-from tidegate.advisor.quality.ledger import Coverage, Ledger
+from tidegate.advisor.quality.ledger import AnsweringVersion, Coverage, Ledger
 from tidegate.advisor.quality.measures import BinaryQuality, measure_binary, measure_numeric, measure_weighted
 from tidegate.advisor.quality.sources import Line
 
@@ -46,9 +46,9 @@ def report_quality(captures: Iterable[Line], labels: Iterable[Line], asked: Qual
         return {
             **describe_quality(ledger, asked),
             "versions": [
-                {"config": config, **describe_quality(ledger, asked, config)}
-                for config in ledger.configs()
-                if config
+                {**asdict(version), **describe_quality(ledger, asked, version)}
+                for version in ledger.versions()
+                if version.config
             ],
             "labels": {str(outcome): count for outcome, count in outcomes.items()}
             | {str(problem): count for problem, count in sorted(unread.items())},
@@ -58,14 +58,16 @@ def report_quality(captures: Iterable[Line], labels: Iterable[Line], asked: Qual
         }
 
 
-def describe_quality(ledger: Ledger, asked: QualityQuestion, config: str | None = None) -> dict[str, Any]:
-    """Measures, coverage and delay of what was joined: of one endpoint config, or of all."""
-    coverage, delays, binary = ledger.coverage(config), ledger.delays(config), ledger.only_classes()
+def describe_quality(
+    ledger: Ledger, asked: QualityQuestion, version: AnsweringVersion | None = None
+) -> dict[str, Any]:
+    """Measures, coverage and delay of what was joined: of one version, or of all."""
+    coverage, delays, binary = ledger.coverage(version), ledger.delays(version), ledger.only_classes()
     weighted = binary and 0 < coverage.labelled == coverage.weighted
     quality = (
-        _measure_classes(ledger, asked, config, coverage.labelled, weighted)
+        _measure_classes(ledger, asked, version, coverage.labelled, weighted)
         if binary
-        else measure_numeric(ledger.pairs(config))
+        else measure_numeric(ledger.pairs(version))
     )
     return {
         "kind": None if quality is None else "binary" if binary else "numeric",
@@ -75,21 +77,21 @@ def describe_quality(ledger: Ledger, asked: QualityQuestion, config: str | None 
             **asdict(coverage),
             "share": _share(coverage),
             "selective": _is_selective(coverage),
-            "bands": [asdict(band) for band in ledger.bands(config)],
+            "bands": [asdict(band) for band in ledger.bands(version)],
         },
         "delay_seconds": None if delays is None else asdict(delays),
     }
 
 
 def _measure_classes(
-    ledger: Ledger, asked: QualityQuestion, config: str | None, total: int, weighted: bool
+    ledger: Ledger, asked: QualityQuestion, version: AnsweringVersion | None, total: int, weighted: bool
 ) -> BinaryQuality | None:
     """Weighted only where the selection probability of every label is known: half of the weights would be worse than
     none."""
     if not weighted:
-        return measure_binary(ledger.pairs(config), total, asked.threshold, asked.top)
-    worth = math.fsum(weight for _, _, weight in ledger.weighted_pairs(config))
-    return measure_weighted(ledger.weighted_pairs(config), worth, asked.threshold, asked.top)
+        return measure_binary(ledger.pairs(version), total, asked.threshold, asked.top)
+    worth = math.fsum(weight for _, _, weight in ledger.weighted_pairs(version))
+    return measure_weighted(ledger.weighted_pairs(version), worth, asked.threshold, asked.top)
 
 
 def entries(read: Iterable[T | Problem], problems: Counter[Problem]) -> Iterator[T]:
