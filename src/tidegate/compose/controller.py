@@ -24,7 +24,7 @@ from tidegate.compose.control_socket import listening
 from tidegate.compose.dispatcher_supervisor import DispatcherSupervisor, queue_database, start_settings
 from tidegate.compose.environments import plain_environment, write_aws_keys
 from tidegate.compose.event_receivers import announcers
-from tidegate.compose.label_loop import LABELS_EVERY, LabelLoop
+from tidegate.compose.evidence_loops import EvidenceLoops, join_evidence
 from tidegate.compose.late import late_routes
 from tidegate.compose.leadership import JOURNAL_EVERY, leading, prune_journal
 from tidegate.compose.target import Targets, control_socket, join_targets, target_context
@@ -111,6 +111,7 @@ class Parts:
     dispatcher: DispatcherSupervisor
     wakes: WakeSocket
     keeper: ArtifactKeeper | None
+    beside: EvidenceLoops
 
 
 def join(
@@ -134,7 +135,10 @@ def join(
         if keeper is not None:
             keeper.wake(endpoint)
 
-    engine = Engine(store, targets.driven, clock, guards, written, read_clocks=clock.read)
+    beside = join_evidence(
+        settings, store, metrics, clock, lambda name: engine.kick(name), lambda: engine.guarded()
+    )
+    engine = Engine(store, targets.driven, clock, guards, written, clock.read, beside.replays.results)
     queue = SqlQueue(queue_database(settings, store))
     fresh = partial(observe_now, engine, provider)
     scaling = Scaling(store, metrics, clock, ids, fresh, queue, engine.kick, targets.table)
@@ -162,6 +166,7 @@ def join(
         dispatcher,
         wakes,
         keeper,
+        beside,
     )
 
 
@@ -238,8 +243,7 @@ class Controller:
                 asyncio.create_task(every(CUT_EVERY, partial(cut_log, self.folder.path), self.stopping)),
                 asyncio.create_task(every(JOURNAL_EVERY, pruning, self.stopping)),
             ]
-            labels = LabelLoop(self.settings, parts.store, parts.metrics, parts.clock)
-            loops.append(asyncio.create_task(every(LABELS_EVERY, labels.turn, self.stopping)))
+            loops += [asyncio.create_task(every(*one, self.stopping)) for one in parts.beside.loops]
             if parts.keeper is not None:
                 loops.append(asyncio.create_task(every(KEEP_EVERY, parts.keeper.turn, self.stopping)))
             loops += [asyncio.create_task(every(one.seconds, one.work, self.stopping)) for one in lifecycle.chores]
@@ -257,6 +261,7 @@ class Controller:
             # A start that fails in spite of replicas that serve leaves them to the next.
             self.drain = self.drain and (started or not lifecycle.serves())
             self.stopping.set()
+            await parts.beside.replays.stop()
             await parts.engine.stop()
             await parts.jobs.end(self.drain)
             await self._end(parts)

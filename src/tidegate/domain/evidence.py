@@ -3,6 +3,23 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from tidegate.domain.finding import Finding
+from tidegate.domain.replay import ReplayConfig
+
+__all__ = [
+    "Comparison",
+    "ComparisonResult",
+    "Counts",
+    "EvidenceAction",
+    "EvidenceBlock",
+    "EvidenceConfig",
+    "EvidenceRecord",
+    "Finding",
+    "NoDataAction",
+    "StoredEvidence",
+    "Verdict",
+]
+
 
 class Comparison(StrEnum):
     """What of the two versions is compared."""
@@ -29,14 +46,6 @@ class NoDataAction(StrEnum):
     ADVANCE = "advance"
 
 
-class Finding(StrEnum):
-    """Result of a comparison. NO_DATA is neither a pass nor a failure."""
-
-    PASS = "pass"
-    FAIL = "fail"
-    NO_DATA = "no_data"
-
-
 @dataclass(frozen=True)
 class EvidenceConfig:
     """How the versions of a rollout are compared. Tolerances are differences that do no harm, as fractions."""
@@ -56,6 +65,8 @@ class EvidenceConfig:
     deadline: int = 3600
     """Seconds after the end of a bake until which evidence may arrive."""
     on_no_data: NoDataAction = NoDataAction.ROLLBACK
+    replay: ReplayConfig | None = None
+    """Labelled rows that both versions answer before any traffic is shifted."""
 
 
 Counts = tuple[int, int, int, int]

@@ -7,6 +7,7 @@ from datetime import datetime
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.evidence import Verdict
 from tidegate.domain.fleet import FleetId, FleetSpec, Mirroring, Serverless
+from tidegate.domain.replay import ReplayResult
 from tidegate.domain.traffic import RouteTable
 
 
@@ -36,6 +37,8 @@ class Capabilities:
     compares: bool = True
     """Requests are counted second by second, with a sample of the predictions, so that versions can be
     compared."""
+    replays: bool = True
+    """Model data of versions is kept where the platform runs, so that versions can answer rows before a rollout."""
     quotas: Mapping[str, int] = field(default_factory=dict)
     """Instance type -> maximum number of instances over all endpoints; absent types have no quota."""
 
@@ -48,6 +51,7 @@ SAGEMAKER_CAPABILITIES = Capabilities(
     keeps_scaling=False,
     scales_in_rollouts=False,
     compares=False,
+    replays=False,
 )
 """Capabilities of SageMaker hosting, by its developer guide."""
 
@@ -117,6 +121,8 @@ class Observation:
     """Alarms of the plan that no longer exist."""
     redefined: tuple[str, ...] = ()
     """Alarms of the plan whose definition changed since the rollout started."""
+    replay: Mapping[str, ReplayResult] | None = None
+    """By variant: what labelled rows said of the rollout's new version. None: nothing yet."""
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def compile_plan(
     rolling = deployment.rolling
     plan = _rolling(new, rolling) if rolling else _blue_green(new, deployment.blue_green, can.whole_instances)
     if deployment.evidence is not None:
-        _check_compared(plan, can)
+        _check_compared(plan, can, deployment.evidence.replay is not None)
     plan = replace(
         plan,
         stages=tuple(_round_shares(plan.stages, can)),
@@ -91,10 +91,12 @@ def _check_versions(old: Version | None, new: Version, deployment: DeploymentCon
         )
 
 
-def _check_compared(plan: RolloutPlan, can: Capabilities) -> None:
+def _check_compared(plan: RolloutPlan, can: Capabilities, replayed: bool) -> None:
     """Refuse evidence that nothing could supply. Raises Invalid."""
     if not can.compares:
         raise Invalid("evidence: this target does not count what a comparison of two versions needs; leave it out")
+    if replayed and not can.replays:
+        raise Invalid("evidence.replay: this target keeps no model data to answer rows with; leave it out")
     if plan.stages[0].share >= WHOLE:
         raise Invalid(
             "evidence compares two versions side by side: shift traffic in steps, such as CANARY or LINEAR"

@@ -75,6 +75,14 @@ def read_prediction(line: bytes, where: str, path: str = "") -> Prediction | Pro
     return Prediction(id, at, score, config if isinstance(config, str) else "", _variant(path))
 
 
+def read_event_id(line: bytes) -> str | None:
+    """The id by which a captured line is labelled."""
+    document = _document(line)
+    about = document.get("eventMetadata") if document is not None else None
+    id = (about.get("inferenceId") or about.get("eventId")) if isinstance(about, dict) else None
+    return id if isinstance(id, str) and id else None
+
+
 def read_label(line: bytes, path: str) -> Label | Problem:
     """A line of ground truth. Its time is ``labelTime`` in the metadata, a member of ours; otherwise the hour that
     the ``path`` of its file names, as captures' paths do. ``selectionProbability`` is ours as well."""

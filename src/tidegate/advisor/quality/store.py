@@ -55,8 +55,8 @@ class LabelStore:
 
     def accept(self, labels: Sequence[Label], terms: LabelTerms) -> dict[Outcome, int]:
         """Keep labels, for good. Counts what can be said at once: those repeated, contradictory, of the future or of
-        another class. The same labels again change nothing. Raises Conflict where other labels of this endpoint are of
-        the other kind."""
+        another class. The same labels again change nothing. Raises Conflict where other labels of this endpoint are
+        of the other kind."""
         counts = dict.fromkeys((Outcome.REPEATED, Outcome.CONTRADICTORY, Outcome.FUTURE, Outcome.CLASS), 0)
         with self._open() as ledger:
             kept = self._settle(ledger, labels, terms)

@@ -40,6 +40,7 @@ CAPABILITIES = Capabilities(
     capture=False,
     scales_in_rollouts=False,
     compares=False,
+    replays=False,
 )
 POLL = 1.0
 """Seconds between looks at what AWS is still working on."""

@@ -33,6 +33,7 @@ CAPABILITIES = Capabilities(
     multi_model=False,
     capture=False,
     compares=False,
+    replays=False,
 )
 FLEET, CONFIG = "tidegate:fleet", "tidegate:config"
 _MOST_DESCRIBED = 10

@@ -46,7 +46,9 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 InThread = Callable[[Callable[[], T]], Awaitable[T]]
 
-CAN = Capabilities(shadow=False, serverless=False, asynchronous=False, capture=False, compares=False)
+CAN = Capabilities(
+    shadow=False, serverless=False, asynchronous=False, capture=False, compares=False, replays=False
+)
 """Weights divide finely, and the platform's engine guards whatever the instances are. Shadows, serverless and
 asynchronous variants cannot stand beside a second variant at SageMaker: mode native has them."""
 WORK_EVERY = 5.0
