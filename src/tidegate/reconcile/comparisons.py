@@ -13,7 +13,7 @@ from datetime import datetime
 from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.evidence import (
-    Comparison,
+    OF_TRAFFIC,
     EvidenceAction,
     EvidenceConfig,
     EvidenceRecord,
@@ -56,7 +56,7 @@ class ComparedVersions:
     """When the rollout's present phase began."""
 
 
-REPORTED = EvidenceConfig(compare=tuple(Comparison), action=EvidenceAction.REPORT)
+REPORTED = EvidenceConfig(compare=OF_TRAFFIC, action=EvidenceAction.REPORT)
 """What is compared where nothing was asked for: it decides nothing, but alarms can watch its metrics."""
 
 

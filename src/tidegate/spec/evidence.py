@@ -5,14 +5,14 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from tidegate.domain.evidence import Comparison, EvidenceAction, EvidenceConfig, NoDataAction
+from tidegate.domain.evidence import OF_TRAFFIC, Comparison, EvidenceAction, EvidenceConfig, NoDataAction
 from tidegate.spec.problem import KeyPath, SpecError, suggest
 from tidegate.spec.replay import ReplaySpec, parse_replay, render_replay
 from tidegate.spec.unit_texts import duration_text, percent_text
 from tidegate.spec.units import one_of, percent, seconds
 from tidegate.spec.value_types import Duration, about
 
-COMPARISONS = tuple(one.value for one in Comparison)
+COMPARISONS = tuple(one.value for one in OF_TRAFFIC)
 ACTIONS = tuple(one.value for one in EvidenceAction)
 NO_DATA = tuple(one.value for one in NoDataAction)
 MOST_FALSE = 20
@@ -91,12 +91,12 @@ def _compare(given: list[str] | None, path: KeyPath) -> tuple[Comparison, ...]:
             raise SpecError((*path, index), f"{each!r} cannot be compared{suggest(each, COMPARISONS)}")
         if each in given[:index]:
             raise SpecError((*path, index), f"{each!r} is given twice")
-    return tuple(one for one in Comparison if one.value in given)
+    return tuple(one for one in OF_TRAFFIC if one.value in given)
 
 
 def _tolerate(found: EvidenceConfig, given: ToleranceSpec, path: KeyPath) -> EvidenceConfig:
     changed: dict[str, Any] = {}
-    for one in Comparison:
+    for one in OF_TRAFFIC:
         text, where = getattr(given, one.value), (*path, one.value)
         if text is None:
             continue
@@ -113,7 +113,7 @@ def render_evidence(given: EvidenceConfig) -> dict[str, Any]:
     made: dict[str, Any] = {}
     if given.compare != _USUAL.compare:
         made["compare"] = [one.value for one in given.compare]
-    different = [one.value for one in Comparison if getattr(given, one.value) != getattr(_USUAL, one.value)]
+    different = [one.value for one in OF_TRAFFIC if getattr(given, one.value) != getattr(_USUAL, one.value)]
     if different:
         made["tolerance"] = {name: percent_text(getattr(given, name)) for name in different}
     if given.false_rollback_rate != _USUAL.false_rollback_rate:
