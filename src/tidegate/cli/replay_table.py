@@ -23,9 +23,9 @@ def show_replay(record: Mapping[str, Any]) -> None:
             key("REPLAYED"), *map(number, ("OLD", "NEW", "WORSE BY", "SURELY", "TOLERANCE")), key("FINDING")
         )
         for one in found["statistics"]:
-            figures = (_figure(one[name], one["name"]) for name in ("worse", "surely", "tolerance"))
+            shown = (_figure(one[name], one["name"]) for name in ("worse", "surely", "tolerance"))
             sides = (_side(one["old"]), _side(one["new"]))
-            table.add_row(f"{one['name']} {one['slice']}".rstrip(), *sides, *figures, one["finding"])
+            table.add_row(f"{one['name']} {one['slice']}".rstrip(), *sides, *shown, one["finding"])
         if found["statistics"]:
             screen.print(table)
         for reason, count in found["skipped"].items():

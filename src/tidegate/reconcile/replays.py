@@ -2,7 +2,8 @@
 found.
 
 A replay begins once the model data of both versions is kept, and always ends with a result: what goes wrong is
-NO_DATA with its reason, never a pass. A controller that comes anew finds the result in the store, or replays again."""
+NO_DATA with its reason, never a pass. A controller that comes anew finds the result in the store, or replays
+again."""
 
 import asyncio
 import logging
