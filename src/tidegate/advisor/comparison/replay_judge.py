@@ -1,17 +1,17 @@
 """Judges two versions by labelled rows that both answered: is the new one worse by more than is tolerated? Pure.
 
-Every statistic is judged by its lower bound, never by its value: with few rows a value exceeds its tolerance by
-chance. The bounds hold together, since the rate of false rollbacks is divided among all statistics and slices
-(Bonferroni)."""
+No statistic is judged by its value alone: with few rows a value exceeds its tolerance by chance. Its lower bound must
+exceed a part of the tolerance as well (``PROVEN``). The bounds hold together, since the rate of false rollbacks is
+divided among all statistics and slices (Bonferroni)."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import compress
 from statistics import NormalDist
 
 from tidegate.advisor.comparison.labelled import LabelledStatistics, compare_labelled, error_of_auc_change
 from tidegate.advisor.comparison.report import OTHERS, UNNAMED, Answers
-from tidegate.advisor.quality.measures import measure_binary
+from tidegate.advisor.quality.measures import BINS
 from tidegate.domain.finding import Finding
 from tidegate.domain.replay import ReplayConfig, ReplayResult, ReplayStatistic
 
@@ -20,6 +20,10 @@ FEWEST_ROWS = 100
 PARTS = 20
 """Parts of the rows that are left out one after the other, for the error of a calibration error (jackknife)."""
 MOST_SLICES = 100
+PROVEN = {"auc": 0.5, "calibration": 0.5, "error": 0.5, "mean": 1.0, "slice": 1.0}
+"""Part of the tolerance that a statistic must exceed for certain. Honest versions lose less than half of what is
+tolerated of the first three, so the rate of false rollbacks holds for them; between half and whole, either may be
+said. Of means honest versions change nearly as much as is tolerated."""
 WORDS = {
     "auc": "AUC",
     "calibration": "calibration error",
@@ -109,7 +113,7 @@ def _judge_labels(
         yield ReplayStatistic("calibration", "", *sides, None, None, config.calibration, Finding.NO_DATA, reason)
         return
     gained = after.calibration_error - before.calibration_error
-    bound = gained - surely * _jackknife(lambda kept: _calibration_gain(old, new, truth, kept), len(truth))
+    bound = gained - surely * _error_of_calibration_gain(old, new, truth)
     yield _judge(
         "calibration",
         "",
@@ -121,20 +125,24 @@ def _judge_labels(
     )
 
 
-def _calibration_gain(
-    old: Sequence[float], new: Sequence[float], truth: Sequence[float], kept: Sequence[bool]
-) -> float:
-    errors = []
-    for scores in (old, new):
-        pairs = sorted(compress(zip(scores, truth, strict=True), kept), key=lambda pair: -pair[0])
-        found = measure_binary(pairs, len(pairs), 0.5, 0.05)
-        errors.append(0.0 if found is None or found.calibration_error is None else found.calibration_error)
-    return errors[1] - errors[0]
-
-
-def _jackknife(measure: Callable[[Sequence[bool]], float], count: int) -> float:
-    """Standard error of a statistic, from what it is without each of some parts of the rows."""
-    values = [measure([place % PARTS != part for place in range(count)]) for part in range(PARTS)]
+def _error_of_calibration_gain(old: Sequence[float], new: Sequence[float], truth: Sequence[float]) -> float:
+    """Standard error, by what the gain is without each of some parts of the rows (jackknife)."""
+    sums = [[[0.0] * BINS for _ in range(PARTS)] for _ in range(2)]
+    """Scores minus labels, of each version, part and bin of its own scores."""
+    sizes = [0] * PARTS
+    for place, label in enumerate(truth):
+        part = place % PARTS
+        sizes[part] += 1
+        for side, scores in enumerate((old, new)):
+            sums[side][part][min(BINS - 1, int(scores[place] * BINS))] += scores[place] - label
+    totals = [[math.fsum(part[bin] for part in of_side) for bin in range(BINS)] for of_side in sums]
+    values = []
+    for part in range(PARTS):
+        errors = [
+            math.fsum(abs(total - sums[side][part][bin]) for bin, total in enumerate(totals[side]))
+            for side in (0, 1)
+        ]
+        values.append((errors[1] - errors[0]) / max(1, len(truth) - sizes[part]))
     middle = math.fsum(values) / PARTS
     return math.sqrt((PARTS - 1) / PARTS * math.fsum((value - middle) ** 2 for value in values))
 
@@ -174,7 +182,7 @@ def _mean_and_error(values: Sequence[float]) -> tuple[float, float]:
 def _judge(
     name: str, slice: str, old: float, new: float, worse: float, bound: float, tolerance: float
 ) -> ReplayStatistic:
-    if bound <= tolerance:
+    if worse <= tolerance or bound <= PROVEN[name] * tolerance:
         return ReplayStatistic(name, slice, old, new, worse, bound, tolerance, Finding.PASS)
     relative = name in ("mean", "slice", "error")
     shown = [f"{value:.1%}" if relative else f"{value:.4f}" for value in (worse, bound, tolerance)]
