@@ -157,7 +157,6 @@ def _late_labels(stage: Stage, scores: Floats, chance: np.random.Generator) -> i
         TimedLabel(
             bool(place % 2),
             str(row),
-            float(place // 50),
             float((scores if place % 2 else stage.scores)[row]),
             float(world.y[row]),
         )

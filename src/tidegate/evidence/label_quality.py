@@ -22,17 +22,18 @@ AUC_TOLERANCE = 0.02
 ERROR_TOLERANCE = 0.05
 """Further errors above the old version's median."""
 FALSE_ALARMS = 0.01
+BLOCK = 10
+"""Pairs, or amounts, of each version in a block."""
 LEARNED = 200
 """Errors of the old version that its median is taken from; they are not compared."""
 
 
 @dataclass(frozen=True)
 class TimedLabel:
-    """``new``: of the new version. ``came``: equal for labels that came together."""
+    """``new``: of the new version."""
 
     new: bool
     id: str
-    came: float
     score: float
     value: float
 
@@ -91,18 +92,17 @@ def _compare(
     labels: Iterable[tuple[TimedLabel, bool | None]], tolerance: float, false_alarms: float
 ) -> LabelComparison:
     """``labels``: with whether each is wrong by itself; None: pairs are formed. A block is closed once both versions
-    have something in it, and all that came together is in."""
+    have enough in it, which does not depend on what is wrong."""
     test, most, totals = RateTest(tolerance), 0.0, [0, 0, 0, 0]
-    sides, came = (_Side(), _Side()), None
+    sides = (_Side(), _Side())
     for one, wrong in labels:
-        if one.came != came and all(side.pairs for side in sides):
-            test = _close(test, sides, totals)
-            most, sides = max(most, test.log_evidence), (_Side(sides[0].waiting), _Side(sides[1].waiting))
-        came = one.came
         if wrong is None:
             sides[one.new].add(one)
         else:
             sides[one.new].count(wrong)
+        if all(side.pairs >= BLOCK for side in sides):
+            test = _close(test, sides, totals)
+            most, sides = max(most, test.log_evidence), (_Side(sides[0].waiting), _Side(sides[1].waiting))
     test = _close(test, sides, totals)
     most = max(most, test.log_evidence)
     return LabelComparison(most / -math.log(false_alarms), (totals[0], totals[1], totals[2], totals[3]))

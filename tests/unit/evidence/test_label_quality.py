@@ -19,7 +19,7 @@ def classes(chance: random.Random, count: int, old: float, new: float, positive:
     for number in range(count):
         is_new, value = chance.random() < 0.5, float(chance.random() < positive)
         score = chance.gauss((new if is_new else old) * value, 1)
-        found.append(TimedLabel(is_new, str(number), float(number // 20), score, value))
+        found.append(TimedLabel(is_new, str(number), score, value))
     return found
 
 
@@ -42,7 +42,7 @@ def test_a_version_that_lost_much_is_found() -> None:
 def test_a_constant_score_is_wrong_in_half_of_the_pairs() -> None:
     chance = random.Random(7)
     labels = [
-        TimedLabel(one.new, one.id, one.came, 0.5 if one.new else one.score, one.value)
+        TimedLabel(one.new, one.id, 0.5 if one.new else one.score, one.value)
         for one in classes(chance, 4_000, 1.6, 1.6)
     ]
     _, _, pairs, wrong = compare_classes(labels).counts
@@ -52,7 +52,7 @@ def test_a_constant_score_is_wrong_in_half_of_the_pairs() -> None:
 def test_rare_labels_of_one_version_wait_for_the_other() -> None:
     chance = random.Random(8)
     labels = [
-        TimedLabel(number % 10 == 0, str(number), float(number), chance.random(), float(number % 3 == 0))
+        TimedLabel(number % 10 == 0, str(number), chance.random(), float(number % 3 == 0))
         for number in range(2_000)
     ]
     old_n, _, new_n, _ = compare_classes(labels).counts
@@ -63,9 +63,7 @@ def test_rare_labels_of_one_version_wait_for_the_other() -> None:
 def test_amounts_are_compared_by_large_errors(worse: float, fails: bool) -> None:
     chance = random.Random(9)
     labels = [
-        TimedLabel(
-            number % 2 == 0, str(number), float(number // 10), chance.gauss(0, worse if number % 2 == 0 else 1), 0
-        )
+        TimedLabel(number % 2 == 0, str(number), chance.gauss(0, worse if number % 2 == 0 else 1), 0)
         for number in range(3_000)
     ]
     found = compare_amounts(labels)
@@ -75,4 +73,4 @@ def test_amounts_are_compared_by_large_errors(worse: float, fails: bool) -> None
 
 def test_nothing_to_compare_is_no_evidence() -> None:
     assert compare_classes([]).evidence == compare_amounts([]).evidence == 0
-    assert compare_classes([TimedLabel(True, "a", 0.0, 0.5, 1.0)]).counts == (0, 0, 0, 0)
+    assert compare_classes([TimedLabel(True, "a", 0.5, 1.0)]).counts == (0, 0, 0, 0)

@@ -9,6 +9,7 @@ from enum import StrEnum
 from itertools import islice
 from pathlib import Path
 from typing import Any, Self
+from zlib import crc32
 
 from tidegate.advisor.quality.label_lines import Label, Prediction
 
@@ -93,11 +94,10 @@ class AnsweringVersion:
 
 @dataclass(frozen=True)
 class LabelledPair:
-    """A label with its prediction. ``came``: epoch seconds, equal for labels that came together."""
+    """A label with its prediction."""
 
     id: str
     config: str
-    came: float
     score: float
     value: float
 
@@ -140,6 +140,7 @@ class Ledger:
         """``lasting``: name of a file in ``folder`` that stays; empty: a temporary one."""
         path = folder / (lasting or "ledger.db")
         self._database = sqlite3.connect(path, isolation_level=None, timeout=PATIENCE)
+        self._database.create_function("mixed", 1, lambda id: crc32(id.encode()), deterministic=True)
         self._database.executescript((_LASTING if lasting else _TEMPORARY) + _SCHEMA)
 
     def __enter__(self) -> Self:
@@ -194,14 +195,15 @@ class Ledger:
             yield from rows
 
     def in_order(self, old: AnsweringVersion, new: AnsweringVersion) -> Iterator[LabelledPair]:
-        """What was joined of two versions, of the time in which both answered, in the order in which labels came."""
+        """What was joined of two versions, of the time in which both answered, in the order in which labels came;
+        those that came together in one that says nothing of them."""
         query = f"""
             WITH span AS (SELECT
               (SELECT min(at) FROM predictions WHERE config = :new AND variant = :variant) AS first,
               (SELECT max(at) FROM predictions WHERE config = :old AND variant = :variant) AS last)
-            SELECT j.id, j.config, j.came, j.score, j.value FROM joined j, span
+            SELECT j.id, j.config, j.score, j.value FROM joined j, span
             WHERE j.outcome = 'joined' AND j.config IN (:old, :new) AND j.variant = :variant
-              AND j.asked BETWEEN span.first - {TURNS} AND span.last + {TURNS} ORDER BY j.came, j.id"""
+              AND j.asked BETWEEN span.first - {TURNS} AND span.last + {TURNS} ORDER BY j.came, mixed(j.id), j.id"""
         terms = {"old": old.config, "new": new.config, "variant": new.variant}
         with closing(self._database.execute(query, terms)) as rows:
             for row in rows:

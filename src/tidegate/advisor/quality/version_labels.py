@@ -37,4 +37,4 @@ def compare_versions(
 
 def _timed(ledger: Ledger, old: AnsweringVersion, new: AnsweringVersion) -> Iterator[TimedLabel]:
     for one in ledger.in_order(old, new):
-        yield TimedLabel(one.config == new.config, one.id, one.came, one.score, one.value)
+        yield TimedLabel(one.config == new.config, one.id, one.score, one.value)
