@@ -6,7 +6,7 @@ from datetime import datetime
 
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.evidence import Verdict
-from tidegate.domain.fleet import FleetId, FleetSpec, Mirroring, Serverless
+from tidegate.domain.fleet import FleetId, FleetSpec, Mirroring, Pairing, Serverless
 from tidegate.domain.traffic import RouteTable
 
 
@@ -36,6 +36,8 @@ class Capabilities:
     compares: bool = True
     """Requests are counted second by second, with a sample of the predictions, so that versions can be
     compared."""
+    pairs: bool = True
+    """Some requests of the serving version can be answered by the new one, too, so that both can be compared."""
     quotas: Mapping[str, int] = field(default_factory=dict)
     """Instance type -> maximum number of instances over all endpoints; absent types have no quota."""
 
@@ -75,6 +77,8 @@ class FleetStatus:
     answered."""
     mirror: Mirroring | None = None
     """Shadow fleet that gets copies of its requests, as last requested."""
+    paired: Pairing | None = None
+    """Fleet of another version that answers copies of its requests, as last requested."""
     was_ready: bool = True
     """Whether a replica was ready since this controller started to watch the fleet. Otherwise none can have been
     lost."""

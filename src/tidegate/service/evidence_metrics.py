@@ -8,6 +8,8 @@ NAMES = {
     Comparison.ERRORS: "ErrorEvidence",
     Comparison.LATENCY: "LatencyEvidence",
     Comparison.PREDICTIONS: "PredictionEvidence",
+    Comparison.PAIRED: "PairedEvidence",
+    Comparison.FEATURES: "FeatureEvidence",
 }
 ALL = "Evidence"
 """The largest of them."""
@@ -18,7 +20,9 @@ def evidence_samples(record: EvidenceRecord, second: int) -> list[Sample]:
     exceeds the tolerance. Values never fall in the course of a rollout."""
     made: list[Sample] = []
     for variant in record.variants:
-        results = [one for one in record.verdict.results if one.variant == variant and one.counts[2]]
+        results = [
+            one for one in record.verdict.results if one.variant == variant and (one.counts[2] or one.pairs[0])
+        ]
         values = {NAMES[one.comparison]: one.evidence for one in results}
         if values:
             values[ALL] = max(values.values())
