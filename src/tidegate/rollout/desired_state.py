@@ -36,9 +36,10 @@ def fleets(endpoint: Endpoint) -> FleetSpecs:
 
 
 def _pairings(endpoint: Endpoint) -> Iterator[tuple[FleetId, Pairing]]:
-    """While a rollout that compares pairs advances, fleets of the old version have the new version answer, too."""
+    """In the stages of a rollout that compares pairs, the new version answers copies of what the old one was asked. Not
+    before it is ready: copies that found no replica would count as its failures."""
     rollout = endpoint.rollout
-    if rollout is None or rollout.old is None or rollout.phase in (Phase.TERMINATING, Phase.ROLLING_BACK):
+    if rollout is None or rollout.old is None or rollout.phase not in (Phase.ACTIVATING_TRAFFIC, Phase.BAKING):
         return
     config = rollout.plan.evidence
     if config is None or OF_PAIRS.isdisjoint(config.compare):

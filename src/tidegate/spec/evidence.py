@@ -150,9 +150,7 @@ def _copies(given: str | None, compare: tuple[Comparison, ...], path: KeyPath) -
     if given is None:
         return _USUAL.copies
     if OF_PAIRS.isdisjoint(compare):
-        raise SpecError(
-            path, "nothing compares copies: add paired or features to compare, or remove this"
-        )
+        raise SpecError(path, "nothing compares copies: add paired or features to compare, or remove this")
     return seconds(given, path)
 
 
