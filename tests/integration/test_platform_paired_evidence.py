@@ -110,6 +110,7 @@ def test_swapped_columns_of_a_stage_are_found_before_any_traffic_moves_and_named
     with load(platform, "swapped") as running:
         deploy(platform, new.spec("swapped", compare=compare))
         ended = scene.settled("swapped", 120)
+        report = running.stop()
     assert ended["EndpointConfigName"] == before
     assert "differs: " in ended["FailureReason"]
     assert "features of variant AllTraffic: column prepare[" in ended["FailureReason"]
@@ -118,7 +119,7 @@ def test_swapped_columns_of_a_stage_are_found_before_any_traffic_moves_and_named
     assert {features["test"], *features["also"]} & {"prepare[0]", "prepare[1]"}
     assert found["verdict"]["stage"] == 0
     assert found["recomputed"] == found["verdict"]
-    assert running.failed == 0
+    assert report.failed == 0
 
 
 def test_an_honest_training_passes(platform: Platform, scene: Scene, old: Version, tmp_path: Path) -> None:

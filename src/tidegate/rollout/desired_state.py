@@ -36,7 +36,7 @@ def fleets(endpoint: Endpoint) -> FleetSpecs:
 
 
 def _pairings(endpoint: Endpoint) -> Iterator[tuple[FleetId, Pairing]]:
-    """In the stages of a rollout that compares pairs, the new version answers copies of what the old one was asked. Not
+    """In the stages of a rollout that compares pairs, the new version answers copies of the old one's requests. Not
     before it is ready: copies that found no replica would count as its failures."""
     rollout = endpoint.rollout
     if rollout is None or rollout.old is None or rollout.phase not in (Phase.ACTIVATING_TRAFFIC, Phase.BAKING):

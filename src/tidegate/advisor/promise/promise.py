@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from tidegate.advisor.promise import alarm_model, proposals, schedule
 from tidegate.advisor.promise.baseline import Baseline, Quantity, VersionFault
 from tidegate.advisor.promise.detection import AlarmWatch, RolloutSetting
-from tidegate.advisor.promise.evidence_power import ComparedStage, smallest_difference
+from tidegate.advisor.promise.evidence_power import smallest_difference
+from tidegate.advisor.promise.passage import ComparedStage
 from tidegate.advisor.promise.proposals import Proposal
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.errors import Invalid
