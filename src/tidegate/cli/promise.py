@@ -182,7 +182,7 @@ def _describe_wanted(one: FaultPromise) -> Iterator[Text]:
     if one.alarm is None:
         yield Text(f"{fault}: no alarm watches it", style="bold red")
         return
-    first = format_probability(one.by_stage[0])
+    first = format_probability(one.first)
     if one.seen:
         yield Text(f"{fault}: detected in the first bake ({first}), by {one.alarm}", style="green")
     elif one.stage is not None:
