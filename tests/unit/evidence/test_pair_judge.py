@@ -29,12 +29,10 @@ def pair(drawn: random.Random) -> Pair:
     return Pair(scores[0], scores[1], drawn.getrandbits(60) + 1, traced=True, features=features)
 
 
-def ledger(
-    change: Change, config: EvidenceConfig = CONFIG, seconds: int = 30, per_second: int = 10
-) -> EvidenceLedger:
+def ledger(change: Change, config: EvidenceConfig = CONFIG, seconds: int = 30) -> EvidenceLedger:
     """The copies-only stage of a rollout."""
     drawn, found = random.Random(3), EvidenceLedger(config, ("main",), 0)
-    number = 0
+    number, per_second = 0, 10
     for second in range(seconds):
         pairs = list[Pair]()
         for _ in range(per_second):

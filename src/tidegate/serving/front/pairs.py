@@ -65,6 +65,10 @@ class PairSender:
     def active(self) -> bool:
         return self._order is not None
 
+    @property
+    def in_flight(self) -> int:
+        return len(self._copies)
+
     def look(self) -> None:
         """Read the order, if it has changed. Called once a second."""
         try:
@@ -81,7 +85,7 @@ class PairSender:
         order = self._order
         if order is None or not isinstance(outcome, Answer) or not self._takes():
             return
-        if len(self._copies) >= MOST_COPIES or max(len(request.body), len(outcome.body)) > LARGEST_REQUEST:
+        if self.in_flight >= MOST_COPIES or max(len(request.body), len(outcome.body)) > LARGEST_REQUEST:
             return
         traced = order.features and self._traced < TRACED_PER_SECOND
         self._traced += traced
