@@ -6,12 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.evidence import Versions, delays
-from tidegate.advisor.promise.evidence_power import (
-    ComparedStage,
-    chance_to_find,
-    count_blocks,
-    smallest_difference,
-)
+from tidegate.advisor.promise.evidence_power import chance_to_find, smallest_difference
+from tidegate.advisor.promise.passage import ComparedStage, count_blocks
 from tidegate.domain.evidence import OF_TRAFFIC, Comparison, EvidenceConfig
 from tidegate.evidence.judge import block_width
 

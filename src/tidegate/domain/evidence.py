@@ -76,6 +76,8 @@ class PairedTolerance:
     """Part of the pairs of requests that the versions put in the opposite order."""
     slice: float = 1.2
     """Mean difference in any slice, in units."""
+    failed: float = 0.01
+    """Part of the requests answered by the old version that the new version's model may fail."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.evidence import Verdict
-from tidegate.domain.fleet import FleetId, FleetSpec, Mirroring, Serverless
+from tidegate.domain.fleet import FleetId, FleetSpec, Mirroring, Pairing, Serverless
 from tidegate.domain.replay import ReplayResult
 from tidegate.domain.traffic import RouteTable
 
@@ -39,6 +39,8 @@ class Capabilities:
     compared."""
     replays: bool = True
     """Model data of versions is kept where the platform runs, so that versions can answer rows before a rollout."""
+    pairs: bool = True
+    """Some requests of the serving version can be answered by the new one, too, so that both can be compared."""
     quotas: Mapping[str, int] = field(default_factory=dict)
     """Instance type -> maximum number of instances over all endpoints; absent types have no quota."""
 
@@ -79,6 +81,8 @@ class FleetStatus:
     answered."""
     mirror: Mirroring | None = None
     """Shadow fleet that gets copies of its requests, as last requested."""
+    paired: Pairing | None = None
+    """Fleet of another version that answers copies of its requests, as last requested."""
     was_ready: bool = True
     """Whether a replica was ready since this controller started to watch the fleet. Otherwise none can have been
     lost."""

@@ -28,5 +28,9 @@ class Pair:
     """Equal for equal requests; 0: unknown."""
     slices: tuple[tuple[str, str], ...] = ()
     """Column and value."""
+    failed: bool = False
+    """The new version's model failed the request."""
+    traced: bool = False
+    """The outputs of the stages were asked for."""
     features: tuple[FeatureRow, ...] = ()
     """Of each stage but the last one; empty where they are not known."""

@@ -91,7 +91,8 @@ class FeatureCounter:
     _keys: KnownKeys = field(default_factory=KnownKeys)
 
     def count(self, pairs: Iterable[Pair]) -> dict[str, Sums]:
-        """The sums of a block: of ROWS, and of each column."""
+        """The sums of a block: of ROWS, and of each column that is still being learned or has a hit. Of all others no
+        request is a hit."""
         found: dict[str, Sums] = {}
         for pair in pairs:
             if not self._keys.add(pair.key):
@@ -100,7 +101,7 @@ class FeatureCounter:
             _add(found, ROWS, float(usable))
             for row in pair.features if usable else ():
                 self._count(row, found)
-        return found
+        return {name: one for name, one in found.items() if name == ROWS or one[1] or not one[0]}
 
     def _count(self, row: FeatureRow, found: dict[str, Sums]) -> None:
         news = dict(zip(row.new_names, row.new, strict=True))

@@ -21,10 +21,10 @@ from tidegate.evidence.pairs import (
 FACTOR = 1.25
 """What is tolerated, over the largest value of any good version."""
 LEAST = PairedTolerance(
-    distance=0.05, bias=0.05, moved=0.01, top=0.05, top_bias=0.1, order=0.02, slice=0.1
+    distance=0.05, bias=0.05, moved=0.01, top=0.05, top_bias=0.1, order=0.02, slice=0.1, failed=0.01
 )  # fmt: skip
 """Tolerances are never smaller: rounding and a few requests give as much."""
-MOST = PairedTolerance(distance=2.5, bias=2.5, moved=0.9, top=0.9, top_bias=2.5, order=0.45, slice=2.5)
+MOST = PairedTolerance(distance=2.5, bias=2.5, moved=0.9, top=0.9, top_bias=2.5, order=0.45, slice=2.5, failed=0.5)
 """Nor larger: a larger one could not be exceeded."""
 LEAST_SLICE = 100
 """Pairs of a slice from which its bias is taken."""

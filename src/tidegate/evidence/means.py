@@ -23,7 +23,7 @@ class SumTest(Protocol):
 
 BETS = (0.05, 0.15, 0.35, 0.65)
 """Stakes of the bets on the mean: the small ones find small differences in many values."""
-_PENALTIES = tuple(-math.log1p(-bet) - bet for bet in BETS)
+PENALTIES = tuple(-math.log1p(-bet) - bet for bet in BETS)
 LEAST_MEAN = 0.02
 _EQUAL = (1 / len(BETS),) * len(BETS)
 
@@ -47,7 +47,7 @@ class MeanTest:
         mean = max(LEAST_MEAN, (self.seen[1] + self.tolerance) / (self.seen[0] + 1))
         spread = (squares - 2 * mean * total + count * mean * mean) / mean**2
         gain = (total - count * self.tolerance) / mean
-        steps = (bet * gain - penalty * spread for bet, penalty in zip(BETS, _PENALTIES, strict=True))
+        steps = (bet * gain - penalty * spread for bet, penalty in zip(BETS, PENALTIES, strict=True))
         logs = tuple(log + step for log, step in zip(self.logs, steps, strict=True))
         return replace(self, logs=logs, seen=add_sums(self.seen, sums))
 

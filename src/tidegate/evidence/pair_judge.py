@@ -69,12 +69,13 @@ def fold_pairs(state: PairState, block: EvidenceBlock, config: EvidenceConfig) -
     if not sums:
         return state
     state = _meet(state, sums, config)
-    looked = {test: sums_of(test, sums) for test in state.tests}
-    tests = {test: one.update(looked[test]) for test, one in state.tests.items()}
-    totals = {test: add_sums(state.totals.get(test, NO_SUMS), one) for test, one in looked.items()}
     features = state.comparison is Comparison.FEATURES
     offered = sums.get(ROWS if features else PAIRS, NO_SUMS)
     counted = round(offered[1]) if features else sums.get(DISTANCE, NO_SUMS)[0]
+    clean = (counted, 0.0, 0.0)  # a column without a hit has no sums of its own
+    looked = {test: sums.get(test, clean) if features else sums_of(test, sums) for test in state.tests}
+    tests = {test: one.update(looked[test]) for test, one in state.tests.items()}
+    totals = {test: add_sums(state.totals.get(test, NO_SUMS), one) for test, one in looked.items()}
     after = replace(
         state,
         tests=tests,

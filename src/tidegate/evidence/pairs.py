@@ -29,6 +29,7 @@ PAIRS, DISTANCE, MOVED, BIAS, TOP_LEFT, TOP_BIAS, ORDER = (
     "pairs", "distance", "moved", "bias", "top", "top bias", "order",
 )  # fmt: skip
 """Names of sums. PAIRS counts 1 for each pair that can be used and 0 for each that cannot."""
+FAILED = "failed"
 SLICE = "slice "
 UP, DOWN = " up", " down"
 _LEAST_SCORE = 1e-6
@@ -82,6 +83,7 @@ class PairCounter:
             if not self._keys.add(pair.key):
                 continue
             old, new = pair.old, pair.new
+            _add(found, FAILED, float(pair.failed))
             if old is None or new is None or not (math.isfinite(old) and math.isfinite(new)):
                 _add(found, PAIRS, 0.0)
                 continue
@@ -156,6 +158,7 @@ def make_pair_tests(tolerance: PairedTolerance) -> dict[str, SumTest]:
     """The tests of all pairs, by name."""
     bias, top_bias = _signed(tolerance.bias), _signed(tolerance.top_bias)
     return {
+        FAILED: HitTest(tolerance.failed),
         DISTANCE: MeanTest(tolerance.distance / CLIP),
         MOVED: HitTest(tolerance.moved),
         BIAS + UP: MeanTest(bias),

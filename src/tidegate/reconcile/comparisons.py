@@ -7,7 +7,7 @@ rollback."""
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from tidegate.domain.endpoint import Endpoint, Rollout
@@ -231,6 +231,10 @@ def _take(tracked: _Tracked, report: FleetSecond) -> None:
     side = sides.get(report.fleet.generation)
     if side is not None:
         tracked.ledger.add(report.second, side, report.fleet.variant, count_side(report))
+    if side is Side.OLD and report.pairs:
+        new = str(replace(report.fleet, generation=versions.new[0]))
+        pairs = [pair for fleet, pair in report.pairs if fleet == new]
+        tracked.ledger.add_pairs(report.second, report.fleet.variant, pairs)
 
 
 def _record(tracked: _Tracked, verdict: Verdict) -> EvidenceRecord:
