@@ -16,6 +16,7 @@ from tidegate.domain.finding import Finding
 from tidegate.domain.history import HistoryEntry
 from tidegate.domain.registry import Model
 from tidegate.domain.replay import ReplayConfig, ReplayJob, ReplayRecord, ReplayResult
+from tidegate.evidence.judge import replay_rate
 from tidegate.ports.clock import Clock
 from tidegate.ports.store import Store, Tx
 from tidegate.reconcile.comparisons import ComparedVersions
@@ -72,7 +73,7 @@ class Replays:
         found = await self._load(one)
         if found is None:
             found = await self._replay(one, config)
-            rate = one.config.false_rollback_rate
+            rate = replay_rate(one.config, len(one.variants))
             await self._keep(
                 ReplayRecord(
                     *(one.endpoint, one.rollout, one.old[1], one.new[1], config, rate, found),
@@ -96,7 +97,8 @@ class Replays:
     async def _replay(self, one: ComparedVersions, config: ReplayConfig) -> dict[str, ReplayResult]:
         try:
             models = await self._await_models(one)
-            job = ReplayJob(config, one.config.false_rollback_rate, models, self.artifacts, self.file_roots)
+            rate = replay_rate(one.config, len(one.variants))
+            job = ReplayJob(config, rate, models, self.artifacts, self.file_roots)
             found = dict(await self.run(job))
             if found.keys() != set(one.variants):
                 raise TidegateError("the process of the replay did not say what was found")
