@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
@@ -25,31 +26,35 @@ UNMET = 1
 """Exit status where a measure is below what was asked for, or cannot be said."""
 
 
+Truth = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[LABELS]...", help="Files, folders or addresses (s3://, file://) of labels."),
+]
+Post = Annotated[bool, typer.Option("--post", help="Send LABELS to the server, to measure each version.")]
+Captures = Annotated[
+    list[str] | None,
+    typer.Option(metavar="ADDRESS", help="Captures. Default: where the endpoint captures to. Repeatable."),
+]
+Score = Annotated[
+    str, typer.Option(metavar="PLACE", help="Place of the score in an answer: a column, or predictions[0].score.")
+]
+Require = Annotated[
+    list[str] | None,
+    typer.Option(metavar="MEASURE=LEAST", help="Exit status 1 unless it is reached: auc=0.8. Repeatable."),
+]
+
+
 def labels(
     name: Name,
-    truth: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[LABELS]...", help="Files, folders or addresses (s3://, file://) of labels."),
-    ] = None,
+    truth: Truth = None,
     *,
-    post: Annotated[
-        bool, typer.Option("--post", help="Send LABELS to the server, which measures each version by them.")
-    ] = False,
-    captures: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ADDRESS", help="Captures. Default: where the endpoint captures to. Repeatable."),
-    ] = None,
-    score: Annotated[
-        str,
-        typer.Option(metavar="PLACE", help="Place of the score in an answer: a column, or predictions[0].score."),
-    ] = "",
+    post: Post = False,
+    captures: Captures = None,
+    score: Score = "",
     threshold: Annotated[float, typer.Option(help="Scores from it on are positive.")] = 0.5,
     top: Annotated[str, typer.Option(metavar="SHARE", help="Highest scores whose precision is measured.")] = "1%",
     latest: Annotated[str, typer.Option(metavar="TIME", help="After it a label is too late.")] = "365d",
-    require: Annotated[
-        list[str] | None,
-        typer.Option(metavar="MEASURE=LEAST", help="Exit status 1 unless it is reached: auc=0.8. Repeatable."),
-    ] = None,
+    require: Require = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure predictions by labels that came later.
@@ -66,47 +71,39 @@ def labels(
     """
     check_place(score)
     wanted = dict(map(_parse_requirement, require or ()))
-    if post or not truth:
-        if post and not truth:
-            raise Invalid("--post: name the files or addresses of the labels")
-        if captures or wanted:
-            raise Invalid("--captures and --require are for labels that this command measures itself")
-        _ask_server(name, truth if post else None, score, as_json)
+    if not truth or post:
+        if captures or wanted or (post and not truth):
+            raise Invalid("--post needs LABELS; --captures and --require are for labels that are measured here")
+        _ask_server(name, truth, score, as_json)
         return
     asked = QualityQuestion(
         score, threshold, percent(top, ("--top",)) / 100, seconds(latest, ("--latest",), least=1)
     )
     s3 = s3_of(os.environ)
-    found = report_quality(_lines(captures or captured_at(name), s3), _lines(truth, s3), asked)
+    found = report_quality(_lines(captures or captured_at(name), s3), _lines(truth, s3), asked, time.time())
     unmet = [measure for measure, least in wanted.items() if not _reaches(found["quality"], measure, least)]
-    if as_json:
-        print(json.dumps({"endpoint": name, **found, "unmet": unmet}))
-    else:
-        _print(render_quality(found, unmet))
+    _tell({"endpoint": name, **found, "unmet": unmet}, render_quality(found, unmet), as_json)
     if unmet:
         raise typer.Exit(UNMET)
 
 
 def _ask_server(name: str, truth: list[str] | None, score: str, as_json: bool) -> None:
-    if truth is not None:
+    """Post labels, if there are any; otherwise show what the server knows."""
+    if truth:
         done = _send(name, _lines(truth, s3_of(os.environ)), score)
         said = ", ".join(f"{count:,} {outcome}" for outcome, count in done["outcomes"].items())
-        if as_json:
-            print(json.dumps(done))
-        else:
-            _print(
-                [Text(f"{done['received']:,} labels are kept for endpoint {name}{f' ({said})' if said else ''}")]
-            )
+        what = f"{done['received']:,} labels are kept for endpoint {name}"
+        _tell(done, [Text(f"{what} ({said})" if said else what)], as_json)
         return
     with client() as server:
         found = server.labels(name)
+    _tell(found, render_versions(found), as_json)
+
+
+def _tell(found: Mapping[str, Any], parts: Iterable[Table | Text], as_json: bool) -> None:
     if as_json:
         print(json.dumps(found))
-    else:
-        _print(render_versions(found))
-
-
-def _print(parts: Iterable[Table | Text]) -> None:
+        return
     screen = console()
     for part in parts:
         screen.print(part)

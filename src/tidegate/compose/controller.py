@@ -130,18 +130,20 @@ def join(
     guards = Guards(metrics, lambda: clock.read()[1].ahead, comparisons.verdict)
     keeper = join_keeper(store, provider, clock, settings)
 
-    def written(endpoint: str) -> None:
-        news()
-        if keeper is not None:
-            keeper.wake(endpoint)
-
-    beside = join_evidence(
-        settings, store, metrics, clock, lambda name: engine.kick(name), lambda: engine.guarded()
+    beside = join_evidence(settings, store, metrics, clock, lambda: engine)
+    engine = Engine(
+        store,
+        targets.driven,
+        clock,
+        guards,
+        partial(note_written, news, keeper),
+        clock.read,
+        beside.replays.results,
     )
-    engine = Engine(store, targets.driven, clock, guards, written, clock.read, beside.replays.results)
     queue = SqlQueue(queue_database(settings, store))
-    fresh = partial(observe_now, engine, provider)
-    scaling = Scaling(store, metrics, clock, ids, fresh, queue, engine.kick, targets.table)
+    scaling = Scaling(
+        store, metrics, clock, ids, partial(observe_now, engine, provider), queue, engine.kick, targets.table
+    )
     watch = MetricsLoop(
         store, metrics, clock, collect, engine.kick, guards, engine.guarded, scaling.followed, comparisons
     )
@@ -149,25 +151,17 @@ def join(
     queues = Queues(
         store, queue, metrics, clock, engine.observed.get, engine.kick, dispatcher.update, targets.table
     )
-    wakes = join_wakes(proxy, provider.lifecycle)
     return Parts(
-        store,
-        metrics,
-        clock,
-        ids,
-        proxy,
-        targets,
-        engine,
-        watch,
-        scaling,
-        jobs,
-        queue,
-        queues,
-        dispatcher,
-        wakes,
-        keeper,
-        beside,
+        *(store, metrics, clock, ids, proxy, targets, engine, watch, scaling, jobs, queue, queues, dispatcher),
+        *(join_wakes(proxy, provider.lifecycle), keeper, beside),
     )
+
+
+def note_written(news: Callable[[], None], keeper: ArtifactKeeper | None, endpoint: str) -> None:
+    """The engine has written this endpoint's record."""
+    news()
+    if keeper is not None:
+        keeper.wake(endpoint)
 
 
 def join_keeper(

@@ -8,6 +8,7 @@ from tidegate.compose.replay_process import ReplayProcess
 from tidegate.ports.clock import Clock
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.store import Store
+from tidegate.reconcile.engine import Engine
 from tidegate.reconcile.guards import GuardedRollout
 from tidegate.reconcile.replays import Replays
 from tidegate.settings import Settings
@@ -36,14 +37,10 @@ class EvidenceLoops:
 
 
 def join_evidence(
-    settings: Settings,
-    store: Store,
-    metrics: Metrics,
-    clock: Clock,
-    kick: Callable[[str], None],
-    guarded: Callable[[], Iterable[GuardedRollout]],
+    settings: Settings, store: Store, metrics: Metrics, clock: Clock, engine: Callable[[], Engine]
 ) -> EvidenceLoops:
-    """``settings.state`` is where model data is kept; ``kick`` wakes an endpoint."""
+    """``settings.state`` is where model data is kept; ``engine`` comes later, since it needs these parts."""
     artifacts = str(settings.state / "artifacts")
-    replays = Replays(store, clock, ReplayProcess(settings).run, kick, artifacts, file_roots(settings))
-    return EvidenceLoops(replays, LabelLoop(settings, store, metrics, clock), guarded)
+    run = ReplayProcess(settings).run
+    replays = Replays(store, clock, run, lambda name: engine().kick(name), artifacts, file_roots(settings))
+    return EvidenceLoops(replays, LabelLoop(settings, store, metrics, clock), lambda: engine().guarded())

@@ -1,6 +1,7 @@
 """The loop that follows late labels: imported once there are any, so that other servers start without it."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -29,5 +30,5 @@ class LabelLoop:
                 return
             kind = await asyncio.to_thread(load, "tidegate.advisor.quality.follow", "LabelFollower")
             s3 = (self.settings.s3_endpoint, self.settings.region)
-            self._turn = kind(folder, self.store, self.metrics, self.clock, s3).turn
+            self._turn = kind(folder, self.store, self.metrics, self.clock, s3, time.monotonic).turn
         await self._turn()

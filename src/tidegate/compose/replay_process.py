@@ -31,7 +31,7 @@ class ReplayProcess:
         """Raises StartTimeout or Unavailable. The process ends with this call, however that ends."""
         environment = child_environment(self.settings.state) | server_environment(self.settings)
         child = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tidegate.advisor.replay", str(os.getpid())),
+            *(sys.executable, "-m", "tidegate.compose.replay_main", str(os.getpid())),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -43,7 +43,7 @@ class StillClock:
 
 def entry(generation: int, digest: str | None) -> HistoryEntry:
     one = replace(version(f"v{generation}"), generation=generation)
-    kept = {} if digest is None else {"AllTraffic": (digest,)}
+    kept: dict[str, tuple[str, ...]] = {} if digest is None else {"AllTraffic": (digest,)}
     return HistoryEntry(generation, f"r{generation}", one, DeploymentConfig(), "ann", NOON, "", artifacts=kept)
 
 

@@ -11,7 +11,8 @@ from functools import cache
 from statistics import NormalDist
 
 from tidegate.advisor.comparison.replay_judge import PROVEN
-from tidegate.advisor.promise.evidence_power import ComparedStage, smallest_difference
+from tidegate.advisor.promise.evidence_power import smallest_difference
+from tidegate.advisor.promise.passage import ComparedStage
 from tidegate.domain.evidence import Comparison, EvidenceConfig
 from tidegate.domain.replay import ReplayConfig
 from tidegate.evidence.judge import replay_rate

@@ -5,14 +5,13 @@ on disk, so a controller that comes anew goes on where the last one ended."""
 
 import asyncio
 import logging
-import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tidegate.advisor.quality.label_lines import read_prediction
+from tidegate.advisor.quality.label_lines import Problem, read_prediction
 from tidegate.advisor.quality.label_metrics import label_samples
 from tidegate.advisor.quality.ledger import AnsweringVersion
 from tidegate.advisor.quality.report import QualityQuestion, entries
@@ -73,6 +72,8 @@ class LabelFollower:
     metrics: Metrics
     clock: Clock
     s3: tuple[str, str]
+    elapsed: Callable[[], float]
+    """Seconds on a clock that never steps."""
     _progress: dict[str, _Progress] = field(default_factory=dict)
     _troubles: dict[str, str] = field(default_factory=dict)
 
@@ -108,15 +109,15 @@ class LabelFollower:
         self, name: str, labels: LabelStore, found: FollowedEndpoint, progress: _Progress, now: datetime
     ) -> list[Sample]:
         """Off the event loop. Returns what is to be published."""
-        began = time.monotonic()
+        began = self.elapsed()
         self._read(labels, found, progress, now)
         progress.pending = labels.take_changed() or progress.pending
         document = None
-        if progress.pending and not progress.unread and time.monotonic() >= progress.rests_until:
-            began = time.monotonic()
+        if progress.pending and not progress.unread and self.elapsed() >= progress.rests_until:
+            began = self.elapsed()
             document = labels.describe(QualityQuestion(), now.timestamp(), found.compared)
             progress.pending = False
-            progress.rests_until = time.monotonic() + REST * (time.monotonic() - began)
+            progress.rests_until = self.elapsed() + REST * (self.elapsed() - began)
         elif began - progress.published >= PUBLISH_EVERY:
             document = labels.document()
         if document is None:
@@ -126,7 +127,7 @@ class LabelFollower:
 
     def _read(self, labels: LabelStore, found: FollowedEndpoint, progress: _Progress, now: datetime) -> None:
         """Read some files of captures that were not read yet."""
-        began = time.monotonic()
+        began = self.elapsed()
         if not progress.unread:
             whole = began - progress.listed_all >= ALL_EVERY
             listed = {one.path: one for one in self._list(found, None if whole else now)}
@@ -135,14 +136,13 @@ class LabelFollower:
                 progress.listed_all = began
                 labels.forget_old(now.timestamp() - MOST_AGE)
         where = labels.terms().where
-        while progress.unread and time.monotonic() - began < SLICE:
-            file, skipped = progress.unread[0], Counter[str]()
-            del progress.unread[0]
+        while progress.unread and self.elapsed() - began < SLICE:
+            file, skipped = progress.unread.pop(0), Counter[Problem]()
             read = (read_prediction(line, where, file.path) for line in file.lines())
             try:
                 labels.add_file(file.path, entries(read, skipped))
             except ArtifactError:  # removed since it was listed, or unreadable: it is listed again if it is there
-                skipped = Counter({"file that cannot be read": 1})
+                skipped = Counter({Problem.NO_FILE: 1})
             labels.note_skipped(skipped)
 
     def _list(self, found: FollowedEndpoint, now: datetime | None) -> Iterator[LineFile]:

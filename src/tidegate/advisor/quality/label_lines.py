@@ -22,6 +22,7 @@ class Problem(StrEnum):
     """Why a line is no entry."""
 
     BROKEN = "broken line"
+    NO_FILE = "file that cannot be read"
     NO_ID = "no id"
     NO_SCORE = "answer without the score"
     NO_TIME = "no time"

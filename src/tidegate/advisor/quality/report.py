@@ -2,7 +2,6 @@
 
 import math
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -34,15 +33,18 @@ class QualityQuestion:
     latest: float = 365 * 86_400.0
 
 
-def report_quality(captures: Iterable[Line], labels: Iterable[Line], asked: QualityQuestion) -> dict[str, Any]:
-    """Memory stays the same however much there is; a temporary file holds ids, scores and labels."""
+def report_quality(
+    captures: Iterable[Line], labels: Iterable[Line], asked: QualityQuestion, now: float
+) -> dict[str, Any]:
+    """Memory stays the same however much there is; a temporary file holds ids, scores and labels. ``now``: epoch
+    seconds."""
     skipped: Counter[Problem] = Counter()
     unread: Counter[Problem] = Counter()
     with tempfile.TemporaryDirectory(prefix="tg-labels-") as folder, Ledger(Path(folder)) as ledger:
         read = (read_prediction(line, asked.where, path) for path, line in captures)
         ledger.add_predictions(entries(read, skipped))
         ledger.add_labels(entries((read_label(line, path) for path, line in labels), unread))
-        outcomes = ledger.join(asked.latest, time.time())
+        outcomes = ledger.join(asked.latest, now)
         return {
             **describe_quality(ledger, asked),
             "versions": [

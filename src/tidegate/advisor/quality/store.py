@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tidegate.advisor.quality.label_lines import Label, Prediction
+from tidegate.advisor.quality.label_lines import Label, Prediction, Problem
 from tidegate.advisor.quality.ledger import SKEW, AnsweringVersion, LabelKind, Ledger, Outcome
 from tidegate.advisor.quality.report import QualityQuestion, describe_quality
 from tidegate.advisor.quality.version_labels import compare_versions
@@ -99,12 +99,13 @@ class LabelStore:
         with self._open() as ledger:
             ledger.add_file(path, predictions)
 
-    def note_skipped(self, skipped: Counter[str]) -> None:
+    def note_skipped(self, skipped: Counter[Problem]) -> None:
         """Count captures that could not be used, by reason."""
         if skipped:
             with self._open() as ledger:
-                total = Counter(json.loads(ledger.get("skipped") or "{}"))
-                ledger.put("skipped", json.dumps(total + skipped))
+                total = Counter[str](json.loads(ledger.get("skipped") or "{}"))
+                total.update({str(problem): count for problem, count in skipped.items()})
+                ledger.put("skipped", json.dumps(total))
 
     def forget_old(self, before: float) -> None:
         """Forget predictions from before this epoch second, and the oldest beyond the most that are kept."""

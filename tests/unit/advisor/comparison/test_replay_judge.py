@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -23,13 +24,13 @@ def rows(seed: int, count: int = 2_000) -> tuple[list[float], list[float | None]
     return scores, labels, ["DE" if chance.random() < 0.3 else "US" for _ in scores]
 
 
-def judged(change: Callable[[int, float], float], seed: int = 1, **config: object) -> ReplayResult:
+def judged(change: Callable[[int, float], float], seed: int = 1, **config: Any) -> ReplayResult:
     old, labels, slices = rows(seed)
     new = [change(place, score) for place, score in enumerate(old)]
     return judge_replay(
         Answers(old, new, labels, [{}] * len(old), slices, True),
         replace(CONFIG, **config),
-        0.01,  # type: ignore[arg-type]
+        0.01,
     )
 
 
@@ -51,7 +52,7 @@ def noisy(size: float, seed: int = 99) -> Callable[[int, float], float]:
 def test_harm_is_told_from_what_is_none(
     change: Callable[[int, float], float], finding: Finding, reason: str
 ) -> None:
-    tolerant = {"mean": 9.0, "slice": 9.0} if finding is not FAIL or "mean" not in reason else {}
+    tolerant: dict[str, Any] = {"mean": 9.0, "slice": 9.0} if finding is not FAIL or "mean" not in reason else {}
     if "probabilities" in reason:
         tolerant = {"mean": 1e9, "slice": 1e9}
     found = judged(change, **tolerant)

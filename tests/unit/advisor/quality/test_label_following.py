@@ -1,6 +1,7 @@
 """Labels followed: captures are read once, versions are measured, metrics are published, the gone is removed."""
 
 import json
+import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +17,6 @@ from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.metric import LABELS, MetricId
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.rollout import Version
-from tidegate.ports.store import Tx
 from tidegate.rollout.plan import compile_plan
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.testing.memory_metrics import MemoryMetrics
@@ -74,7 +74,9 @@ class Scene:
         self.renew()
 
     def renew(self) -> None:
-        self.follower = LabelFollower(self.folder, self.store, self.metrics, self.clock, ("", "us-east-1"))
+        self.follower = LabelFollower(
+            self.folder, self.store, self.metrics, self.clock, ("", "us-east-1"), time.monotonic
+        )
 
     async def serve(self, endpoint: Endpoint) -> None:
         await self.store.run(lambda tx: tx.put(ENDPOINT, "fraud", endpoint, expect=None, now=NOON))
@@ -184,10 +186,7 @@ async def test_trouble_with_one_endpoint_leaves_the_others_alone(
 
 
 async def test_versions_are_followed_where_they_capture(scene: Scene) -> None:
-    def work(tx: Tx) -> object:
-        return find_followed(tx, "fraud"), find_followed(tx, "nobody")
-
-    found, nobody = await scene.store.run(work)  # type: ignore[misc]
-    assert nobody is None
+    found = await scene.store.run(lambda tx: find_followed(tx, "fraud"))
+    assert found is not None and await scene.store.run(lambda tx: find_followed(tx, "nobody")) is None
     assert found.captured == (f"{scene.captures.as_uri()}/fraud/AllTraffic/",)
     assert [(old.config, new.config) for old, new in found.compared] == [("v1", "v2")]

@@ -1,5 +1,5 @@
-"""``python -m tidegate.advisor.replay PARENT_PID``: run the ``ReplayJob`` that stdin has as JSON, and write what was
-found of each variant to stdout.
+"""``python -m tidegate.compose.replay_main PARENT_PID``: run the ``ReplayJob`` that stdin has as JSON, and write what
+was found of each variant to stdout.
 
 Its children answer the rows; it ends when the server does, and another server begins anew.
 """
