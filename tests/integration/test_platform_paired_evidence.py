@@ -127,6 +127,7 @@ def test_swapped_columns_of_a_stage_are_found_before_any_traffic_moves_and_named
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(asked)
         assert refused.value.code in (400, 403, 404), "clients do not reach it"
+        refused.value.close()
 
 
 def test_an_honest_training_passes(platform: Platform, scene: Scene, old: Version, tmp_path: Path) -> None:
