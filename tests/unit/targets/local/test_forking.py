@@ -102,7 +102,7 @@ def test_a_forked_worker_that_has_ended_leaves_its_exit_code() -> None:
             assert killed.exit_code is None, "it runs"
             killed.kill()
             await until(lambda: not broken.alive and not killed.alive, "both have ended")
-            assert (broken.exit_code, killed.exit_code) == (2, -signal.SIGKILL)
+            assert [process.exit_code for process in forked] == [2, -signal.SIGKILL]
             pids = [process.identity.pid for process in forked]
             await until(lambda: not any(map(psutil.pid_exists, pids)), "no zombie stays for good")
 
@@ -130,6 +130,6 @@ def test_the_exit_code_of_a_zombie_is_read_and_that_of_another_process_with_its_
             await until(lambda: not forked.alive, "it has ended")
 
         run(ended())
-        assert (forked.exit_code, earlier.exit_code) == (-signal.SIGKILL, None)
+        assert [one.exit_code for one in (forked, earlier)] == [-signal.SIGKILL, None]
         process.wait()
         assert forked.exit_code is None, "unknown"
