@@ -59,7 +59,8 @@ def main() -> int:
 def watch(page: Page, cloud: Cloud, release: str, policy: dict[str, object]) -> list[Image.Image]:
     """Frames of one update, from its beginning to a little after its end."""
     cloud.update(release, policy, cloud.guard(release))
-    frames, rest = [], REST
+    frames: list[Image.Image] = []
+    rest = REST
     while rest:
         frames.append(Image.open(io.BytesIO(page.screenshot())))
         if cloud.standing().status not in ("Updating", "RollingBack"):
