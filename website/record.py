@@ -10,7 +10,7 @@ import sys
 import time
 
 from PIL import Image
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, ViewportSize, sync_playwright
 
 from demo import server
 from demo.cloud import ENDPOINT, FLAWED, XGBOOST, Cloud, canary, linear
@@ -19,7 +19,7 @@ from tidegate.advisor.load import LoadGenerator
 from website.build import ROOT
 
 PICTURE = ROOT / "docs" / "rollout.gif"
-SIZE = {"width": 860, "height": 730}
+SIZE: ViewportSize = {"width": 860, "height": 730}
 RATE = 150.0
 EVERY = 1.0
 """Seconds between two frames, which are shown three times as fast."""
