@@ -201,3 +201,8 @@ def estimate(test: str, sums: Sums) -> float:
     if test.endswith((UP, DOWN)):
         return mean * 2 * CLIP - CLIP
     return mean * CLIP if test == DISTANCE else mean
+
+
+def format_estimate(test: str, sums: Sums) -> str:
+    """What a test found so far: ``+0.71 in 230``."""
+    return f"{estimate(test, sums):+.3g} in {sums[0]:,}" if sums[0] else "-"
