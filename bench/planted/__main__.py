@@ -29,10 +29,13 @@ def cases(runs: int, worlds: Sequence[str]) -> list[Case]:
 
 
 def run_all(given: Sequence[Case], processes: int = 2) -> list[CaseRuns]:
-    if processes == 1:
-        return [run_case(case) for case in given]
+    """Each case is printed as soon as it is known."""
+    done = []
     with ProcessPoolExecutor(processes) as pool:
-        return list(pool.map(run_case, given))
+        for found in pool.map(run_case, given):
+            done.append(found)
+            print(*row(found), sep=" | ", flush=True)
+    return done
 
 
 def row(found: CaseRuns) -> list[object]:

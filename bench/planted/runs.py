@@ -26,7 +26,7 @@ from tidegate.evidence.learned_tolerance import learn_tolerance
 OLD, POOL, LEARNED = 1, 8, 6
 """Seed of the old version; versions of a case that are trained; honest ones that tolerances are learned from."""
 LEARNED_ROWS = 3_000
-LOOKED = 5
+LOOKED = 3
 """Runs of a case in which it is looked how many labels it takes."""
 FEWEST_LABELS = 100
 

@@ -4,6 +4,8 @@ the new version has any traffic, and an honest version passes."""
 import json
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -120,6 +122,12 @@ def test_swapped_columns_of_a_stage_are_found_before_any_traffic_moves_and_named
     assert found["verdict"]["stage"] == 0
     assert found["recomputed"] == found["verdict"]
     assert report.failed == 0
+    for path in ("/_tidegate/pair", "/endpoints/swapped/_tidegate/pair"):
+        asked = urllib.request.Request(platform.url + path, REQUESTS[0], CSV, method="POST")
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(asked)
+        assert refused.value.code in (400, 403, 404), "clients do not reach it"
+        refused.value.close()
 
 
 def test_an_honest_training_passes(platform: Platform, scene: Scene, old: Version, tmp_path: Path) -> None:
@@ -128,7 +136,7 @@ def test_an_honest_training_passes(platform: Platform, scene: Scene, old: Versio
     scene.settled("honest")
     new = Version(tmp_path, 3)
     with load(platform, "honest"):
-        deploy(platform, new.spec("honest", compare=compare, slices=[0]))
+        deploy(platform, new.spec("honest", compare=compare))
         ended = scene.settled("honest", 200)
     assert "FailureReason" not in ended
     with ApiClient({"TIDEGATE_URL": platform.url}) as server:

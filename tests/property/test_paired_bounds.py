@@ -132,6 +132,24 @@ def test_a_fault_of_predictions_is_found_and_named(
     assert result.test in found.reason
 
 
+def test_a_slice_that_fails_on_the_new_version_only_is_found_and_named() -> None:
+    """A thirtieth of the requests, of which all fail: in the whole that is not far above the tolerance."""
+    config = EvidenceConfig(compare=(Comparison.ERRORS, Comparison.PAIRED), slices=("country",))
+    config = replace(config, paired=replace(config.paired, failed=0.03))
+    drawn, blocks = random.Random(4), list[list[Pair]]()
+    for block in honest(4, 1_500, 0.1):
+        countries = [drawn.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ1234") for _ in block]
+        blocks.append(
+            [
+                replace(one, slices=(("country", each),), failed=each == "Q", new=None if each == "Q" else one.new)
+                for one, each in zip(block, countries, strict=True)
+            ]
+        )
+    found, count = verdict(config, blocks)
+    assert found.finding is Finding.FAIL and count <= 900
+    assert "failed slice country=Q is +1 over" in found.reason
+
+
 def rows(seed: int, count: int, change: Callable[[list[Value]], list[Value]]) -> list[list[Pair]]:
     """Requests whose five columns the new version changes: amount, hour, rare flag (scaled), country, and one with
     missing values."""

@@ -14,7 +14,7 @@ from tidegate.cli.tables import Table, key, number, secondary
 from tidegate.domain.errors import Conflict, Invalid
 from tidegate.domain.evidence import OF_PAIRS, EvidenceRecord
 from tidegate.evidence.judge import recompute
-from tidegate.evidence.pairs import estimate
+from tidegate.evidence.pairs import format_estimate
 
 app = typer.Typer(
     cls=PlainGroup,
@@ -106,7 +106,7 @@ def _sides(result: dict[str, Any]) -> tuple[str, str, str]:
 def _pairs(result: dict[str, Any]) -> tuple[str, str, str]:
     """Of pairs there is one number, which says how much the new version differs."""
     count, total, squares = result["pairs"]
-    shown = f"{estimate(result['test'], (count, total, squares)):+.3g} in {count}" if count else "-"
+    shown = format_estimate(result["test"], (count, total, squares))
     return "", shown, f"{result['stage_requests'][0]} of {result['lost'][0]}"
 
 

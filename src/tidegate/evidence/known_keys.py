@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-MOST_KEYS = 200_000
+MOST_KEYS = 50_000
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """Tolerances of paired predictions from versions that are known to be good. Pure."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from tidegate.domain.evidence import NO_SUMS, PairedTolerance, Sums
@@ -39,10 +40,14 @@ def learn_tolerance(honest: Iterable[Sequence[Pair]], slices: tuple[str, ...] = 
         for name, value in measure_pairs(pairs, slices).items():
             largest[name] = max(largest.get(name, 0.0), value)
     kept = {
-        name: min(max(FACTOR * value, getattr(LEAST, name)), getattr(MOST, name))
+        name: min(max(_round_up(FACTOR * value), getattr(LEAST, name)), getattr(MOST, name))
         for name, value in largest.items()
     }
     return PairedTolerance(**kept)
+
+
+def _round_up(value: float) -> float:
+    return math.ceil(value * 1000) / 1000
 
 
 def measure_pairs(pairs: Sequence[Pair], slices: tuple[str, ...] = ()) -> dict[str, float]:

@@ -20,6 +20,7 @@ from tidegate.evidence.means import HitTest, SumTest, add_sums
 from tidegate.evidence.pairs import (
     DISTANCE,
     DOWN,
+    FAILED_OF,
     PAIRS,
     SLICE,
     UP,
@@ -101,7 +102,7 @@ def _meet(state: PairState, sums: dict[str, Sums], config: EvidenceConfig) -> Pa
         return replace(state, tests=tests, weights=dict.fromkeys(columns, 1 / len(columns)))
     tests, weights = dict(state.tests), dict(state.weights)
     known = sum(1 for test in tests if test.startswith(SLICE) and test.endswith(UP))
-    for name in sums:
+    for name in (name.removeprefix(FAILED_OF) for name in sums):
         if name.startswith(SLICE) and name + UP not in tests:
             known += 1
             made = make_slice_tests(name, config.paired)
@@ -171,6 +172,8 @@ def describe_pairs(result: ComparisonResult, config: EvidenceConfig) -> str:
 def _tolerance(test: str, config: EvidenceConfig) -> float:
     if test.startswith(SLICE):
         return config.paired.slice
+    if test.startswith(FAILED_OF):
+        return config.paired.failed
     name = test.removesuffix(UP).removesuffix(DOWN).replace(" ", "_")
     found: float = getattr(config.paired, name)
     return found

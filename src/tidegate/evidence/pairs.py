@@ -31,6 +31,8 @@ PAIRS, DISTANCE, MOVED, BIAS, TOP_LEFT, TOP_BIAS, ORDER = (
 """Names of sums. PAIRS counts 1 for each pair that can be used and 0 for each that cannot."""
 FAILED = "failed"
 SLICE = "slice "
+FAILED_OF = "failed "
+"""Before the name of a slice: its requests that the new version's model fails."""
 UP, DOWN = " up", " down"
 _LEAST_SCORE = 1e-6
 
@@ -84,20 +86,21 @@ class PairCounter:
                 continue
             old, new = pair.old, pair.new
             _add(found, FAILED, float(pair.failed))
+            slices = self._slices(pair.slices)
+            for name in slices:
+                _add(found, FAILED_OF + name, float(pair.failed))
             if old is None or new is None or not (math.isfinite(old) and math.isfinite(new)):
                 _add(found, PAIRS, 0.0)
                 continue
             _add(found, PAIRS, 1.0)
             predictions.append((old, new))
             if self.unit is not None:
-                for name, value in self._values(self.unit, old, new, pair.slices):
+                for name, value in self._values(self.unit, old, new, slices):
                     _add(found, name, value)
         self._learn(predictions)
         return found
 
-    def _values(
-        self, unit: Unit, old: float, new: float, slices: tuple[tuple[str, str], ...]
-    ) -> Iterator[tuple[str, float]]:
+    def _values(self, unit: Unit, old: float, new: float, slices: Iterable[str]) -> Iterator[tuple[str, float]]:
         before, after = unit.place(old), unit.place(new)
         apart = min(max(after - before, -CLIP), CLIP)
         signed = (apart + CLIP) / (2 * CLIP)
@@ -112,17 +115,19 @@ class PairCounter:
         else:
             yield ORDER, _disorder(self._single, (before, after))
             self._single = None
-        for column, value in slices:
-            if column in self.slices and (name := self._slice(column, value)) is not None:
-                yield name, signed
+        for name in slices:
+            yield name, signed
 
-    def _slice(self, column: str, value: str) -> str | None:
-        name = f"{SLICE}{column}={value}"
-        if name not in self._known:
-            if len(self._known) >= MOST_SLICES:
-                return None
+    def _slices(self, values: Iterable[tuple[str, str]]) -> list[str]:
+        """The names of the slices that a request belongs to."""
+        found = []
+        for column, value in values:
+            name = f"{SLICE}{column}={value}"
+            if column not in self.slices or (name not in self._known and len(self._known) >= MOST_SLICES):
+                continue
             self._known[name] = None
-        return name
+            found.append(name)
+        return found
 
     def _learn(self, predictions: Iterable[tuple[float, float]]) -> None:
         """Learn from a block what the following ones are measured by."""
@@ -173,7 +178,8 @@ def make_pair_tests(tolerance: PairedTolerance) -> dict[str, SumTest]:
 def make_slice_tests(name: str, tolerance: PairedTolerance) -> dict[str, SumTest]:
     """The tests of one slice, whose sums have this name."""
     limit = _signed(tolerance.slice)
-    return {name + UP: MeanTest(limit), name + DOWN: MeanTest(limit)}
+    failed = HitTest(tolerance.failed)
+    return {name + UP: MeanTest(limit), name + DOWN: MeanTest(limit), FAILED_OF + name: failed}
 
 
 def _signed(tolerance: float) -> float:
@@ -195,3 +201,8 @@ def estimate(test: str, sums: Sums) -> float:
     if test.endswith((UP, DOWN)):
         return mean * 2 * CLIP - CLIP
     return mean * CLIP if test == DISTANCE else mean
+
+
+def format_estimate(test: str, sums: Sums) -> str:
+    """What a test found so far: ``+0.71 in 230``."""
+    return f"{estimate(test, sums):+.3g} in {sums[0]:,}" if sums[0] else "-"

@@ -149,7 +149,7 @@ def _tolerate(found: EvidenceConfig, given: ToleranceSpec, path: KeyPath) -> Evi
     return replace(found, **changed)
 
 
-def _copies(given: str | None, compare: tuple[Comparison, ...], path: KeyPath) -> int:
+def _copies(given: str | int | None, compare: tuple[Comparison, ...], path: KeyPath) -> int:
     if given is None:
         return _USUAL.copies
     if OF_PAIRS.isdisjoint(compare):

@@ -111,11 +111,13 @@ def parse_slices(given: list[str | int] | None, paired: bool, path: KeyPath) -> 
 
 def render_paired(given: PairedTolerance) -> dict[str, Any]:
     """Plain data without defaults."""
-    return {
-        name: percent_text(value) if name in _SHARES else value
-        for name, value in asdict(given).items()
-        if value != getattr(_USUAL, name)
-    }
+    usual = render_whole(_USUAL)
+    return {name: text for name, text in render_whole(given).items() if text != usual[name]}
+
+
+def render_whole(given: PairedTolerance) -> dict[str, Any]:
+    """Plain data, defaults included."""
+    return {name: percent_text(value) if name in _SHARES else value for name, value in asdict(given).items()}
 
 
 def render_features(given: FeatureTolerance) -> dict[str, Any]:

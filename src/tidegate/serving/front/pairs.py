@@ -116,7 +116,6 @@ class PairSender:
             print(f"tidegate pairs: a copy was lost: {type(error).__name__}: {error}", flush=True)
 
     async def _copy(self, order: PairOrder, request: Request, answer: Answer, traced: bool) -> None:
-        at = time.time_ns() // 1000
         mine = await self._trace(request) if traced else []
         found = await self._ask(order, request, traced)
         if isinstance(found, int):
@@ -132,7 +131,8 @@ class PairSender:
             "slices": _slices(request, order.slices),
             "stages": _matched(mine, said.stages),
         }
-        self._record(at, row)
+        # Now, not when it began: the controller reads a second once, as soon as it is over.
+        self._record(time.time_ns() // 1000, row)
 
     async def _ask(self, order: PairOrder, request: Request, traced: bool) -> CopyAnswer | int | None:
         """What the other version said; None: nothing that can be used; a status: it has no room now."""

@@ -131,14 +131,8 @@ async def test_without_a_model_there_is_no_room_and_other_requests_are_no_copies
 
 async def test_the_outputs_of_stages_are_shown_where_they_are_asked_for(page: PairPage) -> None:
     prepare = Stage("prepare", Engine(Answer(b"3,x", "text/csv")), b"text/csv")
-    pipeline = Pipeline(
-        [
-            Stage("prepare", Engine(Answer(b"3,x", "text/csv")), b"text/csv"),
-            Stage("model", Engine(Answer(b"1", "text/csv"))),
-        ],
-        1000,
-        5.0,
-    )
+    model = Stage("model", Engine(Answer(b"1", "text/csv")))
+    pipeline = Pipeline([prepare, model], 1000, 5.0)
     assert ask(page, pipeline).document["stages"] == []
     found = ask(page, pipeline, PATH + b"?traced=1").document
     assert found["stages"] == [{"stage": "prepare", "names": ["0", "1"], "values": [3.0, "x"]}]
