@@ -26,9 +26,11 @@ from tidegate.evidence.learned_tolerance import learn_tolerance
 OLD, POOL, LEARNED = 1, 8, 6
 """Seed of the old version; versions of a case that are trained; honest ones that tolerances are learned from."""
 LEARNED_ROWS = 3_000
-LOOKED = 3
+LOOKED = 2
 """Runs of a case in which it is looked how many labels it takes."""
 FEWEST_LABELS = 100
+MOST_LATE = 40_000
+"""Late labels of both versions together."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ def _late_labels(stage: Stage, scores: Floats, chance: np.random.Generator) -> i
     """Labels of each version answer requests of their own, half of all each; the number that it took of the new one:
     positives, or amounts."""
     world = stage.world
-    rows = _choose(chance, world.trained, len(world.y), len(world.y))
+    rows = _choose(chance, world.trained, len(world.y), MOST_LATE)
     labels = [
         TimedLabel(
             bool(place % 2),

@@ -29,7 +29,7 @@ PER_SECOND, SECONDS = 10, 120
 """Copied requests in the first stage of a rollout: its default length, at ten requests a second."""
 FALSE_ROLLBACKS = 0.01
 VARIANT = "AllTraffic"
-REPLAYED = 20_000
+REPLAYED = 40_000
 """Rows of a replay at most."""
 TOLERATED = ReplayConfig("")
 

@@ -148,7 +148,9 @@ def test_without_files_it_says_what_the_server_knows_of_each_version() -> None:
     words = " ".join(done.stdout.split())
     assert "labels are selective: 90% of the highest tenth of scores have one and 10% of the rest" in words
     assert "7 of 400 labels have a selection probability: as not all have one, none is weighted" in words
-    assert "none positives below a negative, 20.0% of 200 before; evidence 0.40 of 1 for more than 2% worse" in words
+    assert (
+        "none positives below a negative, 20.0% of 200 before; evidence 0.40 of 1 for more than 2% worse" in words
+    )
     assert "2 captures were not used: 2 broken line" in words
     assert "too late" not in done.stdout
     assert json.loads(as_json.stdout) == KNOWN

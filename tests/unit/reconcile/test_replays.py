@@ -163,6 +163,7 @@ async def test_a_rollout_that_ended_is_forgotten_and_one_without_a_replay_is_lef
     await scene.replays.turn([])
     assert scene.replays.results("r2") is None
     assert await scene.settle(replace(WANTED, rollout="r9", config=EvidenceConfig())) is None
+    assert await scene.settle(replace(WANTED, rollout="r8", stage=1)) is None, "it has traffic already"
     assert len(scene.jobs) == 1
     assert replays.PATIENCE > 600
     await scene.replays.stop()

@@ -15,7 +15,7 @@ from tidegate.advisor.quality.label_lines import Label, Prediction, Problem
 from tidegate.advisor.quality.ledger import SKEW, AnsweringVersion, LabelKind, Ledger, Outcome
 from tidegate.advisor.quality.report import QualityQuestion, describe_quality
 from tidegate.advisor.quality.version_labels import compare_versions
-from tidegate.domain.errors import Conflict, Transient
+from tidegate.domain.errors import Transient
 
 SUFFIX = ".db"
 MOST_PREDICTIONS = 10_000_000
@@ -55,8 +55,8 @@ class LabelStore:
 
     def accept(self, labels: Sequence[Label], terms: LabelTerms) -> dict[Outcome, int]:
         """Keep labels, for good. Counts what can be said at once: those repeated, contradictory, of the future or of
-        another class. The same labels again change nothing. Raises Conflict where other labels of this endpoint are
-        of the other kind."""
+        another class. The same labels again change nothing. What labels are is what somebody said last, or what the
+        first ones were."""
         counts = dict.fromkeys((Outcome.REPEATED, Outcome.CONTRADICTORY, Outcome.FUTURE, Outcome.CLASS), 0)
         with self._open() as ledger:
             kept = self._settle(ledger, labels, terms)
@@ -78,9 +78,7 @@ class LabelStore:
     def _settle(self, ledger: "_LastingLedger", labels: Sequence[Label], terms: LabelTerms) -> LabelKind:
         before = _read_terms(ledger)
         seen = LabelKind.CLASSES if all(one.value in (0, 1) for one in labels) else LabelKind.AMOUNTS
-        kind = before.kind or terms.kind or seen
-        if terms.kind is not None and terms.kind is not kind:
-            raise Conflict(f"the labels of this endpoint are {kind}, not {terms.kind}")
+        kind = terms.kind or before.kind or seen
         after = replace(before, kind=kind)
         if terms.where and terms.where != before.where:
             ledger.forget_predictions()  # they are read again, from the other place

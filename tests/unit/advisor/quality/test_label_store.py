@@ -10,7 +10,7 @@ from tidegate.advisor.quality.ledger import LabelKind, Outcome
 from tidegate.advisor.quality.posted import MOST_LABELS, read_posted, read_terms, render_posted
 from tidegate.advisor.quality.report import QualityQuestion
 from tidegate.advisor.quality.store import LabelStore, LabelTerms
-from tidegate.domain.errors import Conflict, Invalid, Transient
+from tidegate.domain.errors import Invalid, Transient
 
 NOW = 1_772_366_400.0
 NEVER: dict[Outcome, int] = dict.fromkeys(
@@ -122,10 +122,13 @@ def test_another_place_of_the_score_reads_all_captures_again(store: LabelStore) 
     assert store.unread(["x.jsonl"]) == ["x.jsonl"]
 
 
-def test_labels_of_one_kind_are_not_mixed_with_those_of_another(store: LabelStore) -> None:
-    store.accept([label("a", 1250.0)], LabelTerms())
-    with pytest.raises(Conflict, match="are amounts, not classes"):
-        store.accept([label("b")], LabelTerms(kind=LabelKind.CLASSES))
+def test_a_first_label_that_is_wrong_does_not_decide_for_good_what_labels_are(store: LabelStore) -> None:
+    store.add_file("x.jsonl", [Prediction(id, NOW, 0.5) for id in "abc"])
+    store.accept([label("a", 7.0)], LabelTerms())
+    assert store.terms().kind is LabelKind.AMOUNTS
+    assert store.accept([label("b"), label("c", 9.0)], LabelTerms(kind=LabelKind.CLASSES))[Outcome.CLASS] == 1
+    found = store.describe(QualityQuestion(), NOW, ())
+    assert (found["labels"]["class never seen"], found["labels"]["joined"]) == (2, 1)
 
 
 def test_old_predictions_are_forgotten_and_their_labels_are_unknown(store: LabelStore) -> None:
