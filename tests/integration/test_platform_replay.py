@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +87,8 @@ def test_a_harmful_version_is_rolled_back_before_any_traffic_and_an_honest_one_p
     found = replay(platform, "replayed")["results"]["AllTraffic"]
     assert (found["finding"], found["rows"], found["labelled"]) == ("fail", ROWS, ROWS)
     assert {one["slice"] for one in found["statistics"] if one["name"] == "slice"} == {"DE", "US"}
+    shown = tidegate(platform, "evidence", "show", "replayed")
+    assert f"replay of {ROWS:,} rows ({ROWS:,} labelled" in shown and "fail: AUC lost 0." in shown
 
     deploy(platform, spec("replayed", trained["honest"], trained["rows"]))
     ended = scene.settled("replayed", 120)
@@ -107,3 +111,11 @@ def test_too_few_labels_and_missing_rows_never_pass(
         assert ended["EndpointConfigName"] == before
         assert "labelled rows say nothing: " in ended["FailureReason"] and why in ended["FailureReason"]
     assert json.loads(json.dumps(replay(platform, "unlabelled")))["results"]["AllTraffic"]["finding"] == "no_data"
+
+
+def tidegate(platform: Platform, *arguments: str) -> str:
+    environment = {"PATH": "", "TIDEGATE_URL": platform.url, "COLUMNS": "200"}
+    command = [sys.executable, "-m", "tidegate.cli", *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
