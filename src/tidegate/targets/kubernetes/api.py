@@ -117,7 +117,7 @@ class KubeApi:
             while found[-1].metadata.next:
                 found.append(await self._page(path, labels, found[-1].metadata.next))
             lists = self._lists if kind in REPEATED else ObjectCache()
-            return lists.read((kind, labels), found)
+            return lists.read((kind, labels), found, owners=kind != "Pod")
 
         return await self._call("list", kind, "", pages)
 
