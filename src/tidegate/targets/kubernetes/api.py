@@ -48,6 +48,7 @@ REPEATED = ("Deployment", "Pod")
 KINDS: Mapping[str, tuple[str, str]] = {
     "Deployment": ("apps/v1", "deployments"),
     "Job": ("batch/v1", "jobs"),
+    "Lease": ("coordination.k8s.io/v1", "leases"),
     "Pod": ("v1", "pods"),
     "Secret": ("v1", "secrets"),
     "ConfigMap": ("v1", "configmaps"),

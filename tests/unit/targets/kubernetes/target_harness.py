@@ -94,6 +94,7 @@ class Cluster:
             changed=self.changed.append,
             transform_file=lambda job, fleet, replicas: b"",
             recommendation_file=lambda job: b"",
+            fence=controller,
         )
         self.provider = join(context, self.options, memory_api(self.server))
         self.target.gateways.controller = controller

@@ -77,6 +77,8 @@ def test_rights_are_those_that_the_target_uses() -> None:
     async def scenario() -> list[str]:
         cluster = Cluster(options=OPTIONS.__class__(image="i", allow_unsigned=True))
         await cluster.deploy(fleet_spec())
+        for chore in cluster.lifecycle.chores:
+            await chore.work()
         await cluster.provider.logs.tail("fraud", 10)
         cluster.restart(controller=2)
         await cluster.turn(2)
