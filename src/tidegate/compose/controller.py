@@ -151,23 +151,8 @@ def join(
         store, queue, metrics, clock, engine.observed.get, engine.kick, dispatcher.update, targets.table
     )
     wakes = join_wakes(proxy, provider.lifecycle)
-    return Parts(
-        store,
-        metrics,
-        clock,
-        ids,
-        proxy,
-        targets,
-        engine,
-        watch,
-        scaling,
-        jobs,
-        queue,
-        queues,
-        dispatcher,
-        wakes,
-        keeper,
-    )
+    first = (store, metrics, clock, ids, proxy, targets, engine, watch, scaling, jobs)
+    return Parts(*first, queue, queues, dispatcher, wakes, keeper)
 
 
 def join_keeper(

@@ -27,18 +27,25 @@ numbers = st.floats(-1e300, 1e300, allow_nan=False) | st.integers(-(2**80), 2**8
 bins = st.dictionaries(st.integers(-1_000_000, 40_000), st.floats(1, 1e12) | st.integers(1, 2**80), max_size=5)
 
 
-@given(st.tuples(numbers, numbers, numbers, numbers), bins)
-def test_packed_cell_is_read_as_it_was(values: tuple[float, float, float, float], bins: dict[int, float]) -> None:
-    series = SERIES[0]
-    cell = Sample(series.metric, T0, *values, bins, series.unit, 60)
-    assert unpack(pack(cell), T0, series, 60) == Sample(
-        series.metric, T0, *map(_as_stored, values), {k: _as_stored(v) for k, v in bins.items()}, series.unit, 60
-    )
-
-
-def _as_stored(value: float) -> float:
+@given(numbers, numbers, numbers, numbers, bins)
+def test_packed_cell_is_read_as_it_was(
+    count: float, total: float, low: float, high: float, bins: dict[int, float]
+) -> None:
     """Whole numbers of more than 64 bits become the nearest float, and others keep their value."""
-    return float(value)
+    series = SERIES[0]
+    cell = Sample(series.metric, T0, count, total, low, high, bins, series.unit, 60)
+    found = unpack(pack(cell), T0, series, 60)
+    assert found == Sample(
+        series.metric,
+        T0,
+        float(count),
+        float(total),
+        float(low),
+        float(high),
+        {key: float(one) for key, one in bins.items()},
+        series.unit,
+        60,
+    )
 
 
 adds = st.lists(

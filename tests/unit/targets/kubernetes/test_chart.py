@@ -193,7 +193,7 @@ def test_other_options_replace_the_controllers_and_the_same_do_not(tmp_path: Pat
     assert digest({"options": {"model_store": "s3://b", "spot": True}}) != first
 
 
-WRONG = {
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "an option that does not exist": ({"options": {"volums": []}}, "volums"),
     "an option that the chart sets": ({"options": {"namespace": "elsewhere"}}, "namespace"),
     "a key of an option": ({"options": {"jobs": {"database_secret": "a", "databse": "b"}}}, "databse"),
@@ -217,3 +217,13 @@ def test_wrong_values_are_refused_and_named(tmp_path: Path, what: str) -> None:
 
 def test_options_of_the_chart_exist() -> None:
     assert {one.name for one in fields(KubernetesOptions)} >= set(OF_THE_CHART)
+
+
+@needs_helm
+def test_values_of_the_documentation_are_accepted(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "targets-kubernetes.md").read_text()
+    blocks = re.findall(r"^```yaml\n(# values\.yaml.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 1
+    text = of_kind(render(tmp_path, yaml.safe_load(blocks[0])), "ConfigMap")["data"][TARGETS_FILE]
+    options = read_options(yaml.safe_load(text)["kubernetes"])
+    assert options.model_store == "s3://models/tidegate" and options.resources("ml.g5.xlarge").gpus == 1
