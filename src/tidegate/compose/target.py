@@ -35,7 +35,6 @@ def target_context(
     table: ImageTable,
     new_id: Callable[[str], str],
     changed: Callable[[str], None],
-    fence: int,
 ) -> TargetContext:
     return TargetContext(
         settings=settings,
@@ -49,7 +48,6 @@ def target_context(
         environment=child_environment(folder.path),
         new_id=new_id,
         changed=changed,
-        fence=fence,
         transform_file=partial(transform_file, settings, table),
         recommendation_file=partial(recommendation_file, settings),
     )
