@@ -48,6 +48,7 @@ REPEATED = ("Deployment", "Pod")
 KINDS: Mapping[str, tuple[str, str]] = {
     "Deployment": ("apps/v1", "deployments"),
     "Job": ("batch/v1", "jobs"),
+    "Lease": ("coordination.k8s.io/v1", "leases"),
     "Pod": ("v1", "pods"),
     "Secret": ("v1", "secrets"),
     "ConfigMap": ("v1", "configmaps"),
@@ -117,7 +118,7 @@ class KubeApi:
             while found[-1].metadata.next:
                 found.append(await self._page(path, labels, found[-1].metadata.next))
             lists = self._lists if kind in REPEATED else ObjectCache()
-            return lists.read((kind, labels), found)
+            return lists.read((kind, labels), found, owners=kind != "Pod")
 
         return await self._call("list", kind, "", pages)
 

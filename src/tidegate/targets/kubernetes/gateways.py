@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -19,6 +20,9 @@ log = logging.getLogger(__name__)
 SETTLE = 10.0
 """Seconds for which a controller that starts, and finds no gateway with routes, waits before it lets one take
 traffic: its engine sets the routes meanwhile."""
+PROPAGATION = 2.0
+"""Seconds until every node forwards to the first pod of a Service that is ready: kube-proxy looks once a second. No
+object shows that it has; until then connections to the Service are refused."""
 
 
 @dataclass
@@ -63,6 +67,16 @@ class Gateways:
     counts: PassedCounts = field(default_factory=PassedCounts)
     _started: float | None = None
     _settled: bool = False
+    _first_ready: float | None = None
+    """When the first gateway was ready; long ago, if an earlier controller let one take traffic."""
+
+    @property
+    def reachable(self) -> bool:
+        """Whether clients reach a gateway by the Service. Once it was so, a gateway that is not ready for a while
+        changes nothing: the cluster calls pods of a node that it cannot reach unready, though they may serve."""
+        if self._first_ready is None:
+            return False
+        return asyncio.get_running_loop().time() - self._first_ready >= PROPAGATION
 
     @property
     def settled(self) -> bool:
@@ -81,6 +95,8 @@ class Gateways:
                 self.known[uid].pod = pod
             else:
                 self.known[uid] = Gateway(pod, self.connect(pod, self.token()))
+        if self._first_ready is None and any(pod.ready and not pod.leaving for pod in there.values()):
+            self._first_ready = asyncio.get_running_loop().time()
 
     def serving(self) -> list[Gateway]:
         return [gateway for gateway in self.known.values() if gateway.counts]
@@ -106,6 +122,8 @@ class Gateways:
                 gateway.plans.clear()
                 await self._adopt(gateway, state)
                 gateway.adopted = state.boot
+                if state.synced:
+                    self._first_ready = -math.inf
             gateway.state = state
             self._note(gateway, "")
         except TidegateError as error:
@@ -160,7 +178,7 @@ class Gateways:
     async def push(self, endpoint: str) -> None:
         """Give an endpoint's plan to all gateways at once. Raises Transient unless each that takes traffic has it."""
         gateways = list(self.known.values())
-        if not any(gateway.counts for gateway in gateways):
+        if not any(gateway.counts for gateway in gateways) or not self.reachable:
             raise Transient("no gateway takes traffic; kubectl get pods -l app.kubernetes.io/component=gateway")
         results = await asyncio.gather(*(self._put(one, endpoint) for one in gateways), return_exceptions=True)
         for gateway, result in zip(gateways, results, strict=True):

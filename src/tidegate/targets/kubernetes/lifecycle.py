@@ -14,6 +14,7 @@ from tidegate.ports.target import Chore
 from tidegate.targets.kubernetes.api_errors import ForeignChange
 from tidegate.targets.kubernetes.api_versions import choose
 from tidegate.targets.kubernetes.gateway_manifests import TOKEN_FILE, gateway_manifests, token_name, token_secret
+from tidegate.targets.kubernetes.leader_lease import RENEWAL, LeaderLease
 from tidegate.targets.kubernetes.target import KubernetesTarget
 
 log = logging.getLogger(__name__)
@@ -22,11 +23,14 @@ TURN = 1.0
 """Seconds between two looks at the cluster."""
 AGAIN = 30.0
 """Seconds between two repairs of the gateways' objects."""
+RELEASE = 2.0
+"""Seconds that the end of a controller waits for the cluster to show that it leads no more."""
 
 
 @dataclass
 class KubernetesLifecycle:
     target: KubernetesTarget
+    lease: LeaderLease
     token: str = ""
     _owners: frozenset[str] | None = None
     """Those that have records, until what others left was retired."""
@@ -36,7 +40,7 @@ class KubernetesLifecycle:
 
     @property
     def chores(self) -> Sequence[Chore]:
-        return (Chore(AGAIN, self.repair_gateways),)
+        return Chore(AGAIN, self.repair_gateways), Chore(RENEWAL, self.show_leader)
 
     def prepare(self) -> None:
         settings, options = self.target.settings, self.target.options
@@ -92,6 +96,9 @@ class KubernetesLifecycle:
         with contextlib.suppress(Transient):
             await self.ensure_gateways()
 
+    async def show_leader(self) -> None:
+        await self.lease.renew(asyncio.get_running_loop().time())
+
     async def ensure_gateways(self) -> None:
         """Apply the gateways and what they need, again if somebody removed it."""
         target = self.target
@@ -131,4 +138,7 @@ class KubernetesLifecycle:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+            with contextlib.suppress(TimeoutError):  # the cluster may be away
+                async with asyncio.timeout(RELEASE):
+                    await self.lease.release()
         await self.target.api.close()

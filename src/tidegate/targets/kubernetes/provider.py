@@ -1,5 +1,6 @@
 """All that the Kubernetes target supplies."""
 
+import socket
 import time
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from tidegate.targets.context import TargetContext
 from tidegate.targets.kubernetes.api import KubeApi, connect
 from tidegate.targets.kubernetes.cluster_view import ClusterView
 from tidegate.targets.kubernetes.gateways import Gateways
+from tidegate.targets.kubernetes.leader_lease import LeaderLease
 from tidegate.targets.kubernetes.lifecycle import KubernetesLifecycle
 from tidegate.targets.kubernetes.logs import PodLogs
 from tidegate.targets.kubernetes.model_store import ModelStore
@@ -38,7 +40,8 @@ def join(context: TargetContext, options: KubernetesOptions, api: KubeApi) -> Pr
     target = KubernetesTarget(
         api, view, settings, context.images, options, capabilities(settings), context.changed
     )
-    lifecycle = KubernetesLifecycle(target)
+    lease = LeaderLease(api, options.installation, context.fence, socket.gethostname())
+    lifecycle = KubernetesLifecycle(target, lease)
     target.gateways = Gateways(
         controller=time.time_ns() // 1_000_000,
         token=lambda: lifecycle.token,

@@ -79,7 +79,7 @@ class KubernetesTarget:
         try:
             if self._is_queued(endpoint):
                 routes = await self.queue.table(endpoint)
-            else:
+            elif self.gateways.reachable:
                 routes = self.gateways.table_in_force(endpoint, await self.gateways.views(endpoint))
         except TidegateError as error:
             log.debug("routes of %s are unknown now: %s", endpoint, error)

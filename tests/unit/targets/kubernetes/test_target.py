@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from tests.unit.targets.kubernetes.fleets import fleet_spec
-from tests.unit.targets.kubernetes.memory_api_server import Fault, Object, is_leaving, make_ready
+from tests.unit.targets.kubernetes.memory_api_server import Fault, MemoryApiServer, Object, is_leaving, make_ready
 from tests.unit.targets.kubernetes.memory_gateway import MemoryAgent
 from tests.unit.targets.kubernetes.target_harness import OPTIONS, Cluster, run, table
 from tidegate.domain.asynchronous import AsyncConfig
@@ -17,6 +17,7 @@ from tidegate.domain.traffic import RouteTable
 from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
 from tidegate.targets.kubernetes.api_errors import ForeignChange, MissingRight
+from tidegate.targets.kubernetes.gateways import PROPAGATION, SETTLE
 from tidegate.targets.kubernetes.names import fleet_name
 from tidegate.targets.kubernetes.start_data import start_data
 
@@ -563,3 +564,52 @@ def test_workers_of_the_queue_take_unsigned_requests_only_behind_network_policie
     assert start["queued"] and start["keys_file"] is None and start["invocation_timeout"] == 3600
     with pytest.raises(TargetRefused, match="network_policies"):
         start_data(queued, Settings(access_keys={"AKIA": "secret"}), ImageTable(), OPTIONS)
+
+
+def test_routes_are_in_force_once_clients_reach_a_gateway_by_its_service() -> None:
+    """A gateway with all routes is not in its Service before the cluster calls it ready, and every node forwards to
+    it a moment later: an endpoint that was in service before would refuse its first requests."""
+
+    def start(pod: Object) -> None:
+        if pod["metadata"]["labels"]["app.kubernetes.io/component"] != "gateway":
+            make_ready(pod)
+
+    async def scenario() -> None:
+        cluster, fleet = Cluster(server=MemoryApiServer(start=start)), fleet_spec()
+        await cluster.lifecycle.turn()
+        await cluster.target.ensure_fleet(fleet, 1)
+        await cluster.lifecycle.turn()
+        await asyncio.sleep(SETTLE)
+        await cluster.lifecycle.turn()
+        assert all(agent.synced for agent in cluster.agents.values())
+        routes = table("fraud", 1, {fleet.id.generation: 10_000})
+        for ready in (False, True):  # as the cluster says
+            if ready:
+                cluster.mark_gateways()
+            await cluster.lifecycle.turn()
+            with pytest.raises(Transient, match="no gateway takes traffic"):
+                await cluster.target.set_traffic(routes)
+            assert (await cluster.target.observe("fraud")).routes is None
+        await asyncio.sleep(PROPAGATION)
+        await cluster.lifecycle.turn()
+        await cluster.target.set_traffic(routes)
+        assert (await cluster.target.observe("fraud")).routes == routes
+
+    run(scenario())
+
+
+def test_new_controller_steers_gateways_that_the_cluster_calls_unready() -> None:
+    """An earlier one let them take traffic, and they may serve: their node cannot be reached by the cluster."""
+
+    async def scenario() -> None:
+        cluster = Cluster()
+        await cluster.deploy(fleet_spec())
+        cluster.restart(controller=2)
+        for pod in cluster.server.pods("gateway"):
+            pod["status"]["conditions"] = [{"type": "Ready", "status": "False"}]
+        await cluster.lifecycle.turn()
+        routes = table("fraud", 2, {1: 5_000, 2: 5_000})
+        await cluster.target.set_traffic(routes)
+        assert (await cluster.target.observe("fraud")).routes == routes
+
+    run(scenario())
