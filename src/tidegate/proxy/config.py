@@ -257,11 +257,16 @@ frontend public from all
 
 def _copies_frontend(options: Options) -> str:
     """Copies of requests, which workers send to the shadow fleet that they name. This is a separate socket that only
-    this user can open: no public route leads to a shadow fleet, and no header can be forged."""
+    this user can open: no public route leads to a shadow fleet, and no header can be forged. A gateway has a port for
+    them besides, which is for the workers of its cluster; the shadow's workers verify signatures as of any
+    request."""
     gone = runtime_error("ServiceUnavailable", "The shadow fleet is not there.")
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    port = f"  bind {host}:{options.copies_port}\n" if options.copies_port else ""
     return f"""\
 frontend copies from all
   bind unix@{options.copies} mode 600
+{port}\
 {CANONICAL}\
   http-request set-var(txn.routes) req.hdr(X-Tidegate-Fleet),word(1,/)
   http-request set-var(txn.slot) req.hdr(X-Tidegate-Fleet),map({FLEETS})

@@ -96,8 +96,8 @@ class CaptureSpec:
 class OnDemand:
     """Start of a serverless replica. Times are epoch seconds, 0 if no request waits for it."""
 
-    news: str
-    """Socket of the controller to notify when it is ready."""
+    news: str = ""
+    """Socket of the controller to notify when it is ready; empty: on another machine, nobody is notified."""
     asked: float = 0.0
     """Since when a request waits."""
     noticed: float = 0.0
@@ -164,6 +164,10 @@ class ReplicaSpec:
     mirror: ShadowCopies | None = None
     capture: CaptureSpec | None = None
     on_demand: OnDemand | None = None
+    most_at_once: int = 0
+    """Requests that are served at a time; others wait. 0: as many as come."""
+    queue_timeout: float = 10.0
+    """Seconds for which they wait."""
 
 
 @dataclass(frozen=True)

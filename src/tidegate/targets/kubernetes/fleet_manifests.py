@@ -14,6 +14,7 @@ from tidegate.targets.kubernetes.names import (
     DIGEST,
     FENCE,
     PREDICTIONS,
+    PROVEN,
     REPLICAS,
     Manifest,
     fleet_labels,
@@ -87,13 +88,20 @@ def deployment(
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
         "template": template,
     }
-    if fleet.id.endpoint not in options.autoscaling:
+    if fleet.id.endpoint not in options.autoscaling and fleet.variant.serverless is None:
         spec["replicas"] = fleet.count
     about = metadata(fleet, options)
     about["annotations"] = {FENCE: str(fence), DIGEST: whole, CONFIG: fleet.config_name}
     if "replicas" in spec:
         about["annotations"][REPLICAS] = str(fleet.count)
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": about, "spec": spec}
+
+
+def scale_manifest(fleet: FleetId, pods: int, proven: bool) -> Manifest:
+    """What ``SCALER`` sets of a serverless fleet's Deployment: nothing else of it is changed."""
+    annotations = {REPLICAS: str(pods), PROVEN: "true" if proven else "false"}
+    about = {"name": fleet_name(fleet), "annotations": annotations}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": about, "spec": {"replicas": pods}}
 
 
 def service(fleet: FleetSpec, options: KubernetesOptions) -> Manifest:

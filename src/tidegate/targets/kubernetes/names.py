@@ -14,6 +14,8 @@ PREFIX = "tidegate.io"
 MANAGED_BY, COMPONENT = "app.kubernetes.io/managed-by", "app.kubernetes.io/component"
 MANAGER = "tidegate"
 """Value of the label, and name of the field manager."""
+SCALER = "tidegate-scaler"
+"""Field manager of the number of pods of serverless fleets, which is decided apart from all else."""
 INSTALLATION, ENDPOINT = f"{PREFIX}/installation", f"{PREFIX}/endpoint"
 GENERATION, VARIANT = f"{PREFIX}/generation", f"{PREFIX}/variant"
 JOB = f"{PREFIX}/job"
@@ -27,6 +29,8 @@ PREDICTIONS, STATISTICS, AGENT = 8080, 8081, 8082
 
 REPLICAS = f"{PREFIX}/replicas"
 """Annotation of a Deployment: the number that tidegate set. Old versions of Kubernetes do not record who scaled."""
+PROVEN = f"{PREFIX}/proven"
+"""Annotation of a serverless fleet's Deployment: a pod of it has been ready, so that it may have none."""
 
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
 

@@ -18,8 +18,8 @@ from tidegate.targets.kubernetes.start_data import FOLDER, KEYS_FOLDER, START_FI
 PRE_STOP = 5
 """Seconds between a pod's end being decided and its SIGTERM: gateways take it out meanwhile."""
 MARGIN = 10
-PROBE = 2
-"""Seconds between two startup probes."""
+PROBE, QUICK_PROBE = 2, 1
+"""Seconds between two probes of a pod that starts or serves; the latter where a request may wait for it."""
 SPOT_LABELS = {
     "eks.amazonaws.com/capacityType": "SPOT",
     "karpenter.sh/capacity-type": "spot",
@@ -127,6 +127,7 @@ def worker_container(
     alive = {"httpGet": {"path": "/live", "port": STATISTICS, "scheme": "HTTP"}}
     variant = fleet.variant
     start = variant.download_timeout + variant.startup_timeout
+    period = PROBE if variant.serverless is None else QUICK_PROBE
     container: Manifest = {
         "name": "worker",
         **container_defaults(options),
@@ -146,11 +147,11 @@ def worker_container(
         "resources": worker_resources(variant.memory_limit, resources),
         "startupProbe": {
             **ping,
-            "periodSeconds": PROBE,
+            "periodSeconds": period,
             "timeoutSeconds": 2,
-            "failureThreshold": max(1, math.ceil(start / PROBE)),
+            "failureThreshold": max(1, math.ceil(start / period)),
         },
-        "readinessProbe": {**ping, "periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 3},
+        "readinessProbe": {**ping, "periodSeconds": period, "timeoutSeconds": 2, "failureThreshold": 3},
         "livenessProbe": {
             **alive,
             "periodSeconds": 10,

@@ -19,6 +19,7 @@ from tidegate.targets.kubernetes.gateways import Gateways
 from tidegate.targets.kubernetes.lifecycle import KubernetesLifecycle
 from tidegate.targets.kubernetes.logs import PodLogs
 from tidegate.targets.kubernetes.model_store import ModelStore
+from tidegate.targets.kubernetes.on_demand import OnDemandFleets
 from tidegate.targets.kubernetes.options import KubernetesOptions, read_options
 from tidegate.targets.kubernetes.queue_routes import QueueRoutes
 from tidegate.targets.kubernetes.target import KubernetesTarget
@@ -48,6 +49,9 @@ def join(context: TargetContext, options: KubernetesOptions, api: KubeApi) -> Pr
     )
     target.model_store = ModelStore(options, file_roots(settings), settings.s3_endpoint, settings.region)
     target.queue = QueueRoutes(context.data_plane, target.plan)
+    target.on_demand = OnDemandFleets(
+        api, view, target.gateways, target.specs, target.ready_count, float(settings.drain_timeout)
+    )
     coverage = CoverageTracker(context.state / "coverage-kubernetes.json")
     passed = target.gateways.passed
     transforms = KubernetesTransforms(
@@ -69,7 +73,7 @@ def join(context: TargetContext, options: KubernetesOptions, api: KubeApi) -> Pr
 def capabilities(settings: Settings) -> Capabilities:
     """Those of the local target, whose router is the same, without what needs this machine."""
     chosen = SAGEMAKER_CAPABILITIES if settings.fidelity == "aws" else TIDEGATE_CAPABILITIES
-    return replace(chosen, quotas=settings.quotas, serverless=False, shadow=False, capture=False)
+    return replace(chosen, quotas=settings.quotas, shadow=False, capture=False)
 
 
 def no_usage(pids: object) -> dict[int, Usage]:

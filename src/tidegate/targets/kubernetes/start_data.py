@@ -12,7 +12,7 @@ from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.registry import ContainerDefinition
 from tidegate.serving.contract import images
 from tidegate.serving.contract.images import ImageTable
-from tidegate.serving.contract.replica_spec import ContainerSpec, encode
+from tidegate.serving.contract.replica_spec import ContainerSpec, OnDemand, encode
 from tidegate.settings import Settings
 from tidegate.targets.containers import granted_environment
 from tidegate.targets.kubernetes.names import Manifest
@@ -41,6 +41,8 @@ def read_fleet(secret: Manifest, deployment: Manifest) -> FleetSpec:
         fleet = msgspec.json.decode(base64.b64decode(secret["data"][FLEET_FILE]), type=FleetSpec)
     except (KeyError, ValueError, msgspec.DecodeError) as error:
         raise TargetRefused(f"Secret {secret['metadata']['name']} has no fleet: {error}") from None
+    if fleet.variant.serverless is not None:  # its count stands for the whole of it
+        return fleet
     return replace(fleet, count=int(deployment["spec"].get("replicas") or 0))
 
 
@@ -52,12 +54,21 @@ def check_supported(fleet: FleetSpec, settings: Settings, options: KubernetesOpt
     variant = fleet.variant
     kinds = {
         "shadow variants": variant.shadow or fleet.mirror is not None,
-        "serverless variants": variant.serverless is not None,
         "data capture": variant.capture is not None and variant.capture.enabled,
     }
     for kind, wanted in kinds.items():
         if wanted:
             raise TargetRefused(f"{fleet.id}: the target kubernetes runs no {kind}; use target local for them")
+    if variant.serverless is not None and options.http_route is not None:
+        raise TargetRefused(
+            f"{fleet.id}: requests of serverless variants wait in tidegate's own gateways: leave out the option "
+            "http_route of the target kubernetes"
+        )
+    if variant.serverless is not None and fleet.id.endpoint in options.autoscaling:
+        raise TargetRefused(
+            f"{fleet.id}: tidegate itself scales serverless variants: take the endpoint out of the option "
+            "autoscaling of the target kubernetes"
+        )
     if variant.asynchronous is not None and settings.access_keys and not options.network_policies:
         raise TargetRefused(
             f"{fleet.id}: requests from the queue carry no signature, so network policies must close the workers to "
@@ -95,6 +106,10 @@ def start_file(fleet: FleetSpec, settings: Settings, table: ImageTable, options:
     )
     if queued:
         spec = replace(spec, max_body=settings.async_max_body, invocation_timeout=LONGEST_QUEUED)
+    if (bounds := fleet.variant.serverless) is not None:
+        # Several gateways give it requests, each by its own count.
+        most = min(bounds.per_instance, bounds.max_concurrency)
+        spec = replace(spec, on_demand=OnDemand(), most_at_once=most, queue_timeout=float(settings.queue_timeout))
     return encode(spec)
 
 

@@ -20,6 +20,7 @@ from tidegate.targets.kubernetes.api_versions import ApiVersions
 from tidegate.targets.kubernetes.cluster_view import ClusterView, FleetView
 from tidegate.targets.kubernetes.endpoint_plans import endpoint_plan, named_fleets, servers
 from tidegate.targets.kubernetes.fleet_manifests import fleet_manifests, fleet_secret_name
+from tidegate.targets.kubernetes.fleet_status import plain_status, with_load
 from tidegate.targets.kubernetes.foreign_changes import changed_fields, scaled_by_others
 from tidegate.targets.kubernetes.gateways import Gateways
 from tidegate.targets.kubernetes.model_store import ModelStore
@@ -31,6 +32,7 @@ from tidegate.targets.kubernetes.names import (
     fleet_name,
     is_ours,
 )
+from tidegate.targets.kubernetes.on_demand import OnDemandFleets
 from tidegate.targets.kubernetes.options import KubernetesOptions
 from tidegate.targets.kubernetes.queue_routes import QueueRoutes
 from tidegate.targets.kubernetes.start_data import check_supported, read_fleet, start_data
@@ -51,10 +53,11 @@ class KubernetesTarget:
     changed: Callable[[str], None]
     gateways: Gateways = field(init=False)
     queue: QueueRoutes = field(init=False)
+    on_demand: OnDemandFleets = field(init=False)
     model_store: ModelStore = field(init=False)
     versions: ApiVersions | None = None
     name: str = "kubernetes"
-    _specs: dict[FleetId, FleetSpec] = field(default_factory=dict)
+    specs: dict[FleetId, FleetSpec] = field(default_factory=dict)
     """As asked for, or as read from the cluster."""
     _owners: set[str] = field(default_factory=set)
     """Endpoints for which this controller was asked for something: they have records."""
@@ -118,7 +121,8 @@ class KubernetesTarget:
             if manifest["kind"] == "Deployment":
                 self.view.note(applied)
         self._leaving.discard(fleet.id)
-        self._specs[fleet.id] = fleet
+        self.on_demand.note_wanted(fleet.id)
+        self.specs[fleet.id] = fleet
 
     async def delete_fleet(self, fleet: FleetId, fence: int) -> None:
         """First the gateways forget its pods, then it is deleted: its pods finish what they have."""
@@ -128,6 +132,8 @@ class KubernetesTarget:
                 return
             if fleet in named_fleets(self.gateways.tables.get(fleet.endpoint, RouteTable(fleet.endpoint, 0))):
                 raise Transient(f"fleet {fleet} still has routes; set the endpoint's routes first")
+        if fleet not in self._leaving and await self.on_demand.is_awaited(fleet):
+            raise Transient(f"requests still wait for fleet {fleet}, which answers them before it goes")
         self._leaving.add(fleet)
         if self._is_queued(fleet.endpoint):
             await self.queue.push(fleet.endpoint)
@@ -189,7 +195,7 @@ class KubernetesTarget:
 
     def _is_queued(self, endpoint: str) -> bool:
         """Whether the endpoint is asynchronous: then its requests come from the queue, and no gateway matters."""
-        mine = (spec for fleet, spec in self._specs.items() if fleet.endpoint == endpoint)
+        mine = (spec for fleet, spec in self.specs.items() if fleet.endpoint == endpoint)
         return endpoint in self.queue.applied or any(spec.variant.asynchronous is not None for spec in mine)
 
     def plan(self, endpoint: str) -> EndpointPlan:
@@ -198,7 +204,7 @@ class KubernetesTarget:
         named = named_fleets(table)
         specs = {
             fleet: spec
-            for fleet, spec in self._specs.items()
+            for fleet, spec in self.specs.items()
             if fleet.endpoint == endpoint and (fleet in named or self._stays(fleet))
         }
         addresses = {fleet: self._servers(fleet) for fleet in specs}
@@ -224,7 +230,7 @@ class KubernetesTarget:
 
     def _find_foreign(self, fleet: FleetId, view: FleetView) -> set[str]:
         """Pods that run something else than was asked for: they get no requests, and are reported."""
-        spec = self._specs.get(fleet)
+        spec = self.specs.get(fleet)
         if spec is None:
             return set()
         wanted = self._template(spec)
@@ -268,19 +274,19 @@ class KubernetesTarget:
     async def read_specs(self) -> None:
         """Read the fleets of an earlier controller from their Secrets."""
         for fleet, view in list(self.view.fleets.items()):
-            if fleet in self._specs or view.deployment is None or self._is_going(fleet):
+            if fleet in self.specs or view.deployment is None or self._is_going(fleet):
                 continue
             try:
                 spec = await self._read_spec(fleet, view.deployment)
             except TidegateError as error:
                 log.warning("fleet %s cannot be read yet: %s", fleet, error)
             else:
-                self._specs[fleet] = spec
+                self.specs[fleet] = spec
                 self.changed(fleet.endpoint)
 
     async def _find_spec(self, fleet: FleetId, live: Manifest | None) -> FleetSpec | None:
         """As it was asked for before, if it was."""
-        known = self._specs.get(fleet)
+        known = self.specs.get(fleet)
         return await self._read_spec(fleet, live) if known is None and live is not None else known
 
     async def _read_spec(self, fleet: FleetId, deployment: Manifest) -> FleetSpec:
@@ -314,28 +320,13 @@ class KubernetesTarget:
         going, ready = self._is_going(fleet), len(self.running(fleet))
         if ready:
             self._ready_before.add(fleet)
-        present = [pod for pod, _ in view.pods.values() if not pod.ended]
-        leaving = sum(pod.leaving for pod in present)
-        desired = 0 if going or view.deployment is None else int(view.deployment["spec"].get("replicas") or 0)
-        return self._loaded(
-            FleetStatus(
-                id=fleet,
-                desired=desired,
-                ready=ready,
-                starting=len(present) - leaving - ready,
-                draining=leaving,
-                failure=None if going else view.failure,
-                was_ready=fleet in self._ready_before,
-            )
-        )
+        spec = self.specs.get(fleet)
+        if spec is not None and spec.variant.serverless is not None and not going:
+            return self._loaded(self.on_demand.status(spec, view))
+        return self._loaded(plain_status(fleet, view, ready, going, fleet in self._ready_before))
 
     def _loaded(self, seen: FleetStatus) -> FleetStatus:
-        load, answers = self._passed.get(seen.id), self._answers.get(seen.id)
-        if answers is not None:
-            seen = replace(seen, answered=answers[0], failed=answers[1])
-        if load is None:
-            return seen
-        return replace(seen, in_flight=load.in_flight, queued=load.queued, queue_time=load.queue_time)
+        return with_load(seen, self._passed.get(seen.id), self._answers.get(seen.id))
 
     def refresh(self, look: Observation) -> Observation:
         fleets = None if look.fleets is None else {id: self._loaded(seen) for id, seen in look.fleets.items()}
@@ -347,7 +338,7 @@ class KubernetesTarget:
     def serving(self) -> Iterator[ServingReplica]:
         """Every replica that takes requests or finishes some."""
         for fleet, view in self.view.fleets.items():
-            if (spec := self._specs.get(fleet)) is None:
+            if (spec := self.specs.get(fleet)) is None:
                 continue
             had = self._had.get(fleet, frozenset())
             for name, (pod, _) in view.pods.items():
@@ -355,13 +346,15 @@ class KubernetesTarget:
                     yield ServingReplica(spec, name, 0, TcpAddress(pod.address, STATISTICS))
 
     def desired(self) -> list[FleetSpec]:
-        return [spec for fleet, spec in self._specs.items() if not self._is_going(fleet)]
+        return [spec for fleet, spec in self.specs.items() if not self._is_going(fleet)]
 
     def provisioned(self) -> list[FleetSpec]:
-        return []
+        """Serverless fleets that keep pods for requests to come."""
+        serverless = [(spec, spec.variant.serverless) for spec in self.desired() if spec.count]
+        return [spec for spec, bounds in serverless if bounds is not None and bounds.least]
 
     def spec(self, fleet: FleetId) -> FleetSpec | None:
-        return self._specs.get(fleet) if fleet in self.view.fleets else None
+        return self.specs.get(fleet) if fleet in self.view.fleets else None
 
     def ready_count(self, fleet: FleetId) -> int:
         return len(self.running(fleet))
@@ -380,10 +373,11 @@ class KubernetesTarget:
             self.gateways.take(self.view.gateways.values())
             await self.read_specs()
         await self.gateways.sync()
+        await self.on_demand.turn()
         await self.queue.sync([endpoint for endpoint in self.endpoints() if self._is_queued(endpoint)])
-        for fleet in self._specs.keys() - self.view.fleets.keys():
+        for fleet in self.specs.keys() - self.view.fleets.keys():
             if fleet not in named_fleets(self.gateways.tables.get(fleet.endpoint, RouteTable(fleet.endpoint, 0))):
-                self._specs.pop(fleet)
+                self.specs.pop(fleet)
                 self._had.pop(fleet, None)
                 self._templates.pop(fleet, None)
                 self._leaving.discard(fleet)

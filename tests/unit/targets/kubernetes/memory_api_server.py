@@ -114,6 +114,8 @@ class MemoryApiServer(httpx2.AsyncBaseTransport):
         old = self.objects.get((plural, name))
         if method == "POST" and old is not None:
             return self._refuse(request, 409, "AlreadyExists", f'{plural} "{name}" already exists')
+        if old is None and plural == "deployments" and "selector" not in given["spec"]:
+            return self._refuse(request, 422, "Invalid", "spec.selector: Required value")
         manager = request.url.params.get("fieldManager", "unknown")
         if old is not None and request.url.params.get("force") != "true":
             for path, other in _conflicts(old, given, manager):
@@ -133,6 +135,7 @@ class MemoryApiServer(httpx2.AsyncBaseTransport):
         owners.update(dict.fromkeys(_leaves(given), manager))
         self.objects[plural, about["name"]] = fresh
         if plural == "deployments":
+            fresh["spec"].setdefault("replicas", 1)
             self._follow(fresh)
         return fresh
 
