@@ -1,10 +1,10 @@
 """Holds requests in HAProxy until an instance is ready, with the Lua action ``hold``, and tells the controller about
 them.
 
-The action checks every few milliseconds whether the backend has a server. A process from before a reload gets no
-more servers: what it holds it sends once more, through the public port, to the process that has taken its place. Meanwhile it keeps sending the slot's name
+The action checks every few milliseconds whether the backend has a server. Meanwhile it keeps sending the slot's name
 to the controller's socket, so a controller that was restarted learns it while the request is still waiting. The
-controller never sees the request itself.
+controller never sees the request itself. A process from before a reload gets no more servers: what it holds it sends
+once more, through the public port, to the process that has taken its place.
 """
 
 import asyncio
