@@ -12,7 +12,7 @@ import httpx
 import pytest
 import yaml
 
-from tests.conformance.kubernetes_lab import PROGRAM, image_table
+from tests.conformance.kubernetes_lab import IMAGE, PROGRAM, image_table
 from tests.process_cluster import ProcessCluster, why_not
 from tidegate.advisor.load import LoadGenerator
 from tidegate.targets.kubernetes.names import ENDPOINT
@@ -35,21 +35,24 @@ class Running:
         """URL of one of the gateways."""
         return f"http://{self.cluster.addresses('gateway')[0]}:8080"
 
-    def invoke(self, endpoint: str) -> httpx.Response:
-        url = f"{self.gateway()}/endpoints/{endpoint}/invocations"
+    def invoke(self, endpoint: str, gateway: int = 0) -> httpx.Response:
+        url = f"http://{self.cluster.addresses('gateway')[gateway]}:8080/endpoints/{endpoint}/invocations"
         return httpx.post(url, content=ROW, headers=CSV, timeout=70)
 
-    def deploy(self, endpoint: str, model: int = 0, rollout: dict[str, Any] | None = None, **bounds: Any) -> None:
+    def deploy(
+        self, endpoint: str, model: str | dict[str, Any] = "", rollout: dict[str, Any] | None = None, **bounds: Any
+    ) -> None:
         serverless = {"memory": "1GiB", "max_concurrency": 50, "idle_after": "500ms", **bounds}
-        data = {"image": "tidegate/xgboost", "data": self.models[model]}
-        spec = {"endpoint": endpoint, "model": data, "serverless": serverless}
+        if isinstance(model, str):
+            model = {"image": "tidegate/xgboost", "data": model or self.models[0]}
+        spec = {"endpoint": endpoint, "model": model, "serverless": serverless}
         if rollout is not None:
             spec["rollout"] = rollout
         url = f"{self.platform.url}/tidegate/v1/deploy"
         httpx.put(url, json={"spec": spec}, timeout=30).raise_for_status()
 
-    def create(self, endpoint: str, **bounds: Any) -> None:
-        self.deploy(endpoint, **bounds)
+    def create(self, endpoint: str, model: str | dict[str, Any] = "", **bounds: Any) -> None:
+        self.deploy(endpoint, model, **bounds)
         described = self.scene.settled(endpoint, 120)
         assert described["EndpointStatus"] == "InService", described
 
@@ -82,6 +85,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             "TIDEGATE_TARGETS": str(targets),
             "TIDEGATE_IMAGES": str(images),
             "TIDEGATE_DRAIN_TIMEOUT": "10",
+            "TIDEGATE_QUEUE_TIMEOUT": "2",
         }
         with Platform(environment=variables) as platform:
             wait_until(lambda: len(cluster.addresses("gateway")) == 2, "two gateways", 60)
@@ -108,19 +112,21 @@ def test_updates_lose_no_request_whether_the_endpoint_sleeps_or_not(running: Run
     path = "/endpoints/rolled/invocations"
     with LoadGenerator(running.gateway(), path, ROW, CSV, 20, connections=4) as load:
         first = running.scene.describe("rolled")["EndpointConfigName"]
-        running.deploy("rolled", 1, {"strategy": "canary", "size": "20%", "wait": "5s"}, idle_after="20s")
+        running.deploy(
+            "rolled", running.models[1], {"strategy": "canary", "size": "20%", "wait": "5s"}, idle_after="20s"
+        )
         settled = running.scene.settled("rolled", 150)
         report = load.stop()
     assert settled["EndpointConfigName"] != first and "FailureReason" not in settled
     assert report.failed == 0, report.failures[:3]
     assert set(report.by_config) == {first, settled["EndpointConfigName"]}
     second = running.invoke("rolled").content
-    running.deploy("rolled", 0, {"strategy": "all_at_once"}, idle_after="500ms")
+    running.deploy("rolled", "", {"strategy": "all_at_once"}, idle_after="500ms")
     assert "FailureReason" not in running.scene.settled("rolled", 150)
     running.asleep("rolled")
     with ThreadPoolExecutor(1) as threads:  # a request waits for a version that goes
         held = threads.submit(running.invoke, "rolled")
-        running.deploy("rolled", 1, {"strategy": "all_at_once"}, idle_after="500ms")
+        running.deploy("rolled", running.models[1], {"strategy": "all_at_once"}, idle_after="500ms")
         answer = held.result()
     assert answer.status_code == 200, answer.text
     assert "FailureReason" not in running.scene.settled("rolled", 150)
@@ -132,8 +138,21 @@ def test_version_that_does_not_load_is_turned_back_before_a_request(running: Run
     damaged = Path(running.models[0].removeprefix("file://")).with_name("damaged.tar.gz")
     damaged.write_bytes(b"no archive")
     before = running.scene.describe("kept")["EndpointConfigName"]
-    broken = Running(running.cluster, running.platform, running.scene, (damaged.as_uri(), ""))
-    broken.deploy("kept", rollout={"strategy": "all_at_once"})
+    running.deploy("kept", damaged.as_uri(), {"strategy": "all_at_once"})
     settled = running.scene.settled("kept", 150)
     assert settled["EndpointConfigName"] == before and "damaged.tar.gz" in settled["FailureReason"]
     assert running.invoke("kept").status_code == 200
+
+
+def test_beyond_its_concurrency_requests_wait_and_are_then_throttled(running: Running) -> None:
+    """Whichever gateway they come through: an instance works on one at a time."""
+    slow = {"image": IMAGE, "environment": {"DELAY_MS": "1500"}}
+    running.create("slow", slow, max_concurrency=2, per_instance=1, provisioned=1)
+    running.asleep("sleepy")
+    assert len(running.pods("slow")) == 1, "what is provisioned stays"
+    with ThreadPoolExecutor(12) as threads:
+        found = list(threads.map(lambda number: running.invoke("slow", number % 2), range(12)))
+    throttled = [answer for answer in found if answer.status_code != 200]
+    assert {answer.status_code for answer in throttled} == {429} and len(throttled) < 12
+    assert {answer.headers["x-amzn-ErrorType"] for answer in throttled} == {"ThrottlingException"}
+    assert len(running.pods("slow")) <= 2
