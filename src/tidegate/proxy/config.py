@@ -362,9 +362,13 @@ def _fleet_defaults(options: Options) -> str:
         " for each container in Amazon CloudWatch, resolve the issue, and try again.",
     )
     died = _model_error(options, "The container primary ended, or closed the connection, before it answered.")
+    # Workers send copies back to the address that a request came from, so it must be the one that has the port.
+    one_address = options.copies_port and options.host not in ("0.0.0.0", "::")
+    source = f"  source {options.host}\n" if one_address else ""
     return f"""\
 defaults fleets
   mode http
+{source}\
   timeout connect 250ms
   # The worker times out first: it can answer in the wire format that the client used.
   timeout server {options.timeout + 2}s

@@ -65,14 +65,16 @@ class ContainerSpec:
 class ShadowCopies:
     """Where a shadow's copies of requests go."""
 
-    socket: str
-    """The proxy's socket for copies."""
     fleet: str
     """The shadow fleet's id, by which the proxy routes."""
     share_file: str
     """File with the share of the requests in basis points, read again every second."""
     kept: str
     """File to which pairs of answers are appended, as JSON Lines. Its folder is created."""
+    socket: str = ""
+    """The proxy's socket for copies; empty: the proxy is on another machine."""
+    port: int = 0
+    """Without a socket: the port for copies of the proxy that sent the request, at the address that it came from."""
 
 
 @dataclass(frozen=True, kw_only=True)

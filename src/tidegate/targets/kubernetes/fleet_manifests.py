@@ -5,7 +5,7 @@ from hashlib import sha256
 
 import msgspec
 
-from tidegate.domain.fleet import FleetId, FleetSpec
+from tidegate.domain.fleet import FleetId, FleetSpec, Mirroring
 from tidegate.settings import Settings
 from tidegate.targets.kubernetes.api_versions import ApiVersions
 from tidegate.targets.kubernetes.autoscaling import autoscaler
@@ -21,8 +21,8 @@ from tidegate.targets.kubernetes.names import (
     fleet_name,
 )
 from tidegate.targets.kubernetes.options import KubernetesOptions
-from tidegate.targets.kubernetes.pod_template import worker_template
-from tidegate.targets.kubernetes.start_data import FLEET_FILE, START_FILE, digest
+from tidegate.targets.kubernetes.pod_template import share_name, worker_template
+from tidegate.targets.kubernetes.start_data import FLEET_FILE, SHARE_FILE, START_FILE, digest
 
 
 def fleet_manifests(
@@ -38,6 +38,8 @@ def fleet_manifests(
     scaled = options.autoscaling.get(fleet.id.endpoint)
     name = secret["metadata"]["name"]
     found = [secret, fleet_secret(fleet, options)]
+    if fleet.mirror is not None:
+        found.append(share_secret(fleet, fleet.mirror, options))
     found.append(deployment(fleet, fence, name, digest(start), settings, options))
     found += [service(fleet, options), disruption_budget(fleet, options, versions)]
     if scaled is not None:
@@ -63,6 +65,11 @@ def fleet_secret(fleet: FleetSpec, options: KubernetesOptions) -> Manifest:
     """For a later controller, which knows the fleet by it."""
     content = msgspec.json.encode(fleet, order="sorted")
     return _secret(fleet, options, fleet_secret_name(fleet.id), FLEET_FILE, content)
+
+
+def share_secret(fleet: FleetSpec, mirror: Mirroring, options: KubernetesOptions) -> Manifest:
+    """Workers read it again and again. A Secret, though it is none: the fleet's other files are Secrets, too."""
+    return _secret(fleet, options, share_name(fleet.id), SHARE_FILE, str(mirror.share).encode())
 
 
 def _secret(fleet: FleetSpec, options: KubernetesOptions, name: str, file: str, content: bytes) -> Manifest:

@@ -2,14 +2,16 @@
 
 from dataclasses import replace
 
-from tidegate.domain.fleet import FleetId
+from tidegate.domain.fleet import FleetId, Mirroring
 from tidegate.domain.observation import FleetStatus
 from tidegate.ports.router import Passed
 from tidegate.targets.kubernetes.cluster_view import FleetView
 
 
-def plain_status(fleet: FleetId, view: FleetView, ready: int, going: bool, was_ready: bool) -> FleetStatus:
-    """``ready``: how many pods take requests."""
+def plain_status(
+    fleet: FleetId, view: FleetView, ready: int, going: bool, was_ready: bool, mirror: Mirroring | None
+) -> FleetStatus:
+    """``ready``: how many pods take requests; ``mirror``: as last asked for."""
     present = [pod for pod, _ in view.pods.values() if not pod.ended]
     leaving = sum(pod.leaving for pod in present)
     desired = 0 if going or view.deployment is None else int(view.deployment["spec"].get("replicas") or 0)
@@ -21,6 +23,7 @@ def plain_status(fleet: FleetId, view: FleetView, ready: int, going: bool, was_r
         draining=leaving,
         failure=None if going else view.failure,
         was_ready=was_ready,
+        mirror=None if going else mirror,
     )
 
 

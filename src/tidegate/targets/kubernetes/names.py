@@ -24,8 +24,9 @@ FENCE, DIGEST, CONFIG = f"{PREFIX}/fence", f"{PREFIX}/digest", f"{PREFIX}/config
 WORKER, GATEWAY, CONTROLLER, TRANSFORM = "worker", "gateway", "controller", "transform"
 """Values of the component label."""
 
-PREDICTIONS, STATISTICS, AGENT = 8080, 8081, 8082
-"""Ports of a worker (and of a gateway, for predictions), of a worker's statistics, and of a gateway's agent."""
+PREDICTIONS, STATISTICS, AGENT, COPIES = 8080, 8081, 8082, 8083
+"""Ports of a worker (and of a gateway, for predictions), of a worker's statistics, of a gateway's agent, and of a
+gateway for copies of requests."""
 
 REPLICAS = f"{PREFIX}/replicas"
 """Annotation of a Deployment: the number that tidegate set. Old versions of Kubernetes do not record who scaled."""

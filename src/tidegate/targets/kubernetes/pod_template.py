@@ -2,7 +2,7 @@
 
 import math
 
-from tidegate.domain.fleet import FleetSpec
+from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.settings import Settings
 from tidegate.targets.kubernetes.names import (
     CONFIG,
@@ -11,9 +11,10 @@ from tidegate.targets.kubernetes.names import (
     STATISTICS,
     Manifest,
     fleet_labels,
+    fleet_name,
 )
 from tidegate.targets.kubernetes.options import KubernetesOptions, Resources, Toleration
-from tidegate.targets.kubernetes.start_data import FOLDER, KEYS_FOLDER, START_FILE, START_FOLDER
+from tidegate.targets.kubernetes.start_data import FOLDER, KEYS_FOLDER, SHARE_FOLDER, START_FILE, START_FOLDER
 
 PRE_STOP = 5
 """Seconds between a pod's end being decided and its SIGTERM: gateways take it out meanwhile."""
@@ -49,6 +50,7 @@ def worker_template(
             {"name": "work", "emptyDir": {}},
             {"name": "tmp", "emptyDir": {}},
             *([keys_volume(options)] if settings.access_keys else []),
+            *([{"name": "share", "secret": {"secretName": share_name(fleet.id)}}] if fleet.mirror else []),
             *({"name": one.name, **_volume_source(one.claim, one.host_path)} for one in options.volumes),
         ],
     }
@@ -71,6 +73,10 @@ def _volume_source(claim: str, host_path: str) -> Manifest:
     if claim:
         return {"persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
     return {"hostPath": {"path": host_path}}
+
+
+def share_name(fleet: FleetId) -> str:
+    return f"{fleet_name(fleet)}-share"
 
 
 def keys_name(options: KubernetesOptions) -> str:
@@ -164,6 +170,7 @@ def worker_container(
             {"name": "work", "mountPath": FOLDER},
             {"name": "tmp", "mountPath": "/tmp"},
             *([{"name": "keys", "mountPath": KEYS_FOLDER, "readOnly": True}] if settings.access_keys else []),
+            *([{"name": "share", "mountPath": SHARE_FOLDER, "readOnly": True}] if fleet.mirror else []),
             *({"name": one.name, "mountPath": one.path, "readOnly": True} for one in options.volumes),
         ],
     }

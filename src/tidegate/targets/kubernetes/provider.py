@@ -73,7 +73,7 @@ def join(context: TargetContext, options: KubernetesOptions, api: KubeApi) -> Pr
 def capabilities(settings: Settings) -> Capabilities:
     """Those of the local target, whose router is the same, without what needs this machine."""
     chosen = SAGEMAKER_CAPABILITIES if settings.fidelity == "aws" else TIDEGATE_CAPABILITIES
-    return replace(chosen, quotas=settings.quotas, shadow=False, capture=False)
+    return replace(chosen, quotas=settings.quotas, capture=False)
 
 
 def no_usage(pids: object) -> dict[int, Usage]:

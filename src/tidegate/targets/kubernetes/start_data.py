@@ -12,10 +12,10 @@ from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.registry import ContainerDefinition
 from tidegate.serving.contract import images
 from tidegate.serving.contract.images import ImageTable
-from tidegate.serving.contract.replica_spec import ContainerSpec, OnDemand, encode
+from tidegate.serving.contract.replica_spec import ContainerSpec, OnDemand, ShadowCopies, encode
 from tidegate.settings import Settings
 from tidegate.targets.containers import granted_environment
-from tidegate.targets.kubernetes.names import Manifest
+from tidegate.targets.kubernetes.names import COPIES, Manifest
 from tidegate.targets.kubernetes.options import KubernetesOptions
 from tidegate.targets.start_spec import LONGEST_QUEUED, start_spec
 
@@ -23,6 +23,8 @@ FOLDER = "/var/lib/tidegate"
 """Of a worker's own files, in its container."""
 START_FOLDER, START_FILE, FLEET_FILE = "/etc/tidegate/start", "start.json", "fleet.json"
 KEYS_FOLDER, KEYS_FILE = "/etc/tidegate/keys", "keys.json"
+SHARE_FOLDER, SHARE_FILE = "/etc/tidegate/shadow", "share"
+"""How much of a fleet's requests is copied to a shadow."""
 
 
 def start_data(fleet: FleetSpec, settings: Settings, table: ImageTable, options: KubernetesOptions) -> bytes:
@@ -53,17 +55,21 @@ def digest(start: bytes) -> str:
 def check_supported(fleet: FleetSpec, settings: Settings, options: KubernetesOptions) -> None:
     variant = fleet.variant
     kinds = {
-        "shadow variants": variant.shadow or fleet.mirror is not None,
         "data capture": variant.capture is not None and variant.capture.enabled,
     }
     for kind, wanted in kinds.items():
         if wanted:
             raise TargetRefused(f"{fleet.id}: the target kubernetes runs no {kind}; use target local for them")
-    if variant.serverless is not None and options.http_route is not None:
-        raise TargetRefused(
-            f"{fleet.id}: requests of serverless variants wait in tidegate's own gateways: leave out the option "
-            "http_route of the target kubernetes"
-        )
+    own = {
+        "requests for serverless variants go": variant.serverless is not None,
+        "copies for shadow variants go": variant.shadow or fleet.mirror is not None,
+    }
+    for what, wanted in own.items():
+        if wanted and options.http_route is not None:
+            raise TargetRefused(
+                f"{fleet.id}: {what} through tidegate's own gateways: leave out the option http_route of the target "
+                "kubernetes"
+            )
     if variant.serverless is not None and fleet.id.endpoint in options.autoscaling:
         raise TargetRefused(
             f"{fleet.id}: tidegate itself scales serverless variants: take the endpoint out of the option "
@@ -106,6 +112,11 @@ def start_file(fleet: FleetSpec, settings: Settings, table: ImageTable, options:
     )
     if queued:
         spec = replace(spec, max_body=settings.async_max_body, invocation_timeout=LONGEST_QUEUED)
+    if fleet.mirror is not None:
+        share = f"{SHARE_FOLDER}/{SHARE_FILE}"
+        spec = replace(
+            spec, mirror=ShadowCopies(fleet=str(fleet.mirror.fleet), share_file=share, kept="", port=COPIES)
+        )
     if (bounds := fleet.variant.serverless) is not None:
         # Several gateways give it requests, each by its own count.
         most = min(bounds.per_instance, bounds.max_concurrency)

@@ -323,7 +323,8 @@ class KubernetesTarget:
         spec = self.specs.get(fleet)
         if spec is not None and spec.variant.serverless is not None and not going:
             return self._loaded(self.on_demand.status(spec, view))
-        return self._loaded(plain_status(fleet, view, ready, going, fleet in self._ready_before))
+        mirror = spec.mirror if spec is not None else None
+        return self._loaded(plain_status(fleet, view, ready, going, fleet in self._ready_before, mirror))
 
     def _loaded(self, seen: FleetStatus) -> FleetStatus:
         return with_load(seen, self._passed.get(seen.id), self._answers.get(seen.id))

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from tidegate.serving.contract.invocation import Answer, Call, Done, Outcome, Rejected, Stream
 from tidegate.serving.engines.bounded import Bounded
 
+DONE = Answer(b"", "text/csv")
+
 
 class Inner:
     """Keeps what it is given until it is told to answer."""
@@ -21,7 +23,7 @@ class Inner:
     def submit(self, call: Call, done: Done) -> None:
         self.calls.append((call, done))
 
-    def answer(self, outcome: Outcome = Answer(b"", "text/csv")) -> None:
+    def answer(self, outcome: Outcome = DONE) -> None:
         self.calls.pop(0)[1](outcome)
 
     async def close(self) -> None: ...

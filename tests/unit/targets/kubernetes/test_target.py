@@ -11,6 +11,7 @@ from tests.unit.targets.kubernetes.memory_api_server import Fault, Object, is_le
 from tests.unit.targets.kubernetes.memory_gateway import MemoryAgent
 from tests.unit.targets.kubernetes.target_harness import OPTIONS, Cluster, run, table
 from tidegate.domain.asynchronous import AsyncConfig
+from tidegate.domain.capture import Capture
 from tidegate.domain.errors import TargetRefused, Transient
 from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.traffic import RouteTable
@@ -545,9 +546,9 @@ def test_unsupported_fleets_are_refused_by_name() -> None:
     async def scenario() -> None:
         cluster = Cluster()
         spec = fleet_spec()
-        shadow: FleetSpec = replace(spec, variant=replace(spec.variant, shadow=True))
-        with pytest.raises(TargetRefused, match="runs no shadow variants; use target local"):
-            await cluster.target.ensure_fleet(shadow, 1)
+        captured: FleetSpec = replace(spec, variant=replace(spec.variant, capture=Capture("s3://a/b")))
+        with pytest.raises(TargetRefused, match="runs no data capture; use target local"):
+            await cluster.target.ensure_fleet(captured, 1)
 
     run(scenario())
 
