@@ -3,6 +3,7 @@
 import base64
 from dataclasses import replace
 from hashlib import sha256
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -15,13 +16,14 @@ from tidegate.serving.contract.images import ImageTable
 from tidegate.serving.contract.replica_spec import ContainerSpec, OnDemand, ShadowCopies, encode
 from tidegate.settings import Settings
 from tidegate.targets.containers import granted_environment
+from tidegate.targets.kubernetes.foreign_changes import Asked
 from tidegate.targets.kubernetes.names import COPIES, Manifest
 from tidegate.targets.kubernetes.options import KubernetesOptions
 from tidegate.targets.start_spec import LONGEST_QUEUED, start_spec
 
 FOLDER = "/var/lib/tidegate"
 """Of a worker's own files, in its container."""
-START_FOLDER, START_FILE, FLEET_FILE = "/etc/tidegate/start", "start.json", "fleet.json"
+START_FOLDER, START_FILE, FLEET_FILE, ASKED_FILE = "/etc/tidegate/start", "start.json", "fleet.json", "asked.json"
 KEYS_FOLDER, KEYS_FILE = "/etc/tidegate/keys", "keys.json"
 SHARE_FOLDER, SHARE_FILE = "/etc/tidegate/shadow", "share"
 """How much of a fleet's requests is copied to a shadow."""
@@ -46,6 +48,16 @@ def read_fleet(secret: Manifest, deployment: Manifest) -> FleetSpec:
     if fleet.variant.serverless is not None:  # its count stands for the whole of it
         return fleet
     return replace(fleet, count=int(deployment["spec"].get("replicas") or 0))
+
+
+def read_asked(secret: Manifest) -> list[Asked]:
+    """What was asked for of the fleet's pods; empty in the Secret of an earlier version. Raises TargetRefused."""
+    try:
+        return msgspec.json.decode(
+            base64.b64decode(secret["data"].get(ASKED_FILE, "W10=")), type=list[dict[str, Any]]
+        )
+    except (KeyError, ValueError, msgspec.DecodeError) as error:
+        raise TargetRefused(f"Secret {secret['metadata']['name']} cannot be read: {error}") from None
 
 
 def digest(start: bytes) -> str:

@@ -17,11 +17,12 @@ from tidegate.targets.collection.sources import ServingReplica
 from tidegate.targets.kubernetes.api import KubeApi
 from tidegate.targets.kubernetes.api_errors import ForeignChange
 from tidegate.targets.kubernetes.api_versions import ApiVersions
-from tidegate.targets.kubernetes.cluster_view import ClusterView, FleetView
+from tidegate.targets.kubernetes.cluster_view import ClusterView
 from tidegate.targets.kubernetes.endpoint_plans import endpoint_plan, named_fleets, servers
 from tidegate.targets.kubernetes.fleet_manifests import fleet_manifests, fleet_secret_name
 from tidegate.targets.kubernetes.fleet_status import plain_status, with_load
-from tidegate.targets.kubernetes.foreign_changes import changed_fields, scaled_by_others
+from tidegate.targets.kubernetes.foreign_changes import scaled_by_others
+from tidegate.targets.kubernetes.foreign_pods import ForeignPods
 from tidegate.targets.kubernetes.gateways import Gateways
 from tidegate.targets.kubernetes.model_store import ModelStore
 from tidegate.targets.kubernetes.names import (
@@ -35,7 +36,7 @@ from tidegate.targets.kubernetes.names import (
 from tidegate.targets.kubernetes.on_demand import OnDemandFleets
 from tidegate.targets.kubernetes.options import KubernetesOptions
 from tidegate.targets.kubernetes.queue_routes import QueueRoutes
-from tidegate.targets.kubernetes.start_data import check_supported, read_fleet, start_data
+from tidegate.targets.kubernetes.start_data import check_supported, read_asked, read_fleet, start_data
 
 log = logging.getLogger(__name__)
 
@@ -65,11 +66,7 @@ class KubernetesTarget:
     """Fleets that are being deleted."""
     _had: dict[FleetId, frozenset[str]] = field(default_factory=dict)
     """Replicas that gateways got, also from an earlier controller."""
-    _foreign: dict[str, str] = field(default_factory=dict)
-    """Replica -> what somebody else changed of it; logged once."""
-    _templates: dict[FleetId, tuple[FleetSpec, Manifest]] = field(default_factory=dict)
-    _compared: dict[str, tuple[Manifest, Manifest, tuple[str, ...]]] = field(default_factory=dict)
-    """Replica -> template, pod, and in which fields they differ."""
+    _foreign: ForeignPods = field(default_factory=ForeignPods)
     _ready_before: set[FleetId] = field(default_factory=set)
     _passed: dict[FleetId, Passed] = field(default_factory=dict)
     _answers: dict[FleetId, tuple[int, int]] = field(default_factory=dict)
@@ -114,9 +111,10 @@ class KubernetesTarget:
             raise Transient(f"fleet {fleet.id} is still going away")
         fleet = await self.model_store.place(fleet, await self._find_spec(fleet.id, live))
         data = start_data(fleet, self.settings, self.images, self.options)
-        for manifest in fleet_manifests(
-            fleet, fence, data, self.settings, self.options, self.versions or ApiVersions()
-        ):
+        versions, before = self.versions or ApiVersions(), self._foreign.asked(fleet.id)
+        for manifest in fleet_manifests(fleet, fence, data, self.settings, self.options, versions, before):
+            if manifest["metadata"]["name"] == fleet_secret_name(fleet.id):
+                self._foreign.note(fleet.id, read_asked(manifest))
             applied = await self.api.apply(manifest)
             if manifest["kind"] == "Deployment":
                 self.view.note(applied)
@@ -226,50 +224,7 @@ class KubernetesTarget:
         view = self.view.fleets.get(fleet)
         if view is None:
             return {}
-        return servers(view, self._had.get(fleet, frozenset()), self._find_foreign(fleet, view))
-
-    def _find_foreign(self, fleet: FleetId, view: FleetView) -> set[str]:
-        """Pods that run something else than was asked for: they get no requests, and are reported."""
-        spec = self.specs.get(fleet)
-        if spec is None:
-            return set()
-        wanted = self._template(spec)
-        found = set()
-        for name, (_, pod) in view.pods.items():
-            if fields := self._changed_fields(wanted, pod):
-                found.add(name)
-                text = ", ".join(fields)
-                if self._foreign.get(name) != text:
-                    log.error(
-                        "fleet %s: pod %s runs something else than tidegate asked for (%s): somebody changed its "
-                        "Deployment; it gets no requests. Undo the change",
-                        *(fleet, name, text),
-                    )
-                self._foreign[name] = text
-        return found
-
-    def _changed_fields(self, wanted: Manifest, pod: Manifest) -> tuple[str, ...]:
-        """Compared again only if one of them is another object than the last time."""
-        name = pod["metadata"]["name"]
-        known = self._compared.get(name)
-        if known is None or known[0] is not wanted or known[1] is not pod:
-            known = self._compared[name] = (wanted, pod, changed_fields(wanted, pod["spec"]))
-        return known[2]
-
-    def _template(self, spec: FleetSpec) -> Manifest:
-        """Of the pods of a fleet. The same object as long as the fleet is."""
-        known = self._templates.get(spec.id)
-        if known is None or known[0] is not spec:
-            known = self._templates[spec.id] = (spec, self._compile_template(spec))
-        return known[1]
-
-    def _compile_template(self, spec: FleetSpec) -> Manifest:
-        data = start_data(spec, self.settings, self.images, self.options)
-        manifests = fleet_manifests(spec, 0, data, self.settings, self.options, self.versions or ApiVersions())
-        wanted: Manifest = next(one for one in manifests if one["kind"] == "Deployment")["spec"]["template"][
-            "spec"
-        ]
-        return wanted
+        return servers(view, self._had.get(fleet, frozenset()), self._foreign.find(fleet, view))
 
     async def read_specs(self) -> None:
         """Read the fleets of an earlier controller from their Secrets."""
@@ -294,6 +249,7 @@ class KubernetesTarget:
         secret = await self.api.get("Secret", fleet_secret_name(fleet))
         if secret is None:
             raise TargetRefused(f"Secret {fleet_secret_name(fleet)} of Deployment {about['name']} is not there")
+        self._foreign.note(fleet, read_asked(secret))
         return read_fleet(secret, deployment)
 
     # --- what is seen ---
@@ -380,11 +336,7 @@ class KubernetesTarget:
             if fleet not in named_fleets(self.gateways.tables.get(fleet.endpoint, RouteTable(fleet.endpoint, 0))):
                 self.specs.pop(fleet)
                 self._had.pop(fleet, None)
-                self._templates.pop(fleet, None)
                 self._leaving.discard(fleet)
                 self._ready_before.discard(fleet)
         alive = {name for view in self.view.fleets.values() for name in view.pods}
-        for name in self._foreign.keys() - alive:
-            del self._foreign[name]
-        for name in self._compared.keys() - alive:
-            del self._compared[name]
+        self._foreign.keep(self.specs, alive)

@@ -106,7 +106,8 @@ def test_pods_follow_the_requests_of_all_gateways_up_to_the_limit() -> None:
         assert pods(cluster, fleet) == 3
         limits = first.plans["fraud"].fleets[0].limits
         assert sorted(limits.values()) == [10, 10, 10]
-        first.demands.clear(), second.demands.clear()
+        first.demands.clear()
+        second.demands.clear()
         await look(cluster, BOUNDS.idle_after + 3)
         assert pods(cluster, fleet) == 0
 

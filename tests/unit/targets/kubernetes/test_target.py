@@ -542,6 +542,43 @@ def test_while_the_api_server_is_away_fleets_are_unknown_and_traffic_can_move() 
     run(scenario())
 
 
+def test_pods_serve_on_when_another_version_of_tidegate_takes_over() -> None:
+    """It would start them from another image, and with other files."""
+
+    async def scenario() -> None:
+        cluster = Cluster()
+        await cluster.deploy(fleet_spec())
+        old = {pod["metadata"]["name"] for pod in cluster.server.pods("worker")}
+        cluster.options = replace(OPTIONS, image="tidegate:other")
+        cluster.restart(controller=2)
+        await cluster.turn(3)
+        assert [agent.servers(fleet_spec().id) for agent in cluster.agents.values()] == [old, old]
+        await cluster.target.ensure_fleet(fleet_spec(count=3), 2)
+        await cluster.turn(3)
+        images = {pod["spec"]["containers"][0]["image"] for pod in cluster.server.pods("worker")}
+        assert images == {"tidegate:test", "tidegate:other"}
+        assert [len(agent.servers(fleet_spec().id)) for agent in cluster.agents.values()] == [3, 3]
+        cluster.server.pods("worker")[0]["spec"]["containers"] = [{"name": "worker", "image": "somebody's"}]
+        await cluster.turn(2)
+        assert [len(agent.servers(fleet_spec().id)) for agent in cluster.agents.values()] == [2, 2]
+
+    run(scenario())
+
+
+def test_pods_that_an_earlier_version_left_without_a_note_serve_on() -> None:
+    async def scenario() -> None:
+        cluster = Cluster()
+        await cluster.deploy(fleet_spec())
+        secret = cluster.server.objects["secrets", f"{fleet_name(fleet_spec().id)}-fleet"]
+        del secret["data"]["asked.json"]
+        cluster.options = replace(OPTIONS, image="tidegate:other")
+        cluster.restart(controller=2)
+        await cluster.turn(3)
+        assert [len(agent.servers(fleet_spec().id)) for agent in cluster.agents.values()] == [2, 2]
+
+    run(scenario())
+
+
 def test_unsupported_fleets_are_refused_by_name() -> None:
     async def scenario() -> None:
         cluster = Cluster()
