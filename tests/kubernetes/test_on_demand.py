@@ -1,4 +1,4 @@
-"""Serverless and shadow variants on a real cluster: requests wait in the gateways, and workers send copies to them."""
+"""Serverless and shadow variants on a real cluster: requests wait in the gateways, and copies go through them."""
 
 import time
 from collections.abc import Iterator
@@ -12,6 +12,8 @@ from tests.kubernetes.cluster.harness import Cluster
 from tests.kubernetes.on_cluster import ROW, WORKER, OnCluster, on_cluster
 from tidegate.testing.platform import wait_until
 from tidegate.testing.scene import all_at_once
+
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")
