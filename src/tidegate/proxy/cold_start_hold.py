@@ -50,7 +50,7 @@ end
 
 core.register_action("hold", {{"http-req"}}, function(txn)
   local slot, since = txn.f:be_name(), now(txn)
-  local at, checked = since, since
+  local at, checked = since, 0
   while txn.f:nbsrv(slot) == 0 and math.abs(at - since) < {seconds} do
     tell(slot, since, at)
     if math.abs(at - checked) > {NOTIFY_EVERY} then

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from tidegate.domain.errors import TargetError, TidegateError, Transient
+from tidegate.domain.errors import TargetError, TargetRefused, TidegateError, Transient
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.traffic import RouteTable
 from tidegate.ports.gateway_agent import AgentState, DemandReport, EndpointPlan, EndpointView, PassedTotals
@@ -125,11 +125,16 @@ class Gateways:
     async def _update(self, gateway: Gateway) -> None:
         if gateway.state is None:
             return
-        wanted = {*self.tables, *self.endpoints()}
+        wanted, refused = {*self.tables, *self.endpoints()}, ""
         try:
             for endpoint in sorted(wanted | gateway.plans.keys()):
-                await self._put(gateway, endpoint)
-            if not gateway.state.synced and self._settled and not gateway.pod.leaving:
+                try:
+                    await self._put(gateway, endpoint)
+                except TargetRefused as error:  # of this endpoint alone
+                    refused = str(error)
+            if refused:
+                self._note(gateway, refused)
+            elif not gateway.state.synced and self._settled and not gateway.pod.leaving:
                 gateway.state = await gateway.client.mark_synced(self.controller)
                 log.info("gateway %s has everything and may take traffic", gateway.pod.name)
         except TidegateError as error:

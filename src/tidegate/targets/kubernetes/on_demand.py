@@ -85,9 +85,12 @@ class OnDemandFleets:
     async def is_awaited(self, fleet: FleetId) -> bool:
         """Whether a fleet that is to go still has requests that its routes gave it earlier: no other fleet can answer
         them. False once it had the time to answer, or cannot start."""
-        state, view = self._states.get(fleet), self.view.fleets.get(fleet)
-        if state is None or view is None or view.failure is not None:
+        spec, view = self.specs.get(fleet), self.view.fleets.get(fleet)
+        if spec is None or spec.variant.serverless is None or view is None or view.deployment is None:
             return False
+        if view.failure is not None:
+            return False
+        state = self._state(fleet, view.deployment)
         now = asyncio.get_running_loop().time()
         state.going = now if state.going is None else state.going
         if now - state.going >= self.drain_timeout:
@@ -163,6 +166,7 @@ class OnDemandFleets:
         finally:
             for task in self._calls.values():
                 task.cancel()
+            self._calls.clear()
 
     async def _await_call(self) -> bool:
         serverless = any(spec.variant.serverless is not None for spec in self.specs.values())

@@ -124,13 +124,17 @@ class KubernetesTarget:
 
     async def delete_fleet(self, fleet: FleetId, fence: int) -> None:
         """First the gateways forget its pods, then it is deleted: its pods finish what they have."""
+        await self._delete(fleet, fence, patient=True)
+
+    async def _delete(self, fleet: FleetId, fence: int, patient: bool) -> None:
+        """``patient``: until no request waits for it."""
         live = await self.api.get("Deployment", fleet_name(fleet))
         if live is not None:
             if not is_ours(live, self.options.installation) or fence < fence_of(live):
                 return
             if fleet in named_fleets(self.gateways.tables.get(fleet.endpoint, RouteTable(fleet.endpoint, 0))):
                 raise Transient(f"fleet {fleet} still has routes; set the endpoint's routes first")
-        if fleet not in self._leaving and await self.on_demand.is_awaited(fleet):
+        if patient and fleet not in self._leaving and await self.on_demand.is_awaited(fleet):
             raise Transient(f"requests still wait for fleet {fleet}, which answers them before it goes")
         self._leaving.add(fleet)
         if self._is_queued(fleet.endpoint):
@@ -185,7 +189,7 @@ class KubernetesTarget:
                 log.warning("fleet %s has no record; deleting it", fleet)
                 try:
                     live = self.view.fleets[fleet].deployment
-                    await self.delete_fleet(fleet, fence_of(live) if live else 0)
+                    await self._delete(fleet, fence_of(live) if live else 0, patient=False)
                 except TidegateError as error:
                     log.warning("fleet %s cannot be deleted: %s", fleet, error)
 

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from tidegate.domain.errors import Conflict, Transient
+from tidegate.domain.errors import Conflict, TargetRefused, Transient
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.traffic import RouteTable
 from tidegate.ports.gateway_agent import (
@@ -30,6 +30,8 @@ class MemoryAgent:
     demands: dict[str, FleetDemand] = field(default_factory=dict)
     history: list[EndpointPlan] = field(default_factory=list)
     closed: bool = False
+    refuses: str = ""
+    """An endpoint whose plans it cannot have."""
 
     def _answer(self) -> AgentState:
         if self.away:
@@ -53,6 +55,8 @@ class MemoryAgent:
         self._answer()
         if plan.controller < self.controller:
             raise Conflict("an earlier controller")
+        if endpoint == self.refuses:
+            raise TargetRefused("serverless endpoints need a HAProxy with Lua")
         self.controller = plan.controller
         self.history.append(plan)
         if plan.fleets or plan.table.routes:

@@ -211,6 +211,52 @@ def test_fleet_that_goes_waits_no_longer_than_the_drain_timeout() -> None:
     run(scenario())
 
 
+def test_controller_that_starts_lets_what_waits_for_a_fleet_be_answered_before_it_goes() -> None:
+    async def scenario() -> None:
+        cluster, fleet = Cluster(), serverless()
+        await asleep(cluster, fleet)
+        demand(cluster, fleet, 1, 1, 5.0)
+        cluster.restart(controller=2)
+        await cluster.target.view.refresh()
+        cluster.target.gateways.take(cluster.target.view.gateways.values())
+        await cluster.target.read_specs()
+        await cluster.target.gateways.sync()
+        await cluster.target.set_traffic(RouteTable("fraud", 2))
+        with pytest.raises(Transient, match="requests still wait"):
+            await cluster.target.delete_fleet(fleet.id, 3)
+
+    run(scenario())
+
+
+def test_fleet_without_a_record_goes_whatever_waits_for_it() -> None:
+    async def scenario() -> None:
+        cluster, fleet = Cluster(), serverless()
+        await cluster.deploy(fleet)
+        demand(cluster, fleet, 1, 1)
+        cluster.restart(controller=2)
+        await cluster.lifecycle.retire_unknown({"other"})
+        await look(cluster, 3)
+        assert cluster.deployments() == []
+
+    run(scenario())
+
+
+def test_gateway_that_cannot_hold_requests_serves_all_other_endpoints() -> None:
+    async def scenario() -> None:
+        cluster, other = Cluster(), fleet_spec(endpoint="zebra")
+        await cluster.deploy(other)
+        for agent in cluster.agents.values():
+            agent.refuses = "fraud"
+        await cluster.target.ensure_fleet(serverless(), 1)
+        await cluster.target.ensure_fleet(replace(other, count=5), 2)
+        await look(cluster, 3)
+        assert [len(agent.servers(other.id)) for agent in cluster.agents.values()] == [5, 5]
+        status = await cluster.status(serverless().id)
+        assert status is not None and status.ready == 0
+
+    run(scenario())
+
+
 def test_number_that_somebody_else_set_is_reported_and_left() -> None:
     async def scenario() -> None:
         cluster, fleet = Cluster(), serverless()
