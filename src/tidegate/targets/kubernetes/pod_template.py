@@ -165,18 +165,22 @@ def worker_container(
             "failureThreshold": max(3, math.ceil((settings.invocation_timeout + 15) / 10)),
         },
         "lifecycle": {"preStop": {"exec": {"command": ["sleep", str(PRE_STOP)]}}},
-        "volumeMounts": [
-            {"name": "start", "mountPath": START_FOLDER, "readOnly": True},
-            {"name": "work", "mountPath": FOLDER},
-            {"name": "tmp", "mountPath": "/tmp"},
-            *([{"name": "keys", "mountPath": KEYS_FOLDER, "readOnly": True}] if settings.access_keys else []),
-            *([{"name": "share", "mountPath": SHARE_FOLDER, "readOnly": True}] if fleet.mirror else []),
-            *({"name": one.name, "mountPath": one.path, "readOnly": True} for one in options.volumes),
-        ],
+        "volumeMounts": worker_mounts(fleet, settings, options),
     }
     if options.environment_secret:
         container["envFrom"] = [{"secretRef": {"name": options.environment_secret}}]
     return container
+
+
+def worker_mounts(fleet: FleetSpec, settings: Settings, options: KubernetesOptions) -> list[Manifest]:
+    return [
+        {"name": "start", "mountPath": START_FOLDER, "readOnly": True},
+        {"name": "work", "mountPath": FOLDER},
+        {"name": "tmp", "mountPath": "/tmp"},
+        *([{"name": "keys", "mountPath": KEYS_FOLDER, "readOnly": True}] if settings.access_keys else []),
+        *([{"name": "share", "mountPath": SHARE_FOLDER, "readOnly": True}] if fleet.mirror else []),
+        *({"name": one.name, "mountPath": one.path, "readOnly": True} for one in options.volumes),
+    ]
 
 
 def worker_resources(measured: int | None, resources: Resources) -> Manifest:
