@@ -121,6 +121,12 @@ def scale_manifest(fleet: FleetId, pods: int, proven: bool) -> Manifest:
     return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": about, "spec": {"replicas": pods}}
 
 
+def first_size(fleet: FleetSpec) -> Manifest:
+    """The size with which a fleet begins that the cluster scales from then on."""
+    about = {"name": fleet_name(fleet.id)}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": about, "spec": {"replicas": fleet.count}}
+
+
 def service(fleet: FleetSpec, options: KubernetesOptions) -> Manifest:
     """Without an address of its own: gateways know the pods. An HTTPRoute, and people, use its name."""
     ports = [{"name": "http", "port": PREDICTIONS, "targetPort": PREDICTIONS, "protocol": "TCP"}]

@@ -27,6 +27,15 @@ def plain_status(
     )
 
 
+def autoscaled_status(seen: FleetStatus, count: int) -> FleetStatus:
+    """Of a fleet whose size the cluster chooses: to the platform it has the ``count`` that was asked for, and is
+    whole once that many pods take requests, or as many as the cluster wants if these are fewer. ``seen``: its
+    pods."""
+    whole = seen.ready >= max(1, min(seen.desired, count))
+    ready = count if whole else min(seen.ready, count - 1)
+    return replace(seen, desired=count, ready=ready, starting=count - ready)
+
+
 def with_load(seen: FleetStatus, load: Passed | None, answers: tuple[int, int] | None) -> FleetStatus:
     """``answers``: how many requests were answered, and how many failed."""
     if answers is not None:

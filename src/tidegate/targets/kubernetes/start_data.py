@@ -17,7 +17,7 @@ from tidegate.serving.contract.replica_spec import ContainerSpec, OnDemand, Shad
 from tidegate.settings import Settings
 from tidegate.targets.containers import granted_environment
 from tidegate.targets.kubernetes.foreign_changes import Asked
-from tidegate.targets.kubernetes.names import COPIES, Manifest
+from tidegate.targets.kubernetes.names import COPIES, REPLICAS, Manifest
 from tidegate.targets.kubernetes.options import KubernetesOptions
 from tidegate.targets.start_spec import LONGEST_QUEUED, start_spec
 
@@ -46,6 +46,9 @@ def read_fleet(secret: Manifest, deployment: Manifest) -> FleetSpec:
     except (KeyError, ValueError, msgspec.DecodeError) as error:
         raise TargetRefused(f"Secret {secret['metadata']['name']} has no fleet: {error}") from None
     if fleet.variant.serverless is not None:  # its count stands for the whole of it
+        return fleet
+    about = deployment["metadata"].get("annotations") or {}
+    if REPLICAS not in about:  # the cluster chooses its size
         return fleet
     return replace(fleet, count=int(deployment["spec"].get("replicas") or 0))
 

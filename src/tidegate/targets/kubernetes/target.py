@@ -19,13 +19,14 @@ from tidegate.targets.kubernetes.api_errors import ForeignChange
 from tidegate.targets.kubernetes.api_versions import ApiVersions
 from tidegate.targets.kubernetes.cluster_view import ClusterView
 from tidegate.targets.kubernetes.endpoint_plans import endpoint_plan, named_fleets, servers
-from tidegate.targets.kubernetes.fleet_manifests import fleet_manifests, fleet_secret_name
-from tidegate.targets.kubernetes.fleet_status import plain_status, with_load
+from tidegate.targets.kubernetes.fleet_manifests import first_size, fleet_manifests, fleet_secret_name
+from tidegate.targets.kubernetes.fleet_status import autoscaled_status, plain_status, with_load
 from tidegate.targets.kubernetes.foreign_changes import scaled_by_others
 from tidegate.targets.kubernetes.foreign_pods import ForeignPods
 from tidegate.targets.kubernetes.gateways import Gateways
 from tidegate.targets.kubernetes.model_store import ModelStore
 from tidegate.targets.kubernetes.names import (
+    SCALER,
     STATISTICS,
     Manifest,
     fence_of,
@@ -117,6 +118,8 @@ class KubernetesTarget:
                 self._foreign.note(fleet.id, read_asked(manifest))
             applied = await self.api.apply(manifest)
             if manifest["kind"] == "Deployment":
+                if live is None and fleet.id.endpoint in self.options.autoscaling:
+                    applied = await self.api.apply(first_size(fleet), manager=SCALER)
                 self.view.note(applied)
         self._leaving.discard(fleet.id)
         self.on_demand.note_wanted(fleet.id)
@@ -284,7 +287,10 @@ class KubernetesTarget:
         if spec is not None and spec.variant.serverless is not None and not going:
             return self._loaded(self.on_demand.status(spec, view))
         mirror = spec.mirror if spec is not None else None
-        return self._loaded(plain_status(fleet, view, ready, going, fleet in self._ready_before, mirror))
+        seen = plain_status(fleet, view, ready, going, fleet in self._ready_before, mirror)
+        if spec is not None and spec.count and not going and fleet.endpoint in self.options.autoscaling:
+            seen = autoscaled_status(seen, spec.count)
+        return self._loaded(seen)
 
     def _loaded(self, seen: FleetStatus) -> FleetStatus:
         return with_load(seen, self._passed.get(seen.id), self._answers.get(seen.id))

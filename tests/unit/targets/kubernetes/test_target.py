@@ -19,6 +19,7 @@ from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
 from tidegate.targets.kubernetes.api_errors import ForeignChange, MissingRight
 from tidegate.targets.kubernetes.names import fleet_name
+from tidegate.targets.kubernetes.options import Autoscaling
 from tidegate.targets.kubernetes.start_data import start_data
 
 
@@ -575,6 +576,49 @@ def test_pods_that_an_earlier_version_left_without_a_note_serve_on() -> None:
         cluster.restart(controller=2)
         await cluster.turn(3)
         assert [len(agent.servers(fleet_spec().id)) for agent in cluster.agents.values()] == [2, 2]
+
+    run(scenario())
+
+
+def test_fleet_that_the_cluster_scales_is_whole_in_the_size_that_the_cluster_wants() -> None:
+    async def scenario() -> None:
+        cluster, fleet = Cluster(), fleet_spec(count=3)
+        cluster.options = replace(OPTIONS, autoscaling={"fraud": Autoscaling("hpa", 1, 9)})
+        cluster.restart()
+        name = fleet_name(fleet.id)
+
+        def scale(pods: int) -> None:
+            cluster.server.edit("deployments", name, {"metadata": {}, "spec": {"replicas": pods}}, "hpa")
+
+        async def counts() -> tuple[int, int]:
+            status = await cluster.status(fleet.id)
+            assert status is not None
+            return status.desired, status.ready
+
+        await cluster.deploy(fleet)
+        assert cluster.server.objects["deployments", name]["spec"]["replicas"] == 3
+        assert await counts() == (3, 3)
+        cluster.server.start = lambda pod: None
+        scale(9)
+        await cluster.turn(3)
+        assert await counts() == (3, 3)
+        await cluster.target.ensure_fleet(fleet, 2)
+        assert cluster.server.objects["deployments", name]["spec"]["replicas"] == 9
+        scale(1)
+        await cluster.turn(3)
+        cluster.server.remove_leaving()
+        await cluster.turn(3)
+        assert await counts() == (3, 3)
+        cluster.restart(controller=2)
+        await cluster.turn(3)
+        assert await counts() == (3, 3)
+        for pod in cluster.server.pods("worker"):
+            pod["status"]["conditions"] = []
+        cluster.restart(controller=3)
+        for agent in cluster.agents.values():
+            agent.plans.clear()
+        await cluster.turn(3)
+        assert await counts() == (3, 0)
 
     run(scenario())
 
