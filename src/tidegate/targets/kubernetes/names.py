@@ -19,6 +19,7 @@ SCALER = "tidegate-scaler"
 INSTALLATION, ENDPOINT = f"{PREFIX}/installation", f"{PREFIX}/endpoint"
 GENERATION, VARIANT = f"{PREFIX}/generation", f"{PREFIX}/variant"
 JOB = f"{PREFIX}/job"
+FLEETS = f"{PREFIX}/fleets"
 FENCE, DIGEST, CONFIG = f"{PREFIX}/fence", f"{PREFIX}/digest", f"{PREFIX}/config"
 
 WORKER, GATEWAY, CONTROLLER, TRANSFORM = "worker", "gateway", "controller", "transform"

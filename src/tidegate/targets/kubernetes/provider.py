@@ -22,6 +22,7 @@ from tidegate.targets.kubernetes.model_store import ModelStore
 from tidegate.targets.kubernetes.on_demand import OnDemandFleets
 from tidegate.targets.kubernetes.options import KubernetesOptions, read_options
 from tidegate.targets.kubernetes.queue_routes import QueueRoutes
+from tidegate.targets.kubernetes.route_objects import RouteObjects
 from tidegate.targets.kubernetes.target import KubernetesTarget
 from tidegate.targets.kubernetes.transform_jobs import KubernetesTransforms
 from tidegate.targets.refused_jobs import RefusedRecommendations
@@ -49,6 +50,7 @@ def join(context: TargetContext, options: KubernetesOptions, api: KubeApi) -> Pr
     )
     target.model_store = ModelStore(options, file_roots(settings), settings.s3_endpoint, settings.region)
     target.queue = QueueRoutes(context.data_plane, target.plan)
+    target.routes = RouteObjects(api, options) if options.http_route is not None else None
     target.on_demand = OnDemandFleets(
         api, view, target.gateways, target.specs, target.ready_count, float(settings.drain_timeout)
     )

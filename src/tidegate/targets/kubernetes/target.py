@@ -37,6 +37,7 @@ from tidegate.targets.kubernetes.names import (
 from tidegate.targets.kubernetes.on_demand import OnDemandFleets
 from tidegate.targets.kubernetes.options import KubernetesOptions
 from tidegate.targets.kubernetes.queue_routes import QueueRoutes
+from tidegate.targets.kubernetes.route_objects import RouteObjects
 from tidegate.targets.kubernetes.start_data import check_supported, read_asked, read_fleet, start_data
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,8 @@ class KubernetesTarget:
     gateways: Gateways = field(init=False)
     queue: QueueRoutes = field(init=False)
     on_demand: OnDemandFleets = field(init=False)
+    routes: RouteObjects | None = field(init=False)
+    """Set where a Gateway of the cluster takes the place of tidegate's own."""
     model_store: ModelStore = field(init=False)
     versions: ApiVersions | None = None
     name: str = "kubernetes"
@@ -80,6 +83,8 @@ class KubernetesTarget:
         try:
             if self._is_queued(endpoint):
                 routes = await self.queue.table(endpoint)
+            elif self.routes is not None:
+                routes = await self.routes.table(endpoint)
             else:
                 routes = self.gateways.table_in_force(endpoint, await self.gateways.views(endpoint))
         except TidegateError as error:
@@ -135,7 +140,7 @@ class KubernetesTarget:
         if live is not None:
             if not is_ours(live, self.options.installation) or fence < fence_of(live):
                 return
-            if fleet in named_fleets(self.gateways.tables.get(fleet.endpoint, RouteTable(fleet.endpoint, 0))):
+            if fleet in await self._routed(fleet.endpoint):
                 raise Transient(f"fleet {fleet} still has routes; set the endpoint's routes first")
         if patient and fleet not in self._leaving and await self.on_demand.is_awaited(fleet):
             raise Transient(f"requests still wait for fleet {fleet}, which answers them before it goes")
@@ -145,6 +150,12 @@ class KubernetesTarget:
         elif self.gateways.serving():
             await self.gateways.push(fleet.endpoint)
         await self._remove(fleet, live)
+
+    async def _routed(self, endpoint: str) -> set[FleetId]:
+        """Fleets that its routes name."""
+        if self.routes is not None and not self._is_queued(endpoint):
+            return await self.routes.named(endpoint)
+        return named_fleets(self.gateways.tables.get(endpoint, RouteTable(endpoint, 0)))
 
     async def _remove(self, fleet: FleetId, live: Manifest | None) -> None:
         name, versions = fleet_name(fleet), self.versions or ApiVersions()
@@ -165,6 +176,9 @@ class KubernetesTarget:
     async def set_traffic(self, table: RouteTable) -> None:
         """In force once this returns: every gateway that takes traffic has it."""
         self._owners.add(table.endpoint)
+        if self.routes is not None and not self._is_queued(table.endpoint):
+            await self.routes.put(table)
+            return
         known = self.gateways.tables.get(table.endpoint)
         if known is not None and table.fence < known.fence:
             log.warning("routes of %s: fence %d is older than %d", table.endpoint, table.fence, known.fence)
@@ -180,11 +194,12 @@ class KubernetesTarget:
     async def retire_unknown(self, owners: Collection[str]) -> None:
         """``owners`` must be complete, but for those that this controller was asked for since."""
         known = {*owners, *self._owners}
-        for endpoint in sorted(set(self.gateways.tables) - known):
+        there = {endpoint: table.fence for endpoint, table in self.gateways.tables.items()}
+        there |= {} if self.routes is None else await self.routes.fences()
+        for endpoint in sorted(there.keys() - known):
             log.warning("endpoint %s has routes and no record; taking it off the gateways", endpoint)
-            fence = self.gateways.tables[endpoint].fence
             try:
-                await self.set_traffic(RouteTable(endpoint, fence))
+                await self.set_traffic(RouteTable(endpoint, there[endpoint]))
             except TidegateError as error:
                 log.warning("routes of %s cannot be taken off: %s", endpoint, error)
         for fleet in sorted(self.view.fleets):
