@@ -38,7 +38,7 @@ def join(context: TargetContext, options: KubernetesOptions, api: KubeApi) -> Pr
     settings = context.settings
     view = ClusterView(api, options, context.changed)
     target = KubernetesTarget(
-        api, view, settings, context.images, options, capabilities(settings), context.changed
+        *(api, view, settings, context.images, options, capabilities(settings, options), context.changed)
     )
     lifecycle = KubernetesLifecycle(target)
     target.gateways = Gateways(
@@ -72,10 +72,12 @@ def join(context: TargetContext, options: KubernetesOptions, api: KubeApi) -> Pr
     )
 
 
-def capabilities(settings: Settings) -> Capabilities:
-    """Those of the local target, whose router is the same, without what needs this machine."""
+def capabilities(settings: Settings, options: KubernetesOptions) -> Capabilities:
+    """Those of the local target, whose router is the same, without what needs this machine; behind a Gateway of the
+    cluster also without what needs that router."""
+    own = options.http_route is None
     chosen = SAGEMAKER_CAPABILITIES if settings.fidelity == "aws" else TIDEGATE_CAPABILITIES
-    return replace(chosen, quotas=settings.quotas, capture=False)
+    return replace(chosen, quotas=settings.quotas, serverless=own, shadow=own, capture=False)
 
 
 def no_usage(pids: object) -> dict[int, Usage]:

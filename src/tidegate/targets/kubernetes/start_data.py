@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from tidegate.domain.admission import DEFAULT_ADMISSION
 from tidegate.domain.errors import Invalid, TargetRefused
 from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.registry import ContainerDefinition
@@ -69,22 +70,10 @@ def digest(start: bytes) -> str:
 
 def check_supported(fleet: FleetSpec, settings: Settings, options: KubernetesOptions) -> None:
     variant = fleet.variant
-    kinds = {
-        "data capture": variant.capture is not None and variant.capture.enabled,
-    }
-    for kind, wanted in kinds.items():
-        if wanted:
-            raise TargetRefused(f"{fleet.id}: the target kubernetes runs no {kind}; use target local for them")
-    own = {
-        "requests for serverless variants go": variant.serverless is not None,
-        "copies for shadow variants go": variant.shadow or fleet.mirror is not None,
-    }
-    for what, wanted in own.items():
-        if wanted and options.http_route is not None:
-            raise TargetRefused(
-                f"{fleet.id}: {what} through tidegate's own gateways: leave out the option http_route of the target "
-                "kubernetes"
-            )
+    if variant.capture is not None and variant.capture.enabled:
+        raise TargetRefused(f"{fleet.id}: the target kubernetes runs no data capture; use target local for it")
+    if options.http_route is not None:
+        check_without_gateways(fleet)
     if variant.serverless is not None and fleet.id.endpoint in options.autoscaling:
         raise TargetRefused(
             f"{fleet.id}: tidegate itself scales serverless variants: take the endpoint out of the option "
@@ -97,6 +86,22 @@ def check_supported(fleet: FleetSpec, settings: Settings, options: KubernetesOpt
         )
     for container in variant.model.containers:
         check_data(fleet, container, options)
+
+
+def check_without_gateways(fleet: FleetSpec) -> None:
+    """Raises TargetRefused for what a Gateway of the cluster cannot do."""
+    variant = fleet.variant
+    own = {
+        "quotas and max_in_flight are counted": variant.admission != DEFAULT_ADMISSION,
+        "requests for serverless variants wait": variant.serverless is not None,
+        "copies for shadow variants are parted": variant.shadow or fleet.mirror is not None,
+    }
+    for what, wanted in own.items():
+        if wanted:
+            raise TargetRefused(
+                f"{fleet.id}: {what} in tidegate's own gateways: leave out the option http_route of the target "
+                "kubernetes"
+            )
 
 
 def check_data(fleet: FleetSpec, container: ContainerDefinition, options: KubernetesOptions) -> None:
