@@ -13,7 +13,7 @@ FLOOR  := 94
 QUICK  := tests/unit tests/property tests/meta --shorter-than 8
 
 .DEFAULT_GOAL := help
-.PHONY: help demo fmt lint compiled check test test-kubernetes conformance seconds floor wheel coverage soak bench lock clean
+.PHONY: help demo fmt lint compiled check test test-kubernetes conformance seconds floor wheel site coverage soak bench lock clean
 
 help:                    ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,8 +83,8 @@ demo: $(VENV)/.demo      ## deploy, shift, roll back: the whole story in three m
 	$(BIN)/python -m demo.run
 
 fmt: $(VENV)/.test       ## format the code and sort its imports
-	$(BIN)/ruff check --select I --fix src tests bench demo
-	$(BIN)/ruff format src tests bench demo
+	$(BIN)/ruff check --select I --fix src tests bench demo website
+	$(BIN)/ruff format src tests bench demo website
 
 # Tests start some hundred processes. Where PYTHONDONTWRITEBYTECODE is set, as in many images for CI, each would compile
 # what it imports again: 0.6 of the 4.7 seconds of processor time that a platform takes to start.
@@ -119,6 +119,9 @@ conformance: $(VENV)/.test ## the same scenarios on every target, and the table 
 	$(BIN)/python -m tests.conformance.results
 
 # An empty environment with the locked versions: what a user gets, and nothing of the checkout.
+site: $(VENV)/.test      ## build the documentation site into build/site, with every link checked
+	$(BIN)/python -m website.build
+
 wheel: $(VENV)/.test     ## build the wheel and follow docs/getting-started.md with it
 	rm -rf dist .venv-wheel
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
@@ -128,8 +131,8 @@ wheel: $(VENV)/.test     ## build the wheel and follow docs/getting-started.md w
 	TIDEGATE_TEST_BIN=$(CURDIR)/.venv-wheel/bin $(BIN)/python -m pytest -q tests/integration/test_docs_commands.py -k getting
 
 lint: $(VENV)/.test      ## style, types and the rules of imports
-	$(BIN)/ruff check src tests bench demo
-	$(BIN)/ruff format --check src tests bench demo
+	$(BIN)/ruff check src tests bench demo website
+	$(BIN)/ruff format --check src tests bench demo website
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
