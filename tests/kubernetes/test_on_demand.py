@@ -80,4 +80,5 @@ def test_copies_reach_the_shadows_pods_through_the_gateways(lab: OnCluster) -> N
     found = compared()
     assert (found["failed"], found["dropped"], found["agreement"]) == (0, 0, 0), found
     lab.scene.update("copied", lab.scene.config(lab.models[0], instances=1), all_at_once())
+    assert "FailureReason" not in lab.scene.settled("copied", 180)
     lab.delete("copied")

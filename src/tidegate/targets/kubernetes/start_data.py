@@ -57,11 +57,11 @@ def read_fleet(secret: Manifest, deployment: Manifest) -> FleetSpec:
 def read_asked(secret: Manifest) -> list[Asked]:
     """What was asked for of the fleet's pods; empty in the Secret of an earlier version. Raises TargetRefused."""
     try:
-        return msgspec.json.decode(
-            base64.b64decode(secret["data"].get(ASKED_FILE, "W10=")), type=list[dict[str, Any]]
-        )
+        content = base64.b64decode(secret["data"].get(ASKED_FILE, ""))
+        asked: list[Asked] = msgspec.json.decode(content or b"[]", type=list[dict[str, Any]])
     except (KeyError, ValueError, msgspec.DecodeError) as error:
         raise TargetRefused(f"Secret {secret['metadata']['name']} cannot be read: {error}") from None
+    return asked
 
 
 def digest(start: bytes) -> str:
