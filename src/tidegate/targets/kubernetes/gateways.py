@@ -6,13 +6,14 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from tidegate.domain.errors import TargetError, TidegateError, Transient
+from tidegate.domain.errors import TargetError, TargetRefused, TidegateError, Transient
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.traffic import RouteTable
-from tidegate.ports.gateway_agent import AgentState, EndpointPlan, EndpointView, PassedTotals
+from tidegate.ports.gateway_agent import AgentState, DemandReport, EndpointPlan, EndpointView, PassedTotals
 from tidegate.ports.router import Passed
 from tidegate.targets.kubernetes.agent_client import AgentClient
 from tidegate.targets.kubernetes.cluster_view import GatewayPod
+from tidegate.targets.kubernetes.demand import Demand, add_up
 from tidegate.targets.kubernetes.passed_counts import PassedCounts
 
 log = logging.getLogger(__name__)
@@ -142,11 +143,16 @@ class Gateways:
     async def _update(self, gateway: Gateway) -> None:
         if gateway.state is None:
             return
-        wanted = {*self.tables, *self.endpoints()}
+        wanted, refused = {*self.tables, *self.endpoints()}, ""
         try:
             for endpoint in sorted(wanted | gateway.plans.keys()):
-                await self._put(gateway, endpoint)
-            if not gateway.state.synced and self._settled and not gateway.pod.leaving:
+                try:
+                    await self._put(gateway, endpoint)
+                except TargetRefused as error:  # of this endpoint alone
+                    refused = str(error)
+            if refused:
+                self._note(gateway, refused)
+            elif not gateway.state.synced and self._settled and not gateway.pod.leaving:
                 gateway.state = await gateway.client.mark_synced(self.controller)
                 log.info("gateway %s has everything and may take traffic", gateway.pod.name)
         except TidegateError as error:
@@ -218,6 +224,26 @@ class Gateways:
             for one in gateways
         ]
         return frozenset(set.intersection(*found)) - self.counts.down(fleet)
+
+    def have(self, fleet: FleetId) -> bool:
+        """Whether every gateway that takes traffic knows the fleet, with or without replicas; False without one."""
+        gateways = self.serving()
+        plans = [one.plans.get(fleet.endpoint) for one in gateways]
+        return bool(plans) and all(plan and any(part.fleet == fleet for part in plan.fleets) for plan in plans)
+
+    async def demand(self) -> Demand:
+        """What they hold for serverless fleets."""
+        gateways = [gateway for gateway in self.known.values() if gateway.state is not None]
+        answers = await asyncio.gather(*(one.client.demand() for one in gateways), return_exceptions=True)
+        reports, whole = {}, any(gateway.counts for gateway in gateways)
+        for gateway, answer in zip(gateways, answers, strict=True):
+            if isinstance(answer, DemandReport):
+                reports[gateway.pod.uid] = answer
+            elif isinstance(answer, TidegateError):
+                whole &= not gateway.counts
+            else:
+                raise answer
+        return add_up(reports, whole)
 
     async def passed(self) -> Mapping[FleetId, Passed]:
         """What went through all gateways since the last call. Raises Transient if one that takes traffic does not

@@ -34,7 +34,7 @@ class KubernetesLifecycle:
     token: str = ""
     _owners: frozenset[str] | None = None
     """Those that have records, until what others left was retired."""
-    _task: asyncio.Task[None] | None = None
+    _tasks: tuple[asyncio.Task[None], ...] = ()
     _kicked: asyncio.Event = field(default_factory=asyncio.Event)
     _trouble: str = ""
 
@@ -51,7 +51,8 @@ class KubernetesLifecycle:
             )
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="kubernetes")
+        waking = self._wake_up()
+        self._tasks = tuple(asyncio.create_task(one, name="kubernetes") for one in (self._run(), waking))
 
     async def _run(self) -> None:
         while True:
@@ -60,6 +61,15 @@ class KubernetesLifecycle:
                 async with asyncio.timeout(TURN):
                     await self._kicked.wait()
             self._kicked.clear()
+
+    async def _wake_up(self) -> None:
+        """Serverless fleets are looked at as soon as a request waits for one."""
+        while True:
+            try:
+                await self.target.on_demand.run()
+            except Exception:
+                log.exception("a look at waiting requests failed; it is repeated")
+            await asyncio.sleep(TURN)
 
     async def turn(self) -> None:
         try:
@@ -127,7 +137,7 @@ class KubernetesLifecycle:
         return self.target.desired()
 
     def wake(self, fleet: FleetId, since: float) -> None:
-        """No fleet of this target sleeps."""
+        """Requests for serverless fleets of this target wait in the gateways, which tell so themselves."""
 
     def kick(self, fleet: FleetId) -> None:
         self._kicked.set()
@@ -135,9 +145,10 @@ class KubernetesLifecycle:
     async def stop(self, drain: bool) -> None:
         """What runs goes on, also when the controller ends for good: its pod may only be replaced. Delete endpoints
         to end their fleets."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        if self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
             with contextlib.suppress(TimeoutError):  # the cluster may be away
                 async with asyncio.timeout(RELEASE):
                     await self.lease.release()
