@@ -23,7 +23,7 @@ from tidegate.service.endpoints import UpdateRequest
 from tidegate.service.record_kinds import ALARM, CONFIG, MODEL
 from tidegate.serving.contract.images import ImageTable
 from tidegate.targets.ecs.options import EcsOptions, group_name, path_pattern
-from tidegate.targets.ecs.provider import join_parts
+from tidegate.targets.ecs.provider import EcsLifecycle, join_parts
 from tidegate.targets.ecs.target import EcsTarget
 from tidegate.testing.loops.clock import SimulatedClock
 from tidegate.testing.loops.controller import Edges, join_loops, run_loops
@@ -174,17 +174,112 @@ def test_work_that_broke_off_is_taken_up_by_the_next_controller(stage: Stage, op
     asyncio.run(play())
 
 
+async def remove(target: EcsTarget, fleet: FleetId, fence: int) -> None:
+    """As the engine does: ask again until the fleet is not seen any more."""
+    for _ in range(30):
+        fleets = (await target.observe("fraud")).fleets
+        assert fleets is not None
+        if fleet not in fleets:
+            return
+        await target.delete_fleet(fleet, fence)
+    raise AssertionError(f"{fleet} is not removed")
+
+
 def test_a_deleted_fleet_leaves_nothing(stage: Stage) -> None:
     async def play() -> None:
         await stage.settle(spec(), 1)
         await stage.settle(spec(2, "v2"), 2)
         await stage.target.set_traffic(table(3, g2=10_000))
-        await stage.target.delete_fleet(FLEET, 3)
+        await remove(stage.target, FLEET, 3)
         assert list(stage.aws.groups) == [arn for arn in stage.aws.groups if group_name(NEXT, "id") in arn]
         await stage.target.set_traffic(table(4))
-        await stage.target.delete_fleet(NEXT, 4)
+        assert (await stage.target.observe("fraud")).routes == table(4)
+        await remove(stage.target, NEXT, 4)
         assert (stage.aws.services, stage.aws.groups, stage.aws.rules) == ({}, {}, {})
+        assert (await stage.target.observe("fraud")).routes == table(0)
         await stage.target.delete_fleet(NEXT, 5)
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_tasks_finish_their_requests_before_their_target_group_goes(stage: Stage, restarted: bool) -> None:
+    async def play() -> None:
+        await stage.settle(spec(), 1)
+        await stage.settle(spec(2, "v2"), 2)
+        await stage.target.set_traffic(table(3, g2=10_000))
+        await stage.target.delete_fleet(FLEET, 3)
+        if restarted:
+            stage.target = stage.again()
+        look = await stage.target.observe("fraud")
+        assert look.fleets is not None and look.fleets[FLEET].draining == 2, "still there"
+        assert look.routes == table(3, g2=10_000)
+        with pytest.raises(Transient, match="still drains"):
+            await stage.target.ensure_fleet(spec(), 4)
+        await remove(stage.target, FLEET, 3)
+        await stage.target.set_traffic(table(4))
+        await remove(stage.target, NEXT, 4)
+        assert (stage.aws.cut_off, stage.aws.groups) == ([], {})
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("operation", ["DeleteService", "ModifyRule", "DeleteTargetGroup"])
+def test_a_removal_that_broke_off_is_finished_by_the_next_controller(stage: Stage, operation: str) -> None:
+    async def play() -> None:
+        await stage.settle(spec(), 1)
+        await stage.settle(spec(2, "v2"), 2)
+        await stage.target.set_traffic(table(3, g2=10_000))
+        stage.aws.cut = operation
+        with pytest.raises(Transient):
+            await remove(stage.target, FLEET, 3)
+        stage.target = stage.again()
+        await remove(stage.target, FLEET, 3)
+        assert (len(stage.aws.groups), stage.aws.cut_off, stage.weights()) == (1, [], [1])
+
+    asyncio.run(play())
+
+
+def test_a_rule_of_a_removed_endpoint_goes_although_somebody_changed_it(stage: Stage) -> None:
+    async def play() -> None:
+        await stage.settle(spec(), 1)
+        await stage.target.set_traffic(table(2, g1=10_000))
+        stage.rule["Actions"] = [{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "404"}}]
+        await stage.target.set_traffic(table(3))
+        assert stage.aws.rules == {}
+
+    asyncio.run(play())
+
+
+def test_an_endpoint_without_a_record_is_removed_once_its_tasks_are_gone(stage: Stage) -> None:
+    async def play() -> None:
+        await stage.settle(spec(), 1)
+        await stage.target.set_traffic(table(2, g1=10_000))
+        lifecycle = EcsLifecycle(stage.again())
+        await lifecycle.retire_unknown({"other"})
+        assert len(stage.aws.groups) == 1, "tasks drain behind it"
+        (chore,) = lifecycle.chores
+        for _ in range(5):
+            await chore.work()
+        assert (stage.aws.services, stage.aws.groups, stage.aws.rules) == ({}, {}, {})
+        assert stage.aws.cut_off == []
+
+    asyncio.run(play())
+
+
+def test_an_endpoint_that_is_created_anew_is_not_removed_with_what_had_no_record(stage: Stage) -> None:
+    async def play() -> None:
+        await stage.settle(spec(), 1)
+        await stage.target.set_traffic(table(2, g1=10_000))
+        target = stage.again()
+        lifecycle = EcsLifecycle(target)
+        await lifecycle.retire_unknown(set())
+        await target.ensure_fleet(spec(5, "v5"), 3)
+        await target.set_traffic(table(4, g5=10_000))
+        await lifecycle.retire()
+        look = await target.observe("fraud")
+        assert look.routes == table(4, g5=10_000)
+        assert look.fleets is not None and FleetId("fraud", 5, "AllTraffic") in look.fleets
 
     asyncio.run(play())
 
