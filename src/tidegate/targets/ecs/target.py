@@ -7,10 +7,11 @@ group is: the group goes last, once no task of the service drains behind it.
 import contextlib
 import logging
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tidegate.domain.errors import TargetError, Transient
+from tidegate.domain.evidence import Comparison
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.observation import Capabilities, FleetStatus
 from tidegate.domain.traffic import RouteTable
@@ -35,7 +36,7 @@ CAPABILITIES = Capabilities(
     asynchronous=False,
     multi_model=False,
     capture=False,
-    compares=False,
+    compares=frozenset({Comparison.ERRORS}),
 )
 CONFIG = "tidegate:config"
 _MOST_DESCRIBED = 10
@@ -62,6 +63,7 @@ class EcsTarget:
     """As written last: weights to 999 cannot show every table exactly."""
 
     def __post_init__(self) -> None:
+        self.can = replace(self.can, counted_after=self.options.counted_after)
         self.groups = TargetGroups(self.calls, self.options, self.installation)
 
     @property

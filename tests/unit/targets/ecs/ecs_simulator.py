@@ -45,6 +45,15 @@ class EcsSimulator:
     cut: str = ""
     """Operation whose next answer is lost, though it was done."""
     counts: dict[tuple[str, int], Counter[str]] = field(default_factory=dict)
+    lags: dict[str, int] = field(default_factory=dict)
+    """Metric -> seconds after the end of a minute until its datapoint is whole. Until then it has half of it, and no
+    datapoint for the first half of that time."""
+    unreached: set[str] = field(default_factory=set)
+    """Configs whose tasks take no connections, though their pings are answered."""
+    lost: set[str] = field(default_factory=set)
+    """Metrics that have no datapoints."""
+    unread: set[str] = field(default_factory=set)
+    """Metrics that CloudWatch fails to read, though the call succeeds."""
     numbers: int = 0
 
     async def call(self, service: str, operation: str, members: Mapping[str, object]) -> dict[str, Any]:
@@ -68,6 +77,7 @@ class EcsSimulator:
                 count = self.counts.setdefault((arn, int(self.now()) // 60 * 60), Counter())
                 count["RequestCount"] += 1
                 count["HTTPCode_Target_5XX_Count"] += failing(arn)
+                count["TargetConnectionErrorCount"] += self.config_of(arn) in self.unreached
                 return arn
         return ""
 
@@ -247,14 +257,22 @@ class EcsSimulator:
         for query in given["MetricDataQueries"]:
             metric = query["MetricStat"]["Metric"]
             group = {one["Name"]: one["Value"] for one in metric["Dimensions"]}["TargetGroup"]
+            name = metric["MetricName"]
             found = {
-                minute: 0.02
-                if metric["MetricName"] == "TargetResponseTime"
-                else float(counts[metric["MetricName"]])
+                minute: 0.02 if name == "TargetResponseTime" else value
                 for (arn, minute), counts in self.counts.items()
                 if arn.endswith(group) and since <= minute < until
+                if (value := self._visible(name, minute, counts)) is not None
             }
             times = [datetime.fromtimestamp(minute, UTC) for minute in sorted(found)]
             values = [found[minute] for minute in sorted(found)]
-            lines.append({"Id": query["Id"], "Timestamps": times, "Values": values, "StatusCode": "Complete"})
+            state = "InternalError" if name in self.unread else "Complete"
+            lines.append({"Id": query["Id"], "Timestamps": times, "Values": values, "StatusCode": state})
         return {"MetricDataResults": lines}
+
+    def _visible(self, name: str, minute: int, counts: Counter[str]) -> float | None:
+        """What CloudWatch shows of a minute now."""
+        lag, age = self.lags.get(name, 0), self.now() - minute - 60
+        if name in self.lost or name in self.unread or (lag and age < lag / 2):
+            return None
+        return float(counts[name] // 2 if age < lag else counts[name])

@@ -13,11 +13,13 @@ from tests.unit.targets.aws.shapes import ShapeChecked
 from tests.unit.targets.ecs.ecs_simulator import EcsSimulator
 from tests.unit.targets.local.test_second_target import ERRORS, Counter, Platform, context
 from tidegate.domain.endpoint import Endpoint, EndpointConfig, ProductionVariant
-from tidegate.domain.errors import TargetRefused, Transient
+from tidegate.domain.errors import Invalid, TargetRefused, Transient
+from tidegate.domain.evidence import Comparison, EvidenceConfig
 from tidegate.domain.fleet import FleetId, FleetSpec, VariantSpec
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.traffic import Route, RouteTable
 from tidegate.ports.store import Tx
+from tidegate.rollout.plan import compile_plan
 from tidegate.service import endpoints
 from tidegate.service.endpoints import UpdateRequest
 from tidegate.service.record_kinds import ALARM, CONFIG, MODEL
@@ -30,7 +32,7 @@ from tidegate.testing.loops.controller import Edges, join_loops, run_loops
 from tidegate.testing.loops.virtual_loop import VirtualLoop
 from tidegate.testing.memory_metrics import MemoryMetrics
 from tidegate.testing.memory_store import MemoryStore
-from tidegate.testing.samples import canary, percent
+from tidegate.testing.samples import canary, percent, version
 from tidegate.testing.world import START
 
 OPTIONS = EcsOptions(
@@ -320,7 +322,8 @@ class EcsPlatform(Platform):
         options = replace_installation()
         self.provider = join_parts(context(state, lambda name: self.loops.engine.kick(name)), options, self.calls)
         self.loops = join_loops(
-            Edges(self.store, self.metrics, self.clock, Counter(), self.provider.target, self.provider.evidence)
+            Edges(self.store, self.metrics, self.clock, Counter(), self.provider.target, self.provider.evidence),
+            compare=True,
         )
         self.loop.create_task(run_loops(self.loops, self.clock))
         self.loop.create_task(self._clients())
@@ -357,18 +360,25 @@ class EcsPlatform(Platform):
         """The configs of the services."""
         return {self.aws.config_of(group) for group in self.aws.groups}
 
-    def roll(self) -> Endpoint:
+    def roll(self, evidence: EvidenceConfig | None = None) -> Endpoint:
+        """Guarded by the alarm, or by evidence alone."""
         now, can = self.clock.now(), self.provider.target.can
         deployment = canary(percent(10), wait=60, bake=0, alarms=("errors",), evidence=True)
+        if evidence is not None:
+            deployment = replace(canary(percent(10), wait=60, bake=0, alarms=()), evidence=evidence)
         asked = UpdateRequest("v2", deployment)
         self.transact(lambda tx: endpoints.update_endpoint(tx, "fraud", asked, rollout_id="v2", can=can, now=now))
         self.loop.call_soon(self.loops.engine.kick, "fraud")
-        for _ in range(60):
+        for _ in range(120):
             self.advance(10)
             if self.endpoint().rollout is None:
                 break
         self.advance(20)
         return self.endpoint()
+
+
+ERRORS_COMPARED = EvidenceConfig(compare=(Comparison.ERRORS,), minimum=20, deadline=600)
+LAGS = {"RequestCount": 60, "HTTPCode_Target_5XX_Count": 115, "HTTPCode_Target_4XX_Count": 115}
 
 
 def replace_installation() -> EcsOptions:
@@ -413,3 +423,60 @@ def test_a_version_whose_tasks_never_start_gets_no_traffic(platform: EcsPlatform
     assert endpoint.serving is not None and endpoint.serving.config_name == "v1"
     assert endpoint.last is not None and "circuit breaker" in (endpoint.last.reason or "")
     assert "CannotPullContainerError" in (endpoint.last.reason or "")
+
+
+def test_evidence_passes_a_version_that_fails_no_more_than_the_old_one(platform: EcsPlatform) -> None:
+    platform.aws.lags = LAGS
+    endpoint = platform.roll(ERRORS_COMPARED)
+    assert endpoint.serving is not None and endpoint.serving.config_name == "v2"
+    assert endpoint.last is None or endpoint.last.reason is None
+
+
+def test_evidence_turns_a_failing_version_back_although_its_errors_come_late(platform: EcsPlatform) -> None:
+    platform.aws.lags, platform.failing = LAGS, {"v2"}
+    endpoint = platform.roll(ERRORS_COMPARED)
+    assert endpoint.serving is not None and endpoint.serving.config_name == "v1"
+    assert endpoint.last is not None and "requests failed" in (endpoint.last.reason or "")
+
+
+@pytest.mark.parametrize("trouble", ["lost", "unread"])
+def test_minutes_that_are_missing_hold_a_rollout_and_turn_it_back_at_the_deadline(
+    platform: EcsPlatform, trouble: str
+) -> None:
+    setattr(platform.aws, trouble, {"RequestCount"})
+    endpoint = platform.roll(ERRORS_COMPARED)
+    assert endpoint.serving is not None and endpoint.serving.config_name == "v1"
+    assert endpoint.last is not None and "no evidence at the deadline" in (endpoint.last.reason or "")
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        (
+            EvidenceConfig(),
+            r"cannot compare latency: it has percentiles of whole minutes.*write compare: \[errors\]",
+        ),
+        (EvidenceConfig(compare=(Comparison.PREDICTIONS,)), "cannot compare predictions: it does not see"),
+        (replace(ERRORS_COMPARED, deadline=180), "up to 180 s later: the deadline of 180 s must be longer"),
+    ],
+)
+def test_evidence_that_minutes_cannot_give_is_refused_by_name(
+    stage: Stage, config: EvidenceConfig, told: str
+) -> None:
+    deployment = replace(canary(percent(10), wait=60), evidence=config)
+    with pytest.raises(Invalid, match=told):
+        compile_plan(version("v1"), version("v2"), deployment, stage.target.can)
+
+
+def test_an_alarm_counts_errors_that_come_after_their_requests(platform: EcsPlatform) -> None:
+    platform.aws.lags = {"HTTPCode_Target_5XX_Count": 100}
+    platform.failing = {"v2"}
+    endpoint = platform.roll()
+    assert endpoint.serving is not None and endpoint.serving.config_name == "v1"
+    assert endpoint.last is not None and "errors" in (endpoint.last.reason or "")
+
+
+def test_a_task_that_cannot_be_connected_to_counts_as_failed(platform: EcsPlatform) -> None:
+    platform.aws.unreached = {"v2"}
+    endpoint = platform.roll(ERRORS_COMPARED)
+    assert endpoint.serving is not None and endpoint.serving.config_name == "v1"
