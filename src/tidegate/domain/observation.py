@@ -36,6 +36,8 @@ class Capabilities:
     compares: frozenset[Comparison] = frozenset(Comparison)
     """What of two versions can be compared. All of it needs requests counted second by second, with a sample of the
     predictions."""
+    keeps_models: bool = True
+    """Model data of earlier versions is kept, so that a rollout can go back to them."""
     counted_after: int = 0
     """Seconds after a request until its count is complete."""
     quotas: Mapping[str, int] = field(default_factory=dict)

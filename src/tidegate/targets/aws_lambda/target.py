@@ -41,6 +41,7 @@ CAPABILITIES = Capabilities(
     capture=False,
     scales_in_rollouts=False,
     compares=frozenset({Comparison.ERRORS}),
+    keeps_models=False,
 )
 POLL = 1.0
 """Seconds between looks at what AWS is still working on."""

@@ -37,6 +37,7 @@ CAPABILITIES = Capabilities(
     multi_model=False,
     capture=False,
     compares=frozenset({Comparison.ERRORS}),
+    keeps_models=False,
 )
 CONFIG = "tidegate:config"
 _MOST_DESCRIBED = 10

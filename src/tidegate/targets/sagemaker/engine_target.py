@@ -48,7 +48,12 @@ T = TypeVar("T")
 InThread = Callable[[Callable[[], T]], Awaitable[T]]
 
 CAN = Capabilities(
-    shadow=False, serverless=False, asynchronous=False, capture=False, compares=frozenset({Comparison.ERRORS})
+    shadow=False,
+    serverless=False,
+    asynchronous=False,
+    capture=False,
+    compares=frozenset({Comparison.ERRORS}),
+    keeps_models=False,
 )
 """Weights divide finely, and the platform's engine guards whatever the instances are. Shadows, serverless and
 asynchronous variants cannot stand beside a second variant at SageMaker: mode native has them."""
