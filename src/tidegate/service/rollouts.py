@@ -6,6 +6,7 @@ from datetime import datetime
 
 from tidegate.domain.endpoint import Endpoint, VersionRequest
 from tidegate.domain.errors import Conflict, Invalid
+from tidegate.domain.history import HistoryEntry
 from tidegate.domain.observation import Capabilities, Event
 from tidegate.domain.rollout import DeploymentConfig
 from tidegate.ports.store import Tx
@@ -132,8 +133,8 @@ def _not_kept_there(endpoint: Endpoint, entry: HistoryEntry) -> str:
     addresses = ", ".join(dict.fromkeys(one.data_url for one in containers if one.data_url))
     return (
         f"target {endpoint.target} keeps no model data of earlier versions, so that of version {entry.number},"
-        f" {entry.version.config_name}, may have changed: see that {addresses} is as it was, and deploy that version's"
-        " spec again"
+        f" {entry.version.config_name}, may have changed: see that {addresses} is as it was, and deploy that"
+        " version's spec again"
     )
 
 
