@@ -115,6 +115,19 @@ class FleetSecond:
 
 
 @dataclass(frozen=True)
+class FleetPeriod:
+    """Requests of one fleet in the ``seconds`` from ``at`` (epoch seconds), once they are complete. A second report
+    on the same period has what came in addition."""
+
+    fleet: FleetId
+    at: int
+    seconds: int
+    requests: int
+    failed: int
+    """Of the ``requests``, those that were answered with anything but 2xx, or not at all."""
+
+
+@dataclass(frozen=True)
 class Coverage:
     """Span of seconds (``through`` exclusive, epoch seconds) over which the counts of an endpoint are complete,
     without a gap. ``through`` never exceeds the second of the collection itself."""
@@ -131,3 +144,6 @@ class CollectionRound:
 
     seconds: list[FleetSecond]
     coverage: dict[str, Coverage] = field(default_factory=dict)
+    periods: dict[str, list[FleetPeriod]] = field(default_factory=dict)
+    """By endpoint, also where there is nothing new, of those whose requests are known by longer periods than seconds:
+    versions are compared by them, and by ``seconds`` elsewhere."""

@@ -80,7 +80,7 @@ def capabilities(settings: Settings, options: KubernetesOptions) -> Capabilities
     cluster also without what needs that router."""
     own = options.http_route is None
     chosen = SAGEMAKER_CAPABILITIES if settings.fidelity == "aws" else TIDEGATE_CAPABILITIES
-    return replace(chosen, quotas=settings.quotas, serverless=own, shadow=own, capture=False)
+    return replace(chosen, quotas=settings.quotas, serverless=own, shadow=own, capture=False, keeps_models=False)
 
 
 def no_usage(pids: object) -> dict[int, Usage]:
