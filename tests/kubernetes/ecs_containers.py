@@ -80,11 +80,11 @@ class EcsMachine:
             "GATEWAY_PORT": str(GATEWAY),
             "PATH": f"{CLIENT / 'bin'}:{os.environ['PATH']}",
         }
-        wait_for(lambda: (store / "podman.sock").exists(), "podman's socket", STARTING)
+        wait_for((store / "podman.sock").exists, "podman's socket", lambda: self.machine.log("podman"), STARTING)
         self.machine.start(
             "ministack", "env", *(f"{name}={value}" for name, value in variables.items()), str(PROGRAM)
         )
-        wait_for(self._answers, "ministack", STARTING)
+        wait_for(self._answers, "ministack", lambda: self.machine.log("ministack"), STARTING)
 
     def _make_image(self) -> None:
         """tidegate's image with the address of S3 and credentials, as a network and a role have them at AWS."""

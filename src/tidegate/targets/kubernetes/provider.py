@@ -69,8 +69,9 @@ def join(context: TargetContext, options: KubernetesOptions, api: KubeApi) -> Pr
 def capabilities(settings: Settings) -> Capabilities:
     """Those of the local target, whose router is the same, without what needs this machine."""
     chosen = SAGEMAKER_CAPABILITIES if settings.fidelity == "aws" else TIDEGATE_CAPABILITIES
-    missing = {"serverless": False, "shadow": False, "capture": False, "keeps_models": False}
-    return replace(chosen, quotas=settings.quotas, **missing)
+    return replace(
+        chosen, quotas=settings.quotas, serverless=False, shadow=False, capture=False, keeps_models=False
+    )
 
 
 def no_usage(pids: object) -> dict[int, Usage]:
