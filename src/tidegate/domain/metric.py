@@ -10,7 +10,7 @@ JOBS = "/aws/sagemaker/TransformJobs"
 EVIDENCE = "tidegate/Evidence"
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class MetricId:
     """Identity of one series. Dimensions match as an exact set."""
 
@@ -40,7 +40,7 @@ class Query:
     """Seconds, if the line itself sets them; for display only. All lines are evaluated with one period."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
     """Values of one series in one span (``at`` to ``at + resolution``, epoch seconds).
 
@@ -60,7 +60,7 @@ class Sample:
     resolution: int = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Latency:
     """Latencies of some requests in microseconds; ``bins`` as in Sample, whose counts sum to the requests."""
 
