@@ -32,6 +32,15 @@ from tidegate.domain.traffic import WHOLE
 START_UP_MARGIN = 60
 """Seconds allowed for a batch of replicas beyond the download and start-up times of its variants."""
 
+_LACKS = {
+    Comparison.ERRORS: "it does not count them",
+    Comparison.LATENCY: "it has percentiles of whole minutes, and not how many requests were slower than a threshold",
+    Comparison.PREDICTIONS: "it does not see what is answered",
+    Comparison.PAIRED: "it makes no copies of requests for a new version",
+    Comparison.FEATURES: "it makes no copies of requests for a new version",
+}
+"""Why a target compares no more than some of it."""
+
 
 def compile_plan(
     old: Version | None, new: Version, deployment: DeploymentConfig, can: Capabilities
@@ -47,8 +56,8 @@ def compile_plan(
     plan = _rolling(new, rolling) if rolling else _blue_green(new, deployment.blue_green, can.whole_instances)
     stages = tuple(_round_shares(plan.stages, can))
     if deployment.evidence is not None:
-        _check_compared(plan, can, deployment.evidence.replay is not None)
-        _check_paired(deployment.evidence, new, can)
+        _check_compared(replace(plan, evidence=deployment.evidence), can)
+        _check_paired(deployment.evidence, new)
         if gets_copies_first(deployment.evidence):
             first = replace(stages[0], share=0, bake=deployment.evidence.copies)
             stages = (first, *stages)
@@ -98,26 +107,34 @@ def _check_versions(old: Version | None, new: Version, deployment: DeploymentCon
         )
 
 
-def _check_compared(plan: RolloutPlan, can: Capabilities, replayed: bool) -> None:
+def _check_compared(plan: RolloutPlan, can: Capabilities) -> None:
     """Refuse evidence that nothing could supply. Raises Invalid."""
+    assert plan.evidence is not None
     if not can.compares:
         raise Invalid("evidence: this target does not count what a comparison of two versions needs; leave it out")
-    if replayed and not can.replays:
+    if plan.evidence.replay is not None and not can.keeps_models:
         raise Invalid("evidence.replay: this target keeps no model data to answer rows with; leave it out")
+    for one in plan.evidence.compare:
+        if one not in can.compares:
+            usable = ", ".join(sorted(can.compares))
+            raise Invalid(f"evidence: this target cannot compare {one}: {_LACKS[one]}; write compare: [{usable}]")
+    if plan.evidence.deadline <= can.counted_after:
+        raise Invalid(
+            f"evidence: this target counts a request up to {can.counted_after} s later: the deadline of"
+            f" {plan.evidence.deadline} s must be longer"
+        )
     if plan.stages[0].share >= WHOLE:
         raise Invalid(
             "evidence compares two versions side by side: shift traffic in steps, such as CANARY or LINEAR"
         )
 
 
-def _check_paired(config: EvidenceConfig, new: Version, can: Capabilities) -> None:
+def _check_paired(config: EvidenceConfig, new: Version) -> None:
     """Refuse comparisons of pairs where no copies can be made. Raises Invalid."""
     kinds = [one.value for one in config.compare if one in OF_PAIRS]
     if not kinds:
         return
     what = f"evidence: {' and '.join(kinds)}"
-    if not can.pairs:
-        raise Invalid(f"{what}: this target makes no copies of requests for a new version; leave it out")
     if new.serverless or any(variant.asynchronous is not None for variant in new.production):
         raise Invalid(f"{what}: no copies are made of serverless and asynchronous requests; leave it out")
     if Comparison.FEATURES not in config.compare:

@@ -124,5 +124,5 @@ def test_a_pause_stops_the_wait_but_not_a_failure() -> None:
 def test_a_target_that_keeps_no_model_data_refuses_a_replay() -> None:
     deployment = replace(canary(percent(10), 60), evidence=EvidenceConfig(replay=REPLAY))
     with pytest.raises(Invalid, match="this target keeps no model data"):
-        compile_plan(version("v1"), version("v2"), deployment, Capabilities(replays=False))
+        compile_plan(version("v1"), version("v2"), deployment, Capabilities(keeps_models=False))
     compile_plan(version("v1"), version("v2"), deployment, Capabilities())

@@ -9,7 +9,15 @@ from tests.unit.rollout.test_rollout_evidence import BAKE, SECOND, look, rollout
 from tidegate.advisor.rehearsal.simulation import make_updating_world
 from tidegate.domain.endpoint import Endpoint, VersionRequest
 from tidegate.domain.errors import Conflict, Invalid
-from tidegate.domain.evidence import Comparison, EvidenceAction, EvidenceConfig, Finding, NoDataAction, Verdict
+from tidegate.domain.evidence import (
+    OF_TRAFFIC,
+    Comparison,
+    EvidenceAction,
+    EvidenceConfig,
+    Finding,
+    NoDataAction,
+    Verdict,
+)
 from tidegate.domain.fleet import FleetId, Pairing
 from tidegate.domain.observation import SAGEMAKER_CAPABILITIES, Capabilities, EnsureFleet, Evidence
 from tidegate.domain.rollout import Cause, DeploymentConfig, Phase
@@ -254,7 +262,11 @@ def test_copies_can_be_left_to_the_stages() -> None:
 @pytest.mark.parametrize(
     ("compare", "can", "says"),
     [
-        (Comparison.PAIRED, replace(Capabilities(), pairs=False), "this target makes no copies of requests"),
+        (
+            Comparison.PAIRED,
+            replace(Capabilities(), compares=frozenset(OF_TRAFFIC)),
+            "it makes no copies of requests",
+        ),
         (Comparison.FEATURES, Capabilities(), "compares the stages of pipelines"),
     ],
 )

@@ -40,10 +40,10 @@ class RequestCopies:
             self._pairs.look()
             self.wanted = self._mirror is not None or self._pairs.active
 
-    def offer(self, request: Request, outcome: Outcome, latency: int) -> None:
-        """Take an answered request; ``latency`` in microseconds."""
+    def offer(self, request: Request, outcome: Outcome, latency: int, peer: Callable[[], str]) -> None:
+        """Take an answered request; ``latency`` in microseconds, ``peer`` gives the address that it came from."""
         if self._mirror is not None:
-            self._mirror.offer(request, outcome, latency)
+            self._mirror.offer(request, outcome, latency, peer)
         if self._pairs is not None:
             self._pairs.offer(request, outcome)
 
