@@ -230,6 +230,7 @@ frontend public from all
 {OPENAI}\
 {CANONICAL}\
   http-request set-var(txn.routes) {PLAIN_PATH},map({MAP}) if !{{ var(txn.routes) -m found }} {OTHER_PATHS}
+  http-request set-header X-Tidegate-Source %[src] if !{{ var(txn.routes) -m found }}
   http-request allow if !{{ var(txn.routes) -m found }}
 {signature if options.signed else _same_site_rules(options)}\
   http-request return status 413 {large} if {{ req.body_size gt {options.max_body} }}

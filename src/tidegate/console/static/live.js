@@ -1,3 +1,5 @@
+import { SignedOut, explain, hasEnded } from "./session.js";
+
 // Keeps a page's parts as the server has them: one stream of server-sent events, opened while the page is in view.
 const live = document.querySelector("[data-live]");
 const notice = document.querySelector("[data-connection]");
@@ -72,6 +74,14 @@ function lose(why) {
   tell(`${why}${since} Trying again …`, "bad");
 }
 
+/** A stream that cannot be opened may be one that nobody is signed in for. */
+async function checkSession() {
+  if (!(await hasEnded()) || !notice) return;
+  const since = heard ? ` The figures are those of ${new Date(heard).toLocaleTimeString([], { hour12: false })}.` : "";
+  notice.className = "notice bad";
+  explain(notice, `Your session has ended: nothing is updated any more.${since}`, new SignedOut());
+}
+
 function open() {
   close();
   if (gone || document.hidden) return;
@@ -90,11 +100,19 @@ function open() {
     dispatchEvent(new Event("livegone"));
   });
   source.addEventListener("renew", open);
+  source.addEventListener("ended", async () => {
+    gone = true;
+    close();
+    live.setAttribute("data-stale", "");
+    if (await hasEnded()) checkSession();
+    else tell("What you may do here was changed: load the page again.", "warn");
+  });
   source.addEventListener("error", () => {
     close();
     if (document.hidden) return;
     retry = Math.min(retry + 1, 5);
     if (retry > 1) lose("The server does not answer; endpoints go on serving without it.");
+    if (retry > 1) checkSession();
     setTimeout(open, 1000 * retry);
   });
 }
