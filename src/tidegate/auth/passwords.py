@@ -47,7 +47,7 @@ def is_password(password: str, encoded: str) -> bool:
         if kind != "scrypt":
             return False
         made = _derive(password, base64.b64decode(salt), Cost(int(log2), int(parallel)))
-    except ValueError:
+    except (ValueError, TypeError, OverflowError):
         return False
     return hmac.compare_digest(_encode(made).encode(), expected.encode())
 
