@@ -77,7 +77,6 @@ EARLY = {
 UNSAFE = re.compile(r"[^A-Za-z0-9._:/@+\[\]~-]")
 """Matches characters with a special meaning in HAProxy's files and commands."""
 
-
 REPLICA = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 
 
