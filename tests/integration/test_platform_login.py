@@ -1,10 +1,11 @@
-"""A real platform with users, tokens and keys of different roles, at every door: proxy, workers, controller, commands."""
+"""A real platform with users, tokens and keys of different roles, at every door."""
 
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ def sign_in(platform: Platform, name: str) -> httpx.Client:
 
 def test_users_have_their_roles_through_the_proxy(guarded: Scene) -> None:
     invoke, abort = "/tidegate/v1/endpoints/guarded/invoke", "/tidegate/v1/endpoints/guarded/rollout/abort"
-    with sign_in(guarded.platform, "eve") as eve, sign_in(guarded.platform, "olga") as olga:
+    with closing(sign_in(guarded.platform, "eve")) as eve, closing(sign_in(guarded.platform, "olga")) as olga:
         assert eve.get("/tidegate/v1/endpoints").json()["endpoints"][0]["name"] == "guarded"
         csv = {"content-type": "text/csv"}
         assert eve.post(invoke, content=BODY, headers=csv).status_code == 403
@@ -83,7 +84,7 @@ def test_users_have_their_roles_through_the_proxy(guarded: Scene) -> None:
         assert eve.post(abort, json={}).status_code == 403
         assert olga.post(abort, json={"reason": "none is under way"}).status_code == 409
         assert httpx.post(f"{guarded.platform.url}{invoke}", content=BODY).status_code == 403
-    with sign_in(guarded.platform, "root") as root:
+    with closing(sign_in(guarded.platform, "root")) as root:
         entries = root.get("/tidegate/v1/audit?limit=1000").json()["entries"]
     assert {entry["source"] for entry in entries if entry["means"] == "session"} == {"127.0.0.1"}
     told = {(entry["who"], entry["action"], entry["outcome"]) for entry in entries}

@@ -17,6 +17,15 @@ def add(state: Path, name: str, role: str) -> None:
     assert done.exit_code == 0, done.output
 
 
+@pytest.fixture(scope="module")
+def two_users(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Hashing a password takes long, as it should."""
+    state = tmp_path_factory.mktemp("state")
+    add(state, "alice", "admin")
+    add(state, "bob", "viewer")
+    return state
+
+
 def test_users_are_added_listed_changed_and_removed(tmp_path: Path) -> None:
     state = tmp_path / "state"
     add(state, "alice", "admin")
@@ -51,31 +60,27 @@ def test_users_are_added_listed_changed_and_removed(tmp_path: Path) -> None:
     ids=lambda one: " ".join(one)[:40] if isinstance(one, tuple) else "",
 )
 def test_what_cannot_be_is_refused_in_one_line(
-    tmp_path: Path, words_: tuple[str, ...], text: str, message: str
+    two_users: Path, words_: tuple[str, ...], text: str, message: str
 ) -> None:
-    add(tmp_path, "alice", "admin")
-    add(tmp_path, "bob", "viewer")
-    said = refusal(*words_, "--state", str(tmp_path), text=text)
+    said = refusal(*words_, "--state", str(two_users), text=text)
     assert message in said and "\n" not in said and "short" not in said.replace("too short", "")
 
 
-def test_a_token_is_shown_once(tmp_path: Path) -> None:
-    add(tmp_path, "alice", "admin")
-    done = run("token", "create", "alice", "--label", "ci", "--role", "viewer", "--state", str(tmp_path))
+def test_a_token_is_shown_once(two_users: Path) -> None:
+    done = run("token", "create", "alice", "--label", "ci", "--role", "viewer", "--state", str(two_users))
     token = done.stdout.strip()
     assert token.startswith("tidegate_") and "not shown again" in done.stderr
-    told = words("token", "list", "--json", "--state", str(tmp_path))
+    told = words("token", "list", "--json", "--state", str(two_users))
     (listed,) = json.loads(told)["tokens"]
     assert (listed["owner"], listed["role"], listed["label"], listed["used_at"]) == ("alice", "viewer", "ci", None)
     assert token.rpartition("_")[2] not in told
-    words("token", "revoke", listed["id"], "--state", str(tmp_path))
-    assert words("token", "list", "--state", str(tmp_path)) == "there are no API tokens\n"
+    words("token", "revoke", listed["id"], "--state", str(two_users))
+    assert words("token", "list", "--state", str(two_users)) == "there are no API tokens\n"
 
 
-def test_a_token_without_an_end_says_so(tmp_path: Path) -> None:
-    add(tmp_path, "alice", "admin")
-    assert "without an end" in run("token", "create", "alice", "--days", "0", "--state", str(tmp_path)).stderr
-    assert "expires never" in words("token", "list", "--state", str(tmp_path))
+def test_a_token_without_an_end_says_so(two_users: Path) -> None:
+    assert "without an end" in run("token", "create", "alice", "--days", "0", "--state", str(two_users)).stderr
+    assert "expires never" in words("token", "list", "--state", str(two_users))
 
 
 def entry(seq: int, **more: Any) -> dict[str, Any]:
@@ -85,9 +90,8 @@ def entry(seq: int, **more: Any) -> dict[str, Any]:
 
 
 def test_the_audit_is_printed_oldest_first() -> None:
-    refused = entry(
-        2, who="", role="", source="", outcome="refused", detail="no", reason="", action="login", about=""
-    )
+    nobody = {"who": "", "role": "", "source": "", "reason": "", "action": "login", "about": ""}
+    refused = entry(2, **nobody, outcome="refused", detail="no")
     with stub({f"{API}/audit": found({"entries": [refused, entry(1, outcome="started")]})}) as (url, seen):
         shown = words("audit", "--about", "fraud", "--limit", "7", TIDEGATE_URL=url)
     assert shown.splitlines() == [
