@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from starlette.requests import Request
 
 from tidegate.domain.access import Access, Caller, Means
+from tidegate.gateway.browser_pages import HEADERS
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,12 @@ class Reader:
     signed_in: bool
     may_operate: bool
     may_inspect: bool
+
+
+def page_headers(request: Request) -> dict[str, str]:
+    """Of a page: what somebody saw who was signed in is not kept by the browser after they left."""
+    signed_in = identify_reader(request).signed_in
+    return {**HEADERS, "cache-control": "no-store"} if signed_in else dict(HEADERS)
 
 
 def identify_reader(request: Request) -> Reader:

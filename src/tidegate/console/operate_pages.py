@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse, Response
 from tidegate import __version__
 from tidegate.console import endpoint_page, endpoint_rows, job_rows, version_diff
 from tidegate.console.activity import SPAN, Activity, read_activity, read_rates, variants_of
-from tidegate.console.identity import identify_reader
+from tidegate.console.identity import identify_reader, page_headers
 from tidegate.console.live_stream import LiveStreams, Snapshot, StillSame
 from tidegate.console.pages import PAGES, TEMPLATES
 from tidegate.domain.access import Access, Caller
@@ -17,7 +17,6 @@ from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import AuthError, Invalid
 from tidegate.domain.history import History
 from tidegate.gateway import callers
-from tidegate.gateway.browser_pages import HEADERS
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.guarded_routes import GuardedRoute
 from tidegate.gateway.paths import CONSOLE
@@ -98,7 +97,7 @@ def render(name: str, request: Request, **context: Any) -> Response:
     text = TEMPLATES.get_template(f"{name}.html").render(
         pages=PAGES, here=request.url.path, version=__version__, who=identify_reader(request), **context
     )
-    return HTMLResponse(text, headers=HEADERS)
+    return HTMLResponse(text, headers=page_headers(request))
 
 
 async def read_jobs(gateway: Gateway) -> list[dict[str, Any]]:

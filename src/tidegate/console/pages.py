@@ -18,7 +18,7 @@ from tidegate import __version__
 from tidegate.advisor.prices import Catalogue, price_folder
 from tidegate.console import flowchart, overview, plan_page, rehearsal_page
 from tidegate.console.compute_api import ComputePool
-from tidegate.console.identity import identify_reader
+from tidegate.console.identity import identify_reader, page_headers
 from tidegate.domain.access import Access
 from tidegate.domain.errors import Invalid, NotFound, TidegateError
 from tidegate.gateway.browser_pages import HEADERS
@@ -92,7 +92,7 @@ def render_page(name: str, request: Request, catalogue: Catalogue, **context: An
         prices_of=max(rate.date for rate in catalogue.rates()).isoformat(),
         **context,
     )
-    return HTMLResponse(text, headers=HEADERS)
+    return HTMLResponse(text, headers=page_headers(request))
 
 
 async def _load_catalogue(gateway: Gateway) -> Catalogue:

@@ -15,6 +15,15 @@ ENDPOINTS = "/tidegate/v1/endpoints"
 DOWN = "/tidegate/v1/down"
 
 
+async def test_pages_are_not_kept_by_the_browser_of_somebody_who_signed_in() -> None:
+    house = House()
+    async with house.signed_in("alice", Role.VIEWER) as client:
+        for path in ("/console", "/console/overview", "/console/session"):
+            assert (await client.get(path, headers=PAGE)).headers["cache-control"] == "no-store"
+    async with House(GatewayHarness()).browser() as client:
+        assert (await client.get("/console", headers=PAGE)).headers["cache-control"] == "no-cache"
+
+
 async def test_who_is_not_signed_in_is_led_to_the_login_and_back() -> None:
     house = House()
     await house.add("alice", Role.VIEWER)
