@@ -22,6 +22,7 @@ from tidegate.service.audit_trail import Doing
 
 NEXT = re.compile(rf"{CONSOLE}(?:[/?][\x21-\x5b\x5d-\x7e]*)?")
 """Addresses that a login may lead to: pages of the console."""
+MAX_NAME = 64
 NO_STORE = {**HEADERS, "cache-control": "no-store"}
 
 
@@ -101,7 +102,7 @@ async def show_form(
     text = TEMPLATES.get_template("login.html").render(
         version=__version__,
         next=next_page(asked),
-        name=asked.get("name", ""),
+        name=asked.get("name", "")[:MAX_NAME],
         notice=notice,
         problem=problem.message if problem is not None else "",
         provider=settings.oidc_issuer,

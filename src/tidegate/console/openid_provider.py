@@ -39,8 +39,10 @@ class OpenIdProvider:
 
     @property
     def client(self) -> Client:
+        """The issuer as it calls itself, which may end in a slash."""
         settings = self.settings
-        return Client(settings.oidc_issuer, settings.oidc_client, f"{settings.public_url}{LOGIN}/callback")
+        issuer = str(self._found.get("issuer", settings.oidc_issuer))
+        return Client(issuer, settings.oidc_client, f"{settings.public_url}{LOGIN}/callback")
 
     async def authorization_address(self, state: str, nonce: str, verifier: str) -> str:
         """Raises Unavailable."""

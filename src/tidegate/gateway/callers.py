@@ -30,6 +30,8 @@ SOURCE = "x-tidegate-source"
 """Header with the client's address. The proxy sets it and removes what clients send under this name."""
 CSRF_HEADER = "x-csrf-token"
 CSRF_FIELD = "csrf"
+_TOKEN = f"{BEARER}{secret_tokens.PREFIX}"
+"""How an Authorization header begins that shows an API token."""
 FORM = "application/x-www-form-urlencoded"
 OLD_PAGE = "This page is older than your session: load it again, or sign in."
 
@@ -43,7 +45,7 @@ async def recognise(gateway: Gateway, scope: Scope) -> Caller:
     shown = headers.get("authorization", "")
     if native:
         _check_host(gateway, headers, scope["path"])
-    if shown.startswith(f"{BEARER}{secret_tokens.PREFIX}"):
+    if shown.startswith(_TOKEN):
         return await gateway.logins.find_token(shown.removeprefix(BEARER).strip(), gateway.context.clock.now())
     if shows_signature(scope):
         return _verify_signature(gateway, scope, shown)
@@ -62,7 +64,8 @@ async def recognise(gateway: Gateway, scope: Scope) -> Caller:
 
 def shows_signature(scope: Scope) -> bool:
     """Whether the request claims to be signed, or shows a key."""
-    return "authorization" in Headers(scope=scope) or b"X-Amz-" in scope["query_string"]
+    shown = Headers(scope=scope).get("authorization", "")
+    return (bool(shown) and not shown.startswith(_TOKEN)) or b"X-Amz-" in scope["query_string"]
 
 
 def _verify_signature(gateway: Gateway, scope: Scope, shown: str) -> Caller:

@@ -38,7 +38,7 @@ def describe_request(gateway: Gateway, request: Request, access: Access) -> Doin
         said = _read_object(request.state.body)
         about = about or _find_name(said)
     if caller.means is Means.LOOPBACK:
-        caller = Caller(_text(said.get("by")) or "somebody", caller.role, caller.means)
+        caller = Caller(_text(said.get("by")), caller.role, caller.means)
     path = request.url.path.removeprefix(NATIVE)
     return Doing(
         caller,

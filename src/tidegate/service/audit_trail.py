@@ -96,7 +96,7 @@ class Trail:
         caller = doing.caller
         return AuditEntry(
             at=self.now(),
-            who=clip(caller.shown),
+            who=clip(caller.shown or ("somebody" if caller.means is Means.LOOPBACK else "")),
             means=caller.means,
             role=str(caller.role or ""),
             source=clip(doing.source),

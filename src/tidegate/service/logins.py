@@ -13,7 +13,7 @@ from tidegate.auth import passwords, secret_tokens
 from tidegate.auth.attempt_limits import Allowance, AttemptLimits
 from tidegate.auth.passwords import Cost
 from tidegate.domain.access import MAX_PASSWORD, USER_NAME, Caller, Means, Role, Session
-from tidegate.domain.errors import AuthError, InvalidSignature, SessionEnded, TooManyAttempts
+from tidegate.domain.errors import AuthError, InvalidSignature, SessionEnded, TooManyAttempts, Unavailable
 from tidegate.ports.access import AccessBook
 
 BY_ADDRESS = Allowance(30, 300)
@@ -25,6 +25,8 @@ NOTED_EVERY = timedelta(seconds=60)
 """Time between two writes of when a session or a token was used last."""
 HASHING_AT_ONCE = 2
 """Each takes 32 MiB and a processor."""
+MAX_WAITING = 50
+"""Logins that wait for their turn."""
 WRONG = "The name or the password is not right."
 
 
@@ -44,20 +46,30 @@ class Logins:
     cost: Cost = passwords.COST
     limits: AttemptLimits = field(default_factory=AttemptLimits)
     _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(HASHING_AT_ONCE))
+    _waiting: int = 0
 
     async def login(self, name: str, password: str, source: str, now: datetime, instead_of: str = "") -> str:
         """The secret of a new session, which replaces the one with the secret ``instead_of``. ``source``: address
-        that the attempt comes from. Raises AuthError, TooManyAttempts."""
+        that the attempt comes from. Raises AuthError, TooManyAttempts, Unavailable."""
         taken = self._take(name, source, now)
         user = await self.book.user(name) if USER_NAME.fullmatch(name) else None
         encoded = user.password if user is not None else passwords.decoy(self.cost)
-        async with self._turns:
-            right = await asyncio.to_thread(passwords.is_password, password[: MAX_PASSWORD + 1], encoded)
+        if self._waiting >= MAX_WAITING:
+            raise Unavailable("many people are signing in at this moment: try again in a few seconds")
+        self._waiting += 1
+        try:
+            right = await self._verify(password, encoded)
+        finally:
+            self._waiting -= 1
         if user is None or not right:
             raise AuthError(WRONG)
         for key, allowance in taken:
             self.limits.give_back(key, allowance)
         return await self._begin(user.name, None, now, user.password, instead_of)
+
+    async def _verify(self, password: str, encoded: str) -> bool:
+        async with self._turns:
+            return await asyncio.to_thread(passwords.is_password, password[: MAX_PASSWORD + 1], encoded)
 
     async def begin_external(self, name: str, role: Role, now: datetime, instead_of: str = "") -> str:
         """The secret of a session of somebody whom a provider of identity vouches for."""

@@ -102,9 +102,9 @@ async def test_an_answer_that_nobody_asked_for_or_that_comes_too_late_is_refused
         answer = world.provider.authorize(await begin(client))
         world.harness.clock.shift = timedelta(minutes=11)
         assert (await client.get(answer)).status_code == 401
-        refused = (await begin(client)).partition("state=")[2].partition("&")[0]
-        answer = await client.get(f"/console/login/callback?error=access_denied&state={refused}")
-        assert answer.status_code == 401 and "did not let you in" in answer.text
+        state = (await begin(client)).partition("state=")[2].partition("&")[0]
+        refused = await client.get(f"/console/login/callback?error=access_denied&state={state}")
+        assert refused.status_code == 401 and "did not let you in" in refused.text
         mixed = world.provider.authorize(await begin(client)) + "&iss=https://evil.example"
         assert (await client.get(mixed)).status_code == 401
 
@@ -153,6 +153,14 @@ async def test_a_key_that_the_provider_replaced_is_read_again() -> None:
         world.harness.clock.shift = timedelta(minutes=5)
         assert (await finish(client, world)).status_code == 303
         assert world.provider.asked.count("/keys") == 2
+
+
+async def test_an_issuer_that_calls_itself_with_a_slash_is_the_same() -> None:
+    world = World()
+    world.provider.discovery = {"issuer": f"{ISSUER}/"}
+    world.provider.claims["iss"] = f"{ISSUER}/"
+    async with world.browser() as client:
+        assert (await finish(client, world)).status_code == 303
 
 
 async def test_who_has_no_group_that_counts_is_told_so_and_recorded() -> None:

@@ -1,6 +1,7 @@
 """What is recorded of changes, what API tokens may do, and predictions that the server signs for its users."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,9 @@ from tests.signed_in import House, code
 from tests.unit.gateway.test_native import SPEC
 from tidegate.domain.access import Access, Caller, Means, Outcome, Role
 from tidegate.domain.errors import Invalid, NotAllowed, Unavailable
+from tidegate.gateway.middleware import MAX_BODY
 from tidegate.service.audit_trail import LONGEST, REFUSALS, Doing, Trail
+from tidegate.settings import Settings
 
 API = "/tidegate/v1"
 OPS = Caller("olga", Role.OPERATOR, Means.SESSION)
@@ -223,3 +226,20 @@ async def test_a_viewer_may_not_ask_a_model() -> None:
     async with house.signed_in("eve", Role.VIEWER) as client:
         assert (await client.post(f"{API}/endpoints/fraud/invoke", content=b"1")).status_code == 403
     assert house.harness.asked == []
+
+
+@pytest.mark.parametrize("by_token", [True, False])
+async def test_a_large_model_is_uploaded_by_users_and_tokens_without_being_held_in_memory(
+    tmp_path: Path, by_token: bool
+) -> None:
+    house = House(GatewayHarness(Settings(state=tmp_path), people=True))
+    content = b"x" * (MAX_BODY + 1)
+    kind = {"content-type": "application/octet-stream"}
+    async with house.signed_in("olga", Role.OPERATOR) as client:
+        if by_token:
+            _, text = await house.users.create_token("olga", None, "ci", None, house.harness.clock.now())
+            client.cookies.clear()
+            kind["authorization"] = f"Bearer {text}"
+        answer = await client.put(f"{API}/uploads/model.bin", content=content, headers=kind)
+    assert answer.status_code == 201 and answer.json()["bytes"] == len(content)
+    assert (await house.audit())[-1][1:] == ("PUT /uploads/model.bin", "done")
