@@ -103,6 +103,11 @@ FIRST: Mapping[tuple[str, str], str] = {
     ("capture.md", "tidegate labels fraud labels.jsonl --captures captures/"): (
         "mkdir captures; echo '{\"captureData\": {}}' > captures/a.jsonl; echo '{}' > labels.jsonl"
     ),
+    ("labels.md", "tidegate labels fraud labels.jsonl --post"): (
+        "tidegate deploy fraud.yaml --wait; "
+        'echo "{\\"groundTruthData\\": {\\"data\\": \\"1\\"}, \\"eventMetadata\\": {\\"eventId\\": \\"payment-1\\"}}"'
+        " > labels.jsonl"
+    ),
     ("capture.md", "tidegate drift fraud --baseline train.csv --captures captures/"): (
         "rm captures/a.jsonl; echo amount,country > train.csv; for i in $(seq 60); do "
         "echo $i,US >> train.csv; "

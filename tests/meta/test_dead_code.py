@@ -25,7 +25,7 @@ CALLED_BY_LIBRARIES = {
     *("capture_signals", "format_commands"),  # uvicorn, click
     *("global_options", "update_prices", "list_prices", "list_users", "list_tokens"),  # Typer, by a decorator
     "get_request_header",  # model code, of its context
-    "further_routes",  # imported late, by name
+    *("further_routes", "LabelFollower", "parquet_lines"),  # imported late, by name
     *("get_role", "simulate_principal_policy", "list_service_quotas", "describe_images"),  # the fake account
 }
 FOR_OTHERS = {"Lease", "Invariants", "MemoryMetrics", "MemoryStore", "complete_evidence", "risk"}

@@ -112,6 +112,12 @@ class ApiClient:
     def shadow(self, name: str, seconds: int) -> dict[str, Any]:
         return self._request_document("GET", f"{_check_endpoint_name(name)}/shadow", query={"seconds": seconds})
 
+    def labels(self, name: str) -> dict[str, Any]:
+        return self._request_document("GET", f"{_check_endpoint_name(name)}/labels")
+
+    def post_labels(self, name: str, body: Mapping[str, object]) -> dict[str, Any]:
+        return self._request_document("POST", f"{_check_endpoint_name(name)}/labels", body)
+
     def evidence(self, name: str) -> dict[str, Any]:
         return self._request_document("GET", f"{_check_endpoint_name(name)}/evidence")
 
