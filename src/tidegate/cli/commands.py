@@ -28,6 +28,7 @@ class CommandEntry(NamedTuple):
 TASKS: Mapping[str, tuple[CommandEntry, ...]] = {
     "Deploy and serve": (
         CommandEntry("init", "init", "init", "Write a spec file for a model, by asking."),
+        CommandEntry("explain", "explain", "explain", "Explain a key of spec files, such as rollout.wait."),
         CommandEntry("validate", "validate", "validate", "Check a spec file; nothing is deployed."),
         CommandEntry("diff", "diff", "diff", "Show what deploying a spec file would change."),
         CommandEntry("deploy", "deploy", "deploy", "Create an endpoint from a spec file, or update it."),
