@@ -81,7 +81,7 @@ TASKS: Mapping[str, tuple[CommandEntry, ...]] = {
         CommandEntry("backup", "backup", "backup", "Write all that the platform knows into one file."),
         CommandEntry("restore", "backup", "restore", "Restore a backup file, completely or not at all."),
         CommandEntry("version", "about", "version", "Show the version of this command and of the server."),
-        CommandEntry("schema", "about", "schema", "Print the JSON Schema of spec files."),
+        CommandEntry("schema", "schema", "schema", "Print the JSON Schema of spec files."),
     ),
 }
 ALIASES = {"ls": "list"}

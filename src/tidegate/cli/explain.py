@@ -3,18 +3,20 @@
 import dataclasses
 import json
 import textwrap
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
 from tidegate.cli.output import AsJson, console
-from tidegate.host.late_import import load
+from tidegate.cli.tables import Table, key, secondary, sentence
+from tidegate.spec.explain import KeyHelp, explain_key
 
 WIDTH = 79
 
 
 def explain(
-    key: Annotated[
+    asked: Annotated[
         str, typer.Argument(metavar="[KEY]", help="Its path, such as rollout.wait; none: the keys at the top.")
     ] = "",
     as_json: AsJson = False,
@@ -29,10 +31,10 @@ def explain(
       tidegate explain rollout
       tidegate explain alarms.errors.missing
     """
-    found = load("tidegate.spec.explain", "explain_key")(key)
+    found = explain_key(asked)
     if as_json:
         print(json.dumps({"keys": [dataclasses.asdict(one) for one in found]}))
-    elif not key:
+    elif not asked:
         _print_keys(found)
     else:
         for place, one in enumerate(found):
@@ -44,15 +46,15 @@ def explain(
                 _print_keys(named or one.keys)
 
 
-def _describe(key: Any) -> list[str]:
-    lines = [f"{key.path}  ({key.kind}, {'required' if key.required else 'optional'})"]
-    lines += textwrap.wrap(key.description, WIDTH, initial_indent="  ", subsequent_indent="  ")
+def _describe(one: KeyHelp) -> list[str]:
+    lines = [f"{one.path}  ({one.kind}, {'required' if one.required else 'optional'})"]
+    lines += textwrap.wrap(one.description, WIDTH, initial_indent="  ", subsequent_indent="  ")
     fields = (
-        ("default", "" if key.default in (None, {}, []) else _as_written(key.default)),
-        ("one of", ", ".join(key.values)),
-        ("at least", "" if key.least is None else f"{key.least:g}"),
-        ("at most", "" if key.most is None else f"{key.most:g}"),
-        ("such as", ", ".join(key.examples)),
+        ("default", "" if one.default in (None, {}, []) else _as_written(one.default)),
+        ("one of", ", ".join(one.values)),
+        ("at least", "" if one.least is None else f"{one.least:g}"),
+        ("at most", "" if one.most is None else f"{one.most:g}"),
+        ("such as", ", ".join(one.examples)),
     )
     for name, value in fields:
         if value:
@@ -65,14 +67,11 @@ def _as_written(value: Any) -> str:
     return json.dumps(value) if isinstance(value, bool | dict | list) else f"{value}"
 
 
-def _print_keys(keys: Any) -> None:
-    screen = console()
-    tables = [load("tidegate.cli.tables", name) for name in ("Table", "key", "secondary", "sentence")]
-    make_table, column, secondary, sentence = tables
-    table = make_table(column("KEY"), secondary("KIND"), sentence("MEANING"))
+def _print_keys(keys: Sequence[KeyHelp]) -> None:
+    table = Table(key("KEY"), secondary("KIND"), sentence("MEANING"))
     for one in keys:
         name = one.path.rpartition(".")[2]
         table.add_row(name + (" *" if one.required else ""), one.kind, one.description)
-    screen.print(table)
+    console().print(table)
     if any(one.required for one in keys):
         print("* required")

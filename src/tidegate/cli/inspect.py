@@ -9,7 +9,7 @@ from tidegate.cli import draw
 from tidegate.cli.output import AsJson, Name, client, console
 from tidegate.cli.status_panel import ACTIVITY_SECONDS, render_status
 from tidegate.cli.tables import Table, key, number, sentence
-from tidegate.host.late_import import load
+from tidegate.cli.watch_status import watch_status
 
 
 def list_endpoints(as_json: AsJson = False) -> None:
@@ -41,7 +41,7 @@ def status(
     """
     with client() as server:
         if watch:
-            load("tidegate.cli.watch_status", "watch_status")(server, name, as_json)
+            watch_status(server, name, as_json)
         if name is None:
             _show_endpoints(server.endpoints(), as_json)
             return
