@@ -26,6 +26,8 @@ CALLED_BY_LIBRARIES = {
     *("global_options", "update_prices", "list_prices"),  # Typer, by a decorator
     "get_request_header",  # model code, of its context
     "further_routes",  # imported late, by name
+    *("target_help", "run_local", "create_deployment", "update_deployment", "delete_deployment"),  # MLflow
+    *("list_deployments", "get_deployment"),  # MLflow
     *("get_role", "simulate_principal_policy", "list_service_quotas", "describe_images"),  # the fake account
 }
 FOR_OTHERS = {"Lease", "Invariants", "MemoryMetrics", "MemoryStore", "complete_evidence", "risk"}
