@@ -29,6 +29,7 @@ TASKS: Mapping[str, tuple[CommandEntry, ...]] = {
     "Deploy and serve": (
         CommandEntry("init", "init", "init", "Write a spec file for a model, by asking."),
         CommandEntry("explain", "explain", "explain", "Explain a key of spec files, such as rollout.wait."),
+        CommandEntry("examples", "examples", "app", "Deploy a model that comes with tidegate."),
         CommandEntry("validate", "validate", "validate", "Check a spec file; nothing is deployed."),
         CommandEntry("diff", "diff", "diff", "Show what deploying a spec file would change."),
         CommandEntry("deploy", "deploy", "deploy", "Create an endpoint from a spec file, or update it."),
