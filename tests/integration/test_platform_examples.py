@@ -74,6 +74,17 @@ def test_a_card_shows_each_version_with_its_measure_and_says_that_nothing_is_rea
     assert "not real" in card and summary["rows"] in card
 
 
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [("payroll-fraud", "fraud"), ("monthly-attrition", "left"), ("salary-benchmarking", "log_salary")],
+)
+def test_rows_to_compare_have_the_columns_of_requests_and_a_label(name: str, label: str, folder: Path) -> None:
+    head, *rows = (folder / name / "rows.csv").read_text().splitlines()
+    width = len(read_requests(folder / name)[0].body.split(","))
+    assert head.split(",")[-1] == label
+    assert len(rows) >= 500 and {len(row.split(",")) for row in [head, *rows]} == {width + 1}
+
+
 def send(platform: Platform, name: str, requests: Sequence[SampleRequest]) -> list[str]:
     answers = []
     with httpx.Client(base_url=platform.url, timeout=60) as client:

@@ -23,7 +23,7 @@ CALLED_BY_LIBRARIES = {
     *("process_bind_param", "process_result_value", "downgrade"),  # SQLAlchemy and Alembic
     *("do_GET", "do_POST", "log_message"),  # http.server
     *("capture_signals", "format_commands"),  # uvicorn, click
-    *("global_options", "update_prices", "list_prices"),  # Typer, by a decorator
+    *("global_options", "update_prices", "list_prices", "list_examples"),  # Typer, by a decorator
     "get_request_header",  # model code, of its context
     "further_routes",  # imported late, by name
     *("target_help", "run_local", "create_deployment", "update_deployment", "delete_deployment"),  # MLflow

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -56,6 +57,7 @@ def list_examples(as_json: AsJson = False) -> None:
 @app.command()
 def up(
     name: ExampleName,
+    *,
     version: Annotated[str, typer.Option(help=f"One of {', '.join(VERSIONS)}.")] = "v1",
     speed: Annotated[float, typer.Option(help="Divide the times of rollout and alarms by this.")] = 1.0,
     scale: Annotated[float, typer.Option(help="Part of the training data, for a quick look.")] = 1.0,
@@ -107,7 +109,7 @@ def traffic(
 ) -> None:
     """Send an example's requests to its endpoint, at a constant rate.
 
-    The exit status is 3 if some requests failed.
+    Ctrl-C or SIGTERM end it, with the report. The exit status is 3 if some requests failed.
 
     \b
     Example:
@@ -123,6 +125,7 @@ def traffic(
         if server.make_signer(name, kind) is not None:
             raise Invalid("examples traffic cannot sign requests: use a server without access keys")
         generator = LoadGenerator(server.url, f"/endpoints/{name}/invocations", requests, kind, rate)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a shell's background jobs ignore Ctrl-C
     with generator, suppress(KeyboardInterrupt):
         time.sleep(seconds)
     report = generator.stop()

@@ -45,7 +45,8 @@ def build(folder: Path, scale: float) -> TrainedExample:
         f"probabilities would reach {auc(test.probability, test.left):.3f}"
     )
     requests = [SampleRequest(test.line(row), expected=str(int(test.left[row]))) for row in range(1_000)]
-    return TrainedExample("AUC", rows, versions, requests, evidence="25%", inputs=INPUT)
+    table = [",".join((*employees.FEATURES, "left")), *(f"{one.body},{one.expected}" for one in requests)]
+    return TrainedExample("AUC", rows, versions, requests, evidence="25%", inputs=INPUT, table=table)
 
 
 def _write(path: Path, count: int) -> None:

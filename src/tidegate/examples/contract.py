@@ -34,7 +34,8 @@ class TrainedVersion:
 class TrainedExample:
     """``measure``: the key of ``quality`` that ranks versions; higher is better. ``rows`` says what it was measured
     on. ``evidence``: the part of predictions that a mere retraining may move, such as 25%, with which ``worse`` is
-    compared; empty: its rollout compares no predictions. ``inputs``: a file for a batch job, below the folder."""
+    compared; empty: its rollout compares no predictions. ``inputs``: a file for a batch job, below the folder.
+    ``table``: held-out rows with their labels as lines of CSV, names first, for ``tidegate compare``."""
 
     measure: str
     rows: str
@@ -42,3 +43,4 @@ class TrainedExample:
     requests: Sequence[SampleRequest]
     evidence: str = ""
     inputs: str = ""
+    table: Sequence[str] = ()

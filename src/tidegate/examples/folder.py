@@ -21,6 +21,7 @@ from tidegate.spec.units import duration
 SUMMARY = "example.json"
 REQUESTS = "requests.jsonl"
 CARD = "card.md"
+TABLE = "rows.csv"
 PERIODS = (5, 10, 20, 30)
 """Periods of alarms in seconds, below whole minutes; in a shorter one a percentile says little."""
 PACKAGES = ("numpy", "xgboost", "lightgbm", "sklearn", "skops")
@@ -63,7 +64,10 @@ def _train(example: Example, folder: Path, scale: float) -> None:
         trained: TrainedExample = build(partial, scale)
         (partial / REQUESTS).write_text("".join(f"{json.dumps(asdict(one))}\n" for one in trained.requests))
         (partial / CARD).write_text(render_card(example, trained))
+        if trained.table:
+            (partial / TABLE).write_text("".join(f"{line}\n" for line in trained.table))
         summary = {**asdict(trained), "requests": len(trained.requests), "name": example.name}
+        del summary["table"]
         (partial / SUMMARY).write_text(json.dumps(summary, indent=2))
         partial.chmod(0o755)
         shutil.rmtree(folder, ignore_errors=True)

@@ -42,7 +42,9 @@ def build(folder: Path, scale: float) -> TrainedExample:
         )
         for name, score in found.items()
     }
-    return TrainedExample("R2", describe_rows(test), versions, _requests(test))
+    requests = _requests(test)
+    table = [",".join((*FEATURES, "log_salary")), *(f"{one.body},{one.expected}" for one in requests)]
+    return TrainedExample("R2", describe_rows(test), versions, requests, table=table)
 
 
 def _train(path: Path, x: NDArray[np.float32], y: NDArray[np.float64], trees: int, depth: int) -> Any:
