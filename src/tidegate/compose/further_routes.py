@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from starlette.routing import Route
 
 from tidegate.advisor.planner import api as planner_api
-from tidegate.console import compute_api, operate_pages, pages
+from tidegate.console import compute_api, learn_pages, operate_pages, pages
 from tidegate.gateway.dependencies import Gateway
 
 
@@ -17,4 +17,5 @@ def further_routes(gateway: Gateway, environment: Mapping[str, str]) -> list[Rou
         *compute_api.routes(gateway, desk),
         *operate_pages.routes(gateway),
         *pages.routes(gateway, desk),
+        *learn_pages.routes(gateway, desk),
     ]
