@@ -25,6 +25,7 @@ PAGES = {
     "architectures": "/architectures",
     "compute": "/compute?rate=nonsense",
     "rolling": "/rolling",
+    "targets": "/targets?example=learning-recommendations",
     "rollout": f"/traffic?{BAD}&fault=error-rate&amount=20%25",
 }
 pytestmark = pytest.mark.timeout(120)

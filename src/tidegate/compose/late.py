@@ -32,6 +32,7 @@ PATHS: Mapping[str, tuple[str, ...]] = {
     f"{CONSOLE}/architectures": ("GET",),
     f"{CONSOLE}/compute": ("GET",),
     f"{CONSOLE}/rolling": ("GET",),
+    f"{CONSOLE}/targets": ("GET",),
     f"{CONSOLE}/static/{{path:path}}": ("GET",),
 }
 """Paths of ``further_routes`` with their methods: the planner, computations and pages, which take a sixth of the

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tidegate.console import architectures_page, compute_page, rolling_page
+from tidegate.console import architectures_page, compute_page, rolling_page, targets_page
 from tidegate.console.compute_api import ComputePool
 from tidegate.console.pages import load_catalogue, render_page
 from tidegate.gateway.dependencies import Gateway
@@ -19,7 +19,7 @@ Page = Callable[[Gateway, ComputePool, Request], Awaitable[Response]]
 
 def routes(gateway: Gateway, pool: ComputePool) -> list[Route]:
     """GET only: they change nothing."""
-    pages = {"architectures": _architectures, "compute": _compute, "rolling": _rolling}
+    pages = {"architectures": _architectures, "compute": _compute, "rolling": _rolling, "targets": _targets}
     return [
         Route(f"{CONSOLE}/{name}", _make_handler(gateway, pool, page), methods=["GET"])
         for name, page in pages.items()
@@ -43,6 +43,12 @@ async def _compute(gateway: Gateway, pool: ComputePool, request: Request) -> Res
     catalogue = await load_catalogue(gateway)
     shown = await asyncio.to_thread(compute_page.compute, request.query_params, catalogue)
     return render_page("compute", request, catalogue, **shown)
+
+
+async def _targets(gateway: Gateway, pool: ComputePool, request: Request) -> Response:
+    catalogue = await load_catalogue(gateway)
+    shown = await asyncio.to_thread(targets_page.compared, request.query_params, catalogue)
+    return render_page("targets", request, catalogue, **shown)
 
 
 async def _rolling(gateway: Gateway, pool: ComputePool, request: Request) -> Response:

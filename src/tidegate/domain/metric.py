@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from tidegate.domain.fleet import FleetId
+from tidegate.domain.pairs import Pair
 
 SAGEMAKER = "AWS/SageMaker"
 INSTANCES = "/aws/sagemaker/Endpoints"
@@ -10,7 +11,7 @@ JOBS = "/aws/sagemaker/TransformJobs"
 EVIDENCE = "tidegate/Evidence"
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class MetricId:
     """Identity of one series. Dimensions match as an exact set."""
 
@@ -40,7 +41,7 @@ class Query:
     """Seconds, if the line itself sets them; for display only. All lines are evaluated with one period."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
     """Values of one series in one span (``at`` to ``at + resolution``, epoch seconds).
 
@@ -60,7 +61,7 @@ class Sample:
     resolution: int = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Latency:
     """Latencies of some requests in microseconds; ``bins`` as in Sample, whose counts sum to the requests."""
 
@@ -110,8 +111,23 @@ class FleetSecond:
     in_flight: tuple[float, ...] = ()
     """Requests in progress at the end of the second, one reading per replica that answered."""
     series: tuple[WorkerSeries, ...] = ()
+    pairs: tuple[tuple[str, Pair], ...] = ()
+    """Requests that another version's fleet was given, too, each with the id of that fleet."""
     dropped: int = 0
     """Reported values that were unusable."""
+
+
+@dataclass(frozen=True)
+class FleetPeriod:
+    """Requests of one fleet in the ``seconds`` from ``at`` (epoch seconds), once they are complete. A second report
+    on the same period has what came in addition."""
+
+    fleet: FleetId
+    at: int
+    seconds: int
+    requests: int
+    failed: int
+    """Of the ``requests``, those that were answered with anything but 2xx, or not at all."""
 
 
 @dataclass(frozen=True)
@@ -131,3 +147,6 @@ class CollectionRound:
 
     seconds: list[FleetSecond]
     coverage: dict[str, Coverage] = field(default_factory=dict)
+    periods: dict[str, list[FleetPeriod]] = field(default_factory=dict)
+    """By endpoint, also where there is nothing new, of those whose requests are known by longer periods than seconds:
+    versions are compared by them, and by ``seconds`` elsewhere."""

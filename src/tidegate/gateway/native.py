@@ -14,6 +14,7 @@ from starlette.routing import Route
 from tidegate import __version__, spec
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import NotFound
+from tidegate.domain.targets import LOCAL
 from tidegate.gateway import captures, queue_view, scaling, spec_diff, transforms, uploads, versions
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.journal_view import wait_for_events
@@ -115,6 +116,8 @@ async def shadow(gateway: Gateway, request: Request) -> Response:
     endpoint = (await context.store.run(lambda tx: endpoints.get_endpoint(tx, name))).body
     found = await compare_shadows(context.metrics, endpoint, seconds, now)
     kept = str(Path(gateway.settings.state, "shadow", name))
+    if endpoint.target != LOCAL:
+        kept = f"in the instances on target {endpoint.target}"
     return JSONResponse({"seconds": seconds, "kept": kept, "comparisons": [asdict(one) for one in found]})
 
 

@@ -6,7 +6,7 @@ from functools import cache
 import pytest
 
 from tidegate.advisor.prices import HOSTING, Catalogue
-from tidegate.console import architectures_page, compute_page, rolling_page
+from tidegate.console import architectures_page, compute_page, rolling_page, targets_page
 from tidegate.console.compute_process import compute
 from tidegate.console.sliders import Slider, read_sliders
 
@@ -77,6 +77,31 @@ def test_steady_traffic_has_nothing_to_scale() -> None:
     shown = compute_page.compute({"shape": "steady", "least": "1"}, CATALOGUE)
     assert shown["scaled"]["month"] == pytest.approx(shown["scaled"]["fixed"], rel=0.2)
     assert "none of" in compute_page.compute({"shape": "odd"}, CATALOGUE)["problems"][0]
+
+
+def test_each_target_is_planned_for_the_same_answers_and_the_planner_s_choice_is_marked() -> None:
+    shown = targets_page.compared({}, CATALOGUE)
+    assert [way["chosen"] for way in shown["ways"]] == [True, False, False, False]
+    priced = [way for way in shown["ways"] if not way["why_not"]]
+    assert len(priced) >= 3 and all(way["month"] > 0 and way["rows"] for way in priced)
+
+
+def test_a_large_model_does_not_go_to_lambda_and_says_why() -> None:
+    *_, functions = targets_page.compared({"example": "assist"}, CATALOGUE)["ways"]
+    assert functions["why_not"] and not functions["chosen"]
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ({"rate": "-1"}, "rate"),
+        ({"example": "nothing"}, "no example"),
+        ({"latency": "1s"}, "missing"),
+    ],
+)
+def test_answers_that_cannot_be_are_named(query: dict[str, str], said: str) -> None:
+    shown = targets_page.compared(query, CATALOGUE)
+    assert said in shown["problem"] and shown["ways"] == []
 
 
 def test_rolling_takes_a_start_of_instances_to_turn_back_and_two_fleets_none() -> None:
