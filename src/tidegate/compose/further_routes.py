@@ -5,7 +5,15 @@ from collections.abc import Mapping
 
 from tidegate.advisor.planner import api as planner_api
 from tidegate.advisor.quality import api as labels_api
-from tidegate.console import audit_page, compute_api, login_pages, openid_pages, operate_pages, pages
+from tidegate.console import (
+    audit_page,
+    compute_api,
+    learn_pages,
+    login_pages,
+    openid_pages,
+    operate_pages,
+    pages,
+)
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.guarded_routes import GuardedRoute
 
@@ -22,4 +30,5 @@ def further_routes(gateway: Gateway, environment: Mapping[str, str]) -> list[Gua
         *audit_page.routes(gateway),
         *operate_pages.routes(gateway),
         *pages.routes(gateway, desk),
+        *learn_pages.routes(gateway, desk),
     ]

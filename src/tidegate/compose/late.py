@@ -36,6 +36,10 @@ PATHS: Mapping[str, tuple[str, ...]] = {
     f"{CONSOLE}/planner": ("GET",),
     f"{CONSOLE}/planner/spec": ("GET",),
     f"{CONSOLE}/traffic": ("GET",),
+    f"{CONSOLE}/architectures": ("GET",),
+    f"{CONSOLE}/compute": ("GET",),
+    f"{CONSOLE}/rolling": ("GET",),
+    f"{CONSOLE}/targets": ("GET",),
     f"{CONSOLE}/static/{{path:path}}": ("GET",),
 }
 """Paths of ``further_routes`` with their methods: the planner, labels, computations and pages, which take a sixth of
