@@ -26,7 +26,9 @@ from tidegate.compose.environments import plain_environment, write_aws_keys
 from tidegate.compose.event_receivers import announcers
 from tidegate.compose.evidence_loops import EvidenceLoops, join_evidence
 from tidegate.compose.late import late_routes
-from tidegate.compose.leadership import JOURNAL_EVERY, leading, prune_journal
+from tidegate.compose.leadership import JOURNAL_EVERY, leading, prune_records
+from tidegate.compose.logins import join_logins, require_login
+from tidegate.compose.predictions import SignedPredictions
 from tidegate.compose.target import Targets, control_socket, join_targets, target_context
 from tidegate.compose.transform_jobs import Jobs, join_jobs
 from tidegate.compose.wakeups import join_wakes
@@ -50,11 +52,13 @@ from tidegate.reconcile.metrics_loop import MetricsLoop
 from tidegate.reconcile.queues import Queues
 from tidegate.reconcile.scaling import Scaling
 from tidegate.service import prometheus
+from tidegate.service.audit_trail import Trail
 from tidegate.service.record_kinds import ALARM, ENDPOINT, SCALABLE, TRANSFORM
 from tidegate.service.transforms import PREFIX
 from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
 from tidegate.store import DatabaseLimits, SqlStore, open_store
+from tidegate.store.audit import SqlAudit
 from tidegate.store.metrics import SqlMetrics
 from tidegate.store.queue import SqlQueue
 from tidegate.targets.containers import check_data, image_table
@@ -83,11 +87,11 @@ def run(settings: Settings) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=form, force=True)
     for chatty in ("alembic", "uvicorn", "httpx", "httpx2"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    signed = keys.is_signing_required(settings)
+    keys.check_keys(settings)
     table = image_table(settings)
     folder = StateFolder.take(settings.state)
     try:
-        uvloop.run(Controller(replace(settings, state=folder.path), folder, table, signed).run())
+        uvloop.run(Controller(replace(settings, state=folder.path), folder, table).run())
     finally:
         folder.release()
 
@@ -184,7 +188,8 @@ class Controller:
     settings: Settings
     folder: StateFolder
     table: ImageTable
-    signed: bool
+    signed: bool = False
+    """Whether every request must be authenticated; known once the database is open."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set and cleared after each write, to wake those who wait for news."""
@@ -202,6 +207,7 @@ class Controller:
             async with leading(store, self.settings, self.stopping, self.leave) as lease:
                 if lease is None:
                     return
+                self.settings, self.signed = await require_login(self.settings, store)
                 async with self._serving(store, lease.fence):
                     log.info("tidegate is ready on %s (state in %s)", self.settings.url, self.folder.path)
                     await self.stopping.wait()
@@ -234,7 +240,7 @@ class Controller:
             await parts.engine.start()
             await parts.jobs.start()
             await retire_unknown(parts)
-            pruning = partial(prune_journal, store, self.settings)
+            pruning = partial(prune_records, store, self.settings)
             loops = [
                 asyncio.create_task(every_second(parts.watch.turn, self.stopping)),
                 asyncio.create_task(every_second(parts.watch.judge_alarms, self.stopping, after=EVALUATE_AFTER)),
@@ -291,6 +297,9 @@ class Controller:
             settings=self.settings,
             context=context,
             signed=self.signed,
+            logins=join_logins(self.settings, parts.store),
+            trail=Trail(SqlAudit(parts.store.database), parts.clock.now),
+            predict=SignedPredictions(self.settings, self.signed, parts.clock),
             proxy_up=parts.proxy.up,
             prometheus=lambda: page(parts),
             logs=parts.targets.all.logs.tail,

@@ -6,13 +6,14 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from tidegate.advisor.quality.posted import read_posted, read_terms
 from tidegate.advisor.quality.store import LabelStore
+from tidegate.domain.access import Access
 from tidegate.domain.errors import Invalid, NotFound
 from tidegate.gateway import native
 from tidegate.gateway.dependencies import Gateway
+from tidegate.gateway.guarded_routes import GuardedRoute
 from tidegate.gateway.request_parsing import parse_endpoint_name, parse_json_object
 from tidegate.service import endpoints
 
@@ -59,11 +60,11 @@ def _document(folder: Path, name: str) -> dict[str, Any]:
     return {"endpoint": name, **(store.document() or {"at": None, "versions": [], "labels": {}})}
 
 
-def routes(gateway: Gateway) -> list[Route]:
+def routes(gateway: Gateway) -> list[GuardedRoute]:
     return native.routes(
         gateway,
         (
-            ("GET", "/endpoints/{name}/labels", show_labels),
-            ("POST", "/endpoints/{name}/labels", post_labels),
+            ("GET", "/endpoints/{name}/labels", show_labels, Access.READ),
+            ("POST", "/endpoints/{name}/labels", post_labels, Access.USE),
         ),
     )
