@@ -23,7 +23,7 @@ from tidegate.evidence.features import FeatureCounter
 from tidegate.evidence.judge import begin, fold, judge
 from tidegate.evidence.pair_judge import pair_key
 from tidegate.evidence.pairs import PairCounter
-from tidegate.examples.payroll import auc
+from tidegate.examples.measures import auc
 
 PER_SECOND, SECONDS = 10, 120
 """Copied requests in the first stage of a rollout: its default length, at ten requests a second."""
