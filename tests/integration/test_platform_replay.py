@@ -53,7 +53,7 @@ def spec(endpoint: str, data: str, rows: str, **more: Any) -> dict[str, Any]:
         "endpoint": endpoint,
         "model": {"image": "tidegate/xgboost", "data": data},
         "rollout": {"strategy": "canary", "size": "50%", "wait": "1s"},
-        "evidence": {"compare": ["errors"], "on_no_data": "advance", "deadline": "0", "replay": replay},
+        "evidence": {"compare": ["errors"], "on_no_data": "advance", "deadline": "1s", "replay": replay},
     }
 
 

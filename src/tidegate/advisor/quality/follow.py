@@ -181,15 +181,19 @@ def _versions(endpoint: Endpoint) -> list[Version]:
 
 
 def _compared(endpoint: Endpoint, past: History) -> Iterator[tuple[AnsweringVersion, AnsweringVersion]]:
-    """Variants of the versions of a rollout under way, else of the version that serves and the one before."""
+    """Variants of the versions of a rollout under way, or of the last one: a version that was rolled back, too."""
     rollout = endpoint.rollout
     if rollout is not None and rollout.old is not None:
         old, new = rollout.old, rollout.new
     else:
         served = [one for one in past.entries if one.served_at is not None or one.outcome is Outcome.SERVING]
-        if len(served) < 2 or served[-1].outcome is not Outcome.SERVING:
+        last = past.entries[-1:]
+        if len(served) >= 2 and served[-1] in last:
+            old, new = served[-2].version, served[-1].version
+        elif served and last and served[-1] not in last:  # it was rolled back
+            old, new = served[-1].version, last[0].version
+        else:
             return
-        old, new = served[-2].version, served[-1].version
     names = {one.name for one in old.production}
     for variant in new.production:
         if variant.name in names and old.config_name != new.config_name:

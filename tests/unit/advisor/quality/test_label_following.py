@@ -14,11 +14,12 @@ from tidegate.advisor.quality.label_lines import Label
 from tidegate.advisor.quality.store import LabelStore, LabelTerms
 from tidegate.domain.capture import Capture
 from tidegate.domain.endpoint import Endpoint, Rollout
+from tidegate.domain.history import History, HistoryEntry, Outcome
 from tidegate.domain.metric import LABELS, MetricId
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.rollout import Version
 from tidegate.rollout.plan import compile_plan
-from tidegate.service.record_kinds import ENDPOINT
+from tidegate.service.record_kinds import ENDPOINT, HISTORY
 from tidegate.testing.memory_metrics import MemoryMetrics
 from tidegate.testing.memory_store import MemoryStore
 from tidegate.testing.samples import canary, percent, version
@@ -190,3 +191,41 @@ async def test_versions_are_followed_where_they_capture(scene: Scene) -> None:
     assert found is not None and await scene.store.run(lambda tx: find_followed(tx, "nobody")) is None
     assert found.captured == (f"{scene.captures.as_uri()}/fraud/AllTraffic/",)
     assert [(old.config, new.config) for old, new in found.compared] == [("v1", "v2")]
+
+
+@pytest.mark.parametrize(("outcomes", "compared"), [
+    ([Outcome.SERVING], []),
+    ([Outcome.REPLACED, Outcome.SERVING], [("v1", "v2")]),
+    ([Outcome.SERVING, Outcome.ROLLED_BACK], [("v1", "v2")]),
+    ([Outcome.REPLACED, Outcome.ROLLED_BACK, Outcome.SERVING], [("v1", "v3")]),
+    ([Outcome.FAILED], []),
+])  # fmt: skip
+async def test_the_versions_of_the_last_rollout_are_compared_however_it_ended(
+    scene: Scene, outcomes: list[Outcome], compared: list[tuple[str, str]]
+) -> None:
+    entries = tuple(
+        HistoryEntry(
+            *(
+                number,
+                f"r{number}",
+                captured(f"v{number}", scene.captures),
+                canary(percent(10), 60),
+                "ann",
+                NOON,
+                "",
+            ),
+            served_at=NOON if outcome in (Outcome.SERVING, Outcome.REPLACED) else None,
+            outcome=outcome,
+        )
+        for number, outcome in enumerate(outcomes, 1)
+    )
+    endpoint = Endpoint("fraud", NOON, NOON, serving=entries[0].version)
+
+    def work(tx: Tx) -> None:
+        tx.put(ENDPOINT, "fraud", endpoint, expect=None, now=NOON)
+        tx.put(HISTORY, "fraud", History(entries), expect=None, now=NOON)
+
+    await scene.store.run(work)
+    found = await scene.store.run(lambda tx: find_followed(tx, "fraud"))
+    assert found is not None
+    assert [(old.config, new.config) for old, new in found.compared] == compared
