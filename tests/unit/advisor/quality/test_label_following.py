@@ -18,6 +18,7 @@ from tidegate.domain.history import History, HistoryEntry, Outcome
 from tidegate.domain.metric import LABELS, MetricId
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.rollout import Version
+from tidegate.ports.store import Tx
 from tidegate.rollout.plan import compile_plan
 from tidegate.service.record_kinds import ENDPOINT, HISTORY
 from tidegate.testing.memory_metrics import MemoryMetrics
