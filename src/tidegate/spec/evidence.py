@@ -81,6 +81,9 @@ class EvidenceSpec(Struct, forbid_unknown_fields=True):
         str, about("Most rollouts of an equal version that may be rolled back.", "1%", pattern=_PERCENT)
     ] = "1%"
     action: Annotated[str, about("What a difference above its tolerance does.", enum=ACTIONS)] = "rollback"
+    on_features: Annotated[
+        str, about("What a difference does that features alone have found.", enum=("gate", "rollback"))
+    ] = "gate"
     minimum: Annotated[
         int,
         Meta(description="Requests of each version per stage, at least.", extra_json_schema={"minimum": 1}),
@@ -105,12 +108,21 @@ def parse_evidence(given: EvidenceSpec, path: KeyPath = ("evidence",)) -> Eviden
         copies=_copies(given.copies, compare, (*path, "copies")),
         false_rollback_rate=rate / 100,
         action=EvidenceAction(one_of(given.action, ACTIONS, (*path, "action"))),
+        on_features=_on_features(given, compare, path),
         minimum=given.minimum,
         deadline=seconds(given.deadline, (*path, "deadline")),
         on_no_data=NoDataAction(one_of(given.on_no_data, NO_DATA, (*path, "on_no_data"))),
         replay=None if given.replay is None else parse_replay(given.replay, (*path, "replay")),
     )
     return found if given.tolerance is None else _tolerate(found, given.tolerance, (*path, "tolerance"))
+
+
+def _on_features(given: EvidenceSpec, compare: tuple[Comparison, ...], path: KeyPath) -> EvidenceAction:
+    where = (*path, "on_features")
+    found = EvidenceAction(one_of(given.on_features, ("gate", "rollback"), where))
+    if found is not _USUAL.on_features and Comparison.FEATURES not in compare:
+        raise SpecError(where, "nothing compares features: add it to compare, or remove this")
+    return found
 
 
 def _compare(given: list[str] | None, path: KeyPath) -> tuple[Comparison, ...]:
@@ -177,8 +189,9 @@ def render_evidence(given: EvidenceConfig) -> dict[str, Any]:
         made["copies"] = duration_text(given.copies)
     if given.false_rollback_rate != _USUAL.false_rollback_rate:
         made["false_rollback_rate"] = percent_text(given.false_rollback_rate)
-    if given.action is not _USUAL.action:
-        made["action"] = given.action.value
+    for name in ("action", "on_features"):
+        if getattr(given, name) is not getattr(_USUAL, name):
+            made[name] = getattr(given, name).value
     if given.replay is not None:
         made["replay"] = render_replay(given.replay)
     if given.minimum != _USUAL.minimum:
