@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from bench import tables
 from bench.evidence_arrays import Array, RateTests, ShareTests, log_mean
-from tidegate.domain.evidence import Comparison, EvidenceConfig
+from tidegate.domain.evidence import OF_TRAFFIC, Comparison, EvidenceConfig
 from tidegate.evidence.comparisons import LATENCY_LEVELS, LATENCY_SLACK, PREDICTION_LEVELS, SKETCH_ERROR
 from tidegate.evidence.judge import false_alarm_rates
 
@@ -34,7 +34,7 @@ SAMPLED = 25
 """Predictions of a version that are sampled in a second."""
 SPREAD = 0.3
 """Standard deviation of the logarithm of a latency."""
-ALL = EvidenceConfig(compare=tuple(Comparison))
+ALL = EvidenceConfig(compare=OF_TRAFFIC)
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def normal_quantile(level: float) -> float:
 def count_false(versions: Versions, rollouts: int, seconds: int, seed: int) -> dict[str, int]:
     """Rollouts of equal versions that were turned back, by comparison and in all."""
     simulation = Simulation(versions, rollouts, seed)
-    ever = {one: np.zeros(rollouts, bool) for one in Comparison}
+    ever = {one: np.zeros(rollouts, bool) for one in OF_TRAFFIC}
     for second in range(BEFORE + seconds):
         simulation.step(second >= BEFORE)
         for one, now in simulation.failed().items():

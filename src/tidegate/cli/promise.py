@@ -49,6 +49,8 @@ COUNTED = {
     Comparison.ERRORS: "fail",
     Comparison.LATENCY: "are slower than the old median by more than the tolerance",
     Comparison.PREDICTIONS: "have a prediction on the other side of the old median",
+    Comparison.PAIRED: "(mean difference of the two predictions of a request, in units)",
+    Comparison.FEATURES: "have another value in one of 20 columns",
 }
 CURVE_POINTS = 60
 """Number of points of a curve."""
@@ -157,7 +159,8 @@ def _evidence_table(found: Promise) -> Table:
     )
     for one in found.evidence:
         name = f"{one.comparison} ({one.variant})" if one.variant else one.comparison.value
-        sizes = ("-" if size is None else f"+{size * 100:.3g} %" for size in one.smallest)
+        unit, scale = ("", 1) if one.comparison is Comparison.PAIRED else (" %", 100)
+        sizes = ("-" if size is None else f"+{size * scale:.3g}{unit}" for size in one.smallest)
         shown.add_row(name, *sizes, f"< {format_probability(one.false_alarm)}", COUNTED[one.comparison])
     return shown
 
@@ -179,7 +182,7 @@ def _describe_wanted(one: FaultPromise) -> Iterator[Text]:
     if one.alarm is None:
         yield Text(f"{fault}: no alarm watches it", style="bold red")
         return
-    first = format_probability(one.by_stage[0])
+    first = format_probability(one.first)
     if one.seen:
         yield Text(f"{fault}: detected in the first bake ({first}), by {one.alarm}", style="green")
     elif one.stage is not None:

@@ -238,8 +238,9 @@ def _bake(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime
         )
     if silent:
         return None
-    # Invariant 7: missing evidence is neither a pass nor a failure, so hold.
-    if rollout.plan.require_evidence and (lacking := ", ".join(predicates.alarms_not_ok(rollout.plan, seen))):
+    # Invariant 7: missing evidence is neither a pass nor a failure, so hold. With copies only no alarm can have any.
+    required = rollout.plan.require_evidence and stage.share
+    if required and (lacking := ", ".join(predicates.alarms_not_ok(rollout.plan, seen))):
         if lacking == _condition_message(rollout, WAITING_FOR_EVIDENCE):
             return None
         return _set_condition(

@@ -5,7 +5,17 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from tidegate.domain.evidence import Comparison, EvidenceAction, EvidenceConfig, NoDataAction
+from tidegate.domain.evidence import OF_PAIRS, OF_TRAFFIC, Comparison, EvidenceAction, EvidenceConfig, NoDataAction
+from tidegate.spec.paired_tolerance import (
+    MOST_SLICES,
+    FeatureSpec,
+    PairedSpec,
+    parse_features,
+    parse_paired,
+    parse_slices,
+    render_features,
+    render_paired,
+)
 from tidegate.spec.problem import KeyPath, SpecError, suggest
 from tidegate.spec.unit_texts import duration_text, percent_text
 from tidegate.spec.units import one_of, percent, seconds
@@ -31,6 +41,8 @@ class ToleranceSpec(Struct, forbid_unknown_fields=True):
         Annotated[str, about("How much slower p50 and p99 may be. Default: 30%.", pattern=_PERCENT)] | None
     ) = None
     predictions: Annotated[Share, about("Predictions that may move across any level. Default: 10%.")] | None = None
+    paired: PairedSpec | None = None
+    features: FeatureSpec | None = None
 
 
 class EvidenceSpec(Struct, forbid_unknown_fields=True):
@@ -47,6 +59,23 @@ class EvidenceSpec(Struct, forbid_unknown_fields=True):
         | None
     ) = None
     tolerance: ToleranceSpec | None = None
+    slices: (
+        Annotated[
+            list[str | int],
+            Meta(
+                description="Columns of the request, by name or number, by whose values paired compares, too.",
+                extra_json_schema={"maxItems": MOST_SLICES},
+            ),
+        ]
+        | None
+    ) = None
+    copies: (
+        Annotated[
+            Duration,
+            about("How long the new version gets only copies of requests at first, for paired and features."),
+        ]
+        | None
+    ) = None
     false_rollback_rate: Annotated[
         str, about("Most rollouts of an equal version that may be rolled back.", "1%", pattern=_PERCENT)
     ] = "1%"
@@ -67,8 +96,11 @@ def parse_evidence(given: EvidenceSpec, path: KeyPath = ("evidence",)) -> Eviden
         raise SpecError((*path, "false_rollback_rate"), f"{rate:g}%: must be above 0% and at most {MOST_FALSE}%")
     if not 1 <= given.minimum <= MOST_REQUESTS:
         raise SpecError((*path, "minimum"), f"{given.minimum}: must be 1 to {MOST_REQUESTS}")
+    paired = Comparison.PAIRED in compare
     found = EvidenceConfig(
         compare=compare,
+        slices=parse_slices(given.slices, paired, (*path, "slices")),
+        copies=_copies(given.copies, compare, (*path, "copies")),
         false_rollback_rate=rate / 100,
         action=EvidenceAction(one_of(given.action, ACTIONS, (*path, "action"))),
         minimum=given.minimum,
@@ -93,7 +125,7 @@ def _compare(given: list[str] | None, path: KeyPath) -> tuple[Comparison, ...]:
 
 def _tolerate(found: EvidenceConfig, given: ToleranceSpec, path: KeyPath) -> EvidenceConfig:
     changed: dict[str, Any] = {}
-    for one in Comparison:
+    for one in OF_TRAFFIC:
         text, where = getattr(given, one.value), (*path, one.value)
         if text is None:
             continue
@@ -102,7 +134,24 @@ def _tolerate(found: EvidenceConfig, given: ToleranceSpec, path: KeyPath) -> Evi
         changed[one.value] = percent(text, where) / 100
         if changed[one.value] > 0.5 and one is not Comparison.LATENCY:
             raise SpecError(where, f"{text}: must be at most 50%")
+    for pairs in sorted(OF_PAIRS):
+        if getattr(given, pairs.value) is not None and pairs not in found.compare:
+            raise SpecError(
+                (*path, pairs.value), f"nothing compares {pairs.value}: add it to compare, or remove this"
+            )
+    if given.paired is not None:
+        changed["paired"] = parse_paired(given.paired, (*path, "paired"))
+    if given.features is not None:
+        changed["features"] = parse_features(given.features, (*path, "features"))
     return replace(found, **changed)
+
+
+def _copies(given: str | int | None, compare: tuple[Comparison, ...], path: KeyPath) -> int:
+    if given is None:
+        return _USUAL.copies
+    if OF_PAIRS.isdisjoint(compare):
+        raise SpecError(path, "nothing compares copies: add paired or features to compare, or remove this")
+    return seconds(given, path)
 
 
 def render_evidence(given: EvidenceConfig) -> dict[str, Any]:
@@ -110,9 +159,19 @@ def render_evidence(given: EvidenceConfig) -> dict[str, Any]:
     made: dict[str, Any] = {}
     if given.compare != _USUAL.compare:
         made["compare"] = [one.value for one in given.compare]
-    different = [one.value for one in Comparison if getattr(given, one.value) != getattr(_USUAL, one.value)]
-    if different:
-        made["tolerance"] = {name: percent_text(getattr(given, name)) for name in different}
+    tolerance: dict[str, Any] = {}
+    different = [one.value for one in OF_TRAFFIC if getattr(given, one.value) != getattr(_USUAL, one.value)]
+    tolerance |= {name: percent_text(getattr(given, name)) for name in different}
+    if paired := render_paired(given.paired):
+        tolerance["paired"] = paired
+    if features := render_features(given.features):
+        tolerance["features"] = features
+    if tolerance:
+        made["tolerance"] = tolerance
+    if given.slices:
+        made["slices"] = [int(one) if one.isdecimal() else one for one in given.slices]
+    if given.copies != _USUAL.copies:
+        made["copies"] = duration_text(given.copies)
     if given.false_rollback_rate != _USUAL.false_rollback_rate:
         made["false_rollback_rate"] = percent_text(given.false_rollback_rate)
     if given.action is not _USUAL.action:

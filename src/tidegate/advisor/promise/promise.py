@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from tidegate.advisor.promise import alarm_model, proposals, schedule
 from tidegate.advisor.promise.baseline import Baseline, Quantity, VersionFault
 from tidegate.advisor.promise.detection import AlarmWatch, RolloutSetting
-from tidegate.advisor.promise.evidence_power import ComparedStage, smallest_difference
+from tidegate.advisor.promise.evidence_power import smallest_difference
+from tidegate.advisor.promise.passage import ComparedStage
 from tidegate.advisor.promise.proposals import Proposal
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.errors import Invalid
@@ -76,6 +77,8 @@ class FaultPromise:
     seconds: float
     most_seconds: float | None
     proposals: tuple[Proposal, ...] = ()
+    first: float = 0.0
+    """Power by the end of the first bake."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +214,8 @@ def _promise_fault(
         return FaultPromise(quantity, size, False, None, None, (), 0.0, None, 0.0, None, better)
     caught = best.detect(fault)
     stage = next((n for n, chance in enumerate(caught.by_stage) if chance >= terms.power), None)
-    seen = stage is not None and stage <= proposals.first_baking_stage(best.setting.plan)
+    first = proposals.first_baking_stage(best.setting.plan)
+    seen = stage is not None and stage <= first
     good = seen and best.false_alarm() <= terms.false_alarms
     return FaultPromise(
         quantity=quantity,
@@ -224,6 +228,7 @@ def _promise_fault(
         most_requests=caught.most_requests,
         seconds=caught.seconds,
         most_seconds=caught.most_seconds,
+        first=caught.by_stage[first],
         proposals=() if good else proposals.propose(best, quantity, size, terms.power, terms.false_alarms),
     )
 

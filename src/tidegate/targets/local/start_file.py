@@ -15,6 +15,7 @@ from tidegate.serving.contract.replica_spec import (
     CaptureSpec,
     ContainerSpec,
     OnDemand,
+    PairingFiles,
     ShadowCopies,
     encode,
 )
@@ -59,6 +60,7 @@ def replica_file(
         file_roots=readable_roots(settings, folders, variant.model),
         keys_file=None if free or queued else keys_file(settings, folders),
         mirror=mirror_section(folders, proxy.copies, fleet, replica),
+        pairing=pairing_section(folders, proxy.copies, fleet),
         capture=capture_section(settings, folders, fleet, replica),
         on_demand=on_demand_section(proxy.wakes, waking) if variant.serverless is not None else None,
     )
@@ -85,6 +87,14 @@ def mirror_section(folders: Folders, copies: Path, fleet: FleetSpec, replica: st
         share_file=str(folders.share(fleet.id)),
         kept=str(folders.kept(fleet.id, replica)),
     )
+
+
+def pairing_section(folders: Folders, copies: Path, fleet: FleetSpec) -> PairingFiles | None:
+    """Every worker that clients call can be paired: its version may be an old one some day."""
+    variant = fleet.variant
+    if fleet.detached or variant.shadow or variant.asynchronous is not None or variant.serverless is not None:
+        return None
+    return PairingFiles(socket=str(copies), order_file=str(folders.order(fleet.id)))
 
 
 def capture_section(settings: Settings, folders: Folders, fleet: FleetSpec, replica: str) -> CaptureSpec | None:
