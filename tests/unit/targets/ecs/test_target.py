@@ -481,6 +481,7 @@ def test_minutes_that_are_missing_hold_a_rollout_and_turn_it_back_at_the_deadlin
             r"cannot compare latency: it has percentiles of whole minutes.*write compare: \[errors\]",
         ),
         (EvidenceConfig(compare=(Comparison.PREDICTIONS,)), "cannot compare predictions: it does not see"),
+        (EvidenceConfig(compare=(Comparison.PAIRED,)), "cannot compare paired: it makes no copies"),
         (replace(ERRORS_COMPARED, deadline=180), "up to 180 s later: the deadline of 180 s must be longer"),
     ],
 )
