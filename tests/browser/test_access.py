@@ -117,6 +117,10 @@ def test_the_keyboard_alone_signs_in_and_out(context: BrowserContext, platform: 
         page.keyboard.press("Enter")
         expect(page.get_by_text("signed in as viewer")).to_be_visible()
         both_themes(page)
+        for width in (390, 700, 1000, 1200):  # the frame wraps at some of them
+            page.set_viewport_size({"width": width, "height": 900})
+            for shown in (page.get_by_text("signed in as viewer"), page.get_by_role("button", name="Sign out")):
+                expect(shown).to_be_in_viewport(ratio=1)
         page.keyboard.press("Tab")
         expect(page.get_by_role("button", name="Sign out")).to_be_focused()
         page.keyboard.press("Enter")
