@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = {path.name: path for path in (ROOT / "README.md", *sorted(DOCS.glob("*.md")))}
-OWN = ("getting-started.md", "ci-cd.md")
+OWN = ("getting-started.md", "ci-cd.md", "lab.md")
 """Pages that are run on a server of their own, which they start and stop."""
 FENCE = re.compile(r"^```(\w*)(?: ([\w.-]+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PROGRAMS = ("tidegate", "make", "pip", "python", "python3", "aws", "curl", "sudo", "systemctl")
@@ -78,7 +78,7 @@ NOT_RUN: Mapping[str, str] = {
 }
 """Commands that are not run here, and why."""
 
-SHORTER = {"tidegate rehearse": "--runs 20"}
+SHORTER = {"tidegate rehearse": "--runs 20", "tidegate examples up": "--scale 0.05"}
 """Options that make a command shorter, and nothing else different."""
 TARGETS = "export TIDEGATE_TARGETS=$PWD/targets.yaml"
 FIRST: Mapping[tuple[str, str], str] = {
@@ -102,6 +102,11 @@ FIRST: Mapping[tuple[str, str], str] = {
     ): "tidegate deploy chat.yaml --wait",
     ("capture.md", "tidegate labels fraud labels.jsonl --captures captures/"): (
         "mkdir captures; echo '{\"captureData\": {}}' > captures/a.jsonl; echo '{}' > labels.jsonl"
+    ),
+    ("labels.md", "tidegate labels fraud labels.jsonl --post"): (
+        "tidegate deploy fraud.yaml --wait; "
+        'echo "{\\"groundTruthData\\": {\\"data\\": \\"1\\"}, \\"eventMetadata\\": {\\"eventId\\": \\"payment-1\\"}}"'
+        " > labels.jsonl"
     ),
     ("capture.md", "tidegate drift fraud --baseline train.csv --captures captures/"): (
         "rm captures/a.jsonl; echo amount,country > train.csv; for i in $(seq 60); do "

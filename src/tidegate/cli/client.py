@@ -112,6 +112,12 @@ class ApiClient:
     def shadow(self, name: str, seconds: int) -> dict[str, Any]:
         return self._request_document("GET", f"{_check_endpoint_name(name)}/shadow", query={"seconds": seconds})
 
+    def labels(self, name: str) -> dict[str, Any]:
+        return self._request_document("GET", f"{_check_endpoint_name(name)}/labels")
+
+    def post_labels(self, name: str, body: Mapping[str, object]) -> dict[str, Any]:
+        return self._request_document("POST", f"{_check_endpoint_name(name)}/labels", body)
+
     def evidence(self, name: str) -> dict[str, Any]:
         return self._request_document("GET", f"{_check_endpoint_name(name)}/evidence")
 
@@ -144,6 +150,12 @@ class ApiClient:
     def deploy(self, spec: object, by: str, *, override: bool, supersede: bool) -> dict[str, Any]:
         asked = {"spec": spec, "by": by, "override": override, "supersede": supersede}
         return self._request_document("PUT", "/deploy", asked)
+
+    def upload(self, name: str, content: bytes) -> str:
+        """Store a file of model data in the server's state folder, under the digest of its content; its address."""
+        headers = {"Content-Type": "application/octet-stream"}
+        answer = self._send("PUT", f"{API}/uploads/{quote(name, safe='')}", content, headers, INVOCATION_TIMEOUT)
+        return str(self._read_document(answer)["data"])
 
     def diff(self, spec: object) -> dict[str, Any]:
         """What deploying the spec would change."""
@@ -249,7 +261,9 @@ class ApiClient:
         body = b"" if data is None else json.dumps(data).encode()
         headers = {"Content-Type": "application/json"} if body else {}
         target = f"{API}{path}" + (f"?{urlencode(query)}" if query else "")
-        answer = self._send(method, target, body, headers, TIMEOUT)
+        return self._read_document(self._send(method, target, body, headers, TIMEOUT))
+
+    def _read_document(self, answer: ServerAnswer) -> dict[str, Any]:
         document = _parse_json(answer)
         if 200 <= answer.status < 300 and document is not None:
             return document

@@ -28,6 +28,8 @@ class CommandEntry(NamedTuple):
 TASKS: Mapping[str, tuple[CommandEntry, ...]] = {
     "Deploy and serve": (
         CommandEntry("init", "init", "init", "Write a spec file for a model, by asking."),
+        CommandEntry("explain", "explain", "explain", "Explain a key of spec files, such as rollout.wait."),
+        CommandEntry("examples", "examples", "app", "Deploy a model that comes with tidegate."),
         CommandEntry("validate", "validate", "validate", "Check a spec file; nothing is deployed."),
         CommandEntry("diff", "diff", "diff", "Show what deploying a spec file would change."),
         CommandEntry("deploy", "deploy", "deploy", "Create an endpoint from a spec file, or update it."),
@@ -83,7 +85,7 @@ TASKS: Mapping[str, tuple[CommandEntry, ...]] = {
         CommandEntry("backup", "backup", "backup", "Write all that the platform knows into one file."),
         CommandEntry("restore", "backup", "restore", "Restore a backup file, completely or not at all."),
         CommandEntry("version", "about", "version", "Show the version of this command and of the server."),
-        CommandEntry("schema", "about", "schema", "Print the JSON Schema of spec files."),
+        CommandEntry("schema", "schema", "schema", "Print the JSON Schema of spec files."),
     ),
 }
 ALIASES = {"ls": "list"}

@@ -24,6 +24,7 @@ from tidegate.compose.control_socket import listening
 from tidegate.compose.dispatcher_supervisor import DispatcherSupervisor, queue_database, start_settings
 from tidegate.compose.environments import plain_environment, write_aws_keys
 from tidegate.compose.event_receivers import announcers
+from tidegate.compose.evidence_loops import EvidenceLoops, join_evidence
 from tidegate.compose.late import late_routes
 from tidegate.compose.leadership import JOURNAL_EVERY, leading, prune_records
 from tidegate.compose.logins import join_logins, require_login
@@ -114,6 +115,7 @@ class Parts:
     dispatcher: DispatcherSupervisor
     wakes: WakeSocket
     keeper: ArtifactKeeper | None
+    beside: EvidenceLoops
 
 
 def join(
@@ -139,15 +141,20 @@ def join(
     guards = Guards(metrics, lambda: clock.read()[1].ahead, comparisons.verdict)
     keeper = join_keeper(store, provider, clock, settings)
 
-    def written(endpoint: str) -> None:
-        news()
-        if keeper is not None:
-            keeper.wake(endpoint)
-
-    engine = Engine(store, targets.driven, clock, guards, written, read_clocks=clock.read)
+    beside = join_evidence(settings, store, metrics, clock, lambda: engine)
+    engine = Engine(
+        store,
+        targets.driven,
+        clock,
+        guards,
+        partial(note_written, news, keeper),
+        clock.read,
+        beside.replays.results,
+    )
     queue = SqlQueue(queue_database(settings, store))
-    fresh = partial(observe_now, engine, provider)
-    scaling = Scaling(store, metrics, clock, ids, fresh, queue, engine.kick, targets.table)
+    scaling = Scaling(
+        store, metrics, clock, ids, partial(observe_now, engine, provider), queue, engine.kick, targets.table
+    )
     watch = MetricsLoop(
         store, metrics, clock, collect, engine.kick, guards, engine.guarded, scaling.followed, comparisons
     )
@@ -155,9 +162,17 @@ def join(
     queues = Queues(
         store, queue, metrics, clock, engine.observed.get, engine.kick, dispatcher.update, targets.table
     )
-    wakes = join_wakes(proxy, provider.lifecycle)
-    first = (store, metrics, clock, ids, proxy, targets, engine, watch, scaling, jobs)
-    return Parts(*first, queue, queues, dispatcher, wakes, keeper)
+    return Parts(
+        *(store, metrics, clock, ids, proxy, targets, engine, watch, scaling, jobs, queue, queues, dispatcher),
+        *(join_wakes(proxy, provider.lifecycle), keeper, beside),
+    )
+
+
+def note_written(news: Callable[[], None], keeper: ArtifactKeeper | None, endpoint: str) -> None:
+    """The engine has written this endpoint's record."""
+    news()
+    if keeper is not None:
+        keeper.wake(endpoint)
 
 
 def join_keeper(
@@ -235,6 +250,7 @@ class Controller:
                 asyncio.create_task(every(CUT_EVERY, partial(cut_log, self.folder.path), self.stopping)),
                 asyncio.create_task(every(JOURNAL_EVERY, pruning, self.stopping)),
             ]
+            loops += [asyncio.create_task(every(*one, self.stopping)) for one in parts.beside.loops]
             if parts.keeper is not None:
                 loops.append(asyncio.create_task(every(KEEP_EVERY, parts.keeper.turn, self.stopping)))
             loops += [asyncio.create_task(every(one.seconds, one.work, self.stopping)) for one in lifecycle.chores]
@@ -252,6 +268,7 @@ class Controller:
             # A start that fails in spite of replicas that serve leaves them to the next.
             self.drain = self.drain and (started or not lifecycle.serves())
             self.stopping.set()
+            await parts.beside.replays.stop()
             await parts.engine.stop()
             await parts.jobs.end(self.drain)
             await self._end(parts)

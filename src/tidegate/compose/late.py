@@ -14,6 +14,7 @@ from tidegate.host.late_import import load
 
 PATHS: Mapping[str, tuple[str, ...]] = {
     f"{NATIVE}/plan": ("GET", "POST"),
+    f"{NATIVE}/endpoints/{{name}}/labels": ("GET", "POST"),
     f"{NATIVE}/promise": ("POST",),
     f"{NATIVE}/rehearse": ("POST",),
     f"{NATIVE}/simulate": ("POST",),
@@ -35,10 +36,14 @@ PATHS: Mapping[str, tuple[str, ...]] = {
     f"{CONSOLE}/planner": ("GET",),
     f"{CONSOLE}/planner/spec": ("GET",),
     f"{CONSOLE}/traffic": ("GET",),
+    f"{CONSOLE}/architectures": ("GET",),
+    f"{CONSOLE}/compute": ("GET",),
+    f"{CONSOLE}/rolling": ("GET",),
+    f"{CONSOLE}/targets": ("GET",),
     f"{CONSOLE}/static/{{path:path}}": ("GET",),
 }
-"""Paths of ``further_routes`` with their methods: the planner, computations and pages, which take a sixth of the
-processor time of a start and which most servers never show."""
+"""Paths of ``further_routes`` with their methods: the planner, labels, computations and pages, which take a sixth of
+the processor time of a start and which most servers never show."""
 
 Handler = Callable[[Request], Awaitable[Response]]
 

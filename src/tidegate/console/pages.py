@@ -95,32 +95,32 @@ def render_page(name: str, request: Request, catalogue: Catalogue, **context: An
     return HTMLResponse(text, headers=page_headers(request))
 
 
-async def _load_catalogue(gateway: Gateway) -> Catalogue:
+async def load_catalogue(gateway: Gateway) -> Catalogue:
     """Reads and parses files, so it must not run on the platform's event loop."""
     return await asyncio.to_thread(Catalogue.load, price_folder(gateway.settings.prices, gateway.settings.state))
 
 
 async def _home(gateway: Gateway, pool: ComputePool, request: Request) -> Response:
-    catalogue = await _load_catalogue(gateway)
+    catalogue = await load_catalogue(gateway)
     numbers = await asyncio.to_thread(overview.numbers, catalogue)
     return render_page("home", request, catalogue, **numbers)
 
 
 async def _flowchart(gateway: Gateway, pool: ComputePool, request: Request) -> Response:
     return render_page(
-        "flowchart", request, await _load_catalogue(gateway), **flowchart.walked(request.query_params)
+        "flowchart", request, await load_catalogue(gateway), **flowchart.walked(request.query_params)
     )
 
 
 async def _planner(gateway: Gateway, pool: ComputePool, request: Request) -> Response:
-    catalogue = await _load_catalogue(gateway)
+    catalogue = await load_catalogue(gateway)
     made = await asyncio.to_thread(plan_page.planned, request.query_params, catalogue)
     return render_page("planner", request, catalogue, **made)
 
 
 async def _spec(gateway: Gateway, pool: ComputePool, request: Request) -> Response:
     """The plan's spec file as a download."""
-    made = await asyncio.to_thread(plan_page.planned, request.query_params, await _load_catalogue(gateway))
+    made = await asyncio.to_thread(plan_page.planned, request.query_params, await load_catalogue(gateway))
     if made["plan"] is None:
         raise Invalid(made["problem"] or "there are no answers to plan with")
     name = {"content-disposition": f'attachment; filename="{made["plan"]["name"]}.yaml"'}
@@ -131,16 +131,15 @@ async def _traffic(gateway: Gateway, pool: ComputePool, request: Request) -> Res
     asked = rehearsal_page.form_values(request.query_params)
     problem: str | None = None
     outcome: Any = None
-    if request.query_params:
-        try:
-            now = gateway.context.clock.now().isoformat()
-            outcome = await pool.compute(
-                {"what": "simulate", "now": now, "body": rehearsal_page.simulation_body(asked)}
-            )
-        except TidegateError as error:
-            problem = error.message
+    try:
+        now = gateway.context.clock.now().isoformat()
+        outcome = await pool.compute(
+            {"what": "simulate", "now": now, "body": rehearsal_page.simulation_body(asked)}
+        )
+    except TidegateError as error:
+        problem = error.message
     context = rehearsal_page.template_context(asked, outcome)
-    return render_page("traffic", request, await _load_catalogue(gateway), problem=problem, **context)
+    return render_page("traffic", request, await load_catalogue(gateway), problem=problem, **context)
 
 
 async def _file(gateway: Gateway, pool: ComputePool, request: Request) -> Response:

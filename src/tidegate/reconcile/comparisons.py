@@ -241,7 +241,7 @@ def _take(tracked: _Tracked, report: FleetSecond) -> None:
     if side is not None:
         tracked.ledger.add(report.second, side, report.fleet.variant, count_side(report))
     if side is Side.OLD and report.pairs:
-        new = str(replace(report.fleet, generation=versions.new[0]))
+        new = str(replace(report.fleet, generation=tracked.versions.new[0]))
         pairs = [pair for fleet, pair in report.pairs if fleet == new]
         tracked.ledger.add_pairs(report.second, report.fleet.variant, pairs)
 
