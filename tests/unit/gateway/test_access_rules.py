@@ -38,7 +38,9 @@ def all_routes(house: GatewayHarness) -> list[GuardedRoute]:
     return [*native.routes(house.gateway), *further_routes(house.gateway, {})]
 
 
-@pytest.mark.parametrize(("service", "name", "row"), OPERATIONS, ids=lambda one: one if isinstance(one, str) else "")
+@pytest.mark.parametrize(
+    ("service", "name", "row"), OPERATIONS, ids=lambda one: one if isinstance(one, str) else ""
+)
 def test_every_operation_declares_what_it_asks(service: str, name: str, row: TxOperation | AsyncOperation) -> None:
     """Reading is told by the name, as in AWS's own policies."""
     reads = name.startswith(("Describe", "List", "Get", "Filter"))
