@@ -1,7 +1,7 @@
 """How soon planted silent regressions are found, by each kind of evidence and by all of them; and how often honest
 retrains are turned back.
 
-python -m bench.planted [--runs 30] [--keep]: some minutes on two cores.
+python -m bench.planted [--runs 20] [--keep]: some minutes on two cores.
 """
 
 import argparse

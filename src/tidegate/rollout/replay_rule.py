@@ -26,7 +26,7 @@ def rule_on_replay(rollout: Rollout, seen: Observation) -> Ruling:
 
 def find_worst(seen: Observation) -> Finding | None:
     """The worst of all variants; None: it has not ended."""
-    if seen.replay is None:
+    if not seen.replay:
         return None
     found = {one.finding for one in seen.replay.values()}
     return next((kind for kind in (Finding.FAIL, Finding.NO_DATA) if kind in found), Finding.PASS)

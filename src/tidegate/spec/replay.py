@@ -11,6 +11,8 @@ from tidegate.spec.units import percent, seconds
 from tidegate.spec.value_types import Duration, about
 
 SCHEMES = ("file://", "s3://")
+FEWEST_LABELS, MOST_LABELS = 20, 1_000_000
+"""Of fewer labels the spread of an AUC is not known."""
 _PERCENT = r"^[0-9]+(\.[0-9]+)?%$"
 _USUAL = ReplayConfig("")
 RELATIVE = ("mean", "slice", "error")
@@ -60,8 +62,10 @@ def parse_replay(given: ReplaySpec, path: KeyPath) -> ReplayConfig:
             raise SpecError((*path, name), f"{address!r}: expected an address at file:// or s3://")
     if (given.label is None) == (given.labels is None):
         raise SpecError(path, "give either 'label', a column of the rows, or 'labels', an address of ground truth")
-    if not 1 <= given.least_labels <= 1_000_000:
-        raise SpecError((*path, "least_labels"), f"{given.least_labels}: must be 1 to 1000000")
+    if not FEWEST_LABELS <= given.least_labels <= MOST_LABELS:
+        raise SpecError((*path, "least_labels"), f"{given.least_labels}: must be {FEWEST_LABELS} to {MOST_LABELS}")
+    if given.labels is not None and given.leave_out:
+        raise SpecError((*path, "leave_out"), "captured requests are sent as they were: leave it out")
     return ReplayConfig(
         rows=given.rows,
         label=given.label or "",

@@ -81,6 +81,11 @@ def test_the_table_of_replays(
     assert phase is not BACK or (after.cause == Cause.EVIDENCE and f"it is {found}" in str(after.reason))
 
 
+def test_a_replay_of_nothing_has_not_ended() -> None:
+    endpoint, now = begun(ROLLBACK, NoDataAction.ROLLBACK)
+    assert rollout_of(step(endpoint, look(endpoint, now, {}), now).endpoint).phase is WAITS
+
+
 def test_the_worst_variant_decides_and_is_named() -> None:
     endpoint, now = begun(ROLLBACK, NoDataAction.ROLLBACK)
     seen = look(endpoint, now, {"blue": Finding.PASS, "green": Finding.FAIL, "red": Finding.NO_DATA})

@@ -123,8 +123,12 @@ def test_it_goes_with_every_strategy_that_shifts_in_steps(strategy: str) -> None
             "evidence.replay.tolerance.auc: 2.0: must be from 0 to 1",
         ),
         (
-            {"replay": {"rows": "s3://r/1", "label": "y", "least_labels": 0}},
-            "evidence.replay.least_labels: 0: must be 1 to 1000000",
+            {"replay": {"rows": "s3://r/1", "label": "y", "least_labels": 19}},
+            "evidence.replay.least_labels: 19: must be 20 to 1000000",
+        ),
+        (
+            {"replay": {"rows": "s3://r", "labels": "s3://l", "leave_out": ["id"]}},
+            "evidence.replay.leave_out: captured requests are sent as they were",
         ),
         ({"action": "roll"}, "evidence.action: unknown action 'roll'"),
         ({"minimum": 0}, "evidence.minimum: 0: must be 1 to 1000000"),

@@ -162,14 +162,15 @@ def _judge_error(
 def _judge_mean(
     name: str, slice: str, old: Sequence[float], new: Sequence[float], tolerance: float, surely: float
 ) -> ReplayStatistic:
-    """Relative to the old mean. Where that is 0 there is nothing to be relative to."""
+    """Relative to the mean size of the old scores, which is their mean where none is negative."""
     before = math.fsum(old) / len(old)
     change, error = _mean_and_error([b - a for a, b in zip(old, new, strict=True)])
-    if not before:
-        unknown = f"{WORDS[name]} {slice}".rstrip() + ": the old one is 0"
+    size = math.fsum(map(abs, old)) / len(old)
+    if not size:
+        unknown = f"{WORDS[name]} {slice}".rstrip() + ": all old ones are 0"
         finding, reason = (Finding.NO_DATA, unknown) if any(new) else (Finding.PASS, "")
         return ReplayStatistic(name, slice, before, change, None, None, tolerance, finding, reason)
-    worse, bound = abs(change / before), (abs(change) - surely * error) / abs(before)
+    worse, bound = abs(change) / size, (abs(change) - surely * error) / size
     return _judge(name, slice, before, before + change, worse, bound, tolerance)
 
 

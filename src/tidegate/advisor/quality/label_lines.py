@@ -11,6 +11,7 @@ import msgspec
 
 from tidegate.domain.errors import Invalid
 
+LEAST_PROBABILITY = 1e-6
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 _PLACE = re.compile(r"(?:[^.\[\]]+|\[\d+\])(?:\.[^.\[\]]+|\[\d+\])*")
@@ -45,7 +46,7 @@ class Prediction:
 @dataclass(frozen=True)
 class Label:
     """``at``: epoch seconds when it was known; None: nobody said. ``probability``: with which its request was chosen
-    to be labelled, above 0 and at most 1; None: not known. ``received``: epoch seconds, where it was posted."""
+    to be labelled; None: not known. ``received``: epoch seconds, where it was posted."""
 
     id: str
     value: float
@@ -170,9 +171,9 @@ def read_number(value: object) -> float | None:
 
 
 def read_probability(value: object) -> float | None:
-    """A number above 0 and at most 1: what can never be chosen is not labelled."""
+    """A number from one in a million to 1: what is hardly ever chosen would outweigh all else."""
     found = None if isinstance(value, str) else read_number(value)
-    return found if found is not None and 0 < found <= 1 else None
+    return found if found is not None and LEAST_PROBABILITY <= found <= 1 else None
 
 
 def read_time(value: object) -> float | None:

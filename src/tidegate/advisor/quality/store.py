@@ -4,6 +4,7 @@ A SQLite file per endpoint in the state folder. Everything blocks; a connection 
 may use a store."""
 
 import json
+import math
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -134,8 +135,9 @@ class LabelStore:
                 ],
                 "comparisons": [compare_versions(ledger, terms.kind, old, new) for old, new in compared],
             }
-            ledger.put("document", json.dumps(found))
-        return found
+            document: dict[str, Any] = _finite(found)
+            ledger.put("document", json.dumps(document))
+        return document
 
     def document(self) -> dict[str, Any] | None:
         """What ``describe`` found last."""
@@ -211,3 +213,12 @@ def _read_terms(ledger: _LastingLedger) -> LabelTerms:
         return LabelTerms()
     found = json.loads(text)
     return LabelTerms(found["where"], None if found["kind"] is None else LabelKind(found["kind"]))
+
+
+def _finite(found: Any) -> Any:
+    """Plain data without numbers that JSON does not have: a measure of absurd amounts cannot be said."""
+    if isinstance(found, dict):
+        return {name: _finite(value) for name, value in found.items()}
+    if isinstance(found, list):
+        return [_finite(value) for value in found]
+    return None if isinstance(found, float) and not math.isfinite(found) else found

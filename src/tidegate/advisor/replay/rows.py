@@ -31,13 +31,16 @@ Roots = tuple[str, ...] | None
 def read_rows(config: ReplayConfig, roots: Roots, s3: tuple[str, str]) -> RowSet:
     """``roots``: folders that ``file://`` may lead into; ``s3``: endpoint and region. Raises TidegateError."""
     try:
-        return (_read_captures if config.labels else _read_table)(config, roots, s3)
+        found = (_read_captures if config.labels else _read_table)(config, roots, s3)
     except UnicodeDecodeError:
         raise Invalid(f"the rows {config.rows} cannot be read: not UTF-8 text") from None
     except OSError as error:
         raise ArtifactError(f"the rows {config.rows} cannot be read: {error.strerror}") from None
     except TidegateError as error:
         raise type(error)(f"rows {config.rows}: {error.message}") from None
+    if config.by and found.requests and config.by not in found.columns:
+        raise Invalid(f"rows {config.rows}: no row has a column {config.by!r}, by which slices are judged")
+    return found
 
 
 def _read_table(config: ReplayConfig, roots: Roots, s3: tuple[str, str]) -> RowSet:

@@ -43,6 +43,7 @@ def label(id: str, value: float = 1.0, at: float = NOW) -> Label:
     ({"id": "a", "label": 1, "at": "yesterday"}, Problem.NO_TIME),
     ({"id": "a", "label": 1, "at": 5}, Problem.NO_TIME),
     ({"id": "a", "label": 1, "probability": 0}, Problem.NO_PROBABILITY),
+    ({"id": "a", "label": 1, "probability": 1e-300}, Problem.NO_PROBABILITY),
     ({"id": "a", "label": 1, "probability": 1.1}, Problem.NO_PROBABILITY),
     ({"id": "a", "label": 1, "probability": "0.5"}, Problem.NO_PROBABILITY),
     ({"id": "a", "label": 1, "surprise": 1}, Problem.BROKEN),
@@ -152,3 +153,10 @@ def test_a_folder_that_cannot_be_used_is_a_matter_of_time(tmp_path: Path) -> Non
     (tmp_path / "labels").write_text("a file")
     with pytest.raises(Transient, match="cannot be used now"):
         LabelStore(tmp_path / "labels", "fraud").accept([label("a")], LabelTerms())
+
+
+def test_absurd_amounts_make_no_document_that_is_no_json(store: LabelStore) -> None:
+    store.add_file("x.jsonl", [Prediction("a", NOW, 1e299, "v1", "blue")])
+    store.accept([label("a", -1e299)], LabelTerms(kind=LabelKind.AMOUNTS))
+    found = store.describe(QualityQuestion(), NOW, ())["versions"][0]["quality"]
+    assert found["root_mean_square_error"] is None and found["mean_absolute_error"] == 2e299

@@ -70,6 +70,12 @@ def test_rows_that_cannot_be_used_are_named(tmp_path: Path, text: str, says: str
         read_rows(config(tmp_path / "rows.csv"), None, S3)
 
 
+def test_a_column_of_slices_that_no_row_has_is_named(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("id,amount,fraud\n7,9.5,1\n")
+    with pytest.raises(TidegateError, match="no row has a column 'country'"):
+        read_rows(config(tmp_path / "rows.csv", by="country"), None, S3)
+
+
 def test_files_beyond_the_roots_are_not_read(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("id,amount,fraud\n7,9.5,1\n")
     (tmp_path / "labels.jsonl").write_text(truth("a", "1"))
