@@ -22,6 +22,7 @@ ENDPOINT_NAME = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}")
 DEFAULT_URL = "http://127.0.0.1:8471"
 API = "/tidegate/v1"
 TIMEOUT = 30.0
+UPLOAD_TIMEOUT = 300.0
 INVOCATION_TIMEOUT = 70.0
 """Longer than the server's limit of 60 seconds, so that its answer arrives."""
 HEALTH_TIMEOUT = 10.0
@@ -112,6 +113,25 @@ class ApiClient:
 
     def evidence(self, name: str) -> dict[str, Any]:
         return self._request_document("GET", f"{_check_endpoint_name(name)}/evidence")
+
+    def drift(self, name: str) -> dict[str, Any]:
+        return self._request_document("GET", f"{_check_endpoint_name(name)}/drift")
+
+    def set_drift(self, name: str, schedule: Mapping[str, object]) -> dict[str, Any]:
+        return self._request_document("PUT", f"{_check_endpoint_name(name)}/drift", schedule)
+
+    def remove_drift(self, name: str) -> dict[str, Any]:
+        return self._request_document("DELETE", f"{_check_endpoint_name(name)}/drift")
+
+    def upload(self, name: str, content: bytes) -> str:
+        """Store a file on the server. Returns its address."""
+        headers = {"Content-Type": "application/octet-stream"}
+        answer = self._send("PUT", f"{API}/uploads/{quote(name)}", content, headers, UPLOAD_TIMEOUT)
+        document = _parse_json(answer) or {}
+        if answer.status != 201:
+            error = document.get("error", {})
+            raise ServerError(str(error.get("code")), answer.status, str(error.get("message")))
+        return str(document["data"])
 
     def models(self, name: str, limit: int) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._request_document(

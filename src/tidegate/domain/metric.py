@@ -8,6 +8,7 @@ SAGEMAKER = "AWS/SageMaker"
 INSTANCES = "/aws/sagemaker/Endpoints"
 JOBS = "/aws/sagemaker/TransformJobs"
 EVIDENCE = "tidegate/Evidence"
+DRIFT = "tidegate/Drift"
 
 
 @dataclass(frozen=True, order=True)

@@ -14,7 +14,7 @@ from starlette.routing import Route
 from tidegate import __version__, spec
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import NotFound
-from tidegate.gateway import captures, queue_view, scaling, spec_diff, transforms, uploads, versions
+from tidegate.gateway import captures, drift, queue_view, scaling, spec_diff, transforms, uploads, versions
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.journal_view import wait_for_events
 from tidegate.gateway.live import read_activity
@@ -228,6 +228,9 @@ ROUTES: NativeRoutes = (
     ("GET", "/endpoints/{name}/shadow", shadow),
     ("GET", "/endpoints/{name}/capture", captures.describe_captures),
     ("GET", "/endpoints/{name}/evidence", evidence),
+    ("GET", "/endpoints/{name}/drift", drift.describe_drift),
+    ("PUT", "/endpoints/{name}/drift", drift.set_drift),
+    ("DELETE", "/endpoints/{name}/drift", drift.remove_drift),
     ("GET", "/endpoints/{name}/models", models),
     ("GET", "/endpoints/{name}/scaling", scaling.describe_scaling),
     ("GET", "/endpoints/{name}/queue", queue_view.list_requests),

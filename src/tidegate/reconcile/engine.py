@@ -28,6 +28,7 @@ from tidegate.reconcile.unsaved_rollbacks import Loaded, UnsavedRollbacks
 from tidegate.rollout import commands, deadlines
 from tidegate.rollout.step import RolloutDecision, step
 from tidegate.service import history
+from tidegate.service.drift import forget_drift
 from tidegate.service.evidence import forget_evidence
 from tidegate.service.record_kinds import ALARM, ENDPOINT
 
@@ -68,6 +69,7 @@ def save(tx: Tx, loaded: Loaded, decision: RolloutDecision, now: datetime) -> in
         tx.delete(ENDPOINT, name, expect=loaded.version, now=now, events=events)
         history.forget(tx, name, now)
         forget_evidence(tx, name, now)
+        forget_drift(tx, name, now)
         return 0
     version = tx.put(ENDPOINT, name, decision.endpoint, expect=loaded.version, now=now, events=events)
     history.record(tx, loaded.stored, decision.endpoint, now)

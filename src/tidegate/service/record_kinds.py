@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tidegate.domain.alarm import Alarm
+from tidegate.domain.drift import DriftRecord, DriftSchedule
 from tidegate.domain.endpoint import Endpoint, EndpointConfig
 from tidegate.domain.evidence import StoredEvidence
 from tidegate.domain.history import History
@@ -34,6 +35,8 @@ CONFIG = Kind("config", EndpointConfig)
 ENDPOINT = Kind("endpoint", Endpoint)
 HISTORY = Kind("rollout-history", History)
 EVIDENCE = Kind("evidence", StoredEvidence)
+DRIFT_SCHEDULE = Kind("drift-schedule", DriftSchedule)
+DRIFT = Kind("drift", DriftRecord)
 ALARM = Kind("alarm", Alarm)
 TAGS = Kind("tags", TagSet)
 TRANSFORM = Kind("transform", TransformJob)
@@ -53,6 +56,8 @@ ALL: tuple[Kind[Any], ...] = (
     ENDPOINT,
     HISTORY,
     EVIDENCE,
+    DRIFT_SCHEDULE,
+    DRIFT,
     ALARM,
     TAGS,
     TRANSFORM,

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 PREDICTION = "prediction"
@@ -88,6 +88,24 @@ class ColumnProfile:
             self.sample.append(value)
         elif (place := draw(self.count)) < SAMPLE:
             self.sample[place] = value
+
+
+def profile_of(values: Sequence[Value]) -> ColumnProfile:
+    """The profile of values that are all here. They are in the order of chance, so that the first ones are a
+    sample."""
+    numbers = [value for value in values if isinstance(value, float)]
+    texts = [value for value in values if isinstance(value, str)]
+    made = ColumnProfile(missing=len(values) - len(numbers) - len(texts), count=len(numbers), texts=len(texts))
+    if numbers:
+        made.total = math.fsum(numbers)
+        made.squares = math.fsum((value - made.mean) ** 2 for value in numbers)
+        made.low, made.high = min(numbers), max(numbers)
+        made.whole = all(value == int(value) for value in numbers)
+        made.sample = numbers[:SAMPLE]
+    counts = Counter(texts)
+    made.uncounted = len(counts) > CATEGORIES
+    made.categories = Counter(dict(counts.most_common(CATEGORIES)))
+    return made
 
 
 class TableProfile:
