@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from tidegate.advisor.drift.baseline import view_statistics
 from tidegate.advisor.drift.compare import DriftReport, DriftTerms, compare
 from tidegate.advisor.drift.profile import PREDICTION, Row, TableProfile
 from tidegate.advisor.drift.rows import CapturedReader, Unusable, read_table
@@ -106,8 +107,9 @@ def _read_baseline(path: Path, by: str) -> SlicedTable:
     """Raises Invalid."""
     try:
         if path.suffix == ".json":
-            made = SlicedTable([], _empty)
-            made.tables[EVERYTHING] = read_statistics(json.loads(path.read_bytes()), random.Random(SEED).randrange)
+            table = read_statistics(json.loads(path.read_bytes()), random.Random(SEED).randrange)
+            made = SlicedTable([], _empty, view_statistics(table, [by]).known)
+            made.tables[EVERYTHING] = table
             return made
         with path.open(newline="", encoding="utf-8-sig") as file:
             found = _sliced(read_table(file), by)

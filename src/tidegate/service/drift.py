@@ -108,17 +108,13 @@ def due_end(schedule: DriftSchedule, last: datetime | None, now: datetime) -> da
 
 def captured_addresses(endpoint: Endpoint) -> tuple[str, ...]:
     """Folders of what production variants capture; shadows get copies of the same requests."""
+    variants = (spec.variant for spec in desired_state.fleets(endpoint).values())
     found = {
-        f"{spec.capture.destination.rstrip('/')}/{endpoint.name}/{id.variant}/"
-        for id, spec in desired_state.fleets(endpoint).items()
-        if spec.capture is not None and spec.capture.enabled and not _is_shadow(endpoint, id.variant)
+        f"{one.capture.destination.rstrip('/')}/{endpoint.name}/{one.name}/"
+        for one in variants
+        if one.capture is not None and one.capture.enabled and not one.shadow
     }
     return tuple(sorted(found))
-
-
-def _is_shadow(endpoint: Endpoint, variant: str) -> bool:
-    versions = [endpoint.serving, endpoint.rollout.new if endpoint.rollout else None]
-    return any(one.shadow for version in versions if version for one in version.variants if one.name == variant)
 
 
 def keep_outcome(tx: Tx, schedule: DriftSchedule, outcome: DriftOutcome, now: datetime) -> bool:

@@ -62,8 +62,8 @@ class DriftReport:
 Slices = Mapping[str, TableProfile]
 """Slice -> its rows; ``EVERYTHING`` is always among them."""
 Phases = Callable[[str, str], Iterable[ColumnProfile | None]]
-"""What a column (the second) of a slice (the first) was in each phase of the calendar in which the rows are; None where
-the baseline does not cover it."""
+"""What a column (the second) of a slice (the first) was in each phase of the calendar in which the rows are;
+None where the baseline does not cover it."""
 
 
 def no_phases(slice: str, column: str) -> tuple[ColumnProfile, ...]:
@@ -96,7 +96,10 @@ def compare(
         known = baseline.get(name)
         if known is None and sliced and name not in known_slices:
             violations.append(Violation(name, "categorical_values_check", f"{name} is not in the baseline"))
-        apart = known if known is not None and known.rows >= terms.fewest else before
+        if known is not None and known.rows < terms.fewest:
+            unsaid.append(f"slice {name}: {known.rows} rows in the baseline")
+            continue
+        apart = before if known is None else known
         for column in sorted(before.columns.keys() & rows.columns.keys()):
             past = apart.columns.get(column) or before.columns[column]
             found = _compare(past, rows.columns[column], terms)
@@ -141,8 +144,9 @@ def _is_found(found: ColumnTest, terms: DriftTerms) -> bool:
 def _explain(
     found: ColumnTest, phases: Iterable[ColumnProfile | None], now: ColumnProfile, terms: DriftTerms
 ) -> ColumnTest:
-    """The comparison with the phase of the calendar that is most alike: a column has changed only if it differs from
-    each of them. The largest probability of several tests is valid however they depend on one another."""
+    """The comparison with the phase of the calendar that is most alike: a column has changed only if it
+    differs from each of them. The largest probability of several tests is valid however they depend on one
+    another."""
     more = (_compare(one, now, terms) for one in phases if one is not None)
     said = [found, *(one for one in more if not isinstance(one, str))]
     closest = min(said, key=lambda one: one.distance)

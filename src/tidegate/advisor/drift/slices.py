@@ -23,7 +23,8 @@ def slice_name(column: str, value: Value) -> str | None:
 
 class SlicedTable:
     """Profiles of all rows and of each slice. ``known``: names of slices of the baseline, of which those that it does
-    not keep apart (``apart``) are counted together here, too; a name that is not known is a new slice."""
+    not keep apart (``apart``) are counted together here, too, or left out if it keeps none; a name that is not known
+    is a new slice."""
 
     def __init__(
         self,
@@ -37,6 +38,7 @@ class SlicedTable:
         self._apart = set(apart)
         self._empty = empty
         self._together = self.names - self._apart
+        self._left_out = self._together if len(self._apart) <= 1 else frozenset[str]()
         self.tables = {EVERYTHING: empty()}
         self._new = 0
 
@@ -46,7 +48,7 @@ class SlicedTable:
         self.tables[EVERYTHING].add(whole)
         for column in self.by:
             name = slice_name(column, row.get(column))
-            if name is None:
+            if name is None or name in self._left_out:
                 continue
             if len(self.names) < MOST_KNOWN:
                 self.names.add(name)
