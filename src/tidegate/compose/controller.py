@@ -22,11 +22,11 @@ import uvloop
 from tidegate.auth import keys
 from tidegate.compose.control_socket import listening
 from tidegate.compose.dispatcher_supervisor import DispatcherSupervisor, queue_database, start_settings
-from tidegate.compose.drift_analysis import join_drift
 from tidegate.compose.environments import plain_environment, write_aws_keys
 from tidegate.compose.event_receivers import announcers
 from tidegate.compose.late import late_routes
 from tidegate.compose.leadership import JOURNAL_EVERY, leading, prune_journal
+from tidegate.compose.scheduled_work import TURN_EVERY, ScheduledWork, join_scheduled_work
 from tidegate.compose.target import Targets, control_socket, join_targets, target_context
 from tidegate.compose.transform_jobs import Jobs, join_jobs
 from tidegate.compose.wakeups import join_wakes
@@ -44,7 +44,6 @@ from tidegate.proxy.cold_start_hold import WakeSocket
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.reconcile.artifact_keeper import ArtifactKeeper
 from tidegate.reconcile.comparisons import Comparisons
-from tidegate.reconcile.drift import DriftSchedules
 from tidegate.reconcile.engine import Engine
 from tidegate.reconcile.guards import Guards
 from tidegate.reconcile.metrics_loop import MetricsLoop
@@ -74,8 +73,6 @@ PROXY_CHECK = 0.5
 """Seconds between looks whether the proxy lives."""
 KEEP_EVERY = 0.5
 """Seconds between looks whether model data is to be kept for undo; without news of a record it costs nothing."""
-DRIFT_EVERY = 2.0
-"""Seconds between looks whether a look of a drift schedule is due."""
 CUT_EVERY = 15.0
 """Seconds between looks whether the controller's own log has grown too large."""
 
@@ -114,7 +111,7 @@ class Parts:
     dispatcher: DispatcherSupervisor
     wakes: WakeSocket
     keeper: ArtifactKeeper | None
-    drift: DriftSchedules
+    scheduled: ScheduledWork
 
 
 def join(
@@ -166,7 +163,7 @@ def join(
         dispatcher,
         wakes,
         keeper,
-        join_drift(settings, store, metrics, clock),
+        join_scheduled_work(settings, store, metrics, clock, ids, engine.kick, targets.table),
     )
 
 
@@ -242,7 +239,7 @@ class Controller:
                 asyncio.create_task(every(PROXY_CHECK, parts.proxy.ensure, self.stopping)),
                 asyncio.create_task(every(CUT_EVERY, partial(cut_log, self.folder.path), self.stopping)),
                 asyncio.create_task(every(JOURNAL_EVERY, pruning, self.stopping)),
-                asyncio.create_task(every(DRIFT_EVERY, parts.drift.turn, self.stopping)),
+                asyncio.create_task(every(TURN_EVERY, parts.scheduled.turn, self.stopping)),
             ]
             if parts.keeper is not None:
                 loops.append(asyncio.create_task(every(KEEP_EVERY, parts.keeper.turn, self.stopping)))
@@ -262,7 +259,7 @@ class Controller:
             self.drain = self.drain and (started or not lifecycle.serves())
             self.stopping.set()
             await parts.engine.stop()
-            await parts.drift.stop()
+            await parts.scheduled.stop()
             await parts.jobs.end(self.drain)
             await self._end(parts)
 

@@ -7,6 +7,7 @@ from tidegate.domain.alarm import Alarm
 from tidegate.domain.drift import DriftRecord, DriftSchedule
 from tidegate.domain.endpoint import Endpoint, EndpointConfig
 from tidegate.domain.evidence import StoredEvidence
+from tidegate.domain.experiment import ShadowExperiment
 from tidegate.domain.history import History
 from tidegate.domain.package import Package, PackageGroup
 from tidegate.domain.recommendation import RecommendationJob
@@ -41,6 +42,7 @@ ALARM = Kind("alarm", Alarm)
 TAGS = Kind("tags", TagSet)
 TRANSFORM = Kind("transform", TransformJob)
 RECOMMENDATION = Kind("recommendation", RecommendationJob)
+EXPERIMENT = Kind("experiment", ShadowExperiment)
 
 PACKAGE_GROUP = Kind("package-group", PackageGroup)
 PACKAGE = Kind("package", Package)
@@ -62,6 +64,7 @@ ALL: tuple[Kind[Any], ...] = (
     TAGS,
     TRANSFORM,
     RECOMMENDATION,
+    EXPERIMENT,
     PACKAGE_GROUP,
     PACKAGE,
     SCALABLE,
