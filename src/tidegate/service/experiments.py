@@ -13,6 +13,7 @@ from tidegate.domain.experiment import (
     VariantAction,
 )
 from tidegate.domain.registry import Tags
+from tidegate.domain.rollout import DeploymentConfig
 from tidegate.domain.targets import TargetTable
 from tidegate.ports.store import Filter, Saved, Tx
 from tidegate.service import configs, endpoints, scalables
@@ -113,7 +114,8 @@ def update(tx: Tx, name: str, after: ShadowExperiment, now: datetime) -> None:
 
 
 def stop(tx: Tx, name: str, ending: ExperimentEnding, now: datetime) -> None:
-    """What has not started is cancelled; what runs goes over to what stays. Raises NotFound, Conflict or Invalid."""
+    """What has not started is cancelled; what runs goes over to what stays. Raises NotFound, Conflict or
+    Invalid."""
     saved = get(tx, name)
     test = saved.body
     if test.status is ExperimentStatus.CREATED:
@@ -129,8 +131,9 @@ def stop(tx: Tx, name: str, ending: ExperimentEnding, now: datetime) -> None:
         raise Conflict(f'inference experiment "{name}" is being stopped: wait until that is done')
     if (ending.source, ending.shadow) not in ENDINGS:
         raise Invalid(
-            f"{test.source.name}: {ending.source}, {test.shadow.name}: {ending.shadow} does not leave one production"
-            " variant: retain the source and remove or retain the shadow, or remove the source and promote the shadow"
+            f"{test.source.name}: {ending.source}, {test.shadow.name}: {ending.shadow} does not leave one"
+            " production variant: retain the source and remove or retain the shadow, or remove the source and"
+            " promote the shadow"
         )
     _check_desired(test, ending)
     _put(tx, saved, replace(test, status=ExperimentStatus.STOPPING, ending=ending, reason=""), now)
@@ -176,8 +179,8 @@ def advance(
 
 
 def note_refusal(tx: Tx, name: str, error: TidegateError, now: datetime) -> bool:
-    """The endpoint refused a step. One that has not started ends; one that runs stays as it is and says why. Returns
-    whether anything was written."""
+    """The endpoint refused a step. One that has not started ends; one that runs stays as it is and says why.
+    Returns whether anything was written."""
     saved = tx.get(EXPERIMENT, name)
     if saved is None or saved.body.ended:
         return False
@@ -229,13 +232,20 @@ def _ask(
         promoted = move is Move.END and test.ending is not None and test.ending.shadow is VariantAction.PROMOTE
         asked = replace(
             asked,
-            deployment=endpoint.deployment if promoted else None,
+            deployment=_guard(endpoint) if promoted else None,
+            remember=False,
             keep=CarryOver(weights=isinstance(made, str), counts=scaled and isinstance(made, str)),
             override=not promoted,
         )
         can = find_capabilities(tx, endpoint.name, targets)
         endpoints.update_endpoint(tx, endpoint.name, asked, rollout_id=rollout_id, can=can, now=now)
     return replace(test, wanted=name)
+
+
+def _guard(endpoint: Endpoint) -> DeploymentConfig:
+    """At once, since the production variant changes its name, which no canary can; unless one of the alarms of
+    the last DeploymentConfig is in ALARM."""
+    return DeploymentConfig(alarms=endpoint.deployment.alarms if endpoint.deployment else ())
 
 
 def _require(test: ShadowExperiment, states: tuple[ExperimentStatus, ...], what: str) -> None:

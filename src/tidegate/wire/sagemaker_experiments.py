@@ -200,12 +200,11 @@ def _render_endpoint(call: TxCall, test: ShadowExperiment) -> Params:
     found = call.tx.get(ENDPOINT, test.endpoint)
     if found is None:
         return {"EndpointName": test.endpoint}
-    word, reason = status(found.body)
     return {
         "EndpointName": test.endpoint,
         "EndpointConfigName": found.body.serving.config_name if found.body.serving else None,
-        "EndpointStatus": str(word),
-        "FailureReason": reason[:1024] or None,
+        "EndpointStatus": str(status(found.body)[0]),
+        "FailureReason": (found.body.failure_reason or "")[:1024] or None,
     }
 
 
