@@ -11,11 +11,11 @@ from rich.text import Text
 from tidegate.advisor.quality.label_lines import check_place
 from tidegate.cli.baselines import check_file, make_baseline
 from tidegate.cli.capture_addresses import s3_of
-from tidegate.cli.output import AsJson, Name, client, console
+from tidegate.cli.output import AsJson, Name, client, console, show
 from tidegate.cli.plain_parameters import PlainGroup
 from tidegate.cli.tables import Table, key, number, sentence
 from tidegate.domain.errors import Invalid
-from tidegate.spec.units import percent, seconds
+from tidegate.spec.units import seconds
 
 DRIFTED = 1
 """Exit status of ``show`` where something has drifted, or nothing can be said."""
@@ -45,6 +45,7 @@ def baseline(
     time: TimeColumn = "",
     columns: Columns = "",
     score: Score = "",
+    as_json: AsJson = False,
 ) -> None:
     """Make a baseline of rows and their times.
 
@@ -59,7 +60,7 @@ def baseline(
         out.write_bytes(content)
     except OSError as error:
         raise Invalid(f"{out} cannot be written: {error.strerror}") from None
-    print(f"{out}: {rows:,} rows were read")
+    show({"file": str(out), "rows": rows}, as_json, f"{out}: {rows:,} rows were read")
 
 
 @app.command("set")
@@ -67,12 +68,7 @@ def set_schedule(
     name: Name,
     *,
     baseline: Annotated[
-        str,
-        typer.Option(
-            metavar="SOURCE",
-            help="Table (.csv), baseline or statistics.json; or s3:// of one of the last two.",
-            show_default=False,
-        ),
+        str, typer.Option(metavar="SOURCE", help="Table (.csv), baseline or statistics.json.", show_default=False)
     ],
     every: Annotated[str, typer.Option(metavar="TIME", help="Time between two looks.")] = "1m",
     window: Annotated[str, typer.Option(metavar="TIME", help="How far back each look goes.")] = "5m",
@@ -80,13 +76,9 @@ def set_schedule(
         list[str] | None,
         typer.Option(metavar="COLUMN", help="Compare each of its values by itself, too. Repeatable."),
     ] = None,
-    time: TimeColumn = "",
     columns: Columns = "",
     score: Score = "",
     least: Annotated[float, typer.Option(help="Smallest distance that matters.")] = 0.1,
-    false_alarms: Annotated[
-        str, typer.Option(metavar="SHARE", help="Of what is found in a day, the part that chance explains.")
-    ] = "5%",
     zone: Annotated[str, typer.Option(help="Time zone of the calendar.")] = "UTC",
     as_json: AsJson = False,
 ) -> None:
@@ -105,21 +97,19 @@ def set_schedule(
         "columns": _split(columns),
         "score": score,
         "least": least,
-        "false_alarms": percent(false_alarms, ("--false-alarms",)) / 100,
         "zone": zone,
     }
     with client() as server:
         server.endpoint(name)
-        address = baseline if "://" in baseline else server.upload("baseline.json", _read(baseline, time, columns))
+        address = (
+            baseline if "://" in baseline else server.upload("baseline.json", _read(baseline, columns, score))
+        )
         document = server.set_drift(name, {**asked, "baseline": address})
-    if as_json:
-        print(json.dumps(document))
-    else:
-        print(f"{name} is compared with its baseline every {every}, over the last {window}")
+    show(document, as_json, f"{name} is compared with its baseline every {every}, over the last {window}")
 
 
 @app.command("show")
-def show(name: Name, as_json: AsJson = False) -> None:
+def show_schedule(name: Name, as_json: AsJson = False) -> None:
     """Show what the last look found, and when the verdict changed.
 
     \b
@@ -138,7 +128,7 @@ def show(name: Name, as_json: AsJson = False) -> None:
 
 
 @app.command("remove")
-def remove(name: Name) -> None:
+def remove(name: Name, as_json: AsJson = False) -> None:
     """Stop comparing; what was found is forgotten.
 
     \b
@@ -146,18 +136,18 @@ def remove(name: Name) -> None:
       tidegate monitor remove fraud
     """
     with client() as server:
-        server.remove_drift(name)
-    print(f"{name} is no longer compared with a baseline")
+        document = server.remove_drift(name)
+    show(document, as_json, f"{name} is no longer compared with a baseline")
 
 
 def _split(text: str) -> list[str]:
     return text.split(",") if text else []
 
 
-def _read(source: str, time: str, columns: str) -> bytes:
+def _read(source: str, columns: str, score: str) -> bytes:
     path = Path(source)
     if path.suffix == ".csv" or path.is_dir():
-        return make_baseline(source, time, _split(columns), "", s3_of(os.environ))[0]
+        return make_baseline(source, "", _split(columns), score, s3_of(os.environ))[0]
     try:
         content = path.read_bytes()
     except OSError as error:

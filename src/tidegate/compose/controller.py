@@ -146,7 +146,6 @@ def join(
     queues = Queues(
         store, queue, metrics, clock, engine.observed.get, engine.kick, dispatcher.update, targets.table
     )
-    wakes = join_wakes(proxy, provider.lifecycle)
     return Parts(
         store,
         metrics,
@@ -161,7 +160,7 @@ def join(
         queue,
         queues,
         dispatcher,
-        wakes,
+        join_wakes(proxy, provider.lifecycle),
         keeper,
         join_scheduled_work(settings, store, metrics, clock, ids, engine.kick, targets.table),
     )

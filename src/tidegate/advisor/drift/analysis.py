@@ -1,7 +1,6 @@
 """One look of a drift schedule: the captures of a window against the baseline. Blocks; runs in a process of
 its own."""
 
-import random
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -12,7 +11,7 @@ from tidegate.advisor.drift.baseline import BaselineView, RowsBaseline, read_bas
 from tidegate.advisor.drift.captures import read_window
 from tidegate.advisor.drift.compare import DriftReport, DriftTerms, compare
 from tidegate.advisor.drift.phases import phases_of
-from tidegate.advisor.drift.profile import PREDICTION, TableProfile
+from tidegate.advisor.drift.profile import PREDICTION, Draw, TableProfile
 from tidegate.advisor.drift.rows import CapturedReader, Unusable
 from tidegate.advisor.drift.slices import EVERYTHING, SlicedTable
 from tidegate.domain.drift import DriftFinding, DriftOutcome, DriftSchedule, DriftTask, DriftVerdict
@@ -21,8 +20,6 @@ from tidegate.storage.addresses import parse
 from tidegate.storage.files import open_plain, resolve_existing
 from tidegate.storage.s3 import S3
 
-SEED = 17
-"""Of the samples of columns: the same captures give the same result."""
 MOST_FINDINGS = 50
 """Findings, and columns and slices of which nothing is said, that an outcome has."""
 MOST_DISTANCES = 500
@@ -32,8 +29,9 @@ LARGEST_BASELINE = 512 * 1024**2
 """Bytes."""
 
 
-def analyse(task: DriftTask) -> DriftOutcome:
-    """Everything that can go wrong is an outcome: unknown, with the reason."""
+def analyse(task: DriftTask, draw: Draw) -> DriftOutcome:
+    """Everything that can go wrong is an outcome: unknown, with the reason. ``draw`` draws the samples of
+    columns."""
     unknown = DriftOutcome(task.start, task.end, DriftVerdict.UNKNOWN)
     if not task.addresses:
         return replace(unknown, reason="the endpoint has no data capture: give its spec a 'capture'")
@@ -46,7 +44,8 @@ def analyse(task: DriftTask) -> DriftOutcome:
     columns = choose_columns(baseline, task.schedule)
     try:
         view = _view(baseline, columns, task, zone)
-        present = _read_present(task, view, columns, skipped)
+        present = SlicedTable(task.schedule.by, lambda: TableProfile(draw), view.known, view.tables)
+        _read_present(task, view, columns, present, skipped)
     except TidegateError as error:
         return replace(unknown, reason=f"captures: {error}", skipped=_counted(skipped))
     found = compare(
@@ -83,15 +82,17 @@ def _view(
 
 
 def _read_present(
-    task: DriftTask, view: BaselineView, columns: Sequence[str], skipped: Counter[Unusable]
-) -> SlicedTable:
+    task: DriftTask,
+    view: BaselineView,
+    columns: Sequence[str],
+    present: SlicedTable,
+    skipped: Counter[Unusable],
+) -> None:
     schedule = task.schedule
     by = schedule.by
     hidden = frozenset(by) - set(view.tables[EVERYTHING].columns)
     since, before = task.start.timestamp(), task.end.timestamp()
     reader = CapturedReader(columns, schedule.score, since, before, attributes=by)
-    draw = random.Random(SEED).randrange
-    present = SlicedTable(by, lambda: TableProfile(draw), view.known, view.tables)
     for address in task.addresses:
         lines = read_window(address, since, before, task.span, (task.s3_endpoint, task.region))
         for _, line in lines:
@@ -101,7 +102,6 @@ def _read_present(
                 continue
             for row in found[1]:
                 present.add(row, hidden)
-    return present
 
 
 def judge(task: DriftTask, found: DriftReport, skipped: Counter[Unusable]) -> DriftOutcome:

@@ -84,41 +84,16 @@ def compare(
     if min(before.rows, now.rows) < terms.fewest:
         few = f"{now.rows} rows and {before.rows} in the baseline: at least {terms.fewest} of each are needed"
         return DriftReport(now.rows, before.rows, None, (), (), (few,))
-    violations = list(check_columns(before, now))
     sliced = len(baseline) > 1 or bool(known_slices)
-    unsaid: list[str] = []
-    tested: list[tuple[str, str, ColumnTest]] = []
-    seasonal: set[str] = set()
+    violations = list(check_columns(before, now))
+    tests = _Tests(terms, phases)
     for name, rows in sorted(present.items()):
-        if rows.rows < terms.fewest:
-            unsaid.append(f"slice {name}: {rows.rows} rows")
-            continue
         known = baseline.get(name)
-        if known is None and sliced and name not in known_slices:
+        if known is None and sliced and name not in known_slices and rows.rows >= terms.fewest:
             violations.append(Violation(name, "categorical_values_check", f"{name} is not in the baseline"))
-        if known is not None and known.rows < terms.fewest:
-            unsaid.append(f"slice {name}: {known.rows} rows in the baseline")
-            continue
-        apart = before if known is None else known
-        for column in sorted(before.columns.keys() & rows.columns.keys()):
-            past = apart.columns.get(column) or before.columns[column]
-            found = _compare(past, rows.columns[column], terms)
-            if not isinstance(found, str) and _is_found(found, terms):
-                alone, among = found, list(phases(name, column))
-                found = _explain(alone, among, rows.columns[column], terms)
-                if name == EVERYTHING and not _is_found(found, terms):
-                    seasonal.add(column)
-                elif name and column in seasonal and None in among:
-                    found = "as a whole the calendar explains it, and the baseline does not cover this slice"
-            if isinstance(found, str):
-                unsaid.append(f"{column}{f' of slice {name}' if name else ''}: {found}")
-            else:
-                tested.append((name, column, found))
-    for column in sorted(before.columns.keys() & now.columns.keys()):
-        found_counts = count_tests(before.columns[column], now.columns[column], terms.completeness)
-        tested += [(EVERYTHING, column, one) for one in found_counts]
-    chosen = select_discoveries([one.probability if one.matters else 1.0 for *_, one in tested], terms.rate)
-    judged = [(*one, sure and one[2].matters) for one, sure in zip(tested, chosen, strict=True)]
+        tests.add_slice(name, before, before if known is None else known, rows)
+    tests.add_counts(before, now)
+    judged = tests.judge()
     violations += [_describe(*one, terms.least) for *one, drifted in judged if drifted]
     changes = [
         ColumnChange(slice, column, one.test, one.distance, one.probability, drifted)
@@ -127,9 +102,58 @@ def compare(
     ]
     changes.sort(key=lambda change: (not change.drifted, -change.distance, change.slice, change.column))
     violations.sort(key=lambda one: (one.constraint_check_type, one.feature_name, one.description))
-    return DriftReport(
-        now.rows, before.rows, bool(violations), tuple(changes), tuple(violations), tuple(sorted(unsaid))
-    )
+    unsaid = tuple(sorted(tests.unsaid))
+    return DriftReport(now.rows, before.rows, bool(violations), tuple(changes), tuple(violations), unsaid)
+
+
+class _Tests:
+    """Every test of one comparison, so that they can be judged together."""
+
+    def __init__(self, terms: DriftTerms, phases: Phases) -> None:
+        self.unsaid: list[str] = []
+        self._terms = terms
+        self._phases = phases
+        self._tested: list[tuple[str, str, ColumnTest]] = []
+        self._seasonal: set[str] = set()
+
+    def add_slice(self, name: str, whole: TableProfile, past: TableProfile, rows: TableProfile) -> None:
+        """The slice of all rows comes first."""
+        for table, where in ((rows, ""), (past, " in the baseline")):
+            if table.rows < self._terms.fewest:
+                self.unsaid.append(f"slice {name}: {table.rows} rows{where}")
+                return
+        for column in sorted(whole.columns.keys() & rows.columns.keys()):
+            found = self._test(
+                name, column, past.columns.get(column) or whole.columns[column], rows.columns[column]
+            )
+            if isinstance(found, str):
+                self.unsaid.append(f"{column}{f' of slice {name}' if name else ''}: {found}")
+            else:
+                self._tested.append((name, column, found))
+
+    def add_counts(self, whole: TableProfile, rows: TableProfile) -> None:
+        for column in sorted(whole.columns.keys() & rows.columns.keys()):
+            found = count_tests(whole.columns[column], rows.columns[column], self._terms.completeness)
+            self._tested += [(EVERYTHING, column, one) for one in found]
+
+    def judge(self) -> list[tuple[str, str, ColumnTest, bool]]:
+        """Slice, column, test, and whether it is a finding."""
+        counted = [one.probability if one.matters else 1.0 for *_, one in self._tested]
+        chosen = select_discoveries(counted, self._terms.rate)
+        return [(*one, sure and one[2].matters) for one, sure in zip(self._tested, chosen, strict=True)]
+
+    def _test(self, name: str, column: str, past: ColumnProfile, now: ColumnProfile) -> ColumnTest | str:
+        """Where the whole has a season, a slice without one of its own in the baseline says nothing."""
+        found = _compare(past, now, self._terms)
+        if isinstance(found, str) or not _is_found(found, self._terms):
+            return found
+        among = list(self._phases(name, column))
+        explained = _explain(found, among, now, self._terms)
+        if name == EVERYTHING and not _is_found(explained, self._terms):
+            self._seasonal.add(column)
+        elif name and column in self._seasonal and None in among:
+            return "as a whole the calendar explains it, and the baseline does not cover this slice"
+        return explained
 
 
 def _compare(before: ColumnProfile, now: ColumnProfile, terms: DriftTerms) -> ColumnTest | str:

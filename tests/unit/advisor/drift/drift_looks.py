@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from tidegate.advisor.drift import analysis
 from tidegate.advisor.drift.baseline import RowSample
 from tidegate.advisor.drift.profile import Row
 from tidegate.capture.paths import file_name, layout
-from tidegate.domain.drift import DriftSchedule, DriftTask
+from tidegate.domain.drift import DriftOutcome, DriftSchedule, DriftTask
 
 END = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 WINDOW = timedelta(minutes=5)
@@ -36,6 +37,10 @@ def baseline(make: MakeRow = usual, rows: int = 3_000) -> dict[str, object]:
         row: Row = make(draw)
         sample.add(row, None)
     return sample.document()
+
+
+def analyse(task: DriftTask) -> DriftOutcome:
+    return analysis.analyse(task, random.Random(17).randrange)
 
 
 def line(row: dict[str, Any], at: datetime, **about: Any) -> str:
