@@ -16,7 +16,8 @@ from statistics import median
 from zoneinfo import ZoneInfo
 
 from bench import tables
-from bench.drift_data import Rows, census, payroll_year, stackoverflow
+from bench.drift_data import PayrollYear, Rows, census, stackoverflow
+from demo.payroll import BRAZIL_JOINS
 from tidegate.advisor.drift.baseline import RowsBaseline, view_rows
 from tidegate.advisor.drift.compare import DriftReport, DriftTerms, compare
 from tidegate.advisor.drift.phases import Phase, phases_of
@@ -28,6 +29,8 @@ UTC_ZONE = ZoneInfo("UTC")
 START = datetime(2026, 4, 8, 14, tzinfo=UTC)
 USUAL = DriftSchedule("bench", "file:///bench", START)
 MINUTE = 60
+DECEMBER = 334
+"""Its first day, as a day of the year."""
 DAILY = replace(USUAL, every=DAY).rate
 """Rate of false discoveries of a look each day."""
 ARRIVES = 65.0
@@ -38,13 +41,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=None, help="folder of the downloaded wheels")
     parser.add_argument("--looks", type=int, default=100)
+    parser.add_argument("--only", choices=("false", "delay", "seasons", "real"), help="one of the tables")
     parser.add_argument("--keep", action="store_true", help="write the tables to docs/benchmarks.md")
     given = parser.parse_args()
     load = f"load average {os.getloadavg()[0]:.1f}"
-    show_false(given.looks, given.keep, load)
-    show_delay(given.keep, load)
-    show_seasons(given.keep, load)
-    show_real(given.data, given.keep, load)
+    shows: dict[str, Callable[[], None]] = {
+        "false": lambda: show_false(given.looks, given.keep, load),
+        "delay": lambda: show_delay(given.keep, load),
+        "seasons": lambda: show_seasons(given.keep, load),
+        "real": lambda: show_real(given.data, given.keep, load),
+    }
+    for name, show in shows.items():
+        if given.only in (None, name):
+            show()
 
 
 def baseline_of(rows: Rows) -> RowsBaseline:
@@ -153,41 +162,34 @@ def delay(shift: float, hit: Callable[[random.Random], bool], seed: int) -> floa
 
 def show_seasons(keep: bool, load: str) -> None:
     """A year of synthetic payroll (``demo/payroll.py``) against the year before: each day that has 50 payments."""
-    before, after = payroll_year(1, 2025), payroll_year(2, 2026)
-    whole = baseline_of(random.Random(3).sample(before, min(len(before), 60_000)))
-    by_day: dict[int, list[Row]] = {}
-    for at, row in after:
-        by_day.setdefault(int(at or 0) // DAY, []).append(row)
-    made = []
-    for name, months in (("January to November", range(1, 12)), ("December", range(12, 13))):
+    before, after = PayrollYear(1, 2025), PayrollYear(2, 2026)
+    whole = baseline_of(before.between(0, 365, 60_000))
+    made: list[list[object]] = []
+    for name, first, last in (("January to November", 0, DECEMBER), ("December", DECEMBER, 365)):
         days, plain, explained = 0, 0, 0
-        for day in range(365):
-            start = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=day)
-            end = start + timedelta(days=1)
-            rows = by_day.get(int(start.timestamp()) // DAY, [])
-            if start.month not in months or len(rows) < 50:
+        for day in range(first, last):
+            rows = [row for _, row in after.between(day, day + 1, 2_000)]
+            if len(rows) < 50:
                 continue
-            rows = random.Random(day).sample(rows, min(len(rows), 2_000))
+            start = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(days=day)
+            phases = phases_of(start, start + timedelta(days=1), UTC_ZONE)
             days += 1
             plain += look(whole, rows, rate=DAILY).drifted is True
-            explained += look(whole, rows, rate=DAILY, phases=phases_of(start, end, UTC_ZONE)).drifted is True
+            explained += look(whole, rows, rate=DAILY, phases=phases).drifted is True
         made.append([f"{name}, synthetic", days, plain, explained])
-    made.append(["September: Brazil joins, baseline until August", *brazil(before)])
+    made.append(["a week of September: Brazil joins, baseline until August", *brazil(before)])
     header = ["payments of", "days", "with drift, without a calendar", "with the calendar"]
     tables.show(
         "drift-seasons", f"Drift: seasons and the calendar, {load}", header, made, keep=keep, command="drift"
     )
 
 
-def brazil(year: Rows) -> list[object]:
-    """Whether the whole shows it, and whether the slice does, in a week of September."""
-    first, week = datetime(2025, 9, 1, tzinfo=UTC).timestamp(), 7 * 86_400
-    earlier = [one for one in year if one[0] is not None and one[0] < first]
-    whole = baseline_of(random.Random(3).sample(earlier, min(len(earlier), 60_000)))
-    present = [row for at, row in year if at is not None and first <= at < first + week]
-    found = look(whole, present, ["country"])
-    new = [one for one in found.violations if one.feature_name.startswith("country=")]
-    return ["7 (one look)", "-", f"new slice: {', '.join(one.feature_name for one in new) or 'none'}"]
+def brazil(year: PayrollYear) -> list[object]:
+    """Whether the whole shows it, and whether the slice does."""
+    whole = baseline_of(year.between(0, BRAZIL_JOINS, 60_000))
+    found = look(whole, [row for _, row in year.between(BRAZIL_JOINS, BRAZIL_JOINS + 7, 3_000)], ["country"])
+    new = [one.feature_name for one in found.violations if one.feature_name.startswith("country=")]
+    return ["7", "-", f"new slice: {', '.join(new) or 'none'}"]
 
 
 def show_real(data: Path | None, keep: bool, load: str) -> None:

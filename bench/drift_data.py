@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pandas
 
 from demo.payroll import FEATURES, generate
@@ -19,15 +20,25 @@ COUNTRIES = ("US", "DE", "IN", "BR")
 DAYS = 86_400
 
 
-def payroll_year(seed: int, year: int, employees: int = 700) -> Rows:
-    """Countries by name; the month is left out, as it would be the calendar itself."""
-    made, start = generate(employees, seed), datetime(year, 1, 1, tzinfo=UTC).timestamp()
-    rows: Rows = []
-    for day, values in zip(made.day, made.x, strict=True):
-        named = dict(zip(FEATURES, map(float, values), strict=True))
+class PayrollYear:
+    """A year of payments, of which rows are made as they are asked for. Countries by name; the month is left
+    out, as it would be the calendar itself."""
+
+    def __init__(self, seed: int, year: int, employees: int = 20_000) -> None:
+        self._made = generate(employees, seed)
+        self._start = datetime(year, 1, 1, tzinfo=UTC).timestamp()
+        self._draw = numpy.random.default_rng(seed)
+
+    def between(self, first: int, end: int, most: int) -> Rows:
+        """Up to so many payments of days of the year, drawn evenly, in the order of chance."""
+        places = numpy.flatnonzero((self._made.day >= first) & (self._made.day < end))
+        chosen = self._draw.permutation(places)[:most]
+        return [(self._start + int(self._made.day[one]) * DAYS + 43_200, self._row(int(one))) for one in chosen]
+
+    def _row(self, place: int) -> Row:
+        named = dict(zip(FEATURES, map(float, self._made.x[place]), strict=True))
         del named["month"]
-        rows.append((start + int(day) * DAYS + 43_200, {**named, "country": COUNTRIES[int(named["country"])]}))
-    return rows
+        return {**named, "country": COUNTRIES[int(named["country"])]}
 
 
 def census(folder: Path) -> tuple[list[Row], list[Row]]:
@@ -38,7 +49,7 @@ def census(folder: Path) -> tuple[list[Row], list[Row]]:
             for part in ("reference", "analysis")
         ]
     left_out = {"id", "year", "employed", "prediction", "predicted_probability"}
-    found = [
+    found: list[list[Row]] = [
         [{**_plain(row, left_out), "prediction": float(row["predicted_probability"])} for row in _records(table)]
         for table in tables
     ]

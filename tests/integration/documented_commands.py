@@ -105,7 +105,10 @@ FIRST: Mapping[tuple[str, str], str] = {
         '\\"inferenceTime\\": \\"2026-03-01T12:00:00Z\\"}}" '
         ">> captures/b.jsonl; done"
     ),
-    ("drift.md", "tidegate monitor set fraud --baseline train.csv --by country"): "tidegate deploy fraud.yaml --wait",
+    (
+        "drift.md",
+        "tidegate monitor set fraud --baseline train.csv --by country",
+    ): "tidegate deploy fraud.yaml --wait",
     ("drift.md", "tidegate monitor baseline payments.csv --time paid_at"): (
         "echo amount,paid_at > payments.csv; echo 1,2026-03-01T12:00:00Z >> payments.csv"
     ),

@@ -20,6 +20,7 @@ from tidegate.targets.containers import file_roots
 
 TIME_LIMIT = 300.0
 """Seconds of one look."""
+MAX_RUNNING = 3
 MODULE = "tidegate.advisor.drift"
 LAST = 500
 """Characters of what a process that failed wrote to its standard error."""
@@ -27,11 +28,11 @@ LAST = 500
 
 @dataclass
 class ProcessAnalyst:
-    """One look at a time: they are cheap, and the machine has other things to do."""
+    """A few looks at a time: one whose bucket does not answer must not hold up all others."""
 
     environment: Mapping[str, str]
     longest: float = TIME_LIMIT
-    _turn: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+    _turn: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_RUNNING))
 
     async def analyse(self, task: DriftTask) -> DriftOutcome:
         """Raises Transient."""

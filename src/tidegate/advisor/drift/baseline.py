@@ -73,7 +73,7 @@ class RowsBaseline:
         return tuple(self.columns)
 
     @cached_property
-    def _moments(self) -> list[tuple[int, int, int, int] | None]:
+    def _moments(self) -> list[tuple[int, ...] | None]:
         return [
             None if at is None else phase_values(datetime.fromtimestamp(at, UTC).astimezone(self.zone))
             for at in self.times

@@ -94,7 +94,7 @@ def compare(
         tests.add_slice(name, before, before if known is None else known, rows)
     tests.add_counts(before, now)
     judged = tests.judge()
-    violations += [_describe(*one, terms.least) for *one, drifted in judged if drifted]
+    violations += [_describe(slice, column, one, terms.least) for slice, column, one, drifted in judged if drifted]
     changes = [
         ColumnChange(slice, column, one.test, one.distance, one.probability, drifted)
         for slice, column, one, drifted in judged

@@ -10,20 +10,21 @@ LONGEST = timedelta(days=31)
 
 
 class Phase(NamedTuple):
-    """``kind``: ``month`` (1 to 12), ``day of month`` (1 to 31), ``hour of week`` (0: Monday 0:00) or ``hour of day``
-    (0 to 23 on weekdays, 24 to 47 on Saturday and Sunday). ``values``: those that a window touches."""
+    """``kind``: ``month`` (1 to 12), ``day of month`` (1 to 31), ``date`` (101: the first of January), ``hour
+    of week`` (0: Monday 0:00) or ``hour of day`` (0 to 23 on weekdays, 24 to 47 on Saturday and Sunday).
+    ``values``: those that a window touches."""
 
     kind: str
     values: frozenset[int]
 
 
-KINDS = ("month", "day of month", "hour of week", "hour of day")
+KINDS = ("month", "day of month", "date", "hour of week", "hour of day")
 
 
-def phase_values(moment: datetime) -> tuple[int, int, int, int]:
+def phase_values(moment: datetime) -> tuple[int, ...]:
     """Of a local time, in the order of ``KINDS``."""
-    weekday = moment.weekday()
-    return moment.month, moment.day, weekday * 24 + moment.hour, moment.hour + 24 * (weekday >= 5)
+    month, day, hour, weekday = moment.month, moment.day, moment.hour, moment.weekday()
+    return month, day, month * 100 + day, weekday * 24 + hour, hour + 24 * (weekday >= 5)
 
 
 def phases_of(start: datetime, end: datetime, zone: ZoneInfo) -> tuple[Phase, ...]:
@@ -36,7 +37,7 @@ def phases_of(start: datetime, end: datetime, zone: ZoneInfo) -> tuple[Phase, ..
             values.add(value)
         moment = moment.replace(minute=0, second=0, microsecond=0) + step
     if end - start > LONGEST:
-        found = (found[0], set(), set(), set())
-    whole = {"month": 12, "day of month": 28, "hour of week": HOURS_OF_WEEK, "hour of day": 48}
+        found = (found[0], *(set[int]() for _ in KINDS[1:]))
+    whole = {"month": 12, "day of month": 28, "date": 365, "hour of week": HOURS_OF_WEEK, "hour of day": 48}
     phases = (Phase(kind, frozenset(values)) for kind, values in zip(KINDS, found, strict=True))
     return tuple(phase for phase in phases if 0 < len(phase.values) < whole[phase.kind])

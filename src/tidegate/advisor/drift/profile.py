@@ -14,6 +14,8 @@ Draw = Callable[[int], int]
 """Draws a whole number from 0 to below the given one."""
 SAMPLE = 4_096
 """Numbers of a column that are kept, drawn evenly from all."""
+MOST_COLUMNS = 2_000
+"""Columns of a table; further ones are left out, so that a client that makes up names costs no memory."""
 CATEGORIES = 1_000
 """Different texts of a column that are counted; a column with more is no category."""
 
@@ -118,7 +120,7 @@ class TableProfile:
 
     def add(self, row: Row) -> None:
         for name in row:
-            if name not in self.columns:
+            if name not in self.columns and len(self.columns) < MOST_COLUMNS:
                 self.columns[name] = ColumnProfile(missing=self.rows)
         self.rows += 1
         for name, column in self.columns.items():

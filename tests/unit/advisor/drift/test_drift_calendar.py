@@ -105,13 +105,18 @@ def test_a_window_is_in_the_phases_that_it_touches() -> None:
     assert phases_of(at, at + timedelta(minutes=5), ZONE) == (
         Phase("month", frozenset({3})),
         Phase("day of month", frozenset({1, 2})),
+        Phase("date", frozenset({301, 302})),
         Phase("hour of week", frozenset({0, 167})),
         Phase("hour of day", frozenset({0, 47})),
     )
     berlin = phases_of(at, at + timedelta(minutes=1), ZoneInfo("Europe/Berlin"))
     assert Phase("hour of week", frozenset({0})) in berlin
     assert phases_of(at, at + timedelta(days=400), ZONE) == ()
-    assert [phase.kind for phase in phases_of(at, at + timedelta(days=20), ZONE)] == ["month", "day of month"]
+    assert [phase.kind for phase in phases_of(at, at + timedelta(days=20), ZONE)] == [
+        "month",
+        "day of month",
+        "date",
+    ]
 
 
 def test_rows_are_drawn_evenly_and_in_the_order_of_chance() -> None:

@@ -74,7 +74,9 @@ def test_a_column_may_come_as_a_custom_attribute() -> None:
     document = json.loads(captured("1.5,US", "CSV"))
     document["eventMetadata"]["customAttributes"] = ["region=EU", "country=DE", "secret=1", "trace", 7]
     reader = CapturedReader(COLUMNS, attributes=("region", "country"))
-    _, [row] = reader.read(json.dumps(document).encode())
+    found = reader.read(json.dumps(document).encode())
+    assert not isinstance(found, Unusable)
+    [row] = found[1]
     assert row == {**ROW, "region": "EU", "prediction": 0.5}
 
 
