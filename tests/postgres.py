@@ -31,7 +31,7 @@ OPTIONS = {
     "synchronous_commit": "off",
     "full_page_writes": "off",
     "shared_buffers": "16MB",
-    "max_connections": "20",
+    "max_connections": "60",
 }
 MORTAL = ("setpriv", "--pdeathsig", "INT", "--")
 """The server ends with the test run, also with one that is killed."""

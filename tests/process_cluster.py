@@ -155,6 +155,7 @@ class ProcessCluster:
         if code is not None:
             self._note_end(pod, one, code)
             return
+        self._mount_share(pod, one.folder)
         await self._probe(pod, one, probes)
 
     def _next_address(self) -> str:
@@ -177,8 +178,18 @@ class ProcessCluster:
         secret = next(one["secret"]["secretName"] for one in pod["spec"]["volumes"] if one["name"] == "start")
         start = self._file("secrets", secret, "start.json")
         start["listen"] = {"host": address, "control_host": address}
+        if start.get("mirror"):
+            start["mirror"] |= {"share_file": str(folder / "share")}
+            self._mount_share(pod, folder)
         (folder / "start.json").write_text(json.dumps(start))
         return [sys.executable, "-m", "tidegate.serving.process.serve", str(folder / "start.json")]
+
+    def _mount_share(self, pod: Object, folder: Path) -> None:
+        """The share of copied requests, which may change; a node's kubelet takes a minute for it."""
+        for volume in pod["spec"]["volumes"]:
+            if volume["name"] == "share":
+                data = self.server.objects["secrets", volume["secret"]["secretName"]]["data"]["share"]
+                (folder / "share").write_bytes(base64.b64decode(data))
 
     def _gateway(self, folder: Path, address: str) -> list[str]:
         agent = json.loads(self.server.objects["configmaps", "tidegate-gateway"]["data"]["agent.json"])

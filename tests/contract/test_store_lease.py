@@ -218,3 +218,47 @@ def test_a_renewal_begins_the_wait_anew() -> None:
     assert not watched.next(replace(ROW, fence=4, renewals=0), 129.0).alive, (
         "another holder, not seen renewing yet"
     )
+
+
+def looked(until: float, failing: Callable[[float], bool], row: LeaseRow = ROW) -> tuple[WatchedRow, float | None]:
+    """A standby that looks twice a second from 100 on, and when it might take the lease first."""
+    watched = WatchedRow(row, 100.0)
+    for number in range(1, int((until - 100) * 2) + 1):
+        now = 100 + number / 2
+        if failing(now):
+            watched = replace(watched, blind=True)
+            continue
+        watched = watched.next(row, now)
+        if may_take(watched, HERE, now):
+            return watched, now
+    return watched, None
+
+
+def test_looks_that_fail_now_and_then_only_delay_a_standby() -> None:
+    """A loaded database answers late once in eight seconds."""
+    _, taken = looked(200, lambda now: now % 8 == 0)
+    assert taken is not None and 115 < taken <= 124
+
+
+def test_time_without_the_database_does_not_count() -> None:
+    """The holder may not have reached it either, and gets the time to come back."""
+    for row, counted in ((ROW, 15), (replace(ROW, connected=False), 6)):
+        _, taken = looked(900, lambda now: 103 <= now < 700, row)
+        assert taken is not None
+        seen = (103 - 0.5 - 100) + (taken - 700)
+        assert taken - 700 >= 6 and seen >= counted and taken <= 700 + counted
+    _, taken = looked(900, lambda now: 114 <= now < 700)
+    assert taken == 706, "only a moment is left of its time, but it may just have come back"
+
+
+def test_holder_that_renews_when_it_can_is_never_replaced() -> None:
+    """The database is away for a while, again and again, at any moment of the renewals."""
+    for shift in range(12):
+        watched, row = WatchedRow(ROW, 100.0), ROW
+        for number in range(1, 400):
+            now = 100 + number / 2
+            away = (number + shift) % 34 < 20
+            if not away and number % 7 == 0:  # every 3.5 s
+                row = replace(row, renewals=row.renewals + 1)
+            watched = replace(watched, blind=True) if away else watched.next(row, now)
+            assert away or not may_take(watched, HERE, now), (shift, now)

@@ -19,6 +19,7 @@ from tidegate.targets.aws.calls import Calls
 from tidegate.targets.aws.ownership import owner_tags
 from tidegate.targets.ecs.options import EcsOptions, group_name
 from tidegate.targets.ecs.target import EcsTarget
+from tidegate.targets.ecs.target_groups import FLEET, fleet_text
 from tidegate.targets.ecs.task_definition import target_group
 
 
@@ -64,10 +65,10 @@ def test_weights_fences_and_foreign_changes_on_a_load_balancer(address: str) -> 
         groups = {}
         for generation in (1, 2):
             fleet = FleetId("fraud", generation, "AllTraffic")
-            members = target_group(options, group_name(fleet, "id"), owner_tags("id", "fraud"))
+            tags = {**owner_tags("id", "fraud"), FLEET: fleet_text(fleet)}
+            members = target_group(options, group_name(fleet, "id"), tags)
             made = await calls.call("elbv2", "CreateTargetGroup", members)
             groups[generation] = made["TargetGroups"][0]["TargetGroupArn"]
-            target.configs[fleet] = (groups[generation], f"v{generation}")
         await target.set_traffic(table(1, g1=10_000))
         await target.set_traffic(table(2, g1=9000, g2=1000))
         assert (await target.observe("fraud")).routes == table(2, g1=9000, g2=1000)

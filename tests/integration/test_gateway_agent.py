@@ -94,7 +94,7 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def gateway(folder: Path, token: str = "secret") -> AsyncIterator[Gateway]:
+async def gateway(folder: Path, token: str = "secret", invocation_timeout: int = 60) -> AsyncIterator[Gateway]:
     port, agent = free_port(), free_port()
     state = tempfile.mkdtemp(prefix="tg-")  # a short path, for sockets
     (folder / "token").write_text(token)
@@ -102,7 +102,7 @@ async def gateway(folder: Path, token: str = "secret") -> AsyncIterator[Gateway]
         port=agent,
         token_file=str(folder / "token"),
         state=state,
-        proxy={"host": "127.0.0.1", "port": port, "drain_timeout": 10},
+        proxy={"host": "127.0.0.1", "port": port, "drain_timeout": 10, "invocation_timeout": invocation_timeout},
         signed=False,
         leave_after=0.2,
     )

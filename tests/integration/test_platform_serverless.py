@@ -138,6 +138,11 @@ def test_the_nursery_may_be_killed(platform: Platform, scene: Scene, fraud: str,
     scene.sagemaker.delete_endpoint(EndpointName="forked")
 
 
+def is_of_fork_server(process: psutil.Process) -> bool:
+    """Whether it was forked; the fork server itself does not work in the folder of a replica."""
+    return "tidegate.serving.process.fork_server" in process.cmdline() and "replicas" in process.cwd()
+
+
 def leads(process: psutil.Process) -> bool:
     """Forked workers have the nursery's command line; it alone is the controller's child."""
     try:
@@ -146,6 +151,31 @@ def leads(process: psutil.Process) -> bool:
         return forks and parent is not None and "tidegate.cli.controller" in parent.cmdline()
     except psutil.NoSuchProcess:
         return False
+
+
+def test_a_dedicated_worker_is_forked_where_workers_are_forked_anyway(
+    platform: Platform, scene: Scene, fraud: str, models: tuple[str, str]
+) -> None:
+    def is_forked() -> bool:
+        asleep(platform, fraud)
+        return invoke(platform, fraud).status_code == 200 and any(
+            is_of_fork_server(one) for one in platform.processes()
+        )
+
+    wait_until(is_forked, "the fork server is ready")
+    scene.create("dedicated", scene.config(models[0]))
+    [replica] = replicas(platform, "dedicated")
+    worker = psutil.Process(json.loads((replica / "process.json").read_text())["pid"])
+    assert "tidegate.serving.process.fork_server" in worker.cmdline()
+    assert scene.invoke("dedicated", ROW)["Body"].read() == scene.invoke(fraud, ROW)["Body"].read()
+    worker.kill()
+
+    def said() -> bool:
+        return f"replica {replica.name} failed: the process ended with signal 9" in platform.log.read_text()
+
+    wait_until(said, "how it died is known")
+    wait_until(lambda: invoke(platform, "dedicated").status_code == 200, "another has taken its place")
+    scene.sagemaker.delete_endpoint(EndpointName="dedicated")
 
 
 SLOW = """

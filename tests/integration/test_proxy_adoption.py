@@ -62,7 +62,7 @@ async def test_a_damaged_file_restarts_no_proxy(program: str, damage: str) -> No
                     DAMAGE[damage](running.folder / "proxy" / name)
                 await before.another_controller()
                 await running.proxy.ensure()
-                assert await running.proxy.routes(ENDPOINT) == wanted
+                assert (await running.proxy.view(ENDPOINT)).routes == wanted
                 await load.more(50)
                 await say_what_there_is()
                 await running.share(3, {1: 10_000})  # late
@@ -71,7 +71,7 @@ async def test_a_damaged_file_restarts_no_proxy(program: str, damage: str) -> No
         assert set(load.seen) == {"a", "b", "c"}
         await running.kill()
         await running.proxy.ensure()
-        assert await running.proxy.routes(ENDPOINT) == wanted
+        assert (await running.proxy.view(ENDPOINT)).routes == wanted
         assert (await running.ask()).status == 200
 
 
@@ -90,7 +90,7 @@ async def test_what_is_missing_in_an_old_file_is_taken_from_the_proxy(program: s
         old.write_bytes(text)
         await Before(running, running.master).another_controller()
         await running.fleet(2, "b", "c", routing=RoutingStrategy.BY_MODEL)
-        assert await running.proxy.routes(ENDPOINT) == wanted
+        assert (await running.proxy.view(ENDPOINT)).routes == wanted
         assert {name: one.number for name, one in (await running.proxy._runtime.servers("m0")).items()} == numbers
         assert set(await running.proxy.in_flight(many)) == {"b", "c"}
         await running.proxy.ensure()
@@ -113,5 +113,5 @@ async def test_a_proxy_that_does_not_answer_is_replaced_with_all_its_processes(p
         running.proxy = running.another()
         await running.proxy.start_or_adopt()
         assert not any(_is_running(process) for process in workers)
-        assert await running.proxy.routes(ENDPOINT) == wanted
+        assert (await running.proxy.view(ENDPOINT)).routes == wanted
         assert {(await running.ask()).body for _ in range(10)} == {b"a"}

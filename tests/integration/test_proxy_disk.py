@@ -43,7 +43,7 @@ async def test_rollback_needs_no_disk(program: str, trouble: int, caplog: pytest
         await running.share(1, {1: 5_000, 2: 5_000})
         running.files.error = trouble
         wanted = await running.share(2, {1: 10_000})
-        assert await running.proxy.routes(ENDPOINT) == wanted
+        assert (await running.proxy.view(ENDPOINT)).routes == wanted
         assert await answers(running) == {b"old"}
         for fence in range(3, 6):
             await running.share(fence, {1: 10_000})
@@ -89,9 +89,9 @@ async def test_a_restarted_controller_believes_the_proxy_more_than_an_old_file(p
         assert not load.bad
         assert set(load.seen) == {"old"}
         assert running.master == master
-        assert await running.proxy.routes(ENDPOINT) == wanted
+        assert (await running.proxy.view(ENDPOINT)).routes == wanted
         await running.share(1, {2: 10_000})  # late, and refused by its fence
-        assert await running.proxy.routes(ENDPOINT) == wanted
+        assert (await running.proxy.view(ENDPOINT)).routes == wanted
         running.files.error = 0
         await running.proxy.ensure()
         assert fence_on_disk(running) == 2
@@ -108,7 +108,7 @@ async def test_a_proxy_that_dies_comes_back_as_it_was_though_its_files_are_old(p
         await running.fleet(1, "older")
         await running.kill()
         await running.proxy.ensure()
-        assert await running.proxy.routes(ENDPOINT) == wanted
+        assert (await running.proxy.view(ENDPOINT)).routes == wanted
         assert await answers(running) == {b"older"}
         await running.proxy.ensure()
         assert await running.proxy.up()
@@ -122,7 +122,7 @@ async def test_a_reload_that_cannot_be_written_loses_nothing(program: str) -> No
         running.files.error = errno.ENOSPC
         with pytest.raises(Transient, match=r"haproxy\.cfg cannot be written: No space left on device"):
             await running.fleet(2, "b")
-        assert await running.proxy.routes(ENDPOINT) == wanted
+        assert (await running.proxy.view(ENDPOINT)).routes == wanted
         assert await answers(running) == {b"a"}
         running.files.error = 0
         await running.fleet(2, "b")
@@ -140,9 +140,9 @@ async def test_a_disk_that_hangs_holds_no_traffic_back(program: str, monkeypatch
         await running.share(1, {2: 10_000})
         running.files.hang = threading.Event()
         wanted = await running.share(2, {1: 10_000})
-        assert await running.proxy.routes(ENDPOINT) == wanted
+        assert (await running.proxy.view(ENDPOINT)).routes == wanted
         wanted = await running.share(3, {1: 10_000})
-        assert await running.proxy.routes(ENDPOINT) == wanted
+        assert (await running.proxy.view(ENDPOINT)).routes == wanted
         assert "the disk does not respond" in str(running.proxy.trouble)
         running.files.hang.set()
 
@@ -174,10 +174,10 @@ async def test_on_a_disk_that_is_full_the_files_stay_whole_and_new(program: str)
             await restarted(running)
             await running.fleet(3, "third")  # a slot more: a reload
             wanted = await running.share(3, {1: 1, 3: 9_999})
-            assert await running.proxy.routes(ENDPOINT) == wanted
+            assert (await running.proxy.view(ENDPOINT)).routes == wanted
             await running.kill()
             await running.proxy.ensure()
-            assert await running.proxy.routes(ENDPOINT) == wanted
+            assert (await running.proxy.view(ENDPOINT)).routes == wanted
             assert running.proxy.trouble is None
             fleet = FleetId(ENDPOINT, 3, "blue")
             await running.proxy.set_fleet(fleet, RANDOM, {"third": running.folder / "third"})

@@ -138,7 +138,7 @@ async def test_a_reload_keeps_what_runs_and_waits_for_the_process_before_it(prog
         held = asyncio.create_task(running.ask(b"hold"))
         await until(lambda: running.workers["a"].holding == 1, "a request held")
         await running.fleet(2, "b")  # no slot left: a reload
-        assert await running.proxy.routes(ENDPOINT) == wanted
+        assert (await running.proxy.view(ENDPOINT)).routes == wanted
         # The process from before still has both clients, and may give the quiet one's next request to a.
         await running.fleet(1, "c")
         assert await running.proxy.in_flight(fleet) == {"a": 1, "c": 0}
@@ -161,11 +161,11 @@ async def test_haproxy_that_is_killed_comes_back_as_it_was(program: str) -> None
         await running.kill()
         await running.proxy.ensure()
         assert await running.proxy.up()
-        assert await running.proxy.routes(ENDPOINT) == wanted
+        assert (await running.proxy.view(ENDPOINT)).routes == wanted
         assert set(await running.proxy.in_flight(fleet)) == {"c"}
         assert {(await running.ask()).body for _ in range(50)} == {b"a", b"c"}
         await running.share(4, {1: 10_000})
-        assert await running.proxy.routes(ENDPOINT) == wanted
+        assert (await running.proxy.view(ENDPOINT)).routes == wanted
 
 
 async def test_a_process_that_loses_its_master_or_worker_is_replaced_whole(program: str) -> None:
@@ -238,7 +238,7 @@ async def test_a_restarted_controller_adopts_what_runs(program: str) -> None:
             second = running.another()
             await second.start_or_adopt()
             assert running.master == master
-            assert await second.routes(ENDPOINT) == wanted
+            assert (await second.view(ENDPOINT)).routes == wanted
             await second.set_fleet(fleet, RANDOM, {"b": running.folder / "b"})
             await second.set_routes(build_route_table(ENDPOINT, 4, [(2, 10_000, {"blue": 1.0})]))
             await second.drop_fleet(FleetId(ENDPOINT, 1, "blue"))

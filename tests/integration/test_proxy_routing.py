@@ -42,7 +42,7 @@ async def test_requests_are_split_by_the_shares(program: str) -> None:
             wanted = await running.share(fence, {g: s for g, s in shares.items() if s})
             seen = await split(running, 1600)
             assert even(seen["a"], share, 1600), (share, seen)
-            assert await running.proxy.routes(ENDPOINT) == wanted
+            assert (await running.proxy.view(ENDPOINT)).routes == wanted
 
 
 async def test_a_short_stretch_is_split_as_evenly_as_a_long_one(program: str) -> None:
@@ -63,7 +63,7 @@ async def test_twenty_fleets_share_one_endpoint(program: str) -> None:
             await running.fleet(generation, f"w{generation}")
         shares = {generation: 300 if generation % 2 else 700 for generation in range(1, 21)}
         wanted = await running.share(1, shares)
-        assert await running.proxy.routes(ENDPOINT) == wanted
+        assert (await running.proxy.view(ENDPOINT)).routes == wanted
         seen = await split(running, 4000)
         for generation, share in shares.items():
             assert even(seen[f"w{generation}"], share, 4000), (generation, seen)
@@ -110,7 +110,7 @@ async def test_a_request_may_name_its_variant(program: str) -> None:
         await running.proxy.set_routes(RouteTable(ENDPOINT, 3, routes, {"blue": routes}))
         reply = await running.ask(headers={"X-Amzn-SageMaker-Target-Variant": "green"})
         assert reply.status == 400
-        assert await running.proxy.routes(ENDPOINT) == RouteTable(ENDPOINT, 3, routes, {"blue": routes})
+        assert (await running.proxy.view(ENDPOINT)).routes == RouteTable(ENDPOINT, 3, routes, {"blue": routes})
 
 
 async def test_a_late_table_is_dropped_and_an_equal_fence_completes(program: str) -> None:
@@ -119,9 +119,9 @@ async def test_a_late_table_is_dropped_and_an_equal_fence_completes(program: str
         await running.fleet(2, "b")
         wanted = await running.share(7, {2: 10_000})
         await running.share(6, {1: 10_000})
-        assert await running.proxy.routes(ENDPOINT) == wanted
+        assert (await running.proxy.view(ENDPOINT)).routes == wanted
         await running.share(7, {2: 10_000})
-        assert (await running.proxy.routes(ENDPOINT), (await running.ask()).body) == (wanted, b"b")
+        assert ((await running.proxy.view(ENDPOINT)).routes, (await running.ask()).body) == (wanted, b"b")
 
 
 async def test_an_empty_table_takes_the_endpoint_off_and_its_name_may_come_back(program: str) -> None:
@@ -131,7 +131,7 @@ async def test_an_empty_table_takes_the_endpoint_off_and_its_name_may_come_back(
         with pytest.raises(Transient, match="still has routes"):
             await running.proxy.drop_fleet(fleet)
         await running.proxy.set_routes(RouteTable(ENDPOINT, 10))
-        assert await running.proxy.routes(ENDPOINT) == RouteTable(ENDPOINT, 0)
+        assert (await running.proxy.view(ENDPOINT)).routes == RouteTable(ENDPOINT, 0)
         assert (await running.ask()).status == 503  # the controller's to answer, and none is there
         await running.share(1, {1: 10_000})
         assert (await running.ask()).body == b"a"
@@ -171,5 +171,5 @@ async def test_what_cannot_be_routed_is_refused_before_anything_changes(program:
         ):
             with pytest.raises(TargetRefused, match="characters"):
                 await running.proxy.set_fleet(FleetId("e", 1, "v"), RANDOM, {replica: running.folder / path})
-        assert await running.proxy.routes(ENDPOINT) == wanted
+        assert (await running.proxy.view(ENDPOINT)).routes == wanted
         assert (await running.ask()).status == 200

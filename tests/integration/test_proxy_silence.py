@@ -62,7 +62,7 @@ async def test_a_proxy_that_is_stopped_is_killed_and_started_again_with_its_rout
             with stopped(some):
                 await serves_again(running, whole[0])
                 assert ended(whole)
-            assert await running.proxy.routes(ENDPOINT) == wanted
+            assert (await running.proxy.view(ENDPOINT)).routes == wanted
     assert "is idle: it is stopped or hangs; killing" in caplog.text
 
 
@@ -80,7 +80,7 @@ async def test_calls_that_wait_for_a_stopped_proxy_fail_with_its_end_and_do_not_
             looks = [asyncio.create_task(running.proxy.view(ENDPOINT)) for _ in range(60)]
             await serves_again(running, whole[0])
             await asyncio.gather(*calls, *looks, return_exceptions=True)
-        assert (await running.proxy.routes(ENDPOINT)).fence == 2
+        assert ((await running.proxy.view(ENDPOINT)).routes).fence == 2
 
 
 async def test_a_controller_that_finds_a_stopped_proxy_replaces_it(program: str) -> None:
@@ -94,7 +94,7 @@ async def test_a_controller_that_finds_a_stopped_proxy_replaces_it(program: str)
             await running.proxy.start_or_adopt()
             assert ended(whole)
         assert (await running.ask()).body == b"a"
-        assert await running.proxy.routes(ENDPOINT) == wanted
+        assert (await running.proxy.view(ENDPOINT)).routes == wanted
 
 
 async def test_a_proxy_under_load_is_left_alone(program: str) -> None:

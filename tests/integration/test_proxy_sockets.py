@@ -38,7 +38,7 @@ async def test_sockets_that_are_gone_are_made_anew_under_load(program: str, whic
             await running.proxy.ensure()
             assert running.master != master
             assert all(path.is_socket() for path in sockets(running))
-            assert await running.proxy.routes(ENDPOINT) == wanted
+            assert (await running.proxy.view(ENDPOINT)).routes == wanted
             await load.more(200)
             await running.fleet(1, "a")
             await running.proxy.ensure()
@@ -78,7 +78,7 @@ async def test_a_controller_with_another_folder_for_sockets_takes_over_what_runs
             running.proxy = HAProxy(running.settings, running.folder, controller, running.slots)
             await running.proxy.start_or_adopt()
             assert running.master != former
-            assert await running.proxy.routes(ENDPOINT) == wanted
+            assert (await running.proxy.view(ENDPOINT)).routes == wanted
             assert all(path.parent == folder and path.is_socket() for path in sockets(running))
             assert copies.resolve() == running.proxy.copies, "replicas of the earlier version reach it still"
             await load.more(100)

@@ -20,7 +20,7 @@ import yaml
 
 from tests.kubernetes import image
 from tests.kubernetes.cluster.harness import Cluster
-from tests.kubernetes.on_cluster import MODELS, ROW
+from tests.kubernetes.on_cluster import GATEWAY, MODELS, ROW
 from tests.tcp_relay import relayed
 from tidegate.advisor.load import LoadGenerator
 from tidegate.cli.client import ApiClient
@@ -63,6 +63,33 @@ class Installed:
             ):
                 return name
         return None
+
+    def standing_by(self) -> bool:
+        """Whether two controllers run, one of which waits for the lease."""
+        said: list[str] = []
+        with contextlib.suppress(AssertionError):  # one has not started yet
+            said = [self.kubectl("logs", name) for name in self.controllers()]
+        return len(said) == 2 and sum("standing by" in one for one in said) == 1
+
+    def led_by(self) -> tuple[str, int]:
+        """Who leads, as the Lease object shows it, and how often that changed."""
+        spec = json.loads(self.kubectl("get", "lease", NAME, "-o", "json"))["spec"]
+        return spec["holderIdentity"], spec["leaseTransitions"]
+
+    def other_leader(self, seconds: float) -> str:
+        """Wait until a controller leads and answers. Raises TimeoutError with what the controllers wrote."""
+        try:
+            other: str = wait_until(self.leader, "another controller leads", seconds, 0.5)
+            wait_until(self.answers, "it answers", 30, 0.5)
+        except TimeoutError as error:
+            said = [f"{name}:\n{self.kubectl('logs', '--tail=40', name)}" for name in self.controllers()]
+            raise TimeoutError("\n".join((str(error), self.kubectl("get", "pods", "-o", "wide"), *said))) from None
+        return other
+
+    def gateways(self) -> dict[str, int]:
+        """Uid of each gateway's pod -> how often its container was started again."""
+        items = json.loads(self.kubectl("get", "pods", "-l", GATEWAY, "-o", "json"))["items"]
+        return {pod["metadata"]["uid"]: pod["status"]["containerStatuses"][0]["restartCount"] for pod in items}
 
     def answers(self) -> bool:
         """Whether a controller answers by the Service, which learns of a new leader a moment later."""

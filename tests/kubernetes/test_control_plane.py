@@ -16,21 +16,25 @@ def test_other_controller_finishes_a_rollout_when_the_leader_dies(
     cluster: Cluster, postgres_folder: Path, postgres_url: str
 ) -> None:
     with installed(cluster, postgres_folder, postgres_url) as running:
-        wait_until(lambda: len(running.controllers()) == 2, "two controllers", 60, 1.0)
+        wait_until(running.standing_by, "the second controller stands by", 120, 1.0)
         scene = running.scene
         scene.create("led", scene.config(running.models[0], instances=2))
         with running.load("led", 50) as load:
             config = scene.config(running.models[1], instances=2)
             scene.update("led", config, canary(20, 30))
             wait_until(lambda: load.snapshot().by_config.get(config), "the canary's share", 120, 0.2)
-            leader = running.leader()
+            leader, gateways = running.leader(), running.gateways()
             assert leader is not None
+            shown, changes = running.led_by()
+            assert shown == leader
             running.kill(leader)
-            other = wait_until(running.leader, "another controller leads", 120, 0.5)
-            wait_until(running.answers, "it answers", 30, 0.5)
+            other = running.other_leader(120)
+            wait_until(lambda: running.led_by()[0] == other, "the Lease object shows it", 30, 0.5)
             settled = scene.settled("led", 240)
             report = load.stop()
         assert other != leader
+        assert running.led_by() == (other, changes + 1)
+        assert running.gateways() == gateways, "the change of leader touched the gateways"
         assert settled["EndpointConfigName"] == config and "FailureReason" not in settled
         assert report.failed == 0, report.failures[:3]
         scene.sagemaker.delete_endpoint(EndpointName="led")

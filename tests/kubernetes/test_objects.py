@@ -4,28 +4,36 @@ import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 import yaml
 
 from tests.kubernetes.cluster.harness import Cluster, why_not
 from tests.unit.targets.kubernetes.fleets import fleet_spec
-from tidegate.domain.fleet import FleetSpec
-from tidegate.domain.observation import Capabilities
+from tests.unit.targets.kubernetes.target_harness import table
+from tidegate.domain.errors import TargetRefused, Transient
+from tidegate.domain.fleet import FleetSpec, Serverless
+from tidegate.domain.traffic import RouteTable
+from tidegate.host.installation import Installation
+from tidegate.ports.router import DataPlane
 from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
+from tidegate.targets.context import TargetContext
 from tidegate.targets.kubernetes.api import KubeApi, connect
 from tidegate.targets.kubernetes.api_errors import ForeignChange, MissingRight
 from tidegate.targets.kubernetes.api_versions import ApiVersions, choose
-from tidegate.targets.kubernetes.cluster_view import ClusterView
 from tidegate.targets.kubernetes.doctor import check
-from tidegate.targets.kubernetes.fleet_manifests import fleet_manifests
+from tidegate.targets.kubernetes.fleet_manifests import fleet_manifests, scale_manifest
+from tidegate.targets.kubernetes.foreign_changes import scaled_by_others
 from tidegate.targets.kubernetes.gateway_manifests import gateway_manifests, token_secret
-from tidegate.targets.kubernetes.gateways import Gateways
-from tidegate.targets.kubernetes.names import Manifest, fleet_labels, fleet_name
-from tidegate.targets.kubernetes.options import Autoscaling, KubernetesOptions
+from tidegate.targets.kubernetes.names import PROVEN, SCALER, Manifest, endpoint_name, fleet_labels, fleet_name
+from tidegate.targets.kubernetes.options import Autoscaling, HttpRoute, KubernetesOptions
+from tidegate.targets.kubernetes.provider import join
+from tidegate.targets.kubernetes.route_objects import RouteObjects
 from tidegate.targets.kubernetes.start_data import start_data
 from tidegate.targets.kubernetes.target import KubernetesTarget
+from tidegate.testing.memory_metrics import MemoryMetrics
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.long]
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -54,11 +62,25 @@ def manifests(fleet: FleetSpec, chosen: KubernetesOptions, versions: ApiVersions
 
 
 def joined(api: KubeApi, chosen: KubernetesOptions, versions: ApiVersions) -> KubernetesTarget:
-    view = ClusterView(api, chosen, lambda endpoint: None)
-    target = KubernetesTarget(
-        *(api, view, SETTINGS, ImageTable(), chosen, Capabilities(), lambda endpoint: None), versions=versions
+    nowhere = Path("/nonexistent")
+    context = TargetContext(
+        settings=SETTINGS,
+        state=nowhere,
+        sockets=nowhere,
+        former_sockets=(),
+        installation=Installation(nowhere, "id"),
+        data_plane=cast(DataPlane, None),
+        history=MemoryMetrics(),
+        images=ImageTable(),
+        environment={},
+        new_id=str,
+        changed=lambda endpoint: None,
+        transform_file=lambda job, fleet, replicas: b"",
+        recommendation_file=lambda job: b"",
     )
-    target.gateways = Gateways(1, str, target.plan, target.endpoints, target.adopt)
+    target = join(context, chosen, api).target
+    assert isinstance(target, KubernetesTarget)
+    target.versions = versions
     return target
 
 
@@ -167,3 +189,114 @@ def _kubeconfig_of_controller(cluster: Cluster, folder: Path) -> Path:
     path = folder / "kubeconfig"
     path.write_text(yaml.safe_dump(whole))
     return path
+
+
+ROUTES = """
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata:
+  name: httproutes.gateway.networking.k8s.io
+  annotations: {api-approved.kubernetes.io: "unapproved, of a test"}
+spec:
+  group: gateway.networking.k8s.io
+  names: {kind: HTTPRoute, plural: httproutes, singular: httproute}
+  scope: Namespaced
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    subresources: {status: {}}
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties:
+          spec:
+            type: object
+            properties:
+              parentRefs: &list
+                type: array
+                x-kubernetes-list-type: atomic
+                items: {type: object, x-kubernetes-preserve-unknown-fields: true}
+              rules: *list
+          status: {type: object, x-kubernetes-preserve-unknown-fields: true}
+"""
+"""Fields of the Gateway API's HTTPRoute that tidegate uses: a definition of this test's own."""
+
+
+def test_weights_of_a_route_are_in_force_once_its_gateway_says_so(empty: Cluster) -> None:
+    """No gateway runs here: the test answers in the place of its controller."""
+    empty.kubectl("apply", "-f", "-", stdin=ROUTES)
+    empty.kubectl("wait", "--for=condition=Established", "crd/httproutes.gateway.networking.k8s.io")
+    chosen = options(empty, http_route=HttpRoute("public", "edge"))
+    name = endpoint_name("routed")
+
+    def accept() -> None:
+        route = json.loads(empty.kubectl("-n", NAMESPACE, "get", "httproute", name, "-o", "json"))
+        conditions = [
+            {"type": kind, "status": "True", "observedGeneration": route["metadata"]["generation"]}
+            for kind in ("Accepted", "ResolvedRefs")
+        ]
+        told = {"parents": [{"parentRef": route["spec"]["parentRefs"][0], "conditions": conditions}]}
+        change = json.dumps({"status": told})
+        empty.kubectl(
+            *(
+                "-n",
+                NAMESPACE,
+                "patch",
+                "httproute",
+                name,
+                "--subresource",
+                "status",
+                "--type",
+                "merge",
+                "-p",
+                change,
+            )
+        )
+
+    async def scenario() -> None:
+        api = connect(chosen)
+        routes = RouteObjects(api, chosen)
+        for shares in ({1: 10_000}, {1: 9_000, 2: 1_000}):
+            wanted = table("routed", len(shares), shares)
+            with pytest.raises(Transient, match="public"):
+                await routes.put(wanted)
+            accept()
+            assert await routes.table("routed") == wanted
+            await routes.put(wanted)
+        change = json.dumps({"spec": {"rules": []}})
+        empty.kubectl("-n", NAMESPACE, "patch", "httproute", name, "--type", "merge", "-p", change)
+        with pytest.raises(ForeignChange, match="kubectl-patch"):
+            await routes.put(table("routed", 3, {2: 10_000}))
+        await routes.put(RouteTable("routed", 3))
+        assert await routes.table("routed") == RouteTable("routed", 0)
+        await api.close()
+
+    asyncio.run(scenario())
+
+
+def test_scaler_sets_the_pods_of_a_serverless_fleet_and_nothing_else(empty: Cluster) -> None:
+    async def scenario() -> None:
+        chosen = options(empty)
+        api = connect(chosen)
+        versions = choose(await api.groups())
+        fleet = fleet_spec("sleepy", count=1, serverless=Serverless(2**30, 10))
+        whole = manifests(fleet, chosen, versions)
+        for manifest in whole:
+            await api.apply(manifest)
+        for pods in (3, 0):
+            await api.apply(scale_manifest(fleet.id, pods, proven=True), manager=SCALER)
+            for manifest in whole:
+                await api.apply(manifest)
+            found = await api.get("Deployment", fleet_name(fleet.id))
+            assert found is not None and found["spec"]["replicas"] == pods
+            assert found["metadata"]["annotations"][PROVEN] == "true"
+        empty.kubectl("-n", NAMESPACE, "scale", "deployment", fleet_name(fleet.id), "--replicas=2")
+        found = await api.get("Deployment", fleet_name(fleet.id))
+        assert found is not None and "replicas is 2, tidegate had set 0" in (scaled_by_others(found) or "")
+        await api.delete("Deployment", fleet_name(fleet.id))
+        with pytest.raises(TargetRefused):
+            await api.apply(scale_manifest(fleet.id, 1, proven=True), manager=SCALER)
+        await api.close()
+
+    asyncio.run(scenario())

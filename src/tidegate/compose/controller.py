@@ -115,15 +115,22 @@ class Parts:
 
 
 def join(
-    settings: Settings, folder: StateFolder, store: SqlStore, table: ImageTable, news: Callable[[], None]
+    settings: Settings,
+    folder: StateFolder,
+    store: SqlStore,
+    table: ImageTable,
+    news: Callable[[], None],
+    fence: int,
 ) -> Parts:
-    """Join all parts; nothing runs yet. ``news`` is called whenever the engine has written a record."""
+    """Join all parts; nothing runs yet. ``news`` is called whenever the engine has written a record; ``fence`` is of
+    the lease on the store."""
     clock, ids, metrics, comparisons = SystemClock(), RandomIds(), SqlMetrics(store.database), Comparisons(store)
     proxy = HAProxy(settings, folder.path, control_socket(folder), installation=folder.installation)
     # What supervises fleets tells the engine of news, which in turn looks at them through the target.
     context = target_context(
         settings, folder, proxy, metrics, table, ids.new, lambda owner: jobs.kick(owner, engine.kick)
     )
+    context = replace(context, fence=fence)
     targets = join_targets(context, read_targets(settings.targets, KINDS), store)
     provider, collect = targets.all, targets.all.evidence.collect
     jobs = join_jobs(store, clock, provider, news)
@@ -146,24 +153,10 @@ def join(
     queues = Queues(
         store, queue, metrics, clock, engine.observed.get, engine.kick, dispatcher.update, targets.table
     )
-    return Parts(
-        store,
-        metrics,
-        clock,
-        ids,
-        proxy,
-        targets,
-        engine,
-        watch,
-        scaling,
-        jobs,
-        queue,
-        queues,
-        dispatcher,
-        join_wakes(proxy, provider.lifecycle),
-        keeper,
-        join_scheduled_work(settings, store, metrics, clock, ids, engine.kick, targets.table),
-    )
+    wakes = join_wakes(proxy, provider.lifecycle)
+    scheduled = join_scheduled_work(settings, store, metrics, clock, ids, engine.kick, targets.table)
+    first = (store, metrics, clock, ids, proxy, targets, engine, watch, scaling, jobs)
+    return Parts(*first, queue, queues, dispatcher, wakes, keeper, scheduled)
 
 
 def join_keeper(
@@ -194,10 +187,10 @@ class Controller:
         url = self.settings.database_url or f"sqlite:///{self.folder.path / 'tidegate.db'}"
         store = open_store(url, DatabaseLimits(self.settings.database_timeout), prepare=False)
         try:
-            async with leading(store, self.settings, self.stopping, self.leave) as leads:
-                if not leads:
+            async with leading(store, self.settings, self.stopping, self.leave) as lease:
+                if lease is None:
                     return
-                async with self._serving(store):
+                async with self._serving(store, lease.fence):
                     log.info("tidegate is ready on %s (state in %s)", self.settings.url, self.folder.path)
                     await self.stopping.wait()
                     log.info("stopping: %s", "draining everything" if self.drain else "leaving proxy and workers")
@@ -216,9 +209,9 @@ class Controller:
         self.stopping.set()
 
     @contextlib.asynccontextmanager
-    async def _serving(self, store: SqlStore) -> AsyncIterator[None]:
+    async def _serving(self, store: SqlStore, fence: int) -> AsyncIterator[None]:
         write_aws_keys(self.folder.path)
-        parts = join(self.settings, self.folder, store, self.table, self._notify)
+        parts = join(self.settings, self.folder, store, self.table, self._notify, fence)
         lifecycle = parts.targets.all.lifecycle
         lifecycle.prepare()
         await parts.proxy.start_or_adopt()

@@ -34,8 +34,8 @@ async def leading(
     leave: Callable[[], None],
     *,
     seize: bool = False,
-) -> AsyncIterator[bool]:
-    """The block may act on the store, whose schema is this program's; False: ``stopping`` was set while it waited.
+) -> AsyncIterator[SqlLease | None]:
+    """The block may act on the store, whose schema is this program's; None: ``stopping`` was set while it waited.
     Calls ``leave`` once another controller has taken over; raises Unavailable for that at the end. Raises Conflict
     where another one has the store, unless it is to be seized on PostgreSQL; StartupError."""
     database, own = store.database, _own_connection(store, settings)
@@ -46,13 +46,13 @@ async def leading(
         contest = LeaseContender(database, own, _candidate(settings.state), stopping, settings.standby, seize)
         lease = await contest.acquire()
         if lease is None:
-            yield False
+            yield None
             return
         async with lease.kept():
             await asyncio.to_thread(database.prepare, thorough=True)
             watching = asyncio.create_task(_watch(lease, leave))
             try:
-                yield True
+                yield lease
             finally:
                 watching.cancel()
         if lease.lost.is_set():

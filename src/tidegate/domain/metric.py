@@ -11,7 +11,7 @@ EVIDENCE = "tidegate/Evidence"
 DRIFT = "tidegate/Drift"
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class MetricId:
     """Identity of one series. Dimensions match as an exact set."""
 
@@ -41,7 +41,7 @@ class Query:
     """Seconds, if the line itself sets them; for display only. All lines are evaluated with one period."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Sample:
     """Values of one series in one span (``at`` to ``at + resolution``, epoch seconds).
 
@@ -61,7 +61,7 @@ class Sample:
     resolution: int = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Latency:
     """Latencies of some requests in microseconds; ``bins`` as in Sample, whose counts sum to the requests."""
 
@@ -116,6 +116,19 @@ class FleetSecond:
 
 
 @dataclass(frozen=True)
+class FleetPeriod:
+    """Requests of one fleet in the ``seconds`` from ``at`` (epoch seconds), once they are complete. A second report
+    on the same period has what came in addition."""
+
+    fleet: FleetId
+    at: int
+    seconds: int
+    requests: int
+    failed: int
+    """Of the ``requests``, those that were answered with anything but 2xx, or not at all."""
+
+
+@dataclass(frozen=True)
 class Coverage:
     """Span of seconds (``through`` exclusive, epoch seconds) over which the counts of an endpoint are complete,
     without a gap. ``through`` never exceeds the second of the collection itself."""
@@ -132,3 +145,6 @@ class CollectionRound:
 
     seconds: list[FleetSecond]
     coverage: dict[str, Coverage] = field(default_factory=dict)
+    periods: dict[str, list[FleetPeriod]] = field(default_factory=dict)
+    """By endpoint, also where there is nothing new, of those whose requests are known by longer periods than seconds:
+    versions are compared by them, and by ``seconds`` elsewhere."""

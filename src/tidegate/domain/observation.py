@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from tidegate.domain.alarm import AlarmState
-from tidegate.domain.evidence import Verdict
+from tidegate.domain.evidence import Comparison, Verdict
 from tidegate.domain.fleet import FleetId, FleetSpec, Mirroring, Serverless
 from tidegate.domain.traffic import RouteTable
 
@@ -33,9 +33,13 @@ class Capabilities:
     """A scaled variant can change its instance type, or be removed, without being deregistered first."""
     scales_in_rollouts: bool = True
     """Autoscaling works while a rollout bakes."""
-    compares: bool = True
-    """Requests are counted second by second, with a sample of the predictions, so that versions can be
-    compared."""
+    compares: frozenset[Comparison] = frozenset(Comparison)
+    """What of two versions can be compared. All of it needs requests counted second by second, with a sample of the
+    predictions."""
+    keeps_models: bool = True
+    """Model data of earlier versions is kept, so that a rollout can go back to them."""
+    counted_after: int = 0
+    """Seconds after a request until its count is complete."""
     quotas: Mapping[str, int] = field(default_factory=dict)
     """Instance type -> maximum number of instances over all endpoints; absent types have no quota."""
 
@@ -47,7 +51,7 @@ SAGEMAKER_CAPABILITIES = Capabilities(
     keeps_old_config=False,
     keeps_scaling=False,
     scales_in_rollouts=False,
-    compares=False,
+    compares=frozenset(),
 )
 """Capabilities of SageMaker hosting, by its developer guide."""
 

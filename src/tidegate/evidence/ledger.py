@@ -49,6 +49,8 @@ class EvidenceLedger:
     late: int = 0
     unusable: tuple[int, int] = (0, 0)
     thresholds: dict[str, tuple[float, float]] = field(default_factory=dict)
+    widest_report: int = 1
+    """Seconds of the longest span that a report is on; no block is shorter."""
     _state: EvidenceState = field(init=False)
     _stages: list[tuple[int, int]] = field(init=False)
     """Each stage with its first second, oldest first."""
@@ -107,10 +109,15 @@ class EvidenceLedger:
         if block is not None and (second >= block.at + block.width or stage != block.stage):
             self._finish()
         if self._open is None:
-            self._open = OpenBlock(second, block_width(second - since), stage, self._find_thresholds())
+            width = max(self.widest_report, block_width(second - since))
+            self._open = OpenBlock(second, width, stage, self._find_thresholds())
         for variant, (old, new) in sides.items():
             counted = self._open.counted.get(variant, (NOTHING, NOTHING))
             self._open.counted[variant] = _added(_added(counted, Side.OLD, old), Side.NEW, new)
+
+    def same_stage(self, one: int, other: int) -> bool:
+        """Whether two seconds belong to the same stage."""
+        return self._stage_at(one) == self._stage_at(other)
 
     def _stage_at(self, second: int) -> tuple[int, int]:
         """The stage of a second, and its first second."""

@@ -14,6 +14,7 @@ from starlette.routing import Route
 from tidegate import __version__, spec
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import NotFound
+from tidegate.domain.targets import LOCAL
 from tidegate.gateway import captures, drift, queue_view, scaling, spec_diff, transforms, uploads, versions
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.journal_view import wait_for_events
@@ -118,6 +119,8 @@ async def shadow(gateway: Gateway, request: Request) -> Response:
     )
     found = await compare_shadows(context.metrics, endpoint, seconds, now)
     kept = str(Path(gateway.settings.state, "shadow", name))
+    if endpoint.target != LOCAL:
+        kept = f"in the instances on target {endpoint.target}"
     comparisons = [asdict(one) for one in found]
     experiment = describe_experiment(test) if test is not None and not test.ended else None
     return JSONResponse({"seconds": seconds, "kept": kept, "experiment": experiment, "comparisons": comparisons})

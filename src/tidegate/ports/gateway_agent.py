@@ -7,6 +7,7 @@
     PUT  /v1/endpoints/NAME       an ``EndpointPlan``
     POST /v1/synced               all endpoints have been put: it may take traffic
     GET  /v1/passed               ``PassedTotals``
+    GET  /v1/demand?wait=SECONDS  ``DemandReport``: at once where a request waits for a server, else after so long
 
 Each needs the token, except the first. 409: the plan is older than the one in force. 503: try again.
 """
@@ -89,6 +90,30 @@ class PassedTotals:
 
 
 @dataclass(frozen=True)
+class FleetDemand:
+    """Requests for a serverless fleet: those being served or waiting now, and all so far (from 0 again after the
+    proxy was started or reloaded). ``waits_since``: epoch seconds since when one waits because the fleet has no
+    server; None: none does."""
+
+    now: int
+    ever: int
+    waits_since: float | None = None
+
+
+@dataclass(frozen=True)
+class DemandReport:
+    """Of every serverless fleet that the gateway has."""
+
+    boot: str
+    fleets: Mapping[str, FleetDemand]
+
+    @property
+    def waits(self) -> bool:
+        """Whether a request waits for a fleet without a server."""
+        return any(one.waits_since is not None for one in self.fleets.values())
+
+
+@dataclass(frozen=True)
 class AgentSettings:
     """The file that an agent is started with."""
 
@@ -101,6 +126,8 @@ class AgentSettings:
     signed: bool
     host: str = "0.0.0.0"
     """Address on which the agent listens."""
+    copies_port: int = 0
+    """Where workers send copies of requests for shadow fleets; 0: nowhere."""
     own_hosts: tuple[str, ...] = ()
     """Environment variables with addresses of this machine, by which clients may call it when nothing is signed."""
     leave_after: float = 5.0

@@ -11,9 +11,18 @@ from dataclasses import dataclass, field, replace
 
 from tidegate.domain.errors import Conflict, TidegateError
 from tidegate.domain.fleet import FleetId
-from tidegate.ports.gateway_agent import AgentState, EndpointPlan, EndpointView, FleetTotals, PassedTotals
+from tidegate.ports.gateway_agent import (
+    AgentState,
+    DemandReport,
+    EndpointPlan,
+    EndpointView,
+    FleetDemand,
+    FleetTotals,
+    PassedTotals,
+)
 from tidegate.ports.router import Passed
 from tidegate.proxy.haproxy import HAProxy
+from tidegate.proxy.waiting_requests import WaitingRequests
 from tidegate.service.endpoint_plan import apply_plan
 
 log = logging.getLogger(__name__)
@@ -27,6 +36,7 @@ class GatewayAgent:
     controller: int = 0
     plans: dict[str, EndpointPlan] = field(default_factory=dict)
     """Endpoint -> the plan that was put last. It may not be in force yet: then it has no digest."""
+    waiting: WaitingRequests = field(default_factory=WaitingRequests)
     _digests: dict[str, str] = field(default_factory=dict)
     _totals: dict[FleetId, FleetTotals] = field(default_factory=dict)
     _locks: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
@@ -70,6 +80,21 @@ class GatewayAgent:
         for fleet, passed in (await self.proxy.passed()).items():
             self._totals[fleet] = add(self._totals.get(fleet, FleetTotals()), passed)
         return PassedTotals(self.boot, {str(fleet): total for fleet, total in self._totals.items()})
+
+    def note_waiting(self, slot: str, since: float) -> None:
+        """A request has waited in this slot since then (epoch seconds), since its fleet has no server."""
+        if (fleet := self.proxy.fleet_in(slot)) is not None:
+            self.waiting.note(fleet, since)
+
+    async def demand(self, wait: float) -> DemandReport:
+        """At once if a request waits for a fleet without a server, else after so many seconds. Raises Transient."""
+        await self.waiting.wait(wait)
+        waits = self.waiting.now()
+        found = {
+            str(fleet): FleetDemand(demand.now, demand.ever, waits.get(fleet))
+            for fleet, demand in (await self.proxy.demands()).items()
+        }
+        return DemandReport(self.boot, found)
 
     async def ready(self) -> bool:
         return self.synced and await self.proxy.up()

@@ -15,6 +15,8 @@ from tidegate.ports.gateway_agent import EndpointPlan
 from tidegate.proxy.agent import GatewayAgent
 
 Handler = Callable[[Request], Awaitable[Response]]
+LONGEST_WAIT = 30.0
+"""Seconds for which a question about the demand is held back."""
 METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]
 
 
@@ -60,6 +62,13 @@ class AgentHttp:
     async def passed(self, request: Request) -> Response:
         return _json(await self.agent.passed())
 
+    async def demand(self, request: Request) -> Response:
+        try:
+            wait = min(max(0.0, float(request.query_params.get("wait", "0"))), LONGEST_WAIT)
+        except ValueError:
+            return _error(400, "wait is not a number of seconds")
+        return _json(await self.agent.demand(wait))
+
     def guarded(self, handler: Handler) -> Handler:
         async def answer(request: Request) -> Response:
             given = request.headers.get("authorization", "")
@@ -89,6 +98,7 @@ def build_app(agent: GatewayAgent, token: str) -> Starlette:
             Route("/v1/endpoints/{endpoint}/plan", http.guarded(http.plan)),
             Route("/v1/synced", http.guarded(http.mark_synced), methods=["POST"]),
             Route("/v1/passed", http.guarded(http.passed)),
+            Route("/v1/demand", http.guarded(http.demand)),
         ]
     )
 

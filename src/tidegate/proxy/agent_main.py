@@ -18,6 +18,7 @@ from tidegate.host.unix_sockets import make_private
 from tidegate.ports.gateway_agent import AgentSettings
 from tidegate.proxy.agent import GatewayAgent
 from tidegate.proxy.agent_http import build_app, build_public_app
+from tidegate.proxy.cold_start_hold import WakeSocket
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.settings import Settings
 
@@ -74,7 +75,10 @@ async def run(settings: AgentSettings, token: str) -> None:
     behind = state / "run" / "controller.sock"
     behind.unlink(missing_ok=True)
     agent = GatewayAgent(HAProxy(proxy_settings(settings, os.environ), state, behind))
+    agent.proxy.copies_port = settings.copies_port
     await agent.proxy.start_or_adopt()
+    wakes = WakeSocket(agent.proxy.wakes, agent.note_waiting, lambda fleet: None)
+    await wakes.start()
     keeping = asyncio.create_task(agent.keep_proxy(PROXY_CHECK))
     servers = [
         await serve(build_public_app(agent), behind),
@@ -90,6 +94,7 @@ async def run(settings: AgentSettings, token: str) -> None:
     finally:
         keeping.cancel()
         await agent.proxy.stop()
+        wakes.close()
         for server, _ in servers:
             server.should_exit = True
         await asyncio.gather(*(task for _, task in servers))

@@ -3,7 +3,8 @@ them.
 
 The action checks every few milliseconds whether the backend has a server. Meanwhile it keeps sending the slot's name
 to the controller's socket, so a controller that was restarted learns it while the request is still waiting. The
-controller never sees the request itself.
+controller never sees the request itself. A process from before a reload gets no more servers: what it holds it sends
+once more, through the public port, to the process that has taken its place.
 """
 
 import asyncio
@@ -21,6 +22,8 @@ POLL_MILLISECONDS = 3
 """Milliseconds between two checks."""
 NOTIFY_EVERY = 0.05
 """Seconds between two notifications for one slot, however many requests wait."""
+AGAIN = "again"
+"""Name of the server that is this proxy itself. Its weight of 0 keeps all other requests away from it."""
 _MAX_LINE = 200
 
 
@@ -47,9 +50,16 @@ end
 
 core.register_action("hold", {{"http-req"}}, function(txn)
   local slot, since = txn.f:be_name(), now(txn)
-  local at = since
+  local at, checked = since, 0
   while txn.f:nbsrv(slot) == 0 and math.abs(at - since) < {seconds} do
     tell(slot, since, at)
+    if math.abs(at - checked) > {NOTIFY_EVERY} then
+      checked = at
+      if tonumber(core.get_info()["Stopping"]) == 1 then
+        txn:set_var("txn.again", true)
+        return
+      end
+    end
     core.msleep({POLL_MILLISECONDS})
     at = now(txn)
   end
@@ -71,10 +81,17 @@ def wait_rules(queue: int) -> list[str]:
     return [
         f"timeout queue {queue}s",
         "http-request lua.hold if { nbsrv lt 1 }",
-        f"http-request return status 429 {unready} if {{ nbsrv lt 1 }}",
+        f"http-request return status 429 {unready} if {{ nbsrv lt 1 }} !{{ var(txn.again) -m found }}",
+        f"use-server {AGAIN} if {{ var(txn.again) -m found }}",
         f"http-error status 503 {full}",
         f'http-after-response set-status 429 reason "Too Many Requests" if {{ status 503 }} {PROXY_MADE}',
     ]
+
+
+def render_again(host: str, port: int) -> str:
+    """The line of the server ``AGAIN``. ``host``, ``port``: where this proxy listens."""
+    own = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"server {AGAIN} {f'[{own}]' if ':' in own else own}:{port} weight 0"
 
 
 class WakeSocket:

@@ -12,7 +12,7 @@ A streamed answer is forwarded as it arrives; only a request without a response 
 import re
 from functools import partial
 
-from tidegate.auth import request_target, same_site
+from tidegate.auth import request_target
 from tidegate.domain.admission import DEFAULT_QUEUE_TIME
 from tidegate.domain.arns import resource_arn
 from tidegate.domain.errors import StartupError, TargetRefused
@@ -33,6 +33,7 @@ from tidegate.proxy.responses import (
     universal_response,
 )
 from tidegate.proxy.routes import MAX_ROUTES, route_entries
+from tidegate.proxy.same_site_rules import render_same_site_rules
 from tidegate.proxy.state import ON_DEMAND, ProxyState
 
 CONFIG, MAP, FLEETS, STATE = "haproxy.cfg", "routes.map", "fleets.map", "proxy.json"
@@ -174,37 +175,6 @@ defaults all
 {errors}"""
 
 
-def _same_site_rules(options: Options) -> str:
-    """Without access keys, reject what another site's web page makes a browser send. The two host names that nearly
-    every request has need no regular expression."""
-    host, port = options.host if ":" not in options.host else f"[{options.host}]", options.port
-    usual = " ".join(dict.fromkeys((f"127.0.0.1:{port}", f"localhost:{port}", f"{host}:{port}")))
-    name = "AccessDeniedException"
-    foreign, page = (
-        aws_or_openai_response(name, {"__type": name, "Message": text, "message": text}, name, "permission_error")
-        for text in (same_site.FOREIGN_HOST, same_site.FOREIGN_PAGE)
-    )
-    origin, said = "req.fhdr(Origin)", "req.fhdr(Sec-Fetch-Site)"
-    compared = f"{origin},regsub(^https?://,),strcmp(txn.page)"
-    own_sites = " ".join(same_site.OWN_SITES)
-    return f"""\
-  acl own_host req.fhdr(Host) -m str -i {usual}
-  acl own_host req.fhdr(Host) -m reg -i {quote(options.own_hosts)}
-  http-request return status 403 {foreign} if !own_host
-  # Only browsers set these headers: other clients pay for one lookup each.
-  http-request set-var(txn.page) req.fhdr(Host) if {{ {origin} -m found }} or {{ {said} -m found }}
-  acl page var(txn.page) -m found
-  acl other_page {compared} gt 0
-  acl other_page {compared} lt 0
-  acl other_page req.fhdr_cnt(Origin) gt 1
-  acl origin {origin} -m found
-  acl web {origin} -m beg http:// https://
-  acl other_page req.fhdr_cnt(Sec-Fetch-Site) gt 1
-  acl own_site {said} -m str {own_sites}
-  http-request return status 403 {page} if page other_page or origin !web or page {{ {said} -m found }} !own_site
-"""
-
-
 def _public_frontend(options: Options) -> str:
     host = f"[{options.host}]" if ":" in options.host else options.host
     target = "req.fhdr(X-Amzn-SageMaker-Target-Variant)"
@@ -231,7 +201,7 @@ frontend public from all
 {CANONICAL}\
   http-request set-var(txn.routes) {PLAIN_PATH},map({MAP}) if !{{ var(txn.routes) -m found }} {OTHER_PATHS}
   http-request allow if !{{ var(txn.routes) -m found }}
-{signature if options.signed else _same_site_rules(options)}\
+{signature if options.signed else render_same_site_rules(options)}\
   http-request return status 413 {large} if {{ req.body_size gt {options.max_body} }}
   http-request set-header X-Tidegate-Start %[date(0,us)]
   http-request set-var(txn.variant) {target}
@@ -257,11 +227,16 @@ frontend public from all
 
 def _copies_frontend(options: Options) -> str:
     """Copies of requests, which workers send to the shadow fleet that they name. This is a separate socket that only
-    this user can open: no public route leads to a shadow fleet, and no header can be forged."""
+    this user can open: no public route leads to a shadow fleet, and no header can be forged. A gateway has a port for
+    them besides, which is for the workers of its cluster; the shadow's workers verify signatures as of any
+    request."""
     gone = runtime_error("ServiceUnavailable", "The shadow fleet is not there.")
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    port = f"  bind {host}:{options.copies_port}\n" if options.copies_port else ""
     return f"""\
 frontend copies from all
   bind unix@{options.copies} mode 600
+{port}\
 {CANONICAL}\
   http-request set-var(txn.routes) req.hdr(X-Tidegate-Fleet),word(1,/)
   http-request set-var(txn.slot) req.hdr(X-Tidegate-Fleet),map({FLEETS})
@@ -357,9 +332,13 @@ def _fleet_defaults(options: Options) -> str:
         " for each container in Amazon CloudWatch, resolve the issue, and try again.",
     )
     died = _model_error(options, "The container primary ended, or closed the connection, before it answered.")
+    # Workers send copies back to the address that a request came from, so it must be the one that has the port.
+    one_address = options.copies_port and options.host not in ("0.0.0.0", "::")
+    source = f"  source {options.host}\n" if one_address else ""
     return f"""\
 defaults fleets
   mode http
+{source}\
   timeout connect 250ms
   # The worker times out first: it can answer in the wire format that the client used.
   timeout server {options.timeout + 2}s

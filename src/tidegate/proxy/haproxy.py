@@ -55,6 +55,9 @@ class HAProxy:
     force; the same call completes it. An unwritable disk (see ``trouble``) fails only calls that need a reload.
     """
 
+    copies_port = 0
+    """TCP port for copies of requests besides the socket ``copies``; 0: none. Set it before the start."""
+
     def __init__(
         self,
         settings: Settings,
@@ -211,6 +214,9 @@ class HAProxy:
         seat = self._state.seat(fleet)
         return Demand(0, 0) if seat is None else await self._runtime.demand(seat.slot)
 
+    async def demands(self) -> dict[FleetId, Demand]:
+        return await runtime_state.demands(self._runtime, self._state)
+
     def fleet_in(self, slot: str) -> FleetId | None:
         return self._state.fleets.get(slot)
 
@@ -266,9 +272,6 @@ class HAProxy:
 
     async def view(self, endpoint: str) -> View:
         return await runtime_state.view(self._runtime, self._state, endpoint)
-
-    async def routes(self, endpoint: str) -> RouteTable:
-        return (await self.view(endpoint)).routes
 
     async def passed(self) -> dict[FleetId, Passed]:
         """Requests of every fleet since the last call, those it could not serve, and those in flight. Without
@@ -391,7 +394,7 @@ class HAProxy:
     def _options(self) -> Options:
         sockets = (self._controller, self._runtime.admin, self.copies, self.queued, self.wakes, self._peers)
         peer = PEER if self._installation is None else self._installation.mark
-        return make_options(self._settings, ProxySockets(*sockets), self._state, peer)
+        return make_options(self._settings, ProxySockets(*sockets, self.copies_port), self._state, peer)
 
     def _options_text(self) -> str:
         return msgspec.json.encode(self._options()).decode()

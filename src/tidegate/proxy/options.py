@@ -31,6 +31,8 @@ class Options:
     threads: int
     copies: str = ""
     """Socket for copies of requests; the default is for options that an older version wrote."""
+    copies_port: int = 0
+    """TCP port for them besides the socket; 0: none."""
     queued: str = ""
     """Socket for queued requests of asynchronous endpoints."""
     wakes: str = ""
@@ -56,6 +58,7 @@ class ProxySockets:
     queued: Path
     wakes: Path
     peers: Path
+    copies_port: int = 0
 
 
 def make_options(settings: Settings, sockets: ProxySockets, state: ProxyState, peer: str) -> Options:
@@ -76,6 +79,7 @@ def make_options(settings: Settings, sockets: ProxySockets, state: ProxyState, p
         # One HAProxy thread keeps several workers busy, and workers need the other CPUs.
         threads=max(1, len(os.sched_getaffinity(0)) // 4),
         copies=str(sockets.copies),
+        copies_port=sockets.copies_port,
         queued=str(sockets.queued),
         wakes=str(sockets.wakes),
         queue=settings.queue_timeout,

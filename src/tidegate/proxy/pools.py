@@ -83,6 +83,7 @@ def render_backend(slot: str, seat: Seat | None, options: Options) -> str:
         *(rate_limits.quota_rules(options.headers) if pool in (BY_MODEL, ON_DEMAND) else ()),
         *(sessions.stick_rules() if pool in METERED_POOLS else ()),
         *_count_rules(slot),
+        *((cold_start_hold.render_again(options.host, options.port),) if pool == ON_DEMAND else ()),
     ]
     if seat is not None:
         lines += [

@@ -9,6 +9,7 @@ from pathlib import Path
 from tidegate.domain.errors import Transient
 from tidegate.ports.router import Demand, Passed
 from tidegate.proxy import config, pools
+from tidegate.proxy.cold_start_hold import AGAIN
 
 TIMEOUT = 5.0
 """Timeout of one command in seconds; the usual answer takes a fraction of a millisecond."""
@@ -172,6 +173,15 @@ class Runtime:
         rows = await self._statistics(f"show stat {slot} 2 -1", None)
         return Demand(int(rows[0]["scur"] or 0), int(rows[0]["stot"] or 0)) if rows else Demand(0, 0)
 
+    async def demands(self, slots: Sequence[str]) -> dict[str, Demand]:
+        """``demand`` of several backends."""
+        found: dict[str, Demand] = {}
+        for start in range(0, len(slots), BATCH):
+            commands = "; ".join(f"show stat {slot} 2 -1" for slot in slots[start : start + BATCH])
+            for row in _parse_rows(await self.send_command(commands)):
+                found[row["# pxname"]] = Demand(int(row["scur"] or 0), int(row["stot"] or 0))
+        return found
+
     async def in_flight(self, process: int) -> int:
         """Requests in flight in a process."""
         return sum(int(row["scur"] or 0) for row in await self._statistics("show stat -1 2 -1", process))
@@ -296,13 +306,13 @@ def _parse_servers(rows: Sequence[Mapping[str, str]]) -> dict[str, ServerStatus]
 
 
 def _parse_rows(answer: str) -> list[dict[str, str]]:
-    """Rows of ``show stat``; each part of an answer begins with a header line."""
+    """Rows of ``show stat``, but for those of the proxy itself; each part of an answer begins with a header line."""
     rows: list[dict[str, str]] = []
     head: list[str] = []
     for line in answer.splitlines():
         if line.startswith("# pxname,"):
             head = line.split(",")
-        elif head and "," in line:
+        elif head and "," in line and line.split(",")[1] != AGAIN:
             rows.append(dict(zip(head, line.split(","), strict=False)))
     return rows
 

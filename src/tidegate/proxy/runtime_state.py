@@ -3,11 +3,12 @@
 from collections.abc import Iterable
 
 from tidegate.domain.errors import Transient
+from tidegate.domain.fleet import FleetId
 from tidegate.domain.traffic import RouteTable
-from tidegate.ports.router import View
+from tidegate.ports.router import Demand, View
 from tidegate.proxy import config, routes
 from tidegate.proxy.runtime import Runtime
-from tidegate.proxy.state import ProxyState, Seat
+from tidegate.proxy.state import ON_DEMAND, ProxyState, Seat
 
 
 async def view(runtime: Runtime, state: ProxyState, endpoint: str) -> View:
@@ -38,3 +39,9 @@ async def in_flight(runtime: Runtime, seat: Seat, older: Iterable[int]) -> dict[
             pickable = server.takes_requests and name not in seat.servers
             found[name] = found.get(name, 0) + max(server.in_flight, int(pickable))
     return found
+
+
+async def demands(runtime: Runtime, state: ProxyState) -> dict[FleetId, Demand]:
+    """Of every serverless fleet. Raises Transient."""
+    fleets = {seat.slot: seat.fleet for seat in state.seats if seat.slot.startswith(ON_DEMAND)}
+    return {fleets[slot]: demand for slot, demand in (await runtime.demands(sorted(fleets))).items()}

@@ -20,9 +20,13 @@ from tidegate.domain.evidence import (
     Finding,
     Verdict,
 )
-from tidegate.domain.metric import CollectionRound, FleetSecond, Sample
+from tidegate.domain.fleet import FleetId
+from tidegate.domain.metric import CollectionRound, FleetPeriod, FleetSecond, Sample
+from tidegate.domain.rollout import Phase
+from tidegate.evidence.comparisons import SideCounts
 from tidegate.evidence.ledger import EvidenceLedger, Side
 from tidegate.ports.store import Store, Tx
+from tidegate.reconcile.bake_spans import BakeSpans
 from tidegate.service import evidence as records
 from tidegate.service.evidence_metrics import evidence_samples
 from tidegate.service.side_counts import count_side
@@ -54,6 +58,8 @@ class ComparedVersions:
     stage: int
     since: datetime | None
     """When the rollout's present phase began."""
+    baking: bool = False
+    """Whether the shares stand still in this phase."""
 
 
 REPORTED = EvidenceConfig(compare=tuple(Comparison), action=EvidenceAction.REPORT)
@@ -77,6 +83,7 @@ def compared_versions(endpoint: Endpoint, rollout: Rollout) -> ComparedVersions 
         rollout.plan.evidence or REPORTED,
         rollout.stage,
         rollout.phase_since,
+        rollout.phase is Phase.BAKING,
     )
 
 
@@ -93,6 +100,7 @@ class _Tracked:
     saved: tuple[Finding, int] | None = None
     """Finding and second of the last write."""
     ready: bool = False
+    bakes: BakeSpans = field(default_factory=BakeSpans)
 
 
 @dataclass
@@ -132,8 +140,12 @@ class Comparisons:
         return samples
 
     def _count(self, tracked: _Tracked, collected: CollectionRound, second: int) -> list[Sample]:
-        for report in collected.seconds:
-            _take(tracked, report)
+        periods = collected.periods.get(tracked.versions.endpoint)
+        if periods is None:
+            for report in collected.seconds:
+                _take(tracked, report)
+        for period in periods or ():
+            _take_period(tracked, period)
         if not self._is_ready(tracked, second):
             return []
         coverage = collected.coverage.get(tracked.versions.endpoint)
@@ -159,6 +171,7 @@ class Comparisons:
             tracked.versions = one
             since = second if one.since is None else int(one.since.timestamp()) + 1
             tracked.ledger.enter(one.stage, since)
+            tracked.bakes.follow(one.baking and one.since is not None, since)
 
     async def _load(self, one: ComparedVersions, second: int) -> EvidenceRecord | None:
         def work(tx: Tx) -> EvidenceRecord | None:
@@ -224,13 +237,26 @@ def _is_due(tracked: _Tracked, verdict: Verdict, second: int) -> bool:
 
 
 def _take(tracked: _Tracked, report: FleetSecond) -> None:
-    versions = tracked.versions
-    if report.fleet.endpoint != versions.endpoint:
-        return
-    sides = {versions.old[0]: Side.OLD, versions.new[0]: Side.NEW}
-    side = sides.get(report.fleet.generation)
+    side = _side_of(tracked.versions, report.fleet)
     if side is not None:
         tracked.ledger.add(report.second, side, report.fleet.variant, count_side(report))
+
+
+def _take_period(tracked: _Tracked, period: FleetPeriod) -> None:
+    """What a period grew by after it was counted comes into the block after it, as long as its stage lasts."""
+    side, ledger = _side_of(tracked.versions, period.fleet), tracked.ledger
+    if side is None or not tracked.bakes.covers(period.at, period.seconds):
+        return
+    ledger.widest_report = period.seconds
+    second = max(period.at, ledger.through)
+    counts = SideCounts(period.requests, min(period.requests, period.failed))
+    ledger.add(second if ledger.same_stage(period.at, second) else period.at, side, period.fleet.variant, counts)
+
+
+def _side_of(versions: ComparedVersions, fleet: FleetId) -> Side | None:
+    if fleet.endpoint != versions.endpoint:
+        return None
+    return {versions.old[0]: Side.OLD, versions.new[0]: Side.NEW}.get(fleet.generation)
 
 
 def _record(tracked: _Tracked, verdict: Verdict) -> EvidenceRecord:

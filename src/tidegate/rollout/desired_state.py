@@ -27,7 +27,7 @@ def fleets(endpoint: Endpoint) -> FleetSpecs:
     wanted: FleetSpecs = {}
     for version, part in _parts(endpoint):
         if part:
-            wanted.update(_specs(endpoint.name, version, part))
+            wanted.update(version_fleets(endpoint.name, version, part))
     return wanted
 
 
@@ -46,7 +46,8 @@ def _parts(endpoint: Endpoint) -> Iterator[tuple[Version, int]]:
         yield mixed.version, min(part, mixed.part)
 
 
-def _specs(endpoint: str, version: Version, part: int) -> Iterator[tuple[FleetId, FleetSpec]]:
+def version_fleets(endpoint: str, version: Version, part: int) -> Iterator[tuple[FleetId, FleetSpec]]:
+    """Those of one version of which so many basis points run."""
     counts = version.counts(part)
     for variant in version.variants:
         id = FleetId(endpoint, version.generation, variant.name)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from tidegate.domain.errors import Invalid
+from tidegate.domain.evidence import Comparison
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.rollout import (
     BlueGreen,
@@ -31,6 +32,13 @@ from tidegate.domain.traffic import WHOLE
 START_UP_MARGIN = 60
 """Seconds allowed for a batch of replicas beyond the download and start-up times of its variants."""
 
+_LACKS = {
+    Comparison.ERRORS: "it does not count them",
+    Comparison.LATENCY: "it has percentiles of whole minutes, and not how many requests were slower than a threshold",
+    Comparison.PREDICTIONS: "it does not see what is answered",
+}
+"""Why a target compares no more than some of it."""
+
 
 def compile_plan(
     old: Version | None, new: Version, deployment: DeploymentConfig, can: Capabilities
@@ -45,7 +53,7 @@ def compile_plan(
     rolling = deployment.rolling
     plan = _rolling(new, rolling) if rolling else _blue_green(new, deployment.blue_green, can.whole_instances)
     if deployment.evidence is not None:
-        _check_compared(plan, can)
+        _check_compared(replace(plan, evidence=deployment.evidence), can)
     plan = replace(
         plan,
         stages=tuple(_round_shares(plan.stages, can)),
@@ -93,8 +101,18 @@ def _check_versions(old: Version | None, new: Version, deployment: DeploymentCon
 
 def _check_compared(plan: RolloutPlan, can: Capabilities) -> None:
     """Refuse evidence that nothing could supply. Raises Invalid."""
+    assert plan.evidence is not None
     if not can.compares:
         raise Invalid("evidence: this target does not count what a comparison of two versions needs; leave it out")
+    for one in plan.evidence.compare:
+        if one not in can.compares:
+            usable = ", ".join(sorted(can.compares))
+            raise Invalid(f"evidence: this target cannot compare {one}: {_LACKS[one]}; write compare: [{usable}]")
+    if plan.evidence.deadline <= can.counted_after:
+        raise Invalid(
+            f"evidence: this target counts a request up to {can.counted_after} s later: the deadline of"
+            f" {plan.evidence.deadline} s must be longer"
+        )
     if plan.stages[0].share >= WHOLE:
         raise Invalid(
             "evidence compares two versions side by side: shift traffic in steps, such as CANARY or LINEAR"

@@ -6,6 +6,7 @@ Each series is published twice: for the variant, which covers the old and the ne
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from tidegate.domain.metric import INSTANCES, JOBS, SAGEMAKER, FleetSecond, Latency, MetricId, Sample
 from tidegate.domain.worker_stats import COMPARED
@@ -64,9 +65,14 @@ def _concurrency_samples(second: FleetSecond, followed: ScaledVariants) -> list[
     return made
 
 
-def dimensions(second: FleetSecond) -> list[dict[str, str]]:
-    variant = {"EndpointName": second.fleet.endpoint, "VariantName": second.fleet.variant}
-    return [variant, {**variant, "EndpointConfigName": second.config_name}]
+@lru_cache(maxsize=65_536)
+def _metrics(
+    namespace: str, name: str, endpoint: str, variant: str, config: str, extra: tuple[tuple[str, str], ...]
+) -> tuple[MetricId, MetricId]:
+    """Of the variant, and of one fleet. They are made once: thousands are needed each second."""
+    whole = {"EndpointName": endpoint, "VariantName": variant}
+    both = ({**whole, **dict(extra)}, {**whole, "EndpointConfigName": config, **dict(extra)})
+    return MetricId.of(namespace, name, both[0]), MetricId.of(namespace, name, both[1])
 
 
 def _request_samples(second: FleetSecond) -> list[Sample]:
@@ -160,16 +166,18 @@ def _samples(
     whole: bool = False,
 ) -> list[Sample]:
     """``whole``: for the variant only, not also per fleet."""
+    fleet, count = second.fleet, spread.count
+    metrics = _metrics(namespace, name, fleet.endpoint, fleet.variant, second.config_name, extra)
     return [
         Sample(
-            metric=MetricId.of(namespace, name, {**named, **dict(extra)}),
+            metric=metric,
             at=second.second,
-            count=spread.count,
+            count=count,
             total=spread.total,
             low=spread.low,
             high=spread.high,
-            bins=dict(spread.bins),
+            bins=spread.bins,
             unit=unit,
         )
-        for named in dimensions(second)[: 1 if whole else None]
+        for metric in metrics[: 1 if whole else None]
     ]

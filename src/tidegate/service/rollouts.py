@@ -6,6 +6,7 @@ from datetime import datetime
 
 from tidegate.domain.endpoint import Endpoint, VersionRequest
 from tidegate.domain.errors import Conflict, Invalid
+from tidegate.domain.history import HistoryEntry
 from tidegate.domain.observation import Capabilities, Event
 from tidegate.domain.rollout import DeploymentConfig
 from tidegate.ports.store import Tx
@@ -106,6 +107,8 @@ def undo(
         )
     entry = histories.find_target(history.read(tx, name), to)
     if missing := histories.missing_artifacts(entry, kept):
+        if not can.keeps_models:
+            raise Conflict(_not_kept_there(endpoint, entry))
         raise Conflict(
             f"the model data of version {entry.number}, {entry.version.config_name}, is not kept: it was never"
             f" complete, changed, or was removed for space (variant {', '.join(missing)}): deploy its spec again"
@@ -122,6 +125,17 @@ def undo(
     quotas.check(tx, endpoint, begun, can.quotas)
     message = f"undo to version {entry.number}, {version.config_name}, asked for by {by}"
     save(tx, saved, begun, Event("undo", message, {"by": by, "version": entry.number}), now)
+
+
+def _not_kept_there(endpoint: Endpoint, entry: HistoryEntry) -> str:
+    """For a target that keeps no model data: whether an address still has what it had cannot be known."""
+    containers = [one for variant in entry.version.variants for one in variant.model.containers]
+    addresses = ", ".join(dict.fromkeys(one.data_url for one in containers if one.data_url))
+    return (
+        f"target {endpoint.target} keeps no model data of earlier versions, so that of version {entry.number},"
+        f" {entry.version.config_name}, may have changed: see that {addresses} is as it was, and deploy that"
+        " version's spec again"
+    )
 
 
 def _command(tx: Tx, what: str, name: str, by: str, now: datetime, purpose: Purpose) -> None:

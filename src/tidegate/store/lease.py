@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import fcntl
 import logging
+import math
 import os
 import time
 from collections.abc import AsyncIterator, Callable
@@ -70,16 +71,25 @@ class WatchedRow:
 
     row: LeaseRow | None
     since: float
-    """When it was first observed in this state, by the monotonic clock."""
+    """When it was first observed in this state, by the monotonic clock; later by the time without access to the
+    database, which does not count: the holder may not have reached it either."""
     alive: bool = False
     """Whether it changed while it was observed."""
+    looked: float | None = None
+    """The last look; None: at ``since``."""
+    blind: bool = False
+    """Whether the database could not be reached since that look."""
+    access: float = -math.inf
+    """When the database was reached again after the last time that it was not."""
 
     def next(self, row: LeaseRow | None, now: float) -> "WatchedRow":
+        access = now if self.blind else self.access
         if row is None or self.row is None or row.fence != self.row.fence:
-            return WatchedRow(row, now)
+            return WatchedRow(row, now, looked=now, access=access)
         if row.renewals != self.row.renewals:
-            return WatchedRow(row, now, alive=True)
-        return WatchedRow(row, self.since, self.alive)
+            return WatchedRow(row, now, alive=True, looked=now, access=access)
+        away = now - (self.since if self.looked is None else self.looked) if self.blind else 0.0
+        return WatchedRow(row, self.since + away, self.alive, now, access=access)
 
 
 def may_take(
@@ -89,6 +99,9 @@ def may_take(
     row = watched.row
     if row is None or row.released or row.place == candidate.place:
         return True
+    # A holder that could not reach the database either gets the time to come back.
+    if now - watched.access < times.vanished:
+        return False
     return now - watched.since >= (times.vanished if row.connected is False else times.expiry)
 
 
@@ -194,8 +207,7 @@ class LeaseContender:
             except Unavailable:
                 if not self.standby or watched is None:
                     raise
-                # Time without access does not count: the holder may not have reached the database either.
-                watched = replace(watched, since=time.monotonic())
+                watched = replace(watched, blind=True)
                 await self._pause()
                 continue
             now = time.monotonic()

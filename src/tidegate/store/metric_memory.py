@@ -11,28 +11,35 @@ from itertools import islice
 
 from tidegate.domain.metric import MetricId, Sample
 from tidegate.monitoring.samples import merge
+from tidegate.store.recent_cells import RecentCells
 from tidegate.store.samples import CellSamples, SeriesKey, StoredSeries
 
 CellKey = tuple[int, SeriesKey]
 """Start of a span, and the series."""
+UNPACKED = 2
+"""Spans that cells are still added to, as a rule: the current one and the one before."""
 
 
 @dataclass
 class SpanCells:
     """Cells of one table. Those that start at ``floor`` or later are kept, written or not; older ones until they are
-    written. ``complete``: includes those that the database had at the start."""
+    written. ``complete``: includes those that the database had at the start. ``resolution``: of the table."""
 
     floor: int
+    resolution: int
     complete: bool = False
     dirty: CellSamples = field(default_factory=dict)
     """To be written, in order of arrival."""
-    _recent: dict[int, dict[SeriesKey, Sample]] = field(default_factory=dict)
     _unbased: set[CellKey] = field(default_factory=set)
+    _recent: RecentCells = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._recent = RecentCells(self.resolution)
 
     def add(self, key: CellKey, sample: Sample) -> None:
         at, series = key
         recent = at >= self.floor
-        present = self._recent.get(at, {}).get(series) if recent else self.dirty.get(key)
+        present = self._recent.get(at, series) if recent else self.dirty.get(key)
         if present is None and not (recent and self.complete):
             self._unbased.add(key)
         self._set(key, sample if present is None else merge((present, sample)))
@@ -40,7 +47,7 @@ class SpanCells:
     def _set(self, key: CellKey, value: Sample) -> None:
         at, series = key
         if at >= self.floor:
-            self._recent.setdefault(at, {})[series] = value
+            self._recent.put(at, series, value)
         self.dirty[key] = value
 
     def load(self, stored: CellSamples) -> None:
@@ -49,9 +56,11 @@ class SpanCells:
         for key, sample in stored.items():
             at, series = key
             if key in self._unbased:
-                self._set(key, merge((sample, self._recent[at][series])))
-            elif at >= self.floor:
-                self._recent.setdefault(at, {}).setdefault(series, sample)
+                # One from before the floor, which rose meanwhile, waits for ``base``.
+                if (added := self._recent.get(at, series)) is not None:
+                    self._set(key, merge((sample, added)))
+            elif at >= self.floor and not self._recent.has(at, series):
+                self._recent.put(at, series, sample)
         self._unbased = {key for key in self._unbased if key[0] < self.floor}
         self.complete = True
 
@@ -89,17 +98,20 @@ class SpanCells:
         if floor <= self.floor:
             return
         self.floor = floor
-        for at in [at for at in self._recent if at < floor]:
-            del self._recent[at]
+        self._recent.drop_before(floor)
         self._unbased = {key for key in self._unbased if key[0] >= floor or key in self.dirty}
 
+    def pack(self, now: int) -> None:
+        """Cells of spans that are over take less memory from here on."""
+        self._recent.pack_before(now - UNPACKED * self.resolution)
+
     def get(self, at: int, series: SeriesKey) -> Sample | None:
-        return self._recent.get(at, {}).get(series)
+        return self._recent.get(at, series)
 
     def newest(self, wanted: Iterable[SeriesKey], since: int) -> int | None:
         """Start of the last span with data of one of these series."""
         names = set(wanted)
-        found = (at for at, cells in self._recent.items() if at >= since and not names.isdisjoint(cells))
+        found = (at for at, cells in self._recent.series() if at >= since and not names.isdisjoint(cells))
         return max(found, default=None)
 
     def overlay(self, stored: CellSamples, metric: MetricId, begins: range) -> CellSamples:
@@ -147,6 +159,10 @@ class MetricMemory:
             return None
         series = tuple(self.known.get(metric, ()))
         return [s for one in series for at in begins if (s := spans.get(at, one)) is not None]
+
+    def pack(self, now: int) -> None:
+        self.seconds.pack(now)
+        self.minutes.pack(now)
 
     def forget(self, seconds: int, minutes: int) -> None:
         self.seconds.raise_floor(seconds)

@@ -81,7 +81,7 @@ class SqlMetrics:
         self._most = most
         now = self._now()
         self._memory = MetricMemory(
-            SpanCells(now - keep.seconds_in_memory), SpanCells(now - keep.minutes_in_memory)
+            SpanCells(now - keep.seconds_in_memory, 1), SpanCells(now - keep.minutes_in_memory, MINUTE)
         )
         self._taken, self._written = 0, 0
         """Number of puts accepted, and how many of them are in the database."""
@@ -177,6 +177,7 @@ class SqlMetrics:
         memory.forget(now - self._keep.seconds_in_memory, now - self._keep.minutes_in_memory)
         seconds = _merge_by_span(samples, 1)
         memory.add(seconds, _merge_by_span(seconds.values(), MINUTE))
+        memory.pack(now)
         self._taken += 1
         lost = memory.seconds.drop(self._most) + memory.minutes.drop(self._most)
         if lost and not self.lost:

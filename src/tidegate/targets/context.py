@@ -40,6 +40,8 @@ class TargetContext:
     """What the runner of a transform job is started with; the path is the folder of its fleet's replicas."""
     recommendation_file: Callable[[RecommendationJob], bytes]
     """What the process of a recommendation job is started with."""
+    fence: int = 0
+    """Of the controller's lease on the store."""
     shards: ShardBoard | None = None
     """The shards of transform jobs that runners of other machines share; None: they cannot reach the database."""
     options: Options = field(default_factory=dict)

@@ -65,6 +65,7 @@ class SeveralEvidence:
                 if (found := self._result(name, task)) is not None:
                     joined.seconds.extend(found.seconds)
                     joined.coverage.update(found.coverage)
+                    joined.periods.update(found.periods)
         return joined
 
     def _result(self, name: str, task: asyncio.Task[CollectionRound]) -> CollectionRound | None:

@@ -84,6 +84,16 @@ def test_without_its_model_data_nothing_is_undone(tx: MemoryTx, kept: dict[str, 
     assert endpoint(tx) == before
 
 
+def test_a_target_that_keeps_no_model_data_says_what_to_deploy_again(tx: MemoryTx) -> None:
+    before, can = endpoint(tx), replace(CAN, keeps_models=False)
+    with pytest.raises(
+        Conflict, match=r"target local keeps no model data.*version 1, fraud-1, may.*\S+://\S+ is as it was"
+    ) as told:
+        rollouts.undo(tx, "fraud", "1", "bob", override=False, kept={}, rollout_id="undo", can=can, now=LATER)
+    assert "deploy that version's spec again" in str(told.value)
+    assert endpoint(tx) == before
+
+
 def test_a_rollout_in_progress_is_aborted_rather_than_undone(tx: MemoryTx) -> None:
     run(tx, wish("3"), now=LATER)
     with pytest.raises(Conflict, match="abort the rollout"):

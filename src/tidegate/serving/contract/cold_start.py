@@ -23,7 +23,7 @@ class ColdStart:
         self._last = noticed
         self._noticed = noticed
         self._phases = [("noticed", noticed - self._begin)]
-        self.mark("forked")
+        self.mark("forked" if on_demand.news else "started")
 
     def mark(self, phase: str, at: float | None = None) -> None:
         now = self._clock() if at is None else at
@@ -45,7 +45,7 @@ class ColdStart:
 
 async def report_ready(spec: ReplicaSpec) -> None:
     """Notify the controller that this replica is ready, so that it need not poll."""
-    if spec.on_demand is None:
+    if spec.on_demand is None or not spec.on_demand.news:
         return
     with contextlib.suppress(OSError, TimeoutError):
         async with asyncio.timeout(1):

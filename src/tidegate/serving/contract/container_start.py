@@ -2,7 +2,7 @@
 containers, its environment. Pure.
 
 The file is a ``ReplicaSpec`` as JSON. It may leave out what a container knows itself: ``replica``, ``socket``, the
-``model_dir`` of each container, and ``listen``.
+``model_dir`` of each container, ``listen``, and where pairs of answers are kept.
 """
 
 from collections.abc import Mapping
@@ -43,6 +43,8 @@ def from_file(content: bytes, origin: str, replica: str, work: PurePath) -> Repl
         given["listen"] = given.get("listen") or {}
         for number, container in enumerate(given.get("containers", ()), 1):
             container["model_dir"] = container.get("model_dir") or str(work / f"model{number}")
+        if given.get("mirror"):
+            given["mirror"]["kept"] = given["mirror"].get("kept") or str(work / "shadow" / "pairs.jsonl")
         return msgspec.convert(given, ReplicaSpec)
     except (msgspec.MsgspecError, TypeError, AttributeError) as error:
         raise StartupError(f"{origin} is not a start file: {error}") from None

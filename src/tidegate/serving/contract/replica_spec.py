@@ -65,14 +65,16 @@ class ContainerSpec:
 class ShadowCopies:
     """Where a shadow's copies of requests go."""
 
-    socket: str
-    """The proxy's socket for copies."""
     fleet: str
     """The shadow fleet's id, by which the proxy routes."""
     share_file: str
     """File with the share of the requests in basis points, read again every second."""
     kept: str
     """File to which pairs of answers are appended, as JSON Lines. Its folder is created."""
+    socket: str = ""
+    """The proxy's socket for copies; empty: the proxy is on another machine."""
+    port: int = 0
+    """Without a socket: the port for copies of the proxy that sent the request, at the address that it came from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,8 +98,8 @@ class CaptureSpec:
 class OnDemand:
     """Start of a serverless replica. Times are epoch seconds, 0 if no request waits for it."""
 
-    news: str
-    """Socket of the controller to notify when it is ready."""
+    news: str = ""
+    """Socket of the controller to notify when it is ready; empty: on another machine, nobody is notified."""
     asked: float = 0.0
     """Since when a request waits."""
     noticed: float = 0.0
@@ -164,6 +166,10 @@ class ReplicaSpec:
     mirror: ShadowCopies | None = None
     capture: CaptureSpec | None = None
     on_demand: OnDemand | None = None
+    most_at_once: int = 0
+    """Requests that are served at a time; others wait. 0: as many as come."""
+    queue_timeout: float = 10.0
+    """Seconds for which they wait."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from tidegate.serving.artifacts.fetch import Policy, materialise
 from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.invocation import ModelEngine
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, Serving
+from tidegate.serving.engines.bounded import Bounded
 from tidegate.serving.engines.direct import Direct
 from tidegate.serving.engines.fallback_engine import FallbackEngine
 from tidegate.serving.engines.pipeline import Pipeline, stages
@@ -48,7 +49,10 @@ async def open_engine(spec: ReplicaSpec, died: Died, until: float) -> ModelEngin
     Transient."""
     try:
         async with asyncio.timeout_at(until + _SLACK) as limit:
-            return await _open(spec, died, until)
+            engine = await _open(spec, died, until)
+            if not spec.most_at_once:
+                return engine
+            return Bounded(engine, spec.most_at_once, spec.queue_timeout, asyncio.get_running_loop())
     except TimeoutError:
         if not limit.expired():
             raise

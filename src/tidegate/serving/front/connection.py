@@ -299,6 +299,10 @@ class Connection(asyncio.Protocol):
         sent = self._transport is None or self._transport.get_write_buffer_size() == 0
         return sent and not (self._busy or self._reading or self._line or self._refused)
 
+    def peer(self) -> str:
+        """IP address of the client; empty on a unix socket, and once the client has left."""
+        return str((self._transport.get_extra_info("peername") or ("",))[0]) if self._transport is not None else ""
+
     def close(self) -> None:
         """Close after sending what is buffered."""
         if self._transport is not None:

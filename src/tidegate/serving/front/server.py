@@ -311,7 +311,7 @@ class Server:
                 self._capture.offer_large()
         copied = request.spool is None and HEADER not in call.headers  # a shadow has no sessions
         if self._mirror is not None and fmt is self._plain and copied:
-            self._mirror.offer(request, outcome, latency)
+            self._mirror.offer(request, outcome, latency, connection.peer)
 
     def _deliver(
         self, connection: Connection, request: Request, call: Call, fmt: ResponseFormat, stream: Stream

@@ -21,6 +21,7 @@ from tidegate.serving.contract.invocation import Answer, ModelFailed, Note, Outc
 from tidegate.serving.contract.replica_spec import ReplicaSpec
 from tidegate.serving.front.answer_diff import compare
 from tidegate.serving.front.connection import Request
+from tidegate.serving.front.copy_clients import CopyClients
 from tidegate.serving.front.shadow_log import ShadowLog, ShadowSide
 
 MOST_COPIES = 64
@@ -79,7 +80,7 @@ class ShadowSender:
         self._spec = spec.mirror
         self._note = note
         self._even = EvenSampler(0, zlib.crc32(spec.replica.encode()))
-        self._client = HttpClient(self._spec.socket, LARGEST_ANSWER)
+        self._clients = CopyClients(self._spec, LARGEST_ANSWER)
         self._limit = spec.invocation_timeout + SPARE
         self._pairs = ShadowLog(Path(self._spec.kept))
         self._copies: set[asyncio.Task[None]] = set()
@@ -91,9 +92,9 @@ class ShadowSender:
         self._even.share = self._read_share()
         self._housekeeping = asyncio.create_task(self._run_periodically())
 
-    def offer(self, request: Request, outcome: Outcome, latency: int) -> None:
-        """Copy an answered request if it is sampled; ``latency`` in microseconds. Streams are not copied, nor
-        requests that the platform rejected."""
+    def offer(self, request: Request, outcome: Outcome, latency: int, peer: Callable[[], str] = str) -> None:
+        """Copy an answered request if it is sampled; ``latency`` in microseconds, ``peer`` gives the address that it
+        came from. Streams are not copied, nor requests that the platform rejected."""
         if not isinstance(outcome, Answer | ModelFailed) or not self._even.take():
             return
         if isinstance(outcome, Answer):
@@ -102,11 +103,12 @@ class ShadowSender:
             original = ShadowSide(outcome.status, latency, outcome.message.encode())
         size = len(request.body) + len(original.body)
         full = len(self._copies) >= MOST_COPIES or self._held + size > MOST_BYTES
-        if full or len(original.body) > LARGEST_ANSWER:
+        client = None if full or len(original.body) > LARGEST_ANSWER else self._clients.choose(peer())
+        if client is None:
             self._record(DROPPED, 1)
             return
         self._held += size
-        task = asyncio.create_task(self._copy(request, original))
+        task = asyncio.create_task(self._copy(client, request, original))
         self._copies.add(task)
         task.add_done_callback(lambda done: self._finish_copy(done, size))
 
@@ -118,7 +120,7 @@ class ShadowSender:
             await asyncio.wait(self._copies, timeout=FAREWELL)
         for task in list(self._copies):
             task.cancel()
-        self._client.close()
+        self._clients.close()
         await asyncio.to_thread(self._rotate, self._pairs.take())
 
     def _finish_copy(self, task: asyncio.Task[None], size: int) -> None:
@@ -127,7 +129,7 @@ class ShadowSender:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._log(f"a copy was lost: {type(error).__name__}: {error}")
 
-    async def _copy(self, request: Request, original: ShadowSide) -> None:
+    async def _copy(self, client: HttpClient, request: Request, original: ShadowSide) -> None:
         began = time.monotonic_ns()
         host = b"localhost"
         headers = [(b"x-tidegate-fleet", self._spec.fleet.encode())]
@@ -141,9 +143,7 @@ class ShadowSender:
                 inference_id = value.decode("latin-1")
         try:
             async with asyncio.timeout(self._limit):
-                reply = await self._client.request(
-                    "POST", request.url.decode("latin-1"), headers, request.body, host
-                )
+                reply = await client.request("POST", request.url.decode("latin-1"), headers, request.body, host)
         except (ConnectionBroken, ValueError, TimeoutError) as error:
             shadow = ShadowSide(
                 0, (time.monotonic_ns() - began) // 1000, (str(error) or "no answer in time").encode()

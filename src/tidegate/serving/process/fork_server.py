@@ -5,7 +5,8 @@ workers only, which makes forking safe. If a library starts a thread when it is 
 (onnxruntime does so for its telemetry, unless that is disabled).
 
 Its standard input is a socket to the controller. A message is a job, with the end of a pipe: the worker waits on that
-pipe until the controller has recorded its pid, which is the answer. This process ends when the controller does.
+pipe until the controller has recorded its pid, which is the answer. This process ends when the controller does. A
+worker that has ended stays a zombie for some seconds, so that the controller can read its exit code.
 """
 
 import gc
@@ -32,6 +33,8 @@ LIBRARIES = (
 )
 THREADS = 4
 """Exit code: a library started a thread."""
+ZOMBIE = 2.0
+"""Seconds for which a worker that has ended stays a zombie, at least."""
 _LONGEST = 1 << 16
 
 
@@ -54,11 +57,51 @@ def main() -> int:
         return THREADS
     gc.collect()
     gc.freeze()  # else the first round of a worker's collector would copy every page
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps children that have ended
+    children = Children()
+    signal.signal(signal.SIGCHLD, lambda *_: children.arm())
+    signal.signal(signal.SIGALRM, lambda *_: children.reap())
     with socket.socket(fileno=os.dup(0)) as channel:
         channel.send(b"ready")
-        serve(channel, os.fork, _become)
+        serve(channel, children.fork, _become)
     return 0
+
+
+class Children:
+    """The workers that were forked and have not been reaped."""
+
+    def __init__(self) -> None:
+        self._running: set[int] = set()
+        self._ended: set[int] = set()
+
+    def fork(self) -> int:
+        """Fork with the signals held back, so that even a worker that ends at once is known before it is reaped."""
+        held = {signal.SIGCHLD, signal.SIGALRM}
+        signal.pthread_sigmask(signal.SIG_BLOCK, held)
+        if (pid := os.fork()) != 0:
+            self._running.add(pid)
+        else:
+            for number in held:
+                signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, held)
+        return pid
+
+    def arm(self) -> None:
+        """A worker has ended: look after a while, unless that is planned already."""
+        if signal.getitimer(signal.ITIMER_REAL)[0] == 0:
+            signal.setitimer(signal.ITIMER_REAL, ZOMBIE)
+
+    def reap(self) -> None:
+        """Reap those that were zombies at the last look; look again if there are new ones."""
+        for pid in self._ended:
+            os.waitpid(pid, 0)
+        self._ended = {pid for pid in self._running if _is_zombie(pid)}
+        self._running -= self._ended
+        if self._ended:
+            signal.setitimer(signal.ITIMER_REAL, ZOMBIE)
+
+
+def _is_zombie(pid: int) -> bool:
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
 def import_libraries() -> None:
@@ -106,7 +149,6 @@ def _become(job: ForkRequest, gate: int) -> NoReturn:
     code = 1
     try:
         os.setsid()
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         nothing = os.open(os.devnull, os.O_RDONLY)
         log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         for source, target in ((nothing, 0), (log, 1), (log, 2)):

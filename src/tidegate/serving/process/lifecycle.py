@@ -125,7 +125,8 @@ class Worker:
         self._log(f"ready, {kinds} on {self._spec.socket if listen is None else f'port {listen.port}'}")
         if cold is not None:
             await report_ready(self._spec)
-            self._preparing_forests = asyncio.create_task(prepare_forests(self._spec))
+            if listen is None:  # a container's files go with it
+                self._preparing_forests = asyncio.create_task(prepare_forests(self._spec))
 
     async def _end(self) -> int:
         failure = self._failure

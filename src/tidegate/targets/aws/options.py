@@ -25,6 +25,11 @@ class AwsOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     installation: str = ""
     """Value of the ownership tag; empty: the id of the state folder. Two installations must not share one."""
 
+    @property
+    def counted_after(self) -> int:
+        """Seconds after a request until its period is complete, at most."""
+        return self.metric_period + self.metric_delay
+
 
 Options = TypeVar("Options", bound=AwsOptions)
 

@@ -23,13 +23,19 @@ class PeriodCounts:
     failed: int = 0
     refused: int = 0
 
+    def growth(self, before: "PeriodCounts") -> "PeriodCounts":
+        """What came in addition; late data only adds. Errors that arrive after their requests count as requests, too:
+        those were passed on as good ones, and an error without a request would count nowhere."""
+        failed, refused = max(0, self.failed - before.failed), max(0, self.refused - before.refused)
+        return PeriodCounts(max(self.requests - before.requests, failed + refused), failed, refused)
+
     def minus(self, before: "PeriodCounts") -> "PeriodCounts":
-        """What came in addition; late data only adds."""
         return PeriodCounts(
-            max(0, self.requests - before.requests),
-            max(0, self.failed - before.failed),
-            max(0, self.refused - before.refused),
+            self.requests - before.requests, self.failed - before.failed, self.refused - before.refused
         )
+
+    def plus(self, more: "PeriodCounts") -> "PeriodCounts":
+        return PeriodCounts(self.requests + more.requests, self.failed + more.failed, self.refused + more.refused)
 
 
 def spread(

@@ -4,11 +4,31 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from tidegate.domain.fleet import FleetId
-from tidegate.domain.metric import Coverage, FleetSecond
+from tidegate.domain.metric import Coverage, FleetPeriod, FleetSecond
 from tidegate.targets.aws.period_counts import MINUTE, PeriodCounts, latency, spread
 
 ASK_EVERY = 10
 """Seconds between questions: GetMetricData is charged."""
+AGAIN = 3
+"""Complete periods that are read again, for what arrives later than it should."""
+
+
+@dataclass
+class CompletePeriods:
+    """What versions are compared by: each complete period once, and then only what it grows by."""
+
+    _counted: dict[tuple[FleetId, int], PeriodCounts] = field(default_factory=dict)
+
+    def add(self, id: FleetId, start: int, period: int, counts: PeriodCounts) -> list[FleetPeriod]:
+        before = self._counted.get((id, start))
+        new = counts.growth(before or PeriodCounts())
+        self._counted[id, start] = new.plus(before or PeriodCounts())
+        if before is not None and new == PeriodCounts():
+            return []
+        return [FleetPeriod(id, start, period, new.requests, new.failed + new.refused)]
+
+    def forget(self, before: int) -> None:
+        self._counted = {key: counts for key, counts in self._counted.items() if key[1] >= before}
 
 
 @dataclass
@@ -23,6 +43,8 @@ class PeriodProgress:
     _through: dict[str, int] = field(default_factory=dict)
     """Endpoint -> up to when everything is counted."""
     _passed_on: dict[tuple[FleetId, int], PeriodCounts] = field(default_factory=dict)
+    _finished: CompletePeriods = field(default_factory=CompletePeriods)
+    _reports: dict[str, list[FleetPeriod]] = field(default_factory=dict)
     _asked_at: int = 0
     _complete: int = 0
 
@@ -31,6 +53,7 @@ class PeriodProgress:
         for name in self._since.keys() - endpoints:
             del self._since[name]
             self._through.pop(name, None)
+        self._reports = {}
         self._passed_on = {key: counts for key, counts in self._passed_on.items() if key[0].endpoint in endpoints}
         present = now // self.period * self.period
         for name in endpoints:
@@ -41,17 +64,27 @@ class PeriodProgress:
         return min(self.first(name) for name in endpoints), present + self.period
 
     def first(self, endpoint: str) -> int:
-        """The first period that is not complete yet."""
-        return self._through.get(endpoint, self._since[endpoint])
+        """The first period to read: not complete yet, or complete for so short a time that it may grow."""
+        since = self._since[endpoint]
+        return max(since, self._through.get(endpoint, since) - AGAIN * self.period)
 
     def add(
         self, id: FleetId, config: str, start: int, counts: PeriodCounts, times: Mapping[float, float]
     ) -> Iterator[FleetSecond]:
-        """What was not passed on of a period; ``times`` (percent -> microseconds) once it is complete."""
-        new = counts.minus(self._passed_on.get((id, start), PeriodCounts()))
-        yield from spread(id, config, start, new, 1, self.period)
-        self._passed_on[id, start] = counts
-        slow = latency(counts.requests, times) if start + self.period <= self._complete else None
+        """What was not passed on of a period; ``times`` (percent -> microseconds) once it is complete. What a
+        complete period grows by is passed on as of the newest one: alarms have judged its own, and look at it no
+        more."""
+        before = self._passed_on.get((id, start), PeriodCounts())
+        new = counts.growth(before)
+        known = self._through.get(id.endpoint, self._since[id.endpoint])
+        yield from spread(
+            id, config, start if start >= known else self._complete - self.period, new, 1, self.period
+        )
+        self._passed_on[id, start] = before.plus(new)
+        if start + self.period > self._complete:
+            return
+        self._reports.setdefault(id.endpoint, []).extend(self._finished.add(id, start, self.period, counts))
+        slow = latency(counts.requests, times) if start >= known else None
         if slow is not None:
             yield FleetSecond(id, config, start + self.period - 1, 1, model_latency=slow)
 
@@ -61,8 +94,13 @@ class PeriodProgress:
         for name, since in self._since.items():
             if self._complete > since:
                 self._through[name] = max(self._complete, self._through.get(name, 0))
-        oldest = self._complete - self.period
+        oldest = self._complete - (AGAIN + 1) * self.period
         self._passed_on = {key: counts for key, counts in self._passed_on.items() if key[1] >= oldest}
+        self._finished.forget(oldest)
 
     def coverage(self) -> dict[str, Coverage]:
         return {name: Coverage(since, self._through.get(name, since)) for name, since in self._since.items()}
+
+    def periods(self) -> dict[str, list[FleetPeriod]]:
+        """Of each endpoint, what came with this round."""
+        return {name: self._reports.get(name, []) for name in self._since}

@@ -5,7 +5,7 @@ complete, so that a rollout may rely on it, once it lies ``metric_delay`` second
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import CollectionRound, FleetSecond
@@ -33,12 +33,16 @@ class AwsLambdaEvidence:
     target: AwsLambdaTarget
     options: AwsLambdaOptions
     progress: PeriodProgress
+    _alone_since: dict[FleetId, int] = field(default_factory=dict)
+    """Fleets to which alone the alias leads -> when that was seen first."""
 
     async def collect(self, now: int) -> CollectionRound:
         fleets = {id: found for id, found in self.target.configs.items() if id.endpoint in self.target.routes}
+        alone = {id: self._alone_since.get(id, now) for id in fleets if self._takes_the_rest(id)}
+        self._alone_since = alone
         span = self.progress.begin({id.endpoint for id in fleets}, now)
         if span is None:
-            return CollectionRound([], self.progress.coverage())
+            return CollectionRound([], self.progress.coverage(), self.progress.periods())
         found = await read_points(self.calls, self._queries(fleets), *span, self.options.metric_period)
         seconds: list[FleetSecond] = []
         for id, (version, config) in fleets.items():
@@ -50,7 +54,7 @@ class AwsLambdaEvidence:
                 }
                 seconds += self.progress.add(id, config, start, self._counts(id, fleets, found, start), times)
         self.progress.end(now)
-        return CollectionRound(seconds, self.progress.coverage())
+        return CollectionRound(seconds, self.progress.coverage(), self.progress.periods())
 
     def refresh(self, look: Observation) -> Observation:
         return look
@@ -69,11 +73,12 @@ class AwsLambdaEvidence:
             return int(found[query].get(start, 0))
 
         version = fleets[id][0]
+        alone = self._alone(id, start)
         others = [other for other in fleets if other.endpoint == id.endpoint and other != id]
 
         def executed(name: str) -> int:
             own = value(self._alias_query(id, name, version))
-            if not self._takes_the_rest(id):
+            if not alone:
                 return own
             elsewhere = sum(value(self._alias_query(other, name, fleets[other][0])) for other in others)
             return max(own, value(self._alias_query(id, name)) - elsewhere)
@@ -81,6 +86,12 @@ class AwsLambdaEvidence:
         requests, errors = executed("Invocations"), executed("Errors")
         failed, refused = (value(self._own_query(id, name, version)) for name in (FAILED, REFUSED))
         return PeriodCounts(requests, min(requests, errors + failed), min(requests, refused))
+
+    def _alone(self, id: FleetId, start: int) -> bool:
+        """Whether a fleet had all requests of a period, or of its last part. An earlier period is that of others,
+        too, although their version may be gone by now."""
+        since = self._alone_since.get(id)
+        return since is not None and start + self.options.metric_period > since
 
     def _takes_the_rest(self, id: FleetId) -> bool:
         """Lambda names the version that was executed only while an alias routes to two of them."""

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tidegate.domain.errors import TargetError, TargetRefused, TidegateError
+from tidegate.domain.evidence import Comparison
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.observation import Capabilities, FleetStatus
 from tidegate.domain.traffic import RouteTable
@@ -39,7 +40,8 @@ CAPABILITIES = Capabilities(
     multi_model=False,
     capture=False,
     scales_in_rollouts=False,
-    compares=False,
+    compares=frozenset({Comparison.ERRORS}),
+    keeps_models=False,
 )
 POLL = 1.0
 """Seconds between looks at what AWS is still working on."""
@@ -75,6 +77,9 @@ class AwsLambdaTarget:
     _tasks: dict[FleetId, asyncio.Task[None]] = field(default_factory=dict)
     _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
     """One fleet of an endpoint is published at a time: a function has one code that can be changed."""
+
+    def __post_init__(self) -> None:
+        self.can = replace(self.can, counted_after=self.options.counted_after)
 
     async def observe(self, endpoint: str) -> Look:
         function = function_name(self.options, endpoint)

@@ -44,7 +44,6 @@ def probes(settings: EcsOptions) -> list[Probe]:
         Probe("services", "ecs", "ListServices", {"cluster": settings.cluster}),
         Probe("listener", "elbv2", "DescribeRules", {"ListenerArn": settings.listener}),
         Probe("target groups", "elbv2", "DescribeTargetGroups", {"Names": ["tidegate-doctor"]}),
-        Probe("tags", "resourcegroupstaggingapi", "GetResources", {"ResourceTypeFilters": ["ecs:service"]}),
         Probe("metrics", "cloudwatch", "ListMetrics", {"Namespace": "AWS/ApplicationELB"}),
         Probe("logs", "logs", "DescribeLogStreams", {"logGroupName": settings.log_group}),
     ]
@@ -87,7 +86,6 @@ def rows(settings: EcsOptions) -> list[CallRow]:
             "look at rules and healthy tasks",
         ),
         CallRow("iam", ("PassRole",), roles, "give tasks their roles"),
-        CallRow("tag", ("GetResources",), ("*",), "find what this installation created"),
         CallRow("cloudwatch", ("GetMetricData", "ListMetrics"), ("*",), "count requests and errors"),
         CallRow(
             "logs",

@@ -18,6 +18,11 @@ from tidegate.targets.ecs.options import EcsOptions
 from tidegate.targets.ecs.target import EcsTarget
 
 BALANCER = "AWS/ApplicationELB"
+SUMS = (
+    *("RequestCount", "TargetConnectionErrorCount"),
+    *("HTTPCode_Target_5XX_Count", "HTTPCode_Target_4XX_Count"),
+)
+"""A task that cannot be connected to answers nothing: the balancer's own 5XX names no target group."""
 PERCENTILES = {"p10": 10.0, "p50": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "Maximum": 100.0}
 _MICROSECONDS = 1e6
 """Of a second, in which the load balancer has response times."""
@@ -36,7 +41,7 @@ class EcsEvidence:
         fleets = dict(self.target.configs)
         span = self.progress.begin({id.endpoint for id in fleets}, now)
         if span is None:
-            return CollectionRound([], self.progress.coverage())
+            return CollectionRound([], self.progress.coverage(), self.progress.periods())
         queries = [query for id in fleets for query in self._queries(id)]
         found = await read_points(self.calls, queries, *span, self.options.metric_period)
         seconds: list[FleetSecond] = []
@@ -45,7 +50,7 @@ class EcsEvidence:
                 values = {query: found[query].get(start) for query in self._queries(id)}
                 seconds += self.progress.add(id, config, start, self._counts(id, values), self._times(id, values))
         self.progress.end(now)
-        return CollectionRound(seconds, self.progress.coverage())
+        return CollectionRound(seconds, self.progress.coverage(), self.progress.periods())
 
     def refresh(self, look: Observation) -> Observation:
         return look
@@ -54,8 +59,8 @@ class EcsEvidence:
         return ()
 
     def _counts(self, id: FleetId, values: Mapping[MetricQuery, float | None]) -> PeriodCounts:
-        requests, failed, refused = (int(values[query] or 0) for query in self._sums(id))
-        return PeriodCounts(requests, min(requests, failed), min(requests, refused))
+        requests, unreached, failed, refused = (int(values[query] or 0) for query in self._sums(id))
+        return PeriodCounts(requests, min(requests, failed + unreached), min(requests, refused))
 
     def _times(self, id: FleetId, values: Mapping[MetricQuery, float | None]) -> dict[float, float]:
         return {
@@ -69,8 +74,7 @@ class EcsEvidence:
         yield from self._response_times(id)
 
     def _sums(self, id: FleetId) -> list[MetricQuery]:
-        names = ("RequestCount", "HTTPCode_Target_5XX_Count", "HTTPCode_Target_4XX_Count")
-        return [MetricQuery(BALANCER, name, self._dimensions(id), "Sum") for name in names]
+        return [MetricQuery(BALANCER, name, self._dimensions(id), "Sum") for name in SUMS]
 
     def _response_times(self, id: FleetId) -> list[MetricQuery]:
         return [MetricQuery(BALANCER, "TargetResponseTime", self._dimensions(id), name) for name in PERCENTILES]

@@ -110,15 +110,23 @@ class ListenerRules:
         }
 
 
+def is_untouched(rule: RuleSeen) -> bool:
+    """Whether the weights are those that tidegate wrote, or had before the last write."""
+    return _shown(rule) in (rule.tags.get(WRITTEN), rule.tags.get(BEFORE))
+
+
 def check_untouched(rule: RuleSeen) -> None:
-    """Raises TargetRefused unless the weights are those that tidegate wrote, or had before the last write."""
-    shares = _text(rule.shares) if rule.shares is not None else "no forwarding"
-    if shares not in (rule.tags.get(WRITTEN), rule.tags.get(BEFORE)):
+    """Raises TargetRefused for a rule that somebody else changed."""
+    if not is_untouched(rule):
         raise TargetRefused(
-            f"listener rule {rule.arn} was changed by somebody else (now {shares}; last written:"
+            f"listener rule {rule.arn} was changed by somebody else (now {_shown(rule)}; last written:"
             f" {rule.tags.get(WRITTEN, 'nothing')}); put it back, or set its tag {WRITTEN} to the present value to"
             " let tidegate go on"
         )
+
+
+def _shown(rule: RuleSeen) -> str:
+    return _text(rule.shares) if rule.shares is not None else "no forwarding"
 
 
 def _marks(shares: Mapping[str, int], before: Mapping[str, int], fence: int) -> dict[str, str]:

@@ -1,9 +1,10 @@
 """All that the target at ECS supplies."""
 
+import logging
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from tidegate.domain.errors import Invalid, StartupError
+from tidegate.domain.errors import Invalid, StartupError, TargetError
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.traffic import RouteTable
 from tidegate.ports.target import Chore, Provider
@@ -11,7 +12,6 @@ from tidegate.targets.aws.botocore_calls import open_calls
 from tidegate.targets.aws.calls import Calls
 from tidegate.targets.aws.log_streams import CloudLogs
 from tidegate.targets.aws.options import parse_options
-from tidegate.targets.aws.owned_endpoints import owned_endpoints
 from tidegate.targets.aws.period_progress import PeriodProgress
 from tidegate.targets.context import TargetContext
 from tidegate.targets.ecs.evidence import EcsEvidence
@@ -20,6 +20,9 @@ from tidegate.targets.ecs.options import NAME, EcsOptions
 from tidegate.targets.ecs.target import EcsTarget
 from tidegate.targets.refused_jobs import RefusedRecommendations, RefusedTransforms
 
+log = logging.getLogger(__name__)
+
+RETIRE_EVERY = 30.0
 _LAST_FENCE = 2**62
 """Above every fence of a record that is gone."""
 
@@ -39,7 +42,7 @@ def join_parts(context: TargetContext, options: EcsOptions, calls: Calls) -> Pro
     return Provider(
         target=target,
         fleets=target,
-        lifecycle=EcsLifecycle(calls, installation, target),
+        lifecycle=EcsLifecycle(target),
         evidence=EcsEvidence(calls, target, options, PeriodProgress(options.metric_delay, options.metric_period)),
         logs=EcsLogs(CloudLogs(calls), target, options),
         runners=RefusedTransforms(NAME),
@@ -47,12 +50,15 @@ def join_parts(context: TargetContext, options: EcsOptions, calls: Calls) -> Pro
     )
 
 
-@dataclass(frozen=True)
+@dataclass
 class EcsLifecycle:
-    calls: Calls
-    installation: str
     target: EcsTarget
-    chores: Sequence[Chore] = ()
+    _retiring: set[str] = field(default_factory=set)
+    """Endpoints without a record."""
+
+    @property
+    def chores(self) -> Sequence[Chore]:
+        return (Chore(RETIRE_EVERY, self.retire),)
 
     def prepare(self) -> None: ...
 
@@ -60,11 +66,27 @@ class EcsLifecycle:
 
     async def retire_unknown(self, owners: Collection[str]) -> None:
         """Raises TargetError."""
-        for endpoint in await owned_endpoints(self.calls, self.installation, "ecs:service") - set(owners):
-            look = await self.target.observe(endpoint)
-            await self.target.set_traffic(RouteTable(endpoint, _LAST_FENCE))
-            for fleet in look.fleets or ():
-                await self.target.delete_fleet(fleet, _LAST_FENCE)
+        await self.target.groups.search()
+        self._retiring = {id.endpoint for id in self.target.groups.known} - set(owners)
+        await self.retire()
+
+    async def retire(self) -> None:
+        """Go on with what has no record, until nothing is left of it: tasks finish their requests first."""
+        for endpoint in sorted(self._retiring):
+            try:
+                if any(spec.id.endpoint == endpoint for spec in self.target.desired()):
+                    self._retiring.discard(endpoint)  # it was created anew
+                    continue
+                look = await self.target.observe(endpoint)
+                if (rule := await self.target.rules.find(endpoint)) is not None:
+                    await self.target.close(rule, RouteTable(endpoint, rule.fence))
+                for fleet in look.fleets or ():
+                    await self.target.delete_fleet(fleet, _LAST_FENCE)
+            except TargetError as error:
+                log.warning("endpoint %s has no record and cannot be removed now: %s", endpoint, error)
+            else:
+                if not look.fleets:
+                    self._retiring.discard(endpoint)
 
     def serves(self) -> bool:
         return False  # what serves at AWS does not need this machine

@@ -1,14 +1,17 @@
 """Fleets as services, traffic as the weights of a listener rule: a ``ports.target.Target``.
 
-Each call is short: ECS does the waiting, and ``observe`` shows how far it is.
+Each call is short: ECS does the waiting, and ``observe`` shows how far it is. A fleet is there as long as its target
+group is: the group goes last, once no task of the service drains behind it.
 """
 
+import contextlib
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tidegate.domain.errors import TargetError, Transient
+from tidegate.domain.evidence import Comparison
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.observation import Capabilities, FleetStatus
 from tidegate.domain.traffic import RouteTable
@@ -16,12 +19,13 @@ from tidegate.ports.target import Look
 from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
 from tidegate.targets.aws.calls import Calls
-from tidegate.targets.aws.errors import ResourceBusy, ResourceMissing
+from tidegate.targets.aws.errors import ResourceMissing
 from tidegate.targets.aws.ownership import check_own, is_own, owner_tags
-from tidegate.targets.ecs.listener_rule import FENCE, ListenerRules, RuleSeen
-from tidegate.targets.ecs.options import NAME, EcsOptions, group_name, service_name
+from tidegate.targets.ecs.listener_rule import FENCE, ListenerRules, RuleSeen, is_untouched
+from tidegate.targets.ecs.options import NAME, EcsOptions, service_name
 from tidegate.targets.ecs.rule_weights import SMALLEST_SHARE, table_of
-from tidegate.targets.ecs.task_definition import check_fleet, service, tag_list, target_group, task_definition
+from tidegate.targets.ecs.target_groups import FLEET, TargetGroups, fleet_text, parse_fleet
+from tidegate.targets.ecs.task_definition import check_fleet, service, tag_list, task_definition
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +36,10 @@ CAPABILITIES = Capabilities(
     asynchronous=False,
     multi_model=False,
     capture=False,
-    compares=False,
+    compares=frozenset({Comparison.ERRORS}),
+    keeps_models=False,
 )
-FLEET, CONFIG = "tidegate:fleet", "tidegate:config"
+CONFIG = "tidegate:config"
 _MOST_DESCRIBED = 10
 """Services of one DescribeServices."""
 
@@ -53,11 +58,14 @@ class EcsTarget:
     configs: dict[FleetId, tuple[str, str]] = field(default_factory=dict)
     """Fleets that were seen -> the ARN of their target group, and their config."""
     _wanted: dict[FleetId, FleetSpec] = field(default_factory=dict)
-    _groups: dict[FleetId, str] = field(default_factory=dict)
     _stopped: dict[str, str] = field(default_factory=dict)
     """Services whose deployment failed -> why their tasks stopped."""
     _tables: dict[str, RouteTable] = field(default_factory=dict)
     """As written last: weights to 999 cannot show every table exactly."""
+
+    def __post_init__(self) -> None:
+        self.can = replace(self.can, counted_after=self.options.counted_after)
+        self.groups = TargetGroups(self.calls, self.options, self.installation)
 
     @property
     def rules(self) -> ListenerRules:
@@ -66,6 +74,7 @@ class EcsTarget:
     async def observe(self, endpoint: str) -> Look:
         found = await self._services(endpoint)
         fleets = {id: await self._status(id, one) for id, one in found.items()}
+        fleets |= await self._leaving(endpoint, fleets)
         rule = await self.rules.find(endpoint)
         if rule is None:
             return Look(fleets, RouteTable(endpoint, 0))
@@ -74,14 +83,15 @@ class EcsTarget:
     def _routes(self, endpoint: str, rule: RuleSeen) -> RouteTable | None:
         if rule.shares is None:
             return None
-        groups = {group: id for id, (group, _) in self.configs.items() if id.endpoint == endpoint}
+        groups = {group: id for id, group in self.groups.of(endpoint).items()}
         written = self._tables.get(endpoint)
         if written is not None and written.fence == rule.fence and rule.has(self._shares(written)):
             return RouteTable(endpoint, written.fence, written.routes)
         return table_of(endpoint, rule.fence, rule.shares, groups)
 
     def _shares(self, table: RouteTable) -> dict[str, int]:
-        return {self._groups[one.fleet]: one.share for one in table.routes if one.fleet in self._groups}
+        known = self.groups.known
+        return {known[one.fleet]: one.share for one in table.routes if one.fleet in known}
 
     async def ensure_fleet(self, fleet: FleetSpec, fence: int) -> None:
         check_fleet(fleet)
@@ -95,13 +105,15 @@ class EcsTarget:
             if known.get("desiredCount") != fleet.count:
                 await self._resize(fleet, str(known["serviceArn"]), fence)
             return
+        if known is not None:
+            raise Transient(f"service {service_name(fleet.id)} still drains; it is created anew afterwards")
         self._wanted[fleet.id] = fleet
         tags = {
             **owner_tags(self.installation, fleet.id.endpoint),
-            FLEET: _text(fleet.id),
+            FLEET: fleet_text(fleet.id),
             CONFIG: fleet.config_name,
         }
-        group = await self._ensure_group(fleet, tags)
+        group = await self.groups.ensure(fleet.id, tags)
         await self._attach(fleet.id.endpoint, group)
         made = task_definition(self.options, fleet, self.images, tags, self.settings)
         task = (await self.calls.call("ecs", "RegisterTaskDefinition", made))["taskDefinition"]
@@ -115,18 +127,18 @@ class EcsTarget:
             check_own(tags, self.installation, fleet.endpoint, f"service {service_name(fleet)}")
             if int(tags.get(FENCE, 0)) > fence:
                 return
+            self._wanted.pop(fleet, None)
             if known.get("status") == "ACTIVE":
                 members = {"cluster": self.options.cluster, "service": service_name(fleet), "force": True}
-                await self.calls.call("ecs", "DeleteService", members)
-        group = await self._group(fleet)
+                with contextlib.suppress(ResourceMissing):
+                    await self.calls.call("ecs", "DeleteService", members)
+                self.changed(fleet.endpoint)
+            return  # its tasks finish their requests through the target group
+        group = await self.groups.find(fleet)
         if group is not None:
             await self._detach(fleet.endpoint, group)
-            try:
-                await self.calls.call("elbv2", "DeleteTargetGroup", {"TargetGroupArn": group})
-            except ResourceBusy as error:
-                raise Transient(f"target group of {fleet} is still in use: {error}") from None
+            await self.groups.delete(fleet)
         self._wanted.pop(fleet, None)
-        self._groups.pop(fleet, None)
         self.configs.pop(fleet, None)
         self.changed(fleet.endpoint)
 
@@ -137,11 +149,11 @@ class EcsTarget:
         if rule is not None and rule.fence > table.fence:
             return
         if not table.routes and rule is not None:
-            await self.rules.delete(rule)
+            await self.close(rule, table)
             return
         shares = dict.fromkeys(rule.shares or {}, 0) if rule is not None else {}
         for route in table.routes:
-            group = await self._group(route.fleet)
+            group = await self.groups.find(route.fleet)
             if group is None:
                 raise Transient(f"fleet {route.fleet} has no target group yet")
             shares[group] = route.share
@@ -150,6 +162,15 @@ class EcsTarget:
         else:
             await self.rules.change(rule, shares, table.fence)
         self._tables[table.endpoint] = table
+
+    async def close(self, rule: RuleSeen, table: RouteTable) -> None:
+        """No traffic. The rule goes with its last target group, so that requests under way are finished; one that
+        somebody else changed goes at once."""
+        if not rule.shares or not is_untouched(rule):
+            await self.rules.delete(rule)
+        elif any(rule.shares.values()) or rule.fence < table.fence:
+            await self.rules.change(rule, dict.fromkeys(rule.shares, 0), table.fence)
+            self._tables[table.endpoint] = table
 
     def seen(self, fleet: FleetId) -> FleetStatus | None:
         spec = self._wanted.get(fleet)
@@ -161,7 +182,7 @@ class EcsTarget:
     # --- services ---
 
     async def _services(self, endpoint: str) -> dict[FleetId, dict[str, Any]]:
-        """The endpoint's services that are not deleted, by fleet."""
+        """The endpoint's services that are not being deleted, by fleet."""
         arns: list[str] = []
         token: dict[str, object] = {}
         while True:
@@ -175,14 +196,28 @@ class EcsTarget:
         for at in range(0, len(mine), _MOST_DESCRIBED):
             for one in await self._describe(mine[at : at + _MOST_DESCRIBED]):
                 tags = tags_of(one)
-                if one.get("status") != "INACTIVE" and is_own(tags, self.installation, endpoint) and FLEET in tags:
-                    generation, _, variant = tags[FLEET].partition("/")
-                    found[FleetId(endpoint, int(generation), variant)] = one
+                if one.get("status") == "ACTIVE" and is_own(tags, self.installation, endpoint) and FLEET in tags:
+                    found[parse_fleet(endpoint, tags[FLEET])] = one
         return found
 
     async def _service(self, fleet: FleetId) -> dict[str, Any] | None:
         found = await self._describe([service_name(fleet)])
         return next((one for one in found if one.get("status") != "INACTIVE"), None)
+
+    async def _leaving(self, endpoint: str, present: Collection[FleetId]) -> dict[FleetId, FleetStatus]:
+        """Fleets of which a target group is left: their service was not created yet, or is deleted. ECS lists no
+        service whose tasks drain."""
+        await self.groups.search()
+        found = {}
+        for id in self.groups.of(endpoint).keys() - present:
+            service = await self._service(id)
+            if service is not None and service.get("status") == "ACTIVE":
+                if is_own(tags_of(service), self.installation, endpoint):
+                    found[id] = await self._status(id, service)  # it was created since they were listed
+                continue
+            draining = max(1, int(service.get("runningCount", 0))) if service is not None else 0
+            found[id] = FleetStatus(id, 0, 0, draining=draining, was_ready=False)
+        return found
 
     async def _describe(self, services: list[str]) -> list[dict[str, Any]]:
         members: dict[str, object] = {"cluster": self.options.cluster, "services": services, "include": ["TAGS"]}
@@ -198,12 +233,10 @@ class EcsTarget:
 
     async def _status(self, id: FleetId, one: Mapping[str, Any]) -> FleetStatus:
         desired = int(one.get("desiredCount", 0))
-        group = await self._group(id)
-        healthy = await self._healthy(group) if group is not None else 0
+        group = await self.groups.find(id)
+        healthy = await self.groups.count_healthy(group) if group is not None else 0
         if group is not None:
             self.configs[id] = (group, tags_of(one).get(CONFIG, ""))
-        if one.get("status") == "DRAINING":
-            return FleetStatus(id, 0, 0, draining=int(one.get("runningCount", 0)))
         ready = min(desired, healthy)
         failure = failure_of(one) if ready < desired else None
         if failure is not None:
@@ -225,33 +258,7 @@ class EcsTarget:
             self._stopped[name] = " ".join(map(stop_reason, tasks))
         return self._stopped[name]
 
-    async def _healthy(self, group: str) -> int:
-        answer = await self.calls.call("elbv2", "DescribeTargetHealth", {"TargetGroupArn": group})
-        states = [one.get("TargetHealth", {}).get("State") for one in answer.get("TargetHealthDescriptions", ())]
-        return states.count("healthy")
-
-    # --- target groups ---
-
-    async def _group(self, fleet: FleetId) -> str | None:
-        if fleet not in self._groups:
-            names = {"Names": [group_name(fleet, self.installation)]}
-            try:
-                answer = await self.calls.call("elbv2", "DescribeTargetGroups", names)
-            except ResourceMissing:
-                return None
-            if not answer.get("TargetGroups"):
-                return None
-            self._groups[fleet] = str(answer["TargetGroups"][0]["TargetGroupArn"])
-        return self._groups[fleet]
-
-    async def _ensure_group(self, fleet: FleetSpec, tags: Mapping[str, str]) -> str:
-        known = await self._group(fleet.id)
-        if known is not None:
-            return known
-        members = target_group(self.options, group_name(fleet.id, self.installation), tags)
-        answer = await self.calls.call("elbv2", "CreateTargetGroup", members)
-        self._groups[fleet.id] = str(answer["TargetGroups"][0]["TargetGroupArn"])
-        return self._groups[fleet.id]
+    # --- the rule ---
 
     async def _attach(self, endpoint: str, group: str) -> None:
         """A service needs a target group that a listener knows: the rule gets it, without any traffic."""
@@ -286,7 +293,3 @@ def stop_reason(task: Mapping[str, Any]) -> str:
     """Of a stopped task and its containers."""
     told = [task.get("stoppedReason"), *(one.get("reason") for one in task.get("containers", ()))]
     return "; ".join(dict.fromkeys(str(reason) for reason in told if reason))
-
-
-def _text(fleet: FleetId) -> str:
-    return f"{fleet.generation}/{fleet.variant}"

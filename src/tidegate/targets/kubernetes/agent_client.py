@@ -9,7 +9,7 @@ import msgspec
 from tidegate.domain.errors import Conflict, TargetRefused, Transient
 from tidegate.http1.client import HttpClient
 from tidegate.http1.messages import ConnectionBroken, HttpReply
-from tidegate.ports.gateway_agent import AgentState, EndpointPlan, EndpointView, PassedTotals
+from tidegate.ports.gateway_agent import AgentState, DemandReport, EndpointPlan, EndpointView, PassedTotals
 from tidegate.targets.kubernetes.names import AGENT
 
 T = TypeVar("T")
@@ -50,13 +50,17 @@ class AgentClient:
     async def passed(self) -> PassedTotals:
         return await self._ask("GET", "/v1/passed", PassedTotals)
 
+    async def demand(self, wait: float = 0.0) -> DemandReport:
+        """``wait``: seconds for which the gateway holds its answer back unless a request waits for a server."""
+        return await self._ask("GET", f"/v1/demand?wait={wait:g}", DemandReport, longer=wait)
+
     def close(self) -> None:
         self._http.close()
 
-    async def _ask(self, method: str, path: str, kind: type[T], body: bytes = b"") -> T:
+    async def _ask(self, method: str, path: str, kind: type[T], body: bytes = b"", longer: float = 0.0) -> T:
         headers = [(b"authorization", b"Bearer " + self.token.encode())]
         try:
-            async with asyncio.timeout(TIMEOUT):
+            async with asyncio.timeout(TIMEOUT + longer):
                 reply = await self._http.request(method, path, headers, body)
         except (ConnectionBroken, TimeoutError, ValueError) as error:
             reason = str(error) or f"no answer within {TIMEOUT:g} s"

@@ -48,6 +48,7 @@ REPEATED = ("Deployment", "Pod")
 KINDS: Mapping[str, tuple[str, str]] = {
     "Deployment": ("apps/v1", "deployments"),
     "Job": ("batch/v1", "jobs"),
+    "Lease": ("coordination.k8s.io/v1", "leases"),
     "Pod": ("v1", "pods"),
     "Secret": ("v1", "secrets"),
     "ConfigMap": ("v1", "configmaps"),
@@ -106,9 +107,10 @@ class KubeApi:
             return dict(found)
         return None
 
-    async def find(self, kind: str, labels: str) -> list[Manifest]:
+    async def find(self, kind: str, labels: str, repeated: bool = True) -> list[Manifest]:
         """Complete, or an error: a list whose next page has expired is begun again. An object that has not changed
-        is the same one as the last time: nobody may change it."""
+        is the same one as the last time: nobody may change it. ``repeated``: whether to keep what is needed for
+        that."""
         version, plural = KINDS[kind]
         path = f"/{'apis' if '/' in version else 'api'}/{version}/namespaces/{self.namespace}/{plural}"
 
@@ -116,8 +118,8 @@ class KubeApi:
             found = [await self._page(path, labels, "")]
             while found[-1].metadata.next:
                 found.append(await self._page(path, labels, found[-1].metadata.next))
-            lists = self._lists if kind in REPEATED else ObjectCache()
-            return lists.read((kind, labels), found)
+            lists = self._lists if repeated and kind in REPEATED else ObjectCache()
+            return lists.read((kind, labels), found, owners=kind != "Pod")
 
         return await self._call("list", kind, "", pages)
 
@@ -127,14 +129,15 @@ class KubeApi:
         answer.raise_for_status()
         return read_page(answer.content)
 
-    async def apply(self, manifest: Manifest, force: bool = False) -> Manifest:
-        """Server-side apply. Without ``force``, raises ForeignChange for a field that somebody else has set."""
+    async def apply(self, manifest: Manifest, force: bool = False, manager: str = MANAGER) -> Manifest:
+        """Server-side apply. Without ``force``, raises ForeignChange for a field that somebody else has set. What a
+        manager set and leaves out the next time goes; others' fields stay."""
         kind, name = manifest["kind"], manifest["metadata"]["name"]
         resource = self._resource(kind, manifest["apiVersion"])
 
         def send() -> Awaitable[Any]:
             return self.client.apply(
-                resource(manifest), name, namespace=self.namespace, field_manager=MANAGER, force=force
+                resource(manifest), name, namespace=self.namespace, field_manager=manager, force=force
             )
 
         return dict(await self._call("patch", kind, name, send))

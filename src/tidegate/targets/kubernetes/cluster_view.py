@@ -4,12 +4,12 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.fleet import FleetId
 from tidegate.targets.kubernetes.api import KubeApi
-from tidegate.targets.kubernetes.names import GATEWAY, WORKER, Manifest, fleet_of, selector
+from tidegate.targets.kubernetes.names import GATEWAY, WORKER, Manifest, fleet_labels, fleet_of, selector
 from tidegate.targets.kubernetes.options import KubernetesOptions
 from tidegate.targets.kubernetes.pods import ProblemHistory, WorkerPod, problems, worker_pod
 
@@ -84,6 +84,18 @@ class ClusterView:
             self._take(deployments, pods, now)
             self.gateways = {one.name: one for one in map(gateway_pod, gateways) if one.address}
         return True
+
+    async def refresh_fleet(self, fleet: FleetId) -> bool:
+        """List the pods of one fleet, so that a new one is known at once. Whether one is ready. Raises Transient."""
+        labels = ",".join(
+            f"{key}={value}" for key, value in fleet_labels(self.options.installation, fleet).items()
+        )
+        async with self._turn:
+            pods = await self.api.find("Pod", labels, repeated=False)
+            mine = {pod["metadata"]["name"]: (worker_pod(pod, self.options), pod) for pod in pods}
+            if fleet in self.fleets:
+                self.fleets[fleet] = replace(self.fleets[fleet], pods=mine)
+        return any(pod.ready and not pod.leaving for pod, _ in mine.values())
 
     def _read_pod(self, pod: Manifest) -> WorkerPod:
         """A pod that has not changed is not read again."""

@@ -4,68 +4,47 @@ Both come from ``control_plane.py``; a test compares the files of the repository
 """
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from tidegate import __version__
+from tidegate.targets.kubernetes.chart import (
+    CHART,
+    HELPERS,
+    IMAGE,
+    SECRET,
+    about_file,
+    chart_manifests,
+    fill,
+    schema_file,
+    values_file,
+)
 from tidegate.targets.kubernetes.control_plane import ControlPlane, control_plane
+from tidegate.targets.kubernetes.names import Manifest
 from tidegate.targets.kubernetes.rights import RIGHTS
 
 PLAIN = Path("kubernetes/tidegate.yaml")
-CHART = Path("helm/tidegate")
-IMAGE, SECRET, NAMESPACE = "registry.example/tidegate:latest", "tidegate", "tidegate"
-VALUES: dict[str, Any] = {
-    "image": IMAGE,
-    "secret": SECRET,
-    "controllers": 2,
-    "cpu": "250m",
-    "memory": "1Gi",
-}
-_COUNT = 987_654_321
-"""Stands for the number of controllers in the chart's text, where a number must not be in quotes."""
+NAMESPACE = "tidegate"
 HEAD = """\
-# Made by python -m tidegate.targets.kubernetes.control_plane_files; docs/targets.md says how to install it.
+# Made by python -m tidegate.targets.kubernetes.control_plane_files; docs/targets-kubernetes.md says how it is used.
 """
 
 
 def files() -> dict[Path, str]:
     """Path below the folder -> content."""
-    plain = ControlPlane(IMAGE, SECRET, NAMESPACE, VALUES["controllers"], VALUES["cpu"], VALUES["memory"])
-    chart = ControlPlane(
-        *("{{ .Values.image }}", "{{ .Values.secret }}", "{{ .Release.Namespace }}", _COUNT),
-        *("{{ .Values.cpu }}", "{{ .Values.memory }}"),
-    )
-    about = {
-        "apiVersion": "v2",
-        "name": "tidegate",
-        "description": "Deploy models and shift live traffic to their next versions, on Kubernetes.",
-        "type": "application",
-        "version": __version__,
-        "appVersion": __version__,
-    }
-    values = "".join(f"# {VALUE_NOTES[name]}\n{name}: {value}\n" for name, value in VALUES.items())
-    template = text(chart).replace(str(_COUNT), "{{ .Values.controllers }}")
     return {
-        PLAIN: HEAD + text(plain),
-        CHART / "Chart.yaml": yaml.safe_dump(about, sort_keys=False),
-        CHART / "values.yaml": values,
-        CHART / "templates" / "tidegate.yaml": HEAD + template,
+        PLAIN: HEAD + text(control_plane(ControlPlane(IMAGE, SECRET, NAMESPACE))),
+        CHART / "Chart.yaml": about_file(),
+        CHART / "values.yaml": values_file(),
+        CHART / "values.schema.json": schema_file(),
+        CHART / "templates" / "_helpers.tpl": HELPERS,
+        CHART / "templates" / "tidegate.yaml": HEAD + fill(text(chart_manifests())),
     }
 
 
-VALUE_NOTES = {
-    "image": "Of controller, gateways and workers; deploy/Containerfile builds it.",
-    "secret": "Secret with database-url (postgresql+psycopg://...) and access-keys (ID:SECRET), made beforehand.",
-    "controllers": "One leads, by a lease in the database; the others take over.",
-    "cpu": "What a controller requests.",
-    "memory": "What a controller requests, and its limit.",
-}
-
-
-def text(given: ControlPlane) -> str:
-    documents = [yaml.safe_dump(one, sort_keys=False, width=200) for one in control_plane(given)]
+def text(manifests: Iterable[Manifest]) -> str:
+    documents = [yaml.safe_dump(one, sort_keys=False, width=200) for one in manifests]
     return "---\n".join(_with_reasons(one) if "kind: Role\n" in one else one for one in documents)
 
 

@@ -6,6 +6,7 @@ from tidegate.domain.fleet import FleetId, FleetSpec, RoutingStrategy
 from tidegate.domain.traffic import RouteTable
 from tidegate.ports.gateway_agent import EndpointPlan, FleetPlan
 from tidegate.ports.router import TcpAddress
+from tidegate.scaling.on_demand import shares
 from tidegate.targets.kubernetes.cluster_view import FleetView
 from tidegate.targets.kubernetes.names import PREDICTIONS
 
@@ -29,7 +30,9 @@ def servers(view: FleetView, had: Iterable[str], foreign: Iterable[str]) -> dict
 def fleet_plan(spec: FleetSpec, addresses: Mapping[str, str]) -> FleetPlan:
     variant = spec.variant
     limits = {}
-    if variant.effective_routing not in (RoutingStrategy.QUEUED, RoutingStrategy.ON_DEMAND):
+    if variant.serverless is not None:
+        limits = dict(zip(addresses, shares(variant.serverless, len(addresses)), strict=True))
+    elif variant.effective_routing is not RoutingStrategy.QUEUED:
         limits = dict.fromkeys(addresses, variant.admission.max_in_flight)
     return FleetPlan(spec.id, variant.effective_routing, dict(addresses), limits, variant.admission)
 

@@ -1,6 +1,6 @@
 """What somebody else changed of a fleet's pods. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tidegate.targets.kubernetes.names import REPLICAS, Manifest
@@ -21,23 +21,47 @@ def scaled_by_others(deployment: Manifest) -> str | None:
 
 WATCHED = ("image", "command", "args", "env", "envFrom")
 """Fields of a container that decide which program runs. Others are filled in by the cluster."""
+REMEMBERED = 4
+"""Pod templates of one fleet that are remembered."""
+
+Asked = Mapping[str, Any]
+"""What was asked for of a fleet's pods: their containers' watched fields, and the Secrets that they mount."""
 
 
-def changed_fields(wanted: Manifest, found: Manifest) -> tuple[str, ...]:
-    """Fields of a pod, or of a pod template, by which it would run something else than asked for. ``wanted`` is the
-    pod's ``spec`` as compiled, ``found`` the one in the cluster. What the cluster adds, such as a container of a
-    service mesh, is accepted."""
+def asked_of(template: Manifest) -> Asked:
+    """``template``: the ``spec`` of pods as compiled."""
+    containers = {
+        container["name"]: {name: container[name] for name in WATCHED if name in container}
+        for container in template["containers"]
+    }
+    volumes = template.get("volumes", ())
+    secrets = {volume["name"]: volume["secret"]["secretName"] for volume in volumes if "secret" in volume}
+    return {"containers": containers, "secrets": secrets}
+
+
+def remember(before: Sequence[Asked], asked: Asked) -> tuple[Asked, ...]:
+    """The newest first. Earlier ones stay right: pods of an earlier image, or of an earlier version of tidegate,
+    serve until those that replace them are ready."""
+    return (asked, *(one for one in before if one != asked))[:REMEMBERED]
+
+
+def changed_fields(asked: Sequence[Asked], found: Manifest) -> tuple[str, ...]:
+    """Fields of a pod by which it runs something else than was ever asked for; compared with what was asked last.
+    ``found``: its ``spec``. What the cluster adds, such as a container of a service mesh, is accepted. Nothing where
+    it is not known what was asked for: an earlier version of tidegate did not note it."""
+    differences = [_differences(one, found) for one in asked]
+    return differences[0] if differences and all(differences) else ()
+
+
+def _differences(asked: Asked, found: Manifest) -> tuple[str, ...]:
     there = {one.get("name"): one for one in found.get("containers") or ()}
     different = []
-    for container in wanted["containers"]:
-        other: Mapping[str, Any] = there.get(container["name"]) or {}
-        for name in WATCHED:
-            if name in container and other.get(name) != container[name]:
-                different.append(f"{container['name']}.{name}")
+    for container, fields in asked["containers"].items():
+        other: Mapping[str, Any] = there.get(container) or {}
+        different += [f"{container}.{name}" for name, value in fields.items() if other.get(name) != value]
     volumes = {one.get("name"): one for one in found.get("volumes") or ()}
-    for volume in wanted.get("volumes", ()):
-        if (source := volume.get("secret")) is not None:
-            other = (volumes.get(volume["name"]) or {}).get("secret") or {}
-            if other.get("secretName") != source["secretName"]:
-                different.append(f"volume {volume['name']}")
+    for volume, secret in asked["secrets"].items():
+        other = (volumes.get(volume) or {}).get("secret") or {}
+        if other.get("secretName") != secret:
+            different.append(f"volume {volume}")
     return tuple(different)

@@ -10,6 +10,7 @@ from tidegate.settings import Settings
 from tidegate.targets.kubernetes.api_versions import ApiVersions
 from tidegate.targets.kubernetes.names import (
     AGENT,
+    COPIES,
     DIGEST,
     GATEWAY,
     PREDICTIONS,
@@ -109,6 +110,7 @@ def agent_config(settings: Settings, options: KubernetesOptions, namespace: str)
         signed=bool(settings.access_keys),
         own_hosts=("POD_IP", f"{name.upper().replace('-', '_')}_SERVICE_HOST"),
         leave_after=float(PRE_STOP),
+        copies_port=COPIES,
     )
     text = msgspec.json.encode(agent, order="sorted").decode()
     return {
@@ -191,6 +193,7 @@ def gateway_container(options: KubernetesOptions) -> Manifest:
         "ports": [
             {"name": "http", "containerPort": PREDICTIONS, "protocol": "TCP"},
             {"name": "agent", "containerPort": AGENT, "protocol": "TCP"},
+            {"name": "copies", "containerPort": COPIES, "protocol": "TCP"},
         ],
         "resources": {
             "requests": {"cpu": options.gateway.cpu, "memory": options.gateway.memory},

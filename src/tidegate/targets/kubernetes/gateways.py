@@ -2,16 +2,18 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from tidegate.domain.errors import TargetError, TidegateError, Transient
+from tidegate.domain.errors import TargetError, TargetRefused, TidegateError, Transient
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.traffic import RouteTable
-from tidegate.ports.gateway_agent import AgentState, EndpointPlan, EndpointView, PassedTotals
+from tidegate.ports.gateway_agent import AgentState, DemandReport, EndpointPlan, EndpointView, PassedTotals
 from tidegate.ports.router import Passed
 from tidegate.targets.kubernetes.agent_client import AgentClient
 from tidegate.targets.kubernetes.cluster_view import GatewayPod
+from tidegate.targets.kubernetes.demand import Demand, add_up
 from tidegate.targets.kubernetes.passed_counts import PassedCounts
 
 log = logging.getLogger(__name__)
@@ -19,6 +21,9 @@ log = logging.getLogger(__name__)
 SETTLE = 10.0
 """Seconds for which a controller that starts, and finds no gateway with routes, waits before it lets one take
 traffic: its engine sets the routes meanwhile."""
+PROPAGATION = 2.0
+"""Seconds until every node forwards to the first pod of a Service that is ready: kube-proxy looks once a second. No
+object shows that it has; until then connections to the Service are refused."""
 
 
 @dataclass
@@ -63,6 +68,16 @@ class Gateways:
     counts: PassedCounts = field(default_factory=PassedCounts)
     _started: float | None = None
     _settled: bool = False
+    _first_ready: float | None = None
+    """When the first gateway was ready; long ago, if an earlier controller let one take traffic."""
+
+    @property
+    def reachable(self) -> bool:
+        """Whether clients reach a gateway by the Service. Once it was so, a gateway that is not ready for a while
+        changes nothing: the cluster calls pods of a node that it cannot reach unready, though they may serve."""
+        if self._first_ready is None:
+            return False
+        return asyncio.get_running_loop().time() - self._first_ready >= PROPAGATION
 
     @property
     def settled(self) -> bool:
@@ -81,6 +96,8 @@ class Gateways:
                 self.known[uid].pod = pod
             else:
                 self.known[uid] = Gateway(pod, self.connect(pod, self.token()))
+        if self._first_ready is None and any(pod.ready and not pod.leaving for pod in there.values()):
+            self._first_ready = asyncio.get_running_loop().time()
 
     def serving(self) -> list[Gateway]:
         return [gateway for gateway in self.known.values() if gateway.counts]
@@ -106,6 +123,8 @@ class Gateways:
                 gateway.plans.clear()
                 await self._adopt(gateway, state)
                 gateway.adopted = state.boot
+                if state.synced:
+                    self._first_ready = -math.inf
             gateway.state = state
             self._note(gateway, "")
         except TidegateError as error:
@@ -124,11 +143,16 @@ class Gateways:
     async def _update(self, gateway: Gateway) -> None:
         if gateway.state is None:
             return
-        wanted = {*self.tables, *self.endpoints()}
+        wanted, refused = {*self.tables, *self.endpoints()}, ""
         try:
             for endpoint in sorted(wanted | gateway.plans.keys()):
-                await self._put(gateway, endpoint)
-            if not gateway.state.synced and self._settled and not gateway.pod.leaving:
+                try:
+                    await self._put(gateway, endpoint)
+                except TargetRefused as error:  # of this endpoint alone
+                    refused = str(error)
+            if refused:
+                self._note(gateway, refused)
+            elif not gateway.state.synced and self._settled and not gateway.pod.leaving:
                 gateway.state = await gateway.client.mark_synced(self.controller)
                 log.info("gateway %s has everything and may take traffic", gateway.pod.name)
         except TidegateError as error:
@@ -160,7 +184,7 @@ class Gateways:
     async def push(self, endpoint: str) -> None:
         """Give an endpoint's plan to all gateways at once. Raises Transient unless each that takes traffic has it."""
         gateways = list(self.known.values())
-        if not any(gateway.counts for gateway in gateways):
+        if not any(gateway.counts for gateway in gateways) or not self.reachable:
             raise Transient("no gateway takes traffic; kubectl get pods -l app.kubernetes.io/component=gateway")
         results = await asyncio.gather(*(self._put(one, endpoint) for one in gateways), return_exceptions=True)
         for gateway, result in zip(gateways, results, strict=True):
@@ -200,6 +224,26 @@ class Gateways:
             for one in gateways
         ]
         return frozenset(set.intersection(*found)) - self.counts.down(fleet)
+
+    def have(self, fleet: FleetId) -> bool:
+        """Whether every gateway that takes traffic knows the fleet, with or without replicas; False without one."""
+        gateways = self.serving()
+        plans = [one.plans.get(fleet.endpoint) for one in gateways]
+        return bool(plans) and all(plan and any(part.fleet == fleet for part in plan.fleets) for plan in plans)
+
+    async def demand(self) -> Demand:
+        """What they hold for serverless fleets."""
+        gateways = [gateway for gateway in self.known.values() if gateway.state is not None]
+        answers = await asyncio.gather(*(one.client.demand() for one in gateways), return_exceptions=True)
+        reports, whole = {}, any(gateway.counts for gateway in gateways)
+        for gateway, answer in zip(gateways, answers, strict=True):
+            if isinstance(answer, DemandReport):
+                reports[gateway.pod.uid] = answer
+            elif isinstance(answer, TidegateError):
+                whole &= not gateway.counts
+            else:
+                raise answer
+        return add_up(reports, whole)
 
     async def passed(self) -> Mapping[FleetId, Passed]:
         """What went through all gateways since the last call. Raises Transient if one that takes traffic does not

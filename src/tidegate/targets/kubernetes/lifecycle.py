@@ -14,6 +14,7 @@ from tidegate.ports.target import Chore
 from tidegate.targets.kubernetes.api_errors import ForeignChange
 from tidegate.targets.kubernetes.api_versions import choose
 from tidegate.targets.kubernetes.gateway_manifests import TOKEN_FILE, gateway_manifests, token_name, token_secret
+from tidegate.targets.kubernetes.leader_lease import RENEWAL, LeaderLease
 from tidegate.targets.kubernetes.target import KubernetesTarget
 
 log = logging.getLogger(__name__)
@@ -22,21 +23,24 @@ TURN = 1.0
 """Seconds between two looks at the cluster."""
 AGAIN = 30.0
 """Seconds between two repairs of the gateways' objects."""
+RELEASE = 2.0
+"""Seconds that the end of a controller waits for the cluster to show that it leads no more."""
 
 
 @dataclass
 class KubernetesLifecycle:
     target: KubernetesTarget
+    lease: LeaderLease
     token: str = ""
     _owners: frozenset[str] | None = None
     """Those that have records, until what others left was retired."""
-    _task: asyncio.Task[None] | None = None
+    _tasks: tuple[asyncio.Task[None], ...] = ()
     _kicked: asyncio.Event = field(default_factory=asyncio.Event)
     _trouble: str = ""
 
     @property
     def chores(self) -> Sequence[Chore]:
-        return (Chore(AGAIN, self.repair_gateways),)
+        return Chore(AGAIN, self.repair_gateways), Chore(RENEWAL, self.show_leader)
 
     def prepare(self) -> None:
         settings, options = self.target.settings, self.target.options
@@ -47,7 +51,8 @@ class KubernetesLifecycle:
             )
 
     def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="kubernetes")
+        waking = self._wake_up()
+        self._tasks = tuple(asyncio.create_task(one, name="kubernetes") for one in (self._run(), waking))
 
     async def _run(self) -> None:
         while True:
@@ -56,6 +61,15 @@ class KubernetesLifecycle:
                 async with asyncio.timeout(TURN):
                     await self._kicked.wait()
             self._kicked.clear()
+
+    async def _wake_up(self) -> None:
+        """Serverless fleets are looked at as soon as a request waits for one."""
+        while True:
+            try:
+                await self.target.on_demand.run()
+            except Exception:
+                log.exception("a look at waiting requests failed; it is repeated")
+            await asyncio.sleep(TURN)
 
     async def turn(self) -> None:
         try:
@@ -92,6 +106,9 @@ class KubernetesLifecycle:
         with contextlib.suppress(Transient):
             await self.ensure_gateways()
 
+    async def show_leader(self) -> None:
+        await self.lease.renew(asyncio.get_running_loop().time())
+
     async def ensure_gateways(self) -> None:
         """Apply the gateways and what they need, again if somebody removed it."""
         target = self.target
@@ -120,7 +137,7 @@ class KubernetesLifecycle:
         return self.target.desired()
 
     def wake(self, fleet: FleetId, since: float) -> None:
-        """No fleet of this target sleeps."""
+        """Requests for serverless fleets of this target wait in the gateways, which tell so themselves."""
 
     def kick(self, fleet: FleetId) -> None:
         self._kicked.set()
@@ -128,7 +145,11 @@ class KubernetesLifecycle:
     async def stop(self, drain: bool) -> None:
         """What runs goes on, also when the controller ends for good: its pod may only be replaced. Delete endpoints
         to end their fleets."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        if self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            with contextlib.suppress(TimeoutError):  # the cluster may be away
+                async with asyncio.timeout(RELEASE):
+                    await self.lease.release()
         await self.target.api.close()

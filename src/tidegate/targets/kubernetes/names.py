@@ -14,19 +14,25 @@ PREFIX = "tidegate.io"
 MANAGED_BY, COMPONENT = "app.kubernetes.io/managed-by", "app.kubernetes.io/component"
 MANAGER = "tidegate"
 """Value of the label, and name of the field manager."""
+SCALER = "tidegate-scaler"
+"""Field manager of the number of pods of serverless fleets, which is decided apart from all else."""
 INSTALLATION, ENDPOINT = f"{PREFIX}/installation", f"{PREFIX}/endpoint"
 GENERATION, VARIANT = f"{PREFIX}/generation", f"{PREFIX}/variant"
 JOB = f"{PREFIX}/job"
+FLEETS = f"{PREFIX}/fleets"
 FENCE, DIGEST, CONFIG = f"{PREFIX}/fence", f"{PREFIX}/digest", f"{PREFIX}/config"
 
 WORKER, GATEWAY, CONTROLLER, TRANSFORM = "worker", "gateway", "controller", "transform"
 """Values of the component label."""
 
-PREDICTIONS, STATISTICS, AGENT = 8080, 8081, 8082
-"""Ports of a worker (and of a gateway, for predictions), of a worker's statistics, and of a gateway's agent."""
+PREDICTIONS, STATISTICS, AGENT, COPIES = 8080, 8081, 8082, 8083
+"""Ports of a worker (and of a gateway, for predictions), of a worker's statistics, of a gateway's agent, and of a
+gateway for copies of requests."""
 
 REPLICAS = f"{PREFIX}/replicas"
 """Annotation of a Deployment: the number that tidegate set. Old versions of Kubernetes do not record who scaled."""
+PROVEN = f"{PREFIX}/proven"
+"""Annotation of a serverless fleet's Deployment: a pod of it has been ready, so that it may have none."""
 
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
 

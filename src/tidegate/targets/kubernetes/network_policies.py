@@ -3,6 +3,7 @@
 from tidegate.targets.kubernetes.names import (
     AGENT,
     CONTROLLER,
+    COPIES,
     GATEWAY,
     PREDICTIONS,
     STATISTICS,
@@ -15,7 +16,8 @@ from tidegate.targets.kubernetes.options import KubernetesOptions
 
 def network_policies(options: KubernetesOptions) -> list[Manifest]:
     """Workers answer gateways, and the controller: for statistics, and for requests from the queue. A gateway's agent
-    answers the controller alone. Probes come from the node, which network policies let through."""
+    answers the controller alone, and its port for copies of requests is for the workers. Probes come from the node,
+    which network policies let through."""
     controller: list[Manifest] = [
         {"podSelector": {"matchLabels": common_labels(options.installation, CONTROLLER)}}
     ]
@@ -24,10 +26,11 @@ def network_policies(options: KubernetesOptions) -> list[Manifest]:
     gateway: list[Manifest] = [{"podSelector": {"matchLabels": common_labels(options.installation, GATEWAY)}}]
     if options.http_route is not None:
         gateway = []  # the cluster's own gateway is in a namespace that is not known here
+    workers: list[Manifest] = [{"podSelector": {"matchLabels": common_labels(options.installation, WORKER)}}]
     callers = [*gateway, *controller] if gateway else []
     return [
         _policy(options, WORKER, [_rule(PREDICTIONS, callers), _rule(STATISTICS, controller)]),
-        _policy(options, GATEWAY, [_rule(PREDICTIONS, []), _rule(AGENT, controller)]),
+        _policy(options, GATEWAY, [_rule(PREDICTIONS, []), _rule(AGENT, controller), _rule(COPIES, workers)]),
     ]
 
 

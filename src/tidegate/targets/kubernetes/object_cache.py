@@ -38,15 +38,23 @@ class ObjectCache:
 
     _known: dict[object, dict[bytes, Manifest]] = field(default_factory=dict)
 
-    def read(self, of: object, pages: Iterable[Page]) -> list[Manifest]:
+    def read(self, of: object, pages: Iterable[Page], owners: bool = True) -> list[Manifest]:
         """The objects of a list; one that has not changed is the same object as before, which nobody may change.
-        ``of``: which list. Raises msgspec.DecodeError."""
+        ``of``: which list. ``owners``: whether it is of interest who set which field; that is a third of an object.
+        Raises msgspec.DecodeError."""
         known = self._known.get(of, {})
         fresh: dict[bytes, Manifest] = {}
         for page in pages:
             for raw in page.items or ():
                 content = bytes(raw)
                 found: Any = known.get(content)
-                fresh[content] = msgspec.json.decode(content) if found is None else found
+                fresh[content] = _decode(content, owners) if found is None else found
         self._known[of] = fresh
         return list(fresh.values())
+
+
+def _decode(content: bytes, owners: bool) -> Manifest:
+    found: Manifest = msgspec.json.decode(content)
+    if not owners and isinstance(about := found.get("metadata"), dict):
+        about.pop("managedFields", None)
+    return found

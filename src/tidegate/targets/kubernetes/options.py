@@ -143,6 +143,12 @@ def read_options(given: Mapping[str, object]) -> KubernetesOptions:
         raise StartupError(f"kubernetes: {error}") from None
     if options.gateway.replicas < 1:
         raise StartupError("kubernetes: gateway.replicas must be at least 1 (2 survive the loss of a node)")
+    for endpoint, scaling in options.autoscaling.items():
+        if not 1 <= scaling.least <= scaling.most:
+            raise StartupError(
+                f"kubernetes: autoscaling of {endpoint} needs 1 <= least <= most, not {scaling.least} and "
+                f"{scaling.most}; with no pods at all only a serverless variant answers"
+            )
     if options.model_store and not options.model_store.startswith("s3://"):
         raise StartupError(f"kubernetes: model_store {options.model_store!r} is not s3://BUCKET/PREFIX")
     return options

@@ -2,7 +2,7 @@
 
 import math
 
-from tidegate.domain.fleet import FleetSpec
+from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.settings import Settings
 from tidegate.targets.kubernetes.names import (
     CONFIG,
@@ -11,15 +11,16 @@ from tidegate.targets.kubernetes.names import (
     STATISTICS,
     Manifest,
     fleet_labels,
+    fleet_name,
 )
 from tidegate.targets.kubernetes.options import KubernetesOptions, Resources, Toleration
-from tidegate.targets.kubernetes.start_data import FOLDER, KEYS_FOLDER, START_FILE, START_FOLDER
+from tidegate.targets.kubernetes.start_data import FOLDER, KEYS_FOLDER, SHARE_FOLDER, START_FILE, START_FOLDER
 
 PRE_STOP = 5
 """Seconds between a pod's end being decided and its SIGTERM: gateways take it out meanwhile."""
 MARGIN = 10
-PROBE = 2
-"""Seconds between two startup probes."""
+PROBE, QUICK_PROBE = 2, 1
+"""Seconds between two probes of a pod that starts or serves; the latter where a request may wait for it."""
 SPOT_LABELS = {
     "eks.amazonaws.com/capacityType": "SPOT",
     "karpenter.sh/capacity-type": "spot",
@@ -49,6 +50,7 @@ def worker_template(
             {"name": "work", "emptyDir": {}},
             {"name": "tmp", "emptyDir": {}},
             *([keys_volume(options)] if settings.access_keys else []),
+            *([{"name": "share", "secret": {"secretName": share_name(fleet.id)}}] if fleet.mirror else []),
             *({"name": one.name, **_volume_source(one.claim, one.host_path)} for one in options.volumes),
         ],
     }
@@ -71,6 +73,10 @@ def _volume_source(claim: str, host_path: str) -> Manifest:
     if claim:
         return {"persistentVolumeClaim": {"claimName": claim, "readOnly": True}}
     return {"hostPath": {"path": host_path}}
+
+
+def share_name(fleet: FleetId) -> str:
+    return f"{fleet_name(fleet)}-share"
 
 
 def keys_name(options: KubernetesOptions) -> str:
@@ -127,6 +133,7 @@ def worker_container(
     alive = {"httpGet": {"path": "/live", "port": STATISTICS, "scheme": "HTTP"}}
     variant = fleet.variant
     start = variant.download_timeout + variant.startup_timeout
+    period = PROBE if variant.serverless is None else QUICK_PROBE
     container: Manifest = {
         "name": "worker",
         **container_defaults(options),
@@ -146,11 +153,11 @@ def worker_container(
         "resources": worker_resources(variant.memory_limit, resources),
         "startupProbe": {
             **ping,
-            "periodSeconds": PROBE,
+            "periodSeconds": period,
             "timeoutSeconds": 2,
-            "failureThreshold": max(1, math.ceil(start / PROBE)),
+            "failureThreshold": max(1, math.ceil(start / period)),
         },
-        "readinessProbe": {**ping, "periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 3},
+        "readinessProbe": {**ping, "periodSeconds": period, "timeoutSeconds": 2, "failureThreshold": 3},
         "livenessProbe": {
             **alive,
             "periodSeconds": 10,
@@ -158,17 +165,22 @@ def worker_container(
             "failureThreshold": max(3, math.ceil((settings.invocation_timeout + 15) / 10)),
         },
         "lifecycle": {"preStop": {"exec": {"command": ["sleep", str(PRE_STOP)]}}},
-        "volumeMounts": [
-            {"name": "start", "mountPath": START_FOLDER, "readOnly": True},
-            {"name": "work", "mountPath": FOLDER},
-            {"name": "tmp", "mountPath": "/tmp"},
-            *([{"name": "keys", "mountPath": KEYS_FOLDER, "readOnly": True}] if settings.access_keys else []),
-            *({"name": one.name, "mountPath": one.path, "readOnly": True} for one in options.volumes),
-        ],
+        "volumeMounts": worker_mounts(fleet, settings, options),
     }
     if options.environment_secret:
         container["envFrom"] = [{"secretRef": {"name": options.environment_secret}}]
     return container
+
+
+def worker_mounts(fleet: FleetSpec, settings: Settings, options: KubernetesOptions) -> list[Manifest]:
+    return [
+        {"name": "start", "mountPath": START_FOLDER, "readOnly": True},
+        {"name": "work", "mountPath": FOLDER},
+        {"name": "tmp", "mountPath": "/tmp"},
+        *([{"name": "keys", "mountPath": KEYS_FOLDER, "readOnly": True}] if settings.access_keys else []),
+        *([{"name": "share", "mountPath": SHARE_FOLDER, "readOnly": True}] if fleet.mirror else []),
+        *({"name": one.name, "mountPath": one.path, "readOnly": True} for one in options.volumes),
+    ]
 
 
 def worker_resources(measured: int | None, resources: Resources) -> Manifest:

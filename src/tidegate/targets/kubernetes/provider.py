@@ -1,5 +1,6 @@
 """All that the Kubernetes target supplies."""
 
+import socket
 import time
 from dataclasses import replace
 
@@ -16,11 +17,14 @@ from tidegate.targets.context import TargetContext
 from tidegate.targets.kubernetes.api import KubeApi, connect
 from tidegate.targets.kubernetes.cluster_view import ClusterView
 from tidegate.targets.kubernetes.gateways import Gateways
+from tidegate.targets.kubernetes.leader_lease import LeaderLease
 from tidegate.targets.kubernetes.lifecycle import KubernetesLifecycle
 from tidegate.targets.kubernetes.logs import PodLogs
 from tidegate.targets.kubernetes.model_store import ModelStore
+from tidegate.targets.kubernetes.on_demand import OnDemandFleets
 from tidegate.targets.kubernetes.options import KubernetesOptions, read_options
 from tidegate.targets.kubernetes.queue_routes import QueueRoutes
+from tidegate.targets.kubernetes.route_objects import RouteObjects
 from tidegate.targets.kubernetes.target import KubernetesTarget
 from tidegate.targets.kubernetes.transform_jobs import KubernetesTransforms
 from tidegate.targets.refused_jobs import RefusedRecommendations
@@ -36,9 +40,10 @@ def join(context: TargetContext, options: KubernetesOptions, api: KubeApi) -> Pr
     settings = context.settings
     view = ClusterView(api, options, context.changed)
     target = KubernetesTarget(
-        api, view, settings, context.images, options, capabilities(settings), context.changed
+        *(api, view, settings, context.images, options, capabilities(settings, options), context.changed)
     )
-    lifecycle = KubernetesLifecycle(target)
+    lease = LeaderLease(api, options.installation, context.fence, socket.gethostname())
+    lifecycle = KubernetesLifecycle(target, lease)
     target.gateways = Gateways(
         controller=time.time_ns() // 1_000_000,
         token=lambda: lifecycle.token,
@@ -48,6 +53,10 @@ def join(context: TargetContext, options: KubernetesOptions, api: KubeApi) -> Pr
     )
     target.model_store = ModelStore(options, file_roots(settings), settings.s3_endpoint, settings.region)
     target.queue = QueueRoutes(context.data_plane, target.plan)
+    target.routes = RouteObjects(api, options) if options.http_route is not None else None
+    target.on_demand = OnDemandFleets(
+        api, view, target.gateways, target.specs, target.ready_count, float(settings.drain_timeout)
+    )
     coverage = CoverageTracker(context.state / "coverage-kubernetes.json")
     passed = target.gateways.passed
     transforms = KubernetesTransforms(
@@ -66,10 +75,12 @@ def join(context: TargetContext, options: KubernetesOptions, api: KubeApi) -> Pr
     )
 
 
-def capabilities(settings: Settings) -> Capabilities:
-    """Those of the local target, whose router is the same, without what needs this machine."""
+def capabilities(settings: Settings, options: KubernetesOptions) -> Capabilities:
+    """Those of the local target, whose router is the same, without what needs this machine; behind a Gateway of the
+    cluster also without what needs that router."""
+    own = options.http_route is None
     chosen = SAGEMAKER_CAPABILITIES if settings.fidelity == "aws" else TIDEGATE_CAPABILITIES
-    return replace(chosen, quotas=settings.quotas, serverless=False, shadow=False, capture=False)
+    return replace(chosen, quotas=settings.quotas, serverless=own, shadow=own, capture=False, keeps_models=False)
 
 
 def no_usage(pids: object) -> dict[int, Usage]:

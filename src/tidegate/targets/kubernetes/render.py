@@ -1,10 +1,14 @@
 """Prints what this target would create for a deployment."""
 
+from dataclasses import replace
+
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import Invalid, StartupError, TargetRefused
-from tidegate.domain.fleet import FleetId, FleetSpec
+from tidegate.domain.fleet import FleetSpec
+from tidegate.domain.rollout import Version
 from tidegate.domain.traffic import WHOLE, build_route_table
 from tidegate.ports.target import Document, Options, Rendering
+from tidegate.rollout.desired_state import version_fleets
 from tidegate.service.endpoints import variant_spec
 from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
@@ -29,7 +33,7 @@ def render_kubernetes(desired: DesiredDeployment, given: Options) -> Rendering:
     except (StartupError, TargetRefused) as error:
         raise Invalid(str(error)) from None
     if options.http_route is not None:
-        weights = {fleet.id.variant: fleet.variant.weight for fleet in fleets}
+        weights = {fleet.id.variant: fleet.variant.weight for fleet in fleets if not fleet.variant.shadow}
         manifests.append(
             http_route(build_route_table(desired.endpoint, FIRST, [(FIRST, WHOLE, weights)]), options)
         )
@@ -52,9 +56,8 @@ def compile_all(fleets: list[FleetSpec], options: KubernetesOptions) -> list[Man
 
 
 def fleets_of(desired: DesiredDeployment) -> list[FleetSpec]:
-    models = {model.name: model for model in desired.models}
-    variants = [variant_spec(one, models[one.model_name]) for one in desired.config.variants]
-    name = desired.config.name
-    return [
-        FleetSpec(FleetId(desired.endpoint, FIRST, one.name), name, one, one.instance_count) for one in variants
-    ]
+    config, models = desired.config, {model.name: model for model in desired.models}
+    variants = [variant_spec(one, models[one.model_name]) for one in config.variants]
+    variants += [replace(variant_spec(one, models[one.model_name]), shadow=True) for one in config.shadows]
+    version = Version(FIRST, config.name, tuple(variants))
+    return [fleet for _, fleet in version_fleets(desired.endpoint, version, WHOLE)]

@@ -37,6 +37,11 @@ RIGHTS: Mapping[str, Mapping[str, str]] = {
         "patch": "server-side apply of it",
         "delete": "remove a fleet's",
     },
+    "Lease": {
+        "get": "see whether a later controller shows that it leads",
+        "create": "show which controller leads",
+        "patch": "server-side apply of that",
+    },
     "NetworkPolicy": {"create": "close workers and agents to others", "patch": "server-side apply of them"},
 }
 """Kind (or ``plural/subresource``) -> verb -> what it is for."""

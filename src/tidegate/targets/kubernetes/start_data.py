@@ -3,26 +3,31 @@
 import base64
 from dataclasses import replace
 from hashlib import sha256
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import msgspec
 
+from tidegate.domain.admission import DEFAULT_ADMISSION
 from tidegate.domain.errors import Invalid, TargetRefused
 from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.registry import ContainerDefinition
 from tidegate.serving.contract import images
 from tidegate.serving.contract.images import ImageTable
-from tidegate.serving.contract.replica_spec import ContainerSpec, encode
+from tidegate.serving.contract.replica_spec import ContainerSpec, OnDemand, ShadowCopies, encode
 from tidegate.settings import Settings
 from tidegate.targets.containers import granted_environment
-from tidegate.targets.kubernetes.names import Manifest
+from tidegate.targets.kubernetes.foreign_changes import Asked
+from tidegate.targets.kubernetes.names import COPIES, REPLICAS, Manifest
 from tidegate.targets.kubernetes.options import KubernetesOptions
 from tidegate.targets.start_spec import LONGEST_QUEUED, start_spec
 
 FOLDER = "/var/lib/tidegate"
 """Of a worker's own files, in its container."""
-START_FOLDER, START_FILE, FLEET_FILE = "/etc/tidegate/start", "start.json", "fleet.json"
+START_FOLDER, START_FILE, FLEET_FILE, ASKED_FILE = "/etc/tidegate/start", "start.json", "fleet.json", "asked.json"
 KEYS_FOLDER, KEYS_FILE = "/etc/tidegate/keys", "keys.json"
+SHARE_FOLDER, SHARE_FILE = "/etc/tidegate/shadow", "share"
+"""How much of a fleet's requests is copied to a shadow."""
 
 
 def start_data(fleet: FleetSpec, settings: Settings, table: ImageTable, options: KubernetesOptions) -> bytes:
@@ -41,7 +46,22 @@ def read_fleet(secret: Manifest, deployment: Manifest) -> FleetSpec:
         fleet = msgspec.json.decode(base64.b64decode(secret["data"][FLEET_FILE]), type=FleetSpec)
     except (KeyError, ValueError, msgspec.DecodeError) as error:
         raise TargetRefused(f"Secret {secret['metadata']['name']} has no fleet: {error}") from None
+    if fleet.variant.serverless is not None:  # its count stands for the whole of it
+        return fleet
+    about = deployment["metadata"].get("annotations") or {}
+    if REPLICAS not in about:  # the cluster chooses its size
+        return fleet
     return replace(fleet, count=int(deployment["spec"].get("replicas") or 0))
+
+
+def read_asked(secret: Manifest) -> list[Asked]:
+    """What was asked for of the fleet's pods; empty in the Secret of an earlier version. Raises TargetRefused."""
+    try:
+        content = base64.b64decode(secret["data"].get(ASKED_FILE, ""))
+        asked: list[Asked] = msgspec.json.decode(content or b"[]", type=list[dict[str, Any]])
+    except (KeyError, ValueError, msgspec.DecodeError) as error:
+        raise TargetRefused(f"Secret {secret['metadata']['name']} cannot be read: {error}") from None
+    return asked
 
 
 def digest(start: bytes) -> str:
@@ -50,14 +70,15 @@ def digest(start: bytes) -> str:
 
 def check_supported(fleet: FleetSpec, settings: Settings, options: KubernetesOptions) -> None:
     variant = fleet.variant
-    kinds = {
-        "shadow variants": variant.shadow or fleet.mirror is not None,
-        "serverless variants": variant.serverless is not None,
-        "data capture": variant.capture is not None and variant.capture.enabled,
-    }
-    for kind, wanted in kinds.items():
-        if wanted:
-            raise TargetRefused(f"{fleet.id}: the target kubernetes runs no {kind}; use target local for them")
+    if variant.capture is not None and variant.capture.enabled:
+        raise TargetRefused(f"{fleet.id}: the target kubernetes runs no data capture; use target local for it")
+    if options.http_route is not None:
+        check_without_gateways(fleet)
+    if variant.serverless is not None and fleet.id.endpoint in options.autoscaling:
+        raise TargetRefused(
+            f"{fleet.id}: tidegate itself scales serverless variants: take the endpoint out of the option "
+            "autoscaling of the target kubernetes"
+        )
     if variant.asynchronous is not None and settings.access_keys and not options.network_policies:
         raise TargetRefused(
             f"{fleet.id}: requests from the queue carry no signature, so network policies must close the workers to "
@@ -65,6 +86,22 @@ def check_supported(fleet: FleetSpec, settings: Settings, options: KubernetesOpt
         )
     for container in variant.model.containers:
         check_data(fleet, container, options)
+
+
+def check_without_gateways(fleet: FleetSpec) -> None:
+    """Raises TargetRefused for what a Gateway of the cluster cannot do."""
+    variant = fleet.variant
+    own = {
+        "quotas and max_in_flight are counted": variant.admission != DEFAULT_ADMISSION,
+        "requests for serverless variants wait": variant.serverless is not None,
+        "copies for shadow variants are parted": variant.shadow or fleet.mirror is not None,
+    }
+    for what, wanted in own.items():
+        if wanted:
+            raise TargetRefused(
+                f"{fleet.id}: {what} in tidegate's own gateways: leave out the option http_route of the target "
+                "kubernetes"
+            )
 
 
 def check_data(fleet: FleetSpec, container: ContainerDefinition, options: KubernetesOptions) -> None:
@@ -95,6 +132,15 @@ def start_file(fleet: FleetSpec, settings: Settings, table: ImageTable, options:
     )
     if queued:
         spec = replace(spec, max_body=settings.async_max_body, invocation_timeout=LONGEST_QUEUED)
+    if fleet.mirror is not None:
+        share = f"{SHARE_FOLDER}/{SHARE_FILE}"
+        spec = replace(
+            spec, mirror=ShadowCopies(fleet=str(fleet.mirror.fleet), share_file=share, kept="", port=COPIES)
+        )
+    if (bounds := fleet.variant.serverless) is not None:
+        # Several gateways give it requests, each by its own count.
+        most = min(bounds.per_instance, bounds.max_concurrency)
+        spec = replace(spec, on_demand=OnDemand(), most_at_once=most, queue_timeout=float(settings.queue_timeout))
     return encode(spec)
 
 

@@ -17,13 +17,16 @@ from tidegate.targets.collection.sources import ServingReplica
 from tidegate.targets.kubernetes.api import KubeApi
 from tidegate.targets.kubernetes.api_errors import ForeignChange
 from tidegate.targets.kubernetes.api_versions import ApiVersions
-from tidegate.targets.kubernetes.cluster_view import ClusterView, FleetView
+from tidegate.targets.kubernetes.cluster_view import ClusterView
 from tidegate.targets.kubernetes.endpoint_plans import endpoint_plan, named_fleets, servers
-from tidegate.targets.kubernetes.fleet_manifests import fleet_manifests, fleet_secret_name
-from tidegate.targets.kubernetes.foreign_changes import changed_fields, scaled_by_others
+from tidegate.targets.kubernetes.fleet_manifests import first_size, fleet_manifests, fleet_secret_name
+from tidegate.targets.kubernetes.fleet_status import autoscaled_status, plain_status, with_load
+from tidegate.targets.kubernetes.foreign_changes import scaled_by_others
+from tidegate.targets.kubernetes.foreign_pods import ForeignPods
 from tidegate.targets.kubernetes.gateways import Gateways
 from tidegate.targets.kubernetes.model_store import ModelStore
 from tidegate.targets.kubernetes.names import (
+    SCALER,
     STATISTICS,
     Manifest,
     fence_of,
@@ -31,9 +34,11 @@ from tidegate.targets.kubernetes.names import (
     fleet_name,
     is_ours,
 )
+from tidegate.targets.kubernetes.on_demand import OnDemandFleets
 from tidegate.targets.kubernetes.options import KubernetesOptions
 from tidegate.targets.kubernetes.queue_routes import QueueRoutes
-from tidegate.targets.kubernetes.start_data import check_supported, read_fleet, start_data
+from tidegate.targets.kubernetes.route_objects import RouteObjects
+from tidegate.targets.kubernetes.start_data import check_supported, read_asked, read_fleet, start_data
 
 log = logging.getLogger(__name__)
 
@@ -51,10 +56,13 @@ class KubernetesTarget:
     changed: Callable[[str], None]
     gateways: Gateways = field(init=False)
     queue: QueueRoutes = field(init=False)
+    on_demand: OnDemandFleets = field(init=False)
+    routes: RouteObjects | None = field(init=False)
+    """Set where a Gateway of the cluster takes the place of tidegate's own."""
     model_store: ModelStore = field(init=False)
     versions: ApiVersions | None = None
     name: str = "kubernetes"
-    _specs: dict[FleetId, FleetSpec] = field(default_factory=dict)
+    specs: dict[FleetId, FleetSpec] = field(default_factory=dict)
     """As asked for, or as read from the cluster."""
     _owners: set[str] = field(default_factory=set)
     """Endpoints for which this controller was asked for something: they have records."""
@@ -62,11 +70,7 @@ class KubernetesTarget:
     """Fleets that are being deleted."""
     _had: dict[FleetId, frozenset[str]] = field(default_factory=dict)
     """Replicas that gateways got, also from an earlier controller."""
-    _foreign: dict[str, str] = field(default_factory=dict)
-    """Replica -> what somebody else changed of it; logged once."""
-    _templates: dict[FleetId, tuple[FleetSpec, Manifest]] = field(default_factory=dict)
-    _compared: dict[str, tuple[Manifest, Manifest, tuple[str, ...]]] = field(default_factory=dict)
-    """Replica -> template, pod, and in which fields they differ."""
+    _foreign: ForeignPods = field(default_factory=ForeignPods)
     _ready_before: set[FleetId] = field(default_factory=set)
     _passed: dict[FleetId, Passed] = field(default_factory=dict)
     _answers: dict[FleetId, tuple[int, int]] = field(default_factory=dict)
@@ -79,7 +83,9 @@ class KubernetesTarget:
         try:
             if self._is_queued(endpoint):
                 routes = await self.queue.table(endpoint)
-            else:
+            elif self.routes is not None:
+                routes = await self.routes.table(endpoint)
+            elif self.gateways.reachable:
                 routes = self.gateways.table_in_force(endpoint, await self.gateways.views(endpoint))
         except TidegateError as error:
             log.debug("routes of %s are unknown now: %s", endpoint, error)
@@ -111,29 +117,45 @@ class KubernetesTarget:
             raise Transient(f"fleet {fleet.id} is still going away")
         fleet = await self.model_store.place(fleet, await self._find_spec(fleet.id, live))
         data = start_data(fleet, self.settings, self.images, self.options)
-        for manifest in fleet_manifests(
-            fleet, fence, data, self.settings, self.options, self.versions or ApiVersions()
-        ):
+        versions, before = self.versions or ApiVersions(), self._foreign.asked(fleet.id)
+        for manifest in fleet_manifests(fleet, fence, data, self.settings, self.options, versions, before):
+            if manifest["metadata"]["name"] == fleet_secret_name(fleet.id):
+                self._foreign.note(fleet.id, read_asked(manifest))
             applied = await self.api.apply(manifest)
             if manifest["kind"] == "Deployment":
+                if live is None and fleet.id.endpoint in self.options.autoscaling:
+                    applied = await self.api.apply(first_size(fleet), manager=SCALER)
                 self.view.note(applied)
         self._leaving.discard(fleet.id)
-        self._specs[fleet.id] = fleet
+        self.on_demand.note_wanted(fleet.id)
+        self.specs[fleet.id] = fleet
 
     async def delete_fleet(self, fleet: FleetId, fence: int) -> None:
         """First the gateways forget its pods, then it is deleted: its pods finish what they have."""
+        await self._delete(fleet, fence, patient=True)
+
+    async def _delete(self, fleet: FleetId, fence: int, patient: bool) -> None:
+        """``patient``: until no request waits for it."""
         live = await self.api.get("Deployment", fleet_name(fleet))
         if live is not None:
             if not is_ours(live, self.options.installation) or fence < fence_of(live):
                 return
-            if fleet in named_fleets(self.gateways.tables.get(fleet.endpoint, RouteTable(fleet.endpoint, 0))):
+            if fleet in await self._routed(fleet.endpoint):
                 raise Transient(f"fleet {fleet} still has routes; set the endpoint's routes first")
+        if patient and fleet not in self._leaving and await self.on_demand.is_awaited(fleet):
+            raise Transient(f"requests still wait for fleet {fleet}, which answers them before it goes")
         self._leaving.add(fleet)
         if self._is_queued(fleet.endpoint):
             await self.queue.push(fleet.endpoint)
         elif self.gateways.serving():
             await self.gateways.push(fleet.endpoint)
         await self._remove(fleet, live)
+
+    async def _routed(self, endpoint: str) -> set[FleetId]:
+        """Fleets that its routes name."""
+        if self.routes is not None and not self._is_queued(endpoint):
+            return await self.routes.named(endpoint)
+        return named_fleets(self.gateways.tables.get(endpoint, RouteTable(endpoint, 0)))
 
     async def _remove(self, fleet: FleetId, live: Manifest | None) -> None:
         name, versions = fleet_name(fleet), self.versions or ApiVersions()
@@ -154,6 +176,9 @@ class KubernetesTarget:
     async def set_traffic(self, table: RouteTable) -> None:
         """In force once this returns: every gateway that takes traffic has it."""
         self._owners.add(table.endpoint)
+        if self.routes is not None and not self._is_queued(table.endpoint):
+            await self.routes.put(table)
+            return
         known = self.gateways.tables.get(table.endpoint)
         if known is not None and table.fence < known.fence:
             log.warning("routes of %s: fence %d is older than %d", table.endpoint, table.fence, known.fence)
@@ -169,11 +194,12 @@ class KubernetesTarget:
     async def retire_unknown(self, owners: Collection[str]) -> None:
         """``owners`` must be complete, but for those that this controller was asked for since."""
         known = {*owners, *self._owners}
-        for endpoint in sorted(set(self.gateways.tables) - known):
+        there = {endpoint: table.fence for endpoint, table in self.gateways.tables.items()}
+        there |= {} if self.routes is None else await self.routes.fences()
+        for endpoint in sorted(there.keys() - known):
             log.warning("endpoint %s has routes and no record; taking it off the gateways", endpoint)
-            fence = self.gateways.tables[endpoint].fence
             try:
-                await self.set_traffic(RouteTable(endpoint, fence))
+                await self.set_traffic(RouteTable(endpoint, there[endpoint]))
             except TidegateError as error:
                 log.warning("routes of %s cannot be taken off: %s", endpoint, error)
         for fleet in sorted(self.view.fleets):
@@ -181,7 +207,7 @@ class KubernetesTarget:
                 log.warning("fleet %s has no record; deleting it", fleet)
                 try:
                     live = self.view.fleets[fleet].deployment
-                    await self.delete_fleet(fleet, fence_of(live) if live else 0)
+                    await self._delete(fleet, fence_of(live) if live else 0, patient=False)
                 except TidegateError as error:
                     log.warning("fleet %s cannot be deleted: %s", fleet, error)
 
@@ -189,7 +215,7 @@ class KubernetesTarget:
 
     def _is_queued(self, endpoint: str) -> bool:
         """Whether the endpoint is asynchronous: then its requests come from the queue, and no gateway matters."""
-        mine = (spec for fleet, spec in self._specs.items() if fleet.endpoint == endpoint)
+        mine = (spec for fleet, spec in self.specs.items() if fleet.endpoint == endpoint)
         return endpoint in self.queue.applied or any(spec.variant.asynchronous is not None for spec in mine)
 
     def plan(self, endpoint: str) -> EndpointPlan:
@@ -198,7 +224,7 @@ class KubernetesTarget:
         named = named_fleets(table)
         specs = {
             fleet: spec
-            for fleet, spec in self._specs.items()
+            for fleet, spec in self.specs.items()
             if fleet.endpoint == endpoint and (fleet in named or self._stays(fleet))
         }
         addresses = {fleet: self._servers(fleet) for fleet in specs}
@@ -220,67 +246,24 @@ class KubernetesTarget:
         view = self.view.fleets.get(fleet)
         if view is None:
             return {}
-        return servers(view, self._had.get(fleet, frozenset()), self._find_foreign(fleet, view))
-
-    def _find_foreign(self, fleet: FleetId, view: FleetView) -> set[str]:
-        """Pods that run something else than was asked for: they get no requests, and are reported."""
-        spec = self._specs.get(fleet)
-        if spec is None:
-            return set()
-        wanted = self._template(spec)
-        found = set()
-        for name, (_, pod) in view.pods.items():
-            if fields := self._changed_fields(wanted, pod):
-                found.add(name)
-                text = ", ".join(fields)
-                if self._foreign.get(name) != text:
-                    log.error(
-                        "fleet %s: pod %s runs something else than tidegate asked for (%s): somebody changed its "
-                        "Deployment; it gets no requests. Undo the change",
-                        *(fleet, name, text),
-                    )
-                self._foreign[name] = text
-        return found
-
-    def _changed_fields(self, wanted: Manifest, pod: Manifest) -> tuple[str, ...]:
-        """Compared again only if one of them is another object than the last time."""
-        name = pod["metadata"]["name"]
-        known = self._compared.get(name)
-        if known is None or known[0] is not wanted or known[1] is not pod:
-            known = self._compared[name] = (wanted, pod, changed_fields(wanted, pod["spec"]))
-        return known[2]
-
-    def _template(self, spec: FleetSpec) -> Manifest:
-        """Of the pods of a fleet. The same object as long as the fleet is."""
-        known = self._templates.get(spec.id)
-        if known is None or known[0] is not spec:
-            known = self._templates[spec.id] = (spec, self._compile_template(spec))
-        return known[1]
-
-    def _compile_template(self, spec: FleetSpec) -> Manifest:
-        data = start_data(spec, self.settings, self.images, self.options)
-        manifests = fleet_manifests(spec, 0, data, self.settings, self.options, self.versions or ApiVersions())
-        wanted: Manifest = next(one for one in manifests if one["kind"] == "Deployment")["spec"]["template"][
-            "spec"
-        ]
-        return wanted
+        return servers(view, self._had.get(fleet, frozenset()), self._foreign.find(fleet, view))
 
     async def read_specs(self) -> None:
         """Read the fleets of an earlier controller from their Secrets."""
         for fleet, view in list(self.view.fleets.items()):
-            if fleet in self._specs or view.deployment is None or self._is_going(fleet):
+            if fleet in self.specs or view.deployment is None or self._is_going(fleet):
                 continue
             try:
                 spec = await self._read_spec(fleet, view.deployment)
             except TidegateError as error:
                 log.warning("fleet %s cannot be read yet: %s", fleet, error)
             else:
-                self._specs[fleet] = spec
+                self.specs[fleet] = spec
                 self.changed(fleet.endpoint)
 
     async def _find_spec(self, fleet: FleetId, live: Manifest | None) -> FleetSpec | None:
         """As it was asked for before, if it was."""
-        known = self._specs.get(fleet)
+        known = self.specs.get(fleet)
         return await self._read_spec(fleet, live) if known is None and live is not None else known
 
     async def _read_spec(self, fleet: FleetId, deployment: Manifest) -> FleetSpec:
@@ -288,6 +271,7 @@ class KubernetesTarget:
         secret = await self.api.get("Secret", fleet_secret_name(fleet))
         if secret is None:
             raise TargetRefused(f"Secret {fleet_secret_name(fleet)} of Deployment {about['name']} is not there")
+        self._foreign.note(fleet, read_asked(secret))
         return read_fleet(secret, deployment)
 
     # --- what is seen ---
@@ -314,28 +298,17 @@ class KubernetesTarget:
         going, ready = self._is_going(fleet), len(self.running(fleet))
         if ready:
             self._ready_before.add(fleet)
-        present = [pod for pod, _ in view.pods.values() if not pod.ended]
-        leaving = sum(pod.leaving for pod in present)
-        desired = 0 if going or view.deployment is None else int(view.deployment["spec"].get("replicas") or 0)
-        return self._loaded(
-            FleetStatus(
-                id=fleet,
-                desired=desired,
-                ready=ready,
-                starting=len(present) - leaving - ready,
-                draining=leaving,
-                failure=None if going else view.failure,
-                was_ready=fleet in self._ready_before,
-            )
-        )
+        spec = self.specs.get(fleet)
+        if spec is not None and spec.variant.serverless is not None and not going:
+            return self._loaded(self.on_demand.status(spec, view))
+        mirror = spec.mirror if spec is not None else None
+        seen = plain_status(fleet, view, ready, going, fleet in self._ready_before, mirror)
+        if spec is not None and spec.count and not going and fleet.endpoint in self.options.autoscaling:
+            seen = autoscaled_status(seen, spec.count)
+        return self._loaded(seen)
 
     def _loaded(self, seen: FleetStatus) -> FleetStatus:
-        load, answers = self._passed.get(seen.id), self._answers.get(seen.id)
-        if answers is not None:
-            seen = replace(seen, answered=answers[0], failed=answers[1])
-        if load is None:
-            return seen
-        return replace(seen, in_flight=load.in_flight, queued=load.queued, queue_time=load.queue_time)
+        return with_load(seen, self._passed.get(seen.id), self._answers.get(seen.id))
 
     def refresh(self, look: Observation) -> Observation:
         fleets = None if look.fleets is None else {id: self._loaded(seen) for id, seen in look.fleets.items()}
@@ -347,7 +320,7 @@ class KubernetesTarget:
     def serving(self) -> Iterator[ServingReplica]:
         """Every replica that takes requests or finishes some."""
         for fleet, view in self.view.fleets.items():
-            if (spec := self._specs.get(fleet)) is None:
+            if (spec := self.specs.get(fleet)) is None:
                 continue
             had = self._had.get(fleet, frozenset())
             for name, (pod, _) in view.pods.items():
@@ -355,13 +328,15 @@ class KubernetesTarget:
                     yield ServingReplica(spec, name, 0, TcpAddress(pod.address, STATISTICS))
 
     def desired(self) -> list[FleetSpec]:
-        return [spec for fleet, spec in self._specs.items() if not self._is_going(fleet)]
+        return [spec for fleet, spec in self.specs.items() if not self._is_going(fleet)]
 
     def provisioned(self) -> list[FleetSpec]:
-        return []
+        """Serverless fleets that keep pods for requests to come."""
+        serverless = [(spec, spec.variant.serverless) for spec in self.desired() if spec.count]
+        return [spec for spec, bounds in serverless if bounds is not None and bounds.least]
 
     def spec(self, fleet: FleetId) -> FleetSpec | None:
-        return self._specs.get(fleet) if fleet in self.view.fleets else None
+        return self.specs.get(fleet) if fleet in self.view.fleets else None
 
     def ready_count(self, fleet: FleetId) -> int:
         return len(self.running(fleet))
@@ -380,16 +355,13 @@ class KubernetesTarget:
             self.gateways.take(self.view.gateways.values())
             await self.read_specs()
         await self.gateways.sync()
+        await self.on_demand.turn()
         await self.queue.sync([endpoint for endpoint in self.endpoints() if self._is_queued(endpoint)])
-        for fleet in self._specs.keys() - self.view.fleets.keys():
+        for fleet in self.specs.keys() - self.view.fleets.keys():
             if fleet not in named_fleets(self.gateways.tables.get(fleet.endpoint, RouteTable(fleet.endpoint, 0))):
-                self._specs.pop(fleet)
+                self.specs.pop(fleet)
                 self._had.pop(fleet, None)
-                self._templates.pop(fleet, None)
                 self._leaving.discard(fleet)
                 self._ready_before.discard(fleet)
         alive = {name for view in self.view.fleets.values() for name in view.pods}
-        for name in self._foreign.keys() - alive:
-            del self._foreign[name]
-        for name in self._compared.keys() - alive:
-            del self._compared[name]
+        self._foreign.keep(self.specs, alive)

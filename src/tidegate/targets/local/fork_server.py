@@ -2,7 +2,8 @@
 milliseconds.
 
 It lives and dies with its controller; the workers that it forked do not. While it starts, or if it died or does not
-answer, ``fork`` returns None and the worker starts without it.
+answer, ``fork`` returns None and the worker starts without it. It starts with the first serverless endpoint, or once
+there are many workers, whose libraries are then in memory once.
 """
 
 import contextlib
@@ -42,6 +43,12 @@ class ForkServer:
         self._channel: socket.socket | None = None
         self._ready = False
         self._started = 0.0
+
+    @property
+    def wanted(self) -> bool:
+        """Whether something has asked for it: workers that nobody waits for are forked as well then, since they
+        share its memory."""
+        return self._started > 0
 
     def ensure(self) -> None:
         """Start the process if it does not run; it is ready a second or two later."""

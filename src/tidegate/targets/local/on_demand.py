@@ -12,7 +12,7 @@ from pathlib import Path
 from tidegate.domain.fleet import FleetSpec, Serverless
 from tidegate.domain.observation import FleetStatus
 from tidegate.ports.router import Router
-from tidegate.targets.local import serverless_scaling
+from tidegate.scaling import on_demand as scaling
 
 PROVEN = "proven"
 """Marker file in the fleet's folder."""
@@ -33,7 +33,7 @@ class WakeUp:
 class ServerlessState:
     proven: bool = False
     waking: WakeUp | None = None
-    _memory: serverless_scaling.ScalingMemory = field(default_factory=serverless_scaling.ScalingMemory)
+    _memory: scaling.ScalingMemory = field(default_factory=scaling.ScalingMemory)
     _called: float = 0.0
     _unheard: int = 0
     """Looks since the last call."""
@@ -46,7 +46,7 @@ class ServerlessState:
 
     def adopt(self, folder: Path, replicas: int, now: float) -> None:
         self.proven = (folder / PROVEN).exists()
-        self._memory = serverless_scaling.ScalingMemory((now,) * replicas)
+        self._memory = scaling.ScalingMemory((now,) * replicas)
 
     def wake(self, asked: float, noticed: float, now: float) -> None:
         self._called, self._unheard = now, 0
@@ -64,7 +64,7 @@ class ServerlessState:
             demand = await router.demand(spec.id)
             in_hand = max(in_hand, demand.now, int(demand.ever != self._ever))
             self._ever, self._there = demand.ever, demand.now
-        self._memory = serverless_scaling.decide(self._memory, in_hand, bounds, now)
+        self._memory = scaling.decide(self._memory, in_hand, bounds, now)
 
     def wanted(self, spec: FleetSpec) -> int:
         return max(self._memory.wanted, int(not self.proven)) if spec.count else 0
@@ -84,7 +84,7 @@ class ServerlessState:
         """A replica answers its ping. The first one stays for the idle time, as if it had got a request."""
         if not self.proven:
             self.proven = True
-            self._memory = serverless_scaling.ScalingMemory((now,))
+            self._memory = scaling.ScalingMemory((now,))
             with contextlib.suppress(OSError):
                 (folder / PROVEN).touch()
 
@@ -98,4 +98,4 @@ class ServerlessState:
 def limits(bounds: Serverless | None, servers: Iterable[str]) -> dict[str, int]:
     """How many requests each server may have at a time; empty if there is no limit."""
     names = list(servers)
-    return {} if bounds is None else dict(zip(names, serverless_scaling.shares(bounds, len(names)), strict=True))
+    return {} if bounds is None else dict(zip(names, scaling.shares(bounds, len(names)), strict=True))

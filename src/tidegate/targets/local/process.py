@@ -27,6 +27,8 @@ WORKER = "tidegate.serving"
 """The module that a worker runs."""
 NOTE = "process.json"
 """File in a replica's folder that holds its process's identity."""
+_EXIT_FIELD = 49
+"""Of ``/proc/PID/stat``, counted from the state on: the status that a zombie leaves, as ``wait`` returns it."""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -66,6 +68,17 @@ def cleaned(environment: Mapping[str, str]) -> dict[str, str]:
     return clean
 
 
+def _code_of_zombie(identity: Identity) -> int | None:
+    try:
+        text = Path(f"/proc/{identity.pid}/stat").read_text(errors="replace")
+    except OSError:
+        return None
+    words = text[text.rindex(")") + 2 :].split()
+    if words[0] != "Z" or not identity.started.endswith(f" {words[19]}"):
+        return None
+    return os.waitstatus_to_exitcode(int(words[_EXIT_FIELD]))
+
+
 def _elsewhere(pid: int) -> Identity | None:
     try:
         process = psutil.Process(pid)
@@ -80,7 +93,6 @@ class Process:
 
     def __init__(self, identity: Identity, popen: subprocess.Popen[bytes] | None = None) -> None:
         self.identity = identity
-        self.exit_code: int | None = None
         self._popen = popen
 
     @classmethod
@@ -138,9 +150,14 @@ class Process:
     @property
     def alive(self) -> bool:
         if self._popen is not None:
-            self.exit_code = self._popen.poll()
-            return self.exit_code is None
+            return self._popen.poll() is None
         return Identity.of(self.identity.pid) == self.identity
+
+    @property
+    def exit_code(self) -> int | None:
+        """Of a process that has ended: its code, or the negative number of the signal that ended it. None while it
+        runs and where it is unknown: one that this controller did not start, and that is no zombie any more."""
+        return self._popen.poll() if self._popen is not None else _code_of_zombie(self.identity)
 
     def watch(self) -> int | None:
         """A descriptor that becomes readable when the process ends (Linux), or None where that is unknown."""

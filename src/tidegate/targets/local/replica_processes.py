@@ -12,8 +12,10 @@ import psutil
 
 from tidegate.domain.fleet import FleetSpec, ReplicaState
 from tidegate.host.atomic_write import write_private
+from tidegate.serving.contract.replica_spec import ReplicaSpec, most_threads
 from tidegate.targets.local import fork_server, recommenders, runners
 from tidegate.targets.local import replica as files
+from tidegate.targets.local.fork_server import ForkServer
 from tidegate.targets.local.on_demand import WakeUp
 from tidegate.targets.local.paths import Folders
 from tidegate.targets.local.process import NOTE, WORKER, Identity, Process
@@ -44,8 +46,10 @@ def start(context: SupervisorContext, spec: FleetSpec, replica: str, waking: Wak
     folder, socket = folders.replica(spec.id, replica), folders.socket(replica)
     log_file, file = folders.log(spec.id, replica), folder / files.START
     try:
-        write_private(file, context.describe(spec, replica, waking))
-        process = _fork(context, spec, file, log_file) or Process.start(
+        start_file = context.describe(spec, replica, waking)
+        write_private(file, start_file)
+        server = _find_fork_server(context, spec, start_file)
+        process = (server.fork(file, log_file) if server is not None else None) or Process.start(
             file, log_file, context.environment, mark=folders.installation.python
         )
     except OSError:
@@ -54,10 +58,15 @@ def start(context: SupervisorContext, spec: FleetSpec, replica: str, waking: Wak
     return Replica(replica, process, ReplicaState.STARTING, now, folder, socket, log_file)
 
 
-def _fork(context: SupervisorContext, spec: FleetSpec, file: Path, log_file: Path) -> Process | None:
-    """Fork the worker if somebody waits for its start: a request to a serverless fleet, or a job."""
-    hurried = spec.variant.serverless is not None or spec.detached is not None
-    return context.fork_server.fork(file, log_file) if hurried and context.fork_server is not None else None
+def _find_fork_server(context: SupervisorContext, spec: FleetSpec, start_file: bytes) -> ForkServer | None:
+    """What forks the worker. Always the fork server if somebody waits for the start: a request to a serverless fleet,
+    or a job. Else if it is there anyway, and the worker's libraries need no threads of their own, whose number is
+    read once, when a library is imported. None: the worker is started as a process of its own."""
+    server = context.fork_server
+    if server is None or spec.variant.serverless is not None or spec.detached is not None:
+        return server
+    single = most_threads(msgspec.json.decode(start_file, type=ReplicaSpec)) == 1
+    return server if server.wanted and single else None
 
 
 def adopt(context: SupervisorContext, spec: FleetSpec, now: float) -> list[Replica]:

@@ -21,6 +21,9 @@ from tidegate.targets.local.supervisor_context import DesiredFleet, SupervisorCo
 
 log = logging.getLogger(__name__)
 
+SHARED_FROM = 8
+"""Workers from which on new ones are forked, with the libraries in memory once: so many take more memory than the
+fork server with every library."""
 MOST_ASKING = 4
 """Looks at the router at one time: hundreds of endpoints at once are more than its command socket takes."""
 
@@ -55,6 +58,7 @@ class LocalTarget:
                 continue
             # No request of an earlier controller is on its way any more; a record from a backup has an older fence.
             self._supervise(replace(desired, fence=0))
+        self._start_fork_server()
         known = {m.process.identity.pid for fleet in self._fleets.values() for m in fleet.replicas.values()}
         orphans = replica_processes.orphans(folders, known)
         if orphans:
@@ -113,6 +117,17 @@ class LocalTarget:
                 known.set_desired(desired)
         except OSError as error:
             raise _not_written(fleet.id, error) from None
+        self._start_fork_server()
+
+    def _start_fork_server(self) -> None:
+        """As soon as something needs it: a serverless endpoint, or many workers whose libraries would each take as
+        much memory again."""
+        server = self._context.fork_server
+        if server is None or server.wanted:
+            return
+        variants = [(spec.variant.serverless is not None, spec.count) for spec in self.desired()]
+        if any(waits for waits, _ in variants) or sum(count for _, count in variants) >= SHARED_FROM:
+            server.ensure()
 
     def _retire(self, fleet: Fleet) -> None:
         try:
@@ -243,8 +258,6 @@ class LocalTarget:
         """Start a supervisor, which adopts what runs of the fleet."""
         fleet = self._fleets[desired.spec.id] = Fleet(desired, self._context)
         fleet.adopt()
-        if desired.spec.variant.serverless is not None and self._context.fork_server is not None:
-            self._context.fork_server.ensure()
         task = self._tasks[fleet.id] = asyncio.create_task(fleet.run(), name=f"fleet {fleet.id}")
         task.add_done_callback(lambda done: self._ended(fleet, done))
 

@@ -1,21 +1,23 @@
 """Engine mode: evidence and logs from CloudWatch.
 
 Metrics of endpoints have a point a minute (``metric_period``), and come late. Each point is counted as of the first
-second of its period; a period counts as complete ``metric_delay`` seconds after its end. What cannot be read shortens
-the span that is known."""
+second of its period; a period counts as complete ``metric_delay`` seconds after its end, and what it grows by later
+is counted, too. What cannot be read shortens the span that is known."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from tidegate.domain.fleet import FleetId
-from tidegate.domain.metric import SAGEMAKER, CollectionRound, Coverage, FleetSecond, Latency
+from tidegate.domain.metric import SAGEMAKER, CollectionRound, Coverage, FleetPeriod, FleetSecond, Latency
 from tidegate.domain.observation import Observation
 from tidegate.monitoring import sketch
 from tidegate.ports.logs import LogLines, LogStream, ReplicaLog
 from tidegate.targets.aws.calls import Calls
 from tidegate.targets.aws.log_streams import CloudLogs
 from tidegate.targets.aws.metric_data import MetricQuery, read_points
+from tidegate.targets.aws.period_counts import PeriodCounts
+from tidegate.targets.aws.period_progress import AGAIN, CompletePeriods
 from tidegate.targets.sagemaker.engine_state import SeenEndpoint, fleet_of
 from tidegate.targets.sagemaker.engine_target import SagemakerTarget
 from tidegate.targets.sagemaker.names import LOG_GROUP as GROUP
@@ -31,6 +33,10 @@ _COUNTS = {
 _PERCENTILES = (50, 90, 99)
 _LATENCIES = {"model_latency": "ModelLatency", "overhead_latency": "OverheadLatency"}
 _LATENCY_STATS = ("SampleCount", "Sum", "Minimum", "Maximum", *(f"p{part}" for part in _PERCENTILES))
+_Values = Mapping[tuple[str, str], float]
+"""Metric and statistic -> value in one period."""
+_Points = dict[tuple[FleetId, int], dict[tuple[str, str], float]]
+"""By fleet and start of the period."""
 
 
 @dataclass
@@ -38,25 +44,34 @@ class SagemakerEvidence:
     target: SagemakerTarget
     calls: Calls
     _covered: dict[str, Coverage] = field(default_factory=dict)
+    _passed_on: dict[tuple[FleetId, int], dict[str, int]] = field(default_factory=dict)
+    _finished: CompletePeriods = field(default_factory=CompletePeriods)
 
     async def collect(self, now: int) -> CollectionRound:
         """Raises Transient or TargetRefused; then nothing is known of this round."""
         period = self.target.options.metric_period
         through = (now - self.target.options.metric_delay) // period * period
-        seconds: list[FleetSecond] = []
-        present = self.target.endpoints()
-        for name in [name for name in self._covered if name not in present]:
-            del self._covered[name]
-        for name, (_, seen) in present.items():
-            if seen is None or not seen.variants:
-                continue
+        present = {name: seen for name, (_, seen) in self.target.endpoints().items() if seen and seen.variants}
+        covered, points = dict[str, Coverage](), dict[str, _Points]()
+        for name, seen in present.items():
             before = self._covered.get(name)
             since = max(before.through if before else through - period, through - MOST * period)
-            if since < through:
-                seconds += await self._read(name, seen, since, through)
             begun = before.since if before and before.through >= since else since
-            self._covered[name] = Coverage(begun, max(through, before.through if before else through))
-        return CollectionRound(seconds, dict(self._covered))
+            if since < through:
+                points[name] = await self._read(name, seen, max(begun, since - AGAIN * period), through)
+            covered[name] = Coverage(begun, max(through, before.through if before else through))
+        # Nothing is counted before all of it was read: what this round does not return would never be counted.
+        gone = self._covered.keys() - self.target.endpoints().keys()
+        self._covered = {name: one for name, one in self._covered.items() if name not in gone} | covered
+        seconds, periods = list[FleetSecond](), {name: list[FleetPeriod]() for name in self._covered}
+        for name, found in points.items():
+            for (id, start), values in found.items():
+                seconds += self._count(present[name], id, start, values, through - period)
+                periods[name] += self._finished.add(id, start, period, _failures(values))
+        oldest = through - (AGAIN + 1) * period
+        self._passed_on = {key: counts for key, counts in self._passed_on.items() if key[1] >= oldest}
+        self._finished.forget(oldest)
+        return CollectionRound(seconds, dict(self._covered), periods)
 
     def refresh(self, look: Observation) -> Observation:
         """SageMaker tells nobody what is in flight."""
@@ -65,25 +80,51 @@ class SagemakerEvidence:
     async def list_models(self, endpoint: str, most: int) -> Sequence[Mapping[str, object]]:
         return ()
 
-    async def _read(self, endpoint: str, seen: SeenEndpoint, since: int, through: int) -> list[FleetSecond]:
+    async def _read(self, endpoint: str, seen: SeenEndpoint, since: int, through: int) -> _Points:
         fleets = {variant: id for variant in seen.variants if (id := fleet_of(endpoint, variant)) is not None}
         queries = {variant: _queries(endpoint, variant) for variant in fleets}
         asked = [one for mine in queries.values() for one in mine.values()]
         period = self.target.options.metric_period
         points = await read_points(self.calls, asked, since, through, period)
-        found: list[FleetSecond] = []
-        for variant, id in fleets.items():
-            version = config_name(self.target, id, seen.config)
-            for start in range(since, through, period):
-                values = {
-                    what: points[one][start] for what, one in queries[variant].items() if start in points[one]
-                }
-                members: dict[str, Any] = {
-                    member: int(values.get((one, "Sum"), 0)) for member, one in _COUNTS.items()
-                }
-                members |= {member: _latency(values, one) for member, one in _LATENCIES.items()}
-                found.append(FleetSecond(id, version, start, seen.variants[variant].count, **members))
-        return found
+        return {
+            (id, start): {
+                what: points[one][start] for what, one in queries[variant].items() if start in points[one]
+            }
+            for variant, id in fleets.items()
+            for start in range(since, through, period)
+        }
+
+    def _count(
+        self, seen: SeenEndpoint, id: FleetId, start: int, values: _Values, newest: int
+    ) -> Iterator[FleetSecond]:
+        """What was not passed on of a period; latencies with the first report on it. What it grows by later is passed
+        on as of the ``newest`` one: alarms have judged its own, and look at it no more."""
+        counts, known = _counts(values), self._passed_on.get((id, start))
+        new = {name: max(0, count - (known or {}).get(name, 0)) for name, count in counts.items()}
+        if known is not None and not any(new.values()):
+            return
+        # An error that arrives after its request counts as a request, too: one without would count nowhere.
+        errors = max(new["errors_4xx"] + new["errors_5xx"], new["model_errors"])
+        new["invocations"] = max(new["invocations"], errors if known is not None else 0)
+        self._passed_on[id, start] = {name: count + (known or {}).get(name, 0) for name, count in new.items()}
+        times: dict[str, Any] = {member: _latency(values, one) for member, one in _LATENCIES.items()}
+        version = config_name(self.target, id, seen.config)
+        instances = next(
+            one.count for variant, one in seen.variants.items() if fleet_of(id.endpoint, variant) == id
+        )
+        counted: dict[str, Any] = {**new, **(times if known is None else {})}
+        yield FleetSecond(id, version, start if known is None else newest, instances, **counted)
+
+
+def _counts(values: _Values) -> dict[str, int]:
+    return {member: int(values.get((one, "Sum"), 0)) for member, one in _COUNTS.items()}
+
+
+def _failures(values: _Values) -> PeriodCounts:
+    """What versions are compared by."""
+    counts = _counts(values)
+    failed = max(counts["errors_4xx"] + counts["errors_5xx"], counts["model_errors"])
+    return PeriodCounts(counts["invocations"], min(counts["invocations"], failed))
 
 
 def config_name(target: SagemakerTarget, fleet: FleetId, otherwise: str) -> str:
@@ -101,7 +142,7 @@ def _queries(endpoint: str, variant: str) -> dict[tuple[str, str], MetricQuery]:
     return {(metric, stat): MetricQuery(SAGEMAKER, metric, dimensions, stat) for metric, stat in wanted}
 
 
-def _latency(values: Mapping[tuple[str, str], float], metric: str) -> Latency | None:
+def _latency(values: _Values, metric: str) -> Latency | None:
     """Bins from the percentiles that CloudWatch knows: half of the requests at p50, and so on; never below them."""
     count = values.get((metric, "SampleCount"), 0.0)
     if count <= 0:

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from tidegate.domain.errors import TargetRefused, TidegateError, Transient
+from tidegate.domain.evidence import Comparison
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.observation import Capabilities, FleetStatus
 from tidegate.domain.registry import ContainerDefinition
@@ -46,7 +47,14 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 InThread = Callable[[Callable[[], T]], Awaitable[T]]
 
-CAN = Capabilities(shadow=False, serverless=False, asynchronous=False, capture=False, compares=False)
+CAN = Capabilities(
+    shadow=False,
+    serverless=False,
+    asynchronous=False,
+    capture=False,
+    compares=frozenset({Comparison.ERRORS}),
+    keeps_models=False,
+)
 """Weights divide finely, and the platform's engine guards whatever the instances are. Shadows, serverless and
 asynchronous variants cannot stand beside a second variant at SageMaker: mode native has them."""
 WORK_EVERY = 5.0
@@ -73,7 +81,8 @@ class SagemakerTarget:
         changed: Callable[[str], None],
         in_thread: Callable[..., Awaitable[Any]] = asyncio.to_thread,
     ) -> None:
-        self.name, self.can = "sagemaker", CAN
+        self.name = "sagemaker"
+        self.can = replace(CAN, counted_after=options.metric_period + options.metric_delay)
         self.aws, self.options, self.changed = aws, options, changed
         self._in_thread = in_thread
         self._managed: dict[str, _Managed] = {}

@@ -35,6 +35,8 @@ class FakeCloudWatch:
     data: dict[Series, list[tuple[datetime, float]]] = field(default_factory=dict)
     delay: float = 0.0
     """Seconds until data is seen."""
+    delays: dict[str, float] = field(default_factory=dict)
+    """The same for single metrics, by name."""
 
     def put(self, namespace: str, name: str, dimensions: Mapping[str, str], value: float, at: datetime) -> None:
         self.data.setdefault(_series(namespace, name, dimensions), []).append((at, value))
@@ -117,7 +119,7 @@ class FakeCloudWatch:
             begin += period
 
     def _between(self, series: Series, begin: float, end: float) -> list[float]:
-        seen = self.clock.now().timestamp() - self.delay
+        seen = self.clock.now().timestamp() - self.delays.get(series[1], self.delay)
         points = ((at.timestamp(), value) for at, value in self.data.get(series, ()))
         return [value for at, value in points if begin <= at < end and at <= seen]
 

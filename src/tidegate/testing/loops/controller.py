@@ -15,6 +15,7 @@ from tidegate.ports.metrics import Metrics
 from tidegate.ports.queue import Queue
 from tidegate.ports.store import Store
 from tidegate.ports.target import Target
+from tidegate.reconcile.comparisons import Comparisons
 from tidegate.reconcile.engine import Engine
 from tidegate.reconcile.guards import Guards
 from tidegate.reconcile.metrics_loop import MetricsLoop
@@ -111,10 +112,12 @@ def join_evidence(target: TargetEdge, metrics: SimulatedMetrics, notebook: Cover
     )
 
 
-def join_loops(edges: Edges) -> Loops:
-    """Joins engine, metrics, alarm evaluation and scaling as ``compose.controller.join`` does; nothing runs yet."""
+def join_loops(edges: Edges, compare: bool = False) -> Loops:
+    """Joins engine, metrics, alarm evaluation and scaling as ``compose.controller.join`` does; nothing runs yet.
+    ``compare``: versions are compared, too."""
     store, metrics, clock, evidence = edges.store, edges.metrics, edges.clock, edges.evidence
-    guards = Guards(metrics, lambda: clock.read()[1].ahead)
+    comparisons = Comparisons(store) if compare else None
+    guards = Guards(metrics, lambda: clock.read()[1].ahead, comparisons and comparisons.verdict)
     engine = Engine(store, {LOCAL: edges.target}, clock, guards, lambda name: None, read_clocks=clock.read)
 
     def fresh(endpoint: str) -> Observation | None:
@@ -123,7 +126,7 @@ def join_loops(edges: Edges) -> Loops:
 
     scaling = Scaling(store, metrics, clock, edges.ids, fresh, cast(Queue, NoQueue()), engine.kick)
     watch = MetricsLoop(
-        store, metrics, clock, evidence.collect, engine.kick, guards, engine.guarded, scaling.followed
+        store, metrics, clock, evidence.collect, engine.kick, guards, engine.guarded, scaling.followed, comparisons
     )
     return Loops(engine, watch, scaling)
 

@@ -18,9 +18,16 @@ end
 
 core.register_action("hold", {"http-req"}, function(txn)
   local slot, since = txn.f:be_name(), now(txn)
-  local at = since
+  local at, checked = since, 0
   while txn.f:nbsrv(slot) == 0 and math.abs(at - since) < 60 do
     tell(slot, since, at)
+    if math.abs(at - checked) > 0.05 then
+      checked = at
+      if tonumber(core.get_info()["Stopping"]) == 1 then
+        txn:set_var("txn.again", true)
+        return
+      end
+    end
     core.msleep(3)
     at = now(txn)
   end

@@ -65,7 +65,7 @@ class Stand:
             await asyncio.gather(*self.tasks, return_exceptions=True)
 
     def offer(self, outcome: Outcome = GOOD, **of: Any) -> None:
-        self.mirror.offer(of.get("request", request()), outcome, 700)
+        self.mirror.offer(of.get("request", request()), outcome, 700, *of.get("peer", ()))
 
     async def measured(self, name: str, count: int = 1) -> list[float]:
         async with asyncio.timeout(PATIENCE):

@@ -15,6 +15,8 @@ from tests.unit.targets.aws_lambda.lambda_simulator import LambdaSimulator, chan
 from tests.unit.targets.aws_lambda.test_target import FUNCTION, OPTIONS, describe
 from tests.unit.targets.local.test_second_target import ERRORS, Counter, Platform, context
 from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.evidence import Comparison, EvidenceConfig
+from tidegate.domain.rollout import DeploymentConfig
 from tidegate.service import endpoints
 from tidegate.service.endpoints import UpdateRequest
 from tidegate.service.record_kinds import ALARM
@@ -44,7 +46,8 @@ class LambdaPlatform(Platform):
         self.provider = join_parts(context(state, lambda name: self.loops.engine.kick(name)), OPTIONS, self.calls)
         self.function_target.describe = describe
         self.loops = join_loops(
-            Edges(self.store, self.metrics, self.clock, Counter(), self.provider.target, self.provider.evidence)
+            Edges(self.store, self.metrics, self.clock, Counter(), self.provider.target, self.provider.evidence),
+            compare=True,
         )
         self.loop.create_task(run_loops(self.loops, self.clock))
         self.loop.create_task(self._clients())
@@ -87,9 +90,9 @@ class LambdaPlatform(Platform):
         assert self.endpoint().rollout is None
         self.weights.clear()
 
-    def update(self, config: str) -> None:
+    def update(self, config: str, deployment: DeploymentConfig = CANARY) -> None:
         now, can = self.clock.now(), self.function_target.can
-        asked = UpdateRequest(config, CANARY)
+        asked = UpdateRequest(config, deployment)
         self.transact(
             lambda tx: endpoints.update_endpoint(tx, "fraud", asked, rollout_id=config, can=can, now=now)
         )
@@ -199,3 +202,23 @@ def test_an_endpoint_without_a_record_is_retired_and_no_other(platform: LambdaPl
     platform.loop.create_task(retire(set()))
     platform.advance(1)
     assert "foreign" in platform.aws.functions
+
+
+COMPARED = replace(
+    canary(percent(10), wait=60, bake=0, alarms=()),
+    evidence=EvidenceConfig(compare=(Comparison.ERRORS,), minimum=20, deadline=600),
+)
+
+
+def test_evidence_compares_versions_by_the_minutes_of_cloudwatch(platform: LambdaPlatform) -> None:
+    platform.update("v2", COMPARED)
+    endpoint = platform.until_over()
+    assert endpoint.serving is not None and endpoint.serving.config_name == "v2"
+
+
+def test_evidence_turns_a_failing_version_back_without_any_alarm(platform: LambdaPlatform) -> None:
+    platform.failing.add("v2")
+    platform.update("v2", COMPARED)
+    endpoint = platform.until_over()
+    assert endpoint.serving is not None and endpoint.serving.config_name == "v1"
+    assert endpoint.last is not None and "requests failed" in (endpoint.last.reason or "")

@@ -14,6 +14,8 @@ ACCOUNT = "arn:aws:ecs:eu-central-1:123456789012"
 BALANCER = "arn:aws:elasticloadbalancing:eu-central-1:123456789012"
 STARTUP = 3
 """Looks at a service's targets until one more is healthy."""
+DRAIN = 4
+"""Looks at a deleted service until its last task has stopped."""
 
 
 def refused(operation: str, code: str, message: str, status: int = 400) -> Exception:
@@ -37,10 +39,21 @@ class EcsSimulator:
     """Configs whose tasks never start."""
     stopped: str = "Task failed ELB health checks"
     """Why tasks of broken configs stopped."""
+    cut_off: list[str] = field(default_factory=list)
+    """Target groups that were taken from the load balancer while tasks drained behind them."""
     away: bool = False
     cut: str = ""
     """Operation whose next answer is lost, though it was done."""
     counts: dict[tuple[str, int], Counter[str]] = field(default_factory=dict)
+    lags: dict[str, int] = field(default_factory=dict)
+    """Metric -> seconds after the end of a minute until its datapoint is whole. Until then it has half of it, and no
+    datapoint for the first half of that time."""
+    unreached: set[str] = field(default_factory=set)
+    """Configs whose tasks take no connections, though their pings are answered."""
+    lost: set[str] = field(default_factory=set)
+    """Metrics that have no datapoints."""
+    unread: set[str] = field(default_factory=set)
+    """Metrics that CloudWatch fails to read, though the call succeeds."""
     numbers: int = 0
 
     async def call(self, service: str, operation: str, members: Mapping[str, object]) -> dict[str, Any]:
@@ -64,6 +77,7 @@ class EcsSimulator:
                 count = self.counts.setdefault((arn, int(self.now()) // 60 * 60), Counter())
                 count["RequestCount"] += 1
                 count["HTTPCode_Target_5XX_Count"] += failing(arn)
+                count["TargetConnectionErrorCount"] += self.config_of(arn) in self.unreached
                 return arn
         return ""
 
@@ -85,7 +99,11 @@ class EcsSimulator:
     def _CreateService(self, given: dict[str, Any]) -> dict[str, Any]:
         name = given["serviceName"]
         if name in self.services:
-            raise refused("CreateService", "InvalidParameterException", "Creation of service was not idempotent.")
+            draining = self.services[name]["status"] == "DRAINING"
+            told = (
+                "Unable to Start a service that is still Draining." if draining else "Creation was not idempotent."
+            )
+            raise refused("CreateService", "InvalidParameterException", told)
         group = given["loadBalancers"][0]["targetGroupArn"]
         if not any(group in self._forwarded(rule) for rule in self.rules.values()):
             message = "The target group does not have an associated load balancer."
@@ -106,14 +124,29 @@ class EcsSimulator:
 
     @staticmethod
     def _forwarded(rule: Mapping[str, Any]) -> set[str]:
-        return {group["TargetGroupArn"] for group in rule["Actions"][0]["ForwardConfig"]["TargetGroups"]}
+        action = rule["Actions"][0]
+        return {group["TargetGroupArn"] for group in action.get("ForwardConfig", {}).get("TargetGroups", ())}
 
     def _ListServices(self, given: dict[str, Any]) -> dict[str, Any]:
-        return {"serviceArns": [one["serviceArn"] for one in self.services.values()]}
+        """ECS lists no service that drains."""
+        return {"serviceArns": [one["serviceArn"] for one in self.services.values() if one["status"] == "ACTIVE"]}
 
     def _DescribeServices(self, given: dict[str, Any]) -> dict[str, Any]:
         names = {name.rpartition("/")[2] for name in given["services"]}
-        return {"services": [one for name, one in self.services.items() if name in names]}
+        found = [dict(one) for name, one in self.services.items() if name in names]
+        for one in [one for one in found if one["status"] == "DRAINING"]:
+            name = one["serviceName"]
+            self.looks[name] += 1
+            if self.looks[name] >= DRAIN:
+                del self.services[name]
+        return {"services": found}
+
+    def _used(self, group: str) -> bool:
+        """Whether tasks drain behind it."""
+        return any(
+            one["status"] == "DRAINING" and one["loadBalancers"][0]["targetGroupArn"] == group
+            for one in self.services.values()
+        )
 
     def _ListTasks(self, given: dict[str, Any]) -> dict[str, Any]:
         assert given["desiredStatus"] == "STOPPED"
@@ -128,8 +161,9 @@ class EcsSimulator:
         return {"service": found}
 
     def _DeleteService(self, given: dict[str, Any]) -> dict[str, Any]:
-        found = self.services.pop(given["service"])
-        return {"service": {**found, "status": "DRAINING"}}
+        found = self.services[given["service"]]
+        found |= {"status": "DRAINING", "runningCount": found["desiredCount"], "desiredCount": 0}
+        return {"service": found}
 
     def _TagResource(self, given: dict[str, Any]) -> dict[str, Any]:
         found = next(one for one in self.services.values() if one["serviceArn"] == given["resourceArn"])
@@ -142,11 +176,13 @@ class EcsSimulator:
     def _CreateTargetGroup(self, given: dict[str, Any]) -> dict[str, Any]:
         arn = f"{BALANCER}:targetgroup/{given['Name']}/6d0ecf831eec9f09"
         self.groups[arn] = {"TargetGroupArn": arn, "TargetGroupName": given["Name"]}
+        self.tags[arn] = {tag["Key"]: tag["Value"] for tag in given["Tags"]}
         return {"TargetGroups": [self.groups[arn]]}
 
     def _DescribeTargetGroups(self, given: dict[str, Any]) -> dict[str, Any]:
-        found = [group for group in self.groups.values() if group["TargetGroupName"] in given["Names"]]
-        if not found:
+        names = given.get("Names")
+        found = [one for one in self.groups.values() if names is None or one["TargetGroupName"] in names]
+        if not found and names is not None:
             raise refused("DescribeTargetGroups", "TargetGroupNotFound", "One or more target groups not found")
         return {"TargetGroups": found}
 
@@ -154,6 +190,7 @@ class EcsSimulator:
         arn = given["TargetGroupArn"]
         if any(arn in self._forwarded(rule) for rule in self.rules.values()):
             raise refused("DeleteTargetGroup", "ResourceInUse", "Target group is currently in use by a rule")
+        self.cut_off += [arn] if self._used(arn) else []
         self.groups.pop(arn, None)
         return {}
 
@@ -187,12 +224,17 @@ class EcsSimulator:
         return {"Rules": [self.rules[arn]]}
 
     def _ModifyRule(self, given: dict[str, Any]) -> dict[str, Any]:
+        before = self._forwarded(self.rules[given["RuleArn"]])
         self.rules[given["RuleArn"]]["Actions"] = given["Actions"]
+        self._note_cut_off(before - self._forwarded(self.rules[given["RuleArn"]]))
         return {"Rules": [self.rules[given["RuleArn"]]]}
 
     def _DeleteRule(self, given: dict[str, Any]) -> dict[str, Any]:
-        del self.rules[given["RuleArn"]]
+        self._note_cut_off(self._forwarded(self.rules.pop(given["RuleArn"])))
         return {}
+
+    def _note_cut_off(self, groups: set[str]) -> None:
+        self.cut_off += [group for group in groups if self._used(group)]
 
     def _AddTags(self, given: dict[str, Any]) -> dict[str, Any]:
         for arn in given["ResourceArns"]:
@@ -215,14 +257,22 @@ class EcsSimulator:
         for query in given["MetricDataQueries"]:
             metric = query["MetricStat"]["Metric"]
             group = {one["Name"]: one["Value"] for one in metric["Dimensions"]}["TargetGroup"]
+            name = metric["MetricName"]
             found = {
-                minute: 0.02
-                if metric["MetricName"] == "TargetResponseTime"
-                else float(counts[metric["MetricName"]])
+                minute: 0.02 if name == "TargetResponseTime" else value
                 for (arn, minute), counts in self.counts.items()
                 if arn.endswith(group) and since <= minute < until
+                if (value := self._visible(name, minute, counts)) is not None
             }
             times = [datetime.fromtimestamp(minute, UTC) for minute in sorted(found)]
             values = [found[minute] for minute in sorted(found)]
-            lines.append({"Id": query["Id"], "Timestamps": times, "Values": values, "StatusCode": "Complete"})
+            state = "InternalError" if name in self.unread else "Complete"
+            lines.append({"Id": query["Id"], "Timestamps": times, "Values": values, "StatusCode": state})
         return {"MetricDataResults": lines}
+
+    def _visible(self, name: str, minute: int, counts: Counter[str]) -> float | None:
+        """What CloudWatch shows of a minute now."""
+        lag, age = self.lags.get(name, 0), self.now() - minute - 60
+        if name in self.lost or name in self.unread or (lag and age < lag / 2):
+            return None
+        return float(counts[name] // 2 if age < lag else counts[name])

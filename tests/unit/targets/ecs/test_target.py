@@ -13,24 +13,26 @@ from tests.unit.targets.aws.shapes import ShapeChecked
 from tests.unit.targets.ecs.ecs_simulator import EcsSimulator
 from tests.unit.targets.local.test_second_target import ERRORS, Counter, Platform, context
 from tidegate.domain.endpoint import Endpoint, EndpointConfig, ProductionVariant
-from tidegate.domain.errors import TargetRefused, Transient
+from tidegate.domain.errors import Invalid, TargetRefused, Transient
+from tidegate.domain.evidence import Comparison, EvidenceConfig
 from tidegate.domain.fleet import FleetId, FleetSpec, VariantSpec
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.traffic import Route, RouteTable
 from tidegate.ports.store import Tx
+from tidegate.rollout.plan import compile_plan
 from tidegate.service import endpoints
 from tidegate.service.endpoints import UpdateRequest
 from tidegate.service.record_kinds import ALARM, CONFIG, MODEL
 from tidegate.serving.contract.images import ImageTable
 from tidegate.targets.ecs.options import EcsOptions, group_name, path_pattern
-from tidegate.targets.ecs.provider import join_parts
+from tidegate.targets.ecs.provider import EcsLifecycle, join_parts
 from tidegate.targets.ecs.target import EcsTarget
 from tidegate.testing.loops.clock import SimulatedClock
 from tidegate.testing.loops.controller import Edges, join_loops, run_loops
 from tidegate.testing.loops.virtual_loop import VirtualLoop
 from tidegate.testing.memory_metrics import MemoryMetrics
 from tidegate.testing.memory_store import MemoryStore
-from tidegate.testing.samples import canary, percent
+from tidegate.testing.samples import canary, percent, version
 from tidegate.testing.world import START
 
 OPTIONS = EcsOptions(
@@ -174,17 +176,112 @@ def test_work_that_broke_off_is_taken_up_by_the_next_controller(stage: Stage, op
     asyncio.run(play())
 
 
+async def remove(target: EcsTarget, fleet: FleetId, fence: int) -> None:
+    """As the engine does: ask again until the fleet is not seen any more."""
+    for _ in range(30):
+        fleets = (await target.observe("fraud")).fleets
+        assert fleets is not None
+        if fleet not in fleets:
+            return
+        await target.delete_fleet(fleet, fence)
+    raise AssertionError(f"{fleet} is not removed")
+
+
 def test_a_deleted_fleet_leaves_nothing(stage: Stage) -> None:
     async def play() -> None:
         await stage.settle(spec(), 1)
         await stage.settle(spec(2, "v2"), 2)
         await stage.target.set_traffic(table(3, g2=10_000))
-        await stage.target.delete_fleet(FLEET, 3)
+        await remove(stage.target, FLEET, 3)
         assert list(stage.aws.groups) == [arn for arn in stage.aws.groups if group_name(NEXT, "id") in arn]
         await stage.target.set_traffic(table(4))
-        await stage.target.delete_fleet(NEXT, 4)
+        assert (await stage.target.observe("fraud")).routes == table(4)
+        await remove(stage.target, NEXT, 4)
         assert (stage.aws.services, stage.aws.groups, stage.aws.rules) == ({}, {}, {})
+        assert (await stage.target.observe("fraud")).routes == table(0)
         await stage.target.delete_fleet(NEXT, 5)
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_tasks_finish_their_requests_before_their_target_group_goes(stage: Stage, restarted: bool) -> None:
+    async def play() -> None:
+        await stage.settle(spec(), 1)
+        await stage.settle(spec(2, "v2"), 2)
+        await stage.target.set_traffic(table(3, g2=10_000))
+        await stage.target.delete_fleet(FLEET, 3)
+        if restarted:
+            stage.target = stage.again()
+        look = await stage.target.observe("fraud")
+        assert look.fleets is not None and look.fleets[FLEET].draining == 2, "still there"
+        assert look.routes == table(3, g2=10_000)
+        with pytest.raises(Transient, match="still drains"):
+            await stage.target.ensure_fleet(spec(), 4)
+        await remove(stage.target, FLEET, 3)
+        await stage.target.set_traffic(table(4))
+        await remove(stage.target, NEXT, 4)
+        assert (stage.aws.cut_off, stage.aws.groups) == ([], {})
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("operation", ["DeleteService", "ModifyRule", "DeleteTargetGroup"])
+def test_a_removal_that_broke_off_is_finished_by_the_next_controller(stage: Stage, operation: str) -> None:
+    async def play() -> None:
+        await stage.settle(spec(), 1)
+        await stage.settle(spec(2, "v2"), 2)
+        await stage.target.set_traffic(table(3, g2=10_000))
+        stage.aws.cut = operation
+        with pytest.raises(Transient):
+            await remove(stage.target, FLEET, 3)
+        stage.target = stage.again()
+        await remove(stage.target, FLEET, 3)
+        assert (len(stage.aws.groups), stage.aws.cut_off, stage.weights()) == (1, [], [1])
+
+    asyncio.run(play())
+
+
+def test_a_rule_of_a_removed_endpoint_goes_although_somebody_changed_it(stage: Stage) -> None:
+    async def play() -> None:
+        await stage.settle(spec(), 1)
+        await stage.target.set_traffic(table(2, g1=10_000))
+        stage.rule["Actions"] = [{"Type": "fixed-response", "FixedResponseConfig": {"StatusCode": "404"}}]
+        await stage.target.set_traffic(table(3))
+        assert stage.aws.rules == {}
+
+    asyncio.run(play())
+
+
+def test_an_endpoint_without_a_record_is_removed_once_its_tasks_are_gone(stage: Stage) -> None:
+    async def play() -> None:
+        await stage.settle(spec(), 1)
+        await stage.target.set_traffic(table(2, g1=10_000))
+        lifecycle = EcsLifecycle(stage.again())
+        await lifecycle.retire_unknown({"other"})
+        assert len(stage.aws.groups) == 1, "tasks drain behind it"
+        (chore,) = lifecycle.chores
+        for _ in range(5):
+            await chore.work()
+        assert (stage.aws.services, stage.aws.groups, stage.aws.rules) == ({}, {}, {})
+        assert stage.aws.cut_off == []
+
+    asyncio.run(play())
+
+
+def test_an_endpoint_that_is_created_anew_is_not_removed_with_what_had_no_record(stage: Stage) -> None:
+    async def play() -> None:
+        await stage.settle(spec(), 1)
+        await stage.target.set_traffic(table(2, g1=10_000))
+        target = stage.again()
+        lifecycle = EcsLifecycle(target)
+        await lifecycle.retire_unknown(set())
+        await target.ensure_fleet(spec(5, "v5"), 3)
+        await target.set_traffic(table(4, g5=10_000))
+        await lifecycle.retire()
+        look = await target.observe("fraud")
+        assert look.routes == table(4, g5=10_000)
+        assert look.fleets is not None and FleetId("fraud", 5, "AllTraffic") in look.fleets
 
     asyncio.run(play())
 
@@ -225,7 +322,8 @@ class EcsPlatform(Platform):
         options = replace_installation()
         self.provider = join_parts(context(state, lambda name: self.loops.engine.kick(name)), options, self.calls)
         self.loops = join_loops(
-            Edges(self.store, self.metrics, self.clock, Counter(), self.provider.target, self.provider.evidence)
+            Edges(self.store, self.metrics, self.clock, Counter(), self.provider.target, self.provider.evidence),
+            compare=True,
         )
         self.loop.create_task(run_loops(self.loops, self.clock))
         self.loop.create_task(self._clients())
@@ -262,18 +360,25 @@ class EcsPlatform(Platform):
         """The configs of the services."""
         return {self.aws.config_of(group) for group in self.aws.groups}
 
-    def roll(self) -> Endpoint:
+    def roll(self, evidence: EvidenceConfig | None = None) -> Endpoint:
+        """Guarded by the alarm, or by evidence alone."""
         now, can = self.clock.now(), self.provider.target.can
         deployment = canary(percent(10), wait=60, bake=0, alarms=("errors",), evidence=True)
+        if evidence is not None:
+            deployment = replace(canary(percent(10), wait=60, bake=0, alarms=()), evidence=evidence)
         asked = UpdateRequest("v2", deployment)
         self.transact(lambda tx: endpoints.update_endpoint(tx, "fraud", asked, rollout_id="v2", can=can, now=now))
         self.loop.call_soon(self.loops.engine.kick, "fraud")
-        for _ in range(60):
+        for _ in range(120):
             self.advance(10)
             if self.endpoint().rollout is None:
                 break
         self.advance(20)
         return self.endpoint()
+
+
+ERRORS_COMPARED = EvidenceConfig(compare=(Comparison.ERRORS,), minimum=20, deadline=600)
+LAGS = {"RequestCount": 60, "HTTPCode_Target_5XX_Count": 115, "HTTPCode_Target_4XX_Count": 115}
 
 
 def replace_installation() -> EcsOptions:
@@ -318,3 +423,60 @@ def test_a_version_whose_tasks_never_start_gets_no_traffic(platform: EcsPlatform
     assert endpoint.serving is not None and endpoint.serving.config_name == "v1"
     assert endpoint.last is not None and "circuit breaker" in (endpoint.last.reason or "")
     assert "CannotPullContainerError" in (endpoint.last.reason or "")
+
+
+def test_evidence_passes_a_version_that_fails_no_more_than_the_old_one(platform: EcsPlatform) -> None:
+    platform.aws.lags = LAGS
+    endpoint = platform.roll(ERRORS_COMPARED)
+    assert endpoint.serving is not None and endpoint.serving.config_name == "v2"
+    assert endpoint.last is None or endpoint.last.reason is None
+
+
+def test_evidence_turns_a_failing_version_back_although_its_errors_come_late(platform: EcsPlatform) -> None:
+    platform.aws.lags, platform.failing = LAGS, {"v2"}
+    endpoint = platform.roll(ERRORS_COMPARED)
+    assert endpoint.serving is not None and endpoint.serving.config_name == "v1"
+    assert endpoint.last is not None and "requests failed" in (endpoint.last.reason or "")
+
+
+@pytest.mark.parametrize("trouble", ["lost", "unread"])
+def test_minutes_that_are_missing_hold_a_rollout_and_turn_it_back_at_the_deadline(
+    platform: EcsPlatform, trouble: str
+) -> None:
+    setattr(platform.aws, trouble, {"RequestCount"})
+    endpoint = platform.roll(ERRORS_COMPARED)
+    assert endpoint.serving is not None and endpoint.serving.config_name == "v1"
+    assert endpoint.last is not None and "no evidence at the deadline" in (endpoint.last.reason or "")
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        (
+            EvidenceConfig(),
+            r"cannot compare latency: it has percentiles of whole minutes.*write compare: \[errors\]",
+        ),
+        (EvidenceConfig(compare=(Comparison.PREDICTIONS,)), "cannot compare predictions: it does not see"),
+        (replace(ERRORS_COMPARED, deadline=180), "up to 180 s later: the deadline of 180 s must be longer"),
+    ],
+)
+def test_evidence_that_minutes_cannot_give_is_refused_by_name(
+    stage: Stage, config: EvidenceConfig, told: str
+) -> None:
+    deployment = replace(canary(percent(10), wait=60), evidence=config)
+    with pytest.raises(Invalid, match=told):
+        compile_plan(version("v1"), version("v2"), deployment, stage.target.can)
+
+
+def test_an_alarm_counts_errors_that_come_after_their_requests(platform: EcsPlatform) -> None:
+    platform.aws.lags = {"HTTPCode_Target_5XX_Count": 100}
+    platform.failing = {"v2"}
+    endpoint = platform.roll()
+    assert endpoint.serving is not None and endpoint.serving.config_name == "v1"
+    assert endpoint.last is not None and "errors" in (endpoint.last.reason or "")
+
+
+def test_a_task_that_cannot_be_connected_to_counts_as_failed(platform: EcsPlatform) -> None:
+    platform.aws.unreached = {"v2"}
+    endpoint = platform.roll(ERRORS_COMPARED)
+    assert endpoint.serving is not None and endpoint.serving.config_name == "v1"

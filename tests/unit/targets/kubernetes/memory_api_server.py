@@ -43,6 +43,9 @@ class MemoryApiServer(httpx2.AsyncBaseTransport):
     start: Callable[[Object], None] = lambda pod: make_ready(pod)
     version: int = 0
     away: bool = False
+    groups: tuple[str, ...] = GROUPS
+    routed: Callable[[Object], None] = lambda route: None
+    """What a gateway's controller makes of an HTTPRoute that was written."""
     forbidden: set[tuple[str, str]] = field(default_factory=set)
     """(verb, plural) that the credentials lack."""
     logs: dict[str, str] = field(default_factory=dict)
@@ -69,7 +72,7 @@ class MemoryApiServer(httpx2.AsyncBaseTransport):
 
     def _serve(self, method: str, path: str, request: httpx2.Request) -> httpx2.Response:
         if path == "/apis":
-            versions = [{"versions": [{"groupVersion": name}]} for name in GROUPS]
+            versions = [{"versions": [{"groupVersion": name}]} for name in self.groups]
             return httpx2.Response(200, json={"groups": versions}, request=request)
         if path == "/version":
             return httpx2.Response(200, json={"gitVersion": "v1.20.2"}, request=request)
@@ -114,6 +117,8 @@ class MemoryApiServer(httpx2.AsyncBaseTransport):
         old = self.objects.get((plural, name))
         if method == "POST" and old is not None:
             return self._refuse(request, 409, "AlreadyExists", f'{plural} "{name}" already exists')
+        if old is None and plural == "deployments" and "selector" not in given["spec"]:
+            return self._refuse(request, 422, "Invalid", "spec.selector: Required value")
         manager = request.url.params.get("fieldManager", "unknown")
         if old is not None and request.url.params.get("force") != "true":
             for path, other in _conflicts(old, given, manager):
@@ -131,8 +136,13 @@ class MemoryApiServer(httpx2.AsyncBaseTransport):
         about["resourceVersion"] = str(self.version)
         owners = fresh.setdefault("_owners", {})
         owners.update(dict.fromkeys(_leaves(given), manager))
+        if old is None or old["spec" if "spec" in fresh else "metadata"] != fresh.get("spec", fresh["metadata"]):
+            about["generation"] = about.get("generation", 0) + 1
         self.objects[plural, about["name"]] = fresh
+        if plural == "httproutes":
+            self.routed(fresh)
         if plural == "deployments":
+            fresh["spec"].setdefault("replicas", 1)
             self._follow(fresh)
         return fresh
 

@@ -1,11 +1,22 @@
 """A fake: a gateway's agent in memory. The real one is tested in ``tests/integration/test_gateway_agent.py``."""
 
+import asyncio
 from dataclasses import dataclass, field
 
-from tidegate.domain.errors import Conflict, Transient
+from tidegate.domain.errors import Conflict, TargetRefused, Transient
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.traffic import RouteTable
-from tidegate.ports.gateway_agent import AgentState, EndpointPlan, EndpointView, FleetTotals, PassedTotals
+from tidegate.ports.gateway_agent import (
+    AgentState,
+    DemandReport,
+    EndpointPlan,
+    EndpointView,
+    FleetDemand,
+    FleetTotals,
+    PassedTotals,
+)
+
+TURN = 0.05
 
 
 @dataclass
@@ -16,8 +27,11 @@ class MemoryAgent:
     away: bool = False
     plans: dict[str, EndpointPlan] = field(default_factory=dict)
     totals: dict[str, FleetTotals] = field(default_factory=dict)
+    demands: dict[str, FleetDemand] = field(default_factory=dict)
     history: list[EndpointPlan] = field(default_factory=list)
     closed: bool = False
+    refuses: str = ""
+    """An endpoint whose plans it cannot have."""
 
     def _answer(self) -> AgentState:
         if self.away:
@@ -41,6 +55,8 @@ class MemoryAgent:
         self._answer()
         if plan.controller < self.controller:
             raise Conflict("an earlier controller")
+        if endpoint == self.refuses:
+            raise TargetRefused("serverless endpoints need a HAProxy with Lua")
         self.controller = plan.controller
         self.history.append(plan)
         if plan.fleets or plan.table.routes:
@@ -56,6 +72,14 @@ class MemoryAgent:
     async def passed(self) -> PassedTotals:
         self._answer()
         return PassedTotals(self.boot, dict(self.totals))
+
+    async def demand(self, wait: float = 0.0) -> DemandReport:
+        self._answer()
+        for _ in range(round(wait / TURN)):
+            if any(one.waits_since is not None for one in self.demands.values()):
+                break
+            await asyncio.sleep(TURN)
+        return DemandReport(self.boot, dict(self.demands))
 
     def close(self) -> None:
         self.closed = True

@@ -27,7 +27,7 @@ from tidegate.targets.context import TargetContext
 from tidegate.targets.kubernetes.agent_client import AgentClient
 from tidegate.targets.kubernetes.api import KubeApi
 from tidegate.targets.kubernetes.cluster_view import GatewayPod
-from tidegate.targets.kubernetes.gateways import SETTLE
+from tidegate.targets.kubernetes.gateways import PROPAGATION, SETTLE
 from tidegate.targets.kubernetes.lifecycle import KubernetesLifecycle
 from tidegate.targets.kubernetes.options import KubernetesOptions
 from tidegate.targets.kubernetes.provider import join
@@ -94,6 +94,7 @@ class Cluster:
             changed=self.changed.append,
             transform_file=lambda job, fleet, replicas: b"",
             recommendation_file=lambda job: b"",
+            fence=controller,
         )
         self.provider = join(context, self.options, memory_api(self.server))
         self.target.gateways.controller = controller
@@ -117,6 +118,7 @@ class Cluster:
         await self.turn()
         await asyncio.sleep(SETTLE)
         await self.turn(2)
+        await asyncio.sleep(PROPAGATION)
 
     async def turn(self, times: int = 1) -> None:
         """Looks at the cluster. Gateways are ready as soon as they have everything."""

@@ -18,7 +18,7 @@ from tidegate.service.transforms import fleet
 from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
 from tidegate.targets.kubernetes.api import KINDS
-from tidegate.targets.kubernetes.control_plane_files import CHART, PLAIN, VALUES, files
+from tidegate.targets.kubernetes.control_plane_files import PLAIN, files
 from tidegate.targets.kubernetes.rights import RIGHTS
 from tidegate.targets.kubernetes.transform_jobs import KubernetesTransforms
 
@@ -34,14 +34,6 @@ def test_files_of_the_repository_are_up_to_date() -> None:
         assert (DEPLOY / path).read_text() == content, (
             "run python -m tidegate.targets.kubernetes.control_plane_files deploy"
         )
-
-
-def test_chart_and_plain_manifests_are_equal() -> None:
-    values = {f"Values.{name}": str(value) for name, value in VALUES.items()} | {"Release.Namespace": "tidegate"}
-    template = (DEPLOY / CHART / "templates" / "tidegate.yaml").read_text()
-    rendered = re.sub(r"\{\{ \.([\w.]+) \}\}", lambda found: values[found[1]], template)
-    assert documents(rendered) == documents((DEPLOY / PLAIN).read_text())
-    assert yaml.safe_load((DEPLOY / CHART / "values.yaml").read_text()) == VALUES
 
 
 @pytest.mark.parametrize("version", ["1.25", "1.31", "1.37"])
@@ -77,6 +69,8 @@ def test_rights_are_those_that_the_target_uses() -> None:
     async def scenario() -> list[str]:
         cluster = Cluster(options=OPTIONS.__class__(image="i", allow_unsigned=True))
         await cluster.deploy(fleet_spec())
+        for chore in cluster.lifecycle.chores:
+            await chore.work()
         await cluster.provider.logs.tail("fraud", 10)
         cluster.restart(controller=2)
         await cluster.turn(2)

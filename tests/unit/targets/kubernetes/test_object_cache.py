@@ -29,6 +29,13 @@ def test_object_that_was_away_for_one_list_is_read_anew() -> None:
     assert again == first and again[0] is not first[0]
 
 
+def test_who_owns_the_fields_of_a_pod_is_not_kept() -> None:
+    given = {"metadata": {"name": "a", "managedFields": [{"manager": "kubelet"}]}}
+    pages = [read_page(page(given, {"metadata": None}, {}))]
+    assert ObjectCache().read("pods", pages, owners=False) == [{"metadata": {"name": "a"}}, {"metadata": None}, {}]
+    assert ObjectCache().read("deployments", pages)[0] == given
+
+
 def test_lists_of_different_kinds_do_not_share_objects() -> None:
     cache = ObjectCache()
     one = cache.read("pods", [read_page(page({"a": 1}))])

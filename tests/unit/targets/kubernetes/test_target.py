@@ -7,17 +7,20 @@ import msgspec
 import pytest
 
 from tests.unit.targets.kubernetes.fleets import fleet_spec
-from tests.unit.targets.kubernetes.memory_api_server import Fault, Object, is_leaving, make_ready
+from tests.unit.targets.kubernetes.memory_api_server import Fault, MemoryApiServer, Object, is_leaving, make_ready
 from tests.unit.targets.kubernetes.memory_gateway import MemoryAgent
 from tests.unit.targets.kubernetes.target_harness import OPTIONS, Cluster, run, table
 from tidegate.domain.asynchronous import AsyncConfig
+from tidegate.domain.capture import Capture
 from tidegate.domain.errors import TargetRefused, Transient
 from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.traffic import RouteTable
 from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
 from tidegate.targets.kubernetes.api_errors import ForeignChange, MissingRight
+from tidegate.targets.kubernetes.gateways import PROPAGATION, SETTLE
 from tidegate.targets.kubernetes.names import fleet_name
+from tidegate.targets.kubernetes.options import Autoscaling
 from tidegate.targets.kubernetes.start_data import start_data
 
 
@@ -541,13 +544,93 @@ def test_while_the_api_server_is_away_fleets_are_unknown_and_traffic_can_move() 
     run(scenario())
 
 
+def test_pods_serve_on_when_another_version_of_tidegate_takes_over() -> None:
+    """It would start them from another image, and with other files."""
+
+    async def scenario() -> None:
+        cluster = Cluster()
+        await cluster.deploy(fleet_spec())
+        old = {pod["metadata"]["name"] for pod in cluster.server.pods("worker")}
+        cluster.options = replace(OPTIONS, image="tidegate:other")
+        cluster.restart(controller=2)
+        await cluster.turn(3)
+        assert [agent.servers(fleet_spec().id) for agent in cluster.agents.values()] == [old, old]
+        await cluster.target.ensure_fleet(fleet_spec(count=3), 2)
+        await cluster.turn(3)
+        images = {pod["spec"]["containers"][0]["image"] for pod in cluster.server.pods("worker")}
+        assert images == {"tidegate:test", "tidegate:other"}
+        assert [len(agent.servers(fleet_spec().id)) for agent in cluster.agents.values()] == [3, 3]
+        cluster.server.pods("worker")[0]["spec"]["containers"] = [{"name": "worker", "image": "somebody's"}]
+        await cluster.turn(2)
+        assert [len(agent.servers(fleet_spec().id)) for agent in cluster.agents.values()] == [2, 2]
+
+    run(scenario())
+
+
+def test_pods_that_an_earlier_version_left_without_a_note_serve_on() -> None:
+    async def scenario() -> None:
+        cluster = Cluster()
+        await cluster.deploy(fleet_spec())
+        secret = cluster.server.objects["secrets", f"{fleet_name(fleet_spec().id)}-fleet"]
+        del secret["data"]["asked.json"]
+        cluster.options = replace(OPTIONS, image="tidegate:other")
+        cluster.restart(controller=2)
+        await cluster.turn(3)
+        assert [len(agent.servers(fleet_spec().id)) for agent in cluster.agents.values()] == [2, 2]
+
+    run(scenario())
+
+
+def test_fleet_that_the_cluster_scales_is_whole_in_the_size_that_the_cluster_wants() -> None:
+    async def scenario() -> None:
+        cluster, fleet = Cluster(), fleet_spec(count=3)
+        cluster.options = replace(OPTIONS, autoscaling={"fraud": Autoscaling("hpa", 1, 9)})
+        cluster.restart()
+        name = fleet_name(fleet.id)
+
+        def scale(pods: int) -> None:
+            cluster.server.edit("deployments", name, {"metadata": {}, "spec": {"replicas": pods}}, "hpa")
+
+        async def counts() -> tuple[int, int]:
+            status = await cluster.status(fleet.id)
+            assert status is not None
+            return status.desired, status.ready
+
+        await cluster.deploy(fleet)
+        assert cluster.server.objects["deployments", name]["spec"]["replicas"] == 3
+        assert await counts() == (3, 3)
+        cluster.server.start = lambda pod: None
+        scale(9)
+        await cluster.turn(3)
+        assert await counts() == (3, 3)
+        await cluster.target.ensure_fleet(fleet, 2)
+        assert cluster.server.objects["deployments", name]["spec"]["replicas"] == 9
+        scale(1)
+        await cluster.turn(3)
+        cluster.server.remove_leaving()
+        await cluster.turn(3)
+        assert await counts() == (3, 3)
+        cluster.restart(controller=2)
+        await cluster.turn(3)
+        assert await counts() == (3, 3)
+        for pod in cluster.server.pods("worker"):
+            pod["status"]["conditions"] = []
+        cluster.restart(controller=3)
+        for agent in cluster.agents.values():
+            agent.plans.clear()
+        await cluster.turn(3)
+        assert await counts() == (3, 0)
+
+    run(scenario())
+
+
 def test_unsupported_fleets_are_refused_by_name() -> None:
     async def scenario() -> None:
         cluster = Cluster()
         spec = fleet_spec()
-        shadow: FleetSpec = replace(spec, variant=replace(spec.variant, shadow=True))
-        with pytest.raises(TargetRefused, match="runs no shadow variants; use target local"):
-            await cluster.target.ensure_fleet(shadow, 1)
+        captured: FleetSpec = replace(spec, variant=replace(spec.variant, capture=Capture("s3://a/b")))
+        with pytest.raises(TargetRefused, match="runs no data capture; use target local"):
+            await cluster.target.ensure_fleet(captured, 1)
 
     run(scenario())
 
@@ -563,3 +646,52 @@ def test_workers_of_the_queue_take_unsigned_requests_only_behind_network_policie
     assert start["queued"] and start["keys_file"] is None and start["invocation_timeout"] == 3600
     with pytest.raises(TargetRefused, match="network_policies"):
         start_data(queued, Settings(access_keys={"AKIA": "secret"}), ImageTable(), OPTIONS)
+
+
+def test_routes_are_in_force_once_clients_reach_a_gateway_by_its_service() -> None:
+    """A gateway with all routes is not in its Service before the cluster calls it ready, and every node forwards to
+    it a moment later: an endpoint that was in service before would refuse its first requests."""
+
+    def start(pod: Object) -> None:
+        if pod["metadata"]["labels"]["app.kubernetes.io/component"] != "gateway":
+            make_ready(pod)
+
+    async def scenario() -> None:
+        cluster, fleet = Cluster(server=MemoryApiServer(start=start)), fleet_spec()
+        await cluster.lifecycle.turn()
+        await cluster.target.ensure_fleet(fleet, 1)
+        await cluster.lifecycle.turn()
+        await asyncio.sleep(SETTLE)
+        await cluster.lifecycle.turn()
+        assert all(agent.synced for agent in cluster.agents.values())
+        routes = table("fraud", 1, {fleet.id.generation: 10_000})
+        for ready in (False, True):  # as the cluster says
+            if ready:
+                cluster.mark_gateways()
+            await cluster.lifecycle.turn()
+            with pytest.raises(Transient, match="no gateway takes traffic"):
+                await cluster.target.set_traffic(routes)
+            assert (await cluster.target.observe("fraud")).routes is None
+        await asyncio.sleep(PROPAGATION)
+        await cluster.lifecycle.turn()
+        await cluster.target.set_traffic(routes)
+        assert (await cluster.target.observe("fraud")).routes == routes
+
+    run(scenario())
+
+
+def test_new_controller_steers_gateways_that_the_cluster_calls_unready() -> None:
+    """An earlier one let them take traffic, and they may serve: their node cannot be reached by the cluster."""
+
+    async def scenario() -> None:
+        cluster = Cluster()
+        await cluster.deploy(fleet_spec())
+        cluster.restart(controller=2)
+        for pod in cluster.server.pods("gateway"):
+            pod["status"]["conditions"] = [{"type": "Ready", "status": "False"}]
+        await cluster.lifecycle.turn()
+        routes = table("fraud", 2, {1: 5_000, 2: 5_000})
+        await cluster.target.set_traffic(routes)
+        assert (await cluster.target.observe("fraud")).routes == routes
+
+    run(scenario())

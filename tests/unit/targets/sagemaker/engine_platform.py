@@ -78,7 +78,7 @@ class EnginePlatform:
         )
         evidence = SagemakerEvidence(self.target, ThreadedCalls(client, here))
         edges = Edges(self.store, self.metrics, self.clock, Counter(), self.target, evidence)
-        self.loops: Loops = join_loops(edges)
+        self.loops: Loops = join_loops(edges, compare=True)
         self.tasks = [
             self.loop.create_task(run_loops(self.loops, self.clock)),
             self.loop.create_task(self._work()),

@@ -1,18 +1,26 @@
 """Engine mode: the platform's rollout machine drives two variants of one endpoint at SageMaker."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from tests.unit.targets.sagemaker.aws_specs import options
-from tests.unit.targets.sagemaker.engine_platform import EnginePlatform
+from tests.unit.targets.sagemaker.engine_platform import DEPLOYMENT, STEP, EnginePlatform
+from tidegate.domain.errors import Transient
+from tidegate.domain.evidence import Comparison, EvidenceConfig
 from tidegate.domain.fleet import FleetId
+from tidegate.domain.rollout import DeploymentConfig
 from tidegate.rollout import commands
 from tidegate.targets.aws.client import AwsClient
+from tidegate.targets.sagemaker.engine_evidence import SagemakerEvidence
 from tidegate.targets.sagemaker.engine_target import SagemakerTarget
 from tidegate.testing.aws import FakeAws, FakeClock
+from tidegate.testing.samples import canary, percent
 from tidegate.testing.world import START
 
 
@@ -181,3 +189,89 @@ def test_an_endpoint_of_native_mode_is_not_touched(platform: EnginePlatform) -> 
     platform.advance(600)
     changing = [name for name, _ in platform.aws.calls[calls:] if name.startswith(("Update", "Delete"))]
     assert changing == []
+
+
+COMPARED = replace(
+    canary(percent(10), wait=120, bake=60, alarms=()),
+    evidence=EvidenceConfig(compare=(Comparison.ERRORS,), minimum=50, deadline=900),
+)
+
+
+def fail_new_version(platform: EnginePlatform, deployment: DeploymentConfig) -> str:
+    """The config that serves afterwards."""
+    before = set(platform.weights())
+    platform.aws.traffic["fraud"] = 100
+    platform.update("v2", deployment)
+    platform.until(lambda: len(platform.weights()) == 2)
+    (new,) = set(platform.weights()) - before
+    platform.aws.failing_models.add(platform.aws.sagemaker.endpoints["fraud"].variants[new].model)
+    serve_each_minute(platform)
+    return end(platform)
+
+
+def serve_each_minute(platform: EnginePlatform) -> None:
+    """The account counts traffic at full minutes: the clock's steps must meet them."""
+    platform.advance(-platform.time % STEP)
+    platform.advance(1800)
+
+
+def test_evidence_passes_a_version_that_fails_no_more_than_the_old_one(platform: EnginePlatform) -> None:
+    platform.aws.traffic["fraud"] = 100
+    platform.update("v2", COMPARED)
+    serve_each_minute(platform)
+    assert end(platform) == "v2"
+
+
+@pytest.mark.parametrize("delay", [0, 170, 270])
+def test_evidence_counts_errors_also_after_their_minute_was_complete(platform: EnginePlatform, delay: int) -> None:
+    platform.aws.cloudwatch.delays["Invocation5XXErrors"] = delay
+    platform.aws.cloudwatch.delays["InvocationModelErrors"] = delay
+    assert fail_new_version(platform, COMPARED) == "v1"
+    last = platform.endpoint().last
+    assert last is not None and "requests failed" in (last.reason or "")
+
+
+def test_an_alarm_counts_errors_that_come_after_their_minute_was_complete(platform: EnginePlatform) -> None:
+    platform.aws.cloudwatch.delays["Invocation5XXErrors"] = 270
+    assert fail_new_version(platform, replace(DEPLOYMENT, blue_green=canary(percent(10), 600).blue_green)) == "v1"
+
+
+def test_missing_minutes_are_no_evidence(platform: EnginePlatform) -> None:
+    platform.aws.cloudwatch.delays["Invocations"] = 10**6
+    platform.update("v2", COMPARED)
+    assert end(platform) == "v1"
+    last = platform.endpoint().last
+    assert last is not None and "no evidence at the deadline" in (last.reason or "")
+
+
+async def test_minutes_that_could_not_all_be_read_are_read_again_for_every_endpoint() -> None:
+    class Target:
+        options = options(mode="engine")
+
+        def endpoints(self) -> dict[str, Any]:
+            variants = {"g1-AllTraffic": SimpleNamespace(count=1)}
+            seen = SimpleNamespace(variants=variants, config="c")
+            return {name: (SimpleNamespace(fleets={}), seen) for name in ("a", "b")}
+
+    class Calls:
+        failing = ""
+
+        async def call(self, service: str, operation: str, members: Mapping[str, Any]) -> dict[str, Any]:
+            lines = []
+            for query in members["MetricDataQueries"]:
+                metric = query["MetricStat"]["Metric"]
+                if {"Name": "EndpointName", "Value": self.failing} in metric["Dimensions"]:
+                    raise Transient("away")
+                one = [float(metric["MetricName"] == "Invocations")]
+                times = [datetime.fromtimestamp(1140, UTC)]
+                lines.append({"Id": query["Id"], "Timestamps": times, "Values": one, "StatusCode": "Complete"})
+            return {"MetricDataResults": lines}
+
+    calls = Calls()
+    evidence = SagemakerEvidence(Target(), calls)  # type: ignore[arg-type]
+    calls.failing = "b"
+    with pytest.raises(Transient):
+        await evidence.collect(1390)
+    calls.failing = ""
+    found = await evidence.collect(1391)
+    assert {one.fleet.endpoint: one.invocations for one in found.seconds} == {"a": 1, "b": 1}

@@ -1,0 +1,36 @@
+"""Rejects what another site's web page makes a browser send, where requests are not signed. Pure."""
+
+from tidegate.auth import same_site
+from tidegate.proxy.options import Options
+from tidegate.proxy.responses import aws_or_openai_response, quote
+
+
+def render_same_site_rules(options: Options) -> str:
+    """Without access keys, reject what another site's web page makes a browser send. The two host names that nearly
+    every request has need no regular expression."""
+    host, port = options.host if ":" not in options.host else f"[{options.host}]", options.port
+    usual = " ".join(dict.fromkeys((f"127.0.0.1:{port}", f"localhost:{port}", f"{host}:{port}")))
+    name = "AccessDeniedException"
+    foreign, page = (
+        aws_or_openai_response(name, {"__type": name, "Message": text, "message": text}, name, "permission_error")
+        for text in (same_site.FOREIGN_HOST, same_site.FOREIGN_PAGE)
+    )
+    origin, said = "req.fhdr(Origin)", "req.fhdr(Sec-Fetch-Site)"
+    compared = f"{origin},regsub(^https?://,),strcmp(txn.page)"
+    own_sites = " ".join(same_site.OWN_SITES)
+    return f"""\
+  acl own_host req.fhdr(Host) -m str -i {usual}
+  acl own_host req.fhdr(Host) -m reg -i {quote(options.own_hosts)}
+  http-request return status 403 {foreign} if !own_host
+  # Only browsers set these headers: other clients pay for one lookup each.
+  http-request set-var(txn.page) req.fhdr(Host) if {{ {origin} -m found }} or {{ {said} -m found }}
+  acl page var(txn.page) -m found
+  acl other_page {compared} gt 0
+  acl other_page {compared} lt 0
+  acl other_page req.fhdr_cnt(Origin) gt 1
+  acl origin {origin} -m found
+  acl web {origin} -m beg http:// https://
+  acl other_page req.fhdr_cnt(Sec-Fetch-Site) gt 1
+  acl own_site {said} -m str {own_sites}
+  http-request return status 403 {page} if page other_page or origin !web or page {{ {said} -m found }} !own_site
+"""

@@ -1,0 +1,239 @@
+"""The Helm chart of the platform: the plain manifests with the values of whoever installs it. Pure."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from tidegate import __version__
+from tidegate.targets.kubernetes.control_plane import TARGETS_FILE, ControlPlane, control_plane
+from tidegate.targets.kubernetes.names import Manifest
+from tidegate.targets.kubernetes.options import KubernetesOptions
+
+CHART = Path("helm/tidegate")
+OF_THE_CHART = ("image", "namespace", "kubeconfig", "context")
+"""Options that the chart sets itself, or that a controller in the cluster has no use for."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """``note``: for the person who sets it."""
+
+    default: object
+    note: str
+    schema: dict[str, object]
+
+
+_TEXT: dict[str, object] = {"type": "string", "minLength": 1}
+_QUANTITY: dict[str, object] = {"type": ["string", "number"]}
+_TEXTS: dict[str, object] = {"type": "object", "additionalProperties": {"type": "string"}}
+"""Not numbers: Helm writes those of a million and more with an exponent."""
+IMAGE, SECRET = "registry.example/tidegate:latest", "tidegate"
+VALUES = {
+    "image": Value(IMAGE, "Of controller, gateways and workers; deploy/Containerfile builds it.", _TEXT),
+    "secret": Value(
+        SECRET,
+        "Secret with database-url (postgresql+psycopg://...) and access-keys (ID:SECRET), made beforehand.",
+        _TEXT,
+    ),
+    "controllers": Value(
+        2,
+        "One leads, by a lease in the database; the others take over.",
+        {"type": "integer", "minimum": 1},
+    ),
+    "cpu": Value("250m", "What a controller requests.", _QUANTITY),
+    "memory": Value("1Gi", "What a controller requests, and its limit.", _QUANTITY),
+    "options": Value(
+        {},
+        "The target's options, by the names of docs/targets-kubernetes.md. The controllers get the\n"
+        "volumes, too, the entries of environment_secret, image_pull_policy and image_pull_secrets.",
+        {"$ref": "#/definitions/KubernetesOptions"},
+    ),
+    "targets": Value(
+        {},
+        "Options of further targets, by their names: local, sagemaker, ecs, lambda.",
+        {
+            "type": "object",
+            "properties": {"default": False, "kubernetes": False},
+            "additionalProperties": {"type": "object"},
+        },
+    ),
+    "environment": Value(
+        {},
+        "Further settings of the controllers (TIDEGATE_...). What is secret belongs in environment_secret.",
+        {**_TEXTS, "propertyNames": {"pattern": "^[A-Z][A-Z0-9_]*$"}},
+    ),
+    "nodeSelector": Value({}, "Of the controllers' pods; those of workers are options.", _TEXTS),
+    "tolerations": Value([], "Of the controllers' pods.", {"type": "array", "items": {"type": "object"}}),
+    "serviceAccountAnnotations": Value(
+        {}, "Such as eks.amazonaws.com/role-arn, for controllers that reach S3 by it.", _TEXTS
+    ),
+}
+
+
+def values_file() -> str:
+    parts = []
+    for name, value in VALUES.items():
+        notes = "".join(f"# {line}\n" for line in value.note.splitlines())
+        parts.append(notes + yaml.safe_dump({name: value.default}, sort_keys=False))
+    return "".join(parts)
+
+
+def schema_file() -> str:
+    """Draft 7, which every Helm 3 and 4 reads. An option that does not exist is an error of the installation."""
+    _, components = msgspec.json.schema_components([KubernetesOptions], ref_template="#/definitions/{name}")
+    for component in components.values():
+        component.pop("description", None)
+        component.pop("title", None)
+        component["additionalProperties"] = False
+    options = components["KubernetesOptions"]
+    options["properties"] = {k: v for k, v in options["properties"].items() if k not in OF_THE_CHART}
+    options.pop("required", None)
+    properties = {name: value.schema for name, value in VALUES.items()}
+    schema = {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "type": "object",
+        "properties": {**properties, "global": {"type": "object"}},
+        "required": list(VALUES),
+        "additionalProperties": False,
+        "definitions": components,
+    }
+    return json.dumps(schema, indent=2) + "\n"
+
+
+def about_file() -> str:
+    about = {
+        "apiVersion": "v2",
+        "name": "tidegate",
+        "description": "Deploy models and shift live traffic to their next versions, on Kubernetes.",
+        "type": "application",
+        "version": __version__,
+        "appVersion": __version__,
+    }
+    return yaml.safe_dump(about, sort_keys=False)
+
+
+HELPERS = """\
+{{- define "tidegate.targets" -}}
+{{- $mine := dict "image" .Values.image "namespace" .Release.Namespace -}}
+{{- $mine = merge $mine (.Values.options | default dict) -}}
+{{- toYaml (merge (dict "default" "kubernetes" "kubernetes" $mine) (.Values.targets | default dict)) -}}
+{{- end -}}
+"""
+
+# Parts of the template that depend on values. In the manifests a part is a key, or an item of a list, with its name;
+# @ stands for the indentation of that line.
+PARTS = {
+    "SERVICE_ACCOUNT": """\
+{{- with .Values.serviceAccountAnnotations }}
+@annotations:
+@  {{- toYaml . | nindent @+2 }}
+{{- end }}
+""",
+    "TARGETS": f"""\
+@{TARGETS_FILE}: |
+@  {{{{- include "tidegate.targets" . | nindent @+2 }}}}
+""",
+    "DIGEST": """\
+@annotations:
+@  tidegate.io/targets: {{ include "tidegate.targets" . | sha256sum }}
+""",
+    "POD": """\
+{{- with .Values.options.image_pull_secrets }}
+@imagePullSecrets:
+{{- range . }}
+@- name: {{ . | quote }}
+{{- end }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+@nodeSelector:
+@  {{- toYaml . | nindent @+2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+@tolerations:
+@  {{- toYaml . | nindent @ }}
+{{- end }}
+""",
+    "CONTAINER": """\
+{{- with .Values.options.image_pull_policy }}
+@imagePullPolicy: {{ . }}
+{{- end }}
+{{- with .Values.options.environment_secret }}
+@envFrom:
+@- secretRef:
+@    name: {{ . | quote }}
+{{- end }}
+""",
+    "ENVIRONMENT": """\
+{{- if and .Values.options.volumes (not (hasKey .Values.environment "TIDEGATE_FILE_ROOTS")) }}
+{{- $roots := list }}
+{{- range .Values.options.volumes }}{{ $roots = append $roots .path }}{{ end }}
+@- name: TIDEGATE_FILE_ROOTS
+@  value: {{ join ":" $roots | quote }}
+{{- end }}
+{{- range $name, $value := .Values.environment }}
+@- name: {{ $name }}
+@  value: {{ $value | quote }}
+{{- end }}
+""",
+    "MOUNTS": """\
+{{- range .Values.options.volumes }}
+@- name: {{ .name | quote }}
+@  mountPath: {{ .path | quote }}
+@  readOnly: true
+{{- end }}
+""",
+    "VOLUMES": """\
+{{- range .Values.options.volumes }}
+@- name: {{ .name | quote }}
+{{- if .claim }}
+@  persistentVolumeClaim:
+@    claimName: {{ .claim | quote }}
+@    readOnly: true
+{{- else }}
+@  hostPath:
+@    path: {{ .host_path | quote }}
+{{- end }}
+{{- end }}
+""",
+}
+_COUNT = 987_654_321
+"""Stands for the number of controllers, which must not be in quotes."""
+_LINE = re.compile(r"^( *)(?:- )?PART_([A-Z_]+)(?:: null)?\n", re.MULTILINE)
+
+
+def chart_manifests() -> list[Manifest]:
+    """With placeholders, which ``fill`` replaces in their text."""
+    values = [f"{{{{ .Values.{name} }}}}" for name in ("image", "secret", "cpu", "memory")]
+    image, secret, cpu, memory = values
+    given = ControlPlane(image, secret, "{{ .Release.Namespace }}", _COUNT, cpu, memory)
+    found = {manifest["kind"]: manifest for manifest in control_plane(given)}
+    found["ServiceAccount"]["metadata"]["PART_SERVICE_ACCOUNT"] = None
+    found["ConfigMap"]["data"] = {"PART_TARGETS": None}
+    template = found["Deployment"]["spec"]["template"]
+    template["metadata"]["PART_DIGEST"] = None
+    pod: dict[str, Any] = template["spec"]
+    pod["PART_POD"] = None
+    container = pod["containers"][0]
+    container["PART_CONTAINER"] = None
+    container["env"].append("PART_ENVIRONMENT")
+    container["volumeMounts"].append("PART_MOUNTS")
+    pod["volumes"].append("PART_VOLUMES")
+    return list(found.values())
+
+
+def fill(text: str) -> str:
+    """The template: ``text`` is that of ``chart_manifests``."""
+
+    def part(found: re.Match[str]) -> str:
+        indent = len(found[1])
+        body = re.sub(
+            r"nindent @(?:\+(\d+))?", lambda one: f"nindent {indent + int(one[1] or 0)}", PARTS[found[2]]
+        )
+        return body.replace("@", found[1])
+
+    return _LINE.sub(part, text).replace(str(_COUNT), "{{ .Values.controllers }}")

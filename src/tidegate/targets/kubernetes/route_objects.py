@@ -1,0 +1,96 @@
+"""Routes of endpoints behind a Gateway of the cluster: one HTTPRoute each, whose weights the cluster's own gateway
+controller brings into force."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from tidegate.domain.errors import TargetRefused, Transient
+from tidegate.domain.fleet import FleetId
+from tidegate.domain.traffic import RouteTable
+from tidegate.targets.kubernetes.api import KubeApi
+from tidegate.targets.kubernetes.http_route import GATEWAY_API, find_problem, http_route, read_table
+from tidegate.targets.kubernetes.names import (
+    ENDPOINT,
+    GATEWAY,
+    Manifest,
+    endpoint_name,
+    fence_of,
+    is_ours,
+    selector,
+)
+from tidegate.targets.kubernetes.options import KubernetesOptions
+
+log = logging.getLogger(__name__)
+
+KIND = "HTTPRoute"
+AWAIT, LOOK = 5.0, 0.25
+"""Seconds for which a change is waited for, and between two looks."""
+
+
+@dataclass
+class RouteObjects:
+    """A change is in force once every Gateway that the route names has accepted it."""
+
+    api: KubeApi
+    options: KubernetesOptions
+
+    async def put(self, table: RouteTable) -> None:
+        """Raises ForeignChange, Transient, TargetRefused."""
+        live = await self._find(table.endpoint)
+        if live is not None and table.fence < fence_of(live):
+            log.warning("routes of %s: fence %d is older than %d", table.endpoint, table.fence, fence_of(live))
+            return
+        if table.routes:
+            if GATEWAY_API not in await self.api.groups():
+                raise TargetRefused(
+                    f"the cluster has no Gateway API ({GATEWAY_API}): install it with a gateway that implements it, "
+                    "or leave out the option http_route of the target kubernetes"
+                )
+            await self.api.apply(http_route(table, self.options))
+            await self._await_force(table.endpoint)
+        elif live is not None:
+            await self.api.delete(KIND, endpoint_name(table.endpoint))
+
+    async def table(self, endpoint: str) -> RouteTable:
+        """In force now, whoever set it. Raises Transient while a change is not in force."""
+        live = await self._find(endpoint)
+        if live is None:
+            return RouteTable(endpoint, 0)
+        if (problem := find_problem(live)) is not None:
+            raise Transient(problem)
+        return read_table(endpoint, live)
+
+    async def named(self, endpoint: str) -> set[FleetId]:
+        """Fleets that its route names, whether it is in force or not."""
+        live = await self._find(endpoint)
+        table = RouteTable(endpoint, 0) if live is None else read_table(endpoint, live)
+        return {route.fleet for routes in (table.routes, *table.targets.values()) for route in routes}
+
+    async def fences(self) -> dict[str, int]:
+        """Of every endpoint that has a route of this installation."""
+        if GATEWAY_API not in await self.api.groups():
+            return {}
+        found = await self.api.find(KIND, selector(self.options.installation, GATEWAY))
+        return {one["metadata"]["labels"][ENDPOINT]: fence_of(one) for one in found}
+
+    async def _await_force(self, endpoint: str) -> None:
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + AWAIT
+        while True:
+            live = await self._find(endpoint)
+            problem = "its HTTPRoute is gone" if live is None else find_problem(live)
+            if problem is None:
+                return
+            if clock() >= deadline:
+                raise Transient(f"routes of {endpoint} are not in force: {problem}")
+            await asyncio.sleep(LOOK)
+
+    async def _find(self, endpoint: str) -> Manifest | None:
+        live = await self.api.get(KIND, endpoint_name(endpoint))
+        if live is not None and not is_ours(live, self.options.installation):
+            raise TargetRefused(
+                f"HTTPRoute {endpoint_name(endpoint)} in namespace {self.api.namespace} is not this tidegate's: it "
+                "is left alone; delete it, or choose another installation or namespace"
+            )
+        return live
