@@ -109,7 +109,7 @@ def set_schedule(
 
 
 @app.command("show")
-def show_schedule(name: Name, as_json: AsJson = False) -> None:
+def show_drift(name: Name, as_json: AsJson = False) -> None:
     """Show what the last look found, and when the verdict changed.
 
     \b

@@ -47,7 +47,7 @@ def test_config(tx: Tx, test: ShadowExperiment, endpoint: Endpoint | None, now: 
     present = _serving_variant(endpoint, test.source.name)
     source = _to_variant(test.source, present)
     shadow = replace(_to_variant(test.shadow, None), weight=source.weight * test.percent / 100)
-    capture = test.capture or _present_capture(endpoint)
+    capture = _choose_capture(test, _present_capture(endpoint))
     return EndpointConfig(_name(tx, test, "shadow"), (source,), now, shadows=(shadow,), capture=capture)
 
 
@@ -85,6 +85,13 @@ def _to_variant(given: ExperimentVariant, present: VariantSpec | None) -> Produc
         admission=present.admission,
         wire=present.wire,
     )
+
+
+def _choose_capture(test: ShadowExperiment, present: Capture | None) -> Capture | None:
+    """The test's own, by the rules of the endpoint's: what is removed from captures is still removed."""
+    if test.capture is None or present is None:
+        return test.capture or present
+    return replace(test.capture, redaction=present.redaction)
 
 
 def _present_capture(endpoint: Endpoint | None) -> Capture | None:
