@@ -12,6 +12,7 @@ from tidegate.domain.history import History
 from tidegate.domain.package import Package, PackageGroup
 from tidegate.domain.recommendation import RecommendationJob
 from tidegate.domain.registry import Model, Tags
+from tidegate.domain.replay import ReplayRecord
 from tidegate.domain.transform import TransformJob
 from tidegate.ports.store import Kind
 from tidegate.service.scaling_records import ActivityRecord, Scalable
@@ -38,6 +39,7 @@ HISTORY = Kind("rollout-history", History)
 EVIDENCE = Kind("evidence", StoredEvidence)
 DRIFT_SCHEDULE = Kind("drift-schedule", DriftSchedule)
 DRIFT = Kind("drift", DriftRecord)
+REPLAY = Kind("replay", ReplayRecord)
 ALARM = Kind("alarm", Alarm)
 TAGS = Kind("tags", TagSet)
 TRANSFORM = Kind("transform", TransformJob)
@@ -60,6 +62,7 @@ ALL: tuple[Kind[Any], ...] = (
     EVIDENCE,
     DRIFT_SCHEDULE,
     DRIFT,
+    REPLAY,
     ALARM,
     TAGS,
     TRANSFORM,

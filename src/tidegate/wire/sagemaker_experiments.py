@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
+from tidegate.domain.access import Access
 from tidegate.domain.capture import CSV_TYPES, JSON_TYPES, Capture
 from tidegate.domain.errors import AlreadyExists, Conflict, Invalid, NotFound
 from tidegate.domain.experiment import (
@@ -252,11 +253,11 @@ def _arn(call: TxCall, name: str) -> str:
 
 
 OPERATIONS: Operations = {
-    "CreateInferenceExperiment": TxOperation(create_experiment),
-    "DescribeInferenceExperiment": TxOperation(describe_experiment),
-    "ListInferenceExperiments": TxOperation(list_experiments),
-    "StartInferenceExperiment": TxOperation(start_experiment),
-    "StopInferenceExperiment": TxOperation(stop_experiment),
-    "UpdateInferenceExperiment": TxOperation(update_experiment),
-    "DeleteInferenceExperiment": TxOperation(delete_experiment),
+    "CreateInferenceExperiment": TxOperation(create_experiment, Access.CHANGE),
+    "DescribeInferenceExperiment": TxOperation(describe_experiment, Access.READ),
+    "ListInferenceExperiments": TxOperation(list_experiments, Access.READ),
+    "StartInferenceExperiment": TxOperation(start_experiment, Access.CHANGE),
+    "StopInferenceExperiment": TxOperation(stop_experiment, Access.CHANGE),
+    "UpdateInferenceExperiment": TxOperation(update_experiment, Access.CHANGE),
+    "DeleteInferenceExperiment": TxOperation(delete_experiment, Access.CHANGE),
 }
