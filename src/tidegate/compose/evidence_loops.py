@@ -1,4 +1,4 @@
-"""The loops beside the comparison of versions: replays of labelled rows, late labels, looks for drift, shadow tests."""
+"""The loops beside the comparison of versions: replays of labelled rows, late labels, drift, shadow tests."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
