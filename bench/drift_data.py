@@ -10,9 +10,9 @@ from typing import Any
 import numpy
 import pandas
 
-from demo.payroll import FEATURES, generate
 from tidegate.advisor.drift.profile import Row
 from tidegate.advisor.drift.rows import parse_value
+from tidegate.examples.payroll import FEATURES, generate
 
 Rows = list[tuple[float | None, Row]]
 """Epoch seconds and values."""
