@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from bench.planted.versions import ModelVersion
 from bench.planted.worlds import Floats, World
-from demo.payroll import auc
 from tidegate.advisor.comparison.replay_judge import judge_replay
 from tidegate.advisor.comparison.report import Answers
 from tidegate.domain.evidence import (
@@ -24,6 +23,7 @@ from tidegate.evidence.features import FeatureCounter
 from tidegate.evidence.judge import begin, fold, judge
 from tidegate.evidence.pair_judge import pair_key
 from tidegate.evidence.pairs import PairCounter
+from tidegate.examples.measures import auc
 
 PER_SECOND, SECONDS = 10, 120
 """Copied requests in the first stage of a rollout: its default length, at ten requests a second."""

@@ -1,4 +1,4 @@
-"""Three seeded tables with labels: payroll fraud (the generator of ``demo.payroll``), attrition and salaries.
+"""Three seeded tables with labels: payroll fraud (by ``tidegate.examples.payroll``), attrition and salaries.
 
 Entirely synthetic: they show what evidence finds, and say nothing of real payrolls or staff. Rows are in the order of
 time. Every table has a column of each kind that a fault needs: money, a category, an hour in UTC, something that
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from demo import payroll
+from tidegate.examples import payroll
 
 Floats = NDArray[np.float64]
 OFFSETS = (-6, 1, 5, -3, 2, 9, 0, -8)

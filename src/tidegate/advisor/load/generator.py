@@ -57,8 +57,8 @@ class LoadGenerator:
             raise Invalid(f"rate {rate}: must be above 0 requests per second")
         if connections < 1:
             raise Invalid(f"connections {connections}: must be at least 1")
-        given = [body] if isinstance(body, bytes) else list(body)
-        payloads = [one if isinstance(one, Payload) else Payload(one, {}) for one in given]
+        given: list[bytes | Payload] = [body] if isinstance(body, bytes) else list(body)
+        payloads = [Payload(one, {}) if isinstance(one, bytes) else one for one in given]
         messages: Sequence[bytes] = tuple(
             format_request(parts.netloc, path, {**headers, **one.headers}, one.body) for one in payloads
         )
