@@ -31,7 +31,7 @@ def compared(outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     ways = [_way(name, outcome["moments"]) for name, outcome in zip(COMPARED, outcomes, strict=True)]
     end = max(way["points"][-1][0] for way in ways) + 30
     grid = sorted({0.0, end, *(at for way in ways for at, _ in way["points"])})
-    looks = ({"colour": "--blue"}, {"colour": "--green", "dash": [7, 4]})
+    looks: tuple[dict[str, Any], ...] = ({"colour": "--blue"}, {"colour": "--green", "dash": [7, 4]})
     series = [
         {"label": way["title"], **look, "values": [_share(way["points"], at) for at in grid]}
         for way, look in zip(ways, looks, strict=True)

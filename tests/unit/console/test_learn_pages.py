@@ -5,6 +5,7 @@ from functools import cache
 
 import pytest
 
+from tidegate.advisor.cost.bill import Tariff
 from tidegate.advisor.prices import HOSTING, Catalogue
 from tidegate.console import architectures_page, compute_page, rolling_page, targets_page
 from tidegate.console.compute_process import compute
@@ -45,7 +46,7 @@ def test_a_number_out_of_bounds_is_named_and_the_default_stands_in(text: str) ->
 
 
 def test_the_cheapest_machine_holds_the_model_and_none_that_does_is_cheaper() -> None:
-    tariff = compute_page.Tariff(CATALOGUE, "us-east-1")
+    tariff = Tariff(CATALOGUE, "us-east-1")
     for gib in (0.5, 10.0, 60.0):
         for kind, (name, month) in compute_page.cheapest(tariff, gib).items():
             chosen = CATALOGUE.instance(name)
