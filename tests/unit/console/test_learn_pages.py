@@ -74,6 +74,11 @@ def test_autoscaling_costs_less_than_the_busiest_hour_at_all_hours() -> None:
     assert crossing is not None and crossing.rps > 0
 
 
+def test_a_rate_that_no_fleet_of_the_page_can_answer_is_said() -> None:
+    assert compute_page.compute({}, CATALOGUE)["scaled"]["short"] == 0
+    assert compute_page.compute({"rate": "10000", "each": "0.1"}, CATALOGUE)["scaled"]["short"] > 1000
+
+
 def test_steady_traffic_has_nothing_to_scale() -> None:
     shown = compute_page.compute({"shape": "steady", "least": "1"}, CATALOGUE)
     assert shown["scaled"]["month"] == pytest.approx(shown["scaled"]["fixed"], rel=0.2)
