@@ -92,6 +92,14 @@ def test_each_target_is_planned_for_the_same_answers_and_the_planner_s_choice_is
     assert len(priced) >= 3 and all(way["month"] > 0 and way["rows"] for way in priced)
 
 
+def test_a_low_price_comes_with_what_it_leaves_out() -> None:
+    *_, functions = targets_page.compared({}, CATALOGUE)["ways"]
+    assert "waits for a start" in functions["notes"][-1]
+    assert (
+        targets_page.compared({"example": "payroll-fraud", "latency": "30s"}, CATALOGUE)["ways"][-1]["notes"] == []
+    )
+
+
 def test_a_large_model_does_not_go_to_lambda_and_says_why() -> None:
     *_, functions = targets_page.compared({"example": "assist"}, CATALOGUE)["ways"]
     assert functions["why_not"] and not functions["chosen"]
