@@ -26,6 +26,7 @@ S3 = "needs an S3: tests/integration/test_platform_transform.py has one"
 CLUSTER = "asks a cluster: tests/kubernetes has one"
 FAKE_AWS = "asks AWS itself: tests/unit/targets has a fake"
 COMPARED = "needs a rollout under load: tests/integration/test_platform_evidence.py has one"
+ASKS = "asks a person for a password: tests/unit/cli/test_cli_access.py pipes one"
 PART = "names the command in a sentence, without its arguments"
 NOT_RUN: Mapping[str, str] = {
     "tidegate prices update": AWS,
@@ -61,6 +62,10 @@ NOT_RUN: Mapping[str, str] = {
     "tidegate direct logs fraud --target sagemaker": FAKE_AWS,
     "tidegate direct delete fraud --target sagemaker": FAKE_AWS,
     "tidegate doctor --target kubernetes": CLUSTER,
+    "tidegate user add alice --role admin": ASKS,
+    "tidegate user password alice": ASKS,
+    "tidegate token revoke 0f1e2d3c4b5a": "names a token that only an example has: test_cli_access.py revokes one",
+    "pip install 'tidegate[oidc]'": "needs a package index; make wheel installs",
     "tidegate evidence show fraud": COMPARED,
     "tidegate evidence show fraud --json > evidence.json": COMPARED,
     "tidegate evidence verify evidence.json": COMPARED,
@@ -83,6 +88,9 @@ FIRST: Mapping[tuple[str, str], str] = {
         "targets-ecs.md",
         "tidegate render fraud.yaml --target ecs --as cloudformation",
     ): f"{TARGETS}; sed -i 's#data: .*#data: s3://payroll-models/fraud.tar.gz#' fraud.yaml",
+    ("security.md", "tidegate user list"): (
+        "echo correct horse battery | tidegate user add alice --role admin --password-stdin"
+    ),
     ("autoscaling.md", "tidegate scaling fraud"): "tidegate deploy fraud.yaml --wait",
     ("async.md", "tidegate invoke-async fraud rows.csv --wait"): "tidegate deploy fraud.yaml --wait",
     ("endpoints.md", "tidegate invoke fraud --target-container predictor --body 1200,3,0.5"): (
@@ -94,6 +102,11 @@ FIRST: Mapping[tuple[str, str], str] = {
     ): "tidegate deploy chat.yaml --wait",
     ("capture.md", "tidegate labels fraud labels.jsonl --captures captures/"): (
         "mkdir captures; echo '{\"captureData\": {}}' > captures/a.jsonl; echo '{}' > labels.jsonl"
+    ),
+    ("labels.md", "tidegate labels fraud labels.jsonl --post"): (
+        "tidegate deploy fraud.yaml --wait; "
+        'echo "{\\"groundTruthData\\": {\\"data\\": \\"1\\"}, \\"eventMetadata\\": {\\"eventId\\": \\"payment-1\\"}}"'
+        " > labels.jsonl"
     ),
     ("capture.md", "tidegate drift fraud --baseline train.csv --captures captures/"): (
         "rm captures/a.jsonl; echo amount,country > train.csv; for i in $(seq 60); do "

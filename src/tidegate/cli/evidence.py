@@ -9,6 +9,7 @@ import typer
 
 from tidegate.cli.output import AsJson, Name, client, console
 from tidegate.cli.plain_parameters import PlainGroup
+from tidegate.cli.replay_table import show_replay
 from tidegate.cli.tables import Table, key, number, secondary
 from tidegate.domain.errors import Conflict, Invalid
 from tidegate.domain.evidence import OF_PAIRS, EvidenceRecord
@@ -36,6 +37,10 @@ def show(name: Name, as_json: AsJson = False) -> None:
         document = server.evidence(name)
     if as_json:
         print(json.dumps(document))
+        return
+    if "replay" in document:
+        show_replay(document["replay"])
+    if "verdict" not in document:
         return
     verdict = document["verdict"]
     print(f"{document['new_config']} compared with {document['old_config']}, stage {verdict['stage'] + 1}")

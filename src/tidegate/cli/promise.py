@@ -122,6 +122,9 @@ def show(found: Promise, alarms: Mapping[str, Alarm], screen: Console) -> None:
         often = format_probability(found.power)
         screen.print(f"\nSmallest difference that evidence finds with {often} by the end of a stage")
         screen.print(_evidence_table(found))
+    if found.labels:
+        screen.print(f"\nSmallest loss of AUC that labels find with {format_probability(found.power)}, of 0.8")
+        screen.print(_label_table(found))
     for one in found.wanted:
         screen.print()
         for line in (*_describe_wanted(one), *_describe_proposals(one)):
@@ -162,6 +165,15 @@ def _evidence_table(found: Promise) -> Table:
         unit, scale = ("", 1) if one.comparison is Comparison.PAIRED else (" %", 100)
         sizes = ("-" if size is None else f"+{size * scale:.3g}{unit}" for size in one.smallest)
         shown.add_row(name, *sizes, f"< {format_probability(one.false_alarm)}", COUNTED[one.comparison])
+    return shown
+
+
+def _label_table(found: Promise) -> Table:
+    shown = Table(number("LABELLED POSITIVES"), number("REPLAY"), number("LATE LABELS"))
+    for one in found.labels:
+        shown.add_row(
+            f"{one.positives:,}", *("-" if loss is None else f"{loss:.3f}" for loss in (one.replay, one.late))
+        )
     return shown
 
 

@@ -6,22 +6,23 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from tidegate.console import architectures_page, compute_page, rolling_page, targets_page
 from tidegate.console.compute_api import ComputePool
 from tidegate.console.pages import load_catalogue, render_page
+from tidegate.domain.access import Access
 from tidegate.gateway.dependencies import Gateway
-from tidegate.gateway.middleware import CONSOLE
+from tidegate.gateway.guarded_routes import GuardedRoute
+from tidegate.gateway.paths import CONSOLE
 
 Page = Callable[[Gateway, ComputePool, Request], Awaitable[Response]]
 
 
-def routes(gateway: Gateway, pool: ComputePool) -> list[Route]:
+def routes(gateway: Gateway, pool: ComputePool) -> list[GuardedRoute]:
     """GET only: they change nothing."""
     pages = {"architectures": _architectures, "compute": _compute, "rolling": _rolling, "targets": _targets}
     return [
-        Route(f"{CONSOLE}/{name}", _make_handler(gateway, pool, page), methods=["GET"])
+        GuardedRoute(gateway, f"{CONSOLE}/{name}", _make_handler(gateway, pool, page), Access.READ)
         for name, page in pages.items()
     ]
 

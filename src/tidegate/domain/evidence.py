@@ -3,6 +3,23 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from tidegate.domain.finding import Finding
+from tidegate.domain.replay import ReplayConfig
+
+__all__ = [
+    "Comparison",
+    "ComparisonResult",
+    "Counts",
+    "EvidenceAction",
+    "EvidenceBlock",
+    "EvidenceConfig",
+    "EvidenceRecord",
+    "Finding",
+    "NoDataAction",
+    "StoredEvidence",
+    "Verdict",
+]
+
 
 class Comparison(StrEnum):
     """What of the two versions is compared."""
@@ -37,14 +54,6 @@ class NoDataAction(StrEnum):
     ROLLBACK = "rollback"
     GATE = "gate"
     ADVANCE = "advance"
-
-
-class Finding(StrEnum):
-    """Result of a comparison. NO_DATA is neither a pass nor a failure."""
-
-    PASS = "pass"
-    FAIL = "fail"
-    NO_DATA = "no_data"
 
 
 @dataclass(frozen=True)
@@ -102,6 +111,8 @@ class EvidenceConfig:
     deadline: int = 3600
     """Seconds after the end of a bake until which evidence may arrive."""
     on_no_data: NoDataAction = NoDataAction.ROLLBACK
+    replay: ReplayConfig | None = None
+    """Labelled rows that both versions answer before any traffic is shifted."""
     paired: PairedTolerance = PairedTolerance()
     features: FeatureTolerance = FeatureTolerance()
     slices: tuple[str, ...] = ()

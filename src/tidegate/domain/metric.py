@@ -9,6 +9,7 @@ SAGEMAKER = "AWS/SageMaker"
 INSTANCES = "/aws/sagemaker/Endpoints"
 JOBS = "/aws/sagemaker/TransformJobs"
 EVIDENCE = "tidegate/Evidence"
+LABELS = "tidegate/Labels"
 
 
 @dataclass(frozen=True, order=True, slots=True)

@@ -7,6 +7,7 @@ from datetime import datetime
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.evidence import Comparison, Verdict
 from tidegate.domain.fleet import FleetId, FleetSpec, Mirroring, Pairing, Serverless
+from tidegate.domain.replay import ReplayResult
 from tidegate.domain.traffic import RouteTable
 
 
@@ -123,6 +124,8 @@ class Observation:
     """Alarms of the plan that no longer exist."""
     redefined: tuple[str, ...] = ()
     """Alarms of the plan whose definition changed since the rollout started."""
+    replay: Mapping[str, ReplayResult] | None = None
+    """By variant: what labelled rows said of the rollout's new version. None: nothing yet."""
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,13 @@ def _log_evidence(tests: dict[str, RateTest | ShareTest]) -> float:
 def false_alarm_rates(config: EvidenceConfig, variants: int) -> dict[Comparison, float]:
     """The part of the false rollback rate that each comparison of each variant may use."""
     whole = sum(STAKES[comparison] for comparison in config.compare) * max(1, variants)
-    return {one: config.false_rollback_rate * STAKES[one] / whole for one in config.compare}
+    left = config.false_rollback_rate - replay_rate(config, variants) * max(1, variants)
+    return {one: left * STAKES[one] / whole for one in config.compare}
+
+
+def replay_rate(config: EvidenceConfig, variants: int) -> float:
+    """The part of the false rollback rate that the replay of each variant may use: half of it all together."""
+    return 0.0 if config.replay is None else config.false_rollback_rate / 2 / max(1, variants)
 
 
 def judge(state: EvidenceState) -> Verdict:

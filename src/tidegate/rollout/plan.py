@@ -112,6 +112,8 @@ def _check_compared(plan: RolloutPlan, can: Capabilities) -> None:
     assert plan.evidence is not None
     if not can.compares:
         raise Invalid("evidence: this target does not count what a comparison of two versions needs; leave it out")
+    if plan.evidence.replay is not None and not can.keeps_models:
+        raise Invalid("evidence.replay: this target keeps no model data to answer rows with; leave it out")
     for one in plan.evidence.compare:
         if one not in can.compares:
             usable = ", ".join(sorted(can.compares))

@@ -10,6 +10,7 @@ from tidegate.domain.history import History
 from tidegate.domain.package import Package, PackageGroup
 from tidegate.domain.recommendation import RecommendationJob
 from tidegate.domain.registry import Model, Tags
+from tidegate.domain.replay import ReplayRecord
 from tidegate.domain.transform import TransformJob
 from tidegate.ports.store import Kind
 from tidegate.service.scaling_records import ActivityRecord, Scalable
@@ -34,6 +35,7 @@ CONFIG = Kind("config", EndpointConfig)
 ENDPOINT = Kind("endpoint", Endpoint)
 HISTORY = Kind("rollout-history", History)
 EVIDENCE = Kind("evidence", StoredEvidence)
+REPLAY = Kind("replay", ReplayRecord)
 ALARM = Kind("alarm", Alarm)
 TAGS = Kind("tags", TagSet)
 TRANSFORM = Kind("transform", TransformJob)
@@ -53,6 +55,7 @@ ALL: tuple[Kind[Any], ...] = (
     ENDPOINT,
     HISTORY,
     EVIDENCE,
+    REPLAY,
     ALARM,
     TAGS,
     TRANSFORM,

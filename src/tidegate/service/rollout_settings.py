@@ -53,6 +53,7 @@ def _evidence(config: EvidenceConfig) -> str:
     return (
         f"{tolerances}; false rollbacks {config.false_rollback_rate:.6g}; {config.action}; at least {config.minimum};"
         f" {config.on_no_data} after {config.deadline}s"
+        f"{'' if config.replay is None else f'; replay of {config.replay}'}"
     )
 
 

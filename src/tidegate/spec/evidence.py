@@ -17,6 +17,7 @@ from tidegate.spec.paired_tolerance import (
     render_paired,
 )
 from tidegate.spec.problem import KeyPath, SpecError, suggest
+from tidegate.spec.replay import ReplaySpec, parse_replay, render_replay
 from tidegate.spec.unit_texts import duration_text, percent_text
 from tidegate.spec.units import one_of, percent, seconds
 from tidegate.spec.value_types import Duration, about
@@ -84,6 +85,7 @@ class EvidenceSpec(Struct, forbid_unknown_fields=True):
         int,
         Meta(description="Requests of each version per stage, at least.", extra_json_schema={"minimum": 1}),
     ] = 100
+    replay: ReplaySpec | None = None
     deadline: Annotated[Duration, about("How long a stage waits for evidence after its bake.")] = "1h"
     on_no_data: Annotated[str, about("What happens to a stage without evidence then.", enum=NO_DATA)] = "rollback"
 
@@ -106,6 +108,7 @@ def parse_evidence(given: EvidenceSpec, path: KeyPath = ("evidence",)) -> Eviden
         minimum=given.minimum,
         deadline=seconds(given.deadline, (*path, "deadline")),
         on_no_data=NoDataAction(one_of(given.on_no_data, NO_DATA, (*path, "on_no_data"))),
+        replay=None if given.replay is None else parse_replay(given.replay, (*path, "replay")),
     )
     return found if given.tolerance is None else _tolerate(found, given.tolerance, (*path, "tolerance"))
 
@@ -176,6 +179,8 @@ def render_evidence(given: EvidenceConfig) -> dict[str, Any]:
         made["false_rollback_rate"] = percent_text(given.false_rollback_rate)
     if given.action is not _USUAL.action:
         made["action"] = given.action.value
+    if given.replay is not None:
+        made["replay"] = render_replay(given.replay)
     if given.minimum != _USUAL.minimum:
         made["minimum"] = given.minimum
     if given.deadline != _USUAL.deadline:

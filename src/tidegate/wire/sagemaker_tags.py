@@ -5,6 +5,7 @@ import binascii
 import re
 from typing import Any
 
+from tidegate.domain.access import Access
 from tidegate.domain.errors import Invalid
 from tidegate.domain.package import record_name
 from tidegate.domain.registry import Tags
@@ -89,7 +90,7 @@ def _render_tags(tags: Tags) -> list[Params]:
 
 
 OPERATIONS: Operations = {
-    "AddTags": TxOperation(add_tags),
-    "ListTags": TxOperation(list_tags),
-    "DeleteTags": TxOperation(delete_tags),
+    "AddTags": TxOperation(add_tags, Access.CHANGE),
+    "ListTags": TxOperation(list_tags, Access.READ),
+    "DeleteTags": TxOperation(delete_tags, Access.CHANGE),
 }

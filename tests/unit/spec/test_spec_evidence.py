@@ -106,6 +106,21 @@ def test_it_goes_with_every_strategy_that_shifts_in_steps(strategy: str) -> None
         ({"tolerance": {"latency": "slow"}}, "evidence.tolerance.latency: 'slow': expected a share such as 20%"),
         ({"false_rollback_rate": "0%"}, "evidence.false_rollback_rate: 0%: must be above 0% and at most 20%"),
         ({"false_rollback_rate": "21%"}, "must be above 0% and at most 20%"),
+        ({"replay": {"rows": "rows.csv", "label": "y"}}, "evidence.replay.rows: 'rows.csv': expected an address"),
+        ({"replay": {"rows": "s3://r/1"}}, "evidence.replay: give either 'label'"),
+        (
+            {"replay": {"rows": "s3://r/1", "label": "y", "labels": "s3://l/1"}},
+            "evidence.replay: give either 'label'",
+        ),
+        ({"replay": {"rows": "s3://r/1", "labels": "l"}}, "evidence.replay.labels: 'l': expected an address"),
+        (
+            {"replay": {"rows": "s3://r/1", "label": "y", "tolerance": {"auc": 2.0}}},
+            "evidence.replay.tolerance.auc: 2.0: must be from 0 to 1",
+        ),
+        (
+            {"replay": {"rows": "s3://r/1", "label": "y", "least_labels": 0}},
+            "evidence.replay.least_labels: 0: must be 1 to 1000000",
+        ),
         ({"action": "roll"}, "evidence.action: unknown action 'roll'"),
         ({"minimum": 0}, "evidence.minimum: 0: must be 1 to 1000000"),
         ({"deadline": "5"}, "evidence.deadline: '5': add a unit, such as 5s"),

@@ -41,7 +41,7 @@ class LoadGenerator:
         self,
         url: str,
         path: str,
-        body: bytes | Sequence[bytes | Payload],
+        body: bytes | Sequence[bytes] | Sequence[Payload],
         headers: Mapping[str, str],
         rate: float | None,
         *,
@@ -57,8 +57,8 @@ class LoadGenerator:
             raise Invalid(f"rate {rate}: must be above 0 requests per second")
         if connections < 1:
             raise Invalid(f"connections {connections}: must be at least 1")
-        given: Sequence[bytes | Payload] = [body] if isinstance(body, bytes) else body
-        payloads = [one if isinstance(one, Payload) else Payload(one, {}) for one in given]
+        given: list[bytes | Payload] = [body] if isinstance(body, bytes) else list(body)
+        payloads = [Payload(one, {}) if isinstance(one, bytes) else one for one in given]
         messages: Sequence[bytes] = tuple(
             format_request(parts.netloc, path, {**headers, **one.headers}, one.body) for one in payloads
         )

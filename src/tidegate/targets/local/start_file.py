@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from tidegate.auth.keys import prediction_keys
 from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.host.atomic_write import write_private
@@ -30,7 +31,7 @@ from tidegate.targets.start_spec import LONGEST_QUEUED, log_stream_arn, start_sp
 def write_keys(folders: Folders, settings: Settings) -> None:
     """Workers verify signatures themselves, and read the keys from one file."""
     if settings.access_keys:
-        write_private(folders.keys, msgspec.json.encode(dict(settings.access_keys)))
+        write_private(folders.keys, msgspec.json.encode(prediction_keys(settings)))
     else:
         folders.keys.unlink(missing_ok=True)
 
