@@ -173,7 +173,8 @@ def down(
 def _refuse_other(server: ApiClient, name: str) -> bool:
     """Whether there is an endpoint of this name. Raises Invalid if it is not the example's."""
     try:
-        arn = server.endpoint(name) and server.describe("DescribeEndpoint", EndpointName=name)["EndpointArn"]
+        server.endpoint(name)
+        arn = str(server.describe("DescribeEndpoint", EndpointName=name)["EndpointArn"])
     except ServerError as error:
         if error.status == 404:
             return False
