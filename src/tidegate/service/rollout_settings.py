@@ -51,7 +51,8 @@ def _evidence(config: EvidenceConfig) -> str:
     if not OF_PAIRS.isdisjoint(config.compare):
         tolerances += f"; copies for {config.copies}s; slices {', '.join(config.slices) or 'none'}"
     return (
-        f"{tolerances}; false rollbacks {config.false_rollback_rate:.6g}; {config.action}{_on_features(config)}; at least {config.minimum};"
+        f"{tolerances}; false rollbacks {config.false_rollback_rate:.6g}; {config.action}{_on_features(config)};"
+        f" at least {config.minimum};"
         f" {config.on_no_data} after {config.deadline}s"
         f"{'' if config.replay is None else f'; replay of {config.replay}'}"
     )

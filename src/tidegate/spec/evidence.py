@@ -1,5 +1,6 @@
 """The ``evidence`` section of a spec: its structure, and what it means."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -174,28 +175,30 @@ def render_evidence(given: EvidenceConfig) -> dict[str, Any]:
     made: dict[str, Any] = {}
     if given.compare != _USUAL.compare:
         made["compare"] = [one.value for one in given.compare]
-    tolerance: dict[str, Any] = {}
-    different = [one.value for one in OF_TRAFFIC if getattr(given, one.value) != getattr(_USUAL, one.value)]
-    tolerance |= {name: percent_text(getattr(given, name)) for name in different}
-    if paired := render_paired(given.paired):
-        tolerance["paired"] = paired
-    if features := render_features(given.features):
-        tolerance["features"] = features
-    if tolerance:
+    if tolerance := _render_tolerance(given):
         made["tolerance"] = tolerance
     if given.slices:
         made["slices"] = [int(one) if one.isdecimal() else one for one in given.slices]
-    if given.copies != _USUAL.copies:
-        made["copies"] = duration_text(given.copies)
-    if given.false_rollback_rate != _USUAL.false_rollback_rate:
-        made["false_rollback_rate"] = percent_text(given.false_rollback_rate)
-    for name in ("action", "on_features"):
-        if getattr(given, name) is not getattr(_USUAL, name):
-            made[name] = getattr(given, name).value
     if given.replay is not None:
         made["replay"] = render_replay(given.replay)
-    if given.minimum != _USUAL.minimum:
-        made["minimum"] = given.minimum
-    if given.deadline != _USUAL.deadline:
-        made["deadline"] = duration_text(given.deadline)
-    return made | ({"on_no_data": given.on_no_data.value} if given.on_no_data is not _USUAL.on_no_data else {})
+    texts: dict[str, Callable[[Any], object]] = {
+        "copies": duration_text,
+        "false_rollback_rate": percent_text,
+        "action": str,
+        "on_features": str,
+        "minimum": int,
+        "deadline": duration_text,
+        "on_no_data": str,
+    }
+    changed = {name: text for name, text in texts.items() if getattr(given, name) != getattr(_USUAL, name)}
+    return made | {name: text(getattr(given, name)) for name, text in changed.items()}
+
+
+def _render_tolerance(given: EvidenceConfig) -> dict[str, Any]:
+    different = [one.value for one in OF_TRAFFIC if getattr(given, one.value) != getattr(_USUAL, one.value)]
+    made: dict[str, Any] = {name: percent_text(getattr(given, name)) for name in different}
+    if paired := render_paired(given.paired):
+        made["paired"] = paired
+    if features := render_features(given.features):
+        made["features"] = features
+    return made
