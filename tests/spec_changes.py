@@ -227,6 +227,7 @@ CHANGES: dict[str, tuple[str, str, Any]] = {
     "ReplayToleranceSpec.error": ("replayed", "evidence.replay.tolerance.error", "2%"),
     "EvidenceSpec.slices": ("paired", "evidence.slices", ["country", 3]),
     "EvidenceSpec.copies": ("paired", "evidence.copies", "30s"),
+    "EvidenceSpec.on_features": ("paired", "evidence.on_features", "rollback"),
     "ToleranceSpec.paired": ("paired", "evidence.tolerance.paired", GONE),
     "ToleranceSpec.features": ("paired", "evidence.tolerance.features", GONE),
     "PairedSpec.distance": ("paired", "evidence.tolerance.paired.distance", 0.1),

@@ -31,6 +31,7 @@ USERS = {
     "dora": Role.OPERATOR,
     "eve": Role.VIEWER,
 }
+ENDPOINT = f"/tidegate/v1/endpoints/{NAME}"
 PAGE = f"/console/endpoints/{NAME}"
 pytestmark = pytest.mark.timeout(180)
 
@@ -68,7 +69,7 @@ def deploy(client: httpx.Client, data: str) -> None:
 
 
 def settled(client: httpx.Client, seed: int) -> bool:
-    told = client.get(f"/tidegate/v1/endpoints/{NAME}").json()
+    told = client.get(ENDPOINT).json()
     return told["status"] == "InService" if seed == 1 else (told["rollout"] or {}).get("phase") == "Baking"
 
 
@@ -117,6 +118,10 @@ def test_the_keyboard_alone_signs_in_and_out(context: BrowserContext, platform: 
         page.keyboard.press("Enter")
         expect(page.get_by_text("signed in as viewer")).to_be_visible()
         both_themes(page)
+        for width in (390, 700, 1000, 1200):  # the frame wraps at some of them
+            page.set_viewport_size({"width": width, "height": 900})
+            for shown in (page.get_by_text("signed in as viewer"), page.get_by_role("button", name="Sign out")):
+                expect(shown).to_be_in_viewport(ratio=1)
         page.keyboard.press("Tab")
         expect(page.get_by_role("button", name="Sign out")).to_be_focused()
         page.keyboard.press("Enter")
@@ -247,6 +252,8 @@ def test_of_two_operators_with_opposite_buttons_the_second_is_told_who_was_first
 def test_undo_goes_back_to_the_version_before(
     browser: Browser, platform: Platform, operator: httpx.Client
 ) -> None:
+    if operator.get(ENDPOINT).json()["rollout"] is not None:
+        operator.post(f"{ENDPOINT}/rollout/promote", json={"full": True}).raise_for_status()
     with signed_in(browser, platform, "olga") as page:
         page.goto(f"{platform.url}{PAGE}")
         page.get_by_role("button", name="Undo").click(timeout=60_000)

@@ -49,6 +49,7 @@ NOT_RUN: Mapping[str, str] = {
     "python -m pip wheel --wheel-dir build/wheels -c requirements.lock '.[xgboost,postgres]' pip": (
         "downloads wheels: tests/kubernetes/image.py does so"
     ),
+    "tidegate monitor show fraud": "needs captures to look at: tests/integration/test_platform_drift.py has some",
     "tidegate doctor --target ecs": FAKE_AWS,
     "tidegate doctor --target lambda": FAKE_AWS,
     "tidegate doctor fraud.yaml --target lambda": FAKE_AWS,
@@ -108,14 +109,24 @@ FIRST: Mapping[tuple[str, str], str] = {
         'echo "{\\"groundTruthData\\": {\\"data\\": \\"1\\"}, \\"eventMetadata\\": {\\"eventId\\": \\"payment-1\\"}}"'
         " > labels.jsonl"
     ),
-    ("capture.md", "tidegate drift fraud --baseline train.csv --captures captures/"): (
-        "rm captures/a.jsonl; echo amount,country > train.csv; for i in $(seq 60); do "
+    ("drift.md", "tidegate drift fraud --baseline train.csv --captures captures/"): (
+        "mkdir -p captures; echo amount,country > train.csv; for i in $(seq 60); do "
         "echo $i,US >> train.csv; "
         'echo "{\\"captureData\\": {\\"endpointInput\\": {\\"data\\": \\"$i,US\\", '
         '\\"encoding\\": \\"CSV\\"}}, '
         '\\"eventMetadata\\": {\\"eventId\\": \\"$i\\", '
         '\\"inferenceTime\\": \\"2026-03-01T12:00:00Z\\"}}" '
         ">> captures/b.jsonl; done"
+    ),
+    (
+        "drift.md",
+        "tidegate monitor set fraud --baseline train.csv --by country",
+    ): "tidegate deploy fraud.yaml --wait",
+    ("drift.md", "tidegate monitor baseline payments.csv --time paid_at"): (
+        "echo amount,paid_at > payments.csv; echo 1,2026-03-01T12:00:00Z >> payments.csv"
+    ),
+    ("drift.md", "tidegate monitor baseline captures/fraud/AllTraffic/ --columns amount,country"): (
+        "mkdir -p captures/fraud/AllTraffic; cp captures/b.jsonl captures/fraud/AllTraffic/"
     ),
     ("capture.md", "tidegate capture fraud"): "tidegate deploy fraud.yaml --wait",
     ("compare.md", "tidegate compare --endpoint fraud candidate.tar.gz --rows captures/"): (

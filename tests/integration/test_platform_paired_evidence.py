@@ -105,12 +105,12 @@ def evidence(platform: Platform, endpoint: str, finding: str) -> dict[str, Any]:
 def test_swapped_columns_of_a_stage_are_found_before_any_traffic_moves_and_named(
     platform: Platform, scene: Scene, old: Version, tmp_path: Path
 ) -> None:
-    compare = ["errors", "paired", "features"]
-    deploy(platform, old.spec("swapped", compare=compare))
+    wish = {"compare": ["errors", "paired", "features"], "on_features": "rollback"}
+    deploy(platform, old.spec("swapped", **wish))
     before = scene.settled("swapped")["EndpointConfigName"]
     new = Version(tmp_path, 2, columns=(1, 0, 2))
     with load(platform, "swapped") as running:
-        deploy(platform, new.spec("swapped", compare=compare))
+        deploy(platform, new.spec("swapped", **wish))
         ended = scene.settled("swapped", 120)
         report = running.stop()
     assert ended["EndpointConfigName"] == before

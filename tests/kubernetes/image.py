@@ -31,6 +31,8 @@ _LIMITS = "--ulimit nofile=$(ulimit -Sn):$(ulimit -Hn) --ulimit nproc=$(ulimit -
 """This machine's own: podman asks for higher ones, which needs CAP_SYS_RESOURCE."""
 _KEPT = 4
 """Images of other commits and worktrees, 450 MB each."""
+_LEFT_BEHIND = 3600
+"""Seconds after which an archive that is not finished is of a build that died."""
 _LEFT_OUT = ("doc", "man", "locale", "info")
 """Folders of /usr/share."""
 _PLATFORMS = (*(f"manylinux_2_{minor}_x86_64" for minor in (28, 27, 17)), "manylinux2014_x86_64")
@@ -59,6 +61,9 @@ def build() -> Path:
         if not archive.exists():
             for old in sorted(cache.glob("image-*.tar"), key=lambda path: -path.stat().st_mtime)[_KEPT - 1 :]:
                 old.unlink()
+            for left in cache.glob("image-*.partial"):
+                if time.time() - left.stat().st_mtime > _LEFT_BEHIND:
+                    left.unlink(missing_ok=True)
             for each in dependencies.iterdir():
                 os.link(each, context / "wheels" / each.name) if _same_disk(each, context) else shutil.copy(
                     each, context / "wheels"
@@ -126,8 +131,7 @@ def _podman_build(context: Path, base: Path, archive: Path) -> None:
     podman = (
         f"env PODMAN_IGNORE_CGROUPSV1_WARNING=1 podman --root {store}/root --runroot {store}/run --runtime runc"
     )
-    partial = archive.with_suffix(".partial")
-    partial.unlink(missing_ok=True)
+    partial = archive.with_suffix(f".{os.getpid()}.partial")  # another test run may build the same one
     script = f"""
       set -e
       {podman} import --quiet {base} {_BASE}

@@ -76,11 +76,11 @@ class Installed:
         spec = json.loads(self.kubectl("get", "lease", NAME, "-o", "json"))["spec"]
         return spec["holderIdentity"], spec["leaseTransitions"]
 
-    def other_leader(self, seconds: float) -> str:
+    def await_leader(self, seconds: float) -> str:
         """Wait until a controller leads and answers. Raises TimeoutError with what the controllers wrote."""
         try:
-            other: str = wait_until(self.leader, "another controller leads", seconds, 0.5)
-            wait_until(self.answers, "it answers", 30, 0.5)
+            other: str = wait_until(self.leader, "a controller leads", seconds, 0.5)
+            wait_until(self.answers, "it answers", 120, 0.5)
         except TimeoutError as error:
             said = [f"{name}:\n{self.kubectl('logs', '--tail=40', name)}" for name in self.controllers()]
             raise TimeoutError("\n".join((str(error), self.kubectl("get", "pods", "-o", "wide"), *said))) from None
@@ -131,8 +131,7 @@ def installed(cluster: Cluster, postgres: Path, database: str) -> Iterator[Insta
             service = json.loads(cluster.kubectl("--namespace", NAMESPACE, "get", "service", NAME, "-o", "json"))
             models = train(folder, 1, features=4, trees=5), train(folder, 2, features=4, trees=5)
             made = Installed(cluster, f"http://{service['spec']['clusterIP']}", models)
-            wait_until(made.leader, "a controller leads", 180, 1.0)
-            wait_until(made.answers, "it answers", 30, 0.5)
+            made.await_leader(300)
             yield made
             cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
     finally:

@@ -15,6 +15,7 @@ PLATFORM = {
     "testing/platform.py",
     "testing/scene.py",
     "testing/lambda_runtime.py",
+    "advisor/drift/__main__.py",
     "advisor/recommend/load_runs.py",
     "advisor/recommend/__main__.py",
 }

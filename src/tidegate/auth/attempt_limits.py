@@ -6,6 +6,8 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 MAX_KEYS = 10_000
+ROUNDING = 1e-6
+"""Seconds by which sums of times since the epoch may be off."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class AttemptLimits:
         # A clock that was set back must not lock anybody out for longer than a whole refill.
         full = min(max(full, now), now + allowance.seconds)
         waiting = full - now - (allowance.seconds - allowance.interval)
-        if waiting > 1e-9:
+        if waiting > ROUNDING:
             self._full_at[key] = full
             self._full_at.move_to_end(key)
             return waiting

@@ -121,6 +121,15 @@ class ApiClient:
     def evidence(self, name: str) -> dict[str, Any]:
         return self._request_document("GET", f"{_check_endpoint_name(name)}/evidence")
 
+    def drift(self, name: str) -> dict[str, Any]:
+        return self._request_document("GET", f"{_check_endpoint_name(name)}/drift")
+
+    def set_drift(self, name: str, schedule: Mapping[str, object]) -> dict[str, Any]:
+        return self._request_document("PUT", f"{_check_endpoint_name(name)}/drift", schedule)
+
+    def remove_drift(self, name: str) -> dict[str, Any]:
+        return self._request_document("DELETE", f"{_check_endpoint_name(name)}/drift")
+
     def models(self, name: str, limit: int) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._request_document(
             "GET", f"{_check_endpoint_name(name)}/models", query={"limit": limit}

@@ -55,6 +55,7 @@ TASKS: Mapping[str, tuple[CommandEntry, ...]] = {
         CommandEntry("capture", "capture", "capture", "Show what data capture wrote, and what it dropped."),
         CommandEntry("labels", "labels", "labels", "Measure predictions by labels that came later."),
         CommandEntry("drift", "drift", "drift", "Compare captured requests with a baseline."),
+        CommandEntry("monitor", "monitor", "app", "Watch an endpoint's captured requests for drift."),
         CommandEntry("open", "console_link", "open_console", "Open the console in the browser."),
     ),
     "Plan and price": (

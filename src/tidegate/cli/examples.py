@@ -15,7 +15,7 @@ from tidegate.advisor.load import LoadGenerator, Payload
 from tidegate.advisor.load.report import document
 from tidegate.advisor.prices import Catalogue, price_folder
 from tidegate.cli.batch import batch
-from tidegate.cli.client import ServerError
+from tidegate.cli.client import ApiClient, ServerError
 from tidegate.cli.deploy import deploy
 from tidegate.cli.output import AsJson, client, console, print_note, user_name
 from tidegate.cli.plain_parameters import PlainGroup
@@ -23,7 +23,7 @@ from tidegate.cli.tables import Table, key, number, secondary, sentence
 from tidegate.domain.errors import Invalid
 from tidegate.examples.catalogue import EXAMPLES, Example, find_example
 from tidegate.examples.contract import VERSIONS
-from tidegate.examples.folder import CARD, is_batch, make_example, read_requests, read_summary
+from tidegate.examples.folder import CARD, TAG, is_batch, is_example, make_example, read_requests, read_summary
 from tidegate.settings import Settings
 
 app = typer.Typer(
@@ -95,6 +95,8 @@ def up(
         scores = where / f"{version}-scores"
         batch([str(spec), str(where / read_summary(where)["inputs"]), str(scores)], join=True, as_json=as_json)
     else:
+        with client() as server:
+            _refuse_other(server, name)
         deploy(spec, wait=wait, as_json=as_json)
         print_note(f"next: tidegate examples traffic {name}; tidegate status {name}; tidegate open {name}")
 
@@ -116,7 +118,7 @@ def traffic(
       tidegate examples traffic payroll-fraud --rate 100 --seconds 300
     """
     example, where = find_example(name), folder / name
-    if not (where / CARD).is_file():
+    if not is_example(example, where):
         raise Invalid(f"example {name} is not trained in {folder}: tidegate examples up {name}")
     requests = [Payload(one.body.encode(), dict(one.headers)) for one in read_requests(where)]
     kind = {"Content-Type": read_requests(where)[0].content_type}
@@ -156,14 +158,10 @@ def down(
       tidegate examples down payroll-fraud
     """
     example = find_example(name)
-    deleted = True
     with client() as server:
-        try:
-            server.delete(example.name, user_name(), force=True)
-        except ServerError as error:
-            if error.status != 404:
-                raise
-            deleted = False
+        deleted = _refuse_other(server, name)
+        if deleted:
+            server.delete(name, user_name(), force=True)
         while deleted and any(one["name"] == name for one in server.endpoints()):
             time.sleep(0.2)
     if files:
@@ -172,10 +170,27 @@ def down(
     print(json.dumps({"name": name, "deleted": deleted}) if as_json else said)
 
 
+def _refuse_other(server: ApiClient, name: str) -> bool:
+    """Whether there is an endpoint of this name. Raises Invalid if it is not the example's."""
+    try:
+        server.endpoint(name)
+        arn = str(server.describe("DescribeEndpoint", EndpointName=name)["EndpointArn"])
+    except ServerError as error:
+        if error.status == 404:
+            return False
+        raise
+    if not any(tag["Key"] == TAG for tag in server.describe("ListTags", ResourceArn=arn)["Tags"]):
+        raise Invalid(
+            f"endpoint \"{name}\" was not deployed by 'tidegate examples up': nothing is done; "
+            f"'tidegate delete {name}' deletes it"
+        )
+    return True
+
+
 def _remove(example: Example, folder: Path) -> None:
     """Only what an example wrote: a folder of that name without its summary is not one."""
     where = folder / example.name
-    if where.exists() and not (where / CARD).is_file():
+    if where.exists() and not is_example(example, where):
         raise Invalid(f"{where} is not the folder of an example: nothing is removed")
     shutil.rmtree(where, ignore_errors=True)
 

@@ -138,11 +138,13 @@ class TidegateDeployments(BaseDeploymentClient):  # type: ignore[misc] # MLflow 
         if flavor not in (None, "python_function"):
             raise Invalid(f"flavor {flavor!r} is not served: leave it out, or say python_function")
         wanted, switches = read_config(config)
-        unknown = set(wanted.get("model") or {}) & {"data", "fingerprint"}
-        if unknown:
+        more = wanted.get("model") or {}
+        if not isinstance(more, dict):
+            raise Invalid(f"config model={more!r}: expected keys and values, such as model.environment.NAME=VALUE")
+        if unknown := set(more) & {"data", "fingerprint"}:
             raise Invalid(f"model.{min(unknown)} comes from the model's URI: leave it out of the config")
         model = self._serving_model(name) if model_uri is None else self._upload(model_uri)
-        given = {**wanted, "endpoint": name, "model": {**model, **(wanted.get("model") or {})}}
+        given = {**wanted, "endpoint": name, "model": {**model, **more}}
         done = self._server.deploy(
             given,
             user_name(),

@@ -141,7 +141,7 @@ def join(
     guards = Guards(metrics, lambda: clock.read()[1].ahead, comparisons.verdict)
     keeper = join_keeper(store, provider, clock, settings)
 
-    beside = join_evidence(settings, store, metrics, clock, lambda: engine)
+    beside = join_evidence(settings, store, metrics, clock, ids, targets.table, lambda: engine)
     engine = Engine(
         store,
         targets.driven,
@@ -268,7 +268,7 @@ class Controller:
             # A start that fails in spite of replicas that serve leaves them to the next.
             self.drain = self.drain and (started or not lifecycle.serves())
             self.stopping.set()
-            await parts.beside.replays.stop()
+            await parts.beside.stop()
             await parts.engine.stop()
             await parts.jobs.end(self.drain)
             await self._end(parts)

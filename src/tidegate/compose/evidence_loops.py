@@ -1,11 +1,13 @@
-"""The loops beside the comparison of versions: replays of labelled rows, and late labels."""
+"""The loops beside the comparison of versions: replays of labelled rows, late labels, drift, shadow tests."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from tidegate.compose.label_loop import LABELS_EVERY, LabelLoop
 from tidegate.compose.replay_process import ReplayProcess
-from tidegate.ports.clock import Clock
+from tidegate.compose.scheduled_work import TURN_EVERY, ScheduledWork, join_scheduled_work
+from tidegate.domain.targets import TargetTable
+from tidegate.ports.clock import Clock, Ids
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.store import Store
 from tidegate.reconcile.engine import Engine
@@ -24,12 +26,21 @@ class EvidenceLoops:
 
     replays: Replays
     labels: LabelLoop
+    scheduled: ScheduledWork
     guarded: Callable[[], Iterable[GuardedRollout]]
 
     @property
     def loops(self) -> tuple[tuple[float, Callable[[], Awaitable[None]]], ...]:
         """Seconds between two turns, and what one does."""
-        return (REPLAYS_EVERY, self._look), (LABELS_EVERY, self.labels.turn)
+        return (
+            (REPLAYS_EVERY, self._look),
+            (LABELS_EVERY, self.labels.turn),
+            (TURN_EVERY, self.scheduled.turn),
+        )
+
+    async def stop(self) -> None:
+        await self.replays.stop()
+        await self.scheduled.stop()
 
     async def _look(self) -> None:
         found = (one.versions for one in self.guarded())
@@ -37,10 +48,22 @@ class EvidenceLoops:
 
 
 def join_evidence(
-    settings: Settings, store: Store, metrics: Metrics, clock: Clock, engine: Callable[[], Engine]
+    settings: Settings,
+    store: Store,
+    metrics: Metrics,
+    clock: Clock,
+    ids: Ids,
+    targets: TargetTable,
+    engine: Callable[[], Engine],
 ) -> EvidenceLoops:
     """``settings.state`` is where model data is kept; ``engine`` comes later, since it needs these parts."""
     artifacts = str(settings.state / "artifacts")
     run = ReplayProcess(settings).run
-    replays = Replays(store, clock, run, lambda name: engine().kick(name), artifacts, file_roots(settings))
-    return EvidenceLoops(replays, LabelLoop(settings, store, metrics, clock), lambda: engine().guarded())
+
+    def kick(name: str) -> None:
+        engine().kick(name)
+
+    replays = Replays(store, clock, run, kick, artifacts, file_roots(settings))
+    labels = LabelLoop(settings, store, metrics, clock)
+    scheduled = join_scheduled_work(settings, store, metrics, clock, ids, kick, targets)
+    return EvidenceLoops(replays, labels, scheduled, lambda: engine().guarded())

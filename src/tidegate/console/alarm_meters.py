@@ -7,6 +7,7 @@ from tidegate.console.figures import UNKNOWN, format_milliseconds, format_percen
 from tidegate.domain.alarm import Alarm, ComparisonOperator
 from tidegate.domain.evidence import (
     OF_PAIRS,
+    Comparison,
     ComparisonResult,
     EvidenceAction,
     EvidenceConfig,
@@ -90,6 +91,11 @@ def describe_action(config: EvidenceConfig | None) -> str:
     """What a rollout does with a difference between its versions; None: it has no ``evidence`` settings."""
     if config is None:
         return "It decides nothing here: the rollout's settings do not ask for it."
+    if (
+        Comparison.FEATURES in config.compare
+        and config.on_features is not config.action is EvidenceAction.ROLLBACK
+    ):
+        return f"{ACTIONS[config.action]} If features alone differ, the stage holds until a person decides."
     return ACTIONS[config.action]
 
 

@@ -113,6 +113,8 @@ def _scaled(tariff: Tariff, load: Load, scaling: ScalingBounds, usage: FleetUsag
         "month": both.second.month,
         "saved": both.saved,
         "most": most,
+        "short": usage.short,
+        "bound": scaling.most,
         "chart": {
             "x": [hour / 24 + 1 for hour in range(len(counts))],
             "series": [

@@ -105,7 +105,7 @@ class OpenIdLogins:
         secret = await gateway.logins.begin_external(caller.name, caller.role, now, before)
         await gateway.trail.note(doing)
         answer = begin_session(gateway, secret, pending.target)
-        answer.delete_cookie(self.cookie)
+        answer.delete_cookie(self.cookie, httponly=True, samesite="lax", secure=callers.is_encrypted(settings))
         return answer
 
     def _take(self, request: Request) -> Pending:

@@ -15,6 +15,8 @@ FIRST = "payroll-fraud"
 ASKED = ("rate", "latency", "payload", "processing_time", "model_size")
 """Questions of the form; other answers come along as they are."""
 SHOWN = ("Inference Mode", "Instance Type", "Scaling")
+START = 2.0
+"""Seconds that a start from zero may take, about."""
 NOWHERE: Mapping[str, object] = {"custom_logic": False, "event_driven": False}
 
 
@@ -56,5 +58,12 @@ def _way(target: str, answers: Mapping[str, Any], chosen: str, catalogue: Catalo
     if made.place.target != target:
         return {**told, "chosen": False, "why_not": f"{made.place.title}: {made.place.because}"}
     rows = {row.name: row.value for row in made.rows if row.name in SHOWN}
-    found = {"month": made.bill.month, "rows": rows, "because": made.place.because}
+    because = made.place.because.partition(";")[0]
+    notes = [one.say for one in made.notes]
+    latency = made.facts["latency"]
+    if made.place.mode == "serverless" and latency is not None and latency < START:
+        notes.append(
+            "the first request after a pause waits for a start, some seconds, which is later than you allow"
+        )
+    found = {"month": made.bill.month, "rows": rows, "because": because, "notes": notes}
     return {**told, **found, "chosen": target == chosen, "why_not": ""}

@@ -117,8 +117,18 @@ class EvidenceConfig:
     features: FeatureTolerance = FeatureTolerance()
     slices: tuple[str, ...] = ()
     """Columns of the request, by name or number, by whose values paired predictions are compared, too."""
+    on_features: EvidenceAction = EvidenceAction.GATE
+    """What a difference does that features alone have found, where ``action`` is to roll back: columns say that the
+    versions are given different values, and not that this does harm."""
     copies: int = 120
     """Seconds in which the new version gets copies of requests only, before it gets traffic. Only of pairs."""
+
+
+def action_on(config: EvidenceConfig, verdict: "Verdict | None") -> EvidenceAction:
+    """What follows from a failure with these findings."""
+    failed = [] if verdict is None else [one for one in verdict.results if one.finding is Finding.FAIL]
+    by_features = bool(failed) and all(one.comparison is Comparison.FEATURES for one in failed)
+    return config.on_features if by_features and config.action is EvidenceAction.ROLLBACK else config.action
 
 
 def gets_copies_first(config: EvidenceConfig) -> bool:

@@ -9,6 +9,7 @@ SAGEMAKER = "AWS/SageMaker"
 INSTANCES = "/aws/sagemaker/Endpoints"
 JOBS = "/aws/sagemaker/TransformJobs"
 EVIDENCE = "tidegate/Evidence"
+DRIFT = "tidegate/Drift"
 LABELS = "tidegate/Labels"
 
 

@@ -22,6 +22,8 @@ SUMMARY = "example.json"
 REQUESTS = "requests.jsonl"
 CARD = "card.md"
 TABLE = "rows.csv"
+TAG = "tidegate:example"
+"""Of endpoints that are examples, so that no other one of the same name is taken for one."""
 PERIODS = (5, 10, 20, 30)
 """Periods of alarms in seconds, below whole minutes; in a shorter one a percentile says little."""
 PACKAGES = ("numpy", "xgboost", "lightgbm", "sklearn", "skops")
@@ -30,9 +32,19 @@ PACKAGES = ("numpy", "xgboost", "lightgbm", "sklearn", "skops")
 def make_example(example: Example, folder: Path, prices: Catalogue, *, speed: float = 1, scale: float = 1) -> None:
     """Train it and write everything, or only the specs where it is trained already. ``speed`` divides the times of a
     rollout, ``scale`` multiplies the rows that it is trained on. An example that is cut short leaves nothing."""
-    if not (folder / SUMMARY).is_file():
+    if not is_example(example, folder):
+        if folder.exists():
+            raise Invalid(f"{folder} exists and is not this example's: choose another --folder")
         _train(example, folder, scale)
     _write_specs(example, folder, prices, speed)
+
+
+def is_example(example: Example, folder: Path) -> bool:
+    """Whether the folder is one that ``make_example`` wrote for this example."""
+    try:
+        return bool(read_summary(folder)["name"] == example.name)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def read_summary(folder: Path) -> dict[str, Any]:
@@ -70,7 +82,6 @@ def _train(example: Example, folder: Path, scale: float) -> None:
         del summary["table"]
         (partial / SUMMARY).write_text(json.dumps(summary, indent=2))
         partial.chmod(0o755)
-        shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -91,6 +102,7 @@ def _write_specs(example: Example, folder: Path, prices: Catalogue, speed: float
                 "compare": ["errors", "latency", "predictions"],
                 "tolerance": {"predictions": summary["evidence"]},
             }
+        spec["tags"] = {**spec["tags"], TAG: example.name}
         spec = {key: spec[key] for key in sorted(spec, key=_place)}
         text = planner.render_spec(made, _faster(spec, speed))
         head = f"# {example.title}: {summary['versions'][version]['about']}.\n"

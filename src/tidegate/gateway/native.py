@@ -18,6 +18,7 @@ from tidegate.domain.targets import LOCAL
 from tidegate.gateway import (
     audit_view,
     captures,
+    drift,
     invocations,
     queue_view,
     scaling,
@@ -39,12 +40,13 @@ from tidegate.gateway.request_parsing import (
     parse_purpose,
     parse_requester,
 )
-from tidegate.gateway.shadows import compare_shadows
+from tidegate.gateway.shadows import compare_shadows, describe_experiment
 from tidegate.ports.store import Tx
 from tidegate.service import alarms, endpoints, rollouts
 from tidegate.service.alarms import AlarmFilter
 from tidegate.service.deploy import DeployOptions, deploy
 from tidegate.service.evidence import show_evidence
+from tidegate.service.experiments import find_of_endpoint
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.scaling_views import scaling_summary
 from tidegate.service.spec_scaling import Arns
@@ -124,12 +126,16 @@ async def shadow(gateway: Gateway, request: Request) -> Response:
     """Compare production and shadow variants over the last ``seconds``, an hour by default."""
     seconds = parse_number(request, "seconds", 3_600, 1, MAX_COMPARISON)
     context, name, now = gateway.context, parse_endpoint_name(request), gateway.context.clock.now()
-    endpoint = (await context.store.run(lambda tx: endpoints.get_endpoint(tx, name))).body
+    endpoint, test = await context.store.run(
+        lambda tx: (endpoints.get_endpoint(tx, name).body, find_of_endpoint(tx, name))
+    )
     found = await compare_shadows(context.metrics, endpoint, seconds, now)
     kept = str(Path(gateway.settings.state, "shadow", name))
     if endpoint.target != LOCAL:
         kept = f"in the instances on target {endpoint.target}"
-    return JSONResponse({"seconds": seconds, "kept": kept, "comparisons": [asdict(one) for one in found]})
+    comparisons = [asdict(one) for one in found]
+    experiment = describe_experiment(test) if test is not None and not test.ended else None
+    return JSONResponse({"seconds": seconds, "kept": kept, "experiment": experiment, "comparisons": comparisons})
 
 
 async def evidence(gateway: Gateway, request: Request) -> Response:
@@ -242,6 +248,9 @@ ROUTES: NativeRoutes = (
     ("GET", "/endpoints/{name}/shadow", shadow, Access.READ),
     ("GET", "/endpoints/{name}/capture", captures.describe_captures, Access.READ),
     ("GET", "/endpoints/{name}/evidence", evidence, Access.READ),
+    ("GET", "/endpoints/{name}/drift", drift.describe_drift, Access.READ),
+    ("PUT", "/endpoints/{name}/drift", drift.set_drift, Access.CHANGE),
+    ("DELETE", "/endpoints/{name}/drift", drift.remove_drift, Access.CHANGE),
     ("GET", "/endpoints/{name}/models", models, Access.READ),
     ("GET", "/endpoints/{name}/scaling", scaling.describe_scaling, Access.READ),
     ("GET", "/endpoints/{name}/queue", queue_view.list_requests, Access.READ),

@@ -29,6 +29,7 @@ from tidegate.reconcile.unsaved_rollbacks import Loaded, UnsavedRollbacks
 from tidegate.rollout import commands, deadlines
 from tidegate.rollout.step import RolloutDecision, step
 from tidegate.service import history
+from tidegate.service.drift import forget_drift
 from tidegate.service.evidence import forget_evidence
 from tidegate.service.record_kinds import ALARM, ENDPOINT
 from tidegate.service.replays import forget_replay
@@ -70,6 +71,7 @@ def save(tx: Tx, loaded: Loaded, decision: RolloutDecision, now: datetime) -> in
         tx.delete(ENDPOINT, name, expect=loaded.version, now=now, events=events)
         history.forget(tx, name, now)
         forget_evidence(tx, name, now)
+        forget_drift(tx, name, now)
         forget_replay(tx, name, now)
         return 0
     version = tx.put(ENDPOINT, name, decision.endpoint, expect=loaded.version, now=now, events=events)

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.endpoint import Endpoint
-from tidegate.domain.evidence import OF_PAIRS, EvidenceConfig, FeatureTolerance, PairedTolerance
+from tidegate.domain.evidence import OF_PAIRS, Comparison, EvidenceConfig, FeatureTolerance, PairedTolerance
 from tidegate.domain.rollout import CapacitySize, DeploymentConfig, SizeType
 
 
@@ -51,10 +51,15 @@ def _evidence(config: EvidenceConfig) -> str:
     if not OF_PAIRS.isdisjoint(config.compare):
         tolerances += f"; copies for {config.copies}s; slices {', '.join(config.slices) or 'none'}"
     return (
-        f"{tolerances}; false rollbacks {config.false_rollback_rate:.6g}; {config.action}; at least {config.minimum};"
+        f"{tolerances}; false rollbacks {config.false_rollback_rate:.6g}; {config.action}{_on_features(config)};"
+        f" at least {config.minimum};"
         f" {config.on_no_data} after {config.deadline}s"
         f"{'' if config.replay is None else f'; replay of {config.replay}'}"
     )
+
+
+def _on_features(config: EvidenceConfig) -> str:
+    return f" (features: {config.on_features})" if Comparison.FEATURES in config.compare else ""
 
 
 def _tolerance(given: float | PairedTolerance | FeatureTolerance) -> str:

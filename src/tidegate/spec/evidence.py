@@ -1,5 +1,6 @@
 """The ``evidence`` section of a spec: its structure, and what it means."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -81,6 +82,9 @@ class EvidenceSpec(Struct, forbid_unknown_fields=True):
         str, about("Most rollouts of an equal version that may be rolled back.", "1%", pattern=_PERCENT)
     ] = "1%"
     action: Annotated[str, about("What a difference above its tolerance does.", enum=ACTIONS)] = "rollback"
+    on_features: Annotated[
+        str, about("What a difference does that features alone have found.", enum=("gate", "rollback"))
+    ] = "gate"
     minimum: Annotated[
         int,
         Meta(description="Requests of each version per stage, at least.", extra_json_schema={"minimum": 1}),
@@ -105,12 +109,21 @@ def parse_evidence(given: EvidenceSpec, path: KeyPath = ("evidence",)) -> Eviden
         copies=_copies(given.copies, compare, (*path, "copies")),
         false_rollback_rate=rate / 100,
         action=EvidenceAction(one_of(given.action, ACTIONS, (*path, "action"))),
+        on_features=_on_features(given, compare, path),
         minimum=given.minimum,
         deadline=seconds(given.deadline, (*path, "deadline")),
         on_no_data=NoDataAction(one_of(given.on_no_data, NO_DATA, (*path, "on_no_data"))),
         replay=None if given.replay is None else parse_replay(given.replay, (*path, "replay")),
     )
     return found if given.tolerance is None else _tolerate(found, given.tolerance, (*path, "tolerance"))
+
+
+def _on_features(given: EvidenceSpec, compare: tuple[Comparison, ...], path: KeyPath) -> EvidenceAction:
+    where = (*path, "on_features")
+    found = EvidenceAction(one_of(given.on_features, ("gate", "rollback"), where))
+    if found is not _USUAL.on_features and Comparison.FEATURES not in compare:
+        raise SpecError(where, "nothing compares features: add it to compare, or remove this")
+    return found
 
 
 def _compare(given: list[str] | None, path: KeyPath) -> tuple[Comparison, ...]:
@@ -162,27 +175,30 @@ def render_evidence(given: EvidenceConfig) -> dict[str, Any]:
     made: dict[str, Any] = {}
     if given.compare != _USUAL.compare:
         made["compare"] = [one.value for one in given.compare]
-    tolerance: dict[str, Any] = {}
-    different = [one.value for one in OF_TRAFFIC if getattr(given, one.value) != getattr(_USUAL, one.value)]
-    tolerance |= {name: percent_text(getattr(given, name)) for name in different}
-    if paired := render_paired(given.paired):
-        tolerance["paired"] = paired
-    if features := render_features(given.features):
-        tolerance["features"] = features
-    if tolerance:
+    if tolerance := _render_tolerance(given):
         made["tolerance"] = tolerance
     if given.slices:
         made["slices"] = [int(one) if one.isdecimal() else one for one in given.slices]
-    if given.copies != _USUAL.copies:
-        made["copies"] = duration_text(given.copies)
-    if given.false_rollback_rate != _USUAL.false_rollback_rate:
-        made["false_rollback_rate"] = percent_text(given.false_rollback_rate)
-    if given.action is not _USUAL.action:
-        made["action"] = given.action.value
     if given.replay is not None:
         made["replay"] = render_replay(given.replay)
-    if given.minimum != _USUAL.minimum:
-        made["minimum"] = given.minimum
-    if given.deadline != _USUAL.deadline:
-        made["deadline"] = duration_text(given.deadline)
-    return made | ({"on_no_data": given.on_no_data.value} if given.on_no_data is not _USUAL.on_no_data else {})
+    texts: dict[str, Callable[[Any], object]] = {
+        "copies": duration_text,
+        "false_rollback_rate": percent_text,
+        "action": str,
+        "on_features": str,
+        "minimum": int,
+        "deadline": duration_text,
+        "on_no_data": str,
+    }
+    changed = {name: text for name, text in texts.items() if getattr(given, name) != getattr(_USUAL, name)}
+    return made | {name: text(getattr(given, name)) for name, text in changed.items()}
+
+
+def _render_tolerance(given: EvidenceConfig) -> dict[str, Any]:
+    different = [one.value for one in OF_TRAFFIC if getattr(given, one.value) != getattr(_USUAL, one.value)]
+    made: dict[str, Any] = {name: percent_text(getattr(given, name)) for name in different}
+    if paired := render_paired(given.paired):
+        made["paired"] = paired
+    if features := render_features(given.features):
+        made["features"] = features
+    return made

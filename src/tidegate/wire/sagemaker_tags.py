@@ -14,6 +14,7 @@ from tidegate.service import tags as use
 from tidegate.service.record_kinds import (
     CONFIG,
     ENDPOINT,
+    EXPERIMENT,
     MODEL,
     PACKAGE,
     PACKAGE_GROUP,
@@ -31,6 +32,7 @@ _KINDS: dict[str, Kind[Any]] = {
     "endpoint": ENDPOINT,
     "transform-job": TRANSFORM,
     "inference-recommendations-job": RECOMMENDATION,
+    "inference-experiment": EXPERIMENT,
     "model-package-group": PACKAGE_GROUP,
     "model-package": PACKAGE,
 }

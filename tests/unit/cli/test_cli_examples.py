@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.unit.cli.stub_server import API, found, stub
+from tests.unit.cli.stub_server import API, endpoint_document, found, stub
 from tests.unit.cli.test_cli_everyday import refusal, words
 from tidegate.examples.catalogue import EXAMPLES
 
@@ -26,6 +26,19 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_endpoint_of_somebody_else_with_the_name_of_an_example_is_left_alone(tmp_path: Path) -> None:
+    described = {"EndpointArn": "arn:aws:sagemaker:us-east-1:000000000000:endpoint/hr-intents"}
+    answers = {
+        f"{API}/endpoints/hr-intents": found(endpoint_document("hr-intents")),
+        "SageMaker.DescribeEndpoint": found(described),
+        "SageMaker.ListTags": found({"Tags": [{"Key": "team", "Value": "hr"}]}),
+    }
+    with stub(answers) as (url, seen):
+        place = ("--folder", str(tmp_path))
+        assert "nothing is done" in refusal("examples", "down", "hr-intents", *place, TIDEGATE_URL=url)
+    assert {one["method"] for one in seen} == {"GET", "POST"}
+
+
 def test_only_the_folder_of_an_example_is_removed(tmp_path: Path) -> None:
     mine = tmp_path / "hr-intents"
     mine.mkdir()
@@ -34,7 +47,7 @@ def test_only_the_folder_of_an_example_is_removed(tmp_path: Path) -> None:
     with stub({f"{API}/endpoints/hr-intents": gone, f"{API}/endpoints": found({"endpoints": []})}) as (url, _):
         place = ("--files", "--folder", str(tmp_path))
         assert "nothing is removed" in refusal("examples", "down", "hr-intents", *place, TIDEGATE_URL=url)
-        (mine / "card.md").write_text("# HR intents\n")
+        (mine / "example.json").write_text('{"name": "hr-intents"}')
         shown = words("examples", "down", "hr-intents", *place, TIDEGATE_URL=url)
     assert shown == 'there is no endpoint "hr-intents"\n'
     assert list(tmp_path.iterdir()) == []

@@ -8,7 +8,7 @@ import pytest
 from tidegate.domain.errors import Invalid
 
 pytest.importorskip("mlflow")
-from tidegate.cli.mlflow_deployments import SHORT, pack, read_config
+from tidegate.cli.mlflow_deployments import SHORT, TidegateDeployments, pack, read_config
 
 ALARM = "{metric: Invocation5XXErrors, statistic: Average, above: 2%}"
 
@@ -68,6 +68,14 @@ def test_a_spec_file_is_changed_by_the_other_keys(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_refused_with_its_key(config: dict[str, Any], message: str) -> None:
     with pytest.raises(Invalid, match=message):
         read_config(config)
+
+
+def test_a_model_that_is_no_section_is_refused() -> None:
+    client = TidegateDeployments("tidegate")
+    with pytest.raises(Invalid, match="expected keys and values"):
+        client._deploy("fraud", "models:/fraud/1", None, {"model": "fraud"})
+    with pytest.raises(Invalid, match="comes from the model's URI"):
+        client._deploy("fraud", "models:/fraud/1", None, {"model.data": "s3://other"})
 
 
 def test_several_models_are_not_mlflows(tmp_path: Path) -> None:

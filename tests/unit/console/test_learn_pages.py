@@ -74,6 +74,11 @@ def test_autoscaling_costs_less_than_the_busiest_hour_at_all_hours() -> None:
     assert crossing is not None and crossing.rps > 0
 
 
+def test_a_rate_that_no_fleet_of_the_page_can_answer_is_said() -> None:
+    assert compute_page.compute({}, CATALOGUE)["scaled"]["short"] == 0
+    assert compute_page.compute({"rate": "10000", "each": "0.1"}, CATALOGUE)["scaled"]["short"] > 1000
+
+
 def test_steady_traffic_has_nothing_to_scale() -> None:
     shown = compute_page.compute({"shape": "steady", "least": "1"}, CATALOGUE)
     assert shown["scaled"]["month"] == pytest.approx(shown["scaled"]["fixed"], rel=0.2)
@@ -85,6 +90,14 @@ def test_each_target_is_planned_for_the_same_answers_and_the_planner_s_choice_is
     assert [way["chosen"] for way in shown["ways"]] == [True, False, False, False]
     priced = [way for way in shown["ways"] if not way["why_not"]]
     assert len(priced) >= 3 and all(way["month"] > 0 and way["rows"] for way in priced)
+
+
+def test_a_low_price_comes_with_what_it_leaves_out() -> None:
+    *_, functions = targets_page.compared({}, CATALOGUE)["ways"]
+    assert "waits for a start" in functions["notes"][-1]
+    assert (
+        targets_page.compared({"example": "payroll-fraud", "latency": "30s"}, CATALOGUE)["ways"][-1]["notes"] == []
+    )
 
 
 def test_a_large_model_does_not_go_to_lambda_and_says_why() -> None:

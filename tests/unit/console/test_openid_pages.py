@@ -76,6 +76,8 @@ async def test_a_person_signs_in_at_the_provider_and_has_the_role_of_a_group() -
         assert SECRET not in address
         back = await client.get(world.provider.authorize(address))
         assert (back.status_code, back.headers["location"]) == (303, "/console/jobs")
+        cookies = back.headers.get_list("set-cookie")
+        assert len(cookies) == 2 and all("Secure" in one and "HttpOnly" in one for one in cookies)
         told = (await client.get("/console/session")).json()
         assert (told["name"], told["role"]) == ("oidc:alice@example.com", "operator")
         assert (await client.get("/console", headers=PAGE)).status_code == 200

@@ -72,6 +72,15 @@ def test_speed_shortens_the_times_of_rollout_and_alarms(
     assert (data["rollout"]["wait"], data["alarms"]["errors"]["period"]) == (wait, period)
 
 
+def test_a_folder_of_somebody_else_is_left_alone(made: types.ModuleType, tmp_path: Path) -> None:
+    mine = tmp_path / "e"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("mine")
+    with pytest.raises(Invalid, match="choose another --folder"):
+        make_example(EXAMPLE, mine, Catalogue.load())
+    assert [path.name for path in mine.iterdir()] == ["thesis.txt"]
+
+
 def test_training_that_fails_leaves_nothing(made: types.ModuleType, tmp_path: Path) -> None:
     made.build = fail  # type: ignore[attr-defined]
     with pytest.raises(OSError, match="no space"):

@@ -13,7 +13,7 @@ from tidegate.domain.errors import Unavailable
 from tidegate.domain.evidence import Comparison, EvidenceConfig, EvidenceRecord, Finding
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import CollectionRound, Coverage, FleetSecond, Sample
-from tidegate.domain.observation import Capabilities
+from tidegate.domain.observation import Capabilities, Evidence
 from tidegate.domain.pairs import Pair
 from tidegate.domain.rollout import DeploymentConfig
 from tidegate.evidence.judge import recompute
@@ -256,6 +256,40 @@ async def test_a_failed_comparison_keeps_no_guard_from_being_judged(caplog: pyte
     assert kicked == ["fraud"]
     assert guards.evidence(guarded) is not None
     assert "versions could not be compared" in caplog.text
+
+
+async def test_versions_are_compared_before_their_requests_count_as_judged() -> None:
+    """Otherwise a stage could pass by counts that reach its end, and by a verdict from before they were compared."""
+    seen = list[Evidence | None]()
+
+    class Watching(Comparisons):
+        async def turn(self, *_: object) -> list[Sample]:
+            seen.append(guards.evidence(guarded))
+            return []
+
+    @dataclass
+    class Standing:
+        def now(self) -> datetime:
+            return NOON
+
+    async def collect(now: int) -> CollectionRound:
+        return CollectionRound([], {"fraud": Coverage(now - 60, now)})
+
+    metrics, store = MemoryMetrics(), MemoryStore()
+    guards, guarded = Guards(metrics), GuardedRollout("fraud", "r1", (), VERSIONS)
+    loop = MetricsLoop(
+        store,
+        metrics,
+        Standing(),
+        collect,
+        lambda name: None,
+        guards,
+        lambda: [guarded],
+        comparisons=Watching(store),
+    )
+    await loop.turn()
+    assert seen == [None]
+    assert guards.evidence(guarded) is not None
 
 
 async def test_the_verdict_joins_the_evidence_of_the_guards() -> None:

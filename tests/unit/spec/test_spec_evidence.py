@@ -83,8 +83,13 @@ def test_every_key_of_pairs_has_its_meaning() -> None:
     )
     features = {"rows": "2%", "scale": "10%", "shift": 0.5}
     assert parsed(
-        {"compare": ["features"], "copies": "0s", "tolerance": {"features": features}}
-    ) == EvidenceConfig(compare=(Comparison.FEATURES,), copies=0, features=FeatureTolerance(0.02, 0.1, 0.5))
+        {"compare": ["features"], "copies": "0s", "tolerance": {"features": features}, "on_features": "rollback"}
+    ) == EvidenceConfig(
+        compare=(Comparison.FEATURES,),
+        copies=0,
+        features=FeatureTolerance(0.02, 0.1, 0.5),
+        on_features=EvidenceAction.ROLLBACK,
+    )
 
 
 @pytest.mark.parametrize("strategy", ["canary", "linear", "rolling"])
@@ -138,6 +143,8 @@ def test_it_goes_with_every_strategy_that_shifts_in_steps(strategy: str) -> None
             "evidence.slices[0]: must be the name or the number of a column",
         ),
         ({"tolerance": {"paired": {}}}, "evidence.tolerance.paired: nothing compares paired"),
+        ({"on_features": "rollback"}, "evidence.on_features: nothing compares features"),
+        ({"compare": ["features"], "on_features": "report"}, "evidence.on_features"),
         ({"tolerance": {"features": {}}}, "evidence.tolerance.features: nothing compares features"),
         (
             {"compare": ["paired"], "tolerance": {"paired": {"bias": 0}}},

@@ -217,7 +217,8 @@ def _promise_evidence(
                 smallest_difference(comparison, config, stages[: place + 1], usual, terms.power, len(variants))
                 for place in range(len(stages))
             )
-            yield EvidencePromise(comparison, variant, smallest, rates[comparison] if acts else 0.0)
+            decides = comparison is not Comparison.FEATURES or config.on_features is EvidenceAction.ROLLBACK
+            yield EvidencePromise(comparison, variant, smallest, rates[comparison] if acts and decides else 0.0)
 
 
 def _promise_fault(

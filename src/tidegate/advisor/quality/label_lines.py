@@ -143,6 +143,35 @@ def read_score(captured: object, where: str) -> float | None:
     return _only_number(found) if not where else _at_place(found, where)
 
 
+def read_scores(captured: object, where: str, rows: int) -> list[float | None]:
+    """The score of each of so many rows that were asked together; None where there is no finite number."""
+    if rows == 1:
+        return [read_score(captured, where)]
+    side = captured.get("endpointOutput") if isinstance(captured, dict) else None
+    data = side.get("data") if isinstance(side, dict) else None
+    encoding = side.get("encoding") if isinstance(side, dict) else None
+    if not isinstance(data, str):
+        return [None] * rows
+    if encoding == "CSV":
+        lines = data.split("\n") if "\n" in data.strip() else data.split(",")
+        parts: list[object] = [{"data": line, "encoding": "CSV"} for line in lines if line.strip()]
+        answers: list[float | None] = [read_score({"endpointOutput": part}, where) for part in parts]
+    else:
+        answers = [_only_number(one) if not where else _at_place(one, where) for one in _list_of(data, rows)]
+    return answers if len(answers) == rows else [None] * rows
+
+
+def _list_of(data: str, rows: int) -> list[Any]:
+    """The list with a member for each row, within as many members and lists of one as there may be around it."""
+    try:
+        found: Any = msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError):
+        return []
+    while isinstance(found, (list, dict)) and len(found) == 1:
+        found = next(iter(found.values())) if isinstance(found, dict) else found[0]
+    return found if isinstance(found, list) and len(found) == rows else []
+
+
 def _only_number(found: Any) -> float | None:
     """The number in as many lists and members as there may be around it, if it is the only value."""
     while isinstance(found, (list, dict)) and len(found) == 1:

@@ -17,15 +17,19 @@ Line = tuple[str, bytes]
 """The path or key of the file, and a line without its end."""
 
 
-def read_lines(address: str, s3: tuple[str, str]) -> Iterator[Line]:
-    """All lines that are not empty of the files at an address. ``s3``: endpoint and region. Raises TidegateError."""
+def read_lines(
+    address: str, s3: tuple[str, str], wanted: Callable[[str], bool] = lambda path: True, empty: bool = False
+) -> Iterator[Line]:
+    """All lines that are not empty of the files at an address. ``s3``: endpoint and region; ``wanted`` chooses
+    files by path or key; ``empty``: there may be none. Raises TidegateError."""
     if "://" not in address:
         address = Path(address).absolute().as_uri()
     found = False
     for file in list_files(address, s3):
         found = True
-        yield from ((file.path, line) for line in file.lines())
-    if not found:
+        if wanted(file.path):
+            yield from ((file.path, line) for line in file.lines())
+    if not found and not empty:
         raise ArtifactError(f"{address}: there is nothing")
 
 
