@@ -72,6 +72,9 @@ def test_a_card_shows_each_version_with_its_measure_and_says_that_nothing_is_rea
     for name, one in summary["versions"].items():
         assert f"| {name} | {one['quality'][summary['measure']]:.3f} |" in card
     assert "not real" in card and summary["rows"] in card
+    assert "rows.csv" not in card or (folder / example.name / "rows.csv").exists(), (
+        "no file is promised that is not there"
+    )
 
 
 @pytest.mark.parametrize(

@@ -27,10 +27,11 @@ def render_card(example: Example, trained: TrainedExample) -> str:
         lines.append(f"| {name} | {' | '.join(values)} | {version.about} |")
     lines += ["", f"Versions are ranked by {trained.measure}; higher is better.", ""]
     lines += [f"{text}\n" for key, text in NOTE.items() if key in measures]
-    found = (
-        f"The rollout of `worse` compares predictions and allows {trained.evidence} of them to move."
-        if trained.evidence
-        else "The rollout of `worse` does not see it: nothing fails, and nothing is slower. `tidegate compare` with "
-        "labels does, before any traffic."
-    )
-    return "\n".join([*lines, found, ""])
+    return "\n".join([*lines, _what_sees_it(trained), ""])
+
+
+def _what_sees_it(trained: TrainedExample) -> str:
+    if trained.evidence:
+        return f"The rollout of `worse` compares predictions and allows {trained.evidence} of them to move."
+    unseen = "The rollout of `worse` does not see it: nothing fails, and nothing is slower."
+    return f"{unseen} `tidegate compare` with `rows.csv` does, before any traffic." if trained.table else unseen
