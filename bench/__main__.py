@@ -25,6 +25,7 @@ BENCHES = (
     ("bench.peak", "--keep"),
     ("bench.evidence", "--keep"),
     ("bench.planted", "--keep"),
+    ("bench.drift", "--keep"),
     ("bench.forecast_bill", "--keep"),
     ("bench.recommend", "--keep"),
     ("bench.asynchronous", "--keep"),
