@@ -24,6 +24,7 @@ BENCHES = (
     ("bench.noisy_neighbour", "--keep"),
     ("bench.peak", "--keep"),
     ("bench.evidence", "--keep"),
+    ("bench.planted", "--keep"),
     ("bench.forecast_bill", "--keep"),
     ("bench.recommend", "--keep"),
     ("bench.asynchronous", "--keep"),

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from bench import tables
 from bench.evidence_arrays import Array, RateTests, ShareTests, log_mean
-from tidegate.domain.evidence import Comparison, EvidenceConfig
+from bench.evidence_live import EVIDENCE, OTHER, PASSED, run_live
+from tidegate.domain.evidence import OF_TRAFFIC, Comparison, EvidenceConfig
 from tidegate.evidence.comparisons import LATENCY_LEVELS, LATENCY_SLACK, PREDICTION_LEVELS, SKETCH_ERROR
 from tidegate.evidence.judge import false_alarm_rates
 
@@ -34,7 +35,7 @@ SAMPLED = 25
 """Predictions of a version that are sampled in a second."""
 SPREAD = 0.3
 """Standard deviation of the logarithm of a latency."""
-ALL = EvidenceConfig(compare=tuple(Comparison))
+ALL = EvidenceConfig(compare=OF_TRAFFIC)
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def normal_quantile(level: float) -> float:
 def count_false(versions: Versions, rollouts: int, seconds: int, seed: int) -> dict[str, int]:
     """Rollouts of equal versions that were turned back, by comparison and in all."""
     simulation = Simulation(versions, rollouts, seed)
-    ever = {one: np.zeros(rollouts, bool) for one in Comparison}
+    ever = {one: np.zeros(rollouts, bool) for one in OF_TRAFFIC}
     for second in range(BEFORE + seconds):
         simulation.step(second >= BEFORE)
         for one, now in simulation.failed().items():
@@ -195,12 +196,28 @@ def power_rows(rollouts: int) -> Iterator[list[object]]:
         yield [name, *("never" if math.isinf(cell) else f"{cell:.0f}" for cell in cells)]
 
 
+def show_live(wanted: int, seconds: float, keep: bool) -> None:
+    live = run_live(wanted, seconds)
+    header = ["asked for", "ended", *(kind for kind in (PASSED, EVIDENCE, OTHER))]
+    row = [wanted, sum(live.found.values()), *(live.found[kind] for kind in (PASSED, EVIDENCE, OTHER))]
+    print(*live.reasons, sep="\n")
+    title = "Live rollouts of equal versions"
+    tables.show("evidence-live", title, header, [row], keep=keep, command=f"evidence --live {wanted}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rollouts", type=int, default=10_000, help="equal rollouts at each level of traffic")
     parser.add_argument("--seconds", type=int, default=300, help="looks at each of them")
+    parser.add_argument(
+        "--live", type=int, default=0, help="this many rollouts of equal versions on a platform instead"
+    )
+    parser.add_argument("--within", type=float, default=86_400.0, help="seconds in which live rollouts begin")
     parser.add_argument("--keep", action="store_true", help="write the tables to docs/benchmarks.md")
     given = parser.parse_args()
+    if given.live:
+        show_live(given.live, given.within, given.keep)
+        return
     began, rows = time.perf_counter(), list[list[object]]()
     for clustered in (False, True):
         for seed, rate in enumerate(LEVELS):

@@ -14,8 +14,9 @@ import numpy as np
 import xgboost
 from numpy.typing import NDArray
 
-from demo import payroll
-from demo.payroll import FEATURES, MONTH_STARTS, Payments
+from tidegate.examples import payroll
+from tidegate.examples.measures import auc
+from tidegate.examples.payroll import FEATURES, MONTH_STARTS, Payments
 
 CACHE = Path(__file__).parent / ".cache"
 PARAMETERS = {"objective": "binary:logistic", "max_depth": 4, "eta": 0.15, "nthread": 1, "tree_method": "hist"}
@@ -70,7 +71,7 @@ def train(folder: Path = CACHE) -> Trial:
     december = year.between(int(MONTH_STARTS[11]), payroll.DAYS)
     return Trial(
         models=tuple(_train(recipe, past, test, folder) for recipe in RECIPES),
-        oracle=payroll.auc(test.probability, test.fraud),
+        oracle=auc(test.probability, test.fraud),
         payments=len(year.day),
         frauds=int(year.fraud.sum()),
         traffic=[december.csv(row) for row in range(0, len(december.day), max(1, len(december.day) // 500))],
@@ -87,7 +88,7 @@ def _train(recipe: Recipe, past: Payments, test: Payments, folder: Path) -> Trai
     path = folder / f"{recipe.name}.tar.gz"
     pack(bytes(booster.save_raw("ubj")), path)
     score = booster.inplace_predict(test.x, validate_features=False)
-    return Trained(recipe, path, payroll.auc(score, test.fraud), seconds)
+    return Trained(recipe, path, auc(score, test.fraud), seconds)
 
 
 def _seen(x: NDArray[np.float32], recipe: Recipe) -> NDArray[np.float32]:

@@ -1,7 +1,8 @@
 """A gateway on a store in memory, for tests: what stands around it is recorded or set by hand."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -10,20 +11,27 @@ import httpx
 from starlette.types import ASGIApp
 
 from tidegate.advisor.planner import api as planner_api
-from tidegate.auth.keys import is_signing_required
+from tidegate.auth.keys import is_login_required
+from tidegate.auth.passwords import Cost
 from tidegate.console import compute_api
 from tidegate.gateway.app import build_app
-from tidegate.gateway.dependencies import Gateway
+from tidegate.gateway.dependencies import Gateway, Prediction
 from tidegate.host.clock import RandomIds, SystemClock
 from tidegate.ports.logs import ReplicaLog
+from tidegate.service.audit_trail import Trail
+from tidegate.service.logins import Logins
 from tidegate.settings import Settings
 from tidegate.store import SqlStore, open_store
+from tidegate.store.access import SqlAccess
+from tidegate.store.audit import SqlAudit
 from tidegate.testing.memory_metrics import MemoryMetrics
 from tidegate.wire.operation import WireContext
 
 KEY, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 SIGNED = Settings(access_keys={KEY: SECRET})
 OPEN = Settings()
+CHEAP = Cost(4, 1)
+"""A cost of hashing passwords with which tests are not slow."""
 
 
 @dataclass
@@ -55,11 +63,23 @@ class GatewayHarness:
     """What every endpoint's one replica wrote; without any, there is no replica."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     trouble: str | None = None
+    people: bool = False
+    """Whether there are users, so that a login is required."""
+    asked: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
+    """Predictions that went to the proxy."""
     unwritable: Callable[[], Awaitable[str | None]] = _writable
 
     @cached_property
     def app(self) -> ASGIApp:
         return build_app(self.gateway, [*planner_api.routes(self.gateway), *compute_api.routes(self.gateway)])
+
+    @cached_property
+    def logins(self) -> Logins:
+        return Logins(SqlAccess(self.store.database), secrets.token_bytes, cost=CHEAP)
+
+    @cached_property
+    def trail(self) -> Trail:
+        return Trail(SqlAudit(self.store.database), self.clock.now)
 
     @cached_property
     def gateway(self) -> Gateway:
@@ -76,7 +96,10 @@ class GatewayHarness:
         return Gateway(
             settings=self.settings,
             context=context,
-            signed=is_signing_required(self.settings),
+            signed=self.people or is_login_required(self.settings, False),
+            logins=self.logins,
+            trail=self.trail,
+            predict=self._predict,
             proxy_up=self._proxy_up,
             prometheus=self._page,
             logs=self._logs,
@@ -87,6 +110,10 @@ class GatewayHarness:
             trouble=lambda: self.trouble,
             unwritable=self.unwritable,
         )
+
+    async def _predict(self, path: str, headers: Mapping[str, str], body: bytes) -> Prediction:
+        self.asked.append((path, dict(headers), body))
+        return Prediction(200, {"content-type": "text/html", "set-cookie": "a=b"}, b"<b>0.5</b>")
 
     async def _proxy_up(self) -> bool:
         return self.proxy

@@ -14,6 +14,7 @@ import boto3
 from botocore.config import Config
 from botocore.validate import ParamValidator
 
+from tests.memory_audit import guard_of
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.observation import FleetStatus, Observation
@@ -204,7 +205,7 @@ def listening(handle: Callable[[WireRequest], WireResponse]) -> Iterator[str]:
 
 def answer(served: Served, request: WireRequest) -> WireResponse:
     key = KEY if "authorization" in request.headers else ""
-    return served.run(dispatch.handle(request, served.ctx, key))
+    return served.run(dispatch.handle(request, served.ctx, guard_of(served.clock, key)))
 
 
 def world(

@@ -6,8 +6,11 @@ declared here and nowhere else.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from tidegate.domain.access import Role
 from tidegate.domain.errors import StartupError
 from tidegate.domain.memory_sizes import parse_bytes
 
@@ -56,9 +59,41 @@ class Settings:
     access_keys: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Access key id -> secret. With any key set, every request must be signed with one of them."""
 
+    key_roles: Mapping[str, Role] = field(default_factory=dict)
+    """Access key id -> what it may do. A key that is not named here may do everything."""
+
+    session_hours: int = 12
+    """Hours after which somebody who has signed in to the console has to do so again, whatever they do."""
+
+    public_url: str = ""
+    """Address under which browsers reach the server where TLS ends in front of it: its name is accepted in ``Host``,
+    ``https`` makes cookies secure, and a provider of identity sends people back to it."""
+
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses and networks of proxies in front of the server whose ``X-Forwarded-For`` says where requests come
+    from, for the audit and for limiting logins."""
+
+    audit_days: int = 365
+    """Days that the audit is kept, and a million entries at most. 0: a million entries, whatever their age."""
+
+    oidc_issuer: str = ""
+    """Address of a provider of OpenID Connect that people sign in with. Empty: there is none."""
+
+    oidc_client: str = ""
+    """Id of the client that tidegate is registered as there."""
+
+    oidc_secret: str = field(default="", repr=False)
+    """Its secret. Empty: a public client, which PKCE alone protects."""
+
+    oidc_claim: str = "groups"
+    """Claim of the provider's tokens that roles follow from: a text or a list of texts."""
+
+    oidc_roles: Mapping[str, Role] = field(default_factory=dict)
+    """Value of that claim -> role; the highest one counts. ``*``: everybody whom the provider knows."""
+
     allowed_hosts: tuple[str, ...] = ()
-    """Further names and addresses by which clients may address a server without access keys, in ``Host``. A request
-    with another one is refused there: a web page made it (DNS rebinding)."""
+    """Further names and addresses by which browsers, and all clients of a server without access keys, may address it
+    in ``Host``. A request with another one is refused: a web page made it (DNS rebinding)."""
 
     open_metrics: bool = False
     """Whether ``/metrics`` is answered unsigned although keys are set: a Prometheus cannot sign its requests."""
@@ -186,6 +221,27 @@ def _keys(text: str) -> dict[str, str]:
     return pairs
 
 
+def _roles(text: str) -> dict[str, Role]:
+    found = {}
+    for part in _words(text):
+        name, equals, role = part.rpartition("=")
+        if not (name and equals and role in tuple(Role)):
+            raise ValueError(f"expected NAME=ROLE[,NAME=ROLE...] with the roles {', '.join(Role)}")
+        found[name.strip()] = Role(role)
+    return found
+
+
+def _address(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.username:
+        raise ValueError("expected an address such as https://tidegate.example.com")
+    return text.rstrip("/")
+
+
+def _networks(text: str) -> tuple[str, ...]:
+    return tuple(str(ip_network(word)) for word in _words(text))
+
+
 def _flag(text: str) -> bool:
     if text not in ("0", "1"):
         raise ValueError("expected 0 or 1")
@@ -256,6 +312,16 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "TIDEGATE_REGION": ("region", str),
     "TIDEGATE_ACCOUNT": ("account", str),
     "TIDEGATE_ACCESS_KEYS": ("access_keys", _keys),
+    "TIDEGATE_KEY_ROLES": ("key_roles", _roles),
+    "TIDEGATE_SESSION_HOURS": ("session_hours", _positive),
+    "TIDEGATE_PUBLIC_URL": ("public_url", _address),
+    "TIDEGATE_TRUSTED_PROXIES": ("trusted_proxies", _networks),
+    "TIDEGATE_AUDIT_DAYS": ("audit_days", _count),
+    "TIDEGATE_OIDC_ISSUER": ("oidc_issuer", _address),
+    "TIDEGATE_OIDC_CLIENT": ("oidc_client", str),
+    "TIDEGATE_OIDC_SECRET": ("oidc_secret", str),
+    "TIDEGATE_OIDC_CLAIM": ("oidc_claim", str),
+    "TIDEGATE_OIDC_ROLES": ("oidc_roles", _roles),
     "TIDEGATE_ALLOWED_HOSTS": ("allowed_hosts", _words),
     "TIDEGATE_OPEN_METRICS": ("open_metrics", _flag),
     "TIDEGATE_CLOCK_SKEW": ("clock_skew", int),

@@ -22,6 +22,10 @@ PAGES = {
     "problem": "/planner?rate=-1",
     "missing": "/planner?rate=",
     "traffic": "/traffic",
+    "architectures": "/architectures",
+    "compute": "/compute?rate=nonsense",
+    "rolling": "/rolling",
+    "targets": "/targets?example=learning-recommendations",
     "rollout": f"/traffic?{BAD}&fault=error-rate&amount=20%25",
 }
 pytestmark = pytest.mark.timeout(120)
@@ -99,6 +103,30 @@ def test_a_good_version_takes_over(page: Page, platform: Platform) -> None:
     page.get_by_label("What is wrong with the new version").select_option("")
     page.get_by_role("button", name="Run the rollout").click()
     expect(page.get_by_text("passed", exact=True)).to_be_visible()
+
+
+def test_traffic_shifting_opens_with_a_rollout(page: Page, platform: Platform) -> None:
+    page.goto(address(platform, "traffic"))
+    expect(page.get_by_text("rolled back", exact=True)).to_be_visible()
+    expect(page.get_by_role("list", name="Journal of the rollout")).to_contain_text("all traffic is back")
+
+
+def test_figures_are_moved_and_the_bill_follows(page: Page, platform: Platform) -> None:
+    page.goto(address(platform, "overview"))
+    page.get_by_role("link", name="Move the figures").click()
+    page.get_by_label("Clients, each with a model of its own").fill("10")
+    page.get_by_role("button", name="Compare").click()
+    expect(page.get_by_text("10 endpoints")).to_be_visible()
+    expect(page.get_by_role("region", name="What it costs")).to_contain_text("1 instance holds")
+    page.goto(address(platform, "compute"))
+    expect(page.get_by_role("alert")).to_contain_text("'nonsense' is not a number")
+
+
+def test_rolling_is_slower_to_turn_back_than_two_fleets(page: Page, platform: Platform) -> None:
+    page.goto(address(platform, "rolling"))
+    expect(page.locator("[data-seconds=linear]")).to_have_text("0 s")
+    expect(page.locator("[data-seconds=rolling]")).to_have_text("121 s")
+    expect(page.get_by_role("region", name="The playbook")).to_contain_text("Linear")
 
 
 def test_what_cannot_be_meant_is_said(page: Page, platform: Platform) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Table, select
 
+from tidegate.domain.access import AuditEntry, Means, Role, Session, Token, User
 from tidegate.domain.asynchronous import Item
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import Conflict, Invalid
@@ -26,9 +27,11 @@ from tidegate.ports.store import Tx
 from tidegate.service import history
 from tidegate.service.record_kinds import ENDPOINT, HISTORY, MODEL
 from tidegate.store import SqlStore, backup, backup_file, open_store
+from tidegate.store.access import SqlAccess
+from tidegate.store.audit import SqlAudit
 from tidegate.store.queue import SqlQueue
 from tidegate.store.samples import SeriesKey
-from tidegate.store.tables import MINUTES, QUEUE, RECORDS, SERIES
+from tidegate.store.tables import AUDIT, MINUTES, QUEUE, RECORDS, SERIES, SESSIONS, TOKENS, USERS
 from tidegate.testing.samples import version
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -57,8 +60,20 @@ def fill(store: SqlStore) -> None:
         await queue.accept(lambda tx: replace(ITEM, id="b"), None)
         series = SeriesKey(MetricId("AWS/SageMaker", "Invocations", (("EndpointName", "e"),)), "Count")
         await store.database.run(lambda c: measure(c, series))
+        await fill_access(store)
 
     asyncio.run(main())
+
+
+async def fill_access(store: SqlStore) -> None:
+    book = SqlAccess(store.database)
+    await book.add_user(User("alice", Role.ADMIN, "scrypt$1", NOW, NOW))
+    await book.add_token(Token("0123", "digest", "alice", Role.VIEWER, "ci", NOW, None))
+    session = Session("d", "alice", None, "csrf", NOW, NOW, LATER)
+    await book.begin_session(session, password="scrypt$1", instead_of="", most=9)
+    await SqlAudit(store.database).begin(
+        AuditEntry(NOW, "alice", Means.KEY, "admin", "", "deploy", "e", "é\u2028")
+    )
 
 
 def measure(connection: Any, series: SeriesKey) -> None:
@@ -113,6 +128,9 @@ def bodies(store: SqlStore) -> list[object]:
     return [line.body for line in asyncio.run(store.run(lambda tx: tx.journal(limit=1000)))]
 
 
+STATE_ROWS = {"records": 2, "journal": 64, "queue": 2, "users": 1, "tokens": 1, "audit": 1}
+
+
 @pytest.mark.parametrize("into", ["sqlite", "postgres"])
 def test_what_one_database_holds_comes_back_in_another(
     database_url: str, into: str, tmp_path: Path, request: pytest.FixtureRequest
@@ -120,7 +138,7 @@ def test_what_one_database_holds_comes_back_in_another(
     here, path = open_store(database_url), tmp_path / "all.backup"
     fill(here)
     saved = save(here, path, metrics=True)
-    assert saved.rows == {"records": 2, "journal": 64, "queue": 2, "series": 1, "seconds": 0, "minutes": 1}
+    assert saved.rows == {**STATE_ROWS, "series": 1, "seconds": 0, "minutes": 1}
     assert path.stat().st_mode & 0o777 == 0o600
     if into == "sqlite":
         there = open_store(f"sqlite:///{tmp_path / 'there.db'}")
@@ -129,11 +147,12 @@ def test_what_one_database_holds_comes_back_in_another(
     else:
         there = here
         asyncio.run(there.database.run(lambda c: c.exec_driver_sql("DELETE FROM records")))
-    before = {table: rows(here, table) for table in (QUEUE, SERIES, MINUTES)}
+    before = {table: rows(here, table) for table in (QUEUE, USERS, TOKENS, AUDIT, SERIES, MINUTES)}
     journal = bodies(here)
     assert load(there, path, force=there is here).rows == saved.rows
     assert {table: rows(there, table) for table in before} == before
     assert bodies(there)[: len(journal)] == journal
+    assert rows(there, SESSIONS) == []
 
     endpoint = asyncio.run(there.run(lambda tx: tx.get(ENDPOINT, "e")))
     assert endpoint is not None
@@ -153,7 +172,7 @@ def test_kept_model_data_is_in_the_file_and_is_no_table(database_url: str, tmp_p
     parts = [ArtifactPart("sha256-1", "", "folder", b""), ArtifactPart("sha256-1", "m", "file", bytes(range(256)))]
     archive = Archive(*parts)
     saved = store.database.read(lambda c: backup.export(c, path, metrics=False, progress=quiet, models=archive))
-    assert saved.rows == {"records": 2, "journal": 64, "queue": 2, "models": 2}
+    assert saved.rows == {**STATE_ROWS, "models": 2}
     assert list(backup.read_models(path)) == parts
     assert load(store, path, force=True).rows == saved.rows
     early = Archive(*parts, count=3)

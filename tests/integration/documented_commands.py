@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = {path.name: path for path in (ROOT / "README.md", *sorted(DOCS.glob("*.md")))}
-OWN = ("getting-started.md", "ci-cd.md")
+OWN = ("getting-started.md", "ci-cd.md", "lab.md")
 """Pages that are run on a server of their own, which they start and stop."""
 FENCE = re.compile(r"^```(\w*)(?: ([\w.-]+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PROGRAMS = ("tidegate", "make", "pip", "python", "python3", "aws", "curl", "sudo", "systemctl")
@@ -26,6 +26,7 @@ S3 = "needs an S3: tests/integration/test_platform_transform.py has one"
 CLUSTER = "asks a cluster: tests/kubernetes has one"
 FAKE_AWS = "asks AWS itself: tests/unit/targets has a fake"
 COMPARED = "needs a rollout under load: tests/integration/test_platform_evidence.py has one"
+ASKS = "asks a person for a password: tests/unit/cli/test_cli_access.py pipes one"
 PART = "names the command in a sentence, without its arguments"
 NOT_RUN: Mapping[str, str] = {
     "tidegate prices update": AWS,
@@ -48,6 +49,7 @@ NOT_RUN: Mapping[str, str] = {
     "python -m pip wheel --wheel-dir build/wheels -c requirements.lock '.[xgboost,postgres]' pip": (
         "downloads wheels: tests/kubernetes/image.py does so"
     ),
+    "tidegate monitor show fraud": "needs captures to look at: tests/integration/test_platform_drift.py has some",
     "tidegate doctor --target ecs": FAKE_AWS,
     "tidegate doctor --target lambda": FAKE_AWS,
     "tidegate doctor fraud.yaml --target lambda": FAKE_AWS,
@@ -61,6 +63,10 @@ NOT_RUN: Mapping[str, str] = {
     "tidegate direct logs fraud --target sagemaker": FAKE_AWS,
     "tidegate direct delete fraud --target sagemaker": FAKE_AWS,
     "tidegate doctor --target kubernetes": CLUSTER,
+    "tidegate user add alice --role admin": ASKS,
+    "tidegate user password alice": ASKS,
+    "tidegate token revoke 0f1e2d3c4b5a": "names a token that only an example has: test_cli_access.py revokes one",
+    "pip install 'tidegate[oidc]'": "needs a package index; make wheel installs",
     "tidegate evidence show fraud": COMPARED,
     "tidegate evidence show fraud --json > evidence.json": COMPARED,
     "tidegate evidence verify evidence.json": COMPARED,
@@ -73,7 +79,7 @@ NOT_RUN: Mapping[str, str] = {
 }
 """Commands that are not run here, and why."""
 
-SHORTER = {"tidegate rehearse": "--runs 20"}
+SHORTER = {"tidegate rehearse": "--runs 20", "tidegate examples up": "--scale 0.05"}
 """Options that make a command shorter, and nothing else different."""
 TARGETS = "export TIDEGATE_TARGETS=$PWD/targets.yaml"
 FIRST: Mapping[tuple[str, str], str] = {
@@ -83,6 +89,9 @@ FIRST: Mapping[tuple[str, str], str] = {
         "targets-ecs.md",
         "tidegate render fraud.yaml --target ecs --as cloudformation",
     ): f"{TARGETS}; sed -i 's#data: .*#data: s3://payroll-models/fraud.tar.gz#' fraud.yaml",
+    ("security.md", "tidegate user list"): (
+        "echo correct horse battery | tidegate user add alice --role admin --password-stdin"
+    ),
     ("autoscaling.md", "tidegate scaling fraud"): "tidegate deploy fraud.yaml --wait",
     ("async.md", "tidegate invoke-async fraud rows.csv --wait"): "tidegate deploy fraud.yaml --wait",
     ("endpoints.md", "tidegate invoke fraud --target-container predictor --body 1200,3,0.5"): (
@@ -95,14 +104,29 @@ FIRST: Mapping[tuple[str, str], str] = {
     ("capture.md", "tidegate labels fraud labels.jsonl --captures captures/"): (
         "mkdir captures; echo '{\"captureData\": {}}' > captures/a.jsonl; echo '{}' > labels.jsonl"
     ),
-    ("capture.md", "tidegate drift fraud --baseline train.csv --captures captures/"): (
-        "rm captures/a.jsonl; echo amount,country > train.csv; for i in $(seq 60); do "
+    ("labels.md", "tidegate labels fraud labels.jsonl --post"): (
+        "tidegate deploy fraud.yaml --wait; "
+        'echo "{\\"groundTruthData\\": {\\"data\\": \\"1\\"}, \\"eventMetadata\\": {\\"eventId\\": \\"payment-1\\"}}"'
+        " > labels.jsonl"
+    ),
+    ("drift.md", "tidegate drift fraud --baseline train.csv --captures captures/"): (
+        "mkdir -p captures; echo amount,country > train.csv; for i in $(seq 60); do "
         "echo $i,US >> train.csv; "
         'echo "{\\"captureData\\": {\\"endpointInput\\": {\\"data\\": \\"$i,US\\", '
         '\\"encoding\\": \\"CSV\\"}}, '
         '\\"eventMetadata\\": {\\"eventId\\": \\"$i\\", '
         '\\"inferenceTime\\": \\"2026-03-01T12:00:00Z\\"}}" '
         ">> captures/b.jsonl; done"
+    ),
+    (
+        "drift.md",
+        "tidegate monitor set fraud --baseline train.csv --by country",
+    ): "tidegate deploy fraud.yaml --wait",
+    ("drift.md", "tidegate monitor baseline payments.csv --time paid_at"): (
+        "echo amount,paid_at > payments.csv; echo 1,2026-03-01T12:00:00Z >> payments.csv"
+    ),
+    ("drift.md", "tidegate monitor baseline captures/fraud/AllTraffic/ --columns amount,country"): (
+        "mkdir -p captures/fraud/AllTraffic; cp captures/b.jsonl captures/fraud/AllTraffic/"
     ),
     ("capture.md", "tidegate capture fraud"): "tidegate deploy fraud.yaml --wait",
     ("compare.md", "tidegate compare --endpoint fraud candidate.tar.gz --rows captures/"): (

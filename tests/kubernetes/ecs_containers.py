@@ -1,8 +1,8 @@
 """The target at ECS with real containers: ministack is ECS, and podman runs its tasks, each from tidegate's image.
 
 Simulated are the load balancer (moto has its state; the test process looks for healthy tasks, as their target group
-would, and routes by the rule's weights) and CloudWatch. ministack and podman run on a machine of their own, so that
-nothing of the containers, their network or their devices is left."""
+would, and routes by the rule's weights), CloudWatch, and the circuit breaker of a service's first deployment.
+ministack and podman run on a machine of their own, so that nothing of the containers or their network is left."""
 
 import contextlib
 import json
@@ -23,7 +23,7 @@ from moto.server import ThreadedMotoServer
 from tests.conformance.aws_credentials import ENVIRONMENT, KEY, REGION, SECRET
 from tests.conformance.aws_edge import AwsEdge
 from tests.conformance.ecs_lab import EcsLab, Listener, set_up
-from tests.conformance.front_door import Forwarder, front_door
+from tests.conformance.front_door import Forwarder, Reply, Request, front_door
 from tests.integration.ministack import CLIENT, PROGRAM
 from tests.kubernetes import image as images
 from tests.kubernetes.cluster import network
@@ -35,9 +35,12 @@ PORT, GATEWAY = 8080, 4566
 IMAGE = "localhost/tidegate:ecs"
 PLACE = (
     "ministack's ECS, whose tasks podman runs as containers of tidegate's image, with moto's load balancer and a"
-    " simulator of ours for its health checks, its routing by weight and CloudWatch"
+    " simulator of ours for its health checks, its routing by weight, CloudWatch and the circuit breaker of a new"
+    " service"
 )
 LOOK_EVERY = 0.2
+FAILURES = 3
+"""Tasks of a service that ended before one was healthy, after which its circuit breaker opens."""
 STARTING = 60.0
 """Seconds until ministack and podman must answer."""
 
@@ -80,11 +83,11 @@ class EcsMachine:
             "GATEWAY_PORT": str(GATEWAY),
             "PATH": f"{CLIENT / 'bin'}:{os.environ['PATH']}",
         }
-        wait_for(lambda: (store / "podman.sock").exists(), "podman's socket", STARTING)
+        wait_for((store / "podman.sock").exists, "podman's socket", lambda: self.machine.log("podman"), STARTING)
         self.machine.start(
             "ministack", "env", *(f"{name}={value}" for name, value in variables.items()), str(PROGRAM)
         )
-        wait_for(self._answers, "ministack", STARTING)
+        wait_for(self._answers, "ministack", lambda: self.machine.log("ministack"), STARTING)
 
     def _make_image(self) -> None:
         """tidegate's image with the address of S3 and credentials, as a network and a role have them at AWS."""
@@ -132,6 +135,8 @@ class ContainerTasks:
 
     clients: Mapping[str, Any]
     healthy: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)
+    """Services whose circuit breaker is open."""
     troubles: list[str] = field(default_factory=list)
     _stopping: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -158,7 +163,11 @@ class ContainerTasks:
         arns = ecs.list_services(cluster="models")["serviceArns"]
         for one in ecs.describe_services(cluster="models", services=arns)["services"] if arns else ():
             group = one["loadBalancers"][0]["targetGroupArn"]
-            found[group] = tuple(f"{ip}:{PORT}" for ip in self._addresses(one["serviceName"]) if _pings(ip))
+            name = one["serviceName"]
+            found[group] = tuple(f"{ip}:{PORT}" for ip in self._addresses(name) if _pings(ip))
+            if not found[group] and group not in self.healthy:
+                stopped = ecs.list_tasks(cluster="models", serviceName=name, desiredStatus="STOPPED")["taskArns"]
+                self.broken |= {name} if len(stopped) >= FAILURES else set()
         groups = {one["TargetGroupArn"] for one in balancer.describe_target_groups()["TargetGroups"]}
         for group in groups:
             before, now = set(self.healthy.get(group, ())), set(found.get(group, ()))
@@ -166,7 +175,9 @@ class ContainerTasks:
                 if change:
                     targets = [{"Id": one.partition(":")[0], "Port": PORT} for one in change]
                     getattr(balancer, method)(TargetGroupArn=group, Targets=targets)
-        self.healthy = found
+        self.healthy = {
+            group: addresses for group, addresses in found.items() if addresses or group in self.healthy
+        }
 
     def _addresses(self, service: str) -> list[str]:
         ecs = self.clients["ecs"]
@@ -174,6 +185,14 @@ class ContainerTasks:
         tasks = ecs.describe_tasks(cluster="models", tasks=arns)["tasks"] if arns else []
         details = [part for one in tasks for each in one["attachments"] for part in each["details"]]
         return [str(part["value"]) for part in details if part["name"] == "privateIPv4Address"]
+
+    def open_breakers(self, reply: Reply) -> Reply:
+        """An answer of DescribeServices. ministack looks at no service's first deployment; here each has no other."""
+        told = json.loads(reply.body)
+        for one in [one for one in told.get("services", ()) if one["serviceName"] in self.broken]:
+            reason = "ECS deployment circuit breaker: tasks failed to start."
+            one["deployments"][0] |= {"rolloutState": "FAILED", "rolloutStateReason": reason}
+        return Reply(reply.status, reply.headers, json.dumps(told).encode())
 
 
 def _pings(address: str) -> bool:
@@ -206,7 +225,14 @@ def container_lab(machine: EcsMachine, folder: Path) -> Iterator[EcsLab]:
         tasks.start()
         stack.callback(tasks.end)
         forward = stack.enter_context(Forwarder())
-        edge = AwsEdge(machine.address, forward, {"elasticloadbalancing": lambda one: forward.send(moto, one)})
+
+        def ask_ecs(request: Request) -> Reply | None:
+            if not request.headers.get("x-amz-target", "").endswith(".DescribeServices"):
+                return None
+            return tasks.open_breakers(forward.send(machine.address, request))
+
+        places_of_services = {"elasticloadbalancing": lambda one: forward.send(moto, one), "ecs": ask_ecs}
+        edge = AwsEdge(machine.address, forward, places_of_services)
         url = stack.enter_context(front_door(edge.answer))
         targets = folder / "targets.yaml"
         targets.write_text(yaml.safe_dump({"ecs": {**settings, "endpoint_url": url}}))

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.conformance.ecs_lab import EcsLab
 from tests.conformance.lab import BETTER, endpoint
 from tests.conformance.run import run_scenario, scenarios
 from tests.integration.ministack import PROGRAM
-from tests.kubernetes.ecs_containers import IMAGE, PLACE, EcsLab, EcsMachine, container_lab
+from tests.kubernetes.ecs_containers import IMAGE, PLACE, EcsMachine, container_lab
 
 pytestmark = [
     pytest.mark.timeout(600),

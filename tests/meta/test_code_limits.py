@@ -15,6 +15,7 @@ PLATFORM = {
     "testing/platform.py",
     "testing/scene.py",
     "testing/lambda_runtime.py",
+    "advisor/drift/__main__.py",
     "advisor/recommend/load_runs.py",
     "advisor/recommend/__main__.py",
 }
@@ -24,8 +25,12 @@ def named(path: Path) -> str:
     return path.relative_to(SOURCE).as_posix()
 
 
-IMPURE = {"batch", "dispatcher", "host", "storage", "store", "targets", "serving", "proxy", "cli", "compose"}
-"""Packages that may read clocks, draw chance and start processes; the load generator is another."""
+IMPURE = {
+    *("batch", "dispatcher", "host", "storage", "store", "targets", "serving", "proxy", "cli", "compose"),
+    "examples",
+}
+"""Packages that may read clocks, draw chance and start processes; the load generator is another. Examples draw theirs
+from generators with a seed."""
 PURE = [
     path
     for path in FILES

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tidegate.advisor.rehearsal.simulation import make_updating_world
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint, VersionRequest
+from tidegate.domain.evidence import Comparison, EvidenceConfig
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.rollout import DeploymentConfig, Phase, Version
 from tidegate.domain.traffic import WHOLE
@@ -148,6 +149,11 @@ def deployments(draw: st.DrawFn) -> DeploymentConfig:
     )
     spare = draw(st.sampled_from([None, None, 1, 120, 1000]))
     waits = 20 * wait + bake
+    steps = config.rolling is not None or (config.blue_green is not None and config.blue_green.size is not None)
+    if steps and draw(st.booleans()):
+        copies = draw(st.sampled_from([0, 30, 200]))
+        compared = EvidenceConfig(compare=(Comparison.ERRORS, Comparison.PAIRED), copies=copies)
+        config, waits = replace(config, evidence=compared), waits + copies
     return replace(config, execution_timeout=None if spare is None else waits + spare)
 
 

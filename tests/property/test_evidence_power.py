@@ -6,13 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.evidence import Versions, delays
-from tidegate.advisor.promise.evidence_power import (
-    ComparedStage,
-    chance_to_find,
-    count_blocks,
-    smallest_difference,
-)
-from tidegate.domain.evidence import Comparison, EvidenceConfig
+from tidegate.advisor.promise.evidence_power import chance_to_find, smallest_difference
+from tidegate.advisor.promise.passage import ComparedStage, count_blocks
+from tidegate.domain.evidence import OF_TRAFFIC, Comparison, EvidenceConfig
 from tidegate.evidence.judge import block_width
 
 ERRORS = EvidenceConfig(compare=(Comparison.ERRORS,))
@@ -55,7 +51,7 @@ def test_moved_predictions_are_found_when_computed() -> None:
 
 
 @given(
-    st.sampled_from(list(Comparison)),
+    st.sampled_from(list(OF_TRAFFIC)),
     st.floats(0.01, 0.5),
     st.floats(10, 10_000),
     st.floats(1, 1000),
@@ -64,7 +60,7 @@ def test_moved_predictions_are_found_when_computed() -> None:
 def test_more_of_everything_finds_more(
     comparison: Comparison, share: float, seconds: float, rate: float, usual: float
 ) -> None:
-    config = EvidenceConfig(compare=tuple(Comparison))
+    config = EvidenceConfig(compare=OF_TRAFFIC)
     stage = ComparedStage(share, seconds, rate)
 
     def smallest(*stages: ComparedStage) -> float:

@@ -14,6 +14,7 @@ from botocore.parsers import create_parser
 from botocore.serialize import create_serializer
 from botocore.session import Session
 
+from tests.memory_audit import guard_of
 from tests.served_wire import ACCOUNT, KEY, REGION, Served, serve
 from tidegate.domain import errors
 from tidegate.domain.errors import TidegateError
@@ -439,7 +440,7 @@ def test_an_internal_error_reveals_nothing_but_the_request_id(
 
     body = json.dumps({"ModelName": "m", "PrimaryContainer": {"Image": "secret"}}).encode()
     request = WireRequest("POST", "/", "", {"x-amz-target": "SageMaker.CreateModel"}, body)
-    answer = wire.run(dispatch.handle(request, replace(wire.ctx, runnable=broken)))
+    answer = wire.run(dispatch.handle(request, replace(wire.ctx, runnable=broken), guard_of(wire.clock)))
     said = json.loads(answer.body)
     assert (answer.status, said["__type"]) == (500, "InternalFailure")
     assert answer.headers["x-amzn-RequestId"] in said["message"]

@@ -1,9 +1,10 @@
-"""Access keys: validate them, decide whether requests must be signed, and check bearer tokens."""
+"""Access keys: validate them, decide whether requests must be authenticated, and check bearer tokens."""
 
 import hmac
 import re
 from collections.abc import Mapping
 
+from tidegate.domain.access import Access, Caller, Role
 from tidegate.domain.errors import AuthError, StartupError
 from tidegate.settings import Settings
 
@@ -12,21 +13,40 @@ BEARER = "Bearer "
 """Prefix of an Authorization header with a token."""
 
 
-def is_signing_required(settings: Settings) -> bool:
-    """Whether every request must be signed. Raises StartupError for invalid keys, and for listening beyond loopback
-    without keys."""
+def is_login_required(settings: Settings, people: bool) -> bool:
+    """Whether every request must be authenticated. ``people``: there are users, or a provider of identity. Raises
+    StartupError for listening beyond loopback with neither these nor keys."""
+    if not settings.access_keys and not people and not settings.loopback:
+        raise StartupError(
+            f"Listening on {settings.host} without access keys or users would allow everybody: set "
+            "TIDEGATE_ACCESS_KEYS=ID:SECRET, add a user ('tidegate user add'), or listen on 127.0.0.1."
+        )
+    return bool(settings.access_keys) or people
+
+
+def check_keys(settings: Settings) -> None:
+    """Raises StartupError for keys that cannot be used, and for roles of keys that are not there."""
     for key_id, secret in settings.access_keys.items():
         _check(key_id, secret)
-    if not settings.access_keys and not settings.loopback:
-        raise StartupError(
-            f"Listening on {settings.host} without access keys would allow everybody: set "
-            "TIDEGATE_ACCESS_KEYS=ID:SECRET, or listen on 127.0.0.1."
-        )
-    return bool(settings.access_keys)
+    if strangers := sorted(settings.key_roles.keys() - settings.access_keys.keys()):
+        raise StartupError(f"TIDEGATE_KEY_ROLES names {strangers[0]!r}, which is not in TIDEGATE_ACCESS_KEYS")
 
 
-def check_bearer(authorization: str, keys: Mapping[str, str]) -> None:
-    """Accept ``Bearer ID:SECRET`` of one of the keys, for clients that cannot sign. Raises AuthError.
+def role_of_key(settings: Settings, key_id: str) -> Role:
+    return settings.key_roles.get(key_id, Role.ADMIN)
+
+
+def prediction_keys(settings: Settings) -> dict[str, str]:
+    """Keys that may ask models: those that workers get to know."""
+    return {
+        key_id: secret
+        for key_id, secret in settings.access_keys.items()
+        if Caller(role=role_of_key(settings, key_id)).may(Access.USE)
+    }
+
+
+def check_bearer(authorization: str, keys: Mapping[str, str]) -> str:
+    """Accept ``Bearer ID:SECRET`` of one of the keys, for clients that cannot sign; returns its id. Raises AuthError.
 
     Takes as long for an unknown id as for a wrong secret."""
     key_id, _, secret = authorization.removeprefix(BEARER).strip().partition(":")
@@ -34,6 +54,7 @@ def check_bearer(authorization: str, keys: Mapping[str, str]) -> None:
     same = hmac.compare_digest(secret.encode(), (expected or secret + ".").encode())
     if expected is None or not same:
         raise AuthError("The bearer token is not ACCESS_KEY_ID:SECRET of an access key of this server.")
+    return key_id
 
 
 def _check(key_id: str, secret: str) -> None:

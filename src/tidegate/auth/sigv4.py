@@ -98,6 +98,18 @@ def verify(
     return identity
 
 
+def sign(request: RequestParts, key: tuple[str, str], now: datetime, region: str, service: str) -> dict[str, str]:
+    """Headers that sign the request with a key (id and secret), which has ``host`` among its headers."""
+    identity = SignerIdentity(key[0], region, service, now.astimezone(UTC).replace(microsecond=0))
+    date = identity.signed_at.strftime(ISO_BASIC)
+    headers = {**_group_headers(request.headers), "x-amz-date": [date]}
+    names = sorted(headers)
+    made = next(iter(_signatures(request, headers, names, key[1], identity)))
+    scope = f"{date[:8]}/{region}/{service}/{TERMINATOR}"
+    credential = f"Credential={key[0]}/{scope}, SignedHeaders={';'.join(names)}, Signature={made}"
+    return {"x-amz-date": date, "authorization": f"{ALGORITHM} {credential}"}
+
+
 # --- the claimed signature ---------------------------------------------------------------------------------
 
 

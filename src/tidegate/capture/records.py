@@ -52,7 +52,8 @@ class Frame(NamedTuple):
 
 
 @lru_cache(maxsize=_FRAMES)
-def make_frame(sent: Kind, answered: Kind) -> Frame:
+def make_frame(sent: Kind, answered: Kind, config: str = "") -> Frame:
+    """``config``: name of the endpoint config that answered, a member of ours; empty: it is left out."""
     sides = [
         (name, mode, kind)
         for name, mode, kind in (("endpointInput", INPUT, sent), ("endpointOutput", OUTPUT, answered))
@@ -63,7 +64,8 @@ def make_frame(sent: Kind, answered: Kind) -> Frame:
         shown = _encode(content_type).decode()
         parts[-1] += f'{"," if number else ""}"{name}":{{"observedContentType":{shown},"mode":"{mode}","data":'
         parts.append(f',"encoding":"{encoding}"}}')
-    parts[-1] += '},"eventMetadata":{"eventId":"'
+    version = f'"configName":{_encode(config).decode()},' if config else ""
+    parts[-1] += f'}},"eventMetadata":{{{version}"eventId":"'
     pieces = [part.encode() for part in parts]
     if answered is None:
         pieces.insert(1, b"")  # nothing stands between

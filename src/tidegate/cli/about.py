@@ -1,12 +1,10 @@
-"""``version`` and ``schema``."""
+"""``version``: of the command and of the server."""
 
-import json
 from typing import Any
 
 from tidegate import __version__
 from tidegate.cli.client import ServerNotRunning
 from tidegate.cli.output import AsJson, client, show
-from tidegate.host.late_import import load
 
 
 def version(as_json: AsJson = False) -> None:
@@ -23,13 +21,3 @@ def version(as_json: AsJson = False) -> None:
             running = None
         there = f"server {running['version']} at {server.url}" if running else f"no server at {server.url}"
     show({"version": __version__, "server": running}, as_json, f"tidegate {__version__}, {there}")
-
-
-def schema() -> None:
-    """Print the JSON Schema of spec files.
-
-    \b
-    Example:
-      tidegate schema > spec.schema.json
-    """
-    print(json.dumps(load("tidegate.spec", "schema")(), indent=2))

@@ -31,7 +31,7 @@ def backup(
 ) -> None:
     """Write all that the platform knows into one file.
 
-    That is its records, their journal, and queued requests.
+    That is its records, their journal, queued requests, users, API tokens and the audit.
 
     The platform may run meanwhile: the file is a consistent snapshot. It lacks settings, access keys and stored
     answers, and without --models the model data of earlier versions. The database is found as by the server: by
@@ -104,9 +104,11 @@ def _settings(state: Path | None) -> Settings:
 
 def _describe_rows(rows: dict[str, int]) -> str:
     names = {"records": "records", "journal": "lines of their journal", "queue": "requests in the queue"}
+    access = {"users": "users", "tokens": "API tokens", "audit": "lines of the audit"}
+    names |= {table: name for table, name in access.items() if rows.get(table)}
     said = [f"{rows[table]:,} {name}" for table, name in names.items()]
     said += [f"{rows['models']:,} parts of model data"] if "models" in rows else []
-    measured = sum(count for table, count in rows.items() if table not in (*names, "models"))
+    measured = sum(count for table, count in rows.items() if table not in (*names, *access, "models"))
     return ", ".join([*said, f"{measured:,} measurements"] if measured else said)
 
 

@@ -1,7 +1,8 @@
-"""Client of tidegate's native API over HTTP; requests are signed if keys are set.
+"""Client of tidegate's native API over HTTP; requests carry an API token, or are signed if keys are set.
 
-``TIDEGATE_URL`` is the server's address. With ``AWS_ACCESS_KEY_ID`` and ``AWS_SECRET_ACCESS_KEY`` in the environment
-every request is signed, which a server with keys requires and one without them ignores.
+``TIDEGATE_URL`` is the server's address. ``TIDEGATE_TOKEN`` is sent with every request; otherwise, with
+``AWS_ACCESS_KEY_ID`` and ``AWS_SECRET_ACCESS_KEY`` in the environment, every request is signed. A server without keys
+and users ignores both.
 """
 
 import json
@@ -57,7 +58,8 @@ class ApiClient:
         if urlsplit(self.url).scheme not in ("http", "https") or not urlsplit(self.url).hostname:
             raise Invalid(f"TIDEGATE_URL={self.url!r} is not an address such as {DEFAULT_URL}")
         key, secret = environ.get("AWS_ACCESS_KEY_ID"), environ.get("AWS_SECRET_ACCESS_KEY")
-        self._sign_with = (key, secret) if key and secret else None
+        self._token = environ.get("TIDEGATE_TOKEN", "")
+        self._sign_with = (key, secret) if key and secret and not self._token else None
         self._region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "us-east-1"
 
     def __enter__(self) -> "ApiClient":
@@ -110,8 +112,23 @@ class ApiClient:
     def shadow(self, name: str, seconds: int) -> dict[str, Any]:
         return self._request_document("GET", f"{_check_endpoint_name(name)}/shadow", query={"seconds": seconds})
 
+    def labels(self, name: str) -> dict[str, Any]:
+        return self._request_document("GET", f"{_check_endpoint_name(name)}/labels")
+
+    def post_labels(self, name: str, body: Mapping[str, object]) -> dict[str, Any]:
+        return self._request_document("POST", f"{_check_endpoint_name(name)}/labels", body)
+
     def evidence(self, name: str) -> dict[str, Any]:
         return self._request_document("GET", f"{_check_endpoint_name(name)}/evidence")
+
+    def drift(self, name: str) -> dict[str, Any]:
+        return self._request_document("GET", f"{_check_endpoint_name(name)}/drift")
+
+    def set_drift(self, name: str, schedule: Mapping[str, object]) -> dict[str, Any]:
+        return self._request_document("PUT", f"{_check_endpoint_name(name)}/drift", schedule)
+
+    def remove_drift(self, name: str) -> dict[str, Any]:
+        return self._request_document("DELETE", f"{_check_endpoint_name(name)}/drift")
 
     def models(self, name: str, limit: int) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._request_document(
@@ -121,6 +138,11 @@ class ApiClient:
 
     def alarms(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self._request_document("GET", "/alarms")["alarms"]
+        return found
+
+    def audit(self, limit: int, who: str, about: str) -> list[dict[str, Any]]:
+        query = {"limit": limit, "who": who, "about": about}
+        found: list[dict[str, Any]] = self._request_document("GET", "/audit", query=query)["entries"]
         return found
 
     def transform_job(self, name: str) -> dict[str, Any]:
@@ -137,6 +159,12 @@ class ApiClient:
     def deploy(self, spec: object, by: str, *, override: bool, supersede: bool) -> dict[str, Any]:
         asked = {"spec": spec, "by": by, "override": override, "supersede": supersede}
         return self._request_document("PUT", "/deploy", asked)
+
+    def upload(self, name: str, content: bytes) -> str:
+        """Store a file of model data in the server's state folder, under the digest of its content; its address."""
+        headers = {"Content-Type": "application/octet-stream"}
+        answer = self._send("PUT", f"{API}/uploads/{quote(name, safe='')}", content, headers, INVOCATION_TIMEOUT)
+        return str(self._read_document(answer)["data"])
 
     def diff(self, spec: object) -> dict[str, Any]:
         """What deploying the spec would change."""
@@ -168,10 +196,13 @@ class ApiClient:
 
     def invoke(self, name: str, body: bytes, headers: Mapping[str, str]) -> ServerAnswer:
         path = f"{_check_endpoint_name(name)}/invocations"
+        if self._token:  # workers know keys alone: the server signs for the token's owner
+            path = f"{API}{_check_endpoint_name(name)}/invoke"
         return self._send("POST", path, body, headers, INVOCATION_TIMEOUT)
 
     def make_signer(self, name: str, headers: Mapping[str, str]) -> Callable[[bytes], Mapping[str, str]] | None:
         """A function from a prediction's body to its signed headers; None without keys."""
+        self._require_key("a replay")
         if self._sign_with is None:
             return None
         url = f"{self.url}{_check_endpoint_name(name)}/invocations"
@@ -193,6 +224,7 @@ class ApiClient:
 
     def stream(self, name: str, body: bytes, headers: Mapping[str, str]) -> Iterator[bytes]:
         """Parts of a streamed prediction as they arrive. Raises NotStreamed or StreamEnded."""
+        self._require_key("a streamed answer")
         url = f"{self.url}{_check_endpoint_name(name)}/invocations-response-stream"
         buffer = load("botocore.eventstream", "EventStreamBuffer")()
         given = self._headers("POST", url, body, headers)
@@ -202,6 +234,13 @@ class ApiClient:
             for data in answer.parts():
                 buffer.add_data(data)
                 yield from map(_read_payload, buffer)
+
+    def _require_key(self, what: str) -> None:
+        """Raises Invalid."""
+        if self._token:
+            raise Invalid(
+                f"{what} needs an access key: unset TIDEGATE_TOKEN and set AWS_ACCESS_KEY_ID and its secret"
+            )
 
     def serving(self) -> str | None:
         """Id of the installation that serves here, even in trouble (``health_trouble``); empty if it gives none, None
@@ -231,7 +270,9 @@ class ApiClient:
         body = b"" if data is None else json.dumps(data).encode()
         headers = {"Content-Type": "application/json"} if body else {}
         target = f"{API}{path}" + (f"?{urlencode(query)}" if query else "")
-        answer = self._send(method, target, body, headers, TIMEOUT)
+        return self._read_document(self._send(method, target, body, headers, TIMEOUT))
+
+    def _read_document(self, answer: ServerAnswer) -> dict[str, Any]:
         document = _parse_json(answer)
         if 200 <= answer.status < 300 and document is not None:
             return document
@@ -251,6 +292,8 @@ class ApiClient:
         return transport.request(method, url, body, given, server=self.url, timeout=timeout)
 
     def _headers(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Mapping[str, str]:
+        if self._token:
+            return {**headers, "Authorization": f"Bearer {self._token}"}
         return headers if self._sign_with is None else self._sign(method, url, body, headers)
 
     def _sign(self, method: str, url: str, body: bytes, headers: Mapping[str, str]) -> Mapping[str, str]:

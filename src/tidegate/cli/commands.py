@@ -28,6 +28,8 @@ class CommandEntry(NamedTuple):
 TASKS: Mapping[str, tuple[CommandEntry, ...]] = {
     "Deploy and serve": (
         CommandEntry("init", "init", "init", "Write a spec file for a model, by asking."),
+        CommandEntry("explain", "explain", "explain", "Explain a key of spec files, such as rollout.wait."),
+        CommandEntry("examples", "examples", "app", "Deploy a model that comes with tidegate."),
         CommandEntry("validate", "validate", "validate", "Check a spec file; nothing is deployed."),
         CommandEntry("diff", "diff", "diff", "Show what deploying a spec file would change."),
         CommandEntry("deploy", "deploy", "deploy", "Create an endpoint from a spec file, or update it."),
@@ -53,6 +55,7 @@ TASKS: Mapping[str, tuple[CommandEntry, ...]] = {
         CommandEntry("capture", "capture", "capture", "Show what data capture wrote, and what it dropped."),
         CommandEntry("labels", "labels", "labels", "Measure predictions by labels that came later."),
         CommandEntry("drift", "drift", "drift", "Compare captured requests with a baseline."),
+        CommandEntry("monitor", "monitor", "app", "Watch an endpoint's captured requests for drift."),
         CommandEntry("open", "console_link", "open_console", "Open the console in the browser."),
     ),
     "Plan and price": (
@@ -77,10 +80,13 @@ TASKS: Mapping[str, tuple[CommandEntry, ...]] = {
         CommandEntry("up", "platform", "up", "Start the platform on this machine."),
         CommandEntry("down", "platform", "down", "Drain everything and stop the platform."),
         CommandEntry("doctor", "doctor", "doctor", "Check access, permissions and quotas of a target."),
+        CommandEntry("user", "users", "app", "Manage who may sign in, and their roles."),
+        CommandEntry("token", "tokens", "app", "Manage API tokens, which act for a user."),
+        CommandEntry("audit", "audit", "audit", "Show who changed what, when, from where and why."),
         CommandEntry("backup", "backup", "backup", "Write all that the platform knows into one file."),
         CommandEntry("restore", "backup", "restore", "Restore a backup file, completely or not at all."),
         CommandEntry("version", "about", "version", "Show the version of this command and of the server."),
-        CommandEntry("schema", "about", "schema", "Print the JSON Schema of spec files."),
+        CommandEntry("schema", "schema", "schema", "Print the JSON Schema of spec files."),
     ),
 }
 ALIASES = {"ls": "list"}

@@ -17,6 +17,7 @@ from tidegate.cli.compare_options import read_options
 from tidegate.cli.compare_run import ModelRun
 from tidegate.cli.output import AsJson, console
 from tidegate.settings import Settings
+from tidegate.spec.paired_tolerance import render_whole
 
 NOT_PASSED = 1
 """Exit status of harm, and of what cannot be said."""
@@ -102,6 +103,9 @@ def _show(result: VersionComparison, names: tuple[str, str], skipped: Mapping[st
     if skipped:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(skipped.items()))
         screen.print(Text(f"captures that were not used: {reasons}"))
+    if result.learned is not None:
+        told = ", ".join(f"{name}: {value}" for name, value in render_whole(result.learned).items())
+        screen.print(Text(f"for evidence, tolerance: {{paired: {{{told}}}}}"))
     for reason in result.reasons:
         screen.print(Text("".join(char if char.isprintable() else " " for char in reason)))
     screen.print(Text(f"verdict: {result.verdict}"))

@@ -1,7 +1,7 @@
 """Lets the versions of a model answer the rows of ``compare``, one after the other, and compares them."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,7 +20,12 @@ from tidegate.advisor.scoring.exchange import ScoringReply, ScoringRequest
 from tidegate.advisor.scoring.models import make_replica
 from tidegate.cli.compare_inputs import ComparedModel, ComparedModels
 from tidegate.domain.errors import TidegateError
+from tidegate.domain.pairs import Pair
+from tidegate.evidence.learned_tolerance import learn_tolerance
 from tidegate.settings import Settings
+
+SLICE = "slice"
+"""What the column of the slices is called here."""
 
 
 @dataclass(frozen=True)
@@ -37,19 +42,20 @@ class ModelRun:
         """The result, and the answers if they can be compared. Raises TidegateError, which names the version."""
         if not self.requests:
             return cannot_compare("there are no rows"), None
-        terms, old = self.terms, self._ask("old", models.old)
+        terms, old, learned = self.terms, self._ask("old", models.old), None
         answers = collect_answers(self.requests, old, self._ask("new", models.new), self.asked)
         if isinstance(answers, str):
             return cannot_compare(answers), None
         if models.honest:
-            honest = []
+            honest, pairs = [], []
             for model in models.honest:
                 found = collect_answers(self.requests, old, self._ask("honest", model), self.asked)
                 if isinstance(found, str):
                     return cannot_compare(f"honest version {model.name} in place of the new one: {found}"), answers
                 honest.append(compare_versions(found, measuring_terms(terms)))
-            terms = learn_terms(honest, terms)
-        return compare_versions(answers, terms), answers
+                pairs.append(_pairs(found))
+            terms, learned = learn_terms(honest, terms), learn_tolerance(pairs, (SLICE,))
+        return replace(compare_versions(answers, terms), learned=learned), answers
 
     def _ask(self, side: str, model: ComparedModel) -> list[ScoringReply]:
         sent = [ScoringRequest(each.body, each.content_type) for each in self.requests]
@@ -59,3 +65,11 @@ class ModelRun:
                 return run.score(spec, sent, Path(folder), os.environ, self.seconds)
             except TidegateError as error:
                 raise type(error)(f"the {side} version, {model.name}: {error.message}") from None
+
+
+def _pairs(answers: Answers) -> list[Pair]:
+    slices = answers.slices or [None] * len(answers.old)
+    return [
+        Pair(old, new, slices=() if value is None else ((SLICE, value),))
+        for old, new, value in zip(answers.old, answers.new, slices, strict=True)
+    ]

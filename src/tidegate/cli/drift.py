@@ -5,17 +5,19 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
-from tidegate.advisor.drift.compare import EVERYTHING, DriftReport, DriftTerms, Slices, compare
+from tidegate.advisor.drift.baseline import view_statistics
+from tidegate.advisor.drift.compare import DriftReport, DriftTerms, compare
 from tidegate.advisor.drift.profile import PREDICTION, Row, TableProfile
-from tidegate.advisor.drift.rows import Unusable, read_captured, read_table
+from tidegate.advisor.drift.rows import CapturedReader, Unusable, read_table
 from tidegate.advisor.drift.shapes import make_constraints, make_statistics, read_statistics
+from tidegate.advisor.drift.slices import EVERYTHING, SlicedTable
 from tidegate.advisor.quality.label_lines import check_place
 from tidegate.advisor.quality.sources import read_lines
 from tidegate.cli.capture_addresses import captured_at, s3_of
@@ -26,9 +28,6 @@ from tidegate.spec.units import seconds
 
 DRIFTED = 1
 """Exit status where something has drifted, or nothing can be said."""
-MOST_SLICES = 100
-OTHER = "(other)"
-"""Rows of further slices."""
 SEED = 17
 """Of the samples of columns: the same captures give the same result."""
 SHOWN = 12
@@ -73,10 +72,11 @@ def drift(
     lines = (
         line for address in captures or captured_at(name) for _, line in read_lines(address, s3_of(os.environ))
     )
-    now = _slices((row for line in lines for row in _rows(line, named, score, since, skipped)), by)
-    found = compare(before, now, DriftTerms(least))
+    reader = CapturedReader(named, score, since, attributes=[by] if by else [])
+    now = _sliced((row for line in lines for row in _rows(line, reader, skipped)), by, before)
+    found = compare(before.tables, now.tables, DriftTerms(least), known_slices=before.names)
     if write is not None:
-        _write(write, before[EVERYTHING], found, least)
+        _write(write, before.tables[EVERYTHING], found, least)
     if as_json:
         unused = {str(reason): count for reason, count in sorted(skipped.items())}
         print(json.dumps({"endpoint": name, **found.document(), "captures_skipped": unused}))
@@ -86,36 +86,38 @@ def drift(
         raise typer.Exit(DRIFTED)
 
 
-def _choose_columns(before: Slices, columns: str) -> list[str]:
+def _choose_columns(before: SlicedTable, columns: str) -> list[str]:
     """The columns of rows without names. The baseline keeps those, and the prediction."""
-    named = columns.split(",") if columns else [one for one in before[EVERYTHING].columns if one != PREDICTION]
-    for table in before.values():
+    whole = before.tables[EVERYTHING].columns
+    named = columns.split(",") if columns else [one for one in whole if one != PREDICTION]
+    for table in before.tables.values():
         table.columns = {one: table.columns[one] for one in table.columns if one in (*named, PREDICTION)}
     return named
 
 
-def _rows(
-    line: bytes, columns: Sequence[str], score: str, since: float, skipped: Counter[Unusable]
-) -> Iterable[Row]:
-    found = read_captured(line, columns, score, since)
+def _rows(line: bytes, reader: CapturedReader, skipped: Counter[Unusable]) -> Iterable[Row]:
+    found = reader.read(line)
     if isinstance(found, Unusable):
         skipped[found] += 1
         return ()
-    return found
+    return found[1]
 
 
-def _read_baseline(path: Path, by: str) -> Slices:
+def _read_baseline(path: Path, by: str) -> SlicedTable:
     """Raises Invalid."""
     try:
         if path.suffix == ".json":
-            return {EVERYTHING: read_statistics(json.loads(path.read_bytes()), random.Random(SEED).randrange)}
+            table = read_statistics(json.loads(path.read_bytes()), random.Random(SEED).randrange)
+            made = SlicedTable([], _empty, view_statistics(table, [by]).known)
+            made.tables[EVERYTHING] = table
+            return made
         with path.open(newline="", encoding="utf-8-sig") as file:
-            found = _slices(read_table(file), by)
+            found = _sliced(read_table(file), by)
     except OSError as error:
         raise Invalid(f"the baseline {path} cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise Invalid(f"the baseline {path} cannot be read: {error}") from None
-    if by and by not in found[EVERYTHING].columns:
+    if by and by not in found.tables[EVERYTHING].columns:
         raise Invalid(f"--by {by}: the baseline has no such column")
     return found
 
@@ -124,15 +126,12 @@ def _empty() -> TableProfile:
     return TableProfile(random.Random(SEED).randrange)
 
 
-def _slices(rows: Iterator[Row], by: str) -> dict[str, TableProfile]:
-    made = {EVERYTHING: _empty()}
+def _sliced(rows: Iterable[Row], by: str, like: SlicedTable | None = None) -> SlicedTable:
+    """``like``: a table whose slices are those that are kept apart."""
+    known, apart = (like.names, like.tables) if like is not None else ((), ())
+    made = SlicedTable([by] if by else [], _empty, known, apart)
     for row in rows:
-        made[EVERYTHING].add(row)
-        if by and row.get(by) is not None:
-            value = row[by]
-            name = f"{by}={value:g}" if isinstance(value, float) else f"{by}={value}"
-            name = name if name in made or len(made) <= MOST_SLICES else OTHER
-            made.setdefault(name, _empty()).add({key: one for key, one in row.items() if key != by})
+        made.add(row)
     return made
 
 

@@ -9,10 +9,12 @@ import typer
 
 from tidegate.cli.output import AsJson, Name, client, console
 from tidegate.cli.plain_parameters import PlainGroup
+from tidegate.cli.replay_table import show_replay
 from tidegate.cli.tables import Table, key, number, secondary
 from tidegate.domain.errors import Conflict, Invalid
-from tidegate.domain.evidence import EvidenceRecord
+from tidegate.domain.evidence import OF_PAIRS, EvidenceRecord
 from tidegate.evidence.judge import recompute
+from tidegate.evidence.pairs import format_estimate
 
 app = typer.Typer(
     cls=PlainGroup,
@@ -35,6 +37,10 @@ def show(name: Name, as_json: AsJson = False) -> None:
         document = server.evidence(name)
     if as_json:
         print(json.dumps(document))
+        return
+    if "replay" in document:
+        show_replay(document["replay"])
+    if "verdict" not in document:
         return
     verdict = document["verdict"]
     print(f"{document['new_config']} compared with {document['old_config']}, stage {verdict['stage'] + 1}")
@@ -81,18 +87,27 @@ def _table(results: list[dict[str, Any]]) -> Table:
         *map(number, ("EVIDENCE", "OLD", "NEW", "IN STAGE")),
     )
     for one in results:
-        old_n, old_k, new_n, new_k = one["counts"]
         shown.add_row(
             one["comparison"],
             one["variant"],
             one["finding"],
             one["test"],
             f"{one['evidence']:.2f}",
-            _share(old_k, old_n),
-            _share(new_k, new_n),
-            "{} / {}".format(*one["stage_requests"]),
+            *(_pairs(one) if one["comparison"] in OF_PAIRS else _sides(one)),
         )
     return shown
+
+
+def _sides(result: dict[str, Any]) -> tuple[str, str, str]:
+    old_n, old_k, new_n, new_k = result["counts"]
+    return _share(old_k, old_n), _share(new_k, new_n), "{} / {}".format(*result["stage_requests"])
+
+
+def _pairs(result: dict[str, Any]) -> tuple[str, str, str]:
+    """Of pairs there is one number, which says how much the new version differs."""
+    count, total, squares = result["pairs"]
+    shown = format_estimate(result["test"], (count, total, squares))
+    return "", shown, f"{result['stage_requests'][0]} of {result['lost'][0]}"
 
 
 def _share(hits: int, requests: int) -> str:

@@ -32,11 +32,24 @@ def follow(
     document = (
         _follow_as_panel(server, name, after) if on_terminal else _follow_as_lines(server, name, after, as_json)
     )
+    check_outcome(name, document, wanted)
+
+
+def follow_silently(server: ApiClient, name: str, wanted: str) -> dict[str, Any]:
+    """Like ``follow``, without a word; the endpoint's status at the end."""
+    while _has_rollout(document := _find_endpoint(server, name)):
+        time.sleep(POLL_EVERY)
+    return check_outcome(name, document, wanted)
+
+
+def check_outcome(name: str, document: dict[str, Any] | None, wanted: str | None) -> dict[str, Any]:
+    """The status, if the config ``wanted`` serves (None: any). Raises Conflict with the reason if it does not."""
     if document is None:
         raise Conflict(f'endpoint "{name}" is gone')
     if wanted is not None and (document["config"] != wanted or document["status"] != "InService"):
         last = document["last"] or {}
         raise Conflict(document["failure_reason"] or last.get("reason") or document["why"])
+    return document
 
 
 def latest_event(server: ApiClient, name: str) -> int:

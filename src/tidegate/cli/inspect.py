@@ -9,6 +9,7 @@ from tidegate.cli import draw
 from tidegate.cli.output import AsJson, Name, client, console
 from tidegate.cli.status_panel import ACTIVITY_SECONDS, render_status
 from tidegate.cli.tables import Table, key, number, sentence
+from tidegate.cli.watch_status import watch_status
 
 
 def list_endpoints(as_json: AsJson = False) -> None:
@@ -25,6 +26,9 @@ def list_endpoints(as_json: AsJson = False) -> None:
 
 def status(
     name: Annotated[str | None, typer.Argument(metavar="[ENDPOINT]", help="Endpoint to show in detail.")] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Keep showing it until Ctrl-C; in a pipe, as it changes.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show all endpoints, or one in detail.
@@ -32,10 +36,12 @@ def status(
     \b
     Examples:
       tidegate status
-      tidegate status fraud
+      tidegate status fraud --watch
       tidegate status --json | jq '.endpoints[].status'
     """
     with client() as server:
+        if watch:
+            watch_status(server, name, as_json)
         if name is None:
             _show_endpoints(server.endpoints(), as_json)
             return

@@ -2,18 +2,23 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
-from tidegate.advisor.quality.label_lines import check_place
+from tidegate.advisor.quality.label_lines import Problem, check_place, read_label
+from tidegate.advisor.quality.posted import MOST_LABELS, render_posted
 from tidegate.advisor.quality.report import QualityQuestion, report_quality
 from tidegate.advisor.quality.sources import Line, read_lines
 from tidegate.cli.capture_addresses import captured_at, s3_of
-from tidegate.cli.output import AsJson, Name, console
-from tidegate.cli.tables import Table, key, number
+from tidegate.cli.label_tables import render_quality, render_versions
+from tidegate.cli.output import AsJson, Name, client, console
+from tidegate.cli.tables import Table
 from tidegate.domain.errors import Invalid
 from tidegate.spec.units import percent, seconds
 
@@ -21,53 +26,87 @@ UNMET = 1
 """Exit status where a measure is below what was asked for, or cannot be said."""
 
 
+Truth = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[LABELS]...", help="Files, folders or addresses (s3://, file://) of labels."),
+]
+Post = Annotated[bool, typer.Option("--post", help="Send LABELS to the server, to measure each version.")]
+Captures = Annotated[
+    list[str] | None,
+    typer.Option(metavar="ADDRESS", help="Captures. Default: where the endpoint captures to. Repeatable."),
+]
+Score = Annotated[
+    str, typer.Option(metavar="PLACE", help="Place of the score in an answer: a column, or predictions[0].score.")
+]
+Require = Annotated[
+    list[str] | None,
+    typer.Option(metavar="MEASURE=LEAST", help="Exit status 1 unless it is reached: auc=0.8. Repeatable."),
+]
+
+
 def labels(
     name: Name,
-    truth: Annotated[
-        list[str],
-        typer.Argument(metavar="LABELS...", help="Files, folders or addresses (s3://, file://) of labels."),
-    ],
+    truth: Truth = None,
     *,
-    captures: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ADDRESS", help="Captures. Default: where the endpoint captures to. Repeatable."),
-    ] = None,
-    score: Annotated[
-        str,
-        typer.Option(metavar="PLACE", help="Place of the score in an answer: a column, or predictions[0].score."),
-    ] = "",
+    post: Post = False,
+    captures: Captures = None,
+    score: Score = "",
     threshold: Annotated[float, typer.Option(help="Scores from it on are positive.")] = 0.5,
     top: Annotated[str, typer.Option(metavar="SHARE", help="Highest scores whose precision is measured.")] = "1%",
     latest: Annotated[str, typer.Option(metavar="TIME", help="After it a label is too late.")] = "365d",
-    require: Annotated[
-        list[str] | None,
-        typer.Option(metavar="MEASURE=LEAST", help="Exit status 1 unless it is reached: auc=0.8. Repeatable."),
-    ] = None,
+    require: Require = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure predictions by labels that came later.
 
-    Labels are lines of SageMaker's ground truth; they are joined with captures by inference id.
+    Labels are lines of SageMaker's ground truth; they are joined with captures by inference id. Without LABELS, say
+    what the server knows by those that were posted to it.
 
     \b
     Examples:
+      tidegate labels fraud
+      tidegate labels fraud labels.jsonl --post
       tidegate labels fraud labels.jsonl
       tidegate labels fraud s3://labels/fraud --top 5% --require auc=0.7 --json
     """
     check_place(score)
     wanted = dict(map(_parse_requirement, require or ()))
+    if not truth or post:
+        if captures or wanted or (post and not truth):
+            raise Invalid("--post needs LABELS; --captures and --require are for labels that are measured here")
+        _ask_server(name, truth, score, as_json)
+        return
     asked = QualityQuestion(
         score, threshold, percent(top, ("--top",)) / 100, seconds(latest, ("--latest",), least=1)
     )
     s3 = s3_of(os.environ)
-    found = report_quality(_lines(captures or captured_at(name), s3), _lines(truth, s3), asked)
+    found = report_quality(_lines(captures or captured_at(name), s3), _lines(truth, s3), asked, time.time())
     unmet = [measure for measure, least in wanted.items() if not _reaches(found["quality"], measure, least)]
-    if as_json:
-        print(json.dumps({"endpoint": name, **found, "unmet": unmet}))
-    else:
-        _show(found, unmet)
+    _tell({"endpoint": name, **found, "unmet": unmet}, render_quality(found, unmet), as_json)
     if unmet:
         raise typer.Exit(UNMET)
+
+
+def _ask_server(name: str, truth: list[str] | None, score: str, as_json: bool) -> None:
+    """Post labels, if there are any; otherwise show what the server knows."""
+    if truth:
+        done = _send(name, _lines(truth, s3_of(os.environ)), score)
+        said = ", ".join(f"{count:,} {outcome}" for outcome, count in done["outcomes"].items())
+        what = f"{done['received']:,} labels are kept for endpoint {name}"
+        _tell(done, [Text(f"{what} ({said})" if said else what)], as_json)
+        return
+    with client() as server:
+        found = server.labels(name)
+    _tell(found, render_versions(found), as_json)
+
+
+def _tell(found: Mapping[str, Any], parts: Iterable[Table | Text], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(found))
+        return
+    screen = console()
+    for part in parts:
+        screen.print(part)
 
 
 def _parse_requirement(text: str) -> tuple[str, float]:
@@ -93,32 +132,16 @@ def _lines(addresses: list[str], s3: tuple[str, str]) -> Iterator[Line]:
         yield from read_lines(address, s3)
 
 
-def _show(found: Mapping[str, Any], unmet: list[str]) -> None:
-    screen = console()
-    quality, coverage, delays = found["quality"], found["coverage"], found["delay_seconds"]
-    measures = Table(key("MEASURE"), number("VALUE"))
-    for measure, value in (quality or {}).items():
-        measures.add_row(measure.replace("_", " "), "-" if value is None else f"{value:,.4g}")
-    screen.print(measures if quality else Text("no label has a prediction: nothing can be said"))
-    counts = Table(key("LABELS"), number("NUMBER"))
-    for outcome, count in found["labels"].items():
-        if count:
-            counts.add_row(outcome, f"{count:,}")
-    screen.print(Text())
-    screen.print(counts)
-    share = "-" if coverage["share"] is None else f"{coverage['share']:.1%}"
-    said = [f"{coverage['labelled']:,} of {coverage['predictions']:,} predictions have a label ({share})"]
-    if delays is not None:
-        days = (f"{delays[part] / 86_400:.1f}" for part in ("p50", "p90", "longest"))
-        said.append("delay in days: p50 {}, p90 {}, longest {}".format(*days))
-    if coverage["selective"]:
-        said.append(
-            f"labels are selective: {coverage['top']:.0%} of the highest tenth of scores have one and"
-            f" {coverage['rest']:.0%} of the rest, so the measures hold for labelled requests only"
-        )
-    if skipped := sum(found["captures_skipped"].values()):
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in found["captures_skipped"].items())
-        said.append(f"{skipped:,} captures were not used: {reasons}")
-    said += [f"not reached: {measure}" for measure in unmet]
-    for line in said:
-        screen.print(Text(line))
+def _send(name: str, lines: Iterator[Line], score: str) -> dict[str, Any]:
+    """Post labels from files to the server. Returns counts by outcome."""
+    counts, sent = Counter[str](), 0
+    read = (read_label(line, path) for path, line in lines)
+    with client() as server:
+        while group := list(islice(read, MOST_LABELS)):
+            labels = [one for one in group if not isinstance(one, Problem)]
+            counts.update(str(one) for one in group if isinstance(one, Problem))
+            body = {"labels": render_posted(labels)} | ({"score": score} if score else {})
+            answer = server.post_labels(name, body)
+            counts.update(answer["outcomes"])
+            sent += answer["received"]
+    return {"endpoint": name, "received": sent, "outcomes": dict(counts)}

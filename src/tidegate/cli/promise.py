@@ -49,6 +49,8 @@ COUNTED = {
     Comparison.ERRORS: "fail",
     Comparison.LATENCY: "are slower than the old median by more than the tolerance",
     Comparison.PREDICTIONS: "have a prediction on the other side of the old median",
+    Comparison.PAIRED: "(mean difference of the two predictions of a request, in units)",
+    Comparison.FEATURES: "have another value in one of 20 columns",
 }
 CURVE_POINTS = 60
 """Number of points of a curve."""
@@ -120,6 +122,9 @@ def show(found: Promise, alarms: Mapping[str, Alarm], screen: Console) -> None:
         often = format_probability(found.power)
         screen.print(f"\nSmallest difference that evidence finds with {often} by the end of a stage")
         screen.print(_evidence_table(found))
+    if found.labels:
+        screen.print(f"\nSmallest loss of AUC that labels find with {format_probability(found.power)}, of 0.8")
+        screen.print(_label_table(found))
     for one in found.wanted:
         screen.print()
         for line in (*_describe_wanted(one), *_describe_proposals(one)):
@@ -157,8 +162,18 @@ def _evidence_table(found: Promise) -> Table:
     )
     for one in found.evidence:
         name = f"{one.comparison} ({one.variant})" if one.variant else one.comparison.value
-        sizes = ("-" if size is None else f"+{size * 100:.3g} %" for size in one.smallest)
+        unit, scale = ("", 1) if one.comparison is Comparison.PAIRED else (" %", 100)
+        sizes = ("-" if size is None else f"+{size * scale:.3g}{unit}" for size in one.smallest)
         shown.add_row(name, *sizes, f"< {format_probability(one.false_alarm)}", COUNTED[one.comparison])
+    return shown
+
+
+def _label_table(found: Promise) -> Table:
+    shown = Table(number("LABELLED POSITIVES"), number("REPLAY"), number("LATE LABELS"))
+    for one in found.labels:
+        shown.add_row(
+            f"{one.positives:,}", *("-" if loss is None else f"{loss:.3f}" for loss in (one.replay, one.late))
+        )
     return shown
 
 
@@ -179,7 +194,7 @@ def _describe_wanted(one: FaultPromise) -> Iterator[Text]:
     if one.alarm is None:
         yield Text(f"{fault}: no alarm watches it", style="bold red")
         return
-    first = format_probability(one.by_stage[0])
+    first = format_probability(one.first)
     if one.seen:
         yield Text(f"{fault}: detected in the first bake ({first}), by {one.alarm}", style="green")
     elif one.stage is not None:

@@ -29,6 +29,9 @@ def shadow(
         print(json.dumps(document))
         return
     screen = console()
+    if (test := document.get("experiment")) is not None:
+        words = f"inference experiment {test['name']}: {test['status']}, until {test['end']} {test['reason']}"
+        screen.print(Text(words.strip()), soft_wrap=True)
     for one in document["comparisons"]:
         screen.print(draw.comparison_table(one))
         screen.print(Text(draw.format_verdict(one)))

@@ -24,8 +24,11 @@ from tidegate.compose.control_socket import listening
 from tidegate.compose.dispatcher_supervisor import DispatcherSupervisor, queue_database, start_settings
 from tidegate.compose.environments import plain_environment, write_aws_keys
 from tidegate.compose.event_receivers import announcers
+from tidegate.compose.evidence_loops import EvidenceLoops, join_evidence
 from tidegate.compose.late import late_routes
-from tidegate.compose.leadership import JOURNAL_EVERY, leading, prune_journal
+from tidegate.compose.leadership import JOURNAL_EVERY, leading, prune_records
+from tidegate.compose.logins import join_logins, require_login
+from tidegate.compose.predictions import SignedPredictions
 from tidegate.compose.target import Targets, control_socket, join_targets, target_context
 from tidegate.compose.transform_jobs import Jobs, join_jobs
 from tidegate.compose.wakeups import join_wakes
@@ -49,11 +52,13 @@ from tidegate.reconcile.metrics_loop import MetricsLoop
 from tidegate.reconcile.queues import Queues
 from tidegate.reconcile.scaling import Scaling
 from tidegate.service import prometheus
+from tidegate.service.audit_trail import Trail
 from tidegate.service.record_kinds import ALARM, ENDPOINT, SCALABLE, TRANSFORM
 from tidegate.service.transforms import PREFIX
 from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
 from tidegate.store import DatabaseLimits, SqlStore, open_store
+from tidegate.store.audit import SqlAudit
 from tidegate.store.metrics import SqlMetrics
 from tidegate.store.queue import SqlQueue
 from tidegate.targets.containers import check_data, image_table
@@ -82,11 +87,11 @@ def run(settings: Settings) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format=form, force=True)
     for chatty in ("alembic", "uvicorn", "httpx", "httpx2"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    signed = keys.is_signing_required(settings)
+    keys.check_keys(settings)
     table = image_table(settings)
     folder = StateFolder.take(settings.state)
     try:
-        uvloop.run(Controller(replace(settings, state=folder.path), folder, table, signed).run())
+        uvloop.run(Controller(replace(settings, state=folder.path), folder, table).run())
     finally:
         folder.release()
 
@@ -110,6 +115,7 @@ class Parts:
     dispatcher: DispatcherSupervisor
     wakes: WakeSocket
     keeper: ArtifactKeeper | None
+    beside: EvidenceLoops
 
 
 def join(
@@ -135,15 +141,20 @@ def join(
     guards = Guards(metrics, lambda: clock.read()[1].ahead, comparisons.verdict)
     keeper = join_keeper(store, provider, clock, settings)
 
-    def written(endpoint: str) -> None:
-        news()
-        if keeper is not None:
-            keeper.wake(endpoint)
-
-    engine = Engine(store, targets.driven, clock, guards, written, read_clocks=clock.read)
+    beside = join_evidence(settings, store, metrics, clock, ids, targets.table, lambda: engine)
+    engine = Engine(
+        store,
+        targets.driven,
+        clock,
+        guards,
+        partial(note_written, news, keeper),
+        clock.read,
+        beside.replays.results,
+    )
     queue = SqlQueue(queue_database(settings, store))
-    fresh = partial(observe_now, engine, provider)
-    scaling = Scaling(store, metrics, clock, ids, fresh, queue, engine.kick, targets.table)
+    scaling = Scaling(
+        store, metrics, clock, ids, partial(observe_now, engine, provider), queue, engine.kick, targets.table
+    )
     watch = MetricsLoop(
         store, metrics, clock, collect, engine.kick, guards, engine.guarded, scaling.followed, comparisons
     )
@@ -151,9 +162,17 @@ def join(
     queues = Queues(
         store, queue, metrics, clock, engine.observed.get, engine.kick, dispatcher.update, targets.table
     )
-    wakes = join_wakes(proxy, provider.lifecycle)
-    first = (store, metrics, clock, ids, proxy, targets, engine, watch, scaling, jobs)
-    return Parts(*first, queue, queues, dispatcher, wakes, keeper)
+    return Parts(
+        *(store, metrics, clock, ids, proxy, targets, engine, watch, scaling, jobs, queue, queues, dispatcher),
+        *(join_wakes(proxy, provider.lifecycle), keeper, beside),
+    )
+
+
+def note_written(news: Callable[[], None], keeper: ArtifactKeeper | None, endpoint: str) -> None:
+    """The engine has written this endpoint's record."""
+    news()
+    if keeper is not None:
+        keeper.wake(endpoint)
 
 
 def join_keeper(
@@ -169,7 +188,8 @@ class Controller:
     settings: Settings
     folder: StateFolder
     table: ImageTable
-    signed: bool
+    signed: bool = False
+    """Whether every request must be authenticated; known once the database is open."""
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set and cleared after each write, to wake those who wait for news."""
@@ -187,6 +207,7 @@ class Controller:
             async with leading(store, self.settings, self.stopping, self.leave) as lease:
                 if lease is None:
                     return
+                self.settings, self.signed = await require_login(self.settings, store)
                 async with self._serving(store, lease.fence):
                     log.info("tidegate is ready on %s (state in %s)", self.settings.url, self.folder.path)
                     await self.stopping.wait()
@@ -219,7 +240,7 @@ class Controller:
             await parts.engine.start()
             await parts.jobs.start()
             await retire_unknown(parts)
-            pruning = partial(prune_journal, store, self.settings)
+            pruning = partial(prune_records, store, self.settings)
             loops = [
                 asyncio.create_task(every_second(parts.watch.turn, self.stopping)),
                 asyncio.create_task(every_second(parts.watch.judge_alarms, self.stopping, after=EVALUATE_AFTER)),
@@ -229,6 +250,7 @@ class Controller:
                 asyncio.create_task(every(CUT_EVERY, partial(cut_log, self.folder.path), self.stopping)),
                 asyncio.create_task(every(JOURNAL_EVERY, pruning, self.stopping)),
             ]
+            loops += [asyncio.create_task(every(*one, self.stopping)) for one in parts.beside.loops]
             if parts.keeper is not None:
                 loops.append(asyncio.create_task(every(KEEP_EVERY, parts.keeper.turn, self.stopping)))
             loops += [asyncio.create_task(every(one.seconds, one.work, self.stopping)) for one in lifecycle.chores]
@@ -246,6 +268,7 @@ class Controller:
             # A start that fails in spite of replicas that serve leaves them to the next.
             self.drain = self.drain and (started or not lifecycle.serves())
             self.stopping.set()
+            await parts.beside.stop()
             await parts.engine.stop()
             await parts.jobs.end(self.drain)
             await self._end(parts)
@@ -274,6 +297,9 @@ class Controller:
             settings=self.settings,
             context=context,
             signed=self.signed,
+            logins=join_logins(self.settings, parts.store),
+            trail=Trail(SqlAudit(parts.store.database), parts.clock.now),
+            predict=SignedPredictions(self.settings, self.signed, parts.clock),
             proxy_up=parts.proxy.up,
             prometheus=lambda: page(parts),
             logs=parts.targets.all.logs.tail,

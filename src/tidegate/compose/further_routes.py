@@ -1,20 +1,34 @@
-"""Routes beside the platform's own API: the planner, computations for pages, and the console."""
+"""Routes beside the platform's own API: the planner, labels, computations for pages, and the
+console."""
 
 from collections.abc import Mapping
 
-from starlette.routing import Route
-
 from tidegate.advisor.planner import api as planner_api
-from tidegate.console import compute_api, operate_pages, pages
+from tidegate.advisor.quality import api as labels_api
+from tidegate.console import (
+    audit_page,
+    compute_api,
+    learn_pages,
+    login_pages,
+    openid_pages,
+    operate_pages,
+    pages,
+)
 from tidegate.gateway.dependencies import Gateway
+from tidegate.gateway.guarded_routes import GuardedRoute
 
 
-def further_routes(gateway: Gateway, environment: Mapping[str, str]) -> list[Route]:
+def further_routes(gateway: Gateway, environment: Mapping[str, str]) -> list[GuardedRoute]:
     """``environment``: of the processes that compute for a page."""
     desk = compute_api.ComputePool(environment)
     return [
         *planner_api.routes(gateway),
+        *labels_api.routes(gateway),
         *compute_api.routes(gateway, desk),
+        *login_pages.routes(gateway),
+        *openid_pages.routes(gateway),
+        *audit_page.routes(gateway),
         *operate_pages.routes(gateway),
         *pages.routes(gateway, desk),
+        *learn_pages.routes(gateway, desk),
     ]

@@ -9,11 +9,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tidegate.gateway.dependencies import Gateway
-from tidegate.gateway.middleware import CONSOLE, NATIVE
+from tidegate.gateway.paths import CONSOLE, LOGIN, NATIVE
 from tidegate.host.late_import import load
 
 PATHS: Mapping[str, tuple[str, ...]] = {
     f"{NATIVE}/plan": ("GET", "POST"),
+    f"{NATIVE}/endpoints/{{name}}/labels": ("GET", "POST"),
     f"{NATIVE}/promise": ("POST",),
     f"{NATIVE}/rehearse": ("POST",),
     f"{NATIVE}/simulate": ("POST",),
@@ -24,15 +25,25 @@ PATHS: Mapping[str, tuple[str, ...]] = {
     f"{CONSOLE}/endpoints/{{name}}/history": ("GET",),
     f"{CONSOLE}/jobs": ("GET",),
     f"{CONSOLE}/jobs/live": ("GET",),
+    f"{CONSOLE}/audit": ("GET",),
+    LOGIN: ("GET", "POST"),
+    f"{LOGIN}/provider": ("GET",),
+    f"{LOGIN}/callback": ("GET",),
+    f"{CONSOLE}/logout": ("POST",),
+    f"{CONSOLE}/session": ("GET",),
     f"{CONSOLE}/overview": ("GET",),
     f"{CONSOLE}/flowchart": ("GET",),
     f"{CONSOLE}/planner": ("GET",),
     f"{CONSOLE}/planner/spec": ("GET",),
     f"{CONSOLE}/traffic": ("GET",),
+    f"{CONSOLE}/architectures": ("GET",),
+    f"{CONSOLE}/compute": ("GET",),
+    f"{CONSOLE}/rolling": ("GET",),
+    f"{CONSOLE}/targets": ("GET",),
     f"{CONSOLE}/static/{{path:path}}": ("GET",),
 }
-"""Paths of ``further_routes`` with their methods: the planner, computations and pages, which take a sixth of the
-processor time of a start and which most servers never show."""
+"""Paths of ``further_routes`` with their methods: the planner, labels, computations and pages, which take a sixth of
+the processor time of a start and which most servers never show."""
 
 Handler = Callable[[Request], Awaitable[Response]]
 

@@ -15,6 +15,7 @@ from tidegate.host.clock import BOOT_ID
 from tidegate.ports.lease import LeaseCandidate
 from tidegate.settings import Settings
 from tidegate.store import DatabaseLimits, SqlStore
+from tidegate.store.audit import SqlAudit
 from tidegate.store.database import Database, open_database
 from tidegate.store.lease import DEFAULT_TIMES, LeaseContender, SqlLease, has_leases
 
@@ -22,6 +23,9 @@ log = logging.getLogger("tidegate")
 
 JOURNAL_EVERY = 60.0
 """Seconds between two removals of old lines of the journal."""
+AUDIT_ENTRIES = 1_000_000
+"""Entries of the audit that are kept at most: some 300 MB."""
+EVER = datetime(1970, 1, 1, tzinfo=UTC)
 JOURNAL_LINES = 2_000
 """Lines that are removed in one transaction, so that others wait for it no longer than for any."""
 
@@ -90,7 +94,11 @@ async def _watch(lease: SqlLease, leave: Callable[[], None]) -> None:
     leave()
 
 
-async def prune_journal(store: SqlStore, settings: Settings) -> None:
+async def prune_records(store: SqlStore, settings: Settings) -> None:
+    """Remove old lines of the journal and of the audit."""
+    now = datetime.now(UTC)
     if settings.journal_days:
-        oldest = datetime.now(UTC) - timedelta(days=settings.journal_days)
+        oldest = now - timedelta(days=settings.journal_days)
         await store.run(lambda tx: tx.prune_journal(oldest, JOURNAL_LINES))
+    since = now - timedelta(days=settings.audit_days) if settings.audit_days else EVER
+    await SqlAudit(store.database).prune(since, AUDIT_ENTRIES)

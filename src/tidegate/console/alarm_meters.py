@@ -5,7 +5,16 @@ from typing import Any
 
 from tidegate.console.figures import UNKNOWN, format_milliseconds, format_percent
 from tidegate.domain.alarm import Alarm, ComparisonOperator
-from tidegate.domain.evidence import EvidenceAction, EvidenceConfig, EvidenceRecord, Finding
+from tidegate.domain.evidence import (
+    OF_PAIRS,
+    Comparison,
+    ComparisonResult,
+    EvidenceAction,
+    EvidenceConfig,
+    EvidenceRecord,
+    Finding,
+)
+from tidegate.evidence.pairs import format_estimate
 from tidegate.monitoring.datapoint import Datapoint
 
 SIGNS: Mapping[ComparisonOperator, str] = {
@@ -82,6 +91,11 @@ def describe_action(config: EvidenceConfig | None) -> str:
     """What a rollout does with a difference between its versions; None: it has no ``evidence`` settings."""
     if config is None:
         return "It decides nothing here: the rollout's settings do not ask for it."
+    if (
+        Comparison.FEATURES in config.compare
+        and config.on_features is not config.action is EvidenceAction.ROLLBACK
+    ):
+        return f"{ACTIONS[config.action]} If features alone differ, the stage holds until a person decides."
     return ACTIONS[config.action]
 
 
@@ -103,6 +117,16 @@ def evidence_rows(record: EvidenceRecord) -> list[dict[str, Any]]:
                 "meter": meter(max(0.0, one.evidence), 1.0),
                 "evidence": f"{max(0.0, one.evidence):.2f}",
                 "stage": "{:,} / {:,}".format(*one.stage_requests),
+                **(_pairs_row(one) if one.comparison in OF_PAIRS else {}),
             }
         )
     return rows
+
+
+def _pairs_row(result: ComparisonResult) -> dict[str, str]:
+    """Of pairs there is one number, which says how much the new version differs."""
+    return {
+        "old": result.test or "-",
+        "new": format_estimate(result.test, result.pairs),
+        "stage": f"{result.stage_requests[0]:,} of {result.lost[0]:,}",
+    }

@@ -13,12 +13,13 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from tidegate.console.compute_process import COMPUTATIONS
+from tidegate.domain.access import Access
 from tidegate.domain.errors import Invalid, TidegateError, Unavailable
 from tidegate.gateway.dependencies import Gateway
-from tidegate.gateway.middleware import NATIVE
+from tidegate.gateway.guarded_routes import GuardedRoute
+from tidegate.gateway.paths import NATIVE
 from tidegate.gateway.request_parsing import parse_json_object
 
 TIME_LIMIT = 60.0
@@ -74,10 +75,13 @@ class ComputePool:
         return told["answer"]
 
 
-def routes(gateway: Gateway, pool: ComputePool | None = None) -> list[Route]:
+def routes(gateway: Gateway, pool: ComputePool | None = None) -> list[GuardedRoute]:
     there = pool or ComputePool()
     return [
-        Route(f"{NATIVE}/{what}", _make_handler(gateway, there, what), methods=["POST"]) for what in COMPUTATIONS
+        GuardedRoute(
+            gateway, f"{NATIVE}/{what}", _make_handler(gateway, there, what), Access.READ, methods=["POST"]
+        )
+        for what in COMPUTATIONS
     ]
 
 

@@ -1,5 +1,6 @@
 """One endpoint's page: reads what its parts are made of, and renders them."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,11 +16,13 @@ from tidegate.domain.asynchronous import Backlog
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.evidence import EvidenceRecord
 from tidegate.domain.fleet import VariantSpec
+from tidegate.domain.history import History
 from tidegate.gateway.dependencies import Gateway
 from tidegate.monitoring import alarm_data
 from tidegate.ports.store import JournalLine, Tx
 from tidegate.reconcile.alarm_reads import read_all
-from tidegate.service import endpoints
+from tidegate.rollout import history as histories
+from tidegate.service import endpoints, history
 from tidegate.service.evidence import find_evidence
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.scaling_views import scaling_summary
@@ -43,10 +46,11 @@ class Found:
     latest: list[JournalLine]
     """Newest first."""
     of_rollout: list[JournalLine]
+    history: History
 
 
-async def read_page(gateway: Gateway, name: str) -> dict[str, Any]:
-    """Everything that the page shows. Raises NotFound."""
+async def read_page(gateway: Gateway, name: str, may_operate: bool) -> dict[str, Any]:
+    """Everything that the page shows; commands only for those who may give them. Raises NotFound."""
     context, now = gateway.context, gateway.context.clock.now()
     found = await context.store.run(lambda tx: _find(gateway, tx, name))
     endpoint = found.endpoint
@@ -56,7 +60,7 @@ async def read_page(gateway: Gateway, name: str) -> dict[str, Any]:
         "name": name,
         "headline": endpoint_parts.headline(found.document),
         "rollout": endpoint_parts.rollout_view(endpoint, found.document, found.of_rollout, now),
-        "actions": endpoint_parts.actions(endpoint),
+        "actions": await _actions(gateway, found) if may_operate else [],
         "fleets": endpoint_parts.fleet_views(found.document, await _activities(gateway, found.document, now)),
         "alarms": await _alarm_rows(gateway, found, now),
         "evidence": found.evidence if compared else None,
@@ -70,8 +74,8 @@ async def read_page(gateway: Gateway, name: str) -> dict[str, Any]:
     }
 
 
-async def snapshot(gateway: Gateway, name: str) -> Snapshot:
-    context = await read_page(gateway, name)
+async def snapshot(gateway: Gateway, name: str, may_operate: bool) -> Snapshot:
+    context = await read_page(gateway, name, may_operate)
     parts: Any = TEMPLATES.get_template("endpoint_parts.html").module
     return Snapshot({part: str(getattr(parts, part)(context)) for part in PARTS})
 
@@ -88,7 +92,16 @@ def _find(gateway: Gateway, tx: Tx, name: str) -> Found:
         if since is None
         else tx.journal(kind=ENDPOINT.name, name=name, since=since, limit=ROLLOUT_LINES, bodies=False)
     )
-    return Found(endpoint, document, alarms, find_evidence(tx, name), latest, of_rollout)
+    return Found(endpoint, document, alarms, find_evidence(tx, name), latest, of_rollout, history.read(tx, name))
+
+
+async def _actions(gateway: Gateway, found: Found) -> list[endpoint_parts.Action]:
+    """The commands that are possible now; going back needs the former version's model data."""
+    back = endpoint_parts.former_version(found.endpoint, found.history)
+    if back is not None:
+        sizes = await asyncio.to_thread(gateway.artifacts.sizes) if gateway.artifacts is not None else {}
+        back = None if histories.missing_artifacts(back, dict.fromkeys(sizes, True)) else back
+    return endpoint_parts.actions(found.endpoint, back)
 
 
 async def _activities(

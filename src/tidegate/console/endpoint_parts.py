@@ -10,8 +10,11 @@ from tidegate.console import figures, rollout_picture
 from tidegate.console.activity import Activity
 from tidegate.console.endpoint_rows import BAD, GOOD, OUTCOMES, PHASES, PLAIN, TONES, WARN, describe_state
 from tidegate.domain.endpoint import Endpoint, Rollout
+from tidegate.domain.errors import Conflict
+from tidegate.domain.history import History, HistoryEntry
 from tidegate.domain.rollout import Cause, Condition, Phase
 from tidegate.ports.store import JournalLine
+from tidegate.rollout import history as histories
 from tidegate.rollout.commands import FORWARD_PHASES, PAUSED, PROMOTED
 
 MOST_UNITS = 24
@@ -51,16 +54,28 @@ def headline(document: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def actions(endpoint: Endpoint) -> list[Action]:
-    """What a person can do to the rollout now. Nothing that the platform would refuse."""
+def former_version(endpoint: Endpoint, history: History) -> HistoryEntry | None:
+    """The version that served before, where an endpoint at rest can go back to it."""
+    if endpoint.rollout is not None or endpoint.deleting or endpoint.last is None:
+        return None
+    try:
+        return histories.find_target(history, None)
+    except Conflict:
+        return None
+
+
+def actions(endpoint: Endpoint, back: HistoryEntry | None = None) -> list[Action]:
+    """What a person can do to the rollout now. Nothing that the platform would refuse. ``back``: the version that
+    undo goes back to."""
     rollout, name = endpoint.rollout, endpoint.name
     if endpoint.deleting:
         return []
     if rollout is not None:
         return _forward_actions(name, rollout) if rollout.phase in FORWARD_PHASES else []
+    found = [] if back is None or endpoint.last is None else [_undo(name, endpoint.last, back)]
     last = endpoint.last
     if last is None or last.phase not in (Phase.ROLLED_BACK, Phase.ROLLBACK_FAILED):
-        return []
+        return found
     rejected = last.cause in (Cause.ALARM, Cause.EVIDENCE)
     against = " It was rejected by what was measured: this overrides that." if rejected else ""
     return [
@@ -72,8 +87,22 @@ def actions(endpoint: Endpoint) -> list[Action]:
             f"Rolls out {last.new.config_name} again, from its first stage.{against}",
             f"tidegate rollout retry {name}{' --override' if rejected else ''}",
             BAD if rejected else PLAIN,
-        )
+        ),
+        *found,
     ]
+
+
+def _undo(name: str, last: Rollout, back: HistoryEntry) -> Action:
+    version = f"version {back.number}, {back.version.config_name}"
+    return Action(
+        f"undo-{last.id}-{back.number}",
+        "Undo",
+        "undo",
+        json.dumps({"rollout": last.id, "to": back.number}),
+        f"Goes back to {version}, which served before, by a rollout like any other: with the endpoint's own strategy"
+        " and alarms.",
+        f"tidegate rollout undo {name} --to {back.number}",
+    )
 
 
 def _forward_actions(name: str, rollout: Rollout) -> list[Action]:

@@ -19,6 +19,9 @@ AFTER = 0.35
 """How far into a second its parts are made: what was counted in the second before is known by then."""
 SHORTEST = 0.05
 MAX_STREAMS = 200
+ASKED_EVERY = 5
+"""Seconds between two looks whether the reader is still let in."""
+StillSame = Callable[[], Awaitable[bool]]
 
 
 @dataclass(frozen=True)
@@ -58,22 +61,26 @@ class LiveStreams:
     open: int = 0
     pages: dict[str, LivePage] = field(default_factory=dict)
 
-    def respond(self, name: str, make: Callable[[], Awaitable[Snapshot]]) -> Response:
-        """Raises Unavailable if too many pages are open."""
+    def respond(self, name: str, make: Callable[[], Awaitable[Snapshot]], same: StillSame) -> Response:
+        """``same``: whether the reader is still let in. Raises Unavailable if too many pages are open."""
         if self.open >= MAX_STREAMS:
             raise Unavailable(f"{MAX_STREAMS} pages of the console are open: close some")
         headers = {**HEADERS, "cache-control": "no-store"}
-        return StreamingResponse(self.run(name, make), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(self.run(name, make, same), media_type="text/event-stream", headers=headers)
 
-    async def run(self, name: str, make: Callable[[], Awaitable[Snapshot]]) -> AsyncIterator[str]:
-        """Ends when the endpoint is gone, the server stops, or its lifetime is over."""
+    async def run(self, name: str, make: Callable[[], Awaitable[Snapshot]], same: StillSame) -> AsyncIterator[str]:
+        """Ends when the endpoint is gone, the server stops, its lifetime is over, or its reader is no longer let
+        in."""
         page = self.pages.setdefault(name, LivePage(make))
         self.open += 1
         sent: dict[str, str] = {}
         layout: tuple[str, ...] | None = None
         try:
-            for _ in range(LIFETIME):
+            for second in range(LIFETIME):
                 try:
+                    if second % ASKED_EVERY == ASKED_EVERY - 1 and not await same():
+                        yield _event("ended", {})
+                        return
                     found = await page.take(int(self.clock.now().timestamp()))
                 except NotFound as error:
                     yield _event("gone", {"message": error.message})

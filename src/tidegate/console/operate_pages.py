@@ -5,18 +5,21 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
-from starlette.routing import Route
 
 from tidegate import __version__
 from tidegate.console import endpoint_page, endpoint_rows, job_rows, version_diff
 from tidegate.console.activity import SPAN, Activity, read_activity, read_rates, variants_of
-from tidegate.console.live_stream import LiveStreams, Snapshot
+from tidegate.console.identity import identify_reader, page_headers
+from tidegate.console.live_stream import LiveStreams, Snapshot, StillSame
 from tidegate.console.pages import PAGES, TEMPLATES
+from tidegate.domain.access import Access, Caller
 from tidegate.domain.endpoint import Endpoint
-from tidegate.domain.errors import Invalid
+from tidegate.domain.errors import AuthError, Invalid
 from tidegate.domain.history import History
-from tidegate.gateway.browser_pages import CONSOLE, HEADERS
+from tidegate.gateway import callers
 from tidegate.gateway.dependencies import Gateway
+from tidegate.gateway.guarded_routes import GuardedRoute
+from tidegate.gateway.paths import CONSOLE
 from tidegate.gateway.request_parsing import parse_endpoint_name
 from tidegate.ports.store import Filter, Tx
 from tidegate.service import history, transforms
@@ -30,7 +33,7 @@ CELLS = ("state", "versions", "traffic", "latency", "errors", "instances", "last
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def routes(gateway: Gateway) -> list[Route]:
+def routes(gateway: Gateway) -> list[GuardedRoute]:
     """GET only: pages make changes through the native API."""
     streams = LiveStreams(gateway.context.clock, gateway.context.ids.new("request"), gateway.stopping)
     listed = EndpointList(gateway)
@@ -39,22 +42,25 @@ def routes(gateway: Gateway) -> list[Route]:
         return render("endpoints", request, url=gateway.settings.url, **await listed.context())
 
     async def stream_list(request: Request) -> Response:
-        return streams.respond("", listed.snapshot)
+        return streams.respond("", listed.snapshot, still_same(gateway, request))
 
     async def show_jobs(request: Request) -> Response:
         return render("jobs", request, url=gateway.settings.url, rows=await read_jobs(gateway))
 
     async def stream_jobs(request: Request) -> Response:
-        return streams.respond("/jobs", lambda: snapshot_jobs(gateway))
+        return streams.respond("/jobs", lambda: snapshot_jobs(gateway), still_same(gateway, request))
 
     async def show_endpoint(request: Request) -> Response:
-        return render(
-            "endpoint", request, page=await endpoint_page.read_page(gateway, parse_endpoint_name(request))
-        )
+        name, may = parse_endpoint_name(request), identify_reader(request).may_operate
+        return render("endpoint", request, page=await endpoint_page.read_page(gateway, name, may))
 
     async def stream_endpoint(request: Request) -> Response:
         name = parse_endpoint_name(request)
-        return streams.respond(name, lambda: endpoint_page.snapshot(gateway, name))
+        may = identify_reader(request).may_operate
+        view = f"{name}/commands" if may else name
+        return streams.respond(
+            view, lambda: endpoint_page.snapshot(gateway, name, may), still_same(gateway, request)
+        )
 
     async def show_history(request: Request) -> Response:
         name = parse_endpoint_name(request)
@@ -70,14 +76,28 @@ def routes(gateway: Gateway) -> list[Route]:
         f"{CONSOLE}/endpoints/{{name}}/history": show_history,
         f"{LIVE}/{{name}}": stream_endpoint,
     }
-    return [Route(path, handler, methods=["GET"]) for path, handler in pages.items()]
+    return [GuardedRoute(gateway, path, handler, Access.READ) for path, handler in pages.items()]
+
+
+def still_same(gateway: Gateway, request: Request) -> StillSame:
+    """Whether the request's caller is still let in, with the same role."""
+    caller: Caller = request.state.caller
+
+    async def ask() -> bool:
+        try:
+            now = await callers.recognise(gateway, request.scope)
+        except AuthError:
+            return False
+        return (now.means, now.role) == (caller.means, caller.role)
+
+    return ask
 
 
 def render(name: str, request: Request, **context: Any) -> Response:
     text = TEMPLATES.get_template(f"{name}.html").render(
-        pages=PAGES, here=request.url.path, version=__version__, **context
+        pages=PAGES, here=request.url.path, version=__version__, who=identify_reader(request), **context
     )
-    return HTMLResponse(text, headers=HEADERS)
+    return HTMLResponse(text, headers=page_headers(request))
 
 
 async def read_jobs(gateway: Gateway) -> list[dict[str, Any]]:

@@ -175,6 +175,8 @@ def _many_models(tariff: Tariff) -> dict[str, Any]:
                 {"label": "an endpoint each", "colour": "--blue", "values": apart},
                 {"label": "one of many models", "colour": "--green", "dash": [7, 4], "values": together},
             ],
+            "log": True,
+            "log_up": True,
             "across": "clients",
             "before": "$",
         },

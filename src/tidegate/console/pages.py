@@ -13,16 +13,18 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
-from starlette.routing import Route
 
 from tidegate import __version__
 from tidegate.advisor.prices import Catalogue, price_folder
 from tidegate.console import flowchart, overview, plan_page, rehearsal_page
 from tidegate.console.compute_api import ComputePool
+from tidegate.console.identity import identify_reader, page_headers
+from tidegate.domain.access import Access
 from tidegate.domain.errors import Invalid, NotFound, TidegateError
 from tidegate.gateway.browser_pages import HEADERS
 from tidegate.gateway.dependencies import Gateway
-from tidegate.gateway.middleware import CONSOLE
+from tidegate.gateway.guarded_routes import GuardedRoute
+from tidegate.gateway.paths import CONSOLE
 
 PAGES = (
     (CONSOLE, "Endpoints"),
@@ -32,6 +34,8 @@ PAGES = (
     (f"{CONSOLE}/planner", "Planner"),
     (f"{CONSOLE}/traffic", "Traffic shifting"),
 )
+STATIC = f"{CONSOLE}/static/{{path:path}}"
+"""Open, since the login page needs them."""
 KINDS = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 REGION = "us-east-1"
 
@@ -53,7 +57,7 @@ def add_word_breaks(text: str) -> Markup:
 TEMPLATES.filters["soft"] = add_word_breaks
 
 
-def routes(gateway: Gateway, pool: ComputePool) -> list[Route]:
+def routes(gateway: Gateway, pool: ComputePool) -> list[GuardedRoute]:
     """GET only: pages make changes through the native API."""
     pages: Mapping[str, Page] = {
         f"{CONSOLE}/overview": _home,
@@ -61,9 +65,13 @@ def routes(gateway: Gateway, pool: ComputePool) -> list[Route]:
         f"{CONSOLE}/planner": _planner,
         f"{CONSOLE}/planner/spec": _spec,
         f"{CONSOLE}/traffic": _traffic,
-        f"{CONSOLE}/static/{{path:path}}": _file,
     }
-    return [Route(path, _make_handler(gateway, pool, page), methods=["GET"]) for path, page in pages.items()]
+    static = GuardedRoute(gateway, STATIC, _make_handler(gateway, pool, _file), Access.OPEN)
+    shown = [
+        GuardedRoute(gateway, path, _make_handler(gateway, pool, page), Access.READ)
+        for path, page in pages.items()
+    ]
+    return [static, *shown]
 
 
 def _make_handler(gateway: Gateway, pool: ComputePool, page: Page) -> Callable[[Request], Awaitable[Response]]:
@@ -79,39 +87,40 @@ def render_page(name: str, request: Request, catalogue: Catalogue, **context: An
         pages=PAGES,
         here=request.url.path,
         version=__version__,
+        who=identify_reader(request),
         region=REGION,
         prices_of=max(rate.date for rate in catalogue.rates()).isoformat(),
         **context,
     )
-    return HTMLResponse(text, headers=HEADERS)
+    return HTMLResponse(text, headers=page_headers(request))
 
 
-async def _load_catalogue(gateway: Gateway) -> Catalogue:
+async def load_catalogue(gateway: Gateway) -> Catalogue:
     """Reads and parses files, so it must not run on the platform's event loop."""
     return await asyncio.to_thread(Catalogue.load, price_folder(gateway.settings.prices, gateway.settings.state))
 
 
 async def _home(gateway: Gateway, pool: ComputePool, request: Request) -> Response:
-    catalogue = await _load_catalogue(gateway)
+    catalogue = await load_catalogue(gateway)
     numbers = await asyncio.to_thread(overview.numbers, catalogue)
     return render_page("home", request, catalogue, **numbers)
 
 
 async def _flowchart(gateway: Gateway, pool: ComputePool, request: Request) -> Response:
     return render_page(
-        "flowchart", request, await _load_catalogue(gateway), **flowchart.walked(request.query_params)
+        "flowchart", request, await load_catalogue(gateway), **flowchart.walked(request.query_params)
     )
 
 
 async def _planner(gateway: Gateway, pool: ComputePool, request: Request) -> Response:
-    catalogue = await _load_catalogue(gateway)
+    catalogue = await load_catalogue(gateway)
     made = await asyncio.to_thread(plan_page.planned, request.query_params, catalogue)
     return render_page("planner", request, catalogue, **made)
 
 
 async def _spec(gateway: Gateway, pool: ComputePool, request: Request) -> Response:
     """The plan's spec file as a download."""
-    made = await asyncio.to_thread(plan_page.planned, request.query_params, await _load_catalogue(gateway))
+    made = await asyncio.to_thread(plan_page.planned, request.query_params, await load_catalogue(gateway))
     if made["plan"] is None:
         raise Invalid(made["problem"] or "there are no answers to plan with")
     name = {"content-disposition": f'attachment; filename="{made["plan"]["name"]}.yaml"'}
@@ -122,16 +131,15 @@ async def _traffic(gateway: Gateway, pool: ComputePool, request: Request) -> Res
     asked = rehearsal_page.form_values(request.query_params)
     problem: str | None = None
     outcome: Any = None
-    if request.query_params:
-        try:
-            now = gateway.context.clock.now().isoformat()
-            outcome = await pool.compute(
-                {"what": "simulate", "now": now, "body": rehearsal_page.simulation_body(asked)}
-            )
-        except TidegateError as error:
-            problem = error.message
+    try:
+        now = gateway.context.clock.now().isoformat()
+        outcome = await pool.compute(
+            {"what": "simulate", "now": now, "body": rehearsal_page.simulation_body(asked)}
+        )
+    except TidegateError as error:
+        problem = error.message
     context = rehearsal_page.template_context(asked, outcome)
-    return render_page("traffic", request, await _load_catalogue(gateway), problem=problem, **context)
+    return render_page("traffic", request, await load_catalogue(gateway), problem=problem, **context)
 
 
 async def _file(gateway: Gateway, pool: ComputePool, request: Request) -> Response:

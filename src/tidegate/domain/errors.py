@@ -112,6 +112,32 @@ class ExpiredToken(AuthError):
     code = "ExpiredToken"
 
 
+class NotAllowed(AuthError):
+    """The caller is known, and has not the role for this."""
+
+
+class CrossSite(AuthError):
+    """A change that does not come from a page of this server's own."""
+
+    code = "CrossSite"
+
+
+class SessionEnded(AuthError):
+    """The session is unknown, has expired or was revoked."""
+
+    code = "SessionEnded"
+
+
+class TooManyAttempts(AuthError):
+    """``wait``: seconds until the next attempt is looked at."""
+
+    code = "TooManyAttempts"
+
+    def __init__(self, message: str, wait: float) -> None:
+        super().__init__(message)
+        self.wait = wait
+
+
 class TargetError(TidegateError):
     code = "TargetError"
 

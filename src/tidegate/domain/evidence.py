@@ -3,6 +3,23 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from tidegate.domain.finding import Finding
+from tidegate.domain.replay import ReplayConfig
+
+__all__ = [
+    "Comparison",
+    "ComparisonResult",
+    "Counts",
+    "EvidenceAction",
+    "EvidenceBlock",
+    "EvidenceConfig",
+    "EvidenceRecord",
+    "Finding",
+    "NoDataAction",
+    "StoredEvidence",
+    "Verdict",
+]
+
 
 class Comparison(StrEnum):
     """What of the two versions is compared."""
@@ -10,6 +27,16 @@ class Comparison(StrEnum):
     ERRORS = "errors"
     LATENCY = "latency"
     PREDICTIONS = "predictions"
+    PAIRED = "paired"
+    """The predictions of both versions on the same requests."""
+    FEATURES = "features"
+    """What the first stage of a pipeline makes of the same requests, column by column."""
+
+
+OF_TRAFFIC = (Comparison.ERRORS, Comparison.LATENCY, Comparison.PREDICTIONS)
+"""Comparisons of what the versions answered to clients, each to its own."""
+OF_PAIRS = frozenset({Comparison.PAIRED, Comparison.FEATURES})
+"""Comparisons of both versions on the same requests."""
 
 
 class EvidenceAction(StrEnum):
@@ -29,12 +56,40 @@ class NoDataAction(StrEnum):
     ADVANCE = "advance"
 
 
-class Finding(StrEnum):
-    """Result of a comparison. NO_DATA is neither a pass nor a failure."""
+@dataclass(frozen=True)
+class PairedTolerance:
+    """What two predictions of the same requests may differ by. The unit is 1 in log-odds if scores are from 0 to 1,
+    else half a standard deviation of the old version's; differences of a request count as 3 units at most. Shares and
+    the order are fractions."""
 
-    PASS = "pass"
-    FAIL = "fail"
-    NO_DATA = "no_data"
+    distance: float = 0.6
+    """Mean absolute difference, in units."""
+    bias: float = 0.4
+    """Mean difference, upwards or downwards, in units."""
+    moved: float = 0.15
+    """Part of the requests whose predictions differ by more than one unit."""
+    top: float = 0.4
+    """Part of the old version's highest 5 % that are not among the new version's."""
+    top_bias: float = 0.5
+    """Mean difference among the old version's highest 5 %, in units."""
+    order: float = 0.25
+    """Part of the pairs of requests that the versions put in the opposite order."""
+    slice: float = 1.2
+    """Mean difference in any slice, in units."""
+    failed: float = 0.01
+    """Part of the requests answered by the old version that the new version's model may fail."""
+
+
+@dataclass(frozen=True)
+class FeatureTolerance:
+    """What the columns of two versions may differ by."""
+
+    rows: float = 0.01
+    """Part of the requests in which a column may have another value."""
+    scale: float = 0.25
+    """Part by which a column may be stretched or compressed as a whole (a scaler that was fitted again)."""
+    shift: float = 0.25
+    """How far a column may be moved as a whole, in its standard deviations."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +111,34 @@ class EvidenceConfig:
     deadline: int = 3600
     """Seconds after the end of a bake until which evidence may arrive."""
     on_no_data: NoDataAction = NoDataAction.ROLLBACK
+    replay: ReplayConfig | None = None
+    """Labelled rows that both versions answer before any traffic is shifted."""
+    paired: PairedTolerance = PairedTolerance()
+    features: FeatureTolerance = FeatureTolerance()
+    slices: tuple[str, ...] = ()
+    """Columns of the request, by name or number, by whose values paired predictions are compared, too."""
+    on_features: EvidenceAction = EvidenceAction.GATE
+    """What a difference does that features alone have found, where ``action`` is to roll back: columns say that the
+    versions are given different values, and not that this does harm."""
+    copies: int = 120
+    """Seconds in which the new version gets copies of requests only, before it gets traffic. Only of pairs."""
 
+
+def action_on(config: EvidenceConfig, verdict: "Verdict | None") -> EvidenceAction:
+    """What follows from a failure with these findings."""
+    failed = [] if verdict is None else [one for one in verdict.results if one.finding is Finding.FAIL]
+    by_features = bool(failed) and all(one.comparison is Comparison.FEATURES for one in failed)
+    return config.on_features if by_features and config.action is EvidenceAction.ROLLBACK else config.action
+
+
+def gets_copies_first(config: EvidenceConfig) -> bool:
+    """Whether a rollout begins with a stage in which the new version gets copies of requests only."""
+    return config.copies > 0 and not OF_PAIRS.isdisjoint(config.compare)
+
+
+Sums = tuple[int, float, float]
+"""Number of values from 0 to 1, their sum, and the sum of their squares."""
+NO_SUMS: Sums = (0, 0.0, 0.0)
 
 Counts = tuple[int, int, int, int]
 """Requests and hits of the old version, requests and hits of the new version."""
@@ -70,6 +152,8 @@ class EvidenceBlock:
     seconds: int
     stage: int
     counts: dict[str, Counts]
+    sums: dict[str, Sums] = field(default_factory=dict)
+    """Of comparisons of pairs."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +172,12 @@ class ComparisonResult:
     """Requests of the old and of the new version in the present stage."""
     stage_blocks: int = 0
     """Blocks of the present stage in which both versions had requests."""
+    pairs: Sums = NO_SUMS
+    """Of a comparison of pairs: the sums of ``test`` over the rollout."""
+    also: tuple[str, ...] = ()
+    """Of a comparison of pairs: further tests with a difference above their tolerance."""
+    lost: tuple[int, int] = (0, 0)
+    """Of a comparison of pairs: how many were expected in the present stage, and how many of them cannot be used."""
 
 
 @dataclass(frozen=True)

@@ -127,6 +127,17 @@ class Mirroring:
 
 
 @dataclass(frozen=True)
+class Pairing:
+    """Another version's fleet that answers copies of some of a fleet's requests, so that both can be compared."""
+
+    fleet: FleetId
+    slices: tuple[str, ...] = ()
+    """Columns of the requests whose values go with each pair."""
+    features: bool = False
+    """Whether the outputs of pipeline stages go with some pairs."""
+
+
+@dataclass(frozen=True)
 class Detached:
     """Settings of a fleet without an endpoint. The router does not know it; its owner calls the replicas directly."""
 
@@ -150,6 +161,8 @@ class FleetSpec:
     mirror: Mirroring | None = None
     """None: the version has no shadow variant, or this fleet is the shadow."""
     detached: Detached | None = None
+    paired: Pairing | None = None
+    """None: no other version is compared with it on the same requests."""
 
 
 class ReplicaState(StrEnum):

@@ -3,11 +3,14 @@
 from dataclasses import dataclass, field
 
 from tidegate.domain.fleet import FleetId
+from tidegate.domain.pairs import Pair
 
 SAGEMAKER = "AWS/SageMaker"
 INSTANCES = "/aws/sagemaker/Endpoints"
 JOBS = "/aws/sagemaker/TransformJobs"
 EVIDENCE = "tidegate/Evidence"
+DRIFT = "tidegate/Drift"
+LABELS = "tidegate/Labels"
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -110,6 +113,8 @@ class FleetSecond:
     in_flight: tuple[float, ...] = ()
     """Requests in progress at the end of the second, one reading per replica that answered."""
     series: tuple[WorkerSeries, ...] = ()
+    pairs: tuple[tuple[str, Pair], ...] = ()
+    """Requests that another version's fleet was given, too, each with the id of that fleet."""
     dropped: int = 0
     """Reported values that were unusable."""
 

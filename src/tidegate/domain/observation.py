@@ -6,7 +6,8 @@ from datetime import datetime
 
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.evidence import Comparison, Verdict
-from tidegate.domain.fleet import FleetId, FleetSpec, Mirroring, Serverless
+from tidegate.domain.fleet import FleetId, FleetSpec, Mirroring, Pairing, Serverless
+from tidegate.domain.replay import ReplayResult
 from tidegate.domain.traffic import RouteTable
 
 
@@ -34,8 +35,8 @@ class Capabilities:
     scales_in_rollouts: bool = True
     """Autoscaling works while a rollout bakes."""
     compares: frozenset[Comparison] = frozenset(Comparison)
-    """What of two versions can be compared. All of it needs requests counted second by second, with a sample of the
-    predictions."""
+    """What of two versions can be compared. That of traffic needs requests counted second by second, with a sample of
+    the predictions; that of pairs needs copies of requests that the new version answers, too."""
     keeps_models: bool = True
     """Model data of earlier versions is kept, so that a rollout can go back to them."""
     counted_after: int = 0
@@ -79,6 +80,8 @@ class FleetStatus:
     answered."""
     mirror: Mirroring | None = None
     """Shadow fleet that gets copies of its requests, as last requested."""
+    paired: Pairing | None = None
+    """Fleet of another version that answers copies of its requests, as last requested."""
     was_ready: bool = True
     """Whether a replica was ready since this controller started to watch the fleet. Otherwise none can have been
     lost."""
@@ -121,6 +124,8 @@ class Observation:
     """Alarms of the plan that no longer exist."""
     redefined: tuple[str, ...] = ()
     """Alarms of the plan whose definition changed since the rollout started."""
+    replay: Mapping[str, ReplayResult] | None = None
+    """By variant: what labelled rows said of the rollout's new version. None: nothing yet."""
 
 
 @dataclass(frozen=True)

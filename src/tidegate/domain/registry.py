@@ -54,6 +54,11 @@ class Model:
         return any(container.mode == MULTI_MODEL for container in self.containers)
 
     @property
+    def serial(self) -> bool:
+        """Whether it is a pipeline: a container's answer is the next one's request."""
+        return len(self.containers) > 1 and self.execution_mode == "Serial"
+
+    @property
     def container_names(self) -> tuple[str, ...]:
         """Names of the containers, in order, in errors, metrics and TargetContainerHostname."""
         if self.single:

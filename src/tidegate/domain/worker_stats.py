@@ -6,7 +6,7 @@ version go on beside a later controller.
 """
 
 from dataclasses import dataclass, field
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 PATH = "/_tidegate/stats"
 KEPT_SECONDS = 180
@@ -77,6 +77,34 @@ class SeriesRow(TypedDict):
     spread: SpreadRow
 
 
+class StageRow(TypedDict):
+    """The first row of a stage's output in both versions: finite numbers, texts, and null for what is missing."""
+
+    stage: str
+    names: list[str]
+    old: list[float | str | None]
+    new_names: list[str]
+    new: list[float | str | None]
+
+
+PairRow = TypedDict(
+    "PairRow",
+    {
+        "with": str,
+        "old": float | None,
+        "new": float | None,
+        "failed": bool,
+        "traced": bool,
+        "key": int,
+        "slices": list[tuple[str, str]],
+        "stages": list[StageRow],
+    },
+)
+"""A request that another version was given, too. ``with``: the id of that version's fleet. ``failed``: its model
+failed. ``traced``: the outputs of the stages were asked for. ``key``: equal for equal requests."""
+MOST_PAIRS = 40
+"""Pairs of one second."""
+
 SecondRow = TypedDict(
     "SecondRow",
     {
@@ -88,6 +116,7 @@ SecondRow = TypedDict(
         "latency": SpreadRow,
         "overhead": SpreadRow,
         "series": list[SeriesRow],
+        "pairs": NotRequired[list[PairRow]],
     },
 )
 """One second (epoch). ``4xx`` and ``5xx`` go by the model's own status; no answer at all counts as 5xx."""

@@ -62,6 +62,8 @@ def make_tests(comparison: Comparison, config: EvidenceConfig) -> dict[str, Rate
         case Comparison.PREDICTIONS:
             sides = ((side, level) for level in PREDICTION_LEVELS for side in (ABOVE, BELOW))
             return {side + level: ShareTest(config.predictions) for side, level in sides}
+        case Comparison.PAIRED | Comparison.FEATURES:
+            return {}  # made by ``pair_judge``, which tests sums
 
 
 def test_key(variant: str, comparison: Comparison, test: str) -> str:

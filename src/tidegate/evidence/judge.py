@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from tidegate.domain.evidence import (
+    OF_PAIRS,
     Comparison,
     ComparisonResult,
     Counts,
@@ -16,12 +17,27 @@ from tidegate.domain.evidence import (
     EvidenceConfig,
     Finding,
     Verdict,
+    gets_copies_first,
 )
 from tidegate.evidence.comparisons import NOTHING, make_tests, test_key
+from tidegate.evidence.pair_judge import (
+    PairState,
+    begin_pairs,
+    describe_pairs,
+    enter_stage,
+    fold_pairs,
+    pair_result,
+)
 from tidegate.evidence.rates import RateTest, log_mixture
 from tidegate.evidence.shares import ShareTest
 
-STAKES = {Comparison.ERRORS: 4.0, Comparison.LATENCY: 1.0, Comparison.PREDICTIONS: 1.0}
+STAKES = {
+    Comparison.ERRORS: 4.0,
+    Comparison.LATENCY: 1.0,
+    Comparison.PREDICTIONS: 1.0,
+    Comparison.PAIRED: 2.0,
+    Comparison.FEATURES: 1.0,
+}
 """Parts of the false rollback rate, relative to each other: errors are the most common fault and want speed."""
 LATEST_WIDTHS = ((300, 1), (1800, 5), (10_800, 30))
 """Age of a stage in seconds below which a block has this width; later ones have ``LAST_WIDTH``."""
@@ -49,14 +65,17 @@ class EvidenceState:
     """All comparisons of a rollout after some blocks."""
 
     config: EvidenceConfig
-    comparisons: tuple[ComparisonState, ...]
+    comparisons: tuple[ComparisonState | PairState, ...]
     stage: int = 0
 
 
 def begin(config: EvidenceConfig, variants: Iterable[str]) -> EvidenceState:
-    found = []
+    found: list[ComparisonState | PairState] = []
     for variant in variants:
         for comparison in config.compare:
+            if comparison in OF_PAIRS:
+                found.append(begin_pairs(comparison, variant, config))
+                continue
             tests = make_tests(comparison, config)
             found.append(ComparisonState(comparison, variant, tests, dict.fromkeys(tests, NOTHING)))
     return EvidenceState(config, tuple(found))
@@ -70,12 +89,23 @@ def block_width(stage_age: float) -> int:
 def fold(state: EvidenceState, block: EvidenceBlock) -> EvidenceState:
     """The state after one more block."""
     if block.stage != state.stage:
-        fresh = tuple(replace(one, stage_requests=(0, 0), stage_blocks=0) for one in state.comparisons)
+        fresh = tuple(_enter(one) for one in state.comparisons)
         state = replace(state, comparisons=fresh, stage=block.stage)
-    return replace(state, comparisons=tuple(_fold_one(one, block) for one in state.comparisons))
+    return replace(state, comparisons=tuple(_fold_one(one, block, state.config) for one in state.comparisons))
 
 
-def _fold_one(state: ComparisonState, block: EvidenceBlock) -> ComparisonState:
+def _enter(state: ComparisonState | PairState) -> ComparisonState | PairState:
+    """The state at the beginning of a stage."""
+    if isinstance(state, PairState):
+        return enter_stage(state)
+    return replace(state, stage_requests=(0, 0), stage_blocks=0)
+
+
+def _fold_one(
+    state: ComparisonState | PairState, block: EvidenceBlock, config: EvidenceConfig
+) -> ComparisonState | PairState:
+    if isinstance(state, PairState):
+        return fold_pairs(state, block, config)
     keys = {test: test_key(state.variant, state.comparison, test) for test in state.tests}
     counts = {test: _usable(block.counts.get(key, NOTHING)) for test, key in keys.items()}
     tests = {test: one.update(counts[test]) for test, one in state.tests.items()}
@@ -109,7 +139,13 @@ def _log_evidence(tests: dict[str, RateTest | ShareTest]) -> float:
 def false_alarm_rates(config: EvidenceConfig, variants: int) -> dict[Comparison, float]:
     """The part of the false rollback rate that each comparison of each variant may use."""
     whole = sum(STAKES[comparison] for comparison in config.compare) * max(1, variants)
-    return {one: config.false_rollback_rate * STAKES[one] / whole for one in config.compare}
+    left = config.false_rollback_rate - replay_rate(config, variants) * max(1, variants)
+    return {one: left * STAKES[one] / whole for one in config.compare}
+
+
+def replay_rate(config: EvidenceConfig, variants: int) -> float:
+    """The part of the false rollback rate that the replay of each variant may use: half of it all together."""
+    return 0.0 if config.replay is None else config.false_rollback_rate / 2 / max(1, variants)
 
 
 def judge(state: EvidenceState) -> Verdict:
@@ -117,14 +153,21 @@ def judge(state: EvidenceState) -> Verdict:
     comparison."""
     variants = len({one.variant for one in state.comparisons})
     rates = false_alarm_rates(state.config, variants)
-    results = tuple(_result(one, rates[one.comparison], state.config.minimum) for one in state.comparisons)
-    found = {one.finding for one in results}
+    results = tuple(_result(one, rates[one.comparison], state.config) for one in state.comparisons)
+    needed = tuple(one for one in results if _is_needed(one, state))
+    found = {one.finding for one in needed}
     failed = [_describe(one, state.config) for one in results if one.finding is Finding.FAIL]
     if failed:
         return Verdict(Finding.FAIL, state.stage, "; ".join(failed), results)
-    if not results or Finding.NO_DATA in found:
-        return Verdict(Finding.NO_DATA, state.stage, _describe_lack(results, state.config.minimum), results)
+    if not needed or Finding.NO_DATA in found:
+        return Verdict(Finding.NO_DATA, state.stage, _describe_lack(needed, state.config.minimum), results)
     return Verdict(Finding.PASS, state.stage, "no difference above its tolerance", results)
+
+
+def _is_needed(result: ComparisonResult, state: EvidenceState) -> bool:
+    """Whether the present stage needs this comparison to pass: where the new version gets copies only, it has no
+    requests of its own."""
+    return result.comparison in OF_PAIRS or state.stage > 0 or not gets_copies_first(state.config)
 
 
 def recompute(
@@ -139,12 +182,16 @@ def recompute(
     return judge(state)
 
 
-def _result(state: ComparisonState, rate: float, minimum: int) -> ComparisonResult:
+def _result(state: ComparisonState | PairState, rate: float, config: EvidenceConfig) -> ComparisonResult:
+    if isinstance(state, PairState):
+        return pair_result(state, rate, config)
     evidence = state.most / -math.log(rate)
     if evidence >= 1:
         finding = Finding.FAIL
     else:
-        enough = min(state.stage_requests) >= minimum and state.stage_blocks >= LEAST_BLOCKS[state.comparison]
+        enough = (
+            min(state.stage_requests) >= config.minimum and state.stage_blocks >= LEAST_BLOCKS[state.comparison]
+        )
         finding = Finding.PASS if enough else Finding.NO_DATA
     test = max(state.tests, key=lambda name: state.tests[name].log_evidence)
     return ComparisonResult(
@@ -172,15 +219,23 @@ def _describe(result: ComparisonResult, config: EvidenceConfig) -> str:
             side, level = result.test.split()
             what = f"{new} predictions lie {side} the old version's {level}, {old} on the old version"
             what += f" (tolerance {config.predictions:.1%})"
+        case Comparison.PAIRED | Comparison.FEATURES:
+            what = describe_pairs(result, config)
     return f"{result.comparison} of variant {result.variant}: {what}"
 
 
 def _describe_lack(results: Iterable[ComparisonResult], minimum: int) -> str:
-    lacking = [
-        f"{one.comparison} of variant {one.variant}: {one.stage_requests[0]} requests of the old and"
-        f" {one.stage_requests[1]} of the new version in {one.stage_blocks} blocks"
-        for one in results
-        if one.finding is Finding.NO_DATA
-    ]
+    lacking = [_describe_one_lack(one) for one in results if one.finding is Finding.NO_DATA]
     needs = f"{minimum} requests of each version, and {LEAST_BLOCKS[Comparison.LATENCY]} blocks but for errors"
     return f"a stage needs {needs}; {'; '.join(lacking)}" if lacking else "nothing to compare"
+
+
+def _describe_one_lack(one: ComparisonResult) -> str:
+    what = f"{one.comparison} of variant {one.variant}:"
+    if one.comparison in OF_PAIRS:
+        offered, lost = one.lost
+        return (
+            f"{what} {one.stage_requests[0]} of {offered} copied requests can be compared, {lost} cannot be used"
+        )
+    old, new = one.stage_requests
+    return f"{what} {old} requests of the old and {new} of the new version in {one.stage_blocks} blocks"

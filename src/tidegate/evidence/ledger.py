@@ -8,9 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
-from tidegate.domain.evidence import Counts, EvidenceBlock, EvidenceConfig, Verdict
+from tidegate.domain.evidence import Counts, EvidenceBlock, EvidenceConfig, Sums, Verdict
+from tidegate.domain.pairs import Pair
 from tidegate.evidence.comparisons import SideCounts, add_sides, count_block, find_thresholds
 from tidegate.evidence.judge import EvidenceState, begin, block_width, fold, judge
+from tidegate.evidence.pair_counters import PairCounters
 
 NOTHING = SideCounts()
 MOST_PENDING = 600
@@ -36,6 +38,7 @@ class OpenBlock:
     thresholds: dict[str, dict[str, tuple[float, float]]]
     """By variant."""
     counted: dict[str, Sides] = field(default_factory=dict)
+    pairs: dict[str, list[Pair]] = field(default_factory=dict)
 
 
 @dataclass
@@ -58,6 +61,9 @@ class EvidenceLedger:
     _past: dict[str, SideCounts] = field(default_factory=dict)
     """By variant: what the old version did before the open block."""
     _open: OpenBlock | None = None
+    _pairs: dict[int, dict[str, list[Pair]]] = field(default_factory=dict)
+    """Pairs of the seconds that are pending."""
+    _pair_counters: dict[str, PairCounters] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._state = begin(self.config, self.variants)
@@ -77,10 +83,18 @@ class EvidenceLedger:
             self.late += 1
             return
         if second not in self._pending and len(self._pending) >= MOST_PENDING:
-            del self._pending[min(self._pending)]
+            oldest = min(self._pending)
+            del self._pending[oldest]
+            self._pairs.pop(oldest, None)
             self.late += 1
         sides = self._pending.setdefault(second, {})
         sides[variant] = _added(sides.get(variant, (NOTHING, NOTHING)), side, counts)
+
+    def add_pairs(self, second: int, variant: str, pairs: Iterable[Pair]) -> None:
+        """Take requests of one second that both versions answered."""
+        if variant in self.variants and second >= self.through:
+            self._pending.setdefault(second, {})
+            self._pairs.setdefault(second, {}).setdefault(variant, []).extend(pairs)
 
     def enter(self, stage: int, since: int) -> None:
         """Note that the rollout is in this stage since this second."""
@@ -114,6 +128,8 @@ class EvidenceLedger:
         for variant, (old, new) in sides.items():
             counted = self._open.counted.get(variant, (NOTHING, NOTHING))
             self._open.counted[variant] = _added(_added(counted, Side.OLD, old), Side.NEW, new)
+        for variant, pairs in self._pairs.pop(second, {}).items():
+            self._open.pairs.setdefault(variant, []).extend(pairs)
 
     def same_stage(self, one: int, other: int) -> bool:
         """Whether two seconds belong to the same stage."""
@@ -138,8 +154,12 @@ class EvidenceLedger:
             counts |= count_block(variant, self.config, block.thresholds[variant], old, new)
             self._past[variant] = add_sides(self._past.get(variant, NOTHING), replace(old, requests=0, failed=0))
             self.unusable = (self.unusable[0] + old.unusable, self.unusable[1] + new.unusable)
-        if counts:
-            self._close(EvidenceBlock(block.at, block.width, block.stage, counts))
+        sums: dict[str, Sums] = {}
+        for variant, pairs in block.pairs.items():
+            counters = self._pair_counters.setdefault(variant, PairCounters.begin(self.config))
+            sums |= counters.count(variant, pairs)
+        if counts or sums:
+            self._close(EvidenceBlock(block.at, block.width, block.stage, counts, sums))
 
     def _close(self, block: EvidenceBlock) -> None:
         self.blocks[str(block.at)] = block

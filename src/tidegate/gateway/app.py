@@ -7,29 +7,31 @@ Every request passes ``MIDDLEWARE`` in order. The router then dispatches it to t
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tidegate.domain.access import Access, Caller, Means
 from tidegate.domain.errors import NotFound
-from tidegate.gateway import browser_pages, native, request_parsing
+from tidegate.gateway import browser_pages, callers, native, request_parsing
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.error_responses import MethodNotAllowed
+from tidegate.gateway.guarded_routes import GuardedRoute
 from tidegate.gateway.health import check_health
 from tidegate.gateway.middleware import (
-    HEALTH,
-    METRICS,
     Middleware,
     assign_request_id,
     authenticate,
-    is_native_path,
     read_body,
     render_errors,
     require_canonical_target,
     require_same_site,
 )
+from tidegate.gateway.paths import HEALTH, METRICS, is_native_path
 from tidegate.host import installation
+from tidegate.service.audit_trail import missing_login
 from tidegate.service.prometheus import CONTENT_TYPE
 from tidegate.wire import dispatch
 
@@ -61,9 +63,10 @@ def build_router(gateway: Gateway, further: Sequence[Route] = ()) -> ASGIApp:
     async def metrics(request: Request) -> Response:
         return Response(await gateway.prometheus(), media_type=CONTENT_TYPE)
 
-    routes = [
-        Route(HEALTH, healthz, methods=["GET"]),
-        Route(METRICS, metrics, methods=["GET"]),
+    open_metrics = Access.OPEN if gateway.settings.open_metrics else Access.READ
+    routes: list[Route] = [
+        GuardedRoute(gateway, HEALTH, healthz, Access.OPEN),
+        GuardedRoute(gateway, METRICS, metrics, open_metrics),
         *native.routes(gateway),
         *further,
     ]
@@ -71,10 +74,14 @@ def build_router(gateway: Gateway, further: Sequence[Route] = ()) -> ASGIApp:
     async def serve_wire(scope: Scope, receive: Receive, send: Send) -> None:
         state = scope["state"]
         request = request_parsing.to_wire_request(scope, state["body"])
-        answer = await dispatch.handle(request, gateway.context, state["access_key"], state["request_id"])
+        caller: Caller = state["caller"]
+        source = callers.find_source(gateway.settings, Headers(scope=scope))
+        guard = dispatch.Guard(gateway.trail, caller, source)
+        answer = await dispatch.handle(request, gateway.context, guard, state["request_id"])
         await Response(answer.body, answer.status, answer.headers)(scope, receive, send)
 
     async def refuse_path(scope: Scope, receive: Receive, send: Send) -> None:
+        _require_caller(scope)
         raise _unknown_path(scope, routes)
 
     router = Router(routes, default=refuse_path, redirect_slashes=False)
@@ -88,10 +95,18 @@ def build_router(gateway: Gateway, further: Sequence[Route] = ()) -> ASGIApp:
             return
         allowed = _allowed_methods(scope, routes)
         if allowed and scope["method"] not in allowed:
+            _require_caller(scope)
             raise MethodNotAllowed(scope["method"], scope["path"], allowed)
         await router(scope, receive, send)
 
     return route
+
+
+def _require_caller(scope: Scope) -> None:
+    """What there is and what there is not is told to those who are known alone."""
+    caller: Caller = scope["state"]["caller"]
+    if caller.means is Means.NONE:
+        raise missing_login(caller)
 
 
 def _allowed_methods(scope: Scope, routes: list[Route]) -> list[str]:

@@ -5,15 +5,16 @@ native API do not.
 """
 
 from html import escape
+from urllib.parse import quote
 
 from starlette.datastructures import Headers
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import Scope
 
-from tidegate.domain.errors import TidegateError
+from tidegate.domain.errors import MissingAuthentication, SessionEnded, TidegateError
 from tidegate.gateway.error_responses import status_of
+from tidegate.gateway.paths import CONSOLE, LOGIN
 
-CONSOLE = "/console"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; font-src 'self';"
     " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -24,6 +25,8 @@ HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "same-origin",
     "cache-control": "no-cache",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
 }
 NEGOTIATED = {"vary": "Accept"}
 
@@ -56,6 +59,19 @@ def accepts_html(scope: Scope) -> bool:
             if kind.strip().lower() == "text/html" and _quality(parameters) > 0:
                 return True
     return False
+
+
+def to_login(scope: Scope, error: TidegateError) -> Response | None:
+    """The login, for somebody who is not signed in; None: the error is another one."""
+    if not isinstance(error, MissingAuthentication | SessionEnded):
+        return None
+    query = scope["query_string"].decode("latin-1")
+    wanted = scope["path"] if scope["path"] != "/" else CONSOLE
+    target = quote(f"{wanted}?{query}" if query else wanted, safe="")
+    ended = "&ended=1" if isinstance(error, SessionEnded) else ""
+    return RedirectResponse(
+        f"{LOGIN}?next={target}{ended}", 303, headers={**NEGOTIATED, "cache-control": "no-store"}
+    )
 
 
 def error_page(error: TidegateError) -> Response:

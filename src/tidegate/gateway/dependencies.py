@@ -1,12 +1,19 @@
 """Dependencies of the gateway, which ``compose`` provides."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol
+from urllib.parse import urlsplit
 
+from tidegate.auth import same_site
 from tidegate.domain.transform import TransformProgress
 from tidegate.ports.artifacts import Artifacts
 from tidegate.ports.logs import ReplicaLog
+from tidegate.service.audit_trail import Trail
+from tidegate.service.logins import Logins
 from tidegate.settings import Settings
 from tidegate.wire.operation import WireContext
 
@@ -20,12 +27,30 @@ async def _nothing() -> str | None:
 
 
 @dataclass(frozen=True)
+class Prediction:
+    """Names of headers are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Predict(Protocol):
+    async def __call__(self, path: str, headers: Mapping[str, str], body: bytes) -> Prediction:
+        """Send a prediction through the proxy, signed where that is needed. Raises Unavailable."""
+        ...
+
+
+@dataclass(frozen=True)
 class Gateway:
     settings: Settings
     context: WireContext
     """Store, metrics, clock and the rest; the native API uses the same ones as the wire."""
     signed: bool
-    """Whether every request must be signed (``auth.keys.is_signing_required``)."""
+    """Whether every request must be authenticated (``auth.keys.is_login_required``)."""
+    logins: Logins
+    trail: Trail
+    predict: Predict
     proxy_up: Callable[[], Awaitable[bool]]
     prometheus: Callable[[], Awaitable[str]]
     """The page for ``/metrics``."""
@@ -49,3 +74,10 @@ class Gateway:
     """Returns why the loops cannot save their work; None if they can."""
     unwritable: Callable[[], Awaitable[str | None]] = _nothing
     """Returns why the state folder cannot be written; None if it can."""
+
+    @cached_property
+    def own_hosts(self) -> "re.Pattern[str]":
+        """Pattern of the values of ``Host`` that mean this server."""
+        public = urlsplit(self.settings.public_url).hostname
+        names = (*self.settings.allowed_hosts, *([public] if public else []))
+        return same_site.compile_pattern(same_site.own_host_pattern(self.settings.host, names))

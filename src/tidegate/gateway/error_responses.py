@@ -14,6 +14,8 @@ STATUS: Mapping[type[errors.TidegateError], int] = {
     errors.LimitExceeded: 400,
     errors.PayloadTooLarge: 413,
     errors.IncompleteSignature: 400,
+    errors.SessionEnded: 401,
+    errors.TooManyAttempts: 429,
     errors.AuthError: 403,
     errors.ArtifactError: 400,
     errors.TargetRefused: 400,

@@ -11,14 +11,14 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tidegate.auth import request_target, sigv4
+from tidegate.auth import request_target
 from tidegate.auth import same_site as sites
-from tidegate.auth.keys import BEARER, check_bearer
+from tidegate.domain.access import Caller
 from tidegate.domain.errors import AuthError, Invalid, PayloadTooLarge, TidegateError
-from tidegate.gateway import browser_pages, error_responses, request_parsing
+from tidegate.gateway import browser_pages, callers, error_responses, request_parsing
 from tidegate.gateway.dependencies import Gateway
+from tidegate.gateway.paths import HEALTH, METRICS, UPLOADS, is_native_path
 from tidegate.wire import dispatch
-from tidegate.wire.routing import SCOPES, WireProtocol, guess_target
 
 log = logging.getLogger(__name__)
 
@@ -26,21 +26,6 @@ Middleware = Callable[[ASGIApp, Gateway], ASGIApp]
 
 MAX_BODY = 10 * 1024 * 1024
 """Maximum body in bytes of a request to the control plane; AWS's own largest is smaller."""
-
-NATIVE = "/tidegate/v1"
-HEALTH = "/healthz"
-METRICS = "/metrics"
-CONSOLE = browser_pages.CONSOLE
-UPLOADS = f"{NATIVE}/uploads/"
-"""Files, which are written to disk as they arrive; see ``uploads.py``."""
-
-SIGNING_NAMES = {service: scope for scope, service in SCOPES.items()} | {"sagemaker-runtime": "sagemaker"}
-"""Service -> the service name that its clients sign for. The native API is signed for ``sagemaker``."""
-
-
-def is_native_path(path: str) -> bool:
-    """Whether the native API serves the path; all other paths use AWS's protocols."""
-    return path in (HEALTH, METRICS, "/tidegate", CONSOLE) or path.startswith(("/tidegate/", f"{CONSOLE}/"))
 
 
 def assign_request_id(app: ASGIApp, gateway: Gateway) -> ASGIApp:
@@ -56,7 +41,7 @@ def assign_request_id(app: ASGIApp, gateway: Gateway) -> ASGIApp:
                     message = {**message, "headers": [*headers, (b"x-amzn-requestid", request_id.encode())]}
             await send(message)
 
-        scope["state"] = {**scope.get("state", {}), "request_id": request_id, "body": b"", "access_key": ""}
+        scope["state"] = {**scope.get("state", {}), "request_id": request_id, "body": b"", "caller": Caller()}
         await app(scope, receive, named)
 
     return step
@@ -80,7 +65,8 @@ def render_errors(app: ASGIApp, gateway: Gateway) -> ASGIApp:
 
     def refusal(scope: Scope, error: TidegateError) -> Response:
         if browser_pages.wants_page(scope):
-            return browser_pages.error_page(error)
+            login = browser_pages.to_login(scope, error) if gateway.signed else None
+            return login or browser_pages.error_page(error)
         if is_native_path(scope["path"]):
             return error_responses.error_response(error)
         refused = dispatch.refuse(
@@ -98,7 +84,9 @@ def read_body(app: ASGIApp, gateway: Gateway) -> ASGIApp:
         declared = Headers(scope=scope).get("content-length", "0")
         if not declared.isdecimal():
             raise Invalid(f"Content-Length '{declared}' is not a number")
-        if scope["path"].startswith(UPLOADS) and not gateway.signed:
+        signed = gateway.signed and callers.shows_signature(scope)
+        if scope["path"].startswith(UPLOADS) and not signed:
+            scope["state"]["body"] = None
             await app(scope, receive, send)
             return
         if int(declared) > MAX_BODY:
@@ -135,14 +123,14 @@ def require_canonical_target(app: ASGIApp, gateway: Gateway) -> ASGIApp:
 
 
 def require_same_site(app: ASGIApp, gateway: Gateway) -> ASGIApp:
-    """Without access keys, reject requests that another site's web page makes a browser on this machine send."""
-    own = sites.compile_pattern(sites.own_host_pattern(gateway.settings.host, gateway.settings.allowed_hosts))
+    """Where nobody is asked who they are, reject requests that another site's web page makes a browser on this
+    machine send. Otherwise sessions are checked alone (``callers``)."""
 
     async def step(scope: Scope, receive: Receive, send: Send) -> None:
         if not gateway.signed:
             headers = Headers(scope=scope)
             given = (headers.getlist(name) for name in ("host", "origin", "sec-fetch-site"))
-            if (why := sites.refusal_reason(own, *given)) is not None:
+            if (why := sites.refusal_reason(gateway.own_hosts, *given)) is not None:
                 raise AuthError(why)
         await app(scope, receive, send)
 
@@ -150,32 +138,12 @@ def require_same_site(app: ASGIApp, gateway: Gateway) -> ASGIApp:
 
 
 def authenticate(app: ASGIApp, gateway: Gateway) -> ASGIApp:
-    """With access keys, accept only requests that are signed with one of them."""
-    settings = gateway.settings
-    free = {HEALTH, METRICS} if settings.open_metrics else {HEALTH}
+    """Recognise the caller. What the caller may do is checked where the operation is known."""
+    free = {HEALTH, METRICS} if gateway.settings.open_metrics else {HEALTH}
 
     async def step(scope: Scope, receive: Receive, send: Send) -> None:
-        if gateway.signed and scope["path"] not in free:
-            body = scope["state"]["body"]
-            target = (
-                None
-                if is_native_path(scope["path"])
-                else guess_target(request_parsing.to_wire_request(scope, body))
-            )
-            shown = Headers(scope=scope).get("authorization", "")
-            if target is not None and target.protocol is WireProtocol.OPENAI and shown.startswith(BEARER):
-                check_bearer(shown, settings.access_keys)
-                await app(scope, receive, send)
-                return
-            service = "sagemaker" if target is None else target.service
-            identity = sigv4.verify(
-                request_parsing.to_signed_parts(scope, body),
-                settings.access_keys,
-                now=gateway.context.clock.now(),
-                skew=settings.clock_skew,
-                services={SIGNING_NAMES.get(service, service)},
-            )
-            scope["state"]["access_key"] = identity.access_key
+        if scope["path"] not in free:
+            scope["state"]["caller"] = await callers.recognise(gateway, scope)
         await app(scope, receive, send)
 
     return step

@@ -9,17 +9,29 @@ from pathlib import Path
 import msgspec
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from tidegate import __version__, spec
+from tidegate.domain.access import Access
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import NotFound
 from tidegate.domain.targets import LOCAL
-from tidegate.gateway import captures, queue_view, scaling, spec_diff, transforms, uploads, versions
+from tidegate.gateway import (
+    audit_view,
+    captures,
+    drift,
+    invocations,
+    queue_view,
+    scaling,
+    spec_diff,
+    transforms,
+    uploads,
+    versions,
+)
 from tidegate.gateway.dependencies import Gateway
+from tidegate.gateway.guarded_routes import GuardedRoute
 from tidegate.gateway.journal_view import wait_for_events
 from tidegate.gateway.live import read_activity
-from tidegate.gateway.middleware import NATIVE
+from tidegate.gateway.paths import NATIVE
 from tidegate.gateway.request_parsing import (
     parse_endpoint_name,
     parse_flag,
@@ -28,12 +40,13 @@ from tidegate.gateway.request_parsing import (
     parse_purpose,
     parse_requester,
 )
-from tidegate.gateway.shadows import compare_shadows
+from tidegate.gateway.shadows import compare_shadows, describe_experiment
 from tidegate.ports.store import Tx
 from tidegate.service import alarms, endpoints, rollouts
 from tidegate.service.alarms import AlarmFilter
 from tidegate.service.deploy import DeployOptions, deploy
 from tidegate.service.evidence import show_evidence
+from tidegate.service.experiments import find_of_endpoint
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.scaling_views import scaling_summary
 from tidegate.service.spec_scaling import Arns
@@ -113,12 +126,16 @@ async def shadow(gateway: Gateway, request: Request) -> Response:
     """Compare production and shadow variants over the last ``seconds``, an hour by default."""
     seconds = parse_number(request, "seconds", 3_600, 1, MAX_COMPARISON)
     context, name, now = gateway.context, parse_endpoint_name(request), gateway.context.clock.now()
-    endpoint = (await context.store.run(lambda tx: endpoints.get_endpoint(tx, name))).body
+    endpoint, test = await context.store.run(
+        lambda tx: (endpoints.get_endpoint(tx, name).body, find_of_endpoint(tx, name))
+    )
     found = await compare_shadows(context.metrics, endpoint, seconds, now)
     kept = str(Path(gateway.settings.state, "shadow", name))
     if endpoint.target != LOCAL:
         kept = f"in the instances on target {endpoint.target}"
-    return JSONResponse({"seconds": seconds, "kept": kept, "comparisons": [asdict(one) for one in found]})
+    comparisons = [asdict(one) for one in found]
+    experiment = describe_experiment(test) if test is not None and not test.ended else None
+    return JSONResponse({"seconds": seconds, "kept": kept, "experiment": experiment, "comparisons": comparisons})
 
 
 async def evidence(gateway: Gateway, request: Request) -> Response:
@@ -217,46 +234,49 @@ async def down(gateway: Gateway, request: Request) -> Response:
     return JSONResponse({"status": "stopping"}, 202)
 
 
-NativeRoutes = Sequence[tuple[str, str, Handler]]
-"""Method, path under ``/tidegate/v1``, handler."""
+NativeRoutes = Sequence[tuple[str, str, Handler, Access]]
+"""Method, path under ``/tidegate/v1``, handler, and what it asks of a caller."""
 
 ROUTES: NativeRoutes = (
-    ("GET", "/version", version),
-    ("GET", "/endpoints", list_endpoints),
-    ("GET", "/endpoints/{name}", describe_endpoint),
-    ("DELETE", "/endpoints/{name}", delete_endpoint),
-    ("GET", "/endpoints/{name}/events", events),
-    ("GET", "/endpoints/{name}/live", read_last_seconds),
-    ("GET", "/endpoints/{name}/logs", logs),
-    ("GET", "/endpoints/{name}/shadow", shadow),
-    ("GET", "/endpoints/{name}/capture", captures.describe_captures),
-    ("GET", "/endpoints/{name}/evidence", evidence),
-    ("GET", "/endpoints/{name}/models", models),
-    ("GET", "/endpoints/{name}/scaling", scaling.describe_scaling),
-    ("GET", "/endpoints/{name}/queue", queue_view.list_requests),
-    ("GET", "/endpoints/{name}/queue/{id}", queue_view.describe_request),
-    ("GET", "/endpoints/{name}/history", versions.list_versions),
-    ("POST", "/endpoints/{name}/rollout/undo", undo_rollout),
-    ("POST", "/endpoints/{name}/rollout/{command}", command_rollout),
-    ("GET", "/transforms", transforms.list_jobs),
-    ("POST", "/transforms", transforms.create),
-    ("GET", "/transforms/{name}", transforms.describe),
-    ("POST", "/transforms/{name}/stop", transforms.stop),
-    ("POST", "/transforms/{name}/resume", transforms.resume),
-    ("GET", "/alarms", list_alarms),
-    ("PUT", "/deploy", put_deploy),
-    ("POST", "/diff", spec_diff.compare),
-    ("PUT", "/uploads/{name}", uploads.upload),
-    ("POST", "/down", down),
+    ("GET", "/version", version, Access.READ),
+    ("GET", "/endpoints", list_endpoints, Access.READ),
+    ("GET", "/endpoints/{name}", describe_endpoint, Access.READ),
+    ("DELETE", "/endpoints/{name}", delete_endpoint, Access.CHANGE),
+    ("GET", "/endpoints/{name}/events", events, Access.READ),
+    ("GET", "/endpoints/{name}/live", read_last_seconds, Access.READ),
+    ("GET", "/endpoints/{name}/logs", logs, Access.READ),
+    ("GET", "/endpoints/{name}/shadow", shadow, Access.READ),
+    ("GET", "/endpoints/{name}/capture", captures.describe_captures, Access.READ),
+    ("GET", "/endpoints/{name}/evidence", evidence, Access.READ),
+    ("GET", "/endpoints/{name}/drift", drift.describe_drift, Access.READ),
+    ("PUT", "/endpoints/{name}/drift", drift.set_drift, Access.CHANGE),
+    ("DELETE", "/endpoints/{name}/drift", drift.remove_drift, Access.CHANGE),
+    ("GET", "/endpoints/{name}/models", models, Access.READ),
+    ("GET", "/endpoints/{name}/scaling", scaling.describe_scaling, Access.READ),
+    ("GET", "/endpoints/{name}/queue", queue_view.list_requests, Access.READ),
+    ("GET", "/endpoints/{name}/queue/{id}", queue_view.describe_request, Access.READ),
+    ("GET", "/endpoints/{name}/history", versions.list_versions, Access.READ),
+    ("POST", "/endpoints/{name}/rollout/undo", undo_rollout, Access.CHANGE),
+    ("POST", "/endpoints/{name}/rollout/{command}", command_rollout, Access.CHANGE),
+    ("GET", "/transforms", transforms.list_jobs, Access.READ),
+    ("POST", "/transforms", transforms.create, Access.CHANGE),
+    ("GET", "/transforms/{name}", transforms.describe, Access.READ),
+    ("POST", "/transforms/{name}/stop", transforms.stop, Access.CHANGE),
+    ("POST", "/transforms/{name}/resume", transforms.resume, Access.CHANGE),
+    ("GET", "/alarms", list_alarms, Access.READ),
+    ("PUT", "/deploy", put_deploy, Access.CHANGE),
+    ("POST", "/diff", spec_diff.compare, Access.READ),
+    ("PUT", "/uploads/{name}", uploads.upload, Access.CHANGE),
+    ("POST", "/endpoints/{name}/invoke", invocations.invoke, Access.USE),
+    ("GET", "/caller", audit_view.describe_caller, Access.READ),
+    ("GET", "/audit", audit_view.read_audit, Access.INSPECT),
+    ("POST", "/down", down, Access.ADMINISTER),
 )
 
 
-def routes(gateway: Gateway, table: NativeRoutes = ROUTES) -> list[Route]:
+def routes(gateway: Gateway, table: NativeRoutes = ROUTES) -> list[GuardedRoute]:
     return [_make_route(gateway, *row) for row in table]
 
 
-def _make_route(gateway: Gateway, method: str, path: str, handler: Handler) -> Route:
-    async def endpoint(request: Request) -> Response:
-        return await handler(gateway, request)
-
-    return Route(f"{NATIVE}{path}", endpoint, methods=[method])
+def _make_route(gateway: Gateway, method: str, path: str, handler: Handler, access: Access) -> GuardedRoute:
+    return GuardedRoute(gateway, f"{NATIVE}{path}", partial(handler, gateway), access, [method])

@@ -3,12 +3,13 @@
 import json
 import re
 from collections.abc import Collection
-from typing import Any
+from typing import Any, cast
 
 from starlette.requests import Request
 from starlette.types import Scope
 
 from tidegate.auth.sigv4 import RequestParts
+from tidegate.domain.access import Caller, Means
 from tidegate.domain.errors import Invalid, NotFound
 from tidegate.service.rollouts import Purpose
 from tidegate.wire.operation import WireRequest
@@ -73,11 +74,14 @@ def parse_flag(body: dict[str, Any], name: str) -> bool:
 
 
 def parse_requester(request: Request, body: dict[str, Any]) -> str:
-    """The requester for the journal: as given in the request, with the key that signed it."""
-    said, key = body.get("by", ""), str(request.state.access_key)
+    """The requester for the journal: the user who is signed in, or as given in the request, with the key that signed
+    it."""
+    said, caller = body.get("by", ""), cast(Caller, request.state.caller)
     if not isinstance(said, str) or len(said) > MAX_REQUESTER or (said and not said.isprintable()):
         raise Invalid(f"'by' must be text of at most {MAX_REQUESTER} printable characters")
-    return f"{said} ({key})" if said and key else said or key or "somebody"
+    if caller.means in (Means.SESSION, Means.TOKEN):
+        return caller.shown
+    return f"{said} ({caller.name})" if said and caller.name else said or caller.name or "somebody"
 
 
 def parse_purpose(body: dict[str, Any]) -> Purpose:

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import NotFound
+from tidegate.domain.experiment import ShadowExperiment
 from tidegate.gateway.live import SeriesReader, percentile_milliseconds
 from tidegate.ports.metrics import Metrics
 from tidegate.rollout import desired_state
@@ -40,6 +41,17 @@ class ShadowComparison:
     largest_difference: float | None
     original: ComparedFleet
     copied: ComparedFleet
+
+
+def describe_experiment(test: ShadowExperiment) -> dict[str, object]:
+    """The shadow test to which a shadow variant belongs, as JSON data."""
+    return {
+        "name": test.name,
+        "status": test.status.value,
+        "reason": test.reason,
+        "began_at": test.began_at and test.began_at.isoformat(),
+        "end": test.end.isoformat(),
+    }
 
 
 async def compare_shadows(

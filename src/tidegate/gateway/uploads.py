@@ -41,7 +41,7 @@ async def upload(gateway: Gateway, request: Request) -> Response:
     if declared.isdecimal():
         _check_size(int(declared), limit, gateway.settings.upload_bytes)
     try:
-        path, size = await _store(folder, name, _chunks(gateway, request), limit, gateway.settings.upload_bytes)
+        path, size = await _store(folder, name, _chunks(request), limit, gateway.settings.upload_bytes)
     except OSError as error:
         raise Transient(f"the file cannot be stored in {folder}: {error.strerror or error}") from None
     return JSONResponse({"data": path.as_uri(), "bytes": size}, 201)
@@ -71,9 +71,9 @@ async def _store(
         await asyncio.to_thread(shutil.rmtree, partial, ignore_errors=True)
 
 
-async def _chunks(gateway: Gateway, request: Request) -> AsyncIterator[bytes]:
-    """The body: with access keys it was read already, since its signature covers it."""
-    if gateway.signed:
+async def _chunks(request: Request) -> AsyncIterator[bytes]:
+    """The body: of a signed request it was read already, since its signature covers it."""
+    if request.state.body is not None:
         yield request.state.body
         return
     async for chunk in request.stream():

@@ -12,6 +12,7 @@ from tidegate.gateway.request_parsing import (
     parse_endpoint_name,
     parse_flag,
     parse_json_object,
+    parse_purpose,
     parse_requester,
 )
 from tidegate.rollout.history import digests, find_target
@@ -31,10 +32,11 @@ async def undo(gateway: Gateway, request: Request) -> None:
     """Begin the rollout back to an earlier version. Its model data is read as a whole first: what was damaged since
     is not rolled out."""
     context, name = gateway.context, parse_endpoint_name(request)
-    body = parse_json_object(request, ("by", "override", "to"))
+    body = parse_json_object(request, ("by", "override", "to", "reason", "rollout", "stage"))
     who, override, to = parse_requester(request, body), parse_flag(body, "override"), body.get("to")
     if (to is not None and not isinstance(to, str | int)) or isinstance(to, bool):
         raise Invalid("'to' must be the number of a version in the history, or the name of its config")
+    purpose = parse_purpose(body)
     wanted = None if to is None else str(to)
     target = find_target(await _read(gateway, name), wanted)
     kept = {digest: await _is_intact(gateway, digest) for digest in sorted(digests(target))}
@@ -50,6 +52,7 @@ async def undo(gateway: Gateway, request: Request) -> None:
             rollout_id=rollout_id,
             can=find_capabilities(tx, name, context.targets),
             now=now,
+            purpose=purpose,
         )
     )
     context.kick(name)

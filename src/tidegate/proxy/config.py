@@ -78,7 +78,6 @@ EARLY = {
 UNSAFE = re.compile(r"[^A-Za-z0-9._:/@+\[\]~-]")
 """Matches characters with a special meaning in HAProxy's files and commands."""
 
-
 REPLICA = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 
 
@@ -200,6 +199,7 @@ frontend public from all
 {OPENAI}\
 {CANONICAL}\
   http-request set-var(txn.routes) {PLAIN_PATH},map({MAP}) if !{{ var(txn.routes) -m found }} {OTHER_PATHS}
+  http-request set-header X-Tidegate-Source %[src] if !{{ var(txn.routes) -m found }}
   http-request allow if !{{ var(txn.routes) -m found }}
 {signature if options.signed else render_same_site_rules(options)}\
   http-request return status 413 {large} if {{ req.body_size gt {options.max_body} }}

@@ -7,13 +7,13 @@ rollback."""
 import asyncio
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.evidence import (
-    Comparison,
+    OF_TRAFFIC,
     EvidenceAction,
     EvidenceConfig,
     EvidenceRecord,
@@ -62,7 +62,7 @@ class ComparedVersions:
     """Whether the shares stand still in this phase."""
 
 
-REPORTED = EvidenceConfig(compare=tuple(Comparison), action=EvidenceAction.REPORT)
+REPORTED = EvidenceConfig(compare=OF_TRAFFIC, action=EvidenceAction.REPORT)
 """What is compared where nothing was asked for: it decides nothing, but alarms can watch its metrics."""
 
 
@@ -240,6 +240,10 @@ def _take(tracked: _Tracked, report: FleetSecond) -> None:
     side = _side_of(tracked.versions, report.fleet)
     if side is not None:
         tracked.ledger.add(report.second, side, report.fleet.variant, count_side(report))
+    if side is Side.OLD and report.pairs:
+        new = str(replace(report.fleet, generation=tracked.versions.new[0]))
+        pairs = [pair for fleet, pair in report.pairs if fleet == new]
+        tracked.ledger.add_pairs(report.second, report.fleet.variant, pairs)
 
 
 def _take_period(tracked: _Tracked, period: FleetPeriod) -> None:

@@ -18,6 +18,7 @@ from tidegate.domain.endpoint import ClockMark, Endpoint
 from tidegate.domain.errors import TargetRefused, TidegateError, Unavailable
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.observation import Action, DeleteFleet, EnsureFleet, FleetStatus, Observation, SetTraffic
+from tidegate.domain.replay import ReplayResult
 from tidegate.domain.traffic import RouteTable
 from tidegate.ports.clock import Clock
 from tidegate.ports.store import Kind, Stale, Store, Tx
@@ -28,8 +29,10 @@ from tidegate.reconcile.unsaved_rollbacks import Loaded, UnsavedRollbacks
 from tidegate.rollout import commands, deadlines
 from tidegate.rollout.step import RolloutDecision, step
 from tidegate.service import history
+from tidegate.service.drift import forget_drift
 from tidegate.service.evidence import forget_evidence
 from tidegate.service.record_kinds import ALARM, ENDPOINT
+from tidegate.service.replays import forget_replay
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +71,8 @@ def save(tx: Tx, loaded: Loaded, decision: RolloutDecision, now: datetime) -> in
         tx.delete(ENDPOINT, name, expect=loaded.version, now=now, events=events)
         history.forget(tx, name, now)
         forget_evidence(tx, name, now)
+        forget_drift(tx, name, now)
+        forget_replay(tx, name, now)
         return 0
     version = tx.put(ENDPOINT, name, decision.endpoint, expect=loaded.version, now=now, events=events)
     history.record(tx, loaded.stored, decision.endpoint, now)
@@ -99,6 +104,8 @@ class Engine:
     """Called with the endpoint's name after each write of its record."""
     read_clocks: Callable[[], tuple[datetime, ClockMark]] | None = None
     """The present, and how far the wall clock is ahead of one that never steps; None: the wall clock never steps."""
+    replayed: Callable[[str], Mapping[str, ReplayResult] | None] = lambda rollout: None
+    """What labelled rows said of a rollout's new version, by variant."""
     trouble: str | None = None
     """Why records cannot be read or written now."""
     observed: dict[str, Observation] = field(default_factory=dict)
@@ -307,6 +314,7 @@ class Engine:
             self.guards.evidence(one),
             deleted=tuple(alarm.name for alarm in one.alarms if alarm.name not in loaded.alarms),
             redefined=tuple(a.name for a in kept if not a.same_definition(loaded.alarms[a.name])),
+            replay=self.replayed(one.rollout),
         )
 
     async def _act(self, action: Action, endpoint: Endpoint) -> bool:

@@ -57,22 +57,26 @@ class MetricsLoop:
         if collected.seconds:
             await self._publish(collected.seconds)
         guarded = list(self.guarded())
+        # Compared first: a step forward rests on counts that reach far enough, and on what was found in them.
+        compared = await self._compare(guarded, collected, now)
         await self.guards.judge(guarded, collected.coverage, now)
-        await self._compare(guarded, collected, now)
+        if compared:
+            await self._write(compared)
         for one in guarded:
             self.kick(one.endpoint)
 
-    async def _compare(self, guarded: Iterable[GuardedRollout], collected: CollectionRound, now: datetime) -> None:
+    async def _compare(
+        self, guarded: Iterable[GuardedRollout], collected: CollectionRound, now: datetime
+    ) -> list[Sample]:
+        """The metrics of it."""
         if self.comparisons is None:
-            return
+            return []
         try:
             versions = (one.versions for one in guarded)
-            samples = await self.comparisons.turn([one for one in versions if one is not None], collected, now)
+            return await self.comparisons.turn([one for one in versions if one is not None], collected, now)
         except Exception:
             log.exception("versions could not be compared")
-            return
-        if samples:
-            await self._write(samples)
+            return []
 
     async def judge_alarms(self) -> None:
         """Judge the alarms that are due, and save the states that changed."""

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.observation import Event, Observation
 from tidegate.domain.rollout import Cause, Phase, RolloutStage
-from tidegate.rollout import desired_state, evidence_rule, predicates, transitions
+from tidegate.rollout import desired_state, evidence_rule, predicates, replay_rule, transitions
 from tidegate.rollout.evidence_rule import Ruling
 from tidegate.rollout.transitions import Transition
 
@@ -109,10 +109,15 @@ def _find_cause(
     ruling = evidence_rule.rule_on_stage(rollout, seen, now)
     if ruling is Ruling.ROLL_BACK and evidence_rule.has_failed(rollout, seen):
         return Cause.EVIDENCE, f"{rollout.new.config_name} differs: {evidence_rule.explain(rollout, seen)}"
+    replayed = replay_rule.rule_on_replay(rollout, seen)
+    if replayed is Ruling.ROLL_BACK and replay_rule.has_failed(rollout, seen):
+        return Cause.EVIDENCE, f"{rollout.new.config_name} is worse on labelled rows: {replay_rule.explain(seen)}"
     if rollout.pause:  # a pause stops the clocks below
         return None
     if is_past(rollout.expires_at, now):
         return Cause.TIMEOUT, f"not finished within its {rollout.plan.execution_timeout} s"
+    if replayed is Ruling.ROLL_BACK:
+        return Cause.EVIDENCE, f"labelled rows say nothing: {replay_rule.explain(seen)}"
     if ruling is Ruling.ROLL_BACK:
         return Cause.EVIDENCE, f"no evidence at the deadline: {evidence_rule.explain(rollout, seen)}"
     return _missed_deadline(rollout, now)
@@ -189,9 +194,28 @@ def _provision(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: dat
     afterwards it decides nothing (invariant 13)."""
     stage = rollout.plan.stages[rollout.stage]
     first = not desired_state.new_share(endpoint)
-    if not predicates.is_ready(endpoint, rollout.new, stage.new_part, seen, shadow=first):
+    ready = predicates.is_ready(endpoint, rollout.new, stage.new_part, seen, shadow=first)
+    if replay_rule.is_awaited(rollout) and (noted := _await_replay(endpoint, rollout, seen, ready, now)):
+        return noted
+    if not ready or replay_rule.rule_on_replay(rollout, seen) is not Ruling.ADVANCE:
         return None
     return _shift_traffic(endpoint, rollout, now)
+
+
+def _await_replay(
+    endpoint: Endpoint, rollout: Rollout, seen: Observation, ready: bool, now: datetime
+) -> Transition | None:
+    """Note what the replay waits for. The deadline for capacity does not run while there is enough of it."""
+    ruling = replay_rule.rule_on_replay(rollout, seen)
+    waits = _REPLAY_WAITS.get(ruling, "") if ready else ""
+    if waits and rollout.phase_deadline is not None:
+        rollout = replace(rollout, phase_deadline=None)
+    elif (not ready and rollout.phase_deadline is None) or (ready and _condition_message(rollout, CAPACITY_SHORT)):
+        return _track_capacity(endpoint, rollout, ready, now)
+    if waits == _condition_message(rollout, HELD_BY_EVIDENCE):
+        return None
+    text = f"{waits}: {replay_rule.explain(seen)}" if waits else "labelled rows let the rollout begin"
+    return _set_condition(endpoint, rollout, HELD_BY_EVIDENCE, waits, text, now)
 
 
 def _shift_traffic(endpoint: Endpoint, rollout: Rollout, now: datetime) -> Transition:
@@ -238,8 +262,9 @@ def _bake(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime
         )
     if silent:
         return None
-    # Invariant 7: missing evidence is neither a pass nor a failure, so hold.
-    if rollout.plan.require_evidence and (lacking := ", ".join(predicates.alarms_not_ok(rollout.plan, seen))):
+    # Invariant 7: missing evidence is neither a pass nor a failure, so hold. With copies only no alarm can have any.
+    required = rollout.plan.require_evidence and stage.share
+    if required and (lacking := ", ".join(predicates.alarms_not_ok(rollout.plan, seen))):
         if lacking == _condition_message(rollout, WAITING_FOR_EVIDENCE):
             return None
         return _set_condition(
@@ -264,6 +289,10 @@ def _note_ruling(
     return _set_condition(endpoint, rollout, HELD_BY_EVIDENCE, waits, text, now)
 
 
+_REPLAY_WAITS = {
+    Ruling.HOLD: "waiting for the replay",
+    Ruling.GATE: "waiting for a person to promote or abort the replayed version",
+}
 _WAITS = {Ruling.HOLD: "waiting for evidence", Ruling.GATE: "waiting for a person to promote or abort"}
 
 

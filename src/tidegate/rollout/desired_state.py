@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from tidegate.domain.endpoint import Endpoint, Rollout
-from tidegate.domain.fleet import FleetId, FleetSpec, Mirroring, VariantSpec
+from tidegate.domain.evidence import OF_PAIRS, Comparison
+from tidegate.domain.fleet import FleetId, FleetSpec, Mirroring, Pairing, VariantSpec
 from tidegate.domain.rollout import Phase, RolloutStage, Version
 from tidegate.domain.traffic import WHOLE, RouteTable, build_route_table
 
@@ -28,7 +29,27 @@ def fleets(endpoint: Endpoint) -> FleetSpecs:
     for version, part in _parts(endpoint):
         if part:
             wanted.update(version_fleets(endpoint.name, version, part))
+    for id, pairing in _pairings(endpoint):
+        if id in wanted and pairing.fleet in wanted:
+            wanted[id] = replace(wanted[id], paired=pairing)
     return wanted
+
+
+def _pairings(endpoint: Endpoint) -> Iterator[tuple[FleetId, Pairing]]:
+    """In the stages of a rollout that compares pairs, the new version answers copies of the old one's requests. Not
+    before it is ready: copies that found no replica would count as its failures."""
+    rollout = endpoint.rollout
+    if rollout is None or rollout.old is None or rollout.phase not in (Phase.ACTIVATING_TRAFFIC, Phase.BAKING):
+        return
+    config = rollout.plan.evidence
+    if config is None or OF_PAIRS.isdisjoint(config.compare):
+        return
+    names = {variant.name for variant in rollout.new.production}
+    for variant in rollout.old.production:
+        if variant.name in names:
+            new = FleetId(endpoint.name, rollout.new.generation, variant.name)
+            pairing = Pairing(new, config.slices, Comparison.FEATURES in config.compare)
+            yield FleetId(endpoint.name, rollout.old.generation, variant.name), pairing
 
 
 def _parts(endpoint: Endpoint) -> Iterator[tuple[Version, int]]:

@@ -7,7 +7,14 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from tidegate.domain.endpoint import Rollout
-from tidegate.domain.evidence import EvidenceAction, EvidenceConfig, Finding, NoDataAction, Verdict
+from tidegate.domain.evidence import (
+    EvidenceAction,
+    EvidenceConfig,
+    Finding,
+    NoDataAction,
+    Verdict,
+    action_on,
+)
 from tidegate.domain.observation import Observation
 from tidegate.domain.rollout import Phase
 from tidegate.domain.traffic import WHOLE
@@ -29,12 +36,19 @@ _AT_DEADLINE = {
 }
 
 
-def rule(config: EvidenceConfig, finding: Finding | None, *, promoted: bool, overdue: bool) -> Ruling:
+def rule(
+    config: EvidenceConfig,
+    finding: Finding | None,
+    *,
+    promoted: bool,
+    overdue: bool,
+    action: EvidenceAction | None = None,
+) -> Ruling:
     """``finding`` None: there is no verdict on this stage. ``promoted``: a person let the stage pass. ``overdue``:
-    the deadline is over."""
+    the deadline is over. ``action``: what this failure does, if not what the settings say of any."""
     if config.action is EvidenceAction.REPORT:
         return Ruling.ADVANCE
-    if finding is Finding.FAIL and config.action is EvidenceAction.ROLLBACK:
+    if finding is Finding.FAIL and (action or config.action) is EvidenceAction.ROLLBACK:
         return Ruling.ROLL_BACK
     if promoted or finding is Finding.PASS:
         return Ruling.ADVANCE
@@ -54,7 +68,8 @@ def rule_on_stage(rollout: Rollout, seen: Observation, now: datetime) -> Ruling:
     if rollout.plan.stages[rollout.stage].share >= WHOLE and finding is not Finding.FAIL:
         return Ruling.ADVANCE
     until = deadline(rollout)
-    return rule(config, finding, promoted=rollout.skips_bake, overdue=until is not None and until <= now)
+    overdue = until is not None and until <= now
+    return rule(config, finding, promoted=rollout.skips_bake, overdue=overdue, action=action_on(config, verdict))
 
 
 def verdict_on_stage(rollout: Rollout, seen: Observation) -> Verdict | None:

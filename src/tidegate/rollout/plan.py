@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from tidegate.domain.errors import Invalid
-from tidegate.domain.evidence import Comparison
+from tidegate.domain.evidence import OF_PAIRS, Comparison, EvidenceConfig, gets_copies_first
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.rollout import (
     BlueGreen,
@@ -36,6 +36,8 @@ _LACKS = {
     Comparison.ERRORS: "it does not count them",
     Comparison.LATENCY: "it has percentiles of whole minutes, and not how many requests were slower than a threshold",
     Comparison.PREDICTIONS: "it does not see what is answered",
+    Comparison.PAIRED: "it makes no copies of requests for a new version",
+    Comparison.FEATURES: "it makes no copies of requests for a new version",
 }
 """Why a target compares no more than some of it."""
 
@@ -52,11 +54,17 @@ def compile_plan(
         _check_guarded(old, new, deployment)
     rolling = deployment.rolling
     plan = _rolling(new, rolling) if rolling else _blue_green(new, deployment.blue_green, can.whole_instances)
+    stages = tuple(_round_shares(plan.stages, can))
     if deployment.evidence is not None:
         _check_compared(replace(plan, evidence=deployment.evidence), can)
+        _check_paired(deployment.evidence, new)
+        if gets_copies_first(deployment.evidence):
+            first = replace(stages[0], share=0, bake=deployment.evidence.copies)
+            stages = (first, *stages)
+            plan = replace(plan, stages=stages)
     plan = replace(
         plan,
-        stages=tuple(_round_shares(plan.stages, can)),
+        stages=stages,
         execution_timeout=_execution_timeout(plan, deployment),
         provisioning_timeout=_provisioning_timeout(old, new),
         alarms=deployment.alarms,
@@ -104,6 +112,8 @@ def _check_compared(plan: RolloutPlan, can: Capabilities) -> None:
     assert plan.evidence is not None
     if not can.compares:
         raise Invalid("evidence: this target does not count what a comparison of two versions needs; leave it out")
+    if plan.evidence.replay is not None and not can.keeps_models:
+        raise Invalid("evidence.replay: this target keeps no model data to answer rows with; leave it out")
     for one in plan.evidence.compare:
         if one not in can.compares:
             usable = ", ".join(sorted(can.compares))
@@ -117,6 +127,20 @@ def _check_compared(plan: RolloutPlan, can: Capabilities) -> None:
         raise Invalid(
             "evidence compares two versions side by side: shift traffic in steps, such as CANARY or LINEAR"
         )
+
+
+def _check_paired(config: EvidenceConfig, new: Version) -> None:
+    """Refuse comparisons of pairs where no copies can be made. Raises Invalid."""
+    kinds = [one.value for one in config.compare if one in OF_PAIRS]
+    if not kinds:
+        return
+    what = f"evidence: {' and '.join(kinds)}"
+    if new.serverless or any(variant.asynchronous is not None for variant in new.production):
+        raise Invalid(f"{what}: no copies are made of serverless and asynchronous requests; leave it out")
+    if Comparison.FEATURES not in config.compare:
+        return
+    if not all(variant.model.serial for variant in new.production):
+        raise Invalid("evidence: features compares the stages of pipelines, and this model is none; leave it out")
 
 
 def _check_guarded(old: Version | None, new: Version, deployment: DeploymentConfig) -> None:

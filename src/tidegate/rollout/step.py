@@ -112,7 +112,10 @@ def _is_rolling(endpoint: Endpoint) -> bool:
 
 def _matches(found: FleetStatus, spec: FleetSpec) -> bool:
     whole = found.desired == spec.count and found.ready + found.starting >= spec.count
-    return whole and (found.mirror, found.serverless) == (spec.mirror, spec.variant.serverless)
+    return whole and (found.mirror, found.paired, found.serverless) == (
+        *(spec.mirror, spec.paired),
+        spec.variant.serverless,
+    )
 
 
 def _exceeds(fleet: FleetStatus | None, count: int) -> bool:

@@ -46,6 +46,8 @@ class UpdateRequest:
     keep: CarryOver = CarryOver()
     override: bool = False
     """Allow a version that an alarm rolled back on this endpoint before."""
+    remember: bool = True
+    """Whether ``deployment`` is what a later update retains."""
 
 
 def create_endpoint(
@@ -104,7 +106,8 @@ def update_endpoint(
     begun = commands.begin(saved.body, wanted, rollout_id=rollout_id, can=can, now=now, override=asked.override)
     quotas.check(tx, saved.body, begun, can.quotas)
     event = Event("update", f'update to config "{config.name}" asked for{_by(asked.by)}')
-    save(tx, saved, replace(begun, deployment=asked.deployment or saved.body.deployment), event, now)
+    kept = asked.deployment if asked.remember else None
+    save(tx, saved, replace(begun, deployment=kept or saved.body.deployment), event, now)
 
 
 def replace_failed_creation(

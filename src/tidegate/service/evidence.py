@@ -11,6 +11,7 @@ from tidegate.evidence.judge import false_alarm_rates, recompute
 from tidegate.ports.store import Tx
 from tidegate.service.record_kinds import ENDPOINT, EVIDENCE
 from tidegate.service.records import require
+from tidegate.service.replays import show_replay
 
 
 def find_evidence(tx: Tx, endpoint: str) -> EvidenceRecord | None:
@@ -41,12 +42,16 @@ def show_evidence(tx: Tx, endpoint: str) -> dict[str, object]:
     """The record as plain data, with the part of the false rollback rate of each comparison, and the verdict that
     follows from the kept blocks. Raises NotFound."""
     require(tx, ENDPOINT, endpoint)
-    record = find_evidence(tx, endpoint)
-    if record is None:
+    record, replay = find_evidence(tx, endpoint), show_replay(tx, endpoint)
+    if record is None and replay is None:
         raise NotFound(f"endpoint {endpoint} has no rollout whose versions were compared")
+    if record is None:
+        return {"replay": replay}
     again = recompute(record.config, record.variants, record.blocks.values(), record.verdict.stage)
     found: dict[str, object] = msgspec.to_builtins(record)
     rates = false_alarm_rates(record.config, len(record.variants))
     found["false_alarm_rates"] = {one.value: rate for one, rate in rates.items()}
     found["recomputed"] = msgspec.to_builtins(again)
+    if replay is not None and replay["rollout"] == record.rollout:
+        found["replay"] = replay
     return found

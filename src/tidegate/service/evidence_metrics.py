@@ -8,18 +8,20 @@ NAMES = {
     Comparison.ERRORS: "ErrorEvidence",
     Comparison.LATENCY: "LatencyEvidence",
     Comparison.PREDICTIONS: "PredictionEvidence",
+    Comparison.PAIRED: "PairedEvidence",
+    Comparison.FEATURES: "FeatureEvidence",
 }
 ALL = "Evidence"
 """The largest of them."""
 
 
 def evidence_samples(record: EvidenceRecord, second: int) -> list[Sample]:
-    """One value per comparison of each variant whose new version gets requests: 1 or more says that its difference
-    exceeds the tolerance. Values never fall in the course of a rollout."""
+    """One value per comparison of each variant whose new version got requests, or copies of them: 1 or more says that
+    its difference exceeds the tolerance. Values never fall in the course of a rollout."""
     made: list[Sample] = []
     for variant in record.variants:
-        results = [one for one in record.verdict.results if one.variant == variant and one.counts[2]]
-        values = {NAMES[one.comparison]: one.evidence for one in results}
+        results = [one for one in record.verdict.results if one.variant == variant]
+        values = {NAMES[one.comparison]: one.evidence for one in results if one.counts[2] or one.pairs[0]}
         if values:
             values[ALL] = max(values.values())
         named = {"EndpointName": record.endpoint, "VariantName": variant, "EndpointConfigName": record.new_config}

@@ -258,6 +258,8 @@ READY = "tidegate_ready_instances"
 ALARM = "tidegate_alarm_state"
 PHASE = "tidegate_rollout_phase"
 SHARE = "tidegate_rollout_new_share_ratio"
+LAST = "tidegate_last_rollout_ended_timestamp_seconds"
+"""A rollback may begin and end between two scrapes, so how the last rollout ended stays."""
 
 
 LOADS = (
@@ -322,15 +324,19 @@ def _alarm_lines(alarms: Iterable[Alarm]) -> list[str]:
 def _rollout_lines(endpoints: Iterable[tuple[Endpoint, Observation | None]]) -> list[str]:
     phases = _header_lines(PHASE, "gauge", "1 for the phase that an endpoint's rollout is in")
     shares = _header_lines(SHARE, "gauge", "Part of the requests that goes to the new version")
+    ends = _header_lines(LAST, "gauge", "When an endpoint's last rollout ended, with its outcome")
     for endpoint, seen in endpoints:
-        rollout = endpoint.rollout
+        rollout, last = endpoint.rollout, endpoint.last
+        if last is not None and last.ended_at is not None:
+            labels = {"endpoint": endpoint.name, "outcome": str(last.phase)}
+            ends.append(_line(LAST, labels, last.ended_at.timestamp()))
         if rollout is None:
             continue
         labels = {"endpoint": endpoint.name}
         phases += [_line(PHASE, {**labels, "phase": phase}, int(phase is rollout.phase)) for phase in Phase]
         if seen is not None and seen.routes is not None:
             shares.append(_line(SHARE, labels, seen.routes.share_of(rollout.new.generation) / WHOLE))
-    return phases + shares
+    return phases + shares + ends
 
 
 def _histogram_lines(name: str, labels: dict[str, str], histogram: Histogram) -> list[str]:

@@ -4,12 +4,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tidegate.domain.alarm import Alarm
+from tidegate.domain.drift import DriftRecord, DriftSchedule
 from tidegate.domain.endpoint import Endpoint, EndpointConfig
 from tidegate.domain.evidence import StoredEvidence
+from tidegate.domain.experiment import ShadowExperiment
 from tidegate.domain.history import History
 from tidegate.domain.package import Package, PackageGroup
 from tidegate.domain.recommendation import RecommendationJob
 from tidegate.domain.registry import Model, Tags
+from tidegate.domain.replay import ReplayRecord
 from tidegate.domain.transform import TransformJob
 from tidegate.ports.store import Kind
 from tidegate.service.scaling_records import ActivityRecord, Scalable
@@ -34,10 +37,14 @@ CONFIG = Kind("config", EndpointConfig)
 ENDPOINT = Kind("endpoint", Endpoint)
 HISTORY = Kind("rollout-history", History)
 EVIDENCE = Kind("evidence", StoredEvidence)
+DRIFT_SCHEDULE = Kind("drift-schedule", DriftSchedule)
+DRIFT = Kind("drift", DriftRecord)
+REPLAY = Kind("replay", ReplayRecord)
 ALARM = Kind("alarm", Alarm)
 TAGS = Kind("tags", TagSet)
 TRANSFORM = Kind("transform", TransformJob)
 RECOMMENDATION = Kind("recommendation", RecommendationJob)
+EXPERIMENT = Kind("experiment", ShadowExperiment)
 
 PACKAGE_GROUP = Kind("package-group", PackageGroup)
 PACKAGE = Kind("package", Package)
@@ -53,10 +60,14 @@ ALL: tuple[Kind[Any], ...] = (
     ENDPOINT,
     HISTORY,
     EVIDENCE,
+    DRIFT_SCHEDULE,
+    DRIFT,
+    REPLAY,
     ALARM,
     TAGS,
     TRANSFORM,
     RECOMMENDATION,
+    EXPERIMENT,
     PACKAGE_GROUP,
     PACKAGE,
     SCALABLE,

@@ -1,11 +1,11 @@
 """Compare the settings of a rollout in progress with requested ones. Pure."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.endpoint import Endpoint
-from tidegate.domain.evidence import EvidenceConfig
+from tidegate.domain.evidence import OF_PAIRS, Comparison, EvidenceConfig, FeatureTolerance, PairedTolerance
 from tidegate.domain.rollout import CapacitySize, DeploymentConfig, SizeType
 
 
@@ -47,11 +47,25 @@ def settings(deployment: DeploymentConfig) -> dict[str, str]:
 
 
 def _evidence(config: EvidenceConfig) -> str:
-    tolerances = ", ".join(f"{one} {getattr(config, one.value):.6g}" for one in config.compare)
+    tolerances = ", ".join(f"{one} {_tolerance(getattr(config, one.value))}" for one in config.compare)
+    if not OF_PAIRS.isdisjoint(config.compare):
+        tolerances += f"; copies for {config.copies}s; slices {', '.join(config.slices) or 'none'}"
     return (
-        f"{tolerances}; false rollbacks {config.false_rollback_rate:.6g}; {config.action}; at least {config.minimum};"
+        f"{tolerances}; false rollbacks {config.false_rollback_rate:.6g}; {config.action}{_on_features(config)};"
+        f" at least {config.minimum};"
         f" {config.on_no_data} after {config.deadline}s"
+        f"{'' if config.replay is None else f'; replay of {config.replay}'}"
     )
+
+
+def _on_features(config: EvidenceConfig) -> str:
+    return f" (features: {config.on_features})" if Comparison.FEATURES in config.compare else ""
+
+
+def _tolerance(given: float | PairedTolerance | FeatureTolerance) -> str:
+    if isinstance(given, float):
+        return f"{given:.6g}"
+    return "(" + ", ".join(f"{name} {value:.6g}" for name, value in asdict(given).items()) + ")"
 
 
 def same_alarm(old: Alarm, new: Alarm) -> bool:

@@ -95,12 +95,14 @@ def undo(
     rollout_id: str,
     can: Capabilities,
     now: datetime,
+    purpose: Purpose = UNSAID,
 ) -> None:
     """Roll out an earlier version again, with the endpoint's own strategy and alarms. ``to``: its number or config;
     None: the version that served before. ``kept``: digest of model data -> whether it is intact. Raises NotFound,
     Conflict, Invalid or LimitExceeded."""
     saved = require(tx, ENDPOINT, name)
     endpoint = saved.body
+    _check_purpose(endpoint, purpose)
     if endpoint.rollout is not None and not endpoint.deleting:
         raise Conflict(
             f'endpoint "{name}" is being updated: abort the rollout to go back to what served before it'
@@ -123,8 +125,9 @@ def undo(
     request = VersionRequest(version, deployment, now, by, read_guards(tx, deployment))
     begun = commands.begin(endpoint, request, rollout_id=rollout_id, can=can, now=now, override=override)
     quotas.check(tx, endpoint, begun, can.quotas)
-    message = f"undo to version {entry.number}, {version.config_name}, asked for by {by}"
-    save(tx, saved, begun, Event("undo", message, {"by": by, "version": entry.number}), now)
+    asked = f"undo to version {entry.number}, {version.config_name}, asked for by {by}"
+    message, data = _journaled(asked, by, purpose)
+    save(tx, saved, begun, Event("undo", message, {**data, "version": entry.number}), now)
 
 
 def _not_kept_there(endpoint: Endpoint, entry: HistoryEntry) -> str:

@@ -1,12 +1,24 @@
 """The ``evidence`` section of a spec: its structure, and what it means."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from tidegate.domain.evidence import Comparison, EvidenceAction, EvidenceConfig, NoDataAction
+from tidegate.domain.evidence import OF_PAIRS, OF_TRAFFIC, Comparison, EvidenceAction, EvidenceConfig, NoDataAction
+from tidegate.spec.paired_tolerance import (
+    MOST_SLICES,
+    FeatureSpec,
+    PairedSpec,
+    parse_features,
+    parse_paired,
+    parse_slices,
+    render_features,
+    render_paired,
+)
 from tidegate.spec.problem import KeyPath, SpecError, suggest
+from tidegate.spec.replay import ReplaySpec, parse_replay, render_replay
 from tidegate.spec.unit_texts import duration_text, percent_text
 from tidegate.spec.units import one_of, percent, seconds
 from tidegate.spec.value_types import Duration, about
@@ -31,6 +43,8 @@ class ToleranceSpec(Struct, forbid_unknown_fields=True):
         Annotated[str, about("How much slower p50 and p99 may be. Default: 30%.", pattern=_PERCENT)] | None
     ) = None
     predictions: Annotated[Share, about("Predictions that may move across any level. Default: 10%.")] | None = None
+    paired: PairedSpec | None = None
+    features: FeatureSpec | None = None
 
 
 class EvidenceSpec(Struct, forbid_unknown_fields=True):
@@ -47,14 +61,35 @@ class EvidenceSpec(Struct, forbid_unknown_fields=True):
         | None
     ) = None
     tolerance: ToleranceSpec | None = None
+    slices: (
+        Annotated[
+            list[str | int],
+            Meta(
+                description="Columns of the request, by name or number, by whose values paired compares, too.",
+                extra_json_schema={"maxItems": MOST_SLICES},
+            ),
+        ]
+        | None
+    ) = None
+    copies: (
+        Annotated[
+            Duration,
+            about("How long the new version gets only copies of requests at first, for paired and features."),
+        ]
+        | None
+    ) = None
     false_rollback_rate: Annotated[
         str, about("Most rollouts of an equal version that may be rolled back.", "1%", pattern=_PERCENT)
     ] = "1%"
     action: Annotated[str, about("What a difference above its tolerance does.", enum=ACTIONS)] = "rollback"
+    on_features: Annotated[
+        str, about("What a difference does that features alone have found.", enum=("gate", "rollback"))
+    ] = "gate"
     minimum: Annotated[
         int,
         Meta(description="Requests of each version per stage, at least.", extra_json_schema={"minimum": 1}),
     ] = 100
+    replay: ReplaySpec | None = None
     deadline: Annotated[Duration, about("How long a stage waits for evidence after its bake.")] = "1h"
     on_no_data: Annotated[str, about("What happens to a stage without evidence then.", enum=NO_DATA)] = "rollback"
 
@@ -67,15 +102,28 @@ def parse_evidence(given: EvidenceSpec, path: KeyPath = ("evidence",)) -> Eviden
         raise SpecError((*path, "false_rollback_rate"), f"{rate:g}%: must be above 0% and at most {MOST_FALSE}%")
     if not 1 <= given.minimum <= MOST_REQUESTS:
         raise SpecError((*path, "minimum"), f"{given.minimum}: must be 1 to {MOST_REQUESTS}")
+    paired = Comparison.PAIRED in compare
     found = EvidenceConfig(
         compare=compare,
+        slices=parse_slices(given.slices, paired, (*path, "slices")),
+        copies=_copies(given.copies, compare, (*path, "copies")),
         false_rollback_rate=rate / 100,
         action=EvidenceAction(one_of(given.action, ACTIONS, (*path, "action"))),
+        on_features=_on_features(given, compare, path),
         minimum=given.minimum,
         deadline=seconds(given.deadline, (*path, "deadline")),
         on_no_data=NoDataAction(one_of(given.on_no_data, NO_DATA, (*path, "on_no_data"))),
+        replay=None if given.replay is None else parse_replay(given.replay, (*path, "replay")),
     )
     return found if given.tolerance is None else _tolerate(found, given.tolerance, (*path, "tolerance"))
+
+
+def _on_features(given: EvidenceSpec, compare: tuple[Comparison, ...], path: KeyPath) -> EvidenceAction:
+    where = (*path, "on_features")
+    found = EvidenceAction(one_of(given.on_features, ("gate", "rollback"), where))
+    if found is not _USUAL.on_features and Comparison.FEATURES not in compare:
+        raise SpecError(where, "nothing compares features: add it to compare, or remove this")
+    return found
 
 
 def _compare(given: list[str] | None, path: KeyPath) -> tuple[Comparison, ...]:
@@ -93,7 +141,7 @@ def _compare(given: list[str] | None, path: KeyPath) -> tuple[Comparison, ...]:
 
 def _tolerate(found: EvidenceConfig, given: ToleranceSpec, path: KeyPath) -> EvidenceConfig:
     changed: dict[str, Any] = {}
-    for one in Comparison:
+    for one in OF_TRAFFIC:
         text, where = getattr(given, one.value), (*path, one.value)
         if text is None:
             continue
@@ -102,7 +150,24 @@ def _tolerate(found: EvidenceConfig, given: ToleranceSpec, path: KeyPath) -> Evi
         changed[one.value] = percent(text, where) / 100
         if changed[one.value] > 0.5 and one is not Comparison.LATENCY:
             raise SpecError(where, f"{text}: must be at most 50%")
+    for pairs in sorted(OF_PAIRS):
+        if getattr(given, pairs.value) is not None and pairs not in found.compare:
+            raise SpecError(
+                (*path, pairs.value), f"nothing compares {pairs.value}: add it to compare, or remove this"
+            )
+    if given.paired is not None:
+        changed["paired"] = parse_paired(given.paired, (*path, "paired"))
+    if given.features is not None:
+        changed["features"] = parse_features(given.features, (*path, "features"))
     return replace(found, **changed)
+
+
+def _copies(given: str | int | None, compare: tuple[Comparison, ...], path: KeyPath) -> int:
+    if given is None:
+        return _USUAL.copies
+    if OF_PAIRS.isdisjoint(compare):
+        raise SpecError(path, "nothing compares copies: add paired or features to compare, or remove this")
+    return seconds(given, path)
 
 
 def render_evidence(given: EvidenceConfig) -> dict[str, Any]:
@@ -110,15 +175,30 @@ def render_evidence(given: EvidenceConfig) -> dict[str, Any]:
     made: dict[str, Any] = {}
     if given.compare != _USUAL.compare:
         made["compare"] = [one.value for one in given.compare]
-    different = [one.value for one in Comparison if getattr(given, one.value) != getattr(_USUAL, one.value)]
-    if different:
-        made["tolerance"] = {name: percent_text(getattr(given, name)) for name in different}
-    if given.false_rollback_rate != _USUAL.false_rollback_rate:
-        made["false_rollback_rate"] = percent_text(given.false_rollback_rate)
-    if given.action is not _USUAL.action:
-        made["action"] = given.action.value
-    if given.minimum != _USUAL.minimum:
-        made["minimum"] = given.minimum
-    if given.deadline != _USUAL.deadline:
-        made["deadline"] = duration_text(given.deadline)
-    return made | ({"on_no_data": given.on_no_data.value} if given.on_no_data is not _USUAL.on_no_data else {})
+    if tolerance := _render_tolerance(given):
+        made["tolerance"] = tolerance
+    if given.slices:
+        made["slices"] = [int(one) if one.isdecimal() else one for one in given.slices]
+    if given.replay is not None:
+        made["replay"] = render_replay(given.replay)
+    texts: dict[str, Callable[[Any], object]] = {
+        "copies": duration_text,
+        "false_rollback_rate": percent_text,
+        "action": str,
+        "on_features": str,
+        "minimum": int,
+        "deadline": duration_text,
+        "on_no_data": str,
+    }
+    changed = {name: text for name, text in texts.items() if getattr(given, name) != getattr(_USUAL, name)}
+    return made | {name: text(getattr(given, name)) for name, text in changed.items()}
+
+
+def _render_tolerance(given: EvidenceConfig) -> dict[str, Any]:
+    different = [one.value for one in OF_TRAFFIC if getattr(given, one.value) != getattr(_USUAL, one.value)]
+    made: dict[str, Any] = {name: percent_text(getattr(given, name)) for name in different}
+    if paired := render_paired(given.paired):
+        made["paired"] = paired
+    if features := render_features(given.features):
+        made["features"] = features
+    return made

@@ -16,6 +16,7 @@ from tidegate.spec.value_types import (
     SCOPES,
     STRATEGIES,
     Duration,
+    InstanceTypeText,
     MemoryText,
     NameText,
     QueueTime,
@@ -161,7 +162,7 @@ class VariantSection(Struct, forbid_unknown_fields=True):
     pipeline: PipelineContainers | None = None
     containers: DirectContainers | None = None
     instances: Annotated[int, Meta(description="Instances to run.", extra_json_schema={"minimum": 1})] = 1
-    instance_type: str = "local"
+    instance_type: InstanceTypeText = "local"
     weight: Annotated[
         float, Meta(description="Relative to the other variants.", extra_json_schema={"minimum": 0})
     ] = 1.0
@@ -180,7 +181,7 @@ class ShadowSpec(Struct, forbid_unknown_fields=True):
     share: Annotated[str, about("Share of the requests that is copied.", "20%", pattern=r"^[0-9.]+%$")] = "100%"
     name: NameText = "shadow"
     instances: Annotated[int, Meta(description="Instances to run.", extra_json_schema={"minimum": 1})] = 1
-    instance_type: str = "local"
+    instance_type: InstanceTypeText = "local"
     routing: RoutingText = "random"
     startup_timeout: Duration | None = None
     memory: MemoryText | None = None
@@ -260,7 +261,7 @@ class AlarmSpec(Struct, forbid_unknown_fields=True):
         dict[str, str],
         Meta(description="With namespace: the exact dimensions. Without: ContainerName, for one container."),
     ] = {}
-    description: str | None = None
+    description: Annotated[str, about("For people; it changes nothing.")] | None = None
 
 
 class SpecFile(Struct, forbid_unknown_fields=True):
@@ -283,7 +284,7 @@ class SpecFile(Struct, forbid_unknown_fields=True):
     pipeline: PipelineContainers | None = None
     containers: DirectContainers | None = None
     instances: Annotated[int, Meta(description="Instances to run.", extra_json_schema={"minimum": 1})] = 1
-    instance_type: str = "local"
+    instance_type: InstanceTypeText = "local"
     routing: RoutingText = "random"
     startup_timeout: Annotated[Duration, about("Time until the first successful ping. Default: 8m.")] | None = None
     memory: MemoryText | None = None
@@ -291,7 +292,13 @@ class SpecFile(Struct, forbid_unknown_fields=True):
     max_in_flight: MaxInFlight | None = None
     queue_time: QueueTime | None = None
     quotas: QuotasSpec | None = None
-    variants: list[VariantSection] | None = None
+    variants: (
+        Annotated[
+            list[VariantSection],
+            Meta(description="Several variants instead of model: they share the requests by their weights."),
+        ]
+        | None
+    ) = None
     serverless: ServerlessSpec | None = None
     shadow: ShadowSpec | None = None
     asynchronous: AsyncSpec | None = msgspec.field(name="async", default=None)
@@ -299,8 +306,10 @@ class SpecFile(Struct, forbid_unknown_fields=True):
     autoscaling: AutoscalingSpec | None = None
     rollout: RolloutSpec | None = None
     evidence: EvidenceSpec | None = None
-    alarms: dict[str, AlarmSpec] = {}
-    tags: dict[str, str] = {}
+    alarms: Annotated[
+        dict[str, AlarmSpec], Meta(description="Alarms by their names; they roll back an update that they reject.")
+    ] = {}
+    tags: Annotated[dict[str, str], Meta(description="Tags of the endpoint, as SageMaker has them.")] = {}
 
 
 def schema() -> dict[str, Any]:

@@ -48,3 +48,7 @@ QueueTime = Annotated[
 ]
 NameText = Annotated[str, about("1 to 63 letters, digits and hyphens.", pattern=NAME)]
 RoutingText = Annotated[str, about("How an instance is chosen for a request.", enum=ROUTINGS)]
+InstanceTypeText = Annotated[
+    str,
+    about("Type of its instances. It is kept and shown; on this machine it sets no limits.", "ml.c5.xlarge"),
+]

@@ -19,10 +19,25 @@ from tidegate.ports.store import Kind
 from tidegate.store import backup_file
 from tidegate.store.backup_file import FORMAT, VERSION, Header, TableHeader
 from tidegate.store.schema import current_revision
-from tidegate.store.tables import JOURNAL, METADATA, MINUTES, QUEUE, RECORDS, SCHEMA, SECONDS, SERIES
+from tidegate.store.tables import (
+    AUDIT,
+    JOURNAL,
+    METADATA,
+    MINUTES,
+    QUEUE,
+    RECORDS,
+    SCHEMA,
+    SECONDS,
+    SERIES,
+    SESSIONS,
+    TOKENS,
+    USERS,
+)
 from tidegate.store.transaction import SqlTx
 
 STATE = (RECORDS, JOURNAL, QUEUE)
+ACCESS = (USERS, TOKENS, AUDIT)
+"""Who may do what, and who did. Sessions are not backed up."""
 MEASUREMENTS = (SERIES, SECONDS, MINUTES)
 MODELS = "models"
 """Kept model data among the tables of a backup file."""
@@ -30,7 +45,7 @@ CHUNK = 500
 """Rows per statement."""
 BODIES = 8
 """Rows per statement of the queue, whose bodies may be large."""
-SERIALS = ((JOURNAL, "seq"), (SERIES, "id"))
+SERIALS = ((JOURNAL, "seq"), (SERIES, "id"), (AUDIT, "seq"))
 ENDPOINTS = Kind("endpoint", object)
 """Undecoded, so that records that this version of tidegate cannot read are restored, too."""
 
@@ -63,7 +78,7 @@ def export(
             f"The database has schema {schema or 'none'}, this tidegate {SCHEMA}: start it once with this one, or "
             "back it up with the version that made it"
         )
-    tables = (*STATE, *(MEASUREMENTS if metrics else ()))
+    tables = (*STATE, *ACCESS, *(MEASUREMENTS if metrics else ()))
     rows = {str(t.name): connection.execute(select(func.count()).select_from(t)).scalar_one() for t in tables}
     if models is not None:
         rows[MODELS] = models.count()
@@ -109,6 +124,7 @@ def restore(
         )
     for name in tables:
         connection.execute(delete(METADATA.tables[name]))
+    connection.execute(delete(SESSIONS))  # of users as they are no longer
     done = 0
     saved = (row for row in backup_file.read_rows(path) if row[0] != MODELS)
     for name, rows in groupby(saved, key=lambda row: row[0]):

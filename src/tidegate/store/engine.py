@@ -148,6 +148,7 @@ def _hosts(address: URL) -> list[str]:
 
 def _set_up_sqlite(connection: sqlite3.Connection, limits: DatabaseLimits) -> None:
     connection.isolation_level = None  # begin and commit are explicit, not by the driver
+    _make_private(connection)
     for line in (
         f"PRAGMA busy_timeout = {limits.lock * 1000:.0f}",
         "PRAGMA journal_mode = WAL",
@@ -155,6 +156,15 @@ def _set_up_sqlite(connection: sqlite3.Connection, limits: DatabaseLimits) -> No
         "PRAGMA foreign_keys = ON",
     ):
         connection.execute(line)
+
+
+def _make_private(connection: sqlite3.Connection) -> None:
+    """Leave a database's file to its owner, and so the files beside it, which get its mode: it has hashes of
+    passwords, and the folder may be one that others can read."""
+    path = connection.execute("PRAGMA database_list").fetchone()[2]
+    if path:
+        with contextlib.suppress(OSError):  # another user's: then it is theirs to protect
+            os.chmod(path, 0o600)
 
 
 def _set_up_postgresql(connection: Any, record: Any, limits: DatabaseLimits) -> None:

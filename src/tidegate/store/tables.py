@@ -48,7 +48,7 @@ class Utc(TypeDecorator[datetime]):
 VERSION_TABLE = "tidegate_schema"
 """Alembic's table of the schema's revision. Not its default name, which another application in the same database may
 use."""
-SCHEMA = "0007"
+SCHEMA = "0008"
 """The newest revision."""
 
 METADATA = MetaData()
@@ -197,3 +197,60 @@ SHARDS = Table(
 )
 """Shards of transform jobs that several runners share (``domain/shards.py``). Times are epoch seconds by the clock of
 the database, which all runners share."""
+
+USERS = Table(
+    "users",
+    METADATA,
+    Column("name", _TEXT, primary_key=True),
+    Column("role", _TEXT, nullable=False),
+    Column("password", _TEXT, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("changed_at", Utc, nullable=False),
+)
+
+TOKENS = Table(
+    "tokens",
+    METADATA,
+    Column("id", _TEXT, primary_key=True),
+    Column("digest", _TEXT, nullable=False),
+    Column("owner", _TEXT, nullable=False),
+    Column("role", _TEXT, nullable=False),
+    Column("label", _TEXT, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("expires_at", Utc),
+    Column("used_at", Utc),
+    Index("tokens_owner", "owner"),
+)
+
+SESSIONS = Table(
+    "sessions",
+    METADATA,
+    Column("digest", _TEXT, primary_key=True),
+    Column("name", _TEXT, nullable=False),
+    Column("role", _TEXT),
+    Column("csrf", _TEXT, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("seen_at", Utc, nullable=False),
+    Column("expires_at", Utc, nullable=False),
+    Index("sessions_name", "name", "created_at"),
+    Index("sessions_expiry", "expires_at"),
+)
+
+AUDIT = Table(
+    "audit",
+    METADATA,
+    Column("seq", _SERIAL, primary_key=True, autoincrement=True),
+    Column("at", Utc, nullable=False),
+    Column("who", _TEXT, nullable=False),
+    Column("means", _TEXT, nullable=False),
+    Column("role", _TEXT, nullable=False),
+    Column("source", _TEXT, nullable=False),
+    Column("action", _TEXT, nullable=False),
+    Column("about", _TEXT, nullable=False),
+    Column("reason", _TEXT, nullable=False),
+    Column("outcome", _TEXT, nullable=False),
+    Column("detail", _TEXT, nullable=False),
+    Index("audit_at", "at"),
+    sqlite_autoincrement=True,
+)
+"""Secrets are in none of these: of passwords, tokens and sessions there are only hashes."""

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint, Rollout
-from tidegate.domain.evidence import EvidenceAction, EvidenceConfig, Finding, NoDataAction
+from tidegate.domain.evidence import EvidenceAction, EvidenceConfig, Finding, NoDataAction, action_on
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.observation import DeleteFleet, EnsureFleet, Observation, SetTraffic
 from tidegate.domain.rollout import Phase, Version
@@ -123,7 +123,7 @@ class Invariants:
             )
         if left and was.phase is Phase.BAKING and was.old is not None:
             _check_bake_coverage(was, seen)
-        if left and was.plan.require_evidence:
+        if left and was.plan.require_evidence and was.plan.stages[was.stage].share:
             states = {name: (seen.alarms or {}).get(name) for name in was.plan.alarms}
             expect(set(states.values()) <= {AlarmState.OK}, "7 missing evidence never passes", states)
         if left and was.plan.evidence is not None and was.old is not None:
@@ -159,7 +159,7 @@ def _check_comparison(was: Rollout, config: EvidenceConfig, seen: Observation, n
     if config.action is EvidenceAction.REPORT:
         return
     expect(
-        not failed or (config.action is EvidenceAction.GATE and was.skips_bake),
+        not failed or (action_on(config, verdict) is EvidenceAction.GATE and was.skips_bake),
         "7 a difference never passes",
         verdict,
     )
@@ -177,7 +177,7 @@ def _check_difference(before: Endpoint, after: Endpoint, seen: Observation) -> N
     if was is None or was.old is None or was.phase not in FORWARD or before.deleting:
         return
     config = was.plan.evidence
-    if config is None or config.action is not EvidenceAction.ROLLBACK:
+    if config is None or action_on(config, verdict) is not EvidenceAction.ROLLBACK:
         return
     if verdict is not None and verdict.finding is Finding.FAIL:
         phase = after.rollout.phase if after.rollout else None

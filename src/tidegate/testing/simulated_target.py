@@ -39,6 +39,7 @@ class SimulatedFleet:
             draining=len(self.of(ReplicaState.DRAINING)),
             failure=self.failure,
             mirror=self.spec.mirror,
+            paired=self.spec.paired,
             serverless=self.spec.variant.serverless,
         )
 

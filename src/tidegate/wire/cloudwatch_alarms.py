@@ -1,5 +1,6 @@
 """CloudWatch's operations on alarms."""
 
+from tidegate.domain.access import Access
 from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator, MissingData
 from tidegate.domain.errors import Invalid
 from tidegate.monitoring.datapoint import STATISTICS
@@ -271,12 +272,12 @@ def _metric_members(alarm: Alarm) -> Params:
 
 
 OPERATIONS: Operations = {
-    "PutMetricAlarm": TxOperation(put_metric_alarm),
-    "DescribeAlarms": TxOperation(describe_alarms),
-    "DescribeAlarmsForMetric": TxOperation(describe_alarms_for_metric),
-    "DescribeAlarmHistory": TxOperation(describe_alarm_history),
-    "DeleteAlarms": AsyncOperation(delete_alarms),
-    "SetAlarmState": AsyncOperation(set_alarm_state),
-    "EnableAlarmActions": TxOperation(enable_alarm_actions),
-    "DisableAlarmActions": TxOperation(disable_alarm_actions),
+    "PutMetricAlarm": TxOperation(put_metric_alarm, Access.CHANGE),
+    "DescribeAlarms": TxOperation(describe_alarms, Access.READ),
+    "DescribeAlarmsForMetric": TxOperation(describe_alarms_for_metric, Access.READ),
+    "DescribeAlarmHistory": TxOperation(describe_alarm_history, Access.READ),
+    "DeleteAlarms": AsyncOperation(delete_alarms, Access.CHANGE),
+    "SetAlarmState": AsyncOperation(set_alarm_state, Access.CHANGE),
+    "EnableAlarmActions": TxOperation(enable_alarm_actions, Access.CHANGE),
+    "DisableAlarmActions": TxOperation(disable_alarm_actions, Access.CHANGE),
 }

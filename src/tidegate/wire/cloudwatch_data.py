@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
+from tidegate.domain.access import Access
 from tidegate.domain.errors import Invalid
 from tidegate.domain.metric import Query
 from tidegate.monitoring import metric_math
@@ -148,4 +149,4 @@ def _render_result(one: Query, label: str, found: list[Datapoint], status: str) 
     }
 
 
-OPERATIONS: Operations = {"GetMetricData": AsyncOperation(get_metric_data)}
+OPERATIONS: Operations = {"GetMetricData": AsyncOperation(get_metric_data, Access.READ)}

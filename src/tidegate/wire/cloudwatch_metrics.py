@@ -4,6 +4,7 @@ import math
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
+from tidegate.domain.access import Access
 from tidegate.domain.errors import Invalid
 from tidegate.domain.metric import MetricId
 from tidegate.monitoring.datapoint import STATISTICS, Datapoint
@@ -158,7 +159,7 @@ def _render_metric(one: MetricId) -> Params:
 
 
 OPERATIONS: Operations = {
-    "PutMetricData": AsyncOperation(put_metric_data),
-    "GetMetricStatistics": AsyncOperation(get_metric_statistics),
-    "ListMetrics": AsyncOperation(list_metrics),
+    "PutMetricData": AsyncOperation(put_metric_data, Access.USE),
+    "GetMetricStatistics": AsyncOperation(get_metric_statistics, Access.READ),
+    "ListMetrics": AsyncOperation(list_metrics, Access.READ),
 }

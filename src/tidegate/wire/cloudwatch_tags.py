@@ -2,6 +2,7 @@
 
 import re
 
+from tidegate.domain.access import Access
 from tidegate.domain.alarm import Alarm
 from tidegate.ports.store import Saved
 from tidegate.service import tags as use
@@ -37,7 +38,7 @@ def _find_alarm(call: TxCall, params: Params) -> Saved[Alarm]:
 
 
 OPERATIONS: Operations = {
-    "ListTagsForResource": TxOperation(list_tags_for_resource),
-    "TagResource": TxOperation(tag_resource),
-    "UntagResource": TxOperation(untag_resource),
+    "ListTagsForResource": TxOperation(list_tags_for_resource, Access.READ),
+    "TagResource": TxOperation(tag_resource, Access.CHANGE),
+    "UntagResource": TxOperation(untag_resource, Access.CHANGE),
 }

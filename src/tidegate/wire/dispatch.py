@@ -5,10 +5,14 @@ The caller's signature has been verified before. Every outcome is an answer; not
 
 import json
 import logging
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Any
 
+from tidegate.domain.access import Access, Caller
 from tidegate.domain.errors import TidegateError, Unavailable
 from tidegate.ports.store import Stale, Tx
+from tidegate.service.audit_trail import Doing, Trail
 from tidegate.wire import (
     codec_cbor,
     codec_json,
@@ -38,21 +42,44 @@ log = logging.getLogger(__name__)
 _CBOR_HEADERS = {"smithy-protocol": "rpc-v2-cbor"}
 """Clients reject a CBOR answer without this header."""
 
+_NAMES = ("Name", "Names", "Arn")
+"""How members end that name what a request concerns."""
+
 MAX_ATTEMPTS = 5
 """Attempts at a transaction that concurrent writes keep making stale."""
 
 
-async def handle(
-    request: WireRequest, ctx: WireContext, access_key: str = "", request_id: str = ""
-) -> WireResponse:
-    """Answer one request. ``access_key`` signed it; ``request_id`` is its id."""
-    call = OperationCall(ctx, ctx.clock.now(), request_id or ctx.ids.new("request"), access_key)
+@dataclass(frozen=True)
+class Guard:
+    """Lets a request happen or refuses it, once its operation is known. ``source``: address that it comes from."""
+
+    trail: Trail
+    caller: Caller
+    source: str = ""
+
+    def allowing(self, target: RequestTarget, access: Access, params: Params) -> AbstractAsyncContextManager[None]:
+        action = f"{target.service}:{target.operation}"
+        return self.trail.allowing(Doing(self.caller, access, action, name_subject(params), self.source))
+
+
+def name_subject(params: Params) -> str:
+    """Name of what a request concerns: of its members the resource, or else the first that is called a name."""
+    named = (params.get("ResourceId"), *(value for name, value in params.items() if name.endswith(_NAMES)))
+    found = next((value for value in named if value), "")
+    return ", ".join(map(str, found)) if isinstance(found, list) else str(found)
+
+
+async def handle(request: WireRequest, ctx: WireContext, guard: Guard, request_id: str = "") -> WireResponse:
+    """Answer one request, whose id is ``request_id``."""
+    call = OperationCall(ctx, ctx.clock.now(), request_id or ctx.ids.new("request"), guard.caller.name)
     try:
         body = inflate(request)
         target = identify(request, body)
         service, operation = _find_operation(target)
         params = _parse(service, target, request, body)
-        members = await _perform(call, TABLE[target.service][target.operation], params)
+        row = TABLE[target.service][target.operation]
+        async with guard.allowing(target, row.access, params):
+            members = await _perform(call, row, params)
         shape = operation.output_shape
         tidy = output_shapes.drop_empty(shape, members)
         if ctx.check_answers and (complaint := output_shapes.find_shape_error(target.service, shape, tidy)):
@@ -118,7 +145,7 @@ async def _perform(call: OperationCall, row: TxOperation | AsyncOperation, param
         await row.before(call, params)
 
     def work(tx: Tx) -> Params | None:
-        return row.translate(TxCall(ctx, call.now, call.request_id, call.access_key, tx=tx), params)
+        return row.translate(TxCall(ctx, call.now, call.request_id, call.caller, tx=tx), params)
 
     for _ in range(MAX_ATTEMPTS):
         try:

@@ -2,6 +2,7 @@
 
 from typing import TypeVar
 
+from tidegate.domain.access import Access
 from tidegate.domain.errors import Invalid, NotFound
 from tidegate.ports.logs import Logs, LogStream
 from tidegate.wire.operation import AsyncOperation, OperationCall, Operations, Params
@@ -114,7 +115,7 @@ def to_milliseconds(seconds: float) -> int:
 
 
 OPERATIONS: Operations = {
-    "DescribeLogGroups": AsyncOperation(describe_log_groups),
-    "DescribeLogStreams": AsyncOperation(describe_log_streams),
-    "GetLogEvents": AsyncOperation(get_log_events),
+    "DescribeLogGroups": AsyncOperation(describe_log_groups, Access.READ),
+    "DescribeLogStreams": AsyncOperation(describe_log_streams, Access.READ),
+    "GetLogEvents": AsyncOperation(get_log_events, Access.READ),
 }

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tidegate.domain.access import Access
 from tidegate.domain.errors import Invalid, NotFound
 from tidegate.ports.logs import Logs, LogStream
 from tidegate.wire.log_filters import compile_filter
@@ -112,4 +113,4 @@ def _decode_token(token: str | None) -> tuple[str | None, int]:
     return stream, offset
 
 
-OPERATIONS: Operations = {"FilterLogEvents": AsyncOperation(filter_log_events)}
+OPERATIONS: Operations = {"FilterLogEvents": AsyncOperation(filter_log_events, Access.READ)}

@@ -151,6 +151,7 @@ NOTES: Mapping[tuple[str, str], Notes] = {
             "InputConfig.EndpointConfigurations.InferenceSpecificationName",
         ),
     ),
+    ("sagemaker", "CreateInferenceExperiment"): _note(ignored=("RoleArn", "KmsKey")),
     ("sagemaker-runtime", "InvokeEndpoint"): _PREDICTION | _note(refused=("EnableExplanations",)),
     ("sagemaker-runtime", "InvokeEndpointWithResponseStream"): _PREDICTION,
     ("cloudwatch", "PutMetricAlarm"): _note(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from tidegate.domain.access import Access
 from tidegate.domain.arns import resource_arn
 from tidegate.domain.observation import Observation
 from tidegate.domain.registry import ContainerDefinition
@@ -90,7 +91,8 @@ class OperationCall:
     ctx: WireContext
     now: datetime
     request_id: str
-    access_key: str = ""
+    caller: str = ""
+    """Who asks: the access key's id, or the user; empty where nobody is asked."""
 
     def arn(self, resource: str, service: str = "sagemaker") -> str:
         """ARN of a resource such as ``endpoint/fraud``."""
@@ -110,6 +112,7 @@ class TxOperation:
     """An operation that is one transaction. ``kicks`` names the member with the endpoint to wake afterwards."""
 
     translate: Callable[[TxCall, Params], Params | None]
+    access: Access
     kicks: str | None = None
     kicks_under: str = ""
     """Prefix of that name, for resources that are not endpoints."""
@@ -122,6 +125,7 @@ class AsyncOperation:
     """An operation that waits for other things and opens transactions itself with ``call.ctx.store.run``."""
 
     translate: Callable[[OperationCall, Params], Awaitable[Params | None]]
+    access: Access
 
 
 Operation = TxOperation | AsyncOperation

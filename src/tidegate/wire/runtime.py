@@ -1,6 +1,7 @@
 """Predictions that reach the controller. The proxy handles every endpoint that has routes, so the answer here can
 only say why an endpoint is not served."""
 
+from tidegate.domain.access import Access
 from tidegate.domain.errors import Conflict, Invalid, Unavailable
 from tidegate.rollout.status import status
 from tidegate.service.asynchronous import async_config
@@ -19,6 +20,6 @@ def invoke_endpoint(call: TxCall, params: Params) -> Params:
 
 
 OPERATIONS: Operations = {
-    "InvokeEndpoint": TxOperation(invoke_endpoint),
-    "InvokeEndpointWithResponseStream": TxOperation(invoke_endpoint),
+    "InvokeEndpoint": TxOperation(invoke_endpoint, Access.USE),
+    "InvokeEndpointWithResponseStream": TxOperation(invoke_endpoint, Access.USE),
 }

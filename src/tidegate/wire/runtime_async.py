@@ -3,6 +3,7 @@
 import hashlib
 from uuid import UUID
 
+from tidegate.domain.access import Access
 from tidegate.domain.errors import Unavailable
 from tidegate.service import asynchronous as use
 from tidegate.service.asynchronous import AsyncRequest
@@ -46,4 +47,4 @@ def _uuid(id: str) -> UUID:
     return UUID(bytes=hashlib.sha256(id.encode()).digest()[:16], version=4)
 
 
-OPERATIONS: Operations = {"InvokeEndpointAsync": AsyncOperation(invoke_endpoint_async)}
+OPERATIONS: Operations = {"InvokeEndpointAsync": AsyncOperation(invoke_endpoint_async, Access.USE)}

@@ -1,5 +1,6 @@
 """SageMaker's operations on endpoint configs."""
 
+from tidegate.domain.access import Access
 from tidegate.domain.endpoint import EndpointConfig, ProductionVariant
 from tidegate.domain.errors import Invalid
 from tidegate.domain.fleet import ROUTINGS, RoutingStrategy
@@ -141,8 +142,8 @@ def arn(call: TxCall, name: str) -> str:
 
 
 OPERATIONS: Operations = {
-    "CreateEndpointConfig": TxOperation(create_endpoint_config),
-    "DescribeEndpointConfig": TxOperation(describe_endpoint_config),
-    "ListEndpointConfigs": TxOperation(list_endpoint_configs),
-    "DeleteEndpointConfig": TxOperation(delete_endpoint_config),
+    "CreateEndpointConfig": TxOperation(create_endpoint_config, Access.CHANGE),
+    "DescribeEndpointConfig": TxOperation(describe_endpoint_config, Access.READ),
+    "ListEndpointConfigs": TxOperation(list_endpoint_configs, Access.READ),
+    "DeleteEndpointConfig": TxOperation(delete_endpoint_config, Access.CHANGE),
 }

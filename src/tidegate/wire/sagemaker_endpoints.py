@@ -1,5 +1,6 @@
 """SageMaker's operations on endpoints."""
 
+from tidegate.domain.access import Access
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import Invalid
 from tidegate.domain.rollout import DeploymentConfig
@@ -19,7 +20,7 @@ from tidegate.wire.sagemaker_tags import parse_tags
 
 def create_endpoint(call: TxCall, params: Params) -> Params:
     name: str = params["EndpointName"]
-    asked = UpdateRequest(params["EndpointConfigName"], parse_deployment(params), call.access_key)
+    asked = UpdateRequest(params["EndpointConfigName"], parse_deployment(params), call.caller)
     tags, table = parse_tags(params), call.ctx.targets
     target = table.default if call.tx.get(ENDPOINT, name) else choose_target(call.tx, name, None, tags, table)
     use.create_endpoint(
@@ -41,7 +42,7 @@ def update_endpoint(call: TxCall, params: Params) -> Params:
     name: str = params["EndpointName"]
     deployment = _choose_deployment(call, params)
     asked = UpdateRequest(
-        params["EndpointConfigName"], deployment, call.access_key, _parse_retained(params), override=True
+        params["EndpointConfigName"], deployment, call.caller, _parse_retained(params), override=True
     )
     can = find_capabilities(call.tx, name, call.ctx.targets)
     use.update_endpoint(call.tx, name, asked, rollout_id=_new_rollout_id(call), can=can, now=call.now)
@@ -98,7 +99,7 @@ def _require_variants(endpoint: Endpoint, names: list[str]) -> None:
 
 
 def delete_endpoint(call: TxCall, params: Params) -> None:
-    use.delete_endpoint(call.tx, params["EndpointName"], call.now, call.access_key)
+    use.delete_endpoint(call.tx, params["EndpointName"], call.now, call.caller)
 
 
 def describe_endpoint(call: TxCall, params: Params) -> Params:
@@ -136,12 +137,12 @@ def _new_rollout_id(call: TxCall) -> str:
 
 
 OPERATIONS: Operations = {
-    "CreateEndpoint": TxOperation(create_endpoint, kicks="EndpointName"),
-    "UpdateEndpoint": TxOperation(update_endpoint, kicks="EndpointName"),
+    "CreateEndpoint": TxOperation(create_endpoint, Access.CHANGE, kicks="EndpointName"),
+    "UpdateEndpoint": TxOperation(update_endpoint, Access.CHANGE, kicks="EndpointName"),
     "UpdateEndpointWeightsAndCapacities": TxOperation(
-        update_endpoint_weights_and_capacities, kicks="EndpointName"
+        update_endpoint_weights_and_capacities, Access.CHANGE, kicks="EndpointName"
     ),
-    "DeleteEndpoint": TxOperation(delete_endpoint, kicks="EndpointName"),
-    "DescribeEndpoint": TxOperation(describe_endpoint),
-    "ListEndpoints": TxOperation(list_endpoints),
+    "DeleteEndpoint": TxOperation(delete_endpoint, Access.CHANGE, kicks="EndpointName"),
+    "DescribeEndpoint": TxOperation(describe_endpoint, Access.READ),
+    "ListEndpoints": TxOperation(list_endpoints, Access.READ),
 }

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from tidegate.domain.access import Access
 from tidegate.domain.errors import ArtifactError, Invalid, MissingArtifact
 from tidegate.domain.registry import MULTI_MODEL, SINGLE_MODEL, ContainerDefinition, Model
 from tidegate.service import models as use
@@ -188,8 +189,8 @@ def arn(call: TxCall, name: str) -> str:
 
 
 OPERATIONS: Operations = {
-    "CreateModel": TxOperation(create_model, before=check_data),
-    "DescribeModel": TxOperation(describe_model),
-    "ListModels": TxOperation(list_models),
-    "DeleteModel": TxOperation(delete_model),
+    "CreateModel": TxOperation(create_model, Access.CHANGE, before=check_data),
+    "DescribeModel": TxOperation(describe_model, Access.READ),
+    "ListModels": TxOperation(list_models, Access.READ),
+    "DeleteModel": TxOperation(delete_model, Access.CHANGE),
 }

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from typing import Any
 
+from tidegate.domain.access import Access
 from tidegate.domain.errors import Invalid
 from tidegate.domain.package import Approval, Definition, Package, PackageGroup, record_name
 from tidegate.ports.store import Saved
@@ -55,7 +56,7 @@ DEFAULT_ORDER = "Ascending"
 def create_group(call: TxCall, params: Params) -> Params:
     refuse(params, ("ManagedConfiguration",))
     name: str = params["ModelPackageGroupName"]
-    group = PackageGroup(name, call.now, params.get("ModelPackageGroupDescription"), call.access_key)
+    group = PackageGroup(name, call.now, params.get("ModelPackageGroupDescription"), call.caller)
     use.create_group(call.tx, group, parse_tags(params), call.now)
     return {"ModelPackageGroupArn": group_arn(call, name)}
 
@@ -107,7 +108,7 @@ def create_package(call: TxCall, params: Params) -> Params:
         tuple(params.get(SPECIFICATION, {}).get("Containers", ())),
         group=group,
         approval=None if approval is None else Approval(approval),
-        by=call.access_key,
+        by=call.caller,
         token=params.get("ClientToken"),
         specifications=_parse_additional(params.get(ADDITIONAL, [])),
         wire={member: params[member] for member in KEPT_MEMBERS if member in params},
@@ -191,7 +192,7 @@ def update_package(call: TxCall, params: Params) -> Params:
         approval_note=params.get("ApprovalDescription", package.approval_note),
         wire=wire,
     )
-    use.update(call.tx, saved, after, call.access_key, call.now)
+    use.update(call.tx, saved, after, call.caller, call.now)
     return {"ModelPackageArn": arn(call, package)}
 
 
@@ -231,13 +232,13 @@ def group_arn(call: TxCall, name: str) -> str:
 
 
 OPERATIONS: Operations = {
-    "CreateModelPackageGroup": TxOperation(create_group),
-    "DescribeModelPackageGroup": TxOperation(describe_group),
-    "ListModelPackageGroups": TxOperation(list_groups),
-    "DeleteModelPackageGroup": TxOperation(delete_group),
-    "CreateModelPackage": TxOperation(create_package),
-    "DescribeModelPackage": TxOperation(describe_package),
-    "ListModelPackages": TxOperation(list_packages),
-    "UpdateModelPackage": TxOperation(update_package),
-    "DeleteModelPackage": TxOperation(delete_package),
+    "CreateModelPackageGroup": TxOperation(create_group, Access.CHANGE),
+    "DescribeModelPackageGroup": TxOperation(describe_group, Access.READ),
+    "ListModelPackageGroups": TxOperation(list_groups, Access.READ),
+    "DeleteModelPackageGroup": TxOperation(delete_group, Access.CHANGE),
+    "CreateModelPackage": TxOperation(create_package, Access.CHANGE),
+    "DescribeModelPackage": TxOperation(describe_package, Access.READ),
+    "ListModelPackages": TxOperation(list_packages, Access.READ),
+    "UpdateModelPackage": TxOperation(update_package, Access.CHANGE),
+    "DeleteModelPackage": TxOperation(delete_package, Access.CHANGE),
 }

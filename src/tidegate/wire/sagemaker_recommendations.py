@@ -1,5 +1,6 @@
 """SageMaker's operations of the inference recommender."""
 
+from tidegate.domain.access import Access
 from tidegate.domain.errors import AlreadyExists, Invalid
 from tidegate.domain.recommendation import (
     ConfigurationTrial,
@@ -201,9 +202,13 @@ def _arn(call: TxCall, name: str) -> str:
 
 
 OPERATIONS: Operations = {
-    "CreateInferenceRecommendationsJob": TxOperation(create_job, kicks="JobName", kicks_under=use.PREFIX),
-    "DescribeInferenceRecommendationsJob": TxOperation(describe_job),
-    "ListInferenceRecommendationsJobs": TxOperation(list_jobs),
-    "StopInferenceRecommendationsJob": TxOperation(stop_job, kicks="JobName", kicks_under=use.PREFIX),
-    "ListInferenceRecommendationsJobSteps": TxOperation(list_steps),
+    "CreateInferenceRecommendationsJob": TxOperation(
+        create_job, Access.CHANGE, kicks="JobName", kicks_under=use.PREFIX
+    ),
+    "DescribeInferenceRecommendationsJob": TxOperation(describe_job, Access.READ),
+    "ListInferenceRecommendationsJobs": TxOperation(list_jobs, Access.READ),
+    "StopInferenceRecommendationsJob": TxOperation(
+        stop_job, Access.CHANGE, kicks="JobName", kicks_under=use.PREFIX
+    ),
+    "ListInferenceRecommendationsJobSteps": TxOperation(list_steps, Access.READ),
 }

@@ -5,6 +5,7 @@ import binascii
 import re
 from typing import Any
 
+from tidegate.domain.access import Access
 from tidegate.domain.errors import Invalid
 from tidegate.domain.package import record_name
 from tidegate.domain.registry import Tags
@@ -13,6 +14,7 @@ from tidegate.service import tags as use
 from tidegate.service.record_kinds import (
     CONFIG,
     ENDPOINT,
+    EXPERIMENT,
     MODEL,
     PACKAGE,
     PACKAGE_GROUP,
@@ -30,6 +32,7 @@ _KINDS: dict[str, Kind[Any]] = {
     "endpoint": ENDPOINT,
     "transform-job": TRANSFORM,
     "inference-recommendations-job": RECOMMENDATION,
+    "inference-experiment": EXPERIMENT,
     "model-package-group": PACKAGE_GROUP,
     "model-package": PACKAGE,
 }
@@ -89,7 +92,7 @@ def _render_tags(tags: Tags) -> list[Params]:
 
 
 OPERATIONS: Operations = {
-    "AddTags": TxOperation(add_tags),
-    "ListTags": TxOperation(list_tags),
-    "DeleteTags": TxOperation(delete_tags),
+    "AddTags": TxOperation(add_tags, Access.CHANGE),
+    "ListTags": TxOperation(list_tags, Access.READ),
+    "DeleteTags": TxOperation(delete_tags, Access.CHANGE),
 }

@@ -1,5 +1,6 @@
 """SageMaker's operations on batch transform jobs."""
 
+from tidegate.domain.access import Access
 from tidegate.domain.errors import AlreadyExists, Invalid, NotFound
 from tidegate.domain.transform import (
     DataProcessing,
@@ -167,8 +168,12 @@ def _arn(call: TxCall, name: str) -> str:
 
 
 OPERATIONS: Operations = {
-    "CreateTransformJob": TxOperation(create_transform_job, kicks="TransformJobName", kicks_under=use.PREFIX),
-    "DescribeTransformJob": TxOperation(describe_transform_job),
-    "ListTransformJobs": TxOperation(list_transform_jobs),
-    "StopTransformJob": TxOperation(stop_transform_job, kicks="TransformJobName", kicks_under=use.PREFIX),
+    "CreateTransformJob": TxOperation(
+        create_transform_job, Access.CHANGE, kicks="TransformJobName", kicks_under=use.PREFIX
+    ),
+    "DescribeTransformJob": TxOperation(describe_transform_job, Access.READ),
+    "ListTransformJobs": TxOperation(list_transform_jobs, Access.READ),
+    "StopTransformJob": TxOperation(
+        stop_transform_job, Access.CHANGE, kicks="TransformJobName", kicks_under=use.PREFIX
+    ),
 }

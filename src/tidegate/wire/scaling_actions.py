@@ -1,5 +1,6 @@
 """Application Auto Scaling's operations on scheduled actions."""
 
+from tidegate.domain.access import Access
 from tidegate.domain.errors import Invalid
 from tidegate.domain.scaling import ScheduledAction
 from tidegate.service import scalables
@@ -89,7 +90,7 @@ def _render_action(scalable: Scalable, record: ActionRecord) -> Params:
 
 
 OPERATIONS: Operations = {
-    "PutScheduledAction": TxOperation(put_scheduled_action),
-    "DeleteScheduledAction": TxOperation(delete_scheduled_action),
-    "DescribeScheduledActions": TxOperation(describe_scheduled_actions),
+    "PutScheduledAction": TxOperation(put_scheduled_action, Access.CHANGE),
+    "DeleteScheduledAction": TxOperation(delete_scheduled_action, Access.CHANGE),
+    "DescribeScheduledActions": TxOperation(describe_scheduled_actions, Access.READ),
 }

@@ -1,5 +1,6 @@
 """Application Auto Scaling's operations on scaling policies."""
 
+from tidegate.domain.access import Access
 from tidegate.domain.errors import Invalid
 from tidegate.domain.metric import MetricId, Query
 from tidegate.domain.scaling import (
@@ -232,7 +233,7 @@ def _render_steps(policy: StepScaling | None) -> Params:
 
 
 OPERATIONS: Operations = {
-    "PutScalingPolicy": TxOperation(put_scaling_policy),
-    "DeleteScalingPolicy": TxOperation(delete_scaling_policy),
-    "DescribeScalingPolicies": TxOperation(describe_scaling_policies),
+    "PutScalingPolicy": TxOperation(put_scaling_policy, Access.CHANGE),
+    "DeleteScalingPolicy": TxOperation(delete_scaling_policy, Access.CHANGE),
+    "DescribeScalingPolicies": TxOperation(describe_scaling_policies, Access.READ),
 }

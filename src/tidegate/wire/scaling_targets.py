@@ -1,5 +1,6 @@
 """Application Auto Scaling's operations on scalable targets, their tags, and scaling activities."""
 
+from tidegate.domain.access import Access
 from tidegate.domain.arns import iam_arn
 from tidegate.domain.scaling import NotScaledReason
 from tidegate.service import activities, scalables
@@ -135,11 +136,11 @@ def _find_tagged(call: TxCall, params: Params) -> str:
 
 
 OPERATIONS: Operations = {
-    "RegisterScalableTarget": TxOperation(register_scalable_target),
-    "DeregisterScalableTarget": TxOperation(deregister_scalable_target),
-    "DescribeScalableTargets": TxOperation(describe_scalable_targets),
-    "DescribeScalingActivities": TxOperation(describe_scaling_activities),
-    "TagResource": TxOperation(tag_resource),
-    "UntagResource": TxOperation(untag_resource),
-    "ListTagsForResource": TxOperation(list_tags_for_resource),
+    "RegisterScalableTarget": TxOperation(register_scalable_target, Access.CHANGE),
+    "DeregisterScalableTarget": TxOperation(deregister_scalable_target, Access.CHANGE),
+    "DescribeScalableTargets": TxOperation(describe_scalable_targets, Access.READ),
+    "DescribeScalingActivities": TxOperation(describe_scaling_activities, Access.READ),
+    "TagResource": TxOperation(tag_resource, Access.CHANGE),
+    "UntagResource": TxOperation(untag_resource, Access.CHANGE),
+    "ListTagsForResource": TxOperation(list_tags_for_resource, Access.READ),
 }

@@ -11,6 +11,7 @@ from tidegate.wire import (
     runtime_async,
     sagemaker_configs,
     sagemaker_endpoints,
+    sagemaker_experiments,
     sagemaker_models,
     sagemaker_packages,
     sagemaker_recommendations,
@@ -32,6 +33,7 @@ TABLE: dict[str, Operations] = {
         **sagemaker_tags.OPERATIONS,
         **sagemaker_transforms.OPERATIONS,
         **sagemaker_recommendations.OPERATIONS,
+        **sagemaker_experiments.OPERATIONS,
     },
     "sagemaker-runtime": {**runtime.OPERATIONS, **runtime_async.OPERATIONS},
     "cloudwatch": {

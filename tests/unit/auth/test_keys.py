@@ -2,36 +2,36 @@
 
 import pytest
 
-from tidegate.auth.keys import check_bearer, is_signing_required
+from tidegate.auth.keys import check_bearer, check_keys, is_login_required
 from tidegate.domain.errors import AuthError, StartupError
 from tidegate.settings import Settings
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
 def test_on_loopback_nobody_must_sign(host: str) -> None:
-    assert not is_signing_required(Settings(host=host))
+    assert not is_login_required(Settings(host=host), False)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::", "tidegate.example"])
 def test_with_keys_everybody_must_sign(host: str) -> None:
-    assert is_signing_required(Settings(host=host, access_keys={"AKID": "correct-horse"}))
+    assert is_login_required(Settings(host=host, access_keys={"AKID": "correct-horse"}), False)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
 def test_beyond_loopback_without_keys_it_does_not_start(host: str) -> None:
     with pytest.raises(StartupError, match="TIDEGATE_ACCESS_KEYS=ID:SECRET"):
-        is_signing_required(Settings(host=host))
+        is_login_required(Settings(host=host), False)
 
 
 @pytest.mark.parametrize("key_id", ["", "a b", "a/b", "x" * 129, "schlüssel"])
 def test_an_id_that_does_not_fit_into_a_credential(key_id: str) -> None:
     with pytest.raises(StartupError, match="TIDEGATE_ACCESS_KEYS is not valid"):
-        is_signing_required(Settings(access_keys={key_id: "correct-horse"}))
+        check_keys(Settings(access_keys={key_id: "correct-horse"}))
 
 
 def test_a_secret_that_can_be_guessed_is_not_shown_in_the_error() -> None:
     with pytest.raises(StartupError, match="too short") as caught:
-        is_signing_required(Settings(access_keys={"AKID": "s3cr3t"}))
+        check_keys(Settings(access_keys={"AKID": "s3cr3t"}))
     assert "s3cr3t" not in caught.value.message
 
 

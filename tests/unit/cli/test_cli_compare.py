@@ -5,7 +5,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from tests.unit.cli.stub_server import found, stub
@@ -14,7 +16,9 @@ from tidegate.advisor.comparison.tolerances import DEFAULTS
 from tidegate.advisor.scoring.exchange import ScoringReply, ScoringRequest
 from tidegate.cli import compare_page
 from tidegate.cli.app import app
+from tidegate.domain.evidence import PairedTolerance
 from tidegate.serving.contract.replica_spec import ReplicaSpec
+from tidegate.spec.paired_tolerance import PairedSpec, parse_paired
 
 Model = Callable[[float], float]
 
@@ -94,6 +98,11 @@ def test_tolerances_are_learned_from_honest_versions(folder: Path) -> None:
     assert run("same", "most").exit_code == 0
     done = run("same", "most", *HONEST)
     assert done.exit_code == 1 and "mean score: 3 % is more than 2.5 %" in done.stdout
+    told = " ".join(done.stdout.split()).partition("for evidence, tolerance: ")[2].partition("}}")[0]
+    tolerance = yaml.safe_load(told + "}}")["paired"]
+    assert set(tolerance) == set(PairedTolerance.__dataclass_fields__)
+    assert 0.05 < parse_paired(msgspec.convert(tolerance, PairedSpec), ()).bias < 0.3
+    assert json.loads(run("same", "most", *HONEST, "--json").stdout)["tolerance_of_pairs"]["failed"] == 0.01
     assert run("same", "more", *HONEST, "--tolerance", "moved=none", "--tolerance", "rank=1%").exit_code == 0
     assert run("same", "most", *HONEST, "--tolerance", "mean=4%", "--tolerance", "rank=1%").exit_code == 0
 

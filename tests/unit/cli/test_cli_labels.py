@@ -99,3 +99,75 @@ def test_bad_options_are_refused(folder: Path, arguments: tuple[str, ...], messa
 def test_an_address_without_files_is_an_error(folder: Path) -> None:
     done = run("fraud", str(folder / "labels.jsonl"), "--captures", str(folder / "nothing"))
     assert done.exit_code != 0 and "there is nothing" in str(done.exception or done.output)
+
+
+KNOWN = {
+    "endpoint": "fraud",
+    "labels": {"joined": 400, "unknown id": 3, "too late": 0},
+    "captures_skipped": {"broken line": 2},
+    "versions": [
+        {
+            "config": "fraud-2",
+            "variant": "AllTraffic",
+            "quality": {
+                **{"pairs": 400, "positives": 150, "auc": 0.81, "auc_low": 0.77, "auc_high": 0.85},
+                **{"average_precision": 0.6, "precision_top": 1.0, "calibration_error": None},
+            },
+            "coverage": {"labelled": 400, "share": 0.2, "selective": True, "top": 0.9, "rest": 0.1, "weighted": 7},
+            "delay_seconds": {"p50": 30 * 86_400},
+            "weighted": False,
+        },
+        {
+            "config": "",
+            "variant": "AllTraffic",
+            "quality": None,
+            "coverage": {"labelled": 0, "share": None, "selective": False, "top": 0, "rest": 0, "weighted": 0},
+            "delay_seconds": None,
+            "weighted": True,
+        },
+    ],
+    "comparisons": [
+        {
+            **{"old": "fraud-1", "new": "fraud-2", "variant": "AllTraffic", "evidence": 0.4, "tolerance": 0.02},
+            **{"what": "positives below a negative", "old_compared": 200, "old_wrong": 40},
+            **{"new_compared": 0, "new_wrong": 0},
+        }
+    ],
+}
+PATH = "/tidegate/v1/endpoints/fraud/labels"
+
+
+def test_without_files_it_says_what_the_server_knows_of_each_version() -> None:
+    with stub({PATH: (200, json.dumps(KNOWN).encode())}) as (url, seen):
+        done = run("fraud", TIDEGATE_URL=url)
+        as_json = run("fraud", "--json", TIDEGATE_URL=url)
+    assert done.exit_code == 0, done.output
+    assert [one["method"] for one in seen] == ["GET", "GET"]
+    for part in ("fraud-2", "(unknown)", "30.0 d", "20.0%", "0.770 to 0.850", "unknown id"):
+        assert part in done.stdout, part
+    words = " ".join(done.stdout.split())
+    assert "labels are selective: 90% of the highest tenth of scores have one and 10% of the rest" in words
+    assert "7 of 400 labels have a selection probability: as not all have one, none is weighted" in words
+    assert (
+        "none positives below a negative, 20.0% of 200 before; evidence 0.40 of 1 for more than 2% worse" in words
+    )
+    assert "2 captures were not used: 2 broken line" in words
+    assert "too late" not in done.stdout
+    assert json.loads(as_json.stdout) == KNOWN
+
+
+def test_labels_are_posted_with_what_was_refused_counted(folder: Path) -> None:
+    answer = {"received": 21, "outcomes": {"repeated": 2}}
+    with stub({PATH: (200, json.dumps(answer).encode())}) as (url, seen):
+        done = run("fraud", str(folder / "labels.jsonl"), "--post", "--score", "[0]", TIDEGATE_URL=url)
+    assert done.exit_code == 0, done.output
+    assert done.stdout == "21 labels are kept for endpoint fraud (1 broken line, 2 repeated)\n"
+    [sent] = [json.loads(one["body"]) for one in seen]
+    assert (len(sent["labels"]), sent["score"]) == (21, "[0]")
+    assert sent["labels"][0] == {"id": "i0", "label": 0.0, "at": "2026-03-03T12:00:00+00:00"}
+
+
+@pytest.mark.parametrize("arguments", [["--post"], ["--require", "auc=0.5"], ["--captures", "x"]])
+def test_options_of_another_use_are_refused(arguments: list[str]) -> None:
+    done = run("fraud", *arguments)
+    assert done.exit_code != 0 and "--post needs LABELS" in str(done.exception or done.output)

@@ -169,3 +169,21 @@ def test_too_little_evidence_is_no_good_news(finding: Finding, tone: str) -> Non
 def test_what_a_difference_does_is_told() -> None:
     assert "decides nothing" in alarm_meters.describe_action(None)
     assert "holds" in alarm_meters.describe_action(EvidenceConfig(action=EvidenceAction.GATE))
+
+
+def test_pairs_are_shown_by_what_they_differ_in() -> None:
+    pairs = (120, 66.0, 40.0)
+    result = ComparisonResult(
+        Comparison.PAIRED,
+        "main",
+        Finding.FAIL,
+        1.2,
+        "moved",
+        stage_requests=(110, 110),
+        pairs=pairs,
+        lost=(120, 2),
+    )
+    verdict = Verdict(Finding.FAIL, 0, "why", (result,))
+    found = EvidenceRecord("fraud", "r", "v1", "v2", EvidenceConfig(), ("main",), verdict, 0)
+    (row,) = alarm_meters.evidence_rows(found)
+    assert (row["old"], row["new"], row["stage"]) == ("moved", "+0.55 in 120", "110 of 120")

@@ -111,6 +111,11 @@ class Feed:
         default_factory=lambda: LiveStreams(SteppingClock(), "this-process", asyncio.Event())
     )
 
+    let_in: bool = True
+
+    async def same(self) -> bool:
+        return self.let_in
+
     async def make(self) -> Snapshot:
         found = self.snapshots[min(self.taken, len(self.snapshots) - 1)]
         self.taken += 1
@@ -122,7 +127,7 @@ class Feed:
 
     def events(self) -> list[tuple[str, dict[str, object]]]:
         async def collect() -> list[str]:
-            stream: AsyncIterator[str] = self.streams.run("page", self.make)
+            stream: AsyncIterator[str] = self.streams.run("page", self.make, self.same)
             return [text async for text in stream]
 
         found = []
@@ -168,4 +173,5 @@ def test_a_stream_ends_by_asking_for_the_next_before_a_proxy_is_drained(monkeypa
 def test_too_many_open_pages_are_refused() -> None:
     streams = LiveStreams(SteppingClock(), "this-process", asyncio.Event(), open=10_000)
     with pytest.raises(Unavailable, match="close some"):
-        streams.respond("", Feed([Snapshot({})]).make)
+        feed = Feed([Snapshot({})])
+        streams.respond("", feed.make, feed.same)

@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from demo import payroll
 from demo.cloud import Standing
-from demo.payroll import BRAZIL, BRAZIL_JOINS, FEATURES, MONTH_STARTS
 from demo.run import RELEASES, Outcome, check
 from tidegate.advisor.load import FailedRequest, Report, Second, Tally
+from tidegate.examples import payroll
+from tidegate.examples.measures import auc
+from tidegate.examples.payroll import BRAZIL, BRAZIL_JOINS, FEATURES, MONTH_STARTS
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +49,10 @@ def test_a_row_as_csv_has_every_feature(year: payroll.Payments) -> None:
 
 def test_auc_against_values_that_are_known() -> None:
     fraud = np.array([False, True, False, True])
-    assert payroll.auc(np.array([0.1, 0.4, 0.35, 0.8]), fraud) == 1.0
-    assert payroll.auc(np.array([0.5, 0.5, 0.5, 0.5]), fraud) == 0.5
-    assert payroll.auc(np.array([0.4, 0.1, 0.8, 0.35]), fraud) == 0.0
-    assert payroll.auc(np.array([0.1, 0.2, 0.3, 0.4]), fraud) == 0.75
+    assert auc(np.array([0.1, 0.4, 0.35, 0.8]), fraud) == 1.0
+    assert auc(np.array([0.5, 0.5, 0.5, 0.5]), fraud) == 0.5
+    assert auc(np.array([0.4, 0.1, 0.8, 0.35]), fraud) == 0.0
+    assert auc(np.array([0.1, 0.2, 0.3, 0.4]), fraud) == 0.75
 
 
 def good_story() -> tuple[list[Outcome], Report]:

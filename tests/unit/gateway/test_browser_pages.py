@@ -55,9 +55,9 @@ def test_an_error_page_escapes_what_was_asked_for() -> None:
     assert b"<script>alert" not in page.body and b"&lt;script&gt;" in page.body
 
 
-def test_with_keys_a_browser_is_told_so_on_a_page() -> None:
+def test_with_keys_a_browser_is_led_to_the_login() -> None:
     answer = ask(GatewayHarness(SIGNED), "GET", "/", headers=BROWSER)
-    assert answer.status_code == 403 and answer.headers["content-type"].startswith("text/html")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/console/login?next=%2Fconsole")
 
 
 def test_the_redirect_is_for_this_server_alone() -> None:

@@ -13,8 +13,10 @@ from tidegate.domain.errors import Unavailable
 from tidegate.domain.evidence import Comparison, EvidenceConfig, EvidenceRecord, Finding
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import CollectionRound, Coverage, FleetSecond, Sample
-from tidegate.domain.observation import Capabilities
+from tidegate.domain.observation import Capabilities, Evidence
+from tidegate.domain.pairs import Pair
 from tidegate.domain.rollout import DeploymentConfig
+from tidegate.evidence.judge import recompute
 from tidegate.evidence.ledger import EvidenceLedger
 from tidegate.ports.store import Tx
 from tidegate.reconcile.comparisons import (
@@ -256,6 +258,40 @@ async def test_a_failed_comparison_keeps_no_guard_from_being_judged(caplog: pyte
     assert "versions could not be compared" in caplog.text
 
 
+async def test_versions_are_compared_before_their_requests_count_as_judged() -> None:
+    """Otherwise a stage could pass by counts that reach its end, and by a verdict from before they were compared."""
+    seen = list[Evidence | None]()
+
+    class Watching(Comparisons):
+        async def turn(self, *_: object) -> list[Sample]:
+            seen.append(guards.evidence(guarded))
+            return []
+
+    @dataclass
+    class Standing:
+        def now(self) -> datetime:
+            return NOON
+
+    async def collect(now: int) -> CollectionRound:
+        return CollectionRound([], {"fraud": Coverage(now - 60, now)})
+
+    metrics, store = MemoryMetrics(), MemoryStore()
+    guards, guarded = Guards(metrics), GuardedRollout("fraud", "r1", (), VERSIONS)
+    loop = MetricsLoop(
+        store,
+        metrics,
+        Standing(),
+        collect,
+        lambda name: None,
+        guards,
+        lambda: [guarded],
+        comparisons=Watching(store),
+    )
+    await loop.turn()
+    assert seen == [None]
+    assert guards.evidence(guarded) is not None
+
+
 async def test_the_verdict_joins_the_evidence_of_the_guards() -> None:
     today = await day()
     guards = Guards(MemoryMetrics(), verdict=today.comparisons.verdict)
@@ -284,3 +320,35 @@ def test_versions_are_compared_variant_by_variant_also_where_nothing_was_asked_f
     assert (asked.config, asked.old, asked.new) == (CONFIG, (1, "v1"), (2, "v2"))
     assert compared_versions(endpoint, rollout(None, 2, steps)) is None
     assert compared_versions(endpoint, rollout({"a": 1}, {"c": 1}, DeploymentConfig())) is None
+
+
+@pytest.mark.parametrize(
+    ("answered_by", "reported_by", "finding"),
+    [(2, 1, Finding.FAIL), (3, 1, Finding.NO_DATA), (2, 2, Finding.NO_DATA)],
+    ids=["of this rollout", "of another version", "reported by the new version"],
+)
+async def test_pairs_count_if_the_old_versions_workers_report_them_of_the_new_version(
+    answered_by: int, reported_by: int, finding: Finding
+) -> None:
+    """Scores that are opposite in every pair."""
+    config = EvidenceConfig(compare=(Comparison.PAIRED,))
+    today = await day(versions=replace(VERSIONS, config=config))
+    other = str(FleetId("fraud", answered_by, "main"))
+    for number in range(15):
+        today.second += 1
+        done = today.second - 1
+        scores = [(number * 20 + at + 1) / 500 for at in range(20)]
+        pairs = tuple((other, Pair(score, 1 - score)) for score in scores)
+        report = replace(one(done, reported_by, 90, 0), pairs=pairs)
+        covered = {"fraud": Coverage(START - 100, today.second)}
+        now = datetime.fromtimestamp(today.second, UTC)
+        today.samples += await today.comparisons.turn([today.versions], CollectionRound([report], covered), now)
+        for _ in range(5):
+            await asyncio.sleep(0)
+    assert today.is_found(finding)
+    names = {sample.metric.name for sample in today.samples}
+    assert names == ({"PairedEvidence", "Evidence"} if finding is Finding.FAIL else set())
+    kept = await today.kept()
+    assert kept is not None
+    again = recompute(config, ("main",), kept.blocks.values(), 0)
+    assert again.finding is finding

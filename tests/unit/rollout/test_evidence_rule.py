@@ -4,7 +4,16 @@ from itertools import product
 
 import pytest
 
-from tidegate.domain.evidence import EvidenceAction, EvidenceConfig, Finding, NoDataAction
+from tidegate.domain.evidence import (
+    Comparison,
+    ComparisonResult,
+    EvidenceAction,
+    EvidenceConfig,
+    Finding,
+    NoDataAction,
+    Verdict,
+    action_on,
+)
 from tidegate.rollout.evidence_rule import Ruling, rule
 
 ADVANCE, HOLD, GATE, BACK = Ruling.ADVANCE, Ruling.HOLD, Ruling.GATE, Ruling.ROLL_BACK
@@ -60,3 +69,33 @@ def test_the_rule_is_the_table(
     config = EvidenceConfig(action=action, on_no_data=without)
     wanted = TABLE[finding, action, promoted]
     assert rule(config, finding, promoted=promoted, overdue=overdue) is (wanted or LACKING[without, overdue])
+
+
+@pytest.mark.parametrize("action", EvidenceAction)
+@pytest.mark.parametrize("on_features", [EvidenceAction.GATE, EvidenceAction.ROLLBACK])
+@pytest.mark.parametrize(
+    "failed",
+    [
+        (),
+        (Comparison.FEATURES,),
+        (Comparison.PAIRED,),
+        (Comparison.PAIRED, Comparison.FEATURES),
+        (Comparison.FEATURES, Comparison.ERRORS),
+    ],
+)
+def test_what_features_alone_have_found_waits_for_a_person_unless_the_settings_say_otherwise(
+    action: EvidenceAction, on_features: EvidenceAction, failed: tuple[Comparison, ...]
+) -> None:
+    """Columns that differ are no proof of harm. With a failure of anything else they roll back."""
+    config = EvidenceConfig((Comparison.ERRORS, *failed), action=action, on_features=on_features)
+    results = [ComparisonResult(one, "AllTraffic", Finding.FAIL, 1.5, "x") for one in failed]
+    passed = ComparisonResult(Comparison.LATENCY, "AllTraffic", Finding.PASS, 0.1, "p50")
+    verdict = Verdict(Finding.FAIL if failed else Finding.PASS, 0, "", (passed, *results))
+    gated = failed == (Comparison.FEATURES,) and action is EvidenceAction.ROLLBACK
+    assert action_on(config, verdict) is (on_features if gated else action)
+    if gated and on_features is EvidenceAction.GATE:
+        found = {
+            late: rule(config, Finding.FAIL, promoted=False, overdue=late, action=action_on(config, verdict))
+            for late in (False, True)
+        }
+        assert found == {False: GATE, True: GATE}, "also past the deadline, whatever is done without data"

@@ -9,10 +9,19 @@ from tests.unit.rollout.test_rollout_evidence import BAKE, SECOND, look, rollout
 from tidegate.advisor.rehearsal.simulation import make_updating_world
 from tidegate.domain.endpoint import Endpoint, VersionRequest
 from tidegate.domain.errors import Conflict, Invalid
-from tidegate.domain.evidence import EvidenceAction, EvidenceConfig, Finding, NoDataAction, Verdict
-from tidegate.domain.observation import SAGEMAKER_CAPABILITIES, Capabilities, Evidence
+from tidegate.domain.evidence import (
+    OF_TRAFFIC,
+    Comparison,
+    EvidenceAction,
+    EvidenceConfig,
+    Finding,
+    NoDataAction,
+    Verdict,
+)
+from tidegate.domain.fleet import FleetId, Pairing
+from tidegate.domain.observation import SAGEMAKER_CAPABILITIES, Capabilities, EnsureFleet, Evidence
 from tidegate.domain.rollout import Cause, DeploymentConfig, Phase
-from tidegate.rollout import commands
+from tidegate.rollout import commands, desired_state
 from tidegate.rollout.plan import compile_plan
 from tidegate.rollout.step import RolloutDecision, step
 from tidegate.testing.samples import all_at_once, canary, percent, version
@@ -186,3 +195,82 @@ def test_what_cannot_be_compared_is_refused() -> None:
         plan_of(canary(percent(10), 60), SAGEMAKER_CAPABILITIES)
     plan = compile_plan(None, version("v1", 2), replace(canary(percent(10), 60), evidence=CONFIG), Capabilities())
     assert plan.evidence is None, "a first version is compared with nothing"
+
+
+PAIRS = EvidenceConfig(
+    compare=(Comparison.ERRORS, Comparison.PAIRED), slices=("country",), copies=45, deadline=600
+)
+
+
+def old_and_new(endpoint: Endpoint) -> tuple[FleetId, FleetId]:
+    rollout = rollout_of(endpoint)
+    assert rollout.old is not None
+    old, new = rollout.old.generation, rollout.new.generation
+    return FleetId(endpoint.name, old, "AllTraffic"), FleetId(endpoint.name, new, "AllTraffic")
+
+
+def test_copies_come_before_traffic_and_stop_with_the_rollout() -> None:
+    endpoint, began = baking(PAIRS)
+    old, new = old_and_new(endpoint)
+    plan = rollout_of(endpoint).plan
+    assert [(stage.share, stage.bake) for stage in plan.stages] == [(0, 45), (1_000, 60), (10_000, 60)]
+    assert desired_state.new_share(endpoint) == 0
+    fleets = desired_state.fleets(endpoint)
+    assert fleets[old].paired == Pairing(new, ("country",))
+    assert fleets[new].paired is None
+    held = decided(endpoint, Finding.NO_DATA, began, began + BAKE)
+    assert rollout_of(held.endpoint).stage == 0, "missing evidence moves no traffic"
+    shifted = decided(endpoint, Finding.PASS, began, began + BAKE).endpoint
+    assert shifted is not None and desired_state.new_share(shifted) == 1_000
+    turned = decided(endpoint, Finding.FAIL, began, began + SECOND).endpoint
+    assert turned is not None and rollout_of(turned).phase is Phase.ROLLING_BACK
+    assert all(spec.paired is None for spec in desired_state.fleets(turned).values())
+
+
+def test_a_rollout_of_copies_ends_as_any_other() -> None:
+    deployment = replace(canary(percent(10), 60, 60), evidence=PAIRS)
+    world = make_updating_world(version("v1", 2), version("v2", 2), deployment)
+    world.run(2000, lambda w: w.record is not None and w.record.rollout is None)
+    assert world.record is not None and world.record.serving is not None
+    assert world.record.serving.config_name == "v2"
+    assert all(spec.paired is None for spec in desired_state.fleets(world.record).values())
+
+
+def test_a_fleet_that_copies_otherwise_than_wanted_is_told() -> None:
+    endpoint, began = baking(PAIRS)
+    old, _ = old_and_new(endpoint)
+    seen = look(endpoint, Evidence(began, began, began))
+    assert seen.fleets is not None
+    wanted = desired_state.fleets(endpoint)
+    fleets = {id: replace(status, paired=wanted[id].paired) for id, status in seen.fleets.items()}
+
+    def told() -> list[FleetId]:
+        actions = step(endpoint, replace(seen, fleets=fleets), began).actions
+        return [one.spec.id for one in actions if isinstance(one, EnsureFleet)]
+
+    assert told() == []
+    fleets[old] = replace(fleets[old], paired=None)
+    assert told() == [old]
+
+
+def test_copies_can_be_left_to_the_stages() -> None:
+    deployment = replace(canary(percent(10), 60), evidence=replace(PAIRS, copies=0))
+    plan = compile_plan(version("v1", 2), version("v2", 2), deployment, Capabilities())
+    assert [stage.share for stage in plan.stages] == [1_000, 10_000]
+
+
+@pytest.mark.parametrize(
+    ("compare", "can", "says"),
+    [
+        (
+            Comparison.PAIRED,
+            replace(Capabilities(), compares=frozenset(OF_TRAFFIC)),
+            "it makes no copies of requests",
+        ),
+        (Comparison.FEATURES, Capabilities(), "compares the stages of pipelines"),
+    ],
+)
+def test_pairs_that_cannot_be_had_are_refused(compare: Comparison, can: Capabilities, says: str) -> None:
+    deployment = replace(canary(percent(10), 60), evidence=EvidenceConfig(compare=(compare,)))
+    with pytest.raises(Invalid, match=says):
+        compile_plan(version("v1", 2), version("v2", 2), deployment, can)

@@ -110,6 +110,13 @@ def test_rollout() -> None:
     assert value(page(), "tidegate_ready_instances", ready) == 1
 
 
+def test_how_the_last_rollout_ended_stays_on_the_page() -> None:
+    ended = replace(ROLLOUT, phase=Phase.ROLLED_BACK, ended_at=NOW)
+    text = render({}, [], [(replace(ENDPOINT, rollout=None, last=ended), SEEN)])
+    labels = {"endpoint": "fraud", "outcome": "RolledBack"}
+    assert value(text, "tidegate_last_rollout_ended_timestamp_seconds", labels) == NOW.timestamp()
+
+
 def test_what_cannot_be_seen_is_left_out() -> None:
     text = render({}, [], [(ENDPOINT, Observation(None, None))])
     names = {name for name, _ in read(text)}

@@ -7,7 +7,14 @@ import pytest
 
 from tidegate import spec
 from tidegate.domain.errors import Invalid
-from tidegate.domain.evidence import Comparison, EvidenceAction, EvidenceConfig, NoDataAction
+from tidegate.domain.evidence import (
+    Comparison,
+    EvidenceAction,
+    EvidenceConfig,
+    FeatureTolerance,
+    NoDataAction,
+    PairedTolerance,
+)
 from tidegate.spec.render import render
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -55,6 +62,36 @@ def test_every_key_has_its_meaning() -> None:
     )
 
 
+def test_every_key_of_pairs_has_its_meaning() -> None:
+    assert parsed(
+        {
+            "compare": ["paired", "errors"],
+            "slices": ["country", 3],
+            "copies": "30s",
+            "tolerance": {
+                "paired": {
+                    **{"distance": 0.1, "bias": 0.2, "moved": "5%", "top": "30%"},
+                    **{"top_bias": 0.5, "order": "12%", "slice": 1, "failed": "0.5%"},
+                }
+            },
+        }
+    ) == EvidenceConfig(
+        compare=(Comparison.ERRORS, Comparison.PAIRED),
+        slices=("country", "3"),
+        copies=30,
+        paired=PairedTolerance(0.1, 0.2, 0.05, 0.3, 0.5, 0.12, 1.0, 0.005),
+    )
+    features = {"rows": "2%", "scale": "10%", "shift": 0.5}
+    assert parsed(
+        {"compare": ["features"], "copies": "0s", "tolerance": {"features": features}, "on_features": "rollback"}
+    ) == EvidenceConfig(
+        compare=(Comparison.FEATURES,),
+        copies=0,
+        features=FeatureTolerance(0.02, 0.1, 0.5),
+        on_features=EvidenceAction.ROLLBACK,
+    )
+
+
 @pytest.mark.parametrize("strategy", ["canary", "linear", "rolling"])
 def test_it_goes_with_every_strategy_that_shifts_in_steps(strategy: str) -> None:
     assert parsed({"minimum": 20}, strategy) == EvidenceConfig(minimum=20)
@@ -63,7 +100,10 @@ def test_it_goes_with_every_strategy_that_shifts_in_steps(strategy: str) -> None
 @pytest.mark.parametrize(
     ("evidence", "says"),
     [
-        ({"compare": []}, "evidence.compare: compare at least one of errors, latency, predictions"),
+        (
+            {"compare": []},
+            "evidence.compare: compare at least one of errors, latency, predictions, paired, features",
+        ),
         ({"compare": ["eror"]}, "evidence.compare[0]: 'eror' cannot be compared, did you mean 'errors'?"),
         ({"compare": ["errors", "errors"]}, "evidence.compare[1]: 'errors' is given twice"),
         ({"tolerance": {"predictions": "1%"}}, "evidence.tolerance.predictions: nothing compares predictions"),
@@ -71,10 +111,53 @@ def test_it_goes_with_every_strategy_that_shifts_in_steps(strategy: str) -> None
         ({"tolerance": {"latency": "slow"}}, "evidence.tolerance.latency: 'slow': expected a share such as 20%"),
         ({"false_rollback_rate": "0%"}, "evidence.false_rollback_rate: 0%: must be above 0% and at most 20%"),
         ({"false_rollback_rate": "21%"}, "must be above 0% and at most 20%"),
+        ({"replay": {"rows": "rows.csv", "label": "y"}}, "evidence.replay.rows: 'rows.csv': expected an address"),
+        ({"replay": {"rows": "s3://r/1"}}, "evidence.replay: give either 'label'"),
+        (
+            {"replay": {"rows": "s3://r/1", "label": "y", "labels": "s3://l/1"}},
+            "evidence.replay: give either 'label'",
+        ),
+        ({"replay": {"rows": "s3://r/1", "labels": "l"}}, "evidence.replay.labels: 'l': expected an address"),
+        (
+            {"replay": {"rows": "s3://r/1", "label": "y", "tolerance": {"auc": 2.0}}},
+            "evidence.replay.tolerance.auc: 2.0: must be from 0 to 1",
+        ),
+        (
+            {"replay": {"rows": "s3://r/1", "label": "y", "least_labels": 19}},
+            "evidence.replay.least_labels: 19: must be 20 to 1000000",
+        ),
+        (
+            {"replay": {"rows": "s3://r", "labels": "s3://l", "leave_out": ["id"]}},
+            "evidence.replay.leave_out: captured requests are sent as they were",
+        ),
         ({"action": "roll"}, "evidence.action: unknown action 'roll'"),
         ({"minimum": 0}, "evidence.minimum: 0: must be 1 to 1000000"),
         ({"deadline": "5"}, "evidence.deadline: '5': add a unit, such as 5s"),
         ({"on_no_data": "pass"}, "evidence.on_no_data: unknown on_no_data 'pass'"),
+        ({"copies": "1m"}, "evidence.copies: nothing compares copies"),
+        ({"slices": ["country"]}, "evidence.slices: only paired compares slices"),
+        ({"compare": ["paired"], "slices": ["a"] * 2}, "evidence.slices[1]: 'a' is given twice"),
+        ({"compare": ["paired"], "slices": list("abcde")}, "evidence.slices: 5 columns: at most 4"),
+        (
+            {"compare": ["paired"], "slices": [""]},
+            "evidence.slices[0]: must be the name or the number of a column",
+        ),
+        ({"tolerance": {"paired": {}}}, "evidence.tolerance.paired: nothing compares paired"),
+        ({"on_features": "rollback"}, "evidence.on_features: nothing compares features"),
+        ({"compare": ["features"], "on_features": "report"}, "evidence.on_features"),
+        ({"tolerance": {"features": {}}}, "evidence.tolerance.features: nothing compares features"),
+        (
+            {"compare": ["paired"], "tolerance": {"paired": {"bias": 0}}},
+            "evidence.tolerance.paired.bias: 0: must be above 0 and at most 2.5",
+        ),
+        (
+            {"compare": ["paired"], "tolerance": {"paired": {"moved": "0%"}}},
+            "evidence.tolerance.paired.moved: 0%: must be above 0% and at most 90%",
+        ),
+        (
+            {"compare": ["features"], "tolerance": {"features": {"shift": -1}}},
+            "evidence.tolerance.features.shift: -1: must be 0 to 2.5",
+        ),
         ({"actoin": "gate"}, "evidence: unknown key 'actoin', did you mean 'action'?"),
     ],
 )

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from tests.memory_audit import guard_of
 from tidegate.host.clock import RandomIds, SystemClock
 from tidegate.ports.store import Stale, Tx
 from tidegate.testing.memory_metrics import MemoryMetrics
@@ -55,7 +56,7 @@ class Around:
         )
         headers = {"x-amz-target": f"SageMaker.{operation}"}
         request = WireRequest("POST", "/", "", headers, json.dumps(params).encode())
-        answer = asyncio.run(dispatch.handle(request, ctx))
+        answer = asyncio.run(dispatch.handle(request, ctx, guard_of(ctx.clock)))
         return answer.status, json.loads(answer.body)
 
 

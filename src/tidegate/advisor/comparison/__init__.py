@@ -2,5 +2,5 @@
 
 ``row_files`` turns files into requests, ``scores`` reads numbers from answers, ``paired`` compares two answers a row,
 ``labelled`` measures both against labels, ``tolerances`` and ``tolerance_learning`` say how much may change, and
-``report`` judges. Pure.
+``report`` judges; ``replay_judge`` judges labelled rows before a rollout, by bounds. Pure.
 """

@@ -10,6 +10,7 @@ from tidegate.advisor.comparison.labelled import LabelledStatistics, compare_lab
 from tidegate.advisor.comparison.paired import PairedStatistics, Step, choose_step, compare_pairs
 from tidegate.advisor.comparison.tolerances import STATISTICS, Tolerance
 from tidegate.advisor.drift.profile import Row
+from tidegate.domain.evidence import PairedTolerance
 
 OTHERS = "(others)"
 """Rows of slices that are too small to be judged by themselves."""
@@ -87,6 +88,8 @@ class VersionComparison:
     labelled: LabelledStatistics | None = None
     findings: tuple[Finding, ...] = ()
     changed: tuple[ChangedRow, ...] = ()
+    learned: PairedTolerance | None = None
+    """What the honest versions allow in a rollout that compares pairs."""
 
     def document(self) -> dict[str, Any]:
         """For JSON."""
@@ -98,6 +101,7 @@ class VersionComparison:
             "labelled": None if self.labelled is None else asdict(self.labelled),
             "findings": [asdict(one) for one in self.findings],
             "changed_most": [asdict(one) for one in self.changed],
+            "tolerance_of_pairs": None if self.learned is None else asdict(self.learned),
         }
 
 

@@ -13,7 +13,7 @@ import msgspec
 
 from tidegate.advisor.comparison.scores import LARGEST
 from tidegate.advisor.drift.profile import PREDICTION, Row, Value
-from tidegate.advisor.drift.rows import Unusable, parse_value, read_captured
+from tidegate.advisor.drift.rows import CapturedReader, Unusable, parse_value
 from tidegate.advisor.quality.label_lines import read_number
 from tidegate.domain.errors import Invalid
 
@@ -178,11 +178,11 @@ def _add_captured(found: RowSet, line: bytes, document: dict[str, Any], terms: R
     if not isinstance(kind, str) or not isinstance(encoding, str):
         found.skipped[Unusable.BROKEN] += 1
         return
-    rows = read_captured(line, terms.columns, "", 0.0) if encoding != "BASE64" else Unusable.UNREADABLE
-    if isinstance(rows, Unusable):
+    read = CapturedReader(terms.columns).read(line) if encoding != "BASE64" else Unusable.UNREADABLE
+    if isinstance(read, Unusable):
         found.add(RowRequest(body, kind or (CSV if encoding == "CSV" else JSON)))
         return
-    named = tuple({name: value for name, value in row.items() if name != PREDICTION} for row in rows)
+    named = tuple({name: value for name, value in row.items() if name != PREDICTION} for row in read[1])
     found.add(RowRequest(body, kind or CSV, named))
 
 

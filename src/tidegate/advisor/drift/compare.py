@@ -3,30 +3,25 @@ may be chance. Pure.
 
 A column has drifted if its distance is at least the one that matters, and if the test says so with the false
 discoveries of all columns and slices together controlled. With many rows everything differs a little, and with many
-columns something differs by chance: neither is drift.
+columns something differs by chance: neither is drift. A test whose distance does not matter counts with a
+probability of 1, so that the bound holds for those that are reported, and not for all that differ.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from tidegate.advisor.drift.profile import PREDICTION, ColumnProfile, TableProfile
-from tidegate.advisor.drift.significance import (
-    distance_of_counts,
-    distance_of_samples,
-    probability_of_counts,
-    probability_of_distance,
-    select_discoveries,
-)
-
-EVERYTHING = ""
-"""The slice of all rows."""
+from tidegate.advisor.drift.column_tests import ColumnTest, check_columns, compare_columns, count_tests
+from tidegate.advisor.drift.profile import ColumnProfile, TableProfile
+from tidegate.advisor.drift.significance import select_discoveries
+from tidegate.advisor.drift.slices import EVERYTHING
+from tidegate.advisor.drift.violations import Violation
 
 
 @dataclass(frozen=True)
 class DriftTerms:
-    """``least``: the smallest distance that matters; ``rate``: of false discoveries; ``fewest``: rows of a slice, and
-    values of a column, below which nothing is said."""
+    """``least``: the smallest distance that matters; ``rate``: of false discoveries; ``fewest``: rows of a
+    slice, and values of a column, below which nothing is said."""
 
     least: float = 0.1
     rate: float = 0.05
@@ -49,15 +44,6 @@ class ColumnChange:
 
 
 @dataclass(frozen=True)
-class Violation:
-    """In SageMaker's words."""
-
-    feature_name: str
-    constraint_check_type: str
-    description: str
-
-
-@dataclass(frozen=True)
 class DriftReport:
     """``drifted`` None: there are too few rows to say."""
 
@@ -75,95 +61,126 @@ class DriftReport:
 
 Slices = Mapping[str, TableProfile]
 """Slice -> its rows; ``EVERYTHING`` is always among them."""
+Phases = Callable[[str, str], Iterable[ColumnProfile | None]]
+"""What a column (the second) of a slice (the first) was in each phase of the calendar in which the rows are;
+None where the baseline does not cover it."""
 
 
-def compare(baseline: Slices, present: Slices, terms: DriftTerms) -> DriftReport:
-    """A slice that the baseline does not have is compared with all of the baseline, and is a violation itself."""
+def no_phases(slice: str, column: str) -> tuple[ColumnProfile, ...]:
+    """Nothing is known of the calendar."""
+    return ()
+
+
+def compare(
+    baseline: Slices,
+    present: Slices,
+    terms: DriftTerms,
+    phases: Phases = no_phases,
+    known_slices: Container[str] = (),
+) -> DriftReport:
+    """A slice that the baseline does not have is compared with all of the baseline, and is a violation itself,
+    unless nothing is known of the baseline's slices. ``known_slices``: those besides the ones in ``baseline``."""
     before, now = baseline[EVERYTHING], present[EVERYTHING]
     if min(before.rows, now.rows) < terms.fewest:
         few = f"{now.rows} rows and {before.rows} in the baseline: at least {terms.fewest} of each are needed"
         return DriftReport(now.rows, before.rows, None, (), (), (few,))
-    violations = list(_check_columns(before, now, terms))
-    unsaid: list[str] = []
-    tested: list[tuple[str, str, str, float, float]] = []
+    sliced = len(baseline) > 1 or bool(known_slices)
+    violations = list(check_columns(before, now))
+    tests = _Tests(terms, phases)
     for name, rows in sorted(present.items()):
-        if rows.rows < terms.fewest:
-            unsaid.append(f"slice {name}: {rows.rows} rows")
-            continue
         known = baseline.get(name)
-        if known is None and len(baseline) > 1:
+        if known is None and sliced and name not in known_slices and rows.rows >= terms.fewest:
             violations.append(Violation(name, "categorical_values_check", f"{name} is not in the baseline"))
-        apart = known if known is not None and known.rows >= terms.fewest else before
-        for column in before.columns.keys() & rows.columns.keys():
-            found = _test(apart.columns.get(column) or before.columns[column], rows.columns[column], terms.fewest)
-            if isinstance(found, str):
-                unsaid.append(f"{column}{f' of slice {name}' if name else ''}: {found}")
-            else:
-                tested.append((name, column, *found))
-    chosen = select_discoveries([one[-1] for one in tested], terms.rate)
-    judged = [
-        ColumnChange(*one, drifted=sure and one[3] >= terms.least)
-        for one, sure in zip(tested, chosen, strict=True)
+        tests.add_slice(name, before, before if known is None else known, rows)
+    tests.add_counts(before, now)
+    judged = tests.judge()
+    violations += [_describe(slice, column, one, terms.least) for slice, column, one, drifted in judged if drifted]
+    changes = [
+        ColumnChange(slice, column, one.test, one.distance, one.probability, drifted)
+        for slice, column, one, drifted in judged
+        if not one.check
     ]
-    judged.sort(key=lambda change: (not change.drifted, -change.distance, change.slice, change.column))
-    changes = tuple(judged)
-    violations += [_describe(change, terms.least) for change in changes if change.drifted]
-    return DriftReport(now.rows, before.rows, bool(violations), changes, tuple(violations), tuple(sorted(unsaid)))
+    changes.sort(key=lambda change: (not change.drifted, -change.distance, change.slice, change.column))
+    violations.sort(key=lambda one: (one.constraint_check_type, one.feature_name, one.description))
+    unsaid = tuple(sorted(tests.unsaid))
+    return DriftReport(now.rows, before.rows, bool(violations), tuple(changes), tuple(violations), unsaid)
 
 
-def _describe(change: ColumnChange, least: float) -> Violation:
-    where = f" of slice {change.slice}" if change.slice else ""
-    return Violation(
-        change.column,
-        "baseline_drift_check",
-        f"distance{where} {change.distance:.3f} is at least {least:g} (p {change.probability:.2g}, {change.test})",
-    )
+class _Tests:
+    """Every test of one comparison, so that they can be judged together."""
+
+    def __init__(self, terms: DriftTerms, phases: Phases) -> None:
+        self.unsaid: list[str] = []
+        self._terms = terms
+        self._phases = phases
+        self._tested: list[tuple[str, str, ColumnTest]] = []
+        self._seasonal: set[str] = set()
+
+    def add_slice(self, name: str, whole: TableProfile, past: TableProfile, rows: TableProfile) -> None:
+        """The slice of all rows comes first."""
+        for table, where in ((rows, ""), (past, " in the baseline")):
+            if table.rows < self._terms.fewest:
+                self.unsaid.append(f"slice {name}: {table.rows} rows{where}")
+                return
+        for column in sorted(whole.columns.keys() & rows.columns.keys()):
+            found = self._test(
+                name, column, past.columns.get(column) or whole.columns[column], rows.columns[column]
+            )
+            if isinstance(found, str):
+                self.unsaid.append(f"{column}{f' of slice {name}' if name else ''}: {found}")
+            else:
+                self._tested.append((name, column, found))
+
+    def add_counts(self, whole: TableProfile, rows: TableProfile) -> None:
+        for column in sorted(whole.columns.keys() & rows.columns.keys()):
+            found = count_tests(whole.columns[column], rows.columns[column], self._terms.completeness)
+            self._tested += [(EVERYTHING, column, one) for one in found]
+
+    def judge(self) -> list[tuple[str, str, ColumnTest, bool]]:
+        """Slice, column, test, and whether it is a finding."""
+        counted = [one.probability if one.matters else 1.0 for *_, one in self._tested]
+        chosen = select_discoveries(counted, self._terms.rate)
+        return [(*one, sure and one[2].matters) for one, sure in zip(self._tested, chosen, strict=True)]
+
+    def _test(self, name: str, column: str, past: ColumnProfile, now: ColumnProfile) -> ColumnTest | str:
+        """Where the whole has a season, a slice without one of its own in the baseline says nothing."""
+        found = _compare(past, now, self._terms)
+        if isinstance(found, str) or not _is_found(found, self._terms):
+            return found
+        among = list(self._phases(name, column))
+        explained = _explain(found, among, now, self._terms)
+        if name == EVERYTHING and not _is_found(explained, self._terms):
+            self._seasonal.add(column)
+        elif name and column in self._seasonal and None in among:
+            return "as a whole the calendar explains it, and the baseline does not cover this slice"
+        return explained
 
 
-def _check_columns(before: TableProfile, now: TableProfile, terms: DriftTerms) -> Iterator[Violation]:
-    for name in before.columns.keys() - now.columns.keys():
-        yield Violation(name, "missing_column_check", "the baseline has it, and no row does")
-    for name in now.columns.keys() - before.columns.keys() - {PREDICTION}:
-        yield Violation(name, "extra_column_check", "rows have it, and the baseline does not")
-    for name in sorted(before.columns.keys() & now.columns.keys()):
-        old, new = before.columns[name], now.columns[name]
-        if old.numeric and new.texts:
-            share = new.texts / new.present
-            yield Violation(name, "data_type_check", f"{share:.1%} are texts, and the baseline has numbers")
-        lost = old.completeness - new.completeness
-        if lost > terms.completeness:
-            said = f"{new.completeness:.1%} have a value, {old.completeness:.1%} in the baseline"
-            yield Violation(name, "completeness_check", said)
-        unseen = new.categories.keys() - old.categories.keys() if _is_category(old) and _is_category(new) else ()
-        strange = sum(new.categories[value] for value in unseen)
-        if strange > new.texts * terms.completeness:
-            some = ", ".join(sorted(unseen)[:3])
-            yield Violation(name, "categorical_values_check", f"{strange / new.texts:.1%} are new values ({some})")
+def _compare(before: ColumnProfile, now: ColumnProfile, terms: DriftTerms) -> ColumnTest | str:
+    return compare_columns(before, now, terms.fewest, terms.least)
 
 
-def _is_category(column: ColumnProfile) -> bool:
-    return column.texts > 0 and not column.many
+def _is_found(found: ColumnTest, terms: DriftTerms) -> bool:
+    """Whether it may be drift; that depends on all other tests, too."""
+    return found.matters and found.probability <= terms.rate
 
 
-def _test(before: ColumnProfile, now: ColumnProfile, fewest: int) -> tuple[str, float, float] | str:
-    """Test, distance and probability; or why there is none."""
-    if min(before.present, now.present) < fewest:
-        return "too few values"
-    if before.numeric and now.numeric:
-        first, second = sorted(before.sample), sorted(now.sample)
-        if before.low == before.high == now.low == now.high:
-            return "constant"
-        distance = distance_of_samples(first, second)
-        return "ks", distance, probability_of_distance(distance, len(first), len(second))
-    if before.many or now.many:
-        return "too many different values"
-    if not before.texts or not now.texts:
-        return "numbers on one side and texts on the other"
-    first_counts, second_counts = before.categories, now.categories
-    if first_counts.keys() == second_counts.keys() and len(first_counts) == 1:
-        return "constant"
-    return (
-        "chi-square",
-        distance_of_counts(first_counts, second_counts),
-        probability_of_counts(first_counts, second_counts),
-    )
+def _explain(
+    found: ColumnTest, phases: Iterable[ColumnProfile | None], now: ColumnProfile, terms: DriftTerms
+) -> ColumnTest:
+    """The comparison with the phase of the calendar that is most alike: a column has changed only if it
+    differs from each of them. The largest probability of several tests is valid however they depend on one
+    another."""
+    more = (_compare(one, now, terms) for one in phases if one is not None)
+    said = [found, *(one for one in more if not isinstance(one, str))]
+    closest = min(said, key=lambda one: one.distance)
+    probability = max(one.probability for one in said)
+    return ColumnTest(closest.test, closest.distance, probability, all(one.matters for one in said))
+
+
+def _describe(slice: str, column: str, found: ColumnTest, least: float) -> Violation:
+    where = f" of slice {slice}" if slice else ""
+    if found.check:
+        return Violation(column, found.check, f"{found.said} (p {found.probability:.2g})")
+    said = f"distance{where} {found.distance:.3f} is at least {least:g} (p {found.probability:.2g}, {found.test})"
+    return Violation(column, "baseline_drift_check", said)

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 PREDICTION = "prediction"
@@ -14,6 +14,8 @@ Draw = Callable[[int], int]
 """Draws a whole number from 0 to below the given one."""
 SAMPLE = 4_096
 """Numbers of a column that are kept, drawn evenly from all."""
+MOST_COLUMNS = 2_000
+"""Columns of a table; further ones are left out, so that a client that makes up names costs no memory."""
 CATEGORIES = 1_000
 """Different texts of a column that are counted; a column with more is no category."""
 
@@ -90,6 +92,24 @@ class ColumnProfile:
             self.sample[place] = value
 
 
+def profile_of(values: Sequence[Value]) -> ColumnProfile:
+    """The profile of values that are all here. They are in the order of chance, so that the first ones are a
+    sample."""
+    numbers = [value for value in values if isinstance(value, float)]
+    texts = [value for value in values if isinstance(value, str)]
+    made = ColumnProfile(missing=len(values) - len(numbers) - len(texts), count=len(numbers), texts=len(texts))
+    if numbers:
+        made.total = math.fsum(numbers)
+        made.squares = math.fsum((value - made.mean) ** 2 for value in numbers)
+        made.low, made.high = min(numbers), max(numbers)
+        made.whole = all(value == int(value) for value in numbers)
+        made.sample = numbers[:SAMPLE]
+    counts = Counter(texts)
+    made.uncounted = len(counts) > CATEGORIES
+    made.categories = Counter(dict(counts.most_common(CATEGORIES)))
+    return made
+
+
 class TableProfile:
     """The columns of a table, in the order in which they were met."""
 
@@ -100,7 +120,7 @@ class TableProfile:
 
     def add(self, row: Row) -> None:
         for name in row:
-            if name not in self.columns:
+            if name not in self.columns and len(self.columns) < MOST_COLUMNS:
                 self.columns[name] = ColumnProfile(missing=self.rows)
         self.rows += 1
         for name, column in self.columns.items():

@@ -4,14 +4,15 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
 import msgspec
 
 from tidegate.advisor.drift.profile import PREDICTION, Row, Value
-from tidegate.advisor.quality.label_lines import read_number, read_score
+from tidegate.advisor.quality.label_lines import read_number, read_scores
 
 _WRAPPERS = ("instances", "inputs", "rows", "features", "dataframe_records", "dataframe_split", "data")
 
@@ -21,6 +22,7 @@ class Unusable(StrEnum):
 
     BROKEN = "broken line"
     TOO_OLD = "too old"
+    TOO_NEW = "later than the window"
     UNREADABLE = "request without rows"
     OTHER_COLUMNS = "rows of another length"
 
@@ -31,29 +33,63 @@ def read_table(lines: Iterable[str]) -> Iterator[Row]:
         yield {str(name): parse_value(value) for name, value in row.items() if name is not None}
 
 
-def read_captured(line: bytes, columns: Sequence[str], where: str, since: float) -> list[Row] | Unusable:
-    """The rows of one captured request, with its prediction if it has one row. ``columns``: of rows without names;
-    ``where``: the place of the score in an answer; ``since``: epoch seconds before which it is too old."""
-    try:
-        document = msgspec.json.decode(line)
-        moment = datetime.fromisoformat(document["eventMetadata"]["inferenceTime"])
-        captured = document["captureData"]
-        side = captured["endpointInput"]
-        data, encoding = side["data"], side["encoding"]
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, KeyError, TypeError):
-        return Unusable.BROKEN
-    if moment.timestamp() < since:
-        return Unusable.TOO_OLD
-    try:
-        found = _csv_rows(data, columns) if encoding == "CSV" else _json_rows(msgspec.json.decode(data), columns)
-    except (msgspec.DecodeError, csv.Error, TypeError, RecursionError):
-        return Unusable.UNREADABLE
-    except ValueError:
-        return Unusable.OTHER_COLUMNS
-    if not found:
-        return Unusable.UNREADABLE
-    score = read_score(captured, where) if len(found) == 1 else None
-    return [{**found[0], PREDICTION: score}] if score is not None else list(found)
+@dataclass(frozen=True)
+class CapturedReader:
+    """``columns``: of rows without names; ``where``: the place of the score in an answer; ``since`` and
+    ``before``: epoch seconds between which captures are used; ``attributes``: columns that requests may have
+    as custom attributes (``country=DE``) where their rows do not."""
+
+    columns: Sequence[str]
+    where: str = ""
+    since: float = 0.0
+    before: float = math.inf
+    attributes: Sequence[str] = ()
+
+    def read(self, line: bytes) -> tuple[float, list[Row]] | Unusable:
+        """When one captured request came (epoch seconds), and its rows with their predictions."""
+        try:
+            document = msgspec.json.decode(line)
+            about = document["eventMetadata"]
+            moment = parse_time(about["inferenceTime"])
+            captured = document["captureData"]
+            side = captured["endpointInput"]
+            data, encoding = side["data"], side["encoding"]
+        except (msgspec.DecodeError, UnicodeDecodeError, ValueError, KeyError, TypeError, RecursionError):
+            return Unusable.BROKEN
+        if moment < self.since:
+            return Unusable.TOO_OLD
+        if moment >= self.before:
+            return Unusable.TOO_NEW
+        try:
+            if encoding == "CSV":
+                found = _csv_rows(data, self.columns)
+            else:
+                found = _json_rows(msgspec.json.decode(data), self.columns)
+        except (msgspec.DecodeError, csv.Error, TypeError, RecursionError):
+            return Unusable.UNREADABLE
+        except ValueError:
+            return Unusable.OTHER_COLUMNS
+        if not found:
+            return Unusable.UNREADABLE
+        more = _attributes(about.get("customAttributes"), self.attributes) if self.attributes else {}
+        scores = read_scores(captured, self.where, len(found))
+        return moment, [
+            {**more, **row} if score is None else {**more, **row, PREDICTION: score}
+            for row, score in zip(found, scores, strict=True)
+        ]
+
+
+def parse_time(text: str) -> float:
+    """Epoch seconds; without a zone it is UTC. Raises ValueError or TypeError."""
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _attributes(given: object, names: Sequence[str]) -> dict[str, Value]:
+    """Those of ``name=value``."""
+    texts = given if isinstance(given, list) else ()
+    pairs = (text.split("=", 1) for text in texts if isinstance(text, str) and "=" in text)
+    return {name: parse_value(value) for name, value in pairs if name in names}
 
 
 def parse_value(value: object) -> Value:

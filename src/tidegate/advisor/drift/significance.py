@@ -1,7 +1,7 @@
 """Two-sample tests and the control of false discoveries. Pure."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 FEWEST_EXPECTED = 5.0
 """Of a category, for the chi-square test; rarer ones are counted together."""
@@ -61,6 +61,47 @@ def probability_of_counts(first: Mapping[str, float], second: Mapping[str, float
         for seen, share in zip((a, b), shares, strict=True)
     )
     return _upper_gamma((len(cells) - 1) / 2, statistic / 2)
+
+
+def upper_binomial(successes: int, trials: int, share: float) -> float:
+    """Probability of at least so many successes; 1 where they are no more than expected."""
+    if successes <= trials * share:
+        return 1.0
+    if share <= 0:
+        return 0.0
+    first = _log_choose(trials, successes) + successes * math.log(share)
+    first += (trials - successes) * math.log1p(-share)
+    odds = share / (1 - share)
+    return _sum_tail(first, ((trials - n) / (n + 1) * odds for n in range(successes, trials)))
+
+
+def upper_hypergeometric(successes: int, drawn: int, marked: int, total: int) -> float:
+    """Fisher's exact test: probability of at least so many of the ``marked`` among the ``drawn``; 1 where they are no
+    more than expected."""
+    if total == 0 or successes <= drawn * marked / total:
+        return 1.0
+    first = _log_choose(marked, successes) + _log_choose(total - marked, drawn - successes)
+    first -= _log_choose(total, drawn)
+    others = total - marked - drawn
+    ratios = (
+        (marked - n) * (drawn - n) / ((n + 1) * (others + n + 1)) for n in range(successes, min(marked, drawn))
+    )
+    return _sum_tail(first, ratios)
+
+
+def _log_choose(total: int, some: int) -> float:
+    return math.lgamma(total + 1) - math.lgamma(some + 1) - math.lgamma(total - some + 1)
+
+
+def _sum_tail(first: float, ratios: Iterable[float]) -> float:
+    """Sum of terms that fall, the first given by its logarithm."""
+    total = term = 1.0
+    for ratio in ratios:
+        term *= ratio
+        total += term
+        if term < total * 1e-16:
+            break
+    return min(1.0, math.exp(first) * total)
 
 
 def select_discoveries(probabilities: Sequence[float], rate: float) -> list[bool]:

@@ -4,7 +4,7 @@ It knows HTTP/1.1 and two headers of the data plane, and nothing else of tidegat
 chaos tests use it; ``python -m tidegate.advisor.load URL`` runs it by hand.
 """
 
-from tidegate.advisor.load.generator import LoadGenerator
+from tidegate.advisor.load.generator import LoadGenerator, Payload
 from tidegate.advisor.load.report import FailedRequest, Report, Second, Tally
 
-__all__ = ["FailedRequest", "LoadGenerator", "Report", "Second", "Tally"]
+__all__ = ["FailedRequest", "LoadGenerator", "Payload", "Report", "Second", "Tally"]

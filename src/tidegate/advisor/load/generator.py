@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import uvloop
@@ -20,20 +20,28 @@ SIGNATURE_LIFETIME = 60.0
 """Seconds for which a signature is used."""
 
 
+class Payload(NamedTuple):
+    """A body with headers of its own, such as the model of a multi-model endpoint that it is for."""
+
+    body: bytes
+    headers: Mapping[str, str]
+
+
 class LoadGenerator:
     """``start`` it, look at ``snapshot`` as often as you like, ``stop`` it; or use it in a ``with`` block.
 
-    ``body`` is one body or several that are sent in turn. ``rate`` is requests per second; None keeps each of the
-    ``connections`` busy without pause (closed loop). A request without an answer after ``timeout`` seconds is
-    abandoned and counts as failed. ``schedule`` has the moments (seconds after the start) at which requests are due,
-    in place of a rate. ``sign`` makes the headers of a body, again every minute: signatures expire.
+    ``body`` is one body or several that are sent in turn; with ``sign`` none has headers of its own. ``rate`` is
+    requests per second; None keeps each of the ``connections`` busy without pause (closed loop). A request without an
+    answer after ``timeout`` seconds is abandoned and counts as failed. ``schedule`` has the moments (seconds after
+    the start) at which requests are due, in place of a rate. ``sign`` makes the headers of a body, again every
+    minute: signatures expire.
     """
 
     def __init__(
         self,
         url: str,
         path: str,
-        body: bytes | Sequence[bytes],
+        body: bytes | Sequence[bytes] | Sequence[Payload],
         headers: Mapping[str, str],
         rate: float | None,
         *,
@@ -49,10 +57,13 @@ class LoadGenerator:
             raise Invalid(f"rate {rate}: must be above 0 requests per second")
         if connections < 1:
             raise Invalid(f"connections {connections}: must be at least 1")
-        bodies = [body] if isinstance(body, bytes) else list(body)
-        messages: Sequence[bytes] = tuple(format_request(parts.netloc, path, headers, each) for each in bodies)
+        given: list[bytes | Payload] = [body] if isinstance(body, bytes) else list(body)
+        payloads = [Payload(one, {}) if isinstance(one, bytes) else one for one in given]
+        messages: Sequence[bytes] = tuple(
+            format_request(parts.netloc, path, {**headers, **one.headers}, one.body) for one in payloads
+        )
         if sign is not None:
-            messages = SignedRequests(parts.netloc, path, bodies, sign)
+            messages = SignedRequests(parts.netloc, path, [one.body for one in payloads], sign)
         load = LoadPlan(parts.hostname, parts.port or 80, messages, rate, connections, timeout, schedule)
         self._load = OpenLoop(load)
         self._loop = uvloop.new_event_loop()

@@ -6,14 +6,15 @@ from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from tidegate.advisor import planner
 from tidegate.advisor.planner.models import with_models
 from tidegate.advisor.prices import Catalogue, price_folder
+from tidegate.domain.access import Access
 from tidegate.domain.errors import Invalid
 from tidegate.gateway import native
 from tidegate.gateway.dependencies import Gateway
+from tidegate.gateway.guarded_routes import GuardedRoute
 from tidegate.gateway.request_parsing import parse_json_object
 
 
@@ -49,5 +50,5 @@ def _made(answers: Mapping[str, object], models: Sequence[str], prices: Path | N
     return {**document, "spec": spec or document["spec"], "file": planner.render_spec(made, spec)}
 
 
-def routes(gateway: Gateway) -> list[Route]:
-    return native.routes(gateway, (("GET", "/plan", asked), ("POST", "/plan", make)))
+def routes(gateway: Gateway) -> list[GuardedRoute]:
+    return native.routes(gateway, (("GET", "/plan", asked, Access.READ), ("POST", "/plan", make, Access.READ)))

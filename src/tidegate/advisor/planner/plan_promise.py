@@ -101,7 +101,7 @@ def lines(promise: Promise) -> tuple[str, ...]:
     for one in promise.wanted:
         rise = f"{_size(one.quantity, one.size)} {WORDS[one.quantity]}"
         if not one.seen:
-            chance = one.by_stage[0] if one.by_stage else 0.0
+            chance = one.first
             said.append(f"{rise}: seen in the first bake in {chance:.0%} of cases only")
             continue
         said.append(f"{rise}: seen in the first bake; {_met(one.requests, one.most_requests)}")

@@ -9,47 +9,20 @@ are some percentage points off for errors and up to twelve for predictions, comp
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
-from tidegate.domain.evidence import Comparison, EvidenceConfig
+from tidegate.advisor.promise.pair_power import MOST_BIAS, chance_to_find_in_pairs
+from tidegate.advisor.promise.passage import ComparedStage, Growth, count_blocks, pass_chance
+from tidegate.domain.evidence import OF_PAIRS, Comparison, EvidenceConfig
 from tidegate.evidence import rates, shares
 from tidegate.evidence.comparisons import LATENCY_SLACK, make_tests
-from tidegate.evidence.judge import LATEST_WIDTHS, block_width, false_alarm_rates
+from tidegate.evidence.judge import false_alarm_rates
 
 PREDICTIONS_PER_SECOND = 25.0
 """Predictions of a version that are read in a second at most, with one worker."""
 USUAL_SHARE = 0.5
 """Part of the old version's requests beyond the threshold that sees most: its median."""
-OVERSHOOT = 0.5826
-"""By how many deviations of one look a walk that is looked at now and then passes a limit later (Siegmund
-1979)."""
 SMALLEST = 1e-4
 STEPS = 30
-
-
-@dataclass(frozen=True)
-class ComparedStage:
-    """``share``: part of the requests that the new version gets, 0 to 1; ``seconds``: its bake; ``rate``: requests
-    per second to both versions."""
-
-    share: float
-    seconds: float
-    rate: float
-
-    @property
-    def compared(self) -> bool:
-        return 0 < self.share < 1 and self.seconds > 0
-
-
-@dataclass(frozen=True)
-class Growth:
-    """Mean and variance of the logarithm of the evidence that some requests add."""
-
-    mean: float = 0.0
-    variance: float = 0.0
-
-    def __add__(self, other: "Growth") -> "Growth":
-        return Growth(self.mean + other.mean, self.variance + other.variance)
 
 
 def chance_to_find(
@@ -60,13 +33,16 @@ def chance_to_find(
     difference: float,
     variants: int = 1,
 ) -> float:
-    """Probability that a comparison fails by the end of these stages. ``usual``: failure rate of the old version,
-    for errors; ``difference``: further part of the requests that fail, or that lie beyond the threshold."""
+    """Probability that a comparison fails by the end of these stages. ``usual``: failure rate of the old version, for
+    errors; ``difference``: further part of the requests that fail, or that lie beyond the threshold; for pairs see
+    ``pair_power``."""
+    if comparison in OF_PAIRS:
+        return chance_to_find_in_pairs(comparison, config, stages, difference, variants)
     level = -math.log(false_alarm_rates(config, variants)[comparison])
     bets = [(level - math.log(part), growth) for part, growth in _bets(comparison, config, usual, difference)]
     compared = [stage for stage in stages if stage.compared]
     looks = sum(count_blocks(stage.seconds) for stage in compared)
-    return max(_passes(sum(map(growth, compared), Growth()), limit, looks) for limit, growth in bets)
+    return max(pass_chance(sum(map(growth, compared), Growth()), limit, looks) for limit, growth in bets)
 
 
 def smallest_difference(
@@ -79,7 +55,7 @@ def smallest_difference(
 ) -> float | None:
     """The smallest difference that is found with this probability by the end of these stages; None: not even the
     largest one is."""
-    most = 1 - usual if comparison is Comparison.ERRORS else 1 - USUAL_SHARE
+    most = _largest_difference(comparison, usual)
 
     def found(difference: float) -> bool:
         return chance_to_find(comparison, config, stages, usual, difference, variants) >= power
@@ -91,6 +67,18 @@ def smallest_difference(
         middle = (low + high) / 2
         low, high = (low, middle) if found(math.exp(middle)) else (middle, high)
     return math.exp(high)
+
+
+def _largest_difference(comparison: Comparison, usual: float) -> float:
+    match comparison:
+        case Comparison.ERRORS:
+            return 1 - usual
+        case Comparison.PAIRED:
+            return MOST_BIAS
+        case Comparison.FEATURES:
+            return 1.0
+        case _:
+            return 1 - USUAL_SHARE
 
 
 def _bets(
@@ -152,29 +140,3 @@ def _shares(
         return Growth(used * mean, used * variance * bet**2 / (1 + bet * gain) ** 2)
 
     return growth
-
-
-def count_blocks(seconds: float) -> int:
-    """Blocks of a stage of this length."""
-    blocks, begin = 0.0, 0.0
-    for until, width in LATEST_WIDTHS:
-        blocks += max(0.0, min(seconds, until) - begin) / width
-        begin = until
-    blocks += max(0.0, seconds - begin) / block_width(seconds)
-    return max(1, round(blocks))
-
-
-def _passes(growth: Growth, limit: float, looks: int) -> float:
-    """Probability that a Brownian motion with this growth at its end has passed the limit at one of the looks."""
-    if growth.variance <= 0:
-        return float(growth.mean >= limit)
-    deviation = math.sqrt(growth.variance)
-    limit += OVERSHOOT * deviation / math.sqrt(looks)
-    over = _normal((growth.mean - limit) / deviation)
-    mirrored = 2 * growth.mean * limit / growth.variance
-    back = _normal((-growth.mean - limit) / deviation)
-    return over + (math.exp(mirrored + math.log(back)) if back > 0 and mirrored < 700 else 0.0)
-
-
-def _normal(z: float) -> float:
-    return math.erfc(-z / math.sqrt(2)) / 2

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from tidegate.advisor.promise import alarm_model, proposals, schedule
 from tidegate.advisor.promise.baseline import Baseline, Quantity, VersionFault
 from tidegate.advisor.promise.detection import AlarmWatch, RolloutSetting
-from tidegate.advisor.promise.evidence_power import ComparedStage, smallest_difference
+from tidegate.advisor.promise.evidence_power import smallest_difference
+from tidegate.advisor.promise.label_power import LabelPromise, promise_labels
+from tidegate.advisor.promise.passage import ComparedStage
 from tidegate.advisor.promise.proposals import Proposal
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.errors import Invalid
 from tidegate.domain.evidence import Comparison, EvidenceAction, EvidenceConfig
 from tidegate.domain.rollout import RolloutPlan
-from tidegate.evidence.judge import false_alarm_rates
+from tidegate.evidence.judge import false_alarm_rates, replay_rate
 
 DEFAULT_POWER = 0.95
 """Default probability with which a fault must be detected."""
@@ -76,6 +78,8 @@ class FaultPromise:
     seconds: float
     most_seconds: float | None
     proposals: tuple[Proposal, ...] = ()
+    first: float = 0.0
+    """Power by the end of the first bake."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,7 @@ class Promise:
     false_alarms: float
     unwatched: tuple[Quantity, ...]
     evidence: tuple[EvidencePromise, ...] = ()
+    labels: tuple[LabelPromise, ...] = ()
 
     @property
     def kept(self) -> bool:
@@ -137,12 +142,13 @@ def promise(
         stages=tuple(StagePromise(p.share * 100, p.seconds, traffic_rps * p.share * p.seconds) for p in parts),
         alarms=said,
         wanted=tuple(_promise_fault(quantity, size, known, setting, terms) for quantity, size in wanted.items()),
-        false_alarm=min(1.0, sum(one.false_alarm for one in said) + sum(one.false_alarm for one in compared)),
+        false_alarm=min(1.0, sum(one.false_alarm for one in said) + _false_rollbacks(plan, compared)),
         seconds=schedule.duration(plan, terms.startup),
         power=terms.power,
         false_alarms=terms.false_alarms,
         unwatched=tuple(q for q in Quantity if all(one.quantity is not q for one in said)),
         evidence=compared,
+        labels=() if plan.evidence is None else tuple(promise_labels(plan.evidence, terms.power, parts_of(terms))),
     )
 
 
@@ -180,6 +186,20 @@ def _promise_alarm(
     return AlarmPromise(alarm.name, quantity, smallest, watching.false_alarm(), watching.exact)
 
 
+def _false_rollbacks(plan: RolloutPlan, compared: Iterable[EvidencePromise]) -> float:
+    """Of comparisons and a replay."""
+    config = plan.evidence
+    acts = config is not None and config.action is EvidenceAction.ROLLBACK
+    return sum(one.false_alarm for one in compared) + (
+        replay_rate(config, 1) if acts and config is not None else 0.0
+    )
+
+
+def parts_of(terms: PromiseTerms) -> int:
+    """Number of variants."""
+    return max(1, len(terms.parts))
+
+
 def _promise_evidence(
     config: EvidenceConfig, plan: RolloutPlan, setting: RolloutSetting, terms: PromiseTerms
 ) -> Iterator[EvidencePromise]:
@@ -197,7 +217,8 @@ def _promise_evidence(
                 smallest_difference(comparison, config, stages[: place + 1], usual, terms.power, len(variants))
                 for place in range(len(stages))
             )
-            yield EvidencePromise(comparison, variant, smallest, rates[comparison] if acts else 0.0)
+            decides = comparison is not Comparison.FEATURES or config.on_features is EvidenceAction.ROLLBACK
+            yield EvidencePromise(comparison, variant, smallest, rates[comparison] if acts and decides else 0.0)
 
 
 def _promise_fault(
@@ -211,7 +232,8 @@ def _promise_fault(
         return FaultPromise(quantity, size, False, None, None, (), 0.0, None, 0.0, None, better)
     caught = best.detect(fault)
     stage = next((n for n, chance in enumerate(caught.by_stage) if chance >= terms.power), None)
-    seen = stage is not None and stage <= proposals.first_baking_stage(best.setting.plan)
+    first = proposals.first_baking_stage(best.setting.plan)
+    seen = stage is not None and stage <= first
     good = seen and best.false_alarm() <= terms.false_alarms
     return FaultPromise(
         quantity=quantity,
@@ -224,6 +246,7 @@ def _promise_fault(
         most_requests=caught.most_requests,
         seconds=caught.seconds,
         most_seconds=caught.most_seconds,
+        first=caught.by_stage[first],
         proposals=() if good else proposals.propose(best, quantity, size, terms.power, terms.false_alarms),
     )
 

@@ -54,8 +54,8 @@ class Proposal:
 
 
 def first_baking_stage(plan: RolloutPlan) -> int:
-    """The first stage with a bake; the last stage if none has one."""
-    return next((n for n, stage in enumerate(plan.stages) if stage.bake), len(plan.stages) - 1)
+    """The first stage in which clients' requests are baked on the new version; the last stage if there is none."""
+    return next((n for n, stage in enumerate(plan.stages) if stage.bake and stage.share), len(plan.stages) - 1)
 
 
 def missing_alarm(quantity: Quantity) -> Alarm | None:

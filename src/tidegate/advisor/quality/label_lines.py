@@ -11,43 +11,53 @@ import msgspec
 
 from tidegate.domain.errors import Invalid
 
+LEAST_PROBABILITY = 1e-6
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 _PLACE = re.compile(r"(?:[^.\[\]]+|\[\d+\])(?:\.[^.\[\]]+|\[\d+\])*")
 _HOUR = re.compile(r"(?:^|/)(\d{4})/(\d\d)/(\d\d)/(\d\d)/[^/]*$")
+_VARIANT = re.compile(r"([^/]+)/\d{4}/\d\d/\d\d/\d\d/[^/]*$")
 
 
 class Problem(StrEnum):
     """Why a line is no entry."""
 
     BROKEN = "broken line"
+    NO_FILE = "file that cannot be read"
     NO_ID = "no id"
     NO_SCORE = "answer without the score"
     NO_TIME = "no time"
     NO_NUMBER = "label that is no number"
+    NO_PROBABILITY = "selection probability that is none"
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """``at``: epoch seconds; ``id``: the inference id, where there is one, otherwise the event's."""
+    """``at``: epoch seconds; ``id``: the inference id, where there is one, otherwise the event's. ``config``: name of
+    the endpoint config that answered, ``variant``: its variant; empty: not known."""
 
     id: str
     at: float
     score: float
+    config: str = ""
+    variant: str = ""
 
 
 @dataclass(frozen=True)
 class Label:
-    """``at``: epoch seconds when it was known; None: nobody said."""
+    """``at``: epoch seconds when it was known; None: nobody said. ``probability``: with which its request was chosen
+    to be labelled; None: not known. ``received``: epoch seconds, where it was posted."""
 
     id: str
     value: float
     at: float | None
+    probability: float | None = None
+    received: float | None = None
 
 
-def read_prediction(line: bytes, where: str) -> Prediction | Problem:
-    """A captured line. ``where``: the place of the score in a JSON answer (``predictions[0].score``) or the number
-    of its column, from 0; empty: the answer is one number."""
+def read_prediction(line: bytes, where: str, path: str = "") -> Prediction | Problem:
+    """A captured line of the file at ``path``. ``where``: the place of the score in a JSON answer
+    (``predictions[0].score``) or the number of its column, from 0; empty: the answer is one number."""
     document = _document(line)
     if document is None:
         return Problem.BROKEN
@@ -57,16 +67,27 @@ def read_prediction(line: bytes, where: str) -> Prediction | Problem:
     id = about.get("inferenceId") or about.get("eventId")
     if not isinstance(id, str) or not id:
         return Problem.NO_ID
-    at = _time(about.get("inferenceTime"))
+    at = read_time(about.get("inferenceTime"))
     if at is None:
         return Problem.NO_TIME
     score = read_score(document.get("captureData"), where)
-    return Problem.NO_SCORE if score is None else Prediction(id, at, score)
+    if score is None:
+        return Problem.NO_SCORE
+    config = about.get("configName")
+    return Prediction(id, at, score, config if isinstance(config, str) else "", _variant(path))
+
+
+def read_event_id(line: bytes) -> str | None:
+    """The id by which a captured line is labelled."""
+    document = _document(line)
+    about = document.get("eventMetadata") if document is not None else None
+    id = (about.get("inferenceId") or about.get("eventId")) if isinstance(about, dict) else None
+    return id if isinstance(id, str) and id else None
 
 
 def read_label(line: bytes, path: str) -> Label | Problem:
     """A line of ground truth. Its time is ``labelTime`` in the metadata, a member of ours; otherwise the hour that
-    the ``path`` of its file names, as captures' paths do."""
+    the ``path`` of its file names, as captures' paths do. ``selectionProbability`` is ours as well."""
     document = _document(line)
     if document is None:
         return Problem.BROKEN
@@ -79,8 +100,13 @@ def read_label(line: bytes, path: str) -> Label | Problem:
     value = read_number(truth.get("data"))
     if value is None:
         return Problem.NO_NUMBER
-    at = _time(about["labelTime"]) if "labelTime" in about else _hour(path)
-    return Problem.NO_TIME if "labelTime" in about and at is None else Label(id, value, at)
+    at = read_time(about["labelTime"]) if "labelTime" in about else _hour(path)
+    if "labelTime" in about and at is None:
+        return Problem.NO_TIME
+    if "selectionProbability" not in about:
+        return Label(id, value, at)
+    probability = read_probability(about["selectionProbability"])
+    return Problem.NO_PROBABILITY if probability is None else Label(id, value, at, probability)
 
 
 def check_place(where: str) -> None:
@@ -117,6 +143,35 @@ def read_score(captured: object, where: str) -> float | None:
     return _only_number(found) if not where else _at_place(found, where)
 
 
+def read_scores(captured: object, where: str, rows: int) -> list[float | None]:
+    """The score of each of so many rows that were asked together; None where there is no finite number."""
+    if rows == 1:
+        return [read_score(captured, where)]
+    side = captured.get("endpointOutput") if isinstance(captured, dict) else None
+    data = side.get("data") if isinstance(side, dict) else None
+    encoding = side.get("encoding") if isinstance(side, dict) else None
+    if not isinstance(data, str):
+        return [None] * rows
+    if encoding == "CSV":
+        lines = data.split("\n") if "\n" in data.strip() else data.split(",")
+        parts: list[object] = [{"data": line, "encoding": "CSV"} for line in lines if line.strip()]
+        answers: list[float | None] = [read_score({"endpointOutput": part}, where) for part in parts]
+    else:
+        answers = [_only_number(one) if not where else _at_place(one, where) for one in _list_of(data, rows)]
+    return answers if len(answers) == rows else [None] * rows
+
+
+def _list_of(data: str, rows: int) -> list[Any]:
+    """The list with a member for each row, within as many members and lists of one as there may be around it."""
+    try:
+        found: Any = msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError):
+        return []
+    while isinstance(found, (list, dict)) and len(found) == 1:
+        found = next(iter(found.values())) if isinstance(found, dict) else found[0]
+    return found if isinstance(found, list) and len(found) == rows else []
+
+
 def _only_number(found: Any) -> float | None:
     """The number in as many lists and members as there may be around it, if it is the only value."""
     while isinstance(found, (list, dict)) and len(found) == 1:
@@ -144,7 +199,13 @@ def read_number(value: object) -> float | None:
     return float(value) if abs(value) < 1e300 and math.isfinite(value) else None
 
 
-def _time(value: object) -> float | None:
+def read_probability(value: object) -> float | None:
+    """A number from one in a million to 1: what is hardly ever chosen would outweigh all else."""
+    found = None if isinstance(value, str) else read_number(value)
+    return found if found is not None and LEAST_PROBABILITY <= found <= 1 else None
+
+
+def read_time(value: object) -> float | None:
     if not isinstance(value, str):
         return None
     try:
@@ -152,6 +213,12 @@ def _time(value: object) -> float | None:
     except ValueError:
         return None
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _variant(path: str) -> str:
+    """The variant that the path of a captured file names."""
+    found = _VARIANT.search(path)
+    return found.group(1) if found else ""
 
 
 def _hour(path: str) -> float | None:

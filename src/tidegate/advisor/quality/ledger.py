@@ -1,4 +1,5 @@
-"""Joins predictions and labels in a temporary SQLite file, so that memory stays the same however many there are."""
+"""Joins predictions and labels in a SQLite file, so that memory stays the same however many there are: a temporary
+file for a command, a lasting one for an endpoint (``store``)."""
 
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -7,7 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
+from zlib import crc32
 
 from tidegate.advisor.quality.label_lines import Label, Prediction
 
@@ -16,6 +18,14 @@ TOGETHER = 5_000
 DAY = 86_400.0
 SKEW = 300.0
 """Seconds by which the clocks of two machines may differ: a label is not before its prediction for that."""
+BANDS = 10
+"""Bands of equally many scores, in each of which the share of labelled predictions is counted."""
+RARE = 0.01
+"""Share of other labels up to which labels of 0 and 1 are still classes, where nobody said what they are."""
+TURNS = 60.0
+"""Seconds between two answers of a version that still answers, at most."""
+PATIENCE = 30.0
+"""Seconds that a statement waits for another connection to a lasting file."""
 
 
 class Outcome(StrEnum):
@@ -30,6 +40,16 @@ class Outcome(StrEnum):
     AMBIGUOUS = "id of several predictions"
     BEFORE = "before its prediction"
     LATE = "too late"
+    FUTURE = "of the future"
+    """Its time is later than the time at which it came."""
+    CLASS = "class never seen"
+    """Neither 0 nor 1, where the others are."""
+
+
+class LabelKind(StrEnum):
+    CLASSES = "classes"
+    """0 and 1."""
+    AMOUNTS = "amounts"
 
 
 @dataclass(frozen=True)
@@ -43,36 +63,69 @@ class Delays:
 
 
 @dataclass(frozen=True)
+class Band:
+    """Predictions with scores from ``low`` to ``high``, and how many of them have a label."""
+
+    low: float
+    high: float
+    predictions: int
+    labelled: int
+
+
+@dataclass(frozen=True)
 class Coverage:
     """``labelled`` of ``predictions`` have a label; ``top``: of the tenth with the highest scores; ``rest``: of the
-    others, each a share."""
+    others, each a share. ``weighted``: of the labelled ones, those whose selection probability is known."""
 
     predictions: int
     labelled: int
     top: float
     rest: float
+    weighted: int = 0
+
+
+@dataclass(frozen=True)
+class AnsweringVersion:
+    """An endpoint config and one of its variants; empty where captures name none."""
+
+    config: str
+    variant: str
+
+
+@dataclass(frozen=True)
+class LabelledPair:
+    """A label with its prediction."""
+
+    id: str
+    config: str
+    score: float
+    value: float
 
 
 _SCHEMA = """
-PRAGMA journal_mode = OFF;
-PRAGMA synchronous = OFF;
-PRAGMA cache_size = -32768;
-CREATE TABLE predictions (id TEXT PRIMARY KEY, at REAL, score REAL, times INTEGER DEFAULT 1) WITHOUT ROWID;
-CREATE TABLE labels (id TEXT PRIMARY KEY, at REAL, value REAL, times INTEGER DEFAULT 1, differs INTEGER DEFAULT 0)
-  WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS predictions (id TEXT PRIMARY KEY, at REAL, score REAL, config TEXT, variant TEXT,
+  times INTEGER DEFAULT 1) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS labels (id TEXT PRIMARY KEY, at REAL, value REAL, probability REAL, received REAL,
+  times INTEGER DEFAULT 1, differs INTEGER DEFAULT 0) WITHOUT ROWID;
 """
-_ADD_PREDICTION = (
-    "INSERT INTO predictions (id, at, score) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET times = times + 1"
-)
+_TEMPORARY = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -32768;"
+_LASTING = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -16384;"
+_ADD_PREDICTION = """
+INSERT INTO predictions (id, at, score, config, variant) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET times = times + 1
+"""
 _ADD_LABEL = """
-INSERT INTO labels (id, at, value) VALUES (?, ?, ?)
+INSERT INTO labels (id, at, value, probability, received) VALUES (?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET times = times + 1, differs = differs OR value <> excluded.value,
-  at = min(coalesce(at, excluded.at), coalesce(excluded.at, at))
+  at = min(coalesce(at, excluded.at), coalesce(excluded.at, at)),
+  probability = coalesce(probability, excluded.probability)
 """
 _JOIN = """
-CREATE TABLE joined AS
-SELECT p.score, l.value, l.at - p.at AS delay, l.times,
-  CASE WHEN l.differs THEN 'contradictory' WHEN p.id IS NULL THEN 'unknown id'
+CREATE TEMP TABLE joined AS
+SELECT l.id, p.score, l.value, p.at AS asked, l.at - p.at AS delay, l.times, l.probability, p.config, p.variant,
+  coalesce(l.received, l.at, 0) AS came,
+  CASE WHEN l.differs THEN 'contradictory' WHEN :classes AND l.value NOT IN (0, 1) THEN 'class never seen'
+    WHEN l.at > coalesce(l.received, :now) + :skew THEN 'of the future' WHEN p.id IS NULL THEN 'unknown id'
     WHEN p.times > 1 THEN 'id of several predictions' WHEN l.at < p.at - :skew THEN 'before its prediction'
     WHEN l.at > p.at + :latest THEN 'too late' ELSE 'joined' END AS outcome
 FROM labels l LEFT JOIN predictions p ON p.id = l.id
@@ -80,11 +133,15 @@ FROM labels l LEFT JOIN predictions p ON p.id = l.id
 
 
 class Ledger:
-    """Add everything, ``join`` once, then read. A context manager: the file goes at its end."""
+    """Add everything, ``join``, then read what was joined. A context manager. Of the methods that read, those with a
+    ``version`` look at its predictions alone, if one is given."""
 
-    def __init__(self, folder: Path) -> None:
-        self._database = sqlite3.connect(folder / "ledger.db", isolation_level=None)
-        self._database.executescript(_SCHEMA)
+    def __init__(self, folder: Path, lasting: str = "") -> None:
+        """``lasting``: name of a file in ``folder`` that stays; empty: a temporary one."""
+        path = folder / (lasting or "ledger.db")
+        self._database = sqlite3.connect(path, isolation_level=None, timeout=PATIENCE)
+        self._database.create_function("mixed", 1, lambda id: crc32(id.encode()), deterministic=True)
+        self._database.executescript((_LASTING if lasting else _TEMPORARY) + _SCHEMA)
 
     def __enter__(self) -> Self:
         return self
@@ -93,14 +150,24 @@ class Ledger:
         self._database.close()
 
     def add_predictions(self, found: Iterable[Prediction]) -> None:
-        self._add(_ADD_PREDICTION, ((one.id, one.at, one.score) for one in found))
+        rows = ((one.id, one.at, one.score, one.config, one.variant) for one in found)
+        self._add(_ADD_PREDICTION, rows)
+
+    def insert_predictions(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Within a transaction of the caller."""
+        self._database.executemany(_ADD_PREDICTION, rows)
 
     def add_labels(self, found: Iterable[Label]) -> None:
-        self._add(_ADD_LABEL, ((one.id, one.at, one.value) for one in found))
+        rows = ((one.id, one.at, one.value, one.probability, one.received) for one in found)
+        self._add(_ADD_LABEL, rows)
 
-    def join(self, latest: float) -> dict[Outcome, int]:
-        """The number of labels with each outcome. ``latest``: seconds after which a label is too late."""
-        self._database.execute(_JOIN, {"skew": SKEW, "latest": latest})
+    def join(self, latest: float, now: float = float("inf"), kind: LabelKind | None = None) -> dict[Outcome, int]:
+        """The number of labels with each outcome. ``latest``: seconds after which a label is too late; ``now``: epoch
+        seconds; ``kind`` None: labels are classes if nearly all of them are 0 or 1."""
+        classes = kind is LabelKind.CLASSES if kind is not None else self._are_classes()
+        self._database.execute("DROP TABLE IF EXISTS temp.joined")
+        terms = {"skew": SKEW, "latest": latest, "classes": classes, "now": min(now, 1e300)}
+        self._database.execute(_JOIN, terms)
         counts = dict.fromkeys(Outcome, 0)
         rows = self._database.execute("SELECT outcome, count(*), sum(times) FROM joined GROUP BY outcome")
         for outcome, labels, lines in rows:
@@ -109,50 +176,103 @@ class Ledger:
             counts[Outcome.REPEATED] += 0 if apart else lines - labels
         return counts
 
-    def pairs(self) -> Iterator[tuple[float, float]]:
+    def versions(self) -> list[AnsweringVersion]:
+        """Those of which there are predictions."""
+        rows = self._database.execute("SELECT DISTINCT config, variant FROM predictions ORDER BY config, variant")
+        return [AnsweringVersion(*row) for row in rows]
+
+    def pairs(self, version: AnsweringVersion | None = None) -> Iterator[tuple[float, float]]:
         """Score and label of what was joined, highest score first."""
-        with closing(
-            self._database.execute("SELECT score, value FROM joined WHERE outcome = 'joined' ORDER BY score DESC")
-        ) as rows:
+        for score, value, _ in self.weighted_pairs(version):
+            yield score, value
+
+    def weighted_pairs(self, version: AnsweringVersion | None = None) -> Iterator[tuple[float, float, float]]:
+        """The same with one over the selection probability, 1 where that is not known."""
+        where, values = _of(version)
+        query = f"""SELECT score, value, 1 / coalesce(probability, 1.0) FROM joined WHERE outcome = 'joined' {where}
+            ORDER BY score DESC"""
+        with closing(self._database.execute(query, values)) as rows:
             yield from rows
+
+    def in_order(self, old: AnsweringVersion, new: AnsweringVersion) -> Iterator[LabelledPair]:
+        """What was joined of two versions, of the time in which both answered, in the order in which labels came;
+        those that came together in one that says nothing of them."""
+        query = f"""
+            WITH span AS (SELECT
+              (SELECT min(at) FROM predictions WHERE config = :new AND variant = :variant) AS first,
+              (SELECT max(at) FROM predictions WHERE config = :old AND variant = :variant) AS last)
+            SELECT j.id, j.config, j.score, j.value FROM joined j, span
+            WHERE j.outcome = 'joined' AND j.config IN (:old, :new) AND j.variant = :variant
+              AND j.asked BETWEEN span.first - {TURNS} AND span.last + {TURNS} ORDER BY j.came, mixed(j.id), j.id"""
+        terms = {"old": old.config, "new": new.config, "variant": new.variant}
+        with closing(self._database.execute(query, terms)) as rows:
+            for row in rows:
+                yield LabelledPair(*row)
 
     def only_classes(self) -> bool:
         """Whether all labels that were joined are 0 or 1."""
         query = "SELECT count(*) FROM joined WHERE outcome = 'joined' AND value NOT IN (0, 1)"
         return self._number(query) == 0
 
-    def delays(self) -> Delays | None:
+    def delays(self, version: AnsweringVersion | None = None) -> Delays | None:
         """None where no label has a time."""
-        known = self._number("SELECT count(delay) FROM joined WHERE outcome = 'joined'")
+        where, values = _of(version)
+        known = self._number(f"SELECT count(delay) FROM joined WHERE outcome = 'joined' {where}", *values)
         if not known:
             return None
-        query = """SELECT max(delay, 0) FROM joined WHERE outcome = 'joined' AND delay IS NOT NULL
+        query = f"""SELECT max(delay, 0) FROM joined WHERE outcome = 'joined' {where} AND delay IS NOT NULL
             ORDER BY delay LIMIT 1 OFFSET ?"""
         p50, p90, longest = (
-            float(self._database.execute(query, (int((known - 1) * part),)).fetchone()[0])
+            float(self._database.execute(query, (*values, int((known - 1) * part))).fetchone()[0])
             for part in (0.5, 0.9, 1)
         )
         return Delays(known, p50, p90, longest)
 
-    def coverage(self) -> Coverage:
-        total = self._number("SELECT count(*) FROM predictions")
-        labelled = self._number("SELECT count(*) FROM joined WHERE outcome = 'joined'")
+    def coverage(self, version: AnsweringVersion | None = None) -> Coverage:
+        where, values = _of(version)
+        total = self._number(f"SELECT count(*) FROM predictions WHERE 1 {where}", *values)
+        joined = f"FROM joined WHERE outcome = 'joined' {where}"
+        labelled = self._number(f"SELECT count(*) {joined}", *values)
         if not total:
             return Coverage(0, 0, 0.0, 0.0)
         top = max(1, total // 10)
-        row = self._database.execute(
-            "SELECT score FROM predictions ORDER BY score DESC LIMIT 1 OFFSET ?", (top - 1,)
-        ).fetchone()
-        above = self._number("SELECT count(*) FROM predictions WHERE score >= ?", row[0])
-        both = self._number("SELECT count(*) FROM joined WHERE outcome = 'joined' AND score >= ?", row[0])
+        query = f"SELECT score FROM predictions WHERE 1 {where} ORDER BY score DESC LIMIT 1 OFFSET ?"
+        (least,) = self._database.execute(query, (*values, top - 1)).fetchone()
+        above = self._number(f"SELECT count(*) FROM predictions WHERE 1 {where} AND score >= ?", *values, least)
+        both = self._number(f"SELECT count(*) {joined} AND score >= ?", *values, least)
         rest = (labelled - both) / (total - above) if total > above else 0.0
-        return Coverage(total, labelled, both / above, rest)
+        weighted = self._number(f"SELECT count(probability) {joined}", *values)
+        return Coverage(total, labelled, both / above, rest, weighted)
 
-    def _add(self, statement: str, rows: Iterator[tuple[object, ...]]) -> None:
+    def bands(self, version: AnsweringVersion | None = None) -> list[Band]:
+        """From the lowest scores to the highest: how many predictions have a label."""
+        where, values = _of(version)
+        query = f"""
+            SELECT min(score), max(score), count(*), count(found) FROM (
+              SELECT p.score, j.id AS found, ntile({BANDS}) OVER (ORDER BY p.score, p.id) AS band
+              FROM (SELECT id, score FROM predictions WHERE 1 {where}) p
+              LEFT JOIN joined j ON j.id = p.id AND j.outcome = 'joined')
+            GROUP BY band ORDER BY band"""
+        return [Band(*row) for row in self._database.execute(query, values)]
+
+    def _are_classes(self) -> bool:
+        query = "SELECT count(*), coalesce(sum(value IN (0, 1)), 0) FROM labels"
+        total, classes = self._database.execute(query).fetchone()
+        return bool(total) and total - classes <= RARE * total
+
+    def _add(self, statement: str, rows: Iterator[tuple[Any, ...]]) -> None:
         while batch := list(islice(rows, TOGETHER)):
-            self._database.execute("BEGIN")
-            self._database.executemany(statement, batch)
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                self._database.executemany(statement, batch)
+            except BaseException:
+                self._database.execute("ROLLBACK")
+                raise
             self._database.execute("COMMIT")
 
     def _number(self, query: str, *values: object) -> int:
         return int(self._database.execute(query, values).fetchone()[0])
+
+
+def _of(version: AnsweringVersion | None) -> tuple[str, tuple[str, ...]]:
+    return ("", ()) if version is None else ("AND config = ? AND variant = ?", (version.config, version.variant))

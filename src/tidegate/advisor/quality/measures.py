@@ -15,7 +15,9 @@ class BinaryQuality:
     """Labels 0 and 1. None: it cannot be said, since a class was never seen or scores are no probabilities.
 
     ``auc_low``, ``auc_high``: 95 % interval (Hanley and McNeil 1982). ``precision_top``: share of positives among the
-    highest scores. ``calibration_error``: mean difference of score and rate of positives, over 10 bins."""
+    highest scores. ``calibration_error``: mean difference of score and rate of positives, over 10 bins.
+    ``positives`` and ``pairs`` are counts; where pairs have weights, all else is weighted, and the interval is that
+    of as many equal pairs as the weights are worth (Kish 1965)."""
 
     pairs: int
     positives: int
@@ -44,19 +46,28 @@ def measure_binary(
 ) -> BinaryQuality | None:
     """``pairs``: score and label (0 or 1), highest score first; ``total``: their number; ``threshold``: scores from
     it on are positive; ``top``: share of the highest scores. None without pairs."""
+    return measure_weighted(((score, label, 1.0) for score, label in pairs), float(total), threshold, top)
+
+
+def measure_weighted(
+    pairs: Iterable[tuple[float, float, float]], total: float, threshold: float, top: float
+) -> BinaryQuality | None:
+    """The same of score, label and weight, whose sum is ``total``. A weight of one over the probability with which a
+    request was chosen to be labelled makes the measures those of all requests (Horvitz and Thompson 1952)."""
     if not total:
         return None
-    found = _Curve(total, threshold, max(1, math.ceil(total * top)))
-    for score, positives, negatives in _groups(pairs):
+    found = _Curve(threshold, max(1.0, math.ceil(total * top)))
+    for score, positives, negatives in _groups(pairs, found):
         found.add(score, positives, negatives)
     positives, negatives = found.positives, found.negatives
     both = positives > 0 and negatives > 0
     auc = found.area / (positives * negatives) if both else None
-    spread = _standard_error(auc, positives, negatives) if auc is not None else 0.0
+    worth = [found.worth(side) for side in (0, 1)]
+    spread = _standard_error(auc, worth[1], worth[0]) if auc is not None else 0.0
     probable = found.within
     return BinaryQuality(
-        pairs=total,
-        positives=positives,
+        pairs=sum(found.counts),
+        positives=found.counts[1],
         accuracy=found.right / total,
         auc=auc,
         auc_low=None if auc is None else max(0.0, auc - Z95 * spread),
@@ -84,30 +95,40 @@ def measure_numeric(pairs: Iterable[tuple[float, float]]) -> NumericQuality | No
     return NumericQuality(count, absolute / count, math.sqrt(squares / count), signed / count)
 
 
-def _groups(pairs: Iterable[tuple[float, float]]) -> Iterator[tuple[float, int, int]]:
+def _groups(pairs: Iterable[tuple[float, float, float]], curve: "_Curve") -> Iterator[tuple[float, float, float]]:
     """Score, positives and negatives of each score: requests with equal scores have no order."""
     for score, group in groupby(pairs, key=lambda pair: pair[0]):
-        positives = negatives = 0
-        for _, label in group:
-            positives, negatives = positives + (label == 1), negatives + (label != 1)
-        yield score, positives, negatives
+        sums = [0.0, 0.0]
+        for _, label, weight in group:
+            side = int(label == 1)
+            sums[side] += weight
+            curve.counts[side] += 1
+            curve.squared[side] += weight * weight
+        yield score, sums[1], sums[0]
 
 
 class _Curve:
     """What is added up over groups of equal scores, highest first."""
 
-    def __init__(self, total: int, threshold: float, top: int) -> None:
+    def __init__(self, threshold: float, top: float) -> None:
         self.top = top
         self._threshold = threshold
-        self._seen = 0
-        self._bins = [[0, 0.0, 0] for _ in range(BINS)]
+        self._seen = 0.0
+        self._bins = [[0.0, 0.0, 0.0] for _ in range(BINS)]
         """Requests, sum of scores and positives of each bin."""
-        self.positives = self.negatives = self.right = 0
+        self.counts, self.squared = [0, 0], [0.0, 0.0]
+        """Pairs, and sums of squared weights, of negatives and positives."""
+        self.positives = self.negatives = self.right = 0.0
         self.area = self.precision = self.top_positives = self.squares = 0.0
         self.within = True
         """All scores are from 0 to 1."""
 
-    def add(self, score: float, positives: int, negatives: int) -> None:
+    def worth(self, side: int) -> float:
+        """As how many equal pairs the weighted negatives (0) or positives (1) count."""
+        total = self.positives if side else self.negatives
+        return total * total / self.squared[side] if self.squared[side] else 0.0
+
+    def add(self, score: float, positives: float, negatives: float) -> None:
         size = positives + negatives
         self.area += negatives * (self.positives + positives / 2)
         self.positives += positives
@@ -128,7 +149,9 @@ class _Curve:
         return sum(abs(scores - positives) for _, scores, positives in self._bins) / self._seen
 
 
-def _standard_error(auc: float, positives: int, negatives: int) -> float:
+def _standard_error(auc: float, positives: float, negatives: float) -> float:
     one, two = auc / (2 - auc), 2 * auc**2 / (1 + auc)
     variance = auc * (1 - auc) + (positives - 1) * (one - auc**2) + (negatives - 1) * (two - auc**2)
+    if positives <= 0 or negatives <= 0:
+        return 1.0
     return math.sqrt(max(0.0, variance) / (positives * negatives))

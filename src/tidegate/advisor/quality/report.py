@@ -1,5 +1,6 @@
 """Joins captures with labels and measures: everything that ``tidegate labels`` says, as plain data."""
 
+import math
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -8,8 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tidegate.advisor.quality.label_lines import Problem, read_label, read_prediction
-from tidegate.advisor.quality.ledger import Coverage, Ledger, Outcome
-from tidegate.advisor.quality.measures import measure_binary, measure_numeric
+from tidegate.advisor.quality.ledger import AnsweringVersion, Coverage, Ledger
+from tidegate.advisor.quality.measures import BinaryQuality, measure_binary, measure_numeric, measure_weighted
 from tidegate.advisor.quality.sources import Line
 
 T = TypeVar("T")
@@ -32,35 +33,70 @@ class QualityQuestion:
     latest: float = 365 * 86_400.0
 
 
-def report_quality(captures: Iterable[Line], labels: Iterable[Line], asked: QualityQuestion) -> dict[str, Any]:
-    """Memory stays the same however much there is; a temporary file holds ids, scores and labels."""
+def report_quality(
+    captures: Iterable[Line], labels: Iterable[Line], asked: QualityQuestion, now: float
+) -> dict[str, Any]:
+    """Memory stays the same however much there is; a temporary file holds ids, scores and labels. ``now``: epoch
+    seconds."""
     skipped: Counter[Problem] = Counter()
     unread: Counter[Problem] = Counter()
     with tempfile.TemporaryDirectory(prefix="tg-labels-") as folder, Ledger(Path(folder)) as ledger:
-        ledger.add_predictions(_entries((read_prediction(line, asked.where) for _, line in captures), skipped))
-        ledger.add_labels(_entries((read_label(line, path) for path, line in labels), unread))
-        outcomes = ledger.join(asked.latest)
-        total, binary = outcomes[Outcome.JOINED], ledger.only_classes()
-        quality = (
-            measure_binary(ledger.pairs(), total, asked.threshold, asked.top)
-            if binary
-            else measure_numeric(ledger.pairs())
-        )
-        coverage, delays = ledger.coverage(), ledger.delays()
+        read = (read_prediction(line, asked.where, path) for path, line in captures)
+        ledger.add_predictions(entries(read, skipped))
+        ledger.add_labels(entries((read_label(line, path) for path, line in labels), unread))
+        outcomes = ledger.join(asked.latest, now)
+        return {
+            **describe_quality(ledger, asked),
+            "versions": [
+                {**asdict(version), **describe_quality(ledger, asked, version)}
+                for version in ledger.versions()
+                if version.config
+            ],
+            "labels": {str(outcome): count for outcome, count in outcomes.items()}
+            | {str(problem): count for problem, count in sorted(unread.items())},
+            "captures_skipped": {str(problem): count for problem, count in sorted(skipped.items())},
+            "threshold": asked.threshold,
+            "top": asked.top,
+        }
+
+
+def describe_quality(
+    ledger: Ledger, asked: QualityQuestion, version: AnsweringVersion | None = None
+) -> dict[str, Any]:
+    """Measures, coverage and delay of what was joined: of one version, or of all."""
+    coverage, delays, binary = ledger.coverage(version), ledger.delays(version), ledger.only_classes()
+    weighted = binary and 0 < coverage.labelled == coverage.weighted
+    quality = (
+        _measure_classes(ledger, asked, version, coverage.labelled, weighted)
+        if binary
+        else measure_numeric(ledger.pairs(version))
+    )
     return {
         "kind": None if quality is None else "binary" if binary else "numeric",
         "quality": None if quality is None else asdict(quality),
-        "coverage": {**asdict(coverage), "share": _share(coverage), "selective": _is_selective(coverage)},
+        "weighted": weighted,
+        "coverage": {
+            **asdict(coverage),
+            "share": _share(coverage),
+            "selective": _is_selective(coverage),
+            "bands": [asdict(band) for band in ledger.bands(version)],
+        },
         "delay_seconds": None if delays is None else asdict(delays),
-        "labels": {str(outcome): count for outcome, count in outcomes.items()}
-        | {str(problem): count for problem, count in sorted(unread.items())},
-        "captures_skipped": {str(problem): count for problem, count in sorted(skipped.items())},
-        "threshold": asked.threshold,
-        "top": asked.top,
     }
 
 
-def _entries(read: Iterable[T | Problem], problems: Counter[Problem]) -> Iterator[T]:
+def _measure_classes(
+    ledger: Ledger, asked: QualityQuestion, version: AnsweringVersion | None, total: int, weighted: bool
+) -> BinaryQuality | None:
+    """Weighted only where the selection probability of every label is known: half of the weights would be worse than
+    none."""
+    if not weighted:
+        return measure_binary(ledger.pairs(version), total, asked.threshold, asked.top)
+    worth = math.fsum(weight for _, _, weight in ledger.weighted_pairs(version))
+    return measure_weighted(ledger.weighted_pairs(version), worth, asked.threshold, asked.top)
+
+
+def entries(read: Iterable[T | Problem], problems: Counter[Problem]) -> Iterator[T]:
     for one in read:
         if isinstance(one, Problem):
             problems[one] += 1

@@ -4,9 +4,6 @@
 Exit status 0: ``replies.jsonl`` is whole; 1: ``failure.json`` says why not.
 """
 
-import ctypes
-import os
-import signal
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
@@ -23,16 +20,15 @@ from tidegate.advisor.scoring.exchange import (
     write_lines,
 )
 from tidegate.domain.errors import TidegateError
+from tidegate.host.parent_process import end_with
 from tidegate.serving.aws_lambda.loop_model import LoopModel
 from tidegate.serving.contract.invocation import Answer, Call, ModelFailed, Rejected
 from tidegate.serving.contract.replica_spec import Failure, read, write_failure
 
-_PR_SET_PDEATHSIG = 1
-
 
 def main(arguments: list[str]) -> int:
     folder, parent = Path(arguments[0]), int(arguments[1])
-    _end_with(parent)
+    end_with(parent)
     try:
         spec = read(folder / REPLICA)
         model = LoopModel(spec, spec.startup_timeout)
@@ -45,14 +41,6 @@ def main(arguments: list[str]) -> int:
     finally:
         model.close()
     return 0
-
-
-def _end_with(parent: int) -> None:
-    """Be killed when the process that started this one ends, however it ends: nobody would read the answers."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before
-        os._exit(1)
 
 
 def _answer(model: LoopModel, requests: Iterable[ScoringRequest], seconds: float) -> Iterator[ScoringReply]:

@@ -7,6 +7,9 @@ function colour(name) {
 }
 const number = new Intl.NumberFormat("en", { maximumFractionDigits: 2, notation: "compact" });
 
+/** Whether it is 1, 10, 100 or such: the only labels that a logarithmic axis has room for. */
+const isPower = (value) => Math.abs(Math.log10(value) - Math.round(Math.log10(value))) < 1e-6;
+
 function draw(figure, data, series, more) {
   const box = figure.querySelector(".chart") ?? figure.appendChild(Object.assign(document.createElement("div"), { className: "chart" }));
   let plot = null;
@@ -30,12 +33,12 @@ function draw(figure, data, series, more) {
       {
         width: Math.max(240, box.clientWidth),
         height: Math.min(320, Math.max(200, box.clientWidth * 0.4)),
-        scales: { x: { time: false, distr: more.log ? 3 : 1 }, y: { range: (_, low, high) => [0, more.most ?? high * 1.05] } },
+        scales: { x: { time: false, distr: more.log ? 3 : 1 }, y: more.log_up ? { distr: 3 } : { range: (_, low, high) => [0, more.most ?? high * 1.05] } },
         cursor: { y: false },
         legend: { live: true },
         axes: [
           axis({ values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : more.tell ? more.tell(tick) : number.format(tick))), label: more.across, labelFont: "12px system-ui, sans-serif" }),
-          axis({ size: 64, values: (_, ticks) => ticks.map((tick) => `${more.before ?? ""}${number.format(tick)}${more.after ?? ""}`) }),
+          axis({ size: 64, values: (_, ticks) => ticks.map((tick) => (more.log_up && !isPower(tick) ? "" : `${more.before ?? ""}${number.format(tick)}${more.after ?? ""}`)) }),
         ],
         series: [
           { label: more.across ?? "time", value: (_, value) => (value === null ? "" : more.tell ? more.tell(value) : number.format(value)) },

@@ -1,14 +1,14 @@
 // One endpoint's page: commands to its rollout with a confirmation, one request by hand, and its logs.
+import { Refused, explain, send } from "./session.js";
+
 const page = document.querySelector("[data-endpoint]");
 const name = page.dataset.endpoint;
 const api = `/tidegate/v1/endpoints/${encodeURIComponent(name)}`;
 const find = (what, within = document) => within.querySelector(`[data-${what}]`);
 
-class Refused extends Error {}
-
 /** The answer of the native API. Raises Refused with what it said; TypeError where there was no answer. */
 async function ask(path, options = {}) {
-  const answer = await fetch(path, options);
+  const answer = await send(path, options);
   const told = await answer.json().catch(() => ({}));
   if (!answer.ok) throw new Refused(told.error?.message ?? told.message ?? `status ${answer.status}`);
   return told;
@@ -36,12 +36,12 @@ document.addEventListener("click", (event) => {
   confirm.textContent = chosen.label;
   confirm.classList.toggle("danger", button.classList.contains("danger"));
   confirm.disabled = false;
-  who.value = localStorage.getItem("tidegate-name") ?? "";
+  if (who) who.value = localStorage.getItem("tidegate-name") ?? "";
   dialog.querySelector("#reason").value = "";
   show(find("moved", dialog), "");
   show(find("problem", dialog), "");
   dialog.showModal();
-  (who.value ? dialog.querySelector("#reason") : who).focus();
+  (!who || who.value ? dialog.querySelector("#reason") : who).focus();
 });
 find("cancel", dialog).addEventListener("click", () => dialog.close());
 
@@ -49,8 +49,8 @@ dialog.querySelector("form").addEventListener("submit", async (event) => {
   event.preventDefault();
   if (sending) return;
   sending = confirm.disabled = true;
-  localStorage.setItem("tidegate-name", who.value.trim());
-  const body = { ...JSON.parse(chosen.body), by: who.value.trim(), reason: dialog.querySelector("#reason").value.trim() };
+  if (who) localStorage.setItem("tidegate-name", who.value.trim());
+  const body = { ...JSON.parse(chosen.body), ...(who ? { by: who.value.trim() } : {}), reason: dialog.querySelector("#reason").value.trim() };
   const { label, command } = chosen;
   try {
     const told = await ask(`${api}/rollout/${command}`, {
@@ -63,12 +63,11 @@ dialog.querySelector("form").addEventListener("submit", async (event) => {
     show(done, `${label}: accepted. Now: ${told.why || told.status}`);
     setTimeout(() => show(done, ""), 15000);
   } catch (error) {
-    show(
-      find("problem", dialog),
+    const told =
       error instanceof Refused
         ? `Nothing was changed: ${error.message}`
-        : "The server did not answer, so it is not known whether this was done. The journal will show it once the server is there again.",
-    );
+        : "The server did not answer, so it is not known whether this was done. The journal will show it once the server is there again.";
+    explain(find("problem", dialog), told, error);
     confirm.disabled = false;
   } finally {
     sending = false;
@@ -113,7 +112,7 @@ if (form) {
     try {
       const headers = { "content-type": kind.value };
       if (model) headers["x-amzn-sagemaker-target-model"] = model.value;
-      const answer = await fetch(`/endpoints/${encodeURIComponent(name)}/invocations`, { method: "POST", headers, body: body.value });
+      const answer = await send(`${api}/invoke`, { method: "POST", headers, body: body.value });
       const text = await answer.text();
       const took = Math.round(performance.now() - began);
       const by = answer.headers.get("x-amzn-invoked-production-variant");
@@ -126,10 +125,10 @@ if (form) {
       shown.setAttribute("aria-label", "The answer");
       shown.textContent = text.length > 20000 ? `${text.slice(0, 20000)}\n… ${text.length} characters in all` : text;
       box.replaceChildren(line, shown);
-    } catch {
+    } catch (error) {
       const line = document.createElement("p");
       line.className = "notice bad";
-      line.textContent = "There was no answer: the connection was lost.";
+      explain(line, error instanceof Refused ? error.message : "There was no answer: the connection was lost.", error);
       box.replaceChildren(line);
     } finally {
       button.disabled = false;

@@ -1,8 +1,11 @@
+import { SignedOut, explain, hasEnded } from "./session.js";
+
 // Keeps a page's parts as the server has them: one stream of server-sent events, opened while the page is in view.
 const live = document.querySelector("[data-live]");
 const notice = document.querySelector("[data-connection]");
 const pulse = document.querySelector("[data-pulse]");
 const SILENT = 6000; // milliseconds without news until the page says that it is not live
+const AGAIN = 3000; // milliseconds between two looks whether somebody has signed in again
 const AWAY = 60000; // milliseconds after which a reader who comes back is told that time has passed
 let source = null;
 let instance = null;
@@ -11,6 +14,7 @@ let opened = 0;
 let gone = false;
 let lost = false;
 let retry = 0;
+let waiting = 0;
 
 document.documentElement.classList.add("with-scripts");
 for (const box of [document]) localise(box);
@@ -72,6 +76,18 @@ function lose(why) {
   tell(`${why}${since} Trying again …`, "bad");
 }
 
+/** A stream that ends or cannot be opened may be one that nobody is signed in for. It goes on after the next login. */
+async function checkSession() {
+  if (!(await hasEnded())) return false;
+  clearTimeout(waiting);
+  waiting = setTimeout(() => checkSession().then((ended) => ended || open()), AGAIN);
+  if (!notice) return true;
+  const since = heard ? ` The figures are those of ${new Date(heard).toLocaleTimeString([], { hour12: false })}.` : "";
+  notice.className = "notice bad";
+  explain(notice, `Your session has ended: nothing is updated any more.${since}`, new SignedOut());
+  return true;
+}
+
 function open() {
   close();
   if (gone || document.hidden) return;
@@ -90,13 +106,29 @@ function open() {
     dispatchEvent(new Event("livegone"));
   });
   source.addEventListener("renew", open);
+  source.addEventListener("ended", async () => {
+    close();
+    lost = true;
+    live.setAttribute("data-stale", "");
+    if (await checkSession()) return;
+    gone = true;
+    tell("What you may do here was changed: load the page again.", "warn");
+  });
   source.addEventListener("error", () => {
     close();
     if (document.hidden) return;
     retry = Math.min(retry + 1, 5);
-    if (retry > 1) lose("The server does not answer; endpoints go on serving without it.");
-    setTimeout(open, 1000 * retry);
+    afterError();
   });
+}
+
+async function afterError() {
+  if (retry > 1) {
+    lost = true;
+    if (await checkSession()) return;
+    lose("The server does not answer; endpoints go on serving without it.");
+  }
+  setTimeout(open, 1000 * retry);
 }
 
 function close() {

@@ -1,3 +1,5 @@
+import { explain, send } from "./session.js";
+
 // "Deploy it here": the plan's spec with the model's address to the native API, then the journal as it comes.
 const form = document.querySelector("[data-deploy-form]");
 if (form) {
@@ -13,15 +15,15 @@ if (form) {
 const journal = document.querySelector("[data-deploy-journal]");
 const progress = document.querySelector("[data-deploy-progress]");
 
-function say(text, kind = "") {
+function say(text, kind = "", error = null) {
   const line = document.createElement("p");
   line.className = `notice ${kind}`;
-  line.textContent = text;
+  explain(line, text, error);
   progress.append(line);
 }
 
 async function ask(method, path, body) {
-  const answer = await fetch(path, {
+  const answer = await send(path, {
     method,
     headers: body ? { "content-type": "application/json" } : {},
     body: body ? JSON.stringify(body) : undefined,
@@ -40,7 +42,7 @@ async function modelData() {
   if (!file) return typed;
   say(`Uploading ${file.name} …`);
   const name = file.name.replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[^A-Za-z0-9]+/, "") || "model";
-  const answer = await fetch(`/tidegate/v1/uploads/${encodeURIComponent(name)}`, {
+  const answer = await send(`/tidegate/v1/uploads/${encodeURIComponent(name)}`, {
     method: "PUT",
     headers: { "content-type": "application/octet-stream" },
     body: file,
@@ -62,7 +64,7 @@ async function deploy() {
     say(done.message);
     await follow(spec.endpoint, before);
   } catch (error) {
-    say(error.message, "bad");
+    say(error.message, "bad", error);
   }
 }
 

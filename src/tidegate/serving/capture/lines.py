@@ -25,10 +25,10 @@ class Exchange(NamedTuple):
 
 
 class LineMaker:
-    """``redactor`` None: bodies are written as they are."""
+    """``redactor`` None: bodies are written as they are. ``config``: name of the endpoint config that answers."""
 
-    def __init__(self, plan: Capture, redactor: Redactor | None) -> None:
-        self._plan, self._redactor = plan, redactor
+    def __init__(self, plan: Capture, redactor: Redactor | None, config: str = "") -> None:
+        self._plan, self._redactor, self._config = plan, redactor, config
         self._encodings = Encodings(plan.csv, plan.json)
         self._prefix, self._numbers = str(uuid4())[:24].encode(), count()
         """The id of an event is a UUID whose first part is this maker's own and whose last one counts."""
@@ -52,7 +52,8 @@ class LineMaker:
         try:
             return encode_line(frame, sent, answered, id, about)
         except UnicodeDecodeError:
-            return encode_line(_as_bytes(frame, content_type, answer), sent, answered, id, about)
+            frame = _as_bytes(frame, content_type, answer, self._config)
+            return encode_line(frame, sent, answered, id, about)
 
     def _choose_frame(self, sent: bytes, answered: str) -> Frame:
         """Of requests that are written as they are, by their content types."""
@@ -60,6 +61,7 @@ class LineMaker:
         return make_frame(
             (given, self._encodings.choose(given)) if plan.inputs else None,
             (answered, self._encodings.choose(answered)) if plan.outputs else None,
+            self._config,
         )
 
     def _redact(
@@ -76,7 +78,7 @@ class LineMaker:
             return None
         first, second = ((one.content_type, one.encoding) if one is not None else None for one in sides)
         inputs, outputs = (one.data if one is not None else b"" for one in sides)
-        return make_frame(first, second), inputs, outputs
+        return make_frame(first, second, self._config), inputs, outputs
 
     def _header(self, value: bytes | None) -> str:
         if not value:
@@ -86,9 +88,10 @@ class LineMaker:
         return (text if self._redactor is None else self._redactor.text(text))[:LONGEST_HEADER]
 
 
-def _as_bytes(frame: Frame, sent: bytes, answer: Answer) -> Frame:
+def _as_bytes(frame: Frame, sent: bytes, answer: Answer, config: str) -> Frame:
     """The same for data of which not all is text, whatever its content type says."""
     return make_frame(
         (sent.decode("latin-1"), BASE64) if frame.sent is not None else None,
         (answer.content_type, BASE64) if frame.answered is not None else None,
+        config,
     )

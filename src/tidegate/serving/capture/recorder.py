@@ -67,12 +67,12 @@ class Recorder:
     ) -> None:
         """``take``: whether the next request is sampled."""
         self._capture, self._take, self._clock = capture, take, clock
-        self._variant = f"{spec.fleet.endpoint}/{spec.fleet.variant}"
+        self._variant, self._config = f"{spec.fleet.endpoint}/{spec.fleet.variant}", spec.config_name
         self._s3 = spec.s3_endpoint, spec.region
         self._plan = capture.plan
         self._plain = self._plan.redaction is None
         """Lines can be made on the event loop."""
-        self._lines = LineMaker(self._plan, None) if self._plain else None
+        self._lines = LineMaker(self._plan, None, self._config) if self._plain else None
         """None: they cannot be made yet."""
         self._spool = Spool(Path(capture.spool), capture.spool_bytes, capture.seconds)
         self._fresh: deque[Exchange] = deque()
@@ -163,7 +163,8 @@ class Recorder:
     def _write_on(self) -> None:
         try:
             if self._plan.redaction is not None:
-                self._lines = LineMaker(self._plan, self._make_redactor(self._plan.redaction))
+                redactor = self._make_redactor(self._plan.redaction)
+                self._lines = LineMaker(self._plan, redactor, self._config)
             self._spool.open()
         except (OSError, TidegateError) as error:
             self._report("capture", f"nothing is captured: {error}")

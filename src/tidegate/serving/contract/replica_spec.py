@@ -78,6 +78,16 @@ class ShadowCopies:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PairingFiles:
+    """Where a worker learns that its predictions are compared with another version's."""
+
+    socket: str
+    """The proxy's socket for copies."""
+    order_file: str
+    """File with the order (``pair_order``), which is looked at every second; without it nothing is compared."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CaptureSpec:
     """Data capture by this replica."""
 
@@ -164,6 +174,7 @@ class ReplicaSpec:
     memory_limit: int = 0
     """Bytes of memory for the worker and its programs; 0: no limit."""
     mirror: ShadowCopies | None = None
+    pairing: PairingFiles | None = None
     capture: CaptureSpec | None = None
     on_demand: OnDemand | None = None
     most_at_once: int = 0

@@ -75,6 +75,15 @@ def _accept_between(engine: ModelEngine, then: ModelEngine) -> bytes:
     return ANY_ARRAY if isinstance(then, Batcher) else ANY_TEXT
 
 
+@dataclass(frozen=True)
+class StageOutput:
+    """The answer of a stage, which is the next one's request."""
+
+    stage: str
+    body: bytes
+    content_type: str
+
+
 class Pipeline:
     """Runs stages one after the other. ``limit``: bytes of a streamed answer of any stage but the last; ``timeout``:
     seconds for all stages together."""
@@ -87,7 +96,15 @@ class Pipeline:
         """Whether a stage may take long while the event loop is free, so that a timer is needed."""
 
     def submit(self, call: Call, done: Done) -> None:
-        run = _Run(self._stages, self._limit, call, done)
+        self._start(_Run(self._stages, self._limit, call, done), call)
+
+    def trace(self, call: Call, done: Done, seen: list[StageOutput]) -> None:
+        """Like ``submit``; ``seen`` gets what each stage but the last one answers."""
+        run = _TracedRun(self._stages, self._limit, call, done)
+        run.seen = seen
+        self._start(run, call)
+
+    def _start(self, run: "_Run", call: Call) -> None:
         call.on_abandon(run.abandon)
         if self._waits:
             run.set_deadline(self._timeout)
@@ -190,6 +207,20 @@ class _Run:
         except Exception as error:
             outcome = model_failure(error)
         self._continue(outcome)
+
+
+class _TracedRun(_Run):
+    """Keeps what the stages answered."""
+
+    __slots__ = ("seen",)
+
+    seen: list[StageOutput]
+
+    def begin(self, number: int, body: bytes, changes: dict[bytes, bytes]) -> None:
+        if number:
+            kind = changes[b"content-type"].decode("latin-1")
+            self.seen.append(StageOutput(self._stages[number - 1].name, body, kind))
+        super().begin(number, body, changes)
 
 
 async def _join(stream: Stream, limit: int) -> Outcome:

@@ -13,7 +13,16 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import groupby
 
-from tidegate.domain.worker_stats import KEPT_SECONDS, MOST_SERIES, PATH, SecondRow, SpreadRow, StatsPage
+from tidegate.domain.worker_stats import (
+    KEPT_SECONDS,
+    MOST_PAIRS,
+    MOST_SERIES,
+    PATH,
+    PairRow,
+    SecondRow,
+    SpreadRow,
+    StatsPage,
+)
 from tidegate.monitoring import finite, sketch
 from tidegate.serving.contract.invocation import Note
 
@@ -61,9 +70,11 @@ class SecondStats:
     overhead: Distribution = field(default_factory=Distribution)
     series: dict[tuple[str, tuple[tuple[str, str], ...]], Distribution] = field(default_factory=dict)
     """Measurements of engines: name and dimensions -> values."""
+    pairs: list[PairRow] = field(default_factory=list)
+    """Requests that another version was given, too."""
 
     def document(self) -> SecondRow:
-        return {
+        row: SecondRow = {
             "second": self.second,
             "invocations": self.invocations,
             "4xx": self.errors_4xx,
@@ -76,6 +87,9 @@ class SecondStats:
                 for (name, dimensions), spread in self.series.items()
             ],
         }
+        if self.pairs:
+            row["pairs"] = self.pairs
+        return row
 
 
 def _second(counted: tuple[int, int, int, int]) -> int:
@@ -114,6 +128,12 @@ class RequestStats:
         self._notes.append((at // 1_000_000, note))
         if len(self._notes) >= _FOLD_AT:
             self._fold()
+
+    def add_pair(self, at: int, pair: PairRow) -> None:
+        """Add a request that another version was given, too, unless its second has enough of them."""
+        pairs = self._record(at // 1_000_000).pairs
+        if len(pairs) < MOST_PAIRS:
+            pairs.append(pair)
 
     def rewind(self, now: int) -> None:
         """Forget seconds after ``now`` that were read, because the clock was set back: what is counted in them from

@@ -40,6 +40,7 @@ from tidegate.serving.front.compared_counts import ComparedCounts
 from tidegate.serving.front.connection import Connection, Refusal, Request
 from tidegate.serving.front.control_pages import ALL, CONTRACT, control_page
 from tidegate.serving.front.control_port import ControlPort
+from tidegate.serving.front.copies import RequestCopies
 from tidegate.serving.front.header_cache import HeaderCache
 from tidegate.serving.front.listeners import listener
 from tidegate.serving.front.pending_requests import PendingRequests, began, now, stamp
@@ -47,7 +48,6 @@ from tidegate.serving.front.request_stats import RequestStats
 from tidegate.serving.front.response_formats import EventStreamFormat, OpenAIFormat, PlainFormat, ResponseFormat
 from tidegate.serving.front.responses import UNSPENT, Responses
 from tidegate.serving.front.sessions import GONE, HEADER, Sessions
-from tidegate.serving.front.shadow import ShadowSender
 from tidegate.serving.front.streaming import StreamDelivery, StreamEnd, StreamLimits
 
 PLAIN, STREAM = b"/invocations", b"/invocations-response-stream"
@@ -88,7 +88,7 @@ class Server:
         self._limits = StreamLimits(spec.invocation_timeout, spec.stream_timeout, spec.max_body)
         self._deliveries: set[StreamDelivery] = set()
         self._keys = KeysFile(Path(spec.keys_file)) if spec.keys_file is not None else None
-        self._mirror = ShadowSender(spec, self._stats.note) if spec.mirror is not None else None
+        self._copies = RequestCopies(spec, self._stats, self._responses, lambda: self.engine)
         self._capture = make_recorder(spec)
         self._in_hand: dict[Connection, Call] = {}
         self.waiting = PendingRequests(self._stats.note)
@@ -110,8 +110,7 @@ class Server:
             await self._control_port.open()
         loop = asyncio.get_running_loop()
         loop.call_later(1.0, self._sweep, loop)
-        if self._mirror is not None:
-            self._mirror.start()
+        self._copies.start()
         if self._capture is not None:
             self._capture.start()
 
@@ -137,8 +136,7 @@ class Server:
         self._listener.close()
         for connection in list(self.connections):
             connection.close()
-        if self._mirror is not None:
-            await self._mirror.close()
+        await self._copies.close()
         capture, self._capture = self._capture, None
         if capture is not None:
             await asyncio.to_thread(capture.close)
@@ -191,7 +189,7 @@ class Server:
         page = control_page(self, self._pages, path, query)
         if page is not None:
             connection.reply(self._responses.plain(*page, close), close)
-        else:
+        elif not self._copies.answer(connection, request):
             message = "There is no such path here; predictions go to /invocations."
             connection.reply(
                 self._responses.error(404, "UnknownOperationException", message, close, UNSPENT), close
@@ -208,6 +206,7 @@ class Server:
 
     def gone(self, connection: Connection) -> None:
         self.waiting.leave(connection)
+        self._copies.gone(connection)
         call = self._in_hand.pop(connection, None)
         if call is not None:
             call.abandon()
@@ -310,8 +309,8 @@ class Server:
             else:
                 self._capture.offer_large()
         copied = request.spool is None and HEADER not in call.headers  # a shadow has no sessions
-        if self._mirror is not None and fmt is self._plain and copied:
-            self._mirror.offer(request, outcome, latency, connection.peer)
+        if self._copies.wanted and fmt is self._plain and copied:
+            self._copies.offer(request, outcome, latency, connection.peer)
 
     def _deliver(
         self, connection: Connection, request: Request, call: Call, fmt: ResponseFormat, stream: Stream
@@ -388,6 +387,7 @@ class Server:
             loop.run_in_executor(None, release_memory)
         at = now()
         self.waiting.measure(at)
+        self._copies.look()
         if self._capture is not None:
             self._note_captures(self._capture)
         # In the middle of each second, so that no second is skipped.

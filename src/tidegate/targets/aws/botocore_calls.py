@@ -9,7 +9,7 @@ from typing import Any
 
 from tidegate.host import aws_credentials
 from tidegate.targets.aws.calls import Calls, RetryingCalls
-from tidegate.targets.aws.options import AwsOptions
+from tidegate.targets.aws.options import AwsAccess, AwsOptions
 from tidegate.targets.aws.single_calls import THREADS, OpenClient, SingleCalls
 
 
@@ -30,6 +30,14 @@ class BotocoreCalls:
         return await loop.run_in_executor(self._threads, self._single.call, service, operation, dict(members))
 
 
+def user_session(options: AwsAccess) -> Any:
+    """botocore's, with the user's own credentials."""
+    made = aws_credentials.session(os.environ)
+    if options.profile:
+        made.set_config_variable("profile", options.profile)
+    return made
+
+
 @dataclass
 class _Session:
     """Opened when it is needed, and once."""
@@ -39,9 +47,7 @@ class _Session:
 
     def client(self, service: str, config: Any) -> Any:
         if not self.made:
-            self.made.append(aws_credentials.session(os.environ))
-            if self.options.profile:
-                self.made[0].set_config_variable("profile", self.options.profile)
+            self.made.append(user_session(self.options))
         return self.made[0].create_client(
             service,
             region_name=self.options.region,

@@ -2,7 +2,6 @@
 is imported here and nowhere else: it is an optional extra."""
 
 import asyncio
-import os
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,9 +11,10 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from tidegate.domain.errors import StartupError
-from tidegate.host import aws_credentials
 from tidegate.ports.clock import Clock
+from tidegate.targets.aws.botocore_calls import user_session
 from tidegate.targets.aws.errors import Throttled, Unanswered
+from tidegate.targets.aws.options import AwsAccess
 from tidegate.targets.aws.repeatable import NOT_REPEATABLE
 from tidegate.targets.aws.single_calls import THREADS, SingleCalls
 
@@ -38,9 +38,9 @@ def import_boto3() -> Any:
         raise StartupError("the sagemaker target needs boto3: pip install 'tidegate[aws]'") from None
 
 
-def open_session(region: str) -> Any:
+def open_session(options: AwsAccess) -> Any:
     """A session with the user's own credentials: environment, profile, SSO, instance role."""
-    return import_boto3().Session(botocore_session=aws_credentials.session(os.environ), region_name=region)
+    return import_boto3().Session(botocore_session=user_session(options), region_name=options.region)
 
 
 class AwsClient:

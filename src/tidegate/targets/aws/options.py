@@ -1,4 +1,4 @@
-"""Settings of a target at AWS. The settings of one target extend ``AwsOptions``."""
+"""Settings of targets at AWS; each target extends them."""
 
 from collections.abc import Mapping
 from typing import Annotated, TypeVar
@@ -8,7 +8,7 @@ import msgspec
 from tidegate.domain.errors import Invalid
 
 
-class AwsOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class AwsAccess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Credentials come from where AWS's own tools find them: environment, profile, role of the machine."""
 
     region: str
@@ -16,14 +16,10 @@ class AwsOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Profile of the AWS configuration files; empty: the default one."""
     endpoint_url: str = ""
     """Address of every service, for an emulator; empty: AWS."""
-    deadline: float = 30.0
-    """Seconds that one call may take, with its retries."""
     metric_period: Annotated[int, msgspec.Meta(ge=1)] = 60
     """Seconds of a point of the metrics that rollouts are judged by."""
     metric_delay: Annotated[int, msgspec.Meta(ge=0)] = 120
     """Seconds after the end of a period until its numbers are complete."""
-    installation: str = ""
-    """Value of the ownership tag; empty: the id of the state folder. Two installations must not share one."""
 
     @property
     def counted_after(self) -> int:
@@ -31,7 +27,16 @@ class AwsOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return self.metric_period + self.metric_delay
 
 
-Options = TypeVar("Options", bound=AwsOptions)
+class AwsOptions(AwsAccess, frozen=True, kw_only=True):
+    """Of targets that a server drives in any case."""
+
+    deadline: float = 30.0
+    """Seconds that one call may take, with its retries."""
+    installation: str = ""
+    """Value of the ownership tag; empty: the id of the state folder. Two installations must not share one."""
+
+
+Options = TypeVar("Options", bound=AwsAccess)
 
 
 def parse_options(given: Mapping[str, object], kind: type[Options], target: str) -> Options:

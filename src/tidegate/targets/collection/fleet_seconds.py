@@ -48,6 +48,7 @@ def counted(blank: FleetSecond, spec: FleetSpec, record: Record) -> FleetSecond:
         model_latency=record.latency,
         overhead_latency=record.overhead,
         series=billed(spec, max(0.0, times[0] - times[1]) / 1e6) + record.series,
+        pairs=record.pairs,
     )
 
 
@@ -77,6 +78,7 @@ def merged(parts: Iterable[FleetSecond]) -> Iterator[FleetSecond]:
             memory=tuple(value for p in group for value in p.memory),
             in_flight=tuple(value for p in group for value in p.in_flight),
             series=_united([series for p in group for series in p.series]),
+            pairs=tuple(pair for p in group for pair in p.pairs),
             dropped=sum(p.dropped for p in group),
         )
 

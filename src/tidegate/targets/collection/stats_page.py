@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from tidegate.domain.metric import Latency, WorkerSeries
+from tidegate.domain.pairs import Pair
 from tidegate.domain.worker_stats import (
     CONTAINER,
     MODEL,
@@ -28,6 +29,7 @@ from tidegate.domain.worker_stats import (
 )
 from tidegate.monitoring import sketch
 from tidegate.monitoring.finite import LARGEST
+from tidegate.targets.collection.pair_rows import read_pairs
 
 MOST_COUNT = 10**9
 """Requests of one second."""
@@ -63,6 +65,7 @@ class Record:
     latency: Latency | None = None
     overhead: Latency | None = None
     series: tuple[WorkerSeries, ...] = ()
+    pairs: tuple[tuple[str, Pair], ...] = ()
     whole: bool = True
 
 
@@ -180,8 +183,11 @@ def _record(row: Mapping[str, Any], second: int, containers: Collection[str], pr
     invocations = max(invocations, failed, int(latency.count) if latency and wrong else 0)
     whole = not wrong
     series = tuple(_series(row.get("series", []), containers, wrong))
+    pairs, unusable = read_pairs(row.get("pairs", []))
+    if unusable:
+        wrong.append(f"pairs: {unusable} are no pairs of predictions")
     problems += [f"second {second}: {what}" for what in wrong]
-    return Record(second, invocations, client, server, failed, latency, overhead, series, whole)
+    return Record(second, invocations, client, server, failed, latency, overhead, series, pairs, whole)
 
 
 def _series(rows: object, containers: Collection[str], wrong: list[str]) -> Iterator[WorkerSeries]:

@@ -55,6 +55,8 @@ class EcsLifecycle:
     target: EcsTarget
     _retiring: set[str] = field(default_factory=set)
     """Endpoints without a record."""
+    _troubles: dict[str, str] = field(default_factory=dict)
+    """Why one of them cannot be removed now; logged once."""
 
     @property
     def chores(self) -> Sequence[Chore]:
@@ -83,7 +85,9 @@ class EcsLifecycle:
                 for fleet in look.fleets or ():
                     await self.target.delete_fleet(fleet, _LAST_FENCE)
             except TargetError as error:
-                log.warning("endpoint %s has no record and cannot be removed now: %s", endpoint, error)
+                if self._troubles.get(endpoint) != str(error):
+                    log.warning("endpoint %s has no record and cannot be removed now: %s", endpoint, error)
+                self._troubles[endpoint] = str(error)
             else:
                 if not look.fleets:
                     self._retiring.discard(endpoint)

@@ -42,7 +42,8 @@ class TargetGroups:
             answer = await self.calls.call("elbv2", "DescribeTags", {"ResourceArns": arns[at : at + _MOST_TAGGED]})
             for one in answer.get("TagDescriptions", ()):
                 tags = {str(tag["Key"]): str(tag.get("Value", "")) for tag in one.get("Tags", ())}
-                if tags.get(INSTALLATION) == self.installation and ENDPOINT in tags and FLEET in tags:
+                number = tags.get(FLEET, "").partition("/")[0]
+                if tags.get(INSTALLATION) == self.installation and ENDPOINT in tags and number.isdecimal():
                     self.known[parse_fleet(tags[ENDPOINT], tags[FLEET])] = str(one["ResourceArn"])
         self._searched = True
 
@@ -79,6 +80,8 @@ class TargetGroups:
             await self.calls.call("elbv2", "DeleteTargetGroup", {"TargetGroupArn": group})
         except ResourceBusy as error:
             raise Transient(f"target group of {fleet} is still in use: {error}") from None
+        except ResourceMissing:
+            pass  # somebody else removed it
         del self.known[fleet]
 
     async def count_healthy(self, group: str) -> int:

@@ -9,12 +9,16 @@ from tidegate.ports.gateway_agent import DemandReport
 
 @dataclass(frozen=True)
 class TotalDemand:
-    """``now``: requests that are being served or wait. ``ever`` is another one once there was a further request.
+    """``now``: requests that are being served or wait. ``ever``: all so far, of each process of a gateway.
     ``waits_since``: epoch seconds since when one waits because the fleet has no server; None: none does."""
 
     now: int = 0
-    ever: tuple[tuple[str, str, int], ...] = ()
+    ever: Mapping[str, int] = field(default_factory=dict)
     waits_since: float | None = None
+
+    def has_more(self, before: "TotalDemand") -> bool:
+        """Whether a further request came since then. A gateway that was replaced or reloaded proves none."""
+        return any(count > before.ever.get(process, count) for process, count in self.ever.items())
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,6 @@ def add_up(reports: Mapping[str, DemandReport], whole: bool) -> Demand:
             fleet = FleetId.parse(name)
             before = found.get(fleet, TotalDemand())
             waits = [since for since in (before.waits_since, one.waits_since) if since is not None]
-            ever = (*before.ever, (gateway, report.boot, one.ever))
+            ever = {**before.ever, f"{gateway} {report.boot}": one.ever}
             found[fleet] = TotalDemand(before.now + one.now, ever, min(waits, default=None))
     return Demand(found, whole)

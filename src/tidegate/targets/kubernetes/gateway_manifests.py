@@ -5,6 +5,7 @@ from hashlib import sha256
 
 import msgspec
 
+from tidegate.auth.keys import prediction_keys
 from tidegate.ports.gateway_agent import AgentSettings
 from tidegate.settings import Settings
 from tidegate.targets.kubernetes.api_versions import ApiVersions
@@ -64,7 +65,7 @@ def _metadata(options: KubernetesOptions, name: str) -> Manifest:
 
 def access_keys(settings: Settings, options: KubernetesOptions) -> Manifest:
     """Workers verify signatures themselves."""
-    keys = base64.b64encode(msgspec.json.encode(dict(settings.access_keys), order="sorted")).decode()
+    keys = base64.b64encode(msgspec.json.encode(prediction_keys(settings), order="sorted")).decode()
     about = _metadata(options, keys_name(options))
     return {"apiVersion": "v1", "kind": "Secret", "metadata": about, "type": "Opaque", "data": {KEYS_FILE: keys}}
 

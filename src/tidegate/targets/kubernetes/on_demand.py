@@ -31,14 +31,16 @@ LONG_WAIT = 20.0
 QUICK = 0.25
 """Seconds between two looks while one does."""
 IDLE = 1.0
+MOST_HASTENED = 20
+"""Fleets that wake up at a time and whose pods are looked for one by one; of more, they are listed once a second."""
 
 
 @dataclass
 class OnDemandState:
     proven: bool
     memory: ScalingMemory
-    ever: object = None
-    """Requests that gateways had counted at the last look."""
+    last: TotalDemand = field(default_factory=TotalDemand)
+    """What gateways held at the last look."""
     going: float | None = None
     """Since when the fleet is to go."""
     waking: float | None = None
@@ -111,11 +113,12 @@ class OnDemandFleets:
             return
         async with self._turn:
             demand = await self.gateways.demand()
-            await asyncio.gather(*(self._adjust(spec, demand) for spec in mine.values()))
+            hastened = sum(state.waking is not None for state in self._states.values()) <= MOST_HASTENED
+            await asyncio.gather(*(self._adjust(spec, demand, hastened) for spec in mine.values()))
 
-    async def _adjust(self, spec: FleetSpec, demand: Demand) -> None:
+    async def _adjust(self, spec: FleetSpec, demand: Demand, hastened: bool) -> None:
         try:
-            await self._scale(spec, demand)
+            await self._scale(spec, demand, hastened)
             trouble = ""
         except TidegateError as error:
             trouble = str(error)
@@ -123,7 +126,8 @@ class OnDemandFleets:
             log.warning("fleet %s: %s", spec.id, trouble)
         self._troubles[spec.id] = trouble
 
-    async def _scale(self, spec: FleetSpec, demand: Demand) -> None:
+    async def _scale(self, spec: FleetSpec, demand: Demand, hastened: bool) -> None:
+        """``hastened``: whether to look for the first pod of a fleet at once."""
         view = self.view.fleets.get(spec.id)
         if (
             view is None
@@ -138,9 +142,11 @@ class OnDemandFleets:
             raise ForeignChange(words)
         if (wanted, state.proven) != (set_by_us(deployment), is_proven(deployment)):
             self.view.note(await self.api.apply(scale_manifest(spec.id, wanted, state.proven), manager=SCALER))
-        if state.waking is not None and await self.view.refresh_fleet(spec.id):
+        if state.waking is not None and hastened and await self.view.refresh_fleet(spec.id):
             await self.gateways.push(spec.id.endpoint)
-            log.info("fleet %s: a cold start took %.1f s", spec.id, time.time() - state.waking)
+            if self.running(spec.id):
+                log.info("fleet %s: a cold start took %.1f s", spec.id, time.time() - state.waking)
+                state.waking = None
 
     def _state(self, fleet: FleetId, deployment: Manifest) -> OnDemandState:
         if fleet not in self._states:
@@ -208,8 +214,7 @@ def next_count(state: OnDemandState, spec: FleetSpec, view: FleetView, demand: D
 
 def count_requests(state: OnDemandState, found: TotalDemand) -> int:
     """Requests to do, with those that came and went since the last look as one."""
-    further = found.ever != state.ever and state.ever is not None
-    state.ever = found.ever
+    further, state.last = found.has_more(state.last), found
     return max(found.now, int(further), int(found.waits_since is not None))
 
 

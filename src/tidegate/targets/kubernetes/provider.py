@@ -4,6 +4,7 @@ import socket
 import time
 from dataclasses import replace
 
+from tidegate.domain.evidence import OF_TRAFFIC
 from tidegate.domain.observation import SAGEMAKER_CAPABILITIES, TIDEGATE_CAPABILITIES, Capabilities
 from tidegate.ports.target import Provider
 from tidegate.settings import Settings
@@ -80,7 +81,8 @@ def capabilities(settings: Settings, options: KubernetesOptions) -> Capabilities
     cluster also without what needs that router."""
     own = options.http_route is None
     chosen = SAGEMAKER_CAPABILITIES if settings.fidelity == "aws" else TIDEGATE_CAPABILITIES
-    return replace(chosen, quotas=settings.quotas, serverless=own, shadow=own, capture=False, keeps_models=False)
+    chosen = replace(chosen, capture=False, keeps_models=False, compares=chosen.compares & set(OF_TRAFFIC))
+    return replace(chosen, quotas=settings.quotas, serverless=own, shadow=own)
 
 
 def no_usage(pids: object) -> dict[int, Usage]:

@@ -21,7 +21,7 @@ from tidegate.targets.kubernetes.cluster_view import ClusterView
 from tidegate.targets.kubernetes.endpoint_plans import endpoint_plan, named_fleets, servers
 from tidegate.targets.kubernetes.fleet_manifests import first_size, fleet_manifests, fleet_secret_name
 from tidegate.targets.kubernetes.fleet_status import autoscaled_status, plain_status, with_load
-from tidegate.targets.kubernetes.foreign_changes import scaled_by_others
+from tidegate.targets.kubernetes.foreign_changes import asked_of, scaled_by_others
 from tidegate.targets.kubernetes.foreign_pods import ForeignPods
 from tidegate.targets.kubernetes.gateways import Gateways
 from tidegate.targets.kubernetes.model_store import ModelStore
@@ -118,6 +118,8 @@ class KubernetesTarget:
         fleet = await self.model_store.place(fleet, await self._find_spec(fleet.id, live))
         data = start_data(fleet, self.settings, self.images, self.options)
         versions, before = self.versions or ApiVersions(), self._foreign.asked(fleet.id)
+        if live is not None and not before:  # of an earlier version, which did not note what it asked for
+            before = (asked_of(live["spec"]["template"]["spec"]),)
         for manifest in fleet_manifests(fleet, fence, data, self.settings, self.options, versions, before):
             if manifest["metadata"]["name"] == fleet_secret_name(fleet.id):
                 self._foreign.note(fleet.id, read_asked(manifest))

@@ -115,6 +115,7 @@ class Fleet:
             draining=count[ReplicaState.DRAINING],
             failure=self.failures.reason,
             mirror=None if self.desired.deleted else spec.mirror,
+            paired=None if self.desired.deleted else spec.paired,
             was_ready=self._was_ready,
         )
 

@@ -52,6 +52,10 @@ class Folders:
         """How much of the fleet's requests is copied to a shadow."""
         return self.fleet(fleet) / "share"
 
+    def order(self, fleet: FleetId) -> Path:
+        """What another version is to answer, too."""
+        return self.fleet(fleet) / "pairs.json"
+
     @property
     def pairs(self) -> Path:
         return self.state / "shadow"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from tidegate.auth.keys import prediction_keys
 from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.host.atomic_write import write_private
@@ -15,6 +16,7 @@ from tidegate.serving.contract.replica_spec import (
     CaptureSpec,
     ContainerSpec,
     OnDemand,
+    PairingFiles,
     ShadowCopies,
     encode,
 )
@@ -29,7 +31,7 @@ from tidegate.targets.start_spec import LONGEST_QUEUED, log_stream_arn, start_sp
 def write_keys(folders: Folders, settings: Settings) -> None:
     """Workers verify signatures themselves, and read the keys from one file."""
     if settings.access_keys:
-        write_private(folders.keys, msgspec.json.encode(dict(settings.access_keys)))
+        write_private(folders.keys, msgspec.json.encode(prediction_keys(settings)))
     else:
         folders.keys.unlink(missing_ok=True)
 
@@ -59,6 +61,7 @@ def replica_file(
         file_roots=readable_roots(settings, folders, variant.model),
         keys_file=None if free or queued else keys_file(settings, folders),
         mirror=mirror_section(folders, proxy.copies, fleet, replica),
+        pairing=pairing_section(folders, proxy.copies, fleet),
         capture=capture_section(settings, folders, fleet, replica),
         on_demand=on_demand_section(proxy.wakes, waking) if variant.serverless is not None else None,
     )
@@ -85,6 +88,14 @@ def mirror_section(folders: Folders, copies: Path, fleet: FleetSpec, replica: st
         share_file=str(folders.share(fleet.id)),
         kept=str(folders.kept(fleet.id, replica)),
     )
+
+
+def pairing_section(folders: Folders, copies: Path, fleet: FleetSpec) -> PairingFiles | None:
+    """Every worker that clients call can be paired: its version may be an old one some day."""
+    variant = fleet.variant
+    if fleet.detached or variant.shadow or variant.asynchronous is not None or variant.serverless is not None:
+        return None
+    return PairingFiles(socket=str(copies), order_file=str(folders.order(fleet.id)))
 
 
 def capture_section(settings: Settings, folders: Folders, fleet: FleetSpec, replica: str) -> CaptureSpec | None:

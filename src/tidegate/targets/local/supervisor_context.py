@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from tidegate.domain.fleet import FleetId, FleetSpec
+from tidegate.domain.fleet import FleetId, FleetSpec, Pairing
 from tidegate.host.atomic_write import write_private
 from tidegate.ports.router import Router
+from tidegate.serving.contract.pair_order import PairOrder
 from tidegate.targets.local.fork_server import ForkServer
 from tidegate.targets.local.on_demand import WakeUp
 from tidegate.targets.local.paths import Folders
@@ -61,8 +62,16 @@ def _identity(spec: FleetSpec) -> tuple[object, ...]:
     return spec.config_name, variant.model, ways
 
 
+def _order(paired: Pairing) -> PairOrder:
+    return PairOrder(str(paired.fleet), paired.slices, paired.features)
+
+
 def save_desired(folders: Folders, desired: DesiredFleet) -> None:
-    """The share of copied requests has a file of its own, which the workers read."""
+    """What a fleet's workers are to copy has files of its own, which they read."""
     if desired.spec.mirror is not None:
         write_private(folders.share(desired.spec.id), str(desired.spec.mirror.share).encode())
+    if desired.spec.paired is not None:
+        write_private(folders.order(desired.spec.id), msgspec.json.encode(_order(desired.spec.paired)))
+    else:
+        folders.order(desired.spec.id).unlink(missing_ok=True)
     write_private(folders.desired_file(desired.spec.id), msgspec.json.encode(desired))

@@ -28,7 +28,7 @@ def measure_local(wish: DesiredDeployment) -> dict[str, LocalData]:
 
 def open_client(options: SagemakerOptions) -> AwsClient:
     """With the user's own credentials. Raises StartupError without boto3."""
-    return AwsClient(open_session(options.region), options.endpoint_url, WallTime(SystemClock()))
+    return AwsClient(open_session(options), options.endpoint_url, WallTime(SystemClock()))
 
 
 def render_calls(wish: DesiredDeployment, options: Options) -> Rendering:

@@ -82,7 +82,7 @@ class SagemakerTarget:
         in_thread: Callable[..., Awaitable[Any]] = asyncio.to_thread,
     ) -> None:
         self.name = "sagemaker"
-        self.can = replace(CAN, counted_after=options.metric_period + options.metric_delay)
+        self.can = replace(CAN, counted_after=options.counted_after)
         self.aws, self.options, self.changed = aws, options, changed
         self._in_thread = in_thread
         self._managed: dict[str, _Managed] = {}

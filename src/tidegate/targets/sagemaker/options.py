@@ -3,12 +3,13 @@
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
-import msgspec
-from msgspec import Struct
+from msgspec import Meta, field
 
 from tidegate.domain.errors import Invalid
+from tidegate.targets.aws.options import AwsAccess
+from tidegate.targets.aws.options import parse_options as parse
 
 _ROLE = r"arn:aws[a-z\-]*:iam::\d{12}:role/[\w+=,.@/\-]+"
 _REGION = r"[a-z]{2,4}(-[a-z]+)+-\d"
@@ -22,17 +23,16 @@ class Mode(StrEnum):
     """The platform's rollout machine shifts the traffic between two variants."""
 
 
-class SagemakerOptions(Struct, frozen=True, forbid_unknown_fields=True):
+class SagemakerOptions(AwsAccess, frozen=True, kw_only=True):
     """``role_arn`` is the execution role, which SageMaker takes on to read the model data and pull the image."""
 
-    region: str
     role_arn: str
     mode: Mode = Mode.NATIVE
     bucket: str = ""
     """Where local model data goes; needed only if there is some."""
     prefix: str = "tidegate"
     """First part of its keys, without slashes at the ends."""
-    images: dict[str, str] = {}
+    images: dict[str, str] = field(default_factory=dict)
     """Image of a spec -> address in ECR, before everything else."""
     instance_type: str = ""
     """For variants whose spec names none (``local``)."""
@@ -40,23 +40,18 @@ class SagemakerOptions(Struct, frozen=True, forbid_unknown_fields=True):
     """Go on without steps or alarms where SageMaker has no guardrails for the endpoint."""
     accept_larger_steps: bool = False
     """Go on where whole instances make a first step larger than the spec's."""
-    keep_versions: int = 5
+    keep_versions: Annotated[int, Meta(ge=1)] = 5
     """Models and configs of this many earlier versions stay."""
-    subnets: list[str] = []
-    security_groups: list[str] = []
+    subnets: list[str] = field(default_factory=list)
+    security_groups: list[str] = field(default_factory=list)
     kms_key: str = ""
     """Encrypts the volumes of the instances."""
     enhanced_metrics: bool = False
     """Publish metrics every 10 seconds (MetricsConfig), so that alarms may have such periods."""
-    metric_period: int = 60
-    """Engine mode: seconds of a point of the metrics that rollouts are judged by."""
-    metric_delay: int = 180
-    """Engine mode: seconds after the end of a period until its numbers are complete."""
-    poll: float = 10.0
+    metric_delay: Annotated[int, Meta(ge=0)] = 180
+    poll: Annotated[float, Meta(gt=0)] = 10.0
     """Engine mode: seconds between looks at an endpoint that changes; three times that otherwise. AWS throttles who
     asks more often."""
-    endpoint_url: str = ""
-    """For tests: another address for every service."""
 
     @property
     def partition(self) -> str:
@@ -69,10 +64,7 @@ class SagemakerOptions(Struct, frozen=True, forbid_unknown_fields=True):
 
 def parse_options(data: Mapping[str, object]) -> SagemakerOptions:
     """Raises Invalid, with the name of the option."""
-    try:
-        options = msgspec.convert(dict(data), SagemakerOptions)
-    except msgspec.ValidationError as error:
-        raise Invalid(f"options of the sagemaker target: {error}") from None
+    options = parse(data, SagemakerOptions, "sagemaker")
     checks: tuple[tuple[str, str, str, Any], ...] = (
         ("region", options.region, _REGION, "a region such as eu-central-1"),
         ("role_arn", options.role_arn, _ROLE, "arn:aws:iam::ACCOUNT:role/NAME"),
@@ -82,13 +74,7 @@ def parse_options(data: Mapping[str, object]) -> SagemakerOptions:
     )
     for name, value, pattern, expected in checks:
         if not re.fullmatch(pattern, value):
-            raise Invalid(f"options of the sagemaker target: {name}: {value!r}: expected {expected}")
-    if options.keep_versions < 1:
-        raise Invalid("options of the sagemaker target: keep_versions: must be 1 or more")
-    if options.metric_period < 1 or options.metric_delay < 0 or options.poll <= 0:
-        raise Invalid(
-            "options of the sagemaker target: metric_period and poll must be above 0, metric_delay 0 or more"
-        )
+            raise Invalid(f"settings of target 'sagemaker': {name}: {value!r}: expected {expected}")
     if bool(options.subnets) != bool(options.security_groups):
-        raise Invalid("options of the sagemaker target: give both subnets and security_groups, or neither")
+        raise Invalid("settings of target 'sagemaker': give both subnets and security_groups, or neither")
     return options

@@ -28,12 +28,10 @@ def provide_sagemaker(context: TargetContext) -> Provider:
         raise StartupError(str(error)) from None
     if options.mode is not Mode.ENGINE:
         raise StartupError(
-            "options of the sagemaker target: a server drives it with mode: engine only; mode: native needs no server"
+            "settings of target 'sagemaker': a server drives it with mode: engine only; mode: native needs no server"
             " ('tidegate direct deploy SPEC')"
         )
-    aws = AwsClient(
-        open_session(options.region), options.endpoint_url, WallTime(SystemClock()), patience=ENGINE_PATIENCE
-    )
+    aws = AwsClient(open_session(options), options.endpoint_url, WallTime(SystemClock()), patience=ENGINE_PATIENCE)
     in_thread = open_threads("sagemaker")
     calls = ThreadedCalls(aws, in_thread)
     target = SagemakerTarget(aws, options, context.changed, in_thread)

@@ -117,7 +117,7 @@ def join_loops(edges: Edges, compare: bool = False) -> Loops:
     ``compare``: versions are compared, too."""
     store, metrics, clock, evidence = edges.store, edges.metrics, edges.clock, edges.evidence
     comparisons = Comparisons(store) if compare else None
-    guards = Guards(metrics, lambda: clock.read()[1].ahead, comparisons and comparisons.verdict)
+    guards = Guards(metrics, lambda: clock.read()[1].ahead, comparisons.verdict if comparisons else None)
     engine = Engine(store, {LOCAL: edges.target}, clock, guards, lambda name: None, read_clocks=clock.read)
 
     def fresh(endpoint: str) -> Observation | None:

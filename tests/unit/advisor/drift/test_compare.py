@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from tidegate.advisor.drift.compare import EVERYTHING, DriftReport, DriftTerms, compare
-from tidegate.advisor.drift.profile import CATEGORIES, SAMPLE, Row, TableProfile
+from tidegate.advisor.drift.compare import DriftReport, DriftTerms, compare
+from tidegate.advisor.drift.profile import CATEGORIES, MOST_COLUMNS, SAMPLE, Row, TableProfile
 from tidegate.advisor.drift.shapes import make_constraints, make_statistics, read_statistics
+from tidegate.advisor.drift.slices import EVERYTHING
 from tidegate.domain.errors import Invalid
 
 Change = Callable[[dict[str, float | str | None], random.Random], None]
@@ -159,3 +160,10 @@ def test_numbers_are_sampled_evenly_and_texts_are_bounded() -> None:
     assert len(numbers.sample) == SAMPLE and abs(sum(numbers.sample) / SAMPLE - 10_000) < 500
     assert (numbers.mean, numbers.low, numbers.high, numbers.kind) == (9999.5, 0, 19_999, "Integral")
     assert texts.many and len(texts.categories) == CATEGORIES
+
+
+def test_names_of_columns_that_clients_make_up_cost_no_memory() -> None:
+    made = empty()
+    for number in range(3_000):
+        made.add({"amount": 1.0, f"made up {number}": 1.0})
+    assert len(made.columns) == MOST_COLUMNS and made.columns["amount"].count == 3_000

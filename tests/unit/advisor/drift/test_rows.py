@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tidegate.advisor.drift.rows import Unusable, parse_value, read_captured, read_table
+from tidegate.advisor.drift.rows import CapturedReader, Unusable, parse_value, read_table
 
 COLUMNS = ("amount", "country")
 
@@ -16,6 +16,11 @@ def captured(data: str, encoding: str, answer: str = "0.5", time: str = "2026-03
         "endpointOutput": {"data": answer, "encoding": "CSV"},
     }
     return json.dumps({"captureData": sides, "eventMetadata": {"eventId": "e", "inferenceTime": time}}).encode()
+
+
+def read(line: bytes) -> Any:
+    found = CapturedReader(COLUMNS).read(line)
+    return found if isinstance(found, Unusable) else found[1]
 
 
 ROW = {"amount": 1.5, "country": "US"}
@@ -44,17 +49,35 @@ ROW = {"amount": 1.5, "country": "US"}
     ],
 )
 def test_a_captured_request_has_rows_or_a_reason(data: str, encoding: str, rows: Any) -> None:
-    assert read_captured(captured(data, encoding), COLUMNS, "", 0.0) == rows
+    assert read(captured(data, encoding)) == rows
 
 
 def test_a_line_that_is_broken_or_old_is_told() -> None:
     for line in (b"half a li", b"{}", b"[]", b"\xff", captured("1,US", "CSV", time="soon")):
-        assert read_captured(line, COLUMNS, "", 0.0) is Unusable.BROKEN
-    assert read_captured(captured("1,US", "CSV"), COLUMNS, "", 2e9) is Unusable.TOO_OLD
+        assert read(line) is Unusable.BROKEN
+    assert CapturedReader(COLUMNS, since=2e9).read(captured("1,US", "CSV")) is Unusable.TOO_OLD
+    assert CapturedReader(COLUMNS, before=1.0).read(captured("1,US", "CSV")) is Unusable.TOO_NEW
 
 
 def test_an_answer_without_one_number_is_no_column() -> None:
-    assert read_captured(captured("1.5,US", "CSV", answer="yes"), COLUMNS, "", 0.0) == [ROW]
+    assert read(captured("1.5,US", "CSV", answer="yes")) == [ROW]
+
+
+@pytest.mark.parametrize("answer", ["0.1\n0.2\n", "0.1,0.2"])
+def test_each_of_several_rows_has_its_prediction(answer: str) -> None:
+    first, second = read(captured("1.5,US\n1.5,US\n", "CSV", answer))
+    assert (first["prediction"], second["prediction"]) == (0.1, 0.2)
+    assert read(captured("1.5,US\n1.5,US\n", "CSV", "0.1")) == [ROW, ROW]
+
+
+def test_a_column_may_come_as_a_custom_attribute() -> None:
+    document = json.loads(captured("1.5,US", "CSV"))
+    document["eventMetadata"]["customAttributes"] = ["region=EU", "country=DE", "secret=1", "trace", 7]
+    reader = CapturedReader(COLUMNS, attributes=("region", "country"))
+    found = reader.read(json.dumps(document).encode())
+    assert not isinstance(found, Unusable)
+    [row] = found[1]
+    assert row == {**ROW, "region": "EU", "prediction": 0.5}
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from tidegate.advisor.promise import Baseline, Promise, PromiseTerms, Quantity, promise
-from tidegate.domain.evidence import Comparison, EvidenceAction, EvidenceConfig
+from tidegate.domain.evidence import OF_TRAFFIC, Comparison, EvidenceAction, EvidenceConfig
 from tidegate.domain.rollout import RolloutPlan, RolloutStage
 
-ALL = EvidenceConfig(compare=tuple(Comparison))
+ALL = EvidenceConfig(compare=OF_TRAFFIC)
 
 
 def promised(config: EvidenceConfig | None, rps: float = 40, parts: dict[str, float] | None = None) -> Promise:
@@ -19,7 +19,7 @@ def promised(config: EvidenceConfig | None, rps: float = 40, parts: dict[str, fl
 
 def test_each_comparison_has_its_smallest_difference_by_stage() -> None:
     found = promised(ALL).evidence
-    assert [one.comparison for one in found] == list(Comparison)
+    assert [one.comparison for one in found] == list(OF_TRAFFIC)
     for one in found:
         first, second, last = one.smallest
         assert first is not None and second is not None

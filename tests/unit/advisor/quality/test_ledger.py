@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from tidegate.advisor.quality.label_lines import Label, Prediction
-from tidegate.advisor.quality.ledger import DAY, Coverage, Delays, Ledger, Outcome
+from tidegate.advisor.quality.ledger import DAY, AnsweringVersion, Coverage, Delays, LabelKind, Ledger, Outcome
 from tidegate.advisor.quality.report import _is_selective
 
 AT = 1_772_366_400.0
 YEAR = 365 * DAY
+NOW = 10 * YEAR
 
 
 @pytest.fixture
@@ -35,6 +36,10 @@ PREDICTION = Prediction("a", AT, 0.5)
         ([PREDICTION], [Label("a", 1.0, AT - 301)], {Outcome.BEFORE: 1}),
         ([PREDICTION], [Label("a", 1.0, AT + YEAR)], {Outcome.JOINED: 1}),
         ([PREDICTION], [Label("a", 1.0, AT + YEAR + 1)], {Outcome.LATE: 1}),
+        ([PREDICTION], [Label("a", 1.0, AT + DAY, received=AT + DAY - 299)], {Outcome.JOINED: 1}),
+        ([PREDICTION], [Label("a", 1.0, AT + DAY, received=AT + DAY - 301)], {Outcome.FUTURE: 1}),
+        ([PREDICTION], [Label("a", 1.0, AT + 2 * NOW)], {Outcome.FUTURE: 1}),
+        ([PREDICTION], [Label("a", 7.0, AT)], {Outcome.JOINED: 1}),
         ([], [], {}),
         ([PREDICTION], [], {}),
     ],
@@ -44,7 +49,7 @@ def test_every_label_has_an_outcome(
 ) -> None:
     ledger.add_predictions(predictions)
     ledger.add_labels(labels)
-    found = ledger.join(YEAR)
+    found = ledger.join(YEAR, AT + NOW)
     assert {outcome: count for outcome, count in found.items() if count} == outcomes
     assert sum(found.values()) == len(labels)
     assert len(list(ledger.pairs())) == found[Outcome.JOINED]
@@ -75,3 +80,45 @@ def test_many_rows_are_added_in_parts(ledger: Ledger) -> None:
     ledger.add_predictions(Prediction(str(number), AT, 0.5) for number in range(12_345))
     ledger.add_labels(Label(str(number), 1.0, AT) for number in range(12_345))
     assert ledger.join(YEAR)[Outcome.JOINED] == 12_345
+
+
+@pytest.mark.parametrize(("kind", "others", "outcome"), [
+    (LabelKind.CLASSES, 0, Outcome.CLASS),
+    (None, 200, Outcome.CLASS),
+    (None, 5, Outcome.JOINED),
+    (LabelKind.AMOUNTS, 200, Outcome.JOINED),
+])  # fmt: skip
+def test_a_class_never_seen_is_named_where_labels_are_classes(
+    ledger: Ledger, kind: LabelKind | None, others: int, outcome: Outcome
+) -> None:
+    ledger.add_predictions(Prediction(str(number), AT, 0.5) for number in range(201))
+    ledger.add_labels([Label(str(number), float(number % 2), AT) for number in range(others)])
+    ledger.add_labels([Label("200", 3.0, AT)])
+    found = ledger.join(YEAR, kind=kind)
+    assert found[outcome] == (1 if outcome is Outcome.CLASS else others + 1)
+
+
+def test_versions_are_measured_apart(ledger: Ledger) -> None:
+    for version, count in (("v1", 30), ("v2", 10)):
+        ledger.add_predictions(
+            Prediction(f"{version}-{n}", AT + n, n / 100, version, "blue") for n in range(count)
+        )
+        ledger.add_labels(Label(f"{version}-{n}", n % 2, AT + DAY, 0.5) for n in range(0, count, 5))
+    ledger.join(YEAR)
+    old, new = AnsweringVersion("v1", "blue"), AnsweringVersion("v2", "blue")
+    assert ledger.versions() == [old, new]
+    assert [ledger.coverage(one).labelled for one in (None, old, new)] == [8, 6, 2]
+    assert list(ledger.weighted_pairs(new)) == [(0.05, 1.0, 2.0), (0.0, 0.0, 2.0)]
+    assert [band.predictions for band in ledger.bands(old)] == [3] * 10
+    assert sum(band.labelled for band in ledger.bands(old)) == 6
+
+
+def test_only_the_time_in_which_both_versions_answered_is_compared(ledger: Ledger) -> None:
+    ledger.add_predictions(Prediction(f"old-{n}", AT + 100 * n, 0.5, "v1", "blue") for n in range(10))
+    ledger.add_predictions(Prediction(f"new-{n}", AT + 500 + 100 * n, 0.5, "v2", "blue") for n in range(10))
+    ledger.add_labels(Label(f"{side}-{n}", 1.0, AT + DAY) for side in ("old", "new") for n in range(10))
+    ledger.join(YEAR)
+    found = ledger.in_order(AnsweringVersion("v1", "blue"), AnsweringVersion("v2", "blue"))
+    assert sorted(one.id for one in found) == [f"{side}-{n}" for side in ("new", "old") for n in range(5)][:5] + [
+        f"old-{n}" for n in range(5, 10)
+    ]

@@ -253,6 +253,30 @@ def test_a_rule_of_a_removed_endpoint_goes_although_somebody_changed_it(stage: S
     asyncio.run(play())
 
 
+def test_a_target_group_with_tags_that_say_nothing_is_left_alone(stage: Stage) -> None:
+    async def play() -> None:
+        await stage.settle(spec(), 1)
+        (group,) = stage.aws.groups
+        stage.aws.tags[group]["tidegate:fleet"] = "none"
+        lifecycle = EcsLifecycle(stage.again())
+        await lifecycle.retire_unknown(set())
+        assert (len(stage.aws.groups), len(stage.aws.services)) == (1, 1)
+
+    asyncio.run(play())
+
+
+def test_what_cannot_be_removed_now_is_logged_once(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
+    async def play() -> None:
+        await stage.settle(spec(), 1)
+        stage.aws.tags[stage.rule["RuleArn"]] = {"owner": "somebody"}
+        lifecycle = EcsLifecycle(stage.again())
+        for _ in range(3):
+            await lifecycle.retire_unknown(set())
+        assert caplog.text.count("cannot be removed now") == 1
+
+    asyncio.run(play())
+
+
 def test_an_endpoint_without_a_record_is_removed_once_its_tasks_are_gone(stage: Stage) -> None:
     async def play() -> None:
         await stage.settle(spec(), 1)
@@ -457,6 +481,7 @@ def test_minutes_that_are_missing_hold_a_rollout_and_turn_it_back_at_the_deadlin
             r"cannot compare latency: it has percentiles of whole minutes.*write compare: \[errors\]",
         ),
         (EvidenceConfig(compare=(Comparison.PREDICTIONS,)), "cannot compare predictions: it does not see"),
+        (EvidenceConfig(compare=(Comparison.PAIRED,)), "cannot compare paired: it makes no copies"),
         (replace(ERRORS_COMPARED, deadline=180), "up to 180 s later: the deadline of 180 s must be longer"),
     ],
 )

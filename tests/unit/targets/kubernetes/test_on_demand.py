@@ -16,6 +16,7 @@ from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
 from tidegate.targets.kubernetes.api_errors import ForeignChange
 from tidegate.targets.kubernetes.names import fleet_name
+from tidegate.targets.kubernetes.on_demand import MOST_HASTENED
 from tidegate.targets.kubernetes.options import Autoscaling, HttpRoute
 from tidegate.targets.kubernetes.start_data import start_data
 
@@ -122,6 +123,47 @@ def test_short_requests_between_two_looks_keep_a_pod() -> None:
             demand(cluster, fleet, 0, ever=second // 5)
             await look(cluster)
         assert pods(cluster, fleet) == 1
+
+    run(scenario())
+
+
+def test_gateway_that_is_replaced_or_reloaded_wakes_nobody() -> None:
+    async def scenario() -> None:
+        cluster, fleet = Cluster(), serverless()
+        await cluster.deploy(fleet)
+        demand(cluster, fleet, 0, ever=7)
+        await look(cluster, BOUNDS.idle_after + 3)
+        assert pods(cluster, fleet) == 0
+        demand(cluster, fleet, 0, ever=2)  # its counters begin anew
+        await look(cluster, 2)
+        assert pods(cluster, fleet) == 0
+        first = cluster.agents[sorted(cluster.agents)[0]]
+        first.boot = "boot-2"
+        demand(cluster, fleet, 0, ever=9)
+        await look(cluster, 2)
+        assert pods(cluster, fleet) == 0
+        demand(cluster, fleet, 0, ever=10)
+        await look(cluster, 2)
+        assert pods(cluster, fleet) == 1
+
+    run(scenario())
+
+
+def test_fleets_that_wake_up_in_crowds_all_get_their_pods() -> None:
+    async def scenario() -> None:
+        cluster = Cluster()
+        fleets = [fleet_spec(f"e{number}", count=1, serverless=BOUNDS) for number in range(2 * MOST_HASTENED)]
+        await cluster.begin()
+        for fleet in fleets:
+            await cluster.target.ensure_fleet(fleet, 1)
+        await look(cluster, BOUNDS.idle_after + 5)
+        assert {pods(cluster, fleet) for fleet in fleets} == {0}
+        for fleet in fleets:
+            demand(cluster, fleet, 1, 1, 5.0)
+        await look(cluster, 3)
+        assert {pods(cluster, fleet) for fleet in fleets} == {1}
+        first = cluster.agents[sorted(cluster.agents)[0]]
+        assert all(len(first.servers(fleet.id)) == 1 for fleet in fleets)
 
     run(scenario())
 

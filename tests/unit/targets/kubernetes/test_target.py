@@ -577,6 +577,9 @@ def test_pods_that_an_earlier_version_left_without_a_note_serve_on() -> None:
         cluster.restart(controller=2)
         await cluster.turn(3)
         assert [len(agent.servers(fleet_spec().id)) for agent in cluster.agents.values()] == [2, 2]
+        await cluster.target.ensure_fleet(fleet_spec(count=3), 2)
+        await cluster.turn(3)
+        assert [len(agent.servers(fleet_spec().id)) for agent in cluster.agents.values()] == [3, 3]
 
     run(scenario())
 

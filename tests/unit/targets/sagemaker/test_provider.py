@@ -11,7 +11,7 @@ import pytest
 from tests.unit.targets.sagemaker.aws_specs import OPTIONS, options, wish
 from tidegate.domain.errors import Invalid, StartupError, TargetRefused
 from tidegate.ports.target import Level
-from tidegate.targets.aws.client import import_boto3
+from tidegate.targets.aws.client import import_boto3, open_session
 from tidegate.targets.context import TargetContext
 from tidegate.targets.registry import KINDS
 
@@ -74,3 +74,14 @@ def test_refusals_are_the_first_notes_of_a_rendering() -> None:
     with pytest.raises(Invalid, match="region"):
         KIND.renderers["calls"](spec, {**OPTIONS, "region": "x"})
     assert options().mode == "native"
+
+
+def test_credentials_are_those_of_the_profile_in_the_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "config"
+    config.write_text("[profile lab]\naws_access_key_id = AKIALAB\naws_secret_access_key = secret\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    assert open_session(options(profile="lab")).get_credentials().access_key == "AKIALAB"

@@ -200,14 +200,3 @@ def _probability(x: NDArray[np.float32], hidden: NDArray[np.bool_]) -> NDArray[n
         + 3.0 * hidden
     )
     return np.asarray(1 / (1 + np.exp(-score)))
-
-
-def auc(score: NDArray[np.floating], fraud: NDArray[np.bool_]) -> float:
-    """Probability that a fraud scores above an honest payment; ties count half."""
-    _, place, counts = np.unique(score, return_inverse=True, return_counts=True)
-    ranks = np.cumsum(counts) - (counts - 1) / 2
-    bad = int(fraud.sum())
-    good = len(fraud) - bad
-    if not bad or not good:
-        return 0.5
-    return float((ranks[place][fraud].sum() - bad * (bad + 1) / 2) / (bad * good))

@@ -1,0 +1,109 @@
+"""Rollouts of equal versions on a whole platform: how many does evidence turn back?
+
+python -m bench.evidence --live 200: several endpoints at a time, each under load, each rolling out the same model
+again and again. A rollout that rolls back for another reason than evidence is counted apart.
+"""
+
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from tidegate.advisor.load import LoadGenerator
+from tidegate.cli.client import ApiClient
+from tidegate.domain.errors import TidegateError
+from tidegate.testing.platform import Platform
+from tidegate.testing.scene import Scene, train
+
+ENDPOINTS = 8
+RATE = 12.0
+"""Requests per second to each endpoint."""
+ROWS = [f"{0.1 * place - 1:.1f},0.2,0.3,0.4".encode() for place in range(20)]
+LONGEST = 600.0
+"""Seconds of a rollout at most."""
+PASSED, EVIDENCE, OTHER = "passed", "turned back by evidence", "ended otherwise"
+
+
+def spec(endpoint: str, data: str, number: int) -> dict[str, Any]:
+    """Of equal versions: only a variable that nothing reads differs."""
+    return {
+        "endpoint": endpoint,
+        "model": {"data": data, "environment": {"NOTE": str(number)}},
+        "rollout": {"strategy": "canary", "size": "50%", "wait": "15s"},
+        "evidence": {"compare": ["errors", "latency", "predictions"], "minimum": 100, "deadline": "5m"},
+    }
+
+
+@dataclass
+class LiveRollouts:
+    """``until``: on the monotonic clock, no rollout begins after it. ``reasons``: of those that did not pass."""
+
+    platform: Platform
+    scene: Scene
+    data: str
+    wanted: int
+    until: float
+    found: Counter[str] = field(default_factory=Counter)
+    reasons: list[str] = field(default_factory=list)
+    _begun: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def follow(self, endpoint: str) -> None:
+        """One endpoint, rollout after rollout."""
+        self._deploy(endpoint, 0)
+        self.scene.settled(endpoint, LONGEST)
+        path, headers = f"/endpoints/{endpoint}/invocations", {"Content-Type": "text/csv"}
+        with LoadGenerator(self.platform.url, path, ROWS, headers, RATE, connections=4):
+            for number in self._numbers():
+                before = self.scene.describe(endpoint)["EndpointConfigName"]
+                self._deploy(endpoint, number)
+                ended = self.scene.settled(endpoint, LONGEST)
+                self._note(ended["EndpointConfigName"] != before, str(ended.get("FailureReason", "")))
+
+    def _numbers(self) -> Iterator[int]:
+        while True:
+            with self._lock:
+                if self._begun >= self.wanted or time.monotonic() >= self.until:
+                    return
+                self._begun += 1
+                number = self._begun
+            yield number
+
+    def _deploy(self, endpoint: str, number: int) -> None:
+        with ApiClient({"TIDEGATE_URL": self.platform.url}) as server:
+            server.deploy(spec(endpoint, self.data, number), "bench", override=True, supersede=False)
+
+    def _note(self, passed: bool, reason: str) -> None:
+        with self._lock:
+            kind = PASSED if passed else EVIDENCE if "differs: " in reason else OTHER
+            self.found[kind] += 1
+            if not passed:
+                self.reasons.append(reason)
+            done = sum(self.found.values())
+            print(f"{done} of {self.wanted}: {dict(self.found)}, load {os.getloadavg()[0]:.0f}", flush=True)
+
+
+def run_live(wanted: int, seconds: float) -> LiveRollouts:
+    """So many rollouts, or as many as begin within these seconds."""
+    with TemporaryDirectory(prefix="tg-live-") as folder, Platform() as platform:
+        data, scene = train(Path(folder), 1, features=4, trees=5), Scene(platform)
+        live = LiveRollouts(platform, scene, data, wanted, time.monotonic() + seconds)
+        threads = [threading.Thread(target=_survive, args=(live, f"equal-{n}")) for n in range(ENDPOINTS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    return live
+
+
+def _survive(live: LiveRollouts, endpoint: str) -> None:
+    """An endpoint that cannot go on ends alone; its rollouts are counted as what they were."""
+    try:
+        live.follow(endpoint)
+    except (TidegateError, TimeoutError, OSError) as error:
+        live.reasons.append(f"{endpoint} gave up: {error}")

@@ -1,0 +1,115 @@
+"""How soon planted silent regressions are found, by each kind of evidence and by all of them; and how often honest
+retrains are turned back.
+
+python -m bench.planted [--runs 20] [--keep]: some minutes on two cores.
+"""
+
+import argparse
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from statistics import median
+
+from bench import tables
+from bench.planted.runs import Case, CaseRuns, run_case
+from bench.planted.versions import FAULTS, HONEST
+from bench.planted.worlds import make_worlds
+
+HARM = ("defaults", "replay")
+"""Kinds that look for harm: paired predictions by the default tolerances, and labels."""
+UNIONS = (HARM, ("features", *HARM), ("features", "predictions", *HARM))
+
+
+def cases(runs: int, worlds: Sequence[str]) -> list[Case]:
+    """Of each world; honest versions have three times as many runs, since few may fail."""
+    return [
+        Case(world, name, 3 * runs if name in HONEST else runs) for world in worlds for name in (*HONEST, *FAULTS)
+    ]
+
+
+def run_all(given: Sequence[Case], processes: int = 2) -> list[CaseRuns]:
+    """Each case is printed as soon as it is known."""
+    done = []
+    with ProcessPoolExecutor(processes) as pool:
+        for found in pool.map(run_case, given):
+            done.append(found)
+            print(*row(found), sep=" | ", flush=True)
+    return done
+
+
+def row(found: CaseRuns) -> list[object]:
+    """One case of one world."""
+    harm = found.harm
+    worse = f"AUC lost {harm.auc:.3f}" if found.classes else f"error gained {harm.error:.0%}"
+    cells: list[object] = [found.case.world, found.case.name]
+    cells.append(f"{worse}, mean {harm.mean:.0%}, slice {harm.slice:.0%}")
+    cells.append(f"{found.harmful}/{len(found.runs)}")
+    for kind in ("features", "defaults", "predictions"):
+        cells.append(_requests([one.requests[kind] for one in found.runs]))
+    cells.append(f"{sum(one.replay for one in found.runs) / len(found.runs):.0%}{_needed(found.replay_labels)}")
+    cells.append(_needed(found.late_labels).strip(" ()") or "-")
+    return [*cells, *(f"{found.share(kinds):.0%}" for kinds in UNIONS[:2])]
+
+
+def _requests(found: Sequence[int | None]) -> str:
+    """Share of runs that failed, and after how many requests."""
+    caught = [one for one in found if one is not None]
+    if not caught:
+        return "0%"
+    return f"{len(caught) / len(found):.0%} ({median(caught):.0f})"
+
+
+def _needed(found: Sequence[int | None]) -> str:
+    """Labels that it took, where it was found at all in more than half of the runs."""
+    caught = sorted(one for one in found if one is not None)
+    return f" ({caught[len(caught) // 2]:,})" if len(caught) * 2 > len(found) else ""
+
+
+def summary(found: Iterable[CaseRuns]) -> list[list[object]]:
+    """Runs found by each kind, and by several together."""
+    groups: Mapping[str, list[tuple[CaseRuns, int]]] = {
+        "planted, harmful": [],
+        "planted, harmless": [],
+        "honest retrains": [],
+    }
+    for case in found:
+        for number, run in enumerate(case.runs):
+            group = "honest retrains" if case.case.name in HONEST else ""
+            group = group or ("planted, harmful" if run.harm.is_harm else "planted, harmless")
+            groups[group].append((case, number))
+    rows: list[list[object]] = []
+    for group, runs in groups.items():
+        shares: list[object] = []
+        for kinds in (("features",), ("defaults",), ("predictions",), ("replay",), *UNIONS):
+            caught = sum(case.runs[number].fails(kinds) for case, number in runs)
+            shares.append(f"{caught / max(1, len(runs)):.1%}")
+        rows.append([group, len(runs), *shares])
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--runs", type=int, default=40, help="runs of each fault; of honest versions three times as many"
+    )
+    parser.add_argument("--worlds", default="fraud,attrition,salary")
+    parser.add_argument("--keep", action="store_true", help="write the tables to docs/benchmarks.md")
+    given = parser.parse_args()
+    began, worlds = time.perf_counter(), given.worlds.split(",")
+    assert set(worlds) <= {world.name for world in make_worlds()}
+    found = run_all(cases(given.runs, worlds))
+    print(f"{time.perf_counter() - began:.0f} s, load {os.getloadavg()[0]:.0f}")
+    header = ["world", "version", "change, median", "harmful runs", "features: found (requests)"]
+    header += ["predictions", "predictions, learned tolerances", "replay: found (labels)", "late labels needed"]
+    header += ["predictions or replay", "features too"]
+    title = "Planted silent regressions and honest retrains"
+    tables.show("planted", title, header, [row(one) for one in found], keep=given.keep)
+    header = ["versions", "runs", "features", "predictions", "predictions, learned tolerances", "replay"]
+    header += ["predictions or replay", "features too", "learned tolerances too"]
+    title = "Runs turned back by each kind of evidence"
+    tables.show("planted-sum", title, header, summary(found), keep=given.keep, command="planted")
+
+
+if __name__ == "__main__":
+    main()

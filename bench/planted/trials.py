@@ -1,0 +1,116 @@
+"""Shows a new version beside the old one to each kind of evidence, by the functions that the platform uses."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.planted.versions import ModelVersion
+from bench.planted.worlds import Floats, World
+from tidegate.advisor.comparison.replay_judge import judge_replay
+from tidegate.advisor.comparison.report import Answers
+from tidegate.domain.evidence import (
+    Comparison,
+    EvidenceBlock,
+    EvidenceConfig,
+    Finding,
+    PairedTolerance,
+)
+from tidegate.domain.pairs import FeatureRow, Pair
+from tidegate.domain.replay import ReplayConfig
+from tidegate.evidence.features import FeatureCounter
+from tidegate.evidence.judge import begin, fold, judge
+from tidegate.evidence.pair_judge import pair_key
+from tidegate.evidence.pairs import PairCounter
+from tidegate.examples.measures import auc
+
+PER_SECOND, SECONDS = 10, 120
+"""Copied requests in the first stage of a rollout: its default length, at ten requests a second."""
+FALSE_ROLLBACKS = 0.01
+VARIANT = "AllTraffic"
+REPLAYED = 40_000
+"""Rows of a replay at most."""
+TOLERATED = ReplayConfig("")
+
+
+@dataclass(frozen=True)
+class Harm:
+    """What a version does to all later rows, which no evidence sees: what it is worse by, each in its own unit."""
+
+    auc: float
+    calibration: float
+    mean: float
+    slice: float
+    error: float
+
+    @property
+    def is_harm(self) -> bool:
+        """By the default definition."""
+        names = ("auc", "calibration", "mean", "slice", "error")
+        return any(getattr(self, name) > getattr(TOLERATED, name) for name in names)
+
+
+def measure_harm(world: World, old: Floats, new: Floats, rows: NDArray[np.int64]) -> Harm:
+    y, group = world.y[rows], world.group[rows]
+    a, b = old[rows], new[rows]
+    slices = [
+        abs(b[group == one].mean() / a[group == one].mean() - 1)
+        for one in np.unique(group)
+        if (group == one).sum() >= 100
+    ]
+    mean, slice = abs(b.mean() / a.mean() - 1), max(slices)
+    if not world.classes:
+        before, after = np.abs(a - y).mean(), np.abs(b - y).mean()
+        return Harm(0.0, 0.0, float(mean), float(slice), float(after / before - 1))
+    lost = auc(a, y > 0) - auc(b, y > 0)
+    gained = _calibration_error(b, y) - _calibration_error(a, y)
+    return Harm(lost, gained, float(mean), float(slice), 0.0)
+
+
+def _calibration_error(scores: Floats, y: Floats) -> float:
+    bins = np.minimum(9, (scores * 10).astype(int))
+    return float(np.abs(np.bincount(bins, scores - y, 10)).sum() / len(y))
+
+
+def pairs_of(world: World, versions: tuple[ModelVersion, ModelVersion], rows: NDArray[np.int64]) -> list[Pair]:
+    """Both versions on copies of the same requests."""
+    x, group = world.x[rows], world.group[rows]
+    columns = [one.features(world, x) for one in versions]
+    scores = [one.predict(found).tolist() for one, found in zip(versions, columns, strict=True)]
+    names = [one.preparation.names(world) for one in versions]
+    features = [tuple(map(tuple, found.astype(float).tolist())) for found in columns]
+    return [
+        Pair(
+            *(scores[0][place], scores[1][place]),
+            key=place + 1,
+            slices=(("group", str(group[place])),),
+            features=(FeatureRow("prepare", names[0], features[0][place], names[1], features[1][place]),),
+        )
+        for place in range(len(x))
+    ]
+
+
+def watch(pairs: Sequence[Pair], comparison: Comparison, tolerance: PairedTolerance) -> int | None:
+    """After how many requests this kind fails, with the stake that it has beside the other; None: it does not."""
+    both = (Comparison.PAIRED, Comparison.FEATURES)
+    config = EvidenceConfig(both, paired=tolerance, slices=("group",), false_rollback_rate=FALSE_ROLLBACKS / 2)
+    state = begin(config, (VARIANT,))
+    counter: PairCounter | FeatureCounter
+    counter = PairCounter(("group",)) if comparison is Comparison.PAIRED else FeatureCounter(config.features)
+    for at, first in enumerate(range(0, len(pairs), PER_SECOND)):
+        sums = counter.count(pairs[first : first + PER_SECOND])
+        keyed = {pair_key(VARIANT, comparison, name): one for name, one in sums.items()}
+        state = fold(state, EvidenceBlock(at, 1, 0, {}, keyed))
+        if any(one.finding is Finding.FAIL for one in judge(state).results):
+            return min(len(pairs), first + PER_SECOND)
+    return None
+
+
+def replay(world: World, old: Floats, new: Floats, rows: NDArray[np.int64]) -> bool:
+    """Whether the replay of these labelled rows fails. ``old`` and ``new``: scores of all rows."""
+    groups = [str(one) for one in world.group[rows]]
+    answers = Answers(
+        *(old[rows].tolist(), new[rows].tolist(), world.y[rows].tolist(), [{}] * len(rows), groups, True)
+    )
+    return judge_replay(answers, TOLERATED, FALSE_ROLLBACKS / 2).finding is Finding.FAIL

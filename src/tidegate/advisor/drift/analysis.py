@@ -1,0 +1,167 @@
+"""One look of a drift schedule: the captures of a window against the baseline. Blocks; runs in a process of
+its own."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from tidegate.advisor.drift.baseline import BaselineView, RowsBaseline, read_baseline, view_rows, view_statistics
+from tidegate.advisor.drift.captures import read_window
+from tidegate.advisor.drift.compare import DriftReport, DriftTerms, compare
+from tidegate.advisor.drift.phases import phases_of
+from tidegate.advisor.drift.profile import PREDICTION, Draw, TableProfile
+from tidegate.advisor.drift.rows import CapturedReader, Unusable
+from tidegate.advisor.drift.slices import EVERYTHING, SlicedTable
+from tidegate.domain.drift import DriftFinding, DriftOutcome, DriftSchedule, DriftTask, DriftVerdict
+from tidegate.domain.errors import ArtifactError, Invalid, TidegateError
+from tidegate.storage.addresses import parse
+from tidegate.storage.files import open_plain, resolve_existing
+from tidegate.storage.s3 import S3
+
+MOST_FINDINGS = 50
+"""Findings, and columns and slices of which nothing is said, that an outcome has."""
+MOST_DISTANCES = 500
+MOST_UNUSABLE = 0.1
+"""Share of the window's captures that cannot be used from which nothing good is said."""
+LARGEST_BASELINE = 512 * 1024**2
+"""Bytes."""
+
+
+def analyse(task: DriftTask, draw: Draw) -> DriftOutcome:
+    """Everything that can go wrong is an outcome: unknown, with the reason. ``draw`` draws the samples of
+    columns."""
+    unknown = DriftOutcome(task.start, task.end, DriftVerdict.UNKNOWN)
+    if not task.addresses:
+        return replace(unknown, reason="the endpoint has no data capture: give its spec a 'capture'")
+    zone = ZoneInfo(task.schedule.zone)
+    try:
+        baseline = read_baseline(_read_file(task.schedule.baseline, task), zone)
+    except TidegateError as error:
+        return replace(unknown, reason=f"baseline {task.schedule.baseline}: {error}")
+    skipped: Counter[Unusable] = Counter()
+    columns = choose_columns(baseline, task.schedule)
+    try:
+        view = _view(baseline, columns, task, zone)
+        present = SlicedTable(task.schedule.by, lambda: TableProfile(draw), view.known, view.tables)
+        _read_present(task, view, columns, present, skipped)
+    except TidegateError as error:
+        return replace(unknown, reason=f"captures: {error}", skipped=_counted(skipped))
+    found = compare(
+        view.tables,
+        present.tables,
+        DriftTerms(task.schedule.least, task.schedule.rate),
+        view.phases,
+        view.known,
+    )
+    return judge(task, found, skipped)
+
+
+def choose_columns(baseline: RowsBaseline | TableProfile, schedule: DriftSchedule) -> list[str]:
+    """The columns of rows without names."""
+    names = baseline.columns if isinstance(baseline, TableProfile) else baseline.names
+    return list(schedule.columns or (one for one in names if one != PREDICTION))
+
+
+def _view(
+    baseline: RowsBaseline | TableProfile, columns: Sequence[str], task: DriftTask, zone: ZoneInfo
+) -> BaselineView:
+    """Of the columns that are compared, and the prediction. Raises Invalid."""
+    kept = [*columns, PREDICTION]
+    if isinstance(baseline, TableProfile):
+        baseline.columns = {one: baseline.columns[one] for one in kept if one in baseline.columns}
+        view = view_statistics(baseline, task.schedule.by)
+    else:
+        there = [one for one in kept if one in baseline.columns]
+        phases = phases_of(task.start, task.end, zone)
+        view = view_rows(baseline, there, task.schedule.by, phases)
+    if not view.tables[EVERYTHING].columns:
+        raise Invalid(f"the baseline has none of the columns {', '.join(columns)}")
+    return view
+
+
+def _read_present(
+    task: DriftTask,
+    view: BaselineView,
+    columns: Sequence[str],
+    present: SlicedTable,
+    skipped: Counter[Unusable],
+) -> None:
+    schedule = task.schedule
+    by = schedule.by
+    hidden = frozenset(by) - set(view.tables[EVERYTHING].columns)
+    since, before = task.start.timestamp(), task.end.timestamp()
+    reader = CapturedReader(columns, schedule.score, since, before, attributes=by)
+    for address in task.addresses:
+        lines = read_window(address, since, before, task.span, (task.s3_endpoint, task.region))
+        for _, line in lines:
+            found = reader.read(line)
+            if isinstance(found, Unusable):
+                skipped[found] += 1
+                continue
+            for row in found[1]:
+                present.add(row, hidden)
+
+
+def judge(task: DriftTask, found: DriftReport, skipped: Counter[Unusable]) -> DriftOutcome:
+    """No drift is said only of a window that could be read, and in which something was tested."""
+    findings = tuple(
+        DriftFinding(one.feature_name, one.constraint_check_type, one.description) for one in found.violations
+    )
+    unusable = sum(skipped[why] for why in (Unusable.BROKEN, Unusable.UNREADABLE, Unusable.OTHER_COLUMNS))
+    verdict, reason = DriftVerdict.NO_DRIFT, ""
+    if findings:
+        verdict = DriftVerdict.DRIFT
+    elif found.drifted is None:
+        verdict, reason = DriftVerdict.UNKNOWN, found.unsaid[0]
+    elif not found.changes:
+        verdict, reason = DriftVerdict.UNKNOWN, "no column could be compared"
+    elif unusable > MOST_UNUSABLE * (unusable + found.rows):
+        verdict, reason = DriftVerdict.UNKNOWN, f"{unusable} captures of this window could not be used"
+    if not found.rows:
+        verdict, reason = DriftVerdict.UNKNOWN, "no captured row in this window"
+    whole = [one for one in found.changes if one.slice == EVERYTHING]
+    return DriftOutcome(
+        task.start,
+        task.end,
+        verdict,
+        reason,
+        found.rows,
+        found.baseline_rows,
+        len(found.changes),
+        sum(one.drifted for one in found.changes),
+        findings[:MOST_FINDINGS],
+        len(findings),
+        {one.column: round(one.distance, 4) for one in whole[:MOST_DISTANCES]},
+        found.unsaid[:MOST_FINDINGS],
+        _counted(skipped),
+    )
+
+
+def _counted(skipped: Counter[Unusable]) -> dict[str, int]:
+    """Captures of the files around the window are none of its own."""
+    outside = (Unusable.TOO_OLD, Unusable.TOO_NEW)
+    return {str(why): count for why, count in sorted(skipped.items()) if why not in outside}
+
+
+def _read_file(address: str, task: DriftTask) -> bytes:
+    """Raises TidegateError."""
+    place = parse(address)
+    if place.is_file:
+        with open_plain(resolve_existing(Path(place.path), task.file_roots), task.file_roots) as file:
+            content = file.read(LARGEST_BASELINE + 1)
+    else:
+        bucket = S3(task.s3_endpoint, task.region).bucket(place.bucket)
+        content = _join(bucket.read(place.path, check=_check_size))
+    _check_size(len(content))
+    return content
+
+
+def _join(parts: Iterable[bytes]) -> bytes:
+    return b"".join(parts)
+
+
+def _check_size(size: int) -> None:
+    if size > LARGEST_BASELINE:
+        raise ArtifactError(f"it has more than {LARGEST_BASELINE} bytes")

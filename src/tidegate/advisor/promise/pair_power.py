@@ -1,0 +1,73 @@
+"""What comparisons of pairs can find in a rollout: the chance that a comparison fails, by difference. Pure.
+
+Pairs come in every stage in which the old version has requests, from its own requests: not only from what the new
+version gets. As in ``evidence_power``, the logarithm of the evidence is taken for a Brownian motion."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+from tidegate.advisor.promise.passage import ComparedStage, Growth, count_blocks, pass_chance
+from tidegate.domain.evidence import Comparison, EvidenceConfig
+from tidegate.evidence import features, means, pairs
+from tidegate.evidence.judge import false_alarm_rates
+
+PAIRS_PER_SECOND = 20.0
+"""Requests that are copied in a second, with one worker of the old version."""
+ROWS_PER_SECOND = 4.0
+"""Those of which the outputs of the stages are compared."""
+COLUMNS = 20
+"""Assumed number of columns, among which the stake is divided."""
+USUAL_SPREAD = 0.8 * math.sqrt(math.pi / 2)
+"""Standard deviation of the difference of a pair, over the tolerated mean absolute difference: that of normal
+differences that make use of four fifths of it."""
+MOST_BIAS = pairs.CLIP
+
+
+def chance_to_find_in_pairs(
+    comparison: Comparison,
+    config: EvidenceConfig,
+    stages: Sequence[ComparedStage],
+    difference: float,
+    variants: int = 1,
+) -> float:
+    """Probability that a comparison fails by the end of these stages. ``difference``: for PAIRED the mean difference
+    of two predictions, in units; for FEATURES the part of the requests in which one column has another value."""
+    level = -math.log(false_alarm_rates(config, variants)[comparison])
+    paired = [stage for stage in stages if stage.paired]
+    count = sum(_pairs(comparison, stage) for stage in paired)
+    count -= pairs.FEWEST if comparison is Comparison.PAIRED else features.LEARNED_FROM
+    looks = sum(count_blocks(stage.seconds) for stage in paired)
+    if count <= 0:
+        return 0.0
+    found = (
+        pass_chance(Growth(count * one.mean, count * one.variance), level - math.log(part), looks)
+        for part, one in _bets(comparison, config, difference)
+    )
+    return max(found)
+
+
+def _pairs(comparison: Comparison, stage: ComparedStage) -> float:
+    """Pairs of a stage, if no two requests are equal."""
+    most = PAIRS_PER_SECOND if comparison is Comparison.PAIRED else ROWS_PER_SECOND
+    return min(most, stage.rate * (1 - stage.share)) * stage.seconds
+
+
+def _bets(comparison: Comparison, config: EvidenceConfig, difference: float) -> Iterator[tuple[float, Growth]]:
+    """What is staked on a difference: the part of the whole stake, and its growth by one pair."""
+    if comparison is Comparison.FEATURES:
+        tolerance = config.features.rows
+        for effect in means.EFFECTS:
+            rate = tolerance + effect * (1 - tolerance)
+            hit, miss = math.log(rate / tolerance), math.log((1 - rate) / (1 - tolerance))
+            variance = difference * (1 - difference) * (hit - miss) ** 2
+            growth = Growth(difference * hit + (1 - difference) * miss, variance)
+            yield 1 / len(means.EFFECTS) / COLUMNS, growth
+        return
+    whole = 0.5 if config.slices else 1.0
+    width = 2 * pairs.CLIP
+    mean, limit = (difference + pairs.CLIP) / width, (config.paired.bias + pairs.CLIP) / width
+    variance = (USUAL_SPREAD * config.paired.distance / width) ** 2
+    for bet, penalty in zip(means.BETS, means.PENALTIES, strict=True):
+        gain = bet * (mean - limit) / mean - penalty * variance / mean**2
+        part = whole / len(pairs.make_pair_tests(config.paired)) / len(means.BETS)
+        yield part, Growth(gain, variance * (bet / mean) ** 2)

@@ -1,0 +1,70 @@
+"""Late labels in tidegate's own API: posted by inference id, and what is known of the versions by them."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from tidegate.advisor.quality.posted import read_posted, read_terms
+from tidegate.advisor.quality.store import LabelStore
+from tidegate.domain.access import Access
+from tidegate.domain.errors import Invalid, NotFound
+from tidegate.gateway import native
+from tidegate.gateway.dependencies import Gateway
+from tidegate.gateway.guarded_routes import GuardedRoute
+from tidegate.gateway.request_parsing import parse_endpoint_name, parse_json_object
+from tidegate.service import endpoints
+
+FOLDER = "labels"
+"""In the state folder."""
+
+
+def label_folder(state: Path) -> Path:
+    return state / FOLDER
+
+
+async def post_labels(gateway: Gateway, request: Request) -> Response:
+    """``{"labels": [{"id", "label", "at", "probability"}, ...], "score": PLACE, "kind": KIND}``. The answer comes
+    once they are on disk; the same labels again change nothing."""
+    name = parse_endpoint_name(request)
+    body = parse_json_object(request, ("labels", "score", "kind"))
+    if "labels" not in body:
+        raise Invalid("'labels' is missing: a list of objects with id and label")
+    terms, now = read_terms(body), gateway.context.clock.now().timestamp()
+    labels, problems = read_posted(body["labels"], now)
+    await gateway.context.store.run(lambda tx: endpoints.get_endpoint(tx, name))
+    counts: dict[str, int] = {}
+    if labels:
+        store = LabelStore(label_folder(gateway.settings.state), name)
+        found = await asyncio.to_thread(store.accept, labels, terms)
+        counts = {str(outcome): count for outcome, count in found.items() if count}
+    counts |= {str(problem): count for problem, count in problems.items()}
+    return JSONResponse({"received": len(labels), "outcomes": counts})
+
+
+async def show_labels(gateway: Gateway, request: Request) -> Response:
+    """What was found last; a moment ago, or some seconds."""
+    name = parse_endpoint_name(request)
+    await gateway.context.store.run(lambda tx: endpoints.get_endpoint(tx, name))
+    return JSONResponse(await asyncio.to_thread(_document, label_folder(gateway.settings.state), name))
+
+
+def _document(folder: Path, name: str) -> dict[str, Any]:
+    store = LabelStore(folder, name)
+    if not store.exists:
+        raise NotFound(
+            f"endpoint {name} has no labels: post some, or measure files by 'tidegate labels {name} FILE'"
+        )
+    return {"endpoint": name, **(store.document() or {"at": None, "versions": [], "labels": {}})}
+
+
+def routes(gateway: Gateway) -> list[GuardedRoute]:
+    return native.routes(
+        gateway,
+        (
+            ("GET", "/endpoints/{name}/labels", show_labels, Access.READ),
+            ("POST", "/endpoints/{name}/labels", post_labels, Access.USE),
+        ),
+    )

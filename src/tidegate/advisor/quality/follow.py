@@ -1,0 +1,196 @@
+"""Follows the endpoints that have labels: reads new captures, joins, measures, and publishes metrics.
+
+Each turn does a slice of what there is, in a thread, so that neither answers nor guards wait for it. What was read is
+on disk, so a controller that comes anew goes on where the last one ended."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from tidegate.advisor.quality.label_lines import Problem, read_prediction
+from tidegate.advisor.quality.label_metrics import label_samples
+from tidegate.advisor.quality.ledger import AnsweringVersion
+from tidegate.advisor.quality.report import QualityQuestion, entries
+from tidegate.advisor.quality.sources import LineFile, list_files
+from tidegate.advisor.quality.store import SUFFIX, LabelStore
+from tidegate.capture.paths import is_captured
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.errors import ArtifactError, TidegateError
+from tidegate.domain.history import History, Outcome
+from tidegate.domain.metric import Sample
+from tidegate.domain.rollout import Version
+from tidegate.ports.clock import Clock
+from tidegate.ports.metrics import Metrics
+from tidegate.ports.store import Store, Tx
+from tidegate.service import history
+from tidegate.service.record_kinds import ENDPOINT
+
+log = logging.getLogger(__name__)
+
+SLICE = 0.5
+"""Seconds of one turn in which files are read."""
+RECENT_HOURS = 3
+"""Hours whose folders are looked into each turn; all are once in ``ALL_EVERY`` seconds, for what came late."""
+ALL_EVERY = 600.0
+PUBLISH_EVERY = 60.0
+"""Seconds after which the same values are published again, so that alarms have data."""
+REST = 20.0
+"""A measurement that took a second is not made again within so many."""
+MOST_AGE = 400 * 86_400.0
+"""Seconds for which predictions are kept."""
+
+
+@dataclass(frozen=True)
+class FollowedEndpoint:
+    """``captured``: address of each variant's captures; ``compared``: old and new versions that are compared."""
+
+    captured: tuple[str, ...]
+    compared: tuple[tuple[AnsweringVersion, AnsweringVersion], ...]
+
+
+@dataclass
+class _Progress:
+    listed_all: float = -ALL_EVERY
+    """When all files were listed, on the monotonic clock; so are the next two."""
+    rests_until: float = 0.0
+    published: float = -PUBLISH_EVERY
+    pending: bool = True
+    """Whether something is to be measured: at the start it is not known whether nothing is."""
+    unread: list[LineFile] = field(default_factory=list)
+
+
+@dataclass
+class LabelFollower:
+    """``folder``: of the stores; ``s3``: endpoint and region."""
+
+    folder: Path
+    store: Store
+    metrics: Metrics
+    clock: Clock
+    s3: tuple[str, str]
+    elapsed: Callable[[], float]
+    """Seconds on a clock that never steps."""
+    _progress: dict[str, _Progress] = field(default_factory=dict)
+    _troubles: dict[str, str] = field(default_factory=dict)
+
+    async def turn(self) -> None:
+        """One round over all endpoints with labels; what fails for one is logged once, and tried again."""
+        for name in await asyncio.to_thread(self._names):
+            try:
+                await self._follow(name)
+                self._troubles.pop(name, None)
+            except Exception as error:
+                why = f"{type(error).__name__}: {error}"
+                if self._troubles.get(name) != why:
+                    known = isinstance(error, TidegateError)
+                    log.warning("labels of endpoint %s: %s", name, why, exc_info=None if known else error)
+                self._troubles[name] = why
+
+    def _names(self) -> list[str]:
+        return sorted(path.stem for path in self.folder.glob(f"*{SUFFIX}"))
+
+    async def _follow(self, name: str) -> None:
+        labels, now = LabelStore(self.folder, name), self.clock.now()
+        found = await self.store.run(lambda tx: find_followed(tx, name))
+        if found is None:  # the endpoint was removed
+            self._progress.pop(name, None)
+            await asyncio.to_thread(labels.remove)
+            return
+        progress = self._progress.setdefault(name, _Progress())
+        samples = await asyncio.to_thread(self._work, name, labels, found, progress, now)
+        if samples:
+            await self.metrics.put(samples)
+
+    def _work(
+        self, name: str, labels: LabelStore, found: FollowedEndpoint, progress: _Progress, now: datetime
+    ) -> list[Sample]:
+        """Off the event loop. Returns what is to be published."""
+        began = self.elapsed()
+        self._read(labels, found, progress, now)
+        progress.pending = labels.take_changed() or progress.pending
+        document = None
+        if progress.pending and not progress.unread and self.elapsed() >= progress.rests_until:
+            began = self.elapsed()
+            document = labels.describe(QualityQuestion(), now.timestamp(), found.compared)
+            progress.pending = False
+            progress.rests_until = self.elapsed() + REST * (self.elapsed() - began)
+        elif began - progress.published >= PUBLISH_EVERY:
+            document = labels.document()
+        if document is None:
+            return []
+        progress.published = began
+        return label_samples(name, document, int(now.timestamp()) - 1)
+
+    def _read(self, labels: LabelStore, found: FollowedEndpoint, progress: _Progress, now: datetime) -> None:
+        """Read some files of captures that were not read yet."""
+        began = self.elapsed()
+        if not progress.unread:
+            whole = began - progress.listed_all >= ALL_EVERY
+            listed = {one.path: one for one in self._list(found, None if whole else now)}
+            progress.unread = [listed[path] for path in labels.unread(sorted(listed))]
+            if whole:
+                progress.listed_all = began
+                labels.forget_old(now.timestamp() - MOST_AGE)
+        where = labels.terms().where
+        while progress.unread and self.elapsed() - began < SLICE:
+            file, skipped = progress.unread.pop(0), Counter[Problem]()
+            read = (read_prediction(line, where, file.path) for line in file.lines())
+            try:
+                labels.add_file(file.path, entries(read, skipped))
+            except ArtifactError:  # removed since it was listed, or unreadable: it is listed again if it is there
+                skipped = Counter({Problem.NO_FILE: 1})
+            labels.note_skipped(skipped)
+
+    def _list(self, found: FollowedEndpoint, now: datetime | None) -> Iterator[LineFile]:
+        """Files of captures: of the last hours, or all of them where ``now`` is None."""
+        for address in found.captured:
+            hours = [""] if now is None else [_hour(now, back) for back in range(RECENT_HOURS)]
+            for hour in hours:
+                for file in list_files(address + hour, self.s3):
+                    if is_captured("/".join(file.path.split("/")[-5:])):
+                        yield file
+
+
+def _hour(now: datetime, back: int) -> str:
+    return f"{now.astimezone(UTC) - timedelta(hours=back):%Y/%m/%d/%H}/"
+
+
+def find_followed(tx: Tx, name: str) -> FollowedEndpoint | None:
+    """None for an endpoint that is gone."""
+    saved = tx.get(ENDPOINT, name)
+    if saved is None:
+        return None
+    versions = _versions(saved.body)
+    captured = {
+        f"{variant.capture.destination.rstrip('/')}/{name}/{variant.name}/"
+        for version in versions
+        for variant in version.production
+        if variant.capture is not None
+    }
+    return FollowedEndpoint(tuple(sorted(captured)), tuple(_compared(saved.body, history.read(tx, name))))
+
+
+def _versions(endpoint: Endpoint) -> list[Version]:
+    rollout = endpoint.rollout
+    under_way = [] if rollout is None else [rollout.new, *([rollout.old] if rollout.old else [])]
+    return under_way + ([endpoint.serving] if endpoint.serving is not None else [])
+
+
+def _compared(endpoint: Endpoint, past: History) -> Iterator[tuple[AnsweringVersion, AnsweringVersion]]:
+    """Variants of the versions of a rollout under way, else of the version that serves and the one before."""
+    rollout = endpoint.rollout
+    if rollout is not None and rollout.old is not None:
+        old, new = rollout.old, rollout.new
+    else:
+        served = [one for one in past.entries if one.served_at is not None or one.outcome is Outcome.SERVING]
+        if len(served) < 2 or served[-1].outcome is not Outcome.SERVING:
+            return
+        old, new = served[-2].version, served[-1].version
+    names = {one.name for one in old.production}
+    for variant in new.production:
+        if variant.name in names and old.config_name != new.config_name:
+            yield AnsweringVersion(old.config_name, variant.name), AnsweringVersion(new.config_name, variant.name)

@@ -1,0 +1,80 @@
+"""Labels as they are posted: JSON to labels, each a label or a named problem. Pure."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from tidegate.advisor.quality.label_lines import (
+    Label,
+    Problem,
+    check_place,
+    read_number,
+    read_probability,
+    read_time,
+)
+from tidegate.advisor.quality.ledger import LabelKind
+from tidegate.advisor.quality.store import LabelTerms
+from tidegate.domain.errors import Invalid
+
+MOST_LABELS = 10_000
+"""Labels of one request."""
+LONGEST_ID = 1_024
+MEMBERS = frozenset(("id", "label", "at", "probability"))
+
+
+def read_terms(body: Mapping[str, object]) -> LabelTerms:
+    """Raises Invalid."""
+    where, kind = body.get("score", ""), body.get("kind")
+    if not isinstance(where, str):
+        raise Invalid("'score' must be the place of the score in an answer, such as predictions[0].score")
+    check_place(where)
+    if kind is not None and kind not in tuple(LabelKind):
+        raise Invalid(f"'kind' must be one of {', '.join(LabelKind)}")
+    return LabelTerms(where, None if kind is None else LabelKind(str(kind)))
+
+
+def read_posted(given: object, now: float) -> tuple[list[Label], Counter[Problem]]:
+    """Raises Invalid for what is no list of labels at all."""
+    if not isinstance(given, list):
+        raise Invalid("'labels' must be a list of objects with id and label")
+    if len(given) > MOST_LABELS:
+        raise Invalid(f"{len(given):,} labels in one request: send at most {MOST_LABELS:,}")
+    found, problems = list[Label](), Counter[Problem]()
+    for one in given:
+        read = _read_one(one, now)
+        if isinstance(read, Problem):
+            problems[read] += 1
+        else:
+            found.append(read)
+    return found, problems
+
+
+def _read_one(given: object, now: float) -> Label | Problem:
+    if not isinstance(given, dict) or given.keys() - MEMBERS:
+        return Problem.BROKEN
+    id, value = given.get("id"), read_number(given.get("label"))
+    if not isinstance(id, str) or not 0 < len(id) <= LONGEST_ID:
+        return Problem.NO_ID
+    if value is None:
+        return Problem.NO_NUMBER
+    at: float | None = now
+    if given.get("at") is not None and (at := read_time(given["at"])) is None:
+        return Problem.NO_TIME
+    probability = None
+    if given.get("probability") is not None and (probability := read_probability(given["probability"])) is None:
+        return Problem.NO_PROBABILITY
+    return Label(id, value, at, probability, now)
+
+
+def render_posted(labels: Sequence[Label]) -> list[dict[str, object]]:
+    """The inverse, for a client that read labels from files."""
+    return [
+        {"id": one.id, "label": one.value}
+        | ({} if one.at is None else {"at": _iso(one.at)})
+        | ({} if one.probability is None else {"probability": one.probability})
+        for one in labels
+    ]
+
+
+def _iso(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat()

@@ -1,0 +1,40 @@
+"""The late labels of two versions that answered side by side, compared at every look."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from tidegate.advisor.quality.ledger import AnsweringVersion, LabelKind, Ledger
+from tidegate.evidence.label_quality import (
+    AUC_TOLERANCE,
+    ERROR_TOLERANCE,
+    TimedLabel,
+    compare_amounts,
+    compare_classes,
+)
+
+
+def compare_versions(
+    ledger: Ledger, kind: LabelKind | None, old: AnsweringVersion, new: AnsweringVersion
+) -> dict[str, Any]:
+    """As plain data: how close the new version is to having lost more than the tolerance."""
+    classes = kind is not LabelKind.AMOUNTS
+    labels = _timed(ledger, old, new)
+    found = compare_classes(labels) if classes else compare_amounts(labels)
+    old_n, old_k, new_n, new_k = found.counts
+    return {
+        "old": old.config,
+        "new": new.config,
+        "variant": new.variant,
+        "what": "positives below a negative" if classes else "errors above the old version's median",
+        "tolerance": AUC_TOLERANCE if classes else ERROR_TOLERANCE,
+        "evidence": found.evidence,
+        "old_compared": old_n,
+        "old_wrong": old_k,
+        "new_compared": new_n,
+        "new_wrong": new_k,
+    }
+
+
+def _timed(ledger: Ledger, old: AnsweringVersion, new: AnsweringVersion) -> Iterator[TimedLabel]:
+    for one in ledger.in_order(old, new):
+        yield TimedLabel(one.config == new.config, one.id, one.score, one.value)

@@ -1,0 +1,69 @@
+"""Hash passwords with scrypt (RFC 7914, of the standard library), and verify them. Pure.
+
+The cost is OWASP's recommendation for scrypt (N = 2^15, r = 8, p = 3: 32 MiB, a quarter of a second of a processor).
+The encoded text has it, so that hashes of another cost can still be verified."""
+
+import base64
+import hashlib
+import hmac
+import unicodedata
+from dataclasses import dataclass
+
+from tidegate.domain.access import MAX_PASSWORD, MIN_PASSWORD
+from tidegate.domain.errors import Invalid
+
+SALT_BYTES = 16
+_BLOCK = 8
+_LENGTH = 32
+_MEMORY = 256 * 1024 * 1024
+"""Bytes that scrypt may use at most."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """``log2``: of N; ``parallel``: p."""
+
+    log2: int = 15
+    parallel: int = 3
+
+
+COST = Cost()
+
+
+def hash_password(password: str, salt: bytes, cost: Cost = COST) -> str:
+    """``scrypt$LOG2$P$SALT$HASH``. Raises Invalid for a password that is too short or too long."""
+    if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
+        raise Invalid(f"a password has {MIN_PASSWORD} to {MAX_PASSWORD} characters, this one {len(password)}")
+    made = _derive(password, salt, cost)
+    return "$".join(("scrypt", str(cost.log2), str(cost.parallel), _encode(salt), _encode(made)))
+
+
+def is_password(password: str, encoded: str) -> bool:
+    """Whether this is the password; False for a hash that cannot be read."""
+    if len(password) > MAX_PASSWORD:
+        return False
+    try:
+        kind, log2, parallel, salt, expected = encoded.split("$")
+        if kind != "scrypt":
+            return False
+        made = _derive(password, base64.b64decode(salt), Cost(int(log2), int(parallel)))
+    except (ValueError, TypeError, OverflowError):
+        return False
+    return hmac.compare_digest(_encode(made).encode(), expected.encode())
+
+
+def decoy(cost: Cost = COST) -> str:
+    """A hash that no password has, for names that nobody has: verifying takes as long as for a user's."""
+    return "$".join(("scrypt", str(cost.log2), str(cost.parallel), _encode(bytes(SALT_BYTES)), "none"))
+
+
+def _derive(password: str, salt: bytes, cost: Cost) -> bytes:
+    # Keyboards and systems differ in how they compose letters with accents.
+    text = unicodedata.normalize("NFKC", password).encode("utf-8", "surrogatepass")
+    return hashlib.scrypt(
+        text, salt=salt, n=1 << cost.log2, r=_BLOCK, p=cost.parallel, maxmem=_MEMORY, dklen=_LENGTH
+    )
+
+
+def _encode(data: bytes) -> str:
+    return base64.b64encode(data).decode()

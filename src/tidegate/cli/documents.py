@@ -1,0 +1,226 @@
+"""What the commands print with ``--json``, as structures: ``tidegate schema DOCUMENT`` makes their JSON Schema.
+
+Times are ISO 8601 with their offset, shares and percentages 0 to 100. A later version may add members and takes none
+away, so a program should ignore those that it does not know.
+"""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from tidegate.spec.explain import KeyHelp
+
+Share = Annotated[float, Meta(description="Percentage of the requests, 0 to 100.")]
+Time = Annotated[str, Meta(description="ISO 8601, with the offset from UTC.")]
+
+
+class ShareDocument(Struct):
+    """Share of the new version: now, and after the next step (None at the last)."""
+
+    now: Share
+    next: Share | None
+
+
+class PauseDocument(Struct):
+    since: Time
+    by: str | None
+
+
+class ConditionDocument(Struct):
+    """An outcome on record, such as a rollout that is held for evidence."""
+
+    type: str
+    status: bool
+    reason: str
+    message: str
+    since: Time
+
+
+class EvidenceSpanDocument(Struct):
+    """When the guards were last judged, and over which span every request was counted."""
+
+    judged_at: Time | None
+    since: Time | None
+    through: Time | None
+
+
+class RolloutDocument(Struct, rename={"before": "from", "after": "to"}):
+    """The rollout in progress."""
+
+    id: str
+    before: Annotated[str | None, Meta(description="Config that served before; None at a first deployment.")]
+    after: Annotated[str, Meta(description="Config that it leads to.")]
+    phase: str
+    stage: Annotated[int, Meta(description="From 1.")]
+    stages: int
+    share: ShareDocument
+    paused: PauseDocument | None
+    started_at: Time
+    bake_until: Time | None
+    deadline: Annotated[str | None, Meta(description="End of the phase, after which it rolls back.")]
+    expires_at: Annotated[str | None, Meta(description="End of the whole update, after which it rolls back.")]
+    cause: Annotated[str | None, Meta(description="What rolls it back; None while it goes forward.")]
+    reason: str | None
+    evidence: EvidenceSpanDocument | None
+    conditions: list[ConditionDocument]
+
+
+class LastRolloutDocument(Struct):
+    """How the last rollout ended."""
+
+    id: str
+    to: str
+    outcome: str
+    cause: str | None
+    reason: str | None
+    started_at: Time
+    ended_at: Time | None
+
+
+class ContainerDocument(Struct):
+    name: str
+    image: str
+
+
+class ArchitectureDocument(Struct):
+    """``mode``: single, serial (a pipeline) or direct (side by side)."""
+
+    mode: str
+    containers: list[ContainerDocument]
+
+
+class FleetDocument(Struct):
+    """The replicas of one variant of one version."""
+
+    fleet: str
+    side: Annotated[str, Meta(description="serving, old, new, mixed (a failed rollback left it) or leaving.")]
+    variant: str
+    copies: Annotated[float | None, Meta(description="Percentage of requests that a shadow gets a copy of.")]
+    config: str | None
+    share: Share
+    desired: int
+    ready: int
+    starting: int
+    draining: int
+    failure: str | None
+    architecture: ArchitectureDocument | None
+
+
+class EndpointAlarmDocument(Struct):
+    """``state``: OK, ALARM or INSUFFICIENT_DATA."""
+
+    name: str
+    state: str
+    reason: str
+    since: Time | None
+
+
+class CaptureDocument(Struct):
+    """Data capture of the version that serves."""
+
+    destination: str
+    percent: float
+    redacted: bool
+
+
+class ScalingDocument(Struct):
+    """A count that autoscaling may change, with its bounds. None: not seen."""
+
+    variant: str
+    dimension: str
+    min: int
+    max: int
+    desired: int | None
+    ready: int | None
+    running: Annotated[str | None, Meta(description="The change that is under way.")]
+
+
+class EndpointDocument(Struct):
+    """``tidegate status ENDPOINT --json`` (with ``live``), and each of ``tidegate list --json``."""
+
+    name: str
+    target: str | None
+    status: Annotated[str, Meta(description="As SageMaker's EndpointStatus.")]
+    why: Annotated[str, Meta(description="The status in a sentence.")]
+    config: Annotated[str | None, Meta(description="Config that serves.")]
+    failure_reason: str | None
+    created_at: Time
+    modified_at: Time
+    rollout: RolloutDocument | None
+    last: LastRolloutDocument | None
+    capture: CaptureDocument | None
+    fleets: list[FleetDocument]
+    alarms: list[EndpointAlarmDocument]
+    scaling: list[ScalingDocument]
+
+
+class ActivityDocument(Struct):
+    """What a fleet was asked in the last 5 seconds. Latencies are the model's; None without requests."""
+
+    config: str
+    variant: str
+    requests: float
+    rate: Annotated[float, Meta(description="Requests per second.")]
+    errors_4xx: float
+    errors_5xx: float
+    model_errors: float
+    p50_ms: float | None
+    p99_ms: float | None
+
+
+class EndpointStatusDocument(EndpointDocument, kw_only=True):
+    """``tidegate status ENDPOINT --json``; with ``--watch`` one for each change, which has ``at``."""
+
+    live: list[ActivityDocument]
+    at: Time | None = None
+
+
+class EndpointListDocument(Struct):
+    """``tidegate list --json`` and ``tidegate status --json``; with ``--watch`` one for each change."""
+
+    endpoints: list[EndpointDocument]
+    at: Time | None = None
+
+
+class EventDocument(Struct):
+    """A line of ``tidegate events ENDPOINT --json``; ``rollout watch --json`` has it as ``{"event": ...}``."""
+
+    seq: Annotated[int, Meta(description="Place in the journal, for those that come after.")]
+    at: Time
+    kind: str
+    message: str
+    data: Annotated[Any, Meta(description="By the kind of the event.")]
+
+
+class VersionDocument(Struct):
+    """``tidegate version --json``."""
+
+    version: Annotated[str, Meta(description="Of the command.")]
+    server: Annotated[dict[str, Any] | None, Meta(description="None where none answers.")]
+
+
+class ExplainDocument(Struct):
+    """``tidegate explain KEY --json``."""
+
+    keys: list[KeyHelp]
+
+
+DOCUMENTS: dict[str, Any] = {
+    "status": EndpointStatusDocument,
+    "list": EndpointListDocument,
+    "events": EventDocument,
+    "version": VersionDocument,
+    "explain": ExplainDocument,
+}
+"""Command -> what it prints with ``--json``."""
+
+
+def output_schema(command: str) -> dict[str, Any]:
+    """JSON Schema of what ``command`` prints with ``--json``."""
+    body = msgspec.json.schema(DOCUMENTS[command])
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"tidegate {command} --json",
+        **body,
+    }

@@ -1,0 +1,107 @@
+"""What labels say, for people."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from rich.text import Text
+
+from tidegate.cli.tables import Table, key, number
+
+
+def render_quality(found: Mapping[str, Any], unmet: list[str]) -> Iterator[Table | Text]:
+    """Measures of all labels together, and what they rest on."""
+    quality = found["quality"]
+    measures = Table(key("MEASURE"), number("VALUE"))
+    for measure, value in (quality or {}).items():
+        measures.add_row(measure.replace("_", " "), _figure(value))
+    yield measures if quality else Text("no label has a prediction: nothing can be said")
+    yield Text()
+    yield _outcomes(found["labels"])
+    for line in [*_basis(found), *_skipped(found), *(f"not reached: {measure}" for measure in unmet)]:
+        yield Text(line)
+
+
+def render_versions(found: Mapping[str, Any]) -> Iterator[Table | Text]:
+    """Measures of each version by itself, as the server has them."""
+    columns = ("LABELS", "COVERED", "DELAY", "AUC", "95 %", "AVG PREC", "TOP", "CALIBRATION")
+    table = Table(key("VERSION"), key("VARIANT"), *map(number, columns))
+    for one in found["versions"]:
+        table.add_row(one["config"] or "(unknown)", one["variant"], *_cells(one))
+    yield table if found["versions"] else Text("no captured prediction is known yet")
+    if found["labels"]:
+        yield Text()
+        yield _outcomes(found["labels"])
+    for one in found["versions"]:
+        name = f"{one['config'] or '(unknown)'}, {one['variant']}: "
+        yield from (Text(name + line) for line in _selection(one))
+    for one in found.get("comparisons", ()):
+        yield Text(_comparison(one))
+    for line in _skipped(found):
+        yield Text(line)
+
+
+def _cells(one: Mapping[str, Any]) -> list[str]:
+    quality, coverage, delay = one["quality"] or {}, one["coverage"], one["delay_seconds"]
+    low, high = quality.get("auc_low"), quality.get("auc_high")
+    return [
+        f"{coverage['labelled']:,}",
+        "-" if coverage["share"] is None else f"{coverage['share']:.1%}",
+        "-" if delay is None else f"{delay['p50'] / 86_400:.1f} d",
+        _figure(quality.get("auc")),
+        "-" if low is None else f"{low:.3f} to {high:.3f}",
+        *(_figure(quality.get(name)) for name in ("average_precision", "precision_top", "calibration_error")),
+    ]
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.4g}"
+
+
+def _outcomes(labels: Mapping[str, int]) -> Table:
+    counts = Table(key("LABELS"), number("NUMBER"))
+    for outcome, count in labels.items():
+        if count:
+            counts.add_row(outcome, f"{count:,}")
+    return counts
+
+
+def _basis(found: Mapping[str, Any]) -> Iterator[str]:
+    coverage, delays = found["coverage"], found["delay_seconds"]
+    share = "-" if coverage["share"] is None else f"{coverage['share']:.1%}"
+    yield f"{coverage['labelled']:,} of {coverage['predictions']:,} predictions have a label ({share})"
+    if delays is not None:
+        days = (f"{delays[part] / 86_400:.1f}" for part in ("p50", "p90", "longest"))
+        yield "delay in days: p50 {}, p90 {}, longest {}".format(*days)
+    yield from _selection(found)
+
+
+def _selection(found: Mapping[str, Any]) -> Iterator[str]:
+    coverage = found["coverage"]
+    if found["weighted"]:
+        yield "labels are weighted by one over the probability with which their requests were chosen"
+        return
+    if coverage["weighted"]:
+        some = f"{coverage['weighted']:,} of {coverage['labelled']:,} labels"
+        yield f"{some} have a selection probability: as not all have one, none is weighted"
+    if coverage["selective"]:
+        yield (
+            f"labels are selective: {coverage['top']:.0%} of the highest tenth of scores have one and"
+            f" {coverage['rest']:.0%} of the rest, so the measures hold for labelled requests only"
+        )
+
+
+def _skipped(found: Mapping[str, Any]) -> Iterator[str]:
+    if skipped := sum(found["captures_skipped"].values()) if found.get("captures_skipped") else 0:
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in found["captures_skipped"].items())
+        yield f"{skipped:,} captures were not used: {reasons}"
+
+
+def _comparison(one: Mapping[str, Any]) -> str:
+    def share(side: str) -> str:
+        compared = one[f"{side}_compared"]
+        return f"{one[f'{side}_wrong'] / compared:.1%} of {compared:,}" if compared else "none"
+
+    return (
+        f"{one['new']} compared with {one['old']}: {share('new')} {one['what']}, {share('old')} before;"
+        f" evidence {one['evidence']:.2f} of 1 for more than {one['tolerance']:.0%} worse"
+    )

@@ -1,0 +1,42 @@
+"""What a replay of labelled rows found, for people."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.text import Text
+
+from tidegate.cli.output import console
+from tidegate.cli.tables import Table, key, number
+
+RELATIVE = ("mean", "slice", "error")
+"""Statistics that are parts of the old version's value."""
+
+
+def show_replay(record: Mapping[str, Any]) -> None:
+    screen = console()
+    for variant, found in sorted(record["results"].items()):
+        labelled = f"{found['labelled']:,} labelled" if found["labelled"] else "none labelled"
+        positives = "" if found["positives"] is None else f", {found['positives']:,} positive"
+        what = f"replay of {found['rows']:,} rows ({labelled}{positives}), variant {variant}: {found['finding']}"
+        screen.print(Text(f"{what}: {found['reason']}"))
+        table = Table(
+            key("REPLAYED"), *map(number, ("OLD", "NEW", "WORSE BY", "SURELY", "TOLERANCE")), key("FINDING")
+        )
+        for one in found["statistics"]:
+            shown = (_figure(one[name], one["name"]) for name in ("worse", "surely", "tolerance"))
+            sides = (_side(one["old"]), _side(one["new"]))
+            table.add_row(f"{one['name']} {one['slice']}".rstrip(), *sides, *shown, one["finding"])
+        if found["statistics"]:
+            screen.print(table)
+        for reason, count in found["skipped"].items():
+            screen.print(Text(f"not replayed: {count:,} {reason}"))
+
+
+def _side(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _figure(value: float | None, name: str) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.1%}" if name in RELATIVE else f"{value:.4f}"

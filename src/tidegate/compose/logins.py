@@ -1,0 +1,68 @@
+"""Whether callers must say who they are, and what recognises them."""
+
+import logging
+import secrets
+from dataclasses import replace
+from datetime import timedelta
+from importlib.util import find_spec
+from urllib.parse import urlsplit
+
+from tidegate.auth import keys
+from tidegate.domain.access import Role
+from tidegate.domain.errors import StartupError
+from tidegate.service.logins import Lifetimes, Logins
+from tidegate.settings import Settings
+from tidegate.store import SqlStore
+from tidegate.store.access import SqlAccess
+
+log = logging.getLogger("tidegate")
+
+OWN_KEY = "tidegate-console"
+"""Id of the key that the server signs predictions of its users with, where no other key may ask models."""
+
+
+async def require_login(settings: Settings, store: SqlStore) -> tuple[Settings, bool]:
+    """Whether every request must be authenticated, and settings with a key for predictions. Raises StartupError for
+    listening beyond loopback where nobody would be asked, and for a provider of identity that cannot be used."""
+    check_provider(settings)
+    people = bool(settings.oidc_issuer) or bool(await SqlAccess(store.database).users())
+    required = keys.is_login_required(settings, people)
+    if not required:
+        return settings, False
+    if not settings.loopback and not settings.public_url.startswith("https://"):
+        log.warning(
+            "passwords and sessions travel unencrypted: put TLS in front, and set TIDEGATE_PUBLIC_URL=https://..."
+        )
+    if keys.prediction_keys(settings):
+        return settings, True
+    # Known to the workers of this server alone, who read it from their file of keys.
+    own = {OWN_KEY: secrets.token_urlsafe(32)}
+    roles = {**settings.key_roles, OWN_KEY: Role.OPERATOR}
+    return replace(settings, access_keys={**settings.access_keys, **own}, key_roles=roles), True
+
+
+def check_provider(settings: Settings) -> None:
+    """Raises StartupError."""
+    if not settings.oidc_issuer:
+        return
+    missing = [
+        name
+        for name, value in (
+            ("TIDEGATE_OIDC_CLIENT", settings.oidc_client),
+            ("TIDEGATE_OIDC_ROLES", settings.oidc_roles),
+            ("TIDEGATE_PUBLIC_URL", settings.public_url),
+        )
+        if not value
+    ]
+    parts = urlsplit(settings.oidc_issuer)
+    if parts.scheme != "https" and parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+        raise StartupError("TIDEGATE_OIDC_ISSUER must begin with https://")
+    if find_spec("joserfc") is None:
+        raise StartupError("OpenID Connect needs joserfc: pip install 'tidegate[oidc]'")
+    if missing:
+        raise StartupError(f"TIDEGATE_OIDC_ISSUER is set without {' and '.join(missing)}: see docs/security.md")
+
+
+def join_logins(settings: Settings, store: SqlStore) -> Logins:
+    whole = timedelta(hours=settings.session_hours)
+    return Logins(SqlAccess(store.database), secrets.token_bytes, Lifetimes(whole, min(whole, timedelta(hours=1))))

@@ -1,0 +1,30 @@
+"""``python -m tidegate.compose.replay_main PARENT_PID``: run the ``ReplayJob`` that stdin has as JSON, and write what
+was found of each variant to stdout.
+
+Its children answer the rows; it ends when the server does, and another server begins anew.
+"""
+
+import os
+import sys
+
+import msgspec
+
+from tidegate.advisor.replay.run import run_replay
+from tidegate.domain.replay import ReplayJob
+from tidegate.host.parent_process import end_with
+from tidegate.settings import Settings
+
+NICENESS = 10
+"""Serving processes have precedence."""
+
+
+def main(parent: int) -> None:
+    end_with(parent)
+    os.nice(NICENESS)
+    job = msgspec.json.decode(sys.stdin.buffer.read(), type=ReplayJob)
+    found = run_replay(job, Settings.from_environment(os.environ), os.environ)
+    sys.stdout.buffer.write(msgspec.json.encode(found))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

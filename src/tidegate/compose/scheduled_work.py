@@ -1,0 +1,44 @@
+"""What the platform does at times that people have set: looks for drift, shadow tests."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tidegate.compose.drift_analysis import join_drift
+from tidegate.domain.targets import TargetTable
+from tidegate.ports.clock import Clock, Ids
+from tidegate.ports.metrics import Metrics
+from tidegate.ports.store import Store
+from tidegate.reconcile.drift import DriftSchedules
+from tidegate.reconcile.experiments import Experiments
+from tidegate.settings import Settings
+
+TURN_EVERY = 1.0
+"""Seconds between two looks whether something is due."""
+
+
+@dataclass(frozen=True)
+class ScheduledWork:
+    drift: DriftSchedules
+    experiments: Experiments
+
+    async def turn(self) -> None:
+        await self.experiments.turn()
+        await self.drift.turn()
+
+    async def stop(self) -> None:
+        await self.drift.stop()
+
+
+def join_scheduled_work(
+    settings: Settings,
+    store: Store,
+    metrics: Metrics,
+    clock: Clock,
+    ids: Ids,
+    kick: Callable[[str], None],
+    targets: TargetTable,
+) -> ScheduledWork:
+    """Nothing runs yet. ``kick`` wakes an endpoint's engine."""
+    return ScheduledWork(
+        join_drift(settings, store, metrics, clock), Experiments(store, clock, ids, kick, targets)
+    )

@@ -1,0 +1,106 @@
+"""Drift by schedule: what is compared with which baseline and how often, and what was found."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+DAY = 86_400
+
+
+class DriftVerdict(StrEnum):
+    DRIFT = "drift"
+    NO_DRIFT = "no_drift"
+    UNKNOWN = "unknown"
+    """There was too little to say anything, or it could not be read. It is no good news."""
+
+
+@dataclass(frozen=True)
+class DriftSchedule:
+    """``baseline``: address of a baseline or of SageMaker's ``statistics.json``; ``every`` and ``window``: seconds
+    between looks, and looked at; ``by``: columns whose values are compared by themselves, too; ``columns``: of rows
+    without names, empty: those of the baseline; ``score``: the place of the score in an answer; ``least``: the
+    smallest distance that matters; ``zone``: the time zone of the calendar."""
+
+    endpoint: str
+    baseline: str
+    created_at: datetime
+    every: int = 60
+    window: int = 300
+    by: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    score: str = ""
+    least: float = 0.1
+    false_alarms: float = 0.05
+    """Of what is found, the part that is expected to be chance, over all looks of a day together."""
+    zone: str = "UTC"
+
+    @property
+    def rate(self) -> float:
+        """The rate of false discoveries of one look. Those of a day add up to ``false_alarms`` at most, however the
+        looks depend on one another."""
+        return self.false_alarms * min(1.0, self.every / DAY)
+
+
+@dataclass(frozen=True)
+class DriftTask:
+    """One look. ``addresses``: folders of captured files; ``span``: seconds that such a file may be open."""
+
+    schedule: DriftSchedule
+    addresses: tuple[str, ...]
+    start: datetime
+    end: datetime
+    span: int
+    s3_endpoint: str = ""
+    region: str = ""
+    file_roots: tuple[str, ...] | None = None
+    """Folders in which the baseline may be; None: any."""
+
+
+@dataclass(frozen=True)
+class DriftFinding:
+    """A violated constraint, in SageMaker's words."""
+
+    column: str
+    check: str
+    description: str
+
+
+@dataclass(frozen=True)
+class DriftOutcome:
+    """What one look found in the captures from ``start`` to ``end``. ``reason``: why it is unknown. ``tests``:
+    how many there were. ``distances``: of each column, over all rows. ``unsaid``: what nothing can be said of.
+    ``skipped``: captures that were not used, by reason. ``total``: how many findings there are, of which the
+    first are here."""
+
+    start: datetime
+    end: datetime
+    verdict: DriftVerdict
+    reason: str = ""
+    rows: int = 0
+    baseline_rows: int = 0
+    tests: int = 0
+    drifted: int = 0
+    """Columns, of all rows or of a slice, that have drifted."""
+    findings: tuple[DriftFinding, ...] = ()
+    total: int = 0
+    distances: dict[str, float] = field(default_factory=dict)
+    unsaid: tuple[str, ...] = ()
+    skipped: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DriftPoint:
+    """A turn of the history: from ``at`` on the verdict was this one."""
+
+    at: datetime
+    verdict: DriftVerdict
+    findings: int
+    said: str
+
+
+@dataclass(frozen=True)
+class DriftRecord:
+    """The last look, and when the verdict changed, oldest first."""
+
+    last: DriftOutcome
+    history: tuple[DriftPoint, ...] = ()

@@ -1,0 +1,36 @@
+"""Requests that both versions of a rollout answered: their predictions, and what their stages made of them."""
+
+from dataclasses import dataclass
+
+Value = float | str | None
+"""One column of a request: a number, a category, or missing."""
+
+
+@dataclass(frozen=True)
+class FeatureRow:
+    """The first row of a stage's output, of both versions. Of columns without names, ``names`` are their numbers."""
+
+    stage: str
+    names: tuple[str, ...]
+    old: tuple[Value, ...]
+    new_names: tuple[str, ...]
+    new: tuple[Value, ...]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A request that both versions were given. A prediction is None if that version's answer has no finite number, or
+    there is none."""
+
+    old: float | None
+    new: float | None
+    key: int = 0
+    """Equal for equal requests; 0: unknown."""
+    slices: tuple[tuple[str, str], ...] = ()
+    """Column and value."""
+    failed: bool = False
+    """The new version's model failed the request."""
+    traced: bool = False
+    """The outputs of the stages were asked for."""
+    features: tuple[FeatureRow, ...] = ()
+    """Of each stage but the last one; empty where they are not known."""

@@ -1,0 +1,93 @@
+"""Replay of labelled rows before a rollout: what is asked, and what was found."""
+
+from dataclasses import dataclass, field
+
+from tidegate.domain.finding import Finding
+from tidegate.domain.registry import Model
+
+
+@dataclass(frozen=True)
+class ReplayConfig:
+    """``rows``: address of a table, of JSON Lines, or of captures. ``label``: column of the labels; empty: they are
+    lines of ground truth at ``labels``, joined by id. ``by``: column of the slices. Tolerances are what the new
+    version may be worse without harm: ``auc`` and ``calibration`` as they are, the others as parts of the old
+    version's value."""
+
+    rows: str
+    label: str = ""
+    labels: str = ""
+    leave_out: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    """Names of captured rows without names."""
+    by: str = ""
+    score: str = ""
+    """Place of the score in an answer that is more than one number."""
+    auc: float = 0.02
+    calibration: float = 0.02
+    mean: float = 0.15
+    slice: float = 0.5
+    error: float = 0.05
+    """Mean absolute error, of labels that are amounts."""
+    least_labels: int = 100
+    """Of each class, or of labels that are amounts, without which nothing is decided."""
+    within: int = 600
+    """Seconds that each version may take."""
+
+
+@dataclass(frozen=True)
+class ReplayStatistic:
+    """``worse``: by how much the new version is, in the unit of the tolerance; ``surely``: by how much at least, with
+    the rate of false rollbacks as the error of all statistics together. None: it cannot be said."""
+
+    name: str
+    slice: str
+    old: float | None
+    new: float | None
+    worse: float | None
+    surely: float | None
+    tolerance: float
+    finding: Finding
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class ReplayResult:
+    """NO_DATA is never a pass. ``positives``: None for labels that are amounts."""
+
+    finding: Finding
+    reason: str
+    rows: int = 0
+    labelled: int = 0
+    positives: int | None = None
+    statistics: tuple[ReplayStatistic, ...] = ()
+    skipped: dict[str, int] = field(default_factory=dict)
+    """Rows that could not be used, by reason."""
+
+
+@dataclass(frozen=True)
+class ReplayRecord:
+    """What was found for the last rollout of an endpoint that had a replay."""
+
+    endpoint: str
+    rollout: str
+    old_config: str
+    new_config: str
+    config: ReplayConfig
+    false_rollback_rate: float
+    results: dict[str, ReplayResult]
+    """By variant."""
+    at: float
+    """Epoch seconds."""
+
+
+@dataclass(frozen=True)
+class ReplayJob:
+    """``variants``: name, and the models of the old and of the new version, whose model data is kept in the folder
+    ``artifacts`` under the digests that their containers name. ``file_roots``: folders that ``file://`` may lead
+    into; None: any."""
+
+    config: ReplayConfig
+    false_rollback_rate: float
+    variants: tuple[tuple[str, Model, Model], ...]
+    artifacts: str
+    file_roots: tuple[str, ...] | None

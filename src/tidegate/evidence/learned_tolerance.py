@@ -1,0 +1,74 @@
+"""Tolerances of paired predictions from versions that are known to be good. Pure."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from tidegate.domain.evidence import NO_SUMS, PairedTolerance, Sums
+from tidegate.domain.pairs import Pair
+from tidegate.evidence.means import add_sums
+from tidegate.evidence.pairs import (
+    BIAS,
+    DISTANCE,
+    MOVED,
+    ORDER,
+    SLICE,
+    TOP_BIAS,
+    TOP_LEFT,
+    UP,
+    PairCounter,
+    estimate,
+)
+
+FACTOR = 1.25
+"""What is tolerated, over the largest value of any good version."""
+LEAST = PairedTolerance(
+    distance=0.05, bias=0.05, moved=0.01, top=0.05, top_bias=0.1, order=0.02, slice=0.1, failed=0.01
+)  # fmt: skip
+"""Tolerances are never smaller: rounding and a few requests give as much."""
+MOST = PairedTolerance(distance=2.5, bias=2.5, moved=0.9, top=0.9, top_bias=2.5, order=0.45, slice=2.5, failed=0.5)
+"""Nor larger: a larger one could not be exceeded."""
+LEAST_SLICE = 100
+"""Pairs of a slice from which its bias is taken."""
+_BLOCK = 50
+
+
+def learn_tolerance(honest: Iterable[Sequence[Pair]], slices: tuple[str, ...] = ()) -> PairedTolerance:
+    """From the pairs of a version with each good version of the same model, a thousand of each or more. They should
+    differ in all that may honestly differ, such as seeds and a month more of data."""
+    largest = dict[str, float]()
+    for pairs in honest:
+        for name, value in measure_pairs(pairs, slices).items():
+            largest[name] = max(largest.get(name, 0.0), value)
+    kept = {
+        name: min(max(_round_up(FACTOR * value), getattr(LEAST, name)), getattr(MOST, name))
+        for name, value in largest.items()
+    }
+    return PairedTolerance(**kept)
+
+
+def _round_up(value: float) -> float:
+    return math.ceil(value * 1000) / 1000
+
+
+def measure_pairs(pairs: Sequence[Pair], slices: tuple[str, ...] = ()) -> dict[str, float]:
+    """Each statistic that a tolerance is for, as far as there are pairs for it."""
+    counter, totals = PairCounter(slices), dict[str, Sums]()
+    for begin in range(0, len(pairs), _BLOCK):
+        for name, sums in counter.count(pairs[begin : begin + _BLOCK]).items():
+            totals[name] = add_sums(totals.get(name, NO_SUMS), sums)
+    return _statistics(totals)
+
+
+def _statistics(totals: Mapping[str, Sums]) -> dict[str, float]:
+    found = {name: estimate(name, totals[name]) for name in (DISTANCE, MOVED, ORDER) if name in totals}
+    if BIAS in totals:
+        found["bias"] = abs(estimate(BIAS + UP, totals[BIAS]))
+    if TOP_LEFT in totals:
+        found["top"] = estimate(TOP_LEFT, totals[TOP_LEFT])
+        found["top_bias"] = abs(estimate(TOP_BIAS + UP, totals[TOP_BIAS]))
+    of_slices = [
+        abs(estimate(name + UP, sums))
+        for name, sums in totals.items()
+        if name.startswith(SLICE) and sums[0] >= LEAST_SLICE
+    ]
+    return found | ({"slice": max(of_slices)} if of_slices else {})

@@ -1,0 +1,93 @@
+"""Tests of sums: is the mean of values from 0 to 1 above a tolerance? A block of values is known by its sums alone.
+
+Both tests are e-processes: under the null hypothesis (the expectation of each value, given those before it, is at
+most the tolerance) they start at 1 and ever reach 1 / alpha with probability alpha at most. Values may come one by
+one or in blocks of any size, and what they follow from may change over time."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from tidegate.domain.evidence import NO_SUMS, Sums
+from tidegate.evidence.rates import log_mixture
+
+
+class SumTest(Protocol):
+    """An e-process over blocks of sums."""
+
+    def update(self, sums: Sums) -> "SumTest": ...
+
+    @property
+    def log_evidence(self) -> float: ...
+
+
+BETS = (0.05, 0.15, 0.35, 0.65)
+"""Stakes of the bets on the mean: the small ones find small differences in many values."""
+PENALTIES = tuple(-math.log1p(-bet) - bet for bet in BETS)
+LEAST_MEAN = 0.02
+_EQUAL = (1 / len(BETS),) * len(BETS)
+
+
+@dataclass(frozen=True)
+class MeanTest:
+    """Test of the mean of any values from 0 to 1, with an empirical Bernstein bound: a bet is multiplied by
+    ``exp(bet * (x - tolerance) / m - penalty * ((x - m) / m) ** 2)`` for each value x, where m is the mean of the
+    values before its block. No value lies below m by more than m, so the expectation of that is at most 1 (Fan,
+    Grama and Liu 2015, lemma 4.1; Howard, Ramdas, McAuliffe and Sekhon, Annals of Statistics 49, 2021), and its
+    product needs no more of a block than its number, sum and sum of squares."""
+
+    tolerance: float
+    logs: tuple[float, ...] = (0.0,) * len(BETS)
+    seen: Sums = NO_SUMS
+
+    def update(self, sums: Sums) -> "MeanTest":
+        count, total, squares = sums
+        if not count:
+            return self
+        mean = max(LEAST_MEAN, (self.seen[1] + self.tolerance) / (self.seen[0] + 1))
+        spread = (squares - 2 * mean * total + count * mean * mean) / mean**2
+        gain = (total - count * self.tolerance) / mean
+        steps = (bet * gain - penalty * spread for bet, penalty in zip(BETS, PENALTIES, strict=True))
+        logs = tuple(log + step for log, step in zip(self.logs, steps, strict=True))
+        return replace(self, logs=logs, seen=add_sums(self.seen, sums))
+
+    @property
+    def log_evidence(self) -> float:
+        return log_mixture(self.logs, _EQUAL)
+
+
+EFFECTS = (0.03, 0.1, 0.3, 0.9)
+"""Parts of what lies between the tolerance and 1 by which the alternatives exceed the tolerance."""
+
+
+@dataclass(frozen=True)
+class HitTest:
+    """Test of the mean of values that are 0 or 1: the likelihood ratios of larger rates to the tolerance. Where only
+    few values may be 1 it is much faster than the test of any mean."""
+
+    tolerance: float
+    """Above 0."""
+    logs: tuple[float, ...] = (0.0,) * len(EFFECTS)
+
+    def update(self, sums: Sums) -> "HitTest":
+        count, hits, _ = sums
+        rates = (self.tolerance + effect * (1 - self.tolerance) for effect in EFFECTS)
+        steps = (
+            hits * math.log(rate / self.tolerance) + (count - hits) * math.log((1 - rate) / (1 - self.tolerance))
+            for rate in rates
+        )
+        return replace(self, logs=tuple(log + step for log, step in zip(self.logs, steps, strict=True)))
+
+    @property
+    def log_evidence(self) -> float:
+        return log_mixture(self.logs, (1 / len(EFFECTS),) * len(EFFECTS))
+
+
+def add_sums(one: Sums, other: Sums) -> Sums:
+    return one[0] + other[0], one[1] + other[1], one[2] + other[2]
+
+
+def mirror(sums: Sums) -> Sums:
+    """The sums of 1 - x."""
+    count, total, squares = sums
+    return count, count - total, count - 2 * total + squares

@@ -1,0 +1,179 @@
+"""From sums of pairs to what a comparison of pairs found. Pure.
+
+The tests of a comparison share one e-process, their weighted mean. How much each one weighs follows from what came
+before it: columns weigh the same, slices less the later they come."""
+
+import math
+from dataclasses import dataclass, field, replace
+
+from tidegate.domain.evidence import (
+    NO_SUMS,
+    Comparison,
+    ComparisonResult,
+    EvidenceBlock,
+    EvidenceConfig,
+    Finding,
+    Sums,
+)
+from tidegate.evidence.features import ROWS
+from tidegate.evidence.means import HitTest, SumTest, add_sums
+from tidegate.evidence.pairs import (
+    DISTANCE,
+    DOWN,
+    FAILED_OF,
+    PAIRS,
+    SLICE,
+    UP,
+    estimate,
+    make_pair_tests,
+    make_slice_tests,
+    sums_of,
+)
+from tidegate.evidence.rates import log_mixture
+
+MOST_LOST = 0.1
+"""Part of the pairs that may be unusable in a stage that passes: those could be the ones that differ."""
+MOST_NAMED = 4
+"""Further columns or slices that a reason names."""
+
+
+@dataclass(frozen=True)
+class PairState:
+    """One comparison of pairs, of one variant. ``most``: logarithm of the largest e-value so far."""
+
+    comparison: Comparison
+    variant: str
+    tests: dict[str, SumTest]
+    weights: dict[str, float]
+    totals: dict[str, Sums] = field(default_factory=dict)
+    most: float = 0.0
+    stage_counted: int = 0
+    stage_offered: Sums = NO_SUMS
+
+
+def begin_pairs(comparison: Comparison, variant: str, config: EvidenceConfig) -> PairState:
+    if comparison is Comparison.FEATURES:
+        return PairState(comparison, variant, {}, {})
+    tests = make_pair_tests(config.paired)
+    whole = 0.5 if config.slices else 1.0
+    return PairState(comparison, variant, tests, dict.fromkeys(tests, whole / len(tests)))
+
+
+def enter_stage(state: PairState) -> PairState:
+    return replace(state, stage_counted=0, stage_offered=NO_SUMS)
+
+
+def fold_pairs(state: PairState, block: EvidenceBlock, config: EvidenceConfig) -> PairState:
+    """The state after one more block."""
+    prefix = pair_key(state.variant, state.comparison, "")
+    sums = {key.removeprefix(prefix): _usable(one) for key, one in block.sums.items() if key.startswith(prefix)}
+    if not sums:
+        return state
+    state = _meet(state, sums, config)
+    features = state.comparison is Comparison.FEATURES
+    offered = sums.get(ROWS if features else PAIRS, NO_SUMS)
+    counted = round(offered[1]) if features else sums.get(DISTANCE, NO_SUMS)[0]
+    clean = (counted, 0.0, 0.0)  # a column without a hit has no sums of its own
+    looked = {test: sums.get(test, clean) if features else sums_of(test, sums) for test in state.tests}
+    tests = {test: one.update(looked[test]) for test, one in state.tests.items()}
+    totals = {test: add_sums(state.totals.get(test, NO_SUMS), one) for test, one in looked.items()}
+    after = replace(
+        state,
+        tests=tests,
+        totals=totals,
+        stage_counted=state.stage_counted + counted,
+        stage_offered=add_sums(state.stage_offered, offered),
+    )
+    return replace(after, most=max(state.most, _log_evidence(after)))
+
+
+def pair_key(variant: str, comparison: Comparison, name: str) -> str:
+    """Key of sums in a block."""
+    return f"{variant}/{comparison}/{name}"
+
+
+def _meet(state: PairState, sums: dict[str, Sums], config: EvidenceConfig) -> PairState:
+    """Begin with the columns of the first block that has some, and with slices as they come."""
+    if state.comparison is Comparison.FEATURES:
+        columns = [name for name in sums if name != ROWS]
+        if state.tests or not columns:
+            return state
+        tests: dict[str, SumTest] = {name: HitTest(config.features.rows) for name in columns}
+        return replace(state, tests=tests, weights=dict.fromkeys(columns, 1 / len(columns)))
+    tests, weights = dict(state.tests), dict(state.weights)
+    known = sum(1 for test in tests if test.startswith(SLICE) and test.endswith(UP))
+    for name in (name.removeprefix(FAILED_OF) for name in sums):
+        if name.startswith(SLICE) and name + UP not in tests:
+            known += 1
+            made = make_slice_tests(name, config.paired)
+            tests |= made
+            weights |= dict.fromkeys(made, 0.5 / (known * (known + 1)) / len(made))
+    return replace(state, tests=tests, weights=weights)
+
+
+def _usable(sums: Sums) -> Sums:
+    """Sums that make no sense are no evidence."""
+    count, total, squares = sums
+    return sums if 0 <= squares <= total + 1e-6 and total <= count + 1e-6 else NO_SUMS
+
+
+def _log_evidence(state: PairState) -> float:
+    """The tests that are still to come count as 1."""
+    if not state.tests:
+        return 0.0
+    rest = 1 - sum(state.weights.values())
+    logs = [one.log_evidence for one in state.tests.values()]
+    weights = [state.weights[test] for test in state.tests]
+    if rest > 1e-9:
+        logs, weights = [*logs, 0.0], [*weights, rest]
+    return log_mixture(tuple(logs), tuple(weights))
+
+
+def pair_result(state: PairState, rate: float, config: EvidenceConfig) -> ComparisonResult:
+    limit = -math.log(rate)
+    evidence = state.most / limit
+    offered, usable = state.stage_offered[0], round(state.stage_offered[1])
+    if evidence >= 1:
+        finding = Finding.FAIL
+    else:
+        enough = state.stage_counted >= config.minimum and offered - usable <= MOST_LOST * offered
+        finding = Finding.PASS if enough else Finding.NO_DATA
+    alone = {test: one.log_evidence + math.log(state.weights[test]) for test, one in state.tests.items()}
+    ranked = sorted(alone, key=lambda test: -alone[test])
+    also = tuple(test for test in ranked[1:] if alone[test] >= limit) if finding is Finding.FAIL else ()
+    test = ranked[0] if ranked else ""
+    return ComparisonResult(
+        state.comparison,
+        state.variant,
+        finding,
+        evidence,
+        test,
+        stage_requests=(state.stage_counted, state.stage_counted),
+        pairs=state.totals.get(test, NO_SUMS),
+        also=also,
+        lost=(offered, offered - usable),
+    )
+
+
+def describe_pairs(result: ComparisonResult, config: EvidenceConfig) -> str:
+    """What was found, as the end of a sentence that begins with the comparison."""
+    if result.comparison is Comparison.FEATURES:
+        what = f"column {result.test} has another value in {result.pairs[1] / max(1, result.pairs[0]):.1%}"
+        what += f" of {result.pairs[0]} requests (tolerance {config.features.rows:.1%})"
+    else:
+        value, tolerance = estimate(result.test, result.pairs), _tolerance(result.test, config)
+        what = f"{result.test} is {value:+.3g} over {result.pairs[0]} requests (tolerance {tolerance:g})"
+    if result.also:
+        more = len(result.also) - MOST_NAMED
+        what += f"; also {', '.join(result.also[:MOST_NAMED])}" + (f" and {more} more" if more > 0 else "")
+    return what
+
+
+def _tolerance(test: str, config: EvidenceConfig) -> float:
+    if test.startswith(SLICE):
+        return config.paired.slice
+    if test.startswith(FAILED_OF):
+        return config.paired.failed
+    name = test.removesuffix(UP).removesuffix(DOWN).replace(" ", "_")
+    found: float = getattr(config.paired, name)
+    return found

@@ -1,0 +1,71 @@
+"""The examples: what each is, how it is planned, and which library it needs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tidegate.domain.errors import NotFound
+from tidegate.domain.suggestions import suggest
+
+
+@dataclass(frozen=True)
+class Example:
+    """``module`` (in ``tidegate.examples``) trains it. ``answers`` are what it is planned by; without any, the
+    planner has an example of the same name. ``shows``: the kind of endpoint. ``extra``: of the installation."""
+
+    name: str
+    module: str
+    title: str
+    shows: str
+    extra: str
+    answers: Mapping[str, Any] | None = None
+
+
+EXAMPLES = (
+    Example("payroll-fraud", "fraud", "Payroll fraud", "real-time, linear shift, compared predictions", "xgboost"),
+    Example("monthly-attrition", "attrition", "Monthly attrition", "a batch job over 50,000 rows", "xgboost"),
+    Example(
+        "client-attrition", "client_attrition", "Attrition per client", "1,000 models on one endpoint", "xgboost"
+    ),
+    Example(
+        "learning-recommendations",
+        "recommendations",
+        "Learning recommendations",
+        "real-time, all at once; 20 rows a request",
+        "lightgbm",
+    ),
+    Example(
+        "salary-explained",
+        "salary_explained",
+        "Salary with explanation",
+        "model and SHAP values side by side",
+        "xgboost",
+    ),
+    Example(
+        "salary-benchmarking",
+        "salary_benchmarking",
+        "Ad-hoc salary benchmarking",
+        "serverless: runs only while it is asked",
+        "sklearn",
+    ),
+    Example(
+        "hr-intents",
+        "intents",
+        "HR intents",
+        "text to a label, real-time",
+        "sklearn",
+        {
+            **{"name": "hr-intents", "latency": "500ms", "payload": "1 KB", "processing_time": "5ms", "rate": 5},
+            **{"pattern": "sustained", "shape": "business_hours", "criticality": "low", "user_facing": True},
+            **{"model_kind": "text", "model_size": "50 MB", "frameworks": ["sklearn"]},
+        },
+    ),
+)
+
+
+def find_example(name: str) -> Example:
+    """Raises NotFound that says which there are."""
+    for one in EXAMPLES:
+        if one.name == name:
+            return one
+    raise NotFound(f"there is no example {name!r}{suggest(name, (one.name for one in EXAMPLES))}")

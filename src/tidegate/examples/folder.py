@@ -1,0 +1,142 @@
+"""An example's folder: model data of three versions, a spec for each, requests, a card of their quality."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tidegate.advisor import planner
+from tidegate.advisor.planner.models import with_models
+from tidegate.advisor.prices import Catalogue
+from tidegate.domain.errors import Invalid
+from tidegate.examples.card import render_card
+from tidegate.examples.catalogue import Example
+from tidegate.examples.contract import VERSIONS, SampleRequest, TrainedExample
+from tidegate.host.late_import import load
+from tidegate.spec.units import duration
+
+SUMMARY = "example.json"
+REQUESTS = "requests.jsonl"
+CARD = "card.md"
+TABLE = "rows.csv"
+TAG = "tidegate:example"
+"""Of endpoints that are examples, so that no other one of the same name is taken for one."""
+PERIODS = (5, 10, 20, 30)
+"""Periods of alarms in seconds, below whole minutes; in a shorter one a percentile says little."""
+PACKAGES = ("numpy", "xgboost", "lightgbm", "sklearn", "skops")
+
+
+def make_example(example: Example, folder: Path, prices: Catalogue, *, speed: float = 1, scale: float = 1) -> None:
+    """Train it and write everything, or only the specs where it is trained already. ``speed`` divides the times of a
+    rollout, ``scale`` multiplies the rows that it is trained on. An example that is cut short leaves nothing."""
+    if not is_example(example, folder):
+        if folder.exists():
+            raise Invalid(f"{folder} exists and is not this example's: choose another --folder")
+        _train(example, folder, scale)
+    _write_specs(example, folder, prices, speed)
+
+
+def is_example(example: Example, folder: Path) -> bool:
+    """Whether the folder is one that ``make_example`` wrote for this example."""
+    try:
+        return bool(read_summary(folder)["name"] == example.name)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / SUMMARY).read_text())
+    return found
+
+
+def read_requests(folder: Path) -> list[SampleRequest]:
+    return [SampleRequest(**json.loads(line)) for line in (folder / REQUESTS).read_text().splitlines()]
+
+
+def is_batch(example: Example, prices: Catalogue) -> bool:
+    return planner.plan(_answers(example), prices).job is not None
+
+
+def _train(example: Example, folder: Path, scale: float) -> None:
+    try:
+        build = load(f"tidegate.examples.{example.module}", "build")
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").partition(".")[0] not in PACKAGES:
+            raise
+        raise Invalid(
+            f"example {example.name} needs a package that is not installed ({missing.name}): "
+            f"pip install 'tidegate[{example.extra}]'"
+        ) from None
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{example.name}-", dir=folder.parent))
+    try:
+        trained: TrainedExample = build(partial, scale)
+        (partial / REQUESTS).write_text("".join(f"{json.dumps(asdict(one))}\n" for one in trained.requests))
+        (partial / CARD).write_text(render_card(example, trained))
+        if trained.table:
+            (partial / TABLE).write_text("".join(f"{line}\n" for line in trained.table))
+        summary = {**asdict(trained), "requests": len(trained.requests), "name": example.name}
+        del summary["table"]
+        (partial / SUMMARY).write_text(json.dumps(summary, indent=2))
+        partial.chmod(0o755)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write_specs(example: Example, folder: Path, prices: Catalogue, speed: float) -> None:
+    """``v1.yaml``, ``better.yaml`` and ``worse.yaml``: the plan's spec with each version's data."""
+    if speed < 1:
+        raise Invalid(f"speed {speed:g}: expected 1 or more")
+    summary = read_summary(folder)
+    made = planner.plan(_answers(example), prices)
+    for version in VERSIONS:
+        data = [_address(folder, text) for text in summary["versions"][version]["data"]]
+        spec = with_models(made.spec, data)
+        if version == "worse" and summary["evidence"]:
+            # Its author says that it is a mere retraining, so its predictions should hardly move.
+            spec["evidence"] = {
+                "compare": ["errors", "latency", "predictions"],
+                "tolerance": {"predictions": summary["evidence"]},
+            }
+        spec["tags"] = {**spec["tags"], TAG: example.name}
+        spec = {key: spec[key] for key in sorted(spec, key=_place)}
+        text = planner.render_spec(made, _faster(spec, speed))
+        head = f"# {example.title}: {summary['versions'][version]['about']}.\n"
+        fast = "" if speed == 1 else f"# Times of rollout and alarms are divided by {speed:g}.\n"
+        (folder / f"{version}.yaml").write_text(head + fast + text)
+
+
+def _place(key: str) -> int:
+    return {"alarms": 1, "tags": 2}.get(key, 0)
+
+
+def _address(folder: Path, text: str) -> str:
+    name, mark, path = text.rpartition("=")
+    end = "/" if path.endswith("/") else ""
+    return f"{name}{mark}{(folder / path).absolute().as_uri()}{end}"
+
+
+def _faster(spec: Mapping[str, Any], speed: float) -> dict[str, Any]:
+    rollout = {
+        key: f"{max(1, round(duration(value, ()) / speed))}s" if key in ("wait", "final_bake") else value
+        for key, value in spec.get("rollout", {}).items()
+    }
+    alarms = {name: {**one, "period": _period(one["period"], speed)} for name, one in spec["alarms"].items()}
+    changed: dict[str, Any] = {"rollout": rollout, "alarms": alarms} if speed != 1 else {}
+    return {key: changed.get(key, value) for key, value in spec.items()}
+
+
+def _period(text: str, speed: float) -> str:
+    """The longest period that an alarm may have, up to the shortened one; 5 seconds at least."""
+    wanted = duration(text, ()) / speed
+    if wanted >= 60:
+        return f"{wanted // 60:g}m"
+    return f"{max((one for one in PERIODS if one <= wanted), default=PERIODS[0])}s"
+
+
+def _answers(example: Example) -> planner.Answers:
+    return planner.example(example.name) if example.answers is None else planner.read(dict(example.answers))

@@ -1,0 +1,14 @@
+"""Paths that are tidegate's own; all others belong to AWS's protocols."""
+
+NATIVE = "/tidegate/v1"
+HEALTH = "/healthz"
+METRICS = "/metrics"
+CONSOLE = "/console"
+LOGIN = f"{CONSOLE}/login"
+UPLOADS = f"{NATIVE}/uploads/"
+"""Files, which are written to disk as they arrive; see ``uploads.py``."""
+
+
+def is_native_path(path: str) -> bool:
+    """Whether the native API serves the path; all other paths use AWS's protocols."""
+    return path in (HEALTH, METRICS, "/tidegate", CONSOLE) or path.startswith(("/tidegate/", f"{CONSOLE}/"))

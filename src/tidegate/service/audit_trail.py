@@ -1,0 +1,150 @@
+"""Let a caller do something or refuse it, and record changes: before they happen, and what became of them."""
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from tidegate.auth.attempt_limits import Allowance, AttemptLimits
+from tidegate.domain import errors
+from tidegate.domain.access import Access, AuditEntry, Caller, Means, Outcome
+from tidegate.domain.errors import (
+    AuthError,
+    MissingAuthentication,
+    NotAllowed,
+    SessionEnded,
+    TidegateError,
+    Unavailable,
+)
+from tidegate.ports.access import Audit
+
+log = logging.getLogger(__name__)
+
+REFUSALS = Allowance(60, 600)
+STRANGERS = Allowance(60, 3600)
+"""Refused requests of one caller that are recorded, and of those who are not known; more go to the log alone, so that
+nobody can push others' entries out of the audit."""
+LONGEST = 200
+"""Characters of a name, a reason or a detail that are recorded."""
+_TOLD = (errors.AuthError, errors.Conflict, errors.NotFound, errors.AlreadyExists, errors.Unavailable)
+"""Errors whose message is recorded. Others may quote what was sent, which may be a secret."""
+
+
+@dataclass(frozen=True)
+class Doing:
+    """What is asked for: by whom, from where, and why."""
+
+    caller: Caller
+    access: Access
+    action: str
+    about: str = ""
+    source: str = ""
+    reason: str = ""
+
+
+@dataclass
+class Trail:
+    """``now``: the present."""
+
+    audit: Audit
+    now: Callable[[], datetime]
+    limits: AttemptLimits = field(default_factory=AttemptLimits)
+
+    @contextlib.asynccontextmanager
+    async def allowing(self, doing: Doing) -> AsyncIterator[None]:
+        """The block does it. Raises MissingAuthentication or NotAllowed before it begins, and Unavailable if a change
+        cannot be recorded; the end of the server is not prevented by that."""
+        if doing.access.role is not None and doing.caller.means is Means.NONE:
+            raise missing_login(doing.caller)
+        if not doing.caller.may(doing.access):
+            error = NotAllowed(describe_refusal(doing))
+            await self.note_refusal(doing, error)
+            raise error
+        if not doing.access.is_change:
+            yield
+            return
+        seq = await self._begin(doing)
+        try:
+            yield
+        except Exception as error:
+            refused = isinstance(error, errors.AuthError)
+            await self._finish(seq, Outcome.REFUSED if refused else Outcome.FAILED, describe_error(error))
+            raise
+        await self._finish(seq, Outcome.DONE, "")
+
+    async def note_refusal(self, doing: Doing, error: TidegateError) -> None:
+        """Record that something was refused, up to a limit for each caller."""
+        key = doing.caller.name or doing.source
+        allowance = STRANGERS if doing.caller.role is None else REFUSALS
+        if self.limits.take(key, allowance, self.now().timestamp()) > 0:
+            log.warning("refused, and not recorded for their number: %s of %r", doing.action, clip(key))
+            return
+        await self._write(doing, Outcome.REFUSED, describe_error(error))
+
+    async def note(self, doing: Doing) -> None:
+        """Record what was done already."""
+        await self._write(doing, Outcome.DONE, "")
+
+    async def _write(self, doing: Doing, outcome: Outcome, detail: str) -> None:
+        try:
+            await self.audit.begin(replace(self._entry(doing), outcome=outcome, detail=detail))
+        except TidegateError as trouble:
+            log.error("not recorded in the audit (%s): %s, %s", trouble, doing.action, outcome)
+
+    def _entry(self, doing: Doing) -> AuditEntry:
+        caller = doing.caller
+        return AuditEntry(
+            at=self.now(),
+            who=clip(caller.shown or ("somebody" if caller.means is Means.LOOPBACK else "")),
+            means=caller.means,
+            role=str(caller.role or ""),
+            source=clip(doing.source),
+            action=clip(doing.action),
+            about=clip(doing.about),
+            reason=clip(doing.reason),
+        )
+
+    async def _begin(self, doing: Doing) -> int:
+        try:
+            return await self.audit.begin(self._entry(doing))
+        except TidegateError as error:
+            if doing.access is Access.ADMINISTER:
+                log.error("not recorded in the audit (%s): %s by %r", error, doing.action, doing.caller.shown)
+                return 0
+            raise Unavailable(f"nothing was changed, since it cannot be recorded: {error.message}") from None
+
+    async def _finish(self, seq: int, outcome: Outcome, detail: str) -> None:
+        """An entry that cannot be finished stays as one whose outcome is not known."""
+        if not seq:
+            return
+        try:
+            await self.audit.finish(seq, outcome, detail)
+        except TidegateError as error:
+            log.error("the outcome of entry %d of the audit (%s) is not recorded: %s", seq, outcome, error)
+
+
+def missing_login(caller: Caller) -> AuthError:
+    """The error for a caller who is not known."""
+    if caller.ended:
+        return SessionEnded("Your session has ended: sign in again.")
+    return MissingAuthentication("Missing Authentication Token")
+
+
+def describe_refusal(doing: Doing) -> str:
+    caller, needed = doing.caller, doing.access.role
+    who = f"{caller.shown or 'You'}, {caller.role or 'without a role'},"
+    return f"{who} may not do this: {doing.action} takes the role {needed}."
+
+
+def describe_error(error: Exception) -> str:
+    """What is recorded of an error: for those that may quote what was sent, their kind alone."""
+    if isinstance(error, _TOLD) and isinstance(error, TidegateError):
+        return clip(error.message)
+    return error.code if isinstance(error, TidegateError) else "InternalFailure"
+
+
+def clip(text: str) -> str:
+    """One line of printable characters."""
+    plain = "".join(letter if letter.isprintable() else " " for letter in text)
+    return plain if len(plain) <= LONGEST else f"{plain[: LONGEST - 1]}…"

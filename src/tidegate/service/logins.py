@@ -1,0 +1,142 @@
+"""Logins: passwords and providers of identity are exchanged for sessions, and sessions and API tokens for callers.
+
+A session ends after ``Lifetimes.whole``, after ``idle`` without a request, at a logout, and when its user's password
+is changed or its user is removed. The user's role is read for every request."""
+
+import asyncio
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from tidegate.auth import passwords, secret_tokens
+from tidegate.auth.attempt_limits import Allowance, AttemptLimits
+from tidegate.auth.passwords import Cost
+from tidegate.domain.access import MAX_PASSWORD, USER_NAME, Caller, Means, Role, Session
+from tidegate.domain.errors import AuthError, InvalidSignature, SessionEnded, TooManyAttempts, Unavailable
+from tidegate.ports.access import AccessBook
+
+BY_ADDRESS = Allowance(30, 300)
+BY_ADDRESS_AND_USER = Allowance(6, 300)
+BY_USER = Allowance(100, 300)
+"""Failed attempts in 300 seconds: an address meets its own limits long before it can lock a user out for others."""
+SESSIONS_PER_USER = 20
+NOTED_EVERY = timedelta(seconds=60)
+"""Time between two writes of when a session or a token was used last."""
+HASHING_AT_ONCE = 2
+"""Each takes 32 MiB and a processor."""
+MAX_WAITING = 50
+"""Logins that wait for their turn."""
+WRONG = "The name or the password is not right."
+
+
+@dataclass(frozen=True)
+class Lifetimes:
+    whole: timedelta = timedelta(hours=12)
+    idle: timedelta = timedelta(hours=1)
+
+
+@dataclass
+class Logins:
+    """``random``: so many random bytes."""
+
+    book: AccessBook
+    random: Callable[[int], bytes]
+    lifetimes: Lifetimes = Lifetimes()
+    cost: Cost = passwords.COST
+    limits: AttemptLimits = field(default_factory=AttemptLimits)
+    _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(HASHING_AT_ONCE))
+    _waiting: int = 0
+
+    async def login(self, name: str, password: str, source: str, now: datetime, instead_of: str = "") -> str:
+        """The secret of a new session, which replaces the one with the secret ``instead_of``. ``source``: address
+        that the attempt comes from. Raises AuthError, TooManyAttempts, Unavailable."""
+        taken = self._take(name, source, now)
+        user = await self.book.user(name) if USER_NAME.fullmatch(name) else None
+        encoded = user.password if user is not None else passwords.decoy(self.cost)
+        if self._waiting >= MAX_WAITING:
+            raise Unavailable("many people are signing in at this moment: try again in a few seconds")
+        self._waiting += 1
+        try:
+            right = await self._verify(password, encoded)
+        finally:
+            self._waiting -= 1
+        if user is None or not right:
+            raise AuthError(WRONG)
+        for key, allowance in taken:
+            self.limits.give_back(key, allowance)
+        return await self._begin(user.name, None, now, user.password, instead_of)
+
+    async def _verify(self, password: str, encoded: str) -> bool:
+        async with self._turns:
+            return await asyncio.to_thread(passwords.is_password, password[: MAX_PASSWORD + 1], encoded)
+
+    async def begin_external(self, name: str, role: Role, now: datetime, instead_of: str = "") -> str:
+        """The secret of a session of somebody whom a provider of identity vouches for."""
+        return await self._begin(name, role, now, "", instead_of)
+
+    async def end(self, caller: Caller) -> None:
+        """Sign out; nothing happens for a caller without a session."""
+        if caller.session:
+            await self.book.end_session(caller.session)
+
+    async def find_session(self, secret: str, now: datetime) -> Caller:
+        """Raises SessionEnded."""
+        found = await self.book.find_session(secret_tokens.digest(secret))
+        if found is None:
+            raise SessionEnded("Your session has ended: sign in again.")
+        session, user = found
+        if now >= session.expires_at or now - session.seen_at >= self.lifetimes.idle:
+            await self.book.end_session(session.digest)
+            raise SessionEnded("Your session has expired: sign in again.")
+        if now - session.seen_at >= NOTED_EVERY:
+            await self.book.note_session_use(session.digest, now)
+        role = session.role if user is None else user.role
+        return Caller(session.name, role, Means.SESSION, csrf=session.csrf, session=session.digest)
+
+    async def find_token(self, text: str, now: datetime) -> Caller:
+        """Raises AuthError."""
+        id = secret_tokens.token_id(text)
+        found = await self.book.find_token(id) if id is not None else None
+        if found is None:
+            raise InvalidSignature("The API token is not known here: it was revoked, or its owner was removed.")
+        token, owner = found
+        if not hmac.compare_digest(token.digest, secret_tokens.digest(text)):
+            raise InvalidSignature("The API token is not right.")
+        if token.expires_at is not None and now >= token.expires_at:
+            raise InvalidSignature(f"The API token {token.label!r} has expired: create a new one.")
+        if token.used_at is None or now - token.used_at >= NOTED_EVERY:
+            await self.book.note_token_use(token.id, now)
+        role = token.role if owner.role.includes(token.role) else owner.role
+        return Caller(owner.name, role, Means.TOKEN, token=token.label)
+
+    def _take(self, name: str, source: str, now: datetime) -> list[tuple[str, Allowance]]:
+        """Count an attempt before it is looked at, so that many at once gain nothing."""
+        who = secret_tokens.digest(name)
+        wanted = [
+            (f"address {source}", BY_ADDRESS),
+            (f"both {source} {who}", BY_ADDRESS_AND_USER),
+            (f"user {who}", BY_USER),
+        ]
+        for number, (key, allowance) in enumerate(wanted):
+            wait = self.limits.take(key, allowance, now.timestamp())
+            if wait > 0:
+                for earlier, given in wanted[:number]:
+                    self.limits.give_back(earlier, given)
+                raise TooManyAttempts(f"Too many attempts to sign in: try again in {wait:.0f} s.", wait)
+        return wanted
+
+    async def _begin(self, name: str, role: Role | None, now: datetime, password: str, instead_of: str) -> str:
+        secret = secret_tokens.make_secret(self.random(secret_tokens.SECRET_BYTES))
+        session = Session(
+            digest=secret_tokens.digest(secret),
+            name=name,
+            role=role,
+            csrf=secret_tokens.make_secret(self.random(secret_tokens.SECRET_BYTES)),
+            created_at=now,
+            seen_at=now,
+            expires_at=now + self.lifetimes.whole,
+        )
+        replaced = secret_tokens.digest(instead_of) if instead_of else ""
+        await self.book.begin_session(session, password=password, instead_of=replaced, most=SESSIONS_PER_USER)
+        return secret

@@ -1,0 +1,39 @@
+"""What the platform asks of a fleet whose answers are compared with another version's on the same requests."""
+
+from dataclasses import dataclass
+
+PAIR_PATH = b"/_tidegate/pair"
+"""Where a worker answers a copy. The proxy routes no client there."""
+TRACED = b"traced=1"
+"""Query of a copy whose answer shows the outputs of the stages."""
+
+
+@dataclass(frozen=True)
+class PairOrder:
+    """The file that the workers of the old version read, as JSON."""
+
+    fleet: str
+    """Id of the new version's fleet, by which the proxy routes copies."""
+    slices: tuple[str, ...] = ()
+    """Columns of the request, by name or number, whose values go with each pair."""
+    features: bool = False
+    """Whether the outputs of a pipeline's stages go with some pairs."""
+
+
+@dataclass(frozen=True)
+class StageFirstRow:
+    """The first row of a stage's output."""
+
+    stage: str
+    names: list[str]
+    values: list[float | str | None]
+
+
+@dataclass(frozen=True)
+class CopyAnswer:
+    """What a worker says of a copy, as JSON. ``failed``: the model failed; ``prediction`` None: its answer has no
+    finite number."""
+
+    prediction: float | None
+    failed: bool
+    stages: list[StageFirstRow]

@@ -1,0 +1,61 @@
+"""Copies of requests: those that this worker sends once it has answered, to a shadow or to another version, and those
+that another version's workers send it."""
+
+from collections.abc import Callable
+
+from tidegate.serving.contract.invocation import ModelEngine, Outcome
+from tidegate.serving.contract.replica_spec import ReplicaSpec
+from tidegate.serving.front.connection import Connection, Request
+from tidegate.serving.front.pair_page import PairPage
+from tidegate.serving.front.pairs import PairSender
+from tidegate.serving.front.request_stats import RequestStats
+from tidegate.serving.front.responses import Responses
+from tidegate.serving.front.shadow import ShadowSender
+
+
+class RequestCopies:
+    def __init__(
+        self,
+        spec: ReplicaSpec,
+        stats: RequestStats,
+        responses: Responses,
+        engine: Callable[[], ModelEngine | None],
+    ) -> None:
+        self._mirror = ShadowSender(spec, stats.note) if spec.mirror is not None else None
+        self._pairs: PairSender | None = None
+        if spec.pairing is not None:
+            self._pairs = PairSender(spec.pairing, spec.invocation_timeout, engine, stats.add_pair)
+        self._page = PairPage(spec, responses)
+        self._engine = engine
+        self.wanted = self._mirror is not None
+        """Whether answered requests are copied."""
+
+    def start(self) -> None:
+        if self._mirror is not None:
+            self._mirror.start()
+
+    def look(self) -> None:
+        """Learn whether another version is to answer, too. Called once a second."""
+        if self._pairs is not None:
+            self._pairs.look()
+            self.wanted = self._mirror is not None or self._pairs.active
+
+    def offer(self, request: Request, outcome: Outcome, latency: int, peer: Callable[[], str]) -> None:
+        """Take an answered request; ``latency`` in microseconds, ``peer`` gives the address that it came from."""
+        if self._mirror is not None:
+            self._mirror.offer(request, outcome, latency, peer)
+        if self._pairs is not None:
+            self._pairs.offer(request, outcome)
+
+    def answer(self, connection: Connection, request: Request) -> bool:
+        """Whether the request is a copy by another version's worker, which is answered."""
+        return self._pairs is not None and self._page.answer(self._engine(), connection, request)
+
+    def gone(self, connection: Connection) -> None:
+        self._page.gone(connection)
+
+    async def close(self) -> None:
+        if self._pairs is not None:
+            self._pairs.close()
+        if self._mirror is not None:
+            await self._mirror.close()

@@ -1,0 +1,82 @@
+"""Answers copies of requests, which another version's workers send, with what the model said. Nothing counts them."""
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+
+from tidegate.serving.contract import target_headers
+from tidegate.serving.contract.invocation import (
+    Answer,
+    Call,
+    ModelEngine,
+    ModelFailed,
+    Outcome,
+    Stream,
+    close_parts,
+)
+from tidegate.serving.contract.pair_order import PAIR_PATH, TRACED, CopyAnswer
+from tidegate.serving.contract.replica_spec import ReplicaSpec
+from tidegate.serving.engines.pipeline import Pipeline, StageOutput
+from tidegate.serving.front.compared_counts import read_prediction
+from tidegate.serving.front.connection import Connection, Request
+from tidegate.serving.front.pairs import first_rows
+from tidegate.serving.front.responses import Responses
+
+MOST_COPIES = 8
+"""Copies that are answered at a time; more are turned away, so that clients do not wait for them."""
+
+
+class PairPage:
+    def __init__(self, spec: ReplicaSpec, responses: Responses) -> None:
+        self._spec = spec
+        self._responses = responses
+        self._closing: set[asyncio.Task[None]] = set()
+        self._calls: dict[Connection, Call] = {}
+
+    def answer(self, engine: ModelEngine | None, connection: Connection, request: Request) -> bool:
+        """Whether the request is a copy, which is then answered, now or later."""
+        path, _, query = request.url.partition(b"?")
+        if path != PAIR_PATH or request.method != b"POST":
+            return False
+        if engine is None or request.spool is not None or len(self._calls) >= MOST_COPIES:
+            connection.reply(self._responses.plain(429, b"", not request.keep_alive), not request.keep_alive)
+            return True
+        call, seen = Call(request.body, request.fields), list[StageOutput]()
+        self._calls[connection] = call
+        done = self._finish(connection, request, call, seen)
+        if refusal := target_headers.reject_target(call, self._spec.fleet.endpoint, self._spec.serving):
+            done(refusal)
+            return True
+        if query == TRACED and isinstance(engine, Pipeline):
+            engine.trace(call, done, seen)
+        else:
+            engine.submit(call, done)
+        return True
+
+    def gone(self, connection: Connection) -> None:
+        if (call := self._calls.pop(connection, None)) is not None:
+            call.abandon()
+
+    def _close(self, stream: Stream) -> None:
+        task = asyncio.get_running_loop().create_task(close_parts(stream.parts))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    def _finish(
+        self, connection: Connection, request: Request, call: Call, seen: list[StageOutput]
+    ) -> Callable[[Outcome], None]:
+        def finish(outcome: Outcome) -> None:
+            if isinstance(outcome, Stream):
+                self._close(outcome)
+            if self._calls.get(connection) is not call:
+                return
+            del self._calls[connection]
+            prediction = None
+            if isinstance(outcome, Answer):
+                prediction = read_prediction(outcome.body, False, outcome.content_type)
+            said = CopyAnswer(prediction, isinstance(outcome, ModelFailed), first_rows(seen))
+            close = not request.keep_alive
+            connection.reply(self._responses.plain(200, msgspec.json.encode(said), close), close)
+
+        return finish

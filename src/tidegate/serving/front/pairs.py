@@ -1,0 +1,204 @@
+"""Lets another version answer copies of some requests after they were answered, and reports both predictions.
+
+Only the workers of the version that serves do so, while a rollout compares pairs. A copy goes to the new version's
+fleet through the proxy's socket for copies, to a path that no client can reach; its worker answers with what its
+model said and counts it nowhere. No client of either version waits for a copy: those in flight are limited here and
+there."""
+
+import asyncio
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from tidegate.domain.worker_stats import PairRow, StageRow
+from tidegate.http1.client import HttpClient
+from tidegate.http1.messages import ConnectionBroken
+from tidegate.serving.contract.invocation import Answer, Call, ModelEngine, Outcome
+from tidegate.serving.contract.pair_order import PAIR_PATH, TRACED, CopyAnswer, PairOrder, StageFirstRow
+from tidegate.serving.contract.replica_spec import PairingFiles
+from tidegate.serving.engines.pipeline import Pipeline, StageOutput
+from tidegate.serving.front.compared_counts import read_prediction
+from tidegate.serving.front.connection import Request
+from tidegate.serving.front.first_row import read_first_row
+
+PER_SECOND = 20
+"""Requests of each worker that are copied per second, about; at most twice as many."""
+TRACED_PER_SECOND = 4
+MOST_COPIES = 8
+"""Most copies in flight; a request beyond them is not sampled."""
+LARGEST_REQUEST = 256 * 1024
+LARGEST_ANSWER = 1024 * 1024
+SPARE = 5.0
+"""Seconds beyond a prediction's own limit."""
+BUSY = frozenset({429, 503})
+"""Status of a worker or proxy that has no room for a copy. That says nothing of the request: the copy is not lost."""
+GOOD = 200
+_HOP = frozenset({b"host", b"content-length", b"connection", b"transfer-encoding", b"expect", b"keep-alive"})
+
+
+class PairSender:
+    """Sends the copies of one replica. ``record`` gets what both said, with epoch microseconds."""
+
+    def __init__(
+        self,
+        files: PairingFiles,
+        timeout: float,
+        engine: Callable[[], ModelEngine | None],
+        record: Callable[[int, PairRow], None],
+    ) -> None:
+        self._file = Path(files.order_file)
+        self._client = HttpClient(files.socket, LARGEST_ANSWER)
+        self._limit = timeout + SPARE
+        self._engine = engine
+        self._record = record
+        self._order: PairOrder | None = None
+        self._version: tuple[int, int] | None = None
+        self._copies: set[asyncio.Task[None]] = set()
+        self._second = self._seen = self._taken = self._traced = 0
+        self._stride = 1
+
+    @property
+    def active(self) -> bool:
+        return self._order is not None
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._copies)
+
+    def look(self) -> None:
+        """Read the order, if it has changed. Called once a second."""
+        try:
+            found = os.stat(self._file)
+            version = (found.st_mtime_ns, found.st_ino)
+            if version != self._version:
+                self._order = msgspec.json.decode(self._file.read_bytes(), type=PairOrder | None)
+                self._version = version
+        except (OSError, msgspec.DecodeError):
+            self._order = self._version = None
+
+    def offer(self, request: Request, outcome: Outcome) -> None:
+        """Copy an answered request if it is sampled."""
+        order = self._order
+        if order is None or not isinstance(outcome, Answer) or not self._takes():
+            return
+        if self.in_flight >= MOST_COPIES or max(len(request.body), len(outcome.body)) > LARGEST_REQUEST:
+            return
+        traced = order.features and self._traced < TRACED_PER_SECOND
+        self._traced += traced
+        task = asyncio.create_task(self._copy(order, request, outcome, traced))
+        self._copies.add(task)
+        task.add_done_callback(self._finish)
+
+    def close(self) -> None:
+        for task in list(self._copies):
+            task.cancel()
+        self._client.close()
+
+    def _takes(self) -> bool:
+        """Sample evenly over each second, by the rate of the one before."""
+        second = int(time.time())
+        if second != self._second:
+            self._stride = max(1, self._seen // PER_SECOND)
+            self._second, self._seen, self._taken, self._traced = second, 0, 0, 0
+        self._seen += 1
+        if self._seen % self._stride or self._taken >= 2 * PER_SECOND:
+            return False
+        self._taken += 1
+        return True
+
+    def _finish(self, task: asyncio.Task[None]) -> None:
+        self._copies.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            print(f"tidegate pairs: a copy was lost: {type(error).__name__}: {error}", flush=True)
+
+    async def _copy(self, order: PairOrder, request: Request, answer: Answer, traced: bool) -> None:
+        mine = await self._trace(request) if traced else []
+        found = await self._ask(order, request, traced)
+        if isinstance(found, int):
+            return
+        said = CopyAnswer(None, False, []) if found is None else found
+        row: PairRow = {
+            "with": order.fleet,
+            "old": read_prediction(answer.body, False, answer.content_type),
+            "new": said.prediction,
+            "failed": said.failed,
+            "traced": traced,
+            "key": int.from_bytes(hashlib.blake2b(request.body, digest_size=6).digest()) or 1,
+            "slices": _slices(request, order.slices),
+            "stages": _matched(mine, said.stages),
+        }
+        # Now, not when it began: the controller reads a second once, as soon as it is over.
+        self._record(time.time_ns() // 1000, row)
+
+    async def _ask(self, order: PairOrder, request: Request, traced: bool) -> CopyAnswer | int | None:
+        """What the other version said; None: nothing that can be used; a status: it has no room now."""
+        headers = [(b"x-tidegate-fleet", order.fleet.encode())]
+        headers += [
+            (name, value)
+            for name, value in request.headers
+            if name not in _HOP and name != b"authorization" and not name.startswith(b"x-tidegate-")
+        ]
+        path = PAIR_PATH + (b"?" + TRACED if traced else b"")
+        try:
+            async with asyncio.timeout(self._limit):
+                reply = await self._client.request("POST", path.decode(), headers, request.body)
+            if reply.status in BUSY:
+                return reply.status
+            return msgspec.json.decode(reply.body, type=CopyAnswer) if reply.status == GOOD else None
+        except (ConnectionBroken, ValueError, TimeoutError):
+            return None
+
+    async def _trace(self, request: Request) -> list[StageFirstRow]:
+        """What the stages of this version make of the request."""
+        engine = self._engine()
+        if not isinstance(engine, Pipeline):
+            return []
+        seen, done = list[StageOutput](), asyncio.get_running_loop().create_future()
+        call = Call(request.body, request.fields)
+
+        def finish(outcome: Outcome) -> None:
+            if not done.done():
+                done.set_result(outcome)
+
+        engine.trace(call, finish, seen)
+        try:
+            async with asyncio.timeout(self._limit):
+                await done
+        except TimeoutError:
+            call.abandon()
+            return []
+        return first_rows(seen)
+
+
+def first_rows(seen: list[StageOutput]) -> list[StageFirstRow]:
+    """The first row of each stage's output that has one."""
+    found = ((one.stage, read_first_row(one.body, one.content_type)) for one in seen)
+    return [StageFirstRow(stage, *row) for stage, row in found if row is not None]
+
+
+def _matched(old: list[StageFirstRow], new: list[StageFirstRow]) -> list[StageRow]:
+    """Stages by their place in the pipeline: names of containers may change."""
+    if len(old) != len(new):
+        return []
+    return [
+        {"stage": a.stage, "names": a.names, "old": a.values, "new_names": b.names, "new": b.values}
+        for a, b in zip(old, new, strict=True)
+    ]
+
+
+def _slices(request: Request, columns: tuple[str, ...]) -> list[tuple[str, str]]:
+    if not columns:
+        return []
+    row = read_first_row(request.body, request.fields.get(b"content-type", b"").decode("latin-1"))
+    if row is None:
+        return []
+    values = dict(zip(*row, strict=True))
+    return [(column, _text(values[column])) for column in columns if column in values]
+
+
+def _text(value: float | str | None) -> str:
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else value

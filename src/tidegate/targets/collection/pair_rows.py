@@ -1,0 +1,87 @@
+"""Pairs of predictions on a worker's stats page, read as what anybody may have written. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from tidegate.domain.pairs import FeatureRow, Pair
+from tidegate.domain.worker_stats import MOST_PAIRS
+from tidegate.monitoring.finite import LARGEST
+
+LONGEST = 256
+"""Characters of a name or a text."""
+MOST_SLICES = 8
+MOST_STAGES = 15
+MOST_COLUMNS = 256
+Value = float | str | None
+
+
+class _Stage(msgspec.Struct):
+    stage: str
+    names: list[str]
+    old: list[Value]
+    new_names: list[str]
+    new: list[Value]
+
+
+class _Row(msgspec.Struct):
+    fleet: str = msgspec.field(name="with")
+    old: float | None
+    new: float | None
+    failed: bool
+    traced: bool
+    key: int
+    slices: list[tuple[str, str]]
+    stages: list[_Stage]
+
+
+def read_pairs(rows: object) -> tuple[tuple[tuple[str, Pair], ...], int]:
+    """Each pair with the id of the fleet that answered the copy, and how many rows were no pairs."""
+    if not isinstance(rows, list):
+        return (), 1
+    found = [_read(row) for row in rows[:MOST_PAIRS]]
+    usable = tuple(one for one in found if one is not None)
+    return usable, len(rows) - len(usable)
+
+
+def _read(given: Any) -> tuple[str, Pair] | None:
+    if not isinstance(given, Mapping):
+        return None
+    try:
+        row = msgspec.convert(given, _Row)
+    except msgspec.ValidationError:
+        return None
+    stages = tuple(_stage(one) for one in row.stages[:MOST_STAGES])
+    slices = tuple((name[:LONGEST], value[:LONGEST]) for name, value in row.slices[:MOST_SLICES])
+    if any(one is None for one in stages) or len(row.fleet) > LONGEST * 4:
+        return None
+    features = tuple(one for one in stages if one is not None)
+    pair = Pair(
+        old=_number(row.old),
+        new=_number(row.new),
+        failed=row.failed,
+        key=abs(row.key) % 2**64,
+        slices=slices,
+        traced=row.traced,
+        features=features,
+    )
+    return row.fleet, pair
+
+
+def _stage(row: _Stage) -> FeatureRow | None:
+    sizes = {len(row.names) - len(row.old), len(row.new_names) - len(row.new)}
+    texts = (row.stage, *row.names, *row.new_names, *(one for one in (*row.old, *row.new) if isinstance(one, str)))
+    if sizes != {0} or max(len(row.names), len(row.new_names)) > MOST_COLUMNS:
+        return None
+    if any(len(text) > LONGEST for text in texts):
+        return None
+    return FeatureRow(row.stage, tuple(row.names), _values(row.old), tuple(row.new_names), _values(row.new))
+
+
+def _values(given: list[Value]) -> tuple[Value, ...]:
+    return tuple(float(one) if isinstance(one, int | float) else one for one in given)
+
+
+def _number(value: float | None) -> float | None:
+    return value if value is not None and abs(value) <= LARGEST else None

@@ -1,0 +1,140 @@
+"""Late labels with real parts: posted by id, joined with captures, an alarm on what they say turns a rollout back."""
+
+import itertools
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.integration.test_platform_capture import capture
+from tidegate.testing.platform import Platform, wait_until
+from tidegate.testing.scene import Scene, canary
+
+pytestmark = pytest.mark.e2e
+ROWS = [[sign * 0.1 * place, 0.2, 0.3, 0.4] for place in range(1, 10) for sign in (1, -1)]
+
+
+@pytest.fixture(scope="module")
+def platform() -> Iterator[Platform]:
+    with Platform(environment={"TIDEGATE_CAPTURE_SECONDS": "1", "TIDEGATE_DRAIN_TIMEOUT": "5"}) as running:
+        yield running
+
+
+def make_config(scene: Scene, url: str, folder: Path) -> str:
+    name = scene.model(url)
+    variant = {"VariantName": "blue", "ModelName": name, "InitialInstanceCount": 1, "InstanceType": "ml.c5.large"}
+    scene.sagemaker.create_endpoint_config(
+        EndpointConfigName=name, ProductionVariants=[variant], DataCaptureConfig=capture(folder.as_uri())
+    )
+    return name
+
+
+def post(platform: Platform, labels: list[dict[str, Any]], **more: Any) -> httpx.Response:
+    url = f"{platform.url}/tidegate/v1/endpoints/labelled/labels"
+    return httpx.post(url, json={"labels": labels, **more}, timeout=30)
+
+
+def known(platform: Platform) -> dict[str, Any]:
+    answer = httpx.get(f"{platform.url}/tidegate/v1/endpoints/labelled/labels")
+    found: dict[str, Any] = answer.json() if answer.status_code == 200 else {"versions": []}
+    return found
+
+
+def of_version(platform: Platform, config: str) -> dict[str, Any] | None:
+    return next((one for one in known(platform)["versions"] if one["config"] == config), None)
+
+
+class Client(threading.Thread):
+    """Asks with an id, and remembers which version answered and with what."""
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(daemon=True)
+        self.scene, self.stopping = scene, threading.Event()
+        self.answers: dict[str, tuple[str, float]] = {}
+        """By id: config and score."""
+
+    def run(self) -> None:
+        for number in itertools.count():
+            if self.stopping.wait(0.002):
+                return
+            row = ROWS[number % len(ROWS)]
+            got = self.scene.invoke("labelled", [row], InferenceId=f"id-{number}")
+            config = got["ResponseMetadata"]["HTTPHeaders"]["x-tidegate-config"]
+            self.answers[f"id-{number}"] = (config, float(got["Body"].read()))
+
+
+def test_labels_measure_each_version_and_an_alarm_on_them_turns_the_rollout_back(
+    platform: Platform, scene: Scene, models: tuple[str, str], tmp_path: Path
+) -> None:
+    folder = platform.state / "outputs" / "labelled"
+    old = make_config(scene, models[0], folder)
+    scene.create("labelled", old)
+    scene.settled("labelled")
+    assert post(platform, [{"id": "never-asked", "label": 1}]).json() == {"received": 1, "outcomes": {}}
+    assert post(platform, [{"id": "never-asked", "label": 1}]).json()["outcomes"] == {"repeated": 1}
+    new = make_config(scene, models[1], folder)
+    named = {"EndpointName": "labelled", "VariantName": "blue", "EndpointConfigName": new}
+    scene.cloudwatch.put_metric_alarm(
+        AlarmName="auc",
+        Namespace="tidegate/Labels",
+        MetricName="AUC",
+        Dimensions=[{"Name": name, "Value": value} for name, value in named.items()],
+        Statistic="Minimum",
+        Period=10,
+        EvaluationPeriods=1,
+        Threshold=0.6,
+        ComparisonOperator="LessThanThreshold",
+        TreatMissingData="notBreaching",
+    )
+    client = Client(scene)
+    client.start()
+    scene.update("labelled", new, canary(50, 600, alarms=["auc"]))
+
+    def answered(config: str) -> int:
+        return sum(one == config for one, _ in list(client.answers.values()))
+
+    wait_until(lambda: answered(new) > 500 and answered(old) > 500, "answers of both versions", 90)
+    # What was true is what the old version says, and the opposite of what the new one does.
+    labels = [
+        {"id": id, "label": int((score > 0.5) == (config == old)), "at": datetime.now(UTC).isoformat()}
+        for id, (config, score) in list(client.answers.items())
+    ]
+    assert post(platform, labels).json()["outcomes"] == {}
+    ended = scene.settled("labelled", 120)
+    client.stopping.set()
+    assert ended["EndpointConfigName"] == old and "auc" in ended["FailureReason"]
+    found = wait_until(lambda: of_version(platform, new), "what is known of the new version")
+    assert found["quality"]["auc"] < 0.2 and found["coverage"]["labelled"] > 200
+    before = of_version(platform, old)
+    assert before is not None and before["quality"]["auc"] > 0.8
+    assert known(platform)["labels"]["unknown id"] >= 1
+    shown = tidegate(platform, "labels", "labelled")
+    assert shown.returncode == 0 and new in shown.stdout and "evidence" in shown.stdout, shown
+    lines = tmp_path / "labels.jsonl"
+    about = {"eventId": labels[0]["id"], "labelTime": labels[0]["at"]}
+    lines.write_text(json.dumps({"groundTruthData": {"data": str(labels[0]["label"])}, "eventMetadata": about}))
+    sent = tidegate(platform, "labels", "labelled", str(lines), "--post")
+    assert sent.stdout == "1 labels are kept for endpoint labelled (1 repeated)\n", sent
+
+
+def test_what_is_no_request_is_refused_and_an_endpoint_without_labels_says_so(
+    platform: Platform, scene: Scene
+) -> None:
+    url = f"{platform.url}/tidegate/v1/endpoints"
+    assert httpx.post(f"{url}/nobody/labels", json={"labels": [{"id": "a", "label": 1}]}).status_code == 404
+    assert httpx.get(f"{url}/nobody/labels").status_code == 404
+    for body in ({}, {"labels": 1}, {"labels": [], "kind": "sort"}, {"labels": [], "score": "a..b"}):
+        assert httpx.post(f"{url}/labelled/labels", json=body).status_code == 400
+
+
+def tidegate(platform: Platform, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": "", "TIDEGATE_URL": platform.url, "COLUMNS": "200"}
+    command = [sys.executable, "-m", "tidegate.cli", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)

@@ -1,0 +1,162 @@
+"""Labels that last: whatever is posted twice, half, late or wrongly has a named outcome and changes nothing else."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tidegate.advisor.quality.label_lines import Label, Prediction, Problem
+from tidegate.advisor.quality.ledger import LabelKind, Outcome
+from tidegate.advisor.quality.posted import MOST_LABELS, read_posted, read_terms, render_posted
+from tidegate.advisor.quality.report import QualityQuestion
+from tidegate.advisor.quality.store import LabelStore, LabelTerms
+from tidegate.domain.errors import Invalid, Transient
+
+NOW = 1_772_366_400.0
+NEVER: dict[Outcome, int] = dict.fromkeys(
+    (Outcome.REPEATED, Outcome.CONTRADICTORY, Outcome.FUTURE, Outcome.CLASS), 0
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LabelStore:
+    return LabelStore(tmp_path / "labels", "fraud")
+
+
+def label(id: str, value: float = 1.0, at: float = NOW) -> Label:
+    return Label(id, value, at, None, NOW)
+
+
+@pytest.mark.parametrize(("given", "outcome"), [
+    ({"id": "a", "label": 1}, None),
+    ({"id": "a", "label": "0.5"}, None),
+    ({"id": "a", "label": 1, "at": "2026-03-01T12:00:00Z", "probability": 0.2}, None),
+    ({"id": "a", "label": 1, "at": None, "probability": None}, None),
+    ({"id": "", "label": 1}, Problem.NO_ID),
+    ({"id": 7, "label": 1}, Problem.NO_ID),
+    ({"id": "a" * 1025, "label": 1}, Problem.NO_ID),
+    ({"label": 1}, Problem.NO_ID),
+    ({"id": "a"}, Problem.NO_NUMBER),
+    ({"id": "a", "label": True}, Problem.NO_NUMBER),
+    ({"id": "a", "label": "fraud"}, Problem.NO_NUMBER),
+    ({"id": "a", "label": float("nan")}, Problem.NO_NUMBER),
+    ({"id": "a", "label": 1, "at": "yesterday"}, Problem.NO_TIME),
+    ({"id": "a", "label": 1, "at": 5}, Problem.NO_TIME),
+    ({"id": "a", "label": 1, "probability": 0}, Problem.NO_PROBABILITY),
+    ({"id": "a", "label": 1, "probability": 1e-300}, Problem.NO_PROBABILITY),
+    ({"id": "a", "label": 1, "probability": 1.1}, Problem.NO_PROBABILITY),
+    ({"id": "a", "label": 1, "probability": "0.5"}, Problem.NO_PROBABILITY),
+    ({"id": "a", "label": 1, "surprise": 1}, Problem.BROKEN),
+    ("a", Problem.BROKEN),
+    (None, Problem.BROKEN),
+])  # fmt: skip
+def test_every_posted_label_is_read_or_named(given: object, outcome: Problem | None) -> None:
+    labels, problems = read_posted([given], NOW)
+    assert (len(labels), dict(problems)) == ((1, {}) if outcome is None else (0, {outcome: 1}))
+    assert all(read_posted(render_posted([one]), NOW)[0] == [one] for one in labels)
+
+
+@pytest.mark.parametrize("given", [None, {}, "a", [{}] * (MOST_LABELS + 1)])
+def test_what_is_no_list_of_labels_is_refused(given: object) -> None:
+    with pytest.raises(Invalid):
+        read_posted(given, NOW)
+
+
+@pytest.mark.parametrize("body", [{"score": 7}, {"score": "a..b"}, {"kind": "sort"}])
+def test_terms_that_cannot_be_are_refused(body: dict[str, object]) -> None:
+    with pytest.raises(Invalid):
+        read_terms(body)
+
+
+@pytest.mark.parametrize(("before", "given", "outcome"), [
+    ([], [label("a")], {}),
+    ([label("a")], [label("a")], {Outcome.REPEATED: 1}),
+    ([], [label("a"), label("a")], {Outcome.REPEATED: 1}),
+    ([label("a")], [label("a", 0.0)], {Outcome.CONTRADICTORY: 1}),
+    ([], [label("a"), label("a", 0.0)], {Outcome.CONTRADICTORY: 1}),
+    ([label("a")], [label("b", 5.0)], {Outcome.CLASS: 1}),
+    ([], [label("a", at=NOW + 299)], {}),
+    ([], [label("a", at=NOW + 301)], {Outcome.FUTURE: 1}),
+])  # fmt: skip
+def test_what_can_be_said_of_a_label_is_said_at_once(
+    store: LabelStore, before: list[Label], given: list[Label], outcome: dict[Outcome, int]
+) -> None:
+    if before:
+        store.accept(before, LabelTerms())
+    assert store.accept(given, LabelTerms()) == NEVER | outcome
+
+
+def test_labels_stay_and_the_same_again_changes_no_measure(store: LabelStore, tmp_path: Path) -> None:
+    answers = [Prediction(f"a{n}", NOW - 86_400, n / 100, "v1", "blue") for n in range(100)]
+    store.add_file("x.jsonl", answers)
+    labels = [label(f"a{n}", float(n >= 50)) for n in range(0, 100, 5)]
+    store.accept(labels, LabelTerms())
+    first = store.describe(QualityQuestion(), NOW, ())
+    assert first["versions"][0]["quality"]["auc"] == 1.0
+    assert first["versions"][0]["coverage"]["share"] == 0.2
+    again = LabelStore(tmp_path / "labels", "fraud")
+    again.add_file("x.jsonl", answers)
+    assert again.accept(labels, LabelTerms()) == NEVER | {Outcome.REPEATED: 20}
+    second = again.describe(QualityQuestion(), NOW, ())
+    assert second["versions"] == first["versions"] == again.document()["versions"]  # type: ignore[index]
+    assert second["labels"]["repeated"] == 20
+
+
+def test_a_file_that_breaks_off_is_not_half_read(store: LabelStore) -> None:
+    def broken() -> Iterator[Prediction]:
+        yield Prediction("a", NOW, 0.5)
+        raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        store.add_file("x.jsonl", broken())
+    assert store.unread(["x.jsonl"]) == ["x.jsonl"]
+    store.add_file("x.jsonl", [Prediction("a", NOW, 0.5)])
+    assert store.unread(["x.jsonl", "y.jsonl"]) == ["y.jsonl"]
+    store.accept([label("a")], LabelTerms())
+    assert store.describe(QualityQuestion(), NOW, ())["labels"]["joined"] == 1
+
+
+def test_another_place_of_the_score_reads_all_captures_again(store: LabelStore) -> None:
+    store.add_file("x.jsonl", [Prediction("a", NOW, 0.5)])
+    store.accept([label("a")], LabelTerms("predictions[0].score"))
+    assert store.terms() == LabelTerms("predictions[0].score", LabelKind.CLASSES)
+    assert store.unread(["x.jsonl"]) == ["x.jsonl"]
+
+
+def test_a_first_label_that_is_wrong_does_not_decide_for_good_what_labels_are(store: LabelStore) -> None:
+    store.add_file("x.jsonl", [Prediction(id, NOW, 0.5) for id in "abc"])
+    store.accept([label("a", 7.0)], LabelTerms())
+    assert store.terms().kind is LabelKind.AMOUNTS
+    assert store.accept([label("b"), label("c", 9.0)], LabelTerms(kind=LabelKind.CLASSES))[Outcome.CLASS] == 1
+    found = store.describe(QualityQuestion(), NOW, ())
+    assert (found["labels"]["class never seen"], found["labels"]["joined"]) == (2, 1)
+
+
+def test_old_predictions_are_forgotten_and_their_labels_are_unknown(store: LabelStore) -> None:
+    store.add_file("x.jsonl", [Prediction("old", NOW - 1_000, 0.5), Prediction("new", NOW, 0.5)])
+    store.accept([label("old"), label("new")], LabelTerms())
+    store.forget_old(NOW - 500)
+    found = store.describe(QualityQuestion(), NOW, ())["labels"]
+    assert (found["unknown id"], found["joined"]) == (1, 1)
+
+
+def test_a_change_is_seen_once(store: LabelStore) -> None:
+    store.accept([label("a")], LabelTerms())
+    assert store.take_changed() and not store.take_changed()
+    store.add_file("x.jsonl", [])
+    assert store.take_changed()
+    store.remove()
+    assert not store.exists
+
+
+def test_a_folder_that_cannot_be_used_is_a_matter_of_time(tmp_path: Path) -> None:
+    (tmp_path / "labels").write_text("a file")
+    with pytest.raises(Transient, match="cannot be used now"):
+        LabelStore(tmp_path / "labels", "fraud").accept([label("a")], LabelTerms())
+
+
+def test_absurd_amounts_make_no_document_that_is_no_json(store: LabelStore) -> None:
+    store.add_file("x.jsonl", [Prediction("a", NOW, 1e299, "v1", "blue")])
+    store.accept([label("a", -1e299)], LabelTerms(kind=LabelKind.AMOUNTS))
+    found = store.describe(QualityQuestion(), NOW, ())["versions"][0]["quality"]
+    assert found["root_mean_square_error"] is None and found["mean_absolute_error"] == 2e299

@@ -1,0 +1,109 @@
+"""Labelled rows of a replay: tables, JSON Lines, captures with ground truth, and what cannot be used."""
+
+import json
+from pathlib import Path
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from tidegate.advisor.comparison.row_files import RowRequest
+from tidegate.advisor.replay.rows import CONTRADICTORY, UNLABELLED, read_rows
+from tidegate.advisor.replay.run import judge_replies
+from tidegate.advisor.scoring.exchange import ScoringReply
+from tidegate.domain.errors import TidegateError
+from tidegate.domain.finding import Finding
+from tidegate.domain.replay import ReplayConfig
+
+S3 = ("", "us-east-1")
+
+
+def config(path: Path, **more: str) -> ReplayConfig:
+    return ReplayConfig(path.as_uri(), **{"label": "fraud", "leave_out": ("id",), **more})  # type: ignore[arg-type]
+
+
+def test_a_table_gives_requests_without_the_label_and_with_it_apart(tmp_path: Path) -> None:
+    table = tmp_path / "rows.csv"
+    table.write_text("id,amount,fraud\n7,9.5,1\n8,1.5,0\n")
+    found = read_rows(config(table), None, S3)
+    assert [(one.body, one.label) for one in found.requests] == [(b"9.5\n", 1.0), (b"1.5\n", 0.0)]
+
+
+def test_parquet_is_read_as_the_same_table(tmp_path: Path) -> None:
+    table = pyarrow.table({"id": [7, 8], "amount": [9.5, None], "fraud": [True, False]})
+    pyarrow.parquet.write_table(table, tmp_path / "rows.parquet")
+    found = read_rows(config(tmp_path / "rows.parquet"), None, S3)
+    assert [(one.body, one.label) for one in found.requests] == [(b"9.5\n", 1.0), (b'""\n', 0.0)]
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1 but no more")
+    with pytest.raises(TidegateError, match="cannot be read as parquet"):
+        read_rows(config(tmp_path / "bad.parquet"), None, S3)
+
+
+def capture(id: str, body: str) -> str:
+    side = {"data": body, "encoding": "CSV", "observedContentType": "text/csv"}
+    about = {"eventId": f"event-{id}", "inferenceId": id, "inferenceTime": "2026-03-01T12:00:00Z"}
+    return json.dumps({"captureData": {"endpointInput": side}, "eventMetadata": about})
+
+
+def truth(id: str, value: str) -> str:
+    return json.dumps({"groundTruthData": {"data": value}, "eventMetadata": {"eventId": id}})
+
+
+def test_captures_are_joined_with_ground_truth(tmp_path: Path) -> None:
+    rows, labels = tmp_path / "captures" / "a.jsonl", tmp_path / "truth.jsonl"
+    rows.parent.mkdir()
+    rows.write_text("\n".join(capture(id, f"{place},2") for place, id in enumerate("abcd")))
+    labels.write_text("\n".join([truth("a", "1"), truth("b", "0"), truth("b", "1"), truth("d", "0"), "half a li"]))
+    found = read_rows(ReplayConfig(rows.parent.as_uri(), labels=labels.as_uri()), None, S3)
+    assert [(one.body, one.label) for one in found.requests] == [(b"0,2", 1.0), (b"3,2", 0.0)]
+    assert found.skipped == {UNLABELLED: 2, CONTRADICTORY: 1}
+
+
+@pytest.mark.parametrize(("text", "says"), [
+    ("id,amount\n7,9.5\n", "there is no column 'fraud'"),
+    ("id,amount,fraud\n7,9.5\n", "2 values for 3 columns"),
+    ("id,amount,fraud\n7,9.5,perhaps\n", "the label 'perhaps' is no number"),
+])  # fmt: skip
+def test_rows_that_cannot_be_used_are_named(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "rows.csv").write_text(text)
+    with pytest.raises(TidegateError, match=says):
+        read_rows(config(tmp_path / "rows.csv"), None, S3)
+
+
+def test_a_column_of_slices_that_no_row_has_is_named(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("id,amount,fraud\n7,9.5,1\n")
+    with pytest.raises(TidegateError, match="no row has a column 'country'"):
+        read_rows(config(tmp_path / "rows.csv", by="country"), None, S3)
+
+
+def test_files_beyond_the_roots_are_not_read(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("id,amount,fraud\n7,9.5,1\n")
+    (tmp_path / "labels.jsonl").write_text(truth("a", "1"))
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "inside" / "rows.jsonl").write_text(capture("a", "1,2"))
+    roots = (str(tmp_path / "inside"),)
+    outside = ReplayConfig((tmp_path / "inside").as_uri(), labels=(tmp_path / "labels.jsonl").as_uri())
+    for one in (config(tmp_path / "rows.csv"), outside):
+        with pytest.raises(TidegateError, match="outside the folders"):
+            read_rows(one, roots, S3)
+
+
+NUMBER, WORD = ScoringReply(b"0.5", "text/csv"), ScoringReply(b"no", "text/csv")
+FAILED = ScoringReply(b"", "", "it fell over")
+
+
+@pytest.mark.parametrize(("old", "new", "finding", "says"), [
+    ([NUMBER] * 400, [WORD] * 400, Finding.FAIL, "the new version has no number for 400 of 400 rows"),
+    ([NUMBER] * 400, [NUMBER] * 390 + [FAILED] * 10, Finding.FAIL, "no number for 10 of 400 rows"),
+    ([WORD] * 400, [WORD] * 400, Finding.NO_DATA, "400 of 400 answers of the old version are not a number"),
+    ([WORD] * 400, [NUMBER] * 400, Finding.NO_DATA, "of the old version"),
+    ([NUMBER] * 400, [NUMBER] * 399 + [WORD], Finding.PASS, "nothing is worse"),
+    ([], [], Finding.NO_DATA, "there are no rows"),
+])  # fmt: skip
+def test_answers_that_are_no_numbers(
+    old: list[ScoringReply], new: list[ScoringReply], finding: Finding, says: str
+) -> None:
+    requests = [RowRequest(b"1", "text/csv", ({"a": 1.0},), float(place % 2)) for place in range(len(old))]
+    found = judge_replies(requests, old, new, ReplayConfig("file:///x"), 0.01)
+    assert found.finding is finding and says in found.reason
+    assert found.skipped == ({"rows without usable answers": 1} if finding is Finding.PASS else {})

@@ -1,0 +1,53 @@
+"""``examples``: what is listed, and what is refused before anything is done."""
+
+import json
+from pathlib import Path
+
+from tests.unit.cli.stub_server import API, endpoint_document, found, stub
+from tests.unit.cli.test_cli_everyday import refusal, words
+from tidegate.examples.catalogue import EXAMPLES
+
+
+def test_the_examples_are_listed() -> None:
+    shown = words("examples", "list", COLUMNS="80")
+    assert all(one.name in shown for one in EXAMPLES)
+    listed = json.loads(words("examples", "list", "--json"))["examples"]
+    assert {one["name"] for one in listed} == {one.name for one in EXAMPLES}
+
+
+def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
+    place = ("--folder", str(tmp_path))
+    assert "did you mean 'hr-intents'?" in refusal("examples", "up", "hr-intent", *place)
+    assert "expected one of v1, better, worse" in refusal(
+        "examples", "up", "hr-intents", "--version", "v9", *place
+    )
+    assert "scale 2" in refusal("examples", "up", "hr-intents", "--scale", "2", *place)
+    assert "is not trained" in refusal("examples", "traffic", "hr-intents", *place)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_endpoint_of_somebody_else_with_the_name_of_an_example_is_left_alone(tmp_path: Path) -> None:
+    described = {"EndpointArn": "arn:aws:sagemaker:us-east-1:000000000000:endpoint/hr-intents"}
+    answers = {
+        f"{API}/endpoints/hr-intents": found(endpoint_document("hr-intents")),
+        "SageMaker.DescribeEndpoint": found(described),
+        "SageMaker.ListTags": found({"Tags": [{"Key": "team", "Value": "hr"}]}),
+    }
+    with stub(answers) as (url, seen):
+        place = ("--folder", str(tmp_path))
+        assert "nothing is done" in refusal("examples", "down", "hr-intents", *place, TIDEGATE_URL=url)
+    assert {one["method"] for one in seen} == {"GET", "POST"}
+
+
+def test_only_the_folder_of_an_example_is_removed(tmp_path: Path) -> None:
+    mine = tmp_path / "hr-intents"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("mine")
+    gone = (404, json.dumps({"error": {"code": "NotFound", "message": "none"}}).encode())
+    with stub({f"{API}/endpoints/hr-intents": gone, f"{API}/endpoints": found({"endpoints": []})}) as (url, _):
+        place = ("--files", "--folder", str(tmp_path))
+        assert "nothing is removed" in refusal("examples", "down", "hr-intents", *place, TIDEGATE_URL=url)
+        (mine / "example.json").write_text('{"name": "hr-intents"}')
+        shown = words("examples", "down", "hr-intents", *place, TIDEGATE_URL=url)
+    assert shown == 'there is no endpoint "hr-intents"\n'
+    assert list(tmp_path.iterdir()) == []

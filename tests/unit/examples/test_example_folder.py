@@ -1,0 +1,102 @@
+"""The folder of an example: written whole or not at all, with specs whose times can be shortened."""
+
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+from tidegate import spec
+from tidegate.advisor.prices import Catalogue
+from tidegate.domain.errors import Invalid, NotFound
+from tidegate.examples.catalogue import Example, find_example
+from tidegate.examples.contract import SampleRequest, TrainedExample, TrainedVersion
+from tidegate.examples.folder import make_example, read_requests, read_summary
+
+EXAMPLE = Example("payroll-fraud", "made_up", "Made up", "nothing", "xgboost")
+
+
+def build(folder: Path, scale: float) -> TrainedExample:
+    for name in ("v1", "better", "worse"):
+        (folder / f"{name}.ubj").write_text(name)
+    versions = {
+        name: TrainedVersion(f"about {name}", (f"{name}.ubj",), {"AUC": 0.5, "moved": scale})
+        for name in ("v1", "better", "worse")
+    }
+    requests = [SampleRequest("1,2", headers={"A": "b"}, expected="1")]
+    return TrainedExample("AUC", "made-up rows", versions, requests, evidence="20%")
+
+
+def fail(folder: Path, scale: float) -> TrainedExample:
+    (folder / "v1.ubj").write_text("half")
+    raise OSError("no space")
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    module = types.ModuleType("tidegate.examples.made_up")
+    module.build = build  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "tidegate.examples.made_up", module)
+    return module
+
+
+def test_what_is_written_is_read_back(made: types.ModuleType, tmp_path: Path) -> None:
+    make_example(EXAMPLE, tmp_path / "e", Catalogue.load(), scale=0.5)
+    assert read_requests(tmp_path / "e") == [SampleRequest("1,2", headers={"A": "b"}, expected="1")]
+    assert read_summary(tmp_path / "e")["versions"]["worse"]["quality"]["moved"] == 0.5
+    assert "| better | 0.500 |" in (tmp_path / "e" / "card.md").read_text()
+
+
+def test_the_specs_are_the_plan_s_and_only_the_worse_one_compares_predictions(
+    made: types.ModuleType, tmp_path: Path
+) -> None:
+    make_example(EXAMPLE, tmp_path / "e", Catalogue.load())
+    for version in ("v1", "better", "worse"):
+        loaded = spec.load((tmp_path / "e" / f"{version}.yaml").read_text())
+        assert isinstance(loaded.data, dict)
+        assert loaded.data["model"]["data"] == (tmp_path / "e" / f"{version}.ubj").as_uri()
+        assert loaded.data["rollout"]["wait"] == "1h"
+        assert ("evidence" in loaded.data) == (version == "worse")
+
+
+@pytest.mark.parametrize(
+    ("speed", "wait", "period"), [(60, "60s", "5s"), (3, "1200s", "20s"), (10_000, "1s", "5s")]
+)
+def test_speed_shortens_the_times_of_rollout_and_alarms(
+    made: types.ModuleType, tmp_path: Path, speed: float, wait: str, period: str
+) -> None:
+    make_example(EXAMPLE, tmp_path / "e", Catalogue.load())
+    make_example(EXAMPLE, tmp_path / "e", Catalogue.load(), speed=speed)
+    data = spec.load((tmp_path / "e" / "v1.yaml").read_text()).data
+    assert isinstance(data, dict)
+    assert (data["rollout"]["wait"], data["alarms"]["errors"]["period"]) == (wait, period)
+
+
+def test_a_folder_of_somebody_else_is_left_alone(made: types.ModuleType, tmp_path: Path) -> None:
+    mine = tmp_path / "e"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("mine")
+    with pytest.raises(Invalid, match="choose another --folder"):
+        make_example(EXAMPLE, mine, Catalogue.load())
+    assert [path.name for path in mine.iterdir()] == ["thesis.txt"]
+
+
+def test_training_that_fails_leaves_nothing(made: types.ModuleType, tmp_path: Path) -> None:
+    made.build = fail  # type: ignore[attr-defined]
+    with pytest.raises(OSError, match="no space"):
+        make_example(EXAMPLE, tmp_path / "e", Catalogue.load())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_package_is_named_with_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    monkeypatch.delitem(sys.modules, "tidegate.examples.recommendations", raising=False)
+    with pytest.raises(Invalid, match=r"pip install 'tidegate\[lightgbm\]'"):
+        make_example(find_example("learning-recommendations"), tmp_path / "e", Catalogue.load())
+
+
+def test_an_unknown_example_and_a_speed_that_is_none_are_refused(made: types.ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="did you mean 'payroll-fraud'"):
+        find_example("payrol-fraud")
+    with pytest.raises(Invalid, match=r"speed 0\.5"):
+        make_example(EXAMPLE, tmp_path / "e", Catalogue.load(), speed=0.5)

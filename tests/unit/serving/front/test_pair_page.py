@@ -1,0 +1,139 @@
+"""Answers to copies that another version's workers send."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any, cast
+
+import pytest
+
+from tidegate.domain.fleet import FleetId
+from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.invocation import Answer, Call, Done, ModelFailed, Outcome, Rejected, Stream
+from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec
+from tidegate.serving.engines.pipeline import Pipeline, Stage
+from tidegate.serving.front.connection import Connection, Request
+from tidegate.serving.front.pair_page import MOST_COPIES, PairPage
+from tidegate.serving.front.responses import Responses
+
+SPEC = ReplicaSpec(
+    replica="r",
+    fleet=FleetId("e", 2, "main"),
+    config_name="e-2",
+    containers=(ContainerSpec(runtime=RuntimeChoice(RuntimeKind.XGBOOST), model_dir="/m"),),
+    socket="/s",
+)
+PATH = b"/_tidegate/pair"
+
+
+class Told:
+    """A connection that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.replies: list[bytes] = []
+
+    def reply(self, response: bytes, close: bool) -> None:
+        self.replies.append(response)
+
+    @property
+    def status(self) -> int:
+        return int(self.replies[0].split()[1])
+
+    @property
+    def document(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.replies[0].partition(b"\r\n\r\n")[2])
+        return found
+
+
+class Engine:
+    healthy = True
+
+    def __init__(self, outcome: Outcome | None) -> None:
+        self.outcome = outcome
+        self.calls: list[tuple[Call, Done]] = []
+
+    def submit(self, call: Call, done: Done) -> None:
+        self.calls.append((call, done))
+        if self.outcome is not None:
+            done(self.outcome)
+
+    async def close(self) -> None: ...
+
+
+def ask(page: PairPage, engine: Engine | Pipeline | None, path: bytes = PATH, method: bytes = b"POST") -> Told:
+    told = Told()
+    fields = {b"content-type": b"text/csv"}
+    request = Request(method, path, list(fields.items()), fields, None, b"1,2", 0, 0, True, True)
+    told.was_copy = page.answer(engine, cast("Connection", told), request)  # type: ignore[attr-defined]
+    return told
+
+
+@pytest.fixture
+def page() -> PairPage:
+    return PairPage(SPEC, Responses(SPEC))
+
+
+def parts() -> AsyncIterator[bytes]:
+    async def made() -> AsyncIterator[bytes]:
+        yield b"0.5"
+
+    return made()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "prediction", "failed"),
+    [
+        (Answer(b"0.5", "text/csv"), 0.5, False),
+        (Answer(b"nan", "text/csv"), None, False),
+        (ModelFailed(500, "no"), None, True),
+        (ModelFailed(400, "two columns"), None, True),
+        (Rejected(400, "ValidationError", "no"), None, False),
+    ],
+)
+async def test_what_the_model_says_is_the_answer(
+    page: PairPage, outcome: Outcome, prediction: float | None, failed: bool
+) -> None:
+    told = ask(page, Engine(outcome))
+    assert told.status == 200
+    assert told.document == {"prediction": prediction, "failed": failed, "stages": []}
+
+
+async def test_a_stream_is_closed_and_has_no_prediction(page: PairPage) -> None:
+    stream = parts()
+    told = ask(page, Engine(Stream("text/csv", stream)))
+    assert told.document == {"prediction": None, "failed": False, "stages": []}
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    with pytest.raises(StopAsyncIteration):
+        await anext(stream)
+
+
+async def test_only_so_many_copies_are_answered_at_a_time(page: PairPage) -> None:
+    slow = Engine(None)
+    waiting = [ask(page, slow) for _ in range(MOST_COPIES)]
+    assert ask(page, slow).status == 429
+    call, done = slow.calls[0]
+    done(Answer(b"1", "text/csv"))
+    assert waiting[0].status == 200
+    assert ask(page, Engine(Answer(b"1", "text/csv"))).status == 200
+    page.gone(cast("Connection", waiting[1]))
+    assert slow.calls[1][0].abandoned and not call.abandoned
+    slow.calls[1][1](Answer(b"1", "text/csv"))
+    assert waiting[1].replies == []
+
+
+async def test_without_a_model_there_is_no_room_and_other_requests_are_no_copies(page: PairPage) -> None:
+    assert ask(page, None).status == 429
+    for path, method in ((b"/_tidegate/pairs", b"POST"), (PATH, b"GET"), (b"/invocations", b"POST")):
+        told = ask(page, Engine(Answer(b"1", "text/csv")), path, method)
+        assert not told.was_copy and told.replies == []  # type: ignore[attr-defined]
+
+
+async def test_the_outputs_of_stages_are_shown_where_they_are_asked_for(page: PairPage) -> None:
+    prepare = Stage("prepare", Engine(Answer(b"3,x", "text/csv")), b"text/csv")
+    model = Stage("model", Engine(Answer(b"1", "text/csv")))
+    pipeline = Pipeline([prepare, model], 1000, 5.0)
+    assert ask(page, pipeline).document["stages"] == []
+    found = ask(page, pipeline, PATH + b"?traced=1").document
+    assert found["stages"] == [{"stage": "prepare", "names": ["0", "1"], "values": [3.0, "x"]}]
+    assert found["prediction"] == 1

@@ -1,0 +1,193 @@
+"""Copies for another version: which requests are copied, what is made of the answers, and what bounds it."""
+
+import asyncio
+import contextlib
+import json
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from tests.proxy_harness import read_message
+from tidegate.domain.worker_stats import PairRow
+from tidegate.serving.contract.invocation import Answer, Call, Done, ModelEngine, ModelFailed
+from tidegate.serving.contract.pair_order import PairOrder
+from tidegate.serving.contract.replica_spec import PairingFiles
+from tidegate.serving.engines.pipeline import Pipeline, Stage
+from tidegate.serving.front.connection import Request
+from tidegate.serving.front.pairs import MOST_COPIES, PairSender
+
+CSV = (b"content-type", b"text/csv")
+JSON = (b"content-type", b"application/json")
+GOOD = Answer(b"0.5", "text/csv")
+ORDER = PairOrder("e/2/main", ("country", "0"), features=False)
+
+
+def http(status: int, document: object) -> bytes:
+    body = json.dumps(document).encode()
+    return f"HTTP/1.1 {status} X\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+
+
+def said(prediction: float | None, failed: bool = False, stages: object = ()) -> bytes:
+    return http(200, {"prediction": prediction, "failed": failed, "stages": list(stages)})  # type: ignore[call-overload]
+
+
+def request(body: bytes = b"1,2", *headers: tuple[bytes, bytes]) -> Request:
+    given = [*(headers or (CSV,))]
+    return Request(b"POST", b"/endpoints/e/invocations", given, dict(given), None, body, 0, 0, True, True)
+
+
+@dataclass
+class Stand:
+    """A sender, and in the proxy's place a socket that answers what the test says."""
+
+    folder: Path
+    sender: PairSender
+    rows: list[PairRow] = field(default_factory=list)
+    seen: list[tuple[bytes, bytes]] = field(default_factory=list)
+
+    async def offered(
+        self, count: int = 1, outcome: Answer | ModelFailed = GOOD, asked: Request | None = None
+    ) -> None:
+        for number in range(count):
+            self.sender.offer(asked or request(b"%d,2" % number), outcome)
+        async with asyncio.timeout(30):
+            while self.sender.in_flight:
+                await asyncio.sleep(0.005)
+
+
+@contextlib.asynccontextmanager
+async def stand(
+    reply: Callable[[], bytes | None], order: PairOrder | None = ORDER, engine: ModelEngine | None = None
+) -> AsyncIterator[Stand]:
+    with tempfile.TemporaryDirectory(prefix="tg-") as name:
+        folder, tasks = Path(name), list[asyncio.Task[None]]()
+        rows, seen = list[PairRow](), list[tuple[bytes, bytes]]()
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                while (message := await read_message(reader)) is not None:
+                    seen.append(message)
+                    if (answer := reply()) is None:
+                        break
+                    writer.write(answer)
+            finally:
+                writer.close()
+
+        def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            tasks.append(asyncio.create_task(serve(reader, writer)))
+
+        if order is not None:
+            (folder / "pairs.json").write_bytes(msgspec.json.encode(order))
+        server = await asyncio.start_unix_server(client, folder / "s")
+        files = PairingFiles(socket=str(folder / "s"), order_file=str(folder / "pairs.json"))
+        sender = PairSender(files, 1.0, lambda: engine, lambda at, row: rows.append(row))
+        sender.look()
+        try:
+            yield Stand(folder, sender, rows, seen)
+        finally:
+            sender.close()
+            server.close()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_pair_has_both_predictions_its_slices_and_the_fleet() -> None:
+    async with stand(lambda: said(0.7)) as found:
+        body = b'{"instances": [{"country": "IN", "amount": 3}]}'
+        await found.offered(asked=request(body, JSON, (b"authorization", b"secret"), (b"x-own", b"1")))
+    (row,) = found.rows
+    assert (row["with"], row["old"], row["new"], row["failed"]) == ("e/2/main", 0.5, 0.7, False)
+    assert row["slices"] == [("country", "IN")]
+    ((head, sent),) = found.seen
+    assert sent == body
+    assert head.startswith(b"POST /_tidegate/pair HTTP/1.1")
+    assert b"x-tidegate-fleet: e/2/main" in head and b"x-own: 1" in head
+    assert b"secret" not in head
+
+
+async def test_equal_requests_have_equal_keys() -> None:
+    async with stand(lambda: said(0.7)) as found:
+        await found.offered(asked=request(b"1,2"))
+        await found.offered(asked=request(b"1,2"))
+        await found.offered(asked=request(b"1,3"))
+    keys = [row["key"] for row in found.rows]
+    assert keys[0] == keys[1] != keys[2]
+
+
+async def test_without_an_order_nothing_is_copied_and_one_that_comes_or_goes_is_noticed() -> None:
+    async with stand(lambda: said(0.7), order=None) as found:
+        assert not found.sender.active
+        await found.offered()
+        (found.folder / "pairs.json").write_bytes(msgspec.json.encode(ORDER))
+        found.sender.look()
+        assert found.sender.active
+        await found.offered()
+        (found.folder / "pairs.json").unlink()
+        found.sender.look()
+        await found.offered()
+        (found.folder / "pairs.json").write_bytes(b"{")
+        found.sender.look()
+        assert not found.sender.active
+    assert len(found.rows) == 1
+
+
+async def test_a_copy_without_a_usable_answer_is_a_pair_without_a_prediction() -> None:
+    for reply in (lambda: http(500, {}), lambda: http(200, [1]), lambda: None, lambda: said(None)):
+        async with stand(reply) as found:
+            await found.offered()
+        assert [(row["new"], row["failed"]) for row in found.rows] == [(None, False)]
+
+
+async def test_a_model_that_fails_the_copy_is_said() -> None:
+    async with stand(lambda: said(None, failed=True)) as found:
+        await found.offered()
+    assert [row["failed"] for row in found.rows] == [True]
+
+
+async def test_a_copy_that_found_no_room_is_no_pair() -> None:
+    for status in (429, 503):
+        async with stand(lambda status=status: http(status, {})) as found:  # type: ignore[misc]
+            await found.offered()
+        assert found.rows == []
+
+
+async def test_requests_that_the_old_version_failed_are_not_copied() -> None:
+    async with stand(lambda: said(0.7)) as found:
+        await found.offered(outcome=ModelFailed(500, "no"))
+    assert found.rows == []
+
+
+async def test_copies_in_flight_are_bounded() -> None:
+    async with stand(lambda: said(0.7)) as found:
+        await found.offered(count=MOST_COPIES * 3)
+    assert len(found.rows) == MOST_COPIES
+
+
+class _Doubled:
+    """A stage that answers the numbers of a row, doubled."""
+
+    healthy = True
+
+    def submit(self, call: Call, done: Done) -> None:
+        values = [float(one) * 2 for one in call.body.split(b",")]
+        done(Answer(",".join(map(str, values)).encode(), "text/csv"))
+
+    async def close(self) -> None: ...
+
+
+async def test_the_outputs_of_the_stages_of_both_versions_go_with_some_pairs() -> None:
+    pipeline = Pipeline([Stage("prepare", _Doubled(), b"text/csv"), Stage("model", _Doubled())], 1000, 5.0)
+    stages = [{"stage": "prepare", "names": ["0", "1"], "values": [2.0, None]}]
+    order = PairOrder("e/2/main", features=True)
+    async with stand(lambda: said(0.7, stages=stages), order, pipeline) as found:
+        await found.offered(count=6)
+    traced = [row for row in found.rows if row["traced"]]
+    assert len(traced) == 4
+    assert traced[1]["stages"] == [
+        {"stage": "prepare", "names": ["0", "1"], "old": [2.0, 4.0], "new_names": ["0", "1"], "new": [2.0, None]}
+    ]
+    assert sum(b"?traced=1 " in head for head, _ in found.seen) == 4
