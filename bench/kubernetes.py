@@ -1,15 +1,17 @@
 """The target ``kubernetes`` on a real cluster: updates under load, rollbacks, and what the gateways add.
 
-    python -m bench.kubernetes [--updates 80] [--rollbacks 20] [--rate 100] [--rounds 5] [--keep]
+    python -m bench.kubernetes [--updates 80] [--rollbacks 20] [--rate 100] [--rounds 5] [--parts] [--keep]
 
 The cluster is the one of ``tests/kubernetes`` (CONTRIBUTING.md says what it needs): control plane, two nodes, two
 gateways, pods and load all share the processors of one machine. Four endpoints are updated at a time, one for each
 strategy, with a quarter of the rate each: a node of this old version of Kubernetes takes up to a minute until a pod
 is gone. Rollbacks, too, are of four endpoints at a time; alarms are set by SetAlarmState, as in ``bench.rollbacks``.
-The gateways and the local target's proxy are asked by turns, for the same model.
+The gateways and the local target's proxy are asked by turns, for the same model; with ``--parts`` also one gateway
+past the Service, and one worker past the gateways, which shows what the network and the pods take.
 """
 
 import argparse
+import json
 import statistics
 import sys
 import time
@@ -18,8 +20,9 @@ from concurrent.futures import ThreadPoolExecutor
 from bench import rollbacks, tables, updates
 from tests.kubernetes import image
 from tests.kubernetes.cluster import harness
-from tests.kubernetes.on_cluster import ROW, OnCluster, on_cluster
+from tests.kubernetes.on_cluster import GATEWAY, ROW, WORKER, OnCluster, on_cluster
 from tidegate.advisor.load import LoadGenerator, Report
+from tidegate.targets.kubernetes.names import PREDICTIONS
 from tidegate.testing.platform import wait_until
 from tidegate.testing.scene import KINDS, Scene
 
@@ -35,13 +38,14 @@ def main() -> None:
     parser.add_argument("--rollbacks", type=int, default=20)
     parser.add_argument("--rate", type=float, default=100)
     parser.add_argument("--rounds", type=int, default=5, help="turns of each side of the comparison")
+    parser.add_argument("--parts", action="store_true", help="ask a gateway and a worker past what is before them")
     parser.add_argument("--keep", action="store_true", help="write the tables to docs/benchmarks.md")
     given = parser.parse_args()
     if (reason := harness.why_not() or image.why_not()) is not None:
         sys.exit(f"bench.kubernetes: {reason}")
     with harness.Cluster(nodes=2) as cluster, on_cluster(cluster, {"TIDEGATE_DRAIN_TIMEOUT": "5"}) as running:
         if given.rounds:
-            rows = compare(running, given.rounds, given.rate)
+            rows = compare(running, given.rounds, given.rate, given.parts)
             header = ["front", "requests", "failed", "p50 ms", "p99 ms", "p99 of each turn, ms"]
             _show("kubernetes-gateway", "Gateways of Kubernetes beside the local proxy", header, rows, given.keep)
         if given.rollbacks:
@@ -87,18 +91,24 @@ def _show(name: str, title: str, header: list[str], rows: list[list[object]], ke
     tables.show(name, title, header, rows, keep=keep, command="kubernetes")
 
 
-def compare(running: OnCluster, rounds: int, rate: float) -> list[list[object]]:
+def compare(running: OnCluster, rounds: int, rate: float, parts: bool = False) -> list[list[object]]:
     """One endpoint of two instances on each target, asked by turns."""
     running.create("far")
     config = running.scene.config(running.models[0], instances=2)
     tags = [{"Key": "tidegate:target", "Value": "local"}]
     running.scene.sagemaker.create_endpoint(EndpointName="near", EndpointConfigName=config, Tags=tags)
     running.scene.settled("near")
-    sides = {"local proxy": (running.platform.url, "near"), "gateways": (running.gateway, "far")}
+    sides = {
+        "local proxy": (running.platform.url, "/endpoints/near/invocations"),
+        "gateways": (running.gateway, "/endpoints/far/invocations"),
+    }
+    if parts:
+        sides["one gateway, past the Service"] = (_pod(running, GATEWAY), "/endpoints/far/invocations")
+        sides["one worker, past the gateways"] = (_pod(running, WORKER), "/invocations")
     reports: dict[str, list[Report]] = {side: [] for side in sides}
     for number in range(rounds):
-        for side, (front, endpoint) in sides.items():
-            reports[side].append(_ask(front, endpoint, rate))
+        for side, (front, path) in sides.items():
+            reports[side].append(_ask(front, path, rate))
             print(f"round {number + 1}, {side}: p99 {_p99(reports[side][-1]):.1f} ms", flush=True)
     running.scene.sagemaker.delete_endpoint(EndpointName="near")
     running.delete("far")
@@ -108,9 +118,14 @@ def compare(running: OnCluster, rounds: int, rate: float) -> list[list[object]]:
     return [*rows, ["ratio, median of the turns", "", "", "", f"{ratio:.2f}", ""]]
 
 
-def _ask(front: str, endpoint: str, rate: float) -> Report:
-    path, headers = f"/endpoints/{endpoint}/invocations", {"Content-Type": "text/csv"}
-    with LoadGenerator(front, path, ROW, headers, rate, connections=16) as load:
+def _pod(running: OnCluster, labels: str) -> str:
+    """The URL of one of these pods, as this machine reaches it."""
+    found = json.loads(running.kubectl("get", "pods", "-l", labels, "-o", "json"))["items"]
+    return f"http://{found[0]['status']['podIP']}:{PREDICTIONS}"
+
+
+def _ask(front: str, path: str, rate: float) -> Report:
+    with LoadGenerator(front, path, ROW, {"Content-Type": "text/csv"}, rate, connections=16) as load:
         wait_until(lambda: load.snapshot().total.count >= WARM, "warm", 60)
         begun = int(time.time()) + 1
         wait_until(lambda: load.snapshot().since(begun).sent >= rate * SECONDS, "a turn", 10 * SECONDS, 0.2)
