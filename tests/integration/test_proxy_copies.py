@@ -9,9 +9,11 @@ pytestmark = each_haproxy
 FLEET = "X-Tidegate-Fleet"
 
 
-async def copy(running: ProxyHarness, fleet: FleetId, body: bytes = b"x") -> Reply:
+async def copy(
+    running: ProxyHarness, fleet: FleetId, body: bytes = b"x", path: str = "", headers: Mapping[str, str] | None = None
+) -> Reply:
     client = Client(running.proxy.copies)
-    reply = await client.post(body, headers={FLEET: str(fleet)})
+    reply = await client.post(body, **({"path": path} if path else {}), headers={FLEET: str(fleet), **(headers or {})})
     await client.close()
     return reply
 

@@ -72,11 +72,20 @@ class PairPage:
             if self._calls.get(connection) is not call:
                 return
             del self._calls[connection]
-            prediction = None
-            if isinstance(outcome, Answer):
-                prediction = read_prediction(outcome.body, False, outcome.content_type)
-            said = CopyAnswer(prediction, isinstance(outcome, ModelFailed), first_rows(seen))
             close = not request.keep_alive
-            connection.reply(self._responses.plain(200, msgspec.json.encode(said), close), close)
+            connection.reply(self._responses.plain(200, _describe(outcome, seen), close), close)
 
         return finish
+
+
+def _describe(outcome: Outcome, seen: list[StageOutput]) -> bytes:
+    """What the model said. What cannot be read is missing, and no failure: nobody but the sender waits for it, and an
+    error that left here would leave it without an answer."""
+    try:
+        prediction = None
+        if isinstance(outcome, Answer):
+            prediction = read_prediction(outcome.body, False, outcome.content_type)
+        return msgspec.json.encode(CopyAnswer(prediction, isinstance(outcome, ModelFailed), first_rows(seen)))
+    except Exception as error:
+        print(f"tidegate pairs: an answer could not be read: {type(error).__name__}: {error}", flush=True)
+        return msgspec.json.encode(CopyAnswer(None, isinstance(outcome, ModelFailed), []))

@@ -137,3 +137,22 @@ async def test_the_outputs_of_stages_are_shown_where_they_are_asked_for(page: Pa
     found = ask(page, pipeline, PATH + b"?traced=1").document
     assert found["stages"] == [{"stage": "prepare", "names": ["0", "1"], "values": [3.0, "x"]}]
     assert found["prediction"] == 1
+
+
+async def test_text_of_a_model_that_has_no_encoding_does_not_leave_a_copy_without_an_answer(
+    page: PairPage,
+) -> None:
+    prepare = Stage("prepare", Engine(Answer(rb'[["\ud800"]]', "application/json")), b"application/json")
+    pipeline = Pipeline([prepare, Stage("model", Engine(Answer(b"1", "text/csv")))], 1000, 5.0)
+    assert ask(page, pipeline, PATH + b"?traced=1").document["stages"][0]["values"] == ["?"]
+
+
+async def test_an_answer_that_cannot_be_read_is_missing_and_no_failure(
+    page: PairPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a reader with a mistake")
+
+    monkeypatch.setattr("tidegate.serving.front.pair_page.read_prediction", broken)
+    told = ask(page, Engine(Answer(b"1", "text/csv")))
+    assert told.document == {"prediction": None, "failed": False, "stages": []}

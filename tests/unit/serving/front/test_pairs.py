@@ -191,3 +191,11 @@ async def test_the_outputs_of_the_stages_of_both_versions_go_with_some_pairs() -
         {"stage": "prepare", "names": ["0", "1"], "old": [2.0, 4.0], "new_names": ["0", "1"], "new": [2.0, None]}
     ]
     assert sum(b"?traced=1 " in head for head, _ in found.seen) == 4
+
+
+async def test_a_slice_of_text_without_an_encoding_can_be_written() -> None:
+    async with stand(lambda: said(0.7)) as found:
+        await found.offered(asked=request(rb'{"country": "\ud800"}', JSON))
+    (row,) = found.rows
+    assert row["slices"] == [("country", "?")]
+    assert msgspec.json.decode(msgspec.json.encode(row))["slices"] == [["country", "?"]]
