@@ -231,8 +231,8 @@ def _copies_frontend(options: Options) -> str:
     """Copies of requests, which workers send to the shadow fleet that they name. This is a separate socket that only
     this user can open: no public route leads to a shadow fleet, and no header can be forged. A gateway has a port for
     them besides, which is for the workers of its cluster; the shadow's workers verify signatures as of any
-    request. A copy by which two versions are compared is counted nowhere, and where requests wait for an instance, those of
-    clients come first."""
+    request. A copy by which two versions are compared is counted nowhere, and where requests wait for an instance,
+    those of clients come first."""
     gone = runtime_error("ServiceUnavailable", "The shadow fleet is not there.")
     host = f"[{options.host}]" if ":" in options.host else options.host
     port = f"  bind {host}:{options.copies_port}\n" if options.copies_port else ""

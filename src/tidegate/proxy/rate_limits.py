@@ -71,8 +71,8 @@ def _render_bucket(rate: TokenBucket) -> str:
 
 
 def quota_rules(headers: tuple[str, ...]) -> list[str]:
-    """Backend rules. They come last, since requests to a slot without quotas leave at the first of them. A copy by which
-    versions are compared spends no token of the client whose headers it has."""
+    """Backend rules. They come last, since requests to a slot without quotas leave at the first of them. A copy by
+    which versions are compared spends no token of the client whose headers it has."""
     by = "var(txn.quota),word(1,|) -m str"
     found = [(f"req.fhdr({name})", f"{{ {by} h{number} }}") for number, name in enumerate(headers)]
     found += [(name, f"{{ {by} {BY_KEY} }} {when}") for name, when in _KEYS]

@@ -19,8 +19,8 @@ NPY = "application/x-npy"
 
 
 def read_first_row(body: bytes, content_type: str) -> tuple[list[str], list[Value]] | None:
-    """Names and values; numbers are finite, and other ones texts, which have an encoding whatever was sent. None if there
-    is no row that can be read."""
+    """Names and values; numbers are finite, and other ones texts, which have an encoding whatever was sent. None if
+    there is no row that can be read."""
     kind = content_type.partition(";")[0].strip().lower()
     if len(body) > LARGEST:
         return None
