@@ -86,9 +86,11 @@ class Server:
         self._limits = StreamLimits(spec.invocation_timeout, spec.stream_timeout, spec.max_body)
         self._deliveries: set[StreamDelivery] = set()
         self._keys = KeysFile(Path(spec.keys_file)) if spec.keys_file is not None else None
-        self._copies = RequestCopies(spec, self._stats, self._responses, lambda: self.engine)
         self._capture = make_recorder(spec)
         self._in_hand: dict[Connection, Call] = {}
+        self._copies = RequestCopies(
+            spec, self._stats, self._responses, lambda: self.engine, lambda: len(self._in_hand)
+        )
         self.waiting = PendingRequests(self._stats.note)
         self._listener = listener(spec, partial(Connection, self))
         self._pages = ALL if spec.listen is None else CONTRACT
