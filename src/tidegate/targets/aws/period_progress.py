@@ -100,8 +100,8 @@ class PeriodProgress:
             yield FleetSecond(id, config, start + self.period - 1, 1, model_latency=slow)
 
     def end(self, now: int, unread: Mapping[str, str]) -> None:
-        """All that ``begin`` asked for was added, but nothing of endpoints that could not be read, which have a reason
-        in ``unread``: what is known of them ends where it did, and is read again."""
+        """All that ``begin`` asked for was added, but nothing of endpoints that could not be read, for the reasons in
+        ``unread``: what is known of them ends where it did, and is read again."""
         self._asked_at = now
         for name, why in unread.items():
             if self._unread.get(name) != why:

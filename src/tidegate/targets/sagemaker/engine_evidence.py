@@ -54,8 +54,8 @@ class SagemakerEvidence:
     """Endpoints that could not be read in the last round."""
 
     async def collect(self, now: int) -> CollectionRound:
-        """What cannot be read of one endpoint leaves the others known. Raises Transient if that is so of every endpoint,
-        or TargetRefused; then nothing is known of this round."""
+        """What cannot be read of one endpoint leaves the others known. Raises Transient if that is so of every one, or
+        TargetRefused; then nothing is known of this round."""
         period = self.target.options.metric_period
         through = (now - self.target.options.metric_delay) // period * period
         present = {name: seen for name, (_, seen) in self.target.endpoints().items() if seen and seen.variants}
@@ -111,9 +111,7 @@ class SagemakerEvidence:
             raise Transient(trouble)
         found = points.values
         return {
-            (id, start): {
-                what: found[one][start] for what, one in queries[variant].items() if start in found[one]
-            }
+            (id, start): {what: found[one][start] for what, one in queries[variant].items() if start in found[one]}
             for variant, id in fleets.items()
             for start in range(since, through, period)
         }

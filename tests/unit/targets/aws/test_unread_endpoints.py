@@ -1,4 +1,4 @@
-"""What CloudWatch cannot read of one endpoint costs no other endpoint its counts, and is counted once it can be read."""
+"""What CloudWatch cannot read of one endpoint costs no other one its counts, and is counted once it can be read."""
 
 import asyncio
 from collections import Counter
@@ -77,7 +77,6 @@ def test_an_endpoint_that_cannot_be_read_holds_no_other_up_and_is_counted_once_i
     account = Account()
     evidence: EvidenceSource = source(account)
     rounds: list[CollectionRound] = []
-    behind = 0
     for now in range(BEGIN, UNTIL + 600, 10):
         account.now, account.unreadable = now, {"spam"} if AWAY <= now < BACK else set()
         found = asyncio.run(evidence.collect(now))
@@ -85,8 +84,6 @@ def test_an_endpoint_that_cannot_be_read_holds_no_other_up_and_is_counted_once_i
         if now == BACK - 10:
             assert found.coverage["fraud"].through > BACK - 300
             assert found.coverage["spam"].through < AWAY
-            behind += 1
-    assert behind
     requests, periods = Counter[str](), Counter[str]()
     for one in rounds:
         for second in one.seconds:
