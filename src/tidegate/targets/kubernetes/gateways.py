@@ -231,11 +231,15 @@ class Gateways:
         plans = [one.plans.get(fleet.endpoint) for one in gateways]
         return bool(plans) and all(plan and any(part.fleet == fleet for part in plan.fleets) for plan in plans)
 
+    def _untold(self) -> list[Gateway]:
+        """Those that may take traffic and have told this controller nothing yet: what they hold is unknown."""
+        return [gateway for gateway in self.serving() if gateway.state is None]
+
     async def demand(self) -> Demand:
         """What they hold for serverless fleets."""
         gateways = [gateway for gateway in self.known.values() if gateway.state is not None]
         answers = await asyncio.gather(*(one.client.demand() for one in gateways), return_exceptions=True)
-        reports, whole = {}, any(gateway.counts for gateway in gateways)
+        reports, whole = {}, bool(self.serving()) and not self._untold()
         for gateway, answer in zip(gateways, answers, strict=True):
             if isinstance(answer, DemandReport):
                 reports[gateway.pod.uid] = answer
@@ -247,7 +251,7 @@ class Gateways:
 
     async def passed(self) -> Mapping[FleetId, Passed]:
         """What went through all gateways since the last call. Raises Transient if one that takes traffic does not
-        answer: then nothing is lost, since each counts on."""
+        answer, or has not yet: then nothing is lost, since each counts on."""
         gateways = [gateway for gateway in self.known.values() if gateway.state is not None]
         answers = await asyncio.gather(*(one.client.passed() for one in gateways), return_exceptions=True)
         totals: dict[str, PassedTotals] = {}
@@ -256,4 +260,6 @@ class Gateways:
                 totals[gateway.pod.uid] = answer
             elif gateway.counts or not isinstance(answer, TidegateError):
                 raise answer
+        if untold := self._untold():
+            raise Transient(f"gateway {untold[0].pod.name} has not told yet what it holds")
         return self.counts.since_last(totals)
