@@ -7,6 +7,7 @@ import pytest
 
 from tests.unit.targets.kubernetes.fleets import fleet_spec
 from tests.unit.targets.kubernetes.memory_api_server import GROUPS, Object
+from tests.unit.targets.kubernetes.memory_gateway import MemoryAgent
 from tests.unit.targets.kubernetes.target_harness import OPTIONS, Cluster, run, table
 from tidegate.domain.asynchronous import AsyncConfig
 from tidegate.domain.errors import TargetRefused, Transient
@@ -197,3 +198,81 @@ def test_no_moment_of_a_switch_leaves_workers_of_the_queue_open() -> None:
         for policy in network_policies(following):
             there[policy["metadata"]["name"]] = policy
             assert admitted(list(there.values()), labels) is not None
+
+
+async def switched() -> tuple[Cluster, list[MemoryAgent]]:
+    """A version serves through tidegate's own gateways, which are left there by a controller with ``http_route``."""
+    cluster = Cluster()
+    await cluster.deploy(fleet_spec(generation=1))
+    assert len(cluster.agents) == 2
+    cluster.options = replace(OPTIONS, http_route=HttpRoute("public", "edge"))
+    cluster.server.groups = (*GROUPS, GATEWAY_API)
+    cluster.server.routed = accept
+    cluster.restart(controller=2)
+    await cluster.turn(3)
+    return cluster, list(cluster.agents.values())
+
+
+def test_gateways_that_are_left_after_a_switch_follow_the_routes_of_the_cluster() -> None:
+    async def scenario() -> None:
+        cluster, agents = await switched()
+        await cluster.target.set_traffic(table("fraud", 1, {1: 10_000}))
+        await cluster.target.ensure_fleet(fleet_spec(generation=2), 2)
+        await cluster.turn(2)
+        wanted = table("fraud", 3, {2: 10_000})
+        await cluster.target.set_traffic(wanted)
+        assert [agent.plans["fraud"].table for agent in agents] == [wanted, wanted]
+        assert (await cluster.target.observe("fraud")).routes == wanted
+        await cluster.target.delete_fleet(fleet_spec(generation=1).id, 4)
+        assert [agent.servers(fleet_spec(generation=1).id) for agent in agents] == [set(), set()]
+        await cluster.target.set_traffic(RouteTable("fraud", 5))
+        assert all("fraud" not in agent.plans or not agent.plans["fraud"].table.routes for agent in agents)
+        assert (await cluster.target.observe("fraud")).routes == RouteTable("fraud", 0)
+
+    run(scenario())
+
+
+def test_version_that_a_left_gateway_still_routes_to_is_not_deleted() -> None:
+    async def scenario() -> None:
+        cluster, agents = await switched()
+        await cluster.target.ensure_fleet(fleet_spec(generation=2), 2)
+        await cluster.turn(2)
+        agents[1].away = True
+        with pytest.raises(Transient):
+            await cluster.target.set_traffic(table("fraud", 3, {2: 10_000}))
+        assert weights(cluster)[fleet_name(fleet_spec(generation=2).id)] == 10_000
+        assert (await cluster.target.observe("fraud")).routes is None  # the one that is away may have the old ones
+        with pytest.raises(Transient):
+            await cluster.target.delete_fleet(fleet_spec(generation=1).id, 4)
+        cluster.restart(controller=3)
+        await cluster.turn(3)
+        with pytest.raises(Transient):
+            await cluster.target.delete_fleet(fleet_spec(generation=1).id, 4)
+        agents[1].away = False
+        await cluster.turn(2)
+        assert len(cluster.deployments()) == 2
+
+        await cluster.target.set_traffic(table("fraud", 3, {2: 10_000}))
+        await cluster.target.delete_fleet(fleet_spec(generation=1).id, 4)
+        assert cluster.deployments() == [fleet_name(fleet_spec(generation=2).id)]
+
+    run(scenario())
+
+
+def test_gateways_that_were_removed_after_a_switch_hold_nothing_up() -> None:
+    async def scenario() -> None:
+        cluster, _ = await switched()
+        await cluster.target.set_traffic(table("fraud", 1, {1: 10_000}))
+        for kind, name in list(cluster.server.objects):
+            if "gateway" in name and kind in ("deployments", "pods"):
+                del cluster.server.objects[kind, name]
+        await cluster.target.ensure_fleet(fleet_spec(generation=2), 2)
+        await cluster.turn(2)
+        assert cluster.target.gateways.known == {}
+        wanted = table("fraud", 3, {2: 10_000})
+        await cluster.target.set_traffic(wanted)
+        assert (await cluster.target.observe("fraud")).routes == wanted
+        await cluster.target.delete_fleet(fleet_spec(generation=1).id, 4)
+        assert cluster.deployments() == [fleet_name(fleet_spec(generation=2).id)]
+
+    run(scenario())
