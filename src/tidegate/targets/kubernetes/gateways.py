@@ -49,7 +49,7 @@ class Gateway:
 @dataclass
 class Gateways:
     """``plan`` makes what gateways are to have of an endpoint, from ``tables`` and what runs. ``controller`` is
-    higher than that of every earlier controller."""
+    higher than that of every earlier controller: the fence of its lease on the database."""
 
     controller: int
     token: Callable[[], str]
@@ -182,9 +182,11 @@ class Gateways:
     # --- what is asked of all of them ---
 
     async def push(self, endpoint: str) -> None:
-        """Give an endpoint's plan to all gateways at once. Raises Transient unless each that takes traffic has it."""
-        gateways = list(self.known.values())
-        if not any(gateway.counts for gateway in gateways) or not self.reachable:
+        """Give an endpoint's plan to all gateways at once. Raises Transient unless each that takes traffic has it.
+
+        One whose plans were not taken over yet gets none: its routes may be newer than those that are known here."""
+        gateways = [gateway for gateway in self.known.values() if gateway.adopted]
+        if not self.serving() or not self.reachable:
             raise Transient("no gateway takes traffic; kubectl get pods -l app.kubernetes.io/component=gateway")
         results = await asyncio.gather(*(self._put(one, endpoint) for one in gateways), return_exceptions=True)
         for gateway, result in zip(gateways, results, strict=True):
@@ -194,6 +196,8 @@ class Gateways:
                 if gateway.counts:
                     raise result if isinstance(result, TargetError) else Transient(str(result))
                 self._note(gateway, str(result))
+        if untold := [gateway for gateway in self.serving() if not gateway.adopted]:
+            raise Transient(f"gateway {untold[0].pod.name} has not told yet what an earlier controller set")
 
     async def views(self, endpoint: str) -> list[EndpointView]:
         """Of every gateway that takes traffic. Raises Transient if one does not answer."""
