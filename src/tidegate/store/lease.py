@@ -11,8 +11,8 @@ and the row only counts fences.
 
 Each transaction of the store compares the fence (``Database.guard``). The lease is taken in a transaction that comes
 after all others, so nothing that a former holder began can be committed later. Gateways on other machines compare it
-as well, and keep the highest one: so it begins at the seconds since 2025, above the fences of a database that this one
-replaces or is an older copy of.
+as well, and keep the highest one: so it begins at the seconds since 2025, above the fences of a database that this
+one replaces or is an older copy of.
 """
 
 import asyncio
@@ -219,9 +219,7 @@ class LeaseContender:
             now = time.monotonic()
             first, watched = watched is None, watched.next(row, now) if watched else WatchedRow(row, now)
             if self.seize or may_take(watched, self.candidate, now, self.times):
-                if (
-                    fence := await self.store.run(_take_over(self.candidate, row, generation_floor(self.now())))
-                ) is not None:
+                if (fence := await self._take(row)) is not None:
                     return SqlLease(own, fence, now, self.times)
                 continue  # another candidate was faster
             if watched.alive and not self.standby:
@@ -239,13 +237,16 @@ class LeaseContender:
                 os.close(file)
                 return None
             row = await self.store.run(_read_row, read_only=True)
-            fence = await self.store.run(_take_over(self.candidate, row, generation_floor(self.now())))
+            fence = await self._take(row)
             assert fence is not None, "nobody else takes it while this process has the file"
         except BaseException:
             if file is not None:
                 os.close(file)
             raise
         return SqlLease(self.store, fence, time.monotonic(), self.times, file)
+
+    async def _take(self, row: LeaseRow | None) -> int | None:
+        return await self.store.run(_take_over(self.candidate, row, generation_floor(self.now())))
 
     async def _lock(self, file: int) -> bool:
         """Give a holder that is about to end time for it."""
