@@ -55,7 +55,10 @@ def add(
     count = run(state, work)
     show({"name": name, "role": role}, as_json, f"added {name}, {role}")
     if count == 1:
-        print_note("a server that runs without access keys asks for a login from its next start on")
+        print_note(
+            "a server that runs without access keys asks for a login from its next start on, and then reads file:// "
+            "below TIDEGATE_FILE_ROOTS alone"
+        )
 
 
 @app.command(name="list")
