@@ -7,7 +7,7 @@ from datetime import timedelta
 from importlib.util import find_spec
 from urllib.parse import urlsplit
 
-from tidegate.auth import keys
+from tidegate.auth import keys, secret_tokens
 from tidegate.domain.access import Role
 from tidegate.domain.errors import StartupError
 from tidegate.service.logins import Lifetimes, Logins
@@ -84,4 +84,18 @@ def check_provider(settings: Settings) -> None:
 
 def join_logins(settings: Settings, store: SqlStore) -> Logins:
     whole = timedelta(hours=settings.session_hours)
-    return Logins(SqlAccess(store.database), secrets.token_bytes, Lifetimes(whole, min(whole, timedelta(hours=1))))
+    lifetimes = Lifetimes(whole, min(whole, timedelta(hours=1)))
+    return Logins(SqlAccess(store.database), secrets.token_bytes, lifetimes, provider=mark_provider(settings))
+
+
+def mark_provider(settings: Settings) -> str:
+    """A text that changes with what people of the provider of identity are granted; empty: there is none."""
+    if not settings.oidc_issuer:
+        return ""
+    granting = (
+        settings.oidc_issuer,
+        settings.oidc_client,
+        settings.oidc_claim,
+        sorted(settings.oidc_roles.items()),
+    )
+    return secret_tokens.digest(repr(granting))
