@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from tidegate.domain.evidence import Comparison, EvidenceConfig, Sums
 from tidegate.domain.pairs import Pair
-from tidegate.evidence.features import FeatureCounter
+from tidegate.evidence.features import MOST_COLUMNS, FeatureCounter
 from tidegate.evidence.pair_judge import pair_key
 from tidegate.evidence.pairs import PairCounter
 
-MOST_VALUES = 50_000
-"""Values of columns that are compared at once (some 40 ms)."""
+MOST_VALUES = 20_000
+"""Values of columns that are compared at once (some tens of milliseconds)."""
 
 
 @dataclass
@@ -54,7 +54,7 @@ def _add_rows(counter: FeatureCounter, pairs: Iterable[Pair], most: int) -> int:
     compared, taken = 0, list[Pair]()
     for pair in pairs:
         if pair.traced and compared < most:
-            compared += sum(len(row.names) for row in pair.features)
+            compared += sum(min(len(row.names), MOST_COLUMNS) for row in pair.features)
             taken.append(pair)
     counter.add(taken)
     return compared

@@ -16,7 +16,7 @@ class Stakes:
 
     ``FIRST_PART`` begins with the first block, the rest with later ones: 1 / (n (n + 1)) of it with the block after
     the n-th. What has not begun counts as it is. Each part is an e-process, and the parts are fixed beforehand, so
-    their sum is one (a mixture over the time of a change: Shin, Ramdas and Rinaldo, "E-detectors", 2024)."""
+    their sum is one. (Shin, Ramdas and Rinaldo, "E-detectors", 2024, sum the same processes without weights.)"""
 
     first: tuple[float, ...]
     """By bet: the logarithm of what a stake of 1 from the first block on has become."""

@@ -77,14 +77,18 @@ def test_a_version_that_copies_found_to_differ_is_not_tried_again_although_it_ha
     assert (rollout.phase, rollout.cause) == (Phase.ROLLING_BACK, Cause.EVIDENCE)
     assert turned is not None
     request = VersionRequest(rollout.new, rollout.deployment, began)
-    again = dict(rollout_id="r2", can=Capabilities(), now=began)
     idle = replace(turned, rollout=None)
-    assert commands.begin(idle, request, **again, override=True).rollout is not None
+
+    def begin_again(override: bool) -> bool:
+        begun = commands.begin(idle, request, rollout_id="r2", can=Capabilities(), now=began, override=override)
+        return begun.rollout is not None
+
+    assert begin_again(override=True)
     if remembered:
         with pytest.raises(Conflict, match="a comparison or a replay rolled v2 back"):
-            commands.begin(idle, request, **again)
+            begin_again(override=False)
     else:
-        assert commands.begin(idle, request, **again).rollout is not None
+        assert begin_again(override=False)
 
 
 @pytest.mark.parametrize("finding", [None, Finding.NO_DATA])
