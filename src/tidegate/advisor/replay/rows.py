@@ -1,7 +1,10 @@
 """The labelled rows of a replay: a table or JSON Lines with a column of labels, or captures with ground truth."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,12 +16,12 @@ from tidegate.advisor.comparison.row_files import (
     read_lines_of_rows,
 )
 from tidegate.advisor.quality.label_lines import Label, read_event_id, read_label
-from tidegate.advisor.quality.sources import list_files
+from tidegate.advisor.quality.sources import list_files, split_lines
 from tidegate.domain.errors import ArtifactError, Invalid, TidegateError
 from tidegate.domain.replay import ReplayConfig
 from tidegate.host.late_import import load
 from tidegate.storage.addresses import parse
-from tidegate.storage.files import resolve_existing
+from tidegate.storage.files import CHUNK, check_roots, open_plain, resolve_existing
 from tidegate.storage.s3 import S3
 
 LARGEST = 4 * 1024**3
@@ -49,18 +52,19 @@ def _read_table(config: ReplayConfig, roots: Roots, s3: tuple[str, str]) -> RowS
     name = Path(place.path).name
     with TemporaryDirectory(prefix="tg-rows-") as folder:
         if place.is_file:
-            path = resolve_existing(Path(place.path), roots)
+            source = open_plain(resolve_existing(Path(place.path), roots), roots)
         else:
             path = Path(folder, "rows")
             with path.open("wb") as file:
                 S3(*s3).bucket(place.bucket).download(place.path, file, _check_size)
-        if name.endswith(".parquet"):
-            return read_csv_rows(load("tidegate.batch.table_text", "parquet_lines")(path), terms, name)
-        if name.endswith(".csv"):
-            with path.open(newline="", encoding="utf-8-sig") as table:
-                return read_csv_rows(table, terms, name)
-        with path.open("rb") as lines:
-            return read_lines_of_rows(lines, terms, name)
+            source = path.open("rb")
+        with source:
+            if name.endswith(".parquet"):
+                return read_csv_rows(load("tidegate.batch.table_text", "parquet_lines")(source), terms, name)
+            if name.endswith(".csv"):
+                with TextIOWrapper(source, encoding="utf-8-sig", newline="") as table:
+                    return read_csv_rows(table, terms, name)
+            return read_lines_of_rows(source, terms, name)
 
 
 def _check_size(size: int) -> None:
@@ -104,10 +108,14 @@ def _read_labels(address: str, roots: Roots, s3: tuple[str, str]) -> tuple[dict[
 def _lines(address: str, roots: Roots, s3: tuple[str, str]) -> Iterator[bytes]:
     place = parse(address, prefix=True)
     some = False
+    if place.is_file:  # before anything is looked for: what exists elsewhere is nobody's business
+        check_roots(Path(os.path.realpath(place.path)), roots)
     for file in list_files(address, s3):
         some = True
         if place.is_file:
-            resolve_existing(Path(file.path), roots)
-        yield from file.lines()
+            with open_plain(resolve_existing(Path(file.path), roots), roots) as source:
+                yield from split_lines(iter(partial(source.read, CHUNK), b""))
+        else:
+            yield from file.lines()
     if not some:
         raise ArtifactError("there is nothing")
