@@ -6,11 +6,12 @@ on disk, so a controller that comes anew goes on where the last one ended."""
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from tidegate.advisor.quality.label_lines import Problem, read_prediction
 from tidegate.advisor.quality.label_metrics import bad_samples, label_samples
@@ -72,6 +73,8 @@ class _Progress:
     pending: bool = True
     """Whether something is to be measured: at the start it is not known whether nothing is."""
     unread: list[LineFile] = field(default_factory=list)
+    compared: tuple[SideBySide, ...] | None = None
+    """What was compared when it was measured last."""
     behind_since: float | None = None
     """Since when there have been captures that were not read, on the monotonic clock."""
 
@@ -144,12 +147,12 @@ class LabelFollower:
         """Off the event loop. Returns what is to be published."""
         began = self.elapsed()
         self._read(labels, found, progress, now)
-        progress.pending = labels.take_changed() or progress.pending
+        progress.pending = labels.take_changed() or progress.pending or progress.compared != found.compared
         document = None
         if progress.pending and not progress.unread and self.elapsed() >= progress.rests_until:
             began = self.elapsed()
             document = labels.describe(QualityQuestion(), now.timestamp(), found.compared)
-            progress.pending = False
+            progress.pending, progress.compared = False, found.compared
             progress.rests_until = self.elapsed() + REST * (self.elapsed() - began)
         elif began - progress.published >= PUBLISH_EVERY:
             document = labels.document()
@@ -158,7 +161,9 @@ class LabelFollower:
         progress.published = began
         since = progress.behind_since
         chosen = label_samples if since is None or self.elapsed() - since <= BEHIND else bad_samples
-        return chosen(name, document, int(now.timestamp()) - 1)
+        present = {(one.old.config, one.new.config, one.new.variant, one.since) for one in found.compared}
+        comparisons = [one for one in document["comparisons"] if _names(one) in present]
+        return chosen(name, document | {"comparisons": comparisons}, int(now.timestamp()) - 1)
 
     def _read(self, labels: LabelStore, found: FollowedEndpoint, progress: _Progress, now: datetime) -> None:
         """Read some files of captures that were not read yet."""
@@ -194,6 +199,10 @@ class LabelFollower:
                 for file in list_files(address + hour, self.s3):
                     if is_captured("/".join(file.path.split("/")[-5:])):
                         yield file
+
+
+def _names(comparison: Mapping[str, Any]) -> tuple[object, ...]:
+    return tuple(comparison.get(name) for name in ("old", "new", "variant", "since"))
 
 
 def _hour(now: datetime, back: int) -> str:

@@ -223,8 +223,8 @@ class Ledger:
             WHERE j.outcome = 'joined' AND j.config IN (:old, :new) AND j.variant = :variant
               AND j.asked BETWEEN span.first - {TURNS} AND span.last + {TURNS}
               AND j.asked BETWEEN :since AND :until ORDER BY j.came, mixed(j.id), j.id"""
-        terms = {"old": pair.old.config, "new": pair.new.config, "variant": pair.new.variant}
-        terms |= {"since": pair.since, "until": pair.until}
+        names: dict[str, object] = {"old": pair.old.config, "new": pair.new.config, "variant": pair.new.variant}
+        terms = names | {"since": pair.since, "until": pair.until}
         with closing(self._database.execute(query, terms)) as rows:
             for row in rows:
                 yield LabelledPair(*row)

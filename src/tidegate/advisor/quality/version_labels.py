@@ -23,6 +23,7 @@ def compare_versions(ledger: Ledger, kind: LabelKind, pair: SideBySide) -> dict[
         "old": pair.old.config,
         "new": pair.new.config,
         "variant": pair.new.variant,
+        "since": pair.since,
         "what": "positives below a negative" if classes else "errors above the old version's median",
         "tolerance": AUC_TOLERANCE if classes else ERROR_TOLERANCE,
         "evidence": found.evidence,

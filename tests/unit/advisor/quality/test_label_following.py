@@ -15,6 +15,7 @@ from tidegate.advisor.quality import follow
 from tidegate.advisor.quality.follow import LabelFollower, find_followed
 from tidegate.advisor.quality.label_lines import Label
 from tidegate.advisor.quality.sources import LineFile
+from tidegate.advisor.quality.sources import list_files as listed
 from tidegate.advisor.quality.store import LabelStore, LabelTerms
 from tidegate.domain.capture import Capture
 from tidegate.domain.endpoint import Endpoint, Rollout
@@ -277,7 +278,7 @@ async def test_an_earlier_try_of_the_same_config_is_not_compared(scene: Scene) -
 async def test_a_bucket_that_does_not_answer_holds_up_its_own_endpoint_alone(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answers, listed = threading.Event(), follow.list_files
+    answers = threading.Event()
 
     def list_files(address: str, s3: tuple[str, str]) -> Iterator[LineFile]:
         if "hangs" in address:
@@ -325,3 +326,27 @@ async def test_what_is_out_of_date_is_not_published_again_unless_it_is_bad(
     await scene.follower.turn()
     assert await scene.value("AUC", "v2") is None
     assert await scene.value("LabelEvidence", "v2") == (None if good else evidence)
+
+
+async def test_evidence_of_an_earlier_try_says_nothing_of_the_next_one(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(scene.captures, "v1", 0, good=True)
+    write(scene.captures, "v2", 5_000, good=False)
+    scene.post(range(ANSWERS))
+    scene.post(range(5_000, 5_000 + ANSWERS))
+    await scene.follower.turn()
+    assert (await scene.value("LabelEvidence", "v2") or 0) > 1
+    tried = (await scene.store.run(lambda tx: tx.get(ENDPOINT, "fraud"))).body  # type: ignore[union-attr]
+    assert tried.rollout is not None
+    again = replace(tried.rollout, id="r2", started_at=scene.clock.now())
+    await scene.serve(replace(tried, rollout=again))
+    monkeypatch.setattr(follow, "PUBLISH_EVERY", -1.0)
+    for rests_until in (1e12, 0.0):  # before and after it is measured anew
+        scene.clock.moment += timedelta(seconds=60)
+        scene.follower._progress["fraud"].rests_until = rests_until
+        await scene.follower.turn()
+        assert await scene.value("AUC", "v2") == 0.0
+        assert await scene.value("LabelEvidence", "v2") is None
+    document = scene.labels.document()
+    assert document is not None and document["comparisons"][0]["new_compared"] == 0
