@@ -5,7 +5,7 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -77,11 +77,7 @@ def drift(
     now = _sliced((row for line in lines for row in _rows(line, reader, skipped)), by, before)
     found = compare(before.tables, now.tables, DriftTerms(least), known_slices=before.names)
     if write is not None:
-        write.mkdir(parents=True, exist_ok=True)
-        for file, document in make_report(
-            before.tables[EVERYTHING], before.tables[EVERYTHING], found, least
-        ).items():
-            (write / file).write_text(json.dumps(document, indent=2))
+        _write(write, make_report(before.tables[EVERYTHING], before.tables[EVERYTHING], found, least))
     if as_json:
         unused = {str(reason): count for reason, count in sorted(skipped.items())}
         print(json.dumps({"endpoint": name, **found.document(), "captures_skipped": unused}))
@@ -138,6 +134,12 @@ def _sliced(rows: Iterable[Row], by: str, like: SlicedTable | None = None) -> Sl
     for row in rows:
         made.add(row)
     return made
+
+
+def _write(folder: Path, documents: Mapping[str, object]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, document in documents.items():
+        (folder / name).write_text(json.dumps(document, indent=2))
 
 
 def _show(found: DriftReport, skipped: Counter[Unusable]) -> None:
