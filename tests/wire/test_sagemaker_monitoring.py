@@ -43,6 +43,7 @@ DRIFT = DriftOutcome(
     rows=100,
     findings=(DriftFinding("amount", "baseline_drift_check", "far"),),
     total=3,
+    distances={"amount": 0.7, "x" * 255: 0.1, "größe": 0.1},
 )
 
 
@@ -66,7 +67,7 @@ class Monitor:
     def __init__(self, wire: Served, span: int = 60) -> None:
         self.wire, self.analyst = wire, Analyst()
         access = CaptureAccess(span, "http://s3", REGION, ("/data",))
-        self._loop = MonitoringSchedules(wire.store, wire.clock, self.analyst, access, ("/out",))
+        self._loop = MonitoringSchedules(wire.store, wire.metrics, wire.clock, self.analyst, access, ("/out",))
 
     def turn(self, seconds: float = 0) -> None:
         self.wire.clock.advance(seconds)
@@ -152,23 +153,26 @@ def with_member(path: str, value: Any) -> dict[str, Any]:
     return made  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize(
-    ("path", "value", "said"),
-    [
-        ("DataQualityBaselineConfig.BaseliningJobName", "base", "BaseliningJobName is not supported"),
-        ("DataQualityBaselineConfig.StatisticsResource", {}, "no StatisticsResource"),
-        ("DataQualityBaselineConfig.StatisticsResource", {"S3Uri": "https://h/x"}, "is no address"),
-        ("DataQualityAppSpecification.ImageUri", "me/mine:1", "the analysis is built in"),
-        ("DataQualityAppSpecification.ContainerArguments", ["x"], "ContainerArguments is not supported"),
-        ("DataQualityJobInput.EndpointInput.InferenceAttribute", "0", "InferenceAttribute is not supported"),
-        ("DataQualityJobInput.EndpointInput.StartTimeOffset", "-PT1H", "StartTimeOffset is not supported"),
-    ],
-)
-def test_what_a_definition_may_not_have_is_named(
-    sagemaker: Any, monitor: Monitor, path: str, value: Any, said: str
-) -> None:
-    code, _, message = refused(sagemaker.create_data_quality_job_definition, **with_member(path, value))
-    assert code == "ValidationException" and said in message, message
+UNSUPPORTED: list[tuple[str, Any, str]] = [
+    ("DataQualityBaselineConfig.BaseliningJobName", "base", "BaseliningJobName is not supported"),
+    ("DataQualityBaselineConfig.StatisticsResource", {}, "no StatisticsResource"),
+    ("DataQualityBaselineConfig.StatisticsResource", {"S3Uri": "https://h/x"}, "is no address"),
+    ("DataQualityAppSpecification.ImageUri", "me/mine:1", "the analysis is built in"),
+    (
+        "DataQualityAppSpecification.Environment",
+        {"publish_cloudwatch_metrics": "no"},
+        "give Enabled or Disabled",
+    ),
+    ("DataQualityAppSpecification.ContainerArguments", ["x"], "ContainerArguments is not supported"),
+    ("DataQualityJobInput.EndpointInput.InferenceAttribute", "0", "InferenceAttribute is not supported"),
+    ("DataQualityJobInput.EndpointInput.StartTimeOffset", "-PT1H", "StartTimeOffset is not supported"),
+]
+
+
+def test_what_a_definition_may_not_have_is_named(sagemaker: Any, monitor: Monitor) -> None:
+    for path, value, said in UNSUPPORTED:
+        code, _, message = refused(sagemaker.create_data_quality_job_definition, **with_member(path, value))
+        assert code == "ValidationException" and said in message, message
     assert len(sagemaker.list_data_quality_job_definitions()["JobDefinitionSummaries"]) == 1
 
 
@@ -198,6 +202,35 @@ def test_each_hour_is_analysed_once_when_its_captures_are_there(sagemaker: Any, 
     monitor.turn(5 * 3_600)
     assert executions(sagemaker, MaxResults=1) == [(START + 8 * HOUR, "Completed")]
     assert monitor.windows()[-1] == (START + 7 * HOUR, START + 8 * HOUR)
+
+
+def test_distances_are_metrics_that_alarms_can_watch(sagemaker: Any, monitor: Monitor) -> None:
+    cloudwatch = monitor.wire.client("cloudwatch")
+    environment = {"publish_cloudwatch_metrics": "Disabled"}
+    app = {"ImageUri": IMAGE, "Environment": environment}
+    sagemaker.create_data_quality_job_definition(
+        **{**JOB, "JobDefinitionName": "silent", "DataQualityAppSpecification": app}
+    )
+    create(sagemaker, "silent", job="silent")
+    create(sagemaker)
+    for outcome in (DRIFT, Transient("the bucket does not answer")):
+        monitor.analyst.outcome = outcome
+        monitor.turn(3_660)
+    found = cloudwatch.list_metrics(Namespace="aws/sagemaker/Endpoints/data-metrics")["Metrics"]
+    dimensions = {"Endpoint": "fraud", "MonitoringSchedule": "hourly"}
+    assert [(one["MetricName"], {pair["Name"]: pair["Value"] for pair in one["Dimensions"]}) for one in found] == [
+        ("feature_baseline_drift_amount", dimensions)
+    ]
+    [point] = cloudwatch.get_metric_statistics(
+        Namespace="aws/sagemaker/Endpoints/data-metrics",
+        MetricName="feature_baseline_drift_amount",
+        Dimensions=[{"Name": name, "Value": value} for name, value in dimensions.items()],
+        StartTime=START,
+        EndTime=START + 3 * HOUR,
+        Period=3_600,
+        Statistics=["Maximum"],
+    )["Datapoints"]
+    assert point["Maximum"] == 0.7
 
 
 def test_executions_are_filtered_and_paged(sagemaker: Any, monitor: Monitor) -> None:
@@ -300,36 +333,36 @@ def test_schedules_are_listed_by_status_and_definition(sagemaker: Any, monitor: 
     assert refused(create, client=sagemaker)[0] == "ResourceInUse"
 
 
-@pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        ({"expression": "rate(1 hour)"}, "give cron(...)"),
-        ({"expression": "cron(0 * *)"}, "it needs 6"),
-        ({"expression": "cron(0 0 1 1 ? 2020)"}, "names no time to come"),
-        ({"expression": "NOW"}, "needs DataAnalysisStartTime"),
-        ({"DataAnalysisStartTime": "yesterday"}, "'yesterday' is no duration"),
-        ({"DataAnalysisStartTime": "P1H"}, "is no duration"),
-        ({"DataAnalysisStartTime": "-P40D"}, "31 days at most"),
-        ({"DataAnalysisStartTime": "-PT1H", "DataAnalysisEndTime": "-PT2H"}, "is not before"),
-        ({"DataAnalysisStartTime": "-PT1H", "DataAnalysisEndTime": "PT1H"}, "is in the future"),
-        ({"DataAnalysisEndTime": "-PT1H"}, "needs DataAnalysisStartTime"),
-    ],
-)
-def test_times_that_no_schedule_can_have_are_named(
-    sagemaker: Any, monitor: Monitor, given: dict[str, str], said: str
-) -> None:
-    code, _, message = refused(create, client=sagemaker, **given)
-    assert code == "ValidationException" and said in message, message
+IMPOSSIBLE: list[tuple[dict[str, str], str]] = [
+    ({"expression": "rate(1 hour)"}, "give cron(...)"),
+    ({"expression": "cron(0 * *)"}, "it needs 6"),
+    ({"expression": "cron(0 0 1 1 ? 2020)"}, "names no time to come"),
+    ({"expression": "NOW"}, "needs DataAnalysisStartTime"),
+    ({"DataAnalysisStartTime": "yesterday"}, "'yesterday' is no duration"),
+    ({"DataAnalysisStartTime": "P1H"}, "is no duration"),
+    ({"DataAnalysisStartTime": "-P40D"}, "31 days at most"),
+    ({"DataAnalysisStartTime": "-PT1H", "DataAnalysisEndTime": "-PT2H"}, "is not before"),
+    ({"DataAnalysisStartTime": "-PT1H", "DataAnalysisEndTime": "PT1H"}, "is in the future"),
+    ({"DataAnalysisEndTime": "-PT1H"}, "needs DataAnalysisStartTime"),
+]
+
+
+def test_times_that_no_schedule_can_have_are_named(sagemaker: Any, monitor: Monitor) -> None:
+    for given, said in IMPOSSIBLE:
+        code, _, message = refused(create, client=sagemaker, **given)
+        assert code == "ValidationException" and said in message, message
     assert sagemaker.list_monitoring_schedules()["MonitoringScheduleSummaries"] == []
 
 
-@pytest.mark.parametrize("kind", ["ModelQuality", "ModelBias", "ModelExplainability"])
-def test_other_kinds_of_monitoring_are_refused_by_name(sagemaker: Any, monitor: Monitor, kind: str) -> None:
-    given = {**config(), "MonitoringType": kind}
-    code, _, message = refused(
-        sagemaker.create_monitoring_schedule, MonitoringScheduleName="s", MonitoringScheduleConfig=given
-    )
-    assert code == "ValidationException" and f"MonitoringType {kind} is not supported" in message
+def test_other_kinds_of_monitoring_are_refused_by_name(sagemaker: Any, monitor: Monitor) -> None:
+    for kind in ("ModelQuality", "ModelBias", "ModelExplainability"):
+        given = {**config(), "MonitoringType": kind}
+        code, _, message = refused(
+            sagemaker.create_monitoring_schedule, MonitoringScheduleName="s", MonitoringScheduleConfig=given
+        )
+        assert code == "ValidationException" and f"MonitoringType {kind} is not supported" in message
+    code, _, message = refused(sagemaker.list_model_quality_job_definitions)
+    assert code == "UnknownOperationException" and "ListModelQualityJobDefinitions" in message
 
 
 def test_sagemaker_runs_no_schedule_more_often_than_each_hour(

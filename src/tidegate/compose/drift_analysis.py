@@ -71,5 +71,5 @@ def join_drift(
     roots = tuple(str(root) for root in settings.output_roots or (settings.state / "outputs",))
     return (
         DriftSchedules(store, metrics, clock, analyst, access),
-        MonitoringSchedules(store, clock, analyst, access, roots),
+        MonitoringSchedules(store, metrics, clock, analyst, access, roots),
     )

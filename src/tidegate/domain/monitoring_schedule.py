@@ -22,6 +22,8 @@ class DataQualityJob:
     created_at: datetime
     wire: dict[str, object] = field(default_factory=dict)
     """Members of CreateDataQualityJobDefinition that Describe echoes."""
+    publishes: bool = True
+    """Distances are published as metrics."""
 
 
 @dataclass(frozen=True)

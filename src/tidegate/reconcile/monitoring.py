@@ -13,8 +13,10 @@ from tidegate.domain.drift import DriftOutcome, DriftReportPlace, DriftTask, Dri
 from tidegate.domain.errors import TidegateError
 from tidegate.ports.analyst import DriftAnalyst
 from tidegate.ports.clock import Clock
+from tidegate.ports.metrics import Metrics
 from tidegate.ports.store import Store
 from tidegate.reconcile.drift import CaptureAccess
+from tidegate.service.drift_metrics import execution_samples
 from tidegate.service.monitoring_schedules import DueExecution, find_due_executions, keep_execution
 
 log = logging.getLogger(__name__)
@@ -25,6 +27,7 @@ class MonitoringSchedules:
     """``roots``: folders in which reports that are files may be."""
 
     store: Store
+    metrics: Metrics
     clock: Clock
     analyst: DriftAnalyst
     access: CaptureAccess
@@ -60,6 +63,7 @@ class MonitoringSchedules:
         now = self.clock.now()
         try:
             await self.store.run(lambda tx: keep_execution(tx, due, outcome, began_at, now))
+            await self.metrics.put(execution_samples(due.schedule, outcome, int(now.timestamp())))
         except TidegateError as error:
             log.warning("an execution of monitoring schedule %s could not be kept: %s", name, error)
         except Exception:

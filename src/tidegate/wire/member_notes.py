@@ -164,7 +164,6 @@ NOTES: Mapping[tuple[str, str], Notes] = {
             "JobResources",
             "NetworkConfig",
             "StoppingCondition",
-            "DataQualityAppSpecification.Environment",
             "DataQualityJobInput.EndpointInput.LocalPath",
             "DataQualityJobInput.EndpointInput.S3InputMode",
             "DataQualityJobInput.EndpointInput.S3DataDistributionType",

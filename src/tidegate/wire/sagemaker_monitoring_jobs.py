@@ -28,6 +28,7 @@ REFUSED_INPUT = (
     "EndTimeOffset",
     "ExcludeFeaturesAttribute",
 )
+_PUBLISH = "publish_cloudwatch_metrics"
 _ECHOED = (
     "DataQualityBaselineConfig",
     "DataQualityAppSpecification",
@@ -60,6 +61,7 @@ def create_job(call: TxCall, params: Params) -> Params:
         output.get("KmsKeyId", ""),
         call.now,
         {name: params[name] for name in _ECHOED if name in params},
+        _publishes(params["DataQualityAppSpecification"].get("Environment", {})),
     )
     name_errors(lambda: use.define_job(call.tx, job, parse_tags(params), call.now))
     return {"JobDefinitionArn": _arn(call, job.name)}
@@ -96,6 +98,14 @@ def _check_app(given: Params) -> None:
             f"ImageUri {given['ImageUri']!r}: the analysis is built in, so give SageMaker's image"
             f" {IMAGES[0]}, or tidegate/{IMAGES[1]}; other images are not run"
         )
+
+
+def _publishes(environment: dict[str, str]) -> bool:
+    """Raises Invalid. SageMaker's SDKs always set the variable."""
+    given = environment.get(_PUBLISH, "Enabled")
+    if given not in ("Enabled", "Disabled"):
+        raise Invalid(f"Environment has {_PUBLISH} {given!r}: give Enabled or Disabled")
+    return given == "Enabled"
 
 
 def _parse_endpoint(given: Params) -> str:
