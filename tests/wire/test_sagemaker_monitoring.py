@@ -154,7 +154,6 @@ def with_member(path: str, value: Any) -> dict[str, Any]:
 
 
 UNSUPPORTED: list[tuple[str, Any, str]] = [
-    ("DataQualityBaselineConfig.BaseliningJobName", "base", "BaseliningJobName is not supported"),
     ("DataQualityBaselineConfig.StatisticsResource", {}, "no StatisticsResource"),
     ("DataQualityBaselineConfig.StatisticsResource", {"S3Uri": "https://h/x"}, "is no address"),
     ("DataQualityAppSpecification.ImageUri", "me/mine:1", "the analysis is built in"),
@@ -163,9 +162,6 @@ UNSUPPORTED: list[tuple[str, Any, str]] = [
         {"publish_cloudwatch_metrics": "no"},
         "give Enabled or Disabled",
     ),
-    ("DataQualityAppSpecification.ContainerArguments", ["x"], "ContainerArguments is not supported"),
-    ("DataQualityJobInput.EndpointInput.InferenceAttribute", "0", "InferenceAttribute is not supported"),
-    ("DataQualityJobInput.EndpointInput.StartTimeOffset", "-PT1H", "StartTimeOffset is not supported"),
 ]
 
 
@@ -361,6 +357,18 @@ def test_other_kinds_of_monitoring_are_refused_by_name(sagemaker: Any, monitor: 
             sagemaker.create_monitoring_schedule, MonitoringScheduleName="s", MonitoringScheduleConfig=given
         )
         assert code == "ValidationException" and f"MonitoringType {kind} is not supported" in message
+    inline = {
+        "MonitoringInputs": [{"EndpointInput": INPUT}],
+        "MonitoringOutputConfig": JOB["DataQualityJobOutputConfig"],
+        "MonitoringResources": JOB["JobResources"],
+        "MonitoringAppSpecification": {"ImageUri": IMAGE},
+        "RoleArn": ROLE,
+    }
+    given = {**config(), "MonitoringJobDefinition": inline}
+    create(sagemaker)
+    for call in (sagemaker.create_monitoring_schedule, sagemaker.update_monitoring_schedule):
+        message = refused(call, MonitoringScheduleName="hourly", MonitoringScheduleConfig=given)[2]
+        assert "MonitoringJobDefinition is not supported" in message
     code, _, message = refused(sagemaker.list_model_quality_job_definitions)
     assert code == "UnknownOperationException" and "ListModelQualityJobDefinitions" in message
 

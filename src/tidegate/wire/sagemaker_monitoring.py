@@ -22,6 +22,8 @@ from tidegate.wire.sagemaker_tags import parse_tags
 from tidegate.wire.unsupported import refuse
 
 _TYPE = "DataQuality"
+_SCHEDULED = ("ScheduledTimeAfter", "ScheduledTimeBefore")
+_CREATED = ("CreationTimeAfter", "CreationTimeBefore")
 _MODIFIED = ("LastModifiedTimeAfter", "LastModifiedTimeBefore")
 
 
@@ -58,8 +60,7 @@ def list_schedules(call: TxCall, params: Params) -> Params:
     found = [
         saved
         for saved in use.find_schedules(call.tx, parse_listing(stored).where)
-        if _matches(params, _names_of(saved.body.job))
-        and _is_between(params, "LastModifiedTime", saved.body.modified_at)
+        if _matches(params, _names_of(saved.body.job)) and _is_between(params, _MODIFIED, saved.body.modified_at)
     ]
     page, token = list_by_status(found, params, _status_of)
     return {"MonitoringScheduleSummaries": [_summarise(call, saved.body) for saved in page], "NextToken": token}
@@ -97,9 +98,9 @@ def list_executions(call: TxCall, params: Params) -> Params:
         one
         for one in use.find_executions(call.tx, params.get("MonitoringScheduleName"))
         if _matches(params, {**_names_of(one.job), "StatusEquals": one.status.value})
-        and _is_between(params, "ScheduledTime", one.scheduled_at)
-        and _is_between(params, "CreationTime", one.began_at)
-        and _is_between(params, "LastModifiedTime", one.ended_at)
+        and _is_between(params, _SCHEDULED, one.scheduled_at)
+        and _is_between(params, _CREATED, one.began_at)
+        and _is_between(params, _MODIFIED, one.ended_at)
     ]
     found.sort(key=lambda one: one.name)
     found.sort(
@@ -200,9 +201,9 @@ def _names_of(job: DataQualityJob) -> dict[str, str]:
     return {"EndpointName": job.endpoint, "MonitoringJobDefinitionName": job.name}
 
 
-def _is_between(params: Params, what: str, moment: datetime) -> bool:
-    """Exclusive bounds, as in SageMaker's lists."""
-    after, before = params.get(f"{what}After"), params.get(f"{what}Before")
+def _is_between(params: Params, names: tuple[str, str], moment: datetime) -> bool:
+    """``names`` of the bounds, which are exclusive, as in SageMaker's lists."""
+    after, before = (params.get(name) for name in names)
     return (after is None or moment > after) and (before is None or moment < before)
 
 
