@@ -143,17 +143,19 @@ def test_a_definition_is_described_listed_and_deleted(sagemaker: Any, monitor: M
 
 def with_member(path: str, value: Any) -> dict[str, Any]:
     """The definition with one more member, whose path has points."""
-    first, *rest = path.split(".")
+    *parents, last = path.split(".")
     made: Any = {**JOB, "JobDefinitionName": "other"}
     inner = made
-    for name in (first, *rest[:-1]):
+    for name in parents:
         inner[name] = dict(inner[name])
         inner = inner[name]
-    inner[rest[-1]] = value
+    inner[last] = value
     return made  # type: ignore[no-any-return]
 
 
+FOLDER = {"MonitoringOutputs": [{"S3Output": {"S3Uri": "file:///reports", "LocalPath": "/out"}}], "KmsKeyId": "k"}
 UNSUPPORTED: list[tuple[str, Any, str]] = [
+    ("DataQualityJobOutputConfig", FOLDER, "KmsKeyId encrypts reports in S3 alone"),
     ("DataQualityBaselineConfig.StatisticsResource", {}, "no StatisticsResource"),
     ("DataQualityBaselineConfig.StatisticsResource", {"S3Uri": "https://h/x"}, "is no address"),
     ("DataQualityAppSpecification.ImageUri", "me/mine:1", "the analysis is built in"),

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from tidegate.domain.drift import DriftOutcome, DriftSchedule, DriftVerdict
 from tidegate.domain.endpoint import Endpoint
-from tidegate.domain.errors import AlreadyExists, Conflict, NotFound
+from tidegate.domain.errors import AlreadyExists, Conflict, Invalid, NotFound
 from tidegate.domain.monitoring_schedule import (
     ONCE,
     DataQualityJob,
@@ -65,6 +65,8 @@ def define_job(tx: Tx, job: DataQualityJob, tags: Tags, now: datetime) -> None:
     if job.constraints:
         check_address(job.constraints, "ConstraintsResource")
     check_address(job.output, "S3Output")
+    if job.kms_key and not job.output.startswith("s3://"):
+        raise Invalid("KmsKeyId encrypts reports in S3 alone: leave it out for a folder")
     tx.put(QUALITY_JOB, job.name, job, expect=0, now=now)
     labels.add(tx, QUALITY_JOB, job.name, tags, now)
 
