@@ -68,8 +68,10 @@ def join_drift(
     """Nothing runs yet."""
     access = CaptureAccess(settings.capture_seconds, settings.s3_endpoint, settings.region, file_roots(settings))
     analyst = ProcessAnalyst(child_environment(settings.state))
-    roots = tuple(str(root) for root in settings.output_roots or (settings.state / "outputs",))
+    roots = settings.output_roots or (settings.state / "outputs",)
     return (
         DriftSchedules(store, metrics, clock, analyst, access),
-        MonitoringSchedules(store, metrics, clock, analyst, access, roots),
+        MonitoringSchedules(
+            store, metrics, clock, analyst, access, tuple(str(root.expanduser().absolute()) for root in roots)
+        ),
     )
