@@ -96,7 +96,9 @@ def test_workers_from_before_there_were_access_keys_do_not_serve_without_a_signa
         scene.create("fraud", scene.config(models[0]))
         before = workers(platform)
         platform.kill_controller()
-        keyed = replace(platform, environment={**FAST, "TIDEGATE_ACCESS_KEYS": "test:test-secret"})
+        roots = str(Path(models[0].removeprefix("file://")).parent)
+        own = {"TIDEGATE_ACCESS_KEYS": "test:test-secret", "TIDEGATE_FILE_ROOTS": roots}
+        keyed = replace(platform, environment={**FAST, **own})
         try:
             keyed.start()
             wait_until(lambda: workers(keyed) and not workers(keyed) & before, "they are replaced")

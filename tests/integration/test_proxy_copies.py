@@ -1,17 +1,26 @@
 """The socket for copies of requests: it leads to any fleet by its id, and the door leads to none of those."""
 
 import stat
+from collections.abc import Mapping
 
-from tests.proxy_harness import ENDPOINT, Client, ProxyHarness, Reply, each_haproxy, stand
+from tests.proxy_harness import ENDPOINT, PATH, Client, ProxyHarness, Reply, each_haproxy, stand
+from tidegate.domain.admission import Admission, Quotas, TokenBucket
 from tidegate.domain.fleet import FleetId
 
 pytestmark = each_haproxy
 FLEET = "X-Tidegate-Fleet"
+PAIR = "/_tidegate/pair?traced=1"
 
 
-async def copy(running: ProxyHarness, fleet: FleetId, body: bytes = b"x") -> Reply:
+async def copy(
+    running: ProxyHarness,
+    fleet: FleetId,
+    body: bytes = b"x",
+    path: str = PATH,
+    headers: Mapping[str, str] | None = None,
+) -> Reply:
     client = Client(running.proxy.copies)
-    reply = await client.post(body, headers={FLEET: str(fleet)})
+    reply = await client.post(body, path, headers={FLEET: str(fleet), **(headers or {})})
     await client.close()
     return reply
 
@@ -55,3 +64,25 @@ async def test_a_killed_or_reloaded_proxy_knows_the_fleets_again(program: str) -
         await running.kill()
         await running.proxy.ensure()
         assert [(await copy(running, fleet)).body for fleet in (first, second)] == [b"a", b"b"]
+
+
+async def test_copies_of_a_pair_that_fail_are_not_counted_as_requests_of_the_version(program: str) -> None:
+    async with stand(program) as running:
+        new = await running.fleet(2, "b")
+        await running.share(2, {2: 10_000})
+        for _ in range(3):
+            assert (await copy(running, new, b"die", PAIR)).status in (502, 503, 504, 0)
+        assert (await running.proxy.passed())[new].unanswered == 0
+        assert (await running.ask(b"die")).status in (424, 503)
+        assert (await running.proxy.passed())[new].unanswered == 1, "a client's request is"
+
+
+async def test_copies_of_a_pair_spend_no_quota_of_the_client(program: str) -> None:
+    quotas = Quotas(TokenBucket(1 / 60, 2), "X-Client")
+    acme = {"X-Client": "acme"}
+    async with stand(program) as running:
+        new = await running.fleet(2, "b", admission=Admission(quotas=quotas))
+        await running.share(2, {2: 10_000})
+        for _ in range(4):
+            assert (await copy(running, new, path=PAIR, headers=acme)).status == 200
+        assert (await running.ask(headers=acme)).status == 200

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pyarrow
 import pyarrow.parquet
@@ -14,7 +15,7 @@ ROWS = 16_384
 """Of a batch."""
 
 
-def parquet_lines(path: Path) -> Iterator[str]:
+def parquet_lines(path: Path | IO[bytes]) -> Iterator[str]:
     """Raises ArtifactError for a file that is none. Missing values are empty cells, truth values 1 and 0."""
     try:
         with pyarrow.parquet.ParquetFile(path) as file:

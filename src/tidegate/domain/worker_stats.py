@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Literal, NotRequired, TypedDict
 
 PATH = "/_tidegate/stats"
+PAIR_PATH = "/_tidegate/pair"
+"""Where a worker answers a copy of a request that another version's worker sends. No client is routed there."""
 KEPT_SECONDS = 180
 """Seconds that a worker keeps."""
 MOST_SERIES = 500

@@ -18,9 +18,11 @@ from tidegate.domain.arns import resource_arn
 from tidegate.domain.errors import StartupError, TargetRefused
 from tidegate.domain.sessions import GONE_HEADER
 from tidegate.domain.traffic import WHOLE
+from tidegate.domain.worker_stats import PAIR_PATH
 from tidegate.proxy import cold_start_hold, pools, rate_limits, sessions
 from tidegate.proxy.options import Options
 from tidegate.proxy.responses import (
+    COPY,
     ENDPOINT,
     OPENAI,
     PROXY_MADE,
@@ -229,7 +231,8 @@ def _copies_frontend(options: Options) -> str:
     """Copies of requests, which workers send to the shadow fleet that they name. This is a separate socket that only
     this user can open: no public route leads to a shadow fleet, and no header can be forged. A gateway has a port for
     them besides, which is for the workers of its cluster; the shadow's workers verify signatures as of any
-    request."""
+    request. A copy by which two versions are compared is counted nowhere, and where requests wait for an instance,
+    those of clients come first."""
     gone = runtime_error("ServiceUnavailable", "The shadow fleet is not there.")
     host = f"[{options.host}]" if ":" in options.host else options.host
     port = f"  bind {host}:{options.copies_port}\n" if options.copies_port else ""
@@ -241,6 +244,8 @@ frontend copies from all
   http-request set-var(txn.routes) req.hdr(X-Tidegate-Fleet),word(1,/)
   http-request set-var(txn.slot) req.hdr(X-Tidegate-Fleet),map({FLEETS})
   http-request return status 503 {gone} if !{{ var(txn.slot) -m found }}
+  http-request set-var(txn.copy) bool(true) if {{ path {PAIR_PATH} }}
+  http-request set-priority-class int(1) if {COPY}
   http-request del-header X-Tidegate- -m beg
   http-request set-header X-Tidegate-Start %[date(0,us)]
   use_backend %[var(txn.slot)]

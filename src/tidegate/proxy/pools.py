@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from tidegate.proxy import cold_start_hold, rate_limits, sessions
 from tidegate.proxy.options import Options
-from tidegate.proxy.responses import AWS, PROXY_MADE
+from tidegate.proxy.responses import AWS, COPY, PROXY_MADE
 from tidegate.proxy.state import BY_MODEL, ON_DEMAND, QUEUED, UNKNOWN_PATH, Seat
 
 SERVER_OPTIONS = "check inter 500ms fastinter 100ms fall 3 rise 1 observe layer4 error-limit 3 on-error mark-down"
@@ -95,10 +95,12 @@ def render_backend(slot: str, seat: Seat | None, options: Options) -> str:
 
 
 def _count_rules(slot: str) -> list[str]:
-    """Rules that count responses made by the proxy in this slot. Successful ones leave at the first rule."""
+    """Rules that count responses made by the proxy in this slot. Successful ones leave at the first rule, copies by
+    which versions are compared at the second: a version has failed none of its requests by them."""
     unanswered, refused, throttled = counter_names(slot)
     return [
         "http-after-response allow if { status lt 400 }",
+        f"http-after-response allow if {COPY}",
         f"http-after-response set-var({refused}) var({refused},0),add(1)"
         f" if {{ status 503 }} {PROXY_MADE} {{ nbsrv gt 0 }}",
         f"http-after-response set-var({throttled}) var({throttled},0),add(1) if {{ status 429 }} {PROXY_MADE}",

@@ -27,7 +27,7 @@ spends its token.
 from collections.abc import Mapping
 
 from tidegate.domain.admission import Quotas, TokenBucket
-from tidegate.proxy.responses import ENDPOINT, PROXY_MADE, UNSPENT, retry_response
+from tidegate.proxy.responses import COPY, ENDPOINT, PROXY_MADE, UNSPENT, retry_response
 
 MAP = "quotas.map"
 BY_KEY = "k"
@@ -71,7 +71,8 @@ def _render_bucket(rate: TokenBucket) -> str:
 
 
 def quota_rules(headers: tuple[str, ...]) -> list[str]:
-    """Backend rules. They come last, since requests to a slot without quotas leave at the first of them."""
+    """Backend rules. They come last, since requests to a slot without quotas leave at the first of them. A copy by
+    which versions are compared spends no token of the client whose headers it has."""
     by = "var(txn.quota),word(1,|) -m str"
     found = [(f"req.fhdr({name})", f"{{ {by} h{number} }}") for number, name in enumerate(headers)]
     found += [(name, f"{{ {by} {BY_KEY} }} {when}") for name, when in _KEYS]
@@ -79,6 +80,7 @@ def quota_rules(headers: tuple[str, ...]) -> list[str]:
     late = "%[var(txn.over),add(999999),div(1000000)]"
     return [
         f"http-request allow if !{{ be_name,map({MAP}) -m found }}",
+        f"http-request allow if {COPY}",
         f"http-request set-var(txn.quota) be_name,map({MAP})",
         "http-request set-var(txn.client) str()",
         *(f"http-request set-var(txn.client) {name} if {when}" for name, when in found),

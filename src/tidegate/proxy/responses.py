@@ -21,6 +21,8 @@ OPENAI = """\
   http-request set-var-fmt(txn.open) '{"error": ' if !{ var(txn.routes) -m found } { path,field(4,/) -m str v1 }
 """
 """Marks requests to OpenAI's API, whose clients expect the error one level deeper."""
+COPY = "{ var(txn.copy) -m found }"
+"""True for a copy by which two versions are compared: nothing that becomes of it is a request of the version."""
 AWS = "!{ var(txn.open) -m found }"
 """True for all other requests."""
 _KINDS = {"ThrottlingException": "rate_limit_error"}

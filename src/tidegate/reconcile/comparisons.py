@@ -101,6 +101,12 @@ class _Tracked:
     """Finding and second of the last write."""
     ready: bool = False
     bakes: BakeSpans = field(default_factory=BakeSpans)
+    kept_through: int = 0
+    """Seconds before it were counted by an earlier controller."""
+    periods: list[FleetPeriod] = field(default_factory=list)
+    """Those that wait until it is known what an earlier controller counted."""
+    counted_before: set[tuple[FleetId, int]] = field(default_factory=set)
+    """Periods of an earlier controller that were reported again."""
 
 
 @dataclass
@@ -144,10 +150,12 @@ class Comparisons:
         if periods is None:
             for report in collected.seconds:
                 _take(tracked, report)
-        for period in periods or ():
-            _take_period(tracked, period)
+        tracked.periods += periods or ()
         if not self._is_ready(tracked, second):
             return []
+        waiting, tracked.periods = tracked.periods, []
+        for period in waiting:
+            _take_period(tracked, period)
         coverage = collected.coverage.get(tracked.versions.endpoint)
         if coverage is not None:
             tracked.ledger.advance(min(coverage.through, second))
@@ -195,6 +203,7 @@ class Comparisons:
             tracked.ready = True
             if (found := tracked.loading.result()) is not None:
                 tracked.ledger.resume(found.blocks.values())
+                tracked.kept_through = found.through
                 tracked.ledger.late, tracked.ledger.unusable = found.late, found.unusable
         elif second - tracked.began >= LOAD_PATIENCE:
             tracked.loading.cancel()
@@ -247,7 +256,13 @@ def _take(tracked: _Tracked, report: FleetSecond) -> None:
 
 
 def _take_period(tracked: _Tracked, period: FleetPeriod) -> None:
-    """What a period grew by after it was counted comes into the block after it, as long as its stage lasts."""
+    """What a period grew by after it was counted comes into the block after it, as long as its stage lasts. A new
+    controller's first report on a period has the whole of it: one that an earlier controller counted is left out, and
+    what it grows by from then on counts."""
+    key = (period.fleet, period.at)
+    if period.at + period.seconds <= tracked.kept_through and key not in tracked.counted_before:
+        tracked.counted_before.add(key)
+        return
     side, ledger = _side_of(tracked.versions, period.fleet), tracked.ledger
     if side is None or not tracked.bakes.covers(period.at, period.seconds):
         return

@@ -145,3 +145,19 @@ async def test_a_minute_is_one_block_that_anyone_can_recompute() -> None:
     assert kept is not None
     (block,) = kept.blocks.values()
     assert (block.at, block.seconds, block.counts) == (START + 60, 60, {"main/errors/errors": (900, 9, 120, 1)})
+
+
+async def test_a_minute_that_an_earlier_controller_counted_counts_once() -> None:
+    today = Minutes()
+    await today.begin()
+    first = (minute(1, START + 60, 900, 9), minute(2, START + 60, 120, 1))
+    await today.complete(START + 60, *first)
+    await today.turn(START + 245, through=START + 120)
+    today.comparisons = Comparisons(today.store)
+    await today.turn(START + 250, *first, through=START + 120)
+    await today.turn(START + 260, minute(2, START + 60, 10, 0), through=START + 120)  # it grows
+    for number in range(2, 7):
+        at = START + number * MINUTE
+        await today.complete(at, minute(1, at, 900, 9), minute(2, at, 100, 1))
+    await today.turn(START + 600, through=START + 420)
+    assert today.compared() == (900 * 6, 9 * 6, 120 + 10 + 5 * 100, 6)

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-PAIR_PATH = b"/_tidegate/pair"
-"""Where a worker answers a copy. The proxy routes no client there."""
+from tidegate.domain import worker_stats
+
+PAIR_PATH = worker_stats.PAIR_PATH.encode()
 TRACED = b"traced=1"
 """Query of a copy whose answer shows the outputs of the stages."""
 

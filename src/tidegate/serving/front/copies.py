@@ -20,12 +20,14 @@ class RequestCopies:
         stats: RequestStats,
         responses: Responses,
         engine: Callable[[], ModelEngine | None],
+        in_hand: Callable[[], int],
     ) -> None:
+        """``in_hand``: how many calls of clients the worker has."""
         self._mirror = ShadowSender(spec, stats.note) if spec.mirror is not None else None
         self._pairs: PairSender | None = None
         if spec.pairing is not None:
-            self._pairs = PairSender(spec.pairing, spec.invocation_timeout, engine, stats.add_pair)
-        self._page = PairPage(spec, responses)
+            self._pairs = PairSender(spec.pairing, spec.invocation_timeout, engine, in_hand, stats.add_pair)
+        self._page = PairPage(spec, responses, lambda: (in_hand(), stats.total))
         self._engine = engine
         self.wanted = self._mirror is not None
         """Whether answered requests are copied."""

@@ -2,8 +2,9 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
+from tidegate.domain.surrogates import replace_surrogates
 from tidegate.serving.contract.invocation import ModelFailed
 
 Value = float | str | None
@@ -12,13 +13,14 @@ LARGEST = 256 * 1024
 """Bytes of a body above which it is not read: parsing more would delay other requests."""
 MOST_COLUMNS = 256
 LONGEST = 64
-"""Characters of a text."""
+"""Characters of a text, or of a column's name."""
 _DEEPEST = 6
 NPY = "application/x-npy"
 
 
 def read_first_row(body: bytes, content_type: str) -> tuple[list[str], list[Value]] | None:
-    """Names and values; numbers are finite, and other ones texts. None if there is no row that can be read."""
+    """Names and values; numbers are finite, and other ones texts, which have an encoding whatever was sent. None if
+    there is no row that can be read."""
     kind = content_type.partition(";")[0].strip().lower()
     if len(body) > LARGEST:
         return None
@@ -51,11 +53,11 @@ def _first_of_json(data: object, depth: int) -> tuple[list[str], list[Value]] | 
     if isinstance(data, Mapping):
         if isinstance(names := data.get("columns"), list) and isinstance(rows := data.get("data"), list):
             found = _first_of_json(rows, depth - 1)
-            return None if found is None or len(found[1]) != len(names) else (list(map(str, names)), found[1])
+            return None if found is None or len(found[1]) != len(names) else (_names(names), found[1])
         nested = next((one for one in data.values() if isinstance(one, Mapping | list)), None)
         if nested is not None:
             return _first_of_json(nested, depth - 1)
-        return _row([str(name)[:LONGEST] for name in data], list(data.values()))
+        return _row(_names(data), list(data.values()))
     if isinstance(data, list) and data:
         if isinstance(data[0], Mapping | list):
             return _first_of_json(data[0], depth - 1)
@@ -82,7 +84,15 @@ def _value(given: object) -> Value:
         except OverflowError:
             return "inf"
         return number if math.isfinite(number) else str(number)
-    return str(given)[:LONGEST]
+    return _text(given)
+
+
+def _names(given: Iterable[object]) -> list[str]:
+    return [_text(name) for name in given]
+
+
+def _text(given: object) -> str:
+    return replace_surrogates(str(given)[:LONGEST])
 
 
 def _field(text: str) -> object:

@@ -1,6 +1,7 @@
 """Answers copies of requests, which another version's workers send, with what the model said. Nothing counts them."""
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import msgspec
@@ -24,12 +25,64 @@ from tidegate.serving.front.pairs import first_rows
 from tidegate.serving.front.responses import Responses
 
 MOST_COPIES = 8
-"""Copies that are answered at a time; more are turned away, so that clients do not wait for them."""
+"""Copies that are answered at a time while no client asks."""
+PER_SECOND = 20
+"""Copies that a replica answers per second, however many workers send them."""
+QUIET = 60.0
+"""Seconds without a client after which none is expected."""
+SHARE = 0.03
+"""Beside clients copies come one at a time and take this part of the replica's time: a client that comes during one
+waits for the rest of it, and a version must not look slow for that."""
+
+
+class Admission:
+    """Which copies are answered. Times are seconds of ``clock``."""
+
+    def __init__(self, clients: Callable[[], tuple[int, int]], clock: Callable[[], float]) -> None:
+        self.clock = clock
+        self._clients = clients
+        self._known = 0
+        self._asked_at = -QUIET
+        """When a client was there."""
+        self._room = float(MOST_COPIES)
+        self._filled = clock()
+        self._rested = clock()
+        """When copies will have taken no more than their share of the time."""
+
+    def take(self, in_progress: int) -> bool:
+        """Whether there is room for a copy beside those in progress."""
+        now, (in_hand, total) = self.clock(), self._clients()
+        self._room = min(MOST_COPIES, self._room + (now - self._filled) * PER_SECOND)
+        self._filled = now
+        if in_hand or total != self._known:
+            self._known, self._asked_at = total, now
+        quiet = now - self._asked_at >= QUIET
+        if in_hand or self._room < 1 or in_progress >= MOST_COPIES:
+            return False
+        if not quiet and (in_progress or now < self._rested):
+            return False
+        self._room -= 1
+        return True
+
+    def end(self, began: float) -> None:
+        """A copy that was answered since ``began`` is over."""
+        now = self.clock()
+        self._rested = max(self._rested, now + (now - began) * (1 / SHARE - 1))
 
 
 class PairPage:
-    def __init__(self, spec: ReplicaSpec, responses: Responses) -> None:
+    """Turns away the copies that clients could come to wait for."""
+
+    def __init__(
+        self,
+        spec: ReplicaSpec,
+        responses: Responses,
+        clients: Callable[[], tuple[int, int]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``clients``: how many calls of clients the worker has, and how many it had."""
         self._spec = spec
+        self._admission = Admission(clients, clock)
         self._responses = responses
         self._closing: set[asyncio.Task[None]] = set()
         self._calls: dict[Connection, Call] = {}
@@ -39,7 +92,7 @@ class PairPage:
         path, _, query = request.url.partition(b"?")
         if path != PAIR_PATH or request.method != b"POST":
             return False
-        if engine is None or request.spool is not None or len(self._calls) >= MOST_COPIES:
+        if engine is None or request.spool is not None or not self._admission.take(len(self._calls)):
             connection.reply(self._responses.plain(429, b"", not request.keep_alive), not request.keep_alive)
             return True
         call, seen = Call(request.body, request.fields), list[StageOutput]()
@@ -66,17 +119,29 @@ class PairPage:
     def _finish(
         self, connection: Connection, request: Request, call: Call, seen: list[StageOutput]
     ) -> Callable[[Outcome], None]:
+        began = self._admission.clock()
+
         def finish(outcome: Outcome) -> None:
+            self._admission.end(began)
             if isinstance(outcome, Stream):
                 self._close(outcome)
             if self._calls.get(connection) is not call:
                 return
             del self._calls[connection]
-            prediction = None
-            if isinstance(outcome, Answer):
-                prediction = read_prediction(outcome.body, False, outcome.content_type)
-            said = CopyAnswer(prediction, isinstance(outcome, ModelFailed), first_rows(seen))
             close = not request.keep_alive
-            connection.reply(self._responses.plain(200, msgspec.json.encode(said), close), close)
+            connection.reply(self._responses.plain(200, _describe(outcome, seen), close), close)
 
         return finish
+
+
+def _describe(outcome: Outcome, seen: list[StageOutput]) -> bytes:
+    """What the model said. What cannot be read is missing, and no failure: nobody but the sender waits for it, and an
+    error that left here would leave it without an answer."""
+    try:
+        prediction = None
+        if isinstance(outcome, Answer):
+            prediction = read_prediction(outcome.body, False, outcome.content_type)
+        return msgspec.json.encode(CopyAnswer(prediction, isinstance(outcome, ModelFailed), first_rows(seen)))
+    except Exception as error:
+        print(f"tidegate pairs: an answer could not be read: {type(error).__name__}: {error}", flush=True)
+        return msgspec.json.encode(CopyAnswer(None, isinstance(outcome, ModelFailed), []))

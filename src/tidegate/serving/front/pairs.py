@@ -2,14 +2,15 @@
 
 Only the workers of the version that serves do so, while a rollout compares pairs. A copy goes to the new version's
 fleet through the proxy's socket for copies, to a path that no client can reach; its worker answers with what its
-model said and counts it nowhere. No client of either version waits for a copy: those in flight are limited here and
-there."""
+model said and counts it nowhere. It turns copies away that it has no room for, and where clients need it
+(``pair_page``); here stages run again only while no client waits."""
 
 import asyncio
 import hashlib
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -40,6 +41,33 @@ GOOD = 200
 _HOP = frozenset({b"host", b"content-length", b"connection", b"transfer-encoding", b"expect", b"keep-alive"})
 
 
+@dataclass
+class Pace:
+    """Which requests are copied: evenly over each second, by the rate of the one before, and not many more than the
+    other version has room for."""
+
+    answered: int = 0
+    turned_away: int = 0
+    """Copies of this second."""
+    _per_second: int = PER_SECOND
+    _second: int = 0
+    _stride: int = 1
+    _seen: int = 0
+    _taken: int = 0
+
+    def take(self, second: int) -> bool:
+        if second != self._second:
+            more = max(1, self.answered) if self.turned_away else self._per_second * 3 // 2 + 1
+            self._per_second = min(PER_SECOND, more)
+            self._stride = max(1, self._seen // self._per_second)
+            self._second, self._seen, self._taken, self.answered, self.turned_away = second, 0, 0, 0, 0
+        self._seen += 1
+        if self._seen % self._stride or self._taken >= 2 * self._per_second:
+            return False
+        self._taken += 1
+        return True
+
+
 class PairSender:
     """Sends the copies of one replica. ``record`` gets what both said, with epoch microseconds."""
 
@@ -48,18 +76,21 @@ class PairSender:
         files: PairingFiles,
         timeout: float,
         engine: Callable[[], ModelEngine | None],
+        in_hand: Callable[[], int],
         record: Callable[[int, PairRow], None],
     ) -> None:
+        """``in_hand``: how many calls of clients the worker has."""
         self._file = Path(files.order_file)
         self._client = HttpClient(files.socket, LARGEST_ANSWER)
         self._limit = timeout + SPARE
         self._engine = engine
+        self._in_hand = in_hand
         self._record = record
         self._order: PairOrder | None = None
         self._version: tuple[int, int] | None = None
         self._copies: set[asyncio.Task[None]] = set()
-        self._second = self._seen = self._taken = self._traced = 0
-        self._stride = 1
+        self._second = self._traced = 0
+        self.pace = Pace()
 
     @property
     def active(self) -> bool:
@@ -83,11 +114,14 @@ class PairSender:
     def offer(self, request: Request, outcome: Outcome) -> None:
         """Copy an answered request if it is sampled."""
         order = self._order
-        if order is None or not isinstance(outcome, Answer) or not self._takes():
+        second = int(time.time())
+        if order is None or not isinstance(outcome, Answer) or not self.pace.take(second):
             return
+        if second != self._second:
+            self._second, self._traced = second, 0
         if self.in_flight >= MOST_COPIES or max(len(request.body), len(outcome.body)) > LARGEST_REQUEST:
             return
-        traced = order.features and self._traced < TRACED_PER_SECOND
+        traced = order.features and self._traced < TRACED_PER_SECOND and not self._in_hand()
         self._traced += traced
         task = asyncio.create_task(self._copy(order, request, outcome, traced))
         self._copies.add(task)
@@ -98,18 +132,6 @@ class PairSender:
             task.cancel()
         self._client.close()
 
-    def _takes(self) -> bool:
-        """Sample evenly over each second, by the rate of the one before."""
-        second = int(time.time())
-        if second != self._second:
-            self._stride = max(1, self._seen // PER_SECOND)
-            self._second, self._seen, self._taken, self._traced = second, 0, 0, 0
-        self._seen += 1
-        if self._seen % self._stride or self._taken >= 2 * PER_SECOND:
-            return False
-        self._taken += 1
-        return True
-
     def _finish(self, task: asyncio.Task[None]) -> None:
         self._copies.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -119,7 +141,9 @@ class PairSender:
         mine = await self._trace(request) if traced else []
         found = await self._ask(order, request, traced)
         if isinstance(found, int):
+            self.pace.turned_away += 1
             return
+        self.pace.answered += 1
         said = CopyAnswer(None, False, []) if found is None else found
         row: PairRow = {
             "with": order.fleet,

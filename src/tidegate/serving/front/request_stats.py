@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import groupby
 
+import msgspec
+
+from tidegate.domain.surrogates import replace_all_surrogates
 from tidegate.domain.worker_stats import (
     KEPT_SECONDS,
     MOST_PAIRS,
@@ -194,3 +197,12 @@ class RequestStats:
     def _forget(self, until: int) -> None:
         for second in [second for second in self._seconds if second <= until]:
             del self._seconds[second]
+
+
+def encode_page(page: StatsPage) -> bytes:
+    """The page as JSON, whatever texts of clients and models are on it: one that has no encoding must not cost the
+    counts beside it."""
+    try:
+        return msgspec.json.encode(page)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(replace_all_surrogates(msgspec.to_builtins(page, str_keys=True)))

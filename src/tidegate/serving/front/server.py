@@ -12,8 +12,6 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-import msgspec
-
 from tidegate.auth.keys import BEARER, check_bearer
 from tidegate.auth.request_target import MESSAGE, is_canonical
 from tidegate.auth.sigv4 import RequestParts, verify
@@ -44,7 +42,7 @@ from tidegate.serving.front.copies import RequestCopies
 from tidegate.serving.front.header_cache import HeaderCache
 from tidegate.serving.front.listeners import listener
 from tidegate.serving.front.pending_requests import PendingRequests, began, now, stamp
-from tidegate.serving.front.request_stats import RequestStats
+from tidegate.serving.front.request_stats import RequestStats, encode_page
 from tidegate.serving.front.response_formats import EventStreamFormat, OpenAIFormat, PlainFormat, ResponseFormat
 from tidegate.serving.front.responses import UNSPENT, Responses
 from tidegate.serving.front.sessions import GONE, HEADER, Sessions
@@ -88,9 +86,11 @@ class Server:
         self._limits = StreamLimits(spec.invocation_timeout, spec.stream_timeout, spec.max_body)
         self._deliveries: set[StreamDelivery] = set()
         self._keys = KeysFile(Path(spec.keys_file)) if spec.keys_file is not None else None
-        self._copies = RequestCopies(spec, self._stats, self._responses, lambda: self.engine)
         self._capture = make_recorder(spec)
         self._in_hand: dict[Connection, Call] = {}
+        self._copies = RequestCopies(
+            spec, self._stats, self._responses, lambda: self.engine, lambda: len(self._in_hand)
+        )
         self.waiting = PendingRequests(self._stats.note)
         self._listener = listener(spec, partial(Connection, self))
         self._pages = ALL if spec.listen is None else CONTRACT
@@ -218,7 +218,7 @@ class Server:
         self._stats.rewind(int(at))
         self._compared.settle()
         last = min(before, int(at)) if over and not self._drained else before
-        return msgspec.json.encode(self._stats.page(self.spec.replica, at, len(self._in_hand), since, last))
+        return encode_page(self._stats.page(self.spec.replica, at, len(self._in_hand), since, last))
 
     def note(self, note: Note) -> None:
         """Add a measurement that belongs to no call."""

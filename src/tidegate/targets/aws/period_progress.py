@@ -1,5 +1,6 @@
 """How far CloudWatch's periods, as a rule minutes, were counted for each endpoint, and what of them was passed on."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -7,10 +8,14 @@ from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import Coverage, FleetPeriod, FleetSecond
 from tidegate.targets.aws.period_counts import MINUTE, PeriodCounts, latency, spread
 
+log = logging.getLogger(__name__)
+
 ASK_EVERY = 10
 """Seconds between questions: GetMetricData is charged."""
 AGAIN = 3
 """Complete periods that are read again, for what arrives later than it should."""
+MOST = 60
+"""Complete periods that are read of an endpoint that could not be read for a while; older ones are not known."""
 
 
 @dataclass
@@ -45,6 +50,8 @@ class PeriodProgress:
     _passed_on: dict[tuple[FleetId, int], PeriodCounts] = field(default_factory=dict)
     _finished: CompletePeriods = field(default_factory=CompletePeriods)
     _reports: dict[str, list[FleetPeriod]] = field(default_factory=dict)
+    _unread: dict[str, str] = field(default_factory=dict)
+    """Endpoints that cannot be read now, and why; logged once."""
     _asked_at: int = 0
     _complete: int = 0
 
@@ -61,6 +68,10 @@ class PeriodProgress:
         if not endpoints or now - self._asked_at < min(ASK_EVERY, self.period):
             return None
         self._complete = (now - self.settle) // self.period * self.period
+        earliest = self._complete - MOST * self.period
+        for name in endpoints:
+            if self._through.get(name, self._since[name]) < earliest:
+                self._since[name] = self._through[name] = earliest
         return min(self.first(name) for name in endpoints), present + self.period
 
     def first(self, endpoint: str) -> int:
@@ -88,13 +99,19 @@ class PeriodProgress:
         if slow is not None:
             yield FleetSecond(id, config, start + self.period - 1, 1, model_latency=slow)
 
-    def end(self, now: int) -> None:
-        """All that ``begin`` asked for was added."""
+    def end(self, now: int, unread: Mapping[str, str]) -> None:
+        """All that ``begin`` asked for was added, but nothing of endpoints that could not be read, for the reasons in
+        ``unread``: what is known of them ends where it did, and is read again."""
         self._asked_at = now
+        for name, why in unread.items():
+            if self._unread.get(name) != why:
+                log.warning("endpoint %s was not measured: %s", name, why)
+        self._unread = dict(unread)
         for name, since in self._since.items():
-            if self._complete > since:
+            if self._complete > since and name not in unread:
                 self._through[name] = max(self._complete, self._through.get(name, 0))
         oldest = self._complete - (AGAIN + 1) * self.period
+        oldest = min([oldest, *(self.first(name) for name in unread if name in self._since)])
         self._passed_on = {key: counts for key, counts in self._passed_on.items() if key[1] >= oldest}
         self._finished.forget(oldest)
 

@@ -12,7 +12,7 @@ from tidegate.domain.metric import CollectionRound, FleetSecond
 from tidegate.domain.observation import Observation
 from tidegate.serving.aws_lambda.embedded_metrics import FAILED, NAMESPACE, REFUSED
 from tidegate.targets.aws.calls import Calls
-from tidegate.targets.aws.metric_data import MetricQuery, read_points
+from tidegate.targets.aws.metric_data import MetricQuery, find_unread, read_points
 from tidegate.targets.aws.period_counts import PeriodCounts
 from tidegate.targets.aws.period_progress import PeriodProgress
 from tidegate.targets.aws_lambda.marks import LIVE
@@ -43,9 +43,12 @@ class AwsLambdaEvidence:
         span = self.progress.begin({id.endpoint for id in fleets}, now)
         if span is None:
             return CollectionRound([], self.progress.coverage(), self.progress.periods())
-        found = await read_points(self.calls, self._queries(fleets), *span, self.options.metric_period)
-        seconds: list[FleetSecond] = []
+        points = await read_points(self.calls, self._queries(fleets), *span, self.options.metric_period)
+        unread = find_unread(points, ((id.endpoint, self._queries({id: one})) for id, one in fleets.items()))
+        found, seconds = points.values, list[FleetSecond]()
         for id, (version, config) in fleets.items():
+            if id.endpoint in unread:
+                continue
             for start in range(self.progress.first(id.endpoint), span[1], self.options.metric_period):
                 times = {
                     _percent(name): found[query][start] * _MICROSECONDS
@@ -53,7 +56,7 @@ class AwsLambdaEvidence:
                     if start in found[query]
                 }
                 seconds += self.progress.add(id, config, start, self._counts(id, fleets, found, start), times)
-        self.progress.end(now)
+        self.progress.end(now, unread)
         return CollectionRound(seconds, self.progress.coverage(), self.progress.periods())
 
     def refresh(self, look: Observation) -> Observation:

@@ -17,6 +17,7 @@ import msgspec
 
 from tidegate.domain.metric import Latency, WorkerSeries
 from tidegate.domain.pairs import Pair
+from tidegate.domain.surrogates import replace_all_surrogates
 from tidegate.domain.worker_stats import (
     CONTAINER,
     MODEL,
@@ -115,14 +116,14 @@ def read_page(body: bytes, since: int, before: int | None, now: int, containers:
 
 
 def _parsed(body: bytes) -> Any:
-    """Parse JSON leniently: NaN or a number out of range must cost no more than itself. None if nothing can be
-    read."""
+    """Parse JSON leniently: NaN or a number out of range must cost no more than itself. Every text has
+    an encoding. None if nothing can be read."""
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, ValueError):
         pass
     try:
-        return json.loads(body.decode("utf-8", "replace"))
+        return replace_all_surrogates(json.loads(body.decode("utf-8", "replace")))
     except (ValueError, RecursionError):
         return None
 

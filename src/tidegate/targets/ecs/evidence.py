@@ -11,7 +11,7 @@ from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import CollectionRound, FleetSecond
 from tidegate.domain.observation import Observation
 from tidegate.targets.aws.calls import Calls
-from tidegate.targets.aws.metric_data import MetricQuery, read_points
+from tidegate.targets.aws.metric_data import MetricQuery, find_unread, read_points
 from tidegate.targets.aws.period_counts import PeriodCounts
 from tidegate.targets.aws.period_progress import PeriodProgress
 from tidegate.targets.ecs.options import EcsOptions
@@ -44,12 +44,15 @@ class EcsEvidence:
             return CollectionRound([], self.progress.coverage(), self.progress.periods())
         queries = [query for id in fleets for query in self._queries(id)]
         found = await read_points(self.calls, queries, *span, self.options.metric_period)
+        unread = find_unread(found, ((id.endpoint, self._queries(id)) for id in fleets))
         seconds: list[FleetSecond] = []
         for id, (_, config) in fleets.items():
+            if id.endpoint in unread:
+                continue
             for start in range(self.progress.first(id.endpoint), span[1], self.options.metric_period):
-                values = {query: found[query].get(start) for query in self._queries(id)}
+                values = {query: found.values[query].get(start) for query in self._queries(id)}
                 seconds += self.progress.add(id, config, start, self._counts(id, values), self._times(id, values))
-        self.progress.end(now)
+        self.progress.end(now, unread)
         return CollectionRound(seconds, self.progress.coverage(), self.progress.periods())
 
     def refresh(self, look: Observation) -> Observation:

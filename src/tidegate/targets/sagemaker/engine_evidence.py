@@ -4,10 +4,12 @@ Metrics of endpoints have a point a minute (``metric_period``), and come late. E
 second of its period; a period counts as complete ``metric_delay`` seconds after its end, and what it grows by later
 is counted, too. What cannot be read shortens the span that is known."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tidegate.domain.errors import Transient
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import SAGEMAKER, CollectionRound, Coverage, FleetPeriod, FleetSecond, Latency
 from tidegate.domain.observation import Observation
@@ -21,6 +23,8 @@ from tidegate.targets.aws.period_progress import AGAIN, CompletePeriods
 from tidegate.targets.sagemaker.engine_state import SeenEndpoint, fleet_of
 from tidegate.targets.sagemaker.engine_target import SagemakerTarget
 from tidegate.targets.sagemaker.names import LOG_GROUP as GROUP
+
+log = logging.getLogger(__name__)
 
 MOST = 60
 """Periods that are read after a gap; older ones shorten the span."""
@@ -46,20 +50,30 @@ class SagemakerEvidence:
     _covered: dict[str, Coverage] = field(default_factory=dict)
     _passed_on: dict[tuple[FleetId, int], dict[str, int]] = field(default_factory=dict)
     _finished: CompletePeriods = field(default_factory=CompletePeriods)
+    _unread: set[str] = field(default_factory=set)
+    """Endpoints that could not be read in the last round."""
 
     async def collect(self, now: int) -> CollectionRound:
-        """Raises Transient or TargetRefused; then nothing is known of this round."""
+        """What cannot be read of one endpoint leaves the others known. Raises Transient if that is so of every one, or
+        TargetRefused; then nothing is known of this round."""
         period = self.target.options.metric_period
         through = (now - self.target.options.metric_delay) // period * period
         present = {name: seen for name, (_, seen) in self.target.endpoints().items() if seen and seen.variants}
-        covered, points = dict[str, Coverage](), dict[str, _Points]()
+        covered, points, unread = dict[str, Coverage](), dict[str, _Points](), dict[str, Transient]()
         for name, seen in present.items():
             before = self._covered.get(name)
             since = max(before.through if before else through - period, through - MOST * period)
             begun = before.since if before and before.through >= since else since
-            if since < through:
-                points[name] = await self._read(name, seen, max(begun, since - AGAIN * period), through)
+            try:
+                if since < through:
+                    points[name] = await self._read(name, seen, max(begun, since - AGAIN * period), through)
+            except Transient as error:
+                unread[name] = error
+                continue
             covered[name] = Coverage(begun, max(through, before.through if before else through))
+        if unread and unread.keys() == present.keys():
+            raise next(iter(unread.values()))
+        self._note(unread)
         # Nothing is counted before all of it was read: what this round does not return would never be counted.
         gone = self._covered.keys() - self.target.endpoints().keys()
         self._covered = {name: one for name, one in self._covered.items() if name not in gone} | covered
@@ -68,10 +82,17 @@ class SagemakerEvidence:
             for (id, start), values in found.items():
                 seconds += self._count(present[name], id, start, values, through - period)
                 periods[name] += self._finished.add(id, start, period, _failures(values))
-        oldest = through - (AGAIN + 1) * period
+        oldest = min([through, *(self._covered[name].through for name in unread if name in self._covered)])
+        oldest = max(oldest, through - MOST * period) - (AGAIN + 1) * period
         self._passed_on = {key: counts for key, counts in self._passed_on.items() if key[1] >= oldest}
         self._finished.forget(oldest)
         return CollectionRound(seconds, dict(self._covered), periods)
+
+    def _note(self, unread: Mapping[str, Transient]) -> None:
+        """Log which endpoints cannot be read, once."""
+        for name in unread.keys() - self._unread:
+            log.warning("endpoint %s was not measured: %s", name, unread[name])
+        self._unread = set(unread)
 
     def refresh(self, look: Observation) -> Observation:
         """SageMaker tells nobody what is in flight."""
@@ -86,10 +107,11 @@ class SagemakerEvidence:
         asked = [one for mine in queries.values() for one in mine.values()]
         period = self.target.options.metric_period
         points = await read_points(self.calls, asked, since, through, period)
+        if (trouble := points.find_trouble(asked)) is not None:
+            raise Transient(trouble)
+        found = points.values
         return {
-            (id, start): {
-                what: points[one][start] for what, one in queries[variant].items() if start in points[one]
-            }
+            (id, start): {what: found[one][start] for what, one in queries[variant].items() if start in found[one]}
             for variant, id in fleets.items()
             for start in range(since, through, period)
         }

@@ -107,3 +107,30 @@ def test_answers_that_are_no_numbers(
     found = judge_replies(requests, old, new, ReplayConfig("file:///x"), 0.01)
     assert found.finding is finding and says in found.reason
     assert found.skipped == ({"rows without usable answers": 1} if finding is Finding.PASS else {})
+
+
+@pytest.mark.parametrize("name", ["secret.jsonl", "absent.jsonl", "folder/", "sec"])
+def test_what_is_beyond_the_roots_is_refused_whether_it_is_there_or_not(tmp_path: Path, name: str) -> None:
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "secret.jsonl").write_text(truth("a", "1"))
+    inside = tmp_path / "inside" / "rows.jsonl"
+    inside.write_text(capture("a", "1,2"))
+    address = f"file://{tmp_path}/{name}"
+    for one in (
+        ReplayConfig(address, labels=inside.as_uri()),
+        ReplayConfig(inside.as_uri(), labels=address),
+        ReplayConfig(address, label="fraud"),
+    ):
+        with pytest.raises(TidegateError, match="outside the folders"):
+            read_rows(one, (str(tmp_path / "inside"),), S3)
+
+
+def test_a_link_that_leads_out_of_the_roots_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "secret.jsonl").write_text(truth("a", "1"))
+    (tmp_path / "inside" / "link.jsonl").symlink_to(tmp_path / "secret.jsonl")
+    (tmp_path / "inside" / "rows.jsonl").write_text(capture("a", "1,2"))
+    both = (tmp_path / "inside").as_uri()
+    with pytest.raises(TidegateError, match="outside the folders"):
+        read_rows(ReplayConfig(both, labels=both), (str(tmp_path / "inside"),), S3)

@@ -57,3 +57,25 @@ def test_the_first_row_is_read(body: bytes, kind: str, names: list[str], values:
 )
 def test_what_is_no_row_is_none(body: bytes, kind: str) -> None:
     assert read_first_row(body, kind) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        rb'{"\ud800": "a\udfff"}',
+        rb'{"columns": ["\ud800"], "data": [["a\udfff"]]}',
+        b'[{"\xed\xa0\x80": "a\xed\xbf\xbf"}]',
+        '{"\\ud800": "a\\udfff"}'.encode("utf-16"),
+    ],
+)
+def test_text_without_an_encoding_is_made_encodable(body: bytes) -> None:
+    found = read_first_row(body, JSON)
+    assert found is not None
+    names, values = found
+    assert names[0].encode() == b"?" * len(names[0])
+    assert isinstance(values[0], str) and values[0].encode().startswith(b"a?")
+
+
+def test_names_of_columns_are_cut() -> None:
+    found = read_first_row(b'{"columns": ["' + b"x" * 500 + b'"], "data": [[1]]}', JSON)
+    assert found == (["x" * LONGEST], [1.0])

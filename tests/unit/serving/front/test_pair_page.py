@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any, cast
 
 import pytest
@@ -13,7 +14,7 @@ from tidegate.serving.contract.invocation import Answer, Call, Done, ModelFailed
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec
 from tidegate.serving.engines.pipeline import Pipeline, Stage
 from tidegate.serving.front.connection import Connection, Request
-from tidegate.serving.front.pair_page import MOST_COPIES, PairPage
+from tidegate.serving.front.pair_page import MOST_COPIES, PER_SECOND, QUIET, SHARE, PairPage
 from tidegate.serving.front.responses import Responses
 
 SPEC = ReplicaSpec(
@@ -68,9 +69,29 @@ def ask(page: PairPage, engine: Engine | Pipeline | None, path: bytes = PATH, me
     return told
 
 
+@dataclass
+class Clients:
+    """What a worker has to do for clients, and the time in seconds."""
+
+    in_hand: int = 0
+    answered: int = 0
+    now: float = 1000.0
+
+    def work(self) -> tuple[int, int]:
+        return self.in_hand, self.answered
+
+    def clock(self) -> float:
+        return self.now
+
+
 @pytest.fixture
-def page() -> PairPage:
-    return PairPage(SPEC, Responses(SPEC))
+def clients() -> Clients:
+    return Clients()
+
+
+@pytest.fixture
+def page(clients: Clients) -> PairPage:
+    return PairPage(SPEC, Responses(SPEC), clients.work, clients.clock)
 
 
 def parts() -> AsyncIterator[bytes]:
@@ -108,9 +129,10 @@ async def test_a_stream_is_closed_and_has_no_prediction(page: PairPage) -> None:
         await anext(stream)
 
 
-async def test_only_so_many_copies_are_answered_at_a_time(page: PairPage) -> None:
+async def test_only_so_many_copies_are_answered_at_a_time(page: PairPage, clients: Clients) -> None:
     slow = Engine(None)
     waiting = [ask(page, slow) for _ in range(MOST_COPIES)]
+    clients.now += 1
     assert ask(page, slow).status == 429
     call, done = slow.calls[0]
     done(Answer(b"1", "text/csv"))
@@ -137,3 +159,61 @@ async def test_the_outputs_of_stages_are_shown_where_they_are_asked_for(page: Pa
     found = ask(page, pipeline, PATH + b"?traced=1").document
     assert found["stages"] == [{"stage": "prepare", "names": ["0", "1"], "values": [3.0, "x"]}]
     assert found["prediction"] == 1
+
+
+async def test_text_of_a_model_that_has_no_encoding_does_not_leave_a_copy_without_an_answer(
+    page: PairPage,
+) -> None:
+    prepare = Stage("prepare", Engine(Answer(rb'[["\ud800"]]', "application/json")), b"application/json")
+    pipeline = Pipeline([prepare, Stage("model", Engine(Answer(b"1", "text/csv")))], 1000, 5.0)
+    assert ask(page, pipeline, PATH + b"?traced=1").document["stages"][0]["values"] == ["?"]
+
+
+async def test_an_answer_that_cannot_be_read_is_missing_and_no_failure(
+    page: PairPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a reader with a mistake")
+
+    monkeypatch.setattr("tidegate.serving.front.pair_page.read_prediction", broken)
+    told = ask(page, Engine(Answer(b"1", "text/csv")))
+    assert told.document == {"prediction": None, "failed": False, "stages": []}
+
+
+async def test_copies_are_turned_away_while_a_client_waits(page: PairPage, clients: Clients) -> None:
+    good = Engine(Answer(b"1", "text/csv"))
+    clients.in_hand = 1
+    assert ask(page, good).status == 429
+    assert good.calls == []
+    clients.in_hand = 0
+    assert ask(page, good).status == 200
+
+
+async def test_a_replica_takes_so_many_copies_a_second_however_many_workers_send_them(
+    page: PairPage, clients: Clients
+) -> None:
+    taken = 0
+    for _ in range(10 * 400):
+        clients.now += 1 / 400
+        taken += ask(page, Engine(Answer(b"1", "text/csv"))).status == 200
+    assert 10 * PER_SECOND <= taken <= 10 * PER_SECOND + MOST_COPIES
+
+
+async def test_beside_clients_copies_come_one_at_a_time_and_take_a_small_share_of_the_time(
+    page: PairPage, clients: Clients
+) -> None:
+    took, taken, since = 0.02, 0, clients.now
+    while clients.now < since + 100:
+        clients.answered += 1
+        slow = Engine(None)
+        if ask(page, slow).replies:
+            clients.now += 0.01
+            continue
+        taken += 1
+        assert ask(page, Engine(None)).status == 429, "one at a time"
+        clients.now += took
+        slow.calls[0][1](Answer(b"1", "text/csv"))
+    assert 0.8 * SHARE < taken * took / 100 <= SHARE + took
+    clients.now += QUIET
+    waiting = [ask(page, Engine(None)) for _ in range(MOST_COPIES)]
+    assert all(told.replies == [] for told in waiting), "no client came for a while"

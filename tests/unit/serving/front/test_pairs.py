@@ -17,7 +17,7 @@ from tidegate.serving.contract.pair_order import PairOrder
 from tidegate.serving.contract.replica_spec import PairingFiles
 from tidegate.serving.engines.pipeline import Pipeline, Stage
 from tidegate.serving.front.connection import Request
-from tidegate.serving.front.pairs import MOST_COPIES, PairSender
+from tidegate.serving.front.pairs import MOST_COPIES, PER_SECOND, Pace, PairSender
 
 CSV = (b"content-type", b"text/csv")
 JSON = (b"content-type", b"application/json")
@@ -60,7 +60,10 @@ class Stand:
 
 @contextlib.asynccontextmanager
 async def stand(
-    reply: Callable[[], bytes | None], order: PairOrder | None = ORDER, engine: ModelEngine | None = None
+    reply: Callable[[], bytes | None],
+    order: PairOrder | None = ORDER,
+    engine: ModelEngine | None = None,
+    in_hand: int = 0,
 ) -> AsyncIterator[Stand]:
     with tempfile.TemporaryDirectory(prefix="tg-") as name:
         folder, tasks = Path(name), list[asyncio.Task[None]]()
@@ -83,7 +86,7 @@ async def stand(
             (folder / "pairs.json").write_bytes(msgspec.json.encode(order))
         server = await asyncio.start_unix_server(client, folder / "s")
         files = PairingFiles(socket=str(folder / "s"), order_file=str(folder / "pairs.json"))
-        sender = PairSender(files, 1.0, lambda: engine, lambda at, row: rows.append(row))
+        sender = PairSender(files, 1.0, lambda: engine, lambda: in_hand, lambda at, row: rows.append(row))
         sender.look()
         try:
             yield Stand(folder, sender, rows, seen)
@@ -191,3 +194,40 @@ async def test_the_outputs_of_the_stages_of_both_versions_go_with_some_pairs() -
         {"stage": "prepare", "names": ["0", "1"], "old": [2.0, 4.0], "new_names": ["0", "1"], "new": [2.0, None]}
     ]
     assert sum(b"?traced=1 " in head for head, _ in found.seen) == 4
+
+
+async def test_a_slice_of_text_without_an_encoding_can_be_written() -> None:
+    async with stand(lambda: said(0.7)) as found:
+        await found.offered(asked=request(rb'{"country": "\ud800"}', JSON))
+    (row,) = found.rows
+    assert row["slices"] == [("country", "?")]
+    assert msgspec.json.decode(msgspec.json.encode(row))["slices"] == [["country", "?"]]
+
+
+async def test_stages_are_not_run_again_while_a_client_waits() -> None:
+    pipeline = Pipeline([Stage("prepare", _Doubled(), b"text/csv"), Stage("model", _Doubled())], 1000, 5.0)
+    async with stand(lambda: said(0.7), PairOrder("e/2/main", features=True), pipeline, in_hand=1) as found:
+        await found.offered(count=6)
+    assert len(found.rows) == 6
+    assert not any(row["traced"] for row in found.rows)
+
+
+def test_the_pace_follows_what_the_other_version_has_room_for() -> None:
+    pace = Pace()
+    assert [pace.take(1_000) for _ in range(3 * PER_SECOND)].count(True) == 2 * PER_SECOND
+    for _ in range(18):
+        pace.turned_away += 1
+    pace.answered = 2
+    taken = sum(pace.take(1_001) for _ in range(100))
+    assert taken <= 2 * 2
+    for second in range(1_002, 1_050):
+        pace.answered = 5
+        taken = sum(pace.take(second) for _ in range(100))
+    assert PER_SECOND <= taken <= 2 * PER_SECOND, "nothing was turned away for long"
+
+
+async def test_a_worker_without_room_is_asked_less() -> None:
+    async with stand(lambda: http(429, {})) as found:
+        await found.offered(count=4)
+        assert found.sender.pace.turned_away == 4
+    assert found.rows == []

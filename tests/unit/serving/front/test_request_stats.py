@@ -5,10 +5,10 @@ import math
 import msgspec
 import pytest
 
-from tidegate.domain.worker_stats import KEPT_SECONDS, MOST_SERIES
+from tidegate.domain.worker_stats import KEPT_SECONDS, MOST_SERIES, PairRow, StageRow
 from tidegate.monitoring import sketch
 from tidegate.serving.contract.invocation import Note
-from tidegate.serving.front.request_stats import RequestStats
+from tidegate.serving.front.request_stats import RequestStats, encode_page
 
 SECOND = 1_000_000
 
@@ -169,3 +169,22 @@ def test_what_was_not_read_survives_a_clock_that_is_set_back() -> None:
     stats.count(99 * SECOND, 500, 1, 1)
     stats.rewind(90)
     assert [record["second"] for record in shown(stats, 90, 100)] == [99]
+
+
+def test_no_text_whatever_makes_the_page_unreadable() -> None:
+    stats = RequestStats()
+    bad = "\ud800"
+    stage: StageRow = {"stage": bad, "names": [bad], "old": [bad], "new_names": [bad], "new": [1.0]}
+    pair: PairRow = {
+        **{"with": bad, "old": 0.5, "new": None, "failed": False, "traced": True, "key": 1},  # type: ignore[typeddict-item]
+        "slices": [(bad, bad)],
+        "stages": [stage],
+    }
+    stats.add_pair(5_000_000, pair)
+    stats.note(5_000_000, Note(bad, 2.0, ((bad, bad),)))
+    stats.count(5_000_000, 200, 10, 1)
+    document = msgspec.json.decode(encode_page(stats.page(bad, 6.0, 0, 0, 6)))
+    (second,) = document["seconds"]
+    assert second["invocations"] == 1 and second["latency"]["bins"]
+    assert second["pairs"][0]["slices"] == [["?", "?"]]
+    assert second["series"][0]["dimensions"] == {"?": "?"}

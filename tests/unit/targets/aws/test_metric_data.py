@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tidegate.domain.errors import Transient
-from tidegate.targets.aws.metric_data import MetricQuery, read_points
+from tidegate.targets.aws.metric_data import MetricPoints, MetricQuery, find_unread, read_points
 
 QUERY = MetricQuery("AWS/Lambda", "Errors", (("FunctionName", "fraud"),), "Sum")
 
@@ -30,17 +30,20 @@ class Pages:
         return {"MetricDataResults": [line], **({"NextToken": "more"} if self.states else {})}
 
 
-def read(*states: str) -> dict[int, float]:
-    return asyncio.run(read_points(Pages(*states), [QUERY], 1200, 1320, 60))[QUERY]
+def read(*states: str) -> MetricPoints:
+    return asyncio.run(read_points(Pages(*states), [QUERY], 1200, 1320, 60))
 
 
 def test_partial_data_is_whole_with_the_pages_after_it() -> None:
-    assert read("PartialData", "Complete") == {1260: 5.0, 1200: 5.0}
+    assert read("PartialData", "Complete") == MetricPoints({QUERY: {1260: 5.0, 1200: 5.0}}, {})
 
 
 @pytest.mark.parametrize(
     "states", [("InternalError",), ("Forbidden",), ("PartialData",), ("Complete", "InternalError")]
 )
-def test_what_could_not_be_read_as_a_whole_is_asked_again(states: tuple[str, ...]) -> None:
+def test_what_could_not_be_read_as_a_whole_is_said(states: tuple[str, ...]) -> None:
+    found = read(*states)
+    assert "CloudWatch could not read Errors" in (found.find_trouble([QUERY]) or "")
     with pytest.raises(Transient, match="CloudWatch"):
-        read(*states)
+        find_unread(found, [("fraud", [QUERY])])
+    assert find_unread(found, [("fraud", [QUERY]), ("spam", [])]).keys() == {"fraud"}

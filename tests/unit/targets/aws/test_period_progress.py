@@ -29,7 +29,7 @@ def test_late_numbers_are_passed_on_once(period: int, arrivals: list[int]) -> No
         total += more
         assert progress.begin({"fraud"}, now) is not None
         passed_on += sum(one.invocations for one in progress.add(FLEET, "v1", start, PeriodCounts(total), {}))
-        progress.end(now)
+        progress.end(now, {})
         if start + period <= progress.coverage()["fraud"].through:
             break  # complete: it is asked for no more
     assert passed_on == total
@@ -38,10 +38,10 @@ def test_late_numbers_are_passed_on_once(period: int, arrivals: list[int]) -> No
 def test_a_period_is_known_once_it_is_complete() -> None:
     progress = PeriodProgress(settle=3, period=1)
     assert progress.begin({"fraud"}, 100) == (100, 101)
-    progress.end(100)
+    progress.end(100, {})
     assert progress.coverage()["fraud"].through == 100, "nothing yet"
     assert progress.begin({"fraud"}, 105) == (100, 106)
-    progress.end(105)
+    progress.end(105, {})
     assert progress.coverage()["fraud"].through == 102
     assert progress.begin({"fraud"}, 105) is None, "asked for in this period already"
 
@@ -67,7 +67,7 @@ def test_datapoints_that_are_late_and_revised_are_counted_once(arrivals: list[Ar
         assert span is not None
         if progress.first("fraud") <= start < span[1]:
             seconds += progress.add(FLEET, "v1", start, visible(arrivals, age), {})
-        progress.end(start + age)
+        progress.end(start + age, {})
         reports = progress.periods()["fraud"]
         assert not reports or start + age >= start + 180, "no period before it is complete"
         periods += reports
@@ -85,6 +85,6 @@ def test_a_period_grows_and_its_latencies_are_passed_on_once() -> None:
     for now in (1200, 1260, 1320):
         progress.begin({"fraud"}, now)
         found += progress.add(FLEET, "v1", 1200, PeriodCounts(now - 1100), times)
-        progress.end(now)
+        progress.end(now, {})
     assert [one.model_latency.count for one in found if one.model_latency is not None] == [160.0]
     assert sum(one.invocations for one in found) == 220

@@ -315,3 +315,15 @@ def test_one_number_that_no_parser_takes_costs_only_itself() -> None:
     assert found is not None
     assert found.records[0] == Record(**{**GOOD.records[0].__dict__, "latency": None, "whole": False})
     assert found.records[1:] == GOOD.records[1:]
+
+
+def test_text_without_an_encoding_goes_no_further() -> None:
+    row = {
+        **{"with": "e/2/main", "old": 0.5, "new": 0.25, "failed": False, "traced": False, "key": 7, "stages": []},
+        "slices": [["country", "a\ud800"]],
+    }
+    body = json.dumps({"now": 1_000, "seconds": [{"second": 999, "pairs": [row]}]}).encode()
+    page = read_page(body, 999, 1_000, 1_000, ())
+    assert page is not None
+    ((_, pair),) = page.records[0].pairs
+    assert pair.slices == (("country", "a?"),)
