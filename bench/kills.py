@@ -13,7 +13,6 @@ import time
 from datetime import datetime
 
 import httpx
-import psutil
 
 from bench import tables
 from tidegate.advisor.load import LoadGenerator
@@ -98,7 +97,7 @@ def workers(platform: Platform, kills: int, rate: float, chance: random.Random) 
         platform.url, "/endpoints/bench/invocations", BODY, {"Content-Type": "text/csv"}, rate
     ) as load:
         for number in range(kills):
-            pids = [p.pid for p in platform.processes() if "tidegate.serving" in " ".join(_cmdline(p))]
+            pids = [process.pid for process in platform.workers().values()]
             os.kill(chance.choice(pids), signal.SIGKILL)
             time.sleep(chance.uniform(0.5, 1.5))
             scene.settled("bench")
@@ -110,13 +109,6 @@ def workers(platform: Platform, kills: int, rate: float, chance: random.Random) 
             print(f"worker {number + 1}/{kills}: failed={load.snapshot().failed}", flush=True)
         report = load.stop()
     return ["worker", kills, report.total.count, report.failed, f"{replaced}/{kills} replaced"]
-
-
-def _cmdline(process: psutil.Process) -> list[str]:
-    try:
-        return process.cmdline()
-    except psutil.Error:
-        return []
 
 
 if __name__ == "__main__":

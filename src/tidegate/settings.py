@@ -128,8 +128,8 @@ class Settings:
     """Seconds a replica that is taken out of service gets to finish what it has in hand."""
 
     file_roots: tuple[Path, ...] = ()
-    """Folders that file:// model data may lie in. Empty: anything the user can read, while listening on loopback
-    only; beyond loopback nothing."""
+    """Folders that file:// model data may lie in. Empty: anything the user can read, on loopback without keys, users
+    and a proxy in front; otherwise nothing but uploads."""
 
     s3_endpoint: str = ""
     """Endpoint URL of the S3 that s3:// model data is read from. Empty: botocore's own rules."""

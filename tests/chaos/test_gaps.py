@@ -119,17 +119,14 @@ def baking(
 
 
 def workers(platform: Platform) -> set[int]:
-    return {process.pid for process in platform.processes() if "tidegate.serving" in " ".join(process.cmdline())}
+    return {process.pid for process in platform.workers().values()}
 
 
 def newest_workers(platform: Platform, endpoint: str) -> list[psutil.Process]:
-    """Of the endpoint's latest version; their last word is a path in its folder."""
+    """Of the endpoint's latest version."""
     found: dict[int, list[psutil.Process]] = {}
-    for process in platform.processes():
-        with contextlib.suppress(psutil.NoSuchProcess):
-            within = str(platform.state / "fleets" / endpoint)
-            if (path := process.cmdline()[-1]).startswith(within):
-                found.setdefault(int(Path(path).relative_to(within).parts[0]), []).append(process)
+    for folder, process in platform.workers(endpoint).items():
+        found.setdefault(int(folder.parents[2].name), []).append(process)
     return found[max(found)]
 
 

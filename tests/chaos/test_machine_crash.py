@@ -44,13 +44,7 @@ def baking(tmp_path: Path) -> Iterator[tuple[Platform, str, str, LoadGenerator]]
 
 def replicas(platform: Platform, config: str) -> list[psutil.Process]:
     """Workers that serve a config."""
-    found = []
-    for process in platform.processes():
-        with contextlib.suppress(psutil.Error, OSError):
-            line = process.cmdline()
-            if "tidegate.serving" in line and config in Path(line[-1]).read_text():
-                found.append(process)
-    return found
+    return [one for folder, one in platform.workers().items() if config in (folder / "replica.json").read_text()]
 
 
 def kill(processes: list[psutil.Process]) -> None:

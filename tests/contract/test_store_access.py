@@ -130,6 +130,18 @@ async def test_the_audit_is_read_backwards_and_pruned_by_age_and_number(database
     assert await audit.begin(ENTRY) == numbers[5] + 1
 
 
+async def test_all_sessions_of_a_name_end_and_no_others(database: Database) -> None:
+    book = SqlAccess(database)
+    await book.add_user(ALICE)
+    await begin(book, session("one"))
+    for digest, name in (("two", "oidc:bob"), ("three", "oidc:bob"), ("four", "oidc:eve")):
+        await begin(book, session(digest, name, role=Role.ADMIN), password="")
+    assert await book.end_sessions("oidc:bob") == 2 and await book.end_sessions("oidc:bob") == 0
+    assert await book.find_session("two") is None and await book.find_session("four") is not None
+    assert await book.find_session("one") is not None and await book.end_sessions("alice") == 1
+    assert await book.find_session("one") is None
+
+
 async def test_the_file_of_a_database_is_its_owners_alone(tmp_path: Path) -> None:
     path = tmp_path / "tidegate.db"
     before = os.umask(0o022)

@@ -70,6 +70,7 @@ NOT_RUN: Mapping[str, str] = {
     "tidegate evidence show fraud": COMPARED,
     "tidegate evidence show fraud --json > evidence.json": COMPARED,
     "tidegate evidence verify evidence.json": COMPARED,
+    "tidegate user sign-out oidc:alice@example.com": PART,
     "tidegate render --as dockerfile": PART,
     "tidegate deploy --wait": PART,
     "tidegate deploy --supersede": PART,

@@ -364,7 +364,7 @@ def test_a_model_that_leaks_a_little_serves_until_another_has_taken_its_place(
 ) -> None:
     """The only instance of its endpoint: no request fails while it is replaced."""
     serving(healthy, "drips", "leaks a little", memory="256MiB")
-    [worker] = [one.pid for one in platform.processes() if "fleets/drips/" in " ".join(one.cmdline())]
+    [worker] = [one.pid for one in platform.workers("drips").values()]
     limit = 256 * 2**20
     # Not a drop more than that: by a quarter beyond its limit it would go at once.
     while measure_memory(worker, limit) <= limit:

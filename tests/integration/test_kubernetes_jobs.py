@@ -59,6 +59,10 @@ class Running:
 
         return wait_until(look, f"{job} has ended", seconds)
 
+    def left(self) -> list[str]:
+        """Objects of jobs that are no pods."""
+        return [name for plural, name in self.cluster.server.objects if "tg-job-" in name and plural != "pods"]
+
     def pods(self) -> list[str]:
         return sorted(pod["metadata"]["name"] for pod in self.cluster.server.pods("transform"))
 
@@ -138,7 +142,7 @@ def test_pods_that_are_killed_lose_nothing_and_duplicate_nothing(running: Runnin
     assert (found["objects_done"], found["records"], found["bad_records"]) == (10, 6000, 0)
     assert running.outputs("scores") == expected(10, 600)
     wait_until(lambda: not running.pods(), "its pods are gone", 60)
-    assert not [name for plural, name in running.cluster.server.objects if "tg-job-" in name and plural != "pods"]
+    wait_until(lambda: not running.left(), "and what they were started with", 60)
 
 
 def test_a_stopped_job_ends_its_pods_and_goes_on_where_it_was(running: Running) -> None:

@@ -3,7 +3,6 @@
 import json
 import signal
 import threading
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,12 +26,7 @@ def load(platform: Platform, endpoint: str) -> LoadGenerator:
 
 
 def workers(platform: Platform) -> set[int]:
-    found = set()
-    for process in platform.processes():
-        with suppress(psutil.Error):  # it has just ended
-            if "tidegate.serving" in " ".join(process.cmdline()):
-                found.add(process.pid)
-    return found
+    return {process.pid for process in platform.workers().values()}
 
 
 def signalled(platform: Platform, *numbers: int) -> None:
@@ -102,7 +96,9 @@ def test_workers_from_before_there_were_access_keys_do_not_serve_without_a_signa
         scene.create("fraud", scene.config(models[0]))
         before = workers(platform)
         platform.kill_controller()
-        keyed = replace(platform, environment={**FAST, "TIDEGATE_ACCESS_KEYS": "test:test-secret"})
+        roots = str(Path(models[0].removeprefix("file://")).parent)
+        own = {"TIDEGATE_ACCESS_KEYS": "test:test-secret", "TIDEGATE_FILE_ROOTS": roots}
+        keyed = replace(platform, environment={**FAST, **own})
         try:
             keyed.start()
             wait_until(lambda: workers(keyed) and not workers(keyed) & before, "they are replaced")
@@ -146,5 +142,5 @@ def _in_hand(worker: int) -> int:
 
 
 def _socket(worker: int) -> Path:
-    start = json.loads(Path(psutil.Process(worker).cmdline()[-1]).read_bytes())
+    start = json.loads((Path(psutil.Process(worker).cwd()) / "replica.json").read_bytes())
     return Path(start["socket"])

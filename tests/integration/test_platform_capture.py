@@ -63,8 +63,7 @@ def written(folder: Path, endpoint: str) -> list[dict[str, Any]]:
 
 
 def replicas(platform: Platform, endpoint: str) -> list[int]:
-    mark = f"fleets/{endpoint}/"
-    return [process.pid for process in platform.processes() if mark in " ".join(process.cmdline())]
+    return [process.pid for process in platform.workers(endpoint).values()]
 
 
 def metric(scene: Scene, endpoint: str, name: str) -> float:

@@ -25,6 +25,10 @@ def load(scene: Scene, endpoint: str, rate: float = 100) -> LoadGenerator:
     return LoadGenerator(scene.platform.url, path, b"0.1,0.2,0.3,0.4", headers, rate, connections=8)
 
 
+def workers(platform: Platform, endpoint: str = "*") -> list[int]:
+    return [process.pid for process in platform.workers(endpoint).values()]
+
+
 def pids(platform: Platform, what: str) -> list[int]:
     return [p.pid for p in platform.processes() if what in " ".join(p.cmdline())]
 
@@ -37,7 +41,7 @@ def test_traffic_goes_on_without_a_controller_and_the_next_one_finishes_the_roll
         new = scene.config(models[1], instances=2)
         scene.update("killed", new, linear(25, 1))
         wait_until(lambda: new in running.snapshot().by_config, "the new version takes traffic")
-        workers = pids(platform, "tidegate.serving")
+        serving = workers(platform)
         platform.kill_controller()
         before = running.snapshot().total.count
         wait_until(lambda: running.snapshot().total.count > before + 100, "requests without a controller")
@@ -46,15 +50,15 @@ def test_traffic_goes_on_without_a_controller_and_the_next_one_finishes_the_roll
         report = running.stop()
     assert settled["EndpointConfigName"] == new
     assert report.failed == 0, report.failures[:3]
-    assert set(pids(platform, "tidegate.serving")) <= set(workers), "the workers were adopted, not started again"
+    assert set(workers(platform)) <= set(serving), "the workers were adopted, not started again"
 
 
 def test_a_worker_that_is_killed_is_replaced(platform: Platform, scene: Scene, models: tuple[str, str]) -> None:
     scene.create("worker", scene.config(models[0], instances=2))
     with load(scene, "worker") as running:
-        victim = pids(platform, "fleets/worker/")[0]
+        victim = workers(platform, "worker")[0]
         os.kill(victim, signal.SIGKILL)
-        wait_until(lambda: len(set(pids(platform, "fleets/worker/")) - {victim}) == 2, "a new process")
+        wait_until(lambda: len(set(workers(platform, "worker")) - {victim}) == 2, "a new process")
         wait_until(lambda: _count(scene, "worker") == 2, "two again")
         report = running.stop()
     assert report.failed <= 8, "at most what was in its hands: one request a connection"

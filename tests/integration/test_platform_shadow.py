@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -167,8 +166,7 @@ def test_nothing_that_a_shadow_does_reaches_a_client(
     with LoadGenerator(platform.url, path, row, csv, 100, connections=8) as running:
         wait_until(lambda: running.snapshot().total.count > 100, "requests")
         if not trouble:
-            fleet = re.compile(rf"fleets/{endpoint}/\d+/shadow")
-            victims = [p.pid for p in platform.processes() if fleet.search(" ".join(p.cmdline()))]
+            victims = [p.pid for p in platform.workers(endpoint, "shadow*").values()]
             assert victims
             for pid in victims:
                 os.kill(pid, signal.SIGKILL)

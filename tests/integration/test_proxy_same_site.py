@@ -64,6 +64,11 @@ def test_a_page_of_another_site_invokes_no_model(program: str) -> None:
             [("Host", here), ("Sec-Fetch-Site", "cross-site"), ("Sec-Fetch-Mode", "no-cors")],
             [("Host", here), ("Sec-Fetch-Site", "same-site")],
             [("Host", here), ("Origin", "https://evil.example"), *upgrade],
+            [("Host", here), ("X-Forwarded-For", "203.0.113.9")],
+            [("Host", here), ("x-forwarded-proto", "")],
+            [("Host", here), ("Forwarded", "for=203.0.113.9")],
+            [("Host", here), ("X-Real-IP", "203.0.113.9")],
+            [("Host", here), ("Via", "1.1 proxy")],
             [],
         )
         for page in pages:

@@ -39,6 +39,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             server.socket.close()
         if order == b"stop":
             os.kill(os.getpid(), signal.SIGSTOP)
+            time.sleep(30)  # the signal may reach another thread first
         self.answer(b"the program")
         self.close_connection = order != b"keep"
 

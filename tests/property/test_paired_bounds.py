@@ -57,12 +57,12 @@ def test_the_expected_growth_of_a_mean_test_at_its_tolerance_is_at_most_one(
     chance = (tolerance - low) / (high - low) if high > low else 0.0
     past = MeanTest(tolerance).update((count, count * random.random() * 0.9, 0.0))
     for number in (1, 2):
-        expected = [0.0] * len(past.logs)
+        expected = [0.0] * len(past.stakes.first)
         for tops in range(number + 1):
             likely = math.comb(number, tops) * chance**tops * (1 - chance) ** (number - tops)
             values = [high] * tops + [low] * (number - tops)
             after = past.update((number, sum(values), sum(value * value for value in values)))
-            for bet, (one, before) in enumerate(zip(after.logs, past.logs, strict=True)):
+            for bet, (one, before) in enumerate(zip(after.stakes.first, past.stakes.first, strict=True)):
                 expected[bet] += likely * math.exp(one - before)
         assert max(expected) <= 1 + 1e-9
 
@@ -74,7 +74,22 @@ def test_the_expected_growth_of_a_hit_test_within_its_tolerance_is_at_most_one(
     rate = tolerance * part
     hit, miss = HitTest(tolerance).update((1, 1, 1)), HitTest(tolerance).update((1, 0, 0))
     for bet in range(len(EFFECTS)):
-        assert rate * math.exp(hit.logs[bet]) + (1 - rate) * math.exp(miss.logs[bet]) <= 1 + 1e-9
+        assert rate * math.exp(hit.stakes.first[bet]) + (1 - rate) * math.exp(miss.stakes.first[bet]) <= 1 + 1e-9
+
+
+@given(st.lists(st.tuples(st.integers(1, 8), st.floats(0, 1)), max_size=12), st.floats(0.02, 0.9))
+def test_the_evidence_of_a_test_that_begins_anew_is_not_expected_to_grow(
+    past: list[tuple[int, float]], tolerance: float
+) -> None:
+    """For values of 0 and 1 with the tolerance as their mean, after any blocks."""
+    tests: list[MeanTest | HitTest] = [MeanTest(tolerance), HitTest(tolerance)]
+    for test in tests:
+        for count, part in past:
+            hits = float(round(count * part))
+            test = test.update((count, hits, hits))
+        hit, miss = test.update((1, 1.0, 1.0)), test.update((1, 0.0, 0.0))
+        expected = tolerance * math.exp(hit.log_evidence) + (1 - tolerance) * math.exp(miss.log_evidence)
+        assert expected <= math.exp(test.log_evidence) * (1 + 1e-9)
 
 
 def honest(seed: int, count: int, spread: float, slices: bool = False) -> list[list[Pair]]:

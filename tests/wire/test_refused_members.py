@@ -62,6 +62,17 @@ TRANSFORM = {
     "TransformOutput": {"S3OutputPath": "s3://b/out"},
     "TransformResources": {"InstanceType": "ml.m5.large", "InstanceCount": 1},
 }
+QUALITY_JOB = {
+    "JobDefinitionName": "q",
+    "DataQualityBaselineConfig": {"StatisticsResource": {"S3Uri": "s3://b/statistics.json"}},
+    "DataQualityAppSpecification": {"ImageUri": "tidegate/model-monitor"},
+    "DataQualityJobInput": {"EndpointInput": {"EndpointName": "e", "LocalPath": "/in"}},
+    "DataQualityJobOutputConfig": {
+        "MonitoringOutputs": [{"S3Output": {"S3Uri": "s3://b/r", "LocalPath": "/out"}}]
+    },
+    "JobResources": {"ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}},
+    "RoleArn": "arn:aws:iam::123456789012:role/r",
+}
 
 Cases = dict[tuple[str, str], list[tuple[dict[str, Any], dict[str, Any]]]]
 CASES: Cases = {
@@ -109,6 +120,30 @@ CASES: Cases = {
                     "CategoricalParameterRanges": [{"Name": "a", "Value": ["b"]}]
                 },
                 "InputConfig.EndpointConfigurations.InferenceSpecificationName": "i",
+            },
+        )
+    ],
+    ("sagemaker", "CreateDataQualityJobDefinition"): [
+        (
+            QUALITY_JOB,
+            {
+                "DataQualityBaselineConfig.BaseliningJobName": "b",
+                "DataQualityAppSpecification.ContainerEntrypoint": ["run"],
+                "DataQualityAppSpecification.ContainerArguments": ["x"],
+                "DataQualityAppSpecification.RecordPreprocessorSourceUri": "s3://b/before.py",
+                "DataQualityAppSpecification.PostAnalyticsProcessorSourceUri": "s3://b/after.py",
+                "DataQualityJobInput.BatchTransformInput": {
+                    "DataCapturedDestinationS3Uri": "s3://b/",
+                    "DatasetFormat": {"Csv": {"Header": True}},
+                    "LocalPath": "/in",
+                },
+                "DataQualityJobInput.EndpointInput.FeaturesAttribute": "f",
+                "DataQualityJobInput.EndpointInput.InferenceAttribute": "i",
+                "DataQualityJobInput.EndpointInput.ProbabilityAttribute": "p",
+                "DataQualityJobInput.EndpointInput.ProbabilityThresholdAttribute": 0.5,
+                "DataQualityJobInput.EndpointInput.StartTimeOffset": "-PT1H",
+                "DataQualityJobInput.EndpointInput.EndTimeOffset": "-PT0H",
+                "DataQualityJobInput.EndpointInput.ExcludeFeaturesAttribute": "0",
             },
         )
     ],
@@ -160,6 +195,8 @@ CASES: Cases = {
 ELSEWHERE = {
     ("sagemaker-runtime", "InvokeEndpoint"): "tests/integration/test_worker_http.py",
     ("sagemaker-runtime", "InvokeEndpointWithResponseStream"): "tests/integration/test_worker_http.py",
+    ("sagemaker", "CreateMonitoringSchedule"): "tests/wire/test_sagemaker_monitoring.py",
+    ("sagemaker", "UpdateMonitoringSchedule"): "tests/wire/test_sagemaker_monitoring.py",
     ("application-autoscaling", "PutScalingPolicy"): "tests/wire/test_application_autoscaling.py",
     ("logs", "DescribeLogGroups"): "tests/wire/test_logs.py",
 }

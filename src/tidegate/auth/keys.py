@@ -3,7 +3,9 @@
 import hmac
 import re
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
+from tidegate.auth.same_site import is_loopback_name
 from tidegate.domain.access import Access, Caller, Role
 from tidegate.domain.errors import AuthError, StartupError
 from tidegate.settings import Settings
@@ -15,13 +17,34 @@ BEARER = "Bearer "
 
 def is_login_required(settings: Settings, people: bool) -> bool:
     """Whether every request must be authenticated. ``people``: there are users, or a provider of identity. Raises
-    StartupError for listening beyond loopback with neither these nor keys."""
-    if not settings.access_keys and not people and not settings.loopback:
+    StartupError for a server that others than this machine's users reach, with neither these nor keys."""
+    if settings.access_keys or people:
+        return True
+    remedy = "set TIDEGATE_ACCESS_KEYS=ID:SECRET, add a user ('tidegate user add')"
+    if not settings.loopback:
         raise StartupError(
-            f"Listening on {settings.host} without access keys or users would allow everybody: set "
-            "TIDEGATE_ACCESS_KEYS=ID:SECRET, add a user ('tidegate user add'), or listen on 127.0.0.1."
+            f"Listening on {settings.host} without access keys or users would allow everybody: {remedy}, or listen "
+            "on 127.0.0.1."
         )
-    return bool(settings.access_keys) or people
+    if is_published(settings):
+        names = {"TIDEGATE_PUBLIC_URL": settings.public_url, "TIDEGATE_TRUSTED_PROXIES": settings.trusted_proxies}
+        given = " and ".join(name for name, value in names.items() if value)
+        raise StartupError(
+            f"A proxy in front ({given}) without access keys or users would allow everybody: {remedy}, or unset "
+            f"{given}."
+        )
+    return False
+
+
+def is_published(settings: Settings) -> bool:
+    """Whether a proxy in front is said to let others than this machine's users reach the server."""
+    name = urlsplit(settings.public_url).hostname or ""
+    return bool(settings.trusted_proxies) or (bool(name) and not is_loopback_name(name))
+
+
+def serves_its_user_alone(settings: Settings) -> bool:
+    """Whether all who reach the server may do what its own user may. ``settings``: with the keys that users bring."""
+    return settings.loopback and not settings.access_keys and not is_published(settings)
 
 
 def check_keys(settings: Settings) -> None:

@@ -1,15 +1,19 @@
-"""Refuse cross-site requests from browsers on a server without access keys. Pure.
+"""Refuse cross-site and forwarded requests on a server without access keys. Pure.
 
 Such a server authenticates nobody, so a browser on the same machine can be abused: a page of another site can send
 requests to 127.0.0.1, and a name that resolves to 127.0.0.1 (DNS rebinding) makes that page look same-origin. Both
 are visible in headers that a page cannot set: ``Host`` is the server's name in the page's URL, and ``Origin`` and
 ``Sec-Fetch-Site`` say where the page is from.
 
+A reverse proxy on the machine would make everybody on the network such a local user, so nothing is answered that
+shows by its headers that one forwarded it; one that adds none of them and sends ``Host: 127.0.0.1`` cannot be told
+apart.
+
 The controller and HAProxy each apply this definition.
 """
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from tidegate.domain.errors import StartupError
 
@@ -24,6 +28,23 @@ FOREIGN_HOST = (
     " TIDEGATE_ALLOWED_HOSTS."
 )
 FOREIGN_PAGE = "A web page of another site may not send requests to this server, which has no access keys."
+
+FORWARDED_PART, FORWARDED_NAMES = "forwarded", ("x-real-ip", "via")
+"""What a header's name contains, or is, that reverse proxies add: ``X-Forwarded-For``, ``Forwarded``, ..."""
+FORWARDED = (
+    "This server asks nobody who they are, and a proxy forwarded this request: set TIDEGATE_ACCESS_KEYS or add a user"
+    " (tidegate user add), and start the server again."
+)
+
+
+def is_forwarded(names: Iterable[str]) -> bool:
+    """Whether one of these names of headers, in lower case, is of those that reverse proxies add."""
+    return any(FORWARDED_PART in name or name in FORWARDED_NAMES for name in names)
+
+
+def is_loopback_name(name: str) -> bool:
+    """Whether a host name or an address always means the machine that it is used on."""
+    return re.fullmatch(rf"{_LOOPBACK}|::1", name, re.IGNORECASE | re.ASCII) is not None
 
 
 def own_host_pattern(configured: str, allowed: Collection[str]) -> str:

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Iterator
-from pathlib import Path
+from typing import IO
 
 import pyarrow
 import pyarrow.parquet
@@ -14,10 +14,10 @@ ROWS = 16_384
 """Of a batch."""
 
 
-def parquet_lines(path: Path) -> Iterator[str]:
+def parquet_lines(source: IO[bytes]) -> Iterator[str]:
     """Raises ArtifactError for a file that is none. Missing values are empty cells, truth values 1 and 0."""
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
+        with pyarrow.parquet.ParquetFile(source) as file:
             yield _line(file.schema_arrow.names)
             for batch in file.iter_batches(ROWS):
                 for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):

@@ -5,9 +5,9 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.text import Text
@@ -15,8 +15,9 @@ from rich.text import Text
 from tidegate.advisor.drift.baseline import view_statistics
 from tidegate.advisor.drift.compare import DriftReport, DriftTerms, compare
 from tidegate.advisor.drift.profile import PREDICTION, Row, TableProfile
+from tidegate.advisor.drift.report import make_report
 from tidegate.advisor.drift.rows import CapturedReader, Unusable, read_table
-from tidegate.advisor.drift.shapes import make_constraints, make_statistics, read_statistics
+from tidegate.advisor.drift.shapes import read_statistics
 from tidegate.advisor.drift.slices import EVERYTHING, SlicedTable
 from tidegate.advisor.quality.label_lines import check_place
 from tidegate.advisor.quality.sources import read_lines
@@ -76,7 +77,7 @@ def drift(
     now = _sliced((row for line in lines for row in _rows(line, reader, skipped)), by, before)
     found = compare(before.tables, now.tables, DriftTerms(least), known_slices=before.names)
     if write is not None:
-        _write(write, before.tables[EVERYTHING], found, least)
+        _write(write, make_report(before.tables[EVERYTHING], before.tables[EVERYTHING], found, least))
     if as_json:
         unused = {str(reason): count for reason, count in sorted(skipped.items())}
         print(json.dumps({"endpoint": name, **found.document(), "captures_skipped": unused}))
@@ -135,15 +136,10 @@ def _sliced(rows: Iterable[Row], by: str, like: SlicedTable | None = None) -> Sl
     return made
 
 
-def _write(folder: Path, before: TableProfile, found: DriftReport, least: float) -> None:
+def _write(folder: Path, documents: Mapping[str, object]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    documents: dict[str, Any] = {
-        "statistics": make_statistics(before),
-        "constraints": make_constraints(before, least),
-        "constraint_violations": {"violations": found.document()["violations"]},
-    }
     for name, document in documents.items():
-        (folder / f"{name}.json").write_text(json.dumps(document, indent=2))
+        (folder / name).write_text(json.dumps(document, indent=2))
 
 
 def _show(found: DriftReport, skipped: Counter[Unusable]) -> None:

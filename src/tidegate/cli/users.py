@@ -55,7 +55,10 @@ def add(
     count = run(state, work)
     show({"name": name, "role": role}, as_json, f"added {name}, {role}")
     if count == 1:
-        print_note("a server that runs without access keys asks for a login from its next start on")
+        print_note(
+            "a server that runs without access keys asks for a login from its next start on, and then reads file:// "
+            "below TIDEGATE_FILE_ROOTS alone"
+        )
 
 
 @app.command(name="list")
@@ -118,6 +121,30 @@ def role(
     """
     run(state, lambda users, now: users.set_role(name, role, now))
     show({"name": name, "role": role}, as_json, f"{name} is {role}")
+
+
+@app.command(name="sign-out")
+def sign_out(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="The user, or the person as the audit names them (oidc:...).", show_default=False
+        ),
+    ],
+    state: State = None,
+    as_json: AsJson = False,
+) -> None:
+    """End all sessions of a user, or of a person of the provider of identity, at once.
+
+    Tokens stay. Whoever may still sign in can do so again.
+
+    \b
+    Examples:
+      tidegate user sign-out bob
+      tidegate user sign-out oidc:alice@example.com
+    """
+    ended = run(state, lambda users, now: users.sign_out(name, now))
+    show({"name": name, "ended": ended}, as_json, f"ended {ended} sessions of {name}")
 
 
 def run(state: Path | None, work: Callable[[UserBook, datetime], Awaitable[R]]) -> R:

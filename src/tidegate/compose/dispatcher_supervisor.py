@@ -21,6 +21,7 @@ from pathlib import Path
 
 import msgspec
 
+from tidegate.auth.keys import serves_its_user_alone
 from tidegate.compose.environments import child_environment
 from tidegate.dispatcher.snapshot import EndpointSnapshot, Snapshot
 from tidegate.host.atomic_write import write_private
@@ -71,7 +72,7 @@ class RunningDispatcher:
 
 
 def start_settings(settings: Settings, socket: Path) -> Start:
-    anywhere = settings.loopback and not settings.file_roots
+    anywhere = serves_its_user_alone(settings) and not settings.file_roots
     return Start(
         database_url=settings.database_url or f"sqlite:///{settings.state / 'tidegate.db'}",
         database_timeout=settings.database_timeout,

@@ -1,5 +1,5 @@
-"""Looks of drift schedules in processes of their own, so that neither their processor time nor their memory is the
-controller's."""
+"""Looks of drift schedules, and executions of monitoring schedules, in processes of their own, so that neither
+their processor time nor their memory is the controller's."""
 
 import asyncio
 import sys
@@ -15,6 +15,7 @@ from tidegate.ports.clock import Clock
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.store import Store
 from tidegate.reconcile.drift import CaptureAccess, DriftSchedules
+from tidegate.reconcile.monitoring import MonitoringSchedules
 from tidegate.settings import Settings
 from tidegate.targets.containers import file_roots
 
@@ -61,8 +62,16 @@ class ProcessAnalyst:
         return msgspec.json.decode(out, type=DriftOutcome)
 
 
-def join_drift(settings: Settings, store: Store, metrics: Metrics, clock: Clock) -> DriftSchedules:
+def join_drift(
+    settings: Settings, store: Store, metrics: Metrics, clock: Clock
+) -> tuple[DriftSchedules, MonitoringSchedules]:
     """Nothing runs yet."""
     access = CaptureAccess(settings.capture_seconds, settings.s3_endpoint, settings.region, file_roots(settings))
     analyst = ProcessAnalyst(child_environment(settings.state))
-    return DriftSchedules(store, metrics, clock, analyst, access)
+    roots = settings.output_roots or (settings.state / "outputs",)
+    return (
+        DriftSchedules(store, metrics, clock, analyst, access),
+        MonitoringSchedules(
+            store, metrics, clock, analyst, access, tuple(str(root.expanduser().absolute()) for root in roots)
+        ),
+    )

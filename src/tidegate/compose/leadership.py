@@ -101,4 +101,6 @@ async def prune_records(store: SqlStore, settings: Settings) -> None:
         oldest = now - timedelta(days=settings.journal_days)
         await store.run(lambda tx: tx.prune_journal(oldest, JOURNAL_LINES))
     since = now - timedelta(days=settings.audit_days) if settings.audit_days else EVER
-    await SqlAudit(store.database).prune(since, AUDIT_ENTRIES)
+    audit = SqlAudit(store.database)
+    while await audit.prune(since, AUDIT_ENTRIES):
+        pass  # one transaction after another, between which others have their turn

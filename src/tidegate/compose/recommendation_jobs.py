@@ -34,6 +34,7 @@ def server_environment(settings: Settings) -> dict[str, str]:
         "TIDEGATE_IMAGES": images,
         "TIDEGATE_TRUST": ",".join(sorted(settings.trust)),
         "TIDEGATE_MEMORY_LIMIT": str(settings.memory_limit),
-        # It asks nobody who they are, whatever this server's own environment says.
+        # It asks nobody who they are and nothing stands in front, whatever this server's own environment says.
         **dict.fromkeys(("TIDEGATE_ACCESS_KEYS", "TIDEGATE_KEY_ROLES", "TIDEGATE_OIDC_ISSUER"), ""),
+        **dict.fromkeys(("TIDEGATE_PUBLIC_URL", "TIDEGATE_TRUSTED_PROXIES"), ""),
     }

@@ -1,4 +1,4 @@
-"""What the platform does at times that people have set: looks for drift, shadow tests."""
+"""What the platform does at times that people have set: looks for drift, monitoring schedules, shadow tests."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from tidegate.ports.metrics import Metrics
 from tidegate.ports.store import Store
 from tidegate.reconcile.drift import DriftSchedules
 from tidegate.reconcile.experiments import Experiments
+from tidegate.reconcile.monitoring import MonitoringSchedules
 from tidegate.settings import Settings
 
 TURN_EVERY = 1.0
@@ -19,14 +20,17 @@ TURN_EVERY = 1.0
 @dataclass(frozen=True)
 class ScheduledWork:
     drift: DriftSchedules
+    monitoring: MonitoringSchedules
     experiments: Experiments
 
     async def turn(self) -> None:
         await self.experiments.turn()
         await self.drift.turn()
+        await self.monitoring.turn()
 
     async def stop(self) -> None:
         await self.drift.stop()
+        await self.monitoring.stop()
 
 
 def join_scheduled_work(
@@ -39,6 +43,5 @@ def join_scheduled_work(
     targets: TargetTable,
 ) -> ScheduledWork:
     """Nothing runs yet. ``kick`` wakes an endpoint's engine."""
-    return ScheduledWork(
-        join_drift(settings, store, metrics, clock), Experiments(store, clock, ids, kick, targets)
-    )
+    drift, monitoring = join_drift(settings, store, metrics, clock)
+    return ScheduledWork(drift, monitoring, Experiments(store, clock, ids, kick, targets))

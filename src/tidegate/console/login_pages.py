@@ -10,7 +10,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from tidegate import __version__
 from tidegate.console.identity import identify_reader
 from tidegate.console.pages import TEMPLATES
-from tidegate.domain.access import Access, Caller, Means
+from tidegate.domain.access import USER_NAME, Access, Caller, Means
 from tidegate.domain.errors import AuthError, TooManyAttempts
 from tidegate.gateway import callers
 from tidegate.gateway.browser_pages import HEADERS
@@ -80,7 +80,7 @@ async def _sign_in(gateway: Gateway, request: Request) -> Response:
 
 async def _known(gateway: Gateway, name: str) -> Caller:
     """Who failed to sign in. What nobody is called is not recorded: people type passwords into the wrong field."""
-    user = await gateway.logins.book.user(name) if name else None
+    user = await gateway.logins.book.user(name) if USER_NAME.fullmatch(name) else None
     return Caller(user.name if user is not None else "(nobody)", None, Means.NONE)
 
 

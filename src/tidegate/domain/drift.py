@@ -54,6 +54,19 @@ class DriftTask:
     region: str = ""
     file_roots: tuple[str, ...] | None = None
     """Folders in which the baseline may be; None: any."""
+    report: "DriftReportPlace | None" = None
+
+
+@dataclass(frozen=True)
+class DriftReportPlace:
+    """Where a look writes its report in SageMaker's shapes: ``address`` of a folder. ``constraints``: address of the
+    baseline's constraints.json, whose threshold counts; empty: none. ``roots``: folders in which reports that are
+    files may be."""
+
+    address: str
+    constraints: str = ""
+    kms_key: str = ""
+    roots: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

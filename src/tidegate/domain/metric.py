@@ -10,6 +10,7 @@ INSTANCES = "/aws/sagemaker/Endpoints"
 JOBS = "/aws/sagemaker/TransformJobs"
 EVIDENCE = "tidegate/Evidence"
 DRIFT = "tidegate/Drift"
+DATA_QUALITY = "aws/sagemaker/Endpoints/data-metrics"
 LABELS = "tidegate/Labels"
 
 

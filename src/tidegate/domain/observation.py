@@ -39,6 +39,8 @@ class Capabilities:
     the predictions; that of pairs needs copies of requests that the new version answers, too."""
     keeps_models: bool = True
     """Model data of earlier versions is kept, so that a rollout can go back to them."""
+    shortest_schedule: int = 60
+    """Seconds between two executions of a monitoring schedule."""
     counted_after: int = 0
     """Seconds after a request until its count is complete."""
     quotas: Mapping[str, int] = field(default_factory=dict)
@@ -53,6 +55,7 @@ SAGEMAKER_CAPABILITIES = Capabilities(
     keeps_scaling=False,
     scales_in_rollouts=False,
     compares=frozenset(),
+    shortest_schedule=3_600,
 )
 """Capabilities of SageMaker hosting, by its developer guide."""
 

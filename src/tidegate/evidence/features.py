@@ -5,6 +5,7 @@ shift within the tolerance, as by a scaler that was fitted again) gives the new 
 requests, which do not count; then each request is a hit or none."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import median, pstdev
@@ -21,6 +22,10 @@ CONSTANT = 60
 MOST_COLUMNS = 256
 RELATIVE, ABSOLUTE = 1e-5, 1e-9
 """Numbers this close are equal: rounding of single precision, twice."""
+MOST_KNOWN = 1_024
+"""Columns of all stages that are compared, those that come first: names may come from requests."""
+SOMETIMES = "sometimes "
+"""Before the name of a column that is not in every request: its sums are kept in each block that has it."""
 ROWS = "rows"
 """Sums that count 1 for each request whose columns can be compared and 0 for each where they cannot."""
 
@@ -89,31 +94,74 @@ class FeatureCounter:
     maps: dict[str, ColumnMap] = field(default_factory=dict)
     _first: dict[str, list[tuple[Value, Value]]] = field(default_factory=dict)
     _keys: KnownKeys = field(default_factory=KnownKeys)
+    _known: dict[str, None] = field(default_factory=dict)
+    """Columns that were seen."""
+    _sometimes: set[str] = field(default_factory=set)
+    """Those that a usable request did not have."""
+    _new: set[str] = field(default_factory=set)
+    """Those that were first seen in the open block."""
+    _had: Counter[str] = field(default_factory=Counter)
+    """By column: the requests of the open block that had it."""
+    _rows: Sums = NO_SUMS
+    """Of the open block, as all that follows."""
+    _found: dict[str, Sums] = field(default_factory=dict)
 
-    def count(self, pairs: Iterable[Pair]) -> dict[str, Sums]:
-        """The sums of a block: of ROWS, and of each column that is still being learned or has a hit. Of all others no
-        request is a hit."""
-        found: dict[str, Sums] = {}
+    def add(self, pairs: Iterable[Pair]) -> None:
+        """Count pairs of the open block."""
         for pair in pairs:
             if not self._keys.add(pair.key):
                 continue
             usable = bool(pair.features) and all(map(is_comparable, pair.features))
-            _add(found, ROWS, float(usable))
+            self._rows = add_sums(self._rows, (1, float(usable), float(usable)))
             for row in pair.features if usable else ():
-                self._count(row, found)
-        return {name: one for name, one in found.items() if name == ROWS or one[1] or not one[0]}
+                self._count(row)
 
-    def _count(self, row: FeatureRow, found: dict[str, Sums]) -> None:
+    def close(self) -> dict[str, Sums]:
+        """The sums of the block, which ends: of ROWS, and of columns. A column is kept in the block in which it is
+        first seen, whatever it has, so that its test begins before its first hit. From then on a column that every
+        request has is left out of a block in which all were compared and none is a hit; one that some requests lack
+        (SOMETIMES) is left out where no request had it."""
+        rows, found, had = self._rows, self._found, self._had
+        new, self._new = self._new, set()
+        self._rows, self._found, self._had = NO_SUMS, {}, Counter()
+        if not rows[0]:
+            return {}
+        usable = round(rows[1])
+        kept = {ROWS: rows}
+        for name in self._known:
+            sums = found.get(name, NO_SUMS)
+            begins = had[name] < usable and name not in self._sometimes
+            if begins:
+                self._sometimes.add(name)
+            if name in self._sometimes:
+                if begins or had[name]:
+                    kept[SOMETIMES + name] = sums
+            elif name in new or sums[1] or sums[0] < usable:
+                kept[name] = sums
+        return kept
+
+    def count(self, pairs: Iterable[Pair]) -> dict[str, Sums]:
+        """The sums of a block that has these pairs."""
+        self.add(pairs)
+        return self.close()
+
+    def _count(self, row: FeatureRow) -> None:
         news = dict(zip(row.new_names, row.new, strict=True))
-        for column, old in zip(row.names, row.old, strict=True):
+        for column, old in dict(zip(row.names, row.old, strict=True)).items():
             if column not in news:
                 continue
             name = f"{row.stage}[{column}]"
+            if name not in self._known:
+                if len(self._known) >= MOST_KNOWN:
+                    continue
+                self._known[name] = None
+                self._new.add(name)
+            self._had[name] += 1
             known = self.maps.get(name)
             if known is not None:
-                _add(found, name, float(not known.fits(old, news[column])))
+                hit = float(not known.fits(old, news[column]))
+                self._found[name] = add_sums(self._found.get(name, NO_SUMS), (1, hit, hit))
                 continue
-            found.setdefault(name, NO_SUMS)
             first = self._first.setdefault(name, [])
             if len(first) < CONSTANT or first[-1] != (old, news[column]):
                 first.append((old, news[column]))
@@ -129,7 +177,3 @@ def is_comparable(row: FeatureRow) -> bool:
         return False
     numbered = all(name == str(number) for number, name in enumerate(row.names))
     return row.names == row.new_names if numbered else not set(row.names).isdisjoint(row.new_names)
-
-
-def _add(found: dict[str, Sums], name: str, value: float) -> None:
-    found[name] = add_sums(found.get(name, NO_SUMS), (1, value, value))

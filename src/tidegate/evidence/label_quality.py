@@ -11,7 +11,7 @@ its error bound holds only for one look."""
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from zlib import crc32
 
@@ -26,6 +26,11 @@ BLOCK = 10
 """Pairs, or amounts, of each version in a block."""
 LEARNED = 200
 """Errors of the old version that its median is taken from; they are not compared."""
+
+
+MOST_WAITING = 100_000
+"""Labels of a class and a version that wait for one of the other class; beyond that the oldest are left out,
+which does not depend on their scores."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,9 @@ class LabelComparison:
 class _Side:
     """One version's labels that wait for one of the other class, and what was counted since the last block."""
 
-    waiting: tuple[deque[TimedLabel], deque[TimedLabel]] = field(default_factory=lambda: (deque(), deque()))
+    waiting: tuple[deque[TimedLabel], deque[TimedLabel]] = field(
+        default_factory=lambda: (deque(maxlen=MOST_WAITING), deque(maxlen=MOST_WAITING))
+    )
     pairs: int = 0
     wrong: int = 0
 
@@ -75,17 +82,20 @@ def compare_classes(labels: Iterable[TimedLabel], false_alarms: float = FALSE_AL
 
 def compare_amounts(labels: Iterable[TimedLabel], false_alarms: float = FALSE_ALARMS) -> LabelComparison:
     """Labels that are amounts, in the order in which they came."""
+    return _compare(_judge_amounts(labels), ERROR_TOLERANCE, false_alarms)
+
+
+def _judge_amounts(labels: Iterable[TimedLabel]) -> Iterator[tuple[TimedLabel, bool]]:
+    """With whether the error of each is above the median of the old version's first ones."""
     learned: list[float] = []
-    judged: list[tuple[TimedLabel, bool | None]] = []
     median = 0.0
     for one in labels:
         error = abs(one.score - one.value)
         if len(learned) >= LEARNED:
-            judged.append((one, error > median))
+            yield one, error > median
         elif not one.new:
             learned.append(error)
             median = sorted(learned)[len(learned) // 2]
-    return _compare(judged, ERROR_TOLERANCE, false_alarms)
 
 
 def _compare(

@@ -12,7 +12,7 @@ from tidegate.domain.evidence import Counts, EvidenceBlock, EvidenceConfig, Sums
 from tidegate.domain.pairs import Pair
 from tidegate.evidence.comparisons import SideCounts, add_sides, count_block, find_thresholds
 from tidegate.evidence.judge import EvidenceState, begin, block_width, fold, judge
-from tidegate.evidence.pair_counters import PairCounters
+from tidegate.evidence.pair_counters import MOST_VALUES, PairCounters
 
 NOTHING = SideCounts()
 MOST_PENDING = 600
@@ -38,7 +38,8 @@ class OpenBlock:
     thresholds: dict[str, dict[str, tuple[float, float]]]
     """By variant."""
     counted: dict[str, Sides] = field(default_factory=dict)
-    pairs: dict[str, list[Pair]] = field(default_factory=dict)
+    paired: dict[str, None] = field(default_factory=dict)
+    """Variants that had pairs."""
 
 
 @dataclass
@@ -64,6 +65,8 @@ class EvidenceLedger:
     _pairs: dict[int, dict[str, list[Pair]]] = field(default_factory=dict)
     """Pairs of the seconds that are pending."""
     _pair_counters: dict[str, PairCounters] = field(default_factory=dict)
+    _values_left: int = MOST_VALUES
+    """Values of columns that this turn may still compare."""
 
     def __post_init__(self) -> None:
         self._state = begin(self.config, self.variants)
@@ -102,7 +105,10 @@ class EvidenceLedger:
             self._stages.append((stage, since))
 
     def advance(self, through: int) -> None:
-        """Count the seconds before ``through``, of which every report is in."""
+        """Count the seconds before ``through``, of which every report is in. Pairs are counted as they come, and not
+        when their block ends, and of columns not more than can be compared at once: everything else waits
+        meanwhile."""
+        self._values_left = MOST_VALUES
         for second in sorted(one for one in self._pending if one < through):
             self._count(second, self._pending.pop(second))
         self.through = max(self.through, through)
@@ -121,7 +127,7 @@ class EvidenceLedger:
         stage, since = self._stage_at(second)
         block = self._open
         if block is not None and (second >= block.at + block.width or stage != block.stage):
-            self._finish()
+            self._finish(second)
         if self._open is None:
             width = max(self.widest_report, block_width(second - since))
             self._open = OpenBlock(second, width, stage, self._find_thresholds())
@@ -129,7 +135,9 @@ class EvidenceLedger:
             counted = self._open.counted.get(variant, (NOTHING, NOTHING))
             self._open.counted[variant] = _added(_added(counted, Side.OLD, old), Side.NEW, new)
         for variant, pairs in self._pairs.pop(second, {}).items():
-            self._open.pairs.setdefault(variant, []).extend(pairs)
+            self._open.paired[variant] = None
+            counters = self._pair_counters.setdefault(variant, PairCounters.begin(self.config))
+            self._values_left -= counters.add(pairs, self._values_left)
 
     def same_stage(self, one: int, other: int) -> bool:
         """Whether two seconds belong to the same stage."""
@@ -145,8 +153,8 @@ class EvidenceLedger:
         self.thresholds = {key: both for each in found.values() for key, both in each.items()}
         return found
 
-    def _finish(self) -> None:
-        """Close the open block."""
+    def _finish(self, until: int | None = None) -> None:
+        """Close the open block. ``until``: a second that does not belong to it, because its stage is another one."""
         block, self._open = self._open, None
         assert block is not None
         counts: dict[str, Counts] = {}
@@ -155,11 +163,12 @@ class EvidenceLedger:
             self._past[variant] = add_sides(self._past.get(variant, NOTHING), replace(old, requests=0, failed=0))
             self.unusable = (self.unusable[0] + old.unusable, self.unusable[1] + new.unusable)
         sums: dict[str, Sums] = {}
-        for variant, pairs in block.pairs.items():
-            counters = self._pair_counters.setdefault(variant, PairCounters.begin(self.config))
-            sums |= counters.count(variant, pairs)
+        for variant in block.paired:
+            sums |= self._pair_counters[variant].close(variant)
         if counts or sums:
-            self._close(EvidenceBlock(block.at, block.width, block.stage, counts, sums))
+            # Whoever takes over counts what follows: a block that was cut short must not claim it.
+            width = block.width if until is None else min(block.width, until - block.at)
+            self._close(EvidenceBlock(block.at, width, block.stage, counts, sums))
 
     def _close(self, block: EvidenceBlock) -> None:
         self.blocks[str(block.at)] = block

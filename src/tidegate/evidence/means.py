@@ -5,11 +5,11 @@ most the tolerance) they start at 1 and ever reach 1 / alpha with probability al
 one or in blocks of any size, and what they follow from may change over time."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from tidegate.domain.evidence import NO_SUMS, Sums
-from tidegate.evidence.rates import log_mixture
+from tidegate.evidence.stakes import Stakes
 
 
 class SumTest(Protocol):
@@ -24,36 +24,34 @@ class SumTest(Protocol):
 BETS = (0.05, 0.15, 0.35, 0.65)
 """Stakes of the bets on the mean: the small ones find small differences in many values."""
 PENALTIES = tuple(-math.log1p(-bet) - bet for bet in BETS)
-LEAST_MEAN = 0.02
-_EQUAL = (1 / len(BETS),) * len(BETS)
 
 
 @dataclass(frozen=True)
 class MeanTest:
     """Test of the mean of any values from 0 to 1, with an empirical Bernstein bound: a bet is multiplied by
     ``exp(bet * (x - tolerance) / m - penalty * ((x - m) / m) ** 2)`` for each value x, where m is the mean of the
-    values before its block. No value lies below m by more than m, so the expectation of that is at most 1 (Fan,
-    Grama and Liu 2015, lemma 4.1; Howard, Ramdas, McAuliffe and Sekhon, Annals of Statistics 49, 2021), and its
-    product needs no more of a block than its number, sum and sum of squares."""
+    values before its block, and not less than the tolerance: from a smaller one, each value that is too large would
+    lie so far away that its penalty exceeds its gain. No value lies below m by more than m, so the expectation of
+    that is at most 1 (Fan, Grama and Liu 2015, lemma 4.1; Howard, Ramdas, McAuliffe and Sekhon, Annals of Statistics
+    49, 2021), and its product needs no more of a block than its number, sum and sum of squares."""
 
     tolerance: float
-    logs: tuple[float, ...] = (0.0,) * len(BETS)
+    stakes: Stakes = field(default_factory=lambda: Stakes.on(len(BETS)))
     seen: Sums = NO_SUMS
 
     def update(self, sums: Sums) -> "MeanTest":
         count, total, squares = sums
         if not count:
             return self
-        mean = max(LEAST_MEAN, (self.seen[1] + self.tolerance) / (self.seen[0] + 1))
+        mean = max(self.tolerance, (self.seen[1] + self.tolerance) / (self.seen[0] + 1))
         spread = (squares - 2 * mean * total + count * mean * mean) / mean**2
         gain = (total - count * self.tolerance) / mean
-        steps = (bet * gain - penalty * spread for bet, penalty in zip(BETS, PENALTIES, strict=True))
-        logs = tuple(log + step for log, step in zip(self.logs, steps, strict=True))
-        return replace(self, logs=logs, seen=add_sums(self.seen, sums))
+        steps = [bet * gain - penalty * spread for bet, penalty in zip(BETS, PENALTIES, strict=True)]
+        return MeanTest(self.tolerance, self.stakes.multiply(steps), add_sums(self.seen, sums))
 
     @property
     def log_evidence(self) -> float:
-        return log_mixture(self.logs, _EQUAL)
+        return self.stakes.log_evidence
 
 
 EFFECTS = (0.03, 0.1, 0.3, 0.9)
@@ -67,20 +65,22 @@ class HitTest:
 
     tolerance: float
     """Above 0."""
-    logs: tuple[float, ...] = (0.0,) * len(EFFECTS)
+    stakes: Stakes = field(default_factory=lambda: Stakes.on(len(EFFECTS)))
 
     def update(self, sums: Sums) -> "HitTest":
         count, hits, _ = sums
+        if not count:
+            return self
         rates = (self.tolerance + effect * (1 - self.tolerance) for effect in EFFECTS)
-        steps = (
+        steps = [
             hits * math.log(rate / self.tolerance) + (count - hits) * math.log((1 - rate) / (1 - self.tolerance))
             for rate in rates
-        )
-        return replace(self, logs=tuple(log + step for log, step in zip(self.logs, steps, strict=True)))
+        ]
+        return HitTest(self.tolerance, self.stakes.multiply(steps))
 
     @property
     def log_evidence(self) -> float:
-        return log_mixture(self.logs, (1 / len(EFFECTS),) * len(EFFECTS))
+        return self.stakes.log_evidence
 
 
 def add_sums(one: Sums, other: Sums) -> Sums:

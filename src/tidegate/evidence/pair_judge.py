@@ -15,11 +15,10 @@ from tidegate.domain.evidence import (
     Finding,
     Sums,
 )
-from tidegate.evidence.features import ROWS
+from tidegate.evidence.features import ROWS, SOMETIMES
 from tidegate.evidence.means import HitTest, SumTest, add_sums
 from tidegate.evidence.pairs import (
     DISTANCE,
-    DOWN,
     FAILED_OF,
     PAIRS,
     SLICE,
@@ -27,12 +26,15 @@ from tidegate.evidence.pairs import (
     estimate,
     make_pair_tests,
     make_slice_tests,
+    split_test,
     sums_of,
 )
 from tidegate.evidence.rates import log_mixture
 
 MOST_LOST = 0.1
 """Part of the pairs that may be unusable in a stage that passes: those could be the ones that differ."""
+FIRST_COLUMNS = 0.9
+"""Part of the stake that the columns of the first block with any share. The rest is for those that come later."""
 MOST_NAMED = 4
 """Further columns or slices that a reason names."""
 
@@ -49,6 +51,10 @@ class PairState:
     most: float = 0.0
     stage_counted: int = 0
     stage_offered: Sums = NO_SUMS
+    sometimes: frozenset[str] = frozenset()
+    """Columns that some requests do not have."""
+    batches: int = 0
+    """Blocks in which columns were first seen."""
 
 
 def begin_pairs(comparison: Comparison, variant: str, config: EvidenceConfig) -> PairState:
@@ -73,8 +79,10 @@ def fold_pairs(state: PairState, block: EvidenceBlock, config: EvidenceConfig) -
     features = state.comparison is Comparison.FEATURES
     offered = sums.get(ROWS if features else PAIRS, NO_SUMS)
     counted = round(offered[1]) if features else sums.get(DISTANCE, NO_SUMS)[0]
-    clean = (counted, 0.0, 0.0)  # a column without a hit has no sums of its own
-    looked = {test: sums.get(test, clean) if features else sums_of(test, sums) for test in state.tests}
+    looked = {
+        test: _look_at_column(state, test, sums, counted) if features else sums_of(test, sums)
+        for test in state.tests
+    }
     tests = {test: one.update(looked[test]) for test, one in state.tests.items()}
     totals = {test: add_sums(state.totals.get(test, NO_SUMS), one) for test, one in looked.items()}
     after = replace(
@@ -93,15 +101,11 @@ def pair_key(variant: str, comparison: Comparison, name: str) -> str:
 
 
 def _meet(state: PairState, sums: dict[str, Sums], config: EvidenceConfig) -> PairState:
-    """Begin with the columns of the first block that has some, and with slices as they come."""
+    """Begin with columns and slices as they come."""
     if state.comparison is Comparison.FEATURES:
-        columns = [name for name in sums if name != ROWS]
-        if state.tests or not columns:
-            return state
-        tests: dict[str, SumTest] = {name: HitTest(config.features.rows) for name in columns}
-        return replace(state, tests=tests, weights=dict.fromkeys(columns, 1 / len(columns)))
+        return _meet_columns(state, sums, config)
     tests, weights = dict(state.tests), dict(state.weights)
-    known = sum(1 for test in tests if test.startswith(SLICE) and test.endswith(UP))
+    known = sum(1 for test in tests if test.startswith(SLICE) and split_test(test)[1] == UP)
     for name in (name.removeprefix(FAILED_OF) for name in sums):
         if name.startswith(SLICE) and name + UP not in tests:
             known += 1
@@ -109,6 +113,30 @@ def _meet(state: PairState, sums: dict[str, Sums], config: EvidenceConfig) -> Pa
             tests |= made
             weights |= dict.fromkeys(made, 0.5 / (known * (known + 1)) / len(made))
     return replace(state, tests=tests, weights=weights)
+
+
+def _meet_columns(state: PairState, sums: dict[str, Sums], config: EvidenceConfig) -> PairState:
+    """A block lists each column that it is the first to have, whether that has a hit or not. So which columns share
+    the stake of a block, and how much each one gets, does not follow from what is found in them."""
+    names = [name for name in sums if name != ROWS]
+    listed = {name.removeprefix(SOMETIMES) for name in names}
+    partly = {name.removeprefix(SOMETIMES) for name in names if name.startswith(SOMETIMES)}
+    state = replace(state, sometimes=(state.sometimes - listed) | partly)
+    columns = sorted(listed - state.tests.keys())
+    if not columns:
+        return state
+    number = state.batches
+    stake = (1 - FIRST_COLUMNS) / (number * (number + 1)) if number else FIRST_COLUMNS
+    tests = dict.fromkeys(columns, HitTest(config.features.rows))
+    weights = dict.fromkeys(columns, stake / len(columns))
+    return replace(state, tests=state.tests | tests, weights=state.weights | weights, batches=number + 1)
+
+
+def _look_at_column(state: PairState, name: str, sums: dict[str, Sums], counted: int) -> Sums:
+    """Of a column that every request has, a block without sums had no hit."""
+    if name in state.sometimes:
+        return sums.get(SOMETIMES + name, NO_SUMS)
+    return sums.get(name, (counted, 0.0, 0.0))
 
 
 def _usable(sums: Sums) -> Sums:
@@ -174,6 +202,6 @@ def _tolerance(test: str, config: EvidenceConfig) -> float:
         return config.paired.slice
     if test.startswith(FAILED_OF):
         return config.paired.failed
-    name = test.removesuffix(UP).removesuffix(DOWN).replace(" ", "_")
+    name = split_test(test)[0].replace(" ", "_")
     found: float = getattr(config.paired, name)
     return found

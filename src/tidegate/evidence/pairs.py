@@ -14,6 +14,7 @@ from tidegate.domain.evidence import NO_SUMS, PairedTolerance, Sums
 from tidegate.domain.pairs import Pair
 from tidegate.evidence.known_keys import KnownKeys
 from tidegate.evidence.means import HitTest, MeanTest, SumTest, add_sums, mirror
+from tidegate.evidence.units import Unit, learn_unit
 
 CLIP = 3.0
 """Units as which a larger difference counts: one request must not decide a mean."""
@@ -22,7 +23,9 @@ FEWEST = 50
 FEWEST_FOR_TOP = 200
 TOP = 0.95
 REMEMBERED = 4_000
-"""Pairs of which the highest 5 % are taken."""
+"""Pairs from which the unit and the highest 5 % are learned."""
+LEARNED_AGAIN = 1.1
+"""They are learned again when there are this many times the pairs of the last time, or a tenth of REMEMBERED more."""
 MOST_SLICES = 64
 """Values of all sliced columns that are compared, those that come first; more are not looked at."""
 PAIRS, DISTANCE, MOVED, BIAS, TOP_LEFT, TOP_BIAS, ORDER = (
@@ -34,32 +37,6 @@ SLICE = "slice "
 FAILED_OF = "failed "
 """Before the name of a slice: its requests that the new version's model fails."""
 UP, DOWN = " up", " down"
-_LEAST_SCORE = 1e-6
-
-
-@dataclass(frozen=True)
-class Unit:
-    """How predictions are measured. ``logit``: they are scores from 0 to 1."""
-
-    logit: bool
-    size: float = 1.0
-
-    def place(self, value: float) -> float:
-        if not self.logit:
-            return value / self.size
-        score = min(max(value, _LEAST_SCORE), 1 - _LEAST_SCORE)
-        return math.log(score / (1 - score))
-
-
-def learn_unit(old: Sequence[float]) -> Unit | None:
-    """The unit of the old version's predictions; None if all are equal."""
-    if min(old) == max(old):
-        return None
-    if min(old) >= 0 and max(old) <= 1:
-        return Unit(True)
-    mean = math.fsum(old) / len(old)
-    size = math.sqrt(math.fsum((value - mean) ** 2 for value in old) / len(old)) / 2
-    return Unit(False, size) if math.isfinite(size) and size > 0 else None
 
 
 @dataclass
@@ -76,11 +53,18 @@ class PairCounter:
     """A pair that waits for another one to be ordered with."""
     _known: dict[str, None] = field(default_factory=dict)
     """Slices, in the order in which they came."""
+    _seen: int = 0
+    """Pairs whose predictions were remembered."""
+    _due: int = FEWEST
+    """Number of them from which on it is learned from them again."""
+    _found: dict[str, Sums] = field(default_factory=dict)
+    """Sums of the open block."""
+    _predictions: list[tuple[float, float]] = field(default_factory=list)
+    """Of the open block."""
 
-    def count(self, pairs: Iterable[Pair]) -> dict[str, Sums]:
-        """The sums of a block."""
-        found: dict[str, Sums] = {}
-        predictions: list[tuple[float, float]] = []
+    def add(self, pairs: Iterable[Pair]) -> None:
+        """Count pairs of the open block."""
+        found = self._found
         for pair in pairs:
             if not self._keys.add(pair.key):
                 continue
@@ -93,12 +77,22 @@ class PairCounter:
                 _add(found, PAIRS, 0.0)
                 continue
             _add(found, PAIRS, 1.0)
-            predictions.append((old, new))
+            self._predictions.append((old, new))
             if self.unit is not None:
                 for name, value in self._values(self.unit, old, new, slices):
                     _add(found, name, value)
+
+    def close(self) -> dict[str, Sums]:
+        """The sums of the block, which ends. The next one is measured by what was learned from this one, too."""
+        found, self._found = self._found, {}
+        predictions, self._predictions = self._predictions, []
         self._learn(predictions)
         return found
+
+    def count(self, pairs: Iterable[Pair]) -> dict[str, Sums]:
+        """The sums of a block that has these pairs."""
+        self.add(pairs)
+        return self.close()
 
     def _values(self, unit: Unit, old: float, new: float, slices: Iterable[str]) -> Iterator[tuple[str, float]]:
         before, after = unit.place(old), unit.place(new)
@@ -122,24 +116,29 @@ class PairCounter:
         """The names of the slices that a request belongs to."""
         found = []
         for column, value in values:
-            name = f"{SLICE}{column}={value}"
+            name = name_slice(column, value)
             if column not in self.slices or (name not in self._known and len(self._known) >= MOST_SLICES):
                 continue
             self._known[name] = None
             found.append(name)
         return found
 
-    def _learn(self, predictions: Iterable[tuple[float, float]]) -> None:
-        """Learn from a block what the following ones are measured by."""
+    def _learn(self, predictions: Sequence[tuple[float, float]]) -> None:
+        """Learn from a block, and from those before it, what the following ones are measured by. What the first pairs
+        were is soon of no account."""
         self._past.extend(predictions)
-        if len(self._past) < FEWEST:
+        self._seen += len(predictions)
+        if self._seen < self._due:
             return
         old = [before for before, _ in self._past]
-        if self.unit is None or (self.unit.logit and not (min(old) >= 0 and max(old) <= 1)):
-            self.unit, self._single = learn_unit(old), None
-        unit = self.unit
-        if unit is not None and len(old) >= FEWEST_FOR_TOP:
+        unit = learn_unit(old)
+        if unit is None:
+            return
+        if unit != self.unit:
+            self.unit, self._single, self.top = unit, None, None
+        if len(old) >= FEWEST_FOR_TOP:
             self.top = _quantile(old, unit), _quantile([after for _, after in self._past], unit)
+        self._due = min(math.ceil(LEARNED_AGAIN * self._seen), self._seen + REMEMBERED // 10)
 
 
 def _quantile(values: list[float], unit: Unit) -> float:
@@ -186,19 +185,34 @@ def _signed(tolerance: float) -> float:
     return (tolerance + CLIP) / (2 * CLIP)
 
 
+def name_slice(column: str, value: str) -> str:
+    """The name of a slice's sums. The first = that no backslash precedes ends the column, so no two slices have the
+    same; the value, which a client chose, comes last as it is."""
+    escaped = column.replace("\\", "\\\\").replace("=", "\\=")
+    return f"{SLICE}{escaped}={value}"
+
+
+def split_test(test: str) -> tuple[str, str]:
+    """The name of the sums that a test looks at, and its direction: UP, DOWN or none. Only how a name begins says of
+    what kind it is: a slice's value ends as a client likes."""
+    if not test.startswith(FAILED_OF):
+        for direction in (UP, DOWN):
+            if test.endswith(direction):
+                return test.removesuffix(direction), direction
+    return test, ""
+
+
 def sums_of(test: str, sums: dict[str, Sums]) -> Sums:
     """What a test looks at."""
-    if test.endswith(UP):
-        return sums.get(test.removesuffix(UP), NO_SUMS)
-    if test.endswith(DOWN):
-        return mirror(sums.get(test.removesuffix(DOWN), NO_SUMS))
-    return sums.get(test, NO_SUMS)
+    name, direction = split_test(test)
+    found = sums.get(name, NO_SUMS)
+    return mirror(found) if direction == DOWN else found
 
 
 def estimate(test: str, sums: Sums) -> float:
     """The mean of what a test looks at, in its own unit."""
     mean = sums[1] / max(1, sums[0])
-    if test.endswith((UP, DOWN)):
+    if split_test(test)[1]:
         return mean * 2 * CLIP - CLIP
     return mean * CLIP if test == DISTANCE else mean
 

@@ -174,8 +174,10 @@ def find_source(settings: Settings, headers: Headers) -> str:
 def network_of(source: str) -> str:
     """What is limited as one: an address of IPv4, 64 bits of IPv6, of which everybody has as many as they like."""
     address = _parse_address(source)
-    if address is None or address.version == 4:
+    if address is None:
         return source
+    if address.version == 4:
+        return str(address)
     return str(ip_network(f"{address}/64", strict=False))
 
 
@@ -185,7 +187,9 @@ def _is_trusted(text: str, settings: Settings) -> bool:
 
 
 def _parse_address(text: str) -> IPv4Address | IPv6Address | None:
+    """One of IPv4 is one, also where a socket of both kinds shows it as of IPv6 (``::ffff:192.0.2.1``)."""
     try:
-        return ip_address(text)
+        found = ip_address(text)
     except ValueError:
         return None
+    return found if found.version == 4 else found.ipv4_mapped or found

@@ -77,7 +77,7 @@ class Gateway:
 
     @cached_property
     def own_hosts(self) -> "re.Pattern[str]":
-        """Pattern of the values of ``Host`` that mean this server."""
-        public = urlsplit(self.settings.public_url).hostname
+        """Pattern of the values of ``Host`` that mean this server. Its public name is none where nobody is asked."""
+        public = urlsplit(self.settings.public_url).hostname if self.signed else None
         names = (*self.settings.allowed_hosts, *([public] if public else []))
         return same_site.compile_pattern(same_site.own_host_pattern(self.settings.host, names))

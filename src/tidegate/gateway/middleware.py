@@ -124,11 +124,14 @@ def require_canonical_target(app: ASGIApp, gateway: Gateway) -> ASGIApp:
 
 def require_same_site(app: ASGIApp, gateway: Gateway) -> ASGIApp:
     """Where nobody is asked who they are, reject requests that another site's web page makes a browser on this
-    machine send. Otherwise sessions are checked alone (``callers``)."""
+    machine send, and those that a proxy forwards from other machines. Otherwise sessions are checked alone
+    (``callers``)."""
 
     async def step(scope: Scope, receive: Receive, send: Send) -> None:
         if not gateway.signed:
             headers = Headers(scope=scope)
+            if sites.is_forwarded(headers.keys()):
+                raise AuthError(sites.FORWARDED)
             given = (headers.getlist(name) for name in ("host", "origin", "sec-fetch-site"))
             if (why := sites.refusal_reason(gateway.own_hosts, *given)) is not None:
                 raise AuthError(why)

@@ -62,6 +62,10 @@ class AccessBook(Protocol):
         """Does nothing if it is not there."""
         ...
 
+    async def end_sessions(self, name: str) -> int:
+        """End all sessions of a user or of somebody whom a provider of identity vouched for; returns how many."""
+        ...
+
 
 class Audit(Protocol):
     async def begin(self, entry: AuditEntry) -> int:

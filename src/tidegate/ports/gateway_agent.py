@@ -38,7 +38,7 @@ class FleetPlan:
 class EndpointPlan:
     """All that a gateway needs of one endpoint. One without fleets and routes removes it.
 
-    ``controller`` rises with each controller that starts: plans of an earlier one are refused."""
+    ``controller`` rises with each controller that leads: plans of an earlier one are refused."""
 
     controller: int
     table: RouteTable

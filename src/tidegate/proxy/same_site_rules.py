@@ -1,4 +1,5 @@
-"""Rejects what another site's web page makes a browser send, where requests are not signed. Pure."""
+"""Rejects what another site's web page makes a browser send, and what another proxy forwards, where requests are not
+signed. Pure."""
 
 from tidegate.auth import same_site
 from tidegate.proxy.options import Options
@@ -6,19 +7,23 @@ from tidegate.proxy.responses import aws_or_openai_response, quote
 
 
 def render_same_site_rules(options: Options) -> str:
-    """Without access keys, reject what another site's web page makes a browser send. The two host names that nearly
-    every request has need no regular expression."""
+    """Without access keys, reject what another site's web page makes a browser send, or a proxy forwards. The two
+    host names that nearly every request has need no regular expression."""
     host, port = options.host if ":" not in options.host else f"[{options.host}]", options.port
     usual = " ".join(dict.fromkeys((f"127.0.0.1:{port}", f"localhost:{port}", f"{host}:{port}")))
     name = "AccessDeniedException"
-    foreign, page = (
+    foreign, page, forwarded = (
         aws_or_openai_response(name, {"__type": name, "Message": text, "message": text}, name, "permission_error")
-        for text in (same_site.FOREIGN_HOST, same_site.FOREIGN_PAGE)
+        for text in (same_site.FOREIGN_HOST, same_site.FOREIGN_PAGE, same_site.FORWARDED)
     )
     origin, said = "req.fhdr(Origin)", "req.fhdr(Sec-Fetch-Site)"
     compared = f"{origin},regsub(^https?://,),strcmp(txn.page)"
     own_sites = " ".join(same_site.OWN_SITES)
+    added = "\n".join(f"  acl forwarded req.fhdr_cnt({name}) gt 0" for name in same_site.FORWARDED_NAMES)
     return f"""\
+  acl forwarded req.hdr_names -m sub -i {same_site.FORWARDED_PART}
+{added}
+  http-request return status 403 {forwarded} if forwarded
   acl own_host req.fhdr(Host) -m str -i {usual}
   acl own_host req.fhdr(Host) -m reg -i {quote(options.own_hosts)}
   http-request return status 403 {foreign} if !own_host

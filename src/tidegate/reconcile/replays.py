@@ -26,6 +26,8 @@ from tidegate.service.replays import find_replay, keep_replay
 log = logging.getLogger(__name__)
 
 Run = Callable[[ReplayJob], Awaitable[Mapping[str, ReplayResult]]]
+MAX_RUNNING = 2
+"""Replays at a time: each loads two models and answers up to 200,000 rows. The others wait their turn."""
 PAUSE = 1.0
 """Seconds between two looks whether model data is kept, and between two tries of a store that is away."""
 PATIENCE = 7200.0
@@ -46,6 +48,7 @@ class Replays:
     file_roots: tuple[str, ...] | None
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     """By rollout."""
+    _turn: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_RUNNING))
     _results: dict[str, dict[str, ReplayResult]] = field(default_factory=dict)
 
     def results(self, rollout: str) -> Mapping[str, ReplayResult] | None:
@@ -99,7 +102,8 @@ class Replays:
             models = await self._await_models(one)
             rate = replay_rate(one.config, len(one.variants))
             job = ReplayJob(config, rate, models, self.artifacts, self.file_roots)
-            found = dict(await self.run(job))
+            async with self._turn:
+                found = dict(await self.run(job))
             if found.keys() != set(one.variants):
                 raise TidegateError("the process of the replay did not say what was found")
         except Exception as error:

@@ -35,7 +35,8 @@ def advance(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: dateti
     """Before the point of no return: roll back, else record conditions, else (unless paused or without evidence)
     advance."""
     if cause := _find_cause(endpoint, rollout, seen, now):
-        rejects = cause[0] is Cause.EVIDENCE and evidence_rule.has_failed(rollout, seen)
+        failed = evidence_rule.has_failed(rollout, seen) or replay_rule.has_failed(rollout, seen)
+        rejects = cause[0] is Cause.EVIDENCE and failed
         return transitions.begin_rollback(endpoint, *cause, now, rejects=rejects)
     if noted := _note_missing_alarms(endpoint, rollout, seen, now) or _note_redefined_alarms(
         endpoint, rollout, seen, now

@@ -237,8 +237,8 @@ def _prepare(
     old version exists that part of the traffic could stay on."""
     if not override and digest(request.version) in endpoint.rejected:
         raise Conflict(
-            f"an alarm or a comparison rolled {request.version.config_name} back on endpoint {endpoint.name}"
-            " before;"
+            f"an alarm, a comparison or a replay rolled {request.version.config_name} back on endpoint"
+            f" {endpoint.name} before;"
             " override to roll it out all the same"
         )
     generation = endpoint.generation + 1

@@ -84,15 +84,16 @@ def _describe_rollback(rollout: Rollout) -> str:
 def begin_rollback(
     endpoint: Endpoint, cause: Cause, why: str, now: datetime, *, rejects: bool = False
 ) -> Transition:
-    """Begin the rollback to the old version; a first version has none and fails. ``rejects``: as after an alarm,
-    the version is not rolled out again unless asked for."""
+    """Begin the rollback to the old version; a first version has none and fails. ``rejects``: a comparison or a
+    replay failed. As after an alarm, the version is not rolled out again then unless asked for."""
     rollout = endpoint.rollout
     assert rollout is not None
     if rollout.old is None:
         return _fail_creation(endpoint, rollout, cause, why, now)
     share = desired_state.new_share(endpoint)
-    # Invariant 11. Without traffic an alarm says nothing about this version, so it is not rejected.
-    if (rejects or cause is Cause.ALARM) and share:
+    # Invariant 11. Without traffic an alarm says nothing about this version, so it is not rejected. What it made of
+    # copies and of labelled rows says as much about it as what it made of traffic.
+    if rejects or (cause is Cause.ALARM and share):
         endpoint = _reject(endpoint, rollout)
     # The stages are fixed here, so that a rollback does not change course. A pause must not hold it (invariant 5).
     rolling_back = replace(
@@ -107,7 +108,8 @@ def begin_rollback(
 
 
 def _reject(endpoint: Endpoint, rollout: Rollout) -> Endpoint:
-    """Remember the digest of a version that took requests while an alarm fired or a comparison failed."""
+    """Remember the digest of a version that took requests while an alarm fired, or that a comparison or a replay
+    turned down."""
     known = digest(rollout.new)
     others = tuple(d for d in endpoint.rejected if d != known)
     return replace(endpoint, rejected=(*others, known)[-MAX_REJECTED:])

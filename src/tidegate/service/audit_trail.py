@@ -75,7 +75,8 @@ class Trail:
 
     async def note_refusal(self, doing: Doing, error: TidegateError) -> None:
         """Record that something was refused, up to a limit for each caller."""
-        key = doing.caller.name or doing.source
+        # Strangers who guess at a user are counted apart from the user.
+        key = f"{doing.caller.means} {doing.caller.name or doing.source}"
         allowance = STRANGERS if doing.caller.role is None else REFUSALS
         if self.limits.take(key, allowance, self.now().timestamp()) > 0:
             log.warning("refused, and not recorded for their number: %s of %r", doing.action, clip(key))

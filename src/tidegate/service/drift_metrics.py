@@ -1,8 +1,12 @@
-"""The metrics of a drift schedule's looks, for ordinary alarms. Pure."""
+"""The metrics of a drift schedule's looks and of a monitoring schedule's executions, for ordinary alarms. Pure."""
 
 from tidegate.domain.drift import DriftOutcome, DriftVerdict
-from tidegate.domain.metric import DRIFT, MetricId, Sample
+from tidegate.domain.metric import DATA_QUALITY, DRIFT, MetricId, Sample
+from tidegate.domain.monitoring_schedule import MonitoringSchedule
 from tidegate.monitoring import sketch
+
+LONGEST_NAME = 255
+"""Characters of a metric's name."""
 
 
 def drift_samples(endpoint: str, outcome: DriftOutcome, second: int) -> list[Sample]:
@@ -21,6 +25,19 @@ def drift_samples(endpoint: str, outcome: DriftOutcome, second: int) -> list[Sam
         if is_dimension(column):
             made.append(_sample(MetricId.of(DRIFT, "Distance", {**named, "Column": column}), distance, second))
     return made
+
+
+def execution_samples(schedule: MonitoringSchedule, outcome: DriftOutcome, second: int) -> list[Sample]:
+    """SageMaker's metric of each column, unless the job definition turns that off. A failed execution has none."""
+    if outcome.verdict is DriftVerdict.UNKNOWN or not schedule.job.publishes:
+        return []
+    named = {"Endpoint": schedule.job.endpoint, "MonitoringSchedule": schedule.name}
+    distances = {f"feature_baseline_drift_{column}": far for column, far in outcome.distances.items()}
+    return [
+        _sample(MetricId.of(DATA_QUALITY, name, named), far, second)
+        for name, far in distances.items()
+        if is_dimension(name) and len(name) <= LONGEST_NAME
+    ]
 
 
 def is_dimension(text: str) -> bool:

@@ -5,6 +5,7 @@ is changed or its user is removed. The user's role is read for every request."""
 
 import asyncio
 import hmac
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -19,7 +20,11 @@ from tidegate.ports.access import AccessBook
 BY_ADDRESS = Allowance(30, 300)
 BY_ADDRESS_AND_USER = Allowance(6, 300)
 BY_USER = Allowance(100, 300)
-"""Failed attempts in 300 seconds: an address meets its own limits long before it can lock a user out for others."""
+"""Failed attempts in 300 seconds: an address meets its own limits long before it can lock a user out for others. Many
+addresses together can, but not where the user has signed in lately."""
+FAMILIAR_FOR = timedelta(days=30)
+MAX_FAMILIAR = 10_000
+"""Users' places that are remembered, in memory: those of the latest logins."""
 SESSIONS_PER_USER = 20
 NOTED_EVERY = timedelta(seconds=60)
 """Time between two writes of when a session or a token was used last."""
@@ -27,6 +32,8 @@ HASHING_AT_ONCE = 2
 """Each takes 32 MiB and a processor."""
 MAX_WAITING = 50
 """Logins that wait for their turn."""
+EXTERNAL = "x."
+"""Prefix of the secrets of sessions by a provider of identity."""
 WRONG = "The name or the password is not right."
 
 
@@ -38,15 +45,19 @@ class Lifetimes:
 
 @dataclass
 class Logins:
-    """``random``: so many random bytes."""
+    """``random``: so many random bytes. ``provider``: changes with the provider of identity and the roles that its
+    people have; none of the sessions that it began counts afterwards."""
 
     book: AccessBook
     random: Callable[[int], bytes]
     lifetimes: Lifetimes = Lifetimes()
     cost: Cost = passwords.COST
     limits: AttemptLimits = field(default_factory=AttemptLimits)
+    provider: str = ""
     _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(HASHING_AT_ONCE))
     _waiting: int = 0
+    _familiar: OrderedDict[tuple[str, str], datetime] = field(default_factory=OrderedDict)
+    """Digest of a name, address -> the last login."""
 
     async def login(self, name: str, password: str, source: str, now: datetime, instead_of: str = "") -> str:
         """The secret of a new session, which replaces the one with the secret ``instead_of``. ``source``: address
@@ -55,6 +66,7 @@ class Logins:
         user = await self.book.user(name) if USER_NAME.fullmatch(name) else None
         encoded = user.password if user is not None else passwords.decoy(self.cost)
         if self._waiting >= MAX_WAITING:
+            self._give_back(taken)
             raise Unavailable("many people are signing in at this moment: try again in a few seconds")
         self._waiting += 1
         try:
@@ -63,9 +75,10 @@ class Logins:
             self._waiting -= 1
         if user is None or not right:
             raise AuthError(WRONG)
-        for key, allowance in taken:
-            self.limits.give_back(key, allowance)
-        return await self._begin(user.name, None, now, user.password, instead_of)
+        self._give_back(taken)
+        secret = await self._begin(user.name, None, now, user.password, instead_of)
+        self._remember(secret_tokens.digest(name), source, now)
+        return secret
 
     async def _verify(self, password: str, encoded: str) -> bool:
         async with self._turns:
@@ -82,8 +95,8 @@ class Logins:
 
     async def find_session(self, secret: str, now: datetime) -> Caller:
         """Raises SessionEnded."""
-        found = await self.book.find_session(secret_tokens.digest(secret))
-        if found is None:
+        found = await self.book.find_session(self._digest(secret))
+        if found is None or (found[0].role is not None) != secret.startswith(EXTERNAL):
             raise SessionEnded("Your session has ended: sign in again.")
         session, user = found
         if now >= session.expires_at or now - session.seen_at >= self.lifetimes.idle:
@@ -116,20 +129,37 @@ class Logins:
         wanted = [
             (f"address {source}", BY_ADDRESS),
             (f"both {source} {who}", BY_ADDRESS_AND_USER),
-            (f"user {who}", BY_USER),
         ]
+        if now - self._familiar.get((who, source), now - FAMILIAR_FOR) >= FAMILIAR_FOR:
+            wanted.append((f"user {who}", BY_USER))
         for number, (key, allowance) in enumerate(wanted):
             wait = self.limits.take(key, allowance, now.timestamp())
             if wait > 0:
-                for earlier, given in wanted[:number]:
-                    self.limits.give_back(earlier, given)
+                self._give_back(wanted[:number])
                 raise TooManyAttempts(f"Too many attempts to sign in: try again in {wait:.0f} s.", wait)
         return wanted
 
+    def _give_back(self, taken: list[tuple[str, Allowance]]) -> None:
+        for key, allowance in taken:
+            self.limits.give_back(key, allowance)
+
+    def _remember(self, who: str, source: str, now: datetime) -> None:
+        if not source:
+            return  # nobody's own
+        self._familiar[who, source] = now
+        self._familiar.move_to_end((who, source))
+        while len(self._familiar) > MAX_FAMILIAR:
+            self._familiar.popitem(last=False)
+
+    def _digest(self, secret: str) -> str:
+        """Under which a session is kept."""
+        return secret_tokens.digest(f"{self.provider} {secret}" if secret.startswith(EXTERNAL) else secret)
+
     async def _begin(self, name: str, role: Role | None, now: datetime, password: str, instead_of: str) -> str:
-        secret = secret_tokens.make_secret(self.random(secret_tokens.SECRET_BYTES))
+        prefix = "" if role is None else EXTERNAL
+        secret = prefix + secret_tokens.make_secret(self.random(secret_tokens.SECRET_BYTES))
         session = Session(
-            digest=secret_tokens.digest(secret),
+            digest=self._digest(secret),
             name=name,
             role=role,
             csrf=secret_tokens.make_secret(self.random(secret_tokens.SECRET_BYTES)),
@@ -137,6 +167,6 @@ class Logins:
             seen_at=now,
             expires_at=now + self.lifetimes.whole,
         )
-        replaced = secret_tokens.digest(instead_of) if instead_of else ""
+        replaced = self._digest(instead_of) if instead_of else ""
         await self.book.begin_session(session, password=password, instead_of=replaced, most=SESSIONS_PER_USER)
         return secret

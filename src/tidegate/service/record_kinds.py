@@ -9,6 +9,7 @@ from tidegate.domain.endpoint import Endpoint, EndpointConfig
 from tidegate.domain.evidence import StoredEvidence
 from tidegate.domain.experiment import ShadowExperiment
 from tidegate.domain.history import History
+from tidegate.domain.monitoring_schedule import DataQualityJob, MonitoringExecution, MonitoringSchedule
 from tidegate.domain.package import Package, PackageGroup
 from tidegate.domain.recommendation import RecommendationJob
 from tidegate.domain.registry import Model, Tags
@@ -45,6 +46,9 @@ TAGS = Kind("tags", TagSet)
 TRANSFORM = Kind("transform", TransformJob)
 RECOMMENDATION = Kind("recommendation", RecommendationJob)
 EXPERIMENT = Kind("experiment", ShadowExperiment)
+QUALITY_JOB = Kind("quality-job", DataQualityJob)
+MONITORING_SCHEDULE = Kind("monitoring-schedule", MonitoringSchedule)
+EXECUTION = Kind("monitoring-execution", MonitoringExecution)
 
 PACKAGE_GROUP = Kind("package-group", PackageGroup)
 PACKAGE = Kind("package", Package)
@@ -68,6 +72,9 @@ ALL: tuple[Kind[Any], ...] = (
     TRANSFORM,
     RECOMMENDATION,
     EXPERIMENT,
+    QUALITY_JOB,
+    MONITORING_SCHEDULE,
+    EXECUTION,
     PACKAGE_GROUP,
     PACKAGE,
     SCALABLE,

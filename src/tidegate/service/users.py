@@ -51,6 +51,17 @@ class UserBook:
         await self._check_admins(name, None)
         await self._audited("user remove", name, "", now, lambda: self.book.remove_user(name))
 
+    async def sign_out(self, name: str, now: datetime) -> int:
+        """End all sessions of a user, or of a person of a provider of identity; returns how many."""
+        ended = 0
+
+        async def work() -> None:
+            nonlocal ended
+            ended = await self.book.end_sessions(name)
+
+        await self._audited("user sign-out", name, "", now, work)
+        return ended
+
     async def create_token(
         self, owner: str, role: Role | None, label: str, days: int | None, now: datetime
     ) -> tuple[Token, str]:

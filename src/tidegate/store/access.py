@@ -124,6 +124,9 @@ class SqlAccess:
     async def end_session(self, digest: str) -> None:
         await self._database.run(lambda c: c.execute(delete(SESSIONS).where(_S.digest == digest)))
 
+    async def end_sessions(self, name: str) -> int:
+        return await self._database.run(lambda c: c.execute(delete(SESSIONS).where(_S.name == name)).rowcount)
+
 
 def _find_user(connection: Connection, name: str) -> User | None:
     row = connection.execute(select(USERS).where(_U.name == name)).one_or_none()

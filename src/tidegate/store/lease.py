@@ -10,7 +10,9 @@ On SQLite the kernel's lock on a file beside the database says whether the holde
 and the row only counts fences.
 
 Each transaction of the store compares the fence (``Database.guard``). The lease is taken in a transaction that comes
-after all others, so nothing that a former holder began can be committed later.
+after all others, so nothing that a former holder began can be committed later. Gateways on other machines compare it
+as well, and keep the highest one: so it begins at the seconds since 2025, above the fences of a database that this
+one replaces or is an older copy of.
 """
 
 import asyncio
@@ -22,11 +24,13 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import Connection, func, insert, inspect, select, text, update
 
 from tidegate.domain.errors import Conflict, Unavailable
+from tidegate.domain.generations import generation_floor
 from tidegate.ports.lease import LeaseCandidate
 from tidegate.store.database import Database
 from tidegate.store.tables import LEASES
@@ -189,6 +193,8 @@ class LeaseContender:
     seize: bool = False
     """Take the lease from a living holder on PostgreSQL."""
     times: LeaseTimes = DEFAULT_TIMES
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    """By which the fences of a database that was replaced or restored begin above those from before."""
 
     async def acquire(self) -> SqlLease | None:
         """Acquire the lease; from then on it guards the store's transactions. None: ``stopping`` was set before.
@@ -213,7 +219,7 @@ class LeaseContender:
             now = time.monotonic()
             first, watched = watched is None, watched.next(row, now) if watched else WatchedRow(row, now)
             if self.seize or may_take(watched, self.candidate, now, self.times):
-                if (fence := await self.store.run(_take_over(self.candidate, row))) is not None:
+                if (fence := await self._take(row)) is not None:
                     return SqlLease(own, fence, now, self.times)
                 continue  # another candidate was faster
             if watched.alive and not self.standby:
@@ -231,13 +237,16 @@ class LeaseContender:
                 os.close(file)
                 return None
             row = await self.store.run(_read_row, read_only=True)
-            fence = await self.store.run(_take_over(self.candidate, row))
+            fence = await self._take(row)
             assert fence is not None, "nobody else takes it while this process has the file"
         except BaseException:
             if file is not None:
                 os.close(file)
             raise
         return SqlLease(self.store, fence, time.monotonic(), self.times, file)
+
+    async def _take(self, row: LeaseRow | None) -> int | None:
+        return await self.store.run(_take_over(self.candidate, row, generation_floor(self.now())))
 
     async def _lock(self, file: int) -> bool:
         """Give a holder that is about to end time for it."""
@@ -310,8 +319,9 @@ def _read_row(connection: Connection) -> LeaseRow | None:
     return LeaseRow(row.fence, row.renewals, row.place, row.shown, row.released, connected)
 
 
-def _take_over(candidate: LeaseCandidate, seen: LeaseRow | None) -> Callable[[Connection], int | None]:
-    """Take the lease if its row has not changed since it was read. Returns the fence, or None."""
+def _take_over(candidate: LeaseCandidate, seen: LeaseRow | None, floor: int) -> Callable[[Connection], int | None]:
+    """Take the lease if its row has not changed since it was read. Returns the fence, or None. It is at least
+    ``floor``, and above that of the row whatever the clock says."""
 
     def take(connection: Connection) -> int | None:
         whose = {"holder": candidate.id, "place": candidate.place, "shown": candidate.shown}
@@ -320,9 +330,10 @@ def _take_over(candidate: LeaseCandidate, seen: LeaseRow | None) -> Callable[[Co
             present = connection.execute(select(_C.fence).where(_C.name == NAME)).scalar()
             if present is not None:
                 return None
-            connection.execute(insert(LEASES).values(name=NAME, fence=1, **values))
-            return 1
-        fence = seen.fence + 1
+            fence = max(1, floor)
+            connection.execute(insert(LEASES).values(name=NAME, fence=fence, **values))
+            return fence
+        fence = max(seen.fence + 1, floor)
         same = (_C.name == NAME, _C.fence == seen.fence, _C.renewals == seen.renewals)
         changed = connection.execute(update(LEASES).where(*same).values(fence=fence, **values))
         return fence if changed.rowcount else None

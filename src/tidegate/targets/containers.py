@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 
+from tidegate.auth.keys import serves_its_user_alone
 from tidegate.domain.errors import Invalid, StartupError, Transient
 from tidegate.domain.registry import MULTI_MODEL, ContainerDefinition, Model
 from tidegate.serving.artifacts import fetch
@@ -98,8 +99,9 @@ def with_trust(
 
 
 def file_roots(settings: Settings) -> tuple[str, ...] | None:
-    """Folders that a worker may read; None means any. Uploaded files are always among them."""
-    if settings.loopback and not settings.file_roots:
+    """Folders that a worker may read; None means any, which whoever the server asks nothing may read anyway. Uploaded
+    files are always among them."""
+    if serves_its_user_alone(settings) and not settings.file_roots:
         return None
     uploads = settings.state.expanduser().absolute() / "uploads"
     return tuple(str(root) for root in (*settings.file_roots, uploads))

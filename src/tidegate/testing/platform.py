@@ -5,6 +5,7 @@ started, including proxy and workers, whatever state they are in.
 """
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -108,6 +109,15 @@ class Platform:
             if str(self.state) in " ".join(process.info["cmdline"] or ()) and process.pid != os.getpid():
                 mine.append(process)
         return mine
+
+    def workers(self, endpoint: str = "*", variant: str = "*") -> dict[Path, psutil.Process]:
+        """Running workers by their folders. A forked one has the fork server's command line, so that the folders tell
+        what it works for."""
+        found = {}
+        for note in sorted(self.state.glob(f"fleets/{endpoint}/*/{variant}/replicas/*/process.json")):
+            with contextlib.suppress(OSError, ValueError, psutil.NoSuchProcess):
+                found[note.parent] = psutil.Process(json.loads(note.read_bytes())["pid"])
+        return found
 
     def stop(self, *, keep: bool = False) -> list[str]:
         """Stop it gracefully, then kill what is left. Returns what had to be killed."""

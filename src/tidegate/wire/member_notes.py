@@ -6,7 +6,13 @@
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
-from tidegate.wire import cloudwatch_alarms, sagemaker_configs, sagemaker_models, sagemaker_packages
+from tidegate.wire import (
+    cloudwatch_alarms,
+    sagemaker_configs,
+    sagemaker_models,
+    sagemaker_monitoring_jobs,
+    sagemaker_packages,
+)
 
 
 class Treatment(StrEnum):
@@ -152,6 +158,29 @@ NOTES: Mapping[tuple[str, str], Notes] = {
         ),
     ),
     ("sagemaker", "CreateInferenceExperiment"): _note(ignored=("RoleArn", "KmsKey")),
+    ("sagemaker", "CreateDataQualityJobDefinition"): _note(
+        ignored=(
+            "RoleArn",
+            "JobResources",
+            "NetworkConfig",
+            "StoppingCondition",
+            "DataQualityJobInput.EndpointInput.LocalPath",
+            "DataQualityJobInput.EndpointInput.S3InputMode",
+            "DataQualityJobInput.EndpointInput.S3DataDistributionType",
+            "DataQualityJobOutputConfig.MonitoringOutputs.S3Output.LocalPath",
+            "DataQualityJobOutputConfig.MonitoringOutputs.S3Output.S3UploadMode",
+        ),
+        refused=(
+            *(f"DataQualityAppSpecification.{name}" for name in sagemaker_monitoring_jobs.REFUSED_APP),
+            *(f"DataQualityJobInput.EndpointInput.{name}" for name in sagemaker_monitoring_jobs.REFUSED_INPUT),
+            "DataQualityJobInput.BatchTransformInput",
+            "DataQualityBaselineConfig.BaseliningJobName",
+        ),
+    ),
+    **dict.fromkeys(
+        (("sagemaker", "CreateMonitoringSchedule"), ("sagemaker", "UpdateMonitoringSchedule")),
+        _note(refused=("MonitoringScheduleConfig.MonitoringJobDefinition",)),
+    ),
     ("sagemaker-runtime", "InvokeEndpoint"): _PREDICTION | _note(refused=("EnableExplanations",)),
     ("sagemaker-runtime", "InvokeEndpointWithResponseStream"): _PREDICTION,
     ("cloudwatch", "PutMetricAlarm"): _note(

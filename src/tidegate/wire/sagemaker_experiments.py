@@ -1,13 +1,11 @@
 """SageMaker's operations on inference experiments: shadow tests."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import TypeVar
 
 from tidegate.domain.access import Access
 from tidegate.domain.capture import CSV_TYPES, JSON_TYPES, Capture
-from tidegate.domain.errors import AlreadyExists, Conflict, Invalid, NotFound
+from tidegate.domain.errors import Invalid
 from tidegate.domain.experiment import (
     USUAL_LENGTH,
     ExperimentEnding,
@@ -20,12 +18,11 @@ from tidegate.ports.store import Saved
 from tidegate.rollout.status import status
 from tidegate.service import experiments as use
 from tidegate.service.record_kinds import ENDPOINT
-from tidegate.wire.errors import NamedError
 from tidegate.wire.listing import list_by_status, parse_listing
 from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
+from tidegate.wire.resource_errors import name_errors
 from tidegate.wire.sagemaker_tags import parse_tags
 
-T = TypeVar("T")
 _TYPE = "ShadowMode"
 
 
@@ -49,7 +46,7 @@ def create_experiment(call: TxCall, params: Params) -> Params:
     )
     if len(variants) != 2:
         raise Invalid("ModelVariants must have the source variant and the shadow variant")
-    _named(lambda: use.create(call.tx, test, parse_tags(params), call.now))
+    name_errors(lambda: use.create(call.tx, test, parse_tags(params), call.now))
     return _answer(call, test.name)
 
 
@@ -79,7 +76,7 @@ def list_experiments(call: TxCall, params: Params) -> Params:
 
 
 def start_experiment(call: TxCall, params: Params) -> Params:
-    _named(lambda: use.start(call.tx, params["Name"], call.now))
+    name_errors(lambda: use.start(call.tx, params["Name"], call.now))
     return _answer(call, params["Name"])
 
 
@@ -97,7 +94,7 @@ def stop_experiment(call: TxCall, params: Params) -> Params:
         params.get("Reason", ""),
         tuple(_parse_variants(params.get("DesiredModelVariants", [])).values()),
     )
-    _named(lambda: use.stop(call.tx, test.name, ending, call.now))
+    name_errors(lambda: use.stop(call.tx, test.name, ending, call.now))
     return _answer(call, test.name)
 
 
@@ -128,12 +125,12 @@ def update_experiment(call: TxCall, params: Params) -> Params:
     if "DataStorageConfig" in params:
         storage = params["DataStorageConfig"]
         after = replace(after, capture=_parse_storage(storage), wire={**test.wire, "DataStorageConfig": storage})
-    _named(lambda: use.update(call.tx, test.name, after, call.now))
+    name_errors(lambda: use.update(call.tx, test.name, after, call.now))
     return _answer(call, test.name)
 
 
 def delete_experiment(call: TxCall, params: Params) -> Params:
-    _named(lambda: use.delete(call.tx, params["Name"], call.now))
+    name_errors(lambda: use.delete(call.tx, params["Name"], call.now))
     return _answer(call, params["Name"])
 
 
@@ -227,21 +224,7 @@ def _render_variant(test: ShadowExperiment, variant: ExperimentVariant) -> Param
 
 
 def _get(call: TxCall, params: Params) -> Saved[ShadowExperiment]:
-    return _named(lambda: use.get(call.tx, params["Name"]))
-
-
-def _named(work: Callable[[], T]) -> T:
-    """Errors by the names that the service's model has for these operations."""
-    try:
-        return work()
-    except AlreadyExists as error:
-        raise NamedError("ResourceInUse", error.message) from None
-    except Conflict as error:
-        raise NamedError("ConflictException", error.message) from None
-    except NotFound as error:
-        if error.about is not None:
-            raise
-        raise NamedError("ResourceNotFound", error.message) from None
+    return name_errors(lambda: use.get(call.tx, params["Name"]))
 
 
 def _answer(call: TxCall, name: str) -> Params:

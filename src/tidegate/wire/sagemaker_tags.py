@@ -16,8 +16,10 @@ from tidegate.service.record_kinds import (
     ENDPOINT,
     EXPERIMENT,
     MODEL,
+    MONITORING_SCHEDULE,
     PACKAGE,
     PACKAGE_GROUP,
+    QUALITY_JOB,
     RECOMMENDATION,
     TRANSFORM,
 )
@@ -33,6 +35,8 @@ _KINDS: dict[str, Kind[Any]] = {
     "transform-job": TRANSFORM,
     "inference-recommendations-job": RECOMMENDATION,
     "inference-experiment": EXPERIMENT,
+    "data-quality-job-definition": QUALITY_JOB,
+    "monitoring-schedule": MONITORING_SCHEDULE,
     "model-package-group": PACKAGE_GROUP,
     "model-package": PACKAGE,
 }

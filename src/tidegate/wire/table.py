@@ -13,6 +13,8 @@ from tidegate.wire import (
     sagemaker_endpoints,
     sagemaker_experiments,
     sagemaker_models,
+    sagemaker_monitoring,
+    sagemaker_monitoring_jobs,
     sagemaker_packages,
     sagemaker_recommendations,
     sagemaker_tags,
@@ -34,6 +36,8 @@ TABLE: dict[str, Operations] = {
         **sagemaker_transforms.OPERATIONS,
         **sagemaker_recommendations.OPERATIONS,
         **sagemaker_experiments.OPERATIONS,
+        **sagemaker_monitoring_jobs.OPERATIONS,
+        **sagemaker_monitoring.OPERATIONS,
     },
     "sagemaker-runtime": {**runtime.OPERATIONS, **runtime_async.OPERATIONS},
     "cloudwatch": {

@@ -20,6 +20,9 @@ ALLOWANCES: dict[tuple[str, str], Allowance] = {
     ("sagemaker", "S3Uri"): Allowance(
         r"(https|s3|file)://([^/]*)/?(.*)", "what a job reads and writes may lie on this machine"
     ),
+    ("sagemaker", "MonitoringS3Uri"): Allowance(
+        r"(https|s3|file)://([^/]*)/?(.*)", "reports may be put on this machine"
+    ),
     ("sagemaker", "S3ModelUri"): Allowance(
         r"(https|s3|file)://([^/]*)/?(.*)", "model data may lie on this machine"
     ),

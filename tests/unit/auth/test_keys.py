@@ -23,6 +23,28 @@ def test_beyond_loopback_without_keys_it_does_not_start(host: str) -> None:
         is_login_required(Settings(host=host), False)
 
 
+PUBLISHED = (
+    Settings(public_url="https://tidegate.example"),
+    Settings(public_url="https://192.0.2.1:8443"),
+    Settings(public_url="https://localhost.tidegate.example"),
+    Settings(trusted_proxies=("127.0.0.1",)),
+)
+
+
+@pytest.mark.parametrize("settings", PUBLISHED, ids=repr)
+def test_published_on_loopback_without_keys_it_does_not_start(settings: Settings) -> None:
+    with pytest.raises(StartupError, match="tidegate user add"):
+        is_login_required(settings, False)
+    assert is_login_required(settings, True)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost:8471", "https://a.localhost", "http://127.0.0.9", "http://[::1]:1"]
+)
+def test_a_public_address_of_this_machine_alone_publishes_nothing(url: str) -> None:
+    assert not is_login_required(Settings(public_url=url), False)
+
+
 @pytest.mark.parametrize("key_id", ["", "a b", "a/b", "x" * 129, "schlüssel"])
 def test_an_id_that_does_not_fit_into_a_credential(key_id: str) -> None:
     with pytest.raises(StartupError, match="TIDEGATE_ACCESS_KEYS is not valid"):

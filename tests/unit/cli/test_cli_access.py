@@ -39,6 +39,7 @@ def test_users_are_added_listed_changed_and_removed(tmp_path: Path) -> None:
         "user", "password", "bob", "--password-stdin", "--state", str(state), text="another horse battery\n"
     )
     assert "whose sessions have ended" in done.stdout
+    assert "ended 0 sessions of bob" in words("user", "sign-out", "bob", "--state", str(state))
     words("user", "remove", "bob", "--state", str(state))
     assert "bob" not in words("user", "list", "--state", str(state))
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.signed_in import PASSWORD
-from tidegate.auth.keys import check_keys, prediction_keys, role_of_key
+from tidegate.auth.keys import check_keys, is_login_required, prediction_keys, role_of_key
 from tidegate.auth.passwords import Cost, hash_password
+from tidegate.compose.dispatcher_supervisor import start_settings
 from tidegate.compose.logins import OWN_KEY, require_login
 from tidegate.compose.recommendation_jobs import server_environment
 from tidegate.domain.access import Role, User
@@ -18,6 +19,7 @@ from tidegate.host.clock import SystemClock
 from tidegate.settings import Settings
 from tidegate.store import SqlStore, open_store
 from tidegate.store.access import SqlAccess
+from tidegate.targets.containers import file_roots
 
 BEYOND = Settings(host="0.0.0.0")
 
@@ -60,10 +62,41 @@ async def test_a_key_that_may_ask_models_is_used_and_viewers_keys_stay_with_the_
 
 async def test_passwords_that_travel_unencrypted_are_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        await require_login(replace(BEYOND, public_url="https://a.example"), await store_with("alice"))
+        behind = replace(BEYOND, public_url="https://a.example", trusted_proxies=("10.0.0.1",))
+        await require_login(replace(behind, file_roots=(Path("/models"),)), await store_with("alice"))
         assert caplog.text == ""
         await require_login(BEYOND, await store_with("alice"))
     assert "unencrypted" in caplog.text
+
+
+@pytest.mark.parametrize("settings", [Settings(public_url="https://a.example"), BEYOND], ids=["proxy", "none"])
+async def test_a_proxy_that_is_not_trusted_is_warned_of(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        await require_login(settings, await store_with("alice"))
+    assert ("locks out everybody" in caplog.text) is (settings is not BEYOND)
+
+
+@pytest.mark.parametrize("root", [".", "state", "state/../state", "linked", "models", "state/uploads"])
+async def test_folders_that_hold_the_servers_keys_are_not_read(tmp_path: Path, root: str) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "linked").symlink_to(tmp_path)
+    settings = Settings(state=tmp_path / "state", file_roots=(tmp_path / root,))
+    assert await require_login(settings, await store_with()) == (settings, False)
+    if root in ("models", "state/uploads"):
+        assert (await require_login(settings, await store_with("alice")))[1]
+        return
+    with pytest.raises(StartupError, match="holds the state folder"):
+        await require_login(settings, await store_with("alice"))
+
+
+async def test_who_signs_in_reads_no_file_of_the_server(tmp_path: Path) -> None:
+    alone = Settings(state=tmp_path)
+    settings, _ = await require_login(alone, await store_with("alice"))
+    assert file_roots(alone) is None and file_roots(settings) == (str(tmp_path / "uploads"),)
+    assert start_settings(alone, tmp_path / "s").readable is None
+    assert start_settings(settings, tmp_path / "s").readable == ()
 
 
 def test_a_role_of_a_key_that_is_not_there_stops_the_start() -> None:
@@ -97,7 +130,10 @@ def test_the_private_server_of_a_recommendation_asks_nobody(tmp_path: Path) -> N
         "TIDEGATE_ACCESS_KEYS": "AKIA:long-enough",
         "TIDEGATE_KEY_ROLES": "AKIA=viewer",
         "TIDEGATE_OIDC_ISSUER": "https://login.example",
+        "TIDEGATE_PUBLIC_URL": "https://tidegate.example",
+        "TIDEGATE_TRUSTED_PROXIES": "127.0.0.1",
     }
     made = Settings.from_environment(own | server_environment(Settings.from_environment(own)))
     assert not made.access_keys and not made.key_roles and not made.oidc_issuer
+    assert not is_login_required(made, False), "it starts, too"
     assert set(own) & set(os.environ) == set()

@@ -1,6 +1,7 @@
 """Signing in and out; sessions that are forged, expired, replayed or revoked; requests that other sites make."""
 
 from datetime import timedelta
+from urllib.parse import urlencode
 
 import httpx
 import pytest
@@ -10,6 +11,7 @@ from tests.signed_in import PAGE, SITE, House, code, login
 from tidegate.console.login_pages import next_page
 from tidegate.domain.access import Role
 from tidegate.settings import Settings
+from tidegate.store.access import SqlAccess
 
 ENDPOINTS = "/tidegate/v1/endpoints"
 DOWN = "/tidegate/v1/down"
@@ -67,6 +69,22 @@ async def test_a_wrong_login_says_no_more_than_that_and_is_recorded(name: str, p
         assert "set-cookie" not in answer.headers and password not in (await house.audit())[-1]
     who = "alice" if name == "alice" else "(nobody)"
     assert (await house.audit())[-1] == (who, "login", "refused")
+
+
+@pytest.mark.parametrize("name", ["x" * 1_000_000, "a\0b", "\udcff", "a b"], ids=["long", "nul", "bytes", "space"])
+async def test_what_can_be_no_name_is_not_looked_for(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House()
+    asked: list[str] = []
+
+    async def user(self: SqlAccess, name: str) -> None:
+        asked.append(name)
+
+    monkeypatch.setattr(SqlAccess, "user", user)
+    async with house.browser() as client:
+        form = urlencode({"name": name, "password": "x"}, errors="surrogateescape").encode()
+        headers = {"content-type": "application/x-www-form-urlencoded"}
+        assert (await client.post("/console/login", content=form, headers=headers)).status_code == 401
+    assert asked == [] and (await house.audit())[-1] == ("(nobody)", "login", "refused")
 
 
 async def test_what_is_typed_into_the_field_of_the_name_is_not_recorded() -> None:

@@ -1,12 +1,16 @@
 """Late labels of two versions: equal ones are told apart in one of a hundred at most, worse ones soon."""
 
 import random
+from collections.abc import Callable, Iterable, Iterator
+from weakref import WeakSet
 
 import pytest
 
+from tidegate.evidence import label_quality
 from tidegate.evidence.label_quality import (
     AUC_TOLERANCE,
     LEARNED,
+    LabelComparison,
     TimedLabel,
     compare_amounts,
     compare_classes,
@@ -74,3 +78,23 @@ def test_amounts_are_compared_by_large_errors(worse: float, fails: bool) -> None
 def test_nothing_to_compare_is_no_evidence() -> None:
     assert compare_classes([]).evidence == compare_amounts([]).evidence == 0
     assert compare_classes([TimedLabel(True, "a", 0.5, 1.0)]).counts == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("compare", [compare_classes, compare_amounts])
+def test_few_labels_are_in_memory_however_many_there_are(
+    monkeypatch: pytest.MonkeyPatch, compare: Callable[[Iterable[TimedLabel]], LabelComparison]
+) -> None:
+    monkeypatch.setattr(label_quality, "MOST_WAITING", 100, raising=False)
+    alive, most = WeakSet[TimedLabel](), 0
+
+    def labels() -> Iterator[TimedLabel]:
+        nonlocal most
+        for number in range(5_000):
+            one = TimedLabel(number % 2 == 0, str(number), number / 5_000, float(number % 1_000 < 2))
+            alive.add(one)
+            yield one
+            most = max(most, len(alive))
+
+    found = compare(labels())
+    assert most <= 500
+    assert found.counts[0] >= 4

@@ -243,3 +243,13 @@ async def test_a_large_model_is_uploaded_by_users_and_tokens_without_being_held_
         answer = await client.put(f"{API}/uploads/model.bin", content=content, headers=kind)
     assert answer.status_code == 201 and answer.json()["bytes"] == len(content)
     assert (await house.audit())[-1][1:] == ("PUT /uploads/model.bin", "done")
+
+
+async def test_strangers_who_guess_at_a_user_use_up_nothing_of_what_is_recorded_of_the_user() -> None:
+    audit = MemoryAudit()
+    trail = Trail(audit, GatewayHarness().clock.now)
+    stranger = Caller("olga", None, Means.NONE)
+    for _ in range(100):
+        await trail.note_refusal(Doing(stranger, Access.CHANGE, "login"), NotAllowed("no"))
+    await trail.note_refusal(Doing(OPS, Access.ADMINISTER, "POST /down"), NotAllowed("no"))
+    assert audit.entries[-1].action == "POST /down" and len(audit.entries) == 61

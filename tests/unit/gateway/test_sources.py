@@ -20,6 +20,8 @@ BEHIND = Settings.from_environment({"TIDEGATE_TRUSTED_PROXIES": "10.0.0.0/8, ::1
         (BEHIND, "::1", "2001:db8::1", "2001:db8::1"),
         (BEHIND, "10.1.2.3", "<script>", ""),
         (BEHIND, "", "203.0.113.9", ""),
+        (Settings(), "::ffff:192.0.2.1", "", "192.0.2.1"),
+        (BEHIND, "::ffff:10.1.2.3", "::ffff:203.0.113.9", "203.0.113.9"),
     ],
 )
 def test_only_a_trusted_proxy_is_believed(settings: Settings, seen: str, said: str, source: str) -> None:
@@ -29,4 +31,5 @@ def test_only_a_trusted_proxy_is_believed(settings: Settings, seen: str, said: s
 
 def test_addresses_of_ipv6_are_limited_by_their_network() -> None:
     assert network_of("2001:db8::1") == network_of("2001:db8::2") != network_of("2001:db8:0:1::1")
+    assert network_of("::ffff:192.0.2.1") == "192.0.2.1" != network_of("::ffff:192.0.2.2")
     assert network_of("192.0.2.1") == "192.0.2.1" and network_of("") == ""

@@ -167,3 +167,25 @@ async def test_a_rollout_that_ended_is_forgotten_and_one_without_a_replay_is_lef
     assert len(scene.jobs) == 1
     assert replays.PATIENCE > 600
     await scene.replays.stop()
+
+
+async def test_replays_wait_for_each_other() -> None:
+    scene, running, ends = Scene(), [], asyncio.Event()
+    await scene.keep("one", "two")
+
+    async def run(job: ReplayJob) -> Mapping[str, ReplayResult]:
+        running.append(job)
+        await ends.wait()
+        return GOOD
+
+    scene.replays.run = run
+    wanted = [replace(WANTED, rollout=f"r{number}") for number in range(30)]
+    await scene.replays.turn(wanted)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert 0 < len(running) <= 3
+    ends.set()
+    for _ in range(500):
+        await asyncio.sleep(0)
+    assert len(running) == 30 and all(scene.replays.results(one.rollout) == GOOD for one in wanted)
+    await scene.replays.stop()

@@ -16,6 +16,7 @@ from tidegate.domain.observation import Capabilities, FleetStatus, Observation
 from tidegate.domain.replay import ReplayConfig, ReplayResult
 from tidegate.domain.rollout import Cause, Phase
 from tidegate.rollout import commands, desired_state
+from tidegate.rollout.digest import digest
 from tidegate.rollout.plan import compile_plan
 from tidegate.rollout.step import step
 from tidegate.testing.samples import canary, complete_evidence, percent, version
@@ -124,6 +125,17 @@ def test_a_pause_stops_the_wait_but_not_a_failure() -> None:
     for found, phase in ((Finding.NO_DATA, WAITS), (Finding.PASS, WAITS), (Finding.FAIL, BACK)):
         seen = look(paused, now, {"AllTraffic": found})
         assert rollout_of(step(paused, seen, now).endpoint).phase is phase
+
+
+@pytest.mark.parametrize(("found", "remembered"), [(Finding.FAIL, True), (Finding.NO_DATA, False)])
+def test_a_version_that_a_replay_found_worse_is_not_tried_again_without_an_override(
+    found: Finding, remembered: bool
+) -> None:
+    endpoint, now = begun(ROLLBACK, NoDataAction.ROLLBACK)
+    turned = step(endpoint, look(endpoint, now, {"AllTraffic": found}), now).endpoint
+    assert rollout_of(turned).phase is BACK
+    assert turned is not None
+    assert (digest(rollout_of(turned).new) in turned.rejected) == remembered
 
 
 def test_a_target_that_keeps_no_model_data_refuses_a_replay() -> None:

@@ -62,8 +62,33 @@ def test_a_difference_turns_the_rollout_back_at_once_and_the_version_is_not_trie
     assert turned is not None
     idle = replace(turned, rollout=None)
     request = VersionRequest(rollout.new, rollout.deployment, began)
-    with pytest.raises(Conflict, match="a comparison rolled v2 back"):
+    with pytest.raises(Conflict, match="a comparison or a replay rolled v2 back"):
         commands.begin(idle, request, rollout_id="r2", can=Capabilities(), now=began)
+
+
+@pytest.mark.parametrize(("finding", "remembered"), [(Finding.FAIL, True), (Finding.NO_DATA, False)])
+def test_a_version_that_copies_found_to_differ_is_not_tried_again_although_it_had_no_traffic(
+    finding: Finding, remembered: bool
+) -> None:
+    endpoint, began = baking(replace(CONFIG, compare=(Comparison.PAIRED,), copies=60))
+    assert desired_state.new_share(endpoint) == 0
+    turned = decided(endpoint, finding, began, began + BAKE + 2 * DEADLINE).endpoint
+    rollout = rollout_of(turned)
+    assert (rollout.phase, rollout.cause) == (Phase.ROLLING_BACK, Cause.EVIDENCE)
+    assert turned is not None
+    request = VersionRequest(rollout.new, rollout.deployment, began)
+    idle = replace(turned, rollout=None)
+
+    def begin_again(override: bool) -> bool:
+        begun = commands.begin(idle, request, rollout_id="r2", can=Capabilities(), now=began, override=override)
+        return begun.rollout is not None
+
+    assert begin_again(override=True)
+    if remembered:
+        with pytest.raises(Conflict, match="a comparison or a replay rolled v2 back"):
+            begin_again(override=False)
+    else:
+        assert begin_again(override=False)
 
 
 @pytest.mark.parametrize("finding", [None, Finding.NO_DATA])

@@ -12,7 +12,9 @@ from tidegate.advisor.drift.captures import read_window
 from tidegate.advisor.drift.compare import DriftReport, DriftTerms, compare
 from tidegate.advisor.drift.phases import phases_of
 from tidegate.advisor.drift.profile import PREDICTION, Draw, TableProfile
+from tidegate.advisor.drift.report import make_report, write_report
 from tidegate.advisor.drift.rows import CapturedReader, Unusable
+from tidegate.advisor.drift.shapes import read_threshold
 from tidegate.advisor.drift.slices import EVERYTHING, SlicedTable
 from tidegate.domain.drift import DriftFinding, DriftOutcome, DriftSchedule, DriftTask, DriftVerdict
 from tidegate.domain.errors import ArtifactError, Invalid, TidegateError
@@ -33,13 +35,18 @@ def analyse(task: DriftTask, draw: Draw) -> DriftOutcome:
     """Everything that can go wrong is an outcome: unknown, with the reason. ``draw`` draws the samples of
     columns."""
     unknown = DriftOutcome(task.start, task.end, DriftVerdict.UNKNOWN)
+    terms = DriftTerms(task.schedule.least, task.schedule.rate)
     if not task.addresses:
         return replace(unknown, reason="the endpoint has no data capture: give its spec a 'capture'")
     zone = ZoneInfo(task.schedule.zone)
+    address = task.schedule.baseline
     try:
-        baseline = read_baseline(_read_file(task.schedule.baseline, task), zone)
+        baseline = read_baseline(_read_file(address, task), zone)
+        if task.report is not None and task.report.constraints:
+            address = task.report.constraints
+            terms = replace(terms, least=read_threshold(_read_file(address, task), _names_of(baseline)))
     except TidegateError as error:
-        return replace(unknown, reason=f"baseline {task.schedule.baseline}: {error}")
+        return replace(unknown, reason=f"baseline {address}: {error}")
     skipped: Counter[Unusable] = Counter()
     columns = choose_columns(baseline, task.schedule)
     try:
@@ -48,20 +55,25 @@ def analyse(task: DriftTask, draw: Draw) -> DriftOutcome:
         _read_present(task, view, columns, present, skipped)
     except TidegateError as error:
         return replace(unknown, reason=f"captures: {error}", skipped=_counted(skipped))
-    found = compare(
-        view.tables,
-        present.tables,
-        DriftTerms(task.schedule.least, task.schedule.rate),
-        view.phases,
-        view.known,
-    )
-    return judge(task, found, skipped)
+    before = view.tables[EVERYTHING]
+    found = compare(view.tables, present.tables, terms, view.phases, view.known)
+    outcome = judge(task, found, skipped)
+    if task.report is not None and outcome.verdict is not DriftVerdict.UNKNOWN:
+        documents = make_report(before, present.tables[EVERYTHING], found, terms.least)
+        try:
+            write_report(task.report, documents, (task.s3_endpoint, task.region))
+        except TidegateError as error:
+            return replace(outcome, verdict=DriftVerdict.UNKNOWN, reason=f"report {task.report.address}: {error}")
+    return outcome
 
 
 def choose_columns(baseline: RowsBaseline | TableProfile, schedule: DriftSchedule) -> list[str]:
     """The columns of rows without names."""
-    names = baseline.columns if isinstance(baseline, TableProfile) else baseline.names
-    return list(schedule.columns or (one for one in names if one != PREDICTION))
+    return list(schedule.columns or (one for one in _names_of(baseline) if one != PREDICTION))
+
+
+def _names_of(baseline: RowsBaseline | TableProfile) -> tuple[str, ...]:
+    return tuple(baseline.columns) if isinstance(baseline, TableProfile) else baseline.names
 
 
 def _view(
@@ -120,7 +132,7 @@ def judge(task: DriftTask, found: DriftReport, skipped: Counter[Unusable]) -> Dr
     elif unusable > MOST_UNUSABLE * (unusable + found.rows):
         verdict, reason = DriftVerdict.UNKNOWN, f"{unusable} captures of this window could not be used"
     if not found.rows:
-        verdict, reason = DriftVerdict.UNKNOWN, "no captured row in this window"
+        verdict, reason = DriftVerdict.UNKNOWN, _describe_nothing(skipped)
     whole = [one for one in found.changes if one.slice == EVERYTHING]
     return DriftOutcome(
         task.start,
@@ -137,6 +149,12 @@ def judge(task: DriftTask, found: DriftReport, skipped: Counter[Unusable]) -> Dr
         found.unsaid[:MOST_FINDINGS],
         _counted(skipped),
     )
+
+
+def _describe_nothing(skipped: Counter[Unusable]) -> str:
+    """Why a window has no row."""
+    unused = ", ".join(f"{count} with {why}" for why, count in _counted(skipped).items())
+    return f"no captured row in this window{f' can be used: {unused}' if unused else ''}"
 
 
 def _counted(skipped: Counter[Unusable]) -> dict[str, int]:

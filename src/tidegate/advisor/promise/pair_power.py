@@ -10,6 +10,8 @@ from tidegate.advisor.promise.passage import ComparedStage, Growth, count_blocks
 from tidegate.domain.evidence import Comparison, EvidenceConfig
 from tidegate.evidence import features, means, pairs
 from tidegate.evidence.judge import false_alarm_rates
+from tidegate.evidence.pair_judge import FIRST_COLUMNS
+from tidegate.evidence.stakes import FIRST_PART
 
 PAIRS_PER_SECOND = 20.0
 """Requests that are copied in a second, with one worker of the old version."""
@@ -61,9 +63,9 @@ def _bets(comparison: Comparison, config: EvidenceConfig, difference: float) -> 
             hit, miss = math.log(rate / tolerance), math.log((1 - rate) / (1 - tolerance))
             variance = difference * (1 - difference) * (hit - miss) ** 2
             growth = Growth(difference * hit + (1 - difference) * miss, variance)
-            yield 1 / len(means.EFFECTS) / COLUMNS, growth
+            yield FIRST_PART * FIRST_COLUMNS / len(means.EFFECTS) / COLUMNS, growth
         return
-    whole = 0.5 if config.slices else 1.0
+    whole = FIRST_PART * (0.5 if config.slices else 1.0)
     width = 2 * pairs.CLIP
     mean, limit = (difference + pairs.CLIP) / width, (config.paired.bias + pairs.CLIP) / width
     variance = (USUAL_SPREAD * config.paired.distance / width) ** 2

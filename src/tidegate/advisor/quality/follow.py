@@ -6,14 +6,16 @@ on disk, so a controller that comes anew goes on where the last one ended."""
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from tidegate.advisor.quality.label_lines import Problem, read_prediction
-from tidegate.advisor.quality.label_metrics import label_samples
-from tidegate.advisor.quality.ledger import AnsweringVersion
+from tidegate.advisor.quality.label_metrics import bad_samples, label_samples
+from tidegate.advisor.quality.ledger import AnsweringVersion, SideBySide
 from tidegate.advisor.quality.report import QualityQuestion, entries
 from tidegate.advisor.quality.sources import LineFile, list_files
 from tidegate.advisor.quality.store import SUFFIX, LabelStore
@@ -41,15 +43,25 @@ PUBLISH_EVERY = 60.0
 REST = 20.0
 """A measurement that took a second is not made again within so many."""
 MOST_AGE = 400 * 86_400.0
-"""Seconds for which predictions are kept."""
+"""Seconds for which predictions are kept, with their labels."""
+UNKNOWN_AGE = 30 * 86_400.0
+"""Seconds for which a label waits for the capture that has its prediction."""
+BEHIND = 300.0
+"""Seconds for which there may be captures that were not read; then what was measured without them is out of date."""
+SLOTS = 2
+"""Endpoints that are followed at a time."""
+PATIENCE = 10.0
+"""Seconds after which an endpoint that is not done, since its bucket does not answer, lets others have its slot."""
+THREADS = 64
+"""So many endpoints can wait for their buckets at a time. No thread is made before it is needed."""
 
 
 @dataclass(frozen=True)
 class FollowedEndpoint:
-    """``captured``: address of each variant's captures; ``compared``: old and new versions that are compared."""
+    """``captured``: address of each variant's captures; ``compared``: versions that are compared."""
 
     captured: tuple[str, ...]
-    compared: tuple[tuple[AnsweringVersion, AnsweringVersion], ...]
+    compared: tuple[SideBySide, ...]
 
 
 @dataclass
@@ -61,6 +73,10 @@ class _Progress:
     pending: bool = True
     """Whether something is to be measured: at the start it is not known whether nothing is."""
     unread: list[LineFile] = field(default_factory=list)
+    compared: tuple[SideBySide, ...] | None = None
+    """What was compared when it was measured last."""
+    behind_since: float | None = None
+    """Since when there have been captures that were not read, on the monotonic clock."""
 
 
 @dataclass
@@ -76,19 +92,38 @@ class LabelFollower:
     """Seconds on a clock that never steps."""
     _progress: dict[str, _Progress] = field(default_factory=dict)
     _troubles: dict[str, str] = field(default_factory=dict)
+    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SLOTS))
+    _running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    """By endpoint. Those that are not done by the end of a turn go on."""
+    _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(THREADS, "labels"))
 
     async def turn(self) -> None:
-        """One round over all endpoints with labels; what fails for one is logged once, and tried again."""
-        for name in await asyncio.to_thread(self._names):
-            try:
-                await self._follow(name)
-                self._troubles.pop(name, None)
-            except Exception as error:
-                why = f"{type(error).__name__}: {error}"
-                if self._troubles.get(name) != why:
-                    known = isinstance(error, TidegateError)
-                    log.warning("labels of endpoint %s: %s", name, why, exc_info=None if known else error)
-                self._troubles[name] = why
+        """One round over all endpoints with labels but those that an earlier one still waits for; what fails for one
+        is logged once, and tried again."""
+        names = await asyncio.to_thread(self._names)
+        try:
+            await asyncio.gather(*(self._turn_one(name) for name in names if name not in self._running))
+        except asyncio.CancelledError:
+            for task in self._running.values():
+                task.cancel()
+            raise
+
+    async def _turn_one(self, name: str) -> None:
+        async with self._slots:
+            task = self._running[name] = asyncio.create_task(self._try(name), name=f"labels of {name}")
+            task.add_done_callback(lambda _: self._running.pop(name, None))
+            await asyncio.wait([task], timeout=PATIENCE)
+
+    async def _try(self, name: str) -> None:
+        try:
+            await self._follow(name)
+            self._troubles.pop(name, None)
+        except Exception as error:
+            why = f"{type(error).__name__}: {error}"
+            if self._troubles.get(name) != why:
+                known = isinstance(error, TidegateError)
+                log.warning("labels of endpoint %s: %s", name, why, exc_info=None if known else error)
+            self._troubles[name] = why
 
     def _names(self) -> list[str]:
         return sorted(path.stem for path in self.folder.glob(f"*{SUFFIX}"))
@@ -101,7 +136,8 @@ class LabelFollower:
             await asyncio.to_thread(labels.remove)
             return
         progress = self._progress.setdefault(name, _Progress())
-        samples = await asyncio.to_thread(self._work, name, labels, found, progress, now)
+        loop = asyncio.get_running_loop()
+        samples = await loop.run_in_executor(self._threads, self._work, name, labels, found, progress, now)
         if samples:
             await self.metrics.put(samples)
 
@@ -111,19 +147,23 @@ class LabelFollower:
         """Off the event loop. Returns what is to be published."""
         began = self.elapsed()
         self._read(labels, found, progress, now)
-        progress.pending = labels.take_changed() or progress.pending
+        progress.pending = labels.take_changed() or progress.pending or progress.compared != found.compared
         document = None
         if progress.pending and not progress.unread and self.elapsed() >= progress.rests_until:
             began = self.elapsed()
             document = labels.describe(QualityQuestion(), now.timestamp(), found.compared)
-            progress.pending = False
+            progress.pending, progress.compared = False, found.compared
             progress.rests_until = self.elapsed() + REST * (self.elapsed() - began)
         elif began - progress.published >= PUBLISH_EVERY:
             document = labels.document()
         if document is None:
             return []
         progress.published = began
-        return label_samples(name, document, int(now.timestamp()) - 1)
+        since = progress.behind_since
+        chosen = label_samples if since is None or self.elapsed() - since <= BEHIND else bad_samples
+        present = {(one.old.config, one.new.config, one.new.variant, one.since) for one in found.compared}
+        comparisons = [one for one in document["comparisons"] if _names(one) in present]
+        return chosen(name, document | {"comparisons": comparisons}, int(now.timestamp()) - 1)
 
     def _read(self, labels: LabelStore, found: FollowedEndpoint, progress: _Progress, now: datetime) -> None:
         """Read some files of captures that were not read yet."""
@@ -134,7 +174,9 @@ class LabelFollower:
             progress.unread = [listed[path] for path in labels.unread(sorted(listed))]
             if whole:
                 progress.listed_all = began
-                labels.forget_old(now.timestamp() - MOST_AGE)
+                read_all = not progress.unread  # until then it is not known which labels are of unknown ids
+                waited = now.timestamp() - UNKNOWN_AGE if read_all else None
+                labels.forget_old(now.timestamp() - MOST_AGE, waited)
         where = labels.terms().where
         while progress.unread and self.elapsed() - began < SLICE:
             file, skipped = progress.unread.pop(0), Counter[Problem]()
@@ -144,6 +186,10 @@ class LabelFollower:
             except ArtifactError:  # removed since it was listed, or unreadable: it is listed again if it is there
                 skipped = Counter({Problem.NO_FILE: 1})
             labels.note_skipped(skipped)
+        if not progress.unread:
+            progress.behind_since = None
+        elif progress.behind_since is None:
+            progress.behind_since = began
 
     def _list(self, found: FollowedEndpoint, now: datetime | None) -> Iterator[LineFile]:
         """Files of captures: of the last hours, or all of them where ``now`` is None."""
@@ -153,6 +199,10 @@ class LabelFollower:
                 for file in list_files(address + hour, self.s3):
                     if is_captured("/".join(file.path.split("/")[-5:])):
                         yield file
+
+
+def _names(comparison: Mapping[str, Any]) -> tuple[object, ...]:
+    return tuple(comparison.get(name) for name in ("old", "new", "variant", "since"))
 
 
 def _hour(now: datetime, back: int) -> str:
@@ -180,21 +230,26 @@ def _versions(endpoint: Endpoint) -> list[Version]:
     return under_way + ([endpoint.serving] if endpoint.serving is not None else [])
 
 
-def _compared(endpoint: Endpoint, past: History) -> Iterator[tuple[AnsweringVersion, AnsweringVersion]]:
+def _compared(endpoint: Endpoint, past: History) -> Iterator[SideBySide]:
     """Variants of the versions of a rollout under way, or of the last one: a version that was rolled back, too."""
-    rollout = endpoint.rollout
+    rollout, until = endpoint.rollout, float("inf")
     if rollout is not None and rollout.old is not None:
-        old, new = rollout.old, rollout.new
+        old, new, since = rollout.old, rollout.new, rollout.started_at.timestamp()
     else:
         served = [one for one in past.entries if one.served_at is not None or one.outcome is Outcome.SERVING]
         last = past.entries[-1:]
         if len(served) >= 2 and served[-1] in last:
             old, new = served[-2].version, served[-1].version
+            ended = served[-1].served_at
         elif served and last and served[-1] not in last:  # it was rolled back
             old, new = served[-1].version, last[0].version
+            ended = last[0].ended_at
         else:
             return
+        since = last[0].began_at.timestamp()
+        until = until if ended is None else ended.timestamp()
     names = {one.name for one in old.production}
     for variant in new.production:
         if variant.name in names and old.config_name != new.config_name:
-            yield AnsweringVersion(old.config_name, variant.name), AnsweringVersion(new.config_name, variant.name)
+            sides = [AnsweringVersion(one.config_name, variant.name) for one in (old, new)]
+            yield SideBySide(sides[0], sides[1], since, until)

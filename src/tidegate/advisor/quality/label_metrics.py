@@ -37,6 +37,13 @@ def label_samples(endpoint: str, found: Mapping[str, Any], second: int) -> list[
     ]
 
 
+def bad_samples(endpoint: str, found: Mapping[str, Any], second: int) -> list[Sample]:
+    """Of measures that are out of date: that a version is worse for certain, which stays so. What was good may not be
+    so any more, and is not said."""
+    bad = [one for one in found["comparisons"] if one["evidence"] >= 1]
+    return label_samples(endpoint, {"versions": [], "comparisons": bad}, second)
+
+
 def _values(version: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     coverage, quality, delay = version["coverage"], version["quality"] or {}, version["delay_seconds"]
     if not coverage["labelled"]:

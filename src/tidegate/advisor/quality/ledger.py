@@ -3,7 +3,7 @@ file for a command, a lasting one for an endpoint (``store``)."""
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
@@ -44,6 +44,8 @@ class Outcome(StrEnum):
     """Its time is later than the time at which it came."""
     CLASS = "class never seen"
     """Neither 0 nor 1, where the others are."""
+    FULL = "no room for unknown ids"
+    """Its id is of no known prediction, and so are as many labels as are kept of such: it was not kept."""
 
 
 class LabelKind(StrEnum):
@@ -90,6 +92,17 @@ class AnsweringVersion:
 
     config: str
     variant: str
+
+
+@dataclass(frozen=True)
+class SideBySide:
+    """Two versions, and the epoch seconds between which they answered side by side: those of one rollout, since a
+    config may serve again, or be tried again, in another month."""
+
+    old: AnsweringVersion
+    new: AnsweringVersion
+    since: float = float("-inf")
+    until: float = float("inf")
 
 
 @dataclass(frozen=True)
@@ -157,14 +170,17 @@ class Ledger:
         """Within a transaction of the caller."""
         self._database.executemany(_ADD_PREDICTION, rows)
 
+    def insert_labels(self, found: Iterable[Label]) -> None:
+        """Within a transaction of the caller."""
+        self._database.executemany(_ADD_LABEL, map(_label_row, found))
+
     def add_labels(self, found: Iterable[Label]) -> None:
-        rows = ((one.id, one.at, one.value, one.probability, one.received) for one in found)
-        self._add(_ADD_LABEL, rows)
+        self._add(_ADD_LABEL, map(_label_row, found))
 
     def join(self, latest: float, now: float = float("inf"), kind: LabelKind | None = None) -> dict[Outcome, int]:
         """The number of labels with each outcome. ``latest``: seconds after which a label is too late; ``now``: epoch
         seconds; ``kind`` None: labels are classes if nearly all of them are 0 or 1."""
-        classes = kind is LabelKind.CLASSES if kind is not None else self._are_classes()
+        classes = (kind or self.find_kind()) is LabelKind.CLASSES
         self._database.execute("DROP TABLE IF EXISTS temp.joined")
         terms = {"skew": SKEW, "latest": latest, "classes": classes, "now": min(now, 1e300)}
         self._database.execute(_JOIN, terms)
@@ -194,17 +210,21 @@ class Ledger:
         with closing(self._database.execute(query, values)) as rows:
             yield from rows
 
-    def in_order(self, old: AnsweringVersion, new: AnsweringVersion) -> Iterator[LabelledPair]:
+    def in_order(self, pair: SideBySide) -> Iterator[LabelledPair]:
         """What was joined of two versions, of the time in which both answered, in the order in which labels came;
         those that came together in one that says nothing of them."""
         query = f"""
             WITH span AS (SELECT
-              (SELECT min(at) FROM predictions WHERE config = :new AND variant = :variant) AS first,
-              (SELECT max(at) FROM predictions WHERE config = :old AND variant = :variant) AS last)
+              (SELECT min(at) FROM predictions WHERE config = :new AND variant = :variant
+                AND at BETWEEN :since AND :until) AS first,
+              (SELECT max(at) FROM predictions WHERE config = :old AND variant = :variant
+                AND at BETWEEN :since AND :until) AS last)
             SELECT j.id, j.config, j.score, j.value FROM joined j, span
             WHERE j.outcome = 'joined' AND j.config IN (:old, :new) AND j.variant = :variant
-              AND j.asked BETWEEN span.first - {TURNS} AND span.last + {TURNS} ORDER BY j.came, mixed(j.id), j.id"""
-        terms = {"old": old.config, "new": new.config, "variant": new.variant}
+              AND j.asked BETWEEN span.first - {TURNS} AND span.last + {TURNS}
+              AND j.asked BETWEEN :since AND :until ORDER BY j.came, mixed(j.id), j.id"""
+        names: dict[str, object] = {"old": pair.old.config, "new": pair.new.config, "variant": pair.new.variant}
+        terms = names | {"since": pair.since, "until": pair.until}
         with closing(self._database.execute(query, terms)) as rows:
             for row in rows:
                 yield LabelledPair(*row)
@@ -255,23 +275,37 @@ class Ledger:
             GROUP BY band ORDER BY band"""
         return [Band(*row) for row in self._database.execute(query, values)]
 
-    def _are_classes(self) -> bool:
-        query = "SELECT count(*), coalesce(sum(value IN (0, 1)), 0) FROM labels"
-        total, classes = self._database.execute(query).fetchone()
-        return bool(total) and total - classes <= RARE * total
+    def find_kind(self) -> LabelKind:
+        """What nearly all labels are. Those of unknown ids say nothing, as long as there are others."""
+        for labels in ("labels JOIN predictions USING (id)", "labels"):
+            query = f"SELECT count(*), coalesce(sum(value IN (0, 1)), 0) FROM {labels}"
+            total, classes = self._database.execute(query).fetchone()
+            if total:
+                return LabelKind.CLASSES if total - classes <= RARE * total else LabelKind.AMOUNTS
+        return LabelKind.CLASSES
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All of it, or nothing."""
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._database.execute("ROLLBACK")
+            raise
+        self._database.execute("COMMIT")
 
     def _add(self, statement: str, rows: Iterator[tuple[Any, ...]]) -> None:
         while batch := list(islice(rows, TOGETHER)):
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
+            with self.transaction():
                 self._database.executemany(statement, batch)
-            except BaseException:
-                self._database.execute("ROLLBACK")
-                raise
-            self._database.execute("COMMIT")
 
     def _number(self, query: str, *values: object) -> int:
         return int(self._database.execute(query, values).fetchone()[0])
+
+
+def _label_row(one: Label) -> tuple[Any, ...]:
+    return one.id, one.at, one.value, one.probability, one.received
 
 
 def _of(version: AnsweringVersion | None) -> tuple[str, tuple[str, ...]]:

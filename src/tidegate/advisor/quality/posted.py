@@ -53,7 +53,7 @@ def _read_one(given: object, now: float) -> Label | Problem:
     if not isinstance(given, dict) or given.keys() - MEMBERS:
         return Problem.BROKEN
     id, value = given.get("id"), read_number(given.get("label"))
-    if not isinstance(id, str) or not 0 < len(id) <= LONGEST_ID:
+    if not isinstance(id, str) or not 0 < len(id) <= LONGEST_ID or not _is_text(id):
         return Problem.NO_ID
     if value is None:
         return Problem.NO_NUMBER
@@ -64,6 +64,15 @@ def _read_one(given: object, now: float) -> Label | Problem:
     if given.get("probability") is not None and (probability := read_probability(given["probability"])) is None:
         return Problem.NO_PROBABILITY
     return Label(id, value, at, probability, now)
+
+
+def _is_text(id: str) -> bool:
+    """Half of a surrogate pair, which JSON can say, is none, and no captured id has it."""
+    try:
+        id.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def render_posted(labels: Sequence[Label]) -> list[dict[str, object]]:

@@ -55,14 +55,14 @@ def list_files(address: str, s3: tuple[str, str]) -> Iterator[LineFile]:
 
 def _read_file(path: Path) -> Iterator[bytes]:
     _, tag = head_of(path)
-    yield from _split(read(path, 0, tag))
+    yield from split_lines(read(path, 0, tag))
 
 
 def _read_object(bucket: Bucket, item: Stored) -> Iterator[bytes]:
-    yield from _split(bucket.read(item.key, 0, item.etag))
+    yield from split_lines(bucket.read(item.key, 0, item.etag))
 
 
-def _split(parts: Iterable[bytes]) -> Iterator[bytes]:
+def split_lines(parts: Iterable[bytes]) -> Iterator[bytes]:
     """Lines of a file that comes in parts."""
     rest = b""
     for part in parts:

@@ -7,20 +7,22 @@ import json
 import math
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tidegate.advisor.quality.label_lines import Label, Prediction, Problem
-from tidegate.advisor.quality.ledger import SKEW, AnsweringVersion, LabelKind, Ledger, Outcome
+from tidegate.advisor.quality.ledger import SKEW, LabelKind, Ledger, Outcome, SideBySide
 from tidegate.advisor.quality.report import QualityQuestion, describe_quality
 from tidegate.advisor.quality.version_labels import compare_versions
 from tidegate.domain.errors import Transient
 
 SUFFIX = ".db"
 MOST_PREDICTIONS = 10_000_000
-"""Predictions that are kept; beyond that the oldest go, and their labels are of unknown ids."""
+"""Predictions that are kept; beyond that the oldest go, and their labels with them."""
+MOST_UNKNOWN = 500_000
+"""Labels that are kept of ids of which no prediction is known yet. Anybody who may use an endpoint may post them."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
@@ -30,7 +32,7 @@ CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROW
 @dataclass(frozen=True)
 class LabelTerms:
     """How an endpoint's answers and labels are read. ``where``: the place of the score; ``kind`` None: nobody said,
-    and the first labels tell."""
+    and nearly all labels tell."""
 
     where: str = ""
     kind: LabelKind | None = None
@@ -55,38 +57,17 @@ class LabelStore:
             return _read_terms(ledger)
 
     def accept(self, labels: Sequence[Label], terms: LabelTerms) -> dict[Outcome, int]:
-        """Keep labels, for good. Counts what can be said at once: those repeated, contradictory, of the future or of
-        another class. The same labels again change nothing. What labels are is what somebody said last, or what the
-        first ones were."""
-        counts = dict.fromkeys((Outcome.REPEATED, Outcome.CONTRADICTORY, Outcome.FUTURE, Outcome.CLASS), 0)
-        with self._open() as ledger:
-            kept = self._settle(ledger, labels, terms)
+        """Keep all labels for which there is room. Counts what can be said at once: those not kept, repeated,
+        contradictory, of the future or of another class. The same labels again change nothing. What labels are is
+        what somebody said last, or what nearly all are."""
+        with self._open() as ledger, ledger.transaction():
+            said = _settle(ledger, terms)
             known = ledger.known([one.id for one in labels])
-            fresh: dict[str, Label] = {}
-            for one in labels:
-                before = known.get(one.id) if one.id in known else (v.value if (v := fresh.get(one.id)) else None)
-                if kept is LabelKind.CLASSES and one.value not in (0, 1):
-                    counts[Outcome.CLASS] += 1
-                elif one.at is not None and one.received is not None and one.at > one.received + SKEW:
-                    counts[Outcome.FUTURE] += 1
-                elif before is not None:
-                    counts[Outcome.REPEATED if before == one.value else Outcome.CONTRADICTORY] += 1
-                fresh.setdefault(one.id, one)
-            ledger.add_labels(labels)
+            kept = _choose(ledger, labels, known)
+            ledger.insert_labels(kept)
             ledger.put("changed", "labels")
-        return counts
-
-    def _settle(self, ledger: "_LastingLedger", labels: Sequence[Label], terms: LabelTerms) -> LabelKind:
-        before = _read_terms(ledger)
-        seen = LabelKind.CLASSES if all(one.value in (0, 1) for one in labels) else LabelKind.AMOUNTS
-        kind = terms.kind or before.kind or seen
-        after = replace(before, kind=kind)
-        if terms.where and terms.where != before.where:
-            ledger.forget_predictions()  # they are read again, from the other place
-            after = replace(after, where=terms.where)
-        if after != before:
-            ledger.put("terms", json.dumps(asdict(after)))
-        return kind
+            counts = _count(kept, known, said or _seen_kind(ledger))
+        return counts | {Outcome.FULL: len(labels) - len(kept)}
 
     def unread(self, paths: Iterable[str]) -> list[str]:
         """Those files whose predictions are not known yet."""
@@ -106,24 +87,28 @@ class LabelStore:
                 total.update({str(problem): count for problem, count in skipped.items()})
                 ledger.put("skipped", json.dumps(total))
 
-    def forget_old(self, before: float) -> None:
-        """Forget predictions from before this epoch second, and the oldest beyond the most that are kept."""
-        with self._open() as ledger:
+    def forget_old(self, before: float, unknown_before: float | None = None) -> None:
+        """Forget predictions from before this epoch second, and the oldest beyond the most that are kept, with their
+        labels; and labels that came before ``unknown_before`` and whose predictions are not known."""
+        with self._open() as ledger, ledger.transaction():
             ledger.forget_old(before, MOST_PREDICTIONS)
+            if unknown_before is not None:
+                ledger.forget_unknown(unknown_before)
 
     def take_changed(self) -> bool:
         """Whether labels or predictions came since the last time."""
         with self._open() as ledger:
             return ledger.take_changed()
 
-    def describe(
-        self, asked: QualityQuestion, now: float, compared: Iterable[tuple[AnsweringVersion, AnsweringVersion]]
-    ) -> dict[str, Any]:
+    def describe(self, asked: QualityQuestion, now: float, compared: Iterable[SideBySide]) -> dict[str, Any]:
         """Join everything, and measure each version, and the difference of old and new ones. ``now``: epoch
         seconds."""
         with self._open() as ledger:
             terms = _read_terms(ledger)
-            outcomes = ledger.join(asked.latest, now, terms.kind)
+            kind = terms.kind or ledger.find_kind()
+            outcomes = ledger.join(asked.latest, now, kind)
+            ledger.count_unknown()
+            ledger.put("seen", kind)
             found = {
                 "at": now,
                 "score": terms.where,
@@ -133,7 +118,7 @@ class LabelStore:
                     {**asdict(version), **describe_quality(ledger, asked, version)}
                     for version in ledger.versions()
                 ],
-                "comparisons": [compare_versions(ledger, terms.kind, old, new) for old, new in compared],
+                "comparisons": [compare_versions(ledger, kind, pair) for pair in compared],
             }
             document: dict[str, Any] = _finite(found)
             ledger.put("document", json.dumps(document))
@@ -180,31 +165,95 @@ class _LastingLedger(Ledger):
 
     def add_file(self, path: str, predictions: Iterable[Prediction]) -> None:
         rows = [(one.id, one.at, one.score, one.config, one.variant) for one in predictions]
-        self._database.execute("BEGIN IMMEDIATE")
-        try:
+        with self.transaction():
             new = self._database.execute("INSERT OR IGNORE INTO files VALUES (?)", (path,)).rowcount
             if new:
                 self.insert_predictions(rows)
                 self.put("changed", "predictions")
-        except BaseException:
-            self._database.execute("ROLLBACK")
-            raise
-        self._database.execute("COMMIT")
+
+    def is_predicted(self, id: str) -> bool:
+        query = "SELECT 1 FROM predictions WHERE id = ?"
+        return self._database.execute(query, (id,)).fetchone() is not None
+
+    def unknown(self) -> int:
+        """Labels that are kept and whose predictions were not known when they came, or when they were counted."""
+        return int(self.get("unknown") or 0)
+
+    def count_unknown(self) -> None:
+        before = self.unknown()
+        query = "SELECT count(*) FROM labels WHERE id NOT IN (SELECT id FROM predictions)"
+        counted = self._number(query)
+        with self.transaction():  # others may have come meanwhile
+            self.put("unknown", str(counted + max(0, self.unknown() - before)))
 
     def forget_predictions(self) -> None:
-        self._database.executescript("BEGIN; DELETE FROM predictions; DELETE FROM files; COMMIT;")
+        self._database.execute("DELETE FROM predictions")
+        self._database.execute("DELETE FROM files")
 
     def forget_old(self, before: float, most: int) -> None:
-        self._database.execute("DELETE FROM predictions WHERE at < ?", (before,))
-        total = self._number("SELECT count(*) FROM predictions")
+        total = self._number("SELECT count(*) FROM predictions WHERE at >= ?", before)
         if total > most:
-            row = self._database.execute(
-                "SELECT at FROM predictions ORDER BY at LIMIT 1 OFFSET ?", (total - most,)
-            ).fetchone()
-            self._database.execute("DELETE FROM predictions WHERE at < ?", row)
+            query = "SELECT at FROM predictions ORDER BY at DESC LIMIT 1 OFFSET ?"
+            before = float(self._database.execute(query, (most - 1,)).fetchone()[0])
+        old = "SELECT id FROM predictions WHERE at < ?"
+        self._database.execute(f"DELETE FROM labels WHERE id IN ({old})", (before,))
+        self._database.execute("DELETE FROM predictions WHERE at < ?", (before,))
+
+    def forget_unknown(self, before: float) -> None:
+        known = "SELECT id FROM predictions"
+        query = f"DELETE FROM labels WHERE received < ? AND id NOT IN ({known})"
+        if self._database.execute(query, (before,)).rowcount:
+            self.put("changed", "labels")
 
     def take_changed(self) -> bool:
         return self._database.execute("DELETE FROM about WHERE name = 'changed'").rowcount > 0
+
+
+def _settle(ledger: _LastingLedger, terms: LabelTerms) -> LabelKind | None:
+    """Keep what is new in the terms. Returns what somebody said that labels are."""
+    before = _read_terms(ledger)
+    after = LabelTerms(terms.where or before.where, terms.kind or before.kind)
+    if after.where != before.where:
+        ledger.forget_predictions()  # they are read again, from the other place
+    if after != before:
+        ledger.put("terms", json.dumps(asdict(after)))
+    return after.kind
+
+
+def _choose(ledger: _LastingLedger, labels: Sequence[Label], known: Container[str]) -> list[Label]:
+    """Those for which there is room: all but some whose ids are unknown."""
+    unknown, chosen, fresh = ledger.unknown(), list[Label](), set[str]()
+    for one in labels:
+        if one.id not in known and one.id not in fresh and not ledger.is_predicted(one.id):
+            if unknown >= MOST_UNKNOWN:
+                continue
+            unknown += 1
+        fresh.add(one.id)
+        chosen.append(one)
+    ledger.put("unknown", str(unknown))
+    return chosen
+
+
+def _seen_kind(ledger: _LastingLedger) -> LabelKind:
+    """What nearly all labels were when they were joined last."""
+    text = ledger.get("seen")
+    return ledger.find_kind() if text is None else LabelKind(text)
+
+
+def _count(labels: Iterable[Label], known: Mapping[str, float], kind: LabelKind) -> dict[Outcome, int]:
+    """``known``: what was kept before of these ids."""
+    counts = dict.fromkeys((Outcome.REPEATED, Outcome.CONTRADICTORY, Outcome.FUTURE, Outcome.CLASS), 0)
+    values = dict(known)
+    for one in labels:
+        before = values.get(one.id)
+        if kind is LabelKind.CLASSES and one.value not in (0, 1):
+            counts[Outcome.CLASS] += 1
+        elif one.at is not None and one.received is not None and one.at > one.received + SKEW:
+            counts[Outcome.FUTURE] += 1
+        elif before is not None:
+            counts[Outcome.REPEATED if before == one.value else Outcome.CONTRADICTORY] += 1
+        values.setdefault(one.id, one.value)
+    return counts
 
 
 def _read_terms(ledger: _LastingLedger) -> LabelTerms:

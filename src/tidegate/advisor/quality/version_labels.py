@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from tidegate.advisor.quality.ledger import AnsweringVersion, LabelKind, Ledger
+from tidegate.advisor.quality.ledger import LabelKind, Ledger, SideBySide
 from tidegate.evidence.label_quality import (
     AUC_TOLERANCE,
     ERROR_TOLERANCE,
@@ -13,18 +13,17 @@ from tidegate.evidence.label_quality import (
 )
 
 
-def compare_versions(
-    ledger: Ledger, kind: LabelKind | None, old: AnsweringVersion, new: AnsweringVersion
-) -> dict[str, Any]:
+def compare_versions(ledger: Ledger, kind: LabelKind, pair: SideBySide) -> dict[str, Any]:
     """As plain data: how close the new version is to having lost more than the tolerance."""
-    classes = kind is not LabelKind.AMOUNTS
-    labels = _timed(ledger, old, new)
+    classes = kind is LabelKind.CLASSES
+    labels = _timed(ledger, pair)
     found = compare_classes(labels) if classes else compare_amounts(labels)
     old_n, old_k, new_n, new_k = found.counts
     return {
-        "old": old.config,
-        "new": new.config,
-        "variant": new.variant,
+        "old": pair.old.config,
+        "new": pair.new.config,
+        "variant": pair.new.variant,
+        "since": pair.since,
         "what": "positives below a negative" if classes else "errors above the old version's median",
         "tolerance": AUC_TOLERANCE if classes else ERROR_TOLERANCE,
         "evidence": found.evidence,
@@ -35,6 +34,6 @@ def compare_versions(
     }
 
 
-def _timed(ledger: Ledger, old: AnsweringVersion, new: AnsweringVersion) -> Iterator[TimedLabel]:
-    for one in ledger.in_order(old, new):
-        yield TimedLabel(one.config == new.config, one.id, one.score, one.value)
+def _timed(ledger: Ledger, pair: SideBySide) -> Iterator[TimedLabel]:
+    for one in ledger.in_order(pair):
+        yield TimedLabel(one.config == pair.new.config, one.id, one.score, one.value)

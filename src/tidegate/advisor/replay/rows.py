@@ -1,7 +1,9 @@
 """The labelled rows of a replay: a table or JSON Lines with a column of labels, or captures with ground truth."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
+from io import TextIOWrapper
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -18,7 +20,7 @@ from tidegate.domain.errors import ArtifactError, Invalid, TidegateError
 from tidegate.domain.replay import ReplayConfig
 from tidegate.host.late_import import load
 from tidegate.storage.addresses import parse
-from tidegate.storage.files import resolve_existing
+from tidegate.storage.files import check_roots, check_tag, open_plain, resolve_existing, tag_of
 from tidegate.storage.s3 import S3
 
 LARGEST = 4 * 1024**3
@@ -49,18 +51,19 @@ def _read_table(config: ReplayConfig, roots: Roots, s3: tuple[str, str]) -> RowS
     name = Path(place.path).name
     with TemporaryDirectory(prefix="tg-rows-") as folder:
         if place.is_file:
-            path = resolve_existing(Path(place.path), roots)
+            rows = open_plain(resolve_existing(Path(place.path), roots), roots)
         else:
             path = Path(folder, "rows")
             with path.open("wb") as file:
                 S3(*s3).bucket(place.bucket).download(place.path, file, _check_size)
-        if name.endswith(".parquet"):
-            return read_csv_rows(load("tidegate.batch.table_text", "parquet_lines")(path), terms, name)
-        if name.endswith(".csv"):
-            with path.open(newline="", encoding="utf-8-sig") as table:
-                return read_csv_rows(table, terms, name)
-        with path.open("rb") as lines:
-            return read_lines_of_rows(lines, terms, name)
+            rows = path.open("rb")
+        with rows:
+            if name.endswith(".parquet"):
+                return read_csv_rows(load("tidegate.batch.table_text", "parquet_lines")(rows), terms, name)
+            if name.endswith(".csv"):
+                with TextIOWrapper(rows, "utf-8-sig", newline="") as table:
+                    return read_csv_rows(table, terms, name)
+            return read_lines_of_rows(rows, terms, name)
 
 
 def _check_size(size: int) -> None:
@@ -103,11 +106,20 @@ def _read_labels(address: str, roots: Roots, s3: tuple[str, str]) -> tuple[dict[
 
 def _lines(address: str, roots: Roots, s3: tuple[str, str]) -> Iterator[bytes]:
     place = parse(address, prefix=True)
+    if place.is_file:
+        # Before anything is looked for: a client must not learn which files exist elsewhere.
+        check_roots(Path(os.path.realpath(place.path)), roots)
     some = False
     for file in list_files(address, s3):
         some = True
-        if place.is_file:
-            resolve_existing(Path(file.path), roots)
-        yield from file.lines()
+        yield from _plain_lines(Path(file.path), roots) if place.is_file else file.lines()
     if not some:
         raise ArtifactError("there is nothing")
+
+
+def _plain_lines(path: Path, roots: Roots) -> Iterator[bytes]:
+    """Lines of a file that are not empty. What was opened is what was checked and what is read."""
+    with open_plain(resolve_existing(path, roots), roots) as file:
+        tag = tag_of(os.fstat(file.fileno()))
+        yield from (line for each in file if (line := each.removesuffix(b"\n")).strip())
+        check_tag(file.fileno(), tag)

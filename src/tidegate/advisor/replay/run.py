@@ -42,7 +42,7 @@ def _replay(
     for side, model in zip(("old", "new"), models, strict=True):
         with TemporaryDirectory(prefix="tg-replay-") as folder:
             try:
-                spec = make_replica(model, settings, Path(folder), Path(job.artifacts))
+                spec = make_replica(model, settings, Path(folder), Path(job.artifacts), job.file_roots)
                 replies.append(run.score(spec, sent, Path(folder), environment, job.config.within))
             except TidegateError as error:
                 return ReplayResult(Finding.NO_DATA, f"the {side} version cannot answer rows: {error.message}")

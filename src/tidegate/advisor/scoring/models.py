@@ -76,9 +76,16 @@ def served_model(described: Mapping[str, Any], digests: list[str], now: datetime
     return Model(described["ModelName"], containers, now, execution_mode=execution, single=single)
 
 
-def make_replica(model: Model, settings: Settings, folder: Path, artifacts: Path | None) -> ReplicaSpec:
-    """``folder``: for its files. ``artifacts``: where kept model data lies. Raises Invalid for a model that answers
-    nothing by itself, or that may not do what it asks for."""
+def make_replica(
+    model: Model,
+    settings: Settings,
+    folder: Path,
+    artifacts: Path | None,
+    file_roots: tuple[str, ...] | None = None,
+) -> ReplicaSpec:
+    """``folder``: for its files. ``artifacts``: where kept model data lies. ``file_roots``: folders that ``file://``
+    may lead into, beside that one; None: any, which is for a command. Raises Invalid for a model that answers nothing
+    by itself, or that may not do what it asks for."""
     if model.multi_model or (model.execution_mode == "Direct" and not model.single):
         raise Invalid(f"model {model.name} is several models, and one is compared: name the data of one")
     table = image_table(settings)
@@ -107,7 +114,13 @@ def make_replica(model: Model, settings: Settings, folder: Path, artifacts: Path
         max_body=settings.max_body,
         invocation_timeout=float(settings.invocation_timeout) * TOGETHER,  # waiting for the others counts
         s3_endpoint=settings.s3_endpoint,
+        file_roots=_readable(model, file_roots, artifacts),
     )
+
+
+def _readable(model: Model, roots: tuple[str, ...] | None, artifacts: Path | None) -> tuple[str, ...] | None:
+    kept = any(container.artifact for container in model.containers)
+    return (*roots, str(artifacts.absolute())) if kept and roots is not None and artifacts is not None else roots
 
 
 def _address(container: ContainerDefinition, artifacts: Path | None) -> str | None:

@@ -144,6 +144,13 @@ def serve(channel: socket.socket, fork: Callable[[], int], become: Callable[[For
         channel.send(str(pid).encode())
 
 
+def reseed() -> None:
+    """Else every worker would draw the numbers that NumPy's own generator draws next: the interpreter's is seeded
+    after a fork, NumPy's is not."""
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed()
+
+
 def _become(job: ForkRequest, gate: int) -> NoReturn:
     """In the child: create a session, redirect the standard streams, then run as any other worker."""
     code = 1
@@ -156,6 +163,7 @@ def _become(job: ForkRequest, gate: int) -> NoReturn:
         os.close(nothing)
         os.close(log)
         os.chdir(Path(job.start).parent)
+        reseed()
         if os.read(gate, 1):
             os.close(gate)
             code = work([job.start])

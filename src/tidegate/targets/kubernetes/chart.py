@@ -64,8 +64,14 @@ VALUES = {
     ),
     "environment": Value(
         {},
-        "Further settings of the controllers (TIDEGATE_...). What is secret belongs in environment_secret.",
+        "Further settings of the controllers (TIDEGATE_...). What is secret belongs in controllerSecret.",
         {**_TEXTS, "propertyNames": {"pattern": "^[A-Z][A-Z0-9_]*$"}},
+    ),
+    "controllerSecret": Value(
+        "",
+        "Secret whose entries are variables of the controllers alone (TIDEGATE_OIDC_SECRET and so on), made\n"
+        "beforehand. Those of the option environment_secret are also given to workers, whose models may read them.",
+        {"type": "string"},
     ),
     "nodeSelector": Value({}, "Of the controllers' pods; those of workers are options.", _TEXTS),
     "tolerations": Value([], "Of the controllers' pods.", {"type": "array", "items": {"type": "object"}}),
@@ -162,10 +168,16 @@ PARTS = {
 {{- with .Values.options.image_pull_policy }}
 @imagePullPolicy: {{ . }}
 {{- end }}
-{{- with .Values.options.environment_secret }}
+{{- if or .Values.options.environment_secret .Values.controllerSecret }}
 @envFrom:
+{{- with .Values.options.environment_secret }}
 @- secretRef:
 @    name: {{ . | quote }}
+{{- end }}
+{{- with .Values.controllerSecret }}
+@- secretRef:
+@    name: {{ . | quote }}
+{{- end }}
 {{- end }}
 """,
     "ENVIRONMENT": """\

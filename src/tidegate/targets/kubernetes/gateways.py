@@ -49,7 +49,7 @@ class Gateway:
 @dataclass
 class Gateways:
     """``plan`` makes what gateways are to have of an endpoint, from ``tables`` and what runs. ``controller`` is
-    higher than that of every earlier controller."""
+    higher than that of every earlier controller: the fence of its lease on the database."""
 
     controller: int
     token: Callable[[], str]
@@ -182,9 +182,11 @@ class Gateways:
     # --- what is asked of all of them ---
 
     async def push(self, endpoint: str) -> None:
-        """Give an endpoint's plan to all gateways at once. Raises Transient unless each that takes traffic has it."""
-        gateways = list(self.known.values())
-        if not any(gateway.counts for gateway in gateways) or not self.reachable:
+        """Give an endpoint's plan to all gateways at once. Raises Transient unless each that takes traffic has it.
+
+        One whose plans were not taken over yet gets none: its routes may be newer than those that are known here."""
+        gateways = [gateway for gateway in self.known.values() if gateway.adopted]
+        if not self.serving() or not self.reachable:
             raise Transient("no gateway takes traffic; kubectl get pods -l app.kubernetes.io/component=gateway")
         results = await asyncio.gather(*(self._put(one, endpoint) for one in gateways), return_exceptions=True)
         for gateway, result in zip(gateways, results, strict=True):
@@ -194,6 +196,8 @@ class Gateways:
                 if gateway.counts:
                     raise result if isinstance(result, TargetError) else Transient(str(result))
                 self._note(gateway, str(result))
+        if untold := [gateway for gateway in self.serving() if not gateway.adopted]:
+            raise Transient(f"gateway {untold[0].pod.name} has not told yet what an earlier controller set")
 
     async def views(self, endpoint: str) -> list[EndpointView]:
         """Of every gateway that takes traffic. Raises Transient if one does not answer."""
@@ -231,11 +235,15 @@ class Gateways:
         plans = [one.plans.get(fleet.endpoint) for one in gateways]
         return bool(plans) and all(plan and any(part.fleet == fleet for part in plan.fleets) for plan in plans)
 
+    def _untold(self) -> list[Gateway]:
+        """Those that may take traffic and have told this controller nothing yet: what they hold is unknown."""
+        return [gateway for gateway in self.serving() if gateway.state is None]
+
     async def demand(self) -> Demand:
         """What they hold for serverless fleets."""
         gateways = [gateway for gateway in self.known.values() if gateway.state is not None]
         answers = await asyncio.gather(*(one.client.demand() for one in gateways), return_exceptions=True)
-        reports, whole = {}, any(gateway.counts for gateway in gateways)
+        reports, whole = {}, bool(self.serving()) and not self._untold()
         for gateway, answer in zip(gateways, answers, strict=True):
             if isinstance(answer, DemandReport):
                 reports[gateway.pod.uid] = answer
@@ -247,7 +255,7 @@ class Gateways:
 
     async def passed(self) -> Mapping[FleetId, Passed]:
         """What went through all gateways since the last call. Raises Transient if one that takes traffic does not
-        answer: then nothing is lost, since each counts on."""
+        answer, or has not yet: then nothing is lost, since each counts on."""
         gateways = [gateway for gateway in self.known.values() if gateway.state is not None]
         answers = await asyncio.gather(*(one.client.passed() for one in gateways), return_exceptions=True)
         totals: dict[str, PassedTotals] = {}
@@ -256,4 +264,6 @@ class Gateways:
                 totals[gateway.pod.uid] = answer
             elif gateway.counts or not isinstance(answer, TidegateError):
                 raise answer
+        if untold := self._untold():
+            raise Transient(f"gateway {untold[0].pod.name} has not told yet what it holds")
         return self.counts.since_last(totals)

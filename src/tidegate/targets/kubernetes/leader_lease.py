@@ -82,8 +82,8 @@ class LeaderLease:
         return f"Lease {self.name} is renewed by {spec.get('holderIdentity')}, whose fence is higher"
 
     def _is_mine(self, live: Manifest) -> bool:
-        """Whether nobody with a higher fence has written it. A database that was restored begins with a lower one:
-        its controller waits until the other one renews no more."""
+        """Whether nobody with a higher fence has written it. A database that was restored where the clock
+        is behind may begin with a lower one: its controller waits until the other one renews no more."""
         shown = _spec(live).get("leaseTransitions")
         return not isinstance(shown, int) or shown <= self.fence
 

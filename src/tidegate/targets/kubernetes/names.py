@@ -19,6 +19,8 @@ SCALER = "tidegate-scaler"
 INSTALLATION, ENDPOINT = f"{PREFIX}/installation", f"{PREFIX}/endpoint"
 GENERATION, VARIANT = f"{PREFIX}/generation", f"{PREFIX}/variant"
 JOB = f"{PREFIX}/job"
+QUEUED = f"{PREFIX}/queued"
+"""Label of the pods of asynchronous fleets, which take requests without signatures."""
 FLEETS = f"{PREFIX}/fleets"
 FENCE, DIGEST, CONFIG = f"{PREFIX}/fence", f"{PREFIX}/digest", f"{PREFIX}/config"
 

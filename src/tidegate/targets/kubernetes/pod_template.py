@@ -8,6 +8,7 @@ from tidegate.targets.kubernetes.names import (
     CONFIG,
     DIGEST,
     PREDICTIONS,
+    QUEUED,
     STATISTICS,
     Manifest,
     fleet_labels,
@@ -61,6 +62,8 @@ def worker_template(
     if not spec["affinity"]:
         del spec["affinity"]
     annotations = {DIGEST: digest, CONFIG: fleet.config_name}
+    if fleet.variant.asynchronous is not None:
+        labels = {**labels, QUEUED: "true"}
     return {"metadata": {"labels": labels, "annotations": annotations}, "spec": spec}
 
 

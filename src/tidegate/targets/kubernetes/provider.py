@@ -1,7 +1,6 @@
 """All that the Kubernetes target supplies."""
 
 import socket
-import time
 from dataclasses import replace
 
 from tidegate.domain.evidence import OF_TRAFFIC
@@ -46,7 +45,7 @@ def join(context: TargetContext, options: KubernetesOptions, api: KubeApi) -> Pr
     lease = LeaderLease(api, options.installation, context.fence, socket.gethostname())
     lifecycle = KubernetesLifecycle(target, lease)
     target.gateways = Gateways(
-        controller=time.time_ns() // 1_000_000,
+        controller=context.fence,
         token=lambda: lifecycle.token,
         plan=target.plan,
         endpoints=target.endpoints,

@@ -35,12 +35,12 @@ class RouteObjects:
     api: KubeApi
     options: KubernetesOptions
 
-    async def put(self, table: RouteTable) -> None:
-        """Raises ForeignChange, Transient, TargetRefused."""
+    async def put(self, table: RouteTable) -> bool:
+        """False: a newer table is there, and stays. Raises ForeignChange, Transient, TargetRefused."""
         live = await self._find(table.endpoint)
         if live is not None and table.fence < fence_of(live):
             log.warning("routes of %s: fence %d is older than %d", table.endpoint, table.fence, fence_of(live))
-            return
+            return False
         if table.routes:
             if GATEWAY_API not in await self.api.groups():
                 raise TargetRefused(
@@ -51,6 +51,7 @@ class RouteObjects:
             await self._await_force(table.endpoint)
         elif live is not None:
             await self.api.delete(KIND, endpoint_name(table.endpoint))
+        return True
 
     async def table(self, endpoint: str) -> RouteTable:
         """In force now, whoever set it. Raises Transient while a change is not in force."""

@@ -84,7 +84,9 @@ class KubernetesTarget:
             if self._is_queued(endpoint):
                 routes = await self.queue.table(endpoint)
             elif self.routes is not None:
-                routes = await self.routes.table(endpoint)
+                left = self.gateways.table_in_force(endpoint, await self.gateways.views(endpoint))
+                new = await self.routes.table(endpoint)
+                routes = left if left is not None and left.fence < new.fence else new
             elif self.gateways.reachable:
                 routes = self.gateways.table_in_force(endpoint, await self.gateways.views(endpoint))
         except TidegateError as error:
@@ -154,10 +156,11 @@ class KubernetesTarget:
         await self._remove(fleet, live)
 
     async def _routed(self, endpoint: str) -> set[FleetId]:
-        """Fleets that its routes name."""
+        """Fleets that its routes name, those in gateways which were left included."""
+        named = named_fleets(self.gateways.tables.get(endpoint, RouteTable(endpoint, 0)))
         if self.routes is not None and not self._is_queued(endpoint):
-            return await self.routes.named(endpoint)
-        return named_fleets(self.gateways.tables.get(endpoint, RouteTable(endpoint, 0)))
+            named |= await self.routes.named(endpoint)
+        return named
 
     async def _remove(self, fleet: FleetId, live: Manifest | None) -> None:
         name, versions = fleet_name(fleet), self.versions or ApiVersions()
@@ -176,19 +179,20 @@ class KubernetesTarget:
             await self.api.delete(kind, name, "" if scaled.kind == "keda" else versions.autoscaler)
 
     async def set_traffic(self, table: RouteTable) -> None:
-        """In force once this returns: every gateway that takes traffic has it."""
+        """In force once this returns: every gateway that takes traffic has it, also one that was left from before a
+        Gateway of the cluster took its place."""
         self._owners.add(table.endpoint)
-        if self.routes is not None and not self._is_queued(table.endpoint):
-            await self.routes.put(table)
-            return
         known = self.gateways.tables.get(table.endpoint)
         if known is not None and table.fence < known.fence:
             log.warning("routes of %s: fence %d is older than %d", table.endpoint, table.fence, known.fence)
             return
+        queued = self._is_queued(table.endpoint)
+        if self.routes is not None and not queued and not await self.routes.put(table):
+            return
         self.gateways.tables[table.endpoint] = table
-        if self._is_queued(table.endpoint):
+        if queued:
             await self.queue.push(table.endpoint)
-        else:
+        elif self.routes is None or self.gateways.serving():
             await self.gateways.push(table.endpoint)
         if not table.routes:
             del self.gateways.tables[table.endpoint]

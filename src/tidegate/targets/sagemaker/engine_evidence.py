@@ -54,7 +54,7 @@ class SagemakerEvidence:
     """Endpoints that could not be read in the last round."""
 
     async def collect(self, now: int) -> CollectionRound:
-        """What cannot be read of one endpoint leaves the others known. Raises Transient if none can be read, or
+        """What cannot be read of one endpoint leaves the others known. Raises Transient if that is so of all, and
         TargetRefused; then nothing is known of this round."""
         period = self.target.options.metric_period
         through = (now - self.target.options.metric_delay) // period * period

@@ -1,7 +1,10 @@
 """Labels followed: captures are read once, versions are measured, metrics are published, the gone is removed."""
 
+import asyncio
 import json
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,6 +14,8 @@ import pytest
 from tidegate.advisor.quality import follow
 from tidegate.advisor.quality.follow import LabelFollower, find_followed
 from tidegate.advisor.quality.label_lines import Label
+from tidegate.advisor.quality.sources import LineFile
+from tidegate.advisor.quality.sources import list_files as listed
 from tidegate.advisor.quality.store import LabelStore, LabelTerms
 from tidegate.domain.capture import Capture
 from tidegate.domain.endpoint import Endpoint, Rollout
@@ -191,7 +196,7 @@ async def test_versions_are_followed_where_they_capture(scene: Scene) -> None:
     found = await scene.store.run(lambda tx: find_followed(tx, "fraud"))
     assert found is not None and await scene.store.run(lambda tx: find_followed(tx, "nobody")) is None
     assert found.captured == (f"{scene.captures.as_uri()}/fraud/AllTraffic/",)
-    assert [(old.config, new.config) for old, new in found.compared] == [("v1", "v2")]
+    assert [(one.old.config, one.new.config) for one in found.compared] == [("v1", "v2")]
 
 
 @pytest.mark.parametrize(("outcomes", "compared"), [
@@ -229,4 +234,119 @@ async def test_the_versions_of_the_last_rollout_are_compared_however_it_ended(
     await scene.store.run(work)
     found = await scene.store.run(lambda tx: find_followed(tx, "fraud"))
     assert found is not None
-    assert [(old.config, new.config) for old, new in found.compared] == compared
+    assert [(one.old.config, one.new.config) for one in found.compared] == compared
+
+
+async def compared(scene: Scene) -> tuple[str, str, int, int]:
+    """Configs of the versions that are compared, and the pairs of each."""
+    await scene.follower.turn()
+    document = scene.labels.document()
+    assert document is not None
+    (found,) = document["comparisons"]
+    return found["old"], found["new"], found["old_compared"], found["new_compared"]
+
+
+async def test_after_an_undo_only_the_time_of_the_undo_is_compared(scene: Scene) -> None:
+    days = [NOON + timedelta(days=day) for day in (0, 1, 2)]
+    write(scene.captures, "v1", 0, good=True, hour=days[0])
+    write(scene.captures, "v2", 1_000, good=True, hour=days[1])
+    write(scene.captures, "v2", 2_000, good=True, hour=days[2])
+    write(scene.captures, "v1", 3_000, good=True, hour=days[2])
+    scene.post(range(4_000))
+    ends = [Outcome.REPLACED, Outcome.REPLACED, Outcome.SERVING]
+    entries = tuple(
+        HistoryEntry(
+            *(number, f"r{number}", captured(name, scene.captures), canary(percent(10), 60), "ann", day, ""),
+            served_at=day + timedelta(hours=1),
+            outcome=outcome,
+        )
+        for number, (name, day, outcome) in enumerate(zip(("v1", "v2", "v1"), days, ends, strict=True), 1)
+    )
+    await scene.serve(Endpoint("fraud", NOON, NOON, serving=entries[2].version))
+    await scene.store.run(lambda tx: tx.put(HISTORY, "fraud", History(entries), expect=None, now=NOON))
+    assert await compared(scene) == ("v2", "v1", 500, 500)
+
+
+async def test_an_earlier_try_of_the_same_config_is_not_compared(scene: Scene) -> None:
+    for first, hour in ((0, NOON - timedelta(days=5)), (4_000, NOON)):
+        write(scene.captures, "v1", first, good=True, hour=hour)
+        write(scene.captures, "v2", first + 1_000, good=True, hour=hour)
+    scene.post(range(6_000))
+    assert await compared(scene) == ("v1", "v2", 500, 500)
+
+
+async def test_a_bucket_that_does_not_answer_holds_up_its_own_endpoint_alone(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = threading.Event()
+
+    def list_files(address: str, s3: tuple[str, str]) -> Iterator[LineFile]:
+        if "hangs" in address:
+            answers.wait(60)
+        return listed(address, s3)
+
+    monkeypatch.setattr(follow, "list_files", list_files)
+    hangs = captured("v1", scene.captures / "hangs")
+    await scene.store.run(
+        lambda tx: tx.put(ENDPOINT, "a", Endpoint("a", NOON, NOON, serving=hangs), expect=None, now=NOON)
+    )
+    LabelStore(scene.folder, "a").accept([Label("x", 1.0, None)], LabelTerms())
+    write(scene.captures, "v1", 0, good=True)
+    scene.post(range(ANSWERS))
+    turns = [asyncio.create_task(scene.follower.turn())]
+    try:
+        async with asyncio.timeout(30):
+            while scene.labels.document() is None:
+                await asyncio.sleep(0.01)
+        monkeypatch.setattr(follow, "PATIENCE", 0.0, raising=False)
+        assert not answers.is_set()
+    finally:
+        answers.set()
+        await asyncio.gather(*turns)
+    await scene.follower.turn()
+    assert LabelStore(scene.folder, "a").document() is not None
+
+
+@pytest.mark.parametrize("good", [True, False])
+async def test_what_is_out_of_date_is_not_published_again_unless_it_is_bad(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, good: bool
+) -> None:
+    write(scene.captures, "v1", 0, good=True)
+    write(scene.captures, "v2", 5_000, good=good)
+    scene.post(range(ANSWERS))
+    scene.post(range(5_000, 5_000 + ANSWERS))
+    await scene.follower.turn()
+    evidence = await scene.value("LabelEvidence", "v2")
+    assert evidence is not None and (evidence < 1) is good
+    scene.clock.moment += timedelta(seconds=60)
+    write(scene.captures, "v2", 9_000, good=False, hour=scene.clock.now())
+    monkeypatch.setattr(follow, "SLICE", 0.0)
+    monkeypatch.setattr(follow, "PUBLISH_EVERY", -1.0)
+    monkeypatch.setattr(follow, "BEHIND", -1.0, raising=False)
+    await scene.follower.turn()
+    assert await scene.value("AUC", "v2") is None
+    assert await scene.value("LabelEvidence", "v2") == (None if good else evidence)
+
+
+async def test_evidence_of_an_earlier_try_says_nothing_of_the_next_one(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(scene.captures, "v1", 0, good=True)
+    write(scene.captures, "v2", 5_000, good=False)
+    scene.post(range(ANSWERS))
+    scene.post(range(5_000, 5_000 + ANSWERS))
+    await scene.follower.turn()
+    assert (await scene.value("LabelEvidence", "v2") or 0) > 1
+    tried = (await scene.store.run(lambda tx: tx.get(ENDPOINT, "fraud"))).body  # type: ignore[union-attr]
+    assert tried.rollout is not None
+    again = replace(tried.rollout, id="r2", started_at=scene.clock.now())
+    await scene.serve(replace(tried, rollout=again))
+    monkeypatch.setattr(follow, "PUBLISH_EVERY", -1.0)
+    for rests_until in (1e12, 0.0):  # before and after it is measured anew
+        scene.clock.moment += timedelta(seconds=60)
+        scene.follower._progress["fraud"].rests_until = rests_until
+        await scene.follower.turn()
+        assert await scene.value("AUC", "v2") == 0.0
+        assert await scene.value("LabelEvidence", "v2") is None
+    document = scene.labels.document()
+    assert document is not None and document["comparisons"][0]["new_compared"] == 0

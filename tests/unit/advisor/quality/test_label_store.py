@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tidegate.advisor.quality.label_lines import Label, Prediction, Problem
-from tidegate.advisor.quality.ledger import LabelKind, Outcome
+from tidegate.advisor.quality.ledger import AnsweringVersion, LabelKind, Outcome, SideBySide
 from tidegate.advisor.quality.posted import MOST_LABELS, read_posted, read_terms, render_posted
 from tidegate.advisor.quality.report import QualityQuestion
 from tidegate.advisor.quality.store import LabelStore, LabelTerms
@@ -14,7 +14,7 @@ from tidegate.domain.errors import Invalid, Transient
 
 NOW = 1_772_366_400.0
 NEVER: dict[Outcome, int] = dict.fromkeys(
-    (Outcome.REPEATED, Outcome.CONTRADICTORY, Outcome.FUTURE, Outcome.CLASS), 0
+    (Outcome.REPEATED, Outcome.CONTRADICTORY, Outcome.FUTURE, Outcome.CLASS, Outcome.FULL), 0
 )
 
 
@@ -34,6 +34,7 @@ def label(id: str, value: float = 1.0, at: float = NOW) -> Label:
     ({"id": "a", "label": 1, "at": None, "probability": None}, None),
     ({"id": "", "label": 1}, Problem.NO_ID),
     ({"id": 7, "label": 1}, Problem.NO_ID),
+    ({"id": "a\ud800", "label": 1}, Problem.NO_ID),
     ({"id": "a" * 1025, "label": 1}, Problem.NO_ID),
     ({"label": 1}, Problem.NO_ID),
     ({"id": "a"}, Problem.NO_NUMBER),
@@ -74,7 +75,8 @@ def test_terms_that_cannot_be_are_refused(body: dict[str, object]) -> None:
     ([], [label("a"), label("a")], {Outcome.REPEATED: 1}),
     ([label("a")], [label("a", 0.0)], {Outcome.CONTRADICTORY: 1}),
     ([], [label("a"), label("a", 0.0)], {Outcome.CONTRADICTORY: 1}),
-    ([label("a")], [label("b", 5.0)], {Outcome.CLASS: 1}),
+    ([label(f"a{n}") for n in range(99)], [label("b", 5.0)], {Outcome.CLASS: 1}),
+    ([label("a")], [label("b", 5.0)], {}),
     ([], [label("a", at=NOW + 299)], {}),
     ([], [label("a", at=NOW + 301)], {Outcome.FUTURE: 1}),
 ])  # fmt: skip
@@ -119,25 +121,76 @@ def test_a_file_that_breaks_off_is_not_half_read(store: LabelStore) -> None:
 def test_another_place_of_the_score_reads_all_captures_again(store: LabelStore) -> None:
     store.add_file("x.jsonl", [Prediction("a", NOW, 0.5)])
     store.accept([label("a")], LabelTerms("predictions[0].score"))
-    assert store.terms() == LabelTerms("predictions[0].score", LabelKind.CLASSES)
+    assert store.terms() == LabelTerms("predictions[0].score")
     assert store.unread(["x.jsonl"]) == ["x.jsonl"]
 
 
-def test_a_first_label_that_is_wrong_does_not_decide_for_good_what_labels_are(store: LabelStore) -> None:
+def test_what_labels_are_is_what_nearly_all_are_and_not_what_the_first_was(store: LabelStore) -> None:
+    store.add_file("x.jsonl", [Prediction(f"a{n}", NOW, n / 201, "v1", "blue") for n in range(201)])
+    store.accept([label("a0", 0.5)], LabelTerms())
+    store.accept([label(f"a{n}", float(n > 100)) for n in range(1, 201)], LabelTerms())
+    found = store.describe(QualityQuestion(), NOW, ())
+    assert (found["labels"]["class never seen"], found["labels"]["joined"]) == (1, 200)
+    assert found["versions"][0]["quality"]["auc"] == 1.0
+    assert store.accept([label("a0", 0.5), label("b", 7.0)], LabelTerms())[Outcome.CLASS] == 2
+
+
+def test_labels_of_unknown_ids_do_not_say_what_labels_are(store: LabelStore) -> None:
+    store.add_file("x.jsonl", [Prediction(f"a{n}", NOW, n / 200, "v1", "blue") for n in range(200)])
+    store.accept([label(f"a{n}", float(n >= 100)) for n in range(200)], LabelTerms())
+    store.accept([label(f"nobody{n}", 0.5) for n in range(500)], LabelTerms())
+    assert store.describe(QualityQuestion(), NOW, ())["versions"][0]["quality"]["auc"] == 1.0
+
+
+def test_amounts_are_compared_as_amounts_though_nobody_said_what_they_are(store: LabelStore) -> None:
+    found = [Prediction(f"{v}{n}", NOW, float(n), v, "blue") for v in ("v1", "v2") for n in range(300)]
+    store.add_file("x.jsonl", found)
+    store.accept([label(one.id, one.score * 1.5 + 2) for one in found], LabelTerms())
+    assert _kinds(store) == ["errors above the old version's median"]
+
+
+def test_what_somebody_said_labels_are_stays(store: LabelStore) -> None:
     store.add_file("x.jsonl", [Prediction(id, NOW, 0.5) for id in "abc"])
     store.accept([label("a", 7.0)], LabelTerms())
-    assert store.terms().kind is LabelKind.AMOUNTS
     assert store.accept([label("b"), label("c", 9.0)], LabelTerms(kind=LabelKind.CLASSES))[Outcome.CLASS] == 1
     found = store.describe(QualityQuestion(), NOW, ())
     assert (found["labels"]["class never seen"], found["labels"]["joined"]) == (2, 1)
+    assert store.terms().kind is LabelKind.CLASSES
 
 
-def test_old_predictions_are_forgotten_and_their_labels_are_unknown(store: LabelStore) -> None:
+def test_labels_are_forgotten_with_their_predictions(store: LabelStore) -> None:
     store.add_file("x.jsonl", [Prediction("old", NOW - 1_000, 0.5), Prediction("new", NOW, 0.5)])
     store.accept([label("old"), label("new")], LabelTerms())
     store.forget_old(NOW - 500)
     found = store.describe(QualityQuestion(), NOW, ())["labels"]
-    assert (found["unknown id"], found["joined"]) == (1, 1)
+    assert (found["unknown id"], found["joined"]) == (0, 1)
+
+
+def test_a_label_whose_prediction_never_comes_is_forgotten(store: LabelStore) -> None:
+    store.add_file("x.jsonl", [Prediction("known", NOW, 0.5)])
+    store.accept([label("known"), label("never")], LabelTerms())
+    store.forget_old(NOW - 500, NOW + 1)
+    found = store.describe(QualityQuestion(), NOW, ())["labels"]
+    assert (found["unknown id"], found["joined"]) == (0, 1)
+
+
+def test_labels_of_unknown_ids_have_a_limit_and_others_are_still_kept(
+    store: LabelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidegate.advisor.quality.store.MOST_UNKNOWN", 3, raising=False)
+    store.add_file("x.jsonl", [Prediction("known", NOW, 0.5)])
+    assert store.accept([label("u1"), label("u2")], LabelTerms()) == NEVER
+    more = [label("u3"), label("u4"), label("u4"), label("u1"), label("known")]
+    assert store.accept(more, LabelTerms()) == NEVER | {Outcome.FULL: 2, Outcome.REPEATED: 1}
+    assert store.describe(QualityQuestion(), NOW, ())["labels"]["unknown id"] == 3
+    store.add_file("y.jsonl", [Prediction("u1", NOW, 0.5), Prediction("u4", NOW, 0.5)])
+    store.describe(QualityQuestion(), NOW, ())
+    assert store.accept([label("u4"), label("u5")], LabelTerms()) == NEVER, (
+        "one is known now, and leaves its place"
+    )
+    found = store.describe(QualityQuestion(), NOW, ())["labels"]
+    assert (found["joined"], found["unknown id"]) == (3, 3)
+    assert store.accept([label("u6")], LabelTerms())[Outcome.FULL] == 1
 
 
 def test_a_change_is_seen_once(store: LabelStore) -> None:
@@ -160,3 +213,8 @@ def test_absurd_amounts_make_no_document_that_is_no_json(store: LabelStore) -> N
     store.accept([label("a", -1e299)], LabelTerms(kind=LabelKind.AMOUNTS))
     found = store.describe(QualityQuestion(), NOW, ())["versions"][0]["quality"]
     assert found["root_mean_square_error"] is None and found["mean_absolute_error"] == 2e299
+
+
+def _kinds(store: LabelStore) -> list[str]:
+    pair = SideBySide(AnsweringVersion("v1", "blue"), AnsweringVersion("v2", "blue"))
+    return [one["what"] for one in store.describe(QualityQuestion(), NOW, [pair])["comparisons"]]

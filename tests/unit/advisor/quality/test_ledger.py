@@ -6,7 +6,16 @@ from pathlib import Path
 import pytest
 
 from tidegate.advisor.quality.label_lines import Label, Prediction
-from tidegate.advisor.quality.ledger import DAY, AnsweringVersion, Coverage, Delays, LabelKind, Ledger, Outcome
+from tidegate.advisor.quality.ledger import (
+    DAY,
+    AnsweringVersion,
+    Coverage,
+    Delays,
+    LabelKind,
+    Ledger,
+    Outcome,
+    SideBySide,
+)
 from tidegate.advisor.quality.report import _is_selective
 
 AT = 1_772_366_400.0
@@ -118,7 +127,7 @@ def test_only_the_time_in_which_both_versions_answered_is_compared(ledger: Ledge
     ledger.add_predictions(Prediction(f"new-{n}", AT + 500 + 100 * n, 0.5, "v2", "blue") for n in range(10))
     ledger.add_labels(Label(f"{side}-{n}", 1.0, AT + DAY) for side in ("old", "new") for n in range(10))
     ledger.join(YEAR)
-    found = ledger.in_order(AnsweringVersion("v1", "blue"), AnsweringVersion("v2", "blue"))
+    found = ledger.in_order(SideBySide(AnsweringVersion("v1", "blue"), AnsweringVersion("v2", "blue")))
     assert sorted(one.id for one in found) == [f"{side}-{n}" for side in ("new", "old") for n in range(5)][:5] + [
         f"old-{n}" for n in range(5, 10)
     ]

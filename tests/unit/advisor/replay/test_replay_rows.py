@@ -1,6 +1,7 @@
 """Labelled rows of a replay: tables, JSON Lines, captures with ground truth, and what cannot be used."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow
@@ -8,12 +9,18 @@ import pyarrow.parquet
 import pytest
 
 from tidegate.advisor.comparison.row_files import RowRequest
+from tidegate.advisor.replay import rows
 from tidegate.advisor.replay.rows import CONTRADICTORY, UNLABELLED, read_rows
-from tidegate.advisor.replay.run import judge_replies
+from tidegate.advisor.replay.run import judge_replies, run_replay
+from tidegate.advisor.scoring import run as scoring_run
 from tidegate.advisor.scoring.exchange import ScoringReply
-from tidegate.domain.errors import TidegateError
+from tidegate.domain.errors import TidegateError, Unavailable
 from tidegate.domain.finding import Finding
-from tidegate.domain.replay import ReplayConfig
+from tidegate.domain.registry import ContainerDefinition, Model
+from tidegate.domain.replay import ReplayConfig, ReplayJob
+from tidegate.serving.contract.replica_spec import ReplicaSpec
+from tidegate.settings import Settings
+from tidegate.storage.files import resolve_existing
 
 S3 = ("", "us-east-1")
 
@@ -88,6 +95,71 @@ def test_files_beyond_the_roots_are_not_read(tmp_path: Path) -> None:
             read_rows(one, roots, S3)
 
 
+def test_nobody_learns_which_files_exist_beyond_the_roots(tmp_path: Path) -> None:
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "there.jsonl").write_text(truth("a", "1"))
+    (tmp_path / "inside" / "link").symlink_to(tmp_path)
+    said = set()
+    for place in ("there.jsonl", "missing.jsonl", "missing/", "", "inside/../there", "inside/link/missing"):
+        with pytest.raises(TidegateError, match="outside the folders") as caught:
+            asked = ReplayConfig((tmp_path / "inside").as_uri(), labels=f"{tmp_path.as_uri()}/{place}")
+            read_rows(asked, (str(tmp_path / "inside"),), S3)
+        said.add(caught.value.message)
+    assert len(said) == 1
+
+
+def test_captures_are_found_by_the_beginning_of_their_path(tmp_path: Path) -> None:
+    (tmp_path / "rows-1.jsonl").write_text(capture("a", "1,2"))
+    (tmp_path / "truth.jsonl").write_text(truth("a", "1"))
+    asked = ReplayConfig(f"{tmp_path.as_uri()}/rows-", labels=(tmp_path / "truth.jsonl").as_uri())
+    assert len(read_rows(asked, (str(tmp_path),), S3).requests) == 1
+
+
+@pytest.mark.parametrize("name", ["truth.jsonl", "rows.csv", "rows.jsonl"])
+def test_a_file_that_is_exchanged_after_the_check_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    inside, secret = tmp_path / "inside", tmp_path / "secret"
+    inside.mkdir()
+    (inside / "captures.jsonl").write_text(capture("a", "1,2"))
+    (inside / name).write_text("")
+    secret.write_text(truth("a", "1") if name == "truth.jsonl" else "amount,fraud\n1,1\n")
+
+    def exchange(path: Path, roots: tuple[str, ...]) -> Path:
+        real = resolve_existing(path, roots)
+        if path.name == name and path.is_file():
+            path.unlink()
+            path.symlink_to(secret)
+        return real
+
+    monkeypatch.setattr(rows, "resolve_existing", exchange)
+    captures = ReplayConfig((inside / "captures.jsonl").as_uri(), labels=(inside / name).as_uri())
+    with pytest.raises(TidegateError, match="no such file"):
+        read_rows(captures if name == "truth.jsonl" else config(inside / name), (str(inside),), S3)
+
+
+@pytest.mark.parametrize("roots", [None, ("/data",)])
+def test_models_of_a_replay_read_what_endpoints_may_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, roots: tuple[str, ...] | None
+) -> None:
+    specs = list[ReplicaSpec]()
+
+    def score(spec: ReplicaSpec, *rest: object) -> list[ScoringReply]:
+        specs.append(spec)
+        raise Unavailable("enough")
+
+    monkeypatch.setattr(scoring_run, "score", score)
+    (tmp_path / "rows.csv").write_text("id,amount,fraud\n7,9.5,1\n")
+    asked = config(tmp_path / "rows.csv")
+    (tmp_path / "kept" / "digest").mkdir(parents=True)
+    container = ContainerDefinition("tidegate/auto", "file:///data/model/", {}, artifact="digest")
+    model = Model("m", (container,), datetime(2026, 3, 1, tzinfo=UTC))
+    allowed = None if roots is None else (*roots, str(tmp_path))
+    job = ReplayJob(asked, 0.01, (("blue", model, model),), str(tmp_path / "kept"), allowed)
+    run_replay(job, Settings.from_environment({}), {})
+    assert specs[0].file_roots == (None if roots is None else (*roots, str(tmp_path), str(tmp_path / "kept")))
+
+
 NUMBER, WORD = ScoringReply(b"0.5", "text/csv"), ScoringReply(b"no", "text/csv")
 FAILED = ScoringReply(b"", "", "it fell over")
 
@@ -107,3 +179,30 @@ def test_answers_that_are_no_numbers(
     found = judge_replies(requests, old, new, ReplayConfig("file:///x"), 0.01)
     assert found.finding is finding and says in found.reason
     assert found.skipped == ({"rows without usable answers": 1} if finding is Finding.PASS else {})
+
+
+@pytest.mark.parametrize("name", ["secret.jsonl", "absent.jsonl", "folder/", "sec"])
+def test_what_is_beyond_the_roots_is_refused_whether_it_is_there_or_not(tmp_path: Path, name: str) -> None:
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "secret.jsonl").write_text(truth("a", "1"))
+    inside = tmp_path / "inside" / "rows.jsonl"
+    inside.write_text(capture("a", "1,2"))
+    address = f"file://{tmp_path}/{name}"
+    for one in (
+        ReplayConfig(address, labels=inside.as_uri()),
+        ReplayConfig(inside.as_uri(), labels=address),
+        ReplayConfig(address, label="fraud"),
+    ):
+        with pytest.raises(TidegateError, match="outside the folders"):
+            read_rows(one, (str(tmp_path / "inside"),), S3)
+
+
+def test_a_link_that_leads_out_of_the_roots_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "inside").mkdir()
+    (tmp_path / "secret.jsonl").write_text(truth("a", "1"))
+    (tmp_path / "inside" / "link.jsonl").symlink_to(tmp_path / "secret.jsonl")
+    (tmp_path / "inside" / "rows.jsonl").write_text(capture("a", "1,2"))
+    both = (tmp_path / "inside").as_uri()
+    with pytest.raises(TidegateError, match="outside the folders"):
+        read_rows(ReplayConfig(both, labels=both), (str(tmp_path / "inside"),), S3)

@@ -5,9 +5,10 @@ import socket
 from typing import NoReturn
 
 import msgspec
+import numpy as np
 import pytest
 
-from tidegate.serving.process.fork_server import ForkRequest, serve
+from tidegate.serving.process.fork_server import ForkRequest, reseed, serve
 
 
 class Became(Exception):
@@ -46,3 +47,14 @@ def test_a_child_gets_the_job_and_not_the_channel() -> None:
             serve(theirs, lambda: 0, become)
         assert became.value.args == (ForkRequest("/r/replica.json", "/l/log"),)
         assert theirs.fileno() == -1
+
+
+def test_forked_workers_draw_other_random_numbers() -> None:
+    np.random.seed(7)
+    state = np.random.get_state()
+    drawn = set()
+    for _ in range(2):  # each begins with the state of the process that forks
+        np.random.set_state(state)
+        reseed()
+        drawn.add(float(np.random.rand()))
+    assert len(drawn) == 2

@@ -97,7 +97,6 @@ class Cluster:
             fence=controller,
         )
         self.provider = join(context, self.options, memory_api(self.server))
-        self.target.gateways.controller = controller
         self.target.gateways.connect = self._connect
 
     def _connect(self, pod: GatewayPod, token: str) -> AgentClient:

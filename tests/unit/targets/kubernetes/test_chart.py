@@ -56,6 +56,7 @@ autoscaling: {fraud: {kind: hpa, least: 1, most: 3}}
 VALUES_FILE = """
 image: registry.example/tidegate:7
 controllers: 3
+controllerSecret: login
 cpu: 1
 targets: {local: {}}
 environment: {TIDEGATE_FIDELITY: aws, TIDEGATE_MAX_BODY: "6291456"}
@@ -157,7 +158,7 @@ def test_controllers_get_what_they_need_of_the_values(tmp_path: Path, version: s
     container = pod["containers"][0]
     assert deployment["replicas"] == 3 and container["resources"]["requests"]["cpu"] == "1"
     assert container["imagePullPolicy"] == "Always" and pod["imagePullSecrets"] == [{"name": "registry"}]
-    assert container["envFrom"] == [{"secretRef": {"name": "s3"}}]
+    assert container["envFrom"] == [{"secretRef": {"name": "s3"}}, {"secretRef": {"name": "login"}}]
     assert pod["nodeSelector"] == {"pool": "control"}
     assert pod["tolerations"] == [{"key": "control", "operator": "Exists"}]
     mounted = {one["name"]: (one["mountPath"], one.get("readOnly")) for one in container["volumeMounts"]}
@@ -169,6 +170,27 @@ def test_controllers_get_what_they_need_of_the_values(tmp_path: Path, version: s
     settings = Settings.from_environment(variables)
     assert [str(root) for root in settings.file_roots] == ["/data", "/srv/o ut"]
     assert (settings.fidelity, settings.max_body, settings.standby) == ("aws", 6291456, True)
+
+
+@needs_helm
+@pytest.mark.parametrize("shared", ["", "s3"])
+@pytest.mark.parametrize("own", ["", "login"])
+def test_secret_of_the_controllers_reaches_nobody_else(tmp_path: Path, shared: str, own: str) -> None:
+    """Whatever pods the controller makes, it makes by its options, which do not name it."""
+    found = render(
+        tmp_path, {"controllerSecret": own, "options": {"environment_secret": shared} if shared else {}}
+    )
+    container = of_kind(found, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+    wanted = [{"secretRef": {"name": name}} for name in (shared, own) if name]
+    assert container.get("envFrom", []) == wanted
+    assert "login" not in of_kind(found, "ConfigMap")["data"][TARGETS_FILE]
+
+
+def test_nothing_tells_to_give_secrets_of_the_controllers_to_all_pods() -> None:
+    page = (ROOT / "docs" / "targets-kubernetes.md").read_text()
+    for text in ((DEPLOY / CHART / "values.yaml").read_text(), page):
+        assert "secret belongs in environment_secret" not in text.replace("`", "")
+        assert "secret belongs in controllerSecret" in text.replace("`", "")
 
 
 @needs_helm
@@ -202,6 +224,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a number where text belongs": ({"environment": {"TIDEGATE_MAX_BODY": 6291456}}, "TIDEGATE_MAX_BODY"),
     "a name that is no variable": ({"environment": {"max-body": "1"}}, "max-body"),
     "the target's own options among others": ({"targets": {"kubernetes": {"spot": True}}}, "kubernetes"),
+    "a secret that is no name": ({"controllerSecret": {"name": "login"}}, "controllerSecret"),
     "no controllers": ({"controllers": 0}, "controllers"),
     "a value that does not exist": ({"replicas": 2}, "replicas"),
 }

@@ -1,18 +1,26 @@
 """Rollouts behind a Gateway of the cluster, over an API server in memory; its controller is a function here."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
 from tests.unit.targets.kubernetes.fleets import fleet_spec
 from tests.unit.targets.kubernetes.memory_api_server import GROUPS, Object
+from tests.unit.targets.kubernetes.memory_gateway import MemoryAgent
 from tests.unit.targets.kubernetes.target_harness import OPTIONS, Cluster, run, table
+from tidegate.domain.asynchronous import AsyncConfig
 from tidegate.domain.errors import TargetRefused, Transient
 from tidegate.domain.traffic import RouteTable
+from tidegate.serving.contract.images import ImageTable
+from tidegate.settings import Settings
 from tidegate.targets.kubernetes.api_errors import ForeignChange
 from tidegate.targets.kubernetes.http_route import GATEWAY_API
-from tidegate.targets.kubernetes.names import endpoint_name, fleet_name
+from tidegate.targets.kubernetes.names import PREDICTIONS, endpoint_name, fleet_name
+from tidegate.targets.kubernetes.network_policies import network_policies
 from tidegate.targets.kubernetes.options import HttpRoute
+from tidegate.targets.kubernetes.pod_template import worker_template
+from tidegate.targets.kubernetes.start_data import start_data
 
 NAME = endpoint_name("fraud")
 
@@ -138,5 +146,133 @@ def test_cluster_without_the_api_and_a_route_of_somebody_else_are_refused() -> N
         cluster.server.objects["httproutes", NAME] = {"metadata": {"name": NAME, "labels": {}}, "spec": {}}
         with pytest.raises(TargetRefused, match="is not this tidegate's"):
             await cluster.target.set_traffic(table("fraud", 1, {1: 10_000}))
+
+    run(scenario())
+
+
+def admitted(policies: list[Object], labels: dict[str, str]) -> list[Object] | None:
+    """Who may send predictions to a pod with these labels; None: everybody."""
+    found: list[Object] = []
+    selecting = [one for one in policies if selects(one["spec"]["podSelector"], labels)]
+    for rule in (rule for one in selecting for rule in one["spec"]["ingress"]):
+        if all(port["port"] != PREDICTIONS for port in rule["ports"]):
+            continue
+        if not rule.get("from"):
+            return None
+        found += rule["from"]
+    return found if selecting else None
+
+
+def selects(selector: Object, labels: dict[str, str]) -> bool:
+    absent = [one["key"] for one in selector.get("matchExpressions", ()) if one["operator"] == "DoesNotExist"]
+    assert len(absent) == len(selector.get("matchExpressions", ())), "an operator that this does not know"
+    return selector["matchLabels"].items() <= labels.items() and not labels.keys() & set(absent)
+
+
+@pytest.mark.parametrize("routed", [True, False])
+def test_workers_of_the_queue_are_closed_to_everybody_but_the_controller_also_behind_a_gateway_of_the_cluster(
+    routed: bool,
+) -> None:
+    options = replace(OPTIONS, network_policies=True, http_route=HttpRoute("public") if routed else None)
+    settings, spec = Settings(access_keys={"AKIA": "secret"}), fleet_spec()
+    queued = replace(spec, variant=replace(spec.variant, asynchronous=AsyncConfig("s3://data/out")))
+    assert json.loads(start_data(queued, settings, ImageTable(), options))["keys_file"] is None
+    policies = network_policies(options)
+    labels = worker_template(queued, settings, options, "s", "d")["metadata"]["labels"]
+    callers = admitted(policies, labels)
+    assert callers is not None
+    names = {one["podSelector"]["matchLabels"]["app.kubernetes.io/component"] for one in callers}
+    assert names <= {"controller", "gateway"} and "controller" in names
+    labels = worker_template(spec, settings, options, "s", "d")["metadata"]["labels"]
+    assert (admitted(policies, labels) is None) is routed  # these verify signatures themselves
+
+
+def test_no_moment_of_a_switch_leaves_workers_of_the_queue_open() -> None:
+    """Policies are applied one by one, over those of the other mode, and none is removed."""
+    options = replace(OPTIONS, network_policies=True)
+    spec = fleet_spec()
+    queued = replace(spec, variant=replace(spec.variant, asynchronous=AsyncConfig("s3://data/out")))
+    labels = worker_template(queued, Settings(), options, "s", "d")["metadata"]["labels"]
+    there = {one["metadata"]["name"]: one for one in network_policies(options)}
+    for following in (replace(options, http_route=HttpRoute("public")), options):
+        for policy in network_policies(following):
+            there[policy["metadata"]["name"]] = policy
+            assert admitted(list(there.values()), labels) is not None
+
+
+async def switched() -> tuple[Cluster, list[MemoryAgent]]:
+    """A version serves through tidegate's own gateways, which are left there by a controller with ``http_route``."""
+    cluster = Cluster()
+    await cluster.deploy(fleet_spec(generation=1))
+    assert len(cluster.agents) == 2
+    cluster.options = replace(OPTIONS, http_route=HttpRoute("public", "edge"))
+    cluster.server.groups = (*GROUPS, GATEWAY_API)
+    cluster.server.routed = accept
+    cluster.restart(controller=2)
+    await cluster.turn(3)
+    return cluster, list(cluster.agents.values())
+
+
+def test_gateways_that_are_left_after_a_switch_follow_the_routes_of_the_cluster() -> None:
+    async def scenario() -> None:
+        cluster, agents = await switched()
+        await cluster.target.set_traffic(table("fraud", 1, {1: 10_000}))
+        await cluster.target.ensure_fleet(fleet_spec(generation=2), 2)
+        await cluster.turn(2)
+        wanted = table("fraud", 3, {2: 10_000})
+        await cluster.target.set_traffic(wanted)
+        assert [agent.plans["fraud"].table for agent in agents] == [wanted, wanted]
+        assert (await cluster.target.observe("fraud")).routes == wanted
+        await cluster.target.delete_fleet(fleet_spec(generation=1).id, 4)
+        assert [agent.servers(fleet_spec(generation=1).id) for agent in agents] == [set(), set()]
+        await cluster.target.set_traffic(RouteTable("fraud", 5))
+        assert all("fraud" not in agent.plans or not agent.plans["fraud"].table.routes for agent in agents)
+        assert (await cluster.target.observe("fraud")).routes == RouteTable("fraud", 0)
+
+    run(scenario())
+
+
+def test_version_that_a_left_gateway_still_routes_to_is_not_deleted() -> None:
+    async def scenario() -> None:
+        cluster, agents = await switched()
+        await cluster.target.ensure_fleet(fleet_spec(generation=2), 2)
+        await cluster.turn(2)
+        agents[1].away = True
+        with pytest.raises(Transient):
+            await cluster.target.set_traffic(table("fraud", 3, {2: 10_000}))
+        assert weights(cluster)[fleet_name(fleet_spec(generation=2).id)] == 10_000
+        assert (await cluster.target.observe("fraud")).routes is None  # the one that is away may have the old ones
+        with pytest.raises(Transient):
+            await cluster.target.delete_fleet(fleet_spec(generation=1).id, 4)
+        cluster.restart(controller=3)
+        await cluster.turn(3)
+        with pytest.raises(Transient):
+            await cluster.target.delete_fleet(fleet_spec(generation=1).id, 4)
+        agents[1].away = False
+        await cluster.turn(2)
+        assert len(cluster.deployments()) == 2
+
+        await cluster.target.set_traffic(table("fraud", 3, {2: 10_000}))
+        await cluster.target.delete_fleet(fleet_spec(generation=1).id, 4)
+        assert cluster.deployments() == [fleet_name(fleet_spec(generation=2).id)]
+
+    run(scenario())
+
+
+def test_gateways_that_were_removed_after_a_switch_hold_nothing_up() -> None:
+    async def scenario() -> None:
+        cluster, _ = await switched()
+        await cluster.target.set_traffic(table("fraud", 1, {1: 10_000}))
+        for kind, name in list(cluster.server.objects):
+            if "gateway" in name and kind in ("deployments", "pods"):
+                del cluster.server.objects[kind, name]
+        await cluster.target.ensure_fleet(fleet_spec(generation=2), 2)
+        await cluster.turn(2)
+        assert cluster.target.gateways.known == {}
+        wanted = table("fraud", 3, {2: 10_000})
+        await cluster.target.set_traffic(wanted)
+        assert (await cluster.target.observe("fraud")).routes == wanted
+        await cluster.target.delete_fleet(fleet_spec(generation=1).id, 4)
+        assert cluster.deployments() == [fleet_name(fleet_spec(generation=2).id)]
 
     run(scenario())

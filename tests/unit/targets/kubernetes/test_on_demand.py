@@ -186,6 +186,30 @@ def test_provisioned_concurrency_is_a_floor_of_pods() -> None:
     run(scenario())
 
 
+def test_gateway_that_a_new_controller_has_not_reached_yet_takes_no_pod_away_and_hides_no_count() -> None:
+    """It takes traffic, and what it holds is unknown."""
+
+    async def scenario() -> None:
+        cluster, fleet = Cluster(), serverless()
+        await cluster.deploy(fleet)
+        await look(cluster, 3)
+        unheard = cluster.agents[sorted(cluster.agents)[1]]
+        unheard.demands[str(fleet.id)] = FleetDemand(8, 8)
+        unheard.away = True
+        cluster.restart(controller=2)
+        await look(cluster, BOUNDS.idle_after + 5)
+        assert [one.state is None for one in cluster.target.gateways.known.values()].count(True) == 1
+        assert pods(cluster, fleet) == 1
+        with pytest.raises(Transient, match="has not told yet what it holds"):
+            await cluster.target.gateways.passed()
+        unheard.away = False
+        unheard.demands.clear()
+        await look(cluster, BOUNDS.idle_after + 5)
+        assert pods(cluster, fleet) == 0 and await cluster.target.gateways.passed() is not None
+
+    run(scenario())
+
+
 def test_gateway_that_does_not_tell_takes_no_pod_away() -> None:
     async def scenario() -> None:
         cluster, fleet = Cluster(), serverless()

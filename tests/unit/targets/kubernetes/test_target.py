@@ -129,6 +129,49 @@ def test_controller_that_starts_adopts_routes_and_fleets() -> None:
     run(scenario())
 
 
+def test_gateways_obey_the_controller_whose_lease_is_the_later_one_whatever_the_clocks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def scenario() -> None:
+        cluster = Cluster()
+        await cluster.deploy(fleet_spec())
+        former = cluster.target
+        monkeypatch.setattr("time.time_ns", lambda: 0)  # the clock of the machine that leads now is far behind
+        cluster.restart(controller=2)
+        await cluster.turn(2)
+        wanted = table("fraud", 2, {1: 10_000})
+        await cluster.target.set_traffic(wanted)
+        assert {agent.plans["fraud"].table.fence for agent in cluster.agents.values()} == {2}
+        with pytest.raises(Transient, match="earlier controller"):
+            await former.set_traffic(table("fraud", 9, {1: 10_000}))
+
+    run(scenario())
+
+
+def test_gateway_that_a_new_controller_has_not_asked_yet_keeps_its_routes() -> None:
+    """What this controller would put lacks what only that gateway knows."""
+
+    async def scenario() -> None:
+        cluster = Cluster()
+        await cluster.deploy(fleet_spec())
+        there = [agent.plans["fraud"] for agent in cluster.agents.values()]
+        cluster.restart(controller=2)
+        target = cluster.target
+        assert await target.view.refresh()
+        target.gateways.take(target.view.gateways.values())
+        await target.read_specs()
+        await asyncio.sleep(PROPAGATION)
+        with pytest.raises(Transient, match="has not told yet"):
+            await target.delete_fleet(fleet_spec().id, 9)
+        assert [agent.plans["fraud"] for agent in cluster.agents.values()] == there
+        assert cluster.deployments() == [fleet_name(fleet_spec().id)]
+        await cluster.turn(2)
+        with pytest.raises(Transient, match="still has routes"):
+            await target.delete_fleet(fleet_spec().id, 9)
+
+    run(scenario())
+
+
 def test_earlier_controller_is_refused_by_the_gateways() -> None:
     async def scenario() -> None:
         cluster = Cluster()

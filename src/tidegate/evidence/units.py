@@ -1,0 +1,51 @@
+"""What predictions are measured by: the unit of a version's predictions, learned so that outliers do not decide it.
+Pure."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_LEAST_SCORE = 1e-6
+_MOST = 1e300
+"""Places beyond this count as this: the difference of two of them must be a number."""
+USUAL = 0.95
+"""Part of the predictions that are taken to be no outliers."""
+REACH = 3.0
+"""Times that part's distance from the middle, beyond which a prediction counts as if it were there. Of a normal
+distribution nothing is."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """How predictions are measured. ``logit``: they are scores from 0 to 1."""
+
+    logit: bool
+    size: float = 1.0
+
+    def place(self, value: float) -> float:
+        if not self.logit:
+            return min(max(value / self.size, -_MOST), _MOST)
+        score = min(max(value, _LEAST_SCORE), 1 - _LEAST_SCORE)
+        return math.log(score / (1 - score))
+
+
+def learn_unit(old: Sequence[float]) -> Unit | None:
+    """The unit of the old version's predictions; None if all are equal."""
+    values = sorted(old)
+    if values[0] == values[-1]:
+        return None
+    if values[0] >= 0 and values[-1] <= 1:
+        return Unit(True)
+    middle = values[len(values) // 2]
+    apart = [value - middle for value in values]
+    sizes = sorted(abs(one) for one in apart)
+    usual = sizes[math.ceil(USUAL * len(sizes)) - 1]
+    if not usual:  # nearly all are equal: only the others say how large a difference is
+        others = [size for size in sizes if size]
+        usual = others[(len(others) - 1) // 2]
+    reach = REACH * usual
+    # In parts of the reach, whose squares are numbers whatever the predictions are.
+    parts = [min(max(one / reach, -1.0), 1.0) for one in apart]
+    mean = math.fsum(parts) / len(parts)
+    size = reach * math.sqrt(math.fsum((part - mean) ** 2 for part in parts) / len(parts)) / 2
+    return Unit(False, size) if math.isfinite(size) and size > 0 else None

@@ -1,0 +1,227 @@
+"""Use cases of monitoring schedules: define jobs, schedule them, find what is due, keep what executions came to."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from tidegate.domain.drift import DriftOutcome, DriftSchedule, DriftVerdict
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.errors import AlreadyExists, Conflict, Invalid, NotFound
+from tidegate.domain.monitoring_schedule import (
+    ONCE,
+    DataQualityJob,
+    ExecutionStatus,
+    MonitoringExecution,
+    MonitoringSchedule,
+)
+from tidegate.domain.registry import Tags
+from tidegate.ports.store import Filter, Kind, Saved, Tx
+from tidegate.queueing.destinations import check_address
+from tidegate.service import tags as labels
+from tidegate.service.drift import captured_addresses
+from tidegate.service.monitoring_times import Window, check_times, find_window
+from tidegate.service.record_kinds import ENDPOINT, EXECUTION, MONITORING_SCHEDULE, QUALITY_JOB
+from tidegate.service.records import require
+
+T = TypeVar("T")
+
+KEPT = 100
+"""Executions of a schedule that are kept, and of one that was deleted."""
+_PREFIX = "model-monitoring"
+_MOST_REASON = 1_024
+
+
+@dataclass(frozen=True)
+class DueExecution:
+    """``addresses``: folders of the endpoint's captured files. ``problem``: why it fails without being begun."""
+
+    schedule: MonitoringSchedule
+    addresses: tuple[str, ...]
+    window: Window
+    problem: str = ""
+
+    @property
+    def output(self) -> str:
+        """The folder of the report: that of the hour, as SageMaker has it, and below it one of the minute for what
+        is not scheduled on the hour."""
+        minute = f"/{self.window.at:%M}" if self.window.at.minute else ""
+        job = self.schedule.job
+        folder = f"{job.endpoint}/{self.schedule.name}/{self.window.at:%Y/%m/%d/%H}{minute}"
+        return f"{job.output.rstrip('/')}/{folder}"
+
+    @property
+    def terms(self) -> DriftSchedule:
+        """The comparison, in the words of drift schedules."""
+        job, seconds = self.schedule.job, int((self.window.end - self.window.start).total_seconds())
+        return DriftSchedule(job.endpoint, job.statistics, job.created_at, every=seconds, window=seconds)
+
+
+def define_job(tx: Tx, job: DataQualityJob, tags: Tags, now: datetime) -> None:
+    """Raises AlreadyExists or Invalid."""
+    if tx.get(QUALITY_JOB, job.name) is not None:
+        raise AlreadyExists(f'there is already a data quality job definition "{job.name}"')
+    check_address(job.statistics, "StatisticsResource")
+    if job.constraints:
+        check_address(job.constraints, "ConstraintsResource")
+    check_address(job.output, "S3Output")
+    if job.kms_key and not job.output.startswith("s3://"):
+        raise Invalid("KmsKeyId encrypts reports in S3 alone: leave it out for a folder")
+    tx.put(QUALITY_JOB, job.name, job, expect=0, now=now)
+    labels.add(tx, QUALITY_JOB, job.name, tags, now)
+
+
+def get_job(tx: Tx, name: str) -> DataQualityJob:
+    """Raises NotFound."""
+    return _get(tx, QUALITY_JOB, name, "data quality job definition").body
+
+
+def find_jobs(tx: Tx, where: Filter) -> list[Saved[DataQualityJob]]:
+    return tx.find(QUALITY_JOB, where).items
+
+
+def delete_job(tx: Tx, name: str, now: datetime) -> None:
+    """Raises NotFound, or Conflict while a schedule uses it."""
+    get_job(tx, name)
+    for saved in tx.find(MONITORING_SCHEDULE).items:
+        if saved.body.job.name == name:
+            raise Conflict(
+                f'monitoring schedule "{saved.name}" uses data quality job definition "{name}": delete that first'
+            )
+    tx.delete(QUALITY_JOB, name, expect=None, now=now)
+    labels.drop(tx, QUALITY_JOB, name, now)
+
+
+def create_schedule(tx: Tx, schedule: MonitoringSchedule, tags: Tags, shortest: timedelta, now: datetime) -> None:
+    """``shortest``: between two scheduled times. Raises AlreadyExists, NotFound or Invalid."""
+    if tx.get(MONITORING_SCHEDULE, schedule.name) is not None:
+        raise AlreadyExists(f'there is already a monitoring schedule "{schedule.name}"')
+    check_times(schedule, shortest, now)
+    require(tx, ENDPOINT, schedule.job.endpoint)
+    tx.put(MONITORING_SCHEDULE, schedule.name, schedule, expect=0, now=now)
+    labels.add(tx, MONITORING_SCHEDULE, schedule.name, tags, now)
+
+
+def get_schedule(tx: Tx, name: str) -> MonitoringSchedule:
+    """Raises NotFound."""
+    return _get(tx, MONITORING_SCHEDULE, name, "monitoring schedule").body
+
+
+def find_schedules(tx: Tx, where: Filter) -> list[Saved[MonitoringSchedule]]:
+    return tx.find(MONITORING_SCHEDULE, where).items
+
+
+def update_schedule(tx: Tx, after: MonitoringSchedule, shortest: timedelta, now: datetime) -> None:
+    """Raises NotFound or Invalid."""
+    saved = _get(tx, MONITORING_SCHEDULE, after.name, "monitoring schedule")
+    check_times(after, shortest, now)
+    require(tx, ENDPOINT, after.job.endpoint)
+    changed = replace(after, modified_at=now, since=now)
+    tx.put(MONITORING_SCHEDULE, after.name, changed, expect=saved.version, now=now)
+
+
+def start_schedule(tx: Tx, name: str, now: datetime) -> None:
+    """One that runs goes on; one of NOW is executed once more. Raises NotFound."""
+    saved = _get(tx, MONITORING_SCHEDULE, name, "monitoring schedule")
+    if saved.body.stopped or saved.body.expression == ONCE:
+        started = replace(saved.body, stopped=False, since=now, modified_at=now)
+        tx.put(MONITORING_SCHEDULE, name, started, expect=saved.version, now=now)
+
+
+def stop_schedule(tx: Tx, name: str, now: datetime) -> None:
+    """Raises NotFound."""
+    saved = _get(tx, MONITORING_SCHEDULE, name, "monitoring schedule")
+    if not saved.body.stopped:
+        stopped = replace(saved.body, stopped=True, modified_at=now)
+        tx.put(MONITORING_SCHEDULE, name, stopped, expect=saved.version, now=now)
+
+
+def delete_schedule(tx: Tx, name: str, now: datetime) -> None:
+    """Its executions are kept, as SageMaker keeps them. Raises NotFound."""
+    get_schedule(tx, name)
+    tx.delete(MONITORING_SCHEDULE, name, expect=None, now=now)
+    labels.drop(tx, MONITORING_SCHEDULE, name, now)
+
+
+def find_due_executions(tx: Tx, settle: timedelta, now: datetime) -> list[DueExecution]:
+    """``settle``: until what was captured can be read."""
+    due: list[DueExecution] = []
+    for saved in tx.find(MONITORING_SCHEDULE).items:
+        window = find_window(saved.body, settle, now)
+        if window is not None:
+            found = tx.get(ENDPOINT, saved.body.job.endpoint)
+            due.append(_due(saved.body, found.body if found else None, window))
+    return due
+
+
+def _due(schedule: MonitoringSchedule, endpoint: Endpoint | None, window: Window) -> DueExecution:
+    if endpoint is None or endpoint.deleting:
+        return DueExecution(schedule, (), window, f'endpoint "{schedule.job.endpoint}" is not there any more')
+    return DueExecution(schedule, captured_addresses(endpoint), window)
+
+
+def keep_execution(tx: Tx, due: DueExecution, outcome: DriftOutcome, began_at: datetime, now: datetime) -> None:
+    """Write what an execution came to, also of a schedule that was changed or deleted meanwhile."""
+    execution = _execution_of(due, outcome, began_at, now)
+    tx.put(EXECUTION, execution.name, execution, expect=None, now=now)
+    kept = Filter(name_prefix=_prefix_of(due.schedule.name), sort_by="name")
+    for saved in tx.find(EXECUTION, kept).items[KEPT:]:
+        tx.delete(EXECUTION, saved.name, expect=None, now=now)
+    present = tx.get(MONITORING_SCHEDULE, due.schedule.name)
+    if present is not None and present.body.created_at == due.schedule.created_at:
+        body = replace(present.body, last=due.window.at, last_execution=execution.name)
+        tx.put(MONITORING_SCHEDULE, due.schedule.name, body, expect=present.version, now=now)
+
+
+def _execution_of(
+    due: DueExecution, outcome: DriftOutcome, began_at: datetime, now: datetime
+) -> MonitoringExecution:
+    return MonitoringExecution(
+        f"{_prefix_of(due.schedule.name)}{due.window.at:%Y%m%d%H%M%S}",
+        due.schedule.name,
+        due.schedule.job,
+        due.window.at,
+        due.window.start,
+        due.window.end,
+        began_at,
+        now,
+        _STATUS[outcome.verdict],
+        due.output,
+        due.addresses,
+        outcome.total,
+        outcome.reason[:_MOST_REASON],
+    )
+
+
+_STATUS = {
+    DriftVerdict.NO_DRIFT: ExecutionStatus.COMPLETED,
+    DriftVerdict.DRIFT: ExecutionStatus.COMPLETED_WITH_VIOLATIONS,
+    DriftVerdict.UNKNOWN: ExecutionStatus.FAILED,
+}
+
+
+def _prefix_of(schedule: str) -> str:
+    """Names of processing jobs have no room for that of the schedule."""
+    return f"{_PREFIX}-{hashlib.sha256(schedule.encode()).hexdigest()[:20]}-"
+
+
+def get_execution(tx: Tx, name: str) -> MonitoringExecution:
+    """Raises NotFound."""
+    return _get(tx, EXECUTION, name, "processing job").body
+
+
+def find_executions(tx: Tx, schedule: str | None = None) -> list[MonitoringExecution]:
+    where = Filter(name_prefix=_prefix_of(schedule)) if schedule is not None else None
+    return [saved.body for saved in tx.find(EXECUTION, where).items]
+
+
+def last_execution(tx: Tx, schedule: MonitoringSchedule) -> MonitoringExecution | None:
+    saved = tx.get(EXECUTION, schedule.last_execution) if schedule.last_execution else None
+    return saved.body if saved is not None else None
+
+
+def _get(tx: Tx, kind: Kind[T], name: str, what: str) -> Saved[T]:
+    found = tx.get(kind, name)
+    if found is None:
+        raise NotFound(f'there is no {what} "{name}"')
+    return found
