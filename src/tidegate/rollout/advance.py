@@ -253,9 +253,9 @@ def _bake(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime
         return None
     if not predicates.has_evidence_through(rollout, seen, _end_of_bake(rollout)):
         return None
-    # A version that hangs has no errors yet: without an answer there is nothing to judge.
+    # A version that hangs has no errors yet: without an answer there is nothing to judge. Copies count as no answers.
     counted = predicates.count_responses(endpoint, rollout, seen)
-    silent = "silent" if counted.answered == 0 and counted.in_flight else ""
+    silent = "silent" if stage.share and counted.answered == 0 and counted.in_flight else ""
     if silent != _condition_message(rollout, NO_ANSWERS):
         text = f"{rollout.new.config_name} has requests and has answered none; holding"
         return _set_condition(

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from tests.unit.rollout.test_rollout_evidence import BAKE, SECOND, look, rollout_of
+from tests.unit.rollout.test_rollout_evidence import BAKE, SECOND, look, rollout_of, stepped
 from tidegate.advisor.rehearsal.simulation import make_updating_world
 from tidegate.domain.endpoint import Endpoint, VersionRequest
 from tidegate.domain.errors import Conflict, Invalid
@@ -250,6 +250,15 @@ def test_copies_come_before_traffic_and_stop_with_the_rollout() -> None:
     turned = decided(endpoint, Finding.FAIL, began, began + SECOND).endpoint
     assert turned is not None and rollout_of(turned).phase is Phase.ROLLING_BACK
     assert all(spec.paired is None for spec in desired_state.fleets(turned).values())
+
+
+def test_a_copy_in_hand_is_no_request_without_an_answer() -> None:
+    """The proxy counts copies in flight as well, and a slow model has one in hand at nearly every look."""
+    endpoint, began = baking(PAIRS)
+    now = began + BAKE
+    evidence = Evidence(now, began, now, verdict=Verdict(Finding.PASS, 0, "", ()))
+    after = stepped(endpoint, look(endpoint, evidence, answered=0, in_flight=1), now)
+    assert desired_state.new_share(after) == 1_000
 
 
 def test_a_rollout_of_copies_ends_as_any_other() -> None:
