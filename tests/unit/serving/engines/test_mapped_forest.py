@@ -88,7 +88,7 @@ def test_the_phases_of_a_start_are_told_and_add_up() -> None:
     cold.mark("loaded")
     assert (cold.setup().name, cold.setup().value) == ("ModelSetupTime", 3_000_000)
     assert cold.answered(15.0) == (
-        "cold start of 5000.0 ms: noticed 1000.0, forked 1000.0, fetched 1000.0, loaded 1000.0, let in 1000.0,"
+        "cold start of 5000.0 ms: noticed 1000.0, started 1000.0, fetched 1000.0, loaded 1000.0, let in 1000.0,"
         " answered 0.0"
     )
 
