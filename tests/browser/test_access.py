@@ -37,12 +37,13 @@ pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture(scope="module")
-def platform() -> Iterator[Platform]:
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     """With users and without access keys."""
+    roots = {"TIDEGATE_FILE_ROOTS": str(tmp_path_factory.getbasetemp())}
     state = Path(tempfile.mkdtemp(prefix="tg-"))
     for name, role in USERS.items():
         on_users(state, lambda users, now, n=name, r=role: users.add(n, r, PASSWORD, now))  # type: ignore[misc]
-    with Platform(state=state) as started:
+    with Platform(state=state, environment=roots) as started:
         yield started
 
 
