@@ -8,7 +8,7 @@ that a forked worker has not written to.
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import psutil
 
@@ -50,7 +50,7 @@ def measure(count: int, seconds: float) -> list[object]:
         rest, everything = _at_rest(platform, controller, seconds)
         lists = [_timed(lambda: scene.sagemaker.list_endpoints(MaxResults=100)) for _ in range(LISTS)]
         held = controller.memory_info().rss
-        workers = [_memory(process) for process in platform.processes() if _is_worker(process)]
+        workers = [_memory(process) for process in platform.workers().values()]
         adopted = _adopt(platform, scene, names)
     private, resident = (tables.percentile([float(one[index]) for one in workers], 50) for index in (0, 1))
     slowest = f"{tables.percentile(lists, 50) * 1000:.0f}, {max(lists) * 1000:.0f} ms"
@@ -74,19 +74,10 @@ def _spent(processes: Sequence[psutil.Process]) -> float:
     return sum(sum(process.cpu_times()[:2]) for process in processes if process.is_running())
 
 
-def _timed(call: object) -> float:
-    assert callable(call)
+def _timed(call: Callable[[], object]) -> float:
     begun = time.monotonic()
     call()
     return time.monotonic() - begun
-
-
-def _is_worker(process: psutil.Process) -> bool:
-    """Also forked ones, which keep the command line of what forked them but are nobody's children or a controller's
-    grandchildren."""
-    line = " ".join(process.cmdline())
-    forked = "tidegate.serving.process.fork_server" in line and process.cwd().rpartition("/")[2] != ""
-    return "tidegate.serving " in line or (forked and "replicas" in process.cwd())
 
 
 def _memory(process: psutil.Process) -> tuple[int, int]:

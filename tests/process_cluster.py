@@ -99,6 +99,13 @@ class ProcessCluster:
         path.write_text(yaml.safe_dump(whole))
         return path
 
+    def write_targets(self, folder: Path, **options: Any) -> Path:
+        """A file of targets in ``folder`` that makes this cluster the default one; ``options`` of the target."""
+        settings = {"kubeconfig": str(self.kubeconfig), "image": "processes", "allow_unsigned": True, **options}
+        path = folder / "targets.yaml"
+        path.write_text(yaml.safe_dump({"default": "kubernetes", "kubernetes": settings}))
+        return path
+
     def addresses(self, component: str) -> list[str]:
         """Of pods that are ready."""
         pods = [pod for pod in self.server.pods(component) if not is_leaving(pod) and _is_ready(pod)]

@@ -122,6 +122,20 @@ def _services(ecs: Any, endpoint: str) -> list[str]:
     return mine or [f"tidegate-{endpoint}-0-none"]
 
 
+def connect(places: Mapping[str, str]) -> dict[str, Any]:
+    """A client for each service, by its name; ``places``: HOST:PORT of what stands in for it."""
+    return {
+        name: boto3.client(
+            name,
+            endpoint_url=f"http://{place}",
+            region_name=REGION,
+            aws_access_key_id=KEY,
+            aws_secret_access_key=SECRET,
+        )
+        for name, place in places.items()
+    }
+
+
 @contextlib.contextmanager
 def ecs_lab(folder: Path) -> Iterator[EcsLab]:
     with contextlib.ExitStack() as stack:
@@ -129,16 +143,7 @@ def ecs_lab(folder: Path) -> Iterator[EcsLab]:
         server.start()
         stack.callback(server.stop)
         moto = "{}:{}".format(*server.get_host_and_port())
-        clients = {
-            name: boto3.client(
-                name,
-                endpoint_url=f"http://{moto}",
-                region_name=REGION,
-                aws_access_key_id=KEY,
-                aws_secret_access_key=SECRET,
-            )
-            for name in ("ec2", "ecs", "elbv2", "s3", "logs")
-        }
+        clients = connect(dict.fromkeys(("ec2", "ecs", "elbv2", "s3", "logs"), moto))
         settings = set_up(clients, folder)
         variables = {"AWS_ENDPOINT_URL_S3": f"http://{moto}", "AWS_REGION": REGION}
         tasks = EcsTasks(clients["elbv2"], folder, variables)

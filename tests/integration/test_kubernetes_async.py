@@ -7,7 +7,6 @@ from typing import Any
 
 import httpx
 import pytest
-import yaml
 
 from tests.process_cluster import ProcessCluster, why_not
 from tidegate.testing.platform import Platform, wait_until
@@ -27,15 +26,11 @@ def cluster() -> Iterator[ProcessCluster]:
 
 @pytest.fixture
 def platform(cluster: ProcessCluster, postgres_url: str, tmp_path: Path) -> Iterator[Platform]:
-    settings = {
-        "kubeconfig": str(cluster.kubeconfig),
-        "image": "processes",
-        "allow_unsigned": True,
-        "gateway": {"replicas": 1},
-        "volumes": [{"name": "data", "path": str(tmp_path), "host_path": str(tmp_path)}],
-    }
-    targets = tmp_path / "targets.yaml"
-    targets.write_text(yaml.safe_dump({"default": "kubernetes", "kubernetes": settings}))
+    targets = cluster.write_targets(
+        tmp_path,
+        gateway={"replicas": 1},
+        volumes=[{"name": "data", "path": str(tmp_path), "host_path": str(tmp_path)}],
+    )
     environment = {
         "TIDEGATE_TARGETS": str(targets),
         "TIDEGATE_DATABASE_URL": postgres_url,

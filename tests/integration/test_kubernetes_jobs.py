@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
-import yaml
 
 from tests.process_cluster import ProcessCluster, why_not
 from tidegate.testing.platform import Platform, wait_until
@@ -107,18 +106,14 @@ def running(postgres_url: str, tmp_path: Path) -> Iterator[Running]:
         data = {"database-url": base64.b64encode(postgres_url.encode()).decode()}
         made = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}, "data": data}
         cluster.server.objects["secrets", SECRET] = made
-        settings = {
-            "kubeconfig": str(cluster.kubeconfig),
-            "image": "processes",
-            "allow_unsigned": True,
-            "gateway": {"replicas": 1},
-            "volumes": [
+        targets = cluster.write_targets(
+            tmp_path,
+            gateway={"replicas": 1},
+            volumes=[
                 {"name": "data", "path": str(tmp_path), "host_path": str(tmp_path), "writable": True},
             ],
-            "jobs": {"database_secret": SECRET},
-        }
-        targets = tmp_path / "targets.yaml"
-        targets.write_text(yaml.safe_dump({"default": "kubernetes", "kubernetes": settings}))
+            jobs={"database_secret": SECRET},
+        )
         environment = {"TIDEGATE_TARGETS": str(targets), "TIDEGATE_DATABASE_URL": postgres_url}
         with Platform(environment=environment) as platform:
             scene = Scene(platform)

@@ -7,7 +7,6 @@ from typing import Any
 
 import httpx
 import pytest
-import yaml
 
 from tests.process_cluster import ProcessCluster, why_not
 from tidegate.advisor.load import LoadGenerator
@@ -30,14 +29,10 @@ def cluster() -> Iterator[ProcessCluster]:
 
 @pytest.fixture
 def platform(cluster: ProcessCluster, tmp_path: Path) -> Iterator[Platform]:
-    settings = {
-        "kubeconfig": str(cluster.kubeconfig),
-        "image": "processes",
-        "allow_unsigned": True,
-        "volumes": [{"name": "data", "path": str(tmp_path), "host_path": str(tmp_path)}],
-    }
-    targets = tmp_path / "targets.yaml"
-    targets.write_text(yaml.safe_dump({"default": "kubernetes", "kubernetes": settings}))
+    targets = cluster.write_targets(
+        tmp_path,
+        volumes=[{"name": "data", "path": str(tmp_path), "host_path": str(tmp_path)}],
+    )
     with Platform(environment={"TIDEGATE_TARGETS": str(targets), "TIDEGATE_DRAIN_TIMEOUT": "5"}) as running:
         wait_until(lambda: len(cluster.addresses("gateway")) == 2, "two gateways", 60)
         yield running

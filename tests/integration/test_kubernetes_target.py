@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.conformance.kubernetes_lab import PROGRAM, KubernetesLab, image_table
 from tests.conformance.scenarios import SCENARIOS
@@ -54,14 +53,10 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("kubernetes")
     models = train(folder, 1, features=4, trees=5), train(folder, 2, features=4, trees=5)
     with ProcessCluster() as cluster:
-        settings = {
-            "kubeconfig": str(cluster.kubeconfig),
-            "image": "processes",
-            "allow_unsigned": True,
-            "volumes": [{"name": "models", "path": str(folder), "host_path": str(folder)}],
-        }
-        targets = folder / "targets.yaml"
-        targets.write_text(yaml.safe_dump({"default": "kubernetes", "kubernetes": settings}))
+        targets = cluster.write_targets(
+            folder,
+            volumes=[{"name": "models", "path": str(folder), "host_path": str(folder)}],
+        )
         images = folder / "images.yaml"
         images.write_text(image_table(sys.executable, PROGRAM))
         variables = {

@@ -7,7 +7,6 @@ from typing import Any
 
 import httpx
 import pytest
-import yaml
 
 from tests.integration.test_worker_s3 import KEY, S3, SECRET, WEED, s3
 from tests.process_cluster import ProcessCluster, why_not
@@ -35,16 +34,12 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[ProcessCluster]:
 def platform(cluster: ProcessCluster, s3: S3, postgres_url: str, tmp_path: Path) -> Iterator[Platform]:
     data = {"database-url": base64.b64encode(postgres_url.encode()).decode()}
     cluster.server.objects["secrets", "db"] = {"metadata": {"name": "db"}, "data": data}
-    settings = {
-        "kubeconfig": str(cluster.kubeconfig),
-        "image": "processes",
-        "allow_unsigned": True,
-        "gateway": {"replicas": 1},
-        "model_store": "s3://models/of/tidegate",
-        "jobs": {"database_secret": "db"},
-    }
-    targets = tmp_path / "targets.yaml"
-    targets.write_text(yaml.safe_dump({"default": "kubernetes", "kubernetes": settings}))
+    targets = cluster.write_targets(
+        tmp_path,
+        gateway={"replicas": 1},
+        model_store="s3://models/of/tidegate",
+        jobs={"database_secret": "db"},
+    )
     variables = {"TIDEGATE_TARGETS": str(targets), "TIDEGATE_S3_ENDPOINT": s3.endpoint}
     variables |= {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "TIDEGATE_DATABASE_URL": postgres_url}
     with Platform(environment=variables) as running:

@@ -15,14 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import boto3
 import httpx
 import yaml
 from moto.server import ThreadedMotoServer
 
-from tests.conformance.aws_credentials import ENVIRONMENT, KEY, REGION, SECRET
+from tests.conformance.aws_credentials import ENVIRONMENT, REGION
 from tests.conformance.aws_edge import AwsEdge
-from tests.conformance.ecs_lab import EcsLab, Listener, set_up
+from tests.conformance.ecs_lab import EcsLab, Listener, connect, set_up
 from tests.conformance.front_door import Forwarder, Reply, Request, front_door
 from tests.integration.ministack import CLIENT, PROGRAM
 from tests.kubernetes import image as images
@@ -210,16 +209,7 @@ def container_lab(machine: EcsMachine, folder: Path) -> Iterator[EcsLab]:
         stack.callback(server.stop)
         moto = "{}:{}".format(*server.get_host_and_port())
         places = {"ec2": moto, "elbv2": moto, **dict.fromkeys(("ecs", "s3", "logs"), machine.address)}
-        clients = {
-            name: boto3.client(
-                name,
-                endpoint_url=f"http://{place}",
-                region_name=REGION,
-                aws_access_key_id=KEY,
-                aws_secret_access_key=SECRET,
-            )
-            for name, place in places.items()
-        }
+        clients = connect(places)
         settings = {**set_up(clients, folder), "image": IMAGE, "deadline": 60.0}
         tasks = ContainerTasks(clients)
         tasks.start()

@@ -5,9 +5,8 @@ requests to 127.0.0.1, and a name that resolves to 127.0.0.1 (DNS rebinding) mak
 are visible in headers that a page cannot set: ``Host`` is the server's name in the page's URL, and ``Origin`` and
 ``Sec-Fetch-Site`` say where the page is from.
 
-A reverse proxy on the machine would make everybody on the network such a local user, so nothing is answered that
-shows by its headers that one forwarded it; one that adds none of them and sends ``Host: 127.0.0.1`` cannot be told
-apart.
+A reverse proxy on the machine would make everybody on the network such a local user, so requests with headers of a
+proxy are refused. A proxy that adds none and sends ``Host: 127.0.0.1`` looks like a program on this machine.
 
 The controller and HAProxy each apply this definition.
 """

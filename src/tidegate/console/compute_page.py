@@ -26,7 +26,7 @@ KINDS = (
 SIZES = tuple(2.0**power for power in range(-2, 10))
 """GiB of a loaded model."""
 USABLE = 0.7
-"""Part of a machine's (or its accelerators') memory that a model may take, with room for requests."""
+"""Part of a machine's (or its accelerators') memory that a model may take; the rest is for requests."""
 SLIDERS = (
     Slider("gib", "GiB of the loaded model", 0.5, 0.01, 500, 0.01),
     Slider("rate", "Requests a second in an ordinary busy hour", 95, 0.01, 10_000, 0.01),

@@ -13,7 +13,7 @@ from tidegate.domain.errors import TidegateError
 
 FIRST = "payroll-fraud"
 ASKED = ("rate", "latency", "payload", "processing_time", "model_size")
-"""Questions of the form; other answers come along as they are."""
+"""Questions of the form. Other answers in the address are passed on unchanged."""
 SHOWN = ("Inference Mode", "Instance Type", "Scaling")
 START = 2.0
 """Seconds that a start from zero may take, about."""
