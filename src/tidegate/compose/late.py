@@ -40,6 +40,7 @@ PATHS: Mapping[str, tuple[str, ...]] = {
     f"{CONSOLE}/compute": ("GET",),
     f"{CONSOLE}/rolling": ("GET",),
     f"{CONSOLE}/targets": ("GET",),
+    f"{CONSOLE}/challenges": ("GET",),
     f"{CONSOLE}/static/{{path:path}}": ("GET",),
 }
 """Paths of ``further_routes`` with their methods: the planner, labels, computations and pages, which take a sixth of
