@@ -118,7 +118,9 @@ def _run_simulation(asked: SimulationRequest, wish: DesiredDeployment) -> dict[s
         raise Invalid("simulate: give either rps, from which alarms are computed, or alarms")
     made = spec_scenario.make_scenario(wish, asked.rps, _parse_baseline(asked, wish), startup)
     recorder = TimelineRecorder()
-    run = PreparedScenario(made, expectations.parse_fault(asked.faults)).run(Random(asked.seed), (recorder,))
+    run = PreparedScenario(made, expectations.parse_fault(asked.faults)).run(
+        Random(asked.seed), (recorder,), to_end=True
+    )
     return {"run": asdict(run), "moments": [asdict(moment) for moment in recorder.moments]}
 
 

@@ -132,15 +132,14 @@ async def _spec(gateway: Gateway, pool: ComputePool, request: Request) -> Respon
 async def _traffic(gateway: Gateway, pool: ComputePool, request: Request) -> Response:
     asked = rehearsal_page.form_values(request.query_params)
     problem: str | None = None
-    outcome: Any = None
+    outcomes: list[Any] = []
     try:
-        now = gateway.context.clock.now().isoformat()
-        outcome = await pool.compute(
-            {"what": "simulate", "now": now, "body": rehearsal_page.simulation_body(asked)}
-        )
+        now = gateway.context.clock.now()
+        bodies = [rehearsal_page.simulation_body(form) for form in (asked, rehearsal_page.second_form(asked))]
+        outcomes = await asyncio.gather(*(pool.compute_once("simulate", body, now) for body in bodies))
     except TidegateError as error:
         problem = error.message
-    context = rehearsal_page.template_context(asked, outcome)
+    context = rehearsal_page.template_context(asked, outcomes)
     return render_page("traffic", request, await load_catalogue(gateway), problem=problem, **context)
 
 

@@ -186,8 +186,9 @@ class PreparedScenario:
         bad = scenario.baseline.with_fault(self.fault)
         self.streams = make_streams(scenario.rate, parts, scenario.alarms, scenario.baseline, bad)
 
-    def run(self, chance: Random, watchers: Sequence[Watcher] = ()) -> RehearsalRun:
-        """Run one rollout to its end or until the new version has no more traffic."""
+    def run(self, chance: Random, watchers: Sequence[Watcher] = (), *, to_end: bool = False) -> RehearsalRun:
+        """Run one rollout to its end or until the new version has no more traffic; ``to_end``: watchers see also how
+        a fleet is removed afterwards."""
         scenario = self.scenario
         traffic = RehearsalTraffic(self.streams, chance, chance.uniform(0, HOUR))
         states = {name: state for name, state in traffic.states.items() if name in scenario.deployment.alarms}
@@ -205,7 +206,10 @@ class PreparedScenario:
             script=fails,
             watchers=watchers,
         )
-        return _RunInProgress(world, traffic).play(scenario.seconds + HOLD_LIMIT)
+        found = _RunInProgress(world, traffic).play(scenario.seconds + HOLD_LIMIT)
+        if to_end and found.outcome is not RunOutcome.HELD:
+            world.run(world.now + HOLD_LIMIT, settled=lambda world: world.record is None or world.record.rollout is None)
+        return found
 
 
 @dataclass

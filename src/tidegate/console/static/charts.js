@@ -64,6 +64,7 @@ function draw(figure, data, series, more) {
               for (const at of [marked, ...(more.marks ?? [])]) {
                 if (at === null || at === undefined) continue;
                 const x = made.valToPos(at, "x", true);
+                if (x < made.bbox.left || x > made.bbox.left + made.bbox.width) continue;
                 made.ctx.save();
                 made.ctx.strokeStyle = colour("--warn");
                 made.ctx.setLineDash([4, 4]);
