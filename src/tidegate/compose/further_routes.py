@@ -13,6 +13,7 @@ from tidegate.console import (
     openid_pages,
     operate_pages,
     pages,
+    recommender_pages,
 )
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.guarded_routes import GuardedRoute
@@ -31,4 +32,5 @@ def further_routes(gateway: Gateway, environment: Mapping[str, str]) -> list[Gua
         *operate_pages.routes(gateway),
         *pages.routes(gateway, desk),
         *learn_pages.routes(gateway, desk),
+        *recommender_pages.routes(gateway),
     ]

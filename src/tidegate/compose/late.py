@@ -41,6 +41,9 @@ PATHS: Mapping[str, tuple[str, ...]] = {
     f"{CONSOLE}/rolling": ("GET",),
     f"{CONSOLE}/targets": ("GET",),
     f"{CONSOLE}/challenges": ("GET",),
+    f"{CONSOLE}/recommender": ("GET",),
+    f"{CONSOLE}/recommender/{{name}}": ("GET",),
+    f"{CONSOLE}/recommender/{{name}}/live": ("GET",),
     f"{CONSOLE}/static/{{path:path}}": ("GET",),
 }
 """Paths of ``further_routes`` with their methods: the planner, labels, computations and pages, which take a sixth of

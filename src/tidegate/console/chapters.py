@@ -31,8 +31,8 @@ CHAPTERS = (
 
 
 def find_place(path: str) -> int | None:
-    """Which chapter a page is, from 0; None for another page."""
-    return next((place for place, chapter in enumerate(CHAPTERS) if chapter.path == path), None)
+    """Which chapter a page is, or is below, from 0; None for another page."""
+    return next((place for place, one in enumerate(CHAPTERS) if f"{path}/".startswith(f"{one.path}/")), None)
 
 
 def neighbours(path: str) -> tuple[Chapter | None, Chapter | None]:
