@@ -41,6 +41,8 @@ PATHS: Mapping[str, tuple[str, ...]] = {
     f"{CONSOLE}/rolling": ("GET",),
     f"{CONSOLE}/targets": ("GET",),
     f"{CONSOLE}/challenges": ("GET",),
+    f"{CONSOLE}/summary": ("GET",),
+    f"{CONSOLE}/endpoints/{{name}}/card": ("GET",),
     f"{CONSOLE}/recommender": ("GET",),
     f"{CONSOLE}/recommender/{{name}}": ("GET",),
     f"{CONSOLE}/recommender/{{name}}/live": ("GET",),

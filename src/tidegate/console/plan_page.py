@@ -95,9 +95,7 @@ def compare(made: planner.Plan, answers: Mapping[str, Any], against: str, catalo
     return {
         "problem": "",
         "months": (other.bill.month, made.bill.month),
-        "rows": [
-            {"name": row.name, "before": values.get(row.name, "-"), "now": row.value} for row in made.rows
-        ],
+        "rows": [{"name": row.name, "before": values.get(row.name, "-"), "now": row.value} for row in made.rows],
         "answers": [
             {"key": key, "before": old or "-", "now": new or "-"}
             for key, (old, new) in texts.items()

@@ -80,7 +80,11 @@ def _trials(steps: Sequence[Mapping[str, Any]], ended: bool) -> list[dict[str, A
     return [
         {
             "settings": describe_settings(step["environment"], step["instances"]),
-            "rate": format_rate(step["rate"]) if step["rate"] else "none within the limit" if step["latency"] else "",
+            "rate": format_rate(step["rate"])
+            if step["rate"]
+            else "none within the limit"
+            if step["latency"]
+            else "",
             "latency": UNKNOWN if step["latency"] is None else format_milliseconds(step["latency"] * 1000),
             "part": round(100 * step["rate"] / most, 1) if most else 0.0,
             "best": most > 0 and step["rate"] == most,
@@ -109,7 +113,8 @@ def _found(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "latency": format_milliseconds(one["latency"] * 1000),
             "cpu": f"{one['cpu']:.0f} %",
             "memory": f"{one['memory']:.0f} %",
-            "settings": ", ".join(f"{key} {value}" for key, value in sorted(one["environment"].items())) or UNKNOWN,
+            "settings": ", ".join(f"{key} {value}" for key, value in sorted(one["environment"].items()))
+            or UNKNOWN,
         }
         for one in found
     ]

@@ -39,13 +39,19 @@ def routes(gateway: Gateway) -> list[GuardedRoute]:
 
     async def show_job(request: Request) -> Response:
         page = await _read(gateway, request.path_params["name"])
-        return render_page("recommendation", request, await load_catalogue(gateway), page=page, url=gateway.settings.url)
+        return render_page(
+            "recommendation", request, await load_catalogue(gateway), page=page, url=gateway.settings.url
+        )
 
     async def stream_job(request: Request) -> Response:
         name = request.path_params["name"]
         return streams.respond(name, lambda: _snapshot(gateway, name), still_same(gateway, request))
 
-    pages = {RECOMMENDER: show_jobs, f"{RECOMMENDER}/{{name}}": show_job, f"{RECOMMENDER}/{{name}}/live": stream_job}
+    pages = {
+        RECOMMENDER: show_jobs,
+        f"{RECOMMENDER}/{{name}}": show_job,
+        f"{RECOMMENDER}/{{name}}/live": stream_job,
+    }
     return [GuardedRoute(gateway, path, handler, Access.READ) for path, handler in pages.items()]
 
 

@@ -208,7 +208,9 @@ class PreparedScenario:
         )
         found = _RunInProgress(world, traffic).play(scenario.seconds + HOLD_LIMIT)
         if to_end and found.outcome is not RunOutcome.HELD:
-            world.run(world.now + HOLD_LIMIT, settled=lambda world: world.record is None or world.record.rollout is None)
+            world.run(
+                world.now + HOLD_LIMIT, settled=lambda world: world.record is None or world.record.rollout is None
+            )
         return found
 
 
