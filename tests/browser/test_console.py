@@ -154,9 +154,12 @@ def test_a_plan_is_saved_and_deployed(page: Page, platform: Platform, tmp_path: 
     saving.value.save_as(saved)
     assert "endpoint: payroll-fraud" in saved.read_text()
     page.locator("#model-data").fill(train(tmp_path, 1))
+    page.get_by_label("Your name").fill("Dana")
     page.get_by_role("button", name="Deploy it here").click()
     expect(page.locator("[data-deploy-progress]")).to_contain_text("InService", timeout=60_000)
-    expect(page.get_by_role("list", name="Journal of the deployment")).to_contain_text("payroll-fraud")
+    journal = page.get_by_role("list", name="Journal of the deployment")
+    expect(journal).to_contain_text("payroll-fraud")
+    expect(journal).to_contain_text("Dana")
 
 
 def test_the_server_and_its_slash_lead_to_the_console(page: Page, platform: Platform) -> None:
@@ -192,6 +195,7 @@ def test_a_model_file_is_uploaded_and_deployed(page: Page, platform: Platform, t
     model = made.rename(tmp_path / "my model (3).tar.gz")
     page.goto(f"{platform.url}/console/planner?example=payroll-fraud&name=uploaded-fraud")
     page.get_by_label("Or a model file").set_input_files(model)
+    page.get_by_label("Your name").fill("Dana")
     page.locator("#model-data").fill("file:///somewhere")
     page.get_by_role("button", name="Deploy it here").click()
     expect(page.locator("[data-deploy-progress]")).to_contain_text("not both")
@@ -202,6 +206,7 @@ def test_a_model_file_is_uploaded_and_deployed(page: Page, platform: Platform, t
 
 def test_without_model_data_nothing_is_deployed(page: Page, platform: Platform) -> None:
     page.goto(f"{platform.url}/console/planner?example=payroll-fraud")
+    page.get_by_label("Your name").fill("Dana")
     page.get_by_role("button", name="Deploy it here").click()
     expect(page.locator("[data-deploy-progress]")).to_contain_text("Say where the model data is")
 

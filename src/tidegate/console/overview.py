@@ -108,7 +108,7 @@ def numbers(catalogue: Catalogue) -> dict[str, Any]:
         "rolling": "Two fleets turn back at once, rolling when old instances have started again",
         "flowchart": "Four questions, then a plan",
         "architectures": f"1,000 clients: {format_dollars(apart)} or {format_dollars(together)} a month",
-        "compute": f"Payroll fraud: ${covers:.3f} an hour, committed for a year, saves {format_dollars(saved)} a month",
+        "compute": f"Payroll fraud: ${covers:.3f} an hour for a year saves {format_dollars(saved)} a month",
         "recommender": "Real loads on this machine, for a model of yours",
         "planner": f"Payroll fraud: {rows['Instance Type']}, {rows['Scaling']}, {rows['Estimated Cost']}",
         "summary": "Strategy, alarms, evidence, cost and history of each endpoint",

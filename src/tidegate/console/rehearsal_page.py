@@ -1,5 +1,6 @@
 """The traffic page: turns a form into two specs, and two rehearsed rollouts into drawing data. Pure."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -151,7 +152,8 @@ def _compare_reach(ways: Sequence[Mapping[str, Any]]) -> str:
     if fewer["blast"]["met"] == more["blast"]["met"]:
         return "Both let the bad version answer as many requests."
     times = more["blast"]["met"] / max(1, fewer["blast"]["met"])
-    return f"{more['title']} let the bad version answer {times:.1f} times as many requests as {fewer['title'].lower()}."
+    less = fewer["title"].lower()
+    return f"{more['title']} let the bad version answer {times:.1f} times as many requests as {less}."
 
 
 def make_knots(runs: Sequence[Sequence[Mapping[str, Any]]]) -> list[tuple[float, float]]:
@@ -159,7 +161,7 @@ def make_knots(runs: Sequence[Sequence[Mapping[str, Any]]]) -> list[tuple[float,
     takes ``START_PART`` of it at the most, and the last moment is its end."""
     times = sorted({0.0, *(moment["at"] for run in runs for moment in run)})
     shifted = min((moment["at"] for run in runs for moment in run if moment["share"]), default=None)
-    weights = [(later - earlier) ** PACE for earlier, later in zip(times, times[1:], strict=False)]
+    weights = [(later - earlier) ** PACE for earlier, later in itertools.pairwise(times)]
     if shifted is not None:
         starting = [place for place, at in enumerate(times[1:]) if at <= shifted]
         before, after = sum(weights[place] for place in starting), sum(weights[len(starting) :])

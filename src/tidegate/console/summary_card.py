@@ -15,6 +15,8 @@ from tidegate.domain.memory_sizes import format_bytes
 from tidegate.domain.rollout import CapacitySize, DeploymentConfig, SizeType, TrafficRouting, Version
 
 MONTH_HOURS = 730
+STAND_IN = "ml.c5.large"
+"""Priced where no instance type is known."""
 SHOWN_VERSIONS = 8
 
 
@@ -111,7 +113,10 @@ def estimate_month(version: Version, tariff: Tariff) -> dict[str, str]:
     if not priced:
         local = all(variant.instance_type == "local" for variant in version.variants)
         why = "no instance type is declared" if local else "its instance types have no known price"
-        return {"month": UNKNOWN, "about": f"{why}; on this machine nothing is billed"}
+        count = sum(variant.instance_count for variant in version.variants)
+        month = tariff.hosting(STAND_IN).amount * MONTH_HOURS * count
+        as_if = f"{count} x {STAND_IN} on SageMaker would cost {format_dollars(month)} a month"
+        return {"month": UNKNOWN, "about": f"{why}, and on this machine nothing is billed; {as_if}"}
     month = sum(
         tariff.hosting(variant.instance_type).amount * MONTH_HOURS * variant.instance_count for variant in priced
     )

@@ -60,7 +60,8 @@ async function deploy() {
     const models = await modelData();
     const { spec } = await ask("POST", "/tidegate/v1/plan", { answers, models });
     const before = await standing(spec.endpoint);
-    const done = await ask("PUT", "/tidegate/v1/deploy", { spec });
+    const by = form.querySelector("#by")?.value.trim() ?? "";
+    const done = await ask("PUT", "/tidegate/v1/deploy", { spec, by });
     say(done.message);
     await follow(spec.endpoint, before);
   } catch (error) {
