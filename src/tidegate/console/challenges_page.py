@@ -30,7 +30,7 @@ RULE_TITLES: Mapping[str, str] = {
 DEATH_TITLES: Mapping[str, str] = {
     "old": "an instance of the old version",
     "new": "an instance of the new version",
-    "controller": "the controller, for five minutes",
+    "controller": "the controller, for four minutes",
 }
 STARTUPS = ("1", "5", "30", "120")
 """Seconds."""

@@ -29,8 +29,9 @@ from tidegate.testing.invariants import Invariants
 from tidegate.testing.world import START, StepFunction, World
 
 SHIFT_DELAY = 0.5
-AWAY = 300.0
-"""Seconds that the controller is away."""
+AWAY = 240.0
+"""Seconds that the controller is away: more than a bake, and less than the 300 s after which a shift that nobody has
+seen in force is turned back."""
 LIMIT = 86_400.0
 CRASHES_AT = 4
 """The write of the controller after which it dies: the first bake of a rollout in stages has begun, or the second."""
