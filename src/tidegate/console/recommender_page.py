@@ -122,7 +122,8 @@ def _found(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _cost(one: Mapping[str, Any]) -> float:
     """Dollars of a request at the highest rate within the limit."""
-    return float(one["hourly"]) / (60 * one["per_minute"])
+    hourly, per_minute = float(one["hourly"]), float(one["per_minute"])
+    return hourly / (60 * per_minute)
 
 
 def _per_million(one: Mapping[str, Any]) -> str:

@@ -32,10 +32,10 @@ def routes(gateway: Gateway) -> list[GuardedRoute]:
         now = gateway.context.clock.now()
         rows = [recommender_page.job_row(job, now) for job in jobs]
         chosen = request.query_params.get("model", "")[:200]
-        return render_page(
-            *("recommender", request, await load_catalogue(gateway)),
-            **{"rows": rows, "models": models, "chosen": chosen, "minutes": round(recommender_page.LASTING / 60)},
-        )
+        shown = {"rows": rows, "models": models, "chosen": chosen}
+        minutes = round(recommender_page.LASTING / 60)
+        catalogue = await load_catalogue(gateway)
+        return render_page("recommender", request, catalogue, minutes=minutes, **shown)
 
     async def show_job(request: Request) -> Response:
         page = await _read(gateway, request.path_params["name"])

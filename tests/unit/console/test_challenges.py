@@ -14,7 +14,7 @@ from tidegate.console.compute_process import compute
 from tidegate.console.rehearsal_page import STRATEGIES
 from tidegate.domain.errors import Invalid
 from tidegate.domain.rollout import Phase
-from tidegate.testing.faults import ReplicasDie, RolloutSide, StartsFail, When, WorldTiming
+from tidegate.testing.faults import ReplicasDie, RolloutSide, ScriptedEvent, StartsFail, When, WorldTiming
 from tidegate.testing.samples import linear, percent, version
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -69,7 +69,7 @@ def test_a_controller_that_is_away_beyond_a_bake_holds_the_rollout_up() -> None:
 def test_requests_that_find_nobody_are_counted() -> None:
     """So that a zero says something."""
     counter = RequestCounter(rate=10.0)
-    dead = [
+    dead: list[ScriptedEvent] = [
         StartsFail(When(Phase.BAKING, after=5.0), RolloutSide.NEW),
         ReplicasDie(When(Phase.BAKING, after=5.0), RolloutSide.NEW, count=4),
     ]

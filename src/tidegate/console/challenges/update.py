@@ -101,15 +101,15 @@ class RequestCounter:
         if rollout is None:
             return
         share = world.target.routes(world.name).share_of(rollout.new.generation) / 100
-        counts = {
-            generation: sum(
+        old, new = (
+            sum(
                 len(fleet.of(ReplicaState.READY))
                 for id, fleet in world.target.fleets.items()
                 if id.generation == generation
             )
             for generation in (rollout.old.generation if rollout.old else 0, rollout.new.generation)
-        }
-        point = (round(world.now, 1), share, *counts.values())
+        )
+        point = (round(world.now, 1), share, old, new)
         if self.points and record is not None and record.rollout is not None:
             self._note_deaths(point, record.rollout.phase)
         self.points.append(point)
