@@ -37,7 +37,7 @@ function draw(figure, data, series, more) {
         cursor: { y: false },
         legend: { live: true },
         axes: [
-          axis({ values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : more.tell ? more.tell(tick) : number.format(tick))), label: more.across, labelFont: "12px system-ui, sans-serif" }),
+          axis({ incrs: more.whole ? [1, 2, 5, 10, 20, 50, 100] : undefined, values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : more.tell ? more.tell(tick) : number.format(tick))), label: more.across, labelFont: "12px system-ui, sans-serif" }),
           axis({ size: 64, values: (_, ticks) => ticks.map((tick) => (more.log_up && !isPower(tick) ? "" : `${more.before ?? ""}${number.format(tick)}${more.after ?? ""}`)) }),
         ],
         series: [

@@ -20,9 +20,11 @@ function follow(form) {
     area.setAttribute("data-busy", "");
     try {
       const answer = await fetch(address, { signal: mine.signal });
-      const made = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("[data-figures]");
+      const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+      const made = page.querySelector("[data-figures]");
       if (!answer.ok || made === null) throw new Error(answer.redirected ? "your session has ended: load the page again" : `the server answers ${answer.status}`);
       refigure(area, made);
+      for (const help of form.querySelectorAll("small[id]")) help.textContent = page.getElementById(help.id)?.textContent ?? "";
       history.replaceState(null, "", address);
       status.textContent = "The figures are those of the sliders.";
       area.removeAttribute("data-busy");
