@@ -98,6 +98,8 @@ def test_a_bad_version_is_pulled_and_can_be_watched(page: Page, platform: Platfo
     first, second = page.locator("[data-split]").first, page.locator("[data-split]").last
     expect(first).to_have_attribute("aria-label", "old version 100 %, new version 0 % of the requests")
     expect(page.locator(".journal li.ahead")).to_have_count(0)
+    away = page.locator("[data-units-new] .unit.away").first  # the new version's instances are gone
+    assert away.evaluate("unit => getComputedStyle(unit).backgroundImage") == "none"
     slider = page.get_by_role("slider", name="Moment of both rollouts")
     slider.fill("500")
     expect(first).to_have_attribute("aria-label", "old version 75 %, new version 25 % of the requests")

@@ -62,8 +62,8 @@ def _runs(variant: VariantSpec, scaling: Sequence[Mapping[str, Any]]) -> dict[st
     if variant.serverless is not None:
         count = f"serverless, up to {variant.serverless.max_concurrency} requests at a time"
     bounds = next((one for one in scaling if one["variant"] == variant.name), None)
-    if bounds is not None:
-        count = f"{bounds['minimum']} to {bounds['maximum']} instances, by autoscaling"
+    if bounds is not None and variant.serverless is None:
+        count = f"{bounds['min']} to {bounds['max']} instances, by autoscaling"
     limit = f"{format_bytes(variant.memory_limit)} each" if variant.memory_limit else "the server's limit"
     return {
         "variant": variant.name,

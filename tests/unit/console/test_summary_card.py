@@ -38,6 +38,15 @@ def test_a_card_of_an_endpoint_after_an_update() -> None:
     assert card["runs"][0]["count"] == "2 instances"
 
 
+def test_bounds_of_autoscaling_stand_in_place_of_a_count() -> None:
+    made = version("v1", {"A": 2, "B": 1})
+    world = make_updating_world(made, version("v2", 1), all_at_once())
+    assert world.record is not None
+    bounds = {"variant": "A", "min": 2, "max": 10, "dimension": "", "desired": 2, "ready": 2, "running": None}
+    card = make_card(world.record, {**PAGE, "scaling": [bounds]}, CATALOGUE, "us-east-1")
+    assert [one["count"] for one in card["runs"]] == ["2 to 10 instances, by autoscaling", "1 instance"]
+
+
 def test_values_of_environment_variables_are_not_on_the_card() -> None:
     made = version("v1", 1)
     container = replace(made.variants[0].model.containers[0], environment={"TOKEN": "hunter2"})
