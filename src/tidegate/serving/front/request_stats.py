@@ -121,7 +121,7 @@ class RequestStats:
             self.mark.rise()
 
     def count(self, at: int, status: int, latency: int, overhead: int) -> None:
-        pass
+        self.begin()
         self._fresh.append((at, status, latency, overhead))
         if len(self._fresh) >= _FOLD_AT:
             self._fold()
@@ -133,7 +133,7 @@ class RequestStats:
 
     def note(self, at: int, note: Note) -> None:
         """Add a measurement; NaN is dropped."""
-        pass
+        self.begin()
         if not -finite.LARGEST <= note.value <= finite.LARGEST:
             if (value := finite.bounded(note.value)) is None:
                 return
@@ -144,7 +144,7 @@ class RequestStats:
 
     def add_pair(self, at: int, pair: PairRow) -> None:
         """Add a request that another version was given, too, unless its second has enough of them."""
-        pass
+        self.begin()
         pairs = self._record(at // 1_000_000).pairs
         if len(pairs) < MOST_PAIRS:
             pairs.append(pair)

@@ -16,10 +16,11 @@ from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.metric import SAGEMAKER, CollectionRound, Coverage, FleetSecond, MetricId
 from tidegate.domain.worker_stats import KEPT_SECONDS, stats_path
 from tidegate.ports.metrics import MetricHistory
-from tidegate.ports.router import Passed, ServerAddress
+from tidegate.ports.router import Passed
 from tidegate.targets.collection.coverage import CoverageTracker
 from tidegate.targets.collection.fleet_seconds import billed, counted, merged, utilized, waiting
 from tidegate.targets.collection.outage import Outage
+from tidegate.targets.collection.questions import StatsQuery, StatsReply
 from tidegate.targets.collection.quiet import QuietReplicas
 from tidegate.targets.collection.sources import (
     MOST_BODY,
@@ -50,29 +51,6 @@ MOST_DOUBTS = 100
 INLINE = 2**18
 """Bytes of a page that is read at once; a larger one is read in a thread, so that nobody waits for it."""
 OVERSIZED = "a page that is too large to be read"
-
-
-@dataclass(frozen=True)
-class StatsQuery:
-    """What a replica is asked in the second ``now``. ``met``: when it was first seen to take requests; None: an
-    earlier controller left it."""
-
-    spec: FleetSpec
-    replica: str
-    socket: ServerAddress
-    now: int
-    met: int | None
-    mark: int | None = None
-    """Its activity, read before it is asked."""
-
-
-@dataclass(frozen=True)
-class StatsReply:
-    """Consecutive pages from ``since`` on. ``too_large``: one more page was not read because of its size."""
-
-    since: int
-    pages: tuple[Page, ...]
-    too_large: bool = False
 
 
 @dataclass
@@ -179,6 +157,7 @@ class Collector:
         asked, reading = self._reading
         await asyncio.wait([reading, *(task for _, task in self._questions.values())], timeout=self.patience)
         if not reading.done():
+            self._quiet.set_load(None)
             return None
         self._reading = None
         passed = reading.result()
