@@ -20,7 +20,7 @@ from tidegate.targets.collection.sources import ServingReplica
 from tidegate.targets.collection.stats_page import read_page
 
 START = 1_800_000_000
-FLEET = FleetId("fraud", "AllTraffic", "f1")
+FLEET = FleetId("fraud", 1, "AllTraffic")
 REPLICA = ServingReplica(spec(1, FLEET), "r1", 1, Path("r1"))
 
 
@@ -126,12 +126,12 @@ def test_doubt_asks() -> None:
         assert one.quiet.is_quiet(REPLICA, one.mark(), now)
         assert not one.quiet.is_quiet(REPLICA, None, now)
         assert not one.quiet.is_quiet(REPLICA, one.mark(), now - 60)
-        for load in (None, *({FLEET: Passed(queue_time=0.0, **busy)} for busy in BUSY)):
+        for load in (None, *({FLEET: busy} for busy in BUSY)):
             one.quiet.set_load(load)
             assert not one.quiet.is_quiet(REPLICA, one.mark(), now)
 
 
-BUSY = [{"in_flight": 1}, {"queued": 1}, {"down": frozenset({"r1"})}]
+BUSY = [Passed(in_flight=1, queue_time=0.0), Passed(queued=1), Passed(down=frozenset({"r1"}), queue_time=0.0)]
 
 
 def test_a_number_that_cannot_be_written_is_none(tmp_path: Path) -> None:

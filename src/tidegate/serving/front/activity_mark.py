@@ -5,6 +5,7 @@ finds the number it read before its last question knows all that there is.
 """
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from tidegate.domain.worker_stats import ACTIVITY, encode_activity
@@ -49,15 +50,11 @@ class ActivityMark:
     def _give_up(self) -> None:
         """Without a file the collector asks each second. One that cannot be written is as good as none once its
         length is wrong, should it stay."""
-        if self._file >= 0:
-            for undo in (lambda: os.ftruncate(self._file, 0), lambda: os.close(self._file)):
-                try:
-                    undo()
-                except OSError:
-                    continue
-            self._file = -1
-        if self._path is not None:
-            try:
+        with suppress(OSError):
+            if self._file >= 0:
+                os.ftruncate(self._file, 0)
+                os.close(self._file)
+        self._file = -1
+        with suppress(OSError):
+            if self._path is not None:
                 self._path.unlink(missing_ok=True)
-            except OSError:
-                return
