@@ -20,11 +20,13 @@ from tidegate.domain.worker_stats import (
     KEPT_SECONDS,
     MOST_PAIRS,
     MOST_SERIES,
+    MOST_TEXTS,
     PATH,
     PairRow,
     SecondRow,
     SpreadRow,
     StatsPage,
+    TextRow,
 )
 from tidegate.monitoring import finite, sketch
 from tidegate.serving.contract.invocation import Note
@@ -75,6 +77,8 @@ class SecondStats:
     """Measurements of engines: name and dimensions -> values."""
     pairs: list[PairRow] = field(default_factory=list)
     """Requests that another version was given, too."""
+    texts: list[TextRow] = field(default_factory=list)
+    """Sampled answers that are text."""
 
     def document(self) -> SecondRow:
         row: SecondRow = {
@@ -92,6 +96,8 @@ class SecondStats:
         }
         if self.pairs:
             row["pairs"] = self.pairs
+        if self.texts:
+            row["texts"] = self.texts
         return row
 
 
@@ -137,6 +143,12 @@ class RequestStats:
         pairs = self._record(at // 1_000_000).pairs
         if len(pairs) < MOST_PAIRS:
             pairs.append(pair)
+
+    def add_text(self, at: int, text: TextRow) -> None:
+        """Add an answer that is text, unless its second has enough of them."""
+        texts = self._record(at // 1_000_000).texts
+        if len(texts) < MOST_TEXTS:
+            texts.append(text)
 
     def rewind(self, now: int) -> None:
         """Forget seconds after ``now`` that were read, because the clock was set back: what is counted in them from
