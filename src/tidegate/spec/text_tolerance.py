@@ -14,8 +14,8 @@ from tidegate.spec.value_types import about
 _PERCENT = r"^[0-9]+(\.[0-9]+)?%$"
 _USUAL = TextTolerance()
 _FACTORS = ("first_token", "speed")
-MOST_SHARE, MOST_FACTOR = 50, 1000
-"""Percent."""
+MOST_SHARE = 50
+"""Percent of the answers."""
 
 Share = Annotated[str, about("A share of the answers.", "2%", pattern=_PERCENT)]
 Factor = Annotated[str, about("A part of the old version's.", "30%", pattern=_PERCENT)]
@@ -39,9 +39,9 @@ def parse_text(given: TextSpec, path: KeyPath) -> TextTolerance:
         text, where = getattr(given, name), (*path, name)
         if text is None:
             continue
-        value, most = percent(text, where), MOST_FACTOR if name in _FACTORS else MOST_SHARE
-        if not value <= most:
-            raise SpecError(where, f"{text}: must be at most {most}%")
+        value = percent(text, where)
+        if value > MOST_SHARE and name not in _FACTORS:
+            raise SpecError(where, f"{text}: must be at most {MOST_SHARE}%")
         changed[name] = value / 100
     return replace(_USUAL, **changed)
 
