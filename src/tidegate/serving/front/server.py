@@ -341,6 +341,10 @@ class Server:
             if text is not None:
                 text.end(how.whole)
             self._count(request, call, how.status)
+            if self._capture is not None and how.whole and request.spool is None:
+                # Of the answer nothing is kept, so that labels find the request all the same.
+                nothing = Answer(b"", stream.content_type)
+                self._capture.offer(request.arrived, request.fields, request.body, nothing)
 
         call.on_abandon(delivery.leave)
         delivery.begin(ended)
