@@ -25,6 +25,13 @@ def store(tmp_path: Path) -> LabelStore:
     return LabelStore(tmp_path / "labels", "chat")
 
 
+@pytest.fixture
+def told(store: LabelStore) -> LabelStore:
+    """A store that knows that its labels are feedback."""
+    store.accept([], FEEDBACK)
+    return store
+
+
 def thumb(id: str, value: float = 1.0) -> Label:
     return Label(id, value, NOW, None, NOW)
 
@@ -67,9 +74,9 @@ def test_an_answer_without_a_score_can_be_liked() -> None:
     assert (found.id, found.config, found.variant) == ("a", "v1", "blue")
 
 
-def test_every_outcome_has_a_name(store: LabelStore) -> None:
-    store.add_file("x.jsonl", answered(OLD, "a", "b", "c", "d"))
-    store.add_file("y.jsonl", answered(OLD, "d"))
+def test_every_outcome_has_a_name(told: LabelStore) -> None:
+    told.add_file("x.jsonl", answered(OLD, "a", "b", "c", "d"))
+    told.add_file("y.jsonl", answered(OLD, "d"))
     posted = [
         thumb("a"),
         thumb("a"),
@@ -80,14 +87,14 @@ def test_every_outcome_has_a_name(store: LabelStore) -> None:
         thumb("nobody"),
         Label("late", 1.0, NOW + 1_000, None, NOW),
     ]
-    said = store.accept(posted, FEEDBACK)
+    said = told.accept(posted, FEEDBACK)
     assert {str(outcome): count for outcome, count in said.items() if count} == {
         "repeated": 1,
         "contradictory": 1,
         "not from 0 to 1": 1,
         "of the future": 1,
     }
-    assert {outcome: count for outcome, count in described(store)["labels"].items() if count} == {
+    assert {outcome: count for outcome, count in described(told)["labels"].items() if count} == {
         "joined": 1,
         "repeated": 1,
         "contradictory": 2,
@@ -110,32 +117,29 @@ def test_captures_are_read_again_when_answers_need_no_score_any_more(store: Labe
     assert store.unread(["x.jsonl"]) == [], "who says nothing changes nothing"
 
 
-def test_each_version_has_an_approval_and_the_worse_one_is_found(store: LabelStore) -> None:
-    chance, posted = random.Random(3), list[Label]()
-    for number in range(1_200):
-        version = NEW if number % 2 else OLD
-        store.add_file(f"{number}.jsonl", answered(version, f"id-{number}"))
-        posted.append(thumb(f"id-{number}", float(chance.random() < (0.5 if number % 2 else 0.9))))
-    store.accept(posted, FEEDBACK)
-    found = described(store, SideBySide(OLD, NEW))
+def test_each_version_has_an_approval_and_the_worse_one_is_found(told: LabelStore) -> None:
+    chance = random.Random(3)
+    for place, version in enumerate((OLD, NEW)):
+        told.add_file(version.config, answered(version, *(f"id-{number}" for number in range(place, 1_200, 2))))
+    posted = [thumb(f"id-{one}", float(chance.random() < (0.5 if one % 2 else 0.9))) for one in range(1_200)]
+    told.accept(posted, FEEDBACK)
+    found = described(told, SideBySide(OLD, NEW))
     old, new = found["versions"]
     assert 0.85 < old["quality"]["approval"] < 0.95 and 0.45 < new["quality"]["approval"] < 0.55
     assert (old["kind"], old["coverage"]["labelled"], old["coverage"]["selective"]) == ("feedback", 600, False)
     (compared,) = found["comparisons"]
     assert compared["evidence"] > 1 and compared["what"] == "answers disliked"
-    samples = {
-        (one.metric.name, dict(one.metric.dimensions)["EndpointConfigName"])
-        for one in label_samples("chat", found, 1)
-    }
+    metrics = [one.metric for one in label_samples("chat", found, 1)]
+    samples = {(one.name, dict(one.dimensions)["EndpointConfigName"]) for one in metrics}
     assert {("Approval", "v1"), ("Approval", "v2"), ("LabelEvidence", "v2")} <= samples
     shown = " ".join(part.plain if hasattr(part, "plain") else "" for part in render_versions(found))
     assert "v2 compared with v1: " in shown and "answers disliked" in shown
 
 
-def test_few_thumbs_are_no_metric_of_approval(store: LabelStore) -> None:
-    store.add_file("x.jsonl", answered(OLD, "a", "b"))
-    store.accept([thumb("a"), thumb("b", 0.0)], FEEDBACK)
-    found = described(store)
+def test_few_thumbs_are_no_metric_of_approval(told: LabelStore) -> None:
+    told.add_file("x.jsonl", answered(OLD, "a", "b"))
+    told.accept([thumb("a"), thumb("b", 0.0)], FEEDBACK)
+    found = described(told)
     assert found["versions"][0]["quality"] == {"pairs": 2, "approval": 0.5, "mean": 0.5}
     assert "Approval" not in {one.metric.name for one in label_samples("chat", found, 1)}
 
