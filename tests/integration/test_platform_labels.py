@@ -152,11 +152,11 @@ def test_thumbs_on_streamed_answers_find_their_version(platform: Platform, scene
     assert found["labels"]["unknown id"] == 1
     written = b"".join(path.read_bytes() for path in folder.rglob("*.jsonl"))
     assert b'"chat-3"' in written and b"word" not in written, "the text itself is not captured"
-    assert "75.0%" in tidegate(platform, "labels", "chat").stdout
-    lines = tmp_path / "thumbs.jsonl"
-    lines.write_text(json.dumps({"groundTruthData": {"data": "1"}, "eventMetadata": {"eventId": "chat-3"}}))
-    again = tidegate(platform, "labels", "chat", str(lines), "--post", "--kind", "feedback")
-    assert again.stdout == "1 labels are kept for endpoint chat (1 repeated)\n", again
+    assert "75.0%" in tidegate(platform, "feedback", "chat").stdout
+    votes = tmp_path / "votes.jsonl"
+    votes.write_text('{"id": "chat-3", "label": true}')
+    again = tidegate(platform, "feedback", "chat", str(votes))
+    assert again.stdout == "1 votes are kept for endpoint chat (1 repeated)\n", again
 
 
 def test_what_is_no_request_is_refused_and_an_endpoint_without_labels_says_so(

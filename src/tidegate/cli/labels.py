@@ -12,11 +12,9 @@ import typer
 from rich.text import Text
 
 from tidegate.advisor.quality.label_lines import Problem, check_place, read_label
-from tidegate.advisor.quality.ledger import LabelKind
 from tidegate.advisor.quality.posted import MOST_LABELS, render_posted
 from tidegate.advisor.quality.report import QualityQuestion, report_quality
 from tidegate.advisor.quality.sources import Line, read_lines
-from tidegate.advisor.quality.store import LabelTerms
 from tidegate.cli.capture_addresses import captured_at, s3_of
 from tidegate.cli.label_tables import render_quality, render_versions
 from tidegate.cli.output import AsJson, Name, client, console
@@ -40,10 +38,6 @@ Captures = Annotated[
 Score = Annotated[
     str, typer.Option(metavar="PLACE", help="Place of the score in an answer: a column, or predictions[0].score.")
 ]
-Kind = Annotated[
-    LabelKind | None,
-    typer.Option(help="What posted labels are. Feedback: 0 to 1, what people think of an answer."),
-]
 Require = Annotated[
     list[str] | None,
     typer.Option(metavar="MEASURE=LEAST", help="Exit status 1 unless it is reached: auc=0.8. Repeatable."),
@@ -57,7 +51,6 @@ def labels(
     post: Post = False,
     captures: Captures = None,
     score: Score = "",
-    kind: Kind = None,
     threshold: Annotated[float, typer.Option(help="Scores from it on are positive.")] = 0.5,
     top: Annotated[str, typer.Option(metavar="SHARE", help="Highest scores whose precision is measured.")] = "1%",
     latest: Annotated[str, typer.Option(metavar="TIME", help="After it a label is too late.")] = "365d",
@@ -73,7 +66,6 @@ def labels(
     Examples:
       tidegate labels fraud
       tidegate labels fraud labels.jsonl --post
-      tidegate labels chat thumbs.jsonl --post --kind feedback
       tidegate labels fraud labels.jsonl
       tidegate labels fraud s3://labels/fraud --top 5% --require auc=0.7 --json
     """
@@ -82,10 +74,8 @@ def labels(
     if not truth or post:
         if captures or wanted or (post and not truth):
             raise Invalid("--post needs LABELS; --captures and --require are for labels that are measured here")
-        _ask_server(name, truth, LabelTerms(score, kind), as_json)
+        _ask_server(name, truth, score, as_json)
         return
-    if kind is not None:
-        raise Invalid("--kind is for labels that are posted: add --post")
     asked = QualityQuestion(
         score, threshold, percent(top, ("--top",)) / 100, seconds(latest, ("--latest",), least=1)
     )
@@ -97,10 +87,10 @@ def labels(
         raise typer.Exit(UNMET)
 
 
-def _ask_server(name: str, truth: list[str] | None, terms: LabelTerms, as_json: bool) -> None:
+def _ask_server(name: str, truth: list[str] | None, score: str, as_json: bool) -> None:
     """Post labels, if there are any; otherwise show what the server knows."""
     if truth:
-        done = _send(name, _lines(truth, s3_of(os.environ)), terms)
+        done = _send(name, _lines(truth, s3_of(os.environ)), score)
         said = ", ".join(f"{count:,} {outcome}" for outcome, count in done["outcomes"].items())
         what = f"{done['received']:,} labels are kept for endpoint {name}"
         _tell(done, [Text(f"{what} ({said})" if said else what)], as_json)
@@ -142,7 +132,7 @@ def _lines(addresses: list[str], s3: tuple[str, str]) -> Iterator[Line]:
         yield from read_lines(address, s3)
 
 
-def _send(name: str, lines: Iterator[Line], terms: LabelTerms) -> dict[str, Any]:
+def _send(name: str, lines: Iterator[Line], score: str) -> dict[str, Any]:
     """Post labels from files to the server. Returns counts by outcome."""
     counts, sent = Counter[str](), 0
     read = (read_label(line, path) for path, line in lines)
@@ -150,9 +140,7 @@ def _send(name: str, lines: Iterator[Line], terms: LabelTerms) -> dict[str, Any]
         while group := list(islice(read, MOST_LABELS)):
             labels = [one for one in group if not isinstance(one, Problem)]
             counts.update(str(one) for one in group if isinstance(one, Problem))
-            body: dict[str, Any] = {"labels": render_posted(labels)}
-            body |= {"score": terms.where} if terms.where else {}
-            body |= {"kind": terms.kind} if terms.kind else {}
+            body = {"labels": render_posted(labels)} | ({"score": score} if score else {})
             answer = server.post_labels(name, body)
             counts.update(answer["outcomes"])
             sent += answer["received"]

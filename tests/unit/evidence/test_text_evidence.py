@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,7 @@ def usual(chance: random.Random, second: int) -> TextAnswer:
     )
 
 
-def now_and_then(often: float, **changes: object) -> Write:
+def now_and_then(often: float, **changes: Any) -> Write:
     return lambda chance, one: replace(one, **changes) if chance.random() < often else one
 
 

@@ -326,7 +326,7 @@ class Server:
         since = began(request, stamp(request.stamp, request.arrived))
         text = self._compared.open(since, stream, call.headers.get(HEADER))
         close, read = partial(self._closes_after, request), None if text is None else text.read
-        delivery = StreamDelivery(stream, connection, fmt, self._limits, close, started, read)
+        delivery = StreamDelivery(stream, connection, fmt, self._limits, close, started, read=read)
         self._deliveries.add(delivery)
 
         def ended(how: StreamEnd) -> None:

@@ -43,6 +43,7 @@ class StreamDelivery:
         limits: StreamLimits,
         close: Callable[[], bool],
         started: Callable[[], None],
+        *,
         read: Callable[[bytes, int], None] | None = None,
     ) -> None:
         self._stream = stream
