@@ -21,7 +21,7 @@ from tidegate.evidence.pace import LATENCY_SLACK
 
 PREDICTIONS_PER_SECOND = 25.0
 """Predictions of a version that are read in a second at most, with one worker."""
-TEXTS_PER_SECOND = 10.0
+TEXTS_PER_SECOND = 5.0
 """Texts of a version that are measured in a second at most, with one worker."""
 USUAL_REFUSALS = 0.01
 """Part of the old version's answers that refuse."""

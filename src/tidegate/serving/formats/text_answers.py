@@ -3,6 +3,7 @@ events. Pure; what has no text is None, and no input is an error."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -56,6 +57,7 @@ class Piece:
     several: bool = False
 
 
+@lru_cache(maxsize=64)
 def kind_of(content_type: str) -> str:
     """The plain content type, if answers of it may be text; else empty."""
     kind = content_type.partition(";")[0].strip().lower()

@@ -6,7 +6,8 @@ otherwise. A whole answer is read when somebody asks for the counts; a stream as
 sent. Only the measures are kept."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from tidegate.domain.worker_stats import TextRow
@@ -15,13 +16,16 @@ from tidegate.serving.contract.refusals import Phrases
 from tidegate.serving.formats import text_answers
 from tidegate.serving.formats.text_answers import TextReader
 
-SAMPLES = 10
-"""Answers of a second that are sampled, spread over it by the number of the second before."""
+SAMPLES = 5
+"""Answers of a second that are sampled, spread over it by the number of the second before: streams and others at one
+pace, or a version with more requests would have another mixture of them in its sample."""
 MOST_SAMPLES = 2 * SAMPLES
 SETTLE_AT = 8
 """Whole answers that wait to be read."""
-MOST_STREAMS = 64
-"""Streams that are read at one time: each may take some 300 kB."""
+MOST_STREAMS = 512
+"""Streams that are read at one time, some 20 kB each: more than come of so many a second, unless they take minutes. A
+lower number would be reached, and then a version that was asked before would be looked at later than one that has
+just begun."""
 FEWEST_TOKENS = 8
 """Tokens from which a speed is told."""
 SHORTEST = 1_000
@@ -61,11 +65,12 @@ class TextSamples:
         kept, self._kept = self._kept, []
         for at, began, kind, body in kept:
             reader = TextReader(kind, _ignore)
-            reader.feed(body)
-            if reader.finish():
-                tokens, took = reader.measures.tokens, max(1, at - began)
-                speed = tokens * 1e6 / took if tokens >= FEWEST_TOKENS and took >= SHORTEST else None
-                self._add(at, self._row(reader, began, took, speed))
+            with _contained():
+                reader.feed(body)
+                if reader.finish():
+                    tokens, took = reader.measures.tokens, max(1, at - began)
+                    speed = tokens * 1e6 / took if tokens >= FEWEST_TOKENS and took >= SHORTEST else None
+                    self._add(at, self._row(reader, began, took, speed))
 
     def open(
         self, began: int, content_type: str, headers: tuple[tuple[bytes, bytes], ...]
@@ -80,9 +85,10 @@ class TextSamples:
     def close(self, at: int, stream: "SampledStream", whole: bool) -> None:
         """The stream ended; measure it if the client got all of it."""
         self._streams -= 1
-        if whole and stream.reader.finish():
-            first = max(0, (stream.first or at) - stream.began)
-            self._add(at, self._row(stream.reader, stream.began, first, stream.speed(at)))
+        with _contained():
+            if whole and not stream.broken and stream.reader.finish():
+                first = max(0, (stream.first or at) - stream.began)
+                self._add(at, self._row(stream.reader, stream.began, first, stream.speed(at)))
 
     def _row(self, reader: TextReader, began: int, first: int, speed: float | None) -> TextRow:
         said = reader.measures
@@ -117,6 +123,8 @@ class SampledStream:
         self._samples, self.began = samples, began
         self._document = kind == text_answers.JSON
         self.reader = TextReader(kind, self._speak)
+        self.broken = False
+        """Its reader failed; it is not measured."""
         self.first: int | None = None
         """When the first text came."""
         self._now = self._last = 0
@@ -128,7 +136,11 @@ class SampledStream:
         self._now = at
         if self._document and self.first is None:  # its text is not known before its end
             self.first = at
-        self.reader.feed(part)
+        if not self.broken:
+            self.broken = True
+            with _contained():
+                self.reader.feed(part)
+                self.broken = False
 
     def end(self, whole: bool) -> None:
         self._samples.close(_now(), self, whole)
@@ -143,6 +155,15 @@ class SampledStream:
         self._last = self._now
         if self.first is None:
             self.first, self._at_first = self._last, self.reader.measures.tokens
+
+
+@contextmanager
+def _contained() -> Iterator[None]:
+    """A fault of a reader must cost no client an answer, and not the counts beside it."""
+    try:
+        yield
+    except Exception as error:
+        print(f"tidegate worker: an answer's text cannot be measured: {type(error).__name__}", flush=True)
 
 
 def _is_encoded(headers: tuple[tuple[bytes, bytes], ...]) -> bool:

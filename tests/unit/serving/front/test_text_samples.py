@@ -96,13 +96,13 @@ def test_a_stream_that_nobody_got_whole_is_not_measured(samples: TextSamples, ro
 
 def test_few_streams_are_read_at_a_time(samples: TextSamples, rows: Rows, moment: Any) -> None:
     opened = []
-    for second in range(100):
+    for second in range(MOST_STREAMS + 9):
         moment(second * SECOND)
         opened.append(samples.open(0, "text/plain", ()))
     assert sum(one is not None for one in opened) == MOST_STREAMS
     assert opened[0] is not None
     opened[0].end(True)
-    moment(200 * SECOND)
+    moment(2 * MOST_STREAMS * SECOND)
     assert samples.open(0, "text/plain", ()) is not None
 
 
@@ -115,7 +115,7 @@ def test_which_answers_are_sampled_does_not_depend_on_their_length(samples: Text
     for second in range(3):
         taken = [row for at, row in rows if at // SECOND == second]
         assert SAMPLES <= len(taken) <= MOST_SAMPLES
-        assert 0.5 < sum(row["tokens"] > 9_999 for row in taken) / len(taken) < 0.8
+        assert 0.4 < sum(row["tokens"] > 9_999 for row in taken) / len(taken) < 0.9
 
 
 def test_of_a_session_only_the_first_text_is_sampled(samples: TextSamples, rows: Rows) -> None:
@@ -126,6 +126,28 @@ def test_of_a_session_only_the_first_text_is_sampled(samples: TextSamples, rows:
         counts.offer(1, HELLO, 0, session)
     counts.settle()
     assert len(rows) == 4
+
+
+def test_a_fault_of_the_reader_costs_no_answer_and_no_count(
+    samples: TextSamples, rows: Rows, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(self: object, part: bytes) -> None:
+        raise RuntimeError("a fault")
+
+    stream = samples.open(0, "text/plain", ())
+    assert stream is not None
+    stream.read(b"the beginning ", 1)
+    monkeypatch.setattr("tidegate.serving.formats.text_answers.TextReader.feed", broken)
+    stream.read(b"the middle ", 2)
+    samples.offer(1, 0, HELLO)
+    samples.settle()
+    monkeypatch.undo()
+    stream.read(b"the end", 3)
+    stream.end(True)
+    samples.offer(2, 0, HELLO)
+    samples.settle()
+    assert [at for at, _ in rows] == [2]
+    assert capsys.readouterr().out.count("text cannot be measured: RuntimeError") == 2
 
 
 @pytest.mark.parametrize(
