@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
-from tidegate.domain.evidence import Counts, EvidenceBlock, EvidenceConfig, Sums, Verdict
+from tidegate.domain.evidence import Comparison, Counts, EvidenceBlock, EvidenceConfig, Sums, Verdict
 from tidegate.domain.pairs import Pair
 from tidegate.domain.text_answers import TextAnswer
 from tidegate.evidence.comparisons import SideCounts, add_sides, count_block, find_thresholds
@@ -108,7 +108,8 @@ class EvidenceLedger:
 
     def add_texts(self, second: int, side: Side, variant: str, texts: Iterable[TextAnswer]) -> None:
         """Take texts that were answered in one second."""
-        if variant in self.variants and second >= self.through:
+        wanted = Comparison.TEXT in self.config.compare and variant in self.variants
+        if wanted and second >= self.through:
             self._pending.setdefault(second, {})
             self._texts.setdefault(second, []).extend((side, variant, one) for one in texts)
 

@@ -30,7 +30,9 @@ MEMBERS = (
 LONGEST_LINE = 65_536
 """Bytes of an event or a line."""
 LONGEST = text_measures.LONGEST
-"""Bytes of an answer that is one JSON document, and of one part of a plain text that is read."""
+"""Bytes of an answer that is one JSON document, and of one part of any other that is read."""
+MOST_LINES = 20_000
+"""Lines of an answer."""
 DEEPEST = 8
 MOST_TOKENS = 10_000_000
 SSE = "text/event-stream"
@@ -151,6 +153,7 @@ class TextReader:
         self.measures = TextMeasures()
         self.given: int | None = None
         self.refused = False
+        self._lines_left = MOST_LINES
         self._is_text = not self._lined and kind != JSON
         self._several = self._too_large = False
         self._rest = bytearray()
@@ -162,6 +165,10 @@ class TextReader:
         if self._kind == JSON:
             self._keep(part, LONGEST)
         elif self._lined:
+            self._lines_left -= part.count(b"\n")
+            if self._lines_left < 0 or len(part) > LONGEST:
+                self._rest, self._too_large = bytearray(), True
+                return
             *lines, rest = part.split(b"\n")
             if lines:
                 lines[0], self._rest = bytes(self._rest) + lines[0], bytearray()
@@ -226,10 +233,14 @@ class TextReader:
     def _whole(self, body: bytes) -> None:
         """A document, or a document in each line."""
         piece = read_piece(body)
-        pieces = [piece] if piece is not None else map(read_piece, body.splitlines())
-        for one in pieces:
-            if one is not None:
-                self._take(one)
+        if piece is not None:
+            self._take(piece)
+        elif body.count(b"\n") > MOST_LINES:
+            self._too_large = True
+        else:
+            for line in filter(None, body.split(b"\n")):
+                if (piece := read_piece(line)) is not None:
+                    self._take(piece)
 
     def _take(self, piece: Piece) -> None:
         self.given = self.given if piece.given is None else piece.given

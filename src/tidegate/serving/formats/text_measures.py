@@ -18,7 +18,7 @@ LONG_WORDS = 20
 """Characters of a word on average, from which on a text is taken to be written without spaces."""
 BYTES_PER_TOKEN = 4
 LONGEST = 262_144
-"""Bytes of a text whose words are counted; what follows counts by its bytes."""
+"""Bytes of a text that are looked at; what follows counts by its bytes."""
 
 
 class TextMeasures:
@@ -37,13 +37,13 @@ class TextMeasures:
         if self._size < LONGEST:
             self._words += len(piece.split()) - (self._in_word and not piece[0].isspace())
             self._in_word = not piece[-1].isspace()
+            self.empty = self.empty and not any(unicodedata.category(one)[0] not in "CZ" for one in piece)
         self._size += len(piece.encode("utf-8", "replace"))
         if len(self._head) < 2 * BEGINNING:
             self._head += piece[: 2 * BEGINNING - len(self._head)]
         self._tail += piece[-KEPT:]
         if len(self._tail) > 2 * KEPT:
             self._tail = self._tail[-KEPT:]
-        self.empty = self.empty and not any(unicodedata.category(one)[0] not in "CZ" for one in piece)
 
     def skip(self, size: int) -> None:
         """Count so many bytes that are not looked at."""

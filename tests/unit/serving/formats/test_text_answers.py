@@ -8,7 +8,7 @@ import pytest
 from tidegate.domain.errors import Invalid
 from tidegate.serving.contract.environment import check_environment
 from tidegate.serving.contract.refusals import VARIABLE, read_phrases
-from tidegate.serving.formats.text_answers import LONGEST, LONGEST_LINE, TextReader, kind_of
+from tidegate.serving.formats.text_answers import LONGEST, LONGEST_LINE, MOST_LINES, TextReader, kind_of
 
 USUAL = read_phrases({})
 JSON, SSE = "application/json", "text/event-stream"
@@ -72,6 +72,9 @@ def test_the_usual_forms_of_an_answer_are_read(document: Any) -> None:
         (b": keep alive\n\n", SSE),
         (b'{"generated_text": "%b"}' % (b"x" * LONGEST), JSON),
         (b"data: " + b"x" * (LONGEST_LINE + 1), SSE),
+        (b"data: text\n\n" * MOST_LINES, SSE),
+        (b'{"text": "x"}' + b" " * LONGEST + b"\n", "application/jsonlines"),
+        (b'{"text": "x"}\n{}' + b"\n" * MOST_LINES, JSON),
     ],
 )
 def test_what_is_no_text_is_not_measured(body: bytes, kind: str) -> None:
