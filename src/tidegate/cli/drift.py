@@ -18,11 +18,14 @@ from tidegate.advisor.drift.profile import PREDICTION, Row, TableProfile
 from tidegate.advisor.drift.report import make_report
 from tidegate.advisor.drift.rows import CapturedReader, Unusable, read_table
 from tidegate.advisor.drift.shapes import read_statistics
+from tidegate.advisor.drift.shares import column_shares
 from tidegate.advisor.drift.slices import EVERYTHING, SlicedTable
 from tidegate.advisor.quality.label_lines import check_place
 from tidegate.advisor.quality.sources import read_lines
 from tidegate.cli.capture_addresses import captured_at, s3_of
+from tidegate.cli.drift_report import make_report as make_page
 from tidegate.cli.output import AsJson, Name, console
+from tidegate.cli.report_files import Html, Png, check_destinations, write_report
 from tidegate.cli.tables import Table, key, number
 from tidegate.domain.errors import Invalid
 from tidegate.spec.units import seconds
@@ -33,6 +36,8 @@ SEED = 17
 """Of the samples of columns: the same captures give the same result."""
 SHOWN = 12
 """Columns that people are shown where nothing has drifted."""
+MOST_DRAWN = 24
+"""Columns whose distributions a report draws."""
 
 
 def drift(
@@ -56,6 +61,8 @@ def drift(
     write: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write SageMaker's files of the baseline and the result.")
     ] = None,
+    html: Html = None,
+    png: Png = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare captured requests with a baseline.
@@ -64,8 +71,10 @@ def drift(
     Examples:
       tidegate drift fraud --baseline train.csv
       tidegate drift fraud --baseline train.csv --by country --last 7d --json
+      tidegate drift fraud --baseline train.csv --html drift.html
     """
     check_place(score)
+    check_destinations(html, png)
     since = time.time() - seconds(last, ("--last",), least=1) if last else 0.0
     before = _read_baseline(baseline, by)
     named = _choose_columns(before, columns)
@@ -78,6 +87,11 @@ def drift(
     found = compare(before.tables, now.tables, DriftTerms(least), known_slices=before.names)
     if write is not None:
         _write(write, make_report(before.tables[EVERYTHING], before.tables[EVERYTHING], found, least))
+    if html is not None or png is not None:
+        shares = column_shares(found.changes[:MOST_DRAWN], before.tables, now.tables)
+        rows = [(one.feature_name, one.constraint_check_type, one.description) for one in found.violations]
+        page = make_page(name, _verdict(found), _remarks(found, skipped), found.changes, shares, least, rows)
+        write_report(page, html, png)
     if as_json:
         unused = {str(reason): count for reason, count in sorted(skipped.items())}
         print(json.dumps({"endpoint": name, **found.document(), "captures_skipped": unused}))
@@ -156,13 +170,20 @@ def _show(found: DriftReport, skipped: Counter[Unusable]) -> None:
         for one in found.violations
         if one.constraint_check_type != "baseline_drift_check"
     ]
-    said += [f"nothing is said of {one}" for one in found.unsaid[:SHOWN]]
+    for line in [*said, *_remarks(found, skipped), _verdict(found)]:
+        screen.print(Text(line))
+
+
+def _remarks(found: DriftReport, skipped: Counter[Unusable]) -> list[str]:
+    """What nothing is said of."""
+    said = [f"nothing is said of {one}" for one in found.unsaid[:SHOWN]]
     if skipped:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(skipped.items()))
         said.append(f"captures that were not used: {reasons}")
-    verdict = {None: "nothing can be said", True: f"drift: {len(drifted)} columns", False: "no drift"}[
-        found.drifted
-    ]
-    said.append(f"{verdict}, of {found.rows:,} rows against {found.baseline_rows:,}")
-    for line in said:
-        screen.print(Text(line))
+    return said
+
+
+def _verdict(found: DriftReport) -> str:
+    drifted = sum(change.drifted for change in found.changes)
+    verdict = {None: "nothing can be said", True: f"drift: {drifted} columns", False: "no drift"}[found.drifted]
+    return f"{verdict}, of {found.rows:,} rows against {found.baseline_rows:,}"

@@ -7,9 +7,11 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from tidegate.cli.evidence_report import make_report
 from tidegate.cli.output import AsJson, Name, client, console
 from tidegate.cli.plain_parameters import PlainGroup
 from tidegate.cli.replay_table import show_replay
+from tidegate.cli.report_files import Html, Png, check_destinations, write_report
 from tidegate.cli.tables import Table, key, number, secondary
 from tidegate.domain.errors import Conflict, Invalid
 from tidegate.domain.evidence import OF_PAIRS, EvidenceRecord
@@ -25,16 +27,22 @@ app = typer.Typer(
 
 
 @app.command("show")
-def show(name: Name, as_json: AsJson = False) -> None:
+def show(name: Name, *, html: Html = None, png: Png = None, as_json: AsJson = False) -> None:
     """Show the evidence of the last rollout: verdict, numbers and inputs.
 
     \b
     Examples:
       tidegate evidence show fraud
       tidegate evidence show fraud --json > evidence.json
+      tidegate evidence show fraud --html evidence.html
     """
+    check_destinations(html, png)
     with client() as server:
         document = server.evidence(name)
+        drawn = html is not None or png is not None
+        report = make_report(server.evidence_timeline(name)) if drawn else None
+    if report is not None:
+        write_report(report, html, png)
     if as_json:
         print(json.dumps(document))
         return
