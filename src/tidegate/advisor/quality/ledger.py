@@ -286,10 +286,10 @@ class Ledger:
         return [DelayCount(seconds, found.get(place, 0)) for place, seconds in enumerate((*DELAY_STEPS, None))]
 
     def coverage_over_time(self, version: AnsweringVersion | None = None) -> list[CoverageSpan]:
-        """By the time of the predictions, oldest first; spans without any are left out."""
+        """By the time of the predictions, oldest first; spans without any are left out. All versions have the same
+        spans."""
         where, values = _of(version)
-        ends = f"SELECT min(at), max(at) FROM predictions WHERE 1 {where}"
-        first, last = self._database.execute(ends, values).fetchone()
+        first, last = self._database.execute("SELECT min(at), max(at) FROM predictions").fetchone()
         if first is None:
             return []
         span = next((one for one in SPANS if (last - first) / one < MOST_SPANS), (last - first) / (MOST_SPANS - 1))
