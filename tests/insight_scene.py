@@ -5,7 +5,8 @@ import asyncio
 import json
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -117,18 +118,42 @@ class InsightScene:
         path.write_text("\n".join(lines))
         return path
 
+    def drift_again(self, verdict: DriftVerdict) -> None:
+        """What another look finds."""
+        record = drift_record()
+        found = DriftRecord(replace(record.last, verdict=verdict, findings=(), total=0), record.history)
+
+        async def put() -> None:
+            await self.house.store.run(lambda tx: tx.put(DRIFT, NAME, found, expect=None, now=NOW))
+
+        self._in_thread(put())
+
+    def _in_thread(self, work: Coroutine[None, None, None]) -> None:
+        """The browser's driver has an event loop in the thread of the test."""
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, work).result()
+
+    def prepare(self) -> None:
+        async def work() -> None:
+            await self.deploy()
+            await self.fill()
+
+        self._in_thread(work())
+
     @contextmanager
-    def served(self) -> Iterator[str]:
-        """The address of a server of it, in a thread."""
+    def served(self, at: int = 0) -> Iterator[str]:
+        """The address of a server of it, in a thread; ``at``: a port, 0 is any that is free."""
+        gateway = replace(self.house.gateway, stopping=asyncio.Event())
+        app = build_app(gateway, further_routes(gateway, {}))
         started, ended, port = threading.Event(), threading.Event(), list[int]()
 
         async def run() -> None:
-            server, task = await serve(self.app, 0, "127.0.0.1")
+            server, task = await serve(app, at, "127.0.0.1")
             port.append(server.servers[0].sockets[0].getsockname()[1])
             started.set()
             while not ended.is_set():
                 await asyncio.sleep(0.05)
-            self.house.gateway.stopping.set()
+            gateway.stopping.set()
             server.should_exit = True
             await task
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -148,6 +149,25 @@ def test_viewers_see_the_figures_and_no_request_of_a_client(tmp_path: Path) -> N
         async with house.signed_in("olga", Role.OPERATOR) as client:
             assert "0.031" in (await client.get(page_of("captures"), headers=HTML)).text
             assert (await client.get(path)).status_code == 200
+        await scene.house.store.close()
+
+    asyncio.run(ask())
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_session_that_ended_leads_to_the_login_and_back(tmp_path: Path, name: str) -> None:
+    scene = InsightScene(tmp_path)
+    house = House(GatewayHarness(scene.house.settings, store=scene.house.store, people=True))
+
+    async def ask() -> None:
+        await scene.deploy()
+        async with house.signed_in("vera", Role.VIEWER) as client:
+            assert (await client.get(page_of(name), headers=HTML)).status_code == 200
+            client.cookies.clear()
+            ended = await client.get(page_of(name), headers=HTML)
+            assert ended.status_code == 303 and quote(page_of(name), safe="") in ended.headers["location"]
+            if name != "captures":
+                assert (await client.get(f"/console/live/{NAME}/{name}")).status_code in (401, 403)
         await scene.house.store.close()
 
     asyncio.run(ask())

@@ -56,8 +56,8 @@ def _of_numbers(change: DriftChange, before: ColumnProfile, now: ColumnProfile) 
     edges = _edges(low, high, before.whole and now.whole)
     if not all(map(math.isfinite, edges)):
         return None
-    sides = (_count(one.sample, edges) for one in (before, now))
-    return ColumnShares(change.slice, change.column, *sides, edges=tuple(float(f"{edge:.6g}") for edge in edges))
+    old, new = (_count(one.sample, edges) for one in (before, now))
+    return ColumnShares(change.slice, change.column, old, new, tuple(float(f"{edge:.6g}") for edge in edges))
 
 
 def _edges(low: float, high: float, whole: bool) -> list[float]:
