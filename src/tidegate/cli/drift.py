@@ -25,7 +25,7 @@ from tidegate.advisor.quality.sources import read_lines
 from tidegate.cli.capture_addresses import captured_at, s3_of
 from tidegate.cli.drift_report import make_report as make_page
 from tidegate.cli.output import AsJson, Name, console
-from tidegate.cli.report_files import Html, Png, check_destinations, write_report
+from tidegate.cli.report_files import chosen_files, takes_report_files
 from tidegate.cli.tables import Table, key, number
 from tidegate.domain.errors import Invalid
 from tidegate.spec.units import seconds
@@ -40,6 +40,7 @@ MOST_DRAWN = 24
 """Columns whose distributions a report draws."""
 
 
+@takes_report_files
 def drift(
     name: Name,
     *,
@@ -61,8 +62,6 @@ def drift(
     write: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Write SageMaker's files of the baseline and the result.")
     ] = None,
-    html: Html = None,
-    png: Png = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare captured requests with a baseline.
@@ -74,7 +73,6 @@ def drift(
       tidegate drift fraud --baseline train.csv --html drift.html
     """
     check_place(score)
-    check_destinations(html, png)
     since = time.time() - seconds(last, ("--last",), least=1) if last else 0.0
     before = _read_baseline(baseline, by)
     named = _choose_columns(before, columns)
@@ -87,11 +85,7 @@ def drift(
     found = compare(before.tables, now.tables, DriftTerms(least), known_slices=before.names)
     if write is not None:
         _write(write, make_report(before.tables[EVERYTHING], before.tables[EVERYTHING], found, least))
-    if html is not None or png is not None:
-        shares = column_shares(found.changes[:MOST_DRAWN], before.tables, now.tables)
-        rows = [(one.feature_name, one.constraint_check_type, one.description) for one in found.violations]
-        page = make_page(name, _verdict(found), _remarks(found, skipped), found.changes, shares, least, rows)
-        write_report(page, html, png)
+    _draw(name, found, skipped, (before, now), least)
     if as_json:
         unused = {str(reason): count for reason, count in sorted(skipped.items())}
         print(json.dumps({"endpoint": name, **found.document(), "captures_skipped": unused}))
@@ -154,6 +148,17 @@ def _write(folder: Path, documents: Mapping[str, object]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, document in documents.items():
         (folder / name).write_text(json.dumps(document, indent=2))
+
+
+def _draw(
+    name: str, found: DriftReport, skipped: Counter[Unusable], both: tuple[SlicedTable, SlicedTable], least: float
+) -> None:
+    """Write the report that somebody asked for. ``both``: the baseline and the present rows."""
+    files = chosen_files()
+    if files.wanted:
+        shares = column_shares(found.changes[:MOST_DRAWN], *(one.tables for one in both))
+        rows = [(one.feature_name, one.constraint_check_type, one.description) for one in found.violations]
+        files.write(make_page(name, _verdict(found), _remarks(found, skipped), found.changes, shares, least, rows))
 
 
 def _show(found: DriftReport, skipped: Counter[Unusable]) -> None:

@@ -11,7 +11,7 @@ from tidegate.cli.evidence_report import make_report
 from tidegate.cli.output import AsJson, Name, client, console
 from tidegate.cli.plain_parameters import PlainGroup
 from tidegate.cli.replay_table import show_replay
-from tidegate.cli.report_files import Html, Png, check_destinations, write_report
+from tidegate.cli.report_files import chosen_files, takes_report_files
 from tidegate.cli.tables import Table, key, number, secondary
 from tidegate.domain.errors import Conflict, Invalid
 from tidegate.domain.evidence import OF_PAIRS, EvidenceRecord
@@ -27,7 +27,8 @@ app = typer.Typer(
 
 
 @app.command("show")
-def show(name: Name, *, html: Html = None, png: Png = None, as_json: AsJson = False) -> None:
+@takes_report_files
+def show(name: Name, as_json: AsJson = False) -> None:
     """Show the evidence of the last rollout: verdict, numbers and inputs.
 
     \b
@@ -36,13 +37,11 @@ def show(name: Name, *, html: Html = None, png: Png = None, as_json: AsJson = Fa
       tidegate evidence show fraud --json > evidence.json
       tidegate evidence show fraud --html evidence.html
     """
-    check_destinations(html, png)
+    files = chosen_files()
     with client() as server:
         document = server.evidence(name)
-        drawn = html is not None or png is not None
-        report = make_report(server.evidence_timeline(name)) if drawn else None
-    if report is not None:
-        write_report(report, html, png)
+        if files.wanted:
+            files.write(make_report(server.evidence_timeline(name)))
     if as_json:
         print(json.dumps(document))
         return

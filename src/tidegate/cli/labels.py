@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -20,7 +19,7 @@ from tidegate.cli.capture_addresses import captured_at, s3_of
 from tidegate.cli.label_tables import render_quality, render_remarks, render_versions
 from tidegate.cli.labels_report import make_report
 from tidegate.cli.output import AsJson, Name, client, console
-from tidegate.cli.report_files import Html, Png, check_destinations, write_report
+from tidegate.cli.report_files import chosen_files, takes_report_files
 from tidegate.cli.tables import Table
 from tidegate.domain.errors import Invalid
 from tidegate.spec.units import percent, seconds
@@ -47,6 +46,7 @@ Require = Annotated[
 ]
 
 
+@takes_report_files
 def labels(
     name: Name,
     truth: Truth = None,
@@ -58,8 +58,6 @@ def labels(
     top: Annotated[str, typer.Option(metavar="SHARE", help="Highest scores whose precision is measured.")] = "1%",
     latest: Annotated[str, typer.Option(metavar="TIME", help="After it a label is too late.")] = "365d",
     require: Require = None,
-    html: Html = None,
-    png: Png = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure predictions by labels that came later.
@@ -76,15 +74,14 @@ def labels(
       tidegate labels fraud --html labels.html
     """
     check_place(score)
-    check_destinations(html, png)
     wanted = dict(map(_parse_requirement, require or ()))
     if not truth or post:
         if captures or wanted or (post and not truth):
             raise Invalid("--post needs LABELS; --captures and --require are for labels that are measured here")
-        if post and (html or png):
+        if post and chosen_files().wanted:
             raise Invalid("--html and --png show what is known: leave out --post")
         found = _ask_server(name, truth, score, as_json)
-        _draw(name, found, html, png)
+        _draw(name, found)
         return
     asked = QualityQuestion(
         score, threshold, percent(top, ("--top",)) / 100, seconds(latest, ("--latest",), least=1)
@@ -92,15 +89,17 @@ def labels(
     s3 = s3_of(os.environ)
     found = report_quality(_lines(captures or captured_at(name), s3), _lines(truth, s3), asked, time.time())
     unmet = [measure for measure, least in wanted.items() if not _reaches(found["quality"], measure, least)]
-    _draw(name, found, html, png)
+    _draw(name, found)
     _tell({"endpoint": name, **found, "unmet": unmet}, render_quality(found, unmet), as_json)
     if unmet:
         raise typer.Exit(UNMET)
 
 
-def _draw(name: str, found: Mapping[str, Any], html: Path | None, png: Path | None) -> None:
-    if html is not None or png is not None:
-        write_report(make_report(name, found, list(render_remarks(found))), html, png)
+def _draw(name: str, found: Mapping[str, Any]) -> None:
+    """Write the report that somebody asked for."""
+    files = chosen_files()
+    if files.wanted:
+        files.write(make_report(name, found, list(render_remarks(found))))
 
 
 def _ask_server(name: str, truth: list[str] | None, score: str, as_json: bool) -> dict[str, Any]:

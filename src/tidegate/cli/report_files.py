@@ -2,11 +2,13 @@
 
 Everything in them that comes from elsewhere (names, values, reasons) is text, and never markup."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from html import escape
+from inspect import Parameter, signature
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,6 +26,7 @@ STYLE = (
 
 Html = Annotated[Path | None, typer.Option(metavar="FILE", help="Write a report with plots (.html).")]
 Png = Annotated[Path | None, typer.Option(metavar="FILE", help="Write the plots as an image (.png).")]
+OPTIONS: Mapping[str, Any] = {"html": Html, "png": Png}
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,54 @@ class Report:
     lines: Sequence[str] = ()
     tables: Sequence[ReportTable] = ()
     plots: Sequence[Plot] = ()
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """Where a report is to be written; None: nowhere."""
+
+    html: Path | None = None
+    png: Path | None = None
+
+    @property
+    def wanted(self) -> bool:
+        return self.html is not None or self.png is not None
+
+    def write(self, report: Report) -> None:
+        """Raises Invalid."""
+        write_report(report, self.html, self.png)
+
+
+_chosen: ContextVar[ReportFiles] = ContextVar("report_files")
+
+
+def chosen_files() -> ReportFiles:
+    """The files that somebody asked the running command for."""
+    return _chosen.get(ReportFiles())
+
+
+def takes_report_files(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the options ``--html`` and ``--png``, which are checked before it runs and told by
+    ``chosen_files`` in it."""
+
+    def run(*, html: Path | None = None, png: Path | None = None, **given: Any) -> None:
+        check_destinations(html, png)
+        before = _chosen.set(ReportFiles(html, png))
+        try:
+            command(**given)
+        finally:
+            _chosen.reset(before)
+
+    own = signature(command)
+    *others, as_json = own.parameters.values()
+    more = [
+        Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=kind) for name, kind in OPTIONS.items()
+    ]
+    last = as_json.replace(kind=Parameter.KEYWORD_ONLY)
+    run.__signature__ = own.replace(parameters=[*others, *more, last])  # type: ignore[attr-defined]
+    run.__annotations__ = {**command.__annotations__, **OPTIONS}
+    run.__name__, run.__doc__, run.__module__ = command.__name__, command.__doc__, command.__module__
+    return run
 
 
 def check_destinations(html: Path | None, png: Path | None = None) -> None:
