@@ -209,8 +209,13 @@ def drift_record() -> DriftRecord:
         DriftFinding(one.feature_name, one.constraint_check_type, one.description) for one in found.violations
     )
     outcome = DriftOutcome(
-        **{"start": NOW - timedelta(minutes=5), "end": NOW, "verdict": DriftVerdict.DRIFT},
-        **{"rows": found.rows, "baseline_rows": found.baseline_rows, "findings": findings, "total": len(findings)},
+        NOW - timedelta(minutes=5),
+        NOW,
+        DriftVerdict.DRIFT,
+        rows=found.rows,
+        baseline_rows=found.baseline_rows,
+        findings=findings,
+        total=len(findings),
         unsaid=(f"{HOSTILE}: constant",),
         skipped={"broken line": 3},
         changes=found.changes,

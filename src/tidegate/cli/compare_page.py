@@ -9,7 +9,8 @@ from tidegate.advisor.comparison.report import Answers, VersionComparison
 from tidegate.advisor.comparison.tolerances import STATISTICS, Tolerance
 from tidegate.cli.chart_files import render_html
 from tidegate.cli.compare_tables import labelled_rows
-from tidegate.cli.plot_files import BarPlot, CurvePlot, render_svg
+from tidegate.cli.plot_files import render_svg
+from tidegate.cli.plot_shapes import BarPlot, CurvePlot
 from tidegate.cli.report_files import STYLE, ReportTable, render_table
 from tidegate.domain.errors import Invalid
 

@@ -86,11 +86,7 @@ def drift(
     if write is not None:
         _write(write, make_report(before.tables[EVERYTHING], before.tables[EVERYTHING], found, least))
     _draw(name, found, skipped, (before, now), least)
-    if as_json:
-        unused = {str(reason): count for reason, count in sorted(skipped.items())}
-        print(json.dumps({"endpoint": name, **found.document(), "captures_skipped": unused}))
-    else:
-        _show(found, skipped)
+    _tell(name, found, skipped, as_json)
     if found.drifted is not False:
         raise typer.Exit(DRIFTED)
 
@@ -159,6 +155,14 @@ def _draw(
         shares = column_shares(found.changes[:MOST_DRAWN], *(one.tables for one in both))
         rows = [(one.feature_name, one.constraint_check_type, one.description) for one in found.violations]
         files.write(make_page(name, _verdict(found), _remarks(found, skipped), found.changes, shares, least, rows))
+
+
+def _tell(name: str, found: DriftReport, skipped: Counter[Unusable], as_json: bool) -> None:
+    if not as_json:
+        _show(found, skipped)
+        return
+    unused = {str(reason): count for reason, count in sorted(skipped.items())}
+    print(json.dumps({"endpoint": name, **found.document(), "captures_skipped": unused}))
 
 
 def _show(found: DriftReport, skipped: Counter[Unusable]) -> None:

@@ -14,7 +14,8 @@ import typer
 
 from tidegate.cli import plot_png
 from tidegate.cli.chart_files import render_html
-from tidegate.cli.plot_files import Plot, render_svg
+from tidegate.cli.plot_files import render_svg
+from tidegate.cli.plot_shapes import Plot
 from tidegate.domain.errors import Invalid
 
 STYLE = (

@@ -102,10 +102,10 @@ def _coverage(versions: Sequence[Mapping[str, Any]]) -> LinePlot:
     top = min(100.0, 1.1 * max(y for points in shares.values() for _, y in points)) or 100.0
     box = Box(first, last, top)
     lines = tuple(box.line(name, style, points) for style, (name, points) in enumerate(shares.items()))
-    ends = (datetime.fromtimestamp(at, UTC).isoformat() for at in (first, last))
+    left, right = (datetime.fromtimestamp(at, UTC).isoformat() for at in (first, last))
     said = ", ".join(f"{name} {points[-1][1]:.1f} % at last" for name, points in shares.items())
     return LinePlot(
-        "Predictions that have a label, by the time of the prediction", f"{top:.3g} %", *ends, said, lines
+        "Predictions that have a label, by the time of the prediction", f"{top:.3g} %", left, right, said, lines
     )
 
 

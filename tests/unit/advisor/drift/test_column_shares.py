@@ -56,8 +56,8 @@ def test_one_extreme_value_does_not_hide_the_others() -> None:
 
 
 def test_texts_are_the_most_frequent_ones_and_all_others_together() -> None:
-    before: list[Value] = [f"t{number % 20}" for number in range(200)] + ["often"] * 100
-    now: list[Value] = ["new"] * 100 + ["often"] * 100
+    before: list[Value] = [*(f"t{number % 20}" for number in range(200)), *["often"] * 100]
+    now: list[Value] = [*["new"] * 100, *["often"] * 100]
     found = shares(before, now)
     assert found is not None and len(found.names) == MOST_NAMES + 1 and found.names[-1] == OTHERS
     assert found.names[:2] == ("new", "often")
