@@ -98,12 +98,12 @@ def _plots(versions: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, LinePlo
 def _coverage(versions: Sequence[Mapping[str, Any]]) -> LinePlot:
     spans = [span for one in versions for span in one["coverage"]["over_time"]]
     first, last = min(one["at"] for one in spans), max(one["at"] + one["seconds"] for one in spans)
-    shares = {version_name(one): _steps(one["coverage"]["over_time"]) for one in versions}
-    top = min(100.0, 1.1 * max(y for points in shares.values() for _, y in points)) or 100.0
+    shares = [(version_name(one), _steps(one["coverage"]["over_time"])) for one in versions]
+    top = min(100.0, 1.1 * max(y for _, points in shares for _, y in points)) or 100.0
     box = Box(first, last, top)
-    lines = tuple(box.line(name, style, points) for style, (name, points) in enumerate(shares.items()))
+    lines = tuple(box.line(name, style, points) for style, (name, points) in enumerate(shares))
     left, right = (datetime.fromtimestamp(at, UTC).isoformat() for at in (first, last))
-    said = ", ".join(f"{name} {points[-1][1]:.1f} % at last" for name, points in shares.items())
+    said = ", ".join(f"{name} {points[-1][1]:.1f} % at last" for name, points in shares)
     return LinePlot(
         "Predictions that have a label, by the time of the prediction", f"{top:.3g} %", left, right, said, lines
     )

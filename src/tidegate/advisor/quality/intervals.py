@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from tidegate.advisor.quality.measures import Z95
@@ -19,16 +20,21 @@ class MeasuredInterval:
 
 
 def main_interval(quality: Mapping[str, Any] | None) -> MeasuredInterval | None:
-    """Of a described quality: AUC of classes, the mean absolute error of amounts (normal approximation); None where
-    it cannot be said."""
+    """Of a described quality: AUC of classes, the mean absolute error of amounts (normal approximation), a share of
+    those who approve (Wilson's); None where it cannot be said."""
     if quality is None:
         return None
     auc, low, high = (quality.get(name) for name in ("auc", "auc_low", "auc_high"))
     if auc is not None and low is not None and high is not None:
         return MeasuredInterval("AUC", auc, low, high)
-    mean, square, pairs = (
-        quality.get(name) for name in ("mean_absolute_error", "root_mean_square_error", "pairs")
+    mean, square, pairs, share = (
+        quality.get(name) for name in ("mean_absolute_error", "root_mean_square_error", "pairs", "approval")
     )
+    if share is not None and pairs:
+        worth = pairs + Z95 * Z95
+        middle = (share * pairs + Z95 * Z95 / 2) / worth
+        error = Z95 / worth * math.sqrt(pairs * share * (1 - share) + Z95 * Z95 / 4)
+        return MeasuredInterval("approval", share, max(0.0, middle - error), min(1.0, middle + error))
     if mean is None or square is None or not pairs or pairs < 2:
         return None
     ratio = mean / square if square else 1.0
@@ -60,5 +66,9 @@ def _step_name(counts: Sequence[Mapping[str, Any]], place: int) -> str:
 
 
 def version_name(version: Mapping[str, Any]) -> str:
-    """Of a described version."""
-    return f"{version['config'] or '(unknown)'}, {version['variant']}"
+    """Of a described version; of an earlier life of a config with the time at which it ended."""
+    name = f"{version['config'] or '(unknown)'}, {version['variant']}"
+    until = version.get("until")
+    if version.get("current", True) or until is None:
+        return name
+    return f"{name} (until {datetime.fromtimestamp(until, UTC):%Y-%m-%d %H:%M})"

@@ -295,7 +295,7 @@ class Ledger:
         span = next((one for one in SPANS if (last - first) / one < MOST_SPANS), (last - first) / (MOST_SPANS - 1))
         query = f"""
             SELECT cast((p.at - ?) / ? AS INTEGER) AS place, count(*), count(j.id)
-            FROM (SELECT id, at FROM predictions WHERE 1 {where}) p
+            FROM (SELECT * FROM (SELECT *, at AS asked FROM predictions) WHERE 1 {where}) p
             LEFT JOIN joined j ON j.id = p.id AND j.outcome = 'joined' GROUP BY place ORDER BY place"""
         begin = first // span * span
         rows = self._database.execute(query, (begin, span, *values))

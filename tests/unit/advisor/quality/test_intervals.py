@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import pytest
 
-from tidegate.advisor.quality.intervals import delay_parts, format_delay, main_interval
+from tidegate.advisor.quality.intervals import delay_parts, format_delay, main_interval, version_name
 from tidegate.advisor.quality.measures import measure_binary, measure_numeric
 
 
@@ -30,6 +30,19 @@ def test_amounts_are_compared_by_their_error_with_the_bounds_of_a_mean() -> None
 @pytest.mark.parametrize("quality", [None, {}, {"auc": None}, {"mean_absolute_error": 1.0, "pairs": 1}])
 def test_what_cannot_be_said_has_no_interval(quality: dict[str, float] | None) -> None:
     assert main_interval(quality) is None
+
+
+@pytest.mark.parametrize(("share", "low", "high"), [(0.5, 0.2366, 0.7634), (0.0, 0.0, 0.2775), (1.0, 0.7225, 1.0)])
+def test_shares_have_wilsons_bounds(share: float, low: float, high: float) -> None:
+    found = main_interval({"approval": share, "pairs": 10, "mean": share})
+    assert found is not None and found.measure == "approval"
+    assert (found.low, found.high) == (pytest.approx(low, abs=1e-4), pytest.approx(high, abs=1e-4))
+
+
+def test_an_earlier_life_of_a_config_is_named_by_its_end() -> None:
+    version = {"config": "v1", "variant": "main", "until": 1_772_366_400.0}
+    assert version_name(version) == "v1, main"
+    assert version_name({**version, "current": False}) == "v1, main (until 2026-03-01 12:00)"
 
 
 def test_equal_errors_have_bounds_too() -> None:
