@@ -36,13 +36,20 @@ def render_versions(found: Mapping[str, Any]) -> Iterator[Table | Text]:
     if found["labels"]:
         yield Text()
         yield _outcomes(found["labels"])
+    for line in render_remarks(found):
+        yield Text(line)
+
+
+def render_remarks(found: Mapping[str, Any]) -> Iterator[str]:
+    """What measures rest on, and how versions compare."""
+    if "coverage" in found:
+        yield from _basis(found)
     for one in found["versions"]:
         name = f"{one['config'] or '(unknown)'}, {one['variant']}: "
-        yield from (Text(name + line) for line in _selection(one))
+        yield from (name + line for line in _selection(one))
     for one in found.get("comparisons", ()):
-        yield Text(_comparison(one))
-    for line in _skipped(found):
-        yield Text(line)
+        yield _comparison(one)
+    yield from _skipped(found)
 
 
 def _approval(one: Mapping[str, Any]) -> str:
