@@ -175,7 +175,7 @@ def test_on_a_phone_the_navigation_is_one_line_and_the_chapter_in_view(
     browser: Browser, platform: Platform
 ) -> None:
     with browser.new_context(viewport={"width": 390, "height": 800}) as own:
-        for page in watched(own.new_page(), platform):
+        for page in watched(own.new_page(), platform.url):
             page.goto(address(platform, "summary"))
             nav = page.get_by_role("navigation", name="Pages").bounding_box()
             assert nav is not None and nav["height"] < 60
