@@ -35,6 +35,10 @@ def find_place(path: str) -> int | None:
     return next((place for place, one in enumerate(CHAPTERS) if f"{path}/".startswith(f"{one.path}/")), None)
 
 
+def is_in_story(path: str) -> bool:
+    return path == OVERVIEW or find_place(path) is not None
+
+
 def neighbours(path: str) -> tuple[Chapter | None, Chapter | None]:
     """The chapter before a page and the one after it; of the overview, the first one."""
     if path == OVERVIEW:

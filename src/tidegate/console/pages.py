@@ -102,6 +102,7 @@ def render_page(name: str, request: Request, catalogue: Catalogue, **context: An
         here=request.url.path,
         chapters=chapters.CHAPTERS,
         neighbours=chapters.neighbours(request.url.path),
+        learning=chapters.is_in_story(request.url.path),
         version=__version__,
         who=identify_reader(request),
         region=REGION,

@@ -1,7 +1,7 @@
 """The story of the pages to learn by: each chapter is a page, and leads to the next."""
 
 from tidegate.compose.late import PATHS
-from tidegate.console.chapters import CHAPTERS, OVERVIEW, find_place, neighbours
+from tidegate.console.chapters import CHAPTERS, OVERVIEW, find_place, is_in_story, neighbours
 
 
 def test_every_chapter_is_a_page_of_the_server() -> None:
@@ -23,3 +23,5 @@ def test_a_page_below_a_chapter_belongs_to_it_and_others_to_none() -> None:
     assert find_place("/console/recommender/fraud-sizes") == find_place("/console/recommender")
     assert find_place("/console/recommenders") is None
     assert neighbours("/console/endpoints/fraud/card") == (None, None)
+    assert is_in_story(OVERVIEW) and is_in_story("/console/recommender/fraud-sizes")
+    assert not is_in_story("/console/endpoints/fraud/card")
