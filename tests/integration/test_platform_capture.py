@@ -44,6 +44,12 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         yield running
 
 
+@pytest.fixture
+def scene(platform: Platform) -> Scene:
+    """With connections of its own: older ones may be those of an earlier proxy process, with its routes."""
+    return Scene(platform)
+
+
 def capture(destination: str, **members: Any) -> dict[str, Any]:
     usual = {"EnableCapture": True, "InitialSamplingPercentage": 100, "DestinationS3Uri": destination}
     return {**usual, "CaptureOptions": BOTH, "CaptureContentTypeHeader": TYPES, **members}
