@@ -7,13 +7,14 @@ import json
 import math
 import sqlite3
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tidegate.advisor.quality.label_lines import Label, Prediction, Problem
 from tidegate.advisor.quality.ledger import SKEW, LabelKind, Ledger, Outcome, SideBySide
+from tidegate.advisor.quality.lives import Lives, VersionLife, split_lives
 from tidegate.advisor.quality.report import QualityQuestion, describe_quality
 from tidegate.advisor.quality.version_labels import compare_versions
 from tidegate.domain.errors import Transient
@@ -100,9 +101,11 @@ class LabelStore:
         with self._open() as ledger:
             return ledger.take_changed()
 
-    def describe(self, asked: QualityQuestion, now: float, compared: Iterable[SideBySide]) -> dict[str, Any]:
-        """Join everything, and measure each version, and the difference of old and new ones. ``now``: epoch
-        seconds."""
+    def describe(
+        self, asked: QualityQuestion, now: float, compared: Iterable[SideBySide], lives: Lives | None = None
+    ) -> dict[str, Any]:
+        """Join everything, and measure each life of each version, and the difference of old and new ones. ``now``:
+        epoch seconds; ``lives`` None: each has one."""
         with self._open() as ledger:
             terms = _read_terms(ledger)
             kind = terms.kind or ledger.find_kind()
@@ -114,10 +117,7 @@ class LabelStore:
                 "score": terms.where,
                 "labels": {str(outcome): count for outcome, count in outcomes.items()},
                 "captures_skipped": json.loads(ledger.get("skipped") or "{}"),
-                "versions": [
-                    {**asdict(version), **describe_quality(ledger, asked, version)}
-                    for version in ledger.versions()
-                ],
+                "versions": list(_describe_versions(ledger, asked, lives)),
                 "comparisons": [compare_versions(ledger, kind, pair) for pair in compared],
             }
             document: dict[str, Any] = _finite(found)
@@ -207,6 +207,16 @@ class _LastingLedger(Ledger):
 
     def take_changed(self) -> bool:
         return self._database.execute("DELETE FROM about WHERE name = 'changed'").rowcount > 0
+
+
+def _describe_versions(ledger: Ledger, asked: QualityQuestion, lives: Lives | None) -> Iterator[dict[str, Any]]:
+    """Those lives in which there were predictions."""
+    for version in ledger.versions():
+        split = [VersionLife(version, True)] if lives is None else split_lives(version, lives)
+        for life in split:
+            found = describe_quality(ledger, asked, life.version)
+            if found["coverage"]["predictions"]:
+                yield {**asdict(life.version), "current": life.current, **found}
 
 
 def _settle(ledger: _LastingLedger, terms: LabelTerms) -> LabelKind | None:
