@@ -1,9 +1,9 @@
 """Work for many endpoints, each with a storage of its own: those whose storage does not answer, or fails, hold up
 nobody else.
 
-A few are worked for at a time. Who is not done within ``PATIENCE`` gives way, and goes by a lane for such from then on,
-until it is quick again; who failed rests there for longer and longer. Each piece of work has its own thread, since
-one that waits for a storage cannot be ended: there are as many of those as endpoints, at most.
+A few are worked for at a time. Who is not done within ``PATIENCE`` gives way, and then has a lane for such until it
+is quick again; who failed rests there for longer and longer. Each piece of work has its own thread, since one that
+waits for a storage cannot be ended: there are as many of those as endpoints, at most.
 """
 
 import asyncio

@@ -28,6 +28,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 """
+TABLES = ("predictions", "labels", "files", "about")
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,11 @@ class LabelStore:
             if unknown_before is not None:
                 ledger.forget_unknown(unknown_before)
 
+    def insert_rows(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Rows of a backup, into one of ``TABLES``. Raises sqlite3.Error for what does not fit."""
+        with self._open() as ledger, ledger.transaction():
+            ledger.insert_rows(table, columns, rows)
+
     def take_changed(self) -> bool:
         """Whether labels or predictions came since the last time."""
         with self._open() as ledger:
@@ -149,6 +155,14 @@ class _LastingLedger(Ledger):
 
     def put(self, name: str, value: str) -> None:
         self._database.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (name, value))
+
+    def insert_rows(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Columns that this version does not have are left out."""
+        there = {row[1] for row in self._database.execute(f"PRAGMA table_info({table})")}
+        places = [place for place, column in enumerate(columns) if column in there]
+        names = ", ".join(columns[place] for place in places)
+        query = f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(places))})"
+        self._database.executemany(query, ([row[place] for place in places] for row in rows))
 
     def known(self, ids: Sequence[str]) -> dict[str, float]:
         """Labels that are kept, of these ids."""
