@@ -74,8 +74,8 @@ def export(
     models: ArtifactArchive | None = None,
     labels: LabelSnapshot | None = None,
 ) -> Contents:
-    """Export a consistent snapshot, whatever is written meanwhile. ``models``: kept model data to include; ``labels``:
-    the same of late labels. Raises Invalid, Conflict."""
+    """Export a consistent snapshot, whatever is written meanwhile. ``models``: kept model data to include, and
+    ``labels``: late labels. Raises Invalid, Conflict."""
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
     if (schema := current_revision(connection)) != SCHEMA:

@@ -50,7 +50,7 @@ def take_snapshot(folder: Path) -> Iterator[LabelSnapshot]:
         files = {}
         for path in sorted(folder.glob(f"*{SUFFIX}")):
             try:
-                connection = opened.enter_context(closing(sqlite3.connect(path, isolation_level=None)))
+                connection = opened.enter_context(closing(_open(path)))
                 connection.execute("BEGIN")
                 connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # the moment that is kept
             except sqlite3.Error as error:
@@ -87,6 +87,11 @@ def settle(state: Path, folder: Path) -> None:
     finally:
         os.close(handle)
     shutil.rmtree(former, ignore_errors=True)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    """The thread that reads is another one: that of the database."""
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False)
 
 
 def _tables(connection: sqlite3.Connection) -> list[str]:

@@ -1,5 +1,6 @@
 """Labels in backups: all of one moment, back as they were, nothing of a file that is not right."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,9 @@ def fill(folder: Path, endpoint: str, first: int = 0) -> LabelStore:
 
 
 def parts(folder: Path) -> list[LabelPart]:
-    with label_archive.take_snapshot(folder) as found:
-        read = list(found.read())
+    """Read by another thread, as a backup does."""
+    with label_archive.take_snapshot(folder) as found, ThreadPoolExecutor(1) as thread:
+        read = thread.submit(lambda: list(found.read())).result()
         assert found.count() == len(read)
     return read
 
