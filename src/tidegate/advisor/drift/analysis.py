@@ -56,7 +56,7 @@ def analyse(task: DriftTask, draw: Draw) -> DriftOutcome:
     except TidegateError as error:
         return replace(unknown, reason=f"captures: {error}", skipped=_counted(skipped))
     before = view.tables[EVERYTHING]
-    found = compare(view.tables, present.tables, terms, view.phases, view.known)
+    found = compare(view.tables, present.tables, terms, view.phases, view.known, view.season)
     outcome = judge(task, found, skipped)
     if task.report is not None and outcome.verdict is not DriftVerdict.UNKNOWN:
         documents = make_report(before, present.tables[EVERYTHING], found, terms.least)
