@@ -108,6 +108,7 @@ def test_serverless_and_asynchronous_endpoints_are_captured_too(
     )
     sagemaker.create_endpoint(EndpointName="e", EndpointConfigName="c")
     (saved,) = wire.run(wire.ctx.store.run(lambda tx: tx.find(ENDPOINT).items))
+    assert saved.body.rollout is not None
     (fleet,) = saved.body.rollout.new.variants
     assert fleet.capture is not None and fleet.capture.destination == "s3://captures/fraud"
     assert sagemaker.describe_endpoint(EndpointName="e")["DataCaptureConfig"] == SUMMARY

@@ -88,8 +88,8 @@ def export(
     made_at = datetime.now().astimezone()
     heads = {str(t.name): TableHeader([str(column.name) for column in t.c], rows[t.name]) for t in tables}
     beside = list(_beside(models, labels))
-    for name, columns, count, _ in beside:
-        rows[name], heads[name] = count, TableHeader(columns, count)
+    for name, members, count, _ in beside:
+        rows[name], heads[name] = count, TableHeader(members, count)
     with backup_file.open_writer(path) as writer:
         writer.header(Header(FORMAT, VERSION, __version__, SCHEMA, made_at, heads))
         total = sum(rows.values())

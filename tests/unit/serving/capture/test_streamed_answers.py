@@ -146,7 +146,8 @@ async def test_streams_in_progress_have_a_bound_together(
     taps = [made.follow(stream, 2) for stream in streams]
     for _ in range(2):
         for tap in taps:
-            assert tap is not None and await anext(tap)
+            assert tap is not None
+            await anext(tap)
     assert [tap.over for tap in taps if tap is not None] == [False, False, True]
     for stream, tap in zip(streams, taps, strict=True):
         assert tap is not None and [part async for part in tap] == []
