@@ -9,6 +9,7 @@ two versions).
 from tidegate.advisor.promise.baseline import (
     HEALTHY,
     Baseline,
+    LabelFlow,
     LatencyDistribution,
     Predictions,
     Quantity,
@@ -31,6 +32,7 @@ __all__ = [
     "Baseline",
     "EvidencePromise",
     "FaultPromise",
+    "LabelFlow",
     "LatencyDistribution",
     "Predictions",
     "Promise",

@@ -14,10 +14,26 @@ from statistics import NormalDist, fmean
 
 from tidegate.advisor.promise import HEALTHY, Baseline, VersionFault
 from tidegate.advisor.rehearsal.alarm_replay import is_simulated
+from tidegate.advisor.rehearsal.compared_traffic import (
+    ComparedVariant,
+    ComparisonSampler,
+    describe_assumptions,
+    without_unknown,
+)
+from tidegate.advisor.rehearsal.pair_sampling import PairSampler
+from tidegate.advisor.rehearsal.replay_sampling import ReplaySampler
 from tidegate.advisor.rehearsal.simulation import make_updating_world
+from tidegate.advisor.rehearsal.stage_findings import (
+    ComparisonSpoke,
+    EvidenceSummary,
+    FindingRecorder,
+    StageFinding,
+    summarise,
+)
 from tidegate.advisor.rehearsal.traffic import RehearsalTraffic, VariantStream, make_streams
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.errors import Invalid
+from tidegate.domain.evidence import Comparison, EvidenceConfig
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.rollout import DeploymentConfig, Phase, Version
 from tidegate.domain.traffic import WHOLE
@@ -31,6 +47,7 @@ HOLD_LIMIT = 86_400.0
 SHIFT_DELAY = 0.5
 """Seconds until a traffic change takes effect."""
 HOUR = 3_600
+REPLAYED_POSITIVES = 300
 
 
 class RunOutcome(StrEnum):
@@ -51,6 +68,8 @@ class Scenario:
     rate: float
     baseline: Baseline
     startup: float = 30.0
+    positives: int = REPLAYED_POSITIVES
+    """Labelled rows of 1 in a replay."""
 
     def __post_init__(self) -> None:
         if not 0 < self.rate <= 1e6:
@@ -76,6 +95,11 @@ class RehearsalRun:
     stage: int
     requests: int
     seconds: float
+    reason: str | None = None
+    findings: tuple[StageFinding, ...] = ()
+    """What the evidence said, by stage."""
+    spoke: tuple[ComparisonSpoke, ...] = ()
+    """Comparisons that found a difference."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +164,7 @@ class RunSummary:
     by_cause: Mapping[str, int]
     each_requests: tuple[int, ...]
     each_seconds: tuple[float, ...]
+    evidence: EvidenceSummary = field(default_factory=EvidenceSummary)
 
     @classmethod
     def of(cls, runs: Sequence[RehearsalRun], stages: int) -> "RunSummary":
@@ -155,13 +180,15 @@ class RunSummary:
             by_cause=dict(Counter(str(run.cause) for run in back)),
             each_requests=tuple(run.requests for run in back),
             each_seconds=tuple(round(run.seconds, 1) for run in back),
+            evidence=summarise((run.findings, run.spoke) for run in runs),
         )
 
 
 @dataclass(frozen=True)
 class Rehearsal:
     """``faulty``: None without a fault. ``seconds``: duration of a successful rollout. ``shares``: percent of each
-    stage. ``untouched``: alarms that drawn requests do not affect; they stay OK."""
+    stage. ``untouched``: alarms that drawn requests do not affect; they stay OK. ``evidence``: what is assumed or
+    left out of it."""
 
     runs: int
     seed: int
@@ -170,6 +197,7 @@ class Rehearsal:
     untouched: tuple[str, ...]
     faulty: RunSummary | None
     healthy: RunSummary
+    evidence: tuple[str, ...] = ()
 
 
 @dataclass
@@ -179,17 +207,24 @@ class PreparedScenario:
     scenario: Scenario
     fault: VersionFault
     streams: list[VariantStream] = field(default_factory=list)
+    comparison: ComparisonSampler | None = None
 
     def __post_init__(self) -> None:
         scenario, weights = self.scenario, self.scenario.new.weights
         parts = {name: weight / sum(weights.values()) for name, weight in weights.items() if weight}
         bad = scenario.baseline.with_fault(self.fault)
-        self.streams = make_streams(scenario.rate, parts, scenario.alarms, scenario.baseline, bad)
+        config = scenario.deployment.evidence
+        compared = frozenset[Comparison]() if config is None else frozenset(config.compare)
+        self.streams = make_streams(scenario.rate, parts, scenario.alarms, scenario.baseline, bad, compared)
+        if config is not None:
+            self.comparison = _make_sampler(scenario, self.fault, self.streams, without_unknown(config))
 
     def run(self, chance: Random, watchers: Sequence[Watcher] = ()) -> RehearsalRun:
         """Run one rollout to its end or until the new version has no more traffic."""
         scenario = self.scenario
-        traffic = RehearsalTraffic(self.streams, chance, chance.uniform(0, HOUR))
+        offset = chance.uniform(0, HOUR)
+        compared = None if self.comparison is None else self.comparison.begin(chance)
+        traffic = RehearsalTraffic(self.streams, chance, offset, compared, self.fault.no_data)
         states = {name: state for name, state in traffic.states.items() if name in scenario.deployment.alarms}
         fails = (
             [StartsFail(When(), RolloutSide.NEW, "its instances do not come up")]
@@ -204,6 +239,7 @@ class PreparedScenario:
             physics=WorldTiming(latencies=(SHIFT_DELAY,), startups=(scenario.startup,)),
             script=fails,
             watchers=watchers,
+            compared=compared,
         )
         return _RunInProgress(world, traffic).play(scenario.seconds + HOLD_LIMIT)
 
@@ -219,6 +255,7 @@ class _RunInProgress:
         world, traffic = self.world, self.traffic
         while world.now < limit and not self._over():
             until = min(limit, limit if world.due is None else world.due)
+            self._follow()
             if traffic.advance(until, self._share()):
                 world.pass_time(traffic.now)
                 self._tell()
@@ -226,6 +263,18 @@ class _RunInProgress:
                 world.pass_time(until)
             self._note()
         return self._run()
+
+    def _follow(self) -> None:
+        """Tell the comparison in which stage the rollout is."""
+        if (compared := self.traffic.compared) is None:
+            return
+        assert self.world.record is not None
+        rollout = self.world.record.rollout
+        if rollout is None:
+            return
+        copied = rollout.phase in (Phase.ACTIVATING_TRAFFIC, Phase.BAKING)
+        active = rollout.plan.stages[rollout.stage].share < WHOLE
+        compared.follow(rollout.stage, self.world.now, copied=copied, active=active)
 
     def _share(self) -> float:
         """The new version's share in force."""
@@ -268,7 +317,43 @@ class _RunInProgress:
         elif self._over():
             outcome = RunOutcome.PASSED
         firing = tuple(sorted(name for name, state in self.world.alarms.items() if state == "ALARM"))
-        return RehearsalRun(outcome, rollout.cause, firing, rollout.stage, self.traffic.requests, seconds)
+        found = FindingRecorder() if self.traffic.compared is None else self.traffic.compared.recorder
+        return RehearsalRun(
+            outcome,
+            rollout.cause,
+            firing,
+            rollout.stage,
+            self.traffic.requests,
+            seconds,
+            rollout.reason,
+            found.found,
+            tuple(found.spoke),
+        )
+
+
+def _make_sampler(
+    scenario: Scenario, fault: VersionFault, streams: Sequence[VariantStream], config: EvidenceConfig
+) -> ComparisonSampler:
+    counts = tuple(
+        {one.name: max(1, one.instance_count) for one in version.production}
+        for version in (scenario.old, scenario.new)
+    )
+    latency = scenario.baseline.latency
+    made = {}
+    for one in streams:
+        instances = (counts[0].get(one.variant, 1), counts[1][one.variant])
+        pairs = PairSampler(
+            config,
+            fault,
+            min(1.0, one.new.side.error_rate + one.new.side.refusal_rate),
+            one.rate,
+            *instances,
+            None if latency is None else latency.moments[0],
+        )
+        kinds = (one.good.kinds, one.new.kinds)
+        made[one.variant] = ComparedVariant.of(one.good.side, one.new.side, kinds, instances, pairs)
+    replay = ReplaySampler(config, tuple(made), fault.auc_loss, scenario.positives)
+    return ComparisonSampler(config, made, fault, replay)
 
 
 def rehearse(
@@ -296,7 +381,8 @@ def rehearse(
     )
     shares = tuple(stage.share / 100 for stage in plan.stages)
     untouched = tuple(alarm.name for alarm in scenario.alarms if not is_simulated(alarm, scenario.baseline))
-    return Rehearsal(runs, seed, scenario.seconds, shares, untouched, faulty, healthy)
+    said = tuple(describe_assumptions(scenario.deployment.evidence, scenario.positives))
+    return Rehearsal(runs, seed, scenario.seconds, shares, untouched, faulty, healthy, said)
 
 
 def count_runs(fault: VersionFault, runs: int) -> int:
