@@ -12,7 +12,8 @@ from rich.text import Text
 
 from tidegate.advisor.promise import VersionFault, expectations
 from tidegate.advisor.rehearsal import rehearsed_faults, spec_scenario
-from tidegate.advisor.rehearsal.rehearsal import Proportion, Rehearsal, RunSummary, Scenario, count_runs, rehearse
+from tidegate.advisor.rehearsal.rehearsal import Rehearsal, RunSummary, Scenario, count_runs, rehearse
+from tidegate.advisor.rehearsal.run_statistics import Proportion
 from tidegate.cli import baseline_options, draw, plot_files
 from tidegate.cli.output import AsJson, console, plot_width, print_note
 from tidegate.cli.rehearsed_evidence import summary_tables

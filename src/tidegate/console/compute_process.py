@@ -24,6 +24,7 @@ from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import Invalid, TidegateError
 from tidegate.spec.units import duration
 
+RUNS, RUNS_WITH_EVIDENCE = 200, 20
 MAX_RUNS = 2_000
 """Maximum number of runs in a rehearsal for a page; the command allows more."""
 NICENESS = 10
@@ -48,7 +49,8 @@ class PromiseRequest(ComputeRequest, kw_only=True):
 class RehearsalRequest(ComputeRequest, kw_only=True):
     rps: float
     faults: list[str] = []
-    runs: int = 200
+    runs: int | None = None
+    """None: 200, and 20 of a rollout whose versions are compared, which take longer."""
     seed: int = 1
 
 
@@ -86,12 +88,15 @@ def _compute_promise(asked: PromiseRequest, wish: DesiredDeployment) -> dict[str
 
 
 def _run_rehearsal(asked: RehearsalRequest, wish: DesiredDeployment) -> dict[str, object]:
-    if not 1 <= asked.runs <= MAX_RUNS:
-        raise Invalid(f"{asked.runs} runs: give 1 to {MAX_RUNS}, or use the command")
+    runs = asked.runs
+    if runs is None:
+        runs = RUNS if wish.deployment.evidence is None else RUNS_WITH_EVIDENCE
+    if not 1 <= runs <= MAX_RUNS:
+        raise Invalid(f"{runs} runs: give 1 to {MAX_RUNS}, or use the command")
     baseline, fault = _parse_baseline(asked, wish), expectations.parse_fault(asked.faults)
     rehearsed_faults.check_faults(fault, baseline, wish)
     made = spec_scenario.make_scenario(wish, asked.rps, baseline, duration(asked.startup, ("startup",)))
-    return asdict(rehearse(made, fault, runs=asked.runs, seed=asked.seed))
+    return asdict(rehearse(made, fault, runs=runs, seed=asked.seed))
 
 
 def _parse_baseline(asked: ComputeRequest, wish: DesiredDeployment) -> Baseline:

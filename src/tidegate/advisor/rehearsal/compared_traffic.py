@@ -205,12 +205,16 @@ class ComparisonSampler:
         return RehearsedComparison(self.config, self.variants, self.fault, chance, self.replay.draw(chance))
 
 
-def describe_assumptions(config: EvidenceConfig | None, positives: int) -> Iterator[str]:
+def describe_assumptions(
+    config: EvidenceConfig | None, positives: int, known: frozenset[Comparison] = SIMULATED
+) -> Iterator[str]:
     """What a rehearsal assumes or leaves out of the evidence, in sentences."""
     if config is None:
         return
+    if set(config.compare) & known - OF_PAIRS:
+        yield "requests are counted by the second, as on local and kubernetes: elsewhere verdicts come minutes later"
     for one in config.compare:
-        if one not in SIMULATED:
+        if one not in known:
             yield f"{one} is left out: no requests are drawn for it, and it neither holds nor rolls back"
     if Comparison.PAIRED in config.compare:
         usual = 0.8 * config.paired.distance

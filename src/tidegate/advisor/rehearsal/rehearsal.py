@@ -4,13 +4,11 @@ Each run draws its own requests. Runs with the fault show how reliably and how s
 without it show how often a good one is rolled back by mistake.
 """
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
-from statistics import NormalDist, fmean
 
 from tidegate.advisor.promise import HEALTHY, Baseline, VersionFault
 from tidegate.advisor.rehearsal.alarm_replay import is_simulated
@@ -22,6 +20,7 @@ from tidegate.advisor.rehearsal.compared_traffic import (
 )
 from tidegate.advisor.rehearsal.pair_sampling import PairSampler
 from tidegate.advisor.rehearsal.replay_sampling import ReplaySampler
+from tidegate.advisor.rehearsal.run_statistics import Proportion, ValueSpread
 from tidegate.advisor.rehearsal.simulation import make_updating_world
 from tidegate.advisor.rehearsal.stage_findings import (
     ComparisonSpoke,
@@ -35,7 +34,7 @@ from tidegate.domain.alarm import Alarm
 from tidegate.domain.errors import Invalid
 from tidegate.domain.evidence import Comparison, EvidenceConfig
 from tidegate.domain.observation import Capabilities
-from tidegate.domain.rollout import DeploymentConfig, Phase, Version
+from tidegate.domain.rollout import DeploymentConfig, Phase, RolloutPlan, Version
 from tidegate.domain.traffic import WHOLE
 from tidegate.rollout.plan import compile_plan
 from tidegate.testing.faults import AlarmTurns, RolloutSide, StartsFail, When, WorldTiming
@@ -44,6 +43,8 @@ from tidegate.testing.world import Watcher, World
 MAX_RUNS = 100_000
 HOLD_LIMIT = 86_400.0
 """Seconds beyond its duration after which a stuck rollout counts as held."""
+HOLD_LIMIT_COMPARED = 1_800.0
+"""The same where the versions are compared, after the deadlines of its stages."""
 SHIFT_DELAY = 0.5
 """Seconds until a traffic change takes effect."""
 HOUR = 3_600
@@ -76,9 +77,13 @@ class Scenario:
             raise Invalid(f"traffic of {self.rate:g} requests per second: give a rate above 0 and up to a million")
 
     @property
+    def plan(self) -> RolloutPlan:
+        return compile_plan(self.old, self.new, self.deployment, Capabilities())
+
+    @property
     def seconds(self) -> float:
         """Duration of a successful rollout in seconds."""
-        plan = compile_plan(self.old, self.new, self.deployment, Capabilities())
+        plan = self.plan
         return self.startup * (len(plan.stages) if plan.rolling else 1) + sum(s.bake for s in plan.stages)
 
 
@@ -100,54 +105,6 @@ class RehearsalRun:
     """What the evidence said, by stage."""
     spoke: tuple[ComparisonSpoke, ...] = ()
     """Comparisons that found a difference."""
-
-
-@dataclass(frozen=True)
-class Proportion:
-    """``count`` of ``of``, with the 95 % confidence interval of the probability."""
-
-    count: int
-    of: int
-    low: float
-    high: float
-
-    @classmethod
-    def wilson(cls, count: int, of: int) -> "Proportion":
-        """Wilson's score interval (Journal of the American Statistical Association 22, 1927)."""
-        if not of:
-            return cls(0, 0, 0.0, 1.0)
-        z, part = NormalDist().inv_cdf(0.975), count / of
-        middle = part + z * z / (2 * of)
-        reach = z * math.sqrt(part * (1 - part) / of + z * z / (4 * of * of))
-        scale = 1 + z * z / of
-        low = 0.0 if not count else (middle - reach) / scale
-        high = 1.0 if count == of else (middle + reach) / scale
-        return cls(count, of, low, high)
-
-    @property
-    def share(self) -> float:
-        return self.count / self.of if self.of else 0.0
-
-
-@dataclass(frozen=True)
-class ValueSpread:
-    """Median, 95th percentile, maximum and mean of some values."""
-
-    p50: float
-    p95: float
-    most: float
-    mean: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> "ValueSpread | None":
-        if not values:
-            return None
-        rising = sorted(values)
-        return cls(_quantile(rising, 0.5), _quantile(rising, 0.95), rising[-1], fmean(rising))
-
-
-def _quantile(rising: Sequence[float], part: float) -> float:
-    return rising[max(0, math.ceil(part * len(rising)) - 1)]
 
 
 @dataclass(frozen=True)
@@ -241,7 +198,15 @@ class PreparedScenario:
             watchers=watchers,
             compared=compared,
         )
-        return _RunInProgress(world, traffic).play(scenario.seconds + HOLD_LIMIT)
+        return _RunInProgress(world, traffic).play(scenario.seconds + self._hold_limit())
+
+    def _hold_limit(self) -> float:
+        """Each stage may wait for evidence until its deadline. Beyond that, comparing for a day takes minutes of
+        processor time."""
+        plan = self.scenario.plan
+        if plan.evidence is None:
+            return HOLD_LIMIT
+        return plan.evidence.deadline * len(plan.stages) + HOLD_LIMIT_COMPARED
 
 
 @dataclass
@@ -368,7 +333,7 @@ def rehearse(
     receives the number of finished runs, out of ``count_runs``."""
     if not 1 <= runs <= MAX_RUNS:
         raise Invalid(f"{runs} runs: give 1 to {MAX_RUNS}")
-    plan = compile_plan(scenario.old, scenario.new, scenario.deployment, Capabilities())
+    plan = scenario.plan
     stages = len(plan.stages)
     faulty = None
     if fault != HEALTHY:

@@ -79,7 +79,7 @@ def rehearse_once(scenario: Scenario, fault: VersionFault, seed: int) -> Rehears
     last = recorder.moments[-1] if recorder.moments else None
     phase = Phase.PROVISIONING if last is None else Phase(last.phase)
     timeline = Timeline(tuple(recorder.moments), phase, run.reason, 0.0 if last is None else last.at)
-    plan = compile_plan(scenario.old, scenario.new, scenario.deployment, Capabilities())
+    plan = scenario.plan
     said = tuple(describe_assumptions(scenario.deployment.evidence, scenario.positives))
     return RehearsedRollout(timeline, run, tuple(stage.share / 100 for stage in plan.stages), said)
 
