@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from tests.proxy_harness import read_message
 from tidegate.domain.worker_stats import PairRow
