@@ -80,6 +80,7 @@ def _compute_promise(asked: PromiseRequest, wish: DesiredDeployment) -> dict[str
         expectations.parse_part(asked.false_alarms, "false_alarms"),
         duration(asked.startup, ("startup",)),
         spec_scenario.traffic_parts(wish),
+        all(model.serial for model in wish.models),
     )
     baseline = _parse_baseline(asked, wish)
     wanted = expectations.parse_wanted(asked.wanted) if asked.wanted else expectations.default_wanted(baseline)

@@ -15,6 +15,7 @@ from tidegate.advisor.promise.baseline import (
     Quantity,
     VersionFault,
 )
+from tidegate.advisor.promise.evidence_kinds import EvidenceKind
 from tidegate.advisor.promise.promise import (
     AlarmPromise,
     EvidencePromise,
@@ -30,6 +31,7 @@ __all__ = [
     "HEALTHY",
     "AlarmPromise",
     "Baseline",
+    "EvidenceKind",
     "EvidencePromise",
     "FaultPromise",
     "LabelFlow",
