@@ -12,11 +12,10 @@ from rich.text import Text
 from tidegate.advisor.comparison.report import Verdict, VersionComparison, doubt
 from tidegate.advisor.comparison.row_files import RowSet
 from tidegate.cli import compare_page, compare_tables
-from tidegate.cli.compare_inputs import choose_models, read_captured, read_rows
+from tidegate.cli.compare_inputs import choose_models, read_given_rows
 from tidegate.cli.compare_options import read_options
 from tidegate.cli.compare_run import ModelRun
 from tidegate.cli.output import AsJson, console
-from tidegate.domain.errors import Invalid
 from tidegate.settings import Settings
 from tidegate.spec.paired_tolerance import render_whole
 
@@ -32,13 +31,14 @@ Versions = Annotated[
 ]
 Rows = Annotated[
     str,
-    typer.Option(metavar="FILE", help="Table (.csv) with a header, JSON Lines, or captures.", show_default=False),
+    typer.Option(
+        "--rows",
+        "--captured",
+        metavar="FILE",
+        help="Table (.csv) with a header, JSON Lines, or captures; last-7d: what the endpoint captured of so long.",
+        show_default=False,
+    ),
 ]
-Captured = Annotated[
-    str,
-    typer.Option(metavar="last-7d", help="Rows are what the endpoint captured of so long.", show_default=False),
-]
-Candidate = Annotated[str, typer.Option(metavar="NEW", help="The same as the last argument.", show_default=False)]
 Endpoint = Annotated[str, typer.Option(metavar="NAME", help="OLD is what this endpoint serves.")]
 By = Annotated[str, typer.Option(metavar="COLUMN", help="Compare each of its values by itself, too.")]
 Label = Annotated[str, typer.Option(metavar="COLUMN", help="What was true; the models do not get it.")]
@@ -46,17 +46,23 @@ LeaveOut = Annotated[str, typer.Option(metavar="A,B", help="Columns that the mod
 Limits = Annotated[
     list[str], typer.Option(metavar="NAME=VALUE", help="How much may change: mean=5%, auc=0.02. Repeatable.")
 ]
-More = Annotated[list[str], typer.Option("--with", metavar="NAME=VALUE", help="See above.")]
+More = Annotated[
+    list[str],
+    typer.Option(
+        "--with",
+        "--candidate",
+        metavar="NAME=VALUE",
+        help="See above. --candidate NEW is the same as the last argument.",
+    ),
+]
 Html = Annotated[Path | None, typer.Option(metavar="FILE", help="Write a report with plots (.html).")]
 
 
 def compare(
     versions: Versions = [],  # noqa: B006
     *,
-    rows: Rows = "",
-    captured: Captured = "",
+    rows: Rows,
     endpoint: Endpoint = "",
-    candidate: Candidate = "",
     by: By = "",
     label: Label = "",
     leave_out: LeaveOut = "",
@@ -82,25 +88,18 @@ def compare(
     \b
     Examples:
       tidegate compare model.tar.gz candidate.tar.gz --rows rows.csv
-      tidegate compare --endpoint fraud candidate.tar.gz --captured last-7d
+      tidegate compare --endpoint fraud --candidate new.tar.gz --captured last-7d
       tidegate compare old.yaml new.yaml --rows rows.csv --label fraud
     """
     options = read_options(by, label, leave_out, tolerance, said)
     compare_page.check_destination(html)
     settings = Settings.from_environment(os.environ)
-    if bool(rows) == bool(captured):
-        raise Invalid("give the rows: either --rows FILE, or --endpoint NAME --captured last-7d")
-    if captured:
-        found = read_captured(endpoint, captured, options.rows, by, settings)
-    else:
-        found = read_rows(rows, options.rows, by, settings)
-    models = choose_models(
-        [*versions, *([candidate] if candidate else [])], endpoint, options.variant, options.honest, settings
-    )
+    found = read_given_rows(endpoint, rows, options.rows, by, settings)
+    given = [*versions, *options.candidates]
+    models = choose_models(given, endpoint, options.variant, options.honest, settings)
     asking = ModelRun(found.requests, options.answers, options.terms, settings, options.within)
     result, answers = asking.compare(models)
-    if found.doubt:
-        result = doubt(result, found.doubt)
+    result = doubt(result, found.doubt) if found.doubt else result
     names = (models.old.name, models.new.name)
     if html is not None:
         compare_page.write(html, names, result, answers)

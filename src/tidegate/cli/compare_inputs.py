@@ -29,6 +29,8 @@ from tidegate.domain.registry import Model
 from tidegate.settings import Settings
 from tidegate.spec.units import seconds
 
+CAPTURED = "last-"
+"""How the time begins whose captures are meant."""
 MOST_CAPTURED = 20_000
 """Captures that are asked at most; of more so many are drawn."""
 OPEN_FOR = 3_600.0
@@ -109,6 +111,13 @@ def _recorded_entry(server: ApiClient, endpoint: str) -> dict[str, Any]:
         time.sleep(POLL_EVERY)
 
 
+def read_given_rows(endpoint: str, given: str, terms: RowTerms, by: str, settings: Settings) -> RowSet:
+    """Raises Invalid or ArtifactError."""
+    if given.startswith(CAPTURED):
+        return read_captured(endpoint, given, terms, by, settings)
+    return read_rows(given, terms, by, settings)
+
+
 def read_captured(endpoint: str, given: str, terms: RowTerms, by: str, settings: Settings) -> RowSet:
     """What an endpoint captured of the last days. Raises Invalid."""
     if not endpoint:
@@ -116,10 +125,10 @@ def read_captured(endpoint: str, given: str, terms: RowTerms, by: str, settings:
     if terms.label:
         raise Invalid("captures have no labels: 'tidegate labels' measures by those that came later")
     before = time.time()
-    since = before - seconds(given.removeprefix("last-"), ("--captured",), least=1)
+    since = before - seconds(given.removeprefix(CAPTURED), ("--captured",), least=1)
     addresses = captured_at(endpoint)
     if not addresses:
-        raise Invalid(f"--captured: endpoint {endpoint} captures nothing; --rows FILE gives rows")
+        raise Invalid(f"--captured {given}: endpoint {endpoint} captures nothing; --rows FILE gives rows")
     s3 = (settings.s3_endpoint, settings.region)
     lines = (line for at in addresses for _, line in read_window(at, since, before, OPEN_FOR, s3))
     found = draw_captures(lines, terms, MOST_CAPTURED, since, before)

@@ -28,6 +28,7 @@ WIDTH, HEIGHT, BESIDE = 64, 8, 8
 
 def simulate_spec(
     spec_file: SpecPath,
+    *,
     alarm: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY@WHEN", help="Fire an alarm at stage=N (one second into it) or at a time."),
@@ -64,6 +65,11 @@ def simulate_spec(
         return
     if fault or usual:
         raise Invalid("--fault and --usual are about requests: give --rps, too")
+    _simulate_alarms(spec_file, alarm or (), duration(startup, ("--startup",)), as_json)
+
+
+def _simulate_alarms(spec_file: Path, alarm: Sequence[str], startup: float, as_json: bool) -> None:
+    """The rollout without requests."""
     loaded = read_spec(spec_file)
     data = prepare(loaded, spec_file.parent, must_exist=False)
     wish = loaded.wish(datetime.now(UTC), data)
@@ -71,8 +77,8 @@ def simulate_spec(
     timeline = simulate(
         *spec_scenario.make_versions(wish),
         wish.deployment,
-        script=[spec_scenario.parse_alarm_turn(text, names, wish) for text in alarm or ()],
-        startup=duration(startup, ("--startup",)),
+        script=[spec_scenario.parse_alarm_turn(text, names, wish) for text in alarm],
+        startup=startup,
     )
     if alarm and timeline.phase is Phase.SUCCEEDED:
         stages = sum(e.kind == f"rollout.{Phase.ACTIVATING_TRAFFIC}" for m in timeline.moments for e in m.events)

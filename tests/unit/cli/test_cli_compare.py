@@ -258,14 +258,13 @@ def test_an_empty_window_is_no_pass(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (("same", "same"), "give the rows"),
-        (("same", "--endpoint", "fraud", "--captured", "7d", "--rows", "rows.csv"), "give the rows"),
         (("same", "same", "--captured", "last-7d"), "give --endpoint NAME"),
-        (("same", "--endpoint", "fraud", "--captured", "7d", "--label", "x"), "captures have no labels"),
+        (("same", "--endpoint", "fraud", "--captured", "last-7d", "--label", "x"), "captures have no labels"),
         (("same", "--endpoint", "fraud", "--captured", "last-week"), "--captured"),
+        (("same", "same", "--rows", "rows.csv", "--candidate", "same"), "expected OLD and NEW"),
     ],
 )
-def test_rows_are_given_once(folder: Path, given: tuple[str, ...], said: str) -> None:
+def test_what_is_compared_is_given_once(folder: Path, given: tuple[str, ...], said: str) -> None:
     done = CliRunner().invoke(app, ["compare", *given])
     assert done.exit_code != 0 and said in str(done.exception)
 

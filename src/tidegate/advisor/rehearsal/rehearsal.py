@@ -196,8 +196,8 @@ class PreparedScenario:
             physics=WorldTiming(latencies=(SHIFT_DELAY,), startups=(scenario.startup,)),
             script=fails,
             watchers=watchers,
-            compared=compared,
         )
+        world.compared = compared
         return _RunInProgress(world, traffic).play(scenario.seconds + self._hold_limit())
 
     def _hold_limit(self) -> float:

@@ -14,7 +14,7 @@ from tidegate.rollout import commands, desired_state
 from tidegate.rollout.step import step
 from tidegate.testing.faults import ControllerCrash, ScriptedEvent, WorldTiming
 from tidegate.testing.simulated_target import SimulatedFleet
-from tidegate.testing.world import START, ComparedWorld, JournalEntry, StepFunction, Watcher, World
+from tidegate.testing.world import START, JournalEntry, StepFunction, Watcher, World
 
 YEAR = 366 * 86_400.0
 
@@ -92,7 +92,6 @@ def make_updating_world(
     watchers: Sequence[Watcher] = (),
     can: Capabilities | None = None,
     step: StepFunction = step,
-    compared: ComparedWorld | None = None,
 ) -> World:
     """Make a world in which ``old`` serves fully and the update to ``new`` has just been requested."""
     endpoint = Endpoint("simulated", START, START)
@@ -109,7 +108,6 @@ def make_updating_world(
         crashes=crashes,
         watchers=watchers,
         step=step,
-        compared=compared,
     )
     world.journal.append(JournalEntry(0.0, begun, (), "begin"))
     settle_world(world, endpoint)
