@@ -1,7 +1,7 @@
 """Which kinds of evidence a rollout has, and the smallest harm that each one sees: after how many requests or labels,
 and when. Where a kind sees nothing, why, and what would. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tidegate.advisor.promise.baseline import LabelFlow
