@@ -118,10 +118,13 @@ class Coverage:
 
 @dataclass(frozen=True)
 class AnsweringVersion:
-    """An endpoint config and one of its variants; empty where captures name none."""
+    """An endpoint config and one of its variants; empty where captures name none. What it answered from ``since`` on
+    and before ``until``, in epoch seconds."""
 
     config: str
     variant: str
+    since: float = float("-inf")
+    until: float = float("inf")
 
 
 @dataclass(frozen=True)
@@ -313,9 +316,9 @@ class Ledger:
         return [CoverageSpan(begin + place * span, span, total, labelled) for place, total, labelled in rows]
 
     def coverage(self, version: AnsweringVersion | None = None) -> Coverage:
-        where, values = _of(version)
+        where, values = _of(version, "at")
         total = self._number(f"SELECT count(*) FROM predictions WHERE 1 {where}", *values)
-        joined = f"FROM joined WHERE outcome = 'joined' {where}"
+        joined = f"FROM joined WHERE outcome = 'joined' {_of(version)[0]}"
         labelled = self._number(f"SELECT count(*) {joined}", *values)
         if not total:
             return Coverage(0, 0, 0.0, 0.0)
@@ -330,7 +333,7 @@ class Ledger:
 
     def bands(self, version: AnsweringVersion | None = None) -> list[Band]:
         """From the lowest scores to the highest: how many predictions have a label."""
-        where, values = _of(version)
+        where, values = _of(version, "at")
         query = f"""
             SELECT min(score), max(score), count(*), count(found) FROM (
               SELECT p.score, j.id AS found, ntile({BANDS}) OVER (ORDER BY p.score, p.id) AS band
@@ -372,5 +375,9 @@ def _label_row(one: Label) -> tuple[Any, ...]:
     return one.id, one.at, one.value, one.probability, one.received
 
 
-def _of(version: AnsweringVersion | None) -> tuple[str, tuple[str, ...]]:
-    return ("", ()) if version is None else ("AND config = ? AND variant = ?", (version.config, version.variant))
+def _of(version: AnsweringVersion | None, at: str = "asked") -> tuple[str, tuple[object, ...]]:
+    """``at``: the column with the time of the prediction."""
+    if version is None:
+        return "", ()
+    where = f"AND config = ? AND variant = ? AND {at} >= ? AND {at} < ?"
+    return where, (version.config, version.variant, version.since, version.until)

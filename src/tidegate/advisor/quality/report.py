@@ -54,7 +54,7 @@ def report_quality(
         return {
             **describe_quality(ledger, asked),
             "versions": [
-                {**asdict(version), **describe_quality(ledger, asked, version)}
+                {"config": version.config, "variant": version.variant, **describe_quality(ledger, asked, version)}
                 for version in ledger.versions()
                 if version.config
             ],
