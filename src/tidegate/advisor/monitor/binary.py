@@ -56,6 +56,17 @@ def measure_binary(pairs: Sequence[Pair]) -> dict[str, float]:
     return made
 
 
+def sizes_of_two(pairs: Sequence[Pair]) -> dict[str, int]:
+    """Of how many pairs each measure is: its denominator, or the rarer of the two sides that it compares."""
+    found = count_pairs(pairs)
+    positives, negatives, said = found.hits + found.missed, found.false + found.quiet, found.hits + found.false
+    made = dict.fromkeys(("recall", "true_positive_rate", "false_negative_rate"), positives)
+    made |= dict.fromkeys(("true_negative_rate", "false_positive_rate"), negatives)
+    made |= dict.fromkeys(("auc", "au_prc"), min(positives, negatives))
+    made |= dict.fromkeys(("f0_5", "f1", "f2"), (positives + said) // 2)
+    return {**made, "precision": said}
+
+
 def confusion_of_two(pairs: Iterable[Pair]) -> dict[str, dict[str, int]]:
     """Label -> prediction -> count."""
     found = count_pairs(pairs)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from statistics import stdev
 
-from tidegate.advisor.monitor.binary import measure_binary
+from tidegate.advisor.monitor.binary import measure_binary, sizes_of_two
 from tidegate.advisor.monitor.multiclass import measure_multiclass
 from tidegate.advisor.monitor.pairs import Pair
 from tidegate.advisor.monitor.regression import measure_regression
@@ -25,6 +25,12 @@ DRAWS = 80
 """Samples that a standard error is taken from."""
 MOST_DRAWN = 2_000
 """Pairs of such a sample; the error of more pairs follows from theirs."""
+
+
+def sizes(problem: ProblemType, pairs: Sequence[Pair]) -> dict[str, int]:
+    """Of how many pairs each measure is."""
+    made = dict.fromkeys(MEASURE[problem](pairs), len(pairs))
+    return {**made, **(sizes_of_two(pairs) if problem is ProblemType.BINARY else {})}
 
 
 def deviations(problem: ProblemType, pairs: Sequence[Pair], random: Random) -> Measures:

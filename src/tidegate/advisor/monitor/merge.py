@@ -67,12 +67,10 @@ class Merge:
                 f"there are more captures than can be kept ({self.captured:,}): capture a smaller sample, or analyse"
                 " a shorter time"
             )
+        if any(id in self._by_id for id in ids):
+            self.unused[Unused.AMBIGUOUS] += 1
         for id in ids:
-            if id in self._by_id:
-                self.unused[Unused.AMBIGUOUS] += 1
-                self._by_id[id] = None
-            else:
-                self._by_id[id] = one
+            self._by_id[id] = None if id in self._by_id else one
 
     def _read_capture(self, line: bytes) -> tuple[set[str], Merged] | Unused | None:
         """None: it is of another time."""

@@ -12,7 +12,7 @@ from tidegate.advisor.drift.report import write_report
 from tidegate.advisor.drift.whole_files import read_file
 from tidegate.advisor.monitor.answer_values import read_parts, value_at
 from tidegate.advisor.monitor.baselining import check_classes, check_pairs
-from tidegate.advisor.monitor.measures import MEASURE, deviations, standard_errors
+from tidegate.advisor.monitor.measures import MEASURE, deviations, sizes, standard_errors
 from tidegate.advisor.monitor.merge import SKEW, Merge, Merged
 from tidegate.advisor.monitor.pairs import Pair, Unused, make_pair
 from tidegate.advisor.monitor.quality_statistics import make_quality_statistics
@@ -66,12 +66,12 @@ def measure_quality(task: LabelledTask, random: Random) -> ExecutionOutcome:
         )
     measured = MEASURE[terms.problem](window.pairs)
     errors = standard_errors(terms.problem, window.pairs, random)
-    checked = check_thresholds(thresholds, measured, errors)
+    checked = check_thresholds(thresholds, measured, errors, sizes(terms.problem, window.pairs))
     if not checked.violations:
         if checked.unsaid:
             return _fail(
-                f"{', '.join(checked.unsaid)} cannot be said: a class is never seen, or all labels are the same;"
-                f" {window.describe()}"
+                f"{', '.join(checked.unsaid)} cannot be said: a class is never or hardly ever seen, or all labels are"
+                f" the same; {window.describe()}"
             )
         if window.unusable > MOST_UNUSABLE * (window.unusable + window.labelled):
             return _fail(f"{window.unusable} captures and labels cannot be used: {window.describe()}")

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tidegate.advisor.drift.significance import upper_binomial
 from tidegate.advisor.monitor.measures import MEASURE, Measures
 from tidegate.domain.errors import Invalid
 from tidegate.domain.model_quality import ProblemType
@@ -18,6 +19,23 @@ from tidegate.domain.model_quality import ProblemType
 LESS, GREATER = "LessThanThreshold", "GreaterThanThreshold"
 SURE = 2.58
 """Standard errors: one measure of 200 is further off by chance, on the bad side."""
+CHANCE = 0.005
+"""The same as a probability."""
+FEWEST = 10
+"""Pairs, such as those with the label 1, below which a measure of them cannot be said."""
+SHARES = frozenset(
+    {
+        "recall",
+        "precision",
+        "accuracy",
+        "weighted_recall",
+        "true_positive_rate",
+        "true_negative_rate",
+        "false_positive_rate",
+        "false_negative_rate",
+    }
+)
+"""Measures that are a share of pairs."""
 SECTIONS = {
     ProblemType.BINARY: "binary_classification",
     ProblemType.MULTICLASS: "multiclass_classification",
@@ -95,19 +113,33 @@ def read_thresholds(content: bytes, problem: ProblemType) -> tuple[dict[str, Any
     return document, made
 
 
-def check_thresholds(thresholds: Mapping[str, Threshold], measured: Measures, errors: Measures) -> Checked:
+def check_thresholds(
+    thresholds: Mapping[str, Threshold], measured: Measures, errors: Measures, sizes: Mapping[str, int]
+) -> Checked:
+    """``sizes``: of how many pairs each measure is."""
     violations, unsaid, close = list[dict[str, str]](), list[str](), list[str]()
     for name, one in sorted(thresholds.items()):
         value, error = measured.get(name, math.nan), _known(errors.get(name, math.nan))
         beyond = one.value - value if one.operator == LESS else value - one.value
-        if not math.isfinite(value):
+        if not math.isfinite(value) or sizes.get(name, 0) < FEWEST:
             unsaid.append(name)
-        elif beyond > SURE * error:
+        elif beyond > 0 and _is_sure(name, one, value, error, sizes[name]):
             said = f"Metric {name} with {value:.6g} +/- {error:.2g} was {one.operator} '{one.value:.6g}'"
             violations.append({"constraint_check_type": one.operator, "description": said, "metric_name": name})
         elif beyond > 0:
             close.append(name)
     return Checked(tuple(violations), tuple(unsaid), tuple(close))
+
+
+def _is_sure(name: str, one: Threshold, value: float, error: float, size: int) -> bool:
+    """Whether chance does not explain a value beyond its threshold: exactly for shares, by the standard error for the
+    others."""
+    if name not in SHARES:
+        return abs(one.value - value) > SURE * error
+    count = round(value * size)
+    if one.operator == LESS:
+        return upper_binomial(size - count, size, 1 - one.value) <= CHANCE
+    return upper_binomial(count, size, one.value) <= CHANCE
 
 
 def _known(error: float) -> float:
