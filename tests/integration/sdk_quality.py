@@ -14,6 +14,7 @@ import boto3
 
 try:
     from sagemaker.core import model_monitor as mm
+    from sagemaker.core.clarify import BiasConfig
     from sagemaker.core.helper.session_helper import Session
 except ImportError:
     from sagemaker import Session
@@ -27,8 +28,12 @@ WINDOW = {"data_analysis_start_time": "-PT1H", "data_analysis_end_time": "-PT0H"
 
 def main(bucket: str, folder: str) -> None:
     session = Session(boto3.Session(region_name="us-east-1"), default_bucket=bucket)
-    found = {"data": monitor_data(session, bucket, folder), "model": monitor_model(session, bucket, folder)}
-    print(json.dumps(found))
+    found = {
+        "data": monitor_data(session, bucket, folder),
+        "model": monitor_model(session, bucket, folder),
+        "bias": monitor_bias(session, bucket),
+    }
+    print("\n" + json.dumps(found))  # the SDK prints dots without an end
 
 
 def monitor_data(session: Session, bucket: str, folder: str) -> dict[str, Any]:
@@ -108,6 +113,33 @@ def monitor_model(session: Session, bucket: str, folder: str) -> dict[str, Any]:
         "type": kind,
         "left": len(left),
     }
+
+
+def monitor_bias(session: Session, bucket: str) -> dict[str, Any]:
+    monitor = mm.ModelBiasMonitor(role=ROLE, sagemaker_session=session)
+    config = BiasConfig(label_values_or_threshold=[1], facet_name="b", facet_values_or_threshold=[0.5])
+    headers = ["label", "amount", "b", "c", "d"]
+    monitor.create_monitoring_schedule(
+        endpoint_input=mm.EndpointInput(
+            endpoint_name="watched",
+            destination="/opt/ml/processing/input/endpoint",
+            probability_attribute="0",
+            probability_threshold_attribute=0.5,
+        ),
+        ground_truth_input=f"s3://{bucket}/truth",
+        analysis_config=mm.BiasAnalysisConfig(config, headers=headers, label="label"),
+        output_s3_uri=f"s3://{bucket}/bias-reports",
+        schedule_cron_expression=mm.CronExpressionGenerator.now(),
+        **WINDOW,
+    )
+    executions = wait(monitor)
+    violations = executions[-1].constraint_violations().body_dict["violations"]
+    report = f"{executions[-1].output.destination}/analysis.json"
+    place = report.removeprefix(f"s3://{bucket}/")
+    content = session.boto_session.client("s3").get_object(Bucket=bucket, Key=place)["Body"].read()
+    [facet] = json.loads(content)["post_training_bias_metrics"]["facets"]["b"]
+    monitor.delete_monitoring_schedule()
+    return {"violations": len(violations), "measures": sorted(one["name"] for one in facet["metrics"])}
 
 
 def wait(monitor: Any) -> list[Any]:

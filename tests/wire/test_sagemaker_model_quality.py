@@ -165,7 +165,7 @@ def endpoint(**members: Any) -> dict[str, Any]:
 
 REFUSED: list[tuple[dict[str, Any], str]] = [
     (endpoint(InferenceAttribute=None, ProbabilityAttribute=None), "needs InferenceAttribute"),
-    (endpoint(InferenceAttribute="a[*].b"), "'a[*].b' is no place of an answer"),
+    (endpoint(InferenceAttribute="a[*].b"), "'a[*].b' is no place"),
     (endpoint(ProbabilityThresholdAttribute=7.0), "ProbabilityThresholdAttribute 7"),
     (endpoint(EndTimeOffset="-P9D"), "no time would be analysed"),
     (endpoint(FeaturesAttribute="0"), "FeaturesAttribute is not supported"),

@@ -31,11 +31,8 @@ class QualityTerms:
 
     def check(self) -> "QualityTerms":
         """Raises Invalid for places that cannot be, and for two classes whose prediction is nowhere."""
-        for where in (self.inference, self.probability):
-            if where and not _PLACE.fullmatch(where):
-                raise Invalid(
-                    f"{where!r} is no place of an answer: expected a column such as 1, or predictions[0].label"
-                )
+        check_place(self.inference)
+        check_place(self.probability)
         if self.problem is ProblemType.BINARY and not (self.inference or self.probability):
             raise Invalid(
                 f"{self.problem} needs InferenceAttribute (where the predicted label is) or ProbabilityAttribute,"
@@ -44,6 +41,12 @@ class QualityTerms:
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise Invalid(f"ProbabilityThresholdAttribute {self.threshold:g}: give a number from 0 to 1")
         return self
+
+
+def check_place(where: str) -> None:
+    """Raises Invalid for what is no place; empty is none."""
+    if where and not _PLACE.fullmatch(where):
+        raise Invalid(f"{where!r} is no place: expected a column such as 1, or predictions[0].label")
 
 
 def clean_place(where: str) -> str:

@@ -135,12 +135,22 @@ class LabelledTask:
 
 
 @dataclass(frozen=True)
+class FacetMetric:
+    """``dimensions``: besides those of the endpoint and of the schedule."""
+
+    name: str
+    value: float
+    dimensions: dict[str, str]
+
+
+@dataclass(frozen=True)
 class ExecutionOutcome:
     """What an execution came to. ``metrics``: name -> value, of those that are published; ``remark``: what else is
-    to be said."""
+    to be said; ``faceted``: metrics that groups have."""
 
     status: ExecutionStatus
     violations: int = 0
     reason: str = ""
     metrics: dict[str, float] = field(default_factory=dict)
     remark: str = ""
+    faceted: tuple[FacetMetric, ...] = ()

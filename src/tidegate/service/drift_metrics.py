@@ -5,6 +5,7 @@ from tidegate.domain.metric import BIAS, DATA_QUALITY, DRIFT, MODEL_QUALITY, Met
 from tidegate.domain.monitoring_schedule import (
     ExecutionOutcome,
     ExecutionStatus,
+    FacetMetric,
     MonitoringSchedule,
     MonitoringType,
 )
@@ -44,10 +45,14 @@ def execution_samples(schedule: MonitoringSchedule, outcome: ExecutionOutcome, s
         return []
     named = {"Endpoint": schedule.job.endpoint, "MonitoringSchedule": schedule.name}
     namespace = _NAMESPACES[schedule.job.type]
+    plain = [FacetMetric(name, value, {}) for name, value in outcome.metrics.items()]
     return [
-        _sample(MetricId.of(namespace, name, named), value, second)
-        for name, value in outcome.metrics.items()
-        if is_dimension(name) and len(name) <= LONGEST_NAME and abs(value) <= LARGEST
+        _sample(MetricId.of(namespace, one.name, named | one.dimensions), one.value, second)
+        for one in (*plain, *outcome.faceted)
+        if is_dimension(one.name)
+        and len(one.name) <= LONGEST_NAME
+        and abs(one.value) <= LARGEST
+        and all(map(is_dimension, one.dimensions.values()))
     ]
 
 

@@ -7,20 +7,24 @@ from typing import Any
 
 from tidegate.domain.access import Access
 from tidegate.domain.errors import Invalid
-from tidegate.domain.model_quality import ProblemType, QualityTerms, clean_place
-from tidegate.domain.monitoring_schedule import LabelSource, MonitoringJob, MonitoringType
+from tidegate.domain.model_quality import ProblemType, QualityTerms, check_place, clean_place
+from tidegate.domain.monitoring_schedule import BiasSource, LabelSource, MonitoringJob, MonitoringType
 from tidegate.ports.store import Saved
 from tidegate.service import monitoring_schedules as use
 from tidegate.service.processing_jobs import find_baseline
 from tidegate.wire.listing import parse_listing, take_page
-from tidegate.wire.monitoring_members import ANALYSER, check_app, publishes
+from tidegate.wire.monitoring_members import ANALYSER, CLARIFY, check_app, publishes
 from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
 from tidegate.wire.resource_errors import name_errors
 from tidegate.wire.sagemaker_tags import parse_tags
 from tidegate.wire.unsupported import refuse
 
-DATA, MODEL = MonitoringType.DATA_QUALITY, MonitoringType.MODEL_QUALITY
-RESOURCES = {DATA: "data-quality-job-definition", MODEL: "model-quality-job-definition"}
+DATA, MODEL, BIAS = MonitoringType.DATA_QUALITY, MonitoringType.MODEL_QUALITY, MonitoringType.MODEL_BIAS
+RESOURCES = {
+    DATA: "data-quality-job-definition",
+    MODEL: "model-quality-job-definition",
+    BIAS: "model-bias-job-definition",
+}
 """Types that are served -> what their ARNs have."""
 REFUSED_INPUT = {
     DATA: (
@@ -33,6 +37,7 @@ REFUSED_INPUT = {
         "ExcludeFeaturesAttribute",
     ),
     MODEL: ("FeaturesAttribute", "ExcludeFeaturesAttribute"),
+    BIAS: ("ExcludeFeaturesAttribute",),
 }
 """Members of EndpointInput."""
 _KEPT = ("JobResources", "NetworkConfig", "RoleArn", "StoppingCondition")
@@ -41,7 +46,7 @@ _PARTS = ("BaselineConfig", "AppSpecification", "JobInput", "JobOutputConfig")
 
 def create_job(type: MonitoringType, call: TxCall, params: Params) -> Params:
     app, given = params[f"{type}AppSpecification"], params[f"{type}JobInput"]
-    check_app(app, ANALYSER)
+    check_app(app, CLARIFY if type is BIAS else ANALYSER)
     output = params[f"{type}JobOutputConfig"]
     endpoint = _parse_endpoint(type, given)
     statistics, constraints = _parse_baseline(call, type, params)
@@ -58,7 +63,8 @@ def create_job(type: MonitoringType, call: TxCall, params: Params) -> Params:
         publishes(app.get("Environment", {})),
         type,
         None if type is DATA else _parse_labels(given),
-        None if type is DATA else _parse_quality(app, endpoint),
+        None if type is DATA else _parse_quality(type, app, endpoint),
+        _parse_bias(app, endpoint) if type is BIAS else None,
     )
     name_errors(lambda: use.define_job(call.tx, job, parse_tags(params), call.now))
     return {"JobDefinitionArn": _arn(call, type, job.name)}
@@ -102,6 +108,11 @@ def _parse_baseline(call: TxCall, type: MonitoringType, params: Params) -> tuple
     given = params.get(f"{type}BaselineConfig", {})
     statistics = given.get("StatisticsResource", {}).get("S3Uri", "")
     constraints = given.get("ConstraintsResource", {}).get("S3Uri", "")
+    if "BaseliningJobName" in given and type is BIAS:
+        raise Invalid(
+            "BaseliningJobName: baselines of bias are not made here; give ConstraintsResource the analysis.json of"
+            " Clarify, or of an execution"
+        )
     if "BaseliningJobName" in given:
         name = given["BaseliningJobName"]
         folder = name_errors(lambda: find_baseline(call.tx, name, type is not DATA))
@@ -124,16 +135,23 @@ def _parse_labels(given: Params) -> LabelSource:
     return LabelSource(address, endpoint.get("StartTimeOffset", ""), endpoint.get("EndTimeOffset", ""))
 
 
-def _parse_quality(app: Params, endpoint: Params) -> QualityTerms:
-    """Raises Invalid."""
-    if "ProblemType" not in app:
+def _parse_quality(type: MonitoringType, app: Params, endpoint: Params) -> QualityTerms:
+    """Raises Invalid. Of bias, predictions are classes, of which some are good."""
+    if type is MODEL and "ProblemType" not in app:
         raise Invalid(f"ModelQualityAppSpecification has no ProblemType: give {', '.join(ProblemType)}")
     return QualityTerms(
-        ProblemType(app["ProblemType"]),
+        ProblemType(app["ProblemType"]) if type is MODEL else ProblemType.MULTICLASS,
         clean_place(endpoint.get("InferenceAttribute", "")),
         clean_place(endpoint.get("ProbabilityAttribute", "")),
         endpoint.get("ProbabilityThresholdAttribute"),
     ).check()
+
+
+def _parse_bias(app: Params, endpoint: Params) -> BiasSource:
+    """Raises Invalid."""
+    features = clean_place(endpoint.get("FeaturesAttribute", ""))
+    check_place(features)
+    return BiasSource(app["ConfigUri"], features)
 
 
 def _summarise(call: TxCall, saved: Saved[MonitoringJob]) -> Params:

@@ -1,6 +1,6 @@
-"""A job of Model Monitor: ``python -m tidegate.advisor.monitor baseline`` (or ``quality``) reads a task as JSON from
-stdin and writes the outcome to stdout. It takes seconds of processor time, and may be killed at any moment: a report
-appears whole, file by file, and is written again when the job is run again."""
+"""A job of Model Monitor: ``python -m tidegate.advisor.monitor baseline`` (or ``quality``, ``bias``) reads a task as
+JSON from stdin and writes the outcome to stdout. It takes seconds of processor time, and may be killed at any moment:
+a report appears whole, file by file, and is written again when the job is run again."""
 
 import os
 import random
@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from tidegate.advisor.monitor.baselining import make_baseline
+from tidegate.advisor.monitor.bias import measure_bias_of
 from tidegate.advisor.monitor.quality import measure_quality
 from tidegate.domain.monitoring_schedule import LabelledTask
 from tidegate.domain.processing_job import BaselineTask
@@ -22,6 +23,7 @@ NICENESS = 10
 JOBS: dict[str, tuple[type[Any], Callable[[Any, random.Random], object]]] = {
     "baseline": (BaselineTask, make_baseline),
     "quality": (LabelledTask, measure_quality),
+    "bias": (LabelledTask, measure_bias_of),
 }
 
 

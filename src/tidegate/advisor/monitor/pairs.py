@@ -23,6 +23,7 @@ class Unused(StrEnum):
     NO_LABEL = "label that cannot be read"
     CLASS = "label that is neither 0 nor 1"
     OTHER_COUNT = "more or fewer labels than answers"
+    NO_FEATURES = "request without the columns"
     TOO_LONG = "answer that is too long"
     AMBIGUOUS = "id of several predictions"
     REPEATED = "label that was there already"

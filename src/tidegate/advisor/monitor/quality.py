@@ -22,7 +22,7 @@ from tidegate.advisor.quality.sources import split_lines
 from tidegate.domain.drift import DriftReportPlace
 from tidegate.domain.errors import Invalid, TidegateError
 from tidegate.domain.model_quality import ProblemType, QualityTerms
-from tidegate.domain.monitoring_schedule import ExecutionOutcome, ExecutionStatus, LabelledTask
+from tidegate.domain.monitoring_schedule import ExecutionOutcome, ExecutionStatus, FacetMetric, LabelledTask
 
 FEWEST = 50
 """Labelled predictions below which nothing is said."""
@@ -59,22 +59,20 @@ def measure_quality(task: LabelledTask, random: Random) -> ExecutionOutcome:
         constraints, thresholds = _read_constraints(task)
         window = read_labelled(task)
     except TidegateError as error:
-        return _fail(str(error))
+        return fail(str(error))
     if len(window.pairs) < FEWEST:
-        return _fail(
-            f"{len(window.pairs)} labelled predictions, at least {FEWEST} are needed: {window.describe()}"
-        )
+        return fail(f"{len(window.pairs)} labelled predictions, at least {FEWEST} are needed: {window.describe()}")
     measured = MEASURE[terms.problem](window.pairs)
     errors = standard_errors(terms.problem, window.pairs, random)
     checked = check_thresholds(thresholds, measured, errors, sizes(terms.problem, window.pairs))
     if not checked.violations:
         if checked.unsaid:
-            return _fail(
+            return fail(
                 f"{', '.join(checked.unsaid)} cannot be said: a class is never or hardly ever seen, or all labels are"
                 f" the same; {window.describe()}"
             )
         if window.unusable > MOST_UNUSABLE * (window.unusable + window.labelled):
-            return _fail(f"{window.unusable} captures and labels cannot be used: {window.describe()}")
+            return fail(f"{window.unusable} captures and labels cannot be used: {window.describe()}")
     documents = _make_report(task, window, measured, deviations(terms.problem, window.pairs, random), checked)
     documents["constraints.json"] = constraints
     return finish(task, documents, checked, measured, _remark(thresholds, checked, window))
@@ -97,20 +95,21 @@ def finish(
     checked: Checked,
     measured: dict[str, float],
     remark: str,
+    faceted: tuple[FacetMetric, ...] = (),
 ) -> ExecutionOutcome:
     """Write the report, and say what the execution came to."""
     place = DriftReportPlace(task.output, kms_key=task.kms_key, roots=task.access.output_roots)
     try:
         write_report(place, documents, task.access.s3)
     except TidegateError as error:
-        return _fail(f"report {task.output}: {error}")
+        return fail(f"report {task.output}: {error}")
     found = len(checked.violations)
     status = ExecutionStatus.COMPLETED_WITH_VIOLATIONS if found else ExecutionStatus.COMPLETED
     finite = {name: value for name, value in measured.items() if abs(value) < 1e300}
-    return ExecutionOutcome(status, found, "", finite, remark)
+    return ExecutionOutcome(status, found, "", finite, remark, faceted)
 
 
-def _fail(reason: str) -> ExecutionOutcome:
+def fail(reason: str) -> ExecutionOutcome:
     return ExecutionOutcome(ExecutionStatus.FAILED, reason=reason)
 
 
