@@ -176,6 +176,7 @@ NOTES: Mapping[tuple[str, str], Notes] = {
                 *(f"{type}AppSpecification.{name}" for name in monitoring_members.REFUSED_SCRIPTS),
                 *(f"{type}JobInput.EndpointInput.{name}" for name in refused),
                 f"{type}JobInput.BatchTransformInput",
+                *([f"{type}BaselineConfig.BaseliningJobName"] if type == "ModelBias" else []),
             ),
         )
         for type, refused in sagemaker_monitoring_jobs.REFUSED_INPUT.items()
