@@ -19,6 +19,7 @@ try:
 except ImportError:
     from sagemaker import Session
     from sagemaker import model_monitor as mm
+    from sagemaker.clarify import BiasConfig
 
 ROLE = "arn:aws:iam::123456789012:role/monitor"
 PATIENCE = 120

@@ -17,7 +17,7 @@ import pytest
 
 from tests.integration.test_platform_capture import capture, create
 from tests.integration.test_platform_monitoring import COLUMNS, rows, write_baseline
-from tests.integration.test_platform_sdk3_models import SDK as SDK3
+from tests.integration.test_platform_sdk_core import SDK as SDK3
 from tests.integration.test_platform_sdk_transformer import SDK
 from tests.integration.test_worker_s3 import KEY, S3, SECRET, WEED, s3
 from tidegate.testing.platform import Platform, wait_until
@@ -73,9 +73,9 @@ def run(python: Path, program: str, platform: Platform, s3: S3, *arguments: str)
         "AWS_ENDPOINT_URL_SAGEMAKER": platform.url,
         "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS": platform.url,
     }
-    command = [python, Path(__file__).with_name(program), *arguments]
+    command = [str(python), str(Path(__file__).with_name(program)), *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stderr + done.stdout
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 

@@ -132,7 +132,7 @@ def test_a_baseline_of_predictions_has_the_columns_of_its_environment(sagemaker:
 
 
 def test_a_job_that_fails_says_why(sagemaker: Any, jobs: Jobs) -> None:
-    reasons = {
+    reasons: dict[str, BaselineOutcome | Exception] = {
         "bad-data": BaselineOutcome(reason="line 3 has 4 fields"),
         "too-slow": Transient("the analysis was not finished within 60 s"),
         "broken": RuntimeError("secret"),

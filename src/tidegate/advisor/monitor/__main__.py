@@ -3,9 +3,9 @@ JSON from stdin and writes the outcome to stdout. It takes seconds of processor 
 a report appears whole, file by file, and is written again when the job is run again."""
 
 import os
-import random
 import sys
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import msgspec
@@ -20,7 +20,7 @@ SEED = 17
 """The same data give the same result."""
 NICENESS = 10
 """Niceness, so that serving processes have precedence."""
-JOBS: dict[str, tuple[type[Any], Callable[[Any, random.Random], object]]] = {
+JOBS: dict[str, tuple[type[Any], Callable[[Any, Random], object]]] = {
     "baseline": (BaselineTask, make_baseline),
     "quality": (LabelledTask, measure_quality),
     "bias": (LabelledTask, measure_bias_of),
@@ -31,7 +31,7 @@ def main() -> None:
     os.nice(NICENESS)
     kind, work = JOBS[sys.argv[1]]
     task = msgspec.json.decode(sys.stdin.buffer.read(), type=kind)
-    sys.stdout.buffer.write(msgspec.json.encode(work(task, random.Random(SEED))))
+    sys.stdout.buffer.write(msgspec.json.encode(work(task, Random(SEED))))
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ def value_at(part: Any, where: str) -> Any:
     return _unwrap(part, (list,))
 
 
-def _unwrap(part: Any, kinds: tuple[type, ...]) -> Any:
+def _unwrap(part: Any, kinds: tuple[type[list[Any]] | type[dict[str, Any]], ...]) -> Any:
     while isinstance(part, kinds) and len(part) == 1:
         part = next(iter(part.values())) if isinstance(part, dict) else part[0]
     return part

@@ -29,13 +29,13 @@ MOST_PAIRS = 500_000
 Documents = dict[str, dict[str, Any]]
 
 
-def make_baseline(task: BaselineTask, random: Random) -> BaselineOutcome:
+def make_baseline(task: BaselineTask, draw: Random) -> BaselineOutcome:
     """Everything that can go wrong is an outcome, with the reason; then neither file is written."""
     work, access = task.work, task.access
     try:
         rows = read_rows(find_user_files(work.source, access), work.format)
         count, documents = (
-            _suggest_quality(work.quality, rows, random) if work.quality else _suggest(work, rows, random)
+            _suggest_quality(work.quality, rows, draw) if work.quality else _suggest(work, rows, draw)
         )
     except TidegateError as error:
         return BaselineOutcome(reason=f"data set {work.source}: {error}")
@@ -47,9 +47,9 @@ def make_baseline(task: BaselineTask, random: Random) -> BaselineOutcome:
     return BaselineOutcome(count)
 
 
-def _suggest(work: Baselining, rows: Iterable[Row], random: Random) -> tuple[int, Documents]:
+def _suggest(work: Baselining, rows: Iterable[Row], draw: Random) -> tuple[int, Documents]:
     """Raises Invalid."""
-    table = TableProfile(random.randrange)
+    table = TableProfile(draw.randrange)
     for row in rows:
         table.add(row)
     _check_count(table.rows, "rows")
@@ -60,7 +60,7 @@ def _suggest(work: Baselining, rows: Iterable[Row], random: Random) -> tuple[int
     return table.rows, {"statistics.json": make_statistics(table), "constraints.json": constraints}
 
 
-def _suggest_quality(terms: QualityTerms, rows: Iterable[Row], random: Random) -> tuple[int, Documents]:
+def _suggest_quality(terms: QualityTerms, rows: Iterable[Row], draw: Random) -> tuple[int, Documents]:
     """Raises Invalid."""
     pairs = read_pairs(terms, rows)
     _check_count(len(pairs), "rows with a label and a prediction")
@@ -68,8 +68,8 @@ def _suggest_quality(terms: QualityTerms, rows: Iterable[Row], random: Random) -
     unsaid = [name for name in CONSTRAINED[terms.problem] if name in measured and measured[name] != measured[name]]
     if unsaid:
         raise Invalid(f"a class is never seen, or all labels are the same: {', '.join(unsaid)} cannot be said")
-    statistics = make_quality_statistics(terms.problem, pairs, measured, deviations(terms.problem, pairs, random))
-    constraints = suggest_constraints(terms.problem, measured, standard_errors(terms.problem, pairs, random))
+    statistics = make_quality_statistics(terms.problem, pairs, measured, deviations(terms.problem, pairs, draw))
+    constraints = suggest_constraints(terms.problem, measured, standard_errors(terms.problem, pairs, draw))
     return len(pairs), {"statistics.json": statistics, "constraints.json": constraints}
 
 

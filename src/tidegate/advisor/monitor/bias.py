@@ -38,7 +38,7 @@ class Row(NamedTuple):
     predicted: Any
 
 
-def measure_bias_of(task: LabelledTask, random: Random) -> ExecutionOutcome:
+def measure_bias_of(task: LabelledTask, draw: Random) -> ExecutionOutcome:
     """Everything that can go wrong is an outcome: it failed, with the reason, and there is no report."""
     assert task.bias is not None
     try:
@@ -50,7 +50,7 @@ def measure_bias_of(task: LabelledTask, random: Random) -> ExecutionOutcome:
         if len(rows) < FEWEST:
             raise Invalid(f"{len(rows)} labelled predictions, at least {FEWEST} are needed: {window.describe()}")
         positive, is_good = make_test(config.positive, [one for row in rows for one in (row.label, row.predicted)])
-        compared = list(_compare(config, rows, is_good, random))
+        compared = list(_compare(config, rows, is_good, draw))
     except TidegateError as error:
         return fail(str(error))
     checked = check_baseline(baseline, compared)
@@ -127,7 +127,7 @@ def _predict(terms: QualityTerms, inference: Any, probability: Any) -> Scalar | 
     return float(chance >= (HALF if terms.threshold is None else terms.threshold))
 
 
-def _compare(config: BiasConfig, rows: Sequence[Row], is_good: Holds, random: Random) -> Iterator[Compared]:
+def _compare(config: BiasConfig, rows: Sequence[Row], is_good: Holds, draw: Random) -> Iterator[Compared]:
     """Raises Invalid for a column that is not there, or a group that is empty."""
     groups = [str(column_of(row.features, config.group)) if config.group else "" for row in rows]
     for facet in config.facets:
@@ -139,13 +139,13 @@ def _compare(config: BiasConfig, rows: Sequence[Row], is_good: Holds, random: Ra
             ]
             if len({case.facet for case in cases}) < 2:
                 raise Invalid(f"facet {facet.name} {value}: no request is of it, or all are")
-            yield Compared(facet.name, value, measure_bias(cases), _errors(cases, random))
+            yield Compared(facet.name, value, measure_bias(cases), _errors(cases, draw))
 
 
-def _errors(cases: Sequence[Case], random: Random) -> dict[str, dict[str, float]]:
+def _errors(cases: Sequence[Case], draw: Random) -> dict[str, dict[str, float]]:
     """Standard errors, by drawing as many cases again and again."""
     size = min(len(cases), MOST_DRAWN)
-    drawn = [measure_bias(random.choices(cases, k=size)) for _ in range(DRAWS)]
+    drawn = [measure_bias(draw.choices(cases, k=size)) for _ in range(DRAWS)]
     scale, made = math.sqrt(size / len(cases)), dict[str, dict[str, float]]()
     for stage, measures in drawn[0].items():
         for name in measures:

@@ -33,18 +33,18 @@ def sizes(problem: ProblemType, pairs: Sequence[Pair]) -> dict[str, int]:
     return {**made, **(sizes_of_two(pairs) if problem is ProblemType.BINARY else {})}
 
 
-def deviations(problem: ProblemType, pairs: Sequence[Pair], random: Random) -> Measures:
+def deviations(problem: ProblemType, pairs: Sequence[Pair], draw: Random) -> Measures:
     """SageMaker's ``standard_deviation`` of each measure; NaN of fewer pairs."""
     if len(pairs) < FEWEST_FOR_DEVIATION:
         return dict.fromkeys(MEASURE[problem](pairs), math.nan)
     size = int(SHARE * len(pairs))
-    return _spread([MEASURE[problem](random.sample(pairs, size)) for _ in range(SAMPLES)])
+    return _spread([MEASURE[problem](draw.sample(pairs, size)) for _ in range(SAMPLES)])
 
 
-def standard_errors(problem: ProblemType, pairs: Sequence[Pair], random: Random) -> Measures:
+def standard_errors(problem: ProblemType, pairs: Sequence[Pair], draw: Random) -> Measures:
     """By drawing as many pairs again and again (Efron 1979); NaN where too few samples have a value."""
     size = min(len(pairs), MOST_DRAWN)
-    found = _spread([MEASURE[problem](random.choices(pairs, k=size)) for _ in range(DRAWS)])
+    found = _spread([MEASURE[problem](draw.choices(pairs, k=size)) for _ in range(DRAWS)])
     scale = math.sqrt(size / len(pairs))
     return {name: value * scale for name, value in found.items()}
 

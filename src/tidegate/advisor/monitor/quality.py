@@ -52,7 +52,7 @@ class LabelledWindow:
         )
 
 
-def measure_quality(task: LabelledTask, random: Random) -> ExecutionOutcome:
+def measure_quality(task: LabelledTask, draw: Random) -> ExecutionOutcome:
     """Everything that can go wrong is an outcome: it failed, with the reason, and there is no report."""
     terms = task.quality
     try:
@@ -63,7 +63,7 @@ def measure_quality(task: LabelledTask, random: Random) -> ExecutionOutcome:
     if len(window.pairs) < FEWEST:
         return fail(f"{len(window.pairs)} labelled predictions, at least {FEWEST} are needed: {window.describe()}")
     measured = MEASURE[terms.problem](window.pairs)
-    errors = standard_errors(terms.problem, window.pairs, random)
+    errors = standard_errors(terms.problem, window.pairs, draw)
     checked = check_thresholds(thresholds, measured, errors, sizes(terms.problem, window.pairs))
     if not checked.violations:
         if checked.unsaid:
@@ -73,7 +73,7 @@ def measure_quality(task: LabelledTask, random: Random) -> ExecutionOutcome:
             )
         if window.unusable > MOST_UNUSABLE * (window.unusable + window.labelled):
             return fail(f"{window.unusable} captures and labels cannot be used: {window.describe()}")
-    documents = _make_report(task, window, measured, deviations(terms.problem, window.pairs, random), checked)
+    documents = _make_report(task, window, measured, deviations(terms.problem, window.pairs, draw), checked)
     documents["constraints.json"] = constraints
     return finish(task, documents, checked, measured, _remark(thresholds, checked, window))
 

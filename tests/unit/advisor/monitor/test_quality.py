@@ -260,6 +260,28 @@ def late_answers(window: Window) -> None:
         window.label(truth(f"r{number}", "1", labelTime=START.isoformat()), END)
 
 
+def add_labels(*lines: str) -> Break:
+    def work(window: Window) -> None:
+        for line in lines:
+            window.label(line)
+
+    return work
+
+
+def add_pairs(score: float, label: Any) -> Break:
+    def work(window: Window) -> None:
+        for number in range(1_000, 1_060):
+            window.pair(number, score, label)
+
+    return work
+
+
+def answer_otherwise(window: Window) -> None:
+    for number in range(60):
+        window.captured.append(capture(f"n{number}", {"other": 1}))
+        window.label(truth(f"n{number}", "1"))
+
+
 UNUSABLE: list[tuple[str, Break, str]] = [
     ("contradictory labels", relabel(), "with labels that contradict each other"),
     ("labels before their predictions", late_answers, "300 with label before its prediction"),
@@ -268,32 +290,13 @@ UNUSABLE: list[tuple[str, Break, str]] = [
     ("no time", add_captures(capture("x", 1, inferenceTime="soon")), "60 with no time"),
     ("one id again and again", add_captures(capture("r1", 1)), "61 with id of several predictions"),
     ("an answer that is too long", add_captures(capture("x", "y" * 70_000)), "60 with answer that is too long"),
-    (
-        "broken labels",
-        lambda window: [window.label("{broken") for _ in range(60)],
-        "60 with broken line",
-    ),
-    (
-        "a class that is none",
-        lambda window: [window.pair(1_000 + number, 0.5, "perhaps") for number in range(60)],
-        "60 with label that is neither 0 nor 1",
-    ),
-    (
-        "answers without the score",
-        lambda window: [
-            (window.captured.append(capture(f"n{number}", {"other": 1})), window.label(truth(f"n{number}", "1")))
-            for number in range(60)
-        ],
-        "60 with answer without the prediction",
-    ),
-    (
-        "scores that are no probabilities",
-        lambda window: [window.pair(1_000 + number, 1.5, 1) for number in range(60)],
-        "60 with answer without the prediction",
-    ),
+    ("broken labels", add_labels(*["{broken"] * 60), "60 with broken line"),
+    ("a class that is none", add_pairs(0.5, "perhaps"), "60 with label that is neither 0 nor 1"),
+    ("answers without the score", answer_otherwise, "60 with answer without the prediction"),
+    ("scores that are no probabilities", add_pairs(1.5, 1), "60 with answer without the prediction"),
     (
         "labels that cannot be read",
-        lambda window: [window.label(truth(f"r{number}", {"a": 1}, "JSON")) for number in range(60)],
+        add_labels(*(truth(f"r{number}", {"a": 1}, "JSON") for number in range(60))),
         "60 with label that cannot be read",
     ),
 ]

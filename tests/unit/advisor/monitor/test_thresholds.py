@@ -115,7 +115,8 @@ def test_a_share_of_a_few_is_tested_exactly_and_of_fewer_not_at_all() -> None:
     precision = {"precision": Threshold(0.8, LESS)}
 
     def found(hits: int, said: int) -> Any:
-        pairs: list[Pair] = [(int(number < hits), 1, None) for number in range(said)] + [(0, 0, None)] * 100
+        quiet: list[Pair] = [(0, 0, None)] * 100
+        pairs: list[Pair] = [*((int(number < hits), 1, None) for number in range(said)), *quiet]
         errors = standard_errors(BINARY, pairs, random.Random(2))
         return check_thresholds(precision, MEASURE[BINARY](pairs), errors, sizes(BINARY, pairs))
 
