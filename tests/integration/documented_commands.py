@@ -105,6 +105,9 @@ FIRST: Mapping[tuple[str, str], str] = {
     ("capture.md", "tidegate labels fraud labels.jsonl --captures captures/"): (
         "mkdir captures; echo '{\"captureData\": {}}' > captures/a.jsonl; echo '{}' > labels.jsonl"
     ),
+    ("labels.md", "tidegate feedback chat votes.jsonl"): (
+        'tidegate deploy chat.yaml --wait; echo \'{"id": "question-1", "label": "up"}\' > votes.jsonl'
+    ),
     ("labels.md", "tidegate labels fraud labels.jsonl --post"): (
         "tidegate deploy fraud.yaml --wait; "
         'echo "{\\"groundTruthData\\": {\\"data\\": \\"1\\"}, \\"eventMetadata\\": {\\"eventId\\": \\"payment-1\\"}}"'

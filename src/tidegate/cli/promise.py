@@ -51,6 +51,7 @@ COUNTED = {
     Comparison.PREDICTIONS: "have a prediction on the other side of the old median",
     Comparison.PAIRED: "(mean difference of the two predictions of a request, in units)",
     Comparison.FEATURES: "have another value in one of 20 columns",
+    Comparison.TEXT: "are answered by a refusal",
 }
 CURVE_POINTS = 60
 """Number of points of a curve."""

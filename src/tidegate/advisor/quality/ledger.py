@@ -44,6 +44,8 @@ class Outcome(StrEnum):
     """Its time is later than the time at which it came."""
     CLASS = "class never seen"
     """Neither 0 nor 1, where the others are."""
+    SCALE = "not from 0 to 1"
+    """Where labels are what people think of answers."""
     FULL = "no room for unknown ids"
     """Its id is of no known prediction, and so are as many labels as are kept of such: it was not kept."""
 
@@ -52,6 +54,8 @@ class LabelKind(StrEnum):
     CLASSES = "classes"
     """0 and 1."""
     AMOUNTS = "amounts"
+    FEEDBACK = "feedback"
+    """What people think of the answer: from 0, not at all, to 1. The answer needs no score."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +142,7 @@ CREATE TEMP TABLE joined AS
 SELECT l.id, p.score, l.value, p.at AS asked, l.at - p.at AS delay, l.times, l.probability, p.config, p.variant,
   coalesce(l.received, l.at, 0) AS came,
   CASE WHEN l.differs THEN 'contradictory' WHEN :classes AND l.value NOT IN (0, 1) THEN 'class never seen'
+    WHEN :feedback AND l.value NOT BETWEEN 0 AND 1 THEN 'not from 0 to 1'
     WHEN l.at > coalesce(l.received, :now) + :skew THEN 'of the future' WHEN p.id IS NULL THEN 'unknown id'
     WHEN p.times > 1 THEN 'id of several predictions' WHEN l.at < p.at - :skew THEN 'before its prediction'
     WHEN l.at > p.at + :latest THEN 'too late' ELSE 'joined' END AS outcome
@@ -180,9 +185,15 @@ class Ledger:
     def join(self, latest: float, now: float = float("inf"), kind: LabelKind | None = None) -> dict[Outcome, int]:
         """The number of labels with each outcome. ``latest``: seconds after which a label is too late; ``now``: epoch
         seconds; ``kind`` None: labels are classes if nearly all of them are 0 or 1."""
-        classes = (kind or self.find_kind()) is LabelKind.CLASSES
+        kind = kind or self.find_kind()
         self._database.execute("DROP TABLE IF EXISTS temp.joined")
-        terms = {"skew": SKEW, "latest": latest, "classes": classes, "now": min(now, 1e300)}
+        terms = {
+            "skew": SKEW,
+            "latest": latest,
+            "classes": kind is LabelKind.CLASSES,
+            "feedback": kind is LabelKind.FEEDBACK,
+            "now": min(now, 1e300),
+        }
         self._database.execute(_JOIN, terms)
         counts = dict.fromkeys(Outcome, 0)
         rows = self._database.execute("SELECT outcome, count(*), sum(times) FROM joined GROUP BY outcome")

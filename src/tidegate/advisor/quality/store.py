@@ -37,6 +37,11 @@ class LabelTerms:
     where: str = ""
     kind: LabelKind | None = None
 
+    @property
+    def scored(self) -> bool:
+        """Whether an answer must have a score."""
+        return self.kind is not LabelKind.FEEDBACK
+
 
 class LabelStore:
     """Raises Transient where the file cannot be used now."""
@@ -58,8 +63,8 @@ class LabelStore:
 
     def accept(self, labels: Sequence[Label], terms: LabelTerms) -> dict[Outcome, int]:
         """Keep all labels for which there is room. Counts what can be said at once: those not kept, repeated,
-        contradictory, of the future or of another class. The same labels again change nothing. What labels are is
-        what somebody said last, or what nearly all are."""
+        contradictory, of the future, of another class or not on the scale. The same labels again change nothing. What
+        labels are is what somebody said last, or what nearly all are."""
         with self._open() as ledger, ledger.transaction():
             said = _settle(ledger, terms)
             known = ledger.known([one.id for one in labels])
@@ -115,7 +120,7 @@ class LabelStore:
                 "labels": {str(outcome): count for outcome, count in outcomes.items()},
                 "captures_skipped": json.loads(ledger.get("skipped") or "{}"),
                 "versions": [
-                    {**asdict(version), **describe_quality(ledger, asked, version)}
+                    {**asdict(version), **describe_quality(ledger, asked, version, kind)}
                     for version in ledger.versions()
                 ],
                 "comparisons": [compare_versions(ledger, kind, pair) for pair in compared],
@@ -213,7 +218,7 @@ def _settle(ledger: _LastingLedger, terms: LabelTerms) -> LabelKind | None:
     """Keep what is new in the terms. Returns what somebody said that labels are."""
     before = _read_terms(ledger)
     after = LabelTerms(terms.where or before.where, terms.kind or before.kind)
-    if after.where != before.where:
+    if after.where != before.where or after.scored != before.scored:
         ledger.forget_predictions()  # they are read again, from the other place
     if after != before:
         ledger.put("terms", json.dumps(asdict(after)))
@@ -242,12 +247,15 @@ def _seen_kind(ledger: _LastingLedger) -> LabelKind:
 
 def _count(labels: Iterable[Label], known: Mapping[str, float], kind: LabelKind) -> dict[Outcome, int]:
     """``known``: what was kept before of these ids."""
-    counts = dict.fromkeys((Outcome.REPEATED, Outcome.CONTRADICTORY, Outcome.FUTURE, Outcome.CLASS), 0)
+    outcomes = (Outcome.REPEATED, Outcome.CONTRADICTORY, Outcome.FUTURE, Outcome.CLASS, Outcome.SCALE)
+    counts = dict.fromkeys(outcomes, 0)
     values = dict(known)
     for one in labels:
         before = values.get(one.id)
         if kind is LabelKind.CLASSES and one.value not in (0, 1):
             counts[Outcome.CLASS] += 1
+        elif kind is LabelKind.FEEDBACK and not 0 <= one.value <= 1:
+            counts[Outcome.SCALE] += 1
         elif one.at is not None and one.received is not None and one.at > one.received + SKEW:
             counts[Outcome.FUTURE] += 1
         elif before is not None:
