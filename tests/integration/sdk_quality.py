@@ -16,10 +16,14 @@ try:
     from sagemaker.core import model_monitor as mm
     from sagemaker.core.clarify import BiasConfig
     from sagemaker.core.helper.session_helper import Session
+
+    V3 = True
 except ImportError:
     from sagemaker import Session
     from sagemaker import model_monitor as mm
     from sagemaker.clarify import BiasConfig
+
+    V3 = False
 
 ROLE = "arn:aws:iam::123456789012:role/monitor"
 PATIENCE = 120
@@ -133,14 +137,32 @@ def monitor_bias(session: Session, bucket: str) -> dict[str, Any]:
         schedule_cron_expression=mm.CronExpressionGenerator.now(),
         **WINDOW,
     )
-    executions = wait(monitor)
-    violations = executions[-1].constraint_violations().body_dict["violations"]
-    report = f"{executions[-1].output.destination}/analysis.json"
-    place = report.removeprefix(f"s3://{bucket}/")
-    content = session.boto_session.client("s3").get_object(Bucket=bucket, Key=place)["Body"].read()
-    [facet] = json.loads(content)["post_training_bias_metrics"]["facets"]["b"]
+    place = wait_for_report(session, monitor).removeprefix(f"s3://{bucket}/")
+    found = {name: read(session, bucket, f"{place}/{name}.json") for name in ("analysis", "constraint_violations")}
+    [facet] = found["analysis"]["post_training_bias_metrics"]["facets"]["b"]
     monitor.delete_monitoring_schedule()
-    return {"violations": len(violations), "measures": sorted(one["name"] for one in facet["metrics"])}
+    return {
+        "violations": len(found["constraint_violations"]["violations"]),
+        "measures": sorted(one["name"] for one in facet["metrics"]),
+    }
+
+
+def wait_for_report(session: Session, monitor: Any) -> str:
+    """Where it is. ``list_executions`` of the SDK v3 looks for attributes that its own executions do not have."""
+    if not V3:
+        return str(wait(monitor)[-1].output.destination)
+    client, deadline = session.sagemaker_client, time.monotonic() + PATIENCE
+    while True:
+        assert time.monotonic() < deadline, "no execution"
+        time.sleep(0.5)
+        last = monitor.describe_schedule().get("LastMonitoringExecutionSummary")
+        if last is not None:
+            job = client.describe_processing_job(ProcessingJobName=last["ProcessingJobArn"].rpartition("/")[2])
+            return str(job["ProcessingOutputConfig"]["Outputs"][0]["S3Output"]["S3Uri"])
+
+
+def read(session: Session, bucket: str, key: str) -> Any:
+    return json.loads(session.boto_session.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
 
 
 def wait(monitor: Any) -> list[Any]:
