@@ -235,6 +235,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     (environment(probability_threshold_attribute="1.5"), "probability_threshold_attribute '1.5'"),
     (environment(probability_threshold_attribute="nan"), "probability_threshold_attribute 'nan'"),
     (environment(categorical_drift_method="Other"), "categorical_drift_method 'Other'"),
+    ({**JOB, "ProcessingJobName": f"model-monitoring-{'a' * 20}-20260301130000"}, "is a name of an execution"),
     (with_input(S3DataType="ManifestFile"), "S3DataType ManifestFile"),
     (with_input(S3CompressionType="Gzip"), "S3CompressionType Gzip"),
     (with_input(S3Uri="s3://b/../x"), "has a part . or .."),

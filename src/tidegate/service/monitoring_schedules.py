@@ -1,6 +1,7 @@
 """Use cases of monitoring schedules: define jobs, schedule them, find what is due, keep what executions came to."""
 
 import hashlib
+import re
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -44,6 +45,7 @@ JOBS: dict[MonitoringType, tuple[Kind[MonitoringJob], str]] = {
 KEPT = 100
 """Executions of a schedule that are kept, and of one that was deleted."""
 _PREFIX = "model-monitoring"
+EXECUTION_NAME = re.compile(rf"{_PREFIX}-[0-9a-f]{{20}}-\d{{14}}")
 _MOST_REASON = 1_024
 _MOST_REMARK = 900
 

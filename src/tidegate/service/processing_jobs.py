@@ -9,6 +9,7 @@ from tidegate.domain.registry import Tags
 from tidegate.ports.store import Filter, Saved, Tx
 from tidegate.queueing.destinations import check_address
 from tidegate.service import tags as labels
+from tidegate.service.monitoring_schedules import EXECUTION_NAME
 from tidegate.service.record_kinds import EXECUTION, PROCESSING
 
 MOST_SECONDS = 3_600
@@ -22,6 +23,8 @@ def create(tx: Tx, job: ProcessingJob, tags: Tags, now: datetime) -> None:
     """Raises AlreadyExists, Invalid, or LimitExceeded while too many wait."""
     if tx.get(PROCESSING, job.name) is not None or tx.get(EXECUTION, job.name) is not None:
         raise AlreadyExists(f'there is already a processing job "{job.name}"; job names cannot be reused')
+    if EXECUTION_NAME.fullmatch(job.name):
+        raise Invalid(f'"{job.name}" is a name of an execution of a monitoring schedule: choose another')
     check_address(job.work.source, "S3Input")
     check_address(job.work.output, "S3Output")
     if job.work.kms_key and not job.work.output.startswith("s3://"):

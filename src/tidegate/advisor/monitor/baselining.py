@@ -6,11 +6,11 @@ from random import Random
 from typing import Any
 
 from tidegate.advisor.drift.constraints import USUAL_THRESHOLD
-from tidegate.advisor.drift.profile import Row, TableProfile, Value
+from tidegate.advisor.drift.profile import MOST_COLUMNS, Row, TableProfile, Value
 from tidegate.advisor.drift.report import write_report
 from tidegate.advisor.drift.shapes import make_constraints, make_statistics
 from tidegate.advisor.monitor.datasets import read_rows
-from tidegate.advisor.monitor.measures import MEASURE, deviations, standard_errors
+from tidegate.advisor.monitor.measures import MEASURE, deviations, sizes, standard_errors
 from tidegate.advisor.monitor.multiclass import MOST_CLASSES, count_classes
 from tidegate.advisor.monitor.pairs import Pair, Unused, make_pair
 from tidegate.advisor.monitor.quality_statistics import make_quality_statistics
@@ -52,6 +52,8 @@ def _suggest(work: Baselining, rows: Iterable[Row], draw: Random) -> tuple[int, 
     table = TableProfile(draw.randrange)
     for row in rows:
         table.add(row)
+        if len(table.columns) == MOST_COLUMNS and row.keys() - table.columns.keys():
+            raise Invalid(f"it has more than {MOST_COLUMNS:,} columns")
     _check_count(table.rows, "rows")
     constraints = make_constraints(table, USUAL_THRESHOLD)
     if work.drift_method:
@@ -69,7 +71,9 @@ def _suggest_quality(terms: QualityTerms, rows: Iterable[Row], draw: Random) -> 
     if unsaid:
         raise Invalid(f"a class is never seen, or all labels are the same: {', '.join(unsaid)} cannot be said")
     statistics = make_quality_statistics(terms.problem, pairs, measured, deviations(terms.problem, pairs, draw))
-    constraints = suggest_constraints(terms.problem, measured, standard_errors(terms.problem, pairs, draw))
+    constraints = suggest_constraints(
+        terms.problem, measured, standard_errors(terms.problem, pairs, draw), sizes(terms.problem, pairs)
+    )
     return len(pairs), {"statistics.json": statistics, "constraints.json": constraints}
 
 

@@ -47,7 +47,7 @@ def read_baseline(content: bytes) -> Baseline:
 
 def check_baseline(baseline: Baseline, compared: Sequence[Compared]) -> Checked:
     """A measure violates its baseline if it is further from where nobody is preferred, by more than chance
-    explains."""
+    explains, as if the baseline were of as many cases."""
     violations, unsaid = list[dict[str, str]](), list[str]()
     found = {(one.facet, _lower(one.value)): one for one in compared}
     for (stage, facet, value, name), before in sorted(baseline.items()):
@@ -57,7 +57,7 @@ def check_baseline(baseline: Baseline, compared: Sequence[Compared]) -> Checked:
             unsaid.append(f"{name} of {facet} {value}")
             continue
         ideal, error = float(name == "DI"), one.errors[stage].get(name, math.nan)
-        room = SURE * error if math.isfinite(error) else 0.0
+        room = SURE * math.sqrt(2) * error if math.isfinite(error) else 0.0
         if abs(measure.value - ideal) - abs(before - ideal) > room:
             violations.append(
                 {

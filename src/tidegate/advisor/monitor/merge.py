@@ -19,7 +19,7 @@ from tidegate.domain.errors import Invalid
 
 MOST_CAPTURED = 1_000_000
 """Captures of a window."""
-MOST_KEPT = 1_000_000_000
+MOST_KEPT = 256_000_000
 """Characters of answers, and of requests where they are needed, that are kept at a time."""
 LONGEST_SIDE = 65_536
 """Characters of an answer or of a request."""

@@ -69,7 +69,7 @@ def measure_quality(task: LabelledTask, draw: Random) -> ExecutionOutcome:
         if checked.unsaid:
             return fail(
                 f"{', '.join(checked.unsaid)} cannot be said: a class is never or hardly ever seen, or all labels are"
-                f" the same; {window.describe()}"
+                f" the same: analyse more time, or take them out of the constraints; {window.describe()}"
             )
         if window.unusable > MOST_UNUSABLE * (window.unusable + window.labelled):
             return fail(f"{window.unusable} captures and labels cannot be used: {window.describe()}")
@@ -137,9 +137,10 @@ def merge_window(task: LabelledTask, sides: Sequence[str] = ("endpointOutput",))
         raise type(error)(f"captures: {error}") from None
     if not merge.captured:
         raise Invalid("no captured request in this window")
-    earliest, files = task.start - timedelta(seconds=SKEW), 0
+    skew = timedelta(seconds=SKEW)
+    earliest, files = task.start - skew, 0
     try:
-        for hour, file in list_truth(task.labels.address, earliest, task.until, task.access):
+        for hour, file in list_truth(task.labels.address, earliest, task.until + skew, task.access):
             files += 1
             for line in split_lines(file.parts()):
                 merge.add_label(line, hour)

@@ -41,6 +41,7 @@ SECTIONS = {
     ProblemType.MULTICLASS: "multiclass_classification",
     ProblemType.REGRESSION: "regression",
 }
+AMOUNTS = frozenset(("mae", "mse", "rmse", "r2"))
 CONSTRAINED = {
     ProblemType.BINARY: {
         **dict.fromkeys(("recall", "precision", "accuracy", "true_positive_rate", "true_negative_rate"), LESS),
@@ -72,12 +73,15 @@ class Checked:
     close: tuple[str, ...] = ()
 
 
-def suggest_constraints(problem: ProblemType, measured: Measures, errors: Measures) -> dict[str, Any]:
+def suggest_constraints(
+    problem: ProblemType, measured: Measures, errors: Measures, sizes: Mapping[str, int]
+) -> dict[str, Any]:
+    """``sizes``: of how many pairs each measure is."""
     made: dict[str, dict[str, Any]] = {}
     for name, operator in CONSTRAINED[problem].items():
         value = measured.get(name, math.nan)
         if math.isfinite(value):
-            room = SURE * _known(errors.get(name, math.nan))
+            room = SURE * _error_of(name, value, errors, sizes)
             far = value - room if operator == LESS else value + room
             if problem is not ProblemType.REGRESSION:
                 far = min(1.0, max(0.0, far))
@@ -119,7 +123,8 @@ def check_thresholds(
     """``sizes``: of how many pairs each measure is."""
     violations, unsaid, close = list[dict[str, str]](), list[str](), list[str]()
     for name, one in sorted(thresholds.items()):
-        value, error = measured.get(name, math.nan), _known(errors.get(name, math.nan))
+        value = measured.get(name, math.nan)
+        error = _error_of(name, value, errors, sizes)
         beyond = one.value - value if one.operator == LESS else value - one.value
         if not math.isfinite(value) or sizes.get(name, 0) < FEWEST:
             unsaid.append(name)
@@ -142,8 +147,16 @@ def _is_sure(name: str, one: Threshold, value: float, error: float, size: int) -
     return upper_binomial(count, size, one.value) <= CHANCE
 
 
-def _known(error: float) -> float:
-    return error if math.isfinite(error) else 0.0
+def _error_of(name: str, value: float, errors: Measures, sizes: Mapping[str, int]) -> float:
+    """The standard error. Drawing again from pairs that are all alike finds none: that of what is between 0 and 1 is at
+    least that of a share with two more of both outcomes (Agresti and Coull 1998)."""
+    error = errors.get(name, math.nan)
+    error = error if math.isfinite(error) else 0.0
+    if name in AMOUNTS or not 0 <= value <= 1 or name not in sizes:
+        return error
+    size = sizes[name] + 4
+    share = (value * sizes[name] + 2) / size
+    return max(error, math.sqrt(share * (1 - share) / size))
 
 
 def _number(value: object) -> float:

@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from tidegate.advisor.drift.whole_files import check_size
 from tidegate.domain.errors import MissingArtifact
 from tidegate.domain.processing_job import StorageAccess
 from tidegate.storage.addresses import parse
@@ -28,7 +27,6 @@ def list_user_files(address: str, access: StorageAccess) -> Iterator[UserFile]:
         bucket = S3(*access.s3).bucket(place.bucket)
         for item in bucket.list(place.path):
             if not item.key.endswith("/"):
-                check_size(item.size)
                 yield UserFile(item.key, partial(_read_object, bucket, item))
         return
     base = resolve_existing(Path(place.path), access.file_roots)

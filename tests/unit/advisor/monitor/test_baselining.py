@@ -146,6 +146,11 @@ BROKEN: list[tuple[str, str | bytes, str]] = [
     ("t.csv", b"a,b\n1,\xff\n", "it is no UTF-8"),
     ("t.csv", "a,b\n1,2\n", "it has 1 rows: a baseline needs 50"),
     ("t.csv", "", "it has 0 rows"),
+    (
+        "t.csv",
+        ",".join(f"c{number}" for number in range(2_001)) + "\n" + "1," * 2_000 + "1\n",
+        "more than 2,000 columns",
+    ),
     ("t.jsonl", '{"a": 1}\n{"a": \n', "object 2 is no JSON"),
     ("t.jsonl", "[1, 2]\n", "object 1 is a list"),
     ("t.jsonl", "[" * 100_000, "object 1 is no JSON"),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tidegate.advisor.monitor.measures import MEASURE, standard_errors
+from tidegate.advisor.monitor.measures import MEASURE, sizes, standard_errors
 from tidegate.advisor.monitor.quality import measure_quality
 from tidegate.advisor.monitor.thresholds import suggest_constraints
 from tidegate.capture.paths import file_name, layout
@@ -108,7 +108,8 @@ def scores(count: int, wrong: float, seed: int = 1) -> list[tuple[float, int]]:
 def baseline(window: Window, wrong: float = 0.1) -> None:
     pairs = [(label, int(score >= 0.5), score) for score, label in scores(1_000, wrong, 99)]
     errors = standard_errors(ProblemType.BINARY, pairs, random.Random(1))
-    document = suggest_constraints(ProblemType.BINARY, MEASURE[ProblemType.BINARY](pairs), errors)
+    measured, counts = MEASURE[ProblemType.BINARY](pairs), sizes(ProblemType.BINARY, pairs)
+    document = suggest_constraints(ProblemType.BINARY, measured, errors, counts)
     (window.root / "constraints.json").write_text(json.dumps(document))
 
 

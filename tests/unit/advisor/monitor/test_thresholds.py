@@ -26,7 +26,7 @@ WINDOWS = 300
 
 def suggested(pairs: list[Pair], problem: ProblemType = BINARY) -> dict[str, Threshold]:
     errors = standard_errors(problem, pairs, random.Random(1))
-    document = suggest_constraints(problem, MEASURE[problem](pairs), errors)
+    document = suggest_constraints(problem, MEASURE[problem](pairs), errors, sizes(problem, pairs))
     return read_thresholds(json.dumps(document).encode(), problem)[1]
 
 
@@ -68,13 +68,13 @@ def test_a_violation_is_said_in_sagemakers_words() -> None:
     found = check_thresholds(
         {"f1": Threshold(0.8, LESS), "auc": Threshold(0.9, LESS), "recall": Threshold(0.52, LESS)},
         {"f1": 0.6, "recall": 0.5},
-        {"f1": 0.01, "recall": 0.02},
+        {"f1": 0.06, "recall": 0.02},
         {"f1": 100, "recall": 100, "auc": 100},
     )
     assert found.violations == (
         {
             "constraint_check_type": "LessThanThreshold",
-            "description": "Metric f1 with 0.6 +/- 0.01 was LessThanThreshold '0.8'",
+            "description": "Metric f1 with 0.6 +/- 0.06 was LessThanThreshold '0.8'",
             "metric_name": "f1",
         },
     )
@@ -123,3 +123,10 @@ def test_a_share_of_a_few_is_tested_exactly_and_of_fewer_not_at_all() -> None:
     assert found(0, 2).unsaid == ("precision",)  # the error of none of two is none, and proves nothing
     assert found(7, 12).close == ("precision",)
     assert [one["metric_name"] for one in found(4, 12).violations] == ["precision"]
+
+
+def test_a_perfect_baseline_is_not_taken_for_a_perfect_model() -> None:
+    thresholds = suggested(noisy(300, 0))
+    assert thresholds["accuracy"].value < 0.99 and thresholds["f1"].value < 0.99
+    assert violated(thresholds, noisy(300, 0.01, 5)) == set()
+    assert violated(thresholds, noisy(300, 0.1, 5)) >= {"accuracy", "f1"}
