@@ -8,7 +8,14 @@ from typing import Any, NamedTuple
 
 from tidegate.advisor.drift.whole_files import read_file
 from tidegate.advisor.monitor.answer_values import read_parts, value_at
-from tidegate.advisor.monitor.bias_analysis import STAGES, Compared, check_baseline, make_analysis, read_baseline
+from tidegate.advisor.monitor.bias_analysis import (
+    STAGES,
+    Compared,
+    check_baseline,
+    make_analysis,
+    not_measured,
+    read_baseline,
+)
 from tidegate.advisor.monitor.bias_config import BiasConfig, Scalar, column_of, read_config
 from tidegate.advisor.monitor.bias_groups import Holds, choose_groups, make_test, read_scalar
 from tidegate.advisor.monitor.bias_metrics import Case, measure_bias
@@ -56,7 +63,8 @@ def measure_bias_of(task: LabelledTask, draw: Random) -> ExecutionOutcome:
     checked = check_baseline(baseline, compared)
     if not checked.violations:
         if checked.unsaid:
-            return fail(f"{', '.join(checked.unsaid[:5])} cannot be said: {window.describe()}")
+            few = "of too few requests: analyse more time, or take them out of the baseline"
+            return fail(f"{', '.join(checked.unsaid[:5])} cannot be said, {few}; {window.describe()}")
         if window.unusable > MOST_UNUSABLE * (window.unusable + window.labelled):
             return fail(f"{window.unusable} captures and labels cannot be used: {window.describe()}")
     documents = {
@@ -64,6 +72,8 @@ def measure_bias_of(task: LabelledTask, draw: Random) -> ExecutionOutcome:
         "constraint_violations.json": {"version": "1.0", "violations": list(checked.violations)},
     }
     remark = window.describe() + ("" if baseline else "; there is no baseline, so nothing was checked")
+    if strange := not_measured(baseline):
+        remark += f"; in the baseline, and not measured here: {', '.join(strange)}"
     return finish(task, documents, checked, {}, remark, _metrics(config.label, positive, compared))
 
 

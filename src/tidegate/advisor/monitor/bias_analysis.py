@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from tidegate.advisor.monitor.bias_metrics import DESCRIPTIONS, POST, PRE, Measure
@@ -11,7 +11,7 @@ from tidegate.domain.errors import Invalid
 
 STAGES = {PRE: "Pre-training", POST: "Post-Training"}
 """Section of analysis.json -> SageMaker's word for the dimension ``BiasStage``."""
-Baseline = Mapping[tuple[str, str, str, str], float]
+Baseline = dict[tuple[str, str, str, str], float]
 """Section, facet, value and measure -> its value."""
 
 
@@ -26,23 +26,32 @@ class Compared(NamedTuple):
 
 def read_baseline(content: bytes) -> Baseline:
     """Raises Invalid for what is no analysis.json."""
-    made: dict[tuple[str, str, str, str], float] = {}
+    made: Baseline = {}
     try:
         document = json.loads(content)
         for stage in STAGES:
             for facet, entries in document.get(stage, {}).get("facets", {}).items():
                 for entry in entries:
                     for one in entry["metrics"]:
-                        if one.get("value") is not None and one["name"] in DESCRIPTIONS[stage]:
+                        if one.get("value") is not None:
                             key = (stage, str(facet), str(entry["value_or_threshold"]), str(one["name"]))
                             made[key] = float(one["value"])
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise Invalid(f"this is no analysis.json of bias: {type(error).__name__} {error}") from None
-    if not made or not all(map(math.isfinite, made.values())):
+    if not _measured(made) or not all(map(math.isfinite, made.values())):
         raise Invalid(
-            "this is no analysis.json of bias: it has no measure that is made here, or one that is no number"
+            "this is no analysis.json of bias: it has no measure that is made here, or one without a number"
         )
     return made
+
+
+def _measured(baseline: Baseline) -> Baseline:
+    return {key: value for key, value in baseline.items() if key[-1] in DESCRIPTIONS[key[0]]}
+
+
+def not_measured(baseline: Baseline) -> list[str]:
+    """Measures of the baseline that are not made here."""
+    return sorted({key[-1] for key in baseline.keys() - _measured(baseline).keys()})
 
 
 def check_baseline(baseline: Baseline, compared: Sequence[Compared]) -> Checked:
@@ -50,7 +59,7 @@ def check_baseline(baseline: Baseline, compared: Sequence[Compared]) -> Checked:
     explains, as if the baseline were of as many cases."""
     violations, unsaid = list[dict[str, str]](), list[str]()
     found = {(one.facet, _lower(one.value)): one for one in compared}
-    for (stage, facet, value, name), before in sorted(baseline.items()):
+    for (stage, facet, value, name), before in sorted(_measured(baseline).items()):
         one = found.get((facet, _lower(value)))
         measure = one.measured[stage].get(name) if one is not None else None
         if one is None or measure is None or not math.isfinite(measure.value) or measure.size < FEWEST:

@@ -148,8 +148,8 @@ def _is_sure(name: str, one: Threshold, value: float, error: float, size: int) -
 
 
 def _error_of(name: str, value: float, errors: Measures, sizes: Mapping[str, int]) -> float:
-    """The standard error. Drawing again from pairs that are all alike finds none: that of what is between 0 and 1 is at
-    least that of a share with two more of both outcomes (Agresti and Coull 1998)."""
+    """The standard error. Drawing again from pairs that are all alike finds none: that of what is between 0 and 1 is
+    at least that of a share with two more of both outcomes (Agresti and Coull 1998)."""
     error = errors.get(name, math.nan)
     error = error if math.isfinite(error) else 0.0
     if name in AMOUNTS or not 0 <= value <= 1 or name not in sizes:

@@ -93,7 +93,12 @@ def test_more_bias_than_in_the_baseline_violates_it_and_as_much_does_not(biased:
     biased.measure()
     baseline = biased.baseline()
     biased.fill(against=0, seed=2)
-    assert biased.measure(constraints=baseline).status is COMPLETED
+    document = json.loads((biased.root / "baseline.json").read_text())
+    [country] = document["post_training_bias_metrics"]["facets"]["country"]
+    country["metrics"].append({"name": "FT", "value": 0.1})
+    (biased.root / "baseline.json").write_text(json.dumps(document))
+    outcome = biased.measure(constraints=baseline)
+    assert outcome.status is COMPLETED and outcome.remark.endswith("and not measured here: FT")
     biased.fill(against=0.8, seed=3)
     outcome = biased.measure(constraints=baseline)
     assert outcome.status is VIOLATED
