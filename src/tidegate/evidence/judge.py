@@ -28,8 +28,9 @@ from tidegate.evidence.pair_judge import (
     fold_pairs,
     pair_result,
 )
-from tidegate.evidence.rates import RateTest, log_mixture
+from tidegate.evidence.rates import RateTest
 from tidegate.evidence.shares import ShareTest
+from tidegate.evidence.stakes import log_mixture
 
 STAKES = {
     Comparison.ERRORS: 4.0,
@@ -98,7 +99,8 @@ def _enter(state: ComparisonState | PairState) -> ComparisonState | PairState:
     """The state at the beginning of a stage."""
     if isinstance(state, PairState):
         return enter_stage(state)
-    return replace(state, stage_requests=(0, 0), stage_blocks=0)
+    tests = {name: one.enter_stage() for name, one in state.tests.items()}
+    return replace(state, tests=tests, stage_requests=(0, 0), stage_blocks=0)
 
 
 def _fold_one(
