@@ -3,10 +3,10 @@
     python -m bench.evidence [--rollouts 10000] [--seconds 300] [--keep]
 
 Rollouts are simulated second by second, thousands at a time; every second of each is a look. All three comparisons
-are on. ``independent`` draws every request by itself. ``clustered`` has what breaks tests that assume so: each
-failure comes five times (a client that tries again, each time on either version), bursts of failures hit both
-versions in one second of twenty, and the latencies of a second share its luck. Nothing is served: this is about
-the tests, and ``tests/integration/test_platform_evidence.py`` about real workers."""
+are on. Half-way equal versions enter another stage. ``independent`` draws every request by itself. ``clustered`` has
+what breaks tests that assume so: each failure comes five times (a client that tries again, each time on either
+version), bursts of failures hit both versions in one second of twenty, and the latencies of a second share its luck.
+Nothing is served: this is about the tests, and ``tests/integration/test_platform_evidence.py`` about real workers."""
 
 import argparse
 import math
@@ -76,6 +76,11 @@ class Simulation:
             self._compare_latencies(old_n, new_n)
         if Comparison.PREDICTIONS in self.config.compare:
             self._compare_predictions(np.minimum(old_n, SAMPLED), np.minimum(new_n, SAMPLED))
+
+    def enter_stage(self) -> None:
+        """The next stage begins, in which stakes begin anew."""
+        for test in (self.errors, *self.latency.values(), *self.predictions.values()):
+            test.stakes.enter_stage()
 
     def failed(self) -> dict[Comparison, Flags]:
         """By comparison: which rollouts it would turn back now."""
@@ -149,6 +154,8 @@ def count_false(versions: Versions, rollouts: int, seconds: int, seed: int) -> d
     simulation = Simulation(versions, rollouts, seed)
     ever = {one: np.zeros(rollouts, bool) for one in OF_TRAFFIC}
     for second in range(BEFORE + seconds):
+        if second == BEFORE + seconds // 2:
+            simulation.enter_stage()
         simulation.step(second >= BEFORE)
         for one, now in simulation.failed().items():
             ever[one] |= now

@@ -9,7 +9,7 @@ from bench.evidence import Versions, delays
 from tidegate.advisor.promise.evidence_power import chance_to_find, smallest_difference
 from tidegate.advisor.promise.passage import ComparedStage, count_blocks
 from tidegate.domain.evidence import OF_TRAFFIC, Comparison, EvidenceConfig
-from tidegate.evidence.judge import block_width
+from tidegate.evidence.block_widths import block_width
 
 ERRORS = EvidenceConfig(compare=(Comparison.ERRORS,))
 PREDICTIONS = EvidenceConfig(compare=(Comparison.PREDICTIONS,))

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from tidegate.evidence.judge import LATEST_WIDTHS, block_width
+from tidegate.evidence.block_widths import LATEST_WIDTHS, block_width
 
 OVERSHOOT = 0.5826
 """By how many deviations of one look a walk that is looked at now and then passes a limit later (Siegmund
