@@ -241,11 +241,11 @@ def main() -> None:
                 ]
             )
             print(*rows[-1], f"({time.perf_counter() - began:.0f} s, load {os.getloadavg()[0]:.0f})", flush=True)
-    header = ["requests are", "per second", "rollouts", "looks at each", *Comparison, "turned back", "rate"]
+    header = ["requests are", "per second", "rollouts", "looks at each", *OF_TRAFFIC, "turned back", "rate"]
     title = "Equal versions turned back by evidence (1 % allowed)"
     tables.show("evidence", title, header, rows, keep=given.keep)
     header = ["fault", "seconds, median", "95 %", "its requests, median", "95 %"]
-    found_rows = list(power_rows(max(100, given.rollouts // 10)))
+    found_rows = list(power_rows(max(100, given.rollouts // 4)))
     title = "Evidence until a bad version is turned back"
     tables.show("evidence-power", title, header, found_rows, keep=given.keep, command="evidence")
 

@@ -33,7 +33,7 @@ from tidegate.evidence.shares import ShareTest
 from tidegate.evidence.stakes import log_mixture
 
 STAKES = {
-    Comparison.ERRORS: 4.0,
+    Comparison.ERRORS: 6.0,
     Comparison.LATENCY: 1.0,
     Comparison.PREDICTIONS: 1.0,
     Comparison.PAIRED: 2.0,

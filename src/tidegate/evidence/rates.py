@@ -23,7 +23,7 @@ EFFECTS = (0.004, 0.012, 0.035, 0.12, 0.4)
 RELATIVE, LEAST_EFFECT, MOST_EFFECT = 3.0, 0.001, 0.04
 """One more alternative assumes so many times the old rate, and not less and not more than these: what fails one in a
 thousand shows soon that it fails four."""
-WEIGHTS = (0.02, 0.04, 0.42, 0.05, 0.02, 0.45)
+WEIGHTS = (0.01, 0.03, 0.45, 0.03, 0.02, 0.46)
 """Parts of the stake on each of them; their sum is 1. Most is on a few percent and on a multiple of the old rate:
 much more shows in a few requests anyway, and much less harms slowly."""
 FEWEST = 20

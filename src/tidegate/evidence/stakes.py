@@ -5,9 +5,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-FIRST_PART = 0.7
+FIRST_PART = 0.8
 """Part of the stake of a test that is placed with its first block."""
-SOON_PART, LATE_PART, STAGE_PART = 0.1, 0.1, 0.1
+SOON_PART, LATE_PART, STAGE_PART = 0.1, 0.05, 0.05
 """Parts that are placed with the blocks after it (most of it soon; about evenly over the next ``EVEN``), and with the
 stages after the first one."""
 EVEN = 600

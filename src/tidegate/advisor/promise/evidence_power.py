@@ -11,7 +11,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 
 from tidegate.advisor.promise.pair_power import MOST_BIAS, chance_to_find_in_pairs
-from tidegate.advisor.promise.passage import ComparedStage, Growth, count_blocks, pass_chance
+from tidegate.advisor.promise.passage import ComparedStage, Growth, count_blocks, mixture_chance
+from tidegate.advisor.promise.share_power import USUAL_SHARE, growth_of_bets
 from tidegate.domain.evidence import OF_PAIRS, Comparison, EvidenceConfig
 from tidegate.evidence import rates, shares
 from tidegate.evidence.comparisons import LATENCY_SLACK, make_tests
@@ -19,10 +20,9 @@ from tidegate.evidence.judge import false_alarm_rates
 
 PREDICTIONS_PER_SECOND = 25.0
 """Predictions of a version that are read in a second at most, with one worker."""
-USUAL_SHARE = 0.5
-"""Part of the old version's requests beyond the threshold that sees most: its median."""
+LEAST_RATE = 1e-6
 SMALLEST = 1e-4
-STEPS = 30
+STEPS = 14
 
 
 def chance_to_find(
@@ -39,10 +39,19 @@ def chance_to_find(
     if comparison in OF_PAIRS:
         return chance_to_find_in_pairs(comparison, config, stages, difference, variants)
     level = -math.log(false_alarm_rates(config, variants)[comparison])
-    bets = [(level - math.log(part), growth) for part, growth in _bets(comparison, config, usual, difference)]
     compared = [stage for stage in stages if stage.compared]
+    if not compared:
+        return 0.0
     looks = sum(count_blocks(stage.seconds) for stage in compared)
-    return max(pass_chance(sum(map(growth, compared), Growth()), limit, looks) for limit, growth in bets)
+    if comparison is Comparison.ERRORS:
+        growths = list(_growth_of_errors(config.errors, compared, usual, difference))
+        return mixture_chance(level, rates.WEIGHTS, growths, looks)
+    predictions = comparison is Comparison.PREDICTIONS
+    tolerance = config.predictions if predictions else LATENCY_SLACK
+    most = PREDICTIONS_PER_SECOND if predictions else math.inf
+    tests = len(make_tests(comparison, config))
+    parts = [weight / tests for weight in shares.WEIGHTS]
+    return mixture_chance(level, parts, list(growth_of_bets(compared, tolerance, difference, most)), looks)
 
 
 def smallest_difference(
@@ -81,23 +90,18 @@ def _largest_difference(comparison: Comparison, usual: float) -> float:
             return 1 - USUAL_SHARE
 
 
-def _bets(
-    comparison: Comparison, config: EvidenceConfig, usual: float, difference: float
-) -> Iterator[tuple[float, Callable[[ComparedStage], Growth]]]:
-    """What is staked on a difference: the part of the whole stake, and its growth in a stage."""
-    if comparison is Comparison.ERRORS:
-        for effect, weight in zip(rates.EFFECTS, rates.WEIGHTS, strict=True):
-            yield weight, _errors(config.errors, effect, usual, difference)
-        return
-    tolerance = config.predictions if comparison is Comparison.PREDICTIONS else LATENCY_SLACK
-    tests = len(make_tests(comparison, config))
-    for bet, weight in zip(shares.BETS, shares.WEIGHTS, strict=True):
-        yield weight / tests, _shares(comparison, tolerance, bet, difference)
+def _growth_of_errors(
+    tolerance: float, stages: Sequence[ComparedStage], usual: float, difference: float
+) -> Iterator[Growth]:
+    """Of each alternative of the test of rates, over these stages."""
+    for effect in rates.assumed_effects(min(max(usual, LEAST_RATE), rates.LARGEST_RATE)):
+        growth = _errors(tolerance, effect, usual, difference)
+        yield sum(map(growth, stages), Growth())
 
 
 def _errors(tolerance: float, effect: float, usual: float, difference: float) -> Callable[[ComparedStage], Growth]:
     """Growth by one alternative of the test of rates."""
-    old = min(max(usual, 1e-6), rates.LARGEST_RATE - tolerance - effect)
+    old = min(max(usual, LEAST_RATE), rates.LARGEST_RATE - tolerance - effect)
     new = min(old + tolerance + effect, rates.LARGEST_RATE)
 
     def growth(stage: ComparedStage) -> Growth:
@@ -118,25 +122,3 @@ def _step(rate: float, alternative: float, null: float) -> Growth:
     """Growth by one request that fails with ``rate``."""
     hit, miss = math.log(alternative / null), math.log((1 - alternative) / (1 - null))
     return Growth(rate * hit + (1 - rate) * miss, rate * (1 - rate) * (hit - miss) ** 2)
-
-
-def _shares(
-    comparison: Comparison, tolerance: float, bet: float, difference: float
-) -> Callable[[ComparedStage], Growth]:
-    """Growth by one bet of the test of shares."""
-
-    def growth(stage: ComparedStage) -> Growth:
-        blocks = count_blocks(stage.seconds)
-        per_block = stage.rate * stage.seconds / blocks
-        sizes = [max(1.0, per_block * part) for part in (1 - stage.share, stage.share)]
-        if comparison is Comparison.PREDICTIONS:
-            sizes = [min(size, PREDICTIONS_PER_SECOND * stage.seconds / blocks) for size in sizes]
-        shifted = min(1.0, USUAL_SHARE + difference)
-        variance = USUAL_SHARE * (1 - USUAL_SHARE) / sizes[0] + shifted * (1 - shifted) / sizes[1]
-        variance /= (1 + tolerance) ** 2
-        gain = (difference - tolerance) / (1 + tolerance)
-        mean = math.log1p(bet * gain) - variance * bet**2 / (1 + bet * gain) ** 2 / 2
-        used = min(blocks, stage.rate * stage.seconds * stage.share)  # blocks without a request add nothing
-        return Growth(used * mean, used * variance * bet**2 / (1 + bet * gain) ** 2)
-
-    return growth
