@@ -4,79 +4,26 @@ import math
 
 import pytest
 
-from tidegate.domain.evidence import OF_TRAFFIC, Counts, EvidenceConfig, Finding
+from bench.evidence_late import DAY, FAULTS, HOUR, seconds_to_find
+from tidegate.domain.evidence import Counts
 from tidegate.evidence.block_widths import MOST_NARROW, NARROWED, BlockWidths, block_width, stands_out
-from tidegate.evidence.comparisons import SideCounts
-from tidegate.evidence.distribution import Distribution
-from tidegate.evidence.ledger import EvidenceLedger, Side
 from tidegate.evidence.rates import RateTest
 from tidegate.evidence.shares import ShareTest
-
-CONFIG = EvidenceConfig(compare=OF_TRAFFIC)
-OLD_RATE, NEW_RATE = 90, 10
-BEFORE = 10
-HOUR, DAY = 3_600, 86_400
-VALUES = 10
-"""Latencies, and scores, that are equally frequent."""
-FAULTS: dict[str, dict[str, float]] = {
-    "five times the errors": {"errors": 0.05},
-    "twice as slow": {"slower": 2.0},
-    "half of the scores higher": {"higher": 0.5},
-}
-
-
-def side(
-    since: int, until: int, rate: int, errors: float = 0.01, slower: float = 1, higher: float = 0
-) -> SideCounts:
-    """What a version does in these seconds: exactly what is expected."""
-    requests = rate * (until - since)
-    failed = math.floor(until * rate * errors) - math.floor(since * rate * errors)
-    each = requests // VALUES
-    moved = round(VALUES * higher)
-    scores = {place / VALUES: each for place in range(moved, VALUES)} | {1.0: each * moved}
-    latencies = {1_000.0 * slower * (10 + place): each for place in range(VALUES)}
-    return SideCounts(requests, failed, Distribution.of(latencies), Distribution.of(scores))
-
-
-def seconds_to_find(good: int, fault: dict[str, float], stages: int = 1) -> int:
-    """Seconds from the begin of a fault to the verdict. ``good``: seconds before it, in this many stages."""
-    ledger = EvidenceLedger(CONFIG, ("main",), 0)
-    ledger.add(0, Side.OLD, "main", side(0, BEFORE, OLD_RATE + NEW_RATE))
-    now = BEFORE
-    for stage in range(1, stages + 1):
-        ledger.enter(stage, now)
-        begun = now
-        while now < begun + good // stages:
-            until = min(now + block_width(now - begun), begun + good // stages)
-            ledger.add(now, Side.OLD, "main", side(now, until, OLD_RATE))
-            ledger.add(now, Side.NEW, "main", side(now, until, NEW_RATE))
-            ledger.advance(until)
-            now = until
-    if stages > 1:
-        ledger.enter(stages + 1, now)
-    assert ledger.verdict.finding in (Finding.PASS, Finding.NO_DATA)
-    begun = now
-    while ledger.verdict.finding is not Finding.FAIL and now < begun + HOUR:
-        ledger.add(now, Side.OLD, "main", side(now, now + 1, OLD_RATE))
-        ledger.add(now, Side.NEW, "main", side(now, now + 1, NEW_RATE, **fault))
-        now += 1
-        ledger.advance(now)
-    return now - begun
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_a_fault_that_begins_after_a_good_hour_is_found_in_four_times_as_long(fault: dict[str, float]) -> None:
-    assert seconds_to_find(HOUR, fault) <= 4 * seconds_to_find(0, fault)
+    assert 0 < seconds_to_find(HOUR, 1, fault) <= 4 * seconds_to_find(0, 1, fault)
 
 
 def test_a_fault_that_begins_after_a_good_day_is_found_in_four_times_as_long_and_a_block() -> None:
     fault = FAULTS["twice as slow"]
-    assert seconds_to_find(DAY, fault) <= 4 * seconds_to_find(0, fault) + block_width(DAY)
+    assert 0 < seconds_to_find(DAY, 1, fault) <= 4 * seconds_to_find(0, 1, fault) + block_width(DAY)
 
 
 def test_a_fault_that_begins_with_a_later_stage_is_found_in_twice_as_long() -> None:
     fault = FAULTS["five times the errors"]
-    assert seconds_to_find(1800, fault, stages=3) <= 2 * seconds_to_find(0, fault)
+    assert 0 < seconds_to_find(1800, 3, fault) <= 2 * seconds_to_find(0, 1, fault)
 
 
 @pytest.mark.parametrize(
