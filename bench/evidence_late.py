@@ -54,15 +54,19 @@ def seconds_to_find(good: int, stages: int, fault: dict[str, float]) -> int:
             now = until
     if stages > 1:
         ledger.enter(stages + 1, now)
-    if ledger.verdict.finding is Finding.FAIL:
+    if _failed(ledger):
         return 0
     begun = now
-    while ledger.verdict.finding is not Finding.FAIL and now < begun + HOUR:
+    while not _failed(ledger) and now < begun + HOUR:
         ledger.add(now, Side.OLD, "main", side(now, now + 1, OLD_RATE))
         ledger.add(now, Side.NEW, "main", side(now, now + 1, NEW_RATE, **fault))
         now += 1
         ledger.advance(now)
     return now - begun
+
+
+def _failed(ledger: EvidenceLedger) -> bool:
+    return ledger.verdict.finding is Finding.FAIL
 
 
 def show_late(*, keep: bool) -> None:
