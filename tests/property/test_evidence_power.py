@@ -17,7 +17,8 @@ from tidegate.advisor.promise.evidence_power import (
 from tidegate.advisor.promise.passage import ComparedStage, count_blocks
 from tidegate.domain.evidence import OF_TRAFFIC, Comparison, EvidenceConfig
 from tidegate.evidence.block_widths import block_width
-from tidegate.evidence.comparisons import LATENCY_SLACK, make_tests
+from tidegate.evidence.comparisons import make_tests
+from tidegate.evidence.pace import LATENCY_SLACK
 
 ERRORS = EvidenceConfig(compare=(Comparison.ERRORS,))
 ROLLOUTS = 300

@@ -2,25 +2,31 @@
 
 The logarithm of the evidence grows with the requests like a sum of independent steps, whose mean and variance
 follow from the difference. It is taken for a Brownian motion with that drift, whose first passage of the level at
-which a comparison fails has a known distribution (inverse Gaussian). As the steps are not that small, probabilities
-are some percentage points off for errors and up to twelve for predictions, compared with rollouts drawn by chance
-(``tests/property/test_evidence_power.py``).
+which a comparison fails has a known distribution (inverse Gaussian). Compared with rollouts drawn by chance
+(``tests/property/test_evidence_power.py``) probabilities are right for latency and predictions, and up to eleven
+percentage points off for errors where few requests fail, as each of those is a large step.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from tidegate.advisor.promise.pair_power import MOST_BIAS, chance_to_find_in_pairs
 from tidegate.advisor.promise.passage import ComparedStage, Growth, count_blocks, mixture_chance
 from tidegate.advisor.promise.share_power import USUAL_SHARE, growth_of_bets
 from tidegate.domain.evidence import OF_PAIRS, Comparison, EvidenceConfig
 from tidegate.evidence import rates, shares
-from tidegate.evidence.comparisons import LATENCY_SLACK, make_tests
+from tidegate.evidence.comparisons import make_tests
 from tidegate.evidence.judge import false_alarm_rates
+from tidegate.evidence.pace import LATENCY_SLACK
 
 PREDICTIONS_PER_SECOND = 25.0
 """Predictions of a version that are read in a second at most, with one worker."""
 LEAST_RATE = 1e-6
+TEXTS_PER_SECOND = 5.0
+"""Texts of a version that are measured in a second at most, with one worker."""
+USUAL_REFUSALS = 0.01
+"""Part of the old version's answers that refuse."""
 SMALLEST = 1e-4
 STEPS = 14
 
@@ -43,13 +49,20 @@ def chance_to_find(
     if not compared:
         return 0.0
     looks = sum(count_blocks(stage.seconds) for stage in compared)
+    tests = len(make_tests(comparison, config))
     if comparison is Comparison.ERRORS:
-        growths = list(_growth_of_errors(config.errors, compared, usual, difference))
+        growths = _growth_of_rates(
+            lambda effect: _errors(config.errors, effect, usual, difference), compared, usual
+        )
         return mixture_chance(level, rates.WEIGHTS, growths, looks)
+    if comparison is Comparison.TEXT:
+        growths = _growth_of_rates(
+            lambda effect: _refusals(config.text.refusals, effect, difference), compared, USUAL_REFUSALS
+        )
+        return mixture_chance(level, [weight / tests for weight in rates.WEIGHTS], growths, looks)
     predictions = comparison is Comparison.PREDICTIONS
     tolerance = config.predictions if predictions else LATENCY_SLACK
     most = PREDICTIONS_PER_SECOND if predictions else math.inf
-    tests = len(make_tests(comparison, config))
     parts = [weight / tests for weight in shares.WEIGHTS]
     return mixture_chance(level, parts, list(growth_of_bets(compared, tolerance, difference, most)), looks)
 
@@ -82,6 +95,8 @@ def _largest_difference(comparison: Comparison, usual: float) -> float:
     match comparison:
         case Comparison.ERRORS:
             return 1 - usual
+        case Comparison.TEXT:
+            return 1 - USUAL_REFUSALS
         case Comparison.PAIRED:
             return MOST_BIAS
         case Comparison.FEATURES:
@@ -90,13 +105,12 @@ def _largest_difference(comparison: Comparison, usual: float) -> float:
             return 1 - USUAL_SHARE
 
 
-def _growth_of_errors(
-    tolerance: float, stages: Sequence[ComparedStage], usual: float, difference: float
-) -> Iterator[Growth]:
-    """Of each alternative of the test of rates, over these stages."""
-    for effect in rates.assumed_effects(min(max(usual, LEAST_RATE), rates.LARGEST_RATE)):
-        growth = _errors(tolerance, effect, usual, difference)
-        yield sum(map(growth, stages), Growth())
+def _growth_of_rates(
+    growth: Callable[[float], Callable[[ComparedStage], Growth]], stages: Sequence[ComparedStage], usual: float
+) -> list[Growth]:
+    """Of each alternative of the test of rates, over these stages. ``growth``: by what an alternative assumes."""
+    effects = rates.assumed_effects(min(max(usual, LEAST_RATE), rates.LARGEST_RATE))
+    return [sum(map(growth(effect), stages), Growth()) for effect in effects]
 
 
 def _errors(tolerance: float, effect: float, usual: float, difference: float) -> Callable[[ComparedStage], Growth]:
@@ -116,6 +130,18 @@ def _errors(tolerance: float, effect: float, usual: float, difference: float) ->
         )
 
     return growth
+
+
+def _refusals(tolerance: float, effect: float, difference: float) -> Callable[[ComparedStage], Growth]:
+    """The same of refusals, in the sample of the answers that is measured."""
+    growth = _errors(tolerance, effect, USUAL_REFUSALS, difference)
+
+    def sampled(stage: ComparedStage) -> Growth:
+        parts = (stage.rate * (1 - stage.share), stage.rate * stage.share)
+        old, new = (min(part, TEXTS_PER_SECOND) for part in parts)
+        return growth(replace(stage, rate=old + new, share=new / (old + new)))
+
+    return sampled
 
 
 def _step(rate: float, alternative: float, null: float) -> Growth:
