@@ -32,6 +32,8 @@ app = typer.Typer(
 ExampleName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the example.", show_default=False)]
 Folder = Annotated[Path, typer.Option("--folder", help="Where examples are trained and kept.")]
 HERE = Path("tidegate-examples")
+ASYNC = "async-invocations"
+PREFIX = "X-Amzn-SageMaker-"
 
 
 @app.command("list")
@@ -82,8 +84,10 @@ def up(
     where = folder / name
     if not (0 < scale <= 1):
         raise Invalid(f"scale {scale:g}: expected more than 0, and 1 at the most")
-    prices = _prices()
-    make_example(example, where, prices, speed=speed, scale=scale)
+    settings = Settings.from_environment(os.environ)
+    prices = Catalogue.load(price_folder(settings.prices, settings.state))
+    outputs = settings.output_roots[0] if settings.output_roots else settings.state / "outputs"
+    make_example(example, where, prices, speed=speed, scale=scale, outputs=outputs)
     if not as_json:
         _show_versions(where)
     if train_only:
@@ -120,13 +124,12 @@ def traffic(
     example, where = find_example(name), folder / name
     if not is_example(example, where):
         raise Invalid(f"example {name} is not trained in {folder}: tidegate examples up {name}")
-    requests = [Payload(one.body.encode(), dict(one.headers)) for one in read_requests(where)]
-    kind = {"Content-Type": read_requests(where)[0].content_type}
+    requests, kind, path = _load(where)
     with client() as server:
         server.endpoint(example.name)
         if server.make_signer(name, kind) is not None:
             raise Invalid("examples traffic cannot sign requests: use a server without access keys")
-        generator = LoadGenerator(server.url, f"/endpoints/{name}/invocations", requests, kind, rate)
+        generator = LoadGenerator(server.url, f"/endpoints/{name}/{path}", requests, kind, rate)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a shell's background jobs ignore Ctrl-C
     with generator, suppress(KeyboardInterrupt):
         time.sleep(seconds)
@@ -170,6 +173,18 @@ def down(
     print(json.dumps({"name": name, "deleted": deleted}) if as_json else said)
 
 
+def _load(where: Path) -> tuple[list[Payload], dict[str, str], str]:
+    """Payloads, headers of all of them, and the end of their path. Requests whose body is a file are asynchronous and
+    name its address."""
+    given = read_requests(where)
+    if not given[0].file:
+        kind = {"Content-Type": given[0].content_type}
+        return [Payload(one.body.encode(), dict(one.headers)) for one in given], kind, "invocations"
+    places = [{f"{PREFIX}InputLocation": (where / one.file).absolute().as_uri()} for one in given]
+    kind = {f"{PREFIX}Content-Type": given[0].content_type}
+    return [Payload(b"", {**one.headers, **place}) for one, place in zip(given, places, strict=True)], kind, ASYNC
+
+
 def _refuse_other(server: ApiClient, name: str) -> bool:
     """Whether there is an endpoint of this name. Raises Invalid if it is not the example's."""
     try:
@@ -193,11 +208,6 @@ def _remove(example: Example, folder: Path) -> None:
     if where.exists() and not is_example(example, where):
         raise Invalid(f"{where} is not the folder of an example: nothing is removed")
     shutil.rmtree(where, ignore_errors=True)
-
-
-def _prices() -> Catalogue:
-    settings = Settings.from_environment(os.environ)
-    return Catalogue.load(price_folder(settings.prices, settings.state))
 
 
 def _show_versions(where: Path) -> None:

@@ -60,6 +60,37 @@ EXAMPLES = (
             **{"model_kind": "text", "model_size": "50 MB", "frameworks": ["sklearn"]},
         },
     ),
+    Example(
+        "assist",
+        "assist",
+        "Assist, a chatbot",
+        "a language model, streamed; a page to chat with",
+        "gguf",
+        {
+            **{"name": "assist", "latency": "8s", "payload": "4 KB", "processing_time": "1s", "rate": 1},
+            **{"pattern": "variable", "shape": "business_hours", "criticality": "medium", "user_facing": True},
+            **{"playbook": "assist", "model_kind": "llm", "model_size": "100 MB", "frameworks": ["gguf"]},
+        },
+    ),
+    Example(
+        "document-ocr",
+        "documents",
+        "Document OCR",
+        "asynchronous; a pipeline of four stages that read scans",
+        "ocr",
+        {
+            **{
+                "name": "document-ocr",
+                "latency": "30m",
+                "payload": "200 KB",
+                "processing_time": "2s",
+                "rate": 0.1,
+            },
+            **{"pattern": "variable", "shape": "business_hours", "criticality": "medium", "model_kind": "tabular"},
+            **{"model_size": "100 MB", "stages": ["preprocess", "recognise", "extract", "validate"]},
+            **{"frameworks": ["python"] * 4},
+        },
+    ),
 )
 
 

@@ -26,17 +26,26 @@ TAG = "tidegate:example"
 """Of endpoints that are examples, so that no other one of the same name is taken for one."""
 PERIODS = (5, 10, 20, 30)
 """Periods of alarms in seconds, below whole minutes; in a shorter one a percentile says little."""
-PACKAGES = ("numpy", "xgboost", "lightgbm", "sklearn", "skops")
+PACKAGES = ("numpy", "xgboost", "lightgbm", "sklearn", "skops", "PIL", "matplotlib", "xllamacpp")
 
 
-def make_example(example: Example, folder: Path, prices: Catalogue, *, speed: float = 1, scale: float = 1) -> None:
+def make_example(
+    example: Example,
+    folder: Path,
+    prices: Catalogue,
+    *,
+    speed: float = 1,
+    scale: float = 1,
+    outputs: Path = Path("outputs"),
+) -> None:
     """Train it and write everything, or only the specs where it is trained already. ``speed`` divides the times of a
-    rollout, ``scale`` multiplies the rows that it is trained on. An example that is cut short leaves nothing."""
+    rollout, ``scale`` multiplies the rows that it is trained on; asynchronous answers go below ``outputs``. An
+    example that is cut short leaves nothing."""
     if not is_example(example, folder):
         if folder.exists():
             raise Invalid(f"{folder} exists and is not this example's: choose another --folder")
         _train(example, folder, scale)
-    _write_specs(example, folder, prices, speed)
+    _write_specs(example, folder, prices, speed, outputs)
 
 
 def is_example(example: Example, folder: Path) -> bool:
@@ -87,7 +96,7 @@ def _train(example: Example, folder: Path, scale: float) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _write_specs(example: Example, folder: Path, prices: Catalogue, speed: float) -> None:
+def _write_specs(example: Example, folder: Path, prices: Catalogue, speed: float, outputs: Path) -> None:
     """``v1.yaml``, ``better.yaml`` and ``worse.yaml``: the plan's spec with each version's data."""
     if speed < 1:
         raise Invalid(f"speed {speed:g}: expected 1 or more")
@@ -96,6 +105,11 @@ def _write_specs(example: Example, folder: Path, prices: Catalogue, speed: float
     for version in VERSIONS:
         data = [_address(folder, text) for text in summary["versions"][version]["data"]]
         spec = with_models(made.spec, data)
+        for one in spec.get("pipeline", ()) if summary["environment"] else ():
+            one["environment"] = dict(summary["environment"])
+        if "async" in spec:
+            answers = f"{outputs.absolute().as_uri()}/{example.name}"
+            spec["async"] = {**spec["async"], "output": f"{answers}/", "failure": f"{answers}-failed/"}
         if version == "worse" and summary["evidence"]:
             # Its author says that it is a mere retraining, so its predictions should hardly move.
             spec["evidence"] = {
