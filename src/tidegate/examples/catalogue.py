@@ -82,7 +82,7 @@ EXAMPLES = (
             **{
                 "name": "document-ocr",
                 "latency": "30m",
-                "payload": "200 KB",
+                "payload": "60 MB",
                 "processing_time": "2s",
                 "rate": 0.1,
             },
