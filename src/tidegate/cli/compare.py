@@ -16,6 +16,7 @@ from tidegate.cli.compare_inputs import choose_models, read_rows
 from tidegate.cli.compare_options import read_options
 from tidegate.cli.compare_run import ModelRun
 from tidegate.cli.output import AsJson, console
+from tidegate.cli.progress import ProgressBar
 from tidegate.settings import Settings
 from tidegate.spec.paired_tolerance import render_whole
 
@@ -83,7 +84,8 @@ def compare(
     found = read_rows(rows, options.rows, by, settings)
     models = choose_models(versions, endpoint, options.variant, options.honest, settings)
     asking = ModelRun(found.requests, options.answers, options.terms, settings, options.within)
-    result, answers = asking.compare(models)
+    with ProgressBar("comparing", 2 + len(models.honest), quiet=as_json) as bar:
+        result, answers = asking.compare(models, bar.update)
     names = (models.old.name, models.new.name)
     if html is not None:
         compare_page.write(html, names, result, answers)

@@ -19,6 +19,7 @@ from tidegate.cli.client import ApiClient, ServerError
 from tidegate.cli.deploy import deploy
 from tidegate.cli.output import AsJson, client, console, print_note, user_name
 from tidegate.cli.plain_parameters import PlainGroup
+from tidegate.cli.progress import ProgressBar
 from tidegate.cli.tables import Table, key, number, secondary, sentence
 from tidegate.domain.errors import Invalid
 from tidegate.examples.catalogue import EXAMPLES, Example, find_example
@@ -87,7 +88,8 @@ def up(
     settings = Settings.from_environment(os.environ)
     prices = Catalogue.load(price_folder(settings.prices, settings.state))
     outputs = settings.output_roots[0] if settings.output_roots else settings.state / "outputs"
-    make_example(example, where, prices, speed=speed, scale=scale, outputs=outputs)
+    with ProgressBar(f"training {name}", quiet=as_json):
+        make_example(example, where, prices, speed=speed, scale=scale, outputs=outputs)
     if not as_json:
         _show_versions(where)
     if train_only:
@@ -131,8 +133,8 @@ def traffic(
             raise Invalid("examples traffic cannot sign requests: use a server without access keys")
         generator = LoadGenerator(server.url, f"/endpoints/{name}/{path}", requests, kind, rate)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a shell's background jobs ignore Ctrl-C
-    with generator, suppress(KeyboardInterrupt):
-        time.sleep(seconds)
+    with generator, suppress(KeyboardInterrupt), ProgressBar(f"asking {name}", seconds, quiet=as_json) as bar:
+        _send_for(generator, seconds, bar)
     report = generator.stop()
     if as_json:
         print(json.dumps(document(report)))
@@ -165,12 +167,21 @@ def down(
         deleted = _refuse_other(server, name)
         if deleted:
             server.delete(name, user_name(), force=True)
-        while deleted and any(one["name"] == name for one in server.endpoints()):
-            time.sleep(0.2)
+        with ProgressBar(f"finishing the requests of {name}", quiet=as_json):
+            while deleted and any(one["name"] == name for one in server.endpoints()):
+                time.sleep(0.2)
     if files:
         _remove(example, folder)
     said = f'endpoint "{name}" is deleted' if deleted else f'there is no endpoint "{name}"'
     print(json.dumps({"name": name, "deleted": deleted}) if as_json else said)
+
+
+def _send_for(generator: LoadGenerator, seconds: float, bar: ProgressBar) -> None:
+    began = time.monotonic()
+    while (gone := time.monotonic() - began) < seconds:
+        time.sleep(min(1.0, seconds - gone))
+        now = generator.snapshot()
+        bar.update(time.monotonic() - began, f"{now.sent:,} requests sent, {now.failed:,} failed")
 
 
 def _load(where: Path) -> tuple[list[Payload], dict[str, str], str]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import gguf
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import tiny_language_model
@@ -19,6 +19,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@settings(max_examples=15, deadline=None)
 @given(template=st.text(min_size=1, max_size=200))
 def test_only_the_template_changes(tiny: Path, template: str) -> None:
     made = tiny.with_name("made.gguf")
