@@ -23,6 +23,7 @@ PATHS: Mapping[str, tuple[str, ...]] = {
     f"{CONSOLE}/live/{{name}}": ("GET",),
     f"{CONSOLE}/endpoints/{{name}}": ("GET",),
     f"{CONSOLE}/endpoints/{{name}}/history": ("GET",),
+    f"{CONSOLE}/endpoints/{{name}}/chat": ("GET",),
     f"{CONSOLE}/jobs": ("GET",),
     f"{CONSOLE}/jobs/live": ("GET",),
     f"{CONSOLE}/audit": ("GET",),

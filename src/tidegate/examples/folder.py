@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tidegate.spec.units import duration
 SUMMARY = "example.json"
 REQUESTS = "requests.jsonl"
 CARD = "card.md"
+CLIENT = "client.py"
 TABLE = "rows.csv"
 TAG = "tidegate:example"
 """Of endpoints that are examples, so that no other one of the same name is taken for one."""
@@ -85,6 +87,9 @@ def _train(example: Example, folder: Path, scale: float) -> None:
         trained: TrainedExample = build(partial, scale)
         (partial / REQUESTS).write_text("".join(f"{json.dumps(asdict(one))}\n" for one in trained.requests))
         (partial / CARD).write_text(render_card(example, trained))
+        (partial / CLIENT).write_text(
+            files("tidegate.examples.clients").joinpath(f"{example.client}.py").read_text()
+        )
         if trained.table:
             (partial / TABLE).write_text("".join(f"{line}\n" for line in trained.table))
         summary = {**asdict(trained), "requests": len(trained.requests), "name": example.name}

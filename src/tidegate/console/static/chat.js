@@ -108,6 +108,7 @@ async function ask(text) {
 }
 
 if (box) {
+  box.hidden = false;
   const form = box.querySelector("form");
   const message = box.querySelector("#message");
   form.addEventListener("submit", (event) => {
