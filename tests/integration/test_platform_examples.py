@@ -19,7 +19,7 @@ from tests.integration.documented_commands import environment
 from tidegate.advisor.prices import Catalogue
 from tidegate.examples.assist import is_right, text_of
 from tidegate.examples.catalogue import EXAMPLES, Example, find_example
-from tidegate.examples.contract import SampleRequest
+from tidegate.examples.contract import TEXT, SampleRequest
 from tidegate.examples.folder import CARD, make_example, read_requests, read_summary
 from tidegate.examples.handbook import NOTES
 from tidegate.examples.measures import auc, r_squared
@@ -96,8 +96,12 @@ def test_the_better_version_is_better_and_the_worse_one_worse(example: Example, 
 @named
 def test_the_worse_version_is_compared_where_that_tells_it_apart(example: Example, folder: Path) -> None:
     summary, spec = read_summary(folder / example.name), (folder / example.name / "worse.yaml").read_text()
-    assert ("predictions:" in spec) == bool(summary["evidence"])
-    if summary["evidence"]:
+    assert ("\nevidence:" in spec) == bool(summary["evidence"])
+    if summary["evidence"] == TEXT:
+        longer, written = (summary["versions"][name]["quality"]["tokens"] for name in ("better", "worse"))
+        assert "- text\n" in spec and abs(written - longer) > 0.15 * longer
+    elif summary["evidence"]:
+        assert "predictions:" in spec
         assert summary["versions"]["worse"]["quality"]["moved"] > float(summary["evidence"].rstrip("%")) / 100
 
 

@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
 from tidegate.domain.errors import Invalid
-from tidegate.examples.contract import SampleRequest, TrainedExample, TrainedVersion
+from tidegate.examples.contract import TEXT, SampleRequest, TrainedExample, TrainedVersion
 from tidegate.examples.gguf_template import write_with_template
 from tidegate.examples.handbook import NOTES, Note
 from tidegate.serving.contract.invocation import Answer, Call
@@ -67,13 +67,16 @@ def build(folder: Path, scale: float) -> TrainedExample:
             shutil.copyfile(weights, path)
         else:
             write_with_template(weights, path, better_template() if version == "better" else FOREIGN)
-        right = sum(map(is_right, _answers(path, requests), notes))
-        versions[version] = TrainedVersion(about, (path.name,), {"right": right / len(notes)})
+        answers = _answers(path, requests)
+        right = sum(map(is_right, map(text_of, answers), notes))
+        tokens = sum(json.loads(one)["usage"]["completion_tokens"] for one in answers)
+        quality = {"right": right / len(notes), "tokens": tokens / len(notes)}
+        versions[version] = TrainedVersion(about, (path.name,), quality)
     rows = (
         f"{len(notes)} questions on an invented handbook, each sent with the note that answers it and "
         f"{NOTES_EACH - 1} others; an answer is right if it has the fact of that note and of no other one"
     )
-    return TrainedExample("right", rows, versions, requests)
+    return TrainedExample("right", rows, versions, requests, evidence=TEXT)
 
 
 def ask(note: Note) -> str:
@@ -119,15 +122,15 @@ def _find_weights() -> Path:
     return Path(str(found[0]))
 
 
-def _answers(path: Path, requests: Sequence[SampleRequest]) -> list[str]:
+def _answers(path: Path, requests: Sequence[SampleRequest]) -> list[bytes]:
     with tempfile.TemporaryDirectory(prefix="tg-") as alone:
         (Path(alone) / path.name).symlink_to(path)
         model = gguf.load(Path(alone), {})
 
-        def answer(one: SampleRequest) -> str:
+        def answer(one: SampleRequest) -> bytes:
             said = model.answer(Call(one.body.encode(), {b"content-type": b"application/json"}))
             assert isinstance(said, Answer)
-            return text_of(bytes(said.body))
+            return bytes(said.body)
 
         with ThreadPoolExecutor(model.threads) as threads:
             return list(threads.map(answer, requests))

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 VERSIONS = ("v1", "better", "worse")
 """``worse`` answers every request as fast as the others and in the same form: only its answers tell."""
+TEXT = "text"
+"""As evidence: answers are compared as texts, by their length among others."""
 BEFORE = {"v1": "v1", "better": "v1", "worse": "better"}
 """What serves when a version comes."""
 
@@ -36,7 +38,7 @@ class TrainedVersion:
 class TrainedExample:
     """``measure``: the key of ``quality`` that ranks versions; higher is better. ``rows`` says what it was measured
     on. ``evidence``: the part of predictions that a mere retraining may move, such as 25%, with which ``worse`` is
-    compared; empty: its rollout compares no predictions. ``inputs``: a file for a batch job, below the folder.
+    compared, or ``text``: it is compared as a model that writes; empty: its rollout compares nothing. ``inputs``: a file for a batch job, below the folder.
     ``table``: held-out rows with their labels as lines of CSV, names first, for ``tidegate compare``.
     ``environment``: of each container."""
 

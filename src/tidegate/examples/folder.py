@@ -15,7 +15,7 @@ from tidegate.advisor.prices import Catalogue
 from tidegate.domain.errors import Invalid
 from tidegate.examples.card import render_card
 from tidegate.examples.catalogue import Example
-from tidegate.examples.contract import VERSIONS, SampleRequest, TrainedExample
+from tidegate.examples.contract import TEXT, VERSIONS, SampleRequest, TrainedExample
 from tidegate.host.late_import import load
 from tidegate.spec.units import duration
 
@@ -115,7 +115,9 @@ def _write_specs(example: Example, folder: Path, prices: Catalogue, speed: float
         if "async" in spec:
             answers = f"{outputs.absolute().as_uri()}/{example.name}"
             spec["async"] = {**spec["async"], "output": f"{answers}/", "failure": f"{answers}-failed/"}
-        if version == "worse" and summary["evidence"]:
+        if version == "worse" and summary["evidence"] == TEXT:
+            spec["evidence"] = {"compare": ["errors", "text"]}
+        elif version == "worse" and summary["evidence"]:
             # Its author says that it is a mere retraining, so its predictions should hardly move.
             spec["evidence"] = {
                 "compare": ["errors", "latency", "predictions"],
