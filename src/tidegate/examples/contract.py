@@ -38,9 +38,9 @@ class TrainedVersion:
 class TrainedExample:
     """``measure``: the key of ``quality`` that ranks versions; higher is better. ``rows`` says what it was measured
     on. ``evidence``: the part of predictions that a mere retraining may move, such as 25%, with which ``worse`` is
-    compared, or ``text``: it is compared as a model that writes; empty: its rollout compares nothing. ``inputs``: a file for a batch job, below the folder.
-    ``table``: held-out rows with their labels as lines of CSV, names first, for ``tidegate compare``.
-    ``environment``: of each container."""
+    compared, or ``text``: it is compared as a model that writes; empty: its rollout compares nothing. ``inputs``: a
+    file for a batch job, below the folder. ``table``: held-out rows with their labels as lines of CSV, names first,
+    for ``tidegate compare``. ``environment``: of each container."""
 
     measure: str
     rows: str

@@ -14,7 +14,8 @@ def visit(image: str, *paths: str) -> list[httpx.Response]:
     spec = {"endpoint": "chat", "model": {"image": image, "data": "file:///m/model.gguf"}}
 
     async def ask() -> list[httpx.Response]:
-        app = build_app(house.gateway, [*chat_page.routes(house.gateway), *operate_pages.routes(house.gateway)])
+        operate = operate_pages.routes(house.gateway, operate_pages.open_streams(house.gateway))
+        app = build_app(house.gateway, [*chat_page.routes(house.gateway), *operate])
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8471"
         ) as client:
