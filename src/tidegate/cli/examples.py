@@ -177,6 +177,9 @@ def down(
 
 
 def _send_for(generator: LoadGenerator, seconds: float, bar: ProgressBar) -> None:
+    if not bar.active:
+        time.sleep(seconds)
+        return
     began = time.monotonic()
     while (gone := time.monotonic() - began) < seconds:
         time.sleep(min(1.0, seconds - gone))

@@ -28,6 +28,11 @@ class ProgressBar:
         self._closed = False
         self._timer = None if quiet or not sys.stderr.isatty() else Timer(after, self._show)
 
+    @property
+    def active(self) -> bool:
+        """Whether it is shown, or will be."""
+        return self._timer is not None
+
     def __enter__(self) -> Self:
         if self._timer is not None:
             self._timer.daemon = True

@@ -40,7 +40,7 @@ def make_example(
     scale: float = 1,
     outputs: Path = Path("outputs"),
 ) -> None:
-    """Train it and write everything, or only the specs where it is trained already. ``speed`` divides the times of a
+    """Train it and write everything, or only specs and client where it is trained already. ``speed`` divides the times of a
     rollout, ``scale`` multiplies the rows that it is trained on; asynchronous answers go below ``outputs``. An
     example that is cut short leaves nothing."""
     if not is_example(example, folder):
@@ -87,9 +87,6 @@ def _train(example: Example, folder: Path, scale: float) -> None:
         trained: TrainedExample = build(partial, scale)
         (partial / REQUESTS).write_text("".join(f"{json.dumps(asdict(one))}\n" for one in trained.requests))
         (partial / CARD).write_text(render_card(example, trained))
-        (partial / CLIENT).write_text(
-            files("tidegate.examples.clients").joinpath(f"{example.client}.py").read_text()
-        )
         if trained.table:
             (partial / TABLE).write_text("".join(f"{line}\n" for line in trained.table))
         summary = {**asdict(trained), "requests": len(trained.requests), "name": example.name}
@@ -102,16 +99,18 @@ def _train(example: Example, folder: Path, scale: float) -> None:
 
 
 def _write_specs(example: Example, folder: Path, prices: Catalogue, speed: float, outputs: Path) -> None:
-    """``v1.yaml``, ``better.yaml`` and ``worse.yaml``: the plan's spec with each version's data."""
+    """The client, and ``v1.yaml``, ``better.yaml`` and ``worse.yaml``: the plan's spec with each version's data."""
     if speed < 1:
         raise Invalid(f"speed {speed:g}: expected 1 or more")
     summary = read_summary(folder)
+    environment = summary.get("environment")  # a folder of an earlier version has none
+    (folder / CLIENT).write_text(files("tidegate.examples.clients").joinpath(f"{example.client}.py").read_text())
     made = planner.plan(_answers(example), prices)
     for version in VERSIONS:
         data = [_address(folder, text) for text in summary["versions"][version]["data"]]
         spec = with_models(made.spec, data)
-        for one in spec.get("pipeline", ()) if summary["environment"] else ():
-            one["environment"] = dict(summary["environment"])
+        for one in spec.get("pipeline", ()) if environment else ():
+            one["environment"] = dict(environment)
         if "async" in spec:
             answers = f"{outputs.absolute().as_uri()}/{example.name}"
             spec["async"] = {**spec["async"], "output": f"{answers}/", "failure": f"{answers}-failed/"}

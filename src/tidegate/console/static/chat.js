@@ -36,11 +36,12 @@ async function* answerTo(conversation, signal) {
 
 async function reason(answer) {
   const text = await answer.text();
+  if (answer.ok) return "This model's answer is not a stream of text: it cannot be talked to here.";
   try {
     const told = JSON.parse(text);
     return told.Message ?? told.message ?? told.error?.message ?? text;
   } catch {
-    return answer.ok ? "This model's answer is not a stream of text: it cannot be talked to here." : text || `status ${answer.status}`;
+    return text || `status ${answer.status}`;
   }
 }
 
