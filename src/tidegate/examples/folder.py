@@ -40,9 +40,9 @@ def make_example(
     scale: float = 1,
     outputs: Path = Path("outputs"),
 ) -> None:
-    """Train it and write everything, or only specs and client where it is trained already. ``speed`` divides the times of a
-    rollout, ``scale`` multiplies the rows that it is trained on; asynchronous answers go below ``outputs``. An
-    example that is cut short leaves nothing."""
+    """Train it and write everything, or only the specs (and a client that is missing) where it is trained already.
+    ``speed`` divides the times of a rollout, ``scale`` multiplies the rows that it is trained on; asynchronous
+    answers go below ``outputs``. An example that is cut short leaves nothing."""
     if not is_example(example, folder):
         if folder.exists():
             raise Invalid(f"{folder} exists and is not this example's: choose another --folder")
@@ -104,7 +104,9 @@ def _write_specs(example: Example, folder: Path, prices: Catalogue, speed: float
         raise Invalid(f"speed {speed:g}: expected 1 or more")
     summary = read_summary(folder)
     environment = summary.get("environment")  # a folder of an earlier version has none
-    (folder / CLIENT).write_text(files("tidegate.examples.clients").joinpath(f"{example.client}.py").read_text())
+    if not (folder / CLIENT).exists():
+        client = files("tidegate.examples.clients").joinpath(f"{example.client}.py")
+        (folder / CLIENT).write_text(client.read_text())
     made = planner.plan(_answers(example), prices)
     for version in VERSIONS:
         data = [_address(folder, text) for text in summary["versions"][version]["data"]]
