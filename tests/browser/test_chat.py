@@ -23,7 +23,7 @@ def deployed(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Pl
     httpx.put(f"{platform.url}/tidegate/v1/deploy", json=asked, timeout=60).raise_for_status()
 
     def serves() -> bool:
-        return httpx.get(f"{platform.url}/tidegate/v1/endpoints/chat").json()["status"] == "InService"
+        return bool(httpx.get(f"{platform.url}/tidegate/v1/endpoints/chat").json()["status"] == "InService")
 
     wait_until(serves, "the endpoint serves", 120)
     return platform

@@ -120,7 +120,8 @@ def run_notebook(folder: Path, given: dict[str, str]) -> Ran:
         trains = cell["cell_type"] == "code" and any("--train-only" in line for line in cell["source"])
         cell["source"] += [f"\n{PATIENT}"] if trains else []
     (folder / "lab.ipynb").write_text(json.dumps(shown))
-    command = [JUPYTER, "execute", "--timeout=600", "--output", folder / "ran.ipynb", folder / "lab.ipynb"]
+    files = ["--output", str(folder / "ran.ipynb"), str(folder / "lab.ipynb")]
+    command = [str(JUPYTER), "execute", "--timeout=600", *files]
     done = subprocess.run(command, cwd=folder, env=given, capture_output=True, text=True)
     if (folder / "ran.ipynb").exists():
         cells = json.loads((folder / "ran.ipynb").read_text())["cells"]
