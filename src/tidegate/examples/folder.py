@@ -103,7 +103,7 @@ def _write_specs(example: Example, folder: Path, prices: Catalogue, speed: float
     if speed < 1:
         raise Invalid(f"speed {speed:g}: expected 1 or more")
     summary = read_summary(folder)
-    environment = summary.get("environment")  # a folder of an earlier version has none
+    environment: dict[str, str] = summary.get("environment") or {}  # a folder of an earlier version has none
     if not (folder / CLIENT).exists():
         client = files("tidegate.examples.clients").joinpath(f"{example.client}.py")
         (folder / CLIENT).write_text(client.read_text())
@@ -111,8 +111,8 @@ def _write_specs(example: Example, folder: Path, prices: Catalogue, speed: float
     for version in VERSIONS:
         data = [_address(folder, text) for text in summary["versions"][version]["data"]]
         spec = with_models(made.spec, data)
-        for one in spec.get("pipeline", ()) if environment is not None else ():
-            one["environment"] = {**environment}
+        for one in spec.get("pipeline", ()) if environment else ():
+            one["environment"] = dict(environment)
         if "async" in spec:
             answers = f"{outputs.absolute().as_uri()}/{example.name}"
             spec["async"] = {**spec["async"], "output": f"{answers}/", "failure": f"{answers}-failed/"}
