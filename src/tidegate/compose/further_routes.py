@@ -7,6 +7,7 @@ from tidegate.advisor.planner import api as planner_api
 from tidegate.advisor.quality import api as labels_api
 from tidegate.console import (
     audit_page,
+    chat_page,
     compute_api,
     insight_pages,
     learn_pages,
@@ -31,6 +32,7 @@ def further_routes(gateway: Gateway, environment: Mapping[str, str]) -> list[Gua
         *login_pages.routes(gateway),
         *openid_pages.routes(gateway),
         *audit_page.routes(gateway),
+        *chat_page.routes(gateway),
         *operate_pages.routes(gateway, streams),
         *insight_pages.routes(gateway, streams),
         *pages.routes(gateway, desk),

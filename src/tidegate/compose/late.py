@@ -23,6 +23,7 @@ PATHS: Mapping[str, tuple[str, ...]] = {
     f"{CONSOLE}/live/{{name}}": ("GET",),
     f"{CONSOLE}/endpoints/{{name}}": ("GET",),
     f"{CONSOLE}/endpoints/{{name}}/history": ("GET",),
+    f"{CONSOLE}/endpoints/{{name}}/chat": ("GET",),
     **{
         f"{CONSOLE}/endpoints/{{name}}/{page}": ("GET",)
         for page in ("evidence", "drift", "labels", "captures", "shadow")
