@@ -29,13 +29,14 @@ MOST_SHOWN = 2_000
 SECRET = "[secret]"
 _NAMES = r"password|passwd|passphrase|secret|token|authorization|credential|api[_-]?key|private[_-]?key"
 _NAMED = re.compile(
-    rf"""(?P<name>["']?(?:[\w-]*(?:{_NAMES})[\w-]*|\b(?:pass|pwd|auth))["']?\s*[:=]\s*)"""
+    rf"""(?P<name>(?:(?:{_NAMES})[\w-]{{0,40}}|\b(?:pass|pwd|auth))["']?\s*[:=]\s*)"""
     r"""(?:"(?:[^"\\]|\\.)*"|'[^']*'|\[secret\]|(?:Basic\s+|Digest\s+)?[^\s,;&}\])]+)""",
     re.IGNORECASE,
 )
+"""Of bounded width wherever it can fail: clients choose what it reads."""
 _COLUMN = re.compile(_NAMES, re.IGNORECASE)
 _FORMS = re.compile(
-    r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bBearer\s+[\w.~+/=-]{8,}|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
+    r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bBearer\s+[\w.~+/=-]{8,}|\beyJ[\w-]{8,2000}\.[\w-]{8,2000}\.[\w-]*"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*|\b(?:sk|ghp|gho|xox[abp])[-_][\w-]{16,}"
 )
 

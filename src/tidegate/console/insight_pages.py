@@ -16,7 +16,7 @@ from tidegate.console.pages import TEMPLATES
 from tidegate.domain.access import Access, Caller
 from tidegate.domain.errors import NotFound
 from tidegate.domain.evidence import EvidenceRecord
-from tidegate.evidence.timeline import EvidenceTrace, trace_evidence
+from tidegate.evidence.timeline import EvidenceTrace, EvidenceTracer, sort_blocks
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.guarded_routes import GuardedRoute
 from tidegate.gateway.paths import CONSOLE, NATIVE
@@ -25,8 +25,8 @@ from tidegate.ports.store import Tx
 from tidegate.service import drift, endpoints, evidence
 from tidegate.service.replays import show_replay
 
-KEPT_TRACES = 32
-"""Endpoints whose trace is kept until a block is added to it."""
+KEPT_TRACERS = 32
+"""Endpoints whose trace is kept, to be gone on with."""
 
 Read = Callable[[str], Awaitable[dict[str, Any]]]
 
@@ -46,7 +46,9 @@ class LivePart:
 @dataclass
 class InsightReader:
     gateway: Gateway
-    _traces: dict[str, tuple[tuple[str, int], EvidenceTrace]] = field(default_factory=dict)
+    _tracers: dict[str, tuple[str, EvidenceTracer]] = field(default_factory=dict)
+    """By endpoint, with the rollout that it is of."""
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def evidence(self, name: str) -> dict[str, Any]:
         def work(tx: Tx) -> tuple[Any, ...] | None:
@@ -73,16 +75,15 @@ class InsightReader:
         }
 
     async def _trace(self, record: EvidenceRecord) -> EvidenceTrace:
-        """It is computed anew only when there are more blocks: a long rollout has thousands."""
-        version = (record.rollout, len(record.blocks))
-        kept = self._traces.get(record.endpoint)
-        if kept is None or kept[0] != version:
-            kept = (version, await asyncio.to_thread(trace_evidence, record))
-            self._traces.pop(record.endpoint, None)
-            self._traces[record.endpoint] = kept
-            while len(self._traces) > KEPT_TRACES:
-                del self._traces[next(iter(self._traces))]
-        return kept[1]
+        """Each block is judged once: a long rollout has thousands, and a page asks every second."""
+        async with self._lock:
+            kept = self._tracers.pop(record.endpoint, None)
+            before = kept[1] if kept is not None and kept[0] == record.rollout else None
+            tracer, trace = await asyncio.to_thread(_follow, before, record)
+            self._tracers[record.endpoint] = (record.rollout, tracer)
+            while len(self._tracers) > KEPT_TRACERS:
+                del self._tracers[next(iter(self._tracers))]
+            return trace
 
     async def drift(self, name: str) -> dict[str, Any]:
         def work(tx: Tx) -> tuple[bool, dict[str, Any] | None]:
@@ -110,6 +111,14 @@ class InsightReader:
 
     async def shadow(self, name: str) -> dict[str, Any]:
         return await shadow_page.shadow_page(self.gateway, name)
+
+
+def _follow(tracer: EvidenceTracer | None, record: EvidenceRecord) -> tuple[EvidenceTracer, EvidenceTrace]:
+    blocks = sort_blocks(record)
+    if tracer is None or not tracer.follow(blocks):
+        tracer = EvidenceTracer(record.config, record.variants)
+        tracer.follow(blocks)
+    return tracer, tracer.trace(record.through)
 
 
 def routes(gateway: Gateway, streams: LiveStreams) -> list[GuardedRoute]:
