@@ -1,4 +1,5 @@
-"""Pages that say how good an endpoint's versions are: evidence, drift, labels, captures, shadow variants."""
+"""Pages that say how good an endpoint's versions are, and what it has: evidence, drift, labels, captures, shadow
+variants, the models of a multi-model endpoint."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tidegate.advisor.quality import api as labels_api
-from tidegate.console import captures_page, drift_page, evidence_page, labels_page, shadow_page
+from tidegate.console import captures_page, drift_page, evidence_page, labels_page, models_page, shadow_page
 from tidegate.console.live_stream import LiveStreams, Snapshot
 from tidegate.console.operate_pages import LIVE, render, still_same
 from tidegate.console.pages import TEMPLATES
@@ -20,11 +21,14 @@ from tidegate.evidence.timeline import EvidenceTrace, EvidenceTracer, sort_block
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.guarded_routes import GuardedRoute
 from tidegate.gateway.paths import CONSOLE, NATIVE
-from tidegate.gateway.request_parsing import parse_endpoint_name
+from tidegate.gateway.request_parsing import parse_endpoint_name, parse_number
 from tidegate.ports.store import Tx
 from tidegate.service import drift, endpoints, evidence
 from tidegate.service.replays import show_replay
 
+MOST_MODELS = 10_000
+"""Of each instance; one lists 1,000."""
+MOST_PAGES = 100_000
 KEPT_TRACERS = 32
 """Endpoints whose trace is kept, to be gone on with."""
 
@@ -140,8 +144,17 @@ def routes(gateway: Gateway, streams: LiveStreams) -> list[GuardedRoute]:
         part = LivePart("captures", "Captures", line, document, reader.drift)
         return _render(part, name, page, request, live=False)
 
+    async def show_models(request: Request) -> Response:
+        name, page = parse_endpoint_name(request), parse_number(request, "page", 1, 1, MOST_PAGES)
+        await gateway.context.store.run(lambda tx: endpoints.get_endpoint(tx, name))
+        replicas: Any = await gateway.models(name, MOST_MODELS)
+        shown = models_page.models_page(replicas, request.query_params.get("find", "")[:200].strip(), page)
+        part = LivePart("models", "Models", "tidegate models {} --limit 1000", "models?limit=1000", reader.drift)
+        return _render(part, name, {"there": bool(replicas), **shown}, request, live=False)
+
     found = [route for part in parts for route in _routes(gateway, streams, part)]
-    found.append(GuardedRoute(gateway, f"{CONSOLE}/endpoints/{{name}}/captures", show_captures, Access.READ))
+    for path, show in (("captures", show_captures), ("models", show_models)):
+        found.append(GuardedRoute(gateway, f"{CONSOLE}/endpoints/{{name}}/{path}", show, Access.READ))
     return [*found, *captures_page.sample_routes(gateway, samples)]
 
 
