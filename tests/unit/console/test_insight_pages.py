@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from html import unescape
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -225,7 +226,7 @@ def listed(replica: str, count: int, name: str = "client") -> dict[str, object]:
 
 
 def test_ten_thousand_models_are_shown_by_the_page() -> None:
-    replicas = [listed("r-1", 10_000), {"replica": "r-2"}]
+    replicas: list[Mapping[str, Any]] = [listed("r-1", 10_000), {"replica": "r-2"}]
     first, last = models_page(replicas, "", 1), models_page(replicas, "", 9_999)
     assert (len(first["rows"]), first["pages"], first["before"], first["after"]) == (
         100,
