@@ -67,6 +67,9 @@ NOT_RUN: Mapping[str, str] = {
     "tidegate user password alice": ASKS,
     "tidegate token revoke 0f1e2d3c4b5a": "names a token that only an example has: test_cli_access.py revokes one",
     "pip install 'tidegate[oidc]'": "needs a package index; make wheel installs",
+    "tidegate compare --endpoint fraud --candidate candidate.tar.gz --captured last-7d": (
+        "needs an endpoint that has captured for a while: test_cli_compare.py compares on its captures"
+    ),
     "tidegate evidence show fraud": COMPARED,
     "tidegate evidence show fraud --json > evidence.json": COMPARED,
     "tidegate evidence verify evidence.json": COMPARED,
@@ -110,6 +113,9 @@ FIRST: Mapping[tuple[str, str], str] = {
     ): "tidegate deploy chat.yaml --wait",
     ("capture.md", "tidegate labels fraud labels.jsonl --captures captures/"): (
         "mkdir captures; echo '{\"captureData\": {}}' > captures/a.jsonl; echo '{}' > labels.jsonl"
+    ),
+    ("labels.md", "tidegate feedback chat votes.jsonl"): (
+        'tidegate deploy chat.yaml --wait; echo \'{"id": "question-1", "label": "up"}\' > votes.jsonl'
     ),
     ("labels.md", "tidegate labels fraud labels.jsonl --post"): (
         "tidegate deploy fraud.yaml --wait; "

@@ -53,6 +53,10 @@ def load(platform: Platform, endpoint: str) -> LoadGenerator:
     return LoadGenerator(platform.url, f"/endpoints/{endpoint}/invocations", ROWS, CSV, RATE, connections=8)
 
 
+def load_to(platform: Platform, path: str, bodies: list[bytes], rate: float) -> LoadGenerator:
+    return LoadGenerator(platform.url, path, bodies, {"Content-Type": "application/json"}, rate, connections=8)
+
+
 def verdict_of(document: dict[str, Any], comparison: str) -> dict[str, Any]:
     (found,) = [one for one in document["verdict"]["results"] if one["comparison"] == comparison]
     result: dict[str, Any] = found

@@ -61,7 +61,7 @@ def analyse(task: DriftTask, draw: Draw) -> DriftOutcome:
     except TidegateError as error:
         return replace(unknown, reason=f"captures: {error}", skipped=_counted(skipped))
     before = view.tables[EVERYTHING]
-    found = compare(view.tables, present.tables, terms, view.phases, view.known)
+    found = compare(view.tables, present.tables, terms, view.phases, view.known, view.season)
     shares = column_shares(found.changes[:MOST_SHARES], view.tables, present.tables)
     outcome = replace(judge(task, found, skipped), shares=shares)
     if task.report is not None and outcome.verdict is not DriftVerdict.UNKNOWN:

@@ -36,7 +36,7 @@ def chance_to_find_in_pairs(
     of two predictions, in units; for FEATURES the part of the requests in which one column has another value."""
     level = -math.log(false_alarm_rates(config, variants)[comparison])
     paired = [stage for stage in stages if stage.paired]
-    count = sum(_pairs(comparison, stage) for stage in paired)
+    count = sum(count_pairs(comparison, stage) for stage in paired)
     count -= pairs.FEWEST if comparison is Comparison.PAIRED else features.LEARNED_FROM
     looks = sum(count_blocks(stage.seconds) for stage in paired)
     if count <= 0:
@@ -48,7 +48,7 @@ def chance_to_find_in_pairs(
     return max(found)
 
 
-def _pairs(comparison: Comparison, stage: ComparedStage) -> float:
+def count_pairs(comparison: Comparison, stage: ComparedStage) -> float:
     """Pairs of a stage, if no two requests are equal."""
     most = PAIRS_PER_SECOND if comparison is Comparison.PAIRED else ROWS_PER_SECOND
     return min(most, stage.rate * (1 - stage.share)) * stage.seconds

@@ -52,6 +52,8 @@ class Outcome(StrEnum):
     """Its time is later than the time at which it came."""
     CLASS = "class never seen"
     """Neither 0 nor 1, where the others are."""
+    SCALE = "not from 0 to 1"
+    """Where labels are what people think of answers."""
     FULL = "no room for unknown ids"
     """Its id is of no known prediction, and so are as many labels as are kept of such: it was not kept."""
 
@@ -60,6 +62,8 @@ class LabelKind(StrEnum):
     CLASSES = "classes"
     """0 and 1."""
     AMOUNTS = "amounts"
+    FEEDBACK = "feedback"
+    """What people think of the answer: from 0, not at all, to 1. The answer needs no score."""
 
 
 @dataclass(frozen=True)
@@ -114,10 +118,13 @@ class Coverage:
 
 @dataclass(frozen=True)
 class AnsweringVersion:
-    """An endpoint config and one of its variants; empty where captures name none."""
+    """An endpoint config and one of its variants; empty where captures name none. What it answered from ``since`` on
+    and before ``until``, in epoch seconds."""
 
     config: str
     variant: str
+    since: float = float("-inf")
+    until: float = float("inf")
 
 
 @dataclass(frozen=True)
@@ -164,6 +171,7 @@ CREATE TEMP TABLE joined AS
 SELECT l.id, p.score, l.value, p.at AS asked, l.at - p.at AS delay, l.times, l.probability, p.config, p.variant,
   coalesce(l.received, l.at, 0) AS came,
   CASE WHEN l.differs THEN 'contradictory' WHEN :classes AND l.value NOT IN (0, 1) THEN 'class never seen'
+    WHEN :feedback AND l.value NOT BETWEEN 0 AND 1 THEN 'not from 0 to 1'
     WHEN l.at > coalesce(l.received, :now) + :skew THEN 'of the future' WHEN p.id IS NULL THEN 'unknown id'
     WHEN p.times > 1 THEN 'id of several predictions' WHEN l.at < p.at - :skew THEN 'before its prediction'
     WHEN l.at > p.at + :latest THEN 'too late' ELSE 'joined' END AS outcome
@@ -206,9 +214,15 @@ class Ledger:
     def join(self, latest: float, now: float = float("inf"), kind: LabelKind | None = None) -> dict[Outcome, int]:
         """The number of labels with each outcome. ``latest``: seconds after which a label is too late; ``now``: epoch
         seconds; ``kind`` None: labels are classes if nearly all of them are 0 or 1."""
-        classes = (kind or self.find_kind()) is LabelKind.CLASSES
+        kind = kind or self.find_kind()
         self._database.execute("DROP TABLE IF EXISTS temp.joined")
-        terms = {"skew": SKEW, "latest": latest, "classes": classes, "now": min(now, 1e300)}
+        terms = {
+            "skew": SKEW,
+            "latest": latest,
+            "classes": kind is LabelKind.CLASSES,
+            "feedback": kind is LabelKind.FEEDBACK,
+            "now": min(now, 1e300),
+        }
         self._database.execute(_JOIN, terms)
         counts = dict.fromkeys(Outcome, 0)
         rows = self._database.execute("SELECT outcome, count(*), sum(times) FROM joined GROUP BY outcome")
@@ -302,9 +316,9 @@ class Ledger:
         return [CoverageSpan(begin + place * span, span, total, labelled) for place, total, labelled in rows]
 
     def coverage(self, version: AnsweringVersion | None = None) -> Coverage:
-        where, values = _of(version)
+        where, values = _of(version, "at")
         total = self._number(f"SELECT count(*) FROM predictions WHERE 1 {where}", *values)
-        joined = f"FROM joined WHERE outcome = 'joined' {where}"
+        joined = f"FROM joined WHERE outcome = 'joined' {_of(version)[0]}"
         labelled = self._number(f"SELECT count(*) {joined}", *values)
         if not total:
             return Coverage(0, 0, 0.0, 0.0)
@@ -319,7 +333,7 @@ class Ledger:
 
     def bands(self, version: AnsweringVersion | None = None) -> list[Band]:
         """From the lowest scores to the highest: how many predictions have a label."""
-        where, values = _of(version)
+        where, values = _of(version, "at")
         query = f"""
             SELECT min(score), max(score), count(*), count(found) FROM (
               SELECT p.score, j.id AS found, ntile({BANDS}) OVER (ORDER BY p.score, p.id) AS band
@@ -361,5 +375,9 @@ def _label_row(one: Label) -> tuple[Any, ...]:
     return one.id, one.at, one.value, one.probability, one.received
 
 
-def _of(version: AnsweringVersion | None) -> tuple[str, tuple[str, ...]]:
-    return ("", ()) if version is None else ("AND config = ? AND variant = ?", (version.config, version.variant))
+def _of(version: AnsweringVersion | None, at: str = "asked") -> tuple[str, tuple[object, ...]]:
+    """``at``: the column with the time of the prediction."""
+    if version is None:
+        return "", ()
+    where = f"AND config = ? AND variant = ? AND {at} >= ? AND {at} < ?"
+    return where, (version.config, version.variant, version.since, version.until)

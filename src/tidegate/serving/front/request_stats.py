@@ -20,14 +20,17 @@ from tidegate.domain.worker_stats import (
     KEPT_SECONDS,
     MOST_PAIRS,
     MOST_SERIES,
+    MOST_TEXTS,
     PATH,
     PairRow,
     SecondRow,
     SpreadRow,
     StatsPage,
+    TextRow,
 )
 from tidegate.monitoring import finite, sketch
 from tidegate.serving.contract.invocation import Note
+from tidegate.serving.front.activity_mark import ActivityMark
 
 STATS_PATH = PATH.encode()
 _FOLD_AT = 256
@@ -75,6 +78,8 @@ class SecondStats:
     """Measurements of engines: name and dimensions -> values."""
     pairs: list[PairRow] = field(default_factory=list)
     """Requests that another version was given, too."""
+    texts: list[TextRow] = field(default_factory=list)
+    """Sampled answers that are text."""
 
     def document(self) -> SecondRow:
         row: SecondRow = {
@@ -92,6 +97,8 @@ class SecondStats:
         }
         if self.pairs:
             row["pairs"] = self.pairs
+        if self.texts:
+            row["texts"] = self.texts
         return row
 
 
@@ -102,7 +109,9 @@ def _second(counted: tuple[int, int, int, int]) -> int:
 class RequestStats:
     """The statistics of a worker. Times are epoch microseconds; ``status`` is the model's own, 0 for no answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, mark: ActivityMark | None = None) -> None:
+        """``mark``: where it is told that something is counted."""
+        self.mark = ActivityMark(None) if mark is None else mark
         self._fresh: list[tuple[int, int, int, int]] = []
         self._notes: list[tuple[int, Note]] = []
         self._folded = 0
@@ -112,7 +121,13 @@ class RequestStats:
         self.answered = 0
         """Requests since the start with an answer below 500, complete or not."""
 
+    def begin(self) -> None:
+        """Something is about to be counted, or to be in flight."""
+        if self.mark.settled:
+            self.mark.rise()
+
     def count(self, at: int, status: int, latency: int, overhead: int) -> None:
+        self.begin()
         self._fresh.append((at, status, latency, overhead))
         if len(self._fresh) >= _FOLD_AT:
             self._fold()
@@ -124,6 +139,7 @@ class RequestStats:
 
     def note(self, at: int, note: Note) -> None:
         """Add a measurement; NaN is dropped."""
+        self.begin()
         if not -finite.LARGEST <= note.value <= finite.LARGEST:
             if (value := finite.bounded(note.value)) is None:
                 return
@@ -137,6 +153,12 @@ class RequestStats:
         pairs = self._record(at // 1_000_000).pairs
         if len(pairs) < MOST_PAIRS:
             pairs.append(pair)
+
+    def add_text(self, at: int, text: TextRow) -> None:
+        """Add an answer that is text, unless its second has enough of them."""
+        texts = self._record(at // 1_000_000).texts
+        if len(texts) < MOST_TEXTS:
+            texts.append(text)
 
     def rewind(self, now: int) -> None:
         """Forget seconds after ``now`` that were read, because the clock was set back: what is counted in them from
@@ -156,6 +178,9 @@ class RequestStats:
     def page(self, replica: str, now: float, in_flight: int, since: int, before: int) -> StatsPage:
         """What the controller reads. ``now``: epoch seconds."""
         seconds = self.seconds(since, before)
+        self.mark.settle()
+        if any(second >= before for second in self._seconds):
+            self.mark.rise()  # the page leaves it out
         return {
             "replica": replica,
             "now": now,
@@ -187,6 +212,7 @@ class RequestStats:
                 series.setdefault(key, Distribution()).add(note.value, times)
 
     def _record(self, second: int) -> SecondStats:
+        self.begin()
         self.rewind(second)
         record = self._seconds.get(second)
         if record is None:
