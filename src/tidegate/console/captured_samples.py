@@ -35,6 +35,10 @@ _NAMED = re.compile(
 )
 """Of bounded width wherever it can fail: clients choose what it reads."""
 _COLUMN = re.compile(_NAMES, re.IGNORECASE)
+_LISTED = re.compile(
+    rf"""[\[,]\s{{0,9}}"[\w\s-]{{0,40}}(?:{_NAMES})[\w\s-]{{0,40}}"\s{{0,9}}[,\]]""", re.IGNORECASE
+)
+"""A column of secrets in a list of columns."""
 _FORMS = re.compile(
     r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bBearer\s+[\w.~+/=-]{8,}|\beyJ[\w-]{8,2000}\.[\w-]{8,2000}\.[\w-]*"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*|\b(?:sk|ghp|gho|xox[abp])[-_][\w-]{16,}"
@@ -136,7 +140,10 @@ def _side(redactor: Redactor, side: object, *, request: bool) -> ShownBody | Non
     masked = redactor.redact(Body(data.encode("utf-8", "replace"), kind, str(encoding)), request)
     if masked is None:
         return ShownBody(kind, None, "it cannot be read, so nothing could be masked in it")
-    text = hide_secrets(masked.data.decode("utf-8", "replace"))
+    whole = masked.data.decode("utf-8", "replace")
+    if _LISTED.search(whole):
+        return ShownBody(kind, None, "a list in it names a secret")
+    text = hide_secrets(whole)
     return ShownBody(masked.content_type or "", text[:MOST_SHOWN], cut=len(text) > MOST_SHOWN)
 
 

@@ -58,6 +58,7 @@ def test_identities_are_masked_in_files_that_have_them() -> None:
         ("x" * (MOST_BYTES + 1), "CSV", "too many"),
         ("anything", "STRANGE", "cannot be read"),
         (f"user,password\nada,{SECRET}", "CSV", "names a secret"),
+        (f'{{"columns": ["user", "password"], "data": [["ada", "{SECRET}"]]}}', "JSON", "names a secret"),
     ],
 )
 def test_what_cannot_be_masked_is_not_shown(data: str, encoding: str, note: str) -> None:
