@@ -5,7 +5,7 @@
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import httpx
 
@@ -18,9 +18,10 @@ from tidegate.domain.traffic import Route, RouteTable
 from tidegate.monitoring import sketch
 from tidegate.ports.logs import LogLines, LogStream, ReplicaLog
 from tidegate.ports.target import Chore, Look, Provider
+from tidegate.targets import registry
 from tidegate.targets.context import TargetContext
+from tidegate.targets.kind import TargetKind
 from tidegate.targets.refused_jobs import RefusedRecommendations, RefusedTransforms
-from tidegate.targets.registry import KINDS, TargetKind
 
 NAME = "memory"
 
@@ -197,6 +198,8 @@ def provide_memory(context: TargetContext) -> Provider:
     )
 
 
+KIND = TargetKind(provide_memory)
+
 if __name__ == "__main__":
-    cast(dict[str, TargetKind], KINDS)[NAME] = TargetKind(provide_memory)
+    registry.MODULES[NAME] = "tests.conformance.memory_target"
     sys.exit(controller.main())

@@ -1,13 +1,13 @@
 """Every kind of record comes back equal, whatever its members hold: values are made from the types themselves."""
 
 import dataclasses
+import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from enum import Enum, StrEnum
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -87,6 +87,6 @@ KINDS: tuple[Kind[Any], ...] = (*record_kinds.ALL, Kind("everything", Everything
 def test_a_body_comes_back_equal(kind: Kind[Any], data: st.DataObject) -> None:
     body = data.draw(values(kind.type))
     plain = record_codec.encode(kind, "a", body)
-    through = msgspec.json.decode(msgspec.json.encode(plain))
-    assert through == plain
-    assert record_codec.decode(kind, "a", through) == body
+    text = json.dumps(plain)
+    assert json.loads(text) == plain
+    assert record_codec.decode(kind, "a", text) == body

@@ -11,6 +11,9 @@ from typing import Literal, NotRequired, TypedDict
 PATH = "/_tidegate/stats"
 PAIR_PATH = "/_tidegate/pair"
 """Where a worker answers a copy of a request that another version's worker sends. No client is routed there."""
+ACTIVITY = "activity"
+"""File in a replica's folder with a number that has risen if the page may have changed since it was read."""
+_ACTIVITY_BYTES = 8
 KEPT_SECONDS = 180
 """Seconds that a worker keeps."""
 MOST_SERIES = 500
@@ -153,6 +156,15 @@ class StatsPage(TypedDict):
     in_flight: int
     answered: int
     seconds: list[SecondRow]
+
+
+def encode_activity(number: int) -> bytes:
+    return number.to_bytes(_ACTIVITY_BYTES, "little")
+
+
+def decode_activity(data: bytes) -> int | None:
+    """The number; None for what is none."""
+    return int.from_bytes(data, "little") if len(data) == _ACTIVITY_BYTES else None
 
 
 def stats_path(since: int, before: int) -> str:

@@ -28,6 +28,13 @@ def process_state(pid: int) -> str:
     return words[0] if words else ""
 
 
+def process_start(pid: int) -> str | None:
+    """When a process started, in clock ticks since the boot; None for one that has ended, as a zombie has. With the
+    pid this names a process, whatever it executes."""
+    words = _stat(_PROC / str(pid))
+    return words[19] if words else None
+
+
 def process_tree(pid: int, most: int | None = None, *, all_threads: bool = True) -> Iterator[int]:
     """A process and all that it and its children have started and that still run, at most ``most``. Without
     ``all_threads`` only what main threads have started, which takes one file for each process."""
@@ -126,10 +133,11 @@ def _threads(pid: int) -> list[Path]:
 def _stat(folder: Path) -> list[str]:
     """Fields after the command's name: state, parent, ...; empty for a process that has ended."""
     try:
-        text = (folder / "stat").read_text(errors="replace")
+        with open(f"{folder}/stat", "rb") as file:  # a thousand times a second: four times as fast as by Path
+            text = file.read()
     except OSError:
         return []
-    words = text[text.rindex(")") + 2 :].split()
+    words = text[text.rindex(b")") + 2 :].decode().split()
     return [] if words[0] in "ZX" else words
 
 

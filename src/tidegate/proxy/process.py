@@ -21,6 +21,7 @@ import psutil
 from tidegate.auth.child_environment import minimal_environment
 from tidegate.domain.errors import StartupError
 from tidegate.host.installation import Installation
+from tidegate.host.process_stats import process_start
 from tidegate.proxy import config
 
 IDENTITY, PID, ERRORS = "process.json", "haproxy.pid", "haproxy.err"
@@ -59,6 +60,8 @@ class Master:
         self.installation = installation
         self.command = command
         self._known: ProxyIdentity | None = None
+        self._seen: tuple[int, str] | None = None
+        """Pid and start of the process that was found to be ours last."""
 
     def identity(self) -> ProxyIdentity | None:
         """Identity of the running process; None if none runs."""
@@ -161,6 +164,15 @@ class Master:
                 _kill_and_wait([process, *process.children(recursive=True)])
 
     def _serves(self, pid: int) -> bool:
+        """Looked at twice a second. A process that is ours stays ours: only a master executes anything, itself."""
+        started = process_start(pid)
+        if started is None:  # it has ended, or this is not Linux
+            return self._is_found(pid)
+        if self._seen != (pid, started) and self._is_found(pid):
+            self._seen = pid, started
+        return self._seen == (pid, started)
+
+    def _is_found(self, pid: int) -> bool:
         try:
             process = psutil.Process(pid)
             return _is_running(process) and self._is_ours(process.cmdline())

@@ -1,6 +1,7 @@
 """Encode and decode frozen dataclasses as plain JSON data."""
 
-from typing import TypeVar
+from functools import lru_cache
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -8,6 +9,9 @@ from tidegate.domain.errors import Invalid, TidegateError
 from tidegate.ports.store import Kind
 
 T = TypeVar("T")
+
+KEPT, SHORT = 4_096, 16_384
+"""Bodies that are kept, and the most characters of one: tens of megabytes at the most in practice."""
 
 
 def encode(kind: Kind[T], name: str, body: T) -> object:
@@ -21,10 +25,19 @@ def encode(kind: Kind[T], name: str, body: T) -> object:
     return msgspec.json.decode(text)
 
 
-def decode(kind: Kind[T], name: str, plain: object) -> T:
+def decode(kind: Kind[T], name: str, text: str) -> T:
+    """Read a body. Loops ask each second for records that have not changed, so those read last are kept: bodies are
+    frozen, and the text says all of one."""
+    return cast(T, (_decode_short if len(text) <= SHORT else _decode)(kind, name, text))
+
+
+def _decode(kind: Kind[Any], name: str, text: str) -> Any:
     try:
-        return msgspec.convert(plain, kind.type, str_keys=True)
-    except msgspec.ValidationError as error:
+        return msgspec.json.decode(text, type=kind.type)
+    except msgspec.DecodeError as error:
         raise TidegateError(
             f"The {kind.name} {name!r} in the database cannot be read by this tidegate: {error}"
         ) from None
+
+
+_decode_short = lru_cache(maxsize=KEPT)(_decode)

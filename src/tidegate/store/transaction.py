@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Text, and_, cast, delete, insert, select, update
 
 from tidegate.domain.errors import Invalid
 from tidegate.domain.observation import Event
@@ -13,6 +13,11 @@ from tidegate.store import journal, pages, record_codec
 from tidegate.store.tables import JOURNAL, RECORDS
 
 T = TypeVar("T")
+
+_ROW = (
+    *(RECORDS.c.name, RECORDS.c.version, RECORDS.c.created_at, RECORDS.c.modified_at),
+    cast(RECORDS.c.body, Text).label("text"),
+)
 
 
 class SqlTx:
@@ -23,7 +28,7 @@ class SqlTx:
         self._connection = connection
 
     def get(self, kind: Kind[T], name: str) -> Saved[T] | None:
-        row = self._connection.execute(select(RECORDS).where(_key(kind, name))).one_or_none()
+        row = self._connection.execute(select(*_ROW).where(_key(kind, name))).one_or_none()
         return None if row is None else _saved(kind, row)
 
     def put(
@@ -70,7 +75,7 @@ class SqlTx:
     ) -> RecordPage[T]:
         where = where or Filter()
         query = (
-            select(RECORDS)
+            select(*_ROW)
             .where(RECORDS.c.kind == kind.name, *pages.filter_conditions(where))
             .order_by(*pages.order(where))
         )
@@ -136,5 +141,5 @@ def _check(kind: Kind[T], name: str, present: int, expect: int | None) -> None:
 
 
 def _saved(kind: Kind[T], row: Any) -> Saved[T]:
-    body = record_codec.decode(kind, row.name, row.body)
+    body = record_codec.decode(kind, row.name, row.text)
     return Saved(row.name, body, row.version, row.created_at, row.modified_at)

@@ -13,8 +13,8 @@ from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import TidegateError
 from tidegate.ports.target import Document, Finding, Level, Options, Rendering
 from tidegate.targets import registry
+from tidegate.targets.kind import TargetKind
 from tidegate.targets.local.provider import provide_local
-from tidegate.targets.registry import TargetKind
 
 SPEC = "endpoint: fraud\nmodel: {data: file:///models/fraud.ubj}\n"
 

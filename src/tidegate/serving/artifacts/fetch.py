@@ -15,14 +15,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tidegate.domain.errors import ArtifactError, MissingArtifact, Transient
+from tidegate.host.late_import import load
 from tidegate.serving.artifacts import archives
 from tidegate.serving.artifacts.archives import ArchiveLimits, TargetFolder
 from tidegate.serving.artifacts.durable_tree import sync, sync_tree
 from tidegate.storage.addresses import Address, parse
 from tidegate.storage.files import open_plain, resolve_existing
-from tidegate.storage.s3 import S3, Bucket
+
+if TYPE_CHECKING:
+    from tidegate.storage.s3 import Bucket
 
 ARCHIVES = (".tar.gz", ".tgz")
 
@@ -99,7 +103,7 @@ def check_exists(url: str, policy: Policy) -> None:
         elif not real.is_dir():
             raise MissingArtifact("there is no such folder")
         return
-    bucket = S3(policy.s3_endpoint, policy.region).bucket(address.bucket)
+    bucket = _open_bucket(address, policy)
     if not path.endswith("/"):
         bucket.head(path)
     elif next(bucket.list(path), None) is None:
@@ -163,8 +167,14 @@ def _check_size(size: int, limits: ArchiveLimits) -> None:
 # --- s3:// ---
 
 
+def _open_bucket(address: Address, policy: Policy) -> "Bucket":
+    """Imports S3's client now: most starts of the server and of a worker need none."""
+    bucket: Bucket = load("tidegate.storage.s3", "S3")(policy.s3_endpoint, policy.region).bucket(address.bucket)
+    return bucket
+
+
 def _from_s3(address: Address, into: Path, policy: Policy) -> None:
-    bucket, key = S3(policy.s3_endpoint, policy.region).bucket(address.bucket), address.path
+    bucket, key = _open_bucket(address, policy), address.path
     if key.endswith("/"):
         _copy_prefix(bucket, key, into, policy.limits)
     elif key.endswith(ARCHIVES):
@@ -181,7 +191,7 @@ def _limit(limits: ArchiveLimits, taken: int = 0) -> Callable[[int], None]:
     return lambda size: _check_size(taken + size, limits)
 
 
-def _copy_prefix(bucket: Bucket, prefix: str, into: Path, limits: ArchiveLimits) -> None:
+def _copy_prefix(bucket: "Bucket", prefix: str, into: Path, limits: ArchiveLimits) -> None:
     number = size = 0
     tree = TargetFolder(into, limits, "the prefix")
     for key, *_ in bucket.list(prefix):

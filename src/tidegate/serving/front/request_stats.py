@@ -30,6 +30,7 @@ from tidegate.domain.worker_stats import (
 )
 from tidegate.monitoring import finite, sketch
 from tidegate.serving.contract.invocation import Note
+from tidegate.serving.front.activity_mark import ActivityMark
 
 STATS_PATH = PATH.encode()
 _FOLD_AT = 256
@@ -108,7 +109,9 @@ def _second(counted: tuple[int, int, int, int]) -> int:
 class RequestStats:
     """The statistics of a worker. Times are epoch microseconds; ``status`` is the model's own, 0 for no answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, mark: ActivityMark | None = None) -> None:
+        """``mark``: where it is told that something is counted."""
+        self.mark = ActivityMark(None) if mark is None else mark
         self._fresh: list[tuple[int, int, int, int]] = []
         self._notes: list[tuple[int, Note]] = []
         self._folded = 0
@@ -118,7 +121,13 @@ class RequestStats:
         self.answered = 0
         """Requests since the start with an answer below 500, complete or not."""
 
+    def begin(self) -> None:
+        """Something is about to be counted, or to be in flight."""
+        if self.mark.settled:
+            self.mark.rise()
+
     def count(self, at: int, status: int, latency: int, overhead: int) -> None:
+        self.begin()
         self._fresh.append((at, status, latency, overhead))
         if len(self._fresh) >= _FOLD_AT:
             self._fold()
@@ -130,6 +139,7 @@ class RequestStats:
 
     def note(self, at: int, note: Note) -> None:
         """Add a measurement; NaN is dropped."""
+        self.begin()
         if not -finite.LARGEST <= note.value <= finite.LARGEST:
             if (value := finite.bounded(note.value)) is None:
                 return
@@ -140,6 +150,7 @@ class RequestStats:
 
     def add_pair(self, at: int, pair: PairRow) -> None:
         """Add a request that another version was given, too, unless its second has enough of them."""
+        self.begin()
         pairs = self._record(at // 1_000_000).pairs
         if len(pairs) < MOST_PAIRS:
             pairs.append(pair)
@@ -168,6 +179,9 @@ class RequestStats:
     def page(self, replica: str, now: float, in_flight: int, since: int, before: int) -> StatsPage:
         """What the controller reads. ``now``: epoch seconds."""
         seconds = self.seconds(since, before)
+        self.mark.settle()
+        if any(second >= before for second in self._seconds):
+            self.mark.rise()  # the page leaves it out
         return {
             "replica": replica,
             "now": now,

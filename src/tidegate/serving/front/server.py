@@ -31,6 +31,7 @@ from tidegate.serving.contract.memory_release import ReleaseSchedule, release_me
 from tidegate.serving.contract.refusals import read_phrases
 from tidegate.serving.contract.replica_spec import ReplicaSpec
 from tidegate.serving.front.access_keys import KeysFile, check_access
+from tidegate.serving.front.activity_mark import ActivityMark
 from tidegate.serving.front.capture_sampling import make_recorder
 from tidegate.serving.front.compared_counts import ComparedCounts
 from tidegate.serving.front.connection import Connection, Refusal, Request
@@ -73,7 +74,7 @@ class Server:
         self.max_body = spec.max_body
         self._endpoint = spec.fleet.endpoint.encode()
         self.heads = HeaderCache((PLAIN, b"/endpoints/%b%b" % (self._endpoint, PLAIN)))
-        self._stats = RequestStats()
+        self._stats = RequestStats(ActivityMark(folder))
         texts = TextSamples(
             self._stats.add_text, read_phrases(spec.containers[-1].environment if spec.containers else {})
         )
@@ -262,6 +263,7 @@ class Server:
     def _submit(
         self, engine: ModelEngine, connection: Connection, request: Request, call: Call, fmt: ResponseFormat
     ) -> None:
+        self._stats.begin()
         self._in_hand[connection] = call
         self.waiting.begin(connection, request)
         engine.submit(call, partial(self._finish, connection, request, call, fmt))

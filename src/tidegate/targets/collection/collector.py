@@ -16,15 +16,18 @@ from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.metric import SAGEMAKER, CollectionRound, Coverage, FleetSecond, MetricId
 from tidegate.domain.worker_stats import KEPT_SECONDS, stats_path
 from tidegate.ports.metrics import MetricHistory
-from tidegate.ports.router import Passed, ServerAddress
+from tidegate.ports.router import Passed
 from tidegate.targets.collection.coverage import CoverageTracker
 from tidegate.targets.collection.fleet_seconds import billed, counted, merged, utilized, waiting
 from tidegate.targets.collection.outage import Outage
+from tidegate.targets.collection.questions import StatsQuery, StatsReply
+from tidegate.targets.collection.quiet import QuietReplicas
 from tidegate.targets.collection.sources import (
     MOST_BODY,
     TOO_LARGE,
     Get,
     MeasureUsage,
+    ReadActivity,
     ServingReplica,
     WorkerFleets,
 )
@@ -50,27 +53,6 @@ INLINE = 2**18
 OVERSIZED = "a page that is too large to be read"
 
 
-@dataclass(frozen=True)
-class StatsQuery:
-    """What a replica is asked in the second ``now``. ``met``: when it was first seen to take requests; None: an
-    earlier controller left it."""
-
-    spec: FleetSpec
-    replica: str
-    socket: ServerAddress
-    now: int
-    met: int | None
-
-
-@dataclass(frozen=True)
-class StatsReply:
-    """Consecutive pages from ``since`` on. ``too_large``: one more page was not read because of its size."""
-
-    since: int
-    pages: tuple[Page, ...]
-    too_large: bool = False
-
-
 @dataclass
 class Collector:
     """``passed`` gives, per fleet, how many requests since the last call the proxy answered itself (worker died,
@@ -83,6 +65,8 @@ class Collector:
     usage: MeasureUsage
     coverage: CoverageTracker = field(default_factory=CoverageTracker)
     patience: float = PATIENCE
+    activity: ReadActivity = lambda replica: None
+    _quiet: QuietReplicas = field(default_factory=QuietReplicas)
     _since: dict[str, int] = field(default_factory=dict)
     """Replica -> first second not yet taken."""
     _left: list[tuple[FleetSpec, str, bytes]] = field(default_factory=list)
@@ -121,10 +105,10 @@ class Collector:
         met, self._last = min(now, self._last or now), now
         left, self._left = self._left, []
         parts = [part for one in left for part in await self._harvested(*one, now)]
-        self._ask_all(replicas, now, met)
+        asked = self._ask_all(replicas, now, met)
         passed = await self._answers()
-        parts += self._take_replies(now)
-        parts += self._measured(replicas, now - 1)
+        parts += self._take_replies(now, [(one.fleet, 0) for one in replicas if one.id not in asked])
+        parts += self._measured([one for one in replicas if one.id in asked], now - 1)
         parts += [self._provisioned(spec, now - 1) for spec in self.target.provisioned()]
         parts += self._by_proxy(passed or {}, now - 1)
         for part in parts:
@@ -143,20 +127,29 @@ class Collector:
         if followed and not followed & present:
             self._outage.begin()
 
-    def _ask_all(self, replicas: Iterable[ServingReplica], now: int, met: int) -> None:
-        """Ask every replica, except those whose last answer is still awaited."""
-        present = set()
-        for spec, id, _, socket in replicas:
+    def _ask_all(self, replicas: Iterable[ServingReplica], now: int, met: int) -> set[str]:
+        """Ask every replica, except those whose last answer is still awaited, and those known to have counted nothing
+        since. Returns the ids of all but the latter."""
+        present, asked = set[str](), set[str]()
+        for one in replicas:
+            spec, id, _, socket = one
             present.add(id)
             since = None if id in self._inherited else met
             self.coverage.begin(spec.id.endpoint, id, now - BACKLOG if since is None else since)
-            if id not in self._questions:
-                question = StatsQuery(spec, id, socket, now, since)
+            mark = self.activity(one)
+            question = StatsQuery(spec, id, socket, now, since, mark)
+            if id in self._questions:
+                asked.add(id)
+            elif id in self._since and self._quiet.is_quiet(one, mark, now):
+                self._advance(question, StatsReply(self._since[id], (Page((), now, 0, None),)))
+            else:
+                asked.add(id)
                 self._questions[id] = question, asyncio.create_task(self._ask(question))
         for id in self._questions.keys() - present:
             self._questions.pop(id)[1].cancel()
         if self._reading is None:
             self._reading = now, asyncio.create_task(self._passed())
+        return asked
 
     async def _answers(self) -> Mapping[FleetId, Passed] | None:
         """Wait for answers for at most ``patience`` seconds. Returns the proxy's; None if there is none yet."""
@@ -164,17 +157,19 @@ class Collector:
         asked, reading = self._reading
         await asyncio.wait([reading, *(task for _, task in self._questions.values())], timeout=self.patience)
         if not reading.done():
+            self._quiet.set_load(None)
             return None
         self._reading = None
         passed = reading.result()
         if passed is not None:
             self.coverage.proxy = asked
         self.target.set_load(passed or {})
+        self._quiet.set_load(passed)
         return passed
 
-    def _take_replies(self, now: int) -> list[FleetSecond]:
-        """Read the answers that have come."""
-        parts, in_flight = list[FleetSecond](), list[tuple[FleetSpec, int]]()
+    def _take_replies(self, now: int, in_flight: list[tuple[FleetSpec, int]]) -> list[FleetSecond]:
+        """Read the answers that have come. ``in_flight``: of the replicas that were not asked."""
+        parts = list[FleetSecond]()
         for id, (question, task) in list(self._questions.items()):
             if not task.done():
                 continue
@@ -184,6 +179,7 @@ class Collector:
                 parts += self._count_dropped(spec, id, [f"{type(error).__name__}: {error}"], now)
             elif (reply := task.result()) is not None:
                 self._advance(question, reply)
+                self._quiet.note(id, question.mark, question.now, reply.pages[-1] if reply.pages else None)
                 parts += [part for page in reply.pages for part in self._records(spec, id, page, now)]
                 if reply.too_large:
                     parts += self._count_dropped(spec, id, [OVERSIZED], now)
@@ -218,7 +214,7 @@ class Collector:
     ) -> dict[str, Coverage]:
         alive = {id for _, id, *_ in replicas} | {id for _, id, _ in self._left}
         self.coverage.forget(alive, {id for _, id, _ in left}, now)
-        for known in (self._since, self._answered_by, self._doubts):
+        for known in (self._since, self._answered_by, self._doubts, self._quiet.seen):
             for id in known.keys() - alive:
                 del known[id]
         for fleet in [fleet for fleet in self._fleets() if self.target.spec(fleet) is None]:

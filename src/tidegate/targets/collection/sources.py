@@ -27,6 +27,10 @@ class ServingReplica(NamedTuple):
     socket: ServerAddress
 
 
+ReadActivity = Callable[[ServingReplica], int | None]
+"""A number that has risen if the page of a replica may have changed since it was read; None where it is not known."""
+
+
 @dataclass(frozen=True)
 class Usage:
     """``cpu``: percent of one core since the last measurement; ``memory``: percent of the machine's."""

@@ -20,7 +20,14 @@ from tidegate.targets.local import on_demand, replica_processes, worker_client
 from tidegate.targets.local import replica as files
 from tidegate.targets.local.health import Health
 from tidegate.targets.local.on_demand import ServerlessState
-from tidegate.targets.local.poll_interval import BUSY_TURN, IDLE_TURN, TROUBLE_TURN, UNWELL_TURN, measured_turn
+from tidegate.targets.local.poll_interval import (
+    BUSY_TURN,
+    FILES_TURN,
+    IDLE_TURN,
+    TROUBLE_TURN,
+    UNWELL_TURN,
+    measured_turn,
+)
 from tidegate.targets.local.replica import Replica
 from tidegate.targets.local.start_failures import EARLY_BACKOFF, LONGEST_BACKOFF, StartFailures
 from tidegate.targets.local.start_queue import Urgency, urgency
@@ -222,7 +229,7 @@ class Fleet:
     def _restore_files(self) -> None:
         """Restore what somebody removed by hand: the fleet's record, and replicas that a later controller could not
         find."""
-        if self._now() - self._files_looked_at < IDLE_TURN or self.desired.deleted:
+        if self._now() - self._files_looked_at < FILES_TURN or self.desired.deleted:
             return
         self._files_looked_at = self._now()
         if not self.context.folders.desired_file(self.id).exists():

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -22,6 +23,7 @@ from tidegate.auth.child_environment import remove_secrets
 from tidegate.host.atomic_write import write_private
 from tidegate.host.command_line import command_line
 from tidegate.host.installation import Installation
+from tidegate.host.process_stats import process_start
 
 WORKER = "tidegate.serving"
 """The module that a worker runs."""
@@ -30,6 +32,15 @@ NOTE = "process.json"
 _EXIT_FIELD = 49
 """Of ``/proc/PID/stat``, counted from the state on: the status that a zombie leaves, as ``wait`` returns it."""
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@cache
+def _boot_id() -> str | None:
+    """None where there is none: not on Linux."""
+    try:
+        return BOOT_ID.read_text().strip()
+    except OSError:
+        return None
 
 
 @dataclass(frozen=True)
@@ -43,16 +54,11 @@ class Identity:
     @classmethod
     def of(cls, pid: int) -> "Identity | None":
         """The process with this pid, unless it has ended; a zombie has."""
-        try:
-            boot = BOOT_ID.read_text().strip()
-        except OSError:
+        boot = _boot_id()
+        if boot is None:
             return _elsewhere(pid)
-        try:
-            text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-        except OSError:
-            return None
-        words = text[text.rindex(")") + 2 :].split(" ")  # what follows the command: state, ..., start time
-        return None if words[0] in "ZX" else cls(pid, f"{boot} {words[19]}")
+        started = process_start(pid)
+        return None if started is None else cls(pid, f"{boot} {started}")
 
     @property
     def order(self) -> float:

@@ -59,7 +59,9 @@ def provide_local(context: TargetContext) -> Provider:
     target = LocalTarget(supervision, capabilities(settings))
     coverage = CoverageTracker(context.state / "coverage.json")
     usage, passed = ProcessUsage().measure, context.data_plane.passed
-    collector = Collector(target, context.history, passed, worker_http.get, usage, coverage)
+    collector = Collector(
+        target, context.history, passed, worker_http.get, usage, coverage, activity=target.activity
+    )
     return Provider(
         target=target,
         fleets=target,

@@ -12,6 +12,7 @@ from tidegate.domain.errors import TargetError, Transient
 from tidegate.domain.fleet import FleetId, FleetSpec, ReplicaState
 from tidegate.domain.observation import TIDEGATE_CAPABILITIES, Capabilities, FleetStatus, Observation
 from tidegate.domain.traffic import RouteTable
+from tidegate.domain.worker_stats import ACTIVITY, decode_activity
 from tidegate.ports.router import Passed, View
 from tidegate.ports.target import Look
 from tidegate.targets.collection.sources import ServingReplica
@@ -172,6 +173,15 @@ class LocalTarget:
                 if replica.state in (ReplicaState.READY, ReplicaState.DRAINING):
                     pid = replica.process.identity.pid
                     yield ServingReplica(fleet.desired.spec, replica.id, pid, replica.socket)
+
+    def activity(self, replica: ServingReplica) -> int | None:
+        """The number that its worker raises before it counts anything; None if there is none to read."""
+        try:
+            return decode_activity(
+                (self._context.folders.replica(replica.fleet.id, replica.id) / ACTIVITY).read_bytes()
+            )
+        except OSError:
+            return None
 
     def desired(self) -> list[FleetSpec]:
         """The fleets that should exist."""

@@ -27,7 +27,8 @@ from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
 from tidegate.targets.capacity_limit import LimitedTarget
 from tidegate.targets.context import TargetContext
-from tidegate.targets.registry import KINDS, TargetKind
+from tidegate.targets.kind import TargetKind
+from tidegate.targets.registry import KINDS
 from tidegate.testing.loops.clock import SimulatedClock
 from tidegate.testing.loops.controller import Edges, Loops, join_loops, run_loops
 from tidegate.testing.loops.virtual_loop import VirtualLoop

@@ -1,0 +1,60 @@
+"""Tells the collector of this machine whether a worker's statistics page may have changed, without a question.
+
+The file holds a number. It rises before the first thing is counted after the page was last read, so a collector that
+finds the number it read before its last question knows all that there is.
+"""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from tidegate.domain.worker_stats import ACTIVITY, encode_activity
+
+
+class ActivityMark:
+    """Written at most once for each reading of the page."""
+
+    def __init__(self, folder: Path | None) -> None:
+        """``folder``: the replica's; None: nobody is told."""
+        self._number = 0
+        self.settled = True
+        """All that was counted is on pages that were read."""
+        self._path = None if folder is None else folder / ACTIVITY
+        self._file = -1
+        if self._path is not None:
+            try:
+                self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+                self._write()
+            except OSError:
+                self._give_up()
+
+    def rise(self) -> None:
+        """Something is about to be counted."""
+        self.settled = False
+        if self._file >= 0:
+            self._number += 1
+            try:
+                self._write()
+            except OSError:
+                self._give_up()
+
+    def settle(self) -> None:
+        """All that was counted is on pages that were read."""
+        self.settled = True
+
+    def _write(self) -> None:
+        data = encode_activity(self._number)
+        if os.pwrite(self._file, data, 0) != len(data):
+            raise OSError("the number was written in part")
+
+    def _give_up(self) -> None:
+        """Without a file the collector asks each second. One that cannot be written is as good as none once its
+        length is wrong, should it stay."""
+        with suppress(OSError):
+            if self._file >= 0:
+                os.ftruncate(self._file, 0)
+                os.close(self._file)
+        self._file = -1
+        with suppress(OSError):
+            if self._path is not None:
+                self._path.unlink(missing_ok=True)

@@ -1,0 +1,54 @@
+"""Replicas of this machine that have counted nothing since they were asked: they need not be asked each second. Pure.
+
+A worker raises a number before it counts anything, or has a request in flight, that its last page did not show. The
+number is believed as far as the page is: both are the worker's own.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from tidegate.domain.fleet import FleetId
+from tidegate.ports.router import Passed
+from tidegate.targets.collection.sources import ServingReplica
+from tidegate.targets.collection.stats_page import Page
+
+ASKED_EVERY = 5
+"""Seconds between questions to a replica at rest, and between measurements of its processor time and memory."""
+
+
+class SeenAtRest(NamedTuple):
+    """The number before the last question, which a page answered that had nothing in flight."""
+
+    mark: int
+    at: int
+
+
+@dataclass
+class QuietReplicas:
+    seen: dict[str, SeenAtRest] = field(default_factory=dict)
+    _busy: frozenset[FleetId] | None = None
+    """Fleets for which the router had requests, or a replica that it takes for dead, at its last answer; None: not
+    known."""
+
+    def set_load(self, passed: Mapping[FleetId, Passed] | None) -> None:
+        """What the router said; None: it did not answer. Requests may wait for a worker that does not see them."""
+        self._busy = None
+        if passed is not None:
+            self._busy = frozenset(
+                fleet for fleet, load in passed.items() if load.in_flight or load.queued or load.down
+            )
+
+    def note(self, replica: str, mark: int | None, now: int, page: Page | None) -> None:
+        """Take the answer to a question of the second ``now``, before which the number was ``mark``."""
+        if mark is not None and page is not None and page.in_flight == 0 and page.through >= now:
+            self.seen[replica] = SeenAtRest(mark, now)
+        else:
+            self.seen.pop(replica, None)
+
+    def is_quiet(self, replica: ServingReplica, mark: int | None, now: int) -> bool:
+        """Whether what a replica would answer now is known to be nothing new. False if in doubt."""
+        seen = self.seen.get(replica.id)
+        if seen is None or mark != seen.mark or not 0 <= now - seen.at < ASKED_EVERY:
+            return False
+        return self._busy is not None and replica.fleet.id not in self._busy

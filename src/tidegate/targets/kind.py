@@ -1,0 +1,24 @@
+"""What a target is to the platform: one row of the registry, made in the target's own folder (``kind.py``)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tidegate.ports.artifacts import ArtifactArchive
+from tidegate.ports.direct import OpenDirect
+from tidegate.ports.target import Checker, Provider, Renderer
+from tidegate.targets.context import TargetContext
+
+
+@dataclass(frozen=True)
+class TargetKind:
+    """``renderers``: form -> what prints a deployment in it, the usual form first; empty where the platform itself
+    runs what it deploys. Modules of a target import what needs an extra only once it is used."""
+
+    provide: Callable[[TargetContext], Provider]
+    renderers: Mapping[str, Renderer] = field(default_factory=dict)
+    check: Checker | None = None
+    direct: OpenDirect | None = None
+    """Deploys without a server; None where only a server can."""
+    archive: Callable[[Path], ArtifactArchive] | None = None
+    """Kept model data of a state folder, for backups: without a target that runs. None: it keeps none."""

@@ -1,0 +1,8 @@
+"""The target ``kubernetes`` in the registry."""
+
+from tidegate.targets.kind import TargetKind
+from tidegate.targets.kubernetes.doctor import check_kubernetes
+from tidegate.targets.kubernetes.provider import provide_kubernetes
+from tidegate.targets.kubernetes.render import render_kubernetes
+
+KIND = TargetKind(provide_kubernetes, {"manifests": render_kubernetes}, check_kubernetes)
