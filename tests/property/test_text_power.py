@@ -11,8 +11,9 @@ from tidegate.evidence.judge import begin, fold, judge
 
 CONFIG = EvidenceConfig(compare=(Comparison.TEXT,))
 ROLLOUTS = 120
-APART = 0.15
-"""How far computed and drawn probabilities may lie apart: three deviations of the draw, and the approximation."""
+MORE, LESS = 0.1, 0.22
+"""By how much the computed probability may be above and below the drawn one: deviations of the draw, and the
+approximation, which errs on the safe side."""
 SIZE = round(TEXTS_PER_SECOND)
 
 
@@ -42,4 +43,4 @@ def test_refusals_are_found_as_surely_as_computed(difference: float, looks: tupl
             Comparison.TEXT, CONFIG, [ComparedStage(0.1, seconds, 100)], USUAL_REFUSALS, difference
         )
         drawn = sum(one <= seconds for one in taken) / ROLLOUTS
-        assert said == pytest.approx(drawn, abs=APART)
+        assert drawn - LESS <= said <= drawn + MORE
