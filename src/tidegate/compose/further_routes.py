@@ -7,12 +7,16 @@ from tidegate.advisor.planner import api as planner_api
 from tidegate.advisor.quality import api as labels_api
 from tidegate.console import (
     audit_page,
+    chat_page,
     compute_api,
+    insight_pages,
     learn_pages,
     login_pages,
     openid_pages,
     operate_pages,
     pages,
+    recommender_pages,
+    summary_pages,
 )
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.guarded_routes import GuardedRoute
@@ -20,7 +24,7 @@ from tidegate.gateway.guarded_routes import GuardedRoute
 
 def further_routes(gateway: Gateway, environment: Mapping[str, str]) -> list[GuardedRoute]:
     """``environment``: of the processes that compute for a page."""
-    desk = compute_api.ComputePool(environment)
+    desk, streams = compute_api.ComputePool(environment), operate_pages.open_streams(gateway)
     return [
         *planner_api.routes(gateway),
         *labels_api.routes(gateway),
@@ -28,7 +32,11 @@ def further_routes(gateway: Gateway, environment: Mapping[str, str]) -> list[Gua
         *login_pages.routes(gateway),
         *openid_pages.routes(gateway),
         *audit_page.routes(gateway),
-        *operate_pages.routes(gateway),
+        *chat_page.routes(gateway),
+        *operate_pages.routes(gateway, streams),
+        *insight_pages.routes(gateway, streams),
         *pages.routes(gateway, desk),
         *learn_pages.routes(gateway, desk),
+        *recommender_pages.routes(gateway),
+        *summary_pages.routes(gateway),
     ]

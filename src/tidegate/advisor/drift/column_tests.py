@@ -1,6 +1,6 @@
 """The tests of one column: against its baseline, for missing values, for values that were never seen. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 from tidegate.advisor.drift.profile import PREDICTION, ColumnProfile, TableProfile
@@ -16,6 +16,8 @@ from tidegate.advisor.drift.violations import Violation
 
 FEW_TEXTS = 0.05
 """Share of texts in a column of numbers up to which its numbers are still compared."""
+NEW_SLICE = 20
+"""Rows from which a slice that the baseline does not have matters."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,14 @@ class ColumnTest:
     said: str = ""
 
 
-def compare_columns(before: ColumnProfile, now: ColumnProfile, fewest: int, least: float) -> ColumnTest | str:
+def compare_columns(
+    before: ColumnProfile, now: ColumnProfile, fewest: int, least: float, fewest_numbers: int
+) -> ColumnTest | str:
     """The test of two distributions; or why there is none. A few broken values among numbers do not keep the others
-    from being compared."""
+    from being compared. ``fewest_numbers``: of the values that are there now, if they are numbers, whose test is
+    sound with fewer than that of texts."""
     if _mostly_numbers(before) and _mostly_numbers(now):
-        if min(before.count, now.count) < fewest:
+        if before.count < fewest or now.count < fewest_numbers:
             return "too few values"
         if before.low == before.high == now.low == now.high:
             return "constant"
@@ -72,19 +77,38 @@ def count_tests(before: ColumnProfile, now: ColumnProfile, most: float) -> Itera
         strange = sum(now.categories[value] for value in unseen)
         share = strange / now.texts
         said = f"{share:.1%} are new values ({', '.join(unseen[:3])})"
-        chance = upper_binomial(strange, now.texts, _unseen_share(before))
+        chance = upper_binomial(strange, now.texts, unseen_share(before))
         yield ColumnTest("new values", share, chance, share > most, "categorical_values_check", said)
 
 
-def check_columns(before: TableProfile, now: TableProfile) -> Iterator[Violation]:
-    """What needs no test: columns that are not those of the baseline, and values of another type."""
+def judge_new_slice(name: str, rows: int, now: int, before: int, known: int) -> ColumnTest:
+    """Of a slice that the baseline does not have. ``rows``: how many it has, of ``now`` and of the ``before`` rows of
+    the baseline; ``known``: slices that there are. Each of those might have been missing in the baseline by chance:
+    all rows of a rare one may have come later."""
+    chance = min(1.0, known * upper_hypergeometric(rows, now, rows, now + before))
+    said = f"{name} is not in the baseline"
+    return ColumnTest("new slice", rows / now, chance, rows >= NEW_SLICE, "categorical_values_check", said)
+
+
+def judge_season(expected: ColumnTest) -> ColumnTest:
+    """Of rows that are as ever, at a time of which the baseline says that it is another one. ``expected``: the
+    comparison with what it was then."""
+    said = f"the season of the baseline has not come: distance from it {expected.distance:.3f}"
+    return ColumnTest(
+        "season", expected.distance, expected.probability, expected.matters, "baseline_drift_check", said
+    )
+
+
+def check_columns(before: TableProfile, now: TableProfile, limited: Container[str] = ()) -> Iterator[Violation]:
+    """What needs no test: columns that are not those of the baseline, and values of another type, but for columns
+    that have limits of their own (``limited``)."""
     for name in before.columns.keys() - now.columns.keys():
         yield Violation(name, "missing_column_check", "the baseline has it, and no row does")
     for name in now.columns.keys() - before.columns.keys() - {PREDICTION}:
         yield Violation(name, "extra_column_check", "rows have it, and the baseline does not")
     for name in before.columns.keys() & now.columns.keys():
         old, new = before.columns[name], now.columns[name]
-        if old.numeric and new.texts:
+        if old.numeric and new.texts and name not in limited:
             share = new.texts / new.present
             yield Violation(name, "data_type_check", f"{share:.2%} are texts, and the baseline has numbers")
 
@@ -97,7 +121,7 @@ def _mostly_numbers(column: ColumnProfile) -> bool:
     return column.count > 0 and column.texts <= FEW_TEXTS * column.present
 
 
-def _unseen_share(column: ColumnProfile) -> float:
+def unseen_share(column: ColumnProfile) -> float:
     """Share of values that are expected to be new although nothing has changed (Good and Turing): of those seen once,
     and one more, since none seen once is no proof that nothing is rare."""
     once = sum(count == 1 for count in column.categories.values())

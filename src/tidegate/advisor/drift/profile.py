@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 PREDICTION = "prediction"
@@ -37,6 +37,9 @@ class ColumnProfile:
     categories: Counter[str] = field(default_factory=Counter)
     uncounted: bool = False
     """There are more different texts than are counted."""
+    negatives: int = 0
+    fractions: int = 0
+    """Numbers below zero, and numbers that are not whole, as far as they were added here."""
 
     @property
     def present(self) -> int:
@@ -85,6 +88,8 @@ class ColumnProfile:
         self.total += value
         self.squares += (value - before) * (value - self.mean)
         self.low, self.high = min(self.low, value), max(self.high, value)
+        self.negatives += value < 0
+        self.fractions += value != int(value)
         self.whole = self.whole and value == int(value)
         if len(self.sample) < SAMPLE:
             self.sample.append(value)
@@ -99,15 +104,25 @@ def profile_of(values: Sequence[Value]) -> ColumnProfile:
     texts = [value for value in values if isinstance(value, str)]
     made = ColumnProfile(missing=len(values) - len(numbers) - len(texts), count=len(numbers), texts=len(texts))
     if numbers:
-        made.total = math.fsum(numbers)
-        made.squares = math.fsum((value - made.mean) ** 2 for value in numbers)
+        made.total = _add_up(numbers)
+        made.squares = _add_up((value - made.mean) * (value - made.mean) for value in numbers)
         made.low, made.high = min(numbers), max(numbers)
-        made.whole = all(value == int(value) for value in numbers)
+        made.negatives = sum(value < 0 for value in numbers)
+        made.fractions = sum(value != int(value) for value in numbers)
+        made.whole = not made.fractions
         made.sample = numbers[:SAMPLE]
     counts = Counter(texts)
     made.uncounted = len(counts) > CATEGORIES
     made.categories = Counter(dict(counts.most_common(CATEGORIES)))
     return made
+
+
+def _add_up(values: Iterable[float]) -> float:
+    """Infinity where the sum is no number any more."""
+    try:
+        return math.fsum(values)
+    except OverflowError:
+        return math.inf
 
 
 class TableProfile:

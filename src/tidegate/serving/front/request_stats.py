@@ -150,7 +150,6 @@ class RequestStats:
 
     def add_pair(self, at: int, pair: PairRow) -> None:
         """Add a request that another version was given, too, unless its second has enough of them."""
-        self.begin()
         pairs = self._record(at // 1_000_000).pairs
         if len(pairs) < MOST_PAIRS:
             pairs.append(pair)
@@ -213,6 +212,7 @@ class RequestStats:
                 series.setdefault(key, Distribution()).add(note.value, times)
 
     def _record(self, second: int) -> SecondStats:
+        self.begin()
         self.rewind(second)
         record = self._seconds.get(second)
         if record is None:
