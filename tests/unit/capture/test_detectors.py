@@ -152,6 +152,7 @@ def test_personal_data_is_found(text: str, left: str) -> None:
             "52.520008 13.404954",
             "latency@p99",
             "v1.2.3",
+            "10.0.19045.3570",
             "ABC-DEF",
         ),
         *(
