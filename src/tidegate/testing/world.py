@@ -93,7 +93,7 @@ class World:
     journal: list[JournalEntry] = field(default_factory=list)
     refused: list[tuple[str, TidegateError]] = field(default_factory=list)
     ticks: int = 0
-    compared: "ComparedWorld | None" = None
+    compared: ComparedWorld | None = None
     """What the comparison of the two versions finds; None: no difference, as soon as it is asked."""
 
     def __post_init__(self) -> None:
