@@ -70,6 +70,8 @@ class Redactor:
         return self._scrub(text) if text else text
 
     def _scrub(self, text: str) -> str:
+        if is_plain(text):
+            return text
         found = self._seen.get(text)
         if found is None:
             found = scrub(text, self._kinds, self._replacer.found)

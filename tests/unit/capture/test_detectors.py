@@ -176,6 +176,8 @@ def test_only_what_is_asked_for_is_looked_for() -> None:
     text = "Jane Doe 123-45-6789 jane@example.com and more words"
     assert found(text, frozenset({Detector.SSN})) == "Jane Doe <ssn:123-45-6789> jane@example.com and more words"
     assert found(text, frozenset()) == text
+    for packed in ENCODED:
+        assert found(packed, frozenset()) == packed
 
 
 @pytest.mark.parametrize(
