@@ -51,12 +51,13 @@ class Redactor:
         self._seen: dict[str, str] = {}
         """Short texts as they are written: names of members and categories come again and again."""
 
-    def redact(self, body: Body, request: bool) -> Body | None:
+    def redact(self, body: Body, request: bool, lines: bool = True) -> Body | None:
         """The body without what is personal; None if it is in a form that cannot be read. ``request``: it is what a
-        client sent, whose columns may be known; an answer has columns of its own."""
+        client sent, whose columns may be known; an answer has columns of its own. ``lines``: several lines of JSON
+        are documents of their own, and not one text of which each has a piece, as in streams."""
         try:
             if body.encoding == JSON:
-                data = self._json(body.data, request)
+                data = self._json(body.data, request, lines)
             elif body.encoding == CSV:
                 data = self._csv(body.data, request)
             else:
@@ -123,12 +124,12 @@ class Redactor:
 
     # --- JSON ---
 
-    def _json(self, data: bytes, request: bool) -> bytes:
+    def _json(self, data: bytes, request: bool, several: bool) -> bytes:
         try:
             return msgspec.json.encode(self._document(msgspec.json.decode(data), request))
         except msgspec.DecodeError:
             lines = [line for line in data.splitlines() if line.strip()]
-            if len(lines) < 2:
+            if len(lines) < 2 or not several:
                 raise
             documents = [self._document(msgspec.json.decode(line), request) for line in lines]
             return b"\n".join(map(msgspec.json.encode, documents)) + b"\n"

@@ -3,7 +3,6 @@ is harm."""
 
 import json
 import os
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +15,7 @@ from tidegate.cli.compare_inputs import choose_models, read_given_rows
 from tidegate.cli.compare_options import read_options
 from tidegate.cli.compare_run import ModelRun
 from tidegate.cli.output import AsJson, console
+from tidegate.cli.report_files import Html, check_destinations
 from tidegate.settings import Settings
 from tidegate.spec.paired_tolerance import render_whole
 
@@ -55,7 +55,6 @@ More = Annotated[
         help="See above. --candidate NEW is the same as the last argument.",
     ),
 ]
-Html = Annotated[Path | None, typer.Option(metavar="FILE", help="Write a report with plots (.html).")]
 
 
 def compare(
@@ -92,7 +91,7 @@ def compare(
       tidegate compare old.yaml new.yaml --rows rows.csv --label fraud
     """
     options = read_options(by, label, leave_out, tolerance, said)
-    compare_page.check_destination(html)
+    check_destinations(html)
     settings = Settings.from_environment(os.environ)
     found = read_given_rows(endpoint, rows, options.rows, by, settings)
     given = [*versions, *options.candidates]

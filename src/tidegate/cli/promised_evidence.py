@@ -17,6 +17,7 @@ COUNTED = {
     Comparison.PREDICTIONS: "have a prediction on the other side of the old median",
     Comparison.PAIRED: "(mean difference of the two predictions of a request, in units)",
     Comparison.FEATURES: "have another value in one of 20 columns",
+    Comparison.TEXT: "are answered by a refusal",
 }
 
 

@@ -1,7 +1,7 @@
 """Which kinds of evidence a rollout has, and the smallest harm that each one sees: after how many requests or labels,
 and when. Where a kind sees nothing, why, and what would. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tidegate.advisor.promise.baseline import LabelFlow
@@ -57,6 +57,15 @@ class KindTerms:
     """Whether the target can replay rows, and knows late labels."""
 
 
+COUNTED: Mapping[Comparison, str] = {
+    Comparison.PAIRED: "pairs",
+    Comparison.FEATURES: "rows",
+    Comparison.PREDICTIONS: "predictions",
+    Comparison.TEXT: "answers",
+}
+"""What each comparison counts; the others count requests."""
+
+
 def list_kinds(config: EvidenceConfig, terms: KindTerms) -> Iterator[EvidenceKind]:
     for comparison in Comparison:
         if comparison not in config.compare:
@@ -87,8 +96,7 @@ def _compare(comparison: Comparison, config: EvidenceConfig, variant: str, terms
     stages = terms.stages[variant]
     pairs = comparison in OF_PAIRS
     places = [place for place, one in enumerate(stages) if (one.paired if pairs else one.compared)]
-    counted = {Comparison.PAIRED: "pairs", Comparison.FEATURES: "rows", Comparison.PREDICTIONS: "predictions"}
-    found = EvidenceKind(str(comparison), variant, True, counted=counted.get(comparison, "requests"))
+    found = EvidenceKind(str(comparison), variant, True, counted=COUNTED.get(comparison, "requests"))
     if not places:
         return replace(found, blind="no stage has both versions side by side", proposal="a canary that bakes")
     for place in places:

@@ -8,15 +8,11 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from tidegate.auth.keys import BEARER, check_bearer
 from tidegate.auth.request_target import MESSAGE, is_canonical
-from tidegate.auth.sigv4 import RequestParts, verify
 from tidegate.domain.errors import AuthError, StartupError
-from tidegate.serving.capture.recorder import Recorder
 from tidegate.serving.contract import target_headers
 from tidegate.serving.contract.body_spool import LargeCall, Spool
 from tidegate.serving.contract.cold_start import ColdStart
@@ -31,10 +27,11 @@ from tidegate.serving.contract.invocation import (
     Stream,
 )
 from tidegate.serving.contract.memory_release import ReleaseSchedule, release_memory
+from tidegate.serving.contract.refusals import read_phrases
 from tidegate.serving.contract.replica_spec import ReplicaSpec
-from tidegate.serving.front.access_keys import KeysFile
+from tidegate.serving.front.access_keys import KeysFile, check_access
 from tidegate.serving.front.activity_mark import ActivityMark
-from tidegate.serving.front.capture_sampling import make_recorder
+from tidegate.serving.front.captures import Captures
 from tidegate.serving.front.compared_counts import ComparedCounts
 from tidegate.serving.front.connection import Connection, Refusal, Request
 from tidegate.serving.front.control_pages import ALL, CONTRACT, control_page
@@ -48,14 +45,13 @@ from tidegate.serving.front.response_formats import EventStreamFormat, OpenAIFor
 from tidegate.serving.front.responses import UNSPENT, Responses
 from tidegate.serving.front.sessions import GONE, HEADER, Sessions
 from tidegate.serving.front.streaming import StreamDelivery, StreamEnd, StreamLimits
+from tidegate.serving.front.text_samples import TextSamples
 
 PLAIN, STREAM = b"/invocations", b"/invocations-response-stream"
 PREDICTION = re.compile(rb"(?:/endpoints/([^/]+))?(%b|%b|/v1/.+)" % (PLAIN, STREAM))
 MODELS = b"/v1/models"
 """OpenAI's path that is read with GET."""
 FIRST_CHUNK = "FirstChunkLatency"
-SERVICES = frozenset({"sagemaker", "sagemaker-runtime"})
-"""Service names in the signatures of SageMaker Runtime clients."""
 QUIET = 0.5
 """Seconds for which an idle connection stays open while draining, since a request may be in transit."""
 
@@ -78,7 +74,10 @@ class Server:
         self._endpoint = spec.fleet.endpoint.encode()
         self.heads = HeaderCache((PLAIN, b"/endpoints/%b%b" % (self._endpoint, PLAIN)))
         self._stats = RequestStats(ActivityMark(folder))
-        self._compared = ComparedCounts(self._stats.note)
+        texts = TextSamples(
+            self._stats.add_text, read_phrases(spec.containers[-1].environment if spec.containers else {})
+        )
+        self._compared = ComparedCounts(self._stats.note, texts)
         self._sessions = Sessions(spec)
         self._responses = Responses(spec)
         self._plain = PlainFormat(self._responses)
@@ -87,7 +86,7 @@ class Server:
         self._limits = StreamLimits(spec.invocation_timeout, spec.stream_timeout, spec.max_body)
         self._deliveries: set[StreamDelivery] = set()
         self._keys = KeysFile(Path(spec.keys_file)) if spec.keys_file is not None else None
-        self._capture = make_recorder(spec)
+        self._captures = Captures(spec, self.note)
         self._in_hand: dict[Connection, Call] = {}
         self._copies = RequestCopies(
             spec, self._stats, self._responses, lambda: self.engine, lambda: len(self._in_hand)
@@ -112,8 +111,7 @@ class Server:
         loop = asyncio.get_running_loop()
         loop.call_later(1.0, self._sweep, loop)
         self._copies.start()
-        if self._capture is not None:
-            self._capture.start()
+        self._captures.start()
 
     async def drain(self, limit: float) -> int:
         """Answer the requests in progress, then close. Returns the number of those cut off after ``limit`` seconds.
@@ -138,10 +136,7 @@ class Server:
         for connection in list(self.connections):
             connection.close()
         await self._copies.close()
-        capture, self._capture = self._capture, None
-        if capture is not None:
-            await asyncio.to_thread(capture.close)
-            self._note_captures(capture)
+        await self._captures.close()
         self._drained = True
         if self._control_port is not None:
             await self._control_port.close()
@@ -233,7 +228,7 @@ class Server:
         close = self.draining or not request.keep_alive
         if self._keys is not None:
             try:
-                self._check(request, asked[0], query, fmt)
+                check_access(self._keys, request, asked[0], query, fmt is self._openai, int(self.spec.clock_skew))
             except AuthError as error:
                 connection.reply(fmt.refused(error, close), close)
                 return
@@ -291,7 +286,7 @@ class Server:
         if isinstance(outcome, Answer):
             self._stats.answered += 1
             latency = self._count(request, call, 200)
-            self._compared.offer(now(), outcome)
+            self._compared.offer(now(), outcome, latency, call.headers.get(HEADER))
         else:
             failed = outcome if isinstance(outcome, ModelFailed) else None
             if failed is not None:  # its traceback keeps the request's body alive, in a cycle
@@ -305,11 +300,8 @@ class Server:
         del self._in_hand[connection]
         close = self.draining or not request.keep_alive
         connection.reply(fmt.whole(outcome, close), close)
-        if self._capture is not None and isinstance(outcome, Answer):
-            if request.spool is None:
-                self._capture.offer(request.arrived, request.fields, request.body, outcome)
-            else:
-                self._capture.offer_large()
+        if self._captures.wanted and isinstance(outcome, Answer):
+            self._captures.offer(request, outcome)
         copied = request.spool is None and HEADER not in call.headers  # a shadow has no sessions
         if self._copies.wanted and fmt is self._plain and copied:
             self._copies.offer(request, outcome, latency, connection.peer)
@@ -318,6 +310,7 @@ class Server:
         self, connection: Connection, request: Request, call: Call, fmt: ResponseFormat, stream: Stream
     ) -> None:
         begun = False
+        stream, captured = self._captures.follow(request, stream)
 
         def started() -> None:
             nonlocal begun
@@ -325,8 +318,10 @@ class Server:
             self._stats.answered += 1
             self.waiting.end(connection, request)
 
-        close = partial(self._closes_after, request)
-        delivery = StreamDelivery(stream, connection, fmt, self._limits, close, started)
+        since = began(request, stamp(request.stamp, request.arrived))
+        text = self._compared.open(since, stream, call.headers.get(HEADER))
+        close, read = partial(self._closes_after, request), None if text is None else text.read
+        delivery = StreamDelivery(stream, connection, fmt, self._limits, close, started, read=read)
         self._deliveries.add(delivery)
 
         def ended(how: StreamEnd) -> None:
@@ -337,8 +332,11 @@ class Server:
             if self._in_hand.get(connection) is call:
                 del self._in_hand[connection]
             if how.first is not None:
-                call.note(FIRST_CHUNK, max(0, how.first - began(request, stamp(request.stamp, request.arrived))))
+                call.note(FIRST_CHUNK, max(0, how.first - since))
+            if text is not None:
+                text.end(how.whole)
             self._count(request, call, how.status)
+            captured()
 
         call.on_abandon(delivery.leave)
         delivery.begin(ended)
@@ -364,23 +362,6 @@ class Server:
             self._stats.note(at, note)
         return latency
 
-    def _check(self, request: Request, path: bytes, query: bytes, fmt: ResponseFormat) -> None:
-        assert self._keys is not None
-        if fmt is self._openai:
-            shown = dict(request.headers).get(b"authorization", b"").decode("latin-1")
-            if shown.startswith(BEARER):
-                check_bearer(shown, self._keys.read())
-                return
-        parts = RequestParts(
-            method=request.method.decode("latin-1"),
-            path=path.decode("latin-1"),
-            query=query.decode("latin-1"),
-            headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers],
-            body=request.body if request.spool is None else request.spool.view(),
-        )
-        skew = int(self.spec.clock_skew)
-        verify(parts, self._keys.read(), now=datetime.now(UTC), skew=skew, services=SERVICES)
-
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         moment = time.monotonic()
         for connection in list(self.connections):
@@ -390,11 +371,6 @@ class Server:
         at = now()
         self.waiting.measure(at)
         self._copies.look()
-        if self._capture is not None:
-            self._note_captures(self._capture)
+        self._captures.look()
         # In the middle of each second, so that no second is skipped.
         loop.call_later(1.5 - at % 1_000_000 / 1e6, self._sweep, loop)
-
-    def _note_captures(self, capture: Recorder) -> None:
-        for note in capture.take_notes():
-            self.note(note)
