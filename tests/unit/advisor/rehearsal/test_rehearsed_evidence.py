@@ -178,6 +178,13 @@ def test_a_comparison_that_is_not_drawn_is_left_out_and_says_so() -> None:
     assert any("paired is left out" in one for one in said)
 
 
+def test_texts_are_not_drawn_and_neither_hold_nor_turn_back() -> None:
+    config = EvidenceConfig((Comparison.ERRORS, Comparison.TEXT))
+    run = play(config)
+    assert (run.outcome, run.findings[-1].finding) == (RunOutcome.PASSED, Finding.PASS)
+    assert "text is left out" in scenario(config).assumptions[1]
+
+
 def test_with_nothing_left_to_compare_a_rehearsal_neither_holds_nor_turns_back() -> None:
     one = scenario(EvidenceConfig((Comparison.PAIRED,), copies=30))
     prepared = PreparedScenario(one, HEALTHY)
