@@ -16,9 +16,10 @@ from tidegate.advisor.rehearsal.sampling import DrawnRequests, LatencyKind
 from tidegate.advisor.rehearsal.stage_findings import FindingRecorder
 from tidegate.domain.evidence import OF_PAIRS, Comparison, EvidenceConfig, Finding, Verdict
 from tidegate.domain.replay import ReplayResult
+from tidegate.evidence.block_widths import block_width
 from tidegate.evidence.comparisons import SideCounts
 from tidegate.evidence.distribution import Distribution
-from tidegate.evidence.judge import STAKES, block_width
+from tidegate.evidence.judge import STAKES
 from tidegate.evidence.ledger import EvidenceLedger, Side
 from tidegate.monitoring import sketch
 
