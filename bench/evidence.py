@@ -81,7 +81,8 @@ class Simulation:
 
     def enter_stage(self) -> None:
         """The next stage begins, in which stakes begin anew."""
-        for test in (self.errors, *self.latency.values(), *self.predictions.values()):
+        self.errors.stakes.enter_stage()
+        for test in (*self.latency.values(), *self.predictions.values()):
             test.stakes.enter_stage()
 
     def failed(self) -> dict[Comparison, Flags]:
