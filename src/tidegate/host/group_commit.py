@@ -1,6 +1,13 @@
-"""Group commit: writes that arrive during a flush join the next batch."""
+"""Group commit: writes that arrive during a flush join the next batch.
+
+Clients that wait for their answers send the next requests when a batch was answered, a little after one another. The
+first of them alone would begin a batch, and the others wait for the next: so, after a batch of several, the next one
+waits a moment for as many.
+"""
 
 import asyncio
+import contextlib
+import time
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
@@ -14,20 +21,30 @@ MAX_BATCH = 500
 class GroupCommit(Generic[T, R]):
     """``perform`` executes a batch and returns one result per write, or raises for all."""
 
-    def __init__(self, perform: Callable[[list[T]], Awaitable[list[R]]]) -> None:
+    def __init__(self, perform: Callable[[list[T]], Awaitable[list[R]]], gather: float = 0.0) -> None:
+        """``gather``: seconds that a batch waits at most for as many writes as there were lately. A write that
+        comes alone waits for none."""
         self._perform = perform
+        self._gather = gather
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
         self._task: asyncio.Task[None] | None = None
+        self._expected = 0
+        """Writes that were answered by the last batch, or waited when it ended."""
+        self._ended = float("-inf")
+        self._enough: asyncio.Future[None] | None = None
 
     async def do(self, one: T) -> R:
         promise: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((one, promise))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._work())
+        elif self._enough is not None and len(self._waiting) >= self._expected and not self._enough.done():
+            self._enough.set_result(None)
         return await promise
 
     async def _work(self) -> None:
         while self._waiting:
+            await self._wait_for_more()
             batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
             try:
                 answers = await self._perform([one for one, _ in batch])
@@ -38,6 +55,19 @@ class GroupCommit(Generic[T, R]):
                 if not isinstance(error, Exception):
                     raise
                 continue
+            finally:
+                self._expected = min(MAX_BATCH, len(batch) + len(self._waiting))
+                self._ended = time.monotonic()
             for (_, promise), answer in zip(batch, answers, strict=True):
                 if not promise.done():
                     promise.set_result(answer)
+
+    async def _wait_for_more(self) -> None:
+        """Wait for as many writes as are expected, if there were several a moment ago."""
+        if self._expected <= max(1, len(self._waiting)) or time.monotonic() - self._ended > self._gather:
+            return
+        self._enough = asyncio.get_running_loop().create_future()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._gather):
+                await self._enough
+        self._enough = None

@@ -23,6 +23,8 @@ ROOTS_SETTING = "TIDEGATE_OUTPUT_ROOTS"
 FRESH = 1.0
 """Seconds for which the resolved path of a folder is cached."""
 MOST_CACHED = 1_000
+GATHER = 0.01
+"""Seconds that small outputs wait for others that are brought to the disk with them."""
 FEW = 4
 """Up to this many files are fsynced one by one; for more, one syncfs is faster."""
 _SYNCFS: Callable[[int], int] | None = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
@@ -46,7 +48,7 @@ class OutputFiles:
         self._roots = tuple(root.resolve() for root in roots)
         self._resolved: dict[str, tuple[Path, float]] = {}
         """Folder as it is named -> its real path, and when that was found."""
-        self._small: GroupCommit[Output, TidegateError | None] = GroupCommit(self._put_in_thread)
+        self._small: GroupCommit[Output, TidegateError | None] = GroupCommit(self._put_in_thread, GATHER)
 
     def exists(self, address: str) -> bool:
         return self._resolve(address).exists()

@@ -4,6 +4,7 @@ import contextlib
 import os
 import socket
 import sqlite3
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,8 @@ READ_ONLY = "tidegate_looking"
 """Execution option of a connection whose transaction only reads."""
 FRESH = "tidegate_fresh"
 """Mark of a pooled connection that was just created and needs no ping."""
+POLL_MS = 1
+"""Milliseconds between looks whether SQLite's transaction of another process has ended."""
 MARGIN = 1.0
 """Seconds after the server's own limit until a step is interrupted by the client: the server's error is clearer."""
 
@@ -199,6 +202,30 @@ def _ping(engine: Engine, connection: Any, record: Any, limits: DatabaseLimits) 
 
 def _begin(connection: Connection) -> None:
     if not connection.get_execution_options().get(READ_ONLY):
-        connection.exec_driver_sql(BEGIN[connection.dialect.name])
+        if connection.dialect.name == "sqlite":
+            _begin_sqlite(connection)
+        else:
+            connection.exec_driver_sql(BEGIN[connection.dialect.name])
     elif connection.dialect.name == "sqlite":
         connection.exec_driver_sql("BEGIN")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Begin a transaction that may write, as soon as no other process has one. SQLite itself looks again after 1, 2,
+    5 and up to 100 milliseconds; by then the other one has its next transaction already."""
+    driver = connection.connection.dbapi_connection
+    assert isinstance(driver, sqlite3.Connection)
+    (limit,) = driver.execute("PRAGMA busy_timeout").fetchone()
+    driver.execute(f"PRAGMA busy_timeout = {min(limit, POLL_MS)}")
+    try:
+        deadline = time.monotonic() + limit / 1000
+        while time.monotonic() < deadline:
+            try:
+                driver.execute(BEGIN["sqlite"])
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                    break
+        connection.exec_driver_sql(BEGIN["sqlite"])  # its error is SQLAlchemy's
+    finally:
+        driver.execute(f"PRAGMA busy_timeout = {limit}")

@@ -5,6 +5,8 @@ several dispatchers share a queue without waiting for each other.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
 from typing import Any, TypeVar
 
 import msgspec
@@ -20,6 +22,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    null,
     or_,
     select,
     update,
@@ -38,6 +41,23 @@ from tidegate.store.transaction import SqlTx
 T = TypeVar("T")
 Accept = tuple[Callable[[Tx], Item], bytes | None]
 
+
+@dataclass(frozen=True)
+class _Lease:
+    """What is to be leased: by which statement, with which parameters, until when."""
+
+    which: Select[Any]
+    given: dict[str, Any]
+    until: float
+
+
+Turn = Sequence[ItemReport] | _Lease
+"""What a dispatcher writes."""
+
+ACCEPT_GATHER, TURN_GATHER = 0.008, 0.025
+"""Seconds that requests which arrive, and what a dispatcher writes, wait for others to share their transaction."""
+MEASURED_STEP = 20
+"""Rows with measures that are read at a time: each has those of all requests that ended in one transaction."""
 PRUNE_BATCH = 5_000
 MAX_LEASED_BODY = 16 * 1024
 """Largest body, in bytes, that is returned with its lease."""
@@ -57,8 +77,11 @@ def _select_for_lease(which: ColumnElement[bool]) -> Select[Any]:
 
 def _update_by_id(*names: str) -> Update:
     """Update columns of the item ``_id`` from parameters of the same names with a leading underscore."""
-    change = update(QUEUE).where(_C.id == bindparam("_id"))
-    return change.values({name: bindparam(f"_{name}", type_=_C[name].type) for name in names})
+    return _set(*names).where(_C.id == bindparam("_id"))
+
+
+def _set(*names: str) -> Update:
+    return update(QUEUE).values({name: bindparam(f"_{name}", type_=_C[name].type) for name in names})
 
 
 # Built once: SQLAlchemy takes longer to build these statements than the database to run them.
@@ -68,17 +91,17 @@ _CLAIM = _select_for_lease(
 )
 _LATE = and_(_UNFINISHED, _C.expires_at <= _NOW, _C.due_at <= _NOW)
 _OVERDUE = _select_for_lease(or_(_LATE, and_(_C.state == ItemState.NOTIFYING, _C.due_at <= _NOW)))
-_SET_LEASE = _update_by_id("state", "fence", "losses", "begun_at", "outcome", "due_at", "holder")
+_OF_THESE = _C.id.in_(bindparam("ids", expanding=True))
+_SET_LEASE = _set("state", "fence", "losses", "begun_at", "outcome", "due_at", "holder").where(_OF_THESE)
 _TAKE_OVER = update(QUEUE).where(
     _C.state.in_((ItemState.WORKING, ItemState.NOTIFYING)), _C.holder == bindparam("_holder"), _C.due_at > _NOW
 )
 _EXTEND = _update_by_id("due_at")
-_NOTE = _update_by_id("state", "due_at", "tries", "losses", "outcome", "finished_at", "measures")
+_NOTE = _update_by_id("state", "due_at", "tries", "losses", "outcome", "finished_at")
 _FINISH = _NOTE.values(body=None)
-_CLEAR_MEASURES = _update_by_id("measures")
-_SELECT_HELD = select(_C.id, _C.fence).where(
-    _C.id.in_(bindparam("ids", expanding=True)), _C.state.in_((ItemState.WORKING, ItemState.NOTIFYING))
-)
+_KEEP_MEASURES = _update_by_id("measures")
+_CLEAR_MEASURES = update(QUEUE).values(measures=null()).where(_OF_THESE)
+_SELECT_HELD = select(_C.id, _C.fence).where(_OF_THESE, _C.state.in_((ItemState.WORKING, ItemState.NOTIFYING)))
 _SELECT_HELD = _SELECT_HELD.order_by(_C.id).with_for_update()
 
 
@@ -90,8 +113,8 @@ class SqlQueue:
         self._database = database
         self._holder = holder
         self._seen: dict[tuple[str, str], Saved[Any]] = {}
-        self._accepts: GroupCommit[Accept, Item | TidegateError] = GroupCommit(self._accept)
-        self._notes: GroupCommit[Sequence[ItemReport], set[str]] = GroupCommit(self._note)
+        self._accepts: GroupCommit[Accept, Item | TidegateError] = GroupCommit(self._accept, ACCEPT_GATHER)
+        self._turns: GroupCommit[Turn, set[str] | list[LeasedItem]] = GroupCommit(self._take_turns, TURN_GATHER)
 
     async def accept(self, make: Callable[[Tx], Item], body: bytes | None) -> Item:
         made = await self._accepts.do((make, body))
@@ -101,11 +124,11 @@ class SqlQueue:
 
     async def claim(self, endpoint: str, most: int, now: float, until: float) -> list[LeasedItem]:
         given = {"endpoint": endpoint, "now": now, "most": most}
-        return await self._database.run(lambda c: self._lease(c, _CLAIM, given, until))
+        return await self._lease(_Lease(_CLAIM, given, until))
 
     async def overdue(self, most: int, now: float, until: float) -> list[LeasedItem]:
         given = {"now": now, "most": most}
-        return await self._database.run(lambda c: self._lease(c, _OVERDUE, given, until))
+        return await self._lease(_Lease(_OVERDUE, given, until))
 
     async def take_over(self, now: float) -> int:
         change = _TAKE_OVER.values(due_at=_NOW)
@@ -122,7 +145,9 @@ class SqlQueue:
         return await self._database.run(work) if fences else set()
 
     async def note(self, notes: Sequence[ItemReport]) -> set[str]:
-        return await self._notes.do(notes)
+        landed = await self._turns.do(notes)
+        assert isinstance(landed, set)
+        return landed
 
     async def body(self, id: str) -> bytes:
         asked = select(_C.body).where(_C.id == id)
@@ -144,14 +169,21 @@ class SqlQueue:
         return {name: oldest for name, oldest in rows}
 
     async def measured(self, most: int) -> list[ItemMeasurements]:
-        def work(connection: Connection) -> list[ItemMeasurements]:
-            asked = select(_C.id, _C.measures).where(_C.measures.is_not(None)).limit(most)
-            rows = connection.execute(asked.with_for_update(skip_locked=True)).all()
-            if rows:
-                connection.execute(_CLEAR_MEASURES, [{"_id": row.id, "_measures": None} for row in rows])
-            return [msgspec.convert(row.measures, ItemMeasurements) for row in rows]
+        def work(connection: Connection) -> list[Any]:
+            found: list[Any] = []
+            while len(found) < most:
+                asked = select(_C.id, _C.measures).where(_C.measures.is_not(None)).limit(MEASURED_STEP)
+                rows = connection.execute(asked.with_for_update(skip_locked=True)).all()
+                if not rows:
+                    break
+                connection.execute(_CLEAR_MEASURES, {"ids": [row.id for row in rows]})
+                # A version before this one wrote the measures of one request alone.
+                found += chain.from_iterable(
+                    row.measures if isinstance(row.measures, list) else [row.measures] for row in rows
+                )
+            return found
 
-        return await self._database.run(work)
+        return [msgspec.convert(each, ItemMeasurements) for each in await self._database.run(work)]
 
     async def rows(self, endpoint: str, most: int) -> list[QueueRow]:
         asked = select(_C.item, _C.state, _C.fence, _C.outcome).where(_C.endpoint == endpoint)
@@ -167,12 +199,21 @@ class SqlQueue:
         old = select(_C.id).where(_C.finished_at < before).limit(PRUNE_BATCH)
         return await self._database.run(lambda c: c.execute(delete(QUEUE).where(_C.id.in_(old))).rowcount)
 
-    def _lease(
-        self, connection: Connection, which: Select[Any], given: dict[str, Any], until: float
-    ) -> list[LeasedItem]:
-        taken = [_leased_item(row, given["now"]) for row in connection.execute(which, given)]
-        if taken:
-            connection.execute(_SET_LEASE, [_lease_values(held, until, self._holder) for held in taken])
+    async def _lease(self, wanted: _Lease) -> list[LeasedItem]:
+        taken = await self._turns.do(wanted)
+        assert isinstance(taken, list)
+        return taken
+
+    def _lease_in(self, connection: Connection, wanted: _Lease) -> list[LeasedItem]:
+        now = wanted.given["now"]
+        taken = [_leased_item(row, now) for row in connection.execute(wanted.which, wanted.given)]
+        alike: dict[tuple[Any, ...], list[LeasedItem]] = {}
+        for held in taken:
+            alike.setdefault((held.state, held.fence, held.losses, held.begun_at, held.outcome), []).append(held)
+        for same in alike.values():
+            for some in _chunks([held.item.id for held in same]):
+                values = {"ids": some, **_lease_values(same[0], wanted.until, self._holder)}
+                connection.execute(_SET_LEASE, values)
         return taken
 
     async def _accept(self, given: list[Accept]) -> list[Item | TidegateError]:
@@ -189,19 +230,16 @@ class SqlQueue:
 
         return await self._database.run(work)
 
-    async def _note(self, given: list[Sequence[ItemReport]]) -> list[set[str]]:
-        every = {note.id: note for notes in given for note in notes}
+    async def _take_turns(self, given: list[Turn]) -> list[set[str] | list[LeasedItem]]:
+        """The reports first: what they give back may be leased again."""
+        every = {note.id: note for notes in given if not isinstance(notes, _Lease) for note in notes}
 
-        def work(connection: Connection) -> set[str]:
-            held = _lock_held(connection, {note.id: note.fence for note in every.values()})
-            landing = [every[id] for id in sorted(held)]
-            for change, ends in ((_FINISH, True), (_NOTE, False)):
-                if values := [_note_values(note) for note in landing if (note.state is ItemState.DONE) is ends]:
-                    connection.execute(change, values)
-            return held
+        def work(connection: Connection) -> tuple[set[str], list[list[LeasedItem]]]:
+            landed = _record(connection, every)
+            return landed, [self._lease_in(connection, one) for one in given if isinstance(one, _Lease)]
 
-        landed = await self._database.run(work)
-        return [{note.id for note in notes} & landed for notes in given]
+        landed, leased = await self._database.run(work)
+        return [leased.pop(0) if isinstance(one, _Lease) else {note.id for note in one} & landed for one in given]
 
 
 class _CachingTx(SqlTx):
@@ -251,7 +289,6 @@ def _new_row(item: Item, body: bytes | None) -> dict[str, Any]:
 
 def _lease_values(held: LeasedItem, until: float, holder: str) -> dict[str, Any]:
     return {
-        "_id": held.item.id,
         "_state": held.state,
         "_fence": held.fence,
         "_losses": held.losses,
@@ -286,6 +323,23 @@ def _lock_held(connection: Connection, fences: Mapping[str, int]) -> set[str]:
     return held
 
 
+def _record(connection: Connection, every: Mapping[str, ItemReport]) -> set[str]:
+    """Record the reports; returns the ids of those that count. The measures of all are kept by one of the items: a
+    row for each would be written, read and written again."""
+    if not every:
+        return set()
+    held = _lock_held(connection, {note.id: note.fence for note in every.values()})
+    landing = [every[id] for id in sorted(held)]
+    measures = [msgspec.to_builtins(note.measures) for note in landing if note.measures is not None]
+    keeper = next((note.id for note in landing if note.measures is not None), None)
+    for change, ends in ((_FINISH, True), (_NOTE, False)):
+        if values := [_note_values(note) for note in landing if (note.state is ItemState.DONE) is ends]:
+            connection.execute(change, values)
+    if keeper is not None:
+        connection.execute(_KEEP_MEASURES, {"_id": keeper, "_measures": measures})
+    return held
+
+
 def _chunks(ids: list[str], size: int = 500) -> Iterable[list[str]]:
     return (ids[at : at + size] for at in range(0, len(ids), size))
 
@@ -300,7 +354,6 @@ def _note_values(note: ItemReport) -> dict[str, Any]:
         "_losses": note.losses,
         "_outcome": None if note.outcome is None else msgspec.to_builtins(note.outcome),
         "_finished_at": note.outcome.at if done and note.outcome else None,
-        "_measures": None if note.measures is None else msgspec.to_builtins(note.measures),
     }
 
 
