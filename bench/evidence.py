@@ -22,8 +22,9 @@ from bench import tables
 from bench.evidence_arrays import Array, RateTests, ShareTests, log_mean
 from bench.evidence_live import EVIDENCE, OTHER, PASSED, run_live
 from tidegate.domain.evidence import OF_TRAFFIC, Comparison, EvidenceConfig
-from tidegate.evidence.comparisons import LATENCY_LEVELS, LATENCY_SLACK, PREDICTION_LEVELS, SKETCH_ERROR
+from tidegate.evidence.comparisons import LATENCY_LEVELS, PREDICTION_LEVELS
 from tidegate.evidence.judge import false_alarm_rates
+from tidegate.evidence.pace import LATENCY_SLACK, SKETCH_ERROR
 
 Flags = NDArray[np.bool_]
 

@@ -70,6 +70,12 @@ NOT_RUN: Mapping[str, str] = {
     "tidegate evidence show fraud": COMPARED,
     "tidegate evidence show fraud --json > evidence.json": COMPARED,
     "tidegate evidence verify evidence.json": COMPARED,
+    "tidegate evidence show fraud --html evidence.html --png evidence.png": COMPARED,
+    "tidegate labels fraud --html labels.html --png labels.png": (
+        "needs labels that were joined: tests/unit/cli/test_cli_reports.py has some"
+    ),
+    "tidegate capture fraud --samples 5": "needs a captured file: tests/integration/test_platform_capture.py has one",
+    "pip install 'tidegate[plot]'": "needs a package index; make wheel installs",
     "tidegate user sign-out oidc:alice@example.com": PART,
     "tidegate render --as dockerfile": PART,
     "tidegate deploy --wait": PART,
@@ -104,6 +110,9 @@ FIRST: Mapping[tuple[str, str], str] = {
     ): "tidegate deploy chat.yaml --wait",
     ("capture.md", "tidegate labels fraud labels.jsonl --captures captures/"): (
         "mkdir captures; echo '{\"captureData\": {}}' > captures/a.jsonl; echo '{}' > labels.jsonl"
+    ),
+    ("labels.md", "tidegate feedback chat votes.jsonl"): (
+        'tidegate deploy chat.yaml --wait; echo \'{"id": "question-1", "label": "up"}\' > votes.jsonl'
     ),
     ("labels.md", "tidegate labels fraud labels.jsonl --post"): (
         "tidegate deploy fraud.yaml --wait; "

@@ -5,10 +5,14 @@ paths.
 
 With STATEFUL it sums up what it is sent in each session, ``{"add": N}``, and ends one with ``{"close": true}``. Of a
 session that it does not know it says what a model would that knows nothing: the sum begins at 0.
+
+With TALK it writes: every answer is a chat completion in server-sent events. ``well``, or it ``refuses``,
+``repeats`` or is ``empty``, in half of its answers.
 """
 
 import json
 import os
+import random
 import time
 import uuid
 from collections.abc import Mapping
@@ -18,6 +22,12 @@ FAIL_EVERY = int(os.environ.get("FAIL_EVERY", "0"))
 FAIL_WHEN, HANG_WHEN = os.environ.get("FAIL_WHEN", ""), os.environ.get("HANG_WHEN", "")
 """Files: as long as one is there, every request fails, or has no answer."""
 DELAY = float(os.environ.get("DELAY_MS", "0")) / 1000
+TALK = os.environ.get("TALK", "")
+SAID = {
+    "refuses": ["I'm sorry, ", "but I can\u2019t assist", " with that."],
+    "repeats": ["Paris is the capital. "] * 15,
+    "empty": [""],
+}
 SESSION, OPENED, CLOSED = (f"X-Amzn-SageMaker-{name}Session-Id" for name in ("", "New-", "Closed-"))
 sums: dict[str, int] = {}
 """By session."""
@@ -39,6 +49,9 @@ class Handler(BaseHTTPRequestHandler):
         count += 1
         body = self.rfile.read(int(self.headers["Content-Length"]))
         time.sleep(DELAY)
+        if TALK:
+            self._talk()
+            return
         if body.startswith(b'{"parts"'):
             self._stream(json.loads(body))
             return
@@ -65,6 +78,19 @@ class Handler(BaseHTTPRequestHandler):
         total = sums[session] = sums.get(session, 0) + asked["add"]
         answer = {"sum": total, "pid": os.getpid(), "version": os.environ.get("VERSION")}
         self._answer(200, json.dumps(answer).encode(), said)
+
+    def _talk(self) -> None:
+        well = [f"word{random.randrange(1000)} and " for _ in range(random.randrange(10, 20))]
+        pieces = SAID[TALK] if TALK in SAID and random.random() < 0.5 else well
+        events = [{"choices": [{"index": 0, "delta": {"content": piece}}]} for piece in pieces]
+        lines = [b"data: %b\n\n" % json.dumps(one).encode() for one in events]
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for line in [*lines, b"data: [DONE]\n\n"]:
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(line), line))
+        self.wfile.write(b"0\r\n\r\n")
 
     def _stream(self, asked: dict[str, int]) -> None:
         events = self.path.startswith("/v1/")

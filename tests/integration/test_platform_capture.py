@@ -102,6 +102,10 @@ def test_what_a_client_asked_and_got_is_in_the_folder(
         }
         assert line["captureData"]["endpointOutput"]["data"] == said.pop(id)
         assert line["eventMetadata"]["customAttributes"] == [f"trace={id.removeprefix('id-')}"]
+    answer = httpx.get(f"{platform.url}/tidegate/v1/endpoints/folder/capture/samples?limit=3")
+    assert answer.status_code == 200, answer.text
+    shown = answer.json()["samples"]
+    assert [one["request"]["text"] for one in shown] == ["0.1,0.2,0.3,0.4"] * 3
     described = scene.describe("folder")["DataCaptureConfig"]
     assert (described["CaptureStatus"], described["CurrentSamplingPercentage"]) == ("Started", 100)
     wait_until(lambda: metric(scene, "folder", "captured") == 20, "the count")

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.integration.conftest import STAND_IN, images
 from tests.integration.test_platform_capture import capture
 from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, canary
@@ -22,13 +23,15 @@ ROWS = [[sign * 0.1 * place, 0.2, 0.3, 0.4] for place in range(1, 10) for sign i
 
 
 @pytest.fixture(scope="module")
-def platform() -> Iterator[Platform]:
-    with Platform(environment={"TIDEGATE_CAPTURE_SECONDS": "1", "TIDEGATE_DRAIN_TIMEOUT": "5"}) as running:
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    table = str(images(tmp_path_factory.mktemp("images")))
+    given = {"TIDEGATE_CAPTURE_SECONDS": "1", "TIDEGATE_DRAIN_TIMEOUT": "5", "TIDEGATE_IMAGES": table}
+    with Platform(environment=given) as running:
         yield running
 
 
-def make_config(scene: Scene, url: str, folder: Path) -> str:
-    name = scene.model(url)
+def make_config(scene: Scene, url: str | None, folder: Path, **model: Any) -> str:
+    name = scene.model(url, **model)
     variant = {"VariantName": "blue", "ModelName": name, "InitialInstanceCount": 1, "InstanceType": "ml.c5.large"}
     scene.sagemaker.create_endpoint_config(
         EndpointConfigName=name, ProductionVariants=[variant], DataCaptureConfig=capture(folder.as_uri())
@@ -122,6 +125,38 @@ def test_labels_measure_each_version_and_an_alarm_on_them_turns_the_rollout_back
     lines.write_text(json.dumps({"groundTruthData": {"data": str(labels[0]["label"])}, "eventMetadata": about}))
     sent = tidegate(platform, "labels", "labelled", str(lines), "--post")
     assert sent.stdout == "1 labels are kept for endpoint labelled (1 repeated)\n", sent
+
+
+def test_thumbs_on_streamed_answers_find_their_version(platform: Platform, scene: Scene, tmp_path: Path) -> None:
+    folder = platform.state / "outputs" / "chat"
+    config = make_config(scene, None, folder, image=STAND_IN, environment={"TALK": "well"})
+    scene.create("chat", config)
+    scene.settled("chat")
+    for number in range(4):
+        answer = scene.runtime.invoke_endpoint_with_response_stream(
+            EndpointName="chat", Body=b"{}", ContentType="application/json", InferenceId=f"chat-{number}"
+        )
+        assert b"word" in b"".join(event["PayloadPart"]["Bytes"] for event in answer["Body"])
+    url = f"{platform.url}/tidegate/v1/endpoints/chat/labels"
+    thumbs = [{"id": f"chat-{number}", "label": "up" if number else "down"} for number in range(4)]
+    sent = httpx.post(url, json={"labels": [*thumbs, {"id": "nobody", "label": "up"}], "kind": "feedback"})
+    assert sent.json() == {"received": 5, "outcomes": {}}
+
+    def joined() -> dict[str, Any] | None:
+        found: dict[str, Any] = httpx.get(url).json()
+        return found if found["labels"].get("joined") == 4 else None
+
+    found = wait_until(joined, "thumbs that found their answers")
+    (version,) = found["versions"]
+    assert (version["config"], version["quality"]) == (config, {"pairs": 4, "approval": 0.75, "mean": 0.75})
+    assert found["labels"]["unknown id"] == 1
+    written = b"".join(path.read_bytes() for path in folder.rglob("*.jsonl"))
+    assert b'"chat-3"' in written and b"word" not in written, "the text itself is not captured"
+    assert "75.0%" in tidegate(platform, "feedback", "chat").stdout
+    votes = tmp_path / "votes.jsonl"
+    votes.write_text('{"id": "chat-3", "label": true}')
+    again = tidegate(platform, "feedback", "chat", str(votes))
+    assert again.stdout == "1 votes are kept for endpoint chat (1 repeated)\n", again
 
 
 def test_what_is_no_request_is_refused_and_an_endpoint_without_labels_says_so(

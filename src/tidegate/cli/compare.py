@@ -4,7 +4,6 @@ is harm."""
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +15,7 @@ from tidegate.cli.compare_inputs import choose_models, read_rows
 from tidegate.cli.compare_options import read_options
 from tidegate.cli.compare_run import ModelRun
 from tidegate.cli.output import AsJson, console
+from tidegate.cli.report_files import Html, check_destinations
 from tidegate.settings import Settings
 from tidegate.spec.paired_tolerance import render_whole
 
@@ -41,7 +41,6 @@ Limits = Annotated[
     list[str], typer.Option(metavar="NAME=VALUE", help="How much may change: mean=5%, auc=0.02. Repeatable.")
 ]
 More = Annotated[list[str], typer.Option("--with", metavar="NAME=VALUE", help="See above.")]
-Html = Annotated[Path | None, typer.Option(metavar="FILE", help="Write a report with plots (.html).")]
 
 
 def compare(
@@ -78,7 +77,7 @@ def compare(
       tidegate compare old.yaml new.yaml --rows rows.csv --label fraud
     """
     options = read_options(by, label, leave_out, tolerance, said)
-    compare_page.check_destination(html)
+    check_destinations(html)
     settings = Settings.from_environment(os.environ)
     found = read_rows(rows, options.rows, by, settings)
     models = choose_models(versions, endpoint, options.variant, options.honest, settings)

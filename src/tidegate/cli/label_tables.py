@@ -8,6 +8,9 @@ from rich.text import Text
 
 from tidegate.cli.tables import Table, key, number
 
+FEEDBACK = "feedback"
+"""Kind of labels that say what people think of answers."""
+
 
 def render_quality(found: Mapping[str, Any], unmet: list[str]) -> Iterator[Table | Text]:
     """Measures of all labels together, and what they rest on."""
@@ -24,21 +27,30 @@ def render_quality(found: Mapping[str, Any], unmet: list[str]) -> Iterator[Table
 
 def render_versions(found: Mapping[str, Any]) -> Iterator[Table | Text]:
     """Measures of each version by itself, as the server has them."""
-    columns = ("LABELS", "COVERED", "DELAY", "AUC", "95 %", "AVG PREC", "TOP", "CALIBRATION")
-    table = Table(key("VERSION"), key("VARIANT"), *map(number, columns))
+    thumbs = any(one.get("kind") == FEEDBACK for one in found["versions"])
+    columns = ("APPROVAL",) if thumbs else ("AUC", "95 %", "AVG PREC", "TOP", "CALIBRATION")
+    table = Table(key("VERSION"), key("VARIANT"), *map(number, ("LABELS", "COVERED", "DELAY", *columns)))
     for one in found["versions"]:
-        table.add_row(_name(one), one["variant"], *_cells(one))
+        cells = [_approval(one)] if thumbs else _cells(one)
+        table.add_row(_name(one), one["variant"], *_basics(one), *cells)
     yield table if found["versions"] else Text("no captured prediction is known yet")
     if found["labels"]:
         yield Text()
         yield _outcomes(found["labels"])
+    for line in render_remarks(found):
+        yield Text(line)
+
+
+def render_remarks(found: Mapping[str, Any]) -> Iterator[str]:
+    """What measures rest on, and how versions compare."""
+    if "coverage" in found:
+        yield from _basis(found)
     for one in found["versions"]:
         name = f"{_name(one)}, {one['variant']}: "
-        yield from (Text(name + line) for line in _selection(one))
+        yield from (name + line for line in _selection(one))
     for one in found.get("comparisons", ()):
-        yield Text(_comparison(one))
-    for line in _skipped(found):
-        yield Text(line)
+        yield _comparison(one)
+    yield from _skipped(found)
 
 
 def _name(one: Mapping[str, Any]) -> str:
@@ -49,13 +61,24 @@ def _name(one: Mapping[str, Any]) -> str:
     return f"{config} (until {datetime.fromtimestamp(until, UTC):%Y-%m-%d %H:%M})"
 
 
-def _cells(one: Mapping[str, Any]) -> list[str]:
-    quality, coverage, delay = one["quality"] or {}, one["coverage"], one["delay_seconds"]
-    low, high = quality.get("auc_low"), quality.get("auc_high")
+def _approval(one: Mapping[str, Any]) -> str:
+    approval = (one["quality"] or {}).get("approval")
+    return "-" if approval is None else f"{approval:.1%}"
+
+
+def _basics(one: Mapping[str, Any]) -> list[str]:
+    coverage, delay = one["coverage"], one["delay_seconds"]
     return [
         f"{coverage['labelled']:,}",
         "-" if coverage["share"] is None else f"{coverage['share']:.1%}",
         "-" if delay is None else f"{delay['p50'] / 86_400:.1f} d",
+    ]
+
+
+def _cells(one: Mapping[str, Any]) -> list[str]:
+    quality = one["quality"] or {}
+    low, high = quality.get("auc_low"), quality.get("auc_high")
+    return [
         _figure(quality.get("auc")),
         "-" if low is None else f"{low:.3f} to {high:.3f}",
         *(_figure(quality.get(name)) for name in ("average_precision", "precision_top", "calibration_error")),

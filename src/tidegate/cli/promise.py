@@ -27,6 +27,7 @@ from tidegate.advisor.rehearsal import spec_scenario
 from tidegate.cli import baseline_options, draw, plot_files
 from tidegate.cli.baseline_options import format_probability, format_rise, format_threshold
 from tidegate.cli.output import AsJson, console, print_note
+from tidegate.cli.plot_shapes import CurvePlot
 from tidegate.cli.spec_file import SpecPath
 from tidegate.cli.tables import Table, key, number, sentence
 from tidegate.domain.alarm import Alarm, ComparisonOperator
@@ -51,6 +52,7 @@ COUNTED = {
     Comparison.PREDICTIONS: "have a prediction on the other side of the old median",
     Comparison.PAIRED: "(mean difference of the two predictions of a request, in units)",
     Comparison.FEATURES: "have another value in one of 20 columns",
+    Comparison.TEXT: "are answered by a refusal",
 }
 CURVE_POINTS = 60
 """Number of points of a curve."""
@@ -265,7 +267,7 @@ def _draw(
     plot_files.write_plot(path, "What the rollout detects", figures)
 
 
-def _power_curves(one: FaultPromise, watching: list[AlarmWatch]) -> plot_files.CurvePlot:
+def _power_curves(one: FaultPromise, watching: list[AlarmWatch]) -> CurvePlot:
     stages = range(len(watching[0].setting.plan.stages))
     sizes = [abs(one.size) * 2 * place / CURVE_POINTS for place in range(CURVE_POINTS + 1)]
     scale, unit = UNITS[one.quantity]
@@ -279,6 +281,4 @@ def _power_curves(one: FaultPromise, watching: list[AlarmWatch]) -> plot_files.C
     ]
     title = f"Probability of detecting a fault of {one.quantity}"
     marks = [(abs(one.size) * scale, "matters")]
-    return plot_files.CurvePlot(
-        title, f"added {one.quantity} ({unit})", "detected, % of rollouts", curves, 100.0, marks
-    )
+    return CurvePlot(title, f"added {one.quantity} ({unit})", "detected, % of rollouts", curves, 100.0, marks)

@@ -15,6 +15,7 @@ from tidegate.advisor.rehearsal import spec_scenario
 from tidegate.advisor.rehearsal.rehearsal import Proportion, Rehearsal, RunSummary, Scenario, count_runs, rehearse
 from tidegate.cli import baseline_options, draw, plot_files
 from tidegate.cli.output import AsJson, console, plot_width, print_note
+from tidegate.cli.plot_shapes import BarPlot, CurvePlot
 from tidegate.cli.spec_file import SpecPath
 from tidegate.cli.tables import Table, number
 from tidegate.domain.errors import Invalid
@@ -161,7 +162,7 @@ def _format_part(part: Proportion) -> str:
     return f"{part.count} of {part.of} ({part.share * 100:.3g} %; {between} with 95 % confidence)"
 
 
-def _plot_figures(found: Rehearsal) -> list[plot_files.BarPlot | plot_files.CurvePlot]:
+def _plot_figures(found: Rehearsal) -> list[BarPlot | CurvePlot]:
     one = found.faulty if found.faulty is not None and found.faulty.back.count else found.healthy
     if one.requests is None or one.seconds is None:
         raise Invalid("no run rolled back, so there is nothing to plot: leave --plot out, or give another --fault")

@@ -31,9 +31,11 @@ class Comparison(StrEnum):
     """The predictions of both versions on the same requests."""
     FEATURES = "features"
     """What the first stage of a pipeline makes of the same requests, column by column."""
+    TEXT = "text"
+    """Answers that are text: refusals, repetitions, empty ones, their length and their pace."""
 
 
-OF_TRAFFIC = (Comparison.ERRORS, Comparison.LATENCY, Comparison.PREDICTIONS)
+OF_TRAFFIC = (Comparison.ERRORS, Comparison.LATENCY, Comparison.PREDICTIONS, Comparison.TEXT)
 """Comparisons of what the versions answered to clients, each to its own."""
 OF_PAIRS = frozenset({Comparison.PAIRED, Comparison.FEATURES})
 """Comparisons of both versions on the same requests."""
@@ -93,6 +95,24 @@ class FeatureTolerance:
 
 
 @dataclass(frozen=True)
+class TextTolerance:
+    """What texts that two versions answer may differ by, as fractions."""
+
+    refusals: float = 0.02
+    """Part of the answers that may be refusals in addition to those of the old version."""
+    repetitions: float = 0.02
+    """The same of answers that repeat themselves."""
+    empty: float = 0.005
+    """The same of answers that say nothing."""
+    length: float = 0.15
+    """Part of the answers whose length may move across any level."""
+    first_token: float = 0.3
+    """Part by which a quantile of the time to the first text may exceed the old version's."""
+    speed: float = 0.3
+    """Part by which the old version's median of tokens per second may exceed the new one's."""
+
+
+@dataclass(frozen=True)
 class EvidenceConfig:
     """How the versions of a rollout are compared. Tolerances are differences that do no harm, as fractions."""
 
@@ -115,6 +135,7 @@ class EvidenceConfig:
     """Labelled rows that both versions answer before any traffic is shifted."""
     paired: PairedTolerance = PairedTolerance()
     features: FeatureTolerance = FeatureTolerance()
+    text: TextTolerance = TextTolerance()
     slices: tuple[str, ...] = ()
     """Columns of the request, by name or number, by whose values paired predictions are compared, too."""
     on_features: EvidenceAction = EvidenceAction.GATE

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.pairs import Pair
+from tidegate.domain.text_answers import TextAnswer
 
 SAGEMAKER = "AWS/SageMaker"
 INSTANCES = "/aws/sagemaker/Endpoints"
@@ -116,6 +117,8 @@ class FleetSecond:
     series: tuple[WorkerSeries, ...] = ()
     pairs: tuple[tuple[str, Pair], ...] = ()
     """Requests that another version's fleet was given, too, each with the id of that fleet."""
+    texts: tuple[TextAnswer, ...] = ()
+    """A sample of the answers that are text."""
     dropped: int = 0
     """Reported values that were unusable."""
 

@@ -110,6 +110,25 @@ failed. ``traced``: the outputs of the stages were asked for. ``key``: equal for
 MOST_PAIRS = 40
 """Pairs of one second."""
 
+
+class TextRow(TypedDict):
+    """A sampled answer that is text (``domain.text_answers``). ``first`` in microseconds, ``speed`` in tokens per
+    second."""
+
+    began: int
+    tokens: int
+    given: int | None
+    first: int
+    speed: float | None
+    refusal: bool
+    repeated: bool
+    empty: bool
+    phrases: int
+
+
+MOST_TEXTS = 40
+"""Texts of one second."""
+
 SecondRow = TypedDict(
     "SecondRow",
     {
@@ -122,6 +141,7 @@ SecondRow = TypedDict(
         "overhead": SpreadRow,
         "series": list[SeriesRow],
         "pairs": NotRequired[list[PairRow]],
+        "texts": NotRequired[list[TextRow]],
     },
 )
 """One second (epoch). ``4xx`` and ``5xx`` go by the model's own status; no answer at all counts as 5xx."""

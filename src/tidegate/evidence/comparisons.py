@@ -10,21 +10,20 @@ from dataclasses import dataclass, field
 
 from tidegate.domain.evidence import Comparison, Counts, EvidenceConfig
 from tidegate.evidence.distribution import Distribution, merge
+from tidegate.evidence.pace import FEWEST, LATENCY_SLACK, allowed_delay
 from tidegate.evidence.rates import RateTest
 from tidegate.evidence.shares import ShareTest
+from tidegate.evidence.texts import (
+    TextCounts,
+    add_texts,
+    count_text_block,
+    find_text_thresholds,
+    make_text_tests,
+)
 
 LATENCY_LEVELS = {"p50": 0.5, "p99": 0.99}
 PREDICTION_LEVELS = {"p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95}
 ABOVE, BELOW = "above ", "below "
-LATENCY_SLACK = 0.01
-"""Part of the requests that may be slower than tolerated: one in a hundred more is no difference of versions."""
-LEAST_DELAY = 1000.0
-"""Microseconds by which a latency must differ at least: less is noise of the machine."""
-SKETCH_ERROR = 1 / 0.99**2
-"""Factor by which two sketched values of equal latencies differ at most."""
-FEWEST = 50
-"""Values of the old version before thresholds are taken from them."""
-
 NOTHING: Counts = (0, 0, 0, 0)
 Thresholds = Mapping[str, tuple[float, float]]
 """By key of a test: threshold of the old and of the new version."""
@@ -40,6 +39,7 @@ class SideCounts:
     predictions: Distribution = field(default_factory=Distribution)
     unusable: int = 0
     """Sampled answers without a finite number."""
+    texts: TextCounts = field(default_factory=TextCounts)
 
 
 def add_sides(one: SideCounts, other: SideCounts) -> SideCounts:
@@ -49,6 +49,7 @@ def add_sides(one: SideCounts, other: SideCounts) -> SideCounts:
         merge((one.latencies, other.latencies)),
         merge((one.predictions, other.predictions)),
         one.unusable + other.unusable,
+        add_texts(one.texts, other.texts),
     )
 
 
@@ -62,6 +63,8 @@ def make_tests(comparison: Comparison, config: EvidenceConfig) -> dict[str, Rate
         case Comparison.PREDICTIONS:
             sides = ((side, level) for level in PREDICTION_LEVELS for side in (ABOVE, BELOW))
             return {side + level: ShareTest(config.predictions) for side, level in sides}
+        case Comparison.TEXT:
+            return make_text_tests(config.text)
         case Comparison.PAIRED | Comparison.FEATURES:
             return {}  # made by ``pair_judge``, which tests sums
 
@@ -82,13 +85,15 @@ def _thresholds(
     if Comparison.LATENCY in config.compare and past.latencies.total >= FEWEST:
         for test, level in LATENCY_LEVELS.items():
             old = past.latencies.quantile(level) or 0.0
-            new = max(old * (1 + config.latency), old + LEAST_DELAY) * SKETCH_ERROR
-            yield test_key(variant, Comparison.LATENCY, test), (old, new)
+            yield test_key(variant, Comparison.LATENCY, test), (old, allowed_delay(old, config.latency))
     if Comparison.PREDICTIONS in config.compare and past.predictions.total >= FEWEST:
         for name, level in PREDICTION_LEVELS.items():
             value = past.predictions.quantile(level) or 0.0
             for side in (ABOVE, BELOW):
                 yield test_key(variant, Comparison.PREDICTIONS, side + name), (value, value)
+    if Comparison.TEXT in config.compare:
+        for name, both in find_text_thresholds(config.text, past.texts):
+            yield test_key(variant, Comparison.TEXT, name), both
 
 
 def count_block(
@@ -97,6 +102,9 @@ def count_block(
     """Counts of a block by key of the test. Tests without thresholds have none."""
     found: dict[str, Counts] = {}
     for comparison in config.compare:
+        if comparison is Comparison.TEXT:
+            found |= _count_texts(variant, thresholds, old.texts, new.texts)
+            continue
         for test in make_tests(comparison, config):
             key = test_key(variant, comparison, test)
             if comparison is Comparison.ERRORS:
@@ -104,6 +112,15 @@ def count_block(
             elif key in thresholds:
                 found[key] = _beyond(comparison, test, thresholds[key], old, new)
     return {key: counts for key, counts in found.items() if counts != NOTHING}
+
+
+def _count_texts(
+    variant: str, thresholds: Thresholds, old: TextCounts, new: TextCounts
+) -> Iterator[tuple[str, Counts]]:
+    start = test_key(variant, Comparison.TEXT, "")
+    known = {key.removeprefix(start): both for key, both in thresholds.items() if key.startswith(start)}
+    for name, counts in count_text_block(known, old, new):
+        yield test_key(variant, Comparison.TEXT, name), counts
 
 
 def _beyond(

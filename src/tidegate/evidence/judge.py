@@ -30,6 +30,7 @@ from tidegate.evidence.pair_judge import (
 )
 from tidegate.evidence.rates import RateTest, log_mixture
 from tidegate.evidence.shares import ShareTest
+from tidegate.evidence.texts import describe_texts
 
 STAKES = {
     Comparison.ERRORS: 4.0,
@@ -37,12 +38,13 @@ STAKES = {
     Comparison.PREDICTIONS: 1.0,
     Comparison.PAIRED: 2.0,
     Comparison.FEATURES: 1.0,
+    Comparison.TEXT: 1.0,
 }
 """Parts of the false rollback rate, relative to each other: errors are the most common fault and want speed."""
 LATEST_WIDTHS = ((300, 1), (1800, 5), (10_800, 30))
 """Age of a stage in seconds below which a block has this width; later ones have ``LAST_WIDTH``."""
 LAST_WIDTH = 300
-LEAST_BLOCKS = {Comparison.ERRORS: 1, Comparison.LATENCY: 30, Comparison.PREDICTIONS: 30}
+LEAST_BLOCKS = {Comparison.ERRORS: 1, Comparison.LATENCY: 30, Comparison.PREDICTIONS: 30, Comparison.TEXT: 30}
 """Blocks that a comparison needs in each stage to pass. A test of shares at most doubles its evidence in a block,
 so it could not see anything in fewer, however many requests they have."""
 
@@ -219,6 +221,8 @@ def _describe(result: ComparisonResult, config: EvidenceConfig) -> str:
             side, level = result.test.split()
             what = f"{new} predictions lie {side} the old version's {level}, {old} on the old version"
             what += f" (tolerance {config.predictions:.1%})"
+        case Comparison.TEXT:
+            what = describe_texts(result, config.text, old, new)
         case Comparison.PAIRED | Comparison.FEATURES:
             what = describe_pairs(result, config)
     return f"{result.comparison} of variant {result.variant}: {what}"
@@ -238,4 +242,9 @@ def _describe_one_lack(one: ComparisonResult) -> str:
             f"{what} {one.stage_requests[0]} of {offered} copied requests can be compared, {lost} cannot be used"
         )
     old, new = one.stage_requests
+    if one.comparison is Comparison.TEXT:
+        return (
+            f"{what} {old} answers of the old and {new} of the new version are text that was searched for the same"
+            f" refusals, in {one.stage_blocks} blocks"
+        )
     return f"{what} {old} requests of the old and {new} of the new version in {one.stage_blocks} blocks"

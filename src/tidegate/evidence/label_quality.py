@@ -4,7 +4,7 @@ Each version answered requests of its own, so this compares two samples. AUC is 
 above a negative. So positives and negatives of a version are paired, each once, in the order in which their labels
 came: pairs are independent, and the share of those in the wrong order is one minus the AUC. The two shares are
 compared by ``rates.RateTest``, whose bound holds at every look. Amounts are compared by the share of errors above the
-old version's median error.
+old version's median error, and feedback by the share of answers that people do not like.
 
 Pairing each label once costs power: the comparison of all with all would need a half to two thirds of the labels, but
 its error bound holds only for one look."""
@@ -21,6 +21,10 @@ from tidegate.evidence.rates import RateTest
 AUC_TOLERANCE = 0.02
 ERROR_TOLERANCE = 0.05
 """Further errors above the old version's median."""
+FEEDBACK_TOLERANCE = 0.05
+"""Further answers that people do not like."""
+DISLIKED = 0.5
+"""Feedback below it says that."""
 FALSE_ALARMS = 0.01
 BLOCK = 10
 """Pairs, or amounts, of each version in a block."""
@@ -83,6 +87,11 @@ def compare_classes(labels: Iterable[TimedLabel], false_alarms: float = FALSE_AL
 def compare_amounts(labels: Iterable[TimedLabel], false_alarms: float = FALSE_ALARMS) -> LabelComparison:
     """Labels that are amounts, in the order in which they came."""
     return _compare(_judge_amounts(labels), ERROR_TOLERANCE, false_alarms)
+
+
+def compare_feedback(labels: Iterable[TimedLabel], false_alarms: float = FALSE_ALARMS) -> LabelComparison:
+    """What people think of answers, from 0 to 1, in the order in which it came."""
+    return _compare(((one, one.value < DISLIKED) for one in labels), FEEDBACK_TOLERANCE, false_alarms)
 
 
 def _judge_amounts(labels: Iterable[TimedLabel]) -> Iterator[tuple[TimedLabel, bool]]:

@@ -8,11 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
-from tidegate.domain.evidence import Counts, EvidenceBlock, EvidenceConfig, Sums, Verdict
+from tidegate.domain.evidence import Comparison, Counts, EvidenceBlock, EvidenceConfig, Sums, Verdict
 from tidegate.domain.pairs import Pair
+from tidegate.domain.text_answers import TextAnswer
 from tidegate.evidence.comparisons import SideCounts, add_sides, count_block, find_thresholds
 from tidegate.evidence.judge import EvidenceState, begin, block_width, fold, judge
 from tidegate.evidence.pair_counters import MOST_VALUES, PairCounters
+from tidegate.evidence.texts import count_texts
 
 NOTHING = SideCounts()
 MOST_PENDING = 600
@@ -64,6 +66,10 @@ class EvidenceLedger:
     _open: OpenBlock | None = None
     _pairs: dict[int, dict[str, list[Pair]]] = field(default_factory=dict)
     """Pairs of the seconds that are pending."""
+    _texts: dict[int, list[tuple[Side, str, TextAnswer]]] = field(default_factory=dict)
+    """Texts of the seconds that are pending."""
+    _settled: dict[int, int] = field(default_factory=dict)
+    """By stage: the second since when the shares stand still in it."""
     _pair_counters: dict[str, PairCounters] = field(default_factory=dict)
     _values_left: int = MOST_VALUES
     """Values of columns that this turn may still compare."""
@@ -89,6 +95,7 @@ class EvidenceLedger:
             oldest = min(self._pending)
             del self._pending[oldest]
             self._pairs.pop(oldest, None)
+            self._texts.pop(oldest, None)
             self.late += 1
         sides = self._pending.setdefault(second, {})
         sides[variant] = _added(sides.get(variant, (NOTHING, NOTHING)), side, counts)
@@ -98,6 +105,19 @@ class EvidenceLedger:
         if variant in self.variants and second >= self.through:
             self._pending.setdefault(second, {})
             self._pairs.setdefault(second, {}).setdefault(variant, []).extend(pairs)
+
+    def add_texts(self, second: int, side: Side, variant: str, texts: Iterable[TextAnswer]) -> None:
+        """Take texts that were answered in one second."""
+        wanted = Comparison.TEXT in self.config.compare and variant in self.variants
+        if wanted and second >= self.through:
+            self._pending.setdefault(second, {})
+            self._texts.setdefault(second, []).extend((side, variant, one) for one in texts)
+
+    def settle(self, stage: int, since: int) -> None:
+        """Note that the shares stand still in this stage since this second. Only texts whose requests came after it
+        count: what a version that has just begun has answered is what it answers quickly, and the other version has
+        answered long requests of before, too."""
+        self._settled.setdefault(stage, since)
 
     def enter(self, stage: int, since: int) -> None:
         """Note that the rollout is in this stage since this second."""
@@ -138,6 +158,20 @@ class EvidenceLedger:
             self._open.paired[variant] = None
             counters = self._pair_counters.setdefault(variant, PairCounters.begin(self.config))
             self._values_left -= counters.add(pairs, self._values_left)
+
+        self._count_texts(self._open, self._texts.pop(second, ()))
+
+    def _count_texts(self, block: OpenBlock, texts: Iterable[tuple[Side, str, TextAnswer]]) -> None:
+        settled = self._settled.get(block.stage)
+        if settled is None:
+            return
+        groups: dict[tuple[Side, str], list[TextAnswer]] = {}
+        for side, variant, one in texts:
+            if one.began >= settled * 1_000_000:
+                groups.setdefault((side, variant), []).append(one)
+        for (side, variant), some in groups.items():
+            counted = block.counted.get(variant, (NOTHING, NOTHING))
+            block.counted[variant] = _added(counted, side, SideCounts(texts=count_texts(some)))
 
     def same_stage(self, one: int, other: int) -> bool:
         """Whether two seconds belong to the same stage."""

@@ -29,7 +29,7 @@ from tidegate.ports.store import Store, Tx
 from tidegate.reconcile.bake_spans import BakeSpans
 from tidegate.service import evidence as records
 from tidegate.service.evidence_metrics import evidence_samples
-from tidegate.service.side_counts import count_side
+from tidegate.service.side_counts import count_side, round_texts
 
 log = logging.getLogger(__name__)
 
@@ -179,6 +179,8 @@ class Comparisons:
             tracked.versions = one
             since = second if one.since is None else int(one.since.timestamp()) + 1
             tracked.ledger.enter(one.stage, since)
+            if one.baking and one.since is not None:
+                tracked.ledger.settle(one.stage, since)
             tracked.bakes.follow(one.baking and one.since is not None, since)
 
     async def _load(self, one: ComparedVersions, second: int) -> EvidenceRecord | None:
@@ -249,6 +251,7 @@ def _take(tracked: _Tracked, report: FleetSecond) -> None:
     side = _side_of(tracked.versions, report.fleet)
     if side is not None:
         tracked.ledger.add(report.second, side, report.fleet.variant, count_side(report))
+        tracked.ledger.add_texts(report.second, side, report.fleet.variant, round_texts(report.texts))
     if side is Side.OLD and report.pairs:
         new = str(replace(report.fleet, generation=tracked.versions.new[0]))
         pairs = [pair for fleet, pair in report.pairs if fleet == new]

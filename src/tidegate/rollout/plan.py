@@ -38,6 +38,7 @@ _LACKS = {
     Comparison.PREDICTIONS: "it does not see what is answered",
     Comparison.PAIRED: "it makes no copies of requests for a new version",
     Comparison.FEATURES: "it makes no copies of requests for a new version",
+    Comparison.TEXT: "it does not see what is answered",
 }
 """Why a target compares no more than some of it."""
 

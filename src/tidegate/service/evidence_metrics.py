@@ -10,6 +10,7 @@ NAMES = {
     Comparison.PREDICTIONS: "PredictionEvidence",
     Comparison.PAIRED: "PairedEvidence",
     Comparison.FEATURES: "FeatureEvidence",
+    Comparison.TEXT: "TextEvidence",
 }
 ALL = "Evidence"
 """The largest of them."""

@@ -5,7 +5,14 @@ from dataclasses import asdict, replace
 
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.endpoint import Endpoint
-from tidegate.domain.evidence import OF_PAIRS, Comparison, EvidenceConfig, FeatureTolerance, PairedTolerance
+from tidegate.domain.evidence import (
+    OF_PAIRS,
+    Comparison,
+    EvidenceConfig,
+    FeatureTolerance,
+    PairedTolerance,
+    TextTolerance,
+)
 from tidegate.domain.rollout import CapacitySize, DeploymentConfig, SizeType
 
 
@@ -62,7 +69,7 @@ def _on_features(config: EvidenceConfig) -> str:
     return f" (features: {config.on_features})" if Comparison.FEATURES in config.compare else ""
 
 
-def _tolerance(given: float | PairedTolerance | FeatureTolerance) -> str:
+def _tolerance(given: float | PairedTolerance | FeatureTolerance | TextTolerance) -> str:
     if isinstance(given, float):
         return f"{given:.6g}"
     return "(" + ", ".join(f"{name} {value:.6g}" for name, value in asdict(given).items()) + ")"

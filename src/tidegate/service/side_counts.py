@@ -1,6 +1,10 @@
 """What a fleet did in one second, as the comparison of two versions counts it. Pure."""
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 from tidegate.domain.metric import FleetSecond, Latency
+from tidegate.domain.text_answers import TextAnswer
 from tidegate.domain.worker_stats import NEGATIVE_PREDICTION, PREDICTION, SESSION_REPEAT, UNUSABLE_PREDICTION
 from tidegate.evidence.comparisons import SideCounts
 from tidegate.evidence.distribution import Distribution, merge
@@ -32,3 +36,21 @@ def _distribution(values: Latency | None, sign: float) -> Distribution:
     if values is None:
         return Distribution()
     return Distribution.of({sign * sketch.value(index): round(count) for index, count in values.bins.items()})
+
+
+def round_texts(texts: Iterable[TextAnswer]) -> list[TextAnswer]:
+    """Texts to the accuracy of sketches, so that there are no more different values than of latencies."""
+    return [
+        replace(
+            one,
+            tokens=round(_rounded(one.tokens)),
+            given=None if one.given is None else round(_rounded(one.given)),
+            first=_rounded(one.first),
+            speed=None if one.speed is None else _rounded(one.speed),
+        )
+        for one in texts
+    ]
+
+
+def _rounded(value: float) -> float:
+    return sketch.value(sketch.index(value))

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from tidegate.domain.evidence import OF_PAIRS, OF_TRAFFIC, Comparison, EvidenceAction, EvidenceConfig, NoDataAction
+from tidegate.domain.evidence import OF_PAIRS, Comparison, EvidenceAction, EvidenceConfig, NoDataAction
 from tidegate.spec.paired_tolerance import (
     MOST_SLICES,
     FeatureSpec,
@@ -19,6 +19,7 @@ from tidegate.spec.paired_tolerance import (
 )
 from tidegate.spec.problem import KeyPath, SpecError, suggest
 from tidegate.spec.replay import ReplaySpec, parse_replay, render_replay
+from tidegate.spec.text_tolerance import TextSpec, parse_text, render_text
 from tidegate.spec.unit_texts import duration_text, percent_text
 from tidegate.spec.units import one_of, percent, seconds
 from tidegate.spec.value_types import Duration, about
@@ -31,6 +32,10 @@ MOST_FALSE = 20
 MOST_REQUESTS = 1_000_000
 _PERCENT = r"^[0-9]+(\.[0-9]+)?%$"
 _USUAL = EvidenceConfig()
+_SIMPLE = (Comparison.ERRORS, Comparison.LATENCY, Comparison.PREDICTIONS)
+"""Comparisons with a single tolerance."""
+_SECTIONS = (Comparison.FEATURES, Comparison.PAIRED, Comparison.TEXT)
+"""Comparisons with several."""
 
 Share = Annotated[str, about("A share of the requests.", "0.1%", pattern=_PERCENT)]
 
@@ -45,6 +50,7 @@ class ToleranceSpec(Struct, forbid_unknown_fields=True):
     predictions: Annotated[Share, about("Predictions that may move across any level. Default: 10%.")] | None = None
     paired: PairedSpec | None = None
     features: FeatureSpec | None = None
+    text: TextSpec | None = None
 
 
 class EvidenceSpec(Struct, forbid_unknown_fields=True):
@@ -141,7 +147,7 @@ def _compare(given: list[str] | None, path: KeyPath) -> tuple[Comparison, ...]:
 
 def _tolerate(found: EvidenceConfig, given: ToleranceSpec, path: KeyPath) -> EvidenceConfig:
     changed: dict[str, Any] = {}
-    for one in OF_TRAFFIC:
+    for one in _SIMPLE:
         text, where = getattr(given, one.value), (*path, one.value)
         if text is None:
             continue
@@ -150,15 +156,15 @@ def _tolerate(found: EvidenceConfig, given: ToleranceSpec, path: KeyPath) -> Evi
         changed[one.value] = percent(text, where) / 100
         if changed[one.value] > 0.5 and one is not Comparison.LATENCY:
             raise SpecError(where, f"{text}: must be at most 50%")
-    for pairs in sorted(OF_PAIRS):
-        if getattr(given, pairs.value) is not None and pairs not in found.compare:
-            raise SpecError(
-                (*path, pairs.value), f"nothing compares {pairs.value}: add it to compare, or remove this"
-            )
+    for one in _SECTIONS:
+        if getattr(given, one.value) is not None and one not in found.compare:
+            raise SpecError((*path, one.value), f"nothing compares {one.value}: add it to compare, or remove this")
     if given.paired is not None:
         changed["paired"] = parse_paired(given.paired, (*path, "paired"))
     if given.features is not None:
         changed["features"] = parse_features(given.features, (*path, "features"))
+    if given.text is not None:
+        changed["text"] = parse_text(given.text, (*path, "text"))
     return replace(found, **changed)
 
 
@@ -195,10 +201,12 @@ def render_evidence(given: EvidenceConfig) -> dict[str, Any]:
 
 
 def _render_tolerance(given: EvidenceConfig) -> dict[str, Any]:
-    different = [one.value for one in OF_TRAFFIC if getattr(given, one.value) != getattr(_USUAL, one.value)]
+    different = [one.value for one in _SIMPLE if getattr(given, one.value) != getattr(_USUAL, one.value)]
     made: dict[str, Any] = {name: percent_text(getattr(given, name)) for name in different}
     if paired := render_paired(given.paired):
         made["paired"] = paired
     if features := render_features(given.features):
         made["features"] = features
+    if text := render_text(given.text):
+        made["text"] = text
     return made

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tidegate.domain.evidence import OF_TRAFFIC, Comparison, EvidenceBlock, EvidenceConfig, Finding, Verdict
+from tidegate.domain.evidence import Comparison, EvidenceBlock, EvidenceConfig, Finding, Verdict
 from tidegate.evidence.comparisons import SideCounts
 from tidegate.evidence.distribution import Distribution
 from tidegate.evidence.judge import (
@@ -21,7 +21,8 @@ from tidegate.evidence.judge import (
 )
 from tidegate.evidence.ledger import MOST_PENDING, EvidenceLedger, Side
 
-ALL = EvidenceConfig(compare=OF_TRAFFIC)
+NUMBERS = (Comparison.ERRORS, Comparison.LATENCY, Comparison.PREDICTIONS)
+ALL = EvidenceConfig(compare=NUMBERS)
 BEFORE = 10
 """Seconds before the new version gets requests."""
 
@@ -246,7 +247,7 @@ def test_blocks_are_short_after_a_shift_and_longer_later() -> None:
     assert len(ledger.blocks) == 300 + 4
 
 
-@pytest.mark.parametrize("compare", [(Comparison.ERRORS,), OF_TRAFFIC])
+@pytest.mark.parametrize("compare", [(Comparison.ERRORS,), NUMBERS])
 @pytest.mark.parametrize("variants", [1, 3])
 def test_the_parts_of_the_false_rollback_rate_add_up_to_it(compare: tuple[Comparison, ...], variants: int) -> None:
     config = EvidenceConfig(compare=compare, false_rollback_rate=0.02)

@@ -102,7 +102,7 @@ def test_it_goes_with_every_strategy_that_shifts_in_steps(strategy: str) -> None
     [
         (
             {"compare": []},
-            "evidence.compare: compare at least one of errors, latency, predictions, paired, features",
+            "evidence.compare: compare at least one of errors, latency, predictions, paired, features, text",
         ),
         ({"compare": ["eror"]}, "evidence.compare[0]: 'eror' cannot be compared, did you mean 'errors'?"),
         ({"compare": ["errors", "errors"]}, "evidence.compare[1]: 'errors' is given twice"),
@@ -157,6 +157,15 @@ def test_it_goes_with_every_strategy_that_shifts_in_steps(strategy: str) -> None
         (
             {"compare": ["features"], "tolerance": {"features": {"shift": -1}}},
             "evidence.tolerance.features.shift: -1: must be 0 to 2.5",
+        ),
+        ({"tolerance": {"text": {}}}, "evidence.tolerance.text: nothing compares text"),
+        (
+            {"compare": ["text"], "tolerance": {"text": {"length": "51%"}}},
+            "evidence.tolerance.text.length: 51%: must be at most 50%",
+        ),
+        (
+            {"compare": ["text"], "tolerance": {"text": {"speed": "fast"}}},
+            "evidence.tolerance.text.speed: 'fast': expected a share",
         ),
         ({"actoin": "gate"}, "evidence: unknown key 'actoin', did you mean 'action'?"),
     ],

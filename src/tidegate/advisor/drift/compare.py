@@ -23,6 +23,7 @@ from tidegate.advisor.drift.profile import ColumnProfile, TableProfile
 from tidegate.advisor.drift.significance import select_discoveries
 from tidegate.advisor.drift.slices import EVERYTHING
 from tidegate.advisor.drift.violations import Violation
+from tidegate.domain.drift import DriftChange
 
 
 @dataclass(frozen=True)
@@ -41,26 +42,13 @@ class DriftTerms:
 
 
 @dataclass(frozen=True)
-class ColumnChange:
-    """``distance``: the largest difference of the distribution functions (numbers) or of a share (texts);
-    ``probability``: of one as large where nothing has changed."""
-
-    slice: str
-    column: str
-    test: str
-    distance: float
-    probability: float
-    drifted: bool
-
-
-@dataclass(frozen=True)
 class DriftReport:
     """``drifted`` None: there are too few rows to say."""
 
     rows: int
     baseline_rows: int
     drifted: bool | None
-    changes: tuple[ColumnChange, ...]
+    changes: tuple[DriftChange, ...]
     violations: tuple[Violation, ...]
     unsaid: tuple[str, ...] = field(default=())
     """What nothing can be said of, and why."""
@@ -119,7 +107,7 @@ def compare(
     judged = tests.judge()
     violations += [_describe(slice, column, one, terms.least) for slice, column, one, drifted in judged if drifted]
     changes = [
-        ColumnChange(slice, column, one.test, one.distance, one.probability, drifted)
+        DriftChange(slice, column, one.test, one.distance, one.probability, drifted)
         for slice, column, one, drifted in judged
         if not one.check
     ]

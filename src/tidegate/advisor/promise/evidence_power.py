@@ -9,16 +9,22 @@ are some percentage points off for errors and up to twelve for predictions, comp
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 from tidegate.advisor.promise.pair_power import MOST_BIAS, chance_to_find_in_pairs
 from tidegate.advisor.promise.passage import ComparedStage, Growth, count_blocks, pass_chance
 from tidegate.domain.evidence import OF_PAIRS, Comparison, EvidenceConfig
 from tidegate.evidence import rates, shares
-from tidegate.evidence.comparisons import LATENCY_SLACK, make_tests
+from tidegate.evidence.comparisons import make_tests
 from tidegate.evidence.judge import false_alarm_rates
+from tidegate.evidence.pace import LATENCY_SLACK
 
 PREDICTIONS_PER_SECOND = 25.0
 """Predictions of a version that are read in a second at most, with one worker."""
+TEXTS_PER_SECOND = 5.0
+"""Texts of a version that are measured in a second at most, with one worker."""
+USUAL_REFUSALS = 0.01
+"""Part of the old version's answers that refuse."""
 USUAL_SHARE = 0.5
 """Part of the old version's requests beyond the threshold that sees most: its median."""
 SMALLEST = 1e-4
@@ -73,6 +79,8 @@ def _largest_difference(comparison: Comparison, usual: float) -> float:
     match comparison:
         case Comparison.ERRORS:
             return 1 - usual
+        case Comparison.TEXT:
+            return 1 - USUAL_REFUSALS
         case Comparison.PAIRED:
             return MOST_BIAS
         case Comparison.FEATURES:
@@ -89,8 +97,12 @@ def _bets(
         for effect, weight in zip(rates.EFFECTS, rates.WEIGHTS, strict=True):
             yield weight, _errors(config.errors, effect, usual, difference)
         return
-    tolerance = config.predictions if comparison is Comparison.PREDICTIONS else LATENCY_SLACK
     tests = len(make_tests(comparison, config))
+    if comparison is Comparison.TEXT:
+        for effect, weight in zip(rates.EFFECTS, rates.WEIGHTS, strict=True):
+            yield weight / tests, _refusals(config.text.refusals, effect, difference)
+        return
+    tolerance = config.predictions if comparison is Comparison.PREDICTIONS else LATENCY_SLACK
     for bet, weight in zip(shares.BETS, shares.WEIGHTS, strict=True):
         yield weight / tests, _shares(comparison, tolerance, bet, difference)
 
@@ -112,6 +124,18 @@ def _errors(tolerance: float, effect: float, usual: float, difference: float) ->
         )
 
     return growth
+
+
+def _refusals(tolerance: float, effect: float, difference: float) -> Callable[[ComparedStage], Growth]:
+    """The same of refusals, in the sample of the answers that is measured."""
+    growth = _errors(tolerance, effect, USUAL_REFUSALS, difference)
+
+    def sampled(stage: ComparedStage) -> Growth:
+        parts = (stage.rate * (1 - stage.share), stage.rate * stage.share)
+        old, new = (min(part, TEXTS_PER_SECOND) for part in parts)
+        return growth(replace(stage, rate=old + new, share=new / (old + new)))
+
+    return sampled
 
 
 def _step(rate: float, alternative: float, null: float) -> Growth:

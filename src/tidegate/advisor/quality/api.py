@@ -7,6 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from tidegate.advisor.quality.ledger import LabelKind
 from tidegate.advisor.quality.posted import read_posted, read_terms
 from tidegate.advisor.quality.store import LabelStore
 from tidegate.domain.access import Access
@@ -26,18 +27,22 @@ def label_folder(state: Path) -> Path:
 
 
 async def post_labels(gateway: Gateway, request: Request) -> Response:
-    """``{"labels": [{"id", "label", "at", "probability"}, ...], "score": PLACE, "kind": KIND}``. The answer comes
-    once they are on disk; the same labels again change nothing."""
+    """``{"labels": [{"id", "label", "at", "probability"}, ...], "score": PLACE, "kind": KIND}``. With the kind
+    ``feedback`` a label may be ``up`` or ``down``. The answer comes once they are on disk; the same labels again
+    change nothing."""
     name = parse_endpoint_name(request)
     body = parse_json_object(request, ("labels", "score", "kind"))
     if "labels" not in body:
         raise Invalid("'labels' is missing: a list of objects with id and label")
     terms, now = read_terms(body), gateway.context.clock.now().timestamp()
-    labels, problems = read_posted(body["labels"], now)
     await gateway.context.store.run(lambda tx: endpoints.get_endpoint(tx, name))
+    store = LabelStore(label_folder(gateway.settings.state), name)
+    kind = terms.kind
+    if kind is None and store.exists:
+        kind = (await asyncio.to_thread(store.terms)).kind
+    labels, problems = read_posted(body["labels"], now, kind is LabelKind.FEEDBACK)
     counts: dict[str, int] = {}
     if labels:
-        store = LabelStore(label_folder(gateway.settings.state), name)
         found = await asyncio.to_thread(store.accept, labels, terms)
         counts = {str(outcome): count for outcome, count in found.items() if count}
     counts |= {str(problem): count for problem, count in problems.items()}
@@ -46,9 +51,13 @@ async def post_labels(gateway: Gateway, request: Request) -> Response:
 
 async def show_labels(gateway: Gateway, request: Request) -> Response:
     """What was found last; a moment ago, or some seconds."""
-    name = parse_endpoint_name(request)
+    return JSONResponse(await read_labels(gateway, parse_endpoint_name(request)))
+
+
+async def read_labels(gateway: Gateway, name: str) -> dict[str, Any]:
+    """Raises NotFound."""
     await gateway.context.store.run(lambda tx: endpoints.get_endpoint(tx, name))
-    return JSONResponse(await asyncio.to_thread(_document, label_folder(gateway.settings.state), name))
+    return await asyncio.to_thread(_document, label_folder(gateway.settings.state), name)
 
 
 def _document(folder: Path, name: str) -> dict[str, Any]:

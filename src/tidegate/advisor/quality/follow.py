@@ -173,10 +173,10 @@ class LabelFollower:
                 read_all = not progress.unread  # until then it is not known which labels are of unknown ids
                 waited = now.timestamp() - UNKNOWN_AGE if read_all else None
                 labels.forget_old(now.timestamp() - MOST_AGE, waited)
-        where = labels.terms().where
+        terms = labels.terms()
         while progress.unread and self.elapsed() - began < SLICE:
             file, skipped = progress.unread.pop(0), Counter[Problem]()
-            read = (read_prediction(line, where, file.path) for line in file.lines())
+            read = (read_prediction(line, terms.where, file.path, terms.scored) for line in file.lines())
             try:
                 labels.add_file(file.path, entries(read, skipped))
             except ArtifactError:  # removed since it was listed, or unreadable: it is listed again if it is there

@@ -55,9 +55,10 @@ class Label:
     received: float | None = None
 
 
-def read_prediction(line: bytes, where: str, path: str = "") -> Prediction | Problem:
+def read_prediction(line: bytes, where: str, path: str = "", scored: bool = True) -> Prediction | Problem:
     """A captured line of the file at ``path``. ``where``: the place of the score in a JSON answer
-    (``predictions[0].score``) or the number of its column, from 0; empty: the answer is one number."""
+    (``predictions[0].score``) or the number of its column, from 0; empty: the answer is one number. ``scored``: an
+    answer without the score is a problem; otherwise no score is looked for."""
     document = _document(line)
     if document is None:
         return Problem.BROKEN
@@ -70,7 +71,7 @@ def read_prediction(line: bytes, where: str, path: str = "") -> Prediction | Pro
     at = read_time(about.get("inferenceTime"))
     if at is None:
         return Problem.NO_TIME
-    score = read_score(document.get("captureData"), where)
+    score = read_score(document.get("captureData"), where) if scored else 0.0
     if score is None:
         return Problem.NO_SCORE
     config = about.get("configName")

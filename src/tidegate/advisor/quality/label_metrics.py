@@ -14,6 +14,7 @@ MEASURES = {
     "accuracy": "Accuracy",
     "mean_absolute_error": "MeanAbsoluteError",
     "bias": "Bias",
+    "approval": "Approval",
 }
 DELAY, COVERAGE, LABELLED, EVIDENCE = "LabelDelay", "LabelCoverage", "Labelled", "LabelEvidence"
 """Median in seconds; percent of the predictions; labels that count; how close a version is to having lost more than

@@ -18,6 +18,14 @@ TOGETHER = 5_000
 DAY = 86_400.0
 SKEW = 300.0
 """Seconds by which the clocks of two machines may differ: a label is not before its prediction for that."""
+DELAY_STEPS = (
+    60.0, 600.0, 3_600.0, 6 * 3_600.0, DAY, 2 * DAY, 4 * DAY, 7 * DAY, 14 * DAY, 30 * DAY, 60 * DAY, 90 * DAY,
+    180 * DAY,
+)  # fmt: skip
+"""Seconds between prediction and label by which labels are counted."""
+SPANS = (60.0, 600.0, 3_600.0, 6 * 3_600.0, DAY, 7 * DAY, 30 * DAY)
+"""Seconds of predictions whose coverage is counted together: the shortest of which there are not too many."""
+MOST_SPANS = 48
 BANDS = 10
 """Bands of equally many scores, in each of which the share of labelled predictions is counted."""
 RARE = 0.01
@@ -44,6 +52,8 @@ class Outcome(StrEnum):
     """Its time is later than the time at which it came."""
     CLASS = "class never seen"
     """Neither 0 nor 1, where the others are."""
+    SCALE = "not from 0 to 1"
+    """Where labels are what people think of answers."""
     FULL = "no room for unknown ids"
     """Its id is of no known prediction, and so are as many labels as are kept of such: it was not kept."""
 
@@ -52,6 +62,8 @@ class LabelKind(StrEnum):
     CLASSES = "classes"
     """0 and 1."""
     AMOUNTS = "amounts"
+    FEEDBACK = "feedback"
+    """What people think of the answer: from 0, not at all, to 1. The answer needs no score."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +82,24 @@ class Band:
 
     low: float
     high: float
+    predictions: int
+    labelled: int
+
+
+@dataclass(frozen=True)
+class DelayCount:
+    """How many labels came up to ``seconds`` after their prediction, and after the step before; None: later."""
+
+    seconds: float | None
+    labels: int
+
+
+@dataclass(frozen=True)
+class CoverageSpan:
+    """Predictions of the time from ``at`` (epoch seconds) on, for ``seconds``, and how many of them have a label."""
+
+    at: float
+    seconds: float
     predictions: int
     labelled: int
 
@@ -141,6 +171,7 @@ CREATE TEMP TABLE joined AS
 SELECT l.id, p.score, l.value, p.at AS asked, l.at - p.at AS delay, l.times, l.probability, p.config, p.variant,
   coalesce(l.received, l.at, 0) AS came,
   CASE WHEN l.differs THEN 'contradictory' WHEN :classes AND l.value NOT IN (0, 1) THEN 'class never seen'
+    WHEN :feedback AND l.value NOT BETWEEN 0 AND 1 THEN 'not from 0 to 1'
     WHEN l.at > coalesce(l.received, :now) + :skew THEN 'of the future' WHEN p.id IS NULL THEN 'unknown id'
     WHEN p.times > 1 THEN 'id of several predictions' WHEN l.at < p.at - :skew THEN 'before its prediction'
     WHEN l.at > p.at + :latest THEN 'too late' ELSE 'joined' END AS outcome
@@ -183,9 +214,15 @@ class Ledger:
     def join(self, latest: float, now: float = float("inf"), kind: LabelKind | None = None) -> dict[Outcome, int]:
         """The number of labels with each outcome. ``latest``: seconds after which a label is too late; ``now``: epoch
         seconds; ``kind`` None: labels are classes if nearly all of them are 0 or 1."""
-        classes = (kind or self.find_kind()) is LabelKind.CLASSES
+        kind = kind or self.find_kind()
         self._database.execute("DROP TABLE IF EXISTS temp.joined")
-        terms = {"skew": SKEW, "latest": latest, "classes": classes, "now": min(now, 1e300)}
+        terms = {
+            "skew": SKEW,
+            "latest": latest,
+            "classes": kind is LabelKind.CLASSES,
+            "feedback": kind is LabelKind.FEEDBACK,
+            "now": min(now, 1e300),
+        }
         self._database.execute(_JOIN, terms)
         counts = dict.fromkeys(Outcome, 0)
         rows = self._database.execute("SELECT outcome, count(*), sum(times) FROM joined GROUP BY outcome")
@@ -250,6 +287,33 @@ class Ledger:
             for part in (0.5, 0.9, 1)
         )
         return Delays(known, p50, p90, longest)
+
+    def delay_counts(self, version: AnsweringVersion | None = None) -> list[DelayCount]:
+        """By the steps of ``DELAY_STEPS``; empty where no label has a time."""
+        where, values = _of(version)
+        steps = " ".join(f"WHEN delay <= {seconds} THEN {place}" for place, seconds in enumerate(DELAY_STEPS))
+        query = f"""SELECT CASE {steps} ELSE {len(DELAY_STEPS)} END AS step, count(*) FROM joined
+            WHERE outcome = 'joined' {where} AND delay IS NOT NULL GROUP BY step"""
+        found: dict[int, int] = dict(self._database.execute(query, values).fetchall())
+        if not found:
+            return []
+        return [DelayCount(seconds, found.get(place, 0)) for place, seconds in enumerate((*DELAY_STEPS, None))]
+
+    def coverage_over_time(self, version: AnsweringVersion | None = None) -> list[CoverageSpan]:
+        """By the time of the predictions, oldest first; spans without any are left out. All versions have the same
+        spans."""
+        where, values = _of(version)
+        first, last = self._database.execute("SELECT min(at), max(at) FROM predictions").fetchone()
+        if first is None:
+            return []
+        span = next((one for one in SPANS if (last - first) / one < MOST_SPANS), (last - first) / (MOST_SPANS - 1))
+        query = f"""
+            SELECT cast((p.at - ?) / ? AS INTEGER) AS place, count(*), count(j.id)
+            FROM (SELECT * FROM (SELECT *, at AS asked FROM predictions) WHERE 1 {where}) p
+            LEFT JOIN joined j ON j.id = p.id AND j.outcome = 'joined' GROUP BY place ORDER BY place"""
+        begin = first // span * span
+        rows = self._database.execute(query, (begin, span, *values))
+        return [CoverageSpan(begin + place * span, span, total, labelled) for place, total, labelled in rows]
 
     def coverage(self, version: AnsweringVersion | None = None) -> Coverage:
         where, values = _of(version, "at")

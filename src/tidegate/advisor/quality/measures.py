@@ -41,6 +41,19 @@ class NumericQuality:
     bias: float
 
 
+LIKED = 0.5
+"""Feedback from which on somebody liked an answer."""
+
+
+@dataclass(frozen=True)
+class FeedbackQuality:
+    """What people think of answers, from 0 to 1. ``approval``: the part of those who liked theirs."""
+
+    pairs: int
+    approval: float
+    mean: float
+
+
 def measure_binary(
     pairs: Iterable[tuple[float, float]], total: int, threshold: float, top: float
 ) -> BinaryQuality | None:
@@ -93,6 +106,14 @@ def measure_numeric(pairs: Iterable[tuple[float, float]]) -> NumericQuality | No
     if not count:
         return None
     return NumericQuality(count, absolute / count, math.sqrt(squares / count), signed / count)
+
+
+def measure_feedback(labels: Iterable[float]) -> FeedbackQuality | None:
+    """None without any."""
+    count, liked, total = 0, 0, 0.0
+    for value in labels:
+        count, liked, total = count + 1, liked + (value >= LIKED), total + value
+    return FeedbackQuality(count, liked / count, total / count) if count else None
 
 
 def _groups(pairs: Iterable[tuple[float, float, float]], curve: "_Curve") -> Iterator[tuple[float, float, float]]:

@@ -19,6 +19,8 @@ from tidegate.domain.errors import Invalid
 MOST_LABELS = 10_000
 """Labels of one request."""
 LONGEST_ID = 1_024
+THUMBS = {"up": 1.0, "down": 0.0, True: 1.0, False: 0.0}
+"""What feedback may be said with instead of a number."""
 MEMBERS = frozenset(("id", "label", "at", "probability"))
 
 
@@ -33,15 +35,15 @@ def read_terms(body: Mapping[str, object]) -> LabelTerms:
     return LabelTerms(where, None if kind is None else LabelKind(str(kind)))
 
 
-def read_posted(given: object, now: float) -> tuple[list[Label], Counter[Problem]]:
-    """Raises Invalid for what is no list of labels at all."""
+def read_posted(given: object, now: float, feedback: bool = False) -> tuple[list[Label], Counter[Problem]]:
+    """``feedback``: labels may be thumbs. Raises Invalid for what is no list of labels at all."""
     if not isinstance(given, list):
         raise Invalid("'labels' must be a list of objects with id and label")
     if len(given) > MOST_LABELS:
         raise Invalid(f"{len(given):,} labels in one request: send at most {MOST_LABELS:,}")
     found, problems = list[Label](), Counter[Problem]()
     for one in given:
-        read = _read_one(one, now)
+        read = _read_one(one, now, feedback)
         if isinstance(read, Problem):
             problems[read] += 1
         else:
@@ -49,10 +51,12 @@ def read_posted(given: object, now: float) -> tuple[list[Label], Counter[Problem
     return found, problems
 
 
-def _read_one(given: object, now: float) -> Label | Problem:
+def _read_one(given: object, now: float, feedback: bool) -> Label | Problem:
     if not isinstance(given, dict) or given.keys() - MEMBERS:
         return Problem.BROKEN
-    id, value = given.get("id"), read_number(given.get("label"))
+    id, said = given.get("id"), given.get("label")
+    thumb = THUMBS.get(said) if feedback and isinstance(said, str | bool) else None
+    value = read_number(said) if thumb is None else thumb
     if not isinstance(id, str) or not 0 < len(id) <= LONGEST_ID or not _is_text(id):
         return Problem.NO_ID
     if value is None:

@@ -9,8 +9,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tidegate.advisor.quality.label_lines import Problem, read_label, read_prediction
-from tidegate.advisor.quality.ledger import AnsweringVersion, Coverage, Ledger
-from tidegate.advisor.quality.measures import BinaryQuality, measure_binary, measure_numeric, measure_weighted
+from tidegate.advisor.quality.ledger import AnsweringVersion, Coverage, LabelKind, Ledger
+from tidegate.advisor.quality.measures import (
+    BinaryQuality,
+    measure_binary,
+    measure_feedback,
+    measure_numeric,
+    measure_weighted,
+)
 from tidegate.advisor.quality.sources import Line
 
 T = TypeVar("T")
@@ -61,9 +67,15 @@ def report_quality(
 
 
 def describe_quality(
-    ledger: Ledger, asked: QualityQuestion, version: AnsweringVersion | None = None
+    ledger: Ledger,
+    asked: QualityQuestion,
+    version: AnsweringVersion | None = None,
+    kind: LabelKind | None = None,
 ) -> dict[str, Any]:
-    """Measures, coverage and delay of what was joined: of one version, or of all."""
+    """Measures, coverage and delay of what was joined: of one version, or of all. ``kind`` None: what was joined
+    tells."""
+    if kind is LabelKind.FEEDBACK:
+        return _describe_feedback(ledger, version)
     coverage, delays, binary = ledger.coverage(version), ledger.delays(version), ledger.only_classes()
     weighted = binary and 0 < coverage.labelled == coverage.weighted
     quality = (
@@ -80,7 +92,22 @@ def describe_quality(
             "share": _share(coverage),
             "selective": _is_selective(coverage),
             "bands": [asdict(band) for band in ledger.bands(version)],
+            "over_time": [asdict(span) for span in ledger.coverage_over_time(version)],
         },
+        "delay_seconds": None if delays is None else asdict(delays),
+        "delay_counts": [asdict(count) for count in ledger.delay_counts(version)],
+    }
+
+
+def _describe_feedback(ledger: Ledger, version: AnsweringVersion | None) -> dict[str, Any]:
+    """The answers have no scores, so nothing can be said by them."""
+    coverage, delays = ledger.coverage(version), ledger.delays(version)
+    quality = measure_feedback(value for _, value in ledger.pairs(version))
+    return {
+        "kind": None if quality is None else str(LabelKind.FEEDBACK),
+        "quality": None if quality is None else asdict(quality),
+        "weighted": False,
+        "coverage": {**asdict(coverage), "share": _share(coverage), "selective": False, "bands": []},
         "delay_seconds": None if delays is None else asdict(delays),
     }
 

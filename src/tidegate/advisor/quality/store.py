@@ -39,6 +39,11 @@ class LabelTerms:
     where: str = ""
     kind: LabelKind | None = None
 
+    @property
+    def scored(self) -> bool:
+        """Whether an answer must have a score."""
+        return self.kind is not LabelKind.FEEDBACK
+
 
 class LabelStore:
     """Raises Transient where the file cannot be used now."""
@@ -60,8 +65,8 @@ class LabelStore:
 
     def accept(self, labels: Sequence[Label], terms: LabelTerms) -> dict[Outcome, int]:
         """Keep all labels for which there is room. Counts what can be said at once: those not kept, repeated,
-        contradictory, of the future or of another class. The same labels again change nothing. What labels are is
-        what somebody said last, or what nearly all are."""
+        contradictory, of the future, of another class or not on the scale. The same labels again change nothing. What
+        labels are is what somebody said last, or what nearly all are."""
         with self._open() as ledger, ledger.transaction():
             said = _settle(ledger, terms)
             known = ledger.known([one.id for one in labels])
@@ -123,7 +128,7 @@ class LabelStore:
                 "score": terms.where,
                 "labels": {str(outcome): count for outcome, count in outcomes.items()},
                 "captures_skipped": json.loads(ledger.get("skipped") or "{}"),
-                "versions": list(_describe_versions(ledger, asked, lives)),
+                "versions": list(_describe_versions(ledger, asked, kind, lives)),
                 "comparisons": [compare_versions(ledger, kind, pair) for pair in compared],
             }
             document: dict[str, Any] = _finite(found)
@@ -223,12 +228,14 @@ class _LastingLedger(Ledger):
         return self._database.execute("DELETE FROM about WHERE name = 'changed'").rowcount > 0
 
 
-def _describe_versions(ledger: Ledger, asked: QualityQuestion, lives: Lives | None) -> Iterator[dict[str, Any]]:
+def _describe_versions(
+    ledger: Ledger, asked: QualityQuestion, kind: LabelKind, lives: Lives | None
+) -> Iterator[dict[str, Any]]:
     """Those lives in which there were predictions."""
     for version in ledger.versions():
         split = [VersionLife(version, True)] if lives is None else split_lives(version, lives)
         for life in split:
-            found = describe_quality(ledger, asked, life.version)
+            found = describe_quality(ledger, asked, life.version, kind)
             if found["coverage"]["predictions"]:
                 yield {**asdict(life.version), "current": life.current, **found}
 
@@ -237,7 +244,7 @@ def _settle(ledger: _LastingLedger, terms: LabelTerms) -> LabelKind | None:
     """Keep what is new in the terms. Returns what somebody said that labels are."""
     before = _read_terms(ledger)
     after = LabelTerms(terms.where or before.where, terms.kind or before.kind)
-    if after.where != before.where:
+    if after.where != before.where or after.scored != before.scored:
         ledger.forget_predictions()  # they are read again, from the other place
     if after != before:
         ledger.put("terms", json.dumps(asdict(after)))
@@ -266,12 +273,15 @@ def _seen_kind(ledger: _LastingLedger) -> LabelKind:
 
 def _count(labels: Iterable[Label], known: Mapping[str, float], kind: LabelKind) -> dict[Outcome, int]:
     """``known``: what was kept before of these ids."""
-    counts = dict.fromkeys((Outcome.REPEATED, Outcome.CONTRADICTORY, Outcome.FUTURE, Outcome.CLASS), 0)
+    outcomes = (Outcome.REPEATED, Outcome.CONTRADICTORY, Outcome.FUTURE, Outcome.CLASS, Outcome.SCALE)
+    counts = dict.fromkeys(outcomes, 0)
     values = dict(known)
     for one in labels:
         before = values.get(one.id)
         if kind is LabelKind.CLASSES and one.value not in (0, 1):
             counts[Outcome.CLASS] += 1
+        elif kind is LabelKind.FEEDBACK and not 0 <= one.value <= 1:
+            counts[Outcome.SCALE] += 1
         elif one.at is not None and one.received is not None and one.at > one.received + SKEW:
             counts[Outcome.FUTURE] += 1
         elif before is not None:

@@ -129,15 +129,22 @@ class Recorder:
         return StreamTap(stream.parts, reserve, release)
 
     def offer_stream(
-        self, arrived: int, headers: Mapping[bytes, bytes], body: bytes | None, stream: Stream, tap: StreamTap
+        self,
+        arrived: int,
+        headers: Mapping[bytes, bytes],
+        body: bytes | None,
+        answer: tuple[str, StreamTap],
+        whole: bool,
     ) -> None:
-        """Capture a streamed answer that has ended. One that broke off is none. ``body`` None: it is not in
-        memory."""
+        """Capture a streamed answer that has ended: its content type, and what was kept. An answer that is too long
+        is left out of its line, so that labels find the request all the same. ``body`` None: it is not in memory;
+        ``whole``: the client got all of it, else it is no answer."""
+        content_type, tap = answer
         answered = tap.take()
-        if tap.complete and (tap.over or body is None):
+        if whole and body is None:
             self._refused += 1
-        elif tap.complete and body is not None:
-            self._queue(Exchange(arrived, headers, body, Answer(answered, stream.content_type), True))
+        elif whole and body is not None:
+            self._queue(Exchange(arrived, headers, body, Answer(answered, content_type), True, tap.over))
 
     @property
     def _held(self) -> int:

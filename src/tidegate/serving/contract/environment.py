@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 
 from tidegate.domain.errors import Invalid
+from tidegate.serving.contract.refusals import read_phrases
 
 _CONTROLLING = re.compile(
     r"PATH|IFS|ENV|BASH_ENV|SHELLOPTS|LD_.*|DYLD_.*|GCONV_PATH|PYTHON.+|PERL5?(LIB|OPT|DB)|RUBY(LIB|OPT)|NODE_(OPTIONS|PATH)"
@@ -14,7 +15,9 @@ TIDEGATE_TRUST is checked elsewhere, against the server's settings."""
 
 
 def check_environment(environment: Mapping[str, str]) -> None:
-    """Raises Invalid for a variable that would change which program runs: it belongs in the table."""
+    """Raises Invalid for a variable that would change which program runs: it belongs in the table; and for phrases of
+    refusals that cannot be read."""
     for name in environment:
         if _CONTROLLING.fullmatch(name):
             raise Invalid(f"environment variable {name} is set by the server and cannot be given with a model")
+    read_phrases(environment)

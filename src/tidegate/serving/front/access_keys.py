@@ -1,12 +1,20 @@
-"""The access keys that requests may be signed with, read from a file that the controller rewrites."""
+"""The access keys that requests may be signed with, read from a file that the controller rewrites, and the check of a
+request by them."""
 
 import os
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
+from tidegate.auth.keys import BEARER, check_bearer
+from tidegate.auth.sigv4 import RequestParts, verify
 from tidegate.domain.errors import StartupError
+from tidegate.serving.front.connection import Request
+
+SERVICES = frozenset({"sagemaker", "sagemaker-runtime"})
+"""Service names in the signatures of SageMaker Runtime clients."""
 
 
 class KeysFile:
@@ -35,6 +43,23 @@ class KeysFile:
         except msgspec.DecodeError as error:
             raise StartupError(f"the keys file {self._path} is not usable: {error}") from None
         return self._keys
+
+
+def check_access(keys: KeysFile, request: Request, path: bytes, query: bytes, bearer: bool, skew: int) -> None:
+    """``bearer``: the key itself will do, as clients of OpenAI's API send it. Raises AuthError, and StartupError."""
+    if bearer:
+        shown = dict(request.headers).get(b"authorization", b"").decode("latin-1")
+        if shown.startswith(BEARER):
+            check_bearer(shown, keys.read())
+            return
+    parts = RequestParts(
+        method=request.method.decode("latin-1"),
+        path=path.decode("latin-1"),
+        query=query.decode("latin-1"),
+        headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers],
+        body=request.body if request.spool is None else request.spool.view(),
+    )
+    verify(parts, keys.read(), now=datetime.now(UTC), skew=skew, services=SERVICES)
 
 
 def is_private(mode: int, owner: int, user: int) -> bool:

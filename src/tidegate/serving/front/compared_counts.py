@@ -1,4 +1,5 @@
-"""What only the comparison of two versions counts: a sample of the predictions, and sessions that come again.
+"""What only the comparison of two versions counts: a sample of the predictions and of the texts, and sessions that
+come again.
 
 A few answers of each second are kept as they are, and read when somebody asks for the counts, so that a request
 pays a few integer operations. The prediction of an answer is the first number in it; an answer without one is
@@ -10,7 +11,8 @@ from collections.abc import Callable
 
 from tidegate.domain.sessions import NEW_SESSION
 from tidegate.domain.worker_stats import NEGATIVE_PREDICTION, PREDICTION, SESSION_REPEAT, UNUSABLE_PREDICTION
-from tidegate.serving.contract.invocation import Answer, Note
+from tidegate.serving.contract.invocation import Answer, Note, Stream
+from tidegate.serving.front.text_samples import SampledStream, TextSamples
 
 SAMPLES = 25
 """Answers of a second that are sampled, spread over it by the number of the second before."""
@@ -35,17 +37,21 @@ _WORDS = {b"true": 1.0, b"false": 0.0, b"null": math.nan}
 
 
 class ComparedCounts:
-    """Times are epoch microseconds."""
+    """Times are epoch microseconds. ``session``: the request's, which counts as seen with ``count_session``; of a
+    session only the first text is sampled, as the others are not independent of it."""
 
-    def __init__(self, note: Callable[[int, Note], None]) -> None:
-        self._note = note
+    def __init__(self, note: Callable[[int, Note], None], texts: TextSamples) -> None:
+        self._note, self._texts = note, texts
         self._second = self._seen = self._taken = 0
         self._stride = 1
         self._kept: list[tuple[int, bytes, bool, str]] = []
-        self._sessions: dict[bytes, None] = {}
+        self._sessions: dict[bytes, int] = {}
+        """How many requests each of them had."""
 
-    def offer(self, at: int, answer: Answer) -> None:
-        """Sample the answer, or not."""
+    def offer(self, at: int, answer: Answer, latency: int = 0, session: bytes | None = None) -> None:
+        """Sample the answer of a request that was counted, or not."""
+        if session is None or self._sessions.get(session, 0) <= 1:
+            self._texts.offer(at, at - latency, answer)
         second = at // 1_000_000
         if second != self._second:
             self._stride = max(1, self._seen // SAMPLES)
@@ -59,8 +65,15 @@ class ComparedCounts:
         if len(self._kept) >= SETTLE_AT:
             self.settle()
 
+    def open(self, began: int, stream: Stream, session: bytes | None) -> SampledStream | None:
+        """Sample the stream of a request that is not counted yet, or not."""
+        if session is not None and session in self._sessions:
+            return None
+        return self._texts.open(began, stream.content_type, stream.headers)
+
     def settle(self) -> None:
         """Count what was sampled. To be called before the counts are read."""
+        self._texts.settle()
         kept, self._kept = self._kept, []
         for at, body, cut, content_type in kept:
             value = read_prediction(body, cut, content_type)
@@ -74,9 +87,9 @@ class ComparedCounts:
         id."""
         if session == NEW:
             return
-        known = self._sessions.pop(session, session)
-        self._sessions[session] = None
-        if known is None:
+        known = self._sessions.pop(session, 0)
+        self._sessions[session] = known + 1
+        if known:
             self._note(at, Note(SESSION_REPEAT, int(failed)))
         elif len(self._sessions) > MOST_SESSIONS:
             del self._sessions[next(iter(self._sessions))]

@@ -20,11 +20,13 @@ from tidegate.domain.worker_stats import (
     KEPT_SECONDS,
     MOST_PAIRS,
     MOST_SERIES,
+    MOST_TEXTS,
     PATH,
     PairRow,
     SecondRow,
     SpreadRow,
     StatsPage,
+    TextRow,
 )
 from tidegate.monitoring import finite, sketch
 from tidegate.serving.contract.invocation import Note
@@ -76,6 +78,8 @@ class SecondStats:
     """Measurements of engines: name and dimensions -> values."""
     pairs: list[PairRow] = field(default_factory=list)
     """Requests that another version was given, too."""
+    texts: list[TextRow] = field(default_factory=list)
+    """Sampled answers that are text."""
 
     def document(self) -> SecondRow:
         row: SecondRow = {
@@ -93,6 +97,8 @@ class SecondStats:
         }
         if self.pairs:
             row["pairs"] = self.pairs
+        if self.texts:
+            row["texts"] = self.texts
         return row
 
 
@@ -144,10 +150,15 @@ class RequestStats:
 
     def add_pair(self, at: int, pair: PairRow) -> None:
         """Add a request that another version was given, too, unless its second has enough of them."""
-        self.begin()
         pairs = self._record(at // 1_000_000).pairs
         if len(pairs) < MOST_PAIRS:
             pairs.append(pair)
+
+    def add_text(self, at: int, text: TextRow) -> None:
+        """Add an answer that is text, unless its second has enough of them."""
+        texts = self._record(at // 1_000_000).texts
+        if len(texts) < MOST_TEXTS:
+            texts.append(text)
 
     def rewind(self, now: int) -> None:
         """Forget seconds after ``now`` that were read, because the clock was set back: what is counted in them from
@@ -201,6 +212,7 @@ class RequestStats:
                 series.setdefault(key, Distribution()).add(note.value, times)
 
     def _record(self, second: int) -> SecondStats:
+        self.begin()
         self.rewind(second)
         record = self._seconds.get(second)
         if record is None:

@@ -8,13 +8,10 @@ import asyncio
 import re
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from tidegate.auth.keys import BEARER, check_bearer
 from tidegate.auth.request_target import MESSAGE, is_canonical
-from tidegate.auth.sigv4 import RequestParts, verify
 from tidegate.domain.errors import AuthError, StartupError
 from tidegate.serving.contract import target_headers
 from tidegate.serving.contract.body_spool import LargeCall, Spool
@@ -30,8 +27,9 @@ from tidegate.serving.contract.invocation import (
     Stream,
 )
 from tidegate.serving.contract.memory_release import ReleaseSchedule, release_memory
+from tidegate.serving.contract.refusals import read_phrases
 from tidegate.serving.contract.replica_spec import ReplicaSpec
-from tidegate.serving.front.access_keys import KeysFile
+from tidegate.serving.front.access_keys import KeysFile, check_access
 from tidegate.serving.front.activity_mark import ActivityMark
 from tidegate.serving.front.captures import Captures
 from tidegate.serving.front.compared_counts import ComparedCounts
@@ -47,14 +45,13 @@ from tidegate.serving.front.response_formats import EventStreamFormat, OpenAIFor
 from tidegate.serving.front.responses import UNSPENT, Responses
 from tidegate.serving.front.sessions import GONE, HEADER, Sessions
 from tidegate.serving.front.streaming import StreamDelivery, StreamEnd, StreamLimits
+from tidegate.serving.front.text_samples import TextSamples
 
 PLAIN, STREAM = b"/invocations", b"/invocations-response-stream"
 PREDICTION = re.compile(rb"(?:/endpoints/([^/]+))?(%b|%b|/v1/.+)" % (PLAIN, STREAM))
 MODELS = b"/v1/models"
 """OpenAI's path that is read with GET."""
 FIRST_CHUNK = "FirstChunkLatency"
-SERVICES = frozenset({"sagemaker", "sagemaker-runtime"})
-"""Service names in the signatures of SageMaker Runtime clients."""
 QUIET = 0.5
 """Seconds for which an idle connection stays open while draining, since a request may be in transit."""
 
@@ -77,7 +74,10 @@ class Server:
         self._endpoint = spec.fleet.endpoint.encode()
         self.heads = HeaderCache((PLAIN, b"/endpoints/%b%b" % (self._endpoint, PLAIN)))
         self._stats = RequestStats(ActivityMark(folder))
-        self._compared = ComparedCounts(self._stats.note)
+        texts = TextSamples(
+            self._stats.add_text, read_phrases(spec.containers[-1].environment if spec.containers else {})
+        )
+        self._compared = ComparedCounts(self._stats.note, texts)
         self._sessions = Sessions(spec)
         self._responses = Responses(spec)
         self._plain = PlainFormat(self._responses)
@@ -228,7 +228,7 @@ class Server:
         close = self.draining or not request.keep_alive
         if self._keys is not None:
             try:
-                self._check(request, asked[0], query, fmt)
+                check_access(self._keys, request, asked[0], query, fmt is self._openai, int(self.spec.clock_skew))
             except AuthError as error:
                 connection.reply(fmt.refused(error, close), close)
                 return
@@ -286,7 +286,7 @@ class Server:
         if isinstance(outcome, Answer):
             self._stats.answered += 1
             latency = self._count(request, call, 200)
-            self._compared.offer(now(), outcome)
+            self._compared.offer(now(), outcome, latency, call.headers.get(HEADER))
         else:
             failed = outcome if isinstance(outcome, ModelFailed) else None
             if failed is not None:  # its traceback keeps the request's body alive, in a cycle
@@ -318,8 +318,10 @@ class Server:
             self._stats.answered += 1
             self.waiting.end(connection, request)
 
-        close = partial(self._closes_after, request)
-        delivery = StreamDelivery(stream, connection, fmt, self._limits, close, started)
+        since = began(request, stamp(request.stamp, request.arrived))
+        text = self._compared.open(since, stream, call.headers.get(HEADER))
+        close, read = partial(self._closes_after, request), None if text is None else text.read
+        delivery = StreamDelivery(stream, connection, fmt, self._limits, close, started, read=read)
         self._deliveries.add(delivery)
 
         def ended(how: StreamEnd) -> None:
@@ -330,9 +332,11 @@ class Server:
             if self._in_hand.get(connection) is call:
                 del self._in_hand[connection]
             if how.first is not None:
-                call.note(FIRST_CHUNK, max(0, how.first - began(request, stamp(request.stamp, request.arrived))))
+                call.note(FIRST_CHUNK, max(0, how.first - since))
+            if text is not None:
+                text.end(how.whole)
             self._count(request, call, how.status)
-            captured()
+            captured(how.whole)
 
         call.on_abandon(delivery.leave)
         delivery.begin(ended)
@@ -357,23 +361,6 @@ class Server:
         for note in call.notes:
             self._stats.note(at, note)
         return latency
-
-    def _check(self, request: Request, path: bytes, query: bytes, fmt: ResponseFormat) -> None:
-        assert self._keys is not None
-        if fmt is self._openai:
-            shown = dict(request.headers).get(b"authorization", b"").decode("latin-1")
-            if shown.startswith(BEARER):
-                check_bearer(shown, self._keys.read())
-                return
-        parts = RequestParts(
-            method=request.method.decode("latin-1"),
-            path=path.decode("latin-1"),
-            query=query.decode("latin-1"),
-            headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers],
-            body=request.body if request.spool is None else request.spool.view(),
-        )
-        skew = int(self.spec.clock_skew)
-        verify(parts, self._keys.read(), now=datetime.now(UTC), skew=skew, services=SERVICES)
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         moment = time.monotonic()

@@ -22,15 +22,18 @@ class StreamLimits(NamedTuple):
 
 
 class StreamEnd(NamedTuple):
-    """How a stream ended: the model's status for the statistics, and epoch microseconds of the first part."""
+    """How a stream ended: the model's status for the statistics, and epoch microseconds of the first part.
+    ``whole``: the client got all of it."""
 
     status: int
     first: int | None
+    whole: bool = False
 
 
 class StreamDelivery:
     """Delivers one stream to one client. ``close``: whether the connection closes after the response; ``started``:
-    called once, at the model's first part."""
+    called once, at the model's first part; ``read``: called with each part after it was sent, and the epoch
+    microseconds at which it came."""
 
     def __init__(
         self,
@@ -40,6 +43,8 @@ class StreamDelivery:
         limits: StreamLimits,
         close: Callable[[], bool],
         started: Callable[[], None],
+        *,
+        read: Callable[[bytes, int], None] | None = None,
     ) -> None:
         self._stream = stream
         self._connection = connection
@@ -47,6 +52,7 @@ class StreamDelivery:
         self._limits = limits
         self._close = close
         self._started = started
+        self._read = read
         self._task: asyncio.Task[StreamEnd] | None = None
         self._first: int | None = None
         self._begun = False
@@ -102,7 +108,7 @@ class StreamDelivery:
                 return StreamEnd(200, self._first)
         self._begin_response()
         connection.end(self._close())
-        return StreamEnd(200, self._first)
+        return StreamEnd(200, self._first, True)
 
     async def _gather(self, parts: AsyncIterator[bytes]) -> StreamEnd:
         """Join the parts for a client that accepts no streams, unless they are too large for memory."""
@@ -116,7 +122,7 @@ class StreamDelivery:
                 return await self._pass_on(parts, gathered)
         answer = Answer(b"".join(gathered), self._stream.content_type, self._stream.headers)
         self._connection.reply(self._format.whole(answer, self._close()), self._close())
-        return StreamEnd(200, self._first)
+        return StreamEnd(200, self._first, True)
 
     async def _iterate(self) -> AsyncIterator[bytes]:
         """Iterate over the parts that are not empty, within the limits. Raises TimedOut."""
@@ -137,10 +143,13 @@ class StreamDelivery:
             if part is None:
                 return
             if part:
+                at = 0 if self._read is None and self._first is not None else _now()
                 if self._first is None:
-                    self._first = _now()
+                    self._first = at
                     self._started()
                 yield part
+                if self._read is not None:
+                    self._read(part, at)
 
     def _begin_response(self) -> None:
         if self._begun:

@@ -49,6 +49,7 @@ def counted(blank: FleetSecond, spec: FleetSpec, record: Record) -> FleetSecond:
         overhead_latency=record.overhead,
         series=billed(spec, max(0.0, times[0] - times[1]) / 1e6) + record.series,
         pairs=record.pairs,
+        texts=record.texts,
     )
 
 
@@ -79,6 +80,7 @@ def merged(parts: Iterable[FleetSecond]) -> Iterator[FleetSecond]:
             in_flight=tuple(value for p in group for value in p.in_flight),
             series=_united([series for p in group for series in p.series]),
             pairs=tuple(pair for p in group for pair in p.pairs),
+            texts=tuple(text for p in group for text in p.texts),
             dropped=sum(p.dropped for p in group),
         )
 

@@ -18,6 +18,7 @@ import msgspec
 from tidegate.domain.metric import Latency, WorkerSeries
 from tidegate.domain.pairs import Pair
 from tidegate.domain.surrogates import replace_all_surrogates
+from tidegate.domain.text_answers import TextAnswer
 from tidegate.domain.worker_stats import (
     CONTAINER,
     MODEL,
@@ -31,6 +32,7 @@ from tidegate.domain.worker_stats import (
 from tidegate.monitoring import sketch
 from tidegate.monitoring.finite import LARGEST
 from tidegate.targets.collection.pair_rows import read_pairs
+from tidegate.targets.collection.text_rows import read_texts
 
 MOST_COUNT = 10**9
 """Requests of one second."""
@@ -67,6 +69,7 @@ class Record:
     overhead: Latency | None = None
     series: tuple[WorkerSeries, ...] = ()
     pairs: tuple[tuple[str, Pair], ...] = ()
+    texts: tuple[TextAnswer, ...] = ()
     whole: bool = True
 
 
@@ -187,8 +190,11 @@ def _record(row: Mapping[str, Any], second: int, containers: Collection[str], pr
     pairs, unusable = read_pairs(row.get("pairs", []))
     if unusable:
         wrong.append(f"pairs: {unusable} are no pairs of predictions")
+    texts, strange = read_texts(row.get("texts", []), second)
+    if strange:
+        wrong.append(f"texts: {strange} are no measures of a text")
     problems += [f"second {second}: {what}" for what in wrong]
-    return Record(second, invocations, client, server, failed, latency, overhead, series, pairs, whole)
+    return Record(second, invocations, client, server, failed, latency, overhead, series, pairs, texts, whole)
 
 
 def _series(rows: object, containers: Collection[str], wrong: list[str]) -> Iterator[WorkerSeries]:

@@ -16,18 +16,10 @@ from dataclasses import dataclass, field
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.fleet import FleetId, ReplicaState, RoutingStrategy, Serverless
 from tidegate.domain.observation import FleetStatus
-from tidegate.targets.local import on_demand, replica_processes, worker_client
+from tidegate.targets.local import on_demand, poll_interval, replica_processes, worker_client
 from tidegate.targets.local import replica as files
 from tidegate.targets.local.health import Health
 from tidegate.targets.local.on_demand import ServerlessState
-from tidegate.targets.local.poll_interval import (
-    BUSY_TURN,
-    FILES_TURN,
-    IDLE_TURN,
-    TROUBLE_TURN,
-    UNWELL_TURN,
-    measured_turn,
-)
 from tidegate.targets.local.replica import Replica
 from tidegate.targets.local.start_failures import EARLY_BACKOFF, LONGEST_BACKOFF, StartFailures
 from tidegate.targets.local.start_queue import Urgency, urgency
@@ -152,12 +144,14 @@ class Fleet:
 
     def _pause(self) -> float:
         if self._trouble:
-            return TROUBLE_TURN
+            return poll_interval.TROUBLE_TURN
         if self._backend_stale or any(m.state is not ReplicaState.READY for m in self.replicas.values()):
-            return BUSY_TURN
+            return poll_interval.BUSY_TURN
         if not all(m.health.takes_requests for m in self.replicas.values()):
-            return UNWELL_TURN
-        return measured_turn(len(self.context.measured)) if self._measured else IDLE_TURN
+            return poll_interval.UNWELL_TURN
+        return (
+            poll_interval.measured_turn(len(self.context.measured)) if self._measured else poll_interval.IDLE_TURN
+        )
 
     @property
     def _measured(self) -> bool:
@@ -229,7 +223,7 @@ class Fleet:
     def _restore_files(self) -> None:
         """Restore what somebody removed by hand: the fleet's record, and replicas that a later controller could not
         find."""
-        if self._now() - self._files_looked_at < FILES_TURN or self.desired.deleted:
+        if self._now() - self._files_looked_at < poll_interval.FILES_TURN or self.desired.deleted:
             return
         self._files_looked_at = self._now()
         if not self.context.folders.desired_file(self.id).exists():

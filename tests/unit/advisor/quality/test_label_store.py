@@ -14,7 +14,7 @@ from tidegate.domain.errors import Invalid, Transient
 
 NOW = 1_772_366_400.0
 NEVER: dict[Outcome, int] = dict.fromkeys(
-    (Outcome.REPEATED, Outcome.CONTRADICTORY, Outcome.FUTURE, Outcome.CLASS, Outcome.FULL), 0
+    (Outcome.REPEATED, Outcome.CONTRADICTORY, Outcome.FUTURE, Outcome.CLASS, Outcome.SCALE, Outcome.FULL), 0
 )
 
 

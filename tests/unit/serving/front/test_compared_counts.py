@@ -3,6 +3,7 @@
 import pytest
 
 from tidegate.serving.contract.invocation import Answer, Note
+from tidegate.serving.contract.refusals import read_phrases
 from tidegate.serving.front.compared_counts import (
     LONGEST,
     MOST_SAMPLES,
@@ -12,6 +13,7 @@ from tidegate.serving.front.compared_counts import (
     ComparedCounts,
     read_prediction,
 )
+from tidegate.serving.front.text_samples import TextSamples
 
 SECOND = 1_000_000
 
@@ -22,6 +24,10 @@ class Notes(list[tuple[int, Note]]):
 
     def values(self, name: str) -> list[float]:
         return [note.value for _, note in self if note.name == name]
+
+
+def counts_into(notes: Notes) -> ComparedCounts:
+    return ComparedCounts(notes.take, TextSamples(lambda at, text: None, read_phrases({})))
 
 
 def answer(body: bytes = b"0.5", kind: str = "text/csv") -> Answer:
@@ -61,7 +67,7 @@ def test_a_number_that_may_go_on_is_none() -> None:
 
 def test_predictions_are_counted_when_they_are_asked_for() -> None:
     notes = Notes()
-    counts = ComparedCounts(notes.take)
+    counts = counts_into(notes)
     for body in (b"0.5", b"-2", b"x", b"0"):
         counts.offer(7 * SECOND + 5, answer(body))
     assert notes == []
@@ -76,7 +82,7 @@ def test_predictions_are_counted_when_they_are_asked_for() -> None:
 
 def test_of_many_answers_a_spread_sample_is_read() -> None:
     notes = Notes()
-    counts = ComparedCounts(notes.take)
+    counts = counts_into(notes)
     for second in range(3):
         for number in range(1000):
             counts.offer(second * SECOND + number * 1000, answer())
@@ -89,7 +95,7 @@ def test_of_many_answers_a_spread_sample_is_read() -> None:
 
 def test_few_answers_are_all_read_and_a_large_one_is_not_kept() -> None:
     notes = Notes()
-    counts = ComparedCounts(notes.take)
+    counts = counts_into(notes)
     for second in range(5):
         for number in range(SAMPLES):
             counts.offer(second * SECOND + number, answer(b"1," * LONGEST))
@@ -100,7 +106,7 @@ def test_few_answers_are_all_read_and_a_large_one_is_not_kept() -> None:
 
 def test_only_the_first_request_of_a_session_is_no_repeat() -> None:
     notes = Notes()
-    counts = ComparedCounts(notes.take)
+    counts = counts_into(notes)
     for session, failed in ((b"a", True), (b"a", True), (b"b", False), (b"a", False)):
         counts.count_session(SECOND, session, failed)
     for _ in range(2):
@@ -110,7 +116,7 @@ def test_only_the_first_request_of_a_session_is_no_repeat() -> None:
 
 def test_sessions_are_remembered_up_to_a_limit() -> None:
     notes = Notes()
-    counts = ComparedCounts(notes.take)
+    counts = counts_into(notes)
     for number in range(MOST_SESSIONS + 1):
         counts.count_session(SECOND, b"%d" % number, False)
     assert notes == []
