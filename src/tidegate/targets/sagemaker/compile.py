@@ -33,6 +33,10 @@ def compile_native(
     variants = (*wish.config.variants, *wish.config.shadows)
     types = {one.model_name: instance_type(one, options) for one in variants}
     models, uploads = compile_models(wish, local, options, types, found)
+    if wish.drift is not None:
+        found.refuse(
+            "drift: SageMaker's native mode has no server that compares captures; give it to Model Monitor"
+        )
     config = compile_config(wish, models, options, hosting_types(), found)
     name = str(config.params["EndpointConfigName"])
     alarms = compile_alarms(wish, name, options, found)
