@@ -19,7 +19,7 @@ from tidegate.domain.errors import TidegateError
 from tidegate.serving.capture.destinations import Destination, open_destination
 from tidegate.serving.capture.keys import read_key
 from tidegate.serving.capture.lines import Exchange, LineMaker
-from tidegate.serving.capture.spool import Spool
+from tidegate.serving.capture.spool import Spool, count_lines
 from tidegate.serving.capture.stream_tap import StreamTap
 from tidegate.serving.contract.invocation import Answer, Note, Stream
 from tidegate.serving.contract.replica_spec import CaptureSpec, ReplicaSpec
@@ -52,8 +52,6 @@ RETRY = 5.0
 """Seconds until delivery is tried again after an error."""
 TAKE_OVER = 60.0
 """Seconds between two looks for what dead replicas left."""
-FAREWELL = 3.0
-"""Seconds that the last files get to be delivered in. What is left then is taken over by another replica."""
 LAST = 0.5
 """Seconds beyond that in which the rest is counted as dropped."""
 
@@ -196,10 +194,11 @@ class Recorder:
 
     # --- off it ---
 
-    def close(self, patience: float = FAREWELL) -> None:
+    def close(self, patience: float | None = None) -> None:
         """Write what waits, deliver what is written for ``patience`` seconds at most. Nothing is offered any more."""
         if not self._writer.is_alive():
             return
+        patience = self._capture.farewell if patience is None else patience
         self._join_fresh()
         until = time.monotonic() + patience
         self._stopping.set()
@@ -207,8 +206,17 @@ class Recorder:
         self._leaving.set()
         self._writer.join(LAST)
         self._deliverer.join(max(0.0, until - time.monotonic()))
+        if not self._capture.taken_over:
+            self._attempt(self._count_left)
         if not self._deliverer.is_alive():
             self._spool.close()
+
+    def _count_left(self) -> None:
+        """What was written and not delivered is lost with the folder."""
+        left = sum(count_lines(file) for file in self._spool.finished())
+        if left:
+            self._report("delivery", f"{left} captured requests could not be delivered, and are lost")
+        self._lost += left
 
     def _write_on(self) -> None:
         try:
