@@ -128,7 +128,7 @@ class LabelStore:
                 "score": terms.where,
                 "labels": {str(outcome): count for outcome, count in outcomes.items()},
                 "captures_skipped": json.loads(ledger.get("skipped") or "{}"),
-                "versions": list(_describe_versions(ledger, asked, kind, lives)),
+                "versions": list(_describe_versions(ledger, asked, lives, kind)),
                 "comparisons": [compare_versions(ledger, kind, pair) for pair in compared],
             }
             document: dict[str, Any] = _finite(found)
@@ -229,7 +229,7 @@ class _LastingLedger(Ledger):
 
 
 def _describe_versions(
-    ledger: Ledger, asked: QualityQuestion, kind: LabelKind, lives: Lives | None
+    ledger: Ledger, asked: QualityQuestion, lives: Lives | None, kind: LabelKind | None
 ) -> Iterator[dict[str, Any]]:
     """Those lives in which there were predictions."""
     for version in ledger.versions():
