@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.targets.kubernetes.test_shadows import OPTIONS, copied
+from tests.unit.targets.kubernetes.target_harness import OPTIONS
+from tests.unit.targets.kubernetes.test_shadows import copied
 from tidegate.domain.capture import Capture, Redaction
 from tidegate.serving.contract.images import ImageTable
 from tidegate.serving.process import serve
