@@ -40,7 +40,7 @@ def read_baseline(content: bytes) -> Baseline:
         raise Invalid(f"this is no analysis.json of bias: {type(error).__name__} {error}") from None
     if not _measured(made) or not all(map(math.isfinite, made.values())):
         raise Invalid(
-            "this is no analysis.json of bias: it has no measure that is made here, or one without a number"
+            "this is no analysis.json of bias: it has no measure that is made here, or one that is no number"
         )
     return made
 
