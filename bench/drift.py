@@ -75,7 +75,7 @@ def look(
     now = SlicedTable(by, lambda: TableProfile(random.Random(1).randrange), view.known, view.tables)
     for row in present:
         now.add(row, hidden)
-    return compare(view.tables, now.tables, DriftTerms(rate=rate), view.phases, view.known)
+    return compare(view.tables, now.tables, DriftTerms(rate=rate), view.phases, view.known, view.season)
 
 
 def show_false(looks: int, keep: bool, load: str) -> None:
@@ -130,6 +130,7 @@ def show_delay(keep: bool, load: str) -> None:
         ("a shift of 0.4 standard deviations", 0.4, lambda draw: True),
         ("a new country, 5% of the requests", 1.5, lambda draw: draw.random() < 0.05),
         ("a new country, 2% of the requests", 1.5, lambda draw: draw.random() < 0.02),
+        ("a column of a known country, 2% of the requests", 2.0, lambda draw: False),
     ]
     made = []
     for name, shift, hit in shifts:
@@ -144,9 +145,11 @@ def delay(shift: float, hit: Callable[[random.Random], bool], seed: int) -> floa
     onset, opened = draw.uniform(0, MINUTE), draw.uniform(0, MINUTE)
 
     def make(changed: bool) -> Row:
-        new = changed and hit(draw)
-        values = {f"f{n}": draw.gauss(shift * (n == 0 and new), 1) for n in range(20)}
-        return {**values, "country": "BR" if new and shift == 1.5 else draw.choice(("US", "DE"))}
+        new, small = changed and hit(draw), shift == 2.0 and draw.random() < 0.02
+        moved = shift * (new or (changed and small))
+        values = {f"f{n}": draw.gauss(moved * (n == 0), 1) for n in range(20)}
+        country = "PT" if small else "BR" if new and shift == 1.5 else draw.choice(("US", "DE"))
+        return {**values, "country": country}
 
     baseline = baseline_of([(None, make(False)) for _ in range(3_000)])
     captured = [(at / 10, make(at / 10 >= onset)) for at in range(-3_000, 9_000)]

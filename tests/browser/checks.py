@@ -6,18 +6,17 @@ from urllib.parse import urlsplit
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
-from tidegate.testing.platform import Platform
 
-
-def watched(page: Page, platform: Platform) -> Iterator[Page]:
+def watched(page: Page, url: str) -> Iterator[Page]:
+    """A page of the server at ``url``, whose trouble and whose requests to elsewhere fail the test."""
     trouble: list[str] = []
     page.on("console", lambda told: trouble.append(told.text) if told.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: trouble.append(str(error)))
-    here = urlsplit(platform.url).netloc
+    here = urlsplit(url).netloc
 
-    def asked(url: str) -> None:
-        if urlsplit(url).netloc != here:
-            trouble.append(f"asked {url}")
+    def asked(address: str) -> None:
+        if urlsplit(address).netloc != here:
+            trouble.append(f"asked {address}")
 
     page.on("request", lambda request: asked(request.url))
     yield page

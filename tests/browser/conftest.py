@@ -38,5 +38,5 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
 def page(context: BrowserContext, platform: Platform) -> Iterator[Page]:
     """A page whose trouble and whose requests to elsewhere fail the test."""
     made = context.new_page()
-    yield from watched(made, platform)
+    yield from watched(made, platform.url)
     made.close()

@@ -106,7 +106,7 @@ def both_themes(page: Page) -> None:
 
 
 def test_the_keyboard_alone_signs_in_and_out(context: BrowserContext, platform: Platform) -> None:
-    for page in watched(context.new_page(), platform):
+    for page in watched(context.new_page(), platform.url):
         page.goto(f"{platform.url}/console/jobs")
         expect(page).to_have_url(f"{platform.url}/console/login?next=%2Fconsole%2Fjobs")
         both_themes(page)

@@ -136,7 +136,7 @@ def test_what_cannot_be_meant_is_said(page: Page, platform: Platform) -> None:
 
 def test_the_switch_between_light_and_dark_is_kept(browser: Browser, platform: Platform) -> None:
     with browser.new_context() as own:
-        for page in watched(own.new_page(), platform):
+        for page in watched(own.new_page(), platform.url):
             page.goto(f"{platform.url}/console/flowchart")
             page.get_by_role("button", name="Dark").click()
             page.reload()
@@ -208,7 +208,7 @@ def test_without_model_data_nothing_is_deployed(page: Page, platform: Platform) 
 
 def test_it_all_stands_there_without_scripts(browser: Browser, platform: Platform) -> None:
     own = browser.new_context(java_script_enabled=False)
-    for page in watched(own.new_page(), platform):
+    for page in watched(own.new_page(), platform.url):
         page.goto(address(platform, "rollout"))
         expect(page.get_by_role("list", name="Journal of the rollout")).to_contain_text("baking for 120 s")
         page.goto(address(platform, "overview"))

@@ -67,9 +67,18 @@ NOT_RUN: Mapping[str, str] = {
     "tidegate user password alice": ASKS,
     "tidegate token revoke 0f1e2d3c4b5a": "names a token that only an example has: test_cli_access.py revokes one",
     "pip install 'tidegate[oidc]'": "needs a package index; make wheel installs",
+    "tidegate compare --endpoint fraud --candidate candidate.tar.gz --captured last-7d": (
+        "needs an endpoint that has captured for a while: test_cli_compare.py compares on its captures"
+    ),
     "tidegate evidence show fraud": COMPARED,
     "tidegate evidence show fraud --json > evidence.json": COMPARED,
     "tidegate evidence verify evidence.json": COMPARED,
+    "tidegate evidence show fraud --html evidence.html --png evidence.png": COMPARED,
+    "tidegate labels fraud --html labels.html --png labels.png": (
+        "needs labels that were joined: tests/unit/cli/test_cli_reports.py has some"
+    ),
+    "tidegate capture fraud --samples 5": "needs a captured file: tests/integration/test_platform_capture.py has one",
+    "pip install 'tidegate[plot]'": "needs a package index; make wheel installs",
     "tidegate user sign-out oidc:alice@example.com": PART,
     "tidegate render --as dockerfile": PART,
     "tidegate deploy --wait": PART,

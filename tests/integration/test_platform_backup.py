@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from botocore.exceptions import ClientError
 
@@ -36,6 +37,17 @@ def answer(scene: Scene, endpoint: str) -> str | None:
         return None
 
 
+def post_label(platform: Platform, id: str) -> None:
+    posted = {"labels": [{"id": id, "label": 1}]}
+    httpx.post(f"{platform.url}/tidegate/v1/endpoints/e/labels", json=posted).raise_for_status()
+
+
+def labels(platform: Platform) -> int:
+    """Labels that are kept, none of whose predictions is known."""
+    found = httpx.get(f"{platform.url}/tidegate/v1/endpoints/e/labels").json()
+    return int(found.get("labels", {}).get("unknown id", 0))
+
+
 def ends_by_itself(platform: Platform) -> None:
     assert platform._controller is not None
     platform._controller.wait(60)
@@ -49,7 +61,10 @@ def test_a_restored_platform_serves_what_it_served_then(
         scene = Scene(platform)
         scene.create("e", scene.config(models[0]))
         old = answer(scene, "e")
-        assert data(run(platform, "backup", file, "--metrics", "--json"))["rows"]["records"] == 4
+        post_label(platform, "then")
+        saved = data(run(platform, "backup", file, "--metrics", "--json"))["rows"]
+        assert (saved["records"], saved["labels"] > 0) == (4, True)
+        post_label(platform, "since")
 
         scene.update("e", scene.config(models[1]))
         scene.settled("e")
@@ -66,6 +81,7 @@ def test_a_restored_platform_serves_what_it_served_then(
         assert answer(scene, "e") == new, "what serves was left alone"
         platform.start()
         wait_until(lambda: answer(scene, "e") == old, "the version of then")
+        wait_until(lambda: labels(platform) == 1, "the label of then")
         assert [e["EndpointName"] for e in scene.sagemaker.list_endpoints()["Endpoints"]] == ["e"]
         assert {answer(scene, "e") for _ in range(20)} == {old}
 

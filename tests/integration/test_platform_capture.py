@@ -8,6 +8,7 @@ import socket
 import socketserver
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from tests.integration.conftest import STAND_IN, images
 from tests.integration.test_worker_s3 import KEY, S3, SECRET, WEED, s3
 from tidegate.testing.platform import Platform, free_port, wait_until
 from tidegate.testing.scene import Scene
@@ -33,12 +35,19 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     (keys / "payroll").write_bytes(os.urandom(16).hex().encode())
     (keys / "payroll").chmod(0o600)
     environment = {
+        "TIDEGATE_IMAGES": str(images(tmp_path_factory.mktemp("images"))),
         "TIDEGATE_CAPTURE_SECONDS": "1",
         "TIDEGATE_CAPTURE_KEYS": str(keys),
         "TIDEGATE_DRAIN_TIMEOUT": "5",
     }
     with Platform(environment=environment) as running:
         yield running
+
+
+@pytest.fixture
+def scene(platform: Platform) -> Scene:
+    """With connections of its own: older ones may be those of an earlier proxy process, with its routes."""
+    return Scene(platform)
 
 
 def capture(destination: str, **members: Any) -> dict[str, Any]:
@@ -93,6 +102,10 @@ def test_what_a_client_asked_and_got_is_in_the_folder(
         }
         assert line["captureData"]["endpointOutput"]["data"] == said.pop(id)
         assert line["eventMetadata"]["customAttributes"] == [f"trace={id.removeprefix('id-')}"]
+    answer = httpx.get(f"{platform.url}/tidegate/v1/endpoints/folder/capture/samples?limit=3")
+    assert answer.status_code == 200, answer.text
+    shown = answer.json()["samples"]
+    assert [one["request"]["text"] for one in shown] == ["0.1,0.2,0.3,0.4"] * 3
     described = scene.describe("folder")["DataCaptureConfig"]
     assert (described["CaptureStatus"], described["CurrentSamplingPercentage"]) == ("Started", 100)
     wait_until(lambda: metric(scene, "folder", "captured") == 20, "the count")
@@ -164,6 +177,84 @@ def test_personal_data_is_on_no_disk_and_in_no_log(
             assert [one for one in planted if one in data] == [], path
     page = httpx.get(f"{platform.url}/metrics").content
     assert [one for one in planted if one in page] == []
+
+
+def sides(folder: Path, endpoint: str, count: int) -> dict[str, tuple[str, str]]:
+    """What was asked and answered, by inference id, once there are so many."""
+    wait_until(lambda: len(list_records(folder, endpoint)) == count, f"{count} lines of {endpoint}")
+    return {
+        line["eventMetadata"]["inferenceId"]: (
+            line["captureData"]["endpointInput"]["data"],
+            line["captureData"]["endpointOutput"]["data"],
+        )
+        for line in list_records(folder, endpoint)
+    }
+
+
+def list_records(folder: Path, endpoint: str) -> list[dict[str, Any]]:
+    paths = sorted(folder.glob(f"{endpoint}/AllTraffic/*/*/*/*/*.jsonl"))
+    return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
+
+
+def test_asynchronous_inputs_and_outputs_are_captured(
+    platform: Platform, scene: Scene, models: tuple[str, str]
+) -> None:
+    """The content of the input object and of the output object, by the id that the client got."""
+    folder, name = platform.state / "outputs" / "queue", scene.model(models[0])
+    input = folder / "in.csv"
+    folder.mkdir(parents=True)
+    input.write_text("0.1,0.2,0.3,0.4")
+    variant = {"VariantName": "AllTraffic", "ModelName": name, "InitialInstanceCount": 1}
+    scene.sagemaker.create_endpoint_config(
+        EndpointConfigName=name,
+        ProductionVariants=[{**variant, "InstanceType": "ml.c5.large"}],
+        DataCaptureConfig=capture(folder.as_uri()),
+        AsyncInferenceConfig={"OutputConfig": {"S3OutputPath": (folder / "out").as_uri()}},
+    )
+    scene.create("queue", name)
+    ask = partial(scene.runtime.invoke_endpoint_async, EndpointName="queue", ContentType="text/csv")
+    accepted = [ask(Body=b"0.4,0.3,0.2,0.1"), ask(InputLocation=input.as_uri(), InferenceId="payment-7")]
+    found = sides(folder, "queue", 2)
+    for answer in accepted:
+        said = Path(urlsplit(answer["OutputLocation"]).path).read_text()
+        assert found[answer["InferenceId"]][1] == said
+    assert found["payment-7"][0] == "0.1,0.2,0.3,0.4"
+
+
+def test_serverless_answers_are_captured_although_their_instances_go(
+    platform: Platform, scene: Scene, models: tuple[str, str]
+) -> None:
+    folder = platform.state / "outputs" / "brief"
+    spec = {
+        "endpoint": "brief",
+        "model": {"image": "tidegate/xgboost", "data": models[0]},
+        "serverless": {"memory": "1GiB", "max_concurrency": 5, "idle_after": "500ms"},
+        "capture": {"to": folder.as_uri()},
+    }
+    httpx.put(f"{platform.url}/tidegate/v1/deploy", json={"spec": spec}, timeout=30).raise_for_status()
+    scene.settled("brief")
+    said = {}
+    for id in ("first", "second"):
+        wait_until(lambda: not list(platform.state.glob("fleets/brief/*/*/replicas/*")), "nothing runs")
+        said[id] = scene.invoke("brief", [ROW], InferenceId=id)["Body"].read().decode()
+    assert sides(folder, "brief", 2) == {id: ("0.1,0.2,0.3,0.4", answer) for id, answer in said.items()}
+
+
+def test_streams_are_captured_whole(platform: Platform, scene: Scene) -> None:
+    folder = platform.state / "outputs" / "streams"
+    spec = {
+        "endpoint": "streams",
+        "model": {"image": STAND_IN},
+        "capture": {"to": folder.as_uri(), "csv": ["text/plain"]},
+    }
+    httpx.put(f"{platform.url}/tidegate/v1/deploy", json={"spec": spec}, timeout=30).raise_for_status()
+    scene.settled("streams")
+    asked = json.dumps({"parts": 3})
+    got = scene.runtime.invoke_endpoint_with_response_stream(
+        EndpointName="streams", Body=asked.encode(), ContentType="application/json", InferenceId="chat-1"
+    )
+    assert b"".join(event["PayloadPart"]["Bytes"] for event in got["Body"]) == b"0,1,2,"
+    assert sides(folder, "streams", 1) == {"chat-1": (asked, "0,1,2,")}
 
 
 class Forwarder(socketserver.BaseRequestHandler):

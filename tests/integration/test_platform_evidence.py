@@ -90,6 +90,9 @@ def test_a_version_that_fails_requests_is_turned_back_and_anyone_can_recompute_w
     assert "the verdict is fail, and no_data follows from its blocks" in forged.stderr
     shown = tidegate(platform, "evidence", "show", "failing")
     assert "verdict: fail: errors of variant AllTraffic" in shown.stdout
+    page = tmp_path / "evidence.html"
+    assert tidegate(platform, "evidence", "show", "failing", "--html", str(page)).returncode == 0
+    assert "errors of AllTraffic" in page.read_text() and "RolledBack" in page.read_text()
 
 
 def test_a_version_that_answers_fast_and_wrongly_is_turned_back(

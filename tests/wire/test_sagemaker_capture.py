@@ -86,3 +86,29 @@ def test_capture_that_is_switched_off_is_stopped(sagemaker: Any, wire: Served) -
     sagemaker.create_endpoint(EndpointName="e", EndpointConfigName="c")
     stopped = {**SUMMARY, "EnableCapture": False, "CaptureStatus": "Stopped"}
     assert sagemaker.describe_endpoint(EndpointName="e")["DataCaptureConfig"] == stopped
+
+
+@pytest.mark.parametrize(
+    ("variant", "more"),
+    [
+        (
+            {"VariantName": "main", "ModelName": "fraud"}
+            | {"ServerlessConfig": {"MemorySizeInMB": 2048, "MaxConcurrency": 2}},
+            {},
+        ),
+        (VARIANT, {"AsyncInferenceConfig": {"OutputConfig": {"S3OutputPath": "s3://answers/all"}}}),
+    ],
+    ids=["serverless", "asynchronous"],
+)
+def test_serverless_and_asynchronous_endpoints_are_captured_too(
+    sagemaker: Any, wire: Served, variant: dict[str, Any], more: dict[str, Any]
+) -> None:
+    sagemaker.create_endpoint_config(
+        EndpointConfigName="c", ProductionVariants=[variant], DataCaptureConfig=CAPTURE, **more
+    )
+    sagemaker.create_endpoint(EndpointName="e", EndpointConfigName="c")
+    (saved,) = wire.run(wire.ctx.store.run(lambda tx: tx.find(ENDPOINT).items))
+    assert saved.body.rollout is not None
+    (fleet,) = saved.body.rollout.new.variants
+    assert fleet.capture is not None and fleet.capture.destination == "s3://captures/fraud"
+    assert sagemaker.describe_endpoint(EndpointName="e")["DataCaptureConfig"] == SUMMARY

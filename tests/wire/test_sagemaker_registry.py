@@ -274,19 +274,6 @@ CAPTURE = {
             {"DataCaptureConfig": {**CAPTURE, "DestinationS3Uri": "file:///srv/c", "KmsKeyId": "alias/k"}},
             "KmsKeyId encrypts objects in S3",
         ),
-        (
-            [{"VariantName": "main", "ModelName": "fraud", "ServerlessConfig": SERVERLESS}],
-            {"DataCaptureConfig": CAPTURE},
-            "is serverless: it cannot have data capture",
-        ),
-        (
-            [VARIANT],
-            {
-                "DataCaptureConfig": CAPTURE,
-                "AsyncInferenceConfig": {"OutputConfig": {"S3OutputPath": "s3://answers/all"}},
-            },
-            "is asynchronous: it cannot have data capture",
-        ),
         ([VARIANT], {"ShadowProductionVariants": [VARIANT]}, r'variant "main" is given twice'),
         (
             [VARIANT, {**VARIANT, "VariantName": "other"}],

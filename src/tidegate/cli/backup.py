@@ -27,11 +27,14 @@ def backup(
     models: Annotated[
         bool, typer.Option("--models", help="Include the model data that 'rollout undo' needs.")
     ] = False,
+    labels: Annotated[
+        bool, typer.Option("--labels/--no-labels", help="Include late labels and what they are joined with.")
+    ] = True,
     as_json: AsJson = False,
 ) -> None:
     """Write all that the platform knows into one file.
 
-    That is its records, their journal, queued requests, users, API tokens and the audit.
+    That is its records, their journal, queued requests, users, API tokens, the audit and late labels.
 
     The platform may run meanwhile: the file is a consistent snapshot. It lacks settings, access keys and stored
     answers, and without --models the model data of earlier versions. The database is found as by the server: by
@@ -45,7 +48,9 @@ def backup(
     from tidegate.compose import backups  # noqa: PLC0415 (the other commands start without a database)
 
     with _progress_bar(as_json) as step:
-        done = backups.save(_settings(state), file, metrics=metrics, models=models, progress=step("backing up"))
+        done = backups.save(
+            _settings(state), file, metrics=metrics, models=models, labels=labels, progress=step("backing up")
+        )
     document = {"file": str(file), "bytes": file.stat().st_size, "sha256": done.sha256, "rows": done.rows}
     show(document, as_json, f"{file}: {_describe_rows(done.rows)}, {document['bytes']:,} bytes")
 
@@ -108,7 +113,8 @@ def _describe_rows(rows: dict[str, int]) -> str:
     names |= {table: name for table, name in access.items() if rows.get(table)}
     said = [f"{rows[table]:,} {name}" for table, name in names.items()]
     said += [f"{rows['models']:,} parts of model data"] if "models" in rows else []
-    measured = sum(count for table, count in rows.items() if table not in (*names, *access, "models"))
+    said += [f"{rows['labels']:,} parts of labels"] if "labels" in rows else []
+    measured = sum(count for table, count in rows.items() if table not in (*names, *access, "models", "labels"))
     return ", ".join([*said, f"{measured:,} measurements"] if measured else said)
 
 

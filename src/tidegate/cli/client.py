@@ -109,6 +109,10 @@ class ApiClient:
         query = {"seconds": seconds}
         return self._request_document("GET", f"{_check_endpoint_name(name)}/capture", query=query)
 
+    def samples(self, name: str, limit: int) -> dict[str, Any]:
+        path = f"{_check_endpoint_name(name)}/capture/samples"
+        return self._request_document("GET", path, query={"limit": limit})
+
     def shadow(self, name: str, seconds: int) -> dict[str, Any]:
         return self._request_document("GET", f"{_check_endpoint_name(name)}/shadow", query={"seconds": seconds})
 
@@ -120,6 +124,9 @@ class ApiClient:
 
     def evidence(self, name: str) -> dict[str, Any]:
         return self._request_document("GET", f"{_check_endpoint_name(name)}/evidence")
+
+    def evidence_timeline(self, name: str) -> dict[str, Any]:
+        return self._request_document("GET", f"{_check_endpoint_name(name)}/evidence/timeline")
 
     def drift(self, name: str) -> dict[str, Any]:
         return self._request_document("GET", f"{_check_endpoint_name(name)}/drift")

@@ -9,28 +9,14 @@ from tidegate.advisor.comparison.report import Answers, VersionComparison
 from tidegate.advisor.comparison.tolerances import STATISTICS, Tolerance
 from tidegate.cli.chart_files import render_html
 from tidegate.cli.compare_tables import labelled_rows
-from tidegate.cli.plot_files import BarPlot, CurvePlot, render_svg
+from tidegate.cli.plot_files import render_svg
+from tidegate.cli.plot_shapes import BarPlot, CurvePlot
+from tidegate.cli.report_files import STYLE, ReportTable, render_table
 from tidegate.domain.errors import Invalid
 
 BINS = 30
 MOST_COLUMNS = 30
 """Columns of the rows that changed most."""
-STYLE = (
-    "body{font:15px system-ui,sans-serif;margin:2em auto;max-width:1000px;color:#223;background:#fff}"
-    "table{border-collapse:collapse;margin:1em 0;display:block;overflow-x:auto}"
-    "td,th{padding:.25em .9em .25em 0;text-align:right;border-bottom:1px solid #dde;white-space:nowrap}"
-    "td:first-child,th:first-child{text-align:left}svg{max-width:100%;height:auto}"
-)
-
-
-def check_destination(path: Path | None) -> None:
-    """Raises Invalid, before any work is done, if the file could not be written."""
-    if path is None:
-        return
-    if path.suffix != ".html":
-        raise Invalid(f"--html {path}: expected a name that ends in .html")
-    if not path.absolute().parent.is_dir():
-        raise Invalid(f"--html {path}: there is no folder {path.absolute().parent}")
 
 
 def write(path: Path, names: tuple[str, str], result: VersionComparison, answers: Answers | None) -> None:
@@ -102,9 +88,7 @@ def _statistics(name: str, found: PairedStatistics) -> tuple[str, ...]:
 
 
 def _table(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(each)}</th>" for each in heads)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<h2>{escape(title)}</h2><table><tr>{head}</tr>{body}</table>"
+    return render_table(ReportTable(title, heads, rows))
 
 
 def _number(value: float | None) -> str:

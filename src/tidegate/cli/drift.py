@@ -18,11 +18,14 @@ from tidegate.advisor.drift.profile import PREDICTION, Row, TableProfile
 from tidegate.advisor.drift.report import make_report
 from tidegate.advisor.drift.rows import CapturedReader, Unusable, read_table
 from tidegate.advisor.drift.shapes import read_statistics
+from tidegate.advisor.drift.shares import column_shares
 from tidegate.advisor.drift.slices import EVERYTHING, SlicedTable
 from tidegate.advisor.quality.label_lines import check_place
 from tidegate.advisor.quality.sources import read_lines
 from tidegate.cli.capture_addresses import captured_at, s3_of
+from tidegate.cli.drift_report import make_report as make_page
 from tidegate.cli.output import AsJson, Name, console
+from tidegate.cli.report_files import chosen_files, takes_report_files
 from tidegate.cli.tables import Table, key, number
 from tidegate.domain.errors import Invalid
 from tidegate.spec.units import seconds
@@ -33,8 +36,11 @@ SEED = 17
 """Of the samples of columns: the same captures give the same result."""
 SHOWN = 12
 """Columns that people are shown where nothing has drifted."""
+MOST_DRAWN = 24
+"""Columns whose distributions a report draws."""
 
 
+@takes_report_files
 def drift(
     name: Name,
     *,
@@ -64,6 +70,7 @@ def drift(
     Examples:
       tidegate drift fraud --baseline train.csv
       tidegate drift fraud --baseline train.csv --by country --last 7d --json
+      tidegate drift fraud --baseline train.csv --html drift.html
     """
     check_place(score)
     since = time.time() - seconds(last, ("--last",), least=1) if last else 0.0
@@ -78,11 +85,8 @@ def drift(
     found = compare(before.tables, now.tables, DriftTerms(least), known_slices=before.names)
     if write is not None:
         _write(write, make_report(before.tables[EVERYTHING], before.tables[EVERYTHING], found, least))
-    if as_json:
-        unused = {str(reason): count for reason, count in sorted(skipped.items())}
-        print(json.dumps({"endpoint": name, **found.document(), "captures_skipped": unused}))
-    else:
-        _show(found, skipped)
+    _draw(name, found, skipped, (before, now), least)
+    _tell(name, found, skipped, as_json)
     if found.drifted is not False:
         raise typer.Exit(DRIFTED)
 
@@ -142,6 +146,25 @@ def _write(folder: Path, documents: Mapping[str, object]) -> None:
         (folder / name).write_text(json.dumps(document, indent=2))
 
 
+def _draw(
+    name: str, found: DriftReport, skipped: Counter[Unusable], both: tuple[SlicedTable, SlicedTable], least: float
+) -> None:
+    """Write the report that somebody asked for. ``both``: the baseline and the present rows."""
+    files = chosen_files()
+    if files.wanted:
+        shares = column_shares(found.changes[:MOST_DRAWN], *(one.tables for one in both))
+        rows = [(one.feature_name, one.constraint_check_type, one.description) for one in found.violations]
+        files.write(make_page(name, _verdict(found), _remarks(found, skipped), found.changes, shares, least, rows))
+
+
+def _tell(name: str, found: DriftReport, skipped: Counter[Unusable], as_json: bool) -> None:
+    if not as_json:
+        _show(found, skipped)
+        return
+    unused = {str(reason): count for reason, count in sorted(skipped.items())}
+    print(json.dumps({"endpoint": name, **found.document(), "captures_skipped": unused}))
+
+
 def _show(found: DriftReport, skipped: Counter[Unusable]) -> None:
     screen = console()
     drifted = [change for change in found.changes if change.drifted]
@@ -156,13 +179,20 @@ def _show(found: DriftReport, skipped: Counter[Unusable]) -> None:
         for one in found.violations
         if one.constraint_check_type != "baseline_drift_check"
     ]
-    said += [f"nothing is said of {one}" for one in found.unsaid[:SHOWN]]
+    for line in [*said, *_remarks(found, skipped), _verdict(found)]:
+        screen.print(Text(line))
+
+
+def _remarks(found: DriftReport, skipped: Counter[Unusable]) -> list[str]:
+    """What nothing is said of."""
+    said = [f"nothing is said of {one}" for one in found.unsaid[:SHOWN]]
     if skipped:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(skipped.items()))
         said.append(f"captures that were not used: {reasons}")
-    verdict = {None: "nothing can be said", True: f"drift: {len(drifted)} columns", False: "no drift"}[
-        found.drifted
-    ]
-    said.append(f"{verdict}, of {found.rows:,} rows against {found.baseline_rows:,}")
-    for line in said:
-        screen.print(Text(line))
+    return said
+
+
+def _verdict(found: DriftReport) -> str:
+    drifted = sum(change.drifted for change in found.changes)
+    verdict = {None: "nothing can be said", True: f"drift: {drifted} columns", False: "no drift"}[found.drifted]
+    return f"{verdict}, of {found.rows:,} rows against {found.baseline_rows:,}"

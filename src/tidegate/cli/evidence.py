@@ -7,9 +7,11 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
+from tidegate.cli.evidence_report import make_report
 from tidegate.cli.output import AsJson, Name, client, console
 from tidegate.cli.plain_parameters import PlainGroup
 from tidegate.cli.replay_table import show_replay
+from tidegate.cli.report_files import chosen_files, takes_report_files
 from tidegate.cli.tables import Table, key, number, secondary
 from tidegate.domain.errors import Conflict, Invalid
 from tidegate.domain.evidence import OF_PAIRS, EvidenceRecord
@@ -25,6 +27,7 @@ app = typer.Typer(
 
 
 @app.command("show")
+@takes_report_files
 def show(name: Name, as_json: AsJson = False) -> None:
     """Show the evidence of the last rollout: verdict, numbers and inputs.
 
@@ -32,9 +35,13 @@ def show(name: Name, as_json: AsJson = False) -> None:
     Examples:
       tidegate evidence show fraud
       tidegate evidence show fraud --json > evidence.json
+      tidegate evidence show fraud --html evidence.html
     """
+    files = chosen_files()
     with client() as server:
         document = server.evidence(name)
+        if files.wanted:
+            files.write(make_report(server.evidence_timeline(name)))
     if as_json:
         print(json.dumps(document))
         return

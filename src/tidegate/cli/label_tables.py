@@ -1,6 +1,7 @@
 """What labels say, for people."""
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from rich.text import Text
@@ -31,18 +32,33 @@ def render_versions(found: Mapping[str, Any]) -> Iterator[Table | Text]:
     table = Table(key("VERSION"), key("VARIANT"), *map(number, ("LABELS", "COVERED", "DELAY", *columns)))
     for one in found["versions"]:
         cells = [_approval(one)] if thumbs else _cells(one)
-        table.add_row(one["config"] or "(unknown)", one["variant"], *_basics(one), *cells)
+        table.add_row(_name(one), one["variant"], *_basics(one), *cells)
     yield table if found["versions"] else Text("no captured prediction is known yet")
     if found["labels"]:
         yield Text()
         yield _outcomes(found["labels"])
-    for one in found["versions"]:
-        name = f"{one['config'] or '(unknown)'}, {one['variant']}: "
-        yield from (Text(name + line) for line in _selection(one))
-    for one in found.get("comparisons", ()):
-        yield Text(_comparison(one))
-    for line in _skipped(found):
+    for line in render_remarks(found):
         yield Text(line)
+
+
+def render_remarks(found: Mapping[str, Any]) -> Iterator[str]:
+    """What measures rest on, and how versions compare."""
+    if "coverage" in found:
+        yield from _basis(found)
+    for one in found["versions"]:
+        name = f"{_name(one)}, {one['variant']}: "
+        yield from (name + line for line in _selection(one))
+    for one in found.get("comparisons", ()):
+        yield _comparison(one)
+    yield from _skipped(found)
+
+
+def _name(one: Mapping[str, Any]) -> str:
+    """With the day on which an earlier life of the config ended."""
+    config, until = one["config"] or "(unknown)", one.get("until")
+    if one.get("current", True) or until is None:
+        return config
+    return f"{config} (until {datetime.fromtimestamp(until, UTC):%Y-%m-%d %H:%M})"
 
 
 def _approval(one: Mapping[str, Any]) -> str:

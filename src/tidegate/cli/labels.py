@@ -16,8 +16,10 @@ from tidegate.advisor.quality.posted import MOST_LABELS, render_posted
 from tidegate.advisor.quality.report import QualityQuestion, report_quality
 from tidegate.advisor.quality.sources import Line, read_lines
 from tidegate.cli.capture_addresses import captured_at, s3_of
-from tidegate.cli.label_tables import render_quality, render_versions
+from tidegate.cli.label_tables import render_quality, render_remarks, render_versions
+from tidegate.cli.labels_report import make_report
 from tidegate.cli.output import AsJson, Name, client, console
+from tidegate.cli.report_files import chosen_files, takes_report_files
 from tidegate.cli.tables import Table
 from tidegate.domain.errors import Invalid
 from tidegate.spec.units import percent, seconds
@@ -44,6 +46,7 @@ Require = Annotated[
 ]
 
 
+@takes_report_files
 def labels(
     name: Name,
     truth: Truth = None,
@@ -68,13 +71,17 @@ def labels(
       tidegate labels fraud labels.jsonl --post
       tidegate labels fraud labels.jsonl
       tidegate labels fraud s3://labels/fraud --top 5% --require auc=0.7 --json
+      tidegate labels fraud --html labels.html
     """
     check_place(score)
     wanted = dict(map(_parse_requirement, require or ()))
     if not truth or post:
         if captures or wanted or (post and not truth):
             raise Invalid("--post needs LABELS; --captures and --require are for labels that are measured here")
-        _ask_server(name, truth, score, as_json)
+        if post and chosen_files().wanted:
+            raise Invalid("--html and --png show what is known: leave out --post")
+        found = _ask_server(name, truth, score, as_json)
+        _draw(name, found)
         return
     asked = QualityQuestion(
         score, threshold, percent(top, ("--top",)) / 100, seconds(latest, ("--latest",), least=1)
@@ -82,22 +89,31 @@ def labels(
     s3 = s3_of(os.environ)
     found = report_quality(_lines(captures or captured_at(name), s3), _lines(truth, s3), asked, time.time())
     unmet = [measure for measure, least in wanted.items() if not _reaches(found["quality"], measure, least)]
+    _draw(name, found)
     _tell({"endpoint": name, **found, "unmet": unmet}, render_quality(found, unmet), as_json)
     if unmet:
         raise typer.Exit(UNMET)
 
 
-def _ask_server(name: str, truth: list[str] | None, score: str, as_json: bool) -> None:
+def _draw(name: str, found: Mapping[str, Any]) -> None:
+    """Write the report that somebody asked for."""
+    files = chosen_files()
+    if files.wanted:
+        files.write(make_report(name, found, list(render_remarks(found))))
+
+
+def _ask_server(name: str, truth: list[str] | None, score: str, as_json: bool) -> dict[str, Any]:
     """Post labels, if there are any; otherwise show what the server knows."""
     if truth:
         done = _send(name, _lines(truth, s3_of(os.environ)), score)
         said = ", ".join(f"{count:,} {outcome}" for outcome, count in done["outcomes"].items())
         what = f"{done['received']:,} labels are kept for endpoint {name}"
         _tell(done, [Text(f"{what} ({said})" if said else what)], as_json)
-        return
+        return done
     with client() as server:
         found = server.labels(name)
     _tell(found, render_versions(found), as_json)
+    return found
 
 
 def _tell(found: Mapping[str, Any], parts: Iterable[Table | Text], as_json: bool) -> None:

@@ -14,6 +14,8 @@ from pathlib import Path
 import psutil
 from sqlalchemy import Connection
 
+from tidegate.advisor.quality import label_archive
+from tidegate.advisor.quality.api import label_folder
 from tidegate.compose.dispatcher_supervisor import DispatcherSupervisor, start_settings
 from tidegate.compose.leadership import leading
 from tidegate.domain.errors import Conflict, NotFound, StartupError
@@ -54,20 +56,30 @@ class Done:
 
 
 def save(
-    settings: Settings, path: Path, *, metrics: bool, progress: ProgressCallback, models: bool = False
+    settings: Settings,
+    path: Path,
+    *,
+    metrics: bool,
+    progress: ProgressCallback,
+    models: bool = False,
+    labels: bool = True,
 ) -> Contents:
-    """Write a backup file; ``models``: with the model data that is kept for undo. The platform may run meanwhile.
-    Raises NotFound, Invalid, StartupError, Conflict."""
+    """Write a backup file; ``models``: with the model data that is kept for undo; ``labels``: with late labels. The
+    platform may run meanwhile. Raises NotFound, Invalid, StartupError, Conflict."""
     file = _sqlite_file(settings)
     if file is not None and not file.exists():
         raise NotFound(f"there is no database at {file}: name the state folder with --state")
     database = open_database(_url(settings), limits=DatabaseLimits(settings.database_timeout), prepare=False)
     archive = open_archive(settings.state) if models else None
     try:
-        return database.read(
-            lambda connection: backup.export(connection, path, metrics=metrics, progress=progress, models=archive),
-            limit=LIMIT,
-        )
+        with label_archive.take_snapshot(label_folder(settings.state)) as found:
+            some = found if labels and found.count() else None
+            return database.read(
+                lambda connection: backup.export(
+                    connection, path, metrics=metrics, progress=progress, models=archive, labels=some
+                ),
+                limit=LIMIT,
+            )
     finally:
         database.shut()
 
@@ -99,6 +111,15 @@ class _Restore:
     progress: ProgressCallback
 
     async def run(self) -> Done:
+        labels = backup.LABELS in self.header.tables
+        if labels:  # beside those that are there, which they replace once the records are in place
+            label_archive.prepare(self.folder.path, backup.read_labels(self.path))
+        done = await self._restore()
+        if labels:
+            label_archive.settle(self.folder.path, label_folder(self.folder.path))
+        return done
+
+    async def _restore(self) -> Done:
         if backup.MODELS in self.header.tables:
             # First, since data without records does no harm: the server removes what no version needs.
             open_archive(self.folder.path).write(backup.read_models(self.path))

@@ -8,6 +8,7 @@ from tidegate.advisor.quality import api as labels_api
 from tidegate.console import (
     audit_page,
     compute_api,
+    insight_pages,
     learn_pages,
     login_pages,
     openid_pages,
@@ -20,7 +21,7 @@ from tidegate.gateway.guarded_routes import GuardedRoute
 
 def further_routes(gateway: Gateway, environment: Mapping[str, str]) -> list[GuardedRoute]:
     """``environment``: of the processes that compute for a page."""
-    desk = compute_api.ComputePool(environment)
+    desk, streams = compute_api.ComputePool(environment), operate_pages.open_streams(gateway)
     return [
         *planner_api.routes(gateway),
         *labels_api.routes(gateway),
@@ -28,7 +29,8 @@ def further_routes(gateway: Gateway, environment: Mapping[str, str]) -> list[Gua
         *login_pages.routes(gateway),
         *openid_pages.routes(gateway),
         *audit_page.routes(gateway),
-        *operate_pages.routes(gateway),
+        *operate_pages.routes(gateway, streams),
+        *insight_pages.routes(gateway, streams),
         *pages.routes(gateway, desk),
         *learn_pages.routes(gateway, desk),
     ]

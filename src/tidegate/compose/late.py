@@ -23,6 +23,12 @@ PATHS: Mapping[str, tuple[str, ...]] = {
     f"{CONSOLE}/live/{{name}}": ("GET",),
     f"{CONSOLE}/endpoints/{{name}}": ("GET",),
     f"{CONSOLE}/endpoints/{{name}}/history": ("GET",),
+    **{
+        f"{CONSOLE}/endpoints/{{name}}/{page}": ("GET",)
+        for page in ("evidence", "drift", "labels", "captures", "shadow")
+    },
+    **{f"{CONSOLE}/live/{{name}}/{page}": ("GET",) for page in ("evidence", "drift", "labels", "shadow")},
+    f"{NATIVE}/endpoints/{{name}}/capture/samples": ("GET",),
     f"{CONSOLE}/jobs": ("GET",),
     f"{CONSOLE}/jobs/live": ("GET",),
     f"{CONSOLE}/audit": ("GET",),

@@ -33,9 +33,12 @@ CELLS = ("state", "versions", "traffic", "latency", "errors", "instances", "last
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def routes(gateway: Gateway) -> list[GuardedRoute]:
-    """GET only: pages make changes through the native API."""
-    streams = LiveStreams(gateway.context.clock, gateway.context.ids.new("request"), gateway.stopping)
+def open_streams(gateway: Gateway) -> LiveStreams:
+    return LiveStreams(gateway.context.clock, gateway.context.ids.new("request"), gateway.stopping)
+
+
+def routes(gateway: Gateway, streams: LiveStreams) -> list[GuardedRoute]:
+    """GET only: pages make changes through the native API. ``streams``: of all live pages together."""
     listed = EndpointList(gateway)
 
     async def show_list(request: Request) -> Response:

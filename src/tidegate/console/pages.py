@@ -40,9 +40,24 @@ KINDS = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 REGION = "us-east-1"
 
 Page = Callable[[Gateway, ComputePool, Request], Awaitable[Response]]
+UNSEEN = dict.fromkeys(
+    [char for low, high in ((0, 8), (11, 12), (14, 31), (127, 159)) for char in range(low, high + 1)]
+    + [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)],
+    "\ufffd",
+)
+"""Control characters, and those that turn the direction of a text: a name with one of them would turn the words that
+follow it, such as a verdict."""
+
+
+def show_unseen(value: Any) -> Any:
+    """What a page prints, with a mark in place of characters that nobody sees."""
+    return value.translate(UNSEEN) if type(value) is str else value
+
+
 TEMPLATES = Environment(
     loader=PackageLoader("tidegate.console"),
     autoescape=True,
+    finalize=show_unseen,
     undefined=StrictUndefined,
     trim_blocks=True,
     lstrip_blocks=True,

@@ -24,6 +24,7 @@ KEPT = 200
 """Idle connections that are kept."""
 CONNECT_TIMEOUT = 5.0
 """Seconds."""
+INFERENCE_ID = "x-amzn-sagemaker-inference-id"
 
 
 @dataclass(frozen=True)
@@ -69,9 +70,10 @@ class ModelClient:
 
     async def _send(self, item: Item, body: Body) -> HttpReply | StreamedReply:
         # Values came in as headers, so a line end within one has no meaning.
+        given = {INFERENCE_ID: item.inference_id} | item.headers  # what is captured of it is found by the id
         headers = [
             (name.encode("latin-1", "replace"), _one_line(value).encode("latin-1", "replace"))
-            for name, value in item.headers.items()
+            for name, value in given.items()
         ]
         path = f"/endpoints/{item.endpoint}/invocations"
         sent = body if isinstance(body, bytes) else LongBody(body.stat().st_size, partial(_read, body))

@@ -29,6 +29,8 @@ class Access(StrEnum):
     """Reads or computes, and changes nothing."""
     USE = "use"
     """Asks a model, or reports measurements: too frequent for the audit."""
+    SEE = "see"
+    """Reads what clients sent: captured requests and answers."""
     CHANGE = "change"
     """Changes what is deployed."""
     INSPECT = "inspect"
@@ -51,6 +53,7 @@ _ROLES = {
     Access.OPEN: None,
     Access.READ: Role.VIEWER,
     Access.USE: Role.OPERATOR,
+    Access.SEE: Role.OPERATOR,
     Access.CHANGE: Role.OPERATOR,
     Access.INSPECT: Role.ADMIN,
     Access.ADMINISTER: Role.ADMIN,

@@ -79,6 +79,32 @@ class DriftFinding:
 
 
 @dataclass(frozen=True)
+class DriftChange:
+    """How far a column has moved, of all rows (``slice`` empty) or of one slice. ``distance``: the largest difference
+    of the two distributions; ``probability``: of one as large by chance."""
+
+    slice: str
+    column: str
+    test: str
+    distance: float
+    probability: float
+    drifted: bool
+
+
+@dataclass(frozen=True)
+class ColumnShares:
+    """A column in the baseline and now, as parts of the rows that have a value. Of numbers: by bins between
+    ``edges``, those beyond counted in the outermost ones; of texts: by ``names``, the last one all others."""
+
+    slice: str
+    column: str
+    before: tuple[float, ...]
+    now: tuple[float, ...]
+    edges: tuple[float, ...] = ()
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class DriftOutcome:
     """What one look found in the captures from ``start`` to ``end``. ``reason``: why it is unknown. ``tests``:
     how many there were. ``distances``: of each column, over all rows. ``unsaid``: what nothing can be said of.
@@ -99,6 +125,10 @@ class DriftOutcome:
     distances: dict[str, float] = field(default_factory=dict)
     unsaid: tuple[str, ...] = ()
     skipped: dict[str, int] = field(default_factory=dict)
+    changes: tuple[DriftChange, ...] = ()
+    """Those that have moved furthest, what has drifted first."""
+    shares: tuple[ColumnShares, ...] = ()
+    """Of the first of ``changes``."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from tidegate.domain.asynchronous import AsyncConfig
-from tidegate.domain.capture import Capture, check_capture
+from tidegate.domain.capture import check_capture
 from tidegate.domain.endpoint import EndpointConfig
 from tidegate.domain.errors import Invalid, LimitExceeded
 from tidegate.domain.fleet import Serverless
@@ -77,16 +77,8 @@ def _check_addresses(config: EndpointConfig) -> None:
     if config.asynchronous is not None:
         check_asynchronous(config.asynchronous)
     if config.capture is not None:
-        _check_capture(config, config.capture)
-
-
-def _check_capture(config: EndpointConfig, capture: Capture) -> None:
-    """Raises Invalid."""
-    destinations.check_address(capture.destination, "the destination of data capture")
-    check_capture(capture)
-    if capture.enabled and (config.serverless or config.asynchronous is not None):
-        kind = "serverless" if config.serverless else "asynchronous"
-        raise Invalid(f'endpoint configuration "{config.name}" is {kind}: it cannot have data capture')
+        destinations.check_address(config.capture.destination, "the destination of data capture")
+        check_capture(config.capture)
 
 
 def check_asynchronous(config: AsyncConfig) -> None:

@@ -1,14 +1,18 @@
 """Use cases of evidence: keep it beside the endpoint, show it, recompute its verdict."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import msgspec
 
+from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.errors import NotFound
 from tidegate.domain.evidence import EvidenceBlock, EvidenceRecord, StoredEvidence
 from tidegate.evidence.judge import false_alarm_rates, recompute
+from tidegate.evidence.timeline import LEVEL, EvidenceTrace
 from tidegate.ports.store import Tx
+from tidegate.rollout import evidence_rule
 from tidegate.service.record_kinds import ENDPOINT, EVIDENCE
 from tidegate.service.records import require
 from tidegate.service.replays import show_replay
@@ -55,3 +59,49 @@ def show_evidence(tx: Tx, endpoint: str) -> dict[str, object]:
     if replay is not None and replay["rollout"] == record.rollout:
         found["replay"] = replay
     return found
+
+
+def find_compared(tx: Tx, endpoint: str) -> tuple[EvidenceRecord, Rollout | None]:
+    """The evidence of the last rollout that was compared, and that rollout, if the endpoint still knows it. Raises
+    NotFound."""
+    saved = require(tx, ENDPOINT, endpoint)
+    record = find_evidence(tx, endpoint)
+    if record is None:
+        raise NotFound(f"endpoint {endpoint} has no rollout whose versions were compared")
+    return record, _rollout_of(saved.body, record.rollout)
+
+
+def _rollout_of(endpoint: Endpoint, id: str) -> Rollout | None:
+    known = (endpoint.rollout, endpoint.last)
+    return next((one for one in known if one is not None and one.id == id), None)
+
+
+def describe_timeline(record: EvidenceRecord, rollout: Rollout | None, trace: EvidenceTrace) -> dict[str, Any]:
+    """How the evidence grew, as plain data. Times are epoch seconds."""
+    deadline = None if rollout is None else evidence_rule.deadline(rollout)
+    decides = rollout is not None and rollout.plan.evidence is not None
+    return {
+        "endpoint": record.endpoint,
+        "rollout": record.rollout,
+        "old": record.old_config,
+        "new": record.new_config,
+        "action": str(record.config.action) if decides else None,
+        "finding": str(record.verdict.finding),
+        "reason": record.verdict.reason,
+        "stage": record.verdict.stage + 1,
+        "since": trace.since,
+        "through": record.through,
+        "bake_until": _second(rollout.bake_until) if rollout is not None and deadline is not None else None,
+        "deadline": _second(deadline),
+        "ended": None if rollout is None else _second(rollout.ended_at),
+        "outcome": None if rollout is None else str(rollout.phase),
+        "threshold": 1.0,
+        "level": LEVEL,
+        "at": list(trace.at),
+        "stages": [{"stage": one.stage + 1, "at": one.at} for one in trace.stages],
+        "comparisons": [{**asdict(one), "finding": str(one.finding)} for one in trace.comparisons],
+    }
+
+
+def _second(at: datetime | None) -> float | None:
+    return None if at is None else at.timestamp()

@@ -55,7 +55,7 @@ def parse(data: object, now: datetime) -> DesiredDeployment:
         [_production(spec.endpoint, path, variant) for path, variant in shadows],
         now,
         None if spec.asynchronous is None else async_section.config(spec.asynchronous),
-        _capture(spec),
+        None if spec.capture is None else build_capture(spec.capture),
     )
     models = {
         variant.name: serving_options.model(spec.endpoint, variant, now) for _, variant in (*variants, *shadows)
@@ -212,16 +212,6 @@ def _config(
         asynchronous=asynchronous,
         capture=capture,
     )
-
-
-def _capture(spec: structures.SpecFile) -> Capture | None:
-    """Raises SpecError."""
-    if spec.capture is None:
-        return None
-    for key, other in (("serverless", spec.serverless), ("async", spec.asynchronous)):
-        if other is not None:
-            raise SpecError(("capture",), f"cannot be combined with {key}")
-    return build_capture(spec.capture)
 
 
 def _content(variant: ProductionVariant) -> dict[str, object]:

@@ -8,6 +8,7 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, Table, delete, func, insert, select, text
 
 from tidegate import __version__
@@ -15,6 +16,7 @@ from tidegate.domain.errors import Conflict, Invalid
 from tidegate.domain.generations import generation_floor
 from tidegate.domain.observation import Event
 from tidegate.ports.artifacts import ArtifactArchive, ArtifactPart
+from tidegate.ports.label_archive import LabelPart, LabelSnapshot
 from tidegate.ports.store import Kind
 from tidegate.store import backup_file
 from tidegate.store.backup_file import FORMAT, VERSION, Header, TableHeader
@@ -39,8 +41,10 @@ STATE = (RECORDS, JOURNAL, QUEUE)
 ACCESS = (USERS, TOKENS, AUDIT)
 """Who may do what, and who did. Sessions are not backed up."""
 MEASUREMENTS = (SERIES, SECONDS, MINUTES)
-MODELS = "models"
-"""Kept model data among the tables of a backup file."""
+MODELS, LABELS = "models", "labels"
+"""Kept model data, and late labels, among the tables of a backup file."""
+BESIDE = frozenset({MODELS, LABELS})
+"""Not in the database."""
 CHUNK = 500
 """Rows per statement."""
 BODIES = 8
@@ -68,9 +72,10 @@ def export(
     metrics: bool,
     progress: ProgressCallback,
     models: ArtifactArchive | None = None,
+    labels: LabelSnapshot | None = None,
 ) -> Contents:
-    """Export a consistent snapshot, whatever is written meanwhile; ``models``: kept model data to include. Raises
-    Invalid, Conflict."""
+    """Export a consistent snapshot, whatever is written meanwhile. ``models``: kept model data to include, and
+    ``labels``: late labels. Raises Invalid, Conflict."""
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
     if (schema := current_revision(connection)) != SCHEMA:
@@ -80,12 +85,11 @@ def export(
         )
     tables = (*STATE, *ACCESS, *(MEASUREMENTS if metrics else ()))
     rows = {str(t.name): connection.execute(select(func.count()).select_from(t)).scalar_one() for t in tables}
-    if models is not None:
-        rows[MODELS] = models.count()
     made_at = datetime.now().astimezone()
     heads = {str(t.name): TableHeader([str(column.name) for column in t.c], rows[t.name]) for t in tables}
-    if models is not None:
-        heads[MODELS] = TableHeader(list(ArtifactPart._fields), rows[MODELS])
+    beside = list(_beside(models, labels))
+    for name, members, count, _ in beside:
+        rows[name], heads[name] = count, TableHeader(members, count)
     with backup_file.open_writer(path) as writer:
         writer.header(Header(FORMAT, VERSION, __version__, SCHEMA, made_at, heads))
         total = sum(rows.values())
@@ -95,12 +99,24 @@ def export(
                 values = [backup_file.to_json(c, value) for c, value in zip(columns, row, strict=True)]
                 writer.row(str(table.name), values)
                 progress(writer.rows, total)
-        for part in models.read() if models is not None else ():
-            writer.row(MODELS, [*part[:-1], b64encode(part.data).decode()])
-            progress(writer.rows, total)
+        for name, _, _, parts in beside:
+            for part in parts:
+                writer.row(name, part)
+                progress(writer.rows, total)
         if writer.rows != total:
             raise Conflict("Model data was kept or removed while it was backed up: run the backup again")
         return Contents(rows, writer.end())
+
+
+def _beside(
+    models: ArtifactArchive | None, labels: LabelSnapshot | None
+) -> Iterator[tuple[str, list[str], int, Iterator[list[Any]]]]:
+    """Name, columns, number of rows, and the rows."""
+    if models is not None:
+        parts = ([*part[:-1], b64encode(part.data).decode()] for part in models.read())
+        yield MODELS, list(ArtifactPart._fields), models.count(), parts
+    if labels is not None:
+        yield LABELS, list(LabelPart._fields), labels.count(), (list(part) for part in labels.read())
 
 
 def restore(
@@ -116,7 +132,7 @@ def restore(
         )
     if not force and (found := _existing_rows(connection)):
         raise Conflict(f"The database is not empty ({found}): use --force to replace its contents")
-    tables = {name: table for name, table in header.tables.items() if name != MODELS}
+    tables = {name: table for name, table in header.tables.items() if name not in BESIDE}
     unknown = tables.keys() - METADATA.tables.keys()
     if unknown:
         raise Invalid(
@@ -126,7 +142,7 @@ def restore(
         connection.execute(delete(METADATA.tables[name]))
     connection.execute(delete(SESSIONS))  # of users as they are no longer
     done = 0
-    saved = (row for row in backup_file.read_rows(path) if row[0] != MODELS)
+    saved = (row for row in backup_file.read_rows(path) if row[0] not in BESIDE)
     for name, rows in groupby(saved, key=lambda row: row[0]):
         table, columns = METADATA.tables[name], header.tables[name].columns
         for chunk in _chunks(rows, _batch_size(table)):
@@ -146,6 +162,16 @@ def read_models(path: Path) -> Iterator[ArtifactPart]:
         if name == MODELS:
             digest, inner, kind, data = values
             yield ArtifactPart(digest, inner, kind, b64decode(data))
+
+
+def read_labels(path: Path) -> Iterator[LabelPart]:
+    """Late labels of a verified file. Raises Invalid."""
+    for name, values in backup_file.read_rows(path):
+        if name == LABELS:
+            try:
+                yield msgspec.convert(values, LabelPart)
+            except msgspec.ValidationError as error:
+                raise Invalid(f"The labels of the backup {path} cannot be read: {error}") from None
 
 
 def _read_all(connection: Connection, table: Table) -> Iterator[Any]:

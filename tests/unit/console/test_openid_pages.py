@@ -45,7 +45,7 @@ class World:
         routes = [
             *login_pages.routes(gateway),
             *openid_pages.routes(gateway, asked),
-            *operate_pages.routes(gateway),
+            *operate_pages.routes(gateway, operate_pages.open_streams(gateway)),
         ]
         self.app = build_app(gateway, routes)
 

@@ -31,7 +31,9 @@ def visit(*paths: str, deploy: bool = True, commands: tuple[tuple[str, dict[str,
     house = GatewayHarness()
 
     async def ask() -> list[str]:
-        app = build_app(house.gateway, operate_pages.routes(house.gateway))
+        app = build_app(
+            house.gateway, operate_pages.routes(house.gateway, operate_pages.open_streams(house.gateway))
+        )
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8471") as client:
             if deploy:

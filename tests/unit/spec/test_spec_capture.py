@@ -95,6 +95,5 @@ def test_what_cannot_work_is_refused(capture: dict[str, Any], message: str) -> N
     "more",
     [{"serverless": {"memory": "1GiB", "max_concurrency": 2}}, {"async": {"output": "s3://answers/x"}}],
 )
-def test_it_does_not_go_with_a_queue_or_without_instances(more: dict[str, Any]) -> None:
-    with pytest.raises(Invalid, match=r"capture: cannot be combined with"):
-        built(TO, **more)
+def test_it_goes_with_a_queue_and_without_instances(more: dict[str, Any]) -> None:
+    assert built(TO, **more) == built(TO)

@@ -15,14 +15,19 @@ from tidegate.advisor.drift.phases import phases_of
 from tidegate.advisor.drift.profile import PREDICTION, Draw, TableProfile
 from tidegate.advisor.drift.report import make_report, write_report
 from tidegate.advisor.drift.rows import CapturedReader, Unusable
+from tidegate.advisor.drift.shares import column_shares
 from tidegate.advisor.drift.slices import EVERYTHING, SlicedTable
 from tidegate.advisor.drift.whole_files import read_file
-from tidegate.domain.drift import DriftFinding, DriftOutcome, DriftSchedule, DriftTask, DriftVerdict
+from tidegate.domain.drift import DriftChange, DriftFinding, DriftOutcome, DriftSchedule, DriftTask, DriftVerdict
 from tidegate.domain.errors import Invalid, TidegateError
 
 MOST_FINDINGS = 50
 """Findings, and columns and slices of which nothing is said, that an outcome has."""
 MOST_DISTANCES = 500
+MOST_CHANGES = 40
+"""Columns of all rows and of slices whose distances are kept with an outcome."""
+MOST_SHARES = 8
+"""Of those, the ones whose distributions are kept."""
 MOST_UNUSABLE = 0.1
 """Share of the window's captures that cannot be used from which nothing good is said."""
 
@@ -54,8 +59,9 @@ def analyse(task: DriftTask, draw: Draw) -> DriftOutcome:
     except TidegateError as error:
         return replace(unknown, reason=f"captures: {error}", skipped=_counted(skipped))
     before = view.tables[EVERYTHING]
-    found = compare(view.tables, present.tables, terms, view.phases, view.known)
-    outcome = judge(task, found, skipped)
+    found = compare(view.tables, present.tables, terms, view.phases, view.known, view.season)
+    shares = column_shares(found.changes[:MOST_SHARES], view.tables, present.tables)
+    outcome = replace(judge(task, found, skipped), shares=shares)
     if constraints is not None and not constraints.emits:
         outcome = replace(outcome, distances={})
     if task.report is not None and outcome.verdict is not DriftVerdict.UNKNOWN:
@@ -162,7 +168,13 @@ def judge(task: DriftTask, found: DriftReport, skipped: Counter[Unusable]) -> Dr
         {one.column: round(one.distance, 4) for one in whole[:MOST_DISTANCES]},
         found.unsaid[:MOST_FINDINGS],
         _counted(skipped),
+        tuple(_rounded(one) for one in found.changes[:MOST_CHANGES]),
     )
+
+
+def _rounded(one: DriftChange) -> DriftChange:
+    """Every look is kept: digits that nobody reads need no room."""
+    return replace(one, distance=round(one.distance, 4), probability=float(f"{one.probability:.2g}"))
 
 
 def _describe_nothing(skipped: Counter[Unusable]) -> str:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from zoneinfo import ZoneInfo
 
+from tidegate.advisor.drift.compare import Phases, Seasons, no_phases, no_season
 from tidegate.advisor.drift.phases import KINDS, Phase, phase_values
 from tidegate.advisor.drift.profile import ColumnProfile, Draw, Row, TableProfile, Value, profile_of
 from tidegate.advisor.drift.shapes import read_statistics
@@ -22,6 +23,8 @@ MOST_ROWS = 60_000
 """Rows that are kept: some 350 of each hour of the week."""
 COVERED = 150
 """Rows of a phase from which the baseline covers it; with fewer, a test could not tell much."""
+SEASON_ROWS = 2_000
+"""Rows of a phase, drawn evenly, by which it is told whether it is a season: it is looked at for every column."""
 MARK = "tidegate drift baseline"
 VERSION = 1
 
@@ -118,7 +121,8 @@ class BaselineView:
     tables: dict[str, TableProfile]
     known: frozenset[str]
     """Names of all its slices, also of those that are counted together."""
-    phases: Callable[[str, str], Iterator[ColumnProfile | None]]
+    phases: Phases
+    season: Seasons
 
 
 def view_rows(
@@ -141,7 +145,16 @@ def view_rows(
             chosen = sorted(among) if rows is None else [number for number in rows if number in among]
             yield baseline.profile(column, chosen) if len(chosen) >= COVERED else None
 
-    return BaselineView(tables, frozenset(baseline.known(by)), find)
+    def find_season(column: str, is_season: Callable[[ColumnProfile], bool]) -> ColumnProfile | None:
+        found = [
+            among
+            for among in map(baseline.rows_in, phases)
+            if len(among) >= COVERED and is_season(baseline.profile(column, sorted(among)[:SEASON_ROWS]))
+        ]
+        together = sorted(frozenset.intersection(*found)) if found else []
+        return baseline.profile(column, together) if len(together) >= COVERED else None
+
+    return BaselineView(tables, frozenset(baseline.known(by)), find, find_season)
 
 
 def view_statistics(table: TableProfile, by: Sequence[str]) -> BaselineView:
@@ -149,7 +162,7 @@ def view_statistics(table: TableProfile, by: Sequence[str]) -> BaselineView:
     columns = {one: table.columns[one] for one in by if one in table.columns and not table.columns[one].many}
     names = (slice_name(column, value) for column, profile in columns.items() for value in profile.categories)
     known = frozenset(name for name in names if name is not None)
-    return BaselineView({EVERYTHING: table}, known, lambda slice, column: iter(()))
+    return BaselineView({EVERYTHING: table}, known, no_phases, no_season)
 
 
 def read_baseline(content: bytes, zone: ZoneInfo) -> RowsBaseline | TableProfile:

@@ -16,6 +16,8 @@ from tidegate.advisor.drift.violations import Violation
 
 FEW_TEXTS = 0.05
 """Share of texts in a column of numbers up to which its numbers are still compared."""
+NEW_SLICE = 20
+"""Rows from which a slice that the baseline does not have matters."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,14 @@ class ColumnTest:
     said: str = ""
 
 
-def compare_columns(before: ColumnProfile, now: ColumnProfile, fewest: int, least: float) -> ColumnTest | str:
+def compare_columns(
+    before: ColumnProfile, now: ColumnProfile, fewest: int, least: float, fewest_numbers: int
+) -> ColumnTest | str:
     """The test of two distributions; or why there is none. A few broken values among numbers do not keep the others
-    from being compared."""
+    from being compared. ``fewest_numbers``: of the values that are there now, if they are numbers, whose test is
+    sound with fewer than that of texts."""
     if _mostly_numbers(before) and _mostly_numbers(now):
-        if min(before.count, now.count) < fewest:
+        if before.count < fewest or now.count < fewest_numbers:
             return "too few values"
         if before.low == before.high == now.low == now.high:
             return "constant"
@@ -74,6 +79,24 @@ def count_tests(before: ColumnProfile, now: ColumnProfile, most: float) -> Itera
         said = f"{share:.1%} are new values ({', '.join(unseen[:3])})"
         chance = upper_binomial(strange, now.texts, unseen_share(before))
         yield ColumnTest("new values", share, chance, share > most, "categorical_values_check", said)
+
+
+def judge_new_slice(name: str, rows: int, now: int, before: int, known: int) -> ColumnTest:
+    """Of a slice that the baseline does not have. ``rows``: how many it has, of ``now`` and of the ``before`` rows of
+    the baseline; ``known``: slices that there are. Each of those might have been missing in the baseline by chance:
+    all rows of a rare one may have come later."""
+    chance = min(1.0, known * upper_hypergeometric(rows, now, rows, now + before))
+    said = f"{name} is not in the baseline"
+    return ColumnTest("new slice", rows / now, chance, rows >= NEW_SLICE, "categorical_values_check", said)
+
+
+def judge_season(expected: ColumnTest) -> ColumnTest:
+    """Of rows that are as ever, at a time of which the baseline says that it is another one. ``expected``: the
+    comparison with what it was then."""
+    said = f"the season of the baseline has not come: distance from it {expected.distance:.3f}"
+    return ColumnTest(
+        "season", expected.distance, expected.probability, expected.matters, "baseline_drift_check", said
+    )
 
 
 def check_columns(before: TableProfile, now: TableProfile, limited: Container[str] = ()) -> Iterator[Violation]:

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 PREDICTION = "prediction"
@@ -104,8 +104,8 @@ def profile_of(values: Sequence[Value]) -> ColumnProfile:
     texts = [value for value in values if isinstance(value, str)]
     made = ColumnProfile(missing=len(values) - len(numbers) - len(texts), count=len(numbers), texts=len(texts))
     if numbers:
-        made.total = math.fsum(numbers)
-        made.squares = math.fsum((value - made.mean) ** 2 for value in numbers)
+        made.total = _add_up(numbers)
+        made.squares = _add_up((value - made.mean) * (value - made.mean) for value in numbers)
         made.low, made.high = min(numbers), max(numbers)
         made.negatives = sum(value < 0 for value in numbers)
         made.fractions = sum(value != int(value) for value in numbers)
@@ -115,6 +115,14 @@ def profile_of(values: Sequence[Value]) -> ColumnProfile:
     made.uncounted = len(counts) > CATEGORIES
     made.categories = Counter(dict(counts.most_common(CATEGORIES)))
     return made
+
+
+def _add_up(values: Iterable[float]) -> float:
+    """Infinity where the sum is no number any more."""
+    try:
+        return math.fsum(values)
+    except OverflowError:
+        return math.inf
 
 
 class TableProfile:

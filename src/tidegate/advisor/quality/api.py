@@ -51,9 +51,13 @@ async def post_labels(gateway: Gateway, request: Request) -> Response:
 
 async def show_labels(gateway: Gateway, request: Request) -> Response:
     """What was found last; a moment ago, or some seconds."""
-    name = parse_endpoint_name(request)
+    return JSONResponse(await read_labels(gateway, parse_endpoint_name(request)))
+
+
+async def read_labels(gateway: Gateway, name: str) -> dict[str, Any]:
+    """Raises NotFound."""
     await gateway.context.store.run(lambda tx: endpoints.get_endpoint(tx, name))
-    return JSONResponse(await asyncio.to_thread(_document, label_folder(gateway.settings.state), name))
+    return await asyncio.to_thread(_document, label_folder(gateway.settings.state), name)
 
 
 def _document(folder: Path, name: str) -> dict[str, Any]:

@@ -7,7 +7,6 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +14,9 @@ from typing import Any
 
 from tidegate.advisor.quality.label_lines import Problem, read_prediction
 from tidegate.advisor.quality.label_metrics import bad_samples, label_samples
-from tidegate.advisor.quality.ledger import AnsweringVersion, SideBySide
+from tidegate.advisor.quality.lanes import Lanes, call_aside
+from tidegate.advisor.quality.ledger import SKEW, AnsweringVersion, SideBySide
+from tidegate.advisor.quality.lives import Lives, find_lives
 from tidegate.advisor.quality.report import QualityQuestion, entries
 from tidegate.advisor.quality.sources import LineFile, list_files
 from tidegate.advisor.quality.store import SUFFIX, LabelStore
@@ -48,20 +49,16 @@ UNKNOWN_AGE = 30 * 86_400.0
 """Seconds for which a label waits for the capture that has its prediction."""
 BEHIND = 300.0
 """Seconds for which there may be captures that were not read; then what was measured without them is out of date."""
-SLOTS = 2
-"""Endpoints that are followed at a time."""
-PATIENCE = 10.0
-"""Seconds after which an endpoint that is not done, since its bucket does not answer, lets others have its slot."""
-THREADS = 64
-"""So many endpoints can wait for their buckets at a time. No thread is made before it is needed."""
 
 
 @dataclass(frozen=True)
 class FollowedEndpoint:
-    """``captured``: address of each variant's captures; ``compared``: versions that are compared."""
+    """``captured``: address of each variant's captures; ``compared``: versions that are compared; ``lives``: when
+    each config began to answer."""
 
     captured: tuple[str, ...]
     compared: tuple[SideBySide, ...]
+    lives: Lives
 
 
 @dataclass
@@ -73,8 +70,8 @@ class _Progress:
     pending: bool = True
     """Whether something is to be measured: at the start it is not known whether nothing is."""
     unread: list[LineFile] = field(default_factory=list)
-    compared: tuple[SideBySide, ...] | None = None
-    """What was compared when it was measured last."""
+    measured: tuple[tuple[SideBySide, ...], Lives] | None = None
+    """What was compared, and the lives, when it was measured last."""
     behind_since: float | None = None
     """Since when there have been captures that were not read, on the monotonic clock."""
 
@@ -92,38 +89,33 @@ class LabelFollower:
     """Seconds on a clock that never steps."""
     _progress: dict[str, _Progress] = field(default_factory=dict)
     _troubles: dict[str, str] = field(default_factory=dict)
-    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(SLOTS))
-    _running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
-    """By endpoint. Those that are not done by the end of a turn go on."""
-    _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(THREADS, "labels"))
+    _lanes: Lanes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._lanes = Lanes(self.elapsed)
 
     async def turn(self) -> None:
         """One round over all endpoints with labels but those that an earlier one still waits for; what fails for one
         is logged once, and tried again."""
         names = await asyncio.to_thread(self._names)
         try:
-            await asyncio.gather(*(self._turn_one(name) for name in names if name not in self._running))
+            await self._lanes.turn(names, self._try)
         except asyncio.CancelledError:
-            for task in self._running.values():
-                task.cancel()
+            self._lanes.stop()
             raise
 
-    async def _turn_one(self, name: str) -> None:
-        async with self._slots:
-            task = self._running[name] = asyncio.create_task(self._try(name), name=f"labels of {name}")
-            task.add_done_callback(lambda _: self._running.pop(name, None))
-            await asyncio.wait([task], timeout=PATIENCE)
-
-    async def _try(self, name: str) -> None:
+    async def _try(self, name: str) -> bool:
         try:
             await self._follow(name)
-            self._troubles.pop(name, None)
         except Exception as error:
             why = f"{type(error).__name__}: {error}"
             if self._troubles.get(name) != why:
                 known = isinstance(error, TidegateError)
                 log.warning("labels of endpoint %s: %s", name, why, exc_info=None if known else error)
             self._troubles[name] = why
+            return False
+        self._troubles.pop(name, None)
+        return True
 
     def _names(self) -> list[str]:
         return sorted(path.stem for path in self.folder.glob(f"*{SUFFIX}"))
@@ -133,11 +125,11 @@ class LabelFollower:
         found = await self.store.run(lambda tx: find_followed(tx, name))
         if found is None:  # the endpoint was removed
             self._progress.pop(name, None)
+            self._lanes.forget(name)
             await asyncio.to_thread(labels.remove)
             return
         progress = self._progress.setdefault(name, _Progress())
-        loop = asyncio.get_running_loop()
-        samples = await loop.run_in_executor(self._threads, self._work, name, labels, found, progress, now)
+        samples = await call_aside(lambda: self._work(name, labels, found, progress, now))
         if samples:
             await self.metrics.put(samples)
 
@@ -147,12 +139,13 @@ class LabelFollower:
         """Off the event loop. Returns what is to be published."""
         began = self.elapsed()
         self._read(labels, found, progress, now)
-        progress.pending = labels.take_changed() or progress.pending or progress.compared != found.compared
+        asked = found.compared, found.lives
+        progress.pending = labels.take_changed() or progress.pending or progress.measured != asked
         document = None
         if progress.pending and not progress.unread and self.elapsed() >= progress.rests_until:
             began = self.elapsed()
-            document = labels.describe(QualityQuestion(), now.timestamp(), found.compared)
-            progress.pending, progress.compared = False, found.compared
+            document = labels.describe(QualityQuestion(), now.timestamp(), found.compared, found.lives)
+            progress.pending, progress.measured = False, asked
             progress.rests_until = self.elapsed() + REST * (self.elapsed() - began)
         elif began - progress.published >= PUBLISH_EVERY:
             document = labels.document()
@@ -162,8 +155,11 @@ class LabelFollower:
         since = progress.behind_since
         chosen = label_samples if since is None or self.elapsed() - since <= BEHIND else bad_samples
         present = {(one.old.config, one.new.config, one.new.variant, one.since) for one in found.compared}
-        comparisons = [one for one in document["comparisons"] if _names(one) in present]
-        return chosen(name, document | {"comparisons": comparisons}, int(now.timestamp()) - 1)
+        shown = {
+            "versions": [one for one in document["versions"] if _is_present(one, found.lives)],
+            "comparisons": [one for one in document["comparisons"] if _names(one) in present],
+        }
+        return chosen(name, document | shown, int(now.timestamp()) - 1)
 
     def _read(self, labels: LabelStore, found: FollowedEndpoint, progress: _Progress, now: datetime) -> None:
         """Read some files of captures that were not read yet."""
@@ -205,6 +201,13 @@ def _names(comparison: Mapping[str, Any]) -> tuple[object, ...]:
     return tuple(comparison.get(name) for name in ("old", "new", "variant", "since"))
 
 
+def _is_present(version: Mapping[str, Any], lives: Lives) -> bool:
+    """Whether it was measured in the life in which its config is now: an alarm must not go off by what that answered
+    when it served before."""
+    began = lives.get(version["config"], ())
+    return bool(began) and version.get("since") == began[-1] - SKEW
+
+
 def _hour(now: datetime, back: int) -> str:
     return f"{now.astimezone(UTC) - timedelta(hours=back):%Y/%m/%d/%H}/"
 
@@ -221,7 +224,8 @@ def find_followed(tx: Tx, name: str) -> FollowedEndpoint | None:
         for variant in version.production
         if variant.capture is not None
     }
-    return FollowedEndpoint(tuple(sorted(captured)), tuple(_compared(saved.body, history.read(tx, name))))
+    past = history.read(tx, name)
+    return FollowedEndpoint(tuple(sorted(captured)), tuple(_compared(saved.body, past)), find_lives(past))
 
 
 def _versions(endpoint: Endpoint) -> list[Version]:

@@ -18,6 +18,14 @@ TOGETHER = 5_000
 DAY = 86_400.0
 SKEW = 300.0
 """Seconds by which the clocks of two machines may differ: a label is not before its prediction for that."""
+DELAY_STEPS = (
+    60.0, 600.0, 3_600.0, 6 * 3_600.0, DAY, 2 * DAY, 4 * DAY, 7 * DAY, 14 * DAY, 30 * DAY, 60 * DAY, 90 * DAY,
+    180 * DAY,
+)  # fmt: skip
+"""Seconds between prediction and label by which labels are counted."""
+SPANS = (60.0, 600.0, 3_600.0, 6 * 3_600.0, DAY, 7 * DAY, 30 * DAY)
+"""Seconds of predictions whose coverage is counted together: the shortest of which there are not too many."""
+MOST_SPANS = 48
 BANDS = 10
 """Bands of equally many scores, in each of which the share of labelled predictions is counted."""
 RARE = 0.01
@@ -79,6 +87,24 @@ class Band:
 
 
 @dataclass(frozen=True)
+class DelayCount:
+    """How many labels came up to ``seconds`` after their prediction, and after the step before; None: later."""
+
+    seconds: float | None
+    labels: int
+
+
+@dataclass(frozen=True)
+class CoverageSpan:
+    """Predictions of the time from ``at`` (epoch seconds) on, for ``seconds``, and how many of them have a label."""
+
+    at: float
+    seconds: float
+    predictions: int
+    labelled: int
+
+
+@dataclass(frozen=True)
 class Coverage:
     """``labelled`` of ``predictions`` have a label; ``top``: of the tenth with the highest scores; ``rest``: of the
     others, each a share. ``weighted``: of the labelled ones, those whose selection probability is known."""
@@ -92,10 +118,13 @@ class Coverage:
 
 @dataclass(frozen=True)
 class AnsweringVersion:
-    """An endpoint config and one of its variants; empty where captures name none."""
+    """An endpoint config and one of its variants; empty where captures name none. What it answered from ``since`` on
+    and before ``until``, in epoch seconds."""
 
     config: str
     variant: str
+    since: float = float("-inf")
+    until: float = float("inf")
 
 
 @dataclass(frozen=True)
@@ -259,10 +288,37 @@ class Ledger:
         )
         return Delays(known, p50, p90, longest)
 
-    def coverage(self, version: AnsweringVersion | None = None) -> Coverage:
+    def delay_counts(self, version: AnsweringVersion | None = None) -> list[DelayCount]:
+        """By the steps of ``DELAY_STEPS``; empty where no label has a time."""
         where, values = _of(version)
+        steps = " ".join(f"WHEN delay <= {seconds} THEN {place}" for place, seconds in enumerate(DELAY_STEPS))
+        query = f"""SELECT CASE {steps} ELSE {len(DELAY_STEPS)} END AS step, count(*) FROM joined
+            WHERE outcome = 'joined' {where} AND delay IS NOT NULL GROUP BY step"""
+        found: dict[int, int] = dict(self._database.execute(query, values).fetchall())
+        if not found:
+            return []
+        return [DelayCount(seconds, found.get(place, 0)) for place, seconds in enumerate((*DELAY_STEPS, None))]
+
+    def coverage_over_time(self, version: AnsweringVersion | None = None) -> list[CoverageSpan]:
+        """By the time of the predictions, oldest first; spans without any are left out. All versions have the same
+        spans."""
+        where, values = _of(version)
+        first, last = self._database.execute("SELECT min(at), max(at) FROM predictions").fetchone()
+        if first is None:
+            return []
+        span = next((one for one in SPANS if (last - first) / one < MOST_SPANS), (last - first) / (MOST_SPANS - 1))
+        query = f"""
+            SELECT cast((p.at - ?) / ? AS INTEGER) AS place, count(*), count(j.id)
+            FROM (SELECT * FROM (SELECT *, at AS asked FROM predictions) WHERE 1 {where}) p
+            LEFT JOIN joined j ON j.id = p.id AND j.outcome = 'joined' GROUP BY place ORDER BY place"""
+        begin = first // span * span
+        rows = self._database.execute(query, (begin, span, *values))
+        return [CoverageSpan(begin + place * span, span, total, labelled) for place, total, labelled in rows]
+
+    def coverage(self, version: AnsweringVersion | None = None) -> Coverage:
+        where, values = _of(version, "at")
         total = self._number(f"SELECT count(*) FROM predictions WHERE 1 {where}", *values)
-        joined = f"FROM joined WHERE outcome = 'joined' {where}"
+        joined = f"FROM joined WHERE outcome = 'joined' {_of(version)[0]}"
         labelled = self._number(f"SELECT count(*) {joined}", *values)
         if not total:
             return Coverage(0, 0, 0.0, 0.0)
@@ -277,7 +333,7 @@ class Ledger:
 
     def bands(self, version: AnsweringVersion | None = None) -> list[Band]:
         """From the lowest scores to the highest: how many predictions have a label."""
-        where, values = _of(version)
+        where, values = _of(version, "at")
         query = f"""
             SELECT min(score), max(score), count(*), count(found) FROM (
               SELECT p.score, j.id AS found, ntile({BANDS}) OVER (ORDER BY p.score, p.id) AS band
@@ -319,5 +375,9 @@ def _label_row(one: Label) -> tuple[Any, ...]:
     return one.id, one.at, one.value, one.probability, one.received
 
 
-def _of(version: AnsweringVersion | None) -> tuple[str, tuple[str, ...]]:
-    return ("", ()) if version is None else ("AND config = ? AND variant = ?", (version.config, version.variant))
+def _of(version: AnsweringVersion | None, at: str = "asked") -> tuple[str, tuple[object, ...]]:
+    """``at``: the column with the time of the prediction."""
+    if version is None:
+        return "", ()
+    where = f"AND config = ? AND variant = ? AND {at} >= ? AND {at} < ?"
+    return where, (version.config, version.variant, version.since, version.until)

@@ -54,7 +54,7 @@ def report_quality(
         return {
             **describe_quality(ledger, asked),
             "versions": [
-                {**asdict(version), **describe_quality(ledger, asked, version)}
+                {"config": version.config, "variant": version.variant, **describe_quality(ledger, asked, version)}
                 for version in ledger.versions()
                 if version.config
             ],
@@ -92,8 +92,10 @@ def describe_quality(
             "share": _share(coverage),
             "selective": _is_selective(coverage),
             "bands": [asdict(band) for band in ledger.bands(version)],
+            "over_time": [asdict(span) for span in ledger.coverage_over_time(version)],
         },
         "delay_seconds": None if delays is None else asdict(delays),
+        "delay_counts": [asdict(count) for count in ledger.delay_counts(version)],
     }
 
 

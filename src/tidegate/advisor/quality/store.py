@@ -7,13 +7,14 @@ import json
 import math
 import sqlite3
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tidegate.advisor.quality.label_lines import Label, Prediction, Problem
 from tidegate.advisor.quality.ledger import SKEW, LabelKind, Ledger, Outcome, SideBySide
+from tidegate.advisor.quality.lives import Lives, VersionLife, split_lives
 from tidegate.advisor.quality.report import QualityQuestion, describe_quality
 from tidegate.advisor.quality.version_labels import compare_versions
 from tidegate.domain.errors import Transient
@@ -27,6 +28,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 """
+TABLES = ("predictions", "labels", "files", "about")
 
 
 @dataclass(frozen=True)
@@ -100,14 +102,21 @@ class LabelStore:
             if unknown_before is not None:
                 ledger.forget_unknown(unknown_before)
 
+    def insert_rows(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Rows of a backup, into one of ``TABLES``. Raises sqlite3.Error for what does not fit."""
+        with self._open() as ledger, ledger.transaction():
+            ledger.insert_rows(table, columns, rows)
+
     def take_changed(self) -> bool:
         """Whether labels or predictions came since the last time."""
         with self._open() as ledger:
             return ledger.take_changed()
 
-    def describe(self, asked: QualityQuestion, now: float, compared: Iterable[SideBySide]) -> dict[str, Any]:
-        """Join everything, and measure each version, and the difference of old and new ones. ``now``: epoch
-        seconds."""
+    def describe(
+        self, asked: QualityQuestion, now: float, compared: Iterable[SideBySide], lives: Lives | None = None
+    ) -> dict[str, Any]:
+        """Join everything, and measure each life of each version, and the difference of old and new ones. ``now``:
+        epoch seconds; ``lives`` None: each has one."""
         with self._open() as ledger:
             terms = _read_terms(ledger)
             kind = terms.kind or ledger.find_kind()
@@ -119,10 +128,7 @@ class LabelStore:
                 "score": terms.where,
                 "labels": {str(outcome): count for outcome, count in outcomes.items()},
                 "captures_skipped": json.loads(ledger.get("skipped") or "{}"),
-                "versions": [
-                    {**asdict(version), **describe_quality(ledger, asked, version, kind)}
-                    for version in ledger.versions()
-                ],
+                "versions": list(_describe_versions(ledger, asked, lives, kind)),
                 "comparisons": [compare_versions(ledger, kind, pair) for pair in compared],
             }
             document: dict[str, Any] = _finite(found)
@@ -154,6 +160,14 @@ class _LastingLedger(Ledger):
 
     def put(self, name: str, value: str) -> None:
         self._database.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (name, value))
+
+    def insert_rows(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Columns that this version does not have are left out."""
+        there = {row[1] for row in self._database.execute(f"PRAGMA table_info({table})")}
+        places = [place for place, column in enumerate(columns) if column in there]
+        names = ", ".join(columns[place] for place in places)
+        query = f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(places))})"
+        self._database.executemany(query, ([row[place] for place in places] for row in rows))
 
     def known(self, ids: Sequence[str]) -> dict[str, float]:
         """Labels that are kept, of these ids."""
@@ -212,6 +226,18 @@ class _LastingLedger(Ledger):
 
     def take_changed(self) -> bool:
         return self._database.execute("DELETE FROM about WHERE name = 'changed'").rowcount > 0
+
+
+def _describe_versions(
+    ledger: Ledger, asked: QualityQuestion, lives: Lives | None, kind: LabelKind | None
+) -> Iterator[dict[str, Any]]:
+    """Those lives in which there were predictions."""
+    for version in ledger.versions():
+        split = [VersionLife(version, True)] if lives is None else split_lives(version, lives)
+        for life in split:
+            found = describe_quality(ledger, asked, life.version, kind)
+            if found["coverage"]["predictions"]:
+                yield {**asdict(life.version), "current": life.current, **found}
 
 
 def _settle(ledger: _LastingLedger, terms: LabelTerms) -> LabelKind | None:

@@ -16,12 +16,13 @@ LONGEST_HEADER = 1024
 
 
 class Exchange(NamedTuple):
-    """``arrived``: epoch microseconds; ``headers``: of the request."""
+    """``arrived``: epoch microseconds; ``headers``: of the request; ``streamed``: the answer came in parts."""
 
     arrived: int
     headers: Mapping[bytes, bytes]
     body: bytes
     answer: Answer
+    streamed: bool = False
 
 
 class LineMaker:
@@ -36,12 +37,12 @@ class LineMaker:
 
     def make(self, exchange: Exchange) -> bytes | None:
         """The line, with its line break; None if nothing of it may be written."""
-        arrived, headers, sent, answer = exchange
+        arrived, headers, sent, answer, streamed = exchange
         answered, content_type = answer.body, headers.get(b"content-type", b"")
         if self._redactor is None:
             frame = self._frame(content_type, answer.content_type)
         else:
-            sides = self._redact(self._redactor, sent, content_type.decode("latin-1"), answer)
+            sides = self._redact(self._redactor, sent, content_type.decode("latin-1"), answer, streamed)
             if sides is None:
                 return None
             frame, sent, answered = sides
@@ -65,7 +66,7 @@ class LineMaker:
         )
 
     def _redact(
-        self, redactor: Redactor, sent: bytes, content_type: str, answer: Answer
+        self, redactor: Redactor, sent: bytes, content_type: str, answer: Answer, streamed: bool
     ) -> tuple[Frame, bytes, bytes] | None:
         """None: neither side may be written."""
         plan, choose = self._plan, self._encodings.choose
@@ -73,7 +74,8 @@ class LineMaker:
         if plan.inputs:
             sides[0] = redactor.redact(Body(sent, content_type, choose(content_type)), True)
         if plan.outputs:
-            sides[1] = redactor.redact(Body(answer.body, answer.content_type, choose(answer.content_type)), False)
+            body = Body(answer.body, answer.content_type, choose(answer.content_type))
+            sides[1] = redactor.redact(body, False, lines=not streamed)
         if sides == [None, None]:
             return None
         first, second = ((one.content_type, one.encoding) if one is not None else None for one in sides)

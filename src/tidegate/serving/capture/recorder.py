@@ -20,7 +20,8 @@ from tidegate.serving.capture.destinations import Destination, open_destination
 from tidegate.serving.capture.keys import read_key
 from tidegate.serving.capture.lines import Exchange, LineMaker
 from tidegate.serving.capture.spool import Spool
-from tidegate.serving.contract.invocation import Answer, Note
+from tidegate.serving.capture.stream_tap import StreamTap
+from tidegate.serving.contract.invocation import Answer, Note, Stream
 from tidegate.serving.contract.replica_spec import CaptureSpec, ReplicaSpec
 
 CAPTURED, DROPPED, BACKLOG = "CapturedRequests", "CaptureDropped", "CaptureBacklog"
@@ -36,6 +37,8 @@ SMALL = 16 * 1024
 """Most bytes of a small request with its answer. Larger ones, and all with redaction, are left to the thread."""
 LARGEST = 1024 * 1024
 """Most bytes of a request and its answer that are captured: reading one holds up the other thread."""
+LARGEST_QUEUED = 8 * 1024 * 1024
+"""The same of asynchronous requests, for whose answers nobody waits."""
 TURN = 0.05
 """Seconds between two looks into the queue: what waits for less long is still in the processor's caches."""
 LOOK = 0.5
@@ -70,6 +73,7 @@ class Recorder:
         self._variant, self._config = f"{spec.fleet.endpoint}/{spec.fleet.variant}", spec.config_name
         self._s3 = spec.s3_endpoint, spec.region
         self._plan = capture.plan
+        self._largest = LARGEST_QUEUED if spec.queued else LARGEST
         self._plain = self._plan.redaction is None
         """Lines can be made on the event loop."""
         self._lines = LineMaker(self._plan, None, self._config) if self._plain else None
@@ -81,6 +85,8 @@ class Recorder:
         """What the writing thread takes."""
         self._offered = self._taken = 0
         """Bytes that were put into the queues by the event loop, and taken out of them by the writing thread."""
+        self._streaming = 0
+        """Bytes that are kept of streams which have not ended."""
         self._refused = 0
         """Requests that were dropped on the event loop."""
         self._captured = self._lost = 0
@@ -99,14 +105,51 @@ class Recorder:
 
     def offer(self, arrived: int, headers: Mapping[bytes, bytes], body: bytes, answer: Answer) -> None:
         """Capture an answered request if it is sampled."""
+        if self._take():
+            self._queue(Exchange(arrived, headers, body, answer))
+
+    def follow(self, stream: Stream, sent: int) -> StreamTap | None:
+        """Keep a copy of a streamed answer to a request of ``sent`` bytes, which then is to be given to
+        ``offer_stream``; None: it is not sampled."""
         if not self._take():
-            return
-        size = len(body) + len(answer.body) + OVERHEAD
-        if size > LARGEST or self._offered - self._taken + size > MOST_BYTES:
+            return None
+        left = self._largest - sent - OVERHEAD
+
+        def reserve(size: int) -> bool:
+            nonlocal left
+            if size > left or self._held + size > MOST_BYTES:
+                return False
+            left -= size
+            self._streaming += size
+            return True
+
+        def release(size: int) -> None:
+            self._streaming -= size
+
+        return StreamTap(stream.parts, reserve, release)
+
+    def offer_stream(
+        self, arrived: int, headers: Mapping[bytes, bytes], body: bytes | None, stream: Stream, tap: StreamTap
+    ) -> None:
+        """Capture a streamed answer that has ended. One that broke off is none. ``body`` None: it is not in
+        memory."""
+        answered = tap.take()
+        if tap.complete and (tap.over or body is None):
+            self._refused += 1
+        elif tap.complete and body is not None:
+            self._queue(Exchange(arrived, headers, body, Answer(answered, stream.content_type), True))
+
+    @property
+    def _held(self) -> int:
+        """Bytes in memory."""
+        return self._offered - self._taken + self._streaming
+
+    def _queue(self, exchange: Exchange) -> None:
+        size = _size(exchange)
+        if size > self._largest or self._held + size > MOST_BYTES:
             self._refused += 1
             return
         self._offered += size
-        exchange = Exchange(arrived, headers, body, answer)
         if not self._plain or size > SMALL:
             self._waiting.append(exchange)
             return

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from tidegate.auth.request_target import MESSAGE, is_canonical
 from tidegate.domain.errors import AuthError, StartupError
-from tidegate.serving.capture.recorder import Recorder
 from tidegate.serving.contract import target_headers
 from tidegate.serving.contract.body_spool import LargeCall, Spool
 from tidegate.serving.contract.cold_start import ColdStart
@@ -32,7 +31,7 @@ from tidegate.serving.contract.refusals import read_phrases
 from tidegate.serving.contract.replica_spec import ReplicaSpec
 from tidegate.serving.front.access_keys import KeysFile, check_access
 from tidegate.serving.front.activity_mark import ActivityMark
-from tidegate.serving.front.capture_sampling import make_recorder
+from tidegate.serving.front.captures import Captures
 from tidegate.serving.front.compared_counts import ComparedCounts
 from tidegate.serving.front.connection import Connection, Refusal, Request
 from tidegate.serving.front.control_pages import ALL, CONTRACT, control_page
@@ -87,7 +86,7 @@ class Server:
         self._limits = StreamLimits(spec.invocation_timeout, spec.stream_timeout, spec.max_body)
         self._deliveries: set[StreamDelivery] = set()
         self._keys = KeysFile(Path(spec.keys_file)) if spec.keys_file is not None else None
-        self._capture = make_recorder(spec)
+        self._captures = Captures(spec, self.note)
         self._in_hand: dict[Connection, Call] = {}
         self._copies = RequestCopies(
             spec, self._stats, self._responses, lambda: self.engine, lambda: len(self._in_hand)
@@ -112,8 +111,7 @@ class Server:
         loop = asyncio.get_running_loop()
         loop.call_later(1.0, self._sweep, loop)
         self._copies.start()
-        if self._capture is not None:
-            self._capture.start()
+        self._captures.start()
 
     async def drain(self, limit: float) -> int:
         """Answer the requests in progress, then close. Returns the number of those cut off after ``limit`` seconds.
@@ -138,10 +136,7 @@ class Server:
         for connection in list(self.connections):
             connection.close()
         await self._copies.close()
-        capture, self._capture = self._capture, None
-        if capture is not None:
-            await asyncio.to_thread(capture.close)
-            self._note_captures(capture)
+        await self._captures.close()
         self._drained = True
         if self._control_port is not None:
             await self._control_port.close()
@@ -305,11 +300,8 @@ class Server:
         del self._in_hand[connection]
         close = self.draining or not request.keep_alive
         connection.reply(fmt.whole(outcome, close), close)
-        if self._capture is not None and isinstance(outcome, Answer):
-            if request.spool is None:
-                self._capture.offer(request.arrived, request.fields, request.body, outcome)
-            else:
-                self._capture.offer_large()
+        if self._captures.wanted and isinstance(outcome, Answer):
+            self._captures.offer(request, outcome)
         copied = request.spool is None and HEADER not in call.headers  # a shadow has no sessions
         if self._copies.wanted and fmt is self._plain and copied:
             self._copies.offer(request, outcome, latency, connection.peer)
@@ -318,6 +310,7 @@ class Server:
         self, connection: Connection, request: Request, call: Call, fmt: ResponseFormat, stream: Stream
     ) -> None:
         begun = False
+        stream, captured = self._captures.follow(request, stream)
 
         def started() -> None:
             nonlocal begun
@@ -343,10 +336,7 @@ class Server:
             if text is not None:
                 text.end(how.whole)
             self._count(request, call, how.status)
-            if self._capture is not None and how.whole and request.spool is None:
-                # Of the answer nothing is kept, so that labels find the request all the same.
-                nothing = Answer(b"", stream.content_type)
-                self._capture.offer(request.arrived, request.fields, request.body, nothing)
+            captured()
 
         call.on_abandon(delivery.leave)
         delivery.begin(ended)
@@ -381,11 +371,6 @@ class Server:
         at = now()
         self.waiting.measure(at)
         self._copies.look()
-        if self._capture is not None:
-            self._note_captures(self._capture)
+        self._captures.look()
         # In the middle of each second, so that no second is skipped.
         loop.call_later(1.5 - at % 1_000_000 / 1e6, self._sweep, loop)
-
-    def _note_captures(self, capture: Recorder) -> None:
-        for note in capture.take_notes():
-            self.note(note)

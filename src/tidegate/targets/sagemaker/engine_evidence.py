@@ -62,7 +62,8 @@ class SagemakerEvidence:
         covered, points, unread = dict[str, Coverage](), dict[str, _Points](), dict[str, Transient]()
         for name, seen in present.items():
             before = self._covered.get(name)
-            since = max(before.through if before else through - period, through - MOST * period)
+            # An earlier process may have counted everything before: read again, it would count twice.
+            since = max(before.through if before else through, through - MOST * period)
             begun = before.since if before and before.through >= since else since
             try:
                 if since < through:

@@ -39,7 +39,7 @@ def look(
     for _ in range(rows):
         at = start + length * draw.random()
         now.add({"amount": amount(at, draw), "country": draw.choice(("US", "DE"))})
-    return compare(view.tables, now.tables, DriftTerms(rate=1e-4), view.phases, view.known)
+    return compare(view.tables, now.tables, DriftTerms(rate=1e-4), view.phases, view.known, view.season)
 
 
 def december(at: datetime, draw: random.Random) -> float:
@@ -79,6 +79,24 @@ def test_the_same_at_another_time_is_drift(season: Amount, start: datetime, leng
     found = look(year_of(season), quiet, timedelta(minutes=5), lambda at, draw: season(start, draw))
     assert found.drifted is True
     assert {one.slice for one in found.changes if one.drifted} == {EVERYTHING, "country=US", "country=DE"}
+
+
+@pytest.mark.parametrize(("season", "start", "length"), SEASONS[:2])
+def test_a_season_that_fails_to_come_is_drift(season: Amount, start: datetime, length: timedelta) -> None:
+    quiet = datetime(2026, 4, 8, 14, tzinfo=UTC)
+    found = look(year_of(season), start, length, lambda at, draw: season(quiet, draw))
+    said = [(one.feature_name, one.description.partition(":")[0]) for one in found.violations]
+    assert said == [("amount", "the season of the baseline has not come")]
+
+
+def test_two_seasons_at_once_are_no_drift_where_the_baseline_has_both() -> None:
+    """A night of December, when one season makes up for the other."""
+
+    def both(at: datetime, draw: random.Random) -> float:
+        return draw.lognormvariate(3 + (at.month == 12) - (at.hour < 6), 1)
+
+    night_of_december = datetime(2026, 12, 10, 3, tzinfo=UTC)
+    assert look(year_of(both), night_of_december, timedelta(minutes=5), both).drifted is False
 
 
 def test_an_hour_of_the_week_counts_where_it_has_rows_enough() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tidegate.advisor.quality import follow
+from tidegate.advisor.quality import follow, lanes
 from tidegate.advisor.quality.follow import LabelFollower, find_followed
 from tidegate.advisor.quality.label_lines import Label
 from tidegate.advisor.quality.sources import LineFile
@@ -293,18 +293,47 @@ async def test_a_bucket_that_does_not_answer_holds_up_its_own_endpoint_alone(
     LabelStore(scene.folder, "a").accept([Label("x", 1.0, None)], LabelTerms())
     write(scene.captures, "v1", 0, good=True)
     scene.post(range(ANSWERS))
-    turns = [asyncio.create_task(scene.follower.turn())]
+    monkeypatch.setattr(lanes, "PATIENCE", 0.01)
     try:
         async with asyncio.timeout(30):
             while scene.labels.document() is None:
-                await asyncio.sleep(0.01)
-        monkeypatch.setattr(follow, "PATIENCE", 0.0, raising=False)
+                await scene.follower.turn()
         assert not answers.is_set()
     finally:
         answers.set()
-        await asyncio.gather(*turns)
-    await scene.follower.turn()
-    assert LabelStore(scene.folder, "a").document() is not None
+    async with asyncio.timeout(30):
+        while LabelStore(scene.folder, "a").document() is None:
+            await asyncio.sleep(0.01)
+
+
+async def test_however_many_buckets_do_not_answer_others_are_followed(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than any pool of threads would have, and all before it by their names."""
+    answers = threading.Event()
+
+    def list_files(address: str, s3: tuple[str, str]) -> Iterator[LineFile]:
+        if "hangs" in address:
+            answers.wait(60)
+        return listed(address, s3)
+
+    monkeypatch.setattr(follow, "list_files", list_files)
+    monkeypatch.setattr(lanes, "PATIENCE", 0.01)
+    for number in range(80):
+        name = f"a{number}"
+        hangs = captured("v1", scene.captures / f"hangs{number}")
+        made = Endpoint(name, NOON, NOON, serving=hangs)
+        await scene.store.run(lambda tx, one=made: tx.put(ENDPOINT, one.name, one, expect=None, now=NOON))  # type: ignore[misc]
+        LabelStore(scene.folder, name).accept([Label("x", 1.0, None)], LabelTerms())
+    write(scene.captures, "v1", 0, good=True)
+    scene.post(range(ANSWERS))
+    try:
+        async with asyncio.timeout(40):
+            while scene.labels.document() is None:
+                await scene.follower.turn()
+        assert not answers.is_set()
+    finally:
+        answers.set()
 
 
 @pytest.mark.parametrize("good", [True, False])
@@ -346,7 +375,33 @@ async def test_evidence_of_an_earlier_try_says_nothing_of_the_next_one(
         scene.clock.moment += timedelta(seconds=60)
         scene.follower._progress["fraud"].rests_until = rests_until
         await scene.follower.turn()
-        assert await scene.value("AUC", "v2") == 0.0
+        assert await scene.value("AUC", "v2") is None, "it says nothing of this try"
         assert await scene.value("LabelEvidence", "v2") is None
     document = scene.labels.document()
     assert document is not None and document["comparisons"][0]["new_compared"] == 0
+
+
+async def test_a_config_that_serves_again_is_measured_by_what_it_answers_now(scene: Scene) -> None:
+    """Good in January, bad in February, and before either by an endpoint of the same name that was removed."""
+    days = [NOON + timedelta(days=day) for day in (0, 5)]
+    write(scene.captures, "v1", 0, good=True, hour=NOON - timedelta(days=9))
+    write(scene.captures, "v1", 1_000, good=True, hour=days[0])
+    write(scene.captures, "v1", 2_000, good=False, hour=days[1])
+    scene.post(range(3_000))
+    entries = tuple(
+        HistoryEntry(
+            *(number, f"r{number}", captured("v1", scene.captures), canary(percent(10), 60), "ann", day, ""),
+            served_at=day,
+            outcome=outcome,
+        )
+        for number, (day, outcome) in enumerate(zip(days, (Outcome.REPLACED, Outcome.SERVING), strict=True), 1)
+    )
+    await scene.serve(Endpoint("fraud", NOON, NOON, serving=entries[1].version))
+    await scene.store.run(lambda tx: tx.put(HISTORY, "fraud", History(entries), expect=None, now=NOON))
+    await scene.follower.turn()
+    assert await scene.value("AUC", "v1") == 0.0
+    assert await scene.value("Labelled", "v1") == ANSWERS
+    document = scene.labels.document()
+    assert document is not None
+    lives = [(one["current"], one["quality"]["auc"], one["coverage"]["labelled"]) for one in document["versions"]]
+    assert lives == [(True, 0.0, ANSWERS), (False, 1.0, ANSWERS), (False, 1.0, ANSWERS)]

@@ -8,6 +8,7 @@ import pytest
 from tidegate.advisor.quality.label_lines import Label, Prediction
 from tidegate.advisor.quality.ledger import (
     DAY,
+    MOST_SPANS,
     AnsweringVersion,
     Coverage,
     Delays,
@@ -131,3 +132,36 @@ def test_only_the_time_in_which_both_versions_answered_is_compared(ledger: Ledge
     assert sorted(one.id for one in found) == [f"{side}-{n}" for side in ("new", "old") for n in range(5)][:5] + [
         f"old-{n}" for n in range(5, 10)
     ]
+
+
+def test_delays_and_coverage_are_counted_in_steps(ledger: Ledger) -> None:
+    """Of ten days of predictions those of the first five have labels, half of them within an hour."""
+    days = [AT + DAY * number for number in range(10)]
+    ledger.add_predictions([Prediction(f"p{n}", at, 0.5, "v1", "main") for n, at in enumerate(days)])
+    ledger.add_predictions([Prediction("other", AT, 0.5, "v2", "main")])
+    delays = [1_800.0, 1_800.0, 3 * DAY, 3 * DAY, 300 * DAY]
+    ledger.add_labels([Label(f"p{n}", 1.0, days[n] + delay) for n, delay in enumerate(delays)])
+    ledger.join(YEAR)
+    counted = {one.seconds: one.labels for one in ledger.delay_counts() if one.labels}
+    assert counted == {3_600.0: 2, 4 * DAY: 2, None: 1}
+    assert ledger.delay_counts(AnsweringVersion("v2", "main")) == []
+    spans = ledger.coverage_over_time(AnsweringVersion("v1", "main"))
+    assert sum(one.predictions for one in spans) == 10 and sum(one.labelled for one in spans) == 5
+    assert [one.labelled for one in spans] == [1] * 5 + [0] * 5
+    (other,) = ledger.coverage_over_time(AnsweringVersion("v2", "main"))
+    assert (other.at, other.seconds) == (spans[0].at, spans[0].seconds), "all versions have the same spans"
+
+
+@pytest.mark.parametrize("ends", [(AT, AT), (0.0, 1e10), (AT, AT + 3.5 * YEAR)])
+def test_spans_are_few_however_long_the_time(ledger: Ledger, ends: tuple[float, float]) -> None:
+    ledger.add_predictions([Prediction(f"p{n}", at, 0.5) for n, at in enumerate(ends)])
+    ledger.join(YEAR)
+    spans = ledger.coverage_over_time()
+    assert sum(one.predictions for one in spans) == 2
+    assert all(one.at <= end for one, end in zip(spans, ends, strict=False))
+    assert (ends[1] - spans[0].at) / spans[0].seconds <= MOST_SPANS + 1
+
+
+def test_without_predictions_there_is_no_span(ledger: Ledger) -> None:
+    ledger.join(YEAR)
+    assert ledger.coverage_over_time() == [] and ledger.delay_counts() == []

@@ -113,3 +113,21 @@ def test_an_endpoint_that_can_never_be_read_does_not_widen_the_questions_without
         progress.end(now, {"spam": "Forbidden"})
     covered = progress.coverage()["spam"]
     assert covered.since == covered.through > BEGIN, "what is older is no longer known"
+
+
+@pytest.mark.parametrize("last", [BEGIN + 600, BEGIN + 650])
+def test_after_a_restart_no_request_at_sagemaker_is_counted_twice(last: int) -> None:
+    """The first process ends at the beginning or at the end of a minute. What neither counts is not said to be
+    known."""
+    account, counted = Account(), Counter[int]()
+    for began, end in ((BEGIN + 300, last), (last + 1, BEGIN + 1200)):
+        evidence = sagemaker(account)
+        for now in range(began, end, 30):
+            account.now = now
+            found = asyncio.run(evidence.collect(now))
+            for second in found.seconds:
+                counted[second.second // 60 * 60] += second.invocations * (second.fleet == GOOD)
+    assert max(counted.values()) == 10
+    span = found.coverage["fraud"]
+    assert span.since < span.through
+    assert all(counted[at] == 10 for at in range(span.since, span.through, 60))

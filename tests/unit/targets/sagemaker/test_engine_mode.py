@@ -269,6 +269,7 @@ async def test_minutes_that_could_not_be_read_are_read_again_for_the_endpoint_th
 
     calls = Calls()
     evidence = SagemakerEvidence(Target(), calls)  # type: ignore[arg-type]
+    assert (await evidence.collect(1330)).seconds == []
     calls.failing = "b"
     found = await evidence.collect(1390)
     assert {one.fleet.endpoint: one.invocations for one in found.seconds} == {"a": 1}

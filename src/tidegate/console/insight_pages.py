@@ -1,0 +1,185 @@
+"""Pages that say how good an endpoint's versions are: evidence, drift, labels, captures, shadow variants."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tidegate.advisor.quality import api as labels_api
+from tidegate.console import captures_page, drift_page, evidence_page, labels_page, shadow_page
+from tidegate.console.live_stream import LiveStreams, Snapshot
+from tidegate.console.operate_pages import LIVE, render, still_same
+from tidegate.console.pages import TEMPLATES
+from tidegate.domain.access import Access, Caller
+from tidegate.domain.errors import NotFound
+from tidegate.domain.evidence import EvidenceRecord
+from tidegate.evidence.timeline import EvidenceTrace, trace_evidence
+from tidegate.gateway.dependencies import Gateway
+from tidegate.gateway.guarded_routes import GuardedRoute
+from tidegate.gateway.paths import CONSOLE, NATIVE
+from tidegate.gateway.request_parsing import parse_endpoint_name
+from tidegate.ports.store import Tx
+from tidegate.service import drift, endpoints, evidence
+from tidegate.service.replays import show_replay
+
+KEPT_TRACES = 32
+"""Endpoints whose trace is kept until a block is added to it."""
+
+Read = Callable[[str], Awaitable[dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class LivePart:
+    """A page with one part, which is sent again when it changes. ``line``: the command that shows the same, with
+    ``{}`` for the endpoint's name; ``document``: below the endpoint's native address."""
+
+    path: str
+    title: str
+    line: str
+    document: str
+    read: Read
+
+
+@dataclass
+class InsightReader:
+    gateway: Gateway
+    _traces: dict[str, tuple[tuple[str, int], EvidenceTrace]] = field(default_factory=dict)
+
+    async def evidence(self, name: str) -> dict[str, Any]:
+        def work(tx: Tx) -> tuple[Any, ...] | None:
+            endpoints.get_endpoint(tx, name)
+            replay = show_replay(tx, name)
+            try:
+                return (*evidence.find_compared(tx, name), replay)
+            except NotFound:
+                return None if replay is None else (None, None, replay)
+
+        found = await self.gateway.context.store.run(work)
+        if found is None or found[0] is None:
+            replayed = None if found is None else evidence_page.replay_rows(found[2])
+            return {"there": replayed is not None, "compared": None, "replay": replayed}
+        record, rollout, replay = found
+        trace = await self._trace(record)
+        told = evidence.describe_timeline(record, rollout, trace)
+        of_this = replay if replay is not None and replay["rollout"] == record.rollout else None
+        shown = evidence_page.compared_page(record, rollout, told)
+        return {
+            "there": True,
+            "compared": shown,
+            "replay": None if of_this is None else evidence_page.replay_rows(of_this),
+        }
+
+    async def _trace(self, record: EvidenceRecord) -> EvidenceTrace:
+        """It is computed anew only when there are more blocks: a long rollout has thousands."""
+        version = (record.rollout, len(record.blocks))
+        kept = self._traces.get(record.endpoint)
+        if kept is None or kept[0] != version:
+            kept = (version, await asyncio.to_thread(trace_evidence, record))
+            self._traces.pop(record.endpoint, None)
+            self._traces[record.endpoint] = kept
+            while len(self._traces) > KEPT_TRACES:
+                del self._traces[next(iter(self._traces))]
+        return kept[1]
+
+    async def drift(self, name: str) -> dict[str, Any]:
+        def work(tx: Tx) -> tuple[bool, dict[str, Any] | None]:
+            captured = bool(drift.captured_addresses(endpoints.get_endpoint(tx, name).body))
+            try:
+                return captured, drift.show_drift(tx, name)
+            except NotFound:
+                return captured, None
+
+        captured, told = await self.gateway.context.store.run(work)
+        shown = None if told is None else drift_page.drift_page(told)
+        return {"there": shown is not None, "captured": captured, "drift": shown}
+
+    async def labels(self, name: str) -> dict[str, Any]:
+        def work(tx: Tx) -> bool:
+            return bool(drift.captured_addresses(endpoints.get_endpoint(tx, name).body))
+
+        captured = await self.gateway.context.store.run(work)
+        try:
+            told = await labels_api.read_labels(self.gateway, name)
+        except NotFound:
+            told = None
+        shown = None if told is None else labels_page.labels_page(told)
+        return {"there": shown is not None, "captured": captured, "labels": shown}
+
+    async def shadow(self, name: str) -> dict[str, Any]:
+        return await shadow_page.shadow_page(self.gateway, name)
+
+
+def routes(gateway: Gateway, streams: LiveStreams) -> list[GuardedRoute]:
+    """GET only: they change nothing."""
+    reader, samples = InsightReader(gateway), captures_page.SampleReader(gateway)
+    parts = (
+        LivePart("evidence", "Evidence", "tidegate evidence show {}", "evidence/timeline", reader.evidence),
+        LivePart("drift", "Drift", "tidegate monitor show {}", "drift", reader.drift),
+        LivePart("labels", "Labels", "tidegate labels {}", "labels", reader.labels),
+        LivePart("shadow", "Shadow", "tidegate shadow {}", "shadow", reader.shadow),
+    )
+
+    async def show_captures(request: Request) -> Response:
+        name, caller = parse_endpoint_name(request), _caller(request)
+        page = await captures_page.captures_page(gateway, samples, name, caller.may(Access.SEE))
+        line, document = ("tidegate capture {} --samples 10", "capture/samples")
+        if not page["may_see"]:
+            line, document = ("tidegate capture {}", "capture")
+        part = LivePart("captures", "Captures", line, document, reader.drift)
+        return _render(part, name, page, request, live=False)
+
+    found = [route for part in parts for route in _routes(gateway, streams, part)]
+    found.append(GuardedRoute(gateway, f"{CONSOLE}/endpoints/{{name}}/captures", show_captures, Access.READ))
+    return [*found, *captures_page.sample_routes(gateway, samples)]
+
+
+def _caller(request: Request) -> Caller:
+    found: Caller = request.state.caller
+    return found
+
+
+def _routes(gateway: Gateway, streams: LiveStreams, part: LivePart) -> list[GuardedRoute]:
+    async def show(request: Request) -> Response:
+        name = parse_endpoint_name(request)
+        return _render(part, name, await part.read(name), request, live=True)
+
+    async def stream(request: Request) -> Response:
+        name = parse_endpoint_name(request)
+
+        async def snapshot() -> Snapshot:
+            macros: Any = TEMPLATES.get_template("insight_parts.html").module
+            return Snapshot(
+                {part.path: str(getattr(macros, part.path)(_lead_on(part, name, await part.read(name))))}
+            )
+
+        return streams.respond(f"{name}/{part.path}", snapshot, still_same(gateway, request))
+
+    return [
+        GuardedRoute(gateway, f"{CONSOLE}/endpoints/{{name}}/{part.path}", show, Access.READ),
+        GuardedRoute(gateway, f"{LIVE}/{{name}}/{part.path}", stream, Access.READ),
+    ]
+
+
+def _render(part: LivePart, name: str, page: dict[str, Any], request: Request, *, live: bool) -> Response:
+    return render(
+        "insight",
+        request,
+        endpoint=name,
+        title=part.title,
+        part=part.path,
+        page=_lead_on(part, name, page),
+        live=f"{LIVE}/{name}/{part.path}" if live else None,
+    )
+
+
+def _lead_on(part: LivePart, name: str, page: dict[str, Any]) -> dict[str, Any]:
+    """The page with the command and the document that say the same."""
+    return {
+        **page,
+        "name": name,
+        "line": part.line.format(name),
+        "document": f"{NATIVE}/endpoints/{name}/{part.document}",
+    }

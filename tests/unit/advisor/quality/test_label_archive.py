@@ -1,0 +1,87 @@
+"""Labels in backups: all of one moment, back as they were, nothing of a file that is not right."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tidegate.advisor.quality import label_archive
+from tidegate.advisor.quality.label_lines import Label, Prediction
+from tidegate.advisor.quality.report import QualityQuestion
+from tidegate.advisor.quality.store import LabelStore, LabelTerms
+from tidegate.domain.errors import Invalid
+from tidegate.ports.label_archive import LabelPart
+
+NOW = 1_767_225_600.0
+
+
+def fill(folder: Path, endpoint: str, first: int = 0) -> LabelStore:
+    store = LabelStore(folder, endpoint)
+    numbers = range(first, first + 2_500)
+    store.accept([Label(f"i{n}", float(n % 2), NOW, None, NOW) for n in numbers], LabelTerms("score"))
+    store.add_file(f"f{first}", [Prediction(f"i{n}", NOW - 10, n % 7 / 7, "v1", "blue") for n in numbers])
+    return store
+
+
+def parts(folder: Path) -> list[LabelPart]:
+    """Read by another thread, as a backup does."""
+    with label_archive.take_snapshot(folder) as found, ThreadPoolExecutor(1) as thread:
+        read = thread.submit(lambda: list(found.read())).result()
+        assert found.count() == len(read)
+    return read
+
+
+def test_labels_come_back_with_what_they_are_joined_with(tmp_path: Path) -> None:
+    there, here = tmp_path / "there", tmp_path / "here"
+    before = fill(there / "labels", "fraud").describe(QualityQuestion(), NOW, ())
+    fill(there / "labels", "salary")
+    saved = parts(there / "labels")
+    here.mkdir()
+    fill(here / "labels", "fraud", first=9_000)
+    fill(here / "labels", "later")
+    label_archive.prepare(here, iter(saved))
+    assert LabelStore(here / "labels", "fraud").unread(["f0", "f9000"]) == ["f0"], (
+        "not before the records are there"
+    )
+    label_archive.settle(here, here / "labels")
+    back = LabelStore(here / "labels", "fraud")
+    assert back.describe(QualityQuestion(), NOW, ()) == before
+    assert before["labels"]["joined"] == 2_500
+    assert back.unread(["f0", "f9000"]) == ["f9000"], "what was read is not read again"
+    assert back.terms() == LabelTerms("score")
+    assert sorted(path.name for path in (here / "labels").glob("*.db")) == ["fraud.db", "salary.db"]
+    assert sorted(path.name for path in here.iterdir()) == ["labels"]
+    assert parts(here / "labels") == saved
+
+
+def test_labels_that_come_meanwhile_are_not_half_in_it(tmp_path: Path) -> None:
+    store = fill(tmp_path, "fraud")
+    with label_archive.take_snapshot(tmp_path) as found:
+        count = found.count()
+        fill(tmp_path, "fraud", first=5_000)
+        store.remove()
+        assert len(list(found.read())) == count
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        LabelPart("../fraud", "labels", ["id"], [["x"]]),
+        LabelPart("fraud", "labels; DROP TABLE about", ["id"], [["x"]]),
+        LabelPart("fraud", "labels", ["id", "value"], [["x", 1.0], ["x", 2.0]]),
+        LabelPart("fraud", "labels", ["id"], [[{"a": 1}]]),
+    ],
+    ids=["path", "table", "twice", "no value"],
+)
+def test_what_is_not_right_replaces_nothing(tmp_path: Path, part: LabelPart) -> None:
+    fill(tmp_path / "labels", "fraud")
+    before = parts(tmp_path / "labels")
+    with pytest.raises(Invalid, match="labels of"):
+        label_archive.prepare(tmp_path, iter([part]))
+    assert parts(tmp_path / "labels") == before
+
+
+def test_without_any_there_is_nothing_to_do(tmp_path: Path) -> None:
+    assert parts(tmp_path / "labels") == []
+    label_archive.settle(tmp_path, tmp_path / "labels")
+    assert list(tmp_path.iterdir()) == []
