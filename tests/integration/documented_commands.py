@@ -28,7 +28,13 @@ FAKE_AWS = "asks AWS itself: tests/unit/targets has a fake"
 COMPARED = "needs a rollout under load: tests/integration/test_platform_evidence.py has one"
 ASKS = "asks a person for a password: tests/unit/cli/test_cli_access.py pipes one"
 PART = "names the command in a sentence, without its arguments"
+EXAMPLE = "needs what the machine may not have: tests/integration/test_platform_examples.py runs it where it can"
 NOT_RUN: Mapping[str, str] = {
+    "python tidegate-examples/assist/client.py assist": EXAMPLE,
+    "TIDEGATE_TRUST=code tidegate up --detach": "starts such a server: runtimes.md has the same",
+    "tidegate examples up document-ocr --version better": EXAMPLE,
+    "python tidegate-examples/document-ocr/client.py document-ocr": EXAMPLE,
+    "tidegate queue document-ocr": EXAMPLE,
     "tidegate prices update": AWS,
     "tidegate prices update --region eu-central-1": AWS,
     "tidegate recommend --on sagemaker --role arn:aws:iam::123456789012:role/sagemaker --model fraud "

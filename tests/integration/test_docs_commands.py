@@ -7,6 +7,7 @@ A block is a fence with its language and, for a file, its name: ``yaml fraud.yam
 index or a clone and is not run here.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -17,6 +18,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from website.lab_notebook import notebook
 
 from tests.integration.documented_commands import (
     CLEAR,
@@ -26,6 +28,7 @@ from tests.integration.documented_commands import (
     NOT_RUN,
     OWN,
     PAGES,
+    ROOT,
     commands,
     environment,
     prepare,
@@ -63,6 +66,8 @@ EXPECTED = {
 """What a page's commands print, beside ending well."""
 PATIENT = "sed -i 's/above: 100ms/above: 30s/' tidegate-examples/*/*.yaml\n"
 """After the lab's training: an alarm on the latency of a machine that tests keep busy would decide by chance."""
+JUPYTER = ROOT / ".clients" / "jupyter" / "bin" / "jupyter"
+"""Runs the lab as its notebook, which has the same commands; where it is not installed a shell runs the page's."""
 SHARED = [page for page in PAGES if page not in OWN and set(commands(page)) - set(NOT_RUN)]
 Ran = subprocess.CompletedProcess[str]
 
@@ -74,6 +79,22 @@ def test_what_is_not_run_is_documented_and_what_is_prepared_is_run() -> None:
     assert all(NOT_RUN.values())
     assert {"tidegate cost fraud.yaml --traffic payroll"} <= every
     assert any("--speed 3600" in text for text in commands("replay.md"))
+
+
+def test_the_notebook_of_the_lab_has_what_the_page_says() -> None:
+    made = json.loads(notebook(PAGES["lab.md"].read_text()))
+    assert (DOCS / "lab.ipynb").read_text() == notebook(PAGES["lab.md"].read_text()), (
+        "python -m website.lab_notebook"
+    )
+    sources = ["".join(cell["source"]) for cell in made["cells"] if cell["cell_type"] == "code"]
+    assert all(source.startswith("%%bash\nset -e\n") for source in sources)
+    run = {line for source in sources for line in source.replace("\\\n", " ").splitlines()}
+    assert {line for line in run if line.startswith("tidegate ")} >= {
+        "tidegate down",
+        "tidegate simulate tidegate-examples/payroll-fraud/better.yaml",
+    }
+    nbformat = [made["nbformat"], made["nbformat_minor"], len({cell["id"] for cell in made["cells"]})]
+    assert nbformat == [4, 5, len(made["cells"])]
 
 
 def own_script(page: str, port: int) -> str:
@@ -92,12 +113,31 @@ def own_script(page: str, port: int) -> str:
     return "\n".join(lines)
 
 
+def run_notebook(folder: Path, given: dict[str, str]) -> Ran:
+    """All cells of the lab, in Jupyter; the output is what they print."""
+    shown = json.loads((DOCS / "lab.ipynb").read_text())
+    for cell in shown["cells"]:
+        trains = cell["cell_type"] == "code" and any("--train-only" in line for line in cell["source"])
+        cell["source"] += [f"\n{PATIENT}"] if trains else []
+    (folder / "lab.ipynb").write_text(json.dumps(shown))
+    files = ["--output", str(folder / "ran.ipynb"), str(folder / "lab.ipynb")]
+    command = [str(JUPYTER), "execute", "--timeout=600", *files]
+    done = subprocess.run(command, cwd=folder, env=given, capture_output=True, text=True)
+    if (folder / "ran.ipynb").exists():
+        cells = json.loads((folder / "ran.ipynb").read_text())["cells"]
+        said = [text for cell in cells for one in cell.get("outputs", ()) for text in one.get("text", ())]
+        done.stdout += "".join(said)
+    return done
+
+
 def run_own(page: str, folder: Path) -> Ran:
     port = free_port()
     given = environment(folder, port, BIN)
     work = folder / "work"
     work.mkdir()
     try:
+        if page == "lab.md" and JUPYTER.exists():
+            return run_notebook(work, given)
         return bash(own_script(page, port), work, given)
     finally:
         subprocess.run([BIN / "tidegate", "down"], env=given, cwd=work, capture_output=True)

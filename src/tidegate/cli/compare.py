@@ -15,6 +15,7 @@ from tidegate.cli.compare_inputs import choose_models, read_given_rows
 from tidegate.cli.compare_options import read_options
 from tidegate.cli.compare_run import ModelRun
 from tidegate.cli.output import AsJson, console
+from tidegate.cli.progress import ProgressBar
 from tidegate.cli.report_files import Html, check_destinations
 from tidegate.settings import Settings
 from tidegate.spec.paired_tolerance import render_whole
@@ -97,7 +98,8 @@ def compare(
     given = [*versions, *options.candidates]
     models = choose_models(given, endpoint, options.variant, options.honest, settings)
     asking = ModelRun(found.requests, options.answers, options.terms, settings, options.within)
-    result, answers = asking.compare(models)
+    with ProgressBar("comparing", 2 + len(models.honest), quiet=as_json) as bar:
+        result, answers = asking.compare(models, bar.update)
     result = doubt(result, found.doubt) if found.doubt else result
     names = (models.old.name, models.new.name)
     if html is not None:

@@ -1,6 +1,7 @@
 """Lets the versions of a model answer the rows of ``compare``, one after the other, and compares them."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -38,17 +39,23 @@ class ModelRun:
     settings: Settings
     seconds: float
 
-    def compare(self, models: ComparedModels) -> tuple[VersionComparison, Answers | None]:
-        """The result, and the answers if they can be compared. Raises TidegateError, which names the version."""
+    def compare(
+        self, models: ComparedModels, tell: Callable[[float, str], object]
+    ) -> tuple[VersionComparison, Answers | None]:
+        """The result, and the answers if they can be compared; ``tell`` hears how many versions have answered, and
+        which one is asked. Raises TidegateError, which names the version."""
         if not self.requests:
             return cannot_compare("there are no rows"), None
+        tell(0, f"asking {models.old.name}")
         terms, old, learned = self.terms, self._ask("old", models.old), None
+        tell(1, f"asking {models.new.name}")
         answers = collect_answers(self.requests, old, self._ask("new", models.new), self.asked)
         if isinstance(answers, str):
             return cannot_compare(answers), None
         if models.honest:
             honest, pairs = [], []
-            for model in models.honest:
+            for place, model in enumerate(models.honest):
+                tell(2 + place, f"asking {model.name}")
                 found = collect_answers(self.requests, old, self._ask("honest", model), self.asked)
                 if isinstance(found, str):
                     return cannot_compare(f"honest version {model.name} in place of the new one: {found}"), answers

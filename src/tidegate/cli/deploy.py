@@ -10,6 +10,7 @@ import typer
 from tidegate.cli.artifacts import prepare
 from tidegate.cli.client import ApiClient, ServerError
 from tidegate.cli.output import AsJson, Name, client, show, user_name
+from tidegate.cli.progress import ProgressBar
 from tidegate.cli.spec_file import SpecPath, read_spec, with_target
 from tidegate.host.late_import import load
 
@@ -46,7 +47,8 @@ def deploy(
         data = prepare(loaded, spec_file.parent, must_exist=is_local(server))
         wish = loaded.wish(datetime.now(UTC), data)
         after = _journal_position(server, wish.endpoint) if wait else 0
-        done = server.deploy(data, user_name(), override=override, supersede=supersede)
+        with ProgressBar(f"deploying {wish.endpoint}", quiet=as_json):
+            done = server.deploy(data, user_name(), override=override, supersede=supersede)
         show(done, as_json, f"{done['message']} (config {done['config']}, {done['change']})")
         if wait:
             load(FOLLOW, "follow")(server, wish.endpoint, after=after, wanted=wish.config.name, as_json=as_json)
@@ -69,8 +71,9 @@ def delete(
     """
     with client() as server:
         done = server.delete(name, user_name(), force=force)
-        while wait and _exists(server, name):
-            time.sleep(0.2)
+        with ProgressBar(f"finishing the requests of {name}", quiet=as_json):
+            while wait and _exists(server, name):
+                time.sleep(0.2)
     word = "is deleted" if wait else "is being deleted"
     show({"name": name, "status": "Deleted"} if wait else done, as_json, f'endpoint "{name}" {word}')
 

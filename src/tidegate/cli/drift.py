@@ -25,6 +25,7 @@ from tidegate.advisor.quality.sources import read_lines
 from tidegate.cli.capture_addresses import captured_at, s3_of
 from tidegate.cli.drift_report import make_report as make_page
 from tidegate.cli.output import AsJson, Name, console
+from tidegate.cli.progress import ProgressBar
 from tidegate.cli.report_files import chosen_files, takes_report_files
 from tidegate.cli.tables import Table, key, number
 from tidegate.domain.errors import Invalid
@@ -81,8 +82,9 @@ def drift(
         line for address in captures or captured_at(name) for _, line in read_lines(address, s3_of(os.environ))
     )
     reader = CapturedReader(named, score, since, attributes=[by] if by else [])
-    now = _sliced((row for line in lines for row in _rows(line, reader, skipped)), by, before)
-    found = compare(before.tables, now.tables, DriftTerms(least), known_slices=before.names)
+    with ProgressBar(f"reading captures of {name}", quiet=as_json):
+        now = _sliced((row for line in lines for row in _rows(line, reader, skipped)), by, before)
+        found = compare(before.tables, now.tables, DriftTerms(least), known_slices=before.names)
     if write is not None:
         _write(write, make_report(before.tables[EVERYTHING], before.tables[EVERYTHING], found, least))
     _draw(name, found, skipped, (before, now), least)

@@ -19,6 +19,7 @@ from tidegate.cli.client import ApiClient, ServerError
 from tidegate.cli.deploy import deploy
 from tidegate.cli.output import AsJson, client, console, print_note, user_name
 from tidegate.cli.plain_parameters import PlainGroup
+from tidegate.cli.progress import ProgressBar
 from tidegate.cli.tables import Table, key, number, secondary, sentence
 from tidegate.domain.errors import Invalid
 from tidegate.examples.catalogue import EXAMPLES, Example, find_example
@@ -32,6 +33,8 @@ app = typer.Typer(
 ExampleName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the example.", show_default=False)]
 Folder = Annotated[Path, typer.Option("--folder", help="Where examples are trained and kept.")]
 HERE = Path("tidegate-examples")
+ASYNC = "async-invocations"
+PREFIX = "X-Amzn-SageMaker-"
 
 
 @app.command("list")
@@ -82,8 +85,11 @@ def up(
     where = folder / name
     if not (0 < scale <= 1):
         raise Invalid(f"scale {scale:g}: expected more than 0, and 1 at the most")
-    prices = _prices()
-    make_example(example, where, prices, speed=speed, scale=scale)
+    settings = Settings.from_environment(os.environ)
+    prices = Catalogue.load(price_folder(settings.prices, settings.state))
+    outputs = settings.output_roots[0] if settings.output_roots else settings.state / "outputs"
+    with ProgressBar(f"training {name}", quiet=as_json):
+        make_example(example, where, prices, speed=speed, scale=scale, outputs=outputs)
     if not as_json:
         _show_versions(where)
     if train_only:
@@ -120,16 +126,15 @@ def traffic(
     example, where = find_example(name), folder / name
     if not is_example(example, where):
         raise Invalid(f"example {name} is not trained in {folder}: tidegate examples up {name}")
-    requests = [Payload(one.body.encode(), dict(one.headers)) for one in read_requests(where)]
-    kind = {"Content-Type": read_requests(where)[0].content_type}
+    requests, kind, path = _load(where)
     with client() as server:
         server.endpoint(example.name)
         if server.make_signer(name, kind) is not None:
             raise Invalid("examples traffic cannot sign requests: use a server without access keys")
-        generator = LoadGenerator(server.url, f"/endpoints/{name}/invocations", requests, kind, rate)
+        generator = LoadGenerator(server.url, f"/endpoints/{name}/{path}", requests, kind, rate)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a shell's background jobs ignore Ctrl-C
-    with generator, suppress(KeyboardInterrupt):
-        time.sleep(seconds)
+    with generator, suppress(KeyboardInterrupt), ProgressBar(f"asking {name}", seconds, quiet=as_json) as bar:
+        _send_for(generator, seconds, bar)
     report = generator.stop()
     if as_json:
         print(json.dumps(document(report)))
@@ -162,12 +167,36 @@ def down(
         deleted = _refuse_other(server, name)
         if deleted:
             server.delete(name, user_name(), force=True)
-        while deleted and any(one["name"] == name for one in server.endpoints()):
-            time.sleep(0.2)
+        with ProgressBar(f"finishing the requests of {name}", quiet=as_json):
+            while deleted and any(one["name"] == name for one in server.endpoints()):
+                time.sleep(0.2)
     if files:
         _remove(example, folder)
     said = f'endpoint "{name}" is deleted' if deleted else f'there is no endpoint "{name}"'
     print(json.dumps({"name": name, "deleted": deleted}) if as_json else said)
+
+
+def _send_for(generator: LoadGenerator, seconds: float, bar: ProgressBar) -> None:
+    if not bar.active:
+        time.sleep(seconds)
+        return
+    began = time.monotonic()
+    while (gone := time.monotonic() - began) < seconds:
+        time.sleep(min(1.0, seconds - gone))
+        now = generator.snapshot()
+        bar.update(time.monotonic() - began, f"{now.sent:,} requests sent, {now.failed:,} failed")
+
+
+def _load(where: Path) -> tuple[list[Payload], dict[str, str], str]:
+    """Payloads, headers of all of them, and the end of their path. Requests whose body is a file are asynchronous and
+    name its address."""
+    given = read_requests(where)
+    if not given[0].file:
+        kind = {"Content-Type": given[0].content_type}
+        return [Payload(one.body.encode(), dict(one.headers)) for one in given], kind, "invocations"
+    places = [{f"{PREFIX}InputLocation": (where / one.file).absolute().as_uri()} for one in given]
+    kind = {f"{PREFIX}Content-Type": given[0].content_type}
+    return [Payload(b"", {**one.headers, **place}) for one, place in zip(given, places, strict=True)], kind, ASYNC
 
 
 def _refuse_other(server: ApiClient, name: str) -> bool:
@@ -193,11 +222,6 @@ def _remove(example: Example, folder: Path) -> None:
     if where.exists() and not is_example(example, where):
         raise Invalid(f"{where} is not the folder of an example: nothing is removed")
     shutil.rmtree(where, ignore_errors=True)
-
-
-def _prices() -> Catalogue:
-    settings = Settings.from_environment(os.environ)
-    return Catalogue.load(price_folder(settings.prices, settings.state))
 
 
 def _show_versions(where: Path) -> None:

@@ -19,6 +19,7 @@ from tidegate.cli.capture_addresses import captured_at, s3_of
 from tidegate.cli.label_tables import render_quality, render_remarks, render_versions
 from tidegate.cli.labels_report import make_report
 from tidegate.cli.output import AsJson, Name, client, console
+from tidegate.cli.progress import ProgressBar
 from tidegate.cli.report_files import chosen_files, takes_report_files
 from tidegate.cli.tables import Table
 from tidegate.domain.errors import Invalid
@@ -87,7 +88,8 @@ def labels(
         score, threshold, percent(top, ("--top",)) / 100, seconds(latest, ("--latest",), least=1)
     )
     s3 = s3_of(os.environ)
-    found = report_quality(_lines(captures or captured_at(name), s3), _lines(truth, s3), asked, time.time())
+    with ProgressBar(f"reading captures and labels of {name}", quiet=as_json):
+        found = report_quality(_lines(captures or captured_at(name), s3), _lines(truth, s3), asked, time.time())
     unmet = [measure for measure, least in wanted.items() if not _reaches(found["quality"], measure, least)]
     _draw(name, found)
     _tell({"endpoint": name, **found, "unmet": unmet}, render_quality(found, unmet), as_json)

@@ -18,6 +18,7 @@ import typer
 
 from tidegate.cli.client import ApiClient, ServerNotRunning
 from tidegate.cli.output import AsJson, client, print_note, show
+from tidegate.cli.progress import ProgressBar
 from tidegate.domain.errors import StartupError, Unavailable
 from tidegate.host.installation import Installation
 from tidegate.settings import Settings
@@ -64,7 +65,8 @@ def up(
     if not detach:
         _exec(command)
     url = local_url(settings)
-    pid, ready = _start_detached(command, folder, url, settings.standby)
+    with ProgressBar("starting tidegate", quiet=as_json):
+        pid, ready = _start_detached(command, folder, url, settings.standby)
     log = folder / "tidegate.log"
     document = {"url": url, "pid": pid, "state": str(folder), "log": str(log), "standby": not ready}
     word = f"is ready at {url}" if ready else "stands by until the controller that has the database ends"

@@ -10,6 +10,7 @@ import typer
 from tidegate.cli import draw
 from tidegate.cli.client import ApiClient, ServerAnswer, ServerError
 from tidegate.cli.output import AsJson, Name, client, console, show
+from tidegate.cli.progress import ProgressBar
 from tidegate.cli.tables import Table, address, key, number, sentence
 from tidegate.domain.asynchronous import MAX_INLINE_BYTES
 from tidegate.domain.errors import Invalid, TidegateError
@@ -60,7 +61,8 @@ def invoke_async(
             "failure": answer.headers.get(f"{PREFIX}FailureLocation".lower()),
         }
         if wait:
-            done["outcome"] = _wait_for_outcome(server, name, id)
+            with ProgressBar(f"waiting for the answer of {name}", quiet=as_json):
+                done["outcome"] = _wait_for_outcome(server, name, id)
     show(done, as_json, done["output"])
 
 

@@ -7,6 +7,7 @@ from tidegate.advisor.planner import api as planner_api
 from tidegate.advisor.quality import api as labels_api
 from tidegate.console import (
     audit_page,
+    chat_page,
     compute_api,
     insight_pages,
     learn_pages,
@@ -14,6 +15,8 @@ from tidegate.console import (
     openid_pages,
     operate_pages,
     pages,
+    recommender_pages,
+    summary_pages,
 )
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.guarded_routes import GuardedRoute
@@ -29,8 +32,11 @@ def further_routes(gateway: Gateway, environment: Mapping[str, str]) -> list[Gua
         *login_pages.routes(gateway),
         *openid_pages.routes(gateway),
         *audit_page.routes(gateway),
+        *chat_page.routes(gateway),
         *operate_pages.routes(gateway, streams),
         *insight_pages.routes(gateway, streams),
         *pages.routes(gateway, desk),
         *learn_pages.routes(gateway, desk),
+        *recommender_pages.routes(gateway),
+        *summary_pages.routes(gateway),
     ]

@@ -23,6 +23,7 @@ PATHS: Mapping[str, tuple[str, ...]] = {
     f"{CONSOLE}/live/{{name}}": ("GET",),
     f"{CONSOLE}/endpoints/{{name}}": ("GET",),
     f"{CONSOLE}/endpoints/{{name}}/history": ("GET",),
+    f"{CONSOLE}/endpoints/{{name}}/chat": ("GET",),
     **{
         f"{CONSOLE}/endpoints/{{name}}/{page}": ("GET",)
         for page in ("evidence", "drift", "labels", "captures", "shadow")
@@ -46,6 +47,12 @@ PATHS: Mapping[str, tuple[str, ...]] = {
     f"{CONSOLE}/compute": ("GET",),
     f"{CONSOLE}/rolling": ("GET",),
     f"{CONSOLE}/targets": ("GET",),
+    f"{CONSOLE}/challenges": ("GET",),
+    f"{CONSOLE}/summary": ("GET",),
+    f"{CONSOLE}/endpoints/{{name}}/card": ("GET",),
+    f"{CONSOLE}/recommender": ("GET",),
+    f"{CONSOLE}/recommender/{{name}}": ("GET",),
+    f"{CONSOLE}/recommender/{{name}}/live": ("GET",),
     f"{CONSOLE}/static/{{path:path}}": ("GET",),
 }
 """Paths of ``further_routes`` with their methods: the planner, labels, computations and pages, which take a sixth of

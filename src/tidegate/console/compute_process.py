@@ -20,6 +20,7 @@ from tidegate.advisor.promise import Baseline, PromiseTerms, expectations, promi
 from tidegate.advisor.rehearsal import rehearsed_faults, spec_scenario
 from tidegate.advisor.rehearsal.rehearsal import rehearse
 from tidegate.advisor.rehearsal.simulation import simulate
+from tidegate.console.challenges import drift, incident, peak, update
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import Invalid, TidegateError
 from tidegate.spec.units import duration
@@ -65,12 +66,19 @@ class SimulationRequest(ComputeRequest, kw_only=True):
 
 def compute(what: str, body: Mapping[str, object], now: datetime) -> dict[str, object]:
     """Raises Invalid for an invalid request."""
+    if what in DEMONSTRATIONS:
+        shown, demonstrate = DEMONSTRATIONS[what]
+        return demonstrate(_read(what, body, shown), now)
     kind, work = COMPUTATIONS[what]
+    asked = _read(what, body, kind)
+    return work(asked, spec.parse(asked.spec, now))
+
+
+def _read(what: str, body: Mapping[str, object], kind: type[Any]) -> Any:
     try:
-        asked = msgspec.convert(body, kind)
+        return msgspec.convert(body, kind)
     except msgspec.ValidationError as error:
         raise Invalid(f"{what}: {error}") from None
-    return work(asked, spec.parse(asked.spec, now))
 
 
 def _compute_promise(asked: PromiseRequest, wish: DesiredDeployment) -> dict[str, object]:
@@ -124,6 +132,13 @@ COMPUTATIONS: dict[str, tuple[type[Any], Callable[[Any, DesiredDeployment], dict
     "rehearse": (RehearsalRequest, _run_rehearsal),
     "simulate": (SimulationRequest, _run_simulation),
 }
+DEMONSTRATIONS: dict[str, tuple[type[Any], Callable[[Any, datetime], dict[str, object]]]] = {
+    "drift": (drift.DriftRequest, lambda asked, now: drift.demonstrate(asked)),
+    "peak": (peak.PeakRequest, lambda asked, now: peak.demonstrate(asked)),
+    "update": (update.UpdateRequest, update.demonstrate),
+    "incident": (incident.IncidentRequest, incident.demonstrate),
+}
+"""For the console's pages alone: they are none of the API's."""
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """One endpoint's page: reads what its parts are made of, and renders them."""
 
 import asyncio
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ from tidegate.service.evidence import find_evidence
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.scaling_views import scaling_summary
 from tidegate.service.views import alarms_of, endpoint_view
+from tidegate.serving.contract.catalogue import RuntimeKind
 
 PARTS = ("headline", "rollout", "actions", "fleets", "alarms", "evidence", "scaling", "queue", "journal")
 SHOWN_LINES = 80
@@ -71,6 +73,7 @@ async def read_page(gateway: Gateway, name: str, may_operate: bool) -> dict[str,
         "asynchronous": _is_asynchronous(endpoint),
         "queue": await _read_queue(gateway, endpoint, now),
         "multi_model": _is_multi_model(endpoint),
+        "chats": _chats(endpoint),
     }
 
 
@@ -148,3 +151,11 @@ def _is_asynchronous(endpoint: Endpoint) -> bool:
 
 def _is_multi_model(endpoint: Endpoint) -> bool:
     return any(variant.model.multi_model for variant in _running(endpoint))
+
+
+def _chats(endpoint: Endpoint) -> bool:
+    """Whether a version generates text by a built-in runtime."""
+    images = [container.image for variant in _running(endpoint) for container in variant.model.containers]
+    return any(
+        re.fullmatch(known.pattern, image) for image in images for known in RuntimeKind.GGUF.descriptor.images
+    )

@@ -1,7 +1,7 @@
 """The model card of an example, in Markdown: what it is for, what it was measured on, and its versions."""
 
 from tidegate.examples.catalogue import Example
-from tidegate.examples.contract import TrainedExample
+from tidegate.examples.contract import TEXT, TrainedExample
 
 NOTE = {
     "moved": "`moved` is the part of predictions that crossed a quantile (5, 25, 50, 75, 95 %) of the version that "
@@ -31,6 +31,10 @@ def render_card(example: Example, trained: TrainedExample) -> str:
 
 
 def _what_sees_it(trained: TrainedExample) -> str:
+    if trained.evidence == TEXT:
+        return (
+            "The rollout of `worse` compares texts, their length among others; nobody reads whether they are true."
+        )
     if trained.evidence:
         return f"The rollout of `worse` compares predictions and allows {trained.evidence} of them to move."
     unseen = "The rollout of `worse` does not see it: nothing fails, and nothing is slower."

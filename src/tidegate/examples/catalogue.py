@@ -11,7 +11,8 @@ from tidegate.domain.suggestions import suggest
 @dataclass(frozen=True)
 class Example:
     """``module`` (in ``tidegate.examples``) trains it. ``answers`` are what it is planned by; without any, the
-    planner has an example of the same name. ``shows``: the kind of endpoint. ``extra``: of the installation."""
+    planner has an example of the same name. ``shows``: the kind of endpoint. ``extra``: of the installation.
+    ``client`` (in ``tidegate.examples.clients``) asks it."""
 
     name: str
     module: str
@@ -19,11 +20,19 @@ class Example:
     shows: str
     extra: str
     answers: Mapping[str, Any] | None = None
+    client: str = "realtime"
 
 
 EXAMPLES = (
     Example("payroll-fraud", "fraud", "Payroll fraud", "real-time, linear shift, compared predictions", "xgboost"),
-    Example("monthly-attrition", "attrition", "Monthly attrition", "a batch job over 50,000 rows", "xgboost"),
+    Example(
+        "monthly-attrition",
+        "attrition",
+        "Monthly attrition",
+        "a batch job over 50,000 rows",
+        "xgboost",
+        client="scores",
+    ),
     Example(
         "client-attrition", "client_attrition", "Attrition per client", "1,000 models on one endpoint", "xgboost"
     ),
@@ -59,6 +68,39 @@ EXAMPLES = (
             **{"pattern": "sustained", "shape": "business_hours", "criticality": "low", "user_facing": True},
             **{"model_kind": "text", "model_size": "50 MB", "frameworks": ["sklearn"]},
         },
+    ),
+    Example(
+        "assist",
+        "assist",
+        "Assist, a chatbot",
+        "a language model, streamed; a page to chat with",
+        "gguf",
+        {
+            **{"name": "assist", "latency": "8s", "payload": "4 KB", "processing_time": "1s", "rate": 1},
+            **{"pattern": "variable", "shape": "business_hours", "criticality": "medium", "user_facing": True},
+            **{"playbook": "assist", "model_kind": "llm", "model_size": "100 MB", "frameworks": ["gguf"]},
+        },
+        client="chat",
+    ),
+    Example(
+        "document-ocr",
+        "documents",
+        "Document OCR",
+        "asynchronous; a pipeline of four stages that read scans",
+        "ocr",
+        {
+            **{
+                "name": "document-ocr",
+                "latency": "30m",
+                "payload": "60 MB",
+                "processing_time": "2s",
+                "rate": 0.1,
+            },
+            **{"pattern": "variable", "shape": "business_hours", "criticality": "medium", "model_kind": "tabular"},
+            **{"model_size": "100 MB", "stages": ["preprocess", "recognise", "extract", "validate"]},
+            **{"frameworks": ["python"] * 4},
+        },
+        client="scans",
     ),
 )
 

@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +15,39 @@ from tidegate.advisor.prices import Catalogue
 from tidegate.domain.errors import Invalid
 from tidegate.examples.card import render_card
 from tidegate.examples.catalogue import Example
-from tidegate.examples.contract import VERSIONS, SampleRequest, TrainedExample
+from tidegate.examples.contract import TEXT, VERSIONS, SampleRequest, TrainedExample
 from tidegate.host.late_import import load
 from tidegate.spec.units import duration
 
 SUMMARY = "example.json"
 REQUESTS = "requests.jsonl"
 CARD = "card.md"
+CLIENT = "client.py"
 TABLE = "rows.csv"
 TAG = "tidegate:example"
 """Of endpoints that are examples, so that no other one of the same name is taken for one."""
 PERIODS = (5, 10, 20, 30)
 """Periods of alarms in seconds, below whole minutes; in a shorter one a percentile says little."""
-PACKAGES = ("numpy", "xgboost", "lightgbm", "sklearn", "skops")
+PACKAGES = ("numpy", "xgboost", "lightgbm", "sklearn", "skops", "PIL", "matplotlib", "xllamacpp")
 
 
-def make_example(example: Example, folder: Path, prices: Catalogue, *, speed: float = 1, scale: float = 1) -> None:
-    """Train it and write everything, or only the specs where it is trained already. ``speed`` divides the times of a
-    rollout, ``scale`` multiplies the rows that it is trained on. An example that is cut short leaves nothing."""
+def make_example(
+    example: Example,
+    folder: Path,
+    prices: Catalogue,
+    *,
+    speed: float = 1,
+    scale: float = 1,
+    outputs: Path = Path("outputs"),
+) -> None:
+    """Train it and write everything, or only the specs (and a client that is missing) where it is trained already.
+    ``speed`` divides the times of a rollout, ``scale`` multiplies the rows that it is trained on; asynchronous
+    answers go below ``outputs``. An example that is cut short leaves nothing."""
     if not is_example(example, folder):
         if folder.exists():
             raise Invalid(f"{folder} exists and is not this example's: choose another --folder")
         _train(example, folder, scale)
-    _write_specs(example, folder, prices, speed)
+    _write_specs(example, folder, prices, speed, outputs)
 
 
 def is_example(example: Example, folder: Path) -> bool:
@@ -87,16 +98,27 @@ def _train(example: Example, folder: Path, scale: float) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _write_specs(example: Example, folder: Path, prices: Catalogue, speed: float) -> None:
-    """``v1.yaml``, ``better.yaml`` and ``worse.yaml``: the plan's spec with each version's data."""
+def _write_specs(example: Example, folder: Path, prices: Catalogue, speed: float, outputs: Path) -> None:
+    """The client, and ``v1.yaml``, ``better.yaml`` and ``worse.yaml``: the plan's spec with each version's data."""
     if speed < 1:
         raise Invalid(f"speed {speed:g}: expected 1 or more")
     summary = read_summary(folder)
+    environment: dict[str, str] = summary.get("environment") or {}  # a folder of an earlier version has none
+    if not (folder / CLIENT).exists():
+        client = files("tidegate.examples.clients").joinpath(f"{example.client}.py")
+        (folder / CLIENT).write_text(client.read_text())
     made = planner.plan(_answers(example), prices)
     for version in VERSIONS:
         data = [_address(folder, text) for text in summary["versions"][version]["data"]]
         spec = with_models(made.spec, data)
-        if version == "worse" and summary["evidence"]:
+        for one in spec.get("pipeline", ()) if environment else ():
+            one["environment"] = dict(environment)
+        if "async" in spec:
+            answers = f"{outputs.absolute().as_uri()}/{example.name}"
+            spec["async"] = {**spec["async"], "output": f"{answers}/", "failure": f"{answers}-failed/"}
+        if version == "worse" and summary["evidence"] == TEXT:
+            spec["evidence"] = {"compare": ["errors", "text"]}
+        elif version == "worse" and summary["evidence"]:
             # Its author says that it is a mere retraining, so its predictions should hardly move.
             spec["evidence"] = {
                 "compare": ["errors", "latency", "predictions"],

@@ -176,8 +176,9 @@ class PreparedScenario:
         if config is not None:
             self.comparison = _make_sampler(scenario, self.fault, self.streams, without_unknown(config))
 
-    def run(self, chance: Random, watchers: Sequence[Watcher] = ()) -> RehearsalRun:
-        """Run one rollout to its end or until the new version has no more traffic."""
+    def run(self, chance: Random, watchers: Sequence[Watcher] = (), *, to_end: bool = False) -> RehearsalRun:
+        """Run one rollout to its end or until the new version has no more traffic; ``to_end``: watchers see also how
+        a fleet is removed afterwards."""
         scenario = self.scenario
         offset = chance.uniform(0, HOUR)
         compared = None if self.comparison is None else self.comparison.begin(chance)
@@ -198,7 +199,10 @@ class PreparedScenario:
             watchers=watchers,
         )
         world.compared = compared
-        return _RunInProgress(world, traffic).play(scenario.seconds + self._hold_limit())
+        found = _RunInProgress(world, traffic).play(scenario.seconds + self._hold_limit())
+        if to_end and found.outcome is not RunOutcome.HELD:
+            world.run(world.now + HOLD_LIMIT, settled=is_rollout_over)
+        return found
 
     def _hold_limit(self) -> float:
         """Each stage may wait for evidence until its deadline. Beyond that, comparing for a day takes minutes of
@@ -207,6 +211,10 @@ class PreparedScenario:
         if plan.evidence is None:
             return HOLD_LIMIT
         return plan.evidence.deadline * len(plan.stages) + HOLD_LIMIT_COMPARED
+
+
+def is_rollout_over(world: World) -> bool:
+    return world.record is None or world.record.rollout is None
 
 
 @dataclass

@@ -75,7 +75,7 @@ class RehearsedRollout:
 def rehearse_once(scenario: Scenario, fault: VersionFault, seed: int) -> RehearsedRollout:
     """Rehearse one rollout and keep its timeline. The same seed gives the same one."""
     recorder = TimelineRecorder()
-    run = PreparedScenario(scenario, fault).run(Random(seed), (recorder,))
+    run = PreparedScenario(scenario, fault).run(Random(seed), (recorder,), to_end=True)
     last = recorder.moments[-1] if recorder.moments else None
     phase = Phase.PROVISIONING if last is None else Phase(last.phase)
     timeline = Timeline(tuple(recorder.moments), phase, run.reason, 0.0 if last is None else last.at)

