@@ -8,11 +8,11 @@ import pytest
 
 from tidegate.domain.errors import Invalid
 from tidegate.examples import assist
-from tidegate.examples.handbook import NOTES
+from tidegate.examples.handbook import NOTES, Note
 
 
 @pytest.mark.parametrize("note", NOTES, ids=lambda one: one.text)
-def test_a_request_has_the_note_that_answers_it_and_its_held_out_question(note: assist.Note) -> None:
+def test_a_request_has_the_note_that_answers_it_and_its_held_out_question(note: Note) -> None:
     text = json.loads(assist.ask(note))["messages"][0]["content"]
     assert f"- {note.text}\n" in text and text.endswith(note.questions[assist.HELD_OUT])
     assert text.count("\n- ") == assist.NOTES_EACH
