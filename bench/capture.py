@@ -6,6 +6,10 @@ One platform, one model, four endpoints of one instance each, whose rounds alter
 (latency) and then as much as the endpoint takes from 16 connections (CPU of its worker and of the proxy, a request).
 Ratios are those of rounds next to each other, so that what else the machine does falls on both; the median is shown.
 The endpoint without capture is there twice: how far its second ratio is from 1 is what the others may be off.
+
+Evidence: the endpoint is captured as a whole and in the middle of a rollout that compares errors, latencies,
+predictions and both versions on copies of its requests. The old version answers all of them; CPU is that of both
+versions' workers.
 """
 
 import argparse
@@ -20,7 +24,7 @@ import httpx
 from bench import tables
 from bench.shadow import cpu
 from tidegate.advisor.load import LoadGenerator
-from tidegate.testing.platform import Platform
+from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, train
 
 BODY = ",".join(["0.125"] * 30).encode() + b"\n"
@@ -30,6 +34,7 @@ SIDES = {
     "again": "no capture, again",
     "captured": "100 %, both sides",
     "redacted": "100 %, both sides, redacted",
+    "evidence": "100 %, both sides, and evidence",
 }
 """Endpoint -> what it is called in the table."""
 CONNECTIONS = 16
@@ -80,13 +85,15 @@ def measure(seconds: float, rounds: int, rate: float) -> list[list[object]]:
             "again": None,
             "captured": {"to": to},
             "redacted": {"to": to, "redact": {}},
+            "evidence": {"to": to},
         }
         for endpoint, capture in captures.items():
             spec = {"endpoint": endpoint, "model": {"image": "tidegate/xgboost", "data": url}}
             more = {"capture": capture} if capture is not None else {}
-            answer = httpx.put(f"{platform.url}/tidegate/v1/deploy", json={"spec": {**spec, **more}})
-            answer.raise_for_status()
+            deploy(platform, {**spec, **more})
             scene.settled(endpoint)
+            if endpoint == "evidence":
+                begin_rollout(platform, {**spec, **more})
             one_round(platform, endpoint, 1, rate)
         found = {endpoint: [] for endpoint in SIDES}  # type: dict[str, list[Round]]
         for number in range(rounds):
@@ -95,6 +102,32 @@ def measure(seconds: float, rounds: int, rate: float) -> list[list[object]]:
                 found[endpoint].append(one_round(platform, endpoint, seconds, rate))
         time.sleep(3)  # the last second is counted by then
         return [row(platform, endpoint, kept, found["alone"]) for endpoint, kept in found.items()]
+
+
+def deploy(platform: Platform, spec: dict[str, Any]) -> None:
+    httpx.put(f"{platform.url}/tidegate/v1/deploy", json={"spec": spec}).raise_for_status()
+
+
+def begin_rollout(platform: Platform, spec: dict[str, Any]) -> None:
+    """Begin a rollout that stays in its stage of copies, and wait for that."""
+    compare = ["errors", "latency", "predictions", "paired"]
+    model = {**spec["model"], "data": train(platform.state / "models", 2)}
+    rollout = {"strategy": "canary", "size": "10%", "wait": "10m"}
+    deploy(
+        platform,
+        {
+            **spec,
+            "model": model,
+            "rollout": rollout,
+            "evidence": {"compare": compare, "copies": "6h", "action": "report"},
+        },
+    )
+    wait_until(lambda: _is_baking(platform, spec["endpoint"]), "the stage of copies", 90.0)
+
+
+def _is_baking(platform: Platform, endpoint: str) -> bool:
+    found = httpx.get(f"{platform.url}/tidegate/v1/endpoints/{endpoint}").json()
+    return (found.get("rollout") or {}).get("phase") == "Baking"
 
 
 def one_round(platform: Platform, endpoint: str, seconds: float, rate: float) -> Round:
@@ -121,8 +154,8 @@ def one_round(platform: Platform, endpoint: str, seconds: float, rate: float) ->
 def row(platform: Platform, endpoint: str, rounds: list[Round], alone: list[Round]) -> list[object]:
     captured = dropped = "-"
     if endpoint not in ("alone", "again"):
-        [one] = httpx.get(f"{platform.url}/tidegate/v1/endpoints/{endpoint}/capture").json()["captures"]
-        captured, dropped = f"{one['captured']:g}", f"{one['dropped']:g}"
+        every = httpx.get(f"{platform.url}/tidegate/v1/endpoints/{endpoint}/capture").json()["captures"]
+        captured, dropped = (f"{sum(one[name] for one in every):g}" for name in ("captured", "dropped"))
     return [
         SIDES[endpoint],
         f"{median(r.p50 for r in rounds):.2f}",

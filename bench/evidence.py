@@ -3,10 +3,10 @@
     python -m bench.evidence [--rollouts 10000] [--seconds 300] [--keep]
 
 Rollouts are simulated second by second, thousands at a time; every second of each is a look. All three comparisons
-are on. ``independent`` draws every request by itself. ``clustered`` has what breaks tests that assume so: each
-failure comes five times (a client that tries again, each time on either version), bursts of failures hit both
-versions in one second of twenty, and the latencies of a second share its luck. Nothing is served: this is about
-the tests, and ``tests/integration/test_platform_evidence.py`` about real workers."""
+are on. Half-way equal versions enter another stage. ``independent`` draws every request by itself. ``clustered`` has
+what breaks tests that assume so: each failure comes five times (a client that tries again, each time on either
+version), bursts of failures hit both versions in one second of twenty, and the latencies of a second share its luck.
+Nothing is served: this is about the tests, and ``tests/integration/test_platform_evidence.py`` about real workers."""
 
 import argparse
 import math
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from bench import tables
 from bench.evidence_arrays import Array, RateTests, ShareTests, log_mean
+from bench.evidence_late import show_late
 from bench.evidence_live import EVIDENCE, OTHER, PASSED, run_live
 from tidegate.domain.evidence import OF_TRAFFIC, Comparison, EvidenceConfig
 from tidegate.evidence.comparisons import LATENCY_LEVELS, PREDICTION_LEVELS
@@ -77,6 +78,11 @@ class Simulation:
             self._compare_latencies(old_n, new_n)
         if Comparison.PREDICTIONS in self.config.compare:
             self._compare_predictions(np.minimum(old_n, SAMPLED), np.minimum(new_n, SAMPLED))
+
+    def enter_stage(self) -> None:
+        """The next stage begins, in which stakes begin anew."""
+        for test in (self.errors, *self.latency.values(), *self.predictions.values()):
+            test.stakes.enter_stage()
 
     def failed(self) -> dict[Comparison, Flags]:
         """By comparison: which rollouts it would turn back now."""
@@ -150,6 +156,8 @@ def count_false(versions: Versions, rollouts: int, seconds: int, seed: int) -> d
     simulation = Simulation(versions, rollouts, seed)
     ever = {one: np.zeros(rollouts, bool) for one in OF_TRAFFIC}
     for second in range(BEFORE + seconds):
+        if second == BEFORE + seconds // 2:
+            simulation.enter_stage()
         simulation.step(second >= BEFORE)
         for one, now in simulation.failed().items():
             ever[one] |= now
@@ -213,9 +221,13 @@ def main() -> None:
     parser.add_argument(
         "--live", type=int, default=0, help="this many rollouts of equal versions on a platform instead"
     )
+    parser.add_argument("--late", action="store_true", help="faults that begin after a good time instead")
     parser.add_argument("--within", type=float, default=86_400.0, help="seconds in which live rollouts begin")
     parser.add_argument("--keep", action="store_true", help="write the tables to docs/benchmarks.md")
     given = parser.parse_args()
+    if given.late:
+        show_late(keep=given.keep)
+        return
     if given.live:
         show_live(given.live, given.within, given.keep)
         return
@@ -235,11 +247,11 @@ def main() -> None:
                 ]
             )
             print(*rows[-1], f"({time.perf_counter() - began:.0f} s, load {os.getloadavg()[0]:.0f})", flush=True)
-    header = ["requests are", "per second", "rollouts", "looks at each", *Comparison, "turned back", "rate"]
+    header = ["requests are", "per second", "rollouts", "looks at each", *OF_TRAFFIC, "turned back", "rate"]
     title = "Equal versions turned back by evidence (1 % allowed)"
     tables.show("evidence", title, header, rows, keep=given.keep)
     header = ["fault", "seconds, median", "95 %", "its requests, median", "95 %"]
-    found_rows = list(power_rows(max(100, given.rollouts // 10)))
+    found_rows = list(power_rows(max(100, given.rollouts // 4)))
     title = "Evidence until a bad version is turned back"
     tables.show("evidence-power", title, header, found_rows, keep=given.keep, command="evidence")
 

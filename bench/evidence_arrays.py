@@ -1,13 +1,50 @@
 """The tests of ``tidegate.evidence`` for many rollouts at a time, as arrays. A unit test compares them with those."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from tidegate.evidence import rates, shares
+from tidegate.evidence import rates, shares, stakes
 
 Array = NDArray[np.float64]
 NEWTONS = 8
 """Steps of a safeguarded Newton iteration, which gives the projection to the last digits."""
+
+
+class StakesOfMany:
+    """``stakes.Stakes`` of many rollouts. A rollout whose block has nothing to add keeps its number of blocks."""
+
+    def __init__(self, rollouts: int, weights: Sequence[float]) -> None:
+        self.weights = np.array(weights)[:, np.newaxis]
+        self.first = np.zeros((len(weights), rollouts))
+        self.later = np.full((len(weights), rollouts), -np.inf)
+        self.blocks = np.zeros(rollouts)
+        self.stages = 0
+
+    def multiply(self, steps: Array, used: NDArray[np.bool_]) -> None:
+        """``steps``: by bet and rollout. ``used``: rollouts whose block counts."""
+        n = np.maximum(self.blocks, 1)
+        soon = stakes.SOON_PART / (n * (n + 1))
+        part = soon + stakes.LATE_PART * stakes.EVEN / ((stakes.EVEN + n - 1) * (stakes.EVEN + n))
+        begun = np.log(np.where(used & (self.blocks > 0), part, 1e-300))
+        self.later = np.logaddexp(self.later, begun)
+        self.first, self.later = self.first + np.where(used, steps, 0), self.later + np.where(used, steps, 0)
+        self.blocks += used
+
+    def enter_stage(self) -> None:
+        """As if all rollouts had blocks before it."""
+        self.stages += 1
+        self.later = np.logaddexp(self.later, np.log(stakes.STAGE_PART / (self.stages * (self.stages + 1))))
+
+    @property
+    def log_evidence(self) -> Array:
+        n = np.maximum(self.blocks, 1)
+        left = stakes.SOON_PART / n + stakes.STAGE_PART / (self.stages + 1)
+        left += stakes.LATE_PART * stakes.EVEN / (stakes.EVEN + n - 1)
+        most = np.maximum(np.maximum(self.first, self.later).max(axis=0), 0.0)
+        placed = stakes.FIRST_PART * np.exp(self.first - most) + np.exp(self.later - most)
+        return np.asarray(most + np.log((self.weights * placed).sum(axis=0) + left * np.exp(-most)))
 
 
 class RateTests:
@@ -15,7 +52,7 @@ class RateTests:
 
     def __init__(self, rollouts: int, tolerance: float) -> None:
         self.tolerance = tolerance
-        self.logs = np.zeros((len(rates.EFFECTS), rollouts))
+        self.stakes = StakesOfMany(rollouts, rates.WEIGHTS)
         self.old_n = np.zeros(rollouts)
         self.old_k = np.zeros(rollouts)
 
@@ -23,13 +60,16 @@ class RateTests:
         old = (self.old_k + rates.PRIOR_HITS) / (self.old_n + rates.PRIOR_REQUESTS)
         old = np.minimum(old, rates.LARGEST_RATE - self.tolerance)
         used = (self.old_n >= rates.FEWEST) & (old_n > 0) & (new_n > 0)
-        for number, effect in enumerate(rates.EFFECTS):
+        relative = np.clip(rates.RELATIVE * old, rates.LEAST_EFFECT, rates.MOST_EFFECT)
+        steps = []
+        for effect in (*rates.EFFECTS, relative):
             new = np.minimum(old + self.tolerance + effect, rates.LARGEST_RATE)
             null = self._project(old_n, new_n, old, new)
             shifted = null + self.tolerance
             step = old_k * np.log(old / null) + (old_n - old_k) * np.log((1 - old) / (1 - null))
             step += new_k * np.log(new / shifted) + (new_n - new_k) * np.log((1 - new) / (1 - shifted))
-            self.logs[number] += np.where(used, step, 0.0)
+            steps.append(np.where(new > old + self.tolerance, step, 0.0))
+        self.stakes.multiply(np.array(steps), used)
         self.old_n += old_n
         self.old_k += old_k
 
@@ -50,7 +90,7 @@ class RateTests:
 
     @property
     def log_evidence(self) -> Array:
-        return _mixture(self.logs, rates.WEIGHTS)
+        return self.stakes.log_evidence
 
 
 class ShareTests:
@@ -58,18 +98,17 @@ class ShareTests:
 
     def __init__(self, rollouts: int, tolerance: float) -> None:
         self.tolerance = tolerance
-        self.logs = np.zeros((len(shares.BETS), rollouts))
+        self.stakes = StakesOfMany(rollouts, shares.WEIGHTS)
 
     def update(self, old_n: Array, old_k: Array, new_n: Array, new_k: Array) -> None:
         used = (old_n > 0) & (new_n > 0)
         apart = new_k / np.maximum(new_n, 1) - old_k / np.maximum(old_n, 1)
         gain = np.where(used, (apart - self.tolerance) / (1 + self.tolerance), 0.0)
-        for number, bet in enumerate(shares.BETS):
-            self.logs[number] += np.log1p(bet * gain)
+        self.stakes.multiply(np.log1p(np.array(shares.BETS)[:, np.newaxis] * gain), used)
 
     @property
     def log_evidence(self) -> Array:
-        return _mixture(self.logs, shares.WEIGHTS)
+        return self.stakes.log_evidence
 
 
 def log_mean(logs: list[Array]) -> Array:

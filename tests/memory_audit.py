@@ -1,33 +1,10 @@
-"""An audit in memory, and a guard that lets a caller who may do everything do it."""
+"""A guard that lets a caller who may do everything do it, with an audit in memory."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime
-
-from tidegate.domain.access import AuditEntry, Caller, Means, Outcome, Role
+from tidegate.domain.access import Caller, Means, Role
 from tidegate.ports.clock import Clock
 from tidegate.service.audit_trail import Trail
+from tidegate.testing.memory_audit import MemoryAudit
 from tidegate.wire.dispatch import Guard
-
-
-@dataclass
-class MemoryAudit:
-    entries: list[AuditEntry] = field(default_factory=list)
-
-    async def begin(self, entry: AuditEntry) -> int:
-        self.entries.append(replace(entry, seq=len(self.entries) + 1))
-        return len(self.entries)
-
-    async def finish(self, seq: int, outcome: Outcome, detail: str) -> None:
-        self.entries[seq - 1] = replace(self.entries[seq - 1], outcome=outcome, detail=detail)
-
-    async def read(
-        self, *, before: int = 0, limit: int = 100, who: str = "", about: str = ""
-    ) -> Sequence[AuditEntry]:
-        return self.entries[::-1]
-
-    async def prune(self, oldest: datetime, most: int) -> int:
-        return 0
 
 
 def guard_of(clock: Clock, name: str = "", audit: MemoryAudit | None = None) -> Guard:

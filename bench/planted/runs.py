@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.planted.held_out import HELD_OUT
 from bench.planted.trials import (
     PER_SECOND,
     REPLAYED,
@@ -43,14 +44,15 @@ class Case:
 @dataclass(frozen=True)
 class Run:
     """``requests``: after how many a kind failed: features, predictions by the default tolerances (``defaults``), and
-    by learned ones (``predictions``)."""
+    by learned ones (``predictions``). ``tests``: which tests of the defaults did. ``replay``: why that failed."""
 
     harm: Harm
     requests: dict[str, int | None]
-    replay: bool
+    tests: Sequence[str]
+    replay: str
 
     def fails(self, kinds: Collection[str]) -> bool:
-        return any(self.replay if kind == "replay" else self.requests[kind] is not None for kind in kinds)
+        return any(bool(self.replay) if kind == "replay" else self.requests[kind] is not None for kind in kinds)
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def set_stage(name: str) -> Stage:
 def run_case(case: Case) -> CaseRuns:
     stage = set_stage(case.world)
     world = stage.world
-    plant = HONEST.get(case.name) or FAULTS[case.name]
+    plant = {**HONEST, **FAULTS, **HELD_OUT}[case.name]
     runs, replayed, late = list[Run](), list[int | None](), list[int | None]()
     for number in range(case.runs):
         chance = np.random.default_rng([number, len(case.name)])
@@ -119,14 +121,15 @@ def run_case(case: Case) -> CaseRuns:
         known = _choose(chance, world.trained, world.replayed, REPLAYED)
         live = _choose(chance, world.replayed, len(world.y), PER_SECOND * SECONDS)
         pairs = pairs_of(world, (stage.old, new), live)
-        requests = {
+        watched = {
             "features": watch(pairs, Comparison.FEATURES, stage.learned),
             "defaults": watch(pairs, Comparison.PAIRED, PairedTolerance()),
             "predictions": watch(pairs, Comparison.PAIRED, stage.learned),
         }
+        requests = {kind: count for kind, (count, _) in watched.items()}
         harm = measure_harm(world, stage.scores, scores, np.arange(world.trained, len(world.y)))
-        runs.append(Run(harm, requests, replay(world, stage.scores, scores, known)))
-        if number < LOOKED and case.name in FAULTS:
+        runs.append(Run(harm, requests, watched["defaults"][1], replay(world, stage.scores, scores, known)))
+        if number < LOOKED and case.name not in HONEST:
             replayed.append(_replay_labels(stage, scores, known) if runs[-1].replay else None)
             late.append(_late_labels(stage, scores, chance))
     return CaseRuns(case, world.classes, tuple(runs), tuple(replayed), tuple(late))

@@ -91,8 +91,11 @@ def pairs_of(world: World, versions: tuple[ModelVersion, ModelVersion], rows: ND
     ]
 
 
-def watch(pairs: Sequence[Pair], comparison: Comparison, tolerance: PairedTolerance) -> int | None:
-    """After how many requests this kind fails, with the stake that it has beside the other; None: it does not."""
+def watch(
+    pairs: Sequence[Pair], comparison: Comparison, tolerance: PairedTolerance
+) -> tuple[int | None, Sequence[str]]:
+    """After how many requests this kind fails, with the stake that it has beside the other (None: it does not), and
+    by which tests."""
     both = (Comparison.PAIRED, Comparison.FEATURES)
     config = EvidenceConfig(both, paired=tolerance, slices=("group",), false_rollback_rate=FALSE_ROLLBACKS / 2)
     state = begin(config, (VARIANT,))
@@ -102,15 +105,17 @@ def watch(pairs: Sequence[Pair], comparison: Comparison, tolerance: PairedTolera
         sums = counter.count(pairs[first : first + PER_SECOND])
         keyed = {pair_key(VARIANT, comparison, name): one for name, one in sums.items()}
         state = fold(state, EvidenceBlock(at, 1, 0, {}, keyed))
-        if any(one.finding is Finding.FAIL for one in judge(state).results):
-            return min(len(pairs), first + PER_SECOND)
-    return None
+        for one in judge(state).results:
+            if one.finding is Finding.FAIL:
+                return min(len(pairs), first + PER_SECOND), (one.test, *one.also)
+    return None, ()
 
 
-def replay(world: World, old: Floats, new: Floats, rows: NDArray[np.int64]) -> bool:
-    """Whether the replay of these labelled rows fails. ``old`` and ``new``: scores of all rows."""
+def replay(world: World, old: Floats, new: Floats, rows: NDArray[np.int64]) -> str:
+    """Why the replay of these labelled rows fails; empty if it does not. ``old`` and ``new``: scores of all rows."""
     groups = [str(one) for one in world.group[rows]]
     answers = Answers(
         *(old[rows].tolist(), new[rows].tolist(), world.y[rows].tolist(), [{}] * len(rows), groups, True)
     )
-    return judge_replay(answers, TOLERATED, FALSE_ROLLBACKS / 2).finding is Finding.FAIL
+    found = judge_replay(answers, TOLERATED, FALSE_ROLLBACKS / 2)
+    return found.reason if found.finding is Finding.FAIL else ""

@@ -36,12 +36,16 @@ class Preparation:
     hours: int = 0
     days_old: int = 0
     swap: bool = False
+    before: Callable[[World, Floats], Floats] = lambda _, x: x
+    """Changes rows before anything else."""
+    after: Callable[[World, Floats], Floats] = lambda _, x: x
+    """Changes columns after everything else."""
 
     def names(self, world: World) -> tuple[str, ...]:
         return (*world.columns, *(("pay_per_year",) if self.extra else ()))
 
     def apply(self, world: World, x: Floats) -> NDArray[np.float32]:
-        x = x.copy()
+        x = self.before(world, x.copy())
         money, category, hour, stale = map(world.at, (world.money, world.category, world.hour, world.stale))
         where = x[:, category].astype(int)
         amount = x[:, money] * self.money_factor
@@ -60,7 +64,7 @@ class Preparation:
         if self.swap:
             one, two = (world.at(name) for name in world.swapped)
             x[:, [one, two]] = x[:, [two, one]]
-        return x.astype(np.float32)
+        return self.after(world, x).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,8 @@ class ModelVersion:
     trees: xgboost.Booster | None
     constant: float = 0.0
     """What is answered without trees."""
+    answered: Callable[[Floats], Floats] = lambda scores: scores
+    """Changes what is answered to several requests."""
 
     def features(self, world: World, x: Floats) -> NDArray[np.float32]:
         return self.preparation.apply(world, x)
@@ -76,7 +82,7 @@ class ModelVersion:
     def predict(self, features: NDArray[np.float32]) -> Floats:
         if self.trees is None:
             return np.full(len(features), self.constant)
-        return np.asarray(self.trees.inplace_predict(features, validate_features=False), np.float64)
+        return self.answered(np.asarray(self.trees.inplace_predict(features, validate_features=False), np.float64))
 
 
 @dataclass

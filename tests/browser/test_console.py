@@ -1,8 +1,10 @@
 """The console as a person meets it: every page clicked through, in light and dark, wide and on a phone."""
 
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -22,6 +24,13 @@ PAGES = {
     "problem": "/planner?rate=-1",
     "missing": "/planner?rate=",
     "traffic": "/traffic",
+    "drift": "/challenges",
+    "peak": "/challenges?show=peak&rule=tracking",
+    "update": "/challenges?show=update&deaths=old&deaths=controller",
+    "incident": "/challenges?show=incident",
+    "recommender": "/recommender",
+    "summary": "/summary",
+    "two plans": "/planner?example=salary-benchmarking&rate=3&against=example%3Dsalary-benchmarking",
     "architectures": "/architectures",
     "compute": "/compute?rate=nonsense",
     "rolling": "/rolling",
@@ -49,7 +58,7 @@ def test_nothing_bars_anybody_from_a_page(page: Page, platform: Platform, name: 
 
 def test_the_walk_ends_in_a_mode_and_goes_on_to_a_plan(page: Page, platform: Platform) -> None:
     page.goto(address(platform, "overview"))
-    page.get_by_role("link", name="Find the inference mode").click()
+    page.get_by_role("navigation", name="Chapters").get_by_role("link", name="Inference mode").click()
     for answer in ("Yes", "No", "No"):
         page.get_by_role("link", name=answer, exact=True).click()
     page.get_by_role("link", name="Yes", exact=True).click()
@@ -83,43 +92,140 @@ def test_the_keyboard_alone_will_do(page: Page, platform: Platform) -> None:
 
 def test_a_bad_version_is_pulled_and_can_be_watched(page: Page, platform: Platform) -> None:
     page.goto(address(platform, "rollout"))
-    expect(page.get_by_text("rolled back", exact=True)).to_be_visible()
-    journal = page.get_by_role("list", name="Journal of the rollout")
+    expect(page.get_by_text("rolled back", exact=True)).to_have_count(2)
+    journal = page.get_by_role("list", name="Journal of the first rollout")
     expect(journal).to_contain_text("in ALARM state during baking")
-    split = page.locator("[data-split]")
-    expect(split).to_have_attribute("aria-label", "old version 100 %, new version 0 % of the requests")
+    first, second = page.locator("[data-split]").first, page.locator("[data-split]").last
+    expect(first).to_have_attribute("aria-label", "old version 100 %, new version 0 % of the requests")
     expect(page.locator(".journal li.ahead")).to_have_count(0)
-    page.locator("[data-slider]").fill("600")
-    expect(split).to_have_attribute("aria-label", "old version 75 %, new version 25 % of the requests")
-    expect(page.locator(".journal li.ahead").last).to_contain_text("all traffic is back")
+    away = page.locator("[data-units-new] .unit.away").first  # the new version's instances are gone
+    assert away.evaluate("unit => getComputedStyle(unit).backgroundImage") == "none"
+    slider = page.get_by_role("slider", name="Moment of both rollouts")
+    slider.fill("500")
+    expect(first).to_have_attribute("aria-label", "old version 75 %, new version 25 % of the requests")
+    expect(second).to_have_attribute("aria-label", "old version 0 %, new version 100 % of the requests")
+    expect(journal.locator("li.ahead").last).to_contain_text("Deployment rolled back")
+    slider.press("Home")
+    expect(first).to_have_attribute("aria-label", "old version 100 %, new version 0 % of the requests")
+    slider.press("End")
+    expect(page.locator(".journal li.ahead")).to_have_count(0)
     page.get_by_role("button", name="Play").click()
     expect(page.get_by_role("button", name="Pause")).to_be_visible()
     page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_role("region", name="Blast radius")).to_contain_text("times as many requests")
 
 
 def test_a_good_version_takes_over(page: Page, platform: Platform) -> None:
     page.goto(f"{platform.url}/console/traffic")
-    page.get_by_label("Canary").check()
+    page.get_by_label("Canary").first.check()
     page.get_by_label("What is wrong with the new version").select_option("")
-    page.get_by_role("button", name="Run the rollout").click()
-    expect(page.get_by_text("passed", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Run both").click()
+    expect(page.get_by_text("passed", exact=True)).to_have_count(2)
 
 
 def test_traffic_shifting_opens_with_a_rollout(page: Page, platform: Platform) -> None:
     page.goto(address(platform, "traffic"))
-    expect(page.get_by_text("rolled back", exact=True)).to_be_visible()
-    expect(page.get_by_role("list", name="Journal of the rollout")).to_contain_text("all traffic is back")
+    expect(page.get_by_text("rolled back", exact=True)).to_have_count(2)
+    expect(page.get_by_role("list", name="Journal of the second rollout")).to_contain_text("all traffic is back")
 
 
 def test_figures_are_moved_and_the_bill_follows(page: Page, platform: Platform) -> None:
+    """Without a new page, by hand and by the keyboard on a slider."""
     page.goto(address(platform, "overview"))
-    page.get_by_role("link", name="Move the figures").click()
-    page.get_by_label("Clients, each with a model of its own").fill("10")
-    page.get_by_role("button", name="Compare").click()
-    expect(page.get_by_text("10 endpoints")).to_be_visible()
-    expect(page.get_by_role("region", name="What it costs")).to_contain_text("1 instance holds")
+    page.get_by_role("link", name="One endpoint for each client").click()
+    page.evaluate("window.stays = true")
+    figures = page.get_by_role("region", name="What it costs")
+    page.get_by_role("spinbutton", name="Clients, each with a model of its own").fill("10")
+    expect(figures).to_contain_text("10 endpoints")
+    expect(figures).to_contain_text("1 instance holds")
+    slider = page.get_by_role("slider", name="Clients, each with a model of its own")
+    slider.focus()
+    page.keyboard.press("End")
+    expect(figures).to_contain_text("5,000 endpoints")
+    expect(page).to_have_url(re.compile("clients=5000"))
+    expect(page.locator(".uplot")).to_have_count(1)
+    assert page.evaluate("window.stays")
     page.goto(address(platform, "compute"))
     expect(page.get_by_role("alert")).to_contain_text("'nonsense' is not a number")
+
+
+def test_a_server_that_does_not_answer_leaves_the_figures_of_before(browser: Browser, platform: Platform) -> None:
+    page = browser.new_page()  # not watched: the browser itself reports what was cut off
+    page.goto(address(platform, "architectures"))
+    page.route("**/console/architectures?**", lambda route: route.abort())
+    page.get_by_role("spinbutton", name="Clients, each with a model of its own").fill("10")
+    expect(page.get_by_role("status").last).to_contain_text("The figures are those of before")
+    expect(page.get_by_text("1,000 endpoints")).to_be_visible()
+    page.close()
+
+
+def test_the_story_leads_from_page_to_page(page: Page, platform: Platform) -> None:
+    page.goto(address(platform, "overview"))
+    page.get_by_role("link", name="Begin with the first").click()
+    for heading in ("What goes wrong in production", "Shift traffic"):
+        page.get_by_role("navigation", name="Next and previous chapter").get_by_role("link").last.click()
+        expect(page.get_by_role("heading", level=1)).to_contain_text(heading)
+    expect(page.get_by_role("navigation", name="Chapters").locator("[aria-current=page]")).to_contain_text(
+        "Traffic"
+    )
+    expect(page.get_by_role("navigation", name="Pages").locator("[aria-current]")).to_have_text("Learn")
+
+
+def test_on_a_phone_the_navigation_is_one_line_and_the_chapter_in_view(
+    browser: Browser, platform: Platform
+) -> None:
+    with browser.new_context(viewport={"width": 390, "height": 800}) as own:
+        for page in watched(own.new_page(), platform.url):
+            page.goto(address(platform, "summary"))
+            nav = page.get_by_role("navigation", name="Pages").bounding_box()
+            assert nav is not None and nav["height"] < 60
+            expect(page.get_by_role("navigation", name="Chapters").locator("[aria-current]")).to_be_in_viewport()
+
+
+def test_a_challenge_is_run_with_what_was_chosen(page: Page, platform: Platform) -> None:
+    page.goto(address(platform, "drift"))
+    page.get_by_label("What changes").select_option("nothing")
+    page.get_by_role("button", name="Run it again").click()
+    expect(page.get_by_text("Nothing was found")).to_be_visible()
+    page.get_by_role("link", name="An update under load").click()
+    for death in ("an instance of the old version", "an instance of the new version"):
+        page.get_by_label(death).uncheck()
+    page.get_by_role("button", name="Run it again").click()
+    expect(page.get_by_role("list", name="Journal of the update")).to_contain_text("the controller dies")
+    expect(page.get_by_role("list", name="Journal of the update")).not_to_contain_text("an instance")
+
+
+def test_two_plans_stand_side_by_side(page: Page, platform: Platform) -> None:
+    page.goto(f"{platform.url}/console/planner?example=salary-benchmarking")
+    page.get_by_role("link", name="Compare with other answers").click()
+    page.locator("#rate").fill("3")
+    page.get_by_role("button", name="Make the plan").click()
+    table = page.get_by_role("region", name="Two plans, as a table")
+    expect(table).to_contain_text("A month")
+    expect(page.get_by_role("region", name="Two plans", exact=True)).to_contain_text("rate")
+
+
+def test_a_model_is_measured_and_the_job_is_stopped(page: Page, platform: Platform, tmp_path: Path) -> None:
+    """A job of real loads, and the card of the endpoint that has the model."""
+    spec = {"endpoint": "measured", "model": {"image": "tidegate/xgboost", "data": train(tmp_path, 4)}}
+    assert httpx.put(f"{platform.url}/tidegate/v1/deploy", json={"spec": spec}).status_code == 200
+    page.goto(address(platform, "recommender"))
+    page.locator("#model").select_option(index=0)
+    page.get_by_role("button", name="Start measuring").click()
+    expect(page.get_by_role("alert")).to_contain_text("Give rows or the address")
+    page.get_by_label("Rows to send").fill(",".join(["0.5"] * 30))
+    page.get_by_role("button", name="Start measuring").click()
+    expect(page.locator("[data-part=state]")).to_contain_text("measuring")
+    page.get_by_role("button", name="Stop it").click()
+    expect(page.locator("[data-part=state]")).to_contain_text("stopped", timeout=60_000)
+    expect(page.get_by_role("button", name="Stop it")).to_be_hidden()
+    page.goto(f"{platform.url}/console/endpoints/measured/card")
+    page.emulate_media(color_scheme="dark", media="print")
+    expect(page.get_by_role("article")).to_contain_text("Versions")
+    expect(page.get_by_role("navigation", name="Pages")).to_be_hidden()
+    fits(page, 1200)
+    page.emulate_media(media="screen")
+    fits(page, 1200)
 
 
 def test_rolling_is_slower_to_turn_back_than_two_fleets(page: Page, platform: Platform) -> None:
@@ -154,9 +260,12 @@ def test_a_plan_is_saved_and_deployed(page: Page, platform: Platform, tmp_path: 
     saving.value.save_as(saved)
     assert "endpoint: payroll-fraud" in saved.read_text()
     page.locator("#model-data").fill(train(tmp_path, 1))
+    page.get_by_label("Your name").fill("Dana")
     page.get_by_role("button", name="Deploy it here").click()
     expect(page.locator("[data-deploy-progress]")).to_contain_text("InService", timeout=60_000)
-    expect(page.get_by_role("list", name="Journal of the deployment")).to_contain_text("payroll-fraud")
+    journal = page.get_by_role("list", name="Journal of the deployment")
+    expect(journal).to_contain_text("payroll-fraud")
+    expect(journal).to_contain_text("Dana")
 
 
 def test_the_server_and_its_slash_lead_to_the_console(page: Page, platform: Platform) -> None:
@@ -192,6 +301,7 @@ def test_a_model_file_is_uploaded_and_deployed(page: Page, platform: Platform, t
     model = made.rename(tmp_path / "my model (3).tar.gz")
     page.goto(f"{platform.url}/console/planner?example=payroll-fraud&name=uploaded-fraud")
     page.get_by_label("Or a model file").set_input_files(model)
+    page.get_by_label("Your name").fill("Dana")
     page.locator("#model-data").fill("file:///somewhere")
     page.get_by_role("button", name="Deploy it here").click()
     expect(page.locator("[data-deploy-progress]")).to_contain_text("not both")
@@ -202,6 +312,7 @@ def test_a_model_file_is_uploaded_and_deployed(page: Page, platform: Platform, t
 
 def test_without_model_data_nothing_is_deployed(page: Page, platform: Platform) -> None:
     page.goto(f"{platform.url}/console/planner?example=payroll-fraud")
+    page.get_by_label("Your name").fill("Dana")
     page.get_by_role("button", name="Deploy it here").click()
     expect(page.locator("[data-deploy-progress]")).to_contain_text("Say where the model data is")
 
@@ -210,8 +321,9 @@ def test_it_all_stands_there_without_scripts(browser: Browser, platform: Platfor
     own = browser.new_context(java_script_enabled=False)
     for page in watched(own.new_page(), platform.url):
         page.goto(address(platform, "rollout"))
-        expect(page.get_by_role("list", name="Journal of the rollout")).to_contain_text("baking for 120 s")
-        page.goto(address(platform, "overview"))
+        expect(page.get_by_role("list", name="Journal of the first rollout")).to_contain_text("baking for 120 s")
+        page.goto(f"{address(platform, 'architectures')}?clients=10")
+        expect(page.get_by_role("region", name="What it costs", exact=True)).to_contain_text("10 endpoints")
         page.get_by_text("The same as a table").first.click()
-        expect(page.get_by_role("table").first).to_contain_text("serverless")
+        expect(page.get_by_role("table").first).to_contain_text("an endpoint each")
     own.close()

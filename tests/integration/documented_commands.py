@@ -73,6 +73,9 @@ NOT_RUN: Mapping[str, str] = {
     "tidegate user password alice": ASKS,
     "tidegate token revoke 0f1e2d3c4b5a": "names a token that only an example has: test_cli_access.py revokes one",
     "pip install 'tidegate[oidc]'": "needs a package index; make wheel installs",
+    "tidegate compare --endpoint fraud --candidate candidate.tar.gz --captured last-7d": (
+        "needs an endpoint that has captured for a while: test_cli_compare.py compares on its captures"
+    ),
     "tidegate evidence show fraud": COMPARED,
     "tidegate evidence show fraud --json > evidence.json": COMPARED,
     "tidegate evidence verify evidence.json": COMPARED,

@@ -1,5 +1,6 @@
 """Planted identities: none of 10,000 is left on disk, in the log or in the metrics, however it is written."""
 
+import base64
 import json
 import random
 import time
@@ -20,8 +21,41 @@ from tidegate.serving.contract.invocation import Answer
 from tidegate.serving.contract.replica_spec import CaptureSpec, ReplicaSpec
 
 PLANTED = 10_000
-FIRST = ("Jane", "Olu", "Mary-Ann", "José", "Søren", "Priya", "Wei", "Anna Maria", "D'Angelo", "Ngozi")
-LAST = ("Doe", "O'Neil", "García", "van der Berg", "Müller", "Okafor", "Nguyen", "Smith-Jones", "Kowalski")
+FIRST = (
+    "Žofie",
+    "Łukasz",
+    "Siobhán",
+    "Jean d'Arc",
+    "José María",
+    "Abdul bin Rashid",
+    "Jane",
+    "Olu",
+    "Mary-Ann",
+    "José",
+    "Søren",
+    "Priya",
+    "Wei",
+    "Anna Maria",
+    "D'Angelo",
+    "Ngozi",
+)
+LAST = (
+    "van 't Hoff",
+    "Żółkiewski",
+    "Ó Súilleabháin",
+    "zu Solms",
+    "al-Maktoum",
+    "de la Cruz y García",
+    "Doe",
+    "O'Neil",
+    "García",
+    "van der Berg",
+    "Müller",
+    "Okafor",
+    "Nguyen",
+    "Smith-Jones",
+    "Kowalski",
+)
 PATIENCE = 60.0
 
 
@@ -35,7 +69,7 @@ class People:
         return "".join(str(self.random.randrange(10)) for _ in range(count))
 
     def ssn(self) -> str:
-        separator = self.random.choice("- .")
+        separator = self.random.choice(("-", " ", ".", "/", "_", " - ", "·", "−"))
         area, group, serial = (
             self.random.randrange(1, 666),
             self.random.randrange(1, 100),
@@ -49,11 +83,13 @@ class People:
         number = int("".join(str(int(one, 36)) for one in f"{basic}{country}00"))
         whole = f"{country}{98 - number % 97:02d}{basic}"
         if self.random.random() < 0.5:
-            whole = " ".join(whole[at : at + 4] for at in range(0, length, 4))
+            whole = self.random.choice((" ", "-", "\u00a0", "/")).join(
+                whole[at : at + 4] for at in range(0, length, 4)
+            )
         return whole.lower() if self.random.random() < 0.2 else whole
 
     def email(self) -> str:
-        host = self.random.choice(("mail.example.com", "example.de"))
+        host = self.random.choice(("mail.example.com", "example.de", "müller.example", "xn--mller-kva.example"))
         return f"u{self.digits(9)}{self.random.choice(('', '+hr', '.x'))}@{host}"
 
     def phone(self) -> str:
@@ -63,14 +99,33 @@ class People:
                 f"({self.digits(3)}) {self.digits(3)}-{self.digits(4)}",
                 f"{self.digits(3)}.{self.digits(3)}.{self.digits(4)}",
                 f"+{self.random.randrange(1, 99)}{self.digits(10)}",
+                f"({self.digits(3)}) {self.digits(3)}-{self.digits(4)} ext. {self.digits(3)}",
+                f"+91-{self.random.randrange(6, 10)}{self.digits(4)}-{self.digits(5)}",
+                f"0171/{self.digits(8)}",
             )
         )
 
     def name(self) -> str:
         return f"{self.random.choice(FIRST)} {self.random.choice(LAST)}"
 
+    def tax_number(self) -> str:
+        """Of the United States, Germany, India, Britain and Brazil."""
+        letters = [self.random.choice("ABCDEFGHJK") for _ in range(5)]
+        return self.random.choice(
+            (
+                f"{self.digits(2)}-{self.digits(7)}",
+                f"{self.digits(2)} {self.digits(3)} {self.digits(3)} {self.digits(3)}",
+                f"{self.digits(2)}/{self.digits(3)}/{self.digits(5)}",
+                f"{letters[0]}{letters[1]}{letters[2]}P{letters[3]}{self.digits(4)}{letters[4]}",
+                f"{self.random.randrange(2, 10)}{self.digits(3)}-{self.digits(4)}-{self.digits(4)}",
+                f"QQ{self.digits(6)}C",
+                f"{self.digits(3)}.{self.digits(3)}.{self.digits(3)}-{self.digits(2)}",
+            )
+        )
+
     def any(self) -> str:
-        return self.random.choice((self.ssn, self.iban, self.email, self.phone, self.name))()
+        kinds = (self.ssn, self.iban, self.email, self.phone, self.name, self.tax_number)
+        return self.random.choice(kinds)()
 
 
 def shapes(people: People) -> Callable[[str], tuple[bytes, bytes]]:
@@ -81,7 +136,7 @@ def shapes(people: People) -> Callable[[str], tuple[bytes, bytes]]:
 
     def wrap(text: str) -> tuple[bytes, bytes]:
         amount = round(people.random.random() * 5000, 2)
-        kind = people.random.randrange(8)
+        kind = people.random.randrange(11)
         if kind == 0:
             return b"text/csv", f"{amount},{quoted(text)},1\n".encode()
         if kind == 1:
@@ -93,6 +148,9 @@ def shapes(people: People) -> Callable[[str], tuple[bytes, bytes]]:
             5: {text: amount},
             6: {"inner": json.dumps({"v": text}), "amount": amount},
             7: {"query": f"who={quote(text)}"},
+            8: {"packed": base64.b64encode(f"{amount},{quoted(text)},1".encode()).decode()},
+            9: {"key": text, "value": amount, "lines": f"pay\n{text}\ntoday"},
+            10: {"rows": [["a", json.dumps({"deep": json.dumps({"v": [text]})})]]},
         }[kind]
         return b"application/json", json.dumps(document, ensure_ascii=people.random.random() < 0.5).encode()
 
@@ -106,6 +164,7 @@ def traces(identity: str) -> set[str]:
         identity,
         json.dumps(identity)[1:-1],
         quote(identity),
+        base64.b64encode(identity.encode()).decode().rstrip("=")[:-1],
         *([bare] if any(map(str.isdigit, bare)) else []),
     }
 

@@ -106,6 +106,12 @@ def test_the_load_may_fall_until_the_commitment_saves_nothing(usage: list[float]
         assert savings.loss(usage, best, min(1.0, falls + 1e-3)) >= -1e-6
 
 
+@given(usages, discounts)
+def test_the_curve_of_commitments_has_the_bill_of_each(usage: list[float], part: float) -> None:
+    for covers, after in savings.curve(usage, part, points=7):
+        assert after == pytest.approx(savings.commit(usage, part, covers).after, abs=1e-6)
+
+
 @given(st.lists(st.floats(0.1, 100), min_size=2, max_size=50), discounts, discounts)
 def test_a_better_discount_never_saves_less(usage: list[float], one: float, two: float) -> None:
     less, more = sorted((one, two))

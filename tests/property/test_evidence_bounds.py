@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 
 from tidegate.domain.evidence import Counts
 from tidegate.evidence.rates import EFFECTS, RateTest, log_ratio, project
+from tidegate.evidence.rates import WEIGHTS as RATE_WEIGHTS
+from tidegate.evidence.shares import WEIGHTS as SHARE_WEIGHTS
 from tidegate.evidence.shares import ShareTest
+from tidegate.evidence.stakes import Stakes
 
 SIZES = st.integers(1, 6)
 RATES = st.floats(0.001, 0.9)
@@ -45,6 +48,7 @@ def pasts(draw: st.DrawFn) -> RateTest:
     for _ in range(draw(st.integers(0, 3))):
         old_n, new_n = draw(st.integers(0, 40)), draw(st.integers(0, 10))
         test = test.update((old_n, draw(st.integers(0, old_n)), new_n, draw(st.integers(0, new_n))))
+        test = test.enter_stage() if draw(st.booleans()) else test
     return test
 
 
@@ -128,16 +132,39 @@ def dependent_blocks(draw: st.DrawFn) -> tuple[float, list[tuple[Counts, float]]
     return tolerance, [*chances, ((1, 1, 1, 0), balance)]
 
 
-@given(dependent_blocks())
+@given(dependent_blocks(), st.integers(0, 5))
 def test_no_dependence_within_a_block_is_expected_to_give_evidence(
-    drawn: tuple[float, list[tuple[Counts, float]]],
+    drawn: tuple[float, list[tuple[Counts, float]]], past: int
 ) -> None:
     tolerance, chances = drawn
     before = ShareTest(tolerance)
+    for number in range(past):
+        before = before.update((10, number % 3, 10, 2))
+    before = before.enter_stage() if past > 2 else before
     mean = math.fsum((b[3] / b[2] - b[1] / b[0]) * chance for b, chance in chances)
     assert mean <= tolerance + 1e-9
     found = math.fsum(math.exp(before.update(block).log_evidence) * chance for block, chance in chances)
-    assert found <= 1 + 1e-6
+    assert found <= math.exp(before.log_evidence) * (1 + 1e-6)
+
+
+@given(st.lists(st.booleans(), max_size=80))
+def test_the_parts_of_a_stake_add_up_to_it_whenever_stages_begin(stages: list[bool]) -> None:
+    stakes = Stakes.on(SHARE_WEIGHTS)
+    for begins in stages:
+        stakes = stakes.enter_stage() if begins else stakes.multiply([0.0] * len(SHARE_WEIGHTS))
+        assert stakes.log_evidence == pytest.approx(0, abs=1e-9)
+
+
+@given(st.lists(st.integers(-3, 2), min_size=1, max_size=40))
+def test_a_stage_that_begins_is_no_evidence(steps: list[int]) -> None:
+    stakes = Stakes.on(SHARE_WEIGHTS)
+    for step in steps:
+        stakes = stakes.multiply([float(step)] * len(SHARE_WEIGHTS))
+    assert stakes.enter_stage().log_evidence == pytest.approx(stakes.log_evidence, abs=1e-9)
+
+
+def test_the_weights_of_each_test_add_up_to_one() -> None:
+    assert math.fsum(RATE_WEIGHTS) == pytest.approx(1) == math.fsum(SHARE_WEIGHTS)
 
 
 @given(

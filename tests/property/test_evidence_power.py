@@ -1,28 +1,39 @@
 """What evidence is said to find is what it finds, in rollouts drawn by chance."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.evidence import Versions, delays
-from tidegate.advisor.promise.evidence_power import chance_to_find, smallest_difference
+from bench.evidence_arrays import ShareTests
+from tidegate.advisor.promise.evidence_power import (
+    PREDICTIONS_PER_SECOND,
+    chance_to_find,
+    smallest_difference,
+)
 from tidegate.advisor.promise.passage import ComparedStage, count_blocks
 from tidegate.domain.evidence import OF_TRAFFIC, Comparison, EvidenceConfig
-from tidegate.evidence.judge import block_width
+from tidegate.evidence.block_widths import block_width
+from tidegate.evidence.comparisons import make_tests
+from tidegate.evidence.pace import LATENCY_SLACK
 
 ERRORS = EvidenceConfig(compare=(Comparison.ERRORS,))
-PREDICTIONS = EvidenceConfig(compare=(Comparison.PREDICTIONS,))
 ROLLOUTS = 300
-APART = 0.1
-"""How far computed and drawn probabilities may lie apart: three deviations of the draw, and the approximation."""
+APART = 0.15
+"""How far computed and drawn probabilities of errors may lie apart: the approximation where few requests fail, and
+the draw."""
+CLOSE = 0.09
+"""The same of shares: three deviations of the draw."""
 
 
 @pytest.mark.parametrize(
     ("versions", "difference", "seconds"),
     [
         (Versions(new_errors=0.05), 0.04, (8, 15, 25, 45)),
-        (Versions(new_errors=0.02), 0.01, (60, 150)),
+        (Versions(new_errors=0.02), 0.01, (60, 300)),
         (Versions(20, 0.05, new_errors=0.2), 0.19, (10, 20, 40)),
     ],
     ids=["one to five percent", "one percent more", "few requests"],
@@ -37,17 +48,40 @@ def test_errors_are_found_as_surely_as_computed(
         assert said == pytest.approx(float(np.mean(taken <= until)), abs=APART)
 
 
-def test_moved_predictions_are_found_when_computed() -> None:
-    """All the moved ones go above the old 95th percentile, where the difference is 0.95 of them."""
-    taken, _ = delays(Versions(moved=0.3), PREDICTIONS, ROLLOUTS, 120)
-    first, last = (float(np.quantile(taken, part)) for part in (0.05, 0.95))
-
-    def said(seconds: float) -> float:
-        stage = ComparedStage(0.1, seconds, 100)
-        return chance_to_find(Comparison.PREDICTIONS, PREDICTIONS, [stage], 0.0, 0.3 * 0.95)
-
-    assert said(first * 0.85) < 0.1
-    assert said(last * 1.15) > 0.9
+@pytest.mark.parametrize(
+    ("comparison", "stage", "difference"),
+    [
+        (Comparison.PREDICTIONS, ComparedStage(0.1, 60, 100), 0.3),
+        (Comparison.PREDICTIONS, ComparedStage(0.1, 60, 20), 0.35),
+        (Comparison.LATENCY, ComparedStage(0.1, 40, 100), 0.2),
+        (Comparison.LATENCY, ComparedStage(0.1, 120, 20), 0.2),
+    ],
+    ids=["predictions", "two predictions a second", "latency", "two latencies a second"],
+)
+def test_shares_are_found_as_surely_as_computed(
+    comparison: Comparison, stage: ComparedStage, difference: float
+) -> None:
+    """What the test of the median finds, with its part of the stake."""
+    config, chance = EvidenceConfig(compare=(comparison,)), np.random.default_rng(1)
+    predictions = comparison is Comparison.PREDICTIONS
+    test = ShareTests(ROLLOUTS, config.predictions if predictions else LATENCY_SLACK)
+    limit = -math.log(config.false_rollback_rate / len(make_tests(comparison, config)))
+    most = PREDICTIONS_PER_SECOND if predictions else math.inf
+    found = np.zeros(ROLLOUTS, bool)
+    for _ in range(int(stage.seconds)):
+        old_n, new_n = (
+            np.minimum(chance.poisson(stage.rate * part, ROLLOUTS), most)
+            for part in (1 - stage.share, stage.share)
+        )
+        old_k, new_k = (
+            chance.binomial(old_n.astype(int), 0.5),
+            chance.binomial(new_n.astype(int), 0.5 + difference),
+        )
+        test.update(old_n, old_k.astype(float), new_n, new_k.astype(float))
+        found |= test.log_evidence >= limit
+    said = chance_to_find(comparison, config, [stage], 0.0, difference)
+    assert 0.05 < said < 0.99, "neither sure nor impossible"
+    assert said == pytest.approx(float(found.mean()), abs=CLOSE)
 
 
 @given(

@@ -1,5 +1,6 @@
 """Model Monitor through boto3: job definitions, schedules, executions on virtual time, and what is refused."""
 
+import asyncio
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,7 +11,9 @@ from tests.served_wire import ACCOUNT, REGION, START, Served
 from tests.wire.test_sagemaker_endpoints import refused
 from tidegate.domain.drift import DriftFinding, DriftOutcome, DriftTask, DriftVerdict
 from tidegate.domain.errors import Transient
+from tidegate.domain.monitoring_schedule import ExecutionOutcome, ExecutionStatus, LabelledTask
 from tidegate.domain.observation import SAGEMAKER_CAPABILITIES
+from tidegate.domain.processing_job import BaselineOutcome, BaselineTask
 from tidegate.domain.targets import LOCAL, TargetTable
 from tidegate.reconcile.drift import CaptureAccess
 from tidegate.reconcile.monitoring import MonitoringSchedules
@@ -53,6 +56,24 @@ class Analyst:
     def __init__(self) -> None:
         self.outcome: DriftOutcome | Exception = NO_DRIFT
         self.tasks: list[DriftTask] = []
+        self.measured = ExecutionOutcome(ExecutionStatus.COMPLETED)
+        self.labelled: list[LabelledTask] = []
+        self.made: BaselineOutcome | Exception = BaselineOutcome(200)
+        self.baselines: list[tuple[BaselineTask, float]] = []
+        self.blocked: asyncio.Event | None = None
+        """Baselines wait for it."""
+
+    async def measure(self, task: LabelledTask) -> ExecutionOutcome:
+        self.labelled.append(task)
+        return self.measured
+
+    async def baseline(self, task: BaselineTask, longest: float) -> BaselineOutcome:
+        self.baselines.append((task, longest))
+        if self.blocked is not None:
+            await self.blocked.wait()
+        if isinstance(self.made, Exception):
+            raise self.made
+        return self.made
 
     async def analyse(self, task: DriftTask) -> DriftOutcome:
         self.tasks.append(task)
@@ -156,7 +177,7 @@ def with_member(path: str, value: Any) -> dict[str, Any]:
 FOLDER = {"MonitoringOutputs": [{"S3Output": {"S3Uri": "file:///reports", "LocalPath": "/out"}}], "KmsKeyId": "k"}
 UNSUPPORTED: list[tuple[str, Any, str]] = [
     ("DataQualityJobOutputConfig", FOLDER, "KmsKeyId encrypts reports in S3 alone"),
-    ("DataQualityBaselineConfig.StatisticsResource", {}, "no StatisticsResource"),
+    ("DataQualityBaselineConfig.StatisticsResource", {}, "no StatisticsResource and no BaseliningJobName"),
     ("DataQualityBaselineConfig.StatisticsResource", {"S3Uri": "https://h/x"}, "is no address"),
     ("DataQualityAppSpecification.ImageUri", "me/mine:1", "the analysis is built in"),
     (
@@ -353,7 +374,7 @@ def test_times_that_no_schedule_can_have_are_named(sagemaker: Any, monitor: Moni
 
 
 def test_other_kinds_of_monitoring_are_refused_by_name(sagemaker: Any, monitor: Monitor) -> None:
-    for kind in ("ModelQuality", "ModelBias", "ModelExplainability"):
+    for kind in ("ModelExplainability",):
         given = {**config(), "MonitoringType": kind}
         code, _, message = refused(
             sagemaker.create_monitoring_schedule, MonitoringScheduleName="s", MonitoringScheduleConfig=given
@@ -371,8 +392,8 @@ def test_other_kinds_of_monitoring_are_refused_by_name(sagemaker: Any, monitor: 
     for call in (sagemaker.create_monitoring_schedule, sagemaker.update_monitoring_schedule):
         message = refused(call, MonitoringScheduleName="hourly", MonitoringScheduleConfig=given)[2]
         assert "MonitoringJobDefinition is not supported" in message
-    code, _, message = refused(sagemaker.list_model_quality_job_definitions)
-    assert code == "UnknownOperationException" and "ListModelQualityJobDefinitions" in message
+    code, _, message = refused(sagemaker.list_model_explainability_job_definitions)
+    assert code == "UnknownOperationException" and "ListModelExplainabilityJobDefinitions" in message
 
 
 def test_sagemaker_runs_no_schedule_more_often_than_each_hour(

@@ -8,9 +8,11 @@ import re
 import unicodedata
 from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
-from urllib.parse import unquote
 
+from tidegate.capture.encoded_text import find_encoded, unescape
 from tidegate.capture.ibans import find_ibans
+from tidegate.capture.identifiers import find_identifiers
+from tidegate.capture.labelled_values import find_labelled
 from tidegate.capture.names import find_names
 from tidegate.domain.capture import Detector
 
@@ -20,16 +22,31 @@ LONGEST = 4096
 """Characters of a value that is looked at; a longer one is dropped as text."""
 NUMBER = r"-?+\d*+(?:\.\d*+)?+(?:[eE][+\-]?+\d++)?+"
 _PLAIN = re.compile(rf"\s*+(?:{NUMBER}|[Tt]rue|[Ff]alse|[Nn]ull|[Nn]a[Nn]|[Nn]one)\s*+", re.ASCII)
-_EMAIL = re.compile(r"[\w.!#$%&'*+/=?^`{|}~\-]{1,64}@[\w\-]{1,63}(?:\.[\w\-]{1,63})+")
-_SSN = re.compile(r"(?<!\d)(?<!\d-)(?!000|666)\d{3}([\-. ])(?!00)\d\d\1(?!0000)\d{4}(?!-?\d)", re.ASCII)
+_AT = r"(?:\s{0,2}@\s{0,2}|\s{0,2}[\(\[{<]\s?at\s?[\)\]}>]\s{0,2})"
+_DOT = r"(?:\.|\s?[\(\[{<]\s?dot\s?[\)\]}>]\s?)"
+_EMAIL = re.compile(
+    rf"""(?:[\w.!#$%&'*+/=?^`{{|}}~\-]{{1,64}}|"[^"\n]{{1,64}}"){_AT}"""
+    rf"(?:[\w\-]{{1,63}}(?:{_DOT}[\w\-]{{1,63}})+|\[[0-9A-Fa-f.:]{{3,45}}\])",
+    re.IGNORECASE,
+)
 _PHONES = (
     re.compile(r"(?<![\d+])\+[1-9]\d{0,2}(?:[ .\-/()]{0,2}\d){6,13}(?!\d)", re.ASCII),
     re.compile(r"(?<![\w+])00[1-9]\d{0,2}(?:[ .\-/()]{0,2}\d){6,13}(?!\w)", re.ASCII),
-    re.compile(r"(?<![\w.])(?:\+?1[ .\-])?(?:\(\d{3}\) ?|\d{3}[ .\-])\d{3}[ .\-]\d{4}(?!\w)(?!\.\d)", re.ASCII),
+    re.compile(
+        r"(?<![\w.])(?:\+?1[ .\-])?(?:\(\d{3}\) ?|\d{3}[ .\-])\d{3}[ .\-]\d{4}"
+        r"(?:\s?(?:x|ext\.?)\s?\d{1,6})?(?!\w)(?!\.\d)",
+        re.ASCII,
+    ),
+    re.compile(r"(?<![\w+])\(\d{3}\) ?\d{3}[ .\-]?\d{4}(?!\w)", re.ASCII),
+    re.compile(r"(?<![\w.,\-])0\d(?:[ .]\d\d){4}(?!\w)(?![.,]\d)", re.ASCII),
+    re.compile(r"(?<![\w.,\-])[6-9]\d{4} \d{5}(?!\w)(?![.,]\d)", re.ASCII),
     re.compile(r"(?<![\w.,\-])\(?0\d{1,4}\)?[ /\-]\d{3,4}(?:[ \-]?\d{2,5}){0,3}(?!\w)(?![.,]\d)", re.ASCII),
 )
 _FEWEST_DIGITS = 9
 """Of a phone number: months and ranges of years have fewer."""
+
+
+_CERTAIN = (Detector.EMAIL, Detector.IBAN, Detector.PHONE, Detector.SSN, Detector.NAME, Detector.TEXT)
 
 
 class Finding(NamedTuple):
@@ -73,33 +90,44 @@ def _is_sentence(text: str) -> bool:
 
 
 def _normalise(text: str) -> str:
-    """Letters and digits of other widths, characters without a width, and percent signs hide nothing."""
+    """Letters and digits of other widths, characters without a width, percent signs and entities hide nothing."""
+    text = unescape(text)
     if not text.isascii():
         text = "".join(one for one in unicodedata.normalize("NFKC", text) if unicodedata.category(one) != "Cf")
         text = "".join("-" if unicodedata.category(one) == "Pd" else one for one in text)
-    return unquote(text) if "%" in text else text
+    return text
 
 
 def _find(text: str, kinds: Collection[Detector]) -> list[Finding]:
-    """What is found, in order, without overlaps: of two the one that begins first, then the longer one."""
+    """What is found, in order, without overlaps: of two the one that begins first, then the longer one, then the one
+    of the detector that is more certain, so that a value has one hash in every process."""
     every = [one for kind in kinds for one in _FINDERS[kind](text)]
+    every += _hidden(text, kinds)
     found: list[Finding] = []
-    for one in sorted(every, key=lambda one: (one.start, -one.end)):
+    for one in sorted(every, key=lambda one: (one.start, -one.end, _CERTAIN.index(one.kind))):
         if not found or one.start >= found[-1].end:
             found.append(one)
     return found
 
 
+def _hidden(text: str, kinds: Collection[Detector]) -> Iterator[Finding]:
+    """Encoded texts in which something is found, or that cannot be read."""
+    for start, end, plain in find_encoded(text):
+        if not plain or (len(plain) < len(text) and scrub(plain, kinds, lambda kind, found: "") != plain):
+            yield Finding(Detector.TEXT, start, end)
+
+
 def _emails(text: str) -> Iterator[Finding]:
-    return (Finding(Detector.EMAIL, *one.span()) for one in _EMAIL.finditer(text) if "@" in text)
+    if "@" in text or "at" in text.lower():
+        yield from (Finding(Detector.EMAIL, *one.span()) for one in _EMAIL.finditer(text))
 
 
 def _ssns(text: str) -> Iterator[Finding]:
-    return (Finding(Detector.SSN, *one.span()) for one in _SSN.finditer(text))
+    return (Finding(Detector.SSN, *span) for span in (*find_identifiers(text), *find_labelled(Detector.SSN, text)))
 
 
 def _ibans(text: str) -> Iterator[Finding]:
-    return (Finding(Detector.IBAN, *span) for span in find_ibans(text))
+    return (Finding(Detector.IBAN, *span) for span in (*find_ibans(text), *find_labelled(Detector.IBAN, text)))
 
 
 def _phones(text: str) -> Iterator[Finding]:
@@ -107,10 +135,11 @@ def _phones(text: str) -> Iterator[Finding]:
         for one in pattern.finditer(text):
             if sum(character.isdigit() for character in one[0]) >= _FEWEST_DIGITS:
                 yield Finding(Detector.PHONE, *one.span())
+    yield from (Finding(Detector.PHONE, *span) for span in find_labelled(Detector.PHONE, text))
 
 
 def _names(text: str) -> Iterator[Finding]:
-    return (Finding(Detector.NAME, *span) for span in find_names(text))
+    return (Finding(Detector.NAME, *span) for span in (*find_names(text), *find_labelled(Detector.NAME, text)))
 
 
 def _nothing(text: str) -> Iterator[Finding]:

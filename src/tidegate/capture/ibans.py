@@ -24,15 +24,17 @@ _LENGTHS = {
     "RU": 33,
 }
 """Country -> characters of its numbers."""
-_START = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}[0-9]{2}(?=[ .\-]?[A-Za-z0-9])")
-_SEPARATORS = " .-"
+_START = re.compile(
+    r"(?:(?<=[Ii][Bb][Aa][Nn])|(?<![A-Za-z0-9]))([A-Za-z]{2})[ \-]?[0-9]{2}(?=[\s./_:·\-]{0,3}[A-Za-z0-9])"
+)
+_SEPARATORS = " \t\r\n.-/_:·"
 
 
 def find_ibans(text: str) -> Iterator[tuple[int, int]]:
     """Start and end of each number, written in any case, with or without separators."""
     past = 0
     for start in _START.finditer(text):
-        length = _LENGTHS.get(start[0][:2].upper())
+        length = _LENGTHS.get(start[1].upper())
         if length is None or start.start() < past:
             continue
         end, number = _take(text, start.start(), length)

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from tidegate.capture.detectors import NUMBER, is_plain, scrub
+from tidegate.capture.detectors import LONGEST, NUMBER, is_plain, scrub
 from tidegate.capture.field_names import kind_of
 from tidegate.capture.field_rules import FieldRules
 from tidegate.capture.records import CSV, JSON, Body
@@ -25,6 +25,11 @@ _NUMBERS = re.compile(
 )
 _ROW_MEMBERS = frozenset({"instances", "inputs", "data", "rows", "features"})
 """Members whose list of plain values is a row, and not a field."""
+_NAMING = ("name", "key", "field", "column", "feature", "label", "attribute", "Name", "Key")
+_VALUES = frozenset({"value", "values", "data", "content", "val"})
+"""Members that hold a value whose name is in a member beside them."""
+_DELIMITERS = (";", "\t", "|")
+"""Of tables that have no commas in their first line."""
 _TYPE = re.compile(r"[\w.+\-]+/[\w.+\-]+(?:; ?charset=[\w\-]+)?", re.ASCII)
 
 
@@ -76,10 +81,22 @@ class Redactor:
         if isinstance(value, str):
             if kind in self._kinds and kind is not None and (not is_plain(value) or _is_long(value)):
                 return self._replacer.found(kind, value)
-            return scrub(value, self._kinds, self._replacer.found)
+            nested = self._nested(value)
+            return scrub(value, self._kinds, self._replacer.found) if nested is None else nested
         if kind in self._kinds and kind is not None and not isinstance(value, bool) and _is_long(value):
             return self._replacer.found(kind, str(value))
         return value
+
+    def _nested(self, text: str) -> str | None:
+        """A document of JSON in a text: its members have names that tell what they are. None: it is none."""
+        if text.lstrip()[:1] not in ("{", "[") or len(text) > LONGEST:
+            return None
+        try:
+            document = msgspec.json.decode(text)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            return None
+        found = self._walk(document, ("",) * (DEEPEST // 4), None, False)
+        return text if found == document else msgspec.json.encode(found).decode()
 
     def _named(self, value: Any, action: Redacted, kind: Detector | None) -> Any:
         if action is Redacted.KEEP or value is None:
@@ -109,7 +126,9 @@ class Redactor:
         if len(path) > DEEPEST:
             raise Unreadable
         if isinstance(value, dict):
-            columns = _column_names(value)
+            columns, told = _column_names(value), _told_name(value)
+            if told is not None and self._tells(told):
+                return self._pair(value, told, path, request)
             return {
                 self._name(name): self._member(one, (*path, name), kind, request, columns)
                 for name, one in value.items()
@@ -122,6 +141,20 @@ class Redactor:
                     return self._row(value, self._columns, request)
             return [self._walk(one, path, kind, request) for one in value]
         return self._value(value, kind)
+
+    def _tells(self, name: str) -> bool:
+        return self._fields.action((name,)) is not None or kind_of(name) is not None
+
+    def _pair(self, value: dict[str, Any], told: str, path: tuple[str, ...], request: bool) -> dict[str, Any]:
+        """A field whose name is a value: ``{"name": "ssn", "value": ...}``."""
+        return {
+            self._name(name): (
+                self._name(told)
+                if name in _NAMING and one == told
+                else self._member(one, (*path, told if name.lower() in _VALUES else name), None, request, None)
+            )
+            for name, one in value.items()
+        }
 
     def _member(
         self,
@@ -153,7 +186,9 @@ class Redactor:
         named = request and bool(self._fields.binding or self._columns)
         if not named and _NUMBERS.fullmatch(data):
             return data
-        rows = list(csv.reader(io.StringIO(data.decode("utf-8-sig"), newline=""), strict=True))
+        text = data.decode("utf-8-sig")
+        delimiter = _find_delimiter(text)
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
         columns = self._header(rows)
         header = rows[:1] if columns is not None else []
         if columns is None and named:
@@ -161,7 +196,7 @@ class Redactor:
             if not columns:
                 raise Unreadable
         out = io.StringIO(newline="")
-        writer = csv.writer(out, lineterminator="\n")
+        writer = csv.writer(out, delimiter=delimiter, lineterminator="\n")
         writer.writerows([self._name(name) for name in row] for row in header)
         for row in rows[len(header) :]:
             writer.writerow(self._csv_row(row, columns))
@@ -189,6 +224,11 @@ class Redactor:
         return None
 
 
+def _find_delimiter(text: str) -> str:
+    first = text.partition("\n")[0]
+    return "," if "," in first else next((one for one in _DELIMITERS if one in first), ",")
+
+
 def _is_long(value: Any) -> bool:
     """Whether it is a number with so many digits that it may be an identity, or no number at all."""
     digits = sum(one.isdigit() for one in str(value))
@@ -202,6 +242,14 @@ def _is_rows(value: list[Any]) -> bool:
 
 def _is_row(value: list[Any]) -> bool:
     return bool(value) and not any(isinstance(one, (list, dict)) for one in value)
+
+
+def _told_name(value: dict[str, Any]) -> str | None:
+    """The name that a member gives to the value beside it."""
+    if not any(isinstance(name, str) and name.lower() in _VALUES for name in value):
+        return None
+    told = (value[name] for name in _NAMING if isinstance(value.get(name), str))
+    return next(told, None)
 
 
 def _column_names(value: dict[str, Any]) -> list[str] | None:

@@ -20,7 +20,16 @@ Usual = Annotated[
     typer.Option(
         metavar="KEY=VALUE",
         help="Behaviour of a good version: error-rate=0.1%, refusal-rate=0.1%, p50=20ms and p99=80ms of latency, "
-        "mean=0.4 and deviation=0.1 of predictions. Repeatable.",
+        "mean=0.4 and deviation=0.1 of predictions; positive=0.5%, labelled=20% and label-delay=30d of labels; "
+        "positives=300 of a replay. Repeatable.",
+    ),
+]
+Fault = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FAULT",
+        help="Fault of the new version: error-rate=5%, refusal-rate=5%, latency=+80ms, prediction-shift=0.2, "
+        "wrong-predictions=20%, changed-columns=5%, auc-loss=0.1, no-data, failed-start. Repeatable.",
     ),
 ]
 Startup = Annotated[str, typer.Option(help="How long an instance takes to start.")]
@@ -48,8 +57,8 @@ def load_spec_with_baseline(spec_file: Path, usual: Sequence[str] | None) -> Spe
 def _describe_assumption(filled: Baseline) -> str:
     assert filled.latency is not None
     p50, p99 = (format_millis(filled.latency.quantile(part)) for part in (0.5, 0.99))
-    said = "latency of a good version not given (--usual)"
-    return f"{said}: assumed p50={p50} p99={p99}, half of the alarm's threshold"
+    said = f"latency of a good version not given (--usual): assumed p50={p50} p99={p99}"
+    return said if filled.latency is spec_scenario.ASSUMED_LATENCY else f"{said}, half of the alarm's threshold"
 
 
 def format_millis(microseconds: float) -> str:

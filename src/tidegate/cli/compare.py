@@ -3,15 +3,15 @@ is harm."""
 
 import json
 import os
-from collections.abc import Mapping
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from tidegate.advisor.comparison.report import Verdict, VersionComparison
+from tidegate.advisor.comparison.report import Verdict, VersionComparison, doubt
+from tidegate.advisor.comparison.row_files import RowSet
 from tidegate.cli import compare_page, compare_tables
-from tidegate.cli.compare_inputs import choose_models, read_rows
+from tidegate.cli.compare_inputs import choose_models, read_given_rows
 from tidegate.cli.compare_options import read_options
 from tidegate.cli.compare_run import ModelRun
 from tidegate.cli.output import AsJson, console
@@ -25,14 +25,20 @@ NOT_PASSED = 1
 Versions = Annotated[
     list[str],
     typer.Argument(
-        metavar="[OLD] NEW",
+        metavar="[OLD] [NEW]",
         help="Of each its model data (a file, archive or folder) or a spec (.yaml); OLD not with --endpoint.",
         show_default=False,
     ),
 ]
 Rows = Annotated[
     str,
-    typer.Option(metavar="FILE", help="Table (.csv) with a header, JSON Lines, or captures.", show_default=False),
+    typer.Option(
+        "--rows",
+        "--captured",
+        metavar="FILE",
+        help="Table (.csv) with a header, JSON Lines, or captures; last-7d: what the endpoint captured of so long.",
+        show_default=False,
+    ),
 ]
 Endpoint = Annotated[str, typer.Option(metavar="NAME", help="OLD is what this endpoint serves.")]
 By = Annotated[str, typer.Option(metavar="COLUMN", help="Compare each of its values by itself, too.")]
@@ -41,11 +47,19 @@ LeaveOut = Annotated[str, typer.Option(metavar="A,B", help="Columns that the mod
 Limits = Annotated[
     list[str], typer.Option(metavar="NAME=VALUE", help="How much may change: mean=5%, auc=0.02. Repeatable.")
 ]
-More = Annotated[list[str], typer.Option("--with", metavar="NAME=VALUE", help="See above.")]
+More = Annotated[
+    list[str],
+    typer.Option(
+        "--with",
+        "--candidate",
+        metavar="NAME=VALUE",
+        help="See above. --candidate NEW is the same as the last argument.",
+    ),
+]
 
 
 def compare(
-    versions: Versions,
+    versions: Versions = [],  # noqa: B006
     *,
     rows: Rows,
     endpoint: Endpoint = "",
@@ -74,33 +88,39 @@ def compare(
     \b
     Examples:
       tidegate compare model.tar.gz candidate.tar.gz --rows rows.csv
-      tidegate compare --endpoint fraud candidate.tar.gz --rows captures/
+      tidegate compare --endpoint fraud --candidate new.tar.gz --captured last-7d
       tidegate compare old.yaml new.yaml --rows rows.csv --label fraud
     """
     options = read_options(by, label, leave_out, tolerance, said)
     check_destinations(html)
     settings = Settings.from_environment(os.environ)
-    found = read_rows(rows, options.rows, by, settings)
-    models = choose_models(versions, endpoint, options.variant, options.honest, settings)
+    found = read_given_rows(endpoint, rows, options.rows, by, settings)
+    given = [*versions, *options.candidates]
+    models = choose_models(given, endpoint, options.variant, options.honest, settings)
     asking = ModelRun(found.requests, options.answers, options.terms, settings, options.within)
     with ProgressBar("comparing", 2 + len(models.honest), quiet=as_json) as bar:
         result, answers = asking.compare(models, bar.update)
+    result = doubt(result, found.doubt) if found.doubt else result
     names = (models.old.name, models.new.name)
     if html is not None:
         compare_page.write(html, names, result, answers)
-    _show(result, names, found.skipped, as_json)
+    _show(result, names, found, as_json)
     if result.verdict is not Verdict.PASS:
         raise typer.Exit(NOT_PASSED)
 
 
-def _show(result: VersionComparison, names: tuple[str, str], skipped: Mapping[str, int], as_json: bool) -> None:
+def _show(result: VersionComparison, names: tuple[str, str], found: RowSet, as_json: bool) -> None:
+    skipped = found.skipped
     if as_json:
         unused = {str(reason): count for reason, count in sorted(skipped.items())}
-        print(json.dumps({"old": names[0], "new": names[1], **result.document(), "captures_skipped": unused}))
+        about = {"captures_skipped": unused, "captures_drawn_from": found.drawn_from}
+        print(json.dumps({"old": names[0], "new": names[1], **result.document(), **about}))
         return
     screen = console()
     for part in compare_tables.render(result):
         screen.print(part)
+    if found.drawn_from > len(found.requests):
+        screen.print(Text(f"{len(found.requests):,} of {found.drawn_from:,} captures, drawn by chance"))
     if skipped:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(skipped.items()))
         screen.print(Text(f"captures that were not used: {reasons}"))

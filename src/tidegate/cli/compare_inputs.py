@@ -10,21 +10,31 @@ from typing import Any
 from tidegate.advisor.comparison.row_files import (
     RowSet,
     RowTerms,
+    draw_captures,
     read_captures,
     read_csv_rows,
     read_lines_of_rows,
 )
 from tidegate.advisor.comparison.tolerance_learning import FEWEST
+from tidegate.advisor.drift.captures import read_window
 from tidegate.advisor.quality.sources import read_lines
 from tidegate.advisor.scoring.models import model_at, model_of_spec, served_model, serving_entry, serving_variant
 from tidegate.cli.artifacts import prepare
+from tidegate.cli.capture_addresses import captured_at
 from tidegate.cli.client import ApiClient
 from tidegate.cli.output import client
 from tidegate.cli.spec_file import read_spec
 from tidegate.domain.errors import Invalid
 from tidegate.domain.registry import Model
 from tidegate.settings import Settings
+from tidegate.spec.units import seconds
 
+CAPTURED = "last-"
+"""How the time begins whose captures are meant."""
+MOST_CAPTURED = 20_000
+"""Captures that are asked at most; of more so many are drawn."""
+OPEN_FOR = 3_600.0
+"""Seconds for which a file of captures may be open."""
 RECORDED_WITHIN, POLL_EVERY = 10.0, 0.2
 """Seconds for which the server may take to record model data, and between two looks."""
 
@@ -101,6 +111,37 @@ def _recorded_entry(server: ApiClient, endpoint: str) -> dict[str, Any]:
         time.sleep(POLL_EVERY)
 
 
+def read_given_rows(endpoint: str, given: str, terms: RowTerms, by: str, settings: Settings) -> RowSet:
+    """Raises Invalid or ArtifactError."""
+    if given.startswith(CAPTURED):
+        return read_captured(endpoint, given, terms, by, settings)
+    return read_rows(given, terms, by, settings)
+
+
+def read_captured(endpoint: str, given: str, terms: RowTerms, by: str, settings: Settings) -> RowSet:
+    """What an endpoint captured of the last days. Raises Invalid."""
+    if not endpoint:
+        raise Invalid("--captured: give --endpoint NAME, whose captures are meant; --rows FOLDER reads any others")
+    if terms.label:
+        raise Invalid("captures have no labels: 'tidegate labels' measures by those that came later")
+    before = time.time()
+    since = before - seconds(given.removeprefix(CAPTURED), ("--captured",), least=1)
+    addresses = captured_at(endpoint)
+    if not addresses:
+        raise Invalid(f"--captured {given}: endpoint {endpoint} captures nothing; --rows FILE gives rows")
+    s3 = (settings.s3_endpoint, settings.region)
+    lines = (line for at in addresses for _, line in read_window(at, since, before, OPEN_FOR, s3))
+    found = draw_captures(lines, terms, MOST_CAPTURED, since, before)
+    _check_column(found, by)
+    return found
+
+
+def _check_column(found: RowSet, by: str) -> None:
+    if by and found.requests and by not in found.columns:
+        hint = "; --with columns=A,B names those of captured rows without names" if not found.columns else ""
+        raise Invalid(f"--by {by}: no row has such a column{hint}")
+
+
 def read_rows(given: str, terms: RowTerms, by: str, settings: Settings) -> RowSet:
     """Raises Invalid or ArtifactError."""
     path = Path(given).expanduser()
@@ -122,7 +163,5 @@ def read_rows(given: str, terms: RowTerms, by: str, settings: Settings) -> RowSe
         raise Invalid(f"the rows {given} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise Invalid(f"the rows {given} cannot be read: not UTF-8 text") from None
-    if by and found.requests and by not in found.columns:
-        hint = "; --with columns=A,B names those of captured rows" if not found.columns else ""
-        raise Invalid(f"--by {by}: no row has such a column{hint}")
+    _check_column(found, by)
     return found

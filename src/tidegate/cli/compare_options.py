@@ -27,13 +27,16 @@ class CompareOptions:
     honest: tuple[str, ...]
     variant: str
     within: int
+    candidates: tuple[str, ...] = ()
+    """What --candidate names: it shares its values with --with, which all have names."""
 
 
 def read_options(
     by: str, label: str, leave_out: str, tolerances: Sequence[str], said: Sequence[str]
 ) -> CompareOptions:
     """Raises Invalid."""
-    more = _parse_pairs(said)
+    candidates = tuple(text for text in said if "=" not in text)
+    more = _parse_pairs([text for text in said if "=" in text])
     where = more.get("score", "")
     check_place(where)
     terms = ComparisonTerms(
@@ -51,6 +54,7 @@ def read_options(
         _words(more.get("honest", "")),
         more.get("variant", ""),
         seconds(more.get("within", "10m"), ("--with within",), least=1),
+        candidates,
     )
 
 

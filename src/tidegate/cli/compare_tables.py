@@ -78,7 +78,8 @@ def labelled_rows(found: LabelledStatistics) -> Iterator[tuple[str, float | None
         yield "AUC", before.auc, after.auc, note
         labels = f"{found.positives:,} of {found.rows:,} labels are 1"
         yield "average precision", before.average_precision, after.average_precision, labels
-        yield "calibration error", before.calibration_error, after.calibration_error, ""
+        unseen = f"{found.unseen:,} labels are neither 0 nor 1: left out" if found.unseen else ""
+        yield "calibration error", before.calibration_error, after.calibration_error, unseen
 
 
 def _changed(result: VersionComparison) -> Table:

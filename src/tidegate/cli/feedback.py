@@ -24,7 +24,9 @@ Votes = Annotated[
 
 
 def feedback(name: Name, votes: Votes = None, as_json: AsJson = False) -> None:
-    """Post what people think of answers, or say what is known of each version by it.
+    """Post what people think of answers, and show it.
+
+    Without VOTES: what is known of each version by it.
 
     A line is {"id": "question-1", "label": "up"}: the request's inference id, and up, down, or a number from 0 to 1.
 

@@ -24,14 +24,13 @@ from tidegate.advisor.promise import (
 )
 from tidegate.advisor.promise.detection import AlarmWatch, RolloutSetting
 from tidegate.advisor.rehearsal import spec_scenario
-from tidegate.cli import baseline_options, draw, plot_files
+from tidegate.cli import baseline_options, draw, plot_files, promised_evidence
 from tidegate.cli.baseline_options import format_probability, format_rise, format_threshold
 from tidegate.cli.output import AsJson, console, print_note
 from tidegate.cli.plot_shapes import CurvePlot
 from tidegate.cli.spec_file import SpecPath
 from tidegate.cli.tables import Table, key, number, sentence
 from tidegate.domain.alarm import Alarm, ComparisonOperator
-from tidegate.domain.evidence import Comparison
 from tidegate.spec.units import duration
 
 SIGNS = {
@@ -45,14 +44,6 @@ UNITS = {
     Quantity.REFUSALS: (100.0, "percent"),
     Quantity.LATENCY: (1e-3, "ms"),
     Quantity.PREDICTIONS: (1.0, "index"),
-}
-COUNTED = {
-    Comparison.ERRORS: "fail",
-    Comparison.LATENCY: "are slower than the old median by more than the tolerance",
-    Comparison.PREDICTIONS: "have a prediction on the other side of the old median",
-    Comparison.PAIRED: "(mean difference of the two predictions of a request, in units)",
-    Comparison.FEATURES: "have another value in one of 20 columns",
-    Comparison.TEXT: "are answered by a refusal",
 }
 CURVE_POINTS = 60
 """Number of points of a curve."""
@@ -94,6 +85,7 @@ def promise_spec(
         expectations.parse_part(false_alarms, "--false-alarms"),
         duration(startup, ("--startup",)),
         spec_scenario.traffic_parts(given.wish),
+        all(model.serial for model in given.wish.models),
     )
     asked = expectations.parse_wanted(see) if see else expectations.default_wanted(given.baseline)
     found = promise(plan, given.wish.alarms, rps, given.baseline, asked, terms)
@@ -120,13 +112,8 @@ def show(found: Promise, alarms: Mapping[str, Alarm], screen: Console) -> None:
     screen.print(f"the whole rollout takes {draw.format_duration(found.seconds)}\n")
     screen.print(f"Smallest fault that is detected with {format_probability(found.power)} by the end of a stage")
     screen.print(_alarm_table(found, alarms))
-    if found.evidence:
-        often = format_probability(found.power)
-        screen.print(f"\nSmallest difference that evidence finds with {often} by the end of a stage")
-        screen.print(_evidence_table(found))
-    if found.labels:
-        screen.print(f"\nSmallest loss of AUC that labels find with {format_probability(found.power)}, of 0.8")
-        screen.print(_label_table(found))
+    for part in promised_evidence.render(found):
+        screen.print(part)
     for one in found.wanted:
         screen.print()
         for line in (*_describe_wanted(one), *_describe_proposals(one)):
@@ -154,28 +141,6 @@ def _alarm_table(found: Promise, alarms: Mapping[str, Alarm]) -> Table:
             continue
         false = ("" if one.exact else "~") + format_probability(one.false_alarm)
         shown.add_row(one.name, *_format_smallest(one), false, rule)
-    return shown
-
-
-def _evidence_table(found: Promise) -> Table:
-    stages = [number(f"STAGE {place}") for place in range(1, len(found.stages) + 1)]
-    shown = Table(
-        key("COMPARED"), *stages, number("FALSE ROLLBACKS"), sentence("FURTHER PART OF THE REQUESTS THAT")
-    )
-    for one in found.evidence:
-        name = f"{one.comparison} ({one.variant})" if one.variant else one.comparison.value
-        unit, scale = ("", 1) if one.comparison is Comparison.PAIRED else (" %", 100)
-        sizes = ("-" if size is None else f"+{size * scale:.3g}{unit}" for size in one.smallest)
-        shown.add_row(name, *sizes, f"< {format_probability(one.false_alarm)}", COUNTED[one.comparison])
-    return shown
-
-
-def _label_table(found: Promise) -> Table:
-    shown = Table(number("LABELLED POSITIVES"), number("REPLAY"), number("LATE LABELS"))
-    for one in found.labels:
-        shown.add_row(
-            f"{one.positives:,}", *("-" if loss is None else f"{loss:.3f}" for loss in (one.replay, one.late))
-        )
     return shown
 
 

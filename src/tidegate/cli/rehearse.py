@@ -11,16 +11,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from tidegate.advisor.promise import VersionFault, expectations
-from tidegate.advisor.rehearsal import spec_scenario
-from tidegate.advisor.rehearsal.rehearsal import Proportion, Rehearsal, RunSummary, Scenario, count_runs, rehearse
+from tidegate.advisor.rehearsal import rehearsed_faults, spec_scenario
+from tidegate.advisor.rehearsal.rehearsal import Rehearsal, RunSummary, Scenario, count_runs, rehearse
+from tidegate.advisor.rehearsal.run_statistics import Proportion
 from tidegate.cli import baseline_options, draw, plot_files
 from tidegate.cli.output import AsJson, console, plot_width, print_note
 from tidegate.cli.plot_shapes import BarPlot, CurvePlot
+from tidegate.cli.rehearsed_evidence import summary_tables
 from tidegate.cli.spec_file import SpecPath
 from tidegate.cli.tables import Table, number
 from tidegate.domain.errors import Invalid
 from tidegate.spec.units import duration
 
+RUNS, RUNS_WITH_EVIDENCE = 1_000, 100
+"""By default. A rollout whose versions are compared takes up to seconds of processor time."""
 HISTOGRAM_ROWS, WIDTH, BESIDE = 16, 48, 22
 """Rows of the histogram in the terminal, and characters of its longest bar."""
 
@@ -29,14 +33,14 @@ def rehearse_spec(
     spec_file: SpecPath,
     *,
     rps: baseline_options.Rps,
-    fault: Annotated[
-        list[str] | None,
+    fault: baseline_options.Fault = None,
+    runs: Annotated[
+        int | None,
         typer.Option(
-            metavar="FAULT",
-            help="Fault of the new version: error-rate=5%, latency=+80ms, prediction-shift=0.2, failed-start.",
+            help="Number of rollouts with the fault, and as many without; 1000 by default, with evidence 100.",
+            show_default=False,
         ),
     ] = None,
-    runs: Annotated[int, typer.Option(help="Number of rollouts with the fault, and as many without.")] = 1000,
     seed: Annotated[int, typer.Option(help="Random seed; the same seed draws the same requests.")] = 1,
     usual: baseline_options.Usual = None,
     startup: baseline_options.Startup = "30s",
@@ -47,22 +51,23 @@ def rehearse_spec(
 
     Shows how reliably and how soon it is rolled back.
 
-    Runs the server's own state machine and alarms on a virtual clock, with random requests.
+    Runs the server's own state machine, alarms and comparison of the two versions on a virtual clock, with random
+    requests.
 
     \b
     Examples:
       tidegate rehearse fraud.yaml --rps 40 --fault error-rate=5%
       tidegate rehearse fraud.yaml --rps 40 --fault latency=+80ms --usual p50=12ms --usual p99=40ms
       tidegate rehearse fraud.yaml --rps 40 --fault failed-start --runs 100 --json
+      tidegate rehearse guarded.yaml --rps 40 --fault wrong-predictions=20%
     """
     plot_files.check_path(plot)
     given = baseline_options.load_spec_with_baseline(spec_file, usual)
     what = expectations.parse_fault(fault or ())
-    if what.prediction_shift and given.baseline.predictions is None:
-        raise Invalid(
-            "--fault prediction-shift needs to know how a good version answers: --usual mean=A --usual deviation=B"
-        )
+    rehearsed_faults.check_faults(what, given.baseline, given.wish)
     scenario = spec_scenario.make_scenario(given.wish, rps, given.baseline, duration(startup, ("--startup",)))
+    if runs is None:
+        runs = RUNS if given.wish.deployment.evidence is None else RUNS_WITH_EVIDENCE
     found = _rehearse_with_progress(scenario, what, runs, seed, quiet=as_json)
     if plot is not None:
         plot_files.write_plot(plot, f"Rehearsal of {given.wish.endpoint}", _plot_figures(found))
@@ -101,6 +106,13 @@ def show(found: Rehearsal, screen: Console) -> None:
         screen.print(f"  by {name}: {count}")
     if found.healthy.held:
         screen.print(f"  held for lack of evidence: {found.healthy.held} of {found.runs}")
+    for whose, one in (("bad versions", found.faulty), ("good versions", found.healthy)):
+        for part in () if one is None else summary_tables(one.evidence, found.shares, whose):
+            screen.print(part)
+    if found.evidence:
+        screen.print()
+    for said in found.evidence:
+        screen.print(said)
     for name in found.untouched:
         screen.print(f"{name} was left out: the rehearsal draws no values for it, so it stayed OK")
     screen.print(f"a successful rollout takes {draw.format_duration(found.seconds)}")

@@ -15,6 +15,8 @@ from tidegate.console import (
     openid_pages,
     operate_pages,
     pages,
+    recommender_pages,
+    summary_pages,
 )
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.guarded_routes import GuardedRoute
@@ -35,4 +37,6 @@ def further_routes(gateway: Gateway, environment: Mapping[str, str]) -> list[Gua
         *insight_pages.routes(gateway, streams),
         *pages.routes(gateway, desk),
         *learn_pages.routes(gateway, desk),
+        *recommender_pages.routes(gateway),
+        *summary_pages.routes(gateway),
     ]

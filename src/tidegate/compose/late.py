@@ -47,6 +47,12 @@ PATHS: Mapping[str, tuple[str, ...]] = {
     f"{CONSOLE}/compute": ("GET",),
     f"{CONSOLE}/rolling": ("GET",),
     f"{CONSOLE}/targets": ("GET",),
+    f"{CONSOLE}/challenges": ("GET",),
+    f"{CONSOLE}/summary": ("GET",),
+    f"{CONSOLE}/endpoints/{{name}}/card": ("GET",),
+    f"{CONSOLE}/recommender": ("GET",),
+    f"{CONSOLE}/recommender/{{name}}": ("GET",),
+    f"{CONSOLE}/recommender/{{name}}/live": ("GET",),
     f"{CONSOLE}/static/{{path:path}}": ("GET",),
 }
 """Paths of ``further_routes`` with their methods: the planner, labels, computations and pages, which take a sixth of

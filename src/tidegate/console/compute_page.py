@@ -127,6 +127,7 @@ def _scaled(tariff: Tariff, load: Load, scaling: ScalingBounds, usage: FleetUsag
                 },
             ],
             "steps": True,
+            "whole": True,
             "across": "day of December",
         },
         "days": [

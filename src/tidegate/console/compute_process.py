@@ -11,20 +11,21 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import datetime
-from random import Random
 from typing import Any
 
 import msgspec
 
 from tidegate import spec
 from tidegate.advisor.promise import Baseline, PromiseTerms, expectations, promise
-from tidegate.advisor.rehearsal import spec_scenario
-from tidegate.advisor.rehearsal.rehearsal import PreparedScenario, rehearse
-from tidegate.advisor.rehearsal.simulation import TimelineRecorder, simulate
+from tidegate.advisor.rehearsal import rehearsed_faults, spec_scenario
+from tidegate.advisor.rehearsal.rehearsal import rehearse
+from tidegate.advisor.rehearsal.simulation import simulate
+from tidegate.console.challenges import drift, incident, peak, update
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import Invalid, TidegateError
 from tidegate.spec.units import duration
 
+RUNS, RUNS_WITH_EVIDENCE = 200, 20
 MAX_RUNS = 2_000
 """Maximum number of runs in a rehearsal for a page; the command allows more."""
 NICENESS = 10
@@ -49,7 +50,8 @@ class PromiseRequest(ComputeRequest, kw_only=True):
 class RehearsalRequest(ComputeRequest, kw_only=True):
     rps: float
     faults: list[str] = []
-    runs: int = 200
+    runs: int | None = None
+    """None: 200, and 20 of a rollout whose versions are compared, which take longer."""
     seed: int = 1
 
 
@@ -64,12 +66,19 @@ class SimulationRequest(ComputeRequest, kw_only=True):
 
 def compute(what: str, body: Mapping[str, object], now: datetime) -> dict[str, object]:
     """Raises Invalid for an invalid request."""
+    if what in DEMONSTRATIONS:
+        shown, demonstrate = DEMONSTRATIONS[what]
+        return demonstrate(_read(what, body, shown), now)
     kind, work = COMPUTATIONS[what]
+    asked = _read(what, body, kind)
+    return work(asked, spec.parse(asked.spec, now))
+
+
+def _read(what: str, body: Mapping[str, object], kind: type[Any]) -> Any:
     try:
-        asked = msgspec.convert(body, kind)
+        return msgspec.convert(body, kind)
     except msgspec.ValidationError as error:
         raise Invalid(f"{what}: {error}") from None
-    return work(asked, spec.parse(asked.spec, now))
 
 
 def _compute_promise(asked: PromiseRequest, wish: DesiredDeployment) -> dict[str, object]:
@@ -79,6 +88,7 @@ def _compute_promise(asked: PromiseRequest, wish: DesiredDeployment) -> dict[str
         expectations.parse_part(asked.false_alarms, "false_alarms"),
         duration(asked.startup, ("startup",)),
         spec_scenario.traffic_parts(wish),
+        all(model.serial for model in wish.models),
     )
     baseline = _parse_baseline(asked, wish)
     wanted = expectations.parse_wanted(asked.wanted) if asked.wanted else expectations.default_wanted(baseline)
@@ -87,12 +97,15 @@ def _compute_promise(asked: PromiseRequest, wish: DesiredDeployment) -> dict[str
 
 
 def _run_rehearsal(asked: RehearsalRequest, wish: DesiredDeployment) -> dict[str, object]:
-    if not 1 <= asked.runs <= MAX_RUNS:
-        raise Invalid(f"{asked.runs} runs: give 1 to {MAX_RUNS}, or use the command")
-    made = spec_scenario.make_scenario(
-        wish, asked.rps, _parse_baseline(asked, wish), duration(asked.startup, ("startup",))
-    )
-    return asdict(rehearse(made, expectations.parse_fault(asked.faults), runs=asked.runs, seed=asked.seed))
+    runs = asked.runs
+    if runs is None:
+        runs = RUNS if wish.deployment.evidence is None else RUNS_WITH_EVIDENCE
+    if not 1 <= runs <= MAX_RUNS:
+        raise Invalid(f"{runs} runs: give 1 to {MAX_RUNS}, or use the command")
+    baseline, fault = _parse_baseline(asked, wish), expectations.parse_fault(asked.faults)
+    rehearsed_faults.check_faults(fault, baseline, wish)
+    made = spec_scenario.make_scenario(wish, asked.rps, baseline, duration(asked.startup, ("startup",)))
+    return asdict(rehearse(made, fault, runs=runs, seed=asked.seed))
 
 
 def _parse_baseline(asked: ComputeRequest, wish: DesiredDeployment) -> Baseline:
@@ -108,10 +121,10 @@ def _run_simulation(asked: SimulationRequest, wish: DesiredDeployment) -> dict[s
         return spec_scenario.render_timeline(timeline)
     if asked.alarms:
         raise Invalid("simulate: give either rps, from which alarms are computed, or alarms")
-    made = spec_scenario.make_scenario(wish, asked.rps, _parse_baseline(asked, wish), startup)
-    recorder = TimelineRecorder()
-    run = PreparedScenario(made, expectations.parse_fault(asked.faults)).run(Random(asked.seed), (recorder,))
-    return {"run": asdict(run), "moments": [asdict(moment) for moment in recorder.moments]}
+    baseline, fault = _parse_baseline(asked, wish), expectations.parse_fault(asked.faults)
+    rehearsed_faults.check_faults(fault, baseline, wish)
+    made = spec_scenario.make_scenario(wish, asked.rps, baseline, startup)
+    return spec_scenario.render_rehearsed(spec_scenario.rehearse_once(made, fault, asked.seed))
 
 
 COMPUTATIONS: dict[str, tuple[type[Any], Callable[[Any, DesiredDeployment], dict[str, object]]]] = {
@@ -119,6 +132,13 @@ COMPUTATIONS: dict[str, tuple[type[Any], Callable[[Any, DesiredDeployment], dict
     "rehearse": (RehearsalRequest, _run_rehearsal),
     "simulate": (SimulationRequest, _run_simulation),
 }
+DEMONSTRATIONS: dict[str, tuple[type[Any], Callable[[Any, datetime], dict[str, object]]]] = {
+    "drift": (drift.DriftRequest, lambda asked, now: drift.demonstrate(asked)),
+    "peak": (peak.PeakRequest, lambda asked, now: peak.demonstrate(asked)),
+    "update": (update.UpdateRequest, update.demonstrate),
+    "incident": (incident.IncidentRequest, incident.demonstrate),
+}
+"""For the console's pages alone: they are none of the API's."""
 
 
 def main() -> None:

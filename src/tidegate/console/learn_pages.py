@@ -7,10 +7,18 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tidegate.console import architectures_page, compute_page, rolling_page, targets_page
+from tidegate.console import (
+    architectures_page,
+    challenges_page,
+    compute_page,
+    overview,
+    rolling_page,
+    targets_page,
+)
 from tidegate.console.compute_api import ComputePool
 from tidegate.console.pages import load_catalogue, render_page
 from tidegate.domain.access import Access
+from tidegate.domain.errors import TidegateError
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.guarded_routes import GuardedRoute
 from tidegate.gateway.paths import CONSOLE
@@ -20,7 +28,13 @@ Page = Callable[[Gateway, ComputePool, Request], Awaitable[Response]]
 
 def routes(gateway: Gateway, pool: ComputePool) -> list[GuardedRoute]:
     """GET only: they change nothing."""
-    pages = {"architectures": _architectures, "compute": _compute, "rolling": _rolling, "targets": _targets}
+    pages = {
+        "architectures": _architectures,
+        "challenges": _challenges,
+        "compute": _compute,
+        "rolling": _rolling,
+        "targets": _targets,
+    }
     return [
         GuardedRoute(gateway, f"{CONSOLE}/{name}", _make_handler(gateway, pool, page), Access.READ)
         for name, page in pages.items()
@@ -37,7 +51,22 @@ def _make_handler(gateway: Gateway, pool: ComputePool, page: Page) -> Callable[[
 async def _architectures(gateway: Gateway, pool: ComputePool, request: Request) -> Response:
     catalogue = await load_catalogue(gateway)
     shown = await asyncio.to_thread(architectures_page.architectures, request.query_params, catalogue)
-    return render_page("architectures", request, catalogue, **shown)
+    examples = await asyncio.to_thread(overview.architecture_examples, catalogue)
+    return render_page("architectures", request, catalogue, examples=examples, **shown)
+
+
+async def _challenges(gateway: Gateway, pool: ComputePool, request: Request) -> Response:
+    given = dict(request.query_params)
+    if "deaths" in given:
+        given["deaths"] = ",".join(request.query_params.getlist("deaths"))
+    show, asked = challenges_page.asked_for(given)
+    outcome, problem = None, None
+    try:
+        outcome = await pool.compute_once(show, asked, gateway.context.clock.now())
+    except TidegateError as error:
+        problem = error.message
+    shown = challenges_page.shown(show, asked, outcome)
+    return render_page("challenges", request, await load_catalogue(gateway), problem=problem, **shown)
 
 
 async def _compute(gateway: Gateway, pool: ComputePool, request: Request) -> Response:
@@ -53,8 +82,10 @@ async def _targets(gateway: Gateway, pool: ComputePool, request: Request) -> Res
 
 
 async def _rolling(gateway: Gateway, pool: ComputePool, request: Request) -> Response:
-    now = gateway.context.clock.now().isoformat()
-    asked = [{"what": "simulate", "now": now, "body": body} for body in rolling_page.simulations()]
-    outcomes: list[Any] = await asyncio.gather(*(pool.compute(one) for one in asked))
-    shown = rolling_page.compared(outcomes)
-    return render_page("rolling", request, await load_catalogue(gateway), **shown)
+    now = gateway.context.clock.now()
+    outcomes: list[Any] = await asyncio.gather(
+        *(pool.compute_once("simulate", body, now) for body in rolling_page.simulations())
+    )
+    catalogue = await load_catalogue(gateway)
+    examples = await asyncio.to_thread(overview.strategy_examples, catalogue)
+    return render_page("rolling", request, catalogue, examples=examples, **rolling_page.compared(outcomes))

@@ -1,13 +1,12 @@
-"""The numbers of the overview, each computed from the planner and the catalogue when the page is asked for. Pure."""
+"""Figures of the overview and worked examples of the chapters, computed from the planner and the catalogue. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from tidegate.advisor import planner
-from tidegate.advisor.cost import breakeven, many_models, savings
+from tidegate.advisor.cost import many_models, savings
 from tidegate.advisor.cost.bill import MONTHS, Tariff
 from tidegate.advisor.cost.fleet import ScalingBounds, fleet
-from tidegate.advisor.cost.on_demand import OnDemandUsage
 from tidegate.advisor.cost.shapes import shape
 from tidegate.advisor.cost.traffic import Traffic
 from tidegate.advisor.planner import pricing, what_is_asked
@@ -18,17 +17,27 @@ from tidegate.advisor.prices import Catalogue
 from tidegate.console.flowchart import MODES
 from tidegate.console.money import format_dollars
 from tidegate.console.rehearsal_page import DESCRIPTIONS, STRATEGIES
+from tidegate.gateway.paths import CONSOLE
 
 REGION = "us-east-1"
 SMALL = "ml.c5.large"
-LOOKUP = OnDemandUsage(2.0, 0.2)
-"""A serverless request: 2 GB for 200 ms."""
-ONE = ScalingBounds(per_instance=40.0, least=1, most=1)
-CLIENTS = (1, 10, 50, 100, 250, 500, 1000, 1500, 2000)
+SHARED = "ml.m5.xlarge"
+CLIENTS = 1000
 MODEL_BYTES = 45e6
 """Of one client's model in memory, libraries' share included."""
 CLIENT_RATE = 0.05
 """Requests a second of one client."""
+MODE_EXAMPLES: Mapping[str, str] = {
+    "real_time": "payroll-fraud",
+    "serverless": "salary-benchmarking",
+    "asynchronous": "document-ocr",
+    "batch": "monthly-attrition",
+}
+STRATEGY_EXAMPLES: Mapping[str, str] = {
+    "all_at_once": "learning-recommendations",
+    "canary": "assist",
+    "linear": "payroll-fraud",
+}
 
 
 TARGETS: Mapping[str, Mapping[str, str]] = {
@@ -60,44 +69,75 @@ THERE: Mapping[str, Mapping[str, object]] = {
 ARCHITECTURES: Mapping[str, Mapping[str, str]] = {
     "dedicated": {
         "title": "Dedicated",
+        "example": "payroll-fraud",
         "about": "One model has its instances for itself, so nothing else moves its latency.",
     },
     "multi_model": {
         "title": "Multi-model",
+        "example": "client-attrition",
         "about": "Many alike models share a container; each is loaded when it is asked for, and goes when memory is"
         " short.",
     },
     "pipeline": {
         "title": "Serial pipeline",
+        "example": "document-ocr",
         "about": "Each request goes through several containers, one after the other, within one instance.",
     },
     "direct": {
         "title": "Side by side",
+        "example": "salary-explained",
         "about": "Several containers share an endpoint, and each request names the one it is for.",
     },
 }
 
 
 def numbers(catalogue: Catalogue) -> dict[str, Any]:
-    """Everything that the overview shows."""
+    """Each chapter's figure of an example."""
     tariff = Tariff(catalogue, REGION)
-    plans = {name: planner.plan(planner.example(name), catalogue) for name in planner.examples()}
-    summaries = {name: _summary(name, plan) for name, plan in plans.items()}
-    fraud = plans["payroll-fraud"]
-    return {
-        "plans": summaries,
-        "targets": [{**told, "month": _month(name, catalogue)} for name, told in TARGETS.items()],
-        "modes": {
-            name: {"title": title, "about": MODES[name]} for name, title in what_is_asked()["modes"].items()
-        },
-        "architectures": ARCHITECTURES,
-        "strategies": {name: {"title": title, "about": DESCRIPTIONS[name]} for name, title in STRATEGIES.items()},
-        "serverless": _serverless(tariff),
-        "many": _many_models(tariff),
-        "savings": _savings(fraud, tariff),
-        "choices": {choice.name: choice for choice in fraud.choices},
-        "dollars": format_dollars,
+    fraud = planner.plan(planner.example("payroll-fraud"), catalogue)
+    rows = {row.name: row.value for row in fraud.rows}
+    month = {name: _month(name, catalogue) for name in TARGETS}
+    apart, together = _many_models(tariff)
+    saved, covers = _savings(fraud, tariff)
+    found = {
+        "targets": f"Payroll fraud: {format_dollars(month['sagemaker'])} a month on SageMaker,"
+        f" {format_dollars(month['ecs'])} on ECS, {format_dollars(month['eks'])} on Kubernetes without its control"
+        f" plane. {format_dollars(month['lambda'])} on Lambda, if requests may wait for a cold start",
+        "challenges": "Drift, a tenfold peak, an update while things die, an incident: each runs while you look",
+        "traffic": "Two strategies with the same fault, side by side",
+        "rolling": "Two fleets turn back at once, rolling when old instances have started again",
+        "flowchart": "Four questions, then a plan",
+        "architectures": f"1,000 clients: {format_dollars(apart)} or {format_dollars(together)} a month",
+        "compute": f"Payroll fraud: ${covers:.3f} an hour for a year saves {format_dollars(saved)} a month",
+        "recommender": "Real loads on this machine, for a model of yours",
+        "planner": f"Payroll fraud: {rows['Instance Type']}, {rows['Scaling']}, {rows['Estimated Cost']}",
+        "summary": "Strategy, alarms, evidence, cost and history of each endpoint",
     }
+    return {"figures": {f"{CONSOLE}/{name}": text for name, text in found.items()}}
+
+
+def mode_examples(catalogue: Catalogue) -> list[dict[str, Any]]:
+    """The four inference modes, each with a worked example."""
+    titles = what_is_asked()["modes"]
+    return [
+        {"mode": mode, "title": titles[mode], "about": MODES[mode], **_summary(name, catalogue)}
+        for mode, name in MODE_EXAMPLES.items()
+    ]
+
+
+def architecture_examples(catalogue: Catalogue) -> list[dict[str, Any]]:
+    return [{**told, **_summary(told["example"], catalogue)} for told in ARCHITECTURES.values()]
+
+
+def strategy_examples(catalogue: Catalogue) -> list[dict[str, Any]]:
+    """How a new version takes over, from the fastest to the most careful, and rolling."""
+    found: list[dict[str, Any]] = []
+    for name, title in STRATEGIES.items():
+        about = {"title": title, "about": DESCRIPTIONS[name], "example": ""}
+        if name in STRATEGY_EXAMPLES:
+            about |= _summary(STRATEGY_EXAMPLES[name], catalogue)
+        found.append(about)
+    return found
 
 
 def _month(target: str, catalogue: Catalogue) -> float:
@@ -108,113 +148,34 @@ def _month(target: str, catalogue: Catalogue) -> float:
     return made.bill.month
 
 
-def _summary(name: str, plan: planner.Plan) -> dict[str, Any]:
+def _summary(name: str, catalogue: Catalogue) -> dict[str, Any]:
+    plan = planner.plan(planner.example(name), catalogue)
     return {
-        "name": name,
-        "title": planner.examples()[name]["title"],
-        "about": planner.examples()[name]["about"],
+        "example": name,
+        "model": planner.examples()[name]["title"],
         "rows": {row.name: row.value for row in plan.rows},
-        "month": plan.bill.month,
-        "mode": plan.place.mode,
     }
 
 
-def _serverless(tariff: Tariff) -> dict[str, Any]:
-    """Dollars a month of serverless and of one instance, over the rate."""
-    office, year = Traffic(1.0, shape("business_hours")), table("compute")["year"]
-    ways = breakeven.serverless_against_real_time(tariff, LOOKUP, SMALL, ONE)
-    crossing = breakeven.crossing(ways["serverless"], ways["real-time"], office, year)
-    points = breakeven.curve(ways, office, year, least=0.1, most=30.0)
-    return {
-        "crossing": None if crossing is None else crossing.rps,
-        "chart": {
-            "x": [point["rps"] for point in points],
-            "series": [
-                {
-                    "label": "serverless, 2 GB",
-                    "colour": "--green",
-                    "dash": [7, 4],
-                    "values": [point["serverless"] for point in points],
-                },
-                {
-                    "label": f"one {SMALL}",
-                    "colour": "--blue",
-                    "values": [point["real-time"] for point in points],
-                },
-            ],
-            "log": True,
-            "across": "requests a second in a busy hour",
-            "before": "$",
-            "marks": [] if crossing is None else [crossing.rps],
-        },
-    }
+def _many_models(tariff: Tariff) -> tuple[float, float]:
+    """Dollars a month of 1,000 endpoints, and of one for all."""
+    load = Traffic(CLIENT_RATE * CLIENTS, shape("diurnal")).hours(table("compute")["year"])
+    both = many_models.dedicated_against_shared(
+        tariff,
+        many_models.ModelPool(CLIENTS, MODEL_BYTES, hot=0.5),
+        (SMALL, ScalingBounds(50.0, 1, 4)),
+        (SHARED, ScalingBounds(200.0, 1, 100)),
+        load,
+    )
+    return both.first.month, both.second.month
 
 
-def _many_models(tariff: Tariff) -> dict[str, Any]:
-    """Dollars a month of an endpoint for each client and of one for all."""
-    base, apart, together = Traffic(1.0, shape("diurnal")).hours(table("compute")["year"]), [], []
-    saved = 0.0
-    for count in CLIENTS:
-        models = many_models.ModelPool(count, MODEL_BYTES, hot=0.5)
-        both = many_models.dedicated_against_shared(
-            tariff,
-            models,
-            (SMALL, ScalingBounds(50.0, 1, 4)),
-            ("ml.m5.xlarge", ScalingBounds(200.0, 1, 100)),
-            base.times(CLIENT_RATE * count),
-        )
-        apart.append(both.first.month)
-        together.append(both.second.month)
-        saved = both.saved if count == 1000 else saved
-    return {
-        "saved": saved,
-        "at_1000": (apart[CLIENTS.index(1000)], together[CLIENTS.index(1000)]),
-        "chart": {
-            "x": list(CLIENTS),
-            "series": [
-                {"label": "an endpoint each", "colour": "--blue", "values": apart},
-                {"label": "one of many models", "colour": "--green", "dash": [7, 4], "values": together},
-            ],
-            "log": True,
-            "log_up": True,
-            "across": "clients",
-            "before": "$",
-        },
-    }
-
-
-def _savings(plan: planner.Plan, tariff: Tariff) -> dict[str, Any]:
-    """Dollars a month of the fraud model over what is committed for a year."""
+def _savings(plan: planner.Plan, tariff: Tariff) -> tuple[float, float]:
+    """Dollars a month that the best commitment for a year saves of the plan's instances, and the on-demand dollars
+    an hour that it covers."""
     assert isinstance(plan.size, FleetSize)
     hour = tariff.hosting(plan.size.type.name).amount
     load = traffic(plan.facts).hours(table("compute")["year"])
     usage = [paid * hour for paid in fleet(load, pricing.scaling(plan.size)).paid]
-    discount = tariff.catalogue.discount(1).part
-    best = savings.best(usage, discount)
-    points = savings.curve(usage, discount)
-    return {
-        "discount": discount,
-        "hourly": best.hourly,
-        "covers": best.covers,
-        "saving": best.saving / MONTHS,
-        "bearable": savings.bearable(usage, best),
-        "chart": {
-            "x": [covers for covers, _ in points],
-            "series": [
-                {
-                    "label": "instances, with the commitment",
-                    "colour": "--green",
-                    "values": [after / MONTHS for _, after in points],
-                },
-                {
-                    "label": "without",
-                    "colour": "--blue",
-                    "dash": [2, 4],
-                    "values": [best.before / MONTHS for _ in points],
-                },
-            ],
-            "across": "on-demand dollars an hour that are committed",
-            "before": "$",
-            "marks": [best.covers],
-        },
-    }
+    best = savings.best(usage, tariff.catalogue.discount(1).part)
+    return best.saving / MONTHS, best.hourly

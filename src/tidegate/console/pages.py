@@ -16,7 +16,8 @@ from starlette.responses import HTMLResponse, Response
 
 from tidegate import __version__
 from tidegate.advisor.prices import Catalogue, price_folder
-from tidegate.console import flowchart, overview, plan_page, rehearsal_page
+from tidegate.console import chapters, flowchart, overview, plan_page, rehearsal_page
+from tidegate.console.chapters import OVERVIEW
 from tidegate.console.compute_api import ComputePool
 from tidegate.console.identity import identify_reader, page_headers
 from tidegate.domain.access import Access
@@ -29,10 +30,8 @@ from tidegate.gateway.paths import CONSOLE
 PAGES = (
     (CONSOLE, "Endpoints"),
     (f"{CONSOLE}/jobs", "Batch jobs"),
-    (f"{CONSOLE}/overview", "Overview"),
-    (f"{CONSOLE}/flowchart", "Inference mode"),
+    (OVERVIEW, "Learn"),
     (f"{CONSOLE}/planner", "Planner"),
-    (f"{CONSOLE}/traffic", "Traffic shifting"),
 )
 STATIC = f"{CONSOLE}/static/{{path:path}}"
 """Open, since the login page needs them."""
@@ -75,7 +74,7 @@ TEMPLATES.filters["soft"] = add_word_breaks
 def routes(gateway: Gateway, pool: ComputePool) -> list[GuardedRoute]:
     """GET only: pages make changes through the native API."""
     pages: Mapping[str, Page] = {
-        f"{CONSOLE}/overview": _home,
+        OVERVIEW: _home,
         f"{CONSOLE}/flowchart": _flowchart,
         f"{CONSOLE}/planner": _planner,
         f"{CONSOLE}/planner/spec": _spec,
@@ -101,6 +100,9 @@ def render_page(name: str, request: Request, catalogue: Catalogue, **context: An
     text = TEMPLATES.get_template(f"{name}.html").render(
         pages=PAGES,
         here=request.url.path,
+        chapters=chapters.CHAPTERS,
+        neighbours=chapters.neighbours(request.url.path),
+        learning=chapters.is_in_story(request.url.path),
         version=__version__,
         who=identify_reader(request),
         region=REGION,
@@ -122,9 +124,10 @@ async def _home(gateway: Gateway, pool: ComputePool, request: Request) -> Respon
 
 
 async def _flowchart(gateway: Gateway, pool: ComputePool, request: Request) -> Response:
-    return render_page(
-        "flowchart", request, await load_catalogue(gateway), **flowchart.walked(request.query_params)
-    )
+    catalogue = await load_catalogue(gateway)
+    examples = await asyncio.to_thread(overview.mode_examples, catalogue)
+    walked = flowchart.walked(request.query_params)
+    return render_page("flowchart", request, catalogue, examples=examples, **walked)
 
 
 async def _planner(gateway: Gateway, pool: ComputePool, request: Request) -> Response:
@@ -145,15 +148,14 @@ async def _spec(gateway: Gateway, pool: ComputePool, request: Request) -> Respon
 async def _traffic(gateway: Gateway, pool: ComputePool, request: Request) -> Response:
     asked = rehearsal_page.form_values(request.query_params)
     problem: str | None = None
-    outcome: Any = None
+    outcomes: list[Any] = []
     try:
-        now = gateway.context.clock.now().isoformat()
-        outcome = await pool.compute(
-            {"what": "simulate", "now": now, "body": rehearsal_page.simulation_body(asked)}
-        )
+        now = gateway.context.clock.now()
+        bodies = [rehearsal_page.simulation_body(form) for form in (asked, rehearsal_page.second_form(asked))]
+        outcomes = await asyncio.gather(*(pool.compute_once("simulate", body, now) for body in bodies))
     except TidegateError as error:
         problem = error.message
-    context = rehearsal_page.template_context(asked, outcome)
+    context = rehearsal_page.template_context(asked, outcomes)
     return render_page("traffic", request, await load_catalogue(gateway), problem=problem, **context)
 
 

@@ -1,7 +1,10 @@
-"""The traffic page: turns a form into a spec, and a rehearsed rollout into drawing data. Pure."""
+"""The traffic page: turns a form into two specs, and two rehearsed rollouts into drawing data. Pure."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from tidegate.console.figures import format_clock as format_short_clock
 
 STRATEGIES: Mapping[str, str] = {
     "all_at_once": "All at once",
@@ -18,14 +21,24 @@ DESCRIPTIONS: Mapping[str, str] = {
 FAULTS: Mapping[str, str] = {
     "": "None: the new version is as good as the old",
     "error-rate": "More requests fail",
+    "refusal-rate": "More requests are refused",
     "latency": "Answers are slower",
     "failed-start": "Its instances do not start",
 }
+HARM: Mapping[str, str] = {
+    "error-rate": "failed because of it",
+    "refusal-rate": "were refused because of it",
+    "latency": "were answered later",
+}
+"""What a fault does to the requests that it meets."""
 SIZES = {"canary": "size", "linear": "step", "rolling": "batch"}
 DEFAULTS: Mapping[str, str] = {
     "strategy": "linear",
     "size": "25%",
     "wait": "10m",
+    "strategy2": "all_at_once",
+    "size2": "10%",
+    "wait2": "10m",
     "final_bake": "5m",
     "instances": "4",
     "rps": "40",
@@ -34,20 +47,32 @@ DEFAULTS: Mapping[str, str] = {
     "startup": "30s",
     "seed": "1",
 }
-AMOUNTS = {"error-rate": "5%", "latency": "+80ms"}
+AMOUNTS = {"error-rate": "5%", "refusal-rate": "10%", "latency": "+80ms"}
+START_PART = 0.08
+"""Of the playback, the most that goes by until the first request is shifted."""
+PACE = 0.4
+"""A stretch without news takes the playback this power of its seconds: long bakes go by, short turns can be seen."""
+POSITIONS = 1000
 
 
 def form_values(query: Mapping[str, str]) -> dict[str, str]:
     """Values of the form, with defaults for missing ones."""
     given = {key: query.get(key, default).strip()[:40] for key, default in DEFAULTS.items()}
+    if "strategy2" not in query and given["strategy"] == DEFAULTS["strategy2"]:
+        given["strategy2"] = DEFAULTS["strategy"]
     fault = given["fault"]
     if fault in AMOUNTS and (not given["amount"] or (fault == "latency") != given["amount"].endswith("s")):
         given["amount"] = AMOUNTS[fault]
     return given
 
 
+def second_form(form: Mapping[str, str]) -> dict[str, str]:
+    """The form of the rollout that the first is compared with."""
+    return {**form, **{key: form[f"{key}2"] for key in ("strategy", "size", "wait")}}
+
+
 def build_spec(form: Mapping[str, str]) -> dict[str, Any]:
-    """A spec of the form's rollout, with two alarms on the new version."""
+    """A spec of the form's rollout, with three alarms on the new version."""
     rollout: dict[str, str] = {"strategy": form["strategy"]}
     if form["strategy"] in SIZES:
         rollout |= {SIZES[form["strategy"]]: form["size"], "wait": form["wait"]}
@@ -61,6 +86,7 @@ def build_spec(form: Mapping[str, str]) -> dict[str, Any]:
         "rollout": rollout,
         "alarms": {
             "errors": {"metric": "Invocation5XXErrors", "statistic": "Average", "above": "2%", **often},
+            "refused": {"metric": "Invocation4XXErrors", "statistic": "Average", "above": "5%", **often},
             "slow": {"metric": "ModelLatency", "statistic": "p99", "above": "100ms", **often},
         },
     }
@@ -87,14 +113,67 @@ def _parse_number(text: str) -> float | str:
         return text
 
 
-def template_context(form: Mapping[str, str], outcome: Mapping[str, Any] | None) -> dict[str, Any]:
+def template_context(form: Mapping[str, str], outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """``outcomes``: of the two simulations; none where one of them cannot be run."""
     return {
         "form": form,
         "strategies": STRATEGIES,
         "about": DESCRIPTIONS,
         "faults": FAULTS,
-        "outcome": None if outcome is None else drawing_data(form, outcome),
+        "outcome": compare(form, outcomes) if outcomes else None,
     }
+
+
+def compare(form: Mapping[str, str], outcomes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Both rollouts as the page draws them. ``knots``: positions of the slider and the seconds that they mean."""
+    forms = (form, second_form(form))
+    ways = [drawing_data(one, outcome) for one, outcome in zip(forms, outcomes, strict=True)]
+    most = max(1, *(way["blast"]["met"] for way in ways))
+    for way, side in zip(ways, ("a", "b"), strict=True):
+        way["side"] = side
+        way["blast"] |= {
+            "met_part": round(100 * way["blast"]["met"] / most, 2),
+            "harmed_part": round(100 * way["blast"]["harmed"] / most, 2),
+        }
+    return {
+        "ways": ways,
+        "harm": HARM.get(form["fault"], ""),
+        "seconds": max(way["seconds"] for way in ways),
+        "knots": make_knots([way["moments"] for way in ways]),
+        "verdict": _compare_reach(ways),
+    }
+
+
+def _compare_reach(ways: Sequence[Mapping[str, Any]]) -> str:
+    """One sentence on which reached fewer users with a bad version; empty where none was turned back."""
+    if any(way["run"]["outcome"] != "rolled back" for way in ways):
+        return ""
+    fewer, more = sorted(ways, key=lambda way: way["blast"]["met"])
+    if fewer["blast"]["met"] == more["blast"]["met"]:
+        return "Both let the bad version answer as many requests."
+    times = more["blast"]["met"] / max(1, fewer["blast"]["met"])
+    less = fewer["title"].lower()
+    return f"{more['title']} let the bad version answer {times:.1f} times as many requests as {less}."
+
+
+def make_knots(runs: Sequence[Sequence[Mapping[str, Any]]]) -> list[tuple[float, float]]:
+    """Positions (0 to POSITIONS) and seconds, both rising, between which the playback is even. The start of instances
+    takes ``START_PART`` of it at the most, and the last moment is its end."""
+    times = sorted({0.0, *(moment["at"] for run in runs for moment in run)})
+    shifted = min((moment["at"] for run in runs for moment in run if moment["share"]), default=None)
+    weights = [(later - earlier) ** PACE for earlier, later in itertools.pairwise(times)]
+    if shifted is not None:
+        starting = [place for place, at in enumerate(times[1:]) if at <= shifted]
+        before, after = sum(weights[place] for place in starting), sum(weights[len(starting) :])
+        most = after * START_PART / (1 - START_PART)
+        if before > most > 0:
+            for place in starting:
+                weights[place] *= most / before
+    whole, so_far, knots = sum(weights) or 1.0, 0.0, [(0.0, 0.0)]
+    for at, weight in zip(times[1:], weights, strict=True):
+        so_far += weight
+        knots.append((round(POSITIONS * so_far / whole, 2), at))
+    return knots
 
 
 def drawing_data(form: Mapping[str, str], outcome: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,10 +182,23 @@ def drawing_data(form: Mapping[str, str], outcome: Mapping[str, Any]) -> dict[st
     run, moments = outcome["run"], outcome["moments"]
     return {
         "run": {**run, "alarms": [name.rpartition("-")[2] for name in run["alarms"]]},
+        "title": STRATEGIES.get(form["strategy"], form["strategy"]),
+        "took": format_short_clock(run["seconds"]),
         "seconds": round(moments[-1]["at"], 1) if moments else 0.0,
         "instances": int(form["instances"]),
         "moments": [_start_moment(form), *(_moment(moment) for moment in moments)],
+        "blast": _blast(form, run),
     }
+
+
+def _blast(form: Mapping[str, str], run: Mapping[str, Any]) -> dict[str, Any]:
+    """Requests that the new version answered, and about how many of them its fault harmed."""
+    fault, met = form["fault"], run["requests"]
+    part = {"latency": 1.0, "": 0.0, "failed-start": 0.0}.get(fault)
+    if part is None:
+        text = form["amount"]
+        part = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    return {"met": met, "harmed": round(met * part)}
 
 
 def _start_moment(form: Mapping[str, str]) -> dict[str, Any]:

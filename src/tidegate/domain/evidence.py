@@ -74,7 +74,7 @@ class PairedTolerance:
     """Part of the old version's highest 5 % that are not among the new version's."""
     top_bias: float = 0.5
     """Mean difference among the old version's highest 5 %, in units."""
-    order: float = 0.25
+    order: float = 0.4
     """Part of the pairs of requests that the versions put in the opposite order."""
     slice: float = 1.2
     """Mean difference in any slice, in units."""

@@ -12,6 +12,8 @@ JOBS = "/aws/sagemaker/TransformJobs"
 EVIDENCE = "tidegate/Evidence"
 DRIFT = "tidegate/Drift"
 DATA_QUALITY = "aws/sagemaker/Endpoints/data-metrics"
+MODEL_QUALITY = "aws/sagemaker/Endpoints/model-metrics"
+BIAS = "aws/sagemaker/Endpoints/bias-metrics"
 LABELS = "tidegate/Labels"
 
 

@@ -4,14 +4,45 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from tidegate.domain.model_quality import QualityTerms
+from tidegate.domain.processing_job import StorageAccess
+
 ONCE = "NOW"
 """The schedule expression of a schedule that is executed once after each start."""
 
 
+class MonitoringType(StrEnum):
+    """SageMaker's words for what is monitored."""
+
+    DATA_QUALITY = "DataQuality"
+    MODEL_QUALITY = "ModelQuality"
+    MODEL_BIAS = "ModelBias"
+
+
 @dataclass(frozen=True)
-class DataQualityJob:
-    """A job definition. ``statistics`` and ``constraints``: addresses of the baseline's files, the second may be
-    empty; ``output``: address of the folder of reports; ``kms_key``: with which S3 encrypts them."""
+class LabelSource:
+    """``address``: of the folder of ground truth; ``start_offset`` and ``end_offset``: ISO 8601 durations by which
+    the analysed time is earlier, so that labels have time to come; empty: not at all."""
+
+    address: str
+    start_offset: str = ""
+    end_offset: str = ""
+
+
+@dataclass(frozen=True)
+class BiasSource:
+    """``config``: address of an analysis_config.json; ``features``: the place of the features in a request, empty: it
+    is all of it."""
+
+    config: str
+    features: str = ""
+
+
+@dataclass(frozen=True)
+class MonitoringJob:
+    """A job definition. ``statistics`` and ``constraints``: addresses of the baseline's files, either may be empty;
+    ``output``: address of the folder of reports; ``kms_key``: with which S3 encrypts them. ``labels`` and
+    ``quality``: what predictions are compared with, and how."""
 
     name: str
     endpoint: str
@@ -21,9 +52,13 @@ class DataQualityJob:
     kms_key: str
     created_at: datetime
     wire: dict[str, object] = field(default_factory=dict)
-    """Members of CreateDataQualityJobDefinition that Describe echoes."""
+    """Members of the operation that created it, which Describe echoes."""
     publishes: bool = True
-    """Distances are published as metrics."""
+    """What was measured is published as metrics."""
+    type: MonitoringType = MonitoringType.DATA_QUALITY
+    labels: LabelSource | None = None
+    quality: QualityTerms | None = None
+    bias: BiasSource | None = None
 
 
 @dataclass(frozen=True)
@@ -33,7 +68,7 @@ class MonitoringSchedule:
     this one."""
 
     name: str
-    job: DataQualityJob
+    job: MonitoringJob
     expression: str
     created_at: datetime
     modified_at: datetime
@@ -62,7 +97,7 @@ class MonitoringExecution:
 
     name: str
     schedule: str
-    job: DataQualityJob
+    job: MonitoringJob
     scheduled_at: datetime
     start: datetime
     end: datetime
@@ -74,3 +109,48 @@ class MonitoringExecution:
     """Addresses of the folders of captured files."""
     violations: int = 0
     reason: str = ""
+    remark: str = ""
+    """What else is to be said of one that did not fail."""
+
+
+@dataclass(frozen=True)
+class LabelledTask:
+    """An execution that compares predictions with labels. ``addresses``: folders of captured files; ``start`` and
+    ``end``: between which predictions were made; ``until``: when labels must have come; ``span``: seconds that a
+    captured file may be open; ``output``: address of the folder of the report; ``constraints``: address of the
+    baseline's; empty: there is none."""
+
+    labels: LabelSource
+    quality: QualityTerms
+    addresses: tuple[str, ...]
+    start: datetime
+    end: datetime
+    until: datetime
+    span: int
+    output: str
+    constraints: str
+    kms_key: str
+    access: StorageAccess
+    bias: BiasSource | None = None
+
+
+@dataclass(frozen=True)
+class FacetMetric:
+    """``dimensions``: besides those of the endpoint and of the schedule."""
+
+    name: str
+    value: float
+    dimensions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class ExecutionOutcome:
+    """What an execution came to. ``metrics``: name -> value, of those that are published; ``remark``: what else is
+    to be said; ``faceted``: metrics that groups have."""
+
+    status: ExecutionStatus
+    violations: int = 0
+    reason: str = ""
+    metrics: dict[str, float] = field(default_factory=dict)
+    remark: str = ""
+    faceted: tuple[FacetMetric, ...] = ()

@@ -5,7 +5,7 @@ its tests share one e-process, their mean. So the whole rollout fails with at mo
 differs from the other by more than the tolerances, however long it takes and however often it is looked at."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from tidegate.domain.evidence import (
@@ -28,12 +28,13 @@ from tidegate.evidence.pair_judge import (
     fold_pairs,
     pair_result,
 )
-from tidegate.evidence.rates import RateTest, log_mixture
+from tidegate.evidence.rates import RateTest
 from tidegate.evidence.shares import ShareTest
+from tidegate.evidence.stakes import log_mixture
 from tidegate.evidence.texts import describe_texts
 
 STAKES = {
-    Comparison.ERRORS: 4.0,
+    Comparison.ERRORS: 6.0,
     Comparison.LATENCY: 1.0,
     Comparison.PREDICTIONS: 1.0,
     Comparison.PAIRED: 2.0,
@@ -41,9 +42,6 @@ STAKES = {
     Comparison.TEXT: 1.0,
 }
 """Parts of the false rollback rate, relative to each other: errors are the most common fault and want speed."""
-LATEST_WIDTHS = ((300, 1), (1800, 5), (10_800, 30))
-"""Age of a stage in seconds below which a block has this width; later ones have ``LAST_WIDTH``."""
-LAST_WIDTH = 300
 LEAST_BLOCKS = {Comparison.ERRORS: 1, Comparison.LATENCY: 30, Comparison.PREDICTIONS: 30, Comparison.TEXT: 30}
 """Blocks that a comparison needs in each stage to pass. A test of shares at most doubles its evidence in a block,
 so it could not see anything in fewer, however many requests they have."""
@@ -83,11 +81,6 @@ def begin(config: EvidenceConfig, variants: Iterable[str]) -> EvidenceState:
     return EvidenceState(config, tuple(found))
 
 
-def block_width(stage_age: float) -> int:
-    """Seconds of a block that begins at this age of its stage: short after a shift, when most is at stake."""
-    return next((width for age, width in LATEST_WIDTHS if stage_age < age), LAST_WIDTH)
-
-
 def fold(state: EvidenceState, block: EvidenceBlock) -> EvidenceState:
     """The state after one more block."""
     if block.stage != state.stage:
@@ -96,11 +89,21 @@ def fold(state: EvidenceState, block: EvidenceBlock) -> EvidenceState:
     return replace(state, comparisons=tuple(_fold_one(one, block, state.config) for one in state.comparisons))
 
 
+def tested(state: EvidenceState, block: EvidenceBlock) -> Iterator[tuple[Counts, float]]:
+    """The counts of a block by test, with the tolerance of each. Those of pairs are not among them."""
+    for one in state.comparisons:
+        if isinstance(one, ComparisonState):
+            for name, test in one.tests.items():
+                key = test_key(one.variant, one.comparison, name)
+                yield _usable(block.counts.get(key, NOTHING)), test.tolerance
+
+
 def _enter(state: ComparisonState | PairState) -> ComparisonState | PairState:
     """The state at the beginning of a stage."""
     if isinstance(state, PairState):
         return enter_stage(state)
-    return replace(state, stage_requests=(0, 0), stage_blocks=0)
+    tests = {name: one.enter_stage() for name, one in state.tests.items()}
+    return replace(state, tests=tests, stage_requests=(0, 0), stage_blocks=0)
 
 
 def _fold_one(

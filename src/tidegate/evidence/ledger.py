@@ -11,8 +11,9 @@ from enum import IntEnum
 from tidegate.domain.evidence import Comparison, Counts, EvidenceBlock, EvidenceConfig, Sums, Verdict
 from tidegate.domain.pairs import Pair
 from tidegate.domain.text_answers import TextAnswer
+from tidegate.evidence.block_widths import BlockWidths
 from tidegate.evidence.comparisons import SideCounts, add_sides, count_block, find_thresholds
-from tidegate.evidence.judge import EvidenceState, begin, block_width, fold, judge
+from tidegate.evidence.judge import EvidenceState, begin, fold, judge, tested
 from tidegate.evidence.pair_counters import MOST_VALUES, PairCounters
 from tidegate.evidence.texts import count_texts
 
@@ -71,6 +72,7 @@ class EvidenceLedger:
     _settled: dict[int, int] = field(default_factory=dict)
     """By stage: the second since when the shares stand still in it."""
     _pair_counters: dict[str, PairCounters] = field(default_factory=dict)
+    _widths: BlockWidths = field(default_factory=BlockWidths)
     _values_left: int = MOST_VALUES
     """Values of columns that this turn may still compare."""
 
@@ -149,7 +151,7 @@ class EvidenceLedger:
         if block is not None and (second >= block.at + block.width or stage != block.stage):
             self._finish(second)
         if self._open is None:
-            width = max(self.widest_report, block_width(second - since))
+            width = max(self.widest_report, self._widths.width(stage, second - since))
             self._open = OpenBlock(second, width, stage, self._find_thresholds())
         for variant, (old, new) in sides.items():
             counted = self._open.counted.get(variant, (NOTHING, NOTHING))
@@ -207,6 +209,7 @@ class EvidenceLedger:
     def _close(self, block: EvidenceBlock) -> None:
         self.blocks[str(block.at)] = block
         self._state = fold(self._state, block)
+        self._widths = self._widths.after(block.stage, tested(self._state, block))
 
 
 def _added(sides: Sides, side: Side, counts: SideCounts) -> Sides:

@@ -5,7 +5,7 @@ most the tolerance) they start at 1 and ever reach 1 / alpha with probability al
 one or in blocks of any size, and what they follow from may change over time."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from tidegate.domain.evidence import NO_SUMS, Sums
@@ -16,6 +16,8 @@ class SumTest(Protocol):
     """An e-process over blocks of sums."""
 
     def update(self, sums: Sums) -> "SumTest": ...
+
+    def enter_stage(self) -> "SumTest": ...
 
     @property
     def log_evidence(self) -> float: ...
@@ -36,7 +38,7 @@ class MeanTest:
     49, 2021), and its product needs no more of a block than its number, sum and sum of squares."""
 
     tolerance: float
-    stakes: Stakes = field(default_factory=lambda: Stakes.on(len(BETS)))
+    stakes: Stakes = field(default_factory=lambda: Stakes.on((1 / len(BETS),) * len(BETS)))
     seen: Sums = NO_SUMS
 
     def update(self, sums: Sums) -> "MeanTest":
@@ -48,6 +50,9 @@ class MeanTest:
         gain = (total - count * self.tolerance) / mean
         steps = [bet * gain - penalty * spread for bet, penalty in zip(BETS, PENALTIES, strict=True)]
         return MeanTest(self.tolerance, self.stakes.multiply(steps), add_sums(self.seen, sums))
+
+    def enter_stage(self) -> "MeanTest":
+        return replace(self, stakes=self.stakes.enter_stage())
 
     @property
     def log_evidence(self) -> float:
@@ -65,7 +70,7 @@ class HitTest:
 
     tolerance: float
     """Above 0."""
-    stakes: Stakes = field(default_factory=lambda: Stakes.on(len(EFFECTS)))
+    stakes: Stakes = field(default_factory=lambda: Stakes.on((1 / len(EFFECTS),) * len(EFFECTS)))
 
     def update(self, sums: Sums) -> "HitTest":
         count, hits, _ = sums
@@ -77,6 +82,9 @@ class HitTest:
             for rate in rates
         ]
         return HitTest(self.tolerance, self.stakes.multiply(steps))
+
+    def enter_stage(self) -> "HitTest":
+        return replace(self, stakes=self.stakes.enter_stage())
 
     @property
     def log_evidence(self) -> float:

@@ -29,7 +29,7 @@ from tidegate.evidence.pairs import (
     split_test,
     sums_of,
 )
-from tidegate.evidence.rates import log_mixture
+from tidegate.evidence.stakes import log_mixture
 
 MOST_LOST = 0.1
 """Part of the pairs that may be unusable in a stage that passes: those could be the ones that differ."""
@@ -66,7 +66,8 @@ def begin_pairs(comparison: Comparison, variant: str, config: EvidenceConfig) ->
 
 
 def enter_stage(state: PairState) -> PairState:
-    return replace(state, stage_counted=0, stage_offered=NO_SUMS)
+    tests = {name: one.enter_stage() for name, one in state.tests.items()}
+    return replace(state, tests=tests, stage_counted=0, stage_offered=NO_SUMS)
 
 
 def fold_pairs(state: PairState, block: EvidenceBlock, config: EvidenceConfig) -> PairState:

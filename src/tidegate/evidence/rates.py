@@ -13,15 +13,19 @@ The requests of a block must be independent of one another, given the rates.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tidegate.domain.evidence import Counts
+from tidegate.evidence.stakes import Stakes
 
-EFFECTS = (0.004, 0.012, 0.04, 0.12, 0.4)
+EFFECTS = (0.004, 0.012, 0.035, 0.12, 0.4)
 """Differences beyond the tolerance that the alternatives assume."""
-WEIGHTS = (0.05, 0.1, 0.7, 0.1, 0.05)
-"""Parts of the stake on each of them; their sum is 1. Most is on a few percent: much more shows in a few requests
-anyway, and much less harms slowly."""
+RELATIVE, LEAST_EFFECT, MOST_EFFECT = 3.0, 0.001, 0.04
+"""One more alternative assumes so many times the old rate, and not less and not more than these: what fails one in a
+thousand shows soon that it fails four."""
+WEIGHTS = (0.01, 0.03, 0.45, 0.03, 0.02, 0.46)
+"""Parts of the stake on each of them; their sum is 1. Most is on a few percent and on a multiple of the old rate:
+much more shows in a few requests anyway, and much less harms slowly."""
 FEWEST = 20
 """Requests of the old version before the first block that counts: its rate is not known earlier."""
 PRIOR_HITS, PRIOR_REQUESTS = 0.1, 10.0
@@ -32,10 +36,10 @@ BISECTIONS = 40
 
 @dataclass(frozen=True)
 class RateTest:
-    """State of the test. ``logs`` are the logarithms of the e-values of the alternatives."""
+    """State of the test. ``stakes``: on the alternatives."""
 
     tolerance: float
-    logs: tuple[float, ...] = (0.0,) * len(EFFECTS)
+    stakes: Stakes = field(default_factory=lambda: Stakes.on(WEIGHTS))
     old_requests: int = 0
     old_hits: int = 0
 
@@ -47,16 +51,25 @@ class RateTest:
             return after
         old = (self.old_hits + PRIOR_HITS) / (self.old_requests + PRIOR_REQUESTS)
         old = min(old, LARGEST_RATE - self.tolerance)
-        steps = (
+        steps = [
             log_ratio(counts, old, min(old + self.tolerance + effect, LARGEST_RATE), self.tolerance)
-            for effect in EFFECTS
-        )
-        return replace(after, logs=tuple(log + step for log, step in zip(self.logs, steps, strict=True)))
+            for effect in assumed_effects(old)
+        ]
+        return replace(after, stakes=self.stakes.multiply(steps))
+
+    def enter_stage(self) -> "RateTest":
+        """At the beginning of a stage, in which a difference may begin that was not there."""
+        return replace(self, stakes=self.stakes.enter_stage())
 
     @property
     def log_evidence(self) -> float:
         """Logarithm of the e-value."""
-        return log_mixture(self.logs, WEIGHTS)
+        return self.stakes.log_evidence
+
+
+def assumed_effects(old: float) -> tuple[float, ...]:
+    """What the alternatives assume beyond the tolerance, in the order of their weights."""
+    return (*EFFECTS, min(max(RELATIVE * old, LEAST_EFFECT), MOST_EFFECT))
 
 
 def log_ratio(counts: Counts, old: float, new: float, tolerance: float) -> float:
@@ -88,9 +101,3 @@ def project(old_n: float, new_n: float, old: float, new: float, tolerance: float
         )
         low, high = (low, middle) if slope > 0 else (middle, high)
     return (low + high) / 2
-
-
-def log_mixture(logs: tuple[float, ...], weights: tuple[float, ...]) -> float:
-    """Logarithm of the weighted mean of e-values given by their logarithms."""
-    most = max(logs)
-    return most + math.log(math.fsum(w * math.exp(log - most) for log, w in zip(logs, weights, strict=True)))

@@ -9,22 +9,23 @@ by betting", JRSS-B 86, 2024). The price is speed: a block at most doubles the e
 has."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tidegate.domain.evidence import Counts
-from tidegate.evidence.rates import log_mixture
+from tidegate.evidence.stakes import Stakes
 
-BETS = (0.15, 0.4, 0.9)
+BETS = (0.15, 0.35, 0.65, 0.95)
 """Stakes on the difference; below 1, so that no difference makes the e-process negative."""
-WEIGHTS = (1 / 3, 1 / 3, 1 / 3)
+WEIGHTS = (0.15, 0.2, 0.2, 0.45)
+"""Parts of the stake on each of them; their sum is 1."""
 
 
 @dataclass(frozen=True)
 class ShareTest:
-    """State of the test. ``logs`` are the logarithms of the e-values of the bets."""
+    """State of the test. ``stakes``: on the bets."""
 
     tolerance: float
-    logs: tuple[float, ...] = (0.0,) * len(BETS)
+    stakes: Stakes = field(default_factory=lambda: Stakes.on(WEIGHTS))
 
     def update(self, counts: Counts) -> "ShareTest":
         """The state after a block. A block without requests of both versions adds nothing."""
@@ -32,11 +33,13 @@ class ShareTest:
         if not old_n or not new_n:
             return self
         gain = (new_k / new_n - old_k / old_n - self.tolerance) / (1 + self.tolerance)
-        return replace(
-            self, logs=tuple(log + math.log1p(bet * gain) for log, bet in zip(self.logs, BETS, strict=True))
-        )
+        return replace(self, stakes=self.stakes.multiply([math.log1p(bet * gain) for bet in BETS]))
+
+    def enter_stage(self) -> "ShareTest":
+        """At the beginning of a stage, in which a difference may begin that was not there."""
+        return replace(self, stakes=self.stakes.enter_stage())
 
     @property
     def log_evidence(self) -> float:
         """Logarithm of the e-value."""
-        return log_mixture(self.logs, WEIGHTS)
+        return self.stakes.log_evidence

@@ -6,18 +6,25 @@ report is written again.
 
 import asyncio
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 
-from tidegate.domain.drift import DriftOutcome, DriftReportPlace, DriftTask, DriftVerdict
+from tidegate.domain.drift import DriftReportPlace, DriftTask
 from tidegate.domain.errors import TidegateError
-from tidegate.ports.analyst import DriftAnalyst
+from tidegate.domain.monitoring_schedule import ExecutionOutcome, ExecutionStatus, LabelledTask
+from tidegate.domain.processing_job import StorageAccess
+from tidegate.ports.analyst import MonitorAnalyst
 from tidegate.ports.clock import Clock
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.store import Store
 from tidegate.reconcile.drift import CaptureAccess
 from tidegate.service.drift_metrics import execution_samples
-from tidegate.service.monitoring_schedules import DueExecution, find_due_executions, keep_execution
+from tidegate.service.monitoring_schedules import (
+    DueExecution,
+    drift_execution,
+    find_due_executions,
+    keep_execution,
+)
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +36,7 @@ class MonitoringSchedules:
     store: Store
     metrics: Metrics
     clock: Clock
-    analyst: DriftAnalyst
+    analyst: MonitorAnalyst
     access: CaptureAccess
     roots: tuple[str, ...] = ()
     _running: dict[str, asyncio.Task[None]] = field(default_factory=dict)
@@ -69,13 +76,24 @@ class MonitoringSchedules:
         except Exception:
             log.exception("an execution of monitoring schedule %s could not be kept", name)
 
-    async def _analyse(self, due: DueExecution) -> DriftOutcome:
+    async def _analyse(self, due: DueExecution) -> ExecutionOutcome:
         """One that fails is an outcome, too: the schedule goes on with the next."""
-        failed = DriftOutcome(due.window.start, due.window.end, DriftVerdict.UNKNOWN)
         if due.problem:
-            return replace(failed, reason=due.problem)
+            return _fail(due.problem)
+        try:
+            labelled = self._labelled_task(due)
+            if labelled is not None:
+                return await self.analyst.measure(labelled)
+            return drift_execution(await self.analyst.analyse(self._drift_task(due)))
+        except TidegateError as error:
+            return _fail(str(error))
+        except Exception as error:
+            log.exception("an execution of monitoring schedule %s broke down", due.schedule.name)
+            return _fail(f"the analysis broke down: {type(error).__name__}")
+
+    def _drift_task(self, due: DueExecution) -> DriftTask:
         access, job = self.access, due.schedule.job
-        task = DriftTask(
+        return DriftTask(
             due.terms,
             due.addresses,
             due.window.start,
@@ -86,10 +104,28 @@ class MonitoringSchedules:
             access.file_roots,
             DriftReportPlace(due.output, job.constraints, job.kms_key, self.roots),
         )
-        try:
-            return await self.analyst.analyse(task)
-        except TidegateError as error:
-            return replace(failed, reason=str(error))
-        except Exception as error:
-            log.exception("an execution of monitoring schedule %s broke down", due.schedule.name)
-            return replace(failed, reason=f"the analysis broke down: {type(error).__name__}")
+
+    def _labelled_task(self, due: DueExecution) -> LabelledTask | None:
+        """None for an execution without labels."""
+        access, job = self.access, due.schedule.job
+        if job.labels is None or job.quality is None:
+            return None
+        storage = StorageAccess(access.s3_endpoint, access.region, access.file_roots, self.roots)
+        return LabelledTask(
+            job.labels,
+            job.quality,
+            due.addresses,
+            due.window.start,
+            due.window.end,
+            self.clock.now(),
+            access.span,
+            due.output,
+            job.constraints,
+            job.kms_key,
+            storage,
+            job.bias,
+        )
+
+
+def _fail(reason: str) -> ExecutionOutcome:
+    return ExecutionOutcome(ExecutionStatus.FAILED, reason=reason)

@@ -1,10 +1,22 @@
 """The metrics of a drift schedule's looks and of a monitoring schedule's executions, for ordinary alarms. Pure."""
 
 from tidegate.domain.drift import DriftOutcome, DriftVerdict
-from tidegate.domain.metric import DATA_QUALITY, DRIFT, MetricId, Sample
-from tidegate.domain.monitoring_schedule import MonitoringSchedule
+from tidegate.domain.metric import BIAS, DATA_QUALITY, DRIFT, MODEL_QUALITY, MetricId, Sample
+from tidegate.domain.monitoring_schedule import (
+    ExecutionOutcome,
+    ExecutionStatus,
+    FacetMetric,
+    MonitoringSchedule,
+    MonitoringType,
+)
 from tidegate.monitoring import sketch
+from tidegate.monitoring.finite import LARGEST
 
+_NAMESPACES = {
+    MonitoringType.DATA_QUALITY: DATA_QUALITY,
+    MonitoringType.MODEL_QUALITY: MODEL_QUALITY,
+    MonitoringType.MODEL_BIAS: BIAS,
+}
 LONGEST_NAME = 255
 """Characters of a metric's name."""
 
@@ -27,16 +39,20 @@ def drift_samples(endpoint: str, outcome: DriftOutcome, second: int) -> list[Sam
     return made
 
 
-def execution_samples(schedule: MonitoringSchedule, outcome: DriftOutcome, second: int) -> list[Sample]:
-    """SageMaker's metric of each column, unless the job definition turns that off. A failed execution has none."""
-    if outcome.verdict is DriftVerdict.UNKNOWN or not schedule.job.publishes:
+def execution_samples(schedule: MonitoringSchedule, outcome: ExecutionOutcome, second: int) -> list[Sample]:
+    """SageMaker's metrics, unless the job definition turns them off. A failed execution has none."""
+    if outcome.status is ExecutionStatus.FAILED or not schedule.job.publishes:
         return []
     named = {"Endpoint": schedule.job.endpoint, "MonitoringSchedule": schedule.name}
-    distances = {f"feature_baseline_drift_{column}": far for column, far in outcome.distances.items()}
+    namespace = _NAMESPACES[schedule.job.type]
+    plain = [FacetMetric(name, value, {}) for name, value in outcome.metrics.items()]
     return [
-        _sample(MetricId.of(DATA_QUALITY, name, named), far, second)
-        for name, far in distances.items()
-        if is_dimension(name) and len(name) <= LONGEST_NAME
+        _sample(MetricId.of(namespace, one.name, named | one.dimensions), one.value, second)
+        for one in (*plain, *outcome.faceted)
+        if is_dimension(one.name)
+        and len(one.name) <= LONGEST_NAME
+        and abs(one.value) <= LARGEST
+        and all(map(is_dimension, one.dimensions.values()))
     ]
 
 

@@ -1,6 +1,7 @@
 """Use cases of monitoring schedules: define jobs, schedule them, find what is due, keep what executions came to."""
 
 import hashlib
+import re
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -10,26 +11,43 @@ from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import AlreadyExists, Conflict, Invalid, NotFound
 from tidegate.domain.monitoring_schedule import (
     ONCE,
-    DataQualityJob,
+    ExecutionOutcome,
     ExecutionStatus,
     MonitoringExecution,
+    MonitoringJob,
     MonitoringSchedule,
+    MonitoringType,
 )
 from tidegate.domain.registry import Tags
 from tidegate.ports.store import Filter, Kind, Saved, Tx
 from tidegate.queueing.destinations import check_address
 from tidegate.service import tags as labels
 from tidegate.service.drift import captured_addresses
-from tidegate.service.monitoring_times import Window, check_times, find_window
-from tidegate.service.record_kinds import ENDPOINT, EXECUTION, MONITORING_SCHEDULE, QUALITY_JOB
+from tidegate.service.monitoring_times import Window, check_offsets, check_times, find_window
+from tidegate.service.record_kinds import (
+    ENDPOINT,
+    EXECUTION,
+    MODEL_BIAS_JOB,
+    MODEL_QUALITY_JOB,
+    MONITORING_SCHEDULE,
+    QUALITY_JOB,
+)
 from tidegate.service.records import require
 
 T = TypeVar("T")
 
+JOBS: dict[MonitoringType, tuple[Kind[MonitoringJob], str]] = {
+    MonitoringType.DATA_QUALITY: (QUALITY_JOB, "data quality job definition"),
+    MonitoringType.MODEL_QUALITY: (MODEL_QUALITY_JOB, "model quality job definition"),
+    MonitoringType.MODEL_BIAS: (MODEL_BIAS_JOB, "model bias job definition"),
+}
+"""Kind of record, and its name for people. Definitions of each type have names of their own."""
 KEPT = 100
 """Executions of a schedule that are kept, and of one that was deleted."""
 _PREFIX = "model-monitoring"
+EXECUTION_NAME = re.compile(rf"{_PREFIX}-[0-9a-f]{{20}}-\d{{14}}")
 _MOST_REASON = 1_024
+_MOST_REMARK = 900
 
 
 @dataclass(frozen=True)
@@ -57,39 +75,46 @@ class DueExecution:
         return DriftSchedule(job.endpoint, job.statistics, job.created_at, every=seconds, window=seconds)
 
 
-def define_job(tx: Tx, job: DataQualityJob, tags: Tags, now: datetime) -> None:
+def define_job(tx: Tx, job: MonitoringJob, tags: Tags, now: datetime) -> None:
     """Raises AlreadyExists or Invalid."""
-    if tx.get(QUALITY_JOB, job.name) is not None:
-        raise AlreadyExists(f'there is already a data quality job definition "{job.name}"')
-    check_address(job.statistics, "StatisticsResource")
+    kind, what = JOBS[job.type]
+    if tx.get(kind, job.name) is not None:
+        raise AlreadyExists(f'there is already a {what} "{job.name}"')
+    if job.statistics:
+        check_address(job.statistics, "StatisticsResource")
     if job.constraints:
         check_address(job.constraints, "ConstraintsResource")
+    if job.labels is not None:
+        check_address(job.labels.address, "GroundTruthS3Input")
+        check_offsets(job.labels)
+    if job.bias is not None:
+        check_address(job.bias.config, "ConfigUri")
     check_address(job.output, "S3Output")
     if job.kms_key and not job.output.startswith("s3://"):
         raise Invalid("KmsKeyId encrypts reports in S3 alone: leave it out for a folder")
-    tx.put(QUALITY_JOB, job.name, job, expect=0, now=now)
-    labels.add(tx, QUALITY_JOB, job.name, tags, now)
+    tx.put(kind, job.name, job, expect=0, now=now)
+    labels.add(tx, kind, job.name, tags, now)
 
 
-def get_job(tx: Tx, name: str) -> DataQualityJob:
+def get_job(tx: Tx, type: MonitoringType, name: str) -> MonitoringJob:
     """Raises NotFound."""
-    return _get(tx, QUALITY_JOB, name, "data quality job definition").body
+    kind, what = JOBS[type]
+    return _get(tx, kind, name, what).body
 
 
-def find_jobs(tx: Tx, where: Filter) -> list[Saved[DataQualityJob]]:
-    return tx.find(QUALITY_JOB, where).items
+def find_jobs(tx: Tx, type: MonitoringType, where: Filter) -> list[Saved[MonitoringJob]]:
+    return tx.find(JOBS[type][0], where).items
 
 
-def delete_job(tx: Tx, name: str, now: datetime) -> None:
+def delete_job(tx: Tx, type: MonitoringType, name: str, now: datetime) -> None:
     """Raises NotFound, or Conflict while a schedule uses it."""
-    get_job(tx, name)
+    get_job(tx, type, name)
+    kind, what = JOBS[type]
     for saved in tx.find(MONITORING_SCHEDULE).items:
-        if saved.body.job.name == name:
-            raise Conflict(
-                f'monitoring schedule "{saved.name}" uses data quality job definition "{name}": delete that first'
-            )
-    tx.delete(QUALITY_JOB, name, expect=None, now=now)
-    labels.drop(tx, QUALITY_JOB, name, now)
+        if (saved.body.job.type, saved.body.job.name) == (type, name):
+            raise Conflict(f'monitoring schedule "{saved.name}" uses {what} "{name}": delete that first')
+    tx.delete(kind, name, expect=None, now=now)
+    labels.drop(tx, kind, name, now)
 
 
 def create_schedule(tx: Tx, schedule: MonitoringSchedule, tags: Tags, shortest: timedelta, now: datetime) -> None:
@@ -160,7 +185,15 @@ def _due(schedule: MonitoringSchedule, endpoint: Endpoint | None, window: Window
     return DueExecution(schedule, captured_addresses(endpoint), window)
 
 
-def keep_execution(tx: Tx, due: DueExecution, outcome: DriftOutcome, began_at: datetime, now: datetime) -> None:
+def drift_execution(outcome: DriftOutcome) -> ExecutionOutcome:
+    """What a look came to, as an execution."""
+    distances = {f"feature_baseline_drift_{column}": far for column, far in outcome.distances.items()}
+    return ExecutionOutcome(_STATUS[outcome.verdict], outcome.total, outcome.reason, distances)
+
+
+def keep_execution(
+    tx: Tx, due: DueExecution, outcome: ExecutionOutcome, began_at: datetime, now: datetime
+) -> None:
     """Write what an execution came to, also of a schedule that was changed or deleted meanwhile."""
     execution = _execution_of(due, outcome, began_at, now)
     tx.put(EXECUTION, execution.name, execution, expect=None, now=now)
@@ -174,7 +207,7 @@ def keep_execution(tx: Tx, due: DueExecution, outcome: DriftOutcome, began_at: d
 
 
 def _execution_of(
-    due: DueExecution, outcome: DriftOutcome, began_at: datetime, now: datetime
+    due: DueExecution, outcome: ExecutionOutcome, began_at: datetime, now: datetime
 ) -> MonitoringExecution:
     return MonitoringExecution(
         f"{_prefix_of(due.schedule.name)}{due.window.at:%Y%m%d%H%M%S}",
@@ -185,11 +218,12 @@ def _execution_of(
         due.window.end,
         began_at,
         now,
-        _STATUS[outcome.verdict],
+        outcome.status,
         due.output,
         due.addresses,
-        outcome.total,
+        outcome.violations,
         outcome.reason[:_MOST_REASON],
+        outcome.remark[:_MOST_REMARK],
     )
 
 

@@ -6,11 +6,13 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from tidegate.domain.errors import Invalid
-from tidegate.domain.monitoring_schedule import ONCE, MonitoringSchedule
+from tidegate.domain.monitoring_schedule import ONCE, LabelSource, MonitoringSchedule
 from tidegate.scaling.schedule import Schedule, parse
 
 LONGEST = timedelta(days=31)
 """Time that one execution analyses at most."""
+FURTHEST = timedelta(days=400)
+"""By which an analysed time may be earlier, so that labels have time to come."""
 SECOND = timedelta(seconds=1)
 CHECKED = 26
 """Scheduled times whose distance is checked: more than a day of hourly ones."""
@@ -84,9 +86,27 @@ def find_window(schedule: MonitoringSchedule, settle: timedelta, now: datetime) 
 def _window_of(schedule: MonitoringSchedule, at: datetime) -> Window:
     end = at + parse_duration(schedule.end_offset)
     if schedule.start_offset:
-        return Window(at, at + parse_duration(schedule.start_offset), end)
-    before = _parse_cron(schedule.expression).last(at - LONGEST, at - SECOND, at)
-    return Window(at, before or at - LONGEST, end)
+        start = at + parse_duration(schedule.start_offset)
+    else:
+        start = _parse_cron(schedule.expression).last(at - LONGEST, at - SECOND, at) or at - LONGEST
+    labels = schedule.job.labels
+    if labels is None:
+        return Window(at, start, end)
+    return Window(
+        at, start - abs(parse_duration(labels.start_offset)), end - abs(parse_duration(labels.end_offset))
+    )
+
+
+def check_offsets(labels: LabelSource) -> None:
+    """Raises Invalid."""
+    start, end = abs(parse_duration(labels.start_offset)), abs(parse_duration(labels.end_offset))
+    if end > start:
+        raise Invalid(
+            f"EndTimeOffset {labels.end_offset} is longer than StartTimeOffset {labels.start_offset or '-PT0H'}: no"
+            " time would be analysed"
+        )
+    if start > FURTHEST:
+        raise Invalid(f"StartTimeOffset {labels.start_offset}: give {FURTHEST.days} days at most")
 
 
 def parse_duration(text: str) -> timedelta:

@@ -9,8 +9,9 @@ from tidegate.domain.endpoint import Endpoint, EndpointConfig
 from tidegate.domain.evidence import StoredEvidence
 from tidegate.domain.experiment import ShadowExperiment
 from tidegate.domain.history import History
-from tidegate.domain.monitoring_schedule import DataQualityJob, MonitoringExecution, MonitoringSchedule
+from tidegate.domain.monitoring_schedule import MonitoringExecution, MonitoringJob, MonitoringSchedule
 from tidegate.domain.package import Package, PackageGroup
+from tidegate.domain.processing_job import ProcessingJob
 from tidegate.domain.recommendation import RecommendationJob
 from tidegate.domain.registry import Model, Tags
 from tidegate.domain.replay import ReplayRecord
@@ -46,7 +47,10 @@ TAGS = Kind("tags", TagSet)
 TRANSFORM = Kind("transform", TransformJob)
 RECOMMENDATION = Kind("recommendation", RecommendationJob)
 EXPERIMENT = Kind("experiment", ShadowExperiment)
-QUALITY_JOB = Kind("quality-job", DataQualityJob)
+QUALITY_JOB = Kind("quality-job", MonitoringJob)
+MODEL_QUALITY_JOB = Kind("model-quality-job", MonitoringJob)
+MODEL_BIAS_JOB = Kind("model-bias-job", MonitoringJob)
+PROCESSING = Kind("processing-job", ProcessingJob)
 MONITORING_SCHEDULE = Kind("monitoring-schedule", MonitoringSchedule)
 EXECUTION = Kind("monitoring-execution", MonitoringExecution)
 
@@ -73,6 +77,9 @@ ALL: tuple[Kind[Any], ...] = (
     RECOMMENDATION,
     EXPERIMENT,
     QUALITY_JOB,
+    MODEL_QUALITY_JOB,
+    MODEL_BIAS_JOB,
+    PROCESSING,
     MONITORING_SCHEDULE,
     EXECUTION,
     PACKAGE_GROUP,

@@ -38,6 +38,8 @@ from tidegate.testing.simulated_target import SimulatedTarget
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 
+_ASSUMED_REPLAY = {"AllTraffic": ReplayResult(Finding.PASS, "as assumed")}
+
 StepFunction = Callable[[Endpoint, Observation, datetime], RolloutDecision]
 
 
@@ -61,6 +63,16 @@ class Watcher(Protocol):
     def changed(self, world: "World") -> None: ...
 
 
+class ComparedWorld(Protocol):
+    """Finds what differs between the two versions."""
+
+    @property
+    def verdict(self) -> Verdict | None: ...
+
+    @property
+    def replay(self) -> dict[str, ReplayResult] | None: ...
+
+
 class ControllerDied(Exception):
     """The controller died in mid-tick."""
 
@@ -81,6 +93,8 @@ class World:
     journal: list[JournalEntry] = field(default_factory=list)
     refused: list[tuple[str, TidegateError]] = field(default_factory=list)
     ticks: int = 0
+    compared: ComparedWorld | None = None
+    """What the comparison of the two versions finds; None: no difference, as soon as it is asked."""
 
     def __post_init__(self) -> None:
         assert self.record is not None
@@ -236,18 +250,20 @@ class World:
             routes=self.target.routes(self.name) if sees("routes") else None,
             alarms=dict(self.alarms) if sees("alarms") else None,
             evidence=self._evidence(),
-            replay={"AllTraffic": ReplayResult(Finding.PASS, "as assumed")},
+            replay=_ASSUMED_REPLAY if self.compared is None else self.compared.replay,
         )
 
     def _evidence(self) -> Evidence:
-        """Alarms are evaluated at every observation, over all requests, unless evidence is missing. A comparison
-        of the versions finds no difference."""
+        """Alarms are evaluated at every observation, over all requests, unless evidence is missing."""
         sees = self.now >= self._blind_until["evidence"]
         if sees:
             self._judged = None
         last, rollout = self.instant(self._judged), self.record.rollout if self.record else None
-        verdict = Verdict(Finding.PASS, rollout.stage, "as assumed") if sees and rollout else None
+        verdict = self._verdict(rollout.stage) if sees and rollout else None
         return Evidence(last, self.instant(min(self._counted_since, self.now)), last, verdict)
+
+    def _verdict(self, stage: int) -> Verdict | None:
+        return Verdict(Finding.PASS, stage, "as assumed") if self.compared is None else self.compared.verdict
 
     # What happens to it
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from tidegate.wire import (
     cloudwatch_alarms,
+    monitoring_members,
     sagemaker_configs,
     sagemaker_models,
     sagemaker_monitoring_jobs,
@@ -158,23 +159,48 @@ NOTES: Mapping[tuple[str, str], Notes] = {
         ),
     ),
     ("sagemaker", "CreateInferenceExperiment"): _note(ignored=("RoleArn", "KmsKey")),
-    ("sagemaker", "CreateDataQualityJobDefinition"): _note(
+    **{
+        ("sagemaker", f"Create{type}JobDefinition"): _note(
+            ignored=(
+                "RoleArn",
+                "JobResources",
+                "NetworkConfig",
+                "StoppingCondition",
+                f"{type}JobInput.EndpointInput.LocalPath",
+                f"{type}JobInput.EndpointInput.S3InputMode",
+                f"{type}JobInput.EndpointInput.S3DataDistributionType",
+                f"{type}JobOutputConfig.MonitoringOutputs.S3Output.LocalPath",
+                f"{type}JobOutputConfig.MonitoringOutputs.S3Output.S3UploadMode",
+            ),
+            refused=(
+                *(f"{type}AppSpecification.{name}" for name in monitoring_members.REFUSED_SCRIPTS),
+                *(f"{type}JobInput.EndpointInput.{name}" for name in refused),
+                f"{type}JobInput.BatchTransformInput",
+                *([f"{type}BaselineConfig.BaseliningJobName"] if type == "ModelBias" else []),
+            ),
+        )
+        for type, refused in sagemaker_monitoring_jobs.REFUSED_INPUT.items()
+    },
+    ("sagemaker", "CreateProcessingJob"): _note(
         ignored=(
             "RoleArn",
-            "JobResources",
+            "ProcessingResources",
             "NetworkConfig",
-            "StoppingCondition",
-            "DataQualityJobInput.EndpointInput.LocalPath",
-            "DataQualityJobInput.EndpointInput.S3InputMode",
-            "DataQualityJobInput.EndpointInput.S3DataDistributionType",
-            "DataQualityJobOutputConfig.MonitoringOutputs.S3Output.LocalPath",
-            "DataQualityJobOutputConfig.MonitoringOutputs.S3Output.S3UploadMode",
+            "ExperimentConfig",
+            "ProcessingInputs.InputName",
+            "ProcessingInputs.AppManaged",
+            "ProcessingInputs.S3Input.S3InputMode",
+            "ProcessingInputs.S3Input.S3DataDistributionType",
+            "ProcessingOutputConfig.Outputs.OutputName",
+            "ProcessingOutputConfig.Outputs.AppManaged",
+            "ProcessingOutputConfig.Outputs.S3Output.LocalPath",
+            "ProcessingOutputConfig.Outputs.S3Output.S3UploadMode",
         ),
         refused=(
-            *(f"DataQualityAppSpecification.{name}" for name in sagemaker_monitoring_jobs.REFUSED_APP),
-            *(f"DataQualityJobInput.EndpointInput.{name}" for name in sagemaker_monitoring_jobs.REFUSED_INPUT),
-            "DataQualityJobInput.BatchTransformInput",
-            "DataQualityBaselineConfig.BaseliningJobName",
+            "AppSpecification.ContainerEntrypoint",
+            "AppSpecification.ContainerArguments",
+            "ProcessingInputs.DatasetDefinition",
+            "ProcessingOutputConfig.Outputs.FeatureStoreOutput",
         ),
     ),
     **dict.fromkeys(

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from tidegate.domain.access import Access
 from tidegate.domain.errors import Invalid
 from tidegate.domain.monitoring_schedule import (
-    DataQualityJob,
-    ExecutionStatus,
     MonitoringExecution,
+    MonitoringJob,
     MonitoringSchedule,
+    MonitoringType,
 )
 from tidegate.ports.store import Saved
 from tidegate.service import monitoring_schedules as use
@@ -18,10 +18,10 @@ from tidegate.service.targets import find_capabilities
 from tidegate.wire.listing import list_by_status, parse_listing, take_page
 from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
 from tidegate.wire.resource_errors import name_errors
+from tidegate.wire.sagemaker_monitoring_jobs import RESOURCES
 from tidegate.wire.sagemaker_tags import parse_tags
 from tidegate.wire.unsupported import refuse
 
-_TYPE = "DataQuality"
 _SCHEDULED = ("ScheduledTimeAfter", "ScheduledTimeBefore")
 _CREATED = ("CreationTimeAfter", "CreationTimeBefore")
 _MODIFIED = ("LastModifiedTimeAfter", "LastModifiedTimeBefore")
@@ -48,7 +48,7 @@ def describe_schedule(call: TxCall, params: Params) -> Params:
         "MonitoringScheduleConfig": {
             "ScheduleConfig": {name: value for name, value in times.items() if value is not None},
             "MonitoringJobDefinitionName": schedule.job.name,
-            "MonitoringType": _TYPE,
+            "MonitoringType": schedule.job.type.value,
         },
         "LastMonitoringExecutionSummary": _summarise_execution(call, last) if last is not None else None,
     }
@@ -114,65 +114,17 @@ def list_executions(call: TxCall, params: Params) -> Params:
     return {"MonitoringExecutionSummaries": [_summarise_execution(call, one) for one in page], "NextToken": token}
 
 
-def describe_processing_job(call: TxCall, params: Params) -> Params:
-    """Of an execution; there are no other processing jobs."""
-    one = name_errors(lambda: use.get_execution(call.tx, params["ProcessingJobName"]))
-    given: Params = dict(one.job.wire)
-    place = given["DataQualityJobOutputConfig"]["MonitoringOutputs"][0]["S3Output"]
-    folder = given["DataQualityJobInput"]["EndpointInput"]["LocalPath"]
-    failed = one.status is ExecutionStatus.FAILED
-    output = {
-        "S3Uri": one.output,
-        "LocalPath": place["LocalPath"],
-        "S3UploadMode": place.get("S3UploadMode", "EndOfJob"),
-    }
-    key = given["DataQualityJobOutputConfig"].get("KmsKeyId")
-    return {
-        "ProcessingJobName": one.name,
-        "ProcessingJobArn": _arn_of_job(call, one.name),
-        "ProcessingInputs": [
-            {
-                "InputName": f"endpoint_input_{number}",
-                "S3Input": {"S3Uri": address, "LocalPath": folder, "S3DataType": "S3Prefix"},
-            }
-            for number, address in enumerate(one.inputs, 1)
-        ],
-        "ProcessingOutputConfig": {
-            "Outputs": [{"OutputName": "monitoring_output", "S3Output": output}],
-            **({"KmsKeyId": key} if key else {}),
-        },
-        "ProcessingResources": given["JobResources"],
-        "StoppingCondition": given.get("StoppingCondition"),
-        "AppSpecification": {"ImageUri": given["DataQualityAppSpecification"]["ImageUri"]},
-        "Environment": given["DataQualityAppSpecification"].get("Environment"),
-        "RoleArn": given["RoleArn"],
-        "ProcessingJobStatus": "Failed" if failed else "Completed",
-        "ExitMessage": None if failed else _describe_end(one),
-        "FailureReason": one.reason or None,
-        "ProcessingStartTime": one.began_at,
-        "ProcessingEndTime": one.ended_at,
-        "LastModifiedTime": one.ended_at,
-        "CreationTime": one.began_at,
-        "MonitoringScheduleArn": _arn(call, one.schedule),
-    }
-
-
-def _describe_end(one: MonitoringExecution) -> str:
-    found = f"{one.violations} violations" if one.violations else "no violations"
-    return f"{one.status}: Job completed successfully with {found}."
-
-
 def _parse_schedule(call: TxCall, params: Params) -> MonitoringSchedule:
     """Raises Invalid, or NamedError for a definition that is not there."""
     given = params["MonitoringScheduleConfig"]
     refuse(given, ("MonitoringJobDefinition",))
-    kind = given.get("MonitoringType", _TYPE)
-    if kind != _TYPE:
-        raise Invalid(f"MonitoringType {kind} is not supported: the analysis that is built in is {_TYPE}")
+    type = given.get("MonitoringType", MonitoringType.DATA_QUALITY)
+    if type not in RESOURCES:
+        raise Invalid(f"MonitoringType {type} is not supported: what is built in is {', '.join(RESOURCES)}")
     if "MonitoringJobDefinitionName" not in given or "ScheduleConfig" not in given:
         raise Invalid("MonitoringScheduleConfig needs MonitoringJobDefinitionName and ScheduleConfig")
     times = given["ScheduleConfig"]
-    job = name_errors(lambda: use.get_job(call.tx, given["MonitoringJobDefinitionName"]))
+    job = name_errors(lambda: use.get_job(call.tx, MonitoringType(type), given["MonitoringJobDefinitionName"]))
     return MonitoringSchedule(
         params["MonitoringScheduleName"],
         job,
@@ -193,12 +145,15 @@ def _shortest(call: TxCall, schedule: MonitoringSchedule) -> timedelta:
 
 def _matches(params: Params, values: Mapping[str, str]) -> bool:
     """Whether a record with these values passes the filters that are given."""
-    wanted = {**values, "MonitoringTypeEquals": _TYPE}
-    return all(params.get(name, value) == value for name, value in wanted.items())
+    return all(params.get(name, value) == value for name, value in values.items())
 
 
-def _names_of(job: DataQualityJob) -> dict[str, str]:
-    return {"EndpointName": job.endpoint, "MonitoringJobDefinitionName": job.name}
+def _names_of(job: MonitoringJob) -> dict[str, str]:
+    return {
+        "EndpointName": job.endpoint,
+        "MonitoringJobDefinitionName": job.name,
+        "MonitoringTypeEquals": job.type.value,
+    }
 
 
 def _is_between(params: Params, names: tuple[str, str], moment: datetime) -> bool:
@@ -216,7 +171,7 @@ def _summarise(call: TxCall, schedule: MonitoringSchedule) -> Params:
         "MonitoringScheduleName": schedule.name,
         "MonitoringScheduleArn": _arn(call, schedule.name),
         "MonitoringScheduleStatus": "Stopped" if schedule.stopped else "Scheduled",
-        "MonitoringType": _TYPE,
+        "MonitoringType": schedule.job.type.value,
         "MonitoringJobDefinitionName": schedule.job.name,
         "EndpointName": schedule.job.endpoint,
         "CreationTime": schedule.created_at,
@@ -228,7 +183,7 @@ def _summarise_execution(call: TxCall, one: MonitoringExecution) -> Params:
     return {
         "MonitoringScheduleName": one.schedule,
         "MonitoringJobDefinitionName": one.job.name,
-        "MonitoringType": _TYPE,
+        "MonitoringType": one.job.type.value,
         "EndpointName": one.job.endpoint,
         "ScheduledTime": one.scheduled_at,
         "CreationTime": one.began_at,
@@ -260,5 +215,4 @@ OPERATIONS: Operations = {
     "StopMonitoringSchedule": TxOperation(stop_schedule, Access.CHANGE),
     "DeleteMonitoringSchedule": TxOperation(delete_schedule, Access.CHANGE),
     "ListMonitoringExecutions": TxOperation(list_executions, Access.READ),
-    "DescribeProcessingJob": TxOperation(describe_processing_job, Access.READ),
 }

@@ -16,6 +16,7 @@ from tidegate.wire import (
     sagemaker_monitoring,
     sagemaker_monitoring_jobs,
     sagemaker_packages,
+    sagemaker_processing,
     sagemaker_recommendations,
     sagemaker_tags,
     sagemaker_transforms,
@@ -38,6 +39,7 @@ TABLE: dict[str, Operations] = {
         **sagemaker_experiments.OPERATIONS,
         **sagemaker_monitoring_jobs.OPERATIONS,
         **sagemaker_monitoring.OPERATIONS,
+        **sagemaker_processing.OPERATIONS,
     },
     "sagemaker-runtime": {**runtime.OPERATIONS, **runtime_async.OPERATIONS},
     "cloudwatch": {

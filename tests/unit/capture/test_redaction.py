@@ -159,3 +159,36 @@ def test_values_are_brought_to_one_form_before_they_are_hashed(
     kind: Detector | None, one: str, other: str
 ) -> None:
     assert normalise(kind, one) == normalise(kind, other)
+
+
+@pytest.mark.parametrize(
+    ("document", "left"),
+    [
+        ({"inner": '{"ssn": 123456789, "x": 1}'}, {"inner": '{"ssn":"[ssn]","x":1}'}),
+        ({"inner": '[{"name": "jane"}]'}, {"inner": '[{"name":"[name]"}]'}),
+        ({"inner": '{"a": "{\\"tel\\": \\"5551234567\\"}"}'}, {"inner": '{"a":"{\\"tel\\":\\"[phone]\\"}"}'}),
+        ({"inner": '{"x": 1, "y": "a"}'}, {"inner": '{"x": 1, "y": "a"}'}),
+        ({"key": "ssn", "value": "123456789"}, {"key": "ssn", "value": "[ssn]"}),
+        ([{"name": "tel", "value": 5551234567}], [{"name": "tel", "value": "[phone]"}]),
+        (
+            {"inputs": [{"name": "ssn", "datatype": "BYTES", "data": ["123456789"]}]},
+            {"inputs": [{"name": "ssn", "datatype": "BYTES", "data": ["[ssn]"]}]},
+        ),
+        ({"name": "Jane Doe phone", "value": "555"}, {"name": "[name] phone", "value": "555"}),
+        ({"name": "amount", "value": 123456789}, {"name": "[name]", "value": 123456789}),
+    ],
+)
+def test_what_is_nested_or_named_beside_its_value_is_a_field(document: Any, left: Any) -> None:
+    assert as_json(document, redactor()) == left
+
+
+def test_a_rule_holds_for_a_field_that_is_named_beside_its_value() -> None:
+    given = redactor(fields={"salary": Redacted.DROP})
+    assert as_json([{"name": "salary", "value": 5000}], given) == [{"name": "salary", "value": None}]
+
+
+def test_json_in_a_cell_and_tables_with_other_separators_are_read() -> None:
+    cell = '1,"{""ssn"": ""123456789"", ""x"": 1}",3\n'
+    assert as_csv(cell, redactor()) == '1,"{""ssn"":""[ssn]"",""x"":1}",3\n'
+    assert as_csv("name;ssn\njane;123456789\n", redactor()) == "name;ssn\n[name];[ssn]\n"
+    assert as_csv("x\ttel\n1\t5551234567\n", redactor()) == "x\ttel\n1\t[phone]\n"

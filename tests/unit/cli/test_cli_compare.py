@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 import pytest
@@ -14,6 +16,7 @@ from tests.unit.cli.stub_server import found, stub
 from tidegate.advisor.comparison.report import Answers, ComparisonTerms, compare_versions
 from tidegate.advisor.comparison.tolerances import DEFAULTS
 from tidegate.advisor.scoring.exchange import ScoringReply, ScoringRequest
+from tidegate.capture.paths import file_name, layout
 from tidegate.cli import compare_page
 from tidegate.cli.app import app
 from tidegate.domain.evidence import PairedTolerance
@@ -187,14 +190,14 @@ def test_captures_have_no_labels(folder: Path) -> None:
     assert done.exit_code != 0 and "captures have no labels" in str(done.exception)
 
 
-def test_an_endpoint_is_what_it_serves(folder: Path) -> None:
+def served(folder: Path) -> dict[str, Any]:
     """The kept model data, under its digest."""
     kept = folder / "state" / "artifacts" / "same"
     kept.mkdir(parents=True)
     api = "/tidegate/v1"
     variants = [{"name": "blue", "shadow": False}]
     entry = {"state": "Serving", "version": 4, "config": "fraud-4", "variants": variants}
-    answers = {
+    return {
         f"{api}/endpoints/fraud/history": found({"versions": [{**entry, "artifact_digests": {"blue": ["same"]}}]}),
         f"{api}/version": found({"state": str(folder / "state")}),
         "SageMaker.DescribeEndpointConfig": found(
@@ -204,6 +207,70 @@ def test_an_endpoint_is_what_it_serves(folder: Path) -> None:
             {"ModelName": "m", "PrimaryContainer": {"Image": "tidegate/auto", "ModelDataUrl": "s3://gone/m"}}
         ),
     }
+
+
+def captured(amount: float, at: datetime) -> str:
+    side = {"data": str(amount), "encoding": "CSV", "observedContentType": "text/csv"}
+    about = {"inferenceTime": at.isoformat(), "eventId": "e"}
+    return json.dumps({"captureData": {"endpointInput": side}, "eventMetadata": about})
+
+
+def compare_captured(folder: Path, lines: list[str], *more: str) -> Any:
+    """What the endpoint's server says, and a file of its captures of this hour."""
+    now = datetime.now(UTC)
+    below = layout(file_name(now.timestamp(), str(uuid4())))
+    assert below is not None
+    path = folder / "captures" / "fraud" / "blue" / below
+    path.parent.mkdir(parents=True)
+    path.write_text("\n".join(lines))
+    answers = {**served(folder), "/tidegate/v1/endpoints/fraud/capture": found(
+        {"captures": [{"destination": (folder / "captures").as_uri(), "variant": "blue"}]}
+    )}  # fmt: skip
+    with stub(answers) as (url, _):
+        given = ["compare", "--endpoint", "fraud", "--candidate", "same", "--captured", "last-7d", "--json", *more]
+        return CliRunner().invoke(app, given, env={"TIDEGATE_URL": url})
+
+
+def test_rows_may_be_what_the_endpoint_captured_of_some_days(folder: Path) -> None:
+    now = datetime.now(UTC)
+    lines = [captured(place / 400, now) for place in range(400)]
+    old = [captured(0.5, now - timedelta(days=8))] * 50
+    done = compare_captured(folder, [*lines, *old, "{broken"])
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout)
+    assert (document["overall"]["rows"], document["captures_drawn_from"]) == (400, 400)
+    assert document["captures_skipped"] == {"broken line": 1}
+
+
+def test_captures_of_which_many_are_broken_are_no_pass(folder: Path) -> None:
+    now = datetime.now(UTC)
+    done = compare_captured(folder, [*(captured(place / 400, now) for place in range(400)), *["{broken"] * 100])
+    document = json.loads(done.stdout)
+    assert (done.exit_code, document["verdict"]) == (1, "unknown")
+    assert document["reasons"] == ["100 of 500 captures are broken: what was in them is not known"]
+
+
+def test_an_empty_window_is_no_pass(folder: Path) -> None:
+    done = compare_captured(folder, [captured(0.5, datetime.now(UTC) - timedelta(days=8))])
+    assert done.exit_code == 1 and json.loads(done.stdout)["reasons"] == ["there are no rows"]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("same", "same", "--captured", "last-7d"), "give --endpoint NAME"),
+        (("same", "--endpoint", "fraud", "--captured", "last-7d", "--label", "x"), "captures have no labels"),
+        (("same", "--endpoint", "fraud", "--captured", "last-week"), "--captured"),
+        (("same", "same", "--rows", "rows.csv", "--candidate", "same"), "expected OLD and NEW"),
+    ],
+)
+def test_what_is_compared_is_given_once(folder: Path, given: tuple[str, ...], said: str) -> None:
+    done = CliRunner().invoke(app, ["compare", *given])
+    assert done.exit_code != 0 and said in str(done.exception)
+
+
+def test_an_endpoint_is_what_it_serves(folder: Path) -> None:
+    answers = served(folder)
     with stub(answers) as (url, _):
         given = ["compare", "--endpoint", "fraud", "same", "--rows", "rows.csv", "--leave-out", "country,fraud"]
         done = CliRunner().invoke(app, [*given, "--json"], env={"TIDEGATE_URL": url})

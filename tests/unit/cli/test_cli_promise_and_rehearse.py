@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tidegate.advisor.promise import Baseline, Predictions, Quantity, VersionFault, expectations
+from tidegate.advisor.promise import Baseline, LabelFlow, Predictions, Quantity, VersionFault, expectations
 from tidegate.cli import plot_files
 from tidegate.cli.app import app
 from tidegate.domain.errors import Invalid
@@ -75,6 +75,70 @@ def test_a_rehearsal_in_words_and_in_json(quick: str, tmp_path: Path) -> None:
     assert len(found["faulty"]["each_requests"]) == 20
 
 
+GUARDED = QUICK.replace("alarms:", "evidence: {compare: [errors, paired], copies: 1m}\nalarms:")
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> str:
+    path = tmp_path / "guarded.yaml"
+    path.write_text(GUARDED)
+    return str(path)
+
+
+def test_a_promise_says_what_each_kind_of_evidence_sees(guarded: str) -> None:
+    common = ("promise", guarded, "--rps", "40", "--usual", "positive=0.001%")
+    words = run(*common)
+    assert "Kinds of evidence: the smallest harm that each one sees first, with 95 %" in words
+    assert "1,200 pairs" in words
+    assert "features: the model has no stages" in words
+    assert "labels are rare" in words and "a replay of old" in words
+    found = {one["kind"]: one for one in json.loads(run(*common, "--json"))["kinds"]}
+    assert found["errors"]["smallest"] > 0
+    assert found["latency"]["proposal"] == "evidence: {compare: [latency]}"
+
+
+def test_a_rehearsal_shows_by_stage_which_comparison_spoke_and_when(guarded: str) -> None:
+    common = ("rehearse", guarded, "--rps", "40", "--runs", "2", "--fault", "wrong-predictions=50%")
+    words = run(*common)
+    assert "differences that evidence found in bad versions" in words
+    assert "copies  paired (AllTraffic)" in words
+    assert "verdict at the end of each stage, of good versions" in words
+    assert "late labels are left out" in words
+    found = json.loads(run(*common, "--json"))
+    assert [(one["comparison"], one["stage"], one["count"]) for one in found["faulty"]["evidence"]["spoke"]] == [
+        ("paired", 0, 2)
+    ]
+    assert any("taken to differ by" in one for one in found["evidence"])
+
+
+def test_a_simulation_with_requests_has_the_verdict_of_each_stage(guarded: str) -> None:
+    common = ("simulate", guarded, "--rps", "40", "--fault", "error-rate=30%")
+    words = run(*common)
+    assert "evidence by stage" in words and "RolledBack" not in words.split("evidence by stage")[1]
+    found = json.loads(run(*common, "--json"))
+    assert (found["run"]["cause"], found["phase"]) == ("Evidence", "RollingBack")
+    assert [(one["stage"], one["finding"]) for one in found["run"]["findings"]][-1][1] == "fail"
+
+
+def test_what_nothing_would_see_is_not_rehearsed(guarded: str, quick: str) -> None:
+    for spec, fault, said in (
+        (quick, "wrong-predictions=5%", "compare: [paired]"),
+        (guarded, "changed-columns=5%", "[features]"),
+        (guarded, "auc-loss=0.1", "labelled rows"),
+    ):
+        for command in ("rehearse", "simulate"):
+            done = CliRunner().invoke(app, [command, spec, "--rps", "40", "--fault", fault])
+            assert isinstance(done.exception, Invalid)
+            assert said in str(done.exception)
+
+
+def test_a_simulation_takes_alarms_or_requests_and_says_what_it_assumes(guarded: str) -> None:
+    for options in (["--alarm", "errors@stage=1", "--rps", "40"], ["--fault", "error-rate=5%"]):
+        assert isinstance(CliRunner().invoke(app, ["simulate", guarded, *options]).exception, Invalid)
+    done = CliRunner().invoke(app, ["simulate", guarded])
+    assert "evidence is assumed to find no difference" in done.stderr
+
+
 def test_a_shift_of_predictions_needs_to_know_the_usual_ones(quick: str) -> None:
     done = CliRunner().invoke(app, ["rehearse", quick, "--rps", "40", "--fault", "prediction-shift=0.2"])
     assert isinstance(done.exception, Invalid)
@@ -84,6 +148,12 @@ def test_a_shift_of_predictions_needs_to_know_the_usual_ones(quick: str) -> None
 def test_faults_as_text() -> None:
     many = ["error-rate=5%", "latency=+80ms", "prediction-shift=0.2", "refusal-rate=3%", "failed-start"]
     assert expectations.parse_fault(many) == VersionFault(0.05, 80_000, 0.2, 0.03, True)
+    hidden = ["wrong-predictions=20%", "changed-columns=5%", "auc-loss=0.1", "no-data"]
+    assert expectations.parse_fault(hidden) == VersionFault(
+        wrong_predictions=0.2, changed_columns=0.05, auc_loss=0.1, no_data=True
+    )
+    labels = expectations.parse_baseline(["positive=0.5%", "labelled=20%", "label-delay=30d", "positives=300"])
+    assert (labels.labels, labels.positives) == (LabelFlow(0.005, 0.2, 30 * 86_400), 300)
     assert expectations.parse_wanted(["latency=50ms"]) == {Quantity.LATENCY: 50_000}
     made = expectations.parse_baseline(["error-rate=0.1%", "p99=80ms", "p50=20ms", "mean=0.4", "deviation=0.1"])
     assert made.latency is not None

@@ -79,7 +79,7 @@ def test_one_rollout_with_its_timeline() -> None:
     found: dict[str, Any] = compute("simulate", {"spec": SPEC, "rps": 40, "faults": ["error-rate=30%"]}, NOW)
     assert found["run"]["outcome"] == "rolled back"
     assert found["run"]["requests"] > 0
-    assert [moment["phase"] for moment in found["moments"]][-1] == "RollingBack"
+    assert [moment["phase"] for moment in found["moments"]][-2:] == ["RollingBack", "RolledBack"]
     assert {moment["share"] for moment in found["moments"]} == {0, 1000}
 
 

@@ -6,6 +6,7 @@ from tidegate.advisor import planner
 from tidegate.advisor.planner import examples
 from tidegate.advisor.prices import Catalogue
 from tidegate.console import flowchart, overview, plan_page, rehearsal_page
+from tidegate.console.chapters import CHAPTERS
 from tidegate.console.money import format_dollars
 
 CATALOGUE = Catalogue.load()
@@ -70,11 +71,65 @@ def test_with_the_missing_answers_there_is_a_plan() -> None:
 
 
 def test_the_overview_computes_its_figures() -> None:
-    numbers = overview.numbers(CATALOGUE)
-    assert numbers["serverless"]["crossing"] > 0
-    assert numbers["many"]["saved"] > 0.9
-    assert numbers["savings"]["saving"] > 0
-    assert numbers["plans"]["payroll-fraud"]["rows"]["Instance Type"] == "ml.c5.xlarge"
+    figures = overview.numbers(CATALOGUE)["figures"]
+    assert set(figures) == {chapter.path for chapter in CHAPTERS}
+    assert "$74,460 or $335.80 a month" in figures["/console/architectures"]
+    assert "ml.c5.xlarge" in figures["/console/planner"]
+
+
+def test_lambda_s_price_never_stands_without_what_it_leaves_out() -> None:
+    text = overview.numbers(CATALOGUE)["figures"]["/console/targets"]
+    assert "on Lambda, if requests may wait for a cold start" in text
+
+
+def test_worked_examples_are_of_what_they_stand_for() -> None:
+    modes = overview.mode_examples(CATALOGUE)
+    assert [one["mode"] for one in modes] == ["real_time", "serverless", "asynchronous", "batch"]
+    assert "Real-time" in modes[0]["rows"]["Inference Mode"] and "Batch" in modes[3]["rows"]["Inference Mode"]
+    targets = [one["rows"]["Deployment Target"] for one in overview.architecture_examples(CATALOGUE)]
+    assert ["multi-model" in one for one in targets] == [False, True, False, False]
+    strategies = overview.strategy_examples(CATALOGUE)
+    assert strategies[1]["rows"]["Deployment Strategy"].startswith("Canary: 5 %")
+    assert strategies[3]["example"] == ""
+
+
+@pytest.mark.parametrize("name", examples())
+def test_the_months_of_a_plan_are_its_year(name: str) -> None:
+    made = planner.plan(planner.example(name), CATALOGUE)
+    months = planner.monthly(made)
+    assert len(months) == 12 and min(months) >= 0
+    assert sum(months) == pytest.approx(made.bill.total)
+
+
+def test_the_year_s_peaks_are_in_their_months() -> None:
+    months = planner.monthly(planner.plan(planner.example("payroll-fraud"), CATALOGUE))
+    january, february, december = months[0], months[1], months[11]
+    assert january > 2 * february and december > 1.5 * february
+
+
+def test_a_plan_stands_beside_the_one_of_before() -> None:
+    before = plan_page.planned({"example": "salary-benchmarking"}, CATALOGUE)
+    asked = str(planner.answers_of("salary-benchmarking")["rate"])
+    changed = {"example": "salary-benchmarking", "rate": "3", "against": before["address"]}
+    found = plan_page.planned(changed, CATALOGUE)["versus"]
+    assert found["problem"] == ""
+    assert [(one["key"], one["before"], one["now"]) for one in found["answers"]] == [("rate", asked, "3")]
+    assert found["months"][0] == pytest.approx(before["plan"]["cost"]["month"], abs=0.01)
+    assert found["months"][0] < found["months"][1]
+    assert [row["name"] for row in found["rows"]] == [row["name"] for row in before["plan"]["rows"]]
+    assert len(found["year"]) == 12 and max(max(a["part"] for a in m["amounts"]) for m in found["year"]) == 100
+
+
+@pytest.mark.parametrize("against", ["rate=-1", "nonsense", "example=<script>", "%00=%ff", "against=rate%3D1"])
+def test_what_cannot_be_compared_is_said_and_the_plan_stands(against: str) -> None:
+    made = plan_page.planned({"example": "monthly-attrition", "against": against}, CATALOGUE)
+    assert made["plan"] is not None
+    assert made["versus"]["problem"].startswith("the plan to compare with cannot be made")
+
+
+def test_a_comparison_alone_asks_for_no_plan() -> None:
+    made = plan_page.planned({"against": "rate=1"}, CATALOGUE)
+    assert (made["plan"], made["versus"], made["missing"]) == (None, None, [])
 
 
 @pytest.mark.parametrize(("strategy", "key"), [("canary", "size"), ("linear", "step"), ("rolling", "batch")])

@@ -14,10 +14,14 @@ def test_many_rollouts_at_a_time_have_the_evidence_of_each(tolerance: float) -> 
     rollouts = 20
     rates, shares = RateTests(rollouts, tolerance), ShareTests(rollouts, tolerance)
     one_by_one = [(RateTest(tolerance), ShareTest(tolerance)) for _ in range(rollouts)]
-    for _ in range(30):
+    for number in range(30):
         old_n, new_n = chance.poisson(40, rollouts), chance.poisson(2, rollouts)
         old_k, new_k = chance.binomial(old_n, 0.05), chance.binomial(new_n, 0.3)
         counts = [part.astype(float) for part in (old_n, old_k, new_n, new_k)]
+        if number in (12, 20):
+            rates.stakes.enter_stage()
+            shares.stakes.enter_stage()
+            one_by_one = [(rate.enter_stage(), share.enter_stage()) for rate, share in one_by_one]
         rates.update(*counts)
         shares.update(*counts)
         rows = [tuple(int(part[number]) for part in (old_n, old_k, new_n, new_k)) for number in range(rollouts)]

@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 
 from tidegate.domain.evidence import Comparison, EvidenceBlock, EvidenceConfig, Finding, Verdict
+from tidegate.evidence.block_widths import block_width
 from tidegate.evidence.comparisons import SideCounts
 from tidegate.evidence.distribution import Distribution
 from tidegate.evidence.judge import (
     LEAST_BLOCKS,
     STAKES,
     begin,
-    block_width,
     false_alarm_rates,
     fold,
     judge,

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from tests.gateway_harness import GatewayHarness
-from tests.memory_audit import MemoryAudit
 from tests.signed_in import House, code
 from tests.unit.gateway.test_native import SPEC
 from tidegate.domain.access import Access, Caller, Means, Outcome, Role
@@ -14,6 +13,7 @@ from tidegate.domain.errors import Invalid, NotAllowed, Unavailable
 from tidegate.gateway.middleware import MAX_BODY
 from tidegate.service.audit_trail import LONGEST, REFUSALS, Doing, Trail
 from tidegate.settings import Settings
+from tidegate.testing.memory_audit import MemoryAudit
 
 API = "/tidegate/v1"
 OPS = Caller("olga", Role.OPERATOR, Means.SESSION)

@@ -17,6 +17,8 @@ from tidegate.advisor import planner
 from tidegate.domain.errors import Invalid
 from tidegate.domain.metric import SAGEMAKER, MetricId, Sample
 from tidegate.monitoring import sketch
+from tidegate.ports.store import Filter
+from tidegate.service.record_kinds import MODEL
 
 R = TypeVar("R")
 API = "http://127.0.0.1:8471/tidegate/v1"
@@ -533,3 +535,50 @@ def test_body_with_another_content_type_is_refused(call: Caller, headers: dict[s
 )
 def test_json_may_be_declared_in_any_spelling(call: Caller, kind: str) -> None:
     assert call("POST", "/down", content=b"{}", headers={"Content-Type": kind}).status_code == 202
+
+
+# --- recommendation jobs -------------------------------------------------------------------------------------
+
+
+def registered(call: Caller) -> str:
+    """The name of the model that was deployed."""
+    found = call.run(call.house.store.run(lambda tx: tx.find(MODEL, Filter()).items))
+    return found[0].name
+
+
+def test_a_recommendation_job_is_made_shown_and_stopped(call: Caller) -> None:
+    call("PUT", "/deploy", {"spec": SPEC})
+    call.house.kicked.clear()
+    model = registered(call)
+    body = {"model": model, "sample": "s3://data/rows.csv", "limits": {"latency": 0.05, "percent": 99}}
+    made = call("POST", "/recommendations", {**body, "name": "sizes"})
+    assert (made.status_code, made.json()["status"]) == (201, "PENDING")
+    assert call.house.kicked == ["recommend.sizes"]
+    assert made.json()["limits"]["percent"] == 99
+    assert [one["job"] for one in call("GET", "/recommendations").json()["jobs"]] == ["sizes"]
+    assert call("POST", "/recommendations/sizes/stop", {}).json()["status"] == "STOPPING"
+    assert call("GET", "/recommendations/sizes").json()["sample"] == "s3://data/rows.csv"
+    assert refusal(call("POST", "/recommendations", {**body, "name": "sizes"}))[0] == 409
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"model": "nobody's"}, "nobody's"),
+        ({"sample": "rows.csv"}, "neither s3://BUCKET/KEY nor file:///PATH"),
+        ({"sample": 7}, "'sample'"),
+        ({"limits": {"latency": 0}}, "0 ms"),
+        ({"limits": {"latency": "slow"}}, "'limits'"),
+        ({"limits": {"seconds": 1e9}}, "give 1 to"),
+        ({"name": "no names/like this"}, "invalid job name"),
+        ({"wire": {}}, "'wire' is not a member"),
+    ],
+)
+def test_a_job_that_cannot_be_is_refused_in_a_sentence(call: Caller, more: dict[str, Any], said: str) -> None:
+    call("PUT", "/deploy", {"spec": SPEC})
+    model = registered(call)
+    status, _, message = refusal(
+        call("POST", "/recommendations", {"model": model, "sample": "s3://d/r.csv", **more})
+    )
+    assert status in (400, 404) and said in message
+    assert call("GET", "/recommendations").json()["jobs"] == []

@@ -5,31 +5,41 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.service.test_drift import endpoint
 from tidegate.domain.drift import DriftOutcome, DriftVerdict
-from tidegate.domain.monitoring_schedule import ONCE, DataQualityJob, ExecutionStatus, MonitoringSchedule
+from tidegate.domain.errors import Invalid
+from tidegate.domain.monitoring_schedule import (
+    ONCE,
+    ExecutionOutcome,
+    ExecutionStatus,
+    LabelSource,
+    MonitoringJob,
+    MonitoringSchedule,
+)
 from tidegate.ports.store import Tx
 from tidegate.service.monitoring_schedules import (
     KEPT,
     DueExecution,
     create_schedule,
     define_job,
+    drift_execution,
     find_executions,
     get_schedule,
     keep_execution,
     last_execution,
 )
-from tidegate.service.monitoring_times import Window, find_window
+from tidegate.service.monitoring_times import Window, check_offsets, find_window
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.store import open_store
 
 START = datetime(2026, 3, 1, 12, 7, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 SETTLE = timedelta(seconds=60)
-JOB = DataQualityJob("quality", "fraud", "s3://b/statistics.json", "", "s3://b/reports/", "", START)
+JOB = MonitoringJob("quality", "fraud", "s3://b/statistics.json", "", "s3://b/reports/", "", START)
 HOURLY = MonitoringSchedule("hourly", JOB, "cron(0 * ? * * *)", START, START, START)
 
 
@@ -62,7 +72,7 @@ async def test_the_newest_executions_are_kept(tmp_path: Path) -> None:
             at = START + number * HOUR
             for name in ("hourly", "other")[: 2 if number == 0 else 1]:
                 due = DueExecution(get_schedule(tx, name), (), Window(at, at - HOUR, at))
-                keep_execution(tx, due, outcome, at, at)
+                keep_execution(tx, due, drift_execution(outcome), at, at)
 
     try:
         await store.run(fill)
@@ -85,10 +95,32 @@ async def test_an_execution_of_a_deleted_and_recreated_schedule_is_not_the_new_o
         tx.put(ENDPOINT, "fraud", endpoint(), expect=0, now=START)
         create_schedule(tx, again, {}, HOUR, START)
         due = DueExecution(HOURLY, (), Window(START, START - HOUR, START))
-        keep_execution(tx, due, DriftOutcome(START, START, DriftVerdict.NO_DRIFT), START, START)
+        keep_execution(tx, due, ExecutionOutcome(ExecutionStatus.COMPLETED), START, START)
         return get_schedule(tx, "hourly")
 
     try:
         assert (await store.run(run)).last is None
     finally:
         await store.close()
+
+
+def test_the_analysed_time_is_earlier_by_the_offsets_of_labels() -> None:
+    job = replace(JOB, labels=LabelSource("s3://b/truth", "-P8D", "-P7D"))
+    found = find_window(replace(HOURLY, job=job), SETTLE, START + HOUR)
+    at = START.replace(minute=0) + HOUR
+    week = timedelta(days=7)
+    assert found == Window(at, at - HOUR - week - timedelta(days=1), at - week)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "said"),
+    [
+        ("-P1D", "-P2D", "no time would be analysed"),
+        ("", "-PT1H", "EndTimeOffset -PT1H is longer than StartTimeOffset -PT0H"),
+        ("-P500D", "", "give 400 days at most"),
+        ("-1D", "", "is no duration"),
+    ],
+)
+def test_offsets_that_leave_nothing_are_refused(start: str, end: str, said: str) -> None:
+    with pytest.raises(Invalid, match=said):
+        check_offsets(LabelSource("s3://b/truth", start, end))

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tidegate.advisor.comparison.paired import Z95, ranks
 from tidegate.advisor.quality.measures import BinaryQuality, NumericQuality, measure_binary, measure_numeric
 
 THRESHOLD, PRECISION_TOP = 0.5, 0.05
+RARE = 0.01
+"""Part of labels that are neither 0 nor 1 up to which the others are classes, as of late labels."""
 
 
 @dataclass(frozen=True)
@@ -23,19 +25,32 @@ class LabelledStatistics:
     auc_change: float | None
     auc_change_low: float | None
     auc_change_high: float | None
+    unseen: int = 0
+    """Labels that are neither 0 nor 1 where nearly all are: none of them counts."""
+
+
+def leave_out_unseen(labels: Sequence[float | None]) -> tuple[list[float | None], int]:
+    """Labels without those of a class that was never seen, and how many those were. One of them must not make amounts
+    of all the others: their AUC would no longer be judged."""
+    known = [label for label in labels if label is not None]
+    unseen = sum(label not in (0.0, 1.0) for label in known)
+    if not 0 < unseen <= RARE * len(known):
+        return list(labels), 0
+    return [label if label in (0.0, 1.0) else None for label in labels], unseen
 
 
 def compare_labelled(
     old: Sequence[float], new: Sequence[float], labels: Sequence[float | None]
 ) -> LabelledStatistics | None:
     """``labels`` are None where the row has none. None without any label."""
+    labels, unseen = leave_out_unseen(labels)
     known = [place for place, label in enumerate(labels) if label is not None]
     if not known:
         return None
     truth = [float(labels[place] or 0.0) for place in known]
     before, after = [old[place] for place in known], [new[place] for place in known]
     if set(truth) <= {0.0, 1.0}:
-        return _compare_classes(before, after, truth)
+        return replace(_compare_classes(before, after, truth), unseen=unseen)
     one, two = (measure_numeric(zip(scores, truth, strict=True)) for scores in (before, after))
     assert one is not None and two is not None  # there are labels
     return LabelledStatistics(len(known), None, None, (one, two), None, None, None)

@@ -6,15 +6,22 @@ divided among all statistics and slices (Bonferroni)."""
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import compress
 from statistics import NormalDist
 
-from tidegate.advisor.comparison.labelled import LabelledStatistics, compare_labelled, error_of_auc_change
+from tidegate.advisor.comparison.labelled import (
+    LabelledStatistics,
+    compare_labelled,
+    error_of_auc_change,
+    leave_out_unseen,
+)
 from tidegate.advisor.comparison.report import OTHERS, UNNAMED, Answers
 from tidegate.advisor.quality.measures import BINS
 from tidegate.domain.finding import Finding
 from tidegate.domain.replay import ReplayConfig, ReplayResult, ReplayStatistic
 
+UNSEEN = "labels of a class never seen"
 FEWEST_ROWS = 100
 """Of a slice that is judged by itself."""
 PARTS = 20
@@ -35,11 +42,13 @@ WORDS = {
 
 def judge_replay(answers: Answers, config: ReplayConfig, false_rollback_rate: float) -> ReplayResult:
     """``answers`` of at least one row."""
+    labels, unseen = leave_out_unseen(answers.labels)
+    answers, skipped = replace(answers, labels=labels), {UNSEEN: unseen} if unseen else {}
     labelled = compare_labelled(answers.old, answers.new, answers.labels)
     if lack := _find_lack(labelled, config):
         known = 0 if labelled is None else labelled.rows
         positives = None if labelled is None else labelled.positives
-        return ReplayResult(Finding.NO_DATA, lack, len(answers.old), known, positives)
+        return ReplayResult(Finding.NO_DATA, lack, len(answers.old), known, positives, skipped=skipped)
     assert labelled is not None  # or it would lack
     slices = dict(_slices(answers))
     tests = (2 if labelled.binary else 1) + 1 + len(slices)
@@ -51,7 +60,7 @@ def judge_replay(answers: Answers, config: ReplayConfig, false_rollback_rate: fl
         *(_judge_mean("slice", name, *sides, config.slice, both_sides) for name, sides in slices.items()),
     )
     finding, reason = _conclude(found)
-    return ReplayResult(finding, reason, len(answers.old), labelled.rows, labelled.positives, found)
+    return ReplayResult(finding, reason, len(answers.old), labelled.rows, labelled.positives, found, skipped)
 
 
 def _find_lack(labelled: LabelledStatistics | None, config: ReplayConfig) -> str:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -103,6 +103,12 @@ class VersionComparison:
             "changed_most": [asdict(one) for one in self.changed],
             "tolerance_of_pairs": None if self.learned is None else asdict(self.learned),
         }
+
+
+def doubt(found: VersionComparison, reason: str) -> VersionComparison:
+    """The same with a reason why its rows may not be the right ones: no longer a pass."""
+    verdict = Verdict.UNKNOWN if found.verdict is Verdict.PASS else found.verdict
+    return replace(found, verdict=verdict, reasons=(*found.reasons, reason))
 
 
 def cannot_compare(reason: str) -> VersionComparison:

@@ -7,18 +7,21 @@ import io
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 import msgspec
 
 from tidegate.advisor.comparison.scores import LARGEST
 from tidegate.advisor.drift.profile import PREDICTION, Row, Value
-from tidegate.advisor.drift.rows import CapturedReader, Unusable, parse_value
+from tidegate.advisor.drift.rows import CapturedReader, Unusable, parse_time, parse_value
 from tidegate.advisor.quality.label_lines import read_number
 from tidegate.domain.errors import Invalid
 
 CSV, JSON = "text/csv", "application/json"
 MOST_ROWS = 200_000
+MOST_BROKEN = 0.1
+"""Part of the captures that may be broken."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,17 @@ class RowSet:
     requests: list[RowRequest] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     columns: set[str] = field(default_factory=set)
+    drawn_from: int = 0
+    """Captures that the requests were drawn from; 0: they are all."""
+
+    @property
+    def doubt(self) -> str:
+        """Why captures may not be what clients sent; empty if there is no reason."""
+        broken = self.skipped[Unusable.BROKEN]
+        total = broken + max(self.drawn_from, len(self.requests))
+        if broken <= MOST_BROKEN * total:
+            return ""
+        return f"{broken:,} of {total:,} captures are broken: what was in them is not known"
 
     def add(self, request: RowRequest) -> None:
         """Raises Invalid."""
@@ -137,6 +151,29 @@ def read_captures(lines: Iterable[bytes], terms: RowTerms) -> RowSet:
         else:
             found.skipped[Unusable.BROKEN] += 1
     return found
+
+
+def draw_captures(lines: Iterable[bytes], terms: RowTerms, most: int, since: float, before: float) -> RowSet:
+    """Captured requests of a window of time (epoch seconds); of more than ``most`` so many are drawn, all equally
+    likely and the same each time (reservoir sampling: Vitter 1985)."""
+    chance, found, kept, seen = Random(most), RowSet(), list[bytes](), 0
+    for line in lines:
+        try:
+            moment = parse_time(msgspec.json.decode(line)["eventMetadata"]["inferenceTime"])
+        except (msgspec.DecodeError, UnicodeDecodeError, ValueError, KeyError, TypeError, RecursionError):
+            found.skipped[Unusable.BROKEN] += 1
+            continue
+        if not since <= moment < before:
+            continue
+        seen += 1
+        if len(kept) < most:
+            kept.append(line)
+        elif (place := chance.randrange(seen)) < most:
+            kept[place] = line
+    read = read_captures(kept, terms)
+    read.skipped.update(found.skipped)
+    read.drawn_from = seen
+    return read
 
 
 def _json_request(document: Any, terms: RowTerms, where: str) -> RowRequest:

@@ -11,8 +11,10 @@ break-even utilisation, and the best ``x`` is a value of the sorted load curve, 
 """
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from tidegate.advisor.cost.errors import at_least, in_range
 from tidegate.domain.errors import Invalid
@@ -75,10 +77,13 @@ def bearable(usage: Sequence[float], made: Commitment) -> float:
     """The part (0 to 1) by which the load can fall until the commitment saves nothing; 1 where none is made."""
     if made.covers == 0:
         return 1.0
+    load, paid = _SortedLoad(usage), made.hourly * len(usage)
     low, high = 0.0, 1.0
     for _ in range(40):
         middle = (low + high) / 2
-        low, high = (middle, high) if loss(usage, made, middle) <= 0 else (low, middle)
+        left = 1.0 - middle
+        used = left * load.used(made.covers / left)
+        low, high = (middle, high) if paid <= used else (low, middle)
     return low
 
 
@@ -87,8 +92,22 @@ def curve(usage: Sequence[float], discount: float, points: int = 40) -> list[tup
     _check(usage, discount)
     in_range("points of a curve", points, 2, 10_000)
     top = max(usage)
+    load, before = _SortedLoad(usage), math.fsum(usage)
     steps = [top * step / (points - 1) for step in range(points)]
-    return [(covers, commit(usage, discount, covers).after) for covers in steps]
+    return [(covers, (1.0 - discount) * covers * len(usage) + (before - load.used(covers))) for covers in steps]
+
+
+class _SortedLoad:
+    """Hours by their use, so that what a commitment covers of them is looked up."""
+
+    def __init__(self, usage: Sequence[float]) -> None:
+        self._rising = sorted(usage)
+        self._sums = [0.0, *accumulate(self._rising)]
+
+    def used(self, covers: float) -> float:
+        """The sum over all hours of what a commitment that covers so much pays for."""
+        below = bisect_right(self._rising, covers)
+        return self._sums[below] + covers * (len(self._rising) - below)
 
 
 def _check(usage: Sequence[float], discount: float) -> None:

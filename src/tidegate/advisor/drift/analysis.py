@@ -2,26 +2,24 @@
 its own."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from tidegate.advisor.drift.baseline import BaselineView, RowsBaseline, read_baseline, view_rows, view_statistics
 from tidegate.advisor.drift.captures import read_window
 from tidegate.advisor.drift.compare import DriftReport, DriftTerms, compare
+from tidegate.advisor.drift.constraints import Constraints, read_constraints
+from tidegate.advisor.drift.layouts import LayoutReader
 from tidegate.advisor.drift.phases import phases_of
 from tidegate.advisor.drift.profile import PREDICTION, Draw, TableProfile
 from tidegate.advisor.drift.report import make_report, write_report
 from tidegate.advisor.drift.rows import CapturedReader, Unusable
-from tidegate.advisor.drift.shapes import read_threshold
 from tidegate.advisor.drift.shares import column_shares
 from tidegate.advisor.drift.slices import EVERYTHING, SlicedTable
+from tidegate.advisor.drift.whole_files import read_file
 from tidegate.domain.drift import DriftChange, DriftFinding, DriftOutcome, DriftSchedule, DriftTask, DriftVerdict
-from tidegate.domain.errors import ArtifactError, Invalid, TidegateError
-from tidegate.storage.addresses import parse
-from tidegate.storage.files import open_plain, resolve_existing
-from tidegate.storage.s3 import S3
+from tidegate.domain.errors import Invalid, TidegateError
 
 MOST_FINDINGS = 50
 """Findings, and columns and slices of which nothing is said, that an outcome has."""
@@ -32,8 +30,6 @@ MOST_SHARES = 8
 """Of those, the ones whose distributions are kept."""
 MOST_UNUSABLE = 0.1
 """Share of the window's captures that cannot be used from which nothing good is said."""
-LARGEST_BASELINE = 512 * 1024**2
-"""Bytes."""
 
 
 def analyse(task: DriftTask, draw: Draw) -> DriftOutcome:
@@ -43,13 +39,15 @@ def analyse(task: DriftTask, draw: Draw) -> DriftOutcome:
     terms = DriftTerms(task.schedule.least, task.schedule.rate)
     if not task.addresses:
         return replace(unknown, reason="the endpoint has no data capture: give its spec a 'capture'")
-    zone = ZoneInfo(task.schedule.zone)
+    zone, constraints = ZoneInfo(task.schedule.zone), None
+    s3 = (task.s3_endpoint, task.region)
     address = task.schedule.baseline
     try:
-        baseline = read_baseline(_read_file(address, task), zone)
+        baseline = read_baseline(read_file(address, s3, task.file_roots), zone)
         if task.report is not None and task.report.constraints:
             address = task.report.constraints
-            terms = replace(terms, least=read_threshold(_read_file(address, task), _names_of(baseline)))
+            constraints = read_constraints(read_file(address, s3, task.file_roots), _names_of(baseline))
+            terms = _limited(terms, constraints)
     except TidegateError as error:
         return replace(unknown, reason=f"baseline {address}: {error}")
     skipped: Counter[Unusable] = Counter()
@@ -64,13 +62,26 @@ def analyse(task: DriftTask, draw: Draw) -> DriftOutcome:
     found = compare(view.tables, present.tables, terms, view.phases, view.known, view.season)
     shares = column_shares(found.changes[:MOST_SHARES], view.tables, present.tables)
     outcome = replace(judge(task, found, skipped), shares=shares)
+    if constraints is not None and not constraints.emits:
+        outcome = replace(outcome, distances={})
     if task.report is not None and outcome.verdict is not DriftVerdict.UNKNOWN:
-        documents = make_report(before, present.tables[EVERYTHING], found, terms.least)
+        given = None if constraints is None else constraints.document
+        documents = make_report(before, present.tables[EVERYTHING], found, terms.least, given)
         try:
-            write_report(task.report, documents, (task.s3_endpoint, task.region))
+            write_report(task.report, documents, s3)
         except TidegateError as error:
             return replace(outcome, verdict=DriftVerdict.UNKNOWN, reason=f"report {task.report.address}: {error}")
     return outcome
+
+
+def _limited(terms: DriftTerms, constraints: Constraints) -> DriftTerms:
+    return replace(
+        terms,
+        least=constraints.least,
+        texts=constraints.texts,
+        compared=constraints.compared,
+        limits=constraints.limits,
+    )
 
 
 def choose_columns(baseline: RowsBaseline | TableProfile, schedule: DriftSchedule) -> list[str]:
@@ -110,7 +121,10 @@ def _read_present(
     by = schedule.by
     hidden = frozenset(by) - set(view.tables[EVERYTHING].columns)
     since, before = task.start.timestamp(), task.end.timestamp()
+    reader: CapturedReader | LayoutReader
     reader = CapturedReader(columns, schedule.score, since, before, attributes=by)
+    if task.report is not None and PREDICTION not in view.tables[EVERYTHING].columns:
+        reader = LayoutReader(reader)
     for address in task.addresses:
         lines = read_window(address, since, before, task.span, (task.s3_endpoint, task.region))
         for _, line in lines:
@@ -133,7 +147,7 @@ def judge(task: DriftTask, found: DriftReport, skipped: Counter[Unusable]) -> Dr
         verdict = DriftVerdict.DRIFT
     elif found.drifted is None:
         verdict, reason = DriftVerdict.UNKNOWN, found.unsaid[0]
-    elif not found.changes:
+    elif found.compared and not found.changes:
         verdict, reason = DriftVerdict.UNKNOWN, "no column could be compared"
     elif unusable > MOST_UNUSABLE * (unusable + found.rows):
         verdict, reason = DriftVerdict.UNKNOWN, f"{unusable} captures of this window could not be used"
@@ -173,25 +187,3 @@ def _counted(skipped: Counter[Unusable]) -> dict[str, int]:
     """Captures of the files around the window are none of its own."""
     outside = (Unusable.TOO_OLD, Unusable.TOO_NEW)
     return {str(why): count for why, count in sorted(skipped.items()) if why not in outside}
-
-
-def _read_file(address: str, task: DriftTask) -> bytes:
-    """Raises TidegateError."""
-    place = parse(address)
-    if place.is_file:
-        with open_plain(resolve_existing(Path(place.path), task.file_roots), task.file_roots) as file:
-            content = file.read(LARGEST_BASELINE + 1)
-    else:
-        bucket = S3(task.s3_endpoint, task.region).bucket(place.bucket)
-        content = _join(bucket.read(place.path, check=_check_size))
-    _check_size(len(content))
-    return content
-
-
-def _join(parts: Iterable[bytes]) -> bytes:
-    return b"".join(parts)
-
-
-def _check_size(size: int) -> None:
-    if size > LARGEST_BASELINE:
-        raise ArtifactError(f"it has more than {LARGEST_BASELINE} bytes")

@@ -1,6 +1,6 @@
 """The tests of one column: against its baseline, for missing values, for values that were never seen. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 from tidegate.advisor.drift.profile import PREDICTION, ColumnProfile, TableProfile
@@ -77,7 +77,7 @@ def count_tests(before: ColumnProfile, now: ColumnProfile, most: float) -> Itera
         strange = sum(now.categories[value] for value in unseen)
         share = strange / now.texts
         said = f"{share:.1%} are new values ({', '.join(unseen[:3])})"
-        chance = upper_binomial(strange, now.texts, _unseen_share(before))
+        chance = upper_binomial(strange, now.texts, unseen_share(before))
         yield ColumnTest("new values", share, chance, share > most, "categorical_values_check", said)
 
 
@@ -99,15 +99,16 @@ def judge_season(expected: ColumnTest) -> ColumnTest:
     )
 
 
-def check_columns(before: TableProfile, now: TableProfile) -> Iterator[Violation]:
-    """What needs no test: columns that are not those of the baseline, and values of another type."""
+def check_columns(before: TableProfile, now: TableProfile, limited: Container[str] = ()) -> Iterator[Violation]:
+    """What needs no test: columns that are not those of the baseline, and values of another type, but for columns
+    that have limits of their own (``limited``)."""
     for name in before.columns.keys() - now.columns.keys():
         yield Violation(name, "missing_column_check", "the baseline has it, and no row does")
     for name in now.columns.keys() - before.columns.keys() - {PREDICTION}:
         yield Violation(name, "extra_column_check", "rows have it, and the baseline does not")
     for name in before.columns.keys() & now.columns.keys():
         old, new = before.columns[name], now.columns[name]
-        if old.numeric and new.texts:
+        if old.numeric and new.texts and name not in limited:
             share = new.texts / new.present
             yield Violation(name, "data_type_check", f"{share:.2%} are texts, and the baseline has numbers")
 
@@ -120,7 +121,7 @@ def _mostly_numbers(column: ColumnProfile) -> bool:
     return column.count > 0 and column.texts <= FEW_TEXTS * column.present
 
 
-def _unseen_share(column: ColumnProfile) -> float:
+def unseen_share(column: ColumnProfile) -> float:
     """Share of values that are expected to be new although nothing has changed (Good and Turing): of those seen once,
     and one more, since none seen once is no proof that nothing is rare."""
     once = sum(count == 1 for count in column.categories.values())

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from tidegate.advisor.drift.column_limits import ColumnLimits, limit_tests
 from tidegate.advisor.drift.column_tests import (
     ColumnTest,
     check_columns,
@@ -39,6 +40,24 @@ class DriftTerms:
     ``fewest`` counts for slices, too."""
     completeness: float = 0.05
     """Share of values by which a column may be less complete than in the baseline."""
+    texts: float | None = None
+    """The smallest distance that matters of columns of texts, where it is another."""
+    compared: bool = True
+    """Distributions are compared. Otherwise limits alone are tested."""
+    limits: Mapping[str, ColumnLimits] = field(default_factory=dict)
+    """Column -> its limits, which stand for the tests of missing and of new values."""
+
+    def least_of(self, column: str, before: ColumnProfile | None) -> float:
+        """``before`` None: it is no column, but the name of a slice."""
+        own = self.limits.get(column)
+        if own is not None and own.least is not None:
+            return own.least
+        of_texts = before is not None and not before.numeric
+        return self.texts if self.texts is not None and of_texts else self.least
+
+    def compares(self, column: str) -> bool:
+        own = self.limits.get(column)
+        return self.compared and (own is None or own.compared)
 
 
 @dataclass(frozen=True)
@@ -52,6 +71,8 @@ class DriftReport:
     violations: tuple[Violation, ...]
     unsaid: tuple[str, ...] = field(default=())
     """What nothing can be said of, and why."""
+    compared: bool = True
+    """Distributions were to be compared."""
 
     def document(self) -> dict[str, Any]:
         return asdict(self)
@@ -94,7 +115,7 @@ def compare(
         few = f"{now.rows} rows and {before.rows} in the baseline: at least {terms.fewest} of each are needed"
         return DriftReport(now.rows, before.rows, None, (), (), (few,))
     sliced = len(baseline) > 1 or bool(known_slices)
-    violations = list(check_columns(before, now))
+    violations = list(check_columns(before, now, terms.limits))
     new = [name for name in present if sliced and name not in baseline and name not in known_slices]
     tests = _Tests(terms, phases, season)
     for name in new:
@@ -105,7 +126,11 @@ def compare(
         tests.add_slice(name, before, before if known is None else known, rows)
     tests.add_counts(before, now)
     judged = tests.judge()
-    violations += [_describe(slice, column, one, terms.least) for slice, column, one, drifted in judged if drifted]
+    violations += [
+        _describe(slice, column, one, terms.least_of(column, before.columns.get(column)))
+        for slice, column, one, drifted in judged
+        if drifted
+    ]
     changes = [
         DriftChange(slice, column, one.test, one.distance, one.probability, drifted)
         for slice, column, one, drifted in judged
@@ -114,7 +139,9 @@ def compare(
     changes.sort(key=lambda change: (not change.drifted, -change.distance, change.slice, change.column))
     violations.sort(key=lambda one: (one.constraint_check_type, one.feature_name, one.description))
     unsaid = tuple(sorted(tests.unsaid))
-    return DriftReport(now.rows, before.rows, bool(violations), tuple(changes), tuple(violations), unsaid)
+    return DriftReport(
+        now.rows, before.rows, bool(violations), tuple(changes), tuple(violations), unsaid, terms.compared
+    )
 
 
 class _Tests:
@@ -136,6 +163,8 @@ class _Tests:
                 self.unsaid.append(f"slice {name}: {table.rows} rows{where}")
                 return
         for column in sorted(whole.columns.keys() & rows.columns.keys()):
+            if not self._terms.compares(column):
+                continue
             found = self._test(
                 name, column, past.columns.get(column) or whole.columns[column], rows.columns[column]
             )
@@ -151,20 +180,31 @@ class _Tests:
 
     def _add_season(self, column: str, whole: ColumnProfile, now: ColumnProfile) -> None:
         """Rows that are as ever, though the calendar says that they are not."""
-        if self._is_other(whole, now):
+        if self._is_other(column, whole, now):
             return
-        expected = self._season(column, lambda phase: self._is_other(whole, phase))
-        found = None if expected is None else _compare(expected, now, self._terms)
+        expected = self._season(column, lambda phase: self._is_other(column, whole, phase))
+        found = None if expected is None else self._compare(column, expected, now)
         if isinstance(found, ColumnTest):
             self._tested.append((EVERYTHING, column, judge_season(found)))
 
-    def _is_other(self, past: ColumnProfile, now: ColumnProfile) -> bool:
-        found = _compare(past, now, self._terms)
+    def _compare(
+        self, column: str, past: ColumnProfile, now: ColumnProfile, few: int | None = None
+    ) -> ColumnTest | str:
+        """``few``: the fewest rows of now, where they are others."""
+        least, fewest = self._terms.least_of(column, past), self._terms.fewest
+        return compare_columns(past, now, fewest, least, few or fewest)
+
+    def _is_other(self, column: str, past: ColumnProfile, now: ColumnProfile) -> bool:
+        found = self._compare(column, past, now)
         return not isinstance(found, str) and _is_found(found, self._terms)
 
     def add_counts(self, whole: TableProfile, rows: TableProfile) -> None:
         for column in sorted(whole.columns.keys() & rows.columns.keys()):
-            found = count_tests(whole.columns[column], rows.columns[column], self._terms.completeness)
+            before, now, limits = whole.columns[column], rows.columns[column], self._terms.limits.get(column)
+            if limits is None:
+                found = count_tests(before, now, self._terms.completeness)
+            else:
+                found = limit_tests(limits, before, now)
             self._tested += [(EVERYTHING, column, one) for one in found]
 
     def judge(self) -> list[tuple[str, str, ColumnTest, bool]]:
@@ -176,22 +216,16 @@ class _Tests:
     def _test(self, name: str, column: str, past: ColumnProfile, now: ColumnProfile) -> ColumnTest | str:
         """Where the whole has a season, a slice without one of its own in the baseline says nothing."""
         few = self._terms.fewest_in_slice if name else None
-        found = _compare(past, now, self._terms, few)
+        found = self._compare(column, past, now, few)
         if isinstance(found, str) or not _is_found(found, self._terms):
             return found
         among = list(self._phases(name, column))
-        explained = _explain(found, among, now, self._terms, few)
+        explained = _explain(found, among, lambda phase: self._compare(column, phase, now, few))
         if name == EVERYTHING and not _is_found(explained, self._terms):
             self._seasonal.add(column)
         elif name and column in self._seasonal and None in among:
             return "as a whole the calendar explains it, and the baseline does not cover this slice"
         return explained
-
-
-def _compare(
-    before: ColumnProfile, now: ColumnProfile, terms: DriftTerms, few: int | None = None
-) -> ColumnTest | str:
-    return compare_columns(before, now, terms.fewest, terms.least, few or terms.fewest)
 
 
 def _is_found(found: ColumnTest, terms: DriftTerms) -> bool:
@@ -202,14 +236,12 @@ def _is_found(found: ColumnTest, terms: DriftTerms) -> bool:
 def _explain(
     found: ColumnTest,
     phases: Iterable[ColumnProfile | None],
-    now: ColumnProfile,
-    terms: DriftTerms,
-    few: int | None,
+    compare_with: Callable[[ColumnProfile], ColumnTest | str],
 ) -> ColumnTest:
     """The comparison with the phase of the calendar that is most alike: a column has changed only if it
     differs from each of them. The largest probability of several tests is valid however they depend on one
     another."""
-    more = (_compare(one, now, terms, few) for one in phases if one is not None)
+    more = (compare_with(one) for one in phases if one is not None)
     said = [found, *(one for one in more if not isinstance(one, str))]
     closest = min(said, key=lambda one: one.distance)
     probability = max(one.probability for one in said)

@@ -37,6 +37,9 @@ class ColumnProfile:
     categories: Counter[str] = field(default_factory=Counter)
     uncounted: bool = False
     """There are more different texts than are counted."""
+    negatives: int = 0
+    fractions: int = 0
+    """Numbers below zero, and numbers that are not whole, as far as they were added here."""
 
     @property
     def present(self) -> int:
@@ -85,6 +88,8 @@ class ColumnProfile:
         self.total += value
         self.squares += (value - before) * (value - self.mean)
         self.low, self.high = min(self.low, value), max(self.high, value)
+        self.negatives += value < 0
+        self.fractions += value != int(value)
         self.whole = self.whole and value == int(value)
         if len(self.sample) < SAMPLE:
             self.sample.append(value)
@@ -102,7 +107,9 @@ def profile_of(values: Sequence[Value]) -> ColumnProfile:
         made.total = _add_up(numbers)
         made.squares = _add_up((value - made.mean) * (value - made.mean) for value in numbers)
         made.low, made.high = min(numbers), max(numbers)
-        made.whole = all(value == int(value) for value in numbers)
+        made.negatives = sum(value < 0 for value in numbers)
+        made.fractions = sum(value != int(value) for value in numbers)
+        made.whole = not made.fractions
         made.sample = numbers[:SAMPLE]
     counts = Counter(texts)
     made.uncounted = len(counts) > CATEGORIES

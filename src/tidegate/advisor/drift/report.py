@@ -17,13 +17,17 @@ from tidegate.storage.s3 import S3
 
 
 def make_report(
-    baseline: TableProfile, present: TableProfile, found: DriftReport, least: float
+    baseline: TableProfile,
+    present: TableProfile,
+    found: DriftReport,
+    least: float,
+    constraints: dict[str, Any] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """File name -> document. ``baseline`` gives the constraints, ``present`` the statistics; ``least``: the smallest
-    distance that matters."""
+    """File name -> document. ``baseline`` gives the constraints, unless there are some, ``present`` the statistics;
+    ``least``: the smallest distance that matters."""
     return {
         "statistics.json": make_statistics(present),
-        "constraints.json": make_constraints(baseline, least),
+        "constraints.json": make_constraints(baseline, least) if constraints is None else constraints,
         "constraint_violations.json": {"violations": [asdict(one) for one in found.violations]},
     }
 

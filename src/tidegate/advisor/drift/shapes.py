@@ -3,9 +3,7 @@
 The sketch of a column's numbers holds the sample itself, each number with the weight 1, which is a valid KLL sketch.
 """
 
-import json
 import math
-from collections.abc import Iterable
 from typing import Any
 
 from tidegate.advisor.drift.profile import SAMPLE, ColumnProfile, Draw, TableProfile
@@ -13,7 +11,6 @@ from tidegate.domain.errors import Invalid
 
 BUCKETS = 10
 SKETCH = {"c": 0.64, "k": 2048.0}
-USUAL_THRESHOLD = 0.1
 DOMAIN = 100
 """Most different texts that become a constraint."""
 
@@ -53,28 +50,6 @@ def read_statistics(document: object, draw: Draw) -> TableProfile:
     except (AssertionError, KeyError, TypeError, ValueError) as error:
         raise Invalid(f"this is no statistics.json of a baseline: {type(error).__name__} {error}") from None
     return table
-
-
-def read_threshold(content: bytes, columns: Iterable[str]) -> float:
-    """The smallest distance that matters, by a constraints.json of a baseline with these columns. Raises Invalid for
-    what is none, is of other columns, or turns off the comparison."""
-    try:
-        document = json.loads(content)
-        names = {str(feature["name"]) for feature in document["features"]}
-        monitoring = document.get("monitoring_config") or {}
-        distribution = monitoring.get("distribution_constraints") or {}
-        threshold = float(distribution.get("comparison_threshold", USUAL_THRESHOLD))
-        modes = (monitoring.get("evaluate_constraints"), distribution.get("perform_comparison"))
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise Invalid(f"this is no constraints.json of a baseline: {type(error).__name__} {error}") from None
-    strange = sorted(names ^ set(columns))
-    if strange:
-        raise Invalid(f"its features are not those of the statistics: {', '.join(strange[:5])}")
-    if "Disabled" in modes:
-        raise Invalid("it turns off the comparison with the baseline, which is all that is done")
-    if not 0 < threshold < 1:
-        raise Invalid(f"its comparison_threshold is {threshold:g}: give one between 0 and 1")
-    return threshold
 
 
 def _feature(name: str, column: ColumnProfile) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from tidegate.advisor.planner.answers import Answers, missing, read
 from tidegate.advisor.planner.document import answers_of, document, example, examples, what_is_asked
 from tidegate.advisor.planner.plan import Plan, plan
 from tidegate.advisor.planner.render_spec import render_spec
+from tidegate.advisor.planner.year import monthly
 
 __all__ = [
     "Answers",
@@ -17,6 +18,7 @@ __all__ = [
     "example",
     "examples",
     "missing",
+    "monthly",
     "plan",
     "read",
     "render_spec",

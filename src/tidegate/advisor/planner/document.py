@@ -136,5 +136,6 @@ def _promise(promise: Promise) -> dict[str, Any]:
         "wanted": [asdict(one) for one in promise.wanted],
         "alarms": [asdict(one) for one in promise.alarms],
         "unwatched": list(promise.unwatched),
+        "evidence": [asdict(one) for one in promise.kinds],
         "lines": list(lines(promise)),
     }

@@ -67,7 +67,7 @@ class Plan:
         for: it takes up to some seconds."""
         if self.place.mode == "batch":
             return None
-        return compute_promise(self.facts, self.strategy, self.spec["alarms"])
+        return compute_promise(self.facts, self.strategy, self.spec["alarms"], self.place.target)
 
 
 def plan(answers: Answers, catalogue: Catalogue) -> Plan:

@@ -1,16 +1,25 @@
 """What a plan's rollout can promise, by its own alarms and strategy: ``evidence.power`` over the plan's figures."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from tidegate.advisor.planner import rules, units
 from tidegate.advisor.planner.flowchart import PlanNote
-from tidegate.advisor.planner.strategy import Strategy
+from tidegate.advisor.planner.strategy import WHOLE, Strategy
 from tidegate.advisor.planner.tables import table
 from tidegate.advisor.planner.units import seconds
-from tidegate.advisor.promise import Baseline, LatencyDistribution, Promise, Proposal, Quantity, promise
+from tidegate.advisor.promise import (
+    Baseline,
+    LatencyDistribution,
+    Promise,
+    PromiseTerms,
+    Proposal,
+    Quantity,
+    promise,
+)
 from tidegate.domain.alarm import Alarm, ComparisonOperator
+from tidegate.domain.evidence import OF_TRAFFIC, Comparison, EvidenceAction, EvidenceConfig
 from tidegate.domain.fleet import VariantSpec
 from tidegate.domain.metric import SAGEMAKER
 from tidegate.domain.observation import Capabilities
@@ -19,25 +28,42 @@ from tidegate.domain.rollout import BlueGreen, CapacitySize, DeploymentConfig, S
 from tidegate.rollout.plan import compile_plan
 
 MICROSECONDS = 1e6
+COMPARED = {
+    str(Comparison.ERRORS): "failures",
+    str(Comparison.LATENCY): "slow answers",
+    str(Comparison.PREDICTIONS): "predictions beyond the old median",
+}
 WORDS = {
     Quantity.ERRORS: "more failures",
     Quantity.REFUSALS: "more refused requests",
     Quantity.LATENCY: "later answers",
     Quantity.PREDICTIONS: "a shift of predictions",
 }
+_KUBERNETES = "eks"
+_BY_SECOND = frozenset(OF_TRAFFIC)
+_BY_MINUTE = frozenset({Comparison.ERRORS})
+"""What is compared where CloudWatch counts the requests."""
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _VARIANT, _BEFORE, _AFTER = "AllTraffic", "before", "after"
 
 
 def compute_promise(
-    facts: Mapping[str, Any], strategy: Strategy, alarms: Mapping[str, Mapping[str, Any]]
+    facts: Mapping[str, Any], strategy: Strategy, alarms: Mapping[str, Mapping[str, Any]], target: str
 ) -> Promise:
-    """At the ordinary rate of the answers, with the assumptions of ``data/promise.yaml``."""
+    """At the ordinary rate of the answers, with the assumptions of ``data/promise.yaml``. A planned spec asks for no
+    evidence: what its target compares is published as metrics, and promised as such."""
     guards = [_alarm(key, alarm) for key, alarm in alarms.items()]
     old, new = _version(_BEFORE, 1), _version(_AFTER, 2)
-    deployment = DeploymentConfig(_blue_green(strategy), alarms=tuple(alarm.name for alarm in guards))
+    possible = _BY_SECOND if target == _KUBERNETES else _BY_MINUTE
+    reported = EvidenceConfig(tuple(sorted(possible, key=OF_TRAFFIC.index)), action=EvidenceAction.REPORT)
+    deployment = DeploymentConfig(
+        _blue_green(strategy),
+        alarms=tuple(alarm.name for alarm in guards),
+        evidence=reported if strategy.first_part < WHOLE else None,
+    )
     steps = compile_plan(old, new, deployment, Capabilities())
-    return promise(steps, guards, facts["rate"], _usual(facts), _matters(facts))
+    terms = PromiseTerms(possible=possible, replays=False)
+    return promise(steps, guards, facts["rate"], _usual(facts), _matters(facts), terms)
 
 
 def _usual(facts: Mapping[str, Any]) -> Baseline:
@@ -106,7 +132,23 @@ def lines(promise: Promise) -> tuple[str, ...]:
             continue
         said.append(f"{rise}: seen in the first bake; {_met(one.requests, one.most_requests)}")
     said.append(f"a good version is turned back in {promise.false_alarm:.2%} of rollouts")
-    return tuple(said)
+    return (*said, *_evidence(promise))
+
+
+def _evidence(promise: Promise) -> Iterator[str]:
+    """Which kinds of evidence there are, and what none of them sees."""
+    blind: dict[tuple[str, str], list[str]] = {}
+    for one in promise.kinds:
+        if one.smallest is None:
+            blind.setdefault((one.blind, one.proposal), []).append(one.kind)
+            continue
+        after = f"after {one.count:,.0f} {one.counted} ({units.format_seconds(one.seconds or 0)})"
+        harm = f"{one.smallest:.2%} more {COMPARED[one.kind]}"
+        yield f"evidence by {one.kind}, as a metric: {harm}, seen {after} with {promise.power:.0%}"
+    for (why, proposal), kinds in blind.items():
+        yield f"no evidence by {', '.join(kinds)}: {why}" + (f"; {proposal}" if proposal else "")
+    if not promise.kinds:
+        yield "no evidence: both versions never answer side by side, so nothing is compared; a canary would"
 
 
 def _met(mean: float, most: float | None) -> str:

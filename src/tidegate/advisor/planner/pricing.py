@@ -54,6 +54,14 @@ def on_instances(facts: Facts, load: Load, tariff: Tariff, beside: Extras) -> Pr
     return replace(made, others=others)
 
 
+def price_load(facts: Facts, size: FleetSize | OnDemandSize, load: Load, tariff: Tariff, beside: Extras) -> Bill:
+    """The bill of a load that a given size carries; the load may be a part of a year."""
+    if isinstance(size, FleetSize):
+        return _instances(facts, size, load, tariff, beside)
+    make = on_demand.function if facts["target"] == "lambda" else on_demand.serverless
+    return make(tariff, on_demand_of(facts, size), load, beside)
+
+
 def version(priced: Bill) -> str:
     """Of the prices that the bill rests on: other prices, another version."""
     return ";".join(f"{line.rate.item}={line.rate.amount:g}@{line.rate.date}" for line in priced.lines)
@@ -111,8 +119,7 @@ def on_demand_of(facts: Facts, size: OnDemandSize) -> on_demand.OnDemandUsage:
 
 def _by_request(facts: Facts, load: Load, tariff: Tariff, beside: Extras) -> Priced:
     size = sizing.on_demand(facts)
-    make = on_demand.function if facts["target"] == "lambda" else on_demand.serverless
-    return Priced(size, make(tariff, on_demand_of(facts, size), load, beside), load)
+    return Priced(size, price_load(facts, size, load, tariff, beside), load)
 
 
 def _job(facts: Facts, type: InstanceType, tariff: Tariff, beside: Extras) -> Priced:

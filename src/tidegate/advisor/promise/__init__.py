@@ -9,11 +9,13 @@ two versions).
 from tidegate.advisor.promise.baseline import (
     HEALTHY,
     Baseline,
+    LabelFlow,
     LatencyDistribution,
     Predictions,
     Quantity,
     VersionFault,
 )
+from tidegate.advisor.promise.evidence_kinds import EvidenceKind
 from tidegate.advisor.promise.promise import (
     AlarmPromise,
     EvidencePromise,
@@ -29,8 +31,10 @@ __all__ = [
     "HEALTHY",
     "AlarmPromise",
     "Baseline",
+    "EvidenceKind",
     "EvidencePromise",
     "FaultPromise",
+    "LabelFlow",
     "LatencyDistribution",
     "Predictions",
     "Promise",

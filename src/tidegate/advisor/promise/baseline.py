@@ -112,6 +112,24 @@ class Predictions:
 
 
 @dataclass(frozen=True)
+class LabelFlow:
+    """What comes of labels later: ``positive`` is the part of the labels that are 1, ``labelled`` the part of the
+    requests that get a label, ``delay`` the seconds after which most have theirs."""
+
+    positive: float
+    labelled: float = 1.0
+    delay: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.positive < 1:
+            raise Invalid(f"positive {self.positive:g}: must lie between 0 % and 100 %")
+        if not 0 < self.labelled <= 1:
+            raise Invalid(f"labelled {self.labelled:g}: must be more than 0 % and at most 100 %")
+        if not 0 <= self.delay < 1e10:
+            raise Invalid("label-delay: must be a time from 0")
+
+
+@dataclass(frozen=True)
 class Baseline:
     """A good version. ``error_rate``: fraction of requests that fail (5xx) nevertheless; ``refusal_rate``: fraction
     that is refused because the request is invalid (4xx)."""
@@ -121,6 +139,10 @@ class Baseline:
     """None: unknown; latency alarms are then not modelled."""
     predictions: Predictions | None = None
     refusal_rate: float = 0.0
+    labels: LabelFlow | None = None
+    """None: unknown; when late labels can say something is then not computed."""
+    positives: int | None = None
+    """Labelled rows of 1 in a replay; None: unknown."""
 
     def __post_init__(self) -> None:
         for what, rate in (("error", self.error_rate), ("refusal", self.refusal_rate)):
@@ -143,7 +165,7 @@ class Baseline:
             min(1 - 1e-12, r) for r in (self.error_rate + fault.error_rate, self.refusal_rate + fault.refusal_rate)
         )
         errors, refusals = rates
-        return Baseline(errors, latency, predictions, refusals)
+        return replace(self, error_rate=errors, latency=latency, predictions=predictions, refusal_rate=refusals)
 
 
 @dataclass(frozen=True)
@@ -163,11 +185,27 @@ class VersionFault:
     refusal_rate: float = 0.0
     failed_start: bool = False
     """Its instances do not start."""
+    wrong_predictions: float = 0.0
+    """Part of the requests that get the prediction of another request: as a whole, predictions look as before."""
+    changed_columns: float = 0.0
+    """Part of the requests of which a stage makes another value in one column."""
+    auc_loss: float = 0.0
+    """Loss of AUC on labelled rows."""
+    no_data: bool = False
+    """Nothing is counted of its requests."""
 
     def __post_init__(self) -> None:
-        for what, rate in ((Quantity.ERRORS, self.error_rate), (Quantity.REFUSALS, self.refusal_rate)):
+        rates = {
+            str(Quantity.ERRORS): self.error_rate,
+            str(Quantity.REFUSALS): self.refusal_rate,
+            "wrong-predictions": self.wrong_predictions,
+            "changed-columns": self.changed_columns,
+        }
+        for what, rate in rates.items():
             if not 0 <= rate <= 1:
                 raise Invalid(f"{what}={rate:g}: must be from 0% to 100%")
+        if not 0 <= self.auc_loss <= 0.5:
+            raise Invalid(f"auc-loss={self.auc_loss:g}: must be from 0 to 0.5")
         if not 0 <= self.latency < 1e12:
             raise Invalid("latency: must be a time from 0 to a million seconds")
         if not abs(self.prediction_shift) <= 100:

@@ -2,17 +2,18 @@
 
 The logarithm of the evidence grows with the requests like a sum of independent steps, whose mean and variance
 follow from the difference. It is taken for a Brownian motion with that drift, whose first passage of the level at
-which a comparison fails has a known distribution (inverse Gaussian). As the steps are not that small, probabilities
-are some percentage points off for errors and up to twelve for predictions, compared with rollouts drawn by chance
-(``tests/property/test_evidence_power.py``).
+which a comparison fails has a known distribution (inverse Gaussian). Compared with rollouts drawn by chance
+(``tests/property/test_evidence_power.py``) probabilities are right for latency and predictions, and up to eleven
+percentage points off for errors where few requests fail, as each of those is a large step.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from tidegate.advisor.promise.pair_power import MOST_BIAS, chance_to_find_in_pairs
-from tidegate.advisor.promise.passage import ComparedStage, Growth, count_blocks, pass_chance
+from tidegate.advisor.promise.passage import ComparedStage, Growth, count_blocks, mixture_chance
+from tidegate.advisor.promise.share_power import USUAL_SHARE, growth_of_bets
 from tidegate.domain.evidence import OF_PAIRS, Comparison, EvidenceConfig
 from tidegate.evidence import rates, shares
 from tidegate.evidence.comparisons import make_tests
@@ -21,14 +22,13 @@ from tidegate.evidence.pace import LATENCY_SLACK
 
 PREDICTIONS_PER_SECOND = 25.0
 """Predictions of a version that are read in a second at most, with one worker."""
+LEAST_RATE = 1e-6
 TEXTS_PER_SECOND = 5.0
 """Texts of a version that are measured in a second at most, with one worker."""
 USUAL_REFUSALS = 0.01
 """Part of the old version's answers that refuse."""
-USUAL_SHARE = 0.5
-"""Part of the old version's requests beyond the threshold that sees most: its median."""
 SMALLEST = 1e-4
-STEPS = 30
+STEPS = 14
 
 
 def chance_to_find(
@@ -45,10 +45,26 @@ def chance_to_find(
     if comparison in OF_PAIRS:
         return chance_to_find_in_pairs(comparison, config, stages, difference, variants)
     level = -math.log(false_alarm_rates(config, variants)[comparison])
-    bets = [(level - math.log(part), growth) for part, growth in _bets(comparison, config, usual, difference)]
     compared = [stage for stage in stages if stage.compared]
+    if not compared:
+        return 0.0
     looks = sum(count_blocks(stage.seconds) for stage in compared)
-    return max(pass_chance(sum(map(growth, compared), Growth()), limit, looks) for limit, growth in bets)
+    tests = len(make_tests(comparison, config))
+    if comparison is Comparison.ERRORS:
+        growths = _growth_of_rates(
+            lambda effect: _errors(config.errors, effect, usual, difference), compared, usual
+        )
+        return mixture_chance(level, rates.WEIGHTS, growths, looks)
+    if comparison is Comparison.TEXT:
+        growths = _growth_of_rates(
+            lambda effect: _refusals(config.text.refusals, effect, difference), compared, USUAL_REFUSALS
+        )
+        return mixture_chance(level, [weight / tests for weight in rates.WEIGHTS], growths, looks)
+    predictions = comparison is Comparison.PREDICTIONS
+    tolerance = config.predictions if predictions else LATENCY_SLACK
+    most = PREDICTIONS_PER_SECOND if predictions else math.inf
+    parts = [weight / tests for weight in shares.WEIGHTS]
+    return mixture_chance(level, parts, list(growth_of_bets(compared, tolerance, difference, most)), looks)
 
 
 def smallest_difference(
@@ -89,27 +105,17 @@ def _largest_difference(comparison: Comparison, usual: float) -> float:
             return 1 - USUAL_SHARE
 
 
-def _bets(
-    comparison: Comparison, config: EvidenceConfig, usual: float, difference: float
-) -> Iterator[tuple[float, Callable[[ComparedStage], Growth]]]:
-    """What is staked on a difference: the part of the whole stake, and its growth in a stage."""
-    if comparison is Comparison.ERRORS:
-        for effect, weight in zip(rates.EFFECTS, rates.WEIGHTS, strict=True):
-            yield weight, _errors(config.errors, effect, usual, difference)
-        return
-    tests = len(make_tests(comparison, config))
-    if comparison is Comparison.TEXT:
-        for effect, weight in zip(rates.EFFECTS, rates.WEIGHTS, strict=True):
-            yield weight / tests, _refusals(config.text.refusals, effect, difference)
-        return
-    tolerance = config.predictions if comparison is Comparison.PREDICTIONS else LATENCY_SLACK
-    for bet, weight in zip(shares.BETS, shares.WEIGHTS, strict=True):
-        yield weight / tests, _shares(comparison, tolerance, bet, difference)
+def _growth_of_rates(
+    growth: Callable[[float], Callable[[ComparedStage], Growth]], stages: Sequence[ComparedStage], usual: float
+) -> list[Growth]:
+    """Of each alternative of the test of rates, over these stages. ``growth``: by what an alternative assumes."""
+    effects = rates.assumed_effects(min(max(usual, LEAST_RATE), rates.LARGEST_RATE))
+    return [sum(map(growth(effect), stages), Growth()) for effect in effects]
 
 
 def _errors(tolerance: float, effect: float, usual: float, difference: float) -> Callable[[ComparedStage], Growth]:
     """Growth by one alternative of the test of rates."""
-    old = min(max(usual, 1e-6), rates.LARGEST_RATE - tolerance - effect)
+    old = min(max(usual, LEAST_RATE), rates.LARGEST_RATE - tolerance - effect)
     new = min(old + tolerance + effect, rates.LARGEST_RATE)
 
     def growth(stage: ComparedStage) -> Growth:
@@ -142,25 +148,3 @@ def _step(rate: float, alternative: float, null: float) -> Growth:
     """Growth by one request that fails with ``rate``."""
     hit, miss = math.log(alternative / null), math.log((1 - alternative) / (1 - null))
     return Growth(rate * hit + (1 - rate) * miss, rate * (1 - rate) * (hit - miss) ** 2)
-
-
-def _shares(
-    comparison: Comparison, tolerance: float, bet: float, difference: float
-) -> Callable[[ComparedStage], Growth]:
-    """Growth by one bet of the test of shares."""
-
-    def growth(stage: ComparedStage) -> Growth:
-        blocks = count_blocks(stage.seconds)
-        per_block = stage.rate * stage.seconds / blocks
-        sizes = [max(1.0, per_block * part) for part in (1 - stage.share, stage.share)]
-        if comparison is Comparison.PREDICTIONS:
-            sizes = [min(size, PREDICTIONS_PER_SECOND * stage.seconds / blocks) for size in sizes]
-        shifted = min(1.0, USUAL_SHARE + difference)
-        variance = USUAL_SHARE * (1 - USUAL_SHARE) / sizes[0] + shifted * (1 - shifted) / sizes[1]
-        variance /= (1 + tolerance) ** 2
-        gain = (difference - tolerance) / (1 + tolerance)
-        mean = math.log1p(bet * gain) - variance * bet**2 / (1 + bet * gain) ** 2 / 2
-        used = min(blocks, stage.rate * stage.seconds * stage.share)  # blocks without a request add nothing
-        return Growth(used * mean, used * variance * bet**2 / (1 + bet * gain) ** 2)
-
-    return growth

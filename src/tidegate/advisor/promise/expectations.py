@@ -5,23 +5,42 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 
-from tidegate.advisor.promise import HEALTHY, Baseline, LatencyDistribution, Predictions, Quantity, VersionFault
+from tidegate.advisor.promise import (
+    HEALTHY,
+    Baseline,
+    LabelFlow,
+    LatencyDistribution,
+    Predictions,
+    Quantity,
+    VersionFault,
+)
 from tidegate.domain.errors import Invalid
 from tidegate.spec.problem import suggest
 from tidegate.spec.units import duration
 
-FAILED_START = "failed-start"
+FAILED_START, NO_DATA = "failed-start", "no-data"
+WRONG_PREDICTIONS, CHANGED_COLUMNS, AUC_LOSS = "wrong-predictions", "changed-columns", "auc-loss"
+"""Faults that only a comparison of the two versions sees."""
+_FAULTS = (*map(str, Quantity), WRONG_PREDICTIONS, CHANGED_COLUMNS, AUC_LOSS, FAILED_START, NO_DATA)
 
 
 def parse_fault(texts: Iterable[str]) -> VersionFault:
     """Parse faults into one; no text gives HEALTHY. Raises Invalid."""
     found = HEALTHY
     for text in texts:
-        if text.strip() == FAILED_START:
+        key, given, value = text.strip().partition("=")
+        if key == FAILED_START and not given:
             found = replace(found, failed_start=True)
-            continue
-        quantity, size = _parse_rise(text, (*map(str, Quantity), FAILED_START))
-        found = found.with_rise(quantity, size)
+        elif key == NO_DATA and not given:
+            found = replace(found, no_data=True)
+        elif key == WRONG_PREDICTIONS and given:
+            found = replace(found, wrong_predictions=parse_part(value, key))
+        elif key == CHANGED_COLUMNS and given:
+            found = replace(found, changed_columns=parse_part(value, key))
+        elif key == AUC_LOSS and given:
+            found = replace(found, auc_loss=_parse_number(value, key))
+        else:
+            found = found.with_rise(*_parse_rise(text, _FAULTS))
     return found
 
 
@@ -57,24 +76,45 @@ def _parse_rise(text: str, known: tuple[str, ...]) -> tuple[Quantity, float]:
 
 def parse_baseline(texts: Iterable[str]) -> Baseline:
     """Parse a good version: ``error-rate=0.1%`` and ``refusal-rate=0.1%`` (the defaults), ``p50=20ms`` and other
-    latency percentiles, and ``mean=0.4`` and ``deviation=0.1`` of predictions. Raises Invalid."""
+    latency percentiles, ``mean=0.4`` and ``deviation=0.1`` of predictions; of labels ``positive=0.5%``,
+    ``labelled=20%`` and ``label-delay=30d``; of a replay ``positives=300``. Raises Invalid."""
     rates = {Quantity.ERRORS: 0.001, Quantity.REFUSALS: 0.001}
-    points, moments = dict[float, float](), dict[str, float]()
+    points, moments, labels = dict[float, float](), dict[str, float](), dict[str, float]()
+    positives: int | None = None
     for text in texts:
         key, _, value = text.strip().partition("=")
         if key in rates:
             rates[Quantity(key)] = parse_part(value, key)
         elif key in ("mean", "deviation"):
             moments[key] = _parse_number(value, key)
+        elif key in ("positive", "labelled"):
+            labels[key] = parse_part(value, key)
+        elif key == "label-delay":
+            labels["delay"] = duration(value, ("usual", key))
+        elif key == "positives":
+            positives = _parse_count(value, key)
         elif key.startswith("p"):
             points[_parse_number(key[1:], "percentile") / 100] = duration(value, ("usual", key)) * 1e6
         else:
             raise Invalid(f"usual {text!r}: expected something like error-rate=0.1%, p50=20ms or mean=0.4")
     if len(moments) == 1:
         raise Invalid("usual predictions: give both mean=NUMBER and deviation=NUMBER")
-    spread = LatencyDistribution(tuple(sorted(points.items()))) if points else None
-    predictions = Predictions(moments["mean"], moments["deviation"]) if moments else None
-    return Baseline(rates[Quantity.ERRORS], spread, predictions, rates[Quantity.REFUSALS])
+    if labels and "positive" not in labels:
+        raise Invalid("usual labels: give positive=PART, too: how many of the labels are 1")
+    return Baseline(
+        rates[Quantity.ERRORS],
+        LatencyDistribution(tuple(sorted(points.items()))) if points else None,
+        Predictions(moments["mean"], moments["deviation"]) if moments else None,
+        rates[Quantity.REFUSALS],
+        LabelFlow(**labels) if labels else None,
+        positives,
+    )
+
+
+def _parse_count(text: str, what: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 7 and int(text)):
+        raise Invalid(f"{what}: {text!r} is not a whole number from 1 to 999999")
+    return int(text)
 
 
 def parse_part(text: str, what: str) -> float:

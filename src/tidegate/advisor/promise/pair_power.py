@@ -6,12 +6,11 @@ version gets. As in ``evidence_power``, the logarithm of the evidence is taken f
 import math
 from collections.abc import Iterator, Sequence
 
-from tidegate.advisor.promise.passage import ComparedStage, Growth, count_blocks, pass_chance
+from tidegate.advisor.promise.passage import ComparedStage, Growth, count_blocks, mixture_chance
 from tidegate.domain.evidence import Comparison, EvidenceConfig
 from tidegate.evidence import features, means, pairs
 from tidegate.evidence.judge import false_alarm_rates
 from tidegate.evidence.pair_judge import FIRST_COLUMNS
-from tidegate.evidence.stakes import FIRST_PART
 
 PAIRS_PER_SECOND = 20.0
 """Requests that are copied in a second, with one worker of the old version."""
@@ -36,19 +35,16 @@ def chance_to_find_in_pairs(
     of two predictions, in units; for FEATURES the part of the requests in which one column has another value."""
     level = -math.log(false_alarm_rates(config, variants)[comparison])
     paired = [stage for stage in stages if stage.paired]
-    count = sum(_pairs(comparison, stage) for stage in paired)
+    count = sum(count_pairs(comparison, stage) for stage in paired)
     count -= pairs.FEWEST if comparison is Comparison.PAIRED else features.LEARNED_FROM
     looks = sum(count_blocks(stage.seconds) for stage in paired)
     if count <= 0:
         return 0.0
-    found = (
-        pass_chance(Growth(count * one.mean, count * one.variance), level - math.log(part), looks)
-        for part, one in _bets(comparison, config, difference)
-    )
-    return max(found)
+    parts, growths = zip(*_bets(comparison, config, difference), strict=True)
+    return mixture_chance(level, parts, [Growth(count * one.mean, count * one.variance) for one in growths], looks)
 
 
-def _pairs(comparison: Comparison, stage: ComparedStage) -> float:
+def count_pairs(comparison: Comparison, stage: ComparedStage) -> float:
     """Pairs of a stage, if no two requests are equal."""
     most = PAIRS_PER_SECOND if comparison is Comparison.PAIRED else ROWS_PER_SECOND
     return min(most, stage.rate * (1 - stage.share)) * stage.seconds
@@ -63,9 +59,9 @@ def _bets(comparison: Comparison, config: EvidenceConfig, difference: float) -> 
             hit, miss = math.log(rate / tolerance), math.log((1 - rate) / (1 - tolerance))
             variance = difference * (1 - difference) * (hit - miss) ** 2
             growth = Growth(difference * hit + (1 - difference) * miss, variance)
-            yield FIRST_PART * FIRST_COLUMNS / len(means.EFFECTS) / COLUMNS, growth
+            yield FIRST_COLUMNS / len(means.EFFECTS) / COLUMNS, growth
         return
-    whole = FIRST_PART * (0.5 if config.slices else 1.0)
+    whole = 0.5 if config.slices else 1.0
     width = 2 * pairs.CLIP
     mean, limit = (difference + pairs.CLIP) / width, (config.paired.bias + pairs.CLIP) / width
     variance = (USUAL_SPREAD * config.paired.distance / width) ** 2

@@ -1,10 +1,15 @@
 """Evidence as a Brownian motion: its growth over the stages of a rollout, and the chance that it passes a limit."""
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tidegate.evidence.judge import LATEST_WIDTHS, block_width
+from tidegate.evidence.block_widths import LAST_WIDTH, LATEST_WIDTHS
 
+PLACED = 0.9
+"""Part of a stake that a difference meets which is there from the beginning: what begins some blocks later misses
+little of it."""
+MOST_LUCK, BISECTIONS = 12.0, 40
 OVERSHOOT = 0.5826
 """By how many deviations of one look a walk that is looked at now and then passes a limit later (Siegmund
 1979)."""
@@ -41,14 +46,43 @@ class Growth:
         return Growth(self.mean + other.mean, self.variance + other.variance)
 
 
-def count_blocks(seconds: float) -> int:
-    """Blocks of a stage of this length."""
-    blocks, begin = 0.0, 0.0
-    for until, width in LATEST_WIDTHS:
-        blocks += max(0.0, min(seconds, until) - begin) / width
+def count_each_width(seconds: float) -> Iterator[tuple[int, float]]:
+    """Blocks of a stage of this length, by their width in seconds."""
+    begin = 0.0
+    for until, width in (*LATEST_WIDTHS, (math.inf, LAST_WIDTH)):
+        if seconds > begin:
+            yield width, (min(seconds, until) - begin) / width
         begin = until
-    blocks += max(0.0, seconds - begin) / block_width(seconds)
-    return max(1, round(blocks))
+
+
+def count_blocks(seconds: float) -> int:
+    return max(1, round(sum(count for _, count in count_each_width(seconds))))
+
+
+def mixture_chance(level: float, parts: Sequence[float], growths: Sequence[Growth], looks: int) -> float:
+    """Probability that the weighted sum of several bets has passed a level at one of the looks. All of them see the
+    same requests, so that they are lucky together: where their sum is just at the level at the end, the largest one
+    says which limit it has to pass."""
+    spreads = [math.sqrt(one.variance) for one in growths]
+    known = [math.log(part * PLACED) for part in parts]
+
+    def sides(luck: float) -> list[float]:
+        return [log + one.mean + luck * spread for log, one, spread in zip(known, growths, spreads, strict=True)]
+
+    low, high = -MOST_LUCK, MOST_LUCK
+    if _log_sum(sides(high)) < level:
+        return 0.0
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _log_sum(sides(middle)) < level else (low, middle)
+    found = sides(high)
+    best = max(range(len(found)), key=found.__getitem__)
+    return pass_chance(growths[best], found[best] - known[best], looks)
+
+
+def _log_sum(logs: Sequence[float]) -> float:
+    most = max(logs)
+    return most + math.log(math.fsum(math.exp(log - most) for log in logs))
 
 
 def pass_chance(growth: Growth, limit: float, looks: int) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from tidegate.advisor.promise import alarm_model, proposals, schedule
 from tidegate.advisor.promise.baseline import Baseline, Quantity, VersionFault
 from tidegate.advisor.promise.detection import AlarmWatch, RolloutSetting
+from tidegate.advisor.promise.evidence_kinds import EvidenceKind, KindTerms, list_kinds
 from tidegate.advisor.promise.evidence_power import smallest_difference
 from tidegate.advisor.promise.label_power import LabelPromise, promise_labels
 from tidegate.advisor.promise.passage import ComparedStage
@@ -98,6 +99,7 @@ class Promise:
     unwatched: tuple[Quantity, ...]
     evidence: tuple[EvidencePromise, ...] = ()
     labels: tuple[LabelPromise, ...] = ()
+    kinds: tuple[EvidenceKind, ...] = ()
 
     @property
     def kept(self) -> bool:
@@ -114,6 +116,12 @@ class PromiseTerms:
     false_alarms: float = DEFAULT_FALSE_ALARMS
     startup: float = 30.0
     parts: Mapping[str, float] = field(default_factory=dict)
+    pipeline: bool = False
+    """The model has stages."""
+    possible: frozenset[Comparison] = frozenset(Comparison)
+    """What the target can compare."""
+    replays: bool = True
+    """Whether the target can replay labelled rows, and knows late labels."""
 
 
 def promise(
@@ -137,7 +145,7 @@ def promise(
     said = tuple(_promise_alarm(alarm, watching[alarm.name], baseline, terms) for alarm in guards)
     setting = RolloutSetting(plan, traffic_rps, baseline, terms.startup)
     parts = schedule.make_segments(plan, terms.startup)
-    compared = () if plan.evidence is None else tuple(_promise_evidence(plan.evidence, plan, setting, terms))
+    compared = () if plan.evidence is None else tuple(_promise_evidence(plan.evidence, setting, terms))
     return Promise(
         stages=tuple(StagePromise(p.share * 100, p.seconds, traffic_rps * p.share * p.seconds) for p in parts),
         alarms=said,
@@ -149,7 +157,27 @@ def promise(
         unwatched=tuple(q for q in Quantity if all(one.quantity is not q for one in said)),
         evidence=compared,
         labels=() if plan.evidence is None else tuple(promise_labels(plan.evidence, terms.power, parts_of(terms))),
+        kinds=() if plan.evidence is None else tuple(list_kinds(plan.evidence, _kind_terms(setting, terms))),
     )
+
+
+def _kind_terms(setting: RolloutSetting, terms: PromiseTerms) -> KindTerms:
+    baseline = setting.baseline
+    return KindTerms(
+        {name: _compared_stages(setting, terms, part) for name, part in (terms.parts or {"": 1.0}).items()},
+        baseline.error_rate + baseline.refusal_rate,
+        terms.power,
+        baseline.labels,
+        baseline.positives,
+        terms.pipeline,
+        terms.possible,
+        terms.replays,
+    )
+
+
+def _compared_stages(setting: RolloutSetting, terms: PromiseTerms, part: float) -> list[ComparedStage]:
+    segments = schedule.make_segments(setting.plan, terms.startup)
+    return [ComparedStage(one.share, one.seconds, setting.rate * part) for one in segments]
 
 
 def _check(rate: float, wanted: Mapping[Quantity, float], terms: PromiseTerms) -> None:
@@ -201,17 +229,14 @@ def parts_of(terms: PromiseTerms) -> int:
 
 
 def _promise_evidence(
-    config: EvidenceConfig, plan: RolloutPlan, setting: RolloutSetting, terms: PromiseTerms
+    config: EvidenceConfig, setting: RolloutSetting, terms: PromiseTerms
 ) -> Iterator[EvidencePromise]:
     variants = terms.parts or {"": 1.0}
     rates = false_alarm_rates(config, len(variants))
     acts = config.action is EvidenceAction.ROLLBACK
     usual = setting.baseline.error_rate + setting.baseline.refusal_rate
     for variant, part in variants.items():
-        stages = [
-            ComparedStage(one.share, one.seconds, setting.rate * part)
-            for one in schedule.make_segments(plan, terms.startup)
-        ]
+        stages = _compared_stages(setting, terms, part)
         for comparison in config.compare:
             smallest = tuple(
                 smallest_difference(comparison, config, stages[: place + 1], usual, terms.power, len(variants))

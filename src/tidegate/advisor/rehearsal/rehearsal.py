@@ -4,22 +4,37 @@ Each run draws its own requests. Runs with the fault show how reliably and how s
 without it show how often a good one is rolled back by mistake.
 """
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
-from statistics import NormalDist, fmean
 
 from tidegate.advisor.promise import HEALTHY, Baseline, VersionFault
 from tidegate.advisor.rehearsal.alarm_replay import is_simulated
+from tidegate.advisor.rehearsal.compared_traffic import (
+    ComparedVariant,
+    ComparisonSampler,
+    describe_assumptions,
+    without_unknown,
+)
+from tidegate.advisor.rehearsal.pair_sampling import PairSampler
+from tidegate.advisor.rehearsal.replay_sampling import ReplaySampler
+from tidegate.advisor.rehearsal.run_statistics import Proportion, ValueSpread
 from tidegate.advisor.rehearsal.simulation import make_updating_world
+from tidegate.advisor.rehearsal.stage_findings import (
+    ComparisonSpoke,
+    EvidenceSummary,
+    FindingRecorder,
+    StageFinding,
+    summarise,
+)
 from tidegate.advisor.rehearsal.traffic import RehearsalTraffic, VariantStream, make_streams
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.errors import Invalid
+from tidegate.domain.evidence import Comparison, EvidenceConfig
 from tidegate.domain.observation import Capabilities
-from tidegate.domain.rollout import DeploymentConfig, Phase, Version
+from tidegate.domain.rollout import DeploymentConfig, Phase, RolloutPlan, Version
 from tidegate.domain.traffic import WHOLE
 from tidegate.rollout.plan import compile_plan
 from tidegate.testing.faults import AlarmTurns, RolloutSide, StartsFail, When, WorldTiming
@@ -28,9 +43,12 @@ from tidegate.testing.world import Watcher, World
 MAX_RUNS = 100_000
 HOLD_LIMIT = 86_400.0
 """Seconds beyond its duration after which a stuck rollout counts as held."""
+HOLD_LIMIT_COMPARED = 1_800.0
+"""The same where the versions are compared, after the deadlines of its stages."""
 SHIFT_DELAY = 0.5
 """Seconds until a traffic change takes effect."""
 HOUR = 3_600
+REPLAYED_POSITIVES = 300
 
 
 class RunOutcome(StrEnum):
@@ -51,15 +69,21 @@ class Scenario:
     rate: float
     baseline: Baseline
     startup: float = 30.0
+    positives: int = REPLAYED_POSITIVES
+    """Labelled rows of 1 in a replay."""
 
     def __post_init__(self) -> None:
         if not 0 < self.rate <= 1e6:
             raise Invalid(f"traffic of {self.rate:g} requests per second: give a rate above 0 and up to a million")
 
     @property
+    def plan(self) -> RolloutPlan:
+        return compile_plan(self.old, self.new, self.deployment, Capabilities())
+
+    @property
     def seconds(self) -> float:
         """Duration of a successful rollout in seconds."""
-        plan = compile_plan(self.old, self.new, self.deployment, Capabilities())
+        plan = self.plan
         return self.startup * (len(plan.stages) if plan.rolling else 1) + sum(s.bake for s in plan.stages)
 
 
@@ -76,54 +100,11 @@ class RehearsalRun:
     stage: int
     requests: int
     seconds: float
-
-
-@dataclass(frozen=True)
-class Proportion:
-    """``count`` of ``of``, with the 95 % confidence interval of the probability."""
-
-    count: int
-    of: int
-    low: float
-    high: float
-
-    @classmethod
-    def wilson(cls, count: int, of: int) -> "Proportion":
-        """Wilson's score interval (Journal of the American Statistical Association 22, 1927)."""
-        if not of:
-            return cls(0, 0, 0.0, 1.0)
-        z, part = NormalDist().inv_cdf(0.975), count / of
-        middle = part + z * z / (2 * of)
-        reach = z * math.sqrt(part * (1 - part) / of + z * z / (4 * of * of))
-        scale = 1 + z * z / of
-        low = 0.0 if not count else (middle - reach) / scale
-        high = 1.0 if count == of else (middle + reach) / scale
-        return cls(count, of, low, high)
-
-    @property
-    def share(self) -> float:
-        return self.count / self.of if self.of else 0.0
-
-
-@dataclass(frozen=True)
-class ValueSpread:
-    """Median, 95th percentile, maximum and mean of some values."""
-
-    p50: float
-    p95: float
-    most: float
-    mean: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> "ValueSpread | None":
-        if not values:
-            return None
-        rising = sorted(values)
-        return cls(_quantile(rising, 0.5), _quantile(rising, 0.95), rising[-1], fmean(rising))
-
-
-def _quantile(rising: Sequence[float], part: float) -> float:
-    return rising[max(0, math.ceil(part * len(rising)) - 1)]
+    reason: str | None = None
+    findings: tuple[StageFinding, ...] = ()
+    """What the evidence said, by stage."""
+    spoke: tuple[ComparisonSpoke, ...] = ()
+    """Comparisons that found a difference."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +121,7 @@ class RunSummary:
     by_cause: Mapping[str, int]
     each_requests: tuple[int, ...]
     each_seconds: tuple[float, ...]
+    evidence: EvidenceSummary = field(default_factory=EvidenceSummary)
 
     @classmethod
     def of(cls, runs: Sequence[RehearsalRun], stages: int) -> "RunSummary":
@@ -155,13 +137,15 @@ class RunSummary:
             by_cause=dict(Counter(str(run.cause) for run in back)),
             each_requests=tuple(run.requests for run in back),
             each_seconds=tuple(round(run.seconds, 1) for run in back),
+            evidence=summarise((run.findings, run.spoke) for run in runs),
         )
 
 
 @dataclass(frozen=True)
 class Rehearsal:
     """``faulty``: None without a fault. ``seconds``: duration of a successful rollout. ``shares``: percent of each
-    stage. ``untouched``: alarms that drawn requests do not affect; they stay OK."""
+    stage. ``untouched``: alarms that drawn requests do not affect; they stay OK. ``evidence``: what is assumed or
+    left out of it."""
 
     runs: int
     seed: int
@@ -170,6 +154,7 @@ class Rehearsal:
     untouched: tuple[str, ...]
     faulty: RunSummary | None
     healthy: RunSummary
+    evidence: tuple[str, ...] = ()
 
 
 @dataclass
@@ -179,17 +164,25 @@ class PreparedScenario:
     scenario: Scenario
     fault: VersionFault
     streams: list[VariantStream] = field(default_factory=list)
+    comparison: ComparisonSampler | None = None
 
     def __post_init__(self) -> None:
         scenario, weights = self.scenario, self.scenario.new.weights
         parts = {name: weight / sum(weights.values()) for name, weight in weights.items() if weight}
         bad = scenario.baseline.with_fault(self.fault)
-        self.streams = make_streams(scenario.rate, parts, scenario.alarms, scenario.baseline, bad)
+        config = scenario.deployment.evidence
+        compared = frozenset[Comparison]() if config is None else frozenset(config.compare)
+        self.streams = make_streams(scenario.rate, parts, scenario.alarms, scenario.baseline, bad, compared)
+        if config is not None:
+            self.comparison = _make_sampler(scenario, self.fault, self.streams, without_unknown(config))
 
-    def run(self, chance: Random, watchers: Sequence[Watcher] = ()) -> RehearsalRun:
-        """Run one rollout to its end or until the new version has no more traffic."""
+    def run(self, chance: Random, watchers: Sequence[Watcher] = (), *, to_end: bool = False) -> RehearsalRun:
+        """Run one rollout to its end or until the new version has no more traffic; ``to_end``: watchers see also how
+        a fleet is removed afterwards."""
         scenario = self.scenario
-        traffic = RehearsalTraffic(self.streams, chance, chance.uniform(0, HOUR))
+        offset = chance.uniform(0, HOUR)
+        compared = None if self.comparison is None else self.comparison.begin(chance)
+        traffic = RehearsalTraffic(self.streams, chance, offset, compared, self.fault.no_data)
         states = {name: state for name, state in traffic.states.items() if name in scenario.deployment.alarms}
         fails = (
             [StartsFail(When(), RolloutSide.NEW, "its instances do not come up")]
@@ -205,7 +198,23 @@ class PreparedScenario:
             script=fails,
             watchers=watchers,
         )
-        return _RunInProgress(world, traffic).play(scenario.seconds + HOLD_LIMIT)
+        world.compared = compared
+        found = _RunInProgress(world, traffic).play(scenario.seconds + self._hold_limit())
+        if to_end and found.outcome is not RunOutcome.HELD:
+            world.run(world.now + HOLD_LIMIT, settled=is_rollout_over)
+        return found
+
+    def _hold_limit(self) -> float:
+        """Each stage may wait for evidence until its deadline. Beyond that, comparing for a day takes minutes of
+        processor time."""
+        plan = self.scenario.plan
+        if plan.evidence is None:
+            return HOLD_LIMIT
+        return plan.evidence.deadline * len(plan.stages) + HOLD_LIMIT_COMPARED
+
+
+def is_rollout_over(world: World) -> bool:
+    return world.record is None or world.record.rollout is None
 
 
 @dataclass
@@ -219,6 +228,7 @@ class _RunInProgress:
         world, traffic = self.world, self.traffic
         while world.now < limit and not self._over():
             until = min(limit, limit if world.due is None else world.due)
+            self._follow()
             if traffic.advance(until, self._share()):
                 world.pass_time(traffic.now)
                 self._tell()
@@ -226,6 +236,18 @@ class _RunInProgress:
                 world.pass_time(until)
             self._note()
         return self._run()
+
+    def _follow(self) -> None:
+        """Tell the comparison in which stage the rollout is."""
+        if (compared := self.traffic.compared) is None:
+            return
+        assert self.world.record is not None
+        rollout = self.world.record.rollout
+        if rollout is None:
+            return
+        copied = rollout.phase in (Phase.ACTIVATING_TRAFFIC, Phase.BAKING)
+        active = rollout.plan.stages[rollout.stage].share < WHOLE
+        compared.follow(rollout.stage, self.world.now, copied=copied, active=active)
 
     def _share(self) -> float:
         """The new version's share in force."""
@@ -268,7 +290,43 @@ class _RunInProgress:
         elif self._over():
             outcome = RunOutcome.PASSED
         firing = tuple(sorted(name for name, state in self.world.alarms.items() if state == "ALARM"))
-        return RehearsalRun(outcome, rollout.cause, firing, rollout.stage, self.traffic.requests, seconds)
+        found = FindingRecorder() if self.traffic.compared is None else self.traffic.compared.recorder
+        return RehearsalRun(
+            outcome,
+            rollout.cause,
+            firing,
+            rollout.stage,
+            self.traffic.requests,
+            seconds,
+            rollout.reason,
+            found.found,
+            tuple(found.spoke),
+        )
+
+
+def _make_sampler(
+    scenario: Scenario, fault: VersionFault, streams: Sequence[VariantStream], config: EvidenceConfig
+) -> ComparisonSampler:
+    counts = tuple(
+        {one.name: max(1, one.instance_count) for one in version.production}
+        for version in (scenario.old, scenario.new)
+    )
+    latency = scenario.baseline.latency
+    made = {}
+    for one in streams:
+        instances = (counts[0].get(one.variant, 1), counts[1][one.variant])
+        pairs = PairSampler(
+            config,
+            fault,
+            min(1.0, one.new.side.error_rate + one.new.side.refusal_rate),
+            one.rate,
+            *instances,
+            None if latency is None else latency.moments[0],
+        )
+        kinds = (one.good.kinds, one.new.kinds)
+        made[one.variant] = ComparedVariant.of(one.good.side, one.new.side, kinds, instances, pairs)
+    replay = ReplaySampler(config, tuple(made), fault.auc_loss, scenario.positives)
+    return ComparisonSampler(config, made, fault, replay)
 
 
 def rehearse(
@@ -283,7 +341,7 @@ def rehearse(
     receives the number of finished runs, out of ``count_runs``."""
     if not 1 <= runs <= MAX_RUNS:
         raise Invalid(f"{runs} runs: give 1 to {MAX_RUNS}")
-    plan = compile_plan(scenario.old, scenario.new, scenario.deployment, Capabilities())
+    plan = scenario.plan
     stages = len(plan.stages)
     faulty = None
     if fault != HEALTHY:
@@ -296,7 +354,8 @@ def rehearse(
     )
     shares = tuple(stage.share / 100 for stage in plan.stages)
     untouched = tuple(alarm.name for alarm in scenario.alarms if not is_simulated(alarm, scenario.baseline))
-    return Rehearsal(runs, seed, scenario.seconds, shares, untouched, faulty, healthy)
+    said = tuple(describe_assumptions(scenario.deployment.evidence, scenario.positives))
+    return Rehearsal(runs, seed, scenario.seconds, shares, untouched, faulty, healthy, said)
 
 
 def count_runs(fault: VersionFault, runs: int) -> int:

@@ -1,14 +1,17 @@
 """Prepares a spec file for simulation and rehearsal. The serving version is assumed to be of the same size."""
 
 import re
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from random import Random
 
-from tidegate.advisor.promise import Baseline, alarm_model
-from tidegate.advisor.rehearsal.rehearsal import Scenario
-from tidegate.advisor.rehearsal.simulation import Timeline
+from tidegate.advisor.promise import Baseline, LatencyDistribution, VersionFault, alarm_model
+from tidegate.advisor.rehearsal.compared_traffic import describe_assumptions
+from tidegate.advisor.rehearsal.rehearsal import REPLAYED_POSITIVES, PreparedScenario, RehearsalRun, Scenario
+from tidegate.advisor.rehearsal.simulation import Timeline, TimelineRecorder
 from tidegate.domain.alarm import Alarm, AlarmState
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import Invalid
+from tidegate.domain.evidence import Comparison
 from tidegate.domain.fleet import RoutingStrategy, VariantSpec
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.rollout import Phase, RolloutPlan, Version
@@ -18,6 +21,8 @@ from tidegate.spec.units import duration
 from tidegate.testing.faults import AlarmTurns, When
 
 SERVING = "what-serves-now"
+ASSUMED_LATENCY = LatencyDistribution.lognormal(20_000, 80_000)
+"""Of a good version, where nothing says what is usual."""
 
 
 def make_versions(wish: DesiredDeployment) -> tuple[Version, Version]:
@@ -37,8 +42,11 @@ def traffic_parts(wish: DesiredDeployment) -> dict[str, float]:
 
 
 def fill_in_latency(wish: DesiredDeployment, baseline: Baseline) -> Baseline:
-    """Fill in an assumed latency if none is given and an alarm of the rollout watches it."""
+    """Fill in an assumed latency if none is given and an alarm of the rollout watches it, or evidence compares it."""
     spread = None if baseline.latency else alarm_model.assume_latency(find_guards(wish))
+    evidence = wish.deployment.evidence
+    if spread is None and evidence is not None and Comparison.LATENCY in evidence.compare:
+        spread = baseline.latency or ASSUMED_LATENCY
     return baseline if spread is None else replace(baseline, latency=spread)
 
 
@@ -49,7 +57,41 @@ def find_guards(wish: DesiredDeployment) -> tuple[Alarm, ...]:
 
 def make_scenario(wish: DesiredDeployment, rate: float, baseline: Baseline, startup: float) -> Scenario:
     old, new = make_versions(wish)
-    return Scenario(old, new, wish.deployment, find_guards(wish), rate, baseline, startup)
+    positives = baseline.positives or REPLAYED_POSITIVES
+    return Scenario(old, new, wish.deployment, find_guards(wish), rate, baseline, startup, positives)
+
+
+@dataclass(frozen=True)
+class RehearsedRollout:
+    """One rollout with drawn requests. ``shares``: percent of each stage; ``evidence``: what is assumed or left out
+    of it."""
+
+    timeline: Timeline
+    run: RehearsalRun
+    shares: tuple[float, ...]
+    evidence: tuple[str, ...]
+
+
+def rehearse_once(scenario: Scenario, fault: VersionFault, seed: int) -> RehearsedRollout:
+    """Rehearse one rollout and keep its timeline. The same seed gives the same one."""
+    recorder = TimelineRecorder()
+    run = PreparedScenario(scenario, fault).run(Random(seed), (recorder,), to_end=True)
+    last = recorder.moments[-1] if recorder.moments else None
+    phase = Phase.PROVISIONING if last is None else Phase(last.phase)
+    timeline = Timeline(tuple(recorder.moments), phase, run.reason, 0.0 if last is None else last.at)
+    plan = scenario.plan
+    said = tuple(describe_assumptions(scenario.deployment.evidence, scenario.positives))
+    return RehearsedRollout(timeline, run, tuple(stage.share / 100 for stage in plan.stages), said)
+
+
+def render_rehearsed(found: RehearsedRollout) -> dict[str, object]:
+    """For JSON."""
+    return {
+        **render_timeline(found.timeline),
+        "run": asdict(found.run),
+        "shares": found.shares,
+        "evidence": found.evidence,
+    }
 
 
 def alarm_names(data: object, wish: DesiredDeployment) -> dict[str, str]:

@@ -14,8 +14,10 @@ from tidegate.advisor.rehearsal.alarm_replay import (
     latency_cuts,
     look_interval,
 )
+from tidegate.advisor.rehearsal.compared_traffic import RehearsedComparison, latency_edges
 from tidegate.advisor.rehearsal.sampling import NOTHING, DrawnRequests, RequestSampler, make_kinds
 from tidegate.domain.alarm import Alarm, AlarmState
+from tidegate.domain.evidence import Comparison
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class VariantStream:
     """Requests of one variant: ``rate`` per second, behaviour of a good and of the new version, and the alarms on
     them."""
 
+    variant: str
     rate: float
     good: RequestSampler
     new: RequestSampler
@@ -31,9 +34,15 @@ class VariantStream:
 
 
 def make_streams(
-    rate: float, parts: Mapping[str, float], alarms: Sequence[Alarm], good: Baseline, new: Baseline
+    rate: float,
+    parts: Mapping[str, float],
+    alarms: Sequence[Alarm],
+    good: Baseline,
+    new: Baseline,
+    compared: frozenset[Comparison] = frozenset(),
 ) -> list[VariantStream]:
-    """Make a stream for each variant; ``parts``: variant -> its fraction of the requests."""
+    """Make a stream for each variant; ``parts``: variant -> its fraction of the requests; ``compared``: what of the
+    two versions is."""
     made = []
     for variant, part in parts.items():
         own = tuple(
@@ -44,25 +53,36 @@ def make_streams(
         spreads = [side.latency for side in (good, new) if side.latency is not None]
         edges = [cut for alarm in own for cut in latency_cuts(alarm, spreads)]
         refused = any(alarm_model.watched_quantity(alarm) is Quantity.REFUSALS for alarm in own)
+        refused = refused or Comparison.ERRORS in compared
         sides = (good, new) if refused else tuple(replace(side, refusal_rate=0.0) for side in (good, new))
-        crowds = [RequestSampler(side, make_kinds(side.latency, edges)) for side in sides]
-        made.append(VariantStream(rate * part, crowds[0], crowds[1], own, {alarm.name: {} for alarm in own}))
+        told_apart = Comparison.LATENCY in compared
+        kinds = (
+            make_kinds(side.latency, [*edges, *(latency_edges(side.latency) if told_apart else ())])
+            for side in sides
+        )
+        crowds = [RequestSampler(side, kind) for side, kind in zip(sides, kinds, strict=True)]
+        remembered: dict[str, PeriodCache] = {alarm.name: {} for alarm in own}
+        made.append(VariantStream(variant, rate * part, crowds[0], crowds[1], own, remembered))
     return made
 
 
 @dataclass
 class RehearsalTraffic:
     """Requests of one run. ``offset``: seconds into a minute of the clock at which the rollout begins. ``requests``
-    counts those of the new version."""
+    counts those of the new version. ``hidden``: alarms see nothing of them."""
 
     streams: Sequence[VariantStream]
     chance: Random
     offset: float
+    compared: RehearsedComparison | None = None
+    hidden: bool = False
     now: float = 0.0
     requests: int = 0
     states: dict[str, AlarmState] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.compared is not None:
+            self.offset = float(int(self.offset))  # so that periods end where blocks do
         looks = [look_interval(alarm) for stream in self.streams for alarm in stream.alarms]
         self._step = float(math.gcd(*looks)) if looks else 60.0
         self._lanes = [self._lane(stream) for stream in self.streams]
@@ -79,31 +99,37 @@ class RehearsalTraffic:
             )
             for alarm in stream.alarms
         ]
-        lane = _AlarmLane(
-            stream, judged, any(not alarm_model.sees_new_version_only(alarm) for alarm in stream.alarms)
-        )
+        both = any(not alarm_model.sees_new_version_only(alarm) for alarm in stream.alarms)
+        lane = _AlarmLane(stream, judged, both or self.compared is not None)
         longest = max((one.cells for one in judged), default=1)
         lane.cells = [lane.draw(0.0, self._step, self.chance, True) for _ in range(longest)]
         return lane
 
     def advance(self, until: float, share: float) -> bool:
         """Draw requests up to ``until`` seconds, ``share`` of them for the new version. Stops with True at the first
-        evaluation that changes an alarm's state; ``now`` is its time."""
-        step, offset = self._step, self.offset
+        evaluation that changes an alarm's state or the verdict on the stage; ``now`` is its time."""
+        step, offset, compared = self._step, self.offset, self.compared
         while self.now < until:
             number = math.floor((self.now + offset) / step + 1e-9) + 1
             end = number * step - offset
             whole = end - self.now > step - 1e-6
-            stop = min(end, until)
+            stop = min(end, until) if compared is None else min(end, until, compared.due(self.now))
+            seconds = step if whole and stop == end else stop - self.now
             for lane in self._lanes:
-                seconds = step if whole and stop == end else stop - self.now
-                drawn = lane.draw(share, seconds, self.chance, seconds == step)
-                self.requests += drawn[0].requests
-                lane.add(drawn)
+                self._draw(lane, share, seconds, stop)
             self.now = stop
-            if stop == end and self._look(number):
+            changed = stop == end and self._look(number)
+            if (compared is not None and compared.close(stop)) or changed:
                 return True
         return False
+
+    def _draw(self, lane: "_AlarmLane", share: float, seconds: float, stop: float) -> None:
+        often = seconds == self._step or (self.compared is not None and seconds == int(seconds))
+        new, old = lane.draw(share, seconds, self.chance, often)
+        self.requests += new.requests
+        lane.add((NOTHING if self.hidden else new, old))
+        if self.compared is not None:
+            self.compared.take(lane.stream.variant, (self.now, stop), share, (old, new))
 
     def _look(self, number: int) -> bool:
         """Evaluate the alarms at the end of a step."""

@@ -80,7 +80,8 @@ def judge_replies(
     skipped = {"rows without usable answers": len(requests) - len(kept)} if len(kept) < len(requests) else {}
     if isinstance(answers, str):
         return ReplayResult(Finding.NO_DATA, answers, len(requests), skipped=skipped)
-    return replace(judge_replay(answers, config, false_rollback_rate), skipped=skipped)
+    judged = judge_replay(answers, config, false_rollback_rate)
+    return replace(judged, skipped={**skipped, **judged.skipped})
 
 
 def _is_usable(reply: ScoringReply, where: str) -> bool:

@@ -37,7 +37,7 @@ function draw(figure, data, series, more) {
         cursor: { y: false },
         legend: { live: true },
         axes: [
-          axis({ values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : more.tell ? more.tell(tick) : number.format(tick))), label: more.across, labelFont: "12px system-ui, sans-serif" }),
+          axis({ incrs: more.whole ? [1, 2, 5, 10, 20, 50, 100] : undefined, values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : more.tell ? more.tell(tick) : number.format(tick))), label: more.across, labelFont: "12px system-ui, sans-serif" }),
           axis({ size: 64, values: (_, ticks) => ticks.map((tick) => (more.log_up && !isPower(tick) ? "" : `${more.before ?? ""}${number.format(tick)}${more.after ?? ""}`)) }),
         ],
         series: [
@@ -64,6 +64,7 @@ function draw(figure, data, series, more) {
               for (const at of [marked, ...(more.marks ?? [])]) {
                 if (at === null || at === undefined) continue;
                 const x = made.valToPos(at, "x", true);
+                if (x < made.bbox.left || x > made.bbox.left + made.bbox.width) continue;
                 made.ctx.save();
                 made.ctx.strokeStyle = colour("--warn");
                 made.ctx.setLineDash([4, 4]);
@@ -95,6 +96,13 @@ function draw(figure, data, series, more) {
       resting(plot);
       plot.redraw(false);
     },
+    /** Other values, in the same picture. */
+    change(values, marks) {
+      data = values;
+      more = { ...more, marks };
+      plot.setData(data);
+      resting(plot);
+    },
   };
 }
 
@@ -104,13 +112,39 @@ export function stepChart(figure, rows, series, { unit, most, clock }) {
   return draw(figure, columns, series, { steps: true, most, after: ` ${unit}`, tell: clock });
 }
 
+const drawn = new WeakMap();
+const tellFigure = (figure) => JSON.parse(figure.querySelector('script[type="application/json"]')?.textContent ?? "null");
+const columnsOf = (told) => [told.x, ...told.series.map((one) => one.values)];
+const labelsOf = (told) => told.series.map((one) => one.label).join();
+
+/** Seconds as minutes and seconds. */
+const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.round(seconds) % 60).padStart(2, "0")}`;
+
 /** A figure that brings its data along as JSON: {x, series: [{label, colour, values}], log, across, before, marks}. */
-export function figures() {
-  for (const figure of document.querySelectorAll("figure[data-chart]")) {
-    const source = figure.querySelector('script[type="application/json"]');
-    if (!source) continue;
-    const told = JSON.parse(source.textContent);
-    draw(figure, [told.x, ...told.series.map((one) => one.values)], told.series, told);
+export function figures(area = document) {
+  for (const figure of area.querySelectorAll("figure[data-chart]")) {
+    const told = tellFigure(figure);
+    if (told && !drawn.has(figure)) drawn.set(figure, { told, chart: draw(figure, columnsOf(told), told.series, { ...told, tell: told.clock ? clock : undefined }) });
   }
+}
+
+/** Replaces what an area holds by what a newer one does. Charts with the same lines stay and change their values. */
+export function refigure(area, made) {
+  const before = [...area.querySelectorAll("figure[data-chart]")];
+  const kept = [...made.querySelectorAll("figure[data-chart]")].map((figure, place) => {
+    const old = before[place] && drawn.get(before[place]);
+    const told = tellFigure(figure);
+    if (!old || !told || labelsOf(old.told) !== labelsOf(told)) return null;
+    const box = before[place].querySelector(".chart");
+    return () => {
+      figure.querySelector(".chart").replaceWith(box);
+      if (before[place].querySelector("details")?.open) figure.querySelector("details").open = true;
+      old.chart.change(columnsOf(told), told.marks);
+      drawn.set(figure, { told, chart: old.chart });
+    };
+  });
+  area.replaceChildren(...made.childNodes);
+  for (const keep of kept) keep?.();
+  figures(area);
 }
 figures();

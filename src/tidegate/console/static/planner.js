@@ -4,6 +4,8 @@ import { explain, send } from "./session.js";
 const form = document.querySelector("[data-deploy-form]");
 if (form) {
   form.hidden = false;
+  const name = form.querySelector("#by");
+  if (name) name.value = localStorage.getItem("tidegate-name") ?? "";
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     const button = form.querySelector("button");
@@ -60,7 +62,9 @@ async function deploy() {
     const models = await modelData();
     const { spec } = await ask("POST", "/tidegate/v1/plan", { answers, models });
     const before = await standing(spec.endpoint);
-    const done = await ask("PUT", "/tidegate/v1/deploy", { spec });
+    if (form.querySelector("#by")) localStorage.setItem("tidegate-name", form.querySelector("#by").value.trim());
+    const by = form.querySelector("#by")?.value.trim() ?? "";
+    const done = await ask("PUT", "/tidegate/v1/deploy", { spec, by });
     say(done.message);
     await follow(spec.endpoint, before);
   } catch (error) {

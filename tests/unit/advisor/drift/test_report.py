@@ -99,7 +99,8 @@ def test_constraints_that_cannot_be_used_fail_the_execution(
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"perform_comparison": "Disabled"}, "turns off the comparison"),
+        ({"perform_comparison": "disabled"}, "give Enabled or Disabled"),
+        ({"categorical_comparison_threshold": 2}, "categorical_comparison_threshold is 2"),
         ({"comparison_threshold": 0}, "comparison_threshold is 0"),
         ({"comparison_threshold": float("nan")}, "comparison_threshold is nan"),
     ],

@@ -13,13 +13,13 @@ from tidegate.advisor.promise import HEALTHY, Baseline, LatencyDistribution, Pre
 from tidegate.advisor.promise.detection import AlarmWatch, RolloutSetting
 from tidegate.advisor.rehearsal.rehearsal import (
     PreparedScenario,
-    Proportion,
     Rehearsal,
     RehearsalRun,
     RunOutcome,
     Scenario,
     rehearse,
 )
+from tidegate.advisor.rehearsal.run_statistics import Proportion
 from tidegate.advisor.rehearsal.sampling import FINE_CUTS, RequestSampler, make_kinds
 from tidegate.domain.alarm import Alarm, ComparisonOperator, MissingData
 from tidegate.domain.errors import Invalid

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
+import pytest
 
 from tests.proxy_harness import read_message
 from tidegate.domain.worker_stats import PairRow
@@ -194,6 +195,23 @@ async def test_the_outputs_of_the_stages_of_both_versions_go_with_some_pairs() -
         {"stage": "prepare", "names": ["0", "1"], "old": [2.0, 4.0], "new_names": ["0", "1"], "new": [2.0, None]}
     ]
     assert sum(b"?traced=1 " in head for head, _ in found.seen) == 4
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "kept"),
+    [
+        ("country", "jane@example.com", "[email]"),
+        ("country", "123-45-6789", "[ssn]"),
+        ("country", "Human Resources", "Human Resources"),
+        ("employee_name", "jane", "[name]"),
+        ("ssn", 123456789, "[ssn]"),
+    ],
+)
+async def test_identities_in_slices_are_masked_before_they_are_kept(column: str, value: object, kept: str) -> None:
+    async with stand(lambda: said(0.7), PairOrder("e/2/main", slices=(column,))) as found:
+        await found.offered(asked=request(json.dumps({column: value}).encode(), JSON))
+    (row,) = found.rows
+    assert row["slices"] == [(column, kept)]
 
 
 async def test_a_slice_of_text_without_an_encoding_can_be_written() -> None:

@@ -1,0 +1,54 @@
+"""Values that a word before them calls personal: ``SSN: 123456789``, ``<name>jane doe</name>``, ``tel=5551234567``.
+
+Alone such a value would be a plain number or any word."""
+
+import re
+from collections.abc import Iterator
+
+from tidegate.domain.capture import Detector
+
+_NUMBER_WORDS = (
+    "ssn|social security|social insurance|national id|national insurance|nino|nin|tin|itin|utr|vat id|tax id|tax no"
+    "|tax number|bsn|pesel|nip|pan|aadhaar|aadhar|uid|cpf|cnpj|dni|nie|curp|rfc|steuer id|steuernummer"
+    "|steueridentifikationsnummer"
+    "|passport|id card|identity card|driving licence|driver license|drivers license"
+)
+_BANK_WORDS = (
+    "iban|bic|account number|account no|account|acct|routing number|routing no|routing|sort code|card number|card no"
+    "|card"
+)
+_PHONE_WORDS = "phone|telephone|mobile|cell|tel|fax|call|ring|whatsapp|sms"
+_NAME_WORDS = "full name|first name|last name|given name|family name|middle name|maiden name|surname|name"
+
+
+def _spaced(words: str) -> str:
+    return words.replace(" ", r"[\s_\-]{0,3}")
+
+
+_LINK = r"""(?:[\s_\-]{0,3}(?:number|num|no|nr|id|\#))?["'\s]{0,3}[:=\#>.\s]{0,4}["'\s]{0,3}"""
+_VALUE = r"(?=(?:[A-Za-z]{0,4}[ \-./]?\d){6})[A-Za-z0-9]++(?:[ \-./][A-Za-z]{0,2}\d++[A-Za-z]?)*+"
+_LABEL = r"(?<![A-Za-z0-9])(?:(?:my|his|her|their|the|home|work|employee|customer)[\s_\-]*)?"
+_LABELLED: tuple[tuple[Detector, re.Pattern[str]], ...] = tuple(
+    (kind, re.compile(rf"{_LABEL}(?:{_spaced(words)}){_LINK}(?P<value>{_VALUE})", re.ASCII | re.IGNORECASE))
+    for kind, words in (
+        (Detector.SSN, _NUMBER_WORDS),
+        (Detector.IBAN, _BANK_WORDS),
+        (Detector.PHONE, _PHONE_WORDS),
+    )
+)
+_NAMED = re.compile(
+    rf"""{_LABEL}(?:{_spaced(_NAME_WORDS)})["']?\s{{0,3}}[:=>]\s{{0,3}}["']?(?P<value>[^\W\d_][^\d<>"&;:=,{{}}\[\]\n]{{1,80}})""",
+    re.IGNORECASE,
+)
+
+
+def find_labelled(kind: Detector, text: str) -> Iterator[tuple[int, int]]:
+    """Start and end of each value of this kind."""
+    if kind is Detector.NAME:
+        for one in _NAMED.finditer(text):
+            yield one.span("value")
+        return
+    for other, form in _LABELLED:
+        if other is kind:
+            for one in form.finditer(text):
+                yield one.span("value")

@@ -1,0 +1,65 @@
+"""Routes of the summary: the endpoints with what matters of each, and a card of one to print."""
+
+import asyncio
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from tidegate.console import endpoint_page, summary_card, version_diff
+from tidegate.console.pages import REGION, load_catalogue, render_page
+from tidegate.domain.access import Access
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.history import History
+from tidegate.gateway.dependencies import Gateway
+from tidegate.gateway.guarded_routes import GuardedRoute
+from tidegate.gateway.paths import CONSOLE
+from tidegate.gateway.request_parsing import parse_endpoint_name
+from tidegate.ports.store import Tx
+from tidegate.rollout.status import status
+from tidegate.service import endpoints, history
+from tidegate.service.record_kinds import ENDPOINT
+
+SUMMARY = f"{CONSOLE}/summary"
+MOST_LISTED = 500
+
+
+def routes(gateway: Gateway) -> list[GuardedRoute]:
+    """GET only."""
+
+    async def show_summary(request: Request) -> Response:
+        found = await gateway.context.store.run(_list)
+        return render_page("summary", request, await load_catalogue(gateway), rows=[_row(one) for one in found])
+
+    async def show_card(request: Request) -> Response:
+        name = parse_endpoint_name(request)
+        page = await endpoint_page.read_page(gateway, name, may_operate=False)
+
+        def work(tx: Tx) -> tuple[Endpoint, History]:
+            return endpoints.get_endpoint(tx, name).body, history.read(tx, name)
+
+        endpoint, past = await gateway.context.store.run(work)
+        catalogue, now = await load_catalogue(gateway), gateway.context.clock.now()
+        card = await asyncio.to_thread(summary_card.make_card, endpoint, page, catalogue, REGION)
+        rows = version_diff.history_rows(past)
+        shown: dict[str, Any] = {"versions": rows[: summary_card.SHOWN_VERSIONS], "all_versions": len(rows)}
+        return render_page("card", request, catalogue, card=card, printed=now.isoformat(), **shown)
+
+    pages = {SUMMARY: show_summary, f"{CONSOLE}/endpoints/{{name}}/card": show_card}
+    return [GuardedRoute(gateway, path, handler, Access.READ) for path, handler in pages.items()]
+
+
+def _list(tx: Tx) -> list[Endpoint]:
+    found = [saved.body for saved in tx.find(ENDPOINT).items]
+    return sorted(found, key=lambda endpoint: endpoint.name)[:MOST_LISTED]
+
+
+def _row(endpoint: Endpoint) -> dict[str, Any]:
+    deployment = endpoint.rollout.deployment if endpoint.rollout else endpoint.deployment
+    return {
+        "name": endpoint.name,
+        "status": str(status(endpoint)[0]),
+        "config": endpoint.serving.config_name if endpoint.serving else "-",
+        "strategy": summary_card.describe_strategy(deployment),
+        "alarms": len(deployment.alarms) if deployment else 0,
+    }

@@ -1,0 +1,27 @@
+"""The story of the pages to learn by: each chapter is a page, and leads to the next."""
+
+from tidegate.compose.late import PATHS
+from tidegate.console.chapters import CHAPTERS, OVERVIEW, find_place, is_in_story, neighbours
+
+
+def test_every_chapter_is_a_page_of_the_server() -> None:
+    assert all("GET" in PATHS[chapter.path] for chapter in CHAPTERS)
+    assert len({chapter.path for chapter in CHAPTERS}) == len(CHAPTERS)
+
+
+def test_following_what_is_next_goes_through_all_of_them() -> None:
+    _, there = neighbours(OVERVIEW)
+    walked = []
+    while there is not None:
+        walked.append(there)
+        before, there = neighbours(there.path)
+        assert before is (walked[-2] if len(walked) > 1 else None)
+    assert walked == list(CHAPTERS)
+
+
+def test_a_page_below_a_chapter_belongs_to_it_and_others_to_none() -> None:
+    assert find_place("/console/recommender/fraud-sizes") == find_place("/console/recommender")
+    assert find_place("/console/recommenders") is None
+    assert neighbours("/console/endpoints/fraud/card") == (None, None)
+    assert is_in_story(OVERVIEW) and is_in_story("/console/recommender/fraud-sizes")
+    assert not is_in_story("/console/endpoints/fraud/card")
