@@ -81,8 +81,10 @@ class Simulation:
 
     def enter_stage(self) -> None:
         """The next stage begins, in which stakes begin anew."""
-        for test in (self.errors, *self.latency.values(), *self.predictions.values()):
-            test.stakes.enter_stage()
+        stakes = [self.errors.stakes]
+        stakes += [test.stakes for test in (*self.latency.values(), *self.predictions.values())]
+        for one in stakes:
+            one.enter_stage()
 
     def failed(self) -> dict[Comparison, Flags]:
         """By comparison: which rollouts it would turn back now."""
