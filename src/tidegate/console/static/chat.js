@@ -90,7 +90,7 @@ async function ask(text) {
   try {
     for await (const part of answerTo(messages, mine.signal)) {
       if (running !== mine) return;
-      first ??= performance.now() - began;
+      if (part) first ??= performance.now() - began;
       said += part;
       shown.textContent = said;
       shown.scrollIntoView({ block: "nearest" });
