@@ -103,7 +103,7 @@ def _write_specs(example: Example, folder: Path, prices: Catalogue, speed: float
     if speed < 1:
         raise Invalid(f"speed {speed:g}: expected 1 or more")
     summary = read_summary(folder)
-    environment: dict[str, str] = summary.get("environment", {})  # a folder of an earlier version has none
+    environment: dict[str, str] = summary.get("environment") or {}  # a folder of an earlier version has none
     if not (folder / CLIENT).exists():
         client = files("tidegate.examples.clients").joinpath(f"{example.client}.py")
         (folder / CLIENT).write_text(client.read_text())
