@@ -84,7 +84,6 @@ NOT_RUN: Mapping[str, str] = {
         "needs labels that were joined: tests/unit/cli/test_cli_reports.py has some"
     ),
     "tidegate capture fraud --samples 5": "needs a captured file: tests/integration/test_platform_capture.py has one",
-    "pip install 'tidegate[plot]'": "needs a package index; make wheel installs",
     "tidegate user sign-out oidc:alice@example.com": PART,
     "tidegate render --as dockerfile": PART,
     "tidegate deploy --wait": PART,
