@@ -22,7 +22,7 @@ from bench import tables
 from bench.evidence_arrays import Array, RateTests, ShareTests, log_mean
 from bench.evidence_late import show_late
 from bench.evidence_live import EVIDENCE, OTHER, PASSED, run_live
-from tidegate.domain.evidence import OF_TRAFFIC, Comparison, EvidenceConfig
+from tidegate.domain.evidence import Comparison, EvidenceConfig
 from tidegate.evidence.comparisons import LATENCY_LEVELS, PREDICTION_LEVELS
 from tidegate.evidence.judge import false_alarm_rates
 from tidegate.evidence.pace import LATENCY_SLACK, SKETCH_ERROR
@@ -37,7 +37,9 @@ SAMPLED = 25
 """Predictions of a version that are sampled in a second."""
 SPREAD = 0.3
 """Standard deviation of the logarithm of a latency."""
-ALL = EvidenceConfig(compare=OF_TRAFFIC)
+DRAWN = (Comparison.ERRORS, Comparison.LATENCY, Comparison.PREDICTIONS)
+"""Comparisons that requests are drawn for: not those of texts."""
+ALL = EvidenceConfig(compare=DRAWN)
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,7 @@ def normal_quantile(level: float) -> float:
 def count_false(versions: Versions, rollouts: int, seconds: int, seed: int) -> dict[str, int]:
     """Rollouts of equal versions that were turned back, by comparison and in all."""
     simulation = Simulation(versions, rollouts, seed)
-    ever = {one: np.zeros(rollouts, bool) for one in OF_TRAFFIC}
+    ever = {one: np.zeros(rollouts, bool) for one in DRAWN}
     for second in range(BEFORE + seconds):
         if second == BEFORE + seconds // 2:
             simulation.enter_stage()
@@ -249,7 +251,7 @@ def main() -> None:
                 ]
             )
             print(*rows[-1], f"({time.perf_counter() - began:.0f} s, load {os.getloadavg()[0]:.0f})", flush=True)
-    header = ["requests are", "per second", "rollouts", "looks at each", *OF_TRAFFIC, "turned back", "rate"]
+    header = ["requests are", "per second", "rollouts", "looks at each", *DRAWN, "turned back", "rate"]
     title = "Equal versions turned back by evidence (1 % allowed)"
     tables.show("evidence", title, header, rows, keep=given.keep)
     header = ["fault", "seconds, median", "95 %", "its requests, median", "95 %"]

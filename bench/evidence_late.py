@@ -6,13 +6,13 @@ version and 10 to the new one."""
 import math
 
 from bench import tables
-from tidegate.domain.evidence import OF_TRAFFIC, EvidenceConfig, Finding
+from tidegate.domain.evidence import Comparison, EvidenceConfig, Finding
 from tidegate.evidence.block_widths import block_width
 from tidegate.evidence.comparisons import SideCounts
 from tidegate.evidence.distribution import Distribution
 from tidegate.evidence.ledger import EvidenceLedger, Side
 
-CONFIG = EvidenceConfig(compare=OF_TRAFFIC)
+CONFIG = EvidenceConfig(compare=(Comparison.ERRORS, Comparison.LATENCY, Comparison.PREDICTIONS))
 OLD_RATE, NEW_RATE = 90, 10
 BEFORE = 10
 HOUR, DAY = 3_600, 86_400

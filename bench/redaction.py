@@ -1,6 +1,10 @@
-"""What redaction takes from honest rows, which have nothing personal in them.
+"""What redaction leaves of planted identities, and what it takes from honest rows, which have nothing personal.
 
-    python -m bench.redaction [--rows 20000] [--keep]
+    python -m bench.redaction [--rows 20000] [--planted 10000] [--keep]
+
+Identities are planted in bodies of CSV and JSON, in sentences, names of members, nested and encoded texts; one is
+left if it is found in what would be written, in any of the forms that it may have there. That nothing of them comes
+into logs and metrics either is for ``tests/property/test_capture_identities.py`` to show.
 
 Rows are drawn with a seed: amounts, counts, ratios, scores, times, ids and categories as payroll models have them.
 A value that is not as it was is a false finding. The detectors are all on; no field is named.
@@ -15,6 +19,7 @@ import time
 from collections.abc import Callable
 
 from bench import tables
+from bench.identities import People, find_traces, wrap_in
 from tidegate.capture.records import CSV, JSON, Body
 from tidegate.capture.redaction import Redactor
 from tidegate.domain.capture import Redaction
@@ -66,7 +71,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--keep", action="store_true", help="write the table to docs/benchmarks.md")
+    parser.add_argument("--planted", type=int, default=10_000)
     given = parser.parse_args()
+    plants = [plant(kind, given.planted // len(PLANTS)) for kind in PLANTS]
+    title = f"What redaction leaves of {given.planted // len(PLANTS) * len(PLANTS):,} planted identities"
+    tables.show(
+        "identities", title, ["identities", "planted", "left"], plants, keep=given.keep, command="redaction"
+    )
     rows = [
         measure(what, draw, form, given.rows)
         for what, draw in KINDS.items()
@@ -76,6 +87,28 @@ def main() -> None:
     tables.show(
         "redaction", title, ["rows of", "form", "values", "changed", "share", "µs a row"], rows, keep=given.keep
     )
+
+
+PLANTS: dict[str, Callable[[People], str]] = {
+    "social security numbers": People.ssn,
+    "tax numbers": People.tax_number,
+    "IBANs": People.iban,
+    "e-mail addresses": People.email,
+    "telephone numbers": People.phone,
+    "names": People.name,
+}
+
+
+def plant(what: str, count: int) -> list[object]:
+    people, redactor, left = People(17), Redactor(Redaction(), b"a key for this benchmark"), 0
+    for _ in range(count):
+        identity = PLANTS[what](people)
+        kind, body = wrap_in(people, identity)
+        text = kind.decode()
+        found = redactor.redact(Body(body, text, CSV if text == "text/csv" else JSON), True)
+        written = "" if found is None else found.data.decode()
+        left += any(trace in written for trace in find_traces(identity))
+    return [what, f"{count:,}", f"{left:,}"]
 
 
 def measure(what: str, make: Callable[[random.Random], Row], form: str, count: int) -> list[object]:

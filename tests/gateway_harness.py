@@ -62,6 +62,8 @@ class GatewayHarness:
     logged: list[str] = field(default_factory=lambda: ["started"])
     """What every endpoint's one replica wrote; without any, there is no replica."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    listed: list[dict[str, object]] | None = None
+    """What each replica of a multi-model endpoint lists, in place of three names."""
     trouble: str | None = None
     people: bool = False
     """Whether there are users, so that a login is required."""
@@ -126,6 +128,8 @@ class GatewayHarness:
         return [ReplicaLog(1, "AllTraffic", f"{endpoint}-0", lines)] if lines else []
 
     async def _models(self, endpoint: str, most: int) -> list[dict[str, object]]:
+        if self.listed is not None:
+            return self.listed
         return [{"replica": f"{endpoint}-0", "models": [{"name": f"m{n}"} for n in range(min(most, 3))]}]
 
     def _down(self) -> None:

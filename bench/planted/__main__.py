@@ -115,12 +115,13 @@ def main() -> None:
     header = ["world", "version", "change, median", "harmful runs", "features: found (requests)"]
     header += ["predictions", "predictions, learned tolerances", "replay: found (labels)", "late labels needed"]
     header += ["predictions or replay", "features too"]
-    title = "Planted silent regressions and honest retrains"
-    tables.show("planted", title, header, [row(one) for one in found], keep=given.keep)
+    name, command = ("planted-held-out", "planted --held-out") if given.held_out else ("planted", "planted")
+    title = "Eleven more planted faults" if given.held_out else "Planted silent regressions and honest retrains"
+    tables.show(name, title, header, [row(one) for one in found], keep=given.keep, command=command)
     header = ["versions", "runs", "features", "predictions", "predictions, learned tolerances", "replay"]
     header += ["predictions or replay", "features too", "learned tolerances too"]
     title = "Runs turned back by each kind of evidence"
-    tables.show("planted-sum", title, header, summary(found), keep=given.keep, command="planted")
+    tables.show(f"{name}-sum", title, header, summary(found), keep=given.keep, command=command)
 
 
 if __name__ == "__main__":

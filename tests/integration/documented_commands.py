@@ -120,7 +120,8 @@ FIRST: Mapping[tuple[str, str], str] = {
         "mkdir captures; echo '{\"captureData\": {}}' > captures/a.jsonl; echo '{}' > labels.jsonl"
     ),
     ("labels.md", "tidegate feedback chat votes.jsonl"): (
-        'tidegate deploy chat.yaml --wait; echo \'{"id": "question-1", "label": "up"}\' > votes.jsonl'
+        "sed s/fraud/chat/ fraud.yaml > chat.yaml; tidegate deploy chat.yaml --wait; "
+        'echo \'{"id": "question-1", "label": "up"}\' > votes.jsonl'
     ),
     ("labels.md", "tidegate labels fraud labels.jsonl --post"): (
         "tidegate deploy fraud.yaml --wait; "

@@ -112,6 +112,8 @@ def _find(text: str, kinds: Collection[Detector]) -> list[Finding]:
 
 def _hidden(text: str, kinds: Collection[Detector]) -> Iterator[Finding]:
     """Encoded texts in which something is found, or that cannot be read."""
+    if not kinds:
+        return
     for start, end, plain in find_encoded(text):
         if not plain or (len(plain) < len(text) and scrub(plain, kinds, lambda kind, found: "") != plain):
             yield Finding(Detector.TEXT, start, end)

@@ -6,6 +6,7 @@ the pages of the European Commission on tax identification numbers, and of the a
 
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 
 _BEFORE = r"(?<![\w.,:/\-+])"
 _AFTER = r"(?![\w]|[.,:/\-]\d)"
@@ -48,32 +49,39 @@ def _any(text: str) -> bool:
 
 _MINUS = r"[ .\-_/:·‐-―−]"
 _GAP = rf"(?:\s{{0,3}}{_MINUS}\s{{0,3}}|\s{{1,3}})"
-_FORMS: tuple[tuple[re.Pattern[str], Callable[[str], bool]], ...] = (
-    # United States: SSN and ITIN with any separators, EIN.
-    (re.compile(rf"(?<!\d)(?<!\d[.\-])(?!000|666)\d{{3}}{_GAP}(?!00)\d\d{_GAP}(?!0000)\d{{4}}(?!-?\d)"), _any),
-    (_whole(r"\d\d-\d{7}"), _any),
-    # Britain: national insurance number.
-    (_whole(r"[A-Z]{2} ?\d\d ?\d\d ?\d\d ?[A-D]"), _any),
-    # Germany: tax number of a person, social insurance number.
-    (_whole(r"\d\d \d{3} \d{3} \d{3}"), _any),
-    (_whole(r"\d\d ?\d{6} ?[A-Z] ?\d{3}"), _any),
-    # India: PAN and Aadhaar. The fourth letter of a PAN is the kind of its holder.
-    (_whole(r"[A-Z]{3}[ABCFGHJLPT][A-Z]\d{4}[A-Z]"), _any),
-    (_whole(r"[2-9]\d{3}([ \-])\d{4}\1\d{4}"), _any),
-    # Spain, Italy, Finland, Mexico, France.
-    (_whole(r"[XYZ]?[ \-]?\d{7,8}[ \-]?[A-Z]"), _spanish),
-    (_whole(r"[A-Z]{6}\d\d[A-EHLMPRST]\d\d[A-Z]\d{3}[A-Z]"), _any),
-    (_whole(r"\d{6}[\-+A]\d{3}[0-9A-Y]"), _any),
-    (_whole(r"[A-Z]{4}\d{6}[HM][A-Z]{5}[0-9A-Z]\d"), _any),
-    (_whole(r"[12] ?\d\d ?\d\d ?\d[\dAB] ?\d{3} \d{3}(?: ?\d\d)?"), _any),
-    # Sweden, Denmark, and others of six and four digits.
-    (_whole(r"\d{6}-\d{4}"), _any),
-    # Canada and Australia.
-    (_whole(r"\d{3} \d{3} \d{3}"), _sin_or_tfn),
-    # Payment cards.
-    (_whole(r"\d{4} \d{4} \d{4} \d{1,7}"), _luhn),
-    (_whole(r"3\d{3} \d{6} \d{4,5}"), _luhn),
-)
+
+
+@cache
+def _forms() -> tuple[tuple[re.Pattern[str], Callable[[str], bool]], ...]:
+    """Compiled once they are needed: it takes longer than the start of a replica should."""
+    return (
+        # United States: SSN and ITIN with any separators, EIN.
+        (re.compile(rf"(?<!\d)(?<!\d[.\-])(?!000|666)\d{{3}}{_GAP}(?!00)\d\d{_GAP}(?!0000)\d{{4}}(?!-?\d)"), _any),
+        (_whole(r"\d\d-\d{7}"), _any),
+        # Britain: national insurance number.
+        (_whole(r"[A-Z]{2} ?\d\d ?\d\d ?\d\d ?[A-D]"), _any),
+        # Germany: tax number of a person, social insurance number.
+        (_whole(r"\d\d \d{3} \d{3} \d{3}"), _any),
+        (_whole(r"\d\d ?\d{6} ?[A-Z] ?\d{3}"), _any),
+        # India: PAN and Aadhaar. The fourth letter of a PAN is the kind of its holder.
+        (_whole(r"[A-Z]{3}[ABCFGHJLPT][A-Z]\d{4}[A-Z]"), _any),
+        (_whole(r"[2-9]\d{3}([ \-])\d{4}\1\d{4}"), _any),
+        # Spain, Italy, Finland, Mexico, France.
+        (_whole(r"[XYZ]?[ \-]?\d{7,8}[ \-]?[A-Z]"), _spanish),
+        (_whole(r"[A-Z]{6}\d\d[A-EHLMPRST]\d\d[A-Z]\d{3}[A-Z]"), _any),
+        (_whole(r"\d{6}[\-+A]\d{3}[0-9A-Y]"), _any),
+        (_whole(r"[A-Z]{4}\d{6}[HM][A-Z]{5}[0-9A-Z]\d"), _any),
+        (_whole(r"[12] ?\d\d ?\d\d ?\d[\dAB] ?\d{3} \d{3}(?: ?\d\d)?"), _any),
+        # Sweden, Denmark, and others of six and four digits.
+        (_whole(r"\d{6}-\d{4}"), _any),
+        # Canada and Australia.
+        (_whole(r"\d{3} \d{3} \d{3}"), _sin_or_tfn),
+        # Payment cards.
+        (_whole(r"\d{4} \d{4} \d{4} \d{1,7}"), _luhn),
+        (_whole(r"3\d{3} \d{6} \d{4,5}"), _luhn),
+    )
+
+
 _GROUPED = re.compile(
     rf"(?<![\w.,:+\-/])\d{{1,7}}(?:{_MINUS}\d{{1,9}}){{2,7}}(?![\w]|[.,:/\-]\d)",
     re.ASCII,
@@ -90,7 +98,7 @@ _ADDRESS = re.compile(r"(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d
 
 def find_identifiers(text: str) -> Iterator[tuple[int, int]]:
     """Start and end of each."""
-    for form, checks in _FORMS:
+    for form, checks in _forms():
         for one in form.finditer(text):
             if checks(one[0]):
                 yield one.span()
@@ -105,4 +113,6 @@ def _is_identifier(text: str) -> bool:
         return False
     if " " in text and not set(text) - set("0123456789 ."):
         return False
+    if not set(text) - set("0123456789.") and any(len(group) == 1 for group in text.split(".")):
+        return False  # a version: 10.0.19045.3570
     return not (_TIME.fullmatch(text) or _ADDRESS.fullmatch(text))

@@ -4,6 +4,7 @@ Alone such a value would be a plain number or any word."""
 
 import re
 from collections.abc import Iterator
+from functools import cache
 
 from tidegate.domain.capture import Detector
 
@@ -28,27 +29,23 @@ def _spaced(words: str) -> str:
 _LINK = r"""(?:[\s_\-]{0,3}(?:number|num|no|nr|id|\#))?["'\s]{0,3}[:=\#>.\s]{0,4}["'\s]{0,3}"""
 _VALUE = r"(?=(?:[A-Za-z]{0,4}[ \-./]?\d){6})[A-Za-z0-9]++(?:[ \-./][A-Za-z]{0,2}\d++[A-Za-z]?)*+"
 _LABEL = r"(?<![A-Za-z0-9])(?:(?:my|his|her|their|the|home|work|employee|customer)[\s_\-]*)?"
-_LABELLED: tuple[tuple[Detector, re.Pattern[str]], ...] = tuple(
-    (kind, re.compile(rf"{_LABEL}(?:{_spaced(words)}){_LINK}(?P<value>{_VALUE})", re.ASCII | re.IGNORECASE))
-    for kind, words in (
-        (Detector.SSN, _NUMBER_WORDS),
-        (Detector.IBAN, _BANK_WORDS),
-        (Detector.PHONE, _PHONE_WORDS),
-    )
-)
-_NAMED = re.compile(
-    rf"""{_LABEL}(?:{_spaced(_NAME_WORDS)})["']?\s{{0,3}}[:=>]\s{{0,3}}["']?(?P<value>[^\W\d_][^\d<>"&;:=,{{}}\[\]\n]{{1,80}})""",
-    re.IGNORECASE,
-)
+_WORDS = {Detector.SSN: _NUMBER_WORDS, Detector.IBAN: _BANK_WORDS, Detector.PHONE: _PHONE_WORDS}
+
+
+@cache
+def _form(kind: Detector) -> re.Pattern[str] | None:
+    """Compiled once it is needed: it takes longer than the start of a replica should."""
+    if kind is Detector.NAME:
+        value = r"[^\W\d_][^\d<>\"&;:=,{}\[\]\n]{1,80}"
+        link = r"[\"']?\s{0,3}[:=>]\s{0,3}[\"']?"
+        return re.compile(rf"{_LABEL}(?:{_spaced(_NAME_WORDS)}){link}(?P<value>{value})", re.IGNORECASE)
+    if kind not in _WORDS:
+        return None
+    words = _spaced(_WORDS[kind])
+    return re.compile(rf"{_LABEL}(?:{words}){_LINK}(?P<value>{_VALUE})", re.ASCII | re.IGNORECASE)
 
 
 def find_labelled(kind: Detector, text: str) -> Iterator[tuple[int, int]]:
     """Start and end of each value of this kind."""
-    if kind is Detector.NAME:
-        for one in _NAMED.finditer(text):
-            yield one.span("value")
-        return
-    for other, form in _LABELLED:
-        if other is kind:
-            for one in form.finditer(text):
-                yield one.span("value")
+    form = _form(kind)
+    return iter(()) if form is None else (one.span("value") for one in form.finditer(text))

@@ -20,6 +20,8 @@ DEEPEST = 32
 _DIGITS = 7
 """Of a number in a field whose name says that it is personal."""
 _LONGEST_TYPE = 128
+_SHORT, _MOST_SEEN = 40, 2_000
+"""Characters of a text that is remembered, and texts."""
 _NUMBERS = re.compile(
     rf"(?:{NUMBER}(?:,{NUMBER})*+)(?:\r?\n(?:{NUMBER}(?:,{NUMBER})*+))*+(?:\r?\n)?".encode(), re.ASCII
 )
@@ -46,6 +48,8 @@ class Redactor:
         self._columns = list(rules.columns)
         self._declared = frozenset(rules.columns) | self._fields.names
         self._replacer = Replacer(key)
+        self._seen: dict[str, str] = {}
+        """Short texts as they are written: names of members and categories come again and again."""
 
     def redact(self, body: Body, request: bool, lines: bool = True) -> Body | None:
         """The body without what is personal; None if it is in a form that cannot be read. ``request``: it is what a
@@ -64,7 +68,19 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """A header: an inference id, custom attributes."""
-        return scrub(text, self._kinds, self._replacer.found) if text else text
+        return self._scrub(text) if text else text
+
+    def _scrub(self, text: str) -> str:
+        if is_plain(text):
+            return text
+        found = self._seen.get(text)
+        if found is None:
+            found = scrub(text, self._kinds, self._replacer.found)
+            if len(text) <= _SHORT:
+                if len(self._seen) >= _MOST_SEEN:
+                    self._seen.clear()
+                self._seen[text] = found
+        return found
 
     def _name(self, name: str) -> str:
         """The name of a member or a column, which may be a person's. What the rules name is no secret."""
@@ -82,7 +98,7 @@ class Redactor:
             if kind in self._kinds and kind is not None and (not is_plain(value) or _is_long(value)):
                 return self._replacer.found(kind, value)
             nested = self._nested(value)
-            return scrub(value, self._kinds, self._replacer.found) if nested is None else nested
+            return self._scrub(value) if nested is None else nested
         if kind in self._kinds and kind is not None and not isinstance(value, bool) and _is_long(value):
             return self._replacer.found(kind, str(value))
         return value

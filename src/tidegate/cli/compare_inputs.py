@@ -1,5 +1,6 @@
 """What ``compare`` is given: two models, and rows."""
 
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,8 +30,8 @@ from tidegate.domain.registry import Model
 from tidegate.settings import Settings
 from tidegate.spec.units import seconds
 
-CAPTURED = "last-"
-"""How the time begins whose captures are meant."""
+CAPTURED = re.compile(r"last-\d{1,6}[a-z]{1,3}")
+"""The time whose captures are meant, and not a file."""
 MOST_CAPTURED = 20_000
 """Captures that are asked at most; of more so many are drawn."""
 OPEN_FOR = 3_600.0
@@ -113,7 +114,7 @@ def _recorded_entry(server: ApiClient, endpoint: str) -> dict[str, Any]:
 
 def read_given_rows(endpoint: str, given: str, terms: RowTerms, by: str, settings: Settings) -> RowSet:
     """Raises Invalid or ArtifactError."""
-    if given.startswith(CAPTURED):
+    if CAPTURED.fullmatch(given):
         return read_captured(endpoint, given, terms, by, settings)
     return read_rows(given, terms, by, settings)
 
@@ -125,7 +126,7 @@ def read_captured(endpoint: str, given: str, terms: RowTerms, by: str, settings:
     if terms.label:
         raise Invalid("captures have no labels: 'tidegate labels' measures by those that came later")
     before = time.time()
-    since = before - seconds(given.removeprefix(CAPTURED), ("--captured",), least=1)
+    since = before - seconds(given.removeprefix("last-"), ("--captured",), least=1)
     addresses = captured_at(endpoint)
     if not addresses:
         raise Invalid(f"--captured {given}: endpoint {endpoint} captures nothing; --rows FILE gives rows")

@@ -105,7 +105,7 @@ def show(found: Rehearsal, screen: Console) -> None:
     for name, count in sorted(found.healthy.by_alarm.items()):
         screen.print(f"  by {name}: {count}")
     if found.healthy.held:
-        screen.print(f"  held for lack of evidence: {found.healthy.held} of {found.runs}")
+        screen.print(f"  held, for evidence or for a person: {found.healthy.held} of {found.runs}")
     for whose, one in (("bad versions", found.faulty), ("good versions", found.healthy)):
         for part in () if one is None else summary_tables(one.evidence, found.shares, whose):
             screen.print(part)
@@ -130,7 +130,7 @@ def _describe_bad_versions(found: Rehearsal, one: RunSummary) -> Iterator[Text]:
         if count:
             yield Text(f"  in stage {stage + 1} ({found.shares[stage]:g} %): {count}")
     if one.held:
-        yield Text(f"  held for lack of evidence: {one.held} of {found.runs}")
+        yield Text(f"  held, for evidence or for a person: {one.held} of {found.runs}")
     if one.requests is None or one.seconds is None:
         return
     requests, seconds = one.requests, one.seconds

@@ -26,7 +26,7 @@ PATHS: Mapping[str, tuple[str, ...]] = {
     f"{CONSOLE}/endpoints/{{name}}/chat": ("GET",),
     **{
         f"{CONSOLE}/endpoints/{{name}}/{page}": ("GET",)
-        for page in ("evidence", "drift", "labels", "captures", "shadow")
+        for page in ("evidence", "drift", "labels", "captures", "shadow", "models")
     },
     **{f"{CONSOLE}/live/{{name}}/{page}": ("GET",) for page in ("evidence", "drift", "labels", "shadow")},
     f"{NATIVE}/endpoints/{{name}}/capture/samples": ("GET",),

@@ -29,13 +29,18 @@ MOST_SHOWN = 2_000
 SECRET = "[secret]"
 _NAMES = r"password|passwd|passphrase|secret|token|authorization|credential|api[_-]?key|private[_-]?key"
 _NAMED = re.compile(
-    rf"""(?P<name>["']?(?:[\w-]*(?:{_NAMES})[\w-]*|\b(?:pass|pwd|auth))["']?\s*[:=]\s*)"""
+    rf"""(?P<name>(?:(?:{_NAMES})[\w-]{{0,40}}|\b(?:pass|pwd|auth))["']?\s*[:=]\s*)"""
     r"""(?:"(?:[^"\\]|\\.)*"|'[^']*'|\[secret\]|(?:Basic\s+|Digest\s+)?[^\s,;&}\])]+)""",
     re.IGNORECASE,
 )
+"""Of bounded width wherever it can fail: clients choose what it reads."""
 _COLUMN = re.compile(_NAMES, re.IGNORECASE)
+_LISTED = re.compile(
+    rf"""[\[,]\s{{0,9}}"[\w\s-]{{0,40}}(?:{_NAMES})[\w\s-]{{0,40}}"\s{{0,9}}[,\]]""", re.IGNORECASE
+)
+"""A column of secrets in a list of columns."""
 _FORMS = re.compile(
-    r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bBearer\s+[\w.~+/=-]{8,}|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
+    r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bBearer\s+[\w.~+/=-]{8,}|\beyJ[\w-]{8,2000}\.[\w-]{8,2000}\.[\w-]*"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*|\b(?:sk|ghp|gho|xox[abp])[-_][\w-]{16,}"
 )
 
@@ -135,7 +140,10 @@ def _side(redactor: Redactor, side: object, *, request: bool) -> ShownBody | Non
     masked = redactor.redact(Body(data.encode("utf-8", "replace"), kind, str(encoding)), request)
     if masked is None:
         return ShownBody(kind, None, "it cannot be read, so nothing could be masked in it")
-    text = hide_secrets(masked.data.decode("utf-8", "replace"))
+    whole = masked.data.decode("utf-8", "replace")
+    if _LISTED.search(whole):
+        return ShownBody(kind, None, "a list in it names a secret")
+    text = hide_secrets(whole)
     return ShownBody(masked.content_type or "", text[:MOST_SHOWN], cut=len(text) > MOST_SHOWN)
 
 

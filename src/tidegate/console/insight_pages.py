@@ -1,4 +1,5 @@
-"""Pages that say how good an endpoint's versions are: evidence, drift, labels, captures, shadow variants."""
+"""Pages that say how good an endpoint's versions are, and what it has: evidence, drift, labels, captures, shadow
+variants, the models of a multi-model endpoint."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,24 +10,27 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tidegate.advisor.quality import api as labels_api
-from tidegate.console import captures_page, drift_page, evidence_page, labels_page, shadow_page
+from tidegate.console import captures_page, drift_page, evidence_page, labels_page, models_page, shadow_page
 from tidegate.console.live_stream import LiveStreams, Snapshot
 from tidegate.console.operate_pages import LIVE, render, still_same
 from tidegate.console.pages import TEMPLATES
 from tidegate.domain.access import Access, Caller
 from tidegate.domain.errors import NotFound
 from tidegate.domain.evidence import EvidenceRecord
-from tidegate.evidence.timeline import EvidenceTrace, trace_evidence
+from tidegate.evidence.timeline import EvidenceTrace, EvidenceTracer, sort_blocks
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.guarded_routes import GuardedRoute
 from tidegate.gateway.paths import CONSOLE, NATIVE
-from tidegate.gateway.request_parsing import parse_endpoint_name
+from tidegate.gateway.request_parsing import parse_endpoint_name, parse_number
 from tidegate.ports.store import Tx
 from tidegate.service import drift, endpoints, evidence
 from tidegate.service.replays import show_replay
 
-KEPT_TRACES = 32
-"""Endpoints whose trace is kept until a block is added to it."""
+MOST_MODELS = 10_000
+"""Of each instance; one lists 1,000."""
+MOST_PAGES = 100_000
+KEPT_TRACERS = 32
+"""Endpoints whose trace is kept, to be gone on with."""
 
 Read = Callable[[str], Awaitable[dict[str, Any]]]
 
@@ -46,7 +50,9 @@ class LivePart:
 @dataclass
 class InsightReader:
     gateway: Gateway
-    _traces: dict[str, tuple[tuple[str, int], EvidenceTrace]] = field(default_factory=dict)
+    _tracers: dict[str, tuple[str, EvidenceTracer]] = field(default_factory=dict)
+    """By endpoint, with the rollout that it is of."""
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def evidence(self, name: str) -> dict[str, Any]:
         def work(tx: Tx) -> tuple[Any, ...] | None:
@@ -73,16 +79,15 @@ class InsightReader:
         }
 
     async def _trace(self, record: EvidenceRecord) -> EvidenceTrace:
-        """It is computed anew only when there are more blocks: a long rollout has thousands."""
-        version = (record.rollout, len(record.blocks))
-        kept = self._traces.get(record.endpoint)
-        if kept is None or kept[0] != version:
-            kept = (version, await asyncio.to_thread(trace_evidence, record))
-            self._traces.pop(record.endpoint, None)
-            self._traces[record.endpoint] = kept
-            while len(self._traces) > KEPT_TRACES:
-                del self._traces[next(iter(self._traces))]
-        return kept[1]
+        """Each block is judged once: a long rollout has thousands, and a page asks every second."""
+        async with self._lock:
+            kept = self._tracers.pop(record.endpoint, None)
+            before = kept[1] if kept is not None and kept[0] == record.rollout else None
+            tracer, trace = await asyncio.to_thread(_follow, before, record)
+            self._tracers[record.endpoint] = (record.rollout, tracer)
+            while len(self._tracers) > KEPT_TRACERS:
+                del self._tracers[next(iter(self._tracers))]
+            return trace
 
     async def drift(self, name: str) -> dict[str, Any]:
         def work(tx: Tx) -> tuple[bool, dict[str, Any] | None]:
@@ -112,6 +117,14 @@ class InsightReader:
         return await shadow_page.shadow_page(self.gateway, name)
 
 
+def _follow(tracer: EvidenceTracer | None, record: EvidenceRecord) -> tuple[EvidenceTracer, EvidenceTrace]:
+    blocks = sort_blocks(record)
+    if tracer is None or not tracer.follow(blocks):
+        tracer = EvidenceTracer(record.config, record.variants)
+        tracer.follow(blocks)
+    return tracer, tracer.trace(record.through)
+
+
 def routes(gateway: Gateway, streams: LiveStreams) -> list[GuardedRoute]:
     """GET only: they change nothing."""
     reader, samples = InsightReader(gateway), captures_page.SampleReader(gateway)
@@ -131,8 +144,17 @@ def routes(gateway: Gateway, streams: LiveStreams) -> list[GuardedRoute]:
         part = LivePart("captures", "Captures", line, document, reader.drift)
         return _render(part, name, page, request, live=False)
 
+    async def show_models(request: Request) -> Response:
+        name, page = parse_endpoint_name(request), parse_number(request, "page", 1, 1, MOST_PAGES)
+        await gateway.context.store.run(lambda tx: endpoints.get_endpoint(tx, name))
+        replicas: Any = await gateway.models(name, MOST_MODELS)
+        shown = models_page.models_page(replicas, request.query_params.get("find", "")[:200].strip(), page)
+        part = LivePart("models", "Models", "tidegate models {} --limit 1000", "models?limit=1000", reader.drift)
+        return _render(part, name, {"there": bool(replicas), **shown}, request, live=False)
+
     found = [route for part in parts for route in _routes(gateway, streams, part)]
-    found.append(GuardedRoute(gateway, f"{CONSOLE}/endpoints/{{name}}/captures", show_captures, Access.READ))
+    for path, show in (("captures", show_captures), ("models", show_models)):
+        found.append(GuardedRoute(gateway, f"{CONSOLE}/endpoints/{{name}}/{path}", show, Access.READ))
     return [*found, *captures_page.sample_routes(gateway, samples)]
 
 

@@ -198,7 +198,8 @@ def _result(state: ComparisonState | PairState, rate: float, config: EvidenceCon
             min(state.stage_requests) >= config.minimum and state.stage_blocks >= LEAST_BLOCKS[state.comparison]
         )
         finding = Finding.PASS if enough else Finding.NO_DATA
-    test = max(state.tests, key=lambda name: state.tests[name].log_evidence)
+    # A test without data has no evidence against a difference either, and says less than any other.
+    test = max(state.tests, key=lambda name: (state.totals[name][2] > 0, state.tests[name].log_evidence))
     return ComparisonResult(
         state.comparison,
         state.variant,

@@ -7,8 +7,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from tidegate.domain.evidence import Comparison, ComparisonResult, Counts, EvidenceBlock, EvidenceRecord, Finding
-from tidegate.evidence.judge import begin, fold, judge
+from tidegate.domain.evidence import (
+    Comparison,
+    ComparisonResult,
+    EvidenceBlock,
+    EvidenceConfig,
+    EvidenceRecord,
+    Finding,
+)
+from tidegate.evidence.judge import EvidenceState, begin, fold, judge
 
 MOST_POINTS = 240
 """Moments at which the evidence is judged; between them it is only added up."""
@@ -23,6 +30,8 @@ OF_REQUESTS = frozenset({Comparison.ERRORS})
 """Comparisons whose counts are single requests, so that a rate and its bounds make sense."""
 
 Bounds = tuple[float, float]
+_Rate = tuple[float, Bounds] | tuple[None, None]
+"""A rate with its bounds; neither before the first request."""
 
 
 @dataclass(frozen=True)
@@ -66,20 +75,68 @@ class EvidenceTrace:
     comparisons: tuple[ComparisonTrace, ...] = field(default=())
 
 
+@dataclass(frozen=True)
+class _Moment:
+    """``rates``: of the old and of the new version, for each comparison of requests by its place."""
+
+    at: int
+    stage: int
+    results: tuple[ComparisonResult, ...]
+    rates: dict[int, tuple[_Rate, _Rate]]
+
+
+class EvidenceTracer:
+    """The trace of one rollout, to which blocks are added as they are closed: a page that is looked at during a
+    rollout must not judge thousands of them anew each second."""
+
+    def __init__(self, config: EvidenceConfig, variants: Iterable[str]) -> None:
+        self._state = begin(config, variants)
+        self._folded = 0
+        self._first: int | None = None
+        self._last = 0
+        self._stages: list[StageBegin] = []
+        self._moments: list[_Moment] = []
+
+    def follow(self, blocks: Sequence[EvidenceBlock]) -> bool:
+        """Add what is new in all blocks of the rollout, which are in the order of time. False if they do not go on
+        where the last ones ended: then nothing was added, and the trace is of others."""
+        before = blocks[self._folded - 1] if 0 < self._folded <= len(blocks) else None
+        if self._folded and (before is None or before.at != self._last):
+            return False
+        fresh = blocks[self._folded :]
+        shown = _choose(fresh)
+        for place, block in enumerate(fresh):
+            if not self._stages or self._stages[-1].stage != block.stage:
+                self._stages.append(StageBegin(block.stage, block.at))
+            self._state = fold(self._state, block)
+            if place in shown:
+                self._moments.append(_judge(self._state, block))
+        if fresh:
+            self._first = fresh[0].at if self._first is None else self._first
+            self._folded, self._last = len(blocks), fresh[-1].at
+        if len(self._moments) > 2 * MOST_POINTS:
+            self._moments = _thin(self._moments)
+        return True
+
+    def trace(self, through: int) -> EvidenceTrace:
+        """``through``: since when it is, where there is no block yet."""
+        if not self._moments:
+            return EvidenceTrace(through)
+        moments = self._moments
+        lines = tuple(_line(moments, place) for place in range(len(moments[-1].results)))
+        since = moments[0].at if self._first is None else self._first
+        return EvidenceTrace(since, tuple(one.at for one in moments), tuple(self._stages), lines)
+
+
 def trace_evidence(record: EvidenceRecord) -> EvidenceTrace:
     """An empty trace where no block is closed yet."""
-    blocks = sorted(record.blocks.values(), key=lambda one: one.at)
-    if not blocks:
-        return EvidenceTrace(record.through)
-    shown, moments, results = _choose(blocks), list[int](), list[tuple[ComparisonResult, ...]]()
-    state = begin(record.config, record.variants)
-    for place, block in enumerate(blocks):
-        state = fold(state, block)
-        if place in shown:
-            moments.append(block.at + block.seconds)
-            results.append(judge(state).results)
-    lines = tuple(_line([each[place] for each in results]) for place in range(len(results[-1])))
-    return EvidenceTrace(blocks[0].at, tuple(moments), tuple(_stages(blocks)), lines)
+    tracer = EvidenceTracer(record.config, record.variants)
+    tracer.follow(sort_blocks(record))
+    return tracer.trace(record.through)
+
+
+def sort_blocks(record: EvidenceRecord) -> list[EvidenceBlock]:
+    return sorted(record.blocks.values(), key=lambda one: one.at)
 
 
 def _choose(blocks: Sequence[EvidenceBlock]) -> set[int]:
@@ -87,38 +144,41 @@ def _choose(blocks: Sequence[EvidenceBlock]) -> set[int]:
     step = max(1.0, len(blocks) / MOST_POINTS)
     evenly = {int(step * number) for number in range(math.ceil(len(blocks) / step))}
     ends = {place for place, (one, after) in enumerate(pairwise(blocks)) if one.stage != after.stage}
-    return {place for place in evenly | ends | {len(blocks) - 1} if place < len(blocks)}
+    return {place for place in evenly | ends | {len(blocks) - 1} if 0 <= place < len(blocks)}
 
 
-def _stages(blocks: Iterable[EvidenceBlock]) -> Iterable[StageBegin]:
-    before: int | None = None
-    for block in blocks:
-        if block.stage != before:
-            yield StageBegin(block.stage, block.at)
-        before = block.stage
+def _thin(moments: Sequence[_Moment]) -> list[_Moment]:
+    """Every second one, with the last one and the last of each stage."""
+    ends = {place for place, (one, after) in enumerate(pairwise(moments)) if one.stage != after.stage}
+    return [one for place, one in enumerate(moments) if place % 2 or place in ends or place == len(moments) - 1]
 
 
-def _line(results: Sequence[ComparisonResult]) -> ComparisonTrace:
-    last = results[-1]
-    rated = last.comparison in OF_REQUESTS
-    return ComparisonTrace(
-        str(last.comparison),
-        last.variant,
-        last.finding,
-        last.test,
-        tuple(min(max(0.0, one.evidence), MOST_EVIDENCE) for one in results),
-        _rates([one.counts for one in results], 0) if rated else None,
-        _rates([one.counts for one in results], 2) if rated else None,
-    )
+def _judge(state: EvidenceState, block: EvidenceBlock) -> _Moment:
+    results = judge(state).results
+    rates = {
+        place: (_rate(one.counts[:2]), _rate(one.counts[2:]))
+        for place, one in enumerate(results)
+        if one.comparison in OF_REQUESTS
+    }
+    return _Moment(block.at + block.seconds, block.stage, results, rates)
 
 
-def _rates(counts: Sequence[Counts], side: int) -> RateLine:
-    """``side``: place of the requests among the counts; the hits are next to them."""
-    pairs = [(one[side], one[side + 1]) for one in counts]
-    return RateLine(
-        tuple(hits / requests if requests else None for requests, hits in pairs),
-        tuple(rate_bounds(hits, requests) if requests else None for requests, hits in pairs),
-    )
+def _rate(counts: tuple[int, int]) -> _Rate:
+    requests, hits = counts
+    return (hits / requests, rate_bounds(hits, requests)) if requests else (None, None)
+
+
+def _line(moments: Sequence[_Moment], place: int) -> ComparisonTrace:
+    last = moments[-1].results[place]
+    evidence = tuple(min(max(0.0, one.results[place].evidence), MOST_EVIDENCE) for one in moments)
+    old = new = None
+    if place in moments[-1].rates:
+        old, new = (_rate_line([one.rates[place][side] for one in moments]) for side in (0, 1))
+    return ComparisonTrace(str(last.comparison), last.variant, last.finding, last.test, evidence, old, new)
+
+
+def _rate_line(rates: Sequence[_Rate]) -> RateLine:
+    return RateLine(tuple(rate for rate, _ in rates), tuple(bounds for _, bounds in rates))
 
 
 def rate_bounds(hits: int, requests: int, level: float = LEVEL) -> Bounds:

@@ -260,7 +260,8 @@ def test_an_empty_window_is_no_pass(folder: Path) -> None:
     [
         (("same", "same", "--captured", "last-7d"), "give --endpoint NAME"),
         (("same", "--endpoint", "fraud", "--captured", "last-7d", "--label", "x"), "captures have no labels"),
-        (("same", "--endpoint", "fraud", "--captured", "last-week"), "--captured"),
+        (("same", "--endpoint", "fraud", "--captured", "last-week"), "the rows last-week cannot be read"),
+        (("same", "--endpoint", "fraud", "--captured", "last-7x"), "--captured"),
         (("same", "same", "--rows", "rows.csv", "--candidate", "same"), "expected OLD and NEW"),
     ],
 )

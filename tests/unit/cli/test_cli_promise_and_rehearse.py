@@ -116,7 +116,7 @@ def test_a_simulation_with_requests_has_the_verdict_of_each_stage(guarded: str) 
     words = run(*common)
     assert "evidence by stage" in words and "RolledBack" not in words.split("evidence by stage")[1]
     found = json.loads(run(*common, "--json"))
-    assert (found["run"]["cause"], found["phase"]) == ("Evidence", "RollingBack")
+    assert (found["run"]["cause"], found["phase"]) == ("Evidence", "RolledBack")
     assert [(one["stage"], one["finding"]) for one in found["run"]["findings"]][-1][1] == "fail"
 
 

@@ -2,23 +2,29 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping
+from html import unescape
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import httpx
 import pytest
+import yaml
 
 from tests.gateway_harness import GatewayHarness
 from tests.insight_scene import HOSTILE, IBAN, NAME, NOW, SECRET, InsightScene, evidence_record
 from tests.signed_in import House
 from tidegate.console import captures_page
 from tidegate.console.evidence_page import compared_page
+from tidegate.console.models_page import models_page
 from tidegate.console.pages import show_unseen
 from tidegate.domain.access import Role
 from tidegate.domain.errors import Transient
 from tidegate.evidence.timeline import trace_evidence
 from tidegate.service.evidence import describe_timeline
+from tidegate.spec import parse_runnable
 
 PAGES = ("evidence", "drift", "labels", "captures", "shadow")
 HTML = {"accept": "text/html"}
@@ -26,6 +32,7 @@ HTML = {"accept": "text/html"}
 
 def visit(folder: Path, *paths: str, full: bool = True) -> Mapping[str, httpx.Response]:
     scene = InsightScene(folder, captures=full)
+    scene.house.listed = []
 
     async def ask() -> dict[str, httpx.Response]:
         await scene.deploy()
@@ -88,6 +95,18 @@ def test_a_page_of_nothing_says_so_and_what_to_write(tmp_path: Path) -> None:
         assert "The same as JSON" not in text, "there is no document to lead to"
     for name in ("drift", "labels"):
         assert "capture:\n  to:" in found[page_of(name)].text
+
+
+@pytest.mark.parametrize("name", ["evidence", "drift", "labels", "captures", "shadow", "models"])
+def test_what_a_page_says_to_write_is_a_spec(tmp_path: Path, name: str) -> None:
+    text = visit(tmp_path, page_of(name), full=False)[page_of(name)].text
+    snippet = re.search(r"<pre[^>]*>(.*?)</pre>", text, re.DOTALL)
+    assert snippet is not None
+    written = yaml.safe_load(unescape(snippet[1]).replace("./", "file:///m/"))
+    model = {"image": "tidegate/xgboost", "data": "file:///m/model.tar.gz"}
+    rollout = {"strategy": "canary", "size": "10%", "wait": "10m"}
+    found = parse_runnable({"endpoint": NAME, "model": model, "rollout": rollout, **written}, NOW)
+    assert found.endpoint == NAME
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -186,3 +205,64 @@ def test_files_that_cannot_be_read_are_told(tmp_path: Path, monkeypatch: pytest.
 def test_characters_that_nobody_sees_are_shown() -> None:
     assert show_unseen(f"a{chr(0x202E)}b{chr(0)}c\n") == "a\ufffdb\ufffdc\n"
     assert show_unseen(7) == 7 and show_unseen(HOSTILE) != HOSTILE
+
+
+def listed(replica: str, count: int, name: str = "client") -> dict[str, object]:
+    models = [
+        {
+            **{"name": f"{name}-{number}.tar.gz", "state": "loaded", "bytes": 2_048, "pinned": number == 0},
+            **{"requests_per_second": count - number, "version": "v", "reason": ""},
+        }
+        for number in range(count)
+    ]
+    return {
+        "replica": replica,
+        "memory": 4 * 2**20,
+        "held": 2**20,
+        "resident": 0,
+        "loaded": count,
+        "models": models,
+    }
+
+
+def test_ten_thousand_models_are_shown_by_the_page() -> None:
+    replicas: list[Mapping[str, Any]] = [listed("r-1", 10_000), {"replica": "r-2"}]
+    first, last = models_page(replicas, "", 1), models_page(replicas, "", 9_999)
+    assert (len(first["rows"]), first["pages"], first["before"], first["after"]) == (
+        100,
+        100,
+        None,
+        "?find=&page=2",
+    )
+    assert first["rows"][0]["name"] == "client-0.tar.gz" and first["rows"][0]["pinned"]
+    assert (last["page"], last["after"], len(last["rows"])) == (100, None, 100)
+    found = models_page(replicas, "CLIENT-99", 2)
+    assert found["total"] == "111" and len(found["rows"]) == 11 and found["before"] == "?find=CLIENT-99&page=1"
+    assert [one["answered"] for one in first["instances"]] == [True, False]
+    assert models_page(replicas, "nobody", 1)["rows"] == []
+
+
+def test_models_are_searched_on_their_page_whatever_their_names(tmp_path: Path) -> None:
+    scene = InsightScene(tmp_path, captures=False)
+    path = page_of("models")
+
+    async def ask() -> list[str]:
+        await scene.deploy()
+        async with scene.client() as client:
+            scene.house.listed = []
+            pages = [await client.get(path, headers=HTML)]
+            scene.house.listed = [listed("r-1", 150), listed("r-2", 1, HOSTILE), {"replica": "r-3"}]
+            for query in ("", "?find=onerror", "?page=2", "?find=%3Cimg+src%3Dx%3E"):
+                pages.append(await client.get(path + query, headers=HTML))
+            assert (await client.get(f"{path}?page=none", headers=HTML)).status_code == 400
+            assert (await client.get("/console/endpoints/nobody/models", headers=HTML)).status_code == 404
+        await scene.house.store.close()
+        return [page.text for page in pages]
+
+    none, first, hostile, second, nothing = asyncio.run(ask())
+    assert "multi_model: {memory: 2GiB}" in none and "The same as JSON" not in none
+    assert "page 1 of 2" in first and "no answer" in first and "1.0 MiB of 4.0 MiB" in first
+    assert "1 of 151" in hostile and "&lt;img src=x" in hostile
+    assert "page 2 of 2" in second and "No model has that in its name" in nothing
+    for page in (first, hostile, second, nothing):
+        assert "<img" not in page

@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from tests.insight_scene import CONFIG, evidence_record
 from tidegate.domain.evidence import Comparison, EvidenceBlock, Finding
 from tidegate.evidence.judge import recompute
-from tidegate.evidence.timeline import MOST_POINTS, StageBegin, rate_bounds, trace_evidence
+from tidegate.evidence.timeline import (
+    MOST_POINTS,
+    EvidenceTracer,
+    StageBegin,
+    rate_bounds,
+    sort_blocks,
+    trace_evidence,
+)
 
 
 def test_the_last_moment_is_what_the_verdict_says() -> None:
@@ -33,6 +40,27 @@ def test_only_single_requests_have_rates_with_bounds() -> None:
             assert rate is not None and bounds is not None and bounds[0] <= rate <= bounds[1]
     assert errors.old.bounds[-1] is not None and errors.new.bounds[-1] is not None
     assert errors.old.bounds[-1][1] < errors.new.bounds[-1][0], "what failed is apart in the picture, too"
+
+
+def test_a_trace_that_is_gone_on_with_ends_like_a_whole_one() -> None:
+    record = evidence_record("r1", 1_500)
+    blocks, whole = sort_blocks(record), trace_evidence(record)
+    tracer = EvidenceTracer(record.config, record.variants)
+    for count in (0, 1, 1, 2, 700, *range(701, 1_400, 7), 1_500):
+        assert tracer.follow(blocks[:count])
+    grown = tracer.trace(record.through)
+    assert (grown.since, grown.at[-1], grown.stages) == (whole.since, whole.at[-1], whole.stages)
+    assert [one.evidence[-1] for one in grown.comparisons] == [one.evidence[-1] for one in whole.comparisons]
+    assert len(grown.at) <= 2 * MOST_POINTS + 2 and list(grown.at) == sorted(set(grown.at))
+
+
+def test_blocks_of_another_rollout_are_not_added() -> None:
+    one, other = (sort_blocks(evidence_record("r1", count)) for count in (50, 30))
+    tracer = EvidenceTracer(CONFIG, ("AllTraffic",))
+    assert tracer.follow(one) and not tracer.follow(other)
+    moved = [replace(block, at=block.at + 1) for block in one]
+    assert not tracer.follow(moved)
+    assert tracer.trace(0).at[-1] == one[-1].at + 1, "it is as it was"
 
 
 def test_without_blocks_there_is_nothing_to_draw() -> None:

@@ -123,6 +123,14 @@ def test_without_texts_there_is_no_data_whatever_else_was_answered() -> None:
     assert "810 answers of the old and 0 of the new version are text" in ledger.verdict.reason
 
 
+def test_a_test_without_data_is_not_the_one_that_is_named() -> None:
+    def short(_: random.Random, one: TextAnswer) -> TextAnswer:
+        return replace(one, speed=None, phrases=2)
+
+    found = only(rollout(short, old=now_and_then(1, speed=None)))
+    assert found.counts[2] > 0, "alarms have no value otherwise"
+
+
 def test_too_few_texts_are_no_data() -> None:
     assert rollout(same, 16).verdict.finding is Finding.NO_DATA
 

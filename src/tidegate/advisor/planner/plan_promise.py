@@ -41,6 +41,8 @@ WORDS = {
 }
 _KUBERNETES = "eks"
 _BY_SECOND = frozenset(OF_TRAFFIC)
+_REPORTED = (Comparison.ERRORS, Comparison.LATENCY, Comparison.PREDICTIONS)
+"""What is promised of what is compared without being asked for."""
 _BY_MINUTE = frozenset({Comparison.ERRORS})
 """What is compared where CloudWatch counts the requests."""
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -55,7 +57,7 @@ def compute_promise(
     guards = [_alarm(key, alarm) for key, alarm in alarms.items()]
     old, new = _version(_BEFORE, 1), _version(_AFTER, 2)
     possible = _BY_SECOND if target == _KUBERNETES else _BY_MINUTE
-    reported = EvidenceConfig(tuple(sorted(possible, key=OF_TRAFFIC.index)), action=EvidenceAction.REPORT)
+    reported = EvidenceConfig(tuple(one for one in _REPORTED if one in possible), action=EvidenceAction.REPORT)
     deployment = DeploymentConfig(
         _blue_green(strategy),
         alarms=tuple(alarm.name for alarm in guards),

@@ -9,7 +9,6 @@ percentage points off for errors where few requests fail, as each of those is a 
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from tidegate.advisor.promise.pair_power import MOST_BIAS, chance_to_find_in_pairs
 from tidegate.advisor.promise.passage import ComparedStage, Growth, count_blocks, mixture_chance
@@ -139,7 +138,9 @@ def _refusals(tolerance: float, effect: float, difference: float) -> Callable[[C
     def sampled(stage: ComparedStage) -> Growth:
         parts = (stage.rate * (1 - stage.share), stage.rate * stage.share)
         old, new = (min(part, TEXTS_PER_SECOND) for part in parts)
-        return growth(replace(stage, rate=old + new, share=new / (old + new)))
+        # The first answers of the old version only tell its usual rate. Few come in a second, so this takes a while.
+        seconds = max(0.0, stage.seconds - rates.FEWEST / old)
+        return growth(ComparedStage(new / (old + new), seconds, old + new))
 
     return sampled
 

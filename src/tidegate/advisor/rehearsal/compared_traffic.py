@@ -67,7 +67,8 @@ def _sketched(value: float) -> float:
 
 def _prediction_table(baseline: Baseline) -> tuple[float, ...]:
     """Equally likely predictions, as a worker's sketch has them."""
-    usual = baseline.predictions or UNKNOWN
+    usual = baseline.predictions
+    assert usual is not None
     scores = (NormalDist().inv_cdf((place + 0.5) / LEVELS) for place in range(LEVELS))
     return tuple(_sketched(usual.mean + usual.deviation * score) for score in scores)
 
@@ -84,8 +85,11 @@ class ComparedVariant:
 
     @classmethod
     def of(
-        cls, usual: Baseline, bad: Baseline, kinds: Kinds, instances: tuple[int, int], pairs: PairSampler
+        cls, usual: Baseline, fault: VersionFault, kinds: Kinds, instances: tuple[int, int], pairs: PairSampler
     ) -> "ComparedVariant":
+        if usual.predictions is None:
+            usual = replace(usual, predictions=UNKNOWN)  # before the fault, which moves them
+        bad = usual.with_fault(fault)
         old, new = (tuple(_sketched(one.latency) for one in side) for side in kinds)
         return cls(instances, (old, new), (_prediction_table(usual), _prediction_table(bad)), pairs)
 
@@ -207,7 +211,11 @@ class ComparisonSampler:
 
 
 def describe_assumptions(
-    config: EvidenceConfig | None, positives: int, known: frozenset[Comparison] = SIMULATED
+    config: EvidenceConfig | None,
+    positives: int,
+    known: frozenset[Comparison] = SIMULATED,
+    *,
+    predictions_known: bool = True,
 ) -> Iterator[str]:
     """What a rehearsal assumes or leaves out of the evidence, in sentences."""
     if config is None:
@@ -226,6 +234,8 @@ def describe_assumptions(
         yield "features: one stage with 20 columns of numbers is assumed"
     if not OF_PAIRS.isdisjoint(config.compare):
         yield "copies: no two requests are taken to be equal"
+    if Comparison.PREDICTIONS in config.compare and not predictions_known:
+        yield "predictions: usual ones not given (--usual mean=, deviation=): taken to be normal"
     if config.replay is not None:
-        yield f"replay: {positives:,} labels of 1 and ten times as many of 0 are assumed, and an AUC of 0.8"
+        yield f"replay: {positives:,} labels of 1, ten times as many of 0 and an AUC of 0.8 are assumed, and no wait"
     yield "late labels are left out: they act by alarms on their metrics"

@@ -81,6 +81,12 @@ class Scenario:
         return compile_plan(self.old, self.new, self.deployment, Capabilities())
 
     @property
+    def assumptions(self) -> tuple[str, ...]:
+        """What is assumed or left out of the evidence."""
+        known = self.baseline.predictions is not None
+        return tuple(describe_assumptions(self.deployment.evidence, self.positives, predictions_known=known))
+
+    @property
     def seconds(self) -> float:
         """Duration of a successful rollout in seconds."""
         plan = self.plan
@@ -324,7 +330,7 @@ def _make_sampler(
             None if latency is None else latency.moments[0],
         )
         kinds = (one.good.kinds, one.new.kinds)
-        made[one.variant] = ComparedVariant.of(one.good.side, one.new.side, kinds, instances, pairs)
+        made[one.variant] = ComparedVariant.of(scenario.baseline, fault, kinds, instances, pairs)
     replay = ReplaySampler(config, tuple(made), fault.auc_loss, scenario.positives)
     return ComparisonSampler(config, made, fault, replay)
 
@@ -354,7 +360,7 @@ def rehearse(
     )
     shares = tuple(stage.share / 100 for stage in plan.stages)
     untouched = tuple(alarm.name for alarm in scenario.alarms if not is_simulated(alarm, scenario.baseline))
-    said = tuple(describe_assumptions(scenario.deployment.evidence, scenario.positives))
+    said = scenario.assumptions
     return Rehearsal(runs, seed, scenario.seconds, shares, untouched, faulty, healthy, said)
 
 

@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass, replace
 from random import Random
 
 from tidegate.advisor.promise import Baseline, LatencyDistribution, VersionFault, alarm_model
-from tidegate.advisor.rehearsal.compared_traffic import describe_assumptions
 from tidegate.advisor.rehearsal.rehearsal import REPLAYED_POSITIVES, PreparedScenario, RehearsalRun, Scenario
 from tidegate.advisor.rehearsal.simulation import Timeline, TimelineRecorder
 from tidegate.domain.alarm import Alarm, AlarmState
@@ -80,7 +79,7 @@ def rehearse_once(scenario: Scenario, fault: VersionFault, seed: int) -> Rehears
     phase = Phase.PROVISIONING if last is None else Phase(last.phase)
     timeline = Timeline(tuple(recorder.moments), phase, run.reason, 0.0 if last is None else last.at)
     plan = scenario.plan
-    said = tuple(describe_assumptions(scenario.deployment.evidence, scenario.positives))
+    said = scenario.assumptions
     return RehearsedRollout(timeline, run, tuple(stage.share / 100 for stage in plan.stages), said)
 
 

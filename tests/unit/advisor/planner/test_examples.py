@@ -6,6 +6,7 @@ import pytest
 
 from tidegate.advisor import planner
 from tidegate.advisor.planner import Plan
+from tidegate.advisor.planner.plan_promise import lines
 from tidegate.advisor.planner.rows import NAMES
 from tidegate.advisor.prices import Catalogue, MissingPrice
 
@@ -167,6 +168,18 @@ def test_what_the_rollout_can_promise() -> None:
     assert [one.seen for one in promise.wanted] == [True, True, True], "failures, refused requests, latency"
     assert 3 * 3600 + 600 <= promise.seconds <= 3 * 3600 + 1200, "three bakes of an hour and the final one"
     assert made("monthly-attrition").promise is None
+
+
+@pytest.mark.parametrize(("target", "kinds"), [("eks", {"errors", "latency", "predictions"}), ("ecs", {"errors"})])
+def test_a_plan_says_which_kinds_of_evidence_its_rollout_has(target: str, kinds: set[str]) -> None:
+    plan = made("payroll-fraud", **TARGETS[target])
+    assert plan.place.target == target and plan.promise is not None
+    seen = {one.kind for one in plan.promise.kinds if one.smallest is not None}
+    assert seen == kinds
+    told = "\n".join(lines(plan.promise))
+    for kind in kinds:
+        assert f"evidence by {kind}, as a metric" in told
+    assert "no evidence by replay, late labels" in told and "tidegate compare" in told
 
 
 def test_a_bake_that_cannot_see_what_matters_says_so() -> None:

@@ -78,6 +78,15 @@ def test_each_fault_is_found_by_the_comparison_that_sees_it(
         assert run.requests == 0, "copies alone decided, before any client got an answer"
 
 
+def test_a_shift_of_predictions_shows_although_the_usual_ones_are_not_known() -> None:
+    one = scenario(EvidenceConfig(TRAFFIC))
+    unknown = replace(one, baseline=replace(one.baseline, predictions=None))
+    run = PreparedScenario(unknown, VersionFault(prediction_shift=4)).run(Random(1))
+    assert [each.comparison for each in run.spoke] == ["predictions"]
+    assert any("usual ones not given" in said for said in unknown.assumptions)
+    assert not any("usual ones not given" in said for said in one.assumptions)
+
+
 def test_changed_columns_hold_the_stage_for_a_person() -> None:
     config = EvidenceConfig((Comparison.FEATURES,), copies=60, minimum=50, deadline=60)
     held = play(config, ["changed-columns=20%"], rate=2.0)
@@ -167,6 +176,13 @@ def test_a_comparison_that_is_not_drawn_is_left_out_and_says_so() -> None:
     assert {one: pytest.approx(before[one]) for one in TRAFFIC} == after
     said = list(describe_assumptions(config, 300, known))
     assert any("paired is left out" in one for one in said)
+
+
+def test_texts_are_not_drawn_and_neither_hold_nor_turn_back() -> None:
+    config = EvidenceConfig((Comparison.ERRORS, Comparison.TEXT))
+    run = play(config)
+    assert (run.outcome, run.findings[-1].finding) == (RunOutcome.PASSED, Finding.PASS)
+    assert "text is left out" in scenario(config).assumptions[1]
 
 
 def test_with_nothing_left_to_compare_a_rehearsal_neither_holds_nor_turns_back() -> None:

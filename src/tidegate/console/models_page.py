@@ -1,0 +1,73 @@
+"""The models of a multi-model endpoint, as its instances have them: searched, and shown page by page. Pure."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from tidegate.console.endpoint_rows import BAD, GOOD, WARN
+from tidegate.console.figures import format_rate
+
+SHOWN = 100
+"""Models of one page."""
+TONES: Mapping[str, str] = {"loaded": GOOD, "loading": WARN, "refused": BAD}
+
+
+def models_page(replicas: Sequence[Mapping[str, Any]], find: str, page: int) -> dict[str, Any]:
+    """``find``: part of a name, in any case; empty: all. ``page``: from 1; beyond the last one it is the last."""
+    answered = [one for one in replicas if "models" in one]
+    every = [(model, one["replica"]) for one in answered for model in one["models"]]
+    wanted = find.casefold()
+    found = [both for both in every if wanted in both[0]["name"].casefold()]
+    found.sort(key=lambda both: (-both[0]["requests_per_second"], both[0]["name"], both[1]))
+    last = max(1, -(-len(found) // SHOWN))
+    here = min(max(1, page), last)
+    return {
+        "instances": [_instance(one) for one in replicas],
+        "rows": [_row(model, replica) for model, replica in found[SHOWN * (here - 1) : SHOWN * here]],
+        "find": find,
+        "total": f"{len(found):,}",
+        "known": f"{len(every):,}",
+        "page": here,
+        "pages": last,
+        "before": _address(find, here - 1) if here > 1 else None,
+        "after": _address(find, here + 1) if here < last else None,
+    }
+
+
+def _address(find: str, page: int) -> str:
+    return "?" + urlencode({"find": find, "page": page})
+
+
+def _instance(one: Mapping[str, Any]) -> dict[str, Any]:
+    if "models" not in one:
+        return {"name": one["replica"], "answered": False}
+    held, memory = one["held"], one["memory"]
+    return {
+        "name": one["replica"],
+        "answered": True,
+        "loaded": f"{one['loaded']:,}",
+        "held": format_bytes(held),
+        "memory": format_bytes(memory),
+        "part": round(min(100.0, 100 * held / memory), 1) if memory else 0,
+    }
+
+
+def _row(model: Mapping[str, Any], replica: str) -> dict[str, Any]:
+    return {
+        "name": model["name"],
+        "replica": replica,
+        "state": model["state"],
+        "tone": TONES.get(model["state"], WARN),
+        "pinned": model["pinned"],
+        "bytes": format_bytes(model["bytes"]),
+        "rate": format_rate(model["requests_per_second"]),
+        "reason": model["reason"],
+    }
+
+
+def format_bytes(count: float) -> str:
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
