@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import pytest
+from sqlalchemy import update
 
 from tidegate.domain.asynchronous import Backlog, Item, ItemMeasurements, ItemOutcome, ItemState, OutcomeKind
 from tidegate.domain.endpoint import Endpoint
@@ -17,6 +18,7 @@ from tidegate.service.record_kinds import ENDPOINT
 from tidegate.store import SqlStore
 from tidegate.store.database import Database, open_database
 from tidegate.store.queue import MAX_LEASED_BODY, SqlQueue
+from tidegate.store.tables import QUEUE
 
 R = TypeVar("R")
 ITEM = Item("a", "fraud", "mine", 100.0, 160.0, 900.0, "file:///out/a.out", headers={"accept": "text/csv"})
@@ -159,6 +161,48 @@ def test_measures_are_given_once(database: Database) -> None:
         )
         assert await queue.measured(9) == [measures, measures]
         assert await queue.measured(9) == []
+
+    run(test())
+
+
+def test_measures_of_requests_that_ended_together_and_of_an_earlier_version_are_all_given(
+    database: Database,
+) -> None:
+    async def test() -> None:
+        queue = SqlQueue(database)
+        for number in range(60):
+            await queue.accept(made(replace(ITEM, id=f"{number:02}")), None)
+        await queue.claim("fraud", 99, 101.0, 130.0)
+        measures = [ItemMeasurements("fraud", "v", float(number), {"TimeInBacklog": 1.0}) for number in range(60)]
+        for begin in range(0, 50, 2):
+            both = [finished(f"{n:02}", 1, measures=measures[n]) for n in (begin, begin + 1)]
+            assert len(await queue.note(both)) == 2
+        for number in range(50, 60):
+            alone = update(QUEUE).where(QUEUE.c.id == f"{number:02}").values(measures=asdict(measures[number]))
+            await database.run(lambda connection, alone=alone: connection.execute(alone))
+        some = await queue.measured(10)
+        assert 10 <= len(some) < 60
+        assert sorted([*some, *await queue.measured(99)], key=lambda each: each.at) == measures
+        assert await queue.measured(9) == []
+
+    run(test())
+
+
+def test_what_is_given_back_may_be_leased_in_the_same_transaction_and_the_old_lease_does_not_land(
+    database: Database,
+) -> None:
+    async def test() -> None:
+        queue = SqlQueue(database, "me")
+        for id in "abc":
+            await queue.accept(made(replace(ITEM, id=id)), b"1")
+        assert {held.fence for held in await queue.claim("fraud", 9, 101.0, 130.0)} == {1}
+        back = [ItemReport(id, 1, ItemState.WAITING, 102.0, tries=1) for id in "ab"]
+        landed, taken, done = await asyncio.gather(
+            queue.note(back), queue.claim("fraud", 9, 103.0, 130.0), queue.note([finished("c", 1)])
+        )
+        assert (landed, done) == ({"a", "b"}, {"c"})
+        assert {(held.item.id, held.fence, held.tries) for held in taken} == {("a", 2, 1), ("b", 2, 1)}
+        assert await queue.note([finished("a", 1), finished("b", 2)]) == {"b"}
 
     run(test())
 

@@ -1,0 +1,83 @@
+"""Batches: who shares one, and who waits for whom."""
+
+import asyncio
+
+import pytest
+
+from tidegate.host.group_commit import GroupCommit
+
+LONG = 60.0
+"""Seconds for which no test waits."""
+
+
+class Batches:
+    def __init__(self, gather: float) -> None:
+        self.sizes: list[int] = []
+        self.commit: GroupCommit[int, int] = GroupCommit(self.perform, gather)
+
+    async def perform(self, given: list[int]) -> list[int]:
+        self.sizes.append(len(given))
+        await asyncio.sleep(0)
+        if 13 in given:
+            raise ValueError("no")
+        return [2 * one for one in given]
+
+    async def ask(self, one: int) -> int:
+        async with asyncio.timeout(LONG / 2):
+            return await self.commit.do(one)
+
+
+def test_clients_that_ask_again_after_one_another_share_each_batch() -> None:
+    async def test() -> list[int]:
+        batches = Batches(LONG)
+
+        async def client(number: int) -> None:
+            for _ in range(3):
+                assert await batches.ask(number) == 2 * number
+                for _ in range(number):
+                    await asyncio.sleep(0)
+
+        await asyncio.gather(*(client(number) for number in range(4)))
+        return batches.sizes
+
+    assert asyncio.run(test()) == [4, 4, 4]
+
+
+def test_a_write_that_comes_alone_waits_for_nobody() -> None:
+    async def test() -> list[int]:
+        batches = Batches(LONG)
+        for one in (1, 2, 3):
+            assert await batches.ask(one) == 2 * one
+        return batches.sizes
+
+    assert asyncio.run(test()) == [1, 1, 1]
+
+
+def test_who_stays_away_is_not_waited_for_forever() -> None:
+    async def test() -> list[int]:
+        batches = Batches(0.01)
+        await asyncio.gather(batches.ask(1), batches.ask(2))
+        assert await batches.ask(3) == 6
+        return batches.sizes
+
+    assert asyncio.run(test()) == [2, 1]
+
+
+def test_a_batch_that_fails_fails_for_all_of_it_and_for_nobody_else() -> None:
+    async def test() -> list[object]:
+        batches = Batches(0.01)
+        answers = await asyncio.gather(batches.ask(13), batches.ask(1), return_exceptions=True)
+        return [*map(type, answers), await batches.ask(2)]
+
+    assert asyncio.run(test()) == [ValueError, ValueError, 4]
+
+
+@pytest.mark.parametrize("count", [501, 1200])
+def test_no_batch_is_above_the_maximum(count: int) -> None:
+    async def test() -> list[int]:
+        batches = Batches(0.0)
+        await asyncio.gather(*(batches.ask(number + 14) for number in range(count)))
+        return batches.sizes
+
+    sizes = asyncio.run(test())
+    assert sum(sizes) == count and max(sizes) == 500
