@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import Connection, update
 
 from tidegate.domain.asynchronous import Backlog, Item, ItemMeasurements, ItemOutcome, ItemState, OutcomeKind
 from tidegate.domain.endpoint import Endpoint
@@ -165,6 +166,10 @@ def test_measures_are_given_once(database: Database) -> None:
     run(test())
 
 
+def write_as_before(id: str, measures: ItemMeasurements, connection: Connection) -> None:
+    connection.execute(update(QUEUE).where(QUEUE.c.id == id).values(measures=asdict(measures)))
+
+
 def test_measures_of_requests_that_ended_together_and_of_an_earlier_version_are_all_given(
     database: Database,
 ) -> None:
@@ -178,8 +183,7 @@ def test_measures_of_requests_that_ended_together_and_of_an_earlier_version_are_
             both = [finished(f"{n:02}", 1, measures=measures[n]) for n in (begin, begin + 1)]
             assert len(await queue.note(both)) == 2
         for number in range(50, 60):
-            alone = update(QUEUE).where(QUEUE.c.id == f"{number:02}").values(measures=asdict(measures[number]))
-            await database.run(lambda connection, alone=alone: connection.execute(alone))
+            await database.run(partial(write_as_before, f"{number:02}", measures[number]))
         some = await queue.measured(10)
         assert 10 <= len(some) < 60
         assert sorted([*some, *await queue.measured(99)], key=lambda each: each.at) == measures
@@ -203,6 +207,55 @@ def test_what_is_given_back_may_be_leased_in_the_same_transaction_and_the_old_le
         assert (landed, done) == ({"a", "b"}, {"c"})
         assert {(held.item.id, held.fence, held.tries) for held in taken} == {("a", 2, 1), ("b", 2, 1)}
         assert await queue.note([finished("a", 1), finished("b", 2)]) == {"b"}
+
+    run(test())
+
+
+def test_a_report_that_cannot_be_written_does_not_keep_others_from_theirs_or_from_work(database: Database) -> None:
+    async def test() -> None:
+        queue = SqlQueue(database)
+        for id in "abc":
+            await queue.accept(made(replace(ITEM, id=id)), b"1")
+        await queue.claim("fraud", 2, 101.0, 130.0)
+        half = ItemReport("a", 1, ItemState.DONE, outcome=ItemOutcome(OutcomeKind.FAILED, 1.0, "\ud800"))
+        bad, good, taken = await asyncio.gather(
+            queue.note([half]),
+            queue.note([finished("b", 1)]),
+            queue.claim("fraud", 9, 102.0, 130.0),
+            return_exceptions=True,
+        )
+        assert isinstance(bad, Exception) and good == {"b"}
+        assert isinstance(taken, list) and [held.item.id for held in taken] == ["c"]
+
+    run(test())
+
+
+def test_reports_of_every_kind_that_come_together_are_kept_as_they_were_given(database: Database) -> None:
+    failed = ItemOutcome(OutcomeKind.FAILED, 121, "it said 'no' \\ {1,\"2\"} %s \u00fc\u2028")
+
+    async def test() -> None:
+        queue = SqlQueue(database)
+        for id in "abcd":
+            await queue.accept(made(replace(ITEM, id=id)), b"1")
+        await queue.claim("fraud", 9, 101.0, 130.0)
+        told = [ItemReport("c", 1, ItemState.NOTIFYING, 140, outcome=failed)]
+        back = [ItemReport("d", 1, ItemState.WAITING, 150.5, tries=2, losses=3)]
+        ended = [ItemReport("b", 1, ItemState.DONE, outcome=failed)]
+        landed = await asyncio.gather(*map(queue.note, ([finished("a", 1)], ended, told, back)))
+        assert landed == [{"a"}, {"b"}, {"c"}, {"d"}]
+        rows = {id: await queue.row(id) for id in "abcd"}
+        assert {id: (row.state, row.outcome) for id, row in rows.items() if row} == {
+            "a": (ItemState.DONE, DONE),
+            "b": (ItemState.DONE, failed),
+            "c": (ItemState.NOTIFYING, failed),
+            "d": (ItemState.WAITING, None),
+        }
+        (again,) = await queue.claim("fraud", 9, 151.0, 190.0)
+        assert (again.item.id, again.tries, again.losses, again.body) == ("d", 2, 3, b"1")
+        assert await queue.claim("fraud", 9, 145.0, 190.0) == []
+        (telling,) = await queue.overdue(9, 141.0, 190.0)
+        assert (telling.item.id, telling.outcome) == ("c", failed)
+        assert await queue.prune(120.5) == 1
 
     run(test())
 

@@ -141,6 +141,7 @@ def interpret(status: int, body: bytes) -> AttemptFailed:
     except ValueError:
         error = None
     message = str(error.get("Message") or error.get("message") or "") if isinstance(error, dict) else ""
+    message = message.encode(errors="replace").decode()  # half a surrogate pair cannot be recorded
     if status == 424 and isinstance(error, dict):
         original = int(error.get("OriginalStatusCode") or 0)
         if not original:

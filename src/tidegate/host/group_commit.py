@@ -8,8 +8,10 @@ waits a moment for as many.
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Generic, TypeVar
+
+from tidegate.domain.errors import TidegateError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -19,7 +21,8 @@ MAX_BATCH = 500
 
 
 class GroupCommit(Generic[T, R]):
-    """``perform`` executes a batch and returns one result per write, or raises for all."""
+    """``perform`` executes a batch and returns one result per write, or raises, with nothing kept. A TidegateError is
+    everybody's; after another exception, which may be one write's own, each is executed alone."""
 
     def __init__(self, perform: Callable[[list[T]], Awaitable[list[R]]], gather: float = 0.0) -> None:
         """``gather``: seconds that a batch waits at most for as many writes as there were lately. A write that
@@ -47,20 +50,27 @@ class GroupCommit(Generic[T, R]):
             await self._wait_for_more()
             batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
             try:
-                answers = await self._perform([one for one, _ in batch])
-            except BaseException as error:
-                for _, promise in batch:
-                    if not promise.done():
-                        promise.set_exception(error)
-                if not isinstance(error, Exception):
-                    raise
-                continue
+                await self._answer(batch)
+            except BaseException as error:  # cancelled
+                _fail(batch, error)
+                raise
             finally:
                 self._expected = min(MAX_BATCH, len(batch) + len(self._waiting))
                 self._ended = time.monotonic()
-            for (_, promise), answer in zip(batch, answers, strict=True):
-                if not promise.done():
-                    promise.set_result(answer)
+
+    async def _answer(self, batch: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
+        try:
+            answers = await self._perform([one for one, _ in batch])
+        except Exception as error:
+            if isinstance(error, TidegateError) or len(batch) == 1:
+                _fail(batch, error)
+                return
+            for alone in batch:
+                await self._answer([alone])
+            return
+        for (_, promise), answer in zip(batch, answers, strict=True):
+            if not promise.done():
+                promise.set_result(answer)
 
     async def _wait_for_more(self) -> None:
         """Wait for as many writes as are expected, if there were several a moment ago."""
@@ -71,3 +81,9 @@ class GroupCommit(Generic[T, R]):
             async with asyncio.timeout(self._gather):
                 await self._enough
         self._enough = None
+
+
+def _fail(batch: Iterable[tuple[T, asyncio.Future[R]]], error: BaseException) -> None:
+    for _, promise in batch:
+        if not promise.done():
+            promise.set_exception(error)

@@ -34,6 +34,7 @@ from tidegate.host.group_commit import GroupCommit
 from tidegate.ports.queue import ItemReport, QueueRow
 from tidegate.ports.store import Kind, Saved, Tx
 from tidegate.queueing import transitions
+from tidegate.store import queue_writes
 from tidegate.store.database import Database
 from tidegate.store.tables import QUEUE
 from tidegate.store.transaction import SqlTx
@@ -332,9 +333,9 @@ def _record(connection: Connection, every: Mapping[str, ItemReport]) -> set[str]
     landing = [every[id] for id in sorted(held)]
     measures = [msgspec.to_builtins(note.measures) for note in landing if note.measures is not None]
     keeper = next((note.id for note in landing if note.measures is not None), None)
-    for change, ends in ((_FINISH, True), (_NOTE, False)):
+    for change, constant, ends in ((_FINISH, ", body = NULL", True), (_NOTE, "", False)):
         if values := [_note_values(note) for note in landing if (note.state is ItemState.DONE) is ends]:
-            connection.execute(change, values)
+            queue_writes.update_items(connection, change, constant, values)
     if keeper is not None:
         connection.execute(_KEEP_MEASURES, {"_id": keeper, "_measures": measures})
     return held

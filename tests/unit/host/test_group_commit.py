@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from tidegate.domain.errors import Unavailable
 from tidegate.host.group_commit import GroupCommit
 
 LONG = 60.0
@@ -20,6 +21,8 @@ class Batches:
         await asyncio.sleep(0)
         if 13 in given:
             raise ValueError("no")
+        if 7 in given:
+            raise Unavailable("away")
         return [2 * one for one in given]
 
     async def ask(self, one: int) -> int:
@@ -63,13 +66,22 @@ def test_who_stays_away_is_not_waited_for_forever() -> None:
     assert asyncio.run(test()) == [2, 1]
 
 
-def test_a_batch_that_fails_fails_for_all_of_it_and_for_nobody_else() -> None:
-    async def test() -> list[object]:
+def test_a_write_that_cannot_be_executed_fails_alone() -> None:
+    async def test() -> tuple[list[object], list[int]]:
         batches = Batches(0.01)
-        answers = await asyncio.gather(batches.ask(13), batches.ask(1), return_exceptions=True)
-        return [*map(type, answers), await batches.ask(2)]
+        answers = await asyncio.gather(*map(batches.ask, (1, 13, 2)), return_exceptions=True)
+        return [one if isinstance(one, int) else type(one) for one in answers], batches.sizes
 
-    assert asyncio.run(test()) == [ValueError, ValueError, 4]
+    assert asyncio.run(test()) == ([2, ValueError, 4], [3, 1, 1, 1])
+
+
+def test_what_is_away_is_away_for_the_whole_batch() -> None:
+    async def test() -> tuple[list[object], list[int]]:
+        batches = Batches(0.01)
+        answers = await asyncio.gather(*map(batches.ask, (7, 1)), return_exceptions=True)
+        return [*map(type, answers), await batches.ask(2)], batches.sizes
+
+    assert asyncio.run(test()) == ([Unavailable, Unavailable, 4], [2, 1])
 
 
 @pytest.mark.parametrize("count", [501, 1200])
