@@ -40,11 +40,13 @@ class QuietReplicas:
             )
 
     def note(self, replica: str, mark: int | None, now: int, page: Page | None) -> None:
-        """Take the answer to a question of the second ``now``, before which the number was ``mark``."""
-        if mark is not None and page is not None and page.in_flight == 0 and page.through >= now:
+        """Take the answer to a question of the second ``now``, before which the number was ``mark``. Where the worker
+        says another one, it cannot write its file, or has counted something since."""
+        self.seen.pop(replica, None)
+        if mark is None or page is None or page.activity != mark:
+            return
+        if page.in_flight == 0 and page.through >= now:
             self.seen[replica] = SeenAtRest(mark, now)
-        else:
-            self.seen.pop(replica, None)
 
     def is_quiet(self, replica: ServingReplica, mark: int | None, now: int) -> bool:
         """Whether what a replica would answer now is known to be nothing new. False if in doubt."""
