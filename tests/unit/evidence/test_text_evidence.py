@@ -192,3 +192,10 @@ def test_late_texts_and_those_of_other_variants_count_as_nothing() -> None:
     ledger.add_texts(12, Side.NEW, "other", [usual(chance, 12)])
     ledger.advance(20)
     assert ledger.blocks == {}
+
+
+def test_a_worker_that_names_new_phrases_with_each_answer_fills_no_memory() -> None:
+    numbers = iter(range(10_000))
+    ledger = rollout(same, 60, old=lambda _, one: replace(one, phrases=next(numbers)))
+    assert ledger._past["main"].texts.answers > 100
+    assert len(ledger._past["main"].texts.refusals) == 0
