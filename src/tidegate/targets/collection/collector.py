@@ -377,8 +377,8 @@ class Collector:
             spec, id, *_ = known[pid]
             times = max(1, min(second - self._measured_at.get(id, second), ASKED_EVERY))
             self._measured_at[id] = second
-            readings = {"cpu": (one.cpu,) * times, "memory": (one.memory,) * times}
-            parts.append(replace(self._blank(spec, second), **readings))
+            cpu, memory = (one.cpu,) * times, (one.memory,) * times
+            parts.append(replace(self._blank(spec, second), cpu=cpu, memory=memory))
         return parts
 
     def _blank(self, spec: FleetSpec, second: int) -> FleetSecond:
