@@ -371,11 +371,12 @@ class Collector:
 
     def _measured(self, replicas: Iterable[ServingReplica], second: int) -> list[FleetSecond]:
         """A measurement after some seconds stands for each of them: means would be those of the busy ones
-        otherwise."""
+        otherwise. Of a job each value is a host's."""
         known, parts = {one.pid: one for one in replicas if one.pid}, list[FleetSecond]()
         for pid, one in self.usage(list(known)).items():
             spec, id, *_ = known[pid]
-            times = max(1, min(second - self._measured_at.get(id, second), ASKED_EVERY))
+            waited = 1 if spec.detached is not None else second - self._measured_at.get(id, second)
+            times = max(1, min(waited, ASKED_EVERY))
             self._measured_at[id] = second
             cpu, memory = (one.cpu,) * times, (one.memory,) * times
             parts.append(replace(self._blank(spec, second), cpu=cpu, memory=memory))

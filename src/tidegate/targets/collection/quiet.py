@@ -49,8 +49,14 @@ class QuietReplicas:
             self.seen[replica] = SeenAtRest(mark, now)
 
     def is_quiet(self, replica: ServingReplica, mark: int | None, now: int) -> bool:
-        """Whether what a replica would answer now is known to be nothing new. False if in doubt."""
+        """Whether what a replica would answer now is known to be nothing new. False if in doubt, and of jobs: each
+        host of one has metrics of its own, by its place among all that were measured."""
         seen = self.seen.get(replica.id)
-        if seen is None or mark != seen.mark or not 0 <= now - seen.at < ASKED_EVERY:
+        if (
+            replica.fleet.detached is not None
+            or seen is None
+            or mark != seen.mark
+            or not 0 <= now - seen.at < ASKED_EVERY
+        ):
             return False
         return self._busy is not None and replica.fleet.id not in self._busy
