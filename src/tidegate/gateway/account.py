@@ -1,5 +1,5 @@
-"""What is the caller's own, in the native API: password, API tokens and sessions. Only somebody who is signed in has it:
-a token that leaked must not be able to make others that last longer, or shut its owner out."""
+"""What is the caller's own, in the native API: password, API tokens and sessions. Only somebody who is signed in has
+it: a token that leaked must not be able to make others that last longer, or shut its owner out."""
 
 from typing import Any
 
@@ -107,9 +107,7 @@ def _require_session(request: Request) -> Caller:
     """Raises Conflict."""
     caller: Caller = request.state.caller
     if caller.means is not Means.SESSION:
-        raise Conflict(
-            "what is your own is changed by somebody who is signed in to the console, not by a key or token"
-        )
+        raise Conflict("sign in to the console to change what is your own: no key or token can")
     return caller
 
 

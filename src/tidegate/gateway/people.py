@@ -1,5 +1,5 @@
-"""Users, API tokens and sessions in the native API, for admins: the same use cases as ``tidegate user`` and ``tidegate
-token`` have. Each change is recorded by its route, before it is made."""
+"""Users, API tokens and sessions in the native API, for admins: the use cases that ``tidegate user`` and ``tidegate
+token`` have, too. Each change is recorded by its route, before it is made."""
 
 from collections import Counter
 from datetime import datetime
