@@ -61,7 +61,8 @@ class Trail:
     @contextlib.asynccontextmanager
     async def allowing(self, doing: Doing) -> AsyncIterator[Told]:
         """The block does it, and may say what is to be remembered. Raises MissingAuthentication or NotAllowed
-        before it begins, and Unavailable if a change cannot be recorded; the end of the server is not prevented by that."""
+        before it begins, and Unavailable if a change cannot be recorded; the server can be stopped all
+        the same."""
         if doing.access.role is not None and doing.caller.means is Means.NONE:
             raise missing_login(doing.caller)
         if not doing.caller.may(doing.access):
