@@ -33,7 +33,7 @@ def further_routes(gateway: Gateway, environment: Mapping[str, str]) -> list[Gua
         *planner_api.routes(gateway),
         *labels_api.routes(gateway),
         *compute_api.routes(gateway, desk),
-        *cost_reader.routes(gateway),
+        *native.routes(gateway, cost_reader.ROUTES),
         *login_pages.routes(gateway),
         *openid_pages.routes(gateway),
         *audit_page.routes(gateway),

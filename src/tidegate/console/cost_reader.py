@@ -1,6 +1,5 @@
 """Reads what endpoints have used, and prices it: for pages, and as JSON."""
 
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,8 +14,7 @@ from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.metric import SAGEMAKER
 from tidegate.domain.usage import Usage, seconds_until
 from tidegate.gateway.dependencies import Gateway
-from tidegate.gateway.guarded_routes import GuardedRoute
-from tidegate.gateway.paths import NATIVE
+from tidegate.gateway.native import NativeRoutes
 from tidegate.gateway.request_parsing import parse_endpoint_name
 from tidegate.rollout import desired_state
 from tidegate.service import usage
@@ -80,12 +78,9 @@ def is_serverless(endpoint: Endpoint) -> bool:
     return any(spec.variant.serverless is not None for spec in desired_state.fleets(endpoint).values())
 
 
-def routes(gateway: Gateway) -> list[GuardedRoute]:
-    costs = CostReader(gateway)
+async def show_cost(gateway: Gateway, request: Request) -> Response:
+    name = parse_endpoint_name(request)
+    return JSONResponse({"endpoint": name, **await CostReader(gateway).read(name)})
 
-    async def show(request: Request) -> Response:
-        name = parse_endpoint_name(request)
-        found: Mapping[str, Any] = await costs.read(name)
-        return JSONResponse({"endpoint": name, **found})
 
-    return [GuardedRoute(gateway, f"{NATIVE}/endpoints/{{name}}/cost", show, Access.READ)]
+ROUTES: NativeRoutes = (("GET", "/endpoints/{name}/cost", show_cost, Access.READ),)

@@ -351,7 +351,7 @@ def test_models_are_shown_by_instance() -> None:
     assert seen[0]["path"].endswith("/models?limit=5")
     assert rows[1].split() == ["r-1", "(1", "loaded)", "19.5", "KiB/1.0", "GiB"]
     assert rows[2].split()[:6] == ["acme.tar.gz", "loaded,", "pinned", "19.5", "KiB", "1.25"]
-    assert rows[2].split()[6:] == ["1.2/30", "ms", "2.5%", "5", "s", "ago"]
+    assert rows[2].split()[6:] == ["1.2/30", "ms", "2.5%", "5s", "ago"]
     assert rows[3].split() == ["r-2", "(no", "response)"]
 
 
