@@ -1,5 +1,6 @@
 """The login, roles, the audit and sessions that end, as people meet them in a real browser."""
 
+import re
 import tempfile
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -286,6 +287,48 @@ def test_the_audit_shows_who_did_what_and_why(
         expect(table).not_to_contain_text("olga")
         page.get_by_role("link", name="Show all").click()
         expect(page).to_have_url(f"{platform.url}/console/audit")
+
+
+def test_an_admin_adds_a_user_who_takes_over_and_is_disabled(browser: Browser, platform: Platform) -> None:
+    with signed_in(browser, platform, "root") as page:
+        page.goto(f"{platform.url}/console/users")
+        both_themes(page)
+        page.get_by_role("button", name="Add a user").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_label("Name").fill("nina")
+        dialog.get_by_label("Role").select_option("operator")
+        dialog.get_by_label("New password", exact=True).fill(PASSWORD)
+        dialog.get_by_label("once more").fill("something else altogether")
+        dialog.get_by_role("button", name="Add a user").click()
+        expect(dialog.get_by_role("alert")).to_contain_text("differ")
+        dialog.get_by_label("once more").fill(PASSWORD)
+        both_themes(page)
+        dialog.get_by_role("button", name="Add a user").click()
+        row = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name="nina"))
+        expect(row).to_contain_text("operator")
+        expect(page.get_by_role("button", name="Remove root")).to_have_count(0)
+        with signed_in(browser, platform, "nina") as own:
+            own.get_by_text("nina", exact=True).click()
+            own.get_by_role("link", name="Your account").click()
+            own.get_by_role("button", name="Create a token").click()
+            box = own.get_by_role("dialog")
+            box.get_by_label("What it is for").fill("ci")
+            box.get_by_role("button", name="Create a token").click()
+            token = box.locator("[data-token]")
+            expect(token).to_contain_text("tidegate_")
+            text = str(token.text_content())
+            both_themes(own)
+            box.get_by_role("button", name="I have kept it").click()
+            expect(own.get_by_role("button", name="Revoke ci")).to_be_visible()
+            assert text not in own.content()
+            both_themes(own)
+            page.get_by_role("button", name="Disable nina").click()
+            dialog.get_by_role("button", name="Disable").click()
+            expect(row).to_contain_text("disabled")
+            own.reload()
+            expect(own).to_have_url(re.compile("/console/login"))
+        answer = httpx.get(f"{platform.url}/tidegate/v1/caller", headers={"authorization": f"Bearer {text}"})
+        assert answer.status_code == 403
 
 
 HOSTILE = """<!doctype html><title>hostile</title>
