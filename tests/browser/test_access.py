@@ -125,6 +125,8 @@ def test_the_keyboard_alone_signs_in_and_out(context: BrowserContext, platform: 
             for shown in (page.get_by_text("signed in as viewer"), page.get_by_role("button", name="Sign out")):
                 expect(shown).to_be_in_viewport(ratio=1)
         page.keyboard.press("Tab")
+        expect(page.get_by_role("link", name="Your account")).to_be_focused()
+        page.keyboard.press("Tab")
         expect(page.get_by_role("button", name="Sign out")).to_be_focused()
         page.keyboard.press("Enter")
         expect(page).to_have_url(f"{platform.url}/console/login")
@@ -212,6 +214,26 @@ def test_a_live_page_says_that_its_session_has_ended(browser: Browser, platform:
         sign_in(opening.value, platform, "dora")
         opening.value.close()
         expect(page.locator("[data-pulse]")).to_have_text("live", timeout=20_000)
+
+
+def test_a_live_page_goes_on_after_a_new_login_that_it_had_no_time_to_miss(
+    browser: Browser, platform: Platform
+) -> None:
+    with signed_in(browser, platform, "dora") as page:
+        expect(page.locator("[data-pulse]")).to_have_text("live")
+        asked = page.context.request
+        csrf = str(page.locator('meta[name="csrf"]').get_attribute("content"))
+        with page.expect_request(
+            "**/console/live", timeout=30_000
+        ):  # its stream is told that the old session ended
+            asked.post(f"{platform.url}/console/logout", form={"csrf": csrf}, headers={"origin": platform.url})
+            asked.post(
+                f"{platform.url}/console/login",
+                form={"name": "dora", "password": PASSWORD},
+                headers={"origin": platform.url},
+            )
+        expect(page.locator("[data-connection]")).to_contain_text("Connected again")
+        expect(page.locator("[data-pulse]")).to_have_text("live")
 
 
 def test_a_role_that_is_lowered_counts_in_an_open_page(
