@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from tidegate.domain.errors import Invalid
 
 STAGES = {PRE: "Pre-training", POST: "Post-Training"}
 """Section of analysis.json -> SageMaker's word for the dimension ``BiasStage``."""
+_INTERVAL = re.compile(r"(\([-+.e\d]+), [-+.e\d]+\]", re.ASCII)
 Baseline = dict[tuple[str, str, str, str], float]
 """Section, facet, value and measure -> its value."""
 
@@ -36,7 +38,7 @@ def read_baseline(content: bytes) -> Baseline:
                         if one.get("value") is not None:
                             key = (stage, str(facet), str(entry["value_or_threshold"]), str(one["name"]))
                             made[key] = float(one["value"])
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:
         raise Invalid(f"this is no analysis.json of bias: {type(error).__name__} {error}") from None
     if not _measured(made) or not all(map(math.isfinite, made.values())):
         raise Invalid(
@@ -83,7 +85,8 @@ def check_baseline(baseline: Baseline, compared: Sequence[Compared]) -> Checked:
 
 def _lower(value: str) -> str:
     """The group without the largest value of the window, which an interval names: (40, 93] is also (40, 88]."""
-    return value.partition(",")[0] if value.startswith("(") else value
+    found = _INTERVAL.fullmatch(value)
+    return found[1] if found else value
 
 
 def make_analysis(label: str, positive: str, compared: Sequence[Compared]) -> dict[str, Any]:
