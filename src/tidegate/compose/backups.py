@@ -71,7 +71,8 @@ def save(
         raise NotFound(f"there is no database at {file}: name the state folder with --state")
     database = open_database(_url(settings), limits=DatabaseLimits(settings.database_timeout), prepare=False)
     archive = open_archive(settings.state) if models else None
-    snapshot = label_archive.take_snapshot(label_folder(settings.state)) if labels else contextlib.nullcontext()
+    folder = label_folder(settings.state.expanduser().absolute())
+    snapshot = label_archive.take_snapshot(folder) if labels else contextlib.nullcontext()
     try:
         with snapshot as found:
             some = found if found is not None and found.count() else None
