@@ -69,8 +69,8 @@ PATHS: Mapping[str, tuple[str, ...]] = {
     f"{CONSOLE}/recommender/{{name}}/live": ("GET",),
     f"{CONSOLE}/static/{{path:path}}": ("GET",),
 }
-"""Paths of ``further_routes`` with their methods: the planner, labels, computations, users and pages, which take a sixth
-of the processor time of a start and which most servers never show."""
+"""Paths of ``further_routes`` with their methods: the planner, labels, computations, users and pages, which take a
+sixth of the processor time of a start and which most servers never show."""
 
 Handler = Callable[[Request], Awaitable[Response]]
 
