@@ -74,6 +74,7 @@ async def set_role(gateway: Gateway, request: Request) -> Response:
     if role is None:
         raise Invalid("'role' is missing")
     check_reason(body)
+    refuse_oneself(request, name, "nobody changes their own role: ask another admin")
     await open_book(gateway, request, now).set_role(name, role, now)
     request.state.told.detail = str(role)
     return JSONResponse({"name": name, "role": role})

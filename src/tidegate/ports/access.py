@@ -33,7 +33,7 @@ class AccessBook(Protocol):
     ) -> None:
         """Change what is given. A new password ends the user's sessions but the one with the digest ``keep``;
         disabling ends them all. ``known``: the hash that was verified before, if one was. Raises NotFound, Conflict
-        if no admin would be left or the password is not ``known`` any more."""
+        if other users would be left without an admin or the password is not ``known`` any more."""
         ...
 
     async def remove_user(self, name: str) -> None:

@@ -68,8 +68,7 @@ class SqlAccess:
 
     async def remove_user(self, name: str) -> None:
         def work(connection: Connection) -> None:
-            if connection.execute(select(_U.name).where(_U.name != name).limit(1)).first() is not None:
-                _check_admins(connection, name)
+            _check_admins(connection, name)
             if not connection.execute(delete(USERS).where(_U.name == name)).rowcount:
                 raise _no_user(name)
             connection.execute(delete(SESSIONS).where(_S.name == name, _S.role.is_(None)))
@@ -164,10 +163,12 @@ def _find_user(connection: Connection, name: str) -> User | None:
 
 
 def _check_admins(connection: Connection, name: str) -> None:
-    """Somebody has to be able to administer without this user. The rows are locked, so that of two admins who lower
+    """Where there are other users, somebody has to be able to administer without this one. The rows are locked, so that of two admins who lower
     each other one is refused. Raises Conflict."""
     asked = select(_U.name).where(_U.role == Role.ADMIN, _U.disabled.is_(False)).order_by(_U.name)
-    if list(connection.execute(asked.with_for_update()).scalars()) == [name]:
+    admins = list(connection.execute(asked.with_for_update()).scalars())
+    others = connection.execute(select(_U.name).where(_U.name != name).limit(1)).first()
+    if admins == [name] and others is not None:
         raise Conflict(f"{name} is the only admin: make somebody else one first")
 
 
