@@ -155,10 +155,12 @@ def serve(channel: socket.socket, fork: Callable[[], int], become: Callable[[For
 
 
 def reseed() -> None:
-    """Else every worker would draw the numbers that NumPy's own generator draws next: the interpreter's is seeded
-    after a fork, NumPy's is not."""
+    """Else every worker would draw the numbers that the generators of NumPy and PyTorch draw next: the interpreter's
+    is seeded after a fork, theirs are not."""
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()
+    if (torch := sys.modules.get("torch")) is not None and hasattr(torch, "default_generator"):
+        torch.default_generator.seed()  # that of the processor; torch.seed() would reach for those of devices
 
 
 def _become(job: ForkRequest, gate: int) -> NoReturn:
