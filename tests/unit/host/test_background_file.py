@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tidegate.host import atomic_write
-from tidegate.host.atomic_write import BackgroundFile
+from tidegate.host.background_file import BackgroundFile
 
 
 async def settled(file: BackgroundFile) -> None:
