@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.fork_groups import GROUPS, THREADS
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, encode
 from tidegate.serving.contract.runtime import TABLES
-from tidegate.targets.local import fork_server, replica_processes
+from tidegate.targets.local import replica_processes
 from tidegate.targets.local.fork_server import ForkServer, ForkServers
 from tidegate.targets.local.process import Identity, Process
 from tidegate.targets.local.target import SHARED_FROM, LocalTarget
@@ -145,8 +147,8 @@ def test_a_fork_server_that_cannot_start_is_tried_again_later_or_never(
 
         wait = poll
 
-    monkeypatch.setattr(fork_server.subprocess, "Popen", Ended)
-    monkeypatch.setattr(fork_server.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(subprocess, "Popen", Ended)
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     with stand() as here:
         server = ForkServer(here.folders.installation, {}, "pytorch")
         for _ in range(40):
