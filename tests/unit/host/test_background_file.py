@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tidegate.host import background_file
+from tidegate.host.atomic_write import write_atomically
 from tidegate.host.background_file import BackgroundFile
 
 
@@ -38,7 +39,7 @@ async def test_a_disk_that_fails_raises_nothing_and_is_tried_again(tmp_path: Pat
 
 
 async def test_a_disk_that_hangs_holds_up_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    leave, original, calls = threading.Event(), background_file.write_atomically, []
+    leave, original, calls = threading.Event(), write_atomically, []
 
     def hang(path: Path, data: bytes, **options: bool) -> None:
         calls.append(data)
