@@ -52,7 +52,8 @@ def main() -> None:
         for name in given.only.split(","):
             rows += measure(platform, name, given.starts)
     header = ["what", "times", "p50 ms", "p90 ms", "p99 ms", "longest ms"]
-    tables.show("coldstart-runtimes", "Cold starts by runtime", header, rows, keep=given.keep)
+    title = "Cold starts by runtime"
+    tables.show("coldstart-runtimes", title, header, rows, keep=given.keep, command="coldstart_runtimes")
 
 
 def measure(platform: Platform, name: str, starts: int) -> list[list[object]]:

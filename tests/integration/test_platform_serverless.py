@@ -362,5 +362,7 @@ def test_a_model_of_pytorch_is_forked_from_a_process_of_its_own(
         return "tidegate.serving.process.fork_server" in line and line[-1] == "pytorch"
 
     wait_until(is_forked, "the fork server of PyTorch is ready")
-    assert not any(process.cmdline()[-1:] == ["mlflow"] for process in platform.processes()), "nobody uses it"
+    assert not any(process.info["cmdline"][-1:] == ["mlflow"] for process in platform.processes()), (
+        "nobody uses it"
+    )
     scene.sagemaker.delete_endpoint(EndpointName="torch")
