@@ -17,13 +17,13 @@ from tidegate.targets.collection.worker_evidence import WorkerEvidence
 from tidegate.targets.context import TargetContext
 from tidegate.targets.local import logs
 from tidegate.targets.local.artifact_store import ArtifactStore
-from tidegate.targets.local.fork_server import ForkServer
+from tidegate.targets.local.fork_server import ForkServers
 from tidegate.targets.local.log_streams import LogStreams
 from tidegate.targets.local.paths import Folders
 from tidegate.targets.local.recommenders import LocalRecommenders
 from tidegate.targets.local.resource_usage import ProcessUsage
 from tidegate.targets.local.runners import LocalRunners
-from tidegate.targets.local.start_file import replica_file, still_fits, write_keys
+from tidegate.targets.local.start_file import fork_group, replica_file, still_fits, write_keys
 from tidegate.targets.local.start_queue import StartQueue, default_limit
 from tidegate.targets.local.supervisor_context import SupervisorContext
 from tidegate.targets.local.target import LocalTarget
@@ -40,7 +40,7 @@ def provide_local(context: TargetContext) -> Provider:
     settings = context.settings
     folders = Folders(context.state, context.sockets, context.installation, context.former_sockets)
     store = ArtifactStore(folders.artifacts, folders.model)
-    fork_server = ForkServer(context.installation, context.environment)
+    fork_servers = ForkServers(context.installation, context.environment)
     supervision = SupervisorContext(
         folders=folders,
         router=context.data_plane,
@@ -53,7 +53,8 @@ def provide_local(context: TargetContext) -> Provider:
         harvest=lambda fleet, replica, page: collector.harvest(fleet, replica, page),
         drain_timeout=settings.drain_timeout,
         patience=settings.invocation_timeout + PATIENCE,
-        fork_server=fork_server,
+        fork_servers=fork_servers,
+        fork_group=partial(fork_group, context.images),
         starts=StartQueue(settings.start_limit or default_limit()),
     )
     target = LocalTarget(supervision, capabilities(settings))
@@ -65,7 +66,7 @@ def provide_local(context: TargetContext) -> Provider:
     return Provider(
         target=target,
         fleets=target,
-        lifecycle=LocalLifecycle(settings, folders, target, fork_server, store),
+        lifecycle=LocalLifecycle(settings, folders, target, fork_servers, store),
         evidence=WorkerEvidence(target, collector),
         logs=LogStreams(folders.logs),
         runners=LocalRunners(
@@ -95,7 +96,7 @@ class LocalLifecycle:
     settings: Settings
     folders: Folders
     target: LocalTarget
-    fork_server: ForkServer
+    fork_servers: ForkServers
     artifacts: ArtifactStore
 
     @property
@@ -126,7 +127,7 @@ class LocalLifecycle:
         self.target.kick(fleet)
 
     async def stop(self, drain: bool) -> None:
-        self.fork_server.close()
+        self.fork_servers.close()
         await (self.target.drain_all() if drain else self.target.detach())
 
     async def _prune_logs(self) -> None:

@@ -62,8 +62,10 @@ def _find_fork_server(context: SupervisorContext, spec: FleetSpec, start_file: b
     """What forks the worker. Always the fork server if somebody waits for the start: a request to a serverless fleet,
     or a job. Else if it is there anyway, and the worker's libraries need no threads of their own, whose number is
     read once, when a library is imported. None: the worker is started as a process of its own."""
-    server = context.fork_server
-    if server is None or spec.variant.serverless is not None or spec.detached is not None:
+    if context.fork_servers is None:
+        return None
+    server = context.fork_servers[context.fork_group(spec)]
+    if spec.variant.serverless is not None or spec.detached is not None:
         return server
     single = most_threads(msgspec.json.decode(start_file, type=ReplicaSpec)) == 1
     return server if server.wanted and single else None

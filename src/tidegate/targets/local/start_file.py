@@ -1,5 +1,6 @@
 """The file that a worker of this machine is started with."""
 
+import contextlib
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
@@ -7,10 +8,12 @@ from pathlib import Path
 import msgspec
 
 from tidegate.auth.keys import prediction_keys
+from tidegate.domain.errors import Invalid
 from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.host.atomic_write import write_private
 from tidegate.serving.contract import images
+from tidegate.serving.contract.fork_groups import choose_group
 from tidegate.serving.contract.images import ImageTable
 from tidegate.serving.contract.replica_spec import (
     CaptureSpec,
@@ -135,6 +138,16 @@ def container_specs(
             zip(model.container_names, model.containers, runtimes, strict=True), 1
         )
     )
+
+
+def fork_group(table: ImageTable, fleet: FleetSpec) -> str:
+    """The group of the fork server that has the libraries of the fleet's model. An image without a runtime is refused
+    where its worker starts."""
+    containers = []
+    for container in fleet.variant.model.containers:
+        with contextlib.suppress(Invalid):
+            containers.append((images.resolve(container.image, table).kind, container.data_url or ""))
+    return choose_group(containers)
 
 
 def data_address(folders: Folders, container: ContainerDefinition) -> str | None:

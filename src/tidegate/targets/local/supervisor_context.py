@@ -9,7 +9,8 @@ from tidegate.domain.fleet import FleetId, FleetSpec, Pairing
 from tidegate.host.atomic_write import write_private
 from tidegate.ports.router import Router
 from tidegate.serving.contract.pair_order import PairOrder
-from tidegate.targets.local.fork_server import ForkServer
+from tidegate.serving.contract.runtime import TABLES
+from tidegate.targets.local.fork_server import ForkServers
 from tidegate.targets.local.on_demand import WakeUp
 from tidegate.targets.local.paths import Folders
 from tidegate.targets.local.start_queue import StartQueue
@@ -43,8 +44,10 @@ class SupervisorContext:
     drain_timeout: float
     patience: float
     """Seconds that a live replica may take to answer a ping: somewhat more than a prediction may last."""
-    fork_server: ForkServer | None = None
+    fork_servers: ForkServers | None = None
     """Where workers of serverless fleets and of jobs are forked; None: each is started by itself."""
+    fork_group: Callable[[FleetSpec], str] = lambda fleet: TABLES
+    """The group of the fork server that has a fleet's libraries."""
     starts: StartQueue = field(default_factory=StartQueue)
     measured: set[FleetId] = field(default_factory=set)
     """Serverless fleets with replicas, which look often how much they are asked."""

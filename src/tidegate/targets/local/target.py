@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
@@ -23,8 +24,8 @@ from tidegate.targets.local.supervisor_context import DesiredFleet, SupervisorCo
 log = logging.getLogger(__name__)
 
 SHARED_FROM = 8
-"""Workers from which on new ones are forked, with the libraries in memory once: so many take more memory than the
-fork server with every library."""
+"""Workers of one group from which on new ones are forked, with the libraries in memory once: so many take more memory
+than the fork server."""
 MOST_ASKING = 4
 """Looks at the router at one time: hundreds of endpoints at once are more than its command socket takes."""
 
@@ -59,7 +60,7 @@ class LocalTarget:
                 continue
             # No request of an earlier controller is on its way any more; a record from a backup has an older fence.
             self._supervise(replace(desired, fence=0))
-        self._start_fork_server()
+        self._start_fork_servers()
         known = {m.process.identity.pid for fleet in self._fleets.values() for m in fleet.replicas.values()}
         orphans = replica_processes.orphans(folders, known)
         if orphans:
@@ -118,17 +119,23 @@ class LocalTarget:
                 known.set_desired(desired)
         except OSError as error:
             raise _not_written(fleet.id, error) from None
-        self._start_fork_server()
+        self._start_fork_servers()
 
-    def _start_fork_server(self) -> None:
-        """As soon as something needs it: a serverless endpoint, or many workers whose libraries would each take as
-        much memory again."""
-        server = self._context.fork_server
-        if server is None or server.wanted:
+    def _start_fork_servers(self) -> None:
+        """Each as soon as something needs it: a serverless endpoint, or many workers whose libraries would each take
+        as much memory again."""
+        servers = self._context.fork_servers
+        if servers is None:
             return
-        variants = [(spec.variant.serverless is not None, spec.count) for spec in self.desired()]
-        if any(waits for waits, _ in variants) or sum(count for _, count in variants) >= SHARED_FROM:
-            server.ensure()
+        waits, workers = set[str](), Counter[str]()
+        for spec in self.desired():
+            group = self._context.fork_group(spec)
+            workers[group] += spec.count
+            if spec.variant.serverless is not None:
+                waits.add(group)
+        for group, count in workers.items():
+            if not servers[group].wanted and (group in waits or count >= SHARED_FROM):
+                servers[group].ensure()
 
     def _retire(self, fleet: Fleet) -> None:
         try:

@@ -9,10 +9,11 @@ import pytest
 
 import tidegate
 from tidegate.serving.contract.catalogue import RuntimeKind
+from tidegate.serving.contract.fork_groups import GROUPS
 from tidegate.serving.contract.images import BUILT_IN, ImageTable, resolve
 from tidegate.serving.contract.runtime import Probe
 from tidegate.serving.contract.runtime_tables import file_table, image_table
-from tidegate.serving.process.fork_server import LIBRARIES
+from tidegate.serving.process.fork_server import libraries
 from tidegate.serving.runtimes import framework_defaults
 from tidegate.spec.value_types import AUTO
 from tidegate.testing import scene
@@ -79,4 +80,4 @@ def test_two_modules_import_modules_of_ours_by_name() -> None:
 
 
 def test_the_fork_server_imports_libraries_by_name_and_no_module_of_ours() -> None:
-    assert [name for name in LIBRARIES if name.startswith("tidegate")] == []
+    assert [name for group in GROUPS for name in libraries(group) if name.startswith("tidegate")] == []
