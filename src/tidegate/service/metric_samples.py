@@ -43,7 +43,13 @@ def _job_samples(second: FleetSecond) -> list[Sample]:
     """SageMaker's metrics of a transform job: the load of each host."""
     job = second.fleet.endpoint.removeprefix(PREFIX)
     made: list[Sample] = []
-    for name, readings in (("CPUUtilization", second.cpu), ("MemoryUtilization", second.memory)):
+    found = {
+        "CPUUtilization": second.cpu,
+        "MemoryUtilization": second.memory,
+        "GPUUtilization": second.gpu,
+        "GPUMemoryUtilization": second.gpu_memory,
+    }
+    for name, readings in found.items():
         for number, value in enumerate(readings, 1):
             metric = MetricId.of(JOBS, name, {"Host": f"{job}/{number}"})
             bins = {sketch.index(value): 1.0}
@@ -97,6 +103,8 @@ def _instance_samples(second: FleetSecond) -> list[Sample]:
     return [
         *_reading_samples(second, "CPUUtilization", second.cpu),
         *_reading_samples(second, "MemoryUtilization", second.memory),
+        *_reading_samples(second, "GPUUtilization", second.gpu),
+        *_reading_samples(second, "GPUMemoryUtilization", second.gpu_memory),
     ]
 
 

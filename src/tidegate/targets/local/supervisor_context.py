@@ -9,6 +9,7 @@ from tidegate.domain.fleet import FleetId, FleetSpec, Pairing
 from tidegate.host.atomic_write import write_private
 from tidegate.ports.router import Router
 from tidegate.serving.contract.pair_order import PairOrder
+from tidegate.targets.local.device_pool import DevicePool
 from tidegate.targets.local.fork_server import ForkServer
 from tidegate.targets.local.on_demand import WakeUp
 from tidegate.targets.local.paths import Folders
@@ -31,8 +32,8 @@ class SupervisorContext:
     folders: Folders
     router: Router
     environment: dict[str, str]
-    describe: Callable[[FleetSpec, str, WakeUp | None], bytes]
-    """The worker's own start file for one replica of a fleet, and for whom it is woken."""
+    describe: Callable[[FleetSpec, str, WakeUp | None, tuple[str, ...]], bytes]
+    """The worker's own start file for one replica of a fleet: for whom it is woken, and which devices it has."""
     fits: Callable[[bytes], bool]
     """Whether a replica with this start file may serve under the settings of now."""
     new_id: Callable[[str], str]
@@ -46,6 +47,7 @@ class SupervisorContext:
     fork_server: ForkServer | None = None
     """Where workers of serverless fleets and of jobs are forked; None: each is started by itself."""
     starts: StartQueue = field(default_factory=StartQueue)
+    devices: DevicePool = field(default_factory=DevicePool)
     measured: set[FleetId] = field(default_factory=set)
     """Serverless fleets with replicas, which look often how much they are asked."""
 
