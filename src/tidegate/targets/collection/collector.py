@@ -135,7 +135,7 @@ class Collector:
         since. Returns the ids of all but the latter."""
         present, asked = set[str](), set[str]()
         for one in replicas:
-            spec, id, _, socket = one
+            spec, id, socket = one.fleet, one.id, one.socket
             present.add(id)
             since = None if id in self._inherited else met
             self.coverage.begin(spec.id.endpoint, id, now - BACKLOG if since is None else since)
@@ -364,7 +364,7 @@ class Collector:
         return parts
 
     def _measured(self, replicas: Iterable[ServingReplica], second: int) -> list[FleetSecond]:
-        fleets = {pid: spec for spec, _, pid, _ in replicas if pid}
+        fleets = {one.pid: one.fleet for one in replicas if one.pid}
         return [
             replace(self._blank(fleets[pid], second), cpu=(one.cpu,), memory=(one.memory,))
             for pid, one in self.usage(list(fleets)).items()
