@@ -22,7 +22,7 @@ class Capabilities:
     serverless: bool = True
     asynchronous: bool = True
     multi_model: bool = True
-    devices: bool = False
+    devices: bool = True
     """Accelerators are counted, and assigned to replicas whose variant asks for some."""
     capture: bool = True
     """Requests and answers can be captured."""

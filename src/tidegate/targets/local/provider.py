@@ -93,7 +93,7 @@ def provide_local(context: TargetContext) -> Provider:
 
 def capabilities(settings: Settings) -> Capabilities:
     chosen = SAGEMAKER_CAPABILITIES if settings.fidelity == "aws" else TIDEGATE_CAPABILITIES
-    return replace(chosen, quotas=settings.quotas, devices=True)
+    return replace(chosen, quotas=settings.quotas)
 
 
 def device_pool(settings: Settings, environment: Mapping[str, str]) -> DevicePool:
