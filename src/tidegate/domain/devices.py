@@ -39,7 +39,8 @@ class Device:
     product: str = ""
 
     def __str__(self) -> str:
-        return f"{self.name} ({format_bytes(self.memory)})" if self.memory else self.name
+        known = [self.product, format_bytes(self.memory) if self.memory else ""]
+        return f"{self.name} ({', '.join(filter(None, known))})" if any(known) else self.name
 
 
 @dataclass(frozen=True)

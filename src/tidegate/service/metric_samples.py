@@ -43,13 +43,7 @@ def _job_samples(second: FleetSecond) -> list[Sample]:
     """SageMaker's metrics of a transform job: the load of each host."""
     job = second.fleet.endpoint.removeprefix(PREFIX)
     made: list[Sample] = []
-    found = {
-        "CPUUtilization": second.cpu,
-        "MemoryUtilization": second.memory,
-        "GPUUtilization": second.gpu,
-        "GPUMemoryUtilization": second.gpu_memory,
-    }
-    for name, readings in found.items():
+    for name, readings in (("CPUUtilization", second.cpu), ("MemoryUtilization", second.memory)):
         for number, value in enumerate(readings, 1):
             metric = MetricId.of(JOBS, name, {"Host": f"{job}/{number}"})
             bins = {sketch.index(value): 1.0}

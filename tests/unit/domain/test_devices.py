@@ -32,6 +32,8 @@ def fleet(name: str, count: int, devices: int, kind: str = "local") -> FleetSpec
 def test_the_setting_names_devices_with_their_memory() -> None:
     settings = Settings.from_environment({"TIDEGATE_DEVICES": "gpu0=24GiB, gpu1=512MiB"})
     assert settings.devices == (Device("gpu0", 24 * 2**30), Device("gpu1", 2**29))
+    assert [str(one) for one in settings.devices] == ["gpu0 (24 GiB)", "gpu1 (512 MiB)"]
+    assert str(Device("GPU-1", 0, "NVIDIA X")) == "GPU-1 (NVIDIA X)" and str(Device("GPU-1")) == "GPU-1"
     assert Settings.from_environment({"TIDEGATE_DEVICES": "none"}).devices == ()
     assert Settings.from_environment({}).devices is None
 

@@ -1,6 +1,7 @@
 """All that the local target supplies: fleets, evidence, logs and jobs as processes of this machine."""
 
 import asyncio
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,6 +32,8 @@ from tidegate.targets.local.start_file import replica_file, still_fits, write_ke
 from tidegate.targets.local.start_queue import StartQueue, default_limit
 from tidegate.targets.local.supervisor_context import SupervisorContext
 from tidegate.targets.local.target import LocalTarget
+
+log = logging.getLogger(__name__)
 
 PRUNE_EVERY = 600.0
 CUT_EVERY = 15.0
@@ -101,6 +104,8 @@ def device_pool(settings: Settings, environment: Mapping[str, str]) -> DevicePoo
     there = settings.devices
     if there is None:
         there = select_visible(nvidia.find_devices(), environment.get(VARIABLE))
+    if there:
+        log.info("devices for replicas: %s", ", ".join(map(str, there)))
     return DevicePool.of(there, follows_types=settings.fidelity == "aws")
 
 

@@ -18,6 +18,10 @@ def read(names: Sequence[str]) -> Mapping[str, DeviceReading]:
     return {name: KNOWN[name] for name in names if name in KNOWN}
 
 
+def nobody_asks(names: Sequence[str]) -> Mapping[str, DeviceReading]:
+    raise AssertionError(names)
+
+
 def blank(of: FleetSpec) -> FleetSecond:
     return FleetSecond(of.id, of.config_name, 1_795_528_010, 1)
 
@@ -41,4 +45,4 @@ def test_the_devices_of_a_replica_are_added_up() -> None:
 def test_what_cannot_be_read_has_no_value() -> None:
     there = [replica("r-1", "fake0", "gone")]
     assert device_readings(there, read, blank) == []
-    assert device_readings([replica("r-2")], lambda names: {}["nobody asks"], blank) == []
+    assert device_readings([replica("r-2")], nobody_asks, blank) == []
