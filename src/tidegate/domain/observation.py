@@ -95,7 +95,7 @@ class FleetStatus:
     unknown."""
     failed: int | None = None
     """Requests without an answer, or with a status of 500 and above, over the same time."""
-    devices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    devices: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """Accelerators of each replica that has some."""
     serverless: Serverless | None = None
     """Serverless limits, as last requested. A serverless fleet counts as ready however many replicas run."""

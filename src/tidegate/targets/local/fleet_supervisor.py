@@ -116,7 +116,7 @@ class Fleet:
             mirror=None if self.desired.deleted else spec.mirror,
             paired=None if self.desired.deleted else spec.paired,
             was_ready=self._was_ready,
-            devices={replica.id: replica.devices for replica in self.replicas.values() if replica.devices},
+            devices=tuple((one.id, one.devices) for one in self.replicas.values() if one.devices),
         )
 
     def adopt(self) -> None:

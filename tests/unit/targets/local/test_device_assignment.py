@@ -65,7 +65,7 @@ def test_each_replica_sees_its_own_device_and_others_see_none(tmp_path: Path) ->
             await until(lambda: target.ready_count(FLEET) == 2 and target.ready_count(OTHER) == 1, "all are ready")
             assert environments(target) == ["", "fake0", "fake1"]
             seen = target.seen(FLEET)
-            assert seen is not None and sorted(seen.devices.values()) == [("fake0",), ("fake1",)]
+            assert seen is not None and sorted(names for _, names in seen.devices) == [("fake0",), ("fake1",)]
             assert {one.devices for one in target.serving()} == {("fake0",), ("fake1",), ()}
             await target.delete_fleet(FLEET, 1)
             await until(lambda: target.seen(FLEET) is None, "it is gone")
