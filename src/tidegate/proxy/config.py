@@ -199,8 +199,7 @@ def _public_frontend(options: Options) -> str:
     return f"""\
 frontend public from all
   bind {host}:{options.port}
-{succession.render_listener(options)}\
-{succession.render_rules(options)}\
+{succession.render_public(options)}\
   http-request del-header X-Tidegate- -m beg
   http-request set-var(txn.routes) path,map({MAP}) if METH_POST {ORIGIN_FORM}
 {OPENAI}\

@@ -16,15 +16,16 @@ ENTRY = "all"
 OLD = f"{{ stopping }} METH_POST {{ path -m beg /endpoints/ }} !{{ str({ENTRY}),map({LEAVING}) -m found }}"
 
 
-def render_listener(options: Options) -> str:
-    return f"  bind unix@{options.successor} mode 600 accept-proxy\n" if options.successor else ""
-
-
-def render_rules(options: Options) -> str:
-    """The first rules of requests: the newest process applies all others."""
+def render_public(options: Options) -> str:
+    """Where a process takes what an older one hands over, and the first rules of requests, by which an older one
+    does. All other rules are the newest process's to apply."""
     if not options.successor:
         return ""
-    return f"  http-request allow if {OLD}\n  use_backend successor if {OLD}\n"
+    return f"""\
+  bind unix@{options.successor} mode 600 accept-proxy
+  http-request allow if {OLD}
+  use_backend successor if {OLD}
+"""
 
 
 def render_backend(options: Options) -> str:
