@@ -226,6 +226,7 @@ def variant_spec(variant: ProductionVariant, model: Model) -> VariantSpec:
         instance_type=variant.instance_type,
         routing=variant.routing or RoutingStrategy.RANDOM,
         memory_limit=variant.serverless.memory if variant.serverless else variant.memory_limit,
+        devices=variant.devices,
         serverless=variant.serverless,
         admission=variant.admission,
         wire=variant.wire,

@@ -160,6 +160,7 @@ class RuntimeKind(StrEnum):
         images=(tidegate_image("script"),),
         extra="script",
         runs_code=True,
+        uses_devices=True,
     )
     PYTHON = RuntimeDescriptor(
         name="python",
@@ -168,6 +169,7 @@ class RuntimeKind(StrEnum):
         requests="JSON, or what it says",
         images=(tidegate_image("python"),),
         runs_code=True,
+        uses_devices=True,
         planner_data="model.tar.gz",
         hardware=("cpu", "gpu", "inferentia"),
         model_kinds=("tabular", *_NEURAL),
@@ -186,6 +188,7 @@ class RuntimeKind(StrEnum):
         title="Program",
         model_data="whatever your [program](images.md) reads",
         requests="what it takes",
+        uses_devices=True,
     )
     """A command from the server's table of images."""
 

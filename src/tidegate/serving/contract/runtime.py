@@ -59,6 +59,8 @@ class RuntimeDescriptor:
     """Framework whose functions replace the missing ones, where the data bring a script that is to be run."""
     runs_code: bool = False
     """It does nothing but run a model's code, which needs ``code`` trust."""
+    uses_devices: bool = False
+    """What it runs can use the accelerators that are assigned to the replica."""
     maps_forest: bool = False
     """Its model may be a forest that later starts map into memory."""
     planner_data: str = ""

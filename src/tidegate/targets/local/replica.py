@@ -18,6 +18,7 @@ from tidegate.host import process_stats
 from tidegate.host.log_files import read_end
 from tidegate.host.process_stats import ProcessStats
 from tidegate.targets.local import cgroups, worker_client
+from tidegate.targets.local.device_pool import written_devices
 from tidegate.targets.local.health import Health, HealthLook, PingAnswer
 from tidegate.targets.local.paths import Folders
 from tidegate.targets.local.process import Process
@@ -55,6 +56,8 @@ class Replica:
     folder: Path
     socket: Path
     log: Path
+    devices: tuple[str, ...] = ()
+    """Accelerators that are assigned to it."""
     terminated: float | None = None
     settled: bool = False
     """It has been ready for long enough to count as a good start."""
@@ -84,7 +87,8 @@ class Replica:
             state = ReplicaState.DRAINING
         socket = written_socket(folder) or folders.socket(folder.name)
         log, settled = folders.log(fleet, folder.name), state is ReplicaState.READY
-        return cls(folder.name, process, state, now, folder, socket, log, settled=settled)
+        devices = written_devices(folder)
+        return cls(folder.name, process, state, now, folder, socket, log, devices, settled=settled)
 
     def watch(self, ended: Callable[[], None]) -> None:
         """Call ``ended`` once, when the process ends (where the system reports that)."""

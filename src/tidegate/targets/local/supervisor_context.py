@@ -10,6 +10,7 @@ from tidegate.host.atomic_write import write_private
 from tidegate.ports.router import Router
 from tidegate.serving.contract.pair_order import PairOrder
 from tidegate.serving.contract.runtime import TABLES
+from tidegate.targets.local.device_pool import DevicePool
 from tidegate.targets.local.fork_server import ForkServers
 from tidegate.targets.local.on_demand import WakeUp
 from tidegate.targets.local.paths import Folders
@@ -32,8 +33,8 @@ class SupervisorContext:
     folders: Folders
     router: Router
     environment: dict[str, str]
-    describe: Callable[[FleetSpec, str, WakeUp | None], bytes]
-    """The worker's own start file for one replica of a fleet, and for whom it is woken."""
+    describe: Callable[[FleetSpec, str, WakeUp | None, tuple[str, ...]], bytes]
+    """The worker's own start file for one replica of a fleet: for whom it is woken, and which devices it has."""
     fits: Callable[[bytes], bool]
     """Whether a replica with this start file may serve under the settings of now."""
     new_id: Callable[[str], str]
@@ -49,6 +50,7 @@ class SupervisorContext:
     fork_group: Callable[[FleetSpec], str] = lambda fleet: TABLES
     """The group of the fork server that has a fleet's libraries."""
     starts: StartQueue = field(default_factory=StartQueue)
+    devices: DevicePool = field(default_factory=DevicePool)
     measured: set[FleetId] = field(default_factory=set)
     """Serverless fleets with replicas, which look often how much they are asked."""
 

@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 
@@ -18,7 +19,9 @@ from tidegate.ports.router import Passed, View
 from tidegate.ports.target import Look
 from tidegate.targets.collection.sources import ServingReplica
 from tidegate.targets.local import replica_processes
+from tidegate.targets.local.device_pool import visible_devices
 from tidegate.targets.local.fleet_supervisor import Fleet
+from tidegate.targets.local.process import Process
 from tidegate.targets.local.supervisor_context import DesiredFleet, SupervisorContext, runs_the_same, save_desired
 
 log = logging.getLogger(__name__)
@@ -57,6 +60,7 @@ class LocalTarget:
                 desired = msgspec.json.decode(path.read_bytes(), type=DesiredFleet)
             except (OSError, msgspec.DecodeError) as error:
                 log.error("%s cannot be read (%s); its workers go on until the fleet is asked for", path, error)
+                self._keep_devices(path.parent)
                 continue
             # No request of an earlier controller is on its way any more; a record from a backup has an older fence.
             self._supervise(replace(desired, fence=0))
@@ -65,7 +69,23 @@ class LocalTarget:
         orphans = replica_processes.orphans(folders, known)
         if orphans:
             log.warning("ending %d workers whose folders are gone", len(orphans))
-            self._ending = asyncio.create_task(replica_processes.end(orphans, self._context.drain_timeout))
+            for one in orphans:  # before any fleet starts a replica
+                self._context.devices.hold(one.identity.pid, visible_devices(one.identity.pid))
+            self._ending = asyncio.create_task(self._end(orphans))
+
+    def _keep_devices(self, folder: Path) -> None:
+        """Of the running replicas of a fleet whose record cannot be read: nobody else may have them."""
+        generation = folder.parent.name
+        fleet = FleetId(folder.parent.parent.name, int(generation) if generation.isdecimal() else 0, folder.name)
+        for one in sorted(folder.glob("replicas/*")):
+            if Process.adopt(one, self._context.folders.installation) is not None:
+                self._context.devices.adopt(fleet, one)
+
+    async def _end(self, orphans: Sequence[Process]) -> None:
+        """Their devices stay theirs until they have ended."""
+        await replica_processes.end(orphans, self._context.drain_timeout)
+        for one in orphans:
+            self._context.devices.release_process(one.identity.pid)
 
     async def observe(self, endpoint: str) -> Look:
         """Only replicas that the router considers alive are ready, so it is asked together with the routes. While
@@ -110,6 +130,7 @@ class LocalTarget:
         if known is not None and known.desired.deleted:
             raise Transient(f"fleet {fleet.id} is still going away")
         try:
+            self._context.devices.check_room(fleet, self.desired())
             if known is None:
                 if not self._context.folders.desired_file(fleet.id).exists():
                     self._context.folders.discard(fleet.id)  # what a fleet that is gone may have left
@@ -179,7 +200,7 @@ class LocalTarget:
             for replica in fleet.replicas.values():
                 if replica.state in (ReplicaState.READY, ReplicaState.DRAINING):
                     pid = replica.process.identity.pid
-                    yield ServingReplica(fleet.desired.spec, replica.id, pid, replica.socket)
+                    yield ServingReplica(fleet.desired.spec, replica.id, pid, replica.socket, replica.devices)
 
     def activity(self, replica: ServingReplica) -> int | None:
         """The number that its worker raises before it counts anything; None if there is none to read."""
