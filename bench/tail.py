@@ -23,6 +23,7 @@ from typing import cast
 
 import msgspec
 import numpy as np
+import psutil
 import uvloop
 
 from bench import clients, tables
@@ -154,18 +155,24 @@ def main() -> None:
         worker, socket = start(folder, models)
         try:
             uvloop.run(drive(socket, iter(names), 60.0, math.inf, "7."))
-            one, many = [], []
+            one, many, used = [], [], 0.0
             traffic = clients.visits(names, 1.0, 1, 1, seed=2)
             for turn in range(given.rounds):
                 one += uvloop.run(drive(socket, itertools.repeat(names[0]), RATE, given.seconds, f"1.{turn}"))
+                before = psutil.Process(worker.pid).cpu_times()
                 many += uvloop.run(drive(socket, traffic, RATE, given.seconds, f"2.{turn}"))
+                after = psutil.Process(worker.pid).cpu_times()
+                used += after.user + after.system - before.user - before.system
         finally:
             worker.terminate()
             worker.wait(timeout=30)
         notes = msgspec.json.decode((folder / "notes.json").read_bytes(), type=Notes)
     header = ["requests", "p50", "p99", *STAGES, "waited for, of the slowest hundredth"]
     rows = [report("of one model", one, notes), report("of all models", many, notes)]
-    tables.show("tail", f"{len(names):,} models: the slowest hundredth", header, rows, keep=given.keep)
+    title = (
+        f"{len(names):,} models: the slowest hundredth ({used / len(many) * 1e6:.0f} µs of processor a request)"
+    )
+    tables.show("tail", title, header, rows, keep=given.keep)
 
 
 STAGES = ("until read", "until given", "until answered", "until received")

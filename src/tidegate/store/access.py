@@ -121,6 +121,15 @@ class SqlAccess:
         change = update(SESSIONS).where(_S.digest == digest).values(seen_at=now)
         await self._database.run(lambda c: c.execute(change))
 
+    async def prune(self, now: datetime, tokens: datetime) -> None:
+        """Remove sessions that have expired by now, and tokens that had expired before ``tokens``."""
+
+        def work(connection: Connection) -> None:
+            connection.execute(delete(SESSIONS).where(_S.expires_at <= now))
+            connection.execute(delete(TOKENS).where(_T.expires_at < tokens))
+
+        await self._database.run(work)
+
     async def end_session(self, digest: str) -> None:
         await self._database.run(lambda c: c.execute(delete(SESSIONS).where(_S.digest == digest)))
 
