@@ -8,7 +8,7 @@ from tidegate.ports.store import Kind, Tx
 from tidegate.store import journal, open_store
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
-COUNTER = Kind("counter", dict[str, object])
+COUNTED = Kind("counted", dict[str, object])
 
 
 async def count_steps(new_lines: int) -> int:
