@@ -35,7 +35,7 @@ class FakePool(BuilderPool):
         return BuildResult()
 
 
-async def pool_with_two_jobs() -> tuple[FakePool, "asyncio.Future[list[BuildResult]]"]:
+async def pool_with_two_jobs() -> tuple[FakePool, "asyncio.Future[tuple[BuildResult, BuildResult]]"]:
     pool = FakePool(2)
     await pool.start()
     both = asyncio.gather(pool.prepare(JOB, 60), pool.prepare(JOB, 60))
