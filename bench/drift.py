@@ -151,7 +151,7 @@ def delay(shift: float, hit: Callable[[random.Random], bool], seed: int) -> floa
         country = "PT" if small else "BR" if new and shift == 1.5 else draw.choice(("US", "DE"))
         return {**values, "country": country}
 
-    baseline = baseline_of([(None, make(False)) for _ in range(3_000)])
+    baseline = baseline_of([(None, make(False)) for _ in range(4_000)])
     captured = [(at / 10, make(at / 10 >= onset)) for at in range(-3_000, 9_000)]
     for end in range(MINUTE, 900, MINUTE):
         there = [

@@ -57,6 +57,9 @@ class Worker:
     seconds: dict[int, dict[str, Any]] = field(default_factory=dict)
     answered: int | None = 0
     in_flight: int = 0
+    activity: int | None = None
+    """What its file has; ``told``: what its page says of that."""
+    told: int | None = None
     raw: bytes | None = b""
     asked: list[int] = field(default_factory=list)
     """The first second of every question."""
@@ -65,8 +68,8 @@ class Worker:
         rows = [row for at, row in sorted(self.seconds.items()) if since <= at < before]
         made = {} if now is None else {"now": now}
         page = {"in_flight": self.in_flight, "seconds": rows, **made}
-        if self.answered is not None:
-            page["answered"] = self.answered
+        said = {"answered": self.answered, "activity": self.told}
+        page |= {name: value for name, value in said.items() if value is not None}
         return json.dumps(page).encode()
 
 
@@ -134,7 +137,9 @@ class CollectorHarness:
         """A new controller."""
         tracker, usage = CoverageTracker(self.file), ProcessUsage().measure
         self.collector = Collector(
-            self.target, self.metrics, self._passed, self.answer, usage, tracker, patience=60
+            *(self.target, self.metrics, self._passed, self.answer, usage, tracker),
+            patience=60,
+            activity=lambda replica: self.target.fleets[replica.fleet.id][replica.id].activity,
         )
 
     def worker(self, fleet: FleetId, replica: str) -> Worker:

@@ -33,7 +33,9 @@ def test_a_question_is_answered_and_a_new_conversation_begins_anew(page: Page, d
     page.goto(f"{deployed.url}/console/endpoints/chat")
     page.get_by_role("link", name="Chat with it").click()
     page.get_by_label("Your message").fill(HOSTILE)
-    page.get_by_role("button", name="Send").click()
+    with page.expect_request(lambda asked: asked.url.endswith("/v1/chat/completions")) as streamed:
+        page.get_by_role("button", name="Send").click()
+    assert '"stream":true' in (streamed.value.post_data or ""), "not InvokeEndpoint, whose answers come whole"
     said = page.locator("[data-said] li")
     expect(said).to_have_count(2)
     expect(said.first.locator("span")).to_have_text(HOSTILE)

@@ -98,8 +98,8 @@ def test_the_worse_version_is_compared_where_that_tells_it_apart(example: Exampl
     summary, spec = read_summary(folder / example.name), (folder / example.name / "worse.yaml").read_text()
     assert ("\nevidence:" in spec) == bool(summary["evidence"])
     if summary["evidence"] == TEXT:
-        longer, written = (summary["versions"][name]["quality"]["tokens"] for name in ("better", "worse"))
-        assert "- text\n" in spec and abs(written - longer) > 0.15 * longer
+        assert "- text\n" in spec
+        assert summary["versions"]["worse"]["quality"]["lengths moved"] > 0.15, "what evidence allows"
     elif summary["evidence"]:
         assert "predictions:" in spec
         assert summary["versions"]["worse"]["quality"]["moved"] > float(summary["evidence"].rstrip("%")) / 100

@@ -1,6 +1,7 @@
 """HAProxy and its servers come and go while requests are under way, and none is lost."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -28,6 +29,12 @@ from tidegate.proxy.haproxy import HAProxy
 from tidegate.settings import Settings
 
 pytestmark = each_haproxy
+
+
+def listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
 
 
 async def idle(running: ProxyHarness, fleet: FleetId, server: str) -> None:
@@ -139,17 +146,60 @@ async def test_a_reload_keeps_what_runs_and_waits_for_the_process_before_it(prog
         await until(lambda: running.workers["a"].holding == 1, "a request held")
         await running.fleet(2, "b")  # no slot left: a reload
         assert (await running.proxy.view(ENDPOINT)).routes == wanted
-        # The process from before still has both clients, and may give the quiet one's next request to a.
+        # The process from before still has both clients.
         await running.fleet(1, "c")
         assert await running.proxy.in_flight(fleet) == {"a": 1, "c": 0}
         running.workers["a"].release.set()
         assert (await held).body == b"a"
         assert await running.proxy.in_flight(fleet) == {"a": 1, "c": 0}
         reply = await client.post()
-        assert (reply.body, reply.header("connection")) == (b"a", "close")
+        assert (reply.body, reply.header("connection")) == (b"c", "close"), "it is handed to the new process"
         await swept(running, fleet, "c")
         assert (await client.post()).body == b"c"
         await client.close()
+
+
+async def test_a_connection_from_before_a_reload_knows_an_endpoint_from_after_it(program: str) -> None:
+    async with stand(program, slots={"r": 1, "l": 1}) as running:
+        await running.fleet(1, "a")
+        await running.share(1, {1: 10_000})
+        client = Client(running.port)
+        assert (await client.post()).status == 200
+        await running.fleet(1, "b", endpoint="second")  # no slot left: a reload
+        await running.proxy.set_routes(build_route_table("second", 1, [(1, 10_000, {"blue": 1.0})]))
+        reply = await client.post(path=PATH.replace(ENDPOINT, "second"))
+        assert (reply.status, reply.body) == (200, b"b")
+
+
+async def test_a_connection_from_before_a_reload_gets_no_version_that_was_rolled_back(program: str) -> None:
+    async with stand(program, slots={"r": 2, "l": 1}) as running:
+        await running.fleet(1, "good")
+        await running.fleet(2, "bad")
+        await running.share(1, {2: 10_000})
+        clients = [Client(running.port) for _ in range(5)]
+        assert {(await one.post()).body for one in clients} == {b"bad"}
+        await running.fleet(3, "more")  # no slot left: a reload
+        await running.share(2, {1: 10_000})
+        assert {(await one.post()).body for one in clients} == {b"good"}
+
+
+async def test_a_proxy_that_stops_answers_what_idle_connections_ask_meanwhile(program: str) -> None:
+    async with stand(program, slots={"r": 1, "l": 1}) as running:
+        await running.fleet(1, "a")
+        await running.share(1, {1: 10_000})
+        before = Client(running.port)
+        assert (await before.post()).status == 200
+        await running.fleet(2, "b")  # no slot left: a reload
+        client = Client(running.port)
+        assert (await client.post()).status == 200
+        held = asyncio.create_task(running.ask(b"hold"))
+        await until(lambda: running.workers["a"].holding == 1, "a request held")
+        stopping = asyncio.create_task(running.proxy.stop())
+        await until(lambda: not listens(running.port), "nobody is accepted any more")
+        assert [(await one.post()).status for one in (client, before)] == [200, 200]
+        running.workers["a"].release.set()
+        assert (await held).status == 200
+        await stopping
 
 
 async def test_haproxy_that_is_killed_comes_back_as_it_was(program: str) -> None:

@@ -1,11 +1,14 @@
 """A replica that is not asked since nothing changed hides nothing: a round knows all that was counted before it."""
 
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -139,6 +142,23 @@ def test_a_number_that_cannot_be_written_is_none(tmp_path: Path) -> None:
     mark = ActivityMark(tmp_path)
     mark.rise()
     assert not (tmp_path / ACTIVITY).is_file()
+
+
+def test_a_number_on_a_disk_that_takes_nothing_any_more_is_not_on_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither can its file be emptied or removed, as on one that was mounted anew to be read only."""
+
+    def refuse(*_: object) -> int:
+        raise OSError(errno.EROFS, "read-only file system")
+
+    stats = RequestStats(ActivityMark(tmp_path))
+    assert stats.page("r1", START, 0, START, START)["activity"] == 0
+    for name in ("pwrite", "ftruncate", "unlink"):
+        monkeypatch.setattr(os, name, refuse)
+    stats.count(START * 1_000_000, 500, 1000, 10)
+    assert decode_activity((tmp_path / ACTIVITY).read_bytes()) == 0
+    assert "activity" not in stats.page("r1", START + 1, 0, START, START + 1)
 
 
 def test_a_page_is_read_by_somebody_else_in_between() -> None:

@@ -3,9 +3,10 @@
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.served_wire import Served
-from tidegate.domain.capture import Capture
+from tidegate.domain.capture import Capture, Detector, Redacted, Redaction
 from tidegate.service.record_kinds import CONFIG, ENDPOINT
 
 VARIANT = {"VariantName": "main", "ModelName": "fraud", "InitialInstanceCount": 1, "InstanceType": "ml.m5.large"}
@@ -31,9 +32,12 @@ def model(sagemaker: Any) -> None:
     sagemaker.create_model(ModelName="fraud", PrimaryContainer={"Image": "tidegate/xgboost"})
 
 
-def parsed(sagemaker: Any, wire: Served, capture: dict[str, Any]) -> Capture:
+def parsed(sagemaker: Any, wire: Served, capture: dict[str, Any], **tags: str) -> Capture:
+    named = [
+        {"Key": name.replace("_", "-").replace("tidegate-", "tidegate:"), "Value": tags[name]} for name in tags
+    ]
     sagemaker.create_endpoint_config(
-        EndpointConfigName="c", ProductionVariants=[VARIANT], DataCaptureConfig=capture
+        EndpointConfigName="c", ProductionVariants=[VARIANT], DataCaptureConfig=capture, Tags=named
     )
     (saved,) = wire.run(wire.ctx.store.run(lambda tx: tx.find(CONFIG).items))
     assert saved.body.capture is not None
@@ -112,3 +116,67 @@ def test_serverless_and_asynchronous_endpoints_are_captured_too(
     (fleet,) = saved.body.rollout.new.variants
     assert fleet.capture is not None and fleet.capture.destination == "s3://captures/fraud"
     assert sagemaker.describe_endpoint(EndpointName="e")["DataCaptureConfig"] == SUMMARY
+
+
+def test_tags_of_the_config_say_what_is_removed(sagemaker: Any, wire: Served) -> None:
+    tags = {
+        "tidegate_redact": "ssn email",
+        "tidegate_redact_fields": "employee_id=hash .employee.note=drop",
+        "tidegate_redact_columns": "employee_id amount",
+        "tidegate_redact_key": "payroll",
+    }
+    assert parsed(sagemaker, wire, CAPTURE, **tags).redaction == Redaction(
+        {"employee_id": Redacted.HASH, "$.employee.note": Redacted.DROP},
+        (Detector.SSN, Detector.EMAIL),
+        ("employee_id", "amount"),
+        "payroll",
+    )
+    assert sagemaker.describe_endpoint_config(EndpointConfigName="c")["DataCaptureConfig"] == CAPTURE
+    sagemaker.create_endpoint(EndpointName="e", EndpointConfigName="c")
+    (saved,) = wire.run(wire.ctx.store.run(lambda tx: tx.find(ENDPOINT).items))
+    assert saved.body.rollout is not None
+    (fleet,) = saved.body.rollout.new.variants
+    assert fleet.capture is not None and fleet.capture.redaction is not None
+    assert fleet.capture.redaction.key == "payroll"
+
+
+@pytest.mark.parametrize(("value", "detect"), [("all", tuple(Detector)), ("none", ())])
+def test_all_detectors_have_a_word(sagemaker: Any, wire: Served, value: str, detect: tuple[Detector, ...]) -> None:
+    assert parsed(sagemaker, wire, CAPTURE, tidegate_redact=value).redaction == Redaction(detect=detect)
+
+
+@pytest.mark.parametrize(
+    ("tags", "message"),
+    [
+        ({"tidegate_redact": "snn"}, "has 'snn': expected one of ssn, iban"),
+        ({"tidegate_redact": ""}, "is empty"),
+        ({"tidegate_redact_field": "a=drop"}, "tidegate:redact-field means nothing"),
+        ({"tidegate_redact_fields": "a=drop"}, "needs tidegate:redact beside it"),
+        ({"tidegate_redact": "all", "tidegate_redact_fields": "a"}, "expected NAME=ACTION"),
+        ({"tidegate_redact": "all", "tidegate_redact_fields": "a=hide"}, "has 'hide'"),
+        ({"tidegate_redact": "all", "tidegate_redact_fields": "a=hash"}, "redaction by hash needs a key"),
+        ({"tidegate_redact": "all", "tidegate_redact_key": "../keys"}, "is no name of a key"),
+    ],
+)
+def test_a_tag_that_would_remove_nothing_is_refused(
+    sagemaker: Any, wire: Served, tags: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ClientError, match=message):
+        parsed(sagemaker, wire, CAPTURE, **tags)
+
+
+def test_a_tag_without_capture_is_refused(sagemaker: Any) -> None:
+    with pytest.raises(ClientError, match="has no DataCaptureConfig"):
+        sagemaker.create_endpoint_config(
+            EndpointConfigName="c",
+            ProductionVariants=[VARIANT],
+            Tags=[{"Key": "tidegate:redact", "Value": "all"}],
+        )
+
+
+def test_a_tag_of_the_endpoint_is_refused(sagemaker: Any, wire: Served) -> None:
+    parsed(sagemaker, wire, CAPTURE)
+    with pytest.raises(ClientError, match="belongs to the endpoint config"):
+        sagemaker.create_endpoint(
+            EndpointName="e", EndpointConfigName="c", Tags=[{"Key": "tidegate:redact", "Value": "all"}]
+        )

@@ -72,7 +72,7 @@ def save(
     database = open_database(_url(settings), limits=DatabaseLimits(settings.database_timeout), prepare=False)
     archive = open_archive(settings.state) if models else None
     try:
-        with label_archive.take_snapshot(label_folder(settings.state)) as found:
+        with label_archive.take_snapshot(label_folder(settings.state.expanduser().absolute())) as found:
             some = found if labels and found.count() else None
             return database.read(
                 lambda connection: backup.export(

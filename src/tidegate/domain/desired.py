@@ -10,6 +10,7 @@ from tidegate.domain.rollout import DeploymentConfig
 
 if TYPE_CHECKING:
     # For annotations only: few specs scale, and these classes take a third of the time that reading a spec takes.
+    from tidegate.domain.drift import DriftSchedule
     from tidegate.domain.scaling import Dimension, ScalingPolicy
 
 
@@ -40,3 +41,4 @@ class DesiredDeployment:
     autoscaling: DesiredScaling | None = None
     target: str | None = None
     """Where it runs; None: where the endpoint is, and a new one on the server's default target."""
+    drift: "DriftSchedule | None" = None

@@ -4,7 +4,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from tidegate.domain.errors import Invalid
+
 DAY = 86_400
+FEWEST_SECONDS = 10
+MOST_SECONDS = 31 * DAY
+MOST_COLUMNS = 3
+"""Columns by whose values rows are sliced."""
 
 
 class DriftVerdict(StrEnum):
@@ -33,12 +39,27 @@ class DriftSchedule:
     false_alarms: float = 0.05
     """Of what is found, the part that is expected to be chance, over all looks of a day together."""
     zone: str = "UTC"
+    by_spec: bool = False
+    """Whether a spec declares it, so that a spec which no longer does ends it."""
 
     @property
     def rate(self) -> float:
         """The rate of false discoveries of one look. Those of a day add up to ``false_alarms`` at most, however the
         looks depend on one another."""
         return self.false_alarms * min(1.0, self.every / DAY)
+
+
+def check_terms(schedule: DriftSchedule) -> None:
+    """Raises Invalid. Addresses and the time zone are not checked."""
+    for name, seconds in (("every", schedule.every), ("window", schedule.window)):
+        if not FEWEST_SECONDS <= seconds <= MOST_SECONDS:
+            raise Invalid(f"{name} of {seconds} s: give {FEWEST_SECONDS} seconds to 31 days")
+    if not 0 < schedule.least < 1:
+        raise Invalid(f"the smallest distance that matters is {schedule.least:g}: give one between 0 and 1")
+    if not 0 < schedule.false_alarms < 1:
+        raise Invalid(f"the rate of false alarms is {schedule.false_alarms:g}: give one between 0 and 1")
+    if len(schedule.by) > MOST_COLUMNS or len(set(schedule.by)) < len(schedule.by):
+        raise Invalid(f"slices by {', '.join(schedule.by)}: give up to {MOST_COLUMNS} different columns")
 
 
 @dataclass(frozen=True)

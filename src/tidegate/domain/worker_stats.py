@@ -61,7 +61,7 @@ SERIES_OF_PART = frozenset(
 
 CountKey = Literal["second", "invocations", "4xx", "5xx", "model_errors"]
 SpreadKey = Literal["latency", "overhead"]
-PageCountKey = Literal["in_flight", "answered"]
+PageCountKey = Literal["in_flight", "answered", "activity"]
 ValueKey = Literal["count", "total", "low", "high"]
 
 
@@ -149,12 +149,13 @@ SecondRow = TypedDict(
 
 class StatsPage(TypedDict):
     """``now``: epoch seconds when it was made. ``answered``: requests since the start that the model answered with a
-    status below 500."""
+    status below 500. ``activity``: the number in the file of that name, absent where the worker cannot write it."""
 
     replica: str
     now: float
     in_flight: int
     answered: int
+    activity: NotRequired[int]
     seconds: list[SecondRow]
 
 

@@ -13,6 +13,7 @@ from tidegate.domain.evidence import (
     Comparison,
     ComparisonResult,
     Counts,
+    EvidenceAction,
     EvidenceBlock,
     EvidenceConfig,
     Finding,
@@ -171,7 +172,11 @@ def judge(state: EvidenceState) -> Verdict:
 
 def _is_needed(result: ComparisonResult, state: EvidenceState) -> bool:
     """Whether the present stage needs this comparison to pass: where the new version gets copies only, it has no
-    requests of its own."""
+    requests of its own. What is only reported, as of rollouts that ask for nothing, needs no texts of a model that
+    writes none."""
+    reported = state.config.action is EvidenceAction.REPORT and len(state.config.compare) > 1
+    if reported and result.comparison is Comparison.TEXT and not any(result.counts):
+        return False
     return result.comparison in OF_PAIRS or state.stage > 0 or not gets_copies_first(state.config)
 
 

@@ -196,7 +196,7 @@ class EvidenceLedger:
         counts: dict[str, Counts] = {}
         for variant, (old, new) in block.counted.items():
             counts |= count_block(variant, self.config, block.thresholds[variant], old, new)
-            self._past[variant] = add_sides(self._past.get(variant, NOTHING), replace(old, requests=0, failed=0))
+            self._past[variant] = add_sides(self._past.get(variant, NOTHING), _usual(old))
             self.unusable = (self.unusable[0] + old.unusable, self.unusable[1] + new.unusable)
         sums: dict[str, Sums] = {}
         for variant in block.paired:
@@ -210,6 +210,11 @@ class EvidenceLedger:
         self.blocks[str(block.at)] = block
         self._state = fold(self._state, block)
         self._widths = self._widths.after(block.stage, tested(self._state, block))
+
+
+def _usual(old: SideCounts) -> SideCounts:
+    """What thresholds are taken from. Lists of phrases are a worker's own to name: they must not add up."""
+    return replace(old, requests=0, failed=0, texts=replace(old.texts, refusals={}))
 
 
 def _added(sides: Sides, side: Side, counts: SideCounts) -> Sides:

@@ -13,10 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
+import numpy as np
+
 from tidegate.domain.errors import Invalid
-from tidegate.examples.contract import TEXT, SampleRequest, TrainedExample, TrainedVersion
+from tidegate.examples.contract import BEFORE, TEXT, SampleRequest, TrainedExample, TrainedVersion
 from tidegate.examples.gguf_template import write_with_template
 from tidegate.examples.handbook import NOTES, Note
+from tidegate.examples.measures import Numbers, moved
 from tidegate.serving.contract.invocation import Answer, Call
 from tidegate.serving.runtimes import gguf
 
@@ -60,7 +63,7 @@ def build(folder: Path, scale: float) -> TrainedExample:
     weights = _find_weights()
     notes = NOTES[: max(FEWEST, round(len(NOTES) * scale))]
     requests = [SampleRequest(ask(note), "application/json", expected=note.fact) for note in notes]
-    versions = {}
+    versions, lengths = {}, dict[str, Numbers]()
     for version, about in ABOUT.items():
         path = folder / f"{version}.gguf"
         if version == "v1":
@@ -69,8 +72,9 @@ def build(folder: Path, scale: float) -> TrainedExample:
             write_with_template(weights, path, better_template() if version == "better" else FOREIGN)
         answers = _answers(path, requests)
         right = sum(map(is_right, map(text_of, answers), notes))
-        tokens = sum(json.loads(one)["usage"]["completion_tokens"] for one in answers)
-        quality = {"right": right / len(notes), "tokens": tokens / len(notes)}
+        lengths[version] = np.array([json.loads(one)["usage"]["completion_tokens"] for one in answers], np.float64)
+        shifted = moved(lengths[BEFORE[version]], lengths[version])
+        quality = {"right": right / len(notes), "lengths moved": shifted}
         versions[version] = TrainedVersion(about, (path.name,), quality)
     rows = (
         f"{len(notes)} questions on an invented handbook, each sent with the note that answers it and "

@@ -5,7 +5,8 @@ from tidegate.examples.contract import TEXT, TrainedExample
 
 NOTE = {
     "moved": "`moved` is the part of predictions that crossed a quantile (5, 25, 50, 75, 95 %) of the version that "
-    "serves before: what a rollout with `evidence: {compare: [predictions]}` holds against its tolerance."
+    "serves before: what a rollout with `evidence: {compare: [predictions]}` holds against its tolerance.",
+    "lengths moved": "`lengths moved` is the same of the answers' lengths, in tokens.",
 }
 
 

@@ -29,10 +29,10 @@ def process_state(pid: int) -> str:
 
 
 def process_start(pid: int) -> str | None:
-    """When a process started, in clock ticks since the boot; None for one that has ended, as a zombie has. With the
-    pid this names a process, whatever it executes."""
+    """When a process started, in clock ticks since the boot; None for one that has ended, as a zombie has, or that is
+    ending: it has no memory any more. With the pid this names a process, whatever it executes."""
     words = _stat(_PROC / str(pid))
-    return words[19] if words else None
+    return words[19] if words and words[20] != "0" else None
 
 
 def process_tree(pid: int, most: int | None = None, *, all_threads: bool = True) -> Iterator[int]:

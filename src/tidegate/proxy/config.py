@@ -19,7 +19,7 @@ from tidegate.domain.errors import StartupError, TargetRefused
 from tidegate.domain.sessions import GONE_HEADER
 from tidegate.domain.traffic import WHOLE
 from tidegate.domain.worker_stats import PAIR_PATH
-from tidegate.proxy import cold_start_hold, pools, rate_limits, sessions
+from tidegate.proxy import cold_start_hold, pools, rate_limits, sessions, succession
 from tidegate.proxy.options import Options
 from tidegate.proxy.responses import (
     COPY,
@@ -96,6 +96,7 @@ def render(state: ProxyState, options: Options) -> dict[str, str]:
         MAP: render_map(state),
         FLEETS: fleets,
         rate_limits.MAP: render_quotas(state),
+        succession.LEAVING: "",
         cold_start_hold.SCRIPT: cold_start_hold.render_script(options.wakes, options.timeout),
     }
 
@@ -106,7 +107,7 @@ def render_files(state: ProxyState, options: Options) -> dict[str, bytes]:
 
 def render_config(state: ProxyState, options: Options) -> str:
     sockets = (options.controller, options.admin, options.copies, options.queued, options.wakes, options.peers)
-    for text in (options.host, *sockets, options.region, options.account):
+    for text in (options.host, *sockets, options.successor, options.region, options.account):
         if UNSAFE.search(text):
             raise StartupError(f"{text!r} is not allowed in the proxy's configuration; use letters and digits")
     holds = bool(state.sizes.get(ON_DEMAND))
@@ -119,6 +120,8 @@ def render_config(state: ProxyState, options: Options) -> str:
     ]
     if options.peers:
         parts.append(sessions.render_peers(options.peer, options.peers))
+    if options.successor:
+        parts.append(succession.render_backend(options))
     parts += [_controller_backend(options), _fleet_defaults(options), _metered_defaults(options)]
     parts += [pools.MODELS_TABLE, rate_limits.TABLE, sessions.render_table(bool(options.peers))]
     seats = {seat.slot: seat for seat in state.seats}
@@ -196,6 +199,7 @@ def _public_frontend(options: Options) -> str:
     return f"""\
 frontend public from all
   bind {host}:{options.port}
+{succession.render_public(options)}\
   http-request del-header X-Tidegate- -m beg
   http-request set-var(txn.routes) path,map({MAP}) if METH_POST {ORIGIN_FORM}
 {OPENAI}\

@@ -24,7 +24,7 @@ from tidegate.host.installation import Installation
 from tidegate.host.preallocated import PreallocatedFiles
 from tidegate.host.unix_sockets import WatchedSockets, make_private
 from tidegate.ports.router import Demand, Passed, ServerAddress, View
-from tidegate.proxy import adoption, binary, config, routes, runtime_state, startup
+from tidegate.proxy import adoption, binary, config, routes, runtime_state, startup, succession
 from tidegate.proxy.backends import Backends
 from tidegate.proxy.counters import Counters
 from tidegate.proxy.options import Options, ProxySockets, make_options
@@ -75,11 +75,9 @@ class HAProxy:
         self._controller = controller
         self._runtime = Runtime(controller.with_name("haproxy.sock"), controller.with_name("master.sock"))
         self.wakes = controller.with_name("wake.sock")
-        """Notified about requests that wait for an instance; see ``cold_start_hold``."""
+        """Notified of requests that wait (``cold_start_hold``). Below: of copies, and of queued requests."""
         self.copies = controller.with_name("copies.sock")
-        """Workers send copies of requests for shadow fleets here."""
         self.queued = controller.with_name("queued.sock")
-        """The dispatcher sends queued requests for asynchronous endpoints here."""
         self._peers = controller.with_name("peers.sock")
         """A process hands its sessions to its successor here. Each process recreates it."""
         self._slots = dict(slots)
@@ -87,7 +85,8 @@ class HAProxy:
         self._lock = asyncio.Lock()
         self._master: Master | None = None
         self._lua = True
-        self._sockets = (self._runtime.admin, self._runtime.master, self.copies, self.queued)
+        watched = ("haproxy", "master", "copies", "queued", "successor")
+        self._sockets = [controller.with_name(f"{name}.sock") for name in watched]
         self._presence = WatchedSockets()
         self._backends = Backends(self._runtime)
         self._counters = Counters(self._runtime, self._folder)
@@ -123,6 +122,7 @@ class HAProxy:
                 if former.shown is not None:
                     recorded = adoption.adopt(recorded, former.shown, self._slots)
                 self._state = replace(recorded, sizes={**self._slots, **recorded.sizes})
+                former.redirect(self._sockets[-1])  # which the process before uses as soon as this one listens
                 await self._start(master, takeover=master.identity() is not None)
                 former.redirect(self.copies, self.wakes)
                 return
@@ -168,10 +168,10 @@ class HAProxy:
             if (master := self._master) is None:
                 return
             self._watchdog.stop()
+            await self._runtime.mark_leaving(succession.LEAVING, succession.ENTRY)
             master.stop_listening()
-            clock = asyncio.get_running_loop()
-            deadline = clock.time() + self._settings.drain_timeout
-            while master.identity() is not None and clock.time() < deadline and await self._runtime.busy():
+            deadline = time.monotonic() + self._settings.drain_timeout
+            while master.identity() is not None and time.monotonic() < deadline and await self._runtime.busy():
                 await asyncio.sleep(STOP_TURN)
             await asyncio.to_thread(master.kill)
             self._recorder.forget(IDENTITY)
@@ -392,9 +392,9 @@ class HAProxy:
             raise StartupError(f"the proxy's folder {self._folder} cannot be used: {error.strerror}") from None
 
     def _options(self) -> Options:
-        sockets = (self._controller, self._runtime.admin, self.copies, self.queued, self.wakes, self._peers)
         peer = PEER if self._installation is None else self._installation.mark
-        return make_options(self._settings, ProxySockets(*sockets, self.copies_port), self._state, peer)
+        sockets = ProxySockets.beside(self._controller, self.copies_port)
+        return make_options(self._settings, sockets, self._state, peer)
 
     def _options_text(self) -> str:
         return msgspec.json.encode(self._options()).decode()

@@ -46,6 +46,9 @@ class Options:
     """This HAProxy's peer name."""
     peers: str = ""
     """Socket on which a process receives the sessions of its predecessor."""
+    successor: str = ""
+    """Socket on which the newest process takes what clients of older ones ask; the default is for options that an
+    older version wrote."""
     own_hosts: str = same_site.own_host_pattern("127.0.0.1", ())
     """Pattern of ``Host`` for unsigned requests (``auth.same_site``)."""
 
@@ -58,7 +61,16 @@ class ProxySockets:
     queued: Path
     wakes: Path
     peers: Path
+    successor: Path
     copies_port: int = 0
+
+    @classmethod
+    def beside(cls, controller: Path, copies_port: int) -> "ProxySockets":
+        def path(name: str) -> Path:
+            return controller.with_name(f"{name}.sock")
+
+        places = path("haproxy"), path("copies"), path("queued"), path("wake"), path("peers"), path("successor")
+        return cls(controller, *places, copies_port=copies_port)
 
 
 def make_options(settings: Settings, sockets: ProxySockets, state: ProxyState, peer: str) -> Options:
@@ -87,5 +99,6 @@ def make_options(settings: Settings, sockets: ProxySockets, state: ProxyState, p
         headers=state.headers,
         peer=peer,
         peers=str(sockets.peers),
+        successor=str(sockets.successor),
         own_hosts=same_site.own_host_pattern(settings.host, settings.allowed_hosts),
     )

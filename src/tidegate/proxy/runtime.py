@@ -1,6 +1,7 @@
 """HAProxy's command sockets: one command per connection, within a time limit."""
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -199,6 +200,12 @@ class Runtime:
         for key, value in entries.items():
             if await self.send_command(f"set map {map} {key} {value}"):
                 await self.run_command(f"add map {map} {key} {value}")
+
+    async def mark_leaving(self, map: str, key: str) -> None:
+        """Tell every process that none follows it. What cannot be told now hands requests to nobody."""
+        with contextlib.suppress(Transient):
+            for process in await self.processes():
+                await self._ask_master(f"@!{process} add map {map} {key} 1\nquit\n")
 
     async def del_map(self, map: str, key: str) -> None:
         if await self.get_map(map, key) is not None:

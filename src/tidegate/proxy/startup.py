@@ -30,7 +30,7 @@ class FormerProcess:
     shown: ProxySnapshot | None = None
 
     def redirect(self, *sockets: Path) -> None:
-        """Link the former socket paths, which replicas started by an earlier version use."""
+        """Link the former socket paths, which the former process, and replicas started by an earlier version, use."""
         if self.folder is None:
             return
         for socket in sockets:

@@ -14,7 +14,7 @@ from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.targets import LOCAL, TargetTable
 from tidegate.ports.store import Kind, Saved, Tx
 from tidegate.rollout import commands
-from tidegate.service import alarms, configs, endpoints, models, rollout_settings, spec_scaling
+from tidegate.service import alarms, configs, drift, endpoints, models, rollout_settings, spec_scaling
 from tidegate.service import tags as labels
 from tidegate.service.endpoints import CarryOver, UpdateRequest
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL
@@ -66,6 +66,7 @@ def deploy(
     target = choose_target(tx, desired.endpoint, desired.target, desired.tags, targets)
     done = _apply(tx, replace(desired, target=target), options, runnable, rollout_id, targets.of(target), now)
     spec_scaling.apply_scaling(tx, desired.endpoint, desired.autoscaling, arns, now)
+    drift.apply_schedule(tx, desired.endpoint, desired.drift, now)
     return done
 
 

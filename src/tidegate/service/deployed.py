@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.desired import DesiredDeployment, DesiredScaling
+from tidegate.domain.drift import DriftSchedule
 from tidegate.domain.endpoint import Endpoint, EndpointConfig, ProductionVariant
 from tidegate.domain.fleet import VariantSpec
 from tidegate.domain.registry import Model
@@ -12,7 +13,7 @@ from tidegate.domain.rollout import DeploymentConfig, Version
 from tidegate.ports.store import Tx
 from tidegate.service import scalables
 from tidegate.service import tags as labels
-from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT
+from tidegate.service.record_kinds import ALARM, CONFIG, DRIFT_SCHEDULE, ENDPOINT
 from tidegate.service.scaling_records import Scalable
 from tidegate.service.spec_scaling import FROM_ZERO
 
@@ -47,9 +48,15 @@ def read_deployed(tx: Tx, desired: DesiredDeployment) -> Deployed | None:
         autoscaling=_scaling(saved.body for saved in scalables.list_for_endpoint(tx, desired.endpoint)),
         # A spec that names no target leaves it as it is.
         target=None if desired.target is None else saved.body.target,
+        drift=_drift(tx, desired.endpoint),
     )
     kept = (*(f"tag {key}" for key in tags if key not in desired.tags), *(f"alarm {name}" for name in others))
     return Deployed(found, kept)
+
+
+def _drift(tx: Tx, endpoint: str) -> DriftSchedule | None:
+    saved = tx.get(DRIFT_SCHEDULE, endpoint)
+    return saved.body if saved is not None and saved.body.by_spec else None
 
 
 def _version(endpoint: Endpoint) -> Version | None:

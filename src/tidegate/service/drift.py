@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from tidegate.domain.drift import DriftOutcome, DriftPoint, DriftRecord, DriftSchedule, DriftVerdict
+from tidegate.domain.drift import DriftOutcome, DriftPoint, DriftRecord, DriftSchedule, DriftVerdict, check_terms
 from tidegate.domain.endpoint import Endpoint
-from tidegate.domain.errors import Invalid, NotFound
+from tidegate.domain.errors import NotFound
 from tidegate.domain.observation import Event
 from tidegate.ports.store import Tx
 from tidegate.queueing import destinations
@@ -17,10 +17,6 @@ from tidegate.scaling.schedule import load_zone
 from tidegate.service.record_kinds import DRIFT, DRIFT_SCHEDULE, ENDPOINT
 from tidegate.service.records import require
 
-FEWEST_SECONDS = 10
-MOST_SECONDS = 31 * 86_400
-MOST_COLUMNS = 3
-"""Columns by whose values rows are sliced."""
 MOST_POINTS = 100
 """Turns of the history that are kept."""
 
@@ -46,16 +42,19 @@ def set_schedule(tx: Tx, schedule: DriftSchedule, now: datetime) -> None:
 def check_schedule(schedule: DriftSchedule) -> None:
     """Raises Invalid."""
     destinations.check_address(schedule.baseline, "the baseline")
-    for name, seconds in (("every", schedule.every), ("window", schedule.window)):
-        if not FEWEST_SECONDS <= seconds <= MOST_SECONDS:
-            raise Invalid(f"{name} of {seconds} s: give {FEWEST_SECONDS} seconds to 31 days")
-    if not 0 < schedule.least < 1:
-        raise Invalid(f"the smallest distance that matters is {schedule.least:g}: give one between 0 and 1")
-    if not 0 < schedule.false_alarms < 1:
-        raise Invalid(f"the rate of false alarms is {schedule.false_alarms:g}: give one between 0 and 1")
-    if len(schedule.by) > MOST_COLUMNS or len(set(schedule.by)) < len(schedule.by):
-        raise Invalid(f"slices by {', '.join(schedule.by)}: give up to {MOST_COLUMNS} different columns")
+    check_terms(schedule)
     load_zone(schedule.zone)
+
+
+def apply_schedule(tx: Tx, endpoint: str, wanted: DriftSchedule | None, now: datetime) -> None:
+    """Of a spec. The same again goes on; without one, a schedule that an earlier spec declared ends, and one that a
+    command set stays. Raises Invalid."""
+    saved = tx.get(DRIFT_SCHEDULE, endpoint)
+    if wanted is None:
+        if saved is not None and saved.body.by_spec:
+            forget_drift(tx, endpoint, now)
+    elif saved is None or replace(saved.body, created_at=wanted.created_at) != wanted:
+        set_schedule(tx, wanted, now)
 
 
 def remove_schedule(tx: Tx, endpoint: str, now: datetime) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import datetime
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from tidegate.domain.admission import DEFAULT_ADMISSION
 from tidegate.domain.asynchronous import AsyncConfig
@@ -24,6 +25,9 @@ from tidegate.spec.evidence import EvidenceSpec, parse_evidence
 from tidegate.spec.placeholders import refuse_placeholders
 from tidegate.spec.problem import KeyPath, SpecError, suggest
 from tidegate.spec.units import duration, memory, one_of, percent, seconds, size
+
+if TYPE_CHECKING:
+    from tidegate.domain.drift import DriftSchedule
 
 _STRATEGY_KEYS = {
     "all_at_once": {"final_bake"},
@@ -75,6 +79,7 @@ def parse(data: object, now: datetime) -> DesiredDeployment:
         tags=dict(spec.tags),
         autoscaling=_scaling(spec, [variant.name for _, variant in variants]),
         target=None if spec.target is None else _target(spec.target),
+        drift=_drift(spec, now),
     )
 
 
@@ -85,6 +90,14 @@ def _scaling(spec: structures.SpecFile, variants: list[str]) -> DesiredScaling |
     build: Callable[[structures.SpecFile, list[str]], DesiredScaling | None]
     build = import_module("tidegate.spec.autoscaling").build_scaling
     return build(spec, variants)
+
+
+def _drift(spec: structures.SpecFile, now: datetime) -> "DriftSchedule | None":
+    """Imports what few specs need, too."""
+    if spec.drift is None:
+        return None
+    build: Callable[..., DriftSchedule] = import_module("tidegate.spec.build_drift").build_drift
+    return build(spec, spec.drift, now)
 
 
 def parse_runnable(data: object, now: datetime) -> DesiredDeployment:

@@ -50,8 +50,11 @@ def _find_models(data: dict[str, Any], path: KeyPath) -> list[tuple[KeyPath, dic
 
 
 def resolve(data: object, folder: str, home: str = "~") -> object:
-    """Copy a spec's plain data and make all model data addresses absolute."""
+    """Copy a spec's plain data and make all addresses of model data, and of a baseline, absolute."""
     resolved = copy.deepcopy(data)
+    drift = resolved.get("drift") if isinstance(resolved, dict) else None
+    if isinstance(drift, dict) and isinstance(drift.get("baseline"), str) and drift["baseline"]:
+        drift["baseline"] = address(drift["baseline"], folder, home)
     for _, model in artifacts(resolved):
         if isinstance(model.get("data"), str) and model["data"]:
             model["data"] = address(model["data"], folder, home)

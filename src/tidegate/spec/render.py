@@ -2,6 +2,7 @@
 differ in the keys that a person would have to change."""
 
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 from tidegate.domain.admission import DEFAULT_ADMISSION, Quotas
@@ -38,8 +39,7 @@ def render(deployed: DesiredDeployment) -> Section:
         made["shadow"] = _shadow(config.shadows[0], first, models)
     if config.asynchronous is not None:
         made["async"] = _asynchronous(config.asynchronous)
-    if config.capture is not None and config.capture.enabled:
-        made["capture"] = render_capture(config.capture)
+    made |= _observed(deployed)
     if deployed.autoscaling is not None:
         made["autoscaling"] = render_scaling(deployed)
     if rollout := render_rollout(deployed):
@@ -50,6 +50,15 @@ def render(deployed: DesiredDeployment) -> Section:
         made["alarms"] = render_alarms(deployed)
     if deployed.tags:
         made["tags"] = dict(deployed.tags)
+    return made
+
+
+def _observed(deployed: DesiredDeployment) -> Section:
+    capture, made = deployed.config.capture, Section()
+    if capture is not None and capture.enabled:
+        made["capture"] = render_capture(capture)
+    if deployed.drift is not None:
+        made["drift"] = import_module("tidegate.spec.build_drift").render_drift(deployed.drift)
     return made
 
 

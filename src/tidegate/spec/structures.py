@@ -7,6 +7,7 @@ from msgspec import Meta, Struct
 
 from tidegate.spec.admission import MaxInFlight, QuotasSpec
 from tidegate.spec.capture import CaptureSection
+from tidegate.spec.drift import DriftSection
 from tidegate.spec.evidence import EvidenceSpec
 from tidegate.spec.scaling_structures import AutoscalingSpec
 from tidegate.spec.value_types import (
@@ -303,6 +304,7 @@ class SpecFile(Struct, forbid_unknown_fields=True):
     shadow: ShadowSpec | None = None
     asynchronous: AsyncSpec | None = msgspec.field(name="async", default=None)
     capture: CaptureSection | None = None
+    drift: DriftSection | None = None
     autoscaling: AutoscalingSpec | None = None
     rollout: RolloutSpec | None = None
     evidence: EvidenceSpec | None = None

@@ -24,6 +24,13 @@ class Treatment(StrEnum):
     """It is an error, since ignoring it would promise something that does not happen."""
 
 
+def _refused_baselines(type: str) -> list[str]:
+    """By their paths: Clarify's image has no scripts, and its baselines are not made here."""
+    if type == "ModelBias":
+        return [f"{type}BaselineConfig.BaseliningJobName"]
+    return [f"{type}AppSpecification.{name}" for name in monitoring_members.REFUSED_SCRIPTS]
+
+
 Notes = Mapping[str, Treatment]
 """Path -> treatment. Lists and maps add no path element."""
 
@@ -173,10 +180,9 @@ NOTES: Mapping[tuple[str, str], Notes] = {
                 f"{type}JobOutputConfig.MonitoringOutputs.S3Output.S3UploadMode",
             ),
             refused=(
-                *(f"{type}AppSpecification.{name}" for name in monitoring_members.REFUSED_SCRIPTS),
                 *(f"{type}JobInput.EndpointInput.{name}" for name in refused),
                 f"{type}JobInput.BatchTransformInput",
-                *([f"{type}BaselineConfig.BaseliningJobName"] if type == "ModelBias" else []),
+                *_refused_baselines(type),
             ),
         )
         for type, refused in sagemaker_monitoring_jobs.REFUSED_INPUT.items()

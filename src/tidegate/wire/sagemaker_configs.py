@@ -5,7 +5,7 @@ from tidegate.domain.endpoint import EndpointConfig, ProductionVariant
 from tidegate.domain.errors import Invalid
 from tidegate.domain.fleet import ROUTINGS, RoutingStrategy
 from tidegate.service import configs as use
-from tidegate.wire import sagemaker_async, sagemaker_capture
+from tidegate.wire import capture_tags, sagemaker_async, sagemaker_capture
 from tidegate.wire.listing import parse_listing
 from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
 from tidegate.wire.sagemaker_serverless import SERVERLESS_TYPE, parse_serverless, render_serverless
@@ -35,6 +35,7 @@ _VARIANT_USED = (
 
 def create_endpoint_config(call: TxCall, params: Params) -> Params:
     refuse(params, REFUSED)
+    tags = parse_tags(params)
     config = EndpointConfig(
         params["EndpointConfigName"],
         tuple(_parse_variant(given) for given in params["ProductionVariants"]),
@@ -44,9 +45,9 @@ def create_endpoint_config(call: TxCall, params: Params) -> Params:
         asynchronous=sagemaker_async.parse_async_config(params["AsyncInferenceConfig"])
         if _ASYNC in params
         else None,
-        capture=sagemaker_capture.parse_capture(params),
+        capture=capture_tags.redact(sagemaker_capture.parse_capture(params), tags),
     )
-    use.create_config(call.tx, config, parse_tags(params), call.now)
+    use.create_config(call.tx, config, tags, call.now)
     return {"EndpointConfigArn": arn(call, config.name)}
 
 

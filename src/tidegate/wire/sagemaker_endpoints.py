@@ -11,6 +11,7 @@ from tidegate.service import endpoints as use
 from tidegate.service.endpoints import CarryOver, UpdateRequest
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.targets import choose_target, find_capabilities
+from tidegate.wire import capture_tags
 from tidegate.wire.listing import list_by_status, parse_listing
 from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
 from tidegate.wire.sagemaker_deployment import parse_deployment
@@ -22,6 +23,7 @@ def create_endpoint(call: TxCall, params: Params) -> Params:
     name: str = params["EndpointName"]
     asked = UpdateRequest(params["EndpointConfigName"], parse_deployment(params), call.caller)
     tags, table = parse_tags(params), call.ctx.targets
+    capture_tags.refuse_elsewhere(tags)
     target = table.default if call.tx.get(ENDPOINT, name) else choose_target(call.tx, name, None, tags, table)
     use.create_endpoint(
         call.tx,

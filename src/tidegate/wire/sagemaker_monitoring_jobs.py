@@ -2,7 +2,6 @@
 names begin with the type."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from tidegate.domain.access import Access
@@ -169,7 +168,10 @@ def _arn(call: TxCall, type: MonitoringType, name: str) -> str:
 
 def _operations(type: MonitoringType) -> Operations:
     def bind(work: Callable[[MonitoringType, TxCall, Params], Any]) -> Callable[[TxCall, Params], Any]:
-        return partial(work, type)
+        def translate(call: TxCall, params: Params) -> Any:
+            return work(type, call, params)
+
+        return translate
 
     return {
         f"Create{type}JobDefinition": TxOperation(bind(create_job), Access.CHANGE),

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from tidegate.domain.evidence import Comparison, ComparisonResult, EvidenceConfig, Finding
+from tidegate.domain.evidence import Comparison, ComparisonResult, EvidenceAction, EvidenceConfig, Finding
 from tidegate.domain.text_answers import TextAnswer
+from tidegate.evidence.comparisons import SideCounts
 from tidegate.evidence.judge import recompute
 from tidegate.evidence.ledger import EvidenceLedger, Side
 
@@ -192,3 +193,33 @@ def test_late_texts_and_those_of_other_variants_count_as_nothing() -> None:
     ledger.add_texts(12, Side.NEW, "other", [usual(chance, 12)])
     ledger.advance(20)
     assert ledger.blocks == {}
+
+
+def test_a_worker_that_names_new_phrases_with_each_answer_fills_no_memory() -> None:
+    numbers = iter(range(10_000))
+    ledger = rollout(same, 60, old=lambda _, one: replace(one, phrases=next(numbers)))
+    assert ledger._past["main"].texts.answers > 100
+    assert len(ledger._past["main"].texts.refusals) == 0
+
+
+@pytest.mark.parametrize(
+    ("action", "written", "finding"),
+    [
+        (EvidenceAction.REPORT, False, Finding.PASS),
+        (EvidenceAction.REPORT, True, Finding.NO_DATA),
+        (EvidenceAction.ROLLBACK, False, Finding.NO_DATA),
+    ],
+)
+def test_a_report_that_nobody_asked_for_needs_no_texts_of_a_model_that_writes_none(
+    action: EvidenceAction, written: bool, finding: Finding
+) -> None:
+    config = EvidenceConfig(compare=(Comparison.ERRORS, Comparison.TEXT), action=action)
+    ledger = EvidenceLedger(config, ("main",), 0)
+    ledger.settle(0, 0)
+    for second in range(40):
+        for each in Side:
+            ledger.add(second, each, "main", SideCounts(20, 0))
+        if written:
+            ledger.add_texts(second, Side.OLD, "main", [usual(random.Random(second), second)])
+    ledger.advance(40)
+    assert ledger.verdict.finding is finding

@@ -2,6 +2,7 @@
 
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,44 @@ def test_an_unknown_example_and_a_speed_that_is_none_are_refused(made: types.Mod
         find_example("payrol-fraud")
     with pytest.raises(Invalid, match=r"speed 0\.5"):
         make_example(EXAMPLE, tmp_path / "e", Catalogue.load(), speed=0.5)
+
+
+def test_an_asynchronous_pipeline_gets_its_environment_and_a_place_for_answers(
+    made: types.ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stages = ("preprocess", "recognise", "extract", "validate")
+
+    def staged(folder: Path, scale: float) -> TrainedExample:
+        data = [f"{stage}=v1/{stage}/" for stage in stages]
+        versions = {name: TrainedVersion(name, data, {"right": 1.0}) for name in ("v1", "better", "worse")}
+        return TrainedExample("right", "rows", versions, [SampleRequest("", file="a")], environment={"A": "b"})
+
+    made.build = staged  # type: ignore[attr-defined]
+    example = replace(find_example("document-ocr"), module="made_up")
+    make_example(example, tmp_path / "e", Catalogue.load(), outputs=tmp_path / "answers")
+    data = spec.load((tmp_path / "e" / "worse.yaml").read_text()).data
+    assert isinstance(data, dict)
+    assert [one["environment"] for one in data["pipeline"]] == [{"A": "b"}] * len(stages)
+    assert data["async"]["output"] == f"{(tmp_path / 'answers').as_uri()}/document-ocr/"
+    assert data["async"]["failure"].startswith((tmp_path / "answers").as_uri())
+
+
+def test_a_chat_model_is_compared_by_its_texts(
+    made: types.ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made.build = lambda folder, scale: replace(build(folder, scale), evidence="text")  # type: ignore[attr-defined]
+    make_example(EXAMPLE, tmp_path / "e", Catalogue.load())
+    data = spec.load((tmp_path / "e" / "worse.yaml").read_text()).data
+    assert isinstance(data, dict) and data["evidence"] == {"compare": ["errors", "text"]}
+
+
+def test_a_client_that_its_reader_has_changed_is_kept(made: types.ModuleType, tmp_path: Path) -> None:
+    make_example(EXAMPLE, tmp_path / "e", Catalogue.load())
+    client = tmp_path / "e" / "client.py"
+    assert "invoke_endpoint" in client.read_text()
+    client.write_text("mine")
+    make_example(EXAMPLE, tmp_path / "e", Catalogue.load())
+    assert client.read_text() == "mine"
+    client.unlink()
+    make_example(EXAMPLE, tmp_path / "e", Catalogue.load())
+    assert "invoke_endpoint" in client.read_text()

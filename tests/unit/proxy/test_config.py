@@ -31,6 +31,7 @@ OPTIONS = Options(
     queued="/tmp/t/queued.sock",
     wakes="/tmp/t/wake.sock",
     peers="/tmp/t/peers.sock",
+    successor="/tmp/t/successor.sock",
 )
 BLUE, GREEN = FleetId("fraud", 1, "blue"), FleetId("fraud", 2, "blue")
 

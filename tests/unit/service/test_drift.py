@@ -14,6 +14,7 @@ from tidegate.domain.fleet import VariantSpec
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.rollout import Version
 from tidegate.service.drift import (
+    apply_schedule,
     captured_addresses,
     check_schedule,
     due_end,
@@ -163,3 +164,22 @@ def test_metrics_say_what_was_found_and_silence_is_never_no_drift() -> None:
     assert values(replace(DRIFT, distances={"ünï": 0.5, " ": 0.5, "x" * 2000: 0.5})).keys() == {
         *("Unknown", "Drift", "DriftedColumns", "Violations", "Rows")
     }
+
+
+def test_a_spec_sets_its_schedule_keeps_what_it_found_and_ends_it() -> None:
+    tx, declared = store(schedule=None), replace(SCHEDULE, by_spec=True)
+    apply_schedule(tx, "fraud", declared, START)
+    assert keep_outcome(tx, declared, DRIFT, START)
+    apply_schedule(tx, "fraud", replace(declared, created_at=at(5)), at(5))
+    assert show_drift(tx, "fraud")["last"]["verdict"] == "drift", "the same again goes on"
+    apply_schedule(tx, "fraud", replace(declared, by=("country",)), at(6))
+    assert show_drift(tx, "fraud")["last"] is None
+    apply_schedule(tx, "fraud", None, at(7))
+    with pytest.raises(NotFound):
+        show_drift(tx, "fraud")
+
+
+def test_a_spec_without_a_schedule_leaves_one_that_a_command_set() -> None:
+    tx = store()
+    apply_schedule(tx, "fraud", None, at(1))
+    assert show_drift(tx, "fraud")["schedule"]["baseline"] == SCHEDULE.baseline

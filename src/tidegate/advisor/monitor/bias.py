@@ -149,10 +149,10 @@ def _compare(config: BiasConfig, rows: Sequence[Row], is_good: Holds, draw: Rand
             ]
             if len({case.facet for case in cases}) < 2:
                 raise Invalid(f"facet {facet.name} {value}: no request is of it, or all are")
-            yield Compared(facet.name, value, measure_bias(cases), _errors(cases, draw))
+            yield Compared(facet.name, value, measure_bias(cases), draw_errors(cases, draw))
 
 
-def _errors(cases: Sequence[Case], draw: Random) -> dict[str, dict[str, float]]:
+def draw_errors(cases: Sequence[Case], draw: Random) -> dict[str, dict[str, float]]:
     """Standard errors, by drawing as many cases again and again."""
     size = min(len(cases), MOST_DRAWN)
     drawn = [measure_bias(draw.choices(cases, k=size)) for _ in range(DRAWS)]

@@ -5,12 +5,15 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from tidegate.advisor.drift.significance import select_discoveries
 from tidegate.advisor.monitor.bias_metrics import DESCRIPTIONS, POST, PRE, Measure
-from tidegate.advisor.monitor.thresholds import FEWEST, SURE, Checked
+from tidegate.advisor.monitor.thresholds import FEWEST, Checked
 from tidegate.domain.errors import Invalid
 
 STAGES = {PRE: "Pre-training", POST: "Post-Training"}
 """Section of analysis.json -> SageMaker's word for the dimension ``BiasStage``."""
+FALSE_RATE = 0.01
+"""Of what is reported, the part that is expected to be chance."""
 Baseline = dict[tuple[str, str, str, str], float]
 """Section, facet, value and measure -> its value."""
 
@@ -40,7 +43,7 @@ def read_baseline(content: bytes) -> Baseline:
         raise Invalid(f"this is no analysis.json of bias: {type(error).__name__} {error}") from None
     if not _measured(made) or not all(map(math.isfinite, made.values())):
         raise Invalid(
-            "this is no analysis.json of bias: it has no measure that is made here, or one without a number"
+            "this is no analysis.json of bias: it has no measure that is made here, or one that is no number"
         )
     return made
 
@@ -56,29 +59,38 @@ def not_measured(baseline: Baseline) -> list[str]:
 
 def check_baseline(baseline: Baseline, compared: Sequence[Compared]) -> Checked:
     """A measure violates its baseline if it is further from where nobody is preferred, by more than chance
-    explains, as if the baseline were of as many cases."""
-    violations, unsaid = list[dict[str, str]](), list[str]()
+    explains, as if the baseline were of as many cases; false discoveries of all measures together are controlled."""
+    violations, chances, unsaid = list[dict[str, str]](), list[float](), list[str]()
     found = {(one.facet, _lower(one.value)): one for one in compared}
     for (stage, facet, value, name), before in sorted(_measured(baseline).items()):
         one = found.get((facet, _lower(value)))
         measure = one.measured[stage].get(name) if one is not None else None
-        if one is None or measure is None or not math.isfinite(measure.value) or measure.size < FEWEST:
+        error = one.errors[stage].get(name, math.nan) if one is not None else math.nan
+        if one is None or measure is None or measure.size < FEWEST or not math.isfinite(measure.value + error):
             unsaid.append(f"{name} of {facet} {value}")
             continue
-        ideal, error = float(name == "DI"), one.errors[stage].get(name, math.nan)
-        room = SURE * math.sqrt(2) * error if math.isfinite(error) else 0.0
-        if abs(measure.value - ideal) - abs(before - ideal) > room:
-            violations.append(
-                {
-                    "facet": facet,
-                    "facet_value": one.value,
-                    "metric_name": name,
-                    "constraint_check_type": "bias_drift_check",
-                    "description": f"Value {measure.value:.6g} does not meet the constraint requirement: it was"
-                    f" {before:.6g} in the baseline",
-                }
-            )
-    return Checked(tuple(violations), tuple(unsaid))
+        ideal = float(name == "DI")
+        further = abs(measure.value - ideal) - abs(before - ideal)
+        chances.append(_chance(further, error))
+        said = f"Value {measure.value:.6g} does not meet the constraint requirement: it was {before:.6g} before"
+        violations.append(
+            {
+                "facet": facet,
+                "facet_value": one.value,
+                "metric_name": name,
+                "constraint_check_type": "bias_drift_check",
+                "description": said,
+            }
+        )
+    chosen = select_discoveries(chances, FALSE_RATE)
+    return Checked(tuple(one for one, sure in zip(violations, chosen, strict=True) if sure), tuple(unsaid))
+
+
+def _chance(further: float, error: float) -> float:
+    """Of a difference of two samples that is at least so large, by its normal distribution."""
+    if further <= 0:
+        return 1.0
+    return math.erfc(further / (2 * error)) / 2 if error else 0.0
 
 
 def _lower(value: str) -> str:

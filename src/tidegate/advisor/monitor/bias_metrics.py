@@ -139,13 +139,16 @@ def _measure_predictions(sides: Sides) -> dict[str, Measure]:
 def _conditional(cases: Sequence[Case], which: int) -> Measure:
     """How much more of the rejected than of the accepted ones are of the facet, averaged over the groups by their
     size. ``which``: the place of the outcome in a case."""
+    found: dict[str, Counter[tuple[bool, bool]]] = {}
+    for case in cases:
+        found.setdefault(case.group, Counter())[case.facet, bool(case[which])] += 1
     total, size = 0.0, len(cases)
-    for group in {case.group for case in cases}:
-        mine = [case for case in cases if case.group == group]
-        rejected = [case.facet for case in mine if not case[which]]
-        accepted = [case.facet for case in mine if case[which]]
-        size = min(size, len(rejected), len(accepted))
-        total += len(mine) * (_ratio(sum(rejected), len(rejected)) - _ratio(sum(accepted), len(accepted)))
+    for counts in found.values():
+        rejected = counts[True, False] + counts[False, False]
+        accepted = counts[True, True] + counts[False, True]
+        size = min(size, rejected, accepted)
+        disparity = _ratio(counts[True, False], rejected) - _ratio(counts[True, True], accepted)
+        total += counts.total() * disparity
     return Measure(_ratio(total, len(cases)), size)
 
 

@@ -74,7 +74,8 @@ def measure_quality(task: LabelledTask, draw: Random) -> ExecutionOutcome:
         if window.unusable > MOST_UNUSABLE * (window.unusable + window.labelled):
             return fail(f"{window.unusable} captures and labels cannot be used: {window.describe()}")
     documents = _make_report(task, window, measured, deviations(terms.problem, window.pairs, draw), checked)
-    documents["constraints.json"] = constraints
+    if constraints:
+        documents["constraints.json"] = constraints
     return finish(task, documents, checked, measured, _remark(thresholds, checked, window))
 
 

@@ -1,11 +1,16 @@
 """Which kinds of evidence a rollout has, and the smallest harm that each one sees: after how many requests or labels,
 and when. Where a kind sees nothing, why, and what would. Pure."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tidegate.advisor.promise.baseline import LabelFlow
-from tidegate.advisor.promise.evidence_power import PREDICTIONS_PER_SECOND, smallest_difference
+from tidegate.advisor.promise.evidence_power import (
+    PREDICTIONS_PER_SECOND,
+    TEXTS_PER_SECOND,
+    smallest_difference,
+)
 from tidegate.advisor.promise.label_power import POSITIVES, smallest_late_loss, smallest_replayed_loss
 from tidegate.advisor.promise.pair_power import count_pairs
 from tidegate.advisor.promise.passage import ComparedStage
@@ -121,10 +126,8 @@ def _compare(comparison: Comparison, config: EvidenceConfig, variant: str, terms
 def _count(comparison: Comparison, stage: ComparedStage) -> float:
     if comparison in OF_PAIRS:
         return count_pairs(comparison, stage)
-    requests = stage.rate * stage.share * stage.seconds
-    return (
-        min(requests, PREDICTIONS_PER_SECOND * stage.seconds) if comparison is Comparison.PREDICTIONS else requests
-    )
+    read = {Comparison.PREDICTIONS: PREDICTIONS_PER_SECOND, Comparison.TEXT: TEXTS_PER_SECOND}
+    return min(stage.rate * stage.share, read.get(comparison, math.inf)) * stage.seconds
 
 
 def _longer(comparison: Comparison, config: EvidenceConfig, stage: ComparedStage, terms: KindTerms) -> str:

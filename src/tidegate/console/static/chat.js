@@ -23,7 +23,8 @@ function addLine(who, text) {
 async function* answerTo(conversation, signal) {
   const asked = { messages: conversation, max_tokens: MOST_TOKENS };
   const headers = { "content-type": "application/json" };
-  const streamed = await fetch(`/endpoints/${name}/invocations`, { method: "POST", headers, signal, body: JSON.stringify({ ...asked, stream: true }) });
+  // This path, since InvokeEndpoint's gives an answer as a whole.
+  const streamed = await fetch(`/endpoints/${name}/v1/chat/completions`, { method: "POST", headers, signal, body: JSON.stringify({ ...asked, stream: true }) });
   if (streamed.ok && streamed.headers.get("content-type")?.startsWith("text/event-stream")) {
     yield* readEvents(streamed.body);
     return;
@@ -89,7 +90,7 @@ async function ask(text) {
   try {
     for await (const part of answerTo(messages, mine.signal)) {
       if (running !== mine) return;
-      first ??= performance.now() - began;
+      if (part) first ??= performance.now() - began;
       said += part;
       shown.textContent = said;
       shown.scrollIntoView({ block: "nearest" });

@@ -16,13 +16,15 @@ LONGEST_HEADER = 1024
 
 
 class Exchange(NamedTuple):
-    """``arrived``: epoch microseconds; ``headers``: of the request; ``streamed``: the answer came in parts."""
+    """``arrived``: epoch microseconds; ``headers``: of the request; ``streamed``: the answer came in parts;
+    ``omitted``: it is not written."""
 
     arrived: int
     headers: Mapping[bytes, bytes]
     body: bytes
     answer: Answer
     streamed: bool = False
+    omitted: bool = False
 
 
 class LineMaker:
@@ -37,12 +39,14 @@ class LineMaker:
 
     def make(self, exchange: Exchange) -> bytes | None:
         """The line, with its line break; None if nothing of it may be written."""
-        arrived, headers, sent, answer, streamed = exchange
+        arrived, headers, sent, answer, streamed, omitted = exchange
         answered, content_type = answer.body, headers.get(b"content-type", b"")
         if self._redactor is None:
-            frame = self._frame(content_type, answer.content_type)
+            frame = self._frame(content_type, None if omitted else answer.content_type)
         else:
-            sides = self._redact(self._redactor, sent, content_type.decode("latin-1"), answer, streamed)
+            sides = self._redact(
+                self._redactor, sent, content_type.decode("latin-1"), None if omitted else answer, streamed
+            )
             if sides is None:
                 return None
             frame, sent, answered = sides
@@ -56,24 +60,24 @@ class LineMaker:
             frame = _as_bytes(frame, content_type, answer, self._config)
             return encode_line(frame, sent, answered, id, about)
 
-    def _choose_frame(self, sent: bytes, answered: str) -> Frame:
-        """Of requests that are written as they are, by their content types."""
+    def _choose_frame(self, sent: bytes, answered: str | None) -> Frame:
+        """Of requests that are written as they are, by their content types; None: without the answer."""
         plan, given = self._plan, sent.decode("latin-1")
         return make_frame(
             (given, self._encodings.choose(given)) if plan.inputs else None,
-            (answered, self._encodings.choose(answered)) if plan.outputs else None,
+            (answered, self._encodings.choose(answered)) if plan.outputs and answered is not None else None,
             self._config,
         )
 
     def _redact(
-        self, redactor: Redactor, sent: bytes, content_type: str, answer: Answer, streamed: bool
+        self, redactor: Redactor, sent: bytes, content_type: str, answer: Answer | None, streamed: bool
     ) -> tuple[Frame, bytes, bytes] | None:
         """None: neither side may be written."""
         plan, choose = self._plan, self._encodings.choose
         sides: list[Body | None] = [None, None]
         if plan.inputs:
             sides[0] = redactor.redact(Body(sent, content_type, choose(content_type)), True)
-        if plan.outputs:
+        if plan.outputs and answer is not None:
             body = Body(answer.body, answer.content_type, choose(answer.content_type))
             sides[1] = redactor.redact(body, False, lines=not streamed)
         if sides == [None, None]:

@@ -19,7 +19,7 @@ from tidegate.domain.errors import TidegateError
 from tidegate.serving.capture.destinations import Destination, open_destination
 from tidegate.serving.capture.keys import read_key
 from tidegate.serving.capture.lines import Exchange, LineMaker
-from tidegate.serving.capture.spool import Spool
+from tidegate.serving.capture.spool import Spool, count_lines
 from tidegate.serving.capture.stream_tap import StreamTap
 from tidegate.serving.contract.invocation import Answer, Note, Stream
 from tidegate.serving.contract.replica_spec import CaptureSpec, ReplicaSpec
@@ -52,8 +52,6 @@ RETRY = 5.0
 """Seconds until delivery is tried again after an error."""
 TAKE_OVER = 60.0
 """Seconds between two looks for what dead replicas left."""
-FAREWELL = 3.0
-"""Seconds that the last files get to be delivered in. What is left then is taken over by another replica."""
 LAST = 0.5
 """Seconds beyond that in which the rest is counted as dropped."""
 
@@ -129,15 +127,22 @@ class Recorder:
         return StreamTap(stream.parts, reserve, release)
 
     def offer_stream(
-        self, arrived: int, headers: Mapping[bytes, bytes], body: bytes | None, stream: Stream, tap: StreamTap
+        self,
+        arrived: int,
+        headers: Mapping[bytes, bytes],
+        body: bytes | None,
+        answer: tuple[str, StreamTap],
+        whole: bool,
     ) -> None:
-        """Capture a streamed answer that has ended. One that broke off is none. ``body`` None: it is not in
-        memory."""
+        """Capture a streamed answer that has ended: its content type, and what was kept. An answer that is too long
+        is left out of its line, so that labels find the request all the same. ``body`` None: it is not in memory;
+        ``whole``: the client got all of it, else it is no answer."""
+        content_type, tap = answer
         answered = tap.take()
-        if tap.complete and (tap.over or body is None):
+        if whole and body is None:
             self._refused += 1
-        elif tap.complete and body is not None:
-            self._queue(Exchange(arrived, headers, body, Answer(answered, stream.content_type), True))
+        elif whole and body is not None:
+            self._queue(Exchange(arrived, headers, body, Answer(answered, content_type), True, tap.over))
 
     @property
     def _held(self) -> int:
@@ -189,10 +194,11 @@ class Recorder:
 
     # --- off it ---
 
-    def close(self, patience: float = FAREWELL) -> None:
+    def close(self, patience: float | None = None) -> None:
         """Write what waits, deliver what is written for ``patience`` seconds at most. Nothing is offered any more."""
         if not self._writer.is_alive():
             return
+        patience = self._capture.farewell if patience is None else patience
         self._join_fresh()
         until = time.monotonic() + patience
         self._stopping.set()
@@ -200,8 +206,17 @@ class Recorder:
         self._leaving.set()
         self._writer.join(LAST)
         self._deliverer.join(max(0.0, until - time.monotonic()))
+        if not self._capture.taken_over:
+            self._attempt(self._count_left)
         if not self._deliverer.is_alive():
             self._spool.close()
+
+    def _count_left(self) -> None:
+        """What was written and not delivered is lost with the folder."""
+        left = sum(count_lines(file) for file in self._spool.finished())
+        if left:
+            self._report("delivery", f"{left} captured requests could not be delivered, and are lost")
+        self._lost += left
 
     def _write_on(self) -> None:
         try:

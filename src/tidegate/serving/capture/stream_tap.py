@@ -15,8 +15,6 @@ class StreamTap:
         self._parts, self._reserve, self._release = parts, reserve, release
         self._kept: list[bytes] = []
         self._size = 0
-        self.complete = False
-        """Whether the model has ended the stream by itself."""
         self.over = False
         """Whether there was no room for it."""
 
@@ -24,11 +22,7 @@ class StreamTap:
         return self
 
     async def __anext__(self) -> bytes:
-        try:
-            part = await anext(self._parts)
-        except StopAsyncIteration:
-            self.complete = True
-            raise
+        part = await anext(self._parts)
         if not self.over:
             if self._reserve(len(part)):
                 self._kept.append(part)

@@ -102,6 +102,10 @@ class CaptureSpec:
     """Folders that captures may be written to."""
     key_file: str | None = None
     """File with the key of hashes, readable by its owner only."""
+    farewell: float = 3.0
+    """Seconds that the last files get to be delivered in."""
+    taken_over: bool = True
+    """What is left then is delivered by another replica; else it is lost."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -107,12 +107,13 @@ def _text_of(value: object, deep: int) -> str | None:
     if deep == 0:
         return None
     if isinstance(value, list):
-        if value and all(isinstance(one, dict) and isinstance(one.get("text"), str) for one in value):
-            return "".join(one["text"] for one in value)
+        texts = [one["text"] for one in value if isinstance(one, dict) and isinstance(one.get("text"), str)]
+        if texts:  # beside them may be what the model thought
+            return "".join(texts)
         return _text_of(value[0], deep - 1) if value else None
     if not isinstance(value, dict):
         return None
-    if isinstance(refusal := value.get("refusal"), str):
+    if isinstance(refusal := value.get("refusal"), str) and refusal:
         return refusal
     if value.get("tool_calls") or value.get("function_call"):
         return value["content"] if isinstance(value.get("content"), str) and value["content"] else None

@@ -38,6 +38,11 @@ class ActivityMark:
             except OSError:
                 self._give_up()
 
+    @property
+    def number(self) -> int | None:
+        """The number in the file; None: there is none that is true."""
+        return self._number if self._file >= 0 else None
+
     def settle(self) -> None:
         """All that was counted is on pages that were read."""
         self.settled = True
@@ -49,12 +54,13 @@ class ActivityMark:
 
     def _give_up(self) -> None:
         """Without a file the collector asks each second. One that cannot be written is as good as none once its
-        length is wrong, should it stay."""
-        with suppress(OSError):
-            if self._file >= 0:
-                os.ftruncate(self._file, 0)
-                os.close(self._file)
-        self._file = -1
+        length is wrong, should it stay; on a disk that takes nothing any more, only pages say that it is none."""
+        file, self._file = self._file, -1
+        if file >= 0:
+            with suppress(OSError):
+                os.ftruncate(file, 0)
+            with suppress(OSError):
+                os.close(file)
         with suppress(OSError):
             if self._path is not None:
                 self._path.unlink(missing_ok=True)

@@ -33,14 +33,15 @@ class Captures:
         else:
             self._recorder.offer_large()
 
-    def follow(self, request: Request, stream: Stream) -> tuple[Stream, Callable[[], None]]:
-        """The stream to deliver in place of this one, and what is to be called at its end."""
+    def follow(self, request: Request, stream: Stream) -> tuple[Stream, Callable[[bool], None]]:
+        """The stream to deliver in place of this one, and what is to be called at its end: with whether the client
+        got all of it."""
         recorder, body = self._recorder, request.body if request.spool is None else None
         tap = None if recorder is None else recorder.follow(stream, len(body or b""))
         if recorder is None or tap is None:
             return stream, _do_nothing
-        return stream._replace(parts=tap), lambda: recorder.offer_stream(
-            request.arrived, request.fields, body, stream, tap
+        return stream._replace(parts=tap), lambda whole: recorder.offer_stream(
+            request.arrived, request.fields, body, (stream.content_type, tap), whole
         )
 
     def look(self) -> None:
@@ -58,5 +59,5 @@ class Captures:
             self._note(note)
 
 
-def _do_nothing() -> None:
+def _do_nothing(whole: bool) -> None:
     pass

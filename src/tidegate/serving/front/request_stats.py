@@ -181,13 +181,16 @@ class RequestStats:
         self.mark.settle()
         if any(second >= before for second in self._seconds):
             self.mark.rise()  # the page leaves it out
-        return {
+        made: StatsPage = {
             "replica": replica,
             "now": now,
             "in_flight": in_flight,
             "answered": self.answered,
             "seconds": seconds,
         }
+        if (number := self.mark.number) is not None:
+            made["activity"] = number
+        return made
 
     def _fold(self) -> None:
         fresh, self._fresh = self._fresh, []

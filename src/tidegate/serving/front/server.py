@@ -336,7 +336,7 @@ class Server:
             if text is not None:
                 text.end(how.whole)
             self._count(request, call, how.status)
-            captured()
+            captured(how.whole)
 
         call.on_abandon(delivery.leave)
         delivery.begin(ended)

@@ -17,7 +17,9 @@ import tempfile
 import threading
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 from tidegate.domain.errors import StartupError
 from tidegate.serving.contract.container_start import from_environment, from_file, model_folder, replica_name
@@ -75,9 +77,17 @@ def _spec(work: Path, arguments: list[str]) -> ReplicaSpec:
         return spec
     path = Path(arguments[0])
     try:
-        return from_file(path.read_bytes(), str(path), replica, work)
+        return _with_spool(from_file(path.read_bytes(), str(path), replica, work), work)
     except OSError as error:
         raise StartupError(f"cannot read the start file {path}: {error.strerror}") from None
+
+
+def _with_spool(spec: ReplicaSpec, work: Path) -> ReplicaSpec:
+    """With a folder for captures, if it names none: a new one, so that a container which is started again delivers
+    what the one before it left."""
+    if spec.capture is None or spec.capture.spool:
+        return spec
+    return replace(spec, capture=replace(spec.capture, spool=str(work / "capture" / uuid4().hex)))
 
 
 def _use_in_place(data: Path, folder: Path) -> None:

@@ -21,7 +21,7 @@ from tidegate.targets.collection.coverage import CoverageTracker
 from tidegate.targets.collection.fleet_seconds import billed, counted, merged, utilized, waiting
 from tidegate.targets.collection.outage import Outage
 from tidegate.targets.collection.questions import StatsQuery, StatsReply
-from tidegate.targets.collection.quiet import QuietReplicas
+from tidegate.targets.collection.quiet import ASKED_EVERY, QuietReplicas
 from tidegate.targets.collection.sources import (
     MOST_BODY,
     TOO_LARGE,
@@ -79,6 +79,8 @@ class Collector:
     _failed: Counter[FleetId] = field(default_factory=Counter)
     _answered_by: dict[str, int] = field(default_factory=dict)
     """Replica -> how many requests it had answered when it was asked last."""
+    _measured_at: dict[str, int] = field(default_factory=dict)
+    """Replica -> the second in which its processor time and memory were measured last."""
     _doubts: dict[str, set[str]] = field(default_factory=dict)
     """Replica -> what was wrong with its pages, for as long as it is there."""
     _outage: Outage = field(default_factory=Outage)
@@ -141,7 +143,7 @@ class Collector:
             if id in self._questions:
                 asked.add(id)
             elif id in self._since and self._quiet.is_quiet(one, mark, now):
-                self._advance(question, StatsReply(self._since[id], (Page((), now, 0, None),)))
+                self._rest(question)
             else:
                 asked.add(id)
                 self._questions[id] = question, asyncio.create_task(self._ask(question))
@@ -187,6 +189,13 @@ class Collector:
                     in_flight.append((spec, count))
         return parts + self._in_flight(in_flight, now - 1)
 
+    def _rest(self, question: StatsQuery) -> None:
+        """A replica that was not asked has counted nothing. The next question begins where the last answer ended, so
+        that a count which its worker could not announce comes late, and is not lost."""
+        endpoint, now = question.spec.id.endpoint, question.now
+        self.coverage.follow(endpoint, now if question.met is None else question.met)
+        self.coverage.advance(endpoint, question.replica, now)
+
     def _advance(self, question: StatsQuery, reply: StatsReply) -> None:
         """Move on past what was answered. A page that is too large is not asked for again, and neither is what a
         worker no longer keeps: those counts are lost."""
@@ -214,7 +223,7 @@ class Collector:
     ) -> dict[str, Coverage]:
         alive = {id for _, id, *_ in replicas} | {id for _, id, _ in self._left}
         self.coverage.forget(alive, {id for _, id, _ in left}, now)
-        for known in (self._since, self._answered_by, self._doubts, self._quiet.seen):
+        for known in (self._since, self._answered_by, self._doubts, self._quiet.seen, self._measured_at):
             for id in known.keys() - alive:
                 del known[id]
         for fleet in [fleet for fleet in self._fleets() if self.target.spec(fleet) is None]:
@@ -361,11 +370,17 @@ class Collector:
         return parts
 
     def _measured(self, replicas: Iterable[ServingReplica], second: int) -> list[FleetSecond]:
-        fleets = {pid: spec for spec, _, pid, _ in replicas if pid}
-        return [
-            replace(self._blank(fleets[pid], second), cpu=(one.cpu,), memory=(one.memory,))
-            for pid, one in self.usage(list(fleets)).items()
-        ]
+        """A measurement after some seconds stands for each of them: means would be those of the busy ones
+        otherwise. Of a job each value is a host's."""
+        known, parts = {one.pid: one for one in replicas if one.pid}, list[FleetSecond]()
+        for pid, one in self.usage(list(known)).items():
+            spec, id, *_ = known[pid]
+            waited = 1 if spec.detached is not None else second - self._measured_at.get(id, second)
+            times = max(1, min(waited, ASKED_EVERY))
+            self._measured_at[id] = second
+            cpu, memory = (one.cpu,) * times, (one.memory,) * times
+            parts.append(replace(self._blank(spec, second), cpu=cpu, memory=memory))
+        return parts
 
     def _blank(self, spec: FleetSpec, second: int) -> FleetSecond:
         return FleetSecond(

@@ -40,15 +40,23 @@ class QuietReplicas:
             )
 
     def note(self, replica: str, mark: int | None, now: int, page: Page | None) -> None:
-        """Take the answer to a question of the second ``now``, before which the number was ``mark``."""
-        if mark is not None and page is not None and page.in_flight == 0 and page.through >= now:
+        """Take the answer to a question of the second ``now``, before which the number was ``mark``. Where the worker
+        says another one, it cannot write its file, or has counted something since."""
+        self.seen.pop(replica, None)
+        if mark is None or page is None or page.activity != mark:
+            return
+        if page.in_flight == 0 and page.through >= now:
             self.seen[replica] = SeenAtRest(mark, now)
-        else:
-            self.seen.pop(replica, None)
 
     def is_quiet(self, replica: ServingReplica, mark: int | None, now: int) -> bool:
-        """Whether what a replica would answer now is known to be nothing new. False if in doubt."""
+        """Whether what a replica would answer now is known to be nothing new. False if in doubt, and of jobs: each
+        host of one has metrics of its own, by its place among all that were measured."""
         seen = self.seen.get(replica.id)
-        if seen is None or mark != seen.mark or not 0 <= now - seen.at < ASKED_EVERY:
+        if (
+            replica.fleet.detached is not None
+            or seen is None
+            or mark != seen.mark
+            or not 0 <= now - seen.at < ASKED_EVERY
+        ):
             return False
         return self._busy is not None and replica.fleet.id not in self._busy

@@ -85,6 +85,8 @@ class Page:
     answered: int | None
     problems: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
+    activity: int | None = None
+    """The number in the worker's file when it made the page."""
 
 
 class _Unusable(ValueError):
@@ -114,8 +116,10 @@ def read_page(body: bytes, since: int, before: int | None, now: int, containers:
         else:
             records[second] = _record(row, second, containers, problems)
     in_flight, answered = _optional(document, "in_flight", doubts), _optional(document, "answered", doubts)
+    activity = _optional(document, "activity", doubts)
     reported = (tuple(problems), tuple(doubts[:MOST_PROBLEMS]))
-    return Page(tuple(records[second] for second in sorted(records)), through, in_flight, answered, *reported)
+    ordered = tuple(records[second] for second in sorted(records))
+    return Page(ordered, through, in_flight, answered, *reported, activity)
 
 
 def _parsed(body: bytes) -> Any:

@@ -9,12 +9,13 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from tidegate.domain.admission import DEFAULT_ADMISSION
+from tidegate.domain.capture import Capture
 from tidegate.domain.errors import Invalid, TargetRefused
 from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.registry import ContainerDefinition
 from tidegate.serving.contract import images
 from tidegate.serving.contract.images import ImageTable
-from tidegate.serving.contract.replica_spec import ContainerSpec, OnDemand, ShadowCopies, encode
+from tidegate.serving.contract.replica_spec import CaptureSpec, ContainerSpec, OnDemand, ShadowCopies, encode
 from tidegate.settings import Settings
 from tidegate.targets.containers import granted_environment
 from tidegate.targets.kubernetes.foreign_changes import Asked
@@ -28,6 +29,8 @@ START_FOLDER, START_FILE, FLEET_FILE, ASKED_FILE = "/etc/tidegate/start", "start
 KEYS_FOLDER, KEYS_FILE = "/etc/tidegate/keys", "keys.json"
 SHARE_FOLDER, SHARE_FILE = "/etc/tidegate/shadow", "share"
 """How much of a fleet's requests is copied to a shadow."""
+CAPTURE_FAREWELL = 8.0
+"""Seconds in which a pod that ends delivers its last captures: less than it is left after it has drained."""
 
 
 def start_data(fleet: FleetSpec, settings: Settings, table: ImageTable, options: KubernetesOptions) -> bytes:
@@ -71,7 +74,7 @@ def digest(start: bytes) -> str:
 def check_supported(fleet: FleetSpec, settings: Settings, options: KubernetesOptions) -> None:
     variant = fleet.variant
     if variant.capture is not None and variant.capture.enabled:
-        raise TargetRefused(f"{fleet.id}: the target kubernetes runs no data capture; use target local for it")
+        check_capture(fleet, variant.capture)
     if options.http_route is not None:
         check_without_gateways(fleet)
     if variant.serverless is not None and fleet.id.endpoint in options.autoscaling:
@@ -86,6 +89,20 @@ def check_supported(fleet: FleetSpec, settings: Settings, options: KubernetesOpt
         )
     for container in variant.model.containers:
         check_data(fleet, container, options)
+
+
+def check_capture(fleet: FleetSpec, capture: Capture) -> None:
+    """Raises TargetRefused for captures that pods cannot write."""
+    if not capture.destination.startswith("s3://"):
+        raise TargetRefused(
+            f"{fleet.id}: capture to {capture.destination}: a folder of a pod goes with the pod, so pods capture to "
+            "s3://; give a bucket, and its credentials by the option environment_secret of the target kubernetes"
+        )
+    if capture.redaction is not None and capture.redaction.key is not None:
+        raise TargetRefused(
+            f"{fleet.id}: capture.redact.key: keys of hashes are files of the server, which pods do not have: mask "
+            "or drop instead, or use target local"
+        )
 
 
 def check_without_gateways(fleet: FleetSpec) -> None:
@@ -130,6 +147,8 @@ def start_file(fleet: FleetSpec, settings: Settings, table: ImageTable, options:
         file_roots=tuple(volume.path for volume in options.volumes),
         keys_file=f"{KEYS_FOLDER}/{KEYS_FILE}" if settings.access_keys and not queued else None,
     )
+    if fleet.variant.capture is not None and fleet.variant.capture.enabled:
+        spec = replace(spec, capture=capture_section(settings, fleet.variant.capture))
     if queued:
         spec = replace(spec, max_body=settings.async_max_body, invocation_timeout=LONGEST_QUEUED)
     if fleet.mirror is not None:
@@ -142,6 +161,19 @@ def start_file(fleet: FleetSpec, settings: Settings, table: ImageTable, options:
         most = min(bounds.per_instance, bounds.max_concurrency)
         spec = replace(spec, on_demand=OnDemand(), most_at_once=most, queue_timeout=float(settings.queue_timeout))
     return encode(spec)
+
+
+def capture_section(settings: Settings, capture: Capture) -> CaptureSpec:
+    """The container names the folder. Nobody takes over what is left in it: it goes with the pod."""
+    return CaptureSpec(
+        plan=capture,
+        spool="",
+        spool_bytes=settings.capture_bytes,
+        seconds=float(settings.capture_seconds),
+        roots=(),
+        farewell=CAPTURE_FAREWELL,
+        taken_over=False,
+    )
 
 
 def container_specs(fleet: FleetSpec, settings: Settings, table: ImageTable) -> tuple[ContainerSpec, ...]:

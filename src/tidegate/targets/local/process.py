@@ -35,12 +35,10 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @cache
-def _boot_id() -> str | None:
-    """None where there is none: not on Linux."""
-    try:
-        return BOOT_ID.read_text().strip()
-    except OSError:
-        return None
+def _boot_id() -> str:
+    """Raises OSError where there is none: not on Linux. That is not kept: a process without a free file descriptor
+    must not take every worker for dead from then on."""
+    return BOOT_ID.read_text().strip()
 
 
 @dataclass(frozen=True)
@@ -54,8 +52,9 @@ class Identity:
     @classmethod
     def of(cls, pid: int) -> "Identity | None":
         """The process with this pid, unless it has ended; a zombie has."""
-        boot = _boot_id()
-        if boot is None:
+        try:
+            boot = _boot_id()
+        except OSError:
             return _elsewhere(pid)
         started = process_start(pid)
         return None if started is None else cls(pid, f"{boot} {started}")

@@ -147,6 +147,10 @@ def _note_what_aws_lacks(
         found.refuse(f"{wish.endpoint} has instances, and cannot become serverless: deploy it under another name")
     if wish.deployment.evidence is not None:
         found.refuse("evidence: SageMaker compares no versions: leave it out and guard the rollout by alarms")
+    if wish.drift is not None:
+        found.refuse(
+            "drift: no server compares captures here: leave it out, and set up Model Monitor at SageMaker"
+        )
     if wish.deployment.require_evidence and guardrail is not None:
         found.note(
             "require_evidence: SageMaker takes INSUFFICIENT_DATA for good. 'tidegate deploy --wait' and 'tidegate"

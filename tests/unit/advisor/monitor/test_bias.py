@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from tests.unit.advisor.monitor.test_quality import COMPLETED, FAILED, VIOLATED, Window, truth
-from tidegate.advisor.monitor.bias import measure_bias_of
+from tidegate.advisor.monitor.bias import draw_errors, measure_bias_of
+from tidegate.advisor.monitor.bias_analysis import Compared, check_baseline, make_analysis, read_baseline
 from tidegate.advisor.monitor.bias_config import read_config
+from tidegate.advisor.monitor.bias_metrics import Case, measure_bias
 from tidegate.domain.errors import Invalid
 from tidegate.domain.model_quality import ProblemType, QualityTerms
 from tidegate.domain.monitoring_schedule import BiasSource, ExecutionOutcome
@@ -111,6 +113,21 @@ def test_more_bias_than_in_the_baseline_violates_it_and_as_much_does_not(biased:
     worse = biased.baseline()
     biased.fill(against=0, seed=4)
     assert biased.measure(constraints=worse).status is COMPLETED  # less bias is no violation
+
+
+def test_windows_with_as_much_bias_as_the_baseline_violate_next_to_nothing() -> None:
+    def compared(seed: int) -> Compared:
+        draw, cases = random.Random(seed), list[Case]()
+        for _ in range(300):
+            facet, label = draw.random() < 0.4, draw.random() < 0.5
+            cases.append(Case(facet, label, draw.random() < (0.85 if label else 0.15) - 0.1 * facet))
+        return Compared("country", "DE", measure_bias(cases), draw_errors(cases, random.Random(1)))
+
+    violated = 0
+    for seed in range(25):
+        baseline = read_baseline(json.dumps(make_analysis("label", "1", [compared(1_000 + seed)])).encode())
+        violated += bool(check_baseline(baseline, [compared(seed)]).violations)
+    assert violated <= 1
 
 
 def test_a_number_is_a_threshold_of_what_is_measured_and_a_category_of_a_few(biased: Biased) -> None:

@@ -167,6 +167,7 @@ def test_a_baseline_may_be_missing_and_then_nothing_is_checked(window: Window) -
     fill(window, wrong=0.4)
     outcome = window.execute(constraints="")
     assert outcome.status is COMPLETED and "there is no baseline, so nothing was checked" in outcome.remark
+    assert window.files == ["constraint_violations.json", "statistics.json"]
 
 
 def test_what_chance_explains_is_said_and_no_violation(window: Window) -> None:

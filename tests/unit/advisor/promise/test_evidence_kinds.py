@@ -47,6 +47,12 @@ def test_the_smallest_harm_is_what_the_test_itself_finds_with_the_power() -> Non
     assert chance_to_find(Comparison.ERRORS, ALL, stages, 0.01, smallest) == pytest.approx(0.95, abs=0.01)
 
 
+def test_only_what_a_worker_reads_is_counted() -> None:
+    config = EvidenceConfig((Comparison.ERRORS, Comparison.PREDICTIONS, Comparison.TEXT))
+    found = kinds(config, rps=4_000)
+    assert [found[name].count for name in ("errors", "predictions", "text")] == [240_000, 15_000, 3_000]
+
+
 def test_too_few_requests_are_said_plainly_with_what_would_do() -> None:
     found = kinds(rps=0.02)
     assert found["predictions"].smallest is None

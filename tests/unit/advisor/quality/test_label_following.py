@@ -99,6 +99,13 @@ class Scene:
         return next((one.total for one in found.values()), None)
 
 
+@pytest.fixture(autouse=True)
+def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One turn reads and measures everything, also on a loaded machine."""
+    monkeypatch.setattr(follow, "SLICE", 60.0)
+    monkeypatch.setattr(lanes, "PATIENCE", 60.0)
+
+
 @pytest.fixture
 async def scene(tmp_path: Path) -> Scene:
     made = Scene(tmp_path)

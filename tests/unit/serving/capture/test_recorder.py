@@ -269,3 +269,11 @@ def test_no_answer_waits_for_a_disk_that_hangs(
     goes_on.set()
     made.close()
     assert len(records(tmp_path)) == 1001 - dropped
+
+
+def test_what_nobody_takes_over_is_counted_as_lost(make: Make, tmp_path: Path) -> None:
+    made = make(roots=str(tmp_path / "nowhere"), taken_over=False)
+    for _ in range(5):
+        offer(made)
+    made.close(0.2)
+    assert counts(made)[DROPPED] == 5

@@ -84,11 +84,13 @@ async def deliver(
     try:
         async for part in tap if tap is not None else source:
             got.append(part)
+        whole = True
     except ModelFailed:
+        whole = False
         got.append(b"broken")
     if tap is not None:
         await tap.aclose()
-        recorder.offer_stream(AT, HEADERS, sent, stream, tap)
+        recorder.offer_stream(AT, HEADERS, sent, (content_type, tap), whole)
     return got
 
 
@@ -126,14 +128,18 @@ async def test_a_stream_that_is_not_sampled_is_not_followed(make: Make, tmp_path
     assert records(tmp_path) == []
 
 
-async def test_a_stream_that_is_too_long_is_passed_on_and_counted(make: Make, tmp_path: Path) -> None:
-    made, part = make(), b"1" * (module.LARGEST // 4)
+@pytest.mark.parametrize("redaction", [None, Redaction()])
+async def test_a_stream_that_is_too_long_is_passed_on_and_left_out_of_its_line(
+    make: Make, tmp_path: Path, redaction: Redaction | None
+) -> None:
+    made, part = make(redaction=redaction), b"1" * (module.LARGEST // 4)
     assert len(await deliver(made, Source(*[part] * 8))) == 8
     assert await deliver(made, Source(b"1"), sent=None) == [b"1"]
-    assert await deliver(made, Source(b"2")) == [b"2"]
-    assert dropped(made) == 2
     made.close()
-    assert [line["captureData"]["endpointOutput"]["data"] for line in records(tmp_path)] == ["2"]
+    assert dropped(made) == 1, "a request that is not in memory"
+    (line,) = records(tmp_path)
+    assert list(line["captureData"]) == ["endpointInput"]
+    assert line["eventMetadata"]["inferenceId"] == "chat-1"
 
 
 async def test_streams_in_progress_have_a_bound_together(
@@ -151,10 +157,11 @@ async def test_streams_in_progress_have_a_bound_together(
     assert [tap.over for tap in taps if tap is not None] == [False, False, True]
     for stream, tap in zip(streams, taps, strict=True):
         assert tap is not None and [part async for part in tap] == []
-        made.offer_stream(AT, HEADERS, b"{}", stream, tap)
-    assert made._streaming == 0 and dropped(made) == 2  # of the last two one is over, one finds the queue full
+        made.offer_stream(AT, HEADERS, b"{}", (stream.content_type, tap), True)
+    assert made._streaming == 0
+    assert dropped(made) == 2, "the first one, while the second one is held, and the last one in a full queue"
     made.close()
-    assert len(records(tmp_path)) == 1
+    assert [len(line["captureData"]) for line in records(tmp_path)] == [2]
 
 
 async def test_asynchronous_answers_may_be_larger(make: Make, tmp_path: Path) -> None:

@@ -47,6 +47,8 @@ def delta(text: str | None = None, **more: Any) -> dict[str, Any]:
         {"outputs": ["one two three"]},
         {"outputs": [{"generated_text": "one two three"}]},
         {"output": {"message": {"content": [{"text": "one two three"}]}}},
+        {"content": [{"type": "thinking", "thinking": "so"}, {"type": "text", "text": "one two three"}]},
+        {"choices": [{"message": {"content": "one two three", "refusal": ""}}]},
         {"completion": "one two three"},
         {"response": "one two three", "done": True},
     ],

@@ -11,7 +11,7 @@ from tests.unit.targets.kubernetes.memory_api_server import Fault, MemoryApiServ
 from tests.unit.targets.kubernetes.memory_gateway import MemoryAgent
 from tests.unit.targets.kubernetes.target_harness import OPTIONS, Cluster, run, table
 from tidegate.domain.asynchronous import AsyncConfig
-from tidegate.domain.capture import Capture
+from tidegate.domain.capture import Capture, Redaction
 from tidegate.domain.errors import TargetRefused, Transient
 from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.traffic import RouteTable
@@ -674,9 +674,13 @@ def test_unsupported_fleets_are_refused_by_name() -> None:
     async def scenario() -> None:
         cluster = Cluster()
         spec = fleet_spec()
-        captured: FleetSpec = replace(spec, variant=replace(spec.variant, capture=Capture("s3://a/b")))
-        with pytest.raises(TargetRefused, match="runs no data capture; use target local"):
-            await cluster.target.ensure_fleet(captured, 1)
+        for capture, why in (
+            (Capture("file:///captures"), "pods capture to s3://"),
+            (Capture("s3://a/b", redaction=Redaction(key="payroll")), "mask or drop instead"),
+        ):
+            captured: FleetSpec = replace(spec, variant=replace(spec.variant, capture=capture))
+            with pytest.raises(TargetRefused, match=why):
+                await cluster.target.ensure_fleet(captured, 1)
 
     run(scenario())
 

@@ -1,5 +1,6 @@
 """One worker process: known whatever the clock says, never left running unseen, ended with all that it started."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.unit.targets.local.local_harness import FLEET, run, sleeper, stand, u
 from tidegate.host.atomic_write import write_private
 from tidegate.host.installation import Installation
 from tidegate.host.process_stats import process_tree
+from tidegate.targets.local import process as local_process
 from tidegate.targets.local.process import NOTE, Identity, Process
 
 
@@ -130,3 +132,15 @@ def test_a_process_is_adopted_by_its_command_line(tmp_path: Path, whose: str, no
         process.kill()
     found = None if adopted is None else adopted.identity.pid
     assert found == (process.pid if whose in ("ours", "an earlier version's") else None)
+
+
+def test_a_boot_whose_id_could_not_be_read_once_is_known_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a process had no free file descriptor: every worker would be another one from then on."""
+    right = Identity.of(os.getpid())
+    local_process._boot_id.cache_clear()
+    with monkeypatch.context() as changed:
+        changed.setattr(local_process, "BOOT_ID", tmp_path / "none")
+        Identity.of(os.getpid())
+    assert Identity.of(os.getpid()) == right

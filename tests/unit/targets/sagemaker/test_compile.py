@@ -113,6 +113,10 @@ def test_an_image_of_the_options_wins() -> None:
         ({"async": {"output": "file:///srv"}}, "s3:// only"),
         ({"capture": {"to": "file:///srv"}}, "s3:// only"),
         ({"capture": {"to": "s3://out/x", "redact": {}}}, "SageMaker writes requests as they are"),
+        (
+            {"capture": {"to": "s3://out/x"}, "drift": {"baseline": "s3://out/b.json"}},
+            "set up Model Monitor at SageMaker",
+        ),
         ({"async": {"output": "s3://out/x", "success": ["https://x.example"]}}, "one SNS topic"),
         ({"async": {"output": "s3://out/x", "idle_after": "5m"}}, "min: 0"),
     ],
