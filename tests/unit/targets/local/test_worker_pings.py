@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tidegate.targets.local import worker_client
 from tidegate.targets.local.health import PingAnswer
 from tidegate.targets.local.worker_client import CONNECT_EVERY, WorkerPings
 
@@ -104,4 +105,20 @@ async def test_a_worker_that_has_ended_refuses(tmp_path: Path) -> None:
         server.close()
         pings.close()
         assert await pings.ask(PATIENCE) is PingAnswer.REFUSED
+        await all_closed(worker)
+
+
+async def test_no_more_connections_are_kept_than_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_client, "MOST_KEPT", 2)
+    worker = Worker()
+    asked = [WorkerPings(tmp_path / "w") for _ in range(5)]
+    async with listening(worker, tmp_path / "w"):
+        for _ in range(2):
+            assert [await pings.ask(PATIENCE) for pings in asked] == [PingAnswer.GOOD] * 5
+        async with asyncio.timeout(PATIENCE):
+            while worker.open != 2:
+                await asyncio.sleep(0.001)
+        assert worker.connections == 2 + 2 * 3
+        for pings in asked:
+            pings.close()
         await all_closed(worker)
