@@ -149,6 +149,15 @@ class SqlAccess:
         rows = await self._database.run(lambda c: c.execute(asked).all(), read_only=True)
         return [_session(row) for row in rows]
 
+    async def prune(self, now: datetime, tokens: datetime) -> None:
+        """Remove sessions that have expired by now, and tokens that had expired before ``tokens``."""
+
+        def work(connection: Connection) -> None:
+            connection.execute(delete(SESSIONS).where(_S.expires_at <= now))
+            connection.execute(delete(TOKENS).where(_T.expires_at < tokens))
+
+        await self._database.run(work)
+
     async def end_session(self, digest: str) -> None:
         await self._database.run(lambda c: c.execute(delete(SESSIONS).where(_S.digest == digest)))
 

@@ -384,6 +384,7 @@ class Fleet:
         """Marked on disk before the router and the worker know: a later controller must not send requests to a worker
         that was told to stop."""
         replica.state, replica.since = ReplicaState.DRAINING, self._now()
+        replica.stop_asking()
         replica.mark(files.RETIRED)
         self._backend_stale = True
 
