@@ -67,12 +67,9 @@ def provide_local(context: TargetContext) -> Provider:
     )
     target = LocalTarget(supervision, capabilities(settings))
     coverage = CoverageTracker(context.state / "coverage.json")
-    usage, passed = ProcessUsage().measure, context.data_plane.passed
-    collector = Collector(
-        *(target, context.history, passed, worker_http.get, usage, coverage),
-        activity=target.activity,
-        devices=DeviceMonitor(nvidia.read_devices).latest,
-    )
+    asked = target, context.history, context.data_plane.passed, worker_http.get, ProcessUsage().measure, coverage
+    devices = DeviceMonitor(nvidia.read_devices)
+    collector = Collector(*asked, activity=target.activity, devices=devices.latest)
     return Provider(
         target=target,
         fleets=target,
