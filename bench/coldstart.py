@@ -10,7 +10,9 @@ import asyncio
 import os
 import statistics
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 import numpy as np
@@ -88,8 +90,8 @@ def deploy(platform: Platform, model: Path) -> None:
     wait_until(lambda: list(platform.state.rglob("model.forest")), "the first replica has left the trees")
 
 
-def asleep(platform: Platform) -> None:
-    fleets = platform.state / "fleets" / NAME
+def asleep(platform: Platform, endpoint: str = NAME) -> None:
+    fleets = platform.state / "fleets" / endpoint
     wait_until(
         lambda: not list(fleets.glob("*/AllTraffic/replicas/*")), "nothing of the endpoint runs", every=0.01
     )
@@ -121,12 +123,21 @@ async def ask_at_once(platform: Platform) -> tuple[list[float], int]:
     return [seconds for seconds, _ in found], sum(failed for _, failed in found)
 
 
-def fresh_process(folder: Path, model: Path) -> float:
+def fresh_process(
+    folder: Path,
+    model: Path,
+    kind: RuntimeKind = RuntimeKind.XGBOOST,
+    body: bytes = BODY,
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> float:
     """A worker of its own, from the start of the process to the first answer; its model data is there already."""
     folder.mkdir(parents=True)
     socket = folder / "s"
     container = ContainerSpec(
-        runtime=RuntimeChoice(RuntimeKind.XGBOOST), model_dir=str(folder / "m"), data_url=f"file://{model}"
+        runtime=RuntimeChoice(kind),
+        model_dir=str(folder / "m"),
+        data_url=f"file://{model}/" if model.is_dir() else f"file://{model}",
+        environment=dict(environment),
     )
     spec = ReplicaSpec(
         replica="r",
@@ -138,18 +149,18 @@ def fresh_process(folder: Path, model: Path) -> float:
     start = folder / "replica.json"
     start.write_bytes(encode(spec))
     began = time.perf_counter()
-    process = Process.start(start, folder / "log", dict(os.environ))
+    process = Process.start(start, folder / "log", {**os.environ, **environment})
     try:
         with httpx.Client(transport=httpx.HTTPTransport(uds=str(socket)), timeout=60) as client:
-            wait_until(lambda: answers(client), "the fresh process answers", every=0.002)
+            wait_until(lambda: answers(client, body), "the fresh process answers", every=0.002)
         return time.perf_counter() - began
     finally:
         process.kill()
 
 
-def answers(client: httpx.Client) -> bool:
+def answers(client: httpx.Client, body: bytes = BODY) -> bool:
     try:
-        return client.post("http://worker/invocations", content=BODY, headers=HEADERS).status_code == 200
+        return client.post("http://worker/invocations", content=body, headers=HEADERS).status_code == 200
     except httpx.TransportError:
         return False
 
@@ -159,9 +170,9 @@ def row(what: str, seconds: list[float]) -> list[object]:
     return [what, len(seconds), *marks]
 
 
-def last_lines(platform: Platform) -> list[str]:
+def last_lines(platform: Platform, endpoint: str = NAME) -> list[str]:
     """Where the last few cold starts went."""
-    logs = sorted((platform.state / "logs" / NAME).rglob("*.log"), key=lambda path: path.stat().st_mtime)[-8:]
+    logs = sorted((platform.state / "logs" / endpoint).rglob("*.log"), key=lambda path: path.stat().st_mtime)[-8:]
     return [line for log in logs for line in log.read_text().splitlines() if "cold start" in line]
 
 

@@ -1,6 +1,8 @@
-"""What one controller and one database carry, as curves: endpoints, rollouts at a time, requests in the queue.
+"""What one controller and one database carry, as curves: endpoints, alarms, rollouts at a time, requests in the queue
+and lines of the journal. A list that is empty leaves its curve out.
 
-python -m bench.scale [--endpoints 100,300,1000,3000] [--rollouts 10,30,100] [--queue 1000,10000,100000] [--keep]
+python -m bench.scale [--endpoints 100,300,1000,3000] [--alarms 100,1000,3000] [--rollouts 10,30,100]
+    [--queue 1000,10000,100000] [--journal 2000,8000,32000] [--keep]
 
 The controller's loops are the real ones, with a real SQLite database and clock; the target is in memory, so that
 nothing but the controller costs processor time. Processor time is what is shown: it does not depend on what else runs
@@ -10,10 +12,13 @@ here.
 import argparse
 import asyncio
 import time
+from collections.abc import Sequence
 
+import numpy as np
 import psutil
 
 from bench import tables
+from bench.scale_journal import measure_journal
 from bench.scale_platform import platform_with
 from bench.scale_queue import measure_queue
 
@@ -24,19 +29,55 @@ SECONDS = 20
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--endpoints", type=_numbers, default=[100, 300, 1000, 3000])
+    parser.add_argument("--alarms", type=_numbers, default=[100, 1000, 3000])
     parser.add_argument("--rollouts", type=_numbers, default=[10, 30, 100])
     parser.add_argument("--queue", type=_numbers, default=[1_000, 10_000, 100_000])
+    parser.add_argument("--journal", type=_numbers, default=[2_000, 8_000, 32_000])
     parser.add_argument("--keep", action="store_true", help="write the tables to docs/benchmarks.md")
     given = parser.parse_args()
-    rows: list[list[object]] = [asyncio.run(_endpoints(count)) for count in given.endpoints]
-    header = ["endpoints", "processor at rest", "memory", "slowest round"]
-    tables.show("scale-endpoints", "Endpoints of one controller", header, rows, keep=given.keep, command="scale")
-    rows = [asyncio.run(_rollouts(count)) for count in given.rollouts]
-    header = ["rollouts at a time", "processor a rollout", "rollouts a second of processor", "all ended right"]
-    tables.show("scale-rollouts", "Rollouts of one controller", header, rows, keep=given.keep, command="scale")
-    rows = [asyncio.run(measure_queue(depth)) for depth in given.queue]
-    header = ["requests waiting", "accept, a second", "lease, a second", "look at the backlog"]
-    tables.show("scale-queue", "Queue of one database", header, rows, keep=given.keep, command="scale")
+    rows: list[list[object]]
+    if given.endpoints:
+        rows = [asyncio.run(_endpoints(count)) for count in given.endpoints]
+        header = ["endpoints", "processor at rest", "memory", "slowest round"]
+        tables.show(
+            "scale-endpoints", "Endpoints of one controller", header, rows, keep=given.keep, command="scale"
+        )
+    if given.alarms:
+        show_alarms(given.alarms, keep=given.keep)
+    if given.rollouts:
+        rows = [asyncio.run(_rollouts(count)) for count in given.rollouts]
+        header = ["rollouts at a time", "processor a rollout", "rollouts a second of processor", "all ended right"]
+        tables.show("scale-rollouts", "Rollouts of one controller", header, rows, keep=given.keep, command="scale")
+    if given.queue:
+        rows = [asyncio.run(measure_queue(depth)) for depth in given.queue]
+        header = ["requests waiting", "accept, a second", "lease, a second", "look at the backlog"]
+        tables.show("scale-queue", "Queue of one database", header, rows, keep=given.keep, command="scale")
+    if given.journal:
+        show_journal(given.journal, keep=given.keep)
+
+
+def show_alarms(counts: Sequence[int], *, keep: bool) -> None:
+    spent = [asyncio.run(_alarms(count)) for count in counts]
+    rows: list[list[object]] = [[f"{n:,}", f"{s:.2%}"] for n, s in zip(counts, spent, strict=True)]
+    rows.append(["exponent", f"{exponent(counts, spent):.2f}"])
+    header = ["alarms of 10 endpoints", "processor"]
+    tables.show("scale-alarms", "Alarms of one controller", header, rows, keep=keep, command="scale")
+
+
+def show_journal(lengths: Sequence[int], *, keep: bool) -> None:
+    spent = [asyncio.run(measure_journal(length)) for length in lengths]
+    rows: list[list[object]] = [
+        [f"{length:,}", *(f"{part:.2f} ms" for part in parts)]
+        for length, parts in zip(lengths, spent, strict=True)
+    ]
+    rows.append(["exponent", *(f"{exponent(lengths, column):.2f}" for column in zip(*spent, strict=True))])
+    header = ["lines of the journal", "write", "look at the last 100", "removal that finds nothing"]
+    tables.show("scale-journal", "Journal of one database", header, rows, keep=keep, command="scale")
+
+
+def exponent(work: Sequence[float], cost: Sequence[float]) -> float:
+    """``p`` where cost grows as work to the power of ``p``: the slope of the line through the logarithms."""
+    return float(np.polyfit(np.log(work), np.log(cost), 1)[0]) if len(work) > 1 else float("nan")
 
 
 def _numbers(text: str) -> list[int]:
@@ -51,6 +92,15 @@ async def _endpoints(count: int) -> list[object]:
         spent = (time.process_time() - begun) / (time.monotonic() - clock)
         held = psutil.Process().memory_info().rss / 2**20
         return [count, f"{spent:.1%}", f"{held:.0f} MB", f"{max(rounds) * 1000:.0f} ms"]
+
+
+async def _alarms(count: int) -> float:
+    """Share of a processor with so many more alarms than the twenty of ten endpoints."""
+    async with platform_with(10) as platform:
+        await platform.add_alarms(count)
+        begun, clock = time.process_time(), time.monotonic()
+        await platform.watch(SECONDS)
+        return (time.process_time() - begun) / (time.monotonic() - clock)
 
 
 async def _rollouts(count: int) -> list[object]:

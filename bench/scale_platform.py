@@ -135,9 +135,21 @@ class ScalePlatform:
 
     def _create(self, tx: Tx, name: str) -> None:
         now = self.clock.now()
+        self._put_alarms(tx, name, "")
+        asked, can = UpdateRequest("v1"), self.target.can
+        endpoints.create_endpoint(tx, name, asked, {}, rollout_id=f"first-{name}", can=can, now=now)
+
+    async def add_alarms(self, count: int) -> None:
+        """So many more, two at a time, to one endpoint after the other."""
+        for number in range(count // 2):
+            name = self.names[number % len(self.names)]
+            await self.store.run(lambda tx, n=name, s=f"-{number}": self._put_alarms(tx, n, s))  # type: ignore[misc]
+
+    def _put_alarms(self, tx: Tx, name: str, suffix: str) -> None:
+        now = self.clock.now()
         for metric, limit in (("Invocation5XXErrors", 0.05), ("ModelLatency", 100_000.0)):
             alarm = Alarm(
-                name=f"{name}-{metric}",
+                name=f"{name}-{metric}{suffix}",
                 namespace="AWS/SageMaker",
                 metric=metric,
                 dimensions={"EndpointName": name, "VariantName": "AllTraffic"},
@@ -151,8 +163,6 @@ class ScalePlatform:
                 missing=MissingData.NOT_BREACHING,
             )
             tx.put(ALARM, alarm.name, alarm, expect=0, now=now)
-        asked, can = UpdateRequest("v1"), self.target.can
-        endpoints.create_endpoint(tx, name, asked, {}, rollout_id=f"first-{name}", can=can, now=now)
 
     async def update_all(self) -> None:
         now, can = self.clock.now(), self.target.can

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tidegate.domain.access import Role
+from tidegate.domain.devices import Device, parse_devices
 from tidegate.domain.errors import StartupError
 from tidegate.domain.memory_sizes import parse_bytes
 
@@ -123,6 +124,9 @@ class Settings:
 
     start_limit: int = 0
     """Instances that start at one time. 0: two for each processor, since starting is work for a processor."""
+
+    devices: tuple[Device, ...] | None = None
+    """Accelerators that replicas of this machine may be assigned, with their memory. None: those that are found."""
 
     drain_timeout: int = 60
     """Seconds a replica that is taken out of service gets to finish what it has in hand."""
@@ -332,6 +336,7 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "TIDEGATE_STREAM_TIMEOUT": ("stream_timeout", int),
     "TIDEGATE_MEMORY_LIMIT": ("memory_limit", parse_bytes),
     "TIDEGATE_START_LIMIT": ("start_limit", _positive),
+    "TIDEGATE_DEVICES": ("devices", parse_devices),
     "TIDEGATE_DRAIN_TIMEOUT": ("drain_timeout", int),
     "TIDEGATE_FILE_ROOTS": ("file_roots", _paths),
     "TIDEGATE_S3_ENDPOINT": ("s3_endpoint", str),

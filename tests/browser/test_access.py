@@ -1,20 +1,19 @@
 """The login, roles, the audit and sessions that end, as people meet them in a real browser."""
 
+import re
 import tempfile
-import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.browser.checks import fits, watched
+from tests.browser.hostile_page import HOSTILE, other_site
 from tidegate.compose.user_book import with_users
 from tidegate.domain.access import Role
 from tidegate.service.users import UserBook
@@ -124,6 +123,8 @@ def test_the_keyboard_alone_signs_in_and_out(context: BrowserContext, platform: 
             for shown in (page.get_by_text("signed in as viewer"), page.get_by_role("button", name="Sign out")):
                 expect(shown).to_be_in_viewport(ratio=1)
         page.keyboard.press("Tab")
+        expect(page.get_by_role("link", name="Your account")).to_be_focused()
+        page.keyboard.press("Tab")
         expect(page.get_by_role("button", name="Sign out")).to_be_focused()
         page.keyboard.press("Enter")
         expect(page).to_have_url(f"{platform.url}/console/login")
@@ -213,6 +214,26 @@ def test_a_live_page_says_that_its_session_has_ended(browser: Browser, platform:
         expect(page.locator("[data-pulse]")).to_have_text("live", timeout=20_000)
 
 
+def test_a_live_page_goes_on_after_a_new_login_that_it_had_no_time_to_miss(
+    browser: Browser, platform: Platform
+) -> None:
+    with signed_in(browser, platform, "dora") as page:
+        expect(page.locator("[data-pulse]")).to_have_text("live")
+        asked = page.context.request
+        csrf = str(page.locator('meta[name="csrf"]').get_attribute("content"))
+        with page.expect_request(
+            "**/console/live", timeout=30_000
+        ):  # its stream is told that the old session ended
+            asked.post(f"{platform.url}/console/logout", form={"csrf": csrf}, headers={"origin": platform.url})
+            asked.post(
+                f"{platform.url}/console/login",
+                form={"name": "dora", "password": PASSWORD},
+                headers={"origin": platform.url},
+            )
+        expect(page.locator("[data-connection]")).to_contain_text("Connected again")
+        expect(page.locator("[data-pulse]")).to_have_text("live")
+
+
 def test_a_role_that_is_lowered_counts_in_an_open_page(
     browser: Browser, platform: Platform, operator: httpx.Client
 ) -> None:
@@ -288,45 +309,46 @@ def test_the_audit_shows_who_did_what_and_why(
         expect(page).to_have_url(f"{platform.url}/console/audit")
 
 
-HOSTILE = """<!doctype html><title>hostile</title>
-<form id="plain" method="post" enctype="text/plain" action="{url}/tidegate/v1/down" target="away">
-<input name="x" value="y"></form>
-<form id="out" method="post" action="{url}/console/logout" target="out"></form>
-<iframe name="away"></iframe><iframe name="out"></iframe><iframe src="{url}/console" id="framed"></iframe>
-<script>
-const json = {{ headers: {{ "content-type": "application/json" }}, body: "{{}}" }};
-Promise.allSettled([
-  fetch("{url}/tidegate/v1/down", {{ method: "POST", mode: "no-cors", credentials: "include" }}),
-  fetch("{url}/tidegate/v1/down", {{ method: "POST", credentials: "include", ...json }}),
-  fetch("{url}/console/session", {{ credentials: "include" }}).then((answer) => answer.text()),
-]).then((all) => {{
-  document.getElementById("plain").submit();
-  document.getElementById("out").submit();
-  document.title = all.map((one) => one.value?.type ?? one.status).join();
-}});
-</script>"""
-
-
-@contextmanager
-def other_site(text: str) -> Iterator[str]:
-    """A page on another port of this machine: of the same site, so that the browser sends the cookie."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html")
-            self.end_headers()
-            self.wfile.write(text.encode())
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
+def test_an_admin_adds_a_user_who_takes_over_and_is_disabled(browser: Browser, platform: Platform) -> None:
+    with signed_in(browser, platform, "root") as page:
+        page.goto(f"{platform.url}/console/users")
+        both_themes(page)
+        page.get_by_role("button", name="Add a user").click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_label("Name").fill("nina")
+        dialog.get_by_label("Role").select_option("operator")
+        dialog.get_by_label("New password", exact=True).fill(PASSWORD)
+        dialog.get_by_label("once more").fill("something else altogether")
+        dialog.get_by_role("button", name="Add a user").click()
+        expect(dialog.get_by_role("alert")).to_contain_text("differ")
+        dialog.get_by_label("once more").fill(PASSWORD)
+        both_themes(page)
+        dialog.get_by_role("button", name="Add a user").click()
+        row = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name="nina"))
+        expect(row).to_contain_text("operator")
+        expect(page.get_by_role("button", name="Remove root")).to_have_count(0)
+        with signed_in(browser, platform, "nina") as own:
+            own.get_by_text("nina", exact=True).click()
+            own.get_by_role("link", name="Your account").click()
+            own.get_by_role("button", name="Create a token").click()
+            box = own.get_by_role("dialog")
+            box.get_by_label("What it is for").fill("ci")
+            box.get_by_role("button", name="Create a token").click()
+            token = box.locator("[data-token]")
+            expect(token).to_contain_text("tidegate_")
+            text = str(token.text_content())
+            both_themes(own)
+            box.get_by_role("button", name="I have kept it").click()
+            expect(own.get_by_role("button", name="Revoke ci")).to_be_visible()
+            assert text not in own.content()
+            both_themes(own)
+            page.get_by_role("button", name="Disable nina").click()
+            dialog.get_by_role("button", name="Disable").click()
+            expect(row).to_contain_text("disabled")
+            own.reload()
+            expect(own).to_have_url(re.compile("/console/login"))
+        answer = httpx.get(f"{platform.url}/tidegate/v1/caller", headers={"authorization": f"Bearer {text}"})
+        assert answer.status_code == 403
 
 
 def test_a_page_of_another_origin_can_do_nothing_in_an_admins_name(browser: Browser, platform: Platform) -> None:

@@ -1,5 +1,6 @@
 """Users, tokens, sessions and the audit in both databases."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tidegate.domain.access import AuditEntry, Means, Outcome, Role, Session, Token, User
-from tidegate.domain.errors import AlreadyExists, NotFound, SessionEnded
+from tidegate.domain.errors import AlreadyExists, Conflict, NotFound, SessionEnded
 from tidegate.store import open_store
 from tidegate.store.access import SqlAccess
 from tidegate.store.audit import SqlAudit
@@ -153,3 +154,44 @@ async def test_the_file_of_a_database_is_its_owners_alone(tmp_path: Path) -> Non
     finally:
         os.umask(before)
     assert set(modes.values()) == {0o600} and "tidegate.db" in modes
+
+
+async def test_a_disabled_user_has_no_sessions_and_begins_none(database: Database) -> None:
+    book = SqlAccess(database)
+    await book.add_user(ALICE)
+    await begin(book, session("one"))
+    await book.change_user("alice", NOW + HOUR, disabled=True)
+    assert await book.sessions() == []
+    with pytest.raises(SessionEnded):
+        await begin(book, session("two"))
+    await book.change_user("alice", NOW + HOUR, disabled=False)
+    await begin(book, session("two"))
+    assert [one.digest for one in await book.sessions()] == ["two"]
+
+
+async def test_a_new_password_keeps_the_session_that_asked_for_it_and_needs_the_one_that_was_shown(
+    database: Database,
+) -> None:
+    book = SqlAccess(database)
+    await book.add_user(ALICE)
+    for digest in ("one", "two"):
+        await begin(book, session(digest))
+    with pytest.raises(Conflict):
+        await book.change_user("alice", NOW, password="scrypt$3", keep="one", known="scrypt$2")
+    assert len(await book.sessions()) == 2
+    await book.change_user("alice", NOW, password="scrypt$3", keep="one", known=ALICE.password)
+    assert [one.digest for one in await book.sessions()] == ["one"]
+
+
+async def test_of_two_admins_who_are_lowered_at_once_one_remains(database: Database) -> None:
+    book = SqlAccess(database)
+    for name in ("ann", "ben"):
+        await book.add_user(replace(ALICE, name=name, role=Role.ADMIN))
+    both = await asyncio.gather(
+        book.change_user("ann", NOW, role=Role.VIEWER),
+        book.change_user("ben", NOW, disabled=True),
+        return_exceptions=True,
+    )
+    assert sorted(type(one).__name__ for one in both) == ["Conflict", "NoneType"]
+    with pytest.raises(Conflict):
+        await book.remove_user("ann" if both[0] is not None else "ben")

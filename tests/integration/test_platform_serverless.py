@@ -339,3 +339,30 @@ def test_a_model_in_onnx_is_forked_too(platform: Platform, scene: Scene, tmp_pat
     [replica] = replicas(platform, "onnx")
     worker = psutil.Process(json.loads((replica / "process.json").read_text())["pid"])
     assert "tidegate.serving.process.fork_server" in worker.cmdline()
+
+
+def test_a_model_of_pytorch_is_forked_from_a_process_of_its_own(
+    platform: Platform, scene: Scene, tmp_path: Path
+) -> None:
+    """Takes as long as PyTorch is imported twice: by the first instance, and by the process that forks the others."""
+    torch = pytest.importorskip("torch")
+    sums = torch.nn.Linear(4, 1, bias=False)
+    torch.nn.init.ones_(sums.weight)
+    torch.jit.save(torch.jit.trace(sums.eval(), torch.zeros(2, 4)), tmp_path / "model.pt")
+    model = {"image": "tidegate/pytorch", "data": (tmp_path / "model.pt").as_uri()}
+    deploy(platform, "torch", model, idle_after="1s")
+    assert scene.settled("torch")["EndpointStatus"] == "InService"
+
+    def is_forked() -> bool:
+        asleep(platform, "torch")
+        assert float(invoke(platform, "torch").text) == pytest.approx(1.0)
+        [replica] = replicas(platform, "torch")
+        worker = psutil.Process(json.loads((replica / "process.json").read_text())["pid"])
+        line = worker.cmdline()
+        return "tidegate.serving.process.fork_server" in line and line[-1] == "pytorch"
+
+    wait_until(is_forked, "the fork server of PyTorch is ready")
+    assert not any(process.info["cmdline"][-1:] == ["mlflow"] for process in platform.processes()), (
+        "nobody uses it"
+    )
+    scene.sagemaker.delete_endpoint(EndpointName="torch")

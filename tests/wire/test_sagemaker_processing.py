@@ -262,3 +262,18 @@ def test_jobs_that_wait_are_bounded(sagemaker: Any, wire: Served) -> None:
     wire.run(wire.store.run(fill))
     code, _, message = refused(sagemaker.create_processing_job, **JOB)
     assert code == "ResourceLimitExceeded" and "have not ended" in message
+
+
+def test_a_job_is_not_lost_by_a_database_that_does_not_answer_for_a_moment(
+    sagemaker: Any, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise Transient("the database does not answer")
+
+    sagemaker.create_processing_job(**JOB)
+    with monkeypatch.context() as broken:
+        broken.setattr("tidegate.service.processing_jobs.begin", refuse)
+        jobs.finish()
+    assert described(sagemaker)["ProcessingJobStatus"] == "InProgress"
+    jobs.finish()
+    assert described(sagemaker)["ProcessingJobStatus"] == "Completed"

@@ -32,6 +32,9 @@ from tidegate.spec.units import seconds
 
 CAPTURED = re.compile(r"last-\d{1,6}[a-z]{1,3}")
 """The time whose captures are meant, and not a file."""
+DAY = 86_400
+LONGEST = 400 * DAY
+"""Seconds back: the folder of each hour is looked at."""
 MOST_CAPTURED = 20_000
 """Captures that are asked at most; of more so many are drawn."""
 OPEN_FOR = 3_600.0
@@ -125,8 +128,11 @@ def read_captured(endpoint: str, given: str, terms: RowTerms, by: str, settings:
         raise Invalid("--captured: give --endpoint NAME, whose captures are meant; --rows FOLDER reads any others")
     if terms.label:
         raise Invalid("captures have no labels: 'tidegate labels' measures by those that came later")
+    last = seconds(given.removeprefix("last-"), ("--captured",), least=1)
+    if last > LONGEST:
+        raise Invalid(f"--captured {given}: give {LONGEST // DAY} days at most")
     before = time.time()
-    since = before - seconds(given.removeprefix("last-"), ("--captured",), least=1)
+    since = before - last
     addresses = captured_at(endpoint)
     if not addresses:
         raise Invalid(f"--captured {given}: endpoint {endpoint} captures nothing; --rows FILE gives rows")

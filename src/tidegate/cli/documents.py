@@ -104,6 +104,7 @@ class FleetDocument(Struct):
     starting: int
     draining: int
     failure: str | None
+    devices: Annotated[dict[str, list[str]], Meta(description="Accelerators of each replica that has some.")]
     architecture: ArchitectureDocument | None
 
 

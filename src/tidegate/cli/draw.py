@@ -176,6 +176,8 @@ def fleet_table(document: Document, live: Iterable[Document]) -> Table:
             format_number(found.get("p99_ms"), 1, " ms"),
             Text(format_number(errors / span if found else None, 1), style="bold red" if errors else ""),
         )
+        for replica, names in sorted((fleet.get("devices") or {}).items()):
+            shown.add_note(f"{replica} on {', '.join(names)}", "dim")
         if fleet["failure"]:
             shown.add_note(fleet["failure"], "red")
     return shown

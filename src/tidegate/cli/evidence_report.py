@@ -81,8 +81,13 @@ def _plots(told: Mapping[str, Any]) -> Iterator[CurvePlot]:
     levels = [(told["threshold"], f"fails from here on; now: {told['finding']}")]
     yield CurvePlot("Evidence of a difference beyond the tolerance", x, "evidence", curves, top, marks, levels)
     for one in told["comparisons"]:
-        if one["old"] is not None and one["new"] is not None:
+        if any(one[side] is not None and _asked(one[side]) for side in SIDES):
             yield _rates(one, across, x, marks, told["level"])
+
+
+def _asked(line: Mapping[str, Any]) -> bool:
+    """Whether a version had a request at any moment."""
+    return any(rate is not None for rate in line["rates"])
 
 
 def _unit(told: Mapping[str, Any]) -> tuple[float, str]:
@@ -102,9 +107,10 @@ def _rates(
             if rate is not None
         ]
         curves.append((side, [(at, rate) for at, rate, _, _ in known]))
-        bands.append((place, [(at, low, high) for at, _, low, high in known]))
+        if known:
+            bands.append((place, [(at, low, high) for at, _, low, high in known]))
     rates = [rate for _, points in curves for _, rate in points]
-    ends = [spans[-1][2] for _, spans in bands if spans]
+    ends = [spans[-1][2] for _, spans in bands]
     top = min(100.0, 1.3 * max([*rates, *ends], default=1.0) or 1.0)
     title = f"{one['comparison']} of {one['variant']}: rates so far, with bounds ({level:.0%} at all looks)"
     return CurvePlot(title, x, "percent of the requests", curves, top, marks, (), bands)

@@ -72,7 +72,8 @@ def models(
 ) -> None:
     """Show the loaded models of a multi-model endpoint.
 
-    For each instance, with the memory they take and how often they are asked.
+    For each instance, with the memory they take, how often they are asked and what they answered in the last ten to
+    twenty minutes.
 
     \b
     Examples:
@@ -84,18 +85,31 @@ def models(
     if as_json:
         print(json.dumps({"replicas": found}))
         return
-    shown = Table(key("INSTANCE"), key("MODEL"), key("STATE"), number("MEMORY"), number("REQ/S"), sentence("WHY"))
+    answers = (number("P50/P99", 1), number("ERRORS", 1), number("LAST", 2))
+    shown = Table(
+        key("INSTANCE"), key("MODEL"), key("STATE"), number("MEMORY"), number("REQ/S"), *answers, sentence("WHY")
+    )
     for one in found:
         if "models" not in one:
-            shown.add_row(one["replica"], "(no response)", "", "", "", "")
+            shown.add_row(one["replica"], "(no response)", *("" for _ in range(7)))
             continue
         memory = f"{draw.format_size(one['held'])}/{draw.format_size(one['memory'])}"
-        shown.add_row(one["replica"], f"({one['loaded']} loaded)", "", memory, "", "")
+        shown.add_row(one["replica"], f"({one['loaded']} loaded)", "", memory, *("" for _ in range(5)))
         for model in one["models"]:
             state = model["state"] + (", pinned" if model["pinned"] else "")
             rate = draw.format_number(model["requests_per_second"], 2)
-            shown.add_row("", model["name"], state, draw.format_size(model["bytes"]), rate, model["reason"])
+            told = _answer_cells(model.get("answers"))
+            shown.add_row("", model["name"], state, draw.format_size(model["bytes"]), rate, *told, model["reason"])
     if found:
         console().print(shown)
     else:
         print(f'no instance of endpoint "{name}" serves multiple models')
+
+
+def _answer_cells(told: dict[str, Any] | None) -> tuple[str, str, str]:
+    """Latencies, errors and last use; empty for a model that has not answered, or whose instance does not tell."""
+    if told is None:
+        return "", "", ""
+    latencies = "/".join("-" if told[part] is None else f"{told[part]:.3g}" for part in ("p50_ms", "p99_ms"))
+    errors = f"{told['errors'] / told['requests']:.1%}" if told["requests"] else "-"
+    return f"{latencies} ms", errors, f"{draw.format_duration(told['seconds_since_last'])} ago"

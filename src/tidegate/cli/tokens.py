@@ -9,7 +9,7 @@ from tidegate.cli.output import AsJson, print_note, show
 from tidegate.cli.plain_parameters import PlainGroup
 from tidegate.cli.users import State, run
 from tidegate.domain.access import Role, Token
-from tidegate.service.users import UserBook
+from tidegate.service.users import UserBook, token_view
 
 app = typer.Typer(
     cls=PlainGroup, no_args_is_help=True, rich_markup_mode=None, help="Manage API tokens, which act for a user."
@@ -40,7 +40,7 @@ def create(
         return await users.create_token(owner, role, label, days or None, now)
 
     made, text = run(state, work)
-    show({**_view(made), "token": text}, as_json, text)
+    show({**token_view(made), "token": text}, as_json, text)
     until = f"until {made.expires_at:%Y-%m-%d}" if made.expires_at else "without an end"
     print_note(f"token {made.id} of {owner}, {made.role}, {until}; it is not shown again")
 
@@ -55,7 +55,7 @@ def list_tokens(state: State = None, as_json: AsJson = False) -> None:
     """
 
     async def work(users: UserBook, now: datetime) -> list[dict[str, str | None]]:
-        return [_view(token) for token in await users.book.tokens()]
+        return [token_view(token) for token in await users.book.tokens()]
 
     found = run(state, work)
     lines = [
@@ -82,15 +82,3 @@ def revoke(
     """
     run(state, lambda users, now: users.revoke_token(token, now))
     show({"id": token, "revoked": True}, as_json, f"revoked {token}")
-
-
-def _view(token: Token) -> dict[str, str | None]:
-    return {
-        "id": token.id,
-        "owner": token.owner,
-        "role": str(token.role),
-        "label": token.label,
-        "created_at": token.created_at.isoformat(),
-        "expires_at": token.expires_at.isoformat() if token.expires_at else None,
-        "used_at": token.used_at.isoformat() if token.used_at else None,
-    }

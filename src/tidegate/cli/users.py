@@ -70,14 +70,23 @@ def list_users(state: State = None, as_json: AsJson = False) -> None:
       tidegate user list
     """
 
-    async def work(users: UserBook, now: datetime) -> list[dict[str, str]]:
+    async def work(users: UserBook, now: datetime) -> list[dict[str, str | bool]]:
         return [
-            {"name": user.name, "role": str(user.role), "created_at": user.created_at.isoformat()}
+            {
+                "name": user.name,
+                "role": str(user.role),
+                "created_at": user.created_at.isoformat(),
+                "disabled": user.disabled,
+            }
             for user in await users.book.users()
         ]
 
     found = run(state, work)
-    lines = [f"{user['name']}  {user['role']}  since {user['created_at'][:10]}" for user in found]
+    lines = [
+        f"{user['name']}  {user['role']}{', disabled' if user['disabled'] else ''}  "
+        f"since {str(user['created_at'])[:10]}"
+        for user in found
+    ]
     show({"users": found}, as_json, "\n".join(lines) or "there are no users: 'tidegate user add NAME' adds one")
 
 
@@ -121,6 +130,30 @@ def role(
     """
     run(state, lambda users, now: users.set_role(name, role, now))
     show({"name": name, "role": role}, as_json, f"{name} is {role}")
+
+
+@app.command()
+def disable(name: User, state: State = None, as_json: AsJson = False) -> None:
+    """Keep a user out, at once: sessions end, and API tokens do not count until the user is enabled again.
+
+    \b
+    Example:
+      tidegate user disable bob
+    """
+    run(state, lambda users, now: users.set_disabled(name, True, now))
+    show({"name": name, "disabled": True}, as_json, f"disabled {name}, whose sessions have ended")
+
+
+@app.command()
+def enable(name: User, state: State = None, as_json: AsJson = False) -> None:
+    """Let a user who was disabled sign in again, with the same password, role and API tokens.
+
+    \b
+    Example:
+      tidegate user enable bob
+    """
+    run(state, lambda users, now: users.set_disabled(name, False, now))
+    show({"name": name, "disabled": False}, as_json, f"enabled {name}")
 
 
 @app.command(name="sign-out")

@@ -71,9 +71,11 @@ def save(
         raise NotFound(f"there is no database at {file}: name the state folder with --state")
     database = open_database(_url(settings), limits=DatabaseLimits(settings.database_timeout), prepare=False)
     archive = open_archive(settings.state) if models else None
+    folder = label_folder(settings.state.expanduser().absolute())
+    snapshot = label_archive.take_snapshot(folder) if labels else contextlib.nullcontext()
     try:
-        with label_archive.take_snapshot(label_folder(settings.state.expanduser().absolute())) as found:
-            some = found if labels and found.count() else None
+        with snapshot as found:
+            some = found if found is not None and found.count() else None
             return database.read(
                 lambda connection: backup.export(
                     connection, path, metrics=metrics, progress=progress, models=archive, labels=some
@@ -111,12 +113,12 @@ class _Restore:
     progress: ProgressCallback
 
     async def run(self) -> Done:
-        labels = backup.LABELS in self.header.tables
-        if labels:  # beside those that are there, which they replace once the records are in place
-            label_archive.prepare(self.folder.path, backup.read_labels(self.path))
-        done = await self._restore()
-        if labels:
-            label_archive.settle(self.folder.path, label_folder(self.folder.path))
+        if backup.LABELS not in self.header.tables:
+            return await self._restore()
+        state = self.folder.path
+        with label_archive.prepared(state, backup.read_labels(self.path)):
+            done = await self._restore()
+            label_archive.settle(state, label_folder(state))
         return done
 
     async def _restore(self) -> Done:

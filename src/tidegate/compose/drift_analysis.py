@@ -69,6 +69,7 @@ class ProcessAnalyst:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
                 env=self.environment,
+                start_new_session=True,  # Ctrl-C at the server's terminal is for the server, which runs it again
             )
             try:
                 async with asyncio.timeout(longest):

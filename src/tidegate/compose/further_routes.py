@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from tidegate.advisor.planner import api as planner_api
 from tidegate.advisor.quality import api as labels_api
 from tidegate.console import (
+    account_page,
     audit_page,
     chat_page,
     compute_api,
+    cost_reader,
     insight_pages,
     learn_pages,
     login_pages,
@@ -17,7 +19,9 @@ from tidegate.console import (
     pages,
     recommender_pages,
     summary_pages,
+    users_page,
 )
+from tidegate.gateway import account, native, people
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.guarded_routes import GuardedRoute
 
@@ -29,9 +33,14 @@ def further_routes(gateway: Gateway, environment: Mapping[str, str]) -> list[Gua
         *planner_api.routes(gateway),
         *labels_api.routes(gateway),
         *compute_api.routes(gateway, desk),
+        *native.routes(gateway, cost_reader.ROUTES),
         *login_pages.routes(gateway),
         *openid_pages.routes(gateway),
         *audit_page.routes(gateway),
+        *native.routes(gateway, people.ROUTES),
+        *native.routes(gateway, account.ROUTES),
+        *users_page.routes(gateway),
+        *account_page.routes(gateway),
         *chat_page.routes(gateway),
         *operate_pages.routes(gateway, streams),
         *insight_pages.routes(gateway, streams),

@@ -33,6 +33,20 @@ PATHS: Mapping[str, tuple[str, ...]] = {
     f"{CONSOLE}/jobs": ("GET",),
     f"{CONSOLE}/jobs/live": ("GET",),
     f"{CONSOLE}/audit": ("GET",),
+    f"{CONSOLE}/users": ("GET",),
+    f"{CONSOLE}/account": ("GET",),
+    f"{NATIVE}/endpoints/{{name}}/cost": ("GET",),
+    f"{NATIVE}/users": ("GET", "POST"),
+    f"{NATIVE}/users/{{user}}": ("DELETE",),
+    **{f"{NATIVE}/users/{{user}}/{what}": ("PUT",) for what in ("role", "password", "disabled")},
+    f"{NATIVE}/sessions": ("GET", "DELETE"),
+    f"{NATIVE}/tokens": ("GET", "POST"),
+    f"{NATIVE}/tokens/{{id}}": ("DELETE",),
+    f"{NATIVE}/account": ("GET",),
+    f"{NATIVE}/account/password": ("PUT",),
+    f"{NATIVE}/account/tokens": ("POST",),
+    f"{NATIVE}/account/tokens/{{id}}": ("DELETE",),
+    f"{NATIVE}/account/sessions": ("DELETE",),
     LOGIN: ("GET", "POST"),
     f"{LOGIN}/provider": ("GET",),
     f"{LOGIN}/callback": ("GET",),
@@ -55,8 +69,8 @@ PATHS: Mapping[str, tuple[str, ...]] = {
     f"{CONSOLE}/recommender/{{name}}/live": ("GET",),
     f"{CONSOLE}/static/{{path:path}}": ("GET",),
 }
-"""Paths of ``further_routes`` with their methods: the planner, labels, computations and pages, which take a sixth of
-the processor time of a start and which most servers never show."""
+"""Paths of ``further_routes`` with their methods: the planner, labels, computations, users and pages, which take a
+sixth of the processor time of a start and which most servers never show."""
 
 Handler = Callable[[Request], Awaitable[Response]]
 

@@ -15,6 +15,7 @@ from tidegate.host.clock import BOOT_ID
 from tidegate.ports.lease import LeaseCandidate
 from tidegate.settings import Settings
 from tidegate.store import DatabaseLimits, SqlStore
+from tidegate.store.access import SqlAccess
 from tidegate.store.audit import SqlAudit
 from tidegate.store.database import Database, open_database
 from tidegate.store.lease import DEFAULT_TIMES, LeaseContender, SqlLease, has_leases
@@ -25,6 +26,8 @@ JOURNAL_EVERY = 60.0
 """Seconds between two removals of old lines of the journal."""
 AUDIT_ENTRIES = 1_000_000
 """Entries of the audit that are kept at most: some 300 MB."""
+EXPIRED_TOKENS = timedelta(days=90)
+"""For which tokens that have expired are still listed."""
 EVER = datetime(1970, 1, 1, tzinfo=UTC)
 JOURNAL_LINES = 2_000
 """Lines that are removed in one transaction, so that others wait for it no longer than for any."""
@@ -95,12 +98,14 @@ async def _watch(lease: SqlLease, leave: Callable[[], None]) -> None:
 
 
 async def prune_records(store: SqlStore, settings: Settings) -> None:
-    """Remove old lines of the journal and of the audit."""
+    """Remove old lines of the journal and of the audit, sessions that have expired and tokens that did long ago."""
     now = datetime.now(UTC)
     if settings.journal_days:
         oldest = now - timedelta(days=settings.journal_days)
-        await store.run(lambda tx: tx.prune_journal(oldest, JOURNAL_LINES))
+        while await store.run(lambda tx: tx.prune_journal(oldest, JOURNAL_LINES)) == JOURNAL_LINES:
+            pass
     since = now - timedelta(days=settings.audit_days) if settings.audit_days else EVER
     audit = SqlAudit(store.database)
     while await audit.prune(since, AUDIT_ENTRIES):
         pass  # one transaction after another, between which others have their turn
+    await SqlAccess(store.database).prune(now, now - EXPIRED_TOKENS)

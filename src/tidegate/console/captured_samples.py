@@ -13,7 +13,7 @@ from typing import Any
 from tidegate.advisor.drift.captures import hours_of
 from tidegate.advisor.quality.sources import list_files
 from tidegate.capture.paths import is_captured
-from tidegate.capture.records import BASE64, CSV, Body
+from tidegate.capture.records import BASE64, CSV, JSON, Body
 from tidegate.capture.redaction import Redactor
 from tidegate.domain.capture import Redaction
 
@@ -35,6 +35,9 @@ _NAMED = re.compile(
 )
 """Of bounded width wherever it can fail: clients choose what it reads."""
 _COLUMN = re.compile(_NAMES, re.IGNORECASE)
+_NAMING = frozenset({"name", "key", "field", "column", "feature", "attribute"})
+_VALUES = frozenset({"value", "values", "data", "content", "val"})
+"""Members that name what is in the others beside them."""
 _LISTED = re.compile(
     rf"""[\[,]\s{{0,9}}"[\w\s-]{{0,40}}(?:{_NAMES})[\w\s-]{{0,40}}"\s{{0,9}}[,\]]""", re.IGNORECASE
 )
@@ -135,8 +138,10 @@ def _side(redactor: Redactor, side: object, *, request: bool) -> ShownBody | Non
         return ShownBody(kind, None, f"{len(data) * 3 // 4:,} bytes in base64, in which nothing can be masked")
     if len(data) > MOST_BYTES:
         return ShownBody(kind, None, f"{len(data):,} characters: too many to be shown")
-    if encoding == CSV and _COLUMN.search(data.partition("\n")[0]):
-        return ShownBody(kind, None, "the first line names a secret")
+    if encoding == CSV and _COLUMN.search(data):
+        return ShownBody(kind, None, "its table names a secret")
+    if encoding == JSON:  # first: detectors may mask the word that tells what is beside it
+        data = _hide_members(data)
     masked = redactor.redact(Body(data.encode("utf-8", "replace"), kind, str(encoding)), request)
     if masked is None:
         return ShownBody(kind, None, "it cannot be read, so nothing could be masked in it")
@@ -145,6 +150,30 @@ def _side(redactor: Redactor, side: object, *, request: bool) -> ShownBody | Non
         return ShownBody(kind, None, "a list in it names a secret")
     text = hide_secrets(whole)
     return ShownBody(masked.content_type or "", text[:MOST_SHOWN], cut=len(text) > MOST_SHOWN)
+
+
+def _hide_members(text: str) -> str:
+    """Each document, or line, of JSON without the values of members whose names say that they are secrets, of
+    whatever parts these are."""
+    try:
+        return json.dumps(_without_secrets(json.loads(text)), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        lines = text.splitlines()
+    return "\n".join(map(_hide_members, lines)) if len(lines) > 1 else text
+
+
+def _without_secrets(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_secrets(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    told = any(
+        name.lower() in _NAMING and isinstance(one, str) and _COLUMN.search(one) for name, one in value.items()
+    )
+    return {
+        name: SECRET if _COLUMN.search(name) or (told and name.lower() in _VALUES) else _without_secrets(one)
+        for name, one in value.items()
+    }
 
 
 def hide_secrets(text: str) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from tidegate.console.endpoint_rows import BAD, GOOD, WARN
-from tidegate.console.figures import format_rate
+from tidegate.console.figures import UNKNOWN, format_clock, format_milliseconds, format_percent, format_rate
 
 SHOWN = 100
 """Models of one page."""
@@ -62,6 +62,19 @@ def _row(model: Mapping[str, Any], replica: str) -> dict[str, Any]:
         "bytes": format_bytes(model["bytes"]),
         "rate": format_rate(model["requests_per_second"]),
         "reason": model["reason"],
+        **_answers(model.get("answers")),
+    }
+
+
+def _answers(told: Mapping[str, Any] | None) -> dict[str, str]:
+    """Of the last minutes; a dash for what is not known, also of an instance of an earlier version."""
+    if told is None:
+        return {"latency": UNKNOWN, "errors": UNKNOWN, "last": UNKNOWN}
+    errors = told["errors"] / told["requests"] if told["requests"] else None
+    return {
+        "latency": f"{format_milliseconds(told['p50_ms'])} / {format_milliseconds(told['p99_ms'])}",
+        "errors": format_percent(errors),
+        "last": f"{format_clock(told['seconds_since_last'])} ago",
     }
 
 

@@ -9,6 +9,8 @@ from starlette.responses import HTMLResponse, Response
 from tidegate import __version__
 from tidegate.console import endpoint_page, endpoint_rows, job_rows, version_diff
 from tidegate.console.activity import SPAN, Activity, read_activity, read_rates, variants_of
+from tidegate.console.cost_reader import CostReader
+from tidegate.console.endpoint_cost import cost_cell, cost_view
 from tidegate.console.identity import identify_reader, page_headers
 from tidegate.console.live_stream import LiveStreams, Snapshot, StillSame
 from tidegate.console.pages import PAGES, TEMPLATES
@@ -16,19 +18,19 @@ from tidegate.domain.access import Access, Caller
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import AuthError, Invalid
 from tidegate.domain.history import History
+from tidegate.domain.usage import Usage
 from tidegate.gateway import callers
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.guarded_routes import GuardedRoute
 from tidegate.gateway.paths import CONSOLE
 from tidegate.gateway.request_parsing import parse_endpoint_name
 from tidegate.ports.store import Filter, Tx
-from tidegate.service import history, transforms
-from tidegate.service.record_kinds import ENDPOINT
+from tidegate.service import history, transforms, usage
 from tidegate.service.views import EndpointDocument, alarms_of, endpoint_view
 
 LIVE = f"{CONSOLE}/live"
 SHOWN_JOBS = 200
-CELLS = ("state", "versions", "traffic", "latency", "errors", "instances", "last")
+CELLS = ("state", "versions", "traffic", "latency", "errors", "instances", "cost", "last")
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -39,7 +41,8 @@ def open_streams(gateway: Gateway) -> LiveStreams:
 
 def routes(gateway: Gateway, streams: LiveStreams) -> list[GuardedRoute]:
     """GET only: pages make changes through the native API. ``streams``: of all live pages together."""
-    listed = EndpointList(gateway)
+    costs = CostReader(gateway)
+    listed = EndpointList(gateway, costs)
 
     async def show_list(request: Request) -> Response:
         return render("endpoints", request, url=gateway.settings.url, **await listed.context())
@@ -55,7 +58,8 @@ def routes(gateway: Gateway, streams: LiveStreams) -> list[GuardedRoute]:
 
     async def show_endpoint(request: Request) -> Response:
         name, may = parse_endpoint_name(request), identify_reader(request).may_operate
-        return render("endpoint", request, page=await endpoint_page.read_page(gateway, name, may))
+        page = await endpoint_page.read_page(gateway, name, may)
+        return render("endpoint", request, page=page, cost=cost_view(await costs.read(name)))
 
     async def stream_endpoint(request: Request) -> Response:
         name = parse_endpoint_name(request)
@@ -131,8 +135,9 @@ class EndpointList:
     """The rows of all endpoints. Sparklines are read again once they have a new point, and a row that did not change
     is not rendered again."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, costs: CostReader) -> None:
         self._gateway = gateway
+        self._costs = costs
         self._rates: dict[str, list[float]] = {}
         self._point = -1
         self._rendered: dict[str, tuple[endpoint_rows.Row, dict[str, str]]] = {}
@@ -165,20 +170,25 @@ class EndpointList:
         now = context.clock.now()
         second = int(now.timestamp())
 
-        def work(tx: Tx) -> list[tuple[Endpoint, EndpointDocument]]:
-            found = sorted((saved.body for saved in tx.find(ENDPOINT).items), key=lambda endpoint: endpoint.name)
+        def work(tx: Tx) -> list[tuple[Endpoint, EndpointDocument, Usage]]:
             return [
-                (each, endpoint_view(each, context.observed(each.name), alarms_of(tx, each))) for each in found
+                (
+                    saved.body,
+                    endpoint_view(saved.body, context.observed(saved.name), alarms_of(tx, saved.body)),
+                    used,
+                )
+                for saved, used in usage.read_all(tx)
             ]
 
         found = await context.store.run(work)
         point = second // SPAN
         kept = self._rates if point == self._point else {}
         rows, self._rates, self._point = [], {}, point
-        for endpoint, document in found:
+        for endpoint, document, used in found:
             variants, name = variants_of(endpoint), endpoint.name
             activity: Activity = await read_activity(context.metrics, name, variants, second)
             rates = kept.get(name) or list(await read_rates(context.metrics, name, variants, second))
             self._rates[name] = rates
-            rows.append(endpoint_rows.make_row(document, activity, rates, now))
+            cost = cost_view(await self._costs.price(endpoint, used))
+            rows.append({**endpoint_rows.make_row(document, activity, rates, now), "cost": cost_cell(cost)})
         return rows

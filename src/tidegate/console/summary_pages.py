@@ -7,6 +7,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from tidegate.console import endpoint_page, summary_card, version_diff
+from tidegate.console.cost_reader import CostReader
+from tidegate.console.endpoint_cost import cost_view
 from tidegate.console.pages import REGION, load_catalogue, render_page
 from tidegate.domain.access import Access
 from tidegate.domain.endpoint import Endpoint
@@ -26,6 +28,7 @@ MOST_LISTED = 500
 
 def routes(gateway: Gateway) -> list[GuardedRoute]:
     """GET only."""
+    costs = CostReader(gateway)
 
     async def show_summary(request: Request) -> Response:
         found = await gateway.context.store.run(_list)
@@ -42,7 +45,12 @@ def routes(gateway: Gateway) -> list[GuardedRoute]:
         catalogue, now = await load_catalogue(gateway), gateway.context.clock.now()
         card = await asyncio.to_thread(summary_card.make_card, endpoint, page, catalogue, REGION)
         rows = version_diff.history_rows(past)
-        shown: dict[str, Any] = {"versions": rows[: summary_card.SHOWN_VERSIONS], "all_versions": len(rows)}
+        so_far = cost_view(await costs.read(name))
+        shown: dict[str, Any] = {
+            "so_far": so_far,
+            "versions": rows[: summary_card.SHOWN_VERSIONS],
+            "all_versions": len(rows),
+        }
         return render_page("card", request, catalogue, card=card, printed=now.isoformat(), **shown)
 
     pages = {SUMMARY: show_summary, f"{CONSOLE}/endpoints/{{name}}/card": show_card}

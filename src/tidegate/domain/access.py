@@ -35,8 +35,12 @@ class Access(StrEnum):
     """Changes what is deployed."""
     INSPECT = "inspect"
     """Reads what concerns other users: the audit."""
+    OWN = "own"
+    """Changes what is the caller's own: password, API tokens, sessions."""
     ADMINISTER = "administer"
-    """Changes who may do what, or ends the server."""
+    """Changes who may do what."""
+    STOP = "stop"
+    """Ends the server: not prevented by an audit that cannot be written."""
 
     @property
     def role(self) -> Role | None:
@@ -46,7 +50,7 @@ class Access(StrEnum):
     @property
     def is_change(self) -> bool:
         """Whether it is recorded in the audit."""
-        return self in (Access.CHANGE, Access.ADMINISTER)
+        return self in (Access.CHANGE, Access.OWN, Access.ADMINISTER, Access.STOP)
 
 
 _ROLES = {
@@ -56,7 +60,9 @@ _ROLES = {
     Access.SEE: Role.OPERATOR,
     Access.CHANGE: Role.OPERATOR,
     Access.INSPECT: Role.ADMIN,
+    Access.OWN: Role.VIEWER,
     Access.ADMINISTER: Role.ADMIN,
+    Access.STOP: Role.ADMIN,
 }
 
 
@@ -118,7 +124,9 @@ class User:
     """As ``auth.passwords`` encodes it."""
     created_at: datetime
     changed_at: datetime
-    """Of the password or the role."""
+    """Of the password, the role or ``disabled``."""
+    disabled: bool = False
+    """May neither sign in nor be acted for by tokens, until that is taken back."""
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,8 @@ class ProductionVariant:
     """Set: ``instance_count`` is 1."""
     memory_limit: int | None = None
     """Memory limit of a replica, in bytes; None: the server's default."""
+    devices: int = 0
+    """Accelerators of each replica."""
     admission: Admission = DEFAULT_ADMISSION
     wire: dict[str, object] = field(default_factory=dict)
 

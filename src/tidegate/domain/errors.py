@@ -43,18 +43,26 @@ class TidegateError(Exception):
 
 
 class Invalid(TidegateError):
+    """The request itself is wrong, and would be however often it is sent."""
+
     code = "Invalid"
 
 
 class NotFound(TidegateError):
+    """What the request names is not there."""
+
     code = "NotFound"
 
 
 class AlreadyExists(TidegateError):
+    """The name is taken."""
+
     code = "AlreadyExists"
 
 
 class Conflict(TidegateError):
+    """The request is right and cannot be done in the present state."""
+
     code = "Conflict"
 
 
@@ -63,18 +71,26 @@ class InProgress(Conflict):
 
 
 class LimitExceeded(TidegateError):
+    """A quota or a bound would be exceeded."""
+
     code = "LimitExceeded"
 
 
 class PayloadTooLarge(TidegateError):
+    """The body is larger than the server takes."""
+
     code = "TooLarge"
 
 
 class Unavailable(TidegateError):
+    """Something that the server needs does not answer; try again."""
+
     code = "Unavailable"
 
 
 class ArtifactError(TidegateError):
+    """Model data cannot be used."""
+
     code = "ArtifactError"
 
 
@@ -83,32 +99,44 @@ class MissingArtifact(ArtifactError):
 
 
 class StartupError(TidegateError):
+    """The server cannot start."""
+
     code = "StartupError"
 
 
 class AuthError(TidegateError):
-    """The request is not authenticated. Subclasses correspond to SigV4's error codes."""
+    """The caller is not who they say, or may not do this. Subclasses correspond to SigV4's error codes."""
 
     code = "AccessDenied"
 
 
 class MissingAuthentication(AuthError):
+    """Nothing says who asks."""
+
     code = "MissingAuthenticationToken"
 
 
 class IncompleteSignature(AuthError):
+    """The signature lacks a part, or cannot be read."""
+
     code = "IncompleteSignature"
 
 
 class InvalidSignature(AuthError):
+    """The signature or the API token is not right."""
+
     code = "InvalidSignature"
 
 
 class UnknownKey(AuthError):
+    """There is no such access key."""
+
     code = "UnrecognizedClient"
 
 
 class ExpiredToken(AuthError):
+    """The signature is too old, or from the future."""
+
     code = "ExpiredToken"
 
 
@@ -129,7 +157,7 @@ class SessionEnded(AuthError):
 
 
 class TooManyAttempts(AuthError):
-    """``wait``: seconds until the next attempt is looked at."""
+    """Of a login, or of changes of users and tokens; ``wait``: seconds until the next one is looked at."""
 
     code = "TooManyAttempts"
 
@@ -139,16 +167,24 @@ class TooManyAttempts(AuthError):
 
 
 class TargetError(TidegateError):
+    """The target could not do what was asked."""
+
     code = "TargetError"
 
 
 class Transient(TargetError):
+    """The target could not do it now; it is tried again."""
+
     code = "Transient"
 
 
 class StartTimeout(Transient):
+    """Instances did not become ready in time."""
+
     code = "StartTimeout"
 
 
 class TargetRefused(TargetError):
+    """The target will never do it."""
+
     code = "Refused"

@@ -90,6 +90,8 @@ class VariantSpec:
     """Seconds that a replica may take until its first good ping (SageMaker: 8 minutes unless set)."""
     memory_limit: int | None = None
     """Memory, in bytes, above which a replica is replaced; 0: no limit, None: the server's default."""
+    devices: int = 0
+    """Accelerators of each replica."""
     shadow: bool = False
     """The variant gets copies of the production variant's requests and never answers a client. Its weight over that
     of the production variant is the share that is copied, at most all."""

@@ -114,6 +114,10 @@ class FleetSecond:
     """One reading per replica, in percent of one core."""
     memory: tuple[float, ...] = ()
     """One reading per replica, in percent of the machine's memory."""
+    gpu: tuple[float, ...] = ()
+    """One reading per replica with accelerators, in percent of one."""
+    gpu_memory: tuple[float, ...] = ()
+    """One reading per replica with accelerators, in percent of the memory of one."""
     in_flight: tuple[float, ...] = ()
     """Requests in progress at the end of the second, one reading per replica that answered."""
     series: tuple[WorkerSeries, ...] = ()

@@ -22,6 +22,8 @@ class Capabilities:
     serverless: bool = True
     asynchronous: bool = True
     multi_model: bool = True
+    devices: bool = True
+    """Accelerators are counted, and assigned to replicas whose variant asks for some."""
     capture: bool = True
     """Requests and answers can be captured."""
     whole_instances: bool = False
@@ -93,6 +95,8 @@ class FleetStatus:
     unknown."""
     failed: int | None = None
     """Requests without an answer, or with a status of 500 and above, over the same time."""
+    devices: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Accelerators of each replica that has some."""
     serverless: Serverless | None = None
     """Serverless limits, as last requested. A serverless fleet counts as ready however many replicas run."""
 

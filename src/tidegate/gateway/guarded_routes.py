@@ -24,7 +24,7 @@ class GuardedRoute(Route):
         self.access = access
 
         async def endpoint(request: Request) -> Response:
-            async with gateway.trail.allowing(describe_request(gateway, request, access)):
+            async with gateway.trail.allowing(describe_request(gateway, request, access)) as request.state.told:
                 return await handler(request)
 
         super().__init__(path, endpoint, methods=list(methods))
@@ -52,7 +52,9 @@ def describe_request(gateway: Gateway, request: Request, access: Access) -> Doin
 
 def _find_name(said: dict[str, object]) -> str:
     spec = said.get("spec")
-    return _text(spec.get("endpoint")) if isinstance(spec, dict) else _text(said.get("name"))
+    if isinstance(spec, dict):
+        return _text(spec.get("endpoint"))
+    return _text(said.get("name")) or _text(said.get("owner"))
 
 
 def _text(value: object) -> str:

@@ -277,7 +277,7 @@ ROUTES: NativeRoutes = (
     ("POST", "/endpoints/{name}/invoke", invocations.invoke, Access.USE),
     ("GET", "/caller", audit_view.describe_caller, Access.READ),
     ("GET", "/audit", audit_view.read_audit, Access.INSPECT),
-    ("POST", "/down", down, Access.ADMINISTER),
+    ("POST", "/down", down, Access.STOP),
 )
 
 

@@ -20,12 +20,24 @@ class AccessBook(Protocol):
         """Raises AlreadyExists."""
         ...
 
-    async def change_user(self, name: str, now: datetime, *, password: str = "", role: Role | None = None) -> None:
-        """Change what is given. A new password ends the user's sessions. Raises NotFound."""
+    async def change_user(
+        self,
+        name: str,
+        now: datetime,
+        *,
+        password: str = "",
+        role: Role | None = None,
+        disabled: bool | None = None,
+        keep: str = "",
+        known: str = "",
+    ) -> None:
+        """Change what is given. A new password ends the user's sessions but the one with the digest ``keep``;
+        disabling ends them all. ``known``: the hash that was verified before, if one was. Raises NotFound, Conflict
+        if other users would be left without an admin or the password is not ``known`` any more."""
         ...
 
     async def remove_user(self, name: str) -> None:
-        """With all sessions and tokens. Raises NotFound."""
+        """With all sessions and tokens. Raises NotFound, Conflict for the last admin beside other users."""
         ...
 
     async def tokens(self) -> list[Token]:
@@ -36,8 +48,8 @@ class AccessBook(Protocol):
         """Raises NotFound if its owner is not there."""
         ...
 
-    async def remove_token(self, id: str) -> None:
-        """Raises NotFound."""
+    async def remove_token(self, id: str, owner: str = "") -> Token:
+        """Returns what it was. ``owner``: whose it must be; empty: anybody's. Raises NotFound."""
         ...
 
     async def find_token(self, id: str) -> tuple[Token, User] | None:
@@ -58,12 +70,17 @@ class AccessBook(Protocol):
 
     async def note_session_use(self, digest: str, now: datetime) -> None: ...
 
+    async def sessions(self) -> list[Session]:
+        """By name, the latest first, including those that have expired and were not removed yet."""
+        ...
+
     async def end_session(self, digest: str) -> None:
         """Does nothing if it is not there."""
         ...
 
-    async def end_sessions(self, name: str) -> int:
-        """End all sessions of a user or of somebody whom a provider of identity vouched for; returns how many."""
+    async def end_sessions(self, name: str, keep: str = "") -> int:
+        """End all sessions of a user or of somebody whom a provider of identity vouched for, but the one with the
+        digest ``keep``; returns how many."""
         ...
 
 

@@ -15,7 +15,7 @@ import msgspec
 
 from tidegate.domain.errors import Transient
 from tidegate.domain.fleet import FleetId
-from tidegate.host.atomic_write import BackgroundFile
+from tidegate.host.background_file import BackgroundFile
 from tidegate.ports.router import Passed
 from tidegate.proxy.runtime import Runtime, SlotCounts
 

@@ -28,7 +28,7 @@ from tidegate.reconcile.guards import GuardedRollout, Guards
 from tidegate.reconcile.unsaved_rollbacks import Loaded, UnsavedRollbacks
 from tidegate.rollout import commands, deadlines
 from tidegate.rollout.step import RolloutDecision, step
-from tidegate.service import history
+from tidegate.service import history, usage
 from tidegate.service.drift import forget_drift
 from tidegate.service.evidence import forget_evidence
 from tidegate.service.record_kinds import ALARM, ENDPOINT
@@ -70,12 +70,14 @@ def save(tx: Tx, loaded: Loaded, decision: RolloutDecision, now: datetime) -> in
     if decision.endpoint is None:
         tx.delete(ENDPOINT, name, expect=loaded.version, now=now, events=events)
         history.forget(tx, name, now)
+        usage.forget(tx, name, now)
         forget_evidence(tx, name, now)
         forget_drift(tx, name, now)
         forget_replay(tx, name, now)
         return 0
     version = tx.put(ENDPOINT, name, decision.endpoint, expect=loaded.version, now=now, events=events)
     history.record(tx, loaded.stored, decision.endpoint, now)
+    usage.record(tx, loaded.stored, decision.endpoint, now)
     return version
 
 

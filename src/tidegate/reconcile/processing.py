@@ -66,6 +66,12 @@ class ProcessingJobs:
     async def _work(self, job: ProcessingJob) -> None:
         try:
             await self.store.run(lambda tx: use.begin(tx, job.name, self.clock.now()))
+        except TidegateError as error:
+            log.warning(
+                "the begin of processing job %s could not be written, so it is tried again: %s", job.name, error
+            )
+            return
+        try:
             outcome = await self.analyst.baseline(BaselineTask(job.work, self.access), float(job.longest))
         except TidegateError as error:
             outcome = BaselineOutcome(reason=str(error))

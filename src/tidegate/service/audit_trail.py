@@ -44,6 +44,13 @@ class Doing:
 
 
 @dataclass
+class Told:
+    """``detail``: what is recorded of a success."""
+
+    detail: str = ""
+
+
+@dataclass
 class Trail:
     """``now``: the present."""
 
@@ -52,26 +59,28 @@ class Trail:
     limits: AttemptLimits = field(default_factory=AttemptLimits)
 
     @contextlib.asynccontextmanager
-    async def allowing(self, doing: Doing) -> AsyncIterator[None]:
-        """The block does it. Raises MissingAuthentication or NotAllowed before it begins, and Unavailable if a change
-        cannot be recorded; the end of the server is not prevented by that."""
+    async def allowing(self, doing: Doing) -> AsyncIterator[Told]:
+        """The block does it, and may say what is to be remembered. Raises MissingAuthentication or NotAllowed
+        before it begins, and Unavailable if a change cannot be recorded; the server can be stopped all
+        the same."""
         if doing.access.role is not None and doing.caller.means is Means.NONE:
             raise missing_login(doing.caller)
         if not doing.caller.may(doing.access):
             error = NotAllowed(describe_refusal(doing))
             await self.note_refusal(doing, error)
             raise error
+        told = Told()
         if not doing.access.is_change:
-            yield
+            yield told
             return
         seq = await self._begin(doing)
         try:
-            yield
+            yield told
         except Exception as error:
             refused = isinstance(error, errors.AuthError)
             await self._finish(seq, Outcome.REFUSED if refused else Outcome.FAILED, describe_error(error))
             raise
-        await self._finish(seq, Outcome.DONE, "")
+        await self._finish(seq, Outcome.DONE, clip(told.detail))
 
     async def note_refusal(self, doing: Doing, error: TidegateError) -> None:
         """Record that something was refused, up to a limit for each caller."""
@@ -110,7 +119,7 @@ class Trail:
         try:
             return await self.audit.begin(self._entry(doing))
         except TidegateError as error:
-            if doing.access is Access.ADMINISTER:
+            if doing.access is Access.STOP:
                 log.error("not recorded in the audit (%s): %s by %r", error, doing.action, doing.caller.shown)
                 return 0
             raise Unavailable(f"nothing was changed, since it cannot be recorded: {error.message}") from None

@@ -99,6 +99,7 @@ def _variant(given: VariantSpec) -> ProductionVariant:
         memory_limit=None if given.serverless is not None else given.memory_limit,
         startup_timeout=_unless_default(given.startup_timeout, VariantSpec.startup_timeout),
         download_timeout=_unless_default(given.download_timeout, VariantSpec.download_timeout),
+        devices=given.devices,
         admission=given.admission,
     )
 

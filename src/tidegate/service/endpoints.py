@@ -17,7 +17,7 @@ from tidegate.domain.targets import LOCAL
 from tidegate.ports.store import Saved, Tx
 from tidegate.rollout import commands
 from tidegate.rollout.commands import VariantChange
-from tidegate.service import history, packages, quotas, scalables
+from tidegate.service import history, packages, quotas, scalables, usage
 from tidegate.service import tags as labels
 from tidegate.service.configs import check_count, check_weights
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL
@@ -73,6 +73,7 @@ def create_endpoint(
     event = Event("create", f'creation with config "{config.name}" asked for{_by(asked.by)}')
     tx.put(ENDPOINT, name, replace(begun, deployment=asked.deployment), expect=0, now=now, events=[event])
     history.record(tx, None, begun, now)
+    usage.record(tx, None, begun, now)
     labels.add(tx, ENDPOINT, name, tags, now)
 
 
@@ -225,6 +226,7 @@ def variant_spec(variant: ProductionVariant, model: Model) -> VariantSpec:
         instance_type=variant.instance_type,
         routing=variant.routing or RoutingStrategy.RANDOM,
         memory_limit=variant.serverless.memory if variant.serverless else variant.memory_limit,
+        devices=variant.devices,
         serverless=variant.serverless,
         admission=variant.admission,
         wire=variant.wire,
@@ -314,6 +316,7 @@ def save(tx: Tx, saved: Saved[Endpoint], endpoint: Endpoint, event: Event, now: 
     """Save the endpoint if its record has not changed since it was read. Raises Stale."""
     tx.put(ENDPOINT, saved.name, endpoint, expect=saved.version, now=now, events=[event])
     history.record(tx, saved.body, endpoint, now)
+    usage.record(tx, saved.body, endpoint, now)
 
 
 def _is_changing(endpoint: Endpoint) -> bool:

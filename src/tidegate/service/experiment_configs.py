@@ -82,6 +82,7 @@ def _to_variant(given: ExperimentVariant, present: VariantSpec | None) -> Produc
         download_timeout=int(present.download_timeout),
         startup_timeout=int(present.startup_timeout),
         memory_limit=present.memory_limit,
+        devices=present.devices,
         admission=present.admission,
         wire=present.wire,
     )

@@ -22,6 +22,8 @@ BY_ADDRESS_AND_USER = Allowance(6, 300)
 BY_USER = Allowance(100, 300)
 """Failed attempts in 300 seconds: an address meets its own limits long before it can lock a user out for others. Many
 addresses together can, but not where the user has signed in lately."""
+CHANGES = Allowance(60, 300)
+"""Changes of users, tokens and sessions by one caller."""
 FAMILIAR_FOR = timedelta(days=30)
 MAX_FAMILIAR = 10_000
 """Users' places that are remembered, in memory: those of the latest logins."""
@@ -54,7 +56,7 @@ class Logins:
     cost: Cost = passwords.COST
     limits: AttemptLimits = field(default_factory=AttemptLimits)
     provider: str = ""
-    _turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(HASHING_AT_ONCE))
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(HASHING_AT_ONCE))
     _waiting: int = 0
     _familiar: OrderedDict[tuple[str, str], datetime] = field(default_factory=OrderedDict)
     """Digest of a name, address -> the last login."""
@@ -75,13 +77,31 @@ class Logins:
             self._waiting -= 1
         if user is None or not right:
             raise AuthError(WRONG)
+        if user.disabled:
+            raise AuthError("This user is disabled: an admin can enable it again.")
         self._give_back(taken)
         secret = await self._begin(user.name, None, now, user.password, instead_of)
         self._remember(secret_tokens.digest(name), source, now)
         return secret
 
+    async def check_password(self, name: str, password: str, source: str, now: datetime) -> str:
+        """The hash of a user's present password, if this is it. Counts like an attempt to sign in, so that whoever
+        has somebody's session cannot guess on. Raises AuthError, TooManyAttempts."""
+        taken = self._take(name, source, now)
+        user = await self.book.user(name)
+        if user is None or not await self._verify(password, user.password):
+            raise AuthError("The present password is not right.")
+        self._give_back(taken)
+        return user.password
+
+    def count_change(self, caller: Caller, now: datetime) -> None:
+        """Of users, tokens or sessions. Raises TooManyAttempts."""
+        wait = self.limits.take(f"changes {caller.means} {caller.name}", CHANGES, now.timestamp())
+        if wait > 0:
+            raise TooManyAttempts(f"Too many changes of users and tokens: try again in {wait:.0f} s.", wait)
+
     async def _verify(self, password: str, encoded: str) -> bool:
-        async with self._turns:
+        async with self.turns:
             return await asyncio.to_thread(passwords.is_password, password[: MAX_PASSWORD + 1], encoded)
 
     async def begin_external(self, name: str, role: Role, now: datetime, instead_of: str = "") -> str:
@@ -99,13 +119,19 @@ class Logins:
         if found is None or (found[0].role is not None) != secret.startswith(EXTERNAL):
             raise SessionEnded("Your session has ended: sign in again.")
         session, user = found
-        if now >= session.expires_at or now - session.seen_at >= self.lifetimes.idle:
+        if user is not None and user.disabled:
+            raise SessionEnded("Your session has ended: this user is disabled.")
+        if not self.is_open(session, now):
             await self.book.end_session(session.digest)
             raise SessionEnded("Your session has expired: sign in again.")
         if now - session.seen_at >= NOTED_EVERY:
             await self.book.note_session_use(session.digest, now)
         role = session.role if user is None else user.role
         return Caller(session.name, role, Means.SESSION, csrf=session.csrf, session=session.digest)
+
+    def is_open(self, session: Session, now: datetime) -> bool:
+        """Whether it has not expired."""
+        return now < session.expires_at and now - session.seen_at < self.lifetimes.idle
 
     async def find_token(self, text: str, now: datetime) -> Caller:
         """Raises AuthError."""
@@ -116,6 +142,8 @@ class Logins:
         token, owner = found
         if not hmac.compare_digest(token.digest, secret_tokens.digest(text)):
             raise InvalidSignature("The API token is not right.")
+        if owner.disabled:
+            raise InvalidSignature(f"The API token's owner, {owner.name}, is disabled.")
         if token.expires_at is not None and now >= token.expires_at:
             raise InvalidSignature(f"The API token {token.label!r} has expired: create a new one.")
         if token.used_at is None or now - token.used_at >= NOTED_EVERY:

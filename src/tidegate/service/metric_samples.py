@@ -97,6 +97,8 @@ def _instance_samples(second: FleetSecond) -> list[Sample]:
     return [
         *_reading_samples(second, "CPUUtilization", second.cpu),
         *_reading_samples(second, "MemoryUtilization", second.memory),
+        *_reading_samples(second, "GPUUtilization", second.gpu),
+        *_reading_samples(second, "GPUMemoryUtilization", second.gpu_memory),
     ]
 
 

@@ -220,6 +220,37 @@ CLIENT_COUNTERS = (
     ("tidegate_target_model_latency_seconds_total", "Time that it took for its requests", "seconds"),
 )
 LOADED = "tidegate_loaded_models"
+READY = "tidegate_ready_instances"
+ALARM = "tidegate_alarm_state"
+PHASE = "tidegate_rollout_phase"
+SHARE = "tidegate_rollout_new_share_ratio"
+LAST = "tidegate_last_rollout_ended_timestamp_seconds"
+"""A rollback may begin and end between two scrapes, so how the last rollout ended stays."""
+DROPPED, LOST = "tidegate_dropped_samples_total", "tidegate_lost_samples_total"
+SINGLE = {
+    LOADED: ("gauge", "Models that an instance has loaded, on average"),
+    READY: ("gauge", "Instances that are ready for requests"),
+    ALARM: ("gauge", "1 for the state that an alarm is in"),
+    PHASE: ("gauge", "1 for the phase that an endpoint's rollout is in"),
+    SHARE: ("gauge", "Part of the requests that goes to the new version"),
+    LAST: ("gauge", "When an endpoint's last rollout ended, with its outcome"),
+    DROPPED: ("counter", "Samples that no database could hold"),
+    LOST: ("counter", "Measurements that waited too long for the database"),
+}
+"""Name -> kind and text of metrics that are in no table."""
+
+
+def families() -> list[tuple[str, str, str]]:
+    """Name, kind and text of every metric that the page may have, by name."""
+    counters = (*COUNTERS, *MODEL_COUNTERS, *CLIENT_COUNTERS, *MIRROR_COUNTERS)
+    found = [(name, "counter", text) for name, text, _ in counters]
+    found += [(name, "histogram", text) for name, text, _ in (*HISTOGRAMS, *MODEL_HISTOGRAMS)]
+    found += [(name, "gauge", text) for name, text, _ in (*LOADS, *SCALING)]
+    return sorted([*found, *((name, kind, text) for name, (kind, text) in SINGLE.items())])
+
+
+def _single_header(name: str) -> list[str]:
+    return _header_lines(name, *SINGLE[name])
 
 
 def _multi_model_lines(totals: Totals) -> list[str]:
@@ -227,7 +258,7 @@ def _multi_model_lines(totals: Totals) -> list[str]:
     found = [(_labels(key), one.models) for key, one in sorted(totals.items()) if one.models is not None]
     if not found:
         return []
-    lines = _header_lines(LOADED, "gauge", "Models that an instance has loaded, on average")
+    lines = _single_header(LOADED)
     lines += [_line(LOADED, labels, models.loaded) for labels, models in found]
     for name, text, member in MODEL_COUNTERS:
         lines += _header_lines(name, "counter", text)
@@ -254,14 +285,6 @@ def _mirror_lines(totals: Totals) -> list[str]:
     return lines
 
 
-READY = "tidegate_ready_instances"
-ALARM = "tidegate_alarm_state"
-PHASE = "tidegate_rollout_phase"
-SHARE = "tidegate_rollout_new_share_ratio"
-LAST = "tidegate_last_rollout_ended_timestamp_seconds"
-"""A rollback may begin and end between two scrapes, so how the last rollout ended stays."""
-
-
 LOADS = (
     ("tidegate_in_flight_requests", "Requests in progress in instances", "in_flight"),
     ("tidegate_queued_requests", "Requests that wait for an instance with capacity", "queued"),
@@ -275,7 +298,7 @@ def _instance_lines(endpoints: Iterable[tuple[Endpoint, Observation | None]]) ->
         for endpoint, seen in endpoints
         for fleet, one in sorted((seen.fleets or {}).items() if seen is not None else ())
     ]
-    lines = _header_lines(READY, "gauge", "Instances that are ready for requests")
+    lines = _single_header(READY)
     lines += [_line(READY, labels, one.ready) for labels, one in found]
     for name, text, member in LOADS:
         known_values = [(labels, value) for labels, one in found if (value := getattr(one, member)) is not None]
@@ -315,16 +338,16 @@ def _scaling_lines(
 
 
 def _alarm_lines(alarms: Iterable[Alarm]) -> list[str]:
-    lines = _header_lines(ALARM, "gauge", "1 for the state that an alarm is in")
+    lines = _single_header(ALARM)
     for alarm in alarms:
         lines += [_line(ALARM, {"alarm": alarm.name, "state": s}, int(s is alarm.state)) for s in AlarmState]
     return lines
 
 
 def _rollout_lines(endpoints: Iterable[tuple[Endpoint, Observation | None]]) -> list[str]:
-    phases = _header_lines(PHASE, "gauge", "1 for the phase that an endpoint's rollout is in")
-    shares = _header_lines(SHARE, "gauge", "Part of the requests that goes to the new version")
-    ends = _header_lines(LAST, "gauge", "When an endpoint's last rollout ended, with its outcome")
+    phases = _single_header(PHASE)
+    shares = _single_header(SHARE)
+    ends = _single_header(LAST)
     for endpoint, seen in endpoints:
         rollout, last = endpoint.rollout, endpoint.last
         if last is not None and last.ended_at is not None:
@@ -363,12 +386,7 @@ def _line(name: str, labels: dict[str, str], value: float) -> str:
 
 def render_storage(dropped: int, lost: int) -> str:
     """Lines about the measurements themselves, to append to the page."""
-    lines = _header_lines("tidegate_dropped_samples_total", "counter", "Samples that no database could hold")
-    lines.append(f"tidegate_dropped_samples_total {dropped}")
-    lines += _header_lines(
-        "tidegate_lost_samples_total", "counter", "Measurements that waited too long for the database"
-    )
-    lines.append(f"tidegate_lost_samples_total {lost}")
+    lines = [*_single_header(DROPPED), f"{DROPPED} {dropped}", *_single_header(LOST), f"{LOST} {lost}"]
     return "\n".join(lines) + "\n"
 
 

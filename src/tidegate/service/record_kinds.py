@@ -16,6 +16,7 @@ from tidegate.domain.recommendation import RecommendationJob
 from tidegate.domain.registry import Model, Tags
 from tidegate.domain.replay import ReplayRecord
 from tidegate.domain.transform import TransformJob
+from tidegate.domain.usage import Usage
 from tidegate.ports.store import Kind
 from tidegate.service.scaling_records import ActivityRecord, Scalable
 
@@ -38,6 +39,7 @@ MODEL = Kind("model", Model)
 CONFIG = Kind("config", EndpointConfig)
 ENDPOINT = Kind("endpoint", Endpoint)
 HISTORY = Kind("rollout-history", History)
+USAGE = Kind("usage", Usage)
 EVIDENCE = Kind("evidence", StoredEvidence)
 DRIFT_SCHEDULE = Kind("drift-schedule", DriftSchedule)
 DRIFT = Kind("drift", DriftRecord)
@@ -67,6 +69,7 @@ ALL: tuple[Kind[Any], ...] = (
     CONFIG,
     ENDPOINT,
     HISTORY,
+    USAGE,
     EVIDENCE,
     DRIFT_SCHEDULE,
     DRIFT,

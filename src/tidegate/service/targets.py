@@ -41,6 +41,7 @@ def check_supported(endpoint: Endpoint, version: Version, can: Capabilities) -> 
         "asynchronous inference": (any(v.asynchronous is not None for v in version.variants), can.asynchronous),
         "shadow variants": (any(variant.shadow for variant in version.variants), can.shadow),
         "data capture": (any(v.capture is not None and v.capture.enabled for v in version.variants), can.capture),
+        "devices for replicas": (any(variant.devices for variant in version.variants), can.devices),
         "multi-model containers": (any(v.model.multi_model for v in version.variants), can.multi_model),
     }
     lacking = [name for name, (needed, possible) in needs.items() if needed and not possible]

@@ -12,6 +12,7 @@ from tidegate.domain.admission import DEFAULT_ADMISSION
 from tidegate.domain.asynchronous import AsyncConfig
 from tidegate.domain.capture import Capture
 from tidegate.domain.desired import DesiredDeployment, DesiredScaling
+from tidegate.domain.devices import MOST_DEVICES
 from tidegate.domain.endpoint import EndpointConfig, ProductionVariant
 from tidegate.domain.evidence import EvidenceConfig
 from tidegate.domain.fleet import RoutingStrategy
@@ -129,6 +130,7 @@ def _variants(spec: structures.SpecFile) -> list[tuple[KeyPath, structures.Varia
             routing=spec.routing,
             startup_timeout=spec.startup_timeout,
             memory=spec.memory,
+            devices=spec.devices,
             download_timeout=spec.download_timeout,
             max_in_flight=spec.max_in_flight,
             queue_time=spec.queue_time,
@@ -171,6 +173,7 @@ def _shadows(
         routing=given.routing,
         startup_timeout=given.startup_timeout,
         memory=given.memory,
+        devices=given.devices,
         download_timeout=given.download_timeout,
     )
     return [(path, variant)]
@@ -199,8 +202,17 @@ def _production(endpoint: str, path: KeyPath, variant: structures.VariantSection
         routing=RoutingStrategy[routing.upper()],
         startup_timeout=timeouts["startup_timeout"],
         memory_limit=None if variant.memory is None else memory(variant.memory, (*path, "memory")),
+        devices=_devices(variant, path),
         download_timeout=timeouts["download_timeout"],
     )
+
+
+def _devices(variant: structures.VariantSection, path: KeyPath) -> int:
+    if not 0 <= variant.devices <= MOST_DEVICES:
+        raise SpecError((*path, "devices"), f"{variant.devices}: must be 0 to {MOST_DEVICES}")
+    if variant.devices and variant.model is not None and variant.model.multi_model is not None:
+        raise SpecError((*path, "devices"), "cannot be combined with multi_model: many models share no device")
+    return variant.devices
 
 
 def _config(
@@ -212,7 +224,7 @@ def _config(
     capture: Capture | None = None,
 ) -> EndpointConfig:
     content: list[object] = [_content(variant) for variant in variants]
-    content += [{"shadow": asdict(variant)} for variant in shadows]
+    content += [{"shadow": _shadow_content(variant)} for variant in shadows]
     if asynchronous is not None:
         content.append({"async": asdict(asynchronous)})
     if capture is not None:
@@ -233,10 +245,14 @@ def _content(variant: ProductionVariant) -> dict[str, object]:
     content = asdict(variant)
     silent = [
         key
-        for key, usual in (("serverless", None), ("admission", DEFAULT_ADMISSION))
+        for key, usual in (("serverless", None), ("admission", DEFAULT_ADMISSION), ("devices", 0))
         if getattr(variant, key) == usual
     ]
     return {key: value for key, value in content.items() if key not in silent}
+
+
+def _shadow_content(variant: ProductionVariant) -> dict[str, object]:
+    return {key: value for key, value in asdict(variant).items() if key != "devices" or value}
 
 
 def _deployment(

@@ -94,6 +94,8 @@ def _variant(variant: ProductionVariant) -> Section:
             made[key] = duration_text(seconds)
     if variant.memory_limit is not None:
         made["memory"] = bytes_text(variant.memory_limit)
+    if variant.devices:
+        made["devices"] = variant.devices
     if variant.admission.max_in_flight != DEFAULT_ADMISSION.max_in_flight:
         made["max_in_flight"] = variant.admission.max_in_flight
     if variant.admission.queue_time != DEFAULT_ADMISSION.queue_time:

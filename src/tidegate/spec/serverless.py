@@ -11,6 +11,7 @@ _NOT_WITH = (
     "instance_type",
     "routing",
     "memory",
+    "devices",
     "max_in_flight",
     "queue_time",
     "variants",

@@ -16,6 +16,7 @@ from tidegate.spec.value_types import (
     MISSING,
     SCOPES,
     STRATEGIES,
+    Devices,
     Duration,
     InstanceTypeText,
     MemoryText,
@@ -170,6 +171,7 @@ class VariantSection(Struct, forbid_unknown_fields=True):
     routing: RoutingText = "random"
     startup_timeout: Duration | None = None
     memory: MemoryText | None = None
+    devices: Devices = 0
     download_timeout: Duration | None = None
     max_in_flight: MaxInFlight | None = None
     queue_time: QueueTime | None = None
@@ -186,6 +188,7 @@ class ShadowSpec(Struct, forbid_unknown_fields=True):
     routing: RoutingText = "random"
     startup_timeout: Duration | None = None
     memory: MemoryText | None = None
+    devices: Devices = 0
     download_timeout: Duration | None = None
 
 
@@ -289,6 +292,7 @@ class SpecFile(Struct, forbid_unknown_fields=True):
     routing: RoutingText = "random"
     startup_timeout: Annotated[Duration, about("Time until the first successful ping. Default: 8m.")] | None = None
     memory: MemoryText | None = None
+    devices: Devices = 0
     download_timeout: Annotated[Duration, about("To download and unpack. Default: 15m.")] | None = None
     max_in_flight: MaxInFlight | None = None
     queue_time: QueueTime | None = None

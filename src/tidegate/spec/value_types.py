@@ -28,6 +28,13 @@ def about(description: str, *examples: str, **more: object) -> Meta:
 Duration = Annotated[
     str | int, about("Time with its unit: ms, s, m, h or d; or 0.", "90s", "10m", "1h30m", pattern=DURATION)
 ]
+Devices = Annotated[
+    int,
+    Meta(
+        description="Accelerators of each instance, which no other instance has. Default: none.",
+        extra_json_schema={"minimum": 0, "maximum": 16},
+    ),
+]
 MemoryText = Annotated[
     str | int,
     about(

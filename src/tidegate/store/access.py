@@ -4,10 +4,10 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, true, update
 
 from tidegate.domain.access import Role, Session, Token, User
-from tidegate.domain.errors import AlreadyExists, NotFound, SessionEnded
+from tidegate.domain.errors import AlreadyExists, Conflict, NotFound, SessionEnded
 from tidegate.store.database import Database
 from tidegate.store.tables import SESSIONS, TOKENS, USERS
 
@@ -36,21 +36,39 @@ class SqlAccess:
 
         await self._database.run(work)
 
-    async def change_user(self, name: str, now: datetime, *, password: str = "", role: Role | None = None) -> None:
+    async def change_user(
+        self,
+        name: str,
+        now: datetime,
+        *,
+        password: str = "",
+        role: Role | None = None,
+        disabled: bool | None = None,
+        keep: str = "",
+        known: str = "",
+    ) -> None:
         values: dict[str, object] = {"changed_at": now}
         values |= {"password": password} if password else {}
         values |= {"role": role} if role is not None else {}
+        values |= {"disabled": disabled} if disabled is not None else {}
 
         def work(connection: Connection) -> None:
-            if not connection.execute(update(USERS).where(_U.name == name).values(values)).rowcount:
-                raise _no_user(name)
-            if password:
-                connection.execute(delete(SESSIONS).where(_S.name == name, _S.role.is_(None)))
+            if disabled or role not in (None, Role.ADMIN):
+                _check_admins(connection, name)
+            which = _U.name == name
+            if not connection.execute(update(USERS).where(which, _has(known)).values(values)).rowcount:
+                if _find_user(connection, name) is None:
+                    raise _no_user(name)
+                raise Conflict("the password was changed meanwhile: nothing was done")
+            if password or disabled:
+                kept = "" if disabled else keep
+                connection.execute(delete(SESSIONS).where(_S.name == name, _S.role.is_(None), _S.digest != kept))
 
         await self._database.run(work)
 
     async def remove_user(self, name: str) -> None:
         def work(connection: Connection) -> None:
+            _check_admins(connection, name)
             if not connection.execute(delete(USERS).where(_U.name == name)).rowcount:
                 raise _no_user(name)
             connection.execute(delete(SESSIONS).where(_S.name == name, _S.role.is_(None)))
@@ -71,10 +89,15 @@ class SqlAccess:
 
         await self._database.run(work)
 
-    async def remove_token(self, id: str) -> None:
-        removed = await self._database.run(lambda c: c.execute(delete(TOKENS).where(_T.id == id)).rowcount)
-        if not removed:
-            raise NotFound(f'there is no token "{id}"')
+    async def remove_token(self, id: str, owner: str = "") -> Token:
+        def work(connection: Connection) -> Token:
+            row = connection.execute(select(TOKENS).where(_T.id == id)).one_or_none()
+            if row is None or owner not in ("", row.owner):
+                raise NotFound(f'there is no token "{id}"')
+            connection.execute(delete(TOKENS).where(_T.id == id))
+            return _token(row)
+
+        return await self._database.run(work)
 
     async def find_token(self, id: str) -> tuple[Token, User] | None:
         def work(connection: Connection) -> tuple[Token, User] | None:
@@ -93,7 +116,7 @@ class SqlAccess:
 
         def work(connection: Connection) -> None:
             user = None if session.role is not None else _find_user(connection, session.name)
-            if session.role is None and (user is None or user.password != password):
+            if session.role is None and (user is None or user.password != password or user.disabled):
                 raise SessionEnded("the password was changed meanwhile: sign in with the new one")
             gone = (_S.digest == instead_of) | (_S.expires_at <= session.created_at)
             connection.execute(delete(SESSIONS).where(gone))
@@ -109,7 +132,7 @@ class SqlAccess:
             row = connection.execute(select(SESSIONS).where(_S.digest == digest)).one_or_none()
             if row is None:
                 return None
-            session = Session(**{**row._mapping, "role": None if row.role is None else Role(row.role)})
+            session = _session(row)
             if session.role is not None:
                 return session, None
             user = _find_user(connection, session.name)
@@ -121,16 +144,49 @@ class SqlAccess:
         change = update(SESSIONS).where(_S.digest == digest).values(seen_at=now)
         await self._database.run(lambda c: c.execute(change))
 
+    async def sessions(self) -> list[Session]:
+        asked = select(SESSIONS).order_by(_S.name, _S.created_at.desc(), _S.digest)
+        rows = await self._database.run(lambda c: c.execute(asked).all(), read_only=True)
+        return [_session(row) for row in rows]
+
+    async def prune(self, now: datetime, tokens: datetime) -> None:
+        """Remove sessions that have expired by now, and tokens that had expired before ``tokens``."""
+
+        def work(connection: Connection) -> None:
+            connection.execute(delete(SESSIONS).where(_S.expires_at <= now))
+            connection.execute(delete(TOKENS).where(_T.expires_at < tokens))
+
+        await self._database.run(work)
+
     async def end_session(self, digest: str) -> None:
         await self._database.run(lambda c: c.execute(delete(SESSIONS).where(_S.digest == digest)))
 
-    async def end_sessions(self, name: str) -> int:
-        return await self._database.run(lambda c: c.execute(delete(SESSIONS).where(_S.name == name)).rowcount)
+    async def end_sessions(self, name: str, keep: str = "") -> int:
+        gone = delete(SESSIONS).where(_S.name == name, _S.digest != keep)
+        return await self._database.run(lambda c: c.execute(gone).rowcount)
 
 
 def _find_user(connection: Connection, name: str) -> User | None:
     row = connection.execute(select(USERS).where(_U.name == name)).one_or_none()
     return None if row is None else _user(row)
+
+
+def _check_admins(connection: Connection, name: str) -> None:
+    """Where there are other users, somebody has to be able to administer without this one. The rows are locked, so
+    that of two admins who lower each other one is refused. Raises Conflict."""
+    asked = select(_U.name).where(_U.role == Role.ADMIN, _U.disabled.is_(False)).order_by(_U.name)
+    admins = list(connection.execute(asked.with_for_update()).scalars())
+    others = connection.execute(select(_U.name).where(_U.name != name).limit(1)).first()
+    if admins == [name] and others is not None:
+        raise Conflict(f"{name} is the only admin: make somebody else one first")
+
+
+def _has(password: str) -> ColumnElement[bool]:
+    return _U.password == password if password else true()
+
+
+def _session(row: Any) -> Session:
+    return Session(**{**row._mapping, "role": None if row.role is None else Role(row.role)})
 
 
 def _user(row: Any) -> User:

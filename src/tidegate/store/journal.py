@@ -65,14 +65,19 @@ def lines(connection: Connection, rows: Sequence[Any], *, bodies: bool) -> list[
 
 
 def prune(connection: Connection, before: datetime, most: int) -> int:
-    """Remove at most ``most`` lines that were written before then. Returns how many."""
+    """Remove at most ``most`` lines that were written before then. Returns how many. Lines that were written since
+    are not read, however many there are."""
+    newest = select(_C.seq).where(_C.at < before).order_by(_C.at.desc(), _C.seq.desc()).limit(1)
+    last = connection.execute(newest).scalar()  # not its maximum: SQLite would look for that from the end
+    if last is None:
+        return 0
     later = JOURNAL.alias()
     replaced = exists().where(
-        and_(later.c.kind == _C.kind, later.c.name == _C.name, later.c.seq > _C.seq),
+        and_(later.c.kind == _C.kind, later.c.name == _C.name, later.c.seq > _C.seq, later.c.seq <= last),
         and_(later.c.at < before, later.c.patch.is_(None)),
     )
     deleted = and_(_C.body.is_(None), _WHOLE)
-    old = select(_C.seq).where(_C.at < before, or_(replaced, deleted)).order_by(_C.seq).limit(most)
+    old = select(_C.seq).where(_C.seq <= last, _C.at < before, or_(replaced, deleted)).order_by(_C.seq).limit(most)
     return connection.execute(delete(JOURNAL).where(_C.seq.in_(old))).rowcount
 
 

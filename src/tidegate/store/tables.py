@@ -21,6 +21,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -48,7 +49,7 @@ class Utc(TypeDecorator[datetime]):
 VERSION_TABLE = "tidegate_schema"
 """Alembic's table of the schema's revision. Not its default name, which another application in the same database may
 use."""
-SCHEMA = "0008"
+SCHEMA = "0009"
 """The newest revision."""
 
 METADATA = MetaData()
@@ -206,6 +207,7 @@ USERS = Table(
     Column("password", _TEXT, nullable=False),
     Column("created_at", Utc, nullable=False),
     Column("changed_at", Utc, nullable=False),
+    Column("disabled", Boolean, nullable=False, server_default=false()),
 )
 
 TOKENS = Table(

@@ -1,14 +1,17 @@
 """Smithy's RPC v2 CBOR, which newer AWS SDKs prefer for CloudWatch: bytes to members and back (RFC 8949)."""
 
+from __future__ import annotations
+
 import struct
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
-
-from botocore.model import StructureShape
+from typing import TYPE_CHECKING, Any
 
 from tidegate.wire import codec_json
 from tidegate.wire.validation import WrongType
+
+if TYPE_CHECKING:  # it takes long to import, and a server without calls does without
+    from botocore.model import StructureShape
 
 MAX_DEPTH = 32
 """Maximum nesting of a body; the deepest input of a served operation has 8 levels."""

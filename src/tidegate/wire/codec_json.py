@@ -1,5 +1,7 @@
 """AWS's JSON protocols, 1.0 and 1.1: bytes to members by an input shape, members to bytes by an output shape."""
 
+from __future__ import annotations
+
 import base64
 import binascii
 import json
@@ -7,11 +9,12 @@ import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
-
-from botocore.model import ListShape, MapShape, Shape, StructureShape
+from typing import TYPE_CHECKING, Any
 
 from tidegate.wire.validation import WrongType, abbreviate, describe_unknown_member, item_path, member_path
+
+if TYPE_CHECKING:  # it takes long to import, and a server without calls does without
+    from botocore.model import Shape, StructureShape
 
 INTEGER_BITS = {"integer": 31, "long": 63}
 
@@ -46,14 +49,14 @@ def parse_structure(shape: StructureShape, raw: Any, path: str, unknown: list[st
 
 
 def _parse_value(shape: Shape, raw: Any, path: str, unknown: list[str]) -> Any:
-    if isinstance(shape, StructureShape):
+    if shape.type_name == "structure":
         return parse_structure(shape, raw, path, unknown)
-    if isinstance(shape, ListShape):
+    if shape.type_name == "list":
         _expect(raw, list, "a list", path)
         return [
             _parse_value(shape.member, entry, item_path(path, index), unknown) for index, entry in enumerate(raw)
         ]
-    if isinstance(shape, MapShape):
+    if shape.type_name == "map":
         _expect(raw, dict, "an object", path)
         return {
             key: _parse_value(shape.value, entry, f"{path}.{abbreviate(key)}", unknown)
@@ -169,11 +172,11 @@ def render(shape: StructureShape | None, members: dict[str, Any]) -> bytes:
 
 def to_json_data(shape: Shape, value: Any) -> Any:
     """Convert a value to JSON data: times become epoch seconds, bytes base64."""
-    if isinstance(shape, StructureShape):
+    if shape.type_name == "structure":
         return {name: to_json_data(shape.members[name], entry) for name, entry in value.items()}
-    if isinstance(shape, ListShape):
+    if shape.type_name == "list":
         return [to_json_data(shape.member, entry) for entry in value]
-    if isinstance(shape, MapShape):
+    if shape.type_name == "map":
         return {key: to_json_data(shape.value, entry) for key, entry in value.items()}
     if isinstance(value, datetime):
         return round(value.timestamp(), 3)

@@ -1,17 +1,20 @@
 """AWS's query protocol: a form (``A.member.1.B=x``) to members by an input shape, members to XML."""
 
+from __future__ import annotations
+
 import base64
 import math
 from collections import Counter
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
-from botocore.model import ListShape, MapShape, Shape, StructureShape
-
 from tidegate.wire import codec_json
 from tidegate.wire.validation import WrongType, abbreviate, describe_unknown_member, item_path, member_path
+
+if TYPE_CHECKING:  # it takes long to import, and a server without calls does without
+    from botocore.model import Shape, StructureShape
 
 MAX_FIELDS = 100_000
 """Maximum number of fields in a form; PutMetricData with 1,000 metrics of 30 dimensions stays below it."""
@@ -69,15 +72,15 @@ def _parse_structure(shape: StructureShape, tree: Any, path: str, unknown: list[
 
 
 def _parse_value(shape: Shape, tree: Any, path: str, unknown: list[str]) -> Any:
-    if isinstance(shape, StructureShape):
+    if shape.type_name == "structure":
         return _parse_structure(shape, tree, path, unknown)
-    if isinstance(shape, ListShape):
+    if shape.type_name == "list":
         entries = _parse_entries(tree, shape.member.serialization.get("name", "member"), path)
         return [
             _parse_value(shape.member, entry, item_path(path, index), unknown)
             for index, entry in enumerate(entries)
         ]
-    if isinstance(shape, MapShape):
+    if shape.type_name == "map":
         pairs = {}
         for entry in _parse_entries(tree, "entry", path):
             if not isinstance(entry, dict) or not isinstance(entry.get("key"), str) or "value" not in entry:
@@ -152,12 +155,12 @@ def render_error(code: str, message: str, fault: str, namespace: str, request_id
 
 
 def _render_content(shape: Shape, value: Any) -> str:
-    if isinstance(shape, StructureShape):
+    if shape.type_name == "structure":
         return "".join(_render_element(name, shape.members[name], entry) for name, entry in value.items())
-    if isinstance(shape, ListShape):
+    if shape.type_name == "list":
         name = shape.member.serialization.get("name", "member")
         return "".join(f"<{name}>{_render_content(shape.member, entry)}</{name}>" for entry in value)
-    if isinstance(shape, MapShape):
+    if shape.type_name == "map":
         return "".join(
             f"<entry><key>{_escape(key)}</key><value>{_render_content(shape.value, entry)}</value></entry>"
             for key, entry in value.items()

@@ -1,12 +1,15 @@
 """The part of AWS's rest-json protocol that the runtime API needs: members in path and headers, and a raw body."""
 
-from collections.abc import Mapping
-from typing import Any
+from __future__ import annotations
 
-from botocore.model import Shape, StructureShape
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from tidegate.wire.codec_json import check_integer_range
 from tidegate.wire.validation import WrongType, abbreviate, member_path
+
+if TYPE_CHECKING:  # it takes long to import, and a server without calls does without
+    from botocore.model import Shape, StructureShape
 
 
 def parse(

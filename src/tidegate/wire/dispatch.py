@@ -12,7 +12,7 @@ from typing import Any
 from tidegate.domain.access import Access, Caller
 from tidegate.domain.errors import TidegateError, Unavailable
 from tidegate.ports.store import Stale, Tx
-from tidegate.service.audit_trail import Doing, Trail
+from tidegate.service.audit_trail import Doing, Told, Trail
 from tidegate.wire import (
     codec_cbor,
     codec_json,
@@ -57,7 +57,7 @@ class Guard:
     caller: Caller
     source: str = ""
 
-    def allowing(self, target: RequestTarget, access: Access, params: Params) -> AbstractAsyncContextManager[None]:
+    def allowing(self, target: RequestTarget, access: Access, params: Params) -> AbstractAsyncContextManager[Told]:
         action = f"{target.service}:{target.operation}"
         return self.trail.allowing(Doing(self.caller, access, action, name_subject(params), self.source))
 

@@ -1,8 +1,13 @@
 """The order in which AWS's messages list an enum's values, if it differs from the service model."""
 
-from collections.abc import Sequence
+from __future__ import annotations
 
-from botocore.model import Shape
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # it takes long to import, and a server without calls does without
+    from botocore.model import Shape
+
 
 _ORDERS: dict[tuple[str, str], Sequence[str]] = {
     ("application-autoscaling", "PolicyType"): ("PredictiveScaling", "StepScaling", "TargetTrackingScaling"),

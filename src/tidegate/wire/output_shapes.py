@@ -1,12 +1,15 @@
 """Requirements on answers of every protocol: no empty values, and consistent with the output shape."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from botocore.model import ListShape, MapShape, Shape, StructureShape
-from botocore.validate import ParamValidator
-
+from tidegate.host.late_import import load
 from tidegate.wire.validation_overrides import ALLOWANCES
+
+if TYPE_CHECKING:  # it takes long to import, and a server without calls does without
+    from botocore.model import Shape, StructureShape
 
 
 def drop_empty(shape: StructureShape | None, members: dict[str, Any] | None) -> dict[str, Any]:
@@ -16,7 +19,7 @@ def drop_empty(shape: StructureShape | None, members: dict[str, Any] | None) -> 
 
 
 def _drop_empty(shape: Shape, value: Any) -> Any:
-    if isinstance(shape, StructureShape):
+    if shape.type_name == "structure":
         kept = {}
         for name, entry in value.items():
             if entry is None:
@@ -24,12 +27,12 @@ def _drop_empty(shape: Shape, value: Any) -> Any:
             if name not in shape.members:
                 raise LookupError(f"{shape.name} has no member {name}")
             kept[name] = _drop_empty(shape.members[name], entry)
-            if kept[name] == {} and isinstance(shape.members[name], StructureShape):
+            if kept[name] == {} and shape.members[name].type_name == "structure":
                 del kept[name]
         return kept
-    if isinstance(shape, ListShape):
+    if shape.type_name == "list":
         return [_drop_empty(shape.member, entry) for entry in value]
-    if isinstance(shape, MapShape):
+    if shape.type_name == "map":
         return {key: _drop_empty(shape.value, entry) for key, entry in value.items() if entry is not None}
     return value
 
@@ -38,23 +41,23 @@ def find_shape_error(service: str, shape: StructureShape | None, members: dict[s
     """What is wrong with an answer according to botocore's validator and the shape's enums; None if it is valid."""
     if shape is None:
         return f"members without an output shape: {sorted(members)}" if members else None
-    report = ParamValidator().validate(members, shape)
+    report = load("botocore.validate", "ParamValidator")().validate(members, shape)
     if report.has_errors():
         return str(report.generate_report())
     return next(_unknown_values(service, shape, members), None)
 
 
 def _unknown_values(service: str, shape: Shape, value: Any) -> Iterator[str]:
-    if isinstance(shape, StructureShape):
+    if shape.type_name == "structure":
         for name, entry in value.items():
             if name not in shape.members:
                 yield f"{shape.name} has no member {name}"
             else:
                 yield from _unknown_values(service, shape.members[name], entry)
-    elif isinstance(shape, ListShape):
+    elif shape.type_name == "list":
         for entry in value:
             yield from _unknown_values(service, shape.member, entry)
-    elif isinstance(shape, MapShape):
+    elif shape.type_name == "map":
         for entry in value.values():
             yield from _unknown_values(service, shape.value, entry)
     elif (service, shape.name) in ALLOWANCES:

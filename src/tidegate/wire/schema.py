@@ -1,14 +1,17 @@
 """The service models that parse, validate and serialise everything on the wire: botocore's own, read at run time.
 Only what the served operations use is kept, without the documentation."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
 from functools import cache
-from typing import Any
-
-from botocore.loaders import Loader
-from botocore.model import OperationModel, ServiceModel, Shape
+from typing import TYPE_CHECKING, Any
 
 from tidegate.domain.errors import StartupError
+from tidegate.host.late_import import load as load_late
+
+if TYPE_CHECKING:  # they take long to import, and a server without calls does without
+    from botocore.model import OperationModel, Shape
 
 Json = dict[str, Any]
 
@@ -17,10 +20,10 @@ class ServedService:
     """One service: its served operations by name, and the names of the others."""
 
     def __init__(self, name: str, operations: Iterable[str]) -> None:
-        raw = Loader().load_service_model(name, "service-2")
+        raw = load_late("botocore.loaders", "Loader")().load_service_model(name, "service-2")
         self.name = name
         self.all_operations = frozenset(raw["operations"])
-        self.model = ServiceModel(_reduce(raw, [op for op in operations]), name)
+        self.model = load_late("botocore.model", "ServiceModel")(_reduce(raw, [op for op in operations]), name)
         self.errors: Mapping[str, Json] = {
             shape: spec.get("error", {}) for shape, spec in raw["shapes"].items() if spec.get("exception")
         }
@@ -28,7 +31,8 @@ class ServedService:
         self.namespace = str(raw["metadata"].get("xmlNamespace", ""))
 
     def operation(self, name: str) -> OperationModel:
-        return self.model.operation_model(name)
+        found: OperationModel = self.model.operation_model(name)
+        return found
 
 
 @cache

@@ -3,18 +3,21 @@
 Clients check required members, types and minimums; maximums, patterns and enums are checked only here.
 """
 
+from __future__ import annotations
+
 import difflib
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Any
-
-from botocore.model import ListShape, MapShape, Shape, StructureShape
+from typing import TYPE_CHECKING, Any
 
 from tidegate.domain.errors import Invalid
 from tidegate.wire import schema
 from tidegate.wire.enum_orders import enum_order
 from tidegate.wire.java_patterns import matches
 from tidegate.wire.validation_overrides import ALLOWANCES
+
+if TYPE_CHECKING:  # it takes long to import, and a server without calls does without
+    from botocore.model import Shape, StructureShape
 
 MAX_VALUE_SHOWN = 256
 """Maximum length of an invalid value in a message."""
@@ -66,13 +69,13 @@ def abbreviate(value: Any) -> str:
 
 
 def _walk(service: str, shape: Shape, value: Any, path: str) -> Iterator[str]:
-    if isinstance(shape, StructureShape):
+    if shape.type_name == "structure":
         yield from _structure(service, shape, value, path)
-    elif isinstance(shape, ListShape):
+    elif shape.type_name == "list":
         yield from _length(shape, value, path)
         for index, entry in enumerate(value):
             yield from _walk(service, shape.member, entry, item_path(path, index))
-    elif isinstance(shape, MapShape):
+    elif shape.type_name == "map":
         yield from _length(shape, value, path)
         for key, entry in value.items():
             yield from _walk(service, shape.key, key, f"{path}.key")

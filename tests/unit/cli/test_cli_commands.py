@@ -341,6 +341,8 @@ def test_logs_say_that_there_is_no_such_replica() -> None:
 def test_models_are_shown_by_instance() -> None:
     model = {"name": "acme.tar.gz", "state": "loaded", "bytes": 20_000, "requests_per_second": 1.25}
     model |= {"pinned": True, "version": "1", "reason": ""}
+    answers = {"requests": 40, "errors": 1, "p50_ms": 1.2, "p99_ms": 30.0, "seconds_since_last": 5.0}
+    model |= {"answers": answers}
     first = {"replica": "r-1", "memory": 2**30, "held": 20_000, "resident": 0, "loaded": 1, "models": [model]}
     page = json.dumps({"replicas": [first, {"replica": "r-2"}]}).encode()
     with stub({"/tidegate/v1/endpoints/e/models": (200, page)}) as (url, seen):
@@ -348,7 +350,8 @@ def test_models_are_shown_by_instance() -> None:
         assert json.loads(tidegate("models", "e", "--json", TIDEGATE_URL=url).stdout)["replicas"][0] == first
     assert seen[0]["path"].endswith("/models?limit=5")
     assert rows[1].split() == ["r-1", "(1", "loaded)", "19.5", "KiB/1.0", "GiB"]
-    assert rows[2].split() == ["acme.tar.gz", "loaded,", "pinned", "19.5", "KiB", "1.25"]
+    assert rows[2].split()[:6] == ["acme.tar.gz", "loaded,", "pinned", "19.5", "KiB", "1.25"]
+    assert rows[2].split()[6:] == ["1.2/30", "ms", "2.5%", "5s", "ago"]
     assert rows[3].split() == ["r-2", "(no", "response)"]
 
 

@@ -262,6 +262,8 @@ def test_an_empty_window_is_no_pass(folder: Path) -> None:
         (("same", "--endpoint", "fraud", "--captured", "last-7d", "--label", "x"), "captures have no labels"),
         (("same", "--endpoint", "fraud", "--captured", "last-week"), "the rows last-week cannot be read"),
         (("same", "--endpoint", "fraud", "--captured", "last-7x"), "--captured"),
+        (("same", "--endpoint", "fraud", "--captured", "last-999999d"), "at most"),
+        (("same", "--endpoint", "fraud", "--captured", "last-99999d"), "at most"),
         (("same", "same", "--rows", "rows.csv", "--candidate", "same"), "expected OLD and NEW"),
     ],
 )

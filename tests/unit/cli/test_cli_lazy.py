@@ -65,10 +65,14 @@ def test_a_command_that_reads_a_spec_imports_no_client_and_nothing_of_a_server(a
 
 
 def test_a_start_imports_no_page_no_planner_and_no_client_of_webhooks() -> None:
-    program = "import json, sys, tidegate.cli.controller; print(json.dumps(sorted(sys.modules)))"
+    program = (
+        "import json, sys\nfrom tidegate.cli import controller\ncontroller._import_server()\n"
+        "print(json.dumps(sorted(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     imported = set(json.loads(done.stdout))
-    assert roots(imported).isdisjoint({"jinja2", "httpx", "rich", "numpy", "alembic", "psycopg"})
+    assert roots(imported).isdisjoint({"jinja2", "httpx", "rich", "numpy", "alembic", "psycopg", "typer"})
+    assert "botocore.model" not in imported, "it comes with the first call of an AWS service"
     prefixes = ("tidegate.advisor", "tidegate.console", "tidegate.testing", "tidegate.cli.client")
     assert [name for name in imported if name.startswith(prefixes)] == []
 

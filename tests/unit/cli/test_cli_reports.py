@@ -14,6 +14,7 @@ from tests.unit.cli.test_cli_drift import folder as folder
 from tidegate.advisor.quality.store import LabelStore
 from tidegate.cli import plot_png, report_files
 from tidegate.cli.app import app
+from tidegate.cli.evidence_report import make_report
 from tidegate.cli.plot_files import render_svg
 from tidegate.cli.plot_shapes import BarPlot, CurvePlot, GroupPlot, IntervalPlot, IntervalRow, RankPlot, RankRow
 from tidegate.cli.report_files import Report, ReportTable
@@ -68,6 +69,20 @@ def test_evidence_is_drawn_against_its_threshold(tmp_path: Path) -> None:
         files[0], "Verdict: fail", "fails from here on", "errors of AllTraffic", "latency of AllTraffic", "stage 2"
     )
     assert files[1].read_bytes().startswith(PNG)
+
+
+@pytest.mark.parametrize("silent", [("new",), ("old", "new")])
+def test_evidence_of_a_version_without_a_request_is_drawn(tmp_path: Path, silent: tuple[str, ...]) -> None:
+    """A canary that nobody has asked yet has neither rates nor bounds."""
+    record = evidence_record("r1")
+    timeline = describe_timeline(record, None, trace_evidence(record))
+    timeline["stages"] = timeline["stages"][:1]
+    for side in silent:
+        line = timeline["comparisons"][0][side]
+        line["rates"], line["bounds"] = [None] * len(timeline["at"]), [None] * len(timeline["at"])
+    report_files.write_report(make_report(timeline), tmp_path / "e.html", tmp_path / "e.png")
+    check_page(tmp_path / "e.html", "fails from here on", *(["rates so far"] if len(silent) == 1 else []))
+    assert (tmp_path / "e.png").read_bytes().startswith(PNG)
 
 
 def test_drift_is_drawn_column_by_column(folder: Path, tmp_path: Path) -> None:

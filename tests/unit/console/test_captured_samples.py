@@ -51,6 +51,26 @@ def test_identities_are_masked_in_files_that_have_them() -> None:
 
 
 @pytest.mark.parametrize(
+    "document",
+    [
+        {"passwords": ["abc", SECRET]},
+        {"credentials": {"user": "ada", "pw": SECRET, "more": [{"x": SECRET}]}},
+        {"name": "password", "value": SECRET},
+        {"inputs": [{"key": "api_key", "data": [SECRET]}]},
+        [{"secret": {"of": {"whom": SECRET}}}, 3],
+    ],
+    ids=json.dumps,
+)
+@pytest.mark.parametrize("lines", [1, 2])
+def test_secrets_of_several_parts_are_hidden_with_all_of_them(document: object, lines: int) -> None:
+    """The first value after the name was hidden, and the second one was shown."""
+    text = "\n".join([json.dumps(document)] * lines)
+    found = read_sample(captured(text, "JSON").encode(), "v")
+    assert found is not None and found.request is not None and found.request.text is not None
+    assert SECRET not in found.request.text and found.request.text.count("[secret]") == lines
+
+
+@pytest.mark.parametrize(
     ("data", "encoding", "note"),
     [
         ("AAECAw==", "BASE64", "base64"),
@@ -59,6 +79,7 @@ def test_identities_are_masked_in_files_that_have_them() -> None:
         ("anything", "STRANGE", "cannot be read"),
         (f"user,password\nada,{SECRET}", "CSV", "names a secret"),
         (f'{{"columns": ["user", "password"], "data": [["ada", "{SECRET}"]]}}', "JSON", "names a secret"),
+        (f"made by\nuser,password\nada,{SECRET}", "CSV", "names a secret"),
     ],
 )
 def test_what_cannot_be_masked_is_not_shown(data: str, encoding: str, note: str) -> None:

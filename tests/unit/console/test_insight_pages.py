@@ -266,3 +266,12 @@ def test_models_are_searched_on_their_page_whatever_their_names(tmp_path: Path) 
     assert "page 2 of 2" in second and "No model has that in its name" in nothing
     for page in (first, hostile, second, nothing):
         assert "<img" not in page
+
+
+def test_what_a_model_answered_lately_is_shown_and_an_earlier_version_of_an_instance_is_no_error() -> None:
+    told = listed("r-1", 2)
+    answers = {"requests": 40, "errors": 1, "p50_ms": 1.2, "p99_ms": 30.0, "seconds_since_last": 65.0}
+    told["models"][0]["answers"] = answers  # type: ignore[index]
+    first, second = models_page([told], "", 1)["rows"]
+    assert (first["latency"], first["errors"], first["last"]) == ("1.2 ms / 30 ms", "2.5 %", "1:05 ago")
+    assert (second["latency"], second["errors"], second["last"]) == ("–", "–", "–")

@@ -93,7 +93,7 @@ async def test_what_cannot_be_recorded_is_not_done_but_the_server_can_be_stopped
     with pytest.raises(Unavailable, match="nothing was changed"):
         async with trail(AwayAudit()).allowing(Doing(OPS, Access.CHANGE, "deploy")):
             done.append("deploy")
-    async with trail(AwayAudit()).allowing(Doing(Caller("r", Role.ADMIN, Means.KEY), Access.ADMINISTER, "down")):
+    async with trail(AwayAudit()).allowing(Doing(Caller("r", Role.ADMIN, Means.KEY), Access.STOP, "down")):
         done.append("down")
     assert done == ["down"]
 
@@ -251,5 +251,5 @@ async def test_strangers_who_guess_at_a_user_use_up_nothing_of_what_is_recorded_
     stranger = Caller("olga", None, Means.NONE)
     for _ in range(100):
         await trail.note_refusal(Doing(stranger, Access.CHANGE, "login"), NotAllowed("no"))
-    await trail.note_refusal(Doing(OPS, Access.ADMINISTER, "POST /down"), NotAllowed("no"))
+    await trail.note_refusal(Doing(OPS, Access.STOP, "POST /down"), NotAllowed("no"))
     assert audit.entries[-1].action == "POST /down" and len(audit.entries) == 61

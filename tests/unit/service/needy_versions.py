@@ -15,6 +15,7 @@ WORDS = {
     "shadow": "shadow variants",
     "multi_model": "multi-model containers",
     "capture": "data capture",
+    "devices": "devices for replicas",
 }
 
 
@@ -25,7 +26,7 @@ def configure(tx: MemoryTx, need: str) -> tuple[str, str]:
     )
     tx.put(MODEL, "m", Model("m", (container,), START), expect=0, now=START)
     serverless = Serverless(2**30, 5) if need == "serverless" else None
-    variant = ProductionVariant("v", "m", 1, "local", serverless=serverless)
+    variant = ProductionVariant("v", "m", 1, "local", serverless=serverless, devices=int(need == "devices"))
     shadows = (ProductionVariant("s", "m", 1, "local"),) if need == "shadow" else ()
     queue = AsyncConfig(output="file:///answers") if need == "asynchronous" else None
     capture = Capture("file:///captures") if need == "capture" else None

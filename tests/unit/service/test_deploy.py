@@ -22,7 +22,7 @@ from tidegate.rollout import desired_state
 from tidegate.rollout.step import step
 from tidegate.service import endpoints, rollouts
 from tidegate.service.deploy import DeployOptions, DeployOutcome, deploy
-from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, HISTORY, MODEL, TAGS
+from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, HISTORY, MODEL, TAGS, USAGE
 from tidegate.service.tags import read
 from tidegate.service.views import EndpointDocument, alarms_of, endpoint_view
 from tidegate.testing.memory_store import MemoryTx
@@ -121,6 +121,7 @@ def test_a_first_deploy_makes_everything(tx: MemoryTx) -> None:
         (ALARM.name, "errors"),
         (ENDPOINT.name, "fraud"),
         (HISTORY.name, "fraud"),
+        (USAGE.name, "fraud"),
         (TAGS.name, "endpoint/fraud"),
     }
     assert endpoint(tx).serving and not endpoint(tx).failed

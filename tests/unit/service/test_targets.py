@@ -15,7 +15,9 @@ from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.targets import choose_target, find_capabilities
 from tidegate.testing.memory_store import MemoryTx
 
-PLAIN = Capabilities(serverless=False, asynchronous=False, shadow=False, multi_model=False, capture=False)
+PLAIN = Capabilities(
+    serverless=False, asynchronous=False, shadow=False, multi_model=False, capture=False, devices=False
+)
 TABLE = TargetTable({"local": Capabilities(), "cluster": PLAIN}, default="local")
 
 
@@ -78,7 +80,7 @@ def test_target_that_is_set_up_no_more_is_named() -> None:
         find_capabilities(tx, "fraud", TargetTable())
 
 
-@pytest.mark.parametrize("lacking", ["serverless", "asynchronous", "shadow", "multi_model", "capture"])
+@pytest.mark.parametrize("lacking", ["serverless", "asynchronous", "shadow", "multi_model", "capture", "devices"])
 def test_version_that_the_target_cannot_run_is_refused_before_anything_starts(lacking: str) -> None:
     tx = MemoryTx()
     config, words = configure(tx, lacking)

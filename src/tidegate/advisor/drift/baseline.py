@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from tidegate.advisor.drift.compare import Phases, Seasons, no_phases, no_season
 from tidegate.advisor.drift.phases import KINDS, Phase, phase_values
 from tidegate.advisor.drift.profile import ColumnProfile, Draw, Row, TableProfile, Value, profile_of
-from tidegate.advisor.drift.shapes import read_statistics
+from tidegate.advisor.drift.shapes import finite, read_statistics
 from tidegate.advisor.drift.slices import EVERYTHING, MOST_SLICES, OTHER, slice_name
 from tidegate.domain.errors import Invalid
 
@@ -176,11 +176,11 @@ def read_baseline(content: bytes, zone: ZoneInfo) -> RowsBaseline | TableProfile
     try:
         if document["version"] != VERSION:
             raise ValueError(f"version {document['version']}")
-        times = [None if at is None else float(at) for at in document["times"]]
+        times = [None if at is None else finite(at) for at in document["times"]]
         columns = {str(name): list(map(_value, values)) for name, values in document["columns"].items()}
         if any(len(values) != len(times) for values in columns.values()):
             raise ValueError("columns of different length")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise Invalid(f"the baseline cannot be read: {error}; make it again") from None
     return RowsBaseline(times, columns, zone)
 
@@ -189,7 +189,7 @@ def _value(value: object) -> Value:
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, (int, float)):
-        return float(value)
+        return finite(value)
     raise ValueError(f"{type(value).__name__} among its values")
 
 

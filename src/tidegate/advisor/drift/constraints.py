@@ -118,7 +118,10 @@ def _distance(value: object, name: str) -> float:
 
 
 def _number(value: object) -> float:
-    """NaN for what is none."""
+    """NaN for what is none, and for what is too large for one."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return math.nan
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        return math.nan

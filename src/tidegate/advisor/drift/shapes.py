@@ -47,7 +47,7 @@ def read_statistics(document: object, draw: Draw) -> TableProfile:
         table.rows = int(document["dataset"]["item_count"])
         for feature in document["features"]:
             table.columns[str(feature["name"])] = _column(feature)
-    except (AssertionError, KeyError, TypeError, ValueError) as error:
+    except (AssertionError, KeyError, TypeError, ValueError, OverflowError) as error:
         raise Invalid(f"this is no statistics.json of a baseline: {type(error).__name__} {error}") from None
     return table
 
@@ -108,10 +108,10 @@ def _column(feature: dict[str, Any]) -> ColumnProfile:
         return ColumnProfile(
             missing=int(found["common"]["num_missing"]),
             count=count,
-            total=float(found["sum"]),
-            squares=float(found["std_dev"]) ** 2 * count,
-            low=float(found["min"]),
-            high=float(found["max"]),
+            total=finite(found["sum"]),
+            squares=finite(found["std_dev"]) ** 2 * count,
+            low=finite(found["min"]),
+            high=finite(found["max"]),
             whole=feature["inferred_type"] == "Integral",
             sample=_expand(found["distribution"]["kll"]["sketch"]["data"]),
         )
@@ -126,9 +126,17 @@ def _column(feature: dict[str, Any]) -> ColumnProfile:
     return ColumnProfile()
 
 
+def finite(value: Any) -> float:
+    """Raises ValueError for what is none: JSON may say NaN, with which nothing differs."""
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{number} among its numbers")
+    return number
+
+
 def _expand(levels: list[list[float]]) -> list[float]:
     """Numbers that are distributed as those of a sketch, in which one of level n stands for 2^n."""
-    weighted = sorted((float(value), 2**level) for level, values in enumerate(levels) for value in values)
+    weighted = sorted((finite(value), 2**level) for level, values in enumerate(levels) for value in values)
     total = sum(weight for _, weight in weighted)
     size = min(SAMPLE, total)
     sample: list[float] = []

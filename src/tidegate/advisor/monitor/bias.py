@@ -56,7 +56,10 @@ def measure_bias_of(task: LabelledTask, draw: Random) -> ExecutionOutcome:
         window = LabelledWindow([], merge.captured, len(merge.labelled()), merge.unused)
         if len(rows) < FEWEST:
             raise Invalid(f"{len(rows)} labelled predictions, at least {FEWEST} are needed: {window.describe()}")
-        positive, is_good = make_test(config.positive, [one for row in rows for one in (row.label, row.predicted)])
+        outcomes = [one for row in rows for one in (row.label, row.predicted)]
+        positive, is_good = make_test(config.positive, outcomes)
+        if not any(map(is_good, outcomes)):
+            raise Invalid(f"label_values_or_threshold {positive}: no label and no prediction is of it")
         compared = list(_compare(config, rows, is_good, draw))
     except TidegateError as error:
         return fail(str(error))

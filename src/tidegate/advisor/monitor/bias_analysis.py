@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ STAGES = {PRE: "Pre-training", POST: "Post-Training"}
 """Section of analysis.json -> SageMaker's word for the dimension ``BiasStage``."""
 FALSE_RATE = 0.01
 """Of what is reported, the part that is expected to be chance."""
+_INTERVAL = re.compile(r"(\([-+.e\d]+), [-+.e\d]+\]", re.ASCII)
 Baseline = dict[tuple[str, str, str, str], float]
 """Section, facet, value and measure -> its value."""
 
@@ -39,7 +41,7 @@ def read_baseline(content: bytes) -> Baseline:
                         if one.get("value") is not None:
                             key = (stage, str(facet), str(entry["value_or_threshold"]), str(one["name"]))
                             made[key] = float(one["value"])
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError) as error:
         raise Invalid(f"this is no analysis.json of bias: {type(error).__name__} {error}") from None
     if not _measured(made) or not all(map(math.isfinite, made.values())):
         raise Invalid(
@@ -95,7 +97,8 @@ def _chance(further: float, error: float) -> float:
 
 def _lower(value: str) -> str:
     """The group without the largest value of the window, which an interval names: (40, 93] is also (40, 88]."""
-    return value.partition(",")[0] if value.startswith("(") else value
+    found = _INTERVAL.fullmatch(value)
+    return found[1] if found else value
 
 
 def make_analysis(label: str, positive: str, compared: Sequence[Compared]) -> dict[str, Any]:

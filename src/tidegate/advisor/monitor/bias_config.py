@@ -1,6 +1,7 @@
 """Reads an analysis_config.json: which groups are compared, and which outcomes are good for somebody. Pure."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -92,10 +93,20 @@ def _column(given: Any, headers: Sequence[str], what: str) -> str:
 def _values(given: Any, what: str, least: int) -> tuple[Scalar, ...]:
     """Raises Invalid."""
     found = given if isinstance(given, list) else [given]
-    plain = all(isinstance(one, (str, int, float)) and not isinstance(one, bool) for one in found)
+    plain = all(isinstance(one, str) or _is_number(one) for one in found)
     if not plain or len(found) < least:
-        raise Invalid(f"{what} is {given!r}: give a list of values, or of one threshold")
+        raise Invalid(f"{what} is {str(given)[:200]}: give a list of values, or of one threshold")
     return tuple(float(one) if isinstance(one, (int, float)) else one for one in found)
+
+
+def _is_number(given: Any) -> bool:
+    """JSON may say NaN, beyond which nothing is."""
+    if isinstance(given, bool) or not isinstance(given, (int, float)):
+        return False
+    try:
+        return math.isfinite(given)
+    except OverflowError:
+        return False
 
 
 def name_value(value: Scalar) -> str:

@@ -6,6 +6,7 @@ A data set that is broken anywhere makes no baseline: the error names file, line
 import codecs
 import csv
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -62,7 +63,7 @@ def _settle(columns: list[str], names: Sequence[str]) -> None:
     """Raises Invalid."""
     if "" in names:
         raise Invalid("its first line names no column, or not all: give dataset_format csv with header false")
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice:
         raise Invalid(f"its first line names a column twice: {', '.join(twice[:3])}")
     if columns and columns != list(names):

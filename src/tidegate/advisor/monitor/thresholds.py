@@ -160,5 +160,8 @@ def _error_of(name: str, value: float, errors: Measures, sizes: Mapping[str, int
 
 
 def _number(value: object) -> float:
-    """NaN for what is none."""
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
+    """NaN for what is none, and for what is too large for one."""
+    try:
+        return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        return math.nan

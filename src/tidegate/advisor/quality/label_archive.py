@@ -28,19 +28,23 @@ class LabelSnapshot:
     files: dict[str, sqlite3.Connection]
 
     def count(self) -> int:
-        return sum(
-            math.ceil(connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0] / PART)
-            for connection in self.files.values()
-            for table in _tables(connection)
-        )
+        """Raises Conflict, as ``read`` does, for a file that is damaged."""
+        total = 0
+        for endpoint, connection in self.files.items():
+            with _reading(f"{endpoint}{SUFFIX}"):
+                for table in _tables(connection):
+                    rows = connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+                    total += math.ceil(rows / PART)
+        return total
 
     def read(self) -> Iterator[LabelPart]:
         for endpoint, connection in self.files.items():
-            for table in _tables(connection):
-                with closing(connection.execute(f"SELECT * FROM {table}")) as found:
-                    columns = [column[0] for column in found.description]
-                    while rows := found.fetchmany(PART):
-                        yield LabelPart(endpoint, table, columns, [list(row) for row in rows])
+            with _reading(f"{endpoint}{SUFFIX}"):
+                for table in _tables(connection):
+                    with closing(connection.execute(f"SELECT * FROM {table}")) as found:
+                        columns = [column[0] for column in found.description]
+                        while rows := found.fetchmany(PART):
+                            yield LabelPart(endpoint, table, columns, [list(row) for row in rows])
 
 
 @contextmanager
@@ -49,14 +53,23 @@ def take_snapshot(folder: Path) -> Iterator[LabelSnapshot]:
     with ExitStack() as opened:
         files = {}
         for path in sorted(folder.glob(f"*{SUFFIX}")):
-            try:
+            with _reading(str(path)):
                 connection = opened.enter_context(closing(_open(path)))
                 connection.execute("BEGIN")
                 connection.execute("SELECT count(*) FROM sqlite_master").fetchone()  # the moment that is kept
-            except sqlite3.Error as error:
-                raise Conflict(f"the labels in {path} cannot be read: {error}") from None
             files[path.stem] = connection
         yield LabelSnapshot(files)
+
+
+@contextmanager
+def _reading(file: str) -> Iterator[None]:
+    """Raises Conflict."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise Conflict(
+            f"the labels in {file} cannot be read: {error}; --no-labels leaves all labels out"
+        ) from None
 
 
 def prepare(state: Path, parts: Iterator[LabelPart]) -> None:
@@ -68,8 +81,19 @@ def prepare(state: Path, parts: Iterator[LabelPart]) -> None:
             raise Invalid(f"the backup has labels of {part.endpoint!r} in {part.table!r}: nothing was restored")
         try:
             LabelStore(folder, part.endpoint).insert_rows(part.table, part.columns, part.rows)
-        except (sqlite3.Error, OverflowError) as error:
+        except (sqlite3.Error, OverflowError, IndexError) as error:
             raise Invalid(f"the labels of {part.endpoint} in the backup are damaged: {error}") from None
+
+
+@contextmanager
+def prepared(state: Path, parts: Iterator[LabelPart]) -> Iterator[None]:
+    """Labels beside those that are there, which ``settle`` replaces once the records are in place. What it has not
+    put there is removed: nobody would look for it. Raises Invalid."""
+    try:
+        prepare(state, parts)
+        yield
+    finally:
+        shutil.rmtree(state / RESTORED, ignore_errors=True)
 
 
 def settle(state: Path, folder: Path) -> None:

@@ -107,8 +107,15 @@ def _describe_feedback(ledger: Ledger, version: AnsweringVersion | None) -> dict
         "kind": None if quality is None else str(LabelKind.FEEDBACK),
         "quality": None if quality is None else asdict(quality),
         "weighted": False,
-        "coverage": {**asdict(coverage), "share": _share(coverage), "selective": False, "bands": []},
+        "coverage": {
+            **asdict(coverage),
+            "share": _share(coverage),
+            "selective": False,
+            "bands": [],
+            "over_time": [asdict(span) for span in ledger.coverage_over_time(version)],
+        },
         "delay_seconds": None if delays is None else asdict(delays),
+        "delay_counts": [asdict(count) for count in ledger.delay_counts(version)],
     }
 
 

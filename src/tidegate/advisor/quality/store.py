@@ -8,6 +8,7 @@ import math
 import sqlite3
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -141,12 +142,22 @@ class LabelStore:
             text = ledger.get("document")
         return None if text is None else json.loads(text)
 
-    def _open(self) -> "_LastingLedger":
+    @contextmanager
+    def _open(self) -> "Iterator[_LastingLedger]":
+        """Raises Transient also while it is used: the disk may be full, or another connection may take long."""
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return _LastingLedger(self._folder, self._file)
+            opened = _LastingLedger(self._folder, self._file)
         except (OSError, sqlite3.Error) as error:
-            raise Transient(f"the labels in {self._folder / self._file} cannot be used now: {error}") from None
+            raise self._unusable(error) from None
+        with opened:
+            try:
+                yield opened
+            except sqlite3.OperationalError as error:
+                raise self._unusable(error) from None
+
+    def _unusable(self, error: Exception) -> Transient:
+        return Transient(f"the labels in {self._folder / self._file} cannot be used now: {error}")
 
 
 class _LastingLedger(Ledger):
@@ -165,6 +176,8 @@ class _LastingLedger(Ledger):
         """Columns that this version does not have are left out."""
         there = {row[1] for row in self._database.execute(f"PRAGMA table_info({table})")}
         places = [place for place, column in enumerate(columns) if column in there]
+        if not places:
+            raise sqlite3.DataError(f"{table} has none of its columns")
         names = ", ".join(columns[place] for place in places)
         query = f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(places))})"
         self._database.executemany(query, ([row[place] for place in places] for row in rows))

@@ -1,4 +1,4 @@
-import { SignedOut, explain, hasEnded } from "./session.js";
+import { SignedOut, explain, hasEnded, mayAsBefore } from "./session.js";
 
 // Keeps a page's parts as the server has them: one stream of server-sent events, opened while the page is in view.
 const live = document.querySelector("[data-live]");
@@ -111,6 +111,10 @@ function open() {
     lost = true;
     live.setAttribute("data-stale", "");
     if (await checkSession()) return;
+    if (await mayAsBefore()) {
+      setTimeout(open, 1000);
+      return;
+    }
     gone = true;
     tell("What you may do here was changed: load the page again.", "warn");
   });

@@ -32,6 +32,15 @@ export async function hasEnded() {
   }
 }
 
+/** Whether whoever is signed in now may do what this page was made for: a session that ended may have been followed by another. */
+export async function mayAsBefore() {
+  try {
+    return meta !== null && (await present())?.role === meta.dataset.role;
+  } catch {
+    return false;
+  }
+}
+
 /** Says in an element what went wrong, with the way to the login if that is what is missing. */
 export function explain(element, text, error) {
   element.hidden = !text;

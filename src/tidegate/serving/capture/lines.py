@@ -89,9 +89,17 @@ class LineMaker:
     def _header(self, value: bytes | None) -> str:
         if not value:
             return ""
-        text = value.decode("latin-1")
+        text = _decode(value)
         # An identity that is cut in two would not be found.
         return (text if self._redactor is None else self._redactor.text(text))[:LONGEST_HEADER]
+
+
+def _decode(value: bytes) -> str:
+    """What a client meant: read as Latin-1, letters of UTF-8 would be signs that no detector takes for letters."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def _as_bytes(frame: Frame, sent: bytes, answer: Answer, config: str) -> Frame:

@@ -11,6 +11,7 @@ from tidegate.serving.contract.runtime import Probe, RuntimeDescriptor, aws_imag
 
 _ROWS = "rows of numbers"
 _NEURAL = ("neural_network", "images", "text", "llm")
+_FLAVOURS = ("mlflow.sklearn", "mlflow.xgboost", "mlflow.lightgbm")
 _ALL_OPTIONAL = ("sklearn", "pandas", "pyarrow", "matplotlib", "graphviz", "dask")
 
 
@@ -116,6 +117,9 @@ class RuntimeKind(StrEnum):
         images=(tidegate_image("pytorch"),),
         extra="pytorch",
         certain_files=(".pt", ".pt2", ".pth", ".ts"),
+        preload=("torch",),
+        preload_module=True,
+        fork_group="pytorch",
         planner_data="model.tar.gz",
         hardware=("cpu", "gpu", "inferentia"),
         model_kinds=("tabular", *_NEURAL),
@@ -128,6 +132,9 @@ class RuntimeKind(StrEnum):
         images=(tidegate_image("mlflow"), aws_image("mlflow-pyfunc")),
         extra="mlflow",
         folder_file="MLmodel",
+        preload=("xgboost", "lightgbm", "sklearn.ensemble", "mlflow.pyfunc", *_FLAVOURS),
+        preload_module=True,
+        fork_group="mlflow",
         planner_data="model.tar.gz",
         hardware=("cpu", "gpu"),
         model_kinds=("tabular", *_NEURAL),
@@ -153,6 +160,7 @@ class RuntimeKind(StrEnum):
         images=(tidegate_image("script"),),
         extra="script",
         runs_code=True,
+        uses_devices=True,
     )
     PYTHON = RuntimeDescriptor(
         name="python",
@@ -161,6 +169,7 @@ class RuntimeKind(StrEnum):
         requests="JSON, or what it says",
         images=(tidegate_image("python"),),
         runs_code=True,
+        uses_devices=True,
         planner_data="model.tar.gz",
         hardware=("cpu", "gpu", "inferentia"),
         model_kinds=("tabular", *_NEURAL),
@@ -179,6 +188,7 @@ class RuntimeKind(StrEnum):
         title="Program",
         model_data="whatever your [program](images.md) reads",
         requests="what it takes",
+        uses_devices=True,
     )
     """A command from the server's table of images."""
 

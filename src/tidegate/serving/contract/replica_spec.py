@@ -181,6 +181,10 @@ class ReplicaSpec:
     pairing: PairingFiles | None = None
     capture: CaptureSpec | None = None
     on_demand: OnDemand | None = None
+    devices: tuple[str, ...] = ()
+    """Accelerators that are assigned to the replica, by the names that CUDA's libraries have for them."""
+    needs_device: bool = False
+    """Its owner asked for them: a runtime that cannot use one fails. Else they came with the instance type."""
     most_at_once: int = 0
     """Requests that are served at a time; others wait. 0: as many as come."""
     queue_timeout: float = 10.0

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+TABLES = "tables"
+"""The fork server of small libraries."""
 _TAG = r"(:[\w.-]+)?"
 _REGISTRY = r"\d{12}\.dkr\.ecr(-fips)?\.[a-z0-9-]+\.amazonaws\.com(\.cn)?/"
 
@@ -50,11 +52,15 @@ class RuntimeDescriptor:
     """Packages that the fork server imports, in this order."""
     preload_module: bool = False
     """The fork server imports the runtime's own module, too."""
+    fork_group: str = TABLES
+    """The fork server that imports them; a large library has one of its own."""
     probe: Probe = Probe.NONE
     script_framework: str = ""
     """Framework whose functions replace the missing ones, where the data bring a script that is to be run."""
     runs_code: bool = False
     """It does nothing but run a model's code, which needs ``code`` trust."""
+    uses_devices: bool = False
+    """What it runs can use the accelerators that are assigned to the replica."""
     maps_forest: bool = False
     """Its model may be a forest that later starts map into memory."""
     planner_data: str = ""

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from tidegate.domain.errors import StartTimeout, TidegateError
+from tidegate.domain.errors import Invalid, StartTimeout, TidegateError
 from tidegate.serving.artifacts.fetch import Policy, materialise
 from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.invocation import ModelEngine
@@ -15,7 +15,7 @@ from tidegate.serving.engines.bounded import Bounded
 from tidegate.serving.engines.direct import Direct
 from tidegate.serving.engines.fallback_engine import FallbackEngine
 from tidegate.serving.engines.pipeline import Pipeline, stages
-from tidegate.serving.runtimes import load, submitted_code
+from tidegate.serving.runtimes import choose, load, submitted_code
 from tidegate.serving.runtimes.program import Program
 from tidegate.serving.scoring.batching import Batcher, cap
 from tidegate.serving.scoring.file_ranges import PartBatcher
@@ -61,6 +61,7 @@ async def open_engine(spec: ReplicaSpec, died: Died, until: float) -> ModelEngin
 
 async def _open(spec: ReplicaSpec, died: Died, until: float) -> ModelEngine:
     spec = submitted_code.with_code_folders(spec)
+    check_devices(spec)
     if spec.serving is Serving.SINGLE:
         return await open_container(spec, spec.containers[0], died, until)
     if spec.serving is Serving.SERIAL:
@@ -71,6 +72,24 @@ async def _open(spec: ReplicaSpec, died: Died, until: float) -> ModelEngine:
         engines = await _open_all(spec, died, until)
         return Direct({each.name: engine for each, engine in zip(spec.containers, engines, strict=True)})
     return await _open_models(spec, spec.containers[0], died)
+
+
+def check_devices(spec: ReplicaSpec) -> None:
+    """Raises Invalid if the replica was to have devices and nothing in it uses one: it would be silently as slow as
+    without, and keep them from others."""
+    if not spec.needs_device:
+        return
+    kinds = [
+        kind if kind is RuntimeKind.PROGRAM else choose(kind, Path(container.model_dir), container.environment)
+        for container in spec.containers
+        for kind in (container.runtime.kind,)
+    ]
+    if not any(kind.descriptor.uses_devices for kind in kinds):
+        able = ", ".join(kind for kind in RuntimeKind if kind.descriptor.uses_devices)
+        raise Invalid(
+            f"the replica has {', '.join(spec.devices)}, and the runtime {' and '.join(dict.fromkeys(kinds))} runs on"
+            f" processors alone: leave out devices, or serve the model by one of {able}"
+        )
 
 
 async def _open_models(spec: ReplicaSpec, container: ContainerSpec, died: Died) -> ModelEngine:

@@ -18,6 +18,7 @@ from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.invocation import Call, Done, ModelFailed, Outcome, Rejected
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec
 from tidegate.serving.multimodel import memory, metrics
+from tidegate.serving.multimodel.answers import RecentAnswers
 from tidegate.serving.multimodel.builder_pool import BuilderCrashed
 from tidegate.serving.multimodel.cache import Cache
 from tidegate.serving.multimodel.config import MultiModelConfig, read_config
@@ -70,6 +71,7 @@ class MultiModelEngine:
         self._unloading: list[float] = []
         self._cache = Cache(config, self._unloading.append)
         self._labels = metrics.Labels()
+        self._answers = RecentAnswers()
         rule = Rule()
         self._arrivals = LoadQueue(self._cache, self._loader, store, rule)
         self._renewals = VersionWatcher(self._cache, self._loader, store, rule)
@@ -112,9 +114,23 @@ class MultiModelEngine:
                     "pinned": entry.name in self._cache.config.pinned,
                     "version": entry.copy.mark if entry.copy else "",
                     "reason": entry.refusal.answer.message if entry.refusal else "",
+                    "answers": self._describe_answers(entry.name, now),
                 }
                 for entry in shown
             ],
+        }
+
+    def _describe_answers(self, name: str, now: float) -> dict[str, object] | None:
+        """Of the last ten to twenty minutes; None for a model that has not answered."""
+        found = self._answers.summary(name, now)
+        if found is None:
+            return None
+        return {
+            "requests": found.requests,
+            "errors": found.errors,
+            "p50_ms": None if found.p50 is None else round(found.p50 * 1e3, 3),
+            "p99_ms": None if found.p99 is None else round(found.p99 * 1e3, 3),
+            "seconds_since_last": round(now - found.last, 1),
         }
 
     # --- requests ---
@@ -165,7 +181,10 @@ class MultiModelEngine:
         entry.in_hand -= 1
         if not entry.in_hand:
             self._cache.changed()  # it may be evicted now
-        metrics.note_answer(call, self._labels.of(entry.name), outcome, self._loop.time() - began)
+        if (status := metrics.status_of_answer(outcome)) is not None:
+            now = self._loop.time()
+            metrics.note_answer(call, self._labels.of(entry.name), status, now - began)
+            self._answers.note(entry.name, now - began, status == 0 or status >= 400, now)
         done(outcome)
         if not self._cache.config.cache and not entry.in_hand and entry.name not in self._cache.config.pinned:
             self._cache.drop(entry)

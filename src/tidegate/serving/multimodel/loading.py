@@ -76,9 +76,9 @@ class Loader:
         for threads in (self._threads, self._large):
             threads.shutdown(wait=False, cancel_futures=True)
 
-    async def marks(self, names: list[str]) -> dict[str, str]:
-        """The marks of artifacts, without those that are unavailable now."""
-        return await self.aside(self._marks, names)
+    async def marks(self, known: dict[str, str]) -> dict[str, str]:
+        """The marks of artifacts, without those that are unavailable now. ``known``: the last ones."""
+        return await self.aside(self._marks, known)
 
     async def mark(self, name: str) -> str:
         return await self.aside(self._source.mark, name)
@@ -219,11 +219,11 @@ class Loader:
         with suppress(TidegateError):
             LOADER.load_module(choose(self._container.kind, folder, self._container.environment))
 
-    def _marks(self, names: list[str]) -> dict[str, str]:
+    def _marks(self, known: dict[str, str]) -> dict[str, str]:
         found = {}
-        for name in names:
+        for name, mark in known.items():
             with suppress(TidegateError):
-                found[name] = self._source.mark(name)
+                found[name] = self._source.mark(name, mark)
         return found
 
     def aside(self, work: Callable[..., T], *arguments: object) -> "asyncio.Future[T]":

@@ -36,11 +36,15 @@ class Labels:
         return self._dimensions.get(name, self._other)
 
 
-def note_answer(call: Call, dimensions: tuple[tuple[str, str], ...], outcome: Outcome, seconds: float) -> None:
-    """Add the metrics of one model. Rejections by the platform do not count as its answers."""
+def status_of_answer(outcome: Outcome) -> int | None:
+    """0: there was none. None for a rejection by the platform, which does not count as the model's answer."""
     if isinstance(outcome, Rejected):
-        return
-    status = outcome.status if isinstance(outcome, ModelFailed) else 200
+        return None
+    return outcome.status if isinstance(outcome, ModelFailed) else 200
+
+
+def note_answer(call: Call, dimensions: tuple[tuple[str, str], ...], status: int, seconds: float) -> None:
+    """Add the metrics of one model."""
     call.note("Invocations", 1, dimensions)
     call.note("Invocation4XXErrors", int(400 <= status < 500), dimensions)
     call.note("Invocation5XXErrors", int(status == 0 or status >= 500), dimensions)

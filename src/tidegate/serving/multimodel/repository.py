@@ -1,5 +1,6 @@
 """The repository of a container's models: a folder or an S3 prefix. Finds a model and its version."""
 
+import os
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -31,11 +32,15 @@ class ModelRepository:
             return self._policy
         return Policy((str(self._real()),), self._policy.s3_endpoint, self._policy.region, self._policy.limits)
 
-    def mark(self, name: str) -> str:
-        """The version of an artifact. Raises ArtifactError if there is none, and Transient."""
+    def mark(self, name: str, known: str = "") -> str:
+        """The version of an artifact. Raises ArtifactError if there is none, and Transient. ``known``: its last mark;
+        a file that still has it is the same file, so its path is not resolved again, which takes twenty times as
+        long and holds the interpreter's lock that requests need."""
         if self._bucket is not None:
             return self._bucket.head(self._keys + name).etag
         assert self._folder is not None
+        if known and _mark_at(f"{self._folder}/{name}") == known:
+            return known
         try:
             real = (self._folder / name).resolve(strict=True)
             state = real.stat()
@@ -43,7 +48,7 @@ class ModelRepository:
             raise ArtifactError("there is no such file") from None
         if not real.is_relative_to(self._real()) or not real.is_file():
             raise ArtifactError("there is no such file")
-        return f"{state.st_mtime_ns}-{state.st_size}-{state.st_ino}"
+        return _mark_of(state)
 
     def _real(self) -> Path:
         assert self._folder is not None
@@ -55,3 +60,14 @@ class ModelRepository:
         if roots is not None and not any(folder.is_relative_to(Path(root).resolve()) for root in roots):
             raise ArtifactError("the folder lies outside those that models may lie in (TIDEGATE_FILE_ROOTS)")
         return folder
+
+
+def _mark_of(state: os.stat_result) -> str:
+    return f"{state.st_mtime_ns}-{state.st_size}-{state.st_ino}"
+
+
+def _mark_at(path: str) -> str:
+    try:
+        return _mark_of(os.stat(path))
+    except OSError:
+        return ""

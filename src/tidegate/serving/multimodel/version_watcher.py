@@ -72,7 +72,7 @@ class VersionWatcher:
         while self._asked:
             await asyncio.sleep(_GATHER)
             some, self._asked = self._asked[:_AT_ONCE], self._asked[_AT_ONCE:]
-            marks = await self._loader.marks([entry.name for entry in some])
+            marks = await self._loader.marks({entry.name: entry.mark for entry in some})
             for entry in some:
                 self._compare(entry, marks.get(entry.name))
 

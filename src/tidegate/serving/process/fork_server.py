@@ -1,4 +1,5 @@
-"""``python -m tidegate.serving.process.fork_server STATE``: imports every library, and forks workers on demand.
+"""``python -m tidegate.serving.process.fork_server STATE GROUP``: imports the libraries of a group of runtimes
+(``contract.fork_groups``), and forks workers on demand.
 
 It has one thread and no event loop, and calls no library function: locks, thread pools and OpenMP are created in the
 workers only, which makes forking safe. If a library starts a thread when it is imported, this process exits
@@ -23,16 +24,13 @@ from typing import NoReturn
 import msgspec
 
 from tidegate.serving.__main__ import main as work
-from tidegate.serving.contract.catalogue import RuntimeKind
+from tidegate.serving.contract.fork_groups import THREADS, kinds_of
 from tidegate.serving.contract.memory_release import use_system_allocator
+from tidegate.serving.contract.runtime import TABLES
 from tidegate.serving.runtimes.optional_imports import LOADER
 
-LIBRARIES = (
-    *("numpy", "pyarrow", "pandas", "scipy.sparse", "botocore.session"),
-    *(package for kind in RuntimeKind for package in kind.descriptor.preload),
-)
-THREADS = 4
-"""Exit code: a library started a thread."""
+EVERYWHERE = ("numpy", "pyarrow", "botocore.session")
+OF_TABLES = ("pandas", "scipy.sparse")
 ZOMBIE = 2.0
 """Seconds for which a worker that has ended stays a zombie, at least."""
 _LONGEST = 1 << 16
@@ -45,12 +43,12 @@ class ForkRequest(msgspec.Struct):
     log: str
 
 
-def main() -> int:
+def main(group: str) -> int:
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # read when libraries are imported
         os.environ[variable] = "1"
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     use_system_allocator()
-    import_libraries()
+    import_libraries(group)
     threads = len(list(Path("/proc/self/task").iterdir())) if Path("/proc/self/task").exists() else 1
     if threads > 1:
         print(f"fork server: a library has started {threads - 1} threads; nothing is forked", flush=True)
@@ -104,26 +102,38 @@ def _is_zombie(pid: int) -> bool:
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
-def import_libraries() -> None:
+def libraries(group: str) -> tuple[str, ...]:
+    """Names of packages, in the order in which they are imported."""
+    packages = (package for kind in kinds_of(group) for package in kind.descriptor.preload)
+    return (*EVERYWHERE, *(OF_TABLES if group == TABLES else ()), *packages)
+
+
+def import_libraries(group: str = TABLES) -> None:
     """Import what workers would import. A library that is not installed, or does not work, is left to the worker."""
-    for name in LIBRARIES:
+    for name in libraries(group):
         _attempt(name, partial(import_module, name))
-    for kind in RuntimeKind:
+    for kind in kinds_of(group):
         if kind.descriptor.preload_module:
             _attempt(f"the runtime {kind}", partial(LOADER.load_module, kind))
-    _attempt("mapped forests", _import_forests)
+    _attempt("tables", _import_tables)
+    if group == TABLES:
+        _attempt("mapped forests", _import_forests)
+
+
+def _import_tables() -> None:
+    from tidegate.serving.multimodel import memory  # noqa: F401, PLC0415
+    from tidegate.serving.runtimes import tabular_scorer  # noqa: F401, PLC0415  # needs numpy
 
 
 def _import_forests() -> None:
     from tidegate.serving.engines import mapped_forest  # noqa: F401, PLC0415  # needs numpy
-    from tidegate.serving.multimodel import memory  # noqa: F401, PLC0415
-    from tidegate.serving.runtimes import aws_xgboost, forest_builder, tabular_scorer  # noqa: F401, PLC0415
+    from tidegate.serving.runtimes import aws_xgboost, forest_builder  # noqa: F401, PLC0415
 
 
 def _attempt(name: str, load: Callable[[], object]) -> None:
     try:
         load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         print(f"fork server: without {name}: {error}", flush=True)
 
 
@@ -145,10 +155,12 @@ def serve(channel: socket.socket, fork: Callable[[], int], become: Callable[[For
 
 
 def reseed() -> None:
-    """Else every worker would draw the numbers that NumPy's own generator draws next: the interpreter's is seeded
-    after a fork, NumPy's is not."""
+    """Else every worker would draw the numbers that the generators of NumPy and PyTorch draw next: the interpreter's
+    is seeded after a fork, theirs are not."""
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()
+    if (torch := sys.modules.get("torch")) is not None and hasattr(torch, "default_generator"):
+        torch.default_generator.seed()  # that of the processor; torch.seed() would reach for those of devices
 
 
 def _become(job: ForkRequest, gate: int) -> NoReturn:
@@ -172,4 +184,4 @@ def _become(job: ForkRequest, gate: int) -> NoReturn:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[2]))

@@ -5,6 +5,7 @@ The program gets its command as configured, the model folder as working folder, 
 - ``PORT`` and ``SAGEMAKER_BIND_TO_PORT``: a free loopback port, or ``TIDEGATE_SOCKET``: the path of a unix socket
   that it may listen on instead; ``SAGEMAKER_SAFE_PORT_RANGE``: a few more loopback ports for its own use;
 - ``SM_MODEL_DIR`` and ``MODEL_DIR``: the model folder;
+- ``CUDA_VISIBLE_DEVICES``: the accelerators that are assigned to the replica, or none;
 - the variables of the image table and the container, and a few general ones (PATH, HOME, LANG, ...); nothing else of
   the server's environment.
 
@@ -23,6 +24,7 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from tidegate.domain.devices import VARIABLE
 from tidegate.domain.errors import StartTimeout, Transient
 from tidegate.host import process_stats
 from tidegate.host.process_stats import ProcessStats
@@ -277,6 +279,7 @@ def environment(container: ContainerSpec, port: int, path: Path, server: Mapping
         "TIDEGATE_SOCKET": str(path),
         "SM_MODEL_DIR": container.model_dir,
         "MODEL_DIR": container.model_dir,
+        **{name: server[name] for name in (VARIABLE,) if name in server},
     }
 
 

@@ -41,6 +41,7 @@ try:
         [f"{sklearn.__name__}.externals.array_api_compat.{library}" for library in ("torch", "dask", "cupy")]
     ):
         import skops.io
+        from skops.io.exceptions import UntrustedTypesFoundException
 except ImportError as missing:
     raise ArtifactError(
         f"scikit-learn models need packages that are not installed ({missing.name}): pip install 'tidegate[sklearn]'"
@@ -226,11 +227,15 @@ def _refusal(error: ValueError, rows: row_decoder.Matrix, features: row_decoder.
 
 def _skops(path: Path, trusted: bool) -> Any:
     zip_limits.check(path)
-    types = skops.io.get_untrusted_types(file=path)
-    strange = [name for name in types if name not in (sklearn_checks.TREE, *sklearn_checks.HARMLESS)]
-    if strange and not trusted:
-        raise _needs_trust(path, ", ".join(strange[:5]))
-    model = skops.io.load(path, trusted=types)
+    known = [sklearn_checks.TREE, *sklearn_checks.HARMLESS]
+    try:
+        model = skops.io.load(path, trusted=known)  # it looks for other types before it makes anything
+    except UntrustedTypesFoundException:
+        types = skops.io.get_untrusted_types(file=path)
+        if not trusted:
+            strange = [name for name in types if name not in known]
+            raise _needs_trust(path, ", ".join(strange[:5])) from None
+        model = skops.io.load(path, trusted=types)
     if not trusted:
         try:
             sklearn_checks.check(model)

@@ -15,6 +15,8 @@ def desired_fleets(desired: DesiredDeployment) -> Sequence[FleetSpec]:
     for number, variant in enumerate((*desired.config.variants, *desired.config.shadows)):
         if variant.model_name not in models:
             raise Invalid(f"variant {variant.name} names model {variant.model_name}, which the spec does not have")
+        if variant.devices:
+            raise Invalid(f"variant {variant.name}: this target assigns no devices: leave them out")
         spec = VariantSpec(
             variant.name,
             models[variant.model_name],

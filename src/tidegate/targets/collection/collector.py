@@ -18,7 +18,7 @@ from tidegate.domain.worker_stats import KEPT_SECONDS, stats_path
 from tidegate.ports.metrics import MetricHistory
 from tidegate.ports.router import Passed
 from tidegate.targets.collection.coverage import CoverageTracker
-from tidegate.targets.collection.fleet_seconds import billed, counted, merged, utilized, waiting
+from tidegate.targets.collection.fleet_seconds import billed, counted, device_readings, merged, utilized, waiting
 from tidegate.targets.collection.outage import Outage
 from tidegate.targets.collection.questions import StatsQuery, StatsReply
 from tidegate.targets.collection.quiet import ASKED_EVERY, QuietReplicas
@@ -28,6 +28,7 @@ from tidegate.targets.collection.sources import (
     Get,
     MeasureUsage,
     ReadActivity,
+    ReadDevices,
     ServingReplica,
     WorkerFleets,
 )
@@ -66,6 +67,7 @@ class Collector:
     coverage: CoverageTracker = field(default_factory=CoverageTracker)
     patience: float = PATIENCE
     activity: ReadActivity = lambda replica: None
+    devices: ReadDevices = lambda names: {}
     _quiet: QuietReplicas = field(default_factory=QuietReplicas)
     _since: dict[str, int] = field(default_factory=dict)
     """Replica -> first second not yet taken."""
@@ -111,6 +113,7 @@ class Collector:
         passed = await self._answers()
         parts += self._take_replies(now, [(one.fleet, 0) for one in replicas if one.id not in asked])
         parts += self._measured([one for one in replicas if one.id in asked], now - 1)
+        parts += device_readings(replicas, self.devices, lambda spec: self._blank(spec, now - 1))
         parts += [self._provisioned(spec, now - 1) for spec in self.target.provisioned()]
         parts += self._by_proxy(passed or {}, now - 1)
         for part in parts:
@@ -134,7 +137,7 @@ class Collector:
         since. Returns the ids of all but the latter."""
         present, asked = set[str](), set[str]()
         for one in replicas:
-            spec, id, _, socket = one
+            spec, id, socket = one.fleet, one.id, one.socket
             present.add(id)
             since = None if id in self._inherited else met
             self.coverage.begin(spec.id.endpoint, id, now - BACKLOG if since is None else since)

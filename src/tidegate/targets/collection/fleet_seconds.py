@@ -1,6 +1,7 @@
 """What one fleet did in one second, merged from its replicas and the proxy. Pure."""
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from tidegate.domain.fleet import FleetId, FleetSpec
@@ -8,6 +9,7 @@ from tidegate.domain.metric import FleetSecond, Latency, WorkerSeries
 from tidegate.monitoring import sketch
 from tidegate.monitoring.value_spread import merge_spreads
 from tidegate.ports.router import Passed
+from tidegate.targets.collection.sources import ReadDevices, ServingReplica
 from tidegate.targets.collection.stats_page import Record
 
 
@@ -61,6 +63,24 @@ def utilized(spec: FleetSpec, in_flight: float) -> tuple[WorkerSeries, ...]:
     return (single("ServerlessProvisionedConcurrencyUtilization", in_flight / bounds.provisioned),)
 
 
+def device_readings(
+    replicas: Iterable[ServingReplica], read: ReadDevices, blank: Callable[[FleetSpec], FleetSecond]
+) -> list[FleetSecond]:
+    """What the accelerators of each replica do. Those of one replica are added up, as SageMaker does: of four the
+    most is 400 percent. A replica has no value if one of its devices cannot be read."""
+    holders = [one for one in replicas if one.devices]
+    known = read([name for one in holders for name in one.devices]) if holders else {}
+    return [
+        replace(
+            blank(one.fleet),
+            gpu=(math.fsum(known[name].busy for name in one.devices),),
+            gpu_memory=(math.fsum(known[name].memory for name in one.devices),),
+        )
+        for one in holders
+        if all(name in known for name in one.devices)
+    ]
+
+
 def merged(parts: Iterable[FleetSecond]) -> Iterator[FleetSecond]:
     """One record per fleet and second."""
     groups: dict[tuple[FleetId, int], list[FleetSecond]] = {}
@@ -77,6 +97,8 @@ def merged(parts: Iterable[FleetSecond]) -> Iterator[FleetSecond]:
             overhead_latency=merge_spreads([p.overhead_latency for p in group]),
             cpu=tuple(value for p in group for value in p.cpu),
             memory=tuple(value for p in group for value in p.memory),
+            gpu=tuple(value for p in group for value in p.gpu),
+            gpu_memory=tuple(value for p in group for value in p.gpu_memory),
             in_flight=tuple(value for p in group for value in p.in_flight),
             series=_united([series for p in group for series in p.series]),
             pairs=tuple(pair for p in group for pair in p.pairs),

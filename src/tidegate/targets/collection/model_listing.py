@@ -18,9 +18,9 @@ async def list_models(serving: Iterable[ServingReplica], endpoint: str, most: in
     """One entry for each replica of a multi-model endpoint, with the ``most`` most used models of each. A replica
     that does not answer, because it is leaving or busy, has no ``models``."""
     asked = [
-        _ask(spec, replica, socket, most)
-        for spec, replica, _, socket in serving
-        if spec.id.endpoint == endpoint and spec.variant.model.multi_model
+        _ask(one.fleet, one.id, one.socket, most)
+        for one in serving
+        if one.fleet.id.endpoint == endpoint and one.fleet.variant.model.multi_model
     ]
     return list(await asyncio.gather(*asked))
 

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from tidegate.domain.devices import DeviceReading
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.observation import FleetStatus
 from tidegate.ports.router import Passed, ServerAddress
@@ -25,6 +26,8 @@ class ServingReplica(NamedTuple):
     pid: int
     """0: of another machine."""
     socket: ServerAddress
+    devices: tuple[str, ...] = ()
+    """Accelerators of its own."""
 
 
 ReadActivity = Callable[[ServingReplica], int | None]
@@ -41,6 +44,10 @@ class Usage:
 
 MeasureUsage = Callable[[Sequence[int]], Mapping[int, Usage]]
 """Usage by process id; a process that is gone, or cannot be read, is absent."""
+
+
+ReadDevices = Callable[[Sequence[str]], Mapping[str, DeviceReading]]
+"""What each device did lately, by its name; one that cannot be read is absent."""
 
 
 class WorkerFleets(Protocol):

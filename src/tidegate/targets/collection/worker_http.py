@@ -19,6 +19,19 @@ async def get(worker: ServerAddress, path: str, seconds: float) -> tuple[int, by
     return await _get(_client(worker, kept=0), path, seconds, [(b"connection", b"close")])
 
 
+class KeptConnection:
+    """Like ``get``, for one worker that is asked again and again: its connection is kept."""
+
+    def __init__(self, worker: ServerAddress) -> None:
+        self._client = _client(worker, kept=1)
+
+    async def get(self, path: str, seconds: float) -> tuple[int, bytes] | None:
+        return await _get(self._client, path, seconds, [])
+
+    def close(self) -> None:
+        self._client.close()
+
+
 @dataclass
 class WorkerConnections:
     """Like ``get``, for workers on other machines that are asked each second: a connection to each is kept."""

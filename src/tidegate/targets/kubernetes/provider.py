@@ -80,7 +80,7 @@ def capabilities(settings: Settings, options: KubernetesOptions) -> Capabilities
     cluster also without what needs that router."""
     own = options.http_route is None
     chosen = SAGEMAKER_CAPABILITIES if settings.fidelity == "aws" else TIDEGATE_CAPABILITIES
-    chosen = replace(chosen, keeps_models=False, compares=chosen.compares & set(OF_TRAFFIC))
+    chosen = replace(chosen, devices=False, keeps_models=False, compares=chosen.compares & set(OF_TRAFFIC))
     return replace(chosen, quotas=settings.quotas, serverless=own, shadow=own)
 
 

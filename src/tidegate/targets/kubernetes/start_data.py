@@ -75,6 +75,11 @@ def check_supported(fleet: FleetSpec, settings: Settings, options: KubernetesOpt
     variant = fleet.variant
     if variant.capture is not None and variant.capture.enabled:
         check_capture(fleet, variant.capture)
+    if variant.devices:
+        raise TargetRefused(
+            f"{fleet.id}: the target kubernetes takes accelerators by the instance type: set its gpus in the target's"
+            " options, and leave devices out"
+        )
     if options.http_route is not None:
         check_without_gateways(fleet)
     if variant.serverless is not None and fleet.id.endpoint in options.autoscaling:

@@ -116,6 +116,7 @@ class Fleet:
             mirror=None if self.desired.deleted else spec.mirror,
             paired=None if self.desired.deleted else spec.paired,
             was_ready=self._was_ready,
+            devices=tuple((one.id, one.devices) for one in self.replicas.values() if one.devices),
         )
 
     def adopt(self) -> None:
@@ -124,7 +125,7 @@ class Fleet:
         for replica in replica_processes.adopt(self.context, self.desired.spec, self._now()):
             self._follow(replica)
             if not replica_processes.fits(self.context, self.desired.spec, replica):
-                log.warning("fleet %s: replica %s has other access keys; replacing it", self.id, replica.id)
+                log.warning("fleet %s: replica %s has other keys or devices; replacing it", self.id, replica.id)
                 self._retire(replica)
         self._on_demand.adopt(self.context.folders.fleet(self.id), len(self.replicas), self._now())
 
@@ -314,7 +315,7 @@ class Fleet:
         """Start as many as the start queue admits now, until one fails."""
         starts, now = self.context.starts, self._now()
         for _ in range(count):
-            if now < self.failures.not_before:
+            if now < self.failures.not_before or self.context.devices.must_wait(self.desired.spec, self.kick):
                 break
             if not starts.admits(self.id, self._urgency(), self.kick, now):
                 return  # it waits, and is kicked
@@ -383,6 +384,7 @@ class Fleet:
         """Marked on disk before the router and the worker know: a later controller must not send requests to a worker
         that was told to stop."""
         replica.state, replica.since = ReplicaState.DRAINING, self._now()
+        replica.stop_asking()
         replica.mark(files.RETIRED)
         self._backend_stale = True
 

@@ -1,9 +1,9 @@
-"""The controller's side of the fork server: a process with every library imported, which forks workers in
-milliseconds.
+"""The controller's side of the fork servers: processes with libraries imported, which fork workers in milliseconds.
 
-It lives and dies with its controller; the workers that it forked do not. While it starts, or if it died or does not
-answer, ``fork`` returns None and the worker starts without it. It starts with the first serverless endpoint, or once
-there are many workers, whose libraries are then in memory once.
+They live and die with their controller; the workers that they forked do not. While one starts, or if it died or does
+not answer, ``fork`` returns None and the worker starts without it. There is one for each group of runtimes
+(``contract.fork_groups``) that the endpoints of this server use. It starts with the first serverless endpoint of the
+group, or once there are many workers of it, whose libraries are then in memory once.
 """
 
 import contextlib
@@ -20,6 +20,8 @@ import msgspec
 
 from tidegate.host.atomic_write import write_private
 from tidegate.host.installation import Installation
+from tidegate.serving.contract.fork_groups import GROUPS, THREADS
+from tidegate.serving.contract.runtime import TABLES
 from tidegate.targets.local.process import NOTE, Identity, Process, cleaned
 
 log = logging.getLogger(__name__)
@@ -27,7 +29,8 @@ log = logging.getLogger(__name__)
 ANSWER = 2.0
 """Seconds for a fork, which takes some milliseconds."""
 AGAIN = 5.0
-"""Seconds between two starts."""
+"""Seconds between two starts; twice as many after each one that never became ready."""
+MOST_DOUBLINGS = 7
 READY = b"ready"
 MODULE = "tidegate.serving.process.fork_server"
 
@@ -35,14 +38,19 @@ MODULE = "tidegate.serving.process.fork_server"
 class ForkServer:
     """Its command line, which the workers that it forks keep, names the installation."""
 
-    def __init__(self, installation: Installation, environment: Mapping[str, str]) -> None:
+    def __init__(self, installation: Installation, environment: Mapping[str, str], group: str = TABLES) -> None:
         self._installation = installation
+        self._group = group
         self._state = installation.root
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
         self._ready = False
         self._started = 0.0
+        self._unready = 0
+        """Starts in a row that ended before the process was ready."""
+        self._useless = False
+        """A library starts a thread when it is imported, which another start would not change."""
 
     @property
     def wanted(self) -> bool:
@@ -52,17 +60,18 @@ class ForkServer:
 
     def ensure(self) -> None:
         """Start the process if it does not run; it is ready a second or two later."""
-        if self._process is not None and self._process.poll() is None:
+        if self._useless or (self._process is not None and self._process.poll() is None):
             return
-        if time.monotonic() - self._started < AGAIN and self._started:
+        self._note_end()
+        if self._useless or (self._started and time.monotonic() - self._started < self._pause):
             return
         self.close()
         self._started = time.monotonic()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            with (self._state / "nursery.log").open("wb") as output, theirs:
+            with output_file(self._state, self._group).open("wb") as output, theirs:
                 self._process = subprocess.Popen(
-                    [sys.executable, *self._installation.python, "-m", MODULE, str(self._state)],
+                    [sys.executable, *self._installation.python, "-m", MODULE, str(self._state), self._group],
                     stdin=theirs.fileno(),
                     stdout=output,
                     stderr=subprocess.STDOUT,
@@ -116,4 +125,41 @@ class ForkServer:
             channel.setblocking(False)
             with contextlib.suppress(OSError):
                 self._ready = channel.recv(100) == READY
+            if self._ready:
+                self._unready = 0
         return self._ready
+
+    @property
+    def _pause(self) -> float:
+        return float(AGAIN * 2 ** min(self._unready, MOST_DOUBLINGS))
+
+    def _note_end(self) -> None:
+        """The process has ended: note what that says of the next start."""
+        if self._process is None or self._ready:
+            return
+        self._unready += 1
+        output = output_file(self._state, self._group)
+        if self._process.returncode == THREADS:
+            self._useless = True
+            log.warning("workers of %s start without a fork server, see %s", self._group, output)
+        else:
+            log.warning("the fork server of %s ended while it started, see %s", self._group, output)
+        self.close()
+
+
+class ForkServers:
+    """Those of one controller, by group; none runs until it is asked for."""
+
+    def __init__(self, installation: Installation, environment: Mapping[str, str]) -> None:
+        self._servers = {group: ForkServer(installation, environment, group) for group in GROUPS}
+
+    def __getitem__(self, group: str) -> ForkServer:
+        return self._servers[group]
+
+    def close(self) -> None:
+        for server in self._servers.values():
+            server.close()
+
+
+def output_file(state: Path, group: str) -> Path:
+    return state / ("nursery.log" if group == TABLES else f"nursery-{group}.log")

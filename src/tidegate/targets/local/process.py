@@ -20,6 +20,7 @@ import msgspec
 import psutil
 
 from tidegate.auth.child_environment import remove_secrets
+from tidegate.domain.devices import VARIABLE
 from tidegate.host.atomic_write import write_private
 from tidegate.host.command_line import command_line
 from tidegate.host.installation import Installation
@@ -65,9 +66,10 @@ class Identity:
         return float(self.started.rpartition(" ")[2] or 0)
 
 
-def cleaned(environment: Mapping[str, str]) -> dict[str, str]:
-    """The controller's variables that a worker gets."""
-    clean = remove_secrets(environment)
+def cleaned(environment: Mapping[str, str], devices: Sequence[str] = ()) -> dict[str, str]:
+    """The controller's variables that a worker gets. It sees the ``devices`` that are assigned to it and no other, so
+    that none takes one that another has."""
+    clean = remove_secrets(environment) | {VARIABLE: ",".join(devices)}
     clean.setdefault("OMP_NUM_THREADS", "1")
     clean["PYTHONUNBUFFERED"] = "1"
     return clean
@@ -108,6 +110,7 @@ class Process:
         environment: Mapping[str, str],
         module: str = WORKER,
         mark: Sequence[str] = (),
+        devices: Sequence[str] = (),
     ) -> "Process":
         """Start a worker on ``spec``; its output goes to ``log``. The identity is on disk before this returns.
         ``mark``: options of the interpreter that say whose it is (``Installation.python``)."""
@@ -119,7 +122,7 @@ class Process:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=spec.parent,
-                env=cleaned(environment),
+                env=cleaned(environment, devices),
                 start_new_session=True,
             )
         started = cls(Identity.of(popen.pid) or Identity(popen.pid, ""), popen)

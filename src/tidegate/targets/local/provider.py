@@ -1,12 +1,15 @@
 """All that the local target supplies: fleets, evidence, logs and jobs as processes of this machine."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+import logging
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from tidegate.domain.devices import VARIABLE, select_visible
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.observation import SAGEMAKER_CAPABILITIES, TIDEGATE_CAPABILITIES, Capabilities
+from tidegate.host import nvidia
 from tidegate.ports.target import Chore, Provider
 from tidegate.service.transforms import PREFIX
 from tidegate.settings import Settings
@@ -17,16 +20,20 @@ from tidegate.targets.collection.worker_evidence import WorkerEvidence
 from tidegate.targets.context import TargetContext
 from tidegate.targets.local import logs
 from tidegate.targets.local.artifact_store import ArtifactStore
-from tidegate.targets.local.fork_server import ForkServer
+from tidegate.targets.local.device_pool import DevicePool
+from tidegate.targets.local.device_usage import DeviceMonitor
+from tidegate.targets.local.fork_server import ForkServers
 from tidegate.targets.local.log_streams import LogStreams
 from tidegate.targets.local.paths import Folders
 from tidegate.targets.local.recommenders import LocalRecommenders
 from tidegate.targets.local.resource_usage import ProcessUsage
 from tidegate.targets.local.runners import LocalRunners
-from tidegate.targets.local.start_file import replica_file, still_fits, write_keys
+from tidegate.targets.local.start_file import fork_group, replica_file, still_fits, write_keys
 from tidegate.targets.local.start_queue import StartQueue, default_limit
 from tidegate.targets.local.supervisor_context import SupervisorContext
 from tidegate.targets.local.target import LocalTarget
+
+log = logging.getLogger(__name__)
 
 PRUNE_EVERY = 600.0
 CUT_EVERY = 15.0
@@ -40,7 +47,7 @@ def provide_local(context: TargetContext) -> Provider:
     settings = context.settings
     folders = Folders(context.state, context.sockets, context.installation, context.former_sockets)
     store = ArtifactStore(folders.artifacts, folders.model)
-    fork_server = ForkServer(context.installation, context.environment)
+    fork_servers = ForkServers(context.installation, context.environment)
     supervision = SupervisorContext(
         folders=folders,
         router=context.data_plane,
@@ -53,19 +60,20 @@ def provide_local(context: TargetContext) -> Provider:
         harvest=lambda fleet, replica, page: collector.harvest(fleet, replica, page),
         drain_timeout=settings.drain_timeout,
         patience=settings.invocation_timeout + PATIENCE,
-        fork_server=fork_server,
+        fork_servers=fork_servers,
+        fork_group=partial(fork_group, context.images),
         starts=StartQueue(settings.start_limit or default_limit()),
+        devices=device_pool(settings, context.environment),
     )
     target = LocalTarget(supervision, capabilities(settings))
     coverage = CoverageTracker(context.state / "coverage.json")
-    usage, passed = ProcessUsage().measure, context.data_plane.passed
-    collector = Collector(
-        target, context.history, passed, worker_http.get, usage, coverage, activity=target.activity
-    )
+    asked = target, context.history, context.data_plane.passed, worker_http.get, ProcessUsage().measure, coverage
+    devices = DeviceMonitor(nvidia.read_devices)
+    collector = Collector(*asked, activity=target.activity, devices=devices.latest)
     return Provider(
         target=target,
         fleets=target,
-        lifecycle=LocalLifecycle(settings, folders, target, fork_server, store),
+        lifecycle=LocalLifecycle(settings, folders, target, fork_servers, store),
         evidence=WorkerEvidence(target, collector),
         logs=LogStreams(folders.logs),
         runners=LocalRunners(
@@ -85,9 +93,18 @@ def provide_local(context: TargetContext) -> Provider:
 
 
 def capabilities(settings: Settings) -> Capabilities:
-    return replace(
-        SAGEMAKER_CAPABILITIES if settings.fidelity == "aws" else TIDEGATE_CAPABILITIES, quotas=settings.quotas
-    )
+    chosen = SAGEMAKER_CAPABILITIES if settings.fidelity == "aws" else TIDEGATE_CAPABILITIES
+    return replace(chosen, quotas=settings.quotas)
+
+
+def device_pool(settings: Settings, environment: Mapping[str, str]) -> DevicePool:
+    """Of the devices in the settings, else of those that are found and that the server itself may use."""
+    there = settings.devices
+    if there is None:
+        there = select_visible(nvidia.find_devices(), environment.get(VARIABLE))
+    if there:
+        log.info("devices for replicas: %s", ", ".join(map(str, there)))
+    return DevicePool.of(there, follows_types=settings.fidelity == "aws")
 
 
 @dataclass(frozen=True)
@@ -95,7 +112,7 @@ class LocalLifecycle:
     settings: Settings
     folders: Folders
     target: LocalTarget
-    fork_server: ForkServer
+    fork_servers: ForkServers
     artifacts: ArtifactStore
 
     @property
@@ -126,7 +143,7 @@ class LocalLifecycle:
         self.target.kick(fleet)
 
     async def stop(self, drain: bool) -> None:
-        self.fork_server.close()
+        self.fork_servers.close()
         await (self.target.drain_all() if drain else self.target.detach())
 
     async def _prune_logs(self) -> None:

@@ -17,10 +17,12 @@ from tidegate.domain.start_limits import supervisor_grace
 from tidegate.host import process_stats
 from tidegate.host.log_files import read_end
 from tidegate.host.process_stats import ProcessStats
-from tidegate.targets.local import cgroups, worker_client
+from tidegate.targets.local import cgroups
+from tidegate.targets.local.device_pool import written_devices
 from tidegate.targets.local.health import Health, HealthLook, PingAnswer
 from tidegate.targets.local.paths import Folders
 from tidegate.targets.local.process import Process
+from tidegate.targets.local.worker_client import WorkerPings
 
 SERVED = "ready"
 """Marker file in a replica's folder: it has taken requests."""
@@ -55,6 +57,8 @@ class Replica:
     folder: Path
     socket: Path
     log: Path
+    devices: tuple[str, ...] = ()
+    """Accelerators that are assigned to it."""
     terminated: float | None = None
     settled: bool = False
     """It has been ready for long enough to count as a good start."""
@@ -70,6 +74,10 @@ class Replica:
     """The last look that ``calm`` took."""
     _watch: int | None = None
     _question: asyncio.Task[PingAnswer] | None = None
+    _pings: WorkerPings = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._pings = WorkerPings(self.socket)
 
     @classmethod
     def adopt(cls, fleet: FleetId, folder: Path, folders: Folders, now: float) -> "Replica | None":
@@ -84,7 +92,8 @@ class Replica:
             state = ReplicaState.DRAINING
         socket = written_socket(folder) or folders.socket(folder.name)
         log, settled = folders.log(fleet, folder.name), state is ReplicaState.READY
-        return cls(folder.name, process, state, now, folder, socket, log, settled=settled)
+        devices = written_devices(folder)
+        return cls(folder.name, process, state, now, folder, socket, log, devices, settled=settled)
 
     def watch(self, ended: Callable[[], None]) -> None:
         """Call ``ended`` once, when the process ends (where the system reports that)."""
@@ -100,8 +109,14 @@ class Replica:
     def detach(self) -> None:
         """Release what this controller holds open for it; the process goes on."""
         self._unwatch()
-        if self._question is not None:
-            self._question.cancel()
+        self.stop_asking()
+
+    def stop_asking(self) -> None:
+        """It is not pinged any more. An open connection, however idle, would delay the end of its drain."""
+        question, self._question = self._question, None
+        if question is not None:
+            question.cancel()
+        self._pings.close()
 
     def mark(self, name: str) -> None:
         """On a full disk a later controller knows a little less, but this one keeps its replica."""
@@ -118,7 +133,7 @@ class Replica:
         pause = PING_EVERY if self.health.bad is None else 0.0
         if self._question is None and self.state is ReplicaState.READY and now - self.asked >= pause:
             self.asked = now
-            self._question = asyncio.create_task(worker_client.ask(self.socket, patience))
+            self._question = asyncio.create_task(self._pings.ask(patience))
         pid, waits = self.process.identity.pid, open_before and answer is None
         seen = HealthLook(
             stopped=process_stats.process_state(pid) in process_stats.STOPPED,

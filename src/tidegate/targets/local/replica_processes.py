@@ -45,25 +45,31 @@ def start(context: SupervisorContext, spec: FleetSpec, replica: str, waking: Wak
     folders = context.folders
     folder, socket = folders.replica(spec.id, replica), folders.socket(replica)
     log_file, file = folders.log(spec.id, replica), folder / files.START
+    devices = context.devices.take(spec, replica)
     try:
-        start_file = context.describe(spec, replica, waking)
+        start_file = context.describe(spec, replica, waking, devices)
         write_private(file, start_file)
-        server = _find_fork_server(context, spec, start_file)
+        # One with devices is never forked: what the libraries found of devices is inherited.
+        server = None if devices else _find_fork_server(context, spec, start_file)
         process = (server.fork(file, log_file) if server is not None else None) or Process.start(
-            file, log_file, context.environment, mark=folders.installation.python
+            file, log_file, context.environment, mark=folders.installation.python, devices=devices
         )
-    except OSError:
-        files.clear(folder, socket)
+    except BaseException as error:
+        context.devices.release(replica)
+        if isinstance(error, OSError):
+            files.clear(folder, socket)
         raise
-    return Replica(replica, process, ReplicaState.STARTING, now, folder, socket, log_file)
+    return Replica(replica, process, ReplicaState.STARTING, now, folder, socket, log_file, devices)
 
 
 def _find_fork_server(context: SupervisorContext, spec: FleetSpec, start_file: bytes) -> ForkServer | None:
     """What forks the worker. Always the fork server if somebody waits for the start: a request to a serverless fleet,
     or a job. Else if it is there anyway, and the worker's libraries need no threads of their own, whose number is
     read once, when a library is imported. None: the worker is started as a process of its own."""
-    server = context.fork_server
-    if server is None or spec.variant.serverless is not None or spec.detached is not None:
+    if context.fork_servers is None:
+        return None
+    server = context.fork_servers[context.fork_group(spec)]
+    if spec.variant.serverless is not None or spec.detached is not None:
         return server
     single = most_threads(msgspec.json.decode(start_file, type=ReplicaSpec)) == 1
     return server if server.wanted and single else None
@@ -72,6 +78,7 @@ def _find_fork_server(context: SupervisorContext, spec: FleetSpec, start_file: b
 def adopt(context: SupervisorContext, spec: FleetSpec, now: float) -> list[Replica]:
     """The replicas of a fleet that an earlier controller left running; what others left behind is removed."""
     found, within = [], context.folders.replicas(spec.id)
+    context.devices.forget_fleet(spec.id)
     for folder in sorted(within.iterdir()) if within.is_dir() else []:
         replica = Replica.adopt(spec.id, folder, context.folders, now)
         if replica is None:
@@ -79,11 +86,15 @@ def adopt(context: SupervisorContext, spec: FleetSpec, now: float) -> list[Repli
             clear(context, spec, folder.name, socket)
         else:
             found.append(replica)
+            if not context.devices.adopt(spec.id, folder):
+                log.warning("fleet %s: replica %s has a device that another one has", spec.id, replica.id)
     return found
 
 
 def fits(context: SupervisorContext, spec: FleetSpec, replica: Replica) -> bool:
     """Whether an adopted replica may go on under the present settings."""
+    if not context.devices.keeps(replica.id, replica.devices):
+        return False
     if spec.detached is not None:
         return True  # it checks no signatures: its socket is for this user alone
     try:
@@ -156,3 +167,4 @@ def clear(context: SupervisorContext, spec: FleetSpec, replica: str, socket: Pat
         with contextlib.suppress(OSError):
             context.harvest(spec, replica, (folder / "stats.json").read_bytes())
     files.clear(folder, socket if context.folders.holds(socket) else None)
+    context.devices.release(replica)

@@ -1,5 +1,6 @@
 """The file that a worker of this machine is started with."""
 
+import contextlib
 from dataclasses import asdict, replace
 from hashlib import sha256
 from pathlib import Path
@@ -7,10 +8,13 @@ from pathlib import Path
 import msgspec
 
 from tidegate.auth.keys import prediction_keys
+from tidegate.domain.devices import VARIABLE
+from tidegate.domain.errors import Invalid
 from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.host.atomic_write import write_private
 from tidegate.serving.contract import images
+from tidegate.serving.contract.fork_groups import choose_group
 from tidegate.serving.contract.images import ImageTable
 from tidegate.serving.contract.replica_spec import (
     CaptureSpec,
@@ -48,9 +52,15 @@ def still_fits(start: bytes, settings: Settings, folders: Folders) -> bool:
 
 
 def replica_file(
-    context: TargetContext, folders: Folders, fleet: FleetSpec, replica: str, waking: WakeUp | None = None
+    context: TargetContext,
+    folders: Folders,
+    fleet: FleetSpec,
+    replica: str,
+    waking: WakeUp | None = None,
+    devices: tuple[str, ...] = (),
 ) -> bytes:
-    """What one worker is started with; ``waking``: what it is started for, in a serverless fleet."""
+    """What one worker is started with; ``waking``: what it is started for, in a serverless fleet. ``devices`` are
+    assigned to it; a later controller reads them here."""
     settings, proxy, variant = context.settings, context.data_plane, fleet.variant
     free, queued = fleet.detached, variant.asynchronous is not None
     spec = replace(
@@ -58,6 +68,8 @@ def replica_file(
         replica=replica,
         socket=str(folders.socket(replica)),
         queued=queued,
+        devices=devices,
+        needs_device=bool(devices) and variant.devices > 0,
         file_roots=readable_roots(settings, folders, variant.model),
         keys_file=None if free or queued else keys_file(settings, folders),
         mirror=mirror_section(folders, proxy.copies, fleet, replica),
@@ -128,13 +140,28 @@ def container_specs(
             runtime=runtime,
             model_dir=str(folder if alone else folder / str(number)),
             data_url=data_address(folders, container),
-            environment=granted_environment(container, runtime.kind, table, settings),
+            environment=_without_devices(granted_environment(container, runtime.kind, table, settings)),
             cache=container.cache,
         )
         for number, (name, container, runtime) in enumerate(
             zip(model.container_names, model.containers, runtimes, strict=True), 1
         )
     )
+
+
+def fork_group(table: ImageTable, fleet: FleetSpec) -> str:
+    """The group of the fork server that has the libraries of the fleet's model. An image without a runtime is refused
+    where its worker starts."""
+    containers = []
+    for container in fleet.variant.model.containers:
+        with contextlib.suppress(Invalid):
+            containers.append((images.resolve(container.image, table).kind, container.data_url or ""))
+    return choose_group(containers)
+
+
+def _without_devices(environment: dict[str, str]) -> dict[str, str]:
+    """A model does not choose its devices: the variable would give it one that another replica has."""
+    return {name: value for name, value in environment.items() if name != VARIABLE}
 
 
 def data_address(folders: Folders, container: ContainerDefinition) -> str | None:

@@ -9,7 +9,9 @@ from tidegate.domain.fleet import FleetId, FleetSpec, Pairing
 from tidegate.host.atomic_write import write_private
 from tidegate.ports.router import Router
 from tidegate.serving.contract.pair_order import PairOrder
-from tidegate.targets.local.fork_server import ForkServer
+from tidegate.serving.contract.runtime import TABLES
+from tidegate.targets.local.device_pool import DevicePool
+from tidegate.targets.local.fork_server import ForkServers
 from tidegate.targets.local.on_demand import WakeUp
 from tidegate.targets.local.paths import Folders
 from tidegate.targets.local.start_queue import StartQueue
@@ -31,8 +33,8 @@ class SupervisorContext:
     folders: Folders
     router: Router
     environment: dict[str, str]
-    describe: Callable[[FleetSpec, str, WakeUp | None], bytes]
-    """The worker's own start file for one replica of a fleet, and for whom it is woken."""
+    describe: Callable[[FleetSpec, str, WakeUp | None, tuple[str, ...]], bytes]
+    """The worker's own start file for one replica of a fleet: for whom it is woken, and which devices it has."""
     fits: Callable[[bytes], bool]
     """Whether a replica with this start file may serve under the settings of now."""
     new_id: Callable[[str], str]
@@ -43,9 +45,12 @@ class SupervisorContext:
     drain_timeout: float
     patience: float
     """Seconds that a live replica may take to answer a ping: somewhat more than a prediction may last."""
-    fork_server: ForkServer | None = None
+    fork_servers: ForkServers | None = None
     """Where workers of serverless fleets and of jobs are forked; None: each is started by itself."""
+    fork_group: Callable[[FleetSpec], str] = lambda fleet: TABLES
+    """The group of the fork server that has a fleet's libraries."""
     starts: StartQueue = field(default_factory=StartQueue)
+    devices: DevicePool = field(default_factory=DevicePool)
     measured: set[FleetId] = field(default_factory=set)
     """Serverless fleets with replicas, which look often how much they are asked."""
 

@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 
@@ -17,14 +19,16 @@ from tidegate.ports.router import Passed, View
 from tidegate.ports.target import Look
 from tidegate.targets.collection.sources import ServingReplica
 from tidegate.targets.local import replica_processes
+from tidegate.targets.local.device_pool import visible_devices
 from tidegate.targets.local.fleet_supervisor import Fleet
+from tidegate.targets.local.process import Process
 from tidegate.targets.local.supervisor_context import DesiredFleet, SupervisorContext, runs_the_same, save_desired
 
 log = logging.getLogger(__name__)
 
 SHARED_FROM = 8
-"""Workers from which on new ones are forked, with the libraries in memory once: so many take more memory than the
-fork server with every library."""
+"""Workers of one group from which on new ones are forked, with the libraries in memory once: so many take more memory
+than the fork server."""
 MOST_ASKING = 4
 """Looks at the router at one time: hundreds of endpoints at once are more than its command socket takes."""
 
@@ -56,15 +60,32 @@ class LocalTarget:
                 desired = msgspec.json.decode(path.read_bytes(), type=DesiredFleet)
             except (OSError, msgspec.DecodeError) as error:
                 log.error("%s cannot be read (%s); its workers go on until the fleet is asked for", path, error)
+                self._keep_devices(path.parent)
                 continue
             # No request of an earlier controller is on its way any more; a record from a backup has an older fence.
             self._supervise(replace(desired, fence=0))
-        self._start_fork_server()
+        self._start_fork_servers()
         known = {m.process.identity.pid for fleet in self._fleets.values() for m in fleet.replicas.values()}
         orphans = replica_processes.orphans(folders, known)
         if orphans:
             log.warning("ending %d workers whose folders are gone", len(orphans))
-            self._ending = asyncio.create_task(replica_processes.end(orphans, self._context.drain_timeout))
+            for one in orphans:  # before any fleet starts a replica
+                self._context.devices.hold(one.identity.pid, visible_devices(one.identity.pid))
+            self._ending = asyncio.create_task(self._end(orphans))
+
+    def _keep_devices(self, folder: Path) -> None:
+        """Of the running replicas of a fleet whose record cannot be read: nobody else may have them."""
+        generation = folder.parent.name
+        fleet = FleetId(folder.parent.parent.name, int(generation) if generation.isdecimal() else 0, folder.name)
+        for one in sorted(folder.glob("replicas/*")):
+            if Process.adopt(one, self._context.folders.installation) is not None:
+                self._context.devices.adopt(fleet, one)
+
+    async def _end(self, orphans: Sequence[Process]) -> None:
+        """Their devices stay theirs until they have ended."""
+        await replica_processes.end(orphans, self._context.drain_timeout)
+        for one in orphans:
+            self._context.devices.release_process(one.identity.pid)
 
     async def observe(self, endpoint: str) -> Look:
         """Only replicas that the router considers alive are ready, so it is asked together with the routes. While
@@ -109,6 +130,7 @@ class LocalTarget:
         if known is not None and known.desired.deleted:
             raise Transient(f"fleet {fleet.id} is still going away")
         try:
+            self._context.devices.check_room(fleet, self.desired())
             if known is None:
                 if not self._context.folders.desired_file(fleet.id).exists():
                     self._context.folders.discard(fleet.id)  # what a fleet that is gone may have left
@@ -118,17 +140,23 @@ class LocalTarget:
                 known.set_desired(desired)
         except OSError as error:
             raise _not_written(fleet.id, error) from None
-        self._start_fork_server()
+        self._start_fork_servers()
 
-    def _start_fork_server(self) -> None:
-        """As soon as something needs it: a serverless endpoint, or many workers whose libraries would each take as
-        much memory again."""
-        server = self._context.fork_server
-        if server is None or server.wanted:
+    def _start_fork_servers(self) -> None:
+        """Each as soon as something needs it: a serverless endpoint, or many workers whose libraries would each take
+        as much memory again."""
+        servers = self._context.fork_servers
+        if servers is None:
             return
-        variants = [(spec.variant.serverless is not None, spec.count) for spec in self.desired()]
-        if any(waits for waits, _ in variants) or sum(count for _, count in variants) >= SHARED_FROM:
-            server.ensure()
+        waits, workers = set[str](), Counter[str]()
+        for spec in self.desired():
+            group = self._context.fork_group(spec)
+            workers[group] += spec.count
+            if spec.variant.serverless is not None:
+                waits.add(group)
+        for group, count in workers.items():
+            if not servers[group].wanted and (group in waits or count >= SHARED_FROM):
+                servers[group].ensure()
 
     def _retire(self, fleet: Fleet) -> None:
         try:
@@ -172,7 +200,7 @@ class LocalTarget:
             for replica in fleet.replicas.values():
                 if replica.state in (ReplicaState.READY, ReplicaState.DRAINING):
                     pid = replica.process.identity.pid
-                    yield ServingReplica(fleet.desired.spec, replica.id, pid, replica.socket)
+                    yield ServingReplica(fleet.desired.spec, replica.id, pid, replica.socket, replica.devices)
 
     def activity(self, replica: ServingReplica) -> int | None:
         """The number that its worker raises before it counts anything; None if there is none to read."""

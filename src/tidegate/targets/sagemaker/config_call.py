@@ -115,6 +115,11 @@ def _check_admission(variant: ProductionVariant, found: Findings) -> None:
             f"variant {variant.name}: max_in_flight and queue_time have no equivalent; SageMaker queues within the"
             " container and answers after 60 s at the latest"
         )
+    if variant.devices:
+        found.refuse(
+            f"variant {variant.name}: SageMaker gives accelerators by the instance type: name one with some,"
+            " such as ml.g5.xlarge, and leave devices out"
+        )
     if variant.memory_limit:
         found.note(f"variant {variant.name}: memory has no equivalent; the instance type sets it")
 

@@ -48,6 +48,7 @@ T = TypeVar("T")
 InThread = Callable[[Callable[[], T]], Awaitable[T]]
 
 CAN = Capabilities(
+    devices=False,
     shadow=False,
     serverless=False,
     asynchronous=False,

@@ -8,7 +8,7 @@ from typing import cast
 from tidegate.domain.metric import CollectionRound
 from tidegate.domain.observation import Observation
 from tidegate.domain.targets import LOCAL
-from tidegate.host.atomic_write import BackgroundFile
+from tidegate.host.background_file import BackgroundFile
 from tidegate.ports.clock import Ids
 from tidegate.ports.evidence import EvidenceSource
 from tidegate.ports.metrics import Metrics

@@ -212,3 +212,9 @@ def test_amounts_that_are_taken_for_classes_are_refused(place: Place) -> None:
     uri = place.write("v.jsonl", "\n".join(json.dumps(row) for row in rows))
     terms = QualityTerms(ProblemType.MULTICLASS, "said", label="y")
     assert "1,500 classes, at most 1,000" in place.make(uri, JSON, terms).reason
+
+
+def test_a_line_of_very_many_names_costs_no_hour(place: Place) -> None:
+    """Names were counted once for each name: 400,000 took hours, in which the job had one of two turns."""
+    source = place.write("wide.csv", ",".join(f"c{number}" for number in range(150_000)) + ",c7\n1\n")
+    assert "names a column twice: c7" in place.make(source).reason

@@ -11,7 +11,7 @@ from tests.unit.advisor.monitor.test_quality import COMPLETED, FAILED, VIOLATED,
 from tidegate.advisor.monitor.bias import draw_errors, measure_bias_of
 from tidegate.advisor.monitor.bias_analysis import Compared, check_baseline, make_analysis, read_baseline
 from tidegate.advisor.monitor.bias_config import read_config
-from tidegate.advisor.monitor.bias_metrics import Case, measure_bias
+from tidegate.advisor.monitor.bias_metrics import Case, Measure, measure_bias
 from tidegate.domain.errors import Invalid
 from tidegate.domain.model_quality import ProblemType, QualityTerms
 from tidegate.domain.monitoring_schedule import BiasSource, ExecutionOutcome
@@ -207,6 +207,12 @@ BAD: list[tuple[Any, str]] = [
     ({**CONFIG, "label_values_or_threshold": []}, r"label_values_or_threshold is \[\]"),
     ({**CONFIG, "label_values_or_threshold": [None]}, "give a list of values"),
     ({**CONFIG, "group_variable": "region"}, "group_variable is 'region'"),
+    ({**CONFIG, "label_values_or_threshold": [float("nan")]}, r"label_values_or_threshold is \[nan\]"),
+    ({**CONFIG, "label_values_or_threshold": [10**400]}, "label_values_or_threshold is"),
+    (
+        {**CONFIG, "facet": [{"name_or_index": "age", "value_or_threshold": [float("inf")]}]},
+        "value_or_threshold is",
+    ),
 ]
 
 
@@ -219,3 +225,27 @@ def test_a_configuration_that_cannot_be_is_refused(document: Any, said: str) -> 
 def test_a_configuration_that_is_no_json_is_refused() -> None:
     with pytest.raises(Invalid, match="it is no JSON"):
         read_config(b"facet: [")
+
+
+def test_outcomes_of_which_none_is_good_are_no_proof_of_fairness(biased: Biased) -> None:
+    """A word that no label has made every difference 0, which was within any baseline."""
+    biased.fill(against=0.8)
+    biased.measure()
+    baseline = biased.baseline()
+    for wanted in (["approved"], [7]):
+        outcome = biased.measure({**CONFIG, "label_values_or_threshold": wanted}, constraints=baseline)
+        assert outcome.status is FAILED and "no label and no prediction is" in outcome.reason, outcome
+
+
+def test_categories_that_begin_like_intervals_are_told_apart() -> None:
+    names = ("(US, east", "(US, west", "(40, 93]")
+    baseline = {("pre_training_bias_metrics", "place", name, "CI"): 0.1 for name in names}
+    measured = {"pre_training_bias_metrics": {"CI": Measure(0.1, 500)}}
+    wrong = {"pre_training_bias_metrics": {"CI": Measure(0.9, 500)}}
+    errors = {"pre_training_bias_metrics": {"CI": 0.01}}
+    compared = [
+        Compared("place", name, found, errors)
+        for name, found in (("(US, east", wrong), ("(US, west", measured), ("(40, 88]", measured))
+    ]
+    checked = check_baseline(baseline, compared)
+    assert [one["facet_value"] for one in checked.violations] == ["(US, east"] and not checked.unsaid

@@ -153,3 +153,13 @@ def test_equal_versions_differ_no_more_often_than_was_chosen() -> None:
 
     # The chance of more than this at the bound itself is 1 in 1,000.
     assert sum(differs() for _ in range(100)) <= 33
+
+
+def test_feedback_has_its_delay_and_coverage_over_time(told: LabelStore) -> None:
+    """As other labels have: reports and the console draw them."""
+    told.add_file("f", answered(NEW, "a", "b"))
+    told.accept([thumb("a")], FEEDBACK)
+    [version] = described(told)["versions"]
+    assert {count["seconds"]: count["labels"] for count in version["delay_counts"] if count["labels"]} == {60.0: 1}
+    [span] = version["coverage"]["over_time"]
+    assert (span["predictions"], span["labelled"]) == (2, 1)

@@ -9,7 +9,7 @@ from tidegate.advisor.quality import label_archive
 from tidegate.advisor.quality.label_lines import Label, Prediction
 from tidegate.advisor.quality.report import QualityQuestion
 from tidegate.advisor.quality.store import LabelStore, LabelTerms
-from tidegate.domain.errors import Invalid
+from tidegate.domain.errors import Conflict, Invalid
 from tidegate.ports.label_archive import LabelPart
 
 NOW = 1_767_225_600.0
@@ -70,8 +70,10 @@ def test_labels_that_come_meanwhile_are_not_half_in_it(tmp_path: Path) -> None:
         LabelPart("fraud", "labels; DROP TABLE about", ["id"], [["x"]]),
         LabelPart("fraud", "labels", ["id", "value"], [["x", 1.0], ["x", 2.0]]),
         LabelPart("fraud", "labels", ["id"], [[{"a": 1}]]),
+        LabelPart("fraud", "labels", ["id", "value"], [["x"]]),
+        LabelPart("fraud", "labels", ["surprise"], [["x"]]),
     ],
-    ids=["path", "table", "twice", "no value"],
+    ids=["path", "table", "twice", "no value", "short row", "no column"],
 )
 def test_what_is_not_right_replaces_nothing(tmp_path: Path, part: LabelPart) -> None:
     fill(tmp_path / "labels", "fraud")
@@ -85,3 +87,19 @@ def test_without_any_there_is_nothing_to_do(tmp_path: Path) -> None:
     assert parts(tmp_path / "labels") == []
     label_archive.settle(tmp_path, tmp_path / "labels")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_labels_that_are_damaged_inside_are_named(tmp_path: Path) -> None:
+    """The first page is whole, so the file can be opened."""
+    store = fill(tmp_path, "fraud")
+    path = tmp_path / "fraud.db"
+    assert store.exists and path.stat().st_size > 100_000
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+    with (
+        pytest.raises(Conflict, match=r"fraud.db cannot be read: .*"),
+        label_archive.take_snapshot(tmp_path) as found,
+    ):
+        found.count()
+        list(found.read())

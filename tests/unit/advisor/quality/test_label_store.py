@@ -1,10 +1,13 @@
 """Labels that last: whatever is posted twice, half, late or wrongly has a named outcome and changes nothing else."""
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from tidegate.advisor.quality import ledger
 from tidegate.advisor.quality.label_lines import Label, Prediction, Problem
 from tidegate.advisor.quality.ledger import AnsweringVersion, LabelKind, Outcome, SideBySide
 from tidegate.advisor.quality.posted import MOST_LABELS, read_posted, read_terms, render_posted
@@ -218,3 +221,15 @@ def test_absurd_amounts_make_no_document_that_is_no_json(store: LabelStore) -> N
 def _kinds(store: LabelStore) -> list[str]:
     pair = SideBySide(AnsweringVersion("v1", "blue"), AnsweringVersion("v2", "blue"))
     return [one["what"] for one in store.describe(QualityQuestion(), NOW, [pair])["comparisons"]]
+
+
+def test_a_store_that_is_in_use_or_full_is_tried_again(store: LabelStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that posts is told to come again (503), and not that the server is broken."""
+    store.accept([label("a")], LabelTerms())
+    monkeypatch.setattr(ledger, "PATIENCE", 0.01)
+    with closing(sqlite3.connect(store._folder / store._file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(Transient, match="cannot be used now: database is locked"):
+            store.accept([label("b")], LabelTerms())
+        other.execute("ROLLBACK")
+    assert store.accept([label("b")], LabelTerms()) == NEVER

@@ -9,10 +9,11 @@ import pytest
 
 import tidegate
 from tidegate.serving.contract.catalogue import RuntimeKind
+from tidegate.serving.contract.fork_groups import GROUPS
 from tidegate.serving.contract.images import BUILT_IN, ImageTable, resolve
 from tidegate.serving.contract.runtime import Probe
 from tidegate.serving.contract.runtime_tables import file_table, image_table
-from tidegate.serving.process.fork_server import LIBRARIES
+from tidegate.serving.process.fork_server import libraries
 from tidegate.serving.runtimes import framework_defaults
 from tidegate.spec.value_types import AUTO
 from tidegate.testing import scene
@@ -66,8 +67,8 @@ def test_each_script_framework_predicts_without_a_predict_fn() -> None:
     assert frameworks and all("predict_fn" in framework_defaults.defaults(framework) for framework in frameworks)
 
 
-def test_two_modules_import_modules_of_ours_by_name() -> None:
-    """Runtimes, and the section of a spec that few have and that takes long to import."""
+def test_three_modules_import_modules_of_ours_by_name() -> None:
+    """Runtimes, and the sections of a spec that few have and that take long to import."""
     found = set()
     for path in (ROOT / "src" / "tidegate").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -75,8 +76,8 @@ def test_two_modules_import_modules_of_ours_by_name() -> None:
                 name = ast.unparse(node.args[0])
                 if "tidegate" in name or "__package__" in name or "__name__" in name:
                     found.add(path.relative_to(ROOT / "src" / "tidegate").as_posix())
-    assert found == {"serving/runtimes/optional_imports.py", "spec/build.py"}
+    assert found == {"serving/runtimes/optional_imports.py", "spec/build.py", "spec/render.py"}
 
 
 def test_the_fork_server_imports_libraries_by_name_and_no_module_of_ours() -> None:
-    assert [name for name in LIBRARIES if name.startswith("tidegate")] == []
+    assert [name for group in GROUPS for name in libraries(group) if name.startswith("tidegate")] == []

@@ -27,6 +27,7 @@ from tidegate.host.installation import Installation
 from tidegate.ports.router import Demand, ServerAddress, View
 from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, encode
+from tidegate.targets.local.device_pool import DevicePool
 from tidegate.targets.local.on_demand import WakeUp
 from tidegate.targets.local.paths import Folders
 from tidegate.targets.local.process import NOTE, Identity
@@ -134,6 +135,7 @@ class LocalTargetHarness:
     replicas: int = 0
     startup_timeout: float = 20.0
     starts: StartQueue = field(default_factory=StartQueue)
+    devices: DevicePool = field(default_factory=DevicePool)
 
     def context(self) -> SupervisorContext:
         return SupervisorContext(
@@ -148,6 +150,7 @@ class LocalTargetHarness:
             drain_timeout=5,
             patience=30,
             starts=self.starts,
+            devices=self.devices,
         )
 
     def target(self) -> LocalTarget:
@@ -159,7 +162,9 @@ class LocalTargetHarness:
         self.replicas += 1
         return f"{kind}-{self.replicas}"
 
-    def describe(self, fleet: FleetSpec, replica: str, waking: WakeUp | None = None) -> bytes:
+    def describe(
+        self, fleet: FleetSpec, replica: str, waking: WakeUp | None = None, devices: tuple[str, ...] = ()
+    ) -> bytes:
         return encode(
             ReplicaSpec(
                 replica=replica,
@@ -173,6 +178,7 @@ class LocalTargetHarness:
                 ),
                 socket=str(self.folders.socket(replica)),
                 startup_timeout=self.startup_timeout,
+                devices=devices,
             )
         )
 

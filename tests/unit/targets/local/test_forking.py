@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,11 +11,14 @@ import psutil
 import pytest
 
 from tests.unit.targets.local.local_harness import FLEET, LocalTargetHarness, run, sleeper, spec, stand, until
-from tidegate.domain.fleet import FleetSpec, Serverless
+from tidegate.domain.fleet import FleetId, FleetSpec, Serverless
+from tidegate.host.installation import Installation
 from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.fork_groups import GROUPS, THREADS
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, encode
+from tidegate.serving.contract.runtime import TABLES
 from tidegate.targets.local import replica_processes
-from tidegate.targets.local.fork_server import ForkServer
+from tidegate.targets.local.fork_server import ForkServer, ForkServers
 from tidegate.targets.local.process import Identity, Process
 from tidegate.targets.local.target import SHARED_FROM, LocalTarget
 
@@ -26,6 +31,11 @@ class Unstarted(ForkServer):
 
     def fork(self, start: Path, log_file: Path) -> None:
         return None
+
+
+class UnstartedServers(ForkServers):
+    def __init__(self, installation: Installation) -> None:
+        self._servers = {group: Unstarted(installation, {}, group) for group in GROUPS}
 
 
 def serverless() -> FleetSpec:
@@ -54,10 +64,11 @@ def test_a_dedicated_worker_is_forked_only_where_the_server_runs_anyway_and_one_
     fleet: FleetSpec, wanted: bool, threads: str | None, forked: bool
 ) -> None:
     with stand() as here:
-        server = Unstarted(here.folders.installation, {})
+        servers = UnstartedServers(here.folders.installation)
+        server = servers[TABLES]
         if wanted:
             server.ensure()
-        context = replace(here.context(), fork_server=server)
+        context = replace(here.context(), fork_servers=servers)
         found = replica_processes._find_fork_server(context, fleet, start_file(threads))
         assert (found is server) is forked
 
@@ -69,16 +80,83 @@ def test_a_dedicated_worker_is_forked_only_where_the_server_runs_anyway_and_one_
 def test_the_fork_server_starts_for_the_first_serverless_endpoint_or_for_many_workers(
     fleets: list[FleetSpec], wanted: bool
 ) -> None:
-    async def story(here: LocalTargetHarness, server: ForkServer) -> None:
-        target = LocalTarget(replace(here.context(), fork_server=server))
+    async def story(here: LocalTargetHarness, servers: ForkServers) -> None:
+        target = LocalTarget(replace(here.context(), fork_servers=servers))
         target.start()
         for fleet in fleets:
             await target.ensure_fleet(fleet, 1)
-        assert server.wanted is wanted
+        assert [group for group in GROUPS if servers[group].wanted] == [TABLES] * wanted
         await target.drain_all()
 
     with stand(("false",)) as here:
-        run(story(here, Unstarted(here.folders.installation, {})))
+        run(story(here, UnstartedServers(here.folders.installation)))
+
+
+def test_each_library_is_imported_for_the_endpoints_that_use_it_and_no_others() -> None:
+    """Also at the next start of the server, which finds the fleets on disk."""
+    torch = replace(serverless(), id=FleetId("images", 1, "main"))
+    few, many = (
+        replace(spec(count), id=FleetId(name, 1, "main"))
+        for name, count in (("few", SHARED_FROM - 1), ("mlflow", SHARED_FROM))
+    )
+    groups = {"images": "pytorch", "few": TABLES, "mlflow": "mlflow"}
+
+    async def story(here: LocalTargetHarness) -> None:
+        def target(servers: ForkServers) -> LocalTarget:
+            context = replace(here.context(), fork_servers=servers)
+            return LocalTarget(replace(context, fork_group=lambda fleet: groups[fleet.id.endpoint]))
+
+        seen = []
+        servers = UnstartedServers(here.folders.installation)
+        first = target(servers)
+        first.start()
+        for fleet in (few, torch, many):
+            await first.ensure_fleet(fleet, 1)
+            seen.append([group for group in GROUPS if servers[group].wanted])
+        assert seen == [[], ["pytorch"], ["pytorch", "mlflow"]]
+        assert replica_processes._find_fork_server(first._context, torch, start_file("2")) is servers["pytorch"]
+        await first.detach()
+        again = UnstartedServers(here.folders.installation)
+        second = target(again)
+        second.start()
+        assert [group for group in GROUPS if again[group].wanted] == ["pytorch", "mlflow"]
+        await second.drain_all()
+
+    with stand(("false",)) as here:
+        run(story(here))
+
+
+@pytest.mark.parametrize("code", [THREADS, 1])
+def test_a_fork_server_that_cannot_start_is_tried_again_later_or_never(
+    code: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """``code``: with which its process ends. The pause doubles; where a library starts threads, there is no next."""
+    started, clock = [], [1000.0]
+
+    class Ended:
+        returncode = code
+
+        def __init__(self, *_: object, **__: object) -> None:
+            started.append(clock[0])
+
+        def poll(self) -> int:
+            return code
+
+        def kill(self) -> None:
+            pass
+
+        wait = poll
+
+    monkeypatch.setattr(subprocess, "Popen", Ended)
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    with stand() as here:
+        server = ForkServer(here.folders.installation, {}, "pytorch")
+        for _ in range(40):
+            server.ensure()
+            clock[0] += 1.0
+        server.close()
+    assert [at - 1000.0 for at in started] == ([0.0] if code == THREADS else [0.0, 10.0, 30.0])
+    assert "nursery-pytorch.log" in caplog.text
 
 
 def test_a_forked_worker_that_has_ended_leaves_its_exit_code() -> None:

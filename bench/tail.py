@@ -1,0 +1,215 @@
+"""What the slowest hundredth of the requests to many models waits for: one worker, looked into.
+
+    python -m bench.tail [--models 3000] [--seconds 20] [--rounds 3] [--folder FOLDER] [--keep]
+
+A real worker process with a probe in it (``bench.tail_probe``), asked on its own socket 250 times a second, as one
+of two workers is at 500: in turns for one of its models, as a dedicated endpoint would be, and for all by Zipf's law.
+Its statistics are read each second, as the controller does. With ``--folder`` the models are made once and kept.
+"""
+
+import argparse
+import asyncio
+import itertools
+import math
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import msgspec
+import numpy as np
+import psutil
+import uvloop
+
+from bench import clients, tables
+from bench.tail_probe import Noted, Notes, Span
+from tidegate.domain.fleet import FleetId
+from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
+from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, Serving, encode
+from tidegate.targets.collection.worker_http import get
+
+RATE = 250.0
+CONNECTIONS = 16
+ROW = ",".join(["0.25"] * (clients.FEATURES - 1))
+NEAR = 0.0005
+"""Seconds: how long before a request is sent other work may have ended that it still waited for."""
+
+
+@dataclass
+class Sent:
+    body: str
+    sent: float
+    received: float = 0.0
+
+    @property
+    def took(self) -> float:
+        return self.received - self.sent
+
+
+class Client(asyncio.Protocol):
+    """One connection, one request at a time."""
+
+    def __init__(self, free: list["Client"]) -> None:
+        self.free = free
+        self.current: Sent | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def ask(self, request: bytes, sent: Sent) -> None:
+        self.current = sent
+        sent.sent = time.monotonic()
+        self.transport.write(request)
+
+    def data_received(self, data: bytes) -> None:
+        assert self.current is not None and data.startswith(b"HTTP/1.1 200"), data
+        self.current.received = time.monotonic()
+        self.free.append(self)
+
+
+async def drive(socket: str, targets: Iterator[str], rate: float, seconds: float, mark: str) -> list[Sent]:
+    """An open loop at random times; ``mark`` begins each body, so that it can be found in the notes."""
+    loop, random = asyncio.get_running_loop(), np.random.default_rng(5)
+    free: list[Client] = []
+    for _ in range(CONNECTIONS):
+        free.append((await loop.create_unix_connection(lambda: Client(free), socket))[1])
+    asking = asyncio.create_task(ask_statistics(Path(socket)))
+    done: list[Sent] = []
+    due, until = loop.time(), loop.time() + seconds
+    for target in targets:
+        await asyncio.sleep(max(0.0, due - loop.time()))
+        if loop.time() >= until:
+            break
+        due += random.exponential(1 / rate)
+        while not free:
+            await asyncio.sleep(0.0005)
+        body = f"{mark}{len(done):07},{ROW}"
+        head = (
+            "POST /endpoints/tail/invocations HTTP/1.1\r\nhost: tail\r\ncontent-type: text/csv\r\n"
+            f"x-amzn-sagemaker-target-model: {target}\r\ncontent-length: {len(body)}\r\n\r\n"
+        )
+        done.append(Sent(body, 0.0))
+        free.pop().ask((head + body).encode(), done[-1])
+    asking.cancel()
+    while len(free) < CONNECTIONS:
+        await asyncio.sleep(0.01)
+    for client in free:
+        client.transport.close()
+    return done
+
+
+async def ask_statistics(socket: Path) -> None:
+    while True:
+        await asyncio.sleep(1)
+        await get(socket, f"/_tidegate/stats?since={int(time.time()) - 2}", 5)
+
+
+def start(folder: Path, models: Path) -> tuple[subprocess.Popen[bytes], str]:
+    container = ContainerSpec(
+        runtime=RuntimeChoice(RuntimeKind.XGBOOST), model_dir=str(folder / "model"), data_url=models.as_uri()
+    )
+    spec = ReplicaSpec(
+        replica="tail",
+        fleet=FleetId("tail", 1, "only"),
+        config_name="tail",
+        containers=(container,),
+        socket=str(folder / "tail.sock"),
+        serving=Serving.MULTI_MODEL,
+    )
+    (folder / "REPLICA.json").write_bytes(encode(spec))
+    with (folder / "log").open("wb") as log:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "bench.tail_probe", str(folder / "REPLICA.json"), str(folder / "notes.json")],
+            stdout=log,
+            stderr=log,
+        )
+    deadline = time.monotonic() + 60
+    while b"ready" not in (folder / "log").read_bytes():
+        if worker.poll() is not None or time.monotonic() > deadline:
+            raise SystemExit((folder / "log").read_text())
+        time.sleep(0.05)
+    return worker, spec.socket
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", type=int, default=3000)
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--folder", type=Path, help="keep the models here")
+    parser.add_argument("--keep", action="store_true", help="write the table to docs/benchmarks.md")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="tg-") as name:
+        folder = given.folder or Path(name)
+        models = folder / "clients"
+        names = (
+            sorted(str(path.relative_to(models)) for path in models.rglob("*.ubj"))[: given.models]
+            if models.exists()
+            else clients.make(models, given.models)
+        )
+        worker, socket = start(folder, models)
+        try:
+            uvloop.run(drive(socket, iter(names), 60.0, math.inf, "7."))
+            one, many, used = [], [], 0.0
+            traffic = clients.visits(names, 1.0, 1, 1, seed=2)
+            for turn in range(given.rounds):
+                one += uvloop.run(drive(socket, itertools.repeat(names[0]), RATE, given.seconds, f"1.{turn}"))
+                before = psutil.Process(worker.pid).cpu_times()
+                many += uvloop.run(drive(socket, traffic, RATE, given.seconds, f"2.{turn}"))
+                after = psutil.Process(worker.pid).cpu_times()
+                used += after.user + after.system - before.user - before.system
+        finally:
+            worker.terminate()
+            worker.wait(timeout=30)
+        notes = msgspec.json.decode((folder / "notes.json").read_bytes(), type=Notes)
+    header = ["requests", "p50", "p99", *STAGES, "waited for, of the slowest hundredth"]
+    rows = [report("of one model", one, notes), report("of all models", many, notes)]
+    title = (
+        f"{len(names):,} models: the slowest hundredth ({used / len(many) * 1e6:.0f} µs of processor a request)"
+    )
+    tables.show("tail", title, header, rows, keep=given.keep)
+
+
+STAGES = ("until read", "until given", "until answered", "until received")
+
+
+def report(label: str, sent: Sequence[Sent], notes: Notes) -> list[object]:
+    """Of the slowest hundredth: the mean milliseconds in each stage, and how many waited for what."""
+    noted = {request.body: request for request in notes.requests}
+    took = sorted(each.took for each in sent)
+    slow = [each for each in sent if each.took >= took[int(len(took) * 0.99)] and each.body in noted]
+    stages = np.mean([stages_of(each, noted[each.body]) for each in slow], axis=0) * 1000
+    causes = Counter(cause for each in slow for cause in causes_of(each, noted[each.body], notes.spans))
+    said = ", ".join(f"{cause} {count / len(slow):.0%}" for cause, count in causes.most_common())
+    p50, p99 = took[len(took) // 2] * 1000, took[int(len(took) * 0.99)] * 1000
+    return [label, f"{p50:.2f} ms", f"{p99:.2f} ms", *(f"{stage:.2f} ms" for stage in stages), said]
+
+
+def stages_of(sent: Sent, noted: Noted) -> list[float]:
+    return [
+        noted.read - sent.sent,
+        noted.given - noted.read,
+        noted.answered - noted.given,
+        sent.received - noted.answered,
+    ]
+
+
+def causes_of(sent: Sent, noted: Noted, spans: Sequence[Span]) -> set[str]:
+    """What went on while the request was under way; a processor that was waited for counts from a quarter on."""
+    found = {s.kind for s in spans if s.begin < sent.received and s.end > sent.sent - NEAR}
+    if noted.delay > 0.25 * sent.took:
+        found.add("processor")
+    if noted.major:
+        found.add("disk")
+    if noted.minor > 20:
+        found.add("page faults")
+    return found or {"nothing noted"}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""Use cases of the instance-hours of an endpoint: recorded beside it whenever its counts change, and read."""
+
+from datetime import datetime
+
+from tidegate.domain import usage as usages
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.usage import Usage
+from tidegate.ports.store import Saved, Tx
+from tidegate.service.quotas import instances
+from tidegate.service.record_kinds import ENDPOINT, USAGE
+from tidegate.service.records import require
+
+
+def record(tx: Tx, before: Endpoint | None, after: Endpoint, now: datetime) -> None:
+    """Follow a change of the endpoint's record, in the same transaction. Of an endpoint that an earlier version of
+    tidegate created, nothing is known before."""
+    saved = tx.get(USAGE, after.name)
+    known = saved.body if saved is not None and before is not None else Usage(now, now)
+    followed = usages.follow(known, instances(after), now)
+    if saved is None or followed is not saved.body:
+        tx.put(USAGE, after.name, followed, expect=saved.version if saved else 0, now=now)
+
+
+def forget(tx: Tx, name: str, now: datetime) -> None:
+    """The endpoint was removed."""
+    if tx.get(USAGE, name) is not None:
+        tx.delete(USAGE, name, expect=None, now=now)
+
+
+def read(tx: Tx, name: str) -> tuple[Endpoint, Usage]:
+    """Raises NotFound."""
+    saved, found = require(tx, ENDPOINT, name), tx.get(USAGE, name)
+    return saved.body, found.body if found is not None else _since_last_write(saved)
+
+
+def read_all(tx: Tx) -> list[tuple[Saved[Endpoint], Usage]]:
+    """By the endpoints' names."""
+    kept = {saved.name: saved.body for saved in tx.find(USAGE).items}
+    found = sorted(tx.find(ENDPOINT).items, key=lambda saved: saved.name)
+    return [(saved, kept.get(saved.name) or _since_last_write(saved)) for saved in found]
+
+
+def _since_last_write(saved: Saved[Endpoint]) -> Usage:
+    """Without a record, the counts have been the same since the endpoint's own was written last."""
+    began = saved.modified_at
+    return Usage(began, began, dict(instances(saved.body)))

@@ -1,0 +1,63 @@
+"""When the pool starts another child: a start costs more than most jobs."""
+
+import asyncio
+from typing import cast
+
+import pytest
+
+from tidegate.serving.artifacts.fetch import Policy
+from tidegate.serving.contract.catalogue import RuntimeKind
+from tidegate.serving.multimodel import builder_pool
+from tidegate.serving.multimodel.artifact_builder import BuildJob, BuildResult
+from tidegate.serving.multimodel.builder_pool import BuilderPool
+
+JOB = BuildJob("file:///a", "1", "/b", RuntimeKind.XGBOOST, {}, Policy(()))
+
+
+class FakePool(BuilderPool):
+    """Children are numbers, and a job ends when ``finish`` is set."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.children = 0
+        self.jobs = 0
+        self.finish = asyncio.Event()
+
+    async def _child(self) -> None:
+        self.children += 1
+        child = cast(asyncio.subprocess.Process, self.children)
+        self._all.add(child)
+        self._idle.put_nowait(child)
+
+    async def _ask(self, child: asyncio.subprocess.Process, job: BuildJob) -> BuildResult:
+        self.jobs += 1
+        await self.finish.wait()
+        return BuildResult()
+
+
+async def pool_with_two_jobs() -> tuple[FakePool, "asyncio.Future[tuple[BuildResult, BuildResult]]"]:
+    pool = FakePool(2)
+    await pool.start()
+    both = asyncio.gather(pool.prepare(JOB, 60), pool.prepare(JOB, 60))
+    while not pool.jobs:
+        await asyncio.sleep(0)
+    return pool, both
+
+
+async def test_a_job_that_waits_for_a_short_one_starts_no_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(builder_pool, "WAIT", 600.0)
+    pool, both = await pool_with_two_jobs()
+    pool.finish.set()
+    await both
+    assert (pool.children, pool.jobs) == (1, 2)
+
+
+async def test_a_job_that_waits_longer_gets_a_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(builder_pool, "WAIT", 0.001)
+    pool, both = await pool_with_two_jobs()
+    async with asyncio.timeout(20):
+        while pool.jobs < 2:
+            await asyncio.sleep(0.001)
+    assert pool.children == 2
+    pool.finish.set()
+    await both
