@@ -284,7 +284,9 @@ class Supervised:
         self.model = model
         monkeypatch.setattr(here, "describe", self.describe)
 
-    def describe(self, fleet: FleetSpec, replica: str, waking: object = None) -> bytes:
+    def describe(
+        self, fleet: FleetSpec, replica: str, waking: object = None, devices: tuple[str, ...] = ()
+    ) -> bytes:
         container = ContainerSpec(
             runtime=RuntimeChoice(RuntimeKind.SCRIPT),
             model_dir=str(self.here.folders.model(fleet.id)),
