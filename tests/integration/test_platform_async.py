@@ -240,7 +240,7 @@ def test_a_killed_dispatcher_is_replaced_and_loses_nothing(
 
 
 def dispatcher(platform: Platform) -> int:
-    found = [p.pid for p in platform.processes() if "tidegate.compose.dispatcher_main" in " ".join(p.cmdline())]
+    found = [p.pid for p in platform.processes() if "tidegate.compose.dispatcher_main" in " ".join(p.info["cmdline"] or ())]
     assert len(found) == 1
     return found[0]
 

@@ -30,7 +30,7 @@ def workers(platform: Platform, endpoint: str = "*") -> list[int]:
 
 
 def pids(platform: Platform, what: str) -> list[int]:
-    return [p.pid for p in platform.processes() if what in " ".join(p.cmdline())]
+    return [p.pid for p in platform.processes() if what in " ".join(p.info["cmdline"] or ())]
 
 
 def test_traffic_goes_on_without_a_controller_and_the_next_one_finishes_the_rollout(
