@@ -240,7 +240,8 @@ def test_a_killed_dispatcher_is_replaced_and_loses_nothing(
 
 
 def dispatcher(platform: Platform) -> int:
-    found = [p.pid for p in platform.processes() if "tidegate.compose.dispatcher_main" in " ".join(p.info["cmdline"] or ())]
+    lines = {one.pid: one.info["cmdline"] or () for one in platform.processes()}
+    found = [pid for pid, line in lines.items() if "tidegate.compose.dispatcher_main" in line]
     assert len(found) == 1
     return found[0]
 
