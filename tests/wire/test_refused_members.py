@@ -127,7 +127,6 @@ CASES: Cases = {
         (
             QUALITY_JOB,
             {
-                "DataQualityBaselineConfig.BaseliningJobName": "b",
                 "DataQualityAppSpecification.ContainerEntrypoint": ["run"],
                 "DataQualityAppSpecification.ContainerArguments": ["x"],
                 "DataQualityAppSpecification.RecordPreprocessorSourceUri": "s3://b/before.py",
