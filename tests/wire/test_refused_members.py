@@ -9,6 +9,9 @@ from botocore import xform_name
 from botocore.exceptions import ClientError
 
 from tests.served_wire import START, Served
+from tests.wire.test_sagemaker_model_bias import JOB as BIAS_JOB
+from tests.wire.test_sagemaker_model_quality import JOB as MODEL_QUALITY_JOB
+from tests.wire.test_sagemaker_processing import JOB as PROCESSING_JOB
 from tidegate.wire.member_notes import NOTES, Treatment
 
 SOURCE = {"S3Uri": "s3://b/k/", "S3DataType": "S3Prefix", "CompressionType": "None"}
@@ -20,6 +23,11 @@ CAPTURE = {
     "InitialSamplingPercentage": 1,
     "DestinationS3Uri": "s3://b/k",
     "CaptureOptions": [{"CaptureMode": "Input"}],
+}
+TRANSFORM_INPUT = {
+    "DataCapturedDestinationS3Uri": "s3://b/",
+    "DatasetFormat": {"Csv": {"Header": True}},
+    "LocalPath": "/in",
 }
 JOB_ARN = "arn:aws:sagemaker:us-east-1:123456789012:model-package/m/1"
 ALARM = {
@@ -131,11 +139,7 @@ CASES: Cases = {
                 "DataQualityAppSpecification.ContainerArguments": ["x"],
                 "DataQualityAppSpecification.RecordPreprocessorSourceUri": "s3://b/before.py",
                 "DataQualityAppSpecification.PostAnalyticsProcessorSourceUri": "s3://b/after.py",
-                "DataQualityJobInput.BatchTransformInput": {
-                    "DataCapturedDestinationS3Uri": "s3://b/",
-                    "DatasetFormat": {"Csv": {"Header": True}},
-                    "LocalPath": "/in",
-                },
+                "DataQualityJobInput.BatchTransformInput": TRANSFORM_INPUT,
                 "DataQualityJobInput.EndpointInput.FeaturesAttribute": "f",
                 "DataQualityJobInput.EndpointInput.InferenceAttribute": "i",
                 "DataQualityJobInput.EndpointInput.ProbabilityAttribute": "p",
@@ -143,6 +147,41 @@ CASES: Cases = {
                 "DataQualityJobInput.EndpointInput.StartTimeOffset": "-PT1H",
                 "DataQualityJobInput.EndpointInput.EndTimeOffset": "-PT0H",
                 "DataQualityJobInput.EndpointInput.ExcludeFeaturesAttribute": "0",
+            },
+        )
+    ],
+    ("sagemaker", "CreateModelQualityJobDefinition"): [
+        (
+            MODEL_QUALITY_JOB,
+            {
+                "ModelQualityAppSpecification.ContainerEntrypoint": ["run"],
+                "ModelQualityAppSpecification.ContainerArguments": ["x"],
+                "ModelQualityAppSpecification.RecordPreprocessorSourceUri": "s3://b/before.py",
+                "ModelQualityAppSpecification.PostAnalyticsProcessorSourceUri": "s3://b/after.py",
+                "ModelQualityJobInput.BatchTransformInput": TRANSFORM_INPUT,
+                "ModelQualityJobInput.EndpointInput.FeaturesAttribute": "f",
+                "ModelQualityJobInput.EndpointInput.ExcludeFeaturesAttribute": "0",
+            },
+        )
+    ],
+    ("sagemaker", "CreateModelBiasJobDefinition"): [
+        (
+            BIAS_JOB,
+            {
+                "ModelBiasBaselineConfig.BaseliningJobName": "b",
+                "ModelBiasJobInput.BatchTransformInput": TRANSFORM_INPUT,
+                "ModelBiasJobInput.EndpointInput.ExcludeFeaturesAttribute": "0",
+            },
+        )
+    ],
+    ("sagemaker", "CreateProcessingJob"): [
+        (
+            PROCESSING_JOB,
+            {
+                "AppSpecification.ContainerEntrypoint": ["run"],
+                "AppSpecification.ContainerArguments": ["x"],
+                "ProcessingInputs.DatasetDefinition": {"LocalPath": "/in"},
+                "ProcessingOutputConfig.Outputs.FeatureStoreOutput": {"FeatureGroupName": "f"},
             },
         )
     ],

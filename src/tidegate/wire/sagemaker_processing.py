@@ -90,6 +90,7 @@ def _parse_work(params: Params, environment: dict[str, str]) -> Baselining:
     outputs = params.get("ProcessingOutputConfig", {}).get("Outputs", [])
     if len(outputs) != 1 or "S3Output" not in outputs[0]:
         raise Invalid("ProcessingOutputConfig needs one output with an S3Output: the folder of the baseline")
+    refuse(outputs[0], ("FeatureStoreOutput",))
     method = environment.get("categorical_drift_method", "")
     if method not in _METHODS:
         raise Invalid(f"Environment has categorical_drift_method {method!r}: give {' or '.join(_METHODS[1:])}")
@@ -108,6 +109,7 @@ def _parse_source(inputs: list[Params], environment: dict[str, str]) -> str:
     place = environment.get("dataset_source")
     if len(inputs) != 1 or "S3Input" not in inputs[0]:
         raise Invalid(f"there are {len(inputs)} ProcessingInputs: give one with an S3Input, the data set")
+    refuse(inputs[0], ("DatasetDefinition",))
     found = inputs[0]["S3Input"]
     if place is not None and found.get("LocalPath", place) != place:
         raise Invalid(f"Environment has dataset_source {place!r}, and the input is at {found['LocalPath']!r}")
