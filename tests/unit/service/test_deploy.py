@@ -279,6 +279,7 @@ def test_a_view_of_an_endpoint_at_rest(tx: MemoryTx) -> None:
             "starting": 0,
             "draining": 0,
             "failure": None,
+            "devices": {},
             "architecture": {"mode": "single", "containers": [{"name": "primary", "image": "tidegate/xgboost"}]},
         }
     ]
