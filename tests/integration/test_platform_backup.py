@@ -76,7 +76,7 @@ def test_a_restored_platform_serves_what_it_served_then(
         assert refused.returncode == 1
         assert "a controller runs on" in refused.stderr and refused.stderr.count("\n") == 1
         done = data(run(platform, "restore", file, "--force", "--json"))
-        assert done["rows"]["records"] == 4
+        assert done["rows"]["records"] == 5
         ends_by_itself(platform)
         assert answer(scene, "e") == new, "what serves was left alone"
         platform.start()
