@@ -12,7 +12,6 @@ import asyncio
 import itertools
 import math
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -28,9 +27,10 @@ import uvloop
 
 from bench import clients, tables
 from bench.tail_probe import Noted, Notes, Span
+from bench.worker_http import start_worker
 from tidegate.domain.fleet import FleetId
 from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
-from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, Serving, encode
+from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, Serving
 from tidegate.targets.collection.worker_http import get
 
 RATE = 250.0
@@ -121,18 +121,7 @@ def start(folder: Path, models: Path) -> tuple[subprocess.Popen[bytes], str]:
         socket=str(folder / "tail.sock"),
         serving=Serving.MULTI_MODEL,
     )
-    (folder / "REPLICA.json").write_bytes(encode(spec))
-    with (folder / "log").open("wb") as log:
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "bench.tail_probe", str(folder / "REPLICA.json"), str(folder / "notes.json")],
-            stdout=log,
-            stderr=log,
-        )
-    deadline = time.monotonic() + 60
-    while b"ready" not in (folder / "log").read_bytes():
-        if worker.poll() is not None or time.monotonic() > deadline:
-            raise SystemExit((folder / "log").read_text())
-        time.sleep(0.05)
+    worker = start_worker(folder, spec, ["-m", "bench.tail_probe"], str(folder / "notes.json"))
     return worker, spec.socket
 
 

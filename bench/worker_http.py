@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -100,8 +101,14 @@ def start(folder: Path, runtime: str) -> tuple[subprocess.Popen[bytes], str]:
         containers=(container,),
         socket=str(folder / "bench.sock"),
     )
+    return start_worker(folder, spec, RUNTIMES[runtime]), spec.socket
+
+
+def start_worker(folder: Path, spec: ReplicaSpec, program: Sequence[str], *more: str) -> subprocess.Popen[bytes]:
+    """The worker of ``spec``, once it is ready. ``program``: what Python runs, before the file of the replica and
+    ``more``."""
     (folder / "REPLICA.json").write_bytes(encode(spec))
-    command = [sys.executable, *RUNTIMES[runtime], str(folder / "REPLICA.json")]
+    command = [sys.executable, *program, str(folder / "REPLICA.json"), *more]
     with (folder / "log").open("wb") as log:
         worker = subprocess.Popen(command, stdout=log, stderr=log)
     deadline = time.monotonic() + 60
@@ -109,7 +116,7 @@ def start(folder: Path, runtime: str) -> tuple[subprocess.Popen[bytes], str]:
         if worker.poll() is not None or time.monotonic() > deadline:
             raise SystemExit((folder / "log").read_text())
         time.sleep(0.05)
-    return worker, spec.socket
+    return worker
 
 
 def main() -> None:

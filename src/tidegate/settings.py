@@ -129,7 +129,7 @@ class Settings:
     """Accelerators that replicas of this machine may be assigned, with their memory. None: those that are found."""
 
     drain_timeout: int = 60
-    """Seconds a replica that is taken out of service gets to finish what it has in hand."""
+    """Seconds that a replica which is taken out of service gets to finish its requests."""
 
     file_roots: tuple[Path, ...] = ()
     """Folders that file:// model data may lie in. Empty: anything the user can read, on loopback without keys, users

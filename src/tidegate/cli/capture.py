@@ -10,6 +10,7 @@ from rich.text import Text
 from tidegate.cli import draw
 from tidegate.cli.output import AsJson, Name, client, console
 from tidegate.cli.tables import Table, key, number, sentence
+from tidegate.domain.memory_sizes import format_size
 from tidegate.spec.units import seconds
 
 
@@ -54,7 +55,7 @@ def capture(
             f"{one['percent']} %",
             draw.format_number(one["captured"]),
             draw.format_number(one["dropped"]),
-            draw.format_size(one["backlog"]),
+            format_size(one["backlog"]),
             f"{one['destination']} ({what})",
         )
     console().print(shown)

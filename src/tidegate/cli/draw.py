@@ -49,15 +49,6 @@ def format_block(filled: float) -> str:
     return " ▁▂▃▄▅▆▇█"[max(0, min(8, round(filled * 8)))]
 
 
-def format_size(count: float) -> str:
-    """Format as ``12.3 MiB`` or ``820 B``."""
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} GiB"
-
-
 def format_duration(seconds: float) -> str:
     """Format as ``1h 05m``, ``2m 09s`` or ``9s``."""
     whole = max(0, round(seconds))

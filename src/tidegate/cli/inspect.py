@@ -10,6 +10,7 @@ from tidegate.cli.output import AsJson, Name, client, console
 from tidegate.cli.status_panel import ACTIVITY_SECONDS, render_status
 from tidegate.cli.tables import Table, key, number, sentence
 from tidegate.cli.watch_status import watch_status
+from tidegate.domain.memory_sizes import format_size
 
 
 def list_endpoints(as_json: AsJson = False) -> None:
@@ -93,13 +94,13 @@ def models(
         if "models" not in one:
             shown.add_row(one["replica"], "(no response)", *("" for _ in range(7)))
             continue
-        memory = f"{draw.format_size(one['held'])}/{draw.format_size(one['memory'])}"
+        memory = f"{format_size(one['held'])}/{format_size(one['memory'])}"
         shown.add_row(one["replica"], f"({one['loaded']} loaded)", "", memory, *("" for _ in range(5)))
         for model in one["models"]:
             state = model["state"] + (", pinned" if model["pinned"] else "")
             rate = draw.format_number(model["requests_per_second"], 2)
             told = _answer_cells(model.get("answers"))
-            shown.add_row("", model["name"], state, draw.format_size(model["bytes"]), rate, *told, model["reason"])
+            shown.add_row("", model["name"], state, format_size(model["bytes"]), rate, *told, model["reason"])
     if found:
         console().print(shown)
     else:

@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 
 from tidegate.console.endpoint_rows import BAD, GOOD, WARN
 from tidegate.console.figures import UNKNOWN, format_clock, format_milliseconds, format_percent, format_rate
+from tidegate.domain.memory_sizes import format_size
 
 SHOWN = 100
 """Models of one page."""
@@ -46,8 +47,8 @@ def _instance(one: Mapping[str, Any]) -> dict[str, Any]:
         "name": one["replica"],
         "answered": True,
         "loaded": f"{one['loaded']:,}",
-        "held": format_bytes(held),
-        "memory": format_bytes(memory),
+        "held": format_size(held),
+        "memory": format_size(memory),
         "part": round(min(100.0, 100 * held / memory), 1) if memory else 0,
     }
 
@@ -59,7 +60,7 @@ def _row(model: Mapping[str, Any], replica: str) -> dict[str, Any]:
         "state": model["state"],
         "tone": TONES.get(model["state"], WARN),
         "pinned": model["pinned"],
-        "bytes": format_bytes(model["bytes"]),
+        "bytes": format_size(model["bytes"]),
         "rate": format_rate(model["requests_per_second"]),
         "reason": model["reason"],
         **_answers(model.get("answers")),
@@ -76,11 +77,3 @@ def _answers(told: Mapping[str, Any] | None) -> dict[str, str]:
         "errors": format_percent(errors),
         "last": f"{format_clock(told['seconds_since_last'])} ago",
     }
-
-
-def format_bytes(count: float) -> str:
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} GiB"

@@ -30,3 +30,12 @@ def format_bytes(size: int) -> str:
         if size >= _UNITS[unit]:
             return f"{size / _UNITS[unit]:.1f}".removesuffix(".0") + f" {unit}"
     return f"{size} bytes"
+
+
+def format_size(count: float) -> str:
+    """Format as ``12.3 MiB`` or ``820 B``, for columns of sizes: always with one decimal from a KiB on."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"

@@ -24,7 +24,7 @@ MOST_ROWS = 60_000
 COVERED = 150
 """Rows of a phase from which the baseline covers it; with fewer, a test could not tell much."""
 SEASON_ROWS = 2_000
-"""Rows of a phase, drawn evenly, by which it is told whether it is a season: it is looked at for every column."""
+"""Rows of a phase, drawn evenly, that decide whether it is a season. Each column is compared, so there are few."""
 MARK = "tidegate drift baseline"
 VERSION = 1
 

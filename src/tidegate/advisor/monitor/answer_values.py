@@ -2,13 +2,12 @@
 
 import csv
 import io
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-_STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
+from tidegate.advisor.quality.label_lines import find_at
 
 
 def read_parts(side: Mapping[str, Any] | None, rows: int) -> list[Any] | None:
@@ -48,14 +47,7 @@ def value_at(part: Any, where: str) -> Any:
     if not where:
         part = _unwrap(part, (list, dict))
         return None if isinstance(part, (list, dict)) else part
-    for name, place in _STEP.findall(where):
-        if name and isinstance(part, dict):
-            part = part.get(name)
-        elif (place or name.isdecimal()) and isinstance(part, list) and int(place or name) < len(part):
-            part = part[int(place or name)]
-        else:
-            return None
-    return _unwrap(part, (list,))
+    return _unwrap(find_at(part, where), (list,))
 
 
 def _unwrap(part: Any, kinds: tuple[type[list[Any]] | type[dict[str, Any]], ...]) -> Any:

@@ -53,7 +53,7 @@ class Merge:
     _kept: int = 0
 
     def add_capture(self, line: bytes) -> None:
-        """Raises Invalid for more captures than memory has room for."""
+        """Raises Invalid for more captures than may be held in memory."""
         found = self._read_capture(line)
         if found is None:
             return

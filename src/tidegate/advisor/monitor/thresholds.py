@@ -1,7 +1,7 @@
 """Constraints of a model's quality: made of a baseline, read from a constraints.json, and checked. Pure.
 
 SageMaker suggests the baseline's own values as thresholds, and reports each value beyond them; half of all windows
-of a model that has not changed would then be reported. Here a suggested threshold leaves room for the error of the
+of a model that has not changed would then be reported. Here a suggested threshold is widened by the error of the
 baseline, and a window violates one if it is beyond it by more than the window's own error explains.
 """
 

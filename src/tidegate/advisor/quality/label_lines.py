@@ -141,7 +141,7 @@ def read_score(captured: object, where: str) -> float | None:
         found: Any = msgspec.json.decode(data)
     except (msgspec.DecodeError, RecursionError):
         return None
-    return _only_number(found) if not where else _at_place(found, where)
+    return _only_number(found) if not where else read_number(find_at(found, where))
 
 
 def read_scores(captured: object, where: str, rows: int) -> list[float | None]:
@@ -158,7 +158,9 @@ def read_scores(captured: object, where: str, rows: int) -> list[float | None]:
         parts: list[object] = [{"data": line, "encoding": "CSV"} for line in lines if line.strip()]
         answers: list[float | None] = [read_score({"endpointOutput": part}, where) for part in parts]
     else:
-        answers = [_only_number(one) if not where else _at_place(one, where) for one in _list_of(data, rows)]
+        answers = [
+            _only_number(one) if not where else read_number(find_at(one, where)) for one in _list_of(data, rows)
+        ]
     return answers if len(answers) == rows else [None] * rows
 
 
@@ -180,7 +182,8 @@ def _only_number(found: Any) -> float | None:
     return read_number(found)
 
 
-def _at_place(found: Any, where: str) -> float | None:
+def find_at(found: Any, where: str) -> Any:
+    """What is at a place such as ``1``, ``label`` or ``predictions[0].label``; None if nothing is."""
     for name, place in _STEP.findall(where):
         if name and isinstance(found, dict):
             found = found.get(name)
@@ -188,7 +191,7 @@ def _at_place(found: Any, where: str) -> float | None:
             found = found[int(place or name)]
         else:
             return None
-    return read_number(found)
+    return found
 
 
 def read_number(value: object) -> float | None:

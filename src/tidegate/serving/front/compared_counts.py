@@ -12,6 +12,7 @@ from collections.abc import Callable
 from tidegate.domain.sessions import NEW_SESSION
 from tidegate.domain.worker_stats import NEGATIVE_PREDICTION, PREDICTION, SESSION_REPEAT, UNUSABLE_PREDICTION
 from tidegate.serving.contract.invocation import Answer, Note, Stream
+from tidegate.serving.front.sampling import Sampler
 from tidegate.serving.front.text_samples import SampledStream, TextSamples
 
 SAMPLES = 25
@@ -42,8 +43,7 @@ class ComparedCounts:
 
     def __init__(self, note: Callable[[int, Note], None], texts: TextSamples) -> None:
         self._note, self._texts = note, texts
-        self._second = self._seen = self._taken = 0
-        self._stride = 1
+        self._sampler = Sampler(SAMPLES, MOST_SAMPLES)
         self._kept: list[tuple[int, bytes, bool, str]] = []
         self._sessions: dict[bytes, int] = {}
         """How many requests each of them had."""
@@ -52,14 +52,8 @@ class ComparedCounts:
         """Sample the answer of a request that was counted, or not."""
         if session is None or self._sessions.get(session, 0) <= 1:
             self._texts.offer(at, at - latency, answer)
-        second = at // 1_000_000
-        if second != self._second:
-            self._stride = max(1, self._seen // SAMPLES)
-            self._second, self._seen, self._taken = second, 0, 0
-        self._seen += 1
-        if self._seen % self._stride or self._taken >= MOST_SAMPLES:
+        if not self._sampler.take(at):
             return
-        self._taken += 1
         body = answer.body
         self._kept.append((at, body[:LONGEST], len(body) > LONGEST, answer.content_type))
         if len(self._kept) >= SETTLE_AT:

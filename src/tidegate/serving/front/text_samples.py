@@ -15,6 +15,7 @@ from tidegate.serving.contract.invocation import Answer
 from tidegate.serving.contract.refusals import Phrases
 from tidegate.serving.formats import text_answers
 from tidegate.serving.formats.text_answers import TextReader
+from tidegate.serving.front.sampling import Sampler
 
 SAMPLES = 5
 """Answers of a second that are sampled, spread over it by the number of the second before: streams and others at one
@@ -47,15 +48,14 @@ class TextSamples:
 
     def __init__(self, add: Add, phrases: Phrases) -> None:
         self._add, self._phrases = add, phrases
-        self._second = self._seen = self._taken = 0
-        self._stride = 1
+        self._sampler = Sampler(SAMPLES, MOST_SAMPLES)
         self._kept: list[_Kept] = []
         self._streams = 0
 
     def offer(self, at: int, began: int, answer: Answer) -> None:
         """Sample a whole answer, or not."""
         kind = text_answers.kind_of(answer.content_type)
-        if kind and self._take(at) and not _is_encoded(answer.headers):
+        if kind and self._sampler.take(at) and not _is_encoded(answer.headers):
             self._kept.append(_Kept(at, began, kind, answer.body))
             if len(self._kept) >= SETTLE_AT:
                 self.settle()
@@ -77,7 +77,7 @@ class TextSamples:
     ) -> "SampledStream | None":
         """Sample a stream, or not."""
         kind = text_answers.kind_of(content_type)
-        if not kind or not self._take(_now()) or self._streams >= MOST_STREAMS or _is_encoded(headers):
+        if not kind or not self._sampler.take(_now()) or self._streams >= MOST_STREAMS or _is_encoded(headers):
             return None
         self._streams += 1
         return SampledStream(self, began, kind)
@@ -103,17 +103,6 @@ class TextSamples:
             "empty": said.empty,
             "phrases": self._phrases.key,
         }
-
-    def _take(self, at: int) -> bool:
-        second = at // 1_000_000
-        if second != self._second:
-            self._stride = max(1, self._seen // SAMPLES)
-            self._second, self._seen, self._taken = second, 0, 0
-        self._seen += 1
-        if self._seen % self._stride or self._taken >= MOST_SAMPLES:
-            return False
-        self._taken += 1
-        return True
 
 
 class SampledStream:

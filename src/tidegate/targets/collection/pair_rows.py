@@ -1,6 +1,5 @@
 """Pairs of predictions on a worker's stats page, read as what anybody may have written. Pure."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -8,6 +7,7 @@ import msgspec
 from tidegate.domain.pairs import FeatureRow, Pair
 from tidegate.domain.worker_stats import MOST_PAIRS
 from tidegate.monitoring.finite import LARGEST
+from tidegate.targets.collection.sampled_rows import convert_row, read_rows
 
 LONGEST = 256
 """Characters of a name or a text."""
@@ -38,19 +38,12 @@ class _Row(msgspec.Struct):
 
 def read_pairs(rows: object) -> tuple[tuple[tuple[str, Pair], ...], int]:
     """Each pair with the id of the fleet that answered the copy, and how many rows were no pairs."""
-    if not isinstance(rows, list):
-        return (), 1
-    found = [_read(row) for row in rows[:MOST_PAIRS]]
-    usable = tuple(one for one in found if one is not None)
-    return usable, len(rows) - len(usable)
+    return read_rows(rows, MOST_PAIRS, _read)
 
 
 def _read(given: Any) -> tuple[str, Pair] | None:
-    if not isinstance(given, Mapping):
-        return None
-    try:
-        row = msgspec.convert(given, _Row)
-    except msgspec.ValidationError:
+    row = convert_row(given, _Row)
+    if row is None:
         return None
     stages = tuple(_stage(one) for one in row.stages[:MOST_STAGES])
     slices = tuple((name[:LONGEST], value[:LONGEST]) for name, value in row.slices[:MOST_SLICES])

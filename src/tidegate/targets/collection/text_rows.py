@@ -1,13 +1,13 @@
 """Measures of texts on a worker's stats page, read as what anybody may have written. Pure."""
 
 import math
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
 
 from tidegate.domain.text_answers import TextAnswer
 from tidegate.domain.worker_stats import MOST_TEXTS
+from tidegate.targets.collection.sampled_rows import convert_row, read_rows
 
 MOST_TOKENS = 10**9
 LONGEST = 86_400 * 10**6
@@ -32,19 +32,12 @@ class _Row(msgspec.Struct):
 
 def read_texts(rows: object, second: int) -> tuple[tuple[TextAnswer, ...], int]:
     """The texts that ended in a second, and how many rows were none."""
-    if not isinstance(rows, list):
-        return (), 1
-    found = [_read(row, second) for row in rows[:MOST_TEXTS]]
-    usable = tuple(one for one in found if one is not None)
-    return usable, len(rows) - len(usable)
+    return read_rows(rows, MOST_TEXTS, lambda row: _read(row, second))
 
 
 def _read(given: Any, second: int) -> TextAnswer | None:
-    if not isinstance(given, Mapping):
-        return None
-    try:
-        row = msgspec.convert(given, _Row)
-    except msgspec.ValidationError:
+    row = convert_row(given, _Row)
+    if row is None:
         return None
     end = (second + 1) * 10**6
     if not end - LONGEST <= row.began < end or not math.isfinite(row.speed or 0):

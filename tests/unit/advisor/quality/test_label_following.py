@@ -282,9 +282,8 @@ async def test_an_earlier_try_of_the_same_config_is_not_compared(scene: Scene) -
     assert await compared(scene) == ("v1", "v2", 500, 500)
 
 
-async def test_a_bucket_that_does_not_answer_holds_up_its_own_endpoint_alone(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def hold_up(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Buckets whose address has ``hangs`` in it do not answer until the event is set."""
     answers = threading.Event()
 
     def list_files(address: str, s3: tuple[str, str]) -> Iterator[LineFile]:
@@ -293,6 +292,13 @@ async def test_a_bucket_that_does_not_answer_holds_up_its_own_endpoint_alone(
         return listed(address, s3)
 
     monkeypatch.setattr(follow, "list_files", list_files)
+    return answers
+
+
+async def test_a_bucket_that_does_not_answer_holds_up_its_own_endpoint_alone(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = hold_up(monkeypatch)
     hangs = captured("v1", scene.captures / "hangs")
     await scene.store.run(
         lambda tx: tx.put(ENDPOINT, "a", Endpoint("a", NOON, NOON, serving=hangs), expect=None, now=NOON)
@@ -317,14 +323,7 @@ async def test_however_many_buckets_do_not_answer_others_are_followed(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More than any pool of threads would have, and all before it by their names."""
-    answers = threading.Event()
-
-    def list_files(address: str, s3: tuple[str, str]) -> Iterator[LineFile]:
-        if "hangs" in address:
-            answers.wait(60)
-        return listed(address, s3)
-
-    monkeypatch.setattr(follow, "list_files", list_files)
+    answers = hold_up(monkeypatch)
     monkeypatch.setattr(lanes, "PATIENCE", 0.01)
     for number in range(80):
         name = f"a{number}"
