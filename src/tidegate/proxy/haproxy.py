@@ -72,21 +72,15 @@ class HAProxy:
         self._installation = installation
         self._folder = folder / "proxy"
         self._recorder = StateRecorder(files or PreallocatedFiles(self._folder))
-        self._controller = controller
-        self._runtime = Runtime(controller.with_name("haproxy.sock"), controller.with_name("master.sock"))
-        self.wakes = controller.with_name("wake.sock")
-        """Notified of requests that wait (``cold_start_hold``). Below: of copies, and of queued requests."""
-        self.copies = controller.with_name("copies.sock")
-        self.queued = controller.with_name("queued.sock")
-        self._peers = controller.with_name("peers.sock")
-        """A process hands its sessions to its successor here. Each process recreates it."""
+        self._places = places = ProxySockets.beside(controller)
+        self._runtime = Runtime(places.admin, places.master)
+        self.wakes, self.copies, self.queued = places.wakes, places.copies, places.queued
         self._slots = dict(slots)
         self._state = ProxyState(self._slots)
         self._lock = asyncio.Lock()
         self._master: Master | None = None
         self._lua = True
-        watched = ("haproxy", "master", "copies", "queued", "successor")
-        self._sockets = [controller.with_name(f"{name}.sock") for name in watched]
+        self._sockets = (places.admin, places.master, places.copies, places.queued, places.successor)
         self._presence = WatchedSockets()
         self._backends = Backends(self._runtime)
         self._counters = Counters(self._runtime, self._folder)
@@ -122,7 +116,9 @@ class HAProxy:
                 if former.shown is not None:
                     recorded = adoption.adopt(recorded, former.shown, self._slots)
                 self._state = replace(recorded, sizes={**self._slots, **recorded.sizes})
-                former.redirect(self._sockets[-1])  # which the process before uses as soon as this one listens
+                former.redirect(
+                    self._places.successor
+                )  # which the process before uses as soon as this one listens
                 await self._start(master, takeover=master.identity() is not None)
                 former.redirect(self.copies, self.wakes)
                 return
@@ -175,7 +171,7 @@ class HAProxy:
                 await asyncio.sleep(STOP_TURN)
             await asyncio.to_thread(master.kill)
             self._recorder.forget(IDENTITY)
-            for socket in (*self._sockets, self._peers):
+            for socket in (*self._sockets, self._places.peers):
                 socket.unlink(missing_ok=True)
             self._master = None
 
@@ -315,7 +311,7 @@ class HAProxy:
         difference. ``takeover``: the running process finishes its requests."""
         text = self._options_text()
         try:
-            make_private(self._controller.parent)
+            make_private(self._places.controller.parent)
             await self._recorder.write_all(config.render_files(self._state, self._options()))
         except (WriteFailed, OSError) as error:
             if not (self._folder / config.CONFIG).exists():
@@ -393,7 +389,7 @@ class HAProxy:
 
     def _options(self) -> Options:
         peer = PEER if self._installation is None else self._installation.mark
-        sockets = ProxySockets.beside(self._controller, self.copies_port)
+        sockets = replace(self._places, copies_port=self.copies_port)
         return make_options(self._settings, sockets, self._state, peer)
 
     def _options_text(self) -> str:

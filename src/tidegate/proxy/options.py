@@ -55,22 +55,35 @@ class Options:
 
 @dataclass(frozen=True)
 class ProxySockets:
+    """All are beside the controller's."""
+
     controller: Path
     admin: Path
+    master: Path
     copies: Path
+    """Workers send copies of requests for shadow fleets here."""
     queued: Path
+    """The dispatcher sends queued requests for asynchronous endpoints here."""
     wakes: Path
+    """Notified about requests that wait for an instance; see ``cold_start_hold``."""
     peers: Path
+    """A process hands its sessions to its successor here. Each process recreates it."""
     successor: Path
+    """Processes from before a reload hand requests to the newest one here; see ``succession``."""
     copies_port: int = 0
 
     @classmethod
-    def beside(cls, controller: Path, copies_port: int) -> "ProxySockets":
-        def path(name: str) -> Path:
-            return controller.with_name(f"{name}.sock")
-
-        places = path("haproxy"), path("copies"), path("queued"), path("wake"), path("peers"), path("successor")
-        return cls(controller, *places, copies_port=copies_port)
+    def beside(cls, controller: Path) -> "ProxySockets":
+        return cls(
+            controller,
+            admin=controller.with_name("haproxy.sock"),
+            master=controller.with_name("master.sock"),
+            copies=controller.with_name("copies.sock"),
+            queued=controller.with_name("queued.sock"),
+            wakes=controller.with_name("wake.sock"),
+            peers=controller.with_name("peers.sock"),
+            successor=controller.with_name("successor.sock"),
+        )
 
 
 def make_options(settings: Settings, sockets: ProxySockets, state: ProxyState, peer: str) -> Options:
