@@ -25,7 +25,7 @@ ENCODED = (
     encoded("Jane Doe,123-45-6789,4"),
     encoded('{"ssn": "123456789"}'),
     b"Jane Doe 123-45-6789".hex(),
-    base64.b64encode(gzip.compress(b"?")).decode(),
+    base64.b64encode(gzip.compress(b"?", mtime=0)).decode(),
 )
 NUMBERS_OF_PEOPLE = (
     *(
@@ -124,8 +124,8 @@ NAMES = (
         (f"v={encoded('mail jane@example.com')};", f"v=<text:{encoded('mail jane@example.com')}>;"),
         (b"Jane Doe 123-45-6789".hex(), f"<text:{b'Jane Doe 123-45-6789'.hex()}>"),
         (
-            base64.b64encode(gzip.compress(b"?")).decode(),
-            f"<text:{base64.b64encode(gzip.compress(b'?')).decode()}>",
+            base64.b64encode(gzip.compress(b"?", mtime=0)).decode(),
+            f"<text:{base64.b64encode(gzip.compress(b'?', mtime=0)).decode()}>",
         ),
     ],
 )
