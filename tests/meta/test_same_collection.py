@@ -35,7 +35,7 @@ STAMPED = {"gzip.compress", "gzip.GzipFile", "GzipFile"}
 
 
 def evaluate_on_import(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes that run when a module is imported: not the bodies of functions, but their decorators and defaults."""
+    """The nodes that run on import: not the bodies of functions, but their decorators and defaults."""
     yield node
     for name, value in ast.iter_fields(node):
         if isinstance(node, FUNCTIONS) and name == "body":

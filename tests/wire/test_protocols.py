@@ -223,7 +223,12 @@ def test_a_gzip_request_body_is_decompressed(wire: Served) -> None:
     [
         (b"not gzip", "gzip", 400, "the body is not gzip"),
         (gzip.compress(b"{}" * 100, mtime=0)[:-8], "gzip", 400, "is truncated"),
-        (gzip.compress(b" " * (17 * 1024 * 1024), mtime=0), "gzip", 413, "over 16777216 bytes after decompression"),
+        (
+            gzip.compress(b" " * (17 * 1024 * 1024), mtime=0),
+            "gzip",
+            413,
+            "over 16777216 bytes after decompression",
+        ),
         (b"{}", "br", 400, "Content-Encoding 'br' is not supported"),
     ],
     ids=["not-gzip", "cut-off", "too-large", "brotli"],
