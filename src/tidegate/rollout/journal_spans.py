@@ -170,8 +170,7 @@ class _Fold:
 
 
 def _alarms(rollout: object) -> tuple[str, ...]:
-    names = _member(_member(rollout, "plan"), "alarms")
-    return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
+    return tuple(name for name in _items(_member(rollout, "plan"), "alarms") or () if isinstance(name, str))
 
 
 def _trace_id(rollout: str) -> str:
@@ -184,7 +183,7 @@ def _root_id(rollout: str) -> str:
 
 def _describe(endpoint: str, id: str, rollout: object) -> dict[str, Value]:
     new, old = _member(rollout, "new"), _member(rollout, "old")
-    stages = _member(_member(rollout, "plan"), "stages")
+    stages = _items(_member(rollout, "plan"), "stages")
     found: dict[str, Value] = {
         "tidegate.endpoint": shorten(endpoint),
         "tidegate.rollout": shorten(id),
@@ -193,25 +192,25 @@ def _describe(endpoint: str, id: str, rollout: object) -> dict[str, Value]:
     if old is not None:
         found["tidegate.config.before"] = shorten(_text(old, "config_name"))
     if isinstance(generation := _member(new, "generation"), int):
-        found["tidegate.version"] = generation
-    if isinstance(stages, list):
+        found["tidegate.generation"] = generation
+    if stages is not None:
         found["tidegate.stages"] = len(stages)
     return found
 
 
 def _describe_phase(rollout: object) -> dict[str, Value]:
     """``removing``: the phase of a rollback in which traffic is back already."""
-    stage, back, cause = (_member(rollout, name) for name in ("stage", "back", "cause"))
+    stage, cause = (_member(rollout, name) for name in ("stage", "cause"))
     found: dict[str, Value] = {}
-    stages: object = _member(_member(rollout, "plan"), "stages")
+    stages = _items(_member(rollout, "plan"), "stages")
     if _member(rollout, "phase") == Phase.ROLLING_BACK:
-        stages, stage = back, _member(rollout, "back_stage")
-        found["removing"] = isinstance(back, list) and stage == len(back)
+        stages, stage = _items(rollout, "back"), _member(rollout, "back_stage")
+        found["removing"] = stages is not None and stage == len(stages)
         if isinstance(cause, str):
             found["tidegate.cause"] = shorten(cause)
             if cause in _OWN_REASONS:
                 found["tidegate.reason"] = shorten(_text(rollout, "reason"))
-    if isinstance(stages, list) and isinstance(stage, int) and 0 <= stage < len(stages):
+    if stages is not None and isinstance(stage, int) and 0 <= stage < len(stages):
         found["tidegate.stage"] = stage + 1
         if isinstance(share := _member(stages[stage], "share"), int):
             found["tidegate.share"] = share / WHOLE
@@ -232,6 +231,11 @@ def _events(line: JournalLine, at: int) -> Sequence[SpanEvent]:
 def _member(body: object, name: str) -> Any:
     """A member of plain JSON data; None: it has none. Records of other versions may lack some."""
     return body.get(name) if isinstance(body, Mapping) else None
+
+
+def _items(body: object, name: str) -> Sequence[Any] | None:
+    found = _member(body, name)
+    return found if isinstance(found, list | tuple) else None
 
 
 def _text(body: object, name: str) -> str:

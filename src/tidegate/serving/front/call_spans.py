@@ -44,9 +44,10 @@ class _Tree:
         end: int,
         attributes: Mapping[str, Value] | None = None,
         parent: str = "",
-        events: tuple[SpanEvent, ...] = (),
+        phases: tuple[tuple[str, float], ...] = (),
     ) -> str:
-        """``parent``: empty for the first span. Clocks may have been set meanwhile, so times are kept in bounds."""
+        """``parent``: empty for the first span. ``phases``: events, at epoch seconds. Clocks may have been set
+        meanwhile, so times are kept in bounds."""
         start = min(max(start, self.start), self.end)
         end = min(max(end, start), self.end)
         id = self._new_id()
@@ -59,7 +60,7 @@ class _Tree:
                 start,
                 end,
                 attributes=attributes or {},
-                events=events,
+                events=tuple(SpanEvent(name, min(max(int(at * 1e9), start), end)) for name, at in phases),
             )
         )
         return id
@@ -79,8 +80,7 @@ def make_spans(
     begun, arrived = receipt.stamped * 1000, receipt.arrived * 1000
     tree = _Tree(trace.trace_id, begun, ended, new_id)
     if start is not None:
-        events = tuple(SpanEvent(phase, max(begun, int(end * 1e9))) for phase, end in start.phases)
-        tree.add("cold start", int(start.began * 1e9), int(start.ended * 1e9), events=events)
+        tree.add("cold start", int(start.began * 1e9), int(start.ended * 1e9), phases=start.phases)
     if receipt.stamped < receipt.arrived:
         tree.add("proxy", receipt.stamped * 1000, arrived)
     if receipt.complete > receipt.arrived:

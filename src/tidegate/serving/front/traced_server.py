@@ -42,7 +42,7 @@ class TracedServer(Server):
             "tidegate.endpoint": fleet.endpoint,
             "tidegate.config": spec.config_name,
             "tidegate.variant": fleet.variant,
-            "tidegate.version": fleet.generation,
+            "tidegate.generation": fleet.generation,
             "tidegate.instance": spec.replica,
         }
 
