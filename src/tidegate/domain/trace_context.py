@@ -54,15 +54,15 @@ class TraceStarts:
     trace a part, chosen by the trace's id. ``draw`` returns 64 random bits."""
 
     def __init__(self, ratio: float, draw: Callable[[], int]) -> None:
-        self._bound = round(ratio * 2**64)
+        self.bound = round(ratio * 2**64)
+        """A number below it, as the lower half of a trace's id, means that the trace is recorded."""
         self._draw = draw
 
-    def begin(self, parent: SpanContext | None) -> str | None:
-        """The id of the trace; None: it is not recorded."""
+    def begin(self, parent: SpanContext | None, low: int) -> str | None:
+        """The id of the trace; None: it is not recorded. ``low``: 64 random bits, for the lower half of a new id."""
         if parent is not None:
             return parent.trace_id if parent.sampled else None
-        low = self._draw()
-        return f"{self._draw() | 1:016x}{low:016x}" if low < self._bound else None
+        return f"{self._draw() | 1:016x}{low:016x}" if low < self.bound else None
 
     def begin_linked(self, cause: SpanContext | None) -> str | None:
         """The id of a trace of its own that a span of another one led to; None: it is not recorded."""

@@ -39,7 +39,7 @@ class AcceptanceTraces:
     def begin(self, headers: Mapping[str, str]) -> Begun | None:
         """None: the request is not traced. ``headers``: the client's, by lower-case names."""
         parent = read_context(headers.get(PARENT, ""), headers.get(STATE, ""))
-        trace_id = self._starts.begin(parent)
+        trace_id = self._starts.begin(parent, self._draw())
         if trace_id is None:
             return None
         return Begun(SpanContext(trace_id, f"{self._draw() | 1:016x}"), parent)

@@ -2,12 +2,13 @@
 
 import random
 import time
+from functools import partial
 from pathlib import Path
 
 from tidegate.domain.spans import SpanContext, Value
 from tidegate.domain.trace_context import PARENT, STATE, TraceStarts, hash_id, read_context
 from tidegate.serving.contract.call_trace import CallTrace, Receipt
-from tidegate.serving.contract.invocation import Answer, Call, ModelEngine, ModelFailed, Outcome, Rejected
+from tidegate.serving.contract.invocation import Answer, Call, Done, ModelEngine, ModelFailed, Outcome, Rejected
 from tidegate.serving.contract.replica_spec import ReplicaSpec, TracingSpec
 from tidegate.serving.contract.traced_call import with_trace
 from tidegate.serving.front.call_spans import CLIENT_GONE, StartWindow, make_spans
@@ -26,6 +27,35 @@ MODEL_ERROR = 424
 """SageMaker's status of an error of the model."""
 SPANS_OF_A_CALL = 5
 """About how many spans are lost with a request that is not traced."""
+
+
+class _Watched:
+    """The engine as a traced call gets it: notes what it answered. ``openai``: the client's API."""
+
+    def __init__(self, engine: ModelEngine, trace: CallTrace, openai: bool) -> None:
+        self._engine = engine
+        self._trace = trace
+        self._openai = openai
+
+    def submit(self, call: Call, done: Done) -> None:
+        self._engine.submit(call, partial(self._note, done))
+
+    @property
+    def healthy(self) -> bool:
+        return self._engine.healthy
+
+    async def close(self) -> None:
+        await self._engine.close()
+
+    def _note(self, done: Done, outcome: Outcome) -> None:
+        trace = self._trace
+        trace.model_ended = time.time_ns()
+        if isinstance(outcome, (Answer, Rejected)):
+            trace.status = outcome.status
+        elif isinstance(outcome, ModelFailed):
+            trace.failure = outcome.status
+            trace.status = openai_status(outcome) if self._openai else MODEL_ERROR
+        done(outcome)
 
 
 class TracedServer(Server):
@@ -60,38 +90,30 @@ class TracedServer(Server):
     def _submit(
         self, engine: ModelEngine, connection: Connection, request: Request, call: Call, fmt: ResponseFormat
     ) -> None:
-        trace = self._begin(request)
-        super()._submit(engine, connection, request, call if trace is None else with_trace(call, trace), fmt)
-
-    def _finish(
-        self, connection: Connection, request: Request, call: Call, fmt: ResponseFormat, outcome: Outcome
-    ) -> None:
-        trace = call.trace
-        if trace is not None:
-            trace.model_ended = time.time_ns()
-            if isinstance(outcome, (Answer, Rejected)):
-                trace.status = outcome.status
-            elif isinstance(outcome, ModelFailed):
-                trace.failure = outcome.status
-                trace.status = openai_status(outcome) if isinstance(fmt, OpenAIFormat) else MODEL_ERROR
-        super()._finish(connection, request, call, fmt, outcome)
+        # Most requests end here, so they pay for one number and one look-up.
+        low = random.getrandbits(64)
+        if low < self._starts.bound or _PARENT in request.fields:
+            trace = self._begin(request, low)
+            if trace is not None:
+                call, engine = with_trace(call, trace), _Watched(engine, trace, isinstance(fmt, OpenAIFormat))
+        Server._submit(self, engine, connection, request, call, fmt)
 
     def _count(self, request: Request, call: Call, status: int | None) -> int:
         if self.cold is not None and status is not None:
             self._start = StartWindow(self.cold.began, tuple(self.cold.phases()))
-        latency = super()._count(request, call, status)
-        if call.trace is not None:
-            if status is not None and not 200 <= status <= 299 and call.trace.failure is None:
-                call.trace.failure = status  # of a stream that broke off
-            self._end(call.trace, call.trace.status or status or 0)
+        latency = Server._count(self, request, call, status)
+        if (trace := call.trace) is not None:
+            if status is not None and not 200 <= status <= 299 and trace.failure is None:
+                trace.failure = status  # of a stream that broke off
+            self._end(trace, trace.status or status or 0)
         return latency
 
     # --- a trace ---
 
-    def _begin(self, request: Request) -> CallTrace | None:
-        """The trace of a request; None: it is not traced."""
+    def _begin(self, request: Request, low: int) -> CallTrace | None:
+        """The trace of a request; None: it is not traced. ``low``: 64 random bits."""
         parent, queued = self._caller(request), self.spec.queued
-        trace_id = self._starts.begin_linked(parent) if queued else self._starts.begin(parent)
+        trace_id = self._starts.begin_linked(parent) if queued else self._starts.begin(parent, low)
         if trace_id is None:
             return None
         second = request.complete // 1_000_000
