@@ -18,7 +18,7 @@ Reason = Annotated[str, typer.Option(help="Why, for the audit.")]
 def label_terms(
     name: Name, kind: Kind = None, score: Score = "", reason: Reason = "", as_json: AsJson = False
 ) -> None:
-    """Change how an endpoint's labels and answers are read.
+    """Change how labels and answers are read.
 
     Labels that are posted may say it once. To say otherwise later changes what alarms see, so it takes an operator,
     and the audit has it.
