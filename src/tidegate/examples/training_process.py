@@ -1,5 +1,5 @@
 """Trains an example for the console's lab. Runs in a process of its own (``python -m
-tidegate.examples.training_process``): it takes seconds of processor time, and libraries that the server does not need.
+tidegate.examples.training_process``): it takes seconds of processor time, and libraries that the server has not.
 
 Reads a ``TrainingRequest`` as JSON from stdin; writes ``{"error": ...}`` to stdout, with an empty text if all is
 well.
@@ -24,6 +24,8 @@ from tidegate.spec.units import duration
 NICENESS = 10
 HOUR = 3600.0
 """Seconds of a bake in the plan."""
+SCALE = 0.3
+"""Part of the example's rows: enough to tell the versions apart, and soon done."""
 SHORT = 60.0
 """Seconds of a period in which a percentile says little."""
 
@@ -48,6 +50,7 @@ def train(asked: TrainingRequest) -> None:
         Path(asked.folder),
         prices,
         speed=HOUR / asked.bake,
+        scale=SCALE,
         adapt=partial(adapt_spec, endpoint=asked.endpoint, tags=asked.tags),
     )
 

@@ -39,7 +39,7 @@ from tidegate.service.record_kinds import ENDPOINT as ENDPOINTS
 LAB = "lab"
 LASTING = timedelta(hours=2)
 """After which the server ends a lab that nobody has ended."""
-RATE = 40.0
+RATE = 60.0
 SENDING = 1800.0
 """Seconds."""
 BAKE = 30.0
@@ -95,16 +95,15 @@ class LabDesk:
         context, now = self.gateway.context, self.gateway.context.clock.now()
         stored = await context.store.run(_find)
         open_run = stored.run if stored.run is not None and stored.run.open else None
-        trained = open_run is not None and await asyncio.to_thread(is_trained, self.folder)
-        names = await asyncio.to_thread(self._name_versions, now) if trained else {}
+        names, failure = await self._find_versions(now) if open_run is not None else ({}, "")
         seen = LabSeen(
             open=open_run is not None,
             by=open_run.by if open_run is not None else "",
             ending=open_run is not None and open_run.ending,
             training=self.trainer.running,
             models=await asyncio.to_thread(count_models, self.folder) if self.trainer.running else 0,
-            trained=trained and not self.trainer.running,
-            failure=self.trainer.failure if open_run is not None else "",
+            trained=bool(names),
+            failure=failure,
             sending=open_run is not None and open_run.traffic_at(now) is not None,
         )
         endpoint = stored.endpoint
@@ -165,6 +164,15 @@ class LabDesk:
         wishes = [await asyncio.to_thread(self._read_wish, version, now) for version in VERSIONS.values()]
         await self.runs.expect_deployments(LAB, wishes)
         self._expected = run.id
+
+    async def _find_versions(self, now: datetime) -> tuple[dict[str, str], str]:
+        """Versions by their configs; none before they are trained, perhaps with what went wrong."""
+        if self.trainer.running or not await asyncio.to_thread(is_trained, self.folder):
+            return {}, self.trainer.failure
+        try:
+            return await asyncio.to_thread(self._name_versions, now), ""
+        except Invalid as error:
+            return {}, error.message
 
     def _name_versions(self, now: datetime) -> dict[str, str]:
         """Config -> version of the lab."""

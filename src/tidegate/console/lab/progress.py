@@ -156,7 +156,11 @@ def require_ready(steps: Sequence[Step], name: str) -> Step:
 
 def _train(seen: LabSeen) -> Step:
     if seen.training:
-        return Step(StepName.TRAIN, StepState.UNDER_WAY, f"{seen.models} of 3 models are trained.")
+        return Step(
+            StepName.TRAIN,
+            StepState.UNDER_WAY,
+            f"{seen.models} of 3 models are trained; their specs are made last.",
+        )
     if seen.trained:
         return Step(StepName.TRAIN, StepState.DONE, "Three versions are trained.", "good")
     if seen.failure:

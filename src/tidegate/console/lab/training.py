@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tidegate.console.lab.progress import VERSIONS
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.live_run import TAG, LiveRun
 
@@ -78,12 +79,15 @@ class Trainer:
 
 
 def is_trained(folder: Path) -> bool:
-    return (folder / SUMMARY).is_file()
+    """Whether all is written; specs come last."""
+    return all(
+        (folder / name).is_file() for name in (SUMMARY, *(f"{version}.yaml" for version in VERSIONS.values()))
+    )
 
 
 def count_models(folder: Path) -> int:
-    """Models of the training under way that are there."""
-    return sum(1 for _ in folder.parent.glob(f".{folder.name}-*/*.ubj"))
+    """Models of the training under way that are there; its folder gets its name with the last of them."""
+    return max(len(list(folder.parent.glob(f"{name}/*.ubj"))) for name in (folder.name, f".{folder.name}-*"))
 
 
 def read_quality(folder: Path) -> list[dict[str, object]]:
