@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from tests.browser.checks import fits, watched
 from tidegate.console.lab.progress import ENDPOINT, StepName
-from tidegate.testing.platform import Platform
+from tidegate.testing.platform import Platform, wait_until
 
 pytestmark = pytest.mark.timeout(300)
 SLOW = 120_000
@@ -73,7 +73,7 @@ def test_the_whole_lab_is_clicked_through_on_a_live_system(
     second = browser.new_page()  # another operator, without anything that the first one's browser knows
     second.goto(f"{platform.url}/console/lab")
     expect(part(second, StepName.TRAFFIC).locator(".badge").first).to_have_text("done")
-    part(second, StepName.BETTER).get_by_role("button").click(timeout=SLOW)
+    part(second, StepName.BETTER).locator("[data-step]").click(timeout=SLOW)
     press(page, StepName.BETTER, "Deploy the better version")
     expect(second.locator("[data-moved]")).to_contain_text("somebody else did it", timeout=SLOW)
     expect(second.locator("[data-confirm]")).to_be_disabled()
@@ -90,11 +90,15 @@ def test_the_whole_lab_is_clicked_through_on_a_live_system(
     page.reload()
     done(page, StepName.WORSE)
     look(page)
+    page.screenshot(path="/tmp/wt/lab-tmp/phone.png", full_page=True)
+    page.emulate_media(color_scheme="light")
+    page.set_viewport_size({"width": 1200, "height": 900})
+    page.screenshot(path="/tmp/wt/lab-tmp/desk.png", full_page=True)
     assert page.locator("main b").filter(has_text="to learn").count() == 0
 
     press(page, StepName.END, "End the lab")
     expect(part(page, StepName.END)).to_contain_text("There is nothing to remove", timeout=SLOW)
-    expect(part(page, StepName.TRAIN).get_by_role("button")).to_have_text("Train three versions")
+    expect(part(page, StepName.TRAIN).locator("[data-step]")).to_have_text("Train three versions")
     with httpx.Client(base_url=platform.url, timeout=30) as client:
         assert client.get("/tidegate/v1/endpoints").json() == {"endpoints": []}
         assert client.get("/tidegate/v1/alarms").json() == {"alarms": []}
@@ -111,8 +115,6 @@ def test_a_server_that_dies_in_the_middle_goes_on_with_traffic_and_end(platform:
             return {}
 
         def wait(name: StepName, state: str) -> None:
-            from tidegate.testing.platform import wait_until
-
             wait_until(lambda: states().get(name) == state, f"{name} {state}", 120)
 
         assert client.post("/tidegate/v1/lab/train", json={"by": "ann", "bake": 5}).status_code == 202
