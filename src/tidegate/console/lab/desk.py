@@ -104,7 +104,7 @@ class LabDesk:
             models=await asyncio.to_thread(count_models, self.folder) if self.trainer.running else 0,
             trained=bool(names),
             failure=failure,
-            sending=open_run is not None and open_run.traffic_at(now) is not None,
+            sending=open_run is not None and self.runs.is_sending(LAB),
         )
         endpoint = stored.endpoint
         if endpoint is None:

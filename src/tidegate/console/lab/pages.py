@@ -142,7 +142,7 @@ def _step_view(step: Step, desk: LabDesk, may: bool, url: str) -> dict[str, Any]
 def _traffic_view(desk: LabDesk, found: Look, now: Any) -> dict[str, str] | None:
     """What this server sends; None if it sends nothing."""
     traffic = None if found.run is None else found.run.traffic_at(now)
-    if traffic is None:
+    if traffic is None or not found.seen.sending:
         return None
     counts = desk.runs.counts(LAB)
     answered, failed = sum(counts.answered.values()), sum(counts.failed.values())

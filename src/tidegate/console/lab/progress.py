@@ -90,7 +90,7 @@ class LabSeen:
     rate: float = 0.0
     """Requests a second that the endpoint was sent in the last ten seconds, by whomever."""
     sending: bool = False
-    """Whether the server is to send requests."""
+    """Whether the server sends requests."""
     verdict: Verdict | None = None
     priced: bool = False
 
