@@ -171,7 +171,7 @@ def _train(seen: LabSeen) -> Step:
 def _first(seen: LabSeen) -> Step:
     name = StepName.FIRST
     if _has_served(seen, "v1"):
-        return Step(name, StepState.DONE, "Version v1 served, or serves.", "good")
+        return Step(name, StepState.DONE, "It serves." if seen.serving == "v1" else "It has served.", "good")
     if seen.rolling == "v1":
         return Step(name, StepState.UNDER_WAY, "Its instances are starting.")
     if not seen.trained:
