@@ -13,6 +13,7 @@ from tidegate.console import (
     cost_reader,
     insight_pages,
     learn_pages,
+    live_challenge_pages,
     login_pages,
     openid_pages,
     operate_pages,
@@ -45,7 +46,8 @@ def further_routes(gateway: Gateway, environment: Mapping[str, str]) -> list[Gua
         *operate_pages.routes(gateway, streams),
         *insight_pages.routes(gateway, streams),
         *pages.routes(gateway, desk),
-        *learn_pages.routes(gateway, desk),
+        *learn_pages.routes(gateway, desk, live),
+        *live_challenge_pages.routes(gateway, live, streams),
         *recommender_pages.routes(gateway),
         *summary_pages.routes(gateway),
     ]
