@@ -15,12 +15,6 @@ SHOWS: Mapping[str, tuple[str, str]] = {
     "update": ("An update under load", "The next version takes over while things die, and no request is lost."),
     "incident": ("An incident", "Afterwards: who did what, when, and what did it reach?"),
 }
-LIVE_ABOUT: Mapping[str, str] = {
-    "drift": "20 requests a second, first like a baseline and then with amounts that are 1.8 times as large; what is captured is looked at every 10 seconds, and an alarm of 10 seconds watches what is found. Captures come as late as this server delivers them.",
-    "peak": "8 requests a second become 80 from one second to the next and stay for 20, and autoscaling may start four instances. The rule is set so that few requests already ask for them: your machine has little work.",
-    "update": "50 requests a second while a new version takes over from the old one in two steps, each baked for 4 seconds. Every request is counted.",
-    "incident": "30 requests a second, and a version that was trained on columns that no client sends. A quarter of the requests meet it; an alarm of one second guards the rollout. Afterwards it is tried again.",
-}
 CHANGE_TITLES: Mapping[str, str] = {
     "country": "A new country is onboarded",
     "amounts": "Amounts rise by 2 % a day",

@@ -73,7 +73,7 @@ async def _show_challenges(
         problem = error.message
     shown = challenges_page.shown(show, asked, outcome)
     shown["live"] = await read_challenge(live, show, identify_reader(request))
-    shown["live_about"], shown["url"] = challenges_page.LIVE_ABOUT, gateway.settings.url
+    shown["url"] = gateway.settings.url
     return render_page("challenges", request, await load_catalogue(gateway), problem=problem, **shown)
 
 

@@ -73,6 +73,8 @@ CHALLENGE = Challenge(
     ),
     lambda at, second: _remember(at, second),
     lambda at: _judge(at),
+    f"{RATE:.0f} requests a second, and a version that was trained on columns that no client sends. {SIZE} % of the"
+    " requests meet it, for as long as an alarm of one second lets it. Afterwards it is tried again.",
     (
         ("What happened", "tidegate events {name}"),
         ("Who did what, for admins", "tidegate audit --about {name}"),

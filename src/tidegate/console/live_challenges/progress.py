@@ -127,6 +127,7 @@ class Challenge:
     stages: tuple[LiveStage, ...]
     remember: Callable[[Moment, float], Mapping[str, Any]]
     judge: Callable[[Moment], Judgement]
+    about: str
     commands: tuple[tuple[str, str], ...]
     """What each shows, and the command with ``{name}`` for the endpoint."""
 

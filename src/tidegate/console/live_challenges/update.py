@@ -65,6 +65,8 @@ CHALLENGE = Challenge(
     ),
     lambda at, second: {"first": at.facts.config} if at.facts.config and "first" not in at.marks else {},
     lambda at: _judge(at),
+    f"{RATE:.0f} requests a second while a new version takes over from the old one, {STEP} % at a time; each step"
+    f" is baked for {BAKE} seconds. Every request is counted.",
     (("The update as it goes", "tidegate rollout watch {name}"), ("Its journal", "tidegate events {name}")),
 )
 

@@ -27,8 +27,8 @@ Points = Sequence[Sequence[float | None]]
 
 @dataclass(frozen=True)
 class Surroundings:
-    """``obstacle``: why this server can run none, or empty; ``removing``: what it made is not yet all gone; ``other``:
-    another challenge that is under way, or empty."""
+    """``obstacle``: why this server can run none, or empty; ``removing``: what it made is not yet all gone;
+    ``other``: another challenge that is under way, or empty."""
 
     obstacle: str = ""
     removing: bool = False
@@ -43,6 +43,7 @@ def describe(challenge: Challenge, found: LiveChallenge | None, around: Surround
     shown: dict[str, Any] = {
         **asdict(around),
         "name": challenge.name,
+        "about": challenge.about,
         "longest": format_clock(challenge.longest),
         "may_start": around.may_operate and free and not around.obstacle,
         "may_stop": around.may_operate and running,
@@ -111,15 +112,12 @@ def _drift_stats(picture: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def _peak_stats(picture: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    marks, desired = picture["marks"], picture["desired"]
-    service = marks.get("service")
+    marks = picture["marks"]
+    wanted = f"{_number(picture['desired'])} wanted, {marks.get('largest', UNKNOWN)} at most"
+    service = format_milliseconds(marks.get("service"))
     return [
-        (
-            "Instances ready",
-            _number(picture["ready"]),
-            f"{_number(desired)} wanted, {marks.get('largest', UNKNOWN)} at most",
-        ),
-        ("A request takes", format_milliseconds(service), "measured before the peak; the rule is set from it"),
+        ("Instances ready", _number(picture["ready"]), wanted),
+        ("A request takes", service, "measured before the peak; the rule is set from it"),
     ]
 
 
@@ -183,16 +181,17 @@ def _plot(
     title: str, points: Points, series: Sequence[tuple[str, int]], unit: str, top: float | None = None
 ) -> LinePlot:
     """What is not known is not drawn."""
-    drawn = [
-        (name, [(float(p[SECOND] or 0), float(value)) for p in points if (value := p[at]) is not None])
-        for name, at in series
-    ]
+    drawn = [(name, _read_series(points, at)) for name, at in series]
     most = max((value for _, line in drawn for _, value in line), default=0.0)
     box = Box(0.0, float(points[-1][SECOND] or 0), top or max(1.0, 1.1 * most))
     lines = tuple(box.line(name, style, line) for style, (name, line) in enumerate(drawn) if line)
     said = "; ".join(
-        f"{name} {line[-1][1]:g}{unit} at last, {max(v for _, v in line):g}{unit} at most"
+        f"{name} {line[-1][1]:g}{unit} at last, {max(value for _, value in line):g}{unit} at most"
         for name, line in drawn
         if line
     )
     return LinePlot(title, f"{box.top:.0f}{unit}", "0:00", format_clock(box.last), said or "nothing yet", lines)
+
+
+def _read_series(points: Points, at: int) -> list[tuple[float, float]]:
+    return [(float(one[SECOND] or 0), float(value)) for one in points if (value := one[at]) is not None]
