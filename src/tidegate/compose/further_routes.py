@@ -22,14 +22,17 @@ from tidegate.console import (
     summary_pages,
     users_page,
 )
+from tidegate.console.live_challenges.driver import LiveChallenges
+from tidegate.console.live_runs.keeper import LiveRuns
 from tidegate.gateway import account, native, people
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.guarded_routes import GuardedRoute
 
 
-def further_routes(gateway: Gateway, environment: Mapping[str, str]) -> list[GuardedRoute]:
+def further_routes(gateway: Gateway, environment: Mapping[str, str], runs: LiveRuns) -> list[GuardedRoute]:
     """``environment``: of the processes that compute for a page."""
     desk, streams = compute_api.ComputePool(environment), operate_pages.open_streams(gateway)
+    live = LiveChallenges(gateway, runs)
     return [
         *planner_api.routes(gateway),
         *labels_api.routes(gateway),

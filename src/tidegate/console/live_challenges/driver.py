@@ -68,7 +68,7 @@ class LiveChallenges:
     def __post_init__(self) -> None:
         for name in NAMES:
             self.runs.turns[name] = self._turn
-            self.runs.removed[name] = self._remove_captures
+            self.runs.removals[name] = self._remove_captures
 
     def describe_obstacle(self) -> str:
         """Why this server can run none; empty if it can."""

@@ -92,7 +92,7 @@ CHALLENGE = Challenge(
     lambda at, second: _remember(at),
     lambda at: _judge(at),
     f"{CALM:.0f} requests a second become {CALM * FACTOR:.0f} from one second to the next, for {PEAK_LASTS:.0f} s or"
-    f" until the instances are there; autoscaling may start up to {MOST}. The rule is set, from what a request takes here,"
+    f" until the instances are there; autoscaling may start up to {MOST}. The rule is set from what a request takes here,"
     f" so that the peak asks for {WANTED:g} of them: your machine has little work.",
     (("Bounds, rule and activities", "tidegate scaling {name}"), ("Instances now", "tidegate status {name}")),
 )
