@@ -86,7 +86,7 @@ def make_challenge(capture_seconds: int) -> Challenge:
         _judge,
         f"{RATE:.0f} requests a second, first like the baseline, then with amounts {GROWTH:g} times as large."
         f" What is captured is looked at every {EVERY} seconds, {window(capture_seconds)} seconds of it each time,"
-        f" and an alarm of {PERIOD} seconds watches what is found. Captures come after {capture_seconds} seconds here.",
+        f" and an alarm of {PERIOD} seconds watches what is found. Captures come after {capture_seconds} s here.",
         (
             ("The schedule and its last look", "tidegate monitor show {name}"),
             ("Its alarm", "tidegate alarms"),

@@ -92,12 +92,10 @@ CHALLENGE = Challenge(
     lambda at, second: _remember(at),
     lambda at: _judge(at),
     f"{CALM:.0f} requests a second become {CALM * FACTOR:.0f} from one second to the next, for {PEAK_LASTS:.0f} s or"
-    f" until the instances are there; autoscaling may start up to {MOST}. The rule is set from what a request takes here,"
+    f" until the instances are there; autoscaling may start up to {MOST}. The rule is set from what a request takes,"
     f" so that the peak asks for {WANTED:g} of them: your machine has little work.",
     (("Bounds, rule and activities", "tidegate scaling {name}"), ("Instances now", "tidegate status {name}")),
 )
-AT_PEAK = 3
-"""Number of the stage of the peak."""
 
 
 def _remember(at: Moment) -> dict[str, Any]:
@@ -107,7 +105,6 @@ def _remember(at: Moment) -> dict[str, Any]:
         marks["service"] = at.facts.service
     if ready is None or desired is None:
         return marks
-    # The stage is not asked for: ten times the rate is what tells.
     marks["largest"] = max(ready, at.marks.get("largest", 0))
     marks["last"] = desired
     if "before" not in at.marks and at.facts.scaled:
