@@ -39,7 +39,11 @@ class LiveRuns:
     gateway: Gateway
     turns: dict[str, Turn] = field(default_factory=dict)
     """What -> what is done each second while it is open and not ending."""
+    removals: dict[str, Turn] = field(default_factory=dict)
+    """What -> what is done once its records and its folder are gone, before it has ended; perhaps again."""
     _senders: dict[str, TrafficSender] = field(default_factory=dict)
+    _leaving: list[TrafficSender] = field(default_factory=list)
+    """They send no more and wait for answers."""
     _counts: dict[str, Counts] = field(default_factory=dict)
     _troubles: dict[str, str] = field(default_factory=dict)
     _awake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -140,8 +144,8 @@ class LiveRuns:
                     some = True
                 await self._wait(EVERY if some else None)
         finally:
-            for what in list(self._senders):
-                await self._stop_sending(what)
+            senders, self._senders = [*self._senders.values(), *self._leaving], {}
+            await asyncio.gather(*(sender.give_up() for sender in senders))
 
     async def _wait(self, seconds: float | None) -> None:
         """Until there is something to do, or the server stops."""
@@ -201,6 +205,7 @@ class LiveRuns:
         sender = self._senders.pop(what, None)
         if sender is not None:
             await sender.stop()
+            self._leaving = [one for one in (*self._leaving, sender) if one.waiting]
 
     async def _remove(self, run: LiveRun, now: datetime) -> None:
         store = self.gateway.context.store
@@ -208,6 +213,8 @@ class LiveRuns:
         self.gateway.context.kick(run.endpoint)
         if gone:
             await asyncio.to_thread(shutil.rmtree, self.folder(run.what), ignore_errors=True)
+            if run.what in self.removals:
+                await self.removals[run.what](run)
             await store.run(lambda tx: live_runs.mark_ended(tx, run.what, now))
             self._counts.pop(run.what, None)
 

@@ -108,8 +108,18 @@ class TrafficSender:
     def sending(self) -> bool:
         return not self._task.done()
 
+    @property
+    def waiting(self) -> bool:
+        """Whether requests have no answer yet."""
+        return bool(self._flying)
+
     async def stop(self) -> None:
-        """Send nothing more, and give up what has no answer."""
+        """Send nothing more. What is under way is answered and counted."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def give_up(self) -> None:
+        """Send nothing more, and wait for no answer."""
         tasks = [self._task, *self._flying]
         for task in tasks:
             task.cancel()
