@@ -93,3 +93,17 @@ def check_drift(platform: Platform, told: dict[str, Any]) -> None:
     marks = told["picture"]["marks"]
     assert marks["found"] <= marks["alarm"]
     assert marks["findings"][0].startswith("amount") and "Threshold Crossed" in marks["alarm_reason"]
+
+
+def test_one_that_is_stopped_or_whose_server_dies_leaves_nothing_either(platform: Platform) -> None:
+    start(platform, "peak")
+    stopped = ask(platform, "POST", "/challenges/peak/stop", json={"by": "alex"}).json()
+    assert (stopped["verdict"], stopped["said"]) == ("stopped", "stopped by alex")
+    await_nothing_left(platform, "peak")
+    start(platform, "update")
+    wait_until(lambda: show(platform, "update")["picture"].get("answered", 0) > 20, "answers", 60)
+    platform.kill_controller()
+    platform.start()
+    told = await_end(platform, "update")
+    assert told["verdict"] == "interrupted" and "started again" in told["said"]
+    await_nothing_left(platform, "update")

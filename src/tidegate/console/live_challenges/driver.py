@@ -30,6 +30,7 @@ from tidegate.domain.live_challenge import LiveChallenge, Verdict
 from tidegate.domain.live_run import LiveRun, Phase
 from tidegate.domain.targets import LOCAL
 from tidegate.gateway.dependencies import Gateway
+from tidegate.ports.store import Tx
 from tidegate.service import live_challenges, live_runs, rollouts
 from tidegate.service.audit_trail import Doing
 from tidegate.service.deploy import DeployOptions
@@ -114,7 +115,7 @@ class LiveChallenges:
         context, name = self.gateway.context, challenge.name
         can = context.targets.of(LOCAL)
 
-        def check(tx: Any) -> None:
+        def check(tx: Tx) -> None:
             if others := [run.what for run in live_runs.find_open(tx) if run.what in NAMES]:
                 raise InProgress(
                     f"the challenge {others[0]!r} is under way, or is being removed: one at a time runs on a server"
@@ -237,7 +238,7 @@ class LiveChallenges:
     async def _keep(self, mine: Running, now: datetime) -> None:
         store, picture = self.gateway.context.store, self._picture(mine)
 
-        def work(tx: Any) -> None:
+        def work(tx: Tx) -> None:
             found = live_challenges.find(tx, mine.run.what)
             if found is not None and found.run == mine.run.id and found.verdict is None:
                 live_challenges.keep(tx, replace(found, picture=picture), now)
@@ -262,7 +263,7 @@ class LiveChallenges:
         )
         await self.runs.end(run.what, "the server")
 
-    def _picture(self, mine: Running) -> Mapping[str, Any] | Any:
+    def _picture(self, mine: Running) -> dict[str, Any]:
         assert mine.look is not None
         now = self.gateway.context.clock.now().timestamp()
         counts = self.runs.counts(mine.run.what)

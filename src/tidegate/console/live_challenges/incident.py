@@ -26,7 +26,7 @@ RATE = 30.0
 """Requests per second."""
 SIZE, BAKE = 25, 20
 """Percent of the requests that the first stage gives to the new version; seconds."""
-BESIDE = 3.0
+BESIDE = 2.0
 LIMIT = 150.0
 ROLLED_BACK = "RolledBack"
 GUARD = "errors"

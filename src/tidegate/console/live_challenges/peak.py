@@ -22,9 +22,9 @@ MOST = 4
 """Instances."""
 WANTED = 3.3
 """Instances that the peak asks for by the target, which is set from what a request takes here."""
-MEASURED, PEAK_LASTS, BACK = 6.0, 20.0, 45.0
+MEASURED, PEAK_LASTS, BACK = 4.0, 15.0, 40.0
 """Seconds of measuring a request, of the peak, and at the most of waiting until instances have gone again."""
-WINDOW = 10
+WINDOW = 5
 """Seconds for which less has to be enough before an instance goes."""
 
 

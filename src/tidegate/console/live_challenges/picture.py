@@ -10,13 +10,15 @@ from tidegate.console.live_runs.traffic import Counts
 
 MOST_POINTS = 900
 """Seconds that are drawn."""
+Tick = tuple[int | None, int | None, float | None]
+_UNSEEN: Tick = (None, None, None)
 
 
 @dataclass
 class Ticks:
     """What was seen in each second of a run: instances wanted and ready, percent on the new version."""
 
-    seen: dict[int, tuple[int | None, int | None, float | None]] = field(default_factory=dict)
+    seen: dict[int, Tick] = field(default_factory=dict)
 
     def add(self, second: int, look: Look) -> None:
         facts = look.facts
@@ -58,7 +60,7 @@ def draw_points(begun: float, now: float, counts: Counts, ticks: Ticks) -> list[
     """For each second of the run: its number, requests sent, answered and failed, instances wanted and ready,
     percent on the new version. A second without a look has what was seen before it."""
     first, last = int(begun), int(now)
-    points, before = list[list[float | None]](), (None, None, None)
+    points, before = list[list[float | None]](), _UNSEEN
     for second in range(max(first, last - MOST_POINTS), last):
         before = ticks.seen.get(second, before)
         counted = counts.seconds.get(second)

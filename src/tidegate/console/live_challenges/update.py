@@ -19,9 +19,9 @@ from tidegate.domain.live_challenge import Verdict
 RATE = 50.0
 """Requests per second."""
 INSTANCES = 2
-STEP, BAKE, FINAL_BAKE = 50, 4, 3
+STEP, BAKE, FINAL_BAKE = 50, 3, 2
 """Percent of a step; seconds."""
-BESIDE = 3.0
+BESIDE = 2.0
 """Seconds of requests before the update and after it."""
 LIMIT = 150.0
 
