@@ -1,4 +1,4 @@
-"""A live challenge as an operator meets it: started by a click, followed as it goes, and its story read afterwards."""
+"""A live challenge as an operator meets it: started by a click, followed as it goes, its story read afterwards."""
 
 import re
 
