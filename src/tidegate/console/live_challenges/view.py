@@ -131,9 +131,9 @@ def _update_stats(picture: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 def _incident_stats(picture: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     marks = picture["marks"]
-    lasted = format_clock(marks["back"] - marks["shipped"]) if {"back", "shipped"} <= marks.keys() else UNKNOWN
+    lasted = f"{marks['back'] - marks['shipped']:.0f} s" if {"back", "shipped"} <= marks.keys() else UNKNOWN
     return [
-        ("Users met the bad version for", lasted, "minutes, seconds"),
+        ("The bad version had traffic for", lasted, "seen once a second"),
         ("On the bad version", _percent(picture), "of the requests"),
     ]
 

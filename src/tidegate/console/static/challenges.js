@@ -2,6 +2,8 @@ import { Refused, explain, send } from "./session.js";
 
 // Starts and stops a live challenge by the native API; what happens then comes by the page's stream.
 const problem = document.querySelector("[data-problem]");
+const who = document.querySelector("#by"); // where nobody signs in
+if (who) who.value = localStorage.getItem("tidegate-name") ?? "";
 
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-challenge]");
@@ -10,7 +12,9 @@ document.addEventListener("click", async (event) => {
   explain(problem, "");
   const path = `/tidegate/v1/challenges/${encodeURIComponent(button.dataset.challenge)}${"stops" in button.dataset ? "/stop" : ""}`;
   try {
-    const body = JSON.stringify({ reason: "from the page of the challenges" });
+    const name = who?.value.trim() ?? "";
+    if (who) localStorage.setItem("tidegate-name", name);
+    const body = JSON.stringify({ ...(name ? { by: name } : {}), reason: "from the page of the challenges" });
     const answer = await send(path, { method: "POST", headers: { "content-type": "application/json" }, body });
     const told = await answer.json().catch(() => ({}));
     if (!answer.ok) throw new Refused(told.error?.message ?? `the server answers ${answer.status}`);

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -87,7 +88,7 @@ def test_a_clock_that_is_set_back_neither_ends_a_stage_nor_makes_seconds_negativ
 # --- drift ---
 
 
-def drifting(**last: object) -> list[Step]:
+def drifting(**last: Any) -> list[Step]:
     calm = replace(SERVING, drift="no_drift", drift_rows=90, sent=300, answered=300)
     found = replace(calm, drift="drift", findings=("amount: moved",))
     told = replace(found, alarm="ALARM", alarm_reason="Threshold Crossed", **last)
@@ -182,7 +183,7 @@ def test_a_service_time_that_is_not_known_starts_no_rule() -> None:
 # --- update ---
 
 
-def updating(**last: object) -> list[Step]:
+def updating(**last: Any) -> list[Step]:
     first = replace(SERVING, sent=150, answered=149, by_config={"first": 149})
     during = replace(first, updating=True, share=50.0)
     done = replace(first, outcome="Succeeded", config="second", sent=900, answered=900)

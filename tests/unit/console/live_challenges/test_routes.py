@@ -21,6 +21,7 @@ from tidegate.domain.live_run import TAG
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.targets import LOCAL, TargetTable
 from tidegate.gateway.app import build_app
+from tidegate.ports.store import Kind
 from tidegate.service import endpoints, live_runs
 from tidegate.service import tags as labels
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL
@@ -46,7 +47,7 @@ def act(state: Path, work: Callable[[House], Awaitable[None]], **context: Any) -
 
 async def list_records(house: House) -> list[str]:
     """Everything that a challenge could have made."""
-    kinds = (ENDPOINT, ALARM, CONFIG, MODEL)
+    kinds: tuple[Kind[Any], ...] = (ENDPOINT, ALARM, CONFIG, MODEL)
     return await house.harness.store.run(
         lambda tx: [f"{kind.name} {saved.name}" for kind in kinds for saved in tx.find(kind).items]
     )
