@@ -140,7 +140,6 @@ def join(
     jobs = join_jobs(store, clock, provider, news)
     guards = Guards(metrics, lambda: clock.read()[1].ahead, comparisons.verdict)
     keeper = join_keeper(store, provider, clock, settings)
-
     beside = join_evidence(settings, store, metrics, clock, ids, targets.table, lambda: engine)
     engine = Engine(
         store,
@@ -260,8 +259,7 @@ class Controller:
             ]
             gateway = self._gateway(parts)
             late = late_routes(gateway, plain_environment())
-            app = build_app(gateway, late.routes)
-            async with listening(app, control_socket(self.folder)):
+            async with listening(build_app(gateway, late.routes), control_socket(self.folder)):
                 started = True
                 await go_on_with_live_runs(parts.store, late)
                 yield

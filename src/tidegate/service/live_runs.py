@@ -117,7 +117,7 @@ def send(tx: Tx, what: str, phases: Sequence[Phase], now: datetime, requests: st
             raise Invalid(f"{phase.rate:g} requests a second: expected 0 to {MAX_RATE:g}")
         if not (math.isfinite(phase.seconds) and 0 < phase.seconds <= MAX_LASTING.total_seconds()):
             raise Invalid(f"{phase.seconds:g} s of requests: expected up to {MAX_LASTING.total_seconds():g}")
-    if "/" in requests or requests.startswith("."):
+    if any(not part or part.startswith(".") for part in requests.split("/")):
         raise Invalid(f"{requests!r} is not a file in the run's folder")
     return _put(tx, saved, replace(saved.body, traffic=Traffic(now, tuple(phases), requests)), now)
 
