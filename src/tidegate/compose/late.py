@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 PATHS: Mapping[str, tuple[str, ...]] = {
     f"{NATIVE}/plan": ("GET", "POST"),
     f"{NATIVE}/endpoints/{{name}}/labels": ("GET", "POST"),
+    f"{NATIVE}/endpoints/{{name}}/labels/terms": ("PUT",),
     f"{NATIVE}/promise": ("POST",),
     f"{NATIVE}/rehearse": ("POST",),
     f"{NATIVE}/simulate": ("POST",),
