@@ -19,7 +19,6 @@ from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.guarded_routes import GuardedRoute, describe_request
 from tidegate.gateway.paths import CONSOLE, NATIVE
 from tidegate.gateway.request_parsing import parse_json_object, parse_purpose, parse_requester
-from tidegate.service import live_runs
 
 PARTS = ("state", "figures", "story")
 CHALLENGES = f"{NATIVE}/challenges"
@@ -68,8 +67,8 @@ def _parse_name(gateway: Gateway, request: Request) -> str:
 
 async def _render(live: LiveChallenges, name: str) -> dict[str, Any]:
     """``verdict`` None: it is under way, or was never run (``run`` None)."""
-    found, removing = await live.find(name), await live.is_removing(name)
-    return {"name": name, "removing": removing, **_members(found)}
+    seen = await live.see(name)
+    return {"name": name, "removing": seen.removing, **_members(seen.found)}
 
 
 def _members(found: LiveChallenge | None) -> dict[str, Any]:
@@ -91,13 +90,9 @@ async def read_challenge(live: LiveChallenges, name: str, who: Reader) -> dict[s
     """What the page shows of it to this reader."""
     gateway = live.gateway
     challenge = find_challenge(name, gateway.settings.capture_seconds)
-    found = await live.find(name)
-    others = await gateway.context.store.run(
-        lambda tx: [run.what for run in live_runs.find_open(tx) if run.what in NAMES and run.what != name]
-    )
-    around = Surroundings(
-        live.describe_obstacle(), await live.is_removing(name), others[0] if others else "", who.may_operate
-    )
+    seen = await live.see(name)
+    found = seen.found
+    around = Surroundings(live.describe_obstacle(), seen.removing, seen.other, who.may_operate)
     shown = describe(challenge, found, around)
     entries: list[dict[str, Any]] = []
     if name == "incident" and who.may_inspect and found is not None:

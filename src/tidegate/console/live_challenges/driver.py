@@ -55,6 +55,16 @@ class Running:
     look: Look | None = None
 
 
+@dataclass(frozen=True)
+class Seen:
+    """The latest run of a challenge, or None; whether what it made is not yet all gone; another challenge that is
+    under way, or empty."""
+
+    found: LiveChallenge | None
+    removing: bool
+    other: str
+
+
 @dataclass
 class LiveChallenges:
     """One of a server. ``library``: whether the runtime of the challenges' model is installed."""
@@ -79,23 +89,25 @@ class LiveChallenges:
             return "the runtime of the challenges' model is not installed: pip install 'tidegate[xgboost]'"
         return ""
 
-    async def find(self, name: str) -> LiveChallenge | None:
-        """The latest, with what is seen of it now. One whose run is over without a verdict was interrupted."""
-        store = self.gateway.context.store
-        found, run = await store.run(lambda tx: (live_challenges.find(tx, name), live_runs.find(tx, name)))
+    async def see(self, name: str) -> Seen:
+        def read(tx: Tx) -> tuple[LiveChallenge | None, list[LiveRun]]:
+            return live_challenges.find(tx, name), [run for run in live_runs.find_open(tx) if run.what in NAMES]
+
+        found, open_runs = await self.gateway.context.store.run(read)
+        mine = next((run for run in open_runs if run.what == name), None)
+        others = [run.what for run in open_runs if run.what != name]
+        return Seen(self._complete(found, mine), mine is not None and mine.ending, others[0] if others else "")
+
+    def _complete(self, found: LiveChallenge | None, run: LiveRun | None) -> LiveChallenge | None:
+        """With what is seen of it now. One whose run is over without a verdict was interrupted."""
         if found is None or found.verdict is not None:
             return found
         mine = self._running
         if mine is not None and mine.run.id == found.run:
             return replace(found, picture=self._picture(mine)) if mine.look is not None else found
-        if run is None or run.id != found.run or not run.open or run.ending:
+        if run is None or run.id != found.run or run.ending:
             return replace(found, verdict=Verdict.INTERRUPTED, said=AFTER_RESTART)
         return found
-
-    async def is_removing(self, name: str) -> bool:
-        """Whether what it made is not yet all gone."""
-        run = await self.runs.find(name)
-        return run is not None and run.ending
 
     async def begin(self, name: str, doing: Doing, by: str) -> LiveChallenge:
         """Raises NotFound for a challenge that there is not, Conflict where this server can run none or one is under

@@ -79,7 +79,7 @@ def _read(tx: Tx, run: LiveRun) -> Stored:
 
 
 def describe(stored: Stored, seen: Observation | None, counts: Counts) -> Facts:
-    """Pure. Without an endpoint nothing is known but the requests."""
+    """Pure. An endpoint that somebody else has deleted is one that failed."""
     by_config = dict(counts.answered)
     counted: dict[str, Any] = {
         "sent": counts.sent,
@@ -88,8 +88,8 @@ def describe(stored: Stored, seen: Observation | None, counts: Counts) -> Facts:
         "by_config": by_config,
     }
     endpoint = stored.endpoint
-    if endpoint is None:
-        return Facts(**counted)
+    if endpoint is None or endpoint.deleting:
+        return Facts(failure="somebody deleted it meanwhile", **counted)
     last = endpoint.last if endpoint.last is not None and endpoint.last.old is not None else None
     found = stored.drift
     return Facts(

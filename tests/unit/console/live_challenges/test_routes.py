@@ -16,7 +16,7 @@ from tidegate.compose.further_routes import further_routes
 from tidegate.console.live_challenges import driver
 from tidegate.console.live_challenges.driver import AFTER_RESTART, LiveChallenges
 from tidegate.console.live_runs.keeper import LiveRuns
-from tidegate.domain.access import Role
+from tidegate.domain.access import ANYBODY, Access, Role
 from tidegate.domain.live_run import TAG
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.targets import LOCAL, TargetTable
@@ -24,6 +24,7 @@ from tidegate.gateway.app import build_app
 from tidegate.ports.store import Kind
 from tidegate.service import endpoints, live_runs
 from tidegate.service import tags as labels
+from tidegate.service.audit_trail import Doing
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL
 from tidegate.settings import Settings
 
@@ -193,7 +194,7 @@ def test_a_server_that_is_started_again_ends_what_it_finds_and_says_that_it_was_
         runs = LiveRuns(gateway)
         live = LiveChallenges(gateway, runs)
         await runs.turn()
-        found, run = await live.find("update"), await runs.find("update")
+        found, run = (await live.see("update")).found, await runs.find("update")
         assert found is not None and (str(found.verdict), found.said) == ("interrupted", AFTER_RESTART)
         assert run is not None and run.ending and run.id == begun["run"]
         await runs.turn()
@@ -210,7 +211,7 @@ def test_a_run_that_outlasts_its_time_is_not_shown_as_running(tmp_path: Path) ->
         house.harness.clock.shift = timedelta(hours=2)
         runs = LiveRuns(house.harness.gateway)
         await runs.turn()
-        found = await LiveChallenges(house.harness.gateway, runs).find("update")
+        found = (await LiveChallenges(house.harness.gateway, runs).see("update")).found
         assert found is not None and str(found.verdict) == "interrupted"
         open_runs = await house.harness.store.run(live_runs.find_open)
         assert [run.ended_by for run in open_runs] == ["the server"]
@@ -232,3 +233,22 @@ def test_a_name_that_is_hostile_is_text_on_the_page(tmp_path: Path) -> None:
         await house.store.close()
 
     asyncio.run(work())
+
+
+def test_an_endpoint_that_somebody_else_deletes_fails_the_challenge_which_says_so(tmp_path: Path) -> None:
+    async def work(house: House) -> None:
+        gateway = house.harness.gateway
+        runs = LiveRuns(gateway)
+        live = LiveChallenges(gateway, runs)
+        doing = Doing(ANYBODY, Access.CHANGE, "POST /challenges/update")
+        begun = await live.begin("update", doing, "dana")
+        await runs.turn()
+        now = house.harness.clock.now()
+        await house.harness.store.run(
+            lambda tx: endpoints.delete_endpoint(tx, begun.endpoint, now, "alex", force=True)
+        )
+        await runs.turn()
+        found = (await live.see("update")).found
+        assert found is not None and str(found.verdict) == "failed" and "somebody deleted it" in found.said
+
+    act(tmp_path, work)
