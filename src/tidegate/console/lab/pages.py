@@ -12,7 +12,7 @@ from tidegate.console.cost_reader import CostReader
 from tidegate.console.endpoint_cost import cost_view
 from tidegate.console.figures import format_clock
 from tidegate.console.identity import identify_reader
-from tidegate.console.lab.desk import BAKE, LAB, LabDesk, Look
+from tidegate.console.lab.desk import BAKE, LAB, LEAST_BAKE, LONGEST_BAKE, LabDesk, Look
 from tidegate.console.lab.progress import ENDPOINT, VERSIONS, Step, StepState
 from tidegate.console.lab.story import TEXTS, list_commands
 from tidegate.console.lab.training import read_quality
@@ -28,6 +28,7 @@ from tidegate.gateway.request_parsing import parse_json_object, parse_purpose, p
 
 PAGE = f"{CONSOLE}/lab"
 API = f"{NATIVE}/lab"
+BAKES = tuple(f"{seconds:g}" for seconds in (LEAST_BAKE, BAKE, LONGEST_BAKE))
 TONES = {StepState.DONE: "good", StepState.UNDER_WAY: "warn"}
 WORDS = {
     StepState.AHEAD: "to come",
@@ -43,7 +44,7 @@ def routes(gateway: Gateway, desk: LabDesk, streams: LiveStreams) -> list[Guarde
     async def show(request: Request) -> Response:
         may = identify_reader(request).may_operate
         lab = await _read(gateway, desk, costs, may)
-        return render_page("lab", request, await load_catalogue(gateway), lab=lab, texts=TEXTS)
+        return render_page("lab", request, await load_catalogue(gateway), lab=lab, texts=TEXTS, bakes=BAKES)
 
     async def stream(request: Request) -> Response:
         may = identify_reader(request).may_operate

@@ -171,7 +171,7 @@ def _train(seen: LabSeen) -> Step:
 def _first(seen: LabSeen) -> Step:
     name = StepName.FIRST
     if _has_served(seen, "v1"):
-        return Step(name, StepState.DONE, "Version v1 served, or serves.", "good")
+        return Step(name, StepState.DONE, "It serves." if seen.serving == "v1" else "It has served.", "good")
     if seen.rolling == "v1":
         return Step(name, StepState.UNDER_WAY, "Its instances are starting.")
     if not seen.trained:
@@ -206,7 +206,7 @@ def _better(seen: LabSeen) -> Step:
     if why := _waits_for(seen, "v1" if not _has_served(seen, "v1") else None):
         return Step(name, StepState.AHEAD, why)
     if (last := _last(seen, "better")) is not None:
-        return Step(name, StepState.READY, f"It was rolled back: {last.reason}", "warn", again=True)
+        return Step(name, StepState.READY, f"It was rolled back: {_shorten(last.reason)}", "warn", again=True)
     return Step(name, StepState.READY, "It was not deployed yet.")
 
 
@@ -218,7 +218,7 @@ def _worse(seen: LabSeen) -> Step:
         said = f"It serves alone: nothing turned it back. Undo it: tidegate rollout undo {ENDPOINT}"
         return Step(name, StepState.AHEAD, said, "bad")
     if (turned := _turned_back(seen, "worse")) is not None:
-        return Step(name, StepState.DONE, f"It was rolled back: {turned.reason}", "good")
+        return Step(name, StepState.DONE, f"It was rolled back: {_shorten(turned.reason)}", "good")
     if why := _waits_for(seen, "better" if not _has_served(seen, "better") else None):
         return Step(name, StepState.AHEAD, why)
     if seen.serving != "better":
@@ -285,6 +285,10 @@ def _waits_for(seen: LabSeen, before: str | None) -> str:
 
 def _describe_rolling(seen: LabSeen) -> str:
     return "It is being rolled back." if seen.turning else "It is being rolled out."
+
+
+def _shorten(reason: str) -> str:
+    return reason.removeprefix("Deployment rolled back: ")
 
 
 def _last(seen: LabSeen, version: str) -> Tried | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tidegate.console.live_runs.traffic import Counts, TrafficSender, read_samples
 from tidegate.domain.desired import DesiredDeployment
-from tidegate.domain.errors import TidegateError
+from tidegate.domain.errors import TidegateError, Transient
 from tidegate.domain.live_run import FOLDER, LiveRun, Phase
 from tidegate.gateway.dependencies import Gateway
 from tidegate.service import live_runs
@@ -46,6 +46,7 @@ class LiveRuns:
     """They send no more and wait for answers."""
     _counts: dict[str, Counts] = field(default_factory=dict)
     _troubles: dict[str, str] = field(default_factory=dict)
+    _following: asyncio.Lock = field(default_factory=asyncio.Lock)
     _awake: asyncio.Event = field(default_factory=asyncio.Event)
     _task: asyncio.Task[None] | None = None
 
@@ -81,7 +82,10 @@ class LiveRuns:
         now = self.gateway.context.clock.now()
         run = LiveRun(what, self.gateway.context.ids.new(what), endpoint, by, now, now + lasting)
         await self.gateway.context.store.run(lambda tx: live_runs.begin(tx, run))
-        await asyncio.to_thread(_make_empty, self.folder(what))
+        try:
+            await asyncio.to_thread(_make_empty, self.folder(what))
+        except OSError as error:
+            raise Transient(f"{self.folder(what)} cannot be made: {error.strerror or error}") from None
         self._counts[what] = Counts()
         self.start()
         return run
@@ -115,18 +119,19 @@ class LiveRuns:
         now = self.gateway.context.clock.now()
         await asyncio.to_thread(read_samples, self.folder(what) / requests)
         run = await self.gateway.context.store.run(lambda tx: live_runs.send(tx, what, phases, now, requests))
-        await self._follow(run, now)
+        await self._follow(what)
         return run
 
     async def halt(self, what: str) -> None:
         now = self.gateway.context.clock.now()
-        await self._follow(await self.gateway.context.store.run(lambda tx: live_runs.halt(tx, what, now)), now)
+        await self.gateway.context.store.run(lambda tx: live_runs.halt(tx, what, now))
+        await self._follow(what)
 
     async def end(self, what: str, by: str) -> None:
         """Begin to remove all that it made. Raises NotFound if it is not open."""
         now = self.gateway.context.clock.now()
-        run = await self.gateway.context.store.run(lambda tx: live_runs.ask_to_end(tx, what, by, now))
-        await self._follow(run, now)
+        await self.gateway.context.store.run(lambda tx: live_runs.ask_to_end(tx, what, by, now))
+        await self._follow(what)
         self.start()
 
     async def _run(self) -> None:
@@ -174,7 +179,7 @@ class LiveRuns:
     async def _keep(self, run: LiveRun, now: datetime) -> None:
         if not run.ending and now >= run.until:
             run = await self.gateway.context.store.run(lambda tx: live_runs.ask_to_end(tx, run.what, SERVER, now))
-        await self._follow(run, now)
+        await self._follow(run.what)
         if run.ending:
             await self._remove(run, now)
         elif run.what in self.turns:
@@ -186,18 +191,22 @@ class LiveRuns:
             log.warning("live run %s: %s", what, trouble)
         self._troubles[what] = trouble
 
-    async def _follow(self, run: LiveRun, now: datetime) -> None:
-        """Send what the record asks for, and nothing else."""
-        wanted = run.traffic_at(now)
-        sender = self._senders.get(run.what)
-        if sender is not None and sender.traffic != wanted:
-            await self._stop_sending(run.what)
-            sender = None
-        if wanted is not None and sender is None:
-            samples = await asyncio.to_thread(read_samples, self.folder(run.what) / wanted.requests)
-            counts = self._counts.setdefault(run.what, Counts())
+    async def _follow(self, what: str) -> None:
+        """Send what the record asks for now, and nothing else: the record is read again, since others may wait here
+        with an older one."""
+        async with self._following:
             context = self.gateway.context
-            self._senders[run.what] = TrafficSender(
+            run = await context.store.run(lambda tx: live_runs.find(tx, what))
+            wanted = None if run is None else run.traffic_at(context.clock.now())
+            sender = self._senders.get(what)
+            if sender is not None and sender.traffic != wanted:
+                await self._stop_sending(what)
+                sender = None
+            if run is None or wanted is None or sender is not None:
+                return
+            samples = await asyncio.to_thread(read_samples, self.folder(what) / wanted.requests)
+            counts = self._counts.setdefault(what, Counts())
+            self._senders[what] = TrafficSender(
                 self.gateway.predict, context.clock.now, run.endpoint, wanted, samples, counts
             )
 

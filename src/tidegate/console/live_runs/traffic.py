@@ -146,8 +146,8 @@ class TrafficSender:
     async def _ask(self, sample: Sample) -> None:
         try:
             answer = await self._predict(self._path, {"content-type": sample.content_type}, sample.body)
-        except TidegateError as error:
-            self.counts.note_answer(self._now(), "", error.message)
+        except (TidegateError, OSError) as error:
+            self.counts.note_answer(self._now(), "", str(error) or type(error).__name__)
             return
         config = answer.headers.get("x-tidegate-config", "")
         failure = "" if 200 <= answer.status < 300 else f"status {answer.status}"

@@ -25,6 +25,7 @@ document.addEventListener("click", (event) => {
   confirm.disabled = false;
   if (who) who.value = localStorage.getItem("tidegate-name") ?? "";
   dialog.querySelector("#reason").value = "";
+  find("bake", dialog).hidden = dialog.querySelector("#bake").disabled = chosen.step !== "train";
   show(find("moved", dialog), "");
   show(find("problem", dialog), "");
   dialog.showModal();
@@ -37,7 +38,7 @@ dialog.querySelector("form").addEventListener("submit", async (event) => {
   if (sending) return;
   sending = confirm.disabled = true;
   if (who) localStorage.setItem("tidegate-name", who.value.trim());
-  const bake = chosen.step === "train" ? { bake: Number(document.querySelector("#bake").value) } : {};
+  const bake = chosen.step === "train" ? { bake: Number(dialog.querySelector("#bake").value) } : {};
   const body = { ...(who ? { by: who.value.trim() } : {}), reason: dialog.querySelector("#reason").value.trim(), run: chosen.run, ...bake };
   try {
     const answer = await send(`/tidegate/v1/lab/${chosen.step}`, {

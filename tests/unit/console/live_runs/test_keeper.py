@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -55,6 +56,27 @@ def test_requests_are_sent_in_turn_and_counted_until_somebody_halts_them(tmp_pat
         assert [body for _, _, body in house.asked[:4]] == [b"1,2", b"3,4", b"1,2", b"3,4"]
         assert house.asked[0][0] == "/endpoints/shown/invocations"
         assert sum(one.sent for one in keeper.counts("lab").seconds.values()) == sent == len(house.asked)
+
+    run(work, tmp_path)
+
+
+def test_looks_at_the_records_that_come_together_leave_one_sender(tmp_path: Path) -> None:
+    async def work(house: GatewayHarness, keeper: LiveRuns) -> None:
+        await keeper.begin("lab", "shown", "ann", HOUR)
+        write_requests(keeper, "lab")
+        await keeper.send("lab", [Phase(600, 100)])
+        await keeper.close()
+        second = LiveRuns(house.gateway)
+        await asyncio.gather(*(second.turn() for _ in range(5)))
+        assert second.is_sending("lab")
+        await second.halt("lab")
+        await until(lambda: sum(second.counts("lab").answered.values()) == second.counts("lab").sent)
+        sent = len(house.asked)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await until(lambda: len(house.asked) > sent)
+        assert len(house.asked) == sent, "somebody still sends"
+        await second.close()
 
     run(work, tmp_path)
 
