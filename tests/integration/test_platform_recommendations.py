@@ -132,7 +132,7 @@ def test_a_killed_controller_and_job_end_with_recommendations(platform: Platform
 
 
 def asked(scene: Asking, *options: str) -> subprocess.Popen[str]:
-    """``tidegate recommend --on sagemaker``, whose SageMaker is the platform. It listens to SIGINT, also where the tests
+    """``tidegate recommend --on sagemaker``, whose SageMaker is the platform. It listens to SIGINT, also where tests
     run in a shell's background and so ignore it, as do the processes that they start."""
     command = [
         sys.executable,
