@@ -5,7 +5,9 @@ import contextlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 
 from tidegate.domain.errors import Transient
 from tidegate.ports.router import Demand, Passed
@@ -37,6 +39,8 @@ _MASTER = re.compile(r"^(\d+)\s+master\s", re.MULTILINE)
 _SLOT = re.compile(rf"[{''.join(pools.BALANCE)}]\d+")
 _ENTRY = re.compile(r"^type=.*? found=(yes|no)(?:.* value=\"([^\"]*)\")?.*$", re.MULTILINE)
 BACKEND = "BACKEND"
+COLUMNS = ("pxname", "svname", "qcur", "scur", "slim", "stot", "status", "sid", "lbtot", "req_tot")
+"""Those of ``show stat`` that are read, of about a hundred."""
 _TYPED_VALUE = re.compile(r"^proc\.(\S+): type=sint value=<(\d+)>", re.MULTILINE)
 
 
@@ -73,13 +77,27 @@ class ProxySnapshot:
 
 
 @dataclass(frozen=True)
+class OwnAnswers:
+    """How many requests of one slot HAProxy answered itself, as its configuration counts them."""
+
+    unanswered: int = 0
+    refused: int = 0
+    throttled: int = 0
+
+
+@dataclass(frozen=True)
 class SlotCounts:
-    """Counts of one slot. All but the last three only increase; ``served`` counts requests given to a server."""
+    """Counts of one slot. All but the last five only increase; ``served`` counts requests given to a server."""
 
     unanswered: int = 0
     refused: int = 0
     throttled: int = 0
     served: int = 0
+    sessions: int = 0
+    """All requests that ever came to the slot."""
+    own: OwnAnswers = OwnAnswers()
+    there: int = 0
+    """Requests that are in the slot, wherever."""
     in_flight: int = 0
     queued: int = 0
     down: frozenset[str] = frozenset()
@@ -158,13 +176,13 @@ class Runtime:
             raise Transient(f"haproxy did not answer for {map}: {answer.strip()[:200] or 'no answer'}")
         entries = {key: value for key, (_, value) in zip(keys, values, strict=True) if value}
         rows = _parse_rows(answer)
-        return entries, {slot: _parse_servers([r for r in rows if r["# pxname"] == slot]) for slot in slots}
+        return entries, {slot: _parse_servers([r for r in rows if r["pxname"] == slot]) for slot in slots}
 
     async def shown(self) -> ProxySnapshot:
         servers: dict[str, dict[str, ServerStatus]] = {}
         for row in await self._statistics("show stat -1 6 -1", None):
-            if _SLOT.fullmatch(row["# pxname"]):
-                named = servers.setdefault(row["# pxname"], {})
+            if _SLOT.fullmatch(row["pxname"]):
+                named = servers.setdefault(row["pxname"], {})
                 if row["svname"] != "BACKEND":
                     named[row["svname"]] = _parse_server(row)
         return ProxySnapshot(servers, await self.whole_map(config.FLEETS), await self.whole_map(config.MAP))
@@ -180,7 +198,7 @@ class Runtime:
         for start in range(0, len(slots), BATCH):
             commands = "; ".join(f"show stat {slot} 2 -1" for slot in slots[start : start + BATCH])
             for row in _parse_rows(await self.send_command(commands)):
-                found[row["# pxname"]] = Demand(int(row["scur"] or 0), int(row["stot"] or 0))
+                found[row["pxname"]] = Demand(int(row["scur"] or 0), int(row["stot"] or 0))
         return found
 
     async def in_flight(self, process: int) -> int:
@@ -211,23 +229,33 @@ class Runtime:
         if await self.get_map(map, key) is not None:
             await self.run_command(f"del map {map} {key}")
 
-    async def counts(self, slots: Sequence[str]) -> dict[str, SlotCounts]:
+    async def counts(
+        self, slots: Sequence[str], known: Mapping[str, SlotCounts] = MappingProxyType({})
+    ) -> dict[str, SlotCounts]:
         """Counts per slot since the process started. Unanswered requests are those that the proxy answered itself and
         those that it hung up on: whatever its configuration, HAProxy hangs up if a reused connection breaks under the
-        last attempt, so such a request never gets a status."""
-        found = dict.fromkeys(slots, SlotCounts())
+        last attempt, so such a request never gets a status.
+
+        ``known``: an earlier reading of the same process. Where no request was in the slot at that time and none has
+        come since, HAProxy cannot have answered one, so that is not asked again."""
+        rows: dict[str, list[dict[str, str]]] = {}
         for start in range(0, len(slots), BATCH):
-            some = slots[start : start + BATCH]
-            words = ("; ".join(f"get var {name}" for name in pools.counter_names(slot)) for slot in some)
-            commands = "; ".join(f"{get}; show stat {slot} 6 -1" for get, slot in zip(words, some, strict=True))
-            answer = await self.send_command(commands)
-            values = {name: int(value) for name, value in _TYPED_VALUE.findall(answer)}
-            rows: dict[str, list[dict[str, str]]] = {}
-            for row in _parse_rows(answer):
-                rows.setdefault(row["# pxname"], []).append(row)
-            for slot in some:
-                found[slot] = _parse_counts(slot, values, rows.get(slot, []))
-        return found
+            commands = "; ".join(f"show stat {slot} 6 -1" for slot in slots[start : start + BATCH])
+            for row in _parse_rows(await self.send_command(commands)):
+                rows.setdefault(row["pxname"], []).append(row)
+        found = {slot: _parse_counts(rows.get(slot, [])) for slot in slots}
+        still = {slot: known[slot].own for slot in slots if slot in known and _rests(known[slot], found[slot])}
+        own = still | await self._own_answers([slot for slot in slots if slot not in still])
+        return {slot: _with_own(count, own[slot]) for slot, count in found.items()}
+
+    async def _own_answers(self, slots: Sequence[str]) -> dict[str, OwnAnswers]:
+        values: dict[str, int] = {}
+        for start in range(0, len(slots), BATCH):
+            names = (name for slot in slots[start : start + BATCH] for name in pools.counter_names(slot))
+            answer = await self.send_command("; ".join(f"get var {name}" for name in names))
+            values |= {name: int(value) for name, value in _TYPED_VALUE.findall(answer)}
+        keys = {slot: [name.removeprefix("proc.") for name in pools.counter_names(slot)] for slot in slots}
+        return {slot: OwnAnswers(*(values.get(name, 0) for name in names)) for slot, names in keys.items()}
 
     async def whole_map(self, map: str) -> dict[str, str]:
         """Parse lines of an address and an entry; any other line says that there is no such map."""
@@ -313,15 +341,24 @@ def _parse_servers(rows: Sequence[Mapping[str, str]]) -> dict[str, ServerStatus]
 
 
 def _parse_rows(answer: str) -> list[dict[str, str]]:
-    """Rows of ``show stat``, but for those of the proxy itself; each part of an answer begins with a header line."""
+    """Rows of ``show stat`` with the columns that are read, but for those of the proxy itself; each part of an answer
+    begins with a header line."""
     rows: list[dict[str, str]] = []
-    head: list[str] = []
+    places: tuple[tuple[str, int], ...] = ()
+    least = 0
     for line in answer.splitlines():
         if line.startswith("# pxname,"):
-            head = line.split(",")
-        elif head and "," in line and line.split(",")[1] != AGAIN:
-            rows.append(dict(zip(head, line.split(","), strict=False)))
+            places = _find_columns(line)
+            least = max(place for _, place in places)
+        elif places and len(cells := line.split(",", least + 1)) > least and cells[1] != AGAIN:
+            rows.append({name: cells[place] for name, place in places})
     return rows
+
+
+@lru_cache(maxsize=8)
+def _find_columns(header: str) -> tuple[tuple[str, int], ...]:
+    names = header.removeprefix("# ").split(",")
+    return tuple((name, names.index(name)) for name in COLUMNS)
 
 
 def _parse_server(row: Mapping[str, str]) -> ServerStatus:
@@ -329,22 +366,31 @@ def _parse_server(row: Mapping[str, str]) -> ServerStatus:
     return ServerStatus(row["svname"], row["status"], int(row["scur"] or 0), int(row["sid"]), limit)
 
 
-def _parse_counts(slot: str, values: Mapping[str, int], rows: Sequence[Mapping[str, str]]) -> SlotCounts:
+def _parse_counts(rows: Sequence[Mapping[str, str]]) -> SlotCounts:
     """``rows`` are the backend's and its servers'. A request waiting for any server is counted by the backend, any
-    other by its server."""
-    unanswered, refused, throttled = (
-        values.get(name.removeprefix("proc."), 0) for name in pools.counter_names(slot)
-    )
-    served = in_flight = queued = 0
+    other by its server. ``unanswered`` is what HAProxy hung up on alone."""
+    unanswered = served = sessions = there = in_flight = queued = 0
     for row in rows:
         queued += int(row["qcur"] or 0)
         if row["svname"] == BACKEND:
-            served = int(row["lbtot"] or 0)
-            unanswered += max(0, int(row["stot"]) - int(row["req_tot"]) - int(row["scur"]))
+            served, sessions, there = int(row["lbtot"] or 0), int(row["stot"]), int(row["scur"])
+            unanswered = max(0, sessions - int(row["req_tot"]) - there)
         else:
             in_flight += int(row["scur"] or 0)
     down = frozenset(row["svname"] for row in rows if row["status"].startswith(DOWN) and row["svname"] != BACKEND)
-    return SlotCounts(unanswered, refused, throttled, served, in_flight, queued, down)
+    return SlotCounts(
+        unanswered, served=served, sessions=sessions, there=there, in_flight=in_flight, queued=queued, down=down
+    )
+
+
+def _rests(before: SlotCounts, now: SlotCounts) -> bool:
+    """Whether no request was in a slot between two readings."""
+    return before.there == now.there == 0 and before.sessions == now.sessions
+
+
+def _with_own(count: SlotCounts, own: OwnAnswers) -> SlotCounts:
+    unanswered = count.unanswered + own.unanswered
+    return replace(count, unanswered=unanswered, refused=own.refused, throttled=own.throttled, own=own)
 
 
 async def _exchange(socket: Path, text: str, seconds: float) -> str:
