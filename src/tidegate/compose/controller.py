@@ -46,7 +46,7 @@ from tidegate.proxy.cold_start_hold import WakeSocket
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.reconcile.artifact_keeper import ArtifactKeeper
 from tidegate.reconcile.comparisons import Comparisons
-from tidegate.reconcile.engine import Engine
+from tidegate.reconcile.engine import STEADY_RESYNC, Engine
 from tidegate.reconcile.guards import Guards
 from tidegate.reconcile.metrics_loop import MetricsLoop
 from tidegate.reconcile.queues import Queues
@@ -134,7 +134,7 @@ def join(
     context = target_context(
         settings, folder, proxy, metrics, table, ids.new, lambda owner: jobs.kick(owner, engine.kick)
     )
-    context = replace(context, fence=fence)
+    context = replace(context, fence=fence, followed=lambda: scaling.followed())
     targets = join_targets(context, read_targets(settings.targets, KINDS), store)
     provider, collect = targets.all, targets.all.evidence.collect
     jobs = join_jobs(store, clock, provider, news)
@@ -246,6 +246,7 @@ class Controller:
                 asyncio.create_task(every_second(parts.watch.judge_alarms, self.stopping, after=EVALUATE_AFTER)),
                 asyncio.create_task(every_second(parts.scaling.turn, self.stopping, after=EVALUATE_AFTER)),
                 asyncio.create_task(every_second(parts.queues.turn, self.stopping)),
+                asyncio.create_task(every(STEADY_RESYNC, parts.engine.compare, self.stopping)),
                 asyncio.create_task(every(PROXY_CHECK, parts.proxy.ensure, self.stopping)),
                 asyncio.create_task(every(CUT_EVERY, partial(cut_log, self.folder.path), self.stopping)),
                 asyncio.create_task(every(JOURNAL_EVERY, pruning, self.stopping)),

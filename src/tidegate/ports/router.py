@@ -1,6 +1,6 @@
 """The router in front of the replicas of a machine, which gives each request to one of them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -115,6 +115,10 @@ class Router(Protocol):
 
     async def view(self, endpoint: str) -> View:
         """Read from the router itself, in one exchange; a table that is not there is empty, with fence 0."""
+        ...
+
+    async def views(self, endpoints: Collection[str]) -> Mapping[str, View]:
+        """The same of many endpoints, for little more than of one. What cannot be read of one is absent."""
         ...
 
 

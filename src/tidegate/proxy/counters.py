@@ -17,7 +17,8 @@ from tidegate.domain.errors import Transient
 from tidegate.domain.fleet import FleetId
 from tidegate.host.background_file import BackgroundFile
 from tidegate.ports.router import Passed
-from tidegate.proxy.runtime import Runtime, SlotCounts
+from tidegate.proxy.runtime import Runtime
+from tidegate.proxy.slot_counts import SlotCounts
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ HAProxy that dies before that is started with the state in memory.
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -268,6 +268,9 @@ class HAProxy:
 
     async def view(self, endpoint: str) -> View:
         return await runtime_state.view(self._runtime, self._state, endpoint)
+
+    async def views(self, endpoints: Collection[str]) -> dict[str, View]:
+        return await runtime_state.views(self._runtime, self._state, endpoints)
 
     async def passed(self) -> dict[FleetId, Passed]:
         """Requests of every fleet since the last call, those it could not serve, and those in flight. Without

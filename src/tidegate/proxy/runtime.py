@@ -4,15 +4,23 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 from tidegate.domain.errors import Transient
-from tidegate.ports.router import Demand, Passed
+from tidegate.ports.router import Demand
 from tidegate.proxy import config, pools
-from tidegate.proxy.cold_start_hold import AGAIN
+from tidegate.proxy.slot_counts import (
+    BACKEND,
+    DOWN,
+    OwnAnswers,
+    SlotCounts,
+    parse_counts,
+    parse_rows,
+    rests,
+    with_own,
+)
 
 TIMEOUT = 5.0
 """Timeout of one command in seconds; the usual answer takes a fraction of a millisecond."""
@@ -28,9 +36,6 @@ READ = 1 << 16
 BATCH = 100
 """Commands per connection, for bulk queries."""
 
-DOWN = "DOWN"
-"""Prefix of the state of a server that failed its checks."""
-
 GONE = b"Can't find the target PID"
 """Prefix of the master's answer about a process that has ended. It does not hang up after it."""
 
@@ -38,9 +43,6 @@ _WORKER = re.compile(r"^(\d+)\s+worker\s", re.MULTILINE)
 _MASTER = re.compile(r"^(\d+)\s+master\s", re.MULTILINE)
 _SLOT = re.compile(rf"[{''.join(pools.BALANCE)}]\d+")
 _ENTRY = re.compile(r"^type=.*? found=(yes|no)(?:.* value=\"([^\"]*)\")?.*$", re.MULTILINE)
-BACKEND = "BACKEND"
-COLUMNS = ("pxname", "svname", "qcur", "scur", "slim", "stot", "status", "sid", "lbtot", "req_tot")
-"""Those of ``show stat`` that are read, of about a hundred."""
 _TYPED_VALUE = re.compile(r"^proc\.(\S+): type=sint value=<(\d+)>", re.MULTILINE)
 
 
@@ -74,50 +76,6 @@ class ProxySnapshot:
     servers: dict[str, dict[str, ServerStatus]]
     fleets: dict[str, str]
     routes: dict[str, str]
-
-
-@dataclass(frozen=True)
-class OwnAnswers:
-    """How many requests of one slot HAProxy answered itself, as its configuration counts them."""
-
-    unanswered: int = 0
-    refused: int = 0
-    throttled: int = 0
-
-
-@dataclass(frozen=True)
-class SlotCounts:
-    """Counts of one slot. All but the last five only increase; ``served`` counts requests given to a server."""
-
-    unanswered: int = 0
-    refused: int = 0
-    throttled: int = 0
-    served: int = 0
-    sessions: int = 0
-    """All requests that ever came to the slot."""
-    own: OwnAnswers = OwnAnswers()
-    there: int = 0
-    """Requests that are in the slot, wherever."""
-    in_flight: int = 0
-    queued: int = 0
-    down: frozenset[str] = frozenset()
-
-    def at_least(self, before: "SlotCounts") -> "SlotCounts":
-        """Never below ``before``: a client that disconnects briefly looks like one that was disconnected."""
-        return replace(self, unanswered=max(self.unanswered, before.unanswered))
-
-    def since(self, before: "SlotCounts", seconds: float) -> Passed:
-        """Difference to a reading that many seconds ago."""
-        rate = max(0, self.served - before.served) / seconds if seconds > 0 else 0.0
-        return Passed(
-            unanswered=max(0, self.unanswered - before.unanswered),
-            refused=max(0, self.refused - before.refused),
-            throttled=max(0, self.throttled - before.throttled),
-            in_flight=self.in_flight,
-            queued=self.queued,
-            queue_time=0.0 if not self.queued else self.queued / rate if rate else None,
-            down=self.down,
-        )
 
 
 @dataclass(frozen=True)
@@ -175,15 +133,23 @@ class Runtime:
         if len(values) != len(keys):
             raise Transient(f"haproxy did not answer for {map}: {answer.strip()[:200] or 'no answer'}")
         entries = {key: value for key, (_, value) in zip(keys, values, strict=True) if value}
-        rows = _parse_rows(answer)
+        rows = parse_rows(answer)
         return entries, {slot: _parse_servers([r for r in rows if r["pxname"] == slot]) for slot in slots}
+
+    async def all_servers(self) -> dict[str, dict[str, ServerStatus]]:
+        """Servers of every slot that has some, from one moment."""
+        found: dict[str, dict[str, ServerStatus]] = {}
+        for row in await self._statistics("show stat -1 4 -1", None):
+            if _SLOT.fullmatch(row["pxname"]):
+                found.setdefault(row["pxname"], {})[row["svname"]] = _parse_server(row)
+        return found
 
     async def shown(self) -> ProxySnapshot:
         servers: dict[str, dict[str, ServerStatus]] = {}
         for row in await self._statistics("show stat -1 6 -1", None):
             if _SLOT.fullmatch(row["pxname"]):
                 named = servers.setdefault(row["pxname"], {})
-                if row["svname"] != "BACKEND":
+                if row["svname"] != BACKEND:
                     named[row["svname"]] = _parse_server(row)
         return ProxySnapshot(servers, await self.whole_map(config.FLEETS), await self.whole_map(config.MAP))
 
@@ -197,7 +163,7 @@ class Runtime:
         found: dict[str, Demand] = {}
         for start in range(0, len(slots), BATCH):
             commands = "; ".join(f"show stat {slot} 2 -1" for slot in slots[start : start + BATCH])
-            for row in _parse_rows(await self.send_command(commands)):
+            for row in parse_rows(await self.send_command(commands)):
                 found[row["pxname"]] = Demand(int(row["scur"] or 0), int(row["stot"] or 0))
         return found
 
@@ -241,12 +207,12 @@ class Runtime:
         rows: dict[str, list[dict[str, str]]] = {}
         for start in range(0, len(slots), BATCH):
             commands = "; ".join(f"show stat {slot} 6 -1" for slot in slots[start : start + BATCH])
-            for row in _parse_rows(await self.send_command(commands)):
+            for row in parse_rows(await self.send_command(commands)):
                 rows.setdefault(row["pxname"], []).append(row)
-        found = {slot: _parse_counts(rows.get(slot, [])) for slot in slots}
-        still = {slot: known[slot].own for slot in slots if slot in known and _rests(known[slot], found[slot])}
+        found = {slot: parse_counts(rows.get(slot, [])) for slot in slots}
+        still = {slot: known[slot].own for slot in slots if slot in known and rests(known[slot], found[slot])}
         own = still | await self._own_answers([slot for slot in slots if slot not in still])
-        return {slot: _with_own(count, own[slot]) for slot, count in found.items()}
+        return {slot: with_own(count, own[slot]) for slot, count in found.items()}
 
     async def _own_answers(self, slots: Sequence[str]) -> dict[str, OwnAnswers]:
         values: dict[str, int] = {}
@@ -332,7 +298,7 @@ class Runtime:
             answer = await self.send_command(command)
         else:
             answer = await self._ask_master(f"@!{process} {command}\nquit\n")
-        return _parse_rows(answer)
+        return parse_rows(answer)
 
 
 def _parse_servers(rows: Sequence[Mapping[str, str]]) -> dict[str, ServerStatus]:
@@ -340,57 +306,9 @@ def _parse_servers(rows: Sequence[Mapping[str, str]]) -> dict[str, ServerStatus]
     return {server.name: server for server in found}
 
 
-def _parse_rows(answer: str) -> list[dict[str, str]]:
-    """Rows of ``show stat`` with the columns that are read, but for those of the proxy itself; each part of an answer
-    begins with a header line."""
-    rows: list[dict[str, str]] = []
-    places: tuple[tuple[str, int], ...] = ()
-    least = 0
-    for line in answer.splitlines():
-        if line.startswith("# pxname,"):
-            places = _find_columns(line)
-            least = max(place for _, place in places)
-        elif places and len(cells := line.split(",", least + 1)) > least and cells[1] != AGAIN:
-            rows.append({name: cells[place] for name, place in places})
-    return rows
-
-
-@lru_cache(maxsize=8)
-def _find_columns(header: str) -> tuple[tuple[str, int], ...]:
-    names = header.removeprefix("# ").split(",")
-    return tuple((name, names.index(name)) for name in COLUMNS)
-
-
 def _parse_server(row: Mapping[str, str]) -> ServerStatus:
     limit = int(row["slim"]) if row["slim"] else None
     return ServerStatus(row["svname"], row["status"], int(row["scur"] or 0), int(row["sid"]), limit)
-
-
-def _parse_counts(rows: Sequence[Mapping[str, str]]) -> SlotCounts:
-    """``rows`` are the backend's and its servers'. A request waiting for any server is counted by the backend, any
-    other by its server. ``unanswered`` is what HAProxy hung up on alone."""
-    unanswered = served = sessions = there = in_flight = queued = 0
-    for row in rows:
-        queued += int(row["qcur"] or 0)
-        if row["svname"] == BACKEND:
-            served, sessions, there = int(row["lbtot"] or 0), int(row["stot"]), int(row["scur"])
-            unanswered = max(0, sessions - int(row["req_tot"]) - there)
-        else:
-            in_flight += int(row["scur"] or 0)
-    down = frozenset(row["svname"] for row in rows if row["status"].startswith(DOWN) and row["svname"] != BACKEND)
-    return SlotCounts(
-        unanswered, served=served, sessions=sessions, there=there, in_flight=in_flight, queued=queued, down=down
-    )
-
-
-def _rests(before: SlotCounts, now: SlotCounts) -> bool:
-    """Whether no request was in a slot between two readings."""
-    return before.there == now.there == 0 and before.sessions == now.sessions
-
-
-def _with_own(count: SlotCounts, own: OwnAnswers) -> SlotCounts:
-    unanswered = count.unanswered + own.unanswered
-    return replace(count, unanswered=unanswered, refused=own.refused, throttled=own.throttled, own=own)
 
 
 async def _exchange(socket: Path, text: str, seconds: float) -> str:

@@ -6,6 +6,7 @@ create backends at run time. There is a pool of slots for each balancing algorit
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from types import MappingProxyType
 
 from tidegate.domain.admission import DEFAULT_ADMISSION, DEFAULT_QUEUE_TIME, Admission
@@ -70,13 +71,25 @@ class ProxyState:
         seats = self.seats if ours else tuple(replace(seat, servers={}, limits={}) for seat in self.seats)
         return replace(self, seats=seats, installation=id)
 
-    @property
-    def slots(self) -> dict[FleetId, str]:
+    @cached_property
+    def slots(self) -> Mapping[FleetId, str]:
         return {seat.fleet: seat.slot for seat in self.seats}
 
-    @property
-    def fleets(self) -> dict[str, FleetId]:
+    @cached_property
+    def fleets(self) -> Mapping[str, FleetId]:
         return {seat.slot: seat.fleet for seat in self.seats}
+
+    @cached_property
+    def _seats(self) -> Mapping[str, tuple[Seat, ...]]:
+        """By endpoint."""
+        found: dict[str, tuple[Seat, ...]] = {}
+        for seat in self.seats:
+            found[seat.fleet.endpoint] = (*found.get(seat.fleet.endpoint, ()), seat)
+        return found
+
+    @cached_property
+    def _tables(self) -> Mapping[str, RouteTable]:
+        return {table.endpoint: table for table in self.tables}
 
     @property
     def unknown(self) -> tuple[FleetId, ...]:
@@ -84,10 +97,13 @@ class ProxyState:
         return tuple(seat.fleet for seat in self.seats if UNKNOWN_PATH in seat.servers.values())
 
     def seat(self, fleet: FleetId) -> Seat | None:
-        return next((seat for seat in self.seats if seat.fleet == fleet), None)
+        return next((seat for seat in self.seats_of(fleet.endpoint) if seat.fleet == fleet), None)
+
+    def seats_of(self, endpoint: str) -> tuple[Seat, ...]:
+        return self._seats.get(endpoint, ())
 
     def table(self, endpoint: str) -> RouteTable | None:
-        return next((table for table in self.tables if table.endpoint == endpoint), None)
+        return self._tables.get(endpoint)
 
     def with_servers(
         self,

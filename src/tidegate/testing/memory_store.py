@@ -93,6 +93,9 @@ class MemoryTx:
         end = len(found) if limit is None else start + limit
         return RecordPage(found[start:end], str(end) if end < len(found) else None)
 
+    def versions(self, kind: Kind[T]) -> dict[str, int]:
+        return {name: saved.version for (of, name), saved in self.records.items() if of == kind.name}
+
     def journal(
         self,
         *,
