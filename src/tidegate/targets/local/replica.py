@@ -79,6 +79,8 @@ class Replica:
     """There was a process at the last look."""
     _watch: int | None = None
     _question: Ping | None = None
+    _just_asked: bool = False
+    """At the last look, of a replica that was well: that there is no answer yet says nothing."""
     _pings: WorkerPings = field(init=False)
 
     _outgrown: str = field(init=False)
@@ -135,13 +137,14 @@ class Replica:
     def look(self, now: float, patience: float) -> None:
         """Check its health without waiting: a ready replica is pinged now and then. Each ping waits for ``patience``,
         since a replica that computes for as long as a prediction may take answers late, but answers."""
-        answer, open_before = None, self._question is not None
+        answer, open_before, self._just_asked = None, self._question is not None, False
         if self._question is not None and (answer := self._question.look()) is not None:
             self._question = None
         pause = PING_EVERY if self.health.bad is None else 0.0
         if self._question is None and self.state is ReplicaState.READY and now - self.asked >= pause:
             self.asked = now
             self._question = self._pings.begin(patience)
+            self._just_asked = answer is None and self.health.is_clean
         pid, waits = self.process.identity.pid, open_before and answer is None
         letter = process_stats.process_state(pid)
         self._runs = bool(letter)
@@ -158,7 +161,8 @@ class Replica:
     def rests(self) -> bool:
         """Nothing is under way with it, and nothing is known against it."""
         going = self.leaving or self.hopeless or self.terminated is not None
-        return self.state is ReplicaState.READY and self.settled and not going and self.health.is_clean
+        well = self.health.is_clean or (self._just_asked and self.health.failing(0.0) is None)
+        return self.state is ReplicaState.READY and self.settled and not going and well
 
     def glance(self, now: float, patience: float) -> bool:
         """``look`` at a replica that rests. Returns whether it still does, as far as that can be seen."""
