@@ -8,7 +8,7 @@ returns once the change is recorded.
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import httpx
 import psutil
@@ -18,6 +18,8 @@ from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, train
 
 LISTS, UPDATES = 100, 20
+AT_ONCE = 20
+"""Endpoints that are created at a time."""
 PATIENCE = 1200.0
 """Seconds until all endpoints are in service and asleep."""
 
@@ -44,10 +46,11 @@ def measure(count: int, seconds: float) -> list[object]:
         urls = [train(platform.state / "models", seed) for seed in range(2)]
         begun = time.monotonic()
         with httpx.Client(timeout=60) as client:
-            for name in names:
+            for begun_before, name in enumerate(names):
                 deploy(platform, client, name, urls[0])
-                if int(name[1:]) % 20 == 19:
-                    wait_until(lambda: in_service(scene, count) >= int(name[1:]) - 20, "the last ones", PATIENCE)  # noqa: B023
+                if begun_before % AT_ONCE == 0:
+                    least = begun_before - AT_ONCE
+                    wait_until(lambda least=least: in_service(scene, count) >= least, "the ones before", PATIENCE)
         wait_until(lambda: in_service(scene, count) == count, "all are in service", PATIENCE)
         created = (time.monotonic() - begun) / count
         wait_until(lambda: not platform.workers(), "all are asleep", PATIENCE, every=1.0)
@@ -57,17 +60,23 @@ def measure(count: int, seconds: float) -> list[object]:
         before, clock = [spent([controller]), spent(proxies)], time.monotonic()
         time.sleep(seconds)
         passed = time.monotonic() - clock
-        rest = [(after - was) / passed for after, was in zip([spent([controller]), spent(proxies)], before, strict=True)]
+        after = [spent([controller]), spent(proxies)]
+        rest = [(now - was) / passed for now, was in zip(after, before, strict=True)]
         lists = [_timed(lambda: scene.sagemaker.list_endpoints(MaxResults=100)) for _ in range(LISTS)]
         held = controller.memory_info().rss
         with httpx.Client(timeout=60) as client:
-            updates = [_timed(lambda n=name: deploy(platform, client, n, urls[1])) for name in names[:UPDATES]]  # type: ignore[misc]
+            updates = [
+                _timed(lambda name=name: deploy(platform, client, name, urls[1])) for name in names[:UPDATES]
+            ]
         wait_until(lambda: in_service(scene, count) == count, "updates are through", PATIENCE)
         adopted = adopt(platform, scene, count)
     p50, p99 = (tables.percentile(lists, part) * 1000 for part in (50, 99))
     return [
         *(count, f"{created:.2f} s", *(f"{one:.1%}" for one in rest), f"{held / 2**20:.0f} MB"),
-        *(f"{p50:.0f}, {p99:.0f} ms", f"{tables.percentile(updates, 50) * 1000:.0f}, {max(updates) * 1000:.0f} ms"),
+        *(
+            f"{p50:.0f}, {p99:.0f} ms",
+            f"{tables.percentile(updates, 50) * 1000:.0f}, {max(updates) * 1000:.0f} ms",
+        ),
         f"{adopted:.1f} s",
     ]
 
@@ -101,9 +110,9 @@ def adopt(platform: Platform, scene: Scene, count: int) -> float:
     return time.monotonic() - begun
 
 
-def _timed(call: object) -> float:
+def _timed(call: Callable[[], object]) -> float:
     begun = time.monotonic()
-    call()  # type: ignore[operator]
+    call()
     return time.monotonic() - begun
 
 

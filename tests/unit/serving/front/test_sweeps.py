@@ -1,6 +1,8 @@
 """When a worker's once-a-second work is done: never left out, and by a worker at rest without waking up for it."""
 
 import asyncio
+import contextlib
+import itertools
 from collections.abc import Callable
 from typing import cast
 
@@ -87,7 +89,7 @@ def test_whatever_comes_the_work_is_done_in_time(story: list[tuple[float, bool]]
     for pause, resting in story:  # noqa: B007 (read by the work)
         loop.run_until(loop.now + pause)
         sweeps.nudge()
-    gaps = [after - before for before, after in zip(done, done[1:], strict=False)]
+    gaps = [after - before for before, after in itertools.pairwise(done)]
     assert all(gap <= max(LATEST, 1.5) + 0.001 for gap in gaps)
     assert all(gap >= min(EARLIEST, 0.5) - 0.001 for gap in gaps)
 
@@ -102,9 +104,7 @@ def test_work_that_fails_is_not_the_last() -> None:
         return True
 
     Sweeps(work, lambda: int(loop.now * 1e6)).start(cast(asyncio.AbstractEventLoop, loop))
-    try:
+    with contextlib.suppress(OSError):
         loop.run_until(1001.0)
-    except OSError:
-        pass
     loop.run_until(1005.0)
     assert len(calls) >= 3
