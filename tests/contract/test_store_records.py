@@ -61,14 +61,14 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Runner]:
     asyncio.run(store.close())
 
 
-def test_versions_are_those_of_the_records_that_are_there(store: Runner) -> None:
+def test_versions_are_those_of_the_records_that_are_there(run: Runner) -> None:
     for name in ("a", "b", "c"):
-        store.put(name)
-    store.put("b", kind=OTHER)
-    store.put("a")
-    store(lambda tx: tx.delete(NOTE, "c", expect=1, now=T0))
-    assert store(lambda tx: tx.versions(NOTE)) == {"a": 2, "b": 1}
-    assert store(lambda tx: tx.versions(OTHER)) == {"b": 1}
+        run.put(name)
+    run.put("b", kind=OTHER)
+    run.put("a")
+    run(lambda tx: tx.delete(NOTE, "c", expect=1, now=T0))
+    assert run(lambda tx: tx.versions(NOTE)) == {"a": 2, "b": 1}
+    assert run(lambda tx: tx.versions(OTHER)) == {"b": 1}
 
 
 def test_a_record_comes_back_as_it_was_put(run: Runner) -> None:

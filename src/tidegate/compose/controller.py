@@ -240,25 +240,24 @@ class Controller:
             await parts.engine.start()
             await parts.jobs.start()
             await retire_unknown(parts)
-            pruning = partial(prune_records, store, self.settings)
-            loops = [
-                asyncio.create_task(every_second(parts.watch.turn, self.stopping)),
-                asyncio.create_task(every_second(parts.watch.judge_alarms, self.stopping, after=EVALUATE_AFTER)),
-                asyncio.create_task(every_second(parts.scaling.turn, self.stopping, after=EVALUATE_AFTER)),
-                asyncio.create_task(every_second(parts.queues.turn, self.stopping)),
-                asyncio.create_task(every(STEADY_RESYNC, parts.engine.compare, self.stopping)),
-                asyncio.create_task(every(PROXY_CHECK, parts.proxy.ensure, self.stopping)),
-                asyncio.create_task(every(CUT_EVERY, partial(cut_log, self.folder.path), self.stopping)),
-                asyncio.create_task(every(JOURNAL_EVERY, pruning, self.stopping)),
+            each_second: list[tuple[Callable[[], Awaitable[None]], float]] = [
+                (parts.watch.turn, COLLECT_AFTER),
+                (parts.watch.judge_alarms, EVALUATE_AFTER),
+                (parts.scaling.turn, EVALUATE_AFTER),
+                (parts.queues.turn, COLLECT_AFTER),
+                *((one.turn, EVALUATE_AFTER) for one in announcers(self.settings, store, parts.clock)),
             ]
-            loops += [asyncio.create_task(every(*one, self.stopping)) for one in parts.beside.loops]
-            if parts.keeper is not None:
-                loops.append(asyncio.create_task(every(KEEP_EVERY, parts.keeper.turn, self.stopping)))
-            loops += [asyncio.create_task(every(one.seconds, one.work, self.stopping)) for one in lifecycle.chores]
-            loops += [
-                asyncio.create_task(every_second(one.turn, self.stopping, after=EVALUATE_AFTER))
-                for one in announcers(self.settings, parts.store, parts.clock)
+            others: list[tuple[float, Callable[[], Awaitable[None]]]] = [
+                (STEADY_RESYNC, parts.engine.compare),
+                (PROXY_CHECK, parts.proxy.ensure),
+                (CUT_EVERY, partial(cut_log, self.folder.path)),
+                (JOURNAL_EVERY, partial(prune_records, store, self.settings)),
+                *parts.beside.loops,
+                *([(KEEP_EVERY, parts.keeper.turn)] if parts.keeper is not None else []),
+                *((one.seconds, one.work) for one in lifecycle.chores),
             ]
+            loops = [asyncio.create_task(every_second(work, self.stopping, at)) for work, at in each_second]
+            loops += [asyncio.create_task(every(*one, self.stopping)) for one in others]
             gateway = self._gateway(parts)
             app = build_app(gateway, late_routes(gateway, plain_environment()))
             async with listening(app, control_socket(self.folder)):

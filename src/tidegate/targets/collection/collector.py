@@ -124,8 +124,6 @@ class Collector:
         self.target.set_answers({fleet: (self._answered[fleet], self._failed[fleet]) for fleet in fleets})
         return CollectionRound(list(merged(parts)), coverage)
 
-    # -- the round -------------------------------------------------------------------------------------------
-
     def _resume(self, now: int, present: set[str]) -> None:
         """If every replica of an earlier controller is gone, the machine failed and no version is to blame."""
         self._inherited = frozenset(present | {id for _, id, _ in self._left})
@@ -237,8 +235,6 @@ class Collector:
         if passed is not None:
             endpoints = {fleet.endpoint for fleet in passed} | {spec.id.endpoint for spec, *_ in replicas}
         return self.coverage.report(endpoints, now)
-
-    # -- questions -------------------------------------------------------------------------------------------
 
     async def _ask(self, question: StatsQuery) -> StatsReply | None:
         """None if there is no usable answer."""

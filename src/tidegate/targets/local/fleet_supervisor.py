@@ -191,10 +191,7 @@ class Fleet:
 
     async def _turn(self) -> bool:
         self._reap()
-        if self._measured:
-            self.context.measured.add(self.id)
-        else:
-            self.context.measured.discard(self.id)
+        (self.context.measured.add if self._measured else self.context.measured.discard)(self.id)
         self._restore_files()
         await self._mark_ready()
         self._check_health()
