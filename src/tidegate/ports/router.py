@@ -68,6 +68,10 @@ class Passed:
     """Replicas that the router considers dead, and gives no request."""
 
 
+IDLE = Passed(queue_time=0.0)
+"""What most fleets have in most seconds."""
+
+
 @dataclass(frozen=True)
 class View:
     """What the router has for one endpoint now: the table in force, and the replicas of each fleet with whether the

@@ -134,8 +134,8 @@ class HAProxy:
             self._presence.remember(*self._sockets)
 
     async def ensure(self) -> None:
-        """Restart HAProxy if it died or was killed for not responding. Otherwise delete idle unwanted servers, and
-        apply what a full disk prevented."""
+        """Restart HAProxy if it died or hung. Otherwise delete idle unwanted servers, and apply what a full disk
+        prevented."""
         async with self._lock:
             master = self._master
             assert master is not None, "start_or_adopt comes first"
@@ -297,7 +297,8 @@ class HAProxy:
 
     async def _free_slot(self, slot: str) -> None:
         """Free the slot of a dropped fleet once its last server is gone."""
-        seat = next((seat for seat in self._state.seats if seat.slot == slot), None)
+        fleet = self._state.fleets.get(slot)
+        seat = None if fleet is None else self._state.seat(fleet)
         if await self._backends.tidy(slot, seat) and slot in self._state.emptying:
             await self._counters.begin([slot])
             self._state = self._state.emptied([slot])
@@ -379,7 +380,7 @@ class HAProxy:
         self._late = str(error)
 
     async def _record(self, identity: ProxyIdentity | None = None) -> None:
-        await self._recorder.record(config.STATE, msgspec.json.encode(self._state))
+        await self._recorder.record(config.STATE, self._state.encoded)
         if identity is not None:
             await self._recorder.record(IDENTITY, msgspec.json.encode(identity))
 

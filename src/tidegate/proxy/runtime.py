@@ -36,6 +36,10 @@ READ = 1 << 16
 BATCH = 100
 """Commands per connection, for bulk queries."""
 
+WHOLE_FROM = 100
+"""Slots from which on the statistics of all are read, used or not: each command by itself repeats the names of a
+hundred columns."""
+
 GONE = b"Can't find the target PID"
 """Prefix of the master's answer about a process that has ended. It does not hang up after it."""
 
@@ -204,12 +208,13 @@ class Runtime:
 
         ``known``: an earlier reading of the same process. Where no request was in the slot at that time and none has
         come since, HAProxy cannot have answered one, so that is not asked again."""
-        rows: dict[str, list[dict[str, str]]] = {}
-        for start in range(0, len(slots), BATCH):
-            commands = "; ".join(f"show stat {slot} 6 -1" for slot in slots[start : start + BATCH])
-            for row in parse_rows(await self.send_command(commands)):
-                rows.setdefault(row["pxname"], []).append(row)
-        found = {slot: parse_counts(rows.get(slot, [])) for slot in slots}
+        rows: dict[str, list[dict[str, str]]] = {slot: [] for slot in slots}
+        parts = [slots[start : start + BATCH] for start in range(0, len(slots), BATCH)]
+        commands = ["; ".join(f"show stat {slot} 6 -1" for slot in part) for part in parts]
+        for command in commands if len(slots) < WHOLE_FROM else ["show stat -1 6 -1"]:
+            for row in parse_rows(await self.send_command(command), rows):
+                rows[row["pxname"]].append(row)
+        found = {slot: parse_counts(rows[slot]) for slot in slots}
         still = {slot: known[slot].own for slot in slots if slot in known and rests(known[slot], found[slot])}
         own = still | await self._own_answers([slot for slot in slots if slot not in still])
         return {slot: with_own(count, own[slot]) for slot, count in found.items()}

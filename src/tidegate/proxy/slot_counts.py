@@ -1,10 +1,10 @@
 """What HAProxy's statistics say of a slot: their rows read, and counts made of them. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from tidegate.ports.router import Passed
+from tidegate.ports.router import IDLE, Passed
 from tidegate.proxy.cold_start_hold import AGAIN
 
 COLUMNS = ("pxname", "svname", "qcur", "scur", "slim", "stot", "status", "sid", "lbtot", "req_tot")
@@ -24,6 +24,9 @@ class OwnAnswers:
     throttled: int = 0
 
 
+NONE = OwnAnswers()
+
+
 @dataclass(frozen=True)
 class SlotCounts:
     """Counts of one slot. All but the last five only increase; ``served`` counts requests given to a server."""
@@ -34,19 +37,24 @@ class SlotCounts:
     served: int = 0
     sessions: int = 0
     """All requests that ever came to the slot."""
-    own: OwnAnswers = OwnAnswers()
+    own: OwnAnswers = NONE
     there: int = 0
     """Requests that are in the slot, wherever."""
     in_flight: int = 0
     queued: int = 0
     down: frozenset[str] = frozenset()
 
+    def _counts(self) -> tuple[int, int, int]:
+        return self.unanswered, self.refused, self.throttled
+
     def at_least(self, before: "SlotCounts") -> "SlotCounts":
         """Never below ``before``: a client that disconnects briefly looks like one that was disconnected."""
-        return replace(self, unanswered=max(self.unanswered, before.unanswered))
+        return self if self.unanswered >= before.unanswered else replace(self, unanswered=before.unanswered)
 
     def since(self, before: "SlotCounts", seconds: float) -> Passed:
         """Difference to a reading that many seconds ago."""
+        if rests(before, self) and self._counts() == before._counts() and not self.down:
+            return IDLE
         rate = max(0, self.served - before.served) / seconds if seconds > 0 else 0.0
         return Passed(
             unanswered=max(0, self.unanswered - before.unanswered),
@@ -59,9 +67,9 @@ class SlotCounts:
         )
 
 
-def parse_rows(answer: str) -> list[dict[str, str]]:
+def parse_rows(answer: str, wanted: Container[str] | None = None) -> list[dict[str, str]]:
     """Rows of ``show stat`` with the columns that are read, but for those of the proxy itself; each part of an answer
-    begins with a header line."""
+    begins with a header line. ``wanted``: slots; None: all."""
     rows: list[dict[str, str]] = []
     places: tuple[tuple[str, int], ...] = ()
     least = 0
@@ -69,6 +77,8 @@ def parse_rows(answer: str) -> list[dict[str, str]]:
         if line.startswith("# pxname,"):
             places = _find_columns(line)
             least = max(place for _, place in places)
+        elif wanted is not None and line.partition(",")[0] not in wanted:
+            continue
         elif places and len(cells := line.split(",", least + 1)) > least and cells[1] != AGAIN:
             rows.append({name: cells[place] for name, place in places})
     return rows
@@ -99,9 +109,12 @@ def parse_counts(rows: Sequence[Mapping[str, str]]) -> SlotCounts:
 
 def rests(before: SlotCounts, now: SlotCounts) -> bool:
     """Whether no request was in a slot between two readings."""
-    return before.there == now.there == 0 and before.sessions == now.sessions
+    there = before.there or now.there or now.queued or now.in_flight
+    return not there and before.sessions == now.sessions
 
 
 def with_own(count: SlotCounts, own: OwnAnswers) -> SlotCounts:
+    if own == NONE:
+        return count
     unanswered = count.unanswered + own.unanswered
     return replace(count, unanswered=unanswered, refused=own.refused, throttled=own.throttled, own=own)

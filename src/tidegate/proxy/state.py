@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 
+import msgspec
+
 from tidegate.domain.admission import DEFAULT_ADMISSION, DEFAULT_QUEUE_TIME, Admission
 from tidegate.domain.fleet import FleetId, RoutingStrategy
 from tidegate.domain.traffic import RouteTable
@@ -80,6 +82,11 @@ class ProxyState:
         return {seat.slot: seat.fleet for seat in self.seats}
 
     @cached_property
+    def encoded(self) -> bytes:
+        """As JSON. A restarted controller gives each of hundreds of fleets the servers that it has."""
+        return msgspec.json.encode(self)
+
+    @cached_property
     def _seats(self) -> Mapping[str, tuple[Seat, ...]]:
         """By endpoint."""
         found: dict[str, tuple[Seat, ...]] = {}
@@ -130,12 +137,11 @@ class ProxyState:
         queues = {slot: seconds for slot, seconds in self.queues.items() if slot != seat.slot}
         if admission.queue_time != DEFAULT_QUEUE_TIME:
             queues[seat.slot] = admission.queue_time
-        return replace(
-            grown,
-            seats=(*(s for s in self.seats if s.fleet != fleet), seat),
-            queues=queues,
-            headers=rate_limits.merge_headers(self.headers, admission.quotas),
-        )
+        headers = rate_limits.merge_headers(self.headers, admission.quotas)
+        if seat == self.seat(fleet) and (queues, headers) == (self.queues, self.headers):
+            return self
+        seats = (*(s for s in self.seats if s.fleet != fleet), seat)
+        return replace(grown, seats=seats, queues=queues, headers=headers)
 
     def without(self, fleet: FleetId) -> "ProxyState":
         left = tuple(seat for seat in self.seats if seat.fleet != fleet)

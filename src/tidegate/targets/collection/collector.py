@@ -16,10 +16,10 @@ from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.metric import SAGEMAKER, CollectionRound, Coverage, FleetSecond, MetricId
 from tidegate.domain.worker_stats import KEPT_SECONDS, stats_path
 from tidegate.ports.metrics import MetricHistory
-from tidegate.ports.router import Passed
+from tidegate.ports.router import IDLE, Passed
 from tidegate.targets.collection.coverage import CoverageTracker
 from tidegate.targets.collection.fleet_seconds import billed, counted, device_readings, merged, utilized, waiting
-from tidegate.targets.collection.outage import NOTHING, Outage
+from tidegate.targets.collection.outage import Outage
 from tidegate.targets.collection.questions import StatsQuery, StatsReply
 from tidegate.targets.collection.quiet import ASKED_EVERY, QuietReplicas, measured_idle
 from tidegate.targets.collection.sources import (
@@ -356,7 +356,7 @@ class Collector:
         client cannot make an endpoint scale out."""
         parts = []
         for fleet, load in self._outage.attribute(passed, self.target.seen).items():
-            if load is NOTHING:
+            if load is IDLE:
                 continue
             spec, series = self.target.spec(fleet), waiting(load)
             if spec is not None and (load.unanswered or series):

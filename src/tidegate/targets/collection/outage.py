@@ -11,13 +11,9 @@ from dataclasses import dataclass, field, replace
 
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.observation import FleetStatus
-from tidegate.ports.router import Passed
+from tidegate.ports.router import IDLE, Passed
 
 MOST = 10**12
-
-
-NOTHING = Passed()
-"""What most fleets have had in most seconds."""
 
 
 @dataclass
@@ -39,8 +35,8 @@ class Outage:
             self._begun, self._down = False, set(passed)
         loads = dict[FleetId, Passed]()
         for fleet, load in passed.items():
-            if load == NOTHING and fleet not in self._down:
-                loads[fleet] = NOTHING
+            if load == IDLE and fleet not in self._down:
+                loads[fleet] = IDLE
                 continue
             loads[fleet] = sanitize(load)
             now = seen(fleet)
