@@ -9,6 +9,7 @@ returns once the change is recorded.
 import argparse
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import httpx
 import psutil
@@ -49,8 +50,7 @@ def measure(count: int, seconds: float) -> list[object]:
             for begun_before, name in enumerate(names):
                 deploy(platform, client, name, urls[0])
                 if begun_before % AT_ONCE == 0:
-                    least = begun_before - AT_ONCE
-                    wait_until(lambda least=least: in_service(scene, count) >= least, "the ones before", PATIENCE)
+                    wait_until(partial(most_are_there, scene, begun_before - AT_ONCE), "the ones before", PATIENCE)
         wait_until(lambda: in_service(scene, count) == count, "all are in service", PATIENCE)
         created = (time.monotonic() - begun) / count
         wait_until(lambda: not platform.workers(), "all are asleep", PATIENCE, every=1.0)
@@ -65,9 +65,7 @@ def measure(count: int, seconds: float) -> list[object]:
         lists = [_timed(lambda: scene.sagemaker.list_endpoints(MaxResults=100)) for _ in range(LISTS)]
         held = controller.memory_info().rss
         with httpx.Client(timeout=60) as client:
-            updates = [
-                _timed(lambda name=name: deploy(platform, client, name, urls[1])) for name in names[:UPDATES]
-            ]
+            updates = [_timed(partial(deploy, platform, client, name, urls[1])) for name in names[:UPDATES]]
         wait_until(lambda: in_service(scene, count) == count, "updates are through", PATIENCE)
         adopted = adopt(platform, scene, count)
     p50, p99 = (tables.percentile(lists, part) * 1000 for part in (50, 99))
@@ -88,6 +86,10 @@ def deploy(platform: Platform, client: httpx.Client, name: str, model: str) -> N
     answer = client.put(f"{platform.url}/tidegate/v1/deploy", json={"spec": spec})
     if answer.is_error:
         raise SystemExit(f"{name}: {answer.text}")
+
+
+def most_are_there(scene: Scene, least: int) -> bool:
+    return least <= 0 or in_service(scene, least) >= least
 
 
 def in_service(scene: Scene, count: int) -> int:

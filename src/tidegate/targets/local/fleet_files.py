@@ -2,8 +2,9 @@
 
 import logging
 import math
+import os
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tidegate.domain.fleet import FleetId
 from tidegate.targets.local.paths import Folders
@@ -21,12 +22,16 @@ class FleetFiles:
     folders: Folders
     fleet: FleetId
     _looked_at: float = -math.inf
+    _record: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._record = str(self.folders.desired_file(self.fleet))
 
     def are_there(self, replicas: Collection[Replica], now: float) -> bool:
         """Whether nothing is missing, as far as it was time to look."""
         if now - self._looked_at < FILES_TURN:
             return True
-        if not self.folders.desired_file(self.fleet).exists() or not all(map(_has_start, replicas)):
+        if not os.path.exists(self._record) or not all(map(_has_start, replicas)):
             return False
         self._looked_at = now
         return True

@@ -74,8 +74,8 @@ class Fleet:
         self.resting = False
         self._kicked.set()
 
-    def glance(self) -> None:
-        now, mine = self._now(), self.replicas.values()
+    def glance(self, now: float) -> None:
+        mine = self.replicas.values()
         seen = [replica.glance(now, self.context.patience) for replica in mine]
         if not (all(seen) and self._files.are_there(mine, now)):
             self.kick()

@@ -25,8 +25,8 @@ class RestingFleet(Protocol):
     @property
     def resting(self) -> bool: ...
 
-    def glance(self) -> None:
-        """Look at each replica; wake the fleet if anything is not as it should be."""
+    def glance(self, now: float) -> None:
+        """Look at each replica; wake the fleet if anything is not as it should be. ``now``: the event loop's."""
         ...
 
     def kick(self) -> None: ...
@@ -37,7 +37,7 @@ async def watch(fleets: Callable[[], Iterable[RestingFleet]]) -> None:
     while True:
         parts = split([fleet for fleet in fleets() if fleet.resting])
         for part in parts:
-            look_at(part)
+            look_at(part, asyncio.get_running_loop().time())
             await asyncio.sleep(IDLE_TURN / len(parts))
 
 
@@ -47,13 +47,13 @@ def split(fleets: Sequence[RestingFleet]) -> list[Sequence[RestingFleet]]:
     return [fleets[number::count] for number in range(count)]
 
 
-def look_at(fleets: Iterable[RestingFleet]) -> None:
+def look_at(fleets: Iterable[RestingFleet], now: float) -> None:
     """A fleet whose look fails gets a turn, which says what is wrong."""
     for fleet in fleets:
         if not fleet.resting:
             continue
         try:
-            fleet.glance()
+            fleet.glance(now)
         except Exception:
             log.debug("a look at a fleet failed", exc_info=True)
             fleet.kick()

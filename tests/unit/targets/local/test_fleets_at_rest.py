@@ -43,8 +43,9 @@ def test_what_a_turn_would_find_ends_the_rest(event: str, monkeypatch: pytest.Mo
             target = here.target()
             await resting(target)
             EVENTS[event](here, worker)
-            await until(lambda: here.replicas, "another is started in its place")
-            await target.drain_all()
+            fleet = target._fleets[FLEET]
+            await until(lambda: not fleet.resting and not fleet._rests(), "it has turns again")
+            await target.detach()
 
         run(story())
 
@@ -68,9 +69,12 @@ def test_a_fleet_at_rest_has_no_turns_and_its_replica_is_asked_all_the_same(
                 return await turn()
 
             monkeypatch.setattr(fleet, "_turn", counted)
+            await until(
+                lambda: replica._question is None or replica._question.look(), "the last question is answered"
+            )
             for _ in range(3):
                 before, replica.asked = replica._question, -math.inf
-                fleet.glance()
+                fleet.glance(fleet._now())
                 question = replica._question
                 assert question is not None
                 assert question is not before
@@ -79,7 +83,7 @@ def test_a_fleet_at_rest_has_no_turns_and_its_replica_is_asked_all_the_same(
             assert not turns
             fleet.set_desired(DesiredFleet(spec(2), 2))
             await until(lambda: turns, "a new wish is a reason for a turn")
-            await target.drain_all()
+            await target.detach()
 
         run(story())
 
@@ -121,7 +125,7 @@ class Sleepy:
     breaks: bool = False
     order: list[int] = field(default_factory=list)
 
-    def glance(self) -> None:
+    def glance(self, now: float) -> None:
         self.looks += 1
         if self.breaks:
             raise ValueError("no such thing")
@@ -137,13 +141,13 @@ def test_each_fleet_is_looked_at_once_in_a_round(count: int) -> None:
     assert 1 <= len(parts) <= rest_watch.MOST_PARTS
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
     for part in parts:
-        rest_watch.look_at(part)
+        rest_watch.look_at(part, 1.0)
     assert [fleet.looks for fleet in fleets] == [1] * count
 
 
 def test_a_look_that_fails_gives_the_fleet_a_turn_and_keeps_no_other_from_its_look() -> None:
     broken, woken, well = Sleepy(breaks=True), Sleepy(resting=False), Sleepy()
-    rest_watch.look_at([broken, woken, well])
+    rest_watch.look_at([broken, woken, well], 1.0)
     assert (broken.kicks, woken.looks, well.looks, well.kicks) == (1, 0, 1, 0)
 
 
