@@ -45,7 +45,8 @@ def test_what_a_turn_would_find_ends_the_rest(event: str, monkeypatch: pytest.Mo
             EVENTS[event](here, worker)
             fleet = target._fleets[FLEET]
             await until(lambda: not fleet.resting and not fleet._rests(), "it has turns again")
-            await target.detach()
+            worker.kill()
+            await target.drain_all()
 
         run(story())
 
@@ -83,7 +84,8 @@ def test_a_fleet_at_rest_has_no_turns_and_its_replica_is_asked_all_the_same(
             assert not turns
             fleet.set_desired(DesiredFleet(spec(2), 2))
             await until(lambda: turns, "a new wish is a reason for a turn")
-            await target.detach()
+            worker.kill()
+            await target.drain_all()
 
         run(story())
 
