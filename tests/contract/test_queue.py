@@ -18,7 +18,8 @@ from tidegate.ports.store import Tx
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.store import SqlStore
 from tidegate.store.database import Database, open_database
-from tidegate.store.queue import MAX_LEASED_BODY, SqlQueue
+from tidegate.store.queue import SqlQueue
+from tidegate.store.queue_sql import MAX_LEASED_BODY
 from tidegate.store.tables import QUEUE
 
 R = TypeVar("R")
@@ -231,7 +232,7 @@ def test_a_report_that_cannot_be_written_does_not_keep_others_from_theirs_or_fro
 
 
 def test_reports_of_every_kind_that_come_together_are_kept_as_they_were_given(database: Database) -> None:
-    failed = ItemOutcome(OutcomeKind.FAILED, 121, "it said 'no' \\ {1,\"2\"} %s \u00fc\u2028")
+    failed = ItemOutcome(OutcomeKind.FAILED, 121, "it said \x00 'no' \\ {1,\"2\"} %s \u00fc\u2028")
 
     async def test() -> None:
         queue = SqlQueue(database)
