@@ -6,14 +6,17 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from tidegate.domain.errors import StartupError
+from tidegate.gateway.dependencies import Gateway
+from tidegate.gateway.short_way import short_way
 from tidegate.host import http_server
 from tidegate.host.http_server import HttpServer
 from tidegate.host.unix_sockets import keep_bound
 
 
 @contextlib.asynccontextmanager
-async def listening(app: object, path: Path) -> AsyncIterator[None]:
-    """Serve the application on a unix socket, which is made anew if somebody removes it. Raises StartupError."""
+async def listening(app: object, path: Path, gateway: Gateway) -> AsyncIterator[None]:
+    """Serve the application on a unix socket, which is made anew if somebody removes it; asynchronous requests go to
+    ``gateway`` by themselves. Raises StartupError."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
@@ -21,7 +24,7 @@ async def listening(app: object, path: Path) -> AsyncIterator[None]:
     served: list[tuple[HttpServer, asyncio.Task[None]]] = []
 
     async def serve() -> None:
-        served.append(await http_server.serve(app, path))
+        served.append(await http_server.serve(app, path, protocol=short_way(gateway)))
         for server, _ in served[:-1]:
             server.should_exit = True  # it finishes what it has
 

@@ -260,7 +260,7 @@ class Controller:
             ]
             gateway = self._gateway(parts)
             app = build_app(gateway, late_routes(gateway, plain_environment()))
-            async with listening(app, control_socket(self.folder)):
+            async with listening(app, control_socket(self.folder), gateway):
                 started = True
                 yield
             await asyncio.gather(*loops)
