@@ -152,7 +152,7 @@ def _render(answer: WireResponse, more: list[tuple[bytes, bytes]], keep_alive: b
     """An HTTP response; ``more``: further headers."""
     parts = [_STATUS[answer.status]]
     parts += [b"%b: %b\r\n" % header for header in more]
-    parts += [f"{name}: {value}\r\n".encode("latin-1") for name, value in answer.headers.items()]
+    parts += [f"{name.lower()}: {value}\r\n".encode("latin-1") for name, value in answer.headers.items()]
     parts.append(b"content-length: %d\r\n" % len(answer.body))
     parts.append(b"\r\n" if keep_alive else b"connection: close\r\n\r\n")
     parts.append(answer.body)
