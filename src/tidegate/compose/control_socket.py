@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tidegate.domain.errors import StartupError
 from tidegate.gateway.dependencies import Gateway
-from tidegate.gateway.short_way import short_way
+from tidegate.gateway.fast_path import make_fast_path
 from tidegate.host import http_server
 from tidegate.host.http_server import HttpServer
 from tidegate.host.unix_sockets import keep_bound
@@ -24,7 +24,7 @@ async def listening(app: object, path: Path, gateway: Gateway) -> AsyncIterator[
     served: list[tuple[HttpServer, asyncio.Task[None]]] = []
 
     async def serve() -> None:
-        served.append(await http_server.serve(app, path, protocol=short_way(gateway)))
+        served.append(await http_server.serve(app, path, protocol=make_fast_path(gateway)))
         for server, _ in served[:-1]:
             server.should_exit = True  # it finishes what it has
 

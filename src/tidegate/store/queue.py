@@ -56,7 +56,7 @@ _TAKE_OVER = update(QUEUE).where(_HELD, _C.holder == bindparam("_holder"), _C.du
 _EXTEND = update(QUEUE).values(due_at=bindparam("_due_at")).where(_C.id == bindparam("_id"))
 _CLEAR_MEASURES = update(QUEUE).values(measures=null()).where(_OF_THESE)
 _SELECT_HELD = select(_C.id, _C.fence).where(_OF_THESE, _HELD).order_by(_C.id).with_for_update()
-_BACKLOGS = (
+BACKLOGS = (
     select(_C.endpoint, func.count(), func.min(_C.accepted_at))
     .where(text("state = 'waiting'"))
     .group_by(_C.endpoint),
@@ -118,7 +118,7 @@ class SqlQueue:
     async def backlogs(self) -> dict[str, Backlog]:
         def work(connection: Connection) -> dict[str, Backlog]:
             waiting, working = (
-                {name: (count, oldest) for name, count, oldest in connection.execute(asked)} for asked in _BACKLOGS
+                {name: (count, oldest) for name, count, oldest in connection.execute(asked)} for asked in BACKLOGS
             )
             none = (0, math.inf)
             return {

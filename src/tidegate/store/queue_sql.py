@@ -35,11 +35,11 @@ _LEASED = (
 _SELECT = f"SELECT rowid, {_LEASED.format(item='item', outcome='outcome')} FROM queue WHERE "
 _SELECT_PG = f"SELECT id, {_LEASED.format(item='item::text', outcome='outcome::text')} FROM queue WHERE "
 _LOCK = " FOR UPDATE SKIP LOCKED"
-_DUE = (
+DUE = (
     f"{_WAITING} AND endpoint = ? AND due_at <= ? ORDER BY due_at LIMIT ?",
     f"{HELD} AND state = 'working' AND endpoint = ? AND due_at <= ? ORDER BY due_at LIMIT ?",
 )
-_OVERDUE = (
+OVERDUE = (
     f"{_WAITING} AND expires_at <= ? AND due_at <= ? ORDER BY expires_at LIMIT ?",
     f"{HELD} AND (state = 'telling' OR expires_at <= ?) AND due_at <= ? ORDER BY due_at LIMIT ?",
 )
@@ -91,12 +91,12 @@ def insert_items(connection: Connection, rows: Iterable[tuple[Item, bytes | None
 
 def select_due(connection: Connection, endpoint: str, now: float, most: int) -> list[StoredItem]:
     """Items of the endpoint that may be leased, the oldest first; locked on PostgreSQL."""
-    return _select(connection, _DUE, (endpoint, now, most), most)
+    return _select(connection, DUE, (endpoint, now, most), most)
 
 
 def select_overdue(connection: Connection, now: float, most: int) -> list[StoredItem]:
     """Items of any endpoint that nobody holds and that need no instance."""
-    return _select(connection, _OVERDUE, (now, now, most), most)
+    return _select(connection, OVERDUE, (now, now, most), most)
 
 
 def _select(connection: Connection, both: Sequence[str], given: tuple[Any, ...], most: int) -> list[StoredItem]:

@@ -45,7 +45,7 @@ async def invoke_endpoint_async(call: OperationCall, params: Params) -> Params:
 
 def _make_uuid(id: str, now: datetime) -> UUID:
     """An internal id in the UUID form that clients expect. Version 7, which begins with the time: what is accepted
-    together lies together in the index of the queue, and a deep queue costs half as much to write."""
+    together lies together in the index of the queue, and a deep queue costs less to write."""
     drawn = int.from_bytes(hashlib.sha256(id.encode()).digest()[:10])
     ahead, behind = drawn >> 68, drawn & (1 << 62) - 1
     return UUID(int=int(now.timestamp() * 1000) << 80 | 7 << 76 | ahead << 64 | 2 << 62 | behind)

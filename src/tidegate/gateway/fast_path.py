@@ -2,7 +2,7 @@
 
 There may be thousands a second. The server's protocol (uvicorn's on httptools) reads heads as before; a request that
 is plainly of this kind gets no ASGI cycle, and is checked, recognised and answered here, by the same functions.
-Everything else, and all that is unusual about them, takes the ordinary way.
+Everything else, and all that is unusual about them, takes the ordinary path.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from tidegate.domain.errors import AuthError, TidegateError
 from tidegate.gateway import callers, request_parsing
 from tidegate.gateway.dependencies import Gateway
 from tidegate.wire import dispatch
-from tidegate.wire.accepting import PATH_END, Accepting
+from tidegate.wire.async_fast_path import PATH_END, AsyncFastPath
 from tidegate.wire.operation import WireResponse
 
 log = logging.getLogger(__name__)
@@ -36,9 +36,9 @@ _STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
 _UNHEARD = asyncio.Event()
 
 
-def short_way(gateway: Gateway) -> Callable[..., asyncio.Protocol]:
+def make_fast_path(gateway: Gateway) -> Callable[..., asyncio.Protocol]:
     """Makes the protocol of a connection."""
-    return partial(ShortWay, Acceptance(gateway))
+    return partial(FastPathProtocol, Acceptance(gateway))
 
 
 class Acceptance:
@@ -46,7 +46,7 @@ class Acceptance:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._accepting = Accepting(gateway.context)
+        self._accepting = AsyncFastPath(gateway.context)
 
     async def answer(self, scope: Scope, body: bytes) -> WireResponse:
         context = self._gateway.context
@@ -98,7 +98,7 @@ class _Cycle:
         self.message_event = _UNHEARD
 
 
-class ShortWay(HttpToolsProtocol):
+class FastPathProtocol(HttpToolsProtocol):
     def __init__(self, acceptance: Acceptance, **given: Any) -> None:
         super().__init__(**given)
         self._acceptance = acceptance

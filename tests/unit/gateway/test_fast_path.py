@@ -1,4 +1,4 @@
-"""Asynchronous requests that go from the connection to the queue: answered as on the ordinary way, to the byte."""
+"""Asynchronous requests that go from the connection to the queue: answered as on the ordinary path, to the byte."""
 
 import asyncio
 import re
@@ -18,7 +18,7 @@ from tests.gateway_harness import KEY, OPEN, SECRET, SIGNED, GatewayHarness
 from tidegate.domain.asynchronous import AsyncConfig, Item
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import Unavailable
-from tidegate.gateway.short_way import short_way
+from tidegate.gateway.fast_path import make_fast_path
 from tidegate.host.http_server import HttpServer, serve
 from tidegate.ports.store import Tx
 from tidegate.service.record_kinds import ENDPOINT
@@ -39,13 +39,13 @@ class BusyQueue(SqlQueue):
 
 @dataclass
 class Both:
-    """One gateway behind two sockets: with the short way, and without."""
+    """One gateway behind two sockets: with the fast path, and without."""
 
     house: GatewayHarness
     queue: SqlQueue
     folder: Path
     ordinary: list[str] = field(default_factory=list)
-    """Paths of requests that took the ordinary way."""
+    """Paths of requests that took the ordinary path."""
     servers: list[HttpServer] = field(default_factory=list)
 
     async def ask(self, *requests: bytes, short: bool = True) -> bytes:
@@ -62,7 +62,7 @@ class Both:
         return answers
 
     async def compare(self, request: bytes) -> bytes:
-        """The answer of the short way, which is that of the ordinary one but for ids and the time."""
+        """The answer of the fast path, which is that of the ordinary one but for ids and the time."""
         here, there = await self.ask(request), await self.ask(request, short=False)
         assert sorted(DRAWN.sub(b"*", here).split(b"\r\n")) == sorted(DRAWN.sub(b"*", there).split(b"\r\n"))
         return here
@@ -90,7 +90,7 @@ async def both(settings: Settings = OPEN, queue: type[SqlQueue] = SqlQueue) -> A
             await house.app(scope, receive, send)
 
         served = [
-            await serve(app, made.folder / "short", protocol=short_way(gateway)),
+            await serve(app, made.folder / "short", protocol=make_fast_path(gateway)),
             await serve(house.app, made.folder / "long"),
         ]
         made.servers = [server for server, _ in served]

@@ -1,4 +1,4 @@
-"""InvokeEndpointAsync on a way of its own: what a client says in the headers is the same each time, mostly, and was
+"""InvokeEndpointAsync on the fast path: what a client says in the headers is the same each time, mostly, and was
 parsed and validated before. Whatever is unusual goes to ``dispatch.handle``, whose answers these are to the byte."""
 
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ _Key = tuple[str | None, ...]
 
 
 @dataclass
-class Accepting:
+class AsyncFastPath:
     context: WireContext
     _names: tuple[str, ...] = ()
     """Headers that are members of the request, in lower case."""
