@@ -23,13 +23,13 @@ WAIT = st.tuples(st.just("wait"), st.sampled_from((0.0, 1.0, LEASE, LEASE, STAY)
 REPORT = st.tuples(
     st.just("report"), st.lists(st.tuples(st.integers(0, 9), st.sampled_from(ItemState)), min_size=1, max_size=6)
 )
+OVERDUE = st.tuples(st.just("overdue"), st.sampled_from(HOLDERS))
 OTHERS = st.one_of(
-    st.tuples(st.just("overdue"), st.sampled_from(HOLDERS)),
     st.tuples(st.just("extend"), st.integers(0, 9)),
     st.tuples(st.just("die"), st.sampled_from(HOLDERS)),
     st.tuples(st.just("prune")),
 )
-STEPS = st.lists(st.one_of(ACCEPT, CLAIM, CLAIM, WAIT, REPORT, OTHERS), min_size=10, max_size=60)
+STEPS = st.lists(st.one_of(ACCEPT, CLAIM, CLAIM, WAIT, REPORT, REPORT, OVERDUE, OTHERS), min_size=10, max_size=60)
 
 
 @dataclass

@@ -15,6 +15,7 @@ from tidegate.host.late_import import load
 PATHS: Mapping[str, tuple[str, ...]] = {
     f"{NATIVE}/plan": ("GET", "POST"),
     f"{NATIVE}/endpoints/{{name}}/labels": ("GET", "POST"),
+    f"{NATIVE}/endpoints/{{name}}/labels/terms": ("PUT",),
     f"{NATIVE}/promise": ("POST",),
     f"{NATIVE}/rehearse": ("POST",),
     f"{NATIVE}/simulate": ("POST",),

@@ -5,12 +5,13 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+
+from tidegate.testing.platform import wait_until
 
 PATIENCE = 60
 """Seconds that the server may take to answer, or to stop."""
@@ -86,11 +87,16 @@ def _running(programs: Path, folder: Path, user: str | None, options: Mapping[st
 
 
 def _await_answer(process: subprocess.Popen[bytes], folder: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while True:
+    def answers() -> bool:
+        if process.poll() is not None:
+            raise NoServer(f"PostgreSQL did not start: {(folder / 'log').read_text()}")
         try:
-            return administer(folder, "SELECT 1")
-        except psycopg.OperationalError as error:
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise NoServer(f"PostgreSQL did not start: {error}\n{(folder / 'log').read_text()}") from None
-        time.sleep(0.05)
+            administer(folder, "SELECT 1")
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    try:
+        wait_until(answers, "PostgreSQL answers", PATIENCE)
+    except TimeoutError as error:
+        raise NoServer(f"{error}: {(folder / 'log').read_text()}") from None
