@@ -383,8 +383,8 @@ def test_each_look_of_a_dispatcher_uses_the_index_that_is_made_for_it(tmp_path: 
             asked = f"EXPLAIN QUERY PLAN SELECT id FROM queue WHERE {which}"
             plan = connection.exec_driver_sql(asked, (1.0,) * which.count("?")).all()
             assert f"INDEX queue_{index}" in plan[0][3], plan
-        for asked in (*BACKLOGS, select(QUEUE.c.id).where(QUEUE.c.finished_at < 1.0)):
-            text = str(asked.compile(connection, compile_kwargs={"literal_binds": True}))
+        for look in (*BACKLOGS, select(QUEUE.c.id).where(QUEUE.c.finished_at < 1.0)):
+            text = str(look.compile(connection, compile_kwargs={"literal_binds": True}))
             (plan,) = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}").all()]
             assert re.search("INDEX queue_(waiting|held|finished)", plan), plan
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -65,7 +66,7 @@ class World:
             self.made += 1
             id = f"{self.made:04}"
             items.append(Item(id, endpoint, id, self.now, self.now + STAY, 9.0, f"file:///{id}"))
-        await asyncio.gather(*(queue.accept(lambda tx, item=item: _same(tx, item), b"x") for item in items))
+        await asyncio.gather(*(queue.accept(partial(_same, item), b"x") for item in items))
         self.rows |= {item.id: Row(item, due=self.now) for item in items}
 
     async def claim(self, holder: str, endpoint: str, most: int) -> None:
@@ -185,7 +186,7 @@ _CLAIMED = (ItemState.WAITING, ItemState.WORKING)
 _HELD = (ItemState.WORKING, ItemState.NOTIFYING)
 
 
-def _same(tx: Tx, item: Item) -> Item:
+def _same(item: Item, tx: Tx) -> Item:
     return item
 
 

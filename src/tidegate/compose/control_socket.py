@@ -14,17 +14,18 @@ from tidegate.host.unix_sockets import keep_bound
 
 
 @contextlib.asynccontextmanager
-async def listening(app: object, path: Path, gateway: Gateway) -> AsyncIterator[None]:
+async def listening(app: object, path: Path, gateway: Gateway | None = None) -> AsyncIterator[None]:
     """Serve the application on a unix socket, which is made anew if somebody removes it; asynchronous requests go to
-    ``gateway`` by themselves. Raises StartupError."""
+    ``gateway``, if it is given, by themselves. Raises StartupError."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
         raise StartupError(f"the controller cannot listen on {path}: {error.strerror}; remove it") from None
+    protocol = None if gateway is None else make_fast_path(gateway)
     served: list[tuple[HttpServer, asyncio.Task[None]]] = []
 
     async def serve() -> None:
-        served.append(await http_server.serve(app, path, protocol=make_fast_path(gateway)))
+        served.append(await http_server.serve(app, path, protocol=protocol))
         for server, _ in served[:-1]:
             server.should_exit = True  # it finishes what it has
 

@@ -109,8 +109,9 @@ class FastPathProtocol(HttpToolsProtocol):
             super().on_headers_complete()
             return
         path = self.url.decode("ascii")
-        self.scope.update(method="POST", path=path, raw_path=self.url, query_string=b"")
-        self.cycle = _Cycle(self.scope, self.parser.should_keep_alive())  # type: ignore[assignment]
+        asked = {"method": "POST", "path": path, "raw_path": self.url, "query_string": b""}
+        scope: Scope = {**self.scope, **asked}
+        self.cycle = _Cycle(scope, self.parser.should_keep_alive())  # type: ignore[assignment]
 
     def _is_usual(self) -> bool:
         if self.parser.get_method() != b"POST" or self.parser.get_http_version() != "1.1":

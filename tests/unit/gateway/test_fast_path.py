@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,9 @@ from tidegate.ports.store import Tx
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.settings import Settings
 from tidegate.store.queue import SqlQueue
-from tidegate.testing.samples import START, version
+from tidegate.testing.samples import version
 
+START = datetime(2026, 3, 1, tzinfo=UTC)
 PATH = "/endpoints/fraud/async-invocations"
 CSV = ("Content-Type: text/csv", "X-Amzn-SageMaker-Content-Type: text/csv")
 DRAWN = re.compile(rb"[0-9a-f]{8}-[0-9a-f-]{27}|-[0-9a-f]{12}\b|request-[0-9a-z]{26}|date: [^\r]+")
