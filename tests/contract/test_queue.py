@@ -359,6 +359,16 @@ def test_a_large_body_is_fetched_by_itself(database: Database) -> None:
     run(test())
 
 
+def test_large_bodies_that_come_together_are_each_kept(database: Database) -> None:
+    async def test() -> None:
+        queue, size = SqlQueue(database), queue_sql.MAX_TEXT // 3
+        bodies = {f"{n}": b"%d" % n * (size if n < 7 else 1) for n in range(9)}
+        await asyncio.gather(*(queue.accept(made(replace(ITEM, id=id)), body) for id, body in bodies.items()))
+        assert {id: await queue.body(id) for id in bodies} == bodies
+
+    run(test())
+
+
 def test_strangers_are_endpoints_with_work_that_are_not_known(database: Database) -> None:
     async def test() -> None:
         queue = SqlQueue(database)

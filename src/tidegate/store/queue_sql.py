@@ -16,6 +16,8 @@ from tidegate.ports.queue import ItemReport
 
 MAX_LEASED_BODY = 16 * 1024
 """Largest body, in bytes, that is returned with its lease."""
+MAX_TEXT = 4 * 1024 * 1024
+"""Bytes of bodies in one statement of PostgreSQL."""
 HELD = "state IN ('working', 'telling')"
 """What an index of few rows is for: each query that should use it says it in these words."""
 _WAITING = "state = 'waiting'"
@@ -66,6 +68,7 @@ _MEASURES = "UPDATE queue SET measures = ? WHERE id = ?"
 _INSERTED = ("id", "endpoint", "item", "body", "accepted_at", "expires_at")
 _REPORTED = ("state", "due_at", "tries", "losses", "outcome", "finished_at", "id", "fence")
 
+_STATES = {str(state): state for state in ItemState}
 _read_item = msgspec.json.Decoder(Item).decode
 _read_outcome = msgspec.json.Decoder(ItemOutcome).decode
 
@@ -86,7 +89,19 @@ def insert_items(connection: Connection, rows: Iterable[tuple[Item, bytes | None
     if given and connection.dialect.name == "sqlite":
         connection.exec_driver_sql(_INSERT, given)
     elif given:
-        connection.exec_driver_sql(_INSERT_PG, (_records(_INSERTED, given),))
+        for some in _split(given):
+            connection.exec_driver_sql(_INSERT_PG, (_records(_INSERTED, some),))
+
+
+def _split(rows: Sequence[tuple[Any, ...]]) -> Iterable[Sequence[tuple[Any, ...]]]:
+    """Parts of the rows whose bodies are small enough together to be held a few times over."""
+    begin = size = 0
+    for end, row in enumerate(rows):
+        size += len(row[3] or b"")
+        if size > MAX_TEXT and end > begin:
+            yield rows[begin:end]
+            begin, size = end, len(row[3] or b"")
+    yield rows[begin:]
 
 
 def select_due(connection: Connection, endpoint: str, now: float, most: int) -> list[StoredItem]:
@@ -107,7 +122,7 @@ def _select(connection: Connection, both: Sequence[str], given: tuple[Any, ...],
         else:
             statement = _SELECT_PG + which.replace("?", "%s") + _LOCK
         found += map(_read_stored, connection.exec_driver_sql(statement, given).all())
-    if found and len(both) > 1:
+    if found:
         found.sort(key=lambda stored: stored.due_at)
     return found[:most]
 
@@ -115,14 +130,14 @@ def _select(connection: Connection, both: Sequence[str], given: tuple[Any, ...],
 def _read_stored(row: Any) -> StoredItem:
     key, _, state, item, fence, tries, losses, begun_at, outcome, due_at, body = row
     left = LeasedItem(
-        item=_read_item(item),
-        fence=fence,
-        state=ItemState(state),
-        tries=tries,
-        losses=losses,
-        begun_at=begun_at or 0.0,
-        outcome=None if outcome is None else _read_outcome(outcome),
-        body=None if body is None else bytes(body),
+        _read_item(item),
+        fence,
+        _STATES[state],
+        tries,
+        losses,
+        begun_at or 0.0,
+        None if outcome is None else _read_outcome(outcome),
+        None if body is None else bytes(body),
     )
     return StoredItem(key, due_at, left)
 
