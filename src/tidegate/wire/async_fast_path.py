@@ -32,10 +32,11 @@ class AsyncFastPath:
 
     async def handle(self, request: WireRequest, guard: dispatch.Guard, request_id: str) -> WireResponse:
         """Like ``dispatch.handle``."""
+        headers = request.headers
         params = self._find(request) if guard.caller.may(Access.USE) and not self.context.check_answers else None
         if params is None:
             return await dispatch.handle(request, self.context, guard, request_id)
-        call = OperationCall(self.context, self.context.clock.now(), request_id, guard.caller.name)
+        call = OperationCall(self.context, self.context.clock.now(), request_id, guard.caller.name, headers)
         try:
             members = await runtime_async.invoke_endpoint_async(call, {**params, "Body": request.body})
         except TidegateError as error:

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -166,6 +166,24 @@ async def test_what_is_refused_is_refused_in_the_same_words(sent: bytes) -> None
 async def test_a_queue_that_takes_nothing_is_told_in_the_same_words() -> None:
     async with both(queue=BusyQueue) as pair:
         assert b"HTTP/1.1 503 " in await pair.compare(request()) and pair.ordinary == []
+
+
+class Seen:
+    """In the place of what traces acceptances."""
+
+    def __init__(self) -> None:
+        self.headers: list[str | None] = []
+
+    def begin(self, headers: Mapping[str, str]) -> None:
+        self.headers.append(headers.get("traceparent"))
+
+
+async def test_the_trace_of_a_client_goes_on_in_its_request() -> None:
+    async with both() as pair:
+        seen = Seen()
+        object.__setattr__(pair.house.gateway.context, "acceptances", seen)
+        await pair.compare(request(PATH, *CSV, "traceparent: 00-1-2-01"))
+        assert seen.headers == ["00-1-2-01"] * 2 and pair.ordinary == []
 
 
 async def test_with_keys_a_signature_is_asked_for_as_before() -> None:
