@@ -236,7 +236,7 @@ def _copies_frontend(options: Options) -> str:
     this user can open: no public route leads to a shadow fleet, and no header can be forged. A gateway has a port for
     them besides, which is for the workers of its cluster; the shadow's workers verify signatures as of any
     request. A copy by which two versions are compared is counted nowhere, and where requests wait for an instance,
-    those of clients come first."""
+    those of clients come first. Workers read some replies later than they come, so each says how long it took."""
     gone = runtime_error("ServiceUnavailable", "The shadow fleet is not there.")
     host = f"[{options.host}]" if ":" in options.host else options.host
     port = f"  bind {host}:{options.copies_port}\n" if options.copies_port else ""
@@ -251,7 +251,9 @@ frontend copies from all
   http-request set-var(txn.copy) bool(true) if {{ path {PAIR_PATH} }}
   http-request set-priority-class int(1) if {COPY}
   http-request del-header X-Tidegate- -m beg
-  http-request set-header X-Tidegate-Start %[date(0,us)]
+  http-request set-var(txn.began) date(0,us)
+  http-request set-header X-Tidegate-Start %[var(txn.began)]
+  http-after-response set-header X-Tidegate-Took %[date(0,us),sub(txn.began)]
   use_backend %[var(txn.slot)]
 """
 
