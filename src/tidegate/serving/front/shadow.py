@@ -112,7 +112,7 @@ class ShadowSender:
         else:
             original = ShadowSide(outcome.status, latency, outcome.message.encode())
         size = len(request.body) + len(original.body)
-        full = len(self._copies) >= MOST_COPIES or self._held + size > MOST_BYTES
+        full = self.in_flight >= MOST_COPIES or self._held + size > MOST_BYTES
         client = None if full or len(original.body) > LARGEST_ANSWER else self._clients.choose(peer())
         if client is None:
             self._note(time.time_ns() // 1000, _ONE_DROPPED)
@@ -124,6 +124,15 @@ class ShadowSender:
         if self._timed:
             self._leave_unread(copy.exchange)
 
+    @property
+    def in_flight(self) -> int:
+        return len(self._copies)
+
+    @property
+    def unread(self) -> int:
+        """Replies in flight that are read later."""
+        return len(self._unread)
+
     def settle(self) -> None:
         """Count what was answered. To be called before the counts are read."""
         self._answers.settle()
@@ -134,7 +143,7 @@ class ShadowSender:
             self._housekeeping.cancel()
         self._read()
         until = time.monotonic() + FAREWELL
-        while self._copies and time.monotonic() < until:
+        while self.in_flight and time.monotonic() < until:
             await asyncio.sleep(0.01)
         for copy in list(self._copies):
             self._abandon(copy)
@@ -146,7 +155,7 @@ class ShadowSender:
         """Read this reply with others: to wake up for it would cost more than all else that is done with it."""
         exchange.pause()
         self._unread.append(exchange)
-        if len(self._unread) >= TOGETHER:
+        if self.unread >= TOGETHER:
             self._read()
         elif self._reading is None:
             self._reading = asyncio.get_running_loop().call_later(UNREAD, self._read)
