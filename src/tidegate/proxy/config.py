@@ -203,7 +203,6 @@ frontend public from all
 {succession.render_public(options)}\
   http-request set-var(txn.routes) path,map({MAP}) if METH_POST {ORIGIN_FORM}
 {usual_requests.render_rules(options, SINGLE_FLEET)}\
-  http-request del-header X-Tidegate- -m beg
 {OPENAI}\
 {CANONICAL}\
   http-request set-var(txn.routes) {PLAIN_PATH},map({MAP}) if !{{ var(txn.routes) -m found }} {OTHER_PATHS}

@@ -16,7 +16,7 @@ ROUTING_NAMES = ("x-tidegate-", "x-amzn-sagemaker-target-variant", SESSION_HEADE
 
 
 def render_rules(options: Options, single_fleet: str) -> str:
-    """Rules that follow the lookup of the routes. ``single_fleet``: true if all requests of the endpoint go to one
+    """Rules that follow the lookup of the routes; the last one is for all others. ``single_fleet``: true if all requests of the endpoint go to one
     fleet. A request is usual if, besides, its target is one of the map, without a query, its body is not too large,
     and no name of a header has a part by which a rule could tell it from others."""
     names = " ".join((*CHECKED_NAMES, *ROUTING_NAMES))
@@ -34,4 +34,5 @@ def render_rules(options: Options, single_fleet: str) -> str:
   acl usual var(txn.usual) -m found
   http-request set-header X-Tidegate-Start %[date(0,us)] if usual
   http-request allow if usual
+  http-request del-header X-Tidegate- -m beg
 """
