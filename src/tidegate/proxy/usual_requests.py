@@ -17,8 +17,8 @@ ROUTING_NAMES = ("x-tidegate-", "x-amzn-sagemaker-target-variant", SESSION_HEADE
 
 def render_rules(options: Options, single_fleet: str) -> str:
     """Rules that follow the lookup of the routes; the last one is for all other requests. ``single_fleet``: true if
-    all requests of the endpoint go to one fleet. A request is usual if, besides, its target is one of the map, without
-    a query, its body is not too large, and no name of a header has a part by which a rule could tell it from
+    all requests of the endpoint go to one fleet. A request is usual if, besides, its target is one of the map,
+    without a query, its body is not too large, and no name of a header has a part by which a rule could tell it from
     others."""
     names = " ".join((*CHECKED_NAMES, *ROUTING_NAMES))
     admitted = SIGNED if options.signed else usual_host(options)
