@@ -117,7 +117,7 @@ def _subclasses(kind: type[errors.TidegateError]) -> Iterator[type[errors.Tidega
 def _operations() -> Iterator[tuple[str, ...]]:
     tables = (*native.ROUTES, *cost_reader.ROUTES, *people.ROUTES, *account.ROUTES)
     for method, path, _, access in tables:
-        yield f"`{method} {path}`", _role(access), "yes" if access.is_change else ""
+        yield f"`{method} {path}`", _role(access), "yes" if access.is_recorded else ""
 
 
 def _role(access: Access) -> str:
