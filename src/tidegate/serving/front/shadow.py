@@ -19,6 +19,7 @@ from tidegate.serving.contract.invocation import Answer, ModelFailed, Note, Outc
 from tidegate.serving.contract.replica_spec import ReplicaSpec
 from tidegate.serving.front.connection import Request
 from tidegate.serving.front.copy_clients import CopyClients
+from tidegate.serving.front.header_cache import ONCE
 from tidegate.serving.front.shadow_answers import GOOD, TOGETHER, Copied, ShadowAnswers
 from tidegate.serving.front.shadow_log import ShadowLog, ShadowSide
 
@@ -259,7 +260,7 @@ class CopyHeads:
         self._known: dict[tuple[bytes, object], bytes] = {}
 
     def make(self, request: Request) -> bytes:
-        if not isinstance(request.headers, tuple) or b"authorization" in request.fields:
+        if not isinstance(request.headers, tuple) or not ONCE.isdisjoint(request.fields):
             return self._format(request)
         key = request.url, request.headers
         head = self._known.get(key)
