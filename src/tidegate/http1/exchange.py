@@ -26,7 +26,7 @@ class Exchange:
 
     def pause(self) -> None:
         """Leave the reply unread until ``resume``."""
-        if self._connection is not None and not self._over:
+        if self._connection is not None and self._connection.open and not self._over:
             self._connection.pause()
 
     def resume(self) -> None:

@@ -20,7 +20,7 @@ from tidegate.serving.contract.replica_spec import ReplicaSpec
 from tidegate.serving.front.connection import Request
 from tidegate.serving.front.copy_clients import CopyClients
 from tidegate.serving.front.header_cache import ONCE
-from tidegate.serving.front.shadow_answers import GOOD, TOGETHER, Copied, ShadowAnswers
+from tidegate.serving.front.shadow_answers import GOOD, SMALL, TOGETHER, Copied, ShadowAnswers
 from tidegate.serving.front.shadow_log import ShadowLog, ShadowSide
 
 MOST_COPIES = 64
@@ -121,9 +121,13 @@ class ShadowSender:
         self._held += size
         copy = _Copy(request, original, size, self._take)
         self._copies.add(copy)
-        copy.exchange = client.ask(self._heads.make(request) + request.body, copy.finish)
-        if self._timed:
-            self._leave_unread(copy.exchange)
+        try:
+            copy.exchange = client.ask(self._heads.make(request) + request.body, copy.finish)
+            if self._timed and len(original.body) <= SMALL:
+                self._leave_unread(copy.exchange)
+        except Exception as error:  # the answers of other requests are still to be sent
+            self._abandon(copy)
+            self._log(f"a copy was lost: {type(error).__name__}: {error}")
 
     @property
     def in_flight(self) -> int:
@@ -179,8 +183,7 @@ class ShadowSender:
             self._timed = told.isdigit() and len(told) < TOOK_DIGITS
             took = int(told) if self._timed else took
         id = copy.request.fields.get(_INFERENCE_ID, b"").decode("latin-1")
-        now = time.time_ns() // 1000
-        self._answers.add(Copied(copy.request.body, id, copy.original, reply, took, now, copy.size))
+        self._answers.add(Copied(copy.request.body, id, copy.original, reply, took, copy.size))
 
     def _abandon(self, copy: "_Copy") -> None:
         self._copies.discard(copy)

@@ -4,6 +4,7 @@ A comparison now and then costs several times what it does in a row, as its code
 answers wait a moment, and are compared before anybody reads the counts."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -21,6 +22,8 @@ DIFFERENCE, LARGEST_DIFFERENCE = "MirrorDifference", "MirrorLargestDifference"
 
 TOGETHER = 16
 """Answers that are compared in a row: few enough not to delay a request."""
+SMALL = 4096
+"""Bytes of an original answer above which the shadow's is compared by itself: many in a row would delay requests."""
 WAIT = 0.1
 """Seconds that an answer waits for others at most."""
 GOOD, MODEL_ERROR = 200, 424
@@ -32,14 +35,13 @@ _DIFFERS, _AGREES = Note(AGREEMENT, 0), Note(AGREEMENT, 1)
 
 class Copied(NamedTuple):
     """A request that was copied, and both answers. ``reply``: the shadow's, or why there is none, after ``took``
-    microseconds and at the epoch microsecond ``at``. ``size``: bytes that it holds."""
+    microseconds. ``size``: bytes that it holds."""
 
     body: bytes
     inference_id: str
     original: ShadowSide
     reply: HttpReply | Exception
     took: int
-    at: int
     size: int
 
 
@@ -61,7 +63,7 @@ class ShadowAnswers:
 
     def add(self, copied: Copied) -> None:
         self._waiting.append(copied)
-        if len(self._waiting) >= TOGETHER:
+        if len(self._waiting) >= TOGETHER or len(copied.original.body) > SMALL:
             self.settle()
         elif self._due is None:
             self._due = asyncio.get_running_loop().call_later(WAIT, self.settle)
@@ -80,12 +82,14 @@ class ShadowAnswers:
                 self._report(f"a copy was lost: {type(error).__name__}: {error}")
 
     def _compare(self, copied: Copied) -> None:
-        body, inference_id, original, reply, took, at, _ = copied
+        body, inference_id, original, reply, took, _ = copied
         if isinstance(reply, HttpReply):
             kind = reply.headers.get(b"content-type", b"").decode("latin-1")
             shadow = ShadowSide(_status(reply), took, reply.body, kind)
         else:
             shadow = ShadowSide(0, took, (str(reply) or "no answer in time").encode())
+        # Now, not when the answer came: the controller reads a second once, as soon as it is over.
+        at = time.time_ns() // 1000
         self._note(at, _ANSWERED if shadow.status == GOOD else _FAILED)
         verdict = None
         if original.status == shadow.status == GOOD:

@@ -288,7 +288,7 @@ def test_replies_that_the_proxy_measured_are_read_together_and_none_is_missing()
         async with Stand(folder, timed) as stand:
             for number in range(1, 41):
                 stand.offer()
-                await stand.measured("MirrorCopies", max(1, number - 3 * shadow.TOGETHER))
+                await stand.measured("MirrorCopies", max(1, number - 3 * shadow_answers.TOGETHER))
             assert await stand.measured("MirrorCopies", 40) == [1] * 40
             pairs = await stand.kept()
             assert [pair["shadow"]["latency_us"] for pair in pairs] == [321] * 40
@@ -357,3 +357,33 @@ def test_requests_with_the_same_head_have_the_same_copy_and_others_do_not() -> N
     signed = (*shared, (b"authorization", b"AWS4 x"))
     other = one._replace(headers=signed, fields=dict(signed))
     assert b"authorization: AWS4 x\r\n" in heads.make(other) and heads.make(other) is not heads.make(other)
+
+
+def test_large_answers_are_read_and_compared_each_by_itself() -> None:
+    async def large() -> bytes:
+        return http(200, b"1," * shadow_answers.SMALL, "text/csv", "x-tidegate-took: 321")
+
+    async def scene(folder: Path) -> None:
+        async with Stand(folder, large) as stand:
+            for number in (1, 2):
+                stand.offer(Answer(b"1," * shadow_answers.SMALL, "text/csv"))
+                assert not stand.mirror.unread
+                assert await stand.measured("MirrorAgreement", number) == [1] * number
+
+    run(scene)
+
+
+def test_a_copy_that_cannot_be_made_costs_itself_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(heads: CopyHeads, request: Request) -> bytes:
+        raise ValueError("no head")
+
+    async def scene(folder: Path) -> None:
+        async with Stand(folder, same) as stand:
+            with monkeypatch.context() as patch:
+                patch.setattr(CopyHeads, "make", fail)
+                stand.offer()
+            assert stand.mirror.in_flight == 0
+            stand.offer()
+            assert await stand.measured("MirrorAgreement") == [1]
+
+    run(scene)
