@@ -120,6 +120,23 @@ def test_traces_of_predictions_and_of_a_rollback(
     check_asynchronous(scene, models[0], tmp_path_of(platform), collector)
 
 
+def test_a_cold_start_is_a_span_of_the_request_that_waited(
+    platform: Platform, scene: Scene, models: tuple[str, str], collector: Collector
+) -> None:
+    trace = "6" * 32
+    one = {"VariantName": "AllTraffic", "ModelName": scene.model(models[0])}
+    scene.sagemaker.create_endpoint_config(
+        EndpointConfigName="cold",
+        ProductionVariants=[{**one, "ServerlessConfig": {"MemorySizeInMB": 1024, "MaxConcurrency": 2}}],
+    )
+    scene.create("cold", "cold")
+    assert invoke(platform, "cold", traceparent=f"00-{trace}-{CALLER}-01").status_code == 200
+    _, below = whole(collector, trace, CALLER)
+    assert [name for name, _ in below["cold start"].events][:1] == ["noticed"]
+    assert {"fetched", "loaded"} <= {name for name, _ in below["cold start"].events}
+    assert below["cold start"].end <= below["model"].start
+
+
 def dimensions(endpoint: str) -> list[dict[str, str]]:
     return [{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": "AllTraffic"}]
 
