@@ -24,7 +24,7 @@ from tidegate.compose.dispatcher_supervisor import DispatcherSupervisor, queue_d
 from tidegate.compose.environments import plain_environment, write_aws_keys
 from tidegate.compose.event_receivers import announcers
 from tidegate.compose.evidence_loops import EvidenceLoops, join_evidence
-from tidegate.compose.late import late_routes
+from tidegate.compose.late import go_on_with_live_runs, late_routes
 from tidegate.compose.leadership import JOURNAL_EVERY, leading, prune_records
 from tidegate.compose.logins import join_logins, require_login
 from tidegate.compose.periodic import every, every_second
@@ -143,7 +143,6 @@ def join(
     jobs = join_jobs(store, clock, provider, news)
     guards = Guards(metrics, lambda: clock.read()[1].ahead, comparisons.verdict)
     keeper = join_keeper(store, provider, clock, settings)
-
     beside = join_evidence(settings, store, metrics, clock, ids, targets.table, lambda: engine)
     engine = Engine(
         store,
@@ -264,9 +263,10 @@ class Controller:
                 for one in announcers(self.settings, parts.store, parts.clock)
             ]
             gateway = self._gateway(parts)
-            app = build_app(gateway, late_routes(gateway, plain_environment()))
-            async with listening(app, control_socket(self.folder)):
+            late = late_routes(gateway, plain_environment())
+            async with listening(build_app(gateway, late.routes), control_socket(self.folder)):
                 started = True
+                await go_on_with_live_runs(parts.store, late)
                 yield
             await asyncio.gather(*loops)
         finally:
