@@ -16,8 +16,31 @@ IDLE = 75
 Else a request that is on its way while this side closes gets no answer, and is not repeated unless that is safe."""
 
 
+TICK = 1.0
+"""Seconds between the times that the date in headers is made anew."""
+
+
 class HttpServer(uvicorn.Server):
     """Uvicorn without signal handlers of its own: the process has them. Set ``should_exit`` to end it."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        self._ending = asyncio.Event()
+        super().__init__(config)
+
+    @property
+    def should_exit(self) -> bool:
+        return self._ending.is_set()
+
+    @should_exit.setter
+    def should_exit(self, given: bool) -> None:
+        (self._ending.set if given else self._ending.clear)()
+
+    async def main_loop(self) -> None:
+        """Uvicorn's own looks ten times a second whether it is to end."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK):
+                    await self._ending.wait()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
