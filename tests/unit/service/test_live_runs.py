@@ -147,7 +147,7 @@ def test_what_a_command_deployed_is_removed_as_well_but_not_what_another_endpoin
     make_gone(tx)
     assert live_runs.remove_some(tx, "lab", START)
     assert tx.get(MODEL, "shown-v1") is None
-    assert all(tx.get(kind, "shown-v2") is not None for kind in (CONFIG, MODEL))
+    assert tx.get(CONFIG, "shown-v2") is not None and tx.get(MODEL, "shown-v2") is not None
     assert tx.get(ALARM, "shown-errors") is not None, "the neighbour's rollouts are guarded by it"
 
 

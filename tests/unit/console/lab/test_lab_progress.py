@@ -11,6 +11,7 @@ from tidegate.console.lab.progress import (
     ENDPOINT,
     VERSIONS,
     LabSeen,
+    Step,
     StepName,
     StepState,
     Tried,
@@ -174,7 +175,7 @@ SIGHTS = st.builds(
 
 @given(SIGHTS)
 def test_whatever_is_observed_nothing_is_offered_that_would_do_harm(seen: LabSeen) -> None:
-    found: Sequence = judge_steps(seen)
+    found: Sequence[Step] = judge_steps(seen)
     assert [step.name for step in found] == list(StepName)
     ready = {step.name for step in found if step.state is StepState.READY}
     if seen.stranger or seen.ending:
