@@ -11,8 +11,7 @@ import contextlib
 import logging
 import signal
 import sys
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -28,8 +27,10 @@ from tidegate.compose.evidence_loops import EvidenceLoops, join_evidence
 from tidegate.compose.late import go_on_with_live_runs, late_routes
 from tidegate.compose.leadership import JOURNAL_EVERY, leading, prune_records
 from tidegate.compose.logins import join_logins, require_login
+from tidegate.compose.periodic import every, every_second
 from tidegate.compose.predictions import SignedPredictions
 from tidegate.compose.target import Targets, control_socket, join_targets, target_context
+from tidegate.compose.tracing import EVERY, Tracing, join_tracing, make_sender
 from tidegate.compose.transform_jobs import Jobs, join_jobs
 from tidegate.compose.wakeups import join_wakes
 from tidegate.domain.errors import TidegateError
@@ -68,8 +69,6 @@ from tidegate.wire.operation import WireContext
 
 log = logging.getLogger("tidegate")
 
-COLLECT_AFTER = 0.05
-"""How far into a second the one before is collected: workers have closed it by then."""
 EVALUATE_AFTER = 0.2
 """How far into a second alarms are judged and fleets scaled: by what was collected before, and in loops of their own,
 so that neither can delay the guards of rollouts."""
@@ -88,6 +87,7 @@ def run(settings: Settings) -> None:
     for chatty in ("alembic", "uvicorn", "httpx", "httpx2"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     keys.check_keys(settings)
+    make_sender(settings, "")  # a package that is missing is told before anything runs
     table = image_table(settings)
     folder = StateFolder.take(settings.state)
     try:
@@ -116,6 +116,7 @@ class Parts:
     wakes: WakeSocket
     keeper: ArtifactKeeper | None
     beside: EvidenceLoops
+    tracing: Tracing | None
 
 
 def join(
@@ -125,6 +126,7 @@ def join(
     table: ImageTable,
     news: Callable[[], None],
     fence: int,
+    stopping: asyncio.Event,
 ) -> Parts:
     """Join all parts; nothing runs yet. ``news`` is called whenever the engine has written a record; ``fence`` is of
     the lease on the store."""
@@ -134,7 +136,8 @@ def join(
     context = target_context(
         settings, folder, proxy, metrics, table, ids.new, lambda owner: jobs.kick(owner, engine.kick)
     )
-    context = replace(context, fence=fence)
+    tracing = join_tracing(settings, folder, store, clock, stopping)
+    context = replace(context, fence=fence, tracing=None if tracing is None else tracing.spec)
     targets = join_targets(context, read_targets(settings.targets, KINDS), store)
     provider, collect = targets.all, targets.all.evidence.collect
     jobs = join_jobs(store, clock, provider, news)
@@ -163,7 +166,7 @@ def join(
     )
     return Parts(
         *(store, metrics, clock, ids, proxy, targets, engine, watch, scaling, jobs, queue, queues, dispatcher),
-        *(join_wakes(proxy, provider.lifecycle), keeper, beside),
+        *(join_wakes(proxy, provider.lifecycle), keeper, beside, tracing),
     )
 
 
@@ -228,7 +231,7 @@ class Controller:
     @contextlib.asynccontextmanager
     async def _serving(self, store: SqlStore, fence: int) -> AsyncIterator[None]:
         write_aws_keys(self.folder.path)
-        parts = join(self.settings, self.folder, store, self.table, self._notify, fence)
+        parts = join(self.settings, self.folder, store, self.table, self._notify, fence, self.stopping)
         lifecycle = parts.targets.all.lifecycle
         lifecycle.prepare()
         await parts.proxy.start_or_adopt()
@@ -250,6 +253,8 @@ class Controller:
                 asyncio.create_task(every(JOURNAL_EVERY, pruning, self.stopping)),
             ]
             loops += [asyncio.create_task(every(*one, self.stopping)) for one in parts.beside.loops]
+            if parts.tracing is not None:
+                loops.append(asyncio.create_task(every(EVERY, parts.tracing.rollouts.turn, self.stopping)))
             if parts.keeper is not None:
                 loops.append(asyncio.create_task(every(KEEP_EVERY, parts.keeper.turn, self.stopping)))
             loops += [asyncio.create_task(every(one.seconds, one.work, self.stopping)) for one in lifecycle.chores]
@@ -272,6 +277,8 @@ class Controller:
             await parts.engine.stop()
             await parts.jobs.end(self.drain)
             await self._end(parts)
+            if parts.tracing is not None:
+                await parts.tracing.close()
 
     def _gateway(self, parts: Parts) -> Gateway:
         def kick(owner: str) -> None:
@@ -292,6 +299,7 @@ class Controller:
             check_data=lambda url: check_data(url, self.settings),
             queue=parts.queue,
             logs=parts.targets.all.logs,
+            acceptances=None if parts.tracing is None else parts.tracing.acceptances,
         )
         return Gateway(
             settings=self.settings,
@@ -331,18 +339,6 @@ class Controller:
         self.changed.clear()
 
 
-async def every(seconds: float, work: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:
-    """Run ``work`` again and again with a pause between; what it raises is logged."""
-    while not stopping.is_set():
-        try:
-            await work()
-        except Exception as error:
-            log.error("%s", error, exc_info=not isinstance(error, OSError))
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await stopping.wait()
-
-
 async def retire_unknown(parts: Parts) -> None:
     """Stop fleets without a record; nothing is touched unless all records are known."""
     try:
@@ -366,22 +362,6 @@ async def cut_log(state: Path) -> None:
     await asyncio.to_thread(cut, state / "tidegate.log")
 
 
-async def every_second(
-    work: Callable[[], Awaitable[None]], stopping: asyncio.Event, after: float = COLLECT_AFTER
-) -> None:
-    """Run ``work`` shortly after each second of the clock begins."""
-    while not stopping.is_set():
-        pause = 1.0 - time.time() % 1.0 + after
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(pause):
-                await stopping.wait()
-        if not stopping.is_set():
-            try:
-                await work()
-            except Exception:
-                log.exception("a second's work failed; it goes on with the next")
-
-
 def observe_now(engine: Engine, provider: Provider, endpoint: str) -> Observation | None:
     """The last look at an endpoint, with the requests that the router holds for it now."""
     seen = engine.observed.get(endpoint)
@@ -397,4 +377,5 @@ async def page(parts: Parts) -> str:
     looks = ((saved.body, observe_now(parts.engine, parts.targets.all, saved.name)) for saved in endpoints)
     targets = (saved.body.target for saved in scaled)
     text = prometheus.render(parts.watch.totals, (saved.body for saved in alarms), looks, targets)
-    return text + prometheus.render_storage(parts.metrics.dropped, parts.metrics.lost)
+    text += prometheus.render_storage(parts.metrics.dropped, parts.metrics.lost)
+    return text + (parts.tracing.counted() if parts.tracing is not None else "")

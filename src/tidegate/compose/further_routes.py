@@ -14,6 +14,7 @@ from tidegate.console import (
     cost_reader,
     insight_pages,
     learn_pages,
+    live_challenge_pages,
     login_pages,
     openid_pages,
     operate_pages,
@@ -25,6 +26,7 @@ from tidegate.console import (
 from tidegate.console.lab import pages as lab_pages
 from tidegate.console.lab.desk import LabDesk
 from tidegate.console.lab.training import Trainer
+from tidegate.console.live_challenges.driver import LiveChallenges
 from tidegate.console.live_runs.keeper import LiveRuns
 from tidegate.gateway import account, native, people
 from tidegate.gateway.dependencies import Gateway
@@ -37,6 +39,7 @@ def further_routes(gateway: Gateway, environment: Mapping[str, str], runs: LiveR
     """``environment``: of the processes that compute for a page."""
     lab = LabDesk(gateway, runs, Trainer(TRAIN, environment))
     desk, streams = compute_api.ComputePool(environment), operate_pages.open_streams(gateway)
+    live = LiveChallenges(gateway, runs)
     return [
         *planner_api.routes(gateway),
         *labels_api.routes(gateway),
@@ -53,7 +56,8 @@ def further_routes(gateway: Gateway, environment: Mapping[str, str], runs: LiveR
         *operate_pages.routes(gateway, streams),
         *insight_pages.routes(gateway, streams),
         *pages.routes(gateway, desk),
-        *learn_pages.routes(gateway, desk),
+        *learn_pages.routes(gateway, desk, live),
+        *live_challenge_pages.routes(gateway, live, streams),
         *recommender_pages.routes(gateway),
         *summary_pages.routes(gateway),
         *lab_pages.routes(gateway, lab, streams),

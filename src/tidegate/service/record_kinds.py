@@ -9,6 +9,7 @@ from tidegate.domain.endpoint import Endpoint, EndpointConfig
 from tidegate.domain.evidence import StoredEvidence
 from tidegate.domain.experiment import ShadowExperiment
 from tidegate.domain.history import History
+from tidegate.domain.live_challenge import LiveChallenge
 from tidegate.domain.live_run import LiveRun
 from tidegate.domain.monitoring_schedule import MonitoringExecution, MonitoringJob, MonitoringSchedule
 from tidegate.domain.package import Package, PackageGroup
@@ -62,6 +63,7 @@ PACKAGE_GROUP = Kind("package-group", PackageGroup)
 PACKAGE = Kind("package", Package)
 
 CURSOR = Kind("state-events", Cursor)
+LIVE_CHALLENGE = Kind("live-challenge", LiveChallenge)
 
 SCALABLE = Kind("scalable", Scalable)
 ACTIVITY = Kind("activity", ActivityRecord)
@@ -93,4 +95,5 @@ ALL: tuple[Kind[Any], ...] = (
     SCALABLE,
     ACTIVITY,
     CURSOR,
+    LIVE_CHALLENGE,
 )

@@ -13,6 +13,7 @@ from tidegate.ports.router import DataPlane
 from tidegate.ports.shards import ShardBoard
 from tidegate.ports.target import Options
 from tidegate.serving.contract.images import ImageTable
+from tidegate.serving.contract.replica_spec import TracingSpec
 from tidegate.settings import Settings
 
 
@@ -44,5 +45,7 @@ class TargetContext:
     """Of the controller's lease on the store."""
     shards: ShardBoard | None = None
     """The shards of transform jobs that runners of other machines share; None: they cannot reach the database."""
+    tracing: TracingSpec | None = None
+    """How workers of this machine trace predictions; None: they do not."""
     options: Options = field(default_factory=dict)
     """The target's own settings."""

@@ -71,7 +71,8 @@ def name_subject(params: Params) -> str:
 
 async def handle(request: WireRequest, ctx: WireContext, guard: Guard, request_id: str = "") -> WireResponse:
     """Answer one request, whose id is ``request_id``."""
-    call = OperationCall(ctx, ctx.clock.now(), request_id or ctx.ids.new("request"), guard.caller.name)
+    id = request_id or ctx.ids.new("request")
+    call = OperationCall(ctx, ctx.clock.now(), id, guard.caller.name, request.headers)
     try:
         body = inflate(request)
         target = identify(request, body)

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from tidegate.domain.access import Access
 from tidegate.domain.errors import Unavailable
+from tidegate.domain.trace_context import PARENT, format_parent
 from tidegate.service import asynchronous as use
 from tidegate.service.asynchronous import AsyncRequest
 from tidegate.wire.operation import AsyncOperation, OperationCall, Operations, Params
@@ -32,9 +33,15 @@ async def invoke_endpoint_async(call: OperationCall, params: Params) -> Params:
         filename=params.get("Filename"),
         headers={header: params[name] for name, header in _HEADERS.items() if name in params},
     )
+    traces = call.ctx.acceptances
+    begun = traces.begin(call.headers) if traces is not None else None
+    if begun is not None:
+        asking.headers[PARENT] = format_parent(begun.own)
     unique = _uuid(call.ctx.ids.new("inference"))
     body = asking.body if asking.input is None else None
     item = await queue.accept(lambda tx: use.build_item(tx, asking, unique, call.now), body)
+    if traces is not None and begun is not None:
+        traces.end(begun, item, call.now)
     return {
         "InferenceId": item.inference_id,
         "OutputLocation": item.output,
