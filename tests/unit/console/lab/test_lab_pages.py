@@ -98,6 +98,7 @@ async def test_a_viewer_sees_all_and_has_no_buttons(tmp_path: Path) -> None:
         page = await eve.get("/console/lab", headers=PAGE)
         assert page.status_code == 200
         assert "data-step=" not in page.text and "takes the role operator" in page.text
+        assert "Bearer $TIDEGATE_TOKEN" in page.text
         for step in ("train", "first", "end"):
             assert (await eve.post(f"{API}/{step}", json={})).status_code == 403
         assert (await states(eve))["first"] == "ready"
