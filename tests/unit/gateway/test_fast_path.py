@@ -233,3 +233,45 @@ async def test_what_arrived_before_the_end_of_the_server_is_answered_and_the_con
         assert (await _read(reader)).startswith(b"HTTP/1.1 202 ")
         assert await reader.read() == b""
         writer.close()
+
+
+async def test_answers_wait_for_a_client_that_does_not_read_them() -> None:
+    async with both() as pair:
+        reader, writer = await asyncio.open_unix_connection(str(pair.folder / "short"))
+        state = pair.servers[0].server_state
+        while not state.connections:
+            await asyncio.sleep(0)
+        (connection,) = state.connections
+        connection.pause_writing()  # as the transport does when too much waits in it
+        writer.write(request())
+        while not (await pair.queue.backlogs()):
+            await asyncio.sleep(0.001)
+        assert (await pair.ask(request())).startswith(b"HTTP/1.1 202 ")
+        assert len(state.tasks) == 1
+        connection.resume_writing()
+        assert (await _read(reader)).startswith(b"HTTP/1.1 202 ")
+        writer.close()
+
+
+async def test_an_answer_that_no_header_can_carry_is_an_error_and_not_silence() -> None:
+    """Of a configuration that an earlier version took."""
+    for output in ("s3://out/\u65e5\u672c", "s3://out/a\rx: y"):
+        async with both() as pair:
+
+            def put(tx: Tx, output: str = output) -> None:
+                config = AsyncConfig(output, None)
+                wanted = version("c")
+                wanted = replace(wanted, variants=tuple(replace(v, asynchronous=config) for v in wanted.variants))
+                tx.put(ENDPOINT, "odd", Endpoint("odd", START, START, serving=wanted), expect=0, now=START)
+
+            await pair.house.store.run(put)
+            sent = request("/endpoints/odd/async-invocations")
+            answer = await (pair.ask(sent) if "\r" in output else pair.compare(sent))
+            assert answer.startswith(b"HTTP/1.1 500 ") and b"internal error" in answer and pair.ordinary == []
+
+
+async def test_a_length_of_thousands_of_digits_is_refused_in_the_same_words() -> None:
+    async with both() as pair:
+        sent = request().replace(b"Content-Length: 3", b"Content-Length: " + b"0" * 5_000 + b"3")
+        assert b"HTTP/1.1 400 " in await pair.compare(sent)
+        assert await pair.queue.backlogs() == {}

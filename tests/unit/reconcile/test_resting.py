@@ -17,6 +17,7 @@ from tidegate.domain.rollout import DeploymentConfig
 from tidegate.domain.targets import LOCAL
 from tidegate.ports.store import Tx
 from tidegate.ports.target import Look
+from tidegate.reconcile import engine as engine_module
 from tidegate.reconcile.engine import REST, STEADY_RESYNC, Engine
 from tidegate.reconcile.guards import Guards
 from tidegate.rollout import commands
@@ -112,6 +113,41 @@ async def test_what_cannot_be_compared_gets_a_look_of_its_own(unknown: str) -> N
     target.hidden = {"b"} if unknown == "one is not seen" else set()
     case.store.away = unknown == "the database is away"
     assert await case.compare() == ({"b"} if target.hidden else set(NAMES))
+
+
+@pytest.mark.parametrize("error", [ValueError("an answer that nobody can read"), OSError("too many open files")])
+async def test_a_comparison_that_fails_gives_each_a_look_of_its_own(error: Exception) -> None:
+    target = WholeTarget()
+    case = Case(target)
+    await case.begin()
+
+    async def fail(endpoints: Collection[str]) -> Mapping[str, Look]:
+        raise error
+
+    target.observe_all = fail  # type: ignore[method-assign]
+    assert await case.compare() == set(NAMES)
+
+
+async def test_rest_ends_by_itself_for_what_no_comparison_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that was restored under a running controller may have another record of the same version."""
+    monkeypatch.setattr(engine_module, "LONGEST_REST", 0.01)
+    target = WholeTarget()
+    case = Case(target)
+    await case.begin()
+    looks: list[str] = []
+    observe = target.observe
+
+    async def note(endpoint: str) -> Look:
+        looks.append(endpoint)
+        return await observe(endpoint)
+
+    target.observe = note  # type: ignore[method-assign]
+    async with asyncio.timeout(30):
+        case.engine.kick("a")
+        while looks.count("a") < 4:
+            await asyncio.sleep(0.005)
+    await case.engine.stop()
+    assert await case.compare() == set()
 
 
 async def test_an_endpoint_of_which_not_all_is_seen_is_not_at_rest() -> None:
