@@ -3,7 +3,8 @@ controller needs nothing of what carries requests.
 
 One runs on a machine at a time: it holds a lock on a file, which ends with it however it ends. A controller that
 finds the lock free starts one; one that runs outlives the controller, and its successor leaves it alone unless it was
-started with other settings or by another version, or makes no progress: each turn in which it reached the queue touches the lock.
+started with other settings or by another version, or makes no progress: each turn in which it reached the queue
+touches the lock.
 """
 
 import asyncio
