@@ -28,6 +28,8 @@ TIME_LIMIT = 60.0
 MAX_RUNNING = 2
 MAX_PENDING = 8
 """Maximum number of running and waiting computations; further ones are refused."""
+OPERATIONS = tuple(("POST", f"/{what}", Access.READ) for what in COMPUTATIONS)
+"""Method, path under the native API, and what it asks of a caller."""
 MAX_KEPT = 16
 """Answers of pages that are kept."""
 
@@ -92,10 +94,8 @@ class ComputePool:
 def routes(gateway: Gateway, pool: ComputePool | None = None) -> list[GuardedRoute]:
     there = pool or ComputePool()
     return [
-        GuardedRoute(
-            gateway, f"{NATIVE}/{what}", _make_handler(gateway, there, what), Access.READ, methods=["POST"]
-        )
-        for what in COMPUTATIONS
+        GuardedRoute(gateway, NATIVE + path, _make_handler(gateway, there, path[1:]), access, [method])
+        for method, path, access in OPERATIONS
     ]
 
 

@@ -69,11 +69,11 @@ def _document(folder: Path, name: str) -> dict[str, Any]:
     return {"endpoint": name, **(store.document() or {"at": None, "versions": [], "labels": {}})}
 
 
+ROUTES: native.NativeRoutes = (
+    ("GET", "/endpoints/{name}/labels", show_labels, Access.READ),
+    ("POST", "/endpoints/{name}/labels", post_labels, Access.USE),
+)
+
+
 def routes(gateway: Gateway) -> list[GuardedRoute]:
-    return native.routes(
-        gateway,
-        (
-            ("GET", "/endpoints/{name}/labels", show_labels, Access.READ),
-            ("POST", "/endpoints/{name}/labels", post_labels, Access.USE),
-        ),
-    )
+    return native.routes(gateway, ROUTES)
