@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from tests.gateway_harness import GatewayHarness
+from tests.gateway_harness import GatewayHarness, late_pages
 from tidegate.compose import reference
-from tidegate.compose.further_routes import further_routes
 from tidegate.gateway import native
 from tidegate.gateway.paths import NATIVE
 from tidegate.service.prometheus import families, render, render_storage
@@ -31,9 +30,7 @@ def test_metrics_of_the_page_are_listed() -> None:
 
 def test_every_operation_of_the_native_api_is_listed() -> None:
     gateway, page = GatewayHarness().gateway, PAGE.read_text()
-    served = [
-        route for route in (*native.routes(gateway), *further_routes(gateway, {})) if route.path.startswith(NATIVE)
-    ]
+    served = [route for route in (*native.routes(gateway), *late_pages(gateway)) if route.path.startswith(NATIVE)]
     names = [
         f"| `{method} {route.path.removeprefix(NATIVE)}` |"
         for route in served

@@ -1,5 +1,5 @@
-"""Routes beside the platform's own API: the planner, labels, computations for pages, and the
-console."""
+"""Routes beside the platform's own API that take time to import: the planner, labels, computations for pages, and the
+console's pages but for the first ones."""
 
 from collections.abc import Mapping
 
@@ -13,28 +13,33 @@ from tidegate.console import (
     cost_reader,
     insight_pages,
     learn_pages,
-    login_pages,
     openid_pages,
-    operate_pages,
     pages,
     recommender_pages,
     summary_pages,
     users_page,
 )
+from tidegate.console.computed import ComputedPages
+from tidegate.console.live_stream import LiveStreams
 from tidegate.gateway import account, native, people
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.guarded_routes import GuardedRoute
 
 
-def further_routes(gateway: Gateway, environment: Mapping[str, str]) -> list[GuardedRoute]:
-    """``environment``: of the processes that compute for a page."""
-    desk, streams = compute_api.ComputePool(environment), operate_pages.open_streams(gateway)
+def further_routes(
+    gateway: Gateway, environment: Mapping[str, str], streams: LiveStreams, warm: bool = False
+) -> list[GuardedRoute]:
+    """``environment``: of the processes that compute for a page; ``warm``: whether to compute ahead what pages show
+    first."""
+    desk = compute_api.ComputePool(environment)
+    computed = ComputedPages(desk)
+    if warm:
+        computed.begin_warming(gateway)
     return [
         *planner_api.routes(gateway),
         *labels_api.routes(gateway),
         *compute_api.routes(gateway, desk),
         *native.routes(gateway, cost_reader.ROUTES),
-        *login_pages.routes(gateway),
         *openid_pages.routes(gateway),
         *audit_page.routes(gateway),
         *native.routes(gateway, people.ROUTES),
@@ -42,10 +47,9 @@ def further_routes(gateway: Gateway, environment: Mapping[str, str]) -> list[Gua
         *users_page.routes(gateway),
         *account_page.routes(gateway),
         *chat_page.routes(gateway),
-        *operate_pages.routes(gateway, streams),
         *insight_pages.routes(gateway, streams),
-        *pages.routes(gateway, desk),
-        *learn_pages.routes(gateway, desk),
+        *pages.routes(gateway, computed),
+        *learn_pages.routes(gateway, computed),
         *recommender_pages.routes(gateway),
         *summary_pages.routes(gateway),
     ]

@@ -2,27 +2,38 @@
 ``cli/commands.py``."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tidegate.console.live_stream import open_streams
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.paths import CONSOLE, LOGIN, NATIVE
 from tidegate.host.late_import import load
 
-PATHS: Mapping[str, tuple[str, ...]] = {
-    f"{NATIVE}/plan": ("GET", "POST"),
-    f"{NATIVE}/endpoints/{{name}}/labels": ("GET", "POST"),
-    f"{NATIVE}/promise": ("POST",),
-    f"{NATIVE}/rehearse": ("POST",),
-    f"{NATIVE}/simulate": ("POST",),
+FIRST: Mapping[str, tuple[str, ...]] = {
     CONSOLE: ("GET",),
     f"{CONSOLE}/live": ("GET",),
     f"{CONSOLE}/live/{{name}}": ("GET",),
     f"{CONSOLE}/endpoints/{{name}}": ("GET",),
     f"{CONSOLE}/endpoints/{{name}}/history": ("GET",),
+    f"{CONSOLE}/jobs": ("GET",),
+    f"{CONSOLE}/jobs/live": ("GET",),
+    LOGIN: ("GET", "POST"),
+    f"{CONSOLE}/logout": ("POST",),
+    f"{CONSOLE}/session": ("GET",),
+    f"{CONSOLE}/static/{{path:path}}": ("GET",),
+}
+"""Paths of ``first_routes`` with their methods. Both take a sixth of the processor time of a start, and most servers
+never show them."""
+FURTHER: Mapping[str, tuple[str, ...]] = {
+    f"{NATIVE}/plan": ("GET", "POST"),
+    f"{NATIVE}/endpoints/{{name}}/labels": ("GET", "POST"),
+    f"{NATIVE}/promise": ("POST",),
+    f"{NATIVE}/rehearse": ("POST",),
+    f"{NATIVE}/simulate": ("POST",),
     f"{CONSOLE}/endpoints/{{name}}/chat": ("GET",),
     **{
         f"{CONSOLE}/endpoints/{{name}}/{page}": ("GET",)
@@ -30,8 +41,6 @@ PATHS: Mapping[str, tuple[str, ...]] = {
     },
     **{f"{CONSOLE}/live/{{name}}/{page}": ("GET",) for page in ("evidence", "drift", "labels", "shadow")},
     f"{NATIVE}/endpoints/{{name}}/capture/samples": ("GET",),
-    f"{CONSOLE}/jobs": ("GET",),
-    f"{CONSOLE}/jobs/live": ("GET",),
     f"{CONSOLE}/audit": ("GET",),
     f"{CONSOLE}/users": ("GET",),
     f"{CONSOLE}/account": ("GET",),
@@ -47,11 +56,8 @@ PATHS: Mapping[str, tuple[str, ...]] = {
     f"{NATIVE}/account/tokens": ("POST",),
     f"{NATIVE}/account/tokens/{{id}}": ("DELETE",),
     f"{NATIVE}/account/sessions": ("DELETE",),
-    LOGIN: ("GET", "POST"),
     f"{LOGIN}/provider": ("GET",),
     f"{LOGIN}/callback": ("GET",),
-    f"{CONSOLE}/logout": ("POST",),
-    f"{CONSOLE}/session": ("GET",),
     f"{CONSOLE}/overview": ("GET",),
     f"{CONSOLE}/flowchart": ("GET",),
     f"{CONSOLE}/planner": ("GET",),
@@ -67,32 +73,67 @@ PATHS: Mapping[str, tuple[str, ...]] = {
     f"{CONSOLE}/recommender": ("GET",),
     f"{CONSOLE}/recommender/{{name}}": ("GET",),
     f"{CONSOLE}/recommender/{{name}}/live": ("GET",),
-    f"{CONSOLE}/static/{{path:path}}": ("GET",),
 }
-"""Paths of ``further_routes`` with their methods: the planner, labels, computations, users and pages, which take a
-sixth of the processor time of a start and which most servers never show."""
+"""Paths of ``further_routes`` with their methods: the planner, labels, computations, users and most pages."""
+
+PAUSE = 0.5
+"""Seconds after the first page in which a browser gets what belongs to it, before further pages are imported."""
 
 Handler = Callable[[Request], Awaitable[Response]]
+Handlers = dict[tuple[str, str], Handler]
 
 
-def late_routes(gateway: Gateway, environment: Mapping[str, str]) -> list[Route]:
-    """Routes whose code is imported, in a thread, at the first request for one of them. ``environment``: of the
+class LateRoutes:
+    """Imports the code of routes, in a thread, at the first request for one of them. ``environment``: of the
     processes that compute for a page."""
-    handlers: dict[tuple[str, str], Handler] = {}
-    loading = asyncio.Lock()
 
-    async def find(path: str, method: str) -> Handler:
-        async with loading:
-            if not handlers:
-                make = await asyncio.to_thread(load, "tidegate.compose.further_routes", "further_routes")
-                for route in make(gateway, environment):
-                    handlers.update({(route.path, verb): route.endpoint for verb in route.methods})
-        return handlers[path, method]
+    def __init__(self, gateway: Gateway, environment: Mapping[str, str]) -> None:
+        self._gateway = gateway
+        self._environment = environment
+        self._streams = open_streams(gateway)
+        self._loading = asyncio.Lock()
+        self._first: Handlers = {}
+        self._further: Handlers = {}
+        self._ahead: asyncio.Task[None] | None = None
 
-    def make_route(path: str, methods: tuple[str, ...]) -> Route:
+    def routes(self) -> list[Route]:
+        first = [self._make_route(path, methods, self._find_first) for path, methods in FIRST.items()]
+        return first + [self._make_route(path, methods, self._find_further) for path, methods in FURTHER.items()]
+
+    def _make_route(
+        self, path: str, methods: tuple[str, ...], find: Callable[[bool], Awaitable[Handlers]]
+    ) -> Route:
+        shown = path.startswith(CONSOLE)
+
         async def handle(request: Request) -> Response:
-            return await (await find(path, request.method))(request)
+            return await (await find(shown))[path, request.method](request)
 
         return Route(path, handle, methods=list(methods))
 
-    return [make_route(path, methods) for path, methods in PATHS.items()]
+    async def _find_first(self, shown: bool) -> Handlers:
+        async with self._loading:
+            if not self._first:
+                make = await asyncio.to_thread(load, "tidegate.compose.first_routes", "first_routes")
+                self._first = _by_path(make(self._gateway, self._streams))
+                self._ahead = asyncio.ensure_future(self._load_ahead())
+        return self._first
+
+    async def _find_further(self, shown: bool) -> Handlers:
+        """``shown``: whether a page of the console was asked for, as which others will be."""
+        async with self._loading:
+            if not self._further:
+                make = await asyncio.to_thread(load, "tidegate.compose.further_routes", "further_routes")
+                self._further = _by_path(make(self._gateway, self._environment, self._streams, warm=shown))
+        return self._further
+
+    async def _load_ahead(self) -> None:
+        await asyncio.sleep(PAUSE)
+        await self._find_further(shown=True)
+
+
+def _by_path(routes: Iterable[Route]) -> Handlers:
+    return {(route.path, method): route.endpoint for route in routes for method in route.methods or ()}
+
+
+def late_routes(gateway: Gateway, environment: Mapping[str, str]) -> list[Route]:
+    return LateRoutes(gateway, environment).routes()

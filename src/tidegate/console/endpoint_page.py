@@ -11,7 +11,7 @@ from tidegate.console import alarm_meters, endpoint_parts
 from tidegate.console.activity import Activity, read_activity
 from tidegate.console.figures import format_age
 from tidegate.console.live_stream import Snapshot
-from tidegate.console.pages import TEMPLATES
+from tidegate.console.rendering import TEMPLATES
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.asynchronous import Backlog
 from tidegate.domain.endpoint import Endpoint

@@ -10,6 +10,7 @@ from starlette.responses import Response, StreamingResponse
 
 from tidegate.domain.errors import NotFound, TidegateError, Unavailable
 from tidegate.gateway.browser_pages import HEADERS
+from tidegate.gateway.dependencies import Gateway
 from tidegate.ports.clock import Clock
 
 LIFETIME = 50
@@ -108,6 +109,10 @@ class LiveStreams:
             async with asyncio.timeout(pause):
                 await self.stopping.wait()
         return self.stopping.is_set()
+
+
+def open_streams(gateway: Gateway) -> LiveStreams:
+    return LiveStreams(gateway.context.clock, gateway.context.ids.new("request"), gateway.stopping)
 
 
 def changed_parts(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from tidegate.console.cost_reader import CostReader
 from tidegate.console.endpoint_cost import cost_cell, cost_view
 from tidegate.console.identity import identify_reader, page_headers
 from tidegate.console.live_stream import LiveStreams, Snapshot, StillSame
-from tidegate.console.pages import PAGES, TEMPLATES
+from tidegate.console.rendering import PAGES, TEMPLATES
 from tidegate.domain.access import Access, Caller
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import AuthError, Invalid
@@ -33,10 +33,6 @@ SHOWN_JOBS = 200
 CELLS = ("state", "versions", "traffic", "latency", "errors", "instances", "cost", "last")
 
 Handler = Callable[[Request], Awaitable[Response]]
-
-
-def open_streams(gateway: Gateway) -> LiveStreams:
-    return LiveStreams(gateway.context.clock, gateway.context.ids.new("request"), gateway.stopping)
 
 
 def routes(gateway: Gateway, streams: LiveStreams) -> list[GuardedRoute]:

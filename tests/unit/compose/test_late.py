@@ -4,19 +4,18 @@ import asyncio
 
 import httpx
 
-from tests.gateway_harness import GatewayHarness
-from tidegate.compose.further_routes import further_routes
-from tidegate.compose.late import PATHS, late_routes
+from tests.gateway_harness import GatewayHarness, late_pages
+from tidegate.compose.late import FIRST, FURTHER, late_routes
 from tidegate.gateway.app import build_app
 
 
 def test_every_late_path_has_its_route_with_its_methods() -> None:
-    real = further_routes(GatewayHarness().gateway, {})
+    real = late_pages(GatewayHarness().gateway)
     found: dict[str, set[str]] = {}
     for route in real:
         found.setdefault(route.path, set()).update(route.methods or ())
     assert {path: methods - {"HEAD"} for path, methods in found.items()} == {
-        path: set(methods) for path, methods in PATHS.items()
+        path: set(methods) for path, methods in (FIRST | FURTHER).items()
     }
 
 
