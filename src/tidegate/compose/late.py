@@ -9,8 +9,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tidegate.console.live_stream import open_streams
+from tidegate.gateway.browser_pages import accepts_html
 from tidegate.gateway.dependencies import Gateway
-from tidegate.gateway.paths import CONSOLE, LOGIN, NATIVE
+from tidegate.gateway.paths import CONSOLE, LOGIN, NATIVE, WAITING
 from tidegate.host.late_import import load
 
 FIRST: Mapping[str, tuple[str, ...]] = {
@@ -25,6 +26,7 @@ FIRST: Mapping[str, tuple[str, ...]] = {
     f"{CONSOLE}/logout": ("POST",),
     f"{CONSOLE}/session": ("GET",),
     f"{CONSOLE}/static/{{path:path}}": ("GET",),
+    WAITING: ("GET",),
 }
 """Paths of ``first_routes`` with their methods. Both take a sixth of the processor time of a start, and most servers
 never show them."""
@@ -76,6 +78,8 @@ FURTHER: Mapping[str, tuple[str, ...]] = {
 }
 """Paths of ``further_routes`` with their methods: the planner, labels, computations, users and most pages."""
 
+PATIENCE = 0.1
+"""Seconds that a browser waits for the import of a page before it gets one that waits for it."""
 PAUSE = 0.5
 """Seconds after the first page in which a browser gets what belongs to it, before further pages are imported."""
 
@@ -95,22 +99,33 @@ class LateRoutes:
         self._first: Handlers = {}
         self._further: Handlers = {}
         self._ahead: asyncio.Task[None] | None = None
+        self._importing: asyncio.Task[Handlers] | None = None
 
     def routes(self) -> list[Route]:
-        first = [self._make_route(path, methods, self._find_first) for path, methods in FIRST.items()]
-        return first + [self._make_route(path, methods, self._find_further) for path, methods in FURTHER.items()]
+        first = [self._make_first(path, methods) for path, methods in FIRST.items()]
+        return first + [self._make_further(path, methods) for path, methods in FURTHER.items()]
 
-    def _make_route(
-        self, path: str, methods: tuple[str, ...], find: Callable[[bool], Awaitable[Handlers]]
-    ) -> Route:
-        shown = path.startswith(CONSOLE)
-
+    def _make_first(self, path: str, methods: tuple[str, ...]) -> Route:
         async def handle(request: Request) -> Response:
-            return await (await find(shown))[path, request.method](request)
+            return await (await self._find_first())[path, request.method](request)
 
         return Route(path, handle, methods=list(methods))
 
-    async def _find_first(self, shown: bool) -> Handlers:
+    def _make_further(self, path: str, methods: tuple[str, ...]) -> Route:
+        shown = path.startswith(CONSOLE)
+
+        async def handle(request: Request) -> Response:
+            if shown and request.method == "GET" and not self._further and accepts_html(request.scope):
+                waiting = (await self._find_first())[WAITING, "GET"]
+                self._importing = asyncio.ensure_future(self._find_further(shown))
+                await asyncio.wait([self._importing], timeout=PATIENCE)
+                if not self._importing.done():
+                    return await waiting(request)
+            return await (await self._find_further(shown))[path, request.method](request)
+
+        return Route(path, handle, methods=list(methods))
+
+    async def _find_first(self) -> Handlers:
         async with self._loading:
             if not self._first:
                 make = await asyncio.to_thread(load, "tidegate.compose.first_routes", "first_routes")

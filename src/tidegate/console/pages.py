@@ -10,10 +10,11 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tidegate.console import chapters, flowchart, rehearsal_page
+from tidegate.console import flowchart, rehearsal_page
 from tidegate.console.chapters import OVERVIEW
 from tidegate.console.computed import ComputedPages, StillComputing
 from tidegate.console.rendering import load_catalogue, render_page
+from tidegate.console.waiting_page import show_waiting
 from tidegate.domain.access import Access
 from tidegate.domain.errors import Invalid, TidegateError
 from tidegate.gateway.browser_pages import HEADERS
@@ -44,19 +45,11 @@ def page_routes(gateway: Gateway, computed: ComputedPages, pages: Mapping[str, P
             try:
                 return await page(gateway, computed, request)
             except StillComputing:
-                return await _wait(gateway, request)
+                return await show_waiting(gateway, request)
 
         return handle
 
     return [GuardedRoute(gateway, path, make(page), Access.READ) for path, page in pages.items()]
-
-
-async def _wait(gateway: Gateway, request: Request) -> Response:
-    place = chapters.find_place(request.url.path)
-    name = "Learn" if place is None else chapters.CHAPTERS[place].name
-    page = render_page("waiting", request, await load_catalogue(gateway), chapter=name)
-    page.headers["cache-control"] = "no-store"
-    return page
 
 
 async def _home(gateway: Gateway, computed: ComputedPages, request: Request) -> Response:

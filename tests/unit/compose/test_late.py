@@ -1,10 +1,13 @@
 """Pages and the planner are imported at the first request for one of them, and answer as if they had always been."""
 
 import asyncio
+import threading
 
 import httpx
+import pytest
 
 from tests.gateway_harness import GatewayHarness, late_pages
+from tidegate.compose import late
 from tidegate.compose.late import FIRST, FURTHER, late_routes
 from tidegate.gateway.app import build_app
 
@@ -37,3 +40,51 @@ def test_late_routes_answer_also_when_several_are_the_first() -> None:
     found = asyncio.run(ask())
     assert [answer.status_code for answer in found] == [200, 200, 200, 404, 405, 200]
     assert "<h1>" in found[0].text and found[5].json()["spec"]["endpoint"] == "payroll-fraud"
+
+
+def test_a_browser_does_not_wait_for_an_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only somebody who may read pages is told to wait."""
+    house, goes_on = GatewayHarness(), threading.Event()
+    real = late.load
+
+    def slow(module: str, name: str) -> object:
+        if name == "further_routes":
+            goes_on.wait(30)
+            return lambda *rest, warm: real(module, name)(*rest)
+        return real(module, name)
+
+    monkeypatch.setattr(late, "load", slow)
+    browser = {"accept": "text/html"}
+
+    async def ask() -> list[httpx.Response]:
+        app = build_app(house.gateway, late_routes(house.gateway, {}))
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8471"
+        ) as client:
+            first = [await client.get(path, headers=browser) for path in ("/console/users", "/console/waiting")]
+            asked = asyncio.ensure_future(client.get("/console/users"))
+            goes_on.set()
+            found = [*first, await asked, await client.get("/console/users", headers=browser)]
+            await house.store.close()
+            return found
+
+    waiting, nothing, script, page = asyncio.run(ask())
+    assert waiting.status_code == 200 and "data-waiting" in waiting.text
+    assert waiting.headers["cache-control"] == "no-store"
+    assert nothing.status_code == 404
+    assert script.status_code == 200 and "data-waiting" not in script.text + page.text
+
+
+def test_who_may_not_read_is_not_told_to_wait_but_sent_to_the_login() -> None:
+    house = GatewayHarness(people=True)
+
+    async def ask() -> httpx.Response:
+        app = build_app(house.gateway, late_routes(house.gateway, {}))
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8471"
+        ) as client:
+            found = await client.get("/console/overview", headers={"accept": "text/html"})
+            await house.store.close()
+            return found
+
+    assert asyncio.run(ask()).status_code == 303
