@@ -104,7 +104,7 @@ class EndpointList:
             row = endpoint_rows.make_row(document, activity, sparklines[name].rates, now)
             rows.append({**row, "cost": priced[name].cell})
         self._sparklines, self._priced = sparklines, priced
-        return rows
+        return endpoint_rows.sort_by_need(rows)
 
     async def _read_records(self) -> list[EndpointRecords]:
         known = self._written
