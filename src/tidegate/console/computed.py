@@ -7,6 +7,7 @@ shows the result as soon as it is there.
 import asyncio
 import json
 import logging
+import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Hashable, Mapping
 from dataclasses import dataclass, field
@@ -36,7 +37,6 @@ LONGEST_KEY = 8_000
 """Characters of a key that is kept: a longer query is worked out each time."""
 WARM_LIMIT = 600.0
 """Seconds until a warm-up that got too little processor time is given up."""
-LINE_LIMIT = 2**24
 
 
 class StillComputing(Exception):
@@ -117,27 +117,22 @@ class ComputedPages:
         keys = [_page_key(name, query, catalogue) for name, query in pages]
         keys += [_simulation_key(what, body) for what, body in simulations]
         asked = {"prices": None if prices is None else str(prices), "now": now.isoformat()}
-        child = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tidegate.console.warm_process"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env=self.pool.environment,
-            limit=LINE_LIMIT,
-        )
-        assert child.stdin is not None and child.stdout is not None
+        question = json.dumps({**asked, "pages": pages, "simulations": simulations})
+        loop = asyncio.get_running_loop()
+
+        def keep(line: str) -> None:
+            place, result = json.loads(line)
+            loop.call_soon_threadsafe(self._keep, keys[place], result)
+
+        child = _start(self.pool.environment)  # not asyncio's: to cancel that in mid-start can hang
+        talk = loop.run_in_executor(None, _talk, child, question, keep)
         try:
             async with asyncio.timeout(WARM_LIMIT):
-                child.stdin.write(json.dumps({**asked, "pages": pages, "simulations": simulations}).encode())
-                child.stdin.close()
-                async for line in child.stdout:
-                    place, result = json.loads(line)
-                    self._keep(keys[place], result)
-        except (OSError, ValueError) as error:
-            log.warning("pages of the console are not computed ahead: %s", error)
+                await asyncio.shield(talk)
+        except TimeoutError:
+            log.warning("pages of the console are not computed ahead: no processor time for it")
         finally:
-            if child.returncode is None:
-                child.kill()
-            await child.wait()
+            child.kill()
 
     def _keep(self, key: Hashable, result: Any) -> None:
         """Nothing is put in place of what somebody waits for, or already has."""
@@ -149,6 +144,27 @@ class ComputedPages:
 
         self._kept[key] = asyncio.ensure_future(done())
         self._forget_oldest()
+
+
+def _start(environment: Mapping[str, str]) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "tidegate.console.warm_process"],
+        **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": dict(environment)},
+    )
+
+
+def _talk(child: "subprocess.Popen[str]", question: str, keep: Callable[[str], None]) -> None:
+    """Runs in a thread, until the child has ended."""
+    with child:
+        assert child.stdin is not None and child.stdout is not None
+        try:
+            child.stdin.write(question)
+            child.stdin.close()
+            for line in child.stdout:
+                keep(line)
+        except (OSError, ValueError) as error:
+            child.kill()
+            log.warning("pages of the console are not computed ahead: %s", error)
 
 
 def _has_failed(task: asyncio.Task[Any]) -> bool:

@@ -153,3 +153,20 @@ async def test_what_is_computed_ahead_is_there_for_the_first_browser(monkeypatch
 def test_every_page_of_the_story_that_computes_is_computed_ahead() -> None:
     assert {name for name, _ in first_views()} == set(PAGE_WORK)
     assert {what for what, _ in first_simulations()} == {"simulate", "drift", "peak", "update", "incident"}
+
+
+@pytest.mark.parametrize("turns", [0, 1, 3, 10, 40])
+def test_a_server_that_stops_in_the_middle_of_it_does_not_wait_for_what_is_computed_ahead(turns: int) -> None:
+    """Wherever it is: also while its process starts."""
+
+    async def stop() -> ComputedPages:
+        house, pages = GatewayHarness(), ComputedPages(ComputePool())
+        await computed.load_catalogue(house.gateway)
+        pages.begin_warming(house.gateway)
+        for _ in range(turns):
+            await asyncio.sleep(0.001)
+        await house.store.close()
+        return pages
+
+    pages = asyncio.run(stop())
+    assert pages._warming is not None and pages._warming.cancelled()
