@@ -21,8 +21,9 @@ from tidegate.advisor.drift.profile import Row, TableProfile
 from tidegate.advisor.drift.shares import column_shares
 from tidegate.advisor.drift.slices import SlicedTable
 from tidegate.advisor.quality.label_lines import Label, Prediction
+from tidegate.advisor.quality.label_terms import LabelTerms
 from tidegate.advisor.quality.report import QualityQuestion
-from tidegate.advisor.quality.store import LabelStore, LabelTerms
+from tidegate.advisor.quality.store import LabelStore
 from tidegate.capture.paths import file_name, layout
 from tidegate.compose.further_routes import further_routes
 from tidegate.domain.drift import DriftFinding, DriftOutcome, DriftPoint, DriftRecord, DriftSchedule, DriftVerdict

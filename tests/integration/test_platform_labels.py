@@ -44,8 +44,8 @@ def post(platform: Platform, labels: list[dict[str, Any]], **more: Any) -> httpx
     return httpx.post(url, json={"labels": labels, **more}, timeout=30)
 
 
-def known(platform: Platform) -> dict[str, Any]:
-    answer = httpx.get(f"{platform.url}/tidegate/v1/endpoints/labelled/labels")
+def known(platform: Platform, endpoint: str = "labelled") -> dict[str, Any]:
+    answer = httpx.get(f"{platform.url}/tidegate/v1/endpoints/{endpoint}/labels")
     found: dict[str, Any] = answer.json() if answer.status_code == 200 else {"versions": []}
     return found
 
@@ -157,6 +157,15 @@ def test_thumbs_on_streamed_answers_find_their_version(platform: Platform, scene
     votes.write_text('{"id": "chat-3", "label": true}')
     again = tidegate(platform, "feedback", "chat", str(votes))
     assert again.stdout == "1 votes are kept for endpoint chat (1 repeated)\n", again
+
+    refused = httpx.post(url, json={"labels": [{"id": "chat-0", "label": 1}], "kind": "classes"})
+    assert (refused.status_code, known(platform, "chat")["labels"]["joined"]) == (409, 4)
+    assert "an operator may change it" in refused.text
+    changed = tidegate(platform, "label-terms", "chat", "--kind", "amounts", "--reason", "they are minutes")
+    expected = "endpoint chat: labels are amounts; scores are read from answers that are one number\n"
+    assert changed.stdout == expected, changed
+    audit = tidegate(platform, "audit", "--about", "chat").stdout.splitlines()[-1]
+    assert "they are minutes" in audit and "labels are feedback" in audit and "labels are amounts" in audit
 
 
 def test_what_is_no_request_is_refused_and_an_endpoint_without_labels_says_so(

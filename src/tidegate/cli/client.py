@@ -122,6 +122,9 @@ class ApiClient:
     def post_labels(self, name: str, body: Mapping[str, object]) -> dict[str, Any]:
         return self._request_document("POST", f"{_check_endpoint_name(name)}/labels", body)
 
+    def change_label_terms(self, name: str, body: Mapping[str, object]) -> dict[str, Any]:
+        return self._request_document("PUT", f"{_check_endpoint_name(name)}/labels/terms", body)
+
     def evidence(self, name: str) -> dict[str, Any]:
         return self._request_document("GET", f"{_check_endpoint_name(name)}/evidence")
 

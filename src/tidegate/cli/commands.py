@@ -54,6 +54,7 @@ TASKS: Mapping[str, tuple[CommandEntry, ...]] = {
         CommandEntry("models", "inspect", "models", "Show the loaded models of a multi-model endpoint."),
         CommandEntry("capture", "capture", "capture", "Show what data capture wrote, and what it dropped."),
         CommandEntry("labels", "labels", "labels", "Measure predictions by labels that came later."),
+        CommandEntry("label-terms", "label_terms", "label_terms", "Change how labels and answers are read."),
         CommandEntry("feedback", "feedback", "feedback", "Post what people think of answers, and show it."),
         CommandEntry("drift", "drift", "drift", "Compare captured requests with a baseline."),
         CommandEntry("monitor", "monitor", "app", "Watch an endpoint's captured requests for drift."),

@@ -33,6 +33,7 @@ never show them."""
 FURTHER: Mapping[str, tuple[str, ...]] = {
     f"{NATIVE}/plan": ("GET", "POST"),
     f"{NATIVE}/endpoints/{{name}}/labels": ("GET", "POST"),
+    f"{NATIVE}/endpoints/{{name}}/labels/terms": ("PUT",),
     f"{NATIVE}/promise": ("POST",),
     f"{NATIVE}/rehearse": ("POST",),
     f"{NATIVE}/simulate": ("POST",),

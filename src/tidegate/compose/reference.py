@@ -120,7 +120,7 @@ def _operations() -> Iterator[tuple[str, ...]]:
     found = [(method, path, access) for module in handled for method, path, _, access in module.ROUTES]
     found += [captures_page.SAMPLES, *compute_api.OPERATIONS]
     for method, path, access in found:
-        yield f"`{method} {path}`", _role(access), "yes" if access.is_change else ""
+        yield f"`{method} {path}`", _role(access), "yes" if access.is_recorded else ""
 
 
 def _role(access: Access) -> str:

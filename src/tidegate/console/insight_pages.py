@@ -3,6 +3,7 @@ variants, the models of a multi-model endpoint."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +20,7 @@ from tidegate.domain.errors import NotFound
 from tidegate.domain.evidence import EvidenceRecord
 from tidegate.evidence.timeline import EvidenceTrace, EvidenceTracer, sort_blocks
 from tidegate.gateway.dependencies import Gateway
-from tidegate.gateway.guarded_routes import GuardedRoute
+from tidegate.gateway.guarded_routes import GuardedRoute, describe_request
 from tidegate.gateway.paths import CONSOLE, NATIVE
 from tidegate.gateway.request_parsing import parse_endpoint_name, parse_number
 from tidegate.ports.store import Tx
@@ -137,7 +138,10 @@ def routes(gateway: Gateway, streams: LiveStreams) -> list[GuardedRoute]:
 
     async def show_captures(request: Request) -> Response:
         name, caller = parse_endpoint_name(request), _caller(request)
-        page = await captures_page.captures_page(gateway, samples, name, caller.may(Access.SEE))
+        may_see = caller.may(Access.SEE)
+        seen = gateway.trail.allowing(describe_request(gateway, request, Access.SEE)) if may_see else nullcontext()
+        async with seen:
+            page = await captures_page.captures_page(gateway, samples, name, may_see)
         line, document = ("tidegate capture {} --samples 10", "capture/samples")
         if not page["may_see"]:
             line, document = ("tidegate capture {}", "capture")

@@ -49,8 +49,12 @@ class Access(StrEnum):
 
     @property
     def is_change(self) -> bool:
-        """Whether it is recorded in the audit."""
         return self in (Access.CHANGE, Access.OWN, Access.ADMINISTER, Access.STOP)
+
+    @property
+    def is_recorded(self) -> bool:
+        """Whether it is recorded in the audit: changes, and who read what clients sent."""
+        return self.is_change or self is Access.SEE
 
 
 _ROLES = {

@@ -1,4 +1,4 @@
-"""Let a caller do something or refuse it, and record changes: before they happen, and what became of them."""
+"""Let a caller do something or refuse it, and record it: before it happens, and what became of it."""
 
 import contextlib
 import logging
@@ -70,7 +70,7 @@ class Trail:
             await self.note_refusal(doing, error)
             raise error
         told = Told()
-        if not doing.access.is_change:
+        if not doing.access.is_recorded:
             yield told
             return
         seq = await self._begin(doing)

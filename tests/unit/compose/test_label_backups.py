@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tidegate.advisor.quality.label_lines import Label
-from tidegate.advisor.quality.store import LabelStore, LabelTerms
+from tidegate.advisor.quality.label_terms import LabelTerms
+from tidegate.advisor.quality.store import LabelStore
 from tidegate.compose import backups
 from tidegate.domain.errors import Conflict
 from tidegate.domain.registry import ContainerDefinition, Model

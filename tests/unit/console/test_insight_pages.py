@@ -169,6 +169,12 @@ def test_viewers_see_the_figures_and_no_request_of_a_client(tmp_path: Path) -> N
         async with house.signed_in("olga", Role.OPERATOR) as client:
             assert "0.031" in (await client.get(page_of("captures"), headers=HTML)).text
             assert (await client.get(path)).status_code == 200
+        looked = [entry[1:] for entry in await house.audit() if entry[0] == "olga" and entry[1] != "login"]
+        assert looked == [
+            (f"GET {page_of('captures')}", "done"),
+            (f"GET /endpoints/{NAME}/capture/samples", "done"),
+        ]
+        assert ("vera", f"GET /endpoints/{NAME}/capture/samples", "refused") in await house.audit()
         await scene.house.store.close()
 
     asyncio.run(ask())

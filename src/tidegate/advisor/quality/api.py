@@ -7,6 +7,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from tidegate.advisor.quality.label_terms import LabelTerms, describe_terms
 from tidegate.advisor.quality.ledger import LabelKind
 from tidegate.advisor.quality.posted import read_posted, read_terms
 from tidegate.advisor.quality.store import LabelStore
@@ -29,7 +30,8 @@ def label_folder(state: Path) -> Path:
 async def post_labels(gateway: Gateway, request: Request) -> Response:
     """``{"labels": [{"id", "label", "at", "probability"}, ...], "score": PLACE, "kind": KIND}``. With the kind
     ``feedback`` a label may be ``up`` or ``down``. The answer comes once they are on disk; the same labels again
-    change nothing."""
+    change nothing. ``score`` and ``kind`` may say what is so already, and what nobody knew; to change them takes an
+    operator. Raises Conflict."""
     name = parse_endpoint_name(request)
     body = parse_json_object(request, ("labels", "score", "kind"))
     if "labels" not in body:
@@ -47,6 +49,22 @@ async def post_labels(gateway: Gateway, request: Request) -> Response:
         counts = {str(outcome): count for outcome, count in found.items() if count}
     counts |= {str(problem): count for problem, count in problems.items()}
     return JSONResponse({"received": len(labels), "outcomes": counts})
+
+
+async def change_terms(gateway: Gateway, request: Request) -> Response:
+    """``{"score": PLACE, "kind": KIND, "reason": TEXT}``: how labels and answers are read, those that there are and
+    those to come. What is left out stays."""
+    name = parse_endpoint_name(request)
+    body = parse_json_object(request, ("score", "kind", "reason", "by"))
+    terms = read_terms(body)
+    if not terms.where and terms.kind is None:
+        raise Invalid("neither 'score' nor 'kind' is given: say the place of the score, or what labels are")
+    await gateway.context.store.run(lambda tx: endpoints.get_endpoint(tx, name))
+    store = LabelStore(label_folder(gateway.settings.state), name)
+    before = await asyncio.to_thread(store.terms) if store.exists else LabelTerms()
+    after = await asyncio.to_thread(store.change_terms, terms)
+    request.state.told.detail = f"{describe_terms(before)} before, {describe_terms(after)} now"
+    return JSONResponse({"endpoint": name, "score": after.where, "kind": after.kind})
 
 
 async def show_labels(gateway: Gateway, request: Request) -> Response:
@@ -72,6 +90,7 @@ def _document(folder: Path, name: str) -> dict[str, Any]:
 ROUTES: native.NativeRoutes = (
     ("GET", "/endpoints/{name}/labels", show_labels, Access.READ),
     ("POST", "/endpoints/{name}/labels", post_labels, Access.USE),
+    ("PUT", "/endpoints/{name}/labels/terms", change_terms, Access.CHANGE),
 )
 
 

@@ -12,8 +12,8 @@ from tidegate.advisor.quality.label_lines import (
     read_probability,
     read_time,
 )
+from tidegate.advisor.quality.label_terms import LabelTerms
 from tidegate.advisor.quality.ledger import LabelKind
-from tidegate.advisor.quality.store import LabelTerms
 from tidegate.domain.errors import Invalid
 
 MOST_LABELS = 10_000

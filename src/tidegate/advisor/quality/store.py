@@ -9,11 +9,12 @@ import sqlite3
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tidegate.advisor.quality.label_lines import Label, Prediction, Problem
+from tidegate.advisor.quality.label_terms import LabelTerms, check_posted
 from tidegate.advisor.quality.ledger import SKEW, LabelKind, Ledger, Outcome, SideBySide
 from tidegate.advisor.quality.lives import Lives, VersionLife, split_lives
 from tidegate.advisor.quality.report import QualityQuestion, describe_quality
@@ -30,20 +31,6 @@ CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS about (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 """
 TABLES = ("predictions", "labels", "files", "about")
-
-
-@dataclass(frozen=True)
-class LabelTerms:
-    """How an endpoint's answers and labels are read. ``where``: the place of the score; ``kind`` None: nobody said,
-    and nearly all labels tell."""
-
-    where: str = ""
-    kind: LabelKind | None = None
-
-    @property
-    def scored(self) -> bool:
-        """Whether an answer must have a score."""
-        return self.kind is not LabelKind.FEEDBACK
 
 
 class LabelStore:
@@ -67,8 +54,11 @@ class LabelStore:
     def accept(self, labels: Sequence[Label], terms: LabelTerms) -> dict[Outcome, int]:
         """Keep all labels for which there is room. Counts what can be said at once: those not kept, repeated,
         contradictory, of the future, of another class or not on the scale. The same labels again change nothing. What
-        labels are is what somebody said last, or what nearly all are."""
+        labels are is what somebody said, or what nearly all are. Raises Conflict, and keeps none, where the terms
+        contradict how labels are read."""
         with self._open() as ledger, ledger.transaction():
+            seen = _seen_kind(ledger) if ledger.has("labels") else None
+            check_posted(_read_terms(ledger), terms, predicted=ledger.has("predictions"), seen=seen)
             said = _settle(ledger, terms)
             known = ledger.known([one.id for one in labels])
             kept = _choose(ledger, labels, known)
@@ -76,6 +66,13 @@ class LabelStore:
             ledger.put("changed", "labels")
             counts = _count(kept, known, said or _seen_kind(ledger))
         return counts | {Outcome.FULL: len(labels) - len(kept)}
+
+    def change_terms(self, terms: LabelTerms) -> LabelTerms:
+        """Read labels and answers by these terms from now on, those that are there too. Returns all terms."""
+        with self._open() as ledger, ledger.transaction():
+            _settle(ledger, terms)
+            ledger.put("changed", "terms")
+            return _read_terms(ledger)
 
     def unread(self, paths: Iterable[str]) -> list[str]:
         """Those files whose predictions are not known yet."""
@@ -182,6 +179,9 @@ class _LastingLedger(Ledger):
         query = f"INSERT INTO {table} ({names}) VALUES ({', '.join('?' * len(places))})"
         self._database.executemany(query, ([row[place] for place in places] for row in rows))
 
+    def has(self, table: str) -> bool:
+        return self._database.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() is not None
+
     def known(self, ids: Sequence[str]) -> dict[str, float]:
         """Labels that are kept, of these ids."""
         found = {}
@@ -256,7 +256,7 @@ def _describe_versions(
 def _settle(ledger: _LastingLedger, terms: LabelTerms) -> LabelKind | None:
     """Keep what is new in the terms. Returns what somebody said that labels are."""
     before = _read_terms(ledger)
-    after = LabelTerms(terms.where or before.where, terms.kind or before.kind)
+    after = before.with_said(terms)
     if after.where != before.where or after.scored != before.scored:
         ledger.forget_predictions()  # they are read again, from the other place
     if after != before:

@@ -8,10 +8,11 @@ import pytest
 
 from tidegate.advisor.quality.label_lines import Label, Prediction, Problem, read_prediction
 from tidegate.advisor.quality.label_metrics import label_samples
+from tidegate.advisor.quality.label_terms import LabelTerms
 from tidegate.advisor.quality.ledger import AnsweringVersion, LabelKind, Outcome, SideBySide
 from tidegate.advisor.quality.posted import read_posted
 from tidegate.advisor.quality.report import QualityQuestion
-from tidegate.advisor.quality.store import LabelStore, LabelTerms
+from tidegate.advisor.quality.store import LabelStore
 from tidegate.cli.label_tables import render_versions
 from tidegate.evidence.label_quality import TimedLabel, compare_feedback
 
@@ -109,6 +110,7 @@ def test_captures_are_read_again_when_answers_need_no_score_any_more(store: Labe
     store.accept([thumb("a")], LabelTerms())
     store.add_file("x.jsonl", answered(OLD, "a"))
     assert store.unread(["x.jsonl"]) == []
+    store.change_terms(FEEDBACK)
     assert store.accept([thumb("b")], FEEDBACK)[Outcome.REPEATED] == 0
     assert store.unread(["x.jsonl"]) == ["x.jsonl"]
     assert not store.terms().scored

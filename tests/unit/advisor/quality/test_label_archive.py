@@ -7,8 +7,9 @@ import pytest
 
 from tidegate.advisor.quality import label_archive
 from tidegate.advisor.quality.label_lines import Label, Prediction
+from tidegate.advisor.quality.label_terms import LabelTerms
 from tidegate.advisor.quality.report import QualityQuestion
-from tidegate.advisor.quality.store import LabelStore, LabelTerms
+from tidegate.advisor.quality.store import LabelStore
 from tidegate.domain.errors import Conflict, Invalid
 from tidegate.ports.label_archive import LabelPart
 

@@ -14,9 +14,10 @@ import pytest
 from tidegate.advisor.quality import follow, lanes
 from tidegate.advisor.quality.follow import LabelFollower, find_followed
 from tidegate.advisor.quality.label_lines import Label
+from tidegate.advisor.quality.label_terms import LabelTerms
 from tidegate.advisor.quality.sources import LineFile
 from tidegate.advisor.quality.sources import list_files as listed
-from tidegate.advisor.quality.store import LabelStore, LabelTerms
+from tidegate.advisor.quality.store import LabelStore
 from tidegate.domain.capture import Capture
 from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.history import History, HistoryEntry, Outcome

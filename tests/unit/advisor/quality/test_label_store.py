@@ -9,10 +9,11 @@ import pytest
 
 from tidegate.advisor.quality import ledger
 from tidegate.advisor.quality.label_lines import Label, Prediction, Problem
+from tidegate.advisor.quality.label_terms import LabelTerms
 from tidegate.advisor.quality.ledger import AnsweringVersion, LabelKind, Outcome, SideBySide
 from tidegate.advisor.quality.posted import MOST_LABELS, read_posted, read_terms, render_posted
 from tidegate.advisor.quality.report import QualityQuestion
-from tidegate.advisor.quality.store import LabelStore, LabelTerms
+from tidegate.advisor.quality.store import LabelStore
 from tidegate.domain.errors import Invalid, Transient
 
 NOW = 1_772_366_400.0
@@ -123,7 +124,7 @@ def test_a_file_that_breaks_off_is_not_half_read(store: LabelStore) -> None:
 
 def test_another_place_of_the_score_reads_all_captures_again(store: LabelStore) -> None:
     store.add_file("x.jsonl", [Prediction("a", NOW, 0.5)])
-    store.accept([label("a")], LabelTerms("predictions[0].score"))
+    assert store.change_terms(LabelTerms("predictions[0].score")) == LabelTerms("predictions[0].score")
     assert store.terms() == LabelTerms("predictions[0].score")
     assert store.unread(["x.jsonl"]) == ["x.jsonl"]
 
@@ -155,6 +156,7 @@ def test_amounts_are_compared_as_amounts_though_nobody_said_what_they_are(store:
 def test_what_somebody_said_labels_are_stays(store: LabelStore) -> None:
     store.add_file("x.jsonl", [Prediction(id, NOW, 0.5) for id in "abc"])
     store.accept([label("a", 7.0)], LabelTerms())
+    store.change_terms(LabelTerms(kind=LabelKind.CLASSES))
     assert store.accept([label("b"), label("c", 9.0)], LabelTerms(kind=LabelKind.CLASSES))[Outcome.CLASS] == 1
     found = store.describe(QualityQuestion(), NOW, ())
     assert (found["labels"]["class never seen"], found["labels"]["joined"]) == (2, 1)

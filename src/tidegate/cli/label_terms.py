@@ -1,0 +1,45 @@
+"""``label-terms``: change how an endpoint's labels and answers are read."""
+
+from typing import Annotated
+
+import typer
+
+from tidegate.advisor.quality.ledger import LabelKind
+from tidegate.cli.output import AsJson, Name, client, show
+from tidegate.domain.errors import Invalid
+
+Kind = Annotated[LabelKind | None, typer.Option(help="What labels are.")]
+Score = Annotated[
+    str, typer.Option(metavar="PLACE", help="Place of the score in an answer: a column, or predictions[0].score.")
+]
+Reason = Annotated[str, typer.Option(help="Why, for the audit.")]
+
+
+def label_terms(
+    name: Name, kind: Kind = None, score: Score = "", reason: Reason = "", as_json: AsJson = False
+) -> None:
+    """Change how labels and answers are read.
+
+    Labels that are posted may say it once. To say otherwise later changes what alarms see, so it takes an operator,
+    and the audit has it.
+
+    \b
+    Examples:
+      tidegate label-terms prices --kind amounts
+      tidegate label-terms fraud --score predictions[0].score --reason "the new container answers JSON"
+    """
+    if kind is None and not score:
+        raise Invalid("neither --kind nor --score is given: say what labels are, or where the score is")
+    body = {"kind": str(kind)} if kind else {}
+    if score:
+        body["score"] = score
+    if reason:
+        body["reason"] = reason
+    with client() as server:
+        found = server.change_label_terms(name, body)
+    place = f"at {found['score']}" if found["score"] else "from answers that are one number"
+    show(
+        found,
+        as_json,
+        f"endpoint {name}: labels are {found['kind'] or 'what nearly all are'}; scores are read {place}",
+    )
