@@ -62,8 +62,13 @@ class Scene:
         self.metrics = SqlMetrics(self.store.database, self.clock)
         self.names = [f"endpoint-{number:03d}" for number in range(count)]
         context = WireContext(
-            **{"store": self.store, "metrics": self.metrics, "clock": self.clock, "ids": RandomIds()},
-            **{"region": "us-east-1", "account": "000000000000", "observed": self._observe},
+            store=self.store,
+            metrics=self.metrics,
+            clock=self.clock,
+            ids=RandomIds(),
+            region="us-east-1",
+            account="000000000000",
+            observed=self._observe,
         )
 
         @dataclass(frozen=True)
@@ -120,12 +125,9 @@ class Scene:
 
 
 def _alarm(name: str, endpoint: str, now: datetime) -> Alarm:
-    return Alarm(
-        **{"name": name, "namespace": SAGEMAKER, "metric": "Invocation5XXErrors", "statistic": "Average"},
-        **{"dimensions": {"EndpointName": endpoint, "VariantName": VARIANT}, "period": 10, "threshold": 0.02},
-        **{"evaluation_periods": 3, "datapoints_to_alarm": 2, "comparison": ComparisonOperator.GREATER},
-        configured_at=now,
-    )
+    dimensions = {"EndpointName": endpoint, "VariantName": VARIANT}
+    limit, above = 0.02, ComparisonOperator.GREATER
+    return Alarm(name, SAGEMAKER, "Invocation5XXErrors", dimensions, "Average", 10, 3, 2, limit, above, now)
 
 
 async def measure(folder: Path, count: int, updates: int, written: bool) -> list[object]:

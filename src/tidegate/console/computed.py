@@ -147,9 +147,9 @@ class ComputedPages:
 
 
 def _start(environment: Mapping[str, str]) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "tidegate.console.warm_process"]
     return subprocess.Popen(
-        [sys.executable, "-m", "tidegate.console.warm_process"],
-        **{"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": dict(environment)},
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=dict(environment)
     )
 
 

@@ -10,6 +10,7 @@ from tests.gateway_harness import GatewayHarness, late_pages
 from tidegate.compose import late
 from tidegate.compose.late import FIRST, FURTHER, late_routes
 from tidegate.gateway.app import build_app
+from tidegate.host import late_import
 
 
 def test_every_late_path_has_its_route_with_its_methods() -> None:
@@ -18,7 +19,7 @@ def test_every_late_path_has_its_route_with_its_methods() -> None:
     for route in real:
         found.setdefault(route.path, set()).update(route.methods or ())
     assert {path: methods - {"HEAD"} for path, methods in found.items()} == {
-        path: set(methods) for path, methods in (FIRST | FURTHER).items()
+        path: set(methods) for path, methods in {**FIRST, **FURTHER}.items()
     }
 
 
@@ -45,7 +46,7 @@ def test_late_routes_answer_also_when_several_are_the_first() -> None:
 def test_a_browser_does_not_wait_for_an_import(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only somebody who may read pages is told to wait."""
     house, goes_on = GatewayHarness(), threading.Event()
-    real = late.load
+    real = late_import.load
 
     def slow(module: str, name: str) -> object:
         if name == "further_routes":

@@ -15,6 +15,7 @@ from tidegate.console import computed
 from tidegate.console.compute_api import ComputePool
 from tidegate.console.computed import MAX_KEPT, MAX_PENDING, ComputedPages, StillComputing
 from tidegate.console.page_work import PAGE_WORK, first_simulations, first_views
+from tidegate.console.rendering import load_catalogue
 from tidegate.domain.errors import Invalid, Unavailable
 
 CATALOGUE = Catalogue.load()
@@ -142,7 +143,7 @@ async def test_what_is_computed_ahead_is_there_for_the_first_browser(monkeypatch
     await pages._warming
     monkeypatch.setattr(computed, "PAGE_WORK", {})
     monkeypatch.setattr(ComputePool, "compute", None)
-    catalogue = await computed.load_catalogue(house.gateway)
+    catalogue = await load_catalogue(house.gateway)
     made = await pages.work_out(BROWSER, "planner", {"example": "monthly-attrition"}, catalogue)
     assert made["plan"]["name"] == "monthly-attrition"
     what, body = first_simulations()[-1]
@@ -161,7 +162,7 @@ def test_a_server_that_stops_in_the_middle_of_it_does_not_wait_for_what_is_compu
 
     async def stop() -> ComputedPages:
         house, pages = GatewayHarness(), ComputedPages(ComputePool())
-        await computed.load_catalogue(house.gateway)
+        await load_catalogue(house.gateway)
         pages.begin_warming(house.gateway)
         for _ in range(turns):
             await asyncio.sleep(0.001)

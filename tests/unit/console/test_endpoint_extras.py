@@ -26,10 +26,7 @@ def scaled(number: int, **changes: Any) -> ActivityRecord:
 
 
 def ended(number: int, end: OutcomeKind, reason: str = "") -> QueueRow:
-    item = Item(
-        **{"id": f"r{number}", "endpoint": "ocr", "inference_id": f"r{number}", "accepted_at": 0.0},
-        **{"expires_at": 1.0, "timeout": 60.0, "output": "file:///out", "failure": "file:///failed"},
-    )
+    item = Item(f"r{number}", "ocr", f"r{number}", 0.0, 1.0, 60.0, "file:///out", "file:///failed")
     return QueueRow(item, ItemState.DONE, 1, ItemOutcome(end, NOW.timestamp() - 120, reason))
 
 

@@ -31,11 +31,8 @@ def make_endpoint(name: str) -> Endpoint:
 
 
 def make_alarm(name: str) -> Alarm:
-    return Alarm(
-        **{"name": name, "namespace": SAGEMAKER, "metric": "ModelLatency", "statistic": "p99", "period": 10},
-        **{"dimensions": {}, "threshold": 1e5, "evaluation_periods": 3, "datapoints_to_alarm": 2},
-        **{"comparison": ComparisonOperator.GREATER, "configured_at": NOW},
-    )
+    threshold, above = 1e5, ComparisonOperator.GREATER
+    return Alarm(name, SAGEMAKER, "ModelLatency", {}, "p99", 10, 3, 2, threshold, above, NOW)
 
 
 def write(tx: Tx) -> None:
