@@ -20,6 +20,7 @@ from tidegate.advisor.prices import Catalogue, price_folder
 from tidegate.cli import draw
 from tidegate.cli.output import AsJson, console, print_note
 from tidegate.cli.plan_card import card
+from tidegate.cli.progress import ProgressBar
 from tidegate.cli.prompts import ask_all
 from tidegate.cli.spec_file import read_spec
 from tidegate.domain.errors import Invalid
@@ -66,8 +67,9 @@ def plan(
         raise Invalid("give --answers or --example, not both")
     made = _made(answers, example, dict(_change(text) for text in change or ()), further=further)
     spec = with_models(made.spec, [_address(text) for text in model]) if model else None
-    if as_json:
+    with ProgressBar("computing what its alarms can see", quiet=as_json):
         document = planner.document(made)
+    if as_json:
         print(json.dumps(document if spec is None else {**document, "spec": spec}))
     else:
         show(made, console())

@@ -3,12 +3,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from tidegate.console.live_stream import open_streams
 from tidegate.gateway.browser_pages import accepts_html
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.paths import CONSOLE, LOGIN, NATIVE, WAITING
@@ -95,7 +95,8 @@ class LateRoutes:
     def __init__(self, gateway: Gateway, environment: Mapping[str, str]) -> None:
         self._gateway = gateway
         self._environment = environment
-        self._streams = open_streams(gateway)
+        self._streams: Any = None
+        """Of all live pages together."""
         self._loading = asyncio.Lock()
         self._first: Handlers = {}
         self._further: Handlers = {}
@@ -130,7 +131,7 @@ class LateRoutes:
         async with self._loading:
             if not self._first:
                 make = await asyncio.to_thread(load, "tidegate.compose.first_routes", "first_routes")
-                self._first = _by_path(make(self._gateway, self._streams))
+                self._first = _by_path(make(self._gateway, await self._open_streams()))
                 self._ahead = asyncio.ensure_future(self._load_ahead())
         return self._first
 
@@ -139,8 +140,16 @@ class LateRoutes:
         async with self._loading:
             if not self._further:
                 make = await asyncio.to_thread(load, "tidegate.compose.further_routes", "further_routes")
-                self._further = _by_path(make(self._gateway, self._environment, self._streams, warm=shown))
+                streams = await self._open_streams()
+                self._further = _by_path(make(self._gateway, self._environment, streams, warm=shown))
         return self._further
+
+    async def _open_streams(self) -> Any:
+        """With the lock."""
+        if self._streams is None:
+            make = await asyncio.to_thread(load, "tidegate.console.live_stream", "open_streams")
+            self._streams = make(self._gateway)
+        return self._streams
 
     async def _load_ahead(self) -> None:
         await asyncio.sleep(PAUSE)

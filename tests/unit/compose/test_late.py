@@ -51,7 +51,7 @@ def test_a_browser_does_not_wait_for_an_import(monkeypatch: pytest.MonkeyPatch) 
     def slow(module: str, name: str) -> object:
         if name == "further_routes":
             goes_on.wait(30)
-            return lambda *rest, warm: real(module, name)(*rest)
+            return lambda *rest, warm: real(module, name)(*rest)  # nothing is computed ahead here
         return real(module, name)
 
     monkeypatch.setattr(late, "load", slow)
