@@ -16,6 +16,7 @@ from tidegate.auth.passwords import Cost
 from tidegate.compose.first_routes import first_routes
 from tidegate.compose.further_routes import further_routes
 from tidegate.console import compute_api
+from tidegate.console.live_runs.keeper import LiveRuns
 from tidegate.console.live_stream import open_streams
 from tidegate.gateway.app import build_app
 from tidegate.gateway.dependencies import Gateway, Prediction
@@ -147,4 +148,4 @@ class GatewayHarness:
 def late_pages(gateway: Gateway) -> list[GuardedRoute]:
     """All that the server imports late: pages, the planner, labels, users."""
     streams = open_streams(gateway)
-    return [*first_routes(gateway, streams), *further_routes(gateway, {}, streams)]
+    return [*first_routes(gateway, streams), *further_routes(gateway, {}, LiveRuns(gateway), streams)]

@@ -2,6 +2,7 @@
 ``cli/commands.py``."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
@@ -9,10 +10,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tidegate.domain.errors import TidegateError
 from tidegate.gateway.browser_pages import accepts_html
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.paths import CONSOLE, LOGIN, NATIVE, WAITING
 from tidegate.host.late_import import load
+from tidegate.ports.store import Store
+from tidegate.service import live_runs
+
+log = logging.getLogger(__name__)
 
 FIRST: Mapping[str, tuple[str, ...]] = {
     CONSOLE: ("GET",),
@@ -71,8 +77,16 @@ FURTHER: Mapping[str, tuple[str, ...]] = {
     f"{CONSOLE}/rolling": ("GET",),
     f"{CONSOLE}/targets": ("GET",),
     f"{CONSOLE}/challenges": ("GET",),
+    f"{CONSOLE}/challenges/{{name}}/live": ("GET",),
+    f"{NATIVE}/challenges": ("GET",),
+    f"{NATIVE}/challenges/{{name}}": ("GET", "POST"),
+    f"{NATIVE}/challenges/{{name}}/stop": ("POST",),
     f"{CONSOLE}/summary": ("GET",),
     f"{CONSOLE}/endpoints/{{name}}/card": ("GET",),
+    f"{CONSOLE}/lab": ("GET",),
+    f"{CONSOLE}/lab/live": ("GET",),
+    f"{NATIVE}/lab": ("GET",),
+    f"{NATIVE}/lab/{{step}}": ("POST",),
     f"{CONSOLE}/recommender": ("GET",),
     f"{CONSOLE}/recommender/{{name}}": ("GET",),
     f"{CONSOLE}/recommender/{{name}}/live": ("GET",),
@@ -103,6 +117,7 @@ class LateRoutes:
         self._ahead: asyncio.Task[None] | None = None
         self._importing: asyncio.Task[Handlers] | None = None
 
+    @property
     def routes(self) -> list[Route]:
         first = [self._make_first(path, methods) for path, methods in FIRST.items()]
         return first + [self._make_further(path, methods) for path, methods in FURTHER.items()]
@@ -127,7 +142,13 @@ class LateRoutes:
 
         return Route(path, handle, methods=list(methods))
 
+    async def load(self) -> None:
+        """Import the code of all of them without a request."""
+        await self._find_further(shown=False)
+
     async def _find_first(self) -> Handlers:
+        if self._first:  # while further ones are imported, too
+            return self._first
         async with self._loading:
             if not self._first:
                 make = await asyncio.to_thread(load, "tidegate.compose.first_routes", "first_routes")
@@ -140,8 +161,10 @@ class LateRoutes:
         async with self._loading:
             if not self._further:
                 make = await asyncio.to_thread(load, "tidegate.compose.further_routes", "further_routes")
-                streams = await self._open_streams()
-                self._further = _by_path(make(self._gateway, self._environment, streams, warm=shown))
+                keeper = await asyncio.to_thread(load, "tidegate.console.live_runs.keeper", "LiveRuns")
+                runs, streams = keeper(self._gateway), await self._open_streams()
+                self._further = _by_path(make(self._gateway, self._environment, runs, streams, warm=shown))
+                runs.start()
         return self._further
 
     async def _open_streams(self) -> Any:
@@ -160,5 +183,13 @@ def _by_path(routes: Iterable[Route]) -> Handlers:
     return {(route.path, method): route.endpoint for route in routes for method in route.methods or ()}
 
 
-def late_routes(gateway: Gateway, environment: Mapping[str, str]) -> list[Route]:
-    return LateRoutes(gateway, environment).routes()
+async def go_on_with_live_runs(store: Store, late: LateRoutes) -> None:
+    """Load what keeps live runs if an earlier process left one open."""
+    try:
+        found = await store.run(live_runs.find_open)
+    except TidegateError as error:
+        log.warning("it is not known whether a live run is open: %s", error)
+        await late.load()
+        return
+    if found:
+        await late.load()

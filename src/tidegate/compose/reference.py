@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from tidegate import settings
 from tidegate.advisor.planner import api as planner_api
 from tidegate.advisor.quality import api as labels_api
-from tidegate.console import captures_page, compute_api, cost_reader
+from tidegate.console import captures_page, compute_api, cost_reader, live_challenge_pages
+from tidegate.console.lab import pages as lab_pages
 from tidegate.domain import errors
 from tidegate.domain.access import Access
 from tidegate.gateway import account, native, people
@@ -119,6 +120,7 @@ def _operations() -> Iterator[tuple[str, ...]]:
     handled = (native, cost_reader, planner_api, labels_api, people, account)
     found = [(method, path, access) for module in handled for method, path, _, access in module.ROUTES]
     found += [captures_page.SAMPLES, *compute_api.OPERATIONS]
+    found += [*live_challenge_pages.OPERATIONS, *lab_pages.OPERATIONS]
     for method, path, access in found:
         yield f"`{method} {path}`", _role(access), "yes" if access.is_recorded else ""
 

@@ -1,6 +1,7 @@
 """Pages to learn by, each computed by the planner, the cost model or the rollout machine when it is asked for."""
 
 import asyncio
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -8,7 +9,10 @@ from starlette.responses import Response
 
 from tidegate.console import challenges_page, rolling_page
 from tidegate.console.computed import ComputedPages
-from tidegate.console.pages import page_routes
+from tidegate.console.identity import identify_reader
+from tidegate.console.live_challenge_pages import read_challenge
+from tidegate.console.live_challenges.driver import LiveChallenges
+from tidegate.console.pages import Page, page_routes
 from tidegate.console.rendering import load_catalogue, render_page
 from tidegate.domain.errors import TidegateError
 from tidegate.gateway.dependencies import Gateway
@@ -16,11 +20,11 @@ from tidegate.gateway.guarded_routes import GuardedRoute
 from tidegate.gateway.paths import CONSOLE
 
 
-def routes(gateway: Gateway, computed: ComputedPages) -> list[GuardedRoute]:
+def routes(gateway: Gateway, computed: ComputedPages, live: LiveChallenges) -> list[GuardedRoute]:
     """GET only: they change nothing."""
-    pages = {
+    pages: dict[str, Page] = {
         "architectures": _architectures,
-        "challenges": _challenges,
+        "challenges": partial(_show_challenges, live),
         "compute": _compute,
         "rolling": _rolling,
         "targets": _targets,
@@ -35,7 +39,9 @@ async def _architectures(gateway: Gateway, computed: ComputedPages, request: Req
     return render_page("architectures", request, catalogue, examples=examples, **shown)
 
 
-async def _challenges(gateway: Gateway, computed: ComputedPages, request: Request) -> Response:
+async def _show_challenges(
+    live: LiveChallenges, gateway: Gateway, computed: ComputedPages, request: Request
+) -> Response:
     given = dict(request.query_params)
     if "deaths" in given:
         given["deaths"] = ",".join(request.query_params.getlist("deaths"))
@@ -46,6 +52,8 @@ async def _challenges(gateway: Gateway, computed: ComputedPages, request: Reques
     except TidegateError as error:
         problem = error.message
     shown = challenges_page.shown(show, asked, outcome)
+    shown["live"] = await read_challenge(live, show, identify_reader(request))
+    shown["url"] = gateway.settings.url
     return render_page("challenges", request, await load_catalogue(gateway), problem=problem, **shown)
 
 

@@ -49,16 +49,22 @@ class HttpConnection(asyncio.Protocol):
     async def send(
         self, request: bytes, body: LongBody | None, streaming: Streaming | None
     ) -> HttpReply | StreamedReply:
+        reply = await self.begin(request, body, streaming)
+        self._used = True
+        return reply
+
+    def begin(
+        self, request: bytes, body: LongBody | None = None, streaming: Streaming | None = None
+    ) -> "asyncio.Future[HttpReply | StreamedReply]":
+        """Send a request; the answer, or what went wrong, comes by the future."""
         assert self._transport is not None
-        self._waiting = asyncio.get_running_loop().create_future()
+        waiting = self._waiting = asyncio.get_running_loop().create_future()
         self._begun = False
         self._streaming = streaming
         self._transport.write(request)
         # Concurrently, since the response may begin before the request was read.
         self._sending = None if body is None else asyncio.create_task(self._send_body(body))
-        reply = await self._waiting
-        self._used = True
-        return reply
+        return waiting
 
     async def _send_body(self, body: LongBody) -> None:
         try:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.gateway_harness import GatewayHarness, late_pages
 from tidegate.compose import late
-from tidegate.compose.late import FIRST, FURTHER, late_routes
+from tidegate.compose.late import FIRST, FURTHER, LateRoutes
 from tidegate.gateway.app import build_app
 from tidegate.host import late_import
 
@@ -27,7 +27,7 @@ def test_late_routes_answer_also_when_several_are_the_first() -> None:
     house = GatewayHarness()
 
     async def ask() -> list[httpx.Response]:
-        app = build_app(house.gateway, late_routes(house.gateway, {}))
+        app = build_app(house.gateway, LateRoutes(house.gateway, {}).routes)
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8471"
         ) as client:
@@ -43,6 +43,9 @@ def test_late_routes_answer_also_when_several_are_the_first() -> None:
     assert "<h1>" in found[0].text and found[5].json()["spec"]["endpoint"] == "payroll-fraud"
 
 
+WHILE_IMPORTING = ("/console/users", "/console/waiting", "/console/static/console.css", "/console")
+
+
 def test_a_browser_does_not_wait_for_an_import(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only somebody who may read pages is told to wait."""
     house, goes_on = GatewayHarness(), threading.Event()
@@ -51,25 +54,26 @@ def test_a_browser_does_not_wait_for_an_import(monkeypatch: pytest.MonkeyPatch) 
     def slow(module: str, name: str) -> object:
         if name == "further_routes":
             goes_on.wait(30)
-            return lambda *rest, warm: real(module, name)(*rest)  # nothing is computed ahead here
+            return lambda *rest, warm=False: real(module, name)(*rest)  # nothing is computed ahead here
         return real(module, name)
 
     monkeypatch.setattr(late, "load", slow)
     browser = {"accept": "text/html"}
 
     async def ask() -> list[httpx.Response]:
-        app = build_app(house.gateway, late_routes(house.gateway, {}))
+        app = build_app(house.gateway, LateRoutes(house.gateway, {}).routes)
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8471"
         ) as client:
-            first = [await client.get(path, headers=browser) for path in ("/console/users", "/console/waiting")]
+            first = [await client.get(path, headers=browser) for path in WHILE_IMPORTING]
             asked = asyncio.ensure_future(client.get("/console/users"))
             goes_on.set()
             found = [*first, await asked, await client.get("/console/users", headers=browser)]
             await house.store.close()
             return found
 
-    waiting, nothing, script, page = asyncio.run(ask())
+    waiting, nothing, style, listed, script, page = asyncio.run(ask())
+    assert (style.status_code, listed.status_code) == (200, 200)
     assert waiting.status_code == 200 and "data-waiting" in waiting.text
     assert waiting.headers["cache-control"] == "no-store"
     assert nothing.status_code == 404
@@ -80,7 +84,7 @@ def test_who_may_not_read_is_not_told_to_wait_but_sent_to_the_login() -> None:
     house = GatewayHarness(people=True)
 
     async def ask() -> httpx.Response:
-        app = build_app(house.gateway, late_routes(house.gateway, {}))
+        app = build_app(house.gateway, LateRoutes(house.gateway, {}).routes)
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8471"
         ) as client:
