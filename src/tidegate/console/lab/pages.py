@@ -27,7 +27,6 @@ from tidegate.gateway.paths import CONSOLE, NATIVE
 from tidegate.gateway.request_parsing import parse_json_object, parse_purpose, parse_requester
 
 PAGE = f"{CONSOLE}/lab"
-API = f"{NATIVE}/lab"
 OPERATIONS = (("GET", "/lab", Access.READ), ("POST", "/lab/{step}", Access.CHANGE))
 """Method, path under the native API, and what it asks of a caller."""
 BAKES = tuple(f"{seconds:g}" for seconds in (LEAST_BAKE, BAKE, LONGEST_BAKE))
