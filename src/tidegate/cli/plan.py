@@ -67,8 +67,7 @@ def plan(
         raise Invalid("give --answers or --example, not both")
     made = _made(answers, example, dict(_change(text) for text in change or ()), further=further)
     spec = with_models(made.spec, [_address(text) for text in model]) if model else None
-    with ProgressBar("computing what its alarms can see", quiet=as_json):
-        document = planner.document(made)
+    document = _describe(made, quiet=as_json)
     if as_json:
         print(json.dumps(document if spec is None else {**document, "spec": spec}))
     else:
@@ -79,6 +78,12 @@ def plan(
         _write(out, planner.render_spec(made, spec))
         run = f"tidegate deploy {out}" if made.job is None else f"tidegate batch {out} INPUT OUTPUT"
         print_note(f"wrote {out}: {run}" + ("" if spec is not None else ", once your model data is put in"))
+
+
+def _describe(made: Plan, *, quiet: bool) -> dict[str, Any]:
+    """The plan as a document, for which its promise is computed."""
+    with ProgressBar("computing what its alarms can see", quiet=quiet):
+        return planner.document(made)
 
 
 def _made(answers: Path | None, example: str | None, changes: Mapping[str, object], *, further: bool) -> Plan:

@@ -91,14 +91,13 @@ def promise_spec(
     asked = expectations.parse_wanted(see) if see else expectations.default_wanted(given.baseline)
     with ProgressBar("computing what the alarms can see", quiet=as_json):
         found = promise(plan, given.wish.alarms, rps, given.baseline, asked, terms)
-    alarms = {alarm.name: alarm for alarm in given.wish.alarms}
     if plot is not None:
         _draw(plot, given, plan.alarms, found, RolloutSetting(plan, rps, given.baseline, terms.startup))
         print_note(f"drawn: {plot}")
     if as_json:
         print(json.dumps({**asdict(found), "kept": found.kept, "assumed": given.assumed}))
         return
-    show(found, alarms, console())
+    show(found, {alarm.name: alarm for alarm in given.wish.alarms}, console())
     if given.assumed:
         print_note(given.assumed)
 
