@@ -11,7 +11,7 @@ import contextlib
 import logging
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from tidegate.compose.evidence_loops import EvidenceLoops, join_evidence
 from tidegate.compose.late import go_on_with_live_runs, late_routes
 from tidegate.compose.leadership import JOURNAL_EVERY, leading, prune_records
 from tidegate.compose.logins import join_logins, require_login
-from tidegate.compose.periodic import every, every_second
+from tidegate.compose.periodic import COLLECT_AFTER, every, every_second
 from tidegate.compose.predictions import SignedPredictions
 from tidegate.compose.target import Targets, control_socket, join_targets, target_context
 from tidegate.compose.tracing import EVERY, Tracing, join_tracing, make_sender
@@ -47,7 +47,7 @@ from tidegate.proxy.cold_start_hold import WakeSocket
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.reconcile.artifact_keeper import ArtifactKeeper
 from tidegate.reconcile.comparisons import Comparisons
-from tidegate.reconcile.engine import Engine
+from tidegate.reconcile.engine import STEADY_RESYNC, Engine
 from tidegate.reconcile.guards import Guards
 from tidegate.reconcile.metrics_loop import MetricsLoop
 from tidegate.reconcile.queues import Queues
@@ -137,7 +137,8 @@ def join(
         settings, folder, proxy, metrics, table, ids.new, lambda owner: jobs.kick(owner, engine.kick)
     )
     tracing = join_tracing(settings, folder, store, clock, stopping)
-    context = replace(context, fence=fence, tracing=None if tracing is None else tracing.spec)
+    spans = None if tracing is None else tracing.spec
+    context = replace(context, fence=fence, tracing=spans, followed=lambda: scaling.followed())
     targets = join_targets(context, read_targets(settings.targets, KINDS), store)
     provider, collect = targets.all, targets.all.evidence.collect
     jobs = join_jobs(store, clock, provider, news)
@@ -242,29 +243,28 @@ class Controller:
             await parts.engine.start()
             await parts.jobs.start()
             await retire_unknown(parts)
-            pruning = partial(prune_records, store, self.settings)
-            loops = [
-                asyncio.create_task(every_second(parts.watch.turn, self.stopping)),
-                asyncio.create_task(every_second(parts.watch.judge_alarms, self.stopping, after=EVALUATE_AFTER)),
-                asyncio.create_task(every_second(parts.scaling.turn, self.stopping, after=EVALUATE_AFTER)),
-                asyncio.create_task(every_second(parts.queues.turn, self.stopping)),
-                asyncio.create_task(every(PROXY_CHECK, parts.proxy.ensure, self.stopping)),
-                asyncio.create_task(every(CUT_EVERY, partial(cut_log, self.folder.path), self.stopping)),
-                asyncio.create_task(every(JOURNAL_EVERY, pruning, self.stopping)),
+            each_second: list[tuple[Callable[[], Awaitable[None]], float]] = [
+                (parts.watch.turn, COLLECT_AFTER),
+                (parts.watch.judge_alarms, EVALUATE_AFTER),
+                (parts.scaling.turn, EVALUATE_AFTER),
+                (parts.queues.turn, COLLECT_AFTER),
+                *((one.turn, EVALUATE_AFTER) for one in announcers(self.settings, store, parts.clock)),
             ]
-            loops += [asyncio.create_task(every(*one, self.stopping)) for one in parts.beside.loops]
-            if parts.tracing is not None:
-                loops.append(asyncio.create_task(every(EVERY, parts.tracing.rollouts.turn, self.stopping)))
-            if parts.keeper is not None:
-                loops.append(asyncio.create_task(every(KEEP_EVERY, parts.keeper.turn, self.stopping)))
-            loops += [asyncio.create_task(every(one.seconds, one.work, self.stopping)) for one in lifecycle.chores]
-            loops += [
-                asyncio.create_task(every_second(one.turn, self.stopping, after=EVALUATE_AFTER))
-                for one in announcers(self.settings, parts.store, parts.clock)
+            others: list[tuple[float, Callable[[], Awaitable[None]]]] = [
+                (STEADY_RESYNC, parts.engine.compare),
+                (PROXY_CHECK, parts.proxy.ensure),
+                (CUT_EVERY, partial(cut_log, self.folder.path)),
+                (JOURNAL_EVERY, partial(prune_records, store, self.settings)),
+                *parts.beside.loops,
+                *([(EVERY, parts.tracing.rollouts.turn)] if parts.tracing is not None else []),
+                *([(KEEP_EVERY, parts.keeper.turn)] if parts.keeper is not None else []),
+                *((one.seconds, one.work) for one in lifecycle.chores),
             ]
+            loops = [asyncio.create_task(every_second(work, self.stopping, at)) for work, at in each_second]
+            loops += [asyncio.create_task(every(*one, self.stopping)) for one in others]
             gateway = self._gateway(parts)
             late = late_routes(gateway, plain_environment())
-            async with listening(build_app(gateway, late.routes), control_socket(self.folder)):
+            async with listening(build_app(gateway, late.routes), control_socket(self.folder), gateway):
                 started = True
                 await go_on_with_live_runs(parts.store, late)
                 yield

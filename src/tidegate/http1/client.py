@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable
 from functools import partial
+from typing import cast
 
 from tidegate.http1.connection import HttpConnection
 from tidegate.http1.exchange import Exchange, Take
@@ -109,6 +110,23 @@ class HttpClient:
             exchange.begin(task.result(), None)
         else:
             exchange.set_exception(ConnectionBroken("the connection was closed before an answer"))
+
+    def ask_again(self, request: bytes) -> "asyncio.Future[HttpReply] | None":
+        """Send a request (``format_head``) on a kept connection, without a task of its own; None: there is none. The
+        future fails with ConnectionBroken, also if the server had closed the connection meanwhile, or ValueError."""
+        connection = self._idle.pop() if self._idle else None
+        if connection is None or not connection.open:
+            return None
+        reply = cast("asyncio.Future[HttpReply]", connection.begin(request))
+
+        def done(reply: "asyncio.Future[HttpReply]") -> None:
+            if reply.cancelled() or reply.exception() is not None:
+                connection.close()
+            else:
+                self._keep(connection)
+
+        reply.add_done_callback(done)
+        return reply
 
     def close(self) -> None:
         for task in list(self._connecting):

@@ -1,6 +1,6 @@
 """What the platform gives to the target that it runs on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,6 +41,8 @@ class TargetContext:
     """What the runner of a transform job is started with; the path is the folder of its fleet's replicas."""
     recommendation_file: Callable[[RecommendationJob], bytes]
     """What the process of a recommendation job is started with."""
+    followed: Callable[[], Container[tuple[str, str]] | None] = lambda: None
+    """Endpoints and variants that autoscaling follows: their idle seconds are measurements; None: all are."""
     fence: int = 0
     """Of the controller's lease on the store."""
     shards: ShardBoard | None = None
