@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import cast
 
-from tidegate.http1.connection import HttpConnection
+from tidegate.http1.connection import HttpConnection, Waiter
 from tidegate.http1.exchange import Exchange, Take
 from tidegate.http1.messages import (
     ConnectionBroken,
@@ -80,6 +80,24 @@ class HttpClient:
             return await self._send(format_head(method, path, headers, body.size, host), body, streaming)
         return await self._send(format_head(method, path, headers, len(body), host) + body, None, streaming)
 
+    def ask_again(self, request: bytes) -> "asyncio.Future[HttpReply] | None":
+        """Send a request (``format_head``) on a kept connection, without a task of its own; None: there is none. The
+        future fails with ConnectionBroken, also if the server had closed the connection meanwhile, or ValueError."""
+        connection = self._idle.pop() if self._idle else None
+        if connection is None or not connection.open:
+            return None
+        reply: asyncio.Future[HttpReply] = asyncio.get_running_loop().create_future()
+        connection.begin(request, cast(Waiter, reply))
+
+        def done(reply: "asyncio.Future[HttpReply]") -> None:
+            if reply.cancelled() or reply.exception() is not None:
+                connection.close()
+            else:
+                self._keep(connection)
+
+        reply.add_done_callback(done)
+        return reply
+
     def ask(self, request: bytes, take: Take) -> Exchange:
         """Send a whole request and return at once, for callers to whom a task for each is too dear. ``take`` gets
         what ``request`` would return or raise; there is no limit in time."""
@@ -110,23 +128,6 @@ class HttpClient:
             exchange.begin(task.result(), None)
         else:
             exchange.set_exception(ConnectionBroken("the connection was closed before an answer"))
-
-    def ask_again(self, request: bytes) -> "asyncio.Future[HttpReply] | None":
-        """Send a request (``format_head``) on a kept connection, without a task of its own; None: there is none. The
-        future fails with ConnectionBroken, also if the server had closed the connection meanwhile, or ValueError."""
-        connection = self._idle.pop() if self._idle else None
-        if connection is None or not connection.open:
-            return None
-        reply = cast("asyncio.Future[HttpReply]", connection.begin(request))
-
-        def done(reply: "asyncio.Future[HttpReply]") -> None:
-            if reply.cancelled() or reply.exception() is not None:
-                connection.close()
-            else:
-                self._keep(connection)
-
-        reply.add_done_callback(done)
-        return reply
 
     def close(self) -> None:
         for task in list(self._connecting):

@@ -62,19 +62,13 @@ class HttpConnection(asyncio.Protocol):
     async def send(
         self, request: bytes, body: LongBody | None, streaming: Streaming | None
     ) -> HttpReply | StreamedReply:
-        return await self.begin(request, body, streaming)
-
-    def begin(
-        self, request: bytes, body: LongBody | None = None, streaming: Streaming | None = None
-    ) -> "asyncio.Future[HttpReply | StreamedReply]":
-        """Send a request; the answer, or what went wrong, comes by the future."""
         waiting: asyncio.Future[HttpReply | StreamedReply] = asyncio.get_running_loop().create_future()
-        self.ask(request, waiting, streaming)
+        self.begin(request, waiting, streaming)
         # Concurrently, since the response may begin before the request was read.
         self._sending = None if body is None else asyncio.create_task(self._send_body(body))
-        return waiting
+        return await waiting
 
-    def ask(self, request: bytes, waiting: Waiter, streaming: Streaming | None = None) -> None:
+    def begin(self, request: bytes, waiting: Waiter, streaming: Streaming | None = None) -> None:
         """Send a whole request, or the head of one."""
         assert self._transport is not None
         self._waiting = waiting

@@ -22,7 +22,7 @@ class Exchange:
     def begin(self, connection: HttpConnection, retry: "Callable[[Exchange], None] | None") -> None:
         """Send the request. ``retry``: called in place of ``take`` if the server had closed this kept connection."""
         self._connection, self._retry = connection, retry
-        connection.ask(self._request, self)
+        connection.begin(self._request, self)
 
     def pause(self) -> None:
         """Leave the reply unread until ``resume``."""
