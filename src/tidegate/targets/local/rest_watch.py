@@ -15,7 +15,7 @@ from zlib import crc32
 from tidegate.domain.fleet import FleetId
 from tidegate.targets.local.poll_interval import IDLE_TURN
 
-PARTS = 10
+PARTS = 4
 """Parts of a round. Each fleet is always in the same one, so that it is looked at once in a round's time, and their
 workers do not all wake up together to answer."""
 
