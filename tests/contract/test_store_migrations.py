@@ -33,9 +33,9 @@ NOTE = Kind("note", Note)
 
 
 @pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
+def engine(empty_database_url: str) -> Iterator[Engine]:
     """A plain way in, beside the store's own."""
-    engine = create_engine(database_url.replace("postgresql:", "postgresql+psycopg:"))
+    engine = create_engine(empty_database_url.replace("postgresql:", "postgresql+psycopg:"))
     yield engine
     engine.dispose()
 
@@ -49,23 +49,23 @@ def test_the_schema_of_the_code_is_that_of_the_newest_migration() -> None:
     assert REVISIONS[-1] == SCHEMA
 
 
-async def test_an_empty_database_gets_the_tables_of_the_code(database_url: str, engine: Engine) -> None:
+async def test_an_empty_database_gets_the_tables_of_the_code(empty_database_url: str, engine: Engine) -> None:
     with engine.connect() as connection:
         assert len(differences(connection)) >= len(METADATA.tables)
-    await open_store(database_url).close()
+    await open_store(empty_database_url).close()
     with engine.connect() as connection:
         assert differences(connection) == []
 
 
 @pytest.mark.parametrize("revision", ["base", *REVISIONS])
-async def test_every_earlier_schema_is_brought_up(database_url: str, engine: Engine, revision: str) -> None:
+async def test_every_earlier_schema_is_brought_up(empty_database_url: str, engine: Engine, revision: str) -> None:
     with engine.begin() as connection:
         upgrade(connection, revision)
         if revision != "base":
             record = {"kind": "note", "name": "a", "version": 7, "body": {"text": "kept"}}
             connection.execute(RECORDS.insert().values(**record, created_at=NOW, modified_at=NOW))
             connection.execute(JOURNAL.insert().values(**record, at=NOW, events=[]))
-    store = open_store(database_url)
+    store = open_store(empty_database_url)
     saved = await store.run(lambda tx: tx.get(NOTE, "a"))
     await store.close()
     assert (saved.body if saved else None) == (None if revision == "base" else Note("kept"))
@@ -73,35 +73,35 @@ async def test_every_earlier_schema_is_brought_up(database_url: str, engine: Eng
         assert differences(connection) == []
 
 
-async def test_opening_again_changes_nothing(database_url: str, engine: Engine) -> None:
+async def test_opening_again_changes_nothing(empty_database_url: str, engine: Engine) -> None:
     for _ in range(2):
-        await open_store(database_url).close()
+        await open_store(empty_database_url).close()
         with engine.connect() as connection:
             assert connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}")) == REVISIONS[-1]
 
 
-async def test_a_newer_schema_is_refused_and_left_alone(database_url: str, engine: Engine) -> None:
-    await open_store(database_url).close()
+async def test_a_newer_schema_is_refused_and_left_alone(empty_database_url: str, engine: Engine) -> None:
+    await open_store(empty_database_url).close()
     with engine.begin() as connection:
         connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '9999'"))
     with pytest.raises(StartupError, match=r"newer tidegate \(schema 9999, this one knows \d+\): install"):
-        open_store(database_url)
+        open_store(empty_database_url)
     with engine.connect() as connection:
         assert connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}")) == "9999"
 
 
-def test_an_upgrade_that_fails_leaves_nothing_behind(database_url: str, engine: Engine) -> None:
+def test_an_upgrade_that_fails_leaves_nothing_behind(empty_database_url: str, engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE minutes (x integer)"))
     with pytest.raises(StartupError, match="minutes"):
-        open_store(database_url)
+        open_store(empty_database_url)
     assert inspect(engine).get_table_names() == ["minutes"]
 
 
-async def test_a_neighbours_alembic_is_not_taken_for_ours(database_url: str, engine: Engine) -> None:
+async def test_a_neighbours_alembic_is_not_taken_for_ours(empty_database_url: str, engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE alembic_version (version_num text)"))
         connection.execute(text("INSERT INTO alembic_version VALUES ('theirs')"))
-    await open_store(database_url).close()
+    await open_store(empty_database_url).close()
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "theirs"

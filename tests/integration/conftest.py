@@ -37,3 +37,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """URLs of two small models."""
     folder = tmp_path_factory.mktemp("models")
     return train(folder, 1, features=4, trees=5), train(folder, 2, features=4, trees=5)
+
+
+@pytest.fixture
+def postgres_url(empty_postgres_url: str) -> str:
+    """As an installation's first start finds it."""
+    return empty_postgres_url

@@ -132,7 +132,8 @@ def test_a_killed_controller_and_job_end_with_recommendations(platform: Platform
 
 
 def asked(scene: Asking, *options: str) -> subprocess.Popen[str]:
-    """``tidegate recommend --on sagemaker``, whose SageMaker is the platform."""
+    """``tidegate recommend --on sagemaker``, whose SageMaker is the platform. It listens to SIGINT, also where tests
+    run in a shell's background and so ignore it, as do the processes that they start."""
     command = [
         sys.executable,
         "-m",
@@ -152,6 +153,7 @@ def asked(scene: Asking, *options: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 

@@ -36,3 +36,9 @@ def loaded_image(cluster: Cluster, image: Path) -> str:
     """The name of tidegate's image, which every node has."""
     cluster.load_image(image)
     return images.NAME
+
+
+@pytest.fixture
+def postgres_url(empty_postgres_url: str) -> str:
+    """As an installation's first start finds it."""
+    return empty_postgres_url

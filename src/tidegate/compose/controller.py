@@ -264,7 +264,7 @@ class Controller:
             loops += [asyncio.create_task(every(*one, self.stopping)) for one in others]
             gateway = self._gateway(parts)
             late = late_routes(gateway, plain_environment())
-            async with listening(build_app(gateway, late.routes), control_socket(self.folder)):
+            async with listening(build_app(gateway, late.routes), control_socket(self.folder), gateway):
                 started = True
                 await go_on_with_live_runs(parts.store, late)
                 yield

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import uvicorn
@@ -47,14 +47,21 @@ class HttpServer(uvicorn.Server):
         yield
 
 
-async def serve(app: object, where: Path | int, host: str = "0.0.0.0") -> tuple[HttpServer, asyncio.Task[None]]:
+async def serve(
+    app: object,
+    where: Path | int,
+    host: str = "0.0.0.0",
+    *,
+    protocol: Callable[..., asyncio.Protocol] | None = None,
+) -> tuple[HttpServer, asyncio.Task[None]]:
     """A server that has begun to listen, and the task that it runs in. ``where``: a socket, or a port of
-    ``host``. Raises StartupError."""
+    ``host``. ``protocol``: makes what serves a connection, in place of uvicorn's own. Raises StartupError."""
     config = uvicorn.Config(
         app,  # type: ignore[arg-type]
         host=host,
         port=where if isinstance(where, int) else 0,
         uds=None if isinstance(where, int) else str(where),
+        http=protocol or "auto",  # type: ignore[arg-type]
         lifespan="off",
         ws="none",
         log_config=None,

@@ -1,6 +1,7 @@
 """Asynchronous requests: accepted once they are durable, processed later by the dispatcher."""
 
 import hashlib
+from datetime import datetime
 from uuid import UUID
 
 from tidegate.domain.access import Access
@@ -37,7 +38,7 @@ async def invoke_endpoint_async(call: OperationCall, params: Params) -> Params:
     begun = traces.begin(call.headers) if traces is not None else None
     if begun is not None:
         asking.headers[PARENT] = format_parent(begun.own)
-    unique = _uuid(call.ctx.ids.new("inference"))
+    unique = _make_uuid(call.ctx.ids.new("inference"), call.now)
     body = asking.body if asking.input is None else None
     item = await queue.accept(lambda tx: use.build_item(tx, asking, unique, call.now), body)
     if traces is not None and begun is not None:
@@ -49,9 +50,12 @@ async def invoke_endpoint_async(call: OperationCall, params: Params) -> Params:
     }
 
 
-def _uuid(id: str) -> UUID:
-    """An internal id in the UUID form that clients expect."""
-    return UUID(bytes=hashlib.sha256(id.encode()).digest()[:16], version=4)
+def _make_uuid(id: str, now: datetime) -> UUID:
+    """An internal id in the UUID form that clients expect. Version 7, which begins with the time: what is accepted
+    together lies together in the index of the queue, and a deep queue costs less to write."""
+    drawn = int.from_bytes(hashlib.sha256(id.encode()).digest()[:10])
+    ahead, behind = drawn >> 68, drawn & (1 << 62) - 1
+    return UUID(int=int(now.timestamp() * 1000) << 80 | 7 << 76 | ahead << 64 | 2 << 62 | behind)
 
 
 OPERATIONS: Operations = {"InvokeEndpointAsync": AsyncOperation(invoke_endpoint_async, Access.USE)}

@@ -7,7 +7,6 @@ or CBOR as other languages' do, is today's with a service model that lists no ot
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -32,10 +31,8 @@ def protocol(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def database_url(protocol: str, request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if protocol != "query":
-        return f"sqlite:///{tmp_path / 'tidegate.db'}"
-    url: str = request.getfixturevalue("postgres_url")
+def database_url(protocol: str, request: pytest.FixtureRequest) -> str:
+    url: str = request.getfixturevalue("postgres_url" if protocol == "query" else "sqlite_url")
     return url
 
 

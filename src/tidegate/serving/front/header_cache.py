@@ -27,7 +27,7 @@ _FRAMING = frozenset(
 )
 """Headers that only the parser handles."""
 _LENGTH = re.compile(rb"\d{1,12}")
-_ONCE = frozenset((b"authorization", b"traceparent"))
+ONCE = frozenset((b"authorization", b"traceparent"))
 """Headers whose value occurs once: heads with one of them would only drive the others out."""
 _CHOOSING = target_headers.HEADERS | {PATH, sessions.HEADER}
 
@@ -80,7 +80,7 @@ class HeaderCache:
             return None
         plain = matched[1] in self._plain_paths and _CHOOSING.isdisjoint(fields)
         head = RequestHead(matched[1], headers, fields, int(length), plain)
-        if _ONCE.isdisjoint(fields):
+        if ONCE.isdisjoint(fields):
             if len(self._known) >= _KEPT:
                 self._known.clear()
             self._known[text] = head

@@ -216,6 +216,7 @@ class Server:
         at = time.time()
         self._stats.rewind(int(at))
         self._compared.settle()
+        self._copies.settle()
         last = min(before, int(at)) if over and not self._drained else before
         return encode_page(self._stats.page(self.spec.replica, at, len(self._in_hand), since, last))
 

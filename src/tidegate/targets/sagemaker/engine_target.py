@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from tidegate.domain.errors import TargetRefused, TidegateError, Transient
@@ -60,6 +60,8 @@ CAN = Capabilities(
 asynchronous variants cannot stand beside a second variant at SageMaker: mode native has them."""
 WORK_EVERY = 5.0
 """Seconds, at most; ``poll`` if that is less."""
+LOOK_AGAIN = timedelta(seconds=2)
+"""At least, after a look that failed: whoever asks before learns what went wrong then."""
 
 
 @dataclass
@@ -68,6 +70,8 @@ class _Managed:
     seen: SeenEndpoint | None = None
     looked_at: Any = None
     """None: never."""
+    failed: tuple[datetime, TidegateError] | None = None
+    """The last look, if it failed."""
     trouble: str = ""
     untidy: bool = False
     """A change is over that may have left old configs and models."""
@@ -177,8 +181,15 @@ class SagemakerTarget:
     async def _look(self, managed: _Managed) -> None:
         name = managed.wanted.name
         before = show(managed.wanted, managed.seen) if managed.looked_at else None
-        seen = await self._in_thread(lambda: self._read(name))
+        if managed.failed is not None and self.aws.clock.now() - managed.failed[0] < LOOK_AGAIN:
+            raise managed.failed[1].with_traceback(None)
+        try:
+            seen = await self._in_thread(lambda: self._read(name))
+        except TidegateError as error:
+            managed.failed = self.aws.clock.now(), error
+            raise
         now = self.aws.clock.now()
+        managed.failed = None
         managed.seen, managed.looked_at = seen, now
         asked, why = note_outcome(managed.wanted, seen, now)
         failed = managed.wanted.failed

@@ -189,6 +189,8 @@ def test_an_endpoint_of_native_mode_is_not_touched(platform: EnginePlatform) -> 
     platform.advance(600)
     changing = [name for name, _ in platform.aws.calls[calls:] if name.startswith(("Update", "Delete"))]
     assert changing == []
+    looks = sum(name == "DescribeEndpoint" for name, _ in platform.aws.calls[calls:])
+    assert 2 < looks < 610 / 2, "it is looked for again, but not with every turn of the loops"
 
 
 COMPARED = replace(
