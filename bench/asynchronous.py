@@ -1,15 +1,17 @@
 """Asynchronous requests: how many a second are accepted and answered; or, with ``--chaos``, what survives SIGKILL.
 
-    python -m bench.asynchronous [--count 20000] [--database postgresql://...] [--keep]
-    python -m bench.asynchronous --chaos 100000 [--kills 100] [--database postgresql://...] [--keep]
+    python -m bench.asynchronous [--count 20000] [--postgres | --database postgresql://...] [--keep]
+    python -m bench.asynchronous --chaos 100000 [--kills 100] [--postgres | --database postgresql://...] [--keep]
 
 Accepting is measured while the endpoint has no instance, answering while nothing comes in (from the first output to
-the last), then both at once. Bodies come with the requests, answers go to files, the model is a small XGBoost one.
+the last), then both at once. ``--postgres`` starts a PostgreSQL of its own, which brings each transaction to the
+disk, and counts its CPU, too. Bodies come with the requests, answers go to files, the model is a small XGBoost one.
 What is under SIGKILL is told in ``async_chaos.py``.
 """
 
 import argparse
 import asyncio
+import contextlib
 import os
 import random
 import tempfile
@@ -18,9 +20,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil
+
 from bench import async_chaos, tables
 from bench.async_client import CLIENTS, Answer, Ask, ask_all
 from tidegate.testing.platform import Platform, wait_until
+from tidegate.testing.postgres_server import DURABLE, database_url, postgres_server
 from tidegate.testing.scene import Scene, train
 
 ENDPOINT = "bench-async"
@@ -34,6 +39,8 @@ PARTS = {
     "instance": "tidegate.serving",
     "proxy": "haproxy",
 }
+DATABASE = "database"
+"""The part that is a PostgreSQL of its own."""
 
 
 @dataclass
@@ -55,6 +62,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=20_000, help="requests of each measurement")
     parser.add_argument("--clients", type=int, default=CLIENTS)
     parser.add_argument("--database", default="", help="SQLAlchemy URL; SQLite when absent")
+    parser.add_argument("--postgres", action="store_true", help="a PostgreSQL of its own; it must be installed")
     parser.add_argument("--chaos", type=int, default=0, metavar="COUNT", help="so many requests under SIGKILL")
     parser.add_argument(
         "--kills", type=int, default=0, help="with --chaos; unless given one per 1,000 requests, at most 200"
@@ -62,6 +70,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", action="store_true", help="write the table to docs/benchmarks.md")
     given = parser.parse_args()
+    with postgres_server(DURABLE) if given.postgres else contextlib.nullcontext(None) as folder:
+        if folder is not None:
+            given.database = database_url(folder)
+        measure(given, folder)
+
+
+def measure(given: argparse.Namespace, server: Path | None) -> None:
     kind = "PostgreSQL" if given.database else "SQLite"
     if given.chaos:
         kills = given.kills or min(200, max(4, given.chaos // 1000))
@@ -70,10 +85,11 @@ def main() -> None:
         name, command = f"async-chaos-{kind.lower()}", f"asynchronous --chaos {given.chaos}"
         tables.show(name, title, ("", ""), [*found.shown().items()], keep=given.keep, command=command)
         return
-    figures = throughput(given.count, given.clients, given.database)
-    header = ("", "requests/s", *(f"CPU µs of {part}" for part in PARTS))
+    figures = throughput(given.count, given.clients, given.database, server)
+    parts = [*PARTS, *([DATABASE] if server else [])]
+    header = ("", "requests/s", *(f"CPU µs of {part}" for part in parts))
     rows = [
-        (name, round(phase.rate), *(round(phase.cpu[part]) for part in PARTS))
+        (name, round(phase.rate), *(round(phase.cpu[part]) for part in parts))
         for name, phase in figures.phases.items()
     ]
     title = (
@@ -82,7 +98,7 @@ def main() -> None:
     tables.show(f"async-{kind.lower()}", title, header, rows, keep=given.keep, command="asynchronous")
 
 
-def throughput(count: int, clients: int, database: str = "") -> Figures:
+def throughput(count: int, clients: int, database: str = "", server: Path | None = None) -> Figures:
     with tempfile.TemporaryDirectory(prefix="tg-async-") as name:
         out = Path(name)
         environment = {"TIDEGATE_OUTPUT_ROOTS": name, "TIDEGATE_DRAIN_TIMEOUT": "5"}
@@ -91,7 +107,7 @@ def throughput(count: int, clients: int, database: str = "") -> Figures:
         with Platform(environment=environment) as platform:
             scene = Scene(platform)
             prepare(scene, out)
-            return measured(scene, out, count, clients)
+            return measured(scene, out, count, clients, server)
 
 
 def prepare(scene: Scene, out: Path) -> None:
@@ -112,23 +128,25 @@ def prepare(scene: Scene, out: Path) -> None:
     scene.create(ENDPOINT, ENDPOINT)
 
 
-def measured(scene: Scene, out: Path, count: int, clients: int) -> Figures:
+def measured(scene: Scene, out: Path, count: int, clients: int, server: Path | None = None) -> Figures:
     figures, platform = Figures(), scene.platform
     resize(scene, 0)
-    before, began = cpu(platform), time.time()
+    before, began = cpu(platform, server), time.time()
     due = asyncio.run(queued(platform.port, count, clients))
     took = time.time() - began
-    figures.phases["accepted, nothing answered"] = Phase(count / took, spent(platform, before, count))
-    before = cpu(platform)
+    figures.phases["accepted, nothing answered"] = Phase(count / took, spent(before, cpu(platform, server), count))
+    before = cpu(platform, server)
     resize(scene, 1)
     figures.missing += waited(out, due)
     first, last = span(out, due)
-    figures.phases["answered, nothing accepted"] = Phase(count / (last - first), spent(platform, before, count))
-    before, began = cpu(platform), time.time()
+    figures.phases["answered, nothing accepted"] = Phase(
+        count / (last - first), spent(before, cpu(platform, server), count)
+    )
+    before, began = cpu(platform, server), time.time()
     due = asyncio.run(queued(platform.port, count, clients))
     figures.missing += waited(out, due)
     took = span(out, due)[1] - began
-    figures.phases["both at once"] = Phase(count / took, spent(platform, before, count))
+    figures.phases["both at once"] = Phase(count / took, spent(before, cpu(platform, server), count))
     return figures
 
 
@@ -170,21 +188,30 @@ def span(out: Path, due: set[str]) -> tuple[float, float]:
     return min(times), max(times)
 
 
-def cpu(platform: Platform) -> dict[str, float]:
-    """Part -> CPU seconds of its processes by now."""
+def cpu(platform: Platform, server: Path | None) -> dict[str, float]:
+    """Part -> CPU seconds of its processes by now; ``server``: the folder of a PostgreSQL of its own."""
     found = dict.fromkeys(PARTS, 0.0)
     for process in platform.processes():
-        command = " ".join(process.cmdline())
-        part = next((part for part, words in PARTS.items() if words in command), None)
-        if part is not None:
-            times = process.cpu_times()
-            found[part] += times.user + times.system
+        with contextlib.suppress(psutil.NoSuchProcess):
+            command = " ".join(process.cmdline())
+            part = next((part for part, words in PARTS.items() if words in command), None)
+            if part is not None:
+                found[part] += _seconds(process)
+    if server is not None:
+        main = psutil.Process(int((server / "data" / "postmaster.pid").read_text().split()[0]))
+        times = main.cpu_times()
+        ended = times.children_user + times.children_system
+        found[DATABASE] = ended + sum(map(_seconds, [main, *main.children(recursive=True)]))
     return found
 
 
-def spent(platform: Platform, before: dict[str, float], count: int) -> dict[str, float]:
-    after = cpu(platform)
-    return {part: max(0.0, after[part] - before[part]) / count * 1e6 for part in PARTS}
+def _seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def spent(before: dict[str, float], after: dict[str, float], count: int) -> dict[str, float]:
+    return {part: max(0.0, after[part] - before.get(part, 0.0)) / count * 1e6 for part in after}
 
 
 if __name__ == "__main__":

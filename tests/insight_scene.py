@@ -26,6 +26,7 @@ from tidegate.advisor.quality.report import QualityQuestion
 from tidegate.advisor.quality.store import LabelStore
 from tidegate.capture.paths import file_name, layout
 from tidegate.compose.further_routes import further_routes
+from tidegate.console.live_runs.keeper import LiveRuns
 from tidegate.domain.drift import DriftFinding, DriftOutcome, DriftPoint, DriftRecord, DriftSchedule, DriftVerdict
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.evidence import Comparison, EvidenceBlock, EvidenceConfig, EvidenceRecord
@@ -58,7 +59,9 @@ class InsightScene:
     def __post_init__(self) -> None:
         settings = Settings(state=self.folder, output_roots=(self.folder,))
         self.house = GatewayHarness(settings, people=self.people)
-        self.app = build_app(self.house.gateway, further_routes(self.house.gateway, {}))
+        self.app = build_app(
+            self.house.gateway, further_routes(self.house.gateway, {}, LiveRuns(self.house.gateway))
+        )
 
     @property
     def destination(self) -> str:
@@ -145,7 +148,7 @@ class InsightScene:
     def served(self, at: int = 0) -> Iterator[str]:
         """The address of a server of it, in a thread; ``at``: a port, 0 is any that is free."""
         gateway = replace(self.house.gateway, stopping=asyncio.Event())
-        app = build_app(gateway, further_routes(gateway, {}))
+        app = build_app(gateway, further_routes(gateway, {}, LiveRuns(gateway)))
         started, ended, port = threading.Event(), threading.Event(), list[int]()
 
         async def run() -> None:

@@ -167,6 +167,19 @@ class Settings:
     """Names, addresses and networks (``10.0.0.0/8``) of receivers of webhooks that are not public. Empty: only public
     addresses are sent to, since users name the receivers and the server sends from inside its own network."""
 
+    trace_endpoint: str = ""
+    """Address of an OpenTelemetry collector that takes traces by OTLP over HTTP (``http://127.0.0.1:4318``), without
+    ``/v1/traces``. Empty: nothing is traced. OTEL_* variables do not turn it on: they may be meant for other
+    programs, and for models."""
+
+    trace_ratio: float = 0.01
+    """Part of the predictions that is traced, of those whose client sends no ``traceparent``; one that does decides
+    itself. Rollouts are traced whole."""
+
+    trace_headers: Path | None = None
+    """File with headers for the collector, a ``name: value`` on each line, such as a token: a secret, so it is in no
+    variable. None: there are none."""
+
     async_max_body: int = 1024**3
     """Bytes of an asynchronous request's input and of its answer (SageMaker's limit). The platform streams them; a
     built-in runtime holds one whole in its instance's memory while it works on it."""
@@ -264,6 +277,12 @@ def _count(text: str) -> int:
     return number
 
 
+def _ratio(text: str) -> float:
+    if not 0 <= (number := float(text)) <= 1:
+        raise ValueError("expected a number from 0 to 1")
+    return number
+
+
 def _trust(text: str) -> frozenset[str]:
     words = frozenset(word.strip() for word in text.split(",") if word.strip())
     if not words <= {"pickle", "code"}:
@@ -348,6 +367,9 @@ VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "TIDEGATE_EVENTS": ("events", _receivers),
     "TIDEGATE_WEBHOOK_SECRET": ("webhook_secret", str),
     "TIDEGATE_WEBHOOK_HOSTS": ("webhook_hosts", _words),
+    "TIDEGATE_TRACE_ENDPOINT": ("trace_endpoint", _address),
+    "TIDEGATE_TRACE_RATIO": ("trace_ratio", _ratio),
+    "TIDEGATE_TRACE_HEADERS": ("trace_headers", Path),
     "TIDEGATE_ASYNC_MAX_BODY": ("async_max_body", int),
     "TIDEGATE_FIDELITY": ("fidelity", _fidelity),
     "TIDEGATE_QUOTAS": ("quotas", _counts),

@@ -1,14 +1,16 @@
 """The queue's promises, on each database: durable, leased, fenced, each measured once."""
 
 import asyncio
+import re
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, select, update
 
 from tidegate.domain.asynchronous import Backlog, Item, ItemMeasurements, ItemOutcome, ItemState, OutcomeKind
 from tidegate.domain.endpoint import Endpoint
@@ -16,9 +18,10 @@ from tidegate.domain.errors import NotFound
 from tidegate.ports.queue import ItemReport
 from tidegate.ports.store import Tx
 from tidegate.service.record_kinds import ENDPOINT
-from tidegate.store import SqlStore
+from tidegate.store import SqlStore, queue_sql
 from tidegate.store.database import Database, open_database
-from tidegate.store.queue import MAX_LEASED_BODY, SqlQueue
+from tidegate.store.queue import BACKLOGS, SqlQueue
+from tidegate.store.queue_sql import MAX_LEASED_BODY
 from tidegate.store.tables import QUEUE
 
 R = TypeVar("R")
@@ -231,7 +234,7 @@ def test_a_report_that_cannot_be_written_does_not_keep_others_from_theirs_or_fro
 
 
 def test_reports_of_every_kind_that_come_together_are_kept_as_they_were_given(database: Database) -> None:
-    failed = ItemOutcome(OutcomeKind.FAILED, 121, "it said 'no' \\ {1,\"2\"} %s \u00fc\u2028")
+    failed = ItemOutcome(OutcomeKind.FAILED, 121, "it said \x00 'no' \\ {1,\"2\"} %s \u00fc\u2028")
 
     async def test() -> None:
         queue = SqlQueue(database)
@@ -356,6 +359,16 @@ def test_a_large_body_is_fetched_by_itself(database: Database) -> None:
     run(test())
 
 
+def test_large_bodies_that_come_together_are_each_kept(database: Database) -> None:
+    async def test() -> None:
+        queue, size = SqlQueue(database), queue_sql.MAX_TEXT // 3
+        bodies = {f"{n}": b"%d" % n * (size if n < 7 else 1) for n in range(9)}
+        await asyncio.gather(*(queue.accept(made(replace(ITEM, id=id)), body) for id, body in bodies.items()))
+        assert {id: await queue.body(id) for id in bodies} == bodies
+
+    run(test())
+
+
 def test_strangers_are_endpoints_with_work_that_are_not_known(database: Database) -> None:
     async def test() -> None:
         queue = SqlQueue(database)
@@ -368,3 +381,24 @@ def test_strangers_are_endpoints_with_work_that_are_not_known(database: Database
         assert await queue.strangers(["known"]) == {}
 
     run(test())
+
+
+def test_each_look_of_a_dispatcher_uses_the_index_that_is_made_for_it(tmp_path: Path) -> None:
+    """SQLite's choice changes with the words of a statement: the wrong index means a look at all that ever was."""
+    opened = open_database(f"sqlite:///{tmp_path / 'queue.db'}")
+    looks = zip((*queue_sql.DUE, *queue_sql.OVERDUE), ("waiting", "held", "expiry", "held"), strict=True)
+
+    def plans(connection: Connection) -> None:
+        for which, index in looks:
+            asked = f"EXPLAIN QUERY PLAN SELECT id FROM queue WHERE {which}"
+            plan = connection.exec_driver_sql(asked, (1.0,) * which.count("?")).all()
+            assert f"INDEX queue_{index}" in plan[0][3], plan
+        for look in (*BACKLOGS, select(QUEUE.c.id).where(QUEUE.c.finished_at < 1.0)):
+            text = str(look.compile(connection, compile_kwargs={"literal_binds": True}))
+            (plan,) = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}").all()]
+            assert re.search("INDEX queue_(waiting|held|finished)", plan), plan
+
+    try:
+        run(opened.run(plans))
+    finally:
+        opened.shut()

@@ -61,6 +61,16 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Runner]:
     asyncio.run(store.close())
 
 
+def test_versions_are_those_of_the_records_that_are_there(run: Runner) -> None:
+    for name in ("a", "b", "c"):
+        run.put(name)
+    run.put("b", kind=OTHER)
+    run.put("a")
+    run(lambda tx: tx.delete(NOTE, "c", expect=1, now=T0))
+    assert run(lambda tx: tx.versions(NOTE)) == {"a": 2, "b": 1}
+    assert run(lambda tx: tx.versions(OTHER)) == {"b": 1}
+
+
 def test_a_record_comes_back_as_it_was_put(run: Runner) -> None:
     assert run(lambda tx: tx.put(NOTE, "a", Note("one"), expect=0, now=at(0.000007))) == 1
     saved = run(lambda tx: tx.get(NOTE, "a"))

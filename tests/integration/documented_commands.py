@@ -27,9 +27,13 @@ CLUSTER = "asks a cluster: tests/kubernetes has one"
 FAKE_AWS = "asks AWS itself: tests/unit/targets has a fake"
 COMPARED = "needs a rollout under load: tests/integration/test_platform_evidence.py has one"
 ASKS = "asks a person for a password: tests/unit/cli/test_cli_access.py pipes one"
+TRACED = "needs a collector: tests/integration/test_platform_tracing.py has one, and sends the same"
 PART = "names the command in a sentence, without its arguments"
 EXAMPLE = "needs what the machine may not have: tests/integration/test_platform_examples.py runs it where it can"
 NOT_RUN: Mapping[str, str] = {
+    "curl -X POST http://127.0.0.1:8471/tidegate/v1/challenges/incident": (
+        "runs for half a minute: tests/integration/test_platform_live_challenges.py waits for its end"
+    ),
     "python tidegate-examples/assist/client.py assist": EXAMPLE,
     "TIDEGATE_TRUST=code tidegate up --detach": "starts such a server: runtimes.md has the same",
     "tidegate examples up document-ocr --version better": EXAMPLE,
@@ -47,6 +51,11 @@ NOT_RUN: Mapping[str, str] = {
     "tidegate batch resume nightly": S3,
     "tidegate plan": "asks a person: tests/unit/cli/test_cli_plan.py answers",
     "tidegate plan --json": "asks a person: tests/unit/cli/test_cli_plan.py answers",
+    "pip install '.[otel]'": "needs a package index; the tests' environment has it",
+    "TIDEGATE_TRACE_ENDPOINT=http://127.0.0.1:4318 tidegate up --detach": TRACED,
+    "curl http://127.0.0.1:8471/endpoints/fraud/invocations -H 'content-type: text/csv' "
+    "--data 9.6,0.17,1,1,603,1,1.7,0,1,2 "
+    "-H 'traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'": TRACED,
     "make demo": "tests/unit/demo and CI run it",
     "make test": "is what runs this test",
     "pip install '.[xgboost]'": "needs a package index; make wheel installs",

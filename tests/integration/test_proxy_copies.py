@@ -30,7 +30,8 @@ async def test_a_copy_reaches_the_fleet_that_it_names_until_that_is_dropped(prog
         await running.fleet(1, "a")
         shadow = await running.fleet(2, "b")
         await running.share(1, {1: 10_000})
-        assert (await copy(running, shadow)).body == b"b"
+        reply = await copy(running, shadow)
+        assert reply.body == b"b" and (reply.header("x-tidegate-took") or "").isdecimal()
         assert stat.S_IMODE(running.proxy.copies.stat().st_mode) == 0o600
         head = (await copy(running, shadow, b"head")).body.lower()
         assert b"x-tidegate-start:" in head and b"x-tidegate-fleet" not in head
@@ -43,6 +44,7 @@ async def test_a_fleet_without_a_ready_instance_answers_for_itself(program: str)
         shadow = await running.fleet(2)
         reply = await copy(running, shadow)
         assert reply.status == 503 and f"endpoint {ENDPOINT}".encode() in reply.body
+        assert (reply.header("x-tidegate-took") or "").isdecimal()
 
 
 async def test_no_header_leads_from_the_door_to_a_shadow(program: str) -> None:

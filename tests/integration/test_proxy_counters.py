@@ -4,11 +4,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+import pytest
+
 from tests.proxy_harness import RANDOM, ProxyHarness, each_haproxy, stand, until_it
 from tidegate.domain.fleet import FleetId
 from tidegate.ports.router import Passed
 from tidegate.proxy.counters import FILE
 from tidegate.proxy.haproxy import HAProxy
+from tidegate.proxy.runtime import Runtime
 
 pytestmark = each_haproxy
 
@@ -101,4 +104,32 @@ async def test_looks_beside_each_other_count_once(program: str) -> None:
         found = await asyncio.gather(*(running.proxy.passed() for _ in range(5)))
         assert sum(one[fleet].unanswered for one in found) == 3
 
+    await scene(program, play)
+
+
+async def test_a_slot_without_requests_is_not_asked_what_was_answered_in_it(
+    program: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, send = list[str](), Runtime.send_command
+
+    async def noted(runtime: Runtime, command: str) -> str:
+        asked.append(command)
+        return await send(runtime, command)
+
+    async def play(running: ProxyHarness) -> None:
+        first, second = await running.fleet(1, "a"), await running.fleet(2, "b")
+        await running.share(1, {1: 10_000})
+        for _ in range(2):
+            await running.proxy.passed()
+        asked.clear()
+        assert (await counted(running.proxy, first)).unanswered == 0
+        assert not [command for command in asked if "get var" in command]
+        await fail(running, 2)
+        assert (await counted(running.proxy, first)).unanswered == 2
+        slots = running.proxy._state.slots
+        words = " ".join(asked)
+        assert f"get var proc.{slots[first]};" in words
+        assert f"get var proc.{slots[second]};" not in words
+
+    monkeypatch.setattr(Runtime, "send_command", noted)
     await scene(program, play)

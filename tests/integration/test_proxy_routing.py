@@ -9,6 +9,7 @@ from tests.proxy_harness import ENDPOINT, PATH, RANDOM, Client, ProxyHarness, ea
 from tidegate.domain.errors import TargetRefused, Transient
 from tidegate.domain.fleet import FleetId, RoutingStrategy
 from tidegate.domain.traffic import Route, RouteTable, build_route_table
+from tidegate.ports.router import View
 
 pytestmark = each_haproxy
 OFF = 10
@@ -42,7 +43,10 @@ async def test_requests_are_split_by_the_shares(program: str) -> None:
             wanted = await running.share(fence, {g: s for g, s in shares.items() if s})
             seen = await split(running, 1600)
             assert even(seen["a"], share, 1600), (share, seen)
-            assert (await running.proxy.view(ENDPOINT)).routes == wanted
+            view = await running.proxy.view(ENDPOINT)
+            assert view.routes == wanted
+            nothing = View(RouteTable("other", 0), {})
+            assert await running.proxy.views([ENDPOINT, "other"]) == {ENDPOINT: view, "other": nothing}
 
 
 async def test_a_short_stretch_is_split_as_evenly_as_a_long_one(program: str) -> None:

@@ -22,10 +22,10 @@ CALLED_BY_LIBRARIES = {
     *("_timer_handle_cancelled", "call_exception_handler"),  # asyncio, of its event loop
     *("process_bind_param", "process_result_value", "downgrade"),  # SQLAlchemy and Alembic
     *("do_GET", "do_POST", "log_message"),  # http.server
-    *("capture_signals", "format_commands"),  # uvicorn, click
+    *("capture_signals", "main_loop", "format_commands"),  # uvicorn, click
     *("global_options", "update_prices", "list_prices", "list_users", "list_tokens", "list_examples"),  # Typer
     "get_request_header",  # model code, of its context
-    *("further_routes", "LabelFollower", "parquet_lines"),  # imported late, by name
+    *("further_routes", "LabelFollower", "parquet_lines", "OtlpSender"),  # imported late, by name
     *("target_help", "run_local", "create_deployment", "update_deployment", "delete_deployment"),  # MLflow
     *("list_deployments", "get_deployment"),  # MLflow
     *("get_role", "simulate_principal_policy", "list_service_quotas", "describe_images"),  # the fake account

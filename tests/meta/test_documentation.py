@@ -104,7 +104,7 @@ def test_every_command_line_that_is_shown_exists() -> None:
     lines = [
         word
         for _, block in (*shown(""), *shown("sh"))
-        for word in re.findall(r"^(?:\w+=\S+ )?tidegate (\w+)", block, re.M)
+        for word in re.findall(r"^(?:\w+=\S+ )?tidegate ([\w-]+)", block, re.M)
     ]
     assert len(lines) > 10
     assert set(lines) <= known

@@ -18,6 +18,8 @@ _OWN_SECRETS = (
 )
 _SECRET_WORD = re.compile(r".*(SECRET|PASSWORD|PASSWD|TOKEN|APIKEY)S?|PASSPHRASE|CREDENTIALS?|DSN")
 _SECRET_KEYS = re.compile(r"(^|_)(API|ACCESS|PRIVATE|SECRET|AUTH|ENCRYPTION)_KEYS?($|_)|._PWD$|(^|_)DATABASE_URL$")
+_OTLP_HEADERS = re.compile(r"OTEL_EXPORTER_OTLP_(\w+_)?HEADERS")
+"""Headers for a collector, a token among them."""
 _LOCATION_SUFFIXES = ("_FILE", "_PATH", "_DIR", "_URI", "_ARN")
 """Suffixes of names of variables that hold a secret's location, not the secret."""
 _WITH_PASSWORD = re.compile(r"[a-z][a-z0-9+.-]*://[^/@\s]*:[^/@\s]+@", re.IGNORECASE)
@@ -48,7 +50,7 @@ def minimal_environment(environment: Mapping[str, str]) -> dict[str, str]:
 def is_secret_name(name: str) -> bool:
     """Whether a variable's name indicates a secret."""
     name = name.upper()
-    if name in _OWN_SECRETS or name in AWS_SECRETS:
+    if name in _OWN_SECRETS or name in AWS_SECRETS or _OTLP_HEADERS.fullmatch(name):
         return True
     if name.endswith(_LOCATION_SUFFIXES):
         return False

@@ -112,6 +112,12 @@ def traffic(
     name: ExampleName,
     rate: Annotated[float, typer.Option(help="Requests per second.")] = 50.0,
     seconds: Annotated[float, typer.Option(help="How long.")] = 60.0,
+    endpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ENDPOINT", help="Another endpoint than that of the example's name.", show_default=False
+        ),
+    ] = None,
     folder: Folder = HERE,
     as_json: AsJson = False,
 ) -> None:
@@ -127,13 +133,14 @@ def traffic(
     if not is_example(example, where):
         raise Invalid(f"example {name} is not trained in {folder}: tidegate examples up {name}")
     requests, kind, path = _load(where)
+    asked = endpoint or example.name
     with client() as server:
-        server.endpoint(example.name)
-        if server.make_signer(name, kind) is not None:
+        server.endpoint(asked)
+        if server.make_signer(asked, kind) is not None:
             raise Invalid("examples traffic cannot sign requests: use a server without access keys")
-        generator = LoadGenerator(server.url, f"/endpoints/{name}/{path}", requests, kind, rate)
+        generator = LoadGenerator(server.url, f"/endpoints/{asked}/{path}", requests, kind, rate)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a shell's background jobs ignore Ctrl-C
-    with generator, suppress(KeyboardInterrupt), ProgressBar(f"asking {name}", seconds, quiet=as_json) as bar:
+    with generator, suppress(KeyboardInterrupt), ProgressBar(f"asking {asked}", seconds, quiet=as_json) as bar:
         _send_for(generator, seconds, bar)
     report = generator.stop()
     if as_json:

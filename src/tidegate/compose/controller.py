@@ -11,7 +11,6 @@ import contextlib
 import logging
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -25,11 +24,13 @@ from tidegate.compose.dispatcher_supervisor import DispatcherSupervisor, queue_d
 from tidegate.compose.environments import plain_environment, write_aws_keys
 from tidegate.compose.event_receivers import announcers
 from tidegate.compose.evidence_loops import EvidenceLoops, join_evidence
-from tidegate.compose.late import late_routes
+from tidegate.compose.late import go_on_with_live_runs, late_routes
 from tidegate.compose.leadership import JOURNAL_EVERY, leading, prune_records
 from tidegate.compose.logins import join_logins, require_login
+from tidegate.compose.periodic import COLLECT_AFTER, every, every_second
 from tidegate.compose.predictions import SignedPredictions
 from tidegate.compose.target import Targets, control_socket, join_targets, target_context
+from tidegate.compose.tracing import EVERY, Tracing, join_tracing, make_sender
 from tidegate.compose.transform_jobs import Jobs, join_jobs
 from tidegate.compose.wakeups import join_wakes
 from tidegate.domain.errors import TidegateError
@@ -46,7 +47,7 @@ from tidegate.proxy.cold_start_hold import WakeSocket
 from tidegate.proxy.haproxy import HAProxy
 from tidegate.reconcile.artifact_keeper import ArtifactKeeper
 from tidegate.reconcile.comparisons import Comparisons
-from tidegate.reconcile.engine import Engine
+from tidegate.reconcile.engine import STEADY_RESYNC, Engine
 from tidegate.reconcile.guards import Guards
 from tidegate.reconcile.metrics_loop import MetricsLoop
 from tidegate.reconcile.queues import Queues
@@ -68,8 +69,6 @@ from tidegate.wire.operation import WireContext
 
 log = logging.getLogger("tidegate")
 
-COLLECT_AFTER = 0.05
-"""How far into a second the one before is collected: workers have closed it by then."""
 EVALUATE_AFTER = 0.2
 """How far into a second alarms are judged and fleets scaled: by what was collected before, and in loops of their own,
 so that neither can delay the guards of rollouts."""
@@ -88,6 +87,7 @@ def run(settings: Settings) -> None:
     for chatty in ("alembic", "uvicorn", "httpx", "httpx2"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     keys.check_keys(settings)
+    make_sender(settings, "")  # a package that is missing is told before anything runs
     table = image_table(settings)
     folder = StateFolder.take(settings.state)
     try:
@@ -116,6 +116,7 @@ class Parts:
     wakes: WakeSocket
     keeper: ArtifactKeeper | None
     beside: EvidenceLoops
+    tracing: Tracing | None
 
 
 def join(
@@ -125,6 +126,7 @@ def join(
     table: ImageTable,
     news: Callable[[], None],
     fence: int,
+    stopping: asyncio.Event,
 ) -> Parts:
     """Join all parts; nothing runs yet. ``news`` is called whenever the engine has written a record; ``fence`` is of
     the lease on the store."""
@@ -134,13 +136,14 @@ def join(
     context = target_context(
         settings, folder, proxy, metrics, table, ids.new, lambda owner: jobs.kick(owner, engine.kick)
     )
-    context = replace(context, fence=fence)
+    tracing = join_tracing(settings, folder, store, clock, stopping)
+    spans = None if tracing is None else tracing.spec
+    context = replace(context, fence=fence, tracing=spans, followed=lambda: scaling.followed())
     targets = join_targets(context, read_targets(settings.targets, KINDS), store)
     provider, collect = targets.all, targets.all.evidence.collect
     jobs = join_jobs(store, clock, provider, news)
     guards = Guards(metrics, lambda: clock.read()[1].ahead, comparisons.verdict)
     keeper = join_keeper(store, provider, clock, settings)
-
     beside = join_evidence(settings, store, metrics, clock, ids, targets.table, lambda: engine)
     engine = Engine(
         store,
@@ -164,7 +167,7 @@ def join(
     )
     return Parts(
         *(store, metrics, clock, ids, proxy, targets, engine, watch, scaling, jobs, queue, queues, dispatcher),
-        *(join_wakes(proxy, provider.lifecycle), keeper, beside),
+        *(join_wakes(proxy, provider.lifecycle), keeper, beside, tracing),
     )
 
 
@@ -229,7 +232,7 @@ class Controller:
     @contextlib.asynccontextmanager
     async def _serving(self, store: SqlStore, fence: int) -> AsyncIterator[None]:
         write_aws_keys(self.folder.path)
-        parts = join(self.settings, self.folder, store, self.table, self._notify, fence)
+        parts = join(self.settings, self.folder, store, self.table, self._notify, fence, self.stopping)
         lifecycle = parts.targets.all.lifecycle
         lifecycle.prepare()
         await parts.proxy.start_or_adopt()
@@ -240,28 +243,30 @@ class Controller:
             await parts.engine.start()
             await parts.jobs.start()
             await retire_unknown(parts)
-            pruning = partial(prune_records, store, self.settings)
-            loops = [
-                asyncio.create_task(every_second(parts.watch.turn, self.stopping)),
-                asyncio.create_task(every_second(parts.watch.judge_alarms, self.stopping, after=EVALUATE_AFTER)),
-                asyncio.create_task(every_second(parts.scaling.turn, self.stopping, after=EVALUATE_AFTER)),
-                asyncio.create_task(every_second(parts.queues.turn, self.stopping)),
-                asyncio.create_task(every(PROXY_CHECK, parts.proxy.ensure, self.stopping)),
-                asyncio.create_task(every(CUT_EVERY, partial(cut_log, self.folder.path), self.stopping)),
-                asyncio.create_task(every(JOURNAL_EVERY, pruning, self.stopping)),
+            each_second: list[tuple[Callable[[], Awaitable[None]], float]] = [
+                (parts.watch.turn, COLLECT_AFTER),
+                (parts.watch.judge_alarms, EVALUATE_AFTER),
+                (parts.scaling.turn, EVALUATE_AFTER),
+                (parts.queues.turn, COLLECT_AFTER),
+                *((one.turn, EVALUATE_AFTER) for one in announcers(self.settings, store, parts.clock)),
             ]
-            loops += [asyncio.create_task(every(*one, self.stopping)) for one in parts.beside.loops]
-            if parts.keeper is not None:
-                loops.append(asyncio.create_task(every(KEEP_EVERY, parts.keeper.turn, self.stopping)))
-            loops += [asyncio.create_task(every(one.seconds, one.work, self.stopping)) for one in lifecycle.chores]
-            loops += [
-                asyncio.create_task(every_second(one.turn, self.stopping, after=EVALUATE_AFTER))
-                for one in announcers(self.settings, parts.store, parts.clock)
+            others: list[tuple[float, Callable[[], Awaitable[None]]]] = [
+                (STEADY_RESYNC, parts.engine.compare),
+                (PROXY_CHECK, parts.proxy.ensure),
+                (CUT_EVERY, partial(cut_log, self.folder.path)),
+                (JOURNAL_EVERY, partial(prune_records, store, self.settings)),
+                *parts.beside.loops,
+                *([(EVERY, parts.tracing.rollouts.turn)] if parts.tracing is not None else []),
+                *([(KEEP_EVERY, parts.keeper.turn)] if parts.keeper is not None else []),
+                *((one.seconds, one.work) for one in lifecycle.chores),
             ]
+            loops = [asyncio.create_task(every_second(work, self.stopping, at)) for work, at in each_second]
+            loops += [asyncio.create_task(every(*one, self.stopping)) for one in others]
             gateway = self._gateway(parts)
-            app = build_app(gateway, late_routes(gateway, plain_environment()))
-            async with listening(app, control_socket(self.folder)):
+            late = late_routes(gateway, plain_environment())
+            async with listening(build_app(gateway, late.routes), control_socket(self.folder), gateway):
                 started = True
+                await go_on_with_live_runs(parts.store, late)
                 yield
             await asyncio.gather(*loops)
         finally:
@@ -272,6 +277,8 @@ class Controller:
             await parts.engine.stop()
             await parts.jobs.end(self.drain)
             await self._end(parts)
+            if parts.tracing is not None:
+                await parts.tracing.close()
 
     def _gateway(self, parts: Parts) -> Gateway:
         def kick(owner: str) -> None:
@@ -292,6 +299,7 @@ class Controller:
             check_data=lambda url: check_data(url, self.settings),
             queue=parts.queue,
             logs=parts.targets.all.logs,
+            acceptances=None if parts.tracing is None else parts.tracing.acceptances,
         )
         return Gateway(
             settings=self.settings,
@@ -331,18 +339,6 @@ class Controller:
         self.changed.clear()
 
 
-async def every(seconds: float, work: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:
-    """Run ``work`` again and again with a pause between; what it raises is logged."""
-    while not stopping.is_set():
-        try:
-            await work()
-        except Exception as error:
-            log.error("%s", error, exc_info=not isinstance(error, OSError))
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await stopping.wait()
-
-
 async def retire_unknown(parts: Parts) -> None:
     """Stop fleets without a record; nothing is touched unless all records are known."""
     try:
@@ -366,22 +362,6 @@ async def cut_log(state: Path) -> None:
     await asyncio.to_thread(cut, state / "tidegate.log")
 
 
-async def every_second(
-    work: Callable[[], Awaitable[None]], stopping: asyncio.Event, after: float = COLLECT_AFTER
-) -> None:
-    """Run ``work`` shortly after each second of the clock begins."""
-    while not stopping.is_set():
-        pause = 1.0 - time.time() % 1.0 + after
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(pause):
-                await stopping.wait()
-        if not stopping.is_set():
-            try:
-                await work()
-            except Exception:
-                log.exception("a second's work failed; it goes on with the next")
-
-
 def observe_now(engine: Engine, provider: Provider, endpoint: str) -> Observation | None:
     """The last look at an endpoint, with the requests that the router holds for it now."""
     seen = engine.observed.get(endpoint)
@@ -397,4 +377,5 @@ async def page(parts: Parts) -> str:
     looks = ((saved.body, observe_now(parts.engine, parts.targets.all, saved.name)) for saved in endpoints)
     targets = (saved.body.target for saved in scaled)
     text = prometheus.render(parts.watch.totals, (saved.body for saved in alarms), looks, targets)
-    return text + prometheus.render_storage(parts.metrics.dropped, parts.metrics.lost)
+    text += prometheus.render_storage(parts.metrics.dropped, parts.metrics.lost)
+    return text + (parts.tracing.counted() if parts.tracing is not None else "")

@@ -1,6 +1,7 @@
 """Routes beside the platform's own API: the planner, labels, computations for pages, and the
 console."""
 
+import sys
 from collections.abc import Mapping
 
 from tidegate.advisor.planner import api as planner_api
@@ -13,6 +14,7 @@ from tidegate.console import (
     cost_reader,
     insight_pages,
     learn_pages,
+    live_challenge_pages,
     login_pages,
     openid_pages,
     operate_pages,
@@ -21,14 +23,23 @@ from tidegate.console import (
     summary_pages,
     users_page,
 )
+from tidegate.console.lab import pages as lab_pages
+from tidegate.console.lab.desk import LabDesk
+from tidegate.console.lab.training import Trainer
+from tidegate.console.live_challenges.driver import LiveChallenges
+from tidegate.console.live_runs.keeper import LiveRuns
 from tidegate.gateway import account, native, people
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.guarded_routes import GuardedRoute
 
+TRAIN = (sys.executable, "-m", "tidegate.examples.training_process")
 
-def further_routes(gateway: Gateway, environment: Mapping[str, str]) -> list[GuardedRoute]:
+
+def further_routes(gateway: Gateway, environment: Mapping[str, str], runs: LiveRuns) -> list[GuardedRoute]:
     """``environment``: of the processes that compute for a page."""
+    lab = LabDesk(gateway, runs, Trainer(TRAIN, environment))
     desk, streams = compute_api.ComputePool(environment), operate_pages.open_streams(gateway)
+    live = LiveChallenges(gateway, runs)
     return [
         *planner_api.routes(gateway),
         *labels_api.routes(gateway),
@@ -45,7 +56,9 @@ def further_routes(gateway: Gateway, environment: Mapping[str, str]) -> list[Gua
         *operate_pages.routes(gateway, streams),
         *insight_pages.routes(gateway, streams),
         *pages.routes(gateway, desk),
-        *learn_pages.routes(gateway, desk),
+        *learn_pages.routes(gateway, desk, live),
+        *live_challenge_pages.routes(gateway, live, streams),
         *recommender_pages.routes(gateway),
         *summary_pages.routes(gateway),
+        *lab_pages.routes(gateway, lab, streams),
     ]

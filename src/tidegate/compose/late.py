@@ -2,15 +2,22 @@
 ``cli/commands.py``."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from tidegate.domain.errors import TidegateError
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.paths import CONSOLE, LOGIN, NATIVE
 from tidegate.host.late_import import load
+from tidegate.ports.store import Store
+from tidegate.service import live_runs
+
+log = logging.getLogger(__name__)
 
 PATHS: Mapping[str, tuple[str, ...]] = {
     f"{NATIVE}/plan": ("GET", "POST"),
@@ -63,8 +70,16 @@ PATHS: Mapping[str, tuple[str, ...]] = {
     f"{CONSOLE}/rolling": ("GET",),
     f"{CONSOLE}/targets": ("GET",),
     f"{CONSOLE}/challenges": ("GET",),
+    f"{CONSOLE}/challenges/{{name}}/live": ("GET",),
+    f"{NATIVE}/challenges": ("GET",),
+    f"{NATIVE}/challenges/{{name}}": ("GET", "POST"),
+    f"{NATIVE}/challenges/{{name}}/stop": ("POST",),
     f"{CONSOLE}/summary": ("GET",),
     f"{CONSOLE}/endpoints/{{name}}/card": ("GET",),
+    f"{CONSOLE}/lab": ("GET",),
+    f"{CONSOLE}/lab/live": ("GET",),
+    f"{NATIVE}/lab": ("GET",),
+    f"{NATIVE}/lab/{{step}}": ("POST",),
     f"{CONSOLE}/recommender": ("GET",),
     f"{CONSOLE}/recommender/{{name}}": ("GET",),
     f"{CONSOLE}/recommender/{{name}}/live": ("GET",),
@@ -76,24 +91,46 @@ sixth of the processor time of a start and which most servers never show."""
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def late_routes(gateway: Gateway, environment: Mapping[str, str]) -> list[Route]:
+@dataclass(frozen=True)
+class LateRoutes:
+    """``load`` imports their code without a request."""
+
+    routes: list[Route]
+    load: Callable[[], Awaitable[None]]
+
+
+def late_routes(gateway: Gateway, environment: Mapping[str, str]) -> LateRoutes:
     """Routes whose code is imported, in a thread, at the first request for one of them. ``environment``: of the
     processes that compute for a page."""
     handlers: dict[tuple[str, str], Handler] = {}
     loading = asyncio.Lock()
 
-    async def find(path: str, method: str) -> Handler:
+    async def load_all() -> None:
         async with loading:
             if not handlers:
                 make = await asyncio.to_thread(load, "tidegate.compose.further_routes", "further_routes")
-                for route in make(gateway, environment):
+                runs = load("tidegate.console.live_runs.keeper", "LiveRuns")(gateway)
+                for route in make(gateway, environment, runs):
                     handlers.update({(route.path, verb): route.endpoint for verb in route.methods})
-        return handlers[path, method]
+                runs.start()
 
     def make_route(path: str, methods: tuple[str, ...]) -> Route:
         async def handle(request: Request) -> Response:
-            return await (await find(path, request.method))(request)
+            await load_all()
+            return await handlers[path, request.method](request)
 
         return Route(path, handle, methods=list(methods))
 
-    return [make_route(path, methods) for path, methods in PATHS.items()]
+    return LateRoutes([make_route(path, methods) for path, methods in PATHS.items()], load_all)
+
+
+async def go_on_with_live_runs(store: Store, late: LateRoutes) -> None:
+    """Load what keeps live runs if an earlier process left one open."""
+    try:
+        found = await store.run(live_runs.find_open)
+    except TidegateError as error:
+        log.warning("it is not known whether a live run is open: %s", error)
+        await late.load()
+        return
+    if found:
+        await late.load()

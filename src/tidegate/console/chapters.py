@@ -26,6 +26,7 @@ CHAPTERS = (
     Chapter(f"{CONSOLE}/compute", "Compute", "Which machine, how many, and what to commit to?"),
     Chapter(f"{CONSOLE}/recommender", "Recommender", "What does a model of yours need, measured under load?"),
     Chapter(f"{CONSOLE}/planner", "Planner", "Everything at once: a plan that can be deployed"),
+    Chapter(f"{CONSOLE}/lab", "Lab", "All of it on this server: a good version, a bad one, and why it goes"),
     Chapter(f"{CONSOLE}/summary", "Summary", "What runs here, on one page each, to print"),
 )
 

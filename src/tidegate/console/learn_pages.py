@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
@@ -16,6 +17,9 @@ from tidegate.console import (
     targets_page,
 )
 from tidegate.console.compute_api import ComputePool
+from tidegate.console.identity import identify_reader
+from tidegate.console.live_challenge_pages import read_challenge
+from tidegate.console.live_challenges.driver import LiveChallenges
 from tidegate.console.pages import load_catalogue, render_page
 from tidegate.domain.access import Access
 from tidegate.domain.errors import TidegateError
@@ -26,11 +30,11 @@ from tidegate.gateway.paths import CONSOLE
 Page = Callable[[Gateway, ComputePool, Request], Awaitable[Response]]
 
 
-def routes(gateway: Gateway, pool: ComputePool) -> list[GuardedRoute]:
+def routes(gateway: Gateway, pool: ComputePool, live: LiveChallenges) -> list[GuardedRoute]:
     """GET only: they change nothing."""
-    pages = {
+    pages: dict[str, Page] = {
         "architectures": _architectures,
-        "challenges": _challenges,
+        "challenges": partial(_show_challenges, live),
         "compute": _compute,
         "rolling": _rolling,
         "targets": _targets,
@@ -55,7 +59,9 @@ async def _architectures(gateway: Gateway, pool: ComputePool, request: Request) 
     return render_page("architectures", request, catalogue, examples=examples, **shown)
 
 
-async def _challenges(gateway: Gateway, pool: ComputePool, request: Request) -> Response:
+async def _show_challenges(
+    live: LiveChallenges, gateway: Gateway, pool: ComputePool, request: Request
+) -> Response:
     given = dict(request.query_params)
     if "deaths" in given:
         given["deaths"] = ",".join(request.query_params.getlist("deaths"))
@@ -66,6 +72,8 @@ async def _challenges(gateway: Gateway, pool: ComputePool, request: Request) -> 
     except TidegateError as error:
         problem = error.message
     shown = challenges_page.shown(show, asked, outcome)
+    shown["live"] = await read_challenge(live, show, identify_reader(request))
+    shown["url"] = gateway.settings.url
     return render_page("challenges", request, await load_catalogue(gateway), problem=problem, **shown)
 
 

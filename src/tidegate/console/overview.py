@@ -111,6 +111,7 @@ def numbers(catalogue: Catalogue) -> dict[str, Any]:
         "compute": f"Payroll fraud: ${covers:.3f} an hour for a year saves {format_dollars(saved)} a month",
         "recommender": "Real loads on this machine, for a model of yours",
         "planner": f"Payroll fraud: {rows['Instance Type']}, {rows['Scaling']}, {rows['Estimated Cost']}",
+        "lab": "Half an hour on a throw-away endpoint of this server",
         "summary": "Strategy, alarms, evidence, cost and history of each endpoint",
     }
     return {"figures": {f"{CONSOLE}/{name}": text for name, text in found.items()}}

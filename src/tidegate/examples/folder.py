@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
@@ -39,15 +39,17 @@ def make_example(
     speed: float = 1,
     scale: float = 1,
     outputs: Path = Path("outputs"),
+    adapt: Callable[[dict[str, Any]], dict[str, Any]] = dict,
 ) -> None:
     """Train it and write everything, or only the specs (and a client that is missing) where it is trained already.
     ``speed`` divides the times of a rollout, ``scale`` multiplies the rows that it is trained on; asynchronous
-    answers go below ``outputs``. An example that is cut short leaves nothing."""
+    answers go below ``outputs``; ``adapt`` changes each spec before it is written. An example that is cut short
+    leaves nothing."""
     if not is_example(example, folder):
         if folder.exists():
             raise Invalid(f"{folder} exists and is not this example's: choose another --folder")
         _train(example, folder, scale)
-    _write_specs(example, folder, prices, speed, outputs)
+    _write_specs(example, folder, prices, speed, outputs, adapt)
 
 
 def is_example(example: Example, folder: Path) -> bool:
@@ -98,7 +100,14 @@ def _train(example: Example, folder: Path, scale: float) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _write_specs(example: Example, folder: Path, prices: Catalogue, speed: float, outputs: Path) -> None:
+def _write_specs(
+    example: Example,
+    folder: Path,
+    prices: Catalogue,
+    speed: float,
+    outputs: Path,
+    adapt: Callable[[dict[str, Any]], dict[str, Any]],
+) -> None:
     """The client, and ``v1.yaml``, ``better.yaml`` and ``worse.yaml``: the plan's spec with each version's data."""
     if speed < 1:
         raise Invalid(f"speed {speed:g}: expected 1 or more")
@@ -126,7 +135,7 @@ def _write_specs(example: Example, folder: Path, prices: Catalogue, speed: float
             }
         spec["tags"] = {**spec["tags"], TAG: example.name}
         spec = {key: spec[key] for key in sorted(spec, key=_place)}
-        text = planner.render_spec(made, _faster(spec, speed))
+        text = planner.render_spec(made, adapt(_faster(spec, speed)))
         head = f"# {example.title}: {summary['versions'][version]['about']}.\n"
         fast = "" if speed == 1 else f"# Times of rollout and alarms are divided by {speed:g}.\n"
         (folder / f"{version}.yaml").write_text(head + fast + text)

@@ -106,12 +106,18 @@ def _check_folder(folder: Path) -> None:
         raise PermissionError(f"other users can write to {folder}")
 
 
-async def keep_bound(path: Path, listen: Callable[[], Awaitable[None]]) -> None:
+async def _pause() -> None:
+    await asyncio.sleep(LOOK_EVERY)
+
+
+async def keep_bound(
+    path: Path, listen: Callable[[], Awaitable[None]], pause: Callable[[], Awaitable[None]] = _pause
+) -> None:
     """Watch a bound socket until cancelled. If its path, or the folder, is removed or replaced, ``listen`` binds it
-    again. Failures are retried."""
+    again. Failures are retried. ``pause`` waits until the next look."""
     known, trouble = socket_inode(path), ""
     while True:
-        await asyncio.sleep(LOOK_EVERY)
+        await pause()
         if known is not None and socket_inode(path) == known:
             continue
         try:

@@ -2,8 +2,11 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
+from functools import partial
+from typing import cast
 
-from tidegate.http1.connection import HttpConnection
+from tidegate.http1.connection import HttpConnection, Waiter
+from tidegate.http1.exchange import Exchange, Take
 from tidegate.http1.messages import (
     ConnectionBroken,
     HttpReply,
@@ -47,6 +50,7 @@ class HttpClient:
         self._kept = kept
         self._connect_timeout = connect_timeout
         self._idle: list[HttpConnection] = []
+        self._connecting: set[asyncio.Task[HttpConnection]] = set()
 
     async def request(
         self,
@@ -76,7 +80,58 @@ class HttpClient:
             return await self._send(format_head(method, path, headers, body.size, host), body, streaming)
         return await self._send(format_head(method, path, headers, len(body), host) + body, None, streaming)
 
+    def ask_again(self, request: bytes) -> "asyncio.Future[HttpReply] | None":
+        """Send a request (``format_head``) on a kept connection, without a task of its own; None: there is none. The
+        future fails with ConnectionBroken, also if the server had closed the connection meanwhile, or ValueError."""
+        connection = self._idle.pop() if self._idle else None
+        if connection is None or not connection.open:
+            return None
+        reply: asyncio.Future[HttpReply] = asyncio.get_running_loop().create_future()
+        connection.begin(request, cast(Waiter, reply))
+
+        def done(reply: "asyncio.Future[HttpReply]") -> None:
+            if reply.cancelled() or reply.exception() is not None:
+                connection.close()
+            else:
+                self._keep(connection)
+
+        reply.add_done_callback(done)
+        return reply
+
+    def ask(self, request: bytes, take: Take) -> Exchange:
+        """Send a whole request and return at once, for callers to whom a task for each is too dear. ``take`` gets
+        what ``request`` would return or raise; there is no limit in time."""
+        exchange = Exchange(request, take, self._keep)
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.open:
+                exchange.begin(connection, self._ask_anew)
+                return exchange
+        self._ask_anew(exchange)
+        return exchange
+
+    def _ask_anew(self, exchange: Exchange) -> None:
+        """Ask on a new connection."""
+        task = asyncio.create_task(self._connect())
+        self._connecting.add(task)
+        task.add_done_callback(partial(self._begin, exchange))
+
+    def _begin(self, exchange: Exchange, task: "asyncio.Task[HttpConnection]") -> None:
+        self._connecting.discard(task)
+        if task.cancelled():
+            exchange.set_exception(ConnectionBroken("the client is closed"))
+        elif (error := task.exception()) is not None:
+            exchange.set_exception(error if isinstance(error, Exception) else ConnectionBroken(str(error)))
+        elif exchange.done():
+            self._keep(task.result())
+        elif task.result().open:
+            exchange.begin(task.result(), None)
+        else:
+            exchange.set_exception(ConnectionBroken("the connection was closed before an answer"))
+
     def close(self) -> None:
+        for task in list(self._connecting):
+            task.cancel()
         while self._idle:
             self._idle.pop().close()
 

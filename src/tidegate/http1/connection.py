@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
-from typing import cast
+from typing import Protocol, cast
 
 import httptools
 
@@ -12,6 +12,19 @@ from tidegate.http1.messages import ConnectionBroken, HttpReply, LongBody, Strea
 
 LARGEST = 1024 * 1024
 """Bytes of a part of a stream: a larger chunk becomes several."""
+
+
+class Waiter(Protocol):
+    """Who gets a response or an error; a future, for instance. Called within the parser: it must not send on this
+    connection at once."""
+
+    def done(self) -> bool:
+        """Whether nothing is wanted any more."""
+        ...
+
+    def set_result(self, result: HttpReply | StreamedReply, /) -> None: ...
+
+    def set_exception(self, exception: Exception, /) -> None: ...
 
 
 class HttpConnection(asyncio.Protocol):
@@ -27,7 +40,7 @@ class HttpConnection(asyncio.Protocol):
         self._streaming: Streaming | None = None
         self._stream: BodyStream | None = None
         self._transport: asyncio.Transport | None = None
-        self._waiting: asyncio.Future[HttpReply | StreamedReply] | None = None
+        self._waiting: Waiter | None = None
         self._parser = httptools.HttpResponseParser(self)
         self._used = False
         self._sending: asyncio.Task[None] | None = None
@@ -49,16 +62,20 @@ class HttpConnection(asyncio.Protocol):
     async def send(
         self, request: bytes, body: LongBody | None, streaming: Streaming | None
     ) -> HttpReply | StreamedReply:
-        assert self._transport is not None
-        self._waiting = asyncio.get_running_loop().create_future()
-        self._begun = False
-        self._streaming = streaming
-        self._transport.write(request)
+        waiting: asyncio.Future[HttpReply | StreamedReply] = asyncio.get_running_loop().create_future()
+        self.begin(request, waiting, streaming)
         # Concurrently, since the response may begin before the request was read.
         self._sending = None if body is None else asyncio.create_task(self._send_body(body))
-        reply = await self._waiting
-        self._used = True
-        return reply
+        return await waiting
+
+    def begin(self, request: bytes, waiting: Waiter, streaming: Streaming | None = None) -> None:
+        """Send a whole request, or the head of one."""
+        assert self._transport is not None
+        self._waiting = waiting
+        self._begun = False
+        self._streaming = streaming
+        self._sending = None
+        self._transport.write(request)
 
     async def _send_body(self, body: LongBody) -> None:
         try:
@@ -160,6 +177,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _finish(self) -> None:
         self._in_plain_body = False
+        self._used = True
         whole = self._sending is None or self._sending.done()
         self._keep = self._transport is not None and self._parser.should_keep_alive() and whole
         stream, self._stream = self._stream, None

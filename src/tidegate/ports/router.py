@@ -1,6 +1,6 @@
 """The router in front of the replicas of a machine, which gives each request to one of them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -68,6 +68,10 @@ class Passed:
     """Replicas that the router considers dead, and gives no request."""
 
 
+IDLE = Passed(queue_time=0.0)
+"""What most fleets have in most seconds."""
+
+
 @dataclass(frozen=True)
 class View:
     """What the router has for one endpoint now: the table in force, and the replicas of each fleet with whether the
@@ -115,6 +119,10 @@ class Router(Protocol):
 
     async def view(self, endpoint: str) -> View:
         """Read from the router itself, in one exchange; a table that is not there is empty, with fence 0."""
+        ...
+
+    async def views(self, endpoints: Collection[str]) -> Mapping[str, View]:
+        """The same of many endpoints, for little more than of one. What cannot be read of one is absent."""
         ...
 
 

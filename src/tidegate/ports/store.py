@@ -107,6 +107,10 @@ class Tx(Protocol):
         """``after`` is an earlier page's ``next``; raises Invalid for one that does not fit."""
         ...
 
+    def versions(self, kind: Kind[T]) -> dict[str, int]:
+        """The version of every record of a kind, by its name; no body is read."""
+        ...
+
     def journal(
         self,
         *,

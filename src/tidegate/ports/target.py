@@ -10,7 +10,7 @@ nothing: the truth comes from ``observe``.
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.fleet import FleetId, FleetSpec
@@ -33,6 +33,7 @@ __all__ = [
     "Level",
     "Lifecycle",
     "Look",
+    "ObservesAll",
     "Options",
     "Provider",
     "Renderer",
@@ -67,6 +68,15 @@ class Target(Protocol):
 
     async def set_traffic(self, table: RouteTable) -> None:
         """Swap the endpoint's table; one with a lower fence than the one in force is dropped."""
+        ...
+
+
+@runtime_checkable
+class ObservesAll(Protocol):
+    """A ``Target`` that can show many endpoints for little more than one."""
+
+    async def observe_all(self, endpoints: Collection[str]) -> Mapping[str, Look]:
+        """``observe`` of each; one that cannot be seen now is absent."""
         ...
 
 

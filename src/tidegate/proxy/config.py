@@ -2,8 +2,9 @@
 
 A prediction passes, in this order: the route map (no entry: it goes to the controller), the check for a signature or,
 without access keys, for another site's web page, the body limit, the time stamp, the requested variant, the split by
-weights, and a server of the slot's backend. Every prediction pays for each step, so the rules for several routes come
-last and an endpoint with a single fleet skips them. For the same reason the request target is checked only if it was
+weights, and a server of the slot's backend. Every prediction pays for each step, so those that need none of the
+checks pass them by (``usual_requests``), the rules for several routes come last and an endpoint with a single fleet
+skips them. For the same reason the request target is checked only if it was
 not found in the map literally: the map's keys are canonical.
 
 A streamed answer is forwarded as it arrives; only a request without a response byte is retried on a second server.
@@ -19,7 +20,7 @@ from tidegate.domain.errors import StartupError, TargetRefused
 from tidegate.domain.sessions import GONE_HEADER
 from tidegate.domain.traffic import WHOLE
 from tidegate.domain.worker_stats import PAIR_PATH
-from tidegate.proxy import cold_start_hold, pools, rate_limits, sessions, succession
+from tidegate.proxy import cold_start_hold, pools, rate_limits, sessions, succession, usual_requests
 from tidegate.proxy.options import Options
 from tidegate.proxy.responses import (
     COPY,
@@ -35,7 +36,7 @@ from tidegate.proxy.responses import (
     universal_response,
 )
 from tidegate.proxy.routes import MAX_ROUTES, route_entries
-from tidegate.proxy.same_site_rules import render_same_site_rules
+from tidegate.proxy.same_site_rules import SIGNED, render_same_site_rules
 from tidegate.proxy.state import ON_DEMAND, ProxyState
 
 CONFIG, MAP, FLEETS, STATE = "haproxy.cfg", "routes.map", "fleets.map", "proxy.json"
@@ -184,7 +185,7 @@ def _public_frontend(options: Options) -> str:
     target = "req.fhdr(X-Amzn-SageMaker-Target-Variant)"
     unsigned = runtime_error("MissingAuthenticationTokenException", "Missing Authentication Token")
     signature = f"""\
-  acl signed req.hdr(Authorization) -m found
+  acl signed {SIGNED}
   acl signed url_param(X-Amz-Signature) -m found
   http-request return status 403 {unsigned} if !signed
 """
@@ -200,8 +201,8 @@ def _public_frontend(options: Options) -> str:
 frontend public from all
   bind {host}:{options.port}
 {succession.render_public(options)}\
-  http-request del-header X-Tidegate- -m beg
   http-request set-var(txn.routes) path,map({MAP}) if METH_POST {ORIGIN_FORM}
+{usual_requests.render_rules(options, SINGLE_FLEET)}\
 {OPENAI}\
 {CANONICAL}\
   http-request set-var(txn.routes) {PLAIN_PATH},map({MAP}) if !{{ var(txn.routes) -m found }} {OTHER_PATHS}
@@ -236,7 +237,7 @@ def _copies_frontend(options: Options) -> str:
     this user can open: no public route leads to a shadow fleet, and no header can be forged. A gateway has a port for
     them besides, which is for the workers of its cluster; the shadow's workers verify signatures as of any
     request. A copy by which two versions are compared is counted nowhere, and where requests wait for an instance,
-    those of clients come first."""
+    those of clients come first. Workers read some replies later than they come, so each says how long it took."""
     gone = runtime_error("ServiceUnavailable", "The shadow fleet is not there.")
     host = f"[{options.host}]" if ":" in options.host else options.host
     port = f"  bind {host}:{options.copies_port}\n" if options.copies_port else ""
@@ -251,7 +252,9 @@ frontend copies from all
   http-request set-var(txn.copy) bool(true) if {{ path {PAIR_PATH} }}
   http-request set-priority-class int(1) if {COPY}
   http-request del-header X-Tidegate- -m beg
-  http-request set-header X-Tidegate-Start %[date(0,us)]
+  http-request set-var(txn.began) date(0,us)
+  http-request set-header X-Tidegate-Start %[var(txn.began)]
+  http-after-response set-header X-Tidegate-Took %[date(0,us),sub(txn.began)]
   use_backend %[var(txn.slot)]
 """
 

@@ -17,7 +17,8 @@ from tidegate.domain.errors import Transient
 from tidegate.domain.fleet import FleetId
 from tidegate.host.background_file import BackgroundFile
 from tidegate.ports.router import Passed
-from tidegate.proxy.runtime import Runtime, SlotCounts
+from tidegate.proxy.runtime import Runtime
+from tidegate.proxy.slot_counts import SlotCounts
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,8 @@ class Counters:
         """Number of counting processes before it."""
         self._looking = asyncio.Lock()
         self._counted: dict[str, SlotCounts] = {}
+        self._read: dict[str, SlotCounts] = {}
+        """The last reading of the counting process, as it was."""
         self._looked = 0.0
         self._more: dict[str, Passed] = {}
         """Slot -> counts to add to the next reading."""
@@ -54,7 +57,7 @@ class Counters:
 
     def reset(self) -> None:
         """The counting process is a new one."""
-        self._pid, self._counted = 0, {}
+        self._pid, self._counted, self._read = 0, {}, {}
         self._process += 1
 
     async def resume(self, fleets: Mapping[str, FleetId]) -> None:
@@ -124,9 +127,10 @@ class Counters:
     async def _read_slots(self, slots: list[str], seconds: float = 0.0) -> dict[str, Passed]:
         async with self._looking:
             process = self._process
-            now = await self._runtime.counts(slots)
+            now = await self._runtime.counts(slots, self._read)
             if process != self._process:
                 raise Transient("haproxy was reloaded while its counters were read; try again")
+            self._read |= now
             before = {slot: self._counted.get(slot, SlotCounts()) for slot in now}
             self._counted |= {slot: count.at_least(before[slot]) for slot, count in now.items()}
             return {slot: count.since(before[slot], seconds) for slot, count in now.items()}

@@ -9,7 +9,7 @@ HAProxy that dies before that is started with the state in memory.
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -134,8 +134,8 @@ class HAProxy:
             self._presence.remember(*self._sockets)
 
     async def ensure(self) -> None:
-        """Restart HAProxy if it died or was killed for not responding. Otherwise delete idle unwanted servers, and
-        apply what a full disk prevented."""
+        """Restart HAProxy if it died or hung. Otherwise delete idle unwanted servers, and apply what a full disk
+        prevented."""
         async with self._lock:
             master = self._master
             assert master is not None, "start_or_adopt comes first"
@@ -269,6 +269,9 @@ class HAProxy:
     async def view(self, endpoint: str) -> View:
         return await runtime_state.view(self._runtime, self._state, endpoint)
 
+    async def views(self, endpoints: Collection[str]) -> dict[str, View]:
+        return await runtime_state.views(self._runtime, self._state, endpoints)
+
     async def passed(self) -> dict[FleetId, Passed]:
         """Requests of every fleet since the last call, those it could not serve, and those in flight. Without
         requests in flight in an old process at the time of a reload."""
@@ -294,7 +297,8 @@ class HAProxy:
 
     async def _free_slot(self, slot: str) -> None:
         """Free the slot of a dropped fleet once its last server is gone."""
-        seat = next((seat for seat in self._state.seats if seat.slot == slot), None)
+        fleet = self._state.fleets.get(slot)
+        seat = None if fleet is None else self._state.seat(fleet)
         if await self._backends.tidy(slot, seat) and slot in self._state.emptying:
             await self._counters.begin([slot])
             self._state = self._state.emptied([slot])
@@ -376,7 +380,7 @@ class HAProxy:
         self._late = str(error)
 
     async def _record(self, identity: ProxyIdentity | None = None) -> None:
-        await self._recorder.record(config.STATE, msgspec.json.encode(self._state))
+        await self._recorder.record(config.STATE, self._state.encoded)
         if identity is not None:
             await self._recorder.record(IDENTITY, msgspec.json.encode(identity))
 

@@ -4,13 +4,23 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from tidegate.domain.errors import Transient
-from tidegate.ports.router import Demand, Passed
+from tidegate.ports.router import Demand
 from tidegate.proxy import config, pools
-from tidegate.proxy.cold_start_hold import AGAIN
+from tidegate.proxy.slot_counts import (
+    BACKEND,
+    DOWN,
+    OwnAnswers,
+    SlotCounts,
+    parse_counts,
+    parse_rows,
+    rests,
+    with_own,
+)
 
 TIMEOUT = 5.0
 """Timeout of one command in seconds; the usual answer takes a fraction of a millisecond."""
@@ -26,8 +36,9 @@ READ = 1 << 16
 BATCH = 100
 """Commands per connection, for bulk queries."""
 
-DOWN = "DOWN"
-"""Prefix of the state of a server that failed its checks."""
+WHOLE_FROM = 100
+"""Slots from which on the statistics of all are read, used or not: each command by itself repeats the names of a
+hundred columns."""
 
 GONE = b"Can't find the target PID"
 """Prefix of the master's answer about a process that has ended. It does not hang up after it."""
@@ -36,7 +47,6 @@ _WORKER = re.compile(r"^(\d+)\s+worker\s", re.MULTILINE)
 _MASTER = re.compile(r"^(\d+)\s+master\s", re.MULTILINE)
 _SLOT = re.compile(rf"[{''.join(pools.BALANCE)}]\d+")
 _ENTRY = re.compile(r"^type=.*? found=(yes|no)(?:.* value=\"([^\"]*)\")?.*$", re.MULTILINE)
-BACKEND = "BACKEND"
 _TYPED_VALUE = re.compile(r"^proc\.(\S+): type=sint value=<(\d+)>", re.MULTILINE)
 
 
@@ -70,36 +80,6 @@ class ProxySnapshot:
     servers: dict[str, dict[str, ServerStatus]]
     fleets: dict[str, str]
     routes: dict[str, str]
-
-
-@dataclass(frozen=True)
-class SlotCounts:
-    """Counts of one slot. All but the last three only increase; ``served`` counts requests given to a server."""
-
-    unanswered: int = 0
-    refused: int = 0
-    throttled: int = 0
-    served: int = 0
-    in_flight: int = 0
-    queued: int = 0
-    down: frozenset[str] = frozenset()
-
-    def at_least(self, before: "SlotCounts") -> "SlotCounts":
-        """Never below ``before``: a client that disconnects briefly looks like one that was disconnected."""
-        return replace(self, unanswered=max(self.unanswered, before.unanswered))
-
-    def since(self, before: "SlotCounts", seconds: float) -> Passed:
-        """Difference to a reading that many seconds ago."""
-        rate = max(0, self.served - before.served) / seconds if seconds > 0 else 0.0
-        return Passed(
-            unanswered=max(0, self.unanswered - before.unanswered),
-            refused=max(0, self.refused - before.refused),
-            throttled=max(0, self.throttled - before.throttled),
-            in_flight=self.in_flight,
-            queued=self.queued,
-            queue_time=0.0 if not self.queued else self.queued / rate if rate else None,
-            down=self.down,
-        )
 
 
 @dataclass(frozen=True)
@@ -157,15 +137,23 @@ class Runtime:
         if len(values) != len(keys):
             raise Transient(f"haproxy did not answer for {map}: {answer.strip()[:200] or 'no answer'}")
         entries = {key: value for key, (_, value) in zip(keys, values, strict=True) if value}
-        rows = _parse_rows(answer)
-        return entries, {slot: _parse_servers([r for r in rows if r["# pxname"] == slot]) for slot in slots}
+        rows = parse_rows(answer)
+        return entries, {slot: _parse_servers([r for r in rows if r["pxname"] == slot]) for slot in slots}
+
+    async def all_servers(self) -> dict[str, dict[str, ServerStatus]]:
+        """Servers of every slot that has some, from one moment."""
+        found: dict[str, dict[str, ServerStatus]] = {}
+        for row in await self._statistics("show stat -1 4 -1", None):
+            if _SLOT.fullmatch(row["pxname"]):
+                found.setdefault(row["pxname"], {})[row["svname"]] = _parse_server(row)
+        return found
 
     async def shown(self) -> ProxySnapshot:
         servers: dict[str, dict[str, ServerStatus]] = {}
         for row in await self._statistics("show stat -1 6 -1", None):
-            if _SLOT.fullmatch(row["# pxname"]):
-                named = servers.setdefault(row["# pxname"], {})
-                if row["svname"] != "BACKEND":
+            if _SLOT.fullmatch(row["pxname"]):
+                named = servers.setdefault(row["pxname"], {})
+                if row["svname"] != BACKEND:
                     named[row["svname"]] = _parse_server(row)
         return ProxySnapshot(servers, await self.whole_map(config.FLEETS), await self.whole_map(config.MAP))
 
@@ -179,8 +167,8 @@ class Runtime:
         found: dict[str, Demand] = {}
         for start in range(0, len(slots), BATCH):
             commands = "; ".join(f"show stat {slot} 2 -1" for slot in slots[start : start + BATCH])
-            for row in _parse_rows(await self.send_command(commands)):
-                found[row["# pxname"]] = Demand(int(row["scur"] or 0), int(row["stot"] or 0))
+            for row in parse_rows(await self.send_command(commands)):
+                found[row["pxname"]] = Demand(int(row["scur"] or 0), int(row["stot"] or 0))
         return found
 
     async def in_flight(self, process: int) -> int:
@@ -211,23 +199,34 @@ class Runtime:
         if await self.get_map(map, key) is not None:
             await self.run_command(f"del map {map} {key}")
 
-    async def counts(self, slots: Sequence[str]) -> dict[str, SlotCounts]:
+    async def counts(
+        self, slots: Sequence[str], known: Mapping[str, SlotCounts] = MappingProxyType({})
+    ) -> dict[str, SlotCounts]:
         """Counts per slot since the process started. Unanswered requests are those that the proxy answered itself and
         those that it hung up on: whatever its configuration, HAProxy hangs up if a reused connection breaks under the
-        last attempt, so such a request never gets a status."""
-        found = dict.fromkeys(slots, SlotCounts())
+        last attempt, so such a request never gets a status.
+
+        ``known``: an earlier reading of the same process. Where no request was in the slot at that time and none has
+        come since, HAProxy cannot have answered one, so that is not asked again."""
+        rows: dict[str, list[dict[str, str]]] = {slot: [] for slot in slots}
+        parts = [slots[start : start + BATCH] for start in range(0, len(slots), BATCH)]
+        commands = ["; ".join(f"show stat {slot} 6 -1" for slot in part) for part in parts]
+        for command in commands if len(slots) < WHOLE_FROM else ["show stat -1 6 -1"]:
+            for row in parse_rows(await self.send_command(command), rows):
+                rows[row["pxname"]].append(row)
+        found = {slot: parse_counts(rows[slot]) for slot in slots}
+        still = {slot: known[slot].own for slot in slots if slot in known and rests(known[slot], found[slot])}
+        own = still | await self._own_answers([slot for slot in slots if slot not in still])
+        return {slot: with_own(count, own[slot]) for slot, count in found.items()}
+
+    async def _own_answers(self, slots: Sequence[str]) -> dict[str, OwnAnswers]:
+        values: dict[str, int] = {}
         for start in range(0, len(slots), BATCH):
-            some = slots[start : start + BATCH]
-            words = ("; ".join(f"get var {name}" for name in pools.counter_names(slot)) for slot in some)
-            commands = "; ".join(f"{get}; show stat {slot} 6 -1" for get, slot in zip(words, some, strict=True))
-            answer = await self.send_command(commands)
-            values = {name: int(value) for name, value in _TYPED_VALUE.findall(answer)}
-            rows: dict[str, list[dict[str, str]]] = {}
-            for row in _parse_rows(answer):
-                rows.setdefault(row["# pxname"], []).append(row)
-            for slot in some:
-                found[slot] = _parse_counts(slot, values, rows.get(slot, []))
-        return found
+            names = (name for slot in slots[start : start + BATCH] for name in pools.counter_names(slot))
+            answer = await self.send_command("; ".join(f"get var {name}" for name in names))
+            values |= {name: int(value) for name, value in _TYPED_VALUE.findall(answer)}
+        keys = {slot: [name.removeprefix("proc.") for name in pools.counter_names(slot)] for slot in slots}
+        return {slot: OwnAnswers(*(values.get(name, 0) for name in names)) for slot, names in keys.items()}
 
     async def whole_map(self, map: str) -> dict[str, str]:
         """Parse lines of an address and an entry; any other line says that there is no such map."""
@@ -304,7 +303,7 @@ class Runtime:
             answer = await self.send_command(command)
         else:
             answer = await self._ask_master(f"@!{process} {command}\nquit\n")
-        return _parse_rows(answer)
+        return parse_rows(answer)
 
 
 def _parse_servers(rows: Sequence[Mapping[str, str]]) -> dict[str, ServerStatus]:
@@ -312,39 +311,9 @@ def _parse_servers(rows: Sequence[Mapping[str, str]]) -> dict[str, ServerStatus]
     return {server.name: server for server in found}
 
 
-def _parse_rows(answer: str) -> list[dict[str, str]]:
-    """Rows of ``show stat``, but for those of the proxy itself; each part of an answer begins with a header line."""
-    rows: list[dict[str, str]] = []
-    head: list[str] = []
-    for line in answer.splitlines():
-        if line.startswith("# pxname,"):
-            head = line.split(",")
-        elif head and "," in line and line.split(",")[1] != AGAIN:
-            rows.append(dict(zip(head, line.split(","), strict=False)))
-    return rows
-
-
 def _parse_server(row: Mapping[str, str]) -> ServerStatus:
     limit = int(row["slim"]) if row["slim"] else None
     return ServerStatus(row["svname"], row["status"], int(row["scur"] or 0), int(row["sid"]), limit)
-
-
-def _parse_counts(slot: str, values: Mapping[str, int], rows: Sequence[Mapping[str, str]]) -> SlotCounts:
-    """``rows`` are the backend's and its servers'. A request waiting for any server is counted by the backend, any
-    other by its server."""
-    unanswered, refused, throttled = (
-        values.get(name.removeprefix("proc."), 0) for name in pools.counter_names(slot)
-    )
-    served = in_flight = queued = 0
-    for row in rows:
-        queued += int(row["qcur"] or 0)
-        if row["svname"] == BACKEND:
-            served = int(row["lbtot"] or 0)
-            unanswered += max(0, int(row["stot"]) - int(row["req_tot"]) - int(row["scur"]))
-        else:
-            in_flight += int(row["scur"] or 0)
-    down = frozenset(row["svname"] for row in rows if row["status"].startswith(DOWN) and row["svname"] != BACKEND)
-    return SlotCounts(unanswered, refused, throttled, served, in_flight, queued, down)
 
 
 async def _exchange(socket: Path, text: str, seconds: float) -> str:

@@ -1,30 +1,58 @@
 """The running HAProxy's view of fleets and endpoints, read through its command socket."""
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Mapping
 
 from tidegate.domain.errors import Transient
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.traffic import RouteTable
 from tidegate.ports.router import Demand, View
 from tidegate.proxy import config, routes
-from tidegate.proxy.runtime import Runtime
+from tidegate.proxy.runtime import Runtime, ServerStatus
 from tidegate.proxy.state import ON_DEMAND, ProxyState, Seat
 
 
 async def view(runtime: Runtime, state: ProxyState, endpoint: str) -> View:
     """The endpoint's routes in force and the state of its servers, from one exchange. Raises Transient while a slot
     of these routes is being reassigned."""
-    wanted, seats = state.table(endpoint), [seat for seat in state.seats if seat.fleet.endpoint == endpoint]
-    variants = {variant: routes.route_key(endpoint, variant) for variant in (wanted.targets if wanted else ())}
-    keys = [routes.route_key(endpoint), routes.queue_key(endpoint), *variants.values()]
-    entries, servers = await runtime.look(config.MAP, keys, [seat.slot for seat in seats])
-    alive = {seat.fleet: {name: one.alive for name, one in servers[seat.slot].items()} for seat in seats}
+    keys, slots = _keys(state, endpoint), [seat.slot for seat in state.seats_of(endpoint)]
+    return _view(state, endpoint, *await runtime.look(config.MAP, keys, slots))
+
+
+async def views(runtime: Runtime, state: ProxyState, endpoints: Iterable[str]) -> dict[str, View]:
+    """The same of many endpoints, from two exchanges for all. One whose routes cannot be read is left out."""
+    entries, servers, found = await runtime.whole_map(config.MAP), await runtime.all_servers(), {}
+    for endpoint in endpoints:
+        with contextlib.suppress(Transient):
+            found[endpoint] = _view(state, endpoint, entries, servers)
+    return found
+
+
+def _keys(state: ProxyState, endpoint: str) -> list[str]:
+    """Of the whole, of its queue, and of each variant."""
+    wanted = state.table(endpoint)
+    variants = (routes.route_key(endpoint, variant) for variant in (wanted.targets if wanted else ()))
+    return [routes.route_key(endpoint), routes.queue_key(endpoint), *variants]
+
+
+def _view(
+    state: ProxyState,
+    endpoint: str,
+    entries: Mapping[str, str],
+    servers: Mapping[str, Mapping[str, ServerStatus]],
+) -> View:
+    wanted, keys = state.table(endpoint), _keys(state, endpoint)
+    alive = {
+        seat.fleet: {name: one.alive for name, one in servers.get(seat.slot, {}).items()}
+        for seat in state.seats_of(endpoint)
+    }
     text = entries.get(keys[0]) or entries.get(keys[1])
     if text is None:
         return View(RouteTable(endpoint, 0), alive)
+    variants = zip(wanted.targets if wanted else (), keys[2:], strict=True)
     try:
         fence, whole = routes.parse_routes(text, state.fleets)
-        named = {name: entries[key] for name, key in variants.items() if key in entries}
+        named = {name: entries[key] for name, key in variants if key in entries}
         targets = {name: routes.parse_routes(value, state.fleets)[1] for name, value in named.items()}
     except KeyError as slot:
         raise Transient(f"routes of {endpoint} name slot {slot}, which is being reassigned; try again") from None

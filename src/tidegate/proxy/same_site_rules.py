@@ -5,12 +5,20 @@ from tidegate.auth import same_site
 from tidegate.proxy.options import Options
 from tidegate.proxy.responses import aws_or_openai_response, quote
 
+SIGNED = "req.hdr(Authorization) -m found"
+"""True for most signed requests; others have the signature in the query."""
+
+
+def usual_host(options: Options) -> str:
+    """True for the host names that nearly every request has."""
+    host, port = options.host if ":" not in options.host else f"[{options.host}]", options.port
+    names = " ".join(dict.fromkeys((f"127.0.0.1:{port}", f"localhost:{port}", f"{host}:{port}")))
+    return f"req.fhdr(Host) -m str -i {names}"
+
 
 def render_same_site_rules(options: Options) -> str:
     """Without access keys, reject what another site's web page makes a browser send, or a proxy forwards. The two
     host names that nearly every request has need no regular expression."""
-    host, port = options.host if ":" not in options.host else f"[{options.host}]", options.port
-    usual = " ".join(dict.fromkeys((f"127.0.0.1:{port}", f"localhost:{port}", f"{host}:{port}")))
     name = "AccessDeniedException"
     foreign, page, forwarded = (
         aws_or_openai_response(name, {"__type": name, "Message": text, "message": text}, name, "permission_error")
@@ -24,7 +32,7 @@ def render_same_site_rules(options: Options) -> str:
   acl forwarded req.hdr_names -m sub -i {same_site.FORWARDED_PART}
 {added}
   http-request return status 403 {forwarded} if forwarded
-  acl own_host req.fhdr(Host) -m str -i {usual}
+  acl own_host {usual_host(options)}
   acl own_host req.fhdr(Host) -m reg -i {quote(options.own_hosts)}
   http-request return status 403 {foreign} if !own_host
   # Only browsers set these headers: other clients pay for one lookup each.

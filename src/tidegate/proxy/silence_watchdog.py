@@ -6,10 +6,11 @@ that is gone.
 
 import asyncio
 import logging
+from dataclasses import replace
 
 from tidegate.proxy.process import Master
 from tidegate.proxy.runtime import Runtime
-from tidegate.proxy.silence import Silence, probe
+from tidegate.proxy.silence import Silence, SilenceProbe, probe
 
 log = logging.getLogger(__name__)
 
@@ -41,13 +42,17 @@ class Watchdog:
         """Probe master and worker once. Returns how long either has been silent."""
         if master != self._master:
             self._master, self._worker, self._silence = master, 0, Silence()
-        worker, own = await asyncio.gather(
-            asyncio.to_thread(probe, self._runtime.admin, "show info\n", self._worker or master),
-            asyncio.to_thread(probe, self._runtime.master, "show proc\nquit\n", master),
-        )
-        self._worker = worker.pid or self._worker
-        self._silence = self._silence.after(worker if worker.silent else own)
+        found = await asyncio.to_thread(self._probe, master, self._worker or master)
+        self._worker = found.pid or self._worker
+        self._silence = self._silence.after(found)
         return self._silence
+
+    def _probe(self, master: int, worker: int) -> SilenceProbe:
+        """The worker, and if that answers the master. In one thread: this is done twice a second for ever."""
+        found = probe(self._runtime.admin, "show info\n", worker)
+        if found.silent:
+            return found
+        return replace(probe(self._runtime.master, "show proc\nquit\n", master), pid=found.pid)
 
     async def _run(self, master: Master) -> None:
         while True:

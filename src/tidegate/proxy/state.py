@@ -6,7 +6,10 @@ create backends at run time. There is a pool of slots for each balancing algorit
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from types import MappingProxyType
+
+import msgspec
 
 from tidegate.domain.admission import DEFAULT_ADMISSION, DEFAULT_QUEUE_TIME, Admission
 from tidegate.domain.fleet import FleetId, RoutingStrategy
@@ -70,13 +73,30 @@ class ProxyState:
         seats = self.seats if ours else tuple(replace(seat, servers={}, limits={}) for seat in self.seats)
         return replace(self, seats=seats, installation=id)
 
-    @property
-    def slots(self) -> dict[FleetId, str]:
+    @cached_property
+    def slots(self) -> Mapping[FleetId, str]:
         return {seat.fleet: seat.slot for seat in self.seats}
 
-    @property
-    def fleets(self) -> dict[str, FleetId]:
+    @cached_property
+    def fleets(self) -> Mapping[str, FleetId]:
         return {seat.slot: seat.fleet for seat in self.seats}
+
+    @cached_property
+    def encoded(self) -> bytes:
+        """As JSON. A restarted controller gives each of hundreds of fleets the servers that it has."""
+        return msgspec.json.encode(self)
+
+    @cached_property
+    def _seats(self) -> Mapping[str, tuple[Seat, ...]]:
+        """By endpoint."""
+        found: dict[str, tuple[Seat, ...]] = {}
+        for seat in self.seats:
+            found[seat.fleet.endpoint] = (*found.get(seat.fleet.endpoint, ()), seat)
+        return found
+
+    @cached_property
+    def _tables(self) -> Mapping[str, RouteTable]:
+        return {table.endpoint: table for table in self.tables}
 
     @property
     def unknown(self) -> tuple[FleetId, ...]:
@@ -84,10 +104,13 @@ class ProxyState:
         return tuple(seat.fleet for seat in self.seats if UNKNOWN_PATH in seat.servers.values())
 
     def seat(self, fleet: FleetId) -> Seat | None:
-        return next((seat for seat in self.seats if seat.fleet == fleet), None)
+        return next((seat for seat in self.seats_of(fleet.endpoint) if seat.fleet == fleet), None)
+
+    def seats_of(self, endpoint: str) -> tuple[Seat, ...]:
+        return self._seats.get(endpoint, ())
 
     def table(self, endpoint: str) -> RouteTable | None:
-        return next((table for table in self.tables if table.endpoint == endpoint), None)
+        return self._tables.get(endpoint)
 
     def with_servers(
         self,
@@ -114,12 +137,11 @@ class ProxyState:
         queues = {slot: seconds for slot, seconds in self.queues.items() if slot != seat.slot}
         if admission.queue_time != DEFAULT_QUEUE_TIME:
             queues[seat.slot] = admission.queue_time
-        return replace(
-            grown,
-            seats=(*(s for s in self.seats if s.fleet != fleet), seat),
-            queues=queues,
-            headers=rate_limits.merge_headers(self.headers, admission.quotas),
-        )
+        headers = rate_limits.merge_headers(self.headers, admission.quotas)
+        if seat == self.seat(fleet) and (queues, headers) == (self.queues, self.headers):
+            return self
+        seats = (*(s for s in self.seats if s.fleet != fleet), seat)
+        return replace(grown, seats=seats, queues=queues, headers=headers)
 
     def without(self, fleet: FleetId) -> "ProxyState":
         left = tuple(seat for seat in self.seats if seat.fleet != fleet)

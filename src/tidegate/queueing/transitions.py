@@ -123,12 +123,17 @@ def lease(held: LeasedItem, now: float) -> LeasedItem:
     An item that waited for too long expires here, in the transaction of the lease, so that a dispatcher that dies
     afterwards leaves no doubt. Only items that were never leased expire: a dispatcher that died may have stored an
     output, which a notice of failure must not follow."""
-    following = replace(held, fence=held.fence + 1, begun_at=held.begun_at or now)
-    if held.state is ItemState.WAITING:
+    state, losses, outcome = held.state, held.losses, held.outcome
+    if state is ItemState.WAITING:
         if held.fence == 0 and now >= held.item.expires_at:
-            return replace(following, state=ItemState.NOTIFYING, outcome=expiry_outcome(held.item, now))
-        return replace(following, state=ItemState.WORKING)
-    return replace(following, losses=held.losses + 1) if held.state is ItemState.WORKING else following
+            state, outcome = ItemState.NOTIFYING, expiry_outcome(held.item, now)
+        else:
+            state = ItemState.WORKING
+    elif state is ItemState.WORKING:
+        losses += 1
+    begun_at = held.begun_at or now
+    # Not by ``replace``, which takes four times as long, and there are thousands a second.
+    return LeasedItem(held.item, held.fence + 1, state, held.tries, losses, begun_at, outcome, held.body)
 
 
 def expiry_outcome(item: Item, now: float) -> ItemOutcome:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 from datetime import datetime
 
 from tidegate.domain.alarm import Alarm
@@ -22,15 +23,21 @@ BUDGET = 200_000
 log = logging.getLogger(__name__)
 
 
-async def evaluate_due(store: Store, metrics: Metrics, now: datetime, last: dict[str, datetime]) -> list[str]:
+async def evaluate_due(
+    store: Store,
+    metrics: Metrics,
+    now: datetime,
+    last: dict[str, datetime],
+    read: Callable[[Tx], list[Saved[Alarm]]] | None = None,
+) -> list[str]:
     """Judge every alarm that is due; returns the names of those whose state changed.
 
-    ``last`` is the caller's memory of when each alarm was judged; it is brought up to date. A record that someone
-    else changed meanwhile is left alone: a redefined alarm is due again at once, one set by hand at its next turn.
-    One call takes ``BUDGET`` steps at most; alarms beyond that are judged by the next calls, those that have waited
-    longest first.
+    ``last`` is the caller's memory of when each alarm was judged; it is brought up to date. ``read`` reads all alarms
+    (``readable``). A record that someone else changed meanwhile is left alone: a redefined alarm is due again at
+    once, one set by hand at its next turn. One call takes ``BUDGET`` steps at most; alarms beyond that are judged by
+    the next calls, those that have waited longest first.
     """
-    alarms = await store.run(readable)
+    alarms = await store.run(read or readable)
     for gone in last.keys() - {saved.name for saved in alarms}:
         del last[gone]
     due = [saved for saved in alarms if is_due(saved.body, last.get(saved.name), now)]

@@ -8,6 +8,7 @@ One thing does not wait for the store: a rollout that must turn back does so at 
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -25,6 +26,7 @@ from tidegate.ports.store import Kind, Stale, Store, Tx
 from tidegate.ports.target import Look, Target
 from tidegate.reconcile.comparisons import compared_versions
 from tidegate.reconcile.guards import GuardedRollout, Guards
+from tidegate.reconcile.resting import Rest, RestingEndpoints
 from tidegate.reconcile.unsaved_rollbacks import Loaded, UnsavedRollbacks
 from tidegate.rollout import commands, deadlines
 from tidegate.rollout.step import RolloutDecision, step
@@ -41,6 +43,8 @@ R = TypeVar("R")
 ACTIVE_RESYNC = 1.0
 """Seconds between looks at an endpoint that is changing, when no event comes first."""
 STEADY_RESYNC = 15.0
+"""The same for any other, and between comparisons of those at rest."""
+REST = math.inf
 SETTLE = 0.01
 """Seconds until the look that sees traffic just set in force; fleets tell by themselves when they change."""
 RETRY = 0.2
@@ -120,6 +124,10 @@ class Engine:
     """What goes wrong now, by endpoint and what was tried; logged once."""
     _unsaved: UnsavedRollbacks = field(default_factory=UnsavedRollbacks)
     _stopped: bool = False
+    _resting: RestingEndpoints = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._resting = RestingEndpoints(self.store, self.targets, self.kick)
 
     async def start(self) -> None:
         """Take up every endpoint in the store."""
@@ -136,6 +144,7 @@ class Engine:
         more, whatever supervisors report."""
         if self._stopped:
             return
+        self._resting.discard(name)
         self._kicks.setdefault(name, asyncio.Event()).set()
         if name not in self._tasks:
             task = self._tasks[name] = asyncio.create_task(self._follow(name), name=f"endpoint {name}")
@@ -148,11 +157,15 @@ class Engine:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def compare(self) -> None:
+        """Find endpoints at rest that somebody else has changed; to be called every ``STEADY_RESYNC`` seconds."""
+        await self._resting.compare()
+
     async def _follow(self, name: str) -> None:
         pause: float | None = 0.0
         while pause is not None:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
+                async with asyncio.timeout(None if pause == REST else pause):
                     await self._kicks[name].wait()
             self._kicks[name].clear()
             pause = await self._tick_logged(name)
@@ -191,7 +204,8 @@ class Engine:
             self._forget(name)
             return None
         loaded = self._unsaved.take(name, read, self.clock.now())
-        seen = self._observation(loaded, await self._look(loaded.endpoint))
+        look, version = await self._look(loaded.endpoint), read.version
+        seen = self._observation(loaded, look)
         self.observed[name] = seen
         loaded, now = self._on_time(loaded)
         self._unsaved.known[name] = loaded
@@ -208,7 +222,12 @@ class Engine:
             self._forget(name)
             return None
         done = [await self._act(action, decision.endpoint) for action in decision.actions]
-        return self._pause(decision, now, all(done))
+        pause = self._pause(decision, now, all(done))
+        kick = self._kicks.get(name)
+        rests = pause == STEADY_RESYNC and decision.wake_at is None and not (kick is not None and kick.is_set())
+        if rests and self._resting.add(name, Rest(decision.endpoint.target, version, look)):
+            return REST
+        return pause
 
     def _save(self, tx: Tx, loaded: Loaded, decision: RolloutDecision, now: datetime) -> int:
         """Save the step, unless the rollout was turned back while this waited for its turn."""
@@ -262,6 +281,7 @@ class Engine:
     def _forget(self, name: str) -> None:
         """Drop all memory: the name may return as another endpoint with the same generations."""
         self.observed.pop(name, None)
+        self._resting.discard(name)
         self._routed.pop(name, None)
         self._unsaved.forget(name)
         self._refused = {id: why for id, why in self._refused.items() if id.endpoint != name}

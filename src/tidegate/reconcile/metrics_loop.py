@@ -10,14 +10,16 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from tidegate.domain.alarm import Alarm
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.metric import CollectionRound, FleetSecond, Sample
 from tidegate.ports.clock import Clock
 from tidegate.ports.metrics import Metrics
-from tidegate.ports.store import Store
-from tidegate.reconcile.alarm_loop import evaluate_due
+from tidegate.ports.store import Saved, Store
+from tidegate.reconcile.alarm_loop import evaluate_due, readable
 from tidegate.reconcile.comparisons import Comparisons
 from tidegate.reconcile.guards import GuardedRollout, Guards
+from tidegate.reconcile.last_read import LastRead
 from tidegate.service import clients, metric_samples, prometheus
 from tidegate.service.alarms import guarded_endpoints
 
@@ -48,6 +50,7 @@ class MetricsLoop:
     """Why samples or alarm states cannot be written now."""
     _clients: clients.NamesByVariant = field(default_factory=dict)
     _judged: dict[str, datetime] = field(default_factory=dict)
+    _alarms: LastRead[list[Saved[Alarm]]] = field(default_factory=lambda: LastRead(readable))
     _writes: set[asyncio.Task[None]] = field(default_factory=set)
 
     async def turn(self) -> None:
@@ -80,8 +83,9 @@ class MetricsLoop:
 
     async def judge_alarms(self) -> None:
         """Judge the alarms that are due, and save the states that changed."""
+        given = self.store, self.metrics, self.clock.now()
         try:
-            if changed := await evaluate_due(self.store, self.metrics, self.clock.now(), self._judged):
+            if changed := await evaluate_due(*given, self._judged, self._alarms.read):
                 for endpoint in await self.store.run(lambda tx: guarded_endpoints(tx, changed)):
                     self.kick(endpoint)
         except TidegateError as error:

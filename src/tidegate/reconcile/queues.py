@@ -15,6 +15,7 @@ from tidegate.ports.metrics import Metrics
 from tidegate.ports.queue import Queue
 from tidegate.ports.store import Stale, Store, Tx
 from tidegate.queueing import scale_to_zero
+from tidegate.reconcile.last_read import LastRead
 from tidegate.rollout.commands import VariantChange
 from tidegate.service import backlogs
 from tidegate.service.asynchronous import async_config
@@ -55,6 +56,7 @@ class Queues:
     _busy: dict[str, float] = field(default_factory=dict)
     """When each endpoint's queue was last seen with work."""
     _pruned: float = 0.0
+    _records: LastRead[tuple[list[Endpoint], Followed]] = field(default_factory=lambda: LastRead(_read))
 
     async def turn(self) -> None:
         """One second's work. What fails is logged and made up for by the next turn."""
@@ -67,7 +69,7 @@ class Queues:
 
     async def _turn(self, moment: datetime) -> None:
         now = moment.timestamp()
-        found, scaled = await self.store.run(_read)
+        found, scaled = await self.store.run(self._records.read)
         served = [endpoint for endpoint in found if async_config(endpoint) is not None]
         if not served and not self._busy and self._pruned:
             return

@@ -34,6 +34,7 @@ from tidegate.ports.metrics import Metrics
 from tidegate.ports.queue import Queue
 from tidegate.ports.store import Saved, Stale, Store, Tx
 from tidegate.reconcile.alarm_reads import read_all
+from tidegate.reconcile.last_read import LastRead
 from tidegate.scaling.decide import ScalingDecision, decide
 from tidegate.service import activities, scalables, scaling_observation
 from tidegate.service.endpoints import autoscale
@@ -95,6 +96,7 @@ class Scaling:
     _known: dict[str, Memory] = field(default_factory=dict)
     _followed: frozenset[tuple[str, str]] = frozenset()
     _pruned: datetime | None = None
+    _records: LastRead[list[Standing]] = field(default_factory=lambda: LastRead(read))
 
     def followed(self) -> frozenset[tuple[str, str]]:
         """Endpoints and variants with a scalable target."""
@@ -104,7 +106,7 @@ class Scaling:
         """One second's work. What fails is logged and made up for by the next turn."""
         try:
             now = self.clock.now()
-            found = await self.store.run(read)
+            found = await self.store.run(self._records.read)
             targets = [one.saved.body.target for one in found]
             self._followed = frozenset((target.endpoint, target.variant) for target in targets)
             names = {one.saved.name for one in found}

@@ -41,8 +41,8 @@ def async_config(endpoint: Endpoint) -> AsyncConfig | None:
 
 
 def build_item(tx: Tx, request: AsyncRequest, unique: UUID, now: datetime) -> Item:
-    """Build the item to accept; ``unique`` is a new UUID for it. In the output's name a client's own inference id is
-    followed by a part of ``unique``, since two requests with the same id would overwrite each other's output.
+    """Build the item to accept; ``unique`` is a new UUID for it, random at its end. In the output's name a client's
+    own inference id is followed by that end, since two requests with the same id would overwrite each other's output.
 
     Raises NotFound, Conflict or Invalid."""
     endpoint = get_endpoint(tx, request.endpoint).body
@@ -61,17 +61,14 @@ def build_item(tx: Tx, request: AsyncRequest, unique: UUID, now: datetime) -> It
         )
     if request.input is not None:
         destinations.check_address(request.input, "InputLocation")
-    name = (
-        str(unique)
-        if request.inference_id is None
-        else f"{_file_name_part(request.inference_id)}-{unique.hex[:12]}"
-    )
+    id = str(unique)
+    name = id if request.inference_id is None else f"{_file_name_part(request.inference_id)}-{unique.hex[-12:]}"
     output, failure = destinations.locations(config, name, request.extension, request.filename)
     at = now.timestamp()
     return Item(
-        id=str(unique),
+        id=id,
         endpoint=endpoint.name,
-        inference_id=request.inference_id or str(unique),
+        inference_id=request.inference_id or id,
         accepted_at=at,
         expires_at=at + request.stay,
         timeout=float(request.timeout),

@@ -15,6 +15,7 @@ from tidegate.monitoring import finite, sketch
 from tidegate.service import scaling_observation
 from tidegate.service.clients import MAX_NAMES, MODEL_DIMENSION, OTHER
 from tidegate.service.mirror_totals import MIRROR_COUNTERS, MirrorTotals, add_mirror
+from tidegate.service.span_metrics import SPAN_COUNTERS
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -243,7 +244,7 @@ SINGLE = {
 def families() -> list[tuple[str, str, str]]:
     """Name, kind and text of every metric that the page may have, by name."""
     counters = (*COUNTERS, *MODEL_COUNTERS, *CLIENT_COUNTERS, *MIRROR_COUNTERS)
-    found = [(name, "counter", text) for name, text, _ in counters]
+    found = [(name, "counter", text) for name, text, *_ in (*counters, *SPAN_COUNTERS)]
     found += [(name, "histogram", text) for name, text, _ in (*HISTOGRAMS, *MODEL_HISTOGRAMS)]
     found += [(name, "gauge", text) for name, text, _ in (*LOADS, *SCALING)]
     return sorted([*found, *((name, kind, text) for name, (kind, text) in SINGLE.items())])

@@ -9,6 +9,8 @@ from tidegate.domain.endpoint import Endpoint, EndpointConfig
 from tidegate.domain.evidence import StoredEvidence
 from tidegate.domain.experiment import ShadowExperiment
 from tidegate.domain.history import History
+from tidegate.domain.live_challenge import LiveChallenge
+from tidegate.domain.live_run import LiveRun
 from tidegate.domain.monitoring_schedule import MonitoringExecution, MonitoringJob, MonitoringSchedule
 from tidegate.domain.package import Package, PackageGroup
 from tidegate.domain.processing_job import ProcessingJob
@@ -48,6 +50,7 @@ ALARM = Kind("alarm", Alarm)
 TAGS = Kind("tags", TagSet)
 TRANSFORM = Kind("transform", TransformJob)
 RECOMMENDATION = Kind("recommendation", RecommendationJob)
+LIVE_RUN = Kind("live-run", LiveRun)
 EXPERIMENT = Kind("experiment", ShadowExperiment)
 QUALITY_JOB = Kind("quality-job", MonitoringJob)
 MODEL_QUALITY_JOB = Kind("model-quality-job", MonitoringJob)
@@ -60,6 +63,7 @@ PACKAGE_GROUP = Kind("package-group", PackageGroup)
 PACKAGE = Kind("package", Package)
 
 CURSOR = Kind("state-events", Cursor)
+LIVE_CHALLENGE = Kind("live-challenge", LiveChallenge)
 
 SCALABLE = Kind("scalable", Scalable)
 ACTIVITY = Kind("activity", ActivityRecord)
@@ -78,6 +82,7 @@ ALL: tuple[Kind[Any], ...] = (
     TAGS,
     TRANSFORM,
     RECOMMENDATION,
+    LIVE_RUN,
     EXPERIMENT,
     QUALITY_JOB,
     MODEL_QUALITY_JOB,
@@ -90,4 +95,5 @@ ALL: tuple[Kind[Any], ...] = (
     SCALABLE,
     ACTIVITY,
     CURSOR,
+    LIVE_CHALLENGE,
 )

@@ -5,13 +5,14 @@ a request.
 """
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import BinaryIO, NamedTuple, Self
 
 from tidegate.domain.errors import TidegateError, Transient
 from tidegate.host.group_commit import GroupCommit
@@ -46,7 +47,7 @@ class OutputFiles:
 
     def __init__(self, roots: Sequence[Path]) -> None:
         self._roots = tuple(root.resolve() for root in roots)
-        self._resolved: dict[str, tuple[Path, float]] = {}
+        self._resolved: dict[str, tuple[str, float]] = {}
         """Folder as it is named -> its real path, and when that was found."""
         self._small: GroupCommit[Output, TidegateError | None] = GroupCommit(self._put_in_thread, GATHER)
 
@@ -89,14 +90,14 @@ class OutputFiles:
 
     def _write(
         self, output: Output, one_by_one: bool, file_systems: "_FileSystems"
-    ) -> tuple[Path, Path] | TidegateError:
+    ) -> tuple[str, str] | TidegateError:
         """The partial file and its target. The file is on the disk only with ``one_by_one``."""
         try:
             target = self._target(output.address)
             partial = _prepare(target, output.attempt)
-            if not one_by_one:
-                file_systems.add(target.parent)
-            with partial.open("wb") as file:
+            with _create(partial) as file:
+                if not one_by_one:
+                    file_systems.add(os.path.dirname(target))
                 if isinstance(output.body, bytes):
                     file.write(output.body)
                 else:
@@ -111,18 +112,18 @@ class OutputFiles:
             return error
         return partial, target
 
-    def _target(self, address: str) -> Path:
+    def _target(self, address: str) -> str:
         """Where a whole file is put. A link under that name is replaced and not followed, so only the folder is
         resolved: every ``FRESH`` seconds, since thousands of outputs may share it."""
-        path = _path_of(address)
-        if path.name in ("", ".."):
-            return self._resolve(address)
-        cached = self._resolved.get(str(path.parent))
+        named, _, name = parse(address).path.rpartition("/")
+        if name in ("", ".", ".."):
+            return str(self._resolve(address))
+        cached = self._resolved.get(named)
         if cached is None or time.monotonic() - cached[1] > FRESH:
-            folder = self._check(address, path.parent)
+            folder = self._check(address, Path(named or "/"))
             self._resolved = {} if len(self._resolved) >= MOST_CACHED else self._resolved
-            cached = self._resolved[str(path.parent)] = folder, time.monotonic()
-        return cached[0] / path.name
+            cached = self._resolved[named] = str(folder), time.monotonic()
+        return f"{cached[0]}/{name}"
 
     def _resolve(self, address: str) -> Path:
         return self._check(address, _path_of(address))
@@ -141,7 +142,7 @@ class _FileSystems:
 
     def __init__(self) -> None:
         self._open: dict[int, int] = {}
-        self._seen = set[Path]()
+        self._seen = set[str]()
 
     def __enter__(self) -> Self:
         return self
@@ -150,7 +151,7 @@ class _FileSystems:
         for folder in self._open.values():
             os.close(folder)
 
-    def add(self, folder: Path) -> None:
+    def add(self, folder: str) -> None:
         if folder in self._seen:
             return
         opened = os.open(folder, os.O_RDONLY)
@@ -170,31 +171,40 @@ class _FileSystems:
         return None
 
 
-def _publish(output: Output, partial: Path, target: Path, error: OSError | None) -> TidegateError | None:
+def _publish(output: Output, partial: str, target: str, error: OSError | None) -> TidegateError | None:
     """``error``: of the disk's sync; the output must not appear then."""
     try:
         if error is not None:
             raise error
         if output.late():
-            partial.unlink()
+            os.unlink(partial)
             return Transient(f"{output.address}: its lease ran out while it was brought to the disk")
-        partial.replace(target)
+        os.replace(partial, target)
     except OSError as failed:
         return _transient(output.address, failed)
     return None
 
 
-def _prepare(target: Path, attempt: int) -> Path:
-    """The name of the partial file beside its target. Makes the folder, and removes what earlier attempts left."""
-    if not target.parent.is_dir():
-        target.parent.mkdir(parents=True, exist_ok=True)
+def _prepare(target: str, attempt: int) -> str:
+    """The name of the partial file beside its target. Removes what earlier attempts left."""
     for earlier in range(1, attempt):
-        _partial(target, earlier).unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            os.unlink(_partial(target, earlier))
     return _partial(target, attempt)
 
 
-def _partial(target: Path, attempt: int) -> Path:
-    return target.with_name(f".{target.name}.{attempt}.part")
+def _create(path: str) -> BinaryIO:
+    """The file, empty. Its folder is made if it turns out to be missing, which spares thousands of files a look."""
+    try:
+        return open(path, "wb")
+    except FileNotFoundError:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return open(path, "wb")
+
+
+def _partial(target: str, attempt: int) -> str:
+    folder, _, name = target.rpartition("/")
+    return f"{folder}/.{name}.{attempt}.part"
 
 
 def _path_of(address: str) -> Path:

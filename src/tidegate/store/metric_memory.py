@@ -133,6 +133,8 @@ class MetricMemory:
     minutes: SpanCells
     known: dict[MetricId, dict[SeriesKey, int]] = field(default_factory=dict)
     rows: dict[SeriesKey, StoredSeries] = field(default_factory=dict)
+    _forgotten: int | None = None
+    """The minute before which series were forgotten last."""
 
     @property
     def complete(self) -> bool:
@@ -167,6 +169,10 @@ class MetricMemory:
     def forget(self, seconds: int, minutes: int) -> None:
         self.seconds.raise_floor(seconds)
         self.minutes.raise_floor(minutes)
+        floor = min(seconds, minutes) // self.minutes.resolution
+        if floor == self._forgotten:  # series are known by the minute of their last data
+            return
+        self._forgotten = floor
         for metric, last in list(self.known.items()):
             if max(last.values()) < min(seconds, minutes):
                 for series in last:

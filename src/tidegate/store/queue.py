@@ -4,29 +4,15 @@ SQLite's transactions are serial. On PostgreSQL a claim locks its rows and skips
 several dispatchers share a queue without waiting for each other.
 """
 
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import (
-    BindParameter,
-    ColumnElement,
-    Connection,
-    Select,
-    Update,
-    and_,
-    bindparam,
-    case,
-    delete,
-    func,
-    insert,
-    null,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import BindParameter, Connection, bindparam, delete, func, null, select, text, update
 
 from tidegate.domain.asynchronous import Backlog, Item, ItemMeasurements, ItemOutcome, ItemState, LeasedItem
 from tidegate.domain.errors import NotFound, TidegateError
@@ -34,8 +20,9 @@ from tidegate.host.group_commit import GroupCommit
 from tidegate.ports.queue import ItemReport, QueueRow
 from tidegate.ports.store import Kind, Saved, Tx
 from tidegate.queueing import transitions
-from tidegate.store import queue_writes
+from tidegate.store import queue_sql
 from tidegate.store.database import Database
+from tidegate.store.queue_sql import StoredItem, select_due, select_overdue
 from tidegate.store.tables import QUEUE
 from tidegate.store.transaction import SqlTx
 
@@ -45,10 +32,10 @@ Accept = tuple[Callable[[Tx], Item], bytes | None]
 
 @dataclass(frozen=True)
 class _Lease:
-    """What is to be leased: by which statement, with which parameters, until when."""
+    """What is to be leased, when, and until when."""
 
-    which: Select[Any]
-    given: dict[str, Any]
+    select: Callable[[Connection], list[StoredItem]]
+    now: float
     until: float
 
 
@@ -60,50 +47,23 @@ ACCEPT_GATHER, TURN_GATHER = 0.008, 0.025
 MEASURED_STEP = 20
 """Rows with measures that are read at a time: each has those of all requests that ended in one transaction."""
 PRUNE_BATCH = 5_000
-MAX_LEASED_BODY = 16 * 1024
-"""Largest body, in bytes, that is returned with its lease."""
 _C = QUEUE.c
-_LEASE_COLUMNS = (
-    *(_C.id, _C.state, _C.item, _C.fence, _C.tries, _C.losses, _C.begun_at, _C.outcome),
-    case((func.length(_C.body) <= MAX_LEASED_BODY, _C.body)).label("body"),
-)
-_UNFINISHED = _C.state.in_((ItemState.WAITING, ItemState.WORKING))
-
-
-def _select_for_lease(which: ColumnElement[bool]) -> Select[Any]:
-    """Select rows to lease; parameters ``now`` and ``most``."""
-    asked = select(*_LEASE_COLUMNS).where(which).order_by(_C.due_at).limit(bindparam("most"))
-    return asked.with_for_update(skip_locked=True)
-
-
-def _update_by_id(*names: str) -> Update:
-    """Update columns of the item ``_id`` from parameters of the same names with a leading underscore."""
-    return _set(*names).where(_C.id == bindparam("_id"))
-
-
-def _set(*names: str) -> Update:
-    return update(QUEUE).values({name: bindparam(f"_{name}", type_=_C[name].type) for name in names})
-
-
 # Built once: SQLAlchemy takes longer to build these statements than the database to run them.
 _NOW: BindParameter[float] = bindparam("now")
-_CLAIM = _select_for_lease(
-    and_(_C.endpoint == bindparam("endpoint"), _C.due_at <= _NOW, _C.state != ItemState.NOTIFYING)
-)
-_LATE = and_(_UNFINISHED, _C.expires_at <= _NOW, _C.due_at <= _NOW)
-_OVERDUE = _select_for_lease(or_(_LATE, and_(_C.state == ItemState.NOTIFYING, _C.due_at <= _NOW)))
+_HELD = text(queue_sql.HELD)
 _OF_THESE = _C.id.in_(bindparam("ids", expanding=True))
-_SET_LEASE = _set("state", "fence", "losses", "begun_at", "outcome", "due_at", "holder").where(_OF_THESE)
-_TAKE_OVER = update(QUEUE).where(
-    _C.state.in_((ItemState.WORKING, ItemState.NOTIFYING)), _C.holder == bindparam("_holder"), _C.due_at > _NOW
-)
-_EXTEND = _update_by_id("due_at")
-_NOTE = _update_by_id("state", "due_at", "tries", "losses", "outcome", "finished_at")
-_FINISH = _NOTE.values(body=None)
-_KEEP_MEASURES = _update_by_id("measures")
+_TAKE_OVER = update(QUEUE).where(_HELD, _C.holder == bindparam("_holder"), _C.due_at > _NOW)
+_EXTEND = update(QUEUE).values(due_at=bindparam("_due_at")).where(_C.id == bindparam("_id"))
 _CLEAR_MEASURES = update(QUEUE).values(measures=null()).where(_OF_THESE)
-_SELECT_HELD = select(_C.id, _C.fence).where(_OF_THESE, _C.state.in_((ItemState.WORKING, ItemState.NOTIFYING)))
-_SELECT_HELD = _SELECT_HELD.order_by(_C.id).with_for_update()
+_SELECT_HELD = select(_C.id, _C.fence).where(_OF_THESE, _HELD).order_by(_C.id).with_for_update()
+BACKLOGS = (
+    select(_C.endpoint, func.count(), func.min(_C.accepted_at))
+    .where(text("state = 'waiting'"))
+    .group_by(_C.endpoint),
+    select(_C.endpoint, func.count(), func.min(_C.accepted_at))
+    .where(_HELD, _C.state == ItemState.WORKING)
+    .group_by(_C.endpoint),
+)
 
 
 class SqlQueue:
@@ -124,12 +84,10 @@ class SqlQueue:
         return made
 
     async def claim(self, endpoint: str, most: int, now: float, until: float) -> list[LeasedItem]:
-        given = {"endpoint": endpoint, "now": now, "most": most}
-        return await self._lease(_Lease(_CLAIM, given, until))
+        return await self._lease(_Lease(partial(select_due, endpoint=endpoint, now=now, most=most), now, until))
 
     async def overdue(self, most: int, now: float, until: float) -> list[LeasedItem]:
-        given = {"now": now, "most": most}
-        return await self._lease(_Lease(_OVERDUE, given, until))
+        return await self._lease(_Lease(partial(select_overdue, now=now, most=most), now, until))
 
     async def take_over(self, now: float) -> int:
         change = _TAKE_OVER.values(due_at=_NOW)
@@ -158,16 +116,25 @@ class SqlQueue:
         return bytes(found)
 
     async def backlogs(self) -> dict[str, Backlog]:
-        working = func.sum(case((_C.state == ItemState.WORKING, 1), else_=0))
-        asked = select(_C.endpoint, func.count(), working, func.min(_C.accepted_at))
-        asked = asked.where(_UNFINISHED).group_by(_C.endpoint)
-        rows = await self._database.run(lambda c: c.execute(asked).all(), read_only=True)
-        return {name: Backlog(count - busy, int(busy), oldest) for name, count, busy, oldest in rows}
+        def work(connection: Connection) -> dict[str, Backlog]:
+            waiting, working = (
+                {name: (count, oldest) for name, count, oldest in connection.execute(asked)} for asked in BACKLOGS
+            )
+            none = (0, math.inf)
+            return {
+                name: Backlog(
+                    waiting.get(name, none)[0],
+                    working.get(name, none)[0],
+                    min(waiting.get(name, none)[1], working.get(name, none)[1]),
+                )
+                for name in waiting.keys() | working.keys()
+            }
+
+        return await self._database.run(work, read_only=True)
 
     async def strangers(self, known: Collection[str]) -> dict[str, float]:
-        asked = select(_C.endpoint, func.min(_C.accepted_at)).where(_UNFINISHED, _C.endpoint.not_in(list(known)))
-        rows = await self._database.run(lambda c: c.execute(asked.group_by(_C.endpoint)).all(), read_only=True)
-        return {name: oldest for name, oldest in rows}
+        found = (await self.backlogs()).items()
+        return {name: one.oldest for name, one in found if name not in known and one.oldest is not None}
 
     async def measured(self, most: int) -> list[ItemMeasurements]:
         def work(connection: Connection) -> list[Any]:
@@ -206,27 +173,24 @@ class SqlQueue:
         return taken
 
     def _lease_in(self, connection: Connection, wanted: _Lease) -> list[LeasedItem]:
-        now = wanted.given["now"]
-        taken = [_leased_item(row, now) for row in connection.execute(wanted.which, wanted.given)]
-        alike: dict[tuple[Any, ...], list[LeasedItem]] = {}
-        for held in taken:
-            alike.setdefault((held.state, held.fence, held.losses, held.begun_at, held.outcome), []).append(held)
-        for same in alike.values():
-            for some in _chunks([held.item.id for held in same]):
-                values = {"ids": some, **_lease_values(same[0], wanted.until, self._holder)}
-                connection.execute(_SET_LEASE, values)
+        found = wanted.select(connection)
+        taken = [transitions.lease(stored.left, wanted.now) for stored in found]
+        alike: dict[tuple[Any, ...], list[int]] = {}
+        for place, held in enumerate(taken):
+            alike.setdefault((held.state, held.fence, held.losses, held.begun_at, held.outcome), []).append(place)
+        for places in alike.values():
+            keys = [found[place].key for place in places]
+            queue_sql.write_lease(connection, keys, taken[places[0]], wanted.until, self._holder)
         return taken
 
     async def _accept(self, given: list[Accept]) -> list[Item | TidegateError]:
         def work(connection: Connection) -> list[Item | TidegateError]:
             tx = _CachingTx(connection, self._seen)
             made = [_make_item(make, tx) for make, _ in given]
-            bodies = (body for _, body in given)
-            rows = [
-                _new_row(item, body) for item, body in zip(made, bodies, strict=True) if isinstance(item, Item)
-            ]
-            if rows:
-                connection.execute(insert(QUEUE), rows)
+            both = zip(made, given, strict=True)
+            queue_sql.insert_items(
+                connection, [(item, body) for item, (_, body) in both if isinstance(item, Item)]
+            )
             return made
 
         return await self._database.run(work)
@@ -272,48 +236,6 @@ def _make_item(make: Callable[[Tx], Item], tx: Tx) -> Item | TidegateError:
         return error
 
 
-def _new_row(item: Item, body: bytes | None) -> dict[str, Any]:
-    return {
-        "id": item.id,
-        "endpoint": item.endpoint,
-        "state": ItemState.WAITING,
-        "item": msgspec.to_builtins(item),
-        "body": body,
-        "accepted_at": item.accepted_at,
-        "expires_at": item.expires_at,
-        "due_at": item.accepted_at,
-        "fence": 0,
-        "tries": 0,
-        "losses": 0,
-    }
-
-
-def _lease_values(held: LeasedItem, until: float, holder: str) -> dict[str, Any]:
-    return {
-        "_state": held.state,
-        "_fence": held.fence,
-        "_losses": held.losses,
-        "_begun_at": held.begun_at,
-        "_outcome": None if held.outcome is None else msgspec.to_builtins(held.outcome),
-        "_due_at": until,
-        "_holder": holder,
-    }
-
-
-def _leased_item(row: Any, now: float) -> LeasedItem:
-    left = LeasedItem(
-        item=msgspec.convert(row.item, Item),
-        fence=row.fence,
-        state=ItemState(row.state),
-        tries=row.tries,
-        losses=row.losses,
-        begun_at=row.begun_at or 0.0,
-        outcome=None if row.outcome is None else msgspec.convert(row.outcome, ItemOutcome),
-        body=None if row.body is None else bytes(row.body),
-    )
-    return transitions.lease(left, now)
-
-
 def _lock_held(connection: Connection, fences: Mapping[str, int]) -> set[str]:
     """Ids that are leased with these fences. Their rows stay locked."""
     held: set[str] = set()
@@ -325,37 +247,18 @@ def _lock_held(connection: Connection, fences: Mapping[str, int]) -> set[str]:
 
 
 def _record(connection: Connection, every: Mapping[str, ItemReport]) -> set[str]:
-    """Record the reports; returns the ids of those that count. The measures of all are kept by one of the items: a
-    row for each would be written, read and written again."""
+    """Record the reports; returns the ids of those that count."""
     if not every:
         return set()
-    held = _lock_held(connection, {note.id: note.fence for note in every.values()})
-    landing = [every[id] for id in sorted(held)]
-    measures = [msgspec.to_builtins(note.measures) for note in landing if note.measures is not None]
-    keeper = next((note.id for note in landing if note.measures is not None), None)
-    for change, constant, ends in ((_FINISH, ", body = NULL", True), (_NOTE, "", False)):
-        if values := [_note_values(note) for note in landing if (note.state is ItemState.DONE) is ends]:
-            queue_writes.update_items(connection, change, constant, values)
-    if keeper is not None:
-        connection.execute(_KEEP_MEASURES, {"_id": keeper, "_measures": measures})
-    return held
+    landed = queue_sql.write_reports(connection, list(every.values()))
+    measured = {id: note.measures for id, note in every.items() if id in landed and note.measures is not None}
+    if measured:
+        queue_sql.write_measures(connection, next(iter(measured)), list(measured.values()))
+    return landed
 
 
 def _chunks(ids: list[str], size: int = 500) -> Iterable[list[str]]:
     return (ids[at : at + size] for at in range(0, len(ids), size))
-
-
-def _note_values(note: ItemReport) -> dict[str, Any]:
-    done = note.state is ItemState.DONE
-    return {
-        "_id": note.id,
-        "_state": note.state,
-        "_due_at": None if done else note.due_at,
-        "_tries": note.tries,
-        "_losses": note.losses,
-        "_outcome": None if note.outcome is None else msgspec.to_builtins(note.outcome),
-        "_finished_at": note.outcome.at if done and note.outcome else None,
-    }
 
 
 def _row(row: Any) -> QueueRow:

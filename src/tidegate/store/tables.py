@@ -49,7 +49,7 @@ class Utc(TypeDecorator[datetime]):
 VERSION_TABLE = "tidegate_schema"
 """Alembic's table of the schema's revision. Not its default name, which another application in the same database may
 use."""
-SCHEMA = "0009"
+SCHEMA = "0010"
 """The newest revision."""
 
 METADATA = MetaData()
@@ -124,6 +124,12 @@ SECONDS = _samples_table("seconds")
 MINUTES = _samples_table("minutes", Index("minutes_series", "series_id", "at"))
 """Every sample is in ``seconds`` (while those are retained) and, aggregated, in ``minutes``."""
 
+
+def _part(name: str, where: str, *columns: str) -> Index:
+    """An index of the rows that fulfil a condition."""
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+
+
 QUEUE = Table(
     "queue",
     METADATA,
@@ -143,20 +149,17 @@ QUEUE = Table(
     Column("outcome", _PLAIN),
     Column("measures", _PLAIN),
     Column("holder", _TEXT),
-    Index("queue_due", "endpoint", "due_at"),
-    Index("queue_expiry", "state", "expires_at"),
-    Index("queue_backlog", "state", "endpoint", "accepted_at"),
-    Index("queue_finished", "finished_at"),
-    Index(
-        "queue_measured",
-        "id",
-        sqlite_where=text("measures IS NOT NULL"),
-        postgresql_where=text("measures IS NOT NULL"),
-    ),
+    _part("queue_waiting", "state = 'waiting'", "endpoint", "due_at", "accepted_at"),
+    _part("queue_expiry", "state = 'waiting'", "expires_at"),
+    _part("queue_held", "state IN ('working', 'telling')", "endpoint", "due_at"),
+    _part("queue_finished", "finished_at IS NOT NULL", "finished_at"),
+    _part("queue_measured", "measures IS NOT NULL", "id"),
+    Index("queue_shown", "endpoint", "accepted_at"),
 )
 """Asynchronous requests. ``due_at``: while waiting, earliest time of the next try; while leased, end of the lease;
 when done, NULL. Times are epoch seconds. ``measures`` is NULL once they were collected. ``holder``: name of the
-dispatcher that leased the item."""
+dispatcher that leased the item. Each index but the last has a part of the rows: few, or those that a change of the
+state adds or removes, so that a request in its life changes as few of them as can be."""
 
 LEASES = Table(
     "leases",

@@ -88,6 +88,10 @@ class SqlTx:
         more = pages.token(kind.name, where, shown[-1]) if shown and len(rows) > len(shown) else None
         return RecordPage([_saved(kind, row) for row in shown], more)
 
+    def versions(self, kind: Kind[T]) -> dict[str, int]:
+        asked = select(RECORDS.c.name, RECORDS.c.version).where(RECORDS.c.kind == kind.name)
+        return {name: version for name, version in self._connection.execute(asked)}
+
     def journal(
         self,
         *,

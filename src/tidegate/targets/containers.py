@@ -5,6 +5,7 @@ import contextlib
 
 from tidegate.auth.keys import serves_its_user_alone
 from tidegate.domain.errors import Invalid, StartupError, Transient
+from tidegate.domain.live_run import FOLDER as LIVE_RUNS
 from tidegate.domain.registry import MULTI_MODEL, ContainerDefinition, Model
 from tidegate.serving.artifacts import fetch
 from tidegate.serving.artifacts.detect_runtime import HANDLER
@@ -100,11 +101,11 @@ def with_trust(
 
 def file_roots(settings: Settings) -> tuple[str, ...] | None:
     """Folders that a worker may read; None means any, which whoever the server asks nothing may read anyway. Uploaded
-    files are always among them."""
+    files, and models of live runs, are always among them."""
     if serves_its_user_alone(settings) and not settings.file_roots:
         return None
-    uploads = settings.state.expanduser().absolute() / "uploads"
-    return tuple(str(root) for root in (*settings.file_roots, uploads))
+    state = settings.state.expanduser().absolute()
+    return tuple(str(root) for root in (*settings.file_roots, state / "uploads", state / LIVE_RUNS))
 
 
 def serving_mode(model: Model) -> Serving:

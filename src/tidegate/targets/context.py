@@ -1,6 +1,6 @@
 """What the platform gives to the target that it runs on."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from tidegate.ports.router import DataPlane
 from tidegate.ports.shards import ShardBoard
 from tidegate.ports.target import Options
 from tidegate.serving.contract.images import ImageTable
+from tidegate.serving.contract.replica_spec import TracingSpec
 from tidegate.settings import Settings
 
 
@@ -40,9 +41,13 @@ class TargetContext:
     """What the runner of a transform job is started with; the path is the folder of its fleet's replicas."""
     recommendation_file: Callable[[RecommendationJob], bytes]
     """What the process of a recommendation job is started with."""
+    followed: Callable[[], Container[tuple[str, str]] | None] = lambda: None
+    """Endpoints and variants that autoscaling follows: their idle seconds are measurements; None: all are."""
     fence: int = 0
     """Of the controller's lease on the store."""
     shards: ShardBoard | None = None
     """The shards of transform jobs that runners of other machines share; None: they cannot reach the database."""
+    tracing: TracingSpec | None = None
+    """How workers of this machine trace predictions; None: they do not."""
     options: Options = field(default_factory=dict)
     """The target's own settings."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import islice
 from typing import Any, TypeVar
 
 import msgspec
@@ -93,6 +94,9 @@ class MemoryTx:
         end = len(found) if limit is None else start + limit
         return RecordPage(found[start:end], str(end) if end < len(found) else None)
 
+    def versions(self, kind: Kind[T]) -> dict[str, int]:
+        return {name: saved.version for (of, name), saved in self.records.items() if of == kind.name}
+
     def journal(
         self,
         *,
@@ -105,7 +109,7 @@ class MemoryTx:
         newest_first: bool = False,
         bodies: bool = True,
     ) -> list[JournalLine]:
-        lines = [
+        lines = (
             line
             for line in (reversed(self.lines) if newest_first else self.lines)
             if kind in (None, line.kind)
@@ -113,8 +117,8 @@ class MemoryTx:
             and (since is None or line.at >= since)
             and (until is None or line.at <= until)
             and (not after or (line.seq < after if newest_first else line.seq > after))
-        ]
-        return lines[:limit]
+        )
+        return list(islice(lines, limit))
 
     def prune_journal(self, before: datetime, most: int) -> int:
         last = {(line.kind, line.name): line.seq for line in self.lines if line.at < before}

@@ -71,12 +71,13 @@ def name_subject(params: Params) -> str:
 
 async def handle(request: WireRequest, ctx: WireContext, guard: Guard, request_id: str = "") -> WireResponse:
     """Answer one request, whose id is ``request_id``."""
-    call = OperationCall(ctx, ctx.clock.now(), request_id or ctx.ids.new("request"), guard.caller.name)
+    id = request_id or ctx.ids.new("request")
+    call = OperationCall(ctx, ctx.clock.now(), id, guard.caller.name, request.headers)
     try:
         body = inflate(request)
         target = identify(request, body)
         service, operation = _find_operation(target)
-        params = _parse(service, target, request, body)
+        params = parse(service, target, request, body)
         row = TABLE[target.service][target.operation]
         async with guard.allowing(target, row.access, params):
             members = await _perform(call, row, params)
@@ -93,9 +94,9 @@ async def handle(request: WireRequest, ctx: WireContext, guard: Guard, request_i
         return _render_refusal(call, guess_target(request), hidden)
 
 
-def refuse(request: WireRequest, ctx: WireContext, error: TidegateError) -> WireResponse:
+def refuse(request: WireRequest, ctx: WireContext, error: TidegateError, request_id: str = "") -> WireResponse:
     """The answer to a request that was rejected before ``handle``: unsigned, too large and so on."""
-    call = OperationCall(ctx, ctx.clock.now(), ctx.ids.new("request"))
+    call = OperationCall(ctx, ctx.clock.now(), request_id or ctx.ids.new("request"))
     return _render_refusal(call, guess_target(request), error)
 
 
@@ -119,7 +120,8 @@ def _find_operation(target: RequestTarget) -> tuple[schema.ServedService, Any]:
     return service, service.operation(target.operation)
 
 
-def _parse(service: schema.ServedService, target: RequestTarget, request: WireRequest, body: bytes) -> Params:
+def parse(service: schema.ServedService, target: RequestTarget, request: WireRequest, body: bytes) -> Params:
+    """Parse and validate the members of a request. Raises Invalid."""
     shape = service.operation(target.operation).input_shape
     unknown: list[str] = []
     match target.protocol:

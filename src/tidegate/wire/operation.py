@@ -20,6 +20,7 @@ from tidegate.ports.logs import Logs
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.queue import Queue
 from tidegate.ports.store import Store, Tx
+from tidegate.service.acceptance_traces import AcceptanceTraces
 
 Params = dict[str, Any]
 """Members by their names in the service's model; timestamps are timezone-aware, blobs are bytes."""
@@ -80,6 +81,8 @@ class WireContext:
     """The queue of asynchronous requests; None if the server takes none."""
     logs: Logs | None = None
     """Logs of replicas and runners; None if they are not served."""
+    acceptances: AcceptanceTraces | None = None
+    """Traces of accepted asynchronous requests; None: there are none."""
     check_answers: bool = False
     """For debugging: check each answer against its output shape; a mismatch becomes InternalFailure."""
 
@@ -93,6 +96,8 @@ class OperationCall:
     request_id: str
     caller: str = ""
     """Who asks: the access key's id, or the user; empty where nobody is asked."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Of the request, by lower-case names; repeated ones are joined with commas."""
 
     def arn(self, resource: str, service: str = "sagemaker") -> str:
         """ARN of a resource such as ``endpoint/fraud``."""

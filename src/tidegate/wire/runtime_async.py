@@ -1,10 +1,12 @@
 """Asynchronous requests: accepted once they are durable, processed later by the dispatcher."""
 
 import hashlib
+from datetime import datetime
 from uuid import UUID
 
 from tidegate.domain.access import Access
 from tidegate.domain.errors import Unavailable
+from tidegate.domain.trace_context import PARENT, format_parent
 from tidegate.service import asynchronous as use
 from tidegate.service.asynchronous import AsyncRequest
 from tidegate.wire.operation import AsyncOperation, OperationCall, Operations, Params
@@ -32,9 +34,15 @@ async def invoke_endpoint_async(call: OperationCall, params: Params) -> Params:
         filename=params.get("Filename"),
         headers={header: params[name] for name, header in _HEADERS.items() if name in params},
     )
-    unique = _uuid(call.ctx.ids.new("inference"))
+    traces = call.ctx.acceptances
+    begun = traces.begin(call.headers) if traces is not None else None
+    if begun is not None:
+        asking.headers[PARENT] = format_parent(begun.own)
+    unique = _make_uuid(call.ctx.ids.new("inference"), call.now)
     body = asking.body if asking.input is None else None
     item = await queue.accept(lambda tx: use.build_item(tx, asking, unique, call.now), body)
+    if traces is not None and begun is not None:
+        traces.end(begun, item, call.now)
     return {
         "InferenceId": item.inference_id,
         "OutputLocation": item.output,
@@ -42,9 +50,12 @@ async def invoke_endpoint_async(call: OperationCall, params: Params) -> Params:
     }
 
 
-def _uuid(id: str) -> UUID:
-    """An internal id in the UUID form that clients expect."""
-    return UUID(bytes=hashlib.sha256(id.encode()).digest()[:16], version=4)
+def _make_uuid(id: str, now: datetime) -> UUID:
+    """An internal id in the UUID form that clients expect. Version 7, which begins with the time: what is accepted
+    together lies together in the index of the queue, and a deep queue costs less to write."""
+    drawn = int.from_bytes(hashlib.sha256(id.encode()).digest()[:10])
+    ahead, behind = drawn >> 68, drawn & (1 << 62) - 1
+    return UUID(int=int(now.timestamp() * 1000) << 80 | 7 << 76 | ahead << 64 | 2 << 62 | behind)
 
 
 OPERATIONS: Operations = {"InvokeEndpointAsync": AsyncOperation(invoke_endpoint_async, Access.USE)}

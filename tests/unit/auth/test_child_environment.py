@@ -12,6 +12,7 @@ from tidegate.auth.child_environment import AWS_SECRETS, is_secret_name, minimal
     [
         *("TIDEGATE_ACCESS_KEYS", "TIDEGATE_DATABASE_URL", "TIDEGATE_WEBHOOK_SECRET", *AWS_SECRETS, "PGPASSWORD"),
         *("MYSQL_PWD", "DB_PASSWORD", "GITHUB_TOKEN", "HF_TOKEN", "OPENAI_API_KEY", "DATABASE_URL", "SENTRY_DSN"),
+        *("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"),
         *("aws_secret_access_key", "MY_APP_PASSWD", "AZURE_CLIENT_SECRET", "API_KEYS", "DJANGO_SECRET_KEY"),
     ],
 )

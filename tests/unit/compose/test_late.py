@@ -7,11 +7,13 @@ import httpx
 from tests.gateway_harness import GatewayHarness
 from tidegate.compose.further_routes import further_routes
 from tidegate.compose.late import PATHS, late_routes
+from tidegate.console.live_runs.keeper import LiveRuns
 from tidegate.gateway.app import build_app
 
 
 def test_every_late_path_has_its_route_with_its_methods() -> None:
-    real = further_routes(GatewayHarness().gateway, {})
+    gateway = GatewayHarness().gateway
+    real = further_routes(gateway, {}, LiveRuns(gateway))
     found: dict[str, set[str]] = {}
     for route in real:
         found.setdefault(route.path, set()).update(route.methods or ())
@@ -24,7 +26,7 @@ def test_late_routes_answer_also_when_several_are_the_first() -> None:
     house = GatewayHarness()
 
     async def ask() -> list[httpx.Response]:
-        app = build_app(house.gateway, late_routes(house.gateway, {}))
+        app = build_app(house.gateway, late_routes(house.gateway, {}).routes)
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8471"
         ) as client:

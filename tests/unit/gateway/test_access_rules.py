@@ -12,6 +12,7 @@ from tests.gateway_harness import GatewayHarness
 from tests.signed_in import House
 from tidegate.auth import sigv4
 from tidegate.compose.further_routes import further_routes
+from tidegate.console.live_runs.keeper import LiveRuns
 from tidegate.domain.access import Access, Role
 from tidegate.gateway import native
 from tidegate.gateway.guarded_routes import GuardedRoute
@@ -35,7 +36,7 @@ HOST = "127.0.0.1:8471"
 
 
 def all_routes(house: GatewayHarness) -> list[GuardedRoute]:
-    return [*native.routes(house.gateway), *further_routes(house.gateway, {})]
+    return [*native.routes(house.gateway), *further_routes(house.gateway, {}, LiveRuns(house.gateway))]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
+from itertools import accumulate, islice
 
 from tidegate.serving.contract.invocation import Note
 from tidegate.serving.contract.replica_spec import OnDemand, ReplicaSpec
@@ -32,6 +33,16 @@ class ColdStart:
 
     def setup(self) -> Note:
         return Note(SETUP, max(0.0, round((self._last - self._noticed) * 1e6)), ())
+
+    @property
+    def began(self) -> float:
+        """Since when a request waits, or when the start began if none does; epoch seconds."""
+        return self._begin
+
+    def phases(self) -> list[tuple[str, float]]:
+        """The phases that have ended, each with its end in epoch seconds."""
+        ends = accumulate((seconds for _, seconds in self._phases), initial=self._begin)
+        return list(zip((name for name, _ in self._phases), islice(ends, 1, None), strict=True))
 
     def answered(self, arrived: float) -> str:
         """The line for the log at the first answer, to a request that arrived at ``arrived`` (epoch seconds)."""

@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import NamedTuple, Protocol
 
+from tidegate.serving.contract.call_trace import CallTrace
+
 PRIMARY = "primary"
 """SageMaker's name for the only container of a model."""
 
@@ -89,6 +91,10 @@ class Call:
     """One request for a prediction. ``headers`` have lower-case names; ``parts``: the client accepts a Stream."""
 
     __slots__ = ("_cancel", "abandoned", "body", "headers", "notes", "parts")
+
+    trace: CallTrace | None = None
+    """Set only by ``traced_call``, so that other calls have no field for it to fill."""
+    stage = -1
 
     def __init__(self, body: bytes, headers: Mapping[bytes, bytes], parts: bool = False) -> None:
         self.body = body

@@ -109,6 +109,18 @@ class CaptureSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TracingSpec:
+    """Traces of predictions."""
+
+    socket: str
+    """The controller's, for datagrams with spans."""
+    ratio: float
+    """Part of the requests that is traced, of those whose client decides nothing."""
+    key: str
+    """Key of the hash under which inference ids are in spans."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class OnDemand:
     """Start of a serverless replica. Times are epoch seconds, 0 if no request waits for it."""
 
@@ -180,6 +192,7 @@ class ReplicaSpec:
     mirror: ShadowCopies | None = None
     pairing: PairingFiles | None = None
     capture: CaptureSpec | None = None
+    tracing: TracingSpec | None = None
     on_demand: OnDemand | None = None
     devices: tuple[str, ...] = ()
     """Accelerators that are assigned to the replica, by the names that CUDA's libraries have for them."""

@@ -13,8 +13,9 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from time import perf_counter_ns
+from time import perf_counter_ns, time_ns
 
+from tidegate.serving.contract.call_trace import StageRun
 from tidegate.serving.contract.container_metrics import Meter
 from tidegate.serving.contract.invocation import (
     Answer,
@@ -28,6 +29,7 @@ from tidegate.serving.contract.invocation import (
     close_parts,
 )
 from tidegate.serving.contract.replica_spec import ContainerSpec
+from tidegate.serving.contract.traced_call import TracedCall
 from tidegate.serving.scoring.batching import Batcher, model_failure
 
 ARRAY, JSON = b"application/x-npy", b"application/json"
@@ -96,7 +98,8 @@ class Pipeline:
         """Whether a stage may take long while the event loop is free, so that a timer is needed."""
 
     def submit(self, call: Call, done: Done) -> None:
-        self._start(_Run(self._stages, self._limit, call, done), call)
+        kind = _Run if call.trace is None else _TimedRun
+        self._start(kind(self._stages, self._limit, call, done), call)
 
     def trace(self, call: Call, done: Done, seen: list[StageOutput]) -> None:
         """Like ``submit``; ``seen`` gets what each stage but the last one answers."""
@@ -154,9 +157,16 @@ class _Run:
             headers[b"accept"] = sent if sent in _FORMS else JSON
         self._number = number
         self._changes = changes
-        self._inner = Call(body, headers, parts=stage.accept is None and self._call.parts)
+        self._inner = self._make_call(body, headers, stage.accept is None and self._call.parts)
         self._began = perf_counter_ns()
         stage.engine.submit(self._inner, self._continue)
+
+    def _make_call(self, body: bytes, headers: dict[bytes, bytes], parts: bool) -> Call:
+        return Call(body, headers, parts)
+
+    def _finish_stage(self, outcome: Outcome) -> Outcome:
+        """Count the stage's call; the outcome names the stage in a failure."""
+        return self._stages[self._number].meter.finish(self._call, self._began, outcome)
 
     def abandon(self) -> None:
         if self._timer is not None:
@@ -168,8 +178,7 @@ class _Run:
 
     def _time_out(self) -> None:
         """End with an error that names the slow stage, and ignore its answer."""
-        stage = self._stages[self._number]
-        self._end(stage.meter.finish(self._call, self._began, TimedOut(stage.name)))
+        self._end(self._finish_stage(TimedOut(self._stages[self._number].name)))
         self.abandon()
 
     def _end(self, outcome: Outcome) -> None:
@@ -185,7 +194,7 @@ class _Run:
             self._task = asyncio.get_running_loop().create_task(self._collect(outcome))
             return
         stage = self._stages[self._number]
-        outcome = stage.meter.finish(self._call, self._began, outcome)
+        outcome = self._finish_stage(outcome)
         if not isinstance(outcome, Answer) or self._number == len(self._stages) - 1:
             self._end(outcome)
         elif self._call.abandoned:
@@ -207,6 +216,26 @@ class _Run:
         except Exception as error:
             outcome = model_failure(error)
         self._continue(outcome)
+
+
+class _TimedRun(_Run):
+    """Notes in the call's trace when each stage ran."""
+
+    __slots__ = ("_since",)
+
+    def begin(self, number: int, body: bytes, changes: dict[bytes, bytes]) -> None:
+        self._since = time_ns()
+        super().begin(number, body, changes)
+
+    def _make_call(self, body: bytes, headers: dict[bytes, bytes], parts: bool) -> Call:
+        call = super()._make_call(body, headers, parts)
+        return call if self._call.trace is None else TracedCall(call, self._call.trace, self._number)
+
+    def _finish_stage(self, outcome: Outcome) -> Outcome:
+        trace = self._call.trace
+        if trace is not None:
+            trace.stages.append(StageRun(self._stages[self._number].name, self._since, time_ns()))
+        return super()._finish_stage(outcome)
 
 
 class _TracedRun(_Run):

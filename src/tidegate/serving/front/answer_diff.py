@@ -28,6 +28,10 @@ def compare(one: bytes, other: bytes, one_type: str, other_type: str) -> AnswerD
     """Compare two answers, given with their content types."""
     if max(len(one), len(other)) > LARGEST:
         return AnswerDiff(one == other)
+    if one == other and one_type == other_type:  # most often; what is equal need not be read twice
+        numbers = _predictions(one, one_type)
+        numbers = _read(one, one_type)[1] if numbers is None else numbers
+        return AnswerDiff(True, 0.0, 0.0) if numbers else AnswerDiff(True)
     plain = _predictions(one, one_type), _predictions(other, other_type)
     if plain[0] is not None and plain[1] is not None:
         numbers, other_numbers = plain[0], plain[1]

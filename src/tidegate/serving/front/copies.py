@@ -42,6 +42,11 @@ class RequestCopies:
             self._pairs.look()
             self.wanted = self._mirror is not None or self._pairs.active
 
+    def settle(self) -> None:
+        """Count what was answered to copies. To be called before the counts are read."""
+        if self._mirror is not None:
+            self._mirror.settle()
+
     def offer(self, request: Request, outcome: Outcome, latency: int, peer: Callable[[], str]) -> None:
         """Take an answered request; ``latency`` in microseconds, ``peer`` gives the address that it came from."""
         if self._mirror is not None:

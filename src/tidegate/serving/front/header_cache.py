@@ -27,6 +27,8 @@ _FRAMING = frozenset(
 )
 """Headers that only the parser handles."""
 _LENGTH = re.compile(rb"\d{1,12}")
+ONCE = frozenset((b"authorization", b"traceparent"))
+"""Headers whose value occurs once: heads with one of them would only drive the others out."""
 _CHOOSING = target_headers.HEADERS | {PATH, sessions.HEADER}
 
 
@@ -78,7 +80,7 @@ class HeaderCache:
             return None
         plain = matched[1] in self._plain_paths and _CHOOSING.isdisjoint(fields)
         head = RequestHead(matched[1], headers, fields, int(length), plain)
-        if b"authorization" not in fields:  # a signature occurs once
+        if ONCE.isdisjoint(fields):
             if len(self._known) >= _KEPT:
                 self._known.clear()
             self._known[text] = head

@@ -34,6 +34,10 @@ class Listener(Protocol):
         """Raises StartupError."""
         ...
 
+    def look(self) -> None:
+        """Called about once a second: it may have lost its place."""
+        ...
+
     async def withdraw(self, limit: float) -> None:
         """Ask for no more connections, for ``limit`` seconds at most; those that were made by then are accepted when
         this returns."""
@@ -50,10 +54,18 @@ class UnixListener:
         self._connect = connect
         self._servers: list[asyncio.Server] = []
         self._keeping: asyncio.Task[None] | None = None
+        self._looks = asyncio.Event()
 
     async def open(self) -> None:
         await self._bind()
-        self._keeping = asyncio.create_task(keep_bound(Path(self._path), self._bind))
+        self._keeping = asyncio.create_task(keep_bound(Path(self._path), self._bind, self._await_look))
+
+    def look(self) -> None:
+        self._looks.set()
+
+    async def _await_look(self) -> None:
+        self._looks.clear()
+        await self._looks.wait()
 
     async def _bind(self) -> None:
         """Bind the socket, also if a killed predecessor left it. Connections to a removed one are still served."""
@@ -92,6 +104,9 @@ class TcpListener:
 
     async def open(self) -> None:
         self._server = await bind_tcp(self._listen.host, self._listen.port, self._connect)
+
+    def look(self) -> None:
+        pass
 
     async def withdraw(self, limit: float) -> None:
         await asyncio.sleep(min(self._listen.drain_notice, limit))

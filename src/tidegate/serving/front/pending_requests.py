@@ -21,6 +21,9 @@ class PendingRequests:
         self._note = note
         self._requests: dict[Connection, Request] = {}
 
+    def __len__(self) -> int:
+        return len(self._requests)
+
     def begin(self, connection: Connection, request: Request) -> None:
         self._requests[connection] = request
 

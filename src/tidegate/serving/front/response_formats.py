@@ -129,11 +129,16 @@ def _model_content_type(answer: Answer | Stream) -> tuple[tuple[bytes, bytes], .
     return *answer.headers, (b"X-Amzn-SageMaker-Content-Type", answer.content_type.encode("latin-1"))
 
 
+def openai_status(failed: ModelFailed) -> int:
+    """The status of an error of the model: no answer is 502, or 504 after a timeout; one that is no error is 500."""
+    if 400 <= failed.status <= 599:
+        return failed.status
+    return 504 if isinstance(failed, TimedOut) else 500 if failed.status else 502
+
+
 def _failure(failed: ModelFailed) -> tuple[int, bytes]:
-    """Status and body: no answer is 502, or 504 after a timeout; a status that is no error is 500."""
-    status = failed.status
-    if not 400 <= status <= 599:
-        status = 504 if isinstance(failed, TimedOut) else 500 if status else 502
+    """Status and body."""
+    status = openai_status(failed)
     return status, _error(status, "model_error", failed.message[:MESSAGE_LIMIT])
 
 

@@ -34,7 +34,7 @@ from tidegate.serving.front.activity_mark import ActivityMark
 from tidegate.serving.front.captures import Captures
 from tidegate.serving.front.compared_counts import ComparedCounts
 from tidegate.serving.front.connection import Connection, Refusal, Request
-from tidegate.serving.front.control_pages import ALL, CONTRACT, control_page
+from tidegate.serving.front.control_pages import ALL, CONTRACT, PING, control_page
 from tidegate.serving.front.control_port import ControlPort
 from tidegate.serving.front.copies import RequestCopies
 from tidegate.serving.front.header_cache import HeaderCache
@@ -45,6 +45,7 @@ from tidegate.serving.front.response_formats import EventStreamFormat, OpenAIFor
 from tidegate.serving.front.responses import UNSPENT, Responses
 from tidegate.serving.front.sessions import GONE, HEADER, Sessions
 from tidegate.serving.front.streaming import StreamDelivery, StreamEnd, StreamLimits
+from tidegate.serving.front.sweeps import Sweeps
 from tidegate.serving.front.text_samples import TextSamples
 
 PLAIN, STREAM = b"/invocations", b"/invocations-response-stream"
@@ -98,6 +99,7 @@ class Server:
         self._drained = False
         self._due = ReleaseSchedule()
         """When to release memory."""
+        self._sweeps = Sweeps(self._sweep, now)
 
     # --- life ---
 
@@ -108,8 +110,7 @@ class Server:
         await self._listener.open()
         if self._control_port is not None:
             await self._control_port.open()
-        loop = asyncio.get_running_loop()
-        loop.call_later(1.0, self._sweep, loop)
+        self._sweeps.start(asyncio.get_running_loop())
         self._copies.start()
         self._captures.start()
 
@@ -185,6 +186,8 @@ class Server:
         page = control_page(self, self._pages, path, query)
         if page is not None:
             connection.reply(self._responses.plain(*page, close), close)
+            if path == PING:
+                self._sweeps.nudge()
         elif not self._copies.answer(connection, request):
             message = "There is no such path here; predictions go to /invocations."
             connection.reply(
@@ -213,6 +216,7 @@ class Server:
         at = time.time()
         self._stats.rewind(int(at))
         self._compared.settle()
+        self._copies.settle()
         last = min(before, int(at)) if over and not self._drained else before
         return encode_page(self._stats.page(self.spec.replica, at, len(self._in_hand), since, last))
 
@@ -362,15 +366,15 @@ class Server:
             self._stats.note(at, note)
         return latency
 
-    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _sweep(self) -> bool:
+        """Whether the worker is at rest."""
         moment = time.monotonic()
         for connection in list(self.connections):
             connection.hurry(moment)
         if self._due.take(moment):
-            loop.run_in_executor(None, release_memory)
-        at = now()
-        self.waiting.measure(at)
+            asyncio.get_running_loop().run_in_executor(None, release_memory)
+        self.waiting.measure(now())
+        self._listener.look()
         self._copies.look()
         self._captures.look()
-        # In the middle of each second, so that no second is skipped.
-        loop.call_later(1.5 - at % 1_000_000 / 1e6, self._sweep, loop)
+        return not self.waiting and all(connection.idle for connection in self.connections)

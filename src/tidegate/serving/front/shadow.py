@@ -12,16 +12,15 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
-
 from tidegate.domain.traffic import WHOLE
-from tidegate.http1.client import HttpClient
-from tidegate.http1.messages import ConnectionBroken, HttpReply
+from tidegate.http1.exchange import Exchange
+from tidegate.http1.messages import HttpReply, format_head
 from tidegate.serving.contract.invocation import Answer, ModelFailed, Note, Outcome
 from tidegate.serving.contract.replica_spec import ReplicaSpec
-from tidegate.serving.front.answer_diff import compare
 from tidegate.serving.front.connection import Request
 from tidegate.serving.front.copy_clients import CopyClients
+from tidegate.serving.front.header_cache import ONCE
+from tidegate.serving.front.shadow_answers import GOOD, SMALL, TOGETHER, Copied, ShadowAnswers
 from tidegate.serving.front.shadow_log import ShadowLog, ShadowSide
 
 MOST_COPIES = 64
@@ -35,15 +34,19 @@ TURN = 1.0
 """Seconds between two reads of the share and writes of the log."""
 SPARE = 5.0
 """Seconds beyond a prediction's own limit, so that the proxy's error arrives first."""
+KEPT_HEADS = 256
+UNREAD = 0.05
+"""Seconds that a reply stays unread at most, if the proxy measures it: the worker is not woken up for each."""
+TOOK = b"x-tidegate-took"
+"""Header of the proxy: microseconds from a copy's arrival to its reply."""
+TOOK_DIGITS = 16
 FAREWELL = 0.5
 """Seconds that copies in flight get when the worker shuts down."""
 
-COPIES, DROPPED, AGREEMENT = "MirrorCopies", "MirrorDropped", "MirrorAgreement"
-DIFFERENCE, LARGEST_DIFFERENCE = "MirrorDifference", "MirrorLargestDifference"
-"""Metrics of the production variant. COPIES: 1 for a copy that the shadow answered with 200, else 0. AGREEMENT: 1 or
-0, if both answers are 200."""
+DROPPED = "MirrorDropped"
+"""Metric of the production variant, as those of ``shadow_answers``."""
 
-MODEL_ERROR = 424
+_ONE_DROPPED = Note(DROPPED, 1)
 _HOP = frozenset({b"host", b"content-length", b"connection", b"transfer-encoding", b"expect", b"keep-alive"})
 _INFERENCE_ID = b"x-amzn-sagemaker-inference-id"
 
@@ -61,6 +64,8 @@ class EvenSampler:
         self._place = self._draw()
 
     def take(self) -> bool:
+        if self.share == WHOLE:
+            return True
         self._at += self.share
         if self._at <= self._place:
             return False
@@ -81,10 +86,16 @@ class ShadowSender:
         self._note = note
         self._even = EvenSampler(0, zlib.crc32(spec.replica.encode()))
         self._clients = CopyClients(self._spec, LARGEST_ANSWER)
-        self._limit = spec.invocation_timeout + SPARE
+        self._heads = CopyHeads((b"x-tidegate-fleet", self._spec.fleet.encode()))
+        self._limit = round((spec.invocation_timeout + SPARE) * 1e9)
         self._pairs = ShadowLog(Path(self._spec.kept))
-        self._copies: set[asyncio.Task[None]] = set()
+        self._answers = ShadowAnswers(note, self._pairs, self._release, self._log)
+        self._copies: set[_Copy] = set()
         self._held = 0
+        self._timed = False
+        """The proxy says how long a reply took, so that it need not be read at once."""
+        self._unread: list[Exchange] = []
+        self._reading: asyncio.TimerHandle | None = None
         self._housekeeping: asyncio.Task[None] | None = None
         self._trouble = ""
 
@@ -98,81 +109,105 @@ class ShadowSender:
         if not isinstance(outcome, Answer | ModelFailed) or not self._even.take():
             return
         if isinstance(outcome, Answer):
-            original = ShadowSide(200, latency, outcome.body, outcome.content_type)
+            original = ShadowSide(GOOD, latency, outcome.body, outcome.content_type)
         else:
             original = ShadowSide(outcome.status, latency, outcome.message.encode())
         size = len(request.body) + len(original.body)
-        full = len(self._copies) >= MOST_COPIES or self._held + size > MOST_BYTES
+        full = self.in_flight >= MOST_COPIES or self._held + size > MOST_BYTES
         client = None if full or len(original.body) > LARGEST_ANSWER else self._clients.choose(peer())
         if client is None:
-            self._record(DROPPED, 1)
+            self._note(time.time_ns() // 1000, _ONE_DROPPED)
             return
         self._held += size
-        task = asyncio.create_task(self._copy(client, request, original))
-        self._copies.add(task)
-        task.add_done_callback(lambda done: self._finish_copy(done, size))
+        copy = _Copy(request, original, size, self._take)
+        self._copies.add(copy)
+        try:
+            copy.exchange = client.ask(self._heads.make(request) + request.body, copy.finish)
+            if self._timed and len(original.body) <= SMALL:
+                self._leave_unread(copy.exchange)
+        except Exception as error:  # the answers of other requests are still to be sent
+            self._abandon(copy)
+            self._log(f"a copy was lost: {type(error).__name__}: {error}")
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._copies)
+
+    @property
+    def unread(self) -> int:
+        """Replies in flight that are read later."""
+        return len(self._unread)
+
+    def settle(self) -> None:
+        """Count what was answered. To be called before the counts are read."""
+        self._answers.settle()
 
     async def close(self) -> None:
         """Wait a moment for copies in flight, then write the log."""
         if self._housekeeping is not None:
             self._housekeeping.cancel()
-        if self._copies:
-            await asyncio.wait(self._copies, timeout=FAREWELL)
-        for task in list(self._copies):
-            task.cancel()
+        self._read()
+        until = time.monotonic() + FAREWELL
+        while self.in_flight and time.monotonic() < until:
+            await asyncio.sleep(0.01)
+        for copy in list(self._copies):
+            self._abandon(copy)
         self._clients.close()
+        self.settle()
         await asyncio.to_thread(self._rotate, self._pairs.take())
 
-    def _finish_copy(self, task: asyncio.Task[None], size: int) -> None:
-        self._copies.discard(task)
+    def _leave_unread(self, exchange: Exchange) -> None:
+        """Read this reply with others: to wake up for it would cost more than all else that is done with it."""
+        exchange.pause()
+        self._unread.append(exchange)
+        if self.unread >= TOGETHER:
+            self._read()
+        elif self._reading is None:
+            self._reading = asyncio.get_running_loop().call_later(UNREAD, self._read)
+
+    def _read(self) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+            self._reading = None
+        self._answers.settle()
+        unread, self._unread = self._unread, []
+        for exchange in unread:
+            exchange.resume()
+
+    def _take(self, copy: "_Copy", reply: HttpReply | Exception) -> None:
+        """The shadow answered, or there will be no answer."""
+        self._copies.discard(copy)
+        took = (time.monotonic_ns() - copy.began) // 1000
+        if isinstance(reply, HttpReply):
+            told = reply.headers.get(TOOK, b"")
+            self._timed = told.isdigit() and len(told) < TOOK_DIGITS
+            took = int(told) if self._timed else took
+        id = copy.request.fields.get(_INFERENCE_ID, b"").decode("latin-1")
+        self._answers.add(Copied(copy.request.body, id, copy.original, reply, took, copy.size))
+
+    def _abandon(self, copy: "_Copy") -> None:
+        self._copies.discard(copy)
+        self._held -= copy.size
+        if copy.exchange is not None:
+            copy.exchange.abandon()
+
+    def _release(self, size: int) -> None:
         self._held -= size
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._log(f"a copy was lost: {type(error).__name__}: {error}")
 
-    async def _copy(self, client: HttpClient, request: Request, original: ShadowSide) -> None:
-        began = time.monotonic_ns()
-        host = b"localhost"
-        headers = [(b"x-tidegate-fleet", self._spec.fleet.encode())]
-        inference_id = ""
-        for name, value in request.headers:
-            if name == b"host":
-                host = value
-            elif name not in _HOP and not name.startswith(b"x-tidegate-"):
-                headers.append((name, value))
-            if name == _INFERENCE_ID:
-                inference_id = value.decode("latin-1")
-        try:
-            async with asyncio.timeout(self._limit):
-                reply = await client.request("POST", request.url.decode("latin-1"), headers, request.body, host)
-        except (ConnectionBroken, ValueError, TimeoutError) as error:
-            shadow = ShadowSide(
-                0, (time.monotonic_ns() - began) // 1000, (str(error) or "no answer in time").encode()
-            )
-        else:
-            kind = reply.headers.get(b"content-type", b"").decode("latin-1")
-            shadow = ShadowSide(_status(reply), (time.monotonic_ns() - began) // 1000, reply.body, kind)
-        self._compare(request.body, inference_id, original, shadow)
-
-    def _compare(self, body: bytes, inference_id: str, original: ShadowSide, shadow: ShadowSide) -> None:
-        self._record(COPIES, int(shadow.status == 200))
-        verdict = None
-        if original.status == shadow.status == 200:
-            verdict = compare(original.body, shadow.body, original.content_type, shadow.content_type)
-            self._record(AGREEMENT, int(verdict.agrees))
-            if verdict.mean is not None and verdict.largest is not None:
-                self._record(DIFFERENCE, verdict.mean)
-                self._record(LARGEST_DIFFERENCE, verdict.largest)
-        logged = verdict._asdict() if verdict is not None else None
-        self._pairs.add(time.time(), (body, inference_id), (original, shadow), logged)
-
-    def _record(self, name: str, value: float) -> None:
-        self._note(time.time_ns() // 1000, Note(name, value))
+    def _end_late(self) -> None:
+        """End copies that have no answer in time."""
+        before = time.monotonic_ns() - self._limit
+        for copy in [copy for copy in self._copies if copy.began < before]:
+            if copy.exchange is not None:
+                copy.exchange.abandon()
+            self._take(copy, TimeoutError())
 
     # --- files, off the loop ---
 
     async def _run_periodically(self) -> None:
         while True:
             await asyncio.sleep(TURN)
+            self._end_late()
             self._even.share = await asyncio.to_thread(self._rotate, self._pairs.take())
 
     def _rotate(self, lines: list[bytes]) -> int:
@@ -199,15 +234,50 @@ class ShadowSender:
             print(f"tidegate mirror: {what}", flush=True)
 
 
-class _ModelError(msgspec.Struct):
-    OriginalStatusCode: int
+class _Copy:
+    """A copy in flight. ``take`` gets it with its reply."""
+
+    __slots__ = ("_take", "began", "exchange", "original", "request", "size")
+
+    def __init__(
+        self,
+        request: Request,
+        original: ShadowSide,
+        size: int,
+        take: "Callable[[_Copy, HttpReply | Exception], None]",
+    ) -> None:
+        self.request, self.original, self.size, self._take = request, original, size, take
+        self.began = time.monotonic_ns()
+        self.exchange: Exchange | None = None
+
+    def finish(self, reply: HttpReply | Exception) -> None:
+        self._take(self, reply)
 
 
-def _status(reply: HttpReply) -> int:
-    """The model's own."""
-    if reply.status != MODEL_ERROR:
-        return reply.status
-    try:
-        return msgspec.json.decode(reply.body, type=_ModelError).OriginalStatusCode
-    except msgspec.DecodeError:
-        return reply.status
+class CopyHeads:
+    """Makes the heads of copies. Most requests have one of a few heads, which are shared (``header_cache``)."""
+
+    def __init__(self, *more: tuple[bytes, bytes]) -> None:
+        """``more``: headers that all copies have."""
+        self._more = more
+        self._known: dict[tuple[bytes, object], bytes] = {}
+
+    def make(self, request: Request) -> bytes:
+        if not isinstance(request.headers, tuple) or not ONCE.isdisjoint(request.fields):
+            return self._format(request)
+        key = request.url, request.headers
+        head = self._known.get(key)
+        if head is None:
+            if len(self._known) >= KEPT_HEADS:
+                self._known.clear()
+            head = self._known[key] = self._format(request)
+        return head
+
+    def _format(self, request: Request) -> bytes:
+        host = request.fields.get(b"host", b"localhost")
+        headers = [
+            (name, value)
+            for name, value in request.headers
+            if name not in _HOP and not name.startswith(b"x-tidegate-")
+        ]
+        return format_head("POST", request.url.decode("latin-1"), (*self._more, *headers), len(request.body), host)

@@ -40,11 +40,10 @@ class ShadowLog:
         if self._size > WAITING:
             return
         body, inference_id = request
-        original, shadow = (_document(side) for side in sides)
-        line = {"at": at, "inference_id": inference_id, "request": _text(body)}
-        line |= {"original": original, "shadow": shadow, "comparison": verdict}
-        self._lines.append(msgspec.json.encode(line))
-        self._size += len(self._lines[-1])
+        original, shadow = sides
+        line = _encode(_Line(at, inference_id, _text(body), _document(original), _document(shadow), verdict))
+        self._lines.append(line)
+        self._size += len(line)
 
     def take(self) -> list[bytes]:
         """Take the lines to write."""
@@ -61,20 +60,41 @@ class ShadowLog:
             self._path.replace(self._path.with_name(self._path.name + ".old"))
 
 
-def _document(side: ShadowSide) -> dict[str, object]:
-    return {
-        "status": side.status,
-        "latency_us": side.latency,
-        "content_type": side.content_type,
-        "body": _text(side.body),
-    }
+class _Text(msgspec.Struct, omit_defaults=True):
+    bytes: int = 0
+    """The length, if not all is there."""
+    text: str | None = None
+    base64: str | None = None
 
 
-def _text(body: bytes) -> dict[str, object]:
+class _Side(msgspec.Struct):
+    status: int
+    latency_us: int
+    content_type: str
+    body: _Text
+
+
+class _Line(msgspec.Struct):
+    at: float
+    inference_id: str
+    request: _Text
+    original: _Side
+    shadow: _Side
+    comparison: object
+
+
+_encode = msgspec.json.Encoder().encode
+
+
+def _document(side: ShadowSide) -> _Side:
+    return _Side(side.status, side.latency, side.content_type, _text(side.body))
+
+
+def _text(body: bytes) -> _Text:
     """A body for JSON: text unchanged, anything else in base64; long ones are truncated."""
     kept = body[:BODY]
-    document: dict[str, object] = {"bytes": len(body)} if len(body) > BODY else {}
+    length = len(body) if len(body) > BODY else 0
     try:
-        return document | {"text": kept.decode()}
+        return _Text(length, kept.decode())
     except UnicodeDecodeError:
-        return document | {"base64": base64.b64encode(kept).decode()}
+        return _Text(length, None, base64.b64encode(kept).decode())

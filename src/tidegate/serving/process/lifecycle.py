@@ -28,6 +28,7 @@ from tidegate.serving.contract.replica_spec import (
 )
 from tidegate.serving.engines.assembly import fetch, open_engine, prepare_forests
 from tidegate.serving.front.server import Server
+from tidegate.serving.front.traced_server import make_server
 from tidegate.serving.process import memory_limits, memory_watch
 from tidegate.serving.runtimes.launcher import NOT_STARTED
 
@@ -94,7 +95,7 @@ class Worker:
         cold = ColdStart(spec.on_demand) if spec.on_demand is not None else None
         age = _age()
         try:
-            self._server = server = Server(spec, self._path.parent)
+            self._server = server = make_server(spec, self._path.parent)
             await server.listen()
             until = now() + remaining_limit(spec.download_timeout, age)
             # The kernel may take tens of milliseconds to move a process between groups.

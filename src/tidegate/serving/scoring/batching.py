@@ -23,6 +23,7 @@ from typing import Any, Generic, Protocol, TypeGuard, TypeVar, runtime_checkable
 from tidegate.domain.errors import Invalid
 from tidegate.serving.contract.answer_counts import check_count
 from tidegate.serving.contract.body_spool import LargeCall
+from tidegate.serving.contract.call_trace import ModelRun
 from tidegate.serving.contract.invocation import Call, Done, ModelFailed, Outcome
 from tidegate.serving.scoring.chunked_scoring import LineScorer, answer_blocks
 from tidegate.serving.scoring.rescoring import TRIAL_ROWS, Rescoring
@@ -110,6 +111,8 @@ class Batcher(Generic[Rows, Scores]):
         self._mismatch = False
         """A mismatch was found that is not in the metrics yet."""
         self._queue: deque[tuple[Call, Rows, Done]] = deque()
+        self._traced = False
+        """Whether a call that is queued, or was until now, is traced."""
         self._scheduled = False
         self._own = None if aside is not None else ThreadPoolExecutor(1, thread_name_prefix="large")
         self._aside = aside or self._own
@@ -130,6 +133,8 @@ class Batcher(Generic[Rows, Scores]):
         except Exception as error:
             done(model_failure(error))
             return
+        if call.trace is not None:
+            self._traced = True
         self._queue.append((call, rows, done))
         self._schedule()
 
@@ -164,7 +169,7 @@ class Batcher(Generic[Rows, Scores]):
 
     def _answer(self, batch: list[tuple[Call, Rows, Done]]) -> None:
         try:
-            results = score_requests(self._scorer, [rows for _, rows, _ in batch])
+            results = self._score(batch)
             if len(batch) > 1 and self._rescoring is not None:
                 results = self._check_scores(self._rescoring, batch, results)
         except Exception as error:
@@ -173,6 +178,7 @@ class Batcher(Generic[Rows, Scores]):
                 batch[0][2](model_failure(error))
                 return
             for item in batch:
+                self._traced |= item[0].trace is not None
                 self._answer([item])
             return
         self._note_mismatch(batch[0][0])
@@ -183,6 +189,20 @@ class Batcher(Generic[Rows, Scores]):
             except Exception as error:
                 outcome = model_failure(error)
             done(outcome)
+
+    def _score(self, batch: list[tuple[Call, Rows, Done]]) -> Sequence[Scores]:
+        requests = [rows for _, rows, _ in batch]
+        if not self._traced:
+            return score_requests(self._scorer, requests)
+        self._traced = any(call.trace is not None for call, _, _ in self._queue)
+        began = time.time_ns()
+        try:
+            return score_requests(self._scorer, requests)
+        finally:
+            ended, rows = time.time_ns(), sum(map(self._scorer.size, requests))
+            for call, _, _ in batch:
+                if call.trace is not None:
+                    call.trace.runs.append(ModelRun(began, ended, len(batch), rows, call.stage))
 
     def _note_mismatch(self, call: Call) -> None:
         if self._mismatch:

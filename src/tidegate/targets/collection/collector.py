@@ -16,21 +16,23 @@ from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.metric import SAGEMAKER, CollectionRound, Coverage, FleetSecond, MetricId
 from tidegate.domain.worker_stats import KEPT_SECONDS, stats_path
 from tidegate.ports.metrics import MetricHistory
-from tidegate.ports.router import Passed
+from tidegate.ports.router import IDLE, Passed
 from tidegate.targets.collection.coverage import CoverageTracker
 from tidegate.targets.collection.fleet_seconds import billed, counted, device_readings, merged, utilized, waiting
 from tidegate.targets.collection.outage import Outage
 from tidegate.targets.collection.questions import StatsQuery, StatsReply
-from tidegate.targets.collection.quiet import ASKED_EVERY, QuietReplicas
+from tidegate.targets.collection.quiet import ASKED_EVERY, QuietReplicas, measured_idle
 from tidegate.targets.collection.sources import (
     MOST_BODY,
     TOO_LARGE,
+    Followed,
     Get,
     MeasureUsage,
     ReadActivity,
     ReadDevices,
     ServingReplica,
     WorkerFleets,
+    follow_all,
 )
 from tidegate.targets.collection.stats_page import Page, read_page
 
@@ -68,6 +70,7 @@ class Collector:
     patience: float = PATIENCE
     activity: ReadActivity = lambda replica: None
     devices: ReadDevices = lambda names: {}
+    followed: Followed = follow_all
     _quiet: QuietReplicas = field(default_factory=QuietReplicas)
     _since: dict[str, int] = field(default_factory=dict)
     """Replica -> first second not yet taken."""
@@ -93,9 +96,6 @@ class Collector:
     _blind: bool = False
     """The proxy's counts could not be read the last time; logged once."""
 
-    def _fleets(self) -> set[FleetId]:
-        return {*self._answered, *self._failed, *(spec.id for spec, *_ in self.target.serving())}
-
     def harvest(self, spec: FleetSpec, replica: str, page: bytes) -> None:
         """Take the last counts of a replica that has ended; the next ``collect`` returns them."""
         self._left.append((spec, replica, page))
@@ -111,7 +111,8 @@ class Collector:
         parts = [part for one in left for part in await self._harvested(*one, now)]
         asked = self._ask_all(replicas, now, met)
         passed = await self._answers()
-        parts += self._take_replies(now, [(one.fleet, 0) for one in replicas if one.id not in asked])
+        idle = [one.fleet for one in replicas if one.id not in asked]
+        parts += self._take_replies(now, [(spec, 0) for spec in measured_idle(idle, self.followed())])
         parts += self._measured([one for one in replicas if one.id in asked], now - 1)
         parts += device_readings(replicas, self.devices, lambda spec: self._blank(spec, now - 1))
         parts += [self._provisioned(spec, now - 1) for spec in self.target.provisioned()]
@@ -119,11 +120,9 @@ class Collector:
         for part in parts:
             self._failed[part.fleet] += part.errors_5xx
         coverage = self._report(replicas, left, passed, now)
-        answers = {fleet: (self._answered[fleet], self._failed[fleet]) for fleet in self._fleets()}
-        self.target.set_answers(answers)
+        fleets = {*self._answered, *self._failed, *(one.fleet.id for one in replicas)}
+        self.target.set_answers({fleet: (self._answered[fleet], self._failed[fleet]) for fleet in fleets})
         return CollectionRound(list(merged(parts)), coverage)
-
-    # -- the round -------------------------------------------------------------------------------------------
 
     def _resume(self, now: int, present: set[str]) -> None:
         """If every replica of an earlier controller is gone, the machine failed and no version is to blame."""
@@ -229,15 +228,13 @@ class Collector:
         for known in (self._since, self._answered_by, self._doubts, self._quiet.seen, self._measured_at):
             for id in known.keys() - alive:
                 del known[id]
-        for fleet in [fleet for fleet in self._fleets() if self.target.spec(fleet) is None]:
-            self._answered.pop(fleet, None)
-            self._failed.pop(fleet, None)
+        for counts in (self._answered, self._failed):
+            for fleet in [fleet for fleet in counts if self.target.spec(fleet) is None]:
+                del counts[fleet]
         endpoints = None
         if passed is not None:
             endpoints = {fleet.endpoint for fleet in passed} | {spec.id.endpoint for spec, *_ in replicas}
         return self.coverage.report(endpoints, now)
-
-    # -- questions -------------------------------------------------------------------------------------------
 
     async def _ask(self, question: StatsQuery) -> StatsReply | None:
         """None if there is no usable answer."""
@@ -359,6 +356,8 @@ class Collector:
         client cannot make an endpoint scale out."""
         parts = []
         for fleet, load in self._outage.attribute(passed, self.target.seen).items():
+            if load is IDLE:
+                continue
             spec, series = self.target.spec(fleet), waiting(load)
             if spec is not None and (load.unanswered or series):
                 parts.append(

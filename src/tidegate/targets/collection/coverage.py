@@ -35,6 +35,8 @@ class CoverageTracker:
         """Endpoint -> first second of its unbroken counts."""
         self._seen: dict[str, int] = {}
         """Endpoint -> when it was there first; of one without replicas nothing else is known."""
+        self._moved, self._reported = True, 0
+        """Whether a beginning has changed since the last report, and when that was."""
         self._taken: dict[str, tuple[str, int]] = {}
         """Replica -> its endpoint, and the first second not yet taken from it."""
         self._before: dict[str, int] = {}
@@ -71,7 +73,9 @@ class CoverageTracker:
 
     def follow(self, endpoint: str, since: int) -> None:
         """Begin to follow an endpoint whose counts are complete from ``since`` on; a known one stays as it is."""
-        self._since.setdefault(endpoint, min(since, self._seen.get(endpoint, since)))
+        if endpoint not in self._since:
+            self._since[endpoint] = min(since, self._seen.get(endpoint, since))
+            self._moved = True
 
     def begin(self, endpoint: str, replica: str, since: int) -> None:
         """Follow a replica that was not asked before; it took no requests before ``since``."""
@@ -84,6 +88,7 @@ class CoverageTracker:
     def mark_lost(self, endpoint: str, until: int) -> None:
         """Counts from before ``until`` are lost for good."""
         self._since[endpoint] = max(until, self._since.get(endpoint, until))
+        self._moved = True
 
     def forget(self, present: Iterable[str], harvested: Iterable[str], now: int) -> None:
         """Drop replicas that have ended. One that ended with seconds untaken leaves a hole, unless its last counts
@@ -96,13 +101,18 @@ class CoverageTracker:
 
     def report(self, endpoints: Iterable[str] | None, now: int) -> dict[str, Coverage]:
         """The coverage of these endpoints, forgetting all others; with None of those that are known."""
-        followed = set(self._since.keys() | self._seen.keys() if endpoints is None else endpoints)
-        self._seen = {endpoint: min(now, self._seen.get(endpoint, now)) for endpoint in followed}
-        self._since = {
-            endpoint: min(now, since) for endpoint, since in self._since.items() if endpoint in followed
-        }
+        followed = frozenset(self._since.keys() | self._seen.keys() if endpoints is None else endpoints)
+        if self._moved or now < self._reported or followed != self._seen.keys():
+            self._seen = {endpoint: min(now, self._seen.get(endpoint, now)) for endpoint in followed}
+            self._since = {
+                endpoint: min(now, since) for endpoint, since in self._since.items() if endpoint in followed
+            }
+        self._moved, self._reported = False, now
         whole = self._seen | self._since
-        through = {one: min(now, since if self.proxy is None else self.proxy) for one, since in whole.items()}
+        if self.proxy is None:
+            through = {one: min(now, since) for one, since in whole.items()}
+        else:
+            through = dict.fromkeys(whole, min(now, self.proxy))
         for endpoint, taken in self._taken.values():
             if endpoint in through:
                 through[endpoint] = min(through[endpoint], taken)

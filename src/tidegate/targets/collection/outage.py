@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.observation import FleetStatus
-from tidegate.ports.router import Passed
+from tidegate.ports.router import IDLE, Passed
 
 MOST = 10**12
 
@@ -31,19 +31,23 @@ class Outage:
     ) -> dict[FleetId, Passed]:
         """What the proxy answered itself, with the platform's share moved to ``unavailable``. ``seen``: the fleet as
         it is now. A fleet that fails to start while the platform is up is itself to blame."""
-        loads = {fleet: sanitize(load) for fleet, load in passed.items()}
         if self._begun:
-            self._begun, self._down = False, set(loads)
-        for fleet, load in loads.items():
+            self._begun, self._down = False, set(passed)
+        loads = dict[FleetId, Passed]()
+        for fleet, load in passed.items():
+            if load == IDLE and fleet not in self._down:
+                loads[fleet] = IDLE
+                continue
+            loads[fleet] = sanitize(load)
             now = seen(fleet)
             recovered = now is not None and (now.ready > 0 or now.failure is not None)
             if fleet in self._down:
-                loads[fleet] = _of_platform(load)
+                loads[fleet] = _of_platform(loads[fleet])
                 if recovered:
                     self._down.discard(fleet)
             elif load.unserved and recovered:
                 # Only the proxy was away: its servers are those from before, and they were alive all the while.
-                loads[fleet] = _of_version(load)
+                loads[fleet] = _of_version(loads[fleet])
         self._down &= loads.keys()
         return loads
 

@@ -4,11 +4,11 @@ A worker raises a number before it counts anything, or has a request in flight, 
 number is believed as far as the page is: both are the worker's own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from tidegate.domain.fleet import FleetId
+from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.ports.router import Passed
 from tidegate.targets.collection.sources import ServingReplica
 from tidegate.targets.collection.stats_page import Page
@@ -60,3 +60,12 @@ class QuietReplicas:
         ):
             return False
         return self._busy is not None and replica.fleet.id not in self._busy
+
+
+def measured_idle(
+    resting: Iterable[FleetSpec], followed: Container[tuple[str, str]] | None
+) -> Iterator[FleetSpec]:
+    """Of replicas at rest, those whose idleness is a measurement."""
+    for spec in resting:
+        if followed is None or spec.variant.serverless or (spec.id.endpoint, spec.id.variant) in followed:
+            yield spec

@@ -1,6 +1,6 @@
 """What a target whose replicas are tidegate's workers has to offer to the collector."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -48,6 +48,15 @@ MeasureUsage = Callable[[Sequence[int]], Mapping[int, Usage]]
 
 ReadDevices = Callable[[Sequence[str]], Mapping[str, DeviceReading]]
 """What each device did lately, by its name; one that cannot be read is absent."""
+
+
+Followed = Callable[[], Container[tuple[str, str]] | None]
+"""Endpoints and variants whose replicas at rest are counted as idle in every second, since autoscaling follows them;
+None: all."""
+
+
+def follow_all() -> None:
+    """Nobody says what autoscaling follows."""
 
 
 class WorkerFleets(Protocol):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tidegate.http1.client import HttpClient
-from tidegate.http1.messages import ConnectionBroken
+from tidegate.http1.messages import ConnectionBroken, HttpReply
 from tidegate.ports.router import ServerAddress, TcpAddress
 from tidegate.targets.collection.sources import MOST_BODY, TOO_LARGE
 
@@ -27,6 +27,10 @@ class KeptConnection:
 
     async def get(self, path: str, seconds: float) -> tuple[int, bytes] | None:
         return await _get(self._client, path, seconds, [])
+
+    def ask_again(self, request: bytes) -> "asyncio.Future[HttpReply] | None":
+        """Send a request if there is a connection; the future fails with ConnectionBroken or ValueError."""
+        return self._client.ask_again(request)
 
     def close(self) -> None:
         self._client.close()

@@ -9,15 +9,15 @@ has passed).
 import asyncio
 import contextlib
 import logging
-import math
 import time
 from dataclasses import dataclass, field
 
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.fleet import FleetId, ReplicaState, RoutingStrategy, Serverless
 from tidegate.domain.observation import FleetStatus
-from tidegate.targets.local import on_demand, poll_interval, replica_processes, worker_client
+from tidegate.targets.local import fleet_status, on_demand, poll_interval, replica_processes, worker_client
 from tidegate.targets.local import replica as files
+from tidegate.targets.local.fleet_files import FleetFiles
 from tidegate.targets.local.health import Health
 from tidegate.targets.local.on_demand import ServerlessState
 from tidegate.targets.local.replica import Replica
@@ -34,7 +34,7 @@ class Fleet:
     context: SupervisorContext
     replicas: dict[str, Replica] = field(default_factory=dict)
     failures: StartFailures = field(default_factory=StartFailures)
-    _files_looked_at: float = -math.inf
+    _files: FleetFiles = field(init=False)
     _backend_stale: bool = True
     adopting: bool = False
     """Taken up from an earlier controller, and not yet compared with the router."""
@@ -42,6 +42,8 @@ class Fleet:
     """Replicas that the router has; only these count as ready."""
     _down: frozenset[str] = frozenset()
     """Replicas that the router takes for dead."""
+    resting: bool = False
+    """It needs no turn until something else is seen of a replica, or it is kicked."""
     _trouble: str = ""
     """What went wrong in the last turn; logged once."""
     _kicked: asyncio.Event = field(default_factory=asyncio.Event)
@@ -52,6 +54,9 @@ class Fleet:
     """The router knows the fleet, with or without a replica."""
     _on_demand: ServerlessState = field(default_factory=ServerlessState)
     """Used where the fleet is serverless."""
+
+    def __post_init__(self) -> None:
+        self._files = FleetFiles(self.context.folders, self.id)
 
     @property
     def id(self) -> FleetId:
@@ -66,7 +71,14 @@ class Fleet:
         self.kick()
 
     def kick(self) -> None:
+        self.resting = False
         self._kicked.set()
+
+    def glance(self, now: float) -> None:
+        mine = self.replicas.values()
+        seen = [replica.glance(now, self.context.patience) for replica in mine]
+        if not (all(seen) and self._files.are_there(mine, now)):
+            self.kick()
 
     def wake(self, asked: float) -> None:
         """A request has waited for a replica since then (epoch seconds). Wake-ups for requests that were already
@@ -101,23 +113,11 @@ class Fleet:
         return [replica for replica in self.replicas.values() if replica.state in states]
 
     def seen(self) -> FleetStatus:
-        count = {state: sum(m.state is state for m in self.replicas.values()) for state in ReplicaState}
         ready, spec = self.running, self.desired.spec
         if self._bounds is not None and not self.desired.deleted:
             return self._on_demand.seen(spec, self._bounds, self._in_router, ready, self.failures.reason)
-        coming = [m for m in self._with_state(ReplicaState.READY) if m.id not in self.routed]
-        return FleetStatus(
-            id=self.id,
-            desired=0 if self.desired.deleted else spec.count,
-            ready=ready,
-            starting=count[ReplicaState.STARTING] + len(coming),
-            draining=count[ReplicaState.DRAINING],
-            failure=self.failures.reason,
-            mirror=None if self.desired.deleted else spec.mirror,
-            paired=None if self.desired.deleted else spec.paired,
-            was_ready=self._was_ready,
-            devices=tuple((one.id, one.devices) for one in self.replicas.values() if one.devices),
-        )
+        shown = self.replicas.values(), self.routed, ready, self.failures.reason, self._was_ready
+        return fleet_status.describe(self.desired, *shown)
 
     def adopt(self) -> None:
         """Find the processes that an earlier controller started. Those that are gone are replaced later."""
@@ -144,6 +144,8 @@ class Fleet:
             self.context.starts.forget(self.id, self._now())
 
     def _pause(self) -> float:
+        if self.resting:
+            return poll_interval.REST_TURN
         if self._trouble:
             return poll_interval.TROUBLE_TURN
         if self._backend_stale or any(m.state is not ReplicaState.READY for m in self.replicas.values()):
@@ -158,8 +160,15 @@ class Fleet:
     def _measured(self) -> bool:
         return self._bounds is not None and bool(self.replicas)
 
+    def _rests(self) -> bool:
+        if self._trouble or self._backend_stale or self.adopting or self.desired.deleted:
+            return False
+        if self._measured or self._on_demand.waking is not None or len(self.replicas) != self._target_count:
+            return False
+        return all(one.rests and one.id in self.routed for one in self.replicas.values())
+
     async def _safe_turn(self) -> bool:
-        done, trouble = False, ""
+        done, trouble, self.resting = False, "", False
         try:
             done = await self._turn()
         except (TidegateError, OSError) as error:
@@ -177,14 +186,12 @@ class Fleet:
         if seen != self._last_seen or done:
             self._last_seen = seen
             self.context.changed(self.id.endpoint)
+        self.resting = not done and not self._kicked.is_set() and self._rests()
         return done
 
     async def _turn(self) -> bool:
         self._reap()
-        if self._measured:
-            self.context.measured.add(self.id)
-        else:
-            self.context.measured.discard(self.id)
+        (self.context.measured.add if self._measured else self.context.measured.discard)(self.id)
         self._restore_files()
         await self._mark_ready()
         self._check_health()
@@ -222,18 +229,10 @@ class Fleet:
             replica_processes.clear(self.context, self.desired.spec, replica.id, replica.socket)
 
     def _restore_files(self) -> None:
-        """Restore what somebody removed by hand: the fleet's record, and replicas that a later controller could not
-        find."""
-        if self._now() - self._files_looked_at < poll_interval.FILES_TURN or self.desired.deleted:
+        if self.desired.deleted:
             return
-        self._files_looked_at = self._now()
-        if not self.context.folders.desired_file(self.id).exists():
-            log.warning("fleet %s: its folder was removed; making it anew", self.id)
-            save_desired(self.context.folders, self.desired)
-        for replica in self._with_state(ReplicaState.STARTING, ReplicaState.READY):
-            if (replica.folder / files.START).exists():
-                continue
-            log.warning("fleet %s: the folder of replica %s was removed; replacing it", self.id, replica.id)
+        alive = self._with_state(ReplicaState.STARTING, ReplicaState.READY)
+        for replica in self._files.restore(self.desired, alive, self._now()):
             if replica.state is ReplicaState.STARTING:
                 self._give_up(replica, "its folder was removed")
             elif not replica.leaving:

@@ -71,6 +71,11 @@ class Health:
         """False if it is known to be unable to answer now."""
         return self.stopped is None and self.refused is None
 
+    @property
+    def is_clean(self) -> bool:
+        """No condition holds: another look that finds it well changes nothing but the time."""
+        return self.stopped is None and self.refused is None and self.bad is None and not self.silent
+
     def failing(self, patience: float) -> Unhealthy | None:
         """``patience``: seconds that a live replica may take to answer."""
         if (self.stopped or 0.0) >= STOPPED_FOR:

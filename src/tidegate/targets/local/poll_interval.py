@@ -8,6 +8,8 @@ MOST_MEASURED = 300
 """Turns of all such fleets together in a second. With more than 30 of them each has its turn later: hundreds that
 look ten times a second would leave the controller no time for anything else."""
 IDLE_TURN = 1.0
+REST_TURN = 120.0
+"""Seconds between turns of a fleet at rest, at which ``RestWatch`` looks every ``IDLE_TURN``."""
 FILES_TURN = 5.0
 """Seconds between looks whether the files of a fleet are still there."""
 TROUBLE_TURN = 0.5

@@ -13,7 +13,6 @@ from tidegate.host import nvidia
 from tidegate.ports.target import Chore, Provider
 from tidegate.service.transforms import PREFIX
 from tidegate.settings import Settings
-from tidegate.targets.collection import worker_http
 from tidegate.targets.collection.collector import Collector
 from tidegate.targets.collection.coverage import CoverageTracker
 from tidegate.targets.collection.worker_evidence import WorkerEvidence
@@ -67,9 +66,9 @@ def provide_local(context: TargetContext) -> Provider:
     )
     target = LocalTarget(supervision, capabilities(settings))
     coverage = CoverageTracker(context.state / "coverage.json")
-    asked = target, context.history, context.data_plane.passed, worker_http.get, ProcessUsage().measure, coverage
+    asked = target, context.history, context.data_plane.passed, target.get, ProcessUsage().measure, coverage
     devices = DeviceMonitor(nvidia.read_devices)
-    collector = Collector(*asked, activity=target.activity, devices=devices.latest)
+    collector = Collector(*asked, activity=target.activity, devices=devices.latest, followed=context.followed)
     return Provider(
         target=target,
         fleets=target,

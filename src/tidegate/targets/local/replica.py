@@ -14,15 +14,16 @@ import msgspec
 from tidegate.domain.fleet import FleetId, ReplicaState, VariantSpec
 from tidegate.domain.memory_sizes import format_bytes
 from tidegate.domain.start_limits import supervisor_grace
+from tidegate.domain.worker_stats import ACTIVITY, decode_activity
 from tidegate.host import process_stats
 from tidegate.host.log_files import read_end
 from tidegate.host.process_stats import ProcessStats
 from tidegate.targets.local import cgroups
 from tidegate.targets.local.device_pool import written_devices
-from tidegate.targets.local.health import Health, HealthLook, PingAnswer
+from tidegate.targets.local.health import Health, HealthLook
 from tidegate.targets.local.paths import Folders
 from tidegate.targets.local.process import Process
-from tidegate.targets.local.worker_client import WorkerPings
+from tidegate.targets.local.worker_client import Ping, WorkerPings
 
 SERVED = "ready"
 """Marker file in a replica's folder: it has taken requests."""
@@ -38,6 +39,8 @@ SETTLED = 10.0
 """Seconds that a replica has to live once it is ready; one that dies sooner counts as a failed start."""
 CALM, CALM_EVERY = 0.2, 0.5
 """Share of a processor below which a start is no heavy one, and seconds between looks."""
+LONGEST_ACTIVITY = 64
+"""Bytes that are read of the file: more than it has if it is whole."""
 PING_EVERY = 1.0
 """Seconds between the questions whether a replica that was ready still is."""
 
@@ -72,12 +75,20 @@ class Replica:
     """When a replica that loads its model has failed; None until it says that it has begun."""
     _looked: tuple[float, ProcessStats] | None = None
     """The last look that ``calm`` took."""
+    _runs: bool = True
+    """There was a process at the last look."""
     _watch: int | None = None
-    _question: asyncio.Task[PingAnswer] | None = None
+    _question: Ping | None = None
+    _just_asked: bool = False
+    """At the last look, of a replica that was well: that there is no answer yet says nothing."""
     _pings: WorkerPings = field(init=False)
+
+    _outgrown: str = field(init=False)
+    _activity: str = field(init=False)
 
     def __post_init__(self) -> None:
         self._pings = WorkerPings(self.socket)
+        self._outgrown, self._activity = str(self.folder / OUTGROWN), str(self.folder / ACTIVITY)
 
     @classmethod
     def adopt(cls, fleet: FleetId, folder: Path, folders: Folders, now: float) -> "Replica | None":
@@ -126,23 +137,52 @@ class Replica:
     def look(self, now: float, patience: float) -> None:
         """Check its health without waiting: a ready replica is pinged now and then. Each ping waits for ``patience``,
         since a replica that computes for as long as a prediction may take answers late, but answers."""
-        answer, open_before = None, self._question is not None
-        if self._question is not None and self._question.done():
-            answered, self._question = self._question, None
-            answer = PingAnswer.NONE if answered.exception() is not None else answered.result()
+        answer, open_before, self._just_asked = None, self._question is not None, False
+        if self._question is not None and (answer := self._question.look()) is not None:
+            self._question = None
         pause = PING_EVERY if self.health.bad is None else 0.0
         if self._question is None and self.state is ReplicaState.READY and now - self.asked >= pause:
             self.asked = now
-            self._question = asyncio.create_task(self._pings.ask(patience))
+            self._question = self._pings.begin(patience)
+            self._just_asked = answer is None and self.health.is_clean
         pid, waits = self.process.identity.pid, open_before and answer is None
+        letter = process_stats.process_state(pid)
+        self._runs = bool(letter)
         seen = HealthLook(
-            stopped=process_stats.process_state(pid) in process_stats.STOPPED,
+            stopped=letter in process_stats.STOPPED,
             waiting=self._question is not None,
             answer=answer,
             vitals=ProcessStats.of(pid) if waits else None,
             frozen=waits and process_stats.is_frozen(pid),
         )
         self.health = self.health.after(seen, now)
+
+    @property
+    def rests(self) -> bool:
+        """Nothing is under way with it, and nothing is known against it."""
+        going = self.leaving or self.hopeless or self.terminated is not None
+        well = self.health.is_clean or (self._just_asked and self.health.failing(0.0) is None)
+        return self.state is ReplicaState.READY and self.settled and not going and well
+
+    def glance(self, now: float, patience: float) -> bool:
+        """``look`` at a replica that rests. Returns whether it still does, as far as that can be seen."""
+        self.look(now, patience)
+        return self.rests and self._runs and not os.path.exists(self._outgrown)
+
+    def read_activity(self) -> int | None:
+        """The number that the worker raises before it counts anything; None if there is none to read."""
+        try:
+            file = os.open(self._activity, os.O_RDONLY | os.O_NONBLOCK)  # whatever lies there
+            try:
+                return decode_activity(os.read(file, LONGEST_ACTIVITY))
+            finally:
+                os.close(file)
+        except OSError:
+            return None
+
+    async def get(self, path: str, seconds: float) -> tuple[int, bytes] | None:
+        """GET of a path from the worker: status and body, or None where there is no answer."""
+        return await self._pings.get(path, seconds)
 
     def has_settled(self, now: float) -> bool:
         return self.settled or now - self.since >= SETTLED

@@ -75,6 +75,7 @@ def replica_file(
         mirror=mirror_section(folders, proxy.copies, fleet, replica),
         pairing=pairing_section(folders, proxy.copies, fleet),
         capture=capture_section(settings, folders, fleet, replica),
+        tracing=None if free else context.tracing,
         on_demand=on_demand_section(proxy.wakes, waking) if variant.serverless is not None else None,
     )
     if free:

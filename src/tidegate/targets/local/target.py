@@ -14,14 +14,15 @@ from tidegate.domain.errors import TargetError, Transient
 from tidegate.domain.fleet import FleetId, FleetSpec, ReplicaState
 from tidegate.domain.observation import TIDEGATE_CAPABILITIES, Capabilities, FleetStatus, Observation
 from tidegate.domain.traffic import RouteTable
-from tidegate.domain.worker_stats import ACTIVITY, decode_activity
-from tidegate.ports.router import Passed, View
+from tidegate.ports.router import Passed, ServerAddress, View
 from tidegate.ports.target import Look
+from tidegate.targets.collection import worker_http
 from tidegate.targets.collection.sources import ServingReplica
-from tidegate.targets.local import replica_processes
+from tidegate.targets.local import replica_processes, rest_watch
 from tidegate.targets.local.device_pool import visible_devices
 from tidegate.targets.local.fleet_supervisor import Fleet
 from tidegate.targets.local.process import Process
+from tidegate.targets.local.replica import Replica
 from tidegate.targets.local.supervisor_context import DesiredFleet, SupervisorContext, runs_the_same, save_desired
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class LocalTarget:
         self.can = can
         self._context = context
         self._fleets: dict[FleetId, Fleet] = {}
+        self._by_endpoint: dict[str, dict[FleetId, Fleet]] = {}
         self._tasks: dict[FleetId, asyncio.Task[None]] = {}
         self._asking = asyncio.Semaphore(MOST_ASKING)
         self._blind: set[str] = set()
@@ -49,6 +51,10 @@ class LocalTarget:
         self._passed: dict[FleetId, Passed] = {}
         self._ending: asyncio.Task[None] | None = None
         """Of workers that nobody knows."""
+        self._known: dict[ServerAddress, Replica] = {}
+        """Replicas that serve, as of the last time that all were listed."""
+        self._watching: asyncio.Task[None] | None = None
+        """Of fleets at rest."""
         self._answers: dict[FleetId, tuple[int, int]] = {}
 
     def start(self) -> None:
@@ -65,6 +71,7 @@ class LocalTarget:
             # No request of an earlier controller is on its way any more; a record from a backup has an older fence.
             self._supervise(replace(desired, fence=0))
         self._start_fork_servers()
+        self._watching = asyncio.create_task(rest_watch.watch(self._fleets.values), name="fleets at rest")
         known = {m.process.identity.pid for fleet in self._fleets.values() for m in fleet.replicas.values()}
         orphans = replica_processes.orphans(folders, known)
         if orphans:
@@ -104,13 +111,24 @@ class LocalTarget:
             self._blind.discard(endpoint)
             routes = view.routes
             self._compare(given, view)
+        return self._show(endpoint, routes)
+
+    async def observe_all(self, endpoints: Collection[str]) -> dict[str, Look]:
+        """Endpoints whose routes cannot be read are absent."""
+        given = {name: {fleet.id: fleet.routed for fleet in self._of(name)} for name in endpoints}
+        views = await self._context.router.views(endpoints)
+        for name, view in views.items():
+            self._compare(given[name], view)
+        return {name: self._show(name, view.routes) for name, view in views.items()}
+
+    def _show(self, endpoint: str, routes: RouteTable | None) -> Look:
         mine = self._of(endpoint)
         if any(fleet.adopting for fleet in mine):
             return Look(None, routes)
         return Look({fleet.id: self._loaded(fleet.seen()) for fleet in mine}, routes)
 
     def _of(self, endpoint: str) -> list[Fleet]:
-        return [fleet for id, fleet in self._fleets.items() if id.endpoint == endpoint]
+        return list(self._by_endpoint.get(endpoint, {}).values())
 
     def _compare(self, given: Mapping[FleetId, frozenset[str]], view: View) -> None:
         """Compare what the router has with what it had been given."""
@@ -194,22 +212,26 @@ class LocalTarget:
 
     def serving(self) -> Iterator[ServingReplica]:
         """Every replica of an endpoint that takes requests or finishes some."""
+        known = dict[ServerAddress, Replica]()
         for fleet in self._fleets.values():
             if fleet.desired.spec.detached is not None:
                 continue
             for replica in fleet.replicas.values():
                 if replica.state in (ReplicaState.READY, ReplicaState.DRAINING):
+                    known[replica.socket] = replica
                     pid = replica.process.identity.pid
                     yield ServingReplica(fleet.desired.spec, replica.id, pid, replica.socket, replica.devices)
+        self._known = known
 
     def activity(self, replica: ServingReplica) -> int | None:
         """The number that its worker raises before it counts anything; None if there is none to read."""
-        try:
-            return decode_activity(
-                (self._context.folders.replica(replica.fleet.id, replica.id) / ACTIVITY).read_bytes()
-            )
-        except OSError:
-            return None
+        known = self._known.get(replica.socket)
+        return None if known is None else known.read_activity()
+
+    async def get(self, worker: ServerAddress, path: str, seconds: float) -> tuple[int, bytes] | None:
+        """GET of a path from a worker, over the connection of its pings if there is one."""
+        known = self._known.get(worker)
+        return await (worker_http.get(worker, path, seconds) if known is None else known.get(path, seconds))
 
     def desired(self) -> list[FleetSpec]:
         """The fleets that should exist."""
@@ -270,9 +292,7 @@ class LocalTarget:
 
     async def drain_all(self) -> None:
         """End every replica gently and wait for it; desired states stay on disk for a later start."""
-        for task in self._tasks.values():
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await self._stop()
         if self._ending is not None:
             await self._ending
         replicas = [m for fleet in self._fleets.values() for m in fleet.replicas.values()]
@@ -288,13 +308,18 @@ class LocalTarget:
         """Stop supervising, and leave everything running for the next controller to adopt."""
         if self._ending is not None:
             self._ending.cancel()
-        for task in self._tasks.values():
+        await self._stop()
+
+    async def _stop(self) -> None:
+        tasks = [*self._tasks.values(), *([self._watching] if self._watching is not None else [])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _supervise(self, desired: DesiredFleet) -> None:
         """Start a supervisor, which adopts what runs of the fleet."""
         fleet = self._fleets[desired.spec.id] = Fleet(desired, self._context)
+        self._by_endpoint.setdefault(fleet.id.endpoint, {})[fleet.id] = fleet
         fleet.adopt()
         task = self._tasks[fleet.id] = asyncio.create_task(fleet.run(), name=f"fleet {fleet.id}")
         task.add_done_callback(lambda done: self._ended(fleet, done))
@@ -303,6 +328,10 @@ class LocalTarget:
         if task.cancelled() or self._tasks.get(fleet.id) is not task:
             return
         del self._fleets[fleet.id], self._tasks[fleet.id]
+        siblings = self._by_endpoint[fleet.id.endpoint]
+        del siblings[fleet.id]
+        if not siblings:
+            del self._by_endpoint[fleet.id.endpoint]
         if (error := task.exception()) is not None:
             log.error("the supervisor of %s failed; starting it again", fleet.id, exc_info=error)
             self._supervise(fleet.desired)

@@ -1,5 +1,6 @@
 """Whether a worker of this machine is ready, and still well."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from typing import ClassVar
 from weakref import WeakSet
 
 from tidegate.host.unix_sockets import has_no_listener, socket_inode
+from tidegate.http1.messages import HttpReply, format_head
 from tidegate.targets.collection.worker_http import KeptConnection, get
 from tidegate.targets.local.health import PingAnswer
 
@@ -15,6 +17,7 @@ PING_TIMEOUT = 2.0
 """Seconds per try (the container contract's own limit)."""
 CONNECT_EVERY = 10.0
 """Seconds after which a ping makes a new connection, so that a worker that accepts none is found."""
+PING = format_head("GET", "/ping", (), 0, b"worker")
 MOST_KEPT = 200
 """Connections that are kept: a process may often have no more than 1,024 open files. Other workers are asked over a
 new connection each time."""
@@ -38,13 +41,31 @@ class WorkerPings:
     _inode: int | None = None
     _connected: float = 0.0
 
+    def begin(self, seconds: float) -> "Ping":
+        """Ask without waiting. ``seconds`` bound it."""
+        return Ping(self, seconds)
+
     async def ask(self, seconds: float) -> PingAnswer:
         """Raises nothing; ``seconds`` bound it."""
         answer = await self._connection().get("/ping", seconds)
         if len(self._keeping) > MOST_KEPT:
             self.close()
         if answer is not None:
-            return PingAnswer.GOOD if answer[0] == 200 else PingAnswer.UNWELL
+            return _answer_of(answer[0])
+        return self.find_silence()
+
+    def ask_again(self) -> "asyncio.Future[HttpReply] | None":
+        """Ask over the kept connection; None: there is none that may be used."""
+        return self._connection().ask_again(PING)
+
+    async def get(self, path: str, seconds: float) -> tuple[int, bytes] | None:
+        """Another page, over the kept connection if there is one: it is not made for this."""
+        if self._kept is None:
+            return await get(self.socket, path, seconds)
+        return await self._kept.get(path, seconds)
+
+    def find_silence(self) -> PingAnswer:
+        """Why there is no answer."""
         self.close()
         return PingAnswer.REFUSED if has_no_listener(self.socket) else PingAnswer.NONE
 
@@ -63,3 +84,51 @@ class WorkerPings:
             self._kept, self._inode, self._connected = KeptConnection(self.socket), inode, now
             self._keeping.add(self)
         return self._kept
+
+
+class Ping:
+    """A question that is open or answered. Over a kept connection it takes neither a task nor a timer: hundreds of
+    workers are asked each second."""
+
+    def __init__(self, pings: WorkerPings, seconds: float) -> None:
+        self._pings, self._seconds = pings, seconds
+        self._until = pings.clock() + seconds
+        self._answer: PingAnswer | None = None
+        self._asking: asyncio.Task[PingAnswer] | None = None
+        self._reply = pings.ask_again()
+        if self._reply is None:
+            self._ask()
+        else:
+            self._reply.add_done_callback(self._take)
+
+    def look(self) -> PingAnswer | None:
+        """None: it is still open."""
+        if self._asking is not None and self._asking.done():
+            failed = self._asking.cancelled() or self._asking.exception() is not None
+            return PingAnswer.NONE if failed else self._asking.result()
+        if self._answer is None and self._reply is not None and self._pings.clock() >= self._until:
+            self.cancel()
+            self._answer = self._pings.find_silence()
+        return self._answer
+
+    def cancel(self) -> None:
+        reply, self._reply = self._reply, None
+        for one in (reply, self._asking):
+            if one is not None:
+                one.cancel()
+
+    def _ask(self) -> None:
+        self._asking = asyncio.create_task(self._pings.ask(self._seconds))
+
+    def _take(self, reply: "asyncio.Future[HttpReply]") -> None:
+        if self._reply is None:
+            return
+        self._reply = None
+        if reply.cancelled() or reply.exception() is not None:
+            self._ask()  # over a new connection, at once
+        else:
+            self._answer = _answer_of(reply.result().status)
+
+
+def _answer_of(status: int) -> PingAnswer:
+    return PingAnswer.GOOD if status == 200 else PingAnswer.UNWELL

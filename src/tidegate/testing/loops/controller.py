@@ -16,7 +16,7 @@ from tidegate.ports.queue import Queue
 from tidegate.ports.store import Store
 from tidegate.ports.target import Target
 from tidegate.reconcile.comparisons import Comparisons
-from tidegate.reconcile.engine import Engine
+from tidegate.reconcile.engine import STEADY_RESYNC, Engine
 from tidegate.reconcile.guards import Guards
 from tidegate.reconcile.metrics_loop import MetricsLoop
 from tidegate.reconcile.scaling import Scaling
@@ -138,7 +138,14 @@ async def run_loops(loops: Loops, clock: SimulatedClock) -> None:
         _every_second(loops.watch.turn, clock, COLLECT_AFTER),
         _every_second(loops.watch.judge_alarms, clock, EVALUATE_AFTER),
         _every_second(loops.scaling.turn, clock, EVALUATE_AFTER),
+        _every(STEADY_RESYNC, loops.engine.compare),
     )
+
+
+async def _every(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        await work()
+        await asyncio.sleep(seconds)
 
 
 async def _every_second(work: Callable[[], Awaitable[None]], clock: SimulatedClock, after: float) -> None:

@@ -5,7 +5,7 @@ nothing any more.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
@@ -74,6 +74,9 @@ class TargetEdge:
         routed = self.machine.proxy_up and self.trouble.routes_blind_until <= self.now
         fleets = {id: self._seen(id) for id in self.machine.fleets if id.endpoint == endpoint} if seen else None
         return Look(fleets, self.machine.routes(endpoint) if routed else None)
+
+    async def observe_all(self, endpoints: Collection[str]) -> Mapping[str, Look]:
+        return {endpoint: await self.observe(endpoint) for endpoint in endpoints}
 
     def _seen(self, id: FleetId) -> FleetStatus:
         seen = self.machine.fleets[id].seen()

@@ -120,3 +120,14 @@ def test_a_found_head_is_what_the_parser_finds(headers: list[tuple[bytes, bytes]
     assert (parsed.url, parsed.body, parsed.messages) == (head.url, data[begin:], 1)
     assert parsed.headers == [*head.headers, (b"x-tidegate-start", stamp)]
     assert parsed.keep_alive
+
+
+def test_a_head_that_names_its_trace_is_found_but_not_kept() -> None:
+    """Each of them is another one: kept, they would drive out those that come again."""
+    heads = HeaderCache((b"/endpoints/fraud/invocations",))
+    assert heads.find(PLAIN + STAMP + b"\r\n\r\n1,2") is not None
+    for number in range(300):
+        traced = PLAIN + b"\r\ntraceparent: 00-%032x-00f067aa0ba902b7-01" % (number + 1)
+        found = heads.find(traced + STAMP + b"\r\n\r\n1,2")
+        assert found is not None and found[0].plain
+    assert heads.known == 1

@@ -9,15 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.proxy_harness import read_message
 from tidegate.domain.fleet import FleetId
 from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.invocation import Answer, ModelFailed, Note, Outcome, Rejected
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec
 from tidegate.serving.contract.replica_spec import ShadowCopies as Where
-from tidegate.serving.front import shadow_log
+from tidegate.serving.front import shadow, shadow_answers, shadow_log
 from tidegate.serving.front.connection import Request
-from tidegate.serving.front.shadow import LARGEST_ANSWER, MOST_BYTES, MOST_COPIES, ShadowSender
+from tidegate.serving.front.shadow import LARGEST_ANSWER, MOST_BYTES, MOST_COPIES, CopyHeads, ShadowSender
 from tidegate.serving.front.shadow_log import ShadowLog, ShadowSide
 
 PATIENCE = 30.0
@@ -27,8 +29,9 @@ GOOD = Answer(b"0.5", "text/csv")
 Reply = Callable[[], Awaitable[bytes]]
 
 
-def http(status: int, body: bytes, kind: str = "text/csv") -> bytes:
-    return f"HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+def http(status: int, body: bytes, kind: str = "text/csv", *more: str) -> bytes:
+    lines = "".join(f"{line}\r\n" for line in (f"content-type: {kind}", f"content-length: {len(body)}", *more))
+    return f"HTTP/1.1 {status} X\r\n{lines}\r\n".encode() + body
 
 
 def request(body: bytes = b"1,2", *headers: tuple[bytes, bytes]) -> Request:
@@ -274,3 +277,113 @@ def test_a_full_file_is_put_aside_and_what_waits_is_bounded(tmp_path: Path) -> N
     sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
     assert set(sizes) == {"r.jsonl", "r.jsonl.old"}
     assert all(size <= shadow_log.LARGEST_FILE + shadow_log.WAITING + 20_000 for size in sizes.values())
+
+
+async def timed() -> bytes:
+    return http(200, b"0.5", "text/csv", "x-tidegate-took: 321")
+
+
+def test_replies_that_the_proxy_measured_are_read_together_and_none_is_missing() -> None:
+    async def scene(folder: Path) -> None:
+        async with Stand(folder, timed) as stand:
+            for number in range(1, 41):
+                stand.offer()
+                await stand.measured("MirrorCopies", max(1, number - 3 * shadow_answers.TOGETHER))
+            assert await stand.measured("MirrorCopies", 40) == [1] * 40
+            pairs = await stand.kept()
+            assert [pair["shadow"]["latency_us"] for pair in pairs] == [321] * 40
+
+    run(scene)
+
+
+@pytest.mark.parametrize("told", ["", "-1", "1e3", "9" * 20])
+def test_a_time_that_is_none_is_measured_here_and_the_next_reply_is_read_at_once(told: str) -> None:
+    async def wrong() -> bytes:
+        return http(200, b"0.5", "text/csv", f"x-tidegate-took: {told}")
+
+    async def scene(folder: Path) -> None:
+        async with Stand(folder, wrong) as stand:
+            for number in (1, 2):
+                stand.offer()
+                await stand.measured("MirrorCopies", number)
+            assert all(0 < pair["shadow"]["latency_us"] < PATIENCE * 1e6 for pair in await stand.kept())
+            assert not stand.mirror.unread
+
+    run(scene)
+
+
+def test_what_was_answered_is_counted_before_anybody_reads_the_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shadow_answers, "WAIT", PATIENCE)
+
+    async def scene(folder: Path) -> None:
+        async with Stand(folder, same) as stand:
+            stand.offer()
+            async with asyncio.timeout(PATIENCE):
+                while stand.mirror.in_flight:
+                    await asyncio.sleep(0.001)
+            assert stand.notes == []
+            stand.mirror.settle()
+            assert await stand.measured("MirrorAgreement") == [1]
+
+    run(scene)
+
+
+def test_a_copy_without_an_answer_in_time_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shadow, "SPARE", -60.0)  # of a prediction's limit of 60 s
+    monkeypatch.setattr(shadow, "TURN", 0.01)
+
+    async def scene(folder: Path) -> None:
+        async with Stand(folder, never) as stand:
+            stand.offer()
+            assert await stand.measured("MirrorCopies") == [0]
+            assert stand.mirror.in_flight == 0
+            [pair] = await stand.kept()
+            assert pair["shadow"]["status"] == 0 and pair["shadow"]["body"] == {"text": "no answer in time"}
+
+    run(scene)
+
+
+def test_requests_with_the_same_head_have_the_same_copy_and_others_do_not() -> None:
+    heads = CopyHeads((b"x-tidegate-fleet", b"e/1/shadow"))
+    shared = (CSV, (b"host", b"h:1"), (b"content-length", b"3"), (b"connection", b"close"))
+    one = Request(b"POST", b"/a", shared, dict(shared), None, b"1,2", 0, 0, True, True)
+    head = heads.make(one)
+    assert head == (
+        b"POST /a HTTP/1.1\r\nhost: h:1\r\ncontent-length: 3\r\nx-tidegate-fleet: e/1/shadow\r\n"
+        b"content-type: text/csv\r\n\r\n"
+    )
+    assert heads.make(one._replace(body=b"3,4")) is head
+    assert heads.make(one._replace(url=b"/b")) == head.replace(b"/a", b"/b")
+    signed = (*shared, (b"authorization", b"AWS4 x"))
+    other = one._replace(headers=signed, fields=dict(signed))
+    assert b"authorization: AWS4 x\r\n" in heads.make(other) and heads.make(other) is not heads.make(other)
+
+
+def test_large_answers_are_read_and_compared_each_by_itself() -> None:
+    async def large() -> bytes:
+        return http(200, b"1," * shadow_answers.SMALL, "text/csv", "x-tidegate-took: 321")
+
+    async def scene(folder: Path) -> None:
+        async with Stand(folder, large) as stand:
+            for number in (1, 2):
+                stand.offer(Answer(b"1," * shadow_answers.SMALL, "text/csv"))
+                assert not stand.mirror.unread
+                assert await stand.measured("MirrorAgreement", number) == [1] * number
+
+    run(scene)
+
+
+def test_a_copy_that_cannot_be_made_costs_itself_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(heads: CopyHeads, request: Request) -> bytes:
+        raise ValueError("no head")
+
+    async def scene(folder: Path) -> None:
+        async with Stand(folder, same) as stand:
+            with monkeypatch.context() as patch:
+                patch.setattr(CopyHeads, "make", fail)
+                stand.offer()
+            assert stand.mirror.in_flight == 0
+            stand.offer()
+            assert await stand.measured("MirrorAgreement") == [1]
+
+    run(scene)

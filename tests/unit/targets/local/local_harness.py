@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -117,6 +117,9 @@ class StandInRouter:
         mine = {id: servers for id, servers in self.fleets.items() if id.endpoint == endpoint}
         alive = {id: {name: name not in self.down for name in servers} for id, servers in mine.items()}
         return View(self.tables.get(endpoint, RouteTable(endpoint, 0)), alive)
+
+    async def views(self, endpoints: Collection[str]) -> dict[str, View]:
+        return {endpoint: await self.view(endpoint) for endpoint in endpoints}
 
 
 class _Ping(socketserver.BaseRequestHandler):

@@ -1,0 +1,120 @@
+"""What HAProxy's statistics say of a slot: their rows read, and counts made of them. Pure."""
+
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from tidegate.ports.router import IDLE, Passed
+from tidegate.proxy.cold_start_hold import AGAIN
+
+COLUMNS = ("pxname", "svname", "qcur", "scur", "slim", "stot", "status", "sid", "lbtot", "req_tot")
+"""Those of ``show stat`` that are read, of about a hundred."""
+DOWN = "DOWN"
+"""Prefix of the state of a server that failed its checks."""
+
+BACKEND = "BACKEND"
+
+
+@dataclass(frozen=True)
+class OwnAnswers:
+    """How many requests of one slot HAProxy answered itself, as its configuration counts them."""
+
+    unanswered: int = 0
+    refused: int = 0
+    throttled: int = 0
+
+
+NONE = OwnAnswers()
+
+
+@dataclass(frozen=True)
+class SlotCounts:
+    """Counts of one slot. All but the last five only increase; ``served`` counts requests given to a server."""
+
+    unanswered: int = 0
+    refused: int = 0
+    throttled: int = 0
+    served: int = 0
+    sessions: int = 0
+    """All requests that ever came to the slot."""
+    own: OwnAnswers = NONE
+    there: int = 0
+    """Requests that are in the slot, wherever."""
+    in_flight: int = 0
+    queued: int = 0
+    down: frozenset[str] = frozenset()
+
+    def _counts(self) -> tuple[int, int, int]:
+        return self.unanswered, self.refused, self.throttled
+
+    def at_least(self, before: "SlotCounts") -> "SlotCounts":
+        """Never below ``before``: a client that disconnects briefly looks like one that was disconnected."""
+        return self if self.unanswered >= before.unanswered else replace(self, unanswered=before.unanswered)
+
+    def since(self, before: "SlotCounts", seconds: float) -> Passed:
+        """Difference to a reading that many seconds ago."""
+        if rests(before, self) and self._counts() == before._counts() and not self.down:
+            return IDLE
+        rate = max(0, self.served - before.served) / seconds if seconds > 0 else 0.0
+        return Passed(
+            unanswered=max(0, self.unanswered - before.unanswered),
+            refused=max(0, self.refused - before.refused),
+            throttled=max(0, self.throttled - before.throttled),
+            in_flight=self.in_flight,
+            queued=self.queued,
+            queue_time=0.0 if not self.queued else self.queued / rate if rate else None,
+            down=self.down,
+        )
+
+
+def parse_rows(answer: str, wanted: Container[str] | None = None) -> list[dict[str, str]]:
+    """Rows of ``show stat`` with the columns that are read, but for those of the proxy itself; each part of an answer
+    begins with a header line. ``wanted``: slots; None: all."""
+    rows: list[dict[str, str]] = []
+    places: tuple[tuple[str, int], ...] = ()
+    least = 0
+    for line in answer.splitlines():
+        if line.startswith("# pxname,"):
+            places = _find_columns(line)
+            least = max(place for _, place in places)
+        elif wanted is not None and line.partition(",")[0] not in wanted:
+            continue
+        elif places and len(cells := line.split(",", least + 1)) > least and cells[1] != AGAIN:
+            rows.append({name: cells[place] for name, place in places})
+    return rows
+
+
+@lru_cache(maxsize=8)
+def _find_columns(header: str) -> tuple[tuple[str, int], ...]:
+    names = header.removeprefix("# ").split(",")
+    return tuple((name, names.index(name)) for name in COLUMNS)
+
+
+def parse_counts(rows: Sequence[Mapping[str, str]]) -> SlotCounts:
+    """``rows`` are the backend's and its servers'. A request waiting for any server is counted by the backend, any
+    other by its server. ``unanswered`` is what HAProxy hung up on alone."""
+    unanswered = served = sessions = there = in_flight = queued = 0
+    for row in rows:
+        queued += int(row["qcur"] or 0)
+        if row["svname"] == BACKEND:
+            served, sessions, there = int(row["lbtot"] or 0), int(row["stot"]), int(row["scur"])
+            unanswered = max(0, sessions - int(row["req_tot"]) - there)
+        else:
+            in_flight += int(row["scur"] or 0)
+    down = frozenset(row["svname"] for row in rows if row["status"].startswith(DOWN) and row["svname"] != BACKEND)
+    return SlotCounts(
+        unanswered, served=served, sessions=sessions, there=there, in_flight=in_flight, queued=queued, down=down
+    )
+
+
+def rests(before: SlotCounts, now: SlotCounts) -> bool:
+    """Whether no request was in a slot between two readings."""
+    there = before.there or now.there or now.queued or now.in_flight
+    return not there and before.sessions == now.sessions
+
+
+def with_own(count: SlotCounts, own: OwnAnswers) -> SlotCounts:
+    if own == NONE:
+        return count
+    unanswered = count.unanswered + own.unanswered
+    return replace(count, unanswered=unanswered, refused=own.refused, throttled=own.throttled, own=own)

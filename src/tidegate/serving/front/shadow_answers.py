@@ -1,0 +1,116 @@
+"""Compares the answers of a shadow with the originals', some at a time, and measures and logs them.
+
+A comparison now and then costs several times what it does in a row, as its code has left the processor's caches. So
+answers wait a moment, and are compared before anybody reads the counts."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from tidegate.http1.messages import HttpReply
+from tidegate.serving.contract.invocation import Note
+from tidegate.serving.front.answer_diff import compare
+from tidegate.serving.front.shadow_log import ShadowLog, ShadowSide
+
+COPIES, AGREEMENT = "MirrorCopies", "MirrorAgreement"
+DIFFERENCE, LARGEST_DIFFERENCE = "MirrorDifference", "MirrorLargestDifference"
+"""Metrics of the production variant. COPIES: 1 for a copy that the shadow answered with 200, else 0. AGREEMENT: 1 or
+0, if both answers are 200."""
+
+TOGETHER = 16
+"""Answers that are compared in a row: few enough not to delay a request."""
+SMALL = 4096
+"""Bytes of an original answer above which the shadow's is compared by itself: many in a row would delay requests."""
+WAIT = 0.1
+"""Seconds that an answer waits for others at most."""
+GOOD, MODEL_ERROR = 200, 424
+
+
+_FAILED, _ANSWERED = Note(COPIES, 0), Note(COPIES, 1)
+_DIFFERS, _AGREES = Note(AGREEMENT, 0), Note(AGREEMENT, 1)
+
+
+class Copied(NamedTuple):
+    """A request that was copied, and both answers. ``reply``: the shadow's, or why there is none, after ``took``
+    microseconds. ``size``: bytes that it holds."""
+
+    body: bytes
+    inference_id: str
+    original: ShadowSide
+    reply: HttpReply | Exception
+    took: int
+    size: int
+
+
+class ShadowAnswers:
+    """Call everything on the event loop."""
+
+    def __init__(
+        self,
+        note: Callable[[int, Note], None],
+        log: ShadowLog,
+        release: Callable[[int], None],
+        report: Callable[[str], None],
+    ) -> None:
+        """``note`` gets the measurements, with epoch microseconds; ``release`` the bytes that are done with;
+        ``report`` a trouble."""
+        self._note, self._log, self._release, self._report = note, log, release, report
+        self._waiting: list[Copied] = []
+        self._due: asyncio.TimerHandle | None = None
+
+    def add(self, copied: Copied) -> None:
+        self._waiting.append(copied)
+        if len(self._waiting) >= TOGETHER or len(copied.original.body) > SMALL:
+            self.settle()
+        elif self._due is None:
+            self._due = asyncio.get_running_loop().call_later(WAIT, self.settle)
+
+    def settle(self) -> None:
+        """Compare what waits. To be called before the counts are read."""
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+        waiting, self._waiting = self._waiting, []
+        for copied in waiting:
+            self._release(copied.size)
+            try:
+                self._compare(copied)
+            except Exception as error:  # whatever one answer does, the next one is compared
+                self._report(f"a copy was lost: {type(error).__name__}: {error}")
+
+    def _compare(self, copied: Copied) -> None:
+        body, inference_id, original, reply, took, _ = copied
+        if isinstance(reply, HttpReply):
+            kind = reply.headers.get(b"content-type", b"").decode("latin-1")
+            shadow = ShadowSide(_status(reply), took, reply.body, kind)
+        else:
+            shadow = ShadowSide(0, took, (str(reply) or "no answer in time").encode())
+        # Now, not when the answer came: the controller reads a second once, as soon as it is over.
+        at = time.time_ns() // 1000
+        self._note(at, _ANSWERED if shadow.status == GOOD else _FAILED)
+        verdict = None
+        if original.status == shadow.status == GOOD:
+            verdict = compare(original.body, shadow.body, original.content_type, shadow.content_type)
+            self._note(at, _AGREES if verdict.agrees else _DIFFERS)
+            if verdict.mean is not None and verdict.largest is not None:
+                self._note(at, Note(DIFFERENCE, verdict.mean))
+                self._note(at, Note(LARGEST_DIFFERENCE, verdict.largest))
+        logged = verdict._asdict() if verdict is not None else None
+        self._log.add(at / 1e6, (body, inference_id), (original, shadow), logged)
+
+
+class _ModelError(msgspec.Struct):
+    OriginalStatusCode: int
+
+
+def _status(reply: HttpReply) -> int:
+    """The model's own."""
+    if reply.status != MODEL_ERROR:
+        return reply.status
+    try:
+        return msgspec.json.decode(reply.body, type=_ModelError).OriginalStatusCode
+    except msgspec.DecodeError:
+        return reply.status

@@ -1,0 +1,104 @@
+"""The controller's socket for spans of workers. Workers run code of models, so nothing of a datagram is believed
+before it was checked."""
+
+import asyncio
+import contextlib
+import re
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from tidegate.domain.spans import MAX_TEXT, Span, SpanBatch, SpanEvent
+from tidegate.domain.trace_context import check_state
+
+MOST_BYTES = 256 * 1024
+MOST_AT_ONCE = 64
+"""Datagrams that are read before the event loop gets its turn."""
+MOST_SPANS = 512
+MOST_EVENTS = 64
+MOST_ATTRIBUTES = 32
+MOST_LOST = 1_000_000
+_LATEST = 2**63 - 1
+_TRACE = re.compile(r"(?!0{32})[0-9a-f]{32}", re.ASCII)
+_ID = re.compile(r"(?!0{16})[0-9a-f]{16}", re.ASCII)
+
+
+class SpanReceiver:
+    """``take`` gets the spans, ``lose`` the number of those that a worker dropped, or that are not credible."""
+
+    def __init__(self, path: Path, take: Callable[[Sequence[Span]], None], lose: Callable[[int], None]) -> None:
+        self._path = path
+        self._take = take
+        self._lose = lose
+        self._socket: socket.socket | None = None
+
+    def open(self) -> None:
+        """Raises OSError."""
+        self._path.unlink(missing_ok=True)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        self._socket.bind(str(self._path))
+        self._path.chmod(0o600)
+        asyncio.get_running_loop().add_reader(self._socket, self.read)
+
+    def read(self) -> None:
+        """Take what is there."""
+        for _ in range(MOST_AT_ONCE if self._socket is not None else 0):
+            try:
+                assert self._socket is not None
+                data = self._socket.recv(MOST_BYTES)
+            except OSError:
+                return
+            self._receive(data)
+
+    def close(self) -> None:
+        if self._socket is None:
+            return
+        asyncio.get_running_loop().remove_reader(self._socket)
+        self.read()
+        self._socket.close()
+        self._socket = None
+        with contextlib.suppress(OSError):
+            self._path.unlink()
+
+    def _receive(self, data: bytes) -> None:
+        try:
+            batch = msgspec.msgpack.decode(data, type=SpanBatch)
+        except (msgspec.DecodeError, RecursionError):
+            self._lose(1)
+            return
+        good = [span for span in batch.spans[:MOST_SPANS] if is_credible(span)]
+        self._lose(len(batch.spans) - len(good) + min(max(0, batch.lost), MOST_LOST))
+        self._take(good)
+
+
+def is_credible(span: Span) -> bool:
+    """Whether the span is one that a worker may have made, within all limits."""
+    context = [] if span.link is None else [span.link]
+    return (
+        _TRACE.fullmatch(span.trace_id) is not None
+        and all(_ID.fullmatch(id) is not None for id in (span.span_id, span.parent) if id is not None)
+        and all(_TRACE.fullmatch(one.trace_id) and _ID.fullmatch(one.span_id) for one in context)
+        and 0 <= span.start <= span.end <= _LATEST
+        and len(span.name) <= MAX_TEXT
+        and len(span.error or "") <= MAX_TEXT
+        and check_state(span.state) == span.state
+        and len(span.events) <= MOST_EVENTS
+        and all(map(_is_credible_event, span.events))
+        and _are_credible(span.attributes)
+    )
+
+
+def _is_credible_event(event: SpanEvent) -> bool:
+    return 0 <= event.at <= _LATEST and len(event.name) <= MAX_TEXT and _are_credible(event.attributes)
+
+
+def _are_credible(attributes: object) -> bool:
+    assert isinstance(attributes, dict)
+    return len(attributes) <= MOST_ATTRIBUTES and all(
+        len(name) <= MAX_TEXT
+        and (len(value) <= MAX_TEXT if isinstance(value, str) else -_LATEST <= value <= _LATEST)
+        for name, value in attributes.items()
+    )

@@ -1,0 +1,58 @@
+"""What a start with a collector in its settings checks first."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tidegate.compose.tracing import make_sender, read_headers
+from tidegate.domain.errors import StartupError
+from tidegate.settings import Settings
+
+
+def test_without_a_collector_nothing_of_opentelemetry_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tidegate.telemetry.otlp", None)
+    assert make_sender(Settings(), "here") is None
+
+
+def test_an_extra_that_is_missing_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "tidegate.telemetry.otlp", raising=False)
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http", None)
+    with pytest.raises(StartupError) as told:
+        make_sender(Settings(trace_endpoint="http://127.0.0.1:4318"), "here")
+    assert told.value.message == (
+        "TIDEGATE_TRACE_ENDPOINT is set, but opentelemetry.exporter.otlp.proto.http is not installed:"
+        " install 'tidegate[otel]' or unset it"
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["token", "a b: c", ": secret", "name:", "a: b\nsecret-token", "a: x\ny" * 20_000, "é: 1"]
+)
+def test_headers_that_cannot_be_sent_are_refused_without_showing_them(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "headers"
+    file.write_text(text)
+    with pytest.raises(StartupError, match="TIDEGATE_TRACE_HEADERS: ") as told:
+        read_headers(file)
+    assert "secret" not in told.value.message and "\n" not in told.value.message
+
+
+def test_headers_are_read_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "headers"
+    file.write_text("Authorization: Bearer a:b\n\nx-scope_id:  7 \n")
+    assert read_headers(file) == {"authorization": "Bearer a:b", "x-scope_id": "7"}
+    assert read_headers(None) == {}
+    with pytest.raises(StartupError, match=r"cannot read .*: No such file"):
+        read_headers(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        *(("TIDEGATE_TRACE_RATIO", value) for value in ("nan", "-0.1", "1.1", "often")),
+        *(("TIDEGATE_TRACE_ENDPOINT", value) for value in ("collector:4318", "grpc://c", "http://me:pw@c")),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused(variable: str, value: str) -> None:
+    with pytest.raises(StartupError, match=variable):
+        Settings.from_environment({variable: value})
