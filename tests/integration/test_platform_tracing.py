@@ -10,6 +10,7 @@ import pytest
 
 from tests.integration.conftest import STAND_IN, images
 from tests.otlp_collector import Collected, Collector
+from tidegate.cli.client import ApiClient
 from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, canary
 
@@ -118,6 +119,23 @@ def test_traces_of_predictions_and_of_a_rollback(
     assert scene.settled("traced")["EndpointStatus"] == "InService"
     check_rollback(collector, bad)
     check_asynchronous(scene, models[0], tmp_path_of(platform), collector)
+
+
+def test_a_cold_start_is_a_span_of_the_request_that_waited(
+    platform: Platform, scene: Scene, models: tuple[str, str], collector: Collector
+) -> None:
+    trace = "6" * 32
+    serverless = {"memory": "1GiB", "max_concurrency": 2, "idle_after": "500ms"}
+    with ApiClient({"TIDEGATE_URL": platform.url}) as server:
+        spec = {"endpoint": "cold", "model": {"data": models[0]}, "serverless": serverless}
+        server.deploy(spec, "ann", override=False, supersede=False)
+    scene.settled("cold")
+    wait_until(lambda: not any(one.is_running() for one in platform.workers("cold").values()), "nothing runs")
+    assert invoke(platform, "cold", traceparent=f"00-{trace}-{CALLER}-01").status_code == 200
+    _, below = whole(collector, trace, CALLER)
+    assert [name for name, _ in below["cold start"].events][:1] == ["noticed"]
+    assert {"fetched", "loaded"} <= {name for name, _ in below["cold start"].events}
+    assert below["cold start"].end <= below["model"].start
 
 
 def dimensions(endpoint: str) -> list[dict[str, str]]:

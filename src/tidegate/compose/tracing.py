@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ FAREWELL = 2.0
 EVERY = 2.0
 """Seconds between looks at the journal."""
 MOST_HEADERS = 16 * 1024
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class Sender(Protocol):
@@ -123,7 +125,12 @@ def read_headers(path: Path | None) -> dict[str, str]:
     for number, line in enumerate(text.splitlines(), 1):
         name, colon, value = line.partition(":")
         if line.strip():
-            if not colon or not name.strip().replace("-", "").replace("_", "").isalnum() or not value.strip():
+            if (
+                not colon
+                or not value.strip()
+                or not value.strip().isprintable()
+                or not _NAME.fullmatch(name.strip())
+            ):
                 raise StartupError(f"TIDEGATE_TRACE_HEADERS: line {number} of {path} is not 'name: value'")
             found[name.strip().lower()] = value.strip()
     return found

@@ -85,18 +85,20 @@ def find_ended(tx: Tx, after: int) -> tuple[list[JournalSpan], int]:
         return [], after
     through = new[-1].seq
     names = sorted({line.name for line in new if line.kind == ENDPOINT.name})
-    found = [one for name in names for one in _read_spans(tx, name, after) if after < one.line <= through]
+    found = [one for name in names for one in _read_spans(tx, name, after, through) if after < one.line <= through]
     return sorted(found, key=lambda one: one.line), through
 
 
-def _read_spans(tx: Tx, endpoint: str, after: int) -> list[JournalSpan]:
-    """All spans of the endpoint's rollouts, from that which was in progress at this line, or began after it."""
-    around = tx.journal(kind=ENDPOINT.name, name=endpoint, after=after, limit=1)
-    around = tx.journal(kind=ENDPOINT.name, name=endpoint, after=after + 1, limit=1, newest_first=True) + around
-    if not around:
-        return []
+def _read_spans(tx: Tx, endpoint: str, after: int, through: int) -> list[JournalSpan]:
+    """Spans of the rollouts of an endpoint that were in progress in these lines; they are read from their beginning.
+    Most lines are of endpoints at rest that are scaled, for which nothing more is read."""
+    before = tx.journal(kind=ENDPOINT.name, name=endpoint, after=after + 1, limit=1, newest_first=True)
+    new = tx.journal(kind=ENDPOINT.name, name=endpoint, after=after, limit=MOST_LINES)
+    around = [*before, *(line for line in new if line.seq <= through)]
     times = [time for line in around if (time := journal_spans.started_at(line.body)) is not None]
-    since = min([*times, *(line.at for line in around)]) - MARGIN
+    if not times:
+        return []
+    since = min(*times, *(line.at for line in around)) - MARGIN
     lines = _read(tx, ENDPOINT.name, endpoint, since)
     guards = {name for line in lines for name in journal_spans.guards_of(line.body)}
     for name in sorted(guards):

@@ -76,14 +76,13 @@ def make_spans(lines: Iterable[JournalLine]) -> list[JournalSpan]:
 
 
 def guards_of(body: object) -> tuple[str, ...]:
-    """Names of the alarms of an endpoint's rollout, in progress or the last one."""
-    return tuple(sorted({*_alarms(_member(body, "rollout")), *_alarms(_member(body, "last"))}))
+    """Names of the alarms that guard an endpoint's rollout; empty: none is in progress."""
+    return _alarms(_member(body, "rollout"))
 
 
 def started_at(body: object) -> datetime | None:
-    """When the earliest rollout that a record names began."""
-    times = [_time(_member(_member(body, name), "started_at")) for name in ("rollout", "last")]
-    return min((time for time in times if time is not None), default=None)
+    """When an endpoint's rollout began; None: none is in progress."""
+    return _time(_member(_member(body, "rollout"), "started_at"))
 
 
 class _Fold:

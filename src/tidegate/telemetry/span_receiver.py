@@ -14,8 +14,11 @@ from tidegate.domain.spans import MAX_TEXT, Span, SpanBatch, SpanEvent
 from tidegate.domain.trace_context import check_state
 
 MOST_BYTES = 256 * 1024
-MOST_AT_ONCE = 64
+MOST_AT_ONCE = 4
 """Datagrams that are read before the event loop gets its turn."""
+MOST_A_SECOND = 1000
+"""Spans that are read in a second; workers drop the rest. Clients may ask for traces of all of their requests, which
+must not take the controller's time from the guards of rollouts."""
 MOST_SPANS = 512
 MOST_EVENTS = 64
 MOST_ATTRIBUTES = 32
@@ -33,6 +36,9 @@ class SpanReceiver:
         self._take = take
         self._lose = lose
         self._socket: socket.socket | None = None
+        self._left = MOST_A_SECOND
+        self._timer: asyncio.TimerHandle | None = None
+        """Fires when more may be read; None: none is awaited."""
 
     def open(self) -> None:
         """Raises OSError."""
@@ -44,34 +50,51 @@ class SpanReceiver:
         asyncio.get_running_loop().add_reader(self._socket, self.read)
 
     def read(self) -> None:
-        """Take what is there."""
-        for _ in range(MOST_AT_ONCE if self._socket is not None else 0):
+        """Take what is there, as far as there is time for it."""
+        loop = asyncio.get_running_loop()
+        for _ in range(MOST_AT_ONCE):
+            if self._socket is None or self._left <= 0:
+                break
             try:
-                assert self._socket is not None
                 data = self._socket.recv(MOST_BYTES)
             except OSError:
-                return
-            self._receive(data)
+                break
+            self._left -= self._receive(data)
+        if self._timer is None and self._left < MOST_A_SECOND:
+            self._timer = loop.call_later(1.0, self._resume, loop)
+        if self._socket is not None and self._left <= 0:
+            loop.remove_reader(self._socket)
 
     def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         if self._socket is None:
             return
         asyncio.get_running_loop().remove_reader(self._socket)
-        self.read()
+        with contextlib.suppress(OSError):
+            for _ in range(2 * MOST_AT_ONCE):  # what workers sent when they ended
+                self._receive(self._socket.recv(MOST_BYTES))
         self._socket.close()
         self._socket = None
         with contextlib.suppress(OSError):
             self._path.unlink()
 
-    def _receive(self, data: bytes) -> None:
+    def _resume(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer, exhausted, self._left = None, self._left <= 0, MOST_A_SECOND
+        if exhausted and self._socket is not None:
+            loop.add_reader(self._socket, self.read)
+
+    def _receive(self, data: bytes) -> int:
+        """Returns how much of a second's spans it counts for."""
         try:
             batch = msgspec.msgpack.decode(data, type=SpanBatch)
         except (msgspec.DecodeError, RecursionError):
             self._lose(1)
-            return
+            return MOST_SPANS // 8
         good = [span for span in batch.spans[:MOST_SPANS] if is_credible(span)]
         self._lose(len(batch.spans) - len(good) + min(max(0, batch.lost), MOST_LOST))
         self._take(good)
+        return 1 + len(batch.spans)
 
 
 def is_credible(span: Span) -> bool:

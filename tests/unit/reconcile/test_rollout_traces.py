@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -10,8 +11,8 @@ from tidegate.domain.alarm import AlarmState
 from tidegate.domain.observation import Event
 from tidegate.domain.rollout import Phase
 from tidegate.domain.spans import Span
-from tidegate.ports.store import Kind
-from tidegate.reconcile.rollout_traces import NAME, PATIENCE, RolloutTraces
+from tidegate.ports.store import JournalLine, Kind, Tx
+from tidegate.reconcile.rollout_traces import NAME, PATIENCE, RolloutTraces, find_ended
 from tidegate.service.record_kinds import CURSOR, ENDPOINT, Cursor
 from tidegate.testing.faults import AlarmTurns, When
 from tidegate.testing.memory_store import MemoryStore
@@ -130,3 +131,27 @@ async def test_a_collector_that_fails_is_asked_again_after_a_while() -> None:
     clock.time += timedelta(seconds=PATIENCE)
     await loop.turn()
     assert collector.taken
+
+
+async def test_an_endpoint_at_rest_costs_two_reads_however_long_its_last_rollout_was() -> None:
+    """Autoscaling writes a line for each change."""
+    world, collector, store, clock = rolled_back(), Collector(), MemoryStore(), Clock()
+    loop = await traces(collector, store, clock)
+    await write(store, world, 0, len(world.journal), clock)
+    await loop.turn()
+    await write(store, world, len(world.journal) - 1, len(world.journal), clock)
+    read: list[int] = []
+
+    def count(tx: Tx) -> None:
+        class Counting:
+            def journal(self, **asked: Any) -> list[JournalLine]:
+                lines = tx.journal(**asked)
+                read.append(len(lines))
+                return lines
+
+        counting: Any = Counting()
+        last = tx.journal(limit=1, newest_first=True)[0].seq
+        assert find_ended(counting, last - 1) == ([], last)
+
+    await store.run(count)
+    assert read == [1, 1, 1]

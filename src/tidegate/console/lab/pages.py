@@ -112,7 +112,7 @@ async def _read(gateway: Gateway, desk: LabDesk, costs: CostReader, may: bool) -
         "run": "" if run is None else run.id,
         "by": "" if run is None else run.by,
         "left": None if run is None else format_clock(max(0.0, (run.until - now).total_seconds())),
-        "steps": [_step_view(step, desk, may, gateway.settings.url) for step in found.steps],
+        "steps": [_step_view(step, gateway, desk, may) for step in found.steps],
         "page": page,
         "cost": cost if page is not None else None,
         "shown": shown,
@@ -122,7 +122,7 @@ async def _read(gateway: Gateway, desk: LabDesk, costs: CostReader, may: bool) -
     }
 
 
-def _step_view(step: Step, desk: LabDesk, may: bool, url: str) -> dict[str, Any]:
+def _step_view(step: Step, gateway: Gateway, desk: LabDesk, may: bool) -> dict[str, Any]:
     told = TEXTS[step.name]
     ready = step.state is StepState.READY
     return {
@@ -136,7 +136,7 @@ def _step_view(step: Step, desk: LabDesk, may: bool, url: str) -> dict[str, Any]
         "button": (f"{told.label} again" if step.again else told.label) if ready and may else "",
         "waits": ready and not may and bool(told.label),
         "confirm": told.confirm,
-        "commands": list_commands(step.name, desk.folder, url),
+        "commands": list_commands(step.name, desk.folder, gateway.settings.url, gateway.signed),
     }
 
 

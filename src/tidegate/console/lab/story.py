@@ -76,8 +76,9 @@ TEXTS: Mapping[StepName, Told] = {
 }
 
 
-def list_commands(name: StepName, folder: Path, url: str) -> tuple[tuple[str, str], ...]:
-    """What it is, and the line; ``folder``: of the example in the lab's run."""
+def list_commands(name: StepName, folder: Path, url: str, signed: bool) -> tuple[tuple[str, str], ...]:
+    """What it is, and the line. ``folder``: of the example in the lab's run; ``signed``: whether the server asks who
+    sends a request."""
     spec = {
         StepName.FIRST: folder / "v1.yaml",
         StepName.BETTER: folder / "better.yaml",
@@ -101,4 +102,5 @@ def list_commands(name: StepName, folder: Path, url: str) -> tuple[tuple[str, st
             ("A year of it", f"tidegate cost {shlex.quote(str(folder / 'v1.yaml'))} --traffic payroll"),
         )
     body = '-H "Content-Type: application/json" -d \'{"by": "me"}\''
-    return (("As a command", f"curl -X POST {url}/tidegate/v1/lab/{name} {body}"),)
+    who = ' -H "Authorization: Bearer $TIDEGATE_TOKEN"' if signed else ""
+    return (("As a command", f"curl -X POST {url}/tidegate/v1/lab/{name} {body}{who}"),)
