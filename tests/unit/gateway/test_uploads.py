@@ -9,6 +9,7 @@ import pytest
 
 from tests.gateway_harness import SIGNED, GatewayHarness
 from tests.unit.gateway.test_app import ask, code
+from tidegate.domain.live_run import FOLDER as LIVE_RUNS
 from tidegate.gateway.middleware import MAX_BODY
 from tidegate.settings import Settings
 from tidegate.targets.containers import file_roots
@@ -135,12 +136,12 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
 
 
 def test_workers_may_read_uploads_where_they_may_not_read_all_files(tmp_path: Path) -> None:
-    uploads = str(tmp_path / "uploads")
+    own = str(tmp_path / "uploads"), str(tmp_path / LIVE_RUNS)
     assert file_roots(Settings(state=tmp_path)) is None
-    assert file_roots(Settings(state=tmp_path, file_roots=(Path("/models"),))) == ("/models", uploads)
-    assert file_roots(Settings(state=tmp_path, host="0.0.0.0")) == (uploads,)
-    assert file_roots(Settings(state=tmp_path, access_keys={"AKIA": "long-enough"})) == (uploads,)
-    assert file_roots(Settings(state=tmp_path, public_url="https://tidegate.example")) == (uploads,)
+    assert file_roots(Settings(state=tmp_path, file_roots=(Path("/models"),))) == ("/models", *own)
+    assert file_roots(Settings(state=tmp_path, host="0.0.0.0")) == own
+    assert file_roots(Settings(state=tmp_path, access_keys={"AKIA": "long-enough"})) == own
+    assert file_roots(Settings(state=tmp_path, public_url="https://tidegate.example")) == own
 
 
 def test_files_that_arrive_together_are_limited_together(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from tidegate.console.lab.story import TEXTS, list_commands
 from tidegate.console.lab.training import read_quality
 from tidegate.console.live_stream import LiveStreams, Snapshot
 from tidegate.console.operate_pages import still_same
-from tidegate.console.pages import TEMPLATES, load_catalogue, render_page
+from tidegate.console.rendering import TEMPLATES, load_catalogue, render_page
 from tidegate.domain.access import Access
 from tidegate.domain.errors import Invalid, NotFound
 from tidegate.gateway.dependencies import Gateway
@@ -27,7 +27,8 @@ from tidegate.gateway.paths import CONSOLE, NATIVE
 from tidegate.gateway.request_parsing import parse_json_object, parse_purpose, parse_requester
 
 PAGE = f"{CONSOLE}/lab"
-API = f"{NATIVE}/lab"
+OPERATIONS = (("GET", "/lab", Access.READ), ("POST", "/lab/{step}", Access.CHANGE))
+"""Method, path under the native API, and what it asks of a caller."""
 BAKES = tuple(f"{seconds:g}" for seconds in (LEAST_BAKE, BAKE, LONGEST_BAKE))
 TONES = {StepState.DONE: "good", StepState.UNDER_WAY: "warn"}
 WORDS = {
@@ -54,8 +55,10 @@ def routes(gateway: Gateway, desk: LabDesk, streams: LiveStreams) -> list[Guarde
     return [
         GuardedRoute(gateway, PAGE, show, Access.READ),
         GuardedRoute(gateway, f"{PAGE}/live", stream, Access.READ),
-        GuardedRoute(gateway, API, partial(_describe, desk), Access.READ),
-        GuardedRoute(gateway, f"{API}/{{step}}", partial(_do, desk), Access.CHANGE, ["POST"]),
+        *(
+            GuardedRoute(gateway, NATIVE + path, partial(handle, desk), access, [method])
+            for (method, path, access), handle in zip(OPERATIONS, (_describe, _do), strict=True)
+        ),
     ]
 
 

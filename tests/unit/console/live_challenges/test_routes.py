@@ -10,9 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.gateway_harness import GatewayHarness
+from tests.gateway_harness import GatewayHarness, late_pages
 from tests.signed_in import House, code
-from tidegate.compose.further_routes import further_routes
 from tidegate.console.live_challenges import driver
 from tidegate.console.live_challenges.driver import AFTER_RESTART, ENDED_EARLY, LiveChallenges
 from tidegate.console.live_runs.keeper import LiveRuns
@@ -241,7 +240,7 @@ def test_a_machine_that_slept_through_a_run_does_not_show_it_as_running_for_good
 def test_a_name_that_is_hostile_is_text_on_the_page(tmp_path: Path) -> None:
     async def work() -> None:
         house = GatewayHarness(Settings(state=tmp_path))
-        app = build_app(house.gateway, further_routes(house.gateway, {}, LiveRuns(house.gateway)))
+        app = build_app(house.gateway, late_pages(house.gateway))
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8471") as browser:
             who = "<script>alert(1)</script>"

@@ -18,7 +18,9 @@ async def test_a_large_answer_of_either_side_is_compared_by_itself(
 ) -> None:
     """Many in a row would delay the requests of clients."""
     notes: list[Note] = []
-    answers = ShadowAnswers(lambda at, note: notes.append(note), ShadowLog(tmp_path / "log"), [].append, print)
+    answers = ShadowAnswers(
+        lambda at, note: notes.append(note), ShadowLog(tmp_path / "log"), lambda size: None, print
+    )
     reply = HttpReply(200, {}, b"1" * shadow)
     answers.add(Copied(b"", "", ShadowSide(200, 1, b"1" * original), reply, 1, 1))
     assert (not notes) is waits
