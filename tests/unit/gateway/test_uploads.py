@@ -9,7 +9,6 @@ import pytest
 
 from tests.gateway_harness import SIGNED, GatewayHarness
 from tests.unit.gateway.test_app import ask, code
-from tidegate.domain.live_run import FOLDER as LIVE_RUNS
 from tidegate.gateway.middleware import MAX_BODY
 from tidegate.settings import Settings
 from tidegate.targets.containers import file_roots
@@ -136,7 +135,7 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
 
 
 def test_workers_may_read_uploads_where_they_may_not_read_all_files(tmp_path: Path) -> None:
-    own = str(tmp_path / "uploads"), str(tmp_path / LIVE_RUNS)
+    own = (str(tmp_path / "uploads"), str(tmp_path / "live-runs"))
     assert file_roots(Settings(state=tmp_path)) is None
     assert file_roots(Settings(state=tmp_path, file_roots=(Path("/models"),))) == ("/models", *own)
     assert file_roots(Settings(state=tmp_path, host="0.0.0.0")) == own
