@@ -82,7 +82,7 @@ class ComputedPages:
             task.add_done_callback(_has_failed)
         self._kept[key] = task
         self._forget_oldest()
-        if not browser:
+        if not browser or len(str(key)) > LONGEST_KEY:  # which may not be kept until the browser comes back
             return await asyncio.shield(task)
         await asyncio.wait([task], timeout=PATIENCE)
         if not task.done():

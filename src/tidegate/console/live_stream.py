@@ -40,6 +40,7 @@ class LivePage:
     """Makes one snapshot for all who look at the same page in the same second."""
 
     make: Callable[[], Awaitable[Snapshot]]
+    readers: int = 0
     _second: int = -1
     _made: asyncio.Task[Snapshot] | None = None
 
@@ -74,6 +75,7 @@ class LiveStreams:
         in."""
         page = self.pages.setdefault(name, LivePage(make))
         self.open += 1
+        page.readers += 1
         sent: dict[str, str] = {}
         layout: tuple[str, ...] | None = None
         try:
@@ -99,8 +101,9 @@ class LiveStreams:
             yield write_event("renew", {})
         finally:
             self.open -= 1
-            if not self.open:
-                self.pages.clear()
+            page.readers -= 1
+            if not page.readers:  # names of views come from addresses, so there may be any number
+                self.pages.pop(name, None)
 
     async def _wait(self) -> bool:
         """Until the next second; True if the server stops."""

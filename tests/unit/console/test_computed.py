@@ -3,6 +3,7 @@
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -171,3 +172,10 @@ def test_a_server_that_stops_in_the_middle_of_it_does_not_wait_for_what_is_compu
 
     pages = asyncio.run(stop())
     assert pages._warming is not None and pages._warming.cancelled()
+
+
+async def test_a_result_that_is_too_long_to_keep_is_waited_for(work: Any) -> None:
+    """Others that come meanwhile must not make a browser that comes back wait again."""
+    pages = work(lambda query, catalogue: time.sleep(2 * computed.PATIENCE) or "figures")
+    long = {"answers": "x" * computed.LONGEST_KEY}
+    assert await pages.work_out(BROWSER, "page", long, CATALOGUE) == "figures"

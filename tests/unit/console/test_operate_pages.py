@@ -175,3 +175,19 @@ def test_too_many_open_pages_are_refused() -> None:
     with pytest.raises(Unavailable, match="close some"):
         feed = Feed([Snapshot({})])
         streams.respond("", feed.make, feed.same)
+
+
+def test_views_that_nobody_looks_at_are_forgotten_while_others_are_open() -> None:
+    async def work() -> None:
+        streams = LiveStreams(SteppingClock(), "this-process", asyncio.Event())
+        feed = Feed([Snapshot({})] * 1_000)
+        kept = streams.run("kept", feed.make, feed.same)
+        await anext(kept)
+        missing = Feed([NotFound("there is no such endpoint")])
+        for number in range(20):
+            assert ["gone" in text async for text in streams.run(f"no-{number}", missing.make, missing.same)]
+        assert set(streams.pages) == {"kept"}
+        await kept.aclose()
+        assert not streams.pages
+
+    asyncio.run(work())

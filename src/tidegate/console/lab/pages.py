@@ -1,6 +1,5 @@
 """Routes of the lab: its page, live, and its steps in the native API."""
 
-import math
 from functools import partial
 from typing import Any
 
@@ -71,8 +70,8 @@ async def _do(desk: LabDesk, request: Request) -> Response:
     body = parse_json_object(request, ("by", "reason", "run", "bake"))
     by, bake, run = parse_requester(request, body), body.get("bake", BAKE), body.get("run")
     parse_purpose({"reason": body.get("reason", "")})
-    if isinstance(bake, bool) or not isinstance(bake, int | float) or not math.isfinite(bake):
-        raise Invalid("'bake' must be the seconds of a stage's bake")
+    if isinstance(bake, bool) or not isinstance(bake, int | float) or not LEAST_BAKE <= bake <= LONGEST_BAKE:
+        raise Invalid(f"'bake' must be the seconds of a stage's bake: {LEAST_BAKE:g} to {LONGEST_BAKE:g}")
     if run is not None and not isinstance(run, str):
         raise Invalid("'run' must be the id of a lab, or empty for none")
     step = await desk.do(request.path_params["step"], by, run, bake)
