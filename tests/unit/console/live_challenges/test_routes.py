@@ -183,6 +183,37 @@ def test_a_stopped_one_is_ended_by_whoever_stopped_it_and_another_waits_for_its_
     act(tmp_path, work)
 
 
+def test_a_stop_that_is_meant_for_an_earlier_run_leaves_the_present_one(tmp_path: Path) -> None:
+    async def work(house: House) -> None:
+        async with house.signed_in("dana", Role.OPERATOR) as browser:
+            begun = (await browser.post(f"{PATH}/peak", json={})).json()
+            other = await browser.post(f"{PATH}/peak/stop", json={"run": "peak-of-yesterday"})
+            assert other.status_code == 409 and "another run" in other.text
+            assert (await browser.get(f"{PATH}/peak")).json()["verdict"] is None
+            assert (await browser.post(f"{PATH}/peak/stop", json={"run": 7})).status_code == 400
+            page = (await browser.get("/console/challenges?show=peak")).text
+            assert f'data-run="{begun["run"]}"' in page
+            stopped = await browser.post(f"{PATH}/peak/stop", json={"run": begun["run"]})
+            assert stopped.json()["verdict"] == "stopped"
+
+    act(tmp_path, work)
+
+
+def test_an_endpoint_that_somebody_else_made_under_the_name_is_not_tried_again(tmp_path: Path) -> None:
+    async def work(house: House) -> None:
+        gateway = house.harness.gateway
+        runs = LiveRuns(gateway)
+        live = LiveChallenges(gateway, runs)
+        found = await live.begin("incident", Doing(ANYBODY, Access.CHANGE, "POST /challenges/incident"), "dana")
+        now = gateway.context.clock.now()
+        await gateway.context.store.run(lambda tx: labels.remove(tx, ENDPOINT, found.endpoint, [TAG], now))
+        assert live._running is not None
+        assert "is not touched" in await live._retry(live._running)
+        await runs.close()
+
+    act(tmp_path, work)
+
+
 def test_a_server_that_is_started_again_ends_what_it_finds_and_says_that_it_was_interrupted(
     tmp_path: Path,
 ) -> None:
