@@ -191,12 +191,14 @@ def _by_path(routes: Iterable[Route]) -> Handlers:
 
 
 async def go_on_with_live_runs(store: Store, late: LateRoutes) -> None:
-    """Load what keeps live runs if an earlier process left one open."""
+    """Load what keeps live runs if an earlier process left one open. The server starts also where that fails."""
     try:
-        found = await store.run(live_runs.find_open)
+        found = bool(await store.run(live_runs.find_open))
     except TidegateError as error:
         log.warning("it is not known whether a live run is open: %s", error)
-        await late.load()
-        return
+        found = True
     if found:
-        await late.load()
+        try:
+            await late.load()
+        except Exception:
+            log.exception("what an earlier process may have left open of live runs is not gone on with")

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from datetime import timedelta
 
 import httpx
 import pytest
@@ -11,8 +12,10 @@ from tests.gateway_harness import GatewayHarness, late_pages
 from tidegate.compose import late
 from tidegate.compose.late import FIRST, FURTHER, LateRoutes
 from tidegate.domain.errors import Invalid
+from tidegate.domain.live_run import LiveRun
 from tidegate.gateway.app import build_app
 from tidegate.host import late_import
+from tidegate.service import live_runs
 
 
 def test_every_late_path_has_its_route_with_its_methods() -> None:
@@ -124,3 +127,23 @@ def test_an_import_that_fails_is_told_and_not_waited_for_again_and_again(monkeyp
     assert waiting.status_code == 200 and "data-waiting" in waiting.text
     assert script.status_code == 400
     assert page.status_code == 400 and "a package is missing" in page.text
+
+
+@pytest.mark.parametrize("error", [ImportError("no module"), Invalid("a package is missing")])
+def test_a_server_starts_also_where_its_live_runs_cannot_be_gone_on_with(
+    error: Exception, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(module: str, name: str) -> object:
+        raise error
+
+    async def ask() -> None:
+        house = GatewayHarness()
+        now = house.clock.now()
+        run = LiveRun("lab", "lab-1", "shown", "ann", now, now + timedelta(hours=1))
+        await house.store.run(lambda tx: live_runs.begin(tx, run))
+        monkeypatch.setattr(late, "load", broken)
+        await late.go_on_with_live_runs(house.store, LateRoutes(house.gateway, {}))
+        await house.store.close()
+
+    asyncio.run(ask())
+    assert "left open" in caplog.text

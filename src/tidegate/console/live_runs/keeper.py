@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 NAME = re.compile(r"[a-z][a-z0-9-]*")
 EVERY = 1.0
 """Seconds between two looks at the records while a run is open; without one the keeper sleeps."""
+RECORDS = "records"
+"""Of which trouble is told that is not one run's."""
 SERVER = "the server"
 """Who ends a run that has lasted as long as it may."""
 
@@ -148,7 +150,7 @@ class LiveRuns:
                 try:
                     some = await self.turn()
                 except TidegateError as error:
-                    log.warning("live runs are looked at again: %s", error)
+                    self._tell(RECORDS, str(error))
                     some = True
                 except Exception:
                     log.exception("a turn of live runs failed; it goes on with the next")
