@@ -10,7 +10,7 @@ from tidegate.console.live_challenges.driver import LiveChallenges
 from tidegate.console.live_challenges.specs import NAMES, find_challenge
 from tidegate.console.live_challenges.view import Surroundings, describe
 from tidegate.console.live_stream import LiveStreams, Snapshot
-from tidegate.console.operate_pages import name_reader, still_same
+from tidegate.console.operate_pages import open_stream
 from tidegate.console.rendering import TEMPLATES
 from tidegate.domain.access import Access
 from tidegate.domain.errors import Invalid
@@ -59,12 +59,7 @@ def routes(gateway: Gateway, live: LiveChallenges, streams: LiveStreams) -> list
     async def follow(request: Request) -> Response:
         name, who = _parse_name(gateway, request), identify_reader(request)
         view = f"challenges/{name}/{who.may_operate}/{who.may_inspect}"
-        return streams.respond(
-            view,
-            lambda: _snapshot(live, name, who),
-            still_same(gateway, request),
-            name_reader(request.state.caller),
-        )
+        return open_stream(gateway, streams, request, view, lambda: _snapshot(live, name, who))
 
     return [
         *(

@@ -16,7 +16,7 @@ from tidegate.console.lab.progress import ENDPOINT, VERSIONS, Step, StepState
 from tidegate.console.lab.story import TEXTS, list_commands
 from tidegate.console.lab.training import read_quality
 from tidegate.console.live_stream import LiveStreams, Snapshot
-from tidegate.console.operate_pages import name_reader, still_same
+from tidegate.console.operate_pages import open_stream
 from tidegate.console.rendering import TEMPLATES, load_catalogue, render_page
 from tidegate.domain.access import Access
 from tidegate.domain.errors import Invalid, NotFound
@@ -49,12 +49,7 @@ def routes(gateway: Gateway, desk: LabDesk, streams: LiveStreams) -> list[Guarde
     async def stream(request: Request) -> Response:
         may = identify_reader(request).may_operate
         view = "/lab/commands" if may else "/lab"
-        return streams.respond(
-            view,
-            lambda: _snapshot(gateway, desk, costs, may),
-            still_same(gateway, request),
-            name_reader(request.state.caller),
-        )
+        return open_stream(gateway, streams, request, view, lambda: _snapshot(gateway, desk, costs, may))
 
     return [
         GuardedRoute(gateway, PAGE, show, Access.READ),
