@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import importlib.util
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -24,7 +23,7 @@ from tidegate.console.live_challenges.progress import (
     advance,
 )
 from tidegate.console.live_challenges.specs import NAMES, Places, describe_files, describe_spec, find_challenge
-from tidegate.console.live_runs.keeper import LiveRuns
+from tidegate.console.live_runs.keeper import LiveRuns, remove_folder
 from tidegate.domain.errors import Conflict, InProgress, NotFound, TidegateError, Transient, Unavailable
 from tidegate.domain.live_challenge import LiveChallenge, Verdict
 from tidegate.domain.live_run import LiveRun, Phase
@@ -293,7 +292,7 @@ class LiveChallenges:
         return root.expanduser().absolute() / f"live-challenge-{run.id}"
 
     async def _remove_captures(self, run: LiveRun) -> None:
-        await asyncio.to_thread(shutil.rmtree, self._captures(run), ignore_errors=True)
+        await asyncio.to_thread(remove_folder, self._captures(run))
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:

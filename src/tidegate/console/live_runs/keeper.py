@@ -236,12 +236,12 @@ class LiveRuns:
         if gone:
             if run.what in self.removals:
                 await self.removals[run.what](run)
-            await asyncio.to_thread(_remove_folder, self.folder(run.what))
+            await asyncio.to_thread(remove_folder, self.folder(run.what))
             await store.run(lambda tx: live_runs.mark_ended(tx, run.what, now))
             self._counts.pop(run.what, None)
 
 
-def _remove_folder(folder: Path) -> None:
+def remove_folder(folder: Path) -> None:
     """Raises Transient if something of it is left."""
     shutil.rmtree(folder, ignore_errors=True)
     if folder.exists():

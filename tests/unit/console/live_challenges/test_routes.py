@@ -16,6 +16,7 @@ from tidegate.console.live_challenges import driver
 from tidegate.console.live_challenges.driver import AFTER_RESTART, ENDED_EARLY, LiveChallenges
 from tidegate.console.live_runs.keeper import LiveRuns
 from tidegate.domain.access import ANYBODY, Access, Role
+from tidegate.domain.errors import Transient
 from tidegate.domain.live_run import TAG
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.targets import LOCAL, TargetTable
@@ -195,6 +196,27 @@ def test_a_stop_that_is_meant_for_an_earlier_run_leaves_the_present_one(tmp_path
             assert f'data-run="{begun["run"]}"' in page
             stopped = await browser.post(f"{PATH}/peak/stop", json={"run": begun["run"]})
             assert stopped.json()["verdict"] == "stopped"
+
+    act(tmp_path, work)
+
+
+def test_a_challenge_whose_captures_cannot_be_removed_has_not_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(house: House) -> None:
+        gateway = house.harness.gateway
+        runs = LiveRuns(gateway)
+        live = LiveChallenges(gateway, runs)
+        run = await runs.begin("drift", "tidegate-live-drift-1", "dana", timedelta(minutes=5))
+        captures = tmp_path / "outputs" / f"live-challenge-{run.id}"
+        captures.mkdir(parents=True)
+        with monkeypatch.context() as broken:
+            broken.setattr("shutil.rmtree", lambda folder, ignore_errors=False: None)
+            with pytest.raises(Transient, match="cannot be removed"):
+                await live._remove_captures(run)
+        await live._remove_captures(run)
+        assert not captures.exists()
+        await runs.close()
 
     act(tmp_path, work)
 
