@@ -40,7 +40,7 @@ from tidegate.service.record_kinds import ENDPOINT as ENDPOINTS
 LAB = "lab"
 LASTING = timedelta(hours=2)
 """After which the server ends a lab that nobody has ended."""
-RATE = 80.0
+RATE = 50.0
 SENDING = 1800.0
 """Seconds."""
 BAKE = 30.0

@@ -36,10 +36,10 @@ TEXTS: Mapping[StepName, Told] = {
     ),
     StepName.TRAFFIC: Told(
         "Requests",
-        "The server sends payments to the endpoint as a client would: 80 a second, half an hour at most, and no "
+        "The server sends payments to the endpoint as a client would: 50 a second, half an hour at most, and no "
         "longer than the lab. Only what is asked can be judged.",
         "Send requests",
-        "Sends 80 requests a second to the lab's endpoint, for half an hour or until the lab ends.",
+        "Sends 50 requests a second to the lab's endpoint, for half an hour or until the lab ends.",
     ),
     StepName.BETTER: Told(
         "A better version",
@@ -88,7 +88,7 @@ def list_commands(name: StepName, folder: Path, url: str, signed: bool) -> tuple
         return (("As a command", f"tidegate deploy {shlex.quote(str(spec[name]))} --wait"),)
     if name is StepName.TRAFFIC:
         where = f"--endpoint {ENDPOINT} --folder {shlex.quote(str(folder.parent))}"
-        line = f"tidegate examples traffic {folder.name} {where} --rate 80 --seconds 1800"
+        line = f"tidegate examples traffic {folder.name} {where} --rate 50 --seconds 1800"
         return (("As a command", line),)
     if name is StepName.EVIDENCE:
         return (
