@@ -26,7 +26,7 @@ def format_milliseconds(value: float | None) -> str:
     if value >= 1_000:
         return f"{value / 1000:.1f} s"
     if 0 < value < 0.1:
-        return f"{value:.2g} ms"
+        return "< 0.1 ms"
     return f"{value:.1f} ms" if value < 10 else f"{value:.0f} ms"
 
 

@@ -104,7 +104,7 @@ def _guards(deployment: DeploymentConfig | None) -> str:
         found.append(f"{len(deployment.alarms)} alarm{'' if len(deployment.alarms) == 1 else 's'}{needed}")
     if deployment.evidence is not None:
         found.append(f"a comparison of both versions ({', '.join(map(str, deployment.evidence.compare))})")
-    return f"Rolled back by {' and '.join(found)}."
+    return f"A bad version is rolled back by {' and '.join(found)}."
 
 
 def estimate_month(version: Version, tariff: Tariff) -> dict[str, str]:

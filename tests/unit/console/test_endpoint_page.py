@@ -167,6 +167,7 @@ def test_an_alarm_stands_against_its_threshold() -> None:
 def test_latencies_of_alarms_are_told_in_milliseconds() -> None:
     alarm = metric_alarm(START, metric="ModelLatency", statistic="p99", threshold=80_000.0)
     assert alarm_meters.format_value(alarm, 80_000.0) == "80 ms"
+    assert [alarm_meters.format_value(alarm, value) for value in (0.0, 1.0, 250.0)] == ["0.0 ms", "1 µs", "0.2 ms"]
 
 
 @pytest.mark.parametrize(
