@@ -16,6 +16,7 @@ from tidegate.domain.memory_sizes import format_bytes
 from tidegate.domain.start_limits import remaining_limit
 from tidegate.host.atomic_write import write_atomically
 from tidegate.serving.contract.cold_start import ColdStart, report_ready
+from tidegate.serving.contract.device import DeviceReport
 from tidegate.serving.contract.invocation import ModelEngine
 from tidegate.serving.contract.replica_spec import (
     FAILED,
@@ -102,7 +103,8 @@ class Worker:
             await asyncio.gather(fetch(spec, until), asyncio.to_thread(self._limit_memory))
             if cold is not None:
                 cold.mark("fetched")
-            self._engine = await open_engine(spec, self._note_program_end, now() + self._begin_loading(age))
+            until = now() + self._begin_loading(age)
+            self._engine = await open_engine(spec, self._note_program_end, until, self._note_device)
         except Exception as error:
             self._fail(
                 self._out_of_memory()
@@ -158,6 +160,13 @@ class Worker:
         whose = f" of container {container.name}" if len(self._spec.containers) > 1 else ""
         message = f"The program {command}{whose} {how}{log_end}"
         self._fail(Failure("ProgramEnded", message, permanent=code == NOT_STARTED and not started))
+
+    def _note_device(self, report: DeviceReport) -> None:
+        """What was found of a model that is on devices, for the log and the metrics."""
+        self._log(str(report))
+        assert self._server is not None
+        for note in report.notes():
+            self._server.note(note)
 
     def _note_model_error(self, message: str) -> None:
         """End the replica if a model's error is that of a memory limit."""
