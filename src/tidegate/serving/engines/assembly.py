@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from tidegate.domain.errors import StartTimeout, TidegateError
 from tidegate.serving.artifacts.fetch import Policy, materialise
 from tidegate.serving.contract.catalogue import RuntimeKind
-from tidegate.serving.contract.device import DeviceReport
 from tidegate.serving.contract.invocation import ModelEngine
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, Serving
 from tidegate.serving.engines.bounded import Bounded
@@ -31,11 +30,11 @@ Died = Callable[[ContainerSpec, int], None]
 """Called with a container and its exit code when its program ends by itself."""
 
 
-Placed = Callable[[DeviceReport], None]
-"""Called with what was found of a model that is on devices."""
+Placed = Callable[["Placement"], None]
+"""Called with each model that is on devices."""
 
 
-def _tell_nobody(report: DeviceReport) -> None:
+def _tell_nobody(placement: "Placement") -> None:
     """Where nothing collects reports."""
 
 
@@ -82,7 +81,7 @@ async def _open(spec: ReplicaSpec, died: Died, until: float, placed: Placed) -> 
         return await _open_models(spec, spec.containers[0], died)
     engines = await _open_all(spec, died, until, placements)
     for placement in filter(None, placements):
-        placed(placement.report)
+        placed(placement)
     if spec.serving is Serving.SINGLE:
         return engines[0]
     if spec.serving is Serving.SERIAL:
@@ -178,6 +177,8 @@ async def open_container(
         if not limit.expired():
             raise
         raise _did_not_load(spec) from None
+    if placement is not None:
+        placement.settle(getattr(loaded, "batches", False))
     engine = _make_engine(spec, container, loaded, placement.rows if placement is not None else None)
     return engine if placement is None else OnDevice(engine, placement)
 

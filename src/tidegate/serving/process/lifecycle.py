@@ -10,13 +10,13 @@ import time
 import traceback
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tidegate.domain.errors import ArtifactError, Invalid, StartTimeout, TidegateError
 from tidegate.domain.memory_sizes import format_bytes
 from tidegate.domain.start_limits import remaining_limit
 from tidegate.host.atomic_write import write_atomically
 from tidegate.serving.contract.cold_start import ColdStart, report_ready
-from tidegate.serving.contract.device import DeviceReport
 from tidegate.serving.contract.invocation import ModelEngine
 from tidegate.serving.contract.replica_spec import (
     FAILED,
@@ -33,8 +33,13 @@ from tidegate.serving.front.traced_server import make_server
 from tidegate.serving.process import memory_limits, memory_watch
 from tidegate.serving.runtimes.launcher import NOT_STARTED
 
+if TYPE_CHECKING:
+    from tidegate.serving.runtimes.devices.placement import Placement
+
 OUT_OF_MEMORY = "OutOfMemory"
 """Code of the failure of a replica that exceeded its memory limit."""
+DEVICE_LOST = "DeviceLost"
+"""Code of the failure of a replica whose accelerator does not answer any more."""
 HARD_LIMIT = 1.25
 """Times the memory limit above which a replica ends at once, without waiting for its replacement."""
 _FOREST_PATIENCE = 20.0
@@ -161,12 +166,18 @@ class Worker:
         message = f"The program {command}{whose} {how}{log_end}"
         self._fail(Failure("ProgramEnded", message, permanent=code == NOT_STARTED and not started))
 
-    def _note_device(self, report: DeviceReport) -> None:
-        """What was found of a model that is on devices, for the log and the metrics."""
-        self._log(str(report))
+    def _note_device(self, placement: "Placement") -> None:
+        """Tell the log and the metrics of a model that is on devices, and fail when they are lost."""
+        loop = asyncio.get_running_loop()
+        self._log(str(placement.report))
         assert self._server is not None
-        for note in report.notes():
+        for note in placement.report.notes():
             self._server.note(note)
+
+        def lose(why: str) -> None:
+            loop.call_soon_threadsafe(self._fail, Failure(DEVICE_LOST, why, permanent=False))
+
+        placement.on_lost = lose
 
     def _note_model_error(self, message: str) -> None:
         """End the replica if a model's error is that of a memory limit."""

@@ -61,10 +61,10 @@ def load(model_dir: Path, environment: Mapping[str, str], placement: "Placement 
     output = _output(session, path.name)
     table, pool = _table(session, output, path, accept)
     if placement is not None:
-        on_device = placement.library.open(path, _options(environment), placement.guard)
-        on_cpu, (table, _) = table, _table(on_device, output, path, accept)
-        placement.compare_rows(on_cpu.run, table.run, pool)
-        on_device.confirm()
+        with placement.library.opened(path, _options(environment), placement.guard) as on_device:
+            on_cpu, (table, _) = table, _table(on_device, output, path, accept)
+            placement.compare_rows(on_cpu.run, table.run, pool)
+            on_device.confirm()
         most = placement.find_rows(environment)
     _decide_batching(table, path, session, output, pool, most)
     return table

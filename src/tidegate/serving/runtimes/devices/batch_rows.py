@@ -6,7 +6,10 @@ from collections.abc import Callable
 from tidegate.serving.contract.device import DeviceLost
 
 GROWTH = 1.1
-"""A doubling that brings less than this many times the rows per second is the last one that is tried."""
+"""Times the rows per second that a larger size must bring."""
+VAIN = 2
+"""Doublings in a row that bring less, after which the search ends. One may be bad luck, or a size for which a library
+changes its method."""
 SECONDS = 5.0
 """Most seconds for the whole search. A call that is expected to end later is not begun."""
 REPEATS = 3
@@ -19,16 +22,17 @@ def find_rows(
     """The rows per call, from 1 to ``most``. ``call`` scores so many rows; ``has_room``: whether the device has
     memory to spare after that. A size at which a call fails, or memory is short, is not used. Raises DeviceLost."""
     began = clock()
-    best, rate, size = 1, 0.0, 1
+    best, rate, size, vain = 1, 0.0, 1, 0
     while True:
         quickest = _time(call, size, began + SECONDS, clock)
         if quickest is None or not has_room():
             return best
         found = size / max(quickest, 1e-9)
-        if found <= rate * GROWTH:
-            return best
-        best, rate = size, found
-        if size >= most or clock() + 2 * quickest * (REPEATS + 1) > began + SECONDS:
+        if found > rate * GROWTH:
+            best, rate, vain = size, found, 0
+        else:
+            vain += 1
+        if vain == VAIN or size >= most or clock() + 2 * quickest * (REPEATS + 1) > began + SECONDS:
             return best
         size = min(2 * size, most)
 

@@ -32,7 +32,7 @@ def examples_of(folder: Path, inputs: Sequence[TensorInput]) -> list[tuple[Any, 
 def _read(path: Path, inputs: Sequence[TensorInput]) -> tuple[Any, ...]:
     zip_limits.check(path)
     try:
-        with np.load(path, allow_pickle=False) as found:
+        with path.open("rb") as content, np.load(content, allow_pickle=False) as found:
             return tuple(one.fit(found[one.name]) for one in inputs)
     except KeyError:
         names = ", ".join(one.name for one in inputs)

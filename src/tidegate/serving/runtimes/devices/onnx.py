@@ -7,7 +7,8 @@ profile of the first calls is read: a model of which nothing ran on the device i
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,27 +34,27 @@ class OnnxOnDevice:
         there = onnxruntime.get_available_providers()
         return "" if self.provider in there else f"the installed onnxruntime has no {self.provider}"
 
-    def open(self, path: Path, options: Any, guard: Guard) -> "DeviceSession":
-        """The model on the device. Raises ArtifactError if onnxruntime does not take it."""
-        folder = tempfile.TemporaryDirectory(prefix="tidegate-")
-        options.enable_profiling = True
-        options.profile_file_prefix = f"{folder.name}/profile"
-        chosen = [(self.provider, _OPTIONS.get(self.provider, {}))]
-        try:
-            session = onnxruntime.InferenceSession(str(path), options, providers=chosen)
-        except Exception as error:  # onnxruntime's errors have no class of their own
-            why = " ".join(str(error).split())[:300]
-            raise ArtifactError(f"{path.name} cannot be put on the device: {why}") from None
-        return DeviceSession(session, self.provider, guard, folder)
+    @contextmanager
+    def opened(self, path: Path, options: Any, guard: Guard) -> Iterator["DeviceSession"]:
+        """The model on the device; its calls within the body are profiled. Raises ArtifactError if onnxruntime does
+        not take it."""
+        with tempfile.TemporaryDirectory(prefix="tidegate-") as folder:
+            options.enable_profiling = True
+            options.profile_file_prefix = f"{folder}/profile"
+            chosen = [(self.provider, _OPTIONS.get(self.provider, {}))]
+            try:
+                session = onnxruntime.InferenceSession(str(path), options, providers=chosen)
+            except Exception as error:  # onnxruntime's errors have no class of their own
+                why = " ".join(str(error).split())[:300]
+                raise ArtifactError(f"{path.name} cannot be put on the device: {why}") from None
+            yield DeviceSession(session, self.provider, guard)
 
 
 class DeviceSession:
-    """A session whose calls are guarded, and profiled until ``confirm``."""
+    """A session whose calls are guarded."""
 
-    def __init__(
-        self, session: Any, provider: str, guard: Guard, folder: "tempfile.TemporaryDirectory[str]"
-    ) -> None:
-        """``folder``: of the profile. Raises ArtifactError if the session does not have the provider."""
+    def __init__(self, session: Any, provider: str, guard: Guard) -> None:
+        """Raises ArtifactError if the session does not have the provider."""
         if provider not in session.get_providers():
             raise ArtifactError(
                 f"onnxruntime did not start {provider} and would run the model on the processor instead (its log says"
@@ -62,15 +63,13 @@ class DeviceSession:
         session.disable_fallback()  # after an error it would go on with another provider, and say so to nobody
         self._session = session
         self._provider = provider
-        self._folder = folder
         self.get_inputs = session.get_inputs
         self.get_outputs = session.get_outputs
         self.run = guard(session.run)
 
     def confirm(self) -> None:
-        """Raises ArtifactError if the calls until now left the device idle."""
-        with self._folder:
-            events = json.loads(Path(self._session.end_profiling()).read_bytes())
+        """End the profile. Raises ArtifactError if the calls until now left the device idle."""
+        events = json.loads(Path(self._session.end_profiling()).read_bytes())
         ran = Counter(provider for event in events if (provider := event.get("args", {}).get("provider")))
         if not ran[self._provider]:
             raise ArtifactError(

@@ -46,6 +46,8 @@ class Placement:
     ) -> None:
         self.library: Any = library
         self.lost = False
+        self.on_lost: Callable[[str], object] | None = None
+        """Called once with the reason, in any thread."""
         self.names = names
         self._read_memory = partial(read_memory, names)
         self._clock = clock
@@ -69,7 +71,8 @@ class Placement:
         return self._report.rows if self._report is not None else None
 
     def guard(self, run: Callable[..., Any]) -> Callable[..., Any]:
-        """The function, whose errors are DeviceOutOfMemory, DeviceLost or its own."""
+        """The function, whose errors are DeviceOutOfMemory, DeviceLost or its own. Another one takes its place."""
+        self._again = None
 
         def call(*given: Any) -> Any:
             if self.lost:
@@ -117,6 +120,14 @@ class Placement:
         assert self._on_device is not None, "the runtime has not compared rows"
         return self._on_device(exactness.join_rows(self._cases, rows))
 
+    def settle(self, batches: bool) -> None:
+        """The model is loaded. ``batches``: whether requests are scored together after all. Raises DeviceLost if the
+        device was lost meanwhile."""
+        if self.lost:
+            raise DeviceLost("a call failed while the model was loaded")
+        if not batches:
+            self._report = replace(self.report, rows=None)
+
     def took(self) -> int | None:
         """Bytes of the devices' memory that are used since the model began to load; None if not known."""
         now = self._read_memory()
@@ -134,11 +145,15 @@ class Placement:
                 self._again()
             except Exception as second:
                 if not says_no_memory(second):
-                    self.lost = True
-                    print(f"device {', '.join(self.names)} is lost: {_line(error)}", flush=True)
-                    return DeviceLost(_line(error))
+                    return self._lose(_line(error))
                 no_memory = True
         return DeviceOutOfMemory(_line(error)) if no_memory else error
+
+    def _lose(self, why: str) -> DeviceLost:
+        lost, self.lost = self.lost, True
+        if not lost and self.on_lost is not None:
+            self.on_lost(f"The device {', '.join(self.names)} is lost: {why}")
+        return DeviceLost(why)
 
 
 def says_no_memory(error: Exception) -> bool:
