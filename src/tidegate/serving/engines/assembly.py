@@ -13,7 +13,7 @@ from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.invocation import ModelEngine
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, Serving
 from tidegate.serving.engines.bounded import Bounded
-from tidegate.serving.engines.device_users import OnDevice, find_device_users
+from tidegate.serving.engines.device_users import find_device_users, watch_device
 from tidegate.serving.engines.direct import Direct
 from tidegate.serving.engines.fallback_engine import FallbackEngine
 from tidegate.serving.engines.pipeline import Pipeline, stages
@@ -180,7 +180,7 @@ async def open_container(
     if placement is not None:
         placement.settle(getattr(loaded, "batches", False))
     engine = _make_engine(spec, container, loaded, placement.rows if placement is not None else None)
-    return engine if placement is None else OnDevice(engine, placement)
+    return engine if placement is None else watch_device(engine, placement)
 
 
 def _make_engine(

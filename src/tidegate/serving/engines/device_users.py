@@ -10,6 +10,7 @@ from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.invocation import ModelEngine
 from tidegate.serving.contract.replica_spec import ReplicaSpec, Serving
 from tidegate.serving.runtimes import choose, device_library
+from tidegate.serving.scoring.batching import Batcher
 
 if TYPE_CHECKING:
     from tidegate.serving.runtimes.devices.library import DeviceLibrary
@@ -71,14 +72,21 @@ def _place(spec: ReplicaSpec, library: "DeviceLibrary") -> "Placement":
     return Placement(spec.devices, library, nvidia.read_memory)
 
 
+def watch_device(engine: ModelEngine, placement: "Placement") -> ModelEngine:
+    """The engine, which is unhealthy once its device is lost. A batcher stays one: pipelines ask for that."""
+    if isinstance(engine, Batcher):
+        engine.usable = lambda: not placement.lost
+        return engine
+    return OnDevice(engine, placement)
+
+
 class OnDevice:
-    """An engine that is unhealthy once its device is lost."""
+    """Another engine that is unhealthy once its device is lost."""
 
     def __init__(self, engine: ModelEngine, placement: "Placement") -> None:
         self._engine = engine
         self._placement = placement
         self.submit = engine.submit
-        self.execution_parameters: bytes = getattr(engine, "execution_parameters", b"{}")
 
     @property
     def healthy(self) -> bool:

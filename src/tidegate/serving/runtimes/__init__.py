@@ -30,7 +30,7 @@ def load(
     """The model of a built-in runtime, ready to answer, on its devices if it has a ``placement``. Raises
     ArtifactError, Invalid or Transient."""
     chosen = choose(kind, model_dir, environment)
-    with probe_in_child(chosen, model_dir, environment):
+    with probe_in_child(chosen, model_dir, environment, on_device=placement is not None):
         module = LOADER.load_module(chosen)
     framework = kind.descriptor.script_framework
     if chosen is RuntimeKind.SCRIPT and framework:

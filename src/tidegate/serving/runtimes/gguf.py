@@ -62,12 +62,13 @@ def load(model_dir: Path, environment: Mapping[str, str], placement: "Placement 
     path = only(model_dir, "GGUF model", (".gguf",))
     if not head(path).startswith(_MAGIC):
         raise ArtifactError(f"{path.name} is not a GGUF model: it {looks_like(head(path))}")
-    server = _open(path, settings)
+    server = _open(path, settings, layers=None if placement is None else 0)
     if placement is not None:
         expected = placement.library.expect_tokens(server)
         del server  # its memory is needed
+        free = placement.library.free_memory()
         server = _open(path, settings, placement.library.layers)
-        placement.library.compare(expected, server, placement)
+        placement.library.compare(expected, server, placement, free)
     return Generator(server, path.stem, settings.slots)
 
 
@@ -94,8 +95,8 @@ def why_it_ended(names: Sequence[str], log: str, code: int) -> str:
     return f"{name} is not a whole GGUF model: {reason}"
 
 
-def _open(path: Path, settings: GgufSettings, layers: int = 0) -> Any:
-    """``layers``: how many of the model's are on devices."""
+def _open(path: Path, settings: GgufSettings, layers: int | None) -> Any:
+    """``layers``: how many of the model's are on devices; None: what llama.cpp does by itself with those it sees."""
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(path)
     parameters.n_ctx = settings.context * settings.slots
@@ -103,7 +104,8 @@ def _open(path: Path, settings: GgufSettings, layers: int = 0) -> Any:
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = settings.threads
     parameters.cache_ram_mib = 0  # cache earlier prompts in the slots only, within their memory
     parameters.fit_params = False
-    parameters.n_gpu_layers = layers
+    if layers is not None:
+        parameters.n_gpu_layers = layers
     parameters.check_tensors = True
     parameters.ui = False
     parameters.endpoint_metrics = True

@@ -1,7 +1,9 @@
 """A replica that was given devices and would not use them fails, and says so."""
 
+import asyncio
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,9 +12,12 @@ from tidegate.domain.fleet import FleetId
 from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.invocation import Answer, Call, Done, Outcome
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, Serving
-from tidegate.serving.engines.device_users import OnDevice, find_device_users
+from tidegate.serving.engines.device_users import find_device_users, watch_device
+from tidegate.serving.formats.row_decoder import Features
 from tidegate.serving.runtimes import choose, device_library
 from tidegate.serving.runtimes.program import environment
+from tidegate.serving.runtimes.tabular_scorer import TabularScorer
+from tidegate.serving.scoring.batching import Batcher
 
 
 def replica(folder: Path, *kinds: RuntimeKind, needs: bool = True) -> ReplicaSpec:
@@ -116,7 +121,7 @@ async def test_an_engine_is_unhealthy_once_its_device_is_lost(tmp_path: Path) ->
     assert placement is not None
     inner = Engine()
     got: list[Outcome] = []
-    engine = OnDevice(inner, placement)
+    engine = watch_device(inner, placement)
     assert engine.healthy
     engine.submit(Call(b"x", {}), got.append)
     assert got == [Answer(b"x", "text/plain")]
@@ -126,6 +131,19 @@ async def test_an_engine_is_unhealthy_once_its_device_is_lost(tmp_path: Path) ->
     assert not engine.healthy
     await engine.close()
     assert inner.closed
+
+
+async def test_a_batcher_stays_one_for_pipelines(tmp_path: Path) -> None:
+    [placement] = find_device_users(replica(tmp_path, RuntimeKind.ONNX), lambda kind: Library())
+    assert placement is not None
+    batcher: Batcher[Any, Any] = Batcher(
+        TabularScorer(lambda rows: rows, Features(1), None), asyncio.get_running_loop()
+    )
+    engine = watch_device(batcher, placement)
+    assert engine is batcher and engine.healthy
+    placement.lost = True
+    assert not engine.healthy
+    await engine.close()
 
 
 def test_a_program_sees_what_was_assigned_whatever_its_model_says(tmp_path: Path) -> None:

@@ -53,17 +53,23 @@ class GgufOnDevice:
         self._kinds = kinds
 
     def missing(self) -> str:
-        found = [str(one["type"].name).rpartition("_")[2] for one in xllamacpp.get_device_info()]
-        return "" if set(found) & set(self._kinds) else "the installed xllamacpp finds no GPU"
+        return "" if self._devices() else "the installed xllamacpp finds no GPU"
+
+    def free_memory(self) -> int:
+        """Bytes of all devices that are not in use."""
+        return sum(int(one["memory_free"]) for one in self._devices())
+
+    def _devices(self) -> list[Any]:
+        return [one for one in xllamacpp.get_device_info() if one["type"].name.rpartition("_")[2] in self._kinds]
 
     @staticmethod
     def expect_tokens(server: Any, listed: int = _SHOWN) -> Probabilities:
         return [_expect_token(server, prompt, listed) for prompt in _PROMPTS]
 
-    def compare(self, on_cpu: Probabilities, server: Any, placement: Placement) -> None:
+    def compare(self, on_cpu: Probabilities, server: Any, placement: Placement, free: int) -> None:
         """Raises ArtifactError if the model on the devices expects other tokens than on the processor, or is not
-        there."""
-        if placement.took() == 0:
+        there. ``free``: bytes of the devices that were not in use before it was loaded."""
+        if self.free_memory() >= free:
             raise ArtifactError("llama.cpp put nothing of the model on the devices: leave out devices")
         found = self.expect_tokens(server, _LISTED)
         off = max(

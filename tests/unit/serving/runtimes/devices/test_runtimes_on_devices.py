@@ -217,24 +217,35 @@ def test_a_linear_model_is_refused(tmp_path: Path) -> None:
 # --- llama.cpp ---
 
 
+class Gpu(GgufOnDevice):
+    """The processor, whose memory shrinks by ``takes`` with each look."""
+
+    takes, left = 5, 100
+
+    def free_memory(self) -> int:
+        self.left -= self.takes
+        return self.left
+
+
+class OtherGpu(Gpu):
+    """Where other tokens are expected than on the processor, which is asked for fewer of them."""
+
+    @staticmethod
+    def expect_tokens(server: Any, listed: int = 8) -> Any:
+        found = GgufOnDevice.expect_tokens(server, listed)
+        return found if listed == 8 else [{token + 1: part for token, part in one.items()} for one in found]
+
+
 def test_a_language_model_expects_the_same_tokens_on_a_device(tmp_path: Path) -> None:
     tiny_language_model.write(tmp_path / "tiny.gguf")
-    device = GgufOnDevice(kinds=("CPU",))
-    assert device.missing() == ""
+    device = Gpu(kinds=("CPU",))
+    assert device.missing() == "" and GgufOnDevice(kinds=("CPU",)).free_memory() > 0
     placement = place(device)
     model = gguf.load(tmp_path, {"GGUF_SLOTS": "1"}, placement)
     assert placement.report.difference < 1e-4 and placement.report.tolerance == 0.05
     assert isinstance(model.answer(Call(b'{"prompt": "a", "max_tokens": 1}', {})), Answer)
-    with pytest.raises(ArtifactError, match="put nothing of the model on the devices"):
-        gguf.load(tmp_path, {"GGUF_SLOTS": "1"}, place(device, FakeMemory(used=5)))
-
-    class Other(GgufOnDevice):
-        """Its first answer is the processor's."""
-
-        @staticmethod
-        def expect_tokens(server: Any, listed: int = 8) -> Any:
-            found = GgufOnDevice.expect_tokens(server, listed)
-            return found if listed == 8 else [{token + 1: part for token, part in one.items()} for one in found]
-
     with pytest.raises(ArtifactError, match="expects other tokens on the device than on the processor, by up to"):
-        gguf.load(tmp_path, {"GGUF_SLOTS": "1"}, place(Other(kinds=("CPU",))))
+        gguf.load(tmp_path, {"GGUF_SLOTS": "1"}, place(OtherGpu(kinds=("CPU",))))
+    device.takes = 0
+    with pytest.raises(ArtifactError, match="put nothing of the model on the devices"):
+        gguf.load(tmp_path, {"GGUF_SLOTS": "1"}, place(device))
