@@ -30,12 +30,15 @@ def load(
     """The model of a built-in runtime, ready to answer, on its devices if it has a ``placement``. Raises
     ArtifactError, Invalid or Transient."""
     chosen = choose(kind, model_dir, environment)
-    with probe_in_child(chosen, model_dir, environment, on_device=placement is not None):
+    with probe_in_child(chosen, model_dir, environment):
         module = LOADER.load_module(chosen)
     framework = kind.descriptor.script_framework
     if chosen is RuntimeKind.SCRIPT and framework:
         return module.load(model_dir, environment, family=framework)  # type: ignore[no-any-return]
-    placed = (placement,) if placement is not None else ()
+    placed: tuple[Placement, ...] = ()
+    if placement is not None:
+        placement.begin()
+        placed = (placement,)
     loaded: Any = module.load(model_dir, environment, *placed)
     if kind is RuntimeKind.SAGEMAKER_XGBOOST:
         from tidegate.serving.runtimes import aws_xgboost  # noqa: PLC0415  # needs numpy, as models do

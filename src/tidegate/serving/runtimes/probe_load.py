@@ -23,7 +23,6 @@ from pathlib import Path
 
 import msgspec
 
-from tidegate.domain.devices import VARIABLE
 from tidegate.domain.errors import ArtifactError, TidegateError
 from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.runtime import Probe
@@ -46,12 +45,9 @@ class ProbeResult(msgspec.Struct):
 
 
 @contextmanager
-def probe_in_child(
-    kind: RuntimeKind, folder: Path, environment: Mapping[str, str], on_device: bool = False
-) -> Iterator[None]:
+def probe_in_child(kind: RuntimeKind, folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
     """Load the model in ``folder`` in a child while the body runs, unless there is a result already. Raises
-    ArtifactError at the end for a model that cannot be used. Does nothing for runtimes that need no probe.
-    ``on_device``: the body needs the memory of the devices, so the child gets none."""
+    ArtifactError at the end for a model that cannot be used. Does nothing for runtimes that need no probe."""
     if kind.descriptor.probe is Probe.NONE:
         yield
         return
@@ -62,8 +58,7 @@ def probe_in_child(
         if result is not None:
             yield
         else:
-            size = sum(length for _, length, _ in files)
-            child = _begin(kind, folder, environment, size, {VARIABLE: ""} if on_device else {})
+            child = _begin(kind, folder, environment, sum(length for _, length, _ in files))
             try:
                 yield
                 result = _result(child, kind, files)
@@ -84,16 +79,13 @@ def _read_result(marker: Path, files: list[tuple[str, int, int]]) -> ProbeResult
     return result if result.of == files else None
 
 
-def _begin(
-    kind: RuntimeKind, folder: Path, environment: Mapping[str, str], size: int, variables: Mapping[str, str]
-) -> subprocess.Popen[bytes]:
-    """``variables``: of the child itself; ``environment``: of the model."""
+def _begin(kind: RuntimeKind, folder: Path, environment: Mapping[str, str], size: int) -> subprocess.Popen[bytes]:
     child = subprocess.Popen(
         [sys.executable, "-m", __name__, kind, str(folder), str(MEMORY + PER_BYTE * size)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, "GGML_NO_BACKTRACE": "1", **variables},
+        env={**os.environ, "GGML_NO_BACKTRACE": "1"},
     )
     assert child.stdin is not None
     with suppress(BrokenPipeError), child.stdin as given:

@@ -53,11 +53,15 @@ class Placement:
         self._clock = clock
         self._again: Callable[[], object] | None = None
         """The first call that succeeded."""
-        self._before = self._read_memory()
+        self._before: DeviceMemory | None = None
         self._report: DeviceReport | None = None
         self._cases: list[exactness.Case] = []
         """Probes that the model takes."""
         self._on_device: Answer | None = None
+
+    def begin(self) -> None:
+        """The model is about to be loaded. Another one of the replica may have been, on the same device."""
+        self._before = self._read_memory()
 
     @property
     def report(self) -> DeviceReport:

@@ -32,4 +32,6 @@ def unknown_memory(names: Sequence[str]) -> DeviceMemory | None:
 
 
 def place(library: DeviceLibrary | None = None, memory: FakeMemory | None = None) -> Placement:
-    return Placement(("fake0",), library or NoLibrary(), memory.read if memory is not None else unknown_memory)
+    made = Placement(("fake0",), library or NoLibrary(), memory.read if memory is not None else unknown_memory)
+    made.begin()
+    return made

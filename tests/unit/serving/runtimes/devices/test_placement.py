@@ -152,3 +152,14 @@ def test_a_device_that_is_lost_while_the_model_loads_fails_the_load(placement: P
     placement.lost = True
     with pytest.raises(DeviceLost):
         placement.settle(batches=True)
+
+
+def test_a_second_model_of_the_replica_has_its_own_memory() -> None:
+    memory = FakeMemory(used=100)
+    first, second = place(memory=memory), place(memory=memory)
+    memory.used = 300
+    first.note_difference(0.0, 0.0)
+    second.begin()
+    memory.used = 350
+    second.note_difference(0.0, 0.0)
+    assert (first.report.memory, second.report.memory) == (200, 50)
