@@ -93,7 +93,9 @@ def _decide_batching(
         why = f"the model takes {entry.shape[0]} rows"
     try:
         if not why:
-            table.allow_batches(row_probes.judge(table.run, row_probes.ProbeBudget(pool, max(most, 2), _TRIAL)))
+            table.allow_batches(
+                row_probes.judge(table.run, row_probes.ProbeBudget(pool, max(most, 2), _TRIAL)).scale
+            )
     except row_probes.Dependent as dependent:
         why = str(dependent)
     if why:
