@@ -13,9 +13,14 @@ from starlette.types import ASGIApp
 from tidegate.advisor.planner import api as planner_api
 from tidegate.auth.keys import is_login_required
 from tidegate.auth.passwords import Cost
+from tidegate.compose.first_routes import first_routes
+from tidegate.compose.further_routes import further_routes
 from tidegate.console import compute_api
+from tidegate.console.live_runs.keeper import LiveRuns
+from tidegate.console.live_stream import open_streams
 from tidegate.gateway.app import build_app
 from tidegate.gateway.dependencies import Gateway, Prediction
+from tidegate.gateway.guarded_routes import GuardedRoute
 from tidegate.host.clock import RandomIds, SystemClock
 from tidegate.ports.logs import ReplicaLog
 from tidegate.service.audit_trail import Trail
@@ -138,3 +143,9 @@ class GatewayHarness:
     def client(self) -> httpx.AsyncClient:
         """In-process; what the application lets escape is raised here."""
         return httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://127.0.0.1:8471")
+
+
+def late_pages(gateway: Gateway) -> list[GuardedRoute]:
+    """All that the server imports late: pages, the planner, labels, users."""
+    streams = open_streams(gateway)
+    return [*first_routes(gateway, streams), *further_routes(gateway, {}, LiveRuns(gateway), streams)]

@@ -15,7 +15,7 @@ from uuid import UUID
 
 import httpx
 
-from tests.gateway_harness import GatewayHarness
+from tests.gateway_harness import GatewayHarness, late_pages
 from tidegate.advisor.drift.compare import DriftTerms, compare
 from tidegate.advisor.drift.profile import Row, TableProfile
 from tidegate.advisor.drift.shares import column_shares
@@ -25,8 +25,6 @@ from tidegate.advisor.quality.label_terms import LabelTerms
 from tidegate.advisor.quality.report import QualityQuestion
 from tidegate.advisor.quality.store import LabelStore
 from tidegate.capture.paths import file_name, layout
-from tidegate.compose.further_routes import further_routes
-from tidegate.console.live_runs.keeper import LiveRuns
 from tidegate.domain.drift import DriftFinding, DriftOutcome, DriftPoint, DriftRecord, DriftSchedule, DriftVerdict
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.evidence import Comparison, EvidenceBlock, EvidenceConfig, EvidenceRecord
@@ -59,9 +57,7 @@ class InsightScene:
     def __post_init__(self) -> None:
         settings = Settings(state=self.folder, output_roots=(self.folder,))
         self.house = GatewayHarness(settings, people=self.people)
-        self.app = build_app(
-            self.house.gateway, further_routes(self.house.gateway, {}, LiveRuns(self.house.gateway))
-        )
+        self.app = build_app(self.house.gateway, late_pages(self.house.gateway))
 
     @property
     def destination(self) -> str:
@@ -148,7 +144,7 @@ class InsightScene:
     def served(self, at: int = 0) -> Iterator[str]:
         """The address of a server of it, in a thread; ``at``: a port, 0 is any that is free."""
         gateway = replace(self.house.gateway, stopping=asyncio.Event())
-        app = build_app(gateway, further_routes(gateway, {}, LiveRuns(gateway)))
+        app = build_app(gateway, late_pages(gateway))
         started, ended, port = threading.Event(), threading.Event(), list[int]()
 
         async def run() -> None:

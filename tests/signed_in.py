@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from tests.gateway_harness import CHEAP, GatewayHarness
-from tidegate.compose.further_routes import further_routes
-from tidegate.console.live_runs.keeper import LiveRuns
+from tests.gateway_harness import CHEAP, GatewayHarness, late_pages
 from tidegate.domain.access import Caller, Means, Role
 from tidegate.gateway.app import build_app
 from tidegate.service.users import UserBook
@@ -26,9 +24,7 @@ class House:
     harness: GatewayHarness = field(default_factory=lambda: GatewayHarness(people=True))
 
     def __post_init__(self) -> None:
-        self.app = build_app(
-            self.harness.gateway, further_routes(self.harness.gateway, {}, LiveRuns(self.harness.gateway))
-        )
+        self.app = build_app(self.harness.gateway, late_pages(self.harness.gateway))
 
     @property
     def users(self) -> UserBook:

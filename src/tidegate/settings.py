@@ -5,7 +5,7 @@ declared here and nowhere else.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -27,7 +27,7 @@ class Settings:
     state: Path = Path("~/.local/state/tidegate")
     """Folder for the database, logs, sockets and unpacked models. One tidegate per folder."""
 
-    database_url: str = ""
+    database_url: str = field(default="", repr=False)
     """SQLAlchemy URL. Empty: SQLite in the state folder."""
 
     database_timeout: int = 10
@@ -219,14 +219,20 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str], **given: object) -> "Settings":
-        """Settings from ``TIDEGATE_*`` variables; ``given`` (not None) wins over them."""
+        """Settings from ``TIDEGATE_*`` variables; ``given`` (not None) wins over them. Raises StartupError, without
+        the value of a variable that may hold a secret."""
+        secret = {one.name for one in fields(cls) if not one.repr}
         values: dict[str, object] = {}
         for variable, (name, read) in VARIABLES.items():
             if environ.get(variable):
                 try:
                     values[name] = read(environ[variable])
                 except ValueError as error:
-                    raise StartupError(f"{variable}={environ[variable]!r} cannot be used: {error}") from None
+                    # An address may hold a password.
+                    hidden = name in secret or "@" in environ[variable]
+                    shown = variable if hidden else f"{variable}={environ[variable]!r}"
+                    why = "its value is not shown" if hidden and environ[variable] in str(error) else error
+                    raise StartupError(f"{shown} cannot be used: {why}") from None
         values.update({name: value for name, value in given.items() if value is not None})
         return cls(**values)  # type: ignore[arg-type]
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 
 def watched(page: Page, url: str) -> Iterator[Page]:
@@ -24,7 +24,8 @@ def watched(page: Page, url: str) -> Iterator[Page]:
 
 
 def fits(page: Page, width: int) -> None:
-    """Accessible, and not wider than the screen."""
+    """Accessible, and not wider than the screen, once it is computed."""
+    expect(page.locator("[data-waiting]")).to_have_count(0, timeout=60_000)
     found = Axe().run(page).response["violations"]
     assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width

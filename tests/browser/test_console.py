@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.checks import fits, watched
@@ -327,3 +328,25 @@ def test_it_all_stands_there_without_scripts(browser: Browser, platform: Platfor
         page.get_by_text("The same as a table").first.click()
         expect(page.get_by_role("table").first).to_contain_text("an endpoint each")
     own.close()
+
+
+def test_a_page_that_is_being_computed_says_so_and_then_shows_it(browser: Browser, platform: Platform) -> None:
+    """Also without scripts."""
+    for scripts, name in ((True, "waits"), (False, "waits-plainly")):
+        with browser.new_context(java_script_enabled=scripts) as context:
+            page = context.new_page()
+            answer = page.goto(f"{platform.url}/console/planner?example=payroll-fraud&rate=123&name={name}")
+            assert answer is not None and answer.status == 200
+            expect(page.get_by_role("heading", level=1)).to_have_text(name, timeout=60_000)
+            assert page.locator("[data-waiting]").count() == 0
+
+
+def test_the_page_that_waits_is_accessible(page: Page, platform: Platform) -> None:
+    """Its own look for the result is held back meanwhile."""
+    address = f"{platform.url}/console/planner?example=payroll-fraud&rate=124&name=held"
+    page.route("**/planner?*", lambda route: route.continue_() if route.request.is_navigation_request() else None)
+    page.goto(address)
+    if page.locator("[data-waiting]").count():
+        found = Axe().run(page).response["violations"]
+        assert [one["id"] for one in found] == []
+        expect(page.get_by_role("progressbar")).to_be_visible()

@@ -98,6 +98,38 @@ def test_a_pause_is_confirmed_with_a_reason_that_is_only_text(
     assert page.locator("img").count() == 0
 
 
+def test_the_keyboard_alone_changes_its_mind_and_then_resumes(
+    page: Page, platform: Platform, scene: Scene
+) -> None:
+    page.goto(f"{platform.url}/console/endpoints/{NAME}")
+    page.evaluate("localStorage.setItem('tidegate-name', 'Ada')")
+    dialog = page.get_by_role("dialog")
+    for reason, key in (("not yet", "Escape"), ("it was nothing", "Enter")):
+        page.get_by_role("button", name="Resume").focus()
+        page.keyboard.press("Enter")
+        expect(dialog.get_by_label("Reason")).to_be_focused()
+        page.keyboard.type(reason)
+        page.keyboard.press(key)
+        expect(dialog).to_be_hidden()
+    expect(page.get_by_role("button", name="Pause")).to_be_visible()
+    expect(page.get_by_role("list", name=f"Journal of {NAME}")).to_contain_text("it was nothing")
+    assert "not yet" not in journal(page)
+
+
+def test_a_browser_that_slept_is_told_and_shows_what_happened_meanwhile(
+    page: Page, platform: Platform, scene: Scene
+) -> None:
+    page.clock.install()
+    page.goto(f"{platform.url}/console/endpoints/{NAME}")
+    expect(page.locator("[data-pulse]")).to_have_text("live")
+    steer(platform, "pause")
+    page.clock.fast_forward(20 * 60 * 1000)
+    expect(page.locator("[data-connection]")).to_contain_text("This page rested for 20 min")
+    expect(page.get_by_role("region", name="Rollout")).to_contain_text("paused by Bob")
+    expect(page.get_by_role("button", name="Resume")).to_be_visible()
+    steer(platform, "resume")
+
+
 def test_of_two_operators_the_second_is_told(page: Page, platform: Platform, scene: Scene) -> None:
     """Here the rollout is rolled back while somebody is about to let it through."""
     page.goto(f"{platform.url}/console/endpoints/{NAME}")

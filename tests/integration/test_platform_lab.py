@@ -1,10 +1,18 @@
 """The lab on a platform whose controller dies in the middle: what the records ask for is done by the next one."""
 
+import shlex
+import subprocess
+import sys
 from contextlib import suppress
+from pathlib import Path
 
 import httpx
 
+from tests.integration.documented_commands import environment
+from tidegate.console.lab.desk import LAB
 from tidegate.console.lab.progress import ENDPOINT, StepName
+from tidegate.console.lab.story import list_commands
+from tidegate.console.lab.training import EXAMPLE
 from tidegate.testing.platform import Platform, wait_until
 
 API = "/tidegate/v1/lab"
@@ -29,6 +37,18 @@ def do(client: httpx.Client, name: StepName) -> None:
     assert answer.status_code == 202, answer.text
 
 
+def run_command(platform: Platform, step: StepName, *more: str) -> None:
+    """The first command that stands beside a step; of options that come twice the last counts."""
+    (_, line), *_ = list_commands(step, platform.state / "live-runs" / LAB / EXAMPLE, platform.url, signed=False)
+    words = [*shlex.split(line), *more]
+    assert words[0] == "tidegate"
+    given = environment(platform.state, platform.port, Path(sys.executable).parent)
+    done = subprocess.run(
+        [sys.executable, "-m", "tidegate.cli", *words[1:]], env=given, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def restart(platform: Platform) -> None:
     platform.kill_controller()
     platform.start()
@@ -42,7 +62,12 @@ def test_a_lab_goes_on_after_each_death_of_the_controller_and_leaves_nothing() -
         do(client, StepName.TRAIN)
         restart(platform)
         do(client, StepName.TRAIN)
-        do(client, StepName.FIRST)
+        wait(client, StepName.FIRST, "ready")
+        run_command(platform, StepName.FIRST)
+        assert states(client)[StepName.FIRST] == "done", client.get(API).text
+        run_command(platform, StepName.TRAFFIC, "--seconds", "3")
+        assert states(client)[StepName.TRAFFIC] == "done"
+        wait(client, StepName.TRAFFIC, "ready")
         do(client, StepName.TRAFFIC)
         wait(client, StepName.TRAFFIC, "done")
         restart(platform)

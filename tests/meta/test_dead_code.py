@@ -25,7 +25,14 @@ CALLED_BY_LIBRARIES = {
     *("capture_signals", "main_loop", "format_commands"),  # uvicorn, click
     *("global_options", "update_prices", "list_prices", "list_users", "list_tokens", "list_examples"),  # Typer
     "get_request_header",  # model code, of its context
-    *("further_routes", "LabelFollower", "parquet_lines", "OtlpSender"),  # imported late, by name
+    *(
+        "first_routes",
+        "further_routes",
+        "open_streams",
+        "LabelFollower",
+        "parquet_lines",
+        "OtlpSender",
+    ),  # imported late, by name
     *("target_help", "run_local", "create_deployment", "update_deployment", "delete_deployment"),  # MLflow
     *("list_deployments", "get_deployment"),  # MLflow
     *("get_role", "simulate_principal_policy", "list_service_quotas", "describe_images"),  # the fake account

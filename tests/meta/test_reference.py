@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
+from tests.gateway_harness import GatewayHarness, late_pages
 from tidegate.compose import reference
+from tidegate.gateway import native
+from tidegate.gateway.paths import NATIVE
 from tidegate.service.prometheus import families, render, render_storage
 from tidegate.settings import VARIABLES, Settings
 
@@ -23,3 +26,15 @@ def test_metrics_of_the_page_are_listed() -> None:
     text = render({}, [], []) + render_storage(0, 0)
     shown = {line.split()[2] for line in text.splitlines() if line.startswith("# HELP")}
     assert shown and shown <= {name for name, _, _ in families()}
+
+
+def test_every_operation_of_the_native_api_is_listed() -> None:
+    gateway, page = GatewayHarness().gateway, PAGE.read_text()
+    served = [route for route in (*native.routes(gateway), *late_pages(gateway)) if route.path.startswith(NATIVE)]
+    names = [
+        f"| `{method} {route.path.removeprefix(NATIVE)}` |"
+        for route in served
+        for method in sorted((route.methods or set()) - {"HEAD"})
+    ]
+    assert len(names) > 50
+    assert [name for name in names if name not in page] == []

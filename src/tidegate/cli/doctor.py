@@ -10,6 +10,7 @@ import typer
 
 from tidegate.cli.artifacts import prepare
 from tidegate.cli.output import AsJson, console
+from tidegate.cli.progress import ProgressBar
 from tidegate.cli.spec_file import read_spec, with_target
 from tidegate.cli.tables import Table, key, sentence
 from tidegate.cli.target_options import TargetName, TargetsFile, choose_target
@@ -41,7 +42,8 @@ def doctor(
     check = load("tidegate.targets.registry", "KINDS")[name].check
     if check is None:
         raise Invalid(f"target {name} has nothing to check: 'tidegate up' says what is missing on this machine")
-    findings = check(options, wish)
+    with ProgressBar(f"asking target {name}", quiet=as_json):
+        findings = check(options, wish)
     bad = any(one.level in (Level.ERROR, Level.UNKNOWN) for one in findings)
     if as_json:
         print(json.dumps({"target": name, "ok": not bad, "findings": [asdict(one) for one in findings]}))

@@ -13,6 +13,7 @@ from tidegate.cli.baselines import check_file, make_baseline
 from tidegate.cli.capture_addresses import s3_of
 from tidegate.cli.output import AsJson, Name, client, console, show
 from tidegate.cli.plain_parameters import PlainGroup
+from tidegate.cli.progress import ProgressBar
 from tidegate.cli.tables import Table, key, number, sentence
 from tidegate.domain.errors import Invalid
 from tidegate.spec.units import seconds
@@ -55,7 +56,8 @@ def baseline(
       tidegate monitor baseline captures/fraud/AllTraffic/ --columns amount,country
     """
     check_place(score)
-    content, rows = make_baseline(source, time, _split(columns), score, s3_of(os.environ))
+    with ProgressBar(f"reading {source}", quiet=as_json):
+        content, rows = make_baseline(source, time, _split(columns), score, s3_of(os.environ))
     try:
         out.write_bytes(content)
     except OSError as error:
@@ -99,7 +101,7 @@ def set_schedule(
         "least": least,
         "zone": zone,
     }
-    with client() as server:
+    with client() as server, ProgressBar(f"reading {baseline}", quiet=as_json):
         server.endpoint(name)
         address = (
             baseline if "://" in baseline else server.upload("baseline.json", _read(baseline, columns, score))

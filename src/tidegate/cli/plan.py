@@ -20,6 +20,7 @@ from tidegate.advisor.prices import Catalogue, price_folder
 from tidegate.cli import draw
 from tidegate.cli.output import AsJson, console, print_note
 from tidegate.cli.plan_card import card
+from tidegate.cli.progress import ProgressBar
 from tidegate.cli.prompts import ask_all
 from tidegate.cli.spec_file import read_spec
 from tidegate.domain.errors import Invalid
@@ -66,8 +67,8 @@ def plan(
         raise Invalid("give --answers or --example, not both")
     made = _made(answers, example, dict(_change(text) for text in change or ()), further=further)
     spec = with_models(made.spec, [_address(text) for text in model]) if model else None
+    document = _describe(made, quiet=as_json)
     if as_json:
-        document = planner.document(made)
         print(json.dumps(document if spec is None else {**document, "spec": spec}))
     else:
         show(made, console())
@@ -77,6 +78,12 @@ def plan(
         _write(out, planner.render_spec(made, spec))
         run = f"tidegate deploy {out}" if made.job is None else f"tidegate batch {out} INPUT OUTPUT"
         print_note(f"wrote {out}: {run}" + ("" if spec is not None else ", once your model data is put in"))
+
+
+def _describe(made: Plan, *, quiet: bool) -> dict[str, Any]:
+    """The plan as a document, for which its promise is computed."""
+    with ProgressBar("computing what its alarms can see", quiet=quiet):
+        return planner.document(made)
 
 
 def _made(answers: Path | None, example: str | None, changes: Mapping[str, object], *, further: bool) -> Plan:

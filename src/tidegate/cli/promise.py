@@ -28,6 +28,7 @@ from tidegate.cli import baseline_options, draw, plot_files, promised_evidence
 from tidegate.cli.baseline_options import format_probability, format_rise, format_threshold
 from tidegate.cli.output import AsJson, console, print_note
 from tidegate.cli.plot_shapes import CurvePlot
+from tidegate.cli.progress import ProgressBar
 from tidegate.cli.spec_file import SpecPath
 from tidegate.cli.tables import Table, key, number, sentence
 from tidegate.domain.alarm import Alarm, ComparisonOperator
@@ -88,15 +89,15 @@ def promise_spec(
         all(model.serial for model in given.wish.models),
     )
     asked = expectations.parse_wanted(see) if see else expectations.default_wanted(given.baseline)
-    found = promise(plan, given.wish.alarms, rps, given.baseline, asked, terms)
-    alarms = {alarm.name: alarm for alarm in given.wish.alarms}
+    with ProgressBar("computing what the alarms can see", quiet=as_json):
+        found = promise(plan, given.wish.alarms, rps, given.baseline, asked, terms)
     if plot is not None:
         _draw(plot, given, plan.alarms, found, RolloutSetting(plan, rps, given.baseline, terms.startup))
         print_note(f"drawn: {plot}")
     if as_json:
         print(json.dumps({**asdict(found), "kept": found.kept, "assumed": given.assumed}))
         return
-    show(found, alarms, console())
+    show(found, {alarm.name: alarm for alarm in given.wish.alarms}, console())
     if given.assumed:
         print_note(given.assumed)
 

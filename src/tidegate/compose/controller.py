@@ -24,7 +24,7 @@ from tidegate.compose.dispatcher_supervisor import DispatcherSupervisor, queue_d
 from tidegate.compose.environments import plain_environment, write_aws_keys
 from tidegate.compose.event_receivers import announcers
 from tidegate.compose.evidence_loops import EvidenceLoops, join_evidence
-from tidegate.compose.late import go_on_with_live_runs, late_routes
+from tidegate.compose.late import LateRoutes, go_on_with_live_runs
 from tidegate.compose.leadership import JOURNAL_EVERY, leading, prune_records
 from tidegate.compose.logins import join_logins, require_login
 from tidegate.compose.periodic import COLLECT_AFTER, every, every_second
@@ -263,7 +263,7 @@ class Controller:
             loops = [asyncio.create_task(every_second(work, self.stopping, at)) for work, at in each_second]
             loops += [asyncio.create_task(every(*one, self.stopping)) for one in others]
             gateway = self._gateway(parts)
-            late = late_routes(gateway, plain_environment())
+            late = LateRoutes(gateway, plain_environment())
             async with listening(build_app(gateway, late.routes), control_socket(self.folder), gateway):
                 started = True
                 await go_on_with_live_runs(parts.store, late)

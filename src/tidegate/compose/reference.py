@@ -7,7 +7,10 @@ import sys
 from collections.abc import Iterator
 
 from tidegate import settings
-from tidegate.console import cost_reader
+from tidegate.advisor.planner import api as planner_api
+from tidegate.advisor.quality import api as labels_api
+from tidegate.console import captures_page, compute_api, cost_reader, live_challenge_pages
+from tidegate.console.lab import pages as lab_pages
 from tidegate.domain import errors
 from tidegate.domain.access import Access
 from tidegate.gateway import account, native, people
@@ -44,8 +47,7 @@ OPERATIONS = f"""\
 ## Operations of the native API
 
 Below `{NATIVE}`, JSON both ways. The role is the least that may do it ([Roles](security.md#roles)); changes are in
-the [audit](security.md#audit). What the planner and labels have is on their pages ([Planner](planner.md),
-[Labels](labels.md)).
+the [audit](security.md#audit).
 """
 
 
@@ -115,8 +117,11 @@ def _subclasses(kind: type[errors.TidegateError]) -> Iterator[type[errors.Tidega
 
 
 def _operations() -> Iterator[tuple[str, ...]]:
-    tables = (*native.ROUTES, *cost_reader.ROUTES, *people.ROUTES, *account.ROUTES)
-    for method, path, _, access in tables:
+    handled = (native, cost_reader, planner_api, labels_api, people, account)
+    found = [(method, path, access) for module in handled for method, path, _, access in module.ROUTES]
+    found += [captures_page.SAMPLES, *compute_api.OPERATIONS]
+    found += [*live_challenge_pages.OPERATIONS, *lab_pages.OPERATIONS]
+    for method, path, access in found:
         yield f"`{method} {path}`", _role(access), "yes" if access.is_recorded else ""
 
 

@@ -62,16 +62,19 @@ async def read_activity(
     )
 
 
-async def read_rates(metrics: Metrics, endpoint: str, variants: Iterable[str], now: int) -> Sequence[float]:
-    """Requests per second over the last minutes, a value for each ``SPAN``; all zero without traffic."""
+async def read_rates(
+    metrics: Metrics, endpoint: str, variants: Iterable[str], now: int, latest: int = SPANS
+) -> Sequence[float]:
+    """Requests per second over the last minutes, a value for each ``SPAN``; all zero without traffic. ``latest``: how
+    many values."""
     end = now // SPAN * SPAN
-    start = end - SPAN * SPANS
-    totals = [0.0] * SPANS
+    start = end - SPAN * latest
+    totals = [0.0] * latest
     for variant in variants:
         metric = MetricId(SAGEMAKER, "Invocations", _dimensions(endpoint, variant, None))
         for at, sample in (await metrics.read(metric, start, end, SPAN)).items():
             totals[(at - start) // SPAN] += sample.total
-    return [total / SPAN for total in totals if math.isfinite(total)]
+    return [total / SPAN if math.isfinite(total) else 0.0 for total in totals]
 
 
 def _dimensions(endpoint: str, variant: str, config: str | None) -> tuple[tuple[str, str], ...]:

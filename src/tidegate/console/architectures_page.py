@@ -11,7 +11,6 @@ from tidegate.advisor.cost.shapes import shape
 from tidegate.advisor.cost.traffic import Load, Traffic
 from tidegate.advisor.planner.tables import table
 from tidegate.advisor.prices import Catalogue
-from tidegate.console.money import format_dollars
 from tidegate.console.sliders import Slider, form_fields, read_sliders
 
 REGION = "us-east-1"
@@ -46,7 +45,6 @@ def architectures(query: Mapping[str, str], catalogue: Catalogue) -> dict[str, A
         "held": _pool(wanted, values).instances(catalogue.instance(SHARED).memory_gib),
         "each": EACH,
         "shared": SHARED,
-        "dollars": format_dollars,
         "curve": {
             "x": counts,
             "series": [

@@ -27,6 +27,8 @@ SHOWN = 10
 PATIENCE = 10.0
 """Seconds for which a reader waits for the files."""
 READERS = 2
+SAMPLES = ("GET", "/endpoints/{name}/capture/samples", Access.SEE)
+"""The operation that shows some of what was captured."""
 
 
 @dataclass
@@ -56,7 +58,8 @@ def sample_routes(gateway: Gateway, reader: SampleReader) -> list[GuardedRoute]:
             raise NotFound(f"endpoint {name} has no data capture; give its spec a 'capture'")
         return JSONResponse({"samples": [asdict(one) for one in await reader.read(endpoint, most)]})
 
-    return native.routes(gateway, (("GET", "/endpoints/{name}/capture/samples", show, Access.SEE),))
+    method, path, access = SAMPLES
+    return native.routes(gateway, ((method, path, show, access),))
 
 
 async def captures_page(gateway: Gateway, reader: SampleReader, name: str, may_see: bool) -> dict[str, Any]:

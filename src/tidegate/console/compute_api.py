@@ -9,7 +9,6 @@ import json
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from starlette.requests import Request
@@ -28,8 +27,8 @@ TIME_LIMIT = 60.0
 MAX_RUNNING = 2
 MAX_PENDING = 8
 """Maximum number of running and waiting computations; further ones are refused."""
-MAX_KEPT = 16
-"""Answers of pages that are kept."""
+OPERATIONS = tuple(("POST", f"/{what}", Access.READ) for what in COMPUTATIONS)
+"""Method, path under the native API, and what it asks of a caller."""
 
 
 @dataclass
@@ -40,17 +39,6 @@ class ComputePool:
     longest: float = TIME_LIMIT
     _turn: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_RUNNING))
     _waiting: int = 0
-    _kept: dict[str, object] = field(default_factory=dict)
-
-    async def compute_once(self, what: str, body: Mapping[str, object], now: datetime) -> Any:
-        """Like ``compute``, for what does not depend on the time: an answer that was given lately is given again."""
-        key = json.dumps([what, body], sort_keys=True)
-        if key not in self._kept:
-            answer = await self.compute({"what": what, "now": now.isoformat(), "body": dict(body)})
-            self._kept[key] = answer
-            while len(self._kept) > MAX_KEPT:
-                del self._kept[next(iter(self._kept))]
-        return self._kept[key]
 
     async def compute(self, question: dict[str, Any]) -> object:
         """Run a computation. Raises Invalid for an invalid request, Unavailable if too many are waiting."""
@@ -92,10 +80,8 @@ class ComputePool:
 def routes(gateway: Gateway, pool: ComputePool | None = None) -> list[GuardedRoute]:
     there = pool or ComputePool()
     return [
-        GuardedRoute(
-            gateway, f"{NATIVE}/{what}", _make_handler(gateway, there, what), Access.READ, methods=["POST"]
-        )
-        for what in COMPUTATIONS
+        GuardedRoute(gateway, NATIVE + path, _make_handler(gateway, there, path[1:]), access, [method])
+        for method, path, access in OPERATIONS
     ]
 
 

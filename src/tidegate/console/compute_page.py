@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from tidegate.advisor.cost import breakeven, savings
@@ -12,7 +13,6 @@ from tidegate.advisor.cost.shapes import SHAPES, shape
 from tidegate.advisor.cost.traffic import Load, Traffic
 from tidegate.advisor.planner.tables import table
 from tidegate.advisor.prices import HOSTING, Catalogue
-from tidegate.console.money import format_dollars
 from tidegate.console.sliders import Slider, form_fields, read_sliders
 
 REGION = "us-east-1"
@@ -68,7 +68,6 @@ def compute(query: Mapping[str, str], catalogue: Catalogue) -> dict[str, Any]:
         "scaled": _scaled(tariff, load, scaling, usage),
         "commitment": _commitment(tariff, usage),
         "serverless": _serverless(tariff, values, chosen),
-        "dollars": format_dollars,
     }
 
 
@@ -178,7 +177,7 @@ def _serverless(tariff: Tariff, values: Mapping[str, float], chosen: str) -> dic
     crossing = breakeven.crossing(ways["serverless"], ways["real-time"], traffic, year)
     points = breakeven.curve(ways, traffic, year, least=0.01, most=100.0)
     return {
-        "crossing": crossing,
+        "crossing": None if crossing is None else asdict(crossing),
         "chart": {
             "x": [point["rps"] for point in points],
             "series": [

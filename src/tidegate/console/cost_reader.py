@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 
 from tidegate.advisor.cost.bill import Tariff
 from tidegate.console.endpoint_cost import HOUR, Used, price
-from tidegate.console.pages import REGION, load_catalogue
+from tidegate.console.rendering import REGION, load_catalogue
 from tidegate.domain.access import Access
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.metric import SAGEMAKER

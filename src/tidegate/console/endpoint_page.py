@@ -4,14 +4,13 @@ import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from tidegate.console import alarm_meters, endpoint_parts
+from tidegate.console import alarm_meters, endpoint_parts, queue_rows, scaling_rows
 from tidegate.console.activity import Activity, read_activity
-from tidegate.console.figures import format_age
 from tidegate.console.live_stream import Snapshot
-from tidegate.console.pages import TEMPLATES
+from tidegate.console.rendering import TEMPLATES
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.asynchronous import Backlog
 from tidegate.domain.endpoint import Endpoint
@@ -23,10 +22,11 @@ from tidegate.monitoring import alarm_data
 from tidegate.ports.store import JournalLine, Tx
 from tidegate.reconcile.alarm_reads import read_all
 from tidegate.rollout import history as histories
-from tidegate.service import endpoints, history
+from tidegate.service import activities, endpoints, history
 from tidegate.service.evidence import find_evidence
 from tidegate.service.record_kinds import ENDPOINT
-from tidegate.service.scaling_views import scaling_summary
+from tidegate.service.scaling_records import ActivityRecord
+from tidegate.service.scaling_views import scaling_targets
 from tidegate.service.views import alarms_of, endpoint_view
 from tidegate.serving.contract.catalogue import RuntimeKind
 
@@ -49,6 +49,8 @@ class Found:
     """Newest first."""
     of_rollout: list[JournalLine]
     history: History
+    scaled: list[ActivityRecord]
+    """Newest first; none where nothing is scaled."""
 
 
 async def read_page(gateway: Gateway, name: str, may_operate: bool) -> dict[str, Any]:
@@ -68,7 +70,8 @@ async def read_page(gateway: Gateway, name: str, may_operate: bool) -> dict[str,
         "evidence": found.evidence if compared else None,
         "compared": alarm_meters.evidence_rows(found.evidence) if compared and found.evidence else [],
         "decides": alarm_meters.describe_action(rollout.plan.evidence if rollout else None),
-        "scaling": found.document["scaling"],
+        "scaling": scaling_rows.target_rows(found.document["scaling"]),
+        "scaled": scaling_rows.activity_rows(found.scaled),
         "journal": endpoint_parts.timeline(found.latest),
         "asynchronous": _is_asynchronous(endpoint),
         "queue": await _read_queue(gateway, endpoint, now),
@@ -88,14 +91,16 @@ def _find(gateway: Gateway, tx: Tx, name: str) -> Found:
     seen = gateway.context.observed(name)
     rollout, alarms = endpoint.rollout or endpoint.last, alarms_of(tx, endpoint)
     since = None if rollout is None else rollout.started_at
-    document = {**endpoint_view(endpoint, seen, alarms), "scaling": scaling_summary(tx, endpoint, seen)}
+    document = {**endpoint_view(endpoint, seen, alarms), "scaling": scaling_targets(tx, endpoint, seen)}
     latest = tx.journal(kind=ENDPOINT.name, name=name, limit=SHOWN_LINES, newest_first=True, bodies=False)
     of_rollout = (
         []
         if since is None
         else tx.journal(kind=ENDPOINT.name, name=name, since=since, limit=ROLLOUT_LINES, bodies=False)
     )
-    return Found(endpoint, document, alarms, find_evidence(tx, name), latest, of_rollout, history.read(tx, name))
+    scaled = activities.latest(tx, f"{name}/", scaling_rows.READ) if document["scaling"] else []
+    past, evidence = history.read(tx, name), find_evidence(tx, name)
+    return Found(endpoint, document, alarms, evidence, latest, of_rollout, past, scaled)
 
 
 async def _actions(gateway: Gateway, found: Found) -> list[endpoint_parts.Action]:
@@ -135,9 +140,8 @@ async def _read_queue(gateway: Gateway, endpoint: Endpoint, now: datetime) -> di
     queue = gateway.context.queue
     if queue is None or not _is_asynchronous(endpoint):
         return None
-    found = (await queue.backlogs()).get(endpoint.name, Backlog())
-    oldest = None if found.oldest is None else datetime.fromtimestamp(found.oldest, UTC).isoformat()
-    return {"waiting": found.waiting, "working": found.working, "oldest": format_age(oldest, now)}
+    backlog = (await queue.backlogs()).get(endpoint.name, Backlog())
+    return queue_rows.queue_view(backlog, await queue.rows(endpoint.name, queue_rows.READ), now)
 
 
 def _running(endpoint: Endpoint) -> tuple[VariantSpec, ...]:

@@ -68,10 +68,25 @@ def describe_state(document: Mapping[str, Any]) -> str:
     return f"paused by {rollout['paused']['by']}; {text}" if rollout["paused"] else text
 
 
+def sort_by_need(rows: Sequence[Row]) -> list[Row]:
+    """Those with an alarm or a failure first, then those that change, each by name."""
+    return sorted(
+        rows, key=lambda row: (0 if _needs_attention(row) else 1 if _is_changing(row) else 2, row["name"])
+    )
+
+
+def _needs_attention(row: Row) -> bool:
+    return row["tone"] == BAD or bool(row["ringing"])
+
+
+def _is_changing(row: Row) -> bool:
+    return row["status"] in ("Creating", "Updating", "RollingBack", "Deleting")
+
+
 def summarise(rows: Sequence[Row]) -> list[tuple[str, str]]:
     """Counts of the endpoints by what they need, as text and tone."""
-    attention = sum(1 for row in rows if row["tone"] == BAD or row["ringing"])
-    moving = sum(1 for row in rows if row["status"] in ("Creating", "Updating", "RollingBack", "Deleting"))
+    attention = sum(map(_needs_attention, rows))
+    moving = sum(map(_is_changing, rows))
     serving = sum(1 for row in rows if row["status"] == "InService")
     found = [(f"{serving} in service", GOOD if serving else PLAIN)]
     if moving:

@@ -14,7 +14,7 @@ from tidegate.advisor.quality import api as labels_api
 from tidegate.console import captures_page, drift_page, evidence_page, labels_page, models_page, shadow_page
 from tidegate.console.live_stream import LiveStreams, Snapshot
 from tidegate.console.operate_pages import LIVE, render, still_same
-from tidegate.console.pages import TEMPLATES
+from tidegate.console.rendering import TEMPLATES
 from tidegate.domain.access import Access, Caller
 from tidegate.domain.errors import NotFound
 from tidegate.domain.evidence import EvidenceRecord

@@ -11,7 +11,7 @@ from tidegate.console.live_challenges.specs import NAMES, find_challenge
 from tidegate.console.live_challenges.view import Surroundings, describe
 from tidegate.console.live_stream import LiveStreams, Snapshot
 from tidegate.console.operate_pages import still_same
-from tidegate.console.pages import TEMPLATES
+from tidegate.console.rendering import TEMPLATES
 from tidegate.domain.access import Access
 from tidegate.domain.live_challenge import LiveChallenge
 from tidegate.gateway.audit_view import entry_view
@@ -21,7 +21,13 @@ from tidegate.gateway.paths import CONSOLE, NATIVE
 from tidegate.gateway.request_parsing import parse_json_object, parse_purpose, parse_requester
 
 PARTS = ("state", "figures", "story")
-CHALLENGES = f"{NATIVE}/challenges"
+OPERATIONS = (
+    ("GET", "/challenges", Access.READ),
+    ("GET", "/challenges/{name}", Access.READ),
+    ("POST", "/challenges/{name}", Access.CHANGE),
+    ("POST", "/challenges/{name}/stop", Access.CHANGE),
+)
+"""Method, path under the native API, and what it asks of a caller."""
 SHOWN_ENTRIES = 20
 MEMBERS = ("by", "reason")
 
@@ -52,10 +58,10 @@ def routes(gateway: Gateway, live: LiveChallenges, streams: LiveStreams) -> list
         return streams.respond(view, lambda: _snapshot(live, name, who), still_same(gateway, request))
 
     return [
-        GuardedRoute(gateway, CHALLENGES, show_all, Access.READ),
-        GuardedRoute(gateway, f"{CHALLENGES}/{{name}}", show, Access.READ),
-        GuardedRoute(gateway, f"{CHALLENGES}/{{name}}", start, Access.CHANGE, ["POST"]),
-        GuardedRoute(gateway, f"{CHALLENGES}/{{name}}/stop", stop, Access.CHANGE, ["POST"]),
+        *(
+            GuardedRoute(gateway, NATIVE + path, handle, access, [method])
+            for (method, path, access), handle in zip(OPERATIONS, (show_all, show, start, stop), strict=True)
+        ),
         GuardedRoute(gateway, f"{CONSOLE}/challenges/{{name}}/live", follow, Access.READ),
     ]
 

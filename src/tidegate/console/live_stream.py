@@ -10,6 +10,7 @@ from starlette.responses import Response, StreamingResponse
 
 from tidegate.domain.errors import NotFound, TidegateError, Unavailable
 from tidegate.gateway.browser_pages import HEADERS
+from tidegate.gateway.dependencies import Gateway
 from tidegate.ports.clock import Clock
 
 LIFETIME = 50
@@ -79,23 +80,23 @@ class LiveStreams:
             for second in range(LIFETIME):
                 try:
                     if second % ASKED_EVERY == ASKED_EVERY - 1 and not await same():
-                        yield _event("ended", {})
+                        yield write_event("ended", {})
                         return
                     found = await page.take(int(self.clock.now().timestamp()))
                 except NotFound as error:
-                    yield _event("gone", {"message": error.message})
+                    yield write_event("gone", {"message": error.message})
                     return
                 except TidegateError as error:
-                    yield _event("trouble", {"message": error.message})
+                    yield write_event("trouble", {"message": error.message})
                 else:
                     render = found.render_whole if found.layout != layout else None
                     whole = None if render is None else render()
                     changed = {} if whole is not None else changed_parts(sent, found.parts)
-                    yield _event("news", {"instance": self.instance, "whole": whole, "parts": changed})
+                    yield write_event("news", {"instance": self.instance, "whole": whole, "parts": changed})
                     sent, layout = dict(found.parts), found.layout
                 if await self._wait():
                     return
-            yield _event("renew", {})
+            yield write_event("renew", {})
         finally:
             self.open -= 1
             if not self.open:
@@ -110,11 +111,15 @@ class LiveStreams:
         return self.stopping.is_set()
 
 
+def open_streams(gateway: Gateway) -> LiveStreams:
+    return LiveStreams(gateway.context.clock, gateway.context.ids.new("request"), gateway.stopping)
+
+
 def changed_parts(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]:
     """Parts that are new or different. One that is no longer there becomes empty."""
     found = {name: text for name, text in after.items() if before.get(name) != text}
     return found | dict.fromkeys(before.keys() - after.keys(), "")
 
 
-def _event(kind: str, data: Mapping[str, object]) -> str:
+def write_event(kind: str, data: Mapping[str, object]) -> str:
     return f"event: {kind}\ndata: {json.dumps(data)}\n\n"

@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 
 from tidegate import __version__
 from tidegate.console.identity import identify_reader
-from tidegate.console.pages import TEMPLATES
+from tidegate.console.rendering import TEMPLATES
 from tidegate.domain.access import USER_NAME, Access, Caller, Means
 from tidegate.domain.errors import AuthError, TooManyAttempts
 from tidegate.gateway import callers

@@ -7,36 +7,28 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from tidegate import __version__
-from tidegate.console import endpoint_page, endpoint_rows, job_rows, version_diff
-from tidegate.console.activity import SPAN, Activity, read_activity, read_rates, variants_of
+from tidegate.console import endpoint_page, job_rows, version_diff
 from tidegate.console.cost_reader import CostReader
-from tidegate.console.endpoint_cost import cost_cell, cost_view
+from tidegate.console.endpoint_cost import cost_view
+from tidegate.console.endpoint_list import EndpointList
 from tidegate.console.identity import identify_reader, page_headers
 from tidegate.console.live_stream import LiveStreams, Snapshot, StillSame
-from tidegate.console.pages import PAGES, TEMPLATES
+from tidegate.console.rendering import PAGES, TEMPLATES
 from tidegate.domain.access import Access, Caller
-from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import AuthError, Invalid
 from tidegate.domain.history import History
-from tidegate.domain.usage import Usage
 from tidegate.gateway import callers
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.guarded_routes import GuardedRoute
 from tidegate.gateway.paths import CONSOLE
 from tidegate.gateway.request_parsing import parse_endpoint_name
-from tidegate.ports.store import Filter, Tx
-from tidegate.service import history, transforms, usage
-from tidegate.service.views import EndpointDocument, alarms_of, endpoint_view
+from tidegate.ports.store import Filter
+from tidegate.service import history, transforms
 
 LIVE = f"{CONSOLE}/live"
 SHOWN_JOBS = 200
-CELLS = ("state", "versions", "traffic", "latency", "errors", "instances", "cost", "last")
 
 Handler = Callable[[Request], Awaitable[Response]]
-
-
-def open_streams(gateway: Gateway) -> LiveStreams:
-    return LiveStreams(gateway.context.clock, gateway.context.ids.new("request"), gateway.stopping)
 
 
 def routes(gateway: Gateway, streams: LiveStreams) -> list[GuardedRoute]:
@@ -129,66 +121,3 @@ def compare_asked(found: History, asked: Mapping[str, str]) -> dict[str, Any]:
     except Invalid as error:
         return {**shown, "problem": error.message, "old": None, "new": None}
     return {**shown, "old": old, "new": new, "changes": version_diff.compare_versions(old, new)}
-
-
-class EndpointList:
-    """The rows of all endpoints. Sparklines are read again once they have a new point, and a row that did not change
-    is not rendered again."""
-
-    def __init__(self, gateway: Gateway, costs: CostReader) -> None:
-        self._gateway = gateway
-        self._costs = costs
-        self._rates: dict[str, list[float]] = {}
-        self._point = -1
-        self._rendered: dict[str, tuple[endpoint_rows.Row, dict[str, str]]] = {}
-
-    async def context(self) -> dict[str, Any]:
-        rows = await self._rows()
-        return {"rows": rows, "summary": endpoint_rows.summarise(rows)}
-
-    async def snapshot(self) -> Snapshot:
-        context = await self.context()
-        cells: Any = TEMPLATES.get_template("endpoint_cells.html").module
-        before, self._rendered = self._rendered, {}
-        parts = {"summary": str(cells.summary(context["summary"]))}
-        for row in context["rows"]:
-            name: str = row["name"]
-            row_before, made = before.get(name, (None, {}))
-            if row != row_before:
-                made = {f"{name}/{cell}": str(getattr(cells, cell)(row)) for cell in CELLS}
-            self._rendered[name] = row, made
-            parts |= made
-
-        def render_whole() -> str:
-            url = self._gateway.settings.url
-            return TEMPLATES.get_template("endpoint_list.html").render(url=url, **context)
-
-        return Snapshot(parts, tuple(row["name"] for row in context["rows"]), render_whole)
-
-    async def _rows(self) -> list[endpoint_rows.Row]:
-        context = self._gateway.context
-        now = context.clock.now()
-        second = int(now.timestamp())
-
-        def work(tx: Tx) -> list[tuple[Endpoint, EndpointDocument, Usage]]:
-            return [
-                (
-                    saved.body,
-                    endpoint_view(saved.body, context.observed(saved.name), alarms_of(tx, saved.body)),
-                    used,
-                )
-                for saved, used in usage.read_all(tx)
-            ]
-
-        found = await context.store.run(work)
-        point = second // SPAN
-        kept = self._rates if point == self._point else {}
-        rows, self._rates, self._point = [], {}, point
-        for endpoint, document, used in found:
-            variants, name = variants_of(endpoint), endpoint.name
-            activity: Activity = await read_activity(context.metrics, name, variants, second)
-            rates = kept.get(name) or list(await read_rates(context.metrics, name, variants, second))
-            self._rates[name] = rates
-            cost = cost_view(await self._costs.price(endpoint, used))
-            rows.append({**endpoint_rows.make_row(document, activity, rates, now), "cost": cost_cell(cost)})
-        return rows

@@ -6,7 +6,6 @@ from urllib.parse import parse_qsl, urlencode
 
 from tidegate.advisor import planner
 from tidegate.advisor.prices import Catalogue
-from tidegate.console.money import format_dollars
 from tidegate.domain.errors import TidegateError
 
 EXAMPLE, AGAINST = "example", "against"
@@ -51,7 +50,6 @@ def planned(query: Mapping[str, str], catalogue: Catalogue) -> dict[str, Any]:
         "against": against,
         "versus": None if made is None or not against else compare(made, answers, against, catalogue),
         "address": urlencode({key: written(value) for key, value in answers.items()}),
-        "dollars": format_dollars,
     }
 
 

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from tidegate.console import recommender_page
 from tidegate.console.live_stream import LiveStreams, Snapshot
 from tidegate.console.operate_pages import still_same
-from tidegate.console.pages import TEMPLATES, load_catalogue, render_page
+from tidegate.console.rendering import TEMPLATES, load_catalogue, render_page
 from tidegate.domain.access import Access
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.guarded_routes import GuardedRoute

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from tidegate.console import endpoint_page, summary_card, version_diff
 from tidegate.console.cost_reader import CostReader
 from tidegate.console.endpoint_cost import cost_view
-from tidegate.console.pages import REGION, load_catalogue, render_page
+from tidegate.console.rendering import REGION, load_catalogue, render_page
 from tidegate.domain.access import Access
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.history import History

@@ -6,7 +6,6 @@ from urllib.parse import urlencode
 
 from tidegate.advisor import planner
 from tidegate.advisor.prices import Catalogue
-from tidegate.console.money import format_dollars
 from tidegate.console.overview import TARGETS, THERE
 from tidegate.console.plan_page import EXAMPLE, written
 from tidegate.domain.errors import TidegateError
@@ -44,7 +43,6 @@ def compared(query: Mapping[str, str], catalogue: Catalogue) -> dict[str, Any]:
         "problem": problem,
         "ways": ways,
         "address": urlencode({key: written(value) for key, value in answers.items()}),
-        "dollars": format_dollars,
     }
 
 

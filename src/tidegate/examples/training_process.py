@@ -5,12 +5,14 @@ Reads a ``TrainingRequest`` as JSON from stdin; writes ``{"error": ...}`` to std
 well.
 """
 
+import hashlib
 import json
 import os
 import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -65,7 +67,14 @@ def adapt_spec(spec: dict[str, Any], endpoint: str, tags: dict[str, str]) -> dic
     }
     changed = {**spec, "endpoint": endpoint, "tags": {**spec["tags"], **tags}, "alarms": kept}
     changed.pop("autoscaling", None)
+    # With a fingerprint of its own a spec has the same names wherever it is read: a command adds none.
+    changed["model"] = {**spec["model"], "fingerprint": _compute_fingerprint(spec["model"]["data"])}
     return changed
+
+
+def _compute_fingerprint(address: str) -> str:
+    data = Path(unquote(urlsplit(address).path)).read_bytes()
+    return f"sha256-{hashlib.sha256(data).hexdigest()[:16]}"
 
 
 def main() -> None:

@@ -5,6 +5,8 @@ HEALTH = "/healthz"
 METRICS = "/metrics"
 CONSOLE = "/console"
 LOGIN = f"{CONSOLE}/login"
+WAITING = f"{CONSOLE}/waiting"
+"""Of the page that stands for another one; nothing is there itself."""
 UPLOADS = f"{NATIVE}/uploads/"
 """Files, which are written to disk as they arrive; see ``uploads.py``."""
 

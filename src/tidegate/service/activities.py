@@ -26,6 +26,11 @@ def find(tx: Tx, prefix: str = "") -> list[ActivityRecord]:
     return sorted(found, key=lambda record: (record.activity.started, record.name), reverse=True)
 
 
+def latest(tx: Tx, prefix: str, most: int) -> list[ActivityRecord]:
+    """The last that were recorded, newest first, without a look at all of them."""
+    return [saved.body for saved in tx.find(ACTIVITY, Filter(name_prefix=prefix), most).items]
+
+
 def prune(tx: Tx, now: datetime) -> None:
     for saved in tx.find(ACTIVITY, Filter(modified_before=now - KEPT)).items:
         tx.delete(ACTIVITY, saved.name, expect=saved.version, now=now)

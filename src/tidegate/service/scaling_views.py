@@ -28,7 +28,6 @@ def scaling_view(
 ) -> ScalingDocument:
     """Targets with their policies and scheduled actions, and the last ``limit`` activities, newest first.
     ``everything`` includes refused ones."""
-    found = [saved.body for saved in scalables.list_for_endpoint(tx, endpoint.name)]
     done = [
         record
         for record in activities.find(tx, f"{endpoint.name}/")
@@ -36,9 +35,14 @@ def scaling_view(
     ]
     return {
         "endpoint": endpoint.name,
-        "targets": [_target(tx, one, endpoint, seen) for one in found],
+        "targets": scaling_targets(tx, endpoint, seen),
         "activities": [_activity(record) for record in done[:limit]],
     }
+
+
+def scaling_targets(tx: Tx, endpoint: Endpoint, seen: Observation | None) -> list[ScalingDocument]:
+    """What is scaled, with its policies and scheduled actions."""
+    return [_target(tx, saved.body, endpoint, seen) for saved in scalables.list_for_endpoint(tx, endpoint.name)]
 
 
 def scaling_summary(tx: Tx, endpoint: Endpoint, seen: Observation | None) -> list[ScalingDocument]:

@@ -18,10 +18,15 @@ from tidegate.service.record_kinds import ALARM
 EndpointDocument = dict[str, object]
 
 
-def alarms_of(tx: Tx, endpoint: Endpoint) -> list[Alarm]:
-    """Alarms of the rollout in progress, otherwise of the last DeploymentConfig. Missing ones are skipped."""
+def named_alarms(endpoint: Endpoint) -> tuple[str, ...]:
+    """Names of the alarms of the rollout in progress, otherwise of the last DeploymentConfig."""
     deployment = endpoint.rollout.deployment if endpoint.rollout else endpoint.deployment
-    found = (tx.get(ALARM, name) for name in (deployment.alarms if deployment else ()))
+    return deployment.alarms if deployment else ()
+
+
+def alarms_of(tx: Tx, endpoint: Endpoint) -> list[Alarm]:
+    """Those of ``named_alarms`` that are there."""
+    found = (tx.get(ALARM, name) for name in named_alarms(endpoint))
     return [saved.body for saved in found if saved is not None]
 
 

@@ -2,11 +2,22 @@
 
 import io
 import sys
+from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from tidegate.cli.app import app
 from tidegate.cli.progress import ProgressBar
 from tidegate.testing.platform import wait_until
+
+SPEC = """
+endpoint: fraud
+model: {image: tidegate/xgboost, data: ./model.tar.gz}
+rollout: {strategy: canary, size: 10%, wait: 10m}
+alarms:
+  errors: {metric: Invocation5XXErrors, statistic: Average, above: 2%}
+"""
 
 
 class Screen(io.StringIO):
@@ -58,3 +69,32 @@ def test_an_error_removes_the_bar_and_is_passed_on(monkeypatch: pytest.MonkeyPat
         wait_until(lambda: "failing" in screen.getvalue(), "the bar", 20)
         raise ValueError("no")
     assert screen.getvalue().endswith("\x1b[2K"), "the line is empty again"
+
+
+@pytest.mark.parametrize(
+    ("module", "words"),
+    [
+        ("promise", ("promise", "SPEC", "--rps", "40")),
+        ("plan", ("plan", "--example", "salary-benchmarking")),
+        ("monitor", ("monitor", "baseline", "TABLE", "--out", "OUT")),
+    ],
+)
+def test_commands_that_compute_show_their_progress_but_not_to_programs(
+    module: str, words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "spec.yaml").write_text(SPEC)
+    (tmp_path / "rows.csv").write_text("amount,hours\n" + "".join(f"{n},{n % 7}\n" for n in range(50)))
+    places = {"SPEC": "spec.yaml", "TABLE": "rows.csv", "OUT": "baseline.json"}
+    command = [str(tmp_path / places[word]) if word in places else word for word in words]
+    made = list[bool]()
+
+    class Watched(ProgressBar):
+        def __init__(self, what: str, total: float | None = None, *, quiet: bool = False) -> None:
+            made.append(quiet)
+            super().__init__(what, total, quiet=True)
+
+    monkeypatch.setattr(f"tidegate.cli.{module}.ProgressBar", Watched)
+    for further, quiet in (([], False), (["--json"], True)):
+        result = CliRunner().invoke(app, [*command, *further])
+        assert result.exit_code == 0, result.output
+        assert made.pop() is quiet and not made

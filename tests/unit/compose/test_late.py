@@ -1,24 +1,25 @@
 """Pages and the planner are imported at the first request for one of them, and answer as if they had always been."""
 
 import asyncio
+import threading
 
 import httpx
+import pytest
 
-from tests.gateway_harness import GatewayHarness
-from tidegate.compose.further_routes import further_routes
-from tidegate.compose.late import PATHS, late_routes
-from tidegate.console.live_runs.keeper import LiveRuns
+from tests.gateway_harness import GatewayHarness, late_pages
+from tidegate.compose import late
+from tidegate.compose.late import FIRST, FURTHER, LateRoutes
 from tidegate.gateway.app import build_app
+from tidegate.host import late_import
 
 
 def test_every_late_path_has_its_route_with_its_methods() -> None:
-    gateway = GatewayHarness().gateway
-    real = further_routes(gateway, {}, LiveRuns(gateway))
+    real = late_pages(GatewayHarness().gateway)
     found: dict[str, set[str]] = {}
     for route in real:
         found.setdefault(route.path, set()).update(route.methods or ())
     assert {path: methods - {"HEAD"} for path, methods in found.items()} == {
-        path: set(methods) for path, methods in PATHS.items()
+        path: set(methods) for path, methods in {**FIRST, **FURTHER}.items()
     }
 
 
@@ -26,7 +27,7 @@ def test_late_routes_answer_also_when_several_are_the_first() -> None:
     house = GatewayHarness()
 
     async def ask() -> list[httpx.Response]:
-        app = build_app(house.gateway, late_routes(house.gateway, {}).routes)
+        app = build_app(house.gateway, LateRoutes(house.gateway, {}).routes)
         async with httpx.AsyncClient(
             transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8471"
         ) as client:
@@ -40,3 +41,55 @@ def test_late_routes_answer_also_when_several_are_the_first() -> None:
     found = asyncio.run(ask())
     assert [answer.status_code for answer in found] == [200, 200, 200, 404, 405, 200]
     assert "<h1>" in found[0].text and found[5].json()["spec"]["endpoint"] == "payroll-fraud"
+
+
+WHILE_IMPORTING = ("/console/users", "/console/waiting", "/console/static/console.css", "/console")
+
+
+def test_a_browser_does_not_wait_for_an_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only somebody who may read pages is told to wait."""
+    house, goes_on = GatewayHarness(), threading.Event()
+    real = late_import.load
+
+    def slow(module: str, name: str) -> object:
+        if name == "further_routes":
+            goes_on.wait(30)
+            return lambda *rest, warm=False: real(module, name)(*rest)  # nothing is computed ahead here
+        return real(module, name)
+
+    monkeypatch.setattr(late, "load", slow)
+    browser = {"accept": "text/html"}
+
+    async def ask() -> list[httpx.Response]:
+        app = build_app(house.gateway, LateRoutes(house.gateway, {}).routes)
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8471"
+        ) as client:
+            first = [await client.get(path, headers=browser) for path in WHILE_IMPORTING]
+            asked = asyncio.ensure_future(client.get("/console/users"))
+            goes_on.set()
+            found = [*first, await asked, await client.get("/console/users", headers=browser)]
+            await house.store.close()
+            return found
+
+    waiting, nothing, style, listed, script, page = asyncio.run(ask())
+    assert (style.status_code, listed.status_code) == (200, 200)
+    assert waiting.status_code == 200 and "data-waiting" in waiting.text
+    assert waiting.headers["cache-control"] == "no-store"
+    assert nothing.status_code == 404
+    assert script.status_code == 200 and "data-waiting" not in script.text + page.text
+
+
+def test_who_may_not_read_is_not_told_to_wait_but_sent_to_the_login() -> None:
+    house = GatewayHarness(people=True)
+
+    async def ask() -> httpx.Response:
+        app = build_app(house.gateway, LateRoutes(house.gateway, {}).routes)
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8471"
+        ) as client:
+            found = await client.get("/console/overview", headers={"accept": "text/html"})
+            await house.store.close()
+            return found
+
+    assert asyncio.run(ask()).status_code == 303

@@ -1,104 +1,125 @@
-"""Rows of the list of endpoints, and the figures in them."""
+"""The list of endpoints is current, and reads no more than it has to."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from tidegate.console import figures
-from tidegate.console.activity import Activity
-from tidegate.console.endpoint_rows import Row, make_row, summarise
+from tests.gateway_harness import GatewayHarness
+from tidegate.console.activity import SPAN, read_rates
+from tidegate.console.cost_reader import CostReader
+from tidegate.console.endpoint_list import EndpointList
+from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.metric import SAGEMAKER, MetricId, Sample
+from tidegate.ports.store import Tx
+from tidegate.rollout import desired_state
+from tidegate.service.record_kinds import ALARM, ENDPOINT
+from tidegate.testing.samples import canary, percent, version
 
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-IDLE = Activity(0.0, None, None, None)
-FLEET = {
-    "config": "v1",
-    "side": "serving",
-    "variant": "main",
-    "copies": None,
-    "share": 100.0,
-    "ready": 2,
-    "desired": 2,
-    "starting": 0,
-}
-AT_REST: dict[str, Any] = {
-    "name": "fraud",
-    "target": "local",
-    "status": "InService",
-    "why": "serves",
-    "failure_reason": None,
-    "rollout": None,
-    "last": None,
-    "fleets": [FLEET],
-    "alarms": [],
-}
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+NAMES = [f"e{number:02d}" for number in range(25)]
+"""So many that their alarms are read together."""
 
 
-def row(activity: Activity = IDLE, rates: tuple[float, ...] = (), **changes: Any) -> Row:
-    return make_row({**AT_REST, **changes}, activity, rates, NOW)
+def make_endpoint(name: str) -> Endpoint:
+    serving = replace(version(f"{name}-v1", 1, created_at=NOW), generation=1)
+    made = Endpoint(name, NOW, NOW, 1, serving, deployment=canary(percent(10), 600, alarms=(f"{name}-slow",)))
+    return desired_state.route(made, 0)
 
 
-def test_without_requests_nothing_is_claimed() -> None:
-    idle = row()
-    assert (idle["rate"], idle["p50"], idle["p99"], idle["errors"], idle["points"]) == ("0/s", "–", "–", "–", "")
+def make_alarm(name: str) -> Alarm:
+    threshold, above = 1e5, ComparisonOperator.GREATER
+    return Alarm(name, SAGEMAKER, "ModelLatency", {}, "p99", 10, 3, 2, threshold, above, NOW)
 
 
-def test_an_endpoint_at_rest_has_nothing_to_tell_and_one_in_a_rollout_its_stage() -> None:
-    assert row()["detail"] == ""
-    rollout = {"phase": "Baking", "stage": 2, "stages": 4, "paused": None}
-    assert row(status="Updating", rollout=rollout)["detail"] == "baking, stage 2 of 4"
-    held = {**rollout, "paused": {"by": "ada"}}
-    assert row(status="Updating", rollout=held)["detail"] == "paused by ada; baking, stage 2 of 4"
+def write(tx: Tx) -> None:
+    for name in NAMES:
+        tx.put(ENDPOINT, name, make_endpoint(name), expect=0, now=NOW)
+        tx.put(ALARM, f"{name}-slow", make_alarm(f"{name}-slow"), expect=0, now=NOW)
 
 
-def test_both_versions_stand_with_their_shares_and_variants() -> None:
-    fleets = [
-        {**FLEET, "side": "old", "share": 75.0},
-        {**FLEET, "side": "new", "config": "v2", "share": 20.0},
-        {**FLEET, "side": "new", "config": "v2", "variant": "b", "share": 5.0, "ready": 0},
-        {**FLEET, "side": "leaving", "config": "v0", "share": 0.0, "desired": 0},
-    ]
-    found = row(fleets=fleets)
-    assert [(one["config"], one["share"]) for one in found["versions"]] == [("v1", "75 %"), ("v2", "25 %")]
-    assert found["versions"][1]["variants"] == [("main", "20 %"), ("b", "5 %")]
-    assert (found["ready"], found["desired"]) == (6, 6)
+@pytest.fixture
+async def house() -> Any:
+    made = GatewayHarness()
+    await made.store.run(write)
+    yield made
+    await made.store.close()
 
 
-def test_what_needs_somebody_is_counted_and_stands_out() -> None:
-    failed = row(Activity(5.0, 0.2, 1.0, 2.0), status="Failed", failure_reason="no model")
-    ringing = row(alarms=[{"name": "errors", "state": "ALARM"}, {"name": "p99", "state": "OK"}])
-    assert (failed["tone"], failed["errors_tone"], failed["detail"]) == ("bad", "bad", "no model")
-    assert ringing["ringing"] == ["errors"]
-    assert summarise([failed, ringing, row(status="Updating", rollout=None)]) == [
-        ("1 in service", "good"),
-        ("1 changing", ""),
-        ("2 with an alarm or a failure", "bad"),
-    ]
+def count_finds(house: GatewayHarness, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Kinds of the records that are read in lists, as they are read."""
+    found, run = list[str](), type(house.store).run
+
+    async def watched(store: Any, work: Callable[[Tx], Any]) -> Any:
+        def wrapped(tx: Tx) -> Any:
+            find = tx.find
+
+            def spy(kind: Any, *rest: Any, **further: Any) -> Any:
+                found.append(kind.name)
+                return find(kind, *rest, **further)
+
+            tx.find = spy  # type: ignore[method-assign]
+            return work(tx)
+
+        return await run(store, wrapped)
+
+    monkeypatch.setattr(type(house.store), "run", watched)
+    return found
 
 
-def test_the_last_rollout_is_told_with_its_end() -> None:
-    ended = (NOW - timedelta(minutes=5)).isoformat()
-    found = row(last={"to": "v2", "outcome": "RolledBack", "ended_at": ended, "reason": "errors"})["last"]
-    assert (found["outcome"], found["tone"], found["age"]) == ("rolled back", "warn", "5 min ago")
+async def test_records_are_read_again_after_a_write_alone(
+    house: GatewayHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = EndpointList(house.gateway, CostReader(house.gateway))
+    finds = count_finds(house, monkeypatch)
+    first = await listed.snapshot()
+    assert first.layout == tuple(NAMES) and finds
+    finds.clear()
+    assert (await listed.snapshot()).parts.keys() == first.parts.keys()
+    assert finds == []
+
+    def ring(tx: Tx) -> None:
+        saved = tx.get(ALARM, "e03-slow")
+        assert saved is not None
+        tx.put(ALARM, "e03-slow", replace(saved.body, state=AlarmState.ALARM), expect=saved.version, now=NOW)
+        tx.delete(ENDPOINT, "e00", expect=None, now=NOW)
+
+    await house.store.run(ring)
+    after = await listed.snapshot()
+    assert finds and after.layout == ("e03", "e01", "e02", *NAMES[4:])
+    assert "alarm e03-slow" in after.parts["e03/state"] and "alarm" not in after.parts["e04/state"]
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(5, "just now"), (61, "1 min ago"), (7300, "2 h ago"), (3 * 86_400, "3 days ago")]
-)
-def test_ages_are_told_coarsely(seconds: float, text: str) -> None:
-    assert figures.format_age((NOW - timedelta(seconds=seconds)).isoformat(), NOW) == text
+async def test_a_sparkline_that_is_continued_is_the_one_that_is_read_whole(house: GatewayHarness) -> None:
+    """Also where requests were counted some seconds late."""
+    listed = EndpointList(house.gateway, CostReader(house.gateway))
+    dimensions = (("EndpointName", "e05"), ("VariantName", "AllTraffic"))
+    metric = MetricId(SAGEMAKER, "Invocations", dimensions)
+    began = house.clock.now()
+    for step in range(0, 90, 3):
+        house.clock.shift = timedelta(seconds=step)
+        second = int((began + house.clock.shift).timestamp())
+        late = second - (step * 7) % 12
+        count = float(1 + step % 5)
+        await house.metrics.put([Sample(metric, late, count, count, 1.0, 1.0)])
+        kept = await listed._read_sparkline("e05", ("AllTraffic",), second)
+        listed._sparklines["e05"] = kept
+    second = second // SPAN * SPAN + SPAN
+    kept = await listed._read_sparkline("e05", ("AllTraffic",), second)
+    assert list(kept.rates) == list(await read_rates(house.metrics, "e05", ["AllTraffic"], second))
+    assert sum(kept.rates) > 0
 
 
-@pytest.mark.parametrize(("part", "text"), [(None, "–"), (0.0, "0 %"), (0.0004, "< 0.1 %"), (0.0213, "2.13 %")])
-def test_few_errors_are_not_none(part: float | None, text: str) -> None:
-    assert figures.format_percent(part) == text
-
-
-@pytest.mark.parametrize(("rate", "text"), [(0, "0/s"), (0.05, "0.05/s"), (2.34, "2.3/s"), (1234.5, "1,234/s")])
-def test_rates_are_as_long_as_they_need(rate: float, text: str) -> None:
-    assert figures.format_rate(rate) == text
-
-
-def test_a_sparkline_reaches_from_the_floor_to_the_top() -> None:
-    points = figures.spark_points([0.0, 5.0, 10.0])
-    assert points == "0,19.0 1,10.0 2,1.0"
+async def test_other_variants_and_a_long_pause_are_read_anew(house: GatewayHarness) -> None:
+    listed = EndpointList(house.gateway, CostReader(house.gateway))
+    metric = MetricId(SAGEMAKER, "Invocations", (("EndpointName", "e05"), ("VariantName", "b")))
+    second = int(house.clock.now().timestamp()) // SPAN * SPAN
+    await house.metrics.put([Sample(metric, second - 2 * SPAN, 5.0, 5.0, 1.0, 1.0)])
+    listed._sparklines["e05"] = await listed._read_sparkline("e05", ("a",), second)
+    assert sum(listed._sparklines["e05"].rates) == 0
+    assert sum((await listed._read_sparkline("e05", ("a", "b"), second)).rates) == 1.0
+    later = await listed._read_sparkline("e05", ("a",), second + 10_000)
+    assert len(later.rates) == len(listed._sparklines["e05"].rates)

@@ -19,7 +19,7 @@ from tests.signed_in import House
 from tidegate.console import captures_page
 from tidegate.console.evidence_page import compared_page
 from tidegate.console.models_page import models_page
-from tidegate.console.pages import show_unseen
+from tidegate.console.rendering import show_unseen
 from tidegate.domain.access import Role
 from tidegate.domain.errors import Transient
 from tidegate.evidence.timeline import trace_evidence

@@ -71,7 +71,7 @@ def test_autoscaling_costs_less_than_the_busiest_hour_at_all_hours() -> None:
     (one, three) = shown["commitment"]["made"]
     assert 0 < one["saving"] < three["saving"]
     crossing = shown["serverless"]["crossing"]
-    assert crossing is not None and crossing.rps > 0
+    assert crossing is not None and crossing["rps"] > 0
 
 
 def test_a_rate_that_no_fleet_of_the_page_can_answer_is_said() -> None:

@@ -325,7 +325,7 @@ async def test_viewers_see_no_buttons_and_operators_do() -> None:
     house = House()
     for name, role, deploys in (("eve", Role.VIEWER, False), ("olga", Role.OPERATOR, True)):
         async with house.signed_in(name, role) as client:
-            page = (await client.get("/console/planner?example=payroll-fraud", headers=PAGE)).text
+            page = (await client.get("/console/planner?example=payroll-fraud")).text
             assert ("data-deploy-form" in page) is deploys
             assert f"signed in as {role}" in page and "/console/audit" not in page
 

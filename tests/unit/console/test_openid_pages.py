@@ -17,6 +17,7 @@ from tests.signed_in import PAGE
 from tidegate.auth.openid import find_role, user_name
 from tidegate.compose.logins import check_provider
 from tidegate.console import login_pages, openid_pages, operate_pages
+from tidegate.console.live_stream import open_streams
 from tidegate.console.openid_provider import OpenIdProvider
 from tidegate.domain.access import Role
 from tidegate.domain.errors import StartupError
@@ -45,7 +46,7 @@ class World:
         routes = [
             *login_pages.routes(gateway),
             *openid_pages.routes(gateway, asked),
-            *operate_pages.routes(gateway, operate_pages.open_streams(gateway)),
+            *operate_pages.routes(gateway, open_streams(gateway)),
         ]
         self.app = build_app(gateway, routes)
 

@@ -12,8 +12,8 @@ import pytest
 
 from tests.gateway_harness import GatewayHarness
 from tidegate.console import live_stream, operate_pages
-from tidegate.console.live_stream import LIFETIME, LiveStreams, Snapshot, changed_parts
-from tidegate.console.pages import TEMPLATES
+from tidegate.console.live_stream import LIFETIME, LiveStreams, Snapshot, changed_parts, open_streams
+from tidegate.console.rendering import TEMPLATES
 from tidegate.domain.errors import NotFound, Unavailable
 from tidegate.gateway.app import build_app
 
@@ -31,9 +31,7 @@ def visit(*paths: str, deploy: bool = True, commands: tuple[tuple[str, dict[str,
     house = GatewayHarness()
 
     async def ask() -> list[str]:
-        app = build_app(
-            house.gateway, operate_pages.routes(house.gateway, operate_pages.open_streams(house.gateway))
-        )
+        app = build_app(house.gateway, operate_pages.routes(house.gateway, open_streams(house.gateway)))
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8471") as client:
             if deploy:

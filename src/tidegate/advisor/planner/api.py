@@ -50,5 +50,8 @@ def _made(answers: Mapping[str, object], models: Sequence[str], prices: Path | N
     return {**document, "spec": spec or document["spec"], "file": planner.render_spec(made, spec)}
 
 
+ROUTES: native.NativeRoutes = (("GET", "/plan", asked, Access.READ), ("POST", "/plan", make, Access.READ))
+
+
 def routes(gateway: Gateway) -> list[GuardedRoute]:
-    return native.routes(gateway, (("GET", "/plan", asked, Access.READ), ("POST", "/plan", make, Access.READ)))
+    return native.routes(gateway, ROUTES)

@@ -87,12 +87,12 @@ def _document(folder: Path, name: str) -> dict[str, Any]:
     return {"endpoint": name, **(store.document() or {"at": None, "versions": [], "labels": {}})}
 
 
+ROUTES: native.NativeRoutes = (
+    ("GET", "/endpoints/{name}/labels", show_labels, Access.READ),
+    ("POST", "/endpoints/{name}/labels", post_labels, Access.USE),
+    ("PUT", "/endpoints/{name}/labels/terms", change_terms, Access.CHANGE),
+)
+
+
 def routes(gateway: Gateway) -> list[GuardedRoute]:
-    return native.routes(
-        gateway,
-        (
-            ("GET", "/endpoints/{name}/labels", show_labels, Access.READ),
-            ("POST", "/endpoints/{name}/labels", post_labels, Access.USE),
-            ("PUT", "/endpoints/{name}/labels/terms", change_terms, Access.CHANGE),
-        ),
-    )
+    return native.routes(gateway, ROUTES)

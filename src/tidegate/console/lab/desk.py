@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -24,7 +25,7 @@ from tidegate.console.lab.training import EXAMPLE, Trainer, count_models, is_tra
 from tidegate.console.live_runs.keeper import LiveRuns
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.endpoint import Endpoint
-from tidegate.domain.errors import Conflict, Invalid
+from tidegate.domain.errors import Conflict, Invalid, NotFound
 from tidegate.domain.finding import Finding
 from tidegate.domain.history import History
 from tidegate.domain.live_run import LiveRun, Phase
@@ -39,7 +40,7 @@ from tidegate.service.record_kinds import ENDPOINT as ENDPOINTS
 LAB = "lab"
 LASTING = timedelta(hours=2)
 """After which the server ends a lab that nobody has ended."""
-RATE = 80.0
+RATE = 50.0
 SENDING = 1800.0
 """Seconds."""
 BAKE = 30.0
@@ -81,6 +82,7 @@ class LabDesk:
     _wishes: dict[Path, tuple[int, DesiredDeployment]] = field(default_factory=dict)
     _expected: str = ""
     """Id of the run whose deployments the store knows of."""
+    _expecting: asyncio.Lock = field(default_factory=asyncio.Lock)
     _doing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
@@ -96,6 +98,10 @@ class LabDesk:
         stored = await context.store.run(_find)
         open_run = stored.run if stored.run is not None and stored.run.open else None
         names, failure = await self._find_versions(now) if open_run is not None else ({}, "")
+        if open_run is not None and names:
+            with suppress(Conflict, NotFound):  # it may have been ended meanwhile
+                # Before anybody is told that a version can be deployed.
+                await self.expect_deployments(open_run)
         seen = LabSeen(
             open=open_run is not None,
             by=open_run.by if open_run is not None else "",
@@ -142,6 +148,7 @@ class LabDesk:
             raise Invalid(f"a bake of {bake:g} s: the lab's last {LEAST_BAKE:g} to {LONGEST_BAKE:g} s")
         if run is None:
             run = await self.runs.begin(LAB, ENDPOINT, by, LASTING)
+        self._expected = ""
         settings = self.gateway.settings
         self.trainer.start(run, self.folder, bake, price_folder(settings.prices, settings.state))
 
@@ -154,16 +161,15 @@ class LabDesk:
 
     async def expect_deployments(self, run: LiveRun) -> None:
         """Once the specs are there, note what they make: a command may deploy them, too."""
-        if (
-            run.id == self._expected
-            or self.trainer.running
-            or not await asyncio.to_thread(is_trained, self.folder)
-        ):
-            return
-        now = self.gateway.context.clock.now()
-        wishes = [await asyncio.to_thread(self._read_wish, version, now) for version in VERSIONS.values()]
-        await self.runs.expect_deployments(LAB, wishes)
-        self._expected = run.id
+        async with self._expecting:
+            if run.id == self._expected or run.ending or self.trainer.running:
+                return
+            if not await asyncio.to_thread(is_trained, self.folder):
+                return
+            now = self.gateway.context.clock.now()
+            wishes = [await asyncio.to_thread(self._read_wish, version, now) for version in VERSIONS.values()]
+            await self.runs.expect_deployments(LAB, wishes)
+            self._expected = run.id
 
     async def _find_versions(self, now: datetime) -> tuple[dict[str, str], str]:
         """Versions by their configs; none before they are trained, perhaps with what went wrong."""

@@ -18,7 +18,7 @@ from tidegate.console.lab.story import TEXTS, list_commands
 from tidegate.console.lab.training import read_quality
 from tidegate.console.live_stream import LiveStreams, Snapshot
 from tidegate.console.operate_pages import still_same
-from tidegate.console.pages import TEMPLATES, load_catalogue, render_page
+from tidegate.console.rendering import TEMPLATES, load_catalogue, render_page
 from tidegate.domain.access import Access
 from tidegate.domain.errors import Invalid, NotFound
 from tidegate.gateway.dependencies import Gateway
@@ -27,7 +27,8 @@ from tidegate.gateway.paths import CONSOLE, NATIVE
 from tidegate.gateway.request_parsing import parse_json_object, parse_purpose, parse_requester
 
 PAGE = f"{CONSOLE}/lab"
-API = f"{NATIVE}/lab"
+OPERATIONS = (("GET", "/lab", Access.READ), ("POST", "/lab/{step}", Access.CHANGE))
+"""Method, path under the native API, and what it asks of a caller."""
 BAKES = tuple(f"{seconds:g}" for seconds in (LEAST_BAKE, BAKE, LONGEST_BAKE))
 TONES = {StepState.DONE: "good", StepState.UNDER_WAY: "warn"}
 WORDS = {
@@ -54,8 +55,10 @@ def routes(gateway: Gateway, desk: LabDesk, streams: LiveStreams) -> list[Guarde
     return [
         GuardedRoute(gateway, PAGE, show, Access.READ),
         GuardedRoute(gateway, f"{PAGE}/live", stream, Access.READ),
-        GuardedRoute(gateway, API, partial(_describe, desk), Access.READ),
-        GuardedRoute(gateway, f"{API}/{{step}}", partial(_do, desk), Access.CHANGE, ["POST"]),
+        *(
+            GuardedRoute(gateway, NATIVE + path, partial(handle, desk), access, [method])
+            for (method, path, access), handle in zip(OPERATIONS, (_describe, _do), strict=True)
+        ),
     ]
 
 
@@ -112,7 +115,7 @@ async def _read(gateway: Gateway, desk: LabDesk, costs: CostReader, may: bool) -
         "run": "" if run is None else run.id,
         "by": "" if run is None else run.by,
         "left": None if run is None else format_clock(max(0.0, (run.until - now).total_seconds())),
-        "steps": [_step_view(step, desk, may, gateway.settings.url) for step in found.steps],
+        "steps": [_step_view(step, gateway, desk, may) for step in found.steps],
         "page": page,
         "cost": cost if page is not None else None,
         "shown": shown,
@@ -122,7 +125,7 @@ async def _read(gateway: Gateway, desk: LabDesk, costs: CostReader, may: bool) -
     }
 
 
-def _step_view(step: Step, desk: LabDesk, may: bool, url: str) -> dict[str, Any]:
+def _step_view(step: Step, gateway: Gateway, desk: LabDesk, may: bool) -> dict[str, Any]:
     told = TEXTS[step.name]
     ready = step.state is StepState.READY
     return {
@@ -136,7 +139,7 @@ def _step_view(step: Step, desk: LabDesk, may: bool, url: str) -> dict[str, Any]
         "button": (f"{told.label} again" if step.again else told.label) if ready and may else "",
         "waits": ready and not may and bool(told.label),
         "confirm": told.confirm,
-        "commands": list_commands(step.name, desk.folder, url),
+        "commands": list_commands(step.name, desk.folder, gateway.settings.url, gateway.signed),
     }
 
 

@@ -36,10 +36,10 @@ TEXTS: Mapping[StepName, Told] = {
     ),
     StepName.TRAFFIC: Told(
         "Requests",
-        "The server sends payments to the endpoint as a client would: 80 a second, half an hour at most, and no "
+        "The server sends payments to the endpoint as a client would: 50 a second, half an hour at most, and no "
         "longer than the lab. Only what is asked can be judged.",
         "Send requests",
-        "Sends 80 requests a second to the lab's endpoint, for half an hour or until the lab ends.",
+        "Sends 50 requests a second to the lab's endpoint, for half an hour or until the lab ends.",
     ),
     StepName.BETTER: Told(
         "A better version",
@@ -76,8 +76,9 @@ TEXTS: Mapping[StepName, Told] = {
 }
 
 
-def list_commands(name: StepName, folder: Path, url: str) -> tuple[tuple[str, str], ...]:
-    """What it is, and the line; ``folder``: of the example in the lab's run."""
+def list_commands(name: StepName, folder: Path, url: str, signed: bool) -> tuple[tuple[str, str], ...]:
+    """What it is, and the line. ``folder``: of the example in the lab's run; ``signed``: whether the server asks who
+    sends a request."""
     spec = {
         StepName.FIRST: folder / "v1.yaml",
         StepName.BETTER: folder / "better.yaml",
@@ -87,7 +88,7 @@ def list_commands(name: StepName, folder: Path, url: str) -> tuple[tuple[str, st
         return (("As a command", f"tidegate deploy {shlex.quote(str(spec[name]))} --wait"),)
     if name is StepName.TRAFFIC:
         where = f"--endpoint {ENDPOINT} --folder {shlex.quote(str(folder.parent))}"
-        line = f"tidegate examples traffic {folder.name} {where} --rate 80 --seconds 1800"
+        line = f"tidegate examples traffic {folder.name} {where} --rate 50 --seconds 1800"
         return (("As a command", line),)
     if name is StepName.EVIDENCE:
         return (
@@ -101,4 +102,5 @@ def list_commands(name: StepName, folder: Path, url: str) -> tuple[tuple[str, st
             ("A year of it", f"tidegate cost {shlex.quote(str(folder / 'v1.yaml'))} --traffic payroll"),
         )
     body = '-H "Content-Type: application/json" -d \'{"by": "me"}\''
-    return (("As a command", f"curl -X POST {url}/tidegate/v1/lab/{name} {body}"),)
+    who = ' -H "Authorization: Bearer $TIDEGATE_TOKEN"' if signed else ""
+    return (("As a command", f"curl -X POST {url}/tidegate/v1/lab/{name} {body}{who}"),)

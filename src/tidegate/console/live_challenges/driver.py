@@ -38,6 +38,7 @@ from tidegate.service.deploy import DeployOptions
 SPARE = timedelta(minutes=5)
 """Beyond what the stages of a challenge may take; the run then ends whatever happens."""
 LIBRARY = "xgboost"
+ENDED_EARLY = "it lasted longer than it may, or the machine slept meanwhile: run it once more"
 AFTER_RESTART = "the server was started again on the way, and the counts before it are lost: run it once more"
 
 
@@ -102,11 +103,12 @@ class LiveChallenges:
         """With what is seen of it now. One whose run is over without a verdict was interrupted."""
         if found is None or found.verdict is not None:
             return found
-        mine = self._running
-        if mine is not None and mine.run.id == found.run:
-            return replace(found, picture=self._picture(mine)) if mine.look is not None else found
+        mine = self._running if self._running is not None and self._running.run.id == found.run else None
+        if mine is not None and mine.look is not None:
+            found = replace(found, picture=self._picture(mine))
         if run is None or run.id != found.run or run.ending:
-            return replace(found, verdict=Verdict.INTERRUPTED, said=AFTER_RESTART)
+            said = AFTER_RESTART if mine is None else ENDED_EARLY
+            return replace(found, verdict=Verdict.INTERRUPTED, said=said)
         return found
 
     async def begin(self, name: str, doing: Doing, by: str) -> LiveChallenge:

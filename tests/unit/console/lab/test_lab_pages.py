@@ -98,6 +98,7 @@ async def test_a_viewer_sees_all_and_has_no_buttons(tmp_path: Path) -> None:
         page = await eve.get("/console/lab", headers=PAGE)
         assert page.status_code == 200
         assert "data-step=" not in page.text and "takes the role operator" in page.text
+        assert "Bearer $TIDEGATE_TOKEN" in page.text
         for step in ("train", "first", "end"):
             assert (await eve.post(f"{API}/{step}", json={})).status_code == 403
         assert (await states(eve))["first"] == "ready"
@@ -191,12 +192,14 @@ async def test_a_training_that_fails_says_why_and_can_be_done_again(tmp_path: Pa
     await desk.runs.close()
 
 
-async def test_what_a_command_may_deploy_is_noted_once_it_is_trained(tmp_path: Path) -> None:
+async def test_what_a_command_may_deploy_is_noted_before_anybody_is_told_that_it_is_trained(
+    tmp_path: Path,
+) -> None:
     desk = make_desk(tmp_path, "")
     run = await desk.runs.begin(LAB, ENDPOINT, "ann", LASTING)
     await desk.expect_deployments(run)
     write_trained(desk.folder, run.id)
-    await desk.expect_deployments(run)
+    assert (await desk.look()).steps[1].state == "ready"
     found = await desk.runs.find(LAB)
     assert found is not None
     assert {one.kind for one in found.made} == {"config", "model"} and len(found.made) == 6

@@ -10,11 +10,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.gateway_harness import GatewayHarness
+from tests.gateway_harness import GatewayHarness, late_pages
 from tests.signed_in import House, code
-from tidegate.compose.further_routes import further_routes
 from tidegate.console.live_challenges import driver
-from tidegate.console.live_challenges.driver import AFTER_RESTART, LiveChallenges
+from tidegate.console.live_challenges.driver import AFTER_RESTART, ENDED_EARLY, LiveChallenges
 from tidegate.console.live_runs.keeper import LiveRuns
 from tidegate.domain.access import ANYBODY, Access, Role
 from tidegate.domain.live_run import TAG
@@ -219,10 +218,29 @@ def test_a_run_that_outlasts_its_time_is_not_shown_as_running(tmp_path: Path) ->
     act(tmp_path, work)
 
 
+def test_a_machine_that_slept_through_a_run_does_not_show_it_as_running_for_good(tmp_path: Path) -> None:
+    """The server ends the run by its time, and the process that ran it is still the same."""
+
+    async def work(house: House) -> None:
+        gateway = house.harness.gateway
+        runs = LiveRuns(gateway)
+        live = LiveChallenges(gateway, runs)
+        await live.begin("update", Doing(ANYBODY, Access.CHANGE, "POST /challenges/update"), "dana")
+        await runs.turn()
+        before = (await live.see("update")).found
+        assert before is not None and before.verdict is None
+        house.harness.clock.shift = timedelta(hours=2)
+        await runs.turn()
+        found = (await live.see("update")).found
+        assert found is not None and (str(found.verdict), found.said) == ("interrupted", ENDED_EARLY)
+
+    act(tmp_path, work)
+
+
 def test_a_name_that_is_hostile_is_text_on_the_page(tmp_path: Path) -> None:
     async def work() -> None:
         house = GatewayHarness(Settings(state=tmp_path))
-        app = build_app(house.gateway, further_routes(house.gateway, {}, LiveRuns(house.gateway)))
+        app = build_app(house.gateway, late_pages(house.gateway))
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8471") as browser:
             who = "<script>alert(1)</script>"

@@ -1,0 +1,97 @@
+"""What every page of the console is rendered with. Light: the first page of a server waits for its import."""
+
+import asyncio
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from tidegate import __version__
+from tidegate.advisor.prices import Catalogue, price_folder
+from tidegate.console import chapters
+from tidegate.console.chapters import OVERVIEW
+from tidegate.console.identity import identify_reader, page_headers
+from tidegate.console.money import format_dollars
+from tidegate.gateway.dependencies import Gateway
+from tidegate.gateway.paths import CONSOLE
+
+PAGES = (
+    (CONSOLE, "Endpoints"),
+    (f"{CONSOLE}/jobs", "Batch jobs"),
+    (OVERVIEW, "Learn"),
+    (f"{CONSOLE}/planner", "Planner"),
+)
+REGION = "us-east-1"
+
+UNSEEN = dict.fromkeys(
+    [char for low, high in ((0, 8), (11, 12), (14, 31), (127, 159)) for char in range(low, high + 1)]
+    + [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)],
+    "\ufffd",
+)
+"""Control characters, and those that turn the direction of a text: a name with one of them would turn the words that
+follow it, such as a verdict."""
+
+
+def show_unseen(value: Any) -> Any:
+    """What a page prints, with a mark in place of characters that nobody sees."""
+    return value.translate(UNSEEN) if type(value) is str else value
+
+
+TEMPLATES = Environment(
+    loader=PackageLoader("tidegate.console"),
+    autoescape=True,
+    finalize=show_unseen,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def add_word_breaks(text: str) -> Markup:
+    """Allow line breaks between the words of names such as InvocationsPerInstance."""
+    return Markup("<wbr>").join(re.split(r"(?<=[a-z])(?=[A-Z])", text))
+
+
+TEMPLATES.filters["soft"] = add_word_breaks
+TEMPLATES.globals["dollars"] = format_dollars
+
+
+def render_page(name: str, request: Request, catalogue: Catalogue, **context: Any) -> Response:
+    """Render a template as a page."""
+    text = TEMPLATES.get_template(f"{name}.html").render(
+        pages=PAGES,
+        here=request.url.path,
+        chapters=chapters.CHAPTERS,
+        neighbours=chapters.neighbours(request.url.path),
+        learning=chapters.is_in_story(request.url.path),
+        version=__version__,
+        who=identify_reader(request),
+        region=REGION,
+        prices_of=max(rate.date for rate in catalogue.rates()).isoformat(),
+        **context,
+    )
+    return HTMLResponse(text, headers=page_headers(request))
+
+
+async def load_catalogue(gateway: Gateway) -> Catalogue:
+    """The same object until the files change. Reads and parses files, so it does not run on the platform's event
+    loop."""
+    return await asyncio.to_thread(_load, price_folder(gateway.settings.prices, gateway.settings.state))
+
+
+def _load(folder: Path | None) -> Catalogue:
+    if folder is None or not folder.is_dir():
+        return _parse(folder, ())
+    seen = [(one.name, one.stat()) for one in sorted(folder.iterdir())]
+    return _parse(folder, tuple((name, found.st_mtime_ns, found.st_size, found.st_ino) for name, found in seen))
+
+
+@lru_cache(maxsize=2)
+def _parse(folder: Path | None, seen: tuple[tuple[str, int, int, int], ...]) -> Catalogue:
+    """``seen``: what tells that files have changed."""
+    return Catalogue.load(folder)
