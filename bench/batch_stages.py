@@ -117,7 +117,7 @@ def of_parquet(folder: Path, rows: Any, scorer: Records) -> Stages:
     scores = [scorer.score([rows])[0] for rows in parsed]
     return {
         "read and encode batches": batches,
-        "send": lambda: [send(body) for body in bodies],
+        "send": lambda: send(bodies),
         "parse": lambda: [scorer.parse(_call(body, kind)) for body in bodies],
         "predict": lambda: [scorer.score([rows]) for rows in parsed],
         "format": lambda: [scorer.render(score, call) for score, call in zip(scores, calls, strict=True)],
@@ -128,16 +128,17 @@ def _call(body: bytes, kind: bytes) -> Call:
     return Call(body, {b"content-type": kind, FIRST: b"0"})
 
 
-def send(body: bytes) -> None:
+def send(bodies: list[bytes]) -> None:
     """Through a socket, both ends."""
-    here, there = socket.socketpair()
-    with here, there:
-        sender = threading.Thread(target=here.sendall, args=(body,))
-        sender.start()
-        left = len(body)
-        while left:
-            left -= len(there.recv(1 << 18))
-        sender.join()
+    for body in bodies:
+        here, there = socket.socketpair()
+        with here, there:
+            sender = threading.Thread(target=here.sendall, args=(body,))
+            sender.start()
+            left = len(body)
+            while left:
+                left -= len(there.recv(1 << 18))
+            sender.join()
 
 
 if __name__ == "__main__":

@@ -101,9 +101,12 @@ def test_a_model_of_scikit_learn_is_probed_at_its_first_start_alone(
     monkeypatch.setattr(sklearn, "_TRIAL", 10.0)
     assert sklearn.load(folder, {}).batches
     budgets: list[ProbeBudget] = []
-    monkeypatch.setattr(
-        kept_verdict, "judge", lambda run, budget: budgets.append(budget) or row_probes.judge(run, budget)
-    )
+
+    def noted(run: Model, budget: ProbeBudget) -> row_probes.Finding:
+        budgets.append(budget)
+        return row_probes.judge(run, budget)
+
+    monkeypatch.setattr(kept_verdict, "judge", noted)
     assert sklearn.load(folder, {}).batches
     assert budgets == []
     skops.io.dump(RandomForestClassifier(4, random_state=0).fit(TRAINING, LABELS), folder / "model.skops")
