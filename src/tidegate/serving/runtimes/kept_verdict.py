@@ -12,10 +12,11 @@ import platform
 import re
 import stat
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -35,6 +36,8 @@ _VARIABLES = re.compile(r"(OMP|OPENBLAS|GOTO|MKL|BLIS|KMP|NPY|NUMPY|SKLEARN|SCIP
 _PROCESSOR = re.compile(
     rb"^(?:vendor_id|cpu family|model|model name|stepping|flags|Features|CPU \w+)\s*:.*$", re.M
 )
+
+_DECIDING = ("formats", "runtimes", "scoring")
 
 Identity = tuple[tuple[str, int, int, int, int], ...]
 
@@ -116,7 +119,8 @@ def _run_all(table: TabularScorer, budget: ProbeBudget, kept: VerdictFile) -> st
     try:
         finding = judge(table.run, replace(budget, seconds=LONGEST))
     except Dependent as dependent:
-        kept.write(Verdict(True, str(dependent), 0.0))
+        if not isinstance(dependent.__context__, MemoryError | OSError):  # it may not be the model's fault
+            kept.write(Verdict(True, str(dependent), 0.0))
         return str(dependent)
     except Exception as error:  # whatever the model raises; nothing is known of it then
         return f"it could not be probed: {' '.join(f'{type(error).__name__}: {error}'.split())[:200]}"
@@ -132,17 +136,18 @@ def identify(folder: Path) -> Identity | None:
     folder is not one that the platform filled, holds more than plain files, or is too large."""
     if not folder.with_name(f"{folder.name}.complete").exists():
         return None
-    found, size = [], 0
-    for path in sorted(folder.rglob("*")):
-        about = path.lstat()
-        if stat.S_ISDIR(about.st_mode):
-            continue
-        size += about.st_size
-        if not stat.S_ISREG(about.st_mode) or size > MOST:
-            return None
-        name = str(path.relative_to(folder))
-        found.append((name, about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino))
-    return tuple(found)
+    try:
+        found = [(path, path.lstat()) for path in sorted(folder.rglob("*"))]
+    except OSError:
+        return None
+    files = [(path, about) for path, about in found if not stat.S_ISDIR(about.st_mode)]
+    plain = all(stat.S_ISREG(about.st_mode) for _, about in files)
+    if not plain or sum(about.st_size for _, about in files) > MOST:
+        return None
+    return tuple(
+        (str(path.relative_to(folder)), about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino)
+        for path, about in files
+    )
 
 
 def find_verdict(
@@ -207,12 +212,14 @@ def _read_private(path: Path) -> bytes:
         return file.read(_MOST_KEPT)
 
 
-def _digest_code(folders: Sequence[str] = ("formats", "runtimes", "scoring")) -> str:
-    """Digest of the code that decides; empty if it cannot be read."""
+def _digest_code(root: Path = Path(__file__).parent.parent) -> str:
+    """Digest of the code that decides; empty if it cannot be read, as in an archive or where only byte code is."""
     digest = hashlib.sha256()
-    root = Path(__file__).parent.parent
     try:
-        for path in sorted(path for folder in folders for path in (root / folder).rglob("*.py")):
+        files = [sorted((root / folder).rglob("*.py")) for folder in _DECIDING]
+        if not all(files):
+            return ""
+        for path in chain.from_iterable(files):
             digest.update(f"{path.relative_to(root)} ".encode() + hashlib.sha256(path.read_bytes()).digest())
     except OSError:
         return ""

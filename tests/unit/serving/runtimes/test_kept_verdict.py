@@ -242,6 +242,17 @@ def test_nothing_is_kept_where_our_own_code_cannot_be_read(folder: Path, monkeyp
     assert find_verdict(folder, identify(folder), BUDGET, {}) is None
 
 
+def test_code_without_sources_has_no_digest(tmp_path: Path) -> None:
+    """An empty list of files would be the same for every version."""
+    for folder in ("formats", "runtimes", "scoring"):
+        assert kept_verdict._digest_code(tmp_path) == ""
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "code.py").write_text("pass")
+    before = kept_verdict._digest_code(tmp_path)
+    (tmp_path / "scoring" / "code.py").write_text("exit")
+    assert "" != before != kept_verdict._digest_code(tmp_path)
+
+
 # --- files that do not count ---
 
 
@@ -377,6 +388,20 @@ async def test_what_is_found_out_while_serving_ends_batching_and_is_kept(folder:
     assert batcher._cap == 1
     with pytest.raises(Dependent):
         load(folder, failing_late, SHORT)
+
+
+def test_lack_of_memory_at_a_batch_is_not_kept_as_the_models_fault(folder: Path) -> None:
+    table, _ = load(folder, independent, SHORT)
+
+    def starved(rows: Any) -> Any:
+        if len(rows) > 1:
+            raise MemoryError
+        return independent(rows)
+
+    assert table.checks_left is not None
+    table._predict = starved
+    assert "MemoryError" in table.checks_left()
+    assert verdict_of(folder, SHORT).read() is None
 
 
 def test_a_model_that_fails_at_the_later_probes_is_batched_no_more(folder: Path) -> None:
