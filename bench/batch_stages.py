@@ -17,10 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow
-import pyarrow.parquet
 
-from bench.batch import FEATURES, ROWS, prepared
+from bench.batch import PARQUET, ROWS, prepared, write_parquet
 from bench.tables import show
 from tidegate.batch import table_io
 from tidegate.batch.inputs import TABLE_AIM
@@ -103,14 +101,13 @@ def of_csv(folder: Path, scorer: Records) -> Stages:
 
 def of_parquet(folder: Path, rows: Any, scorer: Records) -> Stages:
     path = folder / "employees.parquet"
-    columns = {f"c{number}": rows[:, number].astype(np.float64) for number in range(FEATURES)}
-    pyarrow.parquet.write_table(pyarrow.table(columns), path)
+    write_parquet(path, rows)
 
     def batches() -> list[bytes]:
         source = table_io.ParquetSource(path, None)
         return [batch.body for batch in source.batches(0, TABLE_AIM, LIMIT, False)]
 
-    kind = b"application/x-parquet"
+    kind = PARQUET.encode()
     bodies = batches()
     parsed = [scorer.parse(_call(body, kind)) for body in bodies]
     calls = [_call(body, kind) for body in bodies]
