@@ -14,6 +14,7 @@ pytestmark = pytest.mark.timeout(240)
 def test_an_incident_is_run_by_a_click_and_told_by_journal_and_audit(page: Page, platform: Platform) -> None:
     page.goto(f"{platform.url}/console/challenges?show=incident")
     live = page.locator("[data-live]")
+    # The page waits for its simulation first.
     expect(live).to_contain_text("It has not been run here yet", timeout=60_000)
     page.get_by_label("Your name").fill("dana <b>")
     live.get_by_role("button", name="Run it live").click()
