@@ -67,8 +67,8 @@ def _trees(booster: Mapping[str, Any], features: int, groups: int) -> None:
 
 
 def _are_sound(trees: Sequence[Mapping[str, Any]], features: int) -> bool:
-    """Whether all trees pass what ``_tree`` checks, at a fifth of its cost: their arrays are checked as one. False for
-    trees of other forms, too: they are checked one by one, which also says what is wrong."""
+    """Whether all trees pass what ``_tree`` checks, at a fifth of its cost: their arrays are checked as one. False
+    for trees of other forms, too: they are checked one by one, which also says what is wrong."""
     try:
         sizes = np.array([_size(tree) for tree in trees], np.int64)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
