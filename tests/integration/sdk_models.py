@@ -1,12 +1,16 @@
-"""Run by the Python of the SageMaker SDK v2: ``sdk_models.py FLOW URL BUCKET FOLDER``.
+"""Run by the Python of the SageMaker SDK v2: ``sdk_models.py URL BUCKET FOLDER FLOW...``.
 
-A user's own lines, on a session whose clients go to URL. What came of them is printed as one line of JSON.
+Each flow is a user's own lines, on a session whose clients go to URL. They run beside one another, as the SDK looks
+whether an endpoint is ready only every 30 seconds; so models have names of their own. What came of each is printed as
+one line of JSON, an error as the text of its traceback.
 """
 
 import io
 import json
 import sys
 import time
+import traceback
+from concurrent.futures import ThreadPoolExecutor
 
 import boto3
 import numpy
@@ -58,6 +62,7 @@ def xgboost_selected(given: sagemaker.Session, bucket: str, folder: str) -> obje
         role=ROLE,
         framework_version="1.7-1",
         env={"SAGEMAKER_INFERENCE_OUTPUT": "predicted_label,probability"},
+        name="selected",
         sagemaker_session=given,
     )
     predictor = model.deploy(**PLACE, serializer=CSVSerializer(), deserializer=JSONDeserializer())
@@ -73,6 +78,7 @@ def xgboost_script(given: sagemaker.Session, bucket: str, folder: str) -> object
         entry_point="serve.py",
         source_dir=folder,
         framework_version="1.7-1",
+        name="scripted",
         sagemaker_session=given,
     )
     predictor = model.deploy(**PLACE)
@@ -106,6 +112,7 @@ def sklearn_network_isolated(given: sagemaker.Session, bucket: str, folder: str)
         source_dir=folder,
         framework_version="1.2-1",
         enable_network_isolation=True,
+        name="isolated",
         sagemaker_session=given,
     )
     predictor = model.deploy(**PLACE)
@@ -121,6 +128,7 @@ def transform(given: sagemaker.Session, bucket: str, folder: str) -> object:
         model_data=f"s3://{bucket}/xgboost/model.tar.gz",
         role=ROLE,
         framework_version="1.7-1",
+        name="transformed",
         sagemaker_session=given,
     )
     transformer = model.transformer(
@@ -140,6 +148,7 @@ def xgboost_captured(given: sagemaker.Session, bucket: str, folder: str) -> obje
         model_data=f"s3://{bucket}/xgboost/model.tar.gz",
         role=ROLE,
         framework_version="1.7-1",
+        name="captured",
         sagemaker_session=given,
     )
     capture = DataCaptureConfig(True, 100, f"s3://{bucket}/captured", sagemaker_session=given)
@@ -170,9 +179,18 @@ FLOWS = [
 ]
 
 
-def main(flow: str, url: str, bucket: str, folder: str) -> None:
+def attempt(flow: str, url: str, bucket: str, folder: str) -> dict[str, object]:
     [run] = [each for each in FLOWS if each.__name__ == flow]
-    print("found", json.dumps(run(session(url, bucket), bucket, folder)))
+    try:
+        return {"found": run(session(url, bucket), bucket, folder)}
+    except Exception:
+        return {"trouble": traceback.format_exc()}
+
+
+def main(url: str, bucket: str, folder: str, *flows: str) -> None:
+    with ThreadPoolExecutor(len(flows)) as threads:
+        ran = {flow: threads.submit(attempt, flow, url, bucket, folder) for flow in flows}
+    print("found", json.dumps({flow: each.result() for flow, each in ran.items()}))
 
 
 if __name__ == "__main__":

@@ -94,7 +94,10 @@ async def test_folders_that_hold_the_servers_keys_are_not_read(tmp_path: Path, r
 async def test_who_signs_in_reads_no_file_of_the_server(tmp_path: Path) -> None:
     alone = Settings(state=tmp_path)
     settings, _ = await require_login(alone, await store_with("alice"))
-    assert file_roots(alone) is None and file_roots(settings) == (str(tmp_path / "uploads"),)
+    own = (str(tmp_path / "uploads"), str(tmp_path / "live-runs"))
+    assert file_roots(alone) is None and file_roots(settings) == own, (
+        "what people uploaded and the console trained"
+    )
     assert start_settings(alone, tmp_path / "s").readable is None
     assert start_settings(settings, tmp_path / "s").readable == ()
 

@@ -135,12 +135,12 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
 
 
 def test_workers_may_read_uploads_where_they_may_not_read_all_files(tmp_path: Path) -> None:
-    uploads = str(tmp_path / "uploads")
+    own = (str(tmp_path / "uploads"), str(tmp_path / "live-runs"))
     assert file_roots(Settings(state=tmp_path)) is None
-    assert file_roots(Settings(state=tmp_path, file_roots=(Path("/models"),))) == ("/models", uploads)
-    assert file_roots(Settings(state=tmp_path, host="0.0.0.0")) == (uploads,)
-    assert file_roots(Settings(state=tmp_path, access_keys={"AKIA": "long-enough"})) == (uploads,)
-    assert file_roots(Settings(state=tmp_path, public_url="https://tidegate.example")) == (uploads,)
+    assert file_roots(Settings(state=tmp_path, file_roots=(Path("/models"),))) == ("/models", *own)
+    assert file_roots(Settings(state=tmp_path, host="0.0.0.0")) == own
+    assert file_roots(Settings(state=tmp_path, access_keys={"AKIA": "long-enough"})) == own
+    assert file_roots(Settings(state=tmp_path, public_url="https://tidegate.example")) == own
 
 
 def test_files_that_arrive_together_are_limited_together(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from tidegate.targets.local.fleet_files import FleetFiles
 from tidegate.targets.local.health import Health
 from tidegate.targets.local.on_demand import ServerlessState
 from tidegate.targets.local.replica import Replica
+from tidegate.targets.local.rest_watch import part_of
 from tidegate.targets.local.start_failures import EARLY_BACKOFF, LONGEST_BACKOFF, StartFailures
 from tidegate.targets.local.start_queue import Urgency, urgency
 from tidegate.targets.local.supervisor_context import DesiredFleet, SupervisorContext, save_desired
@@ -34,6 +35,7 @@ class Fleet:
     context: SupervisorContext
     replicas: dict[str, Replica] = field(default_factory=dict)
     failures: StartFailures = field(default_factory=StartFailures)
+    part: int = field(init=False)
     _files: FleetFiles = field(init=False)
     _backend_stale: bool = True
     adopting: bool = False
@@ -57,6 +59,7 @@ class Fleet:
 
     def __post_init__(self) -> None:
         self._files = FleetFiles(self.context.folders, self.id)
+        self.part = part_of(self.id)
 
     @property
     def id(self) -> FleetId:
@@ -81,8 +84,7 @@ class Fleet:
             self.kick()
 
     def wake(self, asked: float) -> None:
-        """A request has waited for a replica since then (epoch seconds). Wake-ups for requests that were already
-        served are ignored."""
+        """A request has waited for a replica since then (epoch seconds). One that was served meanwhile is ignored."""
         if self._bounds is not None and not self.running:
             self._on_demand.wake(asked, time.time(), self._now())
             self.kick()

@@ -8,20 +8,24 @@ wakes the fleet by itself: a process that ends, a new desired state, a request t
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Protocol
+from zlib import crc32
 
+from tidegate.domain.fleet import FleetId
 from tidegate.targets.local.poll_interval import IDLE_TURN
 
-MOST_AT_ONCE = 16
-"""Fleets that are looked at in one go; their workers wake up to answer."""
-MOST_PARTS = 20
-"""Parts of a round, which are spread over its time."""
+PARTS = 4
+"""Parts of a round. Each fleet is always in the same one, so that it is looked at once in a round's time, and their
+workers do not all wake up together to answer."""
 
 log = logging.getLogger(__name__)
 
 
 class RestingFleet(Protocol):
+    part: int
+    """``part_of`` its id."""
+
     @property
     def resting(self) -> bool: ...
 
@@ -35,16 +39,13 @@ class RestingFleet(Protocol):
 async def watch(fleets: Callable[[], Iterable[RestingFleet]]) -> None:
     """Go round for ever: each fleet at rest is looked at once in ``IDLE_TURN`` seconds."""
     while True:
-        parts = split([fleet for fleet in fleets() if fleet.resting])
-        for part in parts:
-            look_at(part, asyncio.get_running_loop().time())
-            await asyncio.sleep(IDLE_TURN / len(parts))
+        for part in range(PARTS):
+            look_at([fleet for fleet in fleets() if fleet.part == part], asyncio.get_running_loop().time())
+            await asyncio.sleep(IDLE_TURN / PARTS)
 
 
-def split(fleets: Sequence[RestingFleet]) -> list[Sequence[RestingFleet]]:
-    """At least one part, which may be empty."""
-    count = min(MOST_PARTS, max(1, -(-len(fleets) // MOST_AT_ONCE)))
-    return [fleets[number::count] for number in range(count)]
+def part_of(fleet: FleetId) -> int:
+    return crc32(str(fleet).encode()) % PARTS
 
 
 def look_at(fleets: Iterable[RestingFleet], now: float) -> None:

@@ -71,7 +71,7 @@ class LocalTarget:
             # No request of an earlier controller is on its way any more; a record from a backup has an older fence.
             self._supervise(replace(desired, fence=0))
         self._start_fork_servers()
-        self._watching = asyncio.create_task(rest_watch.watch(self._fleets.values), name="fleets at rest")
+        self._watch()
         known = {m.process.identity.pid for fleet in self._fleets.values() for m in fleet.replicas.values()}
         orphans = replica_processes.orphans(folders, known)
         if orphans:
@@ -79,6 +79,16 @@ class LocalTarget:
             for one in orphans:  # before any fleet starts a replica
                 self._context.devices.hold(one.identity.pid, visible_devices(one.identity.pid))
             self._ending = asyncio.create_task(self._end(orphans))
+
+    def _watch(self) -> None:
+        """Never without: fleets at rest have no other looks."""
+        self._watching = asyncio.create_task(rest_watch.watch(self._fleets.values), name="fleets at rest")
+        self._watching.add_done_callback(self._watched)
+
+    def _watched(self, ended: asyncio.Task[None]) -> None:
+        if not ended.cancelled():
+            log.error("looks at fleets at rest failed; they go on", exc_info=ended.exception())
+            self._watch()
 
     def _keep_devices(self, folder: Path) -> None:
         """Of the running replicas of a fleet whose record cannot be read: nobody else may have them."""

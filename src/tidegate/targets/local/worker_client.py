@@ -60,9 +60,13 @@ class WorkerPings:
 
     async def get(self, path: str, seconds: float) -> tuple[int, bytes] | None:
         """Another page, over the kept connection if there is one: it is not made for this."""
-        if self._kept is None:
+        kept = self._kept
+        if kept is None:
             return await get(self.socket, path, seconds)
-        return await self._kept.get(path, seconds)
+        answer = await kept.get(path, seconds)
+        if kept is not self._kept:
+            kept.close()  # it is not to be kept any more
+        return answer
 
     def find_silence(self) -> PingAnswer:
         """Why there is no answer."""

@@ -181,8 +181,10 @@ class SagemakerTarget:
     async def _look(self, managed: _Managed) -> None:
         name = managed.wanted.name
         before = show(managed.wanted, managed.seen) if managed.looked_at else None
-        if managed.failed is not None and self.aws.clock.now() - managed.failed[0] < LOOK_AGAIN:
-            raise managed.failed[1].with_traceback(None)
+        if managed.failed is not None:
+            age = self.aws.clock.now() - managed.failed[0]
+            if timedelta() <= age < LOOK_AGAIN:  # less than none: the clock was set
+                raise managed.failed[1].with_traceback(None)
         try:
             seen = await self._in_thread(lambda: self._read(name))
         except TidegateError as error:

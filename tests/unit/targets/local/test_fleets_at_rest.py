@@ -5,7 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.targets.local.local_harness import FLEET, LocalTargetHarness, run, spec, stand, until
+from tidegate.domain.fleet import FleetId
 from tidegate.targets.local import poll_interval, rest_watch
 from tidegate.targets.local.health import Health, HealthLook, PingAnswer
 from tidegate.targets.local.process import Process
@@ -122,6 +123,7 @@ class Sleepy:
     """A fleet that counts the looks at it."""
 
     resting: bool = True
+    part: int = 0
     looks: int = 0
     kicks: int = 0
     breaks: bool = False
@@ -136,15 +138,43 @@ class Sleepy:
         self.kicks += 1
 
 
-@given(st.integers(0, 2000))
-def test_each_fleet_is_looked_at_once_in_a_round(count: int) -> None:
-    fleets = [Sleepy() for _ in range(count)]
-    parts = rest_watch.split(fleets)
-    assert 1 <= len(parts) <= rest_watch.MOST_PARTS
-    assert max(map(len, parts)) - min(map(len, parts)) <= 1
-    for part in parts:
-        rest_watch.look_at(part, 1.0)
-    assert [fleet.looks for fleet in fleets] == [1] * count
+async def test_each_fleet_is_looked_at_once_in_a_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the same part of each round, whatever comes and goes beside it: never later than a round after the last."""
+    monkeypatch.setattr(rest_watch, "IDLE_TURN", 0.0)
+    rounds = 3
+    fleets = [Sleepy(part=rest_watch.part_of(FleetId(f"e{number}", 1, "main"))) for number in range(300)]
+    passes = list[None]()
+
+    def there() -> list[Sleepy]:
+        if len(passes) == rounds * rest_watch.PARTS:
+            raise EOFError
+        passes.append(None)
+        return fleets
+
+    with pytest.raises(EOFError):
+        await rest_watch.watch(there)
+    assert [fleet.looks for fleet in fleets] == [rounds] * len(fleets)
+    assert {fleet.part for fleet in fleets} == set(range(rest_watch.PARTS))
+
+
+async def test_looks_that_break_down_go_on(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(rest_watch, "IDLE_TURN", 0.0)
+    breaks, watch = [True], rest_watch.watch
+
+    async def broken(fleets: Callable[[], Iterable[rest_watch.RestingFleet]]) -> None:
+        if breaks.pop():
+            raise ValueError("no such thing")
+        await watch(fleets)
+
+    monkeypatch.setattr(rest_watch, "watch", broken)
+    with stand() as here:
+        breaks.insert(0, False)
+        target = here.target()
+        await until(lambda: not breaks, "it has begun again")
+        assert "they go on" in caplog.text
+        await target.detach()
 
 
 def test_a_look_that_fails_gives_the_fleet_a_turn_and_keeps_no_other_from_its_look() -> None:

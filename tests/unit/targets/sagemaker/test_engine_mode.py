@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 
 from tests.unit.targets.sagemaker.aws_specs import options
 from tests.unit.targets.sagemaker.engine_platform import DEPLOYMENT, STEP, EnginePlatform
-from tidegate.domain.errors import Transient
+from tidegate.domain.errors import TidegateError, Transient
 from tidegate.domain.evidence import Comparison, EvidenceConfig
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.rollout import DeploymentConfig
@@ -191,6 +191,29 @@ def test_an_endpoint_of_native_mode_is_not_touched(platform: EnginePlatform) -> 
     assert changing == []
     looks = sum(name == "DescribeEndpoint" for name, _ in platform.aws.calls[calls:])
     assert 2 < looks < 610 / 2, "it is looked for again, but not with every turn of the loops"
+
+
+@pytest.mark.parametrize("later", [timedelta(seconds=2), timedelta(hours=-1)])
+async def test_a_look_that_failed_is_repeated_after_two_seconds_and_when_the_clock_is_set_back(
+    later: timedelta,
+) -> None:
+    async def in_place(work: Callable[[], Any]) -> Any:
+        return work()
+
+    aws = FakeAws(FakeClock(START))
+    client = AwsClient(aws.session(), "", aws.clock, lambda: 0.5, patience=5)
+    target = SagemakerTarget(client, options(mode="engine"), lambda name: None, in_place)
+    aws.faults.expired.add("DescribeEndpoint")
+    for _ in range(3):
+        with pytest.raises(TidegateError, match="expired"):
+            await target.observe("fraud")
+    asked = [name for name, _ in aws.calls].count("DescribeEndpoint")
+    aws.faults.expired.clear()
+    with pytest.raises(TidegateError, match="expired"):
+        await target.observe("fraud")
+    aws.clock.present += later
+    assert (await target.observe("fraud")).fleets == {}
+    assert [name for name, _ in aws.calls].count("DescribeEndpoint") == asked + 1
 
 
 COMPARED = replace(
