@@ -210,6 +210,6 @@ def test_a_fold_changes_no_count() -> None:
             if stats is folded and number % 7 == 0:
                 stats.fold()
     assert shown(folded) == shown(whole)
-    series = {(one["name"], second["second"]): one for second in shown(whole) for one in second["series"]}  # type: ignore[attr-defined,index]
+    series = {(one["name"], second["second"]): one for second in shown(whole) for one in second["series"]}  # type: ignore[attr-defined]
     assert series["c", 1]["spread"]["count"] == 1
     assert series["a", 1]["spread"]["total"] == sum(number % 40 for number in range(300))
