@@ -167,6 +167,8 @@ class Workers:
         self.running: list[RunningWorker] = []
         self.environment: dict[str, str] = {}
         """Variables that the workers find in their own environment."""
+        self.module = "tidegate.serving"
+        """What Python runs as a worker."""
         self.source: Path | None = None
         """Folder of another copy of the package, which the workers run."""
 
@@ -208,7 +210,7 @@ class Workers:
         (folder / "REPLICA.json").write_bytes(encode(spec))
         with (folder / "log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "tidegate.serving", str(folder / "REPLICA.json")],
+                [sys.executable, "-m", self.module, str(folder / "REPLICA.json")],
                 stdout=log,
                 stderr=log,
                 env={**os.environ, **self.environment},

@@ -6,6 +6,14 @@ from urllib.parse import urlsplit
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
+PHONE = 480
+WIDE_TABLES = """[...document.querySelectorAll(".scroll")]
+  .filter((one) => one.checkVisibility() && one.scrollWidth > one.clientWidth + 1)
+  .map((one) => one.ariaLabel)"""
+BROKEN_TIMES = """[...document.querySelectorAll("td time")]
+  .filter((one) => one.getClientRects().length > 1)
+  .map((one) => one.textContent)"""
+
 
 def watched(page: Page, url: str) -> Iterator[Page]:
     """A page of the server at ``url``, whose trouble and whose requests to elsewhere fail the test."""
@@ -24,8 +32,12 @@ def watched(page: Page, url: str) -> Iterator[Page]:
 
 
 def fits(page: Page, width: int) -> None:
-    """Accessible, and not wider than the screen, once it is computed."""
+    """Once it is computed: accessible, neither the page nor a table wider than the screen, no time broken."""
     expect(page.locator("[data-waiting]")).to_have_count(0, timeout=60_000)
     found = Axe().run(page).response["violations"]
     assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    if width < PHONE:
+        assert page.evaluate(WIDE_TABLES) == []
+    else:
+        assert page.evaluate(BROKEN_TIMES) == []

@@ -301,7 +301,7 @@ def test_the_audit_shows_who_did_what_and_why(
         both_themes(page)
         page.set_viewport_size({"width": 1200, "height": 900})
         page.get_by_label("Who").fill("dora")
-        page.get_by_role("button", name="Show", exact=True).click()
+        page.get_by_role("button", name="Filter", exact=True).click()
         expect(table).to_contain_text("refused")
         expect(table).to_contain_text("a long reason that nobody types twice")
         expect(table).not_to_contain_text("olga")

@@ -60,7 +60,7 @@ def test_the_whole_lab_is_clicked_through_on_a_live_system(
     page: Page, platform: Platform, browser: Browser
 ) -> None:
     page.goto(f"{platform.url}/console/lab")
-    expect(page.locator("[data-pulse]")).to_have_text("live")
+    expect(page.locator("[data-pulse]")).to_have_text("live", timeout=SLOW)
     look(page)
     page.set_viewport_size({"width": 1200, "height": 900})
     press(page, StepName.TRAIN, "Train three versions", bake="1")

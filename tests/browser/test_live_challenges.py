@@ -14,7 +14,8 @@ pytestmark = pytest.mark.timeout(240)
 def test_an_incident_is_run_by_a_click_and_told_by_journal_and_audit(page: Page, platform: Platform) -> None:
     page.goto(f"{platform.url}/console/challenges?show=incident")
     live = page.locator("[data-live]")
-    expect(live).to_contain_text("It has not been run here yet")
+    # The page waits for its simulation first.
+    expect(live).to_contain_text("It has not been run here yet", timeout=60_000)
     page.get_by_label("Your name").fill("dana <b>")
     live.get_by_role("button", name="Run it live").click()
     expect(live.get_by_role("button", name="Stop it")).to_be_visible(timeout=20_000)
@@ -22,7 +23,7 @@ def test_an_incident_is_run_by_a_click_and_told_by_journal_and_audit(page: Page,
     expect(live).to_contain_text("tidegate events tidegate-live-incident-")
     other = page.context.new_page()
     other.goto(f"{platform.url}/console/challenges?show=drift")
-    expect(other.locator("[data-live]")).to_contain_text("Another one is under way: incident")
+    expect(other.locator("[data-live]")).to_contain_text("Another one is under way: incident", timeout=60_000)
     expect(other.get_by_role("button", name="Run it live")).to_have_count(0)
     other.close()
     verdict = live.locator("[data-verdict]")

@@ -210,3 +210,11 @@ def test_what_is_no_address_is_refused(address: str) -> None:
 def test_what_can_be_told_nothing_is_refused(sink: str) -> None:
     with pytest.raises(Invalid):
         destinations.check_sink(sink, "success")
+
+
+@pytest.mark.parametrize("address", ["s3://out/\u65e5\u672c", "s3://out/a\rx: y", "s3://out/a\n", "file:///a\x7f"])
+def test_an_address_that_no_header_can_carry_is_refused(address: str) -> None:
+    """The answer to a request tells it in one."""
+    with pytest.raises(Invalid, match="has a character"):
+        destinations.check_output(address, "output")
+    destinations.check_output("s3://out/\u00e9 t", "output")

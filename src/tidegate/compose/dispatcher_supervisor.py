@@ -3,7 +3,8 @@ controller needs nothing of what carries requests.
 
 One runs on a machine at a time: it holds a lock on a file, which ends with it however it ends. A controller that
 finds the lock free starts one; one that runs outlives the controller, and its successor leaves it alone unless it was
-started with other settings, or makes no progress: each turn in which it reached the queue touches the lock.
+started with other settings or by another version, or makes no progress: each turn in which it reached the queue
+touches the lock.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import msgspec
 
+from tidegate import __version__
 from tidegate.auth.keys import serves_its_user_alone
 from tidegate.compose.environments import child_environment
 from tidegate.dispatcher.snapshot import EndpointSnapshot, Snapshot
@@ -30,8 +32,11 @@ from tidegate.host.installation import Installation
 from tidegate.settings import Settings
 from tidegate.store import DatabaseLimits, SqlStore
 from tidegate.store.database import Database, open_database
+from tidegate.store.tables import SCHEMA
 
 STOP_TURN = 0.05
+PROGRAM = f"{__version__} {SCHEMA} "
+"""What a dispatcher is a process of: its version, and that of the database."""
 MODULE = "tidegate.compose.dispatcher_main"
 STUCK = 30
 """Looks in a row, one a second, that see no progress before a dispatcher is replaced. Looks are counted, since
@@ -177,7 +182,8 @@ def queue_database(settings: Settings, store: SqlStore) -> Database:
 
 
 def digest(start: Start) -> str:
-    return hashlib.sha256(msgspec.json.encode(start)).hexdigest()
+    """Of another program's is another one, too: what runs reads the queue as its own version does."""
+    return hashlib.sha256(PROGRAM.encode() + msgspec.json.encode(start)).hexdigest()
 
 
 def find_running(folder: Path) -> RunningDispatcher | None:

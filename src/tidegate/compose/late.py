@@ -132,15 +132,22 @@ class LateRoutes:
         shown = path.startswith(CONSOLE)
 
         async def handle(request: Request) -> Response:
-            if shown and request.method == "GET" and not self._further and accepts_html(request.scope):
+            late = shown and request.method == "GET" and not self._further and accepts_html(request.scope)
+            if late and not self._import_failed:
                 waiting = (await self._find_first())[WAITING, "GET"]
-                self._importing = asyncio.ensure_future(self._find_further(shown))
+                if self._importing is None:
+                    self._importing = asyncio.ensure_future(self._find_further(shown))
                 await asyncio.wait([self._importing], timeout=PATIENCE)
                 if not self._importing.done():
                     return await waiting(request)
             return await (await self._find_further(shown))[path, request.method](request)
 
         return Route(path, handle, methods=list(methods))
+
+    @property
+    def _import_failed(self) -> bool:
+        """It is then tried with each request, and its error is shown: a page that waits would wait for ever."""
+        return self._importing is not None and self._importing.done() and not self._further
 
     async def load(self) -> None:
         """Import the code of all of them without a request."""
@@ -184,12 +191,14 @@ def _by_path(routes: Iterable[Route]) -> Handlers:
 
 
 async def go_on_with_live_runs(store: Store, late: LateRoutes) -> None:
-    """Load what keeps live runs if an earlier process left one open."""
+    """Load what keeps live runs if an earlier process left one open. The server starts also where that fails."""
     try:
-        found = await store.run(live_runs.find_open)
+        found = bool(await store.run(live_runs.find_open))
     except TidegateError as error:
         log.warning("it is not known whether a live run is open: %s", error)
-        await late.load()
-        return
+        found = True
     if found:
-        await late.load()
+        try:
+            await late.load()
+        except Exception:
+            log.exception("what an earlier process may have left open of live runs is not gone on with")

@@ -102,7 +102,7 @@ def join_tracing(
         raise StartupError(f"predictions cannot be traced: {error.filename or path}: {error.strerror}") from None
     rollouts = RolloutTraces(store, clock, partial(_export, pipe, stopping))
     draw = partial(random.getrandbits, 64)
-    acceptances = AcceptanceTraces(settings.trace_ratio, key, draw, clock.now, pipe.offer)
+    acceptances = AcceptanceTraces(settings.trace_ratio, key, draw, clock.now, pipe.offer, pipe.lose)
     return Tracing(
         TracingSpec(socket=str(path), ratio=settings.trace_ratio, key=key),
         *(pipe, receiver, rollouts, acceptances, sender),

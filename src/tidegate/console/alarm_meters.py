@@ -74,7 +74,7 @@ def missing_row(name: str) -> dict[str, Any]:
 
 def format_value(alarm: Alarm, value: float) -> str:
     if alarm.metric in MICROSECONDS and alarm.statistic != "SampleCount":
-        return format_milliseconds(value / 1000)
+        return f"{value:.3g} µs" if 0 < value < 100 else format_milliseconds(value / 1000)
     if alarm.metric in FRACTIONS and alarm.statistic == "Average":
         return format_percent(value)
     return f"{value:,.4g}"

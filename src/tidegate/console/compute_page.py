@@ -163,7 +163,7 @@ def _commitment(tariff: Tariff, usage: FleetUsage) -> dict[str, Any]:
                     "values": [after / MONTHS for _, after in points[1]],
                 },
             ],
-            "across": "on-demand dollars an hour that are committed",
+            "across": "dollars an hour committed",
             "before": "$",
             "marks": [made[0]["covers"]],
         },

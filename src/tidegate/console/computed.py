@@ -53,14 +53,18 @@ class ComputedPages:
     _pending: int = 0
     _warming: asyncio.Task[None] | None = None
 
-    async def work_out(self, request: Request, name: str, query: Query, catalogue: Catalogue) -> Any:
-        """The result of ``PAGE_WORK[name]``. Raises StillComputing for a browser, Unavailable if too many wait."""
+    async def work_out(
+        self, request: Request, name: str, query: Query, catalogue: Catalogue, waits: bool = False
+    ) -> Any:
+        """The result of ``PAGE_WORK[name]``. Raises StillComputing for a browser unless it ``waits``, Unavailable if
+        too many wait."""
 
         async def work() -> Any:
             async with self._turn:
                 return await asyncio.to_thread(PAGE_WORK[name], query, catalogue)
 
-        return await self._take(request, _page_key(name, query, catalogue), work)
+        browser = accepts_html(request.scope) and not waits
+        return await self._take(browser, _page_key(name, query, catalogue), work)
 
     async def simulate(self, request: Request, what: str, body: Mapping[str, object], now: datetime) -> Any:
         """The result of a simulation, which does not depend on ``now``. Raises StillComputing for a browser, and like
@@ -69,12 +73,12 @@ class ComputedPages:
         async def work() -> Any:
             return await self.pool.compute({"what": what, "now": now.isoformat(), "body": dict(body)})
 
-        return await self._take(request, _simulation_key(what, body), work)
+        return await self._take(accepts_html(request.scope), _simulation_key(what, body), work)
 
-    async def _take(self, request: Request, key: Hashable, work: Callable[[], Awaitable[Any]]) -> Any:
+    async def _take(self, browser: bool, key: Hashable, work: Callable[[], Awaitable[Any]]) -> Any:
         """A failure is told to all who wait for it, and to one browser that comes back for it. Then it is tried
         again."""
-        browser, task = accepts_html(request.scope), self._kept.pop(key, None)
+        task = self._kept.pop(key, None)
         if task is None or (not browser and _has_failed(task)):
             if self._pending >= MAX_PENDING:
                 raise Unavailable(f"{self._pending} pages are being computed; try again later")
@@ -82,7 +86,7 @@ class ComputedPages:
             task.add_done_callback(_has_failed)
         self._kept[key] = task
         self._forget_oldest()
-        if not browser:
+        if not browser or len(str(key)) > LONGEST_KEY:  # which may not be kept until the browser comes back
             return await asyncio.shield(task)
         await asyncio.wait([task], timeout=PATIENCE)
         if not task.done():

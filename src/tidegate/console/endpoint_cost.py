@@ -9,11 +9,11 @@ from tidegate.advisor.cost.bill import Tariff
 from tidegate.advisor.cost.on_demand import SERVERLESS
 from tidegate.advisor.prices import HOSTING
 from tidegate.console.figures import UNKNOWN
-from tidegate.console.money import format_dollars
 from tidegate.console.summary_card import STAND_IN
 
 LOCAL_TYPE = "local"
 HOUR = 3600.0
+UNITS: Mapping[str, str] = {"hours": "an hour", "GB-seconds": "each"}
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def _line(
 
 def cost_view(cost: Mapping[str, Any]) -> dict[str, str]:
     """What a page shows: the amount, and what it is made of."""
-    parts = [f"{_quantity(line)} at ${line['price']:.4g}" for line in cost["lines"]]
+    parts = [f"{_quantity(line)} at ${line['price']:.4g} {UNITS[line['unit']]}" for line in cost["lines"]]
     parts += [f"{kind} has no known price and is left out" for kind in cost["left_out"]]
     if any(line["unit"] == "GB-seconds" for line in cost["lines"]):
         parts.append("memory kept ready is counted at the same price")
@@ -82,7 +82,7 @@ def cost_view(cost: Mapping[str, Any]) -> dict[str, str]:
     gap = "" if cost["complete"] else ", from when on it is known"
     since = max(cost["since"], cost["requests_since"] or cost["since"])
     return {
-        "dollars": UNKNOWN if cost["dollars"] is None else format_dollars(cost["dollars"]),
+        "dollars": UNKNOWN if cost["dollars"] is None else _dollars(cost["dollars"]),
         "stands_in": "as if" if any(line["priced_as"] for line in cost["lines"]) else "",
         "about": f"{'; '.join(parts) or 'no instances yet'}{prices}, {cost['region']}",
         "since": f"since {since[:16].replace('T', ' ')} UTC{gap}",
@@ -94,8 +94,16 @@ def cost_cell(view: Mapping[str, str]) -> dict[str, str]:
     return {name: view[name] for name in ("dollars", "stands_in", "since")}
 
 
+def _dollars(amount: float) -> str:
+    """To the cent: more digits would change at each look."""
+    return "< $0.01" if 0 < amount < 0.01 else f"${amount:,.2f}"
+
+
 def _quantity(line: Mapping[str, Any]) -> str:
     if line["unit"] == "GB-seconds":
         return f"{line['quantity']:,.0f} GB-seconds"
     name = line["priced_as"] or line["of"]
-    return f"{line['quantity']:,.1f} instance-hours of {name}"
+    hours = line["quantity"]
+    return (
+        f"{hours:,.1f} instance-hours of {name}" if hours >= 1 else f"{60 * hours:.1f} instance-minutes of {name}"
+    )

@@ -81,7 +81,7 @@ def actions(endpoint: Endpoint, back: HistoryEntry | None = None) -> list[Action
     return [
         Action(
             f"retry-{last.id}",
-            "Retry, over the evidence" if rejected else "Retry",
+            "Retry all the same" if rejected else "Retry",
             "retry",
             json.dumps({"rollout": last.id, "override": rejected}),
             f"Rolls out {last.new.config_name} again, from its first stage.{against}",
@@ -163,6 +163,7 @@ def rollout_view(
     if rollout is None:
         return None
     points = rollout_picture.share_points(rollout, lines)
+    drawn = rollout.old and (endpoint.rollout or len(points) > 1)
     told = document["rollout"]
     share = told["share"]["now"] if told else points[-1][1] / 100
     outcome, tone = OUTCOMES.get(str(rollout.phase), (PHASES.get(str(rollout.phase), str(rollout.phase)), PLAIN))
@@ -183,7 +184,7 @@ def rollout_view(
         "ended": rollout.ended_at.isoformat() if rollout.ended_at else None,
         "expires": rollout.expires_at.isoformat() if rollout.expires_at and endpoint.rollout else None,
         "conditions": [one.message for one in rollout.conditions if one.status and _is_news(one)],
-        "chart": rollout_picture.draw_chart(rollout, points, lines, now) if rollout.old else None,
+        "chart": rollout_picture.draw_chart(rollout, points, lines, now) if drawn else None,
     }
 
 

@@ -18,12 +18,15 @@ def format_rate(rate: float) -> str:
 
 
 def format_milliseconds(value: float | None) -> str:
+    """What is not zero never reads as zero."""
     if value is None:
         return UNKNOWN
     if value >= 10_000:
         return f"{value / 1000:,.0f} s"
     if value >= 1_000:
         return f"{value / 1000:.1f} s"
+    if 0 < value < 0.1:
+        return "< 0.1 ms"
     return f"{value:.1f} ms" if value < 10 else f"{value:.0f} ms"
 
 

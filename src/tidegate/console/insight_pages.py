@@ -13,7 +13,7 @@ from starlette.responses import Response
 from tidegate.advisor.quality import api as labels_api
 from tidegate.console import captures_page, drift_page, evidence_page, labels_page, models_page, shadow_page
 from tidegate.console.live_stream import LiveStreams, Snapshot
-from tidegate.console.operate_pages import LIVE, render, still_same
+from tidegate.console.operate_pages import LIVE, open_stream, render
 from tidegate.console.rendering import TEMPLATES
 from tidegate.domain.access import Access, Caller
 from tidegate.domain.errors import NotFound
@@ -181,7 +181,7 @@ def _routes(gateway: Gateway, streams: LiveStreams, part: LivePart) -> list[Guar
                 {part.path: str(getattr(macros, part.path)(_lead_on(part, name, await part.read(name))))}
             )
 
-        return streams.respond(f"{name}/{part.path}", snapshot, still_same(gateway, request))
+        return open_stream(gateway, streams, request, f"{name}/{part.path}", snapshot)
 
     return [
         GuardedRoute(gateway, f"{CONSOLE}/endpoints/{{name}}/{part.path}", show, Access.READ),

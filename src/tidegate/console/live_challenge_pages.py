@@ -10,9 +10,10 @@ from tidegate.console.live_challenges.driver import LiveChallenges
 from tidegate.console.live_challenges.specs import NAMES, find_challenge
 from tidegate.console.live_challenges.view import Surroundings, describe
 from tidegate.console.live_stream import LiveStreams, Snapshot
-from tidegate.console.operate_pages import still_same
+from tidegate.console.operate_pages import open_stream
 from tidegate.console.rendering import TEMPLATES
 from tidegate.domain.access import Access
+from tidegate.domain.errors import Invalid
 from tidegate.domain.live_challenge import LiveChallenge
 from tidegate.gateway.audit_view import entry_view
 from tidegate.gateway.dependencies import Gateway
@@ -47,15 +48,18 @@ def routes(gateway: Gateway, live: LiveChallenges, streams: LiveStreams) -> list
         return JSONResponse(await _render(live, name), 201)
 
     async def stop(request: Request) -> Response:
-        name, body = _parse_name(gateway, request), parse_json_object(request, MEMBERS)
+        name, body = _parse_name(gateway, request), parse_json_object(request, (*MEMBERS, "run"))
         parse_purpose(body)
-        await live.stop(name, parse_requester(request, body))
+        run = body.get("run")
+        if run is not None and not isinstance(run, str):
+            raise Invalid("'run' must be the id of a run")
+        await live.stop(name, parse_requester(request, body), run)
         return JSONResponse(await _render(live, name))
 
     async def follow(request: Request) -> Response:
         name, who = _parse_name(gateway, request), identify_reader(request)
         view = f"challenges/{name}/{who.may_operate}/{who.may_inspect}"
-        return streams.respond(view, lambda: _snapshot(live, name, who), still_same(gateway, request))
+        return open_stream(gateway, streams, request, view, lambda: _snapshot(live, name, who))
 
     return [
         *(

@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections import Counter
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from starlette.responses import Response, StreamingResponse
@@ -20,6 +21,8 @@ AFTER = 0.35
 """How far into a second its parts are made: what was counted in the second before is known by then."""
 SHORTEST = 0.05
 MAX_STREAMS = 200
+MAX_OF_ONE = 50
+"""Pages that one reader may have open, so that others can open some."""
 ASKED_EVERY = 5
 """Seconds between two looks whether the reader is still let in."""
 StillSame = Callable[[], Awaitable[bool]]
@@ -40,6 +43,7 @@ class LivePage:
     """Makes one snapshot for all who look at the same page in the same second."""
 
     make: Callable[[], Awaitable[Snapshot]]
+    readers: int = 0
     _second: int = -1
     _made: asyncio.Task[Snapshot] | None = None
 
@@ -60,20 +64,32 @@ class LiveStreams:
     instance: str
     stopping: asyncio.Event
     open: int = 0
+    readers: Counter[str] = field(default_factory=Counter)
     pages: dict[str, LivePage] = field(default_factory=dict)
 
-    def respond(self, name: str, make: Callable[[], Awaitable[Snapshot]], same: StillSame) -> Response:
-        """``same``: whether the reader is still let in. Raises Unavailable if too many pages are open."""
+    def respond(
+        self, name: str, make: Callable[[], Awaitable[Snapshot]], same: StillSame, reader: str = ""
+    ) -> Response:
+        """``same``: whether the reader is still let in; ``reader``: who it is, empty where nobody signs in. Raises
+        Unavailable if too many pages are open."""
+        if reader and self.readers[reader] >= MAX_OF_ONE:
+            raise Unavailable(f"{reader} has {MAX_OF_ONE} pages of the console open: close some")
         if self.open >= MAX_STREAMS:
             raise Unavailable(f"{MAX_STREAMS} pages of the console are open: close some")
         headers = {**HEADERS, "cache-control": "no-store"}
-        return StreamingResponse(self.run(name, make, same), media_type="text/event-stream", headers=headers)
+        return StreamingResponse(
+            self.run(name, make, same, reader), media_type="text/event-stream", headers=headers
+        )
 
-    async def run(self, name: str, make: Callable[[], Awaitable[Snapshot]], same: StillSame) -> AsyncIterator[str]:
+    async def run(
+        self, name: str, make: Callable[[], Awaitable[Snapshot]], same: StillSame, reader: str = ""
+    ) -> AsyncGenerator[str, None]:
         """Ends when the endpoint is gone, the server stops, its lifetime is over, or its reader is no longer let
         in."""
         page = self.pages.setdefault(name, LivePage(make))
         self.open += 1
+        page.readers += 1
+        self.readers[reader] += 1
         sent: dict[str, str] = {}
         layout: tuple[str, ...] | None = None
         try:
@@ -99,8 +115,12 @@ class LiveStreams:
             yield write_event("renew", {})
         finally:
             self.open -= 1
-            if not self.open:
-                self.pages.clear()
+            page.readers -= 1
+            self.readers[reader] -= 1
+            if not self.readers[reader]:
+                del self.readers[reader]
+            if not page.readers:  # names of views come from addresses, so there may be any number
+                self.pages.pop(name, None)
 
     async def _wait(self) -> bool:
         """Until the next second; True if the server stops."""

@@ -14,7 +14,7 @@ from tidegate.console.endpoint_list import EndpointList
 from tidegate.console.identity import identify_reader, page_headers
 from tidegate.console.live_stream import LiveStreams, Snapshot, StillSame
 from tidegate.console.rendering import PAGES, TEMPLATES
-from tidegate.domain.access import Access, Caller
+from tidegate.domain.access import Access, Caller, Means
 from tidegate.domain.errors import AuthError, Invalid
 from tidegate.domain.history import History
 from tidegate.gateway import callers
@@ -40,13 +40,13 @@ def routes(gateway: Gateway, streams: LiveStreams) -> list[GuardedRoute]:
         return render("endpoints", request, url=gateway.settings.url, **await listed.context())
 
     async def stream_list(request: Request) -> Response:
-        return streams.respond("", listed.snapshot, still_same(gateway, request))
+        return open_stream(gateway, streams, request, "", listed.snapshot)
 
     async def show_jobs(request: Request) -> Response:
         return render("jobs", request, url=gateway.settings.url, rows=await read_jobs(gateway))
 
     async def stream_jobs(request: Request) -> Response:
-        return streams.respond("/jobs", lambda: snapshot_jobs(gateway), still_same(gateway, request))
+        return open_stream(gateway, streams, request, "/jobs", lambda: snapshot_jobs(gateway))
 
     async def show_endpoint(request: Request) -> Response:
         name, may = parse_endpoint_name(request), identify_reader(request).may_operate
@@ -57,9 +57,7 @@ def routes(gateway: Gateway, streams: LiveStreams) -> list[GuardedRoute]:
         name = parse_endpoint_name(request)
         may = identify_reader(request).may_operate
         view = f"{name}/commands" if may else name
-        return streams.respond(
-            view, lambda: endpoint_page.snapshot(gateway, name, may), still_same(gateway, request)
-        )
+        return open_stream(gateway, streams, request, view, lambda: endpoint_page.snapshot(gateway, name, may))
 
     async def show_history(request: Request) -> Response:
         name = parse_endpoint_name(request)
@@ -90,6 +88,18 @@ def still_same(gateway: Gateway, request: Request) -> StillSame:
         return (now.means, now.role) == (caller.means, caller.role)
 
     return ask
+
+
+def open_stream(
+    gateway: Gateway, streams: LiveStreams, request: Request, view: str, make: Callable[[], Awaitable[Snapshot]]
+) -> Response:
+    """Follow a view: ``view`` names it, and whom it differs for. Raises Unavailable."""
+    return streams.respond(view, make, still_same(gateway, request), name_reader(request.state.caller))
+
+
+def name_reader(caller: Caller) -> str:
+    """Who has a page open; empty where nobody signs in, so that all would be one."""
+    return "" if caller.means is Means.LOOPBACK else caller.name
 
 
 def render(name: str, request: Request, **context: Any) -> Response:

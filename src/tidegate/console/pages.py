@@ -74,7 +74,7 @@ async def _planner(gateway: Gateway, computed: ComputedPages, request: Request) 
 async def _spec(gateway: Gateway, computed: ComputedPages, request: Request) -> Response:
     """The plan's spec file as a download."""
     catalogue = await load_catalogue(gateway)
-    made = await computed.work_out(request, "planner", dict(request.query_params), catalogue)
+    made = await computed.work_out(request, "planner", dict(request.query_params), catalogue, waits=True)
     if made["plan"] is None:
         raise Invalid(made["problem"] or "there are no answers to plan with")
     name = {"content-disposition": f'attachment; filename="{made["plan"]["name"]}.yaml"'}

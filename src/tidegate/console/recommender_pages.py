@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from tidegate.console import recommender_page
 from tidegate.console.live_stream import LiveStreams, Snapshot
-from tidegate.console.operate_pages import still_same
+from tidegate.console.operate_pages import open_stream
 from tidegate.console.rendering import TEMPLATES, load_catalogue, render_page
 from tidegate.domain.access import Access
 from tidegate.gateway.dependencies import Gateway
@@ -45,7 +45,7 @@ def routes(gateway: Gateway) -> list[GuardedRoute]:
 
     async def stream_job(request: Request) -> Response:
         name = request.path_params["name"]
-        return streams.respond(name, lambda: _snapshot(gateway, name), still_same(gateway, request))
+        return open_stream(gateway, streams, request, name, lambda: _snapshot(gateway, name))
 
     pages = {
         RECOMMENDER: show_jobs,

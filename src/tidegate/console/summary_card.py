@@ -97,14 +97,14 @@ def _size(size: CapacitySize) -> str:
 
 def _guards(deployment: DeploymentConfig | None) -> str:
     if deployment is None or not (deployment.alarms or deployment.evidence):
-        return "Nothing turns a bad version back."
+        return "Nothing rolls a bad version back."
     found = []
     if deployment.alarms:
         needed = ", which must have data" if deployment.require_evidence else ""
         found.append(f"{len(deployment.alarms)} alarm{'' if len(deployment.alarms) == 1 else 's'}{needed}")
     if deployment.evidence is not None:
         found.append(f"a comparison of both versions ({', '.join(map(str, deployment.evidence.compare))})")
-    return f"Turned back by {' and '.join(found)}."
+    return f"A bad version is rolled back by {' and '.join(found)}."
 
 
 def estimate_month(version: Version, tariff: Tariff) -> dict[str, str]:

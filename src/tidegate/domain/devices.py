@@ -52,6 +52,14 @@ class DeviceReading:
 
 
 @dataclass(frozen=True)
+class DeviceMemory:
+    """Of one device, or of several together, in bytes."""
+
+    used: int
+    total: int
+
+
+@dataclass(frozen=True)
 class Holder:
     """The replica that a device is assigned to."""
 

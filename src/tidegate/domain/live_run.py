@@ -14,6 +14,8 @@ FOLDER = "live-runs"
 MAX_RATE = 200.0
 """Requests a second."""
 MAX_LASTING = timedelta(hours=4)
+SET_BACK = timedelta(minutes=1)
+"""How far a clock may be behind the beginning of a run: an hour that is set back must not prolong it."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,10 @@ class LiveRun:
         """Whether something of it may be there."""
         return self.ended_at is None
 
+    def is_over(self, now: datetime) -> bool:
+        """Whether it has lasted as long as it may, or the clock no longer says how long it has lasted."""
+        return now >= min(self.until, self.started_at + MAX_LASTING) or now < self.started_at - SET_BACK
+
     @property
     def ending(self) -> bool:
         return self.open and self.ending_at is not None
@@ -97,6 +103,7 @@ class LiveRun:
             self.traffic is not None
             and not self.ending
             and self.open
-            and now < min(self.until, self.traffic.until)
+            and not self.is_over(now)
+            and now < self.traffic.until
         )
         return self.traffic if flows else None

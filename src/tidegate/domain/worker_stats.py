@@ -34,6 +34,8 @@ SERIES_OF_REPLICA = COMPARED | frozenset(
     {
         "FirstChunkLatency",
         "InFlightLatency",
+        "DeviceBatchRows",
+        "DeviceModelMemory",
         "LoadedModelCount",
         "CaptureBacklog",
         "CaptureDropped",

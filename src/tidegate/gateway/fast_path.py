@@ -15,7 +15,7 @@ from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.types import Scope
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HEADER_VALUE_RE, HttpToolsProtocol
 
 from tidegate.auth import same_site as sites
 from tidegate.domain.access import ANYBODY, Access, Caller
@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 _PATH = re.compile(rf"/endpoints/[A-Za-z0-9-]{{1,63}}{PATH_END}".encode())
 """Of one spelling: ``auth.request_target`` finds nothing in it."""
+_LENGTH = re.compile(rb"[0-9]{1,9}")
 _UNUSUAL = frozenset((b"transfer-encoding", b"expect", b"upgrade"))
 _STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 _UNHEARD = asyncio.Event()
@@ -56,7 +57,9 @@ class Acceptance:
             caller = await self._recognise(scope, body)
             source = "" if caller.may(Access.USE) else self._find_source(scope)  # it is for the audit of refusals
             guard = dispatch.Guard(self._gateway.trail, caller, source)
-            return await self._accepting.handle(request, guard, request_id)
+            answer = await self._accepting.handle(request, guard, request_id)
+            _check_headers(answer)
+            return answer
         except TidegateError as error:
             return dispatch.refuse(request, context, error, request_id)
         except Exception:
@@ -117,7 +120,7 @@ class FastPathProtocol(HttpToolsProtocol):
         if self.parser.get_method() != b"POST" or self.parser.get_http_version() != "1.1":
             return False
         lengths = [value for name, value in self.headers if name == b"content-length"]
-        if len(lengths) != 1 or not lengths[0].isdigit() or int(lengths[0]) > MAX_INLINE_BYTES:
+        if len(lengths) != 1 or not _LENGTH.fullmatch(lengths[0]) or int(lengths[0]) > MAX_INLINE_BYTES:
             return False
         return all(name not in _UNUSUAL for name, _ in self.headers)
 
@@ -140,6 +143,7 @@ class FastPathProtocol(HttpToolsProtocol):
     async def _answer(self, cycle: _Cycle) -> None:
         body = cycle.body[0] if len(cycle.body) == 1 else b"".join(cycle.body)
         answer = await self._acceptance.answer(cycle.scope, body)
+        await self.flow.drain()
         cycle.response_complete = True
         if cycle.disconnected or self.transport.is_closing():
             return
@@ -147,6 +151,13 @@ class FastPathProtocol(HttpToolsProtocol):
         if not cycle.keep_alive:
             self.transport.close()
         self.on_response_complete()
+
+
+def _check_headers(answer: WireResponse) -> None:
+    """Raises ValueError for what no header can have: an address of a configuration may be in one."""
+    for value in answer.headers.values():
+        if HEADER_VALUE_RE.search(value.encode("latin-1")):
+            raise ValueError("a header of the answer has a control character")
 
 
 def _render(answer: WireResponse, more: list[tuple[bytes, bytes]], keep_alive: bool) -> bytes:

@@ -26,6 +26,8 @@ Middleware = Callable[[ASGIApp, Gateway], ASGIApp]
 
 MAX_BODY = 10 * 1024 * 1024
 """Maximum body in bytes of a request to the control plane; AWS's own largest is smaller."""
+MAX_DIGITS = 20
+"""Of a Content-Length; Python reads no number of thousands of them."""
 
 
 def assign_request_id(app: ASGIApp, gateway: Gateway) -> ASGIApp:
@@ -82,8 +84,8 @@ def read_body(app: ASGIApp, gateway: Gateway) -> ASGIApp:
 
     async def step(scope: Scope, receive: Receive, send: Send) -> None:
         declared = Headers(scope=scope).get("content-length", "0")
-        if not declared.isdecimal():
-            raise Invalid(f"Content-Length '{declared}' is not a number")
+        if not declared.isdecimal() or len(declared) > MAX_DIGITS:
+            raise Invalid(f"Content-Length '{declared[:MAX_DIGITS]}' is not a number of bytes")
         signed = gateway.signed and callers.shows_signature(scope)
         if scope["path"].startswith(UPLOADS) and not signed:
             scope["state"]["body"] = None

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tidegate.domain.devices import Device, DeviceReading
+from tidegate.domain.devices import Device, DeviceMemory, DeviceReading
 
 LIBRARY = "libnvidia-ml.so.1"
 DRIVER = Path("/proc/driver/nvidia/gpus")
@@ -50,6 +50,19 @@ def read_devices(names: Sequence[str], load: LoadLibrary = ctypes.CDLL) -> Mappi
             if name in names and read and memory is not None and memory.total:
                 found[name] = DeviceReading(float(busy.gpu), 100 * memory.used / memory.total)
     return {name: one for name, one in found.items() if math.isfinite(one.memory)}
+
+
+def read_memory(names: Sequence[str], load: LoadLibrary = ctypes.CDLL) -> DeviceMemory | None:
+    """The memory of all these devices together; None unless it is known of each."""
+    found: dict[str, DeviceMemory] = {}
+    with contextlib.suppress(OSError, AttributeError), _opened(load) as nvml:
+        for handle in _handles(nvml) if nvml is not None else ():
+            memory = _memory(nvml, handle)
+            if memory is not None and memory.total:
+                found[_text(nvml.nvmlDeviceGetUUID, handle)] = DeviceMemory(int(memory.used), int(memory.total))
+    if not names or any(name not in found for name in names):
+        return None
+    return DeviceMemory(sum(found[name].used for name in names), sum(found[name].total for name in names))
 
 
 @contextlib.contextmanager

@@ -126,6 +126,8 @@ class HttpConnection(asyncio.Protocol):
         )
 
     def on_message_begin(self) -> None:
+        if self._waiting is None and self._stream is None:
+            self.close()  # behind a response, before the next request: it must not be taken for that one's
         self._headers = {}
         self._body = []
         self._size = 0

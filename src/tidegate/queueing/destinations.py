@@ -1,5 +1,6 @@
 """Where the response of a request is stored, and the notifications of its end. Pure."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -7,6 +8,8 @@ from urllib.parse import urlsplit
 from tidegate.domain.asynchronous import AsyncConfig, Item, ItemOutcome, OutcomeKind
 from tidegate.domain.errors import ArtifactError, Invalid
 from tidegate.storage.addresses import parse
+
+_UNSENDABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]|[^\x00-\xff]")
 
 
 def locations(
@@ -34,6 +37,16 @@ def check_address(address: str, what: str) -> None:
         raise Invalid(f"{what} {address!r} is no address: use s3://BUCKET/PREFIX or file:///FOLDER")
     if any(part in (".", "..") for part in parsed.path.split("/")):
         raise Invalid(f"{what} {address!r} has a part . or ..: leave it out")
+
+
+def check_output(address: str, what: str) -> None:
+    """``check_address`` for one that answers tell in a header. Raises Invalid."""
+    check_address(address, what)
+    if (odd := _UNSENDABLE.search(address)) is not None:
+        raise Invalid(
+            f"{what} {address!r} has a character that no header can carry ({odd[0]!r}): leave it out, or"
+            " percent-encode it in the path of a file"
+        )
 
 
 def check_sink(sink: str, what: str) -> None:

@@ -45,6 +45,9 @@ ACTIVE_RESYNC = 1.0
 STEADY_RESYNC = 15.0
 """The same for any other, and between comparisons of those at rest."""
 REST = math.inf
+LONGEST_REST = 600.0
+"""Seconds until an endpoint at rest is looked at all the same: a database that was restored meanwhile may have
+another record of the same version, which no comparison shows."""
 SETTLE = 0.01
 """Seconds until the look that sees traffic just set in force; fleets tell by themselves when they change."""
 RETRY = 0.2
@@ -165,9 +168,10 @@ class Engine:
         pause: float | None = 0.0
         while pause is not None:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(None if pause == REST else pause):
+                async with asyncio.timeout(LONGEST_REST if pause == REST else pause):
                     await self._kicks[name].wait()
             self._kicks[name].clear()
+            self._resting.discard(name)
             pause = await self._tick_logged(name)
 
     async def _tick_logged(self, name: str) -> float | None:

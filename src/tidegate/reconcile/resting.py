@@ -55,8 +55,8 @@ class RestingEndpoints:
             return
         try:
             versions = await self.store.run(lambda tx: tx.versions(ENDPOINT))
-        except TidegateError as error:
-            log.debug("records cannot be compared: %s", error)
+        except Exception as error:
+            _log_failure("records cannot be compared", error)
             versions = {}
         looks = await self._looks(known)
         for name, rest in known.items():
@@ -70,6 +70,11 @@ class RestingEndpoints:
             assert isinstance(target, ObservesAll)
             try:
                 found |= await target.observe_all([name for name, rest in known.items() if rest.target == place])
-            except TidegateError as error:
-                log.debug("endpoints on %s cannot be compared: %s", place, error)
+            except Exception as error:
+                _log_failure(f"endpoints on {place} cannot be compared", error)
         return found
+
+
+def _log_failure(what: str, error: Exception) -> None:
+    """Whatever went wrong, each endpoint then gets a look of its own, which says it."""
+    log.log(logging.DEBUG if isinstance(error, TidegateError) else logging.WARNING, "%s: %s", what, repr(error))

@@ -85,7 +85,12 @@ def find_ended(tx: Tx, after: int) -> tuple[list[JournalSpan], int]:
         return [], after
     through = new[-1].seq
     names = sorted({line.name for line in new if line.kind == ENDPOINT.name})
-    found = [one for name in names for one in _read_spans(tx, name, after, through) if after < one.line <= through]
+    found = list[JournalSpan]()
+    for name in names:
+        try:
+            found += [one for one in _read_spans(tx, name, after, through) if after < one.line <= through]
+        except TidegateError as error:  # its journal is damaged: it would be so the next time, too
+            log.warning("what rollouts of %s did until line %d is not traced: %s", name, through, error)
     return sorted(found, key=lambda one: one.line), through
 
 

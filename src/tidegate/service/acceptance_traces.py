@@ -9,6 +9,10 @@ from tidegate.domain.asynchronous import Item
 from tidegate.domain.spans import Span, SpanContext, SpanKind, Value, shorten
 from tidegate.domain.trace_context import PARENT, STATE, TraceStarts, hash_id, read_context
 
+MOST_A_SECOND = 200
+"""Traced requests in a second. Clients may ask for a trace of each of theirs, which must not take the room of others'
+spans; what is beyond is not traced, and counted."""
+
 
 @dataclass(frozen=True)
 class Begun:
@@ -20,7 +24,7 @@ class Begun:
 
 class AcceptanceTraces:
     """``draw`` returns 64 random bits, ``key`` is that of the hash of inference ids, ``offer`` takes spans and never
-    blocks."""
+    blocks, ``lose`` counts those that were not made."""
 
     def __init__(
         self,
@@ -29,18 +33,28 @@ class AcceptanceTraces:
         draw: Callable[[], int],
         now: Callable[[], datetime],
         offer: Callable[[Sequence[Span]], None],
+        lose: Callable[[int], None],
     ) -> None:
         self._starts = TraceStarts(ratio, draw)
         self._key = key
         self._draw = draw
         self._now = now
         self._offer = offer
+        self._lose = lose
+        self._second = self._traced = 0
 
     def begin(self, headers: Mapping[str, str]) -> Begun | None:
         """None: the request is not traced. ``headers``: the client's, by lower-case names."""
         parent = read_context(headers.get(PARENT, ""), headers.get(STATE, ""))
         trace_id = self._starts.begin(parent, self._draw())
         if trace_id is None:
+            return None
+        second = int(self._now().timestamp())
+        if second != self._second:
+            self._second, self._traced = second, 0
+        self._traced += 1
+        if self._traced > MOST_A_SECOND:
+            self._lose(1)
             return None
         return Begun(SpanContext(trace_id, f"{self._draw() | 1:016x}"), parent)
 

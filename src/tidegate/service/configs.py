@@ -83,9 +83,9 @@ def _check_addresses(config: EndpointConfig) -> None:
 
 def check_asynchronous(config: AsyncConfig) -> None:
     """Raises Invalid for an unsupported output address or notification target."""
-    destinations.check_address(config.output, "the output path")
+    destinations.check_output(config.output, "the output path")
     if config.failure is not None:
-        destinations.check_address(config.failure, "the failure path")
+        destinations.check_output(config.failure, "the failure path")
     for sink in (*config.success, *config.error):
         destinations.check_sink(sink, "the notification")
 

@@ -109,6 +109,22 @@ def _list_new(tx: Tx, desired: DesiredDeployment, known: Sequence[Made]) -> list
     return [one for one in dict.fromkeys(names) if one not in known and tx.get(KINDS[one.kind], one.name) is None]
 
 
+def find_allowed(tx: Tx, what: str, now: datetime) -> tuple[LiveRun, Traffic] | None:
+    """What is to be sent now; nothing while somebody else's endpoint has the name, nor what a record could not say
+    that was written here."""
+    run = find(tx, what)
+    traffic = None if run is None else run.traffic_at(now)
+    if run is None or traffic is None or (tx.get(ENDPOINT, run.endpoint) is not None and not is_own(tx, run)):
+        return None
+    bounded = all(0 <= phase.rate <= MAX_RATE for phase in traffic.phases)
+    return (run, traffic) if bounded and is_inside(traffic.requests) else None
+
+
+def is_inside(path: str) -> bool:
+    """Whether it is a path below the folder that it is read from."""
+    return all(part and not part.startswith(".") for part in path.split("/"))
+
+
 def send(tx: Tx, what: str, phases: Sequence[Phase], now: datetime, requests: str = "requests.jsonl") -> LiveRun:
     """Have the server send requests from now on, in place of what it sends. Raises Invalid for too many."""
     saved = _require_running(tx, what)
@@ -117,8 +133,9 @@ def send(tx: Tx, what: str, phases: Sequence[Phase], now: datetime, requests: st
             raise Invalid(f"{phase.rate:g} requests a second: expected 0 to {MAX_RATE:g}")
         if not (math.isfinite(phase.seconds) and 0 < phase.seconds <= MAX_LASTING.total_seconds()):
             raise Invalid(f"{phase.seconds:g} s of requests: expected up to {MAX_LASTING.total_seconds():g}")
-    if any(not part or part.startswith(".") for part in requests.split("/")):
+    if not is_inside(requests):
         raise Invalid(f"{requests!r} is not a file in the run's folder")
+    require_own(tx, saved.body)
     return _put(tx, saved, replace(saved.body, traffic=Traffic(now, tuple(phases), requests)), now)
 
 

@@ -17,6 +17,7 @@ COUNTS = "None"
 """The unit of SageMaker's counts is literally None."""
 PERCENT = "Percent"
 MICROSECONDS = "Microseconds"
+BYTES = "Bytes"
 
 
 ScaledVariants = frozenset[tuple[str, str]]
@@ -112,6 +113,8 @@ WORKER_METRICS: dict[str, tuple[str, str]] = {
     "ModelLoadingTime": (SAGEMAKER, MICROSECONDS),
     "ModelUnloadingTime": (SAGEMAKER, MICROSECONDS),
     "LoadedModelCount": (INSTANCES, COUNTS),
+    "DeviceBatchRows": (INSTANCES, COUNTS),
+    "DeviceModelMemory": (INSTANCES, BYTES),
     "ModelSetupTime": (SAGEMAKER, MICROSECONDS),
     "QueueTime": (SAGEMAKER, MICROSECONDS),
     "BilledGBSeconds": (SAGEMAKER, COUNTS),

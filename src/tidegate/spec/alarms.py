@@ -36,6 +36,8 @@ METRICS = {
     "ModelLoadingTime": SAGEMAKER,
     "ModelUnloadingTime": SAGEMAKER,
     "LoadedModelCount": INSTANCES,
+    "DeviceBatchRows": INSTANCES,
+    "DeviceModelMemory": INSTANCES,
     "CPUUtilization": INSTANCES,
     "MemoryUtilization": INSTANCES,
 }

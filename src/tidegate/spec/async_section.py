@@ -13,9 +13,9 @@ MAX_CONCURRENT = 1000
 
 
 def config(given: structures.AsyncSpec) -> AsyncConfig:
-    _check_value(destinations.check_address, given.output, "output")
+    _check_value(destinations.check_output, given.output, "output")
     if given.failure is not None:
-        _check_value(destinations.check_address, given.failure, "failure")
+        _check_value(destinations.check_output, given.failure, "failure")
     for key in ("success", "error"):
         for sink in getattr(given, key):
             _check_value(destinations.check_sink, sink, key)

@@ -20,6 +20,8 @@ MOST_A_SECOND = 1000
 """Spans that are read in a second; workers drop the rest. Clients may ask for traces of all of their requests, which
 must not take the controller's time from the guards of rollouts."""
 MOST_SPANS = 512
+BYTES_OF_ONE = 512
+"""A larger datagram counts for as many spans as it could have: to read it takes as long."""
 MOST_EVENTS = 64
 MOST_ATTRIBUTES = 32
 MOST_LOST = 1_000_000
@@ -94,7 +96,7 @@ class SpanReceiver:
         good = [span for span in batch.spans[:MOST_SPANS] if is_credible(span)]
         self._lose(len(batch.spans) - len(good) + min(max(0, batch.lost), MOST_LOST))
         self._take(good)
-        return 1 + len(batch.spans)
+        return max(1 + len(batch.spans), len(data) // BYTES_OF_ONE)
 
 
 def is_credible(span: Span) -> bool:

@@ -2,6 +2,8 @@
 
 import asyncio
 import threading
+import time
+from datetime import timedelta
 
 import httpx
 import pytest
@@ -9,8 +11,11 @@ import pytest
 from tests.gateway_harness import GatewayHarness, late_pages
 from tidegate.compose import late
 from tidegate.compose.late import FIRST, FURTHER, LateRoutes
+from tidegate.domain.errors import Invalid
+from tidegate.domain.live_run import LiveRun
 from tidegate.gateway.app import build_app
 from tidegate.host import late_import
+from tidegate.service import live_runs
 
 
 def test_every_late_path_has_its_route_with_its_methods() -> None:
@@ -93,3 +98,52 @@ def test_who_may_not_read_is_not_told_to_wait_but_sent_to_the_login() -> None:
             return found
 
     assert asyncio.run(ask()).status_code == 303
+
+
+def test_an_import_that_fails_is_told_and_not_waited_for_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    house = GatewayHarness()
+    real = late_import.load
+
+    def broken(module: str, name: str) -> object:
+        if name == "further_routes":
+            time.sleep(2 * late.PATIENCE)
+            raise Invalid("a package is missing")
+        return real(module, name)
+
+    monkeypatch.setattr(late, "load", broken)
+    browser = {"accept": "text/html"}
+
+    async def ask() -> list[httpx.Response]:
+        app = build_app(house.gateway, LateRoutes(house.gateway, {}).routes)
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8471"
+        ) as client:
+            found = [await client.get("/console/users", headers=browser), await client.get("/console/users")]
+            found.append(await client.get("/console/users", headers=browser))
+            await house.store.close()
+            return found
+
+    waiting, script, page = asyncio.run(ask())
+    assert waiting.status_code == 200 and "data-waiting" in waiting.text
+    assert script.status_code == 400
+    assert page.status_code == 400 and "a package is missing" in page.text
+
+
+@pytest.mark.parametrize("error", [ImportError("no module"), Invalid("a package is missing")])
+def test_a_server_starts_also_where_its_live_runs_cannot_be_gone_on_with(
+    error: Exception, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(module: str, name: str) -> object:
+        raise error
+
+    async def ask() -> None:
+        house = GatewayHarness()
+        now = house.clock.now()
+        run = LiveRun("lab", "lab-1", "shown", "ann", now, now + timedelta(hours=1))
+        await house.store.run(lambda tx: live_runs.begin(tx, run))
+        monkeypatch.setattr(late, "load", broken)
+        await late.go_on_with_live_runs(house.store, LateRoutes(house.gateway, {}))
+        await house.store.close()
+
+    asyncio.run(ask())
+    assert "left open" in caplog.text

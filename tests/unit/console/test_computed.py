@@ -3,20 +3,23 @@
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
 from starlette.requests import Request
 
 from tests.gateway_harness import GatewayHarness
 from tidegate.advisor.prices import Catalogue
-from tidegate.console import computed
+from tidegate.console import computed, pages
 from tidegate.console.compute_api import ComputePool
 from tidegate.console.computed import MAX_KEPT, MAX_PENDING, ComputedPages, StillComputing
 from tidegate.console.page_work import PAGE_WORK, first_simulations, first_views
 from tidegate.console.rendering import load_catalogue
 from tidegate.domain.errors import Invalid, Unavailable
+from tidegate.gateway.app import build_app
 
 CATALOGUE = Catalogue.load()
 
@@ -171,3 +174,27 @@ def test_a_server_that_stops_in_the_middle_of_it_does_not_wait_for_what_is_compu
 
     pages = asyncio.run(stop())
     assert pages._warming is not None and pages._warming.cancelled()
+
+
+def work_slowly(query: Any, catalogue: Any) -> dict[str, Any]:
+    time.sleep(2 * computed.PATIENCE)
+    return {"plan": {"name": "fraud", "file": "endpoint: fraud"}, "problem": None}
+
+
+async def test_a_result_that_is_too_long_to_keep_is_waited_for(work: Any) -> None:
+    """Others that come meanwhile must not make a browser that comes back wait again."""
+    long = {"answers": "x" * computed.LONGEST_KEY}
+    assert "plan" in await work(work_slowly).work_out(BROWSER, "page", long, CATALOGUE)
+
+
+async def test_a_download_is_waited_for_since_a_page_that_waits_would_stay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(computed, "PAGE_WORK", {"planner": work_slowly})
+    house = GatewayHarness()
+    app = build_app(house.gateway, pages.routes(house.gateway, ComputedPages(ComputePool())))
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8471") as client:
+        found = await client.get("/console/planner/spec", headers={"accept": "text/html"})
+    await house.store.close()
+    assert (found.text, found.headers["content-type"].partition(";")[0]) == ("endpoint: fraud", "application/yaml")

@@ -54,6 +54,21 @@ def test_what_has_no_price_is_named_and_alone_it_is_no_zero(tariff: Tariff) -> N
     assert both["left_out"] == ["ml.unheard.of"] and "left out" in cost_view(both)["about"]
 
 
+@pytest.mark.parametrize(
+    ("hours", "dollars", "about"),
+    [
+        (0.01, "< $0.01", "0.6 instance-minutes of ml.c5.large at $0.102 an hour"),
+        (0.5, "$0.05", "30.0 instance-minutes of ml.c5.large"),
+        (20_000.0, "$2,040.00", "20,000.0 instance-hours of ml.c5.large"),
+    ],
+)
+def test_a_first_minute_reads_neither_as_zero_nor_as_a_row_of_digits(
+    tariff: Tariff, hours: float, dollars: str, about: str
+) -> None:
+    view = cost_view(price(used({"ml.c5.large": hours}), tariff))
+    assert view["dollars"] == dollars and view["about"].startswith(about)
+
+
 def test_a_beginning_that_is_not_known_is_said(tariff: Tariff) -> None:
     late = price(used({"ml.c5.large": 1.0}, since=BEGAN + HOUR), tariff)
     assert (

@@ -113,6 +113,21 @@ def test_a_rollback_turns_in_its_stage_and_ends_at_no_share() -> None:
     assert json.loads(endpoint_parts.actions(record(world))[0].body) == {"rollout": last.id, "override": False}
 
 
+def test_a_rollout_that_shifted_nothing_has_no_drawing() -> None:
+    world = until(update(), Phase.PROVISIONING)
+    under_way = record(world)
+    now = START + timedelta(seconds=world.now)
+    seen = endpoint_parts.rollout_view(under_way, endpoint_view(under_way, None, ()), lines(world), now)
+    assert seen is not None and seen["chart"] is not None
+    world.record = commands.abort(under_way, "ada", now)
+    world.wake(0)
+    world.run(7200)
+    over = record(world)
+    assert over.last is not None and over.last.phase is Phase.ROLLED_BACK
+    told = endpoint_parts.rollout_view(over, endpoint_view(over, None, ()), lines(world), now)
+    assert told is not None and told["chart"] is None
+
+
 def test_only_what_can_be_done_is_offered() -> None:
     assert keys(record(update())) == ["pause", "promote", "promote", "abort"]
     final = until(update(), Phase.BAKING, 3)
@@ -152,6 +167,7 @@ def test_an_alarm_stands_against_its_threshold() -> None:
 def test_latencies_of_alarms_are_told_in_milliseconds() -> None:
     alarm = metric_alarm(START, metric="ModelLatency", statistic="p99", threshold=80_000.0)
     assert alarm_meters.format_value(alarm, 80_000.0) == "80 ms"
+    assert [alarm_meters.format_value(alarm, value) for value in (0.0, 1.0, 250.0)] == ["0.0 ms", "1 µs", "0.2 ms"]
 
 
 @pytest.mark.parametrize(

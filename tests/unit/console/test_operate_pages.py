@@ -14,6 +14,7 @@ from tests.gateway_harness import GatewayHarness
 from tidegate.console import live_stream, operate_pages
 from tidegate.console.live_stream import LIFETIME, LiveStreams, Snapshot, changed_parts, open_streams
 from tidegate.console.rendering import TEMPLATES
+from tidegate.domain.access import Caller, Means, Role
 from tidegate.domain.errors import NotFound, Unavailable
 from tidegate.gateway.app import build_app
 
@@ -175,3 +176,42 @@ def test_too_many_open_pages_are_refused() -> None:
     with pytest.raises(Unavailable, match="close some"):
         feed = Feed([Snapshot({})])
         streams.respond("", feed.make, feed.same)
+
+
+def test_one_reader_does_not_take_all_pages_that_may_be_open() -> None:
+    async def work() -> None:
+        streams, feed = LiveStreams(SteppingClock(), "this-process", asyncio.Event()), Feed([Snapshot({})] * 1_000)
+        opened = [streams.run("page", feed.make, feed.same, "eve") for _ in range(live_stream.MAX_OF_ONE)]
+        for one in opened:
+            await anext(one)
+        with pytest.raises(Unavailable, match="eve has"):
+            streams.respond("page", feed.make, feed.same, "eve")
+        streams.respond("page", feed.make, feed.same, "ann")
+        await opened[0].aclose()
+        streams.respond("page", feed.make, feed.same, "eve")
+        for one in opened[1:]:
+            await one.aclose()
+        assert (streams.open, streams.readers.total()) == (0, 0)
+
+    asyncio.run(work())
+
+
+def test_a_reader_is_told_apart_by_name_where_there_are_names() -> None:
+    assert operate_pages.name_reader(Caller("ann", Role.VIEWER, Means.SESSION)) == "ann"
+    assert operate_pages.name_reader(Caller("ann", None, Means.LOOPBACK)) == ""
+
+
+def test_views_that_nobody_looks_at_are_forgotten_while_others_are_open() -> None:
+    async def work() -> None:
+        streams = LiveStreams(SteppingClock(), "this-process", asyncio.Event())
+        feed = Feed([Snapshot({})] * 1_000)
+        kept = streams.run("kept", feed.make, feed.same)
+        await anext(kept)
+        missing = Feed([NotFound("there is no such endpoint")])
+        for number in range(20):
+            assert ["gone" in text async for text in streams.run(f"no-{number}", missing.make, missing.same)]
+        assert set(streams.pages) == {"kept"}
+        await kept.aclose()
+        assert not streams.pages
+
+    asyncio.run(work())

@@ -34,7 +34,7 @@ def test_a_card_of_an_endpoint_after_an_update() -> None:
     card = make_card(world.record, PAGE, CATALOGUE, "us-east-1")
     assert (card["config"], card["last"]["outcome"], card["last"]["stages"]) == ("v2", "Succeeded", 4)
     assert card["strategy"] == "Linear: 25 % a step, 1:00 after each, 2:00 at the end"
-    assert card["guards"] == "Turned back by 1 alarm."
+    assert card["guards"] == "A bad version is rolled back by 1 alarm."
     assert card["runs"][0]["count"] == "2 instances"
 
 

@@ -13,6 +13,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from tidegate.compose import dispatcher_supervisor
 from tidegate.compose.dispatcher_supervisor import (
     STUCK,
     DispatcherSupervisor,
@@ -115,3 +116,13 @@ async def test_turns_that_do_not_reach_the_queue_are_no_progress() -> None:
             await asyncio.sleep(0.01)
     stopping.set()
     await running
+
+
+def test_a_dispatcher_of_another_version_of_the_program_is_replaced(
+    supervisor: DispatcherSupervisor, holder: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervisor.ensure(needed=True)
+    assert holder.poll() is None
+    monkeypatch.setattr(dispatcher_supervisor, "PROGRAM", "the next version")
+    supervisor.ensure(needed=True)
+    assert holder.wait(timeout=30) == -signal.SIGTERM

@@ -1,6 +1,7 @@
 """Asynchronous requests that go from the connection to the queue: answered as on the ordinary path, to the byte."""
 
 import asyncio
+import random
 import re
 import tempfile
 from collections.abc import AsyncIterator, Mapping
@@ -233,3 +234,135 @@ async def test_what_arrived_before_the_end_of_the_server_is_answered_and_the_con
         assert (await _read(reader)).startswith(b"HTTP/1.1 202 ")
         assert await reader.read() == b""
         writer.close()
+
+
+async def test_answers_wait_for_a_client_that_does_not_read_them() -> None:
+    async with both() as pair:
+        reader, writer = await asyncio.open_unix_connection(str(pair.folder / "short"))
+        state = pair.servers[0].server_state
+        while not state.connections:
+            await asyncio.sleep(0)
+        (connection,) = state.connections
+        connection.pause_writing()  # as the transport does when too much waits in it
+        writer.write(request())
+        while not (await pair.queue.backlogs()):
+            await asyncio.sleep(0.001)
+        assert (await pair.ask(request())).startswith(b"HTTP/1.1 202 ")
+        assert len(state.tasks) == 1
+        connection.resume_writing()
+        assert (await _read(reader)).startswith(b"HTTP/1.1 202 ")
+        writer.close()
+
+
+async def test_an_answer_that_no_header_can_carry_is_an_error_and_not_silence() -> None:
+    """Of a configuration that an earlier version took."""
+    for output in ("s3://out/\u65e5\u672c", "s3://out/a\rx: y"):
+        async with both() as pair:
+
+            def put(tx: Tx, output: str = output) -> None:
+                config = AsyncConfig(output, None)
+                wanted = version("c")
+                wanted = replace(wanted, variants=tuple(replace(v, asynchronous=config) for v in wanted.variants))
+                tx.put(ENDPOINT, "odd", Endpoint("odd", START, START, serving=wanted), expect=0, now=START)
+
+            await pair.house.store.run(put)
+            sent = request("/endpoints/odd/async-invocations")
+            answer = await (pair.ask(sent) if "\r" in output else pair.compare(sent))
+            assert answer.startswith(b"HTTP/1.1 500 ") and b"internal error" in answer and pair.ordinary == []
+
+
+async def test_a_length_of_thousands_of_digits_is_refused_in_the_same_words() -> None:
+    async with both() as pair:
+        sent = request().replace(b"Content-Length: 3", b"Content-Length: " + b"0" * 5_000 + b"3")
+        assert b"HTTP/1.1 400 " in await pair.compare(sent)
+        assert await pair.queue.backlogs() == {}
+
+
+ODD_NAMES = (
+    *("Content-Type", "X-Amzn-SageMaker-Content-Type", "X-Amzn-SageMaker-Accept", "X-Amzn-SageMaker-Inference-Id"),
+    *("X-Amzn-SageMaker-Custom-Attributes", "X-Amzn-SageMaker-RequestTTLSeconds", "X-Amzn-SageMaker-Filename"),
+    *(
+        "X-Amzn-SageMaker-InvocationTimeoutSeconds",
+        "X-Amzn-SageMaker-InputLocation",
+        "Transfer-Encoding",
+        "Upgrade",
+    ),
+    *(
+        "X-Amzn-SageMaker-S3OutputPathExtension",
+        "Content-Length",
+        "Connection",
+        "Host",
+        "Origin",
+        "Sec-Fetch-Site",
+    ),
+    *("Via", "Content-Encoding", "X-Amz-Target", "Authorization", "Cookie", "traceparent", "X-Tidegate-Source"),
+)
+ODD_VALUES = (
+    *(
+        "",
+        "a",
+        "text/csv",
+        " spaced ",
+        "60",
+        "-1",
+        "1e3",
+        "\xe9t\xe9",
+        "a" * 1_100,
+        "s3://b/k",
+        "../up",
+        "chunked",
+    ),
+    *(
+        "identity",
+        "gzip",
+        "h2c",
+        "close",
+        "localhost",
+        "elsewhere.example",
+        "none",
+        "cross-site",
+        "a,b",
+        "x\r\n folded",
+    ),
+    *(
+        "SageMaker.ListEndpoints",
+        "AWS4-HMAC-SHA256 Credential=a/b/c/d/aws4_request",
+        "Bearer tg_abc",
+        "1\t2",
+        "\x7f",
+    ),
+)
+ODD_PATHS = (
+    PATH,
+    PATH,
+    PATH,
+    f"{PATH}?",
+    f"/{PATH}",
+    f"http://localhost{PATH}",
+    "/endpoints/fra%75d/async-invocations",
+)
+
+
+@pytest.mark.parametrize("settings", [OPEN, SIGNED], ids=["open", "signed"])
+async def test_whatever_is_odd_about_a_request_both_paths_do_the_same(settings: Settings) -> None:
+    """The same bytes: the same answer, and the same in the queue."""
+    drawn = random.Random(5)
+    queued = 0
+    async with both(settings) as pair:
+        for _ in range(120):
+            odd = [
+                f"{drawn.choice(ODD_NAMES)}: {drawn.choice(ODD_VALUES)}" for _ in range(drawn.choice((0, 1, 1, 2)))
+            ]
+            odd += drawn.choices(odd, k=drawn.choice((0, 0, 1))) if odd else []
+            method = drawn.choice(("POST", "POST", "POST", "POST", "PUT"))
+            await pair.compare(request(drawn.choice(ODD_PATHS), CSV[0], *odd, body=b"1,2", method=method))
+            rows = await pair.queue.rows("fraud", 1_000)
+            new, queued = rows[: len(rows) - queued], len(rows)
+            assert len(new) in (0, 2)
+            if new:
+                ours, theirs = (
+                    DRAWN.sub(b"*", repr((row.item.inference_id, row.item.output, row.item.timeout)).encode())
+                    for row in new
+                )
+                assert ours == theirs and new[0].item.headers == new[1].item.headers
+    assert queued > 10 or settings is SIGNED

@@ -4,7 +4,7 @@ import ctypes
 from pathlib import Path
 from typing import Any
 
-from tidegate.domain.devices import Device, DeviceReading
+from tidegate.domain.devices import Device, DeviceMemory, DeviceReading
 from tidegate.host import nvidia
 
 GIB = 2**30
@@ -94,3 +94,18 @@ def test_a_uuid_fits_the_text_that_is_read() -> None:
     fake = FakeNvml((uuid, GIB, 0, 0, False))
     assert nvidia.find_devices(lambda name: fake)[0].name == uuid
     assert ctypes.sizeof(nvidia._Memory) == 24
+
+
+def test_the_memory_of_several_devices_is_added_up() -> None:
+    fake = FakeNvml(("GPU-a", 24 * GIB, 2 * GIB, 0, False), ("GPU-b", 16 * GIB, GIB, 0, False))
+    assert nvidia.read_memory(["GPU-a"], lambda name: fake) == DeviceMemory(2 * GIB, 24 * GIB)
+    assert nvidia.read_memory(["GPU-a", "GPU-b"], lambda name: fake) == DeviceMemory(3 * GIB, 40 * GIB)
+    assert fake.open == 0
+
+
+def test_memory_is_not_known_unless_it_is_of_each_device() -> None:
+    fake = FakeNvml(("GPU-a", 24 * GIB, 2 * GIB, 0, False), ("GPU-b", 0, 0, 0, False))
+    for names in ([], ["GPU-b"], ["GPU-a", "GPU-b"], ["GPU-a", "fake0"]):
+        assert nvidia.read_memory(names, lambda name: fake) is None
+    assert nvidia.read_memory(["GPU-a"], absent) is None
+    assert nvidia.read_memory(["GPU-a"], lambda name: FakeNvml(starts=9)) is None

@@ -2,6 +2,7 @@
 unread."""
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 from tests.unit.http1.test_http1_client import OK, Server, ask
@@ -114,3 +115,31 @@ async def test_a_client_that_is_closed_while_it_connects_says_so(tmp_path: Path)
         assert isinstance(await replies.next(), ConnectionBroken)
 
     await ask(tmp_path, OK, scene)
+
+
+async def test_what_comes_after_a_reply_is_never_taken_for_the_next_one(tmp_path: Path) -> None:
+    served = ended = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal served, ended
+        served += 1
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK + (b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n" if served == 1 else b""))
+        with suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+        ended += 1
+
+    async with asyncio.timeout(60):
+        listener = await asyncio.start_unix_server(serve, tmp_path / "s")
+        client, replies = HttpClient(str(tmp_path / "s"), 100), Replies()
+        for _ in range(2):
+            client.ask(REQUEST, replies.taken.append)
+            assert await replies.body() == b"ok"
+        assert served == 2
+        client.close()
+        while ended < 2:
+            await asyncio.sleep(0.001)
+        listener.close()

@@ -1,6 +1,7 @@
 """Endpoints at rest are compared all together, and decided on as if each had a look of its own."""
 
 import asyncio
+import dataclasses
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -12,13 +13,17 @@ from hypothesis import strategies as st
 from tests.unit.reconcile.test_engine import NOON, StandInTarget, Still
 from tidegate.domain.endpoint import Endpoint, VersionRequest
 from tidegate.domain.errors import Transient, Unavailable
-from tidegate.domain.fleet import FleetId
+from tidegate.domain.fleet import FleetId, Mirroring, Pairing, Serverless
+from tidegate.domain.observation import FleetStatus
 from tidegate.domain.rollout import DeploymentConfig
 from tidegate.domain.targets import LOCAL
+from tidegate.domain.traffic import Route, RouteTable
 from tidegate.ports.store import Tx
 from tidegate.ports.target import Look
+from tidegate.reconcile import engine as engine_module
 from tidegate.reconcile.engine import REST, STEADY_RESYNC, Engine
 from tidegate.reconcile.guards import Guards
+from tidegate.reconcile.resting import Rest, RestingEndpoints
 from tidegate.rollout import commands
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.testing.memory_metrics import MemoryMetrics
@@ -114,6 +119,41 @@ async def test_what_cannot_be_compared_gets_a_look_of_its_own(unknown: str) -> N
     assert await case.compare() == ({"b"} if target.hidden else set(NAMES))
 
 
+@pytest.mark.parametrize("error", [ValueError("an answer that nobody can read"), OSError("too many open files")])
+async def test_a_comparison_that_fails_gives_each_a_look_of_its_own(error: Exception) -> None:
+    target = WholeTarget()
+    case = Case(target)
+    await case.begin()
+
+    async def fail(endpoints: Collection[str]) -> Mapping[str, Look]:
+        raise error
+
+    target.observe_all = fail  # type: ignore[method-assign]
+    assert await case.compare() == set(NAMES)
+
+
+async def test_rest_ends_by_itself_for_what_no_comparison_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that was restored under a running controller may have another record of the same version."""
+    monkeypatch.setattr(engine_module, "LONGEST_REST", 0.01)
+    target = WholeTarget()
+    case = Case(target)
+    await case.begin()
+    looks: list[str] = []
+    observe = target.observe
+
+    async def note(endpoint: str) -> Look:
+        looks.append(endpoint)
+        return await observe(endpoint)
+
+    target.observe = note  # type: ignore[method-assign]
+    async with asyncio.timeout(30):
+        case.engine.kick("a")
+        while looks.count("a") < 4:
+            await asyncio.sleep(0.005)
+    await case.engine.stop()
+    assert await case.compare() == set()
+
+
 async def test_an_endpoint_of_which_not_all_is_seen_is_not_at_rest() -> None:
     case = Case(WholeTarget())
     await case.begin()
@@ -176,3 +216,64 @@ async def _change(case: Case, name: str, what: str) -> None:
             del case.target.fleets[id]
         elif what == "count":
             case.target.fleets[id] += 1
+
+
+def _sample() -> Look:
+    fleet = FleetStatus(FleetId("a", 1, "main"), desired=2, ready=2)
+    return Look(
+        {fleet.id: fleet}, RouteTable("a", 3, (Route(fleet.id, 10_000),), {"main": (Route(fleet.id, 10_000),)})
+    )
+
+
+OTHERS: dict[str, object] = {
+    "id": FleetId("a", 2, "main"),
+    "failure": "it died",
+    "mirror": Mirroring(FleetId("a", 2, "shadow"), 5),
+    "paired": Pairing(FleetId("a", 2, "main")),
+    "was_ready": False,
+    "devices": (("r", ("gpu0",)),),
+    "serverless": Serverless(2**30, 5),
+    "queue_time": 0.5,
+    "endpoint": "b",
+    "routes": (),
+    "targets": {},
+}
+
+
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [(part, one.name) for part in (FleetStatus, RouteTable) for one in dataclasses.fields(part)],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+async def test_a_change_of_anything_that_is_seen_ends_the_rest(part: type, name: str) -> None:
+    """Of each member, also of those that are added later: one that were not compared would be looked at by nobody."""
+    before = _sample()
+    assert before.fleets is not None and before.routes is not None
+    (fleet,), changed = before.fleets.values(), OTHERS.get(name, 7)
+    if part is FleetStatus:
+        one = replace(fleet, **{name: changed})  # type: ignore[arg-type]
+        after = Look({one.id: one}, before.routes)
+    else:
+        after = Look(before.fleets, replace(before.routes, **{name: changed}))  # type: ignore[arg-type]
+    assert await _compare(before, after) == {"a"} and await _compare(before, _sample()) == set()
+
+
+@pytest.mark.parametrize(
+    "after", [None, Look(None, None), Look({}, _sample().routes), Look(_sample().fleets, None)]
+)
+async def test_what_is_seen_no_more_ends_the_rest(after: Look | None) -> None:
+    assert await _compare(_sample(), after) == {"a"}
+
+
+async def _compare(before: Look, after: Look | None) -> set[str]:
+    class Seen(WholeTarget):
+        async def observe_all(self, endpoints: Collection[str]) -> Mapping[str, Look]:
+            return {} if after is None else dict.fromkeys(endpoints, after)
+
+    woken: set[str] = set()
+    store = MemoryStore()
+    await store.run(lambda tx: tx.put(ENDPOINT, "a", Endpoint("a", NOON, NOON), expect=0, now=NOON))
+    resting = RestingEndpoints(store, {LOCAL: Seen()}, woken.add)
+    assert resting.add("a", Rest(LOCAL, 1, before))
+    await resting.compare()
+    return woken

@@ -1,6 +1,7 @@
 """Each span of a rollout reaches the collector, however often controller and collector are away, with one id."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from tidegate.advisor.rehearsal.simulation import make_updating_world
 from tidegate.domain.alarm import AlarmState
+from tidegate.domain.errors import TidegateError
 from tidegate.domain.observation import Event
 from tidegate.domain.rollout import Phase
 from tidegate.domain.spans import Span
@@ -155,3 +157,37 @@ async def test_an_endpoint_at_rest_costs_two_reads_however_long_its_last_rollout
 
     await store.run(count)
     assert read == [1, 1, 1]
+
+
+class DamagedJournal(MemoryStore):
+    """The journal of one endpoint cannot be rebuilt."""
+
+    damaged = ""
+
+    async def run(self, work: Any) -> Any:
+        def guarded(tx: Tx) -> Any:
+            read = tx.journal
+
+            def journal(**asked: Any) -> list[JournalLine]:
+                if asked.get("name") == self.damaged and asked.get("bodies", True):
+                    raise TidegateError("lines before 7 are missing")
+                return read(**asked)
+
+            tx.journal = journal  # type: ignore[method-assign]
+            return work(tx)
+
+        return await super().run(guarded)
+
+
+async def test_an_endpoint_whose_journal_is_damaged_does_not_keep_others_from_being_traced() -> None:
+    world, store, clock, collector = rolled_back(), DamagedJournal(), Clock(), Collector()
+    made = await traces(collector, store, clock)
+    await store.run(lambda tx: tx.put(ALARM_LINES, "x", {}, expect=None, now=clock.time))
+    broken = replace(world.journal[-1].record, name="broken")  # type: ignore[type-var]
+    await store.run(lambda tx: tx.put(ENDPOINT, "broken", broken, expect=None, now=clock.time))
+    store.damaged = "broken"
+    await write(store, world, 0, len(world.journal), clock)
+    for _ in range(20):
+        clock.time += timedelta(seconds=2 * PATIENCE)
+        await made.turn()
+    assert [span.name for span in collector.taken].count("rollout") >= 1

@@ -75,6 +75,13 @@ async def test_a_flood_is_left_in_the_socket_until_there_is_time_for_it(path: Pa
     receiver.close()
 
 
+async def test_a_flood_of_large_datagrams_costs_as_much_as_their_bytes(path: Path) -> None:
+    receiver = SpanReceiver(path, lambda spans: None, lambda count: None)
+    large = replace(ONE, attributes={str(number): 1 for number in range(20_000)})
+    assert receiver._receive(msgspec.msgpack.encode(SpanBatch([large]))) > 200
+    assert receiver._receive(msgspec.msgpack.encode(SpanBatch([ONE] * FLUSH_AT))) == 1 + FLUSH_AT
+
+
 @pytest.mark.parametrize(
     "changed",
     [

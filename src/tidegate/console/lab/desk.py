@@ -87,6 +87,7 @@ class LabDesk:
 
     def __post_init__(self) -> None:
         self.runs.turns[LAB] = self.expect_deployments
+        self.runs.removals[LAB] = self._stop_training
 
     @property
     def folder(self) -> Path:
@@ -170,6 +171,10 @@ class LabDesk:
             wishes = [await asyncio.to_thread(self._read_wish, version, now) for version in VERSIONS.values()]
             await self.runs.expect_deployments(LAB, wishes)
             self._expected = run.id
+
+    async def _stop_training(self, run: LiveRun) -> None:
+        """The server may have ended the lab by itself."""
+        await self.trainer.stop()
 
     async def _find_versions(self, now: datetime) -> tuple[dict[str, str], str]:
         """Versions by their configs; none before they are trained, perhaps with what went wrong."""

@@ -1,6 +1,5 @@
 """Routes of the lab: its page, live, and its steps in the native API."""
 
-import math
 from functools import partial
 from typing import Any
 
@@ -17,7 +16,7 @@ from tidegate.console.lab.progress import ENDPOINT, VERSIONS, Step, StepState
 from tidegate.console.lab.story import TEXTS, list_commands
 from tidegate.console.lab.training import read_quality
 from tidegate.console.live_stream import LiveStreams, Snapshot
-from tidegate.console.operate_pages import still_same
+from tidegate.console.operate_pages import open_stream
 from tidegate.console.rendering import TEMPLATES, load_catalogue, render_page
 from tidegate.domain.access import Access
 from tidegate.domain.errors import Invalid, NotFound
@@ -50,7 +49,7 @@ def routes(gateway: Gateway, desk: LabDesk, streams: LiveStreams) -> list[Guarde
     async def stream(request: Request) -> Response:
         may = identify_reader(request).may_operate
         view = "/lab/commands" if may else "/lab"
-        return streams.respond(view, lambda: _snapshot(gateway, desk, costs, may), still_same(gateway, request))
+        return open_stream(gateway, streams, request, view, lambda: _snapshot(gateway, desk, costs, may))
 
     return [
         GuardedRoute(gateway, PAGE, show, Access.READ),
@@ -71,8 +70,8 @@ async def _do(desk: LabDesk, request: Request) -> Response:
     body = parse_json_object(request, ("by", "reason", "run", "bake"))
     by, bake, run = parse_requester(request, body), body.get("bake", BAKE), body.get("run")
     parse_purpose({"reason": body.get("reason", "")})
-    if isinstance(bake, bool) or not isinstance(bake, int | float) or not math.isfinite(bake):
-        raise Invalid("'bake' must be the seconds of a stage's bake")
+    if isinstance(bake, bool) or not isinstance(bake, int | float) or not LEAST_BAKE <= bake <= LONGEST_BAKE:
+        raise Invalid(f"'bake' must be the seconds of a stage's bake: {LEAST_BAKE:g} to {LONGEST_BAKE:g}")
     if run is not None and not isinstance(run, str):
         raise Invalid("'run' must be the id of a lab, or empty for none")
     step = await desk.do(request.path_params["step"], by, run, bake)

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import importlib.util
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -24,7 +23,7 @@ from tidegate.console.live_challenges.progress import (
     advance,
 )
 from tidegate.console.live_challenges.specs import NAMES, Places, describe_files, describe_spec, find_challenge
-from tidegate.console.live_runs.keeper import LiveRuns
+from tidegate.console.live_runs.keeper import LiveRuns, remove_folder
 from tidegate.domain.errors import Conflict, InProgress, NotFound, TidegateError, Transient, Unavailable
 from tidegate.domain.live_challenge import LiveChallenge, Verdict
 from tidegate.domain.live_run import LiveRun, Phase
@@ -158,12 +157,14 @@ class LiveChallenges:
         self._running = mine
         return shown
 
-    async def stop(self, name: str, by: str) -> None:
-        """End it, or remove what is left of it. Raises NotFound for a challenge that there is not or that is not
-        under way."""
+    async def stop(self, name: str, by: str, run_id: str | None = None) -> None:
+        """End it, or remove what is left of it. ``run_id``: the run that is meant; None is any. Raises NotFound for a
+        challenge that there is not or that is not under way, Conflict for another run than the one that is meant."""
         find_challenge(name, self.gateway.settings.capture_seconds)
         async with self._turns:
             run = await self.runs.find(name)
+            if run is not None and run_id is not None and run_id != run.id:
+                raise Conflict("this is another run than the one that the page showed: look at it again")
             mine = self._running
             if run is not None and mine is not None and mine.run.id == run.id:
                 await self._end(mine, Judgement(Verdict.STOPPED, f"stopped by {by}"), by)
@@ -237,13 +238,14 @@ class LiveChallenges:
         """Try the last version again, without an override. Returns why that was refused; empty if it was not."""
         context, name, now = self.gateway.context, mine.run.endpoint, self.gateway.context.clock.now()
         can, rollout = context.targets.of(LOCAL), context.ids.new("rollout")
+
+        def work(tx: Tx) -> None:
+            live_runs.require_own(tx, mine.run)
+            rollouts.retry(tx, name, mine.run.by, override=False, rollout_id=rollout, can=can, now=now)
+
         try:
             async with self.gateway.trail.allowing(replace(mine.doing, action=f"{mine.doing.action}: retry")):
-                await context.store.run(
-                    lambda tx: rollouts.retry(
-                        tx, name, mine.run.by, override=False, rollout_id=rollout, can=can, now=now
-                    )
-                )
+                await context.store.run(work)
                 context.kick(name)
         except Conflict as error:
             return error.message
@@ -290,7 +292,7 @@ class LiveChallenges:
         return root.expanduser().absolute() / f"live-challenge-{run.id}"
 
     async def _remove_captures(self, run: LiveRun) -> None:
-        await asyncio.to_thread(shutil.rmtree, self._captures(run), ignore_errors=True)
+        await asyncio.to_thread(remove_folder, self._captures(run))
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -58,6 +58,7 @@ def _describe_run(challenge: Challenge, found: LiveChallenge) -> dict[str, Any]:
     seen = "sent" in picture
     tone = TONES[verdict] if verdict is not None else ""
     return {
+        "run": found.run,
         "endpoint": found.endpoint,
         "by": found.by,
         "begun_at": found.begun_at.isoformat(),

@@ -6,6 +6,7 @@ A record is written first, so that a server that is started again goes on where 
 import asyncio
 import contextlib
 import logging
+import re
 import shutil
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from tidegate.console.live_runs.traffic import Counts, TrafficSender, read_samples
 from tidegate.domain.desired import DesiredDeployment
-from tidegate.domain.errors import TidegateError, Transient
+from tidegate.domain.errors import Invalid, TidegateError, Transient
 from tidegate.domain.live_run import FOLDER, LiveRun, Phase
 from tidegate.gateway.dependencies import Gateway
 from tidegate.service import live_runs
@@ -24,8 +25,11 @@ from tidegate.service.spec_scaling import Arns
 
 log = logging.getLogger(__name__)
 
+NAME = re.compile(r"[a-z][a-z0-9-]*")
 EVERY = 1.0
 """Seconds between two looks at the records while a run is open; without one the keeper sleeps."""
+RECORDS = "records"
+"""Of which trouble is told that is not one run's."""
 SERVER = "the server"
 """Who ends a run that has lasted as long as it may."""
 
@@ -40,7 +44,7 @@ class LiveRuns:
     turns: dict[str, Turn] = field(default_factory=dict)
     """What -> what is done each second while it is open and not ending."""
     removals: dict[str, Turn] = field(default_factory=dict)
-    """What -> what is done once its records and its folder are gone, before it has ended; perhaps again."""
+    """What -> what is done once its records are gone, before its folder goes and it has ended; perhaps again."""
     _senders: dict[str, TrafficSender] = field(default_factory=dict)
     _leaving: list[TrafficSender] = field(default_factory=list)
     """They send no more and wait for answers."""
@@ -64,7 +68,10 @@ class LiveRuns:
             self._task = None
 
     def folder(self, what: str) -> Path:
-        """Files of the run; removed when it has ended."""
+        """Files of the run; removed when it has ended. Raises Invalid for a name that is none of a folder in there,
+        as in a record that somebody else wrote."""
+        if not NAME.fullmatch(what):
+            raise Invalid(f"a live run cannot be named {what[:40]!r}")
         return self.gateway.settings.state.expanduser().absolute() / FOLDER / what
 
     def counts(self, what: str) -> Counts:
@@ -85,6 +92,7 @@ class LiveRuns:
         try:
             await asyncio.to_thread(_make_empty, self.folder(what))
         except OSError as error:
+            await self.end(what, SERVER)
             raise Transient(f"{self.folder(what)} cannot be made: {error.strerror or error}") from None
         self._counts[what] = Counts()
         self.start()
@@ -142,7 +150,7 @@ class LiveRuns:
                 try:
                     some = await self.turn()
                 except TidegateError as error:
-                    log.warning("live runs are looked at again: %s", error)
+                    self._tell(RECORDS, str(error))
                     some = True
                 except Exception:
                     log.exception("a turn of live runs failed; it goes on with the next")
@@ -172,18 +180,22 @@ class LiveRuns:
                 await self._keep(run, now)
             except (TidegateError, OSError) as error:
                 self._tell(run.what, str(error))
+            except Exception:
+                log.exception("live run %s: a turn failed; it goes on with the next", run.what)
             else:
                 self._troubles.pop(run.what, None)
         return bool(found)
 
     async def _keep(self, run: LiveRun, now: datetime) -> None:
-        if not run.ending and now >= run.until:
+        if not run.ending and run.is_over(now):
             run = await self.gateway.context.store.run(lambda tx: live_runs.ask_to_end(tx, run.what, SERVER, now))
-        await self._follow(run.what)
+        try:
+            if not run.ending and run.what in self.turns:
+                await self.turns[run.what](run)
+        finally:  # what is sent is bounded whatever a turn comes upon
+            await self._follow(run.what)
         if run.ending:
             await self._remove(run, now)
-        elif run.what in self.turns:
-            await self.turns[run.what](run)
 
     def _tell(self, what: str, trouble: str) -> None:
         """Once, not each second."""
@@ -196,8 +208,9 @@ class LiveRuns:
         with an older one."""
         async with self._following:
             context = self.gateway.context
-            run = await context.store.run(lambda tx: live_runs.find(tx, what))
-            wanted = None if run is None else run.traffic_at(context.clock.now())
+            now = context.clock.now()
+            found = await context.store.run(lambda tx: live_runs.find_allowed(tx, what, now))
+            run, wanted = found or (None, None)
             sender = self._senders.get(what)
             if sender is not None and sender.traffic != wanted:
                 await self._stop_sending(what)
@@ -221,11 +234,18 @@ class LiveRuns:
         gone = await store.run(lambda tx: live_runs.remove_some(tx, run.what, now))
         self.gateway.context.kick(run.endpoint)
         if gone:
-            await asyncio.to_thread(shutil.rmtree, self.folder(run.what), ignore_errors=True)
             if run.what in self.removals:
                 await self.removals[run.what](run)
+            await asyncio.to_thread(remove_folder, self.folder(run.what))
             await store.run(lambda tx: live_runs.mark_ended(tx, run.what, now))
             self._counts.pop(run.what, None)
+
+
+def remove_folder(folder: Path) -> None:
+    """Raises Transient if something of it is left."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        raise Transient(f"{folder} cannot be removed: see who owns it, or whether something still writes there")
 
 
 def _make_empty(folder: Path) -> None:

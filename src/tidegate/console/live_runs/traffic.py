@@ -146,7 +146,7 @@ class TrafficSender:
     async def _ask(self, sample: Sample) -> None:
         try:
             answer = await self._predict(self._path, {"content-type": sample.content_type}, sample.body)
-        except (TidegateError, OSError) as error:
+        except (TidegateError, OSError, ValueError) as error:
             self.counts.note_answer(self._now(), "", str(error) or type(error).__name__)
             return
         config = answer.headers.get("x-tidegate-config", "")

@@ -14,7 +14,7 @@ document.addEventListener("click", async (event) => {
   try {
     const name = who?.value.trim() ?? "";
     if (who) localStorage.setItem("tidegate-name", name);
-    const body = JSON.stringify({ ...(name ? { by: name } : {}), reason: "from the page of the challenges" });
+    const body = JSON.stringify({ ...(name ? { by: name } : {}), ...(button.dataset.run ? { run: button.dataset.run } : {}), reason: "from the page of the challenges" });
     const answer = await send(path, { method: "POST", headers: { "content-type": "application/json" }, body });
     const told = await answer.json().catch(() => ({}));
     if (!answer.ok) throw new Refused(told.error?.message ?? `the server answers ${answer.status}`);

@@ -35,7 +35,7 @@ function draw(figure, data, series, more) {
         height: Math.min(320, Math.max(200, box.clientWidth * 0.4)),
         scales: { x: { time: false, distr: more.log ? 3 : 1 }, y: more.log_up ? { distr: 3 } : { range: (_, low, high) => [0, more.most ?? high * 1.05] } },
         cursor: { y: false },
-        legend: { live: true },
+        legend: { live: true, markers: { width: 3, dash: (_, place) => (series[place - 1]?.dash ? "dashed" : "solid") } },
         axes: [
           axis({ incrs: more.whole ? [1, 2, 5, 10, 20, 50, 100] : undefined, values: (_, ticks) => ticks.map((tick) => (tick === null ? "" : more.tell ? more.tell(tick) : number.format(tick))), label: more.across, labelFont: "12px system-ui, sans-serif" }),
           axis({ size: 64, values: (_, ticks) => ticks.map((tick) => (more.log_up && !isPower(tick) ? "" : `${more.before ?? ""}${number.format(tick)}${more.after ?? ""}`)) }),

@@ -8,7 +8,7 @@ const dark = () =>
   root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
 // It names what a click would choose.
 const say = () => {
-  button.textContent = dark() ? "Light" : "Dark";
+  button.textContent = dark() ? "Light mode" : "Dark mode";
 };
 button.hidden = false;
 button.addEventListener("click", () => {

@@ -42,6 +42,7 @@ class RuntimeKind(StrEnum):
         preload=("xgboost",),
         script_framework="xgboost",
         maps_forest=True,
+        on_device=True,
         planner_data="model.tar.gz",
     )
     SAGEMAKER_XGBOOST = RuntimeDescriptor(
@@ -75,6 +76,7 @@ class RuntimeKind(StrEnum):
         certain_files=(".onnx",),
         preload=("onnxruntime",),
         preload_module=True,
+        on_device=True,
         planner_data="model.tar.gz",
         hardware=("cpu", "gpu"),
         model_kinds=("tabular", *_NEURAL),
@@ -120,6 +122,7 @@ class RuntimeKind(StrEnum):
         preload=("torch",),
         preload_module=True,
         fork_group="pytorch",
+        on_device=True,
         planner_data="model.tar.gz",
         hardware=("cpu", "gpu", "inferentia"),
         model_kinds=("tabular", *_NEURAL),
@@ -148,6 +151,7 @@ class RuntimeKind(StrEnum):
         extra="gguf",
         certain_files=(".gguf",),
         probe=Probe.CRASHES,
+        on_device=True,
         planner_data="model.gguf",
         hardware=("cpu", "gpu"),  # llama.cpp has no backend for Neuron
         model_kinds=("text", "llm"),

@@ -60,7 +60,9 @@ class RuntimeDescriptor:
     runs_code: bool = False
     """It does nothing but run a model's code, which needs ``code`` trust."""
     uses_devices: bool = False
-    """What it runs can use the accelerators that are assigned to the replica."""
+    """What it runs finds the accelerators of the replica by itself."""
+    on_device: bool = False
+    """Its model goes on a device where the library can use one: a module of its name in ``runtimes/devices``."""
     maps_forest: bool = False
     """Its model may be a forest that later starts map into memory."""
     planner_data: str = ""

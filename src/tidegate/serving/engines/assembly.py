@@ -1,28 +1,41 @@
 """Builds the engine of a replica from its containers."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from tidegate.domain.errors import Invalid, StartTimeout, TidegateError
+from tidegate.domain.errors import StartTimeout, TidegateError
 from tidegate.serving.artifacts.fetch import Policy, materialise
 from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.invocation import ModelEngine
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, Serving
 from tidegate.serving.engines.bounded import Bounded
+from tidegate.serving.engines.device_users import find_device_users, watch_device
 from tidegate.serving.engines.direct import Direct
 from tidegate.serving.engines.fallback_engine import FallbackEngine
 from tidegate.serving.engines.pipeline import Pipeline, stages
-from tidegate.serving.runtimes import choose, load, submitted_code
+from tidegate.serving.runtimes import load, submitted_code
 from tidegate.serving.runtimes.program import Program
-from tidegate.serving.scoring.batching import Batcher, cap
+from tidegate.serving.scoring.batching import Batcher, Scorer, cap
 from tidegate.serving.scoring.file_ranges import PartBatcher
 from tidegate.serving.scoring.thread_engine import Handler, ThreadEngine
 
+if TYPE_CHECKING:
+    from tidegate.serving.runtimes.devices.placement import Placement
+
 Died = Callable[[ContainerSpec, int], None]
 """Called with a container and its exit code when its program ends by itself."""
+
+
+Placed = Callable[["Placement"], None]
+"""Called with each model that is on devices."""
+
+
+def _tell_nobody(placement: "Placement") -> None:
+    """Where nothing collects reports."""
 
 
 _SLACK = 0.2
@@ -44,12 +57,12 @@ async def fetch(spec: ReplicaSpec, until: float) -> None:
         raise StartTimeout(f"the model data did not arrive within {spec.download_timeout:g} s") from None
 
 
-async def open_engine(spec: ReplicaSpec, died: Died, until: float) -> ModelEngine:
+async def open_engine(spec: ReplicaSpec, died: Died, until: float, placed: Placed = _tell_nobody) -> ModelEngine:
     """Load every model by ``until``, in the event loop's time. Raises ArtifactError, Invalid, StartTimeout or
     Transient."""
     try:
         async with asyncio.timeout_at(until + _SLACK) as limit:
-            engine = await _open(spec, died, until)
+            engine = await _open(spec, died, until, placed)
             if not spec.most_at_once:
                 return engine
             return Bounded(engine, spec.most_at_once, spec.queue_timeout, asyncio.get_running_loop())
@@ -59,37 +72,21 @@ async def open_engine(spec: ReplicaSpec, died: Died, until: float) -> ModelEngin
         raise _did_not_load(spec) from None
 
 
-async def _open(spec: ReplicaSpec, died: Died, until: float) -> ModelEngine:
+async def _open(spec: ReplicaSpec, died: Died, until: float, placed: Placed) -> ModelEngine:
     spec = submitted_code.with_code_folders(spec)
-    check_devices(spec)
+    placements: Sequence[Placement | None] = [None] * len(spec.containers)
+    if spec.needs_device:
+        placements = await asyncio.to_thread(find_device_users, spec)
+    if spec.serving is Serving.MULTI_MODEL:
+        return await _open_models(spec, spec.containers[0], died)
+    engines = await _open_all(spec, died, until, placements)
+    for placement in filter(None, placements):
+        placed(placement)
     if spec.serving is Serving.SINGLE:
-        return await open_container(spec, spec.containers[0], died, until)
+        return engines[0]
     if spec.serving is Serving.SERIAL:
-        return Pipeline(
-            stages(spec.containers, await _open_all(spec, died, until)), spec.max_body, spec.invocation_timeout
-        )
-    if spec.serving is Serving.DIRECT:
-        engines = await _open_all(spec, died, until)
-        return Direct({each.name: engine for each, engine in zip(spec.containers, engines, strict=True)})
-    return await _open_models(spec, spec.containers[0], died)
-
-
-def check_devices(spec: ReplicaSpec) -> None:
-    """Raises Invalid if the replica was to have devices and nothing in it uses one: it would be silently as slow as
-    without, and keep them from others."""
-    if not spec.needs_device:
-        return
-    kinds = [
-        kind if kind is RuntimeKind.PROGRAM else choose(kind, Path(container.model_dir), container.environment)
-        for container in spec.containers
-        for kind in (container.runtime.kind,)
-    ]
-    if not any(kind.descriptor.uses_devices for kind in kinds):
-        able = ", ".join(kind for kind in RuntimeKind if kind.descriptor.uses_devices)
-        raise Invalid(
-            f"the replica has {', '.join(spec.devices)}, and the runtime {' and '.join(dict.fromkeys(kinds))} runs on"
-            f" processors alone: leave out devices, or serve the model by one of {able}"
-        )
+        return Pipeline(stages(spec.containers, engines), spec.max_body, spec.invocation_timeout)
+    return Direct({each.name: engine for each, engine in zip(spec.containers, engines, strict=True)})
 
 
 async def _open_models(spec: ReplicaSpec, container: ContainerSpec, died: Died) -> ModelEngine:
@@ -101,19 +98,21 @@ async def _open_models(spec: ReplicaSpec, container: ContainerSpec, died: Died) 
     return await open_models(spec, container, one)
 
 
-async def _open_all(spec: ReplicaSpec, died: Died, until: float) -> list[ModelEngine]:
+async def _open_all(
+    spec: ReplicaSpec, died: Died, until: float, placements: "Sequence[Placement | None]"
+) -> list[ModelEngine]:
     """Open an engine for every container; if one fails, close the others. Programs start concurrently; libraries are
     imported one after the other."""
     importing = asyncio.Lock()
 
-    async def one(container: ContainerSpec) -> ModelEngine:
+    async def one(container: ContainerSpec, placement: "Placement | None") -> ModelEngine:
         with _name_container(spec, container):
             if container.runtime.kind is RuntimeKind.PROGRAM:
                 return await open_container(spec, container, died, until)
             async with importing:
-                return await open_container(spec, container, died, until)
+                return await open_container(spec, container, died, until, placement)
 
-    opened = await asyncio.gather(*(one(container) for container in spec.containers), return_exceptions=True)
+    opened = await asyncio.gather(*map(one, spec.containers, placements), return_exceptions=True)
     engines = [each for each in opened if not isinstance(each, BaseException)]
     for failed in opened:
         if isinstance(failed, BaseException):
@@ -148,10 +147,14 @@ async def prepare_forests(spec: ReplicaSpec) -> None:
 
 
 async def open_container(
-    spec: ReplicaSpec, container: ContainerSpec, died: Died, until: float | None = None
+    spec: ReplicaSpec,
+    container: ContainerSpec,
+    died: Died,
+    until: float | None = None,
+    placement: "Placement | None" = None,
 ) -> ModelEngine:
     """Open the engine of one container. ``until``: deadline in the event loop's time; None: the start-up limit from
-    now."""
+    now. ``placement``: puts the model on devices."""
     loop = asyncio.get_running_loop()
     until = loop.time() + spec.startup_timeout if until is None else until
     if container.runtime.kind is RuntimeKind.PROGRAM:
@@ -167,17 +170,29 @@ async def open_container(
             return Batcher(forest, loop, cap(container.environment))
     try:
         async with asyncio.timeout_at(until) as limit:
-            loaded = await asyncio.to_thread(load, container.runtime.kind, folder, container.environment)
+            loaded = await asyncio.to_thread(
+                load, container.runtime.kind, folder, container.environment, placement
+            )
     except TimeoutError:
         if not limit.expired():
             raise
         raise _did_not_load(spec) from None
+    if placement is not None:
+        placement.settle(getattr(loaded, "batches", False))
+    engine = _make_engine(spec, container, loaded, placement.rows if placement is not None else None)
+    return engine if placement is None else watch_device(engine, placement)
+
+
+def _make_engine(
+    spec: ReplicaSpec, container: ContainerSpec, loaded: Handler | Scorer[Any, Any], rows: int | None
+) -> ModelEngine:
+    """``rows``: most of a call, as measured; None: as the environment says."""
+    loop = asyncio.get_running_loop()
+    most = cap(container.environment) if rows is None else rows
     if isinstance(loaded, Handler):
         engine = ThreadEngine(loaded, loop, spec.invocation_timeout, container.name)
         native = getattr(loaded, "native", None)
-        return (
-            engine if native is None else FallbackEngine(Batcher(native, loop, cap(container.environment)), engine)
-        )
+        return engine if native is None else FallbackEngine(Batcher(native, loop, most), engine)
     if container.transforms:
         return PartBatcher(loaded, loop)
-    return Batcher(loaded, loop, cap(container.environment))
+    return Batcher(loaded, loop, most)

@@ -23,7 +23,7 @@ DIFFERENCE, LARGEST_DIFFERENCE = "MirrorDifference", "MirrorLargestDifference"
 TOGETHER = 16
 """Answers that are compared in a row: few enough not to delay a request."""
 SMALL = 4096
-"""Bytes of an original answer above which the shadow's is compared by itself: many in a row would delay requests."""
+"""Bytes of an answer above which a pair is compared by itself: many in a row would delay requests."""
 WAIT = 0.1
 """Seconds that an answer waits for others at most."""
 GOOD, MODEL_ERROR = 200, 424
@@ -63,7 +63,8 @@ class ShadowAnswers:
 
     def add(self, copied: Copied) -> None:
         self._waiting.append(copied)
-        if len(self._waiting) >= TOGETHER or len(copied.original.body) > SMALL:
+        replied = len(copied.reply.body) if isinstance(copied.reply, HttpReply) else 0
+        if len(self._waiting) >= TOGETHER or max(len(copied.original.body), replied) > SMALL:
             self.settle()
         elif self._due is None:
             self._due = asyncio.get_running_loop().call_later(WAIT, self.settle)

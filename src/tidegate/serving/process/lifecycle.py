@@ -10,6 +10,7 @@ import time
 import traceback
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tidegate.domain.errors import ArtifactError, Invalid, StartTimeout, TidegateError
 from tidegate.domain.memory_sizes import format_bytes
@@ -32,8 +33,13 @@ from tidegate.serving.front.traced_server import make_server
 from tidegate.serving.process import memory_limits, memory_watch
 from tidegate.serving.runtimes.launcher import NOT_STARTED
 
+if TYPE_CHECKING:
+    from tidegate.serving.runtimes.devices.placement import Placement
+
 OUT_OF_MEMORY = "OutOfMemory"
 """Code of the failure of a replica that exceeded its memory limit."""
+DEVICE_LOST = "DeviceLost"
+"""Code of the failure of a replica whose accelerator does not answer any more."""
 HARD_LIMIT = 1.25
 """Times the memory limit above which a replica ends at once, without waiting for its replacement."""
 _FOREST_PATIENCE = 20.0
@@ -102,7 +108,8 @@ class Worker:
             await asyncio.gather(fetch(spec, until), asyncio.to_thread(self._limit_memory))
             if cold is not None:
                 cold.mark("fetched")
-            self._engine = await open_engine(spec, self._note_program_end, now() + self._begin_loading(age))
+            until = now() + self._begin_loading(age)
+            self._engine = await open_engine(spec, self._note_program_end, until, self._note_device)
         except Exception as error:
             self._fail(
                 self._out_of_memory()
@@ -158,6 +165,19 @@ class Worker:
         whose = f" of container {container.name}" if len(self._spec.containers) > 1 else ""
         message = f"The program {command}{whose} {how}{log_end}"
         self._fail(Failure("ProgramEnded", message, permanent=code == NOT_STARTED and not started))
+
+    def _note_device(self, placement: "Placement") -> None:
+        """Tell the log and the metrics of a model that is on devices, and fail when they are lost."""
+        loop = asyncio.get_running_loop()
+        self._log(str(placement.report))
+        assert self._server is not None
+        for note in placement.report.notes():
+            self._server.note(note)
+
+        def lose(why: str) -> None:
+            loop.call_soon_threadsafe(self._fail, Failure(DEVICE_LOST, why, permanent=False))
+
+        placement.on_lost = lose
 
     def _note_model_error(self, message: str) -> None:
         """End the replica if a model's error is that of a memory limit."""

@@ -18,24 +18,38 @@ from tidegate.serving.scoring.batching import Scorer
 from tidegate.serving.scoring.thread_engine import Handler
 
 if TYPE_CHECKING:
+    from tidegate.serving.runtimes.devices.library import DeviceLibrary
+    from tidegate.serving.runtimes.devices.placement import Placement
     from tidegate.serving.runtimes.forest import Forest
     from tidegate.serving.runtimes.tabular_scorer import TabularScorer
 
 
-def load(kind: RuntimeKind, model_dir: Path, environment: Mapping[str, str]) -> Scorer[Any, Any] | Handler:
-    """The model of a built-in runtime, ready to answer; raises ArtifactError, Invalid or Transient."""
+def load(
+    kind: RuntimeKind, model_dir: Path, environment: Mapping[str, str], placement: "Placement | None" = None
+) -> Scorer[Any, Any] | Handler:
+    """The model of a built-in runtime, ready to answer, on its devices if it has a ``placement``. Raises
+    ArtifactError, Invalid or Transient."""
     chosen = choose(kind, model_dir, environment)
     with probe_in_child(chosen, model_dir, environment):
         module = LOADER.load_module(chosen)
     framework = kind.descriptor.script_framework
     if chosen is RuntimeKind.SCRIPT and framework:
         return module.load(model_dir, environment, family=framework)  # type: ignore[no-any-return]
-    loaded: Any = module.load(model_dir, environment)
+    placed: tuple[Placement, ...] = ()
+    if placement is not None:
+        placement.begin()
+        placed = (placement,)
+    loaded: Any = module.load(model_dir, environment, *placed)
     if kind is RuntimeKind.SAGEMAKER_XGBOOST:
         from tidegate.serving.runtimes import aws_xgboost  # noqa: PLC0415  # needs numpy, as models do
 
         loaded.follow(aws_xgboost.of_booster(loaded.booster, environment))
     return loaded  # type: ignore[no-any-return]
+
+
+def device_library(kind: RuntimeKind) -> "DeviceLibrary":
+    """How a runtime's library uses devices. Raises ArtifactError for a missing library."""
+    return LOADER.load_device_module(kind).LIBRARY  # type: ignore[no-any-return]
 
 
 def score_forest(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tidegate.domain.errors import ArtifactError, Invalid
 from tidegate.serving.contract.invocation import Answer, Call, ModelFailed
@@ -28,6 +28,9 @@ except ImportError as missing:
     raise ArtifactError(
         f"GGUF models need packages that are not installed ({missing.name}): pip install 'tidegate[gguf]'"
     ) from None
+
+if TYPE_CHECKING:
+    from tidegate.serving.runtimes.devices.placement import Placement
 
 CONTEXT = "GGUF_CONTEXT"
 """Variable of a model's environment: tokens of prompt and answer that one request may have."""
@@ -48,8 +51,9 @@ class GgufSettings:
     threads: int = 1
 
 
-def load(model_dir: Path, environment: Mapping[str, str]) -> "Generator":
-    """Raises ArtifactError for model data without exactly one usable model, Invalid for a bad setting."""
+def load(model_dir: Path, environment: Mapping[str, str], placement: "Placement | None" = None) -> "Generator":
+    """Raises ArtifactError for model data without exactly one usable model, or that is another one on the devices,
+    Invalid for a bad setting."""
     settings = GgufSettings(
         _whole(environment, CONTEXT, GgufSettings.context, 1 << 20),
         _whole(environment, SLOTS, GgufSettings.slots, 64),
@@ -58,7 +62,14 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> "Generator":
     path = only(model_dir, "GGUF model", (".gguf",))
     if not head(path).startswith(_MAGIC):
         raise ArtifactError(f"{path.name} is not a GGUF model: it {looks_like(head(path))}")
-    return Generator(_open(path, settings), path.stem, settings.slots)
+    server = _open(path, settings, layers=None if placement is None else 0)
+    if placement is not None:
+        expected = placement.library.expect_tokens(server)
+        del server  # its memory is needed
+        free = placement.library.free_memory()
+        server = _open(path, settings, placement.library.layers)
+        placement.library.compare(expected, server, placement, free)
+    return Generator(server, path.stem, settings.slots)
 
 
 def _whole(environment: Mapping[str, str], name: str, default: int, most: int) -> int:
@@ -84,7 +95,8 @@ def why_it_ended(names: Sequence[str], log: str, code: int) -> str:
     return f"{name} is not a whole GGUF model: {reason}"
 
 
-def _open(path: Path, settings: GgufSettings) -> Any:
+def _open(path: Path, settings: GgufSettings, layers: int | None) -> Any:
+    """``layers``: how many of the model's are on devices; None: what llama.cpp does by itself with those it sees."""
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(path)
     parameters.n_ctx = settings.context * settings.slots
@@ -92,6 +104,8 @@ def _open(path: Path, settings: GgufSettings) -> Any:
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = settings.threads
     parameters.cache_ram_mib = 0  # cache earlier prompts in the slots only, within their memory
     parameters.fit_params = False
+    if layers is not None:
+        parameters.n_gpu_layers = layers
     parameters.check_tensors = True
     parameters.ui = False
     parameters.endpoint_metrics = True

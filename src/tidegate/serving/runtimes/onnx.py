@@ -11,7 +11,7 @@ Requests are scored together if the graph shows that rows are independent (``onn
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tidegate.domain.errors import ArtifactError
 
@@ -33,6 +33,9 @@ except ImportError as missing:
         f"ONNX models need packages that are not installed ({missing.name}): pip install 'tidegate[onnx]'"
     ) from None
 
+if TYPE_CHECKING:
+    from tidegate.serving.runtimes.devices.placement import Placement
+
 _TRIAL = 0.1
 """Seconds of the probes of a model whose graph shows that rows are independent."""
 _NUMBERS = frozenset({"tensor(float)", "tensor(double)", "tensor(int64)", "tensor(int32)"})
@@ -46,30 +49,42 @@ _TYPES: dict[str, np.dtype[Any]] = {
 }
 
 
-def load(model_dir: Path, environment: Mapping[str, str]) -> TabularScorer:
-    """Raises ArtifactError for model data without exactly one usable model."""
+def load(model_dir: Path, environment: Mapping[str, str], placement: "Placement | None" = None) -> TabularScorer:
+    """Raises ArtifactError for model data without exactly one usable model, or that is another one on the device."""
     path = only(model_dir, "ONNX model", (".onnx",))
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads(environment)
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4
-    accept = default_accept(environment)
+    accept, most = default_accept(environment), cap(environment)
+    options = _options(environment)
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no class of their own
         raise ArtifactError(f"{path.name} is not a whole ONNX model: {cause(error, path)}") from None
-    inputs = session.get_inputs()
     output = _output(session, path.name)
-    table: TabularScorer | None = None
+    table, pool = _table(session, output, path, accept)
+    if placement is not None:
+        with placement.library.opened(path, _options(environment), placement.guard) as on_device:
+            on_cpu, (table, _) = table, _table(on_device, output, path, accept)
+            placement.compare_rows(on_cpu.run, table.run, pool)
+            on_device.confirm()
+        most = placement.find_rows(environment)
+    _decide_batching(table, path, session, output, pool, most)
+    return table
+
+
+def _options(environment: Mapping[str, str]) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads(environment)
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    return options
+
+
+def _table(session: Any, output: str, path: Path, accept: str | None) -> tuple[TabularScorer, row_probes.Pool]:
+    inputs = session.get_inputs()
     if _is_matrix(inputs):
-        table = _matrix(session, output, path, accept)
-        pool = row_probes.matrix_pool(inputs[0].shape[1])
-    elif inputs and all(_is_column(one) for one in inputs):
-        table = Named(session, output, accept)
+        return _matrix(session, output, path, accept), row_probes.matrix_pool(inputs[0].shape[1])
+    if inputs and all(_is_column(one) for one in inputs):
         pool = row_probes.column_pool({one.name: _TYPES[one.type] for one in inputs})
-    if table is not None:
-        _decide_batching(table, path, session, output, pool, cap(environment))
-        return table
+        return Named(session, output, accept), pool
     found = ", ".join(f"{one.name}: {one.type}{one.shape}" for one in inputs) or "nothing"
     raise ArtifactError(
         f"{path.name} must take one float tensor of rows and columns, or named inputs of one column; it takes {found}"
@@ -138,6 +153,8 @@ class Named(ColumnTable):
         given = {name: columns[name].reshape(shape) for name, shape in self._shapes.items()}
         try:
             found = self._session.run([self._output], given)[0]
+        except ModelFailed:
+            raise
         except Exception as error:  # onnxruntime's errors have no class of their own
             raise ModelFailed(400, f"The model refuses the rows: {' '.join(str(error).split())}") from None
         found = _flat(found, self.size(columns))

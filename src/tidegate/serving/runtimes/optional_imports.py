@@ -39,6 +39,12 @@ class RuntimeLoader:
                 self._import_reduced(descriptor.library, descriptor.optional_packages)
             return import_module(f"{__package__}.{descriptor.name}")
 
+    def load_device_module(self, kind: RuntimeKind) -> ModuleType:
+        """The module of a runtime on devices. Raises as ``load_module`` does."""
+        self.load_module(kind)
+        with self._lock:
+            return import_module(f"{__package__}.devices.{kind.descriptor.name}")
+
     def _import_reduced(self, library: str, optional_packages: Sequence[str]) -> None:
         if library not in sys.modules:
             with suppress(ImportError), hide_packages(optional_packages):

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tidegate.domain.errors import ArtifactError
 from tidegate.serving.artifacts import zip_limits
@@ -28,6 +28,7 @@ try:
 
     from tidegate.serving.formats import row_decoder, tensors
     from tidegate.serving.runtimes import row_probes, torch_graphs
+    from tidegate.serving.runtimes.devices.examples import examples_of
     from tidegate.serving.runtimes.error_messages import cause, head
     from tidegate.serving.runtimes.tabular_scorer import TabularScorer, default_accept, only, threads
     from tidegate.serving.scoring.batching import cap
@@ -35,6 +36,9 @@ except ImportError as missing:
     raise ArtifactError(
         f"PyTorch models need packages that are not installed ({missing.name}): pip install 'tidegate[pytorch]'"
     ) from None
+
+if TYPE_CHECKING:
+    from tidegate.serving.runtimes.devices.placement import Placement
 
 _EXPORTED = ".pt2"
 _SCRIPTS = (".pt", ".pth", ".ts")
@@ -57,40 +61,52 @@ class _Model(NamedTuple):
     """Searches the graph for reasons to score requests alone."""
 
 
-def load(model_dir: Path, environment: Mapping[str, str]) -> TabularScorer | tensors.Tensors:
-    """Raises ArtifactError for model data without exactly one usable model, or with a ``.pt2`` without trust."""
+def load(
+    model_dir: Path, environment: Mapping[str, str], placement: "Placement | None" = None
+) -> TabularScorer | tensors.Tensors:
+    """Raises ArtifactError for model data without exactly one usable model, with a ``.pt2`` without trust, or with a
+    model that is another one on the device."""
     trusted = trusts(environment, PICKLE)
     path = only(model_dir, "PyTorch model", (*_SCRIPTS, _EXPORTED))
     torch.set_num_threads(threads(environment))
-    accept = default_accept(environment)
+    accept, most = default_accept(environment), cap(environment)
     read = partial(_load_program if path.suffix == _EXPORTED else _load_script, path, trusted)
     model = read()
     if not model.inputs:
         raise ArtifactError(f"{path.name} takes no tensor")
     width = _width(model.forward, model.inputs)
-    if width is None:
-        return tensors.Tensors(_run(model.forward), model.inputs, accept)
-    shape = _answer_of_zeros(model.forward, width)
-    finding = model.find()
+    shape = _answer_of_zeros(model.forward, width) if width is not None else None
+    finding = model.find() if width is not None else None
     if finding is not None and finding.stateful:
         model = read()  # the search for the width may have changed its state
-    if shape is None or len(shape) > 2:
-        return tensors.Tensors(_run(model.forward), model.inputs, accept)
-    table = TabularScorer(_table(model.forward), row_decoder.Features(width), accept, batches=False)
-    _decide_batching(table, model.inputs[0], finding, row_probes.matrix_pool(width), cap(environment))
+    forward = model.forward
+    if width is None or shape is None or len(shape) > 2:
+        if placement is not None:
+            forward = placement.library.forward(read, placement.guard)
+            examples, dtype = examples_of(model_dir, model.inputs), placement.library.computes_with(model.forward)
+            placement.compare_examples(_run(model.forward), _run(forward), examples, dtype)
+        return tensors.Tensors(_run(forward), model.inputs, accept)
+    why, pool = _reason(model.inputs[0], finding), row_probes.matrix_pool(width)
+    if placement is not None:
+        forward = placement.library.forward(read, placement.guard)
+        dtype = placement.library.computes_with(model.forward)
+        placement.compare_rows(_table(model.forward), _table(forward), pool, dtype)
+        most = placement.find_rows(environment) if not why else 1
+        if finding is not None and finding.stateful:
+            forward = placement.library.forward(read, placement.guard)
+    table = TabularScorer(_table(forward), row_decoder.Features(width), accept, batches=False)
+    _decide_batching(table, why, pool, most)
     return table
 
 
-def _decide_batching(
-    table: TabularScorer,
-    entry: tensors.TensorInput,
-    finding: torch_graphs.Finding | None,
-    pool: row_probes.Pool,
-    most: int,
-) -> None:
-    why = finding.reason if finding is not None else ""
+def _reason(entry: tensors.TensorInput, finding: torch_graphs.Finding | None) -> str:
+    """Why requests cannot be scored together, as far as the graph shows; empty if it shows nothing."""
     if entry.shape is not None and entry.shape[0] is not None:
-        why = f"the model takes {entry.shape[0]} rows"
+        return f"the model takes {entry.shape[0]} rows"
+    return finding.reason if finding is not None else ""
+
+
+def _decide_batching(table: TabularScorer, why: str, pool: row_probes.Pool, most: int) -> None:
     try:
         if not why:
             table.allow_batches(row_probes.judge(table.run, row_probes.ProbeBudget(pool, max(most, 2), _TRIAL)))
@@ -103,10 +119,10 @@ def _decide_batching(
 # --- reading ---
 
 
-def _load_script(path: Path, trusted: bool) -> _Model:
+def _load_script(path: Path, trusted: bool, device: str = "cpu") -> _Model:
     _check_script(path, trusted)
     try:
-        model = torch.jit.load(str(path), map_location="cpu").eval()
+        model = torch.jit.load(str(path), map_location=device).eval()
         arguments = list(model.forward.schema.arguments)[1:]
     except Exception as error:  # PyTorch's errors have no class of their own
         raise ArtifactError(f"{path.name} is not a whole TorchScript model: {_broken(error, path)}") from None
@@ -164,7 +180,7 @@ def _reaching(archive: zipfile.ZipFile) -> set[str]:
     return {word.decode() for entry in code for word in _REACHING.findall(archive.read(entry))}
 
 
-def _load_program(path: Path, trusted: bool) -> _Model:
+def _load_program(path: Path, trusted: bool, device: str = "cpu") -> _Model:
     if not trusted:
         raise ArtifactError(
             f"{path.name} is read by torch.export.load, which may unpickle; save the model as TorchScript, or, if you"
@@ -172,6 +188,10 @@ def _load_program(path: Path, trusted: bool) -> _Model:
         )
     try:
         program = torch.export.load(str(path))
+        if device != "cpu":
+            from torch.export.passes import move_to_device_pass  # noqa: PLC0415  # half a second
+
+            program = move_to_device_pass(program, device)
         wanted = list(program.graph_signature.user_inputs)
         found = {node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder"}
         inputs = [_declared_input(name, found[name]) for name in wanted]
@@ -201,7 +221,7 @@ def _run(forward: Forward) -> Callable[..., Any]:
         try:
             with torch.inference_mode():
                 return _arrays(forward(*map(_tensor, arrays)))
-        except (MemoryError, SystemError):
+        except (MemoryError, SystemError, ModelFailed):
             raise
         except Exception as error:  # a TorchScript model may raise anything
             message = _message(error)

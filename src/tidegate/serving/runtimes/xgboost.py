@@ -8,7 +8,7 @@ list. If onnxruntime is installed, it evaluates small batches of most models (``
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tidegate.domain.errors import ArtifactError
 
@@ -18,7 +18,7 @@ try:
     import xgboost
 
     from tidegate.serving.formats import row_decoder
-    from tidegate.serving.runtimes import categories, ubjson, xgboost_checks
+    from tidegate.serving.runtimes import categories, row_probes, ubjson, xgboost_checks
     from tidegate.serving.runtimes.error_messages import looks_like
     from tidegate.serving.runtimes.objectives import Evaluation
     from tidegate.serving.runtimes.tabular_scorer import TabularScorer, default_accept, threads
@@ -32,6 +32,9 @@ try:
     from tidegate.serving.runtimes import xgboost_onnx
 except ImportError:
     xgboost_onnx = None  # type: ignore[assignment]
+
+if TYPE_CHECKING:
+    from tidegate.serving.runtimes.devices.placement import Placement
 
 AWS_NAME = "xgboost-model"
 _REFUSED = (".xgb", ".model", ".bin", ".bst", ".pkl", ".pickle", ".joblib")
@@ -71,6 +74,15 @@ class XGBoost(TabularScorer):
         return self.booster.inplace_predict(
             rows, iteration_range=self._iterations, missing=np.nan, validate_features=False
         )
+
+    def move(self, placement: "Placement", threads: int, environment: Mapping[str, str]) -> None:
+        """Predict on the device from now on. Raises ArtifactError if the answers would be others."""
+        if self._linear:
+            raise ArtifactError("a linear model (gblinear) runs on processors alone: leave out devices")
+        predict = placement.guard(placement.library.predictor(self.booster, self._iterations, threads))
+        placement.compare_rows(self._predict, predict, row_probes.matrix_pool(self._features.count))
+        placement.find_rows(environment)
+        self._predict = predict
 
 
 class _Values(msgspec.Struct):
@@ -142,14 +154,16 @@ def is_linear(booster: xgboost.Booster) -> bool:
     return name == "gblinear"
 
 
-def load(model_dir: Path, environment: Mapping[str, str]) -> XGBoost:
-    """Raises ArtifactError for model data without exactly one usable model."""
+def load(model_dir: Path, environment: Mapping[str, str], placement: "Placement | None" = None) -> XGBoost:
+    """Raises ArtifactError for model data without exactly one usable model, or that is another one on the device."""
     name, booster = read(model_dir)
     number = threads(environment)
     booster.set_param({"nthread": number})
     try:
         model = XGBoost(booster, default_accept(environment), number, environment)
         model.score([np.zeros((1, booster.num_features()), dtype=np.float32)])
+        if placement is not None:
+            model.move(placement, number, environment)
     except (xgboost.core.XGBoostError, ValueError) as error:
         raise ArtifactError(f"{name} was read but cannot predict: {first_line(error)}") from None
     return model

@@ -14,7 +14,7 @@ import asyncio
 import time
 import traceback
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from random import randrange
@@ -91,9 +91,7 @@ class Comparable(Protocol):
 
 
 class Batcher(Generic[Rows, Scores]):
-    """The engine around a scorer."""
-
-    healthy = True
+    """The engine around a scorer. ``usable``: whether what the scorer needs is there, such as its accelerator."""
 
     def __init__(
         self,
@@ -103,6 +101,7 @@ class Batcher(Generic[Rows, Scores]):
         aside: ThreadPoolExecutor | None = None,
     ) -> None:
         """``aside``: threads for large requests; by default one thread of its own."""
+        self.usable: Callable[[], bool] = lambda: True
         self._scorer = scorer
         self._loop = loop
         self._batches = scorer.batches
@@ -116,6 +115,10 @@ class Batcher(Generic[Rows, Scores]):
         self._scheduled = False
         self._own = None if aside is not None else ThreadPoolExecutor(1, thread_name_prefix="large")
         self._aside = aside or self._own
+
+    @property
+    def healthy(self) -> bool:
+        return self.usable()
 
     def submit(self, call: Call, done: Done) -> None:
         headers = call.headers

@@ -124,6 +124,7 @@ async def test_bad_input_is_refused_and_nothing_is_begun(tmp_path: Path) -> None
             {"bake": 0},
             {"bake": -1},
             {"bake": 1e9},
+            {"bake": 10**400},
             {"bake": True},
             {"run": 7},
             {"by": "two\nlines"},
@@ -206,3 +207,16 @@ async def test_what_a_command_may_deploy_is_noted_before_anybody_is_told_that_it
     assert all(one.name.startswith(ENDPOINT) for one in found.made)
     assert Made("config", ENDPOINT) not in found.made
     await desk.runs.close()
+
+
+async def test_a_training_that_goes_on_when_the_server_ends_the_lab_is_ended_and_leaves_nothing(
+    tmp_path: Path,
+) -> None:
+    desk = make_desk(tmp_path, "import time; time.sleep(600)")
+    await desk.do("train", "ann", None, 5)
+    await desk.runs.close()
+    await desk.runs.end(LAB, "the server")
+    await desk.runs.close()
+    await desk.runs.turn()
+    assert not desk.trainer.running
+    assert not desk.runs.folder(LAB).exists()

@@ -16,6 +16,7 @@ from tidegate.console.live_challenges import driver
 from tidegate.console.live_challenges.driver import AFTER_RESTART, ENDED_EARLY, LiveChallenges
 from tidegate.console.live_runs.keeper import LiveRuns
 from tidegate.domain.access import ANYBODY, Access, Role
+from tidegate.domain.errors import Transient
 from tidegate.domain.live_run import TAG
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.targets import LOCAL, TargetTable
@@ -179,6 +180,58 @@ def test_a_stopped_one_is_ended_by_whoever_stopped_it_and_another_waits_for_its_
             again = await browser.post(f"{PATH}/peak", json={})
             assert again.status_code == 409 and "is being removed" in again.text
             assert (await browser.post(f"{PATH}/peak/stop", json={})).json()["verdict"] == "stopped"
+
+    act(tmp_path, work)
+
+
+def test_a_stop_that_is_meant_for_an_earlier_run_leaves_the_present_one(tmp_path: Path) -> None:
+    async def work(house: House) -> None:
+        async with house.signed_in("dana", Role.OPERATOR) as browser:
+            begun = (await browser.post(f"{PATH}/peak", json={})).json()
+            other = await browser.post(f"{PATH}/peak/stop", json={"run": "peak-of-yesterday"})
+            assert other.status_code == 409 and "another run" in other.text
+            assert (await browser.get(f"{PATH}/peak")).json()["verdict"] is None
+            assert (await browser.post(f"{PATH}/peak/stop", json={"run": 7})).status_code == 400
+            page = (await browser.get("/console/challenges?show=peak")).text
+            assert f'data-run="{begun["run"]}"' in page
+            stopped = await browser.post(f"{PATH}/peak/stop", json={"run": begun["run"]})
+            assert stopped.json()["verdict"] == "stopped"
+
+    act(tmp_path, work)
+
+
+def test_a_challenge_whose_captures_cannot_be_removed_has_not_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(house: House) -> None:
+        gateway = house.harness.gateway
+        runs = LiveRuns(gateway)
+        live = LiveChallenges(gateway, runs)
+        run = await runs.begin("drift", "tidegate-live-drift-1", "dana", timedelta(minutes=5))
+        captures = tmp_path / "outputs" / f"live-challenge-{run.id}"
+        captures.mkdir(parents=True)
+        with monkeypatch.context() as broken:
+            broken.setattr("shutil.rmtree", lambda folder, ignore_errors=False: None)
+            with pytest.raises(Transient, match="cannot be removed"):
+                await live._remove_captures(run)
+        await live._remove_captures(run)
+        assert not captures.exists()
+        await runs.close()
+
+    act(tmp_path, work)
+
+
+def test_an_endpoint_that_somebody_else_made_under_the_name_is_not_tried_again(tmp_path: Path) -> None:
+    async def work(house: House) -> None:
+        gateway = house.harness.gateway
+        runs = LiveRuns(gateway)
+        live = LiveChallenges(gateway, runs)
+        found = await live.begin("incident", Doing(ANYBODY, Access.CHANGE, "POST /challenges/incident"), "dana")
+        now = gateway.context.clock.now()
+        await gateway.context.store.run(lambda tx: labels.remove(tx, ENDPOINT, found.endpoint, [TAG], now))
+        assert live._running is not None
+        assert "is not touched" in await live._retry(live._running)
+        await runs.close()
 
     act(tmp_path, work)
 

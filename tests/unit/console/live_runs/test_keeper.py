@@ -12,8 +12,12 @@ import pytest
 
 from tests.gateway_harness import GatewayHarness
 from tidegate.console.live_runs.keeper import LiveRuns
-from tidegate.domain.errors import Conflict, Invalid
-from tidegate.domain.live_run import LiveRun, Phase
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.errors import Conflict, Invalid, Transient
+from tidegate.domain.live_run import TAG, LiveRun, Phase, Traffic
+from tidegate.ports.store import Tx
+from tidegate.service import live_runs, tags
+from tidegate.service.record_kinds import ENDPOINT, LIVE_RUN
 from tidegate.settings import Settings
 
 HOUR = timedelta(hours=1)
@@ -143,5 +147,150 @@ def test_a_run_that_begins_has_an_empty_folder_and_one_that_is_refused_touches_n
             await keeper.begin("lab", "shown", "bob", HOUR)
         assert (keeper.folder("lab") / "kept").exists()
         assert await keeper.find("lab") == replace(begun, by="ann")
+
+    run(work, tmp_path)
+
+
+async def make_endpoint(house: GatewayHarness, tag: str) -> None:
+    now = house.clock.now()
+
+    def work(tx: Tx) -> None:
+        tx.put(ENDPOINT, "shown", Endpoint("shown", now, now), expect=0, now=now)
+        tags.add(tx, ENDPOINT, "shown", {TAG: tag}, now)
+
+    await house.store.run(work)
+
+
+async def change_record(house: GatewayHarness, run: LiveRun) -> None:
+    await house.store.run(lambda tx: tx.put(LIVE_RUN, run.what, run, expect=None, now=house.clock.now()))
+
+
+def test_an_endpoint_that_somebody_else_makes_under_the_name_gets_no_requests(tmp_path: Path) -> None:
+    async def work(house: GatewayHarness, keeper: LiveRuns) -> None:
+        await keeper.begin("lab", "shown", "ann", HOUR)
+        write_requests(keeper, "lab")
+        await keeper.send("lab", [Phase(600, 100)])
+        assert keeper.is_sending("lab")
+        await make_endpoint(house, "of another run")
+        await keeper.turn()
+        assert not keeper.is_sending("lab")
+        with pytest.raises(Conflict, match="is not touched"):
+            await keeper.send("lab", [Phase(600, 100)])
+
+    run(work, tmp_path)
+
+
+def test_its_own_endpoint_goes_on_getting_requests(tmp_path: Path) -> None:
+    async def work(house: GatewayHarness, keeper: LiveRuns) -> None:
+        begun = await keeper.begin("lab", "shown", "ann", HOUR)
+        write_requests(keeper, "lab")
+        await make_endpoint(house, begun.id)
+        await keeper.send("lab", [Phase(600, 100)])
+        await keeper.turn()
+        assert keeper.is_sending("lab")
+
+    run(work, tmp_path)
+
+
+def test_a_run_without_a_folder_is_ended_and_blocks_no_other(tmp_path: Path) -> None:
+    async def work(house: GatewayHarness, keeper: LiveRuns) -> None:
+        (tmp_path / "live-runs").write_text("a file is in the way")
+        with pytest.raises(Transient, match="cannot be made"):
+            await keeper.begin("lab", "shown", "ann", HOUR)
+        (tmp_path / "live-runs").unlink()
+        found = await keeper.find("lab")
+        assert found is not None and (found.ending or not found.open)
+        await keeper.turn()
+        await keeper.begin("lab", "shown", "ann", HOUR)
+
+    run(work, tmp_path)
+
+
+def test_a_run_whose_turn_fails_unexpectedly_does_not_hold_up_the_removal_of_another(tmp_path: Path) -> None:
+    async def work(house: GatewayHarness, keeper: LiveRuns) -> None:
+        async def fail(found: LiveRun) -> None:
+            raise KeyError("found")
+
+        await keeper.begin("a", "other", "ann", HOUR)
+        await keeper.begin("lab", "shown", "ann", HOUR)
+        await keeper.close()
+        keeper.turns["a"] = fail
+        await house.store.run(lambda tx: live_runs.ask_to_end(tx, "lab", "ann", house.clock.now()))
+        assert await keeper.turn()
+        found = await keeper.find("lab")
+        assert found is not None and not found.open
+
+    run(work, tmp_path)
+
+
+def test_a_record_that_names_another_folder_removes_nothing_there(tmp_path: Path) -> None:
+    async def work(house: GatewayHarness, keeper: LiveRuns) -> None:
+        now = house.clock.now()
+        keeper.folder("lab").mkdir(parents=True)
+        (tmp_path / "state" / "kept").mkdir()
+        forged = LiveRun("../kept", "id", "shown", "ann", now, now + HOUR, ending_at=now)
+        await change_record(house, forged)
+        await keeper.turn()
+        assert (tmp_path / "state" / "kept").exists()
+
+    run(work, tmp_path / "state")
+
+
+@pytest.mark.parametrize("file", ["../../requests.jsonl", "/etc/hostname", ""])
+def test_a_record_that_names_another_file_sends_nothing_of_it(tmp_path: Path, file: str) -> None:
+    async def work(house: GatewayHarness, keeper: LiveRuns) -> None:
+        begun = await keeper.begin("lab", "shown", "ann", HOUR)
+        await keeper.close()
+        (tmp_path / "requests.jsonl").write_text('{"body": "secret"}')
+        await change_record(house, replace(begun, traffic=Traffic(house.clock.now(), (Phase(60, 100),), file)))
+        await keeper.turn()
+        assert not keeper.is_sending("lab")
+
+    run(work, tmp_path)
+
+
+@pytest.mark.parametrize("back", [timedelta(minutes=10), timedelta(days=400)])
+def test_a_clock_that_was_set_back_before_its_beginning_ends_a_run(tmp_path: Path, back: timedelta) -> None:
+    async def work(house: GatewayHarness, keeper: LiveRuns) -> None:
+        await keeper.begin("lab", "shown", "ann", HOUR)
+        house.clock.shift = -back
+        await keeper.turn()
+        ended = await keeper.find("lab")
+        assert ended is not None and (ended.ended_by, ended.open) == ("the server", False)
+
+    run(work, tmp_path)
+
+
+def test_a_run_whose_files_cannot_be_removed_has_not_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(house: GatewayHarness, keeper: LiveRuns) -> None:
+        await keeper.begin("lab", "shown", "ann", HOUR)
+        await keeper.close()
+        await house.store.run(lambda tx: live_runs.ask_to_end(tx, "lab", "ann", house.clock.now()))
+        with monkeypatch.context() as broken:
+            broken.setattr("shutil.rmtree", lambda folder, ignore_errors=False: None)
+            assert await keeper.turn()
+        found = await keeper.find("lab")
+        assert found is not None and found.open and keeper.folder("lab").exists()
+        await keeper.turn()
+        found = await keeper.find("lab")
+        assert found is not None and not found.open and not keeper.folder("lab").exists()
+
+    run(work, tmp_path)
+
+
+def test_what_still_writes_into_the_folder_is_ended_before_the_folder_is_removed(tmp_path: Path) -> None:
+    async def work(house: GatewayHarness, keeper: LiveRuns) -> None:
+        async def write(found: LiveRun) -> None:
+            keeper.folder("lab").mkdir(exist_ok=True)
+            (keeper.folder("lab") / "late").touch()
+
+        keeper.removals["lab"] = write
+        await keeper.begin("lab", "shown", "ann", HOUR)
+        await keeper.close()
+        await house.store.run(lambda tx: live_runs.ask_to_end(tx, "lab", "ann", house.clock.now()))
+        await keeper.turn()
+        assert not keeper.folder("lab").exists()
 
     run(work, tmp_path)
