@@ -2,9 +2,10 @@
 
     python -m bench.tail [--models 3000] [--seconds 20] [--rounds 3] [--folder FOLDER] [--keep]
 
-A real worker process with a probe in it (``bench.tail_probe``), asked on its own socket 250 times a second, as one
-of two workers is at 500: in turns for one of its models, as a dedicated endpoint would be, and for all by Zipf's law.
-Its statistics are read each second, as the controller does. With ``--folder`` the models are made once and kept.
+Two real worker processes with a probe in them (``bench.tail_probe``), asked on their own sockets 250 times a second,
+as one of two workers is at 500: in turns the worker of a dedicated endpoint, that of many models for one of them, and
+the same for all by Zipf's law. The requests look as the proxy passes them on. Statistics are read each second, as the
+controller does. With ``--folder`` the models are made once and kept.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -73,7 +74,8 @@ class Client(asyncio.Protocol):
 
 
 async def drive(socket: str, targets: Iterator[str], rate: float, seconds: float, mark: str) -> list[Sent]:
-    """An open loop at random times; ``mark`` begins each body, so that it can be found in the notes."""
+    """An open loop at random times; ``mark`` begins each body, so that it can be found in the notes. An empty target
+    names no model."""
     loop, random = asyncio.get_running_loop(), np.random.default_rng(5)
     free: list[Client] = []
     for _ in range(CONNECTIONS):
@@ -88,13 +90,8 @@ async def drive(socket: str, targets: Iterator[str], rate: float, seconds: float
         due += random.exponential(1 / rate)
         while not free:
             await asyncio.sleep(0.0005)
-        body = f"{mark}{len(done):07},{ROW}"
-        head = (
-            "POST /endpoints/tail/invocations HTTP/1.1\r\nhost: tail\r\ncontent-type: text/csv\r\n"
-            f"x-amzn-sagemaker-target-model: {target}\r\ncontent-length: {len(body)}\r\n\r\n"
-        )
-        done.append(Sent(body, 0.0))
-        free.pop().ask((head + body).encode(), done[-1])
+        done.append(Sent(f"{mark}{len(done):07},{ROW}", 0.0))
+        free.pop().ask(write_request(target, done[-1].body), done[-1])
     asking.cancel()
     while len(free) < CONNECTIONS:
         await asyncio.sleep(0.01)
@@ -103,15 +100,27 @@ async def drive(socket: str, targets: Iterator[str], rate: float, seconds: float
     return done
 
 
+def write_request(target: str, body: str) -> bytes:
+    """As the proxy passes it on."""
+    model = f"x-amzn-sagemaker-target-model: {target}\r\n" if target else ""
+    head = (
+        f"POST /endpoints/tail/invocations HTTP/1.1\r\nhost: tail\r\ncontent-type: text/csv\r\n{model}"
+        f"content-length: {len(body)}\r\nx-tidegate-start: {time.time_ns() // 1000}\r\n\r\n"
+    )
+    return (head + body).encode()
+
+
 async def ask_statistics(socket: Path) -> None:
     while True:
         await asyncio.sleep(1)
         await get(socket, f"/_tidegate/stats?since={int(time.time()) - 2}", 5)
 
 
-def start(folder: Path, models: Path) -> tuple[subprocess.Popen[bytes], str]:
+def start(folder: Path, data: Path, serving: Serving) -> tuple[subprocess.Popen[bytes], str]:
+    """A worker for ``data``, and its socket."""
+    folder.mkdir(exist_ok=True)
     container = ContainerSpec(
-        runtime=RuntimeChoice(RuntimeKind.XGBOOST), model_dir=str(folder / "model"), data_url=models.as_uri()
+        runtime=RuntimeChoice(RuntimeKind.XGBOOST), model_dir=str(folder / "model"), data_url=data.as_uri()
     )
     spec = ReplicaSpec(
         replica="tail",
@@ -119,7 +128,7 @@ def start(folder: Path, models: Path) -> tuple[subprocess.Popen[bytes], str]:
         config_name="tail",
         containers=(container,),
         socket=str(folder / "tail.sock"),
-        serving=Serving.MULTI_MODEL,
+        serving=serving,
     )
     worker = start_worker(folder, spec, ["-m", "bench.tail_probe"], str(folder / "notes.json"))
     return worker, spec.socket
@@ -141,34 +150,58 @@ def main() -> None:
             if models.exists()
             else clients.make(models, given.models)
         )
-        worker, socket = start(folder, models)
+        alone, its = start(folder / "alone", models / names[0], Serving.SINGLE)
+        shared, socket = start(folder, models, Serving.MULTI_MODEL)
         try:
             uvloop.run(drive(socket, iter(names), 60.0, math.inf, "7."))
-            one, many, used = [], [], 0.0
+            taken: dict[str, Taken] = {name: Taken() for name in ROWS}
             traffic = clients.visits(names, 1.0, 1, 1, seed=2)
+            turns = ((alone, its, itertools.repeat("")), (shared, socket, itertools.repeat(names[0])))
             for turn in range(given.rounds):
-                one += uvloop.run(drive(socket, itertools.repeat(names[0]), RATE, given.seconds, f"1.{turn}"))
-                before = psutil.Process(worker.pid).cpu_times()
-                many += uvloop.run(drive(socket, traffic, RATE, given.seconds, f"2.{turn}"))
-                after = psutil.Process(worker.pid).cpu_times()
-                used += after.user + after.system - before.user - before.system
+                for number, (row, (worker, at, targets)) in enumerate(
+                    zip(ROWS, (*turns, (shared, socket, traffic)), strict=True)
+                ):
+                    before = spent(worker)
+                    mark = f"{number + 1}.{turn}"
+                    taken[row].sent += uvloop.run(drive(at, targets, RATE, given.seconds, mark))
+                    taken[row].used += spent(worker) - before
         finally:
-            worker.terminate()
-            worker.wait(timeout=30)
-        notes = msgspec.json.decode((folder / "notes.json").read_bytes(), type=Notes)
-    header = ["requests", "p50", "p99", *STAGES, "waited for, of the slowest hundredth"]
-    rows = [report("of one model", one, notes), report("of all models", many, notes)]
-    title = (
-        f"{len(names):,} models: the slowest hundredth ({used / len(many) * 1e6:.0f} µs of processor a request)"
-    )
+            for worker in (alone, shared):
+                worker.terminate()
+                worker.wait(timeout=30)
+        noted = [
+            msgspec.json.decode((at / "notes.json").read_bytes(), type=Notes) for at in (folder / "alone", folder)
+        ]
+    header = ["requests", "processor", "p50", "p99", *STAGES, "waited for, of the slowest hundredth"]
+    rows = [
+        report(row, taken[row], notes) for row, notes in zip(ROWS, (noted[0], noted[1], noted[1]), strict=True)
+    ]
+    title = f"{len(names):,} models: the slowest hundredth"
     tables.show("tail", title, header, rows, keep=given.keep)
+
+
+ROWS = ("of a dedicated endpoint", "of one model of many", "of all models")
+
+
+@dataclass
+class Taken:
+    """The requests of one row; ``used``: seconds of a processor of the worker."""
+
+    sent: list[Sent] = field(default_factory=list)
+    used: float = 0.0
+
+
+def spent(worker: subprocess.Popen[bytes]) -> float:
+    times = psutil.Process(worker.pid).cpu_times()
+    return times.user + times.system
 
 
 STAGES = ("until read", "until given", "until answered", "until received")
 
 
-def report(label: str, sent: Sequence[Sent], notes: Notes) -> list[object]:
+def report(label: str, taken: Taken, notes: Notes) -> list[object]:
     """Of the slowest hundredth: the mean milliseconds in each stage, and how many waited for what."""
+    sent = taken.sent
     noted = {request.body: request for request in notes.requests}
     took = sorted(each.took for each in sent)
     slow = [each for each in sent if each.took >= took[int(len(took) * 0.99)] and each.body in noted]
@@ -176,7 +209,8 @@ def report(label: str, sent: Sequence[Sent], notes: Notes) -> list[object]:
     causes = Counter(cause for each in slow for cause in causes_of(each, noted[each.body], notes.spans))
     said = ", ".join(f"{cause} {count / len(slow):.0%}" for cause, count in causes.most_common())
     p50, p99 = took[len(took) // 2] * 1000, took[int(len(took) * 0.99)] * 1000
-    return [label, f"{p50:.2f} ms", f"{p99:.2f} ms", *(f"{stage:.2f} ms" for stage in stages), said]
+    used = f"{taken.used / len(sent) * 1e6:.0f} µs"
+    return [label, used, f"{p50:.2f} ms", f"{p99:.2f} ms", *(f"{stage:.2f} ms" for stage in stages), said]
 
 
 def stages_of(sent: Sent, noted: Noted) -> list[float]:

@@ -18,15 +18,28 @@ from typing import Any
 import msgspec
 
 from tidegate.serving.__main__ import main
-from tidegate.serving.contract.invocation import Call, Done, Outcome
-from tidegate.serving.front.connection import Connection
+from tidegate.serving.contract.invocation import Call, ModelEngine
+from tidegate.serving.front.connection import Connection, Request
+from tidegate.serving.front.header_cache import HeaderCache
+from tidegate.serving.front.request_stats import RequestStats
+from tidegate.serving.front.response_formats import ResponseFormat
 from tidegate.serving.front.server import Server
-from tidegate.serving.multimodel.engine import MultiModelEngine
+from tidegate.serving.multimodel.cache import Cache
 from tidegate.serving.multimodel.loading import Loader
+from tidegate.serving.multimodel.metrics import Labels
 from tidegate.serving.process.lifecycle import Worker
 
 KEPT = 200_000
 """Requests and spans of other work that are kept; the last ones."""
+
+BLOCKING: tuple[tuple[type, str, str], ...] = (
+    (RequestStats, "fold", "counting"),
+    (Server, "statistics", "statistics"),
+    (HeaderCache, "_parse", "a new head"),
+    (Labels, "choose", "choice of labels"),
+    (Cache, "drop", "eviction"),
+)
+"""Work of the event loop that is not for one request."""
 
 
 class Noted(msgspec.Struct, array_like=True):
@@ -67,23 +80,23 @@ class Probe:
         self._waited = 0
         self._faults = (0, 0)
         self._collecting = 0.0
+        self._open: dict[Connection, Noted] = {}
 
-    def note(self, call: Call, done: Done) -> Done:
-        given, spent, read = time.monotonic(), time.thread_time(), self.read
+    def begin(self, connection: Connection, call: Call) -> None:
         waited = int(Path(f"/proc/self/task/{threading.get_native_id()}/schedstat").read_bytes().split()[1])
         usage = resource.getrusage(resource.RUSAGE_SELF)
         delay, self._waited = waited - self._waited, waited
         minor, major = usage.ru_minflt - self._faults[0], usage.ru_majflt - self._faults[1]
         self._faults = usage.ru_minflt, usage.ru_majflt
+        body = call.body.decode("latin-1")
+        noted = Noted(body, self.read, time.monotonic(), 0.0, delay / 1e9, minor, major, time.thread_time())
+        self._open[connection] = noted
 
-        def answered(outcome: Outcome) -> None:
-            now = time.monotonic()
-            took = time.thread_time() - spent
-            body = call.body.decode("latin-1")
-            self.requests.append(Noted(body, read, given, now, delay / 1e9, minor, major, took))
-            done(outcome)
-
-        return answered
+    def end(self, connection: Connection) -> None:
+        noted = self._open.pop(connection, None)
+        if noted is not None:
+            noted.answered, noted.compute = time.monotonic(), time.thread_time() - noted.compute
+            self.requests.append(noted)
 
     def collected(self, phase: str, _about: dict[str, int]) -> None:
         now = time.monotonic()
@@ -106,14 +119,27 @@ class Probe:
 
 def install(probe: Probe, notes: Path) -> None:
     """Put the probe into the worker's classes."""
-    received, submit, aside, run = Connection.data_received, MultiModelEngine.submit, Loader.aside, Worker.run
+    received, submit, reply = Connection.data_received, Server._submit, Connection.reply
+    aside, run = Loader.aside, Worker.run
 
     def data_received(self: Connection, data: bytes) -> None:
         probe.read = time.monotonic()
         received(self, data)
 
-    def submitted(self: MultiModelEngine, call: Call, done: Done) -> None:
-        submit(self, call, probe.note(call, done))
+    def submitted(
+        self: Server,
+        engine: ModelEngine,
+        connection: Connection,
+        request: Request,
+        call: Call,
+        fmt: ResponseFormat,
+    ) -> None:
+        probe.begin(connection, call)
+        submit(self, engine, connection, request, call, fmt)
+
+    def replied(self: Connection, response: bytes, close: bool) -> None:
+        reply(self, response, close)
+        probe.end(self)
 
     def beside(self: Loader, work: Callable[..., Any], *arguments: object) -> Any:
         name = getattr(work, "__name__", type(work).__name__).strip("_")
@@ -126,12 +152,14 @@ def install(probe: Probe, notes: Path) -> None:
 
     for owner, name, new in (
         (Connection, "data_received", data_received),
-        (MultiModelEngine, "submit", submitted),
+        (Connection, "reply", replied),
+        (Server, "_submit", submitted),
         (Loader, "aside", beside),
         (Worker, "run", live),
-        (Server, "statistics", probe.timed("statistics", Server.statistics)),
     ):
         setattr(owner, name, new)
+    for part, name, kind in BLOCKING:
+        setattr(part, name, probe.timed(kind, getattr(part, name)))
     gc.callbacks.append(probe.collected)
 
 

@@ -1,8 +1,9 @@
 """A cache of parsed request heads.
 
 Requests of one client, or of many similar ones, differ only in the body and in the proxy's time stamp, which is the
-last header. So the head without the stamp is the key. Only heads of a strict form are cached: HTTP/1.1, POST,
-lower-case names, one Content-Length, and nothing that changes framing or the connection. All others are parsed.
+last header. So the head without the stamp is the key. Requests to a multi-model endpoint differ in the model, too, of
+which there may be thousands: that header is cut out of the key. Only heads of a strict form are cached: HTTP/1.1,
+POST, lower-case names, one Content-Length, and nothing that changes framing or the connection. All others are parsed.
 """
 
 import re
@@ -16,11 +17,13 @@ from tidegate.serving.front import sessions
 STAMP = b"x-tidegate-start"
 """Epoch microseconds at which the proxy received the request."""
 _MARK = b"\r\n" + STAMP + b": "
+_MODEL = b"\r\n" + target_headers.MODEL + b": "
 _KEPT = 256
 _LONGEST = 4096
 """Most bytes of a cached head."""
 _VALUE = rb"(?:[!-~](?:[ -~]*[!-~])?)?"
 _PLAIN = re.compile(rb"POST (/[!-~]*) HTTP/1\.1((?:\r\n[a-z0-9-]+: %b)*)" % _VALUE)
+_WHOLE_VALUE = re.compile(_VALUE)
 _HEADER = re.compile(rb"\r\n([a-z0-9-]+): (%b)" % _VALUE)
 _FRAMING = frozenset(
     (b"transfer-encoding", b"connection", b"upgrade", b"expect", b"te", b"trailer", b"keep-alive")
@@ -64,10 +67,28 @@ class HeaderCache:
         stamp = data[at + len(_MARK) : end]
         if not stamp.isdigit():
             return None
-        head = self._known.get(data[:at])
-        if head is None:
-            head = self._parse(data[:at])
+        model = data.find(_MODEL, 0, at)
+        head = self._look_up(data[:at]) if model < 0 else self._for_model(data[:at], model)
         return (head, stamp, end + 4) if head is not None else None
+
+    def _look_up(self, text: bytes) -> RequestHead | None:
+        head = self._known.get(text)
+        return head if head is not None else self._parse(text)
+
+    def _for_model(self, text: bytes, at: int) -> RequestHead | None:
+        """The head of a request that names its model in the header at ``at``: that of all such requests, and its own
+        model."""
+        begin = at + len(_MODEL)
+        end = text.find(b"\r\n", begin)
+        if end < 0:
+            end = len(text)
+        model = text[begin:end]
+        head = self._look_up(text[:at] + text[end:])
+        if head is None or target_headers.MODEL in head.fields or _WHOLE_VALUE.fullmatch(model) is None:
+            return None
+        before = text.count(b"\r\n", 0, at)
+        headers = (*head.headers[:before], (target_headers.MODEL, model), *head.headers[before:])
+        return RequestHead(head.url, headers, {**head.fields, target_headers.MODEL: model}, head.length, False)
 
     def _parse(self, text: bytes) -> RequestHead | None:
         matched = _PLAIN.fullmatch(text)

@@ -1,8 +1,9 @@
 """Request statistics of a worker, per second, kept for three minutes for the metrics collector.
 
-Counting appends a tuple; tuples are aggregated into seconds and bins when enough of them have accumulated or a reader
-comes. A second is visible once it is over and does not change afterwards, so a reader that asks for the seconds after
-the last one it saw counts every request once. If the clock is set back, new seconds replace those that were read.
+Counting appends a tuple; tuples are aggregated into seconds and bins when a reader comes, or once enough of them have
+accumulated: by ``fold``, which the server calls after it has sent an answer, since it takes as long as some requests.
+A second is visible once it is over and does not change afterwards, so a reader that asks for the seconds after the
+last one it saw counts every request once. If the clock is set back, new seconds replace those that were read.
 
 Values are limited to a finite range here: JSON has no infinity, and one would spoil every sum.
 """
@@ -34,8 +35,13 @@ from tidegate.serving.front.activity_mark import ActivityMark
 
 STATS_PATH = PATH.encode()
 _FOLD_AT = 256
-"""Tuples: few enough not to delay a request when they are aggregated, many enough to be cheap."""
+"""Tuples and measurements: few enough not to block for long when they are aggregated, many enough to be cheap."""
+_MOST = 4 * _FOLD_AT
+"""Tuples and measurements at which nobody is waited for."""
+_MANY = 32
+"""Values from which on it is quicker to count equal ones first."""
 
+_LARGEST = finite.LARGEST
 _index = lru_cache(maxsize=16_384)(sketch.index)
 
 
@@ -51,15 +57,20 @@ class Distribution(SpreadRow):
         key = _index(value)
         self.bins[key] = self.bins.get(key, 0) + times
 
-    def add_all(self, values: Sequence[int]) -> None:
+    def add_all(self, values: Sequence[float]) -> None:
         """Add at least one value."""
         low, high = min(values), max(values)
+        if low == high:  # as most measurements of requests are
+            self.add(low, len(values))
+            return
         self.low = min(self.low, low) if self.count else low
-        self.high = max(self.high, high)
+        self.high = max(self.high, high) if self.count else high
         self.count += len(values)
         self.total += sum(values)
-        for key, count in Counter(map(_index, values)).items():
-            self.bins[key] = self.bins.get(key, 0) + count
+        indexes = map(_index, values)
+        counts = Counter(indexes).items() if len(values) >= _MANY else ((index, 1) for index in indexes)
+        for index, times in counts:
+            self.bins[index] = self.bins.get(index, 0) + times
 
 
 @dataclass
@@ -113,7 +124,9 @@ class RequestStats:
         """``mark``: where it is told that something is counted."""
         self.mark = ActivityMark(None) if mark is None else mark
         self._fresh: list[tuple[int, int, int, int]] = []
-        self._notes: list[tuple[int, Note]] = []
+        self._notes: list[tuple[int, Sequence[Note]]] = []
+        self._noted = 0
+        """Measurements in ``_notes``."""
         self._folded = 0
         self._seconds: dict[int, SecondStats] = {}
         self._read = 0
@@ -129,8 +142,13 @@ class RequestStats:
     def count(self, at: int, status: int, latency: int, overhead: int) -> None:
         self.begin()
         self._fresh.append((at, status, latency, overhead))
-        if len(self._fresh) >= _FOLD_AT:
-            self._fold()
+        if len(self._fresh) >= _MOST:
+            self.fold()
+
+    @property
+    def full(self) -> bool:
+        """Whether enough was counted for a ``fold``."""
+        return len(self._fresh) >= _FOLD_AT or self._noted >= _FOLD_AT
 
     @property
     def total(self) -> int:
@@ -139,14 +157,15 @@ class RequestStats:
 
     def note(self, at: int, note: Note) -> None:
         """Add a measurement; NaN is dropped."""
+        self.note_all(at, (note,))
+
+    def note_all(self, at: int, notes: Sequence[Note]) -> None:
+        """Add the measurements of one call. The sequence is kept."""
         self.begin()
-        if not -finite.LARGEST <= note.value <= finite.LARGEST:
-            if (value := finite.bounded(note.value)) is None:
-                return
-            note = note._replace(value=value)
-        self._notes.append((at // 1_000_000, note))
-        if len(self._notes) >= _FOLD_AT:
-            self._fold()
+        self._notes.append((at // 1_000_000, notes))
+        self._noted += len(notes)
+        if self._noted >= _MOST:
+            self.fold()
 
     def add_pair(self, at: int, pair: PairRow) -> None:
         """Add a request that another version was given, too, unless its second has enough of them."""
@@ -171,7 +190,7 @@ class RequestStats:
     def seconds(self, since: int, before: int) -> list[SecondRow]:
         """The seconds ``since <= second < before`` (epoch) in which something was counted, oldest first. Who asks has
         read what was before ``since``."""
-        self._fold()
+        self.fold()
         self._read = max(self._read, min(since, before))
         return [self._seconds[second].document() for second in sorted(self._seconds) if since <= second < before]
 
@@ -192,7 +211,8 @@ class RequestStats:
             made["activity"] = number
         return made
 
-    def _fold(self) -> None:
+    def fold(self) -> None:
+        """Aggregate what was counted since the last time."""
         fresh, self._fresh = self._fresh, []
         self._folded += len(fresh)
         for second, group in groupby(fresh, _second):
@@ -208,11 +228,27 @@ class RequestStats:
                         record.errors_5xx += count
             record.latency.add_all(latencies)
             record.overhead.add_all(overheads)
-        notes, self._notes = self._notes, []
-        for (second, note), times in Counter(notes).items():  # most measurements have one of a few values
-            series, key = self._record(second).series, (note.name, note.dimensions)
-            if key in series or len(series) < MOST_SERIES:
-                series.setdefault(key, Distribution()).add(note.value, times)
+        notes, self._notes, self._noted = self._notes, [], 0
+        values: dict[tuple[int, str, tuple[tuple[str, str], ...]], list[float]] = {}
+        for second, some in notes:
+            for note in some:
+                values.setdefault((second, note.name, note.dimensions), []).append(note.value)
+        for (second, name, dimensions), found in values.items():
+            self._add(second, (name, dimensions), found)
+
+    def _add(self, second: int, key: tuple[str, tuple[tuple[str, str], ...]], values: Sequence[float]) -> None:
+        """Add the values of one measurement, within the range of all."""
+        if [value for value in values if not -_LARGEST <= value <= _LARGEST]:
+            values = [number for value in values if (number := finite.bounded(value)) is not None]
+            if not values:
+                return
+        series = self._record(second).series
+        spread = series.get(key)
+        if spread is None:
+            if len(series) >= MOST_SERIES:
+                return
+            spread = series[key] = Distribution()
+        spread.add_all(values)
 
     def _record(self, second: int) -> SecondStats:
         self.begin()

@@ -75,6 +75,8 @@ class Server:
         self._endpoint = spec.fleet.endpoint.encode()
         self.heads = HeaderCache((PLAIN, b"/endpoints/%b%b" % (self._endpoint, PLAIN)))
         self._stats = RequestStats(ActivityMark(folder))
+        self._folding = False
+        """Whether ``_fold`` is to run."""
         texts = TextSamples(
             self._stats.add_text, read_phrases(spec.containers[-1].environment if spec.containers else {})
         )
@@ -362,9 +364,17 @@ class Server:
             self._stats.count(at, status, latency, request.arrived - stamped)
             if HEADER in call.headers:
                 self._compared.count_session(at, call.headers[HEADER], not 200 <= status < 300)
-        for note in call.notes:
-            self._stats.note(at, note)
+        if call.notes:
+            self._stats.note_all(at, call.notes)
+        if self._stats.full and not self._folding:
+            self._folding = True
+            asyncio.get_running_loop().call_soon(self._fold)
         return latency
+
+    def _fold(self) -> None:
+        """Aggregate what was counted, in a later turn of the event loop than the answer, which would wait for it."""
+        self._folding = False
+        self._stats.fold()
 
     def _sweep(self) -> bool:
         """Whether the worker is at rest."""

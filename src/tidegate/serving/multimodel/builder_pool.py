@@ -13,9 +13,9 @@ from tidegate.serving.multimodel.artifact_builder import BuildJob, BuildResult
 _LINE = 1 << 20
 IDLE = 120.0
 """Seconds after which all idle children but one are ended."""
-WAIT = 0.1
-"""Seconds that a job waits for a busy child before another is started. A child takes half a second of a processor to
-start, in which everything else here is slower, and most jobs take 20 ms."""
+WAIT, LONGEST_WAIT = 0.1, 2.0
+"""Seconds that a job waits for a busy child before another is started, which takes half a second of a processor, in
+which everything else here is slower, while most jobs take 20 ms: as long as the last start took, within these."""
 
 
 class BuilderCrashed(ArtifactError):
@@ -33,6 +33,8 @@ class BuilderPool:
         self._all: set[Process] = set()
         self._starting: set[asyncio.Task[None]] = set()
         self._waiting = 0
+        self._took = 0.0
+        """Seconds that the last start of a child took."""
         self._reaping: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
@@ -44,7 +46,8 @@ class BuilderPool:
         """Run a job. Raises ArtifactError for an unusable model, also if the child crashed, and Transient."""
         if not self._all and not self._starting:
             self._start()
-        more = asyncio.get_running_loop().call_later(WAIT, self._start)
+        wait = max(WAIT, min(self._took, LONGEST_WAIT))
+        more = asyncio.get_running_loop().call_later(wait, self._start)
         try:
             child = await self._free()
         finally:
@@ -90,6 +93,7 @@ class BuilderPool:
             task.add_done_callback(self._starting.discard)
 
     async def _child(self) -> None:
+        began = asyncio.get_running_loop().time()
         try:
             child = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -106,6 +110,7 @@ class BuilderPool:
         self._all.add(child)
         assert child.stdout is not None
         if await child.stdout.readline():
+            self._took = asyncio.get_running_loop().time() - began
             self._idle.put_nowait(child)
         else:
             await self._end(child)

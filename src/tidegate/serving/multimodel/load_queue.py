@@ -93,13 +93,13 @@ class LoadQueue:
             print(f"model {entry.name}: its new version has taken over", flush=True)
 
     async def _prepare(self, entry: ModelEntry, times: LoadTimes) -> CachedModel:
-        mark = await self._loader.mark(entry.name)
+        mark, policy = await self._loader.look_up(entry.name)
         if entry.refusal is not None and entry.refusal.mark == mark:
             raise ArtifactError(self._refusal_reason(entry))  # the same file as before
         entry.refusal = None
         began = self._loop.time()
         try:
-            kept, done = await self._loader.prepare(entry, mark)
+            kept, done = await self._loader.prepare(entry, mark, policy)
         except ArtifactError as error:
             entry.refusal = LoadRefusal(self._invalid(entry, str(error)), 0.0, mark)
             raise

@@ -83,6 +83,15 @@ class Loader:
     async def mark(self, name: str) -> str:
         return await self.aside(self._source.mark, name)
 
+    async def policy(self) -> Policy:
+        """The policy for reading a model. Raises ArtifactError."""
+        return await self.aside(self._source.policy)
+
+    async def look_up(self, name: str) -> tuple[str, Policy]:
+        """The mark of an artifact, and the policy for reading it: one change of threads, not two, each of which takes
+        milliseconds on a busy machine. Raises ArtifactError, Transient."""
+        return await self.aside(self._look_up, name)
+
     async def find_cached(self, entry: ModelEntry, which: str = GOOD) -> CachedModel | None:
         return await self.aside(self._store.find, entry.key, which)
 
@@ -102,20 +111,19 @@ class Loader:
     def url(self, entry: ModelEntry) -> str:
         return self._source.url(entry.name)
 
-    async def prepare(self, entry: ModelEntry, mark: str, which: str = GOOD) -> tuple[CachedModel, BuildResult]:
+    async def prepare(
+        self, entry: ModelEntry, mark: str, policy: Policy, which: str = GOOD
+    ) -> tuple[CachedModel, BuildResult]:
         """Download the artifact and prepare it in a child. Raises ArtifactError, Transient."""
         self._crashes.clear(entry.key)
-        policy = await self.aside(self._source.policy)
         out = str(self._store.path(entry.key, which))
         job = BuildJob(
             self._source.url(entry.name), mark, out, self._container.kind, self._container.environment, policy
         )
         done = await self._preparers.prepare(job, LONGEST)
-        found = await self.find_cached(entry, which)
+        found = await self.aside(self._find_new, entry.key, which)
         if found is None:
             raise ArtifactError("it was there and is gone again")
-        if found.forest:
-            await self.aside(self._store.added, found.size, time.time())
         return found, done
 
     async def load(self, entry: ModelEntry, kept: CachedModel) -> LoadedVersion:
@@ -218,6 +226,15 @@ class Loader:
         """Import the library before the first model is measured."""
         with suppress(TidegateError):
             LOADER.load_module(choose(self._container.kind, folder, self._container.environment))
+
+    def _look_up(self, name: str) -> tuple[str, Policy]:
+        return self._source.mark(name), self._source.policy()
+
+    def _find_new(self, key: str, which: str) -> CachedModel | None:
+        found = self._store.find(key, which)
+        if found is not None and found.forest:
+            self._store.added(found.size, time.time())
+        return found
 
     def _marks(self, known: dict[str, str]) -> dict[str, str]:
         found = {}

@@ -138,7 +138,7 @@ class VersionWatcher:
         mark = update.canary.mark
         kept = await self._loader.find_cached(entry, NEXT) if await self._loader.next_mark(entry) == mark else None
         if kept is None:
-            kept, _ = await self._loader.prepare(entry, mark, NEXT)
+            kept, _ = await self._loader.prepare(entry, mark, await self._loader.policy(), NEXT)
         if await self._place(entry, update, kept):
             print(f"model {entry.name}: a new version takes its first requests", flush=True)
         elif entry.update is None and entry.paused_canary is None and entry.mark != mark:

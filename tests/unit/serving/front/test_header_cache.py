@@ -98,8 +98,34 @@ def test_few_heads_are_remembered() -> None:
     assert 0 < heads.known <= 256
 
 
+def test_heads_that_differ_in_the_model_are_remembered_once() -> None:
+    heads = HeaderCache((b"/endpoints/fraud/invocations",))
+    for number in range(10_000):
+        name = b"x-amzn-sagemaker-target-model"
+        model = b"%02d/client-%d.ubj" % (number % 100, number)
+        found = heads.find(
+            PLAIN + b"\r\n%b: %b" % (name, model) + b"\r\naccept: text/csv" + STAMP + b"\r\n\r\n1,2"
+        )
+        assert found is not None and not found[0].plain
+        assert found[0].fields[name] == model
+        assert found[0].headers[-2:] == ((name, model), (b"accept", b"text/csv"))
+    assert heads.known == 1
+    other = heads.find(PLAIN + b"\r\naccept: text/csv" + STAMP + b"\r\n\r\n1,2")
+    assert other is not None and other[0].plain and len(other[0].fields) == 4
+
+
+def test_a_head_that_names_two_models_is_left_to_the_parser() -> None:
+    heads = HeaderCache((b"/endpoints/fraud/invocations",))
+    name = b"\r\nx-amzn-sagemaker-target-model: "
+    for _ in range(2):  # the second time there may be something remembered
+        assert heads.find(PLAIN + name + b"a" + name + b"b" + STAMP + b"\r\n\r\n1,2") is None
+        assert heads.find(PLAIN + name + b"a\x00" + STAMP + b"\r\n\r\n1,2") is None
+        assert heads.find(PLAIN + name + b"a" + STAMP + b"\r\n\r\n1,2") is not None
+
+
 NAMES = st.sampled_from(
     [b"host", b"accept", b"Accept", b"connection", b"content-length", b"transfer-encoding", b"x-a", b"te", b""]
+    + 4 * [b"x-amzn-sagemaker-target-model"]
 )
 VALUES = st.one_of(
     st.sampled_from([b"", b"1", b"3", b"close", b"chunked", b" x ", b"a\tb"]), st.binary(max_size=4)
@@ -112,7 +138,9 @@ def test_a_found_head_is_what_the_parser_finds(headers: list[tuple[bytes, bytes]
     data = (
         b"POST /invocations HTTP/1.1" + lines + b"\r\ncontent-length: %d" % len(body) + STAMP + b"\r\n\r\n" + body
     )
-    found = HeaderCache((b"/endpoints/fraud/invocations",)).find(data)
+    heads = HeaderCache((b"/endpoints/fraud/invocations",))
+    found = heads.find(data)
+    assert heads.find(data) == found
     if found is None or len(data) - found[2] != found[0].length:
         return
     head, stamp, begin = found

@@ -188,3 +188,28 @@ def test_no_text_whatever_makes_the_page_unreadable() -> None:
     assert second["invocations"] == 1 and second["latency"]["bins"]
     assert second["pairs"][0]["slices"] == [["?", "?"]]
     assert second["series"][0]["dimensions"] == {"?": "?"}
+
+
+def test_without_a_fold_what_was_counted_is_bounded() -> None:
+    """Measurements that no request brings are folded by nobody else."""
+    stats = RequestStats()
+    for _ in range(100_000):
+        stats.note(SECOND, Note("a", 1))
+        stats.count(SECOND, 200, 1, 1)
+    assert len(stats._notes) < 2_000 and len(stats._fresh) < 2_000
+    (second,) = shown(stats)
+    assert second["invocations"] == 100_000
+
+
+def test_a_fold_changes_no_count() -> None:
+    folded, whole = RequestStats(), RequestStats()
+    for stats in (folded, whole):
+        for number in range(300):
+            stats.note_all(SECOND, [Note("a", number % 40), Note("b", -1.5), Note("c", math.nan if number else 2)])
+            stats.note(2 * SECOND, Note("a", number))
+            if stats is folded and number % 7 == 0:
+                stats.fold()
+    assert shown(folded) == shown(whole)
+    series = {(one["name"], second["second"]): one for second in shown(whole) for one in second["series"]}  # type: ignore[attr-defined]
+    assert series["c", 1]["spread"]["count"] == 1
+    assert series["a", 1]["spread"]["total"] == sum(number % 40 for number in range(300))

@@ -61,3 +61,22 @@ async def test_a_job_that_waits_longer_gets_a_child(monkeypatch: pytest.MonkeyPa
     assert pool.children == 2
     pool.finish.set()
     await both
+
+
+async def test_a_job_waits_as_long_as_a_start_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a start takes seconds, and makes the job that is in progress slower still."""
+    monkeypatch.setattr(builder_pool, "WAIT", 0.0)
+    for took, longest, children in ((600.0, 600.0, 1), (600.0, 0.0, 2), (0.0, 600.0, 2)):
+        monkeypatch.setattr(builder_pool, "LONGEST_WAIT", longest)
+        pool = FakePool(2)
+        await pool.start()
+        pool._took = took
+        both = asyncio.gather(pool.prepare(JOB, 60), pool.prepare(JOB, 60))
+        async with asyncio.timeout(20):
+            while pool.jobs < children:
+                await asyncio.sleep(0.001)
+        for _ in range(10):
+            await asyncio.sleep(0)  # a timer of no time would have ended by now
+        assert pool.children == children
+        pool.finish.set()
+        await both

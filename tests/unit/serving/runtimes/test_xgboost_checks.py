@@ -1,5 +1,6 @@
 """Models of every kind hold together; a number that is damaged in one is seen before XGBoost reads it."""
 
+import copy
 import json
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import xgboost
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tidegate.serving.runtimes import ubjson, xgboost_checks
 
@@ -112,3 +115,51 @@ def test_damaged_weights_of_a_linear_model_are_seen() -> None:
     model["learner"]["gradient_booster"]["model"]["weights"].pop()
     with pytest.raises(xgboost_checks.DamagedModel, match="weights has 5 entries where 6 belong"):
         xgboost_checks.check(model)
+
+
+SMALL = document("ubj", max_depth=2)
+
+
+@given(
+    tree=st.integers(0, 5),
+    name=st.sampled_from(["left_children", "right_children", "parents", "split_indices"]),
+    at=st.integers(0, 6),
+    value=st.one_of(st.integers(-3, 12), st.sampled_from([2**31 - 1, -(2**31)])),
+    cut=st.booleans(),
+)
+def test_trees_looked_at_together_are_those_that_hold_alone(
+    tree: int, name: str, at: int, value: int, cut: bool
+) -> None:
+    model = copy.deepcopy(SMALL)
+    trees = model["learner"]["gradient_booster"]["model"]["trees"]
+    damaged = trees[tree][name].copy()
+    damaged[at % len(damaged)] = value
+    trees[tree][name] = damaged[:-1] if cut else damaged
+    try:
+        for each in trees:
+            xgboost_checks._tree(each, 5)
+    except xgboost_checks.DamagedModel:
+        holds = False
+    else:
+        holds = True
+    assert xgboost_checks._are_sound(trees, 5) == holds
+
+
+def test_trees_of_another_form_are_looked_at_alone() -> None:
+    """Then nothing is said of them together, not even where they hold."""
+    trees = copy.deepcopy(SMALL)["learner"]["gradient_booster"]["model"]["trees"]
+    assert xgboost_checks._are_sound(trees, 5)
+    for name, value in (
+        ("left_children", trees[1]["left_children"].tolist()),
+        ("parents", trees[1]["parents"].astype(">f4")),
+        ("tree_param", {**trees[1]["tree_param"], "size_leaf_vector": "2"}),
+        ("tree_param", {"num_nodes": "x"}),
+        ("tree_param", {"num_nodes": str(2**70)}),
+        ("categories", np.zeros(1, ">i4")),
+        ("sum_hessian", trees[1]["sum_hessian"][:-1]),
+        ("split_conditions", trees[1]["split_conditions"][:-1]),
+        ("parents", None),
+    ):
+        other = [*trees[:1], {**trees[1], name: value}, *trees[2:]]
+        assert not xgboost_checks._are_sound(other, 5), name
+    assert not xgboost_checks._are_sound([], 5)
