@@ -1,4 +1,5 @@
-"""Batch transform beside the same model called in one process: ``python -m bench.batch [--keep] [--gigabytes 10]``.
+"""Batch transform beside the same model called in one process: ``python -m bench.batch [--keep] [--gigabytes 10]``,
+or with ``--parquet`` or ``--instances 2``, which are not kept.
 
 50,000 employees (made-up rows in the shape of an attrition table: 30 whole numbers) as CSV to CSV through a job with
 one instance on this machine, and the same XGBoost model (150 trees of depth 4, one thread) on the same rows as a
@@ -21,12 +22,16 @@ import boto3
 import httpx
 import numpy as np
 import psutil
+import pyarrow
+import pyarrow.parquet
 import xgboost
 
 from bench.tables import show
 from tidegate.testing.platform import Platform, wait_until
 
 ROWS, FEATURES, RUNS = 50_000, 30, 11
+USUAL = "transform job, CSV to CSV, rows/s"
+CSV, PARQUET = "text/csv", "application/x-parquet"
 
 
 def prepared(folder: Path) -> tuple[Any, Any]:
@@ -41,6 +46,11 @@ def prepared(folder: Path) -> tuple[Any, Any]:
     return booster, rows
 
 
+def write_parquet(path: Path, rows: Any) -> None:
+    columns = {f"c{number}": rows[:, number].astype(np.float64) for number in range(FEATURES)}
+    pyarrow.parquet.write_table(pyarrow.table(columns), path)
+
+
 def in_process(booster: Any, rows: Any) -> float:
     """Seconds, the median of some runs."""
     times = []
@@ -52,19 +62,20 @@ def in_process(booster: Any, rows: Any) -> float:
 
 
 def job(
-    sagemaker: Any, platform: Platform, name: str, source: str, sink: str, watch: Any = None
+    sagemaker: Any, platform: Platform, name: str, source: str, sink: str, watch: Any = None, **more: Any
 ) -> dict[str, float]:
+    """``more``: ``form`` of the input and ``instances``."""
     begin = time.time()
     sagemaker.create_transform_job(
         TransformJobName=name,
         ModelName="attrition",
         TransformInput={
             "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": source}},
-            "ContentType": "text/csv",
+            "ContentType": more.get("form", CSV),
             "SplitType": "Line",
         },
         TransformOutput={"S3OutputPath": sink, "AssembleWith": "Line"},
-        TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": 1},
+        TransformResources={"InstanceType": "ml.m5.large", "InstanceCount": more.get("instances", 1)},
     )
 
     def ended() -> dict[str, Any] | None:
@@ -138,10 +149,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keep", action="store_true", help="keep the table in docs/benchmarks.md")
     parser.add_argument("--gigabytes", type=float, default=0.0, help="size of a large input besides")
+    parser.add_argument("--parquet", action="store_true", help="parquet to parquet, of doubles")
+    parser.add_argument("--instances", type=int, default=1)
     arguments = parser.parse_args()
+    usual = not arguments.parquet and arguments.instances == 1
+    form = PARQUET if arguments.parquet else CSV
     with tempfile.TemporaryDirectory(prefix="tidegate-") as name, Platform() as platform:
         folder = Path(name)
         booster, rows = prepared(folder)
+        if arguments.parquet:
+            (folder / "in" / "employees.csv").unlink()
+            write_parquet(folder / "in" / "employees.parquet", rows)
         sagemaker = boto3.client(
             "sagemaker",
             endpoint_url=platform.url,
@@ -159,16 +177,18 @@ def main() -> None:
         for number in range(RUNS):
             ready.append(in_process(booster, rows))
             out = (folder / "out").as_uri()
-            runs.append(job(sagemaker, platform, f"run-{number}", f"{(folder / 'in').as_uri()}/", out))
+            source, instances = f"{(folder / 'in').as_uri()}/", arguments.instances
+            runs.append(job(sagemaker, platform, f"run-{number}", source, out, form=form, instances=instances))
         work, alone = statistics.median(run["work"] for run in runs), statistics.median(ready)
+        rate = f"{ROWS / work:,.0f}"
         table: list[list[object]] = [
             ["one process, ready array, rows/s", f"{ROWS / alone:,.0f}"],
-            ["transform job, CSV to CSV, rows/s", f"{ROWS / work:,.0f}"],
+            [USUAL if usual else f"transform job, {form}, {arguments.instances} instances, rows/s", rate],
             ["share", f"{alone / work:.2f}"],
             ["first answer after CreateTransformJob, s", f"{statistics.median(run['first'] for run in runs):.2f}"],
         ]
         title = f"Batch transform of {ROWS:,} rows, medians of {RUNS} jobs"
-        show("batch", title, ("", "measured"), table, keep=arguments.keep)
+        show("batch", title, ("", "measured"), table, keep=arguments.keep and usual)
         print(json.dumps(runs))
         if arguments.gigabytes:
             size = f"{arguments.gigabytes:g}"

@@ -2,7 +2,8 @@
 
     python -m bench.coldstart_runtimes [--starts 20] [--only sklearn,pytorch] [--keep]
 
-For comparison, in the same run: a worker process started for the same model, until its first answer.
+For comparison, in the same run: a worker process started for the same model, until its first answer; and, by turns,
+starts without what the probes of the model had found (``serving/runtimes/kept_verdict.py``), where that is kept.
 """
 
 import argparse
@@ -68,9 +69,13 @@ def measure(platform: Platform, name: str, starts: int) -> list[list[object]]:
         raise SystemExit(f"{name}: {answer.text}")
     Scene(platform).settled(name)
     time.sleep(READY)
-    cold, cpu = list[float](), list[float]()
+    cold, cpu, probed, probed_cpu = list[float](), list[float](), list[float](), list[float]()
     for _ in range(starts):
         asleep(platform, name)
+        if forget(platform, name):
+            probed.append(ask(platform, name, body))
+            probed_cpu.append(spent(platform, name))
+            asleep(platform, name)
         cold.append(ask(platform, name, body))
         cpu.append(spent(platform, name))
     for line in last_lines(platform, name):
@@ -83,7 +88,18 @@ def measure(platform: Platform, name: str, starts: int) -> list[list[object]]:
     print(f"{name}: cold start over fresh process, medians: {ratio:.2f}", flush=True)
     Scene(platform).sagemaker.delete_endpoint(EndpointName=name)
     rows = [row(f"{name}, from zero", cold), row(f"{name}, processor time of the instance", cpu)]
+    if probed:
+        rows.append(row(f"{name}, from zero, probed again", probed))
+        rows.append(row(f"{name}, processor time, probed again", probed_cpu))
     return [*rows, row(f"{name}, fresh process", fresh)]
+
+
+def forget(platform: Platform, name: str) -> bool:
+    """Remove what the probes of the model found, if it is kept. The next instance keeps it anew."""
+    found = list((platform.state / "fleets" / name).glob("*/AllTraffic/model.rows"))
+    for path in found:
+        path.unlink()
+    return bool(found)
 
 
 def address(model: Path) -> str:

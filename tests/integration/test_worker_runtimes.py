@@ -7,18 +7,21 @@ from pathlib import Path
 
 import joblib
 import lightgbm
+import msgspec
 import numpy as np
 import onnx
 import pytest
 import skops.io
+from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LinearRegression
 
-from tests.worker_process import Workers, workers
+from tests.worker_process import RunningWorker, Workers, workers
 from tidegate.domain.errors import ArtifactError
 from tidegate.serving.contract.catalogue import RuntimeChoice, RuntimeKind
 from tidegate.serving.contract.environment import check_environment
 from tidegate.serving.contract.images import ImageTable, resolve
-from tidegate.serving.runtimes import load
+from tidegate.serving.contract.replica_spec import OnDemand
+from tidegate.serving.runtimes import kept_verdict, load
 
 __all__ = ["workers"]
 
@@ -77,6 +80,36 @@ def test_a_worker_scores_with_it(workers: Workers, tmp_path: Path, kind, name, m
         assert [float(line) for line in lines.body.splitlines()] == pytest.approx(expected, rel=1e-5)
         refused = await worker.ask(body=b"1,2", headers={"content-type": "text/csv"})
         assert refused.json()["OriginalMessage"] == "Row 1 has 2 columns; the model takes 3."
+
+    workers.run(main())
+
+
+def test_what_the_probes_found_is_kept_for_the_next_instance(workers: Workers, tmp_path: Path) -> None:
+    """A forest takes longer to probe than a start may, so the first instance does the rest before it ends."""
+    forest = RandomForestRegressor(100, random_state=0).fit(ROWS, VALUES)
+    skops.io.dump(forest, tmp_path / "model.skops")
+    folder = workers.folder / "fleet" / "model"
+    folder.parent.mkdir()
+    kept = folder.with_name("model.rows")
+
+    def start() -> RunningWorker:
+        source = tmp_path / "model.skops"
+        return workers.start(
+            RuntimeChoice(RuntimeKind.SKLEARN), source, model_dir=str(folder), on_demand=OnDemand()
+        )
+
+    async def main() -> None:
+        first = start()
+        await first.ready()
+        first.terminate()
+        assert first.wait() == 0
+        assert "scored alone" not in first.log
+        content = msgspec.json.decode(kept.read_bytes(), type=kept_verdict._Content)
+        assert (content.complete, content.why) == (True, "")
+        kept.write_bytes(msgspec.json.encode(msgspec.structs.replace(content, why="it was found").sealed()))
+        second = start()
+        await second.ready()
+        assert "each request is scored alone: it was found" in second.log
 
     workers.run(main())
 

@@ -104,8 +104,14 @@ def slicer(body: bytes) -> Callable[[int, int], bytes]:
 
 
 def _to_parquet(table: Any) -> bytes:
+    """Numbers are written as they are, and without statistics, which is what writing would take most of its time for:
+    the worker reads the table once. Text may repeat, and would grow without a dictionary."""
+    fields = list(table.schema)
+    dictionary: bool | list[str] = True
+    if not any(pyarrow.types.is_nested(field.type) for field in fields):
+        dictionary = [field.name for field in fields if not pyarrow.types.is_primitive(field.type)] or False
     sink = pyarrow.BufferOutputStream()
-    pyarrow.parquet.write_table(table, sink, compression="none")
+    pyarrow.parquet.write_table(table, sink, compression="none", use_dictionary=dictionary, write_statistics=False)
     return bytes(sink.getvalue())
 
 

@@ -83,6 +83,25 @@ def test_what_is_no_table_or_was_changed_is_refused(path: Path) -> None:
         ParquetSource(path, tag)
 
 
+def test_numbers_of_a_batch_are_written_as_they_are_and_repeated_text_is_not(tmp_path: Path) -> None:
+    """A dictionary of numbers and their statistics take most of the time of writing."""
+    floats = [0.1, float("nan"), None, -0.0] * 250
+    columns = {"x": pa.array(floats), "n": pa.array([2**53 + 1, None] * 500), "t": pa.array(["long text"] * ROWS)}
+    parquet.write_table(pa.table(columns), tmp_path / "rows")
+    [batch] = opened(tmp_path / "rows").batches(0, 10**6, 10**6, single=False)
+    group = parquet.ParquetFile(io.BytesIO(batch.body)).metadata.row_group(0)
+    assert [group.column(at).has_dictionary_page for at in range(3)] == [False, False, True]
+    assert not group.column(0).is_stats_set
+    for name, column in columns.items():
+        assert str(read(batch.body).column(name).to_pylist()) == str(column.to_pylist())
+
+
+def test_lists_in_a_batch_may_repeat(tmp_path: Path) -> None:
+    parquet.write_table(pa.table({"x": [1.0] * ROWS, "tags": [["long text"] * 9] * ROWS}), tmp_path / "rows")
+    [batch] = opened(tmp_path / "rows").batches(0, 10**6, 10**6, single=False)
+    assert len(batch.body) < 50_000
+
+
 def test_a_part_of_a_batch_is_a_batch(path: Path) -> None:
     assert read(slicer(path.read_bytes())(10, 13)).column("a").to_pylist() == [10, 11, 12]
 

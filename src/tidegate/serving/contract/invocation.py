@@ -1,7 +1,7 @@
 """A call for a prediction, its outcome, and the interface of engines."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from tidegate.serving.contract.call_trace import CallTrace
 
@@ -123,6 +123,13 @@ class Call:
         self.abandoned = True
         if self._cancel is not None:
             self._cancel()
+
+
+@runtime_checkable
+class ProbedEngine(Protocol):
+    """An engine whose model may have been loaded before all probes were run."""
+
+    async def finish_checks(self) -> None: ...
 
 
 class ModelEngine(Protocol):

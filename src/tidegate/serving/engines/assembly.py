@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tidegate.domain.errors import StartTimeout, TidegateError
 from tidegate.serving.artifacts.fetch import Policy, materialise
 from tidegate.serving.contract.catalogue import RuntimeKind
-from tidegate.serving.contract.invocation import ModelEngine
+from tidegate.serving.contract.invocation import ModelEngine, ProbedEngine
 from tidegate.serving.contract.replica_spec import ContainerSpec, ReplicaSpec, Serving
 from tidegate.serving.engines.bounded import Bounded
 from tidegate.serving.engines.device_users import find_device_users, watch_device
@@ -136,8 +136,14 @@ def _did_not_load(spec: ReplicaSpec) -> StartTimeout:
     return StartTimeout(f"the model did not load within {spec.startup_timeout:g} s")
 
 
-async def prepare_forests(spec: ReplicaSpec) -> None:
-    """While serving, write the forest files from which later replicas of a serverless fleet start."""
+async def prepare_later_starts(spec: ReplicaSpec, engine: ModelEngine) -> None:
+    """While serving, write the files that make the starts of later replicas of a serverless fleet quicker."""
+    await _prepare_forests(spec)
+    if isinstance(engine, ProbedEngine):
+        await engine.finish_checks()
+
+
+async def _prepare_forests(spec: ReplicaSpec) -> None:
     for container in spec.containers:
         if spec.serving is not Serving.MULTI_MODEL and container.runtime.kind.descriptor.maps_forest:
             from tidegate.serving.engines import mapped_forest  # noqa: PLC0415  # needs numpy, as models do

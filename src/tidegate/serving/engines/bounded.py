@@ -6,7 +6,16 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import NamedTuple
 
-from tidegate.serving.contract.invocation import Call, Done, ModelEngine, Outcome, Rejected, Stream, close_parts
+from tidegate.serving.contract.invocation import (
+    Call,
+    Done,
+    ModelEngine,
+    Outcome,
+    ProbedEngine,
+    Rejected,
+    Stream,
+    close_parts,
+)
 
 
 class _Waiting(NamedTuple):
@@ -36,6 +45,10 @@ class Bounded:
     @property
     def healthy(self) -> bool:
         return self._engine.healthy
+
+    async def finish_checks(self) -> None:
+        if isinstance(self._engine, ProbedEngine):
+            await self._engine.finish_checks()
 
     async def close(self) -> None:
         await self._engine.close()

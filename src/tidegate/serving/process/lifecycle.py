@@ -27,7 +27,7 @@ from tidegate.serving.contract.replica_spec import (
     ReplicaSpec,
     write_failure,
 )
-from tidegate.serving.engines.assembly import fetch, open_engine, prepare_forests
+from tidegate.serving.engines.assembly import fetch, open_engine, prepare_later_starts
 from tidegate.serving.front.server import Server
 from tidegate.serving.front.traced_server import make_server
 from tidegate.serving.process import memory_limits, memory_watch
@@ -42,8 +42,10 @@ DEVICE_LOST = "DeviceLost"
 """Code of the failure of a replica whose accelerator does not answer any more."""
 HARD_LIMIT = 1.25
 """Times the memory limit above which a replica ends at once, without waiting for its replacement."""
-_FOREST_PATIENCE = 20.0
-"""Seconds that a drained instance may take to finish the forest file for later starts."""
+_FIRST_ANSWERS = 1.0
+"""Seconds from the start of an instance until it prepares later ones."""
+_PATIENCE = 20.0
+"""Seconds that a drained instance may take to finish the files for later starts."""
 _LOG_TAIL = 4096
 """Bytes at the end of the log that are searched for the last lines of a program that ended."""
 _LAST_LINES = 5
@@ -63,8 +65,8 @@ class Worker:
         self._engine: ModelEngine | None = None
         self._stopping = asyncio.Event()
         self._failure: Failure | None = None
-        self._preparing_forests: asyncio.Task[None] | None = None
-        """Writes the forest file for later starts."""
+        self._preparing: asyncio.Task[None] | None = None
+        """Writes files for later starts."""
         self._memory_limits = ""
         """The limits that the kernel enforces, for the log; empty if none."""
 
@@ -134,7 +136,14 @@ class Worker:
         if cold is not None:
             await report_ready(self._spec)
             if listen is None:  # a container's files go with it
-                self._preparing_forests = asyncio.create_task(prepare_forests(self._spec))
+                self._preparing = asyncio.create_task(self._prepare_later_starts(self._engine))
+
+    async def _prepare_later_starts(self, engine: ModelEngine) -> None:
+        """After the first answers, which would wait for the interpreter."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_ANSWERS):
+                await self._stopping.wait()
+        await prepare_later_starts(self._spec, engine)
 
     async def _end(self) -> int:
         failure = self._failure
@@ -150,8 +159,8 @@ class Worker:
             await self._engine.close()
         if failure is not None:
             return FAILED
-        if self._preparing_forests is not None:  # on a busy machine no instance would live long enough
-            await asyncio.wait([self._preparing_forests], timeout=_FOREST_PATIENCE)
+        if self._preparing is not None:  # on a busy machine no instance would live long enough
+            await asyncio.wait([self._preparing], timeout=_PATIENCE)
         self._log(f"drained, {cut} requests cut off" if cut else "drained")
         return 0
 

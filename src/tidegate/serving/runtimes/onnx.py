@@ -97,7 +97,7 @@ def _decide_batching(
     try:
         prove_file(path, [one.name for one in session.get_inputs()], output)
         table.allow_batches(
-            row_probes.judge(table.run, row_probes.ProbeBudget(pool, max(most, 2), _TRIAL, known=True))
+            row_probes.judge(table.run, row_probes.ProbeBudget(pool, max(most, 2), _TRIAL, known=True)).scale
         )
     except (Unproven, row_probes.Dependent) as why:
         print(f"each request is scored alone: {why}", flush=True)

@@ -109,7 +109,9 @@ def _reason(entry: tensors.TensorInput, finding: torch_graphs.Finding | None) ->
 def _decide_batching(table: TabularScorer, why: str, pool: row_probes.Pool, most: int) -> None:
     try:
         if not why:
-            table.allow_batches(row_probes.judge(table.run, row_probes.ProbeBudget(pool, max(most, 2), _TRIAL)))
+            table.allow_batches(
+                row_probes.judge(table.run, row_probes.ProbeBudget(pool, max(most, 2), _TRIAL)).scale
+            )
     except row_probes.Dependent as dependent:
         why = str(dependent)
     if why:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,14 @@ class ProbeBudget:
     seconds: float
     known: bool = False
     clock: Callable[[], float] = time.perf_counter
+
+
+class Finding(NamedTuple):
+    """``scale``: magnitude of a typical answer. ``complete``: all essential probes were run, and none failed for
+    lack of memory or the like."""
+
+    scale: Scale
+    complete: bool
 
 
 class _Enough(Exception):
@@ -142,15 +150,15 @@ def _constant_columns(dtypes: dict[str, np.dtype[Any]], values: NDArray[Any]) ->
     }
 
 
-def judge(run: Run, trial: ProbeBudget) -> Scale:
-    """Run the probes, and return the magnitude of a typical answer. Raises Dependent if rows influence each other, or
-    if that cannot be tested."""
-    probe = _Probe(run, trial)
+def judge(run: Run, trial: ProbeBudget) -> Finding:
+    """Run the probes. Raises Dependent if rows influence each other, or if that cannot be tested."""
+    probe, complete = _Probe(run, trial), False
     with suppress(_Enough), np.errstate(all="ignore"):
         _try_essential(probe, trial)
+        complete = not probe.disturbed
         if probe.in_time() and not trial.known:
             _try_more(probe, trial)
-    return probe.scale
+    return Finding(probe.scale, complete)
 
 
 def _try_essential(probe: "_Probe", trial: ProbeBudget) -> None:
@@ -193,6 +201,8 @@ class _Probe:
         self._among_ordinary: dict[int, Any] = {}
         """Batch size -> answers of the observed rows among ordinary companions."""
         self._measured = False
+        self.disturbed = False
+        """A row may have been rejected for a reason that is not its own."""
         self.scale: Scale = 0.0
 
     def in_time(self) -> bool:
@@ -206,7 +216,8 @@ class _Probe:
                 found = self._score([row])
             except (Dependent, _Enough):
                 raise
-            except Exception:  # a model may reject rows with any exception
+            except Exception as error:  # a model may reject rows with any exception
+                self.disturbed |= isinstance(error, MemoryError | OSError)
                 continue
             if found.ndim == 0 or len(found) != 1:
                 raise Dependent(f"it gives the shape {found.shape} for one row")

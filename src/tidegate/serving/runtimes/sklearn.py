@@ -8,14 +8,15 @@ trees; gradient boosting needs trust. A pickle (``.joblib``, ``.pkl``, ``.pickle
 it needs ``TIDEGATE_TRUST=pickle`` in the container's environment, and so do other types in a ``.skops``.
 
 Requests are scored together if the model consists of scikit-learn's own estimators (``sklearn_independence``) and no
-probe contradicts it (``row_probes``).
+probe contradicts it (``row_probes``). What the probes found is kept for later starts (``kept_verdict``), unless
+reading the model may have run code: then its bytes do not say all that it is.
 """
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tidegate.domain.errors import ArtifactError, Invalid
 from tidegate.serving.artifacts import zip_limits
@@ -29,7 +30,13 @@ try:
 
     from tidegate.serving.formats import row_decoder
     from tidegate.serving.formats.typed_rows import Columns, TypedInput, TypedRows
-    from tidegate.serving.runtimes import row_probes, sklearn_checks, sklearn_columns, sklearn_independence
+    from tidegate.serving.runtimes import (
+        kept_verdict,
+        row_probes,
+        sklearn_checks,
+        sklearn_columns,
+        sklearn_independence,
+    )
     from tidegate.serving.runtimes.error_messages import cause
     from tidegate.serving.runtimes.optional_imports import hide_packages
     from tidegate.serving.runtimes.tabular_scorer import TabularScorer, default_accept, only, threads
@@ -61,7 +68,9 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> TabularScorer:
     trusted = trusts(environment, PICKLE)
     threads(environment)
     accept = default_accept(environment)
-    model = _read(only(model_dir, "scikit-learn model", (".skops", *_PICKLES)), trusted)
+    seen = kept_verdict.identify(model_dir)
+    model, plain = _read(only(model_dir, "scikit-learn model", (".skops", *_PICKLES)), trusted)
+    files = _ModelFiles(model_dir, environment, seen if plain else None)
     score = _method(model, environment.get(METHOD, ""))
     columns = getattr(model, "n_features_in_", None)
     alone = not columns and sklearn_columns.reads_text_alone(model)
@@ -72,7 +81,7 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> TabularScorer:
     inputs = sklearn_columns.inputs(model, environment)
     if inputs is not None:
         found = _of_columns(score, inputs, accept, alone, bool(names))
-        _decide_batching(found, model, _pool(inputs), cap(environment))
+        _decide_batching(found, model, _pool(inputs), files)
         return found
     features = row_decoder.Features(int(columns or 1), names, dtype=np.float64)
     shape = _shaper(score, names)
@@ -85,18 +94,25 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> TabularScorer:
 
     _try(lambda: score(shape(np.zeros((1, features.count)))))
     table = TabularScorer(predict, features, accept, batches=False)
-    pool = row_probes.matrix_pool(features.count, np.float64)
-    _decide_batching(table, model, pool, cap(environment))
+    _decide_batching(table, model, row_probes.matrix_pool(features.count, np.float64), files)
     return table
 
 
-def _decide_batching(table: TabularScorer, model: Any, pool: row_probes.Pool, most: int) -> None:
-    why = sklearn_independence.why_alone(model)
+class _ModelFiles(NamedTuple):
+    """``seen``: the files before the model was read; None: their bytes do not determine the model."""
+
+    folder: Path
+    environment: Mapping[str, str]
+    seen: kept_verdict.Identity | None
+
+
+def _decide_batching(table: TabularScorer, model: Any, pool: row_probes.Pool, files: _ModelFiles) -> None:
+    most, why = cap(files.environment), sklearn_independence.why_alone(model)
     try:
         if not why:
-            table.allow_batches(
-                row_probes.judge(table.run, row_probes.ProbeBudget(pool, max(most, 2), _TRIAL, known=True))
-            )
+            budget = row_probes.ProbeBudget(pool, max(most, 2), _TRIAL, known=True)
+            kept = kept_verdict.find_verdict(files.folder, files.seen, budget, files.environment)
+            kept_verdict.decide_batching(table, budget, kept)
     except row_probes.Dependent as dependent:
         why = str(dependent)
     if why:
@@ -225,7 +241,9 @@ def _refusal(error: ValueError, rows: row_decoder.Matrix, features: row_decoder.
     return ModelFailed(400, f"{features.place(*at)}: a missing value, which the model does not take ({said})")
 
 
-def _skops(path: Path, trusted: bool) -> Any:
+def _skops(path: Path, trusted: bool) -> tuple[Any, bool]:
+    """The model, and whether no code of others had a part in reading it."""
+    plain = True
     zip_limits.check(path)
     known = [sklearn_checks.TREE, *sklearn_checks.HARMLESS]
     try:
@@ -235,13 +253,13 @@ def _skops(path: Path, trusted: bool) -> Any:
         if not trusted:
             strange = [name for name in types if name not in known]
             raise _needs_trust(path, ", ".join(strange[:5])) from None
-        model = skops.io.load(path, trusted=types)
+        model, plain = skops.io.load(path, trusted=types), False
     if not trusted:
         try:
             sklearn_checks.check(model)
         except sklearn_checks.NeedsTrust as error:
             raise _needs_trust(path, str(error)) from None
-    return model
+    return model, plain
 
 
 def _needs_trust(path: Path, what: str) -> ArtifactError:
@@ -252,7 +270,8 @@ def _needs_trust(path: Path, what: str) -> ArtifactError:
     )
 
 
-def _read(path: Path, trusted: bool) -> Any:
+def _read(path: Path, trusted: bool) -> tuple[Any, bool]:
+    """The model, and whether its bytes alone determine it."""
     if path.suffix in _PICKLES and not trusted:
         raise ArtifactError(
             f"{path.name} is a pickle, which runs code when it is read; save the model with skops.io.dump(model,"
@@ -260,7 +279,7 @@ def _read(path: Path, trusted: bool) -> Any:
             " the model's environment"
         )
     try:
-        return joblib.load(path) if path.suffix in _PICKLES else _skops(path, trusted)
+        return (joblib.load(path), False) if path.suffix in _PICKLES else _skops(path, trusted)
     except ArtifactError:
         raise
     except sklearn_checks.UnsoundModel as error:

@@ -66,6 +66,8 @@ class TabularScorer:
         batches: bool = True,
     ) -> None:
         self.batches = batches
+        self.checks_left: Callable[[], str] | None = None
+        """Probes for which loading had no time; they return why requests are to be scored alone, or nothing."""
         self._scale: rounding.Scale = 0.0
         self._predict = predict
         self._features = features

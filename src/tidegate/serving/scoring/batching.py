@@ -141,6 +141,12 @@ class Batcher(Generic[Rows, Scores]):
         self._queue.append((call, rows, done))
         self._schedule()
 
+    async def finish_checks(self) -> None:
+        """Run the probes that the load of the model had no time for. Batching ends if they contradict it."""
+        left = getattr(self._scorer, "checks_left", None)
+        if left is not None and (why := await asyncio.to_thread(left)):
+            self._stop_batching(why)
+
     async def close(self) -> None:
         if self._own is not None:
             self._own.shutdown(wait=False, cancel_futures=True)

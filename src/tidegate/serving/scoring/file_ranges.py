@@ -14,7 +14,7 @@ import msgspec
 
 from tidegate.serving.contract.answer_counts import check_count
 from tidegate.serving.contract.invocation import Answer, Call, Done, ModelFailed, Outcome
-from tidegate.serving.scoring.batching import Batcher, model_failure
+from tidegate.serving.scoring.batching import Batcher, model_failure, score_requests
 from tidegate.serving.scoring.chunked_scoring import LineScorer
 from tidegate.storage.files import tag_of
 from tidegate.transform.csv_lines import without_bom
@@ -61,16 +61,21 @@ class Records:
 
     def parse(self, call: Call) -> Any:
         """Raises ModelFailed, also where not every line is a row."""
+        return self.parse_counted(call)[0]
+
+    def parse_counted(self, call: Call) -> tuple[Any, int | None]:
+        """The rows, and the number of lines if it was counted. Raises as ``parse`` does."""
         form = media_type(call.content_type) or CSV
         if form not in (CSV, JSON_LINES) or not isinstance(self._scorer, LineScorer):
-            return self._scorer.parse(call)
+            return self._scorer.parse(call), None
         if call.headers.get(FIRST) != b"0":
             call.body = self._scorer.strip_bom(call.body) if form == CSV else without_bom(call.body)
             if form == CSV and self._is_header(call.body.partition(b"\n")[0]):
                 raise ModelFailed(400, "Row 1 is a header; the CSV of a transform job has none: leave it out.")
         rows = self._scorer.parse_bare(call)
-        check_count(self._scorer.size(rows), count_lines(call.body))
-        return rows
+        lines = count_lines(call.body)
+        check_count(self._scorer.size(rows), lines)
+        return rows, lines
 
     def _is_header(self, line: bytes) -> bool:
         """Whether a line is certainly a header; an ambiguous one is a record."""
@@ -87,7 +92,8 @@ class PartBatcher(Batcher[Any, Any]):
 
     def __init__(self, scorer: Any, loop: Any) -> None:
         self._threads = ThreadPoolExecutor(THREADS, "large")
-        super().__init__(Records(scorer), loop, aside=self._threads)
+        self._records = Records(scorer)
+        super().__init__(self._records, loop, aside=self._threads)
 
     def submit(self, call: Call, done: Done) -> None:
         part = call.headers.get(HEADER)
@@ -100,12 +106,14 @@ class PartBatcher(Batcher[Any, Any]):
     def _of_file(self, call: Call, part: bytes) -> Outcome:
         try:
             call.body = read(msgspec.json.decode(part, type=FilePart))
+            rows, lines = self._records.parse_counted(call)
+            [scores] = score_requests(self._records, [rows])
         except Exception as error:
             return model_failure(error)
-        outcome = self._score_alone(call)
+        outcome = self._render(scores, call)
         if isinstance(outcome, Answer):
-            lines = b"%d" % count_lines(call.body)
-            return outcome._replace(headers=(*outcome.headers, (RECORDS, lines)))
+            count = count_lines(call.body) if lines is None else lines
+            return outcome._replace(headers=(*outcome.headers, (RECORDS, b"%d" % count)))
         return outcome
 
     async def close(self) -> None:
