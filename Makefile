@@ -8,7 +8,7 @@ JS     := sagemaker sagemaker-runtime cloudwatch application-auto-scaling
 # Quick tests: no platform is started. Files that take longer by tests/file_seconds.txt are left to `make test`.
 # Tests of packages that decide, which are pure; a floor of branch coverage is kept for these.
 DECIDE := rollout scaling spec
-DECISIONS := $(addprefix tests/unit/,rollout scaling scenarios spec)
+DECISIONS := $(addprefix tests/unit/,rollout scaling scenarios spec) tests/property/test_rollout_traces.py
 FLOOR  := 94
 QUICK  := tests/unit tests/property tests/meta --shorter-than 8
 
