@@ -88,7 +88,7 @@ class LoadQueue:
             return
         entry.paused_canary = None
         if await self._loader.next_mark(entry) == paused.mark != await self._loader.refused(entry):
-            await self._loader.aside(self._store.promote, entry.key)
+            await self._loader.aside(self._store.promote, entry.key, paused.mark)
             entry.sizes = ()  # of the older version
             print(f"model {entry.name}: its new version has taken over", flush=True)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from tidegate.domain.errors import ArtifactError, TidegateError
+from tidegate.domain.errors import ArtifactError, TidegateError, Transient
 from tidegate.serving.artifacts.fetch import Policy
 from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.invocation import Call
@@ -36,6 +36,7 @@ FOREST_LOAD, FOREST_RATE = 0.0005, 200e6
 """Time to load a forest from disk: seconds, and bytes per second. Constants that were measured once, because the time
 of a single load is mostly noise, which would then decide the eviction."""
 _PATIENCE = 1.0
+_TRIES = 3
 _NOWHERE = Policy(())
 
 T = TypeVar("T")
@@ -128,20 +129,31 @@ class Loader:
 
     async def load(self, entry: ModelEntry, kept: CachedModel) -> LoadedVersion:
         """Load a cached model. Raises ArtifactError, Transient; DamagedForest for a damaged forest file."""
-        return await (self._forest(kept) if kept.forest else self._native(entry, kept))
+        return await (self._forest(kept) if kept.forest else self._unmoved(entry, kept))
+
+    async def _unmoved(self, entry: ModelEntry, kept: CachedModel) -> LoadedVersion:
+        """Load a folder, and again if another version took its place meanwhile: what was read may be of both."""
+        for _ in range(_TRIES):
+            loaded, failed = None, None
+            try:
+                loaded = await self._native(entry, kept)
+            except Exception as error:
+                failed = error
+            now = await self.aside(self._store.find_again, kept)
+            if loaded is not None and now is not None and now.identity == kept.identity:
+                return loaded
+            if loaded is not None:
+                await loaded.engine.close()
+            elif failed is not None and now == kept:
+                raise failed
+            if now is None or now.forest:
+                break
+            kept = now
+        raise Transient("its files on this machine were replaced while they were read: try again")
 
     async def next_mark(self, entry: ModelEntry) -> str:
         """The mark of the newer version in the disk cache; empty if there is none."""
-        return await self.aside(self._next_mark, entry)
-
-    def _next_mark(self, entry: ModelEntry) -> str:
-        kept = self._store.find(entry.key, NEXT)
-        if kept is None or not kept.forest:
-            return kept.mark if kept is not None else ""
-        try:
-            return unpack(kept.path.read_bytes()).head.mark
-        except (OSError, DamagedForest):
-            return ""
+        return await self.aside(self._store.next_mark, entry.key)
 
     async def trim(self) -> None:
         await self.aside(memory.trim)

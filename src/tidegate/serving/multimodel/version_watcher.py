@@ -221,7 +221,7 @@ class VersionWatcher:
         if state is State.PROMOTED and await self._loader.refused(entry) == mark:
             state = State.REFUSED  # another replica refused it
         if state is State.PROMOTED:
-            await self._loader.aside(self._store.promote, entry.key)
+            await self._loader.aside(self._store.promote, entry.key, mark)
             if entry.update is update and update.copy is not None:
                 self._cache.exchange(entry, self._loop.time())
             print(f"model {entry.name}: its new version has taken over", flush=True)

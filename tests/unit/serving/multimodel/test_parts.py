@@ -242,17 +242,19 @@ def test_a_promoted_version_replaces_the_one_before(tmp_path: Path, old: bool, n
     assert store.find(key) is None
     put(store, key, GOOD, "one", old)
     put(store, key, NEXT, "two", new)
-    store.promote(key)
+    mark = store.next_mark(key)
+    store.promote(key, mark)
     found = store.find(key)
     assert found is not None and found.forest is new
     assert (found.path if new else found.model / "file").read_text() == "two"
     assert found.size == 3
     assert store.find(key, NEXT) is None
-    store.promote(key)  # another replica did the same
+    store.promote(key, mark)  # another replica did the same
     assert store.find(key) == found
     put(store, key, NEXT, "three", old)
-    store.refuse(key, "mark")
-    assert (store.refused(key), store.find(key, NEXT), store.find(key)) == ("mark", None, found)
+    mark = store.next_mark(key) or "mark"
+    store.refuse(key, mark)
+    assert (store.refused(key), store.find(key, NEXT), store.find(key)) == (mark, None, found)
     store.forget(key)
     assert (store.refused(key), store.find(key)) == ("", None)
 
