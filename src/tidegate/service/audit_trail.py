@@ -15,6 +15,7 @@ from tidegate.domain.errors import (
     NotAllowed,
     SessionEnded,
     TidegateError,
+    TooManyAttempts,
     Unavailable,
 )
 from tidegate.ports.access import Audit
@@ -25,6 +26,8 @@ REFUSALS = Allowance(60, 600)
 STRANGERS = Allowance(60, 3600)
 """Refused requests of one caller that are recorded, and of those who are not known; more go to the log alone, so that
 nobody can push others' entries out of the audit."""
+SIGHTS = Allowance(600, 3600)
+"""Reads of what clients sent, of one caller: each is recorded, so more are refused."""
 LONGEST = 200
 """Characters of a name, a reason or a detail that are recorded."""
 _TOLD = (errors.AuthError, errors.Conflict, errors.NotFound, errors.AlreadyExists, errors.Unavailable)
@@ -60,8 +63,8 @@ class Trail:
 
     @contextlib.asynccontextmanager
     async def allowing(self, doing: Doing) -> AsyncIterator[Told]:
-        """The block does it, and may say what is to be remembered. Raises MissingAuthentication or NotAllowed
-        before it begins, and Unavailable if a change cannot be recorded; the server can be stopped all
+        """The block does it, and may say what is to be remembered. Raises MissingAuthentication, NotAllowed or
+        TooManyAttempts before it begins, and Unavailable if a change cannot be recorded; the server can be stopped all
         the same."""
         if doing.access.role is not None and doing.caller.means is Means.NONE:
             raise missing_login(doing.caller)
@@ -73,6 +76,8 @@ class Trail:
         if not doing.access.is_recorded:
             yield told
             return
+        if doing.access is Access.SEE:
+            self._limit_sights(doing.caller)
         seq = await self._begin(doing)
         try:
             yield told
@@ -81,6 +86,11 @@ class Trail:
             await self._finish(seq, Outcome.REFUSED if refused else Outcome.FAILED, describe_error(error))
             raise
         await self._finish(seq, Outcome.DONE, clip(told.detail))
+
+    def _limit_sights(self, caller: Caller) -> None:
+        wait = self.limits.take(f"see {caller.means} {caller.name}", SIGHTS, self.now().timestamp())
+        if wait > 0:
+            raise TooManyAttempts(f"Captured samples were read too often: try again in {wait:.0f} s.", wait)
 
     async def note_refusal(self, doing: Doing, error: TidegateError) -> None:
         """Record that something was refused, up to a limit for each caller."""
@@ -122,7 +132,8 @@ class Trail:
             if doing.access is Access.STOP:
                 log.error("not recorded in the audit (%s): %s by %r", error, doing.action, doing.caller.shown)
                 return 0
-            raise Unavailable(f"nothing was changed, since it cannot be recorded: {error.message}") from None
+            what = "shown" if doing.access is Access.SEE else "changed"
+            raise Unavailable(f"nothing was {what}, since it cannot be recorded: {error.message}") from None
 
     async def _finish(self, seq: int, outcome: Outcome, detail: str) -> None:
         """An entry that cannot be finished stays as one whose outcome is not known."""

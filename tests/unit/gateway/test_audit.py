@@ -9,9 +9,9 @@ from tests.gateway_harness import GatewayHarness
 from tests.signed_in import House, code
 from tests.unit.gateway.test_native import SPEC
 from tidegate.domain.access import Access, Caller, Means, Outcome, Role
-from tidegate.domain.errors import Invalid, NotAllowed, Unavailable
+from tidegate.domain.errors import Invalid, NotAllowed, TooManyAttempts, Unavailable
 from tidegate.gateway.middleware import MAX_BODY
-from tidegate.service.audit_trail import LONGEST, REFUSALS, Doing, Trail
+from tidegate.service.audit_trail import LONGEST, REFUSALS, SIGHTS, Doing, Trail
 from tidegate.settings import Settings
 from tidegate.testing.memory_audit import MemoryAudit
 
@@ -111,6 +111,20 @@ async def test_reading_is_not_recorded() -> None:
         async with trail(audit).allowing(Doing(OPS, access, "look")):
             pass
     assert audit.entries == []
+
+
+async def test_who_reads_captured_samples_is_recorded_before_and_not_too_often() -> None:
+    audit, shown = MemoryAudit(), 0
+    kept = trail(audit)
+    with pytest.raises(TooManyAttempts, match="try again in"):
+        for _ in range(SIGHTS.attempts + 1):
+            async with kept.allowing(Doing(OPS, Access.SEE, "samples")):
+                shown += 1
+                assert audit.entries[-1].outcome is Outcome.STARTED
+    assert shown == len(audit.entries) == SIGHTS.attempts
+    with pytest.raises(Unavailable, match="nothing was shown"):
+        async with trail(AwayAudit()).allowing(Doing(OPS, Access.SEE, "samples")):
+            raise AssertionError("this cannot be recorded")
 
 
 async def test_a_message_that_may_quote_what_was_sent_is_not_recorded() -> None:
