@@ -157,7 +157,8 @@ class SessionEnded(AuthError):
 
 
 class TooManyAttempts(AuthError):
-    """Of a login, of changes of users and tokens, or of reads of what clients sent; ``wait``: seconds until the next one is looked at."""
+    """Of a login, of changes of users and tokens, or of reads of what clients sent; ``wait``: seconds until the next
+    one is looked at."""
 
     code = "TooManyAttempts"
 

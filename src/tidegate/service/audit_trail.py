@@ -64,8 +64,8 @@ class Trail:
     @contextlib.asynccontextmanager
     async def allowing(self, doing: Doing) -> AsyncIterator[Told]:
         """The block does it, and may say what is to be remembered. Raises MissingAuthentication, NotAllowed or
-        TooManyAttempts before it begins, and Unavailable if a change cannot be recorded; the server can be stopped all
-        the same."""
+        TooManyAttempts before it begins, and Unavailable if it cannot be recorded; the server can be stopped all the
+        same."""
         if doing.access.role is not None and doing.caller.means is Means.NONE:
             raise missing_login(doing.caller)
         if not doing.caller.may(doing.access):
