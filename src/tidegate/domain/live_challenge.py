@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 
 class Verdict(StrEnum):
@@ -29,4 +28,4 @@ class LiveChallenge:
     verdict: Verdict | None = None
     said: str = ""
     ended_at: datetime | None = None
-    picture: dict[str, Any] = field(default_factory=dict)
+    picture: dict[str, object] = field(default_factory=dict)

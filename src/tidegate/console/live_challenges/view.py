@@ -54,7 +54,8 @@ def describe(challenge: Challenge, found: LiveChallenge | None, around: Surround
 
 
 def _describe_run(challenge: Challenge, found: LiveChallenge) -> dict[str, Any]:
-    picture, verdict = found.picture, found.verdict
+    picture: dict[str, Any] = found.picture
+    verdict = found.verdict
     seen = "sent" in picture
     tone = TONES[verdict] if verdict is not None else ""
     return {

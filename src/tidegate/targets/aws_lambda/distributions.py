@@ -30,6 +30,8 @@ ARCHITECTURES = {"x86_64": "x86_64", "aarch64": "arm64"}
 _LEFT_OUT = frozenset({"tests", "testing", "__pycache__", "include"})
 """Folders that no prediction needs."""
 _LEFT_OUT_ENDINGS = (".pyi", ".pxd", ".pyx", ".c", ".h", ".hpp", ".a", ".lib")
+_NEVER = (".pyc", ".dist-info/RECORD")
+"""Bytecode is of this machine's paths and times, and lists of files are for installers."""
 _KEPT = ("numpy/testing/", "scipy/_lib/array_api_compat/", "numpy/_core/tests/_natype.py")
 """Parts of left-out folders that the packages import themselves."""
 
@@ -144,6 +146,8 @@ def _files(distribution: metadata.Distribution) -> Iterator[tuple[str, Path]]:
 
 
 def _is_left_out(name: str) -> bool:
+    if name.endswith(_NEVER):
+        return True
     if name.startswith(_KEPT):
         return False
     return name.endswith(_LEFT_OUT_ENDINGS) or not _LEFT_OUT.isdisjoint(name.split("/")[:-1])

@@ -23,3 +23,9 @@ def test_a_runtime_finds_every_library_in_the_package(tmp_path: Path, extra: str
     program = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import tidegate.serving.runtimes.{module}"
     done = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_no_bytecode_and_no_list_of_files_is_packed() -> None:
+    names = [name for one in collect("xgboost") for name in one.files]
+    assert "numpy/testing/__init__.py" in names
+    assert [name for name in names if name.endswith((".pyc", "/RECORD"))] == []
