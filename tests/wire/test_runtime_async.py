@@ -57,7 +57,7 @@ def test_an_asynchronous_request_keeps_every_member(wire: Served, endpoint: str)
     assert (
         answer["OutputLocation"]
         == item.output
-        == f"s3://out/answers/2026/march/mine_1-{item.id[:8]}{item.id[9:13]}.out"
+        == f"s3://out/answers/2026/march/mine_1-{item.id[-12:]}.out"
     )
     assert (
         answer["FailureLocation"]
