@@ -54,11 +54,7 @@ def test_an_asynchronous_request_keeps_every_member(wire: Served, endpoint: str)
     assert answer["ResponseMetadata"]["HTTPStatusCode"] == 202
     assert answer["InferenceId"] == "mine/1"
     (item,) = taken(wire)
-    assert (
-        answer["OutputLocation"]
-        == item.output
-        == f"s3://out/answers/2026/march/mine_1-{item.id[-12:]}.out"
-    )
+    assert answer["OutputLocation"] == item.output == f"s3://out/answers/2026/march/mine_1-{item.id[-12:]}.out"
     assert (
         answer["FailureLocation"]
         == item.failure

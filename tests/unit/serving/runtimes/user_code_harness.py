@@ -15,7 +15,11 @@ TRUSTED = {"TIDEGATE_TRUST": "code"}
 
 
 @pytest.fixture
-def own_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def own_process(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    # Models that tests of other files loaded in this process keep their names.
+    for name, module in list(sys.modules.items()):
+        if (getattr(module, "__file__", None) or "").startswith(str(tmp_path_factory.getbasetemp())):
+            monkeypatch.delitem(sys.modules, name)
     environ, path, modules, bytecode = dict(os.environ), list(sys.path), dict(sys.modules), sys.dont_write_bytecode
     monkeypatch.setattr(user_code, "_environment", {})
     monkeypatch.setattr(module_isolation, "_folders", set())
