@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-JOBS   ?= 6
+JOBS   ?= 4
 JS     := sagemaker sagemaker-runtime cloudwatch application-auto-scaling
 
 # Quick tests: no platform is started. Files that take longer by tests/file_seconds.txt are left to `make test`.
