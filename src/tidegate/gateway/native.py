@@ -30,6 +30,7 @@ from tidegate.gateway import (
     versions,
 )
 from tidegate.gateway.dependencies import Gateway
+from tidegate.gateway.deployments import begin_deployment
 from tidegate.gateway.guarded_routes import GuardedRoute
 from tidegate.gateway.journal_view import wait_for_events
 from tidegate.gateway.live import read_activity
@@ -51,7 +52,6 @@ from tidegate.service.evidence import show_evidence
 from tidegate.service.experiments import find_of_endpoint
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.scaling_views import scaling_summary
-from tidegate.service.spec_scaling import Arns
 from tidegate.service.targets import find_capabilities
 from tidegate.service.views import EndpointDocument, alarms_of, endpoint_view
 
@@ -169,20 +169,7 @@ async def put_deploy(gateway: Gateway, request: Request) -> Response:
         parse_requester(request, body), parse_flag(body, "override"), parse_flag(body, "supersede")
     )
     wish = spec.parse_runnable(body.get("spec"), now)
-    rollout_id = context.ids.new("rollout")
-    work = partial(
-        deploy,
-        desired=wish,
-        options=how,
-        runnable=context.runnable,
-        rollout_id=rollout_id,
-        targets=context.targets,
-        now=now,
-        arns=Arns(context.region, context.account, rollout_id),
-    )
-
-    done = await context.store.run(work)
-    context.kick(wish.endpoint)
+    done = await begin_deployment(context, deploy, wish, how, now)
     return JSONResponse(asdict(done))
 
 

@@ -19,9 +19,9 @@ from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import Invalid, TidegateError, Transient
 from tidegate.domain.live_run import FOLDER, LiveRun, Phase
 from tidegate.gateway.dependencies import Gateway
+from tidegate.gateway.deployments import begin_deployment
 from tidegate.service import live_runs
 from tidegate.service.deploy import DeployOptions, DeployResult
-from tidegate.service.spec_scaling import Arns
 
 log = logging.getLogger(__name__)
 
@@ -100,22 +100,9 @@ class LiveRuns:
 
     async def deploy(self, what: str, desired: DesiredDeployment, options: DeployOptions) -> DeployResult:
         """Raises what ``service.deploy`` raises, and Conflict for an endpoint of somebody else's."""
-        context, now = self.gateway.context, self.gateway.context.clock.now()
-        rollout_id = context.ids.new("rollout")
-        work = partial(
-            live_runs.deploy,
-            what=what,
-            desired=desired,
-            options=options,
-            runnable=context.runnable,
-            rollout_id=rollout_id,
-            targets=context.targets,
-            now=now,
-            arns=Arns(context.region, context.account, rollout_id),
-        )
-        done = await context.store.run(work)
-        context.kick(desired.endpoint)
-        return done
+        context = self.gateway.context
+        work = partial(live_runs.deploy, what=what)
+        return await begin_deployment(context, work, desired, options, context.clock.now())
 
     async def expect_deployments(self, what: str, desired: Sequence[DesiredDeployment]) -> None:
         """Note what others may deploy to the run's endpoint by a command."""
