@@ -1,18 +1,10 @@
 // One endpoint's page: commands to its rollout with a confirmation, one request by hand, and its logs.
-import { Refused, explain, send } from "./session.js";
+import { Refused, ask, explain, send } from "./session.js";
 
 const page = document.querySelector("[data-endpoint]");
 const name = page.dataset.endpoint;
 const api = `/tidegate/v1/endpoints/${encodeURIComponent(name)}`;
 const find = (what, within = document) => within.querySelector(`[data-${what}]`);
-
-/** The answer of the native API. Raises Refused with what it said; TypeError where there was no answer. */
-async function ask(path, options = {}) {
-  const answer = await send(path, options);
-  const told = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Refused(told.error?.message ?? told.message ?? `status ${answer.status}`);
-  return told;
-}
 
 function show(element, text) {
   element.hidden = !text;

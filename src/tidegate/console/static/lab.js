@@ -1,5 +1,5 @@
 // The lab: its steps, each with a confirmation. What is done is told by the page's stream alone.
-import { Refused, explain, send } from "./session.js";
+import { Refused, ask, explain } from "./session.js";
 
 const find = (what, within = document) => within.querySelector(`[data-${what}]`);
 const dialog = find("dialog");
@@ -41,13 +41,11 @@ dialog.querySelector("form").addEventListener("submit", async (event) => {
   const bake = chosen.step === "train" ? { bake: Number(dialog.querySelector("#bake").value) } : {};
   const body = { ...(who ? { by: who.value.trim() } : {}), reason: dialog.querySelector("#reason").value.trim(), run: chosen.run, ...bake };
   try {
-    const answer = await send(`/tidegate/v1/lab/${chosen.step}`, {
+    await ask(`/tidegate/v1/lab/${chosen.step}`, {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify(body),
     });
-    const told = await answer.json().catch(() => ({}));
-    if (!answer.ok) throw new Refused(told.error?.message ?? told.message ?? `status ${answer.status}`);
     dialog.close();
   } catch (error) {
     const told =

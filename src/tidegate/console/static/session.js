@@ -23,6 +23,14 @@ export async function send(path, options = {}) {
   throw new Refused(`You are signed in as ${now.name} now, not as ${before}, and nothing was done. Press again to go on as ${now.name}.`);
 }
 
+/** The answer of the native API. Raises Refused with what it said; TypeError where there was no answer. */
+export async function ask(path, options = {}) {
+  const answer = await send(path, options);
+  const told = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new Refused(told.error?.message ?? told.message ?? `status ${answer.status}`);
+  return told;
+}
+
 /** Whether this page's session has ended; false where nobody signs in, and while the server does not answer. */
 export async function hasEnded() {
   try {
