@@ -16,9 +16,9 @@ from tidegate.console.live_challenges.progress import (
     LiveStage,
     Moment,
     Retry,
-    Send,
     await_start,
     keep_first,
+    send_to_first,
 )
 from tidegate.domain.live_challenge import Verdict
 
@@ -47,13 +47,7 @@ CHALLENGE = Challenge(
     2,
     (
         await_start(1),
-        LiveStage(
-            f"{RATE:.0f} requests a second to the first version",
-            30.0,
-            lambda at: at.seconds >= BESIDE and at.facts.answered > 0,
-            "no request was answered",
-            lambda at: (Send(RATE),),
-        ),
+        send_to_first(RATE, BESIDE),
         LiveStage(
             f"A bad version gets {SIZE} % of the requests",
             LIMIT,

@@ -174,6 +174,17 @@ def await_start(instances: int) -> LiveStage:
     )
 
 
+def send_to_first(rate: float, seconds: float) -> LiveStage:
+    """Requests to the first version, ``rate`` a second for ``seconds`` at least, until one was answered."""
+    return LiveStage(
+        f"{rate:.0f} requests a second to the first version",
+        30.0,
+        lambda at: at.seconds >= seconds and at.facts.answered > 0,
+        "no request was answered",
+        lambda at: (Send(rate),),
+    )
+
+
 LAST_ANSWERS = LiveStage(
     "The last answers come back",
     15.0,

@@ -11,8 +11,8 @@ from tidegate.console.live_challenges.progress import (
     Judgement,
     LiveStage,
     Moment,
-    Send,
     await_start,
+    send_to_first,
 )
 from tidegate.domain.live_challenge import Verdict
 
@@ -41,13 +41,7 @@ CHALLENGE = Challenge(
     2 * INSTANCES,
     (
         await_start(INSTANCES),
-        LiveStage(
-            f"{RATE:.0f} requests a second to the first version",
-            30.0,
-            lambda at: at.seconds >= BESIDE and at.facts.answered > 0,
-            "no request was answered",
-            lambda at: (Send(RATE),),
-        ),
+        send_to_first(RATE, BESIDE),
         LiveStage(
             f"The update, {STEP} % at a time",
             LIMIT,
