@@ -87,7 +87,7 @@ def run(settings: Settings) -> None:
     for chatty in ("alembic", "uvicorn", "httpx", "httpx2"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     keys.check_keys(settings)
-    make_sender(settings, "")  # a package that is missing is told before anything runs
+    make_sender(settings, "")  # fails for a missing package before anything runs
     table = image_table(settings)
     folder = StateFolder.take(settings.state)
     try:

@@ -76,8 +76,7 @@ class ComputedPages:
         return await self._take(accepts_html(request.scope), _simulation_key(what, body), work)
 
     async def _take(self, browser: bool, key: Hashable, work: Callable[[], Awaitable[Any]]) -> Any:
-        """A failure is told to all who wait for it, and to one browser that comes back for it. Then it is tried
-        again."""
+        """A failure reaches all who wait for it, and one browser that comes back for it. Then it is tried again."""
         task = self._kept.pop(key, None)
         if task is None or (not browser and _has_failed(task)):
             if self._pending >= MAX_PENDING:

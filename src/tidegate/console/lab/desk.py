@@ -101,7 +101,7 @@ class LabDesk:
         names, failure = await self._find_versions(now) if open_run is not None else ({}, "")
         if open_run is not None and names:
             with suppress(Conflict, NotFound):  # it may have been ended meanwhile
-                # Before anybody is told that a version can be deployed.
+                # Before the page or the API offers a version for deployment.
                 await self.expect_deployments(open_run)
         seen = LabSeen(
             open=open_run is not None,

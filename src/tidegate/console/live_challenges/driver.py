@@ -111,8 +111,8 @@ class LiveChallenges:
         return found
 
     async def begin(self, name: str, doing: Doing, by: str) -> LiveChallenge:
-        """Raises NotFound for a challenge that there is not, Conflict where this server can run none or one is under
-        way, LimitExceeded without room for its instances; then nothing is left of it."""
+        """Raises NotFound for an unknown challenge, Conflict where this server cannot run one or one is running, and
+        LimitExceeded where its instances do not fit. After any of these nothing is left behind."""
         challenge = find_challenge(name, self.gateway.settings.capture_seconds)
         if obstacle := self.describe_obstacle():
             raise Conflict(obstacle)
