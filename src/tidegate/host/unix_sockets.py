@@ -70,7 +70,7 @@ def has_no_listener(path: Path) -> bool:
 def socket_inode(path: Path) -> int | None:
     """Inode of the socket at a path; None: there is no socket."""
     try:
-        found = path.lstat()
+        found = os.lstat(path)
     except OSError:
         return None
     return found.st_ino if stat.S_ISSOCK(found.st_mode) else None

@@ -69,7 +69,7 @@ class Queues:
 
     async def _turn(self, moment: datetime) -> None:
         now = moment.timestamp()
-        found, scaled = await self.store.run(self._records.read)
+        found, scaled = await self._records.get(self.store)
         served = [endpoint for endpoint in found if async_config(endpoint) is not None]
         if not served and not self._busy and self._pruned:
             return
