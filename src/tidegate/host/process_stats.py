@@ -5,6 +5,7 @@ frozen with its control group, or hanging. Only a hanging one makes no progress:
 it has neither used a processor, nor waited for one, nor read a page. On other systems nothing is known or concluded.
 """
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ STARVED = 0.25
 """Share of the time that a process must wait for a processor to count as starved. On a busy machine, threads that
 only poll wait for some percent of it."""
 _PROC = Path("/proc")
+_TICKS, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 _GROUPS = Path("/sys/fs/cgroup")
 
 
@@ -35,6 +37,31 @@ def process_start(pid: int) -> str | None:
     return words[19] if words and words[20] != "0" else None
 
 
+@dataclass(frozen=True)
+class ProcessUse:
+    """What one process has used, from one file. ``started`` in clock ticks since the boot, ``used`` in seconds of a
+    processor, ``memory`` in bytes that are resident."""
+
+    started: int
+    used: float
+    memory: int
+
+
+def use_of(pid: int) -> ProcessUse | None:
+    """None: there is no such process, or it cannot be read."""
+    words = _stat(f"/proc/{pid}")
+    try:
+        ticks, started, pages = int(words[11]) + int(words[12]), int(words[19]), int(words[21])
+    except (IndexError, ValueError):
+        return None
+    return ProcessUse(started, ticks / _TICKS, pages * _PAGE)
+
+
+def total_memory() -> int:
+    """Bytes of this machine."""
+    return os.sysconf("SC_PHYS_PAGES") * _PAGE
+
+
 def process_tree(pid: int, most: int | None = None, *, all_threads: bool = True) -> Iterator[int]:
     """A process and all that it and its children have started and that still run, at most ``most``. Without
     ``all_threads`` only what main threads have started, which takes one file for each process."""
@@ -43,11 +70,9 @@ def process_tree(pid: int, most: int | None = None, *, all_threads: bool = True)
         one = waiting.pop()
         found += 1
         yield one
-        for thread in _threads(one) if all_threads else [_PROC / str(one) / "task" / str(one)]:
-            try:
-                waiting += map(int, (thread / "children").read_text().split())
-            except (OSError, ValueError):
-                continue
+        for thread in _threads(one) if all_threads else [f"/proc/{one}/task/{one}"]:
+            with contextlib.suppress(ValueError):
+                waiting += map(int, _read_whole(f"{thread}/children").split())
 
 
 @dataclass(frozen=True)
@@ -77,7 +102,7 @@ class ProcessStats:
                 waited += _delay(thread)
         if not _stat(f"/proc/{pid}"):
             return None
-        return cls(runnable, ticks / os.sysconf("SC_CLK_TCK"), waited, faults)
+        return cls(runnable, ticks / _TICKS, waited, faults)
 
     def demand(self, before: "ProcessStats", seconds: float) -> float:
         """Share of the time since ``before`` in which it ran or was runnable; above 1 with several threads."""
@@ -134,6 +159,14 @@ def _stat(folder: Path | str) -> list[str]:
     """Fields after the command's name: state, parent, ...; empty for a process that has ended."""
     words = _read(f"{folder}/stat", 4096).rpartition(b") ")[2].decode().split()
     return [] if not words or words[0] in "ZX" else words
+
+
+def _read_whole(path: str) -> bytes:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.readall()
+    except OSError:
+        return b""
 
 
 def _read(path: str, most: int) -> bytes:

@@ -15,6 +15,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tidegate.host.aligned_pauses import align
+
 log = logging.getLogger(__name__)
 
 LOOK_EVERY = 1.0
@@ -107,7 +109,7 @@ def _check_folder(folder: Path) -> None:
 
 
 async def _pause() -> None:
-    await asyncio.sleep(LOOK_EVERY)
+    await asyncio.sleep(align(LOOK_EVERY))
 
 
 async def keep_bound(

@@ -13,6 +13,7 @@ from typing import Protocol
 from zlib import crc32
 
 from tidegate.domain.fleet import FleetId
+from tidegate.host.aligned_pauses import align
 from tidegate.targets.local.poll_interval import IDLE_TURN
 
 PARTS = 4
@@ -41,7 +42,7 @@ async def watch(fleets: Callable[[], Iterable[RestingFleet]]) -> None:
     while True:
         for part in range(PARTS):
             look_at([fleet for fleet in fleets() if fleet.part == part], asyncio.get_running_loop().time())
-            await asyncio.sleep(IDLE_TURN / PARTS)
+            await asyncio.sleep(align(IDLE_TURN / PARTS))
 
 
 def part_of(fleet: FleetId) -> int:
