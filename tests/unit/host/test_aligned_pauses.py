@@ -1,5 +1,7 @@
 """Loops that wake up together look as often as they are to."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,7 +34,7 @@ def test_a_loop_of_little_work_keeps_its_rhythm(seconds: float, now: float, late
     for one in late:
         now += align(seconds, now) + one
         looks.append(now)
-    assert all(abs(after - before - seconds) < 0.02 for before, after in zip(looks, looks[1:], strict=False))
+    assert all(abs(after - before - seconds) < 0.02 for before, after in pairwise(looks))
 
 
 @given(st.floats(0.0, APART, exclude_max=True), moments)

@@ -55,8 +55,8 @@ async def test_all_that_ask_at_a_time_share_a_look() -> None:
         assert len(looks) == 1
 
 
-@settings(max_examples=15)
-@given(st.lists(st.sampled_from(("put", "delete", "prune", "stale", "look"))))
+@settings(max_examples=8)
+@given(st.lists(st.sampled_from(("put", "delete", "prune", "stale", "look")), max_size=8))
 def test_a_write_of_this_process_is_seen_at_once(story: list[str]) -> None:
     async def play() -> None:
         now = NOW

@@ -50,7 +50,7 @@ class ProcessUsage:
         before, at = self._known.get(pid, (use, now))
         if before.started != use.started or now <= at:
             return 0.0
-        return 100.0 * max(0.0, use.used - before.used) / (now - at)
+        return 100.0 * (use.used - before.used) / (now - at)
 
     def _keep(self, measured: dict[int, tuple[ProcessUse, float]]) -> None:
         unasked = {pid: self._unasked.get(pid, 0) + 1 for pid in self._known.keys() - measured.keys()}

@@ -40,9 +40,9 @@ def test_processor_time_is_that_of_one_process_whatever_has_its_number_later(
     usage = ProcessUsage(lambda pid: uses[-1], lambda: now)
     for place, (started, more, seconds) in enumerate(story):
         same = place > 0 and story[place - 1][0] == started
-        now, used = now + seconds, used + more if same else more
+        now, used = now + seconds, (used if same else 0.0) + more
         uses.append(ProcessUse(started, used, 0))
-        [found] = usage.measure([os.getppid()]).values()
+        [found] = usage.measure([NO_PROCESS]).values()
         assert found.cpu == pytest.approx(100 * more / seconds if same else 0.0, abs=1e-6)
 
 
