@@ -32,10 +32,10 @@ async def evaluate_due(
 ) -> list[str]:
     """Judge every alarm that is due; returns the names of those whose state changed.
 
-    ``last`` is the caller's memory of when each alarm was judged; it is brought up to date. ``read`` gives all alarms.
-    A record that someone else changed meanwhile is left alone: a redefined alarm is due again at once, one set by hand
-    at its next turn. One call takes ``BUDGET`` steps at most; alarms beyond that are judged by the next calls, those
-    that have waited longest first.
+    ``last`` is the caller's memory of when each alarm was judged; it is brought up to date. ``read`` gives all
+    alarms. A record that someone else changed meanwhile is left alone: a redefined alarm is due again at once, one
+    set by hand at its next turn. One call takes ``BUDGET`` steps at most; alarms beyond that are judged by the next
+    calls, those that have waited longest first.
     """
     alarms = await read(store)
     for gone in last.keys() - {saved.name for saved in alarms}:

@@ -201,7 +201,7 @@ async def test_each_fleet_is_looked_at_once_in_a_round(monkeypatch: pytest.Monke
     passes = list[None]()
 
     def there() -> list[Sleepy]:
-        if len(passes) == rounds * rest_watch.PARTS:
+        if len(passes) == rounds:
             raise EOFError
         passes.append(None)
         return fleets
