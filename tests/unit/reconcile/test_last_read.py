@@ -1,8 +1,10 @@
 """What loops remember of the records is never older than the last write."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from tidegate.ports.store import Kind, Tx
 from tidegate.reconcile.last_read import MOST_TIMES, LastRead
 from tidegate.testing.memory_store import MemoryStore
 
+R = TypeVar("R")
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
 
@@ -20,6 +23,14 @@ class Note:
 
 
 NOTE = Kind("note", Note)
+
+
+class CountedStore(MemoryStore):
+    transactions = 0
+
+    async def run(self, work: Callable[[Tx], R]) -> R:
+        self.transactions += 1
+        return await super().run(work)
 
 
 def read(tx: Tx) -> list[tuple[str, Note, int]]:
@@ -61,11 +72,12 @@ async def test_records_are_read_again_only_after_a_write() -> None:
         reads.append(None)
         return read(tx)
 
-    store, known = MemoryStore(), LastRead(counted)
+    store, known = CountedStore(), LastRead(counted)
     await store.run(lambda tx: tx.put(NOTE, "a", Note("x"), expect=None, now=NOON))
     for _ in range(5):
         await known.get(store)
     assert len(reads) == 1
+    assert store.transactions == 2, "at rest there is none at all"
     await store.run(lambda tx: tx.put(NOTE, "a", Note("y"), expect=None, now=NOON))
     await known.get(store)
     assert len(reads) == 2

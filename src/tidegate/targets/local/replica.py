@@ -85,11 +85,13 @@ class Replica:
     """At the last look, of a replica that was well: that there is no answer yet says nothing."""
     _pings: WorkerPings = field(init=False)
 
+    _start: str = field(init=False)
     _outgrown: str = field(init=False)
     _activity: ActivityFile = field(init=False)
 
     def __post_init__(self) -> None:
         self._pings = WorkerPings(self.socket)
+        self._start = str(self.folder / START)
         self._outgrown, self._activity = str(self.folder / OUTGROWN), ActivityFile(str(self.folder / ACTIVITY))
 
     @classmethod
@@ -159,6 +161,11 @@ class Replica:
             frozen=waits and process_stats.is_frozen(pid),
         )
         self.health = self.health.after(seen, now)
+
+    @property
+    def has_start(self) -> bool:
+        """Whether a later controller could find it."""
+        return os.path.exists(self._start)
 
     @property
     def rests(self) -> bool:
