@@ -57,11 +57,6 @@ def use_of(pid: int) -> ProcessUse | None:
     return ProcessUse(started, ticks / _TICKS, pages * _PAGE)
 
 
-def total_memory() -> int:
-    """Bytes of this machine."""
-    return os.sysconf("SC_PHYS_PAGES") * _PAGE
-
-
 def process_tree(pid: int, most: int | None = None, *, all_threads: bool = True) -> Iterator[int]:
     """A process and all that it and its children have started and that still run, at most ``most``. Without
     ``all_threads`` only what main threads have started, which takes one file for each process."""

@@ -5,7 +5,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from tidegate.host.process_stats import ProcessUse, process_tree, total_memory, use_of
+import psutil
+
+from tidegate.host.process_stats import ProcessUse, process_tree, use_of
 from tidegate.targets.collection.sources import Usage
 
 MOST_PROCESSES = 512
@@ -21,6 +23,8 @@ class ProcessUsage:
     """Remembers each process, since CPU usage is measured from one call to the next."""
 
     read: Callable[[int], ProcessUse | None] = use_of
+    total: int = field(default_factory=lambda: int(psutil.virtual_memory().total))
+    """Bytes of this machine."""
     clock: Callable[[], float] = time.monotonic
     _known: dict[int, tuple[ProcessUse, float]] = field(default_factory=dict)
     """With the time of the reading."""
@@ -31,13 +35,12 @@ class ProcessUsage:
     def measure(self, pids: Sequence[int]) -> dict[int, Usage]:
         """The usage of each process with its family. One that is gone, or cannot be read, is absent."""
         known, found = dict[int, tuple[ProcessUse, float]](), dict[int, Usage]()
-        whole = total_memory()
         for pid in pids:
             cpu = memory = 0.0
             for one in process_tree(pid, MOST_PROCESSES, all_threads=False):
                 if (use := self.read(one)) is not None:
                     now = self.clock()
-                    cpu, memory = cpu + self._share(one, use, now), memory + 100.0 * use.memory / whole
+                    cpu, memory = cpu + self._share(one, use, now), memory + 100.0 * use.memory / self.total
                     known[one] = use, now
             if pid in known and all(math.isfinite(value) and 0 <= value <= LARGEST for value in (cpu, memory)):
                 found[pid] = Usage(cpu, memory)
