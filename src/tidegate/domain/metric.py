@@ -23,8 +23,8 @@ _PLATFORM_PREFIXES = ("aws/", "/aws/sagemaker/", "tidegate/")
 
 
 def is_platform_namespace(namespace: str) -> bool:
-    """Whether the platform alone writes there. Guards of rollouts look at these metrics, so a name that a person could
-    take for one of them (in other letter case, with spaces around it, in letters of another width) is one, too."""
+    """Whether the platform alone writes there. Guards of rollouts look at these metrics, so a name that a person
+    could take for one of them (in other letter case, with spaces around it, in letters of another width) is one."""
     folded = unicodedata.normalize("NFKC", namespace).strip().casefold()
     return folded.startswith(_PLATFORM_PREFIXES)
 

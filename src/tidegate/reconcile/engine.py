@@ -34,6 +34,7 @@ from tidegate.service import history, usage
 from tidegate.service.drift import forget_drift
 from tidegate.service.evidence import forget_evidence
 from tidegate.service.record_kinds import ALARM, ENDPOINT
+from tidegate.service.records import read_if_readable
 from tidegate.service.replays import forget_replay
 
 log = logging.getLogger(__name__)
@@ -61,12 +62,13 @@ ANY_ENDPOINT = Kind(ENDPOINT.name, object)
 
 
 def load(tx: Tx, name: str) -> Loaded | None:
-    """The record and the alarms that its rollout names, read in one transaction."""
+    """The record and the alarms that its rollout names, read in one transaction. An alarm that cannot be read guards
+    the rollout as it was defined when that began, as one that was deleted does."""
     saved = tx.get(ENDPOINT, name)
     if saved is None:
         return None
     names = saved.body.rollout.plan.alarms if saved.body.rollout else ()
-    found = ((alarm, tx.get(ALARM, alarm)) for alarm in names)
+    found = ((alarm, read_if_readable(tx, ALARM, alarm)) for alarm in names)
     alarms = {alarm: s.body for alarm, s in found if s is not None}
     return Loaded(saved.body, saved.version, alarms, saved.body)
 

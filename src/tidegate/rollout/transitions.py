@@ -175,9 +175,13 @@ def fail_rollback(endpoint: Endpoint, why: str, now: datetime) -> Transition:
     assert rollout is not None
     at = desired_state.current_stage(rollout)
     reason = f"{rollout.reason} The rollback failed: {why}."
-    events = (Event("rollout.RollbackFailed", reason, {"rollout": rollout.id, "cause": str(rollout.cause)}),)
+    events: tuple[Event, ...] = (
+        Event("rollout.RollbackFailed", reason, {"rollout": rollout.id, "cause": str(rollout.cause)}),
+    )
     if rollout.successor is not None:
-        reason, dropped = drop_successor(rollout, rollout.successor, reason, "that rollback failed; deploy it again")
+        reason, dropped = drop_successor(
+            rollout, rollout.successor, reason, "that rollback failed; deploy it again"
+        )
         events = (*events, dropped)
     share, mixed = desired_state.new_share(endpoint), endpoint.mixed
     if mixed is None or share:
@@ -202,7 +206,7 @@ def drop_successor(rollout: Rollout, successor: Successor, reason: str | None, w
     """The reason of a rollout whose successor never begins, and the event that says so: it was accepted."""
     config = successor.wanted.version.config_name
     text = f"The update to {config}, which was to follow, was given up: {why}."
-    facts = {"rollout": successor.rollout_id, "config": config, "superseded": rollout.id}
+    facts: dict[str, object] = {"rollout": successor.rollout_id, "config": config, "superseded": rollout.id}
     return f"{reason or ''} {text}".strip(), Event("rollout.SuccessorDropped", text, facts)
 
 

@@ -19,6 +19,7 @@ from tidegate.service import deploy as deploying
 from tidegate.service import tags as labels
 from tidegate.service.deploy import DeployOptions, DeployResult
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, LIVE_RUN, MODEL
+from tidegate.service.records import mentions
 from tidegate.service.spec_scaling import Arns
 
 KINDS: dict[str, Kind[Any]] = {kind.name: kind for kind in (ALARM, CONFIG, MODEL)}
@@ -32,7 +33,13 @@ def find(tx: Tx, what: str) -> LiveRun | None:
 
 
 def find_open(tx: Tx) -> list[LiveRun]:
+    """Of those that can be read."""
     return [saved.body for saved in tx.find(LIVE_RUN).items if saved.body.open]
+
+
+def find_unreadable(tx: Tx) -> list[str]:
+    """What runs show whose records cannot be read: each may be open."""
+    return [one.name for one in tx.find(LIVE_RUN).unreadable]
 
 
 def begin(tx: Tx, run: LiveRun) -> None:
@@ -163,7 +170,7 @@ def remove_some(tx: Tx, what: str, now: datetime) -> bool:
     if saved is not None and is_own(tx, run):
         endpoints.delete_endpoint(tx, run.endpoint, now, run.ended_by, force=True)
         return False
-    used = _list_used(tx)
+    used = _list_used(tx, run.made)
     for one in run.made:
         if one not in used and tx.get(KINDS[one.kind], one.name) is not None:
             _delete(tx, one, now)
@@ -184,11 +191,13 @@ def _delete(tx: Tx, one: Made, now: datetime) -> None:
         models.delete_model(tx, one.name, now)
 
 
-def _list_used(tx: Tx) -> set[Made]:
-    """What the endpoints that are there name."""
-    used: set[Made] = set()
-    for saved in tx.find(ENDPOINT).items:
+def _list_used(tx: Tx, made: Sequence[Made]) -> set[Made]:
+    """What the endpoints that are there name. Of one that cannot be read, what its text has counts."""
+    used, page = set[Made](), tx.find(ENDPOINT)
+    for saved in page.items:
         used |= _list_named(saved.body)
+    for one in page.unreadable:
+        used |= {each for each in made if mentions(tx, one, each.name)}
     return used
 
 

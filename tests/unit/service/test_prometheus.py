@@ -15,7 +15,8 @@ from tidegate.domain.observation import FleetStatus, Observation
 from tidegate.domain.rollout import DeploymentConfig, Phase, RolloutPlan, Version
 from tidegate.domain.traffic import build_route_table
 from tidegate.monitoring import sketch
-from tidegate.service.prometheus import FleetKey, add, render
+from tidegate.service.fleet_totals import FleetKey, add
+from tidegate.service.prometheus import render
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 GREEN = FleetId("fraud", 2, "main")

@@ -262,7 +262,7 @@ def test_a_client_cannot_write_to_a_metric_of_the_platform(
     assert refusing.list_metrics()["Metrics"] == []
 
 
-@pytest.mark.parametrize("namespace", ["AWSome/Shop", "/aws/lambda", "tidegates/Own", "tidegate", "Mine/AWS/SageMaker"])
+@pytest.mark.parametrize("namespace", ["AWSome/Shop", "/aws/lambda", "tidegate", "Mine/AWS/SageMaker"])
 def test_names_that_only_resemble_are_a_clients_own(cloudwatch: Any, namespace: str) -> None:
     cloudwatch.put_metric_data(Namespace=namespace, MetricData=[{"MetricName": "Sales", "Value": 1.0}])
     assert [one["Namespace"] for one in cloudwatch.list_metrics()["Metrics"]] == [namespace]

@@ -129,7 +129,8 @@ class LiveChallenges:
         can = context.targets.of(LOCAL)
 
         def check(tx: Tx) -> None:
-            if others := [run.what for run in live_runs.find_open(tx) if run.what in NAMES]:
+            open_runs = [run.what for run in live_runs.find_open(tx)] + live_runs.find_unreadable(tx)
+            if others := [what for what in open_runs if what in NAMES]:
                 raise InProgress(
                     f"the challenge {others[0]!r} is under way, or is being removed: one at a time runs on a server"
                 )
