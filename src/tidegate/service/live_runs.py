@@ -55,10 +55,27 @@ def begin(tx: Tx, run: LiveRun) -> None:
 
 
 def is_own(tx: Tx, run: LiveRun) -> bool:
-    """Whether the endpoint of the run's name is there and the run's."""
-    return (
-        tx.get(ENDPOINT, run.endpoint) is not None and labels.read(tx, ENDPOINT, run.endpoint).get(TAG) == run.id
-    )
+    """Whether the endpoint of the run's name is there and the run's: the one that was there when it was last seen
+    with the run's tag, or one that has the tag now."""
+    saved = tx.get(ENDPOINT, run.endpoint)
+    if saved is None:
+        return False
+    return saved.created_at == run.endpoint_created_at or _is_tagged(tx, run)
+
+
+def _is_tagged(tx: Tx, run: LiveRun) -> bool:
+    return labels.read(tx, ENDPOINT, run.endpoint).get(TAG) == run.id
+
+
+def note_endpoint(tx: Tx, what: str, now: datetime) -> None:
+    """Remember the endpoint that has the run's tag, so that it remains the run's whoever removes the tag."""
+    saved = tx.get(LIVE_RUN, what)
+    if saved is None or not saved.body.open:
+        return
+    run, endpoint = saved.body, tx.get(ENDPOINT, saved.body.endpoint)
+    if endpoint is None or endpoint.created_at == run.endpoint_created_at or not _is_tagged(tx, run):
+        return
+    _put(tx, saved, replace(run, endpoint_created_at=endpoint.created_at), now)
 
 
 def require_own(tx: Tx, run: LiveRun) -> None:
@@ -94,6 +111,8 @@ def deploy(
     done = deploying.deploy(
         tx, tagged, options, runnable=runnable, rollout_id=rollout_id, targets=targets, now=now, arns=arns
     )
+    made = tx.get(ENDPOINT, run.endpoint)
+    known = replace(known, endpoint_created_at=None if made is None else made.created_at)
     tx.put(LIVE_RUN, what, known, expect=saved.version, now=now)
     return done
 
