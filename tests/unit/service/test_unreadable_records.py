@@ -1,6 +1,6 @@
 """One record that cannot be read: it is named, it is there, and it stops nothing else, whatever its kind."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -72,6 +72,11 @@ def plant(tx: Tx, kind: Kind[Any], name: str = "bad", body: object = STRANGE) ->
     tx.put(Kind(kind.name, object), name, body, expect=present, now=NOW)
 
 
+def plant_all(tx: Tx, kind: Kind[Any], names: Iterable[str]) -> None:
+    for name in names:
+        plant(tx, kind, name)
+
+
 def plant_good(tx: Tx) -> None:
     tx.put(ENDPOINT, "good", GOOD, expect=0, now=NOW)
     tx.put(ALARM, "errors", replace(metric_alarm(NOW), name="errors"), expect=0, now=NOW)
@@ -135,10 +140,11 @@ async def test_an_unreadable_record_of_any_kind_is_there_is_named_and_stops_no_l
 
 async def test_a_record_that_can_be_read_again_is_no_longer_named(store: SqlStore) -> None:
     names, records = [f"m{number:02}" for number in range(30)], UnreadableRecords()
-    await store.run(lambda tx: [plant(tx, MODEL, name) for name in names])
+    await store.run(lambda tx: plant_all(tx, MODEL, names))
     assert [one.name for one in await records.find(store, NOW)] == names
     model = Model("m07", (ContainerDefinition("tidegate/xgboost", "file:///m"),), NOW)
-    await store.run(lambda tx: (tx.put(MODEL, "m07", model, expect=1, now=NOW), plant(tx, MODEL, "m08")))
+    await store.run(lambda tx: tx.put(MODEL, "m07", model, expect=1, now=NOW))
+    await store.run(lambda tx: plant(tx, MODEL, "m08"))
     await store.run(lambda tx: tx.delete(MODEL, "m09", expect=None, now=NOW))
     assert len(await records.find(store, NOW)) == 30, "it does not look again at once"
     again = [one.name for one in await records.find(store, NOW + EVERY)]
