@@ -34,6 +34,7 @@ from tidegate.service import (
     processing_jobs,
     quotas,
     scalables,
+    state_events,
     usage,
 )
 from tidegate.service.prometheus import render
@@ -47,6 +48,7 @@ from tidegate.service.record_kinds import (
     MODEL,
     REPLAY,
     SCALABLE,
+    TAGS,
     USAGE,
 )
 from tidegate.service.unreadable_records import EVERY, UnreadableRecords
@@ -263,3 +265,13 @@ async def test_model_data_is_not_removed_while_a_history_cannot_be_read(store: S
     assert await store.run(history.all_known)
     await store.run(lambda tx: plant(tx, HISTORY))
     assert not await store.run(history.all_known)
+
+
+async def test_tags_that_cannot_be_read_hold_up_no_state_change(store: SqlStore) -> None:
+    def work(tx: Tx) -> list[dict[str, Any]]:
+        tx.put(ENDPOINT, "good", GOOD, expect=0, now=NOW)
+        plant(tx, TAGS, "endpoint/good")
+        return state_events.read_events(tx, 0, state_events.AccountRegion("r", "1")).events
+
+    (event,) = await store.run(work)
+    assert event["detail"]["EndpointName"] == "good" and "Tags" not in event["detail"]
