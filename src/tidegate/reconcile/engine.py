@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import ClockMark, Endpoint
-from tidegate.domain.errors import TargetRefused, TidegateError, Unavailable
+from tidegate.domain.errors import TargetRefused, TidegateError, Unavailable, UnreadableRecord
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.observation import Action, DeleteFleet, EnsureFleet, FleetStatus, Observation, SetTraffic
 from tidegate.domain.replay import ReplayResult
@@ -242,8 +242,8 @@ class Engine:
         return save(tx, loaded, decision, now)
 
     async def _from_store(self, name: str, work: Callable[[Tx], R]) -> R:
-        """The result of ``work`` in a transaction. While the store is slow, or if it fails, a rollout that must turn
-        back does so without it."""
+        """The result of ``work`` in a transaction. While the store is slow, or if it fails or the record cannot be
+        read any more, a rollout that must turn back does so without it."""
         task = asyncio.ensure_future(self.store.run(work))
         try:
             while not (await asyncio.wait({task}, timeout=STORE_PATIENCE))[0]:
@@ -251,6 +251,9 @@ class Engine:
             result = task.result()
         except Unavailable as error:
             self.trouble = str(error)
+            await self._turn_back_unsaved(name)
+            raise
+        except UnreadableRecord:  # the rollout goes on from memory as far as its guards are concerned
             await self._turn_back_unsaved(name)
             raise
         finally:
