@@ -103,10 +103,10 @@ class JobRunner:
         a new one, and starts changed objects again."""
         kept, attempt = self.folder / "objects.json", self.file.job.resumed
         (self.folder / "parts").mkdir(exist_ok=True)
-        known = load(kept, list[InputObject])
+        known, compared = load(kept, list[InputObject]), load(self.folder / ATTEMPT, int) or 0
         if known is None:
             self.objects = self.storage.list_objects(self.file.job.source)
-        elif attempt != (load(self.folder / ATTEMPT, int) or 0):
+        elif attempt != compared:
             now = {item.uri: item for item in self.storage.list_objects(self.file.job.source)}
             self.objects = [now.get(item.uri, item) for item in known]
             for before, item in zip(known, self.objects, strict=True):
@@ -114,8 +114,10 @@ class JobRunner:
                     self._part(item).discard()
         else:
             self.objects = known
-        save(kept, self.objects)
-        save(self.folder / ATTEMPT, attempt)
+        if self.objects != known:
+            save(kept, self.objects)
+        if attempt != compared:
+            save(self.folder / ATTEMPT, attempt)
         for item in self.objects:
             self._part(item).load_checkpoint()
 
