@@ -16,7 +16,7 @@ from tidegate.batch.job_storage import JobStorage
 from tidegate.batch.object_runner import READING, ObjectRunner, log_event
 from tidegate.batch.output_part import OutputPart
 from tidegate.batch.retry_wait import RetryWait
-from tidegate.batch.table_records import splits_rows
+from tidegate.batch.table_records import import_early, splits_rows
 from tidegate.batch.worker_pool import ReplicaFolders, WorkerPool
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.transform import InputObject, TransformJob, TransformProgress
@@ -51,6 +51,7 @@ class JobRunner:
         """Returns how the job ended, errors included."""
         job, left = self.file.job, remaining(self.file.job, time.time())
         self.retry_wait.deadline = None if left is None else self.retry_wait.clock() + left
+        import_early(job, self.inputs.rows)
         showing = asyncio.create_task(self._report_progress())
         reason = ""
         try:

@@ -164,11 +164,11 @@ def _floats(array: pyarrow.Array, dtype: Any) -> Any:
         array = array.cast(pyarrow.float64())
     if _types.is_boolean(array.type):
         array = array.cast(pyarrow.uint8())
-    nulls = array.is_null().to_numpy(zero_copy_only=False)
     filled = array.fill_null(0) if array.null_count else array
     with np.errstate(over="ignore"):
         values = filled.to_numpy(zero_copy_only=False).astype(dtype)
-    values[nulls] = np.nan
+    if array.null_count:
+        values[array.is_null().to_numpy(zero_copy_only=False)] = np.nan
     return values
 
 
