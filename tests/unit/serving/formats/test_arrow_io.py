@@ -163,6 +163,23 @@ def test_without_pyarrow_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     assert "pip install 'tidegate[arrow]'" in refused(PLAIN, b"", PARQUET, 415)
 
 
+def test_a_reader_that_is_started_early_is_the_one_that_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    arrow_io._reader.close()
+    with monkeypatch.context() as missing:
+        missing.setattr(arrow_io, "find_spec", lambda name: None)
+        arrow_io.prepare()
+    assert arrow_io._reader._process is None
+    with monkeypatch.context() as full:
+        full.setattr(arrow_io.sys, "executable", "/nowhere")
+        arrow_io.prepare()
+    assert arrow_io._reader._process is None
+    arrow_io.prepare()
+    early = arrow_io._reader._process
+    assert early is not None
+    same(Features(1).read(table(STREAM, {"a": [1]}), STREAM), [[1]])
+    assert arrow_io._reader._process is early
+
+
 def test_a_reader_that_is_killed_is_started_again() -> None:
     body = table(STREAM, {"a": [1]})
     same(Features(1).read(body, STREAM), [[1]])
