@@ -25,6 +25,8 @@ AHEAD = 4
 """Times the requests in flight: so many batches of an object may be answered before one that comes first."""
 HELD = 16 * 1024 * 1024
 """Bytes of answers that wait for an earlier one, from which on no more is asked for."""
+BAD_SIZE = 256
+"""Bytes that a bad record counts as, with its message."""
 
 
 class UnusableRecords(TidegateError):
@@ -155,7 +157,8 @@ def has_room(waiting: Iterable["asyncio.Task[BatchAnswer]"], window: int) -> boo
         if not task.done():
             under_way += 1
         elif not task.cancelled() and task.exception() is None:
-            held += len(task.result().out)
+            found = task.result()
+            held += len(found.out) + BAD_SIZE * len(found.bad)
         else:
             return False  # nothing after it will be written
     return under_way < window and (asked < window or (asked < AHEAD * window and held < HELD))
