@@ -37,6 +37,21 @@ def test_a_runner_of_files_imports_no_client_of_s3_and_no_library_of_arrays() ->
     assert found.stdout == "\n"
 
 
+def test_answers_that_are_tables_are_joined_without_pandas() -> None:
+    code = """
+import io, sys
+from tidegate.batch import table_io
+import pyarrow
+table = pyarrow.table({"prediction": pyarrow.Array.from_buffers(pyarrow.int8(), 2, [None, pyarrow.py_buffer(b"ab")])})
+answer, sink = table_io._to_parquet(table), io.BytesIO()
+table_io.join(iter([answer, answer]), answer, sink)
+rows = table_io.slicer(sink.getvalue())(1, 3)
+print(rows[:4], len(sink.getvalue()) > 100, "pandas" in sys.modules)
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "b'PAR1' True False\n"
+
+
 @pytest.mark.parametrize(
     ("content_type", "accept", "tables"),
     [("text/csv", "", False), (PARQUET, "", True), ("text/csv", STREAM, True), (STREAM, "text/csv", True)],

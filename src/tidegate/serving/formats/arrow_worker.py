@@ -8,6 +8,7 @@ import resource
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
 
@@ -239,8 +240,17 @@ def answer(request: ArrowRequest, body: bytes) -> tuple[ArrowReply, list[bytes]]
         return ArrowReply(400, f"The body is not a whole {form} table: {reason}."), []
 
 
+class WithoutPandas(MetaPathFinder):
+    """pyarrow would import it with the first array, for types that are not read here: 0.2 s, and 50 MB."""
+
+    def find_spec(self, name: str, path: object, target: object = None) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError("pandas is left out", name=name)
+
+
 def main(memory: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.meta_path.insert(0, WithoutPandas())
     pyarrow.set_cpu_count(1)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _limit_memory(memory)

@@ -3,6 +3,7 @@
 import decimal
 import io
 import signal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -178,6 +179,18 @@ def test_a_reader_that_is_started_early_is_the_one_that_reads(monkeypatch: pytes
     assert early is not None
     same(Features(1).read(table(STREAM, {"a": [1]}), STREAM), [[1]])
     assert arrow_io._reader._process is early
+
+
+def test_the_reader_does_without_pandas() -> None:
+    """pyarrow imports it with the first array where it is installed, which took longer than the answer."""
+    arrow_io._reader.close()
+    same(Features(1).read(table(PARQUET, {"a": [1, None, 2.5]}), PARQUET), [[1], [np.nan], [2.5]])
+    write(np.array(["no", "yes"], object), PARQUET)
+    process = arrow_io._reader._process
+    assert process is not None
+    mapped = Path(f"/proc/{process.pid}/maps").read_text()
+    assert "pyarrow" in mapped
+    assert "pandas" not in mapped
 
 
 def test_a_reader_that_is_killed_is_started_again() -> None:
