@@ -171,7 +171,7 @@ def test_a_reader_that_is_started_early_is_the_one_that_reads(monkeypatch: pytes
         arrow_io.prepare()
     assert arrow_io._reader._process is None
     with monkeypatch.context() as full:
-        full.setattr(arrow_io.sys, "executable", "/nowhere")
+        full.setattr("sys.executable", "/nowhere")
         arrow_io.prepare()
     assert arrow_io._reader._process is None
     arrow_io.prepare()
