@@ -9,14 +9,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 from sqlalchemy import BindParameter, Connection, bindparam, delete, func, null, select, text, update
 
 from tidegate.domain.asynchronous import Backlog, Item, ItemMeasurements, ItemOutcome, ItemState, LeasedItem
 from tidegate.domain.errors import NotFound, TidegateError
-from tidegate.host.group_commit import GroupCommit
+from tidegate.host.group_commit import Done, GroupCommit
 from tidegate.ports.queue import ItemReport, QueueRow
 from tidegate.ports.store import Kind, Saved, Tx
 from tidegate.queueing import transitions
@@ -39,8 +39,10 @@ class _Lease:
     until: float
 
 
-Turn = Sequence[ItemReport] | _Lease
+Turn = ItemReport | list[ItemReport] | _Lease
 """What a dispatcher writes."""
+Turned = bool | set[str] | list[LeasedItem]
+"""Whether it was accepted, which of them were, what was leased."""
 
 ACCEPT_GATHER, TURN_GATHER = 0.008, 0.025
 """Seconds that requests which arrive, and what a dispatcher writes, wait for others to share their transaction."""
@@ -75,7 +77,7 @@ class SqlQueue:
         self._holder = holder
         self._seen: dict[tuple[str, str], Saved[Any]] = {}
         self._accepts: GroupCommit[Accept, Item | TidegateError] = GroupCommit(self._accept, ACCEPT_GATHER)
-        self._turns: GroupCommit[Turn, set[str] | list[LeasedItem]] = GroupCommit(self._take_turns, TURN_GATHER)
+        self._turns: GroupCommit[Turn, Turned] = GroupCommit(self._take_turns, TURN_GATHER)
 
     async def accept(self, make: Callable[[Tx], Item], body: bytes | None) -> Item:
         made = await self._accepts.do((make, body))
@@ -104,9 +106,12 @@ class SqlQueue:
         return await self._database.run(work) if fences else set()
 
     async def note(self, notes: Sequence[ItemReport]) -> set[str]:
-        landed = await self._turns.do(notes)
+        landed = await self._turns.do(list(notes))
         assert isinstance(landed, set)
         return landed
+
+    def submit(self, note: ItemReport, done: Callable[[bool | None, BaseException | None], None]) -> None:
+        self._turns.submit(note, cast(Done[Turned], done))
 
     async def body(self, id: str) -> bytes:
         asked = select(_C.body).where(_C.id == id)
@@ -195,16 +200,29 @@ class SqlQueue:
 
         return await self._database.run(work)
 
-    async def _take_turns(self, given: list[Turn]) -> list[set[str] | list[LeasedItem]]:
+    async def _take_turns(self, given: list[Turn]) -> list[Turned]:
         """The reports first: what they give back may be leased again."""
-        every = {note.id: note for notes in given if not isinstance(notes, _Lease) for note in notes}
+        leases = [one for one in given if isinstance(one, _Lease)]
+        every = {note.id: note for note in chain.from_iterable(map(_notes, given))}
 
         def work(connection: Connection) -> tuple[set[str], list[list[LeasedItem]]]:
-            landed = _record(connection, every)
-            return landed, [self._lease_in(connection, one) for one in given if isinstance(one, _Lease)]
+            return _record(connection, every), [self._lease_in(connection, one) for one in leases]
 
         landed, leased = await self._database.run(work)
-        return [leased.pop(0) if isinstance(one, _Lease) else {note.id for note in one} & landed for one in given]
+        taken = iter(leased)
+        return [next(taken) if isinstance(one, _Lease) else _accepted(one, landed) for one in given]
+
+
+def _notes(turn: Turn) -> Sequence[ItemReport]:
+    if isinstance(turn, ItemReport):
+        return (turn,)
+    return () if isinstance(turn, _Lease) else turn
+
+
+def _accepted(notes: ItemReport | list[ItemReport], landed: set[str]) -> bool | set[str]:
+    if isinstance(notes, ItemReport):
+        return notes.id in landed
+    return {note.id for note in notes} & landed
 
 
 class _CachingTx(SqlTx):
