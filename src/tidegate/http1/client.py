@@ -101,7 +101,7 @@ class HttpClient:
     def ask(self, request: bytes, take: Take) -> Exchange:
         """Send a whole request and return at once, for callers to whom a task for each is too dear. ``take`` gets
         what ``request`` would return or raise; there is no limit in time."""
-        return self.ask_streaming(request, cast(TakeAny, take), None)
+        return self.ask_streaming(request, cast("TakeAny", take), None)
 
     def ask_streaming(self, request: bytes, take: TakeAny, streaming: Streaming | None) -> Exchange:
         """Like ``ask``; ``take`` gets what ``stream`` would return or raise."""

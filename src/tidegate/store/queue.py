@@ -1,7 +1,8 @@
 """The queue of asynchronous requests in the store's database.
 
 SQLite's transactions are serial. On PostgreSQL a claim locks its rows and skips rows that others have locked, so that
-several dispatchers share a queue without waiting for each other.
+several dispatchers share a queue without waiting for each other; whatever else locks rows does so in the order of
+their ids, so that no two wait for each other.
 """
 
 import math
@@ -54,7 +55,8 @@ _C = QUEUE.c
 _NOW: BindParameter[float] = bindparam("now")
 _HELD = text(queue_sql.HELD)
 _OF_THESE = _C.id.in_(bindparam("ids", expanding=True))
-_TAKE_OVER = update(QUEUE).where(_HELD, _C.holder == bindparam("_holder"), _C.due_at > _NOW)
+_MINE = select(_C.id).where(_HELD, _C.holder == bindparam("_holder"), _C.due_at > _NOW)
+_TAKE_OVER = update(QUEUE).where(_C.id.in_(_MINE.order_by(_C.id).with_for_update())).values(due_at=_NOW)
 _EXTEND = update(QUEUE).values(due_at=bindparam("_due_at")).where(_C.id == bindparam("_id"))
 _CLEAR_MEASURES = update(QUEUE).values(measures=null()).where(_OF_THESE)
 _SELECT_HELD = select(_C.id, _C.fence).where(_OF_THESE, _HELD).order_by(_C.id).with_for_update()
@@ -92,9 +94,8 @@ class SqlQueue:
         return await self._lease(_Lease(partial(select_overdue, now=now, most=most), now, until))
 
     async def take_over(self, now: float) -> int:
-        change = _TAKE_OVER.values(due_at=_NOW)
         given = {"_holder": self._holder, "now": now}
-        return await self._database.run(lambda c: c.execute(change, given).rowcount)
+        return await self._database.run(lambda c: c.execute(_TAKE_OVER, given).rowcount)
 
     async def extend(self, fences: Mapping[str, int], until: float) -> set[str]:
         def work(connection: Connection) -> set[str]:
@@ -111,7 +112,7 @@ class SqlQueue:
         return landed
 
     def submit(self, note: ItemReport, done: Callable[[bool | None, BaseException | None], None]) -> None:
-        self._turns.submit(note, cast(Done[Turned], done))
+        self._turns.submit(note, cast("Done[Turned]", done))
 
     async def body(self, id: str) -> bytes:
         asked = select(_C.body).where(_C.id == id)
@@ -169,7 +170,7 @@ class SqlQueue:
         return None if row is None else _row(row)
 
     async def prune(self, before: float) -> int:
-        old = select(_C.id).where(_C.finished_at < before).limit(PRUNE_BATCH)
+        old = select(_C.id).where(_C.finished_at < before).limit(PRUNE_BATCH).with_for_update(skip_locked=True)
         return await self._database.run(lambda c: c.execute(delete(QUEUE).where(_C.id.in_(old))).rowcount)
 
     async def _lease(self, wanted: _Lease) -> list[LeasedItem]:

@@ -3,6 +3,9 @@
 SQLite runs in this process: a statement for each row is as quick there as one for all, and rows are named by their
 number, which spares the look for their id. PostgreSQL gets all rows of a statement as one JSON text: to begin a
 statement takes it longer than to write a row, and one text takes the driver less than an array for each column.
+
+Every statement of PostgreSQL that may wait for rows locks them in the order of their ids, so that no two transactions
+wait for each other.
 """
 
 from collections.abc import Iterable, Sequence
@@ -57,12 +60,18 @@ WHERE {HELD}"""
 _SET = "UPDATE queue SET state = ?, due_at = ?, tries = ?, losses = ?, outcome = ?, finished_at = ?"
 _NOTE, _FINISH = f"{_SET} WHERE rowid = ?", f"{_SET}, body = NULL WHERE rowid = ?"
 _NOTE_PG = f"""
+WITH given AS (
+  SELECT * FROM json_to_recordset(%s::json) AS these(id text, fence int8, state text, due_at float8, tries int8,
+    losses int8, outcome text, finished_at float8)
+), held AS MATERIALIZED (
+  SELECT queue.id FROM queue JOIN given ON queue.id = given.id AND queue.fence = given.fence
+  WHERE queue.{HELD} ORDER BY queue.id FOR UPDATE OF queue
+)
 UPDATE queue SET state = given.state, due_at = given.due_at, tries = given.tries, losses = given.losses,
   outcome = given.outcome::json, finished_at = given.finished_at,
   body = CASE WHEN given.state <> 'done' THEN queue.body END
-FROM json_to_recordset(%s::json) AS given(id text, fence int8, state text, due_at float8, tries int8, losses int8,
-  outcome text, finished_at float8)
-WHERE queue.id = given.id AND queue.fence = given.fence AND queue.{HELD} RETURNING queue.id"""
+FROM held JOIN given ON given.id = held.id
+WHERE queue.id = held.id AND queue.fence = given.fence AND queue.{HELD} RETURNING queue.id"""
 _MEASURES = "UPDATE queue SET measures = ? WHERE id = ?"
 
 _INSERTED = ("id", "endpoint", "item", "body", "accepted_at", "expires_at")
