@@ -33,16 +33,13 @@ def failure_of(error: TidegateError) -> AttemptFailed:
 def end_report(
     held: LeasedItem, outcome: ItemOutcome, variant: str, values: dict[str, float], now: float
 ) -> ItemReport:
-    """That the item has ended, with its measurements."""
+    """That the item has ended, with its measurements: ``values``, to which those of all items are added."""
     item, end = held.item, outcome.end
-    measured = {
-        **values,
-        "TimeInBacklog": (held.begun_at - item.accepted_at) * 1e3,
-        "InvocationsProcesssed": 1.0,
-        "InvocationFailures": float(end is OutcomeKind.FAILED),
-        "ExpiredRequests": float(end is OutcomeKind.EXPIRED),
-    }
+    values["TimeInBacklog"] = (held.begun_at - item.accepted_at) * 1e3
+    values["InvocationsProcesssed"] = 1.0
+    values["InvocationFailures"] = 1.0 if end is OutcomeKind.FAILED else 0.0
+    values["ExpiredRequests"] = 1.0 if end is OutcomeKind.EXPIRED else 0.0
     if end is not OutcomeKind.EXPIRED:
-        measured["TotalProcessingTime"] = (now - held.begun_at) * 1e3
-    measures = ItemMeasurements(item.endpoint, variant, now, measured)
+        values["TotalProcessingTime"] = (now - held.begun_at) * 1e3
+    measures = ItemMeasurements(item.endpoint, variant, now, values)
     return ItemReport(item.id, held.fence, ItemState.DONE, 0.0, held.tries, held.losses, outcome, measures)
