@@ -140,8 +140,8 @@ async def test_each_ends_once_and_no_more_are_with_an_instance_than_may_be(
         assert sorted(case.instance.bodies) == sorted(b"row %d" % number for number in range(20))
         assert case.instance.most <= 2 and case.instance.connections <= 2
         measured = await case.queue.measured(99)
-        assert len(measured) == 20 and {one.variant for one in measured} == {"blue"}
-        assert all(one.values["InvocationsProcesssed"] == 1.0 for one in measured)
+        assert {one.variant for one in measured} == {"blue"}
+        assert sum(len(one.values["InvocationsProcesssed"]) for one in measured) == 20
 
 
 async def test_a_refusal_is_a_failure_and_told_as_such(tmp_path: Path) -> None:

@@ -8,7 +8,15 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from tidegate.domain.asynchronous import Backlog, Item, ItemMeasurements, ItemOutcome, ItemState, LeasedItem
+from tidegate.domain.asynchronous import (
+    Backlog,
+    EndedTogether,
+    Item,
+    ItemMeasurements,
+    ItemOutcome,
+    ItemState,
+    LeasedItem,
+)
 from tidegate.ports.store import Tx
 
 
@@ -83,8 +91,8 @@ class Queue(Protocol):
         """Endpoints other than the known ones that have unfinished items -> when the oldest was accepted."""
         ...
 
-    async def measured(self, most: int) -> list[ItemMeasurements]:
-        """Measures of finished items, each of them once."""
+    async def measured(self, most: int) -> list[EndedTogether]:
+        """Measures of finished items, each of them once; of about ``most`` items at a time."""
         ...
 
     async def rows(self, endpoint: str, most: int) -> list[QueueRow]:

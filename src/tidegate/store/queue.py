@@ -13,9 +13,10 @@ from itertools import chain
 from typing import Any, TypeVar, cast
 
 import msgspec
-from sqlalchemy import BindParameter, Connection, bindparam, delete, func, null, select, text, update
+from sqlalchemy import BindParameter, Connection, Text, bindparam, delete, func, null, select, text, update
+from sqlalchemy import cast as cast_column
 
-from tidegate.domain.asynchronous import Backlog, Item, ItemMeasurements, ItemOutcome, ItemState, LeasedItem
+from tidegate.domain.asynchronous import Backlog, EndedTogether, Item, ItemOutcome, ItemState, LeasedItem
 from tidegate.domain.errors import NotFound, TidegateError
 from tidegate.host.group_commit import Done, GroupCommit
 from tidegate.ports.queue import ItemReport, QueueRow
@@ -58,6 +59,12 @@ _OF_THESE = _C.id.in_(bindparam("ids", expanding=True))
 _MINE = select(_C.id).where(_HELD, _C.holder == bindparam("_holder"), _C.due_at > _NOW)
 _TAKE_OVER = update(QUEUE).where(_C.id.in_(_MINE.order_by(_C.id).with_for_update())).values(due_at=_NOW)
 _EXTEND = update(QUEUE).values(due_at=bindparam("_due_at")).where(_C.id == bindparam("_id"))
+_SELECT_MEASURES = (
+    select(_C.id, cast_column(_C.measures, Text).label("measures"))
+    .where(_C.measures.is_not(None))
+    .limit(MEASURED_STEP)
+    .with_for_update(skip_locked=True)
+)
 _CLEAR_MEASURES = update(QUEUE).values(measures=null()).where(_OF_THESE)
 _SELECT_HELD = select(_C.id, _C.fence).where(_OF_THESE, _HELD).order_by(_C.id).with_for_update()
 BACKLOGS = (
@@ -142,22 +149,21 @@ class SqlQueue:
         found = (await self.backlogs()).items()
         return {name: one.oldest for name, one in found if name not in known and one.oldest is not None}
 
-    async def measured(self, most: int) -> list[ItemMeasurements]:
-        def work(connection: Connection) -> list[Any]:
-            found: list[Any] = []
-            while len(found) < most:
-                asked = select(_C.id, _C.measures).where(_C.measures.is_not(None)).limit(MEASURED_STEP)
-                rows = connection.execute(asked.with_for_update(skip_locked=True)).all()
+    async def measured(self, most: int) -> list[EndedTogether]:
+        def work(connection: Connection) -> list[EndedTogether]:
+            found: list[EndedTogether] = []
+            items = 0
+            while items < most:
+                rows = connection.execute(_SELECT_MEASURES).all()
                 if not rows:
                     break
                 connection.execute(_CLEAR_MEASURES, {"ids": [row.id for row in rows]})
-                # A version before this one wrote the measures of one request alone.
-                found += chain.from_iterable(
-                    row.measures if isinstance(row.measures, list) else [row.measures] for row in rows
-                )
+                groups = [group for row in rows for group in queue_sql.read_measures(row.measures)]
+                items += sum(max(map(len, group.values.values()), default=0) for group in groups)
+                found += groups
             return found
 
-        return [msgspec.convert(each, ItemMeasurements) for each in await self._database.run(work)]
+        return await self._database.run(work)
 
     async def rows(self, endpoint: str, most: int) -> list[QueueRow]:
         asked = select(_C.item, _C.state, _C.fence, _C.outcome).where(_C.endpoint == endpoint)

@@ -9,12 +9,13 @@ wait for each other.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection
 
-from tidegate.domain.asynchronous import Item, ItemMeasurements, ItemOutcome, ItemState, LeasedItem
+from tidegate.domain.asynchronous import EndedTogether, Item, ItemMeasurements, ItemOutcome, ItemState, LeasedItem
 from tidegate.ports.queue import ItemReport
 
 MAX_LEASED_BODY = 16 * 1024
@@ -80,6 +81,17 @@ _REPORTED = ("state", "due_at", "tries", "losses", "outcome", "finished_at", "id
 _STATES = {str(state): state for state in ItemState}
 _read_item = msgspec.json.Decoder(Item).decode
 _read_outcome = msgspec.json.Decoder(ItemOutcome).decode
+
+
+@dataclass(frozen=True)
+class _StoredMeasures:
+    endpoint: str
+    variant: str
+    at: float
+    values: dict[str, float | list[float]]
+
+
+_read_measures = msgspec.json.Decoder(list[_StoredMeasures] | _StoredMeasures).decode
 
 
 class StoredItem(NamedTuple):
@@ -188,10 +200,34 @@ def _values(report: ItemReport) -> tuple[Any, ...]:
     )
 
 
-def write_measures(connection: Connection, keeper: str, measures: Sequence[ItemMeasurements]) -> None:
+def write_measures(connection: Connection, keeper: str, measures: Iterable[ItemMeasurements]) -> None:
     """Keep them in the row of one item: a row for each would be written, read and written again."""
     statement = _MEASURES if connection.dialect.name == "sqlite" else _MEASURES.replace("?", "%s")
-    connection.exec_driver_sql(statement, (_text(measures), keeper))
+    connection.exec_driver_sql(statement, (_text(_together(measures)), keeper))
+
+
+def _together(measures: Iterable[ItemMeasurements]) -> list[EndedTogether]:
+    """By endpoint, variant and second, value by value: thousands a second are encoded and read so."""
+    groups: dict[tuple[str, str, int], dict[str, list[float]]] = {}
+    for one in measures:
+        values = groups.setdefault((one.endpoint, one.variant, int(one.at)), {})
+        for name, value in one.values.items():
+            values.setdefault(name, []).append(value)
+    return [EndedTogether(*key, values) for key, values in groups.items()]
+
+
+def read_measures(text: str) -> list[EndedTogether]:
+    """What ``write_measures`` kept, or a version before this one: the measures of one item, or of several."""
+    stored = _read_measures(text)
+    return [
+        EndedTogether(
+            one.endpoint,
+            one.variant,
+            int(one.at),
+            {name: value if isinstance(value, list) else [value] for name, value in one.values.items()},
+        )
+        for one in (stored if isinstance(stored, list) else [stored])
+    ]
 
 
 def _records(names: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> str:
