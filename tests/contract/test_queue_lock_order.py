@@ -4,12 +4,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from sqlalchemy import Connection, Engine, create_engine, text
 
 from tidegate.domain.asynchronous import Item, ItemOutcome, ItemState, OutcomeKind
 from tidegate.ports.queue import ItemReport
+from tidegate.ports.store import Tx
 from tidegate.store.database import Database, open_database
 from tidegate.store.queue import SqlQueue
 
@@ -36,6 +38,10 @@ def other(postgres_url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
+def _give(item: Item, tx: Tx) -> Item:
+    return item
+
+
 def _report(queue: SqlQueue) -> Awaitable[object]:
     outcome = ItemOutcome(OutcomeKind.COMPLETED, 120.0)
     return queue.note([ItemReport(id, 1, ItemState.DONE, outcome=outcome) for id in IDS])
@@ -59,7 +65,7 @@ async def test_rows_are_locked_in_the_order_of_their_ids(
 ) -> None:
     queue = SqlQueue(database, "here")
     for id in IDS:
-        await queue.accept(lambda tx, id=id: replace(ITEM, id=id), b"1")  # type: ignore[misc]
+        await queue.accept(partial(_give, replace(ITEM, id=id)), b"1")
     assert len(await queue.claim("fraud", 9, 101.0, 130.0)) == len(IDS)
     with other.connect() as holder, other.connect() as looker:
         holder.execute(text("SELECT id FROM queue WHERE id = 'c' FOR UPDATE"))

@@ -17,12 +17,14 @@ from tidegate.dispatcher.calls import IN_MEMORY, ModelClient
 from tidegate.dispatcher.dispatch import Dispatcher
 from tidegate.dispatcher.notifications import Notifier
 from tidegate.dispatcher.objects import Objects
+from tidegate.dispatcher.outcomes import Begun
 from tidegate.dispatcher.processor import RequestProcessor
 from tidegate.dispatcher.short_requests import ShortRequest
 from tidegate.dispatcher.snapshot import EndpointSnapshot, Snapshot
 from tidegate.domain.asynchronous import Item, ItemState, OutcomeKind
 from tidegate.domain.errors import Unavailable
 from tidegate.ports.queue import QueueRow
+from tidegate.ports.store import Tx
 from tidegate.storage.output_files import OutputFiles
 from tidegate.store.database import open_database
 from tidegate.store.queue import SqlQueue
@@ -79,13 +81,17 @@ class Case:
             id = str(number)
             output, failure = ((self.folder / f"{id}{end}").as_uri() for end in (".out", "-error.out"))
             item = replace(Item(id, "fraud", id, now, now + 600, 60.0, output, failure), **more)
-            await self.queue.accept(lambda tx, item=item: item, b"row %d" % number)
+            await self.queue.accept(partial(_give, item), b"row %d" % number)
 
     async def ended(self, id: str = "0") -> QueueRow:
         async with asyncio.timeout(PATIENCE):
             while (row := await self.queue.row(id)) is None or row.state is not ItemState.DONE:
                 await asyncio.sleep(0.01)
         return row
+
+
+def _give(item: Item, tx: Tx) -> Item:
+    return item
 
 
 async def _well(instance: Instance, body: bytes) -> bytes:
@@ -256,3 +262,27 @@ async def test_what_is_with_an_instance_when_the_dispatcher_ends_is_given_back(t
         row = await case.queue.row("0")
         assert row is not None and (row.state, row.fence) == (ItemState.WAITING, 1)
         assert not case.dispatcher._running and not list(case.folder.iterdir())
+
+
+async def test_one_that_is_let_go_before_its_task_began_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Its long answer has come, and another dispatcher has it before its task could take a step."""
+    long = OK + b"Content-Length: %d\r\n\r\n%b" % (3 * IN_MEMORY, b"x" * 3 * IN_MEMORY)
+    async with running(tmp_path, partial(_answer, long), capacity=1) as case:
+        hand_over = case.dispatcher._short.hand_over
+        given: list[Begun] = []
+
+        def and_let_go(short: ShortRequest, begun: Begun) -> None:
+            hand_over(short, begun)
+            if not given:
+                case.dispatcher._running["0"].cancel()
+            given.append(begun)
+
+        case.dispatcher._short.hand_over = and_let_go
+        await case.accept()
+        async with asyncio.timeout(PATIENCE):
+            while not given or case.dispatcher._running:
+                await asyncio.sleep(0.01)
+        assert case.dispatcher._limiters["fraud"].idle
+        await case.queue.take_over(time.time())
+        await case.ended()
+        assert (case.folder / "0.out").stat().st_size == 3 * IN_MEMORY

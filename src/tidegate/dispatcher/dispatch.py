@@ -18,6 +18,8 @@ from tidegate.dispatcher.short_requests import ShortRequest, ShortRequests, is_s
 from tidegate.dispatcher.snapshot import Snapshot
 from tidegate.domain.asynchronous import ItemState, LeasedItem
 from tidegate.domain.errors import TidegateError
+from tidegate.http1.body_stream import BodyStream
+from tidegate.http1.messages import StreamedReply
 from tidegate.ports.queue import ItemReport, Queue
 from tidegate.queueing.transitions import LEASE
 
@@ -171,15 +173,29 @@ class Dispatcher:
         else:
             self._run_task(held, slot, self._process(held, exists, variant, slot))
 
-    def _run_task(self, held: LeasedItem, slot: ConcurrencySlot, work: Coroutine[None, None, None]) -> None:
+    def _run_task(
+        self,
+        held: LeasedItem,
+        slot: ConcurrencySlot,
+        work: Coroutine[None, None, None],
+        parts: BodyStream | None = None,
+    ) -> None:
         task = asyncio.create_task(work)
         running = self._running[held.item.id] = RunningAttempt(held, slot, task)
-        task.add_done_callback(lambda _: self._forget(running))
+
+        def over(_: object) -> None:
+            slot.release()  # a task that is cancelled before its first step does nothing itself
+            if parts is not None:
+                parts.drop()
+            self._forget(running)
+
+        task.add_done_callback(over)
 
     def _hand_over(self, short: ShortRequest, begun: Begun) -> None:
         """Go on with a task where it was without one."""
         held, slot = short.held, short.slot
-        self._run_task(held, slot, self._process(held, True, short.variant, slot, begun))
+        parts = begun.got.parts if isinstance(begun.got, StreamedReply) else None
+        self._run_task(held, slot, self._process(held, True, short.variant, slot, begun), parts)
 
     async def _process(
         self, held: LeasedItem, exists: bool, variant: str, slot: ConcurrencySlot, begun: Begun | None = None
