@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Text, and_, cast, delete, insert, select, update
 
-from tidegate.domain.errors import Invalid
+from tidegate.domain.errors import Invalid, UnreadableRecord
 from tidegate.domain.observation import Event
-from tidegate.ports.store import Filter, JournalLine, Kind, RecordPage, Saved, Stale
+from tidegate.ports.store import Filter, JournalLine, Kind, RecordPage, Saved, Stale, Unreadable
 from tidegate.store import journal, pages, record_codec
 from tidegate.store.tables import JOURNAL, RECORDS
 
@@ -90,7 +90,13 @@ class SqlTx:
         rows = self._connection.execute(query).all()
         shown = rows if limit is None else rows[:limit]
         more = pages.token(kind.name, where, shown[-1]) if shown and len(rows) > len(shown) else None
-        return RecordPage([_saved(kind, row) for row in shown], more)
+        items, unreadable = list[Saved[T]](), list[Unreadable]()
+        for row in shown:
+            try:
+                items.append(_saved(kind, row))
+            except UnreadableRecord as error:
+                unreadable.append(Unreadable(kind.name, row.name, row.created_at, row.modified_at, str(error)))
+        return RecordPage(items, more, tuple(unreadable))
 
     def versions(self, kind: Kind[T]) -> dict[str, int]:
         asked = select(RECORDS.c.name, RECORDS.c.version).where(RECORDS.c.kind == kind.name)
