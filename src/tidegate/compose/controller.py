@@ -29,6 +29,7 @@ from tidegate.compose.leadership import JOURNAL_EVERY, leading, prune_records
 from tidegate.compose.logins import join_logins, require_login
 from tidegate.compose.periodic import COLLECT_AFTER, every, every_second
 from tidegate.compose.predictions import SignedPredictions
+from tidegate.compose.prometheus_page import PrometheusPage
 from tidegate.compose.target import Targets, control_socket, join_targets, target_context
 from tidegate.compose.tracing import EVERY, Tracing, join_tracing, make_sender
 from tidegate.compose.transform_jobs import Jobs, join_jobs
@@ -54,7 +55,7 @@ from tidegate.reconcile.queues import Queues
 from tidegate.reconcile.scaling import Scaling
 from tidegate.service import prometheus
 from tidegate.service.audit_trail import Trail
-from tidegate.service.record_kinds import ALARM, ENDPOINT, SCALABLE, TRANSFORM
+from tidegate.service.record_kinds import ENDPOINT, TRANSFORM
 from tidegate.service.transforms import PREFIX
 from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
@@ -309,7 +310,7 @@ class Controller:
             trail=Trail(SqlAudit(parts.store.database), parts.clock.now),
             predict=SignedPredictions(self.settings, self.signed, parts.clock),
             proxy_up=parts.proxy.up,
-            prometheus=lambda: page(parts),
+            prometheus=prometheus_page(parts).render,
             logs=parts.targets.all.logs.tail,
             models=parts.targets.all.evidence.list_models,
             progress=parts.jobs.progress,
@@ -368,14 +369,10 @@ def observe_now(engine: Engine, provider: Provider, endpoint: str) -> Observatio
     return seen and provider.evidence.refresh(seen)
 
 
-async def page(parts: Parts) -> str:
-    """The Prometheus page."""
-    found = await parts.store.run(
-        lambda tx: (tx.find(ALARM).items, tx.find(ENDPOINT).items, tx.find(SCALABLE).items)
-    )
-    alarms, endpoints, scaled = found
-    looks = ((saved.body, observe_now(parts.engine, parts.targets.all, saved.name)) for saved in endpoints)
-    targets = (saved.body.target for saved in scaled)
-    text = prometheus.render(parts.watch.totals, (saved.body for saved in alarms), looks, targets)
-    text += prometheus.render_storage(parts.metrics.dropped, parts.metrics.lost)
-    return text + (parts.tracing.counted() if parts.tracing is not None else "")
+def prometheus_page(parts: Parts) -> PrometheusPage:
+    def further() -> str:
+        text = prometheus.render_storage(parts.metrics.dropped, parts.metrics.lost)
+        return text + (parts.tracing.counted() if parts.tracing is not None else "")
+
+    observed = partial(observe_now, parts.engine, parts.targets.all)
+    return PrometheusPage(parts.store, lambda: parts.watch.totals, observed, further)

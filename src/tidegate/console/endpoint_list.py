@@ -1,6 +1,7 @@
 """The rows of all endpoints, made once a second while somebody looks: records are read again after a write alone, the
 points of a sparkline once they are complete, and a row that did not change is not rendered again."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,14 +15,13 @@ from tidegate.domain.alarm import Alarm
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.usage import Usage
 from tidegate.gateway.dependencies import Gateway
-from tidegate.ports.store import Tx
+from tidegate.ports.store import Saved, Tx
 from tidegate.service import usage
-from tidegate.service.record_kinds import ALARM
-from tidegate.service.views import alarms_of, endpoint_view, named_alarms
+from tidegate.service.followed_records import FollowedRecords
+from tidegate.service.record_kinds import ALARM, ENDPOINT, USAGE
+from tidegate.service.views import endpoint_view, named_alarms
 
 CELLS = ("state", "versions", "traffic", "latency", "errors", "instances", "cost", "last")
-FEW = 20
-"""Alarms up to which each is read for itself."""
 AGAIN = 3
 """Points of a sparkline that are read once more: some of what was counted comes late."""
 
@@ -58,9 +58,8 @@ class EndpointList:
     def __init__(self, gateway: Gateway, costs: CostReader) -> None:
         self._gateway = gateway
         self._costs = costs
-        self._written: int | None = None
-        """Line of the journal up to which ``_records`` are; None: they were not read yet."""
-        self._records: list[EndpointRecords] = []
+        self._endpoints, self._usage = FollowedRecords(ENDPOINT), FollowedRecords(USAGE)
+        self._alarms = FollowedRecords(ALARM)
         self._sparklines: dict[str, Sparkline] = {}
         self._priced: dict[str, PricedUsage] = {}
         self._rendered: dict[str, tuple[endpoint_rows.Row, dict[str, str]]] = {}
@@ -107,18 +106,12 @@ class EndpointList:
         return endpoint_rows.sort_by_need(rows)
 
     async def _read_records(self) -> list[EndpointRecords]:
-        known = self._written
+        def work(tx: Tx) -> list[EndpointRecords]:
+            used, alarms = self._usage.read(tx), self._alarms.read(tx)
+            found = usage.join(self._endpoints.read(tx), used)
+            return [EndpointRecords(saved.body, _named(alarms, saved.body), one) for saved, one in found]
 
-        def work(tx: Tx) -> tuple[int, list[EndpointRecords] | None]:
-            latest = tx.journal(limit=1, newest_first=True, bodies=False)
-            written = latest[0].seq if latest else 0
-            return written, None if written == known else _read_all(tx)
-
-        written, found = await self._gateway.context.store.run(work)
-        if found is None:
-            return self._records
-        self._written, self._records = written, found
-        return found
+        return await self._gateway.context.store.run(work)
 
     async def _read_sparkline(self, name: str, variants: tuple[str, ...], second: int) -> Sparkline:
         point, kept = second // SPAN, self._sparklines.get(name)
@@ -139,13 +132,5 @@ class EndpointList:
         return PricedUsage(point, one.endpoint, one.used, cost_cell(cost))
 
 
-def _read_all(tx: Tx) -> list[EndpointRecords]:
-    found = usage.read_all(tx)
-    names = {name for saved, _ in found for name in named_alarms(saved.body)}
-    if len(names) <= FEW:
-        return [EndpointRecords(saved.body, alarms_of(tx, saved.body), used) for saved, used in found]
-    alarms = {saved.name: saved.body for saved in tx.find(ALARM).items if saved.name in names}
-    return [
-        EndpointRecords(saved.body, [alarms[name] for name in named_alarms(saved.body) if name in alarms], used)
-        for saved, used in found
-    ]
+def _named(alarms: Mapping[str, Saved[Alarm]], endpoint: Endpoint) -> list[Alarm]:
+    return [alarms[name].body for name in named_alarms(endpoint) if name in alarms]

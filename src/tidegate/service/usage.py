@@ -1,5 +1,6 @@
 """Use cases of the instance-hours of an endpoint: recorded beside it whenever its counts change, and read."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from tidegate.domain import usage as usages
@@ -33,11 +34,12 @@ def read(tx: Tx, name: str) -> tuple[Endpoint, Usage]:
     return saved.body, found.body if found is not None else _since_last_write(saved)
 
 
-def read_all(tx: Tx) -> list[tuple[Saved[Endpoint], Usage]]:
+def join(
+    endpoints: Mapping[str, Saved[Endpoint]], used: Mapping[str, Saved[Usage]]
+) -> list[tuple[Saved[Endpoint], Usage]]:
     """By the endpoints' names."""
-    kept = {saved.name: saved.body for saved in tx.find(USAGE).items}
-    found = sorted(tx.find(ENDPOINT).items, key=lambda saved: saved.name)
-    return [(saved, kept.get(saved.name) or _since_last_write(saved)) for saved in found]
+    found = ((saved, used.get(name)) for name, saved in sorted(endpoints.items()))
+    return [(saved, one.body if one is not None else _since_last_write(saved)) for saved, one in found]
 
 
 def _since_last_write(saved: Saved[Endpoint]) -> Usage:

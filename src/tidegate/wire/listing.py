@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from tidegate.domain.errors import Invalid
-from tidegate.ports.store import Filter, Saved
+from tidegate.ports.store import Filter, Kind, Saved, Tx
 from tidegate.wire.operation import Params
 
 T = TypeVar("T")
@@ -15,6 +15,9 @@ E = TypeVar("E")
 
 PAGE_SIZE = 10
 """Page size if MaxResults is absent."""
+
+READ_AT_ONCE = 100
+"""Records that are read at a time where not each of them belongs to the page."""
 
 _SORT = {"Name": "name", "CreationTime": "created", "Status": "created"}
 
@@ -38,6 +41,28 @@ def parse_listing(params: Params, order: str = "Descending") -> Listing:
         descending=params.get("SortOrder", order) == "Descending",
     )
     return Listing(where, params.get("MaxResults", PAGE_SIZE), params.get("NextToken"))
+
+
+def find_by_status(
+    tx: Tx, kind: Kind[T], params: Params, status: Callable[[Saved[T]], str]
+) -> tuple[list[Saved[T]], str | None]:
+    """A page of the records with the status that is asked for. Status is derived and therefore not indexed: records
+    are read from where the page begins until one more than the page takes has matched."""
+    wanted = parse_listing(params)
+    found, after, token = list[Saved[T]](), wanted.after, None
+    while True:
+        read = tx.find(kind, wanted.where, max(READ_AT_ONCE, wanted.limit + 1), after)
+        for place, saved in enumerate(read.items, 1):
+            if status(saved) != params["StatusEquals"]:
+                continue
+            if len(found) == wanted.limit:
+                return found, token
+            found.append(saved)
+            if len(found) == wanted.limit:
+                token = tx.find(kind, wanted.where, place, after).next
+        if read.next is None:
+            return found, None
+        after = read.next
 
 
 def list_by_status(

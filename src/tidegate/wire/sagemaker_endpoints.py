@@ -12,7 +12,7 @@ from tidegate.service.endpoints import CarryOver, UpdateRequest
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.targets import choose_target, find_capabilities
 from tidegate.wire import capture_tags
-from tidegate.wire.listing import list_by_status, parse_listing
+from tidegate.wire.listing import find_by_status, list_by_status, parse_listing
 from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
 from tidegate.wire.sagemaker_deployment import parse_deployment
 from tidegate.wire.sagemaker_describe import arn, render_endpoint
@@ -110,9 +110,11 @@ def describe_endpoint(call: TxCall, params: Params) -> Params:
 
 
 def list_endpoints(call: TxCall, params: Params) -> Params:
-    if "StatusEquals" in params or params.get("SortBy") == "Status":
+    if params.get("SortBy") == "Status":
         every = call.tx.find(ENDPOINT, parse_listing(params).where).items
         found, token = list_by_status(every, params, _status)
+    elif "StatusEquals" in params:
+        found, token = find_by_status(call.tx, ENDPOINT, params, _status)
     else:
         wanted = parse_listing(params)
         page = call.tx.find(ENDPOINT, wanted.where, wanted.limit, wanted.after)
