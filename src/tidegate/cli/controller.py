@@ -33,7 +33,7 @@ def main() -> int:
 COLLECT_AFTER = 50_000
 """Objects made and not freed after which the youngest are looked through for cycles. Of what is known of a thousand
 endpoints a part is replaced each second: by Python's own 700 it grows old first, and then all objects are looked
-through each 10 to 20 seconds, which holds up everything for a tenth of a second. This is some megabytes more memory."""
+through each 10 to 20 seconds, which holds up everything for a tenth of a second. It is some megabytes more memory."""
 
 
 def _import_server() -> Callable[[Settings], None]:

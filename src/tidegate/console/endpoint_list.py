@@ -1,7 +1,6 @@
 """The rows of all endpoints, made once a second while somebody looks: records are read again after a write alone, the
 points of a sparkline once they are complete, and a row that did not change is not rendered again."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +14,12 @@ from tidegate.domain.alarm import Alarm
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.usage import Usage
 from tidegate.gateway.dependencies import Gateway
-from tidegate.ports.store import Saved, Tx
+from tidegate.ports.store import Tx
 from tidegate.service import usage
+from tidegate.service.endpoint_records import pick_alarms
 from tidegate.service.followed_records import FollowedRecords
 from tidegate.service.record_kinds import ALARM, ENDPOINT, USAGE
-from tidegate.service.views import endpoint_view, named_alarms
+from tidegate.service.views import endpoint_view
 
 CELLS = ("state", "versions", "traffic", "latency", "errors", "instances", "cost", "last")
 AGAIN = 3
@@ -109,7 +109,7 @@ class EndpointList:
         def work(tx: Tx) -> list[EndpointRecords]:
             used, alarms = self._usage.read(tx), self._alarms.read(tx)
             found = usage.join(self._endpoints.read(tx), used)
-            return [EndpointRecords(saved.body, _named(alarms, saved.body), one) for saved, one in found]
+            return [EndpointRecords(saved.body, pick_alarms(alarms, saved.body), one) for saved, one in found]
 
         return await self._gateway.context.store.run(work)
 
@@ -130,7 +130,3 @@ class EndpointList:
             return kept
         cost = cost_view(await self._costs.price(one.endpoint, one.used))
         return PricedUsage(point, one.endpoint, one.used, cost_cell(cost))
-
-
-def _named(alarms: Mapping[str, Saved[Alarm]], endpoint: Endpoint) -> list[Alarm]:
-    return [alarms[name].body for name in named_alarms(endpoint) if name in alarms]
