@@ -30,10 +30,10 @@ def main() -> int:
     return 0
 
 
-COLLECT_AFTER = 50_000
-"""Objects made and not freed after which the youngest are looked through for cycles. Of what is known of a thousand
-endpoints a part is replaced each second: by Python's own 700 it grows old first, and then all objects are looked
-through each 10 to 20 seconds, which holds up everything for a tenth of a second. It is some megabytes more memory."""
+ALL_EVERY = 500
+"""Collections of the younger objects until all are looked through for garbage, which holds up everything: with a
+thousand endpoints for a tenth of a second, by Python's own 10 each 10 to 20 seconds. The younger ones are looked
+through as often as ever: requests that fail leave cycles that hold their bodies."""
 
 
 def _import_server() -> Callable[[Settings], None]:
@@ -42,7 +42,7 @@ def _import_server() -> Callable[[Settings], None]:
     gc.disable()
     run: Callable[[Settings], None] = load("tidegate.compose.controller", "run")
     gc.freeze()
-    gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
+    gc.set_threshold(*gc.get_threshold()[:2], ALL_EVERY)
     gc.enable()
     return run
 
