@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tidegate.domain.errors import TidegateError
 from tidegate.host.late_import import load
+from tidegate.host.open_files import allow_many_files
 from tidegate.settings import Settings
 
 
@@ -19,6 +20,7 @@ def main() -> int:
     parser.add_argument("--port", required=True, type=int)
     parser.add_argument("--state", required=True, type=Path)
     given = parser.parse_args()
+    allow_many_files()
     try:
         run = _import_server()
         run(Settings.from_environment(os.environ, host=given.host, port=given.port, state=given.state))
