@@ -29,7 +29,6 @@ from tidegate.compose.leadership import JOURNAL_EVERY, leading, prune_records
 from tidegate.compose.logins import join_logins, require_login
 from tidegate.compose.periodic import COLLECT_AFTER, every, every_second
 from tidegate.compose.predictions import SignedPredictions
-from tidegate.compose.prometheus_page import PrometheusPage
 from tidegate.compose.target import Targets, control_socket, join_targets, target_context
 from tidegate.compose.tracing import EVERY, Tracing, join_tracing, make_sender
 from tidegate.compose.transform_jobs import Jobs, join_jobs
@@ -53,10 +52,11 @@ from tidegate.reconcile.guards import Guards
 from tidegate.reconcile.metrics_loop import MetricsLoop
 from tidegate.reconcile.queues import Queues
 from tidegate.reconcile.scaling import Scaling
-from tidegate.service import prometheus
+from tidegate.service import alarms, prometheus
 from tidegate.service.audit_trail import Trail
-from tidegate.service.record_kinds import ENDPOINT, TRANSFORM
+from tidegate.service.record_kinds import ENDPOINT, SCALABLE, TRANSFORM
 from tidegate.service.transforms import PREFIX
+from tidegate.service.unreadable_records import UnreadableRecords
 from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
 from tidegate.store import DatabaseLimits, SqlStore, open_store
@@ -118,6 +118,7 @@ class Parts:
     keeper: ArtifactKeeper | None
     beside: EvidenceLoops
     tracing: Tracing | None
+    unreadable: UnreadableRecords
 
 
 def join(
@@ -168,7 +169,7 @@ def join(
     )
     return Parts(
         *(store, metrics, clock, ids, proxy, targets, engine, watch, scaling, jobs, queue, queues, dispatcher),
-        *(join_wakes(proxy, provider.lifecycle), keeper, beside, tracing),
+        *(join_wakes(proxy, provider.lifecycle), keeper, beside, tracing, UnreadableRecords()),
     )
 
 
@@ -310,7 +311,7 @@ class Controller:
             trail=Trail(SqlAudit(parts.store.database), parts.clock.now),
             predict=SignedPredictions(self.settings, self.signed, parts.clock),
             proxy_up=parts.proxy.up,
-            prometheus=prometheus_page(parts).render,
+            prometheus=lambda: page(parts),
             logs=parts.targets.all.logs.tail,
             models=parts.targets.all.evidence.list_models,
             progress=parts.jobs.progress,
@@ -369,10 +370,16 @@ def observe_now(engine: Engine, provider: Provider, endpoint: str) -> Observatio
     return seen and provider.evidence.refresh(seen)
 
 
-def prometheus_page(parts: Parts) -> PrometheusPage:
-    def further() -> str:
-        text = prometheus.render_storage(parts.metrics.dropped, parts.metrics.lost)
-        return text + (parts.tracing.counted() if parts.tracing is not None else "")
-
-    observed = partial(observe_now, parts.engine, parts.targets.all)
-    return PrometheusPage(parts.store, lambda: parts.watch.totals, observed, further)
+async def page(parts: Parts) -> str:
+    """The Prometheus page, rendered beside the event loop: of a thousand endpoints it takes longer than others should
+    wait."""
+    found = await parts.store.run(
+        lambda tx: (alarms.find_all(tx), tx.find(ENDPOINT).items, tx.find(SCALABLE).items)
+    )
+    unreadable = await parts.unreadable.find(parts.store, parts.clock.now())
+    shown, endpoints, scaled = found
+    looks = [(saved.body, observe_now(parts.engine, parts.targets.all, saved.name)) for saved in endpoints]
+    targets = [saved.body.target for saved in scaled]
+    text = await asyncio.to_thread(prometheus.render, parts.watch.totals, shown, looks, targets, unreadable)
+    text += prometheus.render_storage(parts.metrics.dropped, parts.metrics.lost)
+    return text + (parts.tracing.counted() if parts.tracing is not None else "")

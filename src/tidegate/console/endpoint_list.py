@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tidegate.console import endpoint_rows
-from tidegate.console.activity import SPAN, SPANS, read_activity, read_rates, variants_of
+from tidegate.console.activity import SPAN, SPANS, Activity, read_activity, read_rates, variants_of
 from tidegate.console.cost_reader import CostReader
 from tidegate.console.endpoint_cost import cost_cell, cost_view
 from tidegate.console.live_stream import Snapshot
@@ -14,14 +14,17 @@ from tidegate.domain.alarm import Alarm
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.usage import Usage
 from tidegate.gateway.dependencies import Gateway
-from tidegate.ports.store import Tx
+from tidegate.ports.store import Tx, Unreadable
 from tidegate.service import usage
-from tidegate.service.endpoint_records import pick_alarms
-from tidegate.service.followed_records import FollowedRecords
-from tidegate.service.record_kinds import ALARM, ENDPOINT, USAGE
-from tidegate.service.views import endpoint_view
+from tidegate.service.alarms import find_all
+from tidegate.service.record_kinds import ENDPOINT
+from tidegate.service.views import alarms_of, endpoint_view, named_alarms, unreadable_view
 
 CELLS = ("state", "versions", "traffic", "latency", "errors", "instances", "cost", "last")
+NO_ACTIVITY = Activity(0.0, None, None, None)
+NO_COST = {"dollars": "-", "stands_in": "", "since": ""}
+FEW = 20
+"""Alarms up to which each is read for itself."""
 AGAIN = 3
 """Points of a sparkline that are read once more: some of what was counted comes late."""
 
@@ -58,8 +61,10 @@ class EndpointList:
     def __init__(self, gateway: Gateway, costs: CostReader) -> None:
         self._gateway = gateway
         self._costs = costs
-        self._endpoints, self._usage = FollowedRecords(ENDPOINT), FollowedRecords(USAGE)
-        self._alarms = FollowedRecords(ALARM)
+        self._written: int | None = None
+        """Line of the journal up to which ``_records`` are; None: they were not read yet."""
+        self._records: list[EndpointRecords] = []
+        self._unreadable: tuple[Unreadable, ...] = ()
         self._sparklines: dict[str, Sparkline] = {}
         self._priced: dict[str, PricedUsage] = {}
         self._rendered: dict[str, tuple[endpoint_rows.Row, dict[str, str]]] = {}
@@ -102,16 +107,27 @@ class EndpointList:
             document = endpoint_view(endpoint, context.observed(name), one.alarms)
             row = endpoint_rows.make_row(document, activity, sparklines[name].rates, now)
             rows.append({**row, "cost": priced[name].cell})
+        for unknown in self._unreadable:
+            row = endpoint_rows.make_row(unreadable_view(unknown), NO_ACTIVITY, (), now)
+            rows.append({**row, "cost": NO_COST})
         self._sparklines, self._priced = sparklines, priced
         return endpoint_rows.sort_by_need(rows)
 
     async def _read_records(self) -> list[EndpointRecords]:
-        def work(tx: Tx) -> list[EndpointRecords]:
-            used, alarms = self._usage.read(tx), self._alarms.read(tx)
-            found = usage.join(self._endpoints.read(tx), used)
-            return [EndpointRecords(saved.body, pick_alarms(alarms, saved.body), one) for saved, one in found]
+        known = self._written
 
-        return await self._gateway.context.store.run(work)
+        def work(tx: Tx) -> tuple[int, list[EndpointRecords] | None, tuple[Unreadable, ...]]:
+            latest = tx.journal(limit=1, newest_first=True, bodies=False)
+            written = latest[0].seq if latest else 0
+            if written == known:
+                return written, None, ()
+            return written, _read_all(tx), tx.find(ENDPOINT).unreadable
+
+        written, found, unreadable = await self._gateway.context.store.run(work)
+        if found is None:
+            return self._records
+        self._written, self._records, self._unreadable = written, found, unreadable
+        return found
 
     async def _read_sparkline(self, name: str, variants: tuple[str, ...], second: int) -> Sparkline:
         point, kept = second // SPAN, self._sparklines.get(name)
@@ -130,3 +146,15 @@ class EndpointList:
             return kept
         cost = cost_view(await self._costs.price(one.endpoint, one.used))
         return PricedUsage(point, one.endpoint, one.used, cost_cell(cost))
+
+
+def _read_all(tx: Tx) -> list[EndpointRecords]:
+    found = usage.read_all(tx)
+    names = {name for saved, _ in found for name in named_alarms(saved.body)}
+    if len(names) <= FEW:
+        return [EndpointRecords(saved.body, alarms_of(tx, saved.body), used) for saved, used in found]
+    alarms = {alarm.name: alarm for alarm in find_all(tx) if alarm.name in names}
+    return [
+        EndpointRecords(saved.body, [alarms[name] for name in named_alarms(saved.body) if name in alarms], used)
+        for saved, used in found
+    ]

@@ -13,7 +13,6 @@ from tidegate.domain.transform import TransformProgress
 from tidegate.ports.artifacts import Artifacts
 from tidegate.ports.logs import ReplicaLog
 from tidegate.service.audit_trail import Trail
-from tidegate.service.endpoint_records import EndpointDirectory
 from tidegate.service.logins import Logins
 from tidegate.settings import Settings
 from tidegate.wire.operation import WireContext
@@ -75,8 +74,6 @@ class Gateway:
     """Returns why the loops cannot save their work; None if they can."""
     unwritable: Callable[[], Awaitable[str | None]] = _nothing
     """Returns why the state folder cannot be written; None if it can."""
-
-    directory: EndpointDirectory = field(default_factory=EndpointDirectory)
 
     @cached_property
     def own_hosts(self) -> "re.Pattern[str]":

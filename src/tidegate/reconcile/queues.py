@@ -1,7 +1,7 @@
 """Once per second: read the backlogs, publish what may be handed out, and decide which endpoints sleep or wake."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -13,15 +13,14 @@ from tidegate.domain.targets import TargetTable
 from tidegate.ports.clock import Clock
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.queue import Queue
-from tidegate.ports.store import Saved, Stale, Store, Tx
+from tidegate.ports.store import Stale, Store, Tx
 from tidegate.queueing import scale_to_zero
+from tidegate.reconcile.last_read import LastRead
 from tidegate.rollout.commands import VariantChange
 from tidegate.service import backlogs
 from tidegate.service.asynchronous import async_config
 from tidegate.service.endpoints import update_weights_and_capacities
-from tidegate.service.followed_records import FollowedRecords
 from tidegate.service.record_kinds import ENDPOINT, SCALABLE
-from tidegate.service.scaling_records import Scalable
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +31,16 @@ PRUNE_EVERY = 30.0
 
 
 Followed = frozenset[tuple[str, str]]
+
+
+def _read(tx: Tx) -> tuple[list[Endpoint], Followed]:
+    """Every asynchronous endpoint, and the variants that autoscaling follows."""
+    page = tx.find(SCALABLE)
+    followed = frozenset((saved.body.target.endpoint, saved.body.target.variant) for saved in page.items)
+    # What cannot be read follows its variant all the same; its name begins with both.
+    followed |= {(names[0], names[1]) for one in page.unreadable if len(names := one.name.split("/")) > 1}
+    endpoints = (saved.body for saved in tx.find(ENDPOINT).items)
+    return [endpoint for endpoint in endpoints if async_config(endpoint) is not None], followed
 
 
 @dataclass
@@ -50,8 +59,7 @@ class Queues:
     _busy: dict[str, float] = field(default_factory=dict)
     """When each endpoint's queue was last seen with work."""
     _pruned: float = 0.0
-    _endpoints: FollowedRecords[Endpoint] = field(default_factory=lambda: FollowedRecords(ENDPOINT))
-    _scalables: FollowedRecords[Scalable] = field(default_factory=lambda: FollowedRecords(SCALABLE))
+    _records: LastRead[tuple[list[Endpoint], Followed]] = field(default_factory=lambda: LastRead(_read))
 
     async def turn(self) -> None:
         """One second's work. What fails is logged and made up for by the next turn."""
@@ -64,8 +72,7 @@ class Queues:
 
     async def _turn(self, moment: datetime) -> None:
         now = moment.timestamp()
-        endpoints, scalables = await self.store.run(self._read)
-        served = [saved.body for saved in endpoints.values() if async_config(saved.body) is not None]
+        served, scaled = await self._records.get(self.store)
         if not served and not self._busy and self._pruned:
             return
         queues = await self.queue.backlogs()
@@ -73,8 +80,6 @@ class Queues:
             self._busy[name] = now
         pages = {endpoint.name: self._page(endpoint) for endpoint in served}
         self.publish(now, pages, bool(served or queues))
-        targets = (saved.body.target for saved in scalables.values())
-        scaled = frozenset((target.endpoint, target.variant) for target in targets)
         await self._measure(served, queues, pages, now)
         for endpoint in served:
             await self._sleep(endpoint, queues.get(endpoint.name, Backlog()), scaled, moment)
@@ -83,9 +88,6 @@ class Queues:
         # While there is a lot to forget each turn takes a part of it, so that no transaction takes long.
         if now - self._pruned >= PRUNE_EVERY and not await self.queue.prune(now - KEPT):
             self._pruned = now
-
-    def _read(self, tx: Tx) -> tuple[Mapping[str, Saved[Endpoint]], Mapping[str, Saved[Scalable]]]:
-        return self._endpoints.read(tx), self._scalables.read(tx)
 
     def _page(self, endpoint: Endpoint) -> tuple[int, str]:
         """How many requests its instances may have at a time, and the variant that represents it in metrics."""

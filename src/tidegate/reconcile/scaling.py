@@ -34,10 +34,12 @@ from tidegate.ports.metrics import Metrics
 from tidegate.ports.queue import Queue
 from tidegate.ports.store import Saved, Stale, Store, Tx
 from tidegate.reconcile.alarm_reads import read_all
-from tidegate.reconcile.standings import Standing, Standings
+from tidegate.reconcile.last_read import LastRead
 from tidegate.scaling.decide import ScalingDecision, decide
 from tidegate.service import activities, scalables, scaling_observation
 from tidegate.service.endpoints import autoscale
+from tidegate.service.record_kinds import ALARM, ENDPOINT
+from tidegate.service.records import read_if_readable
 from tidegate.service.scaling_records import Scalable, policies_of, record_name
 from tidegate.service.targets import find_capabilities
 
@@ -53,6 +55,15 @@ SEASONS = 3
 """How much of it they are given."""
 PATIENCE = timedelta(seconds=60)
 """Until a change that was refused is tried again."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One target as read in one transaction."""
+
+    saved: Saved[Scalable]
+    endpoint: Endpoint | None
+    alarms: dict[str, list[Alarm]]
 
 
 @dataclass
@@ -86,7 +97,7 @@ class Scaling:
     _known: dict[str, Memory] = field(default_factory=dict)
     _followed: frozenset[tuple[str, str]] = frozenset()
     _pruned: datetime | None = None
-    _standings: Standings = field(default_factory=Standings)
+    _records: LastRead[list[Standing]] = field(default_factory=lambda: LastRead(read))
 
     def followed(self) -> frozenset[tuple[str, str]]:
         """Endpoints and variants with a scalable target."""
@@ -96,7 +107,7 @@ class Scaling:
         """One second's work. What fails is logged and made up for by the next turn."""
         try:
             now = self.clock.now()
-            found = await self.store.run(self._standings.read)
+            found = await self._records.get(self.store)
             targets = [one.saved.body.target for one in found]
             self._followed = frozenset((target.endpoint, target.variant) for target in targets)
             names = {one.saved.name for one in found}
@@ -281,6 +292,22 @@ class Scaling:
         if self._pruned is None or now - self._pruned >= PRUNE_EVERY:
             await self.store.run(lambda tx: activities.prune(tx, now))
             self._pruned = now
+
+
+def read(tx: Tx) -> list[Standing]:
+    """Takes a single read if nothing is scaled."""
+    found = scalables.list_all(tx)
+    if not found:
+        return []
+    alarms = scaling_observation.alarms_by_action(saved.body for saved in tx.find(ALARM).items)
+    endpoints = {saved.body.target.endpoint: None for saved in found}
+    records = {name: read_if_readable(tx, ENDPOINT, name) for name in endpoints}
+    standings = []
+    for saved in found:
+        record = records[saved.body.target.endpoint]
+        endpoint = record.body if record is not None else None
+        standings.append(Standing(saved, endpoint, scaling_observation.alarms_by_policy(saved.body, alarms)))
+    return standings
 
 
 def durable(state: ScalerState) -> ScalerState:

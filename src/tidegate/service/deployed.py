@@ -14,6 +14,7 @@ from tidegate.ports.store import Filter, Tx
 from tidegate.service import scalables
 from tidegate.service import tags as labels
 from tidegate.service.record_kinds import ALARM, CONFIG, DRIFT_SCHEDULE, ENDPOINT
+from tidegate.service.records import read_if_readable
 from tidegate.service.scaling_records import Scalable
 from tidegate.service.spec_scaling import FROM_ZERO
 
@@ -123,7 +124,7 @@ def _alarms(
     a spec of this endpoint left on record."""
     prefixes = (f"{config.name}-", f"{desired.endpoint}-")
     known = {saved.name: saved.body for one in prefixes for saved in tx.find(ALARM, Filter(name_prefix=one)).items}
-    others_named = (tx.get(ALARM, name) for name in (*guards, *(alarm.name for alarm in desired.alarms)))
+    others_named = (read_if_readable(tx, ALARM, name) for name in (*guards, *(one.name for one in desired.alarms)))
     known |= {saved.name: saved.body for saved in others_named if saved is not None}
     wanted = (_present(alarm.name, desired, config, guards, known) for alarm in desired.alarms)
     names = [name for name in dict.fromkeys((*wanted, *guards)) if name in known]

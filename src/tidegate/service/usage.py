@@ -1,21 +1,29 @@
 """Use cases of the instance-hours of an endpoint: recorded beside it whenever its counts change, and read."""
 
-from collections.abc import Mapping
+import logging
 from datetime import datetime
 
 from tidegate.domain import usage as usages
 from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.errors import UnreadableRecord
 from tidegate.domain.usage import Usage
 from tidegate.ports.store import Saved, Tx
 from tidegate.service.quotas import instances
 from tidegate.service.record_kinds import ENDPOINT, USAGE
 from tidegate.service.records import require
 
+log = logging.getLogger(__name__)
+
 
 def record(tx: Tx, before: Endpoint | None, after: Endpoint, now: datetime) -> None:
     """Follow a change of the endpoint's record, in the same transaction. Of an endpoint that an earlier version of
-    tidegate created, nothing is known before."""
-    saved = tx.get(USAGE, after.name)
+    tidegate created, nothing is known before. A record that cannot be read stays as it is, and keeps nothing else
+    from being written."""
+    try:
+        saved = tx.get(USAGE, after.name)
+    except UnreadableRecord as error:
+        log.warning("the usage of endpoint %s is not continued: %s", after.name, error)
+        return
     known = saved.body if saved is not None and before is not None else Usage(now, now)
     followed = usages.follow(known, instances(after), now)
     if saved is None or followed is not saved.body:
@@ -24,8 +32,7 @@ def record(tx: Tx, before: Endpoint | None, after: Endpoint, now: datetime) -> N
 
 def forget(tx: Tx, name: str, now: datetime) -> None:
     """The endpoint was removed."""
-    if tx.get(USAGE, name) is not None:
-        tx.delete(USAGE, name, expect=None, now=now)
+    tx.delete(USAGE, name, expect=None, now=now)
 
 
 def read(tx: Tx, name: str) -> tuple[Endpoint, Usage]:
@@ -34,12 +41,11 @@ def read(tx: Tx, name: str) -> tuple[Endpoint, Usage]:
     return saved.body, found.body if found is not None else _since_last_write(saved)
 
 
-def join(
-    endpoints: Mapping[str, Saved[Endpoint]], used: Mapping[str, Saved[Usage]]
-) -> list[tuple[Saved[Endpoint], Usage]]:
-    """By the endpoints' names."""
-    found = ((saved, used.get(name)) for name, saved in sorted(endpoints.items()))
-    return [(saved, one.body if one is not None else _since_last_write(saved)) for saved, one in found]
+def read_all(tx: Tx) -> list[tuple[Saved[Endpoint], Usage]]:
+    """By the endpoints' names, of those that can be read."""
+    kept = {saved.name: saved.body for saved in tx.find(USAGE).items}
+    found = sorted(tx.find(ENDPOINT).items, key=lambda saved: saved.name)
+    return [(saved, kept.get(saved.name) or _since_last_write(saved)) for saved in found]
 
 
 def _since_last_write(saved: Saved[Endpoint]) -> Usage:
