@@ -14,6 +14,7 @@ from sqlalchemy import event
 
 from tests.served_wire import ACCOUNT, REGION, Served, serve
 from tidegate.domain.scaling import Dimension
+from tidegate.gateway import native
 from tidegate.ports.store import Kind, Tx
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, HISTORY, MODEL, SCALABLE, USAGE
 from tidegate.service.records import require
@@ -163,6 +164,16 @@ def test_a_call_reads_as_much_among_many_endpoints_as_among_few(
     few, many = (spend(served, CALLS[name], monkeypatch) for served in platforms)
     assert (many.statements, many.records) == (few.statements, few.records)
     assert many.steps <= few.steps * 1.2, "rows were looked at that were not returned"
+
+
+def test_the_list_of_all_endpoints_takes_no_statement_for_each(
+    platforms: tuple[Served, Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few, many = (
+        spend(served, lambda served: served.run(served.store.run(native._read_endpoints)), monkeypatch)
+        for served in platforms
+    )
+    assert many.statements == few.statements
 
 
 def test_creation_reads_no_more_records_for_its_look_at_names_in_another_case(
