@@ -14,7 +14,7 @@ from tidegate.domain.observation import Capabilities, Event
 from tidegate.domain.registry import Model, Tags
 from tidegate.domain.rollout import DeploymentConfig, Phase, Version
 from tidegate.domain.targets import LOCAL
-from tidegate.ports.store import Saved, Tx
+from tidegate.ports.store import Filter, Saved, Tx
 from tidegate.rollout import commands
 from tidegate.rollout.commands import VariantChange
 from tidegate.service import history, packages, quotas, scalables, usage
@@ -79,9 +79,9 @@ def create_endpoint(
 
 def require_free_name(tx: Tx, name: str) -> None:
     """Raises AlreadyExists. Only creation compares names of endpoints without regard to case, as in SageMaker."""
-    for taken in tx.versions(ENDPOINT):
-        if taken.casefold() == name.casefold():
-            raise AlreadyExists(f'there is already an endpoint "{taken}"', about=(ENDPOINT.name, taken))
+    page = tx.find(ENDPOINT, Filter(name_in_any_case=name))
+    for taken in (*page.items, *page.unreadable):
+        raise AlreadyExists(f'there is already an endpoint "{taken.name}"', about=(ENDPOINT.name, taken.name))
 
 
 def first_number(tx: Tx, name: str, now: datetime) -> int:
