@@ -1,8 +1,8 @@
 """Scores one row by an onnxruntime session whose input and output stay in place.
 
-``InferenceSession.run`` makes arrays of both for each call, and the results of one row then pass numpy several times. For
-a request that finds nothing in the processor's caches, as among a few hundred a second, that is a fifth of the worker's
-time. Here the row's bytes are copied into memory that the session knows, and the sum is read out of it as a number.
+``InferenceSession.run`` makes arrays of both for each call, and the results of one row then pass numpy several times.
+For a request that finds nothing in the processor's caches, as among a few hundred a second, that is a fifth of the
+worker's time. Here the row's bytes are copied into memory that the session knows, and the sum is read out of it.
 """
 
 import math
@@ -34,7 +34,7 @@ def bind_row(
     binding = session.io_binding()
     binding.bind_ortvalue_input(names[0], onnxruntime.OrtValue.ortvalue_from_numpy(row))
     binding.bind_ortvalue_output(names[1], onnxruntime.OrtValue.ortvalue_from_numpy(total))
-    given, found = memoryview(row).cast("B"), memoryview(total).cast("B").cast("f")
+    given, found = row.data.cast("B"), total.data.cast("B").cast("f")
     run, free = session.run_with_iobinding, threading.Lock()
 
     def evaluate(values: bytes) -> "array[float] | None":
@@ -62,8 +62,9 @@ def keep_sum(total: float) -> "array[float]":
 
 
 def to_probability(total: float) -> "array[float]":
-    """As ``objectives`` has it, bit by bit. To round a sum or a quotient of two float32 from float64 gives what float32
-    itself gives, as float64 has more than twice its digits (Figueroa, "When is double rounding innocuous?")."""
+    """As ``objectives`` has it, bit by bit. A sum or a quotient of two float32 that is rounded from float64 is what
+    float32 itself gives, as float64 has more than twice its digits (Figueroa, "When is double rounding
+    innocuous?")."""
     odds = -total
     made = array("f", (0.0,))
     if odds < MOST_ODDS:

@@ -83,6 +83,8 @@ class TabularScorer:
             features.of_kind(row_decoder.ValueKind.FLAG),
         ).rows
         self._forms: dict[tuple[bytes | None, bytes | None], Form] = {}
+        self._last: tuple[Mapping[bytes, bytes], Form] = ({}, Form(False, "", False))
+        """Headers that were seen last, which requests with the same head share, and their forms."""
         self._dialect: Dialect | None = None
 
     def follow(self, dialect: Dialect) -> None:
@@ -171,6 +173,14 @@ class TabularScorer:
 
     def _form(self, call: Call) -> Form:
         """Raises ModelFailed (406) if no content type is acceptable."""
+        headers, form = self._last
+        if headers is call.headers:
+            return form
+        form = self._find_form(call)
+        self._last = (call.headers, form)
+        return form
+
+    def _find_form(self, call: Call) -> Form:
         key = call.headers.get(b"content-type"), call.headers.get(b"accept")
         form = self._forms.get(key)
         if form is None:
