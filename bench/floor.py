@@ -3,9 +3,9 @@
     python -m bench.floor [--seconds 10] [--rounds 3] [--keep]
 
 A side is added for each thing that a design cannot do without: a server that answers a constant (HAProxy's
-``http-request return``, and a Python process on uvloop), and HAProxy in front of it on a unix socket, without any rule,
-and with the configuration that tidegate generates. None of them has a model. Rounds alternate between the sides, as in
-byhand.py; ``--seconds 2 --rounds 2`` takes a minute and a half.
+``http-request return``, and a Python process on uvloop), and HAProxy in front of it on a unix socket, without any
+rule, and with the configuration that tidegate generates. None of them has a model. Rounds alternate between the
+sides, as in byhand.py; ``--seconds 2 --rounds 2`` takes a minute and a half.
 """
 
 import argparse
