@@ -98,17 +98,15 @@ class HttpClient:
         reply.add_done_callback(done)
         return reply
 
-    def ask(self, request: bytes, take: Take, unread: bool = False) -> Exchange:
+    def ask(self, request: bytes, take: Take) -> Exchange:
         """Send a whole request and return at once, for callers to whom a task for each is too dear. ``take`` gets
-        what ``request`` would return or raise; there is no limit in time. ``unread``: not before the exchange's
-        ``read``. A client of which one exchange is left unread must be asked by this method alone."""
-        exchange = Exchange(request, take, self._keep, unread)
+        what ``request`` would return or raise; there is no limit in time."""
+        exchange = Exchange(request, take, self._keep)
         while self._idle:
             connection = self._idle.pop()
-            if connection.usable:
+            if connection.open:
                 exchange.begin(connection, self._ask_anew)
                 return exchange
-            connection.close()
         self._ask_anew(exchange)
         return exchange
 

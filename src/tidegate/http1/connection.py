@@ -1,9 +1,6 @@
 """One kept connection on httptools, with one request at a time."""
 
 import asyncio
-import fcntl
-import os
-import termios
 from collections.abc import Callable
 from contextlib import aclosing
 from typing import Protocol, cast
@@ -13,10 +10,6 @@ import httptools
 from tidegate.http1.body_stream import BodyStream
 from tidegate.http1.messages import ConnectionBroken, HttpReply, LongBody, StreamedReply, Streaming
 
-READ = 64 * 1024
-"""Bytes that ``pull`` reads at most."""
-NONE_READY = bytes(4)
-"""FIONREAD's count when nothing can be read."""
 LARGEST = 1024 * 1024
 """Bytes of a part of a stream: a larger chunk becomes several."""
 
@@ -49,7 +42,6 @@ class HttpConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._waiting: Waiter | None = None
         self._parser = httptools.HttpResponseParser(self)
-        self._paused = False
         self._used = False
         self._sending: asyncio.Task[None] | None = None
         """Sends the rest of a large request."""
@@ -66,11 +58,6 @@ class HttpConnection(asyncio.Protocol):
     @property
     def open(self) -> bool:
         return self._transport is not None and self._keep and not self._transport.is_closing()
-
-    @property
-    def usable(self) -> bool:
-        """Whether it is open and, if it is paused, nothing came that would be taken for the next response."""
-        return self.open and not (self._paused and self._has_unread())
 
     async def send(
         self, request: bytes, body: LongBody | None, streaming: Streaming | None
@@ -220,36 +207,12 @@ class HttpConnection(asyncio.Protocol):
     # --- as the source of a stream ---
 
     def pause(self) -> None:
-        if self._transport is not None and not self._paused:
-            self._paused = True
+        if self._transport is not None:
             self._transport.pause_reading()
 
     def resume(self) -> None:
-        if self._paused and self._transport is not None and not self._transport.is_closing():
-            self._paused = False
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
-
-    def pull(self) -> None:
-        """Read a response while paused, which stays so if all of it was there: to pause anew for each response, the
-        event loop would be woken up by each, to find out that nobody wants it yet."""
-        if self._transport is None or self._transport.is_closing():
-            return
-        try:
-            data = os.read(self._number(), READ)
-        except OSError:  # nothing yet, or an error, which the transport finds by itself
-            data = b""
-        if data:
-            self.data_received(data)
-        if self._waiting is not None:
-            self.resume()
-
-    def _has_unread(self) -> bool:
-        return fcntl.ioctl(self._number(), termios.FIONREAD, NONE_READY) != NONE_READY
-
-    def _number(self) -> int:
-        """The socket's file descriptor. The connection must be open."""
-        assert self._transport is not None
-        return int(self._transport.get_extra_info("socket").fileno())
 
     def end_stream(self, whole: bool) -> None:
         streaming, self._streaming = self._streaming, None

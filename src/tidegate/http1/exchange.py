@@ -9,15 +9,12 @@ Take = Callable[[HttpReply | Exception], None]
 
 
 class Exchange:
-    """A ``Waiter``. ``take`` is called once, unless the exchange is abandoned; ``keep`` gets the connection back.
-    ``unread``: the reply is left unread until ``read``."""
+    """A ``Waiter``. ``take`` is called once, unless the exchange is abandoned; ``keep`` gets the connection back."""
 
-    __slots__ = ("_connection", "_keep", "_over", "_request", "_retry", "_take", "_unread")
+    __slots__ = ("_connection", "_keep", "_over", "_request", "_retry", "_take")
 
-    def __init__(
-        self, request: bytes, take: Take, keep: Callable[[HttpConnection], None], unread: bool = False
-    ) -> None:
-        self._request, self._take, self._keep, self._unread = request, take, keep, unread
+    def __init__(self, request: bytes, take: Take, keep: Callable[[HttpConnection], None]) -> None:
+        self._request, self._take, self._keep = request, take, keep
         self._connection: HttpConnection | None = None
         self._retry: Callable[[Exchange], None] | None = None
         self._over = False
@@ -25,17 +22,16 @@ class Exchange:
     def begin(self, connection: HttpConnection, retry: "Callable[[Exchange], None] | None") -> None:
         """Send the request. ``retry``: called in place of ``take`` if the server had closed this kept connection."""
         self._connection, self._retry = connection, retry
-        if self._unread:
-            connection.pause()
-        else:
-            connection.resume()
         connection.begin(self._request, self)
 
-    def read(self) -> None:
-        """Read the reply, now or when it comes."""
-        self._unread = False
+    def pause(self) -> None:
+        """Leave the reply unread until ``resume``."""
+        if self._connection is not None and self._connection.open and not self._over:
+            self._connection.pause()
+
+    def resume(self) -> None:
         if self._connection is not None and not self._over:
-            self._connection.pull()
+            self._connection.resume()
 
     def abandon(self) -> None:
         """Take nothing any more."""

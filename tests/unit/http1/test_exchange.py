@@ -72,19 +72,20 @@ async def test_a_kept_connection_that_the_server_closed_is_replaced_once(tmp_pat
         listener.close()
 
 
-async def test_a_reply_left_unread_is_read_when_asked_for_and_none_after_it_is_abandoned(tmp_path: Path) -> None:
+async def test_a_paused_reply_is_read_when_it_is_resumed_and_none_after_it_is_abandoned(tmp_path: Path) -> None:
     async def scene(server: Server) -> None:
         client, replies = server.client(), Replies()
         client.ask(REQUEST, replies.taken.append)
         await replies.body()
-        exchange = client.ask(REQUEST, replies.taken.append, unread=True)
+        exchange = client.ask(REQUEST, replies.taken.append)
+        exchange.pause()
         while len(server.requests) < 2:
             await asyncio.sleep(0.001)
         other = Replies()
         client.ask(REQUEST, other.taken.append)
         await other.body()  # on a second connection, after the first reply was sent
         assert not replies.taken
-        exchange.read()
+        exchange.resume()
         assert await replies.body() == b"ok"
         dropped = client.ask(REQUEST, replies.taken.append)
         dropped.abandon()
@@ -93,104 +94,6 @@ async def test_a_reply_left_unread_is_read_when_asked_for_and_none_after_it_is_a
         assert not replies.taken
 
     await ask(tmp_path, OK, scene)
-
-
-async def test_a_reply_that_came_is_read_without_the_event_loop(tmp_path: Path) -> None:
-    async def scene(server: Server) -> None:
-        client, replies, other = server.client(), Replies(), Replies()
-        client.ask(REQUEST, other.taken.append)
-        await other.body()
-        for number in range(2, 8, 2):  # on one connection, which is paused throughout
-            exchange = client.ask(REQUEST, replies.taken.append, unread=True)
-            client.ask(REQUEST, other.taken.append)
-            await other.body()
-            while len(server.requests) < number + 1:
-                await asyncio.sleep(0.001)
-            while not replies.taken:
-                exchange.read()
-                await asyncio.sleep(0) if not replies.taken else None
-            assert await replies.body() == b"ok"
-        assert server.connections == 2
-
-    await ask(tmp_path, OK, scene)
-
-
-async def test_a_reply_that_is_asked_for_before_it_came_is_read_when_it_comes(tmp_path: Path) -> None:
-    async def scene(server: Server) -> None:
-        client, replies = server.client(), Replies()
-        for _ in range(3):  # the first one on a connection that is not there yet
-            client.ask(REQUEST, replies.taken.append, unread=True).read()
-            assert await replies.body() == b"ok"
-        assert server.connections == 1
-
-    await ask(tmp_path, OK, scene)
-
-
-async def test_a_server_that_left_while_nobody_read_is_asked_on_another_connection(tmp_path: Path) -> None:
-    connections = ended = 0
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal connections, ended
-        connections += 1
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(OK)
-        await writer.drain()
-        writer.close()
-        with suppress(ConnectionError):
-            await writer.wait_closed()
-        ended += 1
-
-    async with asyncio.timeout(60):
-        listener = await asyncio.start_unix_server(serve, tmp_path / "s")
-        client, replies = HttpClient(str(tmp_path / "s"), 100), Replies()
-        for number in range(1, 4):
-            exchange = client.ask(REQUEST, replies.taken.append, unread=True)
-            while connections < number:
-                await asyncio.sleep(0.001)
-            exchange.read()
-            assert await replies.body() == b"ok"
-        client.close()
-        while ended < 3:
-            await asyncio.sleep(0.001)
-        listener.close()
-
-
-async def test_what_comes_while_nobody_reads_is_never_taken_for_the_next_reply(tmp_path: Path) -> None:
-    more = asyncio.Event()
-    served = ended = 0
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal served, ended
-        served += 1
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(OK)
-        if served == 1:
-            await more.wait()
-            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nstale")
-        with suppress(ConnectionError):
-            await reader.read()
-        writer.close()
-        with suppress(ConnectionError):
-            await writer.wait_closed()
-        ended += 1
-
-    async with asyncio.timeout(60):
-        listener = await asyncio.start_unix_server(serve, tmp_path / "s")
-        client, replies = HttpClient(str(tmp_path / "s"), 100), Replies()
-        first = client.ask(REQUEST, replies.taken.append, unread=True)
-        while not served:
-            await asyncio.sleep(0.001)
-        await asyncio.sleep(0.01)
-        first.read()
-        assert await replies.body() == b"ok"
-        more.set()
-        await asyncio.sleep(0.01)
-        client.ask(REQUEST, replies.taken.append, unread=True).read()
-        assert await replies.body() == b"ok" and served == 2
-        client.close()
-        while ended < served:
-            await asyncio.sleep(0.001)
-        listener.close()
 
 
 async def test_what_cannot_be_sent_or_is_too_large_is_an_error(tmp_path: Path) -> None:

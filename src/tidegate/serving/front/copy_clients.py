@@ -1,7 +1,5 @@
 """Where copies of requests are sent: to the proxy of this machine, or back to the gateway that sent the request."""
 
-from collections.abc import Callable
-
 from tidegate.http1.client import HttpClient
 from tidegate.serving.contract.replica_spec import ShadowCopies
 
@@ -18,12 +16,10 @@ class CopyClients:
         self._own = HttpClient(spec.socket, limit) if spec.socket else None
         self._gateways: dict[str, HttpClient] = {}
 
-    def choose(self, find_peer: Callable[[], str]) -> HttpClient | None:
-        """``find_peer`` gives the address that the request came from. None: it is not known."""
-        if self._own is not None:
+    def choose(self, peer: str) -> HttpClient | None:
+        """``peer``: the address that the request came from. None: it is not known."""
+        if self._own is not None or not peer:
             return self._own
-        if not (peer := find_peer()):
-            return None
         client = self._gateways.pop(peer, None)
         if client is None:
             client = HttpClient((peer, self._port), self._limit)

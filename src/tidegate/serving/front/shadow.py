@@ -114,7 +114,7 @@ class ShadowSender:
             original = ShadowSide(outcome.status, latency, outcome.message.encode())
         size = len(request.body) + len(original.body)
         full = self.in_flight >= MOST_COPIES or self._held + size > MOST_BYTES
-        client = None if full or len(original.body) > LARGEST_ANSWER else self._clients.choose(peer)
+        client = None if full or len(original.body) > LARGEST_ANSWER else self._clients.choose(peer())
         if client is None:
             self._note(time.time_ns() // 1000, _ONE_DROPPED)
             return
@@ -122,9 +122,8 @@ class ShadowSender:
         copy = _Copy(request, original, size, self._take)
         self._copies.add(copy)
         try:
-            unread = self._timed and len(original.body) <= SMALL
-            copy.exchange = client.ask(self._heads.make(request) + request.body, copy.finish, unread)
-            if unread:
+            copy.exchange = client.ask(self._heads.make(request) + request.body, copy.finish)
+            if self._timed and len(original.body) <= SMALL:
                 self._leave_unread(copy.exchange)
         except Exception as error:  # the answers of other requests are still to be sent
             self._abandon(copy)
@@ -159,6 +158,7 @@ class ShadowSender:
 
     def _leave_unread(self, exchange: Exchange) -> None:
         """Read this reply with others: to wake up for it would cost more than all else that is done with it."""
+        exchange.pause()
         self._unread.append(exchange)
         if self.unread >= TOGETHER:
             self._read()
@@ -172,7 +172,7 @@ class ShadowSender:
         self._answers.settle()
         unread, self._unread = self._unread, []
         for exchange in unread:
-            exchange.read()
+            exchange.resume()
 
     def _take(self, copy: "_Copy", reply: HttpReply | Exception) -> None:
         """The shadow answered, or there will be no answer."""
