@@ -84,7 +84,7 @@ def test_while_one_thread_uses_the_memory_another_has_none(
 
     def bind(session: onnxruntime.InferenceSession, *more: Any) -> bound_row.OneRow | None:
         seen.append(Meanwhile(session))
-        seen[0].ask = bound_row.bind_row(seen[0], *more)  # type: ignore[arg-type]
+        seen[0].ask = bound_row.bind_row(seen[0], *more)
         return seen[0].ask  # type: ignore[no-any-return]
 
     monkeypatch.setattr(xgboost_onnx, "bind_row", bind)
