@@ -184,7 +184,7 @@ class Batcher(Generic[Rows, Scores]):
             return
         outcome: Outcome
         try:
-            [scores] = score_requests(self._scorer, (rows,))
+            [scores] = score_requests(self._scorer, [rows])
             outcome = self._scorer.render(scores, call)
         except Exception as error:
             outcome = model_failure(error)
