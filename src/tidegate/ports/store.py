@@ -164,4 +164,9 @@ class Store(Protocol):
         run again if the database asks for that (a serialisation failure), so it has no other effects."""
         ...
 
+    async def newest(self) -> tuple[int, datetime] | None:
+        """Number and time of the journal's newest line; None: it has none. All that ask within half a second may
+        share one look; nothing that this process wrote before is missing. Raises Unavailable."""
+        ...
+
     async def close(self) -> None: ...

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from tidegate.domain.alarm import Alarm
@@ -27,16 +27,16 @@ async def evaluate_due(
     metrics: Metrics,
     now: datetime,
     last: dict[str, datetime],
-    read: Callable[[Tx], list[Saved[Alarm]]] | None = None,
+    read: Callable[[Store], Awaitable[list[Saved[Alarm]]]] = lambda store: store.run(readable),
 ) -> list[str]:
     """Judge every alarm that is due; returns the names of those whose state changed.
 
-    ``last`` is the caller's memory of when each alarm was judged; it is brought up to date. ``read`` reads all alarms
-    (``readable``). A record that someone else changed meanwhile is left alone: a redefined alarm is due again at
-    once, one set by hand at its next turn. One call takes ``BUDGET`` steps at most; alarms beyond that are judged by
-    the next calls, those that have waited longest first.
+    ``last`` is the caller's memory of when each alarm was judged; it is brought up to date. ``read`` gives all
+    alarms. A record that someone else changed meanwhile is left alone: a redefined alarm is due again at once, one
+    set by hand at its next turn. One call takes ``BUDGET`` steps at most; alarms beyond that are judged by the next
+    calls, those that have waited longest first.
     """
-    alarms = await store.run(read or readable)
+    alarms = await read(store)
     for gone in last.keys() - {saved.name for saved in alarms}:
         del last[gone]
     due = [saved for saved in alarms if is_due(saved.body, last.get(saved.name), now)]

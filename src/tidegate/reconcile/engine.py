@@ -141,8 +141,8 @@ class Engine:
 
     def guarded(self) -> list[GuardedRollout]:
         """The rollouts whose guards are to be judged."""
-        found = (guarded_rollout(loaded) for loaded in self._unsaved.known.values())
-        return [one for one in found if one is not None]
+        moving = [one for one in self._unsaved.known.values() if one.endpoint.rollout is not None]
+        return [one for one in map(guarded_rollout, moving) if one is not None]
 
     def kick(self, name: str) -> None:
         """Look at the endpoint as soon as possible, and follow it if it is new. After ``stop`` nothing starts any

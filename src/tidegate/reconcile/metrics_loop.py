@@ -85,7 +85,7 @@ class MetricsLoop:
         """Judge the alarms that are due, and save the states that changed."""
         given = self.store, self.metrics, self.clock.now()
         try:
-            if changed := await evaluate_due(*given, self._judged, self._alarms.read):
+            if changed := await evaluate_due(*given, self._judged, self._alarms.get):
                 for endpoint in await self.store.run(lambda tx: guarded_endpoints(tx, changed)):
                     self.kick(endpoint)
         except TidegateError as error:

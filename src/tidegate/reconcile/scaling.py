@@ -107,7 +107,7 @@ class Scaling:
         """One second's work. What fails is logged and made up for by the next turn."""
         try:
             now = self.clock.now()
-            found = await self.store.run(self._records.read)
+            found = await self._records.get(self.store)
             targets = [one.saved.body.target for one in found]
             self._followed = frozenset((target.endpoint, target.variant) for target in targets)
             names = {one.saved.name for one in found}

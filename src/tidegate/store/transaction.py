@@ -26,6 +26,8 @@ class SqlTx:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.wrote = False
+        """Whether the journal may have other lines than before."""
 
     def get(self, kind: Kind[T], name: str) -> Saved[T] | None:
         row = self._connection.execute(select(*_ROW).where(_key(kind, name))).one_or_none()
@@ -43,6 +45,7 @@ class SqlTx:
     ) -> int:
         if now.tzinfo is None:
             raise Invalid(f"The time {now} of the {kind.name} {name!r} has no time zone")
+        self.wrote = True
         plain = record_codec.encode(kind, name, body)
         asked = select(RECORDS.c.version, RECORDS.c.body).where(_key(kind, name))
         present = self._connection.execute(asked).one_or_none()
@@ -62,6 +65,7 @@ class SqlTx:
     def delete(
         self, kind: Kind[T], name: str, *, expect: int | None, now: datetime, events: Sequence[Event] = ()
     ) -> bool:
+        self.wrote = True
         present = self._version(kind, name)
         _check(kind, name, present, expect)
         if not present:
@@ -126,6 +130,7 @@ class SqlTx:
         return journal.lines(self._connection, self._connection.execute(query).all(), bodies=bodies)
 
     def prune_journal(self, before: datetime, most: int) -> int:
+        self.wrote = True
         return journal.prune(self._connection, before, most)
 
     def mark(self, kind: Kind[T], name: str) -> tuple[int, datetime] | None:
