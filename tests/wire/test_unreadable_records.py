@@ -33,11 +33,11 @@ def test_lists_have_it_and_its_name_is_taken(wire: Served, sagemaker: Any) -> No
     assert [one["EndpointName"] for one in first["Endpoints"]] == ["a-good", "b-bad"]
     assert [one["ModelName"] for one in sagemaker.list_models()["Models"]] == ["b-bad"]
     assert [one["EndpointConfigName"] for one in sagemaker.list_endpoint_configs()["EndpointConfigs"]] == ["b-bad"]
-    for refused in (
-        lambda: sagemaker.describe_endpoint(EndpointName="b-bad"),
-        lambda: sagemaker.create_endpoint(EndpointName="B-BAD", EndpointConfigName="c"),
-        lambda: sagemaker.describe_model(ModelName="b-bad"),
+    for ask, named in (
+        (sagemaker.describe_endpoint, {"EndpointName": "b-bad"}),
+        (sagemaker.create_endpoint, {"EndpointName": "B-BAD", "EndpointConfigName": "c"}),
+        (sagemaker.describe_model, {"ModelName": "b-bad"}),
     ):
         with pytest.raises(ClientError, match=r"cannot be read|already"):
-            refused()
+            ask(**named)
     assert sagemaker.describe_endpoint(EndpointName="a-good")["EndpointStatus"] == "InService"

@@ -45,10 +45,10 @@ class HistoryEntry:
     outcome: Outcome = Outcome.ROLLING_OUT
     reason: str = ""
     """Why it ended."""
-    never_began: bool = False
-    """It was accepted to follow another rollout, and given up before it began."""
     artifacts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Variant -> digest of each container's model data, "" for a container without; empty until they are known."""
+    never_began: bool = False
+    """It was accepted to follow another rollout, and given up before it began."""
 
 
 @dataclass(frozen=True)
