@@ -8,7 +8,13 @@ import pytest
 # says PYTHONDONTWRITEBYTECODE, as in many images. Processes that tests start still go by the environment.
 sys.dont_write_bytecode = False
 
-pytest_plugins = ["tests.postgres", "tests.hypothesis_profiles", "tests.leftovers", "tests.file_order"]
+pytest_plugins = [
+    "tests.postgres",
+    "tests.migrated_memory",
+    "tests.hypothesis_profiles",
+    "tests.leftovers",
+    "tests.file_order",
+]
 
 
 @pytest.fixture(scope="session")
