@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tidegate.console import endpoint_rows
-from tidegate.console.activity import SPAN, SPANS, read_activity, read_rates, variants_of
+from tidegate.console.activity import SPAN, SPANS, Activity, read_activity, read_rates, variants_of
 from tidegate.console.cost_reader import CostReader
 from tidegate.console.endpoint_cost import cost_cell, cost_view
 from tidegate.console.live_stream import Snapshot
@@ -14,12 +14,15 @@ from tidegate.domain.alarm import Alarm
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.usage import Usage
 from tidegate.gateway.dependencies import Gateway
-from tidegate.ports.store import Tx
+from tidegate.ports.store import Tx, Unreadable
 from tidegate.service import usage
-from tidegate.service.record_kinds import ALARM
-from tidegate.service.views import alarms_of, endpoint_view, named_alarms
+from tidegate.service.alarms import find_all
+from tidegate.service.record_kinds import ENDPOINT
+from tidegate.service.views import alarms_of, endpoint_view, named_alarms, unreadable_view
 
 CELLS = ("state", "versions", "traffic", "latency", "errors", "instances", "cost", "last")
+NO_ACTIVITY = Activity(0.0, None, None, None)
+NO_COST = {"dollars": "-", "stands_in": "", "since": ""}
 FEW = 20
 """Alarms up to which each is read for itself."""
 AGAIN = 3
@@ -61,6 +64,7 @@ class EndpointList:
         self._written: int | None = None
         """Line of the journal up to which ``_records`` are; None: they were not read yet."""
         self._records: list[EndpointRecords] = []
+        self._unreadable: tuple[Unreadable, ...] = ()
         self._sparklines: dict[str, Sparkline] = {}
         self._priced: dict[str, PricedUsage] = {}
         self._rendered: dict[str, tuple[endpoint_rows.Row, dict[str, str]]] = {}
@@ -103,21 +107,26 @@ class EndpointList:
             document = endpoint_view(endpoint, context.observed(name), one.alarms)
             row = endpoint_rows.make_row(document, activity, sparklines[name].rates, now)
             rows.append({**row, "cost": priced[name].cell})
+        for unknown in self._unreadable:
+            row = endpoint_rows.make_row(unreadable_view(unknown), NO_ACTIVITY, (), now)
+            rows.append({**row, "cost": NO_COST})
         self._sparklines, self._priced = sparklines, priced
         return endpoint_rows.sort_by_need(rows)
 
     async def _read_records(self) -> list[EndpointRecords]:
         known = self._written
 
-        def work(tx: Tx) -> tuple[int, list[EndpointRecords] | None]:
+        def work(tx: Tx) -> tuple[int, list[EndpointRecords] | None, tuple[Unreadable, ...]]:
             latest = tx.journal(limit=1, newest_first=True, bodies=False)
             written = latest[0].seq if latest else 0
-            return written, None if written == known else _read_all(tx)
+            if written == known:
+                return written, None, ()
+            return written, _read_all(tx), tx.find(ENDPOINT).unreadable
 
-        written, found = await self._gateway.context.store.run(work)
+        written, found, unreadable = await self._gateway.context.store.run(work)
         if found is None:
             return self._records
-        self._written, self._records = written, found
+        self._written, self._records, self._unreadable = written, found, unreadable
         return found
 
     async def _read_sparkline(self, name: str, variants: tuple[str, ...], second: int) -> Sparkline:
@@ -144,7 +153,7 @@ def _read_all(tx: Tx) -> list[EndpointRecords]:
     names = {name for saved, _ in found for name in named_alarms(saved.body)}
     if len(names) <= FEW:
         return [EndpointRecords(saved.body, alarms_of(tx, saved.body), used) for saved, used in found]
-    alarms = {saved.name: saved.body for saved in tx.find(ALARM).items if saved.name in names}
+    alarms = {alarm.name: alarm for alarm in find_all(tx) if alarm.name in names}
     return [
         EndpointRecords(saved.body, [alarms[name] for name in named_alarms(saved.body) if name in alarms], used)
         for saved, used in found

@@ -39,6 +39,7 @@ from tidegate.scaling.decide import ScalingDecision, decide
 from tidegate.service import activities, scalables, scaling_observation
 from tidegate.service.endpoints import autoscale
 from tidegate.service.record_kinds import ALARM, ENDPOINT
+from tidegate.service.records import read_if_readable
 from tidegate.service.scaling_records import Scalable, policies_of, record_name
 from tidegate.service.targets import find_capabilities
 
@@ -298,9 +299,9 @@ def read(tx: Tx) -> list[Standing]:
     found = scalables.list_all(tx)
     if not found:
         return []
-    alarms = [saved.body for saved in tx.find(ALARM).items]
+    alarms = scaling_observation.alarms_by_action(saved.body for saved in tx.find(ALARM).items)
     endpoints = {saved.body.target.endpoint: None for saved in found}
-    records = {name: tx.get(ENDPOINT, name) for name in endpoints}
+    records = {name: read_if_readable(tx, ENDPOINT, name) for name in endpoints}
     standings = []
     for saved in found:
         record = records[saved.body.target.endpoint]

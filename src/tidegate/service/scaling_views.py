@@ -1,5 +1,6 @@
 """Autoscaling of an endpoint for display: plain JSON data."""
 
+from collections.abc import Iterable
 from dataclasses import fields
 
 import msgspec
@@ -8,8 +9,7 @@ from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.observation import Observation
 from tidegate.domain.scaling import Activity, ScalingPolicy
 from tidegate.ports.store import Tx
-from tidegate.service import activities, scalables, scaling_observation, tracking_alarms
-from tidegate.service.record_kinds import ALARM
+from tidegate.service import activities, alarms, scalables, scaling_observation, tracking_alarms
 from tidegate.service.scaling_records import ActivityRecord, Scalable
 
 ScalingDocument = dict[str, object]
@@ -45,9 +45,11 @@ def scaling_targets(tx: Tx, endpoint: Endpoint, seen: Observation | None) -> lis
     return [_target(tx, saved.body, endpoint, seen) for saved in scalables.list_for_endpoint(tx, endpoint.name)]
 
 
-def scaling_summary(tx: Tx, endpoint: Endpoint, seen: Observation | None) -> list[ScalingDocument]:
-    """Scaling section of a status document."""
-    return [_counts(saved.body, endpoint, seen) for saved in scalables.list_for_endpoint(tx, endpoint.name)]
+def scaling_summary(
+    scaled: Iterable[Scalable], endpoint: Endpoint, seen: Observation | None
+) -> list[ScalingDocument]:
+    """Scaling section of a status document, of the endpoint's targets."""
+    return [_counts(scalable, endpoint, seen) for scalable in scaled]
 
 
 def _counts(scalable: Scalable, endpoint: Endpoint, seen: Observation | None) -> ScalingDocument:
@@ -98,8 +100,11 @@ def _alarms(tx: Tx, scalable: Scalable, arn: str) -> list[ScalingDocument]:
     record = next(one for one in scalable.policies if one.arn == arn)
     if record.tracking is None:
         return []
-    found = ((name, tx.get(ALARM, name)) for name in tracking_alarms.alarm_names(scalable.target, record.tracking))
-    return [{"name": name, "state": str(saved.body.state) if saved else "deleted"} for name, saved in found]
+    found = (
+        (name, alarms.read_shown(tx, name))
+        for name in tracking_alarms.alarm_names(scalable.target, record.tracking)
+    )
+    return [{"name": name, "state": str(alarm.state) if alarm else "deleted"} for name, alarm in found]
 
 
 def _activity(record: ActivityRecord) -> ScalingDocument:

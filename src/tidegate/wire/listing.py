@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from tidegate.domain.errors import Invalid
-from tidegate.ports.store import Filter, Saved
+from tidegate.ports.store import Filter, Kind, RecordPage, Saved, Tx, Unreadable
 from tidegate.wire.operation import Params
 
 T = TypeVar("T")
 E = TypeVar("E")
+S = TypeVar("S")
 
 PAGE_SIZE = 10
 """Page size if MaxResults is absent."""
+
+READ_AT_ONCE = 100
+"""Records that are read at a time where not each of them belongs to the page."""
 
 _SORT = {"Name": "name", "CreationTime": "created", "Status": "created"}
 
@@ -40,9 +44,45 @@ def parse_listing(params: Params, order: str = "Descending") -> Listing:
     return Listing(where, params.get("MaxResults", PAGE_SIZE), params.get("NextToken"))
 
 
-def list_by_status(
-    every: list[Saved[T]], params: Params, status: Callable[[Saved[T]], str]
-) -> tuple[Sequence[Saved[T]], str | None]:
+Shown = Saved[T] | Unreadable
+"""A record of a listing."""
+
+
+def show_page(page: RecordPage[T], where: Filter) -> list[Shown[T]]:
+    """The page with the records that cannot be read, which are there, too."""
+    found: list[Shown[T]] = [*page.items, *page.unreadable]
+    if not page.unreadable:
+        return found
+    found.sort(key=lambda one: one.name, reverse=where.descending)
+    if where.sort_by != "name":
+        times = {"created": lambda one: one.created_at, "modified": lambda one: one.modified_at}
+        found.sort(key=times[where.sort_by], reverse=where.descending)
+    return found
+
+
+def find_by_status(
+    tx: Tx, kind: Kind[T], params: Params, status: Callable[[Shown[T]], str]
+) -> tuple[list[Shown[T]], str | None]:
+    """A page of the records with the status that is asked for. Status is derived and therefore not indexed: records
+    are read from where the page begins until one more than the page takes has matched."""
+    wanted = parse_listing(params)
+    found, after, token = list[Shown[T]](), wanted.after, None
+    while True:
+        read = tx.find(kind, wanted.where, max(READ_AT_ONCE, wanted.limit + 1), after)
+        for place, saved in enumerate(show_page(read, wanted.where), 1):
+            if status(saved) != params["StatusEquals"]:
+                continue
+            if len(found) == wanted.limit:
+                return found, token
+            found.append(saved)
+            if len(found) == wanted.limit:
+                token = tx.find(kind, wanted.where, place, after).next
+        if read.next is None:
+            return found, None
+        after = read.next
+
+
+def list_by_status(every: list[S], params: Params, status: Callable[[S], str]) -> tuple[Sequence[S], str | None]:
     """Filter by status, which is derived and therefore not indexed: reads ``every`` record that passes the other
     filters and takes a page of the matches."""
     wanted = parse_listing(params)
