@@ -80,8 +80,8 @@ def create_endpoint(
 def require_free_name(tx: Tx, name: str) -> None:
     """Raises AlreadyExists. Only creation compares names of endpoints without regard to case, as in SageMaker."""
     page = tx.find(ENDPOINT, Filter(name_in_any_case=name))
-    for taken in (*page.items, *page.unreadable):
-        raise AlreadyExists(f'there is already an endpoint "{taken.name}"', about=(ENDPOINT.name, taken.name))
+    for taken in (*(saved.name for saved in page.items), *(one.name for one in page.unreadable)):
+        raise AlreadyExists(f'there is already an endpoint "{taken}"', about=(ENDPOINT.name, taken))
 
 
 def first_number(tx: Tx, name: str, now: datetime) -> int:
