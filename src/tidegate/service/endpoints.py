@@ -10,6 +10,7 @@ from tidegate.domain.endpoint import Endpoint, EndpointConfig, ProductionVariant
 from tidegate.domain.errors import AlreadyExists, Conflict, InProgress, Invalid, NotFound
 from tidegate.domain.fleet import RoutingStrategy, Serverless, VariantSpec
 from tidegate.domain.generations import generation_floor
+from tidegate.domain.metric import find_intended
 from tidegate.domain.observation import Capabilities, Event
 from tidegate.domain.registry import Model, Tags
 from tidegate.domain.rollout import DeploymentConfig, Phase, Version
@@ -247,15 +248,26 @@ def _kept_bounds(variant: ProductionVariant, present: VariantSpec | None, keep: 
 
 
 def read_guards(tx: Tx, deployment: DeploymentConfig) -> tuple[Alarm, ...]:
-    """The deployment's alarms as defined now. Raises NotFound for a missing one: a misspelled name would silently
-    leave the rollout without its guard."""
+    """The deployment's alarms as defined now. Raises NotFound for a missing one, and Invalid for one on a misspelled
+    namespace of the platform: either would silently leave the rollout without its guard."""
     guards = []
     for name in deployment.alarms:
         saved = tx.get(ALARM, name)
         if saved is None:
             raise NotFound(f'there is no alarm "{name}": define it before a rollout relies on it')
+        _check_namespaces(saved.body)
         guards.append(saved.body)
     return tuple(guards)
+
+
+def _check_namespaces(alarm: Alarm) -> None:
+    metrics = [query.metric.namespace for query in alarm.queries if query.metric is not None]
+    for namespace in (alarm.namespace, *metrics):
+        if (meant := find_intended(namespace)) is not None:
+            raise Invalid(
+                f'alarm "{alarm.name}" watches the namespace "{namespace}", where nothing is ever written: spell it'
+                f' "{meant}"'
+            )
 
 
 def update_weights_and_capacities(
