@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from tidegate import __version__
 from tidegate.console import endpoint_page, job_rows, version_diff
@@ -12,6 +12,8 @@ from tidegate.console.cost_reader import CostReader
 from tidegate.console.endpoint_cost import cost_view
 from tidegate.console.endpoint_list import EndpointList
 from tidegate.console.identity import identify_reader, page_headers
+from tidegate.console.list_export import write_csv
+from tidegate.console.list_query import STATES, parse_query
 from tidegate.console.live_stream import LiveStreams, Snapshot, StillSame
 from tidegate.console.rendering import PAGES, TEMPLATES
 from tidegate.domain.access import Access, Caller, Means
@@ -37,16 +39,30 @@ def routes(gateway: Gateway, streams: LiveStreams) -> list[GuardedRoute]:
     listed = EndpointList(gateway, costs)
 
     async def show_list(request: Request) -> Response:
-        return render("endpoints", request, url=gateway.settings.url, **await listed.context())
+        query = parse_query(request.query_params)
+        context = await listed.context(query)
+        return render("endpoints", request, url=gateway.settings.url, states=STATES, **context)
 
     async def stream_list(request: Request) -> Response:
-        return open_stream(gateway, streams, request, "", listed.snapshot)
+        query = parse_query(request.query_params)
+        view = f"?{query.address}" if query.address else ""
+        return open_stream(gateway, streams, request, view, lambda: listed.snapshot(query))
+
+    async def export_csv(request: Request) -> Response:
+        rows = await listed.export(parse_query(request.query_params))
+        return Response(write_csv(rows), media_type="text/csv", headers=_download(request, "endpoints.csv"))
+
+    async def export_json(request: Request) -> Response:
+        rows = await listed.export(parse_query(request.query_params))
+        return JSONResponse({"endpoints": rows}, headers=_download(request, "endpoints.json"))
 
     async def show_jobs(request: Request) -> Response:
         return render("jobs", request, url=gateway.settings.url, rows=await read_jobs(gateway))
 
     async def stream_jobs(request: Request) -> Response:
-        return open_stream(gateway, streams, request, "/jobs", lambda: snapshot_jobs(gateway))
+        may = identify_reader(request).may_operate
+        view = "/jobs/commands" if may else "/jobs"
+        return open_stream(gateway, streams, request, view, lambda: snapshot_jobs(gateway, may))
 
     async def show_endpoint(request: Request) -> Response:
         name, may = parse_endpoint_name(request), identify_reader(request).may_operate
@@ -62,11 +78,15 @@ def routes(gateway: Gateway, streams: LiveStreams) -> list[GuardedRoute]:
     async def show_history(request: Request) -> Response:
         name = parse_endpoint_name(request)
         found = await gateway.context.store.run(lambda tx: history.read(tx, name))
-        return render("history", request, endpoint=name, **compare_asked(found, request.query_params))
+        many = await endpoint_page.has_many_models(gateway, name)
+        compared = compare_asked(found, request.query_params)
+        return render("history", request, endpoint=name, many_models=many, **compared)
 
     pages: dict[str, Handler] = {
         CONSOLE: show_list,
         LIVE: stream_list,
+        f"{CONSOLE}/endpoints.csv": export_csv,
+        f"{CONSOLE}/endpoints.json": export_json,
         f"{CONSOLE}/jobs": show_jobs,
         f"{CONSOLE}/jobs/live": stream_jobs,
         f"{CONSOLE}/endpoints/{{name}}": show_endpoint,
@@ -74,6 +94,10 @@ def routes(gateway: Gateway, streams: LiveStreams) -> list[GuardedRoute]:
         f"{LIVE}/{{name}}": stream_endpoint,
     }
     return [GuardedRoute(gateway, path, handler, Access.READ) for path, handler in pages.items()]
+
+
+def _download(request: Request, name: str) -> dict[str, str]:
+    return {**page_headers(request), "content-disposition": f'attachment; filename="{name}"'}
 
 
 def still_same(gateway: Gateway, request: Request) -> StillSame:
@@ -118,9 +142,10 @@ async def read_jobs(gateway: Gateway) -> list[dict[str, Any]]:
     ]
 
 
-async def snapshot_jobs(gateway: Gateway) -> Snapshot:
+async def snapshot_jobs(gateway: Gateway, may_operate: bool) -> Snapshot:
     listed: Any = TEMPLATES.get_template("job_list.html").module
-    return Snapshot({"jobs": str(listed.jobs(await read_jobs(gateway), gateway.settings.url))})
+    rows = await read_jobs(gateway)
+    return Snapshot({"jobs": str(listed.jobs(rows, gateway.settings.url, may_operate))})
 
 
 def compare_asked(found: History, asked: Mapping[str, str]) -> dict[str, Any]:

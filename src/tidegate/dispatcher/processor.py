@@ -96,8 +96,13 @@ class Attempt:
             elif isinstance(step, RecordEnd) and step.look:
                 step = await self._look_first(step)
             if isinstance(step, Requeue):
+                held = step.held
                 await self._note(
-                    ItemState.WAITING, due_at=step.due_at, tries=step.held.tries, losses=step.held.losses
+                    ItemState.WAITING,
+                    due_at=step.due_at,
+                    tries=held.tries,
+                    losses=held.losses,
+                    outcome=held.outcome,
                 )
                 return
             if isinstance(step, RecordEnd):

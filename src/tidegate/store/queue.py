@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Any, TypeVar
 
 import msgspec
-from sqlalchemy import BindParameter, Connection, bindparam, delete, func, null, select, text, update
+from sqlalchemy import BindParameter, Connection, bindparam, case, delete, func, null, select, text, update
 
 from tidegate.domain.asynchronous import Backlog, Item, ItemMeasurements, ItemOutcome, ItemState, LeasedItem
 from tidegate.domain.errors import NotFound, TidegateError
@@ -46,7 +46,7 @@ ACCEPT_GATHER, TURN_GATHER = 0.008, 0.025
 """Seconds that requests which arrive, and what a dispatcher writes, wait for others to share their transaction."""
 MEASURED_STEP = 20
 """Rows with measures that are read at a time: each has those of all requests that ended in one transaction."""
-PRUNE_BATCH = 5_000
+PRUNE_BATCH = EMPTY_BATCH = 5_000
 _C = QUEUE.c
 # Built once: SQLAlchemy takes longer to build these statements than the database to run them.
 _NOW: BindParameter[float] = bindparam("now")
@@ -56,6 +56,23 @@ _TAKE_OVER = update(QUEUE).where(_HELD, _C.holder == bindparam("_holder"), _C.du
 _EXTEND = update(QUEUE).values(due_at=bindparam("_due_at")).where(_C.id == bindparam("_id"))
 _CLEAR_MEASURES = update(QUEUE).values(measures=null()).where(_OF_THESE)
 _SELECT_HELD = select(_C.id, _C.fence).where(_OF_THESE, _HELD).order_by(_C.id).with_for_update()
+_WAITING = (
+    text("state = 'waiting'"),
+    _C.endpoint == bindparam("_endpoint"),
+    _C.accepted_at <= bindparam("_through"),
+)
+_EMPTY = (
+    update(QUEUE)
+    .where(_C.id.in_(select(_C.id).where(*_WAITING).limit(EMPTY_BATCH)), *_WAITING)
+    .values(
+        # A dispatcher may have stored the output of what it had before: the next one looks first.
+        state=case((_C.fence == 0, str(ItemState.NOTIFYING)), else_=str(ItemState.WORKING)),
+        outcome=bindparam("_outcome", type_=_C.outcome.type),
+        due_at=_NOW,
+        expires_at=_NOW,
+        holder=null(),
+    )
+)
 BACKLOGS = (
     select(_C.endpoint, func.count(), func.min(_C.accepted_at))
     .where(text("state = 'waiting'"))
@@ -162,6 +179,13 @@ class SqlQueue:
         asked = select(_C.item, _C.state, _C.fence, _C.outcome).where(_C.id == id)
         row = await self._database.run(lambda c: c.execute(asked).one_or_none(), read_only=True)
         return None if row is None else _row(row)
+
+    async def empty(self, endpoint: str, through: float, now: float, outcome: ItemOutcome) -> int:
+        given = {"_outcome": msgspec.to_builtins(outcome), "now": now, "_endpoint": endpoint, "_through": through}
+        total = 0
+        while ended := await self._database.run(lambda c: c.execute(_EMPTY, given).rowcount):
+            total += ended
+        return total
 
     async def prune(self, before: float) -> int:
         old = select(_C.id).where(_C.finished_at < before).limit(PRUNE_BATCH)
