@@ -162,7 +162,20 @@ class ApiClient:
     def transform_job(self, name: str) -> dict[str, Any]:
         return self._request_document("GET", f"/transforms/{quote(name, safe='')}")
 
+    def challenges(self) -> dict[str, Any]:
+        return self._request_document("GET", "/challenges")
+
+    def challenge(self, name: str) -> dict[str, Any]:
+        return self._request_document("GET", f"/challenges/{quote(name, safe='')}")
+
     # commands
+
+    def start_challenge(self, name: str, by: str, reason: str) -> dict[str, Any]:
+        return self._request_document("POST", f"/challenges/{quote(name, safe='')}", {"by": by, "reason": reason})
+
+    def stop_challenge(self, name: str, by: str, reason: str) -> dict[str, Any]:
+        path = f"/challenges/{quote(name, safe='')}/stop"
+        return self._request_document("POST", path, {"by": by, "reason": reason})
 
     def transform(self, job: Mapping[str, Any]) -> dict[str, Any]:
         return self._request_document("POST", "/transforms", job)

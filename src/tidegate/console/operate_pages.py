@@ -15,6 +15,7 @@ from tidegate.console.identity import identify_reader, page_headers
 from tidegate.console.list_export import write_csv
 from tidegate.console.list_query import STATES, parse_query
 from tidegate.console.live_stream import LiveStreams, Snapshot, StillSame
+from tidegate.console.palette import read_entries
 from tidegate.console.rendering import PAGES, TEMPLATES
 from tidegate.domain.access import Access, Caller, Means
 from tidegate.domain.errors import AuthError, Invalid
@@ -82,7 +83,12 @@ def routes(gateway: Gateway, streams: LiveStreams) -> list[GuardedRoute]:
         compared = compare_asked(found, request.query_params)
         return render("history", request, endpoint=name, many_models=many, **compared)
 
+    async def find_entries(request: Request) -> Response:
+        text, reader = request.query_params.get("q", ""), identify_reader(request)
+        return JSONResponse({"entries": await read_entries(gateway, text, reader)}, headers=page_headers(request))
+
     pages: dict[str, Handler] = {
+        f"{CONSOLE}/palette": find_entries,
         CONSOLE: show_list,
         LIVE: stream_list,
         f"{CONSOLE}/endpoints.csv": export_csv,

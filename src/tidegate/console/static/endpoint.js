@@ -35,6 +35,17 @@ document.addEventListener("click", (event) => {
   dialog.showModal();
   (!who || who.value ? dialog.querySelector("#reason") : who).focus();
 });
+/** The command palette leads to a confirmation by the address, such as #do=pause-r-1. */
+function openAsked() {
+  if (!location.hash.startsWith("#do=")) return;
+  const key = decodeURIComponent(location.hash.slice(4));
+  history.replaceState(null, "", location.pathname + location.search);
+  const button = [...document.querySelectorAll("[data-action]")].find((one) => one.dataset.key === key);
+  if (button) button.click();
+  else explain(find("done"), "That cannot be done now: the buttons on this page are what is possible.");
+}
+addEventListener("hashchange", openAsked);
+openAsked();
 find("cancel", dialog).addEventListener("click", () => dialog.close());
 
 dialog.querySelector("form").addEventListener("submit", async (event) => {
