@@ -37,8 +37,8 @@ document.addEventListener("click", (event) => {
 });
 /** The command palette leads to a confirmation by the address, such as #do=pause-r-1. */
 function openAsked() {
-  if (!location.hash.startsWith("#do=")) return;
-  const key = decodeURIComponent(location.hash.slice(4));
+  const key = new URLSearchParams(location.hash.slice(1)).get("do");
+  if (key === null) return;
   history.replaceState(null, "", location.pathname + location.search);
   const button = [...document.querySelectorAll("[data-action]")].find((one) => one.dataset.key === key);
   if (button) button.click();

@@ -30,7 +30,7 @@ def tail(logs: Path, endpoint: str, lines: int) -> list[ReplicaLog]:
             there.append((int(path.parts[-3]), path.stat().st_mtime, path))
     found, size = [], 0
     for generation, written, path in sorted(there, reverse=True):
-        text = (NOT_READ,)
+        text: tuple[str, ...] = (NOT_READ,)
         if size < LARGEST_ANSWER:
             with contextlib.suppress(FileNotFoundError):
                 text = tuple(read_end(path, lines))
