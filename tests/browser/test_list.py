@@ -84,7 +84,7 @@ def test_a_filter_is_typed_shared_gone_back_from_and_hides_nothing_silently(
     expect(page).to_have_url(f"{platform.url}/console?q=team%3Drisk")
     page.reload()
     expect(shown).to_have_text("1 of 2 shown")
-    page.get_by_label("State").select_option("Failed")
+    page.locator("#state").select_option("Failed")
     expect(page.get_by_text("No endpoint has that")).to_be_visible()
     page.go_back()
     expect(shown).to_have_text("1 of 2 shown")
