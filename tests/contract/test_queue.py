@@ -17,8 +17,6 @@ from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import NotFound
 from tidegate.ports.queue import ItemReport
 from tidegate.ports.store import Tx
-from tidegate.queueing import transitions
-from tidegate.queueing.transitions import Notify, RecordEnd
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.store import SqlStore, queue_sql
 from tidegate.store.database import Database, open_database
@@ -404,52 +402,3 @@ def test_each_look_of_a_dispatcher_uses_the_index_that_is_made_for_it(tmp_path: 
         run(opened.run(plans))
     finally:
         opened.shut()
-
-
-def test_emptying_a_queue_ends_what_waits_and_nothing_else(database: Database) -> None:
-    """What is held goes on; what was held before has to be looked for, since its output may be there."""
-    gone = ItemOutcome(OutcomeKind.FAILED, 150.0, "The queue was emptied by ada.")
-
-    async def test() -> None:
-        queue = SqlQueue(database)
-        for id, at in (("held", 100.0), ("tried", 101.0), ("fresh", 102.0), ("late", 140.0)):
-            await queue.accept(made(replace(ITEM, id=id, accepted_at=at, expires_at=900.0)), b"1")
-        await queue.accept(made(replace(ITEM, id="other", endpoint="other", expires_at=900.0)), b"1")
-        await queue.claim("fraud", 2, 105.0, 200.0)
-        await queue.note([ItemReport("tried", 1, ItemState.WAITING, due_at=400.0, tries=1)])
-        assert await queue.empty("fraud", 130.0, 150.0, gone) == 2
-        assert await queue.empty("fraud", 130.0, 150.0, gone) == 0
-        states = {row.item.id: (row.state, row.outcome) for row in await queue.rows("fraud", 9)}
-        assert states == {
-            "held": (ItemState.WORKING, None),
-            "tried": (ItemState.WORKING, gone),
-            "fresh": (ItemState.NOTIFYING, gone),
-            "late": (ItemState.WAITING, None),
-        }
-        assert (await queue.backlogs())["fraud"] == Backlog(1, 2, 100.0)
-        assert (await queue.backlogs())["other"].waiting == 1
-        ends = {held.item.id: held for held in await queue.overdue(9, 151.0, 180.0)}
-        assert ends.keys() == {"tried", "fresh"}
-        steps = {id: transitions.next_step(held, exists=True, now=151.0) for id, held in ends.items()}
-        assert steps == {"tried": RecordEnd(gone, look=True), "fresh": Notify(gone)}
-        assert await queue.note([finished("held", 1)]) == {"held"}
-
-    run(test())
-
-
-def test_an_emptied_item_that_cannot_be_looked_at_now_is_never_asked_again(database: Database) -> None:
-    """Its end stays with it while it waits for another look, which takes no instance."""
-    gone = ItemOutcome(OutcomeKind.FAILED, 150.0, "The queue was emptied by ada.")
-
-    async def test() -> None:
-        queue = SqlQueue(database)
-        await queue.accept(made(replace(ITEM, expires_at=900.0)), b"1")
-        await queue.claim("fraud", 1, 105.0, 200.0)
-        await queue.note([ItemReport("a", 1, ItemState.WAITING, due_at=400.0)])
-        await queue.empty("fraud", 130.0, 150.0, gone)
-        (held,) = await queue.overdue(9, 151.0, 180.0)
-        await queue.note([ItemReport("a", held.fence, ItemState.WAITING, 160.0, outcome=held.outcome)])
-        (again,) = await queue.overdue(9, 161.0, 190.0)
-        assert transitions.next_step(again, exists=True, now=161.0) == RecordEnd(gone, look=True)
-
-    run(test())

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from tidegate.cli.output import AsJson, client, console, show, user_name
+from tidegate.cli import output
+from tidegate.cli.output import AsJson, client, console, user_name
 from tidegate.cli.plain_parameters import PlainGroup
 from tidegate.cli.tables import Table, key, sentence
 
@@ -40,8 +41,8 @@ def list_all(as_json: AsJson = False) -> None:
     _print_table(found["challenges"])
 
 
-@app.command("show")
-def show_one(name: Challenge, as_json: AsJson = False) -> None:
+@app.command()
+def show(name: Challenge, as_json: AsJson = False) -> None:
     """Show what a live challenge has shown until now.
 
     \b
@@ -51,7 +52,7 @@ def show_one(name: Challenge, as_json: AsJson = False) -> None:
     """
     with client() as server:
         found = server.challenge(name)
-    show(found, as_json, describe_challenge(found))
+    output.show(found, as_json, describe_challenge(found))
 
 
 @app.command()
@@ -66,7 +67,7 @@ def start(name: Challenge, reason: Reason = "", as_json: AsJson = False) -> None
     """
     with client() as server:
         found = server.start_challenge(name, user_name(), reason)
-    show(found, as_json, describe_challenge(found))
+    output.show(found, as_json, describe_challenge(found))
 
 
 @app.command()
@@ -79,7 +80,7 @@ def stop(name: Challenge, reason: Reason = "", as_json: AsJson = False) -> None:
     """
     with client() as server:
         found = server.stop_challenge(name, user_name(), reason)
-    show(found, as_json, describe_challenge(found))
+    output.show(found, as_json, describe_challenge(found))
 
 
 def describe_challenge(found: dict[str, Any]) -> str:

@@ -1,21 +1,17 @@
-"""The pages of those who operate: the endpoints and the batch jobs, live; versions and what differs between them."""
+"""The pages of those who operate: an endpoint and the batch jobs, live; versions and what differs between them."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, Response
 
 from tidegate import __version__
 from tidegate.console import endpoint_page, job_rows, version_diff
 from tidegate.console.cost_reader import CostReader
 from tidegate.console.endpoint_cost import cost_view
-from tidegate.console.endpoint_list import EndpointList
 from tidegate.console.identity import identify_reader, page_headers
-from tidegate.console.list_export import write_csv
-from tidegate.console.list_query import STATES, parse_query
 from tidegate.console.live_stream import LiveStreams, Snapshot, StillSame
-from tidegate.console.palette import read_entries
 from tidegate.console.rendering import PAGES, TEMPLATES
 from tidegate.domain.access import Access, Caller, Means
 from tidegate.domain.errors import AuthError, Invalid
@@ -37,25 +33,6 @@ Handler = Callable[[Request], Awaitable[Response]]
 def routes(gateway: Gateway, streams: LiveStreams) -> list[GuardedRoute]:
     """GET only: pages make changes through the native API. ``streams``: of all live pages together."""
     costs = CostReader(gateway)
-    listed = EndpointList(gateway, costs)
-
-    async def show_list(request: Request) -> Response:
-        query = parse_query(request.query_params)
-        context = await listed.context(query)
-        return render("endpoints", request, url=gateway.settings.url, states=STATES, **context)
-
-    async def stream_list(request: Request) -> Response:
-        query = parse_query(request.query_params)
-        view = f"?{query.address}" if query.address else ""
-        return open_stream(gateway, streams, request, view, lambda: listed.snapshot(query))
-
-    async def export_csv(request: Request) -> Response:
-        rows = await listed.export(parse_query(request.query_params))
-        return Response(write_csv(rows), media_type="text/csv", headers=_download(request, "endpoints.csv"))
-
-    async def export_json(request: Request) -> Response:
-        rows = await listed.export(parse_query(request.query_params))
-        return JSONResponse({"endpoints": rows}, headers=_download(request, "endpoints.json"))
 
     async def show_jobs(request: Request) -> Response:
         return render("jobs", request, url=gateway.settings.url, rows=await read_jobs(gateway))
@@ -83,16 +60,7 @@ def routes(gateway: Gateway, streams: LiveStreams) -> list[GuardedRoute]:
         compared = compare_asked(found, request.query_params)
         return render("history", request, endpoint=name, many_models=many, **compared)
 
-    async def find_entries(request: Request) -> Response:
-        text, reader = request.query_params.get("q", ""), identify_reader(request)
-        return JSONResponse({"entries": await read_entries(gateway, text, reader)}, headers=page_headers(request))
-
     pages: dict[str, Handler] = {
-        f"{CONSOLE}/palette": find_entries,
-        CONSOLE: show_list,
-        LIVE: stream_list,
-        f"{CONSOLE}/endpoints.csv": export_csv,
-        f"{CONSOLE}/endpoints.json": export_json,
         f"{CONSOLE}/jobs": show_jobs,
         f"{CONSOLE}/jobs/live": stream_jobs,
         f"{CONSOLE}/endpoints/{{name}}": show_endpoint,
@@ -100,10 +68,6 @@ def routes(gateway: Gateway, streams: LiveStreams) -> list[GuardedRoute]:
         f"{LIVE}/{{name}}": stream_endpoint,
     }
     return [GuardedRoute(gateway, path, handler, Access.READ) for path, handler in pages.items()]
-
-
-def _download(request: Request, name: str) -> dict[str, str]:
-    return {**page_headers(request), "content-disposition": f'attachment; filename="{name}"'}
 
 
 def still_same(gateway: Gateway, request: Request) -> StillSame:

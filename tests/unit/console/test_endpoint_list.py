@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.gateway_harness import GatewayHarness
-from tidegate.console import endpoint_list, operate_pages
+from tidegate.console import endpoint_list, list_pages
 from tidegate.console.activity import SPAN, Activity, read_activity, read_rates
 from tidegate.console.cost_reader import CostReader
 from tidegate.console.endpoint_list import HELD, EndpointList
@@ -204,7 +204,7 @@ async def test_a_thousand_endpoints_are_shown_by_the_hundred_and_exported_whole(
 
 
 async def test_the_export_is_a_file_of_what_the_filter_lets_through(house: GatewayHarness) -> None:
-    app = build_app(house.gateway, operate_pages.routes(house.gateway, open_streams(house.gateway)))
+    app = build_app(house.gateway, list_pages.routes(house.gateway, open_streams(house.gateway)))
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url=house.gateway.settings.url
     ) as client:
