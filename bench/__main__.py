@@ -19,6 +19,8 @@ BENCHES = (
     ("bench.coldstart", "--keep"),
     ("bench.many_endpoints", "--keep"),
     ("bench.batch", "--keep"),
+    ("bench.batch", "--parquet", "--keep"),
+    ("bench.batch", "--instances", "2", "--keep"),
     ("bench.scaling_sim", "--keep"),
     ("bench.overload", "--keep"),
     ("bench.noisy_neighbour", "--keep"),

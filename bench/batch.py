@@ -1,11 +1,12 @@
-"""Batch transform beside the same model called in one process: ``python -m bench.batch [--keep] [--gigabytes 10]``,
-or with ``--parquet`` or ``--instances 2``, which are not kept.
+"""Batch transform beside the same model called in one process: ``python -m bench.batch [--keep] [--rows 1000000]
+[--parquet] [--instances 2] [--gigabytes 10]``. Each of the last three has tables of its own.
 
 50,000 employees (made-up rows in the shape of an attrition table: 30 whole numbers) as CSV to CSV through a job with
 one instance on this machine, and the same XGBoost model (150 trees of depth 4, one thread) on the same rows as a
 ready float32 array. The job's rate is that of its work: from the moment that it has a worker to its last output, so
-without the start-up of worker and runner. With ``--gigabytes`` a large input shows what memory both hold, in a table
-of its own (it is made in the temporary folder, and needs that much room there).
+without the start-up of worker and runner; the first answer counts from CreateTransformJob on. A larger input
+(``--rows``) shows the rate without what a job's beginning and end cost. With ``--gigabytes`` a large input shows what
+memory both hold (it is made in the temporary folder, and needs that much room there).
 """
 
 import argparse
@@ -15,6 +16,8 @@ import re
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +33,10 @@ from bench.tables import show
 from tidegate.testing.platform import Platform, wait_until
 
 ROWS, FEATURES, RUNS = 50_000, 30, 11
-USUAL = "transform job, CSV to CSV, rows/s"
+LARGER_RUNS = 5
 CSV, PARQUET = "text/csv", "application/x-parquet"
+FORMS = {CSV: "CSV to CSV", PARQUET: "parquet to parquet"}
+HEADER = ("rows", "jobs", "one process, ready array, rows/s", "job, rows/s", "share", "first answer, s")
 
 
 def prepared(folder: Path) -> tuple[Any, Any]:
@@ -51,10 +56,10 @@ def write_parquet(path: Path, rows: Any) -> None:
     pyarrow.parquet.write_table(pyarrow.table(columns), path)
 
 
-def in_process(booster: Any, rows: Any) -> float:
-    """Seconds, the median of some runs."""
+def in_process(booster: Any, rows: Any, runs: int) -> float:
+    """Seconds, the median of so many ``runs``."""
     times = []
-    for _ in range(7):
+    for _ in range(runs):
         begin = time.perf_counter()
         booster.inplace_predict(rows, missing=np.nan, validate_features=False)
         times.append(time.perf_counter() - begin)
@@ -147,54 +152,82 @@ def large(sagemaker: Any, platform: Platform, folder: Path, gigabytes: float) ->
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--keep", action="store_true", help="keep the table in docs/benchmarks.md")
+    parser.add_argument("--keep", action="store_true", help="keep the tables in docs/benchmarks.md")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of a larger input; 0: none")
     parser.add_argument("--gigabytes", type=float, default=0.0, help="size of a large input besides")
     parser.add_argument("--parquet", action="store_true", help="parquet to parquet, of doubles")
     parser.add_argument("--instances", type=int, default=1)
     arguments = parser.parse_args()
-    usual = not arguments.parquet and arguments.instances == 1
-    form = PARQUET if arguments.parquet else CSV
     with tempfile.TemporaryDirectory(prefix="tidegate-") as name, Platform() as platform:
         folder = Path(name)
         booster, rows = prepared(folder)
+        sagemaker = client(platform, folder)
+        run = partial(job, sagemaker, platform, instances=arguments.instances)
+        sizes = [(ROWS, RUNS)] + [(arguments.rows, LARGER_RUNS)] * (arguments.rows > 0)
+        form = PARQUET if arguments.parquet else CSV
+        table: list[list[object]] = []
+        for size, runs in sizes:
+            table += compare(run, folder, booster, rows, form, size, runs)
+        section, command = "batch", "batch"
         if arguments.parquet:
-            (folder / "in" / "employees.csv").unlink()
-            write_parquet(folder / "in" / "employees.parquet", rows)
-        sagemaker = boto3.client(
-            "sagemaker",
-            endpoint_url=platform.url,
-            region_name="us-east-1",
-            aws_access_key_id="bench",
-            aws_secret_access_key="bench",
-        )
-        container = {"Image": "tidegate/xgboost", "ModelDataUrl": (folder / "model.ubj").as_uri()}
-        sagemaker.create_model(
-            ModelName="attrition",
-            PrimaryContainer=container,
-            ExecutionRoleArn="arn:aws:iam::000000000000:role/bench",
-        )
-        runs, ready = [], []
-        for number in range(RUNS):
-            ready.append(in_process(booster, rows))
-            out = (folder / "out").as_uri()
-            source, instances = f"{(folder / 'in').as_uri()}/", arguments.instances
-            runs.append(job(sagemaker, platform, f"run-{number}", source, out, form=form, instances=instances))
-        work, alone = statistics.median(run["work"] for run in runs), statistics.median(ready)
-        rate = f"{ROWS / work:,.0f}"
-        table: list[list[object]] = [
-            ["one process, ready array, rows/s", f"{ROWS / alone:,.0f}"],
-            [USUAL if usual else f"transform job, {form}, {arguments.instances} instances, rows/s", rate],
-            ["share", f"{alone / work:.2f}"],
-            ["first answer after CreateTransformJob, s", f"{statistics.median(run['first'] for run in runs):.2f}"],
-        ]
-        title = f"Batch transform of {ROWS:,} rows, medians of {RUNS} jobs"
-        show("batch", title, ("", "measured"), table, keep=arguments.keep and usual)
-        print(json.dumps(runs))
+            section, command = f"{section}-parquet", f"{command} --parquet"
+        if arguments.instances > 1:
+            section, command = f"{section}-instances", f"{command} --instances {arguments.instances}"
+        title = f"Batch transform, {FORMS[form]}, {arguments.instances} instance{'s' * (arguments.instances > 1)}"
+        show(section, title, HEADER, table, keep=arguments.keep, command=command)
         if arguments.gigabytes:
-            size = f"{arguments.gigabytes:g}"
+            of_size = f"{arguments.gigabytes:g}"
             table = large(sagemaker, platform, folder, arguments.gigabytes)
-            title, command = f"Batch transform of {size} GB", f"batch --gigabytes {size}"
+            title, command = f"Batch transform of {of_size} GB", f"batch --gigabytes {of_size}"
             show("batch-large", title, ("", "measured"), table, keep=arguments.keep, command=command)
+
+
+def client(platform: Platform, folder: Path) -> Any:
+    """A client of the API, with the model registered."""
+    sagemaker = boto3.client(
+        "sagemaker",
+        endpoint_url=platform.url,
+        region_name="us-east-1",
+        aws_access_key_id="bench",
+        aws_secret_access_key="bench",
+    )
+    sagemaker.create_model(
+        ModelName="attrition",
+        PrimaryContainer={"Image": "tidegate/xgboost", "ModelDataUrl": (folder / "model.ubj").as_uri()},
+        ExecutionRoleArn="arn:aws:iam::000000000000:role/bench",
+    )
+    return sagemaker
+
+
+def compare(
+    run: Callable[..., dict[str, float]], folder: Path, booster: Any, rows: Any, form: str, size: int, runs: int
+) -> list[list[object]]:
+    """One process and jobs by turns, with ``size`` rows; the medians of so many ``runs``."""
+    rows = np.resize(rows, (size, FEATURES))
+    source = folder / f"in-{size}"
+    source.mkdir()
+    if form == PARQUET:
+        write_parquet(source / "employees.parquet", rows)
+    else:
+        write_csv(source / "employees.csv", (folder / "in" / "employees.csv").read_bytes(), size)
+    ready, jobs = [], []
+    for number in range(runs):
+        ready.append(in_process(booster, rows, 7 if size <= ROWS else 1))
+        jobs.append(run(f"run-{size}-{number}", f"{source.as_uri()}/", (folder / "out").as_uri(), form=form))
+    print(json.dumps(jobs))
+    work, alone = statistics.median(one["work"] for one in jobs), statistics.median(ready)
+    first = statistics.median(one["first"] for one in jobs)
+    rates = (f"{size:,}", runs, f"{size / alone:,.0f}", f"{size / work:,.0f}")
+    return [[*rates, f"{alone / work:.2f}", f"{first:.2f}"]]
+
+
+def write_csv(path: Path, block: bytes, size: int) -> None:
+    """``size`` rows: those of ``block`` again and again."""
+    whole, rest = divmod(size, ROWS)
+    with path.open("wb") as file:
+        for _ in range(whole):
+            file.write(block)
+        file.writelines(line + b"\n" for line in block.split(b"\n")[:rest])
 
 
 if __name__ == "__main__":

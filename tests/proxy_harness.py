@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -413,3 +414,11 @@ async def _be_a_worker(name: str, socket: str) -> None:
 
 if __name__ == "__main__":
     asyncio.run(_be_a_worker(sys.argv[1], sys.argv[2]))
+
+
+async def hands_over(running: ProxyHarness) -> bool:
+    """HAProxy 2.8 does so once it has done waiting for a process before it, five seconds after its start."""
+    said = await running.proxy._runtime.send_command("show peers")
+    flags = re.search(r"id=self .*flags=0x([0-9a-f]+)", said)
+    assert flags is not None, said
+    return "app_state" in said or int(flags[1], 16) & 3 == 3

@@ -8,10 +8,12 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.proxy_harness import ENDPOINT, PATH, Client, ProxyHarness, each_haproxy, stand, until_it
+from tests.proxy_harness import ENDPOINT, PATH, Client, ProxyHarness, each_haproxy, hands_over, stand, until_it
 from tidegate.domain.admission import Admission, Quotas, TokenBucket
 from tidegate.domain.fleet import FleetId, RoutingStrategy
 from tidegate.domain.traffic import build_route_table
+from tidegate.host.installation import PREFIX
+from tidegate.proxy import haproxy
 
 pytestmark = each_haproxy
 POOLS = {"r": 4, "l": 4, "m": 2, "s": 2}
@@ -45,6 +47,28 @@ async def asked(running: ProxyHarness, times: int, **headers: str) -> Counter[in
         found[reply.status] += 1
     await client.close()
     return found
+
+
+async def test_a_reload_that_another_endpoint_causes_fills_no_bucket(
+    program: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(haproxy, "PEER", f"{PREFIX}1")  # the form that installations give it
+
+    async with stand(program, {"r": 1, "l": 0}) as running:
+        await served(running, BY_HEADER)
+        assert await asked(running, 6, X_Client="small") == {200: 5, 429: 1}
+        await until_it(lambda: hands_over(running), "the process hands buckets over")
+        pid = await running.proxy._runtime.pid()
+        for generation in (2, 3):  # no slot is left for the second: the proxy reloads
+            await running.fleet(generation, f"z{generation}", endpoint="another")
+        assert await running.proxy._runtime.pid() != pid
+
+        async def is_known() -> bool:
+            return ":small" in await running.proxy._runtime.send_command("show table quotas")
+
+        await until_it(is_known, "the new process knows the bucket")
+        assert await asked(running, 12, X_Client="small") == {429: 12}, "it got no second allowance"
+        assert await asked(running, 3, X_Client="other") == {200: 3}
 
 
 @pytest.mark.parametrize("routing", ROUTINGS)

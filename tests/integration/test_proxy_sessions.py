@@ -1,12 +1,22 @@
 """Sessions: their requests go to the instance that has them, or nowhere."""
 
-import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.proxy_harness import PATH, Client, ProxyHarness, Reply, each_haproxy, loaded, lost, stand, until_it
+from tests.proxy_harness import (
+    PATH,
+    Client,
+    ProxyHarness,
+    Reply,
+    each_haproxy,
+    hands_over,
+    loaded,
+    lost,
+    stand,
+    until_it,
+)
 from tidegate.domain.fleet import RoutingStrategy
 from tidegate.domain.sessions import HOLDER_HEADER, NEW_SESSION, NEW_SESSION_HEADER, SESSION_HEADER
 from tidegate.domain.traffic import build_route_table
@@ -256,14 +266,6 @@ async def test_a_session_cannot_be_begun_with_an_answer_in_events_but_goes_on_wi
 
 async def knows(running: ProxyHarness, name: str) -> bool:
     return (await go_on(running, name)).status == 200
-
-
-async def hands_over(running: ProxyHarness) -> bool:
-    """HAProxy 2.8 does so once it has done waiting for a process before it, five seconds after its start."""
-    said = await running.proxy._runtime.send_command("show peers")
-    flags = re.search(r"id=self .*flags=0x([0-9a-f]+)", said)
-    assert flags is not None, said
-    return "app_state" in said or int(flags[1], 16) & 3 == 3
 
 
 async def test_a_reload_keeps_sessions(program: str, monkeypatch: pytest.MonkeyPatch) -> None:

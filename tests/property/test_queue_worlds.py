@@ -162,7 +162,7 @@ class World:
             del self.rows[id]
 
     async def read_measures(self) -> None:
-        self.read += len(await self.queue().measured(9_999))
+        self.read += sum(len(one.values["m"]) for one in await self.queue().measured(9_999))
         assert self.read == self.measured, "of each that ended, once"
 
     async def check(self) -> None:

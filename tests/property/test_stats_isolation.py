@@ -14,7 +14,7 @@ from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import Coverage, FleetSecond, Sample
 from tidegate.monitoring.samples import flaw, statistic
 from tidegate.ports.router import Passed
-from tidegate.service import clients, metric_samples, prometheus
+from tidegate.service import clients, fleet_totals, metric_samples, prometheus
 
 GOOD = FleetId("good", 1, "main")
 EVIL = FleetId("evil", 1, "main")
@@ -98,7 +98,7 @@ def play(body: bytes, left: bytes, load: Passed) -> Seen:
         good.seconds = {at: second(at, errors=3) for at in range(NOW - 5, NOW + 3)}
         evil.raw = body
         known: clients.NamesByVariant = {}
-        totals: prometheus.Totals = {}
+        totals: fleet_totals.Totals = {}
         seconds: list[FleetSecond] = []
         coverage: dict[str, Coverage] = {}
         for now in range(NOW, NOW + 3):
@@ -108,7 +108,7 @@ def play(body: bytes, left: bytes, load: Passed) -> Seen:
             collected = await stand.collect(now)
             coverage = collected.coverage
             known, some = clients.bound_names(known, collected.seconds)
-            totals = prometheus.add(totals, some)
+            totals = fleet_totals.add(totals, some)
             seconds += some
         samples = metric_samples.samples(seconds, frozenset({("good", "main"), ("evil", "main")}))
         check(samples)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from tidegate.domain.errors import ArtifactError, TidegateError
@@ -13,8 +14,10 @@ from tidegate.domain.transform import InputObject, TransformInput
 from tidegate.storage import files
 from tidegate.storage.addresses import Address, parse
 from tidegate.storage.files import ALONE, Claim
-from tidegate.storage.s3 import S3, Bucket
 from tidegate.transform import naming
+
+if TYPE_CHECKING:
+    from tidegate.storage.s3 import S3, Bucket
 
 UPLOAD = ".upload"
 """Suffix of the note of an upload in progress."""
@@ -102,11 +105,13 @@ class JobStorage:
         files.check_roots(given.resolve(), self.roots)
         return given
 
-    def _bucket(self, address: Address) -> Bucket:
+    def _bucket(self, address: Address) -> "Bucket":
         return self._s3.bucket(address.bucket)
 
     @cached_property
-    def _s3(self) -> S3:
+    def _s3(self) -> "S3":
+        from tidegate.storage.s3 import S3  # noqa: PLC0415  # half of a runner's start, which few jobs on files need
+
         return S3(self.s3_endpoint, self.region)
 
 

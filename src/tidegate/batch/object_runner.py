@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,6 +21,12 @@ from tidegate.transform import naming
 from tidegate.transform.splitting import Oversized
 
 READING, PUBLISHING = "reading", "publishing"
+AHEAD = 4
+"""Times the requests in flight: so many batches of an object may be answered before one that comes first."""
+HELD = 16 * 1024 * 1024
+"""Bytes of answers that wait for an earlier one, from which on no more is asked for."""
+BAD_SIZE = 256
+"""Bytes that a bad record counts as, with its message."""
 
 
 class UnusableRecords(TidegateError):
@@ -43,9 +50,11 @@ class ObjectRunner:
         try:
             await retry(READING, lambda: self._process_once(item, part), lambda: part.saved.record)
             if part.checkpoint.bad and part.checkpoint.bad == part.checkpoint.record - 1:
+                await retry(READING, lambda: asyncio.to_thread(part.save))
                 raise UnusableRecords("the model turned every record down")
-            await retry(READING, lambda: asyncio.to_thread(part.save))
-            await retry(PUBLISHING, lambda: asyncio.to_thread(self._publish, item, part, claim))
+            # Of answers that are framed, what is assembled of them is brought to the disk.
+            await retry(READING, lambda: asyncio.to_thread(part.sync, out=not may_answer_tables(self.job)))
+            await retry(PUBLISHING, lambda: self._publish_once(item, part, claim))
         except GivenUp as error:
             raise GivenUp(f"{item.uri}: {error}") from None
         except TidegateError as error:
@@ -54,24 +63,27 @@ class ObjectRunner:
             part.finish()
 
     async def _process_once(self, item: InputObject, part: OutputPart) -> None:
-        """Continues from the last checkpoint."""
+        """Continues from the last checkpoint. Saves one if it fails; else the output is about to be published."""
         part.resume()
         try:
             await self._stream(item, part)
-        finally:
+        except BaseException:
             with contextlib.suppress(OSError):
                 await asyncio.to_thread(part.save)
+            raise
 
     async def _stream(self, item: InputObject, part: OutputPart) -> None:
         """Raises errors of the storage or of a record, after everything before it is written."""
         local = self.inputs.local(item)
-        source, room = self.inputs.requests(item, part, self.client, local), self._window
+        source = self.inputs.requests(item, part, self.client, local)
         waiting: deque[asyncio.Task[BatchAnswer]] = deque()
+        answered = asyncio.Event()
         failed: TidegateError | None = None
         ended = False
         try:
             while waiting or not ended:
-                while not ended and len(waiting) < room:
+                answered.clear()
+                while not ended and has_room(waiting, self._window) and not (waiting and waiting[0].done()):
                     try:
                         asking = next(source, None) if local else await asyncio.to_thread(next, source, None)
                     except TidegateError as error:
@@ -80,8 +92,11 @@ class ObjectRunner:
                         ended = True
                     else:
                         waiting.append(asyncio.create_task(asking()))
-                if waiting:
+                        waiting[-1].add_done_callback(lambda _: answered.set())
+                while waiting and waiting[0].done():
                     await self._add_answer(item, part, waiting.popleft())
+                if waiting and (ended or not has_room(waiting, self._window)):
+                    await answered.wait()
         finally:
             for task in waiting:
                 task.cancel()
@@ -109,6 +124,15 @@ class ObjectRunner:
             self.retry_wait.mark_progress(READING)
         self.inputs.record_progress(item, part)
 
+    async def _publish_once(self, item: InputObject, part: OutputPart, claim: Claim) -> None:
+        """Saves a checkpoint if it fails: what was computed is published later."""
+        try:
+            await asyncio.to_thread(self._publish, item, part, claim)
+        except (TidegateError, OSError):
+            with contextlib.suppress(OSError):
+                await asyncio.to_thread(part.save)
+            raise
+
     def _publish(self, item: InputObject, part: OutputPart, claim: Claim) -> None:
         prefix = self.job.sink.uri.rstrip("/")
         out = part.assembled if may_answer_tables(self.job) else part.out
@@ -122,6 +146,22 @@ class ObjectRunner:
                 continue  # a local output was renamed
             self.storage.publish(path, f"{prefix}/{item.name}{ending}", claim)
             part.published.add(path)
+
+
+def has_room(waiting: Iterable["asyncio.Task[BatchAnswer]"], window: int) -> bool:
+    """Whether another batch may be asked for, with those ``waiting``, in order. An answer that comes late keeps no
+    worker idle, but what is held until then is bounded: in number, and beyond a ``window`` of them in bytes."""
+    asked = under_way = held = 0
+    for task in waiting:
+        asked += 1
+        if not task.done():
+            under_way += 1
+        elif not task.cancelled() and task.exception() is None:
+            found = task.result()
+            held += len(found.out) + BAD_SIZE * len(found.bad)
+        else:
+            return False  # nothing after it will be written
+    return under_way < window and (asked < window or (asked < AHEAD * window and held < HELD))
 
 
 def log_event(what: str) -> None:

@@ -89,6 +89,7 @@ class OutputPart:
             return
         sizes = [path.stat().st_size if path.exists() else 0 for path in (self.out, self.errors)]
         if sizes[0] < self.checkpoint.out or sizes[1] < self.checkpoint.errors:
+            self._remove(self._checkpoint_path)
             self.checkpoint = self.saved = Checkpoint()
         self._out = _open(self.out, self.checkpoint.out)
         self._errors = _open(self.errors, self.checkpoint.errors)
@@ -113,15 +114,18 @@ class OutputPart:
         return time.monotonic() - self._saved_at > CHECKPOINT_INTERVAL
 
     def save(self) -> None:
-        """Saves a checkpoint, after what it refers to is on the disk. Blocks."""
+        """Saves a checkpoint, after what it refers to is on the disk, unless that is the last one. Blocks."""
         checkpoint = self.checkpoint
+        if checkpoint == self.saved:
+            return
         self.sync()
         save(self._checkpoint_path, checkpoint)
         self.saved, self._saved_at = checkpoint, time.monotonic()
 
-    def sync(self) -> None:
-        """Brings all that was added to the disk. Blocks."""
-        for file, size in ((self._out, self.checkpoint.out), (self._errors, self.checkpoint.errors)):
+    def sync(self, *, out: bool = True) -> None:
+        """Brings all that was added to the disk; without ``out`` the errors alone. Blocks."""
+        checkpoint = self.checkpoint
+        for file, size in ((self._out, checkpoint.out if out else 0), (self._errors, checkpoint.errors)):
             if file is not None:
                 file.flush()
                 if size:

@@ -16,7 +16,7 @@ from tidegate.batch.job_storage import JobStorage
 from tidegate.batch.object_runner import READING, ObjectRunner, log_event
 from tidegate.batch.output_part import OutputPart
 from tidegate.batch.retry_wait import RetryWait
-from tidegate.batch.table_records import splits_rows
+from tidegate.batch.table_records import import_early, splits_rows
 from tidegate.batch.worker_pool import ReplicaFolders, WorkerPool
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.transform import InputObject, TransformJob, TransformProgress
@@ -51,6 +51,7 @@ class JobRunner:
         """Returns how the job ended, errors included."""
         job, left = self.file.job, remaining(self.file.job, time.time())
         self.retry_wait.deadline = None if left is None else self.retry_wait.clock() + left
+        import_early(job, self.inputs.rows)
         showing = asyncio.create_task(self._report_progress())
         reason = ""
         try:
@@ -103,10 +104,10 @@ class JobRunner:
         a new one, and starts changed objects again."""
         kept, attempt = self.folder / "objects.json", self.file.job.resumed
         (self.folder / "parts").mkdir(exist_ok=True)
-        known = load(kept, list[InputObject])
+        known, compared = load(kept, list[InputObject]), load(self.folder / ATTEMPT, int) or 0
         if known is None:
             self.objects = self.storage.list_objects(self.file.job.source)
-        elif attempt != (load(self.folder / ATTEMPT, int) or 0):
+        elif attempt != compared:
             now = {item.uri: item for item in self.storage.list_objects(self.file.job.source)}
             self.objects = [now.get(item.uri, item) for item in known]
             for before, item in zip(known, self.objects, strict=True):
@@ -114,8 +115,10 @@ class JobRunner:
                     self._part(item).discard()
         else:
             self.objects = known
-        save(kept, self.objects)
-        save(self.folder / ATTEMPT, attempt)
+        if self.objects != known:
+            save(kept, self.objects)
+        if attempt != compared:
+            save(self.folder / ATTEMPT, attempt)
         for item in self.objects:
             self._part(item).load_checkpoint()
 

@@ -16,7 +16,7 @@ from tidegate.batch.job_storage import JobStorage
 from tidegate.batch.object_runner import READING, ObjectRunner, log_event
 from tidegate.batch.output_part import OutputPart
 from tidegate.batch.retry_wait import RetryWait
-from tidegate.batch.table_records import splits_rows
+from tidegate.batch.table_records import import_early, splits_rows
 from tidegate.batch.worker_pool import WorkerPool
 from tidegate.domain.errors import TidegateError, Unavailable
 from tidegate.domain.shards import LISTING, JobOver, LeasedShard, NothingFree, ShardProgress
@@ -83,6 +83,7 @@ class ShardRunner:
         """Returns when nothing is left to lease. ``left``: seconds until the job's deadline; None: it has none."""
         self.retry_wait.deadline = None if left is None else self.retry_wait.clock() + left
         self.folder.mkdir(parents=True, exist_ok=True)
+        import_early(self.job, self.inputs.rows)
         try:
             async with asyncio.timeout(left):
                 await self._run_lanes()

@@ -5,20 +5,21 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
+from threading import Thread
 from types import ModuleType
 from typing import IO
 
 from tidegate.domain.errors import ArtifactError
 from tidegate.domain.transform import SplitType, TransformJob
-from tidegate.serving.scoring.batching import PACKED
 from tidegate.transform.joining import media_type
+from tidegate.transform.table_types import TABLE_TYPES
 
 PARQUET, ARROW, STREAM = MAGIC = b"PAR1", b"ARROW1", b"\xff\xff\xff\xff"
 """The first bytes of each table format."""
-_KINDS = {name.decode() for name in PACKED}
 
 
 def splits_rows(job: TransformJob, built_in: bool) -> bool:
@@ -31,7 +32,7 @@ def splits_rows(job: TransformJob, built_in: bool) -> bool:
 def may_answer_tables(job: TransformJob) -> bool:
     """Whether answers may be tables: they are framed until the last one is there."""
     wished = media_type(job.sink.accept)
-    return media_type(job.source.content_type if wished in ("", "*/*") else wished) in _KINDS
+    return media_type(job.source.content_type if wished in ("", "*/*") else wished) in TABLE_TYPES
 
 
 def table_io() -> ModuleType:
@@ -41,6 +42,17 @@ def table_io() -> ModuleType:
     from tidegate.batch import table_io as module  # noqa: PLC0415  # needs pyarrow
 
     return module
+
+
+def import_early(job: TransformJob, rows: bool) -> None:
+    """Import in a thread what a job with tables needs, while its workers start. ``rows``: its objects are tables."""
+    if rows or may_answer_tables(job):
+        Thread(target=_try_import, daemon=True, name="tables").start()
+
+
+def _try_import() -> None:
+    with suppress(Exception):  # whoever needs it meets the same error, and tells
+        table_io()
 
 
 def frame(answer: bytes) -> bytes:

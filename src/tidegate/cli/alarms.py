@@ -10,6 +10,7 @@ from tidegate.cli import draw
 from tidegate.cli.client import ApiClient
 from tidegate.cli.output import AsJson, client, console, print_note
 from tidegate.cli.tables import Table, key, sentence
+from tidegate.domain.endpoint import UNREADABLE
 from tidegate.domain.metric_units import LATENCIES, RATES
 
 CONFIG = "EndpointConfigName"
@@ -56,7 +57,10 @@ def _of_present_versions(server: ApiClient, known: list[dict[str, Any]]) -> list
     versions = {one["name"]: (one.get("dimensions") or {}).get(CONFIG) for one in known}
     if not any(versions.values()):
         return known
-    present = {config for endpoint in server.endpoints() for config in _configs(endpoint)}
+    endpoints = server.endpoints()
+    if any(endpoint["status"] == UNREADABLE for endpoint in endpoints):
+        return known
+    present = {config for endpoint in endpoints for config in _configs(endpoint)}
     return [one for one in known if versions[one["name"]] is None or versions[one["name"]] in present]
 
 

@@ -52,10 +52,11 @@ from tidegate.reconcile.guards import Guards
 from tidegate.reconcile.metrics_loop import MetricsLoop
 from tidegate.reconcile.queues import Queues
 from tidegate.reconcile.scaling import Scaling
-from tidegate.service import prometheus
+from tidegate.service import alarms, prometheus
 from tidegate.service.audit_trail import Trail
-from tidegate.service.record_kinds import ALARM, ENDPOINT, SCALABLE, TRANSFORM
+from tidegate.service.record_kinds import ENDPOINT, SCALABLE, TRANSFORM
 from tidegate.service.transforms import PREFIX
+from tidegate.service.unreadable_records import UnreadableRecords
 from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
 from tidegate.store import DatabaseLimits, SqlStore, open_store
@@ -117,6 +118,7 @@ class Parts:
     keeper: ArtifactKeeper | None
     beside: EvidenceLoops
     tracing: Tracing | None
+    unreadable: UnreadableRecords
 
 
 def join(
@@ -167,7 +169,7 @@ def join(
     )
     return Parts(
         *(store, metrics, clock, ids, proxy, targets, engine, watch, scaling, jobs, queue, queues, dispatcher),
-        *(join_wakes(proxy, provider.lifecycle), keeper, beside, tracing),
+        *(join_wakes(proxy, provider.lifecycle), keeper, beside, tracing, UnreadableRecords()),
     )
 
 
@@ -371,11 +373,12 @@ def observe_now(engine: Engine, provider: Provider, endpoint: str) -> Observatio
 async def page(parts: Parts) -> str:
     """The Prometheus page."""
     found = await parts.store.run(
-        lambda tx: (tx.find(ALARM).items, tx.find(ENDPOINT).items, tx.find(SCALABLE).items)
+        lambda tx: (alarms.find_all(tx), tx.find(ENDPOINT).items, tx.find(SCALABLE).items)
     )
-    alarms, endpoints, scaled = found
+    unreadable = await parts.unreadable.find(parts.store, parts.clock.now())
+    shown, endpoints, scaled = found
     looks = ((saved.body, observe_now(parts.engine, parts.targets.all, saved.name)) for saved in endpoints)
     targets = (saved.body.target for saved in scaled)
-    text = prometheus.render(parts.watch.totals, (saved.body for saved in alarms), looks, targets)
+    text = prometheus.render(parts.watch.totals, shown, looks, targets, unreadable)
     text += prometheus.render_storage(parts.metrics.dropped, parts.metrics.lost)
     return text + (parts.tracing.counted() if parts.tracing is not None else "")

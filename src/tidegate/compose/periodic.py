@@ -6,21 +6,23 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
+from tidegate.host.aligned_pauses import BEGIN, align
+
 log = logging.getLogger("tidegate")
 
-COLLECT_AFTER = 0.05
+COLLECT_AFTER = BEGIN
 """How far into a second the one before is collected: workers have closed it by then."""
 
 
 async def every(seconds: float, work: Callable[[], Awaitable[None]], stopping: asyncio.Event) -> None:
-    """Run ``work`` again and again with a pause between; what it raises is logged."""
+    """Run ``work`` again and again with a pause between, at most so long; what it raises is logged."""
     while not stopping.is_set():
         try:
             await work()
         except Exception as error:
             log.error("%s", error, exc_info=not isinstance(error, OSError))
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(align(seconds)):
                 await stopping.wait()
 
 

@@ -43,7 +43,7 @@ class ScheduledWork:
     async def turn(self) -> None:
         """Most servers have no work of most kinds: then there is one read for all."""
         try:
-            there = await self.store.run(self._records.read)
+            there = await self._records.get(self.store)
         except TidegateError:
             there = frozenset(kind.name for kind in KINDS)  # each says that it cannot look
         if EXPERIMENT.name in there:

@@ -28,9 +28,11 @@ from tidegate.console.rendering import TEMPLATES
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.usage import Usage
 from tidegate.gateway.dependencies import Gateway
-from tidegate.service.views import endpoint_view
+from tidegate.service.views import endpoint_view, unreadable_view
 
 CELLS = ("state", "versions", "traffic", "latency", "errors", "instances", "cost", "last")
+NO_ACTIVITY = Activity(0.0, None, None, None)
+NO_COST = {"dollars": "-", "stands_in": "", "since": ""}
 AGAIN = 3
 """Points of a sparkline that are read once more: some of what was counted comes late."""
 HELD = 5
@@ -167,9 +169,10 @@ class EndpointList:
             one.endpoint.name: endpoint_view(one.endpoint, context.observed(one.endpoint.name), one.alarms)
             for one in records
         }
+        documents |= {one.name: unreadable_view(one) for one in self._reader.unreadable}
         briefs = {name: endpoint_rows.make_brief(document) for name, document in documents.items()}
         by_name = {one.endpoint.name: one for one in records}
-        facts = {name: _make_facts(by_name[name], documents[name], brief) for name, brief in briefs.items()}
+        facts = {name: _make_facts(by_name.get(name), documents[name], brief) for name, brief in briefs.items()}
         self._now = ListedSecond(second, records, briefs, facts, documents, by_name)
         self._orders = {query: one for query, one in self._orders.items() if second < one.until <= second + HELD}
         return self._now
@@ -194,6 +197,8 @@ class EndpointList:
         return held.names
 
     async def _measure(self, seen: ListedSecond, name: str, priced: bool = True) -> ListedFacts:
+        if name not in seen.by_name:
+            return seen.facts[name]
         activity = await self._read_activity(seen, name)
         facts = replace(
             seen.facts[name],
@@ -205,6 +210,9 @@ class EndpointList:
         return replace(facts, dollars=(await self._price(seen, name)).dollars) if priced else facts
 
     async def _row(self, seen: ListedSecond, name: str) -> endpoint_rows.Row:
+        if name not in seen.by_name:
+            row = endpoint_rows.make_row(seen.documents[name], NO_ACTIVITY, (), self._gateway.context.clock.now())
+            return {**row, "cost": NO_COST}
         if name not in seen.rows:
             activity = await self._read_activity(seen, name)
             sparkline = await self._read_sparkline(name, _variants(seen, name), seen.second)
@@ -244,14 +252,14 @@ def _variants(seen: ListedSecond, name: str) -> tuple[str, ...]:
     return tuple(variants_of(seen.by_name[name].endpoint))
 
 
-def _make_facts(one: EndpointRecords, document: Any, brief: endpoint_rows.Row) -> ListedFacts:
+def _make_facts(one: EndpointRecords | None, document: Any, brief: endpoint_rows.Row) -> ListedFacts:
     fleets, last = document["fleets"], document["last"]
     return ListedFacts(
         brief["name"],
         brief["target"],
         brief["status"],
-        one.modes,
-        one.tags,
+        one.modes if one else (),
+        one.tags if one else (),
         tuple(
             dict.fromkeys(fleet["config"] for fleet in fleets if fleet["config"] and fleet["side"] != "leaving")
         ),

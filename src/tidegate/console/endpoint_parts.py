@@ -24,6 +24,7 @@ EVENT_TONES: Mapping[str, str] = {
     "rollout.RollingBack": WARN,
     "rollout.RolledBack": WARN,
     "rollout.RollbackFailed": BAD,
+    "rollout.SuccessorDropped": BAD,
     "endpoint.failed": BAD,
     "endpoint.ScalingFailed": BAD,
 }

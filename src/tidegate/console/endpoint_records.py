@@ -8,9 +8,11 @@ from typing import Any, TypeVar
 from tidegate.console.list_query import describe_modes
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.errors import UnreadableRecord
 from tidegate.domain.usage import Usage
-from tidegate.ports.store import Kind, Saved, Store, Tx
+from tidegate.ports.store import Kind, Saved, Store, Tx, Unreadable
 from tidegate.service import usage
+from tidegate.service.alarms import stand_in
 from tidegate.service.record_kinds import ALARM, ENDPOINT, TAGS, USAGE
 from tidegate.service.views import named_alarms
 
@@ -31,7 +33,7 @@ class EndpointRecords:
     modes: tuple[str, ...]
 
 
-Kept = Mapping[str, Mapping[str, Saved[Any]]]
+Kept = Mapping[str, Mapping[str, "Saved[Any] | Unreadable"]]
 """By kind and name."""
 
 
@@ -44,6 +46,8 @@ class RecordReader:
     """Line of the journal up to which the records are; None: they were not read yet."""
     _kept: Kept = field(default_factory=dict)
     _found: list[EndpointRecords] = field(default_factory=list)
+    unreadable: tuple[Unreadable, ...] = ()
+    """Endpoints of which nothing else is known."""
 
     async def read(self) -> list[EndpointRecords]:
         """By name; the same list until something is written."""
@@ -57,46 +61,68 @@ class RecordReader:
         written, kept = await self.store.run(work)
         if kept is not None:
             self._written, self._kept, self._found = written, kept, _join(kept, self._found)
+            self.unreadable = tuple(one for one in kept[ENDPOINT.name].values() if isinstance(one, Unreadable))
         return self._found
 
 
 def _read_changed(tx: Tx, before: Kept) -> Kept:
-    found: dict[str, Mapping[str, Saved[Any]]] = {}
+    found: dict[str, Mapping[str, Saved[Any] | Unreadable]] = {}
     found[ENDPOINT.name] = refresh(tx, ENDPOINT, before.get(ENDPOINT.name, {}), lambda name: True)
     found[USAGE.name] = refresh(tx, USAGE, before.get(USAGE.name, {}), lambda name: True)
-    named = {alarm for saved in found[ENDPOINT.name].values() for alarm in named_alarms(saved.body)}
+    readable = [saved for saved in found[ENDPOINT.name].values() if isinstance(saved, Saved)]
+    named = {alarm for saved in readable for alarm in named_alarms(saved.body)}
     found[ALARM.name] = refresh(tx, ALARM, before.get(ALARM.name, {}), named.__contains__)
     found[TAGS.name] = refresh(tx, TAGS, before.get(TAGS.name, {}), lambda name: name.startswith(_TAGGED))
     return found
 
 
 def refresh(
-    tx: Tx, kind: Kind[T], before: Mapping[str, Saved[T]], wanted: Callable[[str], bool]
-) -> dict[str, Saved[T]]:
+    tx: Tx, kind: Kind[T], before: Mapping[str, Saved[T] | Unreadable], wanted: Callable[[str], bool]
+) -> dict[str, Saved[T] | Unreadable]:
     """The wanted records of a kind as they are now; those of ``before`` whose version is the same are not read."""
-    versions = {name: version for name, version in tx.versions(kind).items() if wanted(name)}
-    found = {
-        name: before[name]
-        for name, version in versions.items()
-        if name in before and before[name].version == version
-    }
-    changed = versions.keys() - found.keys()
-    if len(changed) > FEW:
-        return found | {saved.name: saved for saved in tx.find(kind).items if saved.name in changed}
-    return found | {name: saved for name in changed if (saved := tx.get(kind, name)) is not None}
+    found: dict[str, Saved[T] | Unreadable] = {}
+    changed = set[str]()
+    for name, version in tx.versions(kind).items():
+        if wanted(name):
+            kept = before.get(name)
+            if isinstance(kept, Saved) and kept.version == version:
+                found[name] = kept
+            else:
+                changed.add(name)
+    if len(changed) <= FEW:
+        try:
+            return found | {name: saved for name in changed if (saved := tx.get(kind, name)) is not None}
+        except UnreadableRecord:
+            pass  # a list says of each which one it is
+    page = tx.find(kind)
+    every: list[Saved[T] | Unreadable] = [*page.items, *page.unreadable]
+    return found | {one.name: one for one in every if one.name in changed}
 
 
 def _join(kept: Kept, before: list[EndpointRecords]) -> list[EndpointRecords]:
     """Modes are worked out again for changed endpoints alone."""
-    alarms, tags, used = kept[ALARM.name], kept[TAGS.name], kept[USAGE.name]
     modes = {id(one.endpoint): one.modes for one in before}
     return [
         EndpointRecords(
             saved.body,
-            [alarms[alarm].body for alarm in named_alarms(saved.body) if alarm in alarms],
-            usage.find_usage(saved, used.get(name)),
-            tuple(tags[_TAGGED + name].body.tags.items()) if _TAGGED + name in tags else (),
+            [alarm for name in named_alarms(saved.body) if (alarm := _find_alarm(kept, name)) is not None],
+            usage.find_usage(saved, _find(kept, USAGE, saved.name)),
+            tuple(tags.body.tags.items()) if (tags := _find(kept, TAGS, _TAGGED + saved.name)) else (),
             modes.get(id(saved.body)) or describe_modes(saved.body),
         )
-        for name, saved in sorted(kept[ENDPOINT.name].items())
+        for _, saved in sorted(kept[ENDPOINT.name].items())
+        if isinstance(saved, Saved)
     ]
+
+
+def _find(kept: Kept, kind: Kind[T], name: str) -> Saved[T] | None:
+    """None for one that cannot be read, too: its row says less then."""
+    found = kept[kind.name].get(name)
+    return found if isinstance(found, Saved) else None
+
+
+def _find_alarm(kept: Kept, name: str) -> Alarm | None:
+    found = kept[ALARM.name].get(name)
+    if isinstance(found, Unreadable):
+        return stand_in(name, found.why)
+    return None if found is None else found.body

@@ -6,6 +6,7 @@ from typing import Any
 
 from tidegate.console import figures
 from tidegate.console.activity import Activity
+from tidegate.domain.endpoint import UNREADABLE
 
 Row = dict[str, Any]
 GOOD, WARN, BAD, PLAIN = "good", "warn", "bad", ""
@@ -17,6 +18,7 @@ TONES: Mapping[str, str] = {
     "Deleting": WARN,
     "UpdateRollbackFailed": BAD,
     "Failed": BAD,
+    UNREADABLE: BAD,
 }
 OUTCOMES: Mapping[str, tuple[str, str]] = {
     "Succeeded": ("passed", GOOD),
@@ -57,7 +59,7 @@ def make_brief(document: Mapping[str, Any]) -> Row:
     """What of a row needs no metrics."""
     return {
         "name": document["name"],
-        "target": document["target"],
+        "target": document["target"] or "",
         "status": document["status"],
         "tone": TONES.get(document["status"], PLAIN),
         "detail": describe_state(document),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 
-from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.endpoint import UNREADABLE, Endpoint
 from tidegate.domain.errors import Invalid
 
 PAGE = 100
@@ -22,7 +22,16 @@ STATES: Mapping[str, str] = {
     **{
         state: state
         for state in (
-            *("InService", "Creating", "Updating", "RollingBack", "Deleting", "UpdateRollbackFailed", "Failed"),
+            *(
+                "InService",
+                "Creating",
+                "Updating",
+                "RollingBack",
+                "Deleting",
+                "UpdateRollbackFailed",
+                "Failed",
+                UNREADABLE,
+            ),
         )
     },
 }

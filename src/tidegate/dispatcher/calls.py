@@ -4,12 +4,14 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
+from tidegate.dispatcher.heads import request_head
 from tidegate.domain.asynchronous import Item
 from tidegate.http1.client import HttpClient
+from tidegate.http1.exchange import Exchange, TakeAny
 from tidegate.http1.messages import ConnectionBroken, HttpReply, LongBody, StreamedReply, Streaming, Unreachable
 from tidegate.queueing.transitions import AttemptFailed, FaultKind
 from tidegate.storage.files import CHUNK
@@ -24,11 +26,9 @@ KEPT = 200
 """Idle connections that are kept."""
 CONNECT_TIMEOUT = 5.0
 """Seconds."""
-INFERENCE_ID = "x-amzn-sagemaker-inference-id"
 
 
-@dataclass(frozen=True)
-class ModelResponse:
+class ModelResponse(NamedTuple):
     """A response of the model."""
 
     body: Body
@@ -56,44 +56,64 @@ class ModelClient:
         try:
             async with asyncio.timeout(item.timeout):
                 return await self._receive(await self._send(item, body), scratch)
-        except TimeoutError:
+        except (TimeoutError, ConnectionBroken, ValueError, ResponseTooLong) as error:
+            return self._why(error, item)
+
+    def begin(self, item: Item, body: bytes, take: TakeAny) -> Exchange:
+        """Send it and return at once; ``read`` says what ``take`` got. Whoever begins it ends it after its time."""
+        return self._client.ask_streaming(request_head(item, len(body)) + body, take, self._streaming)
+
+    def read(self, got: HttpReply | Exception, item: Item) -> ModelResponse | AttemptFailed:
+        """What became of a request that was begun. Raises what is not the request's own."""
+        if isinstance(got, HttpReply):
+            return self._read_whole(got)
+        if isinstance(got, (TimeoutError, ConnectionBroken, ValueError)):
+            return self._why(got, item)
+        raise got
+
+    async def finish(
+        self, item: Item, reply: StreamedReply, seconds: float, scratch: Callable[[], Path]
+    ) -> ModelResponse | AttemptFailed:
+        """Receive a response that is streamed, for so many seconds at most."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._receive(reply, scratch)
+        except (TimeoutError, ConnectionBroken, ValueError, ResponseTooLong) as error:
+            return self._why(error, item)
+
+    def _why(self, error: Exception, item: Item) -> AttemptFailed:
+        if isinstance(error, TimeoutError):
             return AttemptFailed(
                 FaultKind.SERVER_ERROR,
                 f"Received server error (0) from model: no answer within {item.timeout:g} s.",
             )
-        except Unreachable as error:
+        if isinstance(error, Unreachable):
             return AttemptFailed(FaultKind.BUSY, f"The proxy cannot be reached: {error.reason}.")
-        except (ConnectionBroken, ValueError) as error:
-            return AttemptFailed(FaultKind.INSTANCE_LOST, f"The connection to the model broke off: {error}.")
-        except ResponseTooLong:
+        if isinstance(error, ResponseTooLong):
             return AttemptFailed(FaultKind.MODEL, f"The answer has more than {self._most} bytes.")
+        return AttemptFailed(FaultKind.INSTANCE_LOST, f"The connection to the model broke off: {error}.")
 
     async def _send(self, item: Item, body: Body) -> HttpReply | StreamedReply:
-        # Values came in as headers, so a line end within one has no meaning.
-        given = {INFERENCE_ID: item.inference_id} | item.headers  # what is captured of it is found by the id
-        headers = [
-            (name.encode("latin-1", "replace"), _one_line(value).encode("latin-1", "replace"))
-            for name, value in given.items()
-        ]
-        path = f"/endpoints/{item.endpoint}/invocations"
-        sent = body if isinstance(body, bytes) else LongBody(body.stat().st_size, partial(_read, body))
-        return await self._client.stream("POST", path, headers, sent, self._streaming, b"queue")
+        if isinstance(body, bytes):
+            return await self._client.send(request_head(item, len(body)) + body, None, self._streaming)
+        long = LongBody(body.stat().st_size, partial(_read, body))
+        return await self._client.send(request_head(item, long.size), long, self._streaming)
 
     async def _receive(
         self, reply: HttpReply | StreamedReply, scratch: Callable[[], Path]
     ) -> ModelResponse | AttemptFailed:
-        if isinstance(reply, StreamedReply):
-            async with aclosing(reply.parts) as parts:
-                if reply.status != 200:
-                    return interpret(reply.status, await self._reason(parts))
-                body = await self._collect(parts, scratch)
-        elif reply.status != 200:
+        if isinstance(reply, HttpReply):
+            return self._read_whole(reply)
+        async with aclosing(reply.parts) as parts:
+            if reply.status != 200:
+                return interpret(reply.status, await self._reason(parts))
+            body = await self._collect(parts, scratch)
+        return _response(reply, body)
+
+    def _read_whole(self, reply: HttpReply) -> ModelResponse | AttemptFailed:
+        if reply.status != 200:
             return interpret(reply.status, reply.body[:MOST_REASON])
-        else:
-            body = reply.body
-        content_type = reply.headers.get(b"content-type", b"application/octet-stream")
-        variant = reply.headers.get(b"x-amzn-invoked-production-variant", b"")
-        return ModelResponse(body, content_type.decode("latin-1"), variant.decode("latin-1"))
+        return _response(reply, reply.body)
 
     async def _reason(self, parts: AsyncIterator[bytes]) -> bytes:
         reason = bytearray()
@@ -130,8 +150,10 @@ async def _read(path: Path) -> AsyncGenerator[bytes, None]:
             yield part
 
 
-def _one_line(value: str) -> str:
-    return value.replace("\r", " ").replace("\n", " ")
+def _response(reply: HttpReply | StreamedReply, body: Body) -> ModelResponse:
+    content_type = reply.headers.get(b"content-type", b"application/octet-stream")
+    variant = reply.headers.get(b"x-amzn-invoked-production-variant", b"")
+    return ModelResponse(body, content_type.decode("latin-1"), variant.decode("latin-1"))
 
 
 def interpret(status: int, body: bytes) -> AttemptFailed:

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 LEASE_AHEAD = 0.3
 """Seconds of work that are leased ahead at the current rate."""
@@ -22,7 +23,7 @@ class ConcurrencyLimiter:
 
     def __init__(self, on_free: Callable[[], None]) -> None:
         self._on_free = on_free
-        self._waiters: deque[asyncio.Future[bool]] = deque()
+        self._waiters: deque[ConcurrencySlot] = deque()
         self._capacity = 0
         self._active = 0
         self._rate = 0.0
@@ -49,17 +50,10 @@ class ConcurrencyLimiter:
     def idle(self) -> bool:
         return not (self.waiting or self._active)
 
-    async def acquire(self) -> bool:
-        """Waits for an instance. False: there is none."""
-        granted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiters.append(granted)
+    def enter(self, slot: "ConcurrencySlot") -> None:
+        """``slot.grant`` is called once there is an instance for it, or none at all."""
+        self._waiters.append(slot)
         self._grant()
-        try:
-            return await granted
-        except asyncio.CancelledError:
-            if granted.done() and not granted.cancelled() and granted.result():
-                self.release()
-            raise
 
     def release(self) -> None:
         """The instance is free again."""
@@ -69,31 +63,59 @@ class ConcurrencyLimiter:
         self._on_free()
 
     def _grant(self) -> None:
+        # A slot may enter or release while it is granted: what is counted has to be right before.
         while self._waiters and (self._active < self._capacity or not self._capacity):
-            granted = self._waiters.popleft()
-            if not granted.done():
-                granted.set_result(self._capacity > 0)
+            slot = self._waiters.popleft()
+            if slot.asking:
                 self._active += self._capacity > 0
+                slot.grant(self._capacity > 0)
 
 
 class ConcurrencySlot:
     """What one request holds of a limiter. ``until`` is when its lease ends."""
 
+    __slots__ = ("_acquired", "_limiter", "_then", "_waiting", "until")
+
     def __init__(self, limiter: ConcurrencyLimiter, until: float) -> None:
         self._limiter = limiter
         self._waiting = True
         self._acquired = False
+        self._then: Callable[[bool], None] | None = None
         self.until = until
         limiter.waiting += 1
 
+    @property
+    def asking(self) -> bool:
+        """Whether it waits for an instance still."""
+        return self._then is not None
+
+    def enter(self, then: Callable[[bool], None]) -> None:
+        """``then`` is called when there is an instance, with True, or when there is none, with False; maybe at once,
+        and never after ``release``."""
+        self._then = then
+        self._limiter.enter(self)
+
     async def acquire(self) -> bool:
         """Waits for an instance. False: there is none."""
-        self._acquired = await self._limiter.acquire()
+        granted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.enter(partial(_resolve, granted))
+        try:
+            return await granted
+        except asyncio.CancelledError:
+            self.release()
+            raise
+
+    def grant(self, granted: bool) -> None:
+        """The limiter's answer."""
+        then, self._then = self._then, None
+        self._acquired = granted
         self._stop_waiting()
-        return self._acquired
+        if then is not None:
+            then(granted)
 
     def release(self) -> None:
         """The instance is done with the request, or never got it. May be called again."""
+        self._then = None
         self._stop_waiting()
         if self._acquired:
             self._acquired = False
@@ -103,3 +125,8 @@ class ConcurrencySlot:
         if self._waiting:
             self._waiting = False
             self._limiter.waiting -= 1
+
+
+def _resolve(promise: "asyncio.Future[bool]", granted: bool) -> None:
+    if not promise.done():
+        promise.set_result(granted)

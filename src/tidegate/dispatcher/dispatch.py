@@ -8,14 +8,18 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 
 from tidegate.dispatcher.concurrency import ConcurrencyLimiter, ConcurrencySlot
+from tidegate.dispatcher.outcomes import Begun
 from tidegate.dispatcher.processor import RequestProcessor
+from tidegate.dispatcher.short_requests import ShortRequest, ShortRequests, is_short
 from tidegate.dispatcher.snapshot import Snapshot
 from tidegate.domain.asynchronous import ItemState, LeasedItem
 from tidegate.domain.errors import TidegateError
+from tidegate.http1.body_stream import BodyStream
+from tidegate.http1.messages import StreamedReply
 from tidegate.ports.queue import ItemReport, Queue
 from tidegate.queueing.transitions import LEASE
 
@@ -35,13 +39,16 @@ MIN_AGE = 5.0
 """Seconds after an item was accepted in which its endpoint may be missing from the snapshot."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RunningAttempt:
-    """One item that is being processed."""
+    """One item that is being processed in a task."""
 
     held: LeasedItem
     slot: ConcurrencySlot
     task: asyncio.Task[None]
+
+    def cancel(self) -> None:
+        self.task.cancel()
 
 
 @dataclass
@@ -52,13 +59,18 @@ class Dispatcher:
     """Returns the newest snapshot; blocks no longer than reading a small file."""
     progress: Callable[[], None]
     """Called after each poll that reached the queue, and while the last requests are finished."""
-    _tasks: dict[str, "RunningAttempt"] = field(default_factory=dict)
+    _running: dict[str, RunningAttempt | ShortRequest] = field(default_factory=dict)
     _limiters: dict[str, ConcurrencyLimiter] = field(default_factory=dict)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _polled_overdue: float = 0.0
     _polled_deleted: float = 0.0
     _extended: float = 0.0
     _last_error: str = ""
+    _ended: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when an item has ended and no other is left."""
+
+    def __post_init__(self) -> None:
+        self._short = ShortRequests(self.processor, self._hand_over, self._forget)
 
     async def run(self, stopping: asyncio.Event, grace: float) -> None:
         """Runs until ``stopping``. Requests in progress then get ``grace`` seconds before they are requeued."""
@@ -74,7 +86,7 @@ class Dispatcher:
                     log.warning("%s", error)
                 self._last_error = str(error)
             if not busy:
-                await self._pause(stopping)
+                await self._pause()
         await self._shut_down(grace)
 
     async def _take_over(self) -> None:
@@ -85,13 +97,12 @@ class Dispatcher:
         except TidegateError as error:
             log.warning("%s", error)
 
-    async def _pause(self, stopping: asyncio.Event) -> None:
+    async def _pause(self) -> None:
         """Waits until an item ends, or for the interval between polls."""
         self._wake.clear()
-        waits = [asyncio.create_task(self._wake.wait()), asyncio.create_task(stopping.wait())]
-        await asyncio.wait(waits, timeout=POLL_INTERVAL, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(POLL_INTERVAL):
+                await self._wake.wait()
         await asyncio.sleep(GATHER)
 
     async def _poll(self) -> bool:
@@ -104,7 +115,7 @@ class Dispatcher:
         more = False
         for name, endpoint in snapshot.endpoints.items():
             room = self._limiter_of(name).available(endpoint.capacity)
-            most = min(room, MAX_LEASED_AT_ONCE, MAX_HELD - len(self._tasks))
+            most = min(room, MAX_LEASED_AT_ONCE, MAX_HELD - len(self._running))
             if most > 0:
                 now = time.time()
                 taken = await self.queue.claim(name, most, now, now + LEASE)
@@ -139,52 +150,86 @@ class Dispatcher:
                     self._start(held, False, "", now)
 
     async def _extend(self, now: float) -> None:
-        fences = {id: one.held.fence for id, one in self._tasks.items()}
+        fences = {id: one.held.fence for id, one in self._running.items()}
         kept = await self.queue.extend(fences, now + LEASE)
         self._extended = now
         for id, fence in fences.items():
-            one = self._tasks.get(id)
+            one = self._running.get(id)
             if one is None or one.held.fence != fence:
                 continue
             if id in kept:
                 one.slot.until = now + LEASE
             else:
-                one.task.cancel()
+                one.cancel()
 
     def _start(self, held: LeasedItem, exists: bool, variant: str, now: float) -> None:
         id = held.item.id
-        if id in self._tasks:  # its lease ran out and it was leased again: only the newer lease may write
-            self._tasks[id].task.cancel()
+        if (before := self._running.get(id)) is not None:
+            before.cancel()  # its lease ran out and it was leased again: only the newer lease may write
         slot = ConcurrencySlot(self._limiter_of(held.item.endpoint), now + LEASE)
-        task = asyncio.create_task(self._process(held, exists, variant, slot))
-        self._tasks[id] = RunningAttempt(held, slot, task)
-        task.add_done_callback(lambda done: self._forget(id, done))
+        if is_short(held, exists, now):
+            short = self._running[id] = self._short.make(held, variant, slot)
+            short.begin()
+        else:
+            self._run_task(held, slot, self._process(held, exists, variant, slot))
 
-    async def _process(self, held: LeasedItem, exists: bool, variant: str, slot: ConcurrencySlot) -> None:
+    def _run_task(
+        self,
+        held: LeasedItem,
+        slot: ConcurrencySlot,
+        work: Coroutine[None, None, None],
+        parts: BodyStream | None = None,
+    ) -> None:
+        task = asyncio.create_task(work)
+        running = self._running[held.item.id] = RunningAttempt(held, slot, task)
+
+        def over(_: object) -> None:
+            slot.release()  # a task that is cancelled before its first step does nothing itself
+            if parts is not None:
+                parts.drop()
+            self._forget(running)
+
+        task.add_done_callback(over)
+
+    def _hand_over(self, short: ShortRequest, begun: Begun) -> None:
+        """Go on with a task where it was without one."""
+        held, slot = short.held, short.slot
+        parts = begun.got.parts if isinstance(begun.got, StreamedReply) else None
+        self._run_task(held, slot, self._process(held, True, short.variant, slot, begun), parts)
+
+    async def _process(
+        self, held: LeasedItem, exists: bool, variant: str, slot: ConcurrencySlot, begun: Begun | None = None
+    ) -> None:
         try:
-            await self.processor.process(held, exists, variant, slot)
+            await self.processor.process(held, exists, variant, slot, begun)
         except Exception:
             log.exception("request %s: this try failed; its lease will run out", held.item.id)
 
-    def _forget(self, id: str, task: asyncio.Task[None]) -> None:
-        if id in self._tasks and self._tasks[id].task is task:
-            del self._tasks[id]
+    def _forget(self, one: RunningAttempt | ShortRequest) -> None:
+        id = one.held.item.id
+        if self._running.get(id) is one:
+            del self._running[id]
+            if not self._running:
+                self._ended.set()
 
     async def _shut_down(self, grace: float) -> None:
         """Requeues what does not end in time, for another dispatcher to start again."""
-        running = [one.task for one in self._tasks.values()]
         ended = time.monotonic() + grace
-        while not all(task.done() for task in running) and (pause := ended - time.monotonic()) > 0:
-            await asyncio.wait(running, timeout=min(pause, 1.0))
+        while self._running and (pause := ended - time.monotonic()) > 0:
+            self._ended.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(pause, 1.0)):
+                    await self._ended.wait()
             self.progress()
-        left = [one.held for one in self._tasks.values() if not one.task.done()]
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        left = list(self._running.values())
+        for one in left:
+            one.cancel()
+        tasks = [one.task for one in left if isinstance(one, RunningAttempt)]
+        await asyncio.gather(*tasks, return_exceptions=True)
         now = time.time()
         notes = [
-            ItemReport(held.item.id, held.fence, ItemState.WAITING, now, held.tries, held.losses)
-            for held in left
+            ItemReport(held.item.id, held.fence, ItemState.WAITING, now, held.tries, held.losses, held.outcome)
+            for held in (one.held for one in left)
             if held.state is ItemState.WORKING
         ]
         if notes:

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
-from tidegate.domain.errors import ArtifactError, MissingArtifact, Transient
+from tidegate.domain.errors import ArtifactError, MissingArtifact, TidegateError, Transient
+from tidegate.host.group_commit import Done
 from tidegate.storage import files
 from tidegate.storage.addresses import Address, parse
 from tidegate.storage.files import Claim
@@ -60,6 +61,10 @@ class Objects:
             await self._outputs.put(output)
         else:
             await asyncio.to_thread(self._upload, output, parsed, content_type)
+
+    def submit(self, output: Output, done: Done[TidegateError | None]) -> None:
+        """``put`` of a small output that is a file, without a task: ``done`` gets the error, if there is one."""
+        self._outputs.submit(output, done)
 
     def _upload(self, output: Output, parsed: Address, content_type: str) -> None:
         with _name_in_errors(output.address):

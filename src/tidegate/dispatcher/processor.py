@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -12,15 +13,16 @@ from tidegate.dispatcher.calls import ModelClient, ModelResponse
 from tidegate.dispatcher.concurrency import ConcurrencySlot
 from tidegate.dispatcher.notifications import Notifier
 from tidegate.dispatcher.objects import Objects
+from tidegate.dispatcher.outcomes import MARGIN, Begun, end_report, failure_of
 from tidegate.domain.asynchronous import (
     MAX_INLINE_BYTES,
-    ItemMeasurements,
     ItemOutcome,
     ItemState,
     LeasedItem,
     OutcomeKind,
 )
 from tidegate.domain.errors import ArtifactError, NotFound, TidegateError, Transient, Unavailable
+from tidegate.http1.messages import StreamedReply
 from tidegate.ports.queue import ItemReport, Queue
 from tidegate.queueing import destinations, transitions
 from tidegate.queueing.transitions import (
@@ -42,8 +44,6 @@ RETRY = 0.5
 """Seconds before a write to the database or a notification is tried again."""
 FAILURE_RETRY, FAILURE_GIVE_UP = 5.0, 3_600.0
 """Seconds before storing a failure is tried again, and after which it is given up."""
-MARGIN = 1.0
-"""Seconds before the end of its lease from which nothing more is stored for an item."""
 
 
 class LeaseLost(Exception):
@@ -61,10 +61,17 @@ class RequestProcessor:
     scratch: Path
     region: str
 
-    async def process(self, held: LeasedItem, exists: bool, variant: str, slot: ConcurrencySlot) -> None:
-        """Returns when the item has ended, is requeued, or has another holder. ``exists``: its endpoint does."""
+    async def process(
+        self, held: LeasedItem, exists: bool, variant: str, slot: ConcurrencySlot, begun: Begun | None = None
+    ) -> None:
+        """Returns when the item has ended, is requeued, or has another holder. ``exists``: its endpoint does.
+        ``begun``: how far it came without a task."""
         try:
-            await Attempt(self, held, variant, slot).run(exists)
+            attempt = Attempt(self, held, variant, slot)
+            if begun is None:
+                await attempt.run(exists)
+            else:
+                await attempt.go_on(begun)
         except LeaseLost:
             log.warning("request %s went to another dispatcher", held.item.id)
         finally:
@@ -87,52 +94,78 @@ class Attempt:
         return path
 
     async def run(self, exists: bool) -> None:
-        try:
-            step: Invoke | RecordEnd | Notify | Requeue | None = transitions.next_step(
-                self.held, exists, time.time()
-            )
+        step = transitions.next_step(self.held, exists, time.time())
+        with self._cleared():
             if isinstance(step, Invoke):
-                step = await self._attempt(step)
+                await self._take(await self._attempt(step.look))
             elif isinstance(step, RecordEnd) and step.look:
-                step = await self._look_first(step)
-            if isinstance(step, Requeue):
-                held = step.held
-                await self._note(
-                    ItemState.WAITING,
-                    due_at=step.due_at,
-                    tries=held.tries,
-                    losses=held.losses,
-                    outcome=held.outcome,
-                )
-                return
-            if isinstance(step, RecordEnd):
-                step = await self._finish(step.outcome)
-            if isinstance(step, Notify):
-                await self._notify(step.outcome)
+                await self._take(await self._look_first(step))
+            else:
+                await self._take(step)
+
+    async def go_on(self, begun: Begun) -> None:
+        """From where it came without a task."""
+        self.values = begun.values
+        with self._cleared():
+            if isinstance(begun.got, ItemReport):
+                await self._send_report(begun.got)
+            else:
+                await self._take(await self._store(begun.got, begun.seconds))
+
+    @contextmanager
+    def _cleared(self) -> Iterator[None]:
+        try:
+            yield
         finally:
             for path in self._scratch:
                 path.unlink(missing_ok=True)
 
-    async def _attempt(self, begin: Invoke) -> RecordEnd | Requeue:
+    async def _take(self, step: RecordEnd | Notify | Requeue | None) -> None:
+        if isinstance(step, Requeue):
+            held = step.held
+            await self._note(
+                ItemState.WAITING,
+                due_at=step.due_at,
+                tries=held.tries,
+                losses=held.losses,
+                outcome=held.outcome,
+            )
+            return
+        if isinstance(step, RecordEnd):
+            step = await self._finish(step.outcome)
+        if isinstance(step, Notify):
+            await self._notify(step.outcome)
+
+    async def _attempt(self, look: bool) -> RecordEnd | Requeue:
         """Fetches, invokes and stores. A response that cannot be stored is computed again."""
-        item = self.held.item
         try:
-            if begin.look and (found := await self._find_output()):
+            if look and (found := await self._find_output()):
                 return found
             body = await self._measure("RequestDownload", self._fetch)
-            got = await self._invoke(body)
-            if isinstance(got, AttemptFailed):
-                return transitions.after_attempt(self.held, got, time.time())
-            self.variant = got.variant or self.variant
-            shown = _inline_body(got) if "success" in item.include else None
-            await self._measure("ResponseUpload", lambda: self._put(item.output, got.body, got.content_type))
-            return transitions.after_attempt(self.held, AttemptSucceeded(got.content_type, shown), time.time())
-        except ArtifactError as error:
-            return transitions.after_attempt(self.held, AttemptFailed(FaultKind.INPUT, str(error)), time.time())
-        except (Transient, Unavailable) as error:
-            return transitions.after_attempt(self.held, AttemptFailed(FaultKind.PLATFORM, str(error)), time.time())
-        except NotFound as error:
-            return transitions.after_attempt(self.held, AttemptFailed(FaultKind.INPUT, str(error)), time.time())
+        except (ArtifactError, NotFound, Transient, Unavailable) as error:
+            return transitions.after_attempt(self.held, failure_of(error), time.time())
+        return await self._store(await self._invoke(body), 0.0)
+
+    async def _store(
+        self, got: ModelResponse | AttemptFailed | StreamedReply, seconds: float
+    ) -> RecordEnd | Requeue:
+        """``seconds``: left for a response that is still coming."""
+        item = self.held.item
+        if isinstance(got, StreamedReply):
+            try:
+                got = await self.processor.calls.finish(item, got, seconds, lambda: self._file("out"))
+            finally:
+                self.slot.release()
+        if isinstance(got, AttemptFailed):
+            return transitions.after_attempt(self.held, got, time.time())
+        self.variant = got.variant or self.variant
+        shown = _inline_body(got) if "success" in item.include else None
+        body, content_type = got.body, got.content_type
+        try:
+            await self._measure("ResponseUpload", lambda: self._put(item.output, body, content_type))
+        except (ArtifactError, NotFound, Transient, Unavailable) as error:
+            return transitions.after_attempt(self.held, failure_of(error), time.time())
+        return transitions.after_attempt(self.held, AttemptSucceeded(content_type, shown), time.time())
 
     async def _look_first(self, end: RecordEnd) -> RecordEnd | Requeue:
         """A failure, unless an earlier holder stored the output. What cannot be looked at now is looked at later."""
@@ -231,18 +264,7 @@ class Attempt:
         return False
 
     async def _record_end(self, outcome: ItemOutcome) -> None:
-        item, held, now = self.held.item, self.held, time.time()
-        values = {
-            **self.values,
-            "TimeInBacklog": (held.begun_at - item.accepted_at) * 1e3,
-            "InvocationsProcesssed": 1.0,
-            "InvocationFailures": float(outcome.end is OutcomeKind.FAILED),
-            "ExpiredRequests": float(outcome.end is OutcomeKind.EXPIRED),
-        }
-        if outcome.end is not OutcomeKind.EXPIRED:
-            values["TotalProcessingTime"] = (now - held.begun_at) * 1e3
-        measures = ItemMeasurements(item.endpoint, self.variant, now, values)
-        await self._note(ItemState.DONE, outcome=outcome, measures=measures)
+        await self._send_report(end_report(self.held, outcome, self.variant, self.values, time.time()))
 
     async def _note(
         self,
@@ -252,27 +274,21 @@ class Attempt:
         tries: int | None = None,
         losses: int | None = None,
         outcome: ItemOutcome | None = None,
-        measures: ItemMeasurements | None = None,
     ) -> None:
+        held = self.held
+        tries = held.tries if tries is None else tries
+        losses = held.losses if losses is None else losses
+        await self._send_report(ItemReport(held.item.id, held.fence, state, due_at, tries, losses, outcome))
+
+    async def _send_report(self, report: ItemReport) -> None:
         """Writes to the queue, again and again while the database is away. The lease is not renewed meanwhile, so
         another dispatcher gets the item if this takes too long. Raises LeaseLost."""
-        held = self.held
-        note = ItemReport(
-            held.item.id,
-            held.fence,
-            state,
-            due_at,
-            held.tries if tries is None else tries,
-            held.losses if losses is None else losses,
-            outcome,
-            measures,
-        )
         while True:
             try:
-                landed = await self.processor.queue.note([note])
+                landed = await self.processor.queue.note([report])
                 break
             except Unavailable as error:
-                log.warning("request %s: %s", held.item.id, error)
+                log.warning("request %s: %s", report.id, error)
                 await asyncio.sleep(RETRY)
         if not landed:
             raise LeaseLost

@@ -120,6 +120,17 @@ class ItemMeasurements:
 
 
 @dataclass(frozen=True)
+class EndedTogether:
+    """Measurements of finished items of one endpoint and variant: metric name -> one value of each item that has
+    it. ``at``: second in which they ended."""
+
+    endpoint: str
+    variant: str
+    at: int
+    values: dict[str, list[float]]
+
+
+@dataclass(frozen=True)
 class Backlog:
     """Queue of an endpoint. ``oldest`` is when the oldest unfinished item was accepted."""
 

@@ -67,6 +67,10 @@ class Pause:
     by: str
 
 
+UNREADABLE = "Unreadable"
+"""Shown as the status of an endpoint whose record cannot be read. Its fleets go on as they are."""
+
+
 @dataclass(frozen=True)
 class VersionRequest:
     """A requested version: what to run and how to roll it out."""

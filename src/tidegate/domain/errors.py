@@ -12,6 +12,7 @@
     |- Unavailable          try again later
     |- ArtifactError        model data that cannot be used (missing, corrupt, hostile, wrong format)
     |  `- MissingArtifact   its address has no data
+    |- UnreadableRecord     a record in the database that this version cannot read
     |- StartupError         tidegate itself cannot start: port, state folder, proxy
     `- TargetError
        |- Transient         retry
@@ -96,6 +97,10 @@ class ArtifactError(TidegateError):
 
 class MissingArtifact(ArtifactError):
     """The address has no data."""
+
+
+class UnreadableRecord(TidegateError):
+    """A record is in the database and this version cannot read it: it is there, whatever it says."""
 
 
 class StartupError(TidegateError):

@@ -17,7 +17,7 @@ class Outcome(StrEnum):
     ROLLBACK_FAILED = "RollbackFailed"
     """Its rollback failed: it serves beside another version until the next update."""
     FAILED = "Failed"
-    """The creation failed, or the endpoint was deleted in mid-rollout."""
+    """The creation failed, the endpoint was deleted in mid-rollout, or the version never began."""
 
     @property
     def live(self) -> bool:

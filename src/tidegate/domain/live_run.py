@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from tidegate.domain.access import Means
+
 TAG = "tidegate:live-run"
 """Of an endpoint that a live run made: the run's id. An endpoint without it is somebody else's."""
 FOLDER = "live-runs"
@@ -67,6 +69,15 @@ class Made:
 
 
 @dataclass(frozen=True)
+class Beginner:
+    """Who began a run, as the server recognised them; ``token``: label of the API token that was shown."""
+
+    name: str
+    means: Means
+    token: str = ""
+
+
+@dataclass(frozen=True)
 class LiveRun:
     """``what`` it shows names the record: there is one of each, the latest. It ends at ``until`` at the latest."""
 
@@ -83,6 +94,10 @@ class LiveRun:
     ended_by: str = ""
     ended_at: datetime | None = None
     """When all was removed."""
+    beginner: Beginner | None = None
+    """Whose rights the run has. None, of an earlier version: nobody's."""
+    endpoint_created_at: datetime | None = None
+    """When the record of the run's endpoint was created, which is the run's also without its tag."""
 
     @property
     def open(self) -> bool:

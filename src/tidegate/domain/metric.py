@@ -1,5 +1,6 @@
 """Metrics, and their samples over spans of time."""
 
+import unicodedata
 from dataclasses import dataclass, field
 
 from tidegate.domain.fleet import FleetId
@@ -15,6 +16,17 @@ DATA_QUALITY = "aws/sagemaker/Endpoints/data-metrics"
 MODEL_QUALITY = "aws/sagemaker/Endpoints/model-metrics"
 BIAS = "aws/sagemaker/Endpoints/bias-metrics"
 LABELS = "tidegate/Labels"
+
+AWS_PREFIX = "AWS/"
+_PLATFORM_PREFIXES = ("aws/", "/aws/sagemaker/", "tidegate/")
+"""Of namespaces that the platform writes to, folded."""
+
+
+def is_platform_namespace(namespace: str) -> bool:
+    """Whether the platform alone writes there. Guards of rollouts look at these metrics, so a name that a person
+    could take for one of them (in other letter case, with spaces around it, in letters of another width) is one."""
+    folded = unicodedata.normalize("NFKC", namespace).strip().casefold()
+    return folded.startswith(_PLATFORM_PREFIXES)
 
 
 @dataclass(frozen=True, order=True, slots=True)

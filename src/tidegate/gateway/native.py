@@ -54,7 +54,7 @@ from tidegate.service.experiments import find_of_endpoint
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.scaling_views import scaling_summary
 from tidegate.service.targets import find_capabilities
-from tidegate.service.views import EndpointDocument, alarms_of, endpoint_view
+from tidegate.service.views import EndpointDocument, alarms_of, endpoint_view, unreadable_view
 
 MAX_MODELS = 10_000
 MAX_EVENTS = 1_000
@@ -80,8 +80,10 @@ async def version(gateway: Gateway, request: Request) -> Response:
 
 async def list_endpoints(gateway: Gateway, request: Request) -> Response:
     def work(tx: Tx) -> list[EndpointDocument]:
-        found = sorted(tx.find(ENDPOINT).items, key=lambda saved: saved.name)
-        return [_render_endpoint(gateway, tx, saved.body) for saved in found]
+        page = tx.find(ENDPOINT)
+        found = {saved.name: _render_endpoint(gateway, tx, saved.body) for saved in page.items}
+        found |= {one.name: {**unreadable_view(one), "scaling": []} for one in page.unreadable}
+        return [found[name] for name in sorted(found)]
 
     return JSONResponse({"endpoints": await gateway.context.store.run(work)})
 

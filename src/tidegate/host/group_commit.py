@@ -9,12 +9,16 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Generic, TypeVar
+from functools import partial
+from typing import Generic, TypeVar, cast
 
 from tidegate.domain.errors import TidegateError
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+Done = Callable[[R | None, BaseException | None], None]
+"""Gets the result of a write, or what it raised; must not raise."""
 
 MAX_BATCH = 500
 """Writes per batch."""
@@ -29,7 +33,7 @@ class GroupCommit(Generic[T, R]):
         comes alone waits for none."""
         self._perform = perform
         self._gather = gather
-        self._waiting: list[tuple[T, asyncio.Future[R]]] = []
+        self._waiting: list[tuple[T, Done[R]]] = []
         self._task: asyncio.Task[None] | None = None
         self._expected = 0
         """Writes that were answered by the last batch, or waited when it ended."""
@@ -38,12 +42,16 @@ class GroupCommit(Generic[T, R]):
 
     async def do(self, one: T) -> R:
         promise: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._waiting.append((one, promise))
+        self.submit(one, partial(_resolve, promise))
+        return await promise
+
+    def submit(self, one: T, done: "Done[R]") -> None:
+        """Like ``do``, for callers to whom a task or a future for each write is too dear."""
+        self._waiting.append((one, done))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._work())
         elif self._enough is not None and len(self._waiting) >= self._expected and not self._enough.done():
             self._enough.set_result(None)
-        return await promise
 
     async def _work(self) -> None:
         while self._waiting:
@@ -58,7 +66,7 @@ class GroupCommit(Generic[T, R]):
                 self._expected = min(MAX_BATCH, len(batch) + len(self._waiting))
                 self._ended = time.monotonic()
 
-    async def _answer(self, batch: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
+    async def _answer(self, batch: Sequence[tuple[T, "Done[R]"]]) -> None:
         try:
             answers = await self._perform([one for one, _ in batch])
         except Exception as error:
@@ -68,9 +76,8 @@ class GroupCommit(Generic[T, R]):
             for alone in batch:
                 await self._answer([alone])
             return
-        for (_, promise), answer in zip(batch, answers, strict=True):
-            if not promise.done():
-                promise.set_result(answer)
+        for (_, done), answer in zip(batch, answers, strict=True):
+            done(answer, None)
 
     async def _wait_for_more(self) -> None:
         """Wait for as many writes as are expected, if there were several a moment ago."""
@@ -83,7 +90,15 @@ class GroupCommit(Generic[T, R]):
         self._enough = None
 
 
-def _fail(batch: Iterable[tuple[T, asyncio.Future[R]]], error: BaseException) -> None:
-    for _, promise in batch:
-        if not promise.done():
-            promise.set_exception(error)
+def _fail(batch: Iterable[tuple[T, "Done[R]"]], error: BaseException) -> None:
+    for _, done in batch:
+        done(None, error)
+
+
+def _resolve(promise: "asyncio.Future[R]", result: R | None, error: BaseException | None) -> None:
+    if promise.done():
+        return
+    if error is not None:
+        promise.set_exception(error)
+    else:
+        promise.set_result(cast(R, result))

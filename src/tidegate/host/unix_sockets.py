@@ -15,6 +15,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tidegate.host.aligned_pauses import align
+
 log = logging.getLogger(__name__)
 
 LOOK_EVERY = 1.0
@@ -70,7 +72,7 @@ def has_no_listener(path: Path) -> bool:
 def socket_inode(path: Path) -> int | None:
     """Inode of the socket at a path; None: there is no socket."""
     try:
-        found = path.lstat()
+        found = os.lstat(path)
     except OSError:
         return None
     return found.st_ino if stat.S_ISSOCK(found.st_mode) else None
@@ -107,7 +109,7 @@ def _check_folder(folder: Path) -> None:
 
 
 async def _pause() -> None:
-    await asyncio.sleep(LOOK_EVERY)
+    await asyncio.sleep(align(LOOK_EVERY))
 
 
 async def keep_bound(

@@ -80,6 +80,10 @@ class BodyStream(AsyncIterator[bytes]):
 
     async def aclose(self) -> None:
         """Drops what was not consumed."""
+        self.drop()
+
+    def drop(self) -> None:
+        """The same, at once."""
         self._ended = True
         self._waiting.clear()
         self._end_source(False)

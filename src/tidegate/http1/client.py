@@ -6,7 +6,7 @@ from functools import partial
 from typing import cast
 
 from tidegate.http1.connection import HttpConnection, Waiter
-from tidegate.http1.exchange import Exchange, Take
+from tidegate.http1.exchange import Exchange, Take, TakeAny
 from tidegate.http1.messages import (
     ConnectionBroken,
     HttpReply,
@@ -62,7 +62,7 @@ class HttpClient:
     ) -> HttpReply:
         """Raises ConnectionBroken or, for a response above a limit, ValueError. A kept connection that the server had
         closed meanwhile is replaced, once."""
-        reply = await self._send(format_head(method, path, headers, len(body), host) + body, None, None)
+        reply = await self.send(format_head(method, path, headers, len(body), host) + body, None, None)
         assert isinstance(reply, HttpReply)
         return reply
 
@@ -77,8 +77,8 @@ class HttpClient:
     ) -> HttpReply | StreamedReply:
         """Like ``request``; a response that is streamed is returned with its head."""
         if isinstance(body, LongBody):
-            return await self._send(format_head(method, path, headers, body.size, host), body, streaming)
-        return await self._send(format_head(method, path, headers, len(body), host) + body, None, streaming)
+            return await self.send(format_head(method, path, headers, body.size, host), body, streaming)
+        return await self.send(format_head(method, path, headers, len(body), host) + body, None, streaming)
 
     def ask_again(self, request: bytes) -> "asyncio.Future[HttpReply] | None":
         """Send a request (``format_head``) on a kept connection, without a task of its own; None: there is none. The
@@ -101,7 +101,11 @@ class HttpClient:
     def ask(self, request: bytes, take: Take) -> Exchange:
         """Send a whole request and return at once, for callers to whom a task for each is too dear. ``take`` gets
         what ``request`` would return or raise; there is no limit in time."""
-        exchange = Exchange(request, take, self._keep)
+        return self.ask_streaming(request, cast("TakeAny", take), None)
+
+    def ask_streaming(self, request: bytes, take: TakeAny, streaming: Streaming | None) -> Exchange:
+        """Like ``ask``; ``take`` gets what ``stream`` would return or raise."""
+        exchange = Exchange(request, take, self._keep, streaming)
         while self._idle:
             connection = self._idle.pop()
             if connection.open:
@@ -135,7 +139,7 @@ class HttpClient:
         while self._idle:
             self._idle.pop().close()
 
-    async def _send(
+    async def send(
         self, request: bytes, body: LongBody | None, streaming: Streaming | None
     ) -> HttpReply | StreamedReply:
         while self._idle:

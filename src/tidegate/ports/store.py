@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
+from tidegate.domain.errors import UnreadableRecord
 from tidegate.domain.observation import Event
 
 T = TypeVar("T")
@@ -37,10 +38,31 @@ class Saved(Generic[T]):
 
 
 @dataclass(frozen=True)
+class Unreadable:
+    """A record that is there and cannot be read by this version; ``why`` is one line that names it."""
+
+    kind: str
+    name: str
+    created_at: datetime
+    modified_at: datetime
+    why: str
+
+
+@dataclass(frozen=True)
 class RecordPage(Generic[T]):
+    """Records that can be read are ``items``. Whoever concludes anything from a record's absence looks at
+    ``unreadable``, too."""
+
     items: list[Saved[T]]
     next: str | None
     """Opaque; pass it back to go on. None: that was all."""
+    unreadable: tuple[Unreadable, ...] = ()
+
+    def require_all(self) -> list[Saved[T]]:
+        """The items, for what would be wrong without one of them. Raises UnreadableRecord."""
+        for one in self.unreadable:
+            raise UnreadableRecord(one.why, about=(one.kind, one.name))
+        return self.items
 
 
 @dataclass(frozen=True)
@@ -79,7 +101,9 @@ class Stale(Exception):
 class Tx(Protocol):
     """One transaction; all of it lands or none of it."""
 
-    def get(self, kind: Kind[T], name: str) -> Saved[T] | None: ...
+    def get(self, kind: Kind[T], name: str) -> Saved[T] | None:
+        """None: there is none. Raises UnreadableRecord."""
+        ...
 
     def put(
         self,
@@ -104,7 +128,8 @@ class Tx(Protocol):
     def find(
         self, kind: Kind[T], where: Filter | None = None, limit: int | None = None, after: str | None = None
     ) -> RecordPage[T]:
-        """``after`` is an earlier page's ``next``; raises Invalid for one that does not fit."""
+        """``after`` is an earlier page's ``next``; raises Invalid for one that does not fit. A record that cannot be
+        read takes its place in the page and holds up no other."""
         ...
 
     def versions(self, kind: Kind[T]) -> dict[str, int]:
@@ -137,6 +162,11 @@ class Store(Protocol):
     async def run(self, work: Callable[[Tx], R]) -> R:
         """Run ``work`` in one transaction, off the event loop; an exception undoes all of it. ``work`` may be
         run again if the database asks for that (a serialisation failure), so it has no other effects."""
+        ...
+
+    async def newest(self) -> tuple[int, datetime] | None:
+        """Number and time of the journal's newest line; None: it has none. All that ask within half a second may
+        share one look; nothing that this process wrote before is missing. Raises Unavailable."""
         ...
 
     async def close(self) -> None: ...

@@ -124,7 +124,11 @@ def render_config(state: ProxyState, options: Options) -> str:
     if options.successor:
         parts.append(succession.render_backend(options))
     parts += [_controller_backend(options), _fleet_defaults(options), _metered_defaults(options)]
-    parts += [pools.MODELS_TABLE, rate_limits.TABLE, sessions.render_table(bool(options.peers))]
+    parts += [
+        pools.MODELS_TABLE,
+        rate_limits.render_table(bool(options.peers)),
+        sessions.render_table(bool(options.peers)),
+    ]
     seats = {seat.slot: seat for seat in state.seats}
     for pool, size in sorted(state.sizes.items()):
         for slot in (f"{pool}{number}" for number in range(size)):

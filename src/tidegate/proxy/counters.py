@@ -25,6 +25,9 @@ log = logging.getLogger(__name__)
 FILE = "counts.json"
 
 
+NOTHING = SlotCounts()
+
+
 class _SavedCounts(msgspec.Struct):
     """``pid``: the process that counted; ``slots``: slot -> its fleet and the counts."""
 
@@ -44,6 +47,10 @@ class Counters:
         self._counted: dict[str, SlotCounts] = {}
         self._read: dict[str, SlotCounts] = {}
         """The last reading of the counting process, as it was."""
+        self._unsaved = True
+        """A count may be another one than in the file."""
+        self._saved: tuple[int, dict[str, FleetId]] | None = None
+        """Which process and slots the file is of."""
         self._looked = 0.0
         self._more: dict[str, Passed] = {}
         """Slot -> counts to add to the next reading."""
@@ -85,6 +92,7 @@ class Counters:
     async def begin(self, slots: Iterable[str]) -> None:
         """Do not report what these slots counted so far."""
         self._counted |= await self._runtime.counts(sorted(slots))
+        self._unsaved = True
 
     async def save_before_reload(self, fleets: Mapping[str, FleetId]) -> None:
         """Read the counts before a reload, which resets them."""
@@ -131,11 +139,18 @@ class Counters:
             if process != self._process:
                 raise Transient("haproxy was reloaded while its counters were read; try again")
             self._read |= now
-            before = {slot: self._counted.get(slot, SlotCounts()) for slot in now}
-            self._counted |= {slot: count.at_least(before[slot]) for slot, count in now.items()}
+            before = {slot: self._counted.get(slot, NOTHING) for slot in now}
+            after = {slot: count.at_least(before[slot]) for slot, count in now.items()}
+            self._unsaved = self._unsaved or any(count is not before[slot] for slot, count in after.items())
+            self._counted |= after
             return {slot: count.since(before[slot], seconds) for slot, count in now.items()}
 
     def _save(self, fleets: Mapping[str, FleetId]) -> None:
+        """Nothing is done while all counts are what the file has."""
+        place = self._pid, dict(fleets)
+        if not self._unsaved and self._saved == place and not self._file.is_behind:
+            return
+        self._unsaved, self._saved = False, place
         slots = {
             slot: (str(fleet), count.unanswered, count.refused, count.throttled)
             for slot, fleet in fleets.items()

@@ -18,6 +18,9 @@ that sent nothing for eleven is forgotten. A time further ahead than possible (t
 full bucket, and so does 0, which a new client has. Two requests of one client that two HAProxy threads handle in the
 same microsecond may take a single token.
 
+Buckets outlive a reload, which any endpoint may cause: the process before it hands them on, but for one that was
+started less than five seconds before, which HAProxy 2.8 does not let do so. A proxy that died has full buckets.
+
 The client's identity is what the request claims; the worker verifies it. A request that the worker refuses for its
 signature or before checking it (it marks both), or whose body never arrives, gets its token back, so that signing
 with another client's name does not spend that client's tokens. A request that a model refuses, with whatever status,
@@ -35,11 +38,17 @@ BY_KEY = "k"
 signature."""
 DEFAULT_HEADER = "x-client"
 """The header that HAProxy knows from the start. Each further header needs one reload."""
-TABLE = """\
+
+
+def render_table(peers: bool) -> str:
+    """``peers``: a process hands its buckets to its successor at a reload, as it does sessions."""
+    kept = " peers self" if peers else ""
+    return f"""\
 # Buckets of clients; see quotas.map. A full table evicts the least recently used.
 backend quotas
-  stick-table type string len 128 size 100k expire 11m store gpt(1)
+  stick-table type string len 128 size 100k expire 11m store gpt(1){kept}
 """
+
 
 MASK = 2**32 - 1
 _KEYS = (

@@ -14,9 +14,11 @@ from tidegate.proxy import config, pools
 from tidegate.proxy.slot_counts import (
     BACKEND,
     DOWN,
+    Cells,
     OwnAnswers,
     SlotCounts,
-    parse_counts,
+    count_slot,
+    parse_cells,
     parse_rows,
     rests,
     with_own,
@@ -208,16 +210,17 @@ class Runtime:
 
         ``known``: an earlier reading of the same process. Where no request was in the slot at that time and none has
         come since, HAProxy cannot have answered one, so that is not asked again."""
-        rows: dict[str, list[dict[str, str]]] = {slot: [] for slot in slots}
+        cells: dict[str, list[Cells]] = {slot: [] for slot in slots}
         parts = [slots[start : start + BATCH] for start in range(0, len(slots), BATCH)]
         commands = ["; ".join(f"show stat {slot} 6 -1" for slot in part) for part in parts]
         for command in commands if len(slots) < WHOLE_FROM else ["show stat -1 6 -1"]:
-            for row in parse_rows(await self.send_command(command), rows):
-                rows[row["pxname"]].append(row)
-        found = {slot: parse_counts(rows[slot]) for slot in slots}
-        still = {slot: known[slot].own for slot in slots if slot in known and rests(known[slot], found[slot])}
-        own = still | await self._own_answers([slot for slot in slots if slot not in still])
-        return {slot: with_own(count, own[slot]) for slot, count in found.items()}
+            for row in parse_cells(await self.send_command(command), cells):
+                cells[row[0]].append(row)
+        found = {slot: count_slot(tuple(rows), known.get(slot)) for slot, rows in cells.items()}
+        moved = [slot for slot, count in found.items() if count is not known.get(slot)]
+        still = {slot: known[slot].own for slot in moved if slot in known and rests(known[slot], found[slot])}
+        own = still | await self._own_answers([slot for slot in moved if slot not in still])
+        return found | {slot: with_own(found[slot], own[slot]) for slot in moved}
 
     async def _own_answers(self, slots: Sequence[str]) -> dict[str, OwnAnswers]:
         values: dict[str, int] = {}

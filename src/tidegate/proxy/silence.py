@@ -7,6 +7,7 @@ stopped or delayed is still there afterwards, so only HAProxy's own silence coun
 import re
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from tidegate.host.stalls import got_nowhere
 
 PROBE_TIMEOUT = 1.0
 """Seconds that a probe waits for an answer; it usually takes a millisecond."""
+PROMPT = 0.05
+"""Seconds without an answer from which on a probe looks at what the process does."""
 IDLE_LIMIT = 3.0
 """Seconds of silence after which an idle HAProxy is replaced."""
 BUSY_LIMIT = 30.0
@@ -62,31 +65,49 @@ class Silence:
 def probe(path: Path, command: str, pid: int) -> SilenceProbe:
     """Probe a command socket. ``pid``: the process to inspect if it does not answer. Blocks for up to
     ``PROBE_TIMEOUT``. A socket that refuses or hangs up is not silent: HAProxy has ended, or is about to serve."""
-    began, before = time.monotonic(), ProcessStats.of(pid)
-    answer = _query(path, command)
+    began, looks = time.monotonic(), list[tuple[float, ProcessStats | None]]()
+
+    def look() -> None:
+        looks.append((time.monotonic(), ProcessStats.of(pid)))
+
+    answer = _query(path, command, lambda: None if looks else look())
     seconds = time.monotonic() - began
     if answer is not None:
         found = _PID.search(answer)
         return SilenceProbe(silent=False, seconds=seconds, pid=int(found[1]) if found else None)
-    after = ProcessStats.of(pid)
-    return SilenceProbe(silent=True, seconds=seconds, idle=got_nowhere(before, after, seconds))
+    look()
+    (since, before), (until, after) = looks[0], looks[-1]
+    return SilenceProbe(silent=True, seconds=seconds, idle=got_nowhere(before, after, until - since))
 
 
-def _query(path: Path, command: str) -> bytes | None:
+def _query(path: Path, command: str, wait: Callable[[], None]) -> bytes | None:
     """First part of the answer, empty if nothing listens; None: no answer in time. Retries while the connection queue
-    is full."""
+    is full. ``wait`` is called whenever there is no prompt answer."""
     deadline = time.monotonic() + PROBE_TIMEOUT
     while (left := deadline - time.monotonic()) > 0:
         with socket.socket(socket.AF_UNIX) as asked:
-            asked.settimeout(left)
+            asked.settimeout(min(left, PROMPT))
             try:
                 asked.connect(str(path))
                 asked.sendall(command.encode())
-                return asked.recv(_READ)
+                if (answer := _receive(asked)) is not None:
+                    return answer
+                wait()
+                asked.settimeout(max(PROMPT, deadline - time.monotonic()))
+                return _receive(asked)
             except TimeoutError:
-                return None
+                wait()
             except BlockingIOError:
+                wait()
                 time.sleep(_QUEUE_PAUSE)
             except OSError:
                 return b""
     return None
+
+
+def _receive(asked: socket.socket) -> bytes | None:
+    """None: nothing came in time."""
+    try:
+        return asked.recv(_READ)
+    except TimeoutError:
+        return None

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from dataclasses import replace
 
+from tidegate.host.aligned_pauses import align
 from tidegate.proxy.process import Master
 from tidegate.proxy.runtime import Runtime
 from tidegate.proxy.silence import Silence, SilenceProbe, probe
@@ -62,7 +63,7 @@ class Watchdog:
                 log.exception("haproxy could not be probed; retrying")
                 self._silence = Silence()
             if not self._silence.total:
-                await asyncio.sleep(PROBE_EVERY)
+                await asyncio.sleep(align(PROBE_EVERY))
 
     async def _turn(self, master: Master) -> None:
         known = master.identity()

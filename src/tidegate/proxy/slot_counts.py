@@ -1,8 +1,9 @@
 """What HAProxy's statistics say of a slot: their rows read, and counts made of them. Pure."""
 
-from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from operator import itemgetter
 
 from tidegate.ports.router import IDLE, Passed
 from tidegate.proxy.cold_start_hold import AGAIN
@@ -13,6 +14,8 @@ DOWN = "DOWN"
 """Prefix of the state of a server that failed its checks."""
 
 BACKEND = "BACKEND"
+Cells = tuple[str, ...]
+"""Of one row, in the order of ``COLUMNS``."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class SlotCounts:
     in_flight: int = 0
     queued: int = 0
     down: frozenset[str] = frozenset()
+    cells: tuple[Cells, ...] = field(default=(), compare=False, repr=False)
+    """The rows of the statistics that say so."""
 
     def _counts(self) -> tuple[int, int, int]:
         return self.unanswered, self.refused, self.throttled
@@ -53,6 +58,8 @@ class SlotCounts:
 
     def since(self, before: "SlotCounts", seconds: float) -> Passed:
         """Difference to a reading that many seconds ago."""
+        if self is before and self.cells and not self.down and rests(self, self):
+            return IDLE
         if rests(before, self) and self._counts() == before._counts() and not self.down:
             return IDLE
         rate = max(0, self.served - before.served) / seconds if seconds > 0 else 0.0
@@ -67,27 +74,39 @@ class SlotCounts:
         )
 
 
-def parse_rows(answer: str, wanted: Container[str] | None = None) -> list[dict[str, str]]:
+def parse_rows(answer: str) -> list[dict[str, str]]:
     """Rows of ``show stat`` with the columns that are read, but for those of the proxy itself; each part of an answer
-    begins with a header line. ``wanted``: slots; None: all."""
-    rows: list[dict[str, str]] = []
-    places: tuple[tuple[str, int], ...] = ()
+    begins with a header line."""
+    return [dict(zip(COLUMNS, cells, strict=True)) for cells in parse_cells(answer)]
+
+
+def parse_cells(answer: str, wanted: Container[str] | None = None) -> Iterator[Cells]:
+    """The same without names. ``wanted``: slots; None: all."""
+    pick: Callable[[list[str]], Cells] | None = None
     least = 0
     for line in answer.splitlines():
         if line.startswith("# pxname,"):
-            places = _find_columns(line)
-            least = max(place for _, place in places)
+            pick, least = _find_columns(line)
         elif wanted is not None and line.partition(",")[0] not in wanted:
             continue
-        elif places and len(cells := line.split(",", least + 1)) > least and cells[1] != AGAIN:
-            rows.append({name: cells[place] for name, place in places})
-    return rows
+        elif pick is not None and len(cells := line.split(",", least + 1)) > least and cells[1] != AGAIN:
+            yield pick(cells)
 
 
 @lru_cache(maxsize=8)
-def _find_columns(header: str) -> tuple[tuple[str, int], ...]:
+def _find_columns(header: str) -> tuple[Callable[[list[str]], Cells], int]:
+    """What picks them, and the last of them."""
     names = header.removeprefix("# ").split(",")
-    return tuple((name, names.index(name)) for name in COLUMNS)
+    places = [names.index(name) for name in COLUMNS]
+    return itemgetter(*places), max(places)
+
+
+def count_slot(cells: tuple[Cells, ...], before: SlotCounts | None) -> SlotCounts:
+    """What the rows of a slot say; ``before`` itself where they say what they said then, and no request was there:
+    each second this is so of all slots at rest."""
+    if before is not None and before.cells == cells and rests(before, before):
+        return before
+    return replace(parse_counts([dict(zip(COLUMNS, one, strict=True)) for one in cells]), cells=cells)
 
 
 def parse_counts(rows: Sequence[Mapping[str, str]]) -> SlotCounts:

@@ -1,21 +1,20 @@
 """The body of the alarm loop: judge the alarms that are due, save the states that changed."""
 
 import asyncio
-import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from tidegate.domain.alarm import Alarm
-from tidegate.domain.errors import TidegateError
 from tidegate.monitoring.alarm_data import evaluate_data, evaluation_cost, needed
 from tidegate.monitoring.alarm_evaluation import is_due
 from tidegate.monitoring.alarm_events import state_events
 from tidegate.monitoring.guard_verdicts import NEVER
 from tidegate.ports.metrics import Metrics
-from tidegate.ports.store import Kind, Saved, Store, Tx
+from tidegate.ports.store import Saved, Store, Tx
 from tidegate.reconcile.alarm_reads import read_all
 from tidegate.service.record_kinds import ALARM
+from tidegate.service.records import read_if_readable
 
 BUDGET = 200_000
 """Steps of evaluation of one call: a fraction of a second's work."""
@@ -28,16 +27,16 @@ async def evaluate_due(
     metrics: Metrics,
     now: datetime,
     last: dict[str, datetime],
-    read: Callable[[Tx], list[Saved[Alarm]]] | None = None,
+    read: Callable[[Store], Awaitable[list[Saved[Alarm]]]] = lambda store: store.run(readable),
 ) -> list[str]:
     """Judge every alarm that is due; returns the names of those whose state changed.
 
-    ``last`` is the caller's memory of when each alarm was judged; it is brought up to date. ``read`` reads all alarms
-    (``readable``). A record that someone else changed meanwhile is left alone: a redefined alarm is due again at
-    once, one set by hand at its next turn. One call takes ``BUDGET`` steps at most; alarms beyond that are judged by
-    the next calls, those that have waited longest first.
+    ``last`` is the caller's memory of when each alarm was judged; it is brought up to date. ``read`` gives all
+    alarms. A record that someone else changed meanwhile is left alone: a redefined alarm is due again at once, one
+    set by hand at its next turn. One call takes ``BUDGET`` steps at most; alarms beyond that are judged by the next
+    calls, those that have waited longest first.
     """
-    alarms = await store.run(read or readable)
+    alarms = await read(store)
     for gone in last.keys() - {saved.name for saved in alarms}:
         del last[gone]
     due = [saved for saved in alarms if is_due(saved.body, last.get(saved.name), now)]
@@ -57,16 +56,10 @@ async def evaluate_due(
 
 def readable(tx: Tx) -> list[Saved[Alarm]]:
     """All alarms that this program can read: one unreadable record must not disable the others."""
-    try:
-        return tx.find(ALARM).items
-    except TidegateError as error:
-        log.warning("an alarm is not judged: %s", error)
-    found = []
-    for name in [saved.name for saved in tx.find(Kind(ALARM.name, object)).items]:
-        with contextlib.suppress(TidegateError):
-            if (saved := tx.get(ALARM, name)) is not None:
-                found.append(saved)
-    return found
+    page = tx.find(ALARM)
+    for one in page.unreadable:
+        log.warning("an alarm is not judged: %s", one.why)
+    return page.items
 
 
 async def judge_alarm(metrics: Metrics, alarm: Alarm, now: datetime) -> Alarm:
@@ -82,7 +75,7 @@ def save(tx: Tx, moved: list[tuple[Saved[Alarm], Alarm]], now: datetime) -> list
     """Write the new states of the records that still are as they were read; returns their names."""
     written = []
     for saved, after in moved:
-        present = tx.get(ALARM, saved.name)
+        present = read_if_readable(tx, ALARM, saved.name)
         if present is not None and present.version == saved.version:
             tx.put(ALARM, saved.name, after, expect=saved.version, now=now, events=state_events(saved.body, after))
             written.append(saved.name)

@@ -92,11 +92,13 @@ class ArtifactKeeper:
 
     async def _remove_old(self) -> None:
         """Before anything is removed all histories are read again: a version may have begun meanwhile to run from
-        what is kept."""
+        what is kept. Nothing is removed while a history cannot be read."""
         sizes = await asyncio.to_thread(self.artifacts.sizes)
         if not sizes.keys() - choose_kept(self._histories, sizes, self.versions, self.limit):
             return
         await self._read(None)
+        if not await self.store.run(history.all_known):
+            return
         needed = choose_kept(self._histories, sizes, self.versions, self.limit)
         if sizes.keys() - needed:
             await asyncio.to_thread(self.artifacts.retain, needed)

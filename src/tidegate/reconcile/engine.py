@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import ClockMark, Endpoint
-from tidegate.domain.errors import TargetRefused, TidegateError, Unavailable
+from tidegate.domain.errors import TargetRefused, TidegateError, Unavailable, UnreadableRecord
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.observation import Action, DeleteFleet, EnsureFleet, FleetStatus, Observation, SetTraffic
 from tidegate.domain.replay import ReplayResult
@@ -34,6 +34,7 @@ from tidegate.service import history, usage
 from tidegate.service.drift import forget_drift
 from tidegate.service.evidence import forget_evidence
 from tidegate.service.record_kinds import ALARM, ENDPOINT
+from tidegate.service.records import read_if_readable
 from tidegate.service.replays import forget_replay
 
 log = logging.getLogger(__name__)
@@ -61,12 +62,13 @@ ANY_ENDPOINT = Kind(ENDPOINT.name, object)
 
 
 def load(tx: Tx, name: str) -> Loaded | None:
-    """The record and the alarms that its rollout names, read in one transaction."""
+    """The record and the alarms that its rollout names, read in one transaction. An alarm that cannot be read guards
+    the rollout as it was defined when that began, as one that was deleted does."""
     saved = tx.get(ENDPOINT, name)
     if saved is None:
         return None
     names = saved.body.rollout.plan.alarms if saved.body.rollout else ()
-    found = ((alarm, tx.get(ALARM, alarm)) for alarm in names)
+    found = ((alarm, read_if_readable(tx, ALARM, alarm)) for alarm in names)
     alarms = {alarm: s.body for alarm, s in found if s is not None}
     return Loaded(saved.body, saved.version, alarms, saved.body)
 
@@ -139,8 +141,8 @@ class Engine:
 
     def guarded(self) -> list[GuardedRollout]:
         """The rollouts whose guards are to be judged."""
-        found = (guarded_rollout(loaded) for loaded in self._unsaved.known.values())
-        return [one for one in found if one is not None]
+        moving = [one for one in self._unsaved.known.values() if one.endpoint.rollout is not None]
+        return [one for one in map(guarded_rollout, moving) if one is not None]
 
     def kick(self, name: str) -> None:
         """Look at the endpoint as soon as possible, and follow it if it is new. After ``stop`` nothing starts any
@@ -240,8 +242,8 @@ class Engine:
         return save(tx, loaded, decision, now)
 
     async def _from_store(self, name: str, work: Callable[[Tx], R]) -> R:
-        """The result of ``work`` in a transaction. While the store is slow, or if it fails, a rollout that must turn
-        back does so without it."""
+        """The result of ``work`` in a transaction. While the store is slow, or if it fails or the record cannot be
+        read any more, a rollout that must turn back does so without it."""
         task = asyncio.ensure_future(self.store.run(work))
         try:
             while not (await asyncio.wait({task}, timeout=STORE_PATIENCE))[0]:
@@ -249,6 +251,9 @@ class Engine:
             result = task.result()
         except Unavailable as error:
             self.trouble = str(error)
+            await self._turn_back_unsaved(name)
+            raise
+        except UnreadableRecord:  # the rollout goes on from memory as far as its guards are concerned
             await self._turn_back_unsaved(name)
             raise
         finally:

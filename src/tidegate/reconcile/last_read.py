@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Generic, TypeVar
 
-from tidegate.ports.store import Tx
+from tidegate.ports.store import Store, Tx
 
 T = TypeVar("T")
 
@@ -25,12 +25,17 @@ class LastRead(Generic[T]):
         self._known: tuple[tuple[int, datetime], T] | None = None
         self._times = 0
 
-    def read(self, tx: Tx) -> T:
+    async def get(self, store: Store) -> T:
+        """What a new read would give; a transaction only if a record was written. Raises Unavailable."""
+        newest = await store.newest()
+        if self._known is not None and self._known[0] == newest and self._times < MOST_TIMES:
+            self._times += 1
+            return self._known[1]
+        newest, found = await store.run(self._read)
+        self._known, self._times = None if newest is None else (newest, found), 0
+        return found
+
+    def _read(self, tx: Tx) -> tuple[tuple[int, datetime] | None, T]:
         lines = tx.journal(limit=1, newest_first=True, bodies=False)
-        if not lines:
-            return self._work(tx)
-        newest = lines[0].seq, lines[0].at  # a number may come again once old lines were removed
-        self._times += 1
-        if self._known is None or self._known[0] != newest or self._times > MOST_TIMES:
-            self._known, self._times = (newest, self._work(tx)), 0
-        return self._known[1]
+        # A number may come again once old lines were removed.
+        return (lines[0].seq, lines[0].at) if lines else None, self._work(tx)

@@ -6,7 +6,7 @@ Each part fails alone: what cannot be collected or written does not keep guards 
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -20,7 +20,7 @@ from tidegate.reconcile.alarm_loop import evaluate_due, readable
 from tidegate.reconcile.comparisons import Comparisons
 from tidegate.reconcile.guards import GuardedRollout, Guards
 from tidegate.reconcile.last_read import LastRead
-from tidegate.service import clients, metric_samples, prometheus
+from tidegate.service import clients, fleet_totals, metric_samples
 from tidegate.service.alarms import guarded_endpoints
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class MetricsLoop:
     """What autoscaling follows."""
     comparisons: Comparisons | None = None
     """Compares the versions of rollouts; None: nothing is compared."""
-    totals: Mapping[prometheus.FleetKey, prometheus.FleetTotals] = field(default_factory=dict)
+    totals: fleet_totals.Totals = field(default_factory=dict)
     trouble: str | None = None
     """Why samples or alarm states cannot be written now."""
     _clients: clients.NamesByVariant = field(default_factory=dict)
@@ -85,7 +85,7 @@ class MetricsLoop:
         """Judge the alarms that are due, and save the states that changed."""
         given = self.store, self.metrics, self.clock.now()
         try:
-            if changed := await evaluate_due(*given, self._judged, self._alarms.read):
+            if changed := await evaluate_due(*given, self._judged, self._alarms.get):
                 for endpoint in await self.store.run(lambda tx: guarded_endpoints(tx, changed)):
                     self.kick(endpoint)
         except TidegateError as error:
@@ -105,7 +105,7 @@ class MetricsLoop:
     async def _publish(self, seconds: list[FleetSecond]) -> None:
         try:
             self._clients, seconds = clients.bound_names(self._clients, seconds)
-            self.totals = prometheus.add(self.totals, seconds)
+            self.totals = fleet_totals.add(self.totals, seconds)
             samples = metric_samples.samples(seconds, self.followed())
         except Exception:
             log.exception("metrics could not be made of what was collected")

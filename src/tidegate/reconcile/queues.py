@@ -34,10 +34,13 @@ Followed = frozenset[tuple[str, str]]
 
 
 def _read(tx: Tx) -> tuple[list[Endpoint], Followed]:
-    """Every endpoint, and the variants that autoscaling follows."""
-    targets = (saved.body.target for saved in tx.find(SCALABLE).items)
-    followed = frozenset((target.endpoint, target.variant) for target in targets)
-    return [saved.body for saved in tx.find(ENDPOINT).items], followed
+    """Every asynchronous endpoint, and the variants that autoscaling follows."""
+    page = tx.find(SCALABLE)
+    followed = frozenset((saved.body.target.endpoint, saved.body.target.variant) for saved in page.items)
+    # What cannot be read follows its variant all the same; its name begins with both.
+    followed |= {(names[0], names[1]) for one in page.unreadable if len(names := one.name.split("/")) > 1}
+    endpoints = (saved.body for saved in tx.find(ENDPOINT).items)
+    return [endpoint for endpoint in endpoints if async_config(endpoint) is not None], followed
 
 
 @dataclass
@@ -69,8 +72,7 @@ class Queues:
 
     async def _turn(self, moment: datetime) -> None:
         now = moment.timestamp()
-        found, scaled = await self.store.run(self._records.read)
-        served = [endpoint for endpoint in found if async_config(endpoint) is not None]
+        served, scaled = await self._records.get(self.store)
         if not served and not self._busy and self._pruned:
             return
         queues = await self.queue.backlogs()

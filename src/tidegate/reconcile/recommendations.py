@@ -68,12 +68,13 @@ class Recommendations:
     async def look(self) -> None:
         """One turn over all jobs that go on, the oldest first; only the first of them runs."""
 
-        def work(tx: Tx) -> list[tuple[RecommendationJob, int]]:
-            found = tx.find(RECOMMENDATION, Filter(descending=False)).items
-            return [(saved.body, saved.version) for saved in found if saved.body.outcome is None]
+        def work(tx: Tx) -> tuple[list[tuple[RecommendationJob, int]], set[str]]:
+            page = tx.find(RECOMMENDATION, Filter(descending=False))
+            going_on = [(saved.body, saved.version) for saved in page.items if saved.body.outcome is None]
+            return going_on, {one.name for one in page.unreadable}
 
-        going_on = await self.store.run(work)
-        names = {job.name for job, _ in going_on}
+        going_on, unreadable = await self.store.run(work)
+        names = {job.name for job, _ in going_on} | unreadable
         left = [name for name in self.runners.kept() if name not in names]
         self._active = bool(going_on or left)
         for name in left:

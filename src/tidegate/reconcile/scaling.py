@@ -39,6 +39,7 @@ from tidegate.scaling.decide import ScalingDecision, decide
 from tidegate.service import activities, scalables, scaling_observation
 from tidegate.service.endpoints import autoscale
 from tidegate.service.record_kinds import ALARM, ENDPOINT
+from tidegate.service.records import read_if_readable
 from tidegate.service.scaling_records import Scalable, policies_of, record_name
 from tidegate.service.targets import find_capabilities
 
@@ -106,7 +107,7 @@ class Scaling:
         """One second's work. What fails is logged and made up for by the next turn."""
         try:
             now = self.clock.now()
-            found = await self.store.run(self._records.read)
+            found = await self._records.get(self.store)
             targets = [one.saved.body.target for one in found]
             self._followed = frozenset((target.endpoint, target.variant) for target in targets)
             names = {one.saved.name for one in found}
@@ -300,7 +301,7 @@ def read(tx: Tx) -> list[Standing]:
         return []
     alarms = [saved.body for saved in tx.find(ALARM).items]
     endpoints = {saved.body.target.endpoint: None for saved in found}
-    records = {name: tx.get(ENDPOINT, name) for name in endpoints}
+    records = {name: read_if_readable(tx, ENDPOINT, name) for name in endpoints}
     standings = []
     for saved in found:
         record = records[saved.body.target.endpoint]

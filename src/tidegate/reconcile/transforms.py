@@ -62,6 +62,8 @@ class Transforms:
     trouble: dict[str, str] = field(default_factory=dict)
     """Why a job cannot go on just now, such as a disk without space for its processes."""
     _active: set[str] = field(default_factory=set)
+    _unreadable: set[str] = field(default_factory=set)
+    """Jobs whose records cannot be read: what they have done stays as it is."""
     _starts: dict[str, "Starts"] = field(default_factory=dict)
     _unstarted: dict[str, datetime] = field(default_factory=dict)
     """Since when a job's model cannot be started for want of space or the like."""
@@ -73,10 +75,12 @@ class Transforms:
     async def start(self) -> None:
         """Take up jobs that go on, and those that an earlier controller had not cleared away."""
 
-        def work(tx: Tx) -> list[TransformJob]:
-            return [saved.body for saved in tx.find(TRANSFORM).items]
+        def work(tx: Tx) -> tuple[list[TransformJob], set[str]]:
+            page = tx.find(TRANSFORM)
+            return [saved.body for saved in page.items], {one.name for one in page.unreadable}
 
-        for job in await self.store.run(work):
+        jobs, self._unreadable = await self.store.run(work)
+        for job in jobs:
             if job.outcome is None or self.fleets.seen(fleet_id(job.name)) is not None:
                 self._active.add(job.name)
         self._task = asyncio.create_task(self._follow(), name="transform jobs")
@@ -122,7 +126,7 @@ class Transforms:
             return
         self._pruned = now
         try:
-            await self.runners.prune(self._active)
+            await self.runners.prune(self._active | self._unreadable)
         except Exception:
             log.exception("the work that jobs have left behind cannot be looked through")
 

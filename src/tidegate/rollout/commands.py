@@ -109,7 +109,10 @@ def abort(endpoint: Endpoint, by: str, now: datetime) -> Endpoint:
     if rollout.phase is Phase.ROLLING_BACK:
         if rollout.successor is None:
             return endpoint
-        return replace(endpoint, rollout=replace(rollout, successor=None))
+        reason, _ = transitions.drop_successor(
+            rollout, rollout.successor, rollout.reason, f"aborted by {by or 'a person'}"
+        )
+        return replace(endpoint, rollout=replace(rollout, successor=None, reason=reason))
     rollout = _require_forward(endpoint, "aborted")
     aborted, _ = transitions.begin_rollback(endpoint, Cause.ABORTED, f"aborted by {by or 'a person'}", now)
     return aborted

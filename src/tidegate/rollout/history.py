@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from tidegate.domain.endpoint import Endpoint, Rollout
+from tidegate.domain.endpoint import Endpoint, Rollout, Successor
 from tidegate.domain.errors import Conflict, NotFound
 from tidegate.domain.fleet import Serverless, VariantSpec
 from tidegate.domain.history import History, HistoryEntry, Outcome
@@ -24,7 +24,7 @@ _OUTCOMES = {
 
 def is_affected(before: Endpoint | None, after: Endpoint) -> bool:
     """Whether this change of the record begins or ends a version."""
-    return _rollout_id(before) != _rollout_id(after)
+    return _rollout_id(before) != _rollout_id(after) or _dropped_successor(before, after) is not None
 
 
 def follow(history: History | None, before: Endpoint | None, after: Endpoint, now: datetime) -> History:
@@ -32,6 +32,8 @@ def follow(history: History | None, before: Endpoint | None, after: Endpoint, no
     then it begins with what ``before`` has."""
     entries = list((history or seed(before)).entries)
     entries = [_end(entry, after, now) for entry in entries]
+    if (dropped := _dropped_successor(before, after)) is not None:
+        entries.append(_drop(entries, dropped, after, now))
     rollout = after.rollout
     if rollout is not None and all(entry.rollout != rollout.id for entry in entries):
         entries.append(_begin(entries, rollout))
@@ -145,11 +147,52 @@ def _rollout_id(endpoint: Endpoint | None) -> str | None:
     return endpoint.rollout.id if endpoint is not None and endpoint.rollout is not None else None
 
 
+def _successor(endpoint: Endpoint | None) -> Successor | None:
+    return endpoint.rollout.successor if endpoint is not None and endpoint.rollout is not None else None
+
+
+def _dropped_successor(before: Endpoint | None, after: Endpoint) -> Successor | None:
+    """What waited before and neither waits nor has begun now: it was accepted, so the history has it, too."""
+    waiting, still = _successor(before), _successor(after)
+    if waiting is None or waiting.rollout_id in (_rollout_id(after), still.rollout_id if still else None):
+        return None
+    return waiting
+
+
+def _drop(entries: list[HistoryEntry], dropped: Successor, after: Endpoint, now: datetime) -> HistoryEntry:
+    """The entry of a version that never began."""
+    if after.deleting:
+        why = "the endpoint was deleted"
+    elif (other := _successor(after)) is not None:
+        why = f"{other.wanted.version.config_name} was asked for in its place"
+    elif after.rollback_failed:
+        why = "the rollback that it waited for failed; deploy it again"
+    else:
+        why = "it was aborted"
+    wanted = dropped.wanted
+    return HistoryEntry(
+        _next_number(entries),
+        dropped.rollout_id,
+        wanted.version,
+        wanted.deployment,
+        wanted.asked_by,
+        wanted.asked_at,
+        digest(wanted.version),
+        ended_at=now,
+        outcome=Outcome.FAILED,
+        reason=f"It never began: {why}.",
+        artifacts=dict(_given_artifacts(wanted.version)),
+    )
+
+
+def _next_number(entries: list[HistoryEntry]) -> int:
+    return max((entry.number for entry in entries), default=0) + 1
+
+
 def _begin(entries: list[HistoryEntry], rollout: Rollout) -> HistoryEntry:
     version = rollout.new
-    number = max((entry.number for entry in entries), default=0) + 1
     return HistoryEntry(
-        number,
+        _next_number(entries),
         rollout.id,
         version,
         rollout.deployment,

@@ -4,7 +4,7 @@ events; the caller has checked that the transition is allowed."""
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from tidegate.domain.endpoint import Endpoint, Rollout, VersionRequest
+from tidegate.domain.endpoint import Endpoint, Rollout, Successor, VersionRequest
 from tidegate.domain.observation import Event
 from tidegate.domain.rollout import Cause, Condition, MixedVersions, Phase, RolloutPlan, RolloutStage
 from tidegate.domain.traffic import WHOLE
@@ -175,6 +175,14 @@ def fail_rollback(endpoint: Endpoint, why: str, now: datetime) -> Transition:
     assert rollout is not None
     at = desired_state.current_stage(rollout)
     reason = f"{rollout.reason} The rollback failed: {why}."
+    events: tuple[Event, ...] = (
+        Event("rollout.RollbackFailed", reason, {"rollout": rollout.id, "cause": str(rollout.cause)}),
+    )
+    if rollout.successor is not None:
+        reason, dropped = drop_successor(
+            rollout, rollout.successor, reason, "that rollback failed; deploy it again"
+        )
+        events = (*events, dropped)
     share, mixed = desired_state.new_share(endpoint), endpoint.mixed
     if mixed is None or share:
         serving_part = min(at.old_part, mixed.serving_part) if mixed else at.old_part
@@ -191,7 +199,15 @@ def fail_rollback(endpoint: Endpoint, why: str, now: datetime) -> Transition:
         failure_reason=reason,
         modified_at=now,
     )
-    return after, (Event("rollout.RollbackFailed", reason, {"rollout": rollout.id, "cause": str(rollout.cause)}),)
+    return after, events
+
+
+def drop_successor(rollout: Rollout, successor: Successor, reason: str | None, why: str) -> tuple[str, Event]:
+    """The reason of a rollout whose successor never begins, and the event that says so: it was accepted."""
+    config = successor.wanted.version.config_name
+    text = f"The update to {config}, which was to follow, was given up: {why}."
+    facts: dict[str, object] = {"rollout": successor.rollout_id, "config": config, "superseded": rollout.id}
+    return f"{reason or ''} {text}".strip(), Event("rollout.SuccessorDropped", text, facts)
 
 
 def set_condition(rollout: Rollout, type: str, status: bool, message: str, now: datetime) -> Rollout:

@@ -7,9 +7,10 @@ history item.
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 
-from tidegate.domain.alarm import Alarm, AlarmState
+from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator
+from tidegate.domain.errors import UnreadableRecord
 from tidegate.domain.metric import MetricId
 from tidegate.domain.observation import Event
 from tidegate.domain.registry import Tags
@@ -85,12 +86,45 @@ def find(
     """Alarms in the order of their names, from the name after ``after``, and whether there are more. Unknown names
     are skipped."""
     if where.names is None:
-        saved = tx.find(ALARM, Filter(name_prefix=where.prefix)).items
+        found = find_all(tx, where.prefix)
     else:
-        saved = [s for s in (tx.get(ALARM, name) for name in set(where.names)) if s is not None]
-    saved = sorted(saved, key=lambda s: s.name)
-    kept = [s.body for s in saved if where.keeps(s.body) and (after is None or s.name > after)]
+        found = [alarm for alarm in (read_shown(tx, name) for name in set(where.names)) if alarm is not None]
+    found.sort(key=lambda alarm: alarm.name)
+    kept = [alarm for alarm in found if where.keeps(alarm) and (after is None or alarm.name > after)]
     return kept[:limit], limit is not None and len(kept) > limit
+
+
+def find_all(tx: Tx, prefix: str | None = None) -> list[Alarm]:
+    """To be shown, in no order: one that cannot be read is there, too (``stand_in``)."""
+    page = tx.find(ALARM, Filter(name_prefix=prefix))
+    return [*(saved.body for saved in page.items), *(stand_in(one.name, one.why) for one in page.unreadable)]
+
+
+def read_shown(tx: Tx, name: str) -> Alarm | None:
+    """To be shown. None: there is none."""
+    try:
+        saved = tx.get(ALARM, name)
+    except UnreadableRecord as error:
+        return stand_in(name, str(error))
+    return None if saved is None else saved.body
+
+
+def stand_in(name: str, why: str) -> Alarm:
+    """What is shown of an alarm that cannot be read: nothing is known of it, which is never good news."""
+    return Alarm(
+        name,
+        "",
+        "",
+        {},
+        "",
+        60,
+        1,
+        1,
+        0.0,
+        ComparisonOperator.GREATER,
+        datetime.fromtimestamp(0, UTC),
+        state_reason=why,
+    )
 
 
 def find_for_metric(

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from tidegate.domain.asynchronous import Backlog, ItemMeasurements
+from tidegate.domain.asynchronous import Backlog, EndedTogether
 from tidegate.domain.metric import SAGEMAKER, MetricId, Sample
 from tidegate.monitoring import finite, sketch
 
@@ -29,17 +29,18 @@ def backlog_samples(endpoint: str, backlog: Backlog, ready: int, now: float) -> 
     return [*samples, _sample("ApproximateAgeOfOldestRequest", named, age, "Seconds", now)]
 
 
-def request_samples(measured: Iterable[ItemMeasurements], endpoint_variant: dict[str, str]) -> list[Sample]:
+def request_samples(measured: Iterable[EndedTogether], endpoint_variant: dict[str, str]) -> list[Sample]:
     """Samples of finished requests, merged by series and second. ``endpoint_variant``: endpoint -> variant for
     requests that reached no instance."""
     groups: dict[tuple[str, str, int, str], list[float]] = {}
     for one in measured:
         variant = one.variant or endpoint_variant.get(one.endpoint, "AllTraffic")
-        for name, value in one.values.items():
-            groups.setdefault((one.endpoint, variant, int(one.at), name), []).append(value)
+        for name, values in one.values.items():
+            groups.setdefault((one.endpoint, variant, one.at, name), []).extend(values)
     return [
         _merged(name, {"EndpointName": endpoint, "VariantName": variant}, values, at)
         for (endpoint, variant, at, name), values in groups.items()
+        if values
     ]
 
 

@@ -1,5 +1,6 @@
 """Use cases of drift schedules: set one for an endpoint, find the look that is due, keep what it found."""
 
+import logging
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -8,7 +9,7 @@ import msgspec
 
 from tidegate.domain.drift import DriftOutcome, DriftPoint, DriftRecord, DriftSchedule, DriftVerdict, check_terms
 from tidegate.domain.endpoint import Endpoint
-from tidegate.domain.errors import NotFound
+from tidegate.domain.errors import NotFound, UnreadableRecord
 from tidegate.domain.observation import Event
 from tidegate.ports.store import Tx
 from tidegate.queueing import destinations
@@ -16,6 +17,8 @@ from tidegate.rollout import desired_state
 from tidegate.scaling.schedule import load_zone
 from tidegate.service.record_kinds import DRIFT, DRIFT_SCHEDULE, ENDPOINT
 from tidegate.service.records import require
+
+log = logging.getLogger(__name__)
 
 MOST_POINTS = 100
 """Turns of the history that are kept."""
@@ -90,7 +93,11 @@ def find_due(tx: Tx, now: datetime) -> list[DueLook]:
     """One look at most of each schedule: those that were missed are not made up for."""
     due: list[DueLook] = []
     for saved in tx.find(DRIFT_SCHEDULE).items:
-        record, endpoint = tx.get(DRIFT, saved.name), tx.get(ENDPOINT, saved.name)
+        try:
+            record, endpoint = tx.get(DRIFT, saved.name), tx.get(ENDPOINT, saved.name)
+        except UnreadableRecord as error:
+            log.warning("the drift of %s is not looked at: %s", saved.name, error)
+            continue
         end = due_end(saved.body, record.body.last.end if record else None, now)
         if end is not None and endpoint is not None and not endpoint.body.deleting:
             start = datetime.fromtimestamp(end.timestamp() - saved.body.window, UTC)

@@ -7,7 +7,7 @@ from datetime import datetime
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.asynchronous import AsyncConfig
 from tidegate.domain.endpoint import Endpoint, EndpointConfig, ProductionVariant, VersionRequest
-from tidegate.domain.errors import Conflict, InProgress, Invalid, NotFound
+from tidegate.domain.errors import AlreadyExists, Conflict, InProgress, Invalid, NotFound
 from tidegate.domain.fleet import RoutingStrategy, Serverless, VariantSpec
 from tidegate.domain.generations import generation_floor
 from tidegate.domain.observation import Capabilities, Event
@@ -21,7 +21,7 @@ from tidegate.service import history, packages, quotas, scalables, usage
 from tidegate.service import tags as labels
 from tidegate.service.configs import check_count, check_weights
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL
-from tidegate.service.records import require, require_free
+from tidegate.service.records import require
 from tidegate.service.targets import check_supported
 
 SHOWN_MEMBERS = ("MetricsConfig",)
@@ -79,9 +79,9 @@ def create_endpoint(
 
 def require_free_name(tx: Tx, name: str) -> None:
     """Raises AlreadyExists. Only creation compares names of endpoints without regard to case, as in SageMaker."""
-    for saved in tx.find(ENDPOINT).items:
-        if saved.name.casefold() == name.casefold():
-            require_free(tx, ENDPOINT, saved.name)
+    for taken in tx.versions(ENDPOINT):
+        if taken.casefold() == name.casefold():
+            raise AlreadyExists(f'there is already an endpoint "{taken}"', about=(ENDPOINT.name, taken))
 
 
 def first_number(tx: Tx, name: str, now: datetime) -> int:

@@ -38,8 +38,7 @@ def keep_evidence(tx: Tx, record: EvidenceRecord, second: int) -> None:
 
 def forget_evidence(tx: Tx, endpoint: str, now: datetime) -> None:
     """The endpoint was removed."""
-    if tx.get(EVIDENCE, endpoint) is not None:
-        tx.delete(EVIDENCE, endpoint, expect=None, now=now)
+    tx.delete(EVIDENCE, endpoint, expect=None, now=now)
 
 
 def show_evidence(tx: Tx, endpoint: str) -> dict[str, object]:

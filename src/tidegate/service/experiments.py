@@ -4,7 +4,15 @@ from dataclasses import replace
 from datetime import datetime
 
 from tidegate.domain.endpoint import Endpoint, EndpointConfig
-from tidegate.domain.errors import AlreadyExists, Conflict, Invalid, LimitExceeded, NotFound, TidegateError
+from tidegate.domain.errors import (
+    AlreadyExists,
+    Conflict,
+    Invalid,
+    LimitExceeded,
+    NotFound,
+    TidegateError,
+    UnreadableRecord,
+)
 from tidegate.domain.experiment import (
     ExperimentEnding,
     ExperimentStatus,
@@ -22,7 +30,7 @@ from tidegate.service.endpoints import CarryOver, UpdateRequest
 from tidegate.service.experiment_configs import final_config, require_source, test_config
 from tidegate.service.experiment_steps import Move, end, step
 from tidegate.service.record_kinds import ENDPOINT, EXPERIMENT, MODEL
-from tidegate.service.records import require
+from tidegate.service.records import mentions, require
 from tidegate.service.targets import choose_target, find_capabilities
 
 ENDINGS = {
@@ -38,7 +46,11 @@ def create(tx: Tx, test: ShadowExperiment, tags: Tags, now: datetime) -> None:
     """Raises AlreadyExists, also for an endpoint that has a test, Invalid, or NotFound for a model."""
     if tx.get(EXPERIMENT, test.name) is not None:
         raise AlreadyExists(f'there is already an inference experiment "{test.name}"')
-    for saved in tx.find(EXPERIMENT).items:
+    page = tx.find(EXPERIMENT)
+    for one in page.unreadable:
+        if mentions(tx, one, test.endpoint):
+            raise UnreadableRecord(one.why, about=(one.kind, one.name))
+    for saved in page.items:
         if saved.body.endpoint == test.endpoint and not saved.body.ended:
             raise AlreadyExists(f'endpoint "{test.endpoint}" has the inference experiment "{saved.name}" already')
     check(test, now)

@@ -1,10 +1,13 @@
 """Use cases of an endpoint's history: record it beside the endpoint, show it, go back to a version of it."""
 
+import logging
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
 from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.errors import UnreadableRecord
 from tidegate.domain.fleet import VariantSpec
 from tidegate.domain.history import History, HistoryEntry
 from tidegate.ports.store import Saved, Tx
@@ -12,20 +15,26 @@ from tidegate.rollout import history as histories
 from tidegate.service.record_kinds import ENDPOINT, HISTORY
 from tidegate.service.records import require
 
+log = logging.getLogger(__name__)
+
 
 def record(tx: Tx, before: Endpoint | None, after: Endpoint, now: datetime) -> None:
-    """Follow a change of the endpoint's record, in the same transaction."""
+    """Follow a change of the endpoint's record, in the same transaction. A history that cannot be read stays as it
+    is, and never keeps the endpoint itself from being written: its rollout may have to turn back."""
     if not histories.is_affected(before, after):
         return
-    saved = tx.get(HISTORY, after.name)
+    try:
+        saved = tx.get(HISTORY, after.name)
+    except UnreadableRecord as error:
+        log.warning("the history of endpoint %s is not continued: %s", after.name, error)
+        return
     followed = histories.follow(saved.body if saved and before else None, before, after, now)
     tx.put(HISTORY, after.name, followed, expect=saved.version if saved else 0, now=now)
 
 
 def forget(tx: Tx, name: str, now: datetime) -> None:
     """The endpoint was removed."""
-    if tx.get(HISTORY, name) is not None:
-        tx.delete(HISTORY, name, expect=None, now=now)
+    tx.delete(HISTORY, name, expect=None, now=now)
 
 
 def read(tx: Tx, name: str) -> History:
@@ -60,14 +69,28 @@ def _saved_or_seeded(tx: Tx, name: str, now: datetime) -> Saved[History] | None:
 
 
 def read_all(tx: Tx) -> dict[str, History]:
-    """Endpoint -> its history."""
-    kept = {saved.name: saved.body for saved in tx.find(HISTORY).items}
-    return {saved.name: kept.get(saved.name) or histories.seed(saved.body) for saved in tx.find(ENDPOINT).items}
+    """Endpoint -> its history, of those that can be read."""
+    page = tx.find(HISTORY)
+    kept, unknown = {saved.name: saved.body for saved in page.items}, {one.name for one in page.unreadable}
+    return {
+        saved.name: kept.get(saved.name) or histories.seed(saved.body)
+        for saved in tx.find(ENDPOINT).items
+        if saved.name not in unknown
+    }
+
+
+def all_known(tx: Tx) -> bool:
+    """Whether each history and each endpoint can be read, so that what none of them names is needed by none."""
+    return not (tx.find(HISTORY).unreadable or tx.find(ENDPOINT).unreadable)
 
 
 def read_some(tx: Tx, names: Iterable[str]) -> dict[str, History | None]:
-    """Endpoint -> its history; None for one that is gone."""
-    return {name: read(tx, name) if tx.get(ENDPOINT, name) is not None else None for name in names}
+    """Endpoint -> its history; None for one that is gone. One that cannot be read is left out."""
+    found: dict[str, History | None] = {}
+    for name in names:
+        with suppress(UnreadableRecord):
+            found[name] = read(tx, name) if tx.get(ENDPOINT, name) is not None else None
+    return found
 
 
 def history_view(history: History, kept: Mapping[str, bool]) -> list[dict[str, object]]:

@@ -38,11 +38,12 @@ def end(
 
 
 def require_room(tx: Tx, instances: int, can: Capabilities) -> None:
-    """Raises LimitExceeded if the server's quota has not as many instances left."""
+    """Raises LimitExceeded if the server's quota has not as many instances left, UnreadableRecord while an endpoint
+    cannot be counted."""
     quota = can.quotas.get(INSTANCE_TYPE)
     if quota is None:
         return
-    used = sum(quotas.instances(saved.body)[INSTANCE_TYPE] for saved in tx.find(ENDPOINT).items)
+    used = sum(quotas.instances(saved.body)[INSTANCE_TYPE] for saved in tx.find(ENDPOINT).require_all())
     if used + instances > quota:
         raise LimitExceeded(
             f"no room: it takes up to {instances} instances, and of the quota of {quota} (TIDEGATE_QUOTAS)"

@@ -19,6 +19,7 @@ from tidegate.service import deploy as deploying
 from tidegate.service import tags as labels
 from tidegate.service.deploy import DeployOptions, DeployResult
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, LIVE_RUN, MODEL
+from tidegate.service.records import mentions
 from tidegate.service.spec_scaling import Arns
 
 KINDS: dict[str, Kind[Any]] = {kind.name: kind for kind in (ALARM, CONFIG, MODEL)}
@@ -32,7 +33,13 @@ def find(tx: Tx, what: str) -> LiveRun | None:
 
 
 def find_open(tx: Tx) -> list[LiveRun]:
+    """Of those that can be read."""
     return [saved.body for saved in tx.find(LIVE_RUN).items if saved.body.open]
+
+
+def find_unreadable(tx: Tx) -> list[str]:
+    """What runs show whose records cannot be read: each may be open."""
+    return [one.name for one in tx.find(LIVE_RUN).unreadable]
 
 
 def begin(tx: Tx, run: LiveRun) -> None:
@@ -48,10 +55,27 @@ def begin(tx: Tx, run: LiveRun) -> None:
 
 
 def is_own(tx: Tx, run: LiveRun) -> bool:
-    """Whether the endpoint of the run's name is there and the run's."""
-    return (
-        tx.get(ENDPOINT, run.endpoint) is not None and labels.read(tx, ENDPOINT, run.endpoint).get(TAG) == run.id
-    )
+    """Whether the endpoint of the run's name is there and the run's: the one that was there when it was last seen
+    with the run's tag, or one that has the tag now."""
+    saved = tx.get(ENDPOINT, run.endpoint)
+    if saved is None:
+        return False
+    return saved.created_at == run.endpoint_created_at or _is_tagged(tx, run)
+
+
+def _is_tagged(tx: Tx, run: LiveRun) -> bool:
+    return labels.read(tx, ENDPOINT, run.endpoint).get(TAG) == run.id
+
+
+def note_endpoint(tx: Tx, what: str, now: datetime) -> None:
+    """Remember the endpoint that has the run's tag, so that it remains the run's whoever removes the tag."""
+    saved = tx.get(LIVE_RUN, what)
+    if saved is None or not saved.body.open:
+        return
+    run, endpoint = saved.body, tx.get(ENDPOINT, saved.body.endpoint)
+    if endpoint is None or endpoint.created_at == run.endpoint_created_at or not _is_tagged(tx, run):
+        return
+    _put(tx, saved, replace(run, endpoint_created_at=endpoint.created_at), now)
 
 
 def require_own(tx: Tx, run: LiveRun) -> None:
@@ -87,6 +111,8 @@ def deploy(
     done = deploying.deploy(
         tx, tagged, options, runnable=runnable, rollout_id=rollout_id, targets=targets, now=now, arns=arns
     )
+    made = tx.get(ENDPOINT, run.endpoint)
+    known = replace(known, endpoint_created_at=None if made is None else made.created_at)
     tx.put(LIVE_RUN, what, known, expect=saved.version, now=now)
     return done
 
@@ -163,7 +189,7 @@ def remove_some(tx: Tx, what: str, now: datetime) -> bool:
     if saved is not None and is_own(tx, run):
         endpoints.delete_endpoint(tx, run.endpoint, now, run.ended_by, force=True)
         return False
-    used = _list_used(tx)
+    used = _list_used(tx, run.made)
     for one in run.made:
         if one not in used and tx.get(KINDS[one.kind], one.name) is not None:
             _delete(tx, one, now)
@@ -184,11 +210,13 @@ def _delete(tx: Tx, one: Made, now: datetime) -> None:
         models.delete_model(tx, one.name, now)
 
 
-def _list_used(tx: Tx) -> set[Made]:
-    """What the endpoints that are there name."""
-    used: set[Made] = set()
-    for saved in tx.find(ENDPOINT).items:
+def _list_used(tx: Tx, made: Sequence[Made]) -> set[Made]:
+    """What the endpoints that are there name. Of one that cannot be read, what its text has counts."""
+    used, page = set[Made](), tx.find(ENDPOINT)
+    for saved in page.items:
         used |= _list_named(saved.body)
+    for one in page.unreadable:
+        used |= {each for each in made if mentions(tx, one, each.name)}
     return used
 
 

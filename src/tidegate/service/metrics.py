@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from tidegate.domain.errors import Invalid, Unavailable
-from tidegate.domain.metric import MetricId, Sample
+from tidegate.domain.metric import AWS_PREFIX, MetricId, Sample, is_platform_namespace
 from tidegate.monitoring import sketch
 from tidegate.monitoring.datapoint import Datapoint, datapoint
 from tidegate.monitoring.finite import LARGEST
@@ -92,9 +92,23 @@ def _check_range(name: str, *numbers: float) -> None:
             raise Invalid(f"{name}: {number} is not a number between -2^360 and 2^360")
 
 
+def _check_namespace(namespace: str) -> None:
+    """Raises Invalid, worded as CloudWatch does for its own."""
+    if namespace.startswith(AWS_PREFIX):
+        raise Invalid(f"The value {AWS_PREFIX} for parameter Namespace is invalid.")
+    if is_platform_namespace(namespace):
+        raise Invalid(
+            f"The value {namespace} for parameter Namespace is invalid: the platform alone writes there; choose a"
+            " namespace of your own."
+        )
+
+
 async def put(metrics: Metrics, data: Sequence[Datum], now: datetime) -> None:
     """Write all data, or nothing if one datum is Invalid. Data that the database cannot take now stay in memory and
-    are written later: a client that is told to retry would have them counted twice."""
+    are written later: a client that is told to retry would have them counted twice. Namespaces of the platform are
+    Invalid: what guards a rollout must not be fed by a client."""
+    for namespace in {datum.metric.namespace for datum in data}:
+        _check_namespace(namespace)
     with suppress(Unavailable):
         await metrics.put([to_sample(datum, now) for datum in data])
 

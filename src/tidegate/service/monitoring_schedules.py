@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from tidegate.domain.drift import DriftOutcome, DriftSchedule, DriftVerdict
 from tidegate.domain.endpoint import Endpoint
-from tidegate.domain.errors import AlreadyExists, Conflict, Invalid, NotFound
+from tidegate.domain.errors import AlreadyExists, Conflict, Invalid, NotFound, UnreadableRecord
 from tidegate.domain.monitoring_schedule import (
     ONCE,
     ExecutionOutcome,
@@ -32,7 +32,7 @@ from tidegate.service.record_kinds import (
     MONITORING_SCHEDULE,
     QUALITY_JOB,
 )
-from tidegate.service.records import require
+from tidegate.service.records import mentions, require
 
 T = TypeVar("T")
 
@@ -110,7 +110,11 @@ def delete_job(tx: Tx, type: MonitoringType, name: str, now: datetime) -> None:
     """Raises NotFound, or Conflict while a schedule uses it."""
     get_job(tx, type, name)
     kind, what = JOBS[type]
-    for saved in tx.find(MONITORING_SCHEDULE).items:
+    page = tx.find(MONITORING_SCHEDULE)
+    for one in page.unreadable:
+        if mentions(tx, one, name):
+            raise Conflict(f'{one.why}; it may use {what} "{name}"')
+    for saved in page.items:
         if (saved.body.job.type, saved.body.job.name) == (type, name):
             raise Conflict(f'monitoring schedule "{saved.name}" uses {what} "{name}": delete that first')
     tx.delete(kind, name, expect=None, now=now)
@@ -174,8 +178,12 @@ def find_due_executions(tx: Tx, settle: timedelta, now: datetime) -> list[DueExe
     for saved in tx.find(MONITORING_SCHEDULE).items:
         window = find_window(saved.body, settle, now)
         if window is not None:
-            found = tx.get(ENDPOINT, saved.body.job.endpoint)
-            due.append(_due(saved.body, found.body if found else None, window))
+            try:
+                found = tx.get(ENDPOINT, saved.body.job.endpoint)
+            except UnreadableRecord as error:
+                due.append(DueExecution(saved.body, (), window, str(error)))
+            else:
+                due.append(_due(saved.body, found.body if found else None, window))
     return due
 
 

@@ -36,7 +36,8 @@ def list_groups(tx: Tx, where: Filter, limit: int, after: str | None) -> RecordP
 def delete_group(tx: Tx, name: str, now: datetime) -> None:
     """Raises NotFound, or Conflict while the group has versions."""
     saved = require(tx, PACKAGE_GROUP, name)
-    if tx.find(PACKAGE, Filter(name_prefix=f"{name}/"), 1).items:
+    page = tx.find(PACKAGE, Filter(name_prefix=f"{name}/"), 1)
+    if page.items or page.unreadable:
         raise Conflict(f'model package group "{name}" still has model packages: delete them first')
     tx.delete(PACKAGE_GROUP, name, expect=saved.version, now=now)
     labels.drop(tx, PACKAGE_GROUP, name, now)

@@ -1,172 +1,23 @@
 """State of the platform in Prometheus's text format (exposition format 0.0.4)."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from collections.abc import Iterable
 
 from tidegate.domain.alarm import Alarm, AlarmState
 from tidegate.domain.endpoint import Endpoint
-from tidegate.domain.metric import FleetSecond, Latency, WorkerSeries
 from tidegate.domain.observation import Observation
 from tidegate.domain.rollout import Phase
 from tidegate.domain.scaling import ScalableTarget
 from tidegate.domain.traffic import WHOLE
-from tidegate.monitoring import finite, sketch
+from tidegate.monitoring import finite
+from tidegate.ports.store import Unreadable
 from tidegate.service import scaling_observation
-from tidegate.service.clients import MAX_NAMES, MODEL_DIMENSION, OTHER
-from tidegate.service.mirror_totals import MIRROR_COUNTERS, MirrorTotals, add_mirror
+from tidegate.service.fleet_totals import BOUNDS, FleetKey, Histogram, Totals
+from tidegate.service.mirror_totals import MIRROR_COUNTERS
 from tidegate.service.span_metrics import SPAN_COUNTERS
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-"""Upper bounds of the latency buckets in seconds: a small model's millisecond to the invocation timeout."""
-MICRO = 1e-6
 EXACT = 2**53
 """Whole numbers below this are written without a decimal point."""
-
-
-class FleetKey(NamedTuple):
-    endpoint: str
-    variant: str
-    config: str
-
-
-@dataclass(frozen=True)
-class Histogram:
-    """``buckets`` count the values between two bounds each; the last one is above all bounds."""
-
-    buckets: tuple[float, ...] = (0.0,) * (len(BOUNDS) + 1)
-    total: float = 0.0
-
-    def plus(self, latency: Latency | None) -> "Histogram":
-        if latency is None:
-            return self
-        buckets = list(self.buckets)
-        for index, count in latency.bins.items():
-            seconds = sketch.value(index) * MICRO
-            buckets[sum(seconds > bound for bound in BOUNDS)] += count
-        return Histogram(tuple(buckets), finite.add((self.total, latency.total * MICRO)))
-
-
-@dataclass(frozen=True)
-class ClientTotals:
-    """Totals of one model of a multi-model fleet; ``last`` is the second of its last request."""
-
-    invocations: float = 0
-    errors_4xx: float = 0
-    errors_5xx: float = 0
-    seconds: float = 0.0
-    last: int = 0
-
-    def plus(self, name: str, values: Latency, at: int) -> "ClientTotals":
-        member, unit = CLIENT_FIELDS[name]
-        total = finite.add((getattr(self, member), values.total * unit))
-        return replace(self, last=max(self.last, at), **{member: total})
-
-
-CLIENT_FIELDS = {
-    "Invocations": ("invocations", 1.0),
-    "Invocation4XXErrors": ("errors_4xx", 1.0),
-    "Invocation5XXErrors": ("errors_5xx", 1.0),
-    "ModelLatency": ("seconds", MICRO),
-}
-"""Metric of a model -> the field for its total, and the factor of its unit."""
-
-
-@dataclass(frozen=True)
-class ModelTotals:
-    """Totals of a multi-model fleet. ``loaded``: models loaded per instance at last, on average."""
-
-    hits: float = 0
-    misses: float = 0
-    loaded: float = 0
-    loading: Histogram = Histogram()
-    waiting: Histogram = Histogram()
-    clients: Mapping[str, ClientTotals] = field(default_factory=dict)
-
-    def plus(self, series: WorkerSeries, at: int) -> "ModelTotals":
-        values, client = series.values, dict(series.dimensions).get(MODEL_DIMENSION)
-        if client is not None and series.name in CLIENT_FIELDS:
-            return self._client(client, series.name, values, at)
-        if series.name == "ModelCacheHit":
-            return replace(self, hits=self.hits + values.total, misses=self.misses + values.count - values.total)
-        if series.name == "LoadedModelCount":
-            return replace(self, loaded=values.total / values.count)
-        if series.name == "ModelLoadingTime":
-            return replace(self, loading=self.loading.plus(values))
-        if series.name == "ModelLoadingWaitTime":
-            return replace(self, waiting=self.waiting.plus(values))
-        return self
-
-    def _client(self, client: str, name: str, values: Latency, at: int) -> "ModelTotals":
-        """A name without a series of its own any more stays on the page until another one replaces it."""
-        clients = {**self.clients, client: self.clients.get(client, ClientTotals()).plus(name, values, at)}
-        while len(clients) > MAX_NAMES + 1:
-            del clients[min(clients, key=lambda one: (one == OTHER, clients[one].last))]
-        return replace(self, clients=clients)
-
-
-@dataclass(frozen=True)
-class FleetTotals:
-    """Counts since the start of this server."""
-
-    invocations: int = 0
-    errors_4xx: int = 0
-    errors_5xx: int = 0
-    model_errors: int = 0
-    model_latency: Histogram = Histogram()
-    overhead_latency: Histogram = Histogram()
-    models: ModelTotals | None = None
-    mirror: MirrorTotals | None = None
-    refused: int = 0
-    throttled: int = 0
-    unavailable: int = 0
-    dropped: int = 0
-    captured: int = 0
-    uncaptured: int = 0
-
-    def plus(self, second: FleetSecond) -> "FleetTotals":
-        return FleetTotals(
-            self.invocations + second.invocations,
-            self.errors_4xx + second.errors_4xx,
-            self.errors_5xx + second.errors_5xx,
-            self.model_errors + second.model_errors,
-            self.model_latency.plus(second.model_latency),
-            self.overhead_latency.plus(second.overhead_latency),
-            _add_models(self.models, second),
-            add_mirror(self.mirror, second),
-            self.refused + _sum_series(second, "RefusedRequests"),
-            self.throttled + _sum_series(second, "ThrottledRequests"),
-            self.unavailable + _sum_series(second, "PlatformUnavailable"),
-            self.dropped + second.dropped,
-            self.captured + _sum_series(second, "CapturedRequests"),
-            self.uncaptured + _sum_series(second, "CaptureDropped"),
-        )
-
-
-def _sum_series(second: FleetSecond, name: str) -> int:
-    return int(finite.add(series.values.total for series in second.series if series.name == name))
-
-
-def _add_models(before: ModelTotals | None, second: FleetSecond) -> ModelTotals | None:
-    if before is None and not any(series.name == "ModelCacheHit" for series in second.series):
-        return None
-    after = before or ModelTotals()
-    for series in second.series:
-        after = after.plus(series, second.second)
-    return after
-
-
-Totals = Mapping[FleetKey, FleetTotals]
-
-
-def add(totals: Totals, seconds: Iterable[FleetSecond]) -> dict[FleetKey, FleetTotals]:
-    """Add these seconds to the totals."""
-    after = dict(totals)
-    for second in seconds:
-        key = FleetKey(second.fleet.endpoint, second.fleet.variant, second.config_name)
-        after[key] = after.get(key, FleetTotals()).plus(second)
-    return after
 
 
 def render(
@@ -174,8 +25,10 @@ def render(
     alarms: Iterable[Alarm],
     endpoints: Iterable[tuple[Endpoint, Observation | None]],
     scaled: Iterable[ScalableTarget] = (),
+    unreadable: Iterable[Unreadable] = (),
 ) -> str:
-    """Render the page. Endpoints come with their last observation."""
+    """Render the page. Endpoints come with their last observation. ``unreadable``: records that are there and that
+    nothing else on the page tells of."""
     lines: list[str] = []
     for name, text, member in COUNTERS:
         lines += _header_lines(name, "counter", text)
@@ -187,6 +40,8 @@ def render(
     lines += _multi_model_lines(totals) + _mirror_lines(totals)
     shown = list(endpoints)
     lines += _instance_lines(shown) + _scaling_lines(scaled, shown) + _alarm_lines(alarms) + _rollout_lines(shown)
+    lines += _single_header(UNREADABLE)
+    lines += [_line(UNREADABLE, {"kind": one.kind, "name": one.name}, 1) for one in unreadable]
     return "\n".join(lines) + "\n"
 
 
@@ -227,6 +82,7 @@ PHASE = "tidegate_rollout_phase"
 SHARE = "tidegate_rollout_new_share_ratio"
 LAST = "tidegate_last_rollout_ended_timestamp_seconds"
 """A rollback may begin and end between two scrapes, so how the last rollout ended stays."""
+UNREADABLE = "tidegate_unreadable_records"
 DROPPED, LOST = "tidegate_dropped_samples_total", "tidegate_lost_samples_total"
 SINGLE = {
     LOADED: ("gauge", "Models that an instance has loaded, on average"),
@@ -235,6 +91,7 @@ SINGLE = {
     PHASE: ("gauge", "1 for the phase that an endpoint's rollout is in"),
     SHARE: ("gauge", "Part of the requests that goes to the new version"),
     LAST: ("gauge", "When an endpoint's last rollout ended, with its outcome"),
+    UNREADABLE: ("gauge", "1 for each record that this version cannot read"),
     DROPPED: ("counter", "Samples that no database could hold"),
     LOST: ("counter", "Measurements that waited too long for the database"),
 }

@@ -12,13 +12,13 @@ from tidegate.service.record_kinds import ENDPOINT
 
 def check(tx: Tx, before: Endpoint | None, after: Endpoint, quotas: Mapping[str, int]) -> None:
     """Raises LimitExceeded if a change of an endpoint needs more instances of a type than are left. During a rollout
-    the instances of both versions count."""
+    the instances of both versions count. Raises UnreadableRecord while an endpoint cannot be counted."""
     delta = instances(after)
     delta.subtract(instances(before) if before is not None else {})
     if not any(quotas.get(type_) is not None and more > 0 for type_, more in delta.items()):
         return
     used = Counter[str]()
-    for saved in tx.find(ENDPOINT).items:
+    for saved in tx.find(ENDPOINT).require_all():
         used.update(instances(saved.body))
     for type_, more in delta.items():
         quota = quotas.get(type_)

@@ -23,8 +23,7 @@ def keep_replay(tx: Tx, record: ReplayRecord, now: datetime) -> None:
 
 def forget_replay(tx: Tx, endpoint: str, now: datetime) -> None:
     """The endpoint was removed."""
-    if tx.get(REPLAY, endpoint) is not None:
-        tx.delete(REPLAY, endpoint, expect=None, now=now)
+    tx.delete(REPLAY, endpoint, expect=None, now=now)
 
 
 def show_replay(tx: Tx, endpoint: str) -> dict[str, object] | None:

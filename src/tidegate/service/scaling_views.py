@@ -8,8 +8,7 @@ from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.observation import Observation
 from tidegate.domain.scaling import Activity, ScalingPolicy
 from tidegate.ports.store import Tx
-from tidegate.service import activities, scalables, scaling_observation, tracking_alarms
-from tidegate.service.record_kinds import ALARM
+from tidegate.service import activities, alarms, scalables, scaling_observation, tracking_alarms
 from tidegate.service.scaling_records import ActivityRecord, Scalable
 
 ScalingDocument = dict[str, object]
@@ -98,8 +97,11 @@ def _alarms(tx: Tx, scalable: Scalable, arn: str) -> list[ScalingDocument]:
     record = next(one for one in scalable.policies if one.arn == arn)
     if record.tracking is None:
         return []
-    found = ((name, tx.get(ALARM, name)) for name in tracking_alarms.alarm_names(scalable.target, record.tracking))
-    return [{"name": name, "state": str(saved.body.state) if saved else "deleted"} for name, saved in found]
+    found = (
+        (name, alarms.read_shown(tx, name))
+        for name in tracking_alarms.alarm_names(scalable.target, record.tracking)
+    )
+    return [{"name": name, "state": str(alarm.state) if alarm else "deleted"} for name, alarm in found]
 
 
 def _activity(record: ActivityRecord) -> ScalingDocument:

@@ -13,8 +13,9 @@ import msgspec
 
 from tidegate.domain.arns import resource_arn
 from tidegate.domain.endpoint import Endpoint, EndpointConfig
+from tidegate.domain.errors import UnreadableRecord
 from tidegate.domain.package import Package
-from tidegate.domain.registry import Model
+from tidegate.domain.registry import Model, Tags
 from tidegate.domain.transform import TransformJob
 from tidegate.ports.store import JournalLine, Kind, Tx
 from tidegate.rollout.status import status
@@ -81,7 +82,7 @@ def _event(tx: Tx, line: JournalLine, place: AccountRegion) -> Detail | None:
     if after is None and shape.kind is ENDPOINT:
         return None  # the event for DELETING was the last one
     arn = place.arn(shape.resource(shown))
-    detail = {f"{shape.member}Arn": arn, **shape.detail(shown), "Tags": labels.read(tx, shape.kind, line.name)}
+    detail = {f"{shape.member}Arn": arn, **shape.detail(shown), "Tags": _tags(tx, shape, line.name)}
     return {
         "version": "0",
         "id": str(uuid.uuid5(uuid.NAMESPACE_OID, f"{place.arn('journal')}/{line.seq}")),
@@ -93,6 +94,14 @@ def _event(tx: Tx, line: JournalLine, place: AccountRegion) -> Detail | None:
         "resources": [arn],
         "detail": {name: value for name, value in detail.items() if value is not None},
     }
+
+
+def _tags(tx: Tx, shape: EventShape, name: str) -> Tags | None:
+    """None: they cannot be read, which holds up no event."""
+    try:
+        return labels.read(tx, shape.kind, name)
+    except UnreadableRecord:
+        return None
 
 
 def _body(shape: EventShape, lines: Iterable[JournalLine]) -> Any:

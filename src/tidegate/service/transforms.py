@@ -1,6 +1,6 @@
 """Use cases of batch transform jobs: create, stop, resume, and the desired fleet of each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -15,6 +15,7 @@ from tidegate.service.configs import check_count
 from tidegate.service.record_kinds import MODEL, TRANSFORM
 from tidegate.service.records import require
 from tidegate.transform import joining
+from tidegate.transform.table_types import is_table
 
 PREFIX = "transform."
 """Prefix of the names of jobs' fleets: names of endpoints cannot contain a dot."""
@@ -23,6 +24,8 @@ MAX_MEGABYTES = 100
 """Of one request, and of all concurrent requests to one instance."""
 MAX_ENVIRONMENT = 16
 VARIANT = "job"
+TABLES = "TIDEGATE_BATCH_TABLES"
+"""Variable of a job's containers: its requests or answers are parquet or Arrow tables."""
 
 
 def create(
@@ -77,11 +80,12 @@ def job_model(job: TransformJob) -> Model:
         variables["SAGEMAKER_BATCH_STRATEGY"] = "SINGLE_RECORD" if job.pace.single else "MULTI_RECORD"
     if job.pace.concurrency is not None:
         variables["SAGEMAKER_MAX_CONCURRENT_TRANSFORMS"] = str(job.pace.concurrency)
-    containers = tuple(
-        replace(each, environment={**each.environment, **job.environment, **variables})
-        for each in job.model.containers
-    )
-    return replace(job.model, containers=containers)
+    return _with_variables(job.model, {**job.environment, **variables})
+
+
+def _with_variables(model: Model, variables: Mapping[str, str]) -> Model:
+    containers = tuple(replace(each, environment={**each.environment, **variables}) for each in model.containers)
+    return replace(model, containers=containers)
 
 
 def fleet_id(name: str) -> FleetId:
@@ -90,7 +94,10 @@ def fleet_id(name: str) -> FleetId:
 
 def fleet(job: TransformJob) -> FleetSpec:
     """Desired fleet while the job runs."""
-    variant = VariantSpec(VARIANT, job_model(job), job.instances, instance_type=job.instance_type)
+    model = job_model(job)
+    if is_table(job.source.content_type) or is_table(job.sink.accept):
+        model = _with_variables(model, {TABLES: "true"})
+    variant = VariantSpec(VARIANT, model, job.instances, instance_type=job.instance_type)
     megabytes = job.pace.megabytes or MAX_MEGABYTES
     detached = Detached(megabytes * 2**20 + 2**20, job.pace.timeout, GROUP)
     return FleetSpec(fleet_id(job.name), f"transform-job-{job.name}", variant, job.instances, detached=detached)

@@ -1,20 +1,29 @@
 """Use cases of the instance-hours of an endpoint: recorded beside it whenever its counts change, and read."""
 
+import logging
 from datetime import datetime
 
 from tidegate.domain import usage as usages
 from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.errors import UnreadableRecord
 from tidegate.domain.usage import Usage
 from tidegate.ports.store import Saved, Tx
 from tidegate.service.quotas import instances
 from tidegate.service.record_kinds import ENDPOINT, USAGE
 from tidegate.service.records import require
 
+log = logging.getLogger(__name__)
+
 
 def record(tx: Tx, before: Endpoint | None, after: Endpoint, now: datetime) -> None:
     """Follow a change of the endpoint's record, in the same transaction. Of an endpoint that an earlier version of
-    tidegate created, nothing is known before."""
-    saved = tx.get(USAGE, after.name)
+    tidegate created, nothing is known before. A record that cannot be read stays as it is, and keeps nothing else
+    from being written."""
+    try:
+        saved = tx.get(USAGE, after.name)
+    except UnreadableRecord as error:
+        log.warning("the usage of endpoint %s is not continued: %s", after.name, error)
+        return
     known = saved.body if saved is not None and before is not None else Usage(now, now)
     followed = usages.follow(known, instances(after), now)
     if saved is None or followed is not saved.body:
@@ -23,8 +32,7 @@ def record(tx: Tx, before: Endpoint | None, after: Endpoint, now: datetime) -> N
 
 def forget(tx: Tx, name: str, now: datetime) -> None:
     """The endpoint was removed."""
-    if tx.get(USAGE, name) is not None:
-        tx.delete(USAGE, name, expect=None, now=now)
+    tx.delete(USAGE, name, expect=None, now=now)
 
 
 def read(tx: Tx, name: str) -> tuple[Endpoint, Usage]:

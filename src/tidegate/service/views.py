@@ -4,16 +4,16 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from tidegate.domain.alarm import Alarm
-from tidegate.domain.endpoint import Endpoint, Rollout
+from tidegate.domain.endpoint import UNREADABLE, Endpoint, Rollout
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.observation import FleetStatus, Observation
 from tidegate.domain.registry import Model
 from tidegate.domain.rollout import Version
 from tidegate.domain.traffic import RouteTable
-from tidegate.ports.store import Tx
+from tidegate.ports.store import Tx, Unreadable
 from tidegate.rollout import desired_state
 from tidegate.rollout.status import status
-from tidegate.service.record_kinds import ALARM
+from tidegate.service.alarms import read_shown
 
 EndpointDocument = dict[str, object]
 
@@ -26,8 +26,27 @@ def named_alarms(endpoint: Endpoint) -> tuple[str, ...]:
 
 def alarms_of(tx: Tx, endpoint: Endpoint) -> list[Alarm]:
     """Those of ``named_alarms`` that are there."""
-    found = (tx.get(ALARM, name) for name in named_alarms(endpoint))
-    return [saved.body for saved in found if saved is not None]
+    found = (read_shown(tx, name) for name in named_alarms(endpoint))
+    return [alarm for alarm in found if alarm is not None]
+
+
+def unreadable_view(found: Unreadable) -> EndpointDocument:
+    """The status document of an endpoint of which nothing else is known."""
+    return {
+        "name": found.name,
+        "target": None,
+        "status": UNREADABLE,
+        "why": found.why,
+        "config": None,
+        "failure_reason": found.why,
+        "created_at": _time(found.created_at),
+        "modified_at": _time(found.modified_at),
+        "rollout": None,
+        "last": None,
+        "capture": None,
+        "fleets": [],
+        "alarms": [],
+    }
 
 
 def endpoint_view(endpoint: Endpoint, seen: Observation | None, alarms: Iterable[Alarm]) -> EndpointDocument:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
 
 from tidegate.domain.errors import TidegateError, Transient
-from tidegate.host.group_commit import GroupCommit
+from tidegate.host.group_commit import Done, GroupCommit
 from tidegate.storage.addresses import parse
 from tidegate.storage.file_errors import unwritable
 from tidegate.storage.files import CHUNK, check_roots
@@ -62,6 +62,10 @@ class OutputFiles:
             (error,) = await self._put_in_thread([output])
         if error:
             raise error
+
+    def submit(self, output: Output, done: Done[TidegateError | None]) -> None:
+        """Like ``put`` of a small output, without a task: ``done`` gets the error, or that there is none."""
+        self._small.submit(output, done)
 
     def put_all(self, outputs: Sequence[Output]) -> list[TidegateError | None]:
         """Returns the error of each. Large outputs should be put alone."""

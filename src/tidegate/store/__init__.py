@@ -9,11 +9,15 @@ event loop. ``sqlite://`` is a database in memory. Metrics use the same database
 """
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import TypeVar
+
+from sqlalchemy import Connection
 
 from tidegate.ports.store import Tx
 from tidegate.store.database import DEFAULT_LIMITS, Database, open_database
 from tidegate.store.engine import DatabaseLimits
+from tidegate.store.newest_line import NewestLine
 from tidegate.store.transaction import SqlTx
 
 R = TypeVar("R")
@@ -24,12 +28,30 @@ class SqlStore:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self._newest = NewestLine(database)
 
     async def run(self, work: Callable[[Tx], R]) -> R:
         """Run ``work`` in one transaction. Raises Unavailable, with nothing written, if the database is unavailable
         (disk full, server gone, locked by another process). If only the response to the commit is lost, everything
         may have been written."""
-        return await self.database.run(lambda connection: work(SqlTx(connection)))
+        wrote = True  # also where this is cancelled: what has begun goes on to its end
+
+        def transact(connection: Connection) -> R:
+            nonlocal wrote
+            tx = SqlTx(connection)
+            try:
+                return work(tx)
+            finally:
+                wrote = tx.wrote
+
+        try:
+            return await self.database.run(transact)
+        finally:
+            if wrote:
+                self._newest.forget()
+
+    async def newest(self) -> tuple[int, datetime] | None:
+        return await self._newest.read()
 
     async def close(self) -> None:
         await self.database.close()

@@ -1,7 +1,8 @@
 """The queue of asynchronous requests in the store's database.
 
 SQLite's transactions are serial. On PostgreSQL a claim locks its rows and skips rows that others have locked, so that
-several dispatchers share a queue without waiting for each other.
+several dispatchers share a queue without waiting for each other; whatever else locks rows does so in the order of
+their ids, so that no two wait for each other.
 """
 
 import math
@@ -9,14 +10,15 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
-from sqlalchemy import BindParameter, Connection, bindparam, case, delete, func, null, select, text, update
+from sqlalchemy import BindParameter, Connection, Text, bindparam, case, delete, func, null, select, text, update
+from sqlalchemy import cast as cast_column
 
-from tidegate.domain.asynchronous import Backlog, Item, ItemMeasurements, ItemOutcome, ItemState, LeasedItem
+from tidegate.domain.asynchronous import Backlog, EndedTogether, Item, ItemOutcome, ItemState, LeasedItem
 from tidegate.domain.errors import NotFound, TidegateError
-from tidegate.host.group_commit import GroupCommit
+from tidegate.host.group_commit import Done, GroupCommit
 from tidegate.ports.queue import ItemReport, QueueRow
 from tidegate.ports.store import Kind, Saved, Tx
 from tidegate.queueing import transitions
@@ -39,8 +41,10 @@ class _Lease:
     until: float
 
 
-Turn = Sequence[ItemReport] | _Lease
+Turn = ItemReport | list[ItemReport] | _Lease
 """What a dispatcher writes."""
+Turned = bool | set[str] | list[LeasedItem]
+"""Whether it was accepted, which of them were, what was leased."""
 
 ACCEPT_GATHER, TURN_GATHER = 0.008, 0.025
 """Seconds that requests which arrive, and what a dispatcher writes, wait for others to share their transaction."""
@@ -52,8 +56,15 @@ _C = QUEUE.c
 _NOW: BindParameter[float] = bindparam("now")
 _HELD = text(queue_sql.HELD)
 _OF_THESE = _C.id.in_(bindparam("ids", expanding=True))
-_TAKE_OVER = update(QUEUE).where(_HELD, _C.holder == bindparam("_holder"), _C.due_at > _NOW)
+_MINE = select(_C.id).where(_HELD, _C.holder == bindparam("_holder"), _C.due_at > _NOW)
+_TAKE_OVER = update(QUEUE).where(_C.id.in_(_MINE.order_by(_C.id).with_for_update())).values(due_at=_NOW)
 _EXTEND = update(QUEUE).values(due_at=bindparam("_due_at")).where(_C.id == bindparam("_id"))
+_SELECT_MEASURES = (
+    select(_C.id, cast_column(_C.measures, Text).label("measures"))
+    .where(_C.measures.is_not(None))
+    .limit(MEASURED_STEP)
+    .with_for_update(skip_locked=True)
+)
 _CLEAR_MEASURES = update(QUEUE).values(measures=null()).where(_OF_THESE)
 _SELECT_HELD = select(_C.id, _C.fence).where(_OF_THESE, _HELD).order_by(_C.id).with_for_update()
 _WAITING = (
@@ -92,7 +103,7 @@ class SqlQueue:
         self._holder = holder
         self._seen: dict[tuple[str, str], Saved[Any]] = {}
         self._accepts: GroupCommit[Accept, Item | TidegateError] = GroupCommit(self._accept, ACCEPT_GATHER)
-        self._turns: GroupCommit[Turn, set[str] | list[LeasedItem]] = GroupCommit(self._take_turns, TURN_GATHER)
+        self._turns: GroupCommit[Turn, Turned] = GroupCommit(self._take_turns, TURN_GATHER)
 
     async def accept(self, make: Callable[[Tx], Item], body: bytes | None) -> Item:
         made = await self._accepts.do((make, body))
@@ -107,9 +118,8 @@ class SqlQueue:
         return await self._lease(_Lease(partial(select_overdue, now=now, most=most), now, until))
 
     async def take_over(self, now: float) -> int:
-        change = _TAKE_OVER.values(due_at=_NOW)
         given = {"_holder": self._holder, "now": now}
-        return await self._database.run(lambda c: c.execute(change, given).rowcount)
+        return await self._database.run(lambda c: c.execute(_TAKE_OVER, given).rowcount)
 
     async def extend(self, fences: Mapping[str, int], until: float) -> set[str]:
         def work(connection: Connection) -> set[str]:
@@ -121,9 +131,12 @@ class SqlQueue:
         return await self._database.run(work) if fences else set()
 
     async def note(self, notes: Sequence[ItemReport]) -> set[str]:
-        landed = await self._turns.do(notes)
+        landed = await self._turns.do(list(notes))
         assert isinstance(landed, set)
         return landed
+
+    def submit(self, note: ItemReport, done: Callable[[bool | None, BaseException | None], None]) -> None:
+        self._turns.submit(note, cast("Done[Turned]", done))
 
     async def body(self, id: str) -> bytes:
         asked = select(_C.body).where(_C.id == id)
@@ -153,22 +166,21 @@ class SqlQueue:
         found = (await self.backlogs()).items()
         return {name: one.oldest for name, one in found if name not in known and one.oldest is not None}
 
-    async def measured(self, most: int) -> list[ItemMeasurements]:
-        def work(connection: Connection) -> list[Any]:
-            found: list[Any] = []
-            while len(found) < most:
-                asked = select(_C.id, _C.measures).where(_C.measures.is_not(None)).limit(MEASURED_STEP)
-                rows = connection.execute(asked.with_for_update(skip_locked=True)).all()
+    async def measured(self, most: int) -> list[EndedTogether]:
+        def work(connection: Connection) -> list[EndedTogether]:
+            found: list[EndedTogether] = []
+            items = 0
+            while items < most:
+                rows = connection.execute(_SELECT_MEASURES).all()
                 if not rows:
                     break
                 connection.execute(_CLEAR_MEASURES, {"ids": [row.id for row in rows]})
-                # A version before this one wrote the measures of one request alone.
-                found += chain.from_iterable(
-                    row.measures if isinstance(row.measures, list) else [row.measures] for row in rows
-                )
+                groups = [group for row in rows for group in queue_sql.read_measures(row.measures)]
+                items += sum(max(map(len, group.values.values()), default=0) for group in groups)
+                found += groups
             return found
 
-        return [msgspec.convert(each, ItemMeasurements) for each in await self._database.run(work)]
+        return await self._database.run(work)
 
     async def rows(self, endpoint: str, most: int) -> list[QueueRow]:
         asked = select(_C.item, _C.state, _C.fence, _C.outcome).where(_C.endpoint == endpoint)
@@ -188,7 +200,7 @@ class SqlQueue:
         return total
 
     async def prune(self, before: float) -> int:
-        old = select(_C.id).where(_C.finished_at < before).limit(PRUNE_BATCH)
+        old = select(_C.id).where(_C.finished_at < before).limit(PRUNE_BATCH).with_for_update(skip_locked=True)
         return await self._database.run(lambda c: c.execute(delete(QUEUE).where(_C.id.in_(old))).rowcount)
 
     async def _lease(self, wanted: _Lease) -> list[LeasedItem]:
@@ -219,16 +231,29 @@ class SqlQueue:
 
         return await self._database.run(work)
 
-    async def _take_turns(self, given: list[Turn]) -> list[set[str] | list[LeasedItem]]:
+    async def _take_turns(self, given: list[Turn]) -> list[Turned]:
         """The reports first: what they give back may be leased again."""
-        every = {note.id: note for notes in given if not isinstance(notes, _Lease) for note in notes}
+        leases = [one for one in given if isinstance(one, _Lease)]
+        every = {note.id: note for note in chain.from_iterable(map(_notes, given))}
 
         def work(connection: Connection) -> tuple[set[str], list[list[LeasedItem]]]:
-            landed = _record(connection, every)
-            return landed, [self._lease_in(connection, one) for one in given if isinstance(one, _Lease)]
+            return _record(connection, every), [self._lease_in(connection, one) for one in leases]
 
         landed, leased = await self._database.run(work)
-        return [leased.pop(0) if isinstance(one, _Lease) else {note.id for note in one} & landed for one in given]
+        taken = iter(leased)
+        return [next(taken) if isinstance(one, _Lease) else _accepted(one, landed) for one in given]
+
+
+def _notes(turn: Turn) -> Sequence[ItemReport]:
+    if isinstance(turn, ItemReport):
+        return (turn,)
+    return () if isinstance(turn, _Lease) else turn
+
+
+def _accepted(notes: ItemReport | list[ItemReport], landed: set[str]) -> bool | set[str]:
+    if isinstance(notes, ItemReport):
+        return notes.id in landed
+    return {note.id for note in notes} & landed
 
 
 class _CachingTx(SqlTx):

@@ -3,15 +3,19 @@
 SQLite runs in this process: a statement for each row is as quick there as one for all, and rows are named by their
 number, which spares the look for their id. PostgreSQL gets all rows of a statement as one JSON text: to begin a
 statement takes it longer than to write a row, and one text takes the driver less than an array for each column.
+
+Every statement of PostgreSQL that may wait for rows locks them in the order of their ids, so that no two transactions
+wait for each other.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection
 
-from tidegate.domain.asynchronous import Item, ItemMeasurements, ItemOutcome, ItemState, LeasedItem
+from tidegate.domain.asynchronous import EndedTogether, Item, ItemMeasurements, ItemOutcome, ItemState, LeasedItem
 from tidegate.ports.queue import ItemReport
 
 MAX_LEASED_BODY = 16 * 1024
@@ -57,12 +61,18 @@ WHERE {HELD}"""
 _SET = "UPDATE queue SET state = ?, due_at = ?, tries = ?, losses = ?, outcome = ?, finished_at = ?"
 _NOTE, _FINISH = f"{_SET} WHERE rowid = ?", f"{_SET}, body = NULL WHERE rowid = ?"
 _NOTE_PG = f"""
+WITH given AS (
+  SELECT * FROM json_to_recordset(%s::json) AS these(id text, fence int8, state text, due_at float8, tries int8,
+    losses int8, outcome text, finished_at float8)
+), held AS MATERIALIZED (
+  SELECT queue.id FROM queue JOIN given ON queue.id = given.id AND queue.fence = given.fence
+  WHERE queue.{HELD} ORDER BY queue.id FOR UPDATE OF queue
+)
 UPDATE queue SET state = given.state, due_at = given.due_at, tries = given.tries, losses = given.losses,
   outcome = given.outcome::json, finished_at = given.finished_at,
   body = CASE WHEN given.state <> 'done' THEN queue.body END
-FROM json_to_recordset(%s::json) AS given(id text, fence int8, state text, due_at float8, tries int8, losses int8,
-  outcome text, finished_at float8)
-WHERE queue.id = given.id AND queue.fence = given.fence AND queue.{HELD} RETURNING queue.id"""
+FROM held JOIN given ON given.id = held.id
+WHERE queue.id = held.id AND queue.fence = given.fence AND queue.{HELD} RETURNING queue.id"""
 _MEASURES = "UPDATE queue SET measures = ? WHERE id = ?"
 
 _INSERTED = ("id", "endpoint", "item", "body", "accepted_at", "expires_at")
@@ -71,6 +81,17 @@ _REPORTED = ("state", "due_at", "tries", "losses", "outcome", "finished_at", "id
 _STATES = {str(state): state for state in ItemState}
 _read_item = msgspec.json.Decoder(Item).decode
 _read_outcome = msgspec.json.Decoder(ItemOutcome).decode
+
+
+@dataclass(frozen=True)
+class _StoredMeasures:
+    endpoint: str
+    variant: str
+    at: float
+    values: dict[str, float | list[float]]
+
+
+_read_measures = msgspec.json.Decoder(list[_StoredMeasures] | _StoredMeasures).decode
 
 
 class StoredItem(NamedTuple):
@@ -179,10 +200,34 @@ def _values(report: ItemReport) -> tuple[Any, ...]:
     )
 
 
-def write_measures(connection: Connection, keeper: str, measures: Sequence[ItemMeasurements]) -> None:
+def write_measures(connection: Connection, keeper: str, measures: Iterable[ItemMeasurements]) -> None:
     """Keep them in the row of one item: a row for each would be written, read and written again."""
     statement = _MEASURES if connection.dialect.name == "sqlite" else _MEASURES.replace("?", "%s")
-    connection.exec_driver_sql(statement, (_text(measures), keeper))
+    connection.exec_driver_sql(statement, (_text(_together(measures)), keeper))
+
+
+def _together(measures: Iterable[ItemMeasurements]) -> list[EndedTogether]:
+    """By endpoint, variant and second, value by value: thousands a second are encoded and read so."""
+    groups: dict[tuple[str, str, int], dict[str, list[float]]] = {}
+    for one in measures:
+        values = groups.setdefault((one.endpoint, one.variant, int(one.at)), {})
+        for name, value in one.values.items():
+            values.setdefault(name, []).append(value)
+    return [EndedTogether(*key, values) for key, values in groups.items()]
+
+
+def read_measures(text: str) -> list[EndedTogether]:
+    """What ``write_measures`` kept, or a version before this one: the measures of one item, or of several."""
+    stored = _read_measures(text)
+    return [
+        EndedTogether(
+            one.endpoint,
+            one.variant,
+            int(one.at),
+            {name: value if isinstance(value, list) else [value] for name, value in one.values.items()},
+        )
+        for one in (stored if isinstance(stored, list) else [stored])
+    ]
 
 
 def _records(names: Sequence[str], rows: Iterable[tuple[Any, ...]]) -> str:

@@ -5,7 +5,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from tidegate.domain.errors import Invalid, TidegateError
+from tidegate.domain.errors import Invalid, UnreadableRecord
 from tidegate.ports.store import Kind
 
 T = TypeVar("T")
@@ -27,7 +27,7 @@ def encode(kind: Kind[T], name: str, body: T) -> object:
 
 def decode(kind: Kind[T], name: str, text: str) -> T:
     """Read a body. Loops ask each second for records that have not changed, so those read last are kept: bodies are
-    frozen, and the text says all of one."""
+    frozen, and the text says all of one. Raises UnreadableRecord."""
     return cast(T, (_decode_short if len(text) <= SHORT else _decode)(kind, name, text))
 
 
@@ -35,8 +35,9 @@ def _decode(kind: Kind[Any], name: str, text: str) -> Any:
     try:
         return msgspec.json.decode(text, type=kind.type)
     except msgspec.DecodeError as error:
-        raise TidegateError(
-            f"The {kind.name} {name!r} in the database cannot be read by this tidegate: {error}"
+        raise UnreadableRecord(
+            f"The {kind.name} {name!r} in the database cannot be read by this tidegate: {error}",
+            about=(kind.name, name),
         ) from None
 
 

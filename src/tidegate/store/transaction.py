@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Text, and_, cast, delete, insert, select, update
 
-from tidegate.domain.errors import Invalid
+from tidegate.domain.errors import Invalid, UnreadableRecord
 from tidegate.domain.observation import Event
-from tidegate.ports.store import Filter, JournalLine, Kind, RecordPage, Saved, Stale
+from tidegate.ports.store import Filter, JournalLine, Kind, RecordPage, Saved, Stale, Unreadable
 from tidegate.store import journal, pages, record_codec
 from tidegate.store.tables import JOURNAL, RECORDS
 
@@ -26,6 +26,8 @@ class SqlTx:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.wrote = False
+        """Whether the journal may have other lines than before."""
 
     def get(self, kind: Kind[T], name: str) -> Saved[T] | None:
         row = self._connection.execute(select(*_ROW).where(_key(kind, name))).one_or_none()
@@ -43,6 +45,7 @@ class SqlTx:
     ) -> int:
         if now.tzinfo is None:
             raise Invalid(f"The time {now} of the {kind.name} {name!r} has no time zone")
+        self.wrote = True
         plain = record_codec.encode(kind, name, body)
         asked = select(RECORDS.c.version, RECORDS.c.body).where(_key(kind, name))
         present = self._connection.execute(asked).one_or_none()
@@ -62,6 +65,7 @@ class SqlTx:
     def delete(
         self, kind: Kind[T], name: str, *, expect: int | None, now: datetime, events: Sequence[Event] = ()
     ) -> bool:
+        self.wrote = True
         present = self._version(kind, name)
         _check(kind, name, present, expect)
         if not present:
@@ -86,7 +90,13 @@ class SqlTx:
         rows = self._connection.execute(query).all()
         shown = rows if limit is None else rows[:limit]
         more = pages.token(kind.name, where, shown[-1]) if shown and len(rows) > len(shown) else None
-        return RecordPage([_saved(kind, row) for row in shown], more)
+        items, unreadable = list[Saved[T]](), list[Unreadable]()
+        for row in shown:
+            try:
+                items.append(_saved(kind, row))
+            except UnreadableRecord as error:
+                unreadable.append(Unreadable(kind.name, row.name, row.created_at, row.modified_at, str(error)))
+        return RecordPage(items, more, tuple(unreadable))
 
     def versions(self, kind: Kind[T]) -> dict[str, int]:
         asked = select(RECORDS.c.name, RECORDS.c.version).where(RECORDS.c.kind == kind.name)
@@ -120,6 +130,7 @@ class SqlTx:
         return journal.lines(self._connection, self._connection.execute(query).all(), bodies=bodies)
 
     def prune_journal(self, before: datetime, most: int) -> int:
+        self.wrote = True
         return journal.prune(self._connection, before, most)
 
     def mark(self, kind: Kind[T], name: str) -> tuple[int, datetime] | None:

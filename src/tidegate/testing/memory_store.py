@@ -154,5 +154,9 @@ class MemoryStore:
         self._tx = attempt
         return result
 
+    async def newest(self) -> tuple[int, datetime] | None:
+        lines = self._tx.lines
+        return (lines[-1].seq, lines[-1].at) if lines else None
+
     async def close(self) -> None:
         return None

@@ -10,6 +10,8 @@ CONCURRENCY, MEGABYTES = 1, 6
 """SageMaker's defaults."""
 BUILT_IN_CONCURRENCY = 3
 """For the runtimes of this platform: one request is computed, one is read, and one is in transit."""
+PARTS_CONCURRENCY = 4
+"""For those that read parts of a file themselves: two are computed, and two are there when these are done."""
 BUILT_IN_BATCH = 512 * 1024
 """Bytes of a batch to them: larger ones are not faster, and delay the first answer."""
 MAX = 100
@@ -56,4 +58,5 @@ def plan_requests(
     aim = BUILT_IN_BATCH if built_in and pace.megabytes is None and split is SplitType.LINE else 0
     asked = pace.concurrency or min(MAX, max(0, parameters.max_concurrent_transforms))
     parts = built_in and parameters.tidegate_parts and not single and split is SplitType.LINE
-    return RequestPlan(single, limit, asked or (BUILT_IN_CONCURRENCY if built_in else CONCURRENCY), parts, aim)
+    usual = PARTS_CONCURRENCY if parts else BUILT_IN_CONCURRENCY if built_in else CONCURRENCY
+    return RequestPlan(single, limit, asked or usual, parts, aim)

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from tidegate.domain.errors import Invalid
-from tidegate.ports.store import Filter, Saved
+from tidegate.ports.store import Filter, RecordPage, Saved, Unreadable
 from tidegate.wire.operation import Params
 
 T = TypeVar("T")
 E = TypeVar("E")
+S = TypeVar("S")
 
 PAGE_SIZE = 10
 """Page size if MaxResults is absent."""
@@ -40,9 +41,23 @@ def parse_listing(params: Params, order: str = "Descending") -> Listing:
     return Listing(where, params.get("MaxResults", PAGE_SIZE), params.get("NextToken"))
 
 
-def list_by_status(
-    every: list[Saved[T]], params: Params, status: Callable[[Saved[T]], str]
-) -> tuple[Sequence[Saved[T]], str | None]:
+Shown = Saved[T] | Unreadable
+"""A record of a listing."""
+
+
+def show_page(page: RecordPage[T], where: Filter) -> list[Shown[T]]:
+    """The page with the records that cannot be read, which are there, too."""
+    found: list[Shown[T]] = [*page.items, *page.unreadable]
+    if not page.unreadable:
+        return found
+    found.sort(key=lambda one: one.name, reverse=where.descending)
+    if where.sort_by != "name":
+        times = {"created": lambda one: one.created_at, "modified": lambda one: one.modified_at}
+        found.sort(key=times[where.sort_by], reverse=where.descending)
+    return found
+
+
+def list_by_status(every: list[S], params: Params, status: Callable[[S], str]) -> tuple[Sequence[S], str | None]:
     """Filter by status, which is derived and therefore not indexed: reads ``every`` record that passes the other
     filters and takes a page of the matches."""
     wanted = parse_listing(params)

@@ -6,7 +6,7 @@ from tidegate.domain.errors import Invalid
 from tidegate.domain.fleet import ROUTINGS, RoutingStrategy
 from tidegate.service import configs as use
 from tidegate.wire import capture_tags, sagemaker_async, sagemaker_capture
-from tidegate.wire.listing import parse_listing
+from tidegate.wire.listing import parse_listing, show_page
 from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
 from tidegate.wire.sagemaker_serverless import SERVERLESS_TYPE, parse_serverless, render_serverless
 from tidegate.wire.sagemaker_tags import parse_tags
@@ -129,7 +129,7 @@ def list_endpoint_configs(call: TxCall, params: Params) -> Params:
             "EndpointConfigArn": arn(call, saved.name),
             "CreationTime": saved.created_at,
         }
-        for saved in page.items
+        for saved in show_page(page, wanted.where)
     ]
     return {"EndpointConfigs": entries, "NextToken": page.next}
 

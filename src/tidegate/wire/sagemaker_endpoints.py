@@ -4,15 +4,15 @@ from tidegate.domain.access import Access
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import Invalid
 from tidegate.domain.rollout import DeploymentConfig
-from tidegate.ports.store import Saved
+from tidegate.ports.store import Unreadable
 from tidegate.rollout.commands import VariantChange
-from tidegate.rollout.status import status
+from tidegate.rollout.status import EndpointStatus, status
 from tidegate.service import endpoints as use
 from tidegate.service.endpoints import CarryOver, UpdateRequest
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.targets import choose_target, find_capabilities
 from tidegate.wire import capture_tags
-from tidegate.wire.listing import list_by_status, parse_listing
+from tidegate.wire.listing import Shown, list_by_status, parse_listing, show_page
 from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
 from tidegate.wire.sagemaker_deployment import parse_deployment
 from tidegate.wire.sagemaker_describe import arn, render_endpoint
@@ -111,25 +111,29 @@ def describe_endpoint(call: TxCall, params: Params) -> Params:
 
 def list_endpoints(call: TxCall, params: Params) -> Params:
     if "StatusEquals" in params or params.get("SortBy") == "Status":
-        every = call.tx.find(ENDPOINT, parse_listing(params).where).items
-        found, token = list_by_status(every, params, _status)
+        page = call.tx.find(ENDPOINT, parse_listing(params).where)
+        found, token = list_by_status(show_page(page, parse_listing(params).where), params, _status)
     else:
         wanted = parse_listing(params)
         page = call.tx.find(ENDPOINT, wanted.where, wanted.limit, wanted.after)
-        found, token = page.items, page.next
-    return {"Endpoints": [_render_summary(call, saved) for saved in found], "NextToken": token}
+        found, token = show_page(page, wanted.where), page.next
+    return {"Endpoints": [_render_summary(call, shown) for shown in found], "NextToken": token}
 
 
-def _status(saved: Saved[Endpoint]) -> str:
+def _status(saved: Shown[Endpoint]) -> str:
+    """One that cannot be read is Failed: nothing better is known of it."""
+    if isinstance(saved, Unreadable):
+        return str(EndpointStatus.FAILED)
     return str(status(saved.body)[0])
 
 
-def _render_summary(call: TxCall, saved: Saved[Endpoint]) -> Params:
+def _render_summary(call: TxCall, saved: Shown[Endpoint]) -> Params:
+    times = saved if isinstance(saved, Unreadable) else saved.body
     return {
         "EndpointName": saved.name,
         "EndpointArn": arn(call, saved.name),
-        "CreationTime": saved.body.created_at,
-        "LastModifiedTime": saved.body.modified_at,
+        "CreationTime": times.created_at,
+        "LastModifiedTime": times.modified_at,
         "EndpointStatus": _status(saved),
     }
 

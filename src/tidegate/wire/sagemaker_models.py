@@ -8,7 +8,7 @@ from tidegate.domain.registry import MULTI_MODEL, SINGLE_MODEL, ContainerDefinit
 from tidegate.service import models as use
 from tidegate.service import packages
 from tidegate.spec.placeholders import describe_placeholder, has_impossible_bucket
-from tidegate.wire.listing import parse_listing
+from tidegate.wire.listing import parse_listing, show_page
 from tidegate.wire.operation import OperationCall, Operations, Params, TxCall, TxOperation
 from tidegate.wire.sagemaker_packages import find_record_name
 from tidegate.wire.sagemaker_tags import parse_tags
@@ -175,7 +175,7 @@ def list_models(call: TxCall, params: Params) -> Params:
     page = use.list_models(call.tx, wanted.where, wanted.limit, wanted.after)
     entries = [
         {"ModelName": saved.name, "ModelArn": arn(call, saved.name), "CreationTime": saved.created_at}
-        for saved in page.items
+        for saved in show_page(page, wanted.where)
     ]
     return {"Models": entries, "NextToken": page.next}
 

@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import pytest
-from click.testing import Result
 from typer.testing import CliRunner
 
 from tests.unit.cli.stub_server import API, found, stub
@@ -15,7 +14,7 @@ from tidegate.domain.errors import TidegateError
 ENDED = {"name": "incident", "run": "r", "verdict": "shown", "said": "it was rolled back", "removing": False}
 
 
-def run(*arguments: str, **variables: str) -> Result:
+def run(*arguments: str, **variables: str) -> Any:
     given = {"AWS_ACCESS_KEY_ID": None, "COLUMNS": "100", "TZ": "UTC", **variables}
     return CliRunner().invoke(app, arguments, env=given)
 

@@ -3,25 +3,28 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from tests.metric_alarm import metric_alarm
+from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint, VersionRequest
-from tidegate.domain.errors import TargetRefused, TidegateError
+from tidegate.domain.errors import TargetRefused, TidegateError, UnreadableRecord
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.domain.observation import FleetStatus, Observation
-from tidegate.domain.rollout import DeploymentConfig
+from tidegate.domain.rollout import BlueGreen, CapacitySize, DeploymentConfig, Phase, SizeType, TrafficRouting
 from tidegate.domain.targets import LOCAL
 from tidegate.domain.traffic import RouteTable
+from tidegate.monitoring.guard_verdicts import GuardVerdict
 from tidegate.ports.store import Kind
 from tidegate.ports.target import Capabilities, Look
 from tidegate.reconcile.engine import ACTIVE_RESYNC, RETRY, SETTLE, Engine
 from tidegate.reconcile.guards import Guards
 from tidegate.rollout import commands
-from tidegate.service.record_kinds import ENDPOINT
+from tidegate.service.record_kinds import ALARM, ENDPOINT
 from tidegate.store import SqlStore, open_store
 from tidegate.testing.memory_metrics import MemoryMetrics
 from tidegate.testing.samples import version
@@ -130,6 +133,39 @@ def test_a_record_that_cannot_be_read_keeps_no_other_from_being_followed(
 
     with caplog.at_level(logging.WARNING):
         told(tmp_path, story)
+
+
+def test_a_rollout_whose_record_can_no_longer_be_read_still_turns_back(tmp_path: Path) -> None:
+    alarm = replace(metric_alarm(NOON), name="errors")
+    ten = CapacitySize(SizeType.CAPACITY_PERCENT, 10)
+    canary = DeploymentConfig(BlueGreen(TrafficRouting.CANARY, 600, ten), alarms=("errors",))
+
+    async def story(case: Case) -> None:
+        await case.create()
+        await case.ticks(6)
+        saved = await case.store.run(lambda tx: tx.get(ENDPOINT, "fraud"))
+        assert saved is not None and saved.body.rollout is None
+        wanted = VersionRequest(version("v2", {"a": 1}), canary, NOON, guards=(alarm,))
+        begun = commands.begin(saved.body, wanted, rollout_id="r2", can=case.target.can, now=NOON)
+        await case.store.run(lambda tx: tx.put(ALARM, "errors", alarm, expect=0, now=NOON))
+        await case.store.run(lambda tx: tx.put(ENDPOINT, "fraud", begun, expect=None, now=NOON))
+        await case.ticks(2)
+        assert FleetId("fraud", begun.generation, "a") in case.target.fleets
+        raw = Kind(ENDPOINT.name, object)
+        await case.store.run(lambda tx: tx.put(raw, "fraud", "what a later version wrote", expect=None, now=NOON))
+        with pytest.raises(UnreadableRecord):
+            await case.engine.tick("fraud")
+        assert not case.engine._unsaved.known["fraud"].turned, "nothing speaks against it"
+        ringing = replace(alarm, state=AlarmState.ALARM)
+        case.engine.guards._verdicts["r2", "errors"] = GuardVerdict(ringing, NOON, NOON)
+        with pytest.raises(UnreadableRecord):
+            await case.engine.tick("fraud")
+        turned = case.engine._unsaved.known["fraud"]
+        assert turned.turned and turned.endpoint.rollout is not None
+        assert turned.endpoint.rollout.phase is Phase.ROLLING_BACK
+        assert case.engine.trouble is None, "the store is well"
+
+    told(tmp_path, story)
 
 
 def test_nothing_is_taken_up_after_the_stop(tmp_path: Path) -> None:

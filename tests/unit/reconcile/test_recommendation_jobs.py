@@ -17,7 +17,7 @@ from tidegate.domain.recommendation import (
 )
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.ports.recommenders import RecommenderSeen
-from tidegate.ports.store import Store, Tx
+from tidegate.ports.store import Kind, Store, Tx
 from tidegate.reconcile.recommendations import MOST_STARTS, Recommendations, decided
 from tidegate.service import recommendations as use
 from tidegate.service.record_kinds import RECOMMENDATION
@@ -165,3 +165,16 @@ def test_how_a_job_ends(stopping: bool, reason: str, outcome: RecommendationStat
     steps = (ConfigurationTrial({}, 1, 10.0, 0.1),)
     after = decided(going, RecommenderSeen(False, steps, reason, FOUND), 1, False, NOW)
     assert (after.status, after.ended_at, after.steps) == (outcome, NOW, steps)
+
+
+async def test_the_process_of_a_job_whose_record_cannot_be_read_is_left_alone(tmp_path: Path) -> None:
+    async def play(engine: Recommendations, processes: Processes, store: Store) -> None:
+        raw = Kind(RECOMMENDATION.name, object)
+        await store.run(lambda tx: tx.put(raw, "strange", "what a later version wrote", expect=0, now=NOW))
+        processes.left |= {"strange", "gone"}
+        processes.seen["strange"] = RecommenderSeen(True)
+        await engine.look()
+        await engine.look()
+        assert processes.left == {"strange", "a"} and processes.stopped == []
+
+    await played(tmp_path, play)

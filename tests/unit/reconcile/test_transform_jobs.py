@@ -21,7 +21,7 @@ from tidegate.domain.transform import (
     TransformProgress,
 )
 from tidegate.ports.runners import RunnerSeen
-from tidegate.ports.store import Store
+from tidegate.ports.store import Kind, Store
 from tidegate.reconcile.transforms import Transforms
 from tidegate.service import transforms as use
 from tidegate.service.record_kinds import TRANSFORM
@@ -95,7 +95,8 @@ class Runners:
     async def keep(self, name: str) -> None:
         self.calls.append("keep")
 
-    async def prune(self, active: Any) -> None: ...
+    async def prune(self, active: Any) -> None:
+        self.calls.append(f"prune all but {sorted(active)}")
 
     def progress(self, name: str) -> TransformProgress:
         return self.done
@@ -280,5 +281,17 @@ async def test_a_job_that_the_target_will_never_run_fails_at_once(tmp_path: Path
         await scene.change(use.resume)
         scene.runners.never = ""
         assert (await scene.turn()).status is JobStatus.IN_PROGRESS and scene.runners.alive
+
+    await played(tmp_path, play)
+
+
+async def test_what_a_job_whose_record_cannot_be_read_has_done_is_not_pruned(tmp_path: Path) -> None:
+    async def play(scene: Scene) -> None:
+        raw = Kind(TRANSFORM.name, object)
+        await scene.store.run(lambda tx: tx.put(raw, "strange", "what a later version wrote", expect=0, now=NOW))
+        await scene.engine.start()
+        await scene.engine.stop()
+        await scene.engine._prune()
+        assert scene.runners.calls[-1] == "prune all but ['j', 'strange']"
 
     await played(tmp_path, play)

@@ -14,6 +14,7 @@ from tidegate.domain.observation import Capabilities
 from tidegate.domain.rollout import Cause, DeploymentConfig, Phase
 from tidegate.rollout import commands, history, transitions
 from tidegate.rollout.digest import digest
+from tidegate.rollout.status import status
 from tidegate.testing.samples import version
 from tidegate.testing.world import START
 
@@ -119,6 +120,59 @@ def test_a_record_older_than_its_history_begins_with_what_serves() -> None:
         (2, "v2", Outcome.SERVING),
     ]
     assert life.entries[0].began_at == at(1) and life.entries[0].asked_by == "ann"
+
+
+def supersede(life: Life, name: str, id: str) -> None:
+    request = VersionRequest(version(name), DeploymentConfig(), at(5), "bob")
+    life.change(commands.supersede(life.endpoint, request, rollout_id=id, can=Capabilities(), now=at(5)))
+
+
+def superseded_life() -> Life:
+    """Of v1, which serves, v2, which is rolled back, and v3, which waits for that."""
+    life = Life()
+    life.deploy("v1")
+    life.begin("v2")
+    supersede(life, "v3", "next")
+    return life
+
+
+def dropped(life: Life) -> list[tuple[str, str, Outcome, str]]:
+    return [
+        (entry.version.config_name, entry.asked_by, entry.outcome, entry.reason)
+        for entry in life.entries
+        if entry.served_at is None and entry.asked_by == "bob"
+    ]
+
+
+def test_an_update_whose_rollback_fails_before_it_says_so_everywhere() -> None:
+    life = superseded_life()
+    after, events = transitions.fail_rollback(life.endpoint, "no capacity", at(6))
+    life.change(after)
+    says = "The update to v3, which was to follow, was given up: that rollback failed; deploy it again."
+    assert [event.kind for event in events] == ["rollout.RollbackFailed", "rollout.SuccessorDropped"]
+    assert events[1].message == says and events[1].data["rollout"] == "next"
+    assert status(after)[0] == "UpdateRollbackFailed" and status(after)[1].endswith(says)
+    why = "It never began: the rollback that it waited for failed; deploy it again."
+    assert dropped(life) == [("v3", "bob", Outcome.FAILED, why)]
+
+
+def test_each_way_to_lose_a_successor_is_in_the_history() -> None:
+    aborted, replaced, deleted = superseded_life(), superseded_life(), superseded_life()
+    aborted.change(commands.abort(aborted.endpoint, "cid", at(6)))
+    supersede(replaced, "v4", "other")
+    deleted.change(commands.delete(deleted.endpoint, at(6), force=True))
+    assert dropped(aborted) == [("v3", "bob", Outcome.FAILED, "It never began: it was aborted.")]
+    assert dropped(replaced) == [("v3", "bob", Outcome.FAILED, "It never began: v4 was asked for in its place.")]
+    assert dropped(deleted) == [("v3", "bob", Outcome.FAILED, "It never began: the endpoint was deleted.")]
+    aborted.change(transitions.finish_rollback(aborted.endpoint, at(7))[0])
+    assert "The update to v3, which was to follow, was given up: aborted by cid." in status(aborted.endpoint)[1]
+    replaced.change(transitions.finish_rollback(replaced.endpoint, at(7))[0])
+    assert [entry.outcome for entry in replaced.entries] == [
+        Outcome.SERVING,
+        Outcome.ROLLED_BACK,
+        Outcome.FAILED,
+        Outcome.ROLLING_OUT,
+    ]
 
 
 def test_a_successor_is_in_the_history_once_it_begins() -> None:

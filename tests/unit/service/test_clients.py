@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import INSTANCES, SAGEMAKER, FleetSecond, Latency, MetricId, WorkerSeries
 from tidegate.monitoring import sketch
-from tidegate.service import metric_samples, prometheus
+from tidegate.service import fleet_totals, metric_samples, prometheus
 from tidegate.service.clients import (
     BUSIER_FACTOR,
     HALF_LIFE,
@@ -107,7 +107,7 @@ SECONDS = st.lists(
 @given(SECONDS)
 def test_there_are_never_too_many_and_none_is_lost(steps: list[dict[str, int]]) -> None:
     known: dict[tuple[str, str], ClientNames] = {}
-    totals: dict[prometheus.FleetKey, prometheus.FleetTotals] = {}
+    totals: dict[fleet_totals.FleetKey, fleet_totals.FleetTotals] = {}
     for at, requests in enumerate(steps):
         known, (second,) = bound_names(known, [asked(at, requests)])
         found = shown(second)
@@ -117,8 +117,8 @@ def test_there_are_never_too_many_and_none_is_lost(steps: list[dict[str, int]]) 
         assert len(names.named) <= MAX_NAMES
         assert len(names.watched) <= MAX_WATCHED
         assert not names.named.keys() & names.watched.keys()
-        totals = prometheus.add(totals, [second])
-        models = totals[prometheus.FleetKey("clients", "main", "v1")].models
+        totals = fleet_totals.add(totals, [second])
+        models = totals[fleet_totals.FleetKey("clients", "main", "v1")].models
         assert models is None or len(models.clients) <= MAX_NAMES + 1
 
 
@@ -140,7 +140,7 @@ def test_each_is_published_under_its_name_in_its_unit() -> None:
 
 
 def test_the_page_for_prometheus_has_models_and_clients() -> None:
-    totals = prometheus.add({}, [asked(9, {"acme.tar.gz": 4}), asked(10, {"acme.tar.gz": 2, 'b"r': 1})])
+    totals = fleet_totals.add({}, [asked(9, {"acme.tar.gz": 4}), asked(10, {"acme.tar.gz": 2, 'b"r': 1})])
     page = prometheus.render(totals, [], [])
     fleet = 'endpoint="clients",variant="main",config="v1"'
     for line in (
@@ -156,6 +156,6 @@ def test_the_page_for_prometheus_has_models_and_clients() -> None:
 
 
 def test_a_page_without_such_fleets_says_nothing_of_models() -> None:
-    page = prometheus.render(prometheus.add({}, [FleetSecond(FLEET, "v1", 1, 1, invocations=1)]), [], [])
+    page = prometheus.render(fleet_totals.add({}, [FleetSecond(FLEET, "v1", 1, 1, invocations=1)]), [], [])
     assert "model_cache" not in page
     assert "target_model" not in page

@@ -20,7 +20,7 @@ BOARD = json.loads((ROOT / "deploy" / "grafana" / "tidegate.json").read_text())
 PROMTOOL = shutil.which("promtool")
 LABELS = {
     *("endpoint", "variant", "config", "generation", "dimension", "alarm", "state", "phase", "outcome", "le"),
-    *("model", "job"),
+    *("model", "job", "kind", "name"),
 }
 needs_promtool = pytest.mark.skipif(PROMTOOL is None, reason="needs promtool (Debian's package of that name)")
 

@@ -4,6 +4,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.metric_alarm import metric_alarm
@@ -15,7 +17,8 @@ from tidegate.domain.observation import FleetStatus, Observation
 from tidegate.domain.rollout import DeploymentConfig, Phase, RolloutPlan, Version
 from tidegate.domain.traffic import build_route_table
 from tidegate.monitoring import sketch
-from tidegate.service.prometheus import FleetKey, add, render
+from tidegate.service.fleet_totals import MOST_CONFIGS, SILENT, FleetKey, Totals, add
+from tidegate.service.prometheus import render
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 GREEN = FleetId("fraud", 2, "main")
@@ -171,3 +174,38 @@ def test_what_waits_and_what_was_turned_away() -> None:
     assert value(page, "tidegate_queued_requests", fleet) == 6
     assert value(page, "tidegate_queue_seconds", fleet) == 0.25
     assert page.count("tidegate_queued_requests{") == 1, "what is not known is not told"
+
+
+def of_configs(names: list[str], at: int, endpoint: str = "fraud") -> list[FleetSecond]:
+    fleet = FleetId(endpoint, 2, "main")
+    return [replace(SECOND, fleet=fleet, config_name=name, second=at) for name in names]
+
+
+def test_totals_of_former_configs_are_not_kept_for_ever_and_those_of_late_are() -> None:
+    former = [f"v{number:03}" for number in range(60)]
+    totals = add({}, of_configs(former, 1_000))
+    assert len(totals) == 60, "each may still be within a window of rate()"
+    for number in range(60):
+        totals = add(totals, of_configs([f"w{number:03}"], 1_000 + SILENT))
+    assert len(totals) == 60 and not {key.config for key in totals} & set(former)
+    totals = add(totals, of_configs(["idle"], 2_000, "another"))
+    assert FleetKey("another", "main", "idle") in totals, "those with the latest requests stay, however long ago"
+
+
+def test_totals_have_a_bound_whatever_is_deployed() -> None:
+    totals = add({}, of_configs([f"v{number}" for number in range(MOST_CONFIGS + 50)], 1_000))
+    assert len(totals) == MOST_CONFIGS
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 3 * SILENT)), max_size=120))
+def test_a_counter_rises_or_begins_anew_at_what_came_since(reports: list[tuple[int, int]]) -> None:
+    totals: Totals = {}
+    for number, at in reports:
+        seconds = of_configs([f"v{number}"], at)
+        after = add(totals, seconds)
+        for key, one in after.items():
+            before = totals[key].invocations if key in totals else 0
+            came = sum(second.invocations for second in seconds if second.config_name == key.config)
+            assert one.invocations == before + came
+        totals = after
+    assert len(totals) <= 31

@@ -144,7 +144,7 @@ def test_the_job_wins_over_the_container_and_the_container_over_the_default() ->
     assert pacing.plan_requests(RequestLimits(), nothing, SplitType.NONE, True).limit == 6 * 2**20
     parts = pacing.parse_parameters(b'{"TidegateParts": true}')
     assert pacing.plan_requests(RequestLimits(), parts, SplitType.LINE, True) == RequestPlan(
-        False, 6 * 2**20, 3, parts=True, aim=pacing.BUILT_IN_BATCH
+        False, 6 * 2**20, 4, parts=True, aim=pacing.BUILT_IN_BATCH
     )
     assert not pacing.plan_requests(RequestLimits(), parts, SplitType.LINE, False).parts
     assert not pacing.plan_requests(RequestLimits(single=True), parts, SplitType.LINE, True).parts

@@ -236,6 +236,38 @@ def test_bad_data_is_refused_and_nothing_is_half_written(
     assert refusing.list_metrics()["Metrics"] == []
 
 
+@pytest.mark.parametrize(
+    ("namespace", "says"),
+    [
+        ("AWS/SageMaker", "The value AWS/ for parameter Namespace is invalid."),
+        ("AWS/Own", "The value AWS/ for parameter Namespace is invalid."),
+        ("aws/sagemaker", "the platform alone writes there"),
+        (" AWS/SageMaker", "the platform alone writes there"),
+        ("\uff21WS/SageMaker", "the platform alone writes there"),
+        ("/aws/sagemaker/Endpoints", "the platform alone writes there"),
+        ("/AWS/SageMaker/TransformJobs", "the platform alone writes there"),
+        ("aws/sagemaker/Endpoints/data-metrics", "the platform alone writes there"),
+        ("tidegate/Evidence", "the platform alone writes there"),
+        ("TideGate/labels ", "the platform alone writes there"),
+    ],
+)
+def test_a_client_cannot_write_to_a_metric_of_the_platform(
+    refusing: Any, refusal: Any, namespace: str, says: str
+) -> None:
+    ours = [{"Name": "EndpointName", "Value": "fraud"}, {"Name": "VariantName", "Value": "AllTraffic"}]
+    datum = {"MetricName": "Invocation5XXErrors", "Dimensions": ours, "Value": 0.0}
+    code, status, message = refusal(refusing.put_metric_data, Namespace=namespace, MetricData=[datum, datum])
+    assert (code, status) == ("InvalidParameterValue", 400)
+    assert says in message
+    assert refusing.list_metrics()["Metrics"] == []
+
+
+@pytest.mark.parametrize("namespace", ["AWSome/Shop", "/aws/lambda", "tidegate", "Mine/AWS/SageMaker"])
+def test_names_that_only_resemble_are_a_clients_own(cloudwatch: Any, namespace: str) -> None:
+    cloudwatch.put_metric_data(Namespace=namespace, MetricData=[{"MetricName": "Sales", "Value": 1.0}])
+    assert [one["Namespace"] for one in cloudwatch.list_metrics()["Metrics"]] == [namespace]
+
+
 def test_at_most_1000_data_are_put_in_one_call(cloudwatch: Any, refusal: Any) -> None:
     one = {"MetricName": "Sales", "Timestamp": minutes_ago(5), "Value": 1.0}
     code, status, message = refusal(cloudwatch.put_metric_data, Namespace=SPACE, MetricData=[one] * 1001)

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from tidegate.advisor.quality.label_terms import LabelTerms, describe_terms
 from tidegate.advisor.quality.ledger import LabelKind
-from tidegate.advisor.quality.posted import read_posted, read_terms
+from tidegate.advisor.quality.posted import read_posted, read_terms, read_unset
 from tidegate.advisor.quality.store import LabelStore
 from tidegate.domain.access import Access
 from tidegate.domain.errors import Invalid, NotFound
@@ -52,17 +52,18 @@ async def post_labels(gateway: Gateway, request: Request) -> Response:
 
 
 async def change_terms(gateway: Gateway, request: Request) -> Response:
-    """``{"score": PLACE, "kind": KIND, "reason": TEXT}``: how labels and answers are read, those that there are and
-    those to come. What is left out stays."""
+    """``{"score": PLACE, "kind": KIND, "unset": ["score", "kind"], "reason": TEXT}``: how labels and answers are
+    read, those that there are and those to come. What is left out stays; what is unset is "not said" again, and only
+    an operator can say it anew."""
     name = parse_endpoint_name(request)
-    body = parse_json_object(request, ("score", "kind", "reason", "by"))
-    terms = read_terms(body)
-    if not terms.where and terms.kind is None:
+    body = parse_json_object(request, ("score", "kind", "unset", "reason", "by"))
+    terms, unset = read_terms(body), read_unset(body)
+    if not terms.where and terms.kind is None and not unset:
         raise Invalid("neither 'score' nor 'kind' is given: say the place of the score, or what labels are")
     await gateway.context.store.run(lambda tx: endpoints.get_endpoint(tx, name))
     store = LabelStore(label_folder(gateway.settings.state), name)
     before = await asyncio.to_thread(store.terms) if store.exists else LabelTerms()
-    after = await asyncio.to_thread(store.change_terms, terms)
+    after = await asyncio.to_thread(store.change_terms, terms, unset)
     request.state.told.detail = f"{describe_terms(before)} before, {describe_terms(after)} now"
     return JSONResponse({"endpoint": name, "score": after.where, "kind": after.kind})
 

@@ -21,6 +21,7 @@ MOST_LABELS = 10_000
 LONGEST_ID = 1_024
 THUMBS = {"up": 1.0, "down": 0.0, True: 1.0, False: 0.0}
 """What feedback may be said with instead of a number."""
+TERMS = ("score", "kind")
 MEMBERS = frozenset(("id", "label", "at", "probability"))
 
 
@@ -33,6 +34,16 @@ def read_terms(body: Mapping[str, object]) -> LabelTerms:
     if kind is not None and kind not in tuple(LabelKind):
         raise Invalid(f"'kind' must be one of {', '.join(LabelKind)}")
     return LabelTerms(where, None if kind is None else LabelKind(str(kind)))
+
+
+def read_unset(body: Mapping[str, object]) -> tuple[str, ...]:
+    """Terms that are "not said" again. Raises Invalid, also for one that is said in the same breath."""
+    given = body.get("unset", [])
+    if not isinstance(given, list) or not all(one in TERMS for one in given):
+        raise Invalid(f"'unset' must be a list of {', '.join(TERMS)}")
+    if said := [name for name in given if body.get(name)]:
+        raise Invalid(f"{', '.join(said)}: said and unset at once")
+    return tuple(given)
 
 
 def read_posted(given: object, now: float, feedback: bool = False) -> tuple[list[Label], Counter[Problem]]:

@@ -7,7 +7,7 @@ import json
 import math
 import sqlite3
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -67,10 +67,12 @@ class LabelStore:
             counts = _count(kept, known, said or _seen_kind(ledger))
         return counts | {Outcome.FULL: len(labels) - len(kept)}
 
-    def change_terms(self, terms: LabelTerms) -> LabelTerms:
-        """Read labels and answers by these terms from now on, those that are there too. Returns all terms."""
+    def change_terms(self, terms: LabelTerms, unset: Collection[str] = ()) -> LabelTerms:
+        """An operator's word: read labels and answers by these terms from now on, those that are there too.
+        ``unset``: ``score`` or ``kind`` that is "not said" again. Returns all terms."""
         with self._open() as ledger, ledger.transaction():
-            _settle(ledger, terms)
+            before = _read_terms(ledger)
+            _keep_terms(ledger, before, before.changed_by_operator(terms, unset))
             ledger.put("changed", "terms")
             return _read_terms(ledger)
 
@@ -257,11 +259,15 @@ def _settle(ledger: _LastingLedger, terms: LabelTerms) -> LabelKind | None:
     """Keep what is new in the terms. Returns what somebody said that labels are."""
     before = _read_terms(ledger)
     after = before.with_said(terms)
+    _keep_terms(ledger, before, after)
+    return after.kind
+
+
+def _keep_terms(ledger: _LastingLedger, before: LabelTerms, after: LabelTerms) -> None:
     if after.where != before.where or after.scored != before.scored:
         ledger.forget_predictions()  # they are read again, from the other place
     if after != before:
         ledger.put("terms", json.dumps(asdict(after)))
-    return after.kind
 
 
 def _choose(ledger: _LastingLedger, labels: Sequence[Label], known: Container[str]) -> list[Label]:
@@ -308,7 +314,8 @@ def _read_terms(ledger: _LastingLedger) -> LabelTerms:
     if text is None:
         return LabelTerms()
     found = json.loads(text)
-    return LabelTerms(found["where"], None if found["kind"] is None else LabelKind(found["kind"]))
+    kind = None if found["kind"] is None else LabelKind(found["kind"])
+    return LabelTerms(found["where"], kind, tuple(found.get("left_open", ())))
 
 
 def _finite(found: Any) -> Any:

@@ -23,6 +23,7 @@ from tidegate.console.lab.progress import (
 )
 from tidegate.console.lab.training import EXAMPLE, Trainer, count_models, is_trained
 from tidegate.console.live_runs.keeper import LiveRuns
+from tidegate.domain.access import ANYBODY, Caller
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import Conflict, Invalid, NotFound
@@ -123,7 +124,7 @@ class LabDesk:
         seen = replace(_add_endpoint(seen, endpoint, stored, names), rate=activity.rate)
         return Look(seen, open_run, names)
 
-    async def do(self, name: str, by: str, run_id: str | None, bake: float) -> Step:
+    async def do(self, name: str, by: str, run_id: str | None, bake: float, caller: Caller = ANYBODY) -> Step:
         """Do a step as it can be done now. ``run_id``: the lab that it is meant for; None is any. Raises NotFound for
         an unknown step, Conflict for one that cannot be done, Invalid, and what deploying raises; then nothing is
         done."""
@@ -134,7 +135,7 @@ class LabDesk:
                 raise Conflict("this is another lab than the one that the page showed: look at it again")
             step = require_ready(found.steps, name)
             if step.name is StepName.TRAIN:
-                await self._train(run, by, bake)
+                await self._train(run, by, bake, caller)
             elif step.name is StepName.TRAFFIC:
                 await self.runs.send(LAB, [Phase(SENDING, RATE)], f"{EXAMPLE}/requests.jsonl")
             elif step.name is StepName.END:
@@ -144,11 +145,11 @@ class LabDesk:
                 await self._deploy(step, found.seen, by)
         return step
 
-    async def _train(self, run: LiveRun | None, by: str, bake: float) -> None:
+    async def _train(self, run: LiveRun | None, by: str, bake: float, caller: Caller) -> None:
         if not LEAST_BAKE <= bake <= LONGEST_BAKE:
             raise Invalid(f"a bake of {bake:g} s: the lab's last {LEAST_BAKE:g} to {LONGEST_BAKE:g} s")
         if run is None:
-            run = await self.runs.begin(LAB, ENDPOINT, by, LASTING)
+            run = await self.runs.begin(LAB, ENDPOINT, by, LASTING, caller)
         self._expected = ""
         settings = self.gateway.settings
         self.trainer.start(run, self.folder, bake, price_folder(settings.prices, settings.state))

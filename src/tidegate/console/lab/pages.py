@@ -74,7 +74,7 @@ async def _do(desk: LabDesk, request: Request) -> Response:
         raise Invalid(f"'bake' must be the seconds of a stage's bake: {LEAST_BAKE:g} to {LONGEST_BAKE:g}")
     if run is not None and not isinstance(run, str):
         raise Invalid("'run' must be the id of a lab, or empty for none")
-    step = await desk.do(request.path_params["step"], by, run, bake)
+    step = await desk.do(request.path_params["step"], by, run, bake, request.state.caller)
     request.state.told.detail = f"step {step.name} of the lab"
     return JSONResponse(_document(await desk.look()), 202)
 

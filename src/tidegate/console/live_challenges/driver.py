@@ -23,7 +23,7 @@ from tidegate.console.live_challenges.progress import (
     advance,
 )
 from tidegate.console.live_challenges.specs import NAMES, Places, describe_files, describe_spec, find_challenge
-from tidegate.console.live_runs.keeper import LiveRuns, remove_folder
+from tidegate.console.live_runs.keeper import RIGHTS_GONE, LiveRuns, remove_folder
 from tidegate.domain.errors import Conflict, InProgress, NotFound, TidegateError, Transient, Unavailable
 from tidegate.domain.live_challenge import LiveChallenge, Verdict
 from tidegate.domain.live_run import LiveRun, Phase
@@ -80,6 +80,7 @@ class LiveChallenges:
         for name in NAMES:
             self.runs.turns[name] = self._turn
             self.runs.removals[name] = self._remove_captures
+            self.runs.revocations[name] = self._revoke
 
     def describe_obstacle(self) -> str:
         """Why this server can run none; empty if it can."""
@@ -129,7 +130,8 @@ class LiveChallenges:
         can = context.targets.of(LOCAL)
 
         def check(tx: Tx) -> None:
-            if others := [run.what for run in live_runs.find_open(tx) if run.what in NAMES]:
+            open_runs = [run.what for run in live_runs.find_open(tx)] + live_runs.find_unreadable(tx)
+            if others := [what for what in open_runs if what in NAMES]:
                 raise InProgress(
                     f"the challenge {others[0]!r} is under way, or is being removed: one at a time runs on a server"
                 )
@@ -137,7 +139,7 @@ class LiveChallenges:
 
         await context.store.run(check)
         endpoint = f"tidegate-live-{name}-{context.ids.new(name)[-8:]}"
-        run = await self.runs.begin(name, endpoint, by, timedelta(seconds=challenge.longest) + SPARE)
+        run = await self.runs.begin(name, endpoint, by, timedelta(seconds=challenge.longest) + SPARE, doing.caller)
         began = context.clock.now()
         mine = Running(
             run,
@@ -240,7 +242,7 @@ class LiveChallenges:
         can, rollout = context.targets.of(LOCAL), context.ids.new("rollout")
 
         def work(tx: Tx) -> None:
-            live_runs.require_own(tx, mine.run)
+            live_runs.require_own(tx, live_runs.find(tx, mine.run.what) or mine.run)
             rollouts.retry(tx, name, mine.run.by, override=False, rollout_id=rollout, can=can, now=now)
 
         try:
@@ -270,6 +272,18 @@ class LiveChallenges:
         self._running = None
         with contextlib.suppress(NotFound):  # it is removed already
             await self.runs.end(name, by)
+
+    async def _revoke(self, run: LiveRun) -> None:
+        """The run is ended by its keeper."""
+        async with self._turns:
+            mine, now, said = self._running, self.gateway.context.clock.now(), RIGHTS_GONE
+            known = mine is not None and mine.run.id == run.id
+            picture = self._picture(mine) if mine is not None and known and mine.look is not None else None
+            await self.gateway.context.store.run(
+                lambda tx: live_challenges.end(tx, run.what, run.id, Verdict.STOPPED, said, now, picture)
+            )
+            if known:
+                self._running = None
 
     async def _interrupt(self, run: LiveRun) -> None:
         """A run that another process began: what it counted is lost."""

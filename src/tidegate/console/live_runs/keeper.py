@@ -14,14 +14,18 @@ from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+from tidegate.auth.keys import role_of_key
 from tidegate.console.live_runs.traffic import Counts, TrafficSender, read_samples
+from tidegate.domain.access import ANYBODY, Access, Caller, Means
 from tidegate.domain.desired import DesiredDeployment
-from tidegate.domain.errors import Invalid, TidegateError, Transient
-from tidegate.domain.live_run import FOLDER, LiveRun, Phase
+from tidegate.domain.errors import Invalid, NotAllowed, TidegateError, Transient
+from tidegate.domain.live_run import FOLDER, Beginner, LiveRun, Phase
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.deployments import begin_deployment
 from tidegate.service import live_runs
+from tidegate.service.audit_trail import Doing
 from tidegate.service.deploy import DeployOptions, DeployResult
+from tidegate.service.present_rights import find_role
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +37,8 @@ RECORDS = "records"
 SERVER = "the server"
 """Who ends a run that has lasted as long as it may."""
 
+RIGHTS_GONE = "whoever began it has no longer the right to"
+
 Turn = Callable[[LiveRun], Awaitable[None]]
 
 
@@ -43,6 +49,8 @@ class LiveRuns:
     gateway: Gateway
     turns: dict[str, Turn] = field(default_factory=dict)
     """What -> what is done each second while it is open and not ending."""
+    revocations: dict[str, Turn] = field(default_factory=dict)
+    """What -> what is done before it is ended because whoever began it has lost the right to."""
     removals: dict[str, Turn] = field(default_factory=dict)
     """What -> what is done once its records are gone, before its folder goes and it has ended; perhaps again."""
     _senders: dict[str, TrafficSender] = field(default_factory=dict)
@@ -84,10 +92,16 @@ class LiveRuns:
     async def find(self, what: str) -> LiveRun | None:
         return await self.gateway.context.store.run(lambda tx: live_runs.find(tx, what))
 
-    async def begin(self, what: str, endpoint: str, by: str, lasting: timedelta) -> LiveRun:
-        """Raises Conflict while one is open, or if the endpoint's name is taken. Its folder is there and empty."""
+    async def begin(
+        self, what: str, endpoint: str, by: str, lasting: timedelta, caller: Caller = ANYBODY
+    ) -> LiveRun:
+        """Raises Conflict while one is open, or if the endpoint's name is taken. Its folder is there and empty. The
+        run lasts no longer than the caller's rights do."""
         now = self.gateway.context.clock.now()
-        run = LiveRun(what, self.gateway.context.ids.new(what), endpoint, by, now, now + lasting)
+        run = LiveRun(
+            *(what, self.gateway.context.ids.new(what), endpoint, by, now, now + lasting),
+            beginner=Beginner(caller.name, caller.means, caller.token),
+        )
         await self.gateway.context.store.run(lambda tx: live_runs.begin(tx, run))
         try:
             await asyncio.to_thread(_make_empty, self.folder(what))
@@ -177,12 +191,41 @@ class LiveRuns:
         if not run.ending and run.is_over(now):
             run = await self.gateway.context.store.run(lambda tx: live_runs.ask_to_end(tx, run.what, SERVER, now))
         try:
+            if not run.ending and not await self._has_rights(run, now):
+                run = await self._revoke(run, now)
+            if not run.ending:
+                await self.gateway.context.store.run(lambda tx: live_runs.note_endpoint(tx, run.what, now))
             if not run.ending and run.what in self.turns:
                 await self.turns[run.what](run)
         finally:  # what is sent is bounded whatever a turn comes upon
             await self._follow(run.what)
         if run.ending:
             await self._remove(run, now)
+
+    async def _has_rights(self, run: LiveRun, now: datetime) -> bool:
+        """Whether whoever began it might begin it now. Raises Unavailable."""
+        gateway, who = self.gateway, run.beginner
+        if not gateway.signed:
+            return True
+        if who is None:
+            return False
+        if who.means is Means.KEY:
+            known = who.name in gateway.settings.access_keys
+            role = role_of_key(gateway.settings, who.name) if known else None
+        else:
+            role = await find_role(gateway.logins, who, now)
+        return Caller(role=role).may(Access.CHANGE)
+
+    async def _revoke(self, run: LiveRun, now: datetime) -> LiveRun:
+        """End it, with its cleaning up, and record that it was refused to go on."""
+        who = run.beginner or Beginner(run.by, Means.NONE)
+        doing = Doing(
+            Caller(who.name, None, who.means, who.token), Access.CHANGE, f"live run {run.what}", run.endpoint
+        )
+        await self.gateway.trail.note_refusal(doing, NotAllowed(f"{RIGHTS_GONE}: the run is ended"))
+        if run.what in self.revocations:
+            await self.revocations[run.what](run)
+        return await self.gateway.context.store.run(lambda tx: live_runs.ask_to_end(tx, run.what, SERVER, now))
 
     def _tell(self, what: str, trouble: str) -> None:
         """Once, not each second."""

@@ -8,10 +8,11 @@ from tidegate.serving.contract.refusals import read_phrases
 
 _CONTROLLING = re.compile(
     r"PATH|IFS|ENV|BASH_ENV|SHELLOPTS|LD_.*|DYLD_.*|GCONV_PATH|PYTHON.+|PERL5?(LIB|OPT|DB)|RUBY(LIB|OPT)|NODE_(OPTIONS|PATH)"
-    r"|JAVA_TOOL_OPTIONS|_JAVA_OPTIONS|JDK_JAVA_OPTIONS|CLASSPATH|GIT_.*|PORT|TIDEGATE_(?!TRUST$).*|SAGEMAKER_(BIND_TO_PORT|SAFE_PORT_RANGE)"
+    r"|JAVA_TOOL_OPTIONS|_JAVA_OPTIONS|JDK_JAVA_OPTIONS|CLASSPATH|GIT_.*|PORT|TIDEGATE_(?!(TRUST|BATCH_TABLES)$).*|SAGEMAKER_(BIND_TO_PORT|SAFE_PORT_RANGE)"
 )
 """Names that control what a command loads or where it listens: the table may set them, a request may not.
-TIDEGATE_TRUST is checked elsewhere, against the server's settings."""
+TIDEGATE_TRUST is checked elsewhere, against the server's settings. TIDEGATE_BATCH_TABLES, which transform jobs set,
+only starts the process that reads tables early."""
 
 
 def check_environment(environment: Mapping[str, str]) -> None:

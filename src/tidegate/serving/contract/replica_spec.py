@@ -60,6 +60,11 @@ class ContainerSpec:
         """Whether the replica serves a transform job, by the variable of the container contract."""
         return self.environment.get("SAGEMAKER_BATCH") == "true"
 
+    @property
+    def expects_tables(self) -> bool:
+        """Whether the requests of that job, or its answers, are parquet or Arrow tables."""
+        return self.environment.get("TIDEGATE_BATCH_TABLES") == "true"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ShadowCopies:

@@ -167,6 +167,10 @@ async def open_container(
         program = Program(spec, container, died)
         await program.start(until)
         return program
+    if container.transforms and container.expects_tables:
+        from tidegate.serving.formats import arrow_io  # noqa: PLC0415  # needs numpy, as models do
+
+        await asyncio.to_thread(arrow_io.prepare)
     folder = Path(container.model_dir)
     if spec.on_demand is not None:
         from tidegate.serving.engines import mapped_forest  # noqa: PLC0415  # needs numpy, as models do

@@ -107,6 +107,12 @@ class _Reader:
             finally:
                 patience.cancel()
 
+    def prepare(self) -> None:
+        """Start the process, before there is a request."""
+        with self._lock, suppress(OSError):  # the first request tries again, and tells
+            if find_spec("pyarrow") is not None:
+                self._start()
+
     def _start(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self._process.poll() is not None:
             self._end()
@@ -157,6 +163,12 @@ def _give_up(process: subprocess.Popen[bytes], late: threading.Event) -> None:
 
 _reader = _Reader()
 atexit.register(_reader.close)
+
+
+def prepare() -> None:
+    """Start the process that reads tables, before there is a request. It returns at once, and what the process
+    imports takes about as long as loading a model."""
+    _reader.prepare()
 
 
 def read(body: bytes, kind: str, wanted: Sequence[str], names: Sequence[str] | None) -> Frame:

@@ -8,6 +8,7 @@ import resource
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
 
@@ -164,11 +165,11 @@ def _floats(array: pyarrow.Array, dtype: Any) -> Any:
         array = array.cast(pyarrow.float64())
     if _types.is_boolean(array.type):
         array = array.cast(pyarrow.uint8())
-    nulls = array.is_null().to_numpy(zero_copy_only=False)
     filled = array.fill_null(0) if array.null_count else array
     with np.errstate(over="ignore"):
         values = filled.to_numpy(zero_copy_only=False).astype(dtype)
-    values[nulls] = np.nan
+    if array.null_count:
+        values[array.is_null().to_numpy(zero_copy_only=False)] = np.nan
     return values
 
 
@@ -239,8 +240,17 @@ def answer(request: ArrowRequest, body: bytes) -> tuple[ArrowReply, list[bytes]]
         return ArrowReply(400, f"The body is not a whole {form} table: {reason}."), []
 
 
+class WithoutPandas(MetaPathFinder):
+    """pyarrow would import it with the first array, for types that are not read here: 0.2 s, and 50 MB."""
+
+    def find_spec(self, name: str, path: object, target: object = None) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError("pandas is left out", name=name)
+
+
 def main(memory: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.meta_path.insert(0, WithoutPandas())
     pyarrow.set_cpu_count(1)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _limit_memory(memory)

@@ -27,6 +27,7 @@ from tidegate.serving.contract.call_trace import ModelRun
 from tidegate.serving.contract.invocation import Call, Done, ModelFailed, Outcome
 from tidegate.serving.scoring.chunked_scoring import LineScorer, answer_blocks
 from tidegate.serving.scoring.rescoring import TRIAL_ROWS, Rescoring
+from tidegate.transform.table_types import TABLE_TYPES
 
 CAP = 64
 """Rows per call; more rows hardly lower the cost per row."""
@@ -36,14 +37,7 @@ MOST_ROWS = 4096
 LARGE = 128 * 1024
 """Bytes of a body from which on a request is scored alone in a thread, so that the event loop stays responsive."""
 
-PACKED = frozenset(
-    {
-        b"application/x-parquet",
-        b"application/vnd.apache.parquet",
-        b"application/vnd.apache.arrow.stream",
-        b"application/vnd.apache.arrow.file",
-    }
-)
+PACKED = frozenset(kind.encode() for kind in TABLE_TYPES)
 """Content types whose length says little about the work: treated as large, in requests and answers."""
 
 MISMATCH = "BatchingMismatches"

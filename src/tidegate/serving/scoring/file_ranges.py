@@ -51,6 +51,9 @@ def read(part: FilePart) -> bytes:
     return body
 
 
+_decode_part = msgspec.json.Decoder(FilePart).decode
+
+
 class Records:
     """Wraps a ``batching.Scorer`` for bodies whose lines are records."""
 
@@ -105,7 +108,7 @@ class PartBatcher(Batcher[Any, Any]):
 
     def _of_file(self, call: Call, part: bytes) -> Outcome:
         try:
-            call.body = read(msgspec.json.decode(part, type=FilePart))
+            call.body = read(_decode_part(part))
             rows, lines = self._records.parse_counted(call)
             [scores] = score_requests(self._records, [rows])
         except Exception as error:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from tidegate.domain.fleet import FleetId
 from tidegate.targets.local.paths import Folders
 from tidegate.targets.local.poll_interval import FILES_TURN
-from tidegate.targets.local.replica import START, Replica
+from tidegate.targets.local.replica import Replica
 from tidegate.targets.local.supervisor_context import DesiredFleet, save_desired
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class FleetFiles:
         """Whether nothing is missing, as far as it was time to look."""
         if now - self._looked_at < FILES_TURN:
             return True
-        if not os.path.exists(self._record) or not all(map(_has_start, replicas)):
+        if not os.path.exists(self._record) or not all(replica.has_start for replica in replicas):
             return False
         self._looked_at = now
         return True
@@ -45,11 +45,7 @@ class FleetFiles:
         if not self.folders.desired_file(self.fleet).exists():
             log.warning("fleet %s: its folder was removed; making it anew", self.fleet)
             save_desired(self.folders, desired)
-        lost = [replica for replica in replicas if not _has_start(replica)]
+        lost = [replica for replica in replicas if not replica.has_start]
         for replica in lost:
             log.warning("fleet %s: the folder of replica %s was removed; replacing it", self.fleet, replica.id)
         return lost
-
-
-def _has_start(replica: Replica) -> bool:
-    return (replica.folder / START).exists()

@@ -69,7 +69,7 @@ class Fleet:
         """Take a newer desired state, on disk first. An equal one changes nothing."""
         if desired != self.desired or not self.context.folders.desired_file(self.id).exists():
             save_desired(self.context.folders, desired)
-            self._backend_stale |= desired.spec.variant.serverless != self._bounds
+            self._backend_stale |= desired.spec.variant.serverless != self.bounds
             self.desired = desired
         self.kick()
 
@@ -85,12 +85,12 @@ class Fleet:
 
     def wake(self, asked: float) -> None:
         """A request has waited for a replica since then (epoch seconds). One that was served meanwhile is ignored."""
-        if self._bounds is not None and not self.running:
+        if self.bounds is not None and not self.running:
             self._on_demand.wake(asked, time.time(), self._now())
             self.kick()
 
     @property
-    def _bounds(self) -> Serverless | None:
+    def bounds(self) -> Serverless | None:
         return self.desired.spec.variant.serverless
 
     @property
@@ -116,8 +116,8 @@ class Fleet:
 
     def seen(self) -> FleetStatus:
         ready, spec = self.running, self.desired.spec
-        if self._bounds is not None and not self.desired.deleted:
-            return self._on_demand.seen(spec, self._bounds, self._in_router, ready, self.failures.reason)
+        if self.bounds is not None and not self.desired.deleted:
+            return self._on_demand.seen(spec, self.bounds, self._in_router, ready, self.failures.reason)
         shown = self.replicas.values(), self.routed, ready, self.failures.reason, self._was_ready
         return fleet_status.describe(self.desired, *shown)
 
@@ -160,7 +160,7 @@ class Fleet:
 
     @property
     def _measured(self) -> bool:
-        return self._bounds is not None and bool(self.replicas)
+        return self.bounds is not None and bool(self.replicas)
 
     def _rests(self) -> bool:
         if self._trouble or self._backend_stale or self.adopting or self.desired.deleted:
@@ -197,10 +197,10 @@ class Fleet:
         self._restore_files()
         await self._mark_ready()
         self._check_health()
-        if self._bounds is not None:
+        if self.bounds is not None:
             running = (bool(self.replicas) or self.desired.deleted) and self._in_router
             await self._on_demand.measure(
-                self.desired.spec, self._bounds, self.context.router, running, self._now()
+                self.desired.spec, self.bounds, self.context.router, running, self._now()
             )
         self._resize()
         await self._update_router()
@@ -295,9 +295,9 @@ class Fleet:
         """How many replicas there should be."""
         spec = self.desired.spec
         if self.desired.deleted:
-            patience = self.context.drain_timeout if self._bounds is not None and not self.failures.reason else 0.0
+            patience = self.context.drain_timeout if self.bounds is not None and not self.failures.reason else 0.0
             return self._on_demand.drain_replicas(self._now(), patience)
-        return spec.count if self._bounds is None else self._on_demand.wanted(spec)
+        return spec.count if self.bounds is None else self._on_demand.wanted(spec)
 
     def _resize(self) -> None:
         wanted = self._target_count
@@ -328,7 +328,7 @@ class Fleet:
             routed=self.id in self.context.router.routed(),
             waits=self._on_demand.waking is not None,
             running=self.running > 0,
-            on_demand=self._bounds is not None,
+            on_demand=self.bounds is not None,
             proven=self._on_demand.proven,
             job=self.desired.spec.detached is not None,
             failed=self.failures.count > 0,
@@ -341,7 +341,7 @@ class Fleet:
         servers = {replica.id: replica.socket for replica in ready}
         if self.desired.spec.detached is None:
             variant = self.desired.spec.variant
-            limits = on_demand.limits(self._bounds, servers)
+            limits = on_demand.limits(self.bounds, servers)
             if variant.effective_routing not in (RoutingStrategy.QUEUED, RoutingStrategy.ON_DEMAND):
                 limits = dict.fromkeys(servers, variant.admission.max_in_flight)
             await self.context.router.set_fleet(

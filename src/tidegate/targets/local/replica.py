@@ -14,11 +14,12 @@ import msgspec
 from tidegate.domain.fleet import FleetId, ReplicaState, VariantSpec
 from tidegate.domain.memory_sizes import format_bytes
 from tidegate.domain.start_limits import supervisor_grace
-from tidegate.domain.worker_stats import ACTIVITY, decode_activity
+from tidegate.domain.worker_stats import ACTIVITY
 from tidegate.host import process_stats
 from tidegate.host.log_files import read_end
 from tidegate.host.process_stats import ProcessStats
 from tidegate.targets.local import cgroups
+from tidegate.targets.local.activity_file import ActivityFile
 from tidegate.targets.local.device_pool import written_devices
 from tidegate.targets.local.health import Health, HealthLook
 from tidegate.targets.local.paths import Folders
@@ -39,10 +40,11 @@ SETTLED = 10.0
 """Seconds that a replica has to live once it is ready; one that dies sooner counts as a failed start."""
 CALM, CALM_EVERY = 0.2, 0.5
 """Share of a processor below which a start is no heavy one, and seconds between looks."""
-LONGEST_ACTIVITY = 64
-"""Bytes that are read of the file: more than it has if it is whole."""
 PING_EVERY = 1.0
 """Seconds between the questions whether a replica that was ready still is."""
+EARLY = 0.05
+"""Seconds by which a look may come early: one question less each time that a timer is a moment fast would leave two
+seconds between questions."""
 
 
 class _Start(msgspec.Struct):
@@ -83,12 +85,14 @@ class Replica:
     """At the last look, of a replica that was well: that there is no answer yet says nothing."""
     _pings: WorkerPings = field(init=False)
 
+    _start: str = field(init=False)
     _outgrown: str = field(init=False)
-    _activity: str = field(init=False)
+    _activity: ActivityFile = field(init=False)
 
     def __post_init__(self) -> None:
         self._pings = WorkerPings(self.socket)
-        self._outgrown, self._activity = str(self.folder / OUTGROWN), str(self.folder / ACTIVITY)
+        self._start = str(self.folder / START)
+        self._outgrown, self._activity = str(self.folder / OUTGROWN), ActivityFile(str(self.folder / ACTIVITY))
 
     @classmethod
     def adopt(cls, fleet: FleetId, folder: Path, folders: Folders, now: float) -> "Replica | None":
@@ -121,6 +125,7 @@ class Replica:
         """Release what this controller holds open for it; the process goes on."""
         self._unwatch()
         self.stop_asking()
+        self._activity.close()
 
     def stop_asking(self) -> None:
         """It is not pinged any more. An open connection, however idle, would delay the end of its drain."""
@@ -140,7 +145,7 @@ class Replica:
         answer, open_before, self._just_asked = None, self._question is not None, False
         if self._question is not None and (answer := self._question.look()) is not None:
             self._question = None
-        pause = PING_EVERY if self.health.bad is None else 0.0
+        pause = PING_EVERY - EARLY if self.health.bad is None else 0.0
         if self._question is None and self.state is ReplicaState.READY and now - self.asked >= pause:
             self.asked = now
             self._question = self._pings.begin(patience)
@@ -158,10 +163,15 @@ class Replica:
         self.health = self.health.after(seen, now)
 
     @property
+    def has_start(self) -> bool:
+        """Whether a later controller could find it."""
+        return os.path.exists(self._start)
+
+    @property
     def rests(self) -> bool:
         """Nothing is under way with it, and nothing is known against it."""
         going = self.leaving or self.hopeless or self.terminated is not None
-        well = self.health.is_clean or (self._just_asked and self.health.failing(0.0) is None)
+        well = self.health.is_clean or (self._just_asked and self.health.takes_requests)
         return self.state is ReplicaState.READY and self.settled and not going and well
 
     def glance(self, now: float, patience: float) -> bool:
@@ -171,14 +181,7 @@ class Replica:
 
     def read_activity(self) -> int | None:
         """The number that the worker raises before it counts anything; None if there is none to read."""
-        try:
-            file = os.open(self._activity, os.O_RDONLY | os.O_NONBLOCK)  # whatever lies there
-            try:
-                return decode_activity(os.read(file, LONGEST_ACTIVITY))
-            finally:
-                os.close(file)
-        except OSError:
-            return None
+        return self._activity.read()
 
     async def get(self, path: str, seconds: float) -> tuple[int, bytes] | None:
         """GET of a path from the worker: status and body, or None where there is no answer."""

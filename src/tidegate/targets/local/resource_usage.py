@@ -1,13 +1,13 @@
 """CPU and memory of each replica: of its process and of those that it started."""
 
-import contextlib
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import psutil
 
-from tidegate.host.process_stats import process_tree
+from tidegate.host.process_stats import ProcessUse, process_tree, use_of
 from tidegate.targets.collection.sources import Usage
 
 MOST_PROCESSES = 512
@@ -22,28 +22,40 @@ LARGEST = 1e6
 class ProcessUsage:
     """Remembers each process, since CPU usage is measured from one call to the next."""
 
-    _known: dict[int, psutil.Process] = field(default_factory=dict)
+    read: Callable[[int], ProcessUse | None] = use_of
+    total: int = field(default_factory=lambda: int(psutil.virtual_memory().total))
+    """Bytes of this machine."""
+    clock: Callable[[], float] = time.monotonic
+    _known: dict[int, tuple[ProcessUse, float]] = field(default_factory=dict)
+    """With the time of the reading."""
     _unasked: dict[int, int] = field(default_factory=dict)
     """Known processes -> calls in a row in which they were not asked for: a replica at rest is measured now and then,
     over all the time since."""
 
     def measure(self, pids: Sequence[int]) -> dict[int, Usage]:
         """The usage of each process with its family. One that is gone, or cannot be read, is absent."""
-        known, found = dict[int, psutil.Process](), dict[int, Usage]()
+        known, found = dict[int, tuple[ProcessUse, float]](), dict[int, Usage]()
         for pid in pids:
             cpu = memory = 0.0
             for one in process_tree(pid, MOST_PROCESSES, all_threads=False):
-                with contextlib.suppress(psutil.Error, OSError, ValueError, ArithmeticError):
-                    process = self._known.get(one) or psutil.Process(one)
-                    with process.oneshot():
-                        cpu, memory = cpu + process.cpu_percent(None), memory + process.memory_percent()
-                    known[one] = process
+                if (use := self.read(one)) is not None:
+                    now = self.clock()
+                    cpu, memory = cpu + self._share(one, use, now), memory + 100.0 * use.memory / self.total
+                    known[one] = use, now
             if pid in known and all(math.isfinite(value) and 0 <= value <= LARGEST for value in (cpu, memory)):
                 found[pid] = Usage(cpu, memory)
         self._keep(known)
         return found
 
-    def _keep(self, measured: dict[int, psutil.Process]) -> None:
+    def _share(self, pid: int, use: ProcessUse, now: float) -> float:
+        """Percent of one core since the reading before; 0 for a process that was not read before, whatever had its
+        number then."""
+        before, at = self._known.get(pid, (use, now))
+        if before.started != use.started or now <= at:
+            return 0.0
+        return 100.0 * (use.used - before.used) / (now - at)
+
+    def _keep(self, measured: dict[int, tuple[ProcessUse, float]]) -> None:
         unasked = {pid: self._unasked.get(pid, 0) + 1 for pid in self._known.keys() - measured.keys()}
         self._unasked = {pid: calls for pid, calls in unasked.items() if calls < FORGOTTEN_AFTER}
         self._known = measured | {pid: self._known[pid] for pid in self._unasked}

@@ -13,6 +13,7 @@ from typing import Protocol
 from zlib import crc32
 
 from tidegate.domain.fleet import FleetId
+from tidegate.host.aligned_pauses import align
 from tidegate.targets.local.poll_interval import IDLE_TURN
 
 PARTS = 4
@@ -39,9 +40,12 @@ class RestingFleet(Protocol):
 async def watch(fleets: Callable[[], Iterable[RestingFleet]]) -> None:
     """Go round for ever: each fleet at rest is looked at once in ``IDLE_TURN`` seconds."""
     while True:
-        for part in range(PARTS):
-            look_at([fleet for fleet in fleets() if fleet.part == part], asyncio.get_running_loop().time())
-            await asyncio.sleep(IDLE_TURN / PARTS)
+        parts: tuple[list[RestingFleet], ...] = tuple([] for _ in range(PARTS))
+        for fleet in fleets():  # one that is made meanwhile has had its turn just now
+            parts[fleet.part].append(fleet)
+        for part in parts:
+            look_at(part, asyncio.get_running_loop().time())
+            await asyncio.sleep(align(IDLE_TURN / PARTS))
 
 
 def part_of(fleet: FleetId) -> int:

@@ -249,8 +249,8 @@ class LocalTarget:
 
     def provisioned(self) -> list[FleetSpec]:
         """Serverless fleets that keep replicas for requests to come."""
-        serverless = [(spec, spec.variant.serverless) for spec in self.desired() if spec.count]
-        return [spec for spec, bounds in serverless if bounds is not None and bounds.least]
+        kept = [one for one in self._fleets.values() if (bounds := one.bounds) is not None and bounds.least]
+        return [one.desired.spec for one in kept if one.desired.spec.count and not one.desired.deleted]
 
     def spec(self, fleet: FleetId) -> FleetSpec | None:
         """Of a fleet that exists, with or without replicas."""

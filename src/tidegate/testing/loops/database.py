@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from random import Random
 from typing import Any, TypeVar
 
@@ -165,6 +166,13 @@ class SimulatedStore:
             if server.lose_answer():
                 raise Unavailable("The database cannot be used: the connection was lost while it committed")
         return result
+
+    async def newest(self) -> tuple[int, datetime] | None:
+        return await self._thread.call(self._find_newest)
+
+    def _find_newest(self) -> tuple[int, datetime] | None:
+        lines = self._thread.server.journal
+        return (lines[-1].seq, lines[-1].at) if lines else None
 
     async def close(self) -> None:
         return None

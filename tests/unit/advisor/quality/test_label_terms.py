@@ -80,6 +80,30 @@ def test_an_operator_may_change_them(measured: LabelStore) -> None:
     measured.accept([label("a0", 0.5)], LabelTerms(kind=LabelKind.FEEDBACK))
 
 
+def test_an_operator_may_take_back_what_was_said_and_no_label_says_it_again(measured: LabelStore) -> None:
+    measured.change_terms(LabelTerms("predictions[0].score", LabelKind.CLASSES))
+    assert measured.unread(["x.jsonl"]) == ["x.jsonl"], "answers are read from the new place"
+    taken_back = measured.change_terms(LabelTerms(), ("score", "kind"))
+    assert (taken_back.where, taken_back.kind) == ("", None)
+    assert measured.take_changed(), "measures are made anew"
+    # No prediction is read again yet: just then somebody may not say where they are to be read.
+    for posted in (LabelTerms("nowhere"), LabelTerms(kind=LabelKind.AMOUNTS)):
+        with pytest.raises(Conflict):
+            measured.accept([label("new")], posted)
+    measured.accept([label("new")], LabelTerms(kind=LabelKind.CLASSES))
+    assert measured.terms() == taken_back, "labels that agree settle nothing either"
+    again = measured.change_terms(LabelTerms("score"))
+    assert again == LabelTerms("score", None, ("kind",))
+    measured.accept([label("later")], LabelTerms("score"))
+
+
+def test_what_a_store_of_an_earlier_version_says_is_not_left_open(store: LabelStore) -> None:
+    empty = LabelTerms().changed_by_operator(LabelTerms(), ("kind",))
+    with pytest.raises(Conflict, match="left it to the labels"):
+        check_posted(empty, LabelTerms(kind=LabelKind.AMOUNTS), predicted=False, seen=None)
+    check_posted(LabelTerms(), LabelTerms(kind=LabelKind.AMOUNTS), predicted=False, seen=None)
+
+
 @given(now=TERMS, posted=TERMS, predicted=st.booleans(), seen=KINDS)
 def test_posted_terms_change_nothing_that_was_said_or_read(
     now: LabelTerms, posted: LabelTerms, predicted: bool, seen: LabelKind | None

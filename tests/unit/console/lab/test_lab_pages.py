@@ -16,7 +16,7 @@ from tidegate.console.lab.desk import LAB, LASTING, LabDesk
 from tidegate.console.lab.progress import ENDPOINT, VERSIONS
 from tidegate.console.lab.training import EXAMPLE, SUMMARY, Trainer
 from tidegate.console.live_runs.keeper import LiveRuns
-from tidegate.domain.access import Role
+from tidegate.domain.access import Caller, Means, Role
 from tidegate.domain.live_run import TAG, Made
 from tidegate.settings import Settings
 
@@ -43,7 +43,9 @@ async def begun(tmp_path: Path, trained: bool = True) -> AsyncIterator[tuple[Hou
     house = House(GatewayHarness(Settings(state=tmp_path), people=True))
     runs = LiveRuns(house.harness.gateway)
     try:
-        run = await runs.begin(LAB, ENDPOINT, HOSTILE, LASTING)
+        await house.add("ivy", Role.OPERATOR)
+        caller = Caller("ivy", Role.OPERATOR, Means.SESSION)
+        run = await runs.begin(LAB, ENDPOINT, HOSTILE, LASTING, caller)
         if trained:
             write_trained(runs.folder(LAB) / EXAMPLE, run.id)
         yield house, run.id

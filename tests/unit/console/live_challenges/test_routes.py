@@ -14,14 +14,14 @@ from tests.gateway_harness import GatewayHarness, late_pages
 from tests.signed_in import House, code
 from tidegate.console.live_challenges import driver
 from tidegate.console.live_challenges.driver import AFTER_RESTART, ENDED_EARLY, LiveChallenges
-from tidegate.console.live_runs.keeper import LiveRuns
-from tidegate.domain.access import ANYBODY, Access, Role
+from tidegate.console.live_runs.keeper import RIGHTS_GONE, LiveRuns
+from tidegate.domain.access import Access, Caller, Means, Role
 from tidegate.domain.errors import Transient
 from tidegate.domain.live_run import TAG
 from tidegate.domain.observation import Capabilities
 from tidegate.domain.targets import LOCAL, TargetTable
 from tidegate.gateway.app import build_app
-from tidegate.ports.store import Kind
+from tidegate.ports.store import Kind, Tx
 from tidegate.service import endpoints, live_runs
 from tidegate.service import tags as labels
 from tidegate.service.audit_trail import Doing
@@ -29,6 +29,7 @@ from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL
 from tidegate.settings import Settings
 
 PATH = "/tidegate/v1/challenges"
+DANA = Caller("dana", Role.OPERATOR, Means.SESSION)
 
 
 def act(state: Path, work: Callable[[House], Awaitable[None]], **context: Any) -> None:
@@ -226,9 +227,19 @@ def test_an_endpoint_that_somebody_else_made_under_the_name_is_not_tried_again(t
         gateway = house.harness.gateway
         runs = LiveRuns(gateway)
         live = LiveChallenges(gateway, runs)
-        found = await live.begin("incident", Doing(ANYBODY, Access.CHANGE, "POST /challenges/incident"), "dana")
+        await house.add("dana", Role.OPERATOR)
+        found = await live.begin("incident", Doing(DANA, Access.CHANGE, "POST /challenges/incident"), "dana")
         now = gateway.context.clock.now()
-        await gateway.context.store.run(lambda tx: labels.remove(tx, ENDPOINT, found.endpoint, [TAG], now))
+
+        def replace_it(tx: Tx) -> None:
+            saved, known = tx.get(ENDPOINT, found.endpoint), live_runs.find(tx, "incident")
+            assert saved is not None and known is not None
+            labels.remove(tx, ENDPOINT, found.endpoint, [TAG], now)
+            assert live_runs.is_own(tx, known), "also without its tag"
+            tx.delete(ENDPOINT, found.endpoint, expect=None, now=now)
+            tx.put(ENDPOINT, found.endpoint, saved.body, expect=0, now=now)
+
+        await gateway.context.store.run(replace_it)
         assert live._running is not None
         assert "is not touched" in await live._retry(live._running)
         await runs.close()
@@ -278,7 +289,8 @@ def test_a_machine_that_slept_through_a_run_does_not_show_it_as_running_for_good
         gateway = house.harness.gateway
         runs = LiveRuns(gateway)
         live = LiveChallenges(gateway, runs)
-        await live.begin("update", Doing(ANYBODY, Access.CHANGE, "POST /challenges/update"), "dana")
+        await house.add("dana", Role.OPERATOR)
+        await live.begin("update", Doing(DANA, Access.CHANGE, "POST /challenges/update"), "dana")
         await runs.turn()
         before = (await live.see("update")).found
         assert before is not None and before.verdict is None
@@ -286,6 +298,27 @@ def test_a_machine_that_slept_through_a_run_does_not_show_it_as_running_for_good
         await runs.turn()
         found = (await live.see("update")).found
         assert found is not None and (str(found.verdict), found.said) == ("interrupted", ENDED_EARLY)
+
+    act(tmp_path, work)
+
+
+def test_a_challenge_ends_and_says_so_once_whoever_began_it_may_do_this_no_more(tmp_path: Path) -> None:
+    async def work(house: House) -> None:
+        await house.add("dana", Role.OPERATOR)
+        gateway = house.harness.gateway
+        runs = LiveRuns(gateway)
+        live = LiveChallenges(gateway, runs)
+        begun = await live.begin("update", Doing(DANA, Access.CHANGE, "POST /challenges/update"), "dana")
+        await runs.turn()
+        await gateway.logins.book.change_user("dana", gateway.context.clock.now(), role=Role.VIEWER)
+        await runs.turn()
+        found = (await live.see("update")).found
+        assert found is not None and (str(found.verdict), found.said) == ("stopped", RIGHTS_GONE)
+        assert live._running is None
+        endpoint = await house.harness.store.run(lambda tx: endpoints.get_endpoint(tx, begun.endpoint))
+        assert endpoint.body.deleting
+        assert ("dana", "live run update", "refused") in await house.audit()
+        await runs.close()
 
     act(tmp_path, work)
 
@@ -311,7 +344,8 @@ def test_an_endpoint_that_somebody_else_deletes_fails_the_challenge_which_says_s
         gateway = house.harness.gateway
         runs = LiveRuns(gateway)
         live = LiveChallenges(gateway, runs)
-        doing = Doing(ANYBODY, Access.CHANGE, "POST /challenges/update")
+        await house.add("dana", Role.OPERATOR)
+        doing = Doing(DANA, Access.CHANGE, "POST /challenges/update")
         begun = await live.begin("update", doing, "dana")
         await runs.turn()
         now = house.harness.clock.now()

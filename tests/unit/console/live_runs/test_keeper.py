@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from tests.gateway_harness import GatewayHarness
-from tidegate.console.live_runs.keeper import LiveRuns
+from tidegate.console.live_runs.keeper import RIGHTS_GONE, LiveRuns
+from tidegate.domain.access import ANYBODY, Caller, Means, Role, Session, Token, User
 from tidegate.domain.endpoint import Endpoint
-from tidegate.domain.errors import Conflict, Invalid, Transient
+from tidegate.domain.errors import Conflict, Invalid, TidegateError, Transient
 from tidegate.domain.live_run import TAG, LiveRun, Phase, Traffic
-from tidegate.ports.store import Tx
+from tidegate.ports.access import AccessBook
+from tidegate.ports.store import Kind, Tx
 from tidegate.service import live_runs, tags
 from tidegate.service.record_kinds import ENDPOINT, LIVE_RUN
 from tidegate.settings import Settings
@@ -23,9 +25,11 @@ from tidegate.settings import Settings
 HOUR = timedelta(hours=1)
 
 
-def run(work: Callable[[GatewayHarness, LiveRuns], Awaitable[None]], state: Path) -> None:
+def run(work: Callable[[GatewayHarness, LiveRuns], Awaitable[None]], state: Path, *, people: bool = False) -> None:
+    """``people``: the server has users."""
+
     async def whole() -> None:
-        house = GatewayHarness(Settings(state=state))
+        house = GatewayHarness(Settings(state=state), people=people)
         keeper = LiveRuns(house.gateway)
         try:
             await work(house, keeper)
@@ -292,5 +296,139 @@ def test_what_still_writes_into_the_folder_is_ended_before_the_folder_is_removed
         await house.store.run(lambda tx: live_runs.ask_to_end(tx, "lab", "ann", house.clock.now()))
         await keeper.turn()
         assert not keeper.folder("lab").exists()
+
+    run(work, tmp_path)
+
+
+LOSSES: dict[str, Callable[[AccessBook, GatewayHarness], Awaitable[object]]] = {
+    "a lower role": lambda book, house: book.change_user("ann", house.clock.now(), role=Role.VIEWER),
+    "disabled": lambda book, house: book.change_user("ann", house.clock.now(), disabled=True),
+    "removed": lambda book, house: book.remove_user("ann"),
+}
+SESSION, TOKEN = Caller("ann", Role.OPERATOR, Means.SESSION), Caller("ann", Role.OPERATOR, Means.TOKEN, "ci")
+
+
+async def add_ann(house: GatewayHarness) -> AccessBook:
+    book, now = house.logins.book, house.clock.now()
+    await book.add_user(User("root", Role.ADMIN, "x", now, now))
+    await book.add_user(User("ann", Role.OPERATOR, "x", now, now))
+    await book.add_token(Token("t1", "digest", "ann", Role.OPERATOR, "ci", now, None))
+    return book
+
+
+async def check_goes_on(keeper: LiveRuns, *, expected: bool) -> None:
+    await keeper.turn()
+    found = await keeper.find("lab")
+    assert found is not None and (found.open and not found.ending) is expected
+
+
+@pytest.mark.parametrize("caller", [SESSION, TOKEN], ids=["session", "token"])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_run_ends_once_whoever_began_it_may_do_this_no_more(tmp_path: Path, loss: str, caller: Caller) -> None:
+    async def work(house: GatewayHarness, keeper: LiveRuns) -> None:
+        book = await add_ann(house)
+        keeper.revocations["lab"] = told.append_run
+        await keeper.begin("lab", "shown", "ann", HOUR, caller)
+        write_requests(keeper, "lab")
+        await keeper.send("lab", [Phase(600, 100)])
+        await check_goes_on(keeper, expected=True)
+        assert keeper.is_sending("lab")
+        await LOSSES[loss](book, house)
+        await check_goes_on(keeper, expected=False)
+        assert not keeper.is_sending("lab") and told.runs == ["lab"]
+        (entry,) = await house.trail.audit.read()
+        assert (entry.who, entry.about, entry.outcome) == (caller.shown, "shown", "refused")
+        assert RIGHTS_GONE in entry.detail
+        ended = await keeper.find("lab")
+        assert ended is not None and (ended.open, ended.ended_by) == (False, "the server")
+
+    told = Told()
+    run(work, tmp_path, people=True)
+
+
+class Told:
+    def __init__(self) -> None:
+        self.runs: list[str] = []
+
+    async def append_run(self, found: LiveRun) -> None:
+        self.runs.append(found.what)
+
+
+def test_a_run_ends_with_the_token_the_key_or_the_last_session_that_it_was_begun_with(tmp_path: Path) -> None:
+    async def with_token(house: GatewayHarness, keeper: LiveRuns) -> None:
+        book = await add_ann(house)
+        await keeper.begin("lab", "shown", "ann", HOUR, TOKEN)
+        await check_goes_on(keeper, expected=True)
+        await book.remove_token("t1")
+        await check_goes_on(keeper, expected=False)
+
+    async def with_session(house: GatewayHarness, keeper: LiveRuns) -> None:
+        book, now = await add_ann(house), house.clock.now()
+        session = Session("digest", "eve", Role.OPERATOR, "csrf", now, now, now + HOUR)
+        await book.begin_session(session, password="", instead_of="", most=5)
+        await keeper.begin("lab", "shown", "eve", HOUR, Caller("eve", Role.OPERATOR, Means.SESSION))
+        await check_goes_on(keeper, expected=True)
+        await book.end_session("digest")
+        await check_goes_on(keeper, expected=False)
+
+    async def with_key(house: GatewayHarness, keeper: LiveRuns) -> None:
+        await keeper.begin("lab", "shown", "ann", HOUR, Caller("AKIDEXAMPLE", Role.ADMIN, Means.KEY))
+        await keeper.close()
+        for key, expected in (("AKIDEXAMPLE", True), ("ANOTHER", False)):
+            settings = Settings(state=tmp_path, access_keys={key: "secret"})
+            again = LiveRuns(GatewayHarness(settings, store=house.store).gateway)
+            await check_goes_on(again, expected=expected)
+
+    async def before_there_were_users(house: GatewayHarness, keeper: LiveRuns) -> None:
+        await keeper.begin("lab", "shown", "somebody", HOUR, ANYBODY)
+        await check_goes_on(keeper, expected=False)
+
+    for work in (with_token, with_session, with_key, before_there_were_users):
+        run(work, tmp_path, people=work is not with_key)
+
+
+def test_whoever_removes_the_tag_of_a_run_does_not_keep_its_endpoint(tmp_path: Path) -> None:
+    async def work(house: GatewayHarness, keeper: LiveRuns) -> None:
+        found = await keeper.begin("lab", "shown", "ann", HOUR)
+        await make_endpoint(house, found.id)
+        await keeper.turn()
+        now = house.clock.now()
+        await house.store.run(lambda tx: tags.remove(tx, ENDPOINT, "shown", [TAG], now))
+        await keeper.end("lab", "bob")
+        await keeper.turn()
+        saved = await house.store.run(lambda tx: tx.get(ENDPOINT, "shown"))
+        assert saved is not None and saved.body.deleting
+
+    run(work, tmp_path)
+
+
+def test_an_endpoint_that_is_made_anew_under_the_name_is_not_the_runs(tmp_path: Path) -> None:
+    async def work(house: GatewayHarness, keeper: LiveRuns) -> None:
+        found = await keeper.begin("lab", "shown", "ann", HOUR)
+        await make_endpoint(house, found.id)
+        await keeper.turn()
+        now = house.clock.now()
+        await house.store.run(lambda tx: tx.delete(ENDPOINT, "shown", expect=None, now=now))
+        await make_endpoint(house, "of another run")
+        await keeper.end("lab", "bob")
+        await keeper.turn()
+        saved = await house.store.run(lambda tx: tx.get(ENDPOINT, "shown"))
+        assert saved is not None and not saved.body.deleting
+
+    run(work, tmp_path)
+
+
+def test_a_record_of_a_run_that_cannot_be_read_holds_up_no_end(tmp_path: Path) -> None:
+    async def work(house: GatewayHarness, keeper: LiveRuns) -> None:
+        await keeper.begin("lab", "shown", "ann", HOUR)
+        now = house.clock.now()
+        raw = Kind(LIVE_RUN.name, object)
+        await house.store.run(lambda tx: tx.put(raw, "peak", "what a later version wrote", expect=0, now=now))
+        house.clock.shift = HOUR
+        await keeper.turn()
+        ended = await keeper.find("lab")
+        assert ended is not None and not ended.open
+        with pytest.raises(TidegateError, match="cannot be read"):
+            await keeper.begin("peak", "other", "ann", HOUR)
 
     run(work, tmp_path)

@@ -3,6 +3,7 @@
 import decimal
 import io
 import signal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -161,6 +162,35 @@ def test_arrow_predictions_are_columns(kind: str) -> None:
 def test_without_pyarrow_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arrow_io, "find_spec", lambda name: None)
     assert "pip install 'tidegate[arrow]'" in refused(PLAIN, b"", PARQUET, 415)
+
+
+def test_a_reader_that_is_started_early_is_the_one_that_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    arrow_io._reader.close()
+    with monkeypatch.context() as missing:
+        missing.setattr(arrow_io, "find_spec", lambda name: None)
+        arrow_io.prepare()
+    assert arrow_io._reader._process is None
+    with monkeypatch.context() as full:
+        full.setattr("sys.executable", "/nowhere")
+        arrow_io.prepare()
+    assert arrow_io._reader._process is None
+    arrow_io.prepare()
+    early = arrow_io._reader._process
+    assert early is not None
+    same(Features(1).read(table(STREAM, {"a": [1]}), STREAM), [[1]])
+    assert arrow_io._reader._process is early
+
+
+def test_the_reader_does_without_pandas() -> None:
+    """pyarrow imports it with the first array where it is installed, which took longer than the answer."""
+    arrow_io._reader.close()
+    same(Features(1).read(table(PARQUET, {"a": [1, None, 2.5]}), PARQUET), [[1], [np.nan], [2.5]])
+    write(np.array(["no", "yes"], object), PARQUET)
+    process = arrow_io._reader._process
+    assert process is not None
+    mapped = Path(f"/proc/{process.pid}/maps").read_text()
+    assert "pyarrow" in mapped
+    assert "pandas" not in mapped
 
 
 def test_a_reader_that_is_killed_is_started_again() -> None:

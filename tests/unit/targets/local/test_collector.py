@@ -5,17 +5,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import psutil
 import pytest
 
-from tests.collector_harness import NO_PROCESS, NOW, CollectorHarness, collecting, loaded, second
+from tests.collector_harness import NOW, CollectorHarness, collecting, loaded, second
 from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import Coverage
-from tidegate.host.process_stats import process_tree
 from tidegate.ports.router import ServerAddress
 from tidegate.targets.collection.collector import BACKLOG, SLICE
 from tidegate.targets.collection.sources import MOST_BODY, TOO_LARGE
-from tidegate.targets.local.resource_usage import MOST_PROCESSES, ProcessUsage
 
 OLD, NEW = FleetId("fraud", 1, "main"), FleetId("fraud", 2, "main")
 OTHER = FleetId("other", 1, "main")
@@ -371,44 +368,6 @@ async def test_what_fails_for_one_replica_fails_for_it_alone() -> None:
         assert [one.dropped for one in found.seconds if one.dropped] == [1]
 
     await run(story)
-
-
-def test_readings_that_make_no_sense_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Strange:
-        def __init__(self, pid: int) -> None:
-            if pid == 3:
-                raise psutil.NoSuchProcess(pid)
-            if pid == 4:
-                raise ValueError("psutil has its own troubles")
-            self.pid = pid
-
-        def oneshot(self) -> "Strange":
-            return self
-
-        def __enter__(self) -> None: ...
-        def __exit__(self, *_: object) -> None: ...
-
-        def cpu_percent(self, interval: None) -> float:
-            return {1: 50.0, 2: float("nan"), 5: -3.0, 6: 1e300}[self.pid]
-
-        def memory_percent(self) -> float:
-            return 10.0
-
-    monkeypatch.setattr(psutil, "Process", Strange)
-    monkeypatch.setattr(
-        "tidegate.targets.local.resource_usage.process_tree", lambda pid, most, all_threads: iter((pid,))
-    )
-    found = ProcessUsage().measure([1, 2, 3, 4, 5, 6])
-    assert {pid: (one.cpu, one.memory) for pid, one in found.items()} == {1: (50.0, 10.0)}
-
-
-def test_a_family_without_end_is_not_followed_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Path, "read_text", lambda path: f"{int(path.parts[2]) + 1} ")
-    assert len(list(process_tree(1, MOST_PROCESSES, all_threads=False))) == MOST_PROCESSES
-    monkeypatch.setattr(Path, "read_text", lambda path: "1 1")
-    assert len(list(process_tree(1, MOST_PROCESSES, all_threads=False))) == MOST_PROCESSES
-    monkeypatch.undo()
-    assert list(process_tree(NO_PROCESS, MOST_PROCESSES, all_threads=False)) == [NO_PROCESS]
 
 
 # -- what was answered, and by whom --------------------------------------------------------------------------

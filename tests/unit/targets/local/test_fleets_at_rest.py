@@ -18,7 +18,7 @@ from tidegate.domain.fleet import FleetId
 from tidegate.targets.local import poll_interval, rest_watch
 from tidegate.targets.local.health import Health, HealthLook, PingAnswer
 from tidegate.targets.local.process import Process
-from tidegate.targets.local.replica import OUTGROWN, SERVED
+from tidegate.targets.local.replica import OUTGROWN, PING_EVERY, SERVED
 from tidegate.targets.local.supervisor_context import DesiredFleet, save_desired
 from tidegate.targets.local.target import LocalTarget
 
@@ -91,6 +91,61 @@ def test_a_fleet_at_rest_has_no_turns_and_its_replica_is_asked_all_the_same(
         run(story())
 
 
+def test_a_question_that_was_just_asked_does_not_end_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after each look that came a moment too early to ask."""
+    monkeypatch.setattr(rest_watch, "IDLE_TURN", 3600.0)
+    with stand(("false",)) as here, here.sleeper() as worker:
+        save_desired(here.folders, DesiredFleet(spec(1), 1))
+        here.left("r-a", worker, SERVED)
+
+        async def story() -> None:
+            target = here.target()
+            await resting(target)
+            fleet = target._fleets[FLEET]
+            replica = fleet.replicas["r-a"]
+            await until(
+                lambda: replica._question is None or replica._question.look(), "the last question is answered"
+            )
+            replica.asked = fleet._now() + 60
+            fleet.glance(fleet._now())
+            assert replica._question is None
+            replica.asked = -math.inf
+            fleet.glance(fleet._now())
+            assert replica._question is not None
+            assert fleet.resting
+            assert replica._question.look() is None
+            fleet.glance(fleet._now())
+            assert not fleet.resting, "it is still open at the next look"
+            worker.kill()
+            await target.drain_all()
+
+        run(story())
+
+
+def test_a_look_that_is_a_moment_early_asks_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise some questions would come two seconds after the one before."""
+    monkeypatch.setattr(rest_watch, "IDLE_TURN", 3600.0)
+    with stand(("false",)) as here, here.sleeper() as worker:
+        save_desired(here.folders, DesiredFleet(spec(1), 1))
+        here.left("r-a", worker, SERVED)
+
+        async def story() -> None:
+            target = here.target()
+            await resting(target)
+            fleet = target._fleets[FLEET]
+            replica = fleet.replicas["r-a"]
+            await until(
+                lambda: replica._question is None or replica._question.look(), "the last question is answered"
+            )
+            at = replica.asked + PING_EVERY - 0.02
+            fleet.glance(at)
+            assert replica.asked == at
+            worker.kill()
+            await target.drain_all()
+
+        run(story())
+
+
 async def resting(target: LocalTarget) -> None:
     await until(lambda: FLEET in target._fleets and target._fleets[FLEET].resting, "it is at rest")
 
@@ -146,7 +201,7 @@ async def test_each_fleet_is_looked_at_once_in_a_round(monkeypatch: pytest.Monke
     passes = list[None]()
 
     def there() -> list[Sleepy]:
-        if len(passes) == rounds * rest_watch.PARTS:
+        if len(passes) == rounds:
             raise EOFError
         passes.append(None)
         return fleets
