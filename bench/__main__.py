@@ -7,6 +7,7 @@ BENCHES = (
     ("bench.simulate_linear",),
     ("bench.weights", "--keep"),
     ("bench.byhand", "--keep"),
+    ("bench.floor", "--keep"),
     ("bench.pipeline", "--keep"),
     ("bench.rollbacks", "--keep"),
     ("bench.kills", "--keep"),

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 import psutil
 
 from bench import tables
+from bench.guarded import guarded_platform
 from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, train
 
@@ -36,7 +37,7 @@ def main() -> None:
 
 
 def measure(count: int, seconds: float) -> list[object]:
-    with Platform() as platform:
+    with guarded_platform() as platform:
         scene = Scene(platform)
         names = [f"e{number}" for number in range(count)]
         begun = time.monotonic()

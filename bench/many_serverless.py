@@ -15,6 +15,7 @@ import httpx
 import psutil
 
 from bench import tables
+from bench.guarded import guarded_platform
 from tidegate.testing.platform import Platform, wait_until
 from tidegate.testing.scene import Scene, train
 
@@ -41,7 +42,7 @@ def main() -> None:
 
 
 def measure(count: int, seconds: float) -> list[object]:
-    with Platform() as platform:
+    with guarded_platform() as platform:
         scene = Scene(platform)
         names = [f"s{number}" for number in range(count)]
         urls = [train(platform.state / "models", seed) for seed in range(2)]

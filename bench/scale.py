@@ -1,12 +1,14 @@
-"""What one controller and one database carry, as curves: endpoints, alarms, rollouts at a time, requests in the queue
-and lines of the journal. A list that is empty leaves its curve out.
+"""What one controller and one database carry, as curves: endpoints, alarms, rollouts at a time, requests in the
+queue, lines of the journal, fleets and replicas. A list that is empty leaves its curve out; ``--only`` leaves out all
+but the curves that it names.
 
 python -m bench.scale [--endpoints 100,300,1000,3000] [--alarms 100,1000,3000] [--rollouts 10,30,100]
-    [--queue 1000,10000,100000] [--journal 2000,8000,32000] [--keep]
+    [--queue 1000,10000,100000] [--journal 2000,8000,32000] [--fleets 30,90,180] [--replicas 5,15,45]
+    [--only fleets,replicas] [--keep]
 
 The controller's loops are the real ones, with a real SQLite database and clock; the target is in memory, so that
-nothing but the controller costs processor time. Processor time is what is shown: it does not depend on what else runs
-here.
+nothing but the controller costs processor time. Fleets and replicas are real, with their processes and the proxy.
+Processor time is what is shown: it does not depend on what else runs here.
 """
 
 import argparse
@@ -18,10 +20,12 @@ import numpy as np
 import psutil
 
 from bench import tables
+from bench.scale_fleets import Shares, measure_fleets, measure_replicas
 from bench.scale_journal import measure_journal
 from bench.scale_platform import platform_with
 from bench.scale_queue import measure_queue
 
+CURVES = ("endpoints", "alarms", "rollouts", "queue", "journal", "fleets", "replicas")
 SECONDS = 20
 """Of real time for each point."""
 
@@ -33,8 +37,14 @@ def main() -> None:
     parser.add_argument("--rollouts", type=_numbers, default=[10, 30, 100])
     parser.add_argument("--queue", type=_numbers, default=[1_000, 10_000, 100_000])
     parser.add_argument("--journal", type=_numbers, default=[2_000, 8_000, 32_000])
+    parser.add_argument("--fleets", type=_numbers, default=[30, 90, 180])
+    parser.add_argument("--replicas", type=_numbers, default=[5, 15, 45])
+    parser.add_argument("--only", type=_names, help="of these curves, separated by commas")
     parser.add_argument("--keep", action="store_true", help="write the tables to docs/benchmarks.md")
     given = parser.parse_args()
+    for curve in CURVES if given.only else ():
+        if curve not in given.only:
+            setattr(given, curve, [])
     rows: list[list[object]]
     if given.endpoints:
         rows = [asyncio.run(_endpoints(count)) for count in given.endpoints]
@@ -54,6 +64,24 @@ def main() -> None:
         tables.show("scale-queue", "Queue of one database", header, rows, keep=given.keep, command="scale")
     if given.journal:
         show_journal(given.journal, keep=given.keep)
+    if given.fleets:
+        show_fleets(given.fleets, measure_fleets(given.fleets), "serverless fleets at zero", keep=given.keep)
+    if given.replicas:
+        show_fleets(given.replicas, measure_replicas(given.replicas), "replicas of one fleet", keep=given.keep)
+
+
+def show_fleets(counts: Sequence[int], spent: Sequence[Shares], what: str, *, keep: bool) -> None:
+    """Most of the controller's time does not grow: so each more is shown, too."""
+    rows: list[list[object]] = [
+        [count, *(f"{share:.2%}" for share in shares)] for count, shares in zip(counts, spent, strict=True)
+    ]
+    sides = list(zip(*spent, strict=True))
+    rows.append(["exponent", *(f"{exponent(counts, side):.2f}" for side in sides)])
+    if len(counts) > 1:
+        more = [(side[-1] - side[0]) / (counts[-1] - counts[0]) for side in sides]
+        rows.append(["each more", *(f"{share:.4%}" for share in more)])
+    id = f"scale-{what.split()[0]}"
+    tables.show(id, what.capitalize(), [what, "controller", "proxy"], rows, keep=keep, command="scale")
 
 
 def show_alarms(counts: Sequence[int], *, keep: bool) -> None:
@@ -78,6 +106,13 @@ def show_journal(lengths: Sequence[int], *, keep: bool) -> None:
 def exponent(work: Sequence[float], cost: Sequence[float]) -> float:
     """``p`` where cost grows as work to the power of ``p``: the slope of the line through the logarithms."""
     return float(np.polyfit(np.log(work), np.log(cost), 1)[0]) if len(work) > 1 else float("nan")
+
+
+def _names(text: str) -> list[str]:
+    found = [part for part in text.split(",") if part]
+    if unknown := set(found) - set(CURVES):
+        raise argparse.ArgumentTypeError(f"no curve {', '.join(sorted(unknown))}: choose of {', '.join(CURVES)}")
+    return found
 
 
 def _numbers(text: str) -> list[int]:

@@ -126,9 +126,15 @@ def cpu(side: Side) -> dict[psutil.Process, float]:
     """CPU seconds of each process of the side so far."""
     seconds = {}
     for process in side.processes():
-        with contextlib.suppress(psutil.NoSuchProcess):
-            seconds[process] = sum(process.cpu_times()[:2])
+        with contextlib.suppress(OSError):
+            seconds[process] = time.clock_gettime(cpu_clock(process.pid))
     return seconds
+
+
+def cpu_clock(pid: int) -> int:
+    """The kernel's clock of a process's CPU time, as clock_getcpuclockid makes it: in nanoseconds, where /proc has
+    hundredths of a second."""
+    return (~pid << 3) | 2
 
 
 def used_since(before: dict[psutil.Process, float], side: Side) -> float:

@@ -210,6 +210,24 @@ def test_name_filters_are_literal(run: Runner) -> None:
     assert matching(name_contains="nothing") == set()
 
 
+@pytest.mark.parametrize("last", ["a", "\uffff", "\ud7ff", "\U0010ffff", "\x7f"])
+def test_a_prefix_is_found_whatever_its_last_character(run: Runner, last: str) -> None:
+    """It is looked up as a range of names, whose end is the next character by code point."""
+    inside = [f"p{last}", f"p{last}{last}", f"p{last}z", f"p{last}\U0010ffff", f"p{last}\x01"]
+    for name in (*inside, "p", "q", "o", "p\x01", f"o{last}", f"P{last}"):
+        run.put(name)
+    assert set(run.names(Filter(name_prefix=f"p{last}"))) == set(inside)
+
+
+def test_a_name_is_found_in_any_case_of_its_ascii_letters(run: Runner) -> None:
+    for name in ("Fraud-1", "FRAUD-1", "fraud-10", "fraud_1", "\u00e9", "\u00c9", "\u212a"):
+        run.put(name)
+    assert set(run.names(Filter(name_in_any_case="fraud-1"))) == {"Fraud-1", "FRAUD-1"}
+    assert run.names(Filter(name_in_any_case="\u00e9")) == ["\u00e9"]
+    assert run.names(Filter(name_in_any_case="k")) == [], "the Kelvin sign is no ASCII letter"
+    assert run.names(Filter(name_in_any_case="%")) == []
+
+
 def test_time_filters_exclude_their_bounds(run: Runner) -> None:
     for second, name in enumerate("abc"):
         run.put(name, second)

@@ -129,7 +129,7 @@ async def test_the_session_of_a_dead_instance_is_gone_and_a_new_one_works(progra
         dead = homes["s0"]
         running.workers[dead].stop()
         if noticed:
-            fleet = next(iter(running.proxy.routed()))
+            fleet = next(iter(await running.proxy.passed()))
 
             async def down() -> bool:
                 return dead in (await running.proxy.passed())[fleet].down

@@ -58,3 +58,19 @@ def test_little_is_written_where_little_changed() -> None:
         {"variants": ["#", {"0": [".", {"count": ["=", 2]}, []]}], "new": ["=", True]},
         ["gone"],
     ]
+
+
+def test_the_old_document_is_encoded_once_however_much_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    walks = list[patches.DocumentPath]()
+    parts = patches._parts
+
+    def walk(document: object, place: patches.DocumentPath) -> object:
+        walks.append(place)
+        return parts(document, place)
+
+    monkeypatch.setattr(patches, "_parts", walk)
+    old = {"kept": [{"text": "x" * 80, "number": number} for number in range(20)]}
+    new = {"kept": old["kept"], **{f"new-{number}": {"text": "y" * 80, "number": number} for number in range(20)}}
+    patch = diff(old, new)
+    assert apply_patch(patch, old) == new
+    assert walks.count(()) == 1

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tidegate.domain.errors import TidegateError
 from tidegate.host.late_import import load
+from tidegate.host.open_files import allow_many_files
 from tidegate.settings import Settings
 
 
@@ -19,6 +20,7 @@ def main() -> int:
     parser.add_argument("--port", required=True, type=int)
     parser.add_argument("--state", required=True, type=Path)
     given = parser.parse_args()
+    allow_many_files()
     try:
         run = _import_server()
         run(Settings.from_environment(os.environ, host=given.host, port=given.port, state=given.state))
@@ -30,12 +32,19 @@ def main() -> int:
     return 0
 
 
+ALL_EVERY = 500
+"""Collections of the younger objects until all are looked through for garbage, which holds up everything: with a
+thousand endpoints for a tenth of a second, by Python's own 10 each 10 to 20 seconds. The younger ones are looked
+through as often as ever: requests that fail leave cycles that hold their bodies."""
+
+
 def _import_server() -> Callable[[Settings], None]:
     """Imports the server without collections of garbage, which take a tenth of the time and find none: modules stay.
     Later collections do not look at them either."""
     gc.disable()
     run: Callable[[Settings], None] = load("tidegate.compose.controller", "run")
     gc.freeze()
+    gc.set_threshold(*gc.get_threshold()[:2], ALL_EVERY)
     gc.enable()
     return run
 

@@ -371,14 +371,15 @@ def observe_now(engine: Engine, provider: Provider, endpoint: str) -> Observatio
 
 
 async def page(parts: Parts) -> str:
-    """The Prometheus page."""
+    """The Prometheus page, rendered beside the event loop: of a thousand endpoints it takes longer than others should
+    wait."""
     found = await parts.store.run(
         lambda tx: (alarms.find_all(tx), tx.find(ENDPOINT).items, tx.find(SCALABLE).items)
     )
     unreadable = await parts.unreadable.find(parts.store, parts.clock.now())
     shown, endpoints, scaled = found
-    looks = ((saved.body, observe_now(parts.engine, parts.targets.all, saved.name)) for saved in endpoints)
-    targets = (saved.body.target for saved in scaled)
-    text = prometheus.render(parts.watch.totals, shown, looks, targets, unreadable)
+    looks = [(saved.body, observe_now(parts.engine, parts.targets.all, saved.name)) for saved in endpoints]
+    targets = [saved.body.target for saved in scaled]
+    text = await asyncio.to_thread(prometheus.render, parts.watch.totals, shown, looks, targets, unreadable)
     text += prometheus.render_storage(parts.metrics.dropped, parts.metrics.lost)
     return text + (parts.tracing.counted() if parts.tracing is not None else "")

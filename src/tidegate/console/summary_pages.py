@@ -17,7 +17,7 @@ from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.guarded_routes import GuardedRoute
 from tidegate.gateway.paths import CONSOLE
 from tidegate.gateway.request_parsing import parse_endpoint_name
-from tidegate.ports.store import Tx
+from tidegate.ports.store import Filter, Tx
 from tidegate.rollout.status import status
 from tidegate.service import endpoints, history
 from tidegate.service.record_kinds import ENDPOINT
@@ -61,8 +61,8 @@ def routes(gateway: Gateway) -> list[GuardedRoute]:
 
 
 def _list(tx: Tx) -> list[Endpoint]:
-    found = [saved.body for saved in tx.find(ENDPOINT).items]
-    return sorted(found, key=lambda endpoint: endpoint.name)[:MOST_LISTED]
+    by_name = Filter(sort_by="name", descending=False)
+    return [saved.body for saved in tx.find(ENDPOINT, by_name, MOST_LISTED).items]
 
 
 def _row(endpoint: Endpoint) -> dict[str, Any]:

@@ -13,9 +13,8 @@ def request_head(item: Item, size: int) -> bytes:
     """The head of a request with a body of ``size`` bytes."""
     given = item.headers
     beginning = _beginning(item.endpoint, tuple(given.items()))
-    id = (
-        b"" if INFERENCE_ID in given else _line(INFERENCE_ID, item.inference_id)
-    )  # captured requests are found by it
+    # What is captured of a request is found by its id.
+    id = b"" if INFERENCE_ID in given else _line(INFERENCE_ID, item.inference_id)
     return b"%b%bcontent-length: %d\r\n\r\n" % (beginning, id, size)
 
 

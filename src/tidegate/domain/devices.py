@@ -117,9 +117,11 @@ def check_room(fleet: FleetSpec, desired: Iterable[FleetSpec], there: int, by_ty
     """Whether the machine has the devices for a fleet's replicas beside those of the other ``desired`` fleets. Raises
     TargetRefused. A fleet that does not grow is never refused."""
     each = count_asked(fleet.variant, by_type)
+    if not each:
+        return
     others = {one.id: one for one in desired}
     before = others.pop(fleet.id, None)
-    if not each or fleet.count <= (before.count if before is not None else 0):
+    if fleet.count <= (before.count if before is not None else 0):
         return
     used = {id: one.count * count for id, one in others.items() if (count := count_asked(one.variant, by_type))}
     wanted, free = each * fleet.count, there - sum(used.values())

@@ -47,6 +47,8 @@ class HistoryEntry:
     """Why it ended."""
     artifacts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Variant -> digest of each container's model data, "" for a container without; empty until they are known."""
+    never_began: bool = False
+    """It was accepted to follow another rollout, and given up before it began."""
 
 
 @dataclass(frozen=True)
@@ -54,3 +56,8 @@ class History:
     """Oldest entry first."""
 
     entries: tuple[HistoryEntry, ...] = ()
+
+    @property
+    def begun(self) -> tuple[HistoryEntry, ...]:
+        """Those of which instances may have run."""
+        return tuple(entry for entry in self.entries if not entry.never_began)

@@ -17,6 +17,7 @@ MODEL_QUALITY = "aws/sagemaker/Endpoints/model-metrics"
 BIAS = "aws/sagemaker/Endpoints/bias-metrics"
 LABELS = "tidegate/Labels"
 
+PLATFORM_NAMESPACES = (SAGEMAKER, INSTANCES, JOBS, EVIDENCE, DRIFT, DATA_QUALITY, MODEL_QUALITY, BIAS, LABELS)
 AWS_PREFIX = "AWS/"
 _PLATFORM_PREFIXES = ("aws/", "/aws/sagemaker/", "tidegate/")
 """Of namespaces that the platform writes to, folded."""
@@ -25,8 +26,18 @@ _PLATFORM_PREFIXES = ("aws/", "/aws/sagemaker/", "tidegate/")
 def is_platform_namespace(namespace: str) -> bool:
     """Whether the platform alone writes there. Guards of rollouts look at these metrics, so a name that a person
     could take for one of them (in other letter case, with spaces around it, in letters of another width) is one."""
-    folded = unicodedata.normalize("NFKC", namespace).strip().casefold()
-    return folded.startswith(_PLATFORM_PREFIXES)
+    return _fold(namespace).startswith(_PLATFORM_PREFIXES)
+
+
+def find_intended(namespace: str) -> str | None:
+    """The namespace of the platform that this one resembles without being it; None: it resembles none. Nobody ever
+    writes to such a name."""
+    meant = next((one for one in PLATFORM_NAMESPACES if _fold(one) == _fold(namespace)), None)
+    return None if meant == namespace else meant
+
+
+def _fold(namespace: str) -> str:
+    return unicodedata.normalize("NFKC", namespace).strip().casefold()
 
 
 @dataclass(frozen=True, order=True, slots=True)

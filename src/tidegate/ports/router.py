@@ -113,8 +113,8 @@ class Router(Protocol):
         """Endpoints that have routes."""
         ...
 
-    def routed(self) -> set[FleetId]:
-        """Fleets that take traffic."""
+    def is_routed(self, fleet: FleetId) -> bool:
+        """Whether the fleet takes traffic."""
         ...
 
     async def view(self, endpoint: str) -> View:

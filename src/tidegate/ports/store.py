@@ -85,6 +85,8 @@ class Filter:
 
     name_contains: str | None = None
     name_prefix: str | None = None
+    name_in_any_case: str | None = None
+    """The whole name, without regard to the case of ASCII letters."""
     created_after: datetime | None = None
     created_before: datetime | None = None
     modified_after: datetime | None = None
@@ -92,6 +94,11 @@ class Filter:
     sort_by: str = "created"
     """``created``, ``modified`` or ``name``; ties are ordered by name."""
     descending: bool = True
+
+
+def fold_ascii(name: str) -> str:
+    """The name with small ASCII letters in place of capital ones."""
+    return "".join(letter.lower() if letter.isascii() else letter for letter in name)
 
 
 class Stale(Exception):

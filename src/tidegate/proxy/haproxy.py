@@ -263,8 +263,8 @@ class HAProxy:
     def endpoints(self) -> set[str]:
         return {table.endpoint for table in self._state.tables}
 
-    def routed(self) -> set[FleetId]:
-        return {route.fleet for table in self._state.tables for route in table.routes if route.share}
+    def is_routed(self, fleet: FleetId) -> bool:
+        return self._state.is_routed(fleet)
 
     async def view(self, endpoint: str) -> View:
         return await runtime_state.view(self._runtime, self._state, endpoint)

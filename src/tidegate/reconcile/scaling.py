@@ -299,7 +299,7 @@ def read(tx: Tx) -> list[Standing]:
     found = scalables.list_all(tx)
     if not found:
         return []
-    alarms = [saved.body for saved in tx.find(ALARM).items]
+    alarms = scaling_observation.alarms_by_action(saved.body for saved in tx.find(ALARM).items)
     endpoints = {saved.body.target.endpoint: None for saved in found}
     records = {name: read_if_readable(tx, ENDPOINT, name) for name in endpoints}
     standings = []

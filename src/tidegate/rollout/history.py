@@ -77,7 +77,10 @@ def find_target(history: History, to: str | None) -> HistoryEntry:
             raise Conflict("no earlier version has served this endpoint; name one that was tried with --to")
         return found
     found = next((entry for entry in entries if str(entry.number) == to), None)
-    found = found or next((entry for entry in entries if entry.version.config_name == to), None)
+    named = [entry for entry in entries if entry.version.config_name == to]
+    # One that never ran has no model data that was kept; an earlier one of the same config may have.
+    found = found or next((entry for entry in named if not entry.never_began), None)
+    found = found or next(iter(named), None)
     if found is None:
         numbers = ", ".join(str(entry.number) for entry in history.entries) or "none"
         raise NotFound(f"there is no version '{to}' in the history, which has {numbers}")
@@ -181,6 +184,7 @@ def _drop(entries: list[HistoryEntry], dropped: Successor, after: Endpoint, now:
         ended_at=now,
         outcome=Outcome.FAILED,
         reason=f"It never began: {why}.",
+        never_began=True,
         artifacts=dict(_given_artifacts(wanted.version)),
     )
 

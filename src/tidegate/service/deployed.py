@@ -10,10 +10,11 @@ from tidegate.domain.endpoint import Endpoint, EndpointConfig, ProductionVariant
 from tidegate.domain.fleet import VariantSpec
 from tidegate.domain.registry import Model
 from tidegate.domain.rollout import DeploymentConfig, Version
-from tidegate.ports.store import Tx
+from tidegate.ports.store import Filter, Tx
 from tidegate.service import scalables
 from tidegate.service import tags as labels
 from tidegate.service.record_kinds import ALARM, CONFIG, DRIFT_SCHEDULE, ENDPOINT
+from tidegate.service.records import read_if_readable
 from tidegate.service.scaling_records import Scalable
 from tidegate.service.spec_scaling import FROM_ZERO
 
@@ -121,10 +122,12 @@ def _alarms(
 ) -> tuple[tuple[Alarm, ...], list[str]]:
     """Those that guard the endpoint or that the spec declares, in the spec's order; and the names of the others that
     a spec of this endpoint left on record."""
-    known = {saved.name: saved.body for saved in tx.find(ALARM).items}
+    prefixes = (f"{config.name}-", f"{desired.endpoint}-")
+    known = {saved.name: saved.body for one in prefixes for saved in tx.find(ALARM, Filter(name_prefix=one)).items}
+    others_named = (read_if_readable(tx, ALARM, name) for name in (*guards, *(one.name for one in desired.alarms)))
+    known |= {saved.name: saved.body for saved in others_named if saved is not None}
     wanted = (_present(alarm.name, desired, config, guards, known) for alarm in desired.alarms)
     names = [name for name in dict.fromkeys((*wanted, *guards)) if name in known]
-    prefixes = (f"{config.name}-", f"{desired.endpoint}-")
     others = [
         name
         for name, alarm in known.items()

@@ -10,11 +10,12 @@ from tidegate.domain.endpoint import Endpoint, EndpointConfig, ProductionVariant
 from tidegate.domain.errors import AlreadyExists, Conflict, InProgress, Invalid, NotFound
 from tidegate.domain.fleet import RoutingStrategy, Serverless, VariantSpec
 from tidegate.domain.generations import generation_floor
+from tidegate.domain.metric import find_intended
 from tidegate.domain.observation import Capabilities, Event
 from tidegate.domain.registry import Model, Tags
 from tidegate.domain.rollout import DeploymentConfig, Phase, Version
 from tidegate.domain.targets import LOCAL
-from tidegate.ports.store import Saved, Tx
+from tidegate.ports.store import Filter, Saved, Tx
 from tidegate.rollout import commands
 from tidegate.rollout.commands import VariantChange
 from tidegate.service import history, packages, quotas, scalables, usage
@@ -79,9 +80,9 @@ def create_endpoint(
 
 def require_free_name(tx: Tx, name: str) -> None:
     """Raises AlreadyExists. Only creation compares names of endpoints without regard to case, as in SageMaker."""
-    for taken in tx.versions(ENDPOINT):
-        if taken.casefold() == name.casefold():
-            raise AlreadyExists(f'there is already an endpoint "{taken}"', about=(ENDPOINT.name, taken))
+    page = tx.find(ENDPOINT, Filter(name_in_any_case=name))
+    for taken in (*(saved.name for saved in page.items), *(one.name for one in page.unreadable)):
+        raise AlreadyExists(f'there is already an endpoint "{taken}"', about=(ENDPOINT.name, taken))
 
 
 def first_number(tx: Tx, name: str, now: datetime) -> int:
@@ -247,15 +248,26 @@ def _kept_bounds(variant: ProductionVariant, present: VariantSpec | None, keep: 
 
 
 def read_guards(tx: Tx, deployment: DeploymentConfig) -> tuple[Alarm, ...]:
-    """The deployment's alarms as defined now. Raises NotFound for a missing one: a misspelled name would silently
-    leave the rollout without its guard."""
+    """The deployment's alarms as defined now. Raises NotFound for a missing one, and Invalid for one on a misspelled
+    namespace of the platform: either would silently leave the rollout without its guard."""
     guards = []
     for name in deployment.alarms:
         saved = tx.get(ALARM, name)
         if saved is None:
             raise NotFound(f'there is no alarm "{name}": define it before a rollout relies on it')
+        _check_namespaces(saved.body)
         guards.append(saved.body)
     return tuple(guards)
+
+
+def _check_namespaces(alarm: Alarm) -> None:
+    metrics = [query.metric.namespace for query in alarm.queries if query.metric is not None]
+    for namespace in (alarm.namespace, *metrics):
+        if (meant := find_intended(namespace)) is not None:
+            raise Invalid(
+                f'alarm "{alarm.name}" watches the namespace "{namespace}", where nothing is ever written: spell it'
+                f' "{meant}"'
+            )
 
 
 def update_weights_and_capacities(

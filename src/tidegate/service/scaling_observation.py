@@ -1,6 +1,6 @@
 """Observe a scalable target: counts and load from the endpoint's record and the last observation. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tidegate.domain.alarm import Alarm
@@ -121,19 +121,25 @@ def is_queued(endpoint: Endpoint, variant: str) -> bool:
     return any(spec.variant.asynchronous is not None for spec in variant_fleets(endpoint, variant))
 
 
-def alarms_by_policy(scalable: Scalable, alarms: Iterable[Alarm]) -> dict[str, list[Alarm]]:
-    """Policy -> alarms that name it in their actions. Target tracking has only its own: high, then low."""
-    by_arn = {record.arn: record for record in scalable.policies}
+def alarms_by_action(alarms: Iterable[Alarm]) -> dict[str, list[Alarm]]:
+    """ARN of an action -> alarms that take it, by name."""
     found: dict[str, list[Alarm]] = {}
     for alarm in sorted(alarms, key=lambda one: one.name):
-        for record in (by_arn[arn] for arn in alarm.alarm_actions if arn in by_arn and alarm.actions_enabled):
-            own = (
-                tracking_alarms.alarm_names(scalable.target, record.tracking)
-                if record.tracking is not None
-                else None
-            )
-            if own is None or alarm.name in own:
-                found.setdefault(record.policy.name, []).append(alarm)
+        for arn in alarm.alarm_actions if alarm.actions_enabled else ():
+            found.setdefault(arn, []).append(alarm)
+    return found
+
+
+def alarms_by_policy(scalable: Scalable, by_action: Mapping[str, Sequence[Alarm]]) -> dict[str, list[Alarm]]:
+    """Policy -> alarms that name it in their actions. Target tracking has only its own: high, then low."""
+    found: dict[str, list[Alarm]] = {}
+    for record in scalable.policies:
+        own = (
+            tracking_alarms.alarm_names(scalable.target, record.tracking) if record.tracking is not None else None
+        )
+        mine = [alarm for alarm in by_action.get(record.arn, ()) if own is None or alarm.name in own]
+        if mine:
+            found[record.policy.name] = mine
     return found
 
 

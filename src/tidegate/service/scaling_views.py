@@ -1,5 +1,6 @@
 """Autoscaling of an endpoint for display: plain JSON data."""
 
+from collections.abc import Iterable
 from dataclasses import fields
 
 import msgspec
@@ -44,9 +45,11 @@ def scaling_targets(tx: Tx, endpoint: Endpoint, seen: Observation | None) -> lis
     return [_target(tx, saved.body, endpoint, seen) for saved in scalables.list_for_endpoint(tx, endpoint.name)]
 
 
-def scaling_summary(tx: Tx, endpoint: Endpoint, seen: Observation | None) -> list[ScalingDocument]:
-    """Scaling section of a status document."""
-    return [_counts(saved.body, endpoint, seen) for saved in scalables.list_for_endpoint(tx, endpoint.name)]
+def scaling_summary(
+    scaled: Iterable[Scalable], endpoint: Endpoint, seen: Observation | None
+) -> list[ScalingDocument]:
+    """Scaling section of a status document, of the endpoint's targets."""
+    return [_counts(scalable, endpoint, seen) for scalable in scaled]
 
 
 def _counts(scalable: Scalable, endpoint: Endpoint, seen: Observation | None) -> ScalingDocument:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
 
-from tidegate.domain.errors import TidegateError, Transient
+from tidegate.domain.errors import ArtifactError, TidegateError, Transient
 from tidegate.host.group_commit import Done, GroupCommit
 from tidegate.storage.addresses import parse
 from tidegate.storage.file_errors import unwritable
@@ -119,7 +119,7 @@ class OutputFiles:
     def _target(self, address: str) -> str:
         """Where a whole file is put. A link under that name is replaced and not followed, so only the folder is
         resolved: every ``FRESH`` seconds, since thousands of outputs may share it."""
-        named, _, name = parse(address).path.rpartition("/")
+        named, _, name = _path_of(address).rpartition("/")
         if name in ("", ".", ".."):
             return str(self._resolve(address))
         cached = self._resolved.get(named)
@@ -130,7 +130,7 @@ class OutputFiles:
         return f"{cached[0]}/{name}"
 
     def _resolve(self, address: str) -> Path:
-        return self._check(address, _path_of(address))
+        return self._check(address, Path(_path_of(address)))
 
     def _check(self, address: str, path: Path) -> Path:
         try:
@@ -211,8 +211,11 @@ def _partial(target: str, attempt: int) -> str:
     return f"{folder}/.{name}.{attempt}.part"
 
 
-def _path_of(address: str) -> Path:
-    return Path(parse(address).path)
+def _path_of(address: str) -> str:
+    try:
+        return parse(address).path
+    except ArtifactError as error:
+        raise ArtifactError(f"{address}: {error}") from None
 
 
 def _transient(address: str, error: OSError) -> Transient:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, and_, delete, exists, func, insert, or_, select
+from sqlalchemy import Connection, and_, bindparam, delete, exists, func, insert, or_, select
 
 from tidegate.domain.errors import TidegateError
 from tidegate.domain.observation import Event
@@ -22,6 +22,9 @@ WHOLE_EVERY = 50
 """Versions between two complete lines of a record."""
 _C = JOURNAL.c
 _WHOLE = _C.patch.is_(None)
+_INSERT = insert(JOURNAL)
+_MINE = and_(_C.kind == bindparam("of_kind"), _C.name == bindparam("of_name"))
+_LAST_VERSION = select(_C.version).where(_MINE).order_by(_C.seq.desc()).limit(1)
 
 
 def append(
@@ -39,12 +42,11 @@ def append(
     )
     line = {"at": now, "kind": key[0], "name": key[1], "version": version, "patch": patch}
     body = None if patch is not None else after
-    connection.execute(insert(JOURNAL).values(**line, body=body, events=[asdict(event) for event in events]))
+    connection.execute(_INSERT, {**line, "body": body, "events": [asdict(event) for event in events]})
 
 
 def last_version(connection: Connection, kind: str, name: str) -> int:
-    mine = select(_C.version).where(_C.kind == kind, _C.name == name)
-    return connection.execute(mine.order_by(_C.seq.desc()).limit(1)).scalar() or 0
+    return connection.execute(_LAST_VERSION, {"of_kind": kind, "of_name": name}).scalar() or 0
 
 
 def lines(connection: Connection, rows: Sequence[Any], *, bodies: bool) -> list[JournalLine]:

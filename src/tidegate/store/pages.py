@@ -6,6 +6,7 @@ position, so that a token of another listing, or a modified one, is refused."""
 
 import base64
 import hashlib
+import sys
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ import msgspec
 from sqlalchemy import Column, ColumnElement, func, literal, tuple_
 
 from tidegate.domain.errors import Invalid
-from tidegate.ports.store import Filter
+from tidegate.ports.store import Filter, fold_ascii
 from tidegate.store.tables import RECORDS
 
 _C = RECORDS.c
@@ -22,6 +23,8 @@ COLUMNS: dict[str, list[Column[Any]]] = {
     "modified": [_C.modified_at, _C.name],
     "name": [_C.name],
 }
+
+FIRST_SURROGATE, AFTER_SURROGATES = 0xD800, 0xE000
 
 
 class _Position(msgspec.Struct, array_like=True, frozen=True):
@@ -36,7 +39,11 @@ def filter_conditions(where: Filter) -> list[ColumnElement[bool]]:
     if where.name_contains:
         conditions.append(func.replace(_C.name, where.name_contains, "") != _C.name)
     if where.name_prefix:
-        conditions.append(func.substr(_C.name, 1, len(where.name_prefix)) == where.name_prefix)
+        conditions.append(_C.name >= where.name_prefix)
+        if (end := end_of_prefix(where.name_prefix)) is not None:
+            conditions.append(_C.name < end)
+    if where.name_in_any_case is not None:
+        conditions.append(func.lower(_C.name) == fold_ascii(where.name_in_any_case))
     bounds: tuple[tuple[Any, datetime | None, datetime | None], ...] = (
         (_C.created_at, where.created_after, where.created_before),
         (_C.modified_at, where.modified_after, where.modified_before),
@@ -47,6 +54,17 @@ def filter_conditions(where: Filter) -> list[ColumnElement[bool]]:
         if before is not None:
             conditions.append(column < before)
     return conditions
+
+
+def end_of_prefix(prefix: str) -> str | None:
+    """The first name after all those that begin with ``prefix``, by code points, as both databases order them; None:
+    there is none. With both bounds a database reads these names alone."""
+    for length in range(len(prefix), 0, -1):
+        last = ord(prefix[length - 1])
+        if last < sys.maxunicode:
+            after = AFTER_SURROGATES if last + 1 == FIRST_SURROGATE else last + 1  # which have no encoding
+            return prefix[: length - 1] + chr(after)
+    return None
 
 
 def order(where: Filter) -> list[ColumnElement[Any]]:

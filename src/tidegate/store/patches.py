@@ -7,6 +7,8 @@ of the same length with items changed. Values that compare equal but are written
 different."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 import msgspec
@@ -20,7 +22,7 @@ MIN_COPY_SIZE = 64
 
 def diff(before: object, after: object) -> Patch:
     """``applied(difference(before, after), before)`` is ``after``."""
-    return _diff(before, after, before)
+    return _diff(before, after, _Copies(before))
 
 
 def apply_patch(patch: Patch, before: object) -> object:
@@ -28,41 +30,60 @@ def apply_patch(patch: Patch, before: object) -> object:
     return _apply(patch, before, before)
 
 
-def _diff(before: object, after: object, whole: object) -> Patch:
+@dataclass(frozen=True)
+class _Copies:
+    """What a patch can copy: where each part of the old document is first, by its text. Each part is encoded once,
+    however many values of the new document are looked for."""
+
+    whole: object
+
+    @cached_property
+    def places(self) -> dict[bytes, DocumentPath]:
+        found: dict[bytes, DocumentPath] = {}
+        for place, text in _parts(self.whole, ()):
+            found.setdefault(text, place)
+        return found
+
+
+def _diff(before: object, after: object, old: _Copies) -> Patch:
     if isinstance(before, dict) and isinstance(after, dict):
         changed = {
-            key: _diff(before[key], value, whole) if key in before else _new_value(value, whole)
+            key: _diff(before[key], value, old) if key in before else _new_value(value, old)
             for key, value in after.items()
             if key not in before or not _same(before[key], value)
         }
         return [OBJECT, changed, [key for key in before if key not in after]]
     if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
         pairs = enumerate(zip(before, after, strict=True))
-        return [LIST, {str(n): _diff(old, new, whole) for n, (old, new) in pairs if not _same(old, new)}]
-    return _new_value(after, whole)
+        return [LIST, {str(n): _diff(one, new, old) for n, (one, new) in pairs if not _same(one, new)}]
+    return _new_value(after, old)
 
 
-def _new_value(value: object, whole: object) -> Patch:
+def _new_value(value: object, old: _Copies) -> Patch:
     """Patch for a new value. A record often has a copy of an old part, such as the version before a change."""
-    text = msgspec.json.encode(value)
-    if not isinstance(value, dict | list) or len(text) < MIN_COPY_SIZE:
+    if not isinstance(value, dict | list):
         return [WHOLE, value]
-    for place, part in _parts(whole, ()):
-        if msgspec.json.encode(part) == text:
-            return [COPY, list(place)]
+    text = msgspec.json.encode(value)
+    if len(text) < MIN_COPY_SIZE:
+        return [WHOLE, value]
+    if (place := old.places.get(text)) is not None:
+        return [COPY, list(place)]
     if isinstance(value, dict):
-        made: Any = {key: _new_value(one, whole) for key, one in value.items()}
+        made: Any = {key: _new_value(one, old) for key, one in value.items()}
     else:
-        made = [_new_value(one, whole) for one in value]
+        made = [_new_value(one, old) for one in value]
     inner = made.values() if isinstance(made, dict) else made
     return [WHOLE, value] if all(kind == WHOLE for kind, _ in inner) else [MADE, made]
 
 
-def _parts(document: object, place: DocumentPath) -> Iterator[tuple[DocumentPath, object]]:
-    """All objects and lists of a document, with their paths."""
+def _parts(document: object, place: DocumentPath) -> Iterator[tuple[DocumentPath, bytes]]:
+    """The text of each object and list of a document that may be copied, with its path."""
     if not isinstance(document, dict | list):
         return
-    yield place, document
+    text = msgspec.json.encode(document)
+    if len(text) < MIN_COPY_SIZE:
+        return
+    yield place, text
     for key, value in document.items() if isinstance(document, dict) else enumerate(document):
         yield from _parts(value, (*place, key))
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Text, and_, cast, delete, insert, select, update
+from sqlalchemy import Connection, Text, and_, bindparam, cast, delete, insert, select, update
 
 from tidegate.domain.errors import Invalid, UnreadableRecord
 from tidegate.domain.observation import Event
@@ -18,6 +18,15 @@ _ROW = (
     *(RECORDS.c.name, RECORDS.c.version, RECORDS.c.created_at, RECORDS.c.modified_at),
     cast(RECORDS.c.body, Text).label("text"),
 )
+# Statements are built once: to build one takes longer than to run it.
+_ONE = and_(RECORDS.c.kind == bindparam("of_kind"), RECORDS.c.name == bindparam("of_name"))
+_GET = select(*_ROW).where(_ONE)
+_STATE = select(RECORDS.c.version, RECORDS.c.body).where(_ONE)
+_VERSION = select(RECORDS.c.version).where(_ONE)
+_MARK = select(RECORDS.c.version, RECORDS.c.created_at).where(_ONE)
+_INSERT = insert(RECORDS)
+_UPDATE = update(RECORDS).where(_ONE)
+_DELETE = delete(RECORDS).where(_ONE)
 
 
 class SqlTx:
@@ -30,7 +39,7 @@ class SqlTx:
         """Whether the journal may have other lines than before."""
 
     def get(self, kind: Kind[T], name: str) -> Saved[T] | None:
-        row = self._connection.execute(select(*_ROW).where(_key(kind, name))).one_or_none()
+        row = self._connection.execute(_GET, _key(kind, name)).one_or_none()
         return None if row is None else _saved(kind, row)
 
     def put(
@@ -47,17 +56,17 @@ class SqlTx:
             raise Invalid(f"The time {now} of the {kind.name} {name!r} has no time zone")
         self.wrote = True
         plain = record_codec.encode(kind, name, body)
-        asked = select(RECORDS.c.version, RECORDS.c.body).where(_key(kind, name))
-        present = self._connection.execute(asked).one_or_none()
+        key = _key(kind, name)
+        present = self._connection.execute(_STATE, key).one_or_none()
         _check(kind, name, present.version if present else 0, expect)
         values = {"body": plain, "modified_at": now}
         if present:
             version: int = present.version + 1
-            self._connection.execute(update(RECORDS).where(_key(kind, name)).values(version=version, **values))
+            self._connection.execute(_UPDATE, {**key, "version": version, **values})
         else:
             version = journal.last_version(self._connection, kind.name, name) + 1
             new = {"kind": kind.name, "name": name, "version": version, "created_at": now, **values}
-            self._connection.execute(insert(RECORDS).values(new))
+            self._connection.execute(_INSERT, new)
         states = (present.body if present else None, plain)
         journal.append(self._connection, (kind.name, name), version, states, now, events)
         return version
@@ -70,7 +79,7 @@ class SqlTx:
         _check(kind, name, present, expect)
         if not present:
             return False
-        self._connection.execute(delete(RECORDS).where(_key(kind, name)))
+        self._connection.execute(_DELETE, _key(kind, name))
         journal.append(self._connection, (kind.name, name), present + 1, (None, None), now, events)
         return True
 
@@ -135,19 +144,19 @@ class SqlTx:
 
     def mark(self, kind: Kind[T], name: str) -> tuple[int, datetime] | None:
         """Version and creation time of a record, which together identify one body."""
-        asked = select(RECORDS.c.version, RECORDS.c.created_at).where(_key(kind, name))
-        row = self._connection.execute(asked).one_or_none()
+        row = self._connection.execute(_MARK, _key(kind, name)).one_or_none()
         return None if row is None else (row.version, row.created_at)
 
     def _version(self, kind: Kind[T], name: str) -> int:
         """Version of a record; 0 if there is none."""
-        return self._connection.execute(select(RECORDS.c.version).where(_key(kind, name))).scalar() or 0
+        return self._connection.execute(_VERSION, _key(kind, name)).scalar() or 0
 
 
-def _key(kind: Kind[T], name: str) -> ColumnElement[bool]:
+def _key(kind: Kind[T], name: str) -> dict[str, object]:
+    """Parameters of ``_ONE``."""
     if "\0" in name or any("\ud800" <= letter <= "\udfff" for letter in name):
         raise Invalid(f"{name!r} is not a valid name: it contains NUL or half a surrogate pair")
-    return and_(RECORDS.c.kind == kind.name, RECORDS.c.name == name)
+    return {"of_kind": kind.name, "of_name": name}
 
 
 def _check(kind: Kind[T], name: str, present: int, expect: int | None) -> None:

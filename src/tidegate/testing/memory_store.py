@@ -11,7 +11,7 @@ import msgspec
 
 from tidegate.domain.errors import Invalid
 from tidegate.domain.observation import Event
-from tidegate.ports.store import Filter, JournalLine, Kind, RecordPage, Saved, Stale, Tx
+from tidegate.ports.store import Filter, JournalLine, Kind, RecordPage, Saved, Stale, Tx, fold_ascii
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -135,6 +135,7 @@ def _matches(where: Filter, saved: Saved[Any]) -> bool:
     return (
         (where.name_contains is None or where.name_contains in saved.name)
         and (where.name_prefix is None or saved.name.startswith(where.name_prefix))
+        and (where.name_in_any_case is None or fold_ascii(saved.name) == fold_ascii(where.name_in_any_case))
         and (where.created_after is None or saved.created_at > where.created_after)
         and (where.created_before is None or saved.created_at < where.created_before)
         and (where.modified_after is None or saved.modified_at > where.modified_after)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from tidegate.domain.errors import Invalid
-from tidegate.ports.store import Filter, RecordPage, Saved, Unreadable
+from tidegate.ports.store import Filter, Kind, RecordPage, Saved, Tx, Unreadable
 from tidegate.wire.operation import Params
 
 T = TypeVar("T")
@@ -16,6 +16,9 @@ S = TypeVar("S")
 
 PAGE_SIZE = 10
 """Page size if MaxResults is absent."""
+
+READ_AT_ONCE = 100
+"""Records that are read at a time where not each of them belongs to the page."""
 
 _SORT = {"Name": "name", "CreationTime": "created", "Status": "created"}
 
@@ -55,6 +58,28 @@ def show_page(page: RecordPage[T], where: Filter) -> list[Shown[T]]:
         times = {"created": lambda one: one.created_at, "modified": lambda one: one.modified_at}
         found.sort(key=times[where.sort_by], reverse=where.descending)
     return found
+
+
+def find_by_status(
+    tx: Tx, kind: Kind[T], params: Params, status: Callable[[Shown[T]], str]
+) -> tuple[list[Shown[T]], str | None]:
+    """A page of the records with the status that is asked for. Status is derived and therefore not indexed: records
+    are read from where the page begins until one more than the page takes has matched."""
+    wanted = parse_listing(params)
+    found, after, token = list[Shown[T]](), wanted.after, None
+    while True:
+        read = tx.find(kind, wanted.where, max(READ_AT_ONCE, wanted.limit + 1), after)
+        for place, saved in enumerate(show_page(read, wanted.where), 1):
+            if status(saved) != params["StatusEquals"]:
+                continue
+            if len(found) == wanted.limit:
+                return found, token
+            found.append(saved)
+            if len(found) == wanted.limit:
+                token = tx.find(kind, wanted.where, place, after).next
+        if read.next is None:
+            return found, None
+        after = read.next
 
 
 def list_by_status(every: list[S], params: Params, status: Callable[[S], str]) -> tuple[Sequence[S], str | None]:

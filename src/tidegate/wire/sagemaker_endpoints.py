@@ -1,5 +1,7 @@
 """SageMaker's operations on endpoints."""
 
+from collections.abc import Sequence
+
 from tidegate.domain.access import Access
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import Invalid
@@ -12,7 +14,7 @@ from tidegate.service.endpoints import CarryOver, UpdateRequest
 from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.targets import choose_target, find_capabilities
 from tidegate.wire import capture_tags
-from tidegate.wire.listing import Shown, list_by_status, parse_listing, show_page
+from tidegate.wire.listing import Shown, find_by_status, list_by_status, parse_listing, show_page
 from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
 from tidegate.wire.sagemaker_deployment import parse_deployment
 from tidegate.wire.sagemaker_describe import arn, render_endpoint
@@ -110,9 +112,12 @@ def describe_endpoint(call: TxCall, params: Params) -> Params:
 
 
 def list_endpoints(call: TxCall, params: Params) -> Params:
-    if "StatusEquals" in params or params.get("SortBy") == "Status":
+    found: Sequence[Shown[Endpoint]]
+    if params.get("SortBy") == "Status":
         page = call.tx.find(ENDPOINT, parse_listing(params).where)
         found, token = list_by_status(show_page(page, parse_listing(params).where), params, _status)
+    elif "StatusEquals" in params:
+        found, token = find_by_status(call.tx, ENDPOINT, params, _status)
     else:
         wanted = parse_listing(params)
         page = call.tx.find(ENDPOINT, wanted.where, wanted.limit, wanted.after)

@@ -46,6 +46,12 @@ def test_what_became_late_on_its_way_to_the_disk_does_not_appear(tmp_path: Path)
     assert {path.name for path in tmp_path.iterdir()} == {"0.out", "2.out"}
 
 
+def test_an_address_that_is_no_files_is_named(tmp_path: Path) -> None:
+    address = f"{tmp_path.as_uri()}/a%00.out"
+    (error,) = OutputFiles((tmp_path,)).put_all([Output(address, b"x", 1)])
+    assert isinstance(error, ArtifactError) and str(error).startswith(f"{address}: ")
+
+
 async def test_a_large_one_is_copied_from_its_file(tmp_path: Path) -> None:
     (tmp_path / "scratch").write_bytes(bytes(3_000_000))
     await OutputFiles((tmp_path,)).put(Output((tmp_path / "a.out").as_uri(), tmp_path / "scratch", 1))

@@ -1,6 +1,8 @@
 """Slots: who sits where, when one is free again, when there must be more."""
 
 import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tidegate.domain.fleet import FleetId, RoutingStrategy
 from tidegate.domain.traffic import RouteTable, build_route_table
@@ -51,3 +53,56 @@ def test_state_round_trips_through_the_file() -> None:
         build_route_table("fraud", 1, [(1, 10_000, {"blue": 1.0})])
     )
     assert msgspec.json.decode(msgspec.json.encode(state), type=ProxyState) == state
+
+
+FLEETS = [FleetId(endpoint, generation, "blue") for endpoint in ("fraud", "image") for generation in (1, 2)]
+changes = st.one_of(
+    st.tuples(st.just("servers"), st.sampled_from(FLEETS), st.integers(0, 3)),
+    st.tuples(st.just("drop"), st.sampled_from(FLEETS), st.just(0)),
+    st.tuples(st.just("routes"), st.sampled_from(FLEETS), st.integers(0, 1)),
+    st.tuples(st.just("emptied"), st.sampled_from(FLEETS), st.just(0)),
+)
+
+
+def change(state: ProxyState, what: str, fleet: FleetId, number: int) -> ProxyState:
+    if what == "servers":
+        return state.with_servers(
+            fleet, (RANDOM, LEAST)[fleet.generation % 2], {str(n): f"/{n}" for n in range(number)}
+        )
+    if what == "drop":
+        return state.without(fleet)
+    if what == "emptied":
+        return state.emptied(state.emptying[:1])
+    sides = [(fleet.generation, 10_000, {"blue": 1.0})] if number else []
+    return state.with_table(build_route_table(fleet.endpoint, 1, sides))
+
+
+@given(st.lists(changes, max_size=25))
+def test_what_is_carried_over_a_change_is_what_a_new_state_would_be_asked(
+    story: list[tuple[str, FleetId, int]],
+) -> None:
+    state = EMPTY
+    for step in story:
+        state = change(state, *step)
+        new = msgspec.json.decode(msgspec.json.encode(state), type=ProxyState)
+        assert new == state
+        assert state.encoded == msgspec.json.encode(new)
+        assert (state.slots, state.fleets) == (new.slots, new.fleets)
+        assert state.slots == {seat.fleet: seat.slot for seat in state.seats}
+        for fleet in FLEETS:
+            assert state.seat(fleet) == next((seat for seat in state.seats if seat.fleet == fleet), None)
+            seats = [seat for seat in state.seats if seat.fleet.endpoint == fleet.endpoint]
+            assert list(state.seats_of(fleet.endpoint)) == seats
+            assert state.table(fleet.endpoint) == new.table(fleet.endpoint)
+            assert state.is_routed(fleet) == any(
+                route.fleet == fleet for table in state.tables for route in table.routes if route.share
+            )
+
+
+def test_a_change_encodes_what_changed_alone() -> None:
+    state = ProxyState({"r": 64})
+    for number in range(50):
+        state = state.with_servers(FleetId(f"e{number}", 1, "blue"), RANDOM, {"a": "/a"})
+    known = dict(state._index.encoded_seats)
+    after = state.with_servers(FleetId("e7", 1, "blue"), RANDOM, {"b": "/b"})._index.encoded_seats
+    assert [fleet.endpoint for fleet in after if after[fleet] is not known[fleet]] == ["e7"]

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tidegate.advisor.quality.lives import find_lives
 from tidegate.domain.endpoint import Endpoint, VersionRequest
 from tidegate.domain.errors import Conflict, NotFound
 from tidegate.domain.history import History, HistoryEntry, Outcome
@@ -173,6 +174,21 @@ def test_each_way_to_lose_a_successor_is_in_the_history() -> None:
         Outcome.FAILED,
         Outcome.ROLLING_OUT,
     ]
+
+
+def test_undo_to_a_config_means_one_that_ran_rather_than_one_that_never_began() -> None:
+    life = Life()
+    life.deploy("v1")
+    life.deploy("v2")
+    life.begin("v3")
+    supersede(life, "v1", "again")
+    life.change(transitions.fail_rollback(life.endpoint, "no capacity", at(6))[0])
+    assert [entry.number for entry in life.entries if entry.version.config_name == "v1"] == [1, 4]
+    assert life.history is not None
+    assert [entry.number for entry in life.history.begun] == [1, 2, 3]
+    assert len(find_lives(life.history)["v1"]) == 1, "what v1 answered is still measured as a whole"
+    assert history.find_target(life.history, "v1").number == 1
+    assert history.find_target(life.history, "4").number == 4
 
 
 def test_a_successor_is_in_the_history_once_it_begins() -> None:

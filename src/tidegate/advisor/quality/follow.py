@@ -240,8 +240,8 @@ def _compared(endpoint: Endpoint, past: History) -> Iterator[SideBySide]:
     if rollout is not None and rollout.old is not None:
         old, new, since = rollout.old, rollout.new, rollout.started_at.timestamp()
     else:
-        served = [one for one in past.entries if one.served_at is not None or one.outcome is Outcome.SERVING]
-        last = past.entries[-1:]
+        served = [one for one in past.begun if one.served_at is not None or one.outcome is Outcome.SERVING]
+        last = past.begun[-1:]
         if len(served) >= 2 and served[-1] in last:
             old, new = served[-2].version, served[-1].version
             ended = served[-1].served_at

@@ -23,7 +23,7 @@ class VersionLife:
 
 def find_lives(history: History) -> Lives:
     found: dict[str, list[float]] = {}
-    for entry in history.entries:
+    for entry in history.begun:
         found.setdefault(entry.version.config_name, []).append(entry.began_at.timestamp())
     return {config: sorted(began) for config, began in found.items()}
 

@@ -229,7 +229,7 @@ def _add_endpoint(seen: LabSeen, endpoint: Endpoint, stored: Stored, versions: M
         turning=rollout is not None and rollout.cause is not None,
         tried=tuple(
             Tried(versions[name], one.outcome, one.served_at is not None, one.rollout, one.reason)
-            for one in stored.history.entries
+            for one in stored.history.begun
             if (name := one.version.config_name) in versions
         ),
         verdict=stored.verdict,

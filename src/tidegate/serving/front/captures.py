@@ -15,10 +15,7 @@ class Captures:
     def __init__(self, spec: ReplicaSpec, note: Callable[[Note], None]) -> None:
         self._recorder = make_recorder(spec)
         self._note = note
-
-    @property
-    def wanted(self) -> bool:
-        return self._recorder is not None
+        self.wanted = self._recorder is not None
 
     def start(self) -> None:
         if self._recorder is not None:
@@ -51,6 +48,7 @@ class Captures:
 
     async def close(self) -> None:
         """Write and deliver what there is. Nothing is captured any more."""
+        self.wanted = False
         recorder, self._recorder = self._recorder, None  # notes are not taken while another thread ends it
         if recorder is None:
             return

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol, cast
 
 import httptools
+import msgspec
 
 from tidegate.serving.contract.body_spool import IN_MEMORY, Spool
 from tidegate.serving.contract.memory_release import LARGE
@@ -24,7 +25,7 @@ LINGER = 5.0
 """Seconds for which a rejected client may go on sending before the connection is closed."""
 
 
-class Request(NamedTuple):
+class Request(msgspec.Struct, frozen=True):
     """A complete request. Times are epoch microseconds; ``at_once``: all of it arrived with its first byte."""
 
     method: bytes
@@ -32,8 +33,7 @@ class Request(NamedTuple):
     headers: Sequence[tuple[bytes, bytes]]
     fields: Mapping[bytes, bytes]
     """The headers by name; of a repeated one the last. Shared between requests: do not change."""
-    stamp: bytes | None
-    """The proxy's time stamp, if there is one."""
+    stamp: bytes | None  # the proxy's time stamp, if there is one
     body: bytes
     arrived: int
     complete: int
@@ -313,7 +313,7 @@ class Connection(asyncio.Protocol):
             self._transport.abort()
 
     def hurry(self, now: float) -> None:
-        """Enforce the deadlines. Called about once a second with the loop's time."""
+        """Enforce the deadlines. ``now``: the loop's time."""
         if 0 < self._stalled < now or (self._refused and 0 < self._limit < now):
             self.abort()
         elif 0 < self._limit < now:

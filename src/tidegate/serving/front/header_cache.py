@@ -67,13 +67,11 @@ class HeaderCache:
         stamp = data[at + len(_MARK) : end]
         if not stamp.isdigit():
             return None
-        model = data.find(_MODEL, 0, at)
-        head = self._look_up(data[:at]) if model < 0 else self._for_model(data[:at], model)
+        model, text = data.find(_MODEL, 0, at), data[:at]
+        head = self._known.get(text) if model < 0 else self._for_model(text, model)
+        if head is None and model < 0:
+            head = self._parse(text)
         return (head, stamp, end + 4) if head is not None else None
-
-    def _look_up(self, text: bytes) -> RequestHead | None:
-        head = self._known.get(text)
-        return head if head is not None else self._parse(text)
 
     def _for_model(self, text: bytes, at: int) -> RequestHead | None:
         """The head of a request that names its model in the header at ``at``: that of all such requests, and its own
@@ -83,7 +81,8 @@ class HeaderCache:
         if end < 0:
             end = len(text)
         model = text[begin:end]
-        head = self._look_up(text[:at] + text[end:])
+        rest = text[:at] + text[end:]
+        head = self._known.get(rest) or self._parse(rest)
         if head is None or target_headers.MODEL in head.fields or _WHOLE_VALUE.fullmatch(model) is None:
             return None
         before = text.count(b"\r\n", 0, at)

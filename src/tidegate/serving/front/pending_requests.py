@@ -20,12 +20,11 @@ class PendingRequests:
     def __init__(self, note: Callable[[int, Note], None]) -> None:
         self._note = note
         self._requests: dict[Connection, Request] = {}
+        self.begin: Callable[[Connection, Request], None] = self._requests.__setitem__
+        """The connection's request is in flight."""
 
     def __len__(self) -> int:
         return len(self._requests)
-
-    def begin(self, connection: Connection, request: Request) -> None:
-        self._requests[connection] = request
 
     def end(self, connection: Connection, request: Request) -> None:
         """Forget a request: its answer has begun, or there will be none."""

@@ -140,7 +140,8 @@ class RequestStats:
             self.mark.rise()
 
     def count(self, at: int, status: int, latency: int, overhead: int) -> None:
-        self.begin()
+        if self.mark.settled:
+            self.mark.rise()
         self._fresh.append((at, status, latency, overhead))
         if len(self._fresh) >= _MOST:
             self.fold()

@@ -291,14 +291,15 @@ class Server:
         self.waiting.end(connection, request)
         if isinstance(outcome, Answer):
             self._stats.answered += 1
-            latency = self._count(request, call, 200)
-            self._compared.offer(now(), outcome, latency, call.headers.get(HEADER))
+            at = now()
+            latency = self._count(request, call, 200, at)
+            self._compared.offer(at, outcome, latency, call.headers.get(HEADER))
         else:
             failed = outcome if isinstance(outcome, ModelFailed) else None
             if failed is not None:  # its traceback keeps the request's body alive, in a cycle
                 failed.__traceback__ = failed.__context__ = failed.__cause__ = None
             self._stats.answered += failed is not None and 0 < failed.status < 500
-            latency = self._count(request, call, failed.status if failed else None)
+            latency = self._count(request, call, failed.status if failed else None, now())
             if failed is not None and self.failed is not None:
                 self.failed(failed.message)
         if self._in_hand.get(connection) is not call:
@@ -341,7 +342,7 @@ class Server:
                 call.note(FIRST_CHUNK, max(0, how.first - since))
             if text is not None:
                 text.end(how.whole)
-            self._count(request, call, how.status)
+            self._count(request, call, how.status, now())
             captured(how.whole)
 
         call.on_abandon(delivery.leave)
@@ -352,15 +353,15 @@ class Server:
     def _closes_after(self, request: Request) -> bool:
         return self.draining or not request.keep_alive
 
-    def _count(self, request: Request, call: Call, status: int | None) -> int:
+    def _count(self, request: Request, call: Call, status: int | None, at: int) -> int:
         """Count a request. ``status``: the model's; None if it had no call. Returns the latency in microseconds."""
-        at, latency = now(), 0
+        latency = 0
         if status is not None:
             if self.cold is not None:
                 said, self.cold = self.cold.answered(request.arrived / 1e6), None
                 print(f"tidegate worker {self.spec.replica} ({self.spec.fleet}): {said}", flush=True)
             stamped = stamp(request.stamp, request.arrived)
-            latency = max(0, at - began(request, stamped))
+            latency = max(0, at - (stamped if request.at_once else request.complete))
             self._stats.count(at, status, latency, request.arrived - stamped)
             if HEADER in call.headers:
                 self._compared.count_session(at, call.headers[HEADER], not 200 <= status < 300)

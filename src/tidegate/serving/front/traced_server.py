@@ -98,10 +98,10 @@ class TracedServer(Server):
                 call, engine = with_trace(call, trace), _Watched(engine, trace, isinstance(fmt, OpenAIFormat))
         Server._submit(self, engine, connection, request, call, fmt)
 
-    def _count(self, request: Request, call: Call, status: int | None) -> int:
+    def _count(self, request: Request, call: Call, status: int | None, at: int) -> int:
         if self.cold is not None and status is not None:
             self._start = StartWindow(self.cold.began, tuple(self.cold.phases()))
-        latency = Server._count(self, request, call, status)
+        latency = Server._count(self, request, call, status, at)
         if (trace := call.trace) is not None:
             if status is not None and not 200 <= status <= 299 and trace.failure is None:
                 trace.failure = status  # of a stream that broke off

@@ -18,11 +18,11 @@ def _probability(sums: Matrix) -> Matrix:
     one = np.float32(1)
     if len(sums) == 1:  # the same with scalars, in a quarter of the time
         odds = -sums.item()
-        return np.array([one / (one + np.float32(math.exp(odds))) if odds < _MOST_ODDS else 0], np.float32)
+        return np.array([one / (one + np.float32(math.exp(odds))) if odds < MOST_ODDS else 0], np.float32)
     return np.asarray(one / (one + _exponential(-sums)))
 
 
-_MOST_ODDS = math.log(float(np.finfo(np.float32).max))
+MOST_ODDS = math.log(float(np.finfo(np.float32).max))
 """Beyond it the exponential overflows float32."""
 
 

@@ -20,7 +20,6 @@ try:
     from tidegate.serving.formats import row_decoder
     from tidegate.serving.runtimes import categories, row_probes, ubjson, xgboost_checks
     from tidegate.serving.runtimes.error_messages import looks_like
-    from tidegate.serving.runtimes.objectives import Evaluation
     from tidegate.serving.runtimes.tabular_scorer import TabularScorer, default_accept, threads
     from tidegate.serving.runtimes.xgboost_document import NotCovered
 except ImportError as missing:
@@ -56,8 +55,9 @@ class XGBoost(TabularScorer):
         self._iterations = iterations(booster)
         self._fast = self._faster(threads)
         super().__init__(self._evaluate, features(booster, environment), accept)
+        self._one = None if self._fast is None else self._fast.one
 
-    def _faster(self, threads: int) -> "Evaluation | None":
+    def _faster(self, threads: int) -> "xgboost_onnx.FastTrees | None":
         if xgboost_onnx is None or self._linear:
             return None
         try:
@@ -68,7 +68,7 @@ class XGBoost(TabularScorer):
 
     def _evaluate(self, rows: row_decoder.Matrix) -> Any:
         if self._fast is not None and len(rows) <= xgboost_onnx.MOST:
-            return self._fast(rows)
+            return self._fast.rows(rows)
         if self._linear:
             return self.booster.predict(xgboost.DMatrix(rows, missing=np.nan), validate_features=False)
         return self.booster.inplace_predict(
@@ -82,7 +82,7 @@ class XGBoost(TabularScorer):
         predict = placement.guard(placement.library.predictor(self.booster, self._iterations, threads))
         placement.compare_rows(self._predict, predict, row_probes.matrix_pool(self._features.count))
         placement.find_rows(environment)
-        self._predict = predict
+        self._predict, self._one = predict, None
 
 
 class _Values(msgspec.Struct):

@@ -5,7 +5,7 @@ order. ``faster`` compares the result with the library on probe rows, and raises
 of model is not supported. Source: XGBoost's JSON model schema.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -14,6 +14,7 @@ import onnxruntime
 import xgboost
 from numpy.typing import NDArray
 
+from tidegate.serving.runtimes.bound_row import CHECKED, OneRow, bind_row
 from tidegate.serving.runtimes.objectives import LINKS, TOLERANCE, Evaluation, Matrix, deviation
 from tidegate.serving.runtimes.xgboost_document import File, Learner, NotCovered, TreeDocument, Trees, probes
 
@@ -21,23 +22,36 @@ MOST = 64
 """Rows up to which a call is faster than the library's."""
 
 
-def faster(booster: xgboost.Booster, iterations: tuple[int, int], threads: int) -> Evaluation:
+INPUT, OUTPUT = "rows", "sums"
+
+
+class FastTrees(NamedTuple):
+    """A model's trees by onnxruntime."""
+
+    rows: Evaluation
+    one: OneRow | None
+    """The same for one row, bit by bit; None for a model that has it by ``rows`` alone."""
+
+
+def faster(booster: xgboost.Booster, iterations: tuple[int, int], threads: int) -> FastTrees:
     """The model's evaluation by onnxruntime. Raises NotCovered if only the library can evaluate it."""
     try:
         if iterations != (0, 0):
             booster = booster[slice(*iterations)]
         learner = msgspec.json.decode(booster.save_raw("json"), type=File).learner
-        evaluation = _evaluation(learner, booster.num_features(), threads)
-        _check(evaluation, booster, learner)
+        found = _evaluation(learner, booster.num_features(), threads)
+        probed = _check(found.rows, booster, learner)
+        if found.one is not None and not _same_bits(found, probed[-CHECKED:]):
+            found = FastTrees(found.rows, None)
     except NotCovered:
         raise
     except Exception as error:  # onnxruntime's errors have no class of their own; the library is the fallback
         reason = " ".join(str(error).split())
         raise NotCovered(f"{type(error).__name__}: {reason[:300]}") from None
-    return evaluation
+    return found
 
 
-def _evaluation(learner: Learner, features: int, threads: int) -> Evaluation:
+def _evaluation(learner: Learner, features: int, threads: int) -> FastTrees:
     objective, model = learner.objective.name, learner.gradient_booster.model
     if learner.gradient_booster.name != "gbtree" or model is None or objective not in LINKS:
         raise NotCovered(f"booster {learner.gradient_booster.name}, objective {objective}")
@@ -51,11 +65,12 @@ def _evaluation(learner: Learner, features: int, threads: int) -> Evaluation:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    run = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"]).run
-    outputs = ["sums"]
+    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    run, outputs = session.run, [OUTPUT]
     if classes == 1:
-        return lambda rows: link(run(outputs, {"rows": rows})[0][:, 0])
-    return lambda rows: link(run(outputs, {"rows": rows})[0])
+        one = bind_row(session, (INPUT, OUTPUT), features, objective)
+        return FastTrees(lambda rows: link(run(outputs, {INPUT: rows})[0][:, 0]), one)
+    return FastTrees(lambda rows: link(run(outputs, {INPUT: rows})[0]), None)
 
 
 def _graph(model: Trees, base: Matrix, features: int) -> bytes:
@@ -80,15 +95,15 @@ def _graph(model: Trees, base: Matrix, features: int) -> bytes:
         columns["target_weights"].append(values[leaves])
     node = onnx.helper.make_node(
         "TreeEnsembleRegressor",
-        ["rows"],
-        ["sums"],
+        [INPUT],
+        [OUTPUT],
         domain="ai.onnx.ml",
         n_targets=len(base),
         **{name: np.concatenate(parts).tolist() for name, parts in columns.items()},
     )
     kind = onnx.TensorProto.FLOAT
-    rows = onnx.helper.make_tensor_value_info("rows", kind, [None, features])
-    out = onnx.helper.make_tensor_value_info("sums", kind, [None, len(base)])
+    rows = onnx.helper.make_tensor_value_info(INPUT, kind, [None, features])
+    out = onnx.helper.make_tensor_value_info(OUTPUT, kind, [None, len(base)])
     opset = [onnx.helper.make_opsetid("ai.onnx.ml", 3), onnx.helper.make_opsetid("", 17)]
     graph = onnx.helper.make_graph([node], "trees", [rows], [out])
     return bytes(onnx.helper.make_model(graph, opset_imports=opset, ir_version=8).SerializeToString())
@@ -101,8 +116,19 @@ _COLUMNS = (
 )
 
 
-def _check(evaluation: Evaluation, booster: xgboost.Booster, learner: Learner) -> None:
-    """Raises NotCovered if a probe row, alone or in a batch, has another result than that of the library."""
+def _same_bits(trees: FastTrees, probed: Matrix) -> bool:
+    """Whether each of these rows has the same result by both evaluations."""
+    if trees.one is None:
+        return False
+    for row in probed:
+        found = trees.one(row.tobytes())
+        if found is None or found.tobytes() != trees.rows(row[None]).tobytes():
+            return False
+    return True
+
+
+def _check(evaluation: Evaluation, booster: xgboost.Booster, learner: Learner) -> Matrix:
+    """The probe rows. Raises NotCovered if one, alone or in a batch, has another result than that of the library."""
     assert learner.gradient_booster.model is not None
     rows = probes(learner.gradient_booster.model.trees, booster.num_features())
     expected = booster.inplace_predict(rows, missing=np.nan, validate_features=False)
@@ -113,3 +139,4 @@ def _check(evaluation: Evaluation, booster: xgboost.Booster, learner: Learner) -
         off = deviation(found, expected, learner.objective.name)
         if not (off <= TOLERANCE).all():
             raise NotCovered(f"results differ by up to {np.max(off):.1e}")
+    return rows

@@ -325,7 +325,7 @@ class Fleet:
 
     def _urgency(self) -> Urgency:
         return urgency(
-            routed=self.id in self.context.router.routed(),
+            routed=self.context.router.is_routed(self.id),
             waits=self._on_demand.waking is not None,
             running=self.running > 0,
             on_demand=self.bounds is not None,

@@ -158,7 +158,7 @@ class LocalTarget:
         if known is not None and known.desired.deleted:
             raise Transient(f"fleet {fleet.id} is still going away")
         try:
-            self._context.devices.check_room(fleet, self.desired())
+            self._context.devices.check_room(fleet, self._desired())
             if known is None:
                 if not self._context.folders.desired_file(fleet.id).exists():
                     self._context.folders.discard(fleet.id)  # what a fleet that is gone may have left
@@ -168,7 +168,9 @@ class LocalTarget:
                 known.set_desired(desired)
         except OSError as error:
             raise _not_written(fleet.id, error) from None
-        self._start_fork_servers()
+        servers = self._context.fork_servers
+        if servers is not None and not servers[self._context.fork_group(fleet)].wanted:
+            self._start_fork_servers()
 
     def _start_fork_servers(self) -> None:
         """Each as soon as something needs it: a serverless endpoint, or many workers whose libraries would each take
@@ -245,7 +247,10 @@ class LocalTarget:
 
     def desired(self) -> list[FleetSpec]:
         """The fleets that should exist."""
-        return [known.desired.spec for known in self._fleets.values() if not known.desired.deleted]
+        return list(self._desired())
+
+    def _desired(self) -> Iterator[FleetSpec]:
+        return (known.desired.spec for known in self._fleets.values() if not known.desired.deleted)
 
     def provisioned(self) -> list[FleetSpec]:
         """Serverless fleets that keep replicas for requests to come."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.proxy_harness import read_message
@@ -352,10 +353,10 @@ def test_requests_with_the_same_head_have_the_same_copy_and_others_do_not() -> N
         b"POST /a HTTP/1.1\r\nhost: h:1\r\ncontent-length: 3\r\nx-tidegate-fleet: e/1/shadow\r\n"
         b"content-type: text/csv\r\n\r\n"
     )
-    assert heads.make(one._replace(body=b"3,4")) is head
-    assert heads.make(one._replace(url=b"/b")) == head.replace(b"/a", b"/b")
+    assert heads.make(msgspec.structs.replace(one, body=b"3,4")) is head
+    assert heads.make(msgspec.structs.replace(one, url=b"/b")) == head.replace(b"/a", b"/b")
     signed = (*shared, (b"authorization", b"AWS4 x"))
-    other = one._replace(headers=signed, fields=dict(signed))
+    other = msgspec.structs.replace(one, headers=signed, fields=dict(signed))
     assert b"authorization: AWS4 x\r\n" in heads.make(other) and heads.make(other) is not heads.make(other)
 
 

@@ -33,7 +33,7 @@ def test_quick_evaluations_have_the_library_s_base_score(objective: str, base: f
     mapped = open_forest(RuntimeKind.XGBOOST, folder, {})
     assert mapped is not None
     own = runtime.load(folder, {})
-    fast = xgboost_onnx.faster(booster, (0, 0), 1)
+    fast = xgboost_onnx.faster(booster, (0, 0), 1).rows
     for found in (mapped.run(ROWS), own.run(ROWS[:1]), own.run(ROWS), fast(ROWS[:40])):
         np.testing.assert_allclose(found, expected[: len(found)], rtol=2e-6, atol=1e-12)
 

@@ -48,7 +48,7 @@ def test_rows_score_as_in_the_library(settings: Settings, iterations: tuple[int,
     booster = trained(settings)
     rows = rows_of(500, seed=2)
     expected = booster.inplace_predict(rows, missing=np.nan, iteration_range=iterations)
-    evaluation = xgboost_onnx.faster(booster, iterations, 1)
+    evaluation = xgboost_onnx.faster(booster, iterations, 1).rows
     np.testing.assert_allclose(evaluation(rows), expected, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(evaluation(rows[:1]), expected[:1], rtol=1e-6, atol=1e-6)
 

@@ -100,8 +100,8 @@ class StandInRouter:
     def endpoints(self) -> set[str]:
         return set(self.tables)
 
-    def routed(self) -> set[FleetId]:
-        return {route.fleet for table in self.tables.values() for route in table.routes}
+    def is_routed(self, fleet: FleetId) -> bool:
+        return any(route.fleet == fleet for table in self.tables.values() for route in table.routes)
 
     async def set_routes(self, table: RouteTable) -> None:
         if table.fence >= self.tables.get(table.endpoint, table).fence:

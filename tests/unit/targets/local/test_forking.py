@@ -92,6 +92,27 @@ def test_the_fork_server_starts_for_the_first_serverless_endpoint_or_for_many_wo
         run(story(here, UnstartedServers(here.folders.installation)))
 
 
+def test_where_a_fork_server_runs_a_new_fleet_is_the_only_one_that_is_looked_at() -> None:
+    looked = list[str]()
+
+    def group(fleet: FleetSpec) -> str:
+        looked.append(fleet.id.endpoint)
+        return TABLES
+
+    async def story(here: LocalTargetHarness) -> None:
+        servers = UnstartedServers(here.folders.installation)
+        target = LocalTarget(replace(here.context(), fork_servers=servers, fork_group=group))
+        target.start()
+        for name in ("one", "two", "three"):
+            await target.ensure_fleet(replace(serverless(), id=FleetId(name, 1, "main")), 1)
+            assert set(looked) == {name}
+            looked.clear()
+        await target.drain_all()
+
+    with stand(("false",)) as here:
+        run(story(here))
+
+
 def test_each_library_is_imported_for_the_endpoints_that_use_it_and_no_others() -> None:
     """Also at the next start of the server, which finds the fleets on disk."""
     torch = replace(serverless(), id=FleetId("images", 1, "main"))
