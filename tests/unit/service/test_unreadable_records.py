@@ -35,7 +35,6 @@ from tidegate.service import (
     quotas,
     scalables,
     state_events,
-    usage,
 )
 from tidegate.service.prometheus import render
 from tidegate.service.record_kinds import (
