@@ -133,6 +133,19 @@ def test_the_palette_goes_anywhere_by_keyboard_alone(page: Page, platform: Platf
     expect(box).to_be_hidden()
 
 
+def test_the_palette_is_left_without_a_keyboard(page: Page, platform: Platform, scene: Scene) -> None:
+    page.set_viewport_size({"width": PHONE, "height": 800})
+    page.goto(f"{platform.url}/console/planner")
+    opener = page.get_by_role("button", name="Go to …")
+    opener.click()
+    dialog = page.get_by_role("dialog", name="Go to an endpoint, a page or an action")
+    fits(page, PHONE)
+    dialog.get_by_role("button", name="Close").click()
+    expect(dialog).to_be_hidden()
+    expect(opener).to_be_focused()
+    page.set_viewport_size({"width": 1200, "height": 900})
+
+
 def test_a_queue_is_emptied_from_the_palette_with_a_confirmation_that_names_it(
     page: Page, platform: Platform, scene: Scene
 ) -> None:

@@ -80,6 +80,18 @@ async def test_rows_are_locked_in_the_order_of_their_ids(
     assert free == {"d"}, "while it waits for c it has what comes before, and nothing that comes behind"
 
 
+async def test_emptying_waits_for_no_request_that_another_holds(database: Database, other: Engine) -> None:
+    """Two at once would wait for each other."""
+    queue, gone = SqlQueue(database, "here"), ItemOutcome(OutcomeKind.FAILED, 150.0, "It was emptied.")
+    for id in IDS:
+        await queue.accept(partial(_give, replace(ITEM, id=id)), b"1")
+    with other.connect() as holder:
+        holder.execute(text("SELECT id FROM queue WHERE id = 'c' FOR UPDATE"))
+        async with asyncio.timeout(PATIENCE):
+            assert await queue.empty("fraud", 130.0, 150.0, gone) == len(IDS) - 1
+    assert await queue.empty("fraud", 130.0, 150.0, gone) == 1
+
+
 async def _until_somebody_waits(connection: Connection) -> None:
     deadline = time.monotonic() + PATIENCE
     while not connection.execute(WAITING).scalar():

@@ -114,6 +114,6 @@ def test_no_cell_is_a_formula_and_all_cells_come_back(facts: ListedFacts, alarm:
     assert rows[1][FIELDS.index("alarms")].removeprefix("'") == alarm.removeprefix("'")
 
 
-@given(st.sampled_from("=+-@"), st.text(max_size=8), st.sampled_from(["", " ", "\t", "\n ", "\u00a0"]))
+@given(st.sampled_from("=+-@＝＋－＠"), st.text(max_size=8), st.sampled_from(["", " ", "\t", "\n ", "\u00a0"]))
 def test_a_cell_that_begins_a_formula_is_made_text(first: str, rest: str, before: str) -> None:
     assert disarm(before + first + rest) == f"'{before}{first}{rest}"

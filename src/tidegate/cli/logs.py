@@ -1,6 +1,7 @@
 """``logs``: what the replicas of an endpoint write."""
 
 import json
+import re
 import time
 from collections.abc import Iterable
 from datetime import datetime
@@ -17,6 +18,12 @@ FOLLOW_TAIL = 1000
 SEARCHED, MOST_MERGED = 2_000, 1_000
 """Last lines of each replica that are searched; lines that are shown merged."""
 POLL_EVERY = 0.5
+_COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
+_SIGNS = {
+    **{code: chr(0x2400 + code) for code in range(0x20) if code != ord("\t")},
+    **dict.fromkeys(range(0x80, 0xA0), "\ufffd"),
+    0x7F: "\u2421",
+}
 SHORTEST_ID = 8
 """Characters of a replica's id that are shown, and more where they do not tell two apart."""
 
@@ -75,10 +82,14 @@ def _print_merged(
         if as_json:
             print(json.dumps(one), flush=True)
         else:
-            print(f"{_show_time(one)} {short[one['replica']]} | {one['line']}", flush=True)
-    if told["matching"] > len(told["lines"]):
-        shown, searched = len(told["lines"]), told["searched"]
+            print(f"{_show_time(one)} {short[one['replica']]} | {show_controls(one['line'])}", flush=True)
+    shown, searched = len(told["lines"]), told["searched"]
+    if told["matching"] > shown:
         print_note(f"the last {shown} of {told['matching']} lines, of {searched} that were searched")
+    elif find and not shown:
+        print_note(f"none of the {searched} lines that were searched has it")
+    if told["unread"]:
+        print_note(f"{told['unread']} older logs were not read: the newer ones are too long together")
 
 
 def _show_time(line: dict[str, Any]) -> str:
@@ -105,6 +116,11 @@ def _select_replicas(found: list[dict[str, Any]], replica: str | None) -> list[d
     return [one for one in found if replica is None or one["replica"] == replica]
 
 
+def show_controls(line: str) -> str:
+    """The line without colours, and with signs for what a terminal would obey: models write what they like."""
+    return _COLOUR.sub("", line).translate(_SIGNS)
+
+
 def shorten_ids(ids: Iterable[str]) -> dict[str, str]:
     """Each id and its shortest beginning, of 8 characters at least, that no other one has."""
     known = list(ids)
@@ -126,7 +142,7 @@ def _print_logs(found: list[dict[str, Any]], as_json: bool, *, following: bool, 
                 known = {key: value for key, value in one.items() if key != "lines"}
                 print(json.dumps({**known, **at, "line": line}), flush=True)
             else:
-                print(f"{clock}{short[one['replica']]} | {line}", flush=True)
+                print(f"{clock}{short[one['replica']]} | {show_controls(line)}", flush=True)
 
 
 def _new_lines(before: list[str], now: list[str]) -> list[str]:

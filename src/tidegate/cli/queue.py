@@ -104,13 +104,17 @@ def queue(
         console().print(shown)
 
 
+def _is_terminal() -> bool:
+    return sys.stdin.isatty()
+
+
 def _empty(server: ApiClient, name: str, reason: str, *, yes: bool, as_json: bool) -> None:
     found = server.queue(name, 1)
     waiting, latest = found["backlog"]["waiting"], found["requests"]
     # What arrives after the question is not what was asked about.
-    through = latest[0]["accepted_at"] if latest and not yes else None
+    through = None if yes else latest[0]["accepted_at"] if latest else 0.0
     if not yes:
-        if not sys.stdin.isatty():
+        if not _is_terminal():
             raise Invalid(f"{waiting} waiting requests of {name} would fail: say --yes where there is no terminal")
         typer.confirm(f"{waiting} waiting requests of {name} fail. Empty its queue?", abort=True, err=True)
     done = server.empty_queue(name, user_name(), reason, through)

@@ -148,7 +148,10 @@ class EndpointList:
             url = self._gateway.settings.url
             return TEMPLATES.get_template("endpoint_list.html").render(url=url, **context)
 
-        return Snapshot(parts, tuple(row["name"] for row in context["rows"]), render_whole, AROUND)
+        # How many match and how many there are stands around the rows, too, such as where no row is shown.
+        listed: ListedPage = context["listed"]
+        layout = (*listed.names, f"{listed.matching} of {listed.total}")
+        return Snapshot(parts, layout, render_whole, AROUND)
 
     def _render(self, cells: Any, row: endpoint_rows.Row) -> dict[str, str]:
         name: str = row["name"]
@@ -170,9 +173,8 @@ class EndpointList:
             for one in records
         }
         documents |= {one.name: unreadable_view(one) for one in self._reader.unreadable}
-        briefs = {name: endpoint_rows.make_brief(document) for name, document in documents.items()}
         by_name = {one.endpoint.name: one for one in records}
-        facts = {name: _make_facts(by_name.get(name), documents[name], brief) for name, brief in briefs.items()}
+        briefs, facts = _describe(documents, by_name, self._now)
         self._now = ListedSecond(second, records, briefs, facts, documents, by_name)
         self._orders = {query: one for query, one in self._orders.items() if second < one.until <= second + HELD}
         return self._now
@@ -211,14 +213,16 @@ class EndpointList:
 
     async def _row(self, seen: ListedSecond, name: str) -> endpoint_rows.Row:
         if name not in seen.by_name:
-            row = endpoint_rows.make_row(seen.documents[name], NO_ACTIVITY, (), self._gateway.context.clock.now())
+            row = endpoint_rows.make_row(
+                seen.briefs[name], seen.documents[name], NO_ACTIVITY, (), self._gateway.context.clock.now()
+            )
             return {**row, "cost": NO_COST}
         if name not in seen.rows:
             activity = await self._read_activity(seen, name)
             sparkline = await self._read_sparkline(name, _variants(seen, name), seen.second)
             self._sparklines[name] = sparkline
             priced, now = await self._price(seen, name), self._gateway.context.clock.now()
-            row = endpoint_rows.make_row(seen.documents[name], activity, sparkline.rates, now)
+            row = endpoint_rows.make_row(seen.briefs[name], seen.documents[name], activity, sparkline.rates, now)
             seen.rows[name] = {**row, "cost": priced.cell}
         return seen.rows[name]
 
@@ -250,6 +254,21 @@ class EndpointList:
 
 def _variants(seen: ListedSecond, name: str) -> tuple[str, ...]:
     return tuple(variants_of(seen.by_name[name].endpoint))
+
+
+def _describe(
+    documents: dict[str, Any], by_name: dict[str, EndpointRecords], before: ListedSecond | None
+) -> tuple[dict[str, endpoint_rows.Row], dict[str, ListedFacts]]:
+    """Brief and facts of each endpoint; those of the second before where nothing is different since."""
+    briefs, facts = dict[str, endpoint_rows.Row](), dict[str, ListedFacts]()
+    for name, document in documents.items():
+        one = by_name.get(name)
+        if before and before.documents.get(name) == document and before.by_name.get(name) is one:
+            briefs[name], facts[name] = before.briefs[name], before.facts[name]
+        else:
+            briefs[name] = endpoint_rows.make_brief(document)
+            facts[name] = _make_facts(one, document, briefs[name])
+    return briefs, facts
 
 
 def _make_facts(one: EndpointRecords | None, document: Any, brief: endpoint_rows.Row) -> ListedFacts:

@@ -37,11 +37,14 @@ ERRORS_BAD = 0.05
 """Fraction of failing requests from which on the figure stands out."""
 
 
-def make_row(document: Mapping[str, Any], activity: Activity, rates: Sequence[float], now: datetime) -> Row:
-    """``document``: as the native API describes the endpoint (``service.views.endpoint_view``)."""
+def make_row(
+    brief: Row, document: Mapping[str, Any], activity: Activity, rates: Sequence[float], now: datetime
+) -> Row:
+    """``document``: as the native API describes the endpoint (``service.views.endpoint_view``); ``brief``: made of
+    it."""
     errors = activity.errors
     return {
-        **make_brief(document),
+        **brief,
         "versions": _versions(document["fleets"]),
         "points": figures.spark_points(rates),
         "peak": figures.format_rate(max(rates, default=0.0)),

@@ -11,8 +11,8 @@ COLUMNS = (
     *("name", "target", "state", "modes", "versions", "tags", "alarms", "requests_per_second", "p50_ms", "p99_ms"),
     *("errors", "instances_ready", "instances_desired", "cost_dollars", "last_rollout_ended"),
 )
-_FORMULA = ("=", "+", "-", "@")
-"""How a cell begins that spreadsheets would compute."""
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+"""How a cell begins that spreadsheets would compute; some read the wide forms of East Asian keyboards alike."""
 _CONTROL = ("\t", "\r", "\n")
 
 

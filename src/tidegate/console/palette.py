@@ -10,7 +10,7 @@ from tidegate.console.endpoint_page import is_multi_model
 from tidegate.console.identity import Reader
 from tidegate.console.rendering import PAGES
 from tidegate.domain.endpoint import Endpoint
-from tidegate.domain.errors import Invalid
+from tidegate.domain.errors import Invalid, UnreadableRecord
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.paths import CONSOLE
 from tidegate.ports.store import Tx
@@ -97,6 +97,15 @@ def choose_entries(entries: Sequence[PaletteEntry], words: Sequence[str]) -> lis
     return sorted(filter(fits, entries), key=rank)[:MOST]
 
 
+def _read_endpoint(tx: Tx, name: str) -> Endpoint | None:
+    """None for one that cannot be read: none of its pages can be opened."""
+    try:
+        saved = tx.get(ENDPOINT, name)
+    except UnreadableRecord:
+        return None
+    return None if saved is None else saved.body
+
+
 async def read_entries(gateway: Gateway, text: str, reader: Reader) -> list[dict[str, Any]]:
     """Raises Invalid for a text that is too long."""
     if len(text) > MAX_TEXT:
@@ -105,7 +114,7 @@ async def read_entries(gateway: Gateway, text: str, reader: Reader) -> list[dict
 
     def work(tx: Tx) -> list[Endpoint]:
         best = rank_names(tx.versions(ENDPOINT), words)[:LOOKED_AT]
-        return [saved.body for name in best if (saved := tx.get(ENDPOINT, name)) is not None]
+        return [endpoint for name in best if (endpoint := _read_endpoint(tx, name)) is not None]
 
     found = await gateway.context.store.run(work)
     of_endpoints = [entry for endpoint in found for entry in list_of_endpoint(endpoint, reader)]

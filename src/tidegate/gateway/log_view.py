@@ -25,7 +25,8 @@ MAX_FIND = 200
 async def list_logs(gateway: Gateway, request: Request) -> Response:
     """Logs of a removed endpoint can still be read."""
     tail, name = parse_number(request, "tail", 100, 1, MAX_LINES), parse_endpoint_name(request)
-    return JSONResponse({"replicas": [asdict(one) for one in await _read(gateway, name, tail)]})
+    found = await _read(gateway, name, tail)
+    return await asyncio.to_thread(lambda: JSONResponse({"replicas": [asdict(one) for one in found]}))
 
 
 async def search_lines(gateway: Gateway, request: Request) -> Response:
@@ -36,8 +37,9 @@ async def search_lines(gateway: Gateway, request: Request) -> Response:
     if len(find) > MAX_FIND:
         raise Invalid(f"find has {len(find)} characters: {MAX_FIND} at most")
     found = await _read(gateway, name, tail)
-    # Beside the event loop: a search goes through some megabytes.
-    return JSONResponse(await asyncio.to_thread(search_logs, found, LogSearch(find, replica, limit)))
+    search = LogSearch(find, replica, limit)
+    # Beside the event loop: a search goes through some megabytes, and finds some.
+    return await asyncio.to_thread(lambda: JSONResponse(search_logs(found, search)))
 
 
 async def _read(gateway: Gateway, name: str, tail: int) -> Sequence[ReplicaLog]:

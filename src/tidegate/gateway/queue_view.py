@@ -63,7 +63,7 @@ def _parse_through(body: dict[str, Any], now: float) -> float:
     given = body.get("through", now)
     if not isinstance(given, int | float) or isinstance(given, bool):
         raise Invalid("'through' must be a time in seconds since 1970")
-    return float(min(given, now))
+    return float(max(0, min(given, now)))
 
 
 def _render_backlog(backlog: Backlog) -> dict[str, object]:

@@ -25,6 +25,10 @@ class LogLines:
     next: int
 
 
+NOT_READ = "(not read: the newer logs of this endpoint are too long together; ask for fewer lines of each)"
+"""In place of all lines of a log."""
+
+
 @dataclass(frozen=True)
 class ReplicaLog:
     """The end of the log of one replica. ``written``: when it was written last, in epoch seconds; None: unknown."""

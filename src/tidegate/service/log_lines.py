@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from tidegate.ports.logs import ReplicaLog
+from tidegate.ports.logs import NOT_READ, ReplicaLog
 
 THE_LINE, ANOTHER_LINE, LAST_WRITE = "line", "another line", "last write"
 """What the time of a line is the time of."""
@@ -43,12 +43,16 @@ class TimedLine:
 
 
 def search_logs(found: Sequence[ReplicaLog], search: LogSearch) -> dict[str, Any]:
-    """The last lines that match, the newest last, with how many were searched and how many match."""
+    """The last lines that match, the newest last, with how many were searched, how many match, and how many logs were
+    not read."""
     wanted = search.find.casefold()
-    searched = matching = 0
+    searched = matching = unread = 0
     every: list[tuple[float, int, int, TimedLine]] = []
     for place, log in enumerate(found):
         if search.replica not in ("", log.replica):
+            continue
+        if log.lines == (NOT_READ,):
+            unread += 1
             continue
         timed = time_lines(log)
         kept = [
@@ -62,6 +66,7 @@ def search_logs(found: Sequence[ReplicaLog], search: LogSearch) -> dict[str, Any
     return {
         "searched": searched,
         "matching": matching,
+        "unread": unread,
         "replicas": [_name(one) for one in found],
         "lines": [_render(line, found[place]) for *_, place, _, line in every[-search.limit :]],
     }
@@ -88,8 +93,9 @@ def parse_time(line: str) -> float | None:
     day, clock, fraction, zone = found.groups()
     try:
         text = f"{day}T{clock}.{(fraction or '0')[:6].ljust(6, '0')}"
-        at = datetime.fromisoformat(text + (zone or "Z"))
-        return at.timestamp()
+        at = datetime.fromisoformat(text + (zone or "Z")).timestamp()
+        datetime.fromtimestamp(at, UTC)  # in UTC it may be of a year that there is not
+        return at
     except (ValueError, OverflowError):
         return None
 

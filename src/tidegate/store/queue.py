@@ -74,7 +74,10 @@ _WAITING = (
 )
 _EMPTY = (
     update(QUEUE)
-    .where(_C.id.in_(select(_C.id).where(*_WAITING).limit(EMPTY_BATCH)), *_WAITING)
+    # Rows that another holds are being leased or emptied: to wait for them might be to wait for each other.
+    .where(
+        _C.id.in_(select(_C.id).where(*_WAITING).limit(EMPTY_BATCH).with_for_update(skip_locked=True)), *_WAITING
+    )
     .values(
         # A dispatcher may have stored the output of what it had before: the next one looks first.
         state=case((_C.fence == 0, str(ItemState.NOTIFYING)), else_=str(ItemState.WORKING)),

@@ -32,6 +32,7 @@ def line(replica: str, at: str | None, of: str, text: str) -> dict[str, Any]:
 def test_merged_logs_say_which_instance_and_of_what_a_time_is() -> None:
     told = {
         "searched": 9,
+        "unread": 1,
         "matching": 4,
         "replicas": [{"replica": "r-1111111111"}, {"replica": "r-2222222222"}],
         "lines": [
@@ -47,6 +48,7 @@ def test_merged_logs_say_which_instance_and_of_what_a_time_is() -> None:
     assert second.startswith("<20") and second.endswith(" r-222222 | b")
     assert third.startswith(" 20") and third.endswith(" r-111111 | c")
     assert "the last 3 of 4 lines, of 9 that were searched" in done.output
+    assert "1 older logs were not read" in done.output
     assert "find=a+b%26c" in seen[0]["path"] and "limit=3" in seen[0]["path"]
 
 
@@ -90,3 +92,33 @@ def test_a_challenge_is_started_and_shown_by_its_outcome() -> None:
 )
 def test_a_challenge_that_has_shown_nothing_says_so(more: dict[str, Any], text: str) -> None:
     assert text in describe_challenge({**ENDED, **more})
+
+
+def test_a_search_that_finds_nothing_says_in_how_much() -> None:
+    told = {"searched": 812, "matching": 0, "unread": 0, "replicas": [{"replica": "r-1111111111"}], "lines": []}
+    with stub({f"{API}/endpoints/e/logs/lines": found(told)}) as (url, _):
+        done = run("logs", "e", "--merge", "--find", "x", TIDEGATE_URL=url)
+    assert done.exit_code == 0 and done.output == "none of the 812 lines that were searched has it\n"
+
+
+@pytest.mark.parametrize("merged", [True, False])
+def test_no_line_of_a_log_reaches_the_terminal_as_a_command(merged: bool) -> None:
+    text = "\x1b[1;31mred\x1b[0m \x1b]52;c;aGk=\x07\x9b2J\x00\ttab \x7f"
+    lines = {"searched": 1, "matching": 1, "unread": 0, "replicas": [{"replica": "r-1"}]}
+    lines["lines"] = [line("r-1", None, "line", text)]
+    every = {"replicas": [{"replica": "r-1", "lines": [text]}]}
+    answers = {f"{API}/endpoints/e/logs/lines": found(lines), f"{API}/endpoints/e/logs": found(every)}
+    with stub(answers) as (url, _):
+        done = run("logs", "e", *(["--merge"] if merged else []), TIDEGATE_URL=url)
+    assert done.stdout.endswith("r-1 | red \u241b]52;c;aGk=\u2407\ufffd2J\u2400\ttab \u2421\n")
+
+
+def test_what_arrives_while_an_empty_queue_is_asked_about_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    none = {"backlog": {"waiting": 0, "working": 0, "oldest": None}, "requests": []}
+    emptied = {"endpoint": "e", "emptied": 0, "backlog": none["backlog"]}
+    answers = {f"{API}/endpoints/e/queue": found(none), f"{API}/endpoints/e/queue/empty": found(emptied)}
+    monkeypatch.setattr("tidegate.cli.queue._is_terminal", lambda: True)
+    with stub(answers) as (url, seen):
+        done = CliRunner().invoke(app, ["queue", "e", "--empty"], input="y\n", env={"TIDEGATE_URL": url})
+    assert done.exit_code == 0, done.output
+    assert json.loads(seen[-1]["body"])["through"] == 0.0

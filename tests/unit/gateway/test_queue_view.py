@@ -100,5 +100,7 @@ async def test_a_request_that_says_anything_else_is_refused_and_ends_nothing(
 
 async def test_a_time_to_come_or_none_ends_what_is_there_now(scene: QueueScene) -> None:
     await scene.accept("a", 100.0)
+    early = await scene.empty("fraud", f'{{"through": -1{"0" * 400}}}')
+    assert (early.status_code, early.json()["emptied"]) == (200, 0)
     assert (await scene.empty("fraud", '{"through": 1e999}')).json()["emptied"] == 1
     assert (await scene.empty("fraud", "{}")).json()["emptied"] == 0

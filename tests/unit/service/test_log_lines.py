@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.ports.logs import ReplicaLog
+from tidegate.ports.logs import NOT_READ, ReplicaLog
 from tidegate.service.log_lines import LONGEST, LogSearch, parse_time, search_logs, time_lines
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -45,6 +45,9 @@ def test_the_usual_forms_of_a_time_are_read(line: str, after: float) -> None:
         "12:00:01 ready",
         "2030-01-01",
         "٢٠٣٠-01-01T12:00:00Z",
+        "0001-01-01T00:00:00+05:00 a year before the first one",
+        "9999-12-31T23:59:59-05:00",
+        "9999-12-31 23:59:59.999999",
     ],
 )
 def test_what_is_no_time_is_none(line: str) -> None:
@@ -108,3 +111,8 @@ def test_every_line_is_there_once_and_each_log_keeps_its_order(
     for one in found:
         assert [line for replica, line in merged if replica == one.replica] == list(one.lines)
     assert len(merged) == sum(map(len, logs))
+
+
+def test_no_search_hides_that_logs_were_not_read() -> None:
+    found = search_logs([log("r-1", NOT_READ), log("r-2", "an error"), log("r-3", NOT_READ)], LogSearch("error"))
+    assert (found["unread"], found["searched"], found["matching"]) == (2, 1, 1)

@@ -169,7 +169,7 @@ async function readLogs() {
       replica.value = names.includes(before) ? before : "";
     }
     const text = told.lines.map((one) => `${showTime(one)} ${one.replica.slice(0, 10)} | ${one.line}`).join("\n");
-    const about = `${told.lines.length} of ${told.matching} lines${wanted.value ? " that have it" : ""}, of ${told.searched} that were searched. A < before a time: no later than that.`;
+    const about = `${told.lines.length} of ${told.matching} lines${wanted.value ? " that have it" : ""}, of ${told.searched} that were searched.${told.unread ? ` ${told.unread} older logs were not read: the newer ones are too long together.` : ""} A < before a time: no later than that.`;
     if (searched.textContent !== about) searched.textContent = about;
     const shown = text || (wanted.value ? "No line has that." : "Nothing was written yet.");
     if (log.textContent === shown) return;

@@ -13,6 +13,7 @@ let waiting = 0;
 
 opener.hidden = false;
 opener.addEventListener("click", open);
+dialog.querySelector("[data-palette-close]").addEventListener("click", () => dialog.close());
 
 function open() {
   if (document.querySelector("dialog[open]")) return; // what is about to be confirmed goes first

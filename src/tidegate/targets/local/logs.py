@@ -2,10 +2,11 @@
 
 import contextlib
 import shutil
+import stat
 from pathlib import Path
 
 from tidegate.host.log_files import cut, cut_off_part, read_end
-from tidegate.ports.logs import ReplicaLog
+from tidegate.ports.logs import NOT_READ, ReplicaLog
 
 KEPT_GENERATIONS = 20
 """Logs of so many generations of each endpoint are kept, those written last."""
@@ -16,7 +17,6 @@ KEPT_JOBS = 200
 """Logs of so many transform jobs are kept, those written last."""
 LARGEST_ANSWER = 32 * 1024 * 1024
 """Characters of the logs of one endpoint that are read at a time."""
-NOT_READ = "(not read: the newer logs of this endpoint are too long together; ask for fewer lines of each)"
 JOBS = "transform.*"
 """Their folders, among those of endpoints."""
 
@@ -27,7 +27,9 @@ def tail(logs: Path, endpoint: str, lines: int) -> list[ReplicaLog]:
     there = []
     for path in (logs / endpoint).glob("*/*/*.log"):
         with contextlib.suppress(FileNotFoundError):  # removed meanwhile
-            there.append((int(path.parts[-3]), path.stat().st_mtime, path))
+            facts = path.lstat()
+            if stat.S_ISREG(facts.st_mode):  # a pipe would be waited for, and a link leads to files of others
+                there.append((int(path.parts[-3]), facts.st_mtime, path))
     found, size = [], 0
     for generation, written, path in sorted(there, reverse=True):
         text: tuple[str, ...] = (NOT_READ,)

@@ -80,3 +80,12 @@ def test_logs_that_are_too_long_together_leave_out_the_oldest_and_say_so(
         ("r-3", ("eight ch",)),
     ]
     assert found[-1].written == 1003
+
+
+def test_only_files_are_read_as_logs(tmp_path: Path) -> None:
+    """A pipe would be waited for, and a link leads to files that no instance wrote."""
+    path = written(tmp_path, 1, "r-1", 1000)
+    os.mkfifo(path.with_name("r-2.log"))
+    (tmp_path / "other").write_text("of somebody else")
+    path.with_name("r-3.log").symlink_to(tmp_path / "other")
+    assert [one.replica for one in logs.tail(tmp_path, "fraud", 9)] == ["r-1"]
