@@ -2,6 +2,7 @@
 read of the endpoints that are shown, or that a measured column is sorted by, the points of a sparkline once they are
 complete, and a row that did not change is not rendered again."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -26,8 +27,10 @@ from tidegate.console.list_query import (
 from tidegate.console.live_stream import Snapshot
 from tidegate.console.rendering import TEMPLATES
 from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.observation import Observation
 from tidegate.domain.usage import Usage
 from tidegate.gateway.dependencies import Gateway
+from tidegate.ports.store import Unreadable
 from tidegate.service.views import endpoint_view, unreadable_view
 
 CELLS = ("state", "versions", "traffic", "latency", "errors", "instances", "cost", "last")
@@ -62,6 +65,18 @@ class PricedUsage:
     dollars: float | None
 
 
+@dataclass(frozen=True)
+class DescribedEndpoint:
+    """What of an endpoint needs no metrics: its status document and what is made of that. ``records`` and ``seen``: of
+    which it is made; no records: they cannot be read."""
+
+    records: EndpointRecords | None
+    seen: Observation | None
+    document: Any
+    brief: endpoint_rows.Row
+    facts: ListedFacts
+
+
 @dataclass
 class ListedSecond:
     """What is known of all endpoints in a second. ``rows`` and ``measured`` are made as they are asked for, by all
@@ -69,10 +84,7 @@ class ListedSecond:
 
     second: int
     records: list[EndpointRecords]
-    briefs: dict[str, endpoint_rows.Row]
-    facts: dict[str, ListedFacts]
-    documents: dict[str, Any]
-    by_name: dict[str, EndpointRecords]
+    described: dict[str, DescribedEndpoint]
     activity: dict[str, Activity] = field(default_factory=dict)
     rows: dict[str, endpoint_rows.Row] = field(default_factory=dict)
 
@@ -103,7 +115,7 @@ class EndpointList:
         """What the page is rendered with."""
         seen = await self._look()
         order = await self._sort(seen, query)
-        listed = cut_page(list(seen.facts.values()), order, query)
+        listed = cut_page([one.facts for one in seen.described.values()], order, query)
         headings = [
             {
                 "column": column,
@@ -115,10 +127,10 @@ class EndpointList:
         ]
         return {
             "rows": [await self._row(seen, name) for name in listed.names],
-            "summary": endpoint_rows.summarise(list(seen.briefs.values())),
+            "summary": endpoint_rows.summarise([one.brief for one in seen.described.values()]),
             "listed": listed,
             "shown": count_shown(listed),
-            "hidden": [(name, seen.briefs[name]["ringing"]) for name in listed.hidden[:MOST_NAMED]],
+            "hidden": [(name, seen.described[name].brief["ringing"]) for name in listed.hidden[:MOST_NAMED]],
             "more_hidden": max(0, len(listed.hidden) - MOST_NAMED),
             "headings": headings,
             "query": query,
@@ -130,7 +142,7 @@ class EndpointList:
         seen = await self._look()
         order = await self._sort(seen, query)
         found = [await self._measure(seen, name) for name in order]
-        return write_rows([(one, seen.briefs[one.name]["ringing"]) for one in found])
+        return write_rows([(one, seen.described[one.name].brief["ringing"]) for one in found])
 
     async def snapshot(self, query: ListQuery) -> Snapshot:
         context = await self.context(query)
@@ -168,14 +180,12 @@ class EndpointList:
             return self._now
         if self._now is None or self._now.records is not records:
             self._forget({one.endpoint.name for one in records})
-        documents: dict[str, Any] = {
-            one.endpoint.name: endpoint_view(one.endpoint, context.observed(one.endpoint.name), one.alarms)
-            for one in records
+        before = self._now.described if self._now else {}
+        described = {
+            one.endpoint.name: _describe(one, context.observed(one.endpoint.name), before) for one in records
         }
-        documents |= {one.name: unreadable_view(one) for one in self._reader.unreadable}
-        by_name = {one.endpoint.name: one for one in records}
-        briefs, facts = _describe(documents, by_name, self._now)
-        self._now = ListedSecond(second, records, briefs, facts, documents, by_name)
+        described |= {one.name: _describe_unreadable(one) for one in self._reader.unreadable}
+        self._now = ListedSecond(second, records, described)
         self._orders = {query: one for query, one in self._orders.items() if second < one.until <= second + HELD}
         return self._now
 
@@ -187,7 +197,7 @@ class EndpointList:
 
     async def _sort(self, seen: ListedSecond, query: ListQuery) -> tuple[str, ...]:
         """Names of all that the filter lets through."""
-        found = [one for one in seen.facts.values() if matches(query, one)]
+        found = [one.facts for one in seen.described.values() if matches(query, one.facts)]
         if query.sort not in MEASURED:
             return tuple(one.name for one in sort_facts(found, query))
         asked, matching = query.on_page(1), frozenset(one.name for one in found)
@@ -199,11 +209,12 @@ class EndpointList:
         return held.names
 
     async def _measure(self, seen: ListedSecond, name: str, priced: bool = True) -> ListedFacts:
-        if name not in seen.by_name:
-            return seen.facts[name]
+        known = seen.described[name]
+        if known.records is None:
+            return known.facts
         activity = await self._read_activity(seen, name)
         facts = replace(
-            seen.facts[name],
+            known.facts,
             rate=activity.rate,
             p50_ms=activity.p50_ms,
             p99_ms=activity.p99_ms,
@@ -212,17 +223,17 @@ class EndpointList:
         return replace(facts, dollars=(await self._price(seen, name)).dollars) if priced else facts
 
     async def _row(self, seen: ListedSecond, name: str) -> endpoint_rows.Row:
-        if name not in seen.by_name:
-            row = endpoint_rows.make_row(
-                seen.briefs[name], seen.documents[name], NO_ACTIVITY, (), self._gateway.context.clock.now()
-            )
+        known = seen.described[name]
+        if known.records is None:
+            now = self._gateway.context.clock.now()
+            row = endpoint_rows.make_row(known.brief, known.document, NO_ACTIVITY, (), now)
             return {**row, "cost": NO_COST}
         if name not in seen.rows:
             activity = await self._read_activity(seen, name)
             sparkline = await self._read_sparkline(name, _variants(seen, name), seen.second)
             self._sparklines[name] = sparkline
             priced, now = await self._price(seen, name), self._gateway.context.clock.now()
-            row = endpoint_rows.make_row(seen.briefs[name], seen.documents[name], activity, sparkline.rates, now)
+            row = endpoint_rows.make_row(known.brief, known.document, activity, sparkline.rates, now)
             seen.rows[name] = {**row, "cost": priced.cell}
         return seen.rows[name]
 
@@ -244,7 +255,7 @@ class EndpointList:
         return Sparkline(variants, point, (*kept.rates[passed:-AGAIN], *latest))
 
     async def _price(self, seen: ListedSecond, name: str) -> PricedUsage:
-        one, point, kept = seen.by_name[name], seen.second // SPAN, self._priced.get(name)
+        one, point, kept = _records(seen, name), seen.second // SPAN, self._priced.get(name)
         if kept is None or (kept.point, kept.endpoint, kept.used) != (point, one.endpoint, one.used):
             cost = await self._costs.price(one.endpoint, one.used)
             kept = PricedUsage(point, one.endpoint, one.used, cost_cell(cost_view(cost)), cost["dollars"])
@@ -253,22 +264,31 @@ class EndpointList:
 
 
 def _variants(seen: ListedSecond, name: str) -> tuple[str, ...]:
-    return tuple(variants_of(seen.by_name[name].endpoint))
+    return tuple(variants_of(_records(seen, name).endpoint))
+
+
+def _records(seen: ListedSecond, name: str) -> EndpointRecords:
+    found = seen.described[name].records
+    assert found is not None, "an endpoint that cannot be read has no variants and no price"
+    return found
 
 
 def _describe(
-    documents: dict[str, Any], by_name: dict[str, EndpointRecords], before: ListedSecond | None
-) -> tuple[dict[str, endpoint_rows.Row], dict[str, ListedFacts]]:
-    """Brief and facts of each endpoint; those of the second before where nothing is different since."""
-    briefs, facts = dict[str, endpoint_rows.Row](), dict[str, ListedFacts]()
-    for name, document in documents.items():
-        one = by_name.get(name)
-        if before and before.documents.get(name) == document and before.by_name.get(name) is one:
-            briefs[name], facts[name] = before.briefs[name], before.facts[name]
-        else:
-            briefs[name] = endpoint_rows.make_brief(document)
-            facts[name] = _make_facts(one, document, briefs[name])
-    return briefs, facts
+    one: EndpointRecords, seen: Observation | None, before: Mapping[str, DescribedEndpoint]
+) -> DescribedEndpoint:
+    """The one of the second before where nothing is different since."""
+    kept = before.get(one.endpoint.name)
+    if kept is not None and (kept.records, kept.seen) == (one, seen):
+        return kept
+    document = endpoint_view(one.endpoint, seen, one.alarms)
+    brief = endpoint_rows.make_brief(document)
+    return DescribedEndpoint(one, seen, document, brief, _make_facts(one, document, brief))
+
+
+def _describe_unreadable(found: Unreadable) -> DescribedEndpoint:
+    document = unreadable_view(found)
+    brief = endpoint_rows.make_brief(document)
+    return DescribedEndpoint(None, None, document, brief, _make_facts(None, document, brief))
 
 
 def _make_facts(one: EndpointRecords | None, document: Any, brief: endpoint_rows.Row) -> ListedFacts:

@@ -229,9 +229,18 @@ async def test_what_stands_around_the_rows_follows_endpoints_that_no_row_shows(h
     assert f"Show all {len(NAMES) + 1}" in after.render_whole()
 
 
-async def test_facts_are_made_again_only_of_what_is_different(house: GatewayHarness) -> None:
+async def test_a_description_is_made_again_only_where_something_is_different(house: GatewayHarness) -> None:
     listed = EndpointList(house.gateway, CostReader(house.gateway))
     first = await listed._look()
+
+    def fail(tx: Tx) -> None:
+        saved = tx.get(ENDPOINT, "e01")
+        assert saved is not None
+        tx.put(ENDPOINT, "e01", replace(saved.body, failure_reason="no room"), expect=saved.version, now=NOW)
+
+    await house.store.run(fail)
     house.clock.shift += timedelta(seconds=1)
     second = await listed._look()
-    assert second is not first and all(second.facts[name] is first.facts[name] for name in NAMES)
+    kept = {name for name in NAMES if second.described[name] is first.described[name]}
+    assert second is not first and kept == {*NAMES} - {"e01"}
+    assert second.described["e01"].document["failure_reason"] == "no room"
