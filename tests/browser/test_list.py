@@ -190,3 +190,19 @@ def test_a_job_that_failed_is_resumed_from_its_page(page: Page, platform: Platfo
     dialog.get_by_role("button", name="Resume").click()
     expect(page.locator("[data-done]")).to_contain_text("nightly: resumed")
     assert httpx.get(path).json()["resumed"] == 1
+
+
+def test_lines_of_instances_that_began_together_are_told_apart(
+    page: Page, platform: Platform, scene: Scene
+) -> None:
+    ids = ("r-01m8f0gyaqkh", "r-01m8f0gyaqzz")
+    replicas = [{"replica": id, "variant": "v", "generation": 1} for id in ids]
+    lines = [{**one, "at": None, "at_of": "last write", "line": "ready"} for one in replicas]
+    told = {"searched": 2, "matching": 2, "unread": 3, "replicas": replicas, "lines": lines}
+    page.route("**/logs/lines?*", lambda route: route.fulfill(json=told))
+    page.goto(f"{platform.url}/console/endpoints/{PLAIN}")
+    page.locator("[data-logs] summary").click()
+    log = page.locator("[data-log]")
+    expect(log).to_contain_text("r-01m8f0gyaqk | ready")
+    expect(log).to_contain_text("r-01m8f0gyaqz | ready")
+    expect(page.locator("[data-searched]")).to_contain_text("3 older logs were not read")

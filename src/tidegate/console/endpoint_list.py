@@ -67,8 +67,8 @@ class PricedUsage:
 
 @dataclass(frozen=True)
 class DescribedEndpoint:
-    """What of an endpoint needs no metrics: its status document and what is made of that. ``records`` and ``seen``: of
-    which it is made; no records: they cannot be read."""
+    """What of an endpoint needs no metrics: its status document, and what is made of that. It is made of ``records``
+    and ``seen``; no records: they cannot be read."""
 
     records: EndpointRecords | None
     seen: Observation | None

@@ -36,8 +36,8 @@ async def test_it_is_in_the_list_with_its_state_and_hides_no_other(tmp_path: Pat
             assert shown in page.text
         one = await client.get("/tidegate/v1/endpoints/bad")
         assert one.status_code == 500 and "cannot be read" in one.json()["error"]["message"]
-        found = await client.get("/console/palette", params={"q": ""})
-        assert found.status_code == 200 and found.json()["entries"]
+        opened = await client.get("/console/palette", params={"q": ""})
+        assert opened.status_code == 200 and opened.json()["entries"]
         shown = await client.get("/console/palette", params={"q": "good drift"})
         assert [one["title"] for one in shown.json()["entries"]] == ["good: Drift"]
     await house.store.close()

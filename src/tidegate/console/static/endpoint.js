@@ -148,6 +148,14 @@ const wanted = document.querySelector("#find");
 let asked = 0;
 let waiting = 0;
 
+/** Characters of their ids, 10 at least, by which instances are told apart: those begun together begin alike. */
+function tellApart(ids) {
+  const longest = Math.max(...ids.map((id) => id.length));
+  let length = 10;
+  while (length < longest && new Set(ids.map((id) => id.slice(0, length))).size < new Set(ids).size) length += 1;
+  return length;
+}
+
 /** As the line says, or no later than the log was written last. */
 function showTime(line) {
   if (!line.at) return "".padEnd(9);
@@ -168,7 +176,8 @@ async function readLogs() {
       replica.replaceChildren(new Option("all, by time", ""), ...options);
       replica.value = names.includes(before) ? before : "";
     }
-    const text = told.lines.map((one) => `${showTime(one)} ${one.replica.slice(0, 10)} | ${one.line}`).join("\n");
+    const length = tellApart(names);
+    const text = told.lines.map((one) => `${showTime(one)} ${one.replica.slice(0, length)} | ${one.line}`).join("\n");
     const about = `${told.lines.length} of ${told.matching} lines${wanted.value ? " that have it" : ""}, of ${told.searched} that were searched.${told.unread ? ` ${told.unread} older logs were not read: the newer ones are too long together.` : ""} A < before a time: no later than that.`;
     if (searched.textContent !== about) searched.textContent = about;
     const shown = text || (wanted.value ? "No line has that." : "Nothing was written yet.");

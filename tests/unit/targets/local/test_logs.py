@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tidegate.host import log_files
-from tidegate.ports.logs import ReplicaLog
+from tidegate.ports.logs import NOT_READ, ReplicaLog
 from tidegate.targets.local import logs
 
 
@@ -75,7 +75,7 @@ def test_logs_that_are_too_long_together_leave_out_the_oldest_and_say_so(
         written(tmp_path, generation, f"r-{generation}", 1000 + generation, "eight ch\n")
     found = logs.tail(tmp_path, "fraud", 9)
     assert [(one.replica, one.lines) for one in found] == [
-        ("r-1", (logs.NOT_READ,)),
+        ("r-1", (NOT_READ,)),
         ("r-2", ("eight ch",)),
         ("r-3", ("eight ch",)),
     ]
