@@ -38,6 +38,6 @@ async def test_it_is_in_the_list_with_its_state_and_hides_no_other(tmp_path: Pat
         assert one.status_code == 500 and "cannot be read" in one.json()["error"]["message"]
         opened = await client.get("/console/palette", params={"q": ""})
         assert opened.status_code == 200 and opened.json()["entries"]
-        shown = await client.get("/console/palette", params={"q": "good drift"})
-        assert [one["title"] for one in shown.json()["entries"]] == ["good: Drift"]
+        drift = await client.get("/console/palette", params={"q": "good drift"})
+        assert [one["title"] for one in drift.json()["entries"]] == ["good: Drift"]
     await house.store.close()
