@@ -8,6 +8,7 @@ Every statement of PostgreSQL that may wait for rows locks them in the order of 
 wait for each other.
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -17,6 +18,8 @@ from sqlalchemy import Connection
 
 from tidegate.domain.asynchronous import EndedTogether, Item, ItemMeasurements, ItemOutcome, ItemState, LeasedItem
 from tidegate.ports.queue import ItemReport
+
+log = logging.getLogger(__name__)
 
 MAX_LEASED_BODY = 16 * 1024
 """Largest body, in bytes, that is returned with its lease."""
@@ -217,8 +220,13 @@ def _together(measures: Iterable[ItemMeasurements]) -> list[EndedTogether]:
 
 
 def read_measures(text: str) -> list[EndedTogether]:
-    """What ``write_measures`` kept, or a version before this one: the measures of one item, or of several."""
-    stored = _read_measures(text)
+    """What ``write_measures`` kept, or a version before this one: the measures of one item, or of several. What
+    cannot be read is dropped, and said: kept, it would hold up all that is measured after it."""
+    try:
+        stored = _read_measures(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        log.error("measurements of asynchronous requests cannot be read and are not counted: %s", error)
+        return []
     return [
         EndedTogether(
             one.endpoint,

@@ -34,7 +34,7 @@ def decode(kind: Kind[T], name: str, text: str) -> T:
 def _decode(kind: Kind[Any], name: str, text: str) -> Any:
     try:
         return msgspec.json.decode(text, type=kind.type)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise UnreadableRecord(
             f"The {kind.name} {name!r} in the database cannot be read by this tidegate: {error}",
             about=(kind.name, name),

@@ -243,7 +243,7 @@ async def test_an_unreadable_scalable_target_still_keeps_its_variant_awake(
 ) -> None:
     def work(tx: Tx) -> queues.Followed:
         plant(tx, SCALABLE, "fraud/main/DesiredInstanceCount")
-        return queues._read(tx)[1]
+        return queues._read(tx).followed
 
     assert await store.run(work) == {("fraud", "main")}
 
