@@ -81,6 +81,21 @@ async def test_a_record_deeper_than_can_be_read_holds_up_no_other(store: SqlStor
     assert ([one.name for one in page.items], [one.name for one in page.unreadable]) == (["good"], ["bad"])
 
 
+@pytest.mark.parametrize("body", DAMAGED.values(), ids=DAMAGED)
+async def test_what_is_damaged_can_be_written_anew_and_deleted(store: SqlStore, body: str) -> None:
+    def write(tx: Tx) -> None:
+        kind = Kind(MODEL.name, object)
+        tx.put(kind, "bad", {"name": "new"}, expect=None, now=NOW)
+        saved, (line,) = tx.get(kind, "bad"), tx.journal(limit=1, newest_first=True)
+        assert saved is not None and saved.body == line.body == {"name": "new"}
+
+    await store.run(lambda tx: tx.put(Kind(MODEL.name, object), "bad", {"name": "old"}, expect=0, now=NOW))
+    await damage(store, MODEL.name, "bad", body)
+    await store.run(write)
+    await damage(store, MODEL.name, "bad", body)
+    assert await store.run(lambda tx: tx.delete(MODEL, "bad", expect=None, now=NOW))
+
+
 @pytest.mark.parametrize("body", ["{", '"what a later version wrote"'])
 async def test_requests_of_an_endpoint_that_cannot_be_read_wait_and_are_not_ended(
     store: SqlStore, body: str

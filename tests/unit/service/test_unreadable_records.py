@@ -195,6 +195,19 @@ async def test_an_unreadable_alarm_is_never_ok(store: SqlStore) -> None:
     await store.run(work)
 
 
+async def test_an_unreadable_alarm_can_be_deleted(store: SqlStore) -> None:
+    """Also with what made it, which it would hold up."""
+
+    def work(tx: Tx) -> None:
+        plant(tx, ALARM, "errors")
+        plant(tx, TAGS, "alarm/errors")
+        alarms.delete(tx, ["errors", "none"], NOW)
+        assert not tx.versions(ALARM) and not tx.versions(TAGS)
+        assert [line.name for line in tx.journal(kind=ALARM.name)] == ["errors", "errors"]
+
+    await store.run(work)
+
+
 def rolling_out() -> Endpoint:
     """v2 in place of v1, with an alarm."""
     rollout = Rollout(
