@@ -208,6 +208,25 @@ def test_measures_of_requests_that_ended_together_and_of_an_earlier_version_are_
     run(test())
 
 
+def test_a_request_that_cannot_be_read_waits_and_holds_up_no_other(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test() -> None:
+        queue = SqlQueue(database)
+        queue_sql._tell_unreadable.cache_clear()
+        for id in ("bad", "good"):
+            await queue.accept(made(replace(ITEM, id=id)), b"1")
+        strange = update(QUEUE).where(QUEUE.c.id == "bad").values(item={"id": 1})
+        await database.run(lambda connection: connection.execute(strange))
+        assert [held.item.id for held in await queue.claim("fraud", 9, 101.0, 130.0)] == ["good"]
+        assert await queue.claim("fraud", 9, 101.0, 130.0) == await queue.overdue(9, 120.0, 130.0) == []
+        assert [held.item.id for held in await queue.overdue(9, 170.0, 190.0)] == ["good"]
+        assert caplog.text.count("the asynchronous request bad cannot be read") == 1
+        assert (await queue.backlogs())["fraud"].waiting == 1
+
+    run(test())
+
+
 def test_measures_that_cannot_be_read_hold_up_none_that_come_after_them(
     database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:

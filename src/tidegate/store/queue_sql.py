@@ -11,6 +11,7 @@ wait for each other.
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -145,10 +146,20 @@ def _select(connection: Connection, both: Sequence[str], given: tuple[Any, ...],
             statement = _SELECT + which
         else:
             statement = _SELECT_PG + which.replace("?", "%s") + _LOCK
-        found += map(_read_stored, connection.exec_driver_sql(statement, given).all())
+        for row in connection.exec_driver_sql(statement, given).all():
+            try:
+                found.append(_read_stored(row))
+            except (msgspec.DecodeError, RecursionError) as error:
+                _tell_unreadable(row[1], str(error))
     if found:
         found.sort(key=lambda stored: stored.due_at)
     return found[:most]
+
+
+@lru_cache(maxsize=1_000)
+def _tell_unreadable(id: str, why: str) -> None:
+    """Once: it is found again each time. It waits for a version that can read it, and holds up no other."""
+    log.error("the asynchronous request %s cannot be read by this tidegate: %s", id, why)
 
 
 def _read_stored(row: Any) -> StoredItem:
