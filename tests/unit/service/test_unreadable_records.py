@@ -251,6 +251,20 @@ async def test_what_an_unreadable_endpoint_may_use_is_not_removed_with_a_live_ru
     assert await store.run(work) == {"used"}
 
 
+async def test_a_live_run_ends_although_something_that_it_made_cannot_be_read(store: SqlStore) -> None:
+    made = (Made("model", "bad"), Made("alarm", "errors"))
+
+    def work(tx: Tx) -> tuple[dict[str, int], dict[str, int]]:
+        plant_good(tx)
+        plant(tx, MODEL)
+        ending = replace(RUN, made=made, ending_at=NOW, ended_by="ann")
+        tx.put(LIVE_RUN, "lab", ending, expect=None, now=NOW)
+        assert live_runs.remove_some(tx, "lab", NOW)
+        return tx.versions(MODEL), tx.versions(ALARM)
+
+    assert await store.run(work) == ({"bad": 1}, {})
+
+
 async def test_an_unreadable_scalable_target_still_keeps_its_variant_awake(
     store: SqlStore,
 ) -> None:
