@@ -45,8 +45,8 @@ class Rejected(NamedTuple):
 
 
 GONE = Rejected(499, "ClientGone", "The client went away.")
-"""The outcome of a call whose client left before the model had it. Nobody reads it, and it counts as nothing, but what
-was taken for the call is given back with its outcome."""
+"""The outcome of a call whose client left before the model had it. Nobody reads it, and it counts as nothing, but
+what was taken for the call is given back with its outcome."""
 
 
 class ModelFailed(Exception):
