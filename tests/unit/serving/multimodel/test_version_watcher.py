@@ -23,7 +23,12 @@ def test_a_client_that_left_is_no_failure_of_the_newer_version(
             done(Answer(b"", "text/csv"))
 
     failures: list[object] = []
-    monkeypatch.setattr(model_canary, "count_failure", lambda canary, *_: failures.append(canary) or canary)
+
+    def count(canary: object, *_: object) -> object:
+        failures.append(canary)
+        return canary
+
+    monkeypatch.setattr(model_canary, "count_failure", count)
     watcher = VersionWatcher.__new__(VersionWatcher)
     watcher._rule = None  # type: ignore[assignment]
     older, found = Older(), list[Outcome]()
