@@ -86,7 +86,7 @@ def adopt(context: SupervisorContext, spec: FleetSpec, now: float) -> list[Repli
             clear(context, spec, folder.name, socket)
         else:
             found.append(replica)
-            if not context.devices.adopt(spec.id, folder):
+            if not context.devices.adopt(spec.id, replica.id, replica.devices):
                 log.warning("fleet %s: replica %s has a device that another one has", spec.id, replica.id)
     return found
 

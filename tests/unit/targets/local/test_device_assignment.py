@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from pathlib import Path
+from signal import SIGSTOP
 
 import psutil
 import pytest
@@ -21,11 +22,11 @@ from tidegate.domain.devices import VARIABLE, Device, DeviceReading, Holder
 from tidegate.domain.errors import TargetRefused
 from tidegate.domain.fleet import FleetId, FleetSpec
 from tidegate.settings import Settings
-from tidegate.targets.local.device_pool import DevicePool, visible_devices, written_devices
+from tidegate.targets.local.device_pool import DevicePool, devices_of, visible_devices
 from tidegate.targets.local.device_usage import STALE, DeviceMonitor
 from tidegate.targets.local.process import cleaned
 from tidegate.targets.local.provider import capabilities, device_pool
-from tidegate.targets.local.replica import SERVED
+from tidegate.targets.local.replica import SERVED, START
 from tidegate.targets.local.supervisor_context import DesiredFleet, save_desired
 from tidegate.targets.local.target import LocalTarget
 
@@ -124,7 +125,7 @@ def test_a_later_controller_knows_whose_devices_they_are() -> None:
         first = asking(1, 1)
         save_desired(here.folders, DesiredFleet(first, 1))
         folder = here.left("r-a", process, SERVED, start=here.describe(first, "r-a", None, ("fake1",)))
-        assert written_devices(folder) == ("fake1",)
+        assert devices_of(folder, process.pid) == ("fake1",)
 
         async def story() -> None:
             target = here.target()
@@ -150,6 +151,30 @@ def test_devices_of_a_fleet_whose_record_is_lost_stay_with_its_replicas() -> Non
             assert here.devices.assigned.held == {"fake0": Holder(FLEET, "r-a")}
             await target.ensure_fleet(first, 1)  # asked for again, it takes its replica up
             assert here.devices.assigned.held == {"fake0": Holder(FLEET, "r-a")}
+            await target.drain_all()
+
+        run(story())
+
+
+def test_a_replica_whose_start_file_is_lost_keeps_its_device_until_it_has_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is replaced, and takes its time to go: another one with its device would find that in use."""
+    monkeypatch.setenv(VARIABLE, "fake0")
+    with stand(("sleep", "60")) as here, here.sleeper() as process:
+        with_fakes(here)
+        first = asking(1, 1)
+        save_desired(here.folders, DesiredFleet(first, 1))
+        folder = here.left("r-a", process, SERVED, start=here.describe(first, "r-a", None, ("fake0",)))
+        (folder / START).write_text("{")
+        process.send_signal(SIGSTOP)
+
+        async def story() -> None:
+            target = here.target()
+            assert here.devices.assigned.held["fake0"] == Holder(FLEET, "r-a")
+            await until(lambda: not here.devices.assigned.free, "its successor has the other one")
+            assert here.devices.assigned.held["fake0"] == Holder(FLEET, "r-a")
+            process.kill()
             await target.drain_all()
 
         run(story())
