@@ -19,6 +19,7 @@ from typing import cast
 from bench import tables
 from tidegate.console.cost_reader import CostReader
 from tidegate.console.endpoint_list import EndpointList
+from tidegate.console.list_query import ListQuery
 from tidegate.console.live_stream import changed_parts, write_event
 from tidegate.domain.alarm import Alarm, ComparisonOperator
 from tidegate.domain.endpoint import Endpoint
@@ -136,14 +137,14 @@ async def measure(folder: Path, count: int, updates: int, written: bool) -> list
     for _ in range(SECONDS_BEFORE):
         await scene.serve_second()
     listed = EndpointList(scene.gateway, CostReader(scene.gateway))
-    sent = dict((await listed.snapshot()).parts)
+    sent = dict((await listed.snapshot(ListQuery())).parts)
     spent, size = [], []
     for _ in range(updates):
         await scene.serve_second()
         if written:
             await scene.store.run(scene.touch)
         begun = time.process_time()
-        found = await listed.snapshot()
+        found = await listed.snapshot(ListQuery())
         event = write_event("news", {"parts": changed_parts(sent, found.parts)})
         sent = dict(found.parts)
         spent.append(time.process_time() - begun)

@@ -32,8 +32,8 @@ PART = "names the command in a sentence, without its arguments"
 EXAMPLE = "needs what the machine may not have: tests/integration/test_platform_examples.py runs it where it can"
 LIVE = "runs for half a minute: tests/integration/test_platform_live_challenges.py waits for its end"
 NOT_RUN: Mapping[str, str] = {
-    "curl -X POST http://127.0.0.1:8471/tidegate/v1/challenges/incident": LIVE,
-    "curl http://127.0.0.1:8471/tidegate/v1/challenges/incident": LIVE,
+    "tidegate challenge start incident": LIVE,
+    "tidegate challenge stop incident": LIVE,
     "python tidegate-examples/assist/client.py assist": EXAMPLE,
     "TIDEGATE_TRUST=code tidegate up --detach": "starts such a server: runtimes.md has the same",
     "tidegate examples up document-ocr --version better": EXAMPLE,

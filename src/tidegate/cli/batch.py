@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from tidegate import spec
 from tidegate.cli.artifacts import prepare
 from tidegate.cli.client import ApiClient
-from tidegate.cli.output import AsJson, client, console
+from tidegate.cli.output import AsJson, client, console, user_name
 from tidegate.domain.errors import Invalid, TidegateError
 
 POLL_EVERY = 0.2
@@ -69,7 +69,7 @@ def batch(
     """
     with client() as server:
         if len(words) == 2 and words[0] == "resume":
-            return _finish(server, server.resume_transform(words[1]), as_json)
+            return _finish(server, server.resume_transform(words[1], user_name()), as_json)
         if len(words) != 3:
             raise typer.BadParameter("expected MODEL_OR_SPEC INPUT OUTPUT, or resume JOB", param_hint="arguments")
         model, source, output = words

@@ -105,6 +105,10 @@ class ApiClient:
         )["replicas"]
         return found
 
+    def log_lines(self, name: str, tail: int, limit: int, find: str, replica: str) -> dict[str, Any]:
+        query = {"tail": tail, "limit": limit, "find": find, "replica": replica}
+        return self._request_document("GET", f"{_check_endpoint_name(name)}/logs/lines", query=query)
+
     def captures(self, name: str, seconds: int) -> dict[str, Any]:
         query = {"seconds": seconds}
         return self._request_document("GET", f"{_check_endpoint_name(name)}/capture", query=query)
@@ -158,13 +162,26 @@ class ApiClient:
     def transform_job(self, name: str) -> dict[str, Any]:
         return self._request_document("GET", f"/transforms/{quote(name, safe='')}")
 
+    def challenges(self) -> dict[str, Any]:
+        return self._request_document("GET", "/challenges")
+
+    def challenge(self, name: str) -> dict[str, Any]:
+        return self._request_document("GET", f"/challenges/{quote(name, safe='')}")
+
     # commands
+
+    def start_challenge(self, name: str, by: str, reason: str) -> dict[str, Any]:
+        return self._request_document("POST", f"/challenges/{quote(name, safe='')}", {"by": by, "reason": reason})
+
+    def stop_challenge(self, name: str, by: str, reason: str) -> dict[str, Any]:
+        path = f"/challenges/{quote(name, safe='')}/stop"
+        return self._request_document("POST", path, {"by": by, "reason": reason})
 
     def transform(self, job: Mapping[str, Any]) -> dict[str, Any]:
         return self._request_document("POST", "/transforms", job)
 
-    def resume_transform(self, name: str) -> dict[str, Any]:
-        return self._request_document("POST", f"/transforms/{quote(name, safe='')}/resume")
+    def resume_transform(self, name: str, by: str) -> dict[str, Any]:
+        return self._request_document("POST", f"/transforms/{quote(name, safe='')}/resume", {"by": by})
 
     def deploy(self, spec: object, by: str, *, override: bool, supersede: bool) -> dict[str, Any]:
         asked = {"spec": spec, "by": by, "override": override, "supersede": supersede}
@@ -223,6 +240,11 @@ class ApiClient:
 
     def queue(self, name: str, limit: int) -> dict[str, Any]:
         return self._request_document("GET", f"{_check_endpoint_name(name)}/queue", query={"limit": limit})
+
+    def empty_queue(self, name: str, by: str, reason: str, through: float | None) -> dict[str, Any]:
+        """``through``: epoch seconds."""
+        body = {"by": by, "reason": reason, **({} if through is None else {"through": through})}
+        return self._request_document("POST", f"{_check_endpoint_name(name)}/queue/empty", body)
 
     def scaling(self, name: str, limit: int, everything: bool) -> dict[str, Any]:
         return self._request_document(

@@ -87,6 +87,7 @@ TASKS: Mapping[str, tuple[CommandEntry, ...]] = {
         CommandEntry("audit", "audit", "audit", "Show who changed what, when, from where and why."),
         CommandEntry("backup", "backup", "backup", "Write all that the platform knows into one file."),
         CommandEntry("restore", "backup", "restore", "Restore a backup file, completely or not at all."),
+        CommandEntry("challenge", "challenge", "app", "Run the console's live challenges on the server."),
         CommandEntry("version", "about", "version", "Show the version of this command and of the server."),
         CommandEntry("schema", "schema", "schema", "Print the JSON Schema of spec files."),
     ),

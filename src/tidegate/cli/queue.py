@@ -1,6 +1,7 @@
 """``invoke-async`` and ``queue``: sends asynchronous requests and shows the queue."""
 
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +10,7 @@ import typer
 
 from tidegate.cli import draw
 from tidegate.cli.client import ApiClient, ServerAnswer, ServerError
-from tidegate.cli.output import AsJson, Name, client, console, show
+from tidegate.cli.output import AsJson, Name, client, console, show, user_name
 from tidegate.cli.progress import ProgressBar
 from tidegate.cli.tables import Table, address, key, number, sentence
 from tidegate.domain.asynchronous import MAX_INLINE_BYTES
@@ -69,18 +70,26 @@ def invoke_async(
 def queue(
     name: Name,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="Maximum number of requests, newest first.")] = 20,
+    empty: Annotated[bool, typer.Option("--empty", help="End what waits as failed, after a question.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --empty: do not ask.")] = False,
+    reason: Annotated[str, typer.Option(help="With --empty: why, for the journal and each request.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Show the queue of an asynchronous endpoint.
 
-    What waits, what is in progress, and the outcome of its latest requests.
+    What waits, what is in progress, and the outcome of its latest requests. With --empty, each request that waits
+    fails, and is told as any failure; what is in progress goes on, and so does what arrives later.
 
     \b
     Examples:
       tidegate queue fraud
       tidegate queue fraud --json | jq .backlog
+      tidegate queue fraud --empty --reason 'inputs of a broken export'
     """
     with client() as server:
+        if empty:
+            _empty(server, name, reason, yes=yes, as_json=as_json)
+            return
         found = server.queue(name, limit)
     if as_json:
         print(json.dumps(found))
@@ -93,6 +102,19 @@ def queue(
         shown.add_row(row["inference_id"], draw.status_text(row["state"]), str(row["tries"]), row["output"], why)
     if found["requests"]:
         console().print(shown)
+
+
+def _empty(server: ApiClient, name: str, reason: str, *, yes: bool, as_json: bool) -> None:
+    found = server.queue(name, 1)
+    waiting, latest = found["backlog"]["waiting"], found["requests"]
+    # What arrives after the question is not what was asked about.
+    through = latest[0]["accepted_at"] if latest and not yes else None
+    if not yes:
+        if not sys.stdin.isatty():
+            raise Invalid(f"{waiting} waiting requests of {name} would fail: say --yes where there is no terminal")
+        typer.confirm(f"{waiting} waiting requests of {name} fail. Empty its queue?", abort=True, err=True)
+    done = server.empty_queue(name, user_name(), reason, through)
+    show(done, as_json, f"{name}: {done['emptied']} requests taken out of the queue")
 
 
 def _read_or_address(path: Path, headers: dict[str, str]) -> bytes:

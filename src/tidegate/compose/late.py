@@ -23,6 +23,9 @@ log = logging.getLogger(__name__)
 FIRST: Mapping[str, tuple[str, ...]] = {
     CONSOLE: ("GET",),
     f"{CONSOLE}/live": ("GET",),
+    f"{CONSOLE}/palette": ("GET",),
+    f"{CONSOLE}/endpoints.csv": ("GET",),
+    f"{CONSOLE}/endpoints.json": ("GET",),
     f"{CONSOLE}/live/{{name}}": ("GET",),
     f"{CONSOLE}/endpoints/{{name}}": ("GET",),
     f"{CONSOLE}/endpoints/{{name}}/history": ("GET",),

@@ -1,41 +1,47 @@
-"""The rows of all endpoints, made once a second while somebody looks: records are read again after a write alone, the
-points of a sparkline once they are complete, and a row that did not change is not rendered again."""
+"""The list of endpoints as each reader filters and sorts it, made once a second while somebody looks: metrics are
+read of the endpoints that are shown, or that a measured column is sorted by, the points of a sparkline once they are
+complete, and a row that did not change is not rendered again."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tidegate.console import endpoint_rows
 from tidegate.console.activity import SPAN, SPANS, Activity, read_activity, read_rates, variants_of
 from tidegate.console.cost_reader import CostReader
 from tidegate.console.endpoint_cost import cost_cell, cost_view
+from tidegate.console.endpoint_records import EndpointRecords, RecordReader
+from tidegate.console.list_export import write_rows
+from tidegate.console.list_query import (
+    COLUMNS,
+    MEASURED,
+    ListedFacts,
+    ListedPage,
+    ListQuery,
+    count_shown,
+    cut_page,
+    matches,
+    next_order,
+    sort_facts,
+)
 from tidegate.console.live_stream import Snapshot
 from tidegate.console.rendering import TEMPLATES
-from tidegate.domain.alarm import Alarm
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.usage import Usage
 from tidegate.gateway.dependencies import Gateway
-from tidegate.ports.store import Tx, Unreadable
-from tidegate.service import usage
-from tidegate.service.alarms import find_all
-from tidegate.service.record_kinds import ENDPOINT
-from tidegate.service.views import alarms_of, endpoint_view, named_alarms, unreadable_view
+from tidegate.service.views import endpoint_view, unreadable_view
 
 CELLS = ("state", "versions", "traffic", "latency", "errors", "instances", "cost", "last")
 NO_ACTIVITY = Activity(0.0, None, None, None)
 NO_COST = {"dollars": "-", "stands_in": "", "since": ""}
-FEW = 20
-"""Alarms up to which each is read for itself."""
 AGAIN = 3
 """Points of a sparkline that are read once more: some of what was counted comes late."""
-
-
-@dataclass(frozen=True)
-class EndpointRecords:
-    """What the store has of an endpoint, for its row."""
-
-    endpoint: Endpoint
-    alarms: list[Alarm]
-    used: Usage
+HELD = 5
+"""Seconds for which the order by a measured column stays: rows that change places each second cannot be read, and the
+metrics of every endpoint are read for it."""
+AROUND = ("shown", "hidden")
+"""Parts that stand beside the table, so that they are announced as they change."""
+MOST_NAMED = 5
+"""Endpoints with an alarm that are named where the filter hides them."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,31 @@ class PricedUsage:
     endpoint: Endpoint
     used: Usage
     cell: dict[str, str]
+    dollars: float | None
+
+
+@dataclass
+class ListedSecond:
+    """What is known of all endpoints in a second. ``rows`` and ``measured`` are made as they are asked for, by all
+    readers together."""
+
+    second: int
+    records: list[EndpointRecords]
+    briefs: dict[str, endpoint_rows.Row]
+    facts: dict[str, ListedFacts]
+    documents: dict[str, Any]
+    by_name: dict[str, EndpointRecords]
+    activity: dict[str, Activity] = field(default_factory=dict)
+    rows: dict[str, endpoint_rows.Row] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class HeldOrder:
+    """``matching``: the endpoints that it is an order of."""
+
+    until: int
+    matching: frozenset[str]
+    names: tuple[str, ...]
 
 
 class EndpointList:
@@ -61,73 +92,141 @@ class EndpointList:
     def __init__(self, gateway: Gateway, costs: CostReader) -> None:
         self._gateway = gateway
         self._costs = costs
-        self._written: int | None = None
-        """Line of the journal up to which ``_records`` are; None: they were not read yet."""
-        self._records: list[EndpointRecords] = []
-        self._unreadable: tuple[Unreadable, ...] = ()
+        self._reader = RecordReader(gateway.context.store)
+        self._now: ListedSecond | None = None
+        self._orders: dict[ListQuery, HeldOrder] = {}
         self._sparklines: dict[str, Sparkline] = {}
         self._priced: dict[str, PricedUsage] = {}
         self._rendered: dict[str, tuple[endpoint_rows.Row, dict[str, str]]] = {}
 
-    async def context(self) -> dict[str, Any]:
-        rows = await self._rows()
-        return {"rows": rows, "summary": endpoint_rows.summarise(rows)}
+    async def context(self, query: ListQuery) -> dict[str, Any]:
+        """What the page is rendered with."""
+        seen = await self._look()
+        order = await self._sort(seen, query)
+        listed = cut_page(list(seen.facts.values()), order, query)
+        headings = [
+            {
+                "column": column,
+                "title": title,
+                "order": next_order(query, column),
+                "sorted": ("descending" if query.falling else "ascending") if query.sort == column else "none",
+            }
+            for column, title in COLUMNS.items()
+        ]
+        return {
+            "rows": [await self._row(seen, name) for name in listed.names],
+            "summary": endpoint_rows.summarise(list(seen.briefs.values())),
+            "listed": listed,
+            "shown": count_shown(listed),
+            "hidden": [(name, seen.briefs[name]["ringing"]) for name in listed.hidden[:MOST_NAMED]],
+            "more_hidden": max(0, len(listed.hidden) - MOST_NAMED),
+            "headings": headings,
+            "query": query,
+            "links": _page_links(query, listed),
+        }
 
-    async def snapshot(self) -> Snapshot:
-        context = await self.context()
+    async def export(self, query: ListQuery) -> list[dict[str, Any]]:
+        """Every endpoint that the filter lets through, of all pages, in order."""
+        seen = await self._look()
+        order = await self._sort(seen, query)
+        found = [await self._measure(seen, name) for name in order]
+        return write_rows([(one, seen.briefs[one.name]["ringing"]) for one in found])
+
+    async def snapshot(self, query: ListQuery) -> Snapshot:
+        context = await self.context(query)
         cells: Any = TEMPLATES.get_template("endpoint_cells.html").module
-        before, self._rendered = self._rendered, {}
-        parts = {"summary": str(cells.summary(context["summary"]))}
+        parts = {
+            "summary": str(cells.summary(context["summary"])),
+            "shown": str(cells.shown(context)),
+            "hidden": str(cells.hidden(context)),
+            "pages": str(cells.pages(context)),
+        }
         for row in context["rows"]:
-            name: str = row["name"]
-            row_before, made = before.get(name, (None, {}))
-            if row != row_before:
-                made = {f"{name}/{cell}": str(getattr(cells, cell)(row)) for cell in CELLS}
-            self._rendered[name] = row, made
-            parts |= made
+            parts |= self._render(cells, row)
 
         def render_whole() -> str:
             url = self._gateway.settings.url
             return TEMPLATES.get_template("endpoint_list.html").render(url=url, **context)
 
-        return Snapshot(parts, tuple(row["name"] for row in context["rows"]), render_whole)
+        return Snapshot(parts, tuple(row["name"] for row in context["rows"]), render_whole, AROUND)
 
-    async def _rows(self) -> list[endpoint_rows.Row]:
+    def _render(self, cells: Any, row: endpoint_rows.Row) -> dict[str, str]:
+        name: str = row["name"]
+        before, made = self._rendered.get(name, (None, {}))
+        if row != before:
+            made = {f"{name}/{cell}": str(getattr(cells, cell)(row)) for cell in CELLS}
+            self._rendered[name] = row, made
+        return made
+
+    async def _look(self) -> ListedSecond:
         context = self._gateway.context
-        now = context.clock.now()
-        second = int(now.timestamp())
-        records = await self._read_records()
-        rows, sparklines, priced = [], dict[str, Sparkline](), dict[str, PricedUsage]()
-        for one in records:
-            endpoint, name = one.endpoint, one.endpoint.name
-            variants = tuple(variants_of(endpoint))
-            activity = await read_activity(context.metrics, name, variants, second)
-            sparklines[name] = await self._read_sparkline(name, variants, second)
-            priced[name] = await self._price(one, second)
-            document = endpoint_view(endpoint, context.observed(name), one.alarms)
-            row = endpoint_rows.make_row(document, activity, sparklines[name].rates, now)
-            rows.append({**row, "cost": priced[name].cell})
-        for unknown in self._unreadable:
-            row = endpoint_rows.make_row(unreadable_view(unknown), NO_ACTIVITY, (), now)
-            rows.append({**row, "cost": NO_COST})
-        self._sparklines, self._priced = sparklines, priced
-        return endpoint_rows.sort_by_need(rows)
+        second, records = int(context.clock.now().timestamp()), await self._reader.read()
+        if self._now is not None and self._now.second == second and self._now.records is records:
+            return self._now
+        if self._now is None or self._now.records is not records:
+            self._forget({one.endpoint.name for one in records})
+        documents: dict[str, Any] = {
+            one.endpoint.name: endpoint_view(one.endpoint, context.observed(one.endpoint.name), one.alarms)
+            for one in records
+        }
+        documents |= {one.name: unreadable_view(one) for one in self._reader.unreadable}
+        briefs = {name: endpoint_rows.make_brief(document) for name, document in documents.items()}
+        by_name = {one.endpoint.name: one for one in records}
+        facts = {name: _make_facts(by_name.get(name), documents[name], brief) for name, brief in briefs.items()}
+        self._now = ListedSecond(second, records, briefs, facts, documents, by_name)
+        self._orders = {query: one for query, one in self._orders.items() if second < one.until <= second + HELD}
+        return self._now
 
-    async def _read_records(self) -> list[EndpointRecords]:
-        known = self._written
+    def _forget(self, there: set[str]) -> None:
+        """What is kept of endpoints that are gone."""
+        for kept in (self._sparklines, self._priced, self._rendered):
+            for name in kept.keys() - there:
+                del kept[name]
 
-        def work(tx: Tx) -> tuple[int, list[EndpointRecords] | None, tuple[Unreadable, ...]]:
-            latest = tx.journal(limit=1, newest_first=True, bodies=False)
-            written = latest[0].seq if latest else 0
-            if written == known:
-                return written, None, ()
-            return written, _read_all(tx), tx.find(ENDPOINT).unreadable
+    async def _sort(self, seen: ListedSecond, query: ListQuery) -> tuple[str, ...]:
+        """Names of all that the filter lets through."""
+        found = [one for one in seen.facts.values() if matches(query, one)]
+        if query.sort not in MEASURED:
+            return tuple(one.name for one in sort_facts(found, query))
+        asked, matching = query.on_page(1), frozenset(one.name for one in found)
+        held = self._orders.get(asked)
+        if held is None or held.matching != matching:
+            measured = [await self._measure(seen, one.name, query.sort == "cost") for one in found]
+            names = tuple(one.name for one in sort_facts(measured, query))
+            held = self._orders[asked] = HeldOrder(seen.second + HELD, matching, names)
+        return held.names
 
-        written, found, unreadable = await self._gateway.context.store.run(work)
-        if found is None:
-            return self._records
-        self._written, self._records, self._unreadable = written, found, unreadable
-        return found
+    async def _measure(self, seen: ListedSecond, name: str, priced: bool = True) -> ListedFacts:
+        if name not in seen.by_name:
+            return seen.facts[name]
+        activity = await self._read_activity(seen, name)
+        facts = replace(
+            seen.facts[name],
+            rate=activity.rate,
+            p50_ms=activity.p50_ms,
+            p99_ms=activity.p99_ms,
+            errors=activity.errors,
+        )
+        return replace(facts, dollars=(await self._price(seen, name)).dollars) if priced else facts
+
+    async def _row(self, seen: ListedSecond, name: str) -> endpoint_rows.Row:
+        if name not in seen.by_name:
+            row = endpoint_rows.make_row(seen.documents[name], NO_ACTIVITY, (), self._gateway.context.clock.now())
+            return {**row, "cost": NO_COST}
+        if name not in seen.rows:
+            activity = await self._read_activity(seen, name)
+            sparkline = await self._read_sparkline(name, _variants(seen, name), seen.second)
+            self._sparklines[name] = sparkline
+            priced, now = await self._price(seen, name), self._gateway.context.clock.now()
+            row = endpoint_rows.make_row(seen.documents[name], activity, sparkline.rates, now)
+            seen.rows[name] = {**row, "cost": priced.cell}
+        return seen.rows[name]
+
+    async def _read_activity(self, seen: ListedSecond, name: str) -> Activity:
+        if name not in seen.activity:
+            metrics = self._gateway.context.metrics
+            seen.activity[name] = await read_activity(metrics, name, _variants(seen, name), seen.second)
+        return seen.activity[name]
 
     async def _read_sparkline(self, name: str, variants: tuple[str, ...], second: int) -> Sparkline:
         point, kept = second // SPAN, self._sparklines.get(name)
@@ -140,21 +239,43 @@ class EndpointList:
         latest = await read_rates(self._gateway.context.metrics, name, variants, second, passed + AGAIN)
         return Sparkline(variants, point, (*kept.rates[passed:-AGAIN], *latest))
 
-    async def _price(self, one: EndpointRecords, second: int) -> PricedUsage:
-        point, kept = second // SPAN, self._priced.get(one.endpoint.name)
-        if kept is not None and (kept.point, kept.endpoint, kept.used) == (point, one.endpoint, one.used):
-            return kept
-        cost = cost_view(await self._costs.price(one.endpoint, one.used))
-        return PricedUsage(point, one.endpoint, one.used, cost_cell(cost))
+    async def _price(self, seen: ListedSecond, name: str) -> PricedUsage:
+        one, point, kept = seen.by_name[name], seen.second // SPAN, self._priced.get(name)
+        if kept is None or (kept.point, kept.endpoint, kept.used) != (point, one.endpoint, one.used):
+            cost = await self._costs.price(one.endpoint, one.used)
+            kept = PricedUsage(point, one.endpoint, one.used, cost_cell(cost_view(cost)), cost["dollars"])
+            self._priced[name] = kept
+        return kept
 
 
-def _read_all(tx: Tx) -> list[EndpointRecords]:
-    found = usage.read_all(tx)
-    names = {name for saved, _ in found for name in named_alarms(saved.body)}
-    if len(names) <= FEW:
-        return [EndpointRecords(saved.body, alarms_of(tx, saved.body), used) for saved, used in found]
-    alarms = {alarm.name: alarm for alarm in find_all(tx) if alarm.name in names}
-    return [
-        EndpointRecords(saved.body, [alarms[name] for name in named_alarms(saved.body) if name in alarms], used)
-        for saved, used in found
-    ]
+def _variants(seen: ListedSecond, name: str) -> tuple[str, ...]:
+    return tuple(variants_of(seen.by_name[name].endpoint))
+
+
+def _make_facts(one: EndpointRecords | None, document: Any, brief: endpoint_rows.Row) -> ListedFacts:
+    fleets, last = document["fleets"], document["last"]
+    return ListedFacts(
+        brief["name"],
+        brief["target"],
+        brief["status"],
+        one.modes if one else (),
+        one.tags if one else (),
+        tuple(
+            dict.fromkeys(fleet["config"] for fleet in fleets if fleet["config"] and fleet["side"] != "leaving")
+        ),
+        endpoint_rows.needs_attention(brief),
+        endpoint_rows.is_changing(brief),
+        sum(fleet["ready"] for fleet in fleets),
+        sum(fleet["desired"] for fleet in fleets),
+        last["ended_at"] if last else None,
+    )
+
+
+def _page_links(query: ListQuery, listed: ListedPage) -> list[tuple[str, str]]:
+    """Title and address of the pages beside this one."""
+    found = []
+    if listed.page > 1:
+        found.append(("Before", query.on_page(listed.page - 1).address))
+    if listed.page < listed.pages:
+        found.append(("After", query.on_page(listed.page + 1).address))
+    return found

@@ -59,6 +59,7 @@ async def read_page(gateway: Gateway, name: str, may_operate: bool) -> dict[str,
     found = await context.store.run(lambda tx: _find(gateway, tx, name))
     endpoint = found.endpoint
     rollout = endpoint.rollout or endpoint.last
+    queue = await _read_queue(gateway, endpoint, now)
     compared = found.evidence is not None and rollout is not None and found.evidence.rollout == rollout.id
     return {
         "name": name,
@@ -74,8 +75,9 @@ async def read_page(gateway: Gateway, name: str, may_operate: bool) -> dict[str,
         "scaled": scaling_rows.activity_rows(found.scaled),
         "journal": endpoint_parts.timeline(found.latest),
         "asynchronous": _is_asynchronous(endpoint),
-        "queue": await _read_queue(gateway, endpoint, now),
-        "multi_model": _is_multi_model(endpoint),
+        "queue": queue,
+        "emptying": endpoint_parts.emptying(name, queue) if may_operate and queue is not None else None,
+        "multi_model": is_multi_model(endpoint),
         "chats": _chats(endpoint),
     }
 
@@ -153,8 +155,19 @@ def _is_asynchronous(endpoint: Endpoint) -> bool:
     return any(variant.asynchronous is not None for variant in _running(endpoint))
 
 
-def _is_multi_model(endpoint: Endpoint) -> bool:
+def is_multi_model(endpoint: Endpoint) -> bool:
+    """Whether its pages have one of its models."""
     return any(variant.model.multi_model for variant in _running(endpoint))
+
+
+async def has_many_models(gateway: Gateway, name: str) -> bool:
+    """Of an endpoint that may be gone, whose earlier pages can still be read."""
+
+    def work(tx: Tx) -> bool:
+        saved = tx.get(ENDPOINT, name)
+        return saved is not None and is_multi_model(saved.body)
+
+    return await gateway.context.store.run(work)
 
 
 def _chats(endpoint: Endpoint) -> bool:

@@ -93,6 +93,24 @@ def actions(endpoint: Endpoint, back: HistoryEntry | None = None) -> list[Action
     ]
 
 
+def emptying(name: str, queue: Mapping[str, Any]) -> Action | None:
+    """Taking out of the queue what waits there and is shown; None while nothing waits."""
+    waiting = queue["waiting"]
+    if not waiting:
+        return None
+    through = {} if queue["newest"] is None else {"through": queue["newest"]}
+    return Action(
+        "empty-queue",
+        "Empty the queue",
+        "queue/empty",
+        json.dumps(through),
+        f"{waiting:,} waiting requests of {name} fail, and their senders are told. What is being answered goes on,"
+        " and so does what arrives from now on.",
+        f"tidegate queue {name} --empty",
+        BAD,
+    )
+
+
 def _undo(name: str, last: Rollout, back: HistoryEntry) -> Action:
     version = f"version {back.number}, {back.version.config_name}"
     return Action(

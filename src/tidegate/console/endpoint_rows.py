@@ -39,15 +39,9 @@ ERRORS_BAD = 0.05
 
 def make_row(document: Mapping[str, Any], activity: Activity, rates: Sequence[float], now: datetime) -> Row:
     """``document``: as the native API describes the endpoint (``service.views.endpoint_view``)."""
-    ringing = [alarm["name"] for alarm in document["alarms"] if alarm["state"] == "ALARM"]
     errors = activity.errors
     return {
-        "name": document["name"],
-        "target": document["target"] or "",
-        "status": document["status"],
-        "tone": TONES.get(document["status"], PLAIN),
-        "detail": describe_state(document),
-        "ringing": ringing,
+        **make_brief(document),
         "versions": _versions(document["fleets"]),
         "points": figures.spark_points(rates),
         "peak": figures.format_rate(max(rates, default=0.0)),
@@ -61,6 +55,18 @@ def make_row(document: Mapping[str, Any], activity: Activity, rates: Sequence[fl
     }
 
 
+def make_brief(document: Mapping[str, Any]) -> Row:
+    """What of a row needs no metrics."""
+    return {
+        "name": document["name"],
+        "target": document["target"] or "",
+        "status": document["status"],
+        "tone": TONES.get(document["status"], PLAIN),
+        "detail": describe_state(document),
+        "ringing": [alarm["name"] for alarm in document["alarms"] if alarm["state"] == "ALARM"],
+    }
+
+
 def describe_state(document: Mapping[str, Any]) -> str:
     """What an endpoint is doing now, or why it failed; empty for one that serves undisturbed."""
     rollout = document["rollout"]
@@ -70,25 +76,18 @@ def describe_state(document: Mapping[str, Any]) -> str:
     return f"paused by {rollout['paused']['by']}; {text}" if rollout["paused"] else text
 
 
-def sort_by_need(rows: Sequence[Row]) -> list[Row]:
-    """Those with an alarm or a failure first, then those that change, each by name."""
-    return sorted(
-        rows, key=lambda row: (0 if _needs_attention(row) else 1 if _is_changing(row) else 2, row["name"])
-    )
-
-
-def _needs_attention(row: Row) -> bool:
+def needs_attention(row: Row) -> bool:
     return row["tone"] == BAD or bool(row["ringing"])
 
 
-def _is_changing(row: Row) -> bool:
+def is_changing(row: Row) -> bool:
     return row["status"] in ("Creating", "Updating", "RollingBack", "Deleting")
 
 
 def summarise(rows: Sequence[Row]) -> list[tuple[str, str]]:
     """Counts of the endpoints by what they need, as text and tone."""
-    attention = sum(map(_needs_attention, rows))
-    moving = sum(map(_is_changing, rows))
+    attention = sum(map(needs_attention, rows))
+    moving = sum(map(is_changing, rows))
     serving = sum(1 for row in rows if row["status"] == "InService")
     found = [(f"{serving} in service", GOOD if serving else PLAIN)]
     if moving:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from tidegate.advisor.quality import api as labels_api
 from tidegate.console import captures_page, drift_page, evidence_page, labels_page, models_page, shadow_page
+from tidegate.console.endpoint_page import has_many_models
 from tidegate.console.live_stream import LiveStreams, Snapshot
 from tidegate.console.operate_pages import LIVE, open_stream, render
 from tidegate.console.rendering import TEMPLATES
@@ -146,7 +147,7 @@ def routes(gateway: Gateway, streams: LiveStreams) -> list[GuardedRoute]:
         if not page["may_see"]:
             line, document = ("tidegate capture {}", "capture")
         part = LivePart("captures", "Captures", line, document, reader.drift)
-        return _render(part, name, page, request, live=False)
+        return await _render(gateway, part, page, request, live=False)
 
     async def show_models(request: Request) -> Response:
         name, page = parse_endpoint_name(request), parse_number(request, "page", 1, 1, MOST_PAGES)
@@ -154,7 +155,7 @@ def routes(gateway: Gateway, streams: LiveStreams) -> list[GuardedRoute]:
         replicas: Any = await gateway.models(name, MOST_MODELS)
         shown = models_page.models_page(replicas, request.query_params.get("find", "")[:200].strip(), page)
         part = LivePart("models", "Models", "tidegate models {} --limit 1000", "models?limit=1000", reader.drift)
-        return _render(part, name, {"there": bool(replicas), **shown}, request, live=False)
+        return await _render(gateway, part, {"there": bool(replicas), **shown}, request, live=False)
 
     found = [route for part in parts for route in _routes(gateway, streams, part)]
     for path, show in (("captures", show_captures), ("models", show_models)):
@@ -170,7 +171,7 @@ def _caller(request: Request) -> Caller:
 def _routes(gateway: Gateway, streams: LiveStreams, part: LivePart) -> list[GuardedRoute]:
     async def show(request: Request) -> Response:
         name = parse_endpoint_name(request)
-        return _render(part, name, await part.read(name), request, live=True)
+        return await _render(gateway, part, await part.read(name), request, live=True)
 
     async def stream(request: Request) -> Response:
         name = parse_endpoint_name(request)
@@ -189,10 +190,14 @@ def _routes(gateway: Gateway, streams: LiveStreams, part: LivePart) -> list[Guar
     ]
 
 
-def _render(part: LivePart, name: str, page: dict[str, Any], request: Request, *, live: bool) -> Response:
+async def _render(
+    gateway: Gateway, part: LivePart, page: dict[str, Any], request: Request, *, live: bool
+) -> Response:
+    name = parse_endpoint_name(request)
     return render(
         "insight",
         request,
+        many_models=await has_many_models(gateway, name),
         endpoint=name,
         title=part.title,
         part=part.path,

@@ -8,6 +8,8 @@ from tidegate.console.figures import UNKNOWN, format_age, format_clock
 from tidegate.domain.memory_sizes import format_bytes
 
 TONES: Mapping[str, str] = {"Completed": "good", "Failed": "bad", "Stopped": "warn", "Stopping": "warn"}
+RESUMABLE = ("Failed", "Stopped")
+"""States from which a job goes on where it was."""
 
 
 def job_row(document: Mapping[str, Any], now: datetime) -> dict[str, Any]:
@@ -29,5 +31,6 @@ def job_row(document: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         "bad": document["bad_records"],
         "took": format_clock(document["seconds"]),
         "left": format_clock(eta) if under_way and eta is not None else "",
+        "resumable": document["status"] in RESUMABLE,
         "age": format_age(document["created"], now),
     }

@@ -31,11 +31,13 @@ StillSame = Callable[[], Awaitable[bool]]
 @dataclass(frozen=True)
 class Snapshot:
     """A page's parts by name. ``render_whole`` makes all of them with what is around them, which is sent instead when
-    ``layout`` is another than the page has; None: that never changes."""
+    ``layout`` is another than the page has; None: that never changes. ``around``: the parts that stand outside of it,
+    which are sent with it."""
 
     parts: Mapping[str, str]
     layout: tuple[str, ...] = ()
     render_whole: Callable[[], str] | None = None
+    around: tuple[str, ...] = ()
 
 
 @dataclass
@@ -107,7 +109,8 @@ class LiveStreams:
                 else:
                     render = found.render_whole if found.layout != layout else None
                     whole = None if render is None else render()
-                    changed = {} if whole is not None else changed_parts(sent, found.parts)
+                    outside = {name: found.parts[name] for name in found.around}
+                    changed = changed_parts(sent, found.parts) if whole is None else new_parts(sent, outside)
                     yield write_event("news", {"instance": self.instance, "whole": whole, "parts": changed})
                     sent, layout = dict(found.parts), found.layout
                 if await self._wait():
@@ -137,8 +140,11 @@ def open_streams(gateway: Gateway) -> LiveStreams:
 
 def changed_parts(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]:
     """Parts that are new or different. One that is no longer there becomes empty."""
-    found = {name: text for name, text in after.items() if before.get(name) != text}
-    return found | dict.fromkeys(before.keys() - after.keys(), "")
+    return new_parts(before, after) | dict.fromkeys(before.keys() - after.keys(), "")
+
+
+def new_parts(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, str]:
+    return {name: text for name, text in after.items() if before.get(name) != text}
 
 
 def write_event(kind: str, data: Mapping[str, object]) -> str:

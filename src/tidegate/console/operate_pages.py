@@ -1,4 +1,4 @@
-"""The pages of those who operate: the endpoints and the batch jobs, live; versions and what differs between them."""
+"""The pages of those who operate: an endpoint and the batch jobs, live; versions and what differs between them."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -10,7 +10,6 @@ from tidegate import __version__
 from tidegate.console import endpoint_page, job_rows, version_diff
 from tidegate.console.cost_reader import CostReader
 from tidegate.console.endpoint_cost import cost_view
-from tidegate.console.endpoint_list import EndpointList
 from tidegate.console.identity import identify_reader, page_headers
 from tidegate.console.live_stream import LiveStreams, Snapshot, StillSame
 from tidegate.console.rendering import PAGES, TEMPLATES
@@ -34,19 +33,14 @@ Handler = Callable[[Request], Awaitable[Response]]
 def routes(gateway: Gateway, streams: LiveStreams) -> list[GuardedRoute]:
     """GET only: pages make changes through the native API. ``streams``: of all live pages together."""
     costs = CostReader(gateway)
-    listed = EndpointList(gateway, costs)
-
-    async def show_list(request: Request) -> Response:
-        return render("endpoints", request, url=gateway.settings.url, **await listed.context())
-
-    async def stream_list(request: Request) -> Response:
-        return open_stream(gateway, streams, request, "", listed.snapshot)
 
     async def show_jobs(request: Request) -> Response:
         return render("jobs", request, url=gateway.settings.url, rows=await read_jobs(gateway))
 
     async def stream_jobs(request: Request) -> Response:
-        return open_stream(gateway, streams, request, "/jobs", lambda: snapshot_jobs(gateway))
+        may = identify_reader(request).may_operate
+        view = "/jobs/commands" if may else "/jobs"
+        return open_stream(gateway, streams, request, view, lambda: snapshot_jobs(gateway, may))
 
     async def show_endpoint(request: Request) -> Response:
         name, may = parse_endpoint_name(request), identify_reader(request).may_operate
@@ -62,11 +56,11 @@ def routes(gateway: Gateway, streams: LiveStreams) -> list[GuardedRoute]:
     async def show_history(request: Request) -> Response:
         name = parse_endpoint_name(request)
         found = await gateway.context.store.run(lambda tx: history.read(tx, name))
-        return render("history", request, endpoint=name, **compare_asked(found, request.query_params))
+        many = await endpoint_page.has_many_models(gateway, name)
+        compared = compare_asked(found, request.query_params)
+        return render("history", request, endpoint=name, many_models=many, **compared)
 
     pages: dict[str, Handler] = {
-        CONSOLE: show_list,
-        LIVE: stream_list,
         f"{CONSOLE}/jobs": show_jobs,
         f"{CONSOLE}/jobs/live": stream_jobs,
         f"{CONSOLE}/endpoints/{{name}}": show_endpoint,
@@ -118,9 +112,10 @@ async def read_jobs(gateway: Gateway) -> list[dict[str, Any]]:
     ]
 
 
-async def snapshot_jobs(gateway: Gateway) -> Snapshot:
+async def snapshot_jobs(gateway: Gateway, may_operate: bool) -> Snapshot:
     listed: Any = TEMPLATES.get_template("job_list.html").module
-    return Snapshot({"jobs": str(listed.jobs(await read_jobs(gateway), gateway.settings.url))})
+    rows = await read_jobs(gateway)
+    return Snapshot({"jobs": str(listed.jobs(rows, gateway.settings.url, may_operate))})
 
 
 def compare_asked(found: History, asked: Mapping[str, str]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ def queue_view(backlog: Backlog, latest: Sequence[QueueRow], now: datetime) -> d
         "looked_at": len(latest),
         "ended": len(ended),
         "failed": len(failed),
+        "newest": latest[0].item.accepted_at if latest else None,
         "failures": [_failure(row, now) for row in failed[:SHOWN_FAILURES]],
     }
 

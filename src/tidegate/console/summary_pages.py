@@ -51,7 +51,10 @@ def routes(gateway: Gateway) -> list[GuardedRoute]:
             "versions": rows[: summary_card.SHOWN_VERSIONS],
             "all_versions": len(rows),
         }
-        return render_page("card", request, catalogue, card=card, printed=now.isoformat(), **shown)
+        many = endpoint_page.is_multi_model(endpoint)
+        return render_page(
+            "card", request, catalogue, many_models=many, card=card, printed=now.isoformat(), **shown
+        )
 
     pages = {SUMMARY: show_summary, f"{CONSOLE}/endpoints/{{name}}/card": show_card}
     return [GuardedRoute(gateway, path, handler, Access.READ) for path, handler in pages.items()]

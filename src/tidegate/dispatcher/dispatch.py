@@ -229,9 +229,9 @@ class Dispatcher:
         await asyncio.gather(*tasks, return_exceptions=True)
         now = time.time()
         notes = [
-            ItemReport(one.held.item.id, one.held.fence, ItemState.WAITING, now, one.held.tries, one.held.losses)
-            for one in left
-            if one.held.state is ItemState.WORKING
+            ItemReport(held.item.id, held.fence, ItemState.WAITING, now, held.tries, held.losses, held.outcome)
+            for held in (one.held for one in left)
+            if held.state is ItemState.WORKING
         ]
         if notes:
             with contextlib.suppress(TidegateError):

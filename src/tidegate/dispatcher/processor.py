@@ -122,7 +122,14 @@ class Attempt:
 
     async def _take(self, step: RecordEnd | Notify | Requeue | None) -> None:
         if isinstance(step, Requeue):
-            await self._note(ItemState.WAITING, due_at=step.due_at, tries=step.held.tries, losses=step.held.losses)
+            held = step.held
+            await self._note(
+                ItemState.WAITING,
+                due_at=step.due_at,
+                tries=held.tries,
+                losses=held.losses,
+                outcome=held.outcome,
+            )
             return
         if isinstance(step, RecordEnd):
             step = await self._finish(step.outcome)

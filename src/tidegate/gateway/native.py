@@ -25,6 +25,7 @@ from tidegate.gateway import (
     drift,
     evidence_timeline,
     invocations,
+    log_view,
     queue_view,
     recommendations,
     scaling,
@@ -60,7 +61,6 @@ from tidegate.service.scaling_views import scaling_summary
 from tidegate.service.targets import find_capabilities
 from tidegate.service.views import EndpointDocument, alarms_of, endpoint_view, named_alarms, unreadable_view
 
-MAX_LINES = 10_000
 MAX_MODELS = 10_000
 MAX_EVENTS = 1_000
 MAX_WAIT = 20
@@ -181,15 +181,6 @@ async def evidence(gateway: Gateway, request: Request) -> Response:
     return JSONResponse(await gateway.context.store.run(lambda tx: show_evidence(tx, name)))
 
 
-async def logs(gateway: Gateway, request: Request) -> Response:
-    """Logs of a removed endpoint can still be read."""
-    tail, name = parse_number(request, "tail", 100, 1, MAX_LINES), parse_endpoint_name(request)
-    lines = await gateway.logs(name, tail)
-    if not lines:
-        await gateway.context.store.run(lambda tx: endpoints.get_endpoint(tx, name))
-    return JSONResponse({"replicas": [asdict(one) for one in lines]})
-
-
 async def models(gateway: Gateway, request: Request) -> Response:
     """Models that each replica of a multi-model endpoint has loaded, most used first."""
     limit, name = parse_number(request, "limit", 100, 0, MAX_MODELS), parse_endpoint_name(request)
@@ -268,7 +259,8 @@ ROUTES: NativeRoutes = (
     ("DELETE", "/endpoints/{name}", delete_endpoint, Access.CHANGE),
     ("GET", "/endpoints/{name}/events", events, Access.READ),
     ("GET", "/endpoints/{name}/live", read_last_seconds, Access.READ),
-    ("GET", "/endpoints/{name}/logs", logs, Access.READ),
+    ("GET", "/endpoints/{name}/logs", log_view.list_logs, Access.READ),
+    ("GET", "/endpoints/{name}/logs/lines", log_view.search_lines, Access.READ),
     ("GET", "/endpoints/{name}/shadow", shadow, Access.READ),
     ("GET", "/endpoints/{name}/capture", captures.describe_captures, Access.READ),
     ("GET", "/endpoints/{name}/evidence", evidence, Access.READ),
@@ -279,6 +271,7 @@ ROUTES: NativeRoutes = (
     ("GET", "/endpoints/{name}/models", models, Access.READ),
     ("GET", "/endpoints/{name}/scaling", scaling.describe_scaling, Access.READ),
     ("GET", "/endpoints/{name}/queue", queue_view.list_requests, Access.READ),
+    ("POST", "/endpoints/{name}/queue/empty", queue_view.empty_queue, Access.CHANGE),
     ("GET", "/endpoints/{name}/queue/{id}", queue_view.describe_request, Access.READ),
     ("GET", "/endpoints/{name}/history", versions.list_versions, Access.READ),
     ("POST", "/endpoints/{name}/rollout/undo", undo_rollout, Access.CHANGE),

@@ -21,10 +21,11 @@ from tidegate.domain.transform import (
     TransformOutput,
 )
 from tidegate.gateway.dependencies import Gateway
-from tidegate.gateway.request_parsing import NAME, parse_json_object
+from tidegate.gateway.request_parsing import NAME, parse_json_object, parse_purpose, parse_requester
 from tidegate.ports.store import Filter, Tx
 from tidegate.service import transforms as use
 
+JobCommand = Callable[[Tx, str, datetime, str], None]
 MEMBERS = (
     *("name", "model", "spec", "source", "sink", "processing", "pace", "on_bad_rows", "instances", "environment"),
 )
@@ -94,10 +95,11 @@ async def resume(gateway: Gateway, request: Request) -> Response:
     return await _command(gateway, request, use.resume)
 
 
-async def _command(gateway: Gateway, request: Request, change: Callable[[Tx, str, datetime], None]) -> Response:
-    parse_json_object(request, ())
+async def _command(gateway: Gateway, request: Request, change: JobCommand) -> Response:
+    body = parse_json_object(request, ("by", "reason"))
+    asked = use.describe_asker(parse_requester(request, body), parse_purpose(body).reason)
     context, name, now = gateway.context, request.path_params["name"], gateway.context.clock.now()
-    await context.store.run(lambda tx: change(tx, name, now))
+    await context.store.run(lambda tx: change(tx, name, now, asked))
     context.kick(use.PREFIX + name)
     return await _render_job(gateway, name)
 

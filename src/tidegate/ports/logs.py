@@ -27,12 +27,13 @@ class LogLines:
 
 @dataclass(frozen=True)
 class ReplicaLog:
-    """The end of the log of one replica."""
+    """The end of the log of one replica. ``written``: when it was written last, in epoch seconds; None: unknown."""
 
     generation: int
     variant: str
     replica: str
     lines: tuple[str, ...]
+    written: float | None = None
 
 
 class Logs(Protocol):

@@ -101,6 +101,11 @@ class Queue(Protocol):
 
     async def row(self, id: str) -> QueueRow | None: ...
 
+    async def empty(self, endpoint: str, through: float, now: float, outcome: ItemOutcome) -> int:
+        """End the endpoint's waiting items that were accepted until ``through``; returns how many. Each has this
+        outcome, which a dispatcher then stores and tells as any other; those in progress go on."""
+        ...
+
     async def prune(self, before: float) -> int:
         """Forget items that were finished before then; returns how many."""
         ...

@@ -80,6 +80,8 @@ def next_step(held: LeasedItem, exists: bool, now: float) -> Invoke | RecordEnd 
         return Notify(held.outcome)
     # A holder that died may have stored the output: a failure must not follow it.
     look = held.fence > 1 and not held.item.named
+    if held.outcome is not None:  # an operator emptied the queue
+        return RecordEnd(held.outcome, look)
     if not exists:
         return RecordEnd(ItemOutcome(OutcomeKind.FAILED, now, f"Endpoint {held.item.endpoint} is gone."), look)
     if held.losses >= MAX_LOSSES:
@@ -139,3 +141,9 @@ def lease(held: LeasedItem, now: float) -> LeasedItem:
 def expiry_outcome(item: Item, now: float) -> ItemOutcome:
     waited = item.expires_at - item.accepted_at
     return ItemOutcome(OutcomeKind.EXPIRED, now, f"The request waited in the queue for longer than {waited:g} s.")
+
+
+def emptying_outcome(by: str, reason: str, now: float) -> ItemOutcome:
+    """Of an item that was waiting when somebody emptied the queue."""
+    why = f": {reason}" if reason else ""
+    return ItemOutcome(OutcomeKind.FAILED, now, f"The queue was emptied by {by}{why}.")

@@ -7,10 +7,11 @@ from uuid import UUID
 from tidegate.domain.asynchronous import MAX_INLINE_BYTES, AsyncConfig, Item
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import Conflict, Invalid
+from tidegate.domain.observation import Event
 from tidegate.ports.store import Tx
 from tidegate.queueing import destinations
 from tidegate.rollout.status import status
-from tidegate.service.endpoints import get_endpoint
+from tidegate.service.endpoints import get_endpoint, save
 
 MAX_QUEUE_SECONDS = 21_600
 """Seconds that a request may wait in the queue, unless it says less."""
@@ -38,6 +39,16 @@ def async_config(endpoint: Endpoint) -> AsyncConfig | None:
     version = endpoint.serving or (endpoint.rollout.new if endpoint.rollout else None)
     found = (variant.asynchronous for variant in version.variants) if version else iter(())
     return next((config for config in found if config is not None), None)
+
+
+def note_emptying(tx: Tx, name: str, waiting: int, by: str, reason: str, now: datetime) -> None:
+    """Journal that the queue is emptied, before it is. Raises NotFound, or Invalid for one without a queue."""
+    saved = get_endpoint(tx, name)
+    if async_config(saved.body) is None:
+        raise Invalid(f"Endpoint {name} is not asynchronous: it has no queue")
+    message = f"emptying the queue, {waiting} waiting, asked for by {by}"
+    data: dict[str, object] = {"by": by, "waiting": waiting, **({"reason": reason} if reason else {})}
+    save(tx, saved, saved.body, Event("queue", f"{message}: {reason}" if reason else message, data), now)
 
 
 def build_item(tx: Tx, request: AsyncRequest, unique: UUID, now: datetime) -> Item:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from tidegate.domain.errors import AlreadyExists, Conflict, Invalid
 from tidegate.domain.fleet import Detached, FleetId, FleetSpec, VariantSpec
+from tidegate.domain.observation import Event
 from tidegate.domain.registry import ContainerDefinition, Model, Tags
 from tidegate.domain.transform import JobStatus, TransformJob, TransformProgress, eta
 from tidegate.ports.store import Filter, RecordPage, Saved, Tx
@@ -110,14 +111,20 @@ def find(tx: Tx, where: Filter, limit: int | None = None, after: str | None = No
     return tx.find(TRANSFORM, where, limit, after)
 
 
-def stop(tx: Tx, name: str, now: datetime) -> None:
+def describe_asker(by: str, reason: str) -> str:
+    """For the journal."""
+    return f"asked for by {by}: {reason}" if reason else f"asked for by {by}"
+
+
+def stop(tx: Tx, name: str, now: datetime, asked: str = "") -> None:
     """Raises NotFound. A job that has ended is not changed."""
     saved = get(tx, name)
     if saved.body.status is JobStatus.IN_PROGRESS:
-        tx.put(TRANSFORM, name, replace(saved.body, stopping=True), expect=saved.version, now=now)
+        stopping, events = replace(saved.body, stopping=True), [Event("stop", f"stop {asked}".rstrip())]
+        tx.put(TRANSFORM, name, stopping, expect=saved.version, now=now, events=events)
 
 
-def resume(tx: Tx, name: str, now: datetime) -> None:
+def resume(tx: Tx, name: str, now: datetime, asked: str = "") -> None:
     """Resume a job that failed or was stopped. Raises NotFound, or Conflict for one that runs or is complete."""
     saved = get(tx, name)
     job = saved.body
@@ -128,7 +135,8 @@ def resume(tx: Tx, name: str, now: datetime) -> None:
     again = replace(
         job, outcome=None, reason="", stopping=False, ended_at=None, resumed=job.resumed + 1, resumed_at=now
     )
-    tx.put(TRANSFORM, name, again, expect=saved.version, now=now)
+    events = [Event("resume", f"resumption {asked}".rstrip())]
+    tx.put(TRANSFORM, name, again, expect=saved.version, now=now, events=events)
 
 
 def view(job: TransformJob, running: TransformProgress | None, now: datetime) -> dict[str, object]:

@@ -37,15 +37,13 @@ def forget(tx: Tx, name: str, now: datetime) -> None:
 
 def read(tx: Tx, name: str) -> tuple[Endpoint, Usage]:
     """Raises NotFound."""
-    saved, found = require(tx, ENDPOINT, name), tx.get(USAGE, name)
-    return saved.body, found.body if found is not None else _since_last_write(saved)
+    saved = require(tx, ENDPOINT, name)
+    return saved.body, find_usage(saved, tx.get(USAGE, name))
 
 
-def read_all(tx: Tx) -> list[tuple[Saved[Endpoint], Usage]]:
-    """By the endpoints' names, of those that can be read."""
-    kept = {saved.name: saved.body for saved in tx.find(USAGE).items}
-    found = sorted(tx.find(ENDPOINT).items, key=lambda saved: saved.name)
-    return [(saved, kept.get(saved.name) or _since_last_write(saved)) for saved in found]
+def find_usage(saved: Saved[Endpoint], kept: Saved[Usage] | None) -> Usage:
+    """Of an endpoint's record and what is recorded of its use."""
+    return kept.body if kept is not None else _since_last_write(saved)
 
 
 def _since_last_write(saved: Saved[Endpoint]) -> Usage:

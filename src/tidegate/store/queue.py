@@ -13,7 +13,7 @@ from itertools import chain
 from typing import Any, TypeVar, cast
 
 import msgspec
-from sqlalchemy import BindParameter, Connection, Text, bindparam, delete, func, null, select, text, update
+from sqlalchemy import BindParameter, Connection, Text, bindparam, case, delete, func, null, select, text, update
 from sqlalchemy import cast as cast_column
 
 from tidegate.domain.asynchronous import Backlog, EndedTogether, Item, ItemOutcome, ItemState, LeasedItem
@@ -50,7 +50,7 @@ ACCEPT_GATHER, TURN_GATHER = 0.008, 0.025
 """Seconds that requests which arrive, and what a dispatcher writes, wait for others to share their transaction."""
 MEASURED_STEP = 20
 """Rows with measures that are read at a time: each has those of all requests that ended in one transaction."""
-PRUNE_BATCH = 5_000
+PRUNE_BATCH = EMPTY_BATCH = 5_000
 _C = QUEUE.c
 # Built once: SQLAlchemy takes longer to build these statements than the database to run them.
 _NOW: BindParameter[float] = bindparam("now")
@@ -67,6 +67,23 @@ _SELECT_MEASURES = (
 )
 _CLEAR_MEASURES = update(QUEUE).values(measures=null()).where(_OF_THESE)
 _SELECT_HELD = select(_C.id, _C.fence).where(_OF_THESE, _HELD).order_by(_C.id).with_for_update()
+_WAITING = (
+    text("state = 'waiting'"),
+    _C.endpoint == bindparam("_endpoint"),
+    _C.accepted_at <= bindparam("_through"),
+)
+_EMPTY = (
+    update(QUEUE)
+    .where(_C.id.in_(select(_C.id).where(*_WAITING).limit(EMPTY_BATCH)), *_WAITING)
+    .values(
+        # A dispatcher may have stored the output of what it had before: the next one looks first.
+        state=case((_C.fence == 0, str(ItemState.NOTIFYING)), else_=str(ItemState.WORKING)),
+        outcome=bindparam("_outcome", type_=_C.outcome.type),
+        due_at=_NOW,
+        expires_at=_NOW,
+        holder=null(),
+    )
+)
 BACKLOGS = (
     select(_C.endpoint, func.count(), func.min(_C.accepted_at))
     .where(text("state = 'waiting'"))
@@ -174,6 +191,13 @@ class SqlQueue:
         asked = select(_C.item, _C.state, _C.fence, _C.outcome).where(_C.id == id)
         row = await self._database.run(lambda c: c.execute(asked).one_or_none(), read_only=True)
         return None if row is None else _row(row)
+
+    async def empty(self, endpoint: str, through: float, now: float, outcome: ItemOutcome) -> int:
+        given = {"_outcome": msgspec.to_builtins(outcome), "now": now, "_endpoint": endpoint, "_through": through}
+        total = 0
+        while ended := await self._database.run(lambda c: c.execute(_EMPTY, given).rowcount):
+            total += ended
+        return total
 
     async def prune(self, before: float) -> int:
         old = select(_C.id).where(_C.finished_at < before).limit(PRUNE_BATCH).with_for_update(skip_locked=True)

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tidegate.console.endpoint_rows import sort_by_need
+from tidegate.console.endpoint_parts import emptying
 from tidegate.console.queue_rows import SHOWN_FAILURES, queue_view
 from tidegate.console.rendering import TEMPLATES
 from tidegate.console.scaling_rows import SHOWN, activity_rows, target_rows
@@ -69,27 +69,12 @@ def test_failed_requests_of_a_queue_are_counted_and_told_with_their_reasons() ->
     assert (view["waiting"], view["oldest"], view["failed"], view["ended"]) == (3, "10 min ago", 8, 9)
     assert len(view["failures"]) == SHOWN_FAILURES
     parts: Any = TEMPLATES.get_template("endpoint_parts.html").module
-    shown = str(parts.queue({"queue": view}))
+    shown = str(parts.queue({"queue": view, "emptying": emptying("fraud", view)}))
+    assert "3 waiting requests of fraud fail" in shown
     assert "8 of the last 9" in shown and "&lt;script&gt;" in shown and HOSTILE not in shown
 
 
 def test_an_idle_queue_has_no_failures_and_no_age() -> None:
     view = queue_view(Backlog(), [], NOW)
     assert (view["failed"], view["oldest"], view["failures"]) == (0, "", [])
-
-
-def test_what_needs_somebody_is_at_the_top_of_the_list() -> None:
-    def row(
-        name: str, status: str = "InService", tone: str = "good", ringing: tuple[str, ...] = ()
-    ) -> dict[str, Any]:
-        return {"name": name, "status": status, "tone": tone, "ringing": ringing}
-
-    rows = [
-        row("a"),
-        row("b", "Updating", ""),
-        row("c", "Failed", "bad"),
-        row("d", ringing=("errors",)),
-        row("e", "RollingBack", "warn"),
-        row("f"),
-    ]
-    assert [one["name"] for one in sort_by_need(rows)] == ["c", "d", "b", "e", "a", "f"]
+    assert emptying("fraud", view) is None

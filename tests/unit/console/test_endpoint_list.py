@@ -5,17 +5,23 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.gateway_harness import GatewayHarness
-from tidegate.console.activity import SPAN, read_rates
+from tidegate.console import endpoint_list, list_pages
+from tidegate.console.activity import SPAN, Activity, read_activity, read_rates
 from tidegate.console.cost_reader import CostReader
-from tidegate.console.endpoint_list import EndpointList
+from tidegate.console.endpoint_list import HELD, EndpointList
+from tidegate.console.list_query import ListQuery
+from tidegate.console.live_stream import open_streams
 from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.metric import SAGEMAKER, MetricId, Sample
+from tidegate.gateway.app import build_app
 from tidegate.ports.store import Tx
 from tidegate.rollout import desired_state
+from tidegate.service import tags
 from tidegate.service.record_kinds import ALARM, ENDPOINT
 from tidegate.testing.samples import canary, percent, version
 
@@ -61,6 +67,11 @@ def count_finds(house: GatewayHarness, monkeypatch: pytest.MonkeyPatch) -> list[
                 found.append(kind.name)
                 return find(kind, *rest, **further)
 
+            def count(kind: Any) -> Any:
+                found.append(kind.name)
+                return versions(kind)
+
+            versions, tx.versions = tx.versions, count  # type: ignore[method-assign]
             tx.find = spy  # type: ignore[method-assign]
             return work(tx)
 
@@ -75,10 +86,10 @@ async def test_records_are_read_again_after_a_write_alone(
 ) -> None:
     listed = EndpointList(house.gateway, CostReader(house.gateway))
     finds = count_finds(house, monkeypatch)
-    first = await listed.snapshot()
+    first = await listed.snapshot(ListQuery())
     assert first.layout == tuple(NAMES) and finds
     finds.clear()
-    assert (await listed.snapshot()).parts.keys() == first.parts.keys()
+    assert (await listed.snapshot(ListQuery())).parts.keys() == first.parts.keys()
     assert finds == []
 
     def ring(tx: Tx) -> None:
@@ -88,7 +99,7 @@ async def test_records_are_read_again_after_a_write_alone(
         tx.delete(ENDPOINT, "e00", expect=None, now=NOW)
 
     await house.store.run(ring)
-    after = await listed.snapshot()
+    after = await listed.snapshot(ListQuery())
     assert finds and after.layout == ("e03", "e01", "e02", *NAMES[4:])
     assert "alarm e03-slow" in after.parts["e03/state"] and "alarm" not in after.parts["e04/state"]
 
@@ -123,3 +134,86 @@ async def test_other_variants_and_a_long_pause_are_read_anew(house: GatewayHarne
     assert sum((await listed._read_sparkline("e05", ("a", "b"), second)).rates) == 1.0
     later = await listed._read_sparkline("e05", ("a",), second + 10_000)
     assert len(later.rates) == len(listed._sparklines["e05"].rates)
+
+
+async def test_a_filter_shows_its_own_names_the_alarms_of_the_rest_and_reads_metrics_of_what_it_shows(
+    house: GatewayHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    async def watched(metrics: Any, name: str, *rest: Any) -> Activity:
+        asked.append(name)
+        return await read_activity(metrics, name, *rest)
+
+    monkeypatch.setattr(endpoint_list, "read_activity", watched)
+
+    def ring(tx: Tx) -> None:
+        saved = tx.get(ALARM, "e03-slow")
+        assert saved is not None
+        tx.put(ALARM, "e03-slow", replace(saved.body, state=AlarmState.ALARM), expect=saved.version, now=NOW)
+        tags.add(tx, ENDPOINT, "e07", {"team": "risk"}, NOW)
+
+    await house.store.run(ring)
+    listed = EndpointList(house.gateway, CostReader(house.gateway))
+    found = await listed.snapshot(ListQuery("team=risk"))
+    assert found.layout == ("e07",) and asked == ["e07"]
+    assert found.parts["shown"] == "1 of 25 shown"
+    assert "e03" in found.parts["hidden"] and "alarm e03-slow" in found.parts["hidden"]
+    assert found.around == ("shown", "hidden")
+    both = await listed.snapshot(ListQuery(sort="name", falling=True))
+    assert both.layout == tuple(reversed(NAMES)) and both.parts["hidden"] == ""
+    assert sorted(asked) == NAMES  # of the one that was shown before in this second, nothing is read again
+
+
+async def test_an_order_by_a_measured_column_stays_for_some_seconds_unless_endpoints_come_or_go(
+    house: GatewayHarness,
+) -> None:
+    listed = EndpointList(house.gateway, CostReader(house.gateway))
+    query, began = ListQuery(sort="requests", falling=True), house.clock.now()
+
+    async def ask(name: str, count: float) -> None:
+        metric = MetricId(SAGEMAKER, "Invocations", (("EndpointName", name), ("VariantName", "AllTraffic")))
+        second = int(house.clock.now().timestamp()) - 2
+        await house.metrics.put([Sample(metric, second, count, count, 1.0, 1.0)])
+
+    await ask("e09", 5)
+    assert (await listed.snapshot(query)).layout[0] == "e09"
+    await ask("e11", 50)
+    house.clock.shift = timedelta(seconds=1)
+    assert (await listed.snapshot(query)).layout[0] == "e09"
+    house.clock.shift = timedelta(seconds=HELD + 1)
+    assert (await listed.snapshot(query)).layout[:2] == ("e11", "e09")
+    await house.store.run(lambda tx: tx.delete(ENDPOINT, "e11", expect=None, now=began))
+    assert (await listed.snapshot(query)).layout[0] == "e09"
+
+
+async def test_a_thousand_endpoints_are_shown_by_the_hundred_and_exported_whole(house: GatewayHarness) -> None:
+    def write_many(tx: Tx) -> None:
+        for number in range(25, 1_000):  # beside those that are there
+            tx.put(ENDPOINT, f"f{number:03d}", make_endpoint(f"f{number:03d}"), expect=0, now=NOW)
+
+    await house.store.run(write_many)
+    listed = EndpointList(house.gateway, CostReader(house.gateway))
+    page = await listed.snapshot(ListQuery(sort="name", page=10))
+    assert len(page.layout) == 100 and page.layout[-1] == "f999"
+    assert page.parts["shown"] == "100 of 1,000 shown: page 10 of 10 of the 1,000 that match"
+    assert "page=9" in page.parts["pages"] and "page=11" not in page.parts["pages"]
+    assert [one["name"] for one in await listed.export(ListQuery("f99"))] == [
+        f"f{number}" for number in range(990, 1000)
+    ]
+
+
+async def test_the_export_is_a_file_of_what_the_filter_lets_through(house: GatewayHarness) -> None:
+    app = build_app(house.gateway, list_pages.routes(house.gateway, open_streams(house.gateway)))
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url=house.gateway.settings.url
+    ) as client:
+        answer = await client.get("/console/endpoints.csv?q=e01")
+        assert answer.headers["content-disposition"] == 'attachment; filename="endpoints.csv"'
+        assert [line.split(",")[:3] for line in answer.text.splitlines()] == [
+            ["name", "target", "state"],
+            ["e01", "local", "InService"],
+        ]
+        found = (await client.get("/console/endpoints.json?q=e0&sort=-name")).json()["endpoints"]
+        assert [one["name"] for one in found] == [f"e0{number}" for number in range(9, -1, -1)]
+        assert (await client.get("/console?sort=size")).status_code == 400

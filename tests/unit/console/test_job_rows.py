@@ -3,7 +3,10 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from tidegate.console.job_rows import job_row
+from tidegate.console.rendering import TEMPLATES
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 RUNNING: dict[str, Any] = {
@@ -39,3 +42,12 @@ def test_a_job_whose_size_is_not_known_claims_no_progress() -> None:
 def test_an_ended_job_says_why() -> None:
     row = job_row({**RUNNING, "status": "Failed", "reason": "no rows", "eta": None}, NOW)
     assert (row["tone"], row["detail"], row["left"]) == ("bad", "no rows", "")
+
+
+@pytest.mark.parametrize(("status", "resumable"), [("Failed", True), ("Stopped", True), ("Completed", False)])
+def test_operators_are_offered_to_resume_what_can_be(status: str, resumable: bool) -> None:
+    row = job_row({**RUNNING, "job": "a<b>", "status": status, "eta": None}, NOW)
+    listed: Any = TEMPLATES.get_template("job_list.html").module
+    for may in (True, False):
+        text = str(listed.jobs([row], "http://x", may))
+        assert ('data-resume="a&lt;b&gt;"' in text) is (resumable and may)

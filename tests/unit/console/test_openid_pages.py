@@ -16,7 +16,7 @@ from tests.openid_provider import CLIENT, ISSUER, SECRET, FakeProvider, make_key
 from tests.signed_in import PAGE
 from tidegate.auth.openid import find_role, user_name
 from tidegate.compose.logins import check_provider
-from tidegate.console import login_pages, openid_pages, operate_pages
+from tidegate.console import list_pages, login_pages, openid_pages
 from tidegate.console.live_stream import open_streams
 from tidegate.console.openid_provider import OpenIdProvider
 from tidegate.domain.access import Role
@@ -46,7 +46,7 @@ class World:
         routes = [
             *login_pages.routes(gateway),
             *openid_pages.routes(gateway, asked),
-            *operate_pages.routes(gateway, open_streams(gateway)),
+            *list_pages.routes(gateway, open_streams(gateway)),
         ]
         self.app = build_app(gateway, routes)
 

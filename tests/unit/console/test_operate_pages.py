@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.gateway_harness import GatewayHarness
+from tidegate.compose.first_routes import first_routes
 from tidegate.console import live_stream, operate_pages
 from tidegate.console.live_stream import LIFETIME, LiveStreams, Snapshot, changed_parts, open_streams
 from tidegate.console.rendering import TEMPLATES
@@ -32,7 +33,7 @@ def visit(*paths: str, deploy: bool = True, commands: tuple[tuple[str, dict[str,
     house = GatewayHarness()
 
     async def ask() -> list[str]:
-        app = build_app(house.gateway, operate_pages.routes(house.gateway, open_streams(house.gateway)))
+        app = build_app(house.gateway, first_routes(house.gateway, open_streams(house.gateway)))
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8471") as client:
             if deploy:

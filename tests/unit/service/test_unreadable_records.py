@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.metric_alarm import metric_alarm
-from tidegate.console.endpoint_list import _read_all
+from tidegate.console.endpoint_records import _join, _read_changed
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.errors import AlreadyExists, UnreadableRecord
@@ -35,7 +35,6 @@ from tidegate.service import (
     quotas,
     scalables,
     state_events,
-    usage,
 )
 from tidegate.service.prometheus import render
 from tidegate.service.record_kinds import (
@@ -102,8 +101,7 @@ READERS: dict[str, Callable[[Tx], Any]] = {
     "scalable targets": scalables.list_all,
     "histories": history.read_all,
     "some histories": lambda tx: history.read_some(tx, ["bad", "good"]),
-    "usage": usage.read_all,
-    "the console's list": _read_all,
+    "the console's list": lambda tx: _join(_read_changed(tx, {}), []),
     "models": lambda tx: models.list_models(tx, Filter(), 10, None),
 }
 """What loops and lists read, each for all records of a kind."""
@@ -127,7 +125,9 @@ def read_around(tx: Tx, kind: Kind[Any]) -> None:
             pytest.fail(f"{name} stopped: {error}")
     assert live_runs.find_open(tx) == [RUN]
     assert [saved.name for saved in alarm_loop.readable(tx)] == ["errors"]
-    assert {saved.name for saved, _ in usage.read_all(tx)} == {"good"}
+    listed = _join(_read_changed(tx, {}), [])
+    assert "good" in {one.endpoint.name for one in listed}
+    assert {one.endpoint.name for one in _join(_read_changed(tx, _read_changed(tx, {})), listed)} == {"good"}
 
 
 async def test_an_unreadable_record_of_any_kind_is_there_is_named_and_stops_no_loop(store: SqlStore) -> None:

@@ -1,4 +1,4 @@
-import { Refused, explain, send } from "./session.js";
+import { Refused, ask, explain } from "./session.js";
 
 // Starts and stops a live challenge by the native API; what happens then comes by the page's stream.
 const problem = document.querySelector("[data-problem]");
@@ -15,9 +15,7 @@ document.addEventListener("click", async (event) => {
     const name = who?.value.trim() ?? "";
     if (who) localStorage.setItem("tidegate-name", name);
     const body = JSON.stringify({ ...(name ? { by: name } : {}), ...(button.dataset.run ? { run: button.dataset.run } : {}), reason: "from the page of the challenges" });
-    const answer = await send(path, { method: "POST", headers: { "content-type": "application/json" }, body });
-    const told = await answer.json().catch(() => ({}));
-    if (!answer.ok) throw new Refused(told.error?.message ?? `the server answers ${answer.status}`);
+    await ask(path, { method: "POST", headers: { "content-type": "application/json" }, body });
   } catch (error) {
     const said = error instanceof Refused ? error.message : "The server did not answer; the page shows what became of it once the server is there again.";
     explain(problem, said, error);

@@ -35,6 +35,17 @@ document.addEventListener("click", (event) => {
   dialog.showModal();
   (!who || who.value ? dialog.querySelector("#reason") : who).focus();
 });
+/** The command palette leads to a confirmation by the address, such as #do=pause-r-1. */
+function openAsked() {
+  const key = new URLSearchParams(location.hash.slice(1)).get("do");
+  if (key === null) return;
+  history.replaceState(null, "", location.pathname + location.search);
+  const button = [...document.querySelectorAll("[data-action]")].find((one) => one.dataset.key === key);
+  if (button) button.click();
+  else explain(find("done"), "That cannot be done now: the buttons on this page are what is possible.");
+}
+addEventListener("hashchange", openAsked);
+openAsked();
 find("cancel", dialog).addEventListener("click", () => dialog.close());
 
 dialog.querySelector("form").addEventListener("submit", async (event) => {
@@ -45,14 +56,14 @@ dialog.querySelector("form").addEventListener("submit", async (event) => {
   const body = { ...JSON.parse(chosen.body), ...(who ? { by: who.value.trim() } : {}), reason: dialog.querySelector("#reason").value.trim() };
   const { label, command } = chosen;
   try {
-    const told = await ask(`${api}/rollout/${command}`, {
+    const told = await ask(`${api}/${command.includes("/") ? command : `rollout/${command}`}`, {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify(body),
     });
     dialog.close();
     const done = find("done");
-    show(done, `${label}: accepted. Now: ${told.why || told.status}`);
+    show(done, "emptied" in told ? `${label}: ${told.emptied} requests were taken out.` : `${label}: accepted. Now: ${told.why || told.status}`);
     setTimeout(() => show(done, ""), 15000);
   } catch (error) {
     const told =
@@ -72,7 +83,7 @@ addEventListener("livenews", () => {
   const there = [...document.querySelectorAll("[data-action]")].some((one) => one.dataset.key === chosen.key);
   const now = document.querySelector('[data-part="headline"]').textContent.replace(/\s+/g, " ").trim();
   const last = document.querySelector('[data-part="journal"] li span')?.textContent ?? "";
-  show(find("moved", dialog), there ? "" : `This can no longer be done: the rollout went on meanwhile. Now: ${now}. Last in the journal: ${last}`);
+  show(find("moved", dialog), there ? "" : `This can no longer be done: ${chosen.command === "queue/empty" ? "nothing waits in the queue" : "the rollout went on meanwhile"}. Now: ${now}. Last in the journal: ${last}`);
   confirm.disabled = !there;
 });
 addEventListener("livegone", () => {
@@ -131,25 +142,48 @@ if (form) {
 // --- logs ---
 const logs = find("logs");
 const log = find("log");
+const searched = find("searched");
 const replica = document.querySelector("#replica");
+const wanted = document.querySelector("#find");
+let asked = 0;
+let waiting = 0;
+
+/** As the line says, or no later than the log was written last. */
+function showTime(line) {
+  if (!line.at) return "".padEnd(9);
+  const clock = new Date(line.at).toLocaleTimeString([], { hour12: false });
+  return `${line.at_of === "last write" ? "<" : " "}${clock}`;
+}
+
 async function readLogs() {
+  const mine = ++asked;
   try {
-    const { replicas } = await ask(`${api}/logs?tail=300`);
-    const names = replicas.map((one) => one.replica);
+    const query = new URLSearchParams({ limit: 300, find: wanted.value, replica: replica.value });
+    const told = await ask(`${api}/logs/lines?${query}`);
+    if (mine !== asked) return; // another search was begun meanwhile
+    const names = ["", ...told.replicas.map((one) => one.replica)];
     if (names.join() !== [...replica.options].map((one) => one.value).join()) {
       const before = replica.value;
-      replica.replaceChildren(...replicas.map((one) => new Option(`${one.variant}, version ${one.generation}: ${one.replica}`, one.replica)));
-      replica.value = names.includes(before) ? before : names.at(-1);
+      const options = told.replicas.map((one) => new Option(`${one.variant}, version ${one.generation}: ${one.replica}`, one.replica));
+      replica.replaceChildren(new Option("all, by time", ""), ...options);
+      replica.value = names.includes(before) ? before : "";
     }
-    const text = replicas.find((one) => one.replica === replica.value)?.lines.join("\n") || "Nothing was written yet.";
-    if (log.textContent === text) return;
+    const text = told.lines.map((one) => `${showTime(one)} ${one.replica.slice(0, 10)} | ${one.line}`).join("\n");
+    const about = `${told.lines.length} of ${told.matching} lines${wanted.value ? " that have it" : ""}, of ${told.searched} that were searched. A < before a time: no later than that.`;
+    if (searched.textContent !== about) searched.textContent = about;
+    const shown = text || (wanted.value ? "No line has that." : "Nothing was written yet.");
+    if (log.textContent === shown) return;
     const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 20;
-    log.textContent = text;
+    log.textContent = shown;
     if (atEnd) log.scrollTop = log.scrollHeight;
   } catch (error) {
-    if (!log.textContent) log.textContent = error instanceof Refused ? error.message : "The server does not answer.";
+    if (mine === asked) searched.textContent = error instanceof Refused ? error.message : "The server does not answer.";
   }
 }
 logs.addEventListener("toggle", () => logs.open && readLogs());
 replica.addEventListener("change", readLogs);
+wanted.addEventListener("input", () => {
+  clearTimeout(waiting);
+  waiting = setTimeout(readLogs, 300);
+});
 setInterval(() => logs.open && !document.hidden && find("follow").checked && readLogs(), 2000);

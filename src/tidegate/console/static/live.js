@@ -63,7 +63,9 @@ function news(told) {
   if (told.whole !== null && live.hasAttribute("data-whole")) replace(live, told.whole);
   for (const [name, html] of Object.entries(told.parts)) {
     const part = document.querySelector(`[data-part="${CSS.escape(name)}"]`);
-    if (part) replace(part, html);
+    // What is the same is left alone: a status would be read out again.
+    if (part && part.innerHTML !== html && part.told !== html) replace(part, html);
+    if (part) part.told = html;
   }
   dispatchEvent(new CustomEvent("livenews", { detail: told }));
 }
@@ -133,6 +135,12 @@ async function afterError() {
     lose("The server does not answer; endpoints go on serving without it.");
   }
   setTimeout(open, 1000 * retry);
+}
+
+/** Follows another view of the page. */
+export function follow(address) {
+  live.dataset.live = address;
+  open();
 }
 
 function close() {

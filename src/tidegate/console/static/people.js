@@ -1,5 +1,5 @@
 // Users, API tokens and sessions: each change is confirmed in a dialog, and made by the native API.
-import { Refused, explain, send } from "./session.js";
+import { Refused, ask, explain } from "./session.js";
 
 const dialog = document.querySelector("[data-dialog]");
 const find = (what) => dialog.querySelector(`[data-${what}]`);
@@ -55,9 +55,7 @@ dialog.querySelector("form").addEventListener("submit", async (event) => {
   ready(false);
   try {
     const body = { ...chosen.body, ...Object.fromEntries(chosen.fields.map((name) => [name, name === "days" ? Number(value(name)) : value(name)])) };
-    const answer = await send(chosen.path, { method: chosen.change, headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
-    const told = await answer.json().catch(() => ({}));
-    if (!answer.ok) throw new Refused(told.error?.message ?? `status ${answer.status}`);
+    const told = await ask(chosen.path, { method: chosen.change, headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
     sessionStorage.setItem(KEPT, `${chosen.title.replace(/\?$/, "")}: done.`);
     if (told.token) show(told.token);
     else location.reload();

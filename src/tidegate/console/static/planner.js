@@ -1,4 +1,4 @@
-import { explain, send } from "./session.js";
+import { ask, explain } from "./session.js";
 
 // "Deploy it here": the plan's spec with the model's address to the native API, then the journal as it comes.
 const form = document.querySelector("[data-deploy-form]");
@@ -24,16 +24,8 @@ function say(text, kind = "", error = null) {
   progress.append(line);
 }
 
-async function ask(method, path, body) {
-  const answer = await send(path, {
-    method,
-    headers: body ? { "content-type": "application/json" } : {},
-    body: body ? JSON.stringify(body) : undefined,
-  });
-  const told = await answer.json();
-  if (!answer.ok) throw new Error(told.error?.message ?? `${answer.status}`);
-  return told;
-}
+/** A request with a JSON body. */
+const put = (method, path, body) => ask(path, { method, headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
 
 /** Addresses of the model data: of the file that was chosen, once it is uploaded, else as they were typed. */
 async function modelData() {
@@ -44,13 +36,8 @@ async function modelData() {
   if (!file) return typed;
   say(`Uploading ${file.name} …`);
   const name = file.name.replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[^A-Za-z0-9]+/, "") || "model";
-  const answer = await send(`/tidegate/v1/uploads/${encodeURIComponent(name)}`, {
-    method: "PUT",
-    headers: { "content-type": "application/octet-stream" },
-    body: file,
-  });
-  const told = await answer.json();
-  if (!answer.ok) throw new Error(told.error?.message ?? `${answer.status}`);
+  const headers = { "content-type": "application/octet-stream" };
+  const told = await ask(`/tidegate/v1/uploads/${encodeURIComponent(name)}`, { method: "PUT", headers, body: file });
   return [told.data];
 }
 
@@ -60,11 +47,11 @@ async function deploy() {
   try {
     const answers = JSON.parse(document.getElementById("deploy-answers").textContent);
     const models = await modelData();
-    const { spec } = await ask("POST", "/tidegate/v1/plan", { answers, models });
+    const { spec } = await put("POST", "/tidegate/v1/plan", { answers, models });
     const before = await standing(spec.endpoint);
     if (form.querySelector("#by")) localStorage.setItem("tidegate-name", form.querySelector("#by").value.trim());
     const by = form.querySelector("#by")?.value.trim() ?? "";
-    const done = await ask("PUT", "/tidegate/v1/deploy", { spec, by });
+    const done = await put("PUT", "/tidegate/v1/deploy", { spec, by });
     say(done.message);
     await follow(spec.endpoint, before);
   } catch (error) {
@@ -75,7 +62,7 @@ async function deploy() {
 /** What the journal has after a line of it, shown; the line it has come to. */
 async function news(name, after) {
   const path = `/tidegate/v1/endpoints/${encodeURIComponent(name)}/events?after=${after}&limit=200`;
-  const { events, next } = await ask("GET", path);
+  const { events, next } = await ask(path);
   for (const event of events) {
     const line = document.createElement("li");
     const time = document.createElement("time");
@@ -90,10 +77,10 @@ async function news(name, after) {
 
 /** Where the journal of an endpoint stands; 0 where there is none yet. */
 async function standing(name) {
-  const { endpoints } = await ask("GET", "/tidegate/v1/endpoints");
+  const { endpoints } = await ask("/tidegate/v1/endpoints");
   if (!endpoints.some((endpoint) => endpoint.name === name)) return 0;
   for (let after = 0; ; ) {
-    const { events, next } = await ask("GET", `/tidegate/v1/endpoints/${encodeURIComponent(name)}/events?after=${after}&limit=1000`);
+    const { events, next } = await ask(`/tidegate/v1/endpoints/${encodeURIComponent(name)}/events?after=${after}&limit=1000`);
     if (!events.length) return after;
     after = next;
   }
@@ -106,7 +93,7 @@ async function follow(name, before) {
   let after = before;
   for (;;) {
     after = await news(name, after);
-    const endpoint = await ask("GET", `/tidegate/v1/endpoints/${encodeURIComponent(name)}`);
+    const endpoint = await ask(`/tidegate/v1/endpoints/${encodeURIComponent(name)}`);
     const rollout = endpoint.rollout;
     bar.textContent = rollout ? `${endpoint.status}: ${rollout.phase}, stage ${rollout.stage} of ${rollout.stages}, ${rollout.share.now} % new` : endpoint.status;
     if (!rollout && endpoint.status !== "Creating" && endpoint.status !== "Updating") {

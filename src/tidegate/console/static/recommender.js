@@ -1,15 +1,11 @@
-import { Refused, explain, send } from "./session.js";
+import { ask, explain } from "./session.js";
 
 // Starts and stops recommendation jobs by the native API; progress comes by the page's stream.
 const form = document.querySelector("[data-recommend]");
 const problem = document.querySelector("[data-problem]");
 
-async function ask(method, path, body, kind = "application/json") {
-  const answer = await send(path, { method, headers: { "content-type": kind }, body });
-  const told = await answer.json();
-  if (!answer.ok) throw new Refused(told.error?.message ?? `the server answers ${answer.status}`);
-  return told;
-}
+/** A request with a body, which is JSON where nothing else is said. */
+const put = (method, path, body, kind = "application/json") => ask(path, { method, headers: { "content-type": kind }, body });
 
 form?.addEventListener("submit", async (event) => {
   event.preventDefault();
@@ -22,10 +18,10 @@ form?.addEventListener("submit", async (event) => {
     let sample = value("sample");
     if (!sample) {
       const name = value("kind") === "text/csv" ? "rows.csv" : "rows.jsonl";
-      sample = (await ask("PUT", `/tidegate/v1/uploads/${name}`, `${value("rows")}\n`, "application/octet-stream")).data;
+      sample = (await put("PUT", `/tidegate/v1/uploads/${name}`, `${value("rows")}\n`, "application/octet-stream")).data;
     }
     const limits = { percent: Number(value("percent")), latency: Number(value("within")) / 1000, seconds: 60 * Number(value("minutes")) };
-    const made = await ask("POST", "/tidegate/v1/recommendations", JSON.stringify({ model: value("model"), sample, content_type: value("kind"), limits }));
+    const made = await put("POST", "/tidegate/v1/recommendations", JSON.stringify({ model: value("model"), sample, content_type: value("kind"), limits }));
     location.assign(`/console/recommender/${encodeURIComponent(made.job)}`);
   } catch (error) {
     explain(problem, error.message, error);
@@ -37,7 +33,7 @@ document.querySelector("[data-stop]")?.addEventListener("click", async (event) =
   const button = event.currentTarget;
   button.disabled = true;
   try {
-    await ask("POST", `/tidegate/v1/recommendations/${encodeURIComponent(button.dataset.stop)}/stop`, "{}");
+    await put("POST", `/tidegate/v1/recommendations/${encodeURIComponent(button.dataset.stop)}/stop`, "{}");
     button.textContent = "Stopping …";
   } catch (error) {
     explain(problem, error.message, error);

@@ -14,19 +14,29 @@ KEPT_REPLICAS = 50
 half minute."""
 KEPT_JOBS = 200
 """Logs of so many transform jobs are kept, those written last."""
+LARGEST_ANSWER = 32 * 1024 * 1024
+"""Characters of the logs of one endpoint that are read at a time."""
+NOT_READ = "(not read: the newer logs of this endpoint are too long together; ask for fewer lines of each)"
 JOBS = "transform.*"
 """Their folders, among those of endpoints."""
 
 
 def tail(logs: Path, endpoint: str, lines: int) -> list[ReplicaLog]:
-    """The last ``lines`` lines of each replica of the endpoint that ever logged, newest generation last."""
-    found = []
+    """The last ``lines`` lines of each replica of the endpoint that ever logged, newest generation last. Of the
+    oldest logs nothing is read once the newer ones are ``LARGEST_ANSWER``, and a line says so."""
+    there = []
     for path in (logs / endpoint).glob("*/*/*.log"):
-        generation, variant = path.parts[-3:-1]
         with contextlib.suppress(FileNotFoundError):  # removed meanwhile
-            log = ReplicaLog(int(generation), variant, path.stem, tuple(read_end(path, lines)))
-            found.append((log.generation, path.stat().st_mtime, log))
-    return [log for *_, log in sorted(found, key=lambda item: item[:2])]
+            there.append((int(path.parts[-3]), path.stat().st_mtime, path))
+    found, size = [], 0
+    for generation, written, path in sorted(there, reverse=True):
+        text: tuple[str, ...] = (NOT_READ,)
+        if size < LARGEST_ANSWER:
+            with contextlib.suppress(FileNotFoundError):
+                text = tuple(read_end(path, lines))
+        size += sum(map(len, text))
+        found.append(ReplicaLog(generation, path.parts[-2], path.stem, text, written))
+    return found[::-1]
 
 
 def prune(logs: Path, files: str = "*.log") -> None:

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+import pytest
+
 from tidegate.host import log_files
 from tidegate.ports.logs import ReplicaLog
 from tidegate.targets.local import logs
@@ -61,5 +63,20 @@ def test_a_small_log_stays_as_it_is(tmp_path: Path) -> None:
     path = written(tmp_path, 1, "r-1", 1000, "one\ntwo\n")
     logs.cut_all(tmp_path)
     log_files.cut(tmp_path / "no such file")
-    assert logs.tail(tmp_path, "fraud", 1) == [ReplicaLog(1, "main", "r-1", ("two",))]
+    assert logs.tail(tmp_path, "fraud", 1) == [ReplicaLog(1, "main", "r-1", ("two",), 1000.0)]
     assert path.read_text() == "one\ntwo\n"
+
+
+def test_logs_that_are_too_long_together_leave_out_the_oldest_and_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "LARGEST_ANSWER", 10)
+    for generation in (1, 2, 3):
+        written(tmp_path, generation, f"r-{generation}", 1000 + generation, "eight ch\n")
+    found = logs.tail(tmp_path, "fraud", 9)
+    assert [(one.replica, one.lines) for one in found] == [
+        ("r-1", (logs.NOT_READ,)),
+        ("r-2", ("eight ch",)),
+        ("r-3", ("eight ch",)),
+    ]
+    assert found[-1].written == 1003

@@ -1,0 +1,113 @@
+"""The command palette: endpoints, pages and actions that fit what somebody types. Pure, but for ``read_entries``."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+from urllib.parse import quote
+
+from tidegate.console import chapters, endpoint_parts
+from tidegate.console.endpoint_page import is_multi_model
+from tidegate.console.identity import Reader
+from tidegate.console.rendering import PAGES
+from tidegate.domain.endpoint import Endpoint
+from tidegate.domain.errors import Invalid
+from tidegate.gateway.dependencies import Gateway
+from tidegate.gateway.paths import CONSOLE
+from tidegate.ports.store import Tx
+from tidegate.service.asynchronous import async_config
+from tidegate.service.record_kinds import ENDPOINT
+
+MOST = 12
+"""Entries that are shown."""
+LOOKED_AT = 6
+"""Endpoints whose pages and actions are offered: those whose names fit best."""
+MAX_TEXT = 100
+ENDPOINT_PAGES: Mapping[str, str] = {
+    "Versions": "/history",
+    "Evidence": "/evidence",
+    "Drift": "/drift",
+    "Labels": "/labels",
+    "Captures": "/captures",
+    "Shadow": "/shadow",
+    "Card": "/card",
+}
+
+
+@dataclass(frozen=True)
+class PaletteEntry:
+    """``about``: what kind it is, or the command that does the same."""
+
+    title: str
+    about: str
+    href: str
+
+
+def list_pages(reader: Reader) -> list[PaletteEntry]:
+    """Pages that this reader may open."""
+    found = [PaletteEntry(title, "page", path) for path, title in PAGES]
+    found += [PaletteEntry(one.name, one.question, one.path) for one in chapters.CHAPTERS]
+    if reader.signed_in:
+        found.append(PaletteEntry("Your account", "page", f"{CONSOLE}/account"))
+    if reader.may_inspect:
+        found += [
+            PaletteEntry("Users", "page", f"{CONSOLE}/users"),
+            PaletteEntry("Audit", "page", f"{CONSOLE}/audit"),
+        ]
+    return list({entry.href: entry for entry in reversed(found)}.values())[::-1]
+
+
+def list_of_endpoint(endpoint: Endpoint, reader: Reader) -> list[PaletteEntry]:
+    """Its pages, and what this reader can do to it now: each action opens the page's own confirmation."""
+    base, name = f"{CONSOLE}/endpoints/{quote(endpoint.name, safe='')}", endpoint.name
+    pages = {**ENDPOINT_PAGES, **({"Models": "/models"} if is_multi_model(endpoint) else {})}
+    found = [PaletteEntry(name, "endpoint", base)]
+    found += [PaletteEntry(f"{name}: {title}", "page", base + path) for title, path in pages.items()]
+    if not reader.may_operate:
+        return found
+    for action in endpoint_parts.actions(endpoint):
+        found.append(PaletteEntry(f"{name}: {action.label}", action.line, f"{base}#do={action.key}"))
+    if async_config(endpoint) is not None:
+        line = f"tidegate queue {name} --empty"
+        found.append(PaletteEntry(f"{name}: Empty the queue", line, f"{base}#do=empty-queue"))
+    return found
+
+
+def rank_names(names: Iterable[str], words: Sequence[str]) -> list[str]:
+    """Names that have at least one of the words; those with more of them first, then those that begin with one."""
+
+    def rank(name: str) -> tuple[int, bool, str]:
+        low = name.casefold()
+        return -sum(word in low for word in words), not any(low.startswith(word) for word in words), name
+
+    ranked = sorted((rank(name), name) for name in names)
+    return [name for (hits, _, _), name in ranked if hits or not words]
+
+
+def choose_entries(entries: Sequence[PaletteEntry], words: Sequence[str]) -> list[PaletteEntry]:
+    """Those that have every word in title or about; titles that begin with the first one come first."""
+
+    def fits(entry: PaletteEntry) -> bool:
+        where = f"{entry.title}\n{entry.about}".casefold()
+        return all(word in where for word in words)
+
+    def rank(entry: PaletteEntry) -> tuple[bool, bool]:
+        title = entry.title.casefold()
+        return not all(word in title for word in words), not title.startswith(words[0] if words else "")
+
+    return sorted(filter(fits, entries), key=rank)[:MOST]
+
+
+async def read_entries(gateway: Gateway, text: str, reader: Reader) -> list[dict[str, Any]]:
+    """Raises Invalid for a text that is too long."""
+    if len(text) > MAX_TEXT:
+        raise Invalid(f"q has {len(text)} characters: {MAX_TEXT} at most")
+    words = text.casefold().split()
+
+    def work(tx: Tx) -> list[Endpoint]:
+        best = rank_names(tx.versions(ENDPOINT), words)[:LOOKED_AT]
+        return [saved.body for name in best if (saved := tx.get(ENDPOINT, name)) is not None]
+
+    found = await gateway.context.store.run(work)
+    of_endpoints = [entry for endpoint in found for entry in list_of_endpoint(endpoint, reader)]
+    every = [*list_pages(reader), *of_endpoints] if not words else [*of_endpoints, *list_pages(reader)]
+    return [asdict(entry) for entry in choose_entries(every, words)]
