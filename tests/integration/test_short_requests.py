@@ -19,7 +19,7 @@ from tidegate.dispatcher.calls import IN_MEMORY, ModelClient
 from tidegate.dispatcher.dispatch import Dispatcher
 from tidegate.dispatcher.notifications import Notifier
 from tidegate.dispatcher.objects import Objects
-from tidegate.dispatcher.outcomes import Begun
+from tidegate.dispatcher.outcomes import Begun, end_report
 from tidegate.dispatcher.processor import RequestProcessor
 from tidegate.dispatcher.short_requests import ShortRequest
 from tidegate.dispatcher.snapshot import EndpointSnapshot, Snapshot
@@ -321,7 +321,7 @@ async def test_an_output_on_its_way_to_the_disk_does_not_appear_once_its_request
 async def test_one_whose_end_fails_in_a_way_nobody_foresaw_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    end_report, failed = short_requests.end_report, list[object]()
+    failed = list[object]()
 
     def fails_once(*given: Any) -> ItemReport:
         if not failed:
