@@ -8,9 +8,11 @@ import contextlib
 import json
 import re
 import subprocess
+import sys
 import tarfile
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 import psutil
 
 from bench import tables
-from tidegate.advisor.load import LoadGenerator
+from tidegate.advisor.load import FailedRequest, LoadGenerator
 from tidegate.testing.platform import Platform
 from tidegate.testing.scene import Scene, train
 
@@ -34,6 +36,7 @@ LOADS: tuple[tuple[float | None, int, str], ...] = (
 
 Round = list[float]
 """requests/s, CPU µs a request, p50 ms, p99 ms, failed."""
+_NUMBERED = re.compile(r" \(request \d+ on its connection\)")
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ def measure(side: Side, rate: float | None, connections: int, seconds: float) ->
         time.sleep(seconds)
         report = load.stop()
     used, took = used_since(before, side), time.monotonic() - began
+    tell(side, reasons(report.failures))
     total = report.total
     p50, p99 = total.percentile(50) or 0.0, total.percentile(99) or 0.0
     return [total.count / took, used / max(1, total.count) * 1e6, p50 * 1000, p99 * 1000, float(total.failed)]
@@ -95,10 +99,24 @@ def saturate(side: Side, connections: int, seconds: float) -> Round:
             [*command, f"-d{seconds:.0f}s", side.url + side.path], capture_output=True, text=True, check=True
         )
     used = used_since(before, side)
+    tell(side, re.findall(r"Non-2xx.*|Socket errors.*", done.stdout))
     count = int(found(r"(\d+) requests in", done.stdout))
     p50, p99 = (milliseconds(found(rf"\n\s+{percent}%\s+(\S+)", done.stdout)) for percent in (50, 99))
     rate = float(found(r"Requests/sec:\s+(\S+)", done.stdout))
     return [rate, used / max(1, count) * 1e6, p50, p99, float(failures(done.stdout))]
+
+
+def tell(side: Side, lines: Sequence[str]) -> None:
+    """Print why requests of a round failed: the table has their number alone, and the logs are gone after the run."""
+    for line in lines:
+        print(f"{side.name}: {line}", file=sys.stderr, flush=True)
+
+
+def reasons(failed: Sequence[FailedRequest]) -> list[str]:
+    """How often what happened, the most frequent first. A request that was never sent is no server's failure: on a
+    machine that is too busy, ``connections`` answers at a time are fewer a second than the rate."""
+    seen = Counter(f"{one.status}: {_NUMBERED.sub('', one.message)[:200]}" for one in failed)
+    return [f"{count} failed, {why}" for why, count in seen.most_common()]
 
 
 def failures(said: str) -> int:

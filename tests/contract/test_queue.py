@@ -208,6 +208,44 @@ def test_measures_of_requests_that_ended_together_and_of_an_earlier_version_are_
     run(test())
 
 
+def test_a_request_that_cannot_be_read_waits_and_holds_up_no_other(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test() -> None:
+        queue = SqlQueue(database)
+        queue_sql._tell_unreadable.cache_clear()
+        for id in ("bad", "good"):
+            await queue.accept(made(replace(ITEM, id=id)), b"1")
+        strange = update(QUEUE).where(QUEUE.c.id == "bad").values(item={"id": 1})
+        await database.run(lambda connection: connection.execute(strange))
+        assert [held.item.id for held in await queue.claim("fraud", 9, 101.0, 130.0)] == ["good"]
+        assert await queue.claim("fraud", 9, 101.0, 130.0) == await queue.overdue(9, 120.0, 130.0) == []
+        assert [held.item.id for held in await queue.overdue(9, 170.0, 190.0)] == ["good"]
+        assert caplog.text.count("the asynchronous request bad cannot be read") == 1
+        assert (await queue.backlogs())["fraud"].waiting == 1
+
+    run(test())
+
+
+def test_measures_that_cannot_be_read_hold_up_none_that_come_after_them(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def test() -> None:
+        queue = SqlQueue(database)
+        for id in "ab":
+            await queue.accept(made(replace(ITEM, id=id)), None)
+        await queue.claim("fraud", 9, 101.0, 130.0)
+        strange = ItemMeasurements("fraud", "v", 120.0, {"TimeInBacklog": float("nan")})
+        measures = ItemMeasurements("fraud", "v", 120.0, {"TimeInBacklog": 3.5})
+        await queue.note([finished("a", 1, measures=strange)])
+        await queue.note([finished("b", 1, measures=measures)])
+        assert await queue.measured(9) == [EndedTogether("fraud", "v", 120, {"TimeInBacklog": [3.5]})]
+        assert "cannot be read" in caplog.text
+        assert await queue.measured(9) == []
+
+    run(test())
+
+
 def test_what_is_given_back_may_be_leased_in_the_same_transaction_and_the_old_lease_does_not_land(
     database: Database,
 ) -> None:

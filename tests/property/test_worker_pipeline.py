@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -162,7 +163,8 @@ async def test_a_client_that_leaves_stops_the_stages_that_have_not_begun(held: i
         assert isinstance(outcome, ModelFailed) and outcome.container == fakes[held].mark
 
 
-async def test_a_stream_that_is_collected_ends_when_the_client_leaves() -> None:
+@pytest.mark.parametrize("begun", [True, False])
+async def test_a_stream_that_is_collected_ends_when_the_client_leaves(begun: bool) -> None:
     ended = asyncio.Event()
 
     async def endless() -> AsyncIterator[bytes]:
@@ -181,7 +183,8 @@ async def test_a_stream_that_is_collected_ends_when_the_client_leaves() -> None:
     call = Call(b"", {})
     found: list[Outcome] = []
     piped([Endless("a"), second]).submit(call, found.append)
-    await settled()
+    if begun:
+        await settled()
     assert not found
     call.abandon()
     await settled()

@@ -41,7 +41,7 @@ from tidegate.gateway.health import WriteProbe
 from tidegate.host.clock import RandomIds, SystemClock
 from tidegate.host.log_files import cut
 from tidegate.host.state_folder import StateFolder
-from tidegate.ports.store import Kind, Tx
+from tidegate.ports.store import Tx
 from tidegate.ports.target import Provider
 from tidegate.proxy.cold_start_hold import WakeSocket
 from tidegate.proxy.haproxy import HAProxy
@@ -354,9 +354,7 @@ async def retire_unknown(parts: Parts) -> None:
 def owners(tx: Tx) -> set[str]:
     """The names under which fleets may run: endpoints and transform jobs, including those whose records this program
     cannot read."""
-    endpoints = tx.find(Kind(ENDPOINT.name, object)).items
-    jobs = tx.find(Kind(TRANSFORM.name, object)).items
-    return {saved.name for saved in endpoints} | {PREFIX + saved.name for saved in jobs}
+    return set(tx.versions(ENDPOINT)) | {PREFIX + name for name in tx.versions(TRANSFORM)}
 
 
 async def cut_log(state: Path) -> None:

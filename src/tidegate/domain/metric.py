@@ -21,11 +21,14 @@ PLATFORM_NAMESPACES = (SAGEMAKER, INSTANCES, JOBS, EVIDENCE, DRIFT, DATA_QUALITY
 AWS_PREFIX = "AWS/"
 _PLATFORM_PREFIXES = ("aws/", "/aws/sagemaker/", "tidegate/")
 """Of namespaces that the platform writes to, folded."""
+_UNSEEN = ("Cc", "Cf")
+"""Categories of characters that are not seen."""
 
 
 def is_platform_namespace(namespace: str) -> bool:
     """Whether the platform alone writes there. Guards of rollouts look at these metrics, so a name that a person
-    could take for one of them (in other letter case, with spaces around it, in letters of another width) is one."""
+    could take for one of them (in other letter case, with spaces, in letters of another width, with characters that
+    are not seen) is one."""
     return _fold(namespace).startswith(_PLATFORM_PREFIXES)
 
 
@@ -37,7 +40,8 @@ def find_intended(namespace: str) -> str | None:
 
 
 def _fold(namespace: str) -> str:
-    return unicodedata.normalize("NFKC", namespace).strip().casefold()
+    letters = unicodedata.normalize("NFKC", namespace).casefold()
+    return "".join(each for each in letters if not each.isspace() and unicodedata.category(each) not in _UNSEEN)
 
 
 @dataclass(frozen=True, order=True, slots=True)

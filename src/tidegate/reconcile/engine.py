@@ -21,7 +21,7 @@ from tidegate.domain.observation import Action, DeleteFleet, EnsureFleet, Observ
 from tidegate.domain.replay import ReplayResult
 from tidegate.domain.traffic import RouteTable
 from tidegate.ports.clock import Clock
-from tidegate.ports.store import Kind, Stale, Store, Tx
+from tidegate.ports.store import Stale, Store, Tx
 from tidegate.ports.target import Look, Target
 from tidegate.reconcile.comparisons import compared_versions
 from tidegate.reconcile.guards import GuardedRollout, Guards
@@ -56,9 +56,6 @@ RETRY = 0.2
 
 STORE_PATIENCE = 1.0
 """Seconds that the store may take before what cannot wait is done without it."""
-
-ANY_ENDPOINT = Kind(ENDPOINT.name, object)
-"""The records as they lie there: one that this program cannot read must not keep the others from being followed."""
 
 
 def load(tx: Tx, name: str) -> Loaded | None:
@@ -135,8 +132,8 @@ class Engine:
         self._resting = RestingEndpoints(self.store, self.targets, self.kick)
 
     async def start(self) -> None:
-        """Take up every endpoint in the store."""
-        for name in await self.store.run(lambda tx: [saved.name for saved in tx.find(ANY_ENDPOINT).items]):
+        """Take up every endpoint in the store, readable or not."""
+        for name in sorted(await self.store.run(lambda tx: tx.versions(ENDPOINT))):
             self.kick(name)
 
     def guarded(self) -> list[GuardedRollout]:

@@ -33,14 +33,24 @@ PRUNE_EVERY = 30.0
 Followed = frozenset[tuple[str, str]]
 
 
-def _read(tx: Tx) -> tuple[list[Endpoint], Followed]:
-    """Every asynchronous endpoint, and the variants that autoscaling follows."""
+@dataclass(frozen=True)
+class QueueRecords:
+    """What the queues need of the records. ``served``: every asynchronous endpoint; ``followed``: variants that
+    autoscaling follows; ``unreadable``: endpoints of which only the names are known, asynchronous ones or not."""
+
+    served: list[Endpoint]
+    followed: Followed
+    unreadable: frozenset[str]
+
+
+def _read(tx: Tx) -> QueueRecords:
     page = tx.find(SCALABLE)
     followed = frozenset((saved.body.target.endpoint, saved.body.target.variant) for saved in page.items)
     # What cannot be read follows its variant all the same; its name begins with both.
     followed |= {(names[0], names[1]) for one in page.unreadable if len(names := one.name.split("/")) > 1}
-    endpoints = (saved.body for saved in tx.find(ENDPOINT).items)
-    return [endpoint for endpoint in endpoints if async_config(endpoint) is not None], followed
+    endpoints = tx.find(ENDPOINT)
+    served = [saved.body for saved in endpoints.items if async_config(saved.body) is not None]
+    return QueueRecords(served, followed, frozenset(one.name for one in endpoints.unreadable))
 
 
 @dataclass
@@ -59,7 +69,7 @@ class Queues:
     _busy: dict[str, float] = field(default_factory=dict)
     """When each endpoint's queue was last seen with work."""
     _pruned: float = 0.0
-    _records: LastRead[tuple[list[Endpoint], Followed]] = field(default_factory=lambda: LastRead(_read))
+    _records: LastRead[QueueRecords] = field(default_factory=lambda: LastRead(_read))
 
     async def turn(self) -> None:
         """One second's work. What fails is logged and made up for by the next turn."""
@@ -72,17 +82,20 @@ class Queues:
 
     async def _turn(self, moment: datetime) -> None:
         now = moment.timestamp()
-        served, scaled = await self._records.get(self.store)
+        records = await self._records.get(self.store)
+        served = records.served
         if not served and not self._busy and self._pruned:
             return
         queues = await self.queue.backlogs()
         for name in queues:
             self._busy[name] = now
         pages = {endpoint.name: self._page(endpoint) for endpoint in served}
-        self.publish(now, pages, bool(served or queues))
+        # Requests of an endpoint that cannot be read wait: of one that is not named, they would be ended as its own.
+        waiting = {name: (0, "") for name in records.unreadable & queues.keys()}
+        self.publish(now, waiting | pages, bool(served or queues))
         await self._measure(served, queues, pages, now)
         for endpoint in served:
-            await self._sleep(endpoint, queues.get(endpoint.name, Backlog()), scaled, moment)
+            await self._sleep(endpoint, queues.get(endpoint.name, Backlog()), records.followed, moment)
         there = {endpoint.name for endpoint in served} | queues.keys()
         self._busy = {name: at for name, at in self._busy.items() if name in there}
         # While there is a lot to forget each turn takes a part of it, so that no transaction takes long.

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from tidegate.domain.errors import TidegateError
+from tidegate.domain.errors import TidegateError, UnreadableRecord
 from tidegate.domain.finding import Finding
 from tidegate.domain.history import HistoryEntry
 from tidegate.domain.registry import Model
@@ -91,6 +91,8 @@ class Replays:
         while True:
             try:
                 kept = await self.store.run(lambda tx: find_replay(tx, one.endpoint))
+            except UnreadableRecord:
+                return None  # of whichever rollout it is: it is found anew, and kept in its place
             except TidegateError:
                 await asyncio.sleep(PAUSE)
                 continue

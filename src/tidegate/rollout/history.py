@@ -13,6 +13,9 @@ from tidegate.rollout.digest import digest
 
 MAX_ENTRIES = 50
 """Entries kept per endpoint. Versions that run, and the one that served before, are never dropped."""
+UNBEGUN = 10
+"""Of these, entries of versions that never began. Older ones are dropped first: hundreds may be asked for in place of
+each other while one rollback goes on, and what ran is what undo goes back to."""
 
 _OUTCOMES = {
     Phase.SUCCEEDED: Outcome.SERVING,
@@ -245,7 +248,9 @@ def _replace_former(entries: list[HistoryEntry]) -> list[HistoryEntry]:
 def _drop_oldest(entries: list[HistoryEntry]) -> tuple[HistoryEntry, ...]:
     former = next((entry.number for entry in entries[::-1] if entry.outcome is Outcome.REPLACED), None)
     droppable = [entry.number for entry in entries if not entry.outcome.live and entry.number != former]
-    dropped = set(droppable[: max(0, len(entries) - MAX_ENTRIES)])
+    unbegun = [entry.number for entry in entries if entry.never_began][:-UNBEGUN]
+    first = [*unbegun, *(number for number in droppable if number not in unbegun)]
+    dropped = set(first[: max(0, len(entries) - MAX_ENTRIES)])
     return tuple(entry for entry in entries if entry.number not in dropped)
 
 

@@ -143,13 +143,12 @@ def find_for_metric(
 
 
 def delete(tx: Tx, names: Sequence[str], now: datetime) -> None:
-    """Delete alarms. Unknown names are skipped, as in CloudWatch, so deleting again is no error."""
+    """Delete alarms, whether or not they can be read. Unknown names are skipped, as in CloudWatch, so deleting again
+    is no error."""
     for name in dict.fromkeys(names):
-        if tx.get(ALARM, name) is None:
-            continue
         event = Event("alarm", f'Alarm "{name}" deleted', {"item": "ConfigurationUpdate", "type": "deleted"})
-        tx.delete(ALARM, name, expect=None, now=now, events=[event])
-        tagging.drop(tx, ALARM, name, now)
+        if tx.delete(ALARM, name, expect=None, now=now, events=[event]):
+            tagging.drop(tx, ALARM, name, now)
 
 
 def set_state(tx: Tx, name: str, state: AlarmState, reason: str, data: str | None, now: datetime) -> None:

@@ -19,7 +19,7 @@ from tidegate.service import deploy as deploying
 from tidegate.service import tags as labels
 from tidegate.service.deploy import DeployOptions, DeployResult
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, LIVE_RUN, MODEL
-from tidegate.service.records import mentions
+from tidegate.service.records import mentions, read_if_readable
 from tidegate.service.spec_scaling import Arns
 
 KINDS: dict[str, Kind[Any]] = {kind.name: kind for kind in (ALARM, CONFIG, MODEL)}
@@ -180,7 +180,7 @@ def ask_to_end(tx: Tx, what: str, by: str, now: datetime) -> LiveRun:
 
 
 def remove_some(tx: Tx, what: str, now: datetime) -> bool:
-    """One step of removing what an ending run made; whether nothing of it is left in the store. An endpoint goes
+    """One step of removing what an ending run made; whether nothing of it is left that can be read. An endpoint goes
     first, once its requests are answered; then what it needed, unless another endpoint has it."""
     run = _require_open(tx, what).body
     saved = tx.get(ENDPOINT, run.endpoint)
@@ -191,7 +191,8 @@ def remove_some(tx: Tx, what: str, now: datetime) -> bool:
         return False
     used = _list_used(tx, run.made)
     for one in run.made:
-        if one not in used and tx.get(KINDS[one.kind], one.name) is not None:
+        # What cannot be read stays, and holds up the end of nothing else.
+        if one not in used and read_if_readable(tx, KINDS[one.kind], one.name) is not None:
             _delete(tx, one, now)
     return True
 

@@ -101,7 +101,7 @@ def _withdraw(tx: Tx, saved: Saved[Scalable], now: datetime) -> None:
     target = saved.body.target
     mine = [record for record in saved.body.policies if record.by_spec]
     left = tuple(record for record in saved.body.policies if not record.by_spec)
-    alarms.delete(tx, [name for name in [wake_alarm_name(target)] if tx.get(ALARM, name) is not None], now)
+    alarms.delete(tx, [wake_alarm_name(target)], now)
     if not left and not saved.body.actions:
         scalables.deregister(tx, ScalableKey(target.endpoint, target.variant, target.dimension), now)
         return
@@ -122,7 +122,7 @@ def _put_wake_alarm(tx: Tx, target: ScalableTarget, records: list[PolicyRecord],
     """Create the alarm by which SageMaker's guide scales an asynchronous endpoint from zero."""
     name, steps = wake_alarm_name(target), next((one for one in records if one.policy.name == FROM_ZERO), None)
     if steps is None:
-        alarms.delete(tx, [name for name in [name] if tx.get(ALARM, name) is not None], now)
+        alarms.delete(tx, [name], now)
         return
     alarm = Alarm(
         name,

@@ -8,7 +8,6 @@ from tidegate.domain.scaling import ScalableTarget, TargetTracking
 from tidegate.ports.store import Tx
 from tidegate.scaling import tracking
 from tidegate.service import alarms
-from tidegate.service.record_kinds import ALARM
 from tidegate.service.scaling_records import PolicyRecord
 
 
@@ -22,8 +21,7 @@ def put(tx: Tx, target: ScalableTarget, record: PolicyRecord, now: datetime) -> 
 def remove(tx: Tx, target: ScalableTarget, records: Iterable[PolicyRecord], now: datetime) -> None:
     """Delete the alarms that still exist."""
     found = (alarm_names(target, record.tracking) for record in records if record.tracking is not None)
-    there = [name for pair in found for name in pair if tx.get(ALARM, name) is not None]
-    alarms.delete(tx, there, now)
+    alarms.delete(tx, [name for pair in found for name in pair], now)
 
 
 def alarm_names(target: ScalableTarget, policy: TargetTracking) -> tuple[str, str]:

@@ -8,8 +8,10 @@ Every statement of PostgreSQL that may wait for rows locks them in the order of 
 wait for each other.
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,6 +19,8 @@ from sqlalchemy import Connection
 
 from tidegate.domain.asynchronous import EndedTogether, Item, ItemMeasurements, ItemOutcome, ItemState, LeasedItem
 from tidegate.ports.queue import ItemReport
+
+log = logging.getLogger(__name__)
 
 MAX_LEASED_BODY = 16 * 1024
 """Largest body, in bytes, that is returned with its lease."""
@@ -142,10 +146,20 @@ def _select(connection: Connection, both: Sequence[str], given: tuple[Any, ...],
             statement = _SELECT + which
         else:
             statement = _SELECT_PG + which.replace("?", "%s") + _LOCK
-        found += map(_read_stored, connection.exec_driver_sql(statement, given).all())
+        for row in connection.exec_driver_sql(statement, given).all():
+            try:
+                found.append(_read_stored(row))
+            except (msgspec.DecodeError, RecursionError) as error:
+                _tell_unreadable(row[1], str(error))
     if found:
         found.sort(key=lambda stored: stored.due_at)
     return found[:most]
+
+
+@lru_cache(maxsize=1_000)
+def _tell_unreadable(id: str, why: str) -> None:
+    """Once: it is found again each time. It waits for a version that can read it, and holds up no other."""
+    log.error("the asynchronous request %s cannot be read by this tidegate: %s", id, why)
 
 
 def _read_stored(row: Any) -> StoredItem:
@@ -217,8 +231,13 @@ def _together(measures: Iterable[ItemMeasurements]) -> list[EndedTogether]:
 
 
 def read_measures(text: str) -> list[EndedTogether]:
-    """What ``write_measures`` kept, or a version before this one: the measures of one item, or of several."""
-    stored = _read_measures(text)
+    """What ``write_measures`` kept, or a version before this one: the measures of one item, or of several. What
+    cannot be read is dropped, and said: kept, it would hold up all that is measured after it."""
+    try:
+        stored = _read_measures(text)
+    except (msgspec.DecodeError, RecursionError) as error:
+        log.error("measurements of asynchronous requests cannot be read and are not counted: %s", error)
+        return []
     return [
         EndedTogether(
             one.endpoint,

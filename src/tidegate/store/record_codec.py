@@ -31,10 +31,18 @@ def decode(kind: Kind[T], name: str, text: str) -> T:
     return cast(T, (_decode_short if len(text) <= SHORT else _decode)(kind, name, text))
 
 
+def read_plain(text: str) -> object | None:
+    """A body as it lies there, of whatever version; None where it is damaged."""
+    try:
+        return cast(object, msgspec.json.decode(text))
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
 def _decode(kind: Kind[Any], name: str, text: str) -> Any:
     try:
         return msgspec.json.decode(text, type=kind.type)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise UnreadableRecord(
             f"The {kind.name} {name!r} in the database cannot be read by this tidegate: {error}",
             about=(kind.name, name),

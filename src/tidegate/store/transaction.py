@@ -21,7 +21,7 @@ _ROW = (
 # Statements are built once: to build one takes longer than to run it.
 _ONE = and_(RECORDS.c.kind == bindparam("of_kind"), RECORDS.c.name == bindparam("of_name"))
 _GET = select(*_ROW).where(_ONE)
-_STATE = select(RECORDS.c.version, RECORDS.c.body).where(_ONE)
+_STATE = select(RECORDS.c.version, _ROW[-1]).where(_ONE)
 _VERSION = select(RECORDS.c.version).where(_ONE)
 _MARK = select(RECORDS.c.version, RECORDS.c.created_at).where(_ONE)
 _INSERT = insert(RECORDS)
@@ -67,7 +67,7 @@ class SqlTx:
             version = journal.last_version(self._connection, kind.name, name) + 1
             new = {"kind": kind.name, "name": name, "version": version, "created_at": now, **values}
             self._connection.execute(_INSERT, new)
-        states = (present.body if present else None, plain)
+        states = (record_codec.read_plain(present.text) if present else None, plain)
         journal.append(self._connection, (kind.name, name), version, states, now, events)
         return version
 

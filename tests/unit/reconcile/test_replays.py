@@ -6,8 +6,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
+import pytest
+
 from tidegate.domain.endpoint import Endpoint
-from tidegate.domain.errors import Unavailable
+from tidegate.domain.errors import Unavailable, UnreadableRecord
 from tidegate.domain.evidence import EvidenceConfig
 from tidegate.domain.finding import Finding
 from tidegate.domain.history import History, HistoryEntry
@@ -125,6 +127,21 @@ async def test_another_controller_finds_the_result_and_does_not_replay_again() -
     assert len(scene.jobs) == 1
     assert await scene.settle(replace(WANTED, rollout="r3")) == GOOD, "another rollout is replayed anew"
     assert len(scene.jobs) == 2
+    await scene.replays.stop()
+
+
+async def test_a_result_that_cannot_be_read_is_found_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of an earlier rollout must not hold up each later one."""
+    scene = Scene()
+    await scene.keep("one", "two")
+
+    def find(tx: Tx, endpoint: str) -> ReplayRecord | None:
+        raise UnreadableRecord("of a later version")
+
+    monkeypatch.setattr(replays, "find_replay", find)
+    assert await scene.settle() == GOOD
+    kept = await scene.kept()
+    assert kept is not None and kept.rollout == "r2"
     await scene.replays.stop()
 
 

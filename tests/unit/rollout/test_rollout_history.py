@@ -304,5 +304,28 @@ def test_kept_model_data_is_bounded_by_count_and_size_and_what_runs_always_stays
     assert history.choose_kept(both, sizes, 10, 0) == set("af")
 
 
+def test_updates_in_place_of_each_other_push_no_version_that_ran_out_of_the_history() -> None:
+    life = Life()
+    for number in (1, 2, 3):
+        life.deploy(f"v{number}")
+    life.begin("v4")
+    for number in range(2 * history.MAX_ENTRIES):
+        supersede(life, f"w{number}", f"next{number}")
+    entries = life.entries
+    assert [one.number for one in entries if not one.never_began] == [1, 2, 3, 4]
+    assert len(entries) == history.MAX_ENTRIES and entries[-1].version.config_name == f"w{number - 1}"
+
+
+def test_what_never_began_last_is_shown_in_a_full_history() -> None:
+    life = Life()
+    for number in range(history.MAX_ENTRIES):
+        life.deploy(f"v{number}")
+    life.begin("next")
+    for number in range(3 * history.UNBEGUN):
+        supersede(life, f"w{number}", f"next{number}")
+    assert len([one for one in life.entries if one.never_began]) == history.UNBEGUN
+    assert len(life.entries) == history.MAX_ENTRIES
+
+
 def test_phases_that_end_a_rollout_have_an_outcome() -> None:
     assert {phase for phase in Phase if phase.ended} == set(history._OUTCOMES)

@@ -17,7 +17,13 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 GUARDED = DeploymentConfig(alarms=("errors",))
 
 
-@pytest.mark.parametrize("namespace", ["AWS/Sagemaker", "aws/sagemaker", "AWS/SageMaker ", "TideGate/evidence"])
+@pytest.mark.parametrize(
+    "namespace",
+    [
+        *("AWS/Sagemaker", "aws/sagemaker", "AWS/SageMaker ", "TideGate/evidence"),
+        *("AWS/ SageMaker", "AWS/SageMaker\u200b", "\ufeffAWS/SageMaker", "AWS/Sage\u00adMaker"),
+    ],
+)
 @pytest.mark.parametrize("by_math", [False, True])
 def test_a_misspelled_namespace_is_no_guard(namespace: str, by_math: bool) -> None:
     tx, alarm = MemoryTx(), replace(metric_alarm(NOW), name="errors", namespace=namespace)

@@ -195,6 +195,19 @@ async def test_an_unreadable_alarm_is_never_ok(store: SqlStore) -> None:
     await store.run(work)
 
 
+async def test_an_unreadable_alarm_can_be_deleted(store: SqlStore) -> None:
+    """Also with what made it, which it would hold up."""
+
+    def work(tx: Tx) -> None:
+        plant(tx, ALARM, "errors")
+        plant(tx, TAGS, "alarm/errors")
+        alarms.delete(tx, ["errors", "none"], NOW)
+        assert not tx.versions(ALARM) and not tx.versions(TAGS)
+        assert [line.name for line in tx.journal(kind=ALARM.name)] == ["errors", "errors"]
+
+    await store.run(work)
+
+
 def rolling_out() -> Endpoint:
     """v2 in place of v1, with an alarm."""
     rollout = Rollout(
@@ -238,12 +251,26 @@ async def test_what_an_unreadable_endpoint_may_use_is_not_removed_with_a_live_ru
     assert await store.run(work) == {"used"}
 
 
+async def test_a_live_run_ends_although_something_that_it_made_cannot_be_read(store: SqlStore) -> None:
+    made = (Made("model", "bad"), Made("alarm", "errors"))
+
+    def work(tx: Tx) -> tuple[dict[str, int], dict[str, int]]:
+        plant_good(tx)
+        plant(tx, MODEL)
+        ending = replace(RUN, made=made, ending_at=NOW, ended_by="ann")
+        tx.put(LIVE_RUN, "lab", ending, expect=None, now=NOW)
+        assert live_runs.remove_some(tx, "lab", NOW)
+        return tx.versions(MODEL), tx.versions(ALARM)
+
+    assert await store.run(work) == ({"bad": 1}, {})
+
+
 async def test_an_unreadable_scalable_target_still_keeps_its_variant_awake(
     store: SqlStore,
 ) -> None:
     def work(tx: Tx) -> queues.Followed:
         plant(tx, SCALABLE, "fraud/main/DesiredInstanceCount")
-        return queues._read(tx)[1]
+        return queues._read(tx).followed
 
     assert await store.run(work) == {("fraud", "main")}
 

@@ -249,6 +249,9 @@ def test_bad_data_is_refused_and_nothing_is_half_written(
         ("aws/sagemaker/Endpoints/data-metrics", "the platform alone writes there"),
         ("tidegate/Evidence", "the platform alone writes there"),
         ("TideGate/labels ", "the platform alone writes there"),
+        ("AWS /SageMaker", "the platform alone writes there"),
+        ("aws/\u200bsagemaker", "the platform alone writes there"),
+        ("\u2060tide\u00adgate/Evidence", "the platform alone writes there"),
     ],
 )
 def test_a_client_cannot_write_to_a_metric_of_the_platform(

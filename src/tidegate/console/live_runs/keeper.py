@@ -18,7 +18,7 @@ from tidegate.auth.keys import role_of_key
 from tidegate.console.live_runs.traffic import Counts, TrafficSender, read_samples
 from tidegate.domain.access import ANYBODY, Access, Caller, Means
 from tidegate.domain.desired import DesiredDeployment
-from tidegate.domain.errors import Invalid, NotAllowed, TidegateError, Transient
+from tidegate.domain.errors import Invalid, NotAllowed, TidegateError, Transient, Unavailable
 from tidegate.domain.live_run import FOLDER, Beginner, LiveRun, Phase
 from tidegate.gateway.dependencies import Gateway
 from tidegate.gateway.deployments import begin_deployment
@@ -217,14 +217,20 @@ class LiveRuns:
         return Caller(role=role).may(Access.CHANGE)
 
     async def _revoke(self, run: LiveRun, now: datetime) -> LiveRun:
-        """End it, with its cleaning up, and record that it was refused to go on."""
+        """End it, with its cleaning up, and record that it was refused to go on. It ends whatever is wrong with what
+        is kept of it."""
         who = run.beginner or Beginner(run.by, Means.NONE)
         doing = Doing(
             Caller(who.name, None, who.means, who.token), Access.CHANGE, f"live run {run.what}", run.endpoint
         )
         await self.gateway.trail.note_refusal(doing, NotAllowed(f"{RIGHTS_GONE}: the run is ended"))
         if run.what in self.revocations:
-            await self.revocations[run.what](run)
+            try:
+                await self.revocations[run.what](run)
+            except Unavailable:
+                raise  # nor can its end be written
+            except Exception:
+                log.exception("live run %s: that it is ended cannot be noted with it", run.what)
         return await self.gateway.context.store.run(lambda tx: live_runs.ask_to_end(tx, run.what, SERVER, now))
 
     def _tell(self, what: str, trouble: str) -> None:

@@ -44,6 +44,11 @@ class Rejected(NamedTuple):
     message: str
 
 
+GONE = Rejected(499, "ClientGone", "The client went away.")
+"""The outcome of a call whose client left before the model had it. Nobody reads it, and it counts as nothing, but
+what was taken for the call is given back with its outcome."""
+
+
 class ModelFailed(Exception):
     """The model did not answer with a 2xx; becomes a ModelError with this original status and message.
 

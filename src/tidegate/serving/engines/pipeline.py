@@ -173,8 +173,8 @@ class _Run:
             self._timer.cancel()
         if self._inner is not None:
             self._inner.abandon()
-        if self._task is not None:
-            self._task.cancel()
+        if self._task is not None:  # after its first step: without that it would tell no outcome
+            asyncio.get_running_loop().call_soon(self._task.cancel)
 
     def _time_out(self) -> None:
         """End with an error that names the slow stage, and ignore its answer."""

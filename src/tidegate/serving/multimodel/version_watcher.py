@@ -5,7 +5,7 @@ from collections.abc import Awaitable
 from functools import partial
 
 from tidegate.domain.errors import ArtifactError, TidegateError
-from tidegate.serving.contract.invocation import Answer, Call, Done, Outcome, Stream
+from tidegate.serving.contract.invocation import GONE, Answer, Call, Done, Outcome, Stream
 from tidegate.serving.multimodel import model_canary
 from tidegate.serving.multimodel.cache import Cache, TooLarge
 from tidegate.serving.multimodel.disk_cache import NEXT, CachedModel, DiskCache
@@ -185,6 +185,9 @@ class VersionWatcher:
         outcome: Outcome,
     ) -> None:
         call, done = request
+        if outcome == GONE:
+            done(outcome)
+            return
         if not isinstance(outcome, Answer | Stream):
             old.engine.submit(call, partial(self._finish_fallback, entry, update, done, outcome))
             return

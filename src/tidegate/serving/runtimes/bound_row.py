@@ -67,8 +67,9 @@ def to_probability(total: float) -> "array[float]":
     innocuous?")."""
     odds = -total
     made = array("f", (0.0,))
-    if odds < MOST_ODDS:
-        made[0] = math.exp(odds)
-        made[0] = 1.0 + made[0]
-        made[0] = 1.0 / made[0]
+    if odds >= MOST_ODDS:
+        return made
+    made[0] = math.exp(odds)
+    made[0] = 1.0 + made[0]
+    made[0] = 1.0 / made[0]
     return made

@@ -29,7 +29,7 @@ def build_forest(
         booster = booster[slice(*iterations)]
     try:
         learner = msgspec.json.decode(booster.save_raw("json"), type=File).learner
-    except msgspec.ValidationError as error:
+    except msgspec.DecodeError as error:  # a leaf that is no finite number, too, which is no JSON
         raise NotCovered(f"a model of another form: {error}") from None
     model = _trees(learner)
     data = pack(*_build(learner, model, features, mark))

@@ -18,7 +18,7 @@ def _probability(sums: Matrix) -> Matrix:
     one = np.float32(1)
     if len(sums) == 1:  # the same with scalars, in a quarter of the time
         odds = -sums.item()
-        return np.array([one / (one + np.float32(math.exp(odds))) if odds < MOST_ODDS else 0], np.float32)
+        return np.array([0 if odds >= MOST_ODDS else one / (one + np.float32(math.exp(odds)))], np.float32)
     return np.asarray(one / (one + _exponential(-sums)))
 
 

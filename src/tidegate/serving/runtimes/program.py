@@ -117,10 +117,12 @@ class Program:
         self._watchers.append(asyncio.create_task(self._watch(self._client)))
 
     def submit(self, call: Call, done: Done) -> None:
-        task = asyncio.get_running_loop().create_task(self._answer(call, done))
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(self._answer(call, done))
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
-        call.on_abandon(task.cancel)
+        # A task that is cancelled before its first step takes none, and would tell no outcome.
+        call.on_abandon(lambda: loop.call_soon(task.cancel))
 
     async def close(self) -> None:
         """End the program and its children."""

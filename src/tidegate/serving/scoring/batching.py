@@ -24,7 +24,7 @@ from tidegate.domain.errors import Invalid
 from tidegate.serving.contract.answer_counts import check_count
 from tidegate.serving.contract.body_spool import LargeCall
 from tidegate.serving.contract.call_trace import ModelRun
-from tidegate.serving.contract.invocation import Call, Done, ModelFailed, Outcome
+from tidegate.serving.contract.invocation import GONE, Call, Done, ModelFailed, Outcome
 from tidegate.serving.scoring.chunked_scoring import LineScorer, answer_blocks
 from tidegate.serving.scoring.rescoring import TRIAL_ROWS, Rescoring
 from tidegate.transform.table_types import TABLE_TYPES
@@ -163,9 +163,11 @@ class Batcher(Generic[Rows, Scores]):
                 break
             room -= size
             item = self._queue.popleft()
-            if not item[0].abandoned:
+            if item[0].abandoned:
+                item[2](GONE)
+            else:
                 batch.append(item)
-        if self._queue:
+        if self._queue and not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._flush)
         if batch:
@@ -175,6 +177,7 @@ class Batcher(Generic[Rows, Scores]):
         """What ``_answer`` does for one request, in fewer steps: a request that comes alone finds none of them in the
         processor's caches."""
         if call.abandoned:
+            done(GONE)
             return
         outcome: Outcome
         try:

@@ -16,6 +16,7 @@ from queue import SimpleQueue
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from tidegate.serving.contract.invocation import (
+    GONE,
     PRIMARY,
     Answer,
     Call,
@@ -32,7 +33,6 @@ MOST_WAITING = 256
 """Requests that may wait for a thread; more are rejected."""
 STREAM_LIMIT = 480.0
 """Seconds for a whole stream (SageMaker's limit), slow readers included."""
-_GONE = Rejected(499, "ClientGone", "The client went away.")
 
 
 class Streamed(NamedTuple):
@@ -93,7 +93,7 @@ class ThreadEngine:
     async def close(self) -> None:
         while self._queue:
             work = self._queue.popleft()
-            work.finish(_GONE)
+            work.finish(GONE)
         for _ in range(self._handler.threads):
             self._jobs.put(None)
 
@@ -122,7 +122,7 @@ class ThreadEngine:
         """The client disconnected: drop a waiting request, close a stream; a running function has to return."""
         if not work.running and work in self._queue:
             self._queue.remove(work)
-            work.finish(_GONE)
+            work.finish(GONE)
         elif work.parts is not None:
             work.parts.close()
 
@@ -131,7 +131,7 @@ class ThreadEngine:
         parts.begin()
         if work.call.abandoned or work.finished:
             parts.close()
-        work.finish(_GONE if work.call.abandoned else stream)
+        work.finish(GONE if work.call.abandoned else stream)
 
     def _finish(self, work: "_Work", outcome: Outcome) -> None:
         """The thread is free again: finish its request and start the next one."""
@@ -180,7 +180,7 @@ class ThreadEngine:
         finally:
             with suppress(AttributeError):
                 source.close()  # type: ignore[attr-defined]
-        return _GONE  # ignored: the request has its outcome already
+        return GONE  # ignored: the request has its outcome already
 
     def _failure(self, error: BaseException) -> ModelFailed:
         if isinstance(error, Exception):

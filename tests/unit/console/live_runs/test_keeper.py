@@ -14,7 +14,7 @@ from tests.gateway_harness import GatewayHarness
 from tidegate.console.live_runs.keeper import RIGHTS_GONE, LiveRuns
 from tidegate.domain.access import ANYBODY, Caller, Means, Role, Session, Token, User
 from tidegate.domain.endpoint import Endpoint
-from tidegate.domain.errors import Conflict, Invalid, TidegateError, Transient
+from tidegate.domain.errors import Conflict, Invalid, TidegateError, Transient, UnreadableRecord
 from tidegate.domain.live_run import TAG, LiveRun, Phase, Traffic
 from tidegate.ports.access import AccessBook
 from tidegate.ports.store import Kind, Tx
@@ -343,6 +343,23 @@ def test_a_run_ends_once_whoever_began_it_may_do_this_no_more(tmp_path: Path, lo
         assert ended is not None and (ended.open, ended.ended_by) == (False, "the server")
 
     told = Told()
+    run(work, tmp_path, people=True)
+
+
+def test_a_run_without_rights_ends_although_what_is_kept_of_it_cannot_be_read(tmp_path: Path) -> None:
+    async def fail(found: LiveRun) -> None:
+        raise UnreadableRecord("its challenge cannot be read")
+
+    async def work(house: GatewayHarness, keeper: LiveRuns) -> None:
+        book = await add_ann(house)
+        keeper.revocations["lab"] = fail
+        await keeper.begin("lab", "shown", "ann", HOUR, SESSION)
+        write_requests(keeper, "lab")
+        await keeper.send("lab", [Phase(600, 100)])
+        await LOSSES[next(iter(LOSSES))](book, house)
+        await check_goes_on(keeper, expected=False)
+        assert not keeper.is_sending("lab")
+
     run(work, tmp_path, people=True)
 
 

@@ -1,13 +1,15 @@
 """An engine that works on so many calls at a time."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tidegate.serving.contract.invocation import Answer, Call, Done, Outcome, Rejected, Stream
+from tidegate.serving.contract.invocation import GONE, Answer, Call, Done, Outcome, Rejected, Stream
 from tidegate.serving.engines.bounded import Bounded
+from tidegate.serving.scoring.batching import Batcher
 
 DONE = Answer(b"", "text/csv")
 
@@ -27,6 +29,27 @@ class Inner:
         self.calls.pop(0)[1](outcome)
 
     async def close(self) -> None: ...
+
+
+class Echo:
+    """A scorer of one row a request."""
+
+    batches = True
+
+    def parse(self, call: Call) -> bytes:
+        return call.body
+
+    def size(self, rows: bytes) -> int:
+        return 1
+
+    def score(self, requests: Sequence[bytes]) -> Sequence[bytes]:
+        return requests
+
+    def count(self, scores: bytes) -> int:
+        return 1
+
+    def render(self, scores: bytes, call: Call) -> Answer:
+        return DONE
 
 
 def call() -> Call:
@@ -78,6 +101,23 @@ def test_call_whose_client_left_is_not_worked_on() -> None:
         gone.abandon()
         inner.answer()
         assert [one for one, _ in inner.calls] == [kept] and len(ends) == 2
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_place_of_call_whose_client_left_a_batcher_s_queue_is_free_again(others: int) -> None:
+    async def scenario() -> None:
+        loop, ends = asyncio.get_running_loop(), list[Outcome]()
+        engine = Bounded(Batcher(Echo(), loop), 1 + others, 1_000.0, loop)
+        for _ in range(3):
+            gone = call()
+            for one in (gone, *(call() for _ in range(others))):
+                engine.submit(one, ends.append)
+            gone.abandon()
+            for _ in range(3):
+                await asyncio.sleep(0)
+        assert ends == [GONE, *[DONE] * others] * 3
 
     asyncio.run(scenario())
 

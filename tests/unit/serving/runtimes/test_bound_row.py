@@ -1,6 +1,7 @@
 """One row by memory that stays in place: the same bits as by arrays, whatever the row."""
 
 import json
+import math
 from array import array
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,14 @@ def test_other_objectives_have_arrays_alone() -> None:
 def test_a_probability_has_the_bits_of_the_link(total: float) -> None:
     right = LINKS["binary:logistic"][0](np.array([total], np.float32))
     assert bound_row.to_probability(total).tobytes() == right.tobytes()
+
+
+@pytest.mark.parametrize("total", [math.nan, math.inf, -math.inf, 0.0, 88.75, -88.75, -88.72, 3.4e38, -3.4e38])
+def test_a_row_alone_has_the_probability_that_it_has_among_others(total: float) -> None:
+    """NaN, too, is no probability of 0."""
+    link, sums = LINKS["binary:logistic"][0], np.array([total, total], np.float32)
+    alone = (link(sums[:1])[0], bound_row.to_probability(float(sums[0]))[0])
+    assert np.array_equal(alone, link(sums), equal_nan=True)
 
 
 def test_an_evaluation_with_other_bits_is_not_used(

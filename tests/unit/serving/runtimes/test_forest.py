@@ -1,5 +1,6 @@
 """A forest gives the library's own results, to the bit where the sums are concerned, in a tenth of the memory."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,17 @@ def test_the_best_iteration_and_names_are_kept() -> None:
 def test_other_kinds_stay_with_the_library(settings: dict[str, Any], why: str) -> None:
     with pytest.raises(NotCovered, match=why):
         planted(trained(settings))
+
+
+@pytest.mark.parametrize("leaf", ["NaN", "Infinity"])
+def test_leaves_that_are_no_numbers_stay_with_the_library(leaf: str) -> None:
+    """XGBoost reads and writes them in its JSON, which is no JSON then."""
+    document = json.loads(trained({"objective": "reg:squarederror", "max_depth": 1}, 1).save_raw("json"))
+    [tree] = document["learner"]["gradient_booster"]["model"]["trees"]
+    tree["split_conditions"][-1] = float(leaf)
+    booster = xgboost.Booster(model_file=bytearray(json.dumps(document).encode()))
+    with pytest.raises(NotCovered, match="another form"):
+        planted(booster)
 
 
 @given(st.data())

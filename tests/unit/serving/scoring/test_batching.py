@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from tidegate.serving.contract.invocation import Answer, Call, ModelFailed, Outcome
+from tidegate.serving.contract.invocation import GONE, Answer, Call, ModelFailed, Outcome
 from tidegate.serving.scoring.batching import LARGE, Batcher
 
 
@@ -126,8 +126,9 @@ async def test_nobody_scores_for_a_client_that_is_gone() -> None:
     waiting = Waiting(Batcher(scorer, asyncio.get_running_loop()))
     waiting.submit(b"1").abandon()
     waiting.submit(b"2")
-    assert await asyncio.wait_for(waiting.futures[1], 30) == answer(4)
-    assert not waiting.futures[0].done()
+    assert await waiting.outcomes() == [GONE, answer(4)]
+    waiting.submit(b"3").abandon()
+    assert (await waiting.outcomes())[2] == GONE
     assert scorer.calls == [[[2]]]
 
 
