@@ -4,28 +4,30 @@ whatever becomes of its instance, its lease, its output and the database."""
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any, cast
 
 import pytest
 
+from tidegate.dispatcher import short_requests
 from tidegate.dispatcher.calls import IN_MEMORY, ModelClient
 from tidegate.dispatcher.dispatch import Dispatcher
 from tidegate.dispatcher.notifications import Notifier
 from tidegate.dispatcher.objects import Objects
-from tidegate.dispatcher.outcomes import Begun
+from tidegate.dispatcher.outcomes import Begun, end_report
 from tidegate.dispatcher.processor import RequestProcessor
 from tidegate.dispatcher.short_requests import ShortRequest
 from tidegate.dispatcher.snapshot import EndpointSnapshot, Snapshot
 from tidegate.domain.asynchronous import Item, ItemState, OutcomeKind
-from tidegate.domain.errors import Unavailable
-from tidegate.ports.queue import QueueRow
+from tidegate.domain.errors import TidegateError, Transient, Unavailable
+from tidegate.ports.queue import ItemReport, QueueRow
 from tidegate.ports.store import Tx
-from tidegate.storage.output_files import OutputFiles
+from tidegate.storage.output_files import Output, OutputFiles
 from tidegate.store.database import open_database
 from tidegate.store.queue import SqlQueue
 
@@ -286,3 +288,54 @@ async def test_one_that_is_let_go_before_its_task_began_leaves_nothing_behind(tm
         await case.queue.take_over(time.time())
         await case.ended()
         assert (case.folder / "0.out").stat().st_size == 3 * IN_MEMORY
+
+
+@pytest.mark.parametrize("by_task", [False, True], ids=["short", "task"])
+async def test_an_output_on_its_way_to_the_disk_does_not_appear_once_its_request_is_anothers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_task: bool
+) -> None:
+    """It might take the place of what the other one stored."""
+    writing, go_on, ends = Event(), Event(), list[object]()
+    put_all = OutputFiles.put_all
+
+    def slow(files: OutputFiles, outputs: Sequence[Output]) -> list[TidegateError | None]:
+        writing.set()
+        assert go_on.wait(PATIENCE)
+        ends.extend(put_all(files, outputs))
+        return [None] * len(outputs)
+
+    monkeypatch.setattr(OutputFiles, "put_all", slow)
+    async with running(tmp_path, _well) as case:
+        await case.accept(include=("success",) if by_task else ())
+        assert await asyncio.to_thread(writing.wait, PATIENCE)
+        (one,) = case.dispatcher._running.values()
+        assert isinstance(one, ShortRequest) is not by_task
+        one.cancel()
+        go_on.set()
+        async with asyncio.timeout(PATIENCE):
+            while not ends:
+                await asyncio.sleep(0.01)
+        assert isinstance(ends[0], Transient) and not list(case.folder.iterdir())
+
+
+async def test_one_whose_end_fails_in_a_way_nobody_foresaw_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = list[object]()
+
+    def fails_once(*given: Any) -> ItemReport:
+        if not failed:
+            failed.append(given)
+            raise RuntimeError("it is broken")
+        return end_report(*given)
+
+    monkeypatch.setattr(short_requests, "end_report", fails_once)
+    async with running(tmp_path, _well) as case:
+        await case.accept(3)
+        async with asyncio.timeout(PATIENCE):
+            while not failed or case.dispatcher._running:
+                await asyncio.sleep(0.01)
+        assert case.dispatcher._limiters["fraud"].idle
+        await case.queue.take_over(time.time())
+        fences = [(await case.ended(str(number))).fence for number in range(3)]
+        assert sorted(fences) == [1, 1, 2]

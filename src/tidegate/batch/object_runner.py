@@ -52,8 +52,6 @@ class ObjectRunner:
             if part.checkpoint.bad and part.checkpoint.bad == part.checkpoint.record - 1:
                 await retry(READING, lambda: asyncio.to_thread(part.save))
                 raise UnusableRecords("the model turned every record down")
-            # Of answers that are framed, what is assembled of them is brought to the disk.
-            await retry(READING, lambda: asyncio.to_thread(part.sync, out=not may_answer_tables(self.job)))
             await retry(PUBLISHING, lambda: self._publish_once(item, part, claim))
         except GivenUp as error:
             raise GivenUp(f"{item.uri}: {error}") from None
@@ -67,6 +65,8 @@ class ObjectRunner:
         part.resume()
         try:
             await self._stream(item, part)
+            # Of answers that are framed, what is assembled of them is brought to the disk.
+            await asyncio.to_thread(part.sync, out=not may_answer_tables(self.job))
         except BaseException:
             with contextlib.suppress(OSError):
                 await asyncio.to_thread(part.save)

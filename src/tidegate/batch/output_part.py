@@ -4,6 +4,7 @@ What was written after the last checkpoint is truncated when a job continues, an
 """
 
 import contextlib
+import errno
 import os
 import time
 from dataclasses import dataclass, field, replace
@@ -53,6 +54,9 @@ class OutputPart:
     _out: IO[bytes] | None = None
     _errors: IO[bytes] | None = None
     _saved_at: float = 0.0
+    _in_doubt: bool = False
+    """The disk did not take what was written since the last checkpoint. It says so once: asked again it may have
+    dropped that, and report success."""
 
     @property
     def out(self) -> Path:
@@ -93,6 +97,7 @@ class OutputPart:
             self.checkpoint = self.saved = Checkpoint()
         self._out = _open(self.out, self.checkpoint.out)
         self._errors = _open(self.errors, self.checkpoint.errors)
+        self._in_doubt = False
         self._saved_at = time.monotonic()
 
     def add(self, done: BatchAnswer) -> bool:
@@ -123,13 +128,20 @@ class OutputPart:
         self.saved, self._saved_at = checkpoint, time.monotonic()
 
     def sync(self, *, out: bool = True) -> None:
-        """Brings all that was added to the disk; without ``out`` the errors alone. Blocks."""
+        """Brings all that was added to the disk; without ``out`` the errors alone. Blocks. Raises OSError, and from
+        then on always: only ``resume`` writes what is in doubt again."""
+        if self._in_doubt:
+            raise OSError(errno.EIO, "what was written is not on the disk")
         checkpoint = self.checkpoint
         for file, size in ((self._out, checkpoint.out if out else 0), (self._errors, checkpoint.errors)):
             if file is not None:
                 file.flush()
                 if size:
-                    os.fsync(file.fileno())
+                    try:
+                        os.fsync(file.fileno())
+                    except OSError:
+                        self._in_doubt = True
+                        raise
 
     def finish(self) -> None:
         """Marks it as published. If a crash loses that, the object is processed again."""

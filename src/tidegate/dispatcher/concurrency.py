@@ -121,6 +121,10 @@ class ConcurrencySlot:
             self._acquired = False
             self._limiter.release()
 
+    def revoke(self) -> None:
+        """Its lease is another's: an output that is on its way to the disk must not appear."""
+        self.until = 0.0
+
     def _stop_waiting(self) -> None:
         if self._waiting:
             self._waiting = False

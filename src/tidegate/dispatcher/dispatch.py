@@ -48,6 +48,7 @@ class RunningAttempt:
     task: asyncio.Task[None]
 
     def cancel(self) -> None:
+        self.slot.revoke()
         self.task.cancel()
 
 

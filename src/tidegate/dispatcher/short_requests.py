@@ -110,6 +110,7 @@ class ShortRequest:
 
     def cancel(self) -> None:
         """Do nothing more: another may hold it."""
+        self.slot.revoke()
         self._end()
 
     def _ask(self, ready: bool) -> None:
@@ -175,9 +176,14 @@ class ShortRequest:
         return time.time() > self.slot.until - MARGIN
 
     def _stored(self, failed: TidegateError | None, error: BaseException | None) -> None:
+        try:
+            self._go_on_stored(error or failed)
+        except Exception as unforeseen:  # it would be held for ever, with nobody to go on with it
+            self.fail(unforeseen)
+
+    def _go_on_stored(self, error: BaseException | None) -> None:
         if self._over:
             return
-        error = error or failed
         if error is None:
             self._values["ResponseUploadLatency"] = (time.monotonic() - self._put_at) * 1e6
             now = time.time()
@@ -191,6 +197,12 @@ class ShortRequest:
             self.fail(error)
 
     def _noted(self, landed: bool | None, error: BaseException | None) -> None:
+        try:
+            self._go_on_noted(landed, error)
+        except Exception as unforeseen:
+            self.fail(unforeseen)
+
+    def _go_on_noted(self, landed: bool | None, error: BaseException | None) -> None:
         if self._over:
             return
         if isinstance(error, TidegateError) and self._report is not None:  # the database is away

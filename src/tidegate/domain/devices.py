@@ -179,12 +179,10 @@ class Assignments:
         return free[:count]
 
     def adopt(self, holder: Holder, names: Iterable[str]) -> bool:
-        """Note what a running replica has. False, with nothing noted, if another one has some of it."""
-        names = tuple(names)
-        if any(self._held.get(name, holder) != holder for name in names):
-            return False
-        self._held.update(dict.fromkeys(names, holder))
-        return True
+        """Note what a running replica has. False if another one has some of it; the rest is not free either while
+        this one runs."""
+        there = [self._held.setdefault(name, holder) for name in names]
+        return all(one == holder for one in there)
 
     def release(self, replica: str) -> None:
         """A replica has ended. Idempotent."""

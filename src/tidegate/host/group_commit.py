@@ -7,6 +7,7 @@ waits a moment for as many.
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
@@ -16,6 +17,8 @@ from tidegate.domain.errors import TidegateError
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+log = logging.getLogger(__name__)
 
 Done = Callable[[R | None, BaseException | None], None]
 """Gets the result of a write, or what it raised; must not raise."""
@@ -77,7 +80,7 @@ class GroupCommit(Generic[T, R]):
                 await self._answer([alone])
             return
         for (_, done), answer in zip(batch, answers, strict=True):
-            done(answer, None)
+            _tell(done, answer, None)
 
     async def _wait_for_more(self) -> None:
         """Wait for as many writes as are expected, if there were several a moment ago."""
@@ -92,7 +95,14 @@ class GroupCommit(Generic[T, R]):
 
 def _fail(batch: Iterable[tuple[T, "Done[R]"]], error: BaseException) -> None:
     for _, done in batch:
-        done(None, error)
+        _tell(done, None, error)
+
+
+def _tell(done: "Done[R]", result: R | None, error: BaseException | None) -> None:
+    try:
+        done(result, error)
+    except Exception:  # one caller's: the others of the batch, and those that wait, have theirs to come
+        log.exception("the end of a write could not be taken")
 
 
 def _resolve(promise: "asyncio.Future[R]", result: R | None, error: BaseException | None) -> None:

@@ -117,7 +117,8 @@ class HttpConnection(asyncio.Protocol):
         self._transport = None
         self._room.set()
         ends_with_connection = self._begun and b"content-length" not in self._headers and self._in_plain_body
-        if ends_with_connection and (self._waiting is not None or self._stream is not None):
+        # What comes over one that was reset, and not closed, may lack a part.
+        if error is None and ends_with_connection and (self._waiting is not None or self._stream is not None):
             self._finish()
         self._fail(
             ConnectionBroken(

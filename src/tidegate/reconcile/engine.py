@@ -17,8 +17,7 @@ from typing import TypeVar
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import ClockMark, Endpoint
 from tidegate.domain.errors import TargetRefused, TidegateError, Unavailable, UnreadableRecord
-from tidegate.domain.fleet import FleetId
-from tidegate.domain.observation import Action, DeleteFleet, EnsureFleet, FleetStatus, Observation, SetTraffic
+from tidegate.domain.observation import Action, DeleteFleet, EnsureFleet, Observation, SetTraffic
 from tidegate.domain.replay import ReplayResult
 from tidegate.domain.traffic import RouteTable
 from tidegate.ports.clock import Clock
@@ -26,6 +25,7 @@ from tidegate.ports.store import Stale, Store, Tx
 from tidegate.ports.target import Look, Target
 from tidegate.reconcile.comparisons import compared_versions
 from tidegate.reconcile.guards import GuardedRollout, Guards
+from tidegate.reconcile.refusals import Refusals
 from tidegate.reconcile.resting import Rest, RestingEndpoints
 from tidegate.reconcile.unsaved_rollbacks import Loaded, UnsavedRollbacks
 from tidegate.rollout import commands, deadlines
@@ -119,7 +119,7 @@ class Engine:
     observed: dict[str, Observation] = field(default_factory=dict)
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _kicks: dict[str, asyncio.Event] = field(default_factory=dict)
-    _refused: dict[FleetId, str] = field(default_factory=dict)
+    _refused: Refusals = field(default_factory=Refusals)
     _routed: dict[str, RouteTable] = field(default_factory=dict)
     """The table that each endpoint's last tick put in force."""
     _troubles: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -290,7 +290,7 @@ class Engine:
         self._resting.discard(name)
         self._routed.pop(name, None)
         self._unsaved.forget(name)
-        self._refused = {id: why for id, why in self._refused.items() if id.endpoint != name}
+        self._refused.forget_endpoint(name)
         self._troubles = {key: why for key, why in self._troubles.items() if key[0] != name}
 
     def _pause(self, decision: RolloutDecision, now: datetime, acted: bool) -> float:
@@ -328,10 +328,7 @@ class Engine:
         """A permanent refusal is shown as that fleet's failure."""
         one, fleets = guarded_rollout(loaded), look.fleets
         if fleets is not None:
-            fleets = dict(fleets)
-            for id, message in self._refused.items():
-                if id.endpoint == loaded.endpoint.name:
-                    fleets[id] = replace(fleets.get(id, FleetStatus(id, desired=0, ready=0)), failure=message)
+            fleets = self._refused.show(loaded.endpoint, fleets)
         if one is None:
             return Observation(fleets, look.routes, loaded.states)
         kept = [alarm for alarm in one.alarms if alarm.name in loaded.alarms]
@@ -354,15 +351,15 @@ class Engine:
             match action:
                 case EnsureFleet(spec):
                     await target.ensure_fleet(spec, endpoint.fence)
-                    self._refused.pop(spec.id, None)
+                    self._refused.forget(spec.id)
                 case DeleteFleet(id):
                     await target.delete_fleet(id, endpoint.fence)
-                    self._refused.pop(id, None)
+                    self._refused.forget(id)
                 case SetTraffic(table):
                     await target.set_traffic(table)
         except TidegateError as error:
             if isinstance(error, TargetRefused) and isinstance(action, EnsureFleet):
-                self._refused[action.spec.id] = str(error)
+                self._refused.note(action.spec, str(error))
             self._log_trouble(endpoint.name, what, str(error))
             return False
         self._log_recovery(endpoint.name, what)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from tidegate.domain.errors import ArtifactError, Transient
+from tidegate.host.atomic_write import sync_folder
 from tidegate.storage.file_errors import unreadable, unwritable
 
 CHUNK = 1024 * 1024
@@ -138,7 +139,7 @@ def list_prefix(path: str) -> Iterator[Path]:
 
 def move(part: Path, target: Path, claim: Claim = ALONE) -> None:
     """The target appears whole, in place of an earlier one. Renames on one disk; else copies beside the target and
-    renames there. Raises Transient while the claim is in doubt."""
+    renames there. On the disk when this returns. Raises Transient while the claim is in doubt."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         for earlier in range(1, claim.attempt):
@@ -150,8 +151,21 @@ def move(part: Path, target: Path, claim: Claim = ALONE) -> None:
             if error.errno != errno.EXDEV:
                 raise
             _copy(part, target, claim)
+            sync_folder(target.parent)
+        else:
+            _sync_name(target, part)
     except OSError as error:
         raise unwritable(f"the output {target}", error) from None
+
+
+def _sync_name(target: Path, part: Path) -> None:
+    """What is recorded of an output must not be on the disk before its name is. Takes the output back where that
+    fails, so that it can be moved again."""
+    try:
+        sync_folder(target.parent)
+    except OSError:
+        target.replace(part)
+        raise
 
 
 def _beside(target: Path, attempt: int) -> Path:

@@ -10,11 +10,12 @@ import ctypes
 import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
 
 from tidegate.domain.errors import ArtifactError, TidegateError, Transient
+from tidegate.host.atomic_write import sync_folder
 from tidegate.host.group_commit import Done, GroupCommit
 from tidegate.storage.addresses import parse
 from tidegate.storage.file_errors import unwritable
@@ -73,10 +74,16 @@ class OutputFiles:
         with _FileSystems() as file_systems:
             written = [self._write(output, one_by_one, file_systems) for output in outputs]
             error = file_systems.sync()
-        return [
-            _publish(output, *made, error) if isinstance(made, tuple) else made
-            for output, made in zip(outputs, written, strict=True)
-        ]
+            ends = [
+                _publish(output, *made, error) if isinstance(made, tuple) else made
+                for output, made in zip(outputs, written, strict=True)
+            ]
+            # Whoever is told that an output is there records it: a power failure must not undo the rename then.
+            folders = {os.path.dirname(made[1]) for made in written if isinstance(made, tuple)}
+            undone = _sync_names(folders) if one_by_one or len(folders) <= FEW else file_systems.sync()
+        if undone is None:
+            return ends
+        return [end or _transient(output.address, undone) for output, end in zip(outputs, ends, strict=True)]
 
     def append(self, address: str, line: bytes) -> None:
         """Adds a line to a file, in one write, and brings it to the disk."""
@@ -173,6 +180,16 @@ class _FileSystems:
                 number = ctypes.get_errno()
                 return OSError(number, os.strerror(number))
         return None
+
+
+def _sync_names(folders: Iterable[str]) -> OSError | None:
+    """Bring the names in these folders to the disk; returns the first error."""
+    for folder in folders:
+        try:
+            sync_folder(folder)
+        except OSError as error:
+            return error
+    return None
 
 
 def _publish(output: Output, partial: str, target: str, error: OSError | None) -> TidegateError | None:

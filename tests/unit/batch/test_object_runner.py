@@ -1,15 +1,16 @@
 """One object of a job: how far requests run ahead of an answer that is late, and what its end costs the disk."""
 
 import asyncio
+import errno
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from tidegate.batch import object_runner
+from tidegate.batch import object_runner, output_part
 from tidegate.batch.client import BatchAnswer, RecordFailed
 from tidegate.batch.inputs import JobInputs
 from tidegate.batch.job_storage import JobStorage
@@ -62,7 +63,13 @@ class Storage(JobStorage):
         super().publish(part, uri, claim)
 
 
-def process(folder: Path, model: SlowModel) -> OutputPart:
+async def _at_once(seconds: float) -> None:
+    """In place of a wait."""
+
+
+def process(
+    folder: Path, model: SlowModel, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+) -> OutputPart:
     source, sink = folder / "in", folder / "out"
     source.mkdir()
     (source / "a.csv").write_text("".join(f"row {number}\n" for number in range(LINES)))
@@ -79,7 +86,7 @@ def process(folder: Path, model: SlowModel) -> OutputPart:
     async def run() -> None:
         item: InputObject
         [item] = storage.list_objects(job.source)
-        objects = ObjectRunner(job, inputs, storage, RetryWait(), model)  # type: ignore[arg-type]
+        objects = ObjectRunner(job, inputs, storage, RetryWait(sleep=sleep), model)  # type: ignore[arg-type]
         await objects.process(item, part)
 
     asyncio.run(run())
@@ -142,7 +149,43 @@ def test_an_output_is_brought_to_the_disk_once_and_before_it_appears(
     monkeypatch.setattr(os, "fsync", synced)
     monkeypatch.setattr(Storage, "publishing", lambda: happened.append("published"))
     process(tmp_path, SlowModel(enough=1))
-    assert happened == ["part.out", "published"]
+    assert happened == ["part.out", "published", "out"]  # the last one is the folder, with its new name
+
+
+@pytest.mark.parametrize("interval", [0.0, 1e9], ids=["checkpoint", "end"])
+def test_what_the_disk_did_not_take_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interval: float
+) -> None:
+    """A second fsync after one that failed reports success, though what was written may be dropped."""
+    sync, failed = os.fsync, list[int]()
+
+    def drops(file: int) -> None:
+        if not failed and os.readlink(f"/proc/self/fd/{file}").endswith("part.out"):
+            failed.append(os.fstat(file).st_size)
+            os.pwrite(file, bytes(failed[0]), 0)
+            raise OSError(errno.EIO, "it is broken")
+        sync(file)
+
+    monkeypatch.setattr(output_part, "CHECKPOINT_INTERVAL", interval)
+    monkeypatch.setattr(os, "fsync", drops)
+    assert process(tmp_path, SlowModel(enough=1), sleep=_at_once).checkpoint.done
+    assert failed and out(tmp_path) == [f"row {number}" for number in range(LINES)]
+
+
+def test_an_output_whose_name_is_not_on_the_disk_is_moved_there_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync, failed = os.fsync, list[int]()
+
+    def fails_once(file: int) -> None:
+        if not failed and os.path.isdir(f"/proc/self/fd/{file}"):
+            failed.append(file)
+            raise OSError(errno.EIO, "it is broken")
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", fails_once)
+    assert process(tmp_path, SlowModel(enough=1), sleep=_at_once).checkpoint.done
+    assert failed and out(tmp_path) == [f"row {number}" for number in range(LINES)]
 
 
 def test_a_part_that_begins_anew_leaves_no_older_checkpoint_behind(tmp_path: Path) -> None:

@@ -1,12 +1,15 @@
 """Small outputs that are put together: each whole, and one that cannot be put is no other's matter."""
 
 import asyncio
+import errno
+import os
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tidegate.domain.errors import ArtifactError, Transient
+from tidegate.storage import output_files
 from tidegate.storage.output_files import FEW, Output, OutputFiles
 
 
@@ -56,3 +59,47 @@ async def test_a_large_one_is_copied_from_its_file(tmp_path: Path) -> None:
     (tmp_path / "scratch").write_bytes(bytes(3_000_000))
     await OutputFiles((tmp_path,)).put(Output((tmp_path / "a.out").as_uri(), tmp_path / "scratch", 1))
     assert (tmp_path / "a.out").read_bytes() == bytes(3_000_000)
+
+
+@pytest.mark.parametrize("folders", [1, 3 * FEW])
+@pytest.mark.parametrize("count", [1, 3 * FEW])
+def test_the_names_of_outputs_are_on_the_disk_before_they_are_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folders: int, count: int
+) -> None:
+    """Else a power failure would leave a request that is recorded as complete without its output."""
+    outputs = [Output((tmp_path / str(n % folders) / f"{n}.out").as_uri(), b"x", 1) for n in range(count)]
+    unsynced: set[str] = set()
+    replace, sync = os.replace, os.fsync
+
+    def renamed(source: str, target: str) -> None:
+        replace(source, target)
+        unsynced.add(os.path.dirname(target))
+
+    def synced(file: int) -> None:
+        sync(file)
+        unsynced.discard(os.readlink(f"/proc/self/fd/{file}"))
+
+    def synced_all(file: int) -> int:
+        unsynced.clear()
+        return 0
+
+    monkeypatch.setattr(os, "replace", renamed)
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(output_files, "_SYNCFS", synced_all)
+    assert OutputFiles((tmp_path,)).put_all(outputs) == [None] * count
+    assert unsynced == set() and len(list(tmp_path.glob("*/*.out"))) == count
+
+
+def test_an_output_whose_name_is_not_on_the_disk_is_not_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync = os.fsync
+
+    def fails(file: int) -> None:
+        if os.path.isdir(f"/proc/self/fd/{file}"):
+            raise OSError(errno.EIO, "the disk is broken")
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", fails)
+    (error,) = OutputFiles((tmp_path,)).put_all([Output((tmp_path / "a.out").as_uri(), b"x", 1)])
+    assert isinstance(error, Transient)

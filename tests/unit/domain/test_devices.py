@@ -112,5 +112,6 @@ def test_what_another_replica_has_cannot_be_adopted() -> None:
     one, other = (Holder(FleetId("fraud", 1, "main"), name) for name in ("r-1", "r-2"))
     assert assigned.adopt(one, ["GPU-0a", "GPU-gone"])
     assert not assigned.adopt(other, ["GPU-1a", "GPU-0a"])
-    assert assigned.free == ("GPU-1a",)
+    assert assigned.free == ()  # it runs, and has the other one
+    assert assigned.of("r-2") == ("GPU-1a",) and assigned.of("r-1") == ("GPU-0a", "GPU-gone")
     assert assigned.held["GPU-gone"] == one

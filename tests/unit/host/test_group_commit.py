@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from tidegate.domain.errors import Unavailable
+from tidegate.host import group_commit
 from tidegate.host.group_commit import GroupCommit
 
 LONG = 60.0
@@ -93,3 +94,19 @@ def test_no_batch_is_above_the_maximum(count: int) -> None:
 
     sizes = asyncio.run(test())
     assert sum(sizes) == count and max(sizes) == 500
+
+
+async def test_a_caller_that_cannot_take_its_end_keeps_nobody_elses() -> None:
+    async def perform(writes: list[int]) -> list[int]:
+        return writes
+
+    def cannot(result: int | None, error: BaseException | None) -> None:
+        raise RuntimeError("it is broken")
+
+    commit, ends = GroupCommit(perform), list[tuple[int | None, BaseException | None]]()
+    for number in range(group_commit.MAX_BATCH + 2):  # the last ones wait for the next batch
+        commit.submit(number, cannot if number == 1 else lambda *end: ends.append(end))
+    async with asyncio.timeout(30):
+        while len(ends) < group_commit.MAX_BATCH + 1:
+            await asyncio.sleep(0)
+    assert ends == [(number, None) for number in range(group_commit.MAX_BATCH + 2) if number != 1]

@@ -4,13 +4,15 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from unittest.mock import Mock
 
 import pytest
 
 from tidegate.http1.body_stream import HIGH
 from tidegate.http1.client import HttpClient, PeerCheck
-from tidegate.http1.messages import ConnectionBroken, LongBody, StreamedReply, Streaming, Unreachable
+from tidegate.http1.connection import HttpConnection, Waiter
+from tidegate.http1.messages import ConnectionBroken, HttpReply, LongBody, StreamedReply, Streaming, Unreachable
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -165,3 +167,20 @@ async def test_a_body_is_read_while_it_is_sent(tmp_path: Path) -> None:
         assert server.connections == 1
 
     await ask(tmp_path, OK, scene)
+
+
+@pytest.mark.parametrize("lost", [None, ConnectionResetError()], ids=["closed", "reset"])
+async def test_a_body_without_a_length_is_whole_only_where_its_connection_was_closed(
+    lost: Exception | None,
+) -> None:
+    connection = HttpConnection(100, 100, lambda connection: None)
+    connection.connection_made(Mock())
+    reply: asyncio.Future[HttpReply] = asyncio.get_running_loop().create_future()
+    connection.begin(b"GET / HTTP/1.1\r\n\r\n", cast(Waiter, reply))
+    connection.data_received(b"HTTP/1.0 200 OK\r\n\r\nhalf")
+    connection.connection_lost(lost)
+    if lost is None:
+        assert (await reply).body == b"half"
+    else:
+        with pytest.raises(ConnectionBroken):
+            await reply

@@ -219,6 +219,33 @@ def test_what_is_taken_after_all_is_no_failure_any_more(tmp_path: Path) -> None:
     told(tmp_path, story)
 
 
+def test_a_refused_growth_keeps_no_later_one_from_being_tried(tmp_path: Path) -> None:
+    async def story(case: Case) -> None:
+        async def grow() -> Endpoint:
+            saved = await case.store.run(lambda tx: tx.get(ENDPOINT, "fraud"))
+            assert saved is not None
+            after = commands.scale(saved.body, {"a": commands.VariantChange(count=2)}, NOON)
+            await case.store.run(lambda tx: tx.put(ENDPOINT, "fraud", after, expect=None, now=NOON))
+            await case.ticks(6)
+            saved = await case.store.run(lambda tx: tx.get(ENDPOINT, "fraud"))
+            assert saved is not None and saved.body.scaling is None
+            return saved.body
+
+        await case.create()
+        await case.ticks(6)
+        (fleet,) = case.target.fleets
+        case.target.trouble = TargetRefused("asks for 1 device, 0 of 1 are free")
+        undone = await grow()
+        assert "asks for 1 device" in (undone.failure_reason or "") and case.target.fleets[fleet] == 1
+        seen = case.engine.observed["fraud"].fleets
+        assert seen is not None and seen[fleet].failure is None, "what is wanted again runs"
+        case.target.trouble = None  # there is a device now
+        grown = await grow()
+        assert grown.failure_reason is None and case.target.fleets[fleet] == 2
+
+    told(tmp_path, story)
+
+
 def test_routes_that_never_come_in_force_are_not_asked_for_in_a_hot_loop(tmp_path: Path) -> None:
     async def story(case: Case) -> None:
         await case.create()

@@ -67,9 +67,9 @@ class DevicePool:
             self.assigned.release(replica)
             self._wake()
 
-    def adopt(self, fleet: FleetId, folder: Path) -> bool:
-        """Note the devices of the running replica of this folder. False if another one has some of them."""
-        return self.assigned.adopt(Holder(fleet, folder.name), written_devices(folder))
+    def adopt(self, fleet: FleetId, replica: str, devices: Iterable[str]) -> bool:
+        """Note the devices of a running replica. False if another one has some of them."""
+        return self.assigned.adopt(Holder(fleet, replica), devices)
 
     def keeps(self, replica: str, devices: tuple[str, ...]) -> bool:
         """Whether a running replica has to itself what it was started with."""
@@ -103,9 +103,10 @@ def visible_devices(process: int) -> tuple[str, ...]:
     return tuple(name for name in given.split(",") if name)
 
 
-def written_devices(folder: Path) -> tuple[str, ...]:
-    """The devices that the replica of this folder was started with."""
+def devices_of(folder: Path, process: int) -> tuple[str, ...]:
+    """The devices that the running replica of this folder was started with, by its start file; where that cannot be
+    read, by its ``process``."""
     try:
         return msgspec.json.decode((folder / "replica.json").read_bytes(), type=_Start).devices
     except (OSError, msgspec.DecodeError):
-        return ()
+        return visible_devices(process)

@@ -20,7 +20,7 @@ from tidegate.host.log_files import read_end
 from tidegate.host.process_stats import ProcessStats
 from tidegate.targets.local import cgroups
 from tidegate.targets.local.activity_file import ActivityFile
-from tidegate.targets.local.device_pool import written_devices
+from tidegate.targets.local.device_pool import devices_of
 from tidegate.targets.local.health import Health, HealthLook
 from tidegate.targets.local.paths import Folders
 from tidegate.targets.local.process import Process
@@ -107,7 +107,7 @@ class Replica:
             state = ReplicaState.DRAINING
         socket = written_socket(folder) or folders.socket(folder.name)
         log, settled = folders.log(fleet, folder.name), state is ReplicaState.READY
-        devices = written_devices(folder)
+        devices = devices_of(folder, process.identity.pid)
         return cls(folder.name, process, state, now, folder, socket, log, devices, settled=settled)
 
     def watch(self, ended: Callable[[], None]) -> None:

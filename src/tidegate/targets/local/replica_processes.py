@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import logging
+import os
+import signal
 from collections.abc import Collection, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +17,7 @@ from tidegate.host.atomic_write import write_private
 from tidegate.serving.contract.replica_spec import ReplicaSpec, most_threads
 from tidegate.targets.local import fork_server, recommenders, runners
 from tidegate.targets.local import replica as files
+from tidegate.targets.local.device_pool import devices_of, visible_devices
 from tidegate.targets.local.fork_server import ForkServer
 from tidegate.targets.local.on_demand import WakeUp
 from tidegate.targets.local.paths import Folders
@@ -82,13 +85,28 @@ def adopt(context: SupervisorContext, spec: FleetSpec, now: float) -> list[Repli
     for folder in sorted(within.iterdir()) if within.is_dir() else []:
         replica = Replica.adopt(spec.id, folder, context.folders, now)
         if replica is None:
+            _end_remains(folder)
             socket = files.written_socket(folder) or context.folders.socket(folder.name)
             clear(context, spec, folder.name, socket)
         else:
             found.append(replica)
-            if not context.devices.adopt(spec.id, folder):
+            if not context.devices.adopt(spec.id, replica.id, replica.devices):
                 log.warning("fleet %s: replica %s has a device that another one has", spec.id, replica.id)
     return found
+
+
+def _end_remains(folder: Path) -> None:
+    """Kill what a worker that ended unseen left running on its devices, such as children of its program: another
+    replica gets them next. Those alone: its session's number may be somebody else's by now."""
+    with contextlib.suppress(OSError, msgspec.DecodeError):
+        noted = msgspec.json.decode((folder / NOTE).read_bytes(), type=Identity)
+        devices = set(devices_of(folder, noted.pid))
+        if not devices or Process(noted).alive:
+            return
+        for pid in psutil.pids():
+            with contextlib.suppress(OSError):
+                if os.getsid(pid) == noted.pid and devices & set(visible_devices(pid)):
+                    os.kill(pid, signal.SIGKILL)
 
 
 def fits(context: SupervisorContext, spec: FleetSpec, replica: Replica) -> bool:

@@ -19,7 +19,7 @@ from tidegate.ports.target import Look
 from tidegate.targets.collection import worker_http
 from tidegate.targets.collection.sources import ServingReplica
 from tidegate.targets.local import replica_processes, rest_watch
-from tidegate.targets.local.device_pool import visible_devices
+from tidegate.targets.local.device_pool import devices_of, visible_devices
 from tidegate.targets.local.fleet_supervisor import Fleet
 from tidegate.targets.local.process import Process
 from tidegate.targets.local.replica import Replica
@@ -95,8 +95,9 @@ class LocalTarget:
         generation = folder.parent.name
         fleet = FleetId(folder.parent.parent.name, int(generation) if generation.isdecimal() else 0, folder.name)
         for one in sorted(folder.glob("replicas/*")):
-            if Process.adopt(one, self._context.folders.installation) is not None:
-                self._context.devices.adopt(fleet, one)
+            process = Process.adopt(one, self._context.folders.installation)
+            if process is not None:
+                self._context.devices.adopt(fleet, one.name, devices_of(one, process.identity.pid))
 
     async def _end(self, orphans: Sequence[Process]) -> None:
         """Their devices stay theirs until they have ended."""

@@ -1,8 +1,12 @@
 """Devices of replicas on this machine, with a fake list of devices: nothing here touches a GPU."""
 
 import asyncio
+import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from signal import SIGSTOP
+from subprocess import PIPE, Popen
 
 import psutil
 import pytest
@@ -20,12 +24,13 @@ from tests.unit.targets.local.local_harness import (
 from tidegate.domain.devices import VARIABLE, Device, DeviceReading, Holder
 from tidegate.domain.errors import TargetRefused
 from tidegate.domain.fleet import FleetId, FleetSpec
+from tidegate.host.process_stats import process_state
 from tidegate.settings import Settings
-from tidegate.targets.local.device_pool import DevicePool, visible_devices, written_devices
+from tidegate.targets.local.device_pool import DevicePool, devices_of, visible_devices
 from tidegate.targets.local.device_usage import STALE, DeviceMonitor
 from tidegate.targets.local.process import cleaned
 from tidegate.targets.local.provider import capabilities, device_pool
-from tidegate.targets.local.replica import SERVED
+from tidegate.targets.local.replica import SERVED, START
 from tidegate.targets.local.supervisor_context import DesiredFleet, save_desired
 from tidegate.targets.local.target import LocalTarget
 
@@ -124,7 +129,7 @@ def test_a_later_controller_knows_whose_devices_they_are() -> None:
         first = asking(1, 1)
         save_desired(here.folders, DesiredFleet(first, 1))
         folder = here.left("r-a", process, SERVED, start=here.describe(first, "r-a", None, ("fake1",)))
-        assert written_devices(folder) == ("fake1",)
+        assert devices_of(folder, process.pid) == ("fake1",)
 
         async def story() -> None:
             target = here.target()
@@ -151,6 +156,54 @@ def test_devices_of_a_fleet_whose_record_is_lost_stay_with_its_replicas() -> Non
             await target.ensure_fleet(first, 1)  # asked for again, it takes its replica up
             assert here.devices.assigned.held == {"fake0": Holder(FLEET, "r-a")}
             await target.drain_all()
+
+        run(story())
+
+
+def test_a_replica_whose_start_file_is_lost_keeps_its_device_until_it_has_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is replaced, and takes its time to go: another one with its device would find that in use."""
+    monkeypatch.setenv(VARIABLE, "fake0")
+    with stand(("sleep", "60")) as here, here.sleeper() as process:
+        with_fakes(here)
+        first = asking(1, 1)
+        save_desired(here.folders, DesiredFleet(first, 1))
+        folder = here.left("r-a", process, SERVED, start=here.describe(first, "r-a", None, ("fake0",)))
+        (folder / START).write_text("{")
+        process.send_signal(SIGSTOP)
+
+        async def story() -> None:
+            target = here.target()
+            assert here.devices.assigned.held["fake0"] == Holder(FLEET, "r-a")
+            await until(lambda: not here.devices.assigned.free, "its successor has the other one")
+            assert here.devices.assigned.held["fake0"] == Holder(FLEET, "r-a")
+            process.kill()
+            await target.drain_all()
+
+        run(story())
+
+
+def test_what_a_worker_that_ended_unseen_left_on_its_device_ends_before_another_has_it() -> None:
+    first, environment = asking(1, 1), {VARIABLE: "fake0", "PATH": os.environ["PATH"]}
+    leaving = Popen(["sh", "-c", "sleep 99 & read line"], stdin=PIPE, env=environment, start_new_session=True)
+    with stand(("sleep", "60")) as here, leaving as worker:
+        with_fakes(here)
+        save_desired(here.folders, DesiredFleet(first, 1))
+        here.left("r-a", worker, SERVED, start=here.describe(first, "r-a", None, ("fake0",)))
+
+        async def story() -> None:
+            await until(lambda: psutil.Process(worker.pid).children(), "it has a child")
+            (child,) = psutil.Process(worker.pid).children()
+            try:
+                worker.communicate()
+                assert child.is_running() and visible_devices(child.pid) == ("fake0",)
+                target = here.target()
+                await until(lambda: not process_state(child.pid), "the child has ended")
+                await target.drain_all()
+            finally:
+                with suppress(psutil.Error):
+                    child.kill()
 
         run(story())
 

@@ -6,6 +6,7 @@ whose answer differs by more passes only if changes of its last bits move the pr
 """
 
 import time
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -68,7 +69,8 @@ def compare_rows(on_cpu: Answer, on_device: Answer, pool: Pool, dtype: str = "")
             " compared with the processor's: leave out devices"
         )
     together, whole = _taken(on_cpu, [(join_rows(cases, len(cases)),)])
-    scale = [_magnitude(np.concatenate([found[0] for found in expected]), by_column=True)]
+    _check_telling(expected)
+    scale = [_typical(np.concatenate([found[0] for found in expected]))]
     judge = _Judge(on_cpu, scale, _allowed(expected, dtype))
     largest = judge.largest([*cases, *together], [*expected, *whole], on_device)
     return Comparison(largest, judge.allowed, cases)
@@ -83,7 +85,8 @@ def compare_examples(on_cpu: Answer, on_device: Answer, examples: Sequence[Case]
             " processor's: put one into the model data as probe.npz, an array for each input by its name, or leave"
             " out devices"
         )
-    scale = [_magnitude(leaf, by_column=False) for leaf in expected[0]]
+    _check_telling(expected)
+    scale = [_largest(leaf) for leaf in expected[0]]
     judge = _Judge(None, scale, _allowed(expected, dtype))
     return Comparison(judge.largest(cases, expected, on_device), judge.allowed, cases)
 
@@ -161,11 +164,31 @@ def _leaves(found: Any) -> list[Any]:
     return [np.asarray(found)]
 
 
-def _magnitude(values: Any, by_column: bool) -> Any:
-    """Of a typical answer."""
+def _check_telling(answers: Iterable[list[Any]]) -> None:
+    """Raises ArtifactError for answers without a value: a device that computes nothing would pass."""
+    leaves = [leaf for found in answers for leaf in found]
+    if not any(leaf.dtype.kind not in "fc" or np.isfinite(leaf).any() for leaf in leaves if leaf.size):
+        raise ArtifactError(
+            "the model answers no finite number to anything that is tried, so its answers on the device cannot be"
+            " compared with the processor's: leave out devices"
+        )
+
+
+def _typical(values: Any) -> Any:
+    """Magnitude of an answer to a row, by column: the median. The largest may be so large that any answer to the
+    other rows would pass beside it."""
     if values.dtype.kind not in "fc" or not values.size:
         return 0.0
-    return np.where(np.isfinite(values), np.abs(values), 0).max(axis=0 if by_column else None)
+    known = np.where(np.isfinite(values) & (values != 0), np.abs(values), np.nan)
+    with warnings.catch_warnings(action="ignore"):  # of columns without any
+        return np.nan_to_num(np.nanmedian(known, axis=0), posinf=0.0)
+
+
+def _largest(values: Any) -> Any:
+    """Magnitude of the largest number of a tensor, of which others are sums and differences."""
+    if values.dtype.kind not in "fc" or not values.size:
+        return 0.0
+    return np.where(np.isfinite(values), np.abs(values), 0).max()
 
 
 def _relative(expected: Any, found: Any, scale: Any) -> float:

@@ -83,6 +83,39 @@ def test_whole_numbers_have_no_tolerance() -> None:
     assert "by up to inf" in refused(label, lambda rows: 1 - label(rows))
 
 
+def test_one_huge_answer_does_not_hide_wrong_ones() -> None:
+    def grows(rows: Any) -> Any:
+        return np.exp(np.minimum(total(rows), np.float32(60)))
+
+    def small_ones_off(rows: Any) -> Any:
+        found = grows(rows)
+        return np.where(found < 1e15, found * 3, found)
+
+    assert grows(np.full((1, 3), 50, np.float32)) > 1e25
+    assert compare_rows(grows, grows, POOL).difference == 0
+    assert "answers otherwise" in refused(grows, small_ones_off)
+
+
+@pytest.mark.parametrize(
+    "empty",
+    [lambda rows: total(rows) * np.nan, lambda rows: total(rows) + np.inf, lambda rows: np.empty((len(rows), 0))],
+    ids=["nan", "infinite", "empty"],
+)
+def test_answers_that_tell_nothing_are_refused(empty: Run) -> None:
+    """A device that computes nothing would answer the same."""
+    assert "no finite number" in refused(empty, empty)
+    with pytest.raises(ArtifactError, match="no finite number"):
+        compare_examples(empty, empty, [(np.ones((2, 3), np.float32),)])
+
+
+def test_a_column_without_a_number_leaves_the_others_compared() -> None:
+    def two(rows: Any) -> Any:
+        return np.stack([total(rows), np.full(len(rows), np.nan, np.float32)], axis=1)
+
+    assert compare_rows(two, two, POOL).difference == 0
+    assert "answers otherwise" in refused(two, lambda rows: two(rows) + 1)
+
+
 def test_a_device_that_differs_in_batches_only_is_refused() -> None:
     assert "answers otherwise" in refused(total, lambda rows: total(rows) + (len(rows) > 1))
 
