@@ -30,7 +30,13 @@ from tidegate.targets.aws_lambda.zip_package import (
     plan_entries,
     write_zip,
 )
-from tidegate.targets.containers import check_container, file_roots, granted_environment, serving_mode
+from tidegate.targets.containers import (
+    check_container,
+    check_without_router,
+    file_roots,
+    granted_environment,
+    serving_mode,
+)
 
 HANDLER = "tidegate.serving.aws_lambda.function.handle"
 LARGEST_BODY = 6 * 1024 * 1024
@@ -127,8 +133,7 @@ def check_fleet(fleet: FleetSpec) -> None:
         raise TargetRefused(
             "Lambda has queues of its own: give the function a trigger of SQS, or take another target"
         )
-    if variant.capture is not None and variant.capture.enabled:
-        raise TargetRefused("data capture needs the platform's own workers: take target local")
+    check_without_router(variant)
     if variant.model.multi_model:
         raise TargetRefused("a function serves the models of its package: Mode MultiModel needs another target")
 

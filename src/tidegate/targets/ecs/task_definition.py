@@ -15,7 +15,7 @@ from tidegate.serving.contract import images
 from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
-from tidegate.targets.containers import granted_environment
+from tidegate.targets.containers import check_without_router, granted_environment
 from tidegate.targets.ecs.fargate_sizes import fit
 from tidegate.targets.ecs.options import CONTAINER, PORT, EcsOptions, service_name
 
@@ -35,8 +35,7 @@ def check_fleet(fleet: FleetSpec) -> None:
         raise TargetRefused("a load balancer copies no requests: a shadow variant needs another target")
     if variant.asynchronous is not None:
         raise TargetRefused("an asynchronous endpoint needs the platform's queue: take another target")
-    if variant.capture is not None and variant.capture.enabled:
-        raise TargetRefused("data capture needs the platform's own workers: take target local")
+    check_without_router(variant)
     for container in variant.model.containers:
         if container.data_url is not None and not container.data_url.startswith("s3://"):
             raise TargetRefused(
