@@ -72,6 +72,7 @@ class NativeDeployer:
         present = judge(there, compiled.config_name)
         if present.outcome is Outcome.SUCCEEDED:
             ensure.ensure_alarms(self.aws, compiled.alarms, ())
+            self._deregister(compiled)
             apply_scaling(self.aws, compiled)
             return Deployed(compiled, present, False)
         if not _goes_to(there, compiled.config_name):
@@ -173,9 +174,7 @@ class NativeDeployer:
 
     def _change(self, compiled: Compiled) -> Compiled:
         """CreateEndpoint or UpdateEndpoint, once. Returns what was carried out."""
-        for call in compiled.before:
-            self.say(f"{call.operation}: {call.why}")
-            self._ignore_missing(call)
+        self._deregister(compiled)
         if not compiled.creates:
             arn = self._own(compiled.endpoint)["EndpointArn"]
             tags = _endpoint_tags(compiled)
@@ -195,9 +194,11 @@ class NativeDeployer:
                 raise InProgress(f"{compiled.endpoint} is busy for more than 20 minutes; try again later")
             self.aws.pause(POLL)
 
-    def _ignore_missing(self, call: Call) -> None:
-        with contextlib.suppress(ResourceMissing):
-            self.aws.call(call.service, call.operation, dict(call.params))
+    def _deregister(self, compiled: Compiled) -> None:
+        for call in compiled.before:
+            self.say(f"{call.operation}: {call.why}")
+            with contextlib.suppress(ResourceMissing):
+                self.aws.call(call.service, call.operation, dict(call.params))
 
     def _finish(self, compiled: Compiled, smoke: SmokeRequest | None) -> None:
         apply_scaling(self.aws, compiled)

@@ -1,4 +1,4 @@
-"""``require_evidence`` of the update in progress as tags of its endpoint, so that whoever follows it keeps it. Pure."""
+"""``require_evidence`` of the update in progress as tags of its endpoint, for whoever follows it. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
