@@ -24,6 +24,8 @@ MOST_BYTES = 64 * 1024
 """Of a task definition (ECS's quota)."""
 _COMMAND = f'printf %s "${START}" > /tmp/start.json && exec serve /tmp/start.json'
 _MEBIBYTE = 1024 * 1024
+_EARLIER = 5
+"""Seconds before the load balancer gives a request up, by which a task has answered it."""
 
 
 def check_fleet(fleet: FleetSpec) -> None:
@@ -161,6 +163,10 @@ def start_file(options: EcsOptions, fleet: FleetSpec, table: ImageTable, setting
             "socket": "",
             "region": options.region,
             "raw_errors": True,
+            "account": settings.account,
+            "max_body": settings.max_body,
+            "invocation_timeout": float(min(settings.invocation_timeout, options.idle_timeout - _EARLIER)),
+            "stream_timeout": settings.stream_timeout,
             "download_timeout": fleet.variant.download_timeout,
             "startup_timeout": fleet.variant.startup_timeout,
             "containers": [

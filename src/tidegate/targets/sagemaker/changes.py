@@ -16,8 +16,8 @@ _KEYED = {"ProductionVariants": "VariantName", "ShadowProductionVariants": "Vari
 
 
 def find_changes(aws: AwsClient, compiled: Compiled) -> list[DirectChange]:
-    """Of the config, its models, the alarms and the autoscaling; everything is new where there is no endpoint. Scheduled
-    peaks, whose times move with every deployment, are left out. Reads only."""
+    """Of the config, its models, the alarms and the autoscaling; everything is new where there is no endpoint.
+    Scheduled peaks, whose times move with every deployment, are left out. Reads only."""
     there = describe_endpoint(aws, compiled.endpoint)
     config = _described(aws, "EndpointConfig", there["EndpointConfigName"]) if there is not None else {}
     found = list(compare(compiled.config.params, config, ""))
