@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from tests.unit.targets.ecs.test_target import OPTIONS, spec
+from tidegate.domain.errors import TargetRefused
 from tidegate.domain.fleet import FleetSpec
 from tidegate.domain.registry import ContainerDefinition
 from tidegate.serving.contract.images import ImageTable
@@ -43,6 +44,15 @@ def test_task_answers_within_the_servers_limit_and_before_the_load_balancer_give
     start = json.loads(start_file(options, asking(), ImageTable(), settings))
     assert start["invocation_timeout"] == seconds
     assert (start["max_body"], start["stream_timeout"]) == (1000, 70)
+
+
+def test_server_with_keys_starts_no_task_that_checks_none_unless_it_is_said_to() -> None:
+    settings = Settings(access_keys={"KEY": "a-secret-of-a-client"})
+    with pytest.raises(TargetRefused, match="unsigned: true") as refused:
+        start_file(OPTIONS, asking(), ImageTable(), settings)
+    assert "a-secret" not in str(refused.value)
+    start = start_file(msgspec.structs.replace(OPTIONS, unsigned=True), asking(), ImageTable(), settings)
+    assert "a-secret" not in start
 
 
 def replace_options(idle: int) -> EcsOptions:
