@@ -31,7 +31,7 @@ class EcsOptions(AwsOptions, frozen=True, kw_only=True):
     """CPU units of a task where the spec says nothing; 1024 are one core."""
     memory: int = 2048
     """MiB of a task where the spec says nothing."""
-    unsigned: bool = False
+    allow_unsigned: bool = False
     """Whoever reaches the load balancer may ask the models, although the server has access keys: tasks do not get
     them, and check no signature."""
     idle_timeout: Annotated[int, msgspec.Meta(ge=10, le=4000)] = 60

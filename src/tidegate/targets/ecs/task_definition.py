@@ -144,10 +144,10 @@ def target_group(options: EcsOptions, name: str, tags: Mapping[str, str]) -> dic
 
 def start_file(options: EcsOptions, fleet: FleetSpec, table: ImageTable, settings: Settings) -> str:
     """JSON of what the worker starts with. Raises Invalid or TargetRefused."""
-    if settings.access_keys and not options.unsigned:
+    if settings.access_keys and not options.allow_unsigned:
         raise TargetRefused(
             "tasks check no signatures, and this server has access keys: let only your clients reach the load"
-            " balancer, then set `unsigned: true` in the settings of target 'ecs'"
+            " balancer, then set `allow_unsigned: true` in the settings of target 'ecs'"
         )
     model = fleet.variant.model
     if len(model.containers) != 1 or model.multi_model:

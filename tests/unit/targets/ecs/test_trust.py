@@ -48,10 +48,10 @@ def test_task_answers_within_the_servers_limit_and_before_the_load_balancer_give
 
 def test_server_with_keys_starts_no_task_that_checks_none_unless_it_is_said_to() -> None:
     settings = Settings(access_keys={"KEY": "a-secret-of-a-client"})
-    with pytest.raises(TargetRefused, match="unsigned: true") as refused:
+    with pytest.raises(TargetRefused, match="allow_unsigned: true") as refused:
         start_file(OPTIONS, asking(), ImageTable(), settings)
     assert "a-secret" not in str(refused.value)
-    start = start_file(msgspec.structs.replace(OPTIONS, unsigned=True), asking(), ImageTable(), settings)
+    start = start_file(msgspec.structs.replace(OPTIONS, allow_unsigned=True), asking(), ImageTable(), settings)
     assert "a-secret" not in start
 
 
