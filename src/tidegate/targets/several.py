@@ -136,8 +136,8 @@ class SeveralLifecycles:
 
 @dataclass(frozen=True)
 class SeveralLogs:
-    """A ``ports.logs.Logs``. What one target has is shown although another cannot be asked; where nothing is found, the
-    error of the one that may have it is raised."""
+    """A ``ports.logs.Logs``. What one target has is shown although another cannot be asked; where nothing is found,
+    the error of the one that may have it is raised."""
 
     parts: tuple[Logs, ...]
 
