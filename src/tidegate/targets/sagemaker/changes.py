@@ -74,7 +74,9 @@ def _scaling_changes(aws: AwsClient, compiled: Compiled) -> Iterator[DirectChang
         else:
             where["ResourceId"] = call.params["ResourceId"]
         seen = [one for page in pages(aws, SERVICE, operation, where) for one in page[listed]]
-        before = next((one for one in seen if all(one[each] == call.params[each] for each in (key, _OF))), {})
+        before: Params = next(
+            (one for one in seen if all(one[each] == call.params[each] for each in (key, _OF))), {}
+        )
         yield from compare(call.params, before, f"autoscaling.{call.params[key]}")
 
 

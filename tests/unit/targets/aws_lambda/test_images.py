@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.targets.aws_lambda.test_target import FUNCTION, OPTIONS, START, spec
+from tests.unit.targets.aws_lambda.test_target import FUNCTION, OPTIONS, spec
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.targets.aws.ownership import owner_tags
 from tidegate.targets.aws_lambda.description import configuration, creation
@@ -27,7 +27,9 @@ def wanted(tag: str, data: str, generation: int, **environment: str) -> VersionW
     given = {name: getattr(OPTIONS, name) for name in ("region", "role")}
     options = AwsLambdaOptions(**given, package="image", image_uri=f"{ADDRESS}:{tag}")
     fleet = spec(generation)
-    model = Model("model", (ContainerDefinition("tidegate/xgboost", data, environment),), START)
+    model = Model(
+        "model", (ContainerDefinition("tidegate/xgboost", data, environment),), fleet.variant.model.created_at
+    )
     fleet = replace(fleet, variant=replace(fleet.variant, model=model))
     code = CodeWanted({"ImageUri": options.image_uri}, image=options.image_uri)
     tags = creation(options, owner_tags("id", "fraud"))
