@@ -111,12 +111,8 @@ def test_a_fleet_is_a_service_that_is_ready_when_its_targets_are_healthy(stage: 
 def test_a_rule_comes_before_those_of_others_that_take_every_path(stage: Stage) -> None:
     for number, path in ((1, "/shop/*"), (50_000, "/*")):
         condition = {"Field": "path-pattern", "PathPatternConfig": {"Values": [path]}}
-        stage.aws.rules[path] = {
-            "RuleArn": path,
-            "Priority": str(number),
-            "Conditions": [condition],
-            "Actions": [],
-        }
+        rule = {"RuleArn": path, "Priority": str(number), "Conditions": [condition]}
+        stage.aws.rules[path] = {**rule, "Actions": [{"Type": "forward", "ForwardConfig": {"TargetGroups": []}}]}
     asyncio.run(stage.target.ensure_fleet(spec(), 1))
     assert [rule["Priority"] for rule in stage.aws.rules.values()] == ["1", "50000", "2"]
 
