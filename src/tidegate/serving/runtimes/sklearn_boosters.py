@@ -1,7 +1,7 @@
 """Models of LightGBM and XGBoost within scikit-learn's, trained with pandas' category columns.
 
-Both libraries take the numbers of an array for codes, positions in the list of categories, and refuse a DataFrame whose
-column is no category. So an array of a request's values would be answered wrongly, and without an error.
+Both libraries take the numbers of an array for codes, positions in the list of categories, and refuse a DataFrame
+whose column is no category. So an array of a request's values would be answered wrongly, and without an error.
 """
 
 import sys
@@ -35,7 +35,7 @@ def find_kinds(model: Any, environment: Mapping[str, str]) -> tuple[ColumnType, 
 
 
 def holds_categories(model: Any) -> bool:
-    """Whether a booster that was trained with categories is anywhere in the model, or the model is too large to say."""
+    """Whether a booster with categories is anywhere in the model, or the model is too large to say."""
     if not _LIBRARIES & sys.modules.keys():
         return False
     seen: dict[int, Any] = {}
