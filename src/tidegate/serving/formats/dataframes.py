@@ -208,6 +208,9 @@ class Signature:
 
     def _tensors(self, value: Any) -> Any:
         if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
+            for number, one in enumerate(value):
+                if one.keys() != value[0].keys():
+                    raise ModelFailed(400, f"Row {number + 1} has other names than row 1.")
             value = {name: [one.get(name) for one in value] for name in value[0]}
         if not self.tensors:
             if isinstance(value, dict):

@@ -192,6 +192,12 @@ def test_a_large_whole_number_beside_a_fraction_is_exact(numbers: list[float]) -
     assert found.tolist() == [numbers]
 
 
+@pytest.mark.parametrize("second", ['{"x": 2, "y": 3}', '{"y": 3}', "{}"])
+def test_rows_of_tensors_with_different_names_are_refused(second: str) -> None:
+    with pytest.raises(ModelFailed, match="Row 2 has other names than row 1"):
+        Signature((), ()).read(b'{"inputs": [{"x": 1}, %b]}' % second.encode(), JSON)
+
+
 @pytest.mark.parametrize("numbers", ["[9007199254740993, 1.5]", "[9007199254740993, null]", "[1e300, 1.0]"])
 def test_what_is_no_whole_number_is_refused_beside_a_large_one(numbers: str) -> None:
     with pytest.raises(ModelFailed):
