@@ -43,7 +43,7 @@ class Worker:
 def client(worker: Worker, processing: DataProcessing) -> BatchClient:
     job = TransformJob(
         "job",
-        Model("m", ContainerDefinition("tidegate/program"), NOW),
+        Model("m", (ContainerDefinition("tidegate/program"),), NOW),
         TransformInput("file:///in", content_type="text/csv", split=SplitType.LINE),
         TransformOutput("file:///out", by_line=True),
         NOW,

@@ -47,7 +47,8 @@ def served(folder: Path, model: Any) -> Any:
 
 
 def as_csv(rows: pd.DataFrame) -> bytes:
-    return rows.astype({"land": rows["land"].cat.categories.dtype}).to_csv(index=False).encode()
+    text: str = rows.astype({"land": rows["land"].cat.categories.dtype}).to_csv(index=False)
+    return text.encode()
 
 
 @by_library
