@@ -45,12 +45,13 @@ def decode(data: str | bytes, content_type: str | None) -> Any:
 
 def _table(text: str) -> Any:
     """Parse a CSV in which every line is a row: numpy alone would skip empty lines and treat # as a comment."""
-    lines = text.removesuffix("\n").split("\n")
+    bare = text.removesuffix("\n")
+    lines = bare.split("\n")
     for number, line in enumerate(lines):
         if not line.strip():
             raise ValueError(f"line {number + 1} is empty")
     found = _parse(text, None)
-    if _UNSURE.search(text) and _has_gaps(lines, found):
+    if _UNSURE.search(bare) and _has_gaps(lines, found):
         return _parse(text, np.float64)
     return found
 
