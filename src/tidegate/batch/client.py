@@ -94,9 +94,10 @@ class BatchClient:
         self._by_line = job.sink.by_line
         self._pool = pool
         self._processor = None if job.processing.plain else Processor(job.processing, job.source.content_type)
+        accept = job.sink.accept or (self._processor.accept if self._processor is not None else "")
         self._headers = [
             (name, value.encode("latin-1", "replace"))
-            for name, value in ((b"content-type", job.source.content_type), (b"accept", job.sink.accept))
+            for name, value in ((b"content-type", job.source.content_type), (b"accept", accept))
             if value
         ]
 
@@ -162,9 +163,10 @@ class BatchClient:
             found = await self._ask_with_retries([*self._headers, (FIRST, b"1" if first == 1 else b"0")], sent)
             if isinstance(found, BatchRefused):
                 return found
-            return self._finish_output(
-                found.body if self._processor is None else self._processor.join_output(body, found.body, begins)
-            )
+            if self._processor is None:
+                return self._finish_output(found.body)
+            self._processor.check_answer(found.headers.get(b"content-type", b"").decode("latin-1"), found.body)
+            return self._finish_output(self._processor.join_output(body, found.body, begins))
         except UnfitRecord as unfit:
             return BatchRefused(str(unfit))
 

@@ -65,6 +65,17 @@ class Processor:
             return BOM + sent if begins and sent.startswith(BOM) else sent
         return _to_json_lines(_apply(self._documents(body), self._input_filter.select))
 
+    @property
+    def accept(self) -> str:
+        """The content type that answers are asked for; empty for what the model gives."""
+        return CSV if self._form == CSV else ""
+
+    def check_answer(self, content_type: str, answer: bytes) -> None:
+        """Raises UnfitRecord for JSON in place of CSV: its commas would be taken for those between columns."""
+        kind = media_type(content_type)
+        if self._form == CSV and kind in (JSON, JSON_LINES) and answer.lstrip()[:1] in (b"{", b"["):
+            raise UnfitRecord(0, f"the answer is {kind}, and DataProcessing of {CSV} needs {CSV}")
+
     def join_output(self, body: bytes, answer: bytes, begins: bool = False) -> bytes:
         """The output for a batch and its answer. Raises UnfitRecord, also if their numbers of records differ."""
         if not self._join and self._output_filter.all:

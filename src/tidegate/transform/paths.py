@@ -48,9 +48,17 @@ class JSONPath(NamedTuple):
         return document
 
     def columns(self) -> Callable[[Sequence[Any]], list[Any]]:
-        """Returns a function that selects columns of a row, and raises MissingValue for a missing one."""
+        """Returns a function that selects columns of a row, and raises MissingValue for a missing one, or if there is
+        none: an empty line would be a row with a missing value."""
         picks = [pick for step in self.steps if step is not None for pick in step if not isinstance(pick, str)]
-        return lambda row: [cell for pick in picks for cell in _cells(row, pick)] if picks else list(row)
+
+        def select(row: Sequence[Any]) -> list[Any]:
+            found = [cell for pick in picks for cell in _cells(row, pick)]
+            if not found:
+                raise MissingValue(f"it has {len(row)} values, and none at {self.text}")
+            return found
+
+        return select if picks else list
 
 
 def parse(text: str, *, table: bool = False) -> JSONPath:

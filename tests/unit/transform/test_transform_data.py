@@ -90,6 +90,23 @@ def test_answers_that_cannot_be_told_apart_are_unfit() -> None:
     assert unfit.value.record == 1
 
 
+def test_a_row_of_csv_without_any_column_at_a_path_is_unfit() -> None:
+    with pytest.raises(UnfitRecord, match=r"it has 2 values, and none at \$\[2:\]") as unfit:
+        csv(input_filter="$[2:]").filter_input(b"1,2,3\n1,2\n")
+    assert unfit.value.record == 1
+    with pytest.raises(UnfitRecord, match="and none at"):
+        csv(output_filter="$[1:]").join_output(b"1,2\n", b"0.5\n")
+
+
+@pytest.mark.parametrize("body", [b'{"predictions":[0.25,0.75]}', b"\n[0.25, 0.75]\n"])
+def test_an_answer_in_json_is_no_row_of_csv(body: bytes) -> None:
+    with pytest.raises(UnfitRecord, match="the answer is application/json"):
+        csv(output_filter="$[-1]").check_answer("application/json; charset=utf-8", body)
+    csv(join=True).check_answer("text/csv", b"[a],1\n")
+    csv(join=True).check_answer("application/json", b"0.5\n")
+    Processor(DataProcessing(join=True), "application/jsonlines").check_answer("application/json", body)
+
+
 @pytest.mark.parametrize(
     ("form", "accept", "split", "by_line", "said"),
     [

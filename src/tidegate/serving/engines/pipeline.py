@@ -204,7 +204,7 @@ class _Run:
             for name, value in outcome.headers:
                 if name.lower() == _ATTRIBUTES:
                     changes[_ATTRIBUTES] = value
-            self.begin(self._number + 1, outcome.body, changes)
+            self.begin(self._number + 1, _rows(outcome) if stage.accept == ARRAY else outcome.body, changes)
 
     async def _collect(self, stream: Stream) -> None:
         """Join a streamed answer, since the next stage needs a whole body."""
@@ -250,6 +250,15 @@ class _TracedRun(_Run):
             kind = changes[b"content-type"].decode("latin-1")
             self.seen.append(StageOutput(self._stages[number - 1].name, body, kind))
         super().begin(number, body, changes)
+
+
+def _rows(answer: Answer) -> bytes:
+    """The answer of a table runtime for the next one, which would take a value for each row for one row of values."""
+    if answer.content_type.encode() != ARRAY:
+        return answer.body
+    from tidegate.serving.formats import npy  # noqa: PLC0415  # needs numpy, which these stages have imported
+
+    return npy.as_column(answer.body)
 
 
 async def _join(stream: Stream, limit: int) -> Outcome:

@@ -7,7 +7,7 @@ In: ``text/csv`` (with or without a line of names), and JSON with ``dataframe_sp
 
 import base64
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -20,14 +20,14 @@ from tidegate.serving.contract.invocation import Answer, ModelFailed
 from tidegate.serving.formats import row_decoder
 from tidegate.serving.formats.column_values import parse_number
 from tidegate.serving.formats.content_types import check_charset, heading_of
-from tidegate.serving.formats.exact_cast import Inexact, cast
+from tidegate.serving.formats.exact_cast import Inexact, array_of, cast
 from tidegate.serving.formats.json_encoding import encode_json
 from tidegate.serving.formats.json_errors import parse_json
 from tidegate.serving.formats.json_rows import Heading, RowParser
+from tidegate.serving.formats.schema_values import CHECKS, TOLD
 from tidegate.transform.csv_lines import BOM, BadField, split_lines, text_fields, without_bom
 
 FORMS = ("dataframe_split", "dataframe_records", "instances", "inputs")
-_RANGES = {"integer": 2**31, "long": 2**63}
 _DTYPES = {"boolean": "bool", "integer": "int32", "long": "int64", "float": "float32", "double": "float64"}
 
 
@@ -112,7 +112,7 @@ class Signature:
             raise ModelFailed(400, "The request has no rows.")
         fields = [_fields(number, line) for number, line in enumerate(lines)]
         if not self.tensors and not self.columns:
-            return _by_pandas(body, [len(line) for line in fields], heading)
+            return _by_pandas(body, fields, heading)
         if self.tensors:
             return self._tensors([[_number(text) for text in line] for line in fields])
         names, rows = (fields[0], fields[1:]) if self._is_header(fields[0], heading) else (None, fields)
@@ -127,11 +127,24 @@ class Signature:
         if heading is not Heading.UNSAID:
             return heading is Heading.PRESENT
         if not set(fields) >= {column.name for column in self.columns if column.required}:
+            self._check_names(fields)
             return False
         layout = RowParser(len(self.columns), [column.name for column in self.columns], free=True)
         if layout.numbered and len(fields) == layout.count:
             return layout.header(fields, heading, fits=True) is not None
         return bool(set(fields) & set(layout.names or ()))
+
+    def _check_names(self, fields: Sequence[str]) -> None:
+        """Raises ModelFailed if a line that is no header has a column's name, where any text may be a value."""
+        if any(column.kind != "string" or _is_number(column.name) for column in self.columns):
+            return
+        named = {field.strip() for field in fields} & {column.name.strip() for column in self.columns}
+        if named:
+            raise ModelFailed(
+                400,
+                f"The first line has {min(named)!r}, a column of the model, and not the names of all: it may be a"
+                " header or a row. Name all columns, or say 'text/csv; header=absent' for the content type.",
+            )
 
     def _split(self, value: Any) -> Any:
         if not isinstance(value, dict) or not isinstance(value.get("data"), list):
@@ -195,6 +208,9 @@ class Signature:
 
     def _tensors(self, value: Any) -> Any:
         if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
+            for number, one in enumerate(value):
+                if one.keys() != value[0].keys():
+                    raise ModelFailed(400, f"Row {number + 1} has other names than row 1.")
             value = {name: [one.get(name) for one in value] for name in value[0]}
         if not self.tensors:
             if isinstance(value, dict):
@@ -215,7 +231,7 @@ class Signature:
 
 
 def _series(column: SchemaColumn, values: list[Any], at: int) -> Any:
-    check = _CHECKS.get(column.kind)
+    check = CHECKS.get(column.kind)
     if check is None:
         return pd.Series(values, dtype=object)
     found: list[Any] = []
@@ -223,7 +239,7 @@ def _series(column: SchemaColumn, values: list[Any], at: int) -> Any:
         if value is None and (column.kind in ("double", "float", "string") or not column.required):
             found.append(value)
             continue
-        good, expected = check(value), _TOLD[column.kind]
+        good, expected = check(value), TOLD[column.kind]
         if good is None:
             shown = "null" if value is None else msgspec.json.encode(value).decode()[:40]
             place = f"Row {number + 1}, column {at + 1} ({column.name})"
@@ -245,57 +261,6 @@ def _series(column: SchemaColumn, values: list[Any], at: int) -> Any:
     return series
 
 
-def _whole(limit: int) -> Callable[[Any], Any]:
-    def check(value: Any) -> Any:
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)
-        good = isinstance(value, int) and not isinstance(value, bool) and -limit <= value < limit
-        return value if good else None
-
-    return check
-
-
-def _real(value: Any) -> Any:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _moment(value: Any) -> Any:
-    try:
-        return datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        return None
-
-
-def _binary(value: Any) -> Any:
-    try:
-        return base64.b64decode(value, validate=True) if isinstance(value, str) else None
-    except ValueError:
-        return None
-
-
-_CHECKS: dict[str, Callable[[Any], Any]] = {
-    "boolean": lambda value: value if isinstance(value, bool) else None,
-    "integer": _whole(_RANGES["integer"]),
-    "long": _whole(_RANGES["long"]),
-    "float": _real,
-    "double": _real,
-    "string": lambda value: value if isinstance(value, str) else None,
-    "binary": _binary,
-    "datetime": _moment,
-}
-"""MLflow's type -> function that converts a value, or returns None for another type."""
-_TOLD = {
-    "boolean": "true or false",
-    "integer": "a whole number of 32 bits",
-    "long": "a whole number",
-    "float": "a number",
-    "double": "a number",
-    "string": "a text",
-    "binary": "base64",
-    "datetime": "a date and time such as 2026-01-31T12:00:00",
-}
-
-
 def _read_text(text: str, kind: str) -> Any:
     """A CSV field as the JSON value; unreadable fields stay text, which the check then reports."""
     if kind == "boolean":
@@ -305,6 +270,10 @@ def _read_text(text: str, kind: str) -> Any:
     return text
 
 
+def _is_number(text: str) -> bool:
+    return not isinstance(_number(text), str)
+
+
 def _number(text: str) -> Any:
     try:
         return parse_number(text)
@@ -312,13 +281,18 @@ def _number(text: str) -> Any:
         return text
 
 
-def _by_pandas(body: bytes, widths: Sequence[int], heading: Heading) -> Any:
-    """Parse a CSV as MLflow's scoring server does for a model without a signature: with a header. ``widths``: number
-    of fields of each line."""
+def _by_pandas(body: bytes, fields: Sequence[Sequence[str]], heading: Heading) -> Any:
+    """Parse a CSV as MLflow's scoring server does for a model without a signature: with a header. ``fields``: those
+    of each line."""
+    widths = [len(line) for line in fields]
     for number, width in enumerate(widths):
         if width != widths[0]:  # pandas would use the first column as the index
             raise ModelFailed(400, f"Line {number + 1} has {width} columns, the first line {widths[0]}.")
     header = heading is not Heading.ABSENT
+    if header:  # pandas would call the second of two equal names by another one
+        for at, name in enumerate(fields[0]):
+            if name in fields[0][:at]:
+                raise ModelFailed(400, f"The column {name!r} is given twice.")
     # pandas removes a byte order mark; ours is removed already, and another one is data.
     found = pd.read_csv(io.BytesIO(BOM + body), header=0 if header else None)
     if len(found) != len(widths) - header:
@@ -334,8 +308,9 @@ def _fields(number: int, line: bytes) -> list[str]:
 
 
 def _array(name: str, value: Any, dtype: Any) -> Any:
+    """``dtype`` None: as numpy has it."""
     try:
-        found = np.array(value, dtype=dtype)
+        found = np.array(value) if dtype is None else array_of(value, dtype)
     except (ValueError, TypeError, OverflowError):
         raise ModelFailed(400, f"{name} must be lists of values of one length each.") from None
     return found
@@ -343,7 +318,7 @@ def _array(name: str, value: Any, dtype: Any) -> Any:
 
 def _fit(one: Tensor, value: Any) -> Any:
     name = one.name or "The input"
-    found = _array(name, value, None)
+    found = _array(name, value, one.dtype)
     if found.dtype.kind not in "fiub" and np.dtype(one.dtype).kind in "fiub":
         raise ModelFailed(400, f"{name} has values that are not numbers.")
     if np.dtype(one.dtype).kind in "fiu" and _has_truth(value):

@@ -15,6 +15,23 @@ class Inexact(ValueError):
         self.place = place
 
 
+_EXACT = 2.0**53
+"""Whole numbers beyond it are not exact in float64."""
+
+
+def array_of(value: Any, dtype: DTypeLike) -> NDArray[Any]:
+    """Convert nested lists of JSON's numbers, for a ``cast`` to ``dtype``: numpy rounds large whole numbers beside a
+    fraction, such as 1.0. Raises what numpy raises for other lists."""
+    found = np.array(value)
+    wanted = np.dtype(dtype)
+    if wanted.kind in "iu" and found.dtype.kind == "f" and (np.abs(found) >= _EXACT).any():
+        numbers = np.array(value, object).flat
+        whole = [int(one) if isinstance(one, float) and one.is_integer() else one for one in numbers]
+        if all(isinstance(one, int) for one in whole):
+            return np.array(whole, wanted).reshape(found.shape)
+    return found
+
+
 def cast(values: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
     """Cast to ``dtype``: integers and booleans exactly, others to the nearest value. Raises Inexact if a number would
     become another integer, or infinite."""

@@ -52,6 +52,13 @@ def encode(array: NDArray[Any]) -> bytes:
     return _encode_header(array.shape, array.dtype.str) + array.tobytes()
 
 
+def as_column(body: bytes) -> bytes:
+    """The array with a second axis of length 1, if it has one axis: a value for each row is no row of values. Raises
+    what ``split`` raises."""
+    shape, _, dtype, data = split(body)
+    return _encode_header((*shape, 1), dtype.str) + data if len(shape) == 1 else body
+
+
 @lru_cache(_KEPT)
 def _read(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     stream = io.BytesIO(head)

@@ -14,7 +14,7 @@ import numpy as np
 
 from tidegate.serving.contract.invocation import Answer, Call, ModelFailed
 from tidegate.serving.formats import npy, row_decoder
-from tidegate.serving.formats.exact_cast import Inexact, cast
+from tidegate.serving.formats.exact_cast import Inexact, array_of, cast
 from tidegate.serving.formats.json_encoding import encode_json
 from tidegate.serving.formats.json_errors import parse_json
 from tidegate.transform.csv_lines import without_bom
@@ -114,7 +114,7 @@ def _array(value: Any, one: TensorInput) -> Any:
         raise ModelFailed(400, f"{one.name} must be a list of numbers, or of lists of them.")
     dtype = one.dtype or "float32"
     try:
-        found = np.array(_cells(value, truths=dtype == "bool"))
+        found = array_of(_cells(value, truths=dtype == "bool"), dtype)
         if found.dtype.kind not in _KINDS:
             raise ValueError
         return cast(found, dtype)

@@ -43,6 +43,8 @@ class TypedInput:
     """Replacement of a missing text; by default none may be missing."""
     texts: frozenset[str] | None = None
     """The texts that the model knows; None: any."""
+    exact: bool = False
+    """Whether its whole numbers must not be rounded to floats."""
 
     @property
     def wanted(self) -> str:

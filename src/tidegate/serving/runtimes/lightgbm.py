@@ -48,11 +48,12 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> TabularScorer:
     def predict(rows: row_decoder.Matrix) -> Any:
         return booster.predict(rows, num_threads=number)
 
-    return TabularScorer(predict, _features(booster, categories.declared_categories(environment)), accept)
+    return TabularScorer(predict, features(booster, categories.declared_categories(environment)), accept)
 
 
-def _features(booster: lightgbm.Booster, declared: Mapping[str, categories.Values]) -> row_decoder.Features:
-    """The model's columns. Those that were pandas categories in training have their lists."""
+def features(booster: lightgbm.Booster, declared: Mapping[str, categories.Values]) -> row_decoder.Features:
+    """The model's columns. Those that were pandas categories in training have their lists. Raises ArtifactError for
+    lists whose columns are not certain."""
     count, names = booster.num_feature(), booster.feature_name()
     lists = booster.pandas_categorical or []
     if declared:

@@ -33,6 +33,7 @@ try:
     from tidegate.serving.runtimes import (
         kept_verdict,
         row_probes,
+        sklearn_boosters,
         sklearn_checks,
         sklearn_columns,
         sklearn_independence,
@@ -83,8 +84,10 @@ def load(model_dir: Path, environment: Mapping[str, str]) -> TabularScorer:
         found = _of_columns(score, inputs, accept, alone, bool(names))
         _decide_batching(found, model, _pool(inputs), files)
         return found
-    features = row_decoder.Features(int(columns or 1), names, dtype=np.float64)
-    shape = _shaper(score, names)
+    kinds = sklearn_boosters.find_kinds(model, environment)
+    features = row_decoder.Features(int(columns or 1), names, kinds, np.float64)
+    # A booster takes codes of categories as an array; what is within a model gets a DataFrame, or refuses it.
+    shape = _shaper(score, names, frame=kinds is None and sklearn_boosters.holds_categories(model))
 
     def predict(rows: row_decoder.Matrix) -> Any:
         try:
@@ -200,12 +203,15 @@ def _answers(found: Any) -> Any:
     return np.asarray(found.toarray() if hasattr(found, "toarray") else found)
 
 
-def _shaper(score: Callable[[Any], Any], names: Sequence[str]) -> Callable[[row_decoder.Matrix], Any]:
-    """A function from rows to the model's input: the rows, or a DataFrame if it finds columns by name."""
+def _shaper(score: Callable[[Any], Any], names: Sequence[str], frame: bool) -> Callable[[row_decoder.Matrix], Any]:
+    """A function from rows to the model's input: the rows, or a DataFrame if it finds columns by name. ``frame``: it
+    must have one."""
     if not names:
         return _same
     # The names were checked, and are in the model's order.
     warnings.filterwarnings("ignore", message="X does not have valid feature names")
+    if frame:
+        return partial(_pandas().DataFrame, columns=list(names))
     try:
         score(np.zeros((1, len(names))))
     except ValueError as error:

@@ -19,20 +19,22 @@ NUMBER = TypedInput("", np.dtype(np.float64))
 _TEXT = TypedInput("", np.dtype(object))
 TYPES = {
     "number": NUMBER,
-    "whole": TypedInput("", np.dtype(np.int64)),
+    "whole": TypedInput("", np.dtype(np.int64), exact=True),
     "truth": TypedInput("", np.dtype(np.bool_)),
     "text": TypedInput("", np.dtype(object), absent=np.nan),
 }
 """Words in the variable."""
 _INSIDE = ("best_estimator_", "regressor_", "estimator_", "_preprocessor")
 """Attributes of meta-estimators with the estimator that gets the columns unchanged."""
+_EXACT = 2**53
+"""Whole numbers beyond it are not exact in float64."""
 Found = dict[int, TypedInput]
 """Column (from 0) -> its type, without columns of unknown type."""
 
 
 def inputs(model: Any, environment: Mapping[str, str]) -> list[TypedInput] | None:
-    """The columns, or None if all are numbers. Raises Invalid for the environment, and ArtifactError if it names a
-    column that the model does not have."""
+    """The columns, or None if all are numbers that float64 holds. Raises Invalid for the environment, and
+    ArtifactError if it names a column that the model does not have."""
     names = [str(name) for name in getattr(model, "feature_names_in_", ())]
     count = len(names) or int(getattr(model, "n_features_in_", None) or 1)
     found = _seen(model, list(range(count)))
@@ -41,11 +43,11 @@ def inputs(model: Any, environment: Mapping[str, str]) -> list[TypedInput] | Non
         if not 0 <= at < count:
             raise ArtifactError(f"{VARIABLE} has {name!r}, which is no column of the model")
         found[at] = TYPES[kind]
-    if all(one.dtype.kind in "fi" for one in found.values()):
+    if all(one.dtype.kind in "fi" and not one.exact for one in found.values()):
         return None
     labels = names or list(map(str, range(count)))
     return [
-        TypedInput(label, one.dtype, one.absent, one.texts)
+        TypedInput(label, one.dtype, one.absent, one.texts, one.exact)
         for label, one in zip(labels, (found.get(at, NUMBER) for at in range(count)), strict=True)
     ]
 
@@ -115,7 +117,7 @@ def _of_steps(steps: Sequence[Any], columns: Sequence[int]) -> Found:
             filled = any(one.dtype.kind == "O" for one in found.values())
             for at, one in seen.items():
                 absent = found[at].absent if at in found and filled else one.absent
-                found[at] = TypedInput("", one.dtype, absent, one.texts)
+                found[at] = TypedInput("", one.dtype, absent, one.texts, one.exact)
             return found
         found |= seen
         if step.add_indicator or len(step.get_feature_names_out()) != len(columns):
@@ -134,11 +136,11 @@ def _of_transformers(model: Any, columns: Sequence[int]) -> Found:
 
 
 def _merge(parts: Any) -> Found:
-    """Merge findings: a column is text if one of its readers reads text."""
+    """Merge findings: a column is text if one of its readers reads text, and else exact if one needs it so."""
     found: Found = {}
     for part in parts:
         for at, one in part.items():
-            if at not in found or one.dtype.kind == "O":
+            if at not in found or one.dtype.kind == "O" or (one.exact and found[at].dtype.kind != "O"):
                 found[at] = one
     return found
 
@@ -146,7 +148,9 @@ def _merge(parts: Any) -> Found:
 def _of_categories(values: Any) -> TypedInput:
     kind = values.dtype.kind
     if kind in "fiub":
-        return TypedInput("", np.dtype({"b": np.bool_, "i": np.int64, "u": np.int64}.get(kind, np.float64)))
+        exact = kind in "iu" and any(abs(value) >= _EXACT for value in values.tolist())
+        dtype = np.dtype({"b": np.bool_, "i": np.int64, "u": np.int64}.get(kind, np.float64))
+        return TypedInput("", dtype, exact=exact)
     texts = [value for value in values.tolist() if isinstance(value, str)]
     missing = [value for value in values.tolist() if value is None or value != value]
     if len(texts) + len(missing) != len(values):

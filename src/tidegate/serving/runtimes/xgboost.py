@@ -133,7 +133,26 @@ def features(booster: xgboost.Booster, environment: Mapping[str, str] | None = N
                 kinds[number] = row_decoder.ColumnType(
                     row_decoder.ValueKind.CATEGORY, _categories(name, values, declared.get(name))
                 )
+        _check_declared(declared, names or list(map(str, range(len(types)))), kinds)
     return row_decoder.Features(booster.num_features(), names, kinds)
+
+
+def _check_declared(
+    declared: Mapping[str, categories.Values], names: Sequence[str], kinds: Sequence[row_decoder.ColumnType]
+) -> None:
+    """Raises ArtifactError for a list that the file does not have: numbers would be codes all the same."""
+    bare = [
+        name
+        for name, kind in zip(names, kinds, strict=True)
+        if kind.kind is row_decoder.ValueKind.CATEGORY and not kind.listed
+    ]
+    wrong = [name for name in declared if name in bare or (bare and name not in names)]
+    if wrong:
+        raise ArtifactError(
+            f"{categories.VARIABLE} names {wrong[0]!r}, and the model's file has no list of the categories of"
+            f" {bare[0]!r}: requests send codes, so leave it out; or save the model with its categories by XGBoost"
+            " 3.1 or later"
+        )
 
 
 def _categories(name: str, found: _Values, declared: categories.Values | None) -> categories.Values:

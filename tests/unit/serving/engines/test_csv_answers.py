@@ -12,7 +12,7 @@ import xgboost
 from tests.unit.serving.front.test_event_stream import parsed
 from tidegate.serving.contract.body_spool import LargeCall, Spool
 from tidegate.serving.contract.catalogue import RuntimeKind
-from tidegate.serving.contract.invocation import Answer, Call, Outcome
+from tidegate.serving.contract.invocation import Answer, Call, ModelFailed, Outcome
 from tidegate.serving.engines.mapped_forest import open_forest, write_forest
 from tidegate.serving.engines.pipeline import ARRAY, Pipeline, Stage
 from tidegate.serving.formats.content_types import CSV, write
@@ -191,3 +191,25 @@ def test_the_default_of_scripts_ends_each_line(rows: int) -> None:
     body, _ = script_arrays.encode(np.full(rows, 1e-7), CSV)
     one, _ = script_arrays.encode(np.full(1, 1e-7), CSV)
     assert one.endswith(b"\n") and body == one * rows
+
+
+def test_a_value_for_each_row_is_no_row_of_the_next_stage(folder: Path, tmp_path: Path) -> None:
+    """Three rows have three answers, and the next model takes three columns."""
+    xgboost.train({"nthread": 1}, xgboost.DMatrix(ROWS[:, :1], ROWS[:, 1]), 3).save_model(tmp_path / "m.ubj")
+
+    async def main(models: Sequence[Any]) -> list[Outcome]:
+        loop = asyncio.get_running_loop()
+        first, last = (Batcher(model, loop) for model in models)
+        found: asyncio.Future[Outcome] = loop.create_future()
+        pipeline = Pipeline([Stage("first", first, ARRAY), Stage("last", last)], 10**6, 60)
+        pipeline.submit(Call(b"".join(LINES[:3]), HEADERS), found.set_result)
+        await asyncio.wait_for(found, 60)
+        await pipeline.close()
+        return [found.result()]
+
+    wide, narrow = runtime.load(folder, {}), runtime.load(tmp_path, {})
+    [refused] = asyncio.run(main([wide, runtime.load(folder, {})]))
+    assert isinstance(refused, ModelFailed)
+    assert "has 1 columns; the model takes 3" in refused.message
+    [answered] = asyncio.run(main([wide, narrow]))
+    assert len(content(answered).splitlines()) == 3

@@ -16,7 +16,7 @@ from tidegate.serving.contract.answer_counts import row_by_row, split_answers
 from tidegate.serving.contract.invocation import Answer, Call, ModelFailed, Outcome
 from tidegate.serving.formats import arrow_io, tensors
 from tidegate.serving.formats.content_types import JSON_LINES
-from tidegate.serving.formats.dataframes import SchemaColumn, Signature
+from tidegate.serving.formats.dataframes import SchemaColumn, Signature, Tensor
 from tidegate.serving.formats.dataframes import write as write_frame
 from tidegate.serving.formats.row_decoder import CSV, JSON, NPY, Features, write
 from tidegate.serving.runtimes.tabular_scorer import TabularScorer
@@ -166,6 +166,42 @@ def test_a_csv_for_a_model_that_does_not_say_what_it_takes_loses_no_row() -> Non
     for body in (b"a,b\n1,2,3\n4,5,6\n", b"a\n1\n\n2\n", b"a\n1\r2\n"):
         with pytest.raises(ModelFailed):
             unsigned.read(body, CSV)
+
+
+def test_a_line_with_some_names_of_columns_of_text_is_no_row() -> None:
+    texts = Signature((SchemaColumn("land", "string"), SchemaColumn("town", "string")), ())
+    for line in (b"land, town", b"land,city", b" town,x"):
+        with pytest.raises(ModelFailed, match="may be a header or a row"):
+            texts.read(line + b"\nDE,Ulm\n", CSV)
+    assert len(texts.read(b"land,city\nDE,Ulm\n", "text/csv; header=absent")[0]) == 2
+    assert texts.read(b"town,land\nUlm,DE\n", CSV)[0].to_dict("records") == [{"land": "DE", "town": "Ulm"}]
+    assert len(texts.read(b"FR,Nice\nDE,Ulm\n", CSV)[0]) == 2
+
+
+def test_two_columns_of_one_name_are_refused_where_pandas_would_name_one_anew() -> None:
+    with pytest.raises(ModelFailed, match="The column 'a' is given twice"):
+        Signature((), ()).read(b"a,a\n1,2\n", CSV)
+
+
+@pytest.mark.parametrize("numbers", [[2**53 + 1, 1.0], [1.0, -(2**53) - 1], [2**63 - 1, 2.0]])
+def test_a_large_whole_number_beside_a_fraction_is_exact(numbers: list[float]) -> None:
+    body = json.dumps({"inputs": {"x": numbers, "y": [1, 2]}}).encode()
+    pair = Signature((), (Tensor("x", np.dtype("int64"), (-1,)), Tensor("y", np.dtype("float32"), (-1,))))
+    assert pair.read(body, JSON)[0]["x"].tolist() == numbers
+    found = given(json.dumps([numbers]).encode(), tensors.TensorInput("x", "int64", (None, None)))
+    assert found.tolist() == [numbers]
+
+
+@pytest.mark.parametrize("second", ['{"x": 2, "y": 3}', '{"y": 3}', "{}"])
+def test_rows_of_tensors_with_different_names_are_refused(second: str) -> None:
+    with pytest.raises(ModelFailed, match="Row 2 has other names than row 1"):
+        Signature((), ()).read(b'{"inputs": [{"x": 1}, %b]}' % second.encode(), JSON)
+
+
+@pytest.mark.parametrize("numbers", ["[9007199254740993, 1.5]", "[9007199254740993, null]", "[1e300, 1.0]"])
+def test_what_is_no_whole_number_is_refused_beside_a_large_one(numbers: str) -> None:
+    with pytest.raises(ModelFailed):
+        given(numbers.encode(), tensors.TensorInput("x", "int64", (None,)))
 
 
 def test_a_text_of_a_csv_that_does_not_begin_an_object_keeps_its_first_character() -> None:

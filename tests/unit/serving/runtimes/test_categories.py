@@ -320,3 +320,15 @@ def test_unix_times_reach_lightgbm_in_full(tmp_path: Path) -> None:
         (frame.to_parquet(), arrow_io.PARQUET),
     ):
         assert ask(served, body, form) == expected, form
+
+
+@pytest.mark.parametrize("named", ["land", "lnad"])
+def test_categories_are_not_declared_for_a_file_without_a_list(tmp_path: Path, named: str) -> None:
+    rows = np.stack([RANDOM.integers(0, 3, 200), RANDOM.normal(size=200)], axis=1)
+    data = xgboost.DMatrix(rows, rows[:, 0], feature_names=["land", "x"], feature_types=["c", "q"])
+    xgboost.train({"nthread": 1}, data, 3).save_model(tmp_path / "model.ubj")
+    with pytest.raises(
+        ArtifactError, match=f"MODEL_CATEGORIES names '{named}'.*no list of the categories of 'land'"
+    ):
+        load(RuntimeKind.XGBOOST, tmp_path, {"MODEL_CATEGORIES": json.dumps({named: [10, 20, 30]})})
+    assert "code" in ask(load(RuntimeKind.XGBOOST, tmp_path, {}), {"instances": [[1.5, 0]]})

@@ -504,6 +504,23 @@ def test_every_line_of_a_csv_is_a_row_of_the_array(body: str, found: list[list[A
     assert script_arrays.decode(body, "text/csv").tolist() == found
 
 
+@pytest.mark.parametrize("body", ["1,,3\n4,5,6\n", "1, ,3\r\n4,5,6\r\n", "1,nan,3\n4,5,6\n"])
+def test_a_missing_whole_number_of_a_csv_is_no_number(body: str) -> None:
+    found = script_arrays.decode(body, "text/csv")
+    np.testing.assert_array_equal(np.array(found.tolist()), [[1, np.nan, 3], [4, 5, 6]])
+
+
+@pytest.mark.parametrize("body", ["1_000,2\n", "0x10,2\n", "2,\uff11\n", "1j,2\n", "1,x\n,y\n", "true,a\n,b\n"])
+def test_a_number_of_a_csv_that_no_other_runtime_reads_is_refused(body: str) -> None:
+    with pytest.raises(ModelFailed, match=r"line [12], column [12]"):
+        script_arrays.decode(body, "text/csv")
+
+
+def test_texts_of_a_csv_may_have_any_characters_and_be_empty() -> None:
+    found = script_arrays.decode("x_1,2\n,3\n", "text/csv")
+    assert found.tolist() == [("x_1", 2), ("", 3)]
+
+
 def test_an_empty_line_of_a_csv_is_refused() -> None:
     with pytest.raises(ModelFailed, match="line 2 is empty"):
         script_arrays.decode("1,2\n\n3,4\n", "text/csv")

@@ -212,3 +212,35 @@ def test_doubles_reach_estimators(tmp_path: Path) -> None:
     model = LinearRegression().fit(rows, rows[:, 0] - 1_700_000_000)
     found = served(tmp_path, model)
     assert ask(found, rows[:9].tolist()) == model.predict(rows[:9]).tolist()
+
+
+IDS = [2**60 + number for number in range(7)]
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["table", "array"])
+@pytest.mark.parametrize("form", [CSV, JSON])
+def test_a_category_that_is_a_large_whole_number_is_not_rounded(
+    tmp_path: Path, named: bool, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIDEGATE_TRUST", "pickle")
+    frame = pd.DataFrame({"id": IDS, "x": np.zeros(len(IDS), np.int64)})
+    rows = frame if named else frame.to_numpy()
+    columns = ["id"] if named else [0]
+    encoded = ColumnTransformer([("id", OneHotEncoder(handle_unknown="ignore"), columns)], remainder="passthrough")
+    model = make_pipeline(encoded, LinearRegression()).fit(rows, np.arange(len(IDS)))
+    joblib.dump(model, tmp_path / "model.joblib")
+    served = load(RuntimeKind.SKLEARN, tmp_path, TRUST)
+    listed = [[one, 0] for one in IDS]
+    body: object = {"instances": listed} if form == JSON else "".join(f"{a},{b}\n" for a, b in listed).encode()
+    np.testing.assert_allclose(ask(served, body, form), model.predict(rows), atol=1e-6)
+    assert "whole number" in ask(served, {"instances": [[1.5, 0]]})
+
+
+def test_a_column_that_is_declared_whole_takes_no_fraction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TIDEGATE_TRUST", "pickle")
+    joblib.dump(LinearRegression().fit([[1, 2], [3, 4]], [1, 2]), tmp_path / "model.joblib")
+    served = load(RuntimeKind.SKLEARN, tmp_path, {**TRUST, "MODEL_COLUMNS": '{"0": "whole"}'})
+    assert "expected a whole number, got 1.5" in ask(served, {"instances": [[1.5, 2]]})
+    np.testing.assert_allclose(ask(served, {"instances": [[1, 2.5]]}), [1.125])
