@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator
 from tidegate.domain.errors import Unavailable
-from tidegate.domain.metric import Coverage, MetricId, Sample
+from tidegate.domain.metric import Coverage, MetricId, Query, Sample
 from tidegate.monitoring.alarm_data import series_of
 from tidegate.monitoring.guard_verdicts import BUDGET
 from tidegate.reconcile.guards import GuardedRollout, Guards
@@ -74,6 +74,18 @@ async def test_what_cannot_be_judged_is_unknown_and_disturbs_no_other() -> None:
     await guards.judge([other, mine], {"fraud": covered(), "loan": covered()}, NOON)
     assert guards.evidence(mine) is not None and guards.states(mine)
     assert guards.evidence(other) is None and guards.states(other) == {}
+
+
+async def test_a_guard_that_this_program_cannot_read_disarms_no_other() -> None:
+    """Another version of it may have taken its metric math."""
+    series = MetricId.of("N", "M", {"EndpointName": "loan"})
+    queries = (Query("rate", expression="SLOPE(bad)"), Query("bad", series, "Sum", returned=False))
+    guards = Guards(MemoryMetrics())
+    mine = GuardedRollout("fraud", "r1", (guard(),))
+    other = GuardedRollout("loan", "r2", (replace(guard(endpoint="loan"), queries=queries),))
+    await guards.judge([other, mine], {"fraud": covered(), "loan": covered()}, NOON)
+    assert guards.evidence(mine) is not None and guards.states(mine)
+    assert guards.evidence(other) is None
 
 
 async def test_a_rollout_without_alarms_rests_on_its_counts() -> None:
