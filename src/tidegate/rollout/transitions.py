@@ -217,8 +217,8 @@ def set_condition(rollout: Rollout, type: str, status: bool, message: str, now: 
 
 
 def restart_bake(endpoint: Endpoint, rollout: Rollout, why: str, now: datetime) -> Transition:
-    """Start this stage's bake over. What was answered before says nothing about it: a controller that started
-    meanwhile counts from 0."""
+    """Start this stage's bake over. What was answered before says nothing about it, and a controller that started
+    meanwhile may count from 0."""
     bake = rollout.plan.stages[rollout.stage].bake
     until = now + timedelta(seconds=bake)
     restarted = replace(rollout, phase_since=now, bake_until=until, answers_before=None)

@@ -1,7 +1,10 @@
 """Guards: judged by the definitions that a rollout began with, apart from each other, cheap ones first."""
 
+import asyncio
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+
+import pytest
 
 from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator
 from tidegate.domain.errors import Unavailable
@@ -86,6 +89,29 @@ async def test_a_guard_that_this_program_cannot_read_disarms_no_other() -> None:
     await guards.judge([other, mine], {"fraud": covered(), "loan": covered()}, NOON)
     assert guards.evidence(mine) is not None and guards.states(mine)
     assert guards.evidence(other) is None
+
+
+async def test_guards_that_wait_for_the_database_hold_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = asyncio.Event()
+
+    class Slow(MemoryMetrics):
+        async def read(self, metric: MetricId, start: int, end: int, period: int) -> dict[int, Sample]:
+            if dict(metric.dimensions)["EndpointName"] == "loan":
+                await given.wait()
+            return await super().read(metric, start, end, period)
+
+    monkeypatch.setattr("tidegate.reconcile.guards.PATIENCE", 3_600.0)
+    guards = Guards(Slow())
+    mine = GuardedRollout("fraud", "r1", (guard(),))
+    others = GuardedRollout("loan", "r2", tuple(guard(f"slow-{n}", endpoint="loan") for n in range(5)))
+    turn = asyncio.create_task(guards.judge([others, mine], {"fraud": covered(), "loan": covered()}, NOON))
+    async with asyncio.timeout(20):
+        while not guards.states(mine):
+            await asyncio.sleep(0.01)
+    assert guards.states(others) == {} and not turn.done()
+    given.set()
+    await turn
+    assert len(guards.states(others)) == 5
 
 
 async def test_a_rollout_without_alarms_rests_on_its_counts() -> None:
