@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 PATIENCE = 3.0
 """Seconds that the data of one guard may take to be read. Windows beyond what metrics hold in memory are read from
 the database, which may be slow or away."""
+AHEAD = 10.0
+"""Seconds by which counts may reach beyond the present: a small correction of the clock takes no guard away."""
 PROMPT = 0.05
 """Seconds after which the next guard is judged beside one that still waits for its data."""
 
@@ -71,7 +73,9 @@ class Guards:
         """One round. ``coverage`` is what was collected up to ``now``, by endpoint."""
         self._keep_time()
         rollouts = list(guarded)
-        self._rounds |= {name: (now, covered) for name, covered in coverage.items()}
+        # Nothing was counted of a time to come: a source that says so has not noticed yet that the clock was set back.
+        until = now.timestamp() + AHEAD
+        self._rounds |= {name: (now, one) for name, one in coverage.items() if one.through <= until}
         guards = [((one.rollout, alarm.name), alarm, one.endpoint) for one in rollouts for alarm in one.alarms]
         present = {key for key, _, _ in guards}
         self._verdicts = {key: verdict for key, verdict in self._verdicts.items() if key in present}

@@ -59,6 +59,15 @@ async def test_an_alarm_on_another_endpoint_reaches_no_further_than_the_counts_o
     assert evidence is not None and evidence.through == NOON - 3 * SECOND
 
 
+async def test_counts_of_a_time_to_come_are_no_evidence() -> None:
+    """They were made before the clock was set back by an hour, and nothing was counted since."""
+    guards, one = Guards(MemoryMetrics()), GuardedRollout("fraud", "r", (guard(),))
+    await guards.judge([one], {"fraud": covered(through=AT + 3_600)}, NOON)
+    assert guards.evidence(one) is None
+    await guards.judge([one], {"fraud": covered(through=AT + 1)}, NOON)
+    assert guards.evidence(one) is not None
+
+
 async def test_a_verdict_of_whole_minutes_reaches_to_the_last_whole_minute() -> None:
     guards, one = Guards(MemoryMetrics()), GuardedRollout("fraud", "r", (guard(period=60),))
     await guards.judge([one], {"fraud": covered(AT + 59)}, NOON + 59 * SECOND)
