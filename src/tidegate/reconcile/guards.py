@@ -73,7 +73,7 @@ class Guards:
         """One round. ``coverage`` is what was collected up to ``now``, by endpoint."""
         self._keep_time()
         rollouts = list(guarded)
-        # Nothing was counted of a time to come: a source that says so has not noticed yet that the clock was set back.
+        # Nothing was counted of a time to come: a source that says so has not noticed that the clock was set back.
         until = now.timestamp() + AHEAD
         self._rounds |= {name: (now, one) for name, one in coverage.items() if one.through <= until}
         guards = [((one.rollout, alarm.name), alarm, one.endpoint) for one in rollouts for alarm in one.alarms]
