@@ -26,6 +26,8 @@ class Capabilities:
     """Accelerators are counted, and assigned to replicas whose variant asks for some."""
     capture: bool = True
     """Requests and answers can be captured."""
+    admission: bool = True
+    """Requests pass the platform's own router, which holds clients to quotas and instances to ``max_in_flight``."""
     whole_instances: bool = False
     """Traffic can be shifted only in shares of whole new instances."""
     guards_every_fleet: bool = True

@@ -1,5 +1,6 @@
 """Which target an endpoint runs on, and whether the target can do what a version needs."""
 
+from tidegate.domain.admission import DEFAULT_ADMISSION
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import Conflict, Invalid
 from tidegate.domain.observation import Capabilities
@@ -43,6 +44,10 @@ def check_supported(endpoint: Endpoint, version: Version, can: Capabilities) -> 
         "data capture": (any(v.capture is not None and v.capture.enabled for v in version.variants), can.capture),
         "devices for replicas": (any(variant.devices for variant in version.variants), can.devices),
         "multi-model containers": (any(v.model.multi_model for v in version.variants), can.multi_model),
+        "quotas of clients, max_in_flight or queue_time": (
+            any(variant.admission != DEFAULT_ADMISSION for variant in version.variants),
+            can.admission,
+        ),
     }
     lacking = [name for name, (needed, possible) in needs.items() if needed and not possible]
     if lacking:

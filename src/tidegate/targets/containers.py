@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 
 from tidegate.auth.keys import serves_its_user_alone
-from tidegate.domain.errors import Invalid, StartupError, Transient
+from tidegate.domain.admission import DEFAULT_ADMISSION
+from tidegate.domain.errors import Invalid, StartupError, TargetRefused, Transient
+from tidegate.domain.fleet import VariantSpec
 from tidegate.domain.live_run import FOLDER as LIVE_RUNS
 from tidegate.domain.registry import MULTI_MODEL, ContainerDefinition, Model
 from tidegate.serving.artifacts import fetch
@@ -106,6 +108,17 @@ def file_roots(settings: Settings) -> tuple[str, ...] | None:
         return None
     state = settings.state.expanduser().absolute()
     return tuple(str(root) for root in (*settings.file_roots, state / "uploads", state / LIVE_RUNS))
+
+
+def check_without_router(variant: VariantSpec) -> None:
+    """Raises TargetRefused for what only the platform's own router and workers do."""
+    if variant.capture is not None and variant.capture.enabled:
+        raise TargetRefused("data capture needs the platform's own workers: take target local")
+    if variant.admission != DEFAULT_ADMISSION:
+        raise TargetRefused(
+            "quotas, max_in_flight and queue_time are kept by the platform's own router, which requests do not pass"
+            " here: take them out of the spec and limit clients in front of the endpoint, or take target local"
+        )
 
 
 def serving_mode(model: Model) -> Serving:

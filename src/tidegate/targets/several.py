@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -136,25 +136,41 @@ class SeveralLifecycles:
 
 @dataclass(frozen=True)
 class SeveralLogs:
-    """A ``ports.logs.Logs``."""
+    """A ``ports.logs.Logs``. What one target has is shown although another cannot be asked; where nothing is found,
+    the error of the one that may have it is raised."""
 
     parts: tuple[Logs, ...]
 
     async def tail(self, endpoint: str, lines: int) -> Sequence[ReplicaLog]:
-        return _flat([await part.tail(endpoint, lines) for part in self.parts])
+        return await _join(part.tail(endpoint, lines) for part in self.parts)
 
     async def groups(self) -> Sequence[str]:
-        return sorted(set(_flat([await part.groups() for part in self.parts])))
+        return sorted(set(await _join(part.groups() for part in self.parts)))
 
     async def streams(self, group: str) -> Sequence[LogStream]:
-        return _flat([await part.streams(group) for part in self.parts])
+        return await _join(part.streams(group) for part in self.parts)
 
     async def read(self, group: str, stream: str, offset: int | None, limit: int) -> LogLines | None:
+        trouble: TidegateError | None = None
         for part in self.parts:
-            if (found := await part.read(group, stream, offset, limit)) is not None:
-                return found
+            try:
+                if (found := await part.read(group, stream, offset, limit)) is not None:
+                    return found
+            except TidegateError as error:
+                trouble = trouble or error
+        if trouble is not None:
+            raise trouble
         return None
 
 
-def _flat(found: Iterable[Sequence[T]]) -> list[T]:
-    return [one for part in found for one in part]
+async def _join(asked: Iterable[Awaitable[Sequence[T]]]) -> list[T]:
+    found: list[T] = []
+    trouble: TidegateError | None = None
+    for one in asked:
+        try:
+            found += await one
+        except TidegateError as error:
+            trouble = trouble or error
+    if trouble is not None and not found:
+        raise trouble
+    return found

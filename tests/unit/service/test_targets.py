@@ -16,7 +16,13 @@ from tidegate.service.targets import choose_target, find_capabilities
 from tidegate.testing.memory_store import MemoryTx
 
 PLAIN = Capabilities(
-    serverless=False, asynchronous=False, shadow=False, multi_model=False, capture=False, devices=False
+    serverless=False,
+    asynchronous=False,
+    shadow=False,
+    multi_model=False,
+    capture=False,
+    devices=False,
+    admission=False,
 )
 TABLE = TargetTable({"local": Capabilities(), "cluster": PLAIN}, default="local")
 
@@ -80,7 +86,9 @@ def test_target_that_is_set_up_no_more_is_named() -> None:
         find_capabilities(tx, "fraud", TargetTable())
 
 
-@pytest.mark.parametrize("lacking", ["serverless", "asynchronous", "shadow", "multi_model", "capture", "devices"])
+@pytest.mark.parametrize(
+    "lacking", ["serverless", "asynchronous", "shadow", "multi_model", "capture", "devices", "admission"]
+)
 def test_version_that_the_target_cannot_run_is_refused_before_anything_starts(lacking: str) -> None:
     tx = MemoryTx()
     config, words = configure(tx, lacking)

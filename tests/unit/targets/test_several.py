@@ -10,8 +10,9 @@ import pytest
 from tidegate.domain.errors import TidegateError, Transient
 from tidegate.domain.metric import CollectionRound, Coverage
 from tidegate.domain.observation import Observation
+from tidegate.ports.logs import LogLines, LogStream, ReplicaLog
 from tidegate.ports.target import Provider
-from tidegate.targets.several import SeveralEvidence, join_providers
+from tidegate.targets.several import SeveralEvidence, SeveralLogs, join_providers
 
 
 @dataclass
@@ -87,3 +88,45 @@ def test_transform_jobs_run_on_the_default_target_if_it_runs_any(
     joined = join_providers(parts, default)
     assert (str(joined.runners), str(joined.fleets)) == (f"{runs}'s runners", f"{runs}'s fleets")
     assert str(joined.recommenders) == "local's recommenders"
+
+
+@dataclass
+class Written:
+    """Logs of one endpoint, whose name is that of its group and stream, too."""
+
+    endpoint: str
+    error: TidegateError | None = None
+
+    async def tail(self, endpoint: str, lines: int) -> Sequence[ReplicaLog]:
+        return [ReplicaLog(1, "v", "r", ("line",))] if self._has(endpoint) else []
+
+    async def groups(self) -> Sequence[str]:
+        return [self.endpoint] if self._has(self.endpoint) else []
+
+    async def streams(self, group: str) -> Sequence[LogStream]:
+        return [LogStream(group, 0.0, 0.0, 4)] if self._has(group) else []
+
+    async def read(self, group: str, stream: str, offset: int | None, limit: int) -> LogLines | None:
+        return LogLines(LogStream(stream, 0.0, 0.0, 4), ("line",), 1) if self._has(group) else None
+
+    def _has(self, name: str) -> bool:
+        if self.error is not None:
+            raise self.error
+        return name == self.endpoint
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_logs_of_one_target_are_shown_although_another_cannot_be_asked(turned: bool) -> None:
+    parts = (Written("here"), Written("there", Transient("the credentials have expired")))
+    both = SeveralLogs(parts[::-1] if turned else parts)
+
+    async def scene() -> None:
+        assert len(await both.tail("here", 5)) == 1
+        assert await both.groups() == ["here"]
+        assert len(await both.streams("here")) == 1
+        assert await both.read("here", "here", None, 5) is not None
+        for asked in (both.tail("there", 5), both.streams("there"), both.read("there", "there", None, 5)):
+            with pytest.raises(Transient, match="expired"):
+                await asked
+
+    asyncio.run(scene())

@@ -29,6 +29,7 @@ def desired_fleets(desired: DesiredDeployment) -> Sequence[FleetSpec]:
             asynchronous=desired.config.asynchronous,
             serverless=variant.serverless,
             admission=variant.admission,
+            capture=desired.config.capture,
         )
         if variant.startup_timeout is not None:
             spec = replace(spec, startup_timeout=float(variant.startup_timeout))

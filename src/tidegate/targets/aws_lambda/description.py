@@ -1,6 +1,8 @@
 """What a fleet's version should be: package, configuration, tags. Builds the package, which takes seconds."""
 
 import asyncio
+import hashlib
+import json
 import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +23,7 @@ from tidegate.targets.aws.calls import Calls
 from tidegate.targets.aws.ownership import owner_tags
 from tidegate.targets.aws_lambda import distributions
 from tidegate.targets.aws_lambda.options import LEAST_MEMORY, MOST_MEMORY, AwsLambdaOptions, function_name
-from tidegate.targets.aws_lambda.versions import CodeWanted, VersionWanted
+from tidegate.targets.aws_lambda.versions import IMAGE, MODEL, CodeWanted, VersionWanted
 from tidegate.targets.aws_lambda.zip_package import (
     MODEL_FOLDER,
     ZipPackage,
@@ -30,7 +32,13 @@ from tidegate.targets.aws_lambda.zip_package import (
     plan_entries,
     write_zip,
 )
-from tidegate.targets.containers import check_container, file_roots, granted_environment, serving_mode
+from tidegate.targets.containers import (
+    check_container,
+    check_without_router,
+    file_roots,
+    granted_environment,
+    serving_mode,
+)
 
 HANDLER = "tidegate.serving.aws_lambda.function.handle"
 LARGEST_BODY = 6 * 1024 * 1024
@@ -127,8 +135,7 @@ def check_fleet(fleet: FleetSpec) -> None:
         raise TargetRefused(
             "Lambda has queues of its own: give the function a trigger of SQS, or take another target"
         )
-    if variant.capture is not None and variant.capture.enabled:
-        raise TargetRefused("data capture needs the platform's own workers: take target local")
+    check_without_router(variant)
     if variant.model.multi_model:
         raise TargetRefused("a function serves the models of its package: Mode MultiModel needs another target")
 
@@ -138,6 +145,8 @@ def configuration(options: AwsLambdaOptions, fleet: FleetSpec) -> dict[str, obje
     variables = {FLEET: str(fleet.id), CONFIG: fleet.config_name}
     if options.results:
         variables[VARIABLE] = options.results
+    if options.package == "image":
+        variables |= {IMAGE: options.image_uri, MODEL: model_digest(fleet.variant.model)}
     made: dict[str, object] = {
         "Role": options.role,
         "MemorySize": memory_size(options, fleet),
@@ -147,6 +156,11 @@ def configuration(options: AwsLambdaOptions, fleet: FleetSpec) -> dict[str, obje
     if options.package == "zip":
         made |= {"Runtime": distributions.runtime_name(), "Handler": HANDLER, "Layers": list(options.layers)}
     return made
+
+
+def model_digest(model: Model) -> str:
+    parts = [[one.image, one.data_url, sorted(one.environment.items())] for one in model.containers]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
 def creation(options: AwsLambdaOptions, tags: Mapping[str, str]) -> dict[str, object]:

@@ -21,8 +21,10 @@ class AwsLambdaLogs:
     options: AwsLambdaOptions
 
     async def tail(self, endpoint: str, lines: int) -> Sequence[ReplicaLog]:
-        group = self._group(endpoint)
         fleets = {version: id for id, (version, _) in self.target.configs.items() if id.endpoint == endpoint}
+        if not fleets:
+            return ()  # of another target, perhaps, with a name that no function can have
+        group = self._group(endpoint)
         found = []
         for stream in (await self.logs.streams(group))[:MOST_TAILS]:
             version = _VERSION.search(stream.name)

@@ -39,6 +39,7 @@ CAPABILITIES = Capabilities(
     asynchronous=False,
     multi_model=False,
     capture=False,
+    admission=False,
     devices=False,
     scales_in_rollouts=False,
     compares=frozenset({Comparison.ERRORS}),

@@ -102,6 +102,8 @@ class Done:
 
 
 Step = Call | Wait | Try | Failed | Done
+IMAGE, MODEL = "TIDEGATE_IMAGE", "TIDEGATE_MODEL"
+"""Variables of a function from an image: its address, and a digest of the model that it was deployed for."""
 PING = json.dumps(
     {"version": "2.0", "rawPath": "/ping", "requestContext": {"http": {"method": "GET", "path": "/ping"}}}
 ).encode()
@@ -128,6 +130,8 @@ def next_step(wanted: VersionWanted, seen: FunctionSeen, tried: bool = False) ->
     if latest is None:
         members = {"FunctionName": wanted.function, "Code": dict(wanted.code.members)}
         return Call("CreateFunction", {**members, **wanted.configuration, **wanted.creation})
+    if reason := refuse_image(wanted, latest):
+        return Failed(reason)
     if latest.state == FAILED or latest.update == FAILED:
         if _is_wanted(wanted, seen, latest):
             return Failed(f"function {wanted.function} failed: {latest.reason or 'AWS gives no reason'}")
@@ -191,6 +195,24 @@ def _mark(wanted: VersionWanted, seen: FunctionSeen) -> Step:
     if known is not None and (known == mark or known.fence > wanted.fence):
         return Done(seen.version)
     return Call("UpdateAlias", {**members, "RevisionId": seen.alias.revision})
+
+
+def refuse_image(wanted: VersionWanted, latest: ConfigurationSeen) -> str:
+    """Why the image cannot be this version's; empty if it may be. The image that the settings name is of one model:
+    under a version of another one it would serve that first model, and no alarm could tell."""
+    mine, there = _variables(wanted.configuration), _variables(latest.members)
+    same_image = bool(wanted.code.image) and there.get(IMAGE) == wanted.code.image
+    if not same_image or there.get(MODEL) == mine.get(MODEL):
+        return ""
+    return (
+        f"`image_uri` of target lambda is still {wanted.code.image}, which function {wanted.function} runs with"
+        " another model: push this model's image under another tag or digest, and set `image_uri` to it"
+    )
+
+
+def _variables(members: Mapping[str, Any]) -> Mapping[str, str]:
+    found: Mapping[str, str] = (members.get("Environment") or {}).get("Variables") or {}
+    return found
 
 
 def _is_wanted(wanted: VersionWanted, seen: FunctionSeen, latest: ConfigurationSeen) -> bool:

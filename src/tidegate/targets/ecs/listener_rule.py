@@ -4,6 +4,7 @@ Weights and tags change in two calls. The tags come first and keep what was befo
 told from one that somebody else changed.
 """
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,11 +66,13 @@ class ListenerRules:
         return None
 
     async def create(self, endpoint: str, shares: Mapping[str, int], fence: int) -> None:
-        taken = [int(rule["Priority"]) for rule in await self._rules() if str(rule.get("Priority")).isdecimal()]
+        # Not behind all others: one of those may take every path, and the last number may be taken.
+        taken = {str(rule.get("Priority")) for rule in await self._rules()}
+        free = next(number for number in itertools.count(1) if str(number) not in taken)
         tags = {**owner_tags(self.installation, endpoint), **_marks(shares, shares, fence)}
         members: dict[str, object] = {
             "ListenerArn": self.options.listener,
-            "Priority": max(taken, default=0) + 1,
+            "Priority": free,
             "Conditions": conditions(endpoint),
             "Actions": forward_action(shares),
             "Tags": _tag_list(tags),

@@ -1,7 +1,9 @@
 """Settings of the target at ECS, and the names of what it creates."""
 
 import hashlib
-from typing import Literal
+from typing import Annotated, Literal
+
+import msgspec
 
 from tidegate.domain.fleet import FleetId
 from tidegate.targets.aws.options import AwsOptions
@@ -29,6 +31,12 @@ class EcsOptions(AwsOptions, frozen=True, kw_only=True):
     """CPU units of a task where the spec says nothing; 1024 are one core."""
     memory: int = 2048
     """MiB of a task where the spec says nothing."""
+    allow_unsigned: bool = False
+    """Whoever reaches the load balancer may ask the models, although the server has access keys: tasks do not get
+    them, and check no signature."""
+    idle_timeout: Annotated[int, msgspec.Meta(ge=10, le=4000)] = 60
+    """Seconds of the load balancer's attribute ``idle_timeout.timeout_seconds``. Tasks answer earlier: what the
+    balancer gives up counts as an error of no target group, and so would look like a good request of its version."""
     log_group: str = "/tidegate/ecs"
     strategy: Literal["ROLLING", "BLUE_GREEN", "LINEAR", "CANARY"] = "ROLLING"
     """ECS's own deployments in `render`; tidegate's rollouts need none of them."""

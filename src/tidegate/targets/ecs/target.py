@@ -36,6 +36,7 @@ CAPABILITIES = Capabilities(
     asynchronous=False,
     multi_model=False,
     capture=False,
+    admission=False,
     devices=False,
     compares=frozenset({Comparison.ERRORS}),
     keeps_models=False,

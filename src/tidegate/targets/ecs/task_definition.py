@@ -15,7 +15,7 @@ from tidegate.serving.contract import images
 from tidegate.serving.contract.catalogue import RuntimeKind
 from tidegate.serving.contract.images import ImageTable
 from tidegate.settings import Settings
-from tidegate.targets.containers import granted_environment
+from tidegate.targets.containers import check_without_router, granted_environment
 from tidegate.targets.ecs.fargate_sizes import fit
 from tidegate.targets.ecs.options import CONTAINER, PORT, EcsOptions, service_name
 
@@ -24,6 +24,8 @@ MOST_BYTES = 64 * 1024
 """Of a task definition (ECS's quota)."""
 _COMMAND = f'printf %s "${START}" > /tmp/start.json && exec serve /tmp/start.json'
 _MEBIBYTE = 1024 * 1024
+_EARLIER = 5
+"""Seconds before the load balancer gives a request up, by which a task has answered it."""
 
 
 def check_fleet(fleet: FleetSpec) -> None:
@@ -35,8 +37,7 @@ def check_fleet(fleet: FleetSpec) -> None:
         raise TargetRefused("a load balancer copies no requests: a shadow variant needs another target")
     if variant.asynchronous is not None:
         raise TargetRefused("an asynchronous endpoint needs the platform's queue: take another target")
-    if variant.capture is not None and variant.capture.enabled:
-        raise TargetRefused("data capture needs the platform's own workers: take target local")
+    check_without_router(variant)
     for container in variant.model.containers:
         if container.data_url is not None and not container.data_url.startswith("s3://"):
             raise TargetRefused(
@@ -143,6 +144,11 @@ def target_group(options: EcsOptions, name: str, tags: Mapping[str, str]) -> dic
 
 def start_file(options: EcsOptions, fleet: FleetSpec, table: ImageTable, settings: Settings) -> str:
     """JSON of what the worker starts with. Raises Invalid or TargetRefused."""
+    if settings.access_keys and not options.allow_unsigned:
+        raise TargetRefused(
+            "tasks check no signatures, and this server has access keys: let only your clients reach the load"
+            " balancer, then set `allow_unsigned: true` in the settings of target 'ecs'"
+        )
     model = fleet.variant.model
     if len(model.containers) != 1 or model.multi_model:
         raise TargetRefused(
@@ -162,6 +168,10 @@ def start_file(options: EcsOptions, fleet: FleetSpec, table: ImageTable, setting
             "socket": "",
             "region": options.region,
             "raw_errors": True,
+            "account": settings.account,
+            "max_body": settings.max_body,
+            "invocation_timeout": float(min(settings.invocation_timeout, options.idle_timeout - _EARLIER)),
+            "stream_timeout": settings.stream_timeout,
             "download_timeout": fleet.variant.download_timeout,
             "startup_timeout": fleet.variant.startup_timeout,
             "containers": [

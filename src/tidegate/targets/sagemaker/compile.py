@@ -153,8 +153,8 @@ def _note_what_aws_lacks(
         )
     if wish.deployment.require_evidence and guardrail is not None:
         found.note(
-            "require_evidence: SageMaker takes INSUFFICIENT_DATA for good. 'tidegate deploy --wait' and 'tidegate"
-            " rollout watch' abort before a bake ends without evidence; if that client ends, nobody does"
+            "require_evidence: SageMaker takes INSUFFICIENT_DATA for good. 'tidegate direct deploy --wait' and"
+            " 'tidegate direct watch' abort before a bake ends without evidence; while neither runs, nobody does"
         )
     if guardrail is not None and "BlueGreenUpdatePolicy" in guardrail.params:
         found.note("a blue/green update needs the quota of both fleets; rolling needs one batch more")

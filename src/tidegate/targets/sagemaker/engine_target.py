@@ -53,6 +53,7 @@ CAN = Capabilities(
     serverless=False,
     asynchronous=False,
     capture=False,
+    admission=False,
     compares=frozenset({Comparison.ERRORS}),
     keeps_models=False,
 )

@@ -14,12 +14,13 @@ from tidegate.domain.errors import Conflict, InProgress, NotFound, TargetRefused
 from tidegate.ports.direct import SmokeRequest
 from tidegate.targets.aws.client import AwsClient
 from tidegate.targets.aws.errors import AwsRefused, ResourceBusy, ResourceMissing, Unanswered
-from tidegate.targets.sagemaker import ensure, retire
+from tidegate.targets.sagemaker import ensure, limits, retire
 from tidegate.targets.sagemaker.calls import Call, Compiled, LocalData, Params
 from tidegate.targets.sagemaker.compile import compile_native
 from tidegate.targets.sagemaker.observe import describe_endpoint, read_serving, read_tags
 from tidegate.targets.sagemaker.options import SagemakerOptions
 from tidegate.targets.sagemaker.outcome import Outcome, Verdict, judge
+from tidegate.targets.sagemaker.required_evidence import evidence_of, evidence_tags, read_evidence
 from tidegate.targets.sagemaker.scaling_apply import apply_scaling
 from tidegate.targets.sagemaker.tags import is_own, tag_list
 from tidegate.targets.sagemaker.watching import Watcher
@@ -65,16 +66,19 @@ class NativeDeployer:
         compiled = self.compile(wish, local, now)
         if compiled.refusals:
             raise TargetRefused("; ".join(compiled.refusals))
+        if (count := len(_endpoint_tags(compiled))) > limits.TAGS:
+            raise TargetRefused(f"tags: {count} with tidegate's own; an endpoint has at most {limits.TAGS}")
         there = self._prepare(compiled)
         present = judge(there, compiled.config_name)
         if present.outcome is Outcome.SUCCEEDED:
             ensure.ensure_alarms(self.aws, compiled.alarms, ())
+            self._deregister(compiled)
             apply_scaling(self.aws, compiled)
             return Deployed(compiled, present, False)
         if not _goes_to(there, compiled.config_name):
             self._make(compiled)
             compiled = self._change(compiled)
-        watcher = Watcher(self.aws, self.say, compiled)
+        watcher = Watcher(self.aws, self.say, wish.endpoint, compiled.config_name, evidence_of(compiled))
         verdict = (
             watcher.follow()
             if wait
@@ -93,8 +97,9 @@ class NativeDeployer:
     def watch(self, endpoint: str) -> Verdict:
         """Follow the update in progress to its end. Raises NotFound."""
         there = self._own(endpoint)
-        wanted = read_tags(self.aws, there["EndpointArn"]).get(WANTED) or str(there["EndpointConfigName"])
-        return Watcher(self.aws, self.say, None, endpoint, wanted).follow()
+        tags = read_tags(self.aws, there["EndpointArn"])
+        wanted = tags.get(WANTED) or str(there["EndpointConfigName"])
+        return Watcher(self.aws, self.say, endpoint, wanted, read_evidence(tags)).follow()
 
     def abort(self, endpoint: str) -> Verdict:
         """Roll the update in progress back. Raises NotFound, or Conflict where there is none."""
@@ -102,7 +107,7 @@ class NativeDeployer:
         pending = there.get("PendingDeploymentSummary")
         if pending is None:
             raise Conflict(f"no update of {endpoint} is in progress (it is {there['EndpointStatus']})")
-        return Watcher(self.aws, self.say, None, endpoint, pending["EndpointConfigName"]).abort()
+        return Watcher(self.aws, self.say, endpoint, pending["EndpointConfigName"]).abort()
 
     def delete(self, endpoint: str, *, wait: bool = True) -> list[str]:
         """Delete the endpoint and what tidegate created for it. Returns what is left, with the reason."""
@@ -169,12 +174,10 @@ class NativeDeployer:
 
     def _change(self, compiled: Compiled) -> Compiled:
         """CreateEndpoint or UpdateEndpoint, once. Returns what was carried out."""
-        for call in compiled.before:
-            self.say(f"{call.operation}: {call.why}")
-            self._ignore_missing(call)
+        self._deregister(compiled)
         if not compiled.creates:
             arn = self._own(compiled.endpoint)["EndpointArn"]
-            tags = {**compiled.tags, WANTED: compiled.config_name}
+            tags = _endpoint_tags(compiled)
             self.aws.call("sagemaker", "AddTags", {"ResourceArn": arn, "Tags": tag_list(tags)})
         call = _with_wanted(compiled)
         self.say(f"{call.operation} {compiled.endpoint} with {compiled.config_name}")
@@ -191,9 +194,11 @@ class NativeDeployer:
                 raise InProgress(f"{compiled.endpoint} is busy for more than 20 minutes; try again later")
             self.aws.pause(POLL)
 
-    def _ignore_missing(self, call: Call) -> None:
-        with contextlib.suppress(ResourceMissing):
-            self.aws.call(call.service, call.operation, dict(call.params))
+    def _deregister(self, compiled: Compiled) -> None:
+        for call in compiled.before:
+            self.say(f"{call.operation}: {call.why}")
+            with contextlib.suppress(ResourceMissing):
+                self.aws.call(call.service, call.operation, dict(call.params))
 
     def _finish(self, compiled: Compiled, smoke: SmokeRequest | None) -> None:
         apply_scaling(self.aws, compiled)
@@ -228,5 +233,9 @@ def _with_wanted(compiled: Compiled) -> Call:
     call = compiled.change
     if not compiled.creates:
         return call
-    tags = tag_list({**compiled.tags, WANTED: compiled.config_name})
-    return replace(call, params={**call.params, "Tags": tags})
+    return replace(call, params={**call.params, "Tags": tag_list(_endpoint_tags(compiled))})
+
+
+def _endpoint_tags(compiled: Compiled) -> dict[str, str]:
+    """With what was asked for last."""
+    return {**compiled.tags, WANTED: compiled.config_name, **evidence_tags(evidence_of(compiled))}

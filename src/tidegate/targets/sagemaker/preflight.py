@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from datetime import datetime
 
-from tidegate.domain.errors import TidegateError
+from tidegate.domain.errors import TidegateError, Transient
 from tidegate.ports.target import Finding, Level
 from tidegate.targets.aws.client import AwsClient
 from tidegate.targets.aws.errors import AccessDenied
@@ -144,9 +144,23 @@ def _principal(arn: str) -> str:
 def _denied(aws: AwsClient, arn: str, actions: list[str]) -> Iterator[str]:
     for first in range(0, len(actions), _SIMULATED):
         params: Params = {"PolicySourceArn": arn, "ActionNames": actions[first : first + _SIMULATED]}
-        for result in aws.call("iam", "SimulatePrincipalPolicy", params)["EvaluationResults"]:
-            if result["EvalDecision"] != "allowed":
-                yield result["EvalActionName"]
+        results = [one for page in _marked(aws, params) for one in page["EvaluationResults"]]
+        allowed = {one["EvalActionName"] for one in results if one["EvalDecision"] == "allowed"}
+        refused = {one["EvalActionName"] for one in results} - allowed
+        yield from sorted(refused)
+        if missing := [name for name in params["ActionNames"] if name not in allowed | refused]:
+            raise Transient(f"SimulatePrincipalPolicy: says nothing of {', '.join(missing)}: check again")
+
+
+def _marked(aws: AwsClient, params: Params) -> Iterator[Params]:
+    """Pages of IAM, which may have fewer results than were asked for."""
+    marker: Params = {}
+    while True:
+        page = aws.call("iam", "SimulatePrincipalPolicy", params | marker)
+        yield page
+        if not page.get("IsTruncated"):
+            return
+        marker = {"Marker": page["Marker"]}
 
 
 def _quotas(aws: AwsClient, compiled: Compiled) -> Iterator[Finding]:

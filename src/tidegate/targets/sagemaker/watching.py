@@ -15,9 +15,10 @@ from tidegate.targets.sagemaker.alarm_calls import (
     abort_alarm_name,
     abort_dimensions,
 )
-from tidegate.targets.sagemaker.calls import Compiled, Params
+from tidegate.targets.sagemaker.calls import Params
 from tidegate.targets.sagemaker.observe import describe_endpoint
 from tidegate.targets.sagemaker.outcome import Outcome, Verdict, judge, stage
+from tidegate.targets.sagemaker.required_evidence import RequiredEvidence
 
 POLL = 30.0
 """Seconds between looks, with jitter: more often is throttled."""
@@ -34,13 +35,12 @@ class Watcher:
         self,
         aws: AwsClient,
         say: Callable[[str], None],
-        compiled: Compiled | None,
-        endpoint: str = "",
-        wanted: str = "",
+        endpoint: str,
+        wanted: str,
+        evidence: RequiredEvidence | None = None,
     ) -> None:
-        self.aws, self.say, self.compiled = aws, say, compiled
-        self.endpoint = compiled.endpoint if compiled else endpoint
-        self.wanted = compiled.config_name if compiled else wanted
+        self.aws, self.say, self.evidence = aws, say, evidence
+        self.endpoint, self.wanted = endpoint, wanted
         self._said = ""
         self._aborting = False
 
@@ -92,23 +92,22 @@ class Watcher:
         self.aws.call("cloudwatch", "PutMetricData", {"Namespace": ABORT_NAMESPACE, "MetricData": [datum]})
 
     def _lacks_evidence(self, there: Params, now: datetime) -> bool:
-        compiled = self.compiled
-        if compiled is None or not compiled.require_evidence:
+        required = self.evidence
+        if required is None:
             return False
         phase, since = stage(there)
         if phase != "Baking" or since is None:
             return False
         # SageMaker does not say which bake this is, so the shortest decides: too early only asks for data sooner.
-        bake = min((step.wait for step in compiled.steps if step.wait), default=0)
-        if now < since + timedelta(seconds=bake) - MARGIN:
+        if now < since + timedelta(seconds=required.bake) - MARGIN:
             return False
-        guards = [name for name in compiled.guards if name != compiled.abort_alarm]
+        named = [name for name in required.guards if name]
         try:
-            found = self.aws.call("cloudwatch", "DescribeAlarms", {"AlarmNames": guards})["MetricAlarms"]
+            found = self.aws.call("cloudwatch", "DescribeAlarms", {"AlarmNames": named})["MetricAlarms"]
         except Transient:
             return True  # what cannot be seen is not good news
         states = {one["AlarmName"]: one["StateValue"] for one in found}
-        return any(states.get(name) != "OK" for name in guards)
+        return any(states.get(name) != "OK" for name in required.guards)
 
     def _tell(self, verdict: Verdict) -> None:
         if verdict.message != self._said:

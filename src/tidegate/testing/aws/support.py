@@ -15,6 +15,8 @@ class FakeIdentity:
 
     account: str
     forbidden: set[str] = field(default_factory=set)
+    simulated_page: int = 100
+    """Results of SimulatePrincipalPolicy on a page."""
     """Actions that a simulation refuses, such as ``sagemaker:AddTags``."""
     roles: set[str] = field(default_factory=lambda: {"tidegate-run"})
 
@@ -36,15 +38,19 @@ class FakeIdentity:
         }
 
     def simulate_principal_policy(self, params: Params) -> Params:
+        begin = int(params.get("Marker", 0))
+        end = begin + self.simulated_page
+        more = end < len(params["ActionNames"])
         return {
             "EvaluationResults": [
                 {
                     "EvalActionName": action,
                     "EvalDecision": "implicitDeny" if action in self.forbidden else "allowed",
                 }
-                for action in params["ActionNames"]
+                for action in params["ActionNames"][begin:end]
             ],
-            "IsTruncated": False,
+            "IsTruncated": more,
+            **({"Marker": str(end)} if more else {}),
         }
 
 

@@ -72,6 +72,9 @@ def test_an_image_is_described_for_a_build() -> None:
         (SPEC + "serverless: {memory: 3GiB, max_concurrency: 20}\n", ""),
         (SPEC.replace("tidegate/xgboost", "tidegate/auto"), "name the runtime"),
         (SPEC + "async: {output: s3://answers/}\n", "a trigger of SQS"),
+        (SPEC + "quotas: {rate: 5/s}\n", "quotas"),
+        (SPEC + "max_in_flight: 4\n", "max_in_flight"),
+        (SPEC + "capture: {to: s3://captures/}\n", "data capture"),
     ],
 )
 def test_what_a_function_cannot_be_is_refused(text: str, told: str) -> None:

@@ -10,9 +10,11 @@ from tidegate.domain.errors import TargetRefused, Transient
 from tidegate.domain.fleet import FleetId, FleetSpec, Serverless, VariantSpec
 from tidegate.domain.registry import ContainerDefinition, Model
 from tidegate.domain.traffic import Route, RouteTable
+from tidegate.targets.aws.log_streams import CloudLogs
 from tidegate.targets.aws.ownership import owner_tags
 from tidegate.targets.aws_lambda.description import configuration, creation
 from tidegate.targets.aws_lambda.functions import FunctionClient
+from tidegate.targets.aws_lambda.logs import AwsLambdaLogs
 from tidegate.targets.aws_lambda.options import AwsLambdaOptions
 from tidegate.targets.aws_lambda.target import AwsLambdaTarget
 from tidegate.targets.aws_lambda.versions import CodeWanted, VersionWanted
@@ -306,3 +308,8 @@ def test_a_change_of_count_is_written_to_the_fleets_alias(stage: Stage) -> None:
         assert await stage.ready() == 3
 
     asyncio.run(play())
+
+
+def test_logs_of_an_endpoint_of_another_target_are_none_of_lambdas_whatever_its_name(stage: Stage) -> None:
+    logs = AwsLambdaLogs(CloudLogs(stage.calls), stage.target, OPTIONS)
+    assert asyncio.run(logs.tail("a" * 63, 5)) == ()

@@ -77,6 +77,10 @@ def test_a_template_scales_by_the_rules_of_the_spec(rule: str, strategy: str) ->
     [
         ("serverless: {memory: 3GiB, max_concurrency: 20}\n", "a serverless variant"),
         ("async: {output: s3://answers/}\n", "the platform's queue"),
+        ("quotas: {rate: 5/s}\n", "quotas"),
+        ("max_in_flight: 4\n", "max_in_flight"),
+        ("queue_time: 50ms\n", "queue_time"),
+        ("capture: {to: s3://captures/}\n", "data capture"),
     ],
 )
 def test_what_a_service_cannot_be_is_refused(more: str, told: str) -> None:

@@ -108,6 +108,15 @@ def test_a_fleet_is_a_service_that_is_ready_when_its_targets_are_healthy(stage: 
     assert stage.weights() == [0]
 
 
+def test_a_rule_comes_before_those_of_others_that_take_every_path(stage: Stage) -> None:
+    for number, path in ((1, "/shop/*"), (50_000, "/*")):
+        condition = {"Field": "path-pattern", "PathPatternConfig": {"Values": [path]}}
+        rule = {"RuleArn": path, "Priority": str(number), "Conditions": [condition]}
+        stage.aws.rules[path] = {**rule, "Actions": [{"Type": "forward", "ForwardConfig": {"TargetGroups": []}}]}
+    asyncio.run(stage.target.ensure_fleet(spec(), 1))
+    assert [rule["Priority"] for rule in stage.aws.rules.values()] == ["1", "50000", "2"]
+
+
 def test_weights_follow_the_table_exactly(stage: Stage) -> None:
     async def play() -> None:
         await stage.settle(spec(), 1)

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.unit.targets.sagemaker.aws_account import Account
+from tests.unit.targets.sagemaker.aws_specs import ALARMS
 from tidegate.domain.errors import NotFound
 from tidegate.targets.sagemaker.changes import compare, find_changes
 from tidegate.targets.sagemaker.direct import SagemakerDirect
@@ -56,6 +57,31 @@ def test_changes_are_found_by_the_deployers_own_plan(account: Account) -> None:
     assert [one.what for one in find_changes(account.client(), compiled)] == [
         "models.AllTraffic.PrimaryContainer.ModelDataUrl"
     ]
+
+
+SCALING = {"min": 2, "max": 8, "target": 5, "rule": "aws"}
+
+
+def test_a_threshold_that_changes_is_shown_with_and_without_another_model(account: Account) -> None:
+    down = {"errors": {**ALARMS["errors"], "above": "5%"}}
+    account.deploy(1)
+    assert direct(account).diff(account.wish(1)) == []
+    for version in (1, 2):
+        found = direct(account).diff(account.wish(version, alarms=down))
+        assert [(one.before, one.after) for one in found if one.what == "alarms.errors.Threshold"] == [
+            ("0.02", "0.05")
+        ]
+
+
+def test_autoscaling_that_changes_or_goes_is_shown_and_done_although_the_config_stays(account: Account) -> None:
+    account.deploy(1, autoscaling=SCALING)
+    assert direct(account).diff(account.wish(1, autoscaling=SCALING)) == []
+    found = direct(account).diff(account.wish(1, autoscaling={**SCALING, "max": 20}))
+    assert [(one.what.rpartition(".")[2], one.before, one.after) for one in found] == [("MaxCapacity", "8", "20")]
+    (gone,) = direct(account).diff(account.wish(1))
+    assert (gone.what, gone.after) == ("autoscaling.endpoint/fraud/variant/AllTraffic", "")
+    assert not account.deploy(1).changed
+    assert account.aws.autoscaling.targets == {}
 
 
 def test_the_last_lines_of_each_instance_are_shown(account: Account) -> None:

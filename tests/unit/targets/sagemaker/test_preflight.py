@@ -63,6 +63,16 @@ def test_denied_actions_are_named(account: Account) -> None:
     assert found[0].level is Level.ERROR and "sagemaker:AddTags" in found[0].message
 
 
+@pytest.mark.parametrize("page", [1, 3])
+def test_an_action_that_is_denied_on_a_later_page_is_named(account: Account, page: int) -> None:
+    account.aws.identity.simulated_page = page
+    compiled = account.deployer().compile(account.wish(), {}, account.aws.clock.now())
+    last = actions_of(caller_policy(compiled, options()))[-1]
+    account.aws.identity.forbidden.add(last)
+    (found,) = [one for one in findings(account) if one.what == "permissions"]
+    assert found.level is Level.ERROR and last in found.message
+
+
 def test_what_cannot_be_read_is_unknown_and_not_good(account: Account) -> None:
     account.aws.faults.denied.add("SimulatePrincipalPolicy")
     assert ("permissions", Level.UNKNOWN) in bad(findings(account))

@@ -246,6 +246,31 @@ def test_trap_13_evidence_is_required_by_the_watcher(account: Account, traffic: 
     assert verdict.outcome is (Outcome.SUCCEEDED if traffic else Outcome.ROLLED_BACK)
 
 
+@pytest.mark.parametrize("traffic", [0, 20])
+def test_trap_13_evidence_is_required_by_whoever_watches_later(account: Account, traffic: int) -> None:
+    rollout = {**CANARY, "require_evidence": True}
+    serve(account, rollout=rollout)
+    account.aws.traffic["fraud"] = traffic
+    account.deploy(2, wait=False, rollout=rollout)
+    verdict = account.deployer().watch("fraud")
+    assert verdict.outcome is (Outcome.SUCCEEDED if traffic else Outcome.ROLLED_BACK)
+
+
+def test_trap_13_an_update_that_requires_no_evidence_is_not_aborted_for_that_of_an_earlier_one(
+    account: Account,
+) -> None:
+    serve(account, rollout={**CANARY, "require_evidence": True})
+    account.aws.traffic["fraud"] = 0
+    account.deploy(2, wait=False)
+    assert account.deployer().watch("fraud").outcome is Outcome.SUCCEEDED
+
+
+def test_tags_that_leave_no_room_for_tidegates_own_are_refused_before_anything_is_made(account: Account) -> None:
+    with pytest.raises(TargetRefused, match="at most 50"):
+        account.deploy(tags={f"key{number}": "v" for number in range(47)})
+    assert account.aws.made("CreateModel") == []
+
+
 def test_trap_14_another_instance_type_is_deregistered_first(account: Account) -> None:
     serve(account, autoscaling=SCALING)
     deployed = account.deploy(2, instance_type="ml.c5.xlarge", autoscaling=SCALING)
