@@ -26,6 +26,8 @@ class SumTest(Protocol):
 BETS = (0.05, 0.15, 0.35, 0.65)
 """Stakes of the bets on the mean: the small ones find small differences in many values."""
 PENALTIES = tuple(-math.log1p(-bet) - bet for bet in BETS)
+LEAST_MEAN = 1e-9
+"""The mean that is assumed at least: the square of a smaller tolerance may not be a number to divide by."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class MeanTest:
         count, total, squares = sums
         if not count:
             return self
-        mean = max(self.tolerance, (self.seen[1] + self.tolerance) / (self.seen[0] + 1))
+        mean = max(self.tolerance, LEAST_MEAN, (self.seen[1] + self.tolerance) / (self.seen[0] + 1))
         spread = (squares - 2 * mean * total + count * mean * mean) / mean**2
         gain = (total - count * self.tolerance) / mean
         steps = [bet * gain - penalty * spread for bet, penalty in zip(BETS, PENALTIES, strict=True)]

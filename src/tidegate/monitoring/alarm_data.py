@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from tidegate.domain.alarm import Alarm, ComparisonOperator
+from tidegate.domain.errors import Invalid
 from tidegate.domain.metric import SAGEMAKER, MetricId, Sample
 from tidegate.monitoring import metric_math
 from tidegate.monitoring.alarm_evaluation import EXTRA, evaluate, windows
@@ -42,9 +43,13 @@ def watched_endpoints(alarm: Alarm) -> set[str]:
 
 
 def evaluation_cost(alarm: Alarm) -> int:
-    """Steps of one evaluation: datapoints, and what metric math makes of each."""
+    """Steps of one evaluation: datapoints, and what metric math makes of each. Math that this program cannot read, as
+    another version of it may have taken, costs nothing more: judging it fails, for this alarm alone."""
     spans = alarm.evaluation_periods + EXTRA
-    return spans * (metric_math.size(alarm.queries) if alarm.queries else 1)
+    try:
+        return spans * (metric_math.size(alarm.queries) if alarm.queries else 1)
+    except Invalid:
+        return spans
 
 
 def needed(alarm: Alarm, now: datetime) -> list[Needed]:

@@ -88,4 +88,8 @@ class DriftSchedules:
         try:
             return await self.analyst.analyse(task)
         except TidegateError as error:
-            return DriftOutcome(due.start, due.end, DriftVerdict.UNKNOWN, str(error))
+            why = str(error)
+        except Exception as error:
+            log.exception("the look for drift of %s broke down", due.schedule.endpoint)
+            why = f"the analysis broke down: {type(error).__name__}"
+        return DriftOutcome(due.start, due.end, DriftVerdict.UNKNOWN, why)

@@ -35,6 +35,10 @@ log = logging.getLogger(__name__)
 PATIENCE = 3.0
 """Seconds that the data of one guard may take to be read. Windows beyond what metrics hold in memory are read from
 the database, which may be slow or away."""
+AHEAD = 10.0
+"""Seconds by which counts may reach beyond the present: a small correction of the clock takes no guard away."""
+PROMPT = 0.05
+"""Seconds after which the next guard is judged beside one that still waits for its data."""
 
 
 @dataclass(frozen=True)
@@ -69,14 +73,32 @@ class Guards:
         """One round. ``coverage`` is what was collected up to ``now``, by endpoint."""
         self._keep_time()
         rollouts = list(guarded)
-        self._rounds |= {name: (now, covered) for name, covered in coverage.items()}
+        # Nothing was counted of a time to come: a source that says so has not noticed that the clock was set back.
+        until = now.timestamp() + AHEAD
+        self._rounds |= {name: (now, one) for name, one in coverage.items() if one.through <= until}
         guards = [((one.rollout, alarm.name), alarm, one.endpoint) for one in rollouts for alarm in one.alarms]
         present = {key for key, _, _ in guards}
         self._verdicts = {key: verdict for key, verdict in self._verdicts.items() if key in present}
         self._troubles = {key: why for key, why in self._troubles.items() if key in present}
-        for one in pick_round(QueuedGuard(*guard, self._judged_at(guard[0])) for guard in guards):
-            await self._judge_one(one, now)
-            await asyncio.sleep(0)  # the loop has others to serve between two guards
+        await self._judge_round(
+            pick_round(QueuedGuard(*guard, self._judged_at(guard[0])) for guard in guards), now
+        )
+
+    async def _judge_round(self, picked: Iterable[QueuedGuard], now: datetime) -> None:
+        """One after the other, but those whose data the database does not give wait beside each other: however many
+        there are, the guards of others are judged again soon."""
+        waiting = set[asyncio.Task[None]]()
+        try:
+            for one in picked:
+                task = asyncio.create_task(self._judge_one(one, now), name=f"guard {one.alarm.name}")
+                waiting.add(task)
+                await asyncio.wait({task}, timeout=0 if one.key in self._troubles else PROMPT)
+                waiting = {each for each in waiting if not each.done()}
+            if waiting:
+                await asyncio.wait(waiting)
+        finally:
+            for task in waiting:
+                task.cancel()
 
     def _judged_at(self, key: Key) -> datetime | None:
         verdict = self._verdicts.get(key)

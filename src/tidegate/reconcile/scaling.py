@@ -138,7 +138,7 @@ class Scaling:
     async def _one(self, standing: Standing, backlogs: dict[str, Backlog], now: datetime) -> None:
         scalable, endpoint = standing.saved.body, standing.endpoint
         memory = await self._memory(standing.saved, now)
-        if endpoint is None or (memory.refused_until is not None and now < memory.refused_until):
+        if endpoint is None or is_refused(memory.refused_until, now):
             return
         if endpoint.rollout is not None and not self.targets.of(endpoint.target).scales_in_rollouts:
             return
@@ -292,6 +292,11 @@ class Scaling:
         if self._pruned is None or now - self._pruned >= PRUNE_EVERY:
             await self.store.run(lambda tx: activities.prune(tx, now))
             self._pruned = now
+
+
+def is_refused(until: datetime | None, now: datetime) -> bool:
+    """Whether a change is not tried again yet. After a clock was set back it is: longer than that nothing waits."""
+    return until is not None and now < until <= now + PATIENCE
 
 
 def read(tx: Tx) -> list[Standing]:

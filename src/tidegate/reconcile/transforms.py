@@ -8,7 +8,7 @@ import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from tidegate.domain.errors import TargetRefused, TidegateError
 from tidegate.domain.transform import JobStatus, TransformJob, TransformProgress
@@ -183,7 +183,7 @@ class Transforms:
     async def _go_on(self, job: TransformJob, seen: RunnerSeen) -> None:
         wanted = fleet(job)
         await self.fleets.ensure_fleet(wanted, 1)
-        if not seen.alive and self._pauses(job.name) <= self.clock.now():
+        if not seen.alive and not self._pauses(job.name, self.clock.now()):
             now, starts = self.clock.now(), self._starts.get(job.name)
             if starts is None or starts.progress != _done(seen):
                 starts = Starts(0, now, _done(seen))
@@ -192,9 +192,11 @@ class Transforms:
             pause = min(LONGEST_PAUSE, PAUSE * 2.0 ** min(starts.count, 10))
             self._next[job.name] = now + timedelta(seconds=pause)
 
-    def _pauses(self, name: str) -> datetime:
-        """Until when no runner is started: those that die at once are restarted at growing intervals."""
-        return self._next.get(name, datetime.min.replace(tzinfo=UTC))
+    def _pauses(self, name: str, now: datetime) -> bool:
+        """Whether no runner is started yet: those that die at once are restarted at growing intervals. After a clock
+        was set back none is longer than the longest."""
+        until = self._next.get(name)
+        return until is not None and now < until <= now + timedelta(seconds=LONGEST_PAUSE)
 
     async def _clear(self, job: TransformJob) -> None:
         """Repeat until none of its processes is left. The work of an incomplete job is kept."""

@@ -273,6 +273,7 @@ def _clear_pause(rollout: Rollout, by: str, now: datetime) -> Rollout:
         pause=None,
         phase_deadline=shift(rollout.phase_deadline),
         bake_until=shift(rollout.bake_until),
+        unrouted_since=shift(rollout.unrouted_since),
         expires_at=shift(rollout.expires_at),
     )
 

@@ -217,9 +217,11 @@ def set_condition(rollout: Rollout, type: str, status: bool, message: str, now: 
 
 
 def restart_bake(endpoint: Endpoint, rollout: Rollout, why: str, now: datetime) -> Transition:
-    """Start this stage's bake over."""
+    """Start this stage's bake over. What was answered before says nothing about it, and a controller that started
+    meanwhile may count from 0."""
     bake = rollout.plan.stages[rollout.stage].bake
-    restarted = replace(rollout, phase_since=now, bake_until=now + timedelta(seconds=bake))
+    until = now + timedelta(seconds=bake)
+    restarted = replace(rollout, phase_since=now, bake_until=until, answers_before=None)
     event = Event("rollout.BakeRestarted", f"baking anew for {bake} s: {why}", {"rollout": rollout.id})
     return replace(endpoint, rollout=restarted), (event,)
 

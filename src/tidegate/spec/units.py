@@ -9,6 +9,8 @@ from tidegate.domain.rollout import CapacitySize, SizeType
 from tidegate.spec.problem import KeyPath, SpecError, suggest
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+LONGEST = 36_500 * 86_400.0
+"""Seconds: a hundred years. The end of a much longer time is no date, and what waits for it could not go on."""
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 
 
@@ -20,7 +22,10 @@ def duration(value: str | int, path: KeyPath) -> float:
     if not text or _PART.sub("", text):
         hint = f"add a unit, such as {text}s" if text.isdigit() else "expected a time such as 90s, 10m or 1h"
         raise SpecError(path, f"{text!r}: {hint}")
-    return math.fsum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
+    found = math.fsum(float(number) * _SECONDS[unit] for number, unit in _PART.findall(text))
+    if found > LONGEST:
+        raise SpecError(path, f"{text!r}: must be at most {LONGEST / _SECONDS['d']:.0f}d")
+    return found
 
 
 _BYTES = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?(?:([KMGT])(i?))?B")

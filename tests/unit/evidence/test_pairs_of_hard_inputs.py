@@ -197,6 +197,14 @@ def test_a_difference_is_found_soon_after_a_long_good_time(good: int) -> None:
     assert taken <= 500
 
 
+@pytest.mark.parametrize("tolerance", [1e-300, 1e-160, 1e-20])
+def test_a_tolerance_of_almost_nothing_is_tested(tolerance: float) -> None:
+    test = MeanTest(tolerance)
+    for _ in range(20):
+        test = test.update(sums_of_values([0.3] * 20))
+    assert test.log_evidence > math.log(200)
+
+
 @pytest.mark.parametrize("good", [500, 10_000])
 def test_hits_are_found_soon_after_a_long_good_time(good: int) -> None:
     test, taken = HitTest(0.01), 0

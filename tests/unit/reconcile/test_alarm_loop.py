@@ -320,3 +320,17 @@ async def test_an_alarm_that_cannot_be_judged_stops_no_other(database_url: str) 
         assert await world.tick(10) == ["errors"]
 
     await on(database_url, story)
+
+
+async def test_metric_math_of_another_version_of_this_program_stops_no_other(database_url: str) -> None:
+    async def story(world: World) -> None:
+        series = MetricId("Mine", "Bad")
+        queries = (Query("rate", expression="SLOPE(bad)"), Query("bad", series, "Sum", returned=False))
+        nothing = {"namespace": "", "metric": "", "dimensions": {}, "statistic": ""}
+        later = replace(ERRORS, name="a-later", queries=queries, **nothing)  # type: ignore[arg-type]
+        await world.store.run(lambda tx: tx.put(ALARM, later.name, later, expect=0, now=NOON))
+        await world.put(ERRORS)
+        await world.see(ERRORS, 3, 1.0)
+        assert await world.tick(10) == ["errors"]
+
+    await on(database_url, story)

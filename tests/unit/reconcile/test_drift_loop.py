@@ -106,16 +106,25 @@ async def test_a_look_that_fails_is_unknown(tmp_path: Any, error: Exception) -> 
         await loop.store.close()
 
 
-async def test_a_look_that_breaks_down_is_tried_again(tmp_path: Any) -> None:
-    loop = await loop_of(tmp_path, RuntimeError("a bug"))
+async def test_a_look_that_breaks_down_is_unknown_and_not_what_the_last_one_found(tmp_path: Any) -> None:
+    loop = await loop_of(tmp_path, NO_DRIFT)
     try:
         await loop.turn(0.1)
         await loop.drift.finish()
-        assert await loop.verdict() is None
+        loop.analyst.outcome = RuntimeError("a bug")
+        for minutes in (1.1, 1.2):
+            await loop.turn(minutes)
+            await loop.drift.finish()
+        shown = await loop.store.run(lambda tx: show_drift(tx, "fraud"))
+        assert (shown["last"]["verdict"], shown["last"]["reason"]) == (
+            DriftVerdict.UNKNOWN,
+            "the analysis broke down: RuntimeError",
+        )
+        assert loop.published("Unknown") == [0, 1] and len(loop.analyst.tasks) == 2
         loop.analyst.outcome = NO_DRIFT
-        await loop.turn(0.2)
+        await loop.turn(2.1)
         await loop.drift.finish()
-        assert await loop.verdict() == ("no_drift", "2026-03-01T13:00:00Z")
+        assert await loop.verdict() == ("no_drift", "2026-03-01T13:02:00Z")
     finally:
         await loop.store.close()
 

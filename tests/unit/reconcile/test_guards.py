@@ -1,11 +1,14 @@
 """Guards: judged by the definitions that a rollout began with, apart from each other, cheap ones first."""
 
+import asyncio
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator
 from tidegate.domain.errors import Unavailable
-from tidegate.domain.metric import Coverage, MetricId, Sample
+from tidegate.domain.metric import Coverage, MetricId, Query, Sample
 from tidegate.monitoring.alarm_data import series_of
 from tidegate.monitoring.guard_verdicts import BUDGET
 from tidegate.reconcile.guards import GuardedRollout, Guards
@@ -56,6 +59,15 @@ async def test_an_alarm_on_another_endpoint_reaches_no_further_than_the_counts_o
     assert evidence is not None and evidence.through == NOON - 3 * SECOND
 
 
+async def test_counts_of_a_time_to_come_are_no_evidence() -> None:
+    """They were made before the clock was set back by an hour, and nothing was counted since."""
+    guards, one = Guards(MemoryMetrics()), GuardedRollout("fraud", "r", (guard(),))
+    await guards.judge([one], {"fraud": covered(through=AT + 3_600)}, NOON)
+    assert guards.evidence(one) is None
+    await guards.judge([one], {"fraud": covered(through=AT + 1)}, NOON)
+    assert guards.evidence(one) is not None
+
+
 async def test_a_verdict_of_whole_minutes_reaches_to_the_last_whole_minute() -> None:
     guards, one = Guards(MemoryMetrics()), GuardedRollout("fraud", "r", (guard(period=60),))
     await guards.judge([one], {"fraud": covered(AT + 59)}, NOON + 59 * SECOND)
@@ -74,6 +86,41 @@ async def test_what_cannot_be_judged_is_unknown_and_disturbs_no_other() -> None:
     await guards.judge([other, mine], {"fraud": covered(), "loan": covered()}, NOON)
     assert guards.evidence(mine) is not None and guards.states(mine)
     assert guards.evidence(other) is None and guards.states(other) == {}
+
+
+async def test_a_guard_that_this_program_cannot_read_disarms_no_other() -> None:
+    """Another version of it may have taken its metric math."""
+    series = MetricId.of("N", "M", {"EndpointName": "loan"})
+    queries = (Query("rate", expression="SLOPE(bad)"), Query("bad", series, "Sum", returned=False))
+    guards = Guards(MemoryMetrics())
+    mine = GuardedRollout("fraud", "r1", (guard(),))
+    other = GuardedRollout("loan", "r2", (replace(guard(endpoint="loan"), queries=queries),))
+    await guards.judge([other, mine], {"fraud": covered(), "loan": covered()}, NOON)
+    assert guards.evidence(mine) is not None and guards.states(mine)
+    assert guards.evidence(other) is None
+
+
+async def test_guards_that_wait_for_the_database_hold_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = asyncio.Event()
+
+    class Slow(MemoryMetrics):
+        async def read(self, metric: MetricId, start: int, end: int, period: int) -> dict[int, Sample]:
+            if dict(metric.dimensions)["EndpointName"] == "loan":
+                await given.wait()
+            return await super().read(metric, start, end, period)
+
+    monkeypatch.setattr("tidegate.reconcile.guards.PATIENCE", 3_600.0)
+    guards = Guards(Slow())
+    mine = GuardedRollout("fraud", "r1", (guard(),))
+    others = GuardedRollout("loan", "r2", tuple(guard(f"slow-{n}", endpoint="loan") for n in range(5)))
+    turn = asyncio.create_task(guards.judge([others, mine], {"fraud": covered(), "loan": covered()}, NOON))
+    async with asyncio.timeout(20):
+        while not guards.states(mine):
+            await asyncio.sleep(0.01)
+    assert guards.states(others) == {} and not turn.done()
+    given.set()
+    await turn
+    assert len(guards.states(others)) == 5
 
 
 async def test_a_rollout_without_alarms_rests_on_its_counts() -> None:

@@ -240,6 +240,18 @@ def test_what_cannot_be_is_told_as_failed_and_tried_again_later() -> None:
     told(story)
 
 
+def test_a_clock_set_back_holds_no_change_that_was_refused_for_longer() -> None:
+    async def story(house: House) -> None:
+        await house.put(Scalable("id", replace(TARGET, minimum=2000, maximum=3000)), endpoint(1))
+        await house.second()
+        assert len(await house.done()) == 1
+        house.clock.at -= timedelta(hours=1)
+        await house.second()
+        assert len(await house.done()) == 2
+
+    told(story)
+
+
 def test_where_somebody_else_wrote_first_the_next_turn_decides() -> None:
     async def story(house: House) -> None:
         await house.put(Scalable("id", replace(TARGET, minimum=2)), endpoint(1))

@@ -161,6 +161,16 @@ async def test_a_runner_that_is_killed_again_and_again_fails_no_job(tmp_path: Pa
     await played(tmp_path, play)
 
 
+async def test_a_clock_that_is_set_back_keeps_no_job_without_its_runner(tmp_path: Path) -> None:
+    async def play(scene: Scene) -> None:
+        await scene.turn()
+        scene.runners.alive = False
+        await scene.turn(-3_600)
+        assert len(scene.runners.starts) == 2
+
+    await played(tmp_path, play)
+
+
 async def test_kills_for_an_hour_without_any_progress_end_it(tmp_path: Path) -> None:
     async def play(scene: Scene) -> None:
         job = await scene.killed_for(2 * PATIENCE, every=5)

@@ -84,6 +84,35 @@ def test_a_bake_whose_requests_were_not_all_counted_starts_over() -> None:
     assert [event.kind for event in decision.events][-1] == "rollout.BakeRestarted"
 
 
+def test_a_bake_that_starts_over_counts_no_answer_of_before_for_its_own() -> None:
+    """A version that hangs since then has answered nothing, and a controller that was started anew counts from 0."""
+    endpoint, began = baking()
+    first = Evidence(began + 5 * SECOND, began, began + 5 * SECOND)
+    endpoint = stepped(endpoint, look(endpoint, first, answered=100, failed=0), began + 5 * SECOND)
+    assert rollout_of(endpoint).answers_before == (100, 0)
+    again = began + 30 * SECOND
+    hole = Evidence(again, again, again)
+    endpoint = stepped(endpoint, look(endpoint, hole, answered=160, failed=0, in_flight=3), again)
+    assert rollout_of(endpoint).answers_before is None
+    later = again + 2 * SECOND
+    endpoint = stepped(endpoint, look(endpoint, Evidence(later, again, later), answered=160, failed=0), later)
+    end = again + BAKE + 2 * SECOND
+    whole = Evidence(end, again, end)
+    assert stage_after(endpoint, whole, end, answered=160, failed=0, in_flight=3) == 0, "it hangs"
+    assert stage_after(endpoint, whole, end, answered=161, failed=0, in_flight=3) == 1
+
+
+def test_a_good_version_is_not_turned_back_by_what_an_earlier_controller_counted() -> None:
+    endpoint, began = baking()
+    first = Evidence(began + 5 * SECOND, began, began + 5 * SECOND)
+    endpoint = stepped(endpoint, look(endpoint, first, answered=1000, failed=0), began + 5 * SECOND)
+    started = began + 20 * SECOND
+    endpoint = stepped(endpoint, look(endpoint, Evidence(started, started, started), answered=0), started)
+    now = started + 30 * SECOND
+    seen = look(endpoint, Evidence(now, started, now), answered=1000, failed=10, in_flight=0)
+    assert rollout_of(step(endpoint, seen, now).endpoint).phase is Phase.BAKING, "it answered a thousand"
+
+
 def test_a_promotion_needs_a_verdict_over_requests_of_the_stage() -> None:
     endpoint, began = baking()
     promoted = commands.promote(endpoint, "ann", began)
@@ -159,6 +188,19 @@ def test_short_outages_of_the_proxy_add_up() -> None:
         now += 2.5 * SECOND
         endpoint = stepped(endpoint, look(endpoint, Evidence(now, began, now)), now)
     assert rollout_of(endpoint).bake_until == until + 7.5 * SECOND
+
+
+def test_a_pause_in_an_outage_of_the_proxy_lengthens_the_bake_once() -> None:
+    endpoint, began = baking()
+    until = rollout_of(endpoint).bake_until
+    assert until is not None
+    away = replace(look(endpoint, Evidence(began, began, began)), routes=None)
+    endpoint = commands.pause(stepped(endpoint, away, began), "ann", began + SECOND)
+    resumed = began + timedelta(hours=10)
+    endpoint = commands.resume(endpoint, "ann", resumed)
+    now = resumed + 2 * SECOND
+    endpoint = stepped(endpoint, look(endpoint, Evidence(now, began, now)), now)
+    assert rollout_of(endpoint).bake_until == until + timedelta(hours=10) + 2 * SECOND
 
 
 @pytest.mark.parametrize("paused", [False, True])

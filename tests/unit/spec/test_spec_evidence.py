@@ -179,3 +179,12 @@ def test_what_is_wrong_is_named_with_its_place(evidence: dict[str, Any], says: s
 def test_nothing_is_compared_where_all_traffic_moves_at_once() -> None:
     with pytest.raises(Invalid, match="use canary, linear or rolling"):
         parsed({}, "all_at_once")
+
+
+@pytest.mark.parametrize("key", ["deadline", "copies"])
+@pytest.mark.parametrize("text", ["999999999h", "9" * 400 + "d"])
+def test_a_time_whose_end_is_no_date_is_refused(key: str, text: str) -> None:
+    """Computed in each step of the rollout, it would stop all of them."""
+    with pytest.raises(Invalid, match="must be at most 36500d"):
+        parsed({"compare": ["paired"], key: text})
+    assert parsed({"compare": ["paired"], key: "36500d"}) is not None

@@ -159,8 +159,8 @@ class _Curve:
         room = max(0, min(size, self.top - (self._seen - size)))
         self.top_positives += room * positives / size
         self.right += positives if score >= self._threshold else negatives
-        self.squares += positives * (score - 1) ** 2 + negatives * score**2
         if 0 <= score <= 1:
+            self.squares += positives * (score - 1) ** 2 + negatives * score**2
             one = self._bins[min(BINS - 1, int(score * BINS))]
             one[0], one[1], one[2] = one[0] + size, one[1] + score * size, one[2] + positives
         else:

@@ -57,6 +57,8 @@ class PeriodProgress:
 
     def begin(self, endpoints: set[str], now: int) -> tuple[int, int] | None:
         """The span of periods to read now; None: nothing is due."""
+        if now < self._asked_at - ASK_EVERY:
+            self._begin_anew()
         for name in self._since.keys() - endpoints:
             del self._since[name]
             self._through.pop(name, None)
@@ -73,6 +75,12 @@ class PeriodProgress:
             if self._through.get(name, self._since[name]) < earliest:
                 self._since[name] = self._through[name] = earliest
         return min(self.first(name) for name in endpoints), present + self.period
+
+    def _begin_anew(self) -> None:
+        """The clock was set back: what was counted up to a time that is still to come would be taken for all that
+        happens until then, and nothing of it would be read."""
+        self._since, self._through, self._passed_on, self._asked_at = {}, {}, {}, 0
+        self._finished = CompletePeriods()
 
     def first(self, endpoint: str) -> int:
         """The first period to read: not complete yet, or complete for so short a time that it may grow."""

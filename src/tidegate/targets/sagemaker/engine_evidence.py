@@ -58,6 +58,8 @@ class SagemakerEvidence:
         TargetRefused; then nothing is known of this round."""
         period = self.target.options.metric_period
         through = (now - self.target.options.metric_delay) // period * period
+        if any(one.through > through + period for one in self._covered.values()):
+            self._begin_anew()
         present = {name: seen for name, (_, seen) in self.target.endpoints().items() if seen and seen.variants}
         covered, points, unread = dict[str, Coverage](), dict[str, _Points](), dict[str, Transient]()
         for name, seen in present.items():
@@ -88,6 +90,11 @@ class SagemakerEvidence:
         self._passed_on = {key: counts for key, counts in self._passed_on.items() if key[1] >= oldest}
         self._finished.forget(oldest)
         return CollectionRound(seconds, dict(self._covered), periods)
+
+    def _begin_anew(self) -> None:
+        """The clock was set back: what was counted up to a time that is still to come would be taken for all that
+        happens until then, and nothing of it would be read."""
+        self._covered, self._passed_on, self._finished = {}, {}, CompletePeriods()
 
     def _note(self, unread: Mapping[str, Transient]) -> None:
         """Log which endpoints cannot be read, once."""

@@ -174,7 +174,8 @@ class SagemakerTarget:
         moving = wanted.asked is not None or (seen is not None and not seen.settled)
         changing = moving or decide(wanted, seen) is not None
         age: timedelta = self.aws.clock.now() - managed.looked_at
-        return age >= timedelta(seconds=self.options.poll * (1 if changing else 3))
+        wait = timedelta(seconds=self.options.poll * (1 if changing else 3))
+        return not timedelta() <= age < wait  # less than none: the clock was set
 
     def _of(self, endpoint: str) -> _Managed:
         return self._managed.setdefault(endpoint, _Managed(WantedEndpoint(endpoint)))

@@ -44,6 +44,15 @@ def test_scores_that_are_no_probabilities_have_no_calibration() -> None:
     assert found is not None and found.calibration_error is None and found.brier is None and found.auc == 1
 
 
+@pytest.mark.parametrize("absurd", [1e200, -1e299])
+def test_a_score_whose_square_is_no_number_stops_no_measure(absurd: float) -> None:
+    """A version that answers such is what labels are to find."""
+    pairs = sorted([(0.9, 1.0), (0.1, 0.0), (absurd, 0.0)], reverse=True)
+    found = measure_binary(pairs, 3, 0.5, 0.5)
+    assert found is not None and found.brier is None
+    assert found.auc == (0.5 if absurd > 0 else 1.0)
+
+
 def test_equal_scores_have_no_order() -> None:
     """A constant score is no better than chance, however the rows come."""
     for pairs in ([(0.5, 1.0)] * 10 + [(0.5, 0.0)] * 30, [(0.5, 0.0)] * 30 + [(0.5, 1.0)] * 10):

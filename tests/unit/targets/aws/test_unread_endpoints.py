@@ -131,3 +131,22 @@ def test_after_a_restart_no_request_at_sagemaker_is_counted_twice(last: int) -> 
     span = found.coverage["fraud"]
     assert span.since < span.through
     assert all(counted[at] == 10 for at in range(span.since, span.through, 60))
+
+
+@pytest.mark.parametrize("source", [ecs, aws_lambda, sagemaker])
+async def test_after_the_clock_was_set_back_nothing_is_known_of_a_time_to_come(source: Any) -> None:
+    """Otherwise a rollout would go on for an hour by counts of which none is read."""
+    account = Account()
+    evidence: EvidenceSource = source(account)
+    back = BEGIN + 3_600
+    for now in range(back, back + 900, 10):
+        account.now = now
+        await evidence.collect(now)
+    counted = 0
+    for now in range(BEGIN, BEGIN + 900, 10):
+        account.now = now
+        found = await evidence.collect(now)
+        assert all(BEGIN - 600 <= one.since <= one.through <= now for one in found.coverage.values())
+        counted += sum(one.invocations for one in found.seconds)
+    assert {name for name, one in found.coverage.items() if one.through >= BEGIN + 600} == {"fraud", "spam"}
+    assert counted > 0

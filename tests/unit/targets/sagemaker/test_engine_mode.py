@@ -216,6 +216,21 @@ async def test_a_look_that_failed_is_repeated_after_two_seconds_and_when_the_clo
     assert [name for name, _ in aws.calls].count("DescribeEndpoint") == asked + 1
 
 
+async def test_what_was_seen_before_the_clock_was_set_back_is_looked_at_again() -> None:
+    async def in_place(work: Callable[[], Any]) -> Any:
+        return work()
+
+    aws = FakeAws(FakeClock(START))
+    client = AwsClient(aws.session(), "", aws.clock, lambda: 0.5, patience=5)
+    target = SagemakerTarget(client, options(mode="engine"), lambda name: None, in_place)
+    for asked in (1, 1):
+        await target.observe("fraud")
+        assert [name for name, _ in aws.calls].count("DescribeEndpoint") == asked
+    aws.clock.present -= timedelta(hours=1)
+    await target.observe("fraud")
+    assert [name for name, _ in aws.calls].count("DescribeEndpoint") == 2
+
+
 COMPARED = replace(
     canary(percent(10), wait=120, bake=60, alarms=()),
     evidence=EvidenceConfig(compare=(Comparison.ERRORS,), minimum=50, deadline=900),
