@@ -297,7 +297,8 @@ async def test_the_verdict_joins_the_evidence_of_the_guards() -> None:
     guards = Guards(MemoryMetrics(), verdict=today.comparisons.verdict)
     guarded = GuardedRollout("fraud", "r1", (), VERSIONS)
     await today.pass_by(20)
-    await guards.judge([guarded], {"fraud": Coverage(START - 100, today.second)}, NOON)
+    now = datetime.fromtimestamp(today.second, UTC)
+    await guards.judge([guarded], {"fraud": Coverage(START - 100, today.second)}, now)
     found = guards.evidence(guarded)
     assert found is not None
     assert found.verdict == today.comparisons.verdict("r1")
