@@ -86,10 +86,17 @@ class ProxySockets:
         )
 
 
+def most_connections(files: int) -> int:
+    """Of clients at once, each of which takes two files, if HAProxy may open ``files``. A fifth stays for the checks
+    of replicas, one each: HAProxy refuses a configuration for which it might not have enough, so a reload would
+    fail."""
+    if files == resource.RLIM_INFINITY:
+        return MAX_CONNECTIONS
+    return min(MAX_CONNECTIONS, (files - files // 5 - 200) // 2)
+
+
 def make_options(settings: Settings, sockets: ProxySockets, state: ProxyState, peer: str) -> Options:
     """``peer``: HAProxy's peer name; also on its command line if it was given one."""
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    most = MAX_CONNECTIONS if files == resource.RLIM_INFINITY else min(MAX_CONNECTIONS, (files - 200) // 2)
     return Options(
         host=settings.host,
         port=settings.port,
@@ -100,7 +107,7 @@ def make_options(settings: Settings, sockets: ProxySockets, state: ProxyState, p
         region=settings.region,
         account=settings.account,
         signed=bool(settings.access_keys),
-        max_connections=most,
+        max_connections=most_connections(resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
         # One HAProxy thread keeps several workers busy, and workers need the other CPUs.
         threads=max(1, len(os.sched_getaffinity(0)) // 4),
         copies=str(sockets.copies),
