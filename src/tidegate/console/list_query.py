@@ -22,16 +22,14 @@ STATES: Mapping[str, str] = {
     **{
         state: state
         for state in (
-            *(
-                "InService",
-                "Creating",
-                "Updating",
-                "RollingBack",
-                "Deleting",
-                "UpdateRollbackFailed",
-                "Failed",
-                UNREADABLE,
-            ),
+            "InService",
+            "Creating",
+            "Updating",
+            "RollingBack",
+            "Deleting",
+            "UpdateRollbackFailed",
+            "Failed",
+            UNREADABLE,
         )
     },
 }

@@ -1,6 +1,6 @@
 """The command palette: endpoints, pages and actions that fit what somebody types. Pure, but for ``read_entries``."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import quote
@@ -8,7 +8,7 @@ from urllib.parse import quote
 from tidegate.console import chapters, endpoint_parts
 from tidegate.console.endpoint_page import is_multi_model
 from tidegate.console.identity import Reader
-from tidegate.console.rendering import PAGES
+from tidegate.console.rendering import ENDPOINT_PAGES, PAGES
 from tidegate.domain.endpoint import Endpoint
 from tidegate.domain.errors import Invalid, UnreadableRecord
 from tidegate.gateway.dependencies import Gateway
@@ -22,15 +22,6 @@ MOST = 12
 LOOKED_AT = 6
 """Endpoints whose pages and actions are offered: those whose names fit best."""
 MAX_TEXT = 100
-ENDPOINT_PAGES: Mapping[str, str] = {
-    "Versions": "/history",
-    "Evidence": "/evidence",
-    "Drift": "/drift",
-    "Labels": "/labels",
-    "Captures": "/captures",
-    "Shadow": "/shadow",
-    "Card": "/card",
-}
 
 
 @dataclass(frozen=True)
@@ -59,9 +50,9 @@ def list_pages(reader: Reader) -> list[PaletteEntry]:
 def list_of_endpoint(endpoint: Endpoint, reader: Reader) -> list[PaletteEntry]:
     """Its pages, and what this reader can do to it now: each action opens the page's own confirmation."""
     base, name = f"{CONSOLE}/endpoints/{quote(endpoint.name, safe='')}", endpoint.name
-    pages = {**ENDPOINT_PAGES, **({"Models": "/models"} if is_multi_model(endpoint) else {})}
+    pages = [*ENDPOINT_PAGES, *([("/models", "Models")] if is_multi_model(endpoint) else [])]
     found = [PaletteEntry(name, "endpoint", base)]
-    found += [PaletteEntry(f"{name}: {title}", "page", base + path) for title, path in pages.items()]
+    found += [PaletteEntry(f"{name}: {title}", "page", base + path) for path, title in pages if path]
     if not reader.may_operate:
         return found
     for action in endpoint_parts.actions(endpoint):

@@ -26,6 +26,17 @@ PAGES = (
     (OVERVIEW, "Learn"),
     (f"{CONSOLE}/planner", "Planner"),
 )
+ENDPOINT_PAGES = (
+    ("", "Rollout"),
+    ("/history", "Versions"),
+    ("/evidence", "Evidence"),
+    ("/drift", "Drift"),
+    ("/labels", "Labels"),
+    ("/captures", "Captures"),
+    ("/shadow", "Shadow"),
+    ("/card", "Card"),
+)
+"""Path after that of the endpoint, and title, of the pages that every endpoint has."""
 REGION = "us-east-1"
 
 UNSEEN = dict.fromkeys(
@@ -59,6 +70,7 @@ def add_word_breaks(text: str) -> Markup:
 
 TEMPLATES.filters["soft"] = add_word_breaks
 TEMPLATES.globals["dollars"] = format_dollars
+TEMPLATES.globals["endpoint_pages"] = ENDPOINT_PAGES
 
 
 def render_page(name: str, request: Request, catalogue: Catalogue, **context: Any) -> Response:
