@@ -35,6 +35,7 @@ from tidegate.ports.queue import Queue
 from tidegate.ports.store import Saved, Stale, Store, Tx
 from tidegate.reconcile.alarm_reads import read_all
 from tidegate.reconcile.last_read import LastRead
+from tidegate.reconcile.pauses import is_pausing
 from tidegate.scaling.decide import ScalingDecision, decide
 from tidegate.service import activities, scalables, scaling_observation
 from tidegate.service.endpoints import autoscale
@@ -138,7 +139,7 @@ class Scaling:
     async def _one(self, standing: Standing, backlogs: dict[str, Backlog], now: datetime) -> None:
         scalable, endpoint = standing.saved.body, standing.endpoint
         memory = await self._memory(standing.saved, now)
-        if endpoint is None or is_refused(memory.refused_until, now):
+        if endpoint is None or is_pausing(memory.refused_until, now, PATIENCE):
             return
         if endpoint.rollout is not None and not self.targets.of(endpoint.target).scales_in_rollouts:
             return
@@ -292,11 +293,6 @@ class Scaling:
         if self._pruned is None or now - self._pruned >= PRUNE_EVERY:
             await self.store.run(lambda tx: activities.prune(tx, now))
             self._pruned = now
-
-
-def is_refused(until: datetime | None, now: datetime) -> bool:
-    """Whether a change is not tried again yet. After a clock was set back it is: longer than that nothing waits."""
-    return until is not None and now < until <= now + PATIENCE
 
 
 def read(tx: Tx) -> list[Standing]:

@@ -16,6 +16,7 @@ from tidegate.ports.clock import Clock
 from tidegate.ports.runners import Runners, RunnerSeen
 from tidegate.ports.store import Stale, Store, Tx
 from tidegate.ports.target import Fleets
+from tidegate.reconcile.pauses import is_pausing
 from tidegate.service.record_kinds import TRANSFORM
 from tidegate.service.transforms import fleet, fleet_id
 from tidegate.transform.incidents import PATIENCE, passes
@@ -26,7 +27,7 @@ PAUSE = 0.25
 """Seconds between looks while a job goes on; its end is noticed at once."""
 MOST_STARTS = 5
 """Runners of one job that may die without a result, while nothing gets done, before the job can fail."""
-LONGEST_PAUSE = 30.0
+LONGEST_PAUSE = timedelta(seconds=30)
 PRUNE_EVERY = timedelta(minutes=10)
 
 
@@ -183,20 +184,14 @@ class Transforms:
     async def _go_on(self, job: TransformJob, seen: RunnerSeen) -> None:
         wanted = fleet(job)
         await self.fleets.ensure_fleet(wanted, 1)
-        if not seen.alive and not self._pauses(job.name, self.clock.now()):
+        # Runners that die at once are started again at growing intervals.
+        if not seen.alive and not is_pausing(self._next.get(job.name), self.clock.now(), LONGEST_PAUSE):
             now, starts = self.clock.now(), self._starts.get(job.name)
             if starts is None or starts.progress != _done(seen):
                 starts = Starts(0, now, _done(seen))
             self._starts[job.name] = replace(starts, count=starts.count + 1)
             await self.runners.start(job, wanted)
-            pause = min(LONGEST_PAUSE, PAUSE * 2.0 ** min(starts.count, 10))
-            self._next[job.name] = now + timedelta(seconds=pause)
-
-    def _pauses(self, name: str, now: datetime) -> bool:
-        """Whether no runner is started yet: those that die at once are restarted at growing intervals. After a clock
-        was set back none is longer than the longest."""
-        until = self._next.get(name)
-        return until is not None and now < until <= now + timedelta(seconds=LONGEST_PAUSE)
+            self._next[job.name] = now + min(LONGEST_PAUSE, timedelta(seconds=PAUSE) * 2 ** min(starts.count, 10))
 
     async def _clear(self, job: TransformJob) -> None:
         """Repeat until none of its processes is left. The work of an incomplete job is kept."""
