@@ -5,10 +5,8 @@
 Both sides run two processes that hold the model; rounds alternate between the sides. sides.py says what is measured.
 """
 
-import argparse
 import contextlib
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -24,13 +22,7 @@ from tidegate.testing.platform import free_port, wait_until
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--keep", action="store_true", help="write the table to docs/benchmarks.md")
-    given = parser.parse_args()
-    if shutil.which("wrk") is None:
-        sys.exit("bench.byhand needs wrk: apt-get install wrk")
+    given = sides.parse_arguments("byhand", __doc__)
     rows: list[list[object]] = []
     with sides.ours() as tidegate, byhand(tidegate.model) as fastapi:
         for rate, connections, label in sides.LOADS:

@@ -8,9 +8,7 @@ rule, and with the configuration that tidegate generates. None of them has a mod
 sides, as in byhand.py; ``--seconds 2 --rounds 2`` takes a minute and a half.
 """
 
-import argparse
 import contextlib
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -77,13 +75,7 @@ class Constants:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--keep", action="store_true", help="write the table to docs/benchmarks.md")
-    given = parser.parse_args()
-    if shutil.which("wrk") is None:
-        sys.exit("bench.floor needs wrk: apt-get install wrk")
+    given = sides.parse_arguments("floor", __doc__)
     rows: list[list[object]] = []
     verdicts = []
     with contextlib.ExitStack() as stack:

@@ -4,9 +4,11 @@ CPU is that of everything a side runs, read from the operating system before and
 driven by wrk (Debian's package), since a load generator in Python would be the bottleneck.
 """
 
+import argparse
 import contextlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -37,6 +39,18 @@ LOADS: tuple[tuple[float | None, int, str], ...] = (
 Round = list[float]
 """requests/s, CPU µs a request, p50 ms, p99 ms, failed."""
 _NUMBERED = re.compile(r" \(request \d+ on its connection\)")
+
+
+def parse_arguments(name: str, doc: str) -> argparse.Namespace:
+    """Of a comparison that saturates its sides: ``seconds`` of a round, ``rounds``, ``keep``. Ends without wrk."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--keep", action="store_true", help="write the table to docs/benchmarks.md")
+    given = parser.parse_args()
+    if shutil.which("wrk") is None:
+        sys.exit(f"bench.{name} needs wrk: apt-get install wrk")
+    return given
 
 
 @dataclass(frozen=True)
