@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -35,13 +35,6 @@ from tidegate.store.tables import QUEUE
 R = TypeVar("R")
 ITEM = Item("a", "fraud", "mine", 100.0, 160.0, 900.0, "file:///out/a.out", headers={"accept": "text/csv"})
 DONE = ItemOutcome(OutcomeKind.COMPLETED, 120.0, content_type="text/csv")
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    opened = open_database(database_url, serial=False)
-    yield opened
-    opened.shut()
 
 
 def run(work: Coroutine[Any, Any, R]) -> R:

@@ -1,29 +1,20 @@
 """An emptied queue, on each database: what waits ends, what is held goes on, and no end is lost or asked again."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any
-
-import pytest
 
 from tidegate.domain.asynchronous import Backlog, Item, ItemOutcome, ItemState, OutcomeKind
 from tidegate.ports.queue import ItemReport
 from tidegate.ports.store import Tx
 from tidegate.queueing import transitions
 from tidegate.queueing.transitions import Notify, RecordEnd
-from tidegate.store.database import Database, open_database
+from tidegate.store.database import Database
 from tidegate.store.queue import SqlQueue
 
 ITEM = Item("a", "fraud", "mine", 100.0, 160.0, 900.0, "file:///out/a.out")
 DONE = ItemOutcome(OutcomeKind.COMPLETED, 120.0, content_type="text/csv")
-
-
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    opened = open_database(database_url, serial=False)
-    yield opened
-    opened.shut()
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:

@@ -1,12 +1,13 @@
 """An engine that works on so many calls at a time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.serving.echo_scorer import EchoScorer
 from tidegate.serving.contract.invocation import GONE, Answer, Call, Done, Outcome, Rejected, Stream
 from tidegate.serving.engines.bounded import Bounded
 from tidegate.serving.scoring.batching import Batcher
@@ -29,27 +30,6 @@ class Inner:
         self.calls.pop(0)[1](outcome)
 
     async def close(self) -> None: ...
-
-
-class Echo:
-    """A scorer of one row a request."""
-
-    batches = True
-
-    def parse(self, call: Call) -> bytes:
-        return call.body
-
-    def size(self, rows: bytes) -> int:
-        return 1
-
-    def score(self, requests: Sequence[bytes]) -> Sequence[bytes]:
-        return requests
-
-    def count(self, scores: bytes) -> int:
-        return 1
-
-    def render(self, scores: bytes, call: Call) -> Answer:
-        return DONE
 
 
 def call() -> Call:
@@ -109,7 +89,7 @@ def test_call_whose_client_left_is_not_worked_on() -> None:
 def test_place_of_call_whose_client_left_a_batcher_s_queue_is_free_again(others: int) -> None:
     async def scenario() -> None:
         loop, ends = asyncio.get_running_loop(), list[Outcome]()
-        engine = Bounded(Batcher(Echo(), loop), 1 + others, 1_000.0, loop)
+        engine = Bounded(Batcher(EchoScorer(), loop), 1 + others, 1_000.0, loop)
         for _ in range(3):
             gone = call()
             for one in (gone, *(call() for _ in range(others))):
@@ -117,7 +97,7 @@ def test_place_of_call_whose_client_left_a_batcher_s_queue_is_free_again(others:
             gone.abandon()
             for _ in range(3):
                 await asyncio.sleep(0)
-        assert ends == [GONE, *[DONE] * others] * 3
+        assert ends == [GONE, *[Answer(b"1", "text/csv")] * others] * 3
 
     asyncio.run(scenario())
 

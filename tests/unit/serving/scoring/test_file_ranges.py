@@ -2,11 +2,11 @@
 
 import asyncio
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+from tests.unit.serving.echo_scorer import EchoScorer
 from tidegate.serving.contract.invocation import Answer, Call, ModelFailed, Outcome
 from tidegate.serving.scoring.file_ranges import HEADER, RECORDS, FilePart, PartBatcher, read
 from tidegate.storage.files import tag_of
@@ -16,29 +16,8 @@ def part(path: Path, offset: int, length: int) -> FilePart:
     return FilePart(str(path), offset, length, tag_of(os.stat(path)))
 
 
-class Echo:
-    """A scorer that answers with what it was given."""
-
-    batches = True
-
-    def parse(self, call: Call) -> bytes:
-        return call.body
-
-    def size(self, rows: bytes) -> int:
-        return 1
-
-    def score(self, requests: Sequence[bytes]) -> Sequence[bytes]:
-        return requests
-
-    def count(self, scores: bytes) -> int:
-        return 1
-
-    def render(self, scores: bytes, call: Call) -> Outcome:
-        return Answer(scores, "text/csv")
-
-
 async def answered(call: Call) -> Outcome:
-    engine = PartBatcher(Echo(), asyncio.get_running_loop())
+    engine = PartBatcher(EchoScorer(), asyncio.get_running_loop())
     outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
     engine.submit(call, outcome.set_result)
     found = await outcome

@@ -5,7 +5,8 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from tidegate.domain.fleet import FleetId
 from tidegate.targets.local import poll_interval, rest_watch
 from tidegate.targets.local.health import Health, HealthLook, PingAnswer
 from tidegate.targets.local.process import Process
-from tidegate.targets.local.replica import OUTGROWN, PING_EVERY, SERVED
+from tidegate.targets.local.replica import OUTGROWN, PING_EVERY, SERVED, Replica
 from tidegate.targets.local.supervisor_context import DesiredFleet, save_desired
 from tidegate.targets.local.target import LocalTarget
 
@@ -31,14 +32,25 @@ EVENTS: dict[str, Callable[[LocalTargetHarness, "subprocess.Popen[bytes]"], obje
 }
 
 
+async def last_question_answered(replica: Replica) -> None:
+    await until(lambda: replica._question is None or replica._question.look(), "the last question is answered")
+
+
+@contextmanager
+def one_at_rest() -> "Iterator[tuple[LocalTargetHarness, subprocess.Popen[bytes]]]":
+    """A fleet of one replica, and the worker that an earlier controller left it."""
+    with stand(("false",)) as here, here.sleeper() as worker:
+        save_desired(here.folders, DesiredFleet(spec(1), 1))
+        here.left("r-a", worker, SERVED)
+        yield here, worker
+
+
 @pytest.mark.parametrize("event", EVENTS)
 def test_what_a_turn_would_find_ends_the_rest(event: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a word of the kernel's that a process has ended: that would be sooner."""
     monkeypatch.setattr(Process, "watch", lambda self: None)
     monkeypatch.setattr(poll_interval, "REST_TURN", 3600.0)
-    with stand(("false",)) as here, here.sleeper() as worker:
-        save_desired(here.folders, DesiredFleet(spec(1), 1))
-        here.left("r-a", worker, SERVED)
+    with one_at_rest() as (here, worker):
 
         async def story() -> None:
             target = here.target()
@@ -56,9 +68,7 @@ def test_a_fleet_at_rest_has_no_turns_and_its_replica_is_asked_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(rest_watch, "IDLE_TURN", 3600.0)  # the looks are the test's own
-    with stand(("false",)) as here, here.sleeper() as worker:
-        save_desired(here.folders, DesiredFleet(spec(1), 1))
-        here.left("r-a", worker, SERVED)
+    with one_at_rest() as (here, worker):
 
         async def story() -> None:
             target = here.target()
@@ -71,9 +81,7 @@ def test_a_fleet_at_rest_has_no_turns_and_its_replica_is_asked_all_the_same(
                 return await turn()
 
             monkeypatch.setattr(fleet, "_turn", counted)
-            await until(
-                lambda: replica._question is None or replica._question.look(), "the last question is answered"
-            )
+            await last_question_answered(replica)
             for _ in range(3):
                 before, replica.asked = replica._question, -math.inf
                 fleet.glance(fleet._now())
@@ -94,18 +102,14 @@ def test_a_fleet_at_rest_has_no_turns_and_its_replica_is_asked_all_the_same(
 def test_a_question_that_was_just_asked_does_not_end_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     """As after each look that came a moment too early to ask."""
     monkeypatch.setattr(rest_watch, "IDLE_TURN", 3600.0)
-    with stand(("false",)) as here, here.sleeper() as worker:
-        save_desired(here.folders, DesiredFleet(spec(1), 1))
-        here.left("r-a", worker, SERVED)
+    with one_at_rest() as (here, worker):
 
         async def story() -> None:
             target = here.target()
             await resting(target)
             fleet = target._fleets[FLEET]
             replica = fleet.replicas["r-a"]
-            await until(
-                lambda: replica._question is None or replica._question.look(), "the last question is answered"
-            )
+            await last_question_answered(replica)
             replica.asked = fleet._now() + 60
             fleet.glance(fleet._now())
             assert replica._question is None
@@ -125,18 +129,14 @@ def test_a_question_that_was_just_asked_does_not_end_the_rest(monkeypatch: pytes
 def test_a_look_that_is_a_moment_early_asks_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise some questions would come two seconds after the one before."""
     monkeypatch.setattr(rest_watch, "IDLE_TURN", 3600.0)
-    with stand(("false",)) as here, here.sleeper() as worker:
-        save_desired(here.folders, DesiredFleet(spec(1), 1))
-        here.left("r-a", worker, SERVED)
+    with one_at_rest() as (here, worker):
 
         async def story() -> None:
             target = here.target()
             await resting(target)
             fleet = target._fleets[FLEET]
             replica = fleet.replicas["r-a"]
-            await until(
-                lambda: replica._question is None or replica._question.look(), "the last question is answered"
-            )
+            await last_question_answered(replica)
             at = replica.asked + PING_EVERY - 0.02
             fleet.glance(at)
             assert replica.asked == at
