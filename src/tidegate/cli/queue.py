@@ -78,7 +78,7 @@ def queue(
     """Show the queue of an asynchronous endpoint.
 
     What waits, what is in progress, and the outcome of its latest requests. With --empty, each request that waits
-    fails, and is told as any failure; what is in progress goes on, and so does what arrives later.
+    fails, with the usual failure notification. Requests in progress and later ones are not affected.
 
     \b
     Examples:

@@ -103,8 +103,8 @@ def emptying(name: str, queue: Mapping[str, Any]) -> Action | None:
         "Empty the queue",
         "queue/empty",
         json.dumps({"through": newest}),
-        f"{waiting:,} waiting requests of {name} fail, and their senders are told. What is being answered goes on,"
-        " and so does what arrives from now on.",
+        f"{waiting:,} waiting requests of {name} fail, with the usual failure notification. Requests in progress and"
+        " later ones are not affected.",
         f"tidegate queue {name} --empty",
         BAD,
     )

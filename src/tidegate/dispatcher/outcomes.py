@@ -15,7 +15,7 @@ MARGIN = 1.0
 
 @dataclass(frozen=True)
 class Begun:
-    """How far a request came without a task. ``got``: the instance's answer, or what the database has to be told.
+    """How far a request came without a task. ``got``: the instance's answer, or the report to write.
     ``seconds``: left for an answer that is still coming."""
 
     got: ModelResponse | AttemptFailed | StreamedReply | ItemReport

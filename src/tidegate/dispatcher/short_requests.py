@@ -123,7 +123,7 @@ class ShortRequest:
         self._all.watch()
         try:
             self._exchange = self._all.processor.calls.begin(item, self.held.body or b"", self._take)
-        except Exception as error:  # not the matter of the request whose end made room for this one
+        except Exception as error:  # must not fail the request whose end freed this slot
             self.fail(error)
 
     def _take(self, got: Got) -> None:
@@ -155,7 +155,7 @@ class ShortRequest:
                 self._hand_over(response)
 
     def _is_plain(self) -> bool:
-        """Whether its output goes to a file, and nobody is told."""
+        """Whether its output goes to a file, without a notification."""
         item = self.held.item
         return not item.success and not item.include and item.output.startswith("file://")
 

@@ -105,7 +105,7 @@ def _check_namespace(namespace: str) -> None:
 
 async def put(metrics: Metrics, data: Sequence[Datum], now: datetime) -> None:
     """Write all data, or nothing if one datum is Invalid. Data that the database cannot take now stay in memory and
-    are written later: a client that is told to retry would have them counted twice. Namespaces of the platform are
+    are written later: a client that retried would have them counted twice. Namespaces of the platform are
     Invalid: what guards a rollout must not be fed by a client."""
     for namespace in {datum.metric.namespace for datum in data}:
         _check_namespace(namespace)

@@ -38,8 +38,8 @@ def read_if_readable(tx: Tx, kind: Kind[T], name: str) -> Saved[T] | None:
 
 
 def mentions(tx: Tx, unreadable: Unreadable, text: str) -> bool:
-    """Whether a record that cannot be read has this text as a value or a key; also where not even that can be told.
-    Whoever asks whether something is in use by it is on the safe side."""
+    """Whether a record that cannot be read has this text as a value or a key; true if even its
+    text cannot be read, so that nothing that may be in use is removed."""
     try:
         saved = tx.get(Kind(unreadable.kind, object), unreadable.name)
     except UnreadableRecord:
