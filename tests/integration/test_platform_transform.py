@@ -327,8 +327,8 @@ def test_what_is_refused(scene: Scene) -> None:
             call(**members)
         return str(refused.value.response["Error"]["Code"])
 
-    assert code(scene.sagemaker.describe_transform_job, TransformJobName="nobody") == "ResourceNotFound"
-    assert code(scene.sagemaker.stop_transform_job, TransformJobName="nobody") == "ResourceNotFound"
+    assert code(scene.sagemaker.describe_transform_job, TransformJobName="nobody") == "ValidationException"
+    assert code(scene.sagemaker.stop_transform_job, TransformJobName="nobody") == "ValidationException"
     start(scene, "once", "s3://models/none/", "s3://models/out")
     with pytest.raises(ClientError, match="ResourceInUse"):
         start(scene, "once", "s3://models/in/", "s3://models/out")

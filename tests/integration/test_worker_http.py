@@ -401,3 +401,48 @@ def test_a_request_for_another_model_is_not_answered_by_the_only_one(
         assert sum(record["invocations"] for record in await counted(worker, 1)) == 1  # type: ignore[misc]
 
     serve(workers, models, test)
+
+
+LONG = [
+    ("X-Amzn-SageMaker-Inference-Id", "i" * 64, "i" * 65, "inferenceId", "less than or equal to 64"),
+    ("X-Amzn-SageMaker-Prefix-Aware-Id", "i" * 64, "i" * 65, "prefixAwareId", "less than or equal to 64"),
+    ("X-Amzn-SageMaker-Inference-Id", "an id", "caf\u00e9", "inferenceId", "regular expression"),
+    (
+        "X-Amzn-SageMaker-Custom-Attributes",
+        "c" * 1024,
+        "c" * 1025,
+        "customAttributes",
+        "less than or equal to 1024",
+    ),
+    ("X-Amzn-SageMaker-Custom-Attributes", "trace=1", "caf\u00e9", "customAttributes", "regular expression"),
+    ("Accept", "application/json", "a" * 1025, "accept", "less than or equal to 1024"),
+]
+
+
+@pytest.mark.parametrize(("header", "good", "bad", "member", "constraint"), LONG)
+def test_a_header_that_exceeds_its_limits_is_refused(
+    workers: Workers, models: Path, header: str, good: str, bad: str, member: str, constraint: str
+) -> None:
+    """boto3 checks neither maximums nor patterns."""
+
+    async def test(worker: RunningWorker) -> None:
+        kind = {"content-type": "text/csv"}
+        assert (await worker.ask(PATH, ROW, {**kind, header: good})).status == 200
+        for _ in range(2):  # the second time from the cache of heads
+            answer = await worker.ask(PATH, ROW, {**kind, header: bad})
+            assert (answer.status, answer.headers["x-amzn-errortype"]) == (400, "ValidationError")
+            message = answer.json()["Message"]
+            assert f"at '{member}' failed to satisfy constraint: Member must" in message
+            assert constraint in message
+            assert ("ccc" in message) is False, "the service model calls custom attributes sensitive"
+
+    serve(workers, models, test)
+
+
+def test_a_content_type_of_1025_characters_is_refused(workers: Workers, models: Path) -> None:
+    async def test(worker: RunningWorker) -> None:
+        answer = await worker.ask(PATH, ROW, {"content-type": "text/csv;" + "x" * 1016})
+        assert (answer.status, answer.headers["x-amzn-errortype"]) == (400, "ValidationError")
+        assert "at 'contentType'" in answer.json()["Message"]
+
+    serve(workers, models, test)

@@ -357,6 +357,14 @@ def test_scheduled_actions_change_in_part_but_for_their_times(scaling: Any) -> N
     [
         ({"Schedule": None}, "Schedule must be given"),
         ({"Schedule": "cron(nonsense)"}, "nonsense"),
+        ({"Schedule": "rate(1 hours)"}, "rate(1 hour)"),
+        ({"Schedule": "rate(5 minute)"}, "rate(5 minutes)"),
+        ({"Schedule": "rate(0 minutes)"}, "whole number"),
+        ({"Schedule": "at(2020-01-01T00:00:00)"}, "in the past"),
+        ({"Schedule": "at(2026-03-01T12:30:00)", "Timezone": "Asia/Tokyo"}, "in the past"),
+        ({"Schedule": "at(2026-4-1T8:0:0)"}, "must be a time"),
+        ({"Schedule": "cron(0 8 1 1 ? 2020)"}, "never comes"),
+        ({"Schedule": "cron(0 8 30 2 ? *)"}, "never comes"),
         ({"Timezone": "Mars/Olympus"}, "Mars/Olympus"),
         ({"ScalableTargetAction": None}, "MinCapacity, MaxCapacity or both"),
         ({"ScalableTargetAction": {"MinCapacity": 3, "MaxCapacity": 2}}, "cannot be less"),
@@ -372,6 +380,16 @@ def test_impossible_scheduled_actions_are_refused(scaling: Any, change: dict[str
     given = {"ScheduledActionName": "a", "Schedule": "rate(1 hour)", "ScalableTargetAction": {"MinCapacity": 2}}
     members = {name: value for name, value in {**MAIN, **given, **change}.items() if value is not None}
     assert message in refused("ValidationException", scaling.put_scheduled_action, **members)
+
+
+def test_an_action_whose_time_has_passed_can_be_changed_and_is_not_put_back(scaling: Any, wire: Served) -> None:
+    register(scaling)
+    given = {"ScheduledActionName": "a", "Schedule": "at(2026-03-01T12:30:00)"}
+    scaling.put_scheduled_action(**MAIN, **given, ScalableTargetAction={"MinCapacity": 2})
+    wire.clock.present = datetime(2026, 3, 1, 13, tzinfo=UTC)
+    scaling.put_scheduled_action(**MAIN, ScheduledActionName="a", ScalableTargetAction={"MinCapacity": 3})
+    earlier = given | {"Schedule": "at(2026-03-01T12:45:00)"}
+    assert "in the past" in refused("ValidationException", scaling.put_scheduled_action, **MAIN, **earlier)
 
 
 def test_tags_of_scalable_targets_are_added_listed_and_removed(scaling: Any) -> None:

@@ -64,7 +64,7 @@ def test_a_definition_of_model_quality_has_names_of_its_own(sagemaker: Any, moni
     sagemaker.delete_data_quality_job_definition(JobDefinitionName="quality")
     assert (
         refused(sagemaker.delete_model_quality_job_definition, JobDefinitionName="quality")[0]
-        == "ConflictException"
+        == "ValidationException"
     )
     sagemaker.delete_monitoring_schedule(MonitoringScheduleName="hourly")
     sagemaker.delete_model_quality_job_definition(JobDefinitionName="quality")

@@ -155,7 +155,7 @@ def test_a_definition_is_described_listed_and_deleted(sagemaker: Any, monitor: M
     assert sagemaker.list_tags(ResourceArn=found["JobDefinitionArn"])["Tags"] == tags
     create(sagemaker)
     code, _, message = refused(sagemaker.delete_data_quality_job_definition, JobDefinitionName="quality")
-    assert code == "ConflictException" and 'monitoring schedule "hourly"' in message
+    assert code == "ValidationException" and 'monitoring schedule "hourly"' in message
     sagemaker.delete_monitoring_schedule(MonitoringScheduleName="hourly")
     sagemaker.delete_data_quality_job_definition(JobDefinitionName="quality")
     for gone in (sagemaker.describe_data_quality_job_definition, sagemaker.delete_data_quality_job_definition):
@@ -284,7 +284,7 @@ def test_an_execution_is_a_processing_job(sagemaker: Any, monitor: Monitor) -> N
     assert job["ProcessingInputs"][0]["S3Input"]["S3Uri"] == "s3://b/captured/fraud/main/"
     [output] = job["ProcessingOutputConfig"]["Outputs"]
     assert output["S3Output"]["S3Uri"] == "s3://b/reports/fraud/hourly/2026/03/01/13"
-    assert refused(sagemaker.describe_processing_job, ProcessingJobName="other")[0] == "ResourceNotFound"
+    assert refused(sagemaker.describe_processing_job, ProcessingJobName="other")[0] == "ValidationException"
 
 
 def test_now_is_executed_once_after_each_start(sagemaker: Any, monitor: Monitor) -> None:

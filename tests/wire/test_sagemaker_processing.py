@@ -181,7 +181,7 @@ def test_a_job_is_stopped_also_by_the_next_process(sagemaker: Any, jobs: Jobs, r
     assert found["ProcessingJobStatus"] == "Stopped" and "ProcessingEndTime" in found
     jobs.finish()
     assert described(sagemaker)["ProcessingJobStatus"] == "Stopped"
-    assert refused(sagemaker.stop_processing_job, ProcessingJobName="other")[0] == "ResourceNotFound"
+    assert refused(sagemaker.stop_processing_job, ProcessingJobName="other")[0] == "ValidationException"
 
 
 def test_jobs_are_listed_by_status_and_paged(sagemaker: Any, jobs: Jobs) -> None:

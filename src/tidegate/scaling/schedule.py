@@ -17,7 +17,8 @@ from tidegate.scaling.working_days import IsWorkingDay, monday_to_friday
 
 _FORM = re.compile(r"\s*(at|rate|cron)\((.*)\)\s*")
 _DAYS = re.compile(r"\s*days\((.*)\)\s*")
-_RATE = re.compile(r"\s*([1-9]\d{0,8})\s+(minute|hour|day)s?\s*")
+_AT = re.compile(r"\s*\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\s*", re.ASCII)
+_RATE = re.compile(r"\s*([1-9]\d{0,8})\s+(minute|hour|day)s?\s*", re.ASCII)
 
 LOOK_BACK = tuple(timedelta(days=days) for days in (1 / 24, 1, 31, 366, 366 * crons.HORIZON))
 """Spans in which ``last`` searches backward, one after the other: most schedules recur often."""
@@ -115,6 +116,24 @@ def parse(text: str, timezone: str = "UTC", holidays: str = "") -> Schedule:
         return Schedule(zone, at=datetime.strptime(inside.strip(), "%Y-%m-%dT%H:%M:%S"))
     except ValueError:
         raise Invalid(f"at({inside}) must be a time such as at(2026-12-30T08:00:00)") from None
+
+
+def check_new(text: str, timezone: str, now: datetime) -> None:
+    """Raises Invalid for a schedule that Amazon refuses to create, and that older records may have: a unit that does
+    not agree with its number, and a time that never comes (again)."""
+    schedule = parse(text, timezone)
+    match = _FORM.fullmatch(text)
+    form, inside = match.groups() if match is not None else ("", "")
+    if form == "rate":
+        value, unit = inside.split()
+        if unit.endswith("s") is (value == "1"):
+            right = unit.removesuffix("s") if value == "1" else f"{unit}s"
+            raise Invalid(f"rate({inside}): the unit must agree with its number: rate({value} {right})")
+    if form == "at" and _AT.fullmatch(inside) is None:
+        raise Invalid(f"at({inside}) must be a time such as at(2026-12-30T08:00:00)")
+    if schedule.after(now, now) is None:
+        what = "is in the past" if form == "at" else "never comes"
+        raise Invalid(f"schedule {text!r} {what}: the action would never take effect")
 
 
 @lru_cache(maxsize=1024)

@@ -9,7 +9,7 @@ from tidegate.domain.errors import Invalid, LimitExceeded, NotFound
 from tidegate.domain.observation import Event
 from tidegate.domain.scaling import Adjustment, ScalingStep, ScheduledAction, StepScaling, TargetTracking
 from tidegate.ports.store import Tx
-from tidegate.scaling.schedule import parse
+from tidegate.scaling.schedule import check_new
 from tidegate.service import tracking_alarms
 from tidegate.service.scalables import ScalableKey, get, save
 from tidegate.service.scaling_records import ActionRecord, PolicyRecord, Scalable
@@ -69,6 +69,8 @@ def put_action(
         raise LimitExceeded(f"the target has {MAX_ACTIONS} scheduled actions, which is the maximum: delete one")
     record = make(before)
     _check_action(record.action)
+    if before is None or _time(before.action) != _time(record.action):
+        check_new(*_time(record.action), now)
     kept = tuple(one for one in saved.body.actions if one is not before)
     event = Event("scaling.ActionPut", f"scheduled action {name}: {record.action.schedule}")
     save(tx, saved, _forget(replace(saved.body, actions=(*kept, record)), name), event, now)
@@ -135,8 +137,11 @@ def _check_neighbours(one: ScalingStep, following: ScalingStep) -> None:
         raise Invalid("there must be no gap between step adjustments")
 
 
+def _time(action: ScheduledAction) -> tuple[str, str]:
+    return action.schedule, action.timezone
+
+
 def _check_action(action: ScheduledAction) -> None:
-    parse(action.schedule, action.timezone)
     if action.minimum is None and action.maximum is None:
         raise Invalid("ScalableTargetAction needs MinCapacity, MaxCapacity or both")
     if min(action.minimum or 0, action.maximum or 0) < 0:

@@ -1,6 +1,7 @@
 """CloudWatch's GetMetricData: statistics of metrics and expressions over them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tidegate.domain.access import Access
@@ -23,8 +24,30 @@ from tidegate.wire.operation import AsyncOperation, OperationCall, Operations, P
 MAX_QUERIES = 500
 MAX_DATAPOINTS = 100_800
 
-QueryResult = tuple[Query, str, list[Datapoint]]
-"""A query with the label and the datapoints of one of its results."""
+UNIT_ORDER = (
+    *("Megabits", "Terabits", "Gigabits", "Count", "Bytes", "Gigabytes", "Gigabytes/Second", "Kilobytes"),
+    *(
+        "Kilobits/Second",
+        "Terabytes",
+        "Terabits/Second",
+        "Bytes/Second",
+        "Percent",
+        "Megabytes",
+        "Megabits/Second",
+    ),
+    *("Milliseconds", "Microseconds", "Kilobytes/Second", "Gigabits/Second", "Megabytes/Second", "Bits"),
+    *("Bits/Second", "Count/Second", "Seconds", "Kilobits", "Terabytes/Second", "None"),
+)
+"""Which unit CloudWatch answers with where a query names none and there are several: the first of them."""
+
+
+@dataclass(frozen=True)
+class QueryResult:
+    query: Query
+    label: str
+    points: list[Datapoint]
+    units: tuple[str, ...] = ()
+    """The units of the metric's values, if there are several; the points are of the first."""
 
 
 async def get_metric_data(call: OperationCall, params: Params) -> Params:
@@ -35,13 +58,14 @@ async def get_metric_data(call: OperationCall, params: Params) -> Params:
     skip = decode_token(params, int) or 0
     newest_first = params.get("ScanBy") != "TimestampAscending"
     done, results, more = skip, [], False
-    for one, label, found in streams:
+    for one in streams:
+        found = one.points
         if newest_first:
             found.reverse()
         shown = found[skip : skip + left]
         if skip == 0 or skip < len(found):
             cut = skip + len(shown) < len(found)
-            results.append(_render_result(one, label, shown, "PartialData" if cut else "Complete"))
+            results.append(_render_result(one, shown, "PartialData" if cut else "Complete"))
             more = more or cut
         skip, left, done = max(0, skip - len(found)), left - len(shown), done + len(shown)
     return {"MetricDataResults": results, "NextToken": encode_token(done) if more else None}
@@ -78,25 +102,49 @@ def _query_errors(lines: list[Params]) -> Iterable[str]:
 async def _query_results(
     call: OperationCall, lines: list[Params], queries: list[Query], params: Params
 ) -> list[QueryResult]:
-    """The results in query order. A query whose values have several units has one result per unit, since CloudWatch
-    aggregates each unit separately."""
+    """One result for each query, in their order. Of a metric with several units a query without one has the values of
+    a single unit, since CloudWatch never adds them up."""
     start, end = params["StartTime"], params["EndTime"]
     periods = {one["Id"]: make_period(start, end, one["MetricStat"]["Period"]) for one in lines if _is_stat(one)}
     made = {} if all(map(_is_stat, lines)) else await _evaluate_expressions(call, lines, queries, start, end)
+    labels = _default_labels(
+        [one for one in queries if one.returned], {id: one.seconds for id, one in periods.items()}
+    )
     streams: list[QueryResult] = []
     for one in queries:
         if not one.returned:
             continue
+        label = one.label or labels[one.id]
         if one.metric is None:
-            streams.append((one, one.label or one.id, made[one.id]))
+            streams.append(QueryResult(one, label, made[one.id]))
             continue
         units = await _read_points(call, one, periods[one.id])
-        label = one.label or one.metric.name
-        several = len(units) > 1
-        streams += [(one, f"{label} {unit}" if several else label, units[unit]) for unit in units]
-        if not units:
-            streams.append((one, label, []))
+        named = sorted(units, key=_rank_unit)
+        streams.append(
+            QueryResult(one, label, units[named[0]] if named else [], tuple(named) if named[1:] else ())
+        )
     return streams
+
+
+def _rank_unit(unit: str) -> int:
+    return UNIT_ORDER.index(unit) if unit in UNIT_ORDER else len(UNIT_ORDER)
+
+
+def _default_labels(queries: list[Query], periods: Mapping[str, int]) -> dict[str, str]:
+    """CloudWatch's labels of queries without one: the name of the metric, and of several queries of one name what tells
+    them apart (dimensions, and the statistic and the period where these differ)."""
+    labels, alike = {one.id: one.id for one in queries}, dict[str, list[Query]]()
+    for one in queries:
+        if one.metric is not None:
+            alike.setdefault(one.metric.name, []).append(one)
+    for name, twins in alike.items():
+        statistics, seconds = {one.statistic for one in twins}, {periods[one.id] for one in twins}
+        for one in twins:
+            dimensions = [value for _, value in one.metric.dimensions] if one.metric and len(twins) > 1 else []
+            statistic = [one.statistic] if len(statistics) > 1 else []
+            period = [str(periods[one.id])] if len(seconds) > 1 else []
+            labels[one.id] = " ".join([name, *dimensions, *statistic, *period])
+    return labels
 
 
 def _is_stat(line: Params) -> bool:
@@ -139,13 +187,15 @@ async def _evaluate_expressions(
     }
 
 
-def _render_result(one: Query, label: str, found: list[Datapoint], status: str) -> Params:
+def _render_result(one: QueryResult, found: list[Datapoint], status: str) -> Params:
+    units = f"Multiple units returned: '[{', '.join(one.units)}]'"
     return {
-        "Id": one.id,
-        "Label": label,
+        "Id": one.query.id,
+        "Label": one.label,
         "Timestamps": [datetime.fromtimestamp(point.at, UTC) for point in found],
         "Values": [point.value for point in found],
         "StatusCode": status,
+        "Messages": [{"Code": "MultipleUnits", "Value": units}] if one.units else None,
     }
 
 

@@ -6,7 +6,7 @@ The caller's signature has been verified before. Every outcome is an answer; not
 import json
 import logging
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tidegate.domain.access import Access, Caller
@@ -23,7 +23,7 @@ from tidegate.wire import (
     schema,
     validation,
 )
-from tidegate.wire.errors import UnknownOperation, WireError, to_wire_error
+from tidegate.wire.errors import NamedError, UnknownOperation, WireError, to_wire_error
 from tidegate.wire.operation import (
     AsyncOperation,
     OperationCall,
@@ -184,6 +184,8 @@ def _render_refusal(call: OperationCall, target: RequestTarget, error: TidegateE
     query = target.protocol is WireProtocol.QUERY
     shown = to_wire_error(target.service, error, query=query, arn=call.arn, account=call.ctx.account)
     service = load_service(target.service) if target.service in TABLE else None
+    if service is not None and isinstance(error, NamedError) and not _is_modelled(service, target, shown.name):
+        shown = replace(shown, name="ValidationException", query_code="ValidationException")
     model = service.errors.get(shown.name, {}) if service else {}
     status = shown.status or int(model.get("httpStatusCode", 400))
     code = str(model.get("code", shown.query_code))
@@ -204,6 +206,14 @@ def _render_refusal(call: OperationCall, target: RequestTarget, error: TidegateE
         refused = codec_cbor.render({"__type": shown.name, "message": shown.message})
         return _make_response(call, status, target.content_type, refused, {**headers, **_CBOR_HEADERS})
     return _make_response(call, status, target.content_type, _render_error_body(target, shown), headers)
+
+
+def _is_modelled(service: schema.ServedService, target: RequestTarget, name: str) -> bool:
+    """Whether an operation of SageMaker can raise the error. Everything else that it refuses is a ValidationException,
+    also what does not exist: Amazon's controllers for Kubernetes give up at a ResourceNotFound."""
+    if service.name != "sagemaker" or not target.operation:
+        return True
+    return name in service.errors_of.get(target.operation, ())
 
 
 def _render_error_body(target: RequestTarget, shown: WireError) -> bytes:

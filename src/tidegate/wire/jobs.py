@@ -1,18 +1,18 @@
-"""SageMaker jobs by name."""
+"""SageMaker's errors for jobs that do not exist."""
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from tidegate.domain.errors import NotFound
-from tidegate.ports.store import Saved, Tx
 from tidegate.wire.errors import NamedError
 
-T = TypeVar("T")
 
-
-def find_job(get: Callable[[Tx, str], Saved[T]], tx: Tx, name: str) -> Saved[T]:
-    """The job's record. Raises SageMaker's error if there is none."""
+@contextmanager
+def require_job(name: str, code: str = "ValidationException") -> Iterator[None]:
+    """Replace NotFound by SageMaker's error. Of transform and processing jobs it is a ValidationException: boto3's
+    waiters and Amazon's controllers for Kubernetes take that, with these words, for a job that does not exist, and
+    ResourceNotFound, which the service's model has, for a failure that is final."""
     try:
-        return get(tx, name)
+        yield
     except NotFound:
-        raise NamedError("ResourceNotFound", f'Could not find requested job with name: "{name}".') from None
+        raise NamedError(code, f"Could not find requested job with name: {name}") from None

@@ -4,14 +4,14 @@ import json
 from typing import Any
 
 from tidegate.domain.access import Access
-from tidegate.domain.errors import Conflict, Invalid, NotFound
+from tidegate.domain.errors import Conflict, Invalid
 from tidegate.domain.model_quality import ProblemType, QualityTerms
 from tidegate.domain.monitoring_schedule import ExecutionStatus, MonitoringExecution
 from tidegate.domain.processing_job import Baselining, DatasetFormat, ProcessingJob, ProcessingStatus
 from tidegate.ports.store import Saved
 from tidegate.service import monitoring_schedules
 from tidegate.service import processing_jobs as use
-from tidegate.wire.errors import NamedError
+from tidegate.wire.jobs import require_job
 from tidegate.wire.listing import list_by_status, parse_listing
 from tidegate.wire.monitoring_members import ANALYSER, CLARIFY, REFUSED_SCRIPTS, check_app, repository_of
 from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
@@ -53,7 +53,8 @@ def describe_processing_job(call: TxCall, params: Params) -> Params:
     job = use.get(call.tx, params["ProcessingJobName"])
     if job is not None:
         return _describe(call, job)
-    one = name_errors(lambda: monitoring_schedules.get_execution(call.tx, params["ProcessingJobName"]))
+    with require_job(params["ProcessingJobName"]):
+        one = monitoring_schedules.get_execution(call.tx, params["ProcessingJobName"])
     return _describe_execution(call, one)
 
 
@@ -67,11 +68,10 @@ def list_processing_jobs(call: TxCall, params: Params) -> Params:
 def stop_processing_job(call: TxCall, params: Params) -> None:
     name = params["ProcessingJobName"]
     try:
-        use.stop(call.tx, name, call.now)
+        with require_job(name):
+            use.stop(call.tx, name, call.now)
     except Conflict as error:  # a name that the operation does not have
         raise Invalid(error.message) from None
-    except NotFound as error:
-        raise NamedError("ResourceNotFound", error.message) from None
 
 
 def _check_image(given: Params) -> None:

@@ -11,7 +11,7 @@ from tidegate.domain.recommendation import (
 from tidegate.ports.store import Saved
 from tidegate.service import recommendations as use
 from tidegate.wire.errors import NamedError
-from tidegate.wire.jobs import find_job
+from tidegate.wire.jobs import require_job
 from tidegate.wire.listing import list_by_status, parse_listing, take_page
 from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
 from tidegate.wire.sagemaker_tags import parse_tags
@@ -91,7 +91,7 @@ def _parse_duration(pattern: Params) -> int:
 
 
 def describe_job(call: TxCall, params: Params) -> Params:
-    saved = find_job(use.get, call.tx, params["JobName"])
+    saved = _get(call, params["JobName"])
     job = saved.body
     return {
         **_render_job(call, saved),
@@ -172,13 +172,18 @@ def _render_summary(call: TxCall, saved: Saved[RecommendationJob]) -> Params:
 
 def stop_job(call: TxCall, params: Params) -> None:
     name = params["JobName"]
-    find_job(use.get, call.tx, name)
+    _get(call, name)
     use.stop(call.tx, name, call.now)
+
+
+def _get(call: TxCall, name: str) -> Saved[RecommendationJob]:
+    with require_job(name, "ResourceNotFound"):
+        return use.get(call.tx, name)
 
 
 def list_steps(call: TxCall, params: Params) -> Params:
     """One step for each configuration that was load-tested on this machine."""
-    job = find_job(use.get, call.tx, params["JobName"]).body
+    job = _get(call, params["JobName"]).body
     steps = [_render_step(job, step) for step in job.steps]
     page, token = take_page([s for s in steps if params.get("Status", s["Status"]) == s["Status"]], params)
     return {"Steps": page, "NextToken": token}

@@ -1,7 +1,7 @@
 """SageMaker's operations on batch transform jobs."""
 
 from tidegate.domain.access import Access
-from tidegate.domain.errors import AlreadyExists, Invalid, NotFound
+from tidegate.domain.errors import AlreadyExists, Invalid
 from tidegate.domain.transform import (
     DataProcessing,
     RequestLimits,
@@ -13,7 +13,7 @@ from tidegate.domain.transform import (
 from tidegate.ports.store import Saved
 from tidegate.service import transforms as use
 from tidegate.wire.errors import NamedError
-from tidegate.wire.jobs import find_job
+from tidegate.wire.jobs import require_job
 from tidegate.wire.listing import list_by_status, parse_listing
 from tidegate.wire.operation import Operations, Params, TxCall, TxOperation
 from tidegate.wire.sagemaker_tags import parse_tags
@@ -36,11 +36,7 @@ _ECHOED = (
 
 def create_transform_job(call: TxCall, params: Params) -> Params:
     refuse(params, ("DataCaptureConfig",))
-    try:
-        model = use.get_model(call.tx, params["ModelName"])
-    except NotFound:
-        arn = call.arn(f"model/{params['ModelName']}")
-        raise NamedError("ResourceNotFound", f'Could not find model "{arn}".') from None
+    model = use.get_model(call.tx, params["ModelName"])
     resources, client = params["TransformResources"], params.get("ModelClientConfig", {})
     strategy = params.get("BatchStrategy")
     job = TransformJob(
@@ -65,7 +61,7 @@ def create_transform_job(call: TxCall, params: Params) -> Params:
     try:
         use.create(call.tx, job, parse_tags(params), runnable=call.ctx.runnable, now=call.now)
     except AlreadyExists:
-        message = f'Job name must be unique: there is already a transform job "{_arn(call, job.name)}".'
+        message = f"Job name must be unique within an AWS account and region, and a job with this name already exists ({_arn(call, job.name)})"
         raise NamedError("ResourceInUse", message) from None
     return {"TransformJobArn": _arn(call, job.name)}
 
@@ -96,7 +92,8 @@ def _parse_processing(given: Params) -> DataProcessing:
 
 
 def describe_transform_job(call: TxCall, params: Params) -> Params:
-    job = find_job(use.get, call.tx, params["TransformJobName"]).body
+    with require_job(params["TransformJobName"]):
+        job = use.get(call.tx, params["TransformJobName"]).body
     return {
         "TransformJobName": job.name,
         "TransformJobArn": _arn(call, job.name),
@@ -159,8 +156,8 @@ def _render_summary(call: TxCall, saved: Saved[TransformJob]) -> Params:
 
 def stop_transform_job(call: TxCall, params: Params) -> None:
     name = params["TransformJobName"]
-    find_job(use.get, call.tx, name)
-    use.stop(call.tx, name, call.now)
+    with require_job(name):
+        use.stop(call.tx, name, call.now)
 
 
 def _arn(call: TxCall, name: str) -> str:

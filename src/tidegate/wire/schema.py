@@ -28,6 +28,10 @@ class ServedService:
             shape: spec.get("error", {}) for shape, spec in raw["shapes"].items() if spec.get("exception")
         }
         """Exception shape -> its ``code`` and ``httpStatusCode``, if the model has them."""
+        self.errors_of: Mapping[str, frozenset[str]] = {
+            op: frozenset(one["shape"] for one in spec.get("errors", ())) for op, spec in raw["operations"].items()
+        }
+        """Operation -> the exception shapes that the model lists for it."""
         self.namespace = str(raw["metadata"].get("xmlNamespace", ""))
 
     def operation(self, name: str) -> OperationModel:

@@ -126,15 +126,16 @@ def test_values_of_different_units_are_never_added_up(cloudwatch: Any) -> None:
     put(cloudwatch, Values=[1000.0, 2000.0], Unit="Milliseconds")
     found = {point["Unit"]: (point["Sum"], point["SampleCount"]) for point in statistics(cloudwatch)}
     assert found == {"Seconds": (3.0, 1), "Milliseconds": (3000.0, 2)}
-    both = data(cloudwatch, query())["MetricDataResults"]
-    assert {one["Label"]: one["Values"] for one in both} == {
-        "Sales Milliseconds": [3000.0],
-        "Sales Seconds": [3.0],
-    }
+    (one,) = data(cloudwatch, query())["MetricDataResults"]
+    assert (one["Label"], one["Values"]) == ("Sales", [3000.0])
+    assert one["Messages"] == [
+        {"Code": "MultipleUnits", "Value": "Multiple units returned: '[Milliseconds, Seconds]'"}
+    ]
     in_seconds = query()
     in_seconds["MetricStat"]["Unit"] = "Seconds"
     (one,) = data(cloudwatch, in_seconds)["MetricDataResults"]
     assert (one["Label"], one["Values"]) == ("Sales", [3.0])
+    assert "Messages" not in one
 
 
 def test_expressions_do_not_mix_units(cloudwatch: Any, refusal: Any) -> None:
@@ -355,8 +356,30 @@ def test_several_queries_labels_and_hidden_ones(cloudwatch: Any) -> None:
         query("d", "Maximum"),
     )
     results = data(cloudwatch, *queries)["MetricDataResults"]
-    assert [(r["Id"], r["Label"]) for r in results] == [("a", "Money"), ("c", "Sales"), ("d", "Sales")]
+    assert [(r["Id"], r["Label"]) for r in results] == [
+        ("a", "Money"),
+        ("c", "Sales Bern 3 p100"),
+        ("d", "Sales Bern 3 Maximum"),
+    ]
     assert [r["Values"] for r in results] == [[4.0], [pytest.approx(3.0, rel=0.01)], [3.0]]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "labels"),
+    [
+        ([("Sum", 60)], ["Sales"]),
+        ([("Sum", 60), ("Minimum", 60)], ["Sales Sum", "Sales Minimum"]),
+        ([("Sum", 60), ("Sum", 30)], ["Sales 60", "Sales 30"]),
+        ([("Sum", 60), ("Minimum", 30)], ["Sales Sum 60", "Sales Minimum 30"]),
+    ],
+)
+def test_default_labels_say_what_tells_queries_apart(
+    cloudwatch: Any, pairs: list[tuple[str, int]], labels: list[str]
+) -> None:
+    queries = [query(f"q{number}", stat) for number, (stat, _) in enumerate(pairs)]
+    for one, (_, period) in zip(queries, pairs, strict=True):
+        one["MetricStat"] |= {"Period": period, "Metric": {"Namespace": SPACE, "MetricName": "Sales"}}
+    assert [one["Label"] for one in data(cloudwatch, *queries)["MetricDataResults"]] == labels
 
 
 def test_metric_math_in_data(cloudwatch: Any) -> None:

@@ -43,7 +43,7 @@ class RequestHead(NamedTuple):
     length: int
     """Bytes of the body."""
     plain: bool
-    """A plain InvokeEndpoint: nothing in the head chooses a model or another API."""
+    """A plain InvokeEndpoint: nothing in the head chooses a model or another API, or exceeds its limits."""
 
 
 class HeaderCache:
@@ -99,6 +99,7 @@ class HeaderCache:
         if len(fields) != len(headers) or not _FRAMING.isdisjoint(fields) or not _LENGTH.fullmatch(length):
             return None
         plain = matched[1] in self._plain_paths and _CHOOSING.isdisjoint(fields)
+        plain = plain and target_headers.find_violation(fields) is None
         head = RequestHead(matched[1], headers, fields, int(length), plain)
         if ONCE.isdisjoint(fields):
             if len(self._known) >= _KEPT:
