@@ -98,7 +98,9 @@ def test_every_module_says_what_it_is_for(trees: Trees) -> None:
 def test_no_state_of_a_tool_on_one_machine_is_tracked() -> None:
     """A daemon of mypy, an editor or a test run leaves files with paths and process ids of one machine."""
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, check=True, text=True).stdout
-    local = re.compile(r"(^|/)(\.dmypy\.json|\.coverage.*|\.DS_Store|\.idea/.*|\.vscode/.*|.*\.(pyc|log|pid|sock|swp))$")
+    local = re.compile(
+        r"(^|/)(\.dmypy\.json|\.coverage.*|\.DS_Store|\.idea/.*|\.vscode/.*|.*\.(pyc|log|pid|sock|swp))$"
+    )
     assert [name for name in tracked.splitlines() if local.search(name)] == []
 
 

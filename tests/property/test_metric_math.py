@@ -10,10 +10,13 @@ from hypothesis import strategies as st
 
 from tidegate.domain.errors import Invalid
 from tidegate.domain.metric import MetricId, Query
-from tidegate.monitoring.metric_math import DEEPEST, LISTED, check, evaluate, order, parse
+from tidegate.monitoring.metric_math import DEEPEST, check, evaluate, order, parse
 
 METRIC = MetricId("Shop", "Sales")
 IDS = ("m1", "m2", "sales_3")
+LISTED = ("AVG", "MAX", "MIN", "SUM")
+AT = 1_772_366_400
+"""A Sunday, 12:00 UTC."""
 numbers = st.one_of(st.integers(0, 9).map("{}.0".format), st.sampled_from(["0.5", ".25", "1e3", "2.", "1E-2"]))
 
 
@@ -39,7 +42,7 @@ def lines(expression: str) -> list[Query]:
 
 def result(expression: str, *spans: Mapping[str, float | None]) -> list[float | None]:
     read = {id: [span.get(id) for span in spans] for id in IDS}
-    return evaluate(lines(expression), read, len(spans))["e"]
+    return evaluate(lines(expression), read, range(AT, AT + 60 * len(spans), 60))["e"]
 
 
 def by_python(expression: str, known: Mapping[str, float]) -> float | None:
@@ -69,7 +72,7 @@ def test_metric_math_computes_as_python_does(expression: str, known: dict[str, f
         assert found == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
-@given(st.one_of(st.text(max_size=40), st.text("m12()[],+-*/^. SUMFILREPTAVGX0e\n", max_size=60)))
+@given(st.one_of(st.text(max_size=40), st.text("m12()[],+-*/^.<>=!&|\"' SUMFILREPTAVGXNDO0e\n", max_size=60)))
 def test_any_text_is_parsed_as_metric_math_or_refused(text: str) -> None:
     with contextlib.suppress(Invalid):
         parse(text)
@@ -92,6 +95,45 @@ def test_metric_math_computes_each_span_alone(expression: str, spans: list[dict[
         ("FILL(m2, REPEAT)", [2.0, 2.0, 0.0]),
         ("FILL(m2, -1.5)", [2.0, -1.5, 0.0]),
         ("100 * m1 / SUM([m1, m2]) - 2 ^ 2", [pytest.approx(62.6667, rel=1e-4), 96.0, 96.0]),
+        # what one of two series lacks is 0 for a comparison, and a number is never missing
+        ("m1 > m2", [1.0, 1.0, 1.0]),
+        ("m2 > m1", [0.0, 0.0, 0.0]),
+        ("m2 >= sales_3", [1.0, None, 1.0]),
+        ("sales_3 == sales_3", [None, None, None]),
+        ("m2 < 1", [0.0, None, 1.0]),
+        ("m1 == 5 OR m2 == 2", [1.0, 1.0, 0.0]),
+        ("m1 >= 4 AND m2 != 2", [0.0, 0.0, 0.0]),
+        ("m1 >= 4 && m1 <= 5 || m2 == 0", [1.0, 1.0, 1.0]),
+        ("1 + 1 > 1", [1.0, 1.0, 1.0]),
+        ("IF(m1 > 3, m1 / m2, 0)", [2.0, None, 0.0]),
+        ("IF(m1 > 3, m1)", [4.0, 5.0, None]),
+        ("IF(m2, 1, 2)", [1.0, None, 2.0]),
+        ("IF(FILL(m2, 0) > 1, 100 * m2 / m1, 0)", [50.0, 0.0, 0.0]),
+        ("IF(m1 > 3 AND m2 > 1, IF(m1 == 4, 7, 8), 9)", [7.0, 9.0, 9.0]),
+        ("MAX([ABS(m1 - 5), CEIL(m2 / 4), FLOOR(m2 / 4)])", [1.0, 0.0, 2.0]),
+        ("ABS(0 - m1)", [4.0, 5.0, 3.0]),
+        ("LOG10(m2 * 50)", [2.0, None, None]),
+        ("DIFF(m1)", [None, 1.0, -2.0]),
+        ("DIFF(m2)", [None, None, -2.0]),
+        ("RATE(m1) * PERIOD(m1)", [None, 1.0, -2.0]),
+        ("RATE(m2) * 120", [None, None, -2.0]),
+        ("RUNNING_SUM(m1)", [4.0, 9.0, 12.0]),
+        ("AVG(m1)", [4.0, 4.0, 4.0]),
+        ("m1 - MAX(m1)", [-1.0, 0.0, -2.0]),
+        ("SUM(m2) > 1", [1.0, 1.0, 1.0]),
+        ("DATAPOINT_COUNT(m2)", [2.0, 2.0, 2.0]),
+        ("METRIC_COUNT(METRICS())", [3.0, 3.0, 3.0]),
+        ("METRIC_COUNT(METRICS('m'))", [2.0, 2.0, 2.0]),
+        ('SUM(METRICS("m2"))', [2.0, None, 0.0]),
+        ("SUM(FILL(METRICS(), 1))", [7.0, 7.0, 4.0]),
+        ("FIRST(METRICS()) + LAST([m1, m1])", [8.0, 10.0, 6.0]),
+        ("FILL(m2, LINEAR)", [2.0, 1.0, 0.0]),
+        ("STDDEV([m1, m2])", [1.0, 0.0, 1.5]),
+        ("HOUR(m1) * 100 + MINUTE(m1)", [1200.0, 1201.0, 1202.0]),
+        ("IF(DAY(m1) < 6, m1, 0)", [0.0, 0.0, 0.0]),
+        ("YEAR(m1) * 10000 + MONTH(m1) * 100 + DATE(m1)", [20260301.0] * 3),
+        ("EPOCH(m2) - 1772366400", [0.0, None, 120.0]),
+        ("TIME_SERIES(5) > m2", [1.0, 1.0, 1.0]),
         ("1e308 * 10", [None, None, None]),
         ("(-8) ^ 0.5", [None, None, None]),
     ],
@@ -111,7 +153,7 @@ def test_expressions_of_expressions_in_any_order() -> None:
         Query("b", METRIC, "p99"),
     ]
     check(queries)
-    assert evaluate(queries, {"a": [3.0], "b": [4.0]}, 1)["twice"] == [1.5]
+    assert evaluate(queries, {"a": [3.0], "b": [4.0]}, range(1))["twice"] == [1.5]
 
 
 def test_a_long_chain_is_put_into_order_and_a_longer_one_is_refused_before_it_is() -> None:
@@ -119,7 +161,7 @@ def test_a_long_chain_is_put_into_order_and_a_longer_one_is_refused_before_it_is
     whole = [*chain, Query("e0", METRIC, "Sum")]
     check(whole)
     assert [one.id for one in order(whole)] == [f"e{n}" for n in range(500)]
-    assert evaluate(whole, {"e0": [7.0]}, 1)["e499"] == [7.0]
+    assert evaluate(whole, {"e0": [7.0]}, range(1))["e499"] == [7.0]
     circle = [*whole, *(Query(f"c{n}", expression=f"c{(n + 1) % 501}") for n in range(501))]
     with pytest.raises(Invalid, match="more than 1000 steps"):
         check(circle)
@@ -130,13 +172,24 @@ def test_a_long_chain_is_put_into_order_and_a_longer_one_is_refused_before_it_is
 @pytest.mark.parametrize(
     ("expression", "says"),
     [
-        ("ANOMALY_DETECTION_BAND(m1, 2)", "ANOMALY_DETECTION_BAND is not supported: use SUM, AVG, MIN, MAX, FILL"),
-        ("IF(m1 > 2, m1)", "IF is not supported"),
+        ("ANOMALY_DETECTION_BAND(m1, 2)", "ANOMALY_DETECTION_BAND is not supported: use SUM, AVG, MIN, MAX"),
+        ("IF(m1 > 2)", "',' is missing"),
+        ("IF(METRICS() > 1, 1, 0)", "operators take no lists"),
+        ("IF(m1, METRICS(), 0)", "not lists"),
         ("SEARCH('x', 'Sum')", "SEARCH is not supported"),
-        ("m1 > 2", "'>' is not expected"),
-        ("FILL(m1, LINEAR)", "a number or REPEAT"),
-        ("AVG(m1)", "AVG needs a list: AVG([m1, m2])"),
-        ("METRICS()", "METRICS() is a list"),
+        ("m1 > ", "it ends too early"),
+        ("m1 = 2", "'=' is not expected"),
+        ("NOT m1", "'NOT' is not supported"),
+        ("FILL(m1, NEXT)", "a number, REPEAT or LINEAR"),
+        ("FIRST(m1)", "FIRST needs a list: FIRST([m1, m2])"),
+        ("HOUR(METRICS())", "HOUR takes one series"),
+        ("METRICS()", "the result is a list of series"),
+        ("[m1, m2]", "the result is a list of series"),
+        ("ABS(METRICS())", "the result is a list of series"),
+        ("METRICS() / 2", "operators take no lists"),
+        ("-METRICS()", "operators take no lists"),
+        ("METRICS() ^ 2", "operators take no lists"),
+        ("SUM([[m1], m2])", "a list within a list"),
         ("m1 +", "it ends too early"),
         ("(m1", "')' is missing"),
         ("m1 m2", "'m2' is not expected"),

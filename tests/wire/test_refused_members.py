@@ -214,7 +214,16 @@ CASES: Cases = {
             },
         )
     ],
-    ("cloudwatch", "DescribeAlarms"): [({}, {"ChildrenOfAlarmName": "a", "ParentsOfAlarmName": "a"})],
+    ("cloudwatch", "PutCompositeAlarm"): [
+        (
+            {"AlarmName": "a", "AlarmRule": "FALSE"},
+            {
+                "ActionsSuppressor": "b",
+                "ActionsSuppressorWaitPeriod": 10,
+                "ActionsSuppressorExtensionPeriod": 10,
+            },
+        )
+    ],
     ("cloudwatch", "DescribeAlarmHistory"): [({}, {"AlarmContributorId": "a"})],
     ("cloudwatch", "PutMetricData"): [
         (

@@ -9,7 +9,10 @@ from botocore.exceptions import ClientError
 
 from tests.served_wire import ACCOUNT, REGION, START, Served
 from tidegate.domain.alarm import AlarmState
+from tidegate.domain.observation import Observation
 from tidegate.domain.rollout import Phase
+from tidegate.reconcile import engine
+from tidegate.rollout import predicates
 
 ARN = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}"
 FRAUD = f"{ARN}:endpoint/fraud"
@@ -516,3 +519,22 @@ def test_lists_filter_and_sort_by_status(sagemaker: Any, fraud: Any, wire: Serve
         "LastModifiedTime": fraud["LastModifiedTime"],
         "EndpointStatus": "InService",
     }
+
+
+def test_a_composite_alarm_guards_a_rollout_with_the_alarms_of_its_rule(
+    sagemaker: Any, fraud: Any, wire: Served
+) -> None:
+    for name in ("errors", "latency"):
+        alarm(wire, name)
+    rule = "ALARM(errors) AND ALARM(latency)"
+    wire.client("cloudwatch").put_composite_alarm(AlarmName="both", AlarmRule=rule)
+    deployment = {**canary(25), "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "both"}]}}
+    sagemaker.update_endpoint(EndpointName="fraud", EndpointConfigName="v2", DeploymentConfig=deployment)
+    loaded = wire.run(wire.store.run(lambda tx: engine.load(tx, "fraud")))
+    one = engine.guarded_rollout(loaded)
+    assert one is not None
+    assert {each.name for each in one.alarms} == loaded.states.keys() == {"both", "errors", "latency"}
+    plan = loaded.endpoint.rollout.plan
+    assert plan.alarms == ("both",)
+    states = {"both": AlarmState.OK, "errors": AlarmState.ALARM, "latency": AlarmState.OK}
+    assert predicates.firing_alarms(plan, Observation(None, None, states)) == [], "the composite one alone counts"

@@ -71,6 +71,8 @@ def _configs(endpoint: dict[str, Any]) -> set[str | None]:
 
 
 def format_condition(alarm: dict[str, Any]) -> str:
+    if alarm.get("rule"):
+        return str(alarm["rule"])
     signs = {"GreaterThanThreshold": ">", "GreaterThanOrEqualToThreshold": ">=", "LessThanThreshold": "<"}
     sign = signs.get(alarm["comparison"], "<=")
     period = draw.format_span(alarm["period"])

@@ -16,6 +16,7 @@ from tidegate.domain.evidence import (
 )
 from tidegate.evidence.pairs import format_estimate
 from tidegate.monitoring.datapoint import Datapoint
+from tidegate.monitoring.samples import parse_trimmed
 
 SIGNS: Mapping[ComparisonOperator, str] = {
     ComparisonOperator.GREATER: "above",
@@ -41,20 +42,25 @@ PLACE = 60.0
 
 
 def alarm_row(alarm: Alarm, points: Sequence[Datapoint | None]) -> dict[str, Any]:
-    """``points``: values of the last periods, newest last, None where there is no data."""
+    """``points``: values of the last periods, newest last, None where there is no data. A composite alarm has none."""
     value = next((point.value for point in reversed(points) if point is not None), None)
     breaches = value is not None and alarm.comparison.breaches(value, alarm.threshold)
     return {
         "name": alarm.name,
         "state": str(alarm.state),
         "tone": TONES[alarm.state],
-        "condition": f"{alarm.subject} {SIGNS[alarm.comparison]} {format_value(alarm, alarm.threshold)}",
-        "window": f"{alarm.datapoints_to_alarm} of {alarm.evaluation_periods} periods of {alarm.period} s",
+        "condition": alarm.rule
+        or f"{alarm.subject} {SIGNS[alarm.comparison]} {format_value(alarm, alarm.threshold)}",
+        "window": "composite" if alarm.rule else _format_window(alarm),
         "value": UNKNOWN if value is None else format_value(alarm, value),
         "breaches": breaches,
         "meter": None if value is None else meter(value, alarm.threshold),
         "reason": alarm.state_reason,
     }
+
+
+def _format_window(alarm: Alarm) -> str:
+    return f"{alarm.datapoints_to_alarm} of {alarm.evaluation_periods} periods of {alarm.period} s"
 
 
 def missing_row(name: str) -> dict[str, Any]:
@@ -73,6 +79,9 @@ def missing_row(name: str) -> dict[str, Any]:
 
 
 def format_value(alarm: Alarm, value: float) -> str:
+    trimmed = parse_trimmed(alarm.statistic)
+    if trimmed is not None and trimmed.kind in ("TC", "PR"):
+        return f"{value:,.4g}"
     if alarm.metric in MICROSECONDS and alarm.statistic != "SampleCount":
         return f"{value:.3g} µs" if 0 < value < 100 else format_milliseconds(value / 1000)
     if alarm.metric in FRACTIONS and alarm.statistic == "Average":

@@ -45,9 +45,10 @@ COMPARISONS: Mapping[ComparisonOperator, Callable[[float, float], bool]] = {
 
 @dataclass(frozen=True)
 class Alarm:
-    """One metric alarm and its present state. ``statistic`` is Sum, Average, Minimum, Maximum, SampleCount or a
-    percentile such as p99 or p99.9. ``period`` is seconds: 1, 5, 10, 20, 30 or a multiple of 60. Over metric math
-    ``namespace``, ``metric``, ``dimensions`` and ``statistic`` are empty, and ``queries`` is not."""
+    """One alarm and its present state. ``statistic`` is Sum, Average, Minimum, Maximum, SampleCount, a percentile
+    such as p99 or p99.9, or trimmed (tm90). ``period`` is seconds: 1, 5, 10, 20, 30 or a multiple of 60. Over metric
+    math ``namespace``, ``metric``, ``dimensions`` and ``statistic`` are empty, and ``queries`` is not. A composite
+    alarm has a ``rule`` over other alarms instead of a metric, and nothing of a metric alarm has a meaning."""
 
     name: str
     namespace: str
@@ -75,6 +76,8 @@ class Alarm:
     state_updated_at: datetime | None = None
     state_changed_at: datetime | None = None
     queries: tuple[Query, ...] = ()
+    rule: str = ""
+    """CloudWatch's AlarmRule."""
     wire: dict[str, object] = field(default_factory=dict)
 
     def same_definition(self, other: "Alarm") -> bool:
@@ -84,6 +87,8 @@ class Alarm:
     @property
     def subject(self) -> str:
         """What the alarm watches, for display."""
+        if self.rule:
+            return self.rule
         if not self.queries:
             return f"{self.statistic} of {self.metric}"
         return next(query.expression or query.id for query in self.queries if query.returned)

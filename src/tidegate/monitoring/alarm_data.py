@@ -10,13 +10,13 @@ from tidegate.domain.metric import SAGEMAKER, MetricId, Sample
 from tidegate.monitoring import metric_math
 from tidegate.monitoring.alarm_evaluation import EXTRA, evaluate, windows
 from tidegate.monitoring.datapoint import Datapoint, datapoint
-from tidegate.monitoring.samples import merge
+from tidegate.monitoring.samples import merge, parse_trimmed
 
 LATENCY = "ModelLatency"
 HANGING = "InFlightLatency"
 """The ages, each second, of requests that have been in flight for longer than a second."""
 OF_NUMBERS = ("SampleCount", "Sum")
-"""Statistics that say how many requests there were rather than how long they took."""
+"""Statistics that say how many requests there were rather than how long they took, besides trimmed ones."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,9 @@ def evaluation_cost(alarm: Alarm) -> int:
 
 
 def needed(alarm: Alarm, now: datetime) -> list[Needed]:
-    """What has to be read to judge the alarm at ``now``."""
+    """What has to be read to judge the alarm at ``now``; nothing for a composite alarm."""
+    if alarm.rule:
+        return []
     spans, found = windows(alarm, now), list[Needed]()
     if not alarm.queries:
         found.append(Needed(series_of(alarm), alarm.unit, spans))
@@ -73,7 +75,9 @@ def evaluate_data(alarm: Alarm, data: Data, now: datetime) -> Alarm:
 
 
 def points(alarm: Alarm, data: Data, now: datetime) -> list[Datapoint | None]:
-    """One for each of the alarm's windows, newest last, None where there is no data."""
+    """One for each of the alarm's windows, newest last, None where there is no data; none for a composite alarm."""
+    if alarm.rule:
+        return []
     spans = windows(alarm, now)
     if not alarm.queries:
         series = Needed(series_of(alarm), alarm.unit, spans)
@@ -84,7 +88,7 @@ def points(alarm: Alarm, data: Data, now: datetime) -> list[Datapoint | None]:
             made = _datapoints(Needed(query.metric, query.unit, spans), query.statistic, data)
             values[query.id] = [None if point is None else point.value for point in made]
     watched = next(query.id for query in alarm.queries if query.returned)
-    found = metric_math.evaluate(alarm.queries, values, len(spans))[watched]
+    found = metric_math.evaluate(alarm.queries, values, spans)[watched]
     return [None if value is None else Datapoint(at, value) for at, value in zip(spans, found, strict=True)]
 
 
@@ -110,9 +114,18 @@ def add_hanging(series: Needed, statistic: str, data: Data) -> Mapping[int, Samp
 
 def _hanging(series: Needed, statistic: str) -> list[Needed]:
     """The series that a latency is completed by."""
-    if (series.metric.namespace, series.metric.name) != (SAGEMAKER, LATENCY) or statistic in OF_NUMBERS:
+    if (
+        (series.metric.namespace, series.metric.name) != (SAGEMAKER, LATENCY)
+        or statistic in OF_NUMBERS
+        or _is_number(statistic)
+    ):
         return []
     return [replace(series, metric=replace(series.metric, name=HANGING))]
+
+
+def _is_number(statistic: str) -> bool:
+    trimmed = parse_trimmed(statistic)
+    return trimmed is not None and trimmed.kind in ("TC", "TS")
 
 
 def _weigh(sample: Sample, weight: float) -> Sample:

@@ -2,11 +2,12 @@
 
 import math
 
+from tidegate.domain import alarm_rule
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.errors import Invalid
 from tidegate.monitoring import metric_math
 from tidegate.monitoring.alarm_evaluation import EXTRA, INTERVALS, MINUTE
-from tidegate.monitoring.datapoint import STATISTICS, check_percentile
+from tidegate.monitoring.datapoint import STATISTICS, check_extended
 
 DAY = 86_400
 MOST_PERIODS = 10_000
@@ -17,6 +18,9 @@ MOST_LINES = 20
 
 def check(alarm: Alarm) -> None:
     """Raises Invalid for an alarm that cannot be evaluated."""
+    if alarm.rule:
+        alarm_rule.parse(alarm.rule)
+        return
     period, periods = alarm.period, alarm.evaluation_periods
     if period not in INTERVALS and (period <= 0 or period % MINUTE):
         raise Invalid(f"alarm {alarm.name}: period {period} is not 1, 5, 10, 20, 30 or a multiple of 60 seconds")
@@ -41,7 +45,7 @@ def check(alarm: Alarm) -> None:
     if alarm.queries:
         _check_math(alarm)
     elif alarm.statistic not in STATISTICS:
-        check_percentile(alarm.statistic)
+        check_extended(alarm.statistic)
 
 
 def _check_math(alarm: Alarm) -> None:

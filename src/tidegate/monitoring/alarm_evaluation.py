@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from tidegate.domain.alarm import Alarm, AlarmState, MissingData
 from tidegate.monitoring import reasons
 from tidegate.monitoring.datapoint import Datapoint
+from tidegate.monitoring.samples import PERCENTILE
 
 MINUTE = 60
 EXTRA = 2
@@ -53,7 +54,10 @@ def next_evaluation(alarm: Alarm, last: datetime | None) -> datetime:
 
 
 def is_due(alarm: Alarm, last: datetime | None, now: datetime) -> bool:
-    """Whether to evaluate the alarm now. A clock that was set back does not suspend it until the clock catches up."""
+    """Whether to evaluate the alarm now. A clock that was set back does not suspend it until the clock catches up. A
+    composite alarm follows those that its rule names (``alarm_rule``)."""
+    if alarm.rule:
+        return False
     set_back = now < alarm.configured_at or (last is not None and now < last)
     return set_back or next_evaluation(alarm, last) <= now
 
@@ -98,9 +102,10 @@ def judge(alarm: Alarm, points: Sequence[Datapoint | None]) -> AlarmVerdict:
 def enough_samples(statistic: str) -> float:
     """Samples a percentile needs to mean something: 10 / (1 - p) from the median up, 10 / p below; other
     statistics need none."""
-    if not statistic.startswith("p"):
+    percent = PERCENTILE.fullmatch(statistic)
+    if percent is None:
         return 0.0
-    share = float(statistic[1:]) / 100
+    share = float(percent[1]) / 100
     tail = 1 - share if share >= 0.5 else share
     return 10 / tail if tail > 0 else 0.0
 

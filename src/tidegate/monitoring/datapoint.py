@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from tidegate.domain.errors import Invalid
 from tidegate.domain.metric import Sample
-from tidegate.monitoring.samples import PERCENTILE, statistic
+from tidegate.monitoring.samples import EXTENDED, is_extended, statistic
 
 STATISTICS = ("SampleCount", "Average", "Sum", "Minimum", "Maximum")
 
@@ -27,7 +27,7 @@ def datapoint(at: int, sample: Sample | None, name: str) -> Datapoint | None:
     return None if value is None else Datapoint(at, value, sample.count)
 
 
-def check_percentile(name: str) -> None:
-    """Raises Invalid for an extended statistic that is not a percentile from p0 to p100."""
-    if PERCENTILE.fullmatch(name) is None:
-        raise Invalid(f"statistic {name!r} is not supported: use a percentile from p0.0 to p100, such as p99")
+def check_extended(name: str) -> None:
+    """Raises Invalid for an extended statistic that is neither a percentile nor trimmed."""
+    if not is_extended(name):
+        raise Invalid(f"statistic {name!r} is not supported: use {EXTENDED}")

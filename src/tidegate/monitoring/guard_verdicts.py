@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from tidegate.domain import alarm_rule
 from tidegate.domain.alarm import Alarm
 from tidegate.domain.metric import Coverage
 from tidegate.domain.observation import Evidence
@@ -47,6 +48,18 @@ def judge_guard(alarm: Alarm, endpoint: str, data: Data, counted: Counted, now: 
         _instant(counted[name][1].through) for name in {endpoint, *watched_endpoints(alarm)} if name in counted
     ]
     return GuardVerdict(evaluate_data(alarm, data, now), now, min([end, *reached]))
+
+
+def judge_composite(alarm: Alarm, named: Mapping[str, GuardVerdict | None], now: datetime) -> GuardVerdict | None:
+    """Evaluate a guard with a rule by the verdicts on the alarms that it names; None while these leave it open. It is
+    as old as the oldest of them."""
+    verdicts = {name: verdict for name, verdict in named.items() if verdict is not None}
+    states = {name: verdict.alarm.state for name, verdict in verdicts.items()}
+    if alarm_rule.holds(alarm_rule.parse(alarm.rule), states) is None:
+        return None
+    after = alarm_rule.judge(alarm, {name: verdict.alarm for name, verdict in verdicts.items()}, now)
+    at = min((one.at for one in verdicts.values()), default=now)
+    return GuardVerdict(after, at, min((one.through for one in verdicts.values()), default=now))
 
 
 def pick_round(queue: Iterable[QueuedGuard]) -> list[QueuedGuard]:

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
 
@@ -11,10 +11,52 @@ from tidegate.domain.errors import Invalid
 from tidegate.domain.metric import MetricId, Sample
 from tidegate.monitoring import finite, sketch
 
-PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?|100(?:\.0+)?)")
+PERCENTILE = re.compile(r"p(\d{1,2}(?:\.\d+)?|100(?:\.0+)?)", re.ASCII)
+_PERCENT = r"(?:\d{1,2}(?:\.\d{1,10})?|100(?:\.0{1,10})?)"
+_NUMBER = r"-?\d{1,40}(?:\.\d{1,20})?"
+_SHORT = re.compile(rf"(tm|wm|tc|ts)({_PERCENT})", re.ASCII)
+_BY_PERCENT = re.compile(rf"(TM|WM|TC|TS)\((?:({_PERCENT})%)?:(?:({_PERCENT})%)?\)", re.ASCII)
+_BY_VALUE = re.compile(rf"(TM|WM|TC|TS|PR)\(({_NUMBER})?:({_NUMBER})?\)", re.ASCII)
+EXTENDED = "a percentile such as p99.9, or a trimmed statistic such as tm90, TM(10%:90%), wm98, tc90, ts90, PR(:300) or IQM"
+"""Statistics beside the simple ones, for messages."""
 
 END = 2**40
 """Epoch seconds: beyond, a moment is nonsense."""
+
+
+@dataclass(frozen=True)
+class Trimmed:
+    """A statistic of the values within bounds: TM their mean, TC their count, TS their sum, PR their share in
+    percent; WM the mean of all, with those outside moved to the nearest bound. The bounds are percentiles, or values:
+    above ``low``, up to ``high``."""
+
+    kind: str
+    low: float
+    high: float
+    by_percent: bool
+
+
+@lru_cache(maxsize=1024)
+def parse_trimmed(name: str) -> Trimmed | None:
+    """None for what is no trimmed statistic."""
+    if name == "IQM":
+        return Trimmed("TM", 25.0, 75.0, True)
+    if short := _SHORT.fullmatch(name):
+        return Trimmed(short[1].upper(), 0.0, float(short[2]), True)
+    found, by_percent = _BY_PERCENT.fullmatch(name), True
+    if found is None:
+        found, by_percent = _BY_VALUE.fullmatch(name), False
+    if found is None or (found[2] is None and found[3] is None):
+        return None
+    least, most = (0.0, 100.0) if by_percent else (-math.inf, math.inf)
+    low = least if found[2] is None else float(found[2])
+    high = most if found[3] is None else float(found[3])
+    return Trimmed(found[1], low, high, by_percent) if low < high else None
+
+
+def is_extended(name: str) -> bool:
+    """Whether it is a percentile or a trimmed statistic."""
+    return PERCENTILE.fullmatch(name) is not None or parse_trimmed(name) is not None
 
 
 def merge(samples: Sequence[Sample]) -> Sample:
@@ -88,9 +130,9 @@ def _is_writable(metric: MetricId, unit: str) -> bool:
 
 
 def statistic(sample: Sample, name: str) -> float | None:
-    """``Average``, ``Sum``, ``Minimum``, ``Maximum``, ``SampleCount`` or a percentile (``p0`` to ``p100``, with
-    decimals). None without values, and for a percentile of values of which only the sums are known: part of
-    them would answer for the whole. Raises Invalid for another name."""
+    """``Average``, ``Sum``, ``Minimum``, ``Maximum``, ``SampleCount``, a percentile (``p0`` to ``p100``, with
+    decimals) or a trimmed statistic. None without values, and for a percentile or a trimmed statistic of values of
+    which only the sums are known: part of them would answer for the whole. Raises Invalid for another name."""
     simple = {
         "SampleCount": sample.count,
         "Sum": sample.total,
@@ -98,22 +140,64 @@ def statistic(sample: Sample, name: str) -> float | None:
         "Maximum": sample.high,
         "Average": finite.saturated(sample.total / sample.count) if sample.count else 0.0,
     }
-    percent = PERCENTILE.fullmatch(name)
-    if name not in simple and percent is None:
-        raise Invalid(
-            f"Statistic {name!r} is not supported: use {', '.join(simple)} or a percentile such as p99.9"
-        )
+    percent, trimmed = PERCENTILE.fullmatch(name), parse_trimmed(name)
+    if name not in simple and percent is None and trimmed is None:
+        raise Invalid(f"Statistic {name!r} is not supported: use {', '.join(simple)}, {EXTENDED}")
     if sample.count <= 0:
         return None
-    return simple[name] if percent is None else _percentile(sample, float(percent[1]))
-
-
-def _percentile(sample: Sample, percent: float) -> float | None:
+    if name in simple:
+        return simple[name]
     bins = _bins(sample)
     if finite.add(bins.values()) < sample.count * 0.999_999:
         return None
-    found = sketch.percentile(bins, percent)
+    if trimmed is not None:
+        return _trim(sample, bins, trimmed)
+    assert percent is not None
+    found = sketch.percentile(bins, float(percent[1]))
     return None if found is None else min(sample.high, max(sample.low, found))
+
+
+def _trim(sample: Sample, bins: Mapping[int, float], wanted: Trimmed) -> float | None:
+    """None for the mean of no values. A bin at a percentile counts in part."""
+    rows = [(min(sample.high, max(sample.low, sketch.value(key))), bins[key]) for key in sorted(bins)]
+    total, low, high = finite.add(bins.values()), wanted.low, wanted.high
+    if wanted.by_percent:
+        ranks = low / 100 * total, high / 100 * total
+        weights = _overlaps([count for _, count in rows], *ranks)
+        kept = [value for (value, _), weight in zip(rows, weights, strict=True) if weight > 0]
+        low, high = (kept[0], kept[-1]) if kept else (low, high)
+    else:
+        lowest, highest = _bin_of(low), _bin_of(high)
+        weights = [bins[key] if lowest < key <= highest else 0.0 for key in sorted(bins)]
+    if wanted.kind == "WM":
+        weights, rows = (
+            [count for _, count in rows],
+            [(min(high, max(low, value)), count) for value, count in rows],
+        )
+    number = finite.add(weights)
+    if wanted.kind == "TC":
+        return number
+    if wanted.kind == "PR":
+        return 100 * number / total
+    whole = finite.add([weight * value for (value, _), weight in zip(rows, weights, strict=True)])
+    if wanted.kind == "TS":
+        return whole
+    return finite.saturated(whole / number) if number > 0 else None
+
+
+def _bin_of(bound: float) -> float:
+    """Values are compared with a bound by their bins, so that one that equals it is not above it."""
+    return -math.inf if bound < 0 else bound if math.isinf(bound) else sketch.index(bound)
+
+
+def _overlaps(counts: Sequence[float], low: float, high: float) -> list[float]:
+    """The part of each count that lies between two ranks."""
+    begin, found = 0.0, list[float]()
+    for count in counts:
+        end = begin + count
+        found.append(max(0.0, min(end, high) - max(begin, low)))
+        begin = end
+    return found
 
 
 def _bins(sample: Sample) -> dict[int, float]:

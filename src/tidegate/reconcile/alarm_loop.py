@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
+from tidegate.domain import alarm_rule
 from tidegate.domain.alarm import Alarm
 from tidegate.monitoring.alarm_data import evaluate_data, evaluation_cost, needed
 from tidegate.monitoring.alarm_evaluation import is_due
@@ -13,6 +14,7 @@ from tidegate.monitoring.guard_verdicts import NEVER
 from tidegate.ports.metrics import Metrics
 from tidegate.ports.store import Saved, Store, Tx
 from tidegate.reconcile.alarm_reads import read_all
+from tidegate.service.alarms import settle
 from tidegate.service.record_kinds import ALARM
 from tidegate.service.records import read_if_readable
 
@@ -51,7 +53,16 @@ async def evaluate_due(
     moved = [(saved, after) for saved, after in judged if after is not saved.body]
     written = await store.run(lambda tx: save(tx, moved, now)) if moved else []
     last.update({saved.name: now for saved, _ in judged})
-    return written
+    return written + await _settle_composites(store, alarms, moved, now)
+
+
+async def _settle_composites(
+    store: Store, alarms: list[Saved[Alarm]], moved: list[tuple[Saved[Alarm], Alarm]], now: datetime
+) -> list[str]:
+    """Judge the composite alarms by the states of the others, which may have been written elsewhere."""
+    present = {saved.name: saved.body for saved in alarms} | {saved.name: after for saved, after in moved}
+    changed = [one.name for one in alarm_rule.judge_all(present, now)]
+    return await store.run(lambda tx: settle(tx, changed, now)) if changed else []
 
 
 def readable(tx: Tx) -> list[Saved[Alarm]]:

@@ -64,7 +64,8 @@ def load(tx: Tx, name: str) -> Loaded | None:
     saved = tx.get(ENDPOINT, name)
     if saved is None:
         return None
-    names = saved.body.rollout.plan.alarms if saved.body.rollout else ()
+    rollout = saved.body.rollout
+    names = dict.fromkeys((*rollout.plan.alarms, *(one.name for one in rollout.guards)) if rollout else ())
     found = ((alarm, read_if_readable(tx, ALARM, alarm)) for alarm in names)
     alarms = {alarm: s.body for alarm, s in found if s is not None}
     return Loaded(saved.body, saved.version, alarms, saved.body)
@@ -89,12 +90,13 @@ def save(tx: Tx, loaded: Loaded, decision: RolloutDecision, now: datetime) -> in
 
 def guarded_rollout(loaded: Loaded) -> GuardedRollout | None:
     """The rollout before its point of no return, with its guards as they were when it began. The record of an earlier
-    version has none; the alarms as they are now guard it. A first version has no guards."""
+    version has none; the alarms as they are now guard it. A first version has no guards. With a composite alarm come
+    those that its rule names, by which it is judged."""
     rollout = loaded.endpoint.rollout
     if rollout is None or rollout.old is None or rollout.phase not in commands.FORWARD_PHASES:
         return None
     kept = {alarm.name: alarm for alarm in rollout.guards}
-    alarms = (kept.get(name) or loaded.alarms.get(name) for name in rollout.plan.alarms)
+    alarms = (kept.get(name) or loaded.alarms.get(name) for name in dict.fromkeys((*rollout.plan.alarms, *kept)))
     found = tuple(alarm for alarm in alarms if alarm is not None)
     return GuardedRollout(loaded.endpoint.name, rollout.id, found, compared_versions(loaded.endpoint, rollout))
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from tidegate.domain import alarm_rule
 from tidegate.domain.alarm import Alarm, AlarmState
 from tidegate.domain.evidence import Verdict
 from tidegate.domain.metric import Coverage
@@ -22,6 +23,7 @@ from tidegate.monitoring.guard_verdicts import (
     Key,
     QueuedGuard,
     evidence,
+    judge_composite,
     judge_guard,
     pick_round,
 )
@@ -76,13 +78,24 @@ class Guards:
         # Nothing was counted of a time to come: a source that says so has not noticed that the clock was set back.
         until = now.timestamp() + AHEAD
         self._rounds |= {name: (now, one) for name, one in coverage.items() if one.through <= until}
-        guards = [((one.rollout, alarm.name), alarm, one.endpoint) for one in rollouts for alarm in one.alarms]
-        present = {key for key, _, _ in guards}
+        every = [((one.rollout, alarm.name), alarm, one.endpoint) for one in rollouts for alarm in one.alarms]
+        present, guards = {key for key, _, _ in every}, [guard for guard in every if not guard[1].rule]
         self._verdicts = {key: verdict for key, verdict in self._verdicts.items() if key in present}
         self._troubles = {key: why for key, why in self._troubles.items() if key in present}
         await self._judge_round(
             pick_round(QueuedGuard(*guard, self._judged_at(guard[0])) for guard in guards), now
         )
+        for one in rollouts:
+            self._judge_composites(one, now)
+
+    def _judge_composites(self, one: GuardedRollout, now: datetime) -> None:
+        """By the verdicts on the alarms that their rules name. One that these leave open keeps its last verdict."""
+        for alarm in alarm_rule.order(one.alarms):
+            named = {name: self._verdicts.get((one.rollout, name)) for name in alarm_rule.named_alarms(alarm.rule)}
+            last = self._verdicts.get((one.rollout, alarm.name))
+            verdict = judge_composite(alarm if last is None else last.alarm, named, now)
+            if verdict is not None:
+                self._verdicts[one.rollout, alarm.name] = verdict
 
     async def _judge_round(self, picked: Iterable[QueuedGuard], now: datetime) -> None:
         """One after the other, but those whose data the database does not give wait beside each other: however many

@@ -265,7 +265,8 @@ def _bake(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime
         return None
     # Invariant 7: missing evidence is neither a pass nor a failure, so hold. With copies only no alarm can have any.
     required = rollout.plan.require_evidence and stage.share
-    if required and (lacking := ", ".join(predicates.alarms_not_ok(rollout.plan, seen))):
+    waiting = [*predicates.alarms_not_ok(rollout.plan, seen), *predicates.alarms_without_data(rollout, seen)]
+    if required and (lacking := ", ".join(dict.fromkeys(waiting))):
         if lacking == _condition_message(rollout, WAITING_FOR_EVIDENCE):
             return None
         return _set_condition(

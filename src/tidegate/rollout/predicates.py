@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from tidegate.domain import alarm_rule
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import Endpoint, Rollout
 from tidegate.domain.fleet import FleetId
@@ -135,6 +136,12 @@ def missing_alarms(plan: RolloutPlan, seen: Observation) -> list[str]:
     if seen.alarms is None:
         return []
     return [name for name in plan.alarms if name not in seen.alarms or name in seen.deleted]
+
+
+def alarms_without_data(rollout: Rollout, seen: Observation) -> list[str]:
+    """Alarms that composite guards of the rollout depend on, and that have no data: CloudWatch takes them for alarms
+    that are not in ALARM, but a rollout does not go on because of data that it does not have."""
+    return alarm_rule.undecided_by(rollout.guards, seen.alarms or {}, rollout.plan.alarms)
 
 
 def alarms_not_ok(plan: RolloutPlan, seen: Observation) -> list[str]:

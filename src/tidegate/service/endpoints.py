@@ -20,6 +20,7 @@ from tidegate.rollout import commands
 from tidegate.rollout.commands import VariantChange
 from tidegate.service import history, packages, quotas, scalables, usage
 from tidegate.service import tags as labels
+from tidegate.service.alarms import read_rule_alarms
 from tidegate.service.configs import check_count, check_weights
 from tidegate.service.record_kinds import ALARM, CONFIG, ENDPOINT, MODEL
 from tidegate.service.records import require
@@ -248,8 +249,9 @@ def _kept_bounds(variant: ProductionVariant, present: VariantSpec | None, keep: 
 
 
 def read_guards(tx: Tx, deployment: DeploymentConfig) -> tuple[Alarm, ...]:
-    """The deployment's alarms as defined now. Raises NotFound for a missing one, and Invalid for one on a misspelled
-    namespace of the platform: either would silently leave the rollout without its guard."""
+    """The deployment's alarms as defined now, and those that the rules of composite ones name. Raises NotFound for a
+    missing one, and Invalid for one on a misspelled namespace of the platform: either would silently leave the
+    rollout without its guard."""
     guards = []
     for name in deployment.alarms:
         saved = tx.get(ALARM, name)
@@ -257,6 +259,11 @@ def read_guards(tx: Tx, deployment: DeploymentConfig) -> tuple[Alarm, ...]:
             raise NotFound(f'there is no alarm "{name}": define it before a rollout relies on it')
         _check_namespaces(saved.body)
         guards.append(saved.body)
+    for guard in [one for one in guards if one.rule]:
+        named = read_rule_alarms(tx, guard)
+        for one in named.values():
+            _check_namespaces(one)
+        guards += [one for one in named.values() if one not in guards]
     return tuple(guards)
 
 

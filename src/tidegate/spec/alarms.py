@@ -7,6 +7,7 @@ from datetime import datetime
 from tidegate.domain.alarm import Alarm, ComparisonOperator, MissingData
 from tidegate.domain.endpoint import EndpointConfig
 from tidegate.domain.metric import INSTANCES, SAGEMAKER
+from tidegate.monitoring.samples import is_extended
 from tidegate.spec import structures, value_types
 from tidegate.spec.problem import KeyPath, SpecError, suggest
 from tidegate.spec.units import one_of, seconds, threshold
@@ -167,7 +168,7 @@ def _statistic(text: str, path: KeyPath) -> str:
     for known in _STATISTICS:
         if text.lower() == known.lower():
             return known
-    if re.fullmatch(r"p(100|[0-9]{1,2}(\.[0-9]{1,10})?)", text):
+    if is_extended(text):
         return text
     raise SpecError(path, f"unknown statistic {text!r}{suggest(text, (*_STATISTICS, 'p99'))}")
 

@@ -239,7 +239,10 @@ class AlarmSpec(Struct, forbid_unknown_fields=True):
     """A threshold over a metric; ALARM when ``datapoints`` of the last ``periods`` breach it."""
 
     metric: Annotated[str, about("Name of the metric.", "Invocation5XXErrors", "ModelLatency")]
-    statistic: Annotated[str, about("Average, Sum, Minimum, Maximum, SampleCount or a percentile.", "p99")]
+    statistic: Annotated[
+        str,
+        about("Average, Sum, Minimum, Maximum, SampleCount, a percentile, or a trimmed statistic (tm90).", "p99"),
+    ]
     above: Threshold | None = None
     at_least: Threshold | None = None
     below: Threshold | None = None

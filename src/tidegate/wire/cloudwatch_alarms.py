@@ -1,10 +1,11 @@
 """CloudWatch's operations on alarms."""
 
+from tidegate.domain import alarm_rule
 from tidegate.domain.access import Access
 from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator, MissingData
 from tidegate.domain.errors import Invalid
 from tidegate.monitoring.datapoint import STATISTICS
-from tidegate.monitoring.samples import PERCENTILE
+from tidegate.monitoring.samples import is_extended
 from tidegate.ports.store import Tx
 from tidegate.service import alarms as use
 from tidegate.wire.cloudwatch_members import (
@@ -30,6 +31,9 @@ UNSUPPORTED = {
     "WarmUpConfiguration": "warm-up is not supported; leave it out",
 }
 """Members that would change what an alarm means and are not implemented. They are refused, never ignored."""
+SUPPRESSION = ("ActionsSuppressor", "ActionsSuppressorWaitPeriod", "ActionsSuppressorExtensionPeriod")
+ACTION_MEMBERS = ("OKActions", "AlarmActions", "InsufficientDataActions")
+FAMILY = ("ChildrenOfAlarmName", "ParentsOfAlarmName")
 REQUIRED_MEMBERS = ("EvaluationPeriods", "Threshold")
 SINGLE_METRIC_MEMBERS = ("MetricName", "Namespace", "Period")
 EXCLUDED_WITH_METRICS = (*SINGLE_METRIC_MEMBERS, "Dimensions", "Unit", "Statistic", "ExtendedStatistic")
@@ -48,16 +52,43 @@ def put_metric_alarm(call: TxCall, params: Params) -> None:
         use.put(call.tx, _parse_alarm(call, params), call.now, parse_tags(params))
 
 
+def put_composite_alarm(call: TxCall, params: Params) -> None:
+    """Tags apply only to a new alarm, as in CloudWatch."""
+    with invalid_as_validation_error():
+        for member in SUPPRESSION:
+            if params.get(member) is not None:
+                raise Invalid(
+                    f"{member} is not supported: an alarm's actions are not carried out here; leave it out"
+                )
+        if any(":autoscaling:" in action for member in ACTION_MEMBERS for action in params.get(member) or ()):
+            raise Invalid("a composite alarm has no actions of scaling: name a metric alarm in the policy")
+        alarm = Alarm(
+            name=params["AlarmName"],
+            **_no_metric(),
+            period=60,
+            evaluation_periods=1,
+            datapoints_to_alarm=1,
+            threshold=0.0,
+            comparison=ComparisonOperator.GREATER,
+            configured_at=call.now,
+            **_common_members(params),
+            rule=params["AlarmRule"],
+            wire={"ActionConfiguration": found} if (found := params.get("ActionConfiguration")) else {},
+        )
+        use.put(call.tx, alarm, call.now, parse_tags(params))
+
+
 def describe_alarms(call: TxCall, params: Params) -> Params:
-    for member in ("ChildrenOfAlarmName", "ParentsOfAlarmName"):
+    """Metric alarms alone, unless AlarmTypes says otherwise."""
+    for member in FAMILY:
         if params.get(member) is not None:
-            raise Invalid(f"{member}: composite alarms are not supported; leave it out")
+            return _describe_family(call, member, params)
     names = params.get("AlarmNames")
     if names and params.get("AlarmNamePrefix") is not None:
         raise Invalid("AlarmNames and AlarmNamePrefix exclude each other; give one of them")
     answer: Params = {"MetricAlarms": [], "CompositeAlarms": [], "LogAlarms": []}
-    types = params.get("AlarmTypes")
-    if types and "MetricAlarm" not in types:
+    types = params.get("AlarmTypes") or ["MetricAlarm"]
+    if not {"MetricAlarm", "CompositeAlarm"}.intersection(types):
         return answer
     state = params.get("StateValue")
     where = use.AlarmFilter(
@@ -65,11 +96,50 @@ def describe_alarms(call: TxCall, params: Params) -> Params:
         prefix=params.get("AlarmNamePrefix"),
         state=AlarmState(state) if state else None,
         action_prefix=params.get("ActionPrefix"),
+        composite=_wants_composite(types),
     )
     found, more = use.find(call.tx, where, params.get("MaxRecords") or PAGE_SIZE, decode_token(params, str))
-    answer["MetricAlarms"] = [_members(call, alarm) for alarm in found]
+    answer["MetricAlarms"] = [_members(call, alarm) for alarm in found if not alarm.rule]
+    answer["CompositeAlarms"] = [_composite_members(call, alarm) for alarm in found if alarm.rule]
     answer["NextToken"] = encode_token(found[-1].name) if more else None
     return answer
+
+
+def _wants_composite(types: list[str]) -> bool | None:
+    return None if {"MetricAlarm", "CompositeAlarm"} <= set(types) else "CompositeAlarm" in types
+
+
+def _describe_family(call: TxCall, member: str, params: Params) -> Params:
+    """The alarms that a composite alarm's rule names, or the composite alarms whose rule names an alarm."""
+    if any(params.get(other) is not None for other in params if other not in (member, "MaxRecords", "NextToken")):
+        raise Invalid(f"{member} can only be combined with MaxRecords and NextToken")
+    name, children = params[member], member == "ChildrenOfAlarmName"
+    rule = next((one.rule for one in use.find(call.tx, use.AlarmFilter(names=(name,)))[0]), "")
+    if children and not rule:
+        raise Invalid(f"{member}: there is no composite alarm {name}")
+    named = alarm_rule.named_alarms(rule) if children else None
+    where = use.AlarmFilter(names=named, composite=None if children else True)
+    found, _ = use.find(call.tx, where)
+    kept = [one for one in found if children or name in alarm_rule.named_alarms(one.rule)]
+    after, limit = decode_token(params, str), params.get("MaxRecords") or PAGE_SIZE
+    left = [one for one in kept if after is None or one.name > after]
+    shown = {one.name: _family_members(call, one, children) for one in left[:limit]}
+    return {
+        "MetricAlarms": [shown[one.name] for one in left[:limit] if not one.rule],
+        "CompositeAlarms": [shown[one.name] for one in left[:limit] if one.rule],
+        "NextToken": encode_token(left[limit - 1].name) if len(left) > limit else None,
+    }
+
+
+def _family_members(call: OperationCall, alarm: Alarm, children: bool) -> Params:
+    named = {"AlarmName": alarm.name, "AlarmArn": call.arn(f"alarm:{alarm.name}", "cloudwatch")}
+    if not children:
+        return named
+    state = {
+        "StateValue": alarm.state.value,
+        "StateUpdatedTimestamp": alarm.state_updated_at or alarm.configured_at,
+    }
+    return {**named, "ActionsEnabled": alarm.actions_enabled, **state}
 
 
 def describe_alarms_for_metric(call: TxCall, params: Params) -> Params:
@@ -79,8 +149,8 @@ def describe_alarms_for_metric(call: TxCall, params: Params) -> Params:
 
 
 def describe_alarm_history(call: TxCall, params: Params) -> Params:
-    types = params.get("AlarmTypes")
-    if types and "MetricAlarm" not in types:
+    types = params.get("AlarmTypes") or ["MetricAlarm"]
+    if not {"MetricAlarm", "CompositeAlarm"}.intersection(types):
         return {"AlarmHistoryItems": []}
     if params.get("AlarmContributorId") is not None:
         raise Invalid("AlarmContributorId: alarm contributors are not supported; leave it out")
@@ -90,13 +160,14 @@ def describe_alarm_history(call: TxCall, params: Params) -> Params:
         since=params.get("StartDate"),
         until=params.get("EndDate"),
         newest_first=params.get("ScanBy") != "TimestampAscending",
+        composite=_wants_composite(types),
     )
     limit = params.get("MaxRecords") or 100
     found, more = use.history(call.tx, where, limit, decode_token(params, int) or 0)
     items = [
         {
             "AlarmName": item.name,
-            "AlarmType": "MetricAlarm",
+            "AlarmType": "CompositeAlarm" if item.composite else "MetricAlarm",
             "Timestamp": item.at,
             "HistoryItemType": item.item,
             "HistorySummary": item.summary,
@@ -111,6 +182,9 @@ async def delete_alarms(call: OperationCall, params: Params) -> None:
     names = params["AlarmNames"]
 
     def work(tx: Tx) -> list[str]:
+        if use.find_dependents(tx, names) - set(names):
+            with invalid_as_validation_error():
+                raise Invalid(f"Cannot delete {', '.join(names)} as there are composite alarm(s) depending on it.")
         use.delete(tx, names, call.now)
         return use.guarded_endpoints(tx, names)
 
@@ -154,21 +228,31 @@ def _parse_alarm(call: TxCall, params: Params) -> Alarm:
         comparison=ComparisonOperator(params["ComparisonOperator"]),
         configured_at=call.now,
         missing=_missing_data(params.get("TreatMissingData")),
-        description=params.get("AlarmDescription"),
-        actions_enabled=params.get("ActionsEnabled", True),
-        ok_actions=tuple(params.get("OKActions") or ()),
-        alarm_actions=tuple(params.get("AlarmActions") or ()),
-        insufficient_data_actions=tuple(params.get("InsufficientDataActions") or ()),
+        **_common_members(params),
         ignore_low_samples=_ignores_low_samples(params.get("EvaluateLowSampleCountPercentile"), extended),
         wire={member: params[member] for member in ECHOED_MEMBERS if params.get(member) is not None},
     )
+
+
+def _common_members(params: Params) -> Params:
+    return {
+        "description": params.get("AlarmDescription"),
+        "actions_enabled": params.get("ActionsEnabled", True),
+        "ok_actions": tuple(params.get("OKActions") or ()),
+        "alarm_actions": tuple(params.get("AlarmActions") or ()),
+        "insufficient_data_actions": tuple(params.get("InsufficientDataActions") or ()),
+    }
+
+
+def _no_metric() -> Params:
+    return {"namespace": "", "metric": "", "dimensions": {}, "statistic": ""}
 
 
 def _single_metric(params: Params) -> Params:
     simple, extended = params.get("Statistic"), params.get("ExtendedStatistic")
     if (simple is None) == (extended is None):
         raise Invalid("exactly one of Statistic and ExtendedStatistic must be given")
-    if extended is not None and not PERCENTILE.fullmatch(extended):
+    if extended is not None and not is_extended(extended):
         raise NamedError(
             "InvalidParameterValueException",
             f"The value {extended} for parameter ExtendedStatistic is not supported.",
@@ -184,8 +268,10 @@ def _single_metric(params: Params) -> Params:
 
 
 def _metric_math(lines: list[Params]) -> Params:
-    nothing: Params = {"namespace": "", "metric": "", "dimensions": {}, "statistic": ""}
-    return nothing | {"period": parse_common_period(lines), "queries": tuple(parse_query(line) for line in lines)}
+    return _no_metric() | {
+        "period": parse_common_period(lines),
+        "queries": tuple(parse_query(line) for line in lines),
+    }
 
 
 def _refuse_unsupported(params: Params) -> None:
@@ -225,7 +311,11 @@ def _ignores_low_samples(word: str | None, extended: str | None) -> bool:
     return word == "ignore"
 
 
-def _members(call: OperationCall, alarm: Alarm) -> Params:
+def _composite_members(call: OperationCall, alarm: Alarm) -> Params:
+    return {**_state_members(call, alarm), "AlarmRule": alarm.rule, **alarm.wire}
+
+
+def _state_members(call: OperationCall, alarm: Alarm) -> Params:
     return {
         "AlarmName": alarm.name,
         "AlarmArn": call.arn(f"alarm:{alarm.name}", "cloudwatch"),
@@ -240,6 +330,12 @@ def _members(call: OperationCall, alarm: Alarm) -> Params:
         "StateReasonData": alarm.state_reason_data,
         "StateUpdatedTimestamp": alarm.state_updated_at or alarm.configured_at,
         "StateTransitionedTimestamp": alarm.state_changed_at or alarm.configured_at,
+    }
+
+
+def _members(call: OperationCall, alarm: Alarm) -> Params:
+    return {
+        **_state_members(call, alarm),
         **_metric_members(alarm),
         "EvaluationPeriods": alarm.evaluation_periods,
         "DatapointsToAlarm": _datapoints(alarm),
@@ -273,6 +369,7 @@ def _metric_members(alarm: Alarm) -> Params:
 
 OPERATIONS: Operations = {
     "PutMetricAlarm": TxOperation(put_metric_alarm, Access.CHANGE),
+    "PutCompositeAlarm": TxOperation(put_composite_alarm, Access.CHANGE),
     "DescribeAlarms": TxOperation(describe_alarms, Access.READ),
     "DescribeAlarmsForMetric": TxOperation(describe_alarms_for_metric, Access.READ),
     "DescribeAlarmHistory": TxOperation(describe_alarm_history, Access.READ),

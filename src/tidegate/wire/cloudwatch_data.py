@@ -9,7 +9,7 @@ from tidegate.domain.errors import Invalid
 from tidegate.domain.metric import Query
 from tidegate.monitoring import metric_math
 from tidegate.monitoring.datapoint import STATISTICS, Datapoint
-from tidegate.monitoring.samples import PERCENTILE
+from tidegate.monitoring.samples import is_extended
 from tidegate.service import metrics as use
 from tidegate.wire.cloudwatch_members import (
     decode_token,
@@ -95,7 +95,7 @@ def _query_errors(lines: list[Params]) -> Iterable[str]:
         where, stat = f"MetricDataQueries.member.{number}", line.get("MetricStat")
         if stat is None and line.get("Expression") is None:
             yield f"The parameter {where}.MetricStat is required.\n"
-        if stat is not None and stat["Stat"] not in STATISTICS and not PERCENTILE.fullmatch(stat["Stat"]):
+        if stat is not None and stat["Stat"] not in STATISTICS and not is_extended(stat["Stat"]):
             yield f"The value {stat['Stat']} for parameter {where}.MetricStat.Stat is not a valid statistic."
 
 
@@ -131,8 +131,8 @@ def _rank_unit(unit: str) -> int:
 
 
 def _default_labels(queries: list[Query], periods: Mapping[str, int]) -> dict[str, str]:
-    """CloudWatch's labels of queries without one: the name of the metric, and of several queries of one name what tells
-    them apart (dimensions, and the statistic and the period where these differ)."""
+    """CloudWatch's labels of queries without one: the name of the metric, and of several queries of one name what
+    tells them apart (dimensions, and the statistic and the period where these differ)."""
     labels, alike = {one.id: one.id for one in queries}, dict[str, list[Query]]()
     for one in queries:
         if one.metric is not None:
@@ -180,7 +180,7 @@ async def _evaluate_expressions(
                 )
             values = {point.at: point.value for points in units.values() for point in points}
             read[one.id] = [values.get(at) for at in spans]
-    found = metric_math.evaluate(queries, read, len(spans))
+    found = metric_math.evaluate(queries, read, spans)
     return {
         id: [Datapoint(at, value) for at, value in zip(spans, values, strict=True) if value is not None]
         for id, values in found.items()

@@ -9,7 +9,7 @@ from tidegate.domain.errors import Invalid
 from tidegate.domain.metric import MetricId
 from tidegate.monitoring.datapoint import STATISTICS, Datapoint
 from tidegate.monitoring.finite import LARGEST
-from tidegate.monitoring.samples import PERCENTILE
+from tidegate.monitoring.samples import is_extended
 from tidegate.service import metrics as use
 from tidegate.wire.cloudwatch_members import (
     decode_token,
@@ -50,7 +50,7 @@ async def get_metric_statistics(call: OperationCall, params: Params) -> Params:
     if simple and extended:
         raise_bad_combination("Statistics and ExtendedStatistics exclude each other; make two calls.")
     for number, name in enumerate(extended, 1):
-        if not PERCENTILE.fullmatch(name):
+        if not is_extended(name):
             raise Invalid(f"The value {name} for parameter ExtendedStatistics.member.{number} is not supported.")
     if truncate_to_second(params["StartTime"]) >= truncate_to_second(params["EndTime"]):
         raise Invalid("The parameter StartTime must be less than the parameter EndTime.")

@@ -209,8 +209,9 @@ def _render_refusal(call: OperationCall, target: RequestTarget, error: TidegateE
 
 
 def _is_modelled(service: schema.ServedService, target: RequestTarget, name: str) -> bool:
-    """Whether an operation of SageMaker can raise the error. Everything else that it refuses is a ValidationException,
-    also what does not exist: Amazon's controllers for Kubernetes give up at a ResourceNotFound."""
+    """Whether an operation of SageMaker can raise the error. Everything else that it refuses is a
+    ValidationException, also what does not exist: Amazon's controllers for Kubernetes give up at a
+    ResourceNotFound."""
     if service.name != "sagemaker" or not target.operation:
         return True
     return name in service.errors_of.get(target.operation, ())

@@ -219,7 +219,9 @@ NOTES: Mapping[tuple[str, str], Notes] = {
         ignored=("ActionConfiguration", "EvaluationWindow"),
         refused=("EvaluationWindow.WallClockWindow", "Metrics.AccountId", *cloudwatch_alarms.UNSUPPORTED),
     ),
-    ("cloudwatch", "DescribeAlarms"): _note(refused=("ChildrenOfAlarmName", "ParentsOfAlarmName")),
+    ("cloudwatch", "PutCompositeAlarm"): _note(
+        ignored=("ActionConfiguration",), refused=cloudwatch_alarms.SUPPRESSION
+    ),
     ("cloudwatch", "DescribeAlarmHistory"): _note(refused=("AlarmContributorId",)),
     ("cloudwatch", "PutMetricData"): _note(ignored=("StrictEntityValidation",), refused=("EntityMetricData",)),
     ("cloudwatch", "GetMetricData"): _note(ignored=("LabelOptions",), refused=("MetricDataQueries.AccountId",)),

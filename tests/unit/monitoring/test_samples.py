@@ -87,7 +87,83 @@ def test_equal_values_are_known_from_their_sums() -> None:
     assert statistic(mixed, "p99.9") == 7
 
 
-@pytest.mark.parametrize("name", ["", "sum", "P99", "p", "p101", "p-1", "p9_9", "p100.1", "tm99", "IQM", "p99 "])
+@pytest.mark.parametrize("name", ["", "sum", "P99", "p", "p101", "p-1", "p9_9", "p100.1", "tm101", "iqm", "p99 "])
 def test_an_unknown_statistic_is_refused(name: str) -> None:
     with pytest.raises(Invalid, match="is not supported: use SampleCount, Sum"):
         statistic(sample([1]), name)
+
+
+HUNDRED = sample([float(value) for value in range(1, 101)])
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("tm90", 45.5),
+        ("TM(10%:90%)", 50.5),
+        ("TM(:90%)", 45.5),
+        ("TM(90%:)", 95.5),
+        ("TM(10:20)", 15.5),
+        ("TM(:20)", 10.5),
+        ("IQM", 50.5),
+        ("tc90", 90.0),
+        ("TC(10%:90%)", 80.0),
+        ("TC(90:)", 10.0),
+        ("ts90", 4095.0),
+        ("TS(80%:)", 1810.0),
+        ("wm90", (45.5 * 90 + 90 * 10) / 100),
+        ("WM(10%:90%)", 50.5),
+        ("PR(:30)", 30.0),
+        ("PR(20:50)", 30.0),
+        ("PR(95.5:)", 5.0),
+        ("PR(:1000)", 100.0),
+        ("PR(-1:0.5)", 0.0),
+    ],
+)
+def test_trimmed_statistics(name: str, expected: float) -> None:
+    assert statistic(HUNDRED, name) == pytest.approx(expected, rel=0.02)
+
+
+@given(st.lists(st.floats(0.01, 1e6), min_size=1, max_size=30), st.integers(1, 99), st.integers(1, 99))
+def test_trimmed_statistics_agree_with_each_other(values: list[float], one: int, other: int) -> None:
+    whole, low, high = sample(values), min(one, other), max(one, other) + 1
+    bounds = f"({low}%:{high}%)"
+    count, total, mean = (statistic(whole, f"{kind}{bounds}") for kind in ("TC", "TS", "TM"))
+    assert count == pytest.approx(len(values) * (high - low) / 100)
+    assert count is not None and mean is not None
+    assert total == pytest.approx(mean * count)
+    assert min(values) * 0.98 <= mean <= max(values) * 1.02
+    winsorized = statistic(whole, f"WM{bounds}")
+    assert winsorized is not None and min(values) * 0.98 <= winsorized <= max(values) * 1.02
+
+
+@pytest.mark.parametrize("name", ["TM(200:300)", "WM(200:300)"])
+def test_the_mean_of_no_values_is_missing(name: str) -> None:
+    found = statistic(HUNDRED, name)
+    assert found is None if name.startswith("TM") else found == 200
+
+
+@pytest.mark.parametrize("name", ["tm90", "PR(:2)", "IQM"])
+def test_values_of_which_only_sums_are_known_have_no_trimmed_statistics(name: str) -> None:
+    assert statistic(sample([1, 2, 3], known=False), name) is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tm101",
+        "TM90",
+        "TM()",
+        "TM(:)",
+        "TM(90%:10%)",
+        "TM(10%:90)",
+        "PR(10%:90%)",
+        "PR90",
+        "tm",
+        "IQM90",
+        "XM(1:2)",
+    ],
+)
+def test_an_impossible_trimmed_statistic_is_refused(name: str) -> None:
+    with pytest.raises(Invalid, match=r"TM\(10%:90%\)"):
+        statistic(HUNDRED, name)

@@ -334,3 +334,34 @@ async def test_metric_math_of_another_version_of_this_program_stops_no_other(dat
         assert await world.tick(10) == ["errors"]
 
     await on(database_url, story)
+
+
+async def test_a_composite_alarm_changes_with_the_alarm_that_its_rule_names(database_url: str) -> None:
+    rule = replace(ERRORS, name="both", namespace="", metric="", dimensions={}, statistic="", rule="ALARM(errors)")
+
+    async def story(world: World) -> None:
+        await world.put(ERRORS, rule)
+        assert await world.state("both") is AlarmState.OK
+        await world.see(ERRORS, 5, 100.0)
+        assert await world.tick(10) == ["errors", "both"]
+        assert await world.state("both") is AlarmState.ALARM
+        assert await world.tick(11) == []
+
+    await on(database_url, story)
+
+
+async def test_a_composite_alarm_follows_a_state_that_was_written_elsewhere(database_url: str) -> None:
+    rule = replace(ERRORS, name="both", namespace="", metric="", dimensions={}, statistic="", rule="ALARM(errors)")
+
+    def write(tx: Tx) -> None:
+        saved = tx.get(ALARM, "errors")
+        assert saved is not None
+        tx.put(ALARM, "errors", replace(saved.body, state=AlarmState.ALARM), expect=saved.version, now=NOON)
+
+    async def story(world: World) -> None:
+        await world.put(ERRORS, rule)
+        await world.tick(10)
+        await world.store.run(write)
+        assert await world.tick(11) == ["both"]
+
+    await on(database_url, story)

@@ -162,3 +162,51 @@ async def test_what_is_no_longer_guarded_is_forgotten() -> None:
     await guards.judge([], {}, NOON + SECOND)
     assert guards.states(one) == {}
     assert guards.states(GuardedRollout("fraud", "r", (replace(guard(), name="other"),))) == {}
+
+
+def composite(rule: str, name: str = "both") -> Alarm:
+    return replace(guard(name), namespace="", metric="", dimensions={}, statistic="", rule=rule)
+
+
+async def count(metrics: MemoryMetrics, endpoint: str, at: int, value: float) -> None:
+    metric = series_of(guard(endpoint=endpoint))
+    await metrics.put([Sample(metric, at, 1, value, value, value)])
+
+
+async def test_a_composite_guard_is_judged_by_the_verdicts_on_its_alarms() -> None:
+    metrics = MemoryMetrics()
+    errors, maintenance = guard(), guard("maintenance", endpoint="maintenance")
+    both = composite("ALARM(errors) AND NOT ALARM(maintenance)")
+    guards, one = Guards(metrics), GuardedRollout("fraud", "r", (both, errors, maintenance))
+    for endpoint, value in (("fraud", 1.0), ("maintenance", 0.0)):
+        await count(metrics, endpoint, AT - 1, value)
+    coverage = {"fraud": covered(), "maintenance": covered(AT - 3)}
+    await guards.judge([one], coverage, NOON)
+    assert guards.states(one)["both"] is AlarmState.ALARM
+    evidence = guards.evidence(one)
+    assert evidence is not None and evidence.through == NOON - 3 * SECOND, "as old as the oldest of them"
+    await count(metrics, "maintenance", AT, 1.0)
+    await count(metrics, "fraud", AT, 1.0)
+    await guards.judge([one], coverage, NOON + SECOND)
+    assert guards.states(one)["both"] is AlarmState.OK
+
+
+async def test_a_composite_guard_whose_alarms_cannot_be_judged_is_no_evidence() -> None:
+    metrics = Counting(broken="maintenance")
+    await count(metrics, "fraud", AT - 1, 0.0)
+    alarms = (guard(), guard("maintenance", endpoint="maintenance"))
+    open_, decided = composite("ALARM(errors) OR ALARM(maintenance)"), composite("NOT OK(errors)", "decided")
+    guards, one = Guards(metrics), GuardedRollout("fraud", "r", (open_, decided, *alarms))
+    await guards.judge([one], {"fraud": covered()}, NOON)
+    assert guards.states(one) == {"errors": AlarmState.OK, "decided": AlarmState.OK}
+    assert guards.evidence(one) is None
+
+
+async def test_a_composite_guard_fires_though_one_of_its_alarms_cannot_be_judged() -> None:
+    metrics = Counting(broken="maintenance")
+    await count(metrics, "fraud", AT - 1, 1.0)
+    either = composite("ALARM(errors) OR ALARM(maintenance)")
+    guards = Guards(metrics)
+    one = GuardedRollout("fraud", "r", (either, guard(), guard("maintenance", endpoint="maintenance")))
+    await guards.judge([one], {"fraud": covered()}, NOON)
+    assert guards.states(one)["both"] is AlarmState.ALARM

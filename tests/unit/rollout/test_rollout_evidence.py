@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from tests.metric_alarm import metric_alarm
 from tidegate.advisor.rehearsal.simulation import make_updating_world
 from tidegate.domain.alarm import AlarmState
 from tidegate.domain.endpoint import ClockMark, Endpoint, Pause, Rollout
@@ -240,3 +241,22 @@ def test_where_nothing_is_under_way_no_clock_is_kept() -> None:
     endpoint, began = baking()
     idle = replace(endpoint, rollout=None)
     assert deadlines.follow_clock(idle, ClockMark("boot", 1.0), began) == (idle, ())
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+def test_a_composite_guard_that_missing_data_leave_open_holds_the_rollout(quiet: bool) -> None:
+    """CloudWatch has it OK while the alarm that it depends on has no data."""
+    endpoint, began = baking()
+    guards = (
+        replace(metric_alarm(began), name="errors"),
+        replace(metric_alarm(began), name="alarm", rule="ALARM(errors)"),
+    )
+    rollout = rollout_of(endpoint)
+    plan = replace(rollout.plan, require_evidence=True)
+    endpoint = replace(endpoint, rollout=replace(rollout, guards=guards, plan=plan))
+    now = began + BAKE + SECOND
+    seen = look(endpoint, Evidence(now, began, now), answered=10)
+    states = {"alarm": AlarmState.OK, "errors": AlarmState.INSUFFICIENT_DATA if quiet else AlarmState.OK}
+    after = rollout_of(step(endpoint, replace(seen, alarms=states), now).endpoint)
+    assert after.stage == (rollout.stage if quiet else rollout.stage + 1)
+    assert any("errors" in str(one) for one in after.conditions) is quiet

@@ -100,7 +100,7 @@ def test_redefining_keeps_the_state_and_replaces_the_rest(database_url: str) -> 
         ({"threshold": float("inf")}, "threshold inf"),
         ({"statistic": "p101"}, "p101"),
         ({"statistic": "p100.5"}, "p100.5"),
-        ({"statistic": "tm99"}, "tm99"),
+        ({"statistic": "tm101"}, "tm101"),
         ({"statistic": "Median"}, "Median"),
     ],
     ids=lambda v: str(v),

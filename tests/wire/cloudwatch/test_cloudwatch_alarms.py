@@ -158,7 +158,7 @@ def test_an_alarm_that_makes_no_sense_is_refused_and_not_kept(
     assert refusing.describe_alarms()["MetricAlarms"] == []
 
 
-@pytest.mark.parametrize("statistic", ["tm99", "90", "p101", "Sum"])
+@pytest.mark.parametrize("statistic", ["tm101", "TM(90%:10%)", "90", "p101", "Sum"])
 def test_an_unknown_extended_statistic_is_refused(refusing: Any, refusal: Any, statistic: str) -> None:
     members = {**{k: v for k, v in ERRORS.items() if k != "Statistic"}, "ExtendedStatistic": statistic}
     assert refusal(refusing.put_metric_alarm, **members) == (
@@ -268,7 +268,11 @@ def test_describe_has_a_list_for_each_type_of_alarm(cloudwatch: Any) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"ChildrenOfAlarmName": "c"}, {"ParentsOfAlarmName": "c"}, {"AlarmNames": ["a"], "AlarmNamePrefix": "a"}],
+    [
+        {"ChildrenOfAlarmName": "c"},
+        {"ParentsOfAlarmName": "c", "StateValue": "OK"},
+        {"AlarmNames": ["a"], "AlarmNamePrefix": "a"},
+    ],
 )
 def test_describe_alarms_refuses_impossible_filters(refusing: Any, refusal: Any, wrong: dict[str, Any]) -> None:
     code, status, _ = refusal(refusing.describe_alarms, **wrong)

@@ -13,7 +13,7 @@ from tidegate.advisor.promise import distributions
 from tidegate.advisor.promise.baseline import Baseline, LatencyDistribution, Quantity
 from tidegate.domain.alarm import COMPARISONS, Alarm, ComparisonOperator
 from tidegate.monitoring import sketch
-from tidegate.monitoring.samples import PERCENTILE
+from tidegate.monitoring.samples import PERCENTILE, parse_trimmed
 
 ERROR_METRICS = ("Invocation5XXErrors", "InvocationModelErrors")
 REFUSAL_METRICS = ("Invocation4XXErrors",)
@@ -48,8 +48,8 @@ class PeriodChances:
 
 def watched_quantity(alarm: Alarm) -> Quantity | None:
     """The quantity that the alarm watches; None for alarms that no modelled fault affects (CPU, request counts,
-    models), and for metric math."""
-    if alarm.queries:
+    models), and for metric math, composite alarms and trimmed statistics."""
+    if alarm.queries or alarm.rule or parse_trimmed(alarm.statistic) is not None:
         return None
     if set(alarm.dimensions) - {VERSION, VARIANT, ENDPOINT} and alarm.metric in MODELLED_METRICS:
         return None
@@ -72,7 +72,10 @@ def unknown_reason(alarm: Alarm, baseline: Baseline) -> str | None:
     """Why the alarm cannot be modelled; None if it can."""
     match watched_quantity(alarm):
         case None:
-            return f"{alarm.metric or 'metric math'} is not a metric of errors, refusals, latency or predictions"
+            if parse_trimmed(alarm.statistic) is not None:
+                return f"the statistic {alarm.statistic} is not modelled, only simple ones and percentiles"
+            what = alarm.metric or ("a composite alarm" if alarm.rule else "metric math")
+            return f"{what} is not a metric of errors, refusals, latency or predictions"
         case Quantity.LATENCY if baseline.latency is None:
             return "the latency of a good version is not given"
         case Quantity.PREDICTIONS if baseline.predictions is None:

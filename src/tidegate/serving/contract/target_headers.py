@@ -52,8 +52,9 @@ _NO_COMPONENTS = (
 
 
 def reject_target(call: Call, endpoint: str, serving: Serving) -> Rejected | None:
-    """SageMaker's error for a request with a header that exceeds its limits, that names a model, a container or an inference component of an endpoint that
-    has no choice of them, or that asks for explanations, which are not supported. Another model must not answer."""
+    """SageMaker's error for a request with a header that exceeds its limits, that names a model, a container or an
+    inference component of an endpoint that has no choice of them, or that asks for explanations, which are not
+    supported. Another model must not answer."""
     if violation := find_violation(call.headers):
         return Rejected(400, "ValidationError", violation)
     if HEADERS.isdisjoint(call.headers):
