@@ -24,7 +24,17 @@ from tidegate.cli.tables import Table, key, number, secondary, sentence
 from tidegate.domain.errors import Invalid
 from tidegate.examples.catalogue import EXAMPLES, Example, find_example
 from tidegate.examples.contract import VERSIONS
-from tidegate.examples.folder import CARD, TAG, is_batch, is_example, make_example, read_requests, read_summary
+from tidegate.examples.folder import (
+    CARD,
+    TAG,
+    check_server,
+    is_batch,
+    is_example,
+    load_builder,
+    make_example,
+    read_requests,
+    read_summary,
+)
 from tidegate.settings import Settings
 
 app = typer.Typer(
@@ -87,6 +97,10 @@ def up(
         raise Invalid(f"scale {scale:g}: expected more than 0, and 1 at the most")
     settings = Settings.from_environment(os.environ)
     prices = Catalogue.load(price_folder(settings.prices, settings.state))
+    if not is_example(example, where):
+        load_builder(example)
+    if not train_only:
+        _check_server(example, name)
     outputs = settings.output_roots[0] if settings.output_roots else settings.state / "outputs"
     with ProgressBar(f"training {name}", quiet=as_json):
         make_example(example, where, prices, speed=speed, scale=scale, outputs=outputs)
@@ -101,8 +115,6 @@ def up(
         scores = where / f"{version}-scores"
         batch([str(spec), str(where / read_summary(where)["inputs"]), str(scores)], join=True, as_json=as_json)
     else:
-        with client() as server:
-            _refuse_other(server, name)
         deploy(spec, wait=wait, as_json=as_json)
         print_note(f"next: tidegate examples traffic {name}; tidegate status {name}; tidegate open {name}")
 
@@ -181,6 +193,13 @@ def down(
         _remove(example, folder)
     said = f'endpoint "{name}" is deleted' if deleted else f'there is no endpoint "{name}"'
     print(json.dumps({"name": name, "deleted": deleted}) if as_json else said)
+
+
+def _check_server(example: Example, name: str) -> None:
+    """Check before training what would stop the deployment after it."""
+    with client() as server:
+        check_server(example, server.version().get("trust") or ())
+        _refuse_other(server, name)
 
 
 def _send_for(generator: LoadGenerator, seconds: float, bar: ProgressBar) -> None:

@@ -1,14 +1,25 @@
 """``validate``: checks a spec file as ``deploy`` does, and deploys nothing."""
 
+import json
+import os
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from tidegate.cli.artifacts import prepare
-from tidegate.cli.output import AsJson, show
+from tidegate.cli.output import AsJson, print_note, show
 from tidegate.cli.spec_file import SpecPath, read_spec
 from tidegate.domain.desired import DesiredDeployment
+from tidegate.domain.errors import Invalid
+from tidegate.host.late_import import load
+from tidegate.settings import Settings
+from tidegate.spec import LoadedSpec, artifacts
+from tidegate.spec.problem import format_path
+from tidegate.spec.value_types import AUTO
 
 
 def validate(
@@ -18,23 +29,66 @@ def validate(
 ) -> None:
     """Check a spec file; nothing is deployed.
 
-    Needs no server. Reports the first mistake with its line, missing model data and placeholders of a plan; the exit
-    status is 1 then.
+    Needs no server. Reports every mistake with its line, images that no runtime serves, rollouts that cannot be
+    planned, missing model data and placeholders of a plan; the exit status is 1 then.
 
     \b
     Examples:
       tidegate validate fraud.yaml
       tidegate validate fraud.yaml --no-data --json
     """
-    loaded = read_spec(spec_file)
-    wish = loaded.wish(datetime.now(UTC), prepare(loaded, spec_file.parent, must_exist=not no_data))
-    if not no_data:
-        loaded.refuse_placeholders()
+    loaded, now = read_spec(spec_file), datetime.now(UTC)
+    data = prepare(loaded, spec_file.parent, must_exist=False)
+    if not (problems := loaded.problems(now, data)):
+        wish = loaded.wish(now, data)
+        problems = [str(one) for one in _find_flaws(loaded, wish, None if no_data else spec_file.parent)]
+    if problems:
+        _refuse(problems, as_json)
     document = _document(wish)
     variants = ", ".join(f"{one['name']} ({one['instances']} x {one['type']})" for one in document["variants"])
     alarms = f"{len(document['alarms'])} alarms" if document["alarms"] else "no alarms"
     said = f"endpoint {wish.endpoint}, version {wish.config.name}, {variants}, {alarms}"
     show(document, as_json, f"{spec_file} is valid: {said}")
+
+
+def _find_flaws(loaded: LoadedSpec, wish: DesiredDeployment, folder: Path | None) -> Iterator[Invalid]:
+    """What a server refuses in a spec that can be read. ``folder``: of the model data, None where it is not looked
+    for, since the server is elsewhere and has a table of images of its own."""
+    if folder is not None:
+        yield from _attempt(lambda: prepare(loaded, folder, must_exist=True))
+        yield from _attempt(loaded.refuse_placeholders)
+        if wish.target in (None, "local"):
+            yield from _find_unknown_images(loaded)
+    for problem in _attempt(lambda: load("tidegate.advisor.rehearsal.spec_scenario", "make_plan")(wish)):
+        yield Invalid(f"{loaded.source}:{loaded.line(('rollout',))}: rollout: {problem}")
+
+
+def _attempt(work: Callable[[], object]) -> Iterator[Invalid]:
+    try:
+        work()
+    except Invalid as error:
+        yield error
+
+
+def _find_unknown_images(loaded: LoadedSpec) -> Iterator[Invalid]:
+    table = load("tidegate.targets.containers", "image_table")(Settings.from_environment(os.environ))
+    resolve = load("tidegate.serving.contract.images", "resolve")
+    for place, model in artifacts(loaded.data):
+        if (image := model.get("image", AUTO)) == AUTO:
+            continue
+        for problem in _attempt(partial(resolve, image, table)):
+            where, path = (*place, "image"), format_path((*place, "image"))
+            yield Invalid(f"{loaded.source}:{loaded.line(where)}: {path}: {problem}")
+
+
+def _refuse(problems: list[str], as_json: bool) -> NoReturn:
+    """Each mistake on a line of its own."""
+    if as_json:
+        print(json.dumps({"valid": False, "problems": problems}))
+    *others, last = problems
+    for one in others:
+        print_note(f"tidegate: {one}")
+    raise Invalid(last)
 
 
 def _document(wish: DesiredDeployment) -> dict[str, Any]:

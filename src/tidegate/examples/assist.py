@@ -128,7 +128,7 @@ def _find_weights() -> Path:
 
 def _answers(path: Path, requests: Sequence[SampleRequest]) -> list[bytes]:
     with tempfile.TemporaryDirectory(prefix="tg-") as alone:
-        (Path(alone) / path.name).symlink_to(path)
+        (Path(alone) / path.name).symlink_to(path.absolute())
         model = gguf.load(Path(alone), {})
 
         def answer(one: SampleRequest) -> bytes:

@@ -1,7 +1,7 @@
 """The examples: what each is, how it is planned, and which library it needs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tidegate.domain.errors import NotFound
@@ -12,7 +12,8 @@ from tidegate.domain.suggestions import suggest
 class Example:
     """``module`` (in ``tidegate.examples``) trains it. ``answers`` are what it is planned by; without any, the
     planner has an example of the same name. ``shows``: the kind of endpoint. ``extra``: of the installation.
-    ``client`` (in ``tidegate.examples.clients``) asks it."""
+    ``client`` (in ``tidegate.examples.clients``) asks it. ``programs``: which it needs, and what installs each;
+    ``trust``: what the server has to allow its models."""
 
     name: str
     module: str
@@ -21,6 +22,8 @@ class Example:
     extra: str
     answers: Mapping[str, Any] | None = None
     client: str = "realtime"
+    programs: Mapping[str, str] = field(default_factory=dict)
+    trust: frozenset[str] = frozenset()
 
 
 EXAMPLES = (
@@ -101,6 +104,8 @@ EXAMPLES = (
             **{"frameworks": ["python"] * 4},
         },
         client="scans",
+        programs={"tesseract": "apt-get install tesseract-ocr"},
+        trust=frozenset({"code"}),
     ),
 )
 

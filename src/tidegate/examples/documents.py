@@ -5,13 +5,11 @@ the versions differ in are the stages around it.
 """
 
 import json
-import shutil
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from tidegate.domain.errors import Invalid
 from tidegate.examples.contract import SampleRequest, TrainedExample, TrainedVersion
 from tidegate.examples.ocr_stages import extract, preprocess, recognise, validate
 from tidegate.examples.scans import Scan, render_scans
@@ -32,10 +30,7 @@ ABOUT = {
 
 
 def build(folder: Path, scale: float) -> TrainedExample:
-    """Write the stages of three versions and measure what each reads of held-out scans. Raises Invalid where there
-    is no Tesseract."""
-    if shutil.which("tesseract") is None:
-        raise Invalid("example document-ocr needs Tesseract: apt-get install tesseract-ocr")
+    """Write the stages of three versions and measure what each reads of held-out scans."""
     scans = render_scans(max(FEWEST, round(SCANS * scale)), 11)
     (folder / "scans").mkdir()
     requests = []

@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
@@ -45,6 +45,7 @@ def make_example(
     ``speed`` divides the times of a rollout, ``scale`` multiplies the rows that it is trained on; asynchronous
     answers go below ``outputs``; ``adapt`` changes each spec before it is written. An example that is cut short
     leaves nothing."""
+    folder = folder.absolute()  # builders make links, and start programs elsewhere
     if not is_example(example, folder):
         if folder.exists():
             raise Invalid(f"{folder} exists and is not this example's: choose another --folder")
@@ -74,15 +75,7 @@ def is_batch(example: Example, prices: Catalogue) -> bool:
 
 
 def _train(example: Example, folder: Path, scale: float) -> None:
-    try:
-        build = load(f"tidegate.examples.{example.module}", "build")
-    except ModuleNotFoundError as missing:
-        if (missing.name or "").partition(".")[0] not in PACKAGES:
-            raise
-        raise Invalid(
-            f"example {example.name} needs a package that is not installed ({missing.name}): "
-            f"pip install 'tidegate[{example.extra}]'"
-        ) from None
+    build = load_builder(example)
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{example.name}-", dir=folder.parent))
     try:
@@ -98,6 +91,32 @@ def _train(example: Example, folder: Path, scale: float) -> None:
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def load_builder(example: Example) -> Callable[[Path, float], TrainedExample]:
+    """What trains it. Raises Invalid for a package, a program or weights that are not installed."""
+    try:
+        build: Callable[[Path, float], TrainedExample] = load(f"tidegate.examples.{example.module}", "build")
+    except ModuleNotFoundError as missing:
+        if (missing.name or "").partition(".")[0] not in PACKAGES:
+            raise
+        raise Invalid(
+            f"example {example.name} needs a package that is not installed ({missing.name}): "
+            f"pip install 'tidegate[{example.extra}]'"
+        ) from None
+    for program, install in example.programs.items():
+        if shutil.which(program) is None:
+            raise Invalid(f"example {example.name} needs the program {program}, which is not installed: {install}")
+    return build
+
+
+def check_server(example: Example, trust: Collection[str]) -> None:
+    """Raises Invalid where the server does not allow what the example's models do. ``trust``: what it allows."""
+    if lacking := sorted(example.trust.difference(trust)):
+        raise Invalid(
+            f"the models of example {example.name} have Python code, which the server does not run: start it with"
+            f" TIDEGATE_TRUST={','.join(lacking)}"
+        )
 
 
 def _write_specs(

@@ -78,9 +78,9 @@ Handler = Callable[[Gateway, Request], Awaitable[Response]]
 
 async def version(gateway: Gateway, request: Request) -> Response:
     settings = gateway.settings
-    return JSONResponse(
-        {"version": __version__, "host": settings.host, "port": settings.port, "state": str(settings.state)}
-    )
+    allowed = {"trust": sorted(settings.trust)}
+    where = {"host": settings.host, "port": settings.port, "state": str(settings.state)}
+    return JSONResponse({"version": __version__, **where, **allowed})
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Read YAML text to plain data with line numbers, and with limits against malicious files."""
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +18,7 @@ MAX_CHARACTERS = 256 * 1024
 MAX_VALUES = 10_000
 """After expansion of aliases, so that a few lines cannot become a billion values."""
 MAX_DEPTH = 32
+MAX_PROBLEMS = 50
 _TAG = "tag:yaml.org,2002:"
 _PLAIN = {_TAG + kind for kind in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp")}
 
@@ -35,6 +37,26 @@ class LoadedSpec:
         with self._located():
             return parse(self.data if data is None else data, now)
 
+    def problems(self, now: datetime, data: object = None) -> list[str]:
+        """Everything that ``parse`` refuses, each with the file's name and line: after one mistake the rest is
+        checked without the value that has it. What follows from that alone is not reported."""
+        left = copy.deepcopy(self.data if data is None else data)
+        found, removed = list[str](), list[KeyPath]()
+        while len(found) < MAX_PROBLEMS:
+            try:
+                parse(left, now)
+                break
+            except SpecError as error:
+                if not _follows(error, removed):
+                    found.append(self._locate(error))
+                if not _remove(left, error.path):
+                    break
+                removed.append(error.path)
+            except Invalid as error:
+                found.append(f"{self.source}: {error}")
+                break
+        return found
+
     def refuse_placeholders(self) -> None:
         """Raises Invalid, with file and line, for an address that only stands for model data."""
         with self._located():
@@ -46,10 +68,45 @@ class LoadedSpec:
         try:
             yield
         except SpecError as error:
-            path = error.path
-            while path and path not in self.lines:
-                path = path[:-1]
-            raise Invalid(f"{self.source}:{self.lines.get(path, 1)}: {error}") from None
+            raise Invalid(self._locate(error)) from None
+
+    def _locate(self, error: SpecError) -> str:
+        return f"{self.source}:{self.line(error.path)}: {error}"
+
+    def line(self, path: KeyPath) -> int:
+        """Line of the value at ``path``, or of the nearest one around it."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return self.lines.get(path, 1)
+
+
+def _follows(error: SpecError, removed: Sequence[KeyPath]) -> bool:
+    """Whether the error is about what was removed: a value that is missing now, or the name of one."""
+    around = any(error.path == gone[: len(error.path)] for gone in removed)
+    return around or any(isinstance(gone[-1], str) and repr(gone[-1]) in str(error) for gone in removed)
+
+
+def _remove(data: object, path: KeyPath) -> bool:
+    """Remove the value at ``path``; whether there was one."""
+    for key in path[:-1]:
+        data = _step(data, key)
+    match data, path[-1:]:
+        case dict(), (key,) if key in data:
+            del data[key]
+            return True
+        case list(), (int(place),) if place < len(data):
+            del data[place]
+            return True
+    return False
+
+
+def _step(data: object, key: str | int) -> object:
+    match data, key:
+        case dict(), _:
+            return data.get(key)
+        case list(), int() if key < len(data):
+            return data[key]
+    return None
 
 
 def load(text: str, source: str = "spec") -> LoadedSpec:

@@ -186,6 +186,62 @@ def test_validate_names_the_line_of_a_mistake_and_missing_data(tmp_path: Path) -
     words("validate", path, "--no-data")
 
 
+MISTAKES = """\
+endpoint: fraud
+model: {image: tidegate/xgboost, data: ./model.ubj, fingerprnt: x}
+instances: many
+rollout:
+  strategy: canary
+  size: 10 percent
+  wait: 60s
+  alarms: [errors, latency]
+alarms:
+  errors: {metric: Invocation5XXErors, statistic: Average, period: 10s, periods: 1, above: 1%}
+  latency: {metric: ModelLatency, statistic: p99, period: 10s, periods: 1, above: 1 parsec}
+tags: {team: 5}
+"""
+
+
+def test_validate_reports_every_mistake_with_its_line(tmp_path: Path) -> None:
+    path = write(tmp_path, MISTAKES)
+    done = run("validate", path)
+    lines = [*done.stderr.splitlines(), str(done.exception)]
+    found = [line.partition("fraud.yaml:")[2] for line in lines]
+    assert [one.split(": ")[0] for one in found] == ["2", "3", "12", "10", "11", "6"]
+    for key in ("fingerprnt", "instances: expected", "tags.team", "Invocation5XXErors", "parsec", "rollout.size"):
+        assert sum(key in one for one in found) == 1, key
+    shown = run("validate", path, "--json")
+    assert shown.exit_code == 1
+    told = json.loads(shown.stdout)
+    assert (told["valid"], len(told["problems"])) == (False, 6)
+
+
+def test_validate_does_not_report_what_follows_from_a_mistake_alone(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL.replace("endpoint: fraud", "endpoint: [fraud]"))
+    line = refusal("validate", path)
+    assert ":1: endpoint: expected text" in line
+
+
+@pytest.mark.parametrize("image", ["sklearn", "tidegate/sklaern", "python:3.12"])
+def test_validate_refuses_an_image_that_nothing_serves(tmp_path: Path, image: str) -> None:
+    path = write(tmp_path, MINIMAL.replace("tidegate/xgboost", image))
+    said = refusal("validate", path)
+    assert f"fraud.yaml:2: model.image: image '{image}' is not in this server's table of images" in said
+    words("validate", path, "--no-data")  # another server may have it in its table
+
+
+def test_validate_knows_the_table_of_images(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL.replace("tidegate/xgboost", "ours"))
+    (tmp_path / "images.yaml").write_text("images: {ours: {runtime: xgboost}}")
+    words("validate", path, TIDEGATE_IMAGES=str(tmp_path / "images.yaml"))
+
+
+def test_validate_refuses_a_rollout_that_cannot_be_planned(tmp_path: Path) -> None:
+    text = MINIMAL + "rollout: {strategy: canary, size: 10%, wait: 60s}\nevidence: {compare: [features]}\n"
+    said = refusal("validate", write(tmp_path, text))
+    assert "fraud.yaml:3: rollout: evidence: features compares the stages of pipelines" in said
+
+
 @pytest.mark.parametrize("example", ["payroll-fraud", "monthly-attrition"])
 @pytest.mark.parametrize("command", ["deploy", "validate"])
 def test_a_plans_placeholder_is_refused_before_anything_starts(tmp_path: Path, example: str, command: str) -> None:

