@@ -218,8 +218,8 @@ class ApiClient:
             str(told.get("__type")), answer.status, f"{operation}: {told.get('message', answer.status)}"
         )
 
-    def down(self) -> dict[str, Any]:
-        return self._request_document("POST", "/down", {})
+    def down(self, by: str) -> dict[str, Any]:
+        return self._request_document("POST", "/down", {"by": by})
 
     def invoke(self, name: str, body: bytes, headers: Mapping[str, str]) -> ServerAnswer:
         path = f"{_check_endpoint_name(name)}/invocations"

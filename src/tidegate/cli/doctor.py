@@ -9,15 +9,15 @@ from typing import Annotated
 import typer
 
 from tidegate.cli.artifacts import prepare
-from tidegate.cli.output import AsJson, console
+from tidegate.cli.client import ServerNotRunning
+from tidegate.cli.output import AsJson, client, console
 from tidegate.cli.progress import ProgressBar
 from tidegate.cli.spec_file import read_spec, with_target
 from tidegate.cli.tables import Table, key, sentence
 from tidegate.cli.target_options import TargetName, TargetsFile, choose_target
 from tidegate.domain.desired import DesiredDeployment
-from tidegate.domain.errors import Invalid
 from tidegate.host.late_import import load
-from tidegate.ports.target import Level
+from tidegate.ports.target import Finding, Level
 
 
 def doctor(
@@ -40,10 +40,8 @@ def doctor(
     wish = _wish(spec_file, target)
     name, options = choose_target(target if wish is None else wish.target, targets)
     check = load("tidegate.targets.registry", "KINDS")[name].check
-    if check is None:
-        raise Invalid(f"target {name} has nothing to check: 'tidegate up' says what is missing on this machine")
     with ProgressBar(f"asking target {name}", quiet=as_json):
-        findings = check(options, wish)
+        findings = _check_server() if check is None else check(options, wish)
     bad = any(one.level in (Level.ERROR, Level.UNKNOWN) for one in findings)
     if as_json:
         print(json.dumps({"target": name, "ok": not bad, "findings": [asdict(one) for one in findings]}))
@@ -54,6 +52,18 @@ def doctor(
         console().print(shown)
     if bad:
         raise typer.Exit(1)
+
+
+def _check_server() -> list[Finding]:
+    """Of this machine 'tidegate up' says what is missing; what is left is whether its server runs and can save."""
+    with client() as server:
+        try:
+            version = server.version()["version"]
+        except ServerNotRunning as error:
+            return [Finding("server", Level.ERROR, str(error), "start it with 'tidegate up'")]
+        if trouble := server.health_trouble():
+            return [Finding("server", Level.ERROR, trouble)]
+    return [Finding("server", Level.OK, f"tidegate {version} runs at {server.url} and can save changes")]
 
 
 def _wish(spec_file: Path | None, target: str | None) -> DesiredDeployment | None:

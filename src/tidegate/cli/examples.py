@@ -40,7 +40,19 @@ from tidegate.settings import Settings
 app = typer.Typer(
     cls=PlainGroup, no_args_is_help=True, rich_markup_mode=None, help="Deploy a model that comes with tidegate."
 )
-ExampleName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the example.", show_default=False)]
+
+
+def complete_example(incomplete: str) -> list[str]:
+    """Names of examples that begin so, for the shell."""
+    return [one.name for one in EXAMPLES if one.name.startswith(incomplete)]
+
+
+ExampleName = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="Name of the example.", show_default=False, autocompletion=complete_example
+    ),
+]
 Folder = Annotated[Path, typer.Option("--folder", help="Where examples are trained and kept.")]
 HERE = Path("tidegate-examples")
 ASYNC = "async-invocations"

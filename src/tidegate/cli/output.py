@@ -4,10 +4,12 @@ import getpass
 import json
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tidegate.domain.errors import TidegateError
 from tidegate.host.late_import import load
 
 if TYPE_CHECKING:
@@ -16,7 +18,21 @@ if TYPE_CHECKING:
     from tidegate.cli.client import ApiClient
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-Name = Annotated[str, typer.Argument(metavar="ENDPOINT", help="Name of the endpoint.", show_default=False)]
+
+
+def complete_endpoint(incomplete: str) -> list[str]:
+    """Names of endpoints that begin so, for the shell; none where the server does not answer."""
+    with suppress(TidegateError), client() as server:
+        return [str(one["name"]) for one in server.endpoints() if str(one["name"]).startswith(incomplete)]
+    return []
+
+
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="ENDPOINT", help="Name of the endpoint.", show_default=False, autocompletion=complete_endpoint
+    ),
+]
 
 PIPE_WIDTH = 80
 """Columns where there is no terminal and COLUMNS does not say otherwise."""

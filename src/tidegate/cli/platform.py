@@ -17,7 +17,7 @@ import psutil
 import typer
 
 from tidegate.cli.client import ApiClient, ServerNotRunning
-from tidegate.cli.output import AsJson, client, print_note, show
+from tidegate.cli.output import AsJson, client, print_note, show, user_name
 from tidegate.cli.progress import ProgressBar
 from tidegate.domain.errors import StartupError, Unavailable
 from tidegate.host.installation import Installation
@@ -100,7 +100,7 @@ def down(
             show({"status": "not running"}, as_json, f"nothing runs at {server.url}")
             return
         pid = _find_pid(state)
-        server.down()
+        server.down(user_name())
         _wait_until_gone(server, pid)
     show({"status": "stopped", "pid": pid}, as_json, f"tidegate at {server.url} has stopped")
 

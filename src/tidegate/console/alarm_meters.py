@@ -42,7 +42,7 @@ PLACE = 60.0
 
 
 def alarm_row(alarm: Alarm, points: Sequence[Datapoint | None]) -> dict[str, Any]:
-    """``points``: values of the last periods, newest last, None where there is no data. A composite alarm has none."""
+    """``points``: values of the last periods, newest last, None where there is no data; none of a composite alarm."""
     value = next((point.value for point in reversed(points) if point is not None), None)
     breaches = value is not None and alarm.comparison.breaches(value, alarm.threshold)
     return {

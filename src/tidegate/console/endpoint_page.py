@@ -134,6 +134,11 @@ async def _alarm_rows(gateway: Gateway, found: Found, now: datetime) -> list[dic
     deployment = found.endpoint.rollout.deployment if found.endpoint.rollout else found.endpoint.deployment
     there = {alarm.name for alarm in found.alarms}
     named = deployment.alarms if deployment else ()
+    last, serving = found.endpoint.last, found.endpoint.serving
+    if last is not None and serving is not None and found.endpoint.rollout is None:
+        # Alarms of a version that was rolled back are not shown, and protect nothing that serves.
+        gone = last.new.config_name if last.new.config_name != serving.config_name else ""
+        named = tuple(name for name in named if not gone or not name.startswith(f"{gone}-"))
     return rows + [alarm_meters.missing_row(name) for name in named if name not in there]
 
 

@@ -1,7 +1,7 @@
 """The records that the list of endpoints is made of, kept in memory: after a write, those alone are read whose
 version is another."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ from tidegate.ports.store import Kind, Saved, Store, Tx, Unreadable
 from tidegate.service import usage
 from tidegate.service.alarms import stand_in
 from tidegate.service.record_kinds import ALARM, ENDPOINT, TAGS, USAGE
-from tidegate.service.views import named_alarms
+from tidegate.service.views import named_alarms, of_present_versions
 
 T = TypeVar("T")
 FEW = 20
@@ -105,7 +105,7 @@ def _join(kept: Kept, before: list[EndpointRecords]) -> list[EndpointRecords]:
     return [
         EndpointRecords(
             saved.body,
-            [alarm for name in named_alarms(saved.body) if (alarm := _find_alarm(kept, name)) is not None],
+            of_present_versions(saved.body, _named_alarms(kept, saved.body)),
             usage.find_usage(saved, _find(kept, USAGE, saved.name)),
             tuple(tags.body.tags.items()) if (tags := _find(kept, TAGS, _TAGGED + saved.name)) else (),
             modes.get(id(saved.body)) or describe_modes(saved.body),
@@ -119,6 +119,11 @@ def _find(kept: Kept, kind: Kind[T], name: str) -> Saved[T] | None:
     """None for one that cannot be read, too: its row says less then."""
     found = kept[kind.name].get(name)
     return found if isinstance(found, Saved) else None
+
+
+def _named_alarms(kept: Kept, endpoint: Endpoint) -> Iterator[Alarm]:
+    found = (_find_alarm(kept, name) for name in named_alarms(endpoint))
+    return (alarm for alarm in found if alarm is not None)
 
 
 def _find_alarm(kept: Kept, name: str) -> Alarm | None:

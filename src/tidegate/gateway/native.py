@@ -59,7 +59,14 @@ from tidegate.service.record_kinds import ENDPOINT
 from tidegate.service.scaling_records import Scalable
 from tidegate.service.scaling_views import scaling_summary
 from tidegate.service.targets import find_capabilities
-from tidegate.service.views import EndpointDocument, alarms_of, endpoint_view, named_alarms, unreadable_view
+from tidegate.service.views import (
+    EndpointDocument,
+    alarms_of,
+    endpoint_view,
+    named_alarms,
+    of_present_versions,
+    unreadable_view,
+)
 
 MAX_MODELS = 10_000
 MAX_EVENTS = 1_000
@@ -113,7 +120,7 @@ def _read_endpoints(tx: Tx) -> tuple[list[EndpointRecords], tuple[Unreadable, ..
     known = {alarm.name: alarm for alarm in alarms.find_all(tx)}
 
     def join(endpoint: Endpoint) -> EndpointRecords:
-        named = [known[name] for name in named_alarms(endpoint) if name in known]
+        named = of_present_versions(endpoint, (known[name] for name in named_alarms(endpoint) if name in known))
         return EndpointRecords(endpoint, named, scaled.get(endpoint.name, []))
 
     return [join(saved.body) for saved in page.items], page.unreadable
@@ -244,7 +251,7 @@ async def delete_endpoint(gateway: Gateway, request: Request) -> Response:
 
 
 async def down(gateway: Gateway, request: Request) -> Response:
-    parse_json_object(request, ())
+    parse_json_object(request, ("by",))
     gateway.down()
     return JSONResponse({"status": "stopping"}, 202)
 

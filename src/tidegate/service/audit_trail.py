@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -31,7 +32,9 @@ SIGHTS = Allowance(600, 3600)
 LONGEST = 200
 """Characters of a name, a reason or a detail that are recorded."""
 _TOLD = (errors.AuthError, errors.Conflict, errors.NotFound, errors.AlreadyExists, errors.Unavailable)
-"""Errors whose message is recorded. Others may quote what was sent, which may be a secret."""
+"""Errors whose message is recorded as it is. Others may quote what was sent, which may be a secret."""
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"|(?<==)\S+|\b(?=\w*\d)(?=\w*[A-Za-z])[\w+/]{16,}")
+"""What a message may quote: between quotation marks, after an equals sign, or long words with digits."""
 
 
 @dataclass(frozen=True)
@@ -159,10 +162,12 @@ def describe_refusal(doing: Doing) -> str:
 
 
 def describe_error(error: Exception) -> str:
-    """What is recorded of an error: for those that may quote what was sent, their kind alone."""
-    if isinstance(error, _TOLD) and isinstance(error, TidegateError):
+    """What is recorded of an error: of those that may quote what was sent, all but that."""
+    if not isinstance(error, TidegateError):
+        return "InternalFailure"
+    if isinstance(error, _TOLD):
         return clip(error.message)
-    return error.code if isinstance(error, TidegateError) else "InternalFailure"
+    return clip(f"{error.code}: {_QUOTED.sub('...', error.message)}" if error.message else error.code)
 
 
 def clip(text: str) -> str:

@@ -25,9 +25,18 @@ def named_alarms(endpoint: Endpoint) -> tuple[str, ...]:
 
 
 def alarms_of(tx: Tx, endpoint: Endpoint) -> list[Alarm]:
-    """Those of ``named_alarms`` that are there."""
+    """Those of ``named_alarms`` that are there, without those of versions that are gone."""
     found = (read_shown(tx, name) for name in named_alarms(endpoint))
-    return [alarm for alarm in found if alarm is not None]
+    return of_present_versions(endpoint, (alarm for alarm in found if alarm is not None))
+
+
+def of_present_versions(endpoint: Endpoint, alarms: Iterable[Alarm]) -> list[Alarm]:
+    """The alarms but those that watch only a version that the endpoint does not have: after a rollback the last
+    deployment names the alarms of the version that was rejected, which say nothing of what serves."""
+    rollout = endpoint.rollout
+    versions = (endpoint.serving, *((rollout.old, rollout.new) if rollout is not None else ()))
+    present = {version.config_name for version in versions if version is not None}
+    return [alarm for alarm in alarms if alarm.dimensions.get("EndpointConfigName") in (None, *present)]
 
 
 def unreadable_view(found: Unreadable) -> EndpointDocument:

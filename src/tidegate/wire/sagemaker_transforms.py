@@ -61,7 +61,8 @@ def create_transform_job(call: TxCall, params: Params) -> Params:
     try:
         use.create(call.tx, job, parse_tags(params), runnable=call.ctx.runnable, now=call.now)
     except AlreadyExists:
-        message = f"Job name must be unique within an AWS account and region, and a job with this name already exists ({_arn(call, job.name)})"
+        already = f"a job with this name already exists ({_arn(call, job.name)})"
+        message = f"Job name must be unique within an AWS account and region, and {already}"
         raise NamedError("ResourceInUse", message) from None
     return {"TransformJobArn": _arn(call, job.name)}
 

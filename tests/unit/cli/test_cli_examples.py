@@ -7,6 +7,8 @@ import pytest
 
 from tests.unit.cli.stub_server import API, endpoint_document, found, stub
 from tests.unit.cli.test_cli_everyday import refusal, words
+from tidegate.cli.examples import complete_example
+from tidegate.cli.output import complete_endpoint
 from tidegate.examples.catalogue import EXAMPLES, Example
 
 
@@ -97,3 +99,13 @@ def test_a_program_that_is_missing_is_named_before_anything_is_done(
     said = refusal("examples", "up", example.name, "--folder", str(tmp_path), "--train-only")
     assert all(program in said and install in said for program, install in example.programs.items())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_shell_completes_names_of_endpoints_and_examples() -> None:
+    answers = {f"{API}/endpoints": found({"endpoints": [{"name": "fraud"}, {"name": "churn"}]})}
+    with stub(answers) as (url, _), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TIDEGATE_URL", url)
+        assert complete_endpoint("fr") == ["fraud"]
+        patch.setenv("TIDEGATE_URL", "http://127.0.0.1:9")
+        assert complete_endpoint("fr") == [], "without a server nothing is offered, and nothing is said"
+    assert complete_example("hr") == ["hr-intents"]

@@ -8,6 +8,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
+from tests.unit.cli.stub_server import API, found, stub
 from tidegate.cli.app import app
 from tidegate.domain.desired import DesiredDeployment
 from tidegate.domain.errors import TidegateError
@@ -125,5 +126,13 @@ def test_doctor_passes_with_warnings(targets_file: str) -> None:
     assert document["findings"][0]["message"] == "no deployment"
 
 
-def test_doctor_has_nothing_to_check_on_this_machine() -> None:
-    assert "target local has nothing to check" in refusal("doctor")
+def test_doctor_checks_the_server_of_this_machine() -> None:
+    answers = {f"{API}/version": found({"version": "1.2"}), "/healthz": found({"status": "ok"})}
+    with stub(answers) as (url, _):
+        done = CliRunner().invoke(app, ["doctor", "--json"], env={"TIDEGATE_URL": url})
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert (told["ok"], told["findings"][0]["what"]) == (True, "server")
+    away = CliRunner().invoke(app, ["doctor"], env={"TIDEGATE_URL": "http://127.0.0.1:9"})
+    assert away.exit_code == 1
+    assert "start it with 'tidegate up'" in " ".join(away.stdout.split())

@@ -11,7 +11,7 @@ from tests.unit.gateway.test_native import SPEC
 from tidegate.domain.access import Access, Caller, Means, Outcome, Role
 from tidegate.domain.errors import Invalid, NotAllowed, TooManyAttempts, Unavailable
 from tidegate.gateway.middleware import MAX_BODY
-from tidegate.service.audit_trail import LONGEST, REFUSALS, SIGHTS, Doing, Trail
+from tidegate.service.audit_trail import LONGEST, REFUSALS, SIGHTS, Doing, Trail, describe_error
 from tidegate.settings import Settings
 from tidegate.testing.memory_audit import MemoryAudit
 
@@ -132,7 +132,15 @@ async def test_a_message_that_may_quote_what_was_sent_is_not_recorded() -> None:
     with pytest.raises(Invalid):
         async with trail(audit).allowing(Doing(OPS, Access.CHANGE, "deploy")):
             raise Invalid("API_KEY=hunter2 is not valid")
-    assert (audit.entries[0].outcome, audit.entries[0].detail) == (Outcome.FAILED, "Invalid")
+    found = (audit.entries[0].outcome, audit.entries[0].detail)
+    assert found == (Outcome.FAILED, "Invalid: API_KEY=... is not valid")
+    for message, kept in {
+        "instances: expected a whole number, got 'hunter2'": "instances: expected a whole number, got ...",
+        'Environment has KEY "hunter2": no': "Environment has KEY ...: no",
+        "the key sk4fj39dk20fk39dk2 is wrong": "the key ... is wrong",
+        "rollout: strategy canary needs a size": "rollout: strategy canary needs a size",
+    }.items():
+        assert describe_error(Invalid(message)) == f"Invalid: {kept}"
 
 
 async def test_refusals_are_recorded_up_to_a_limit_so_that_they_push_nothing_out() -> None:

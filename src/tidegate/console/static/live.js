@@ -132,7 +132,7 @@ async function afterError() {
   if (retry > 1) {
     lost = true;
     if (await checkSession()) return;
-    lose("The server does not answer; endpoints go on serving without it.");
+    lose("The server does not answer; what is shown is from before, and nothing is known of the endpoints.");
   }
   setTimeout(open, 1000 * retry);
 }
