@@ -1,7 +1,7 @@
 """An endpoint in full: its rollout, fleets, scaling, alarms, and what happened last."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,12 +113,19 @@ def render_status(
         parts += [Text(), draw.alarm_table(document["alarms"])]
     if events:
         parts += [Text(), EventLines(events)]
-    if document["why"]:
+    told = (*(str(event["message"]) for event in events), "" if rollout is None else rollout["reason"] or "")
+    if document["why"] and not _is_told(document["why"], told):
         parts += [Text(), Text(document["why"])]
     title = _title(document)
     if not boxed:
         return Group(title, Text(), *parts)
     return Panel(Group(*parts), title=title, title_align="left", padding=(1, 2))
+
+
+def _is_told(why: str, told: Iterable[str]) -> bool:
+    """Whether the cause in the sentence ``why`` is among these already: a rollback is told once."""
+    cause = (why.partition(": ")[2] or why).rstrip(".")
+    return any(cause in text for text in told)
 
 
 def _describe_rollout(rollout: dict[str, Any], *, bar: bool) -> list[Text]:

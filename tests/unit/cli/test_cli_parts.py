@@ -182,3 +182,16 @@ def test_several_containers_are_shown_once_for_each_version() -> None:
 def test_what_an_alarm_watches(watched: dict[str, Any], said: str) -> None:
     usual = {"comparison": "GreaterThanThreshold", "datapoints_to_alarm": 2, "evaluation_periods": 3, "period": 10}
     assert format_condition({**usual, **watched}) == f"{said}, 2 of 3 x 10s"
+
+
+def test_the_cause_of_a_rollback_is_told_once() -> None:
+    cause = "alarm(s) [errors] in ALARM state while baking"
+    ended = document(why=f"Deployment rolled back: {cause}.", rollout=None)
+    event = {
+        "at": ended["fleets"][0].get("since") or "2026-11-24T12:00:00+00:00",
+        "kind": "rollback",
+        "message": f"rolled back: {cause}",
+    }
+    shown = " ".join(text(render_status(ended, [], [event], boxed=False)).split())
+    assert shown.count("alarm(s) [errors]") == 1
+    assert " ".join(text(render_status(ended, [], [], boxed=False)).split()).count("alarm(s) [errors]") == 1
