@@ -431,7 +431,7 @@ def test_a_header_that_exceeds_its_limits_is_refused(
         for _ in range(2):  # the second time from the cache of heads
             answer = await worker.ask(PATH, ROW, {**kind, header: bad})
             assert (answer.status, answer.headers["x-amzn-errortype"]) == (400, "ValidationError")
-            message = answer.json()["Message"]
+            message = str(answer.json()["Message"])
             assert f"at '{member}' failed to satisfy constraint: Member must" in message
             assert constraint in message
             assert ("ccc" in message) is False, "the service model calls custom attributes sensitive"
@@ -443,6 +443,6 @@ def test_a_content_type_of_1025_characters_is_refused(workers: Workers, models: 
     async def test(worker: RunningWorker) -> None:
         answer = await worker.ask(PATH, ROW, {"content-type": "text/csv;" + "x" * 1016})
         assert (answer.status, answer.headers["x-amzn-errortype"]) == (400, "ValidationError")
-        assert "at 'contentType'" in answer.json()["Message"]
+        assert "at 'contentType'" in str(answer.json()["Message"])
 
     serve(workers, models, test)

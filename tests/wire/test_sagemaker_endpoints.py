@@ -531,6 +531,7 @@ def test_a_composite_alarm_guards_a_rollout_with_the_alarms_of_its_rule(
     deployment = {**canary(25), "AutoRollbackConfiguration": {"Alarms": [{"AlarmName": "both"}]}}
     sagemaker.update_endpoint(EndpointName="fraud", EndpointConfigName="v2", DeploymentConfig=deployment)
     loaded = wire.run(wire.store.run(lambda tx: engine.load(tx, "fraud")))
+    assert loaded is not None and loaded.endpoint.rollout is not None
     one = engine.guarded_rollout(loaded)
     assert one is not None
     assert {each.name for each in one.alarms} == loaded.states.keys() == {"both", "errors", "latency"}

@@ -52,5 +52,5 @@ def test_a_model_in_a_relative_folder_is_found(monkeypatch: pytest.MonkeyPatch, 
         assert [one.read_bytes() for one in folder.iterdir()] == [b"GGUF"]
         return Model()
 
-    monkeypatch.setattr(assist.gguf, "load", load)
+    monkeypatch.setattr("tidegate.examples.assist.gguf.load", load)
     assert assist._answers(Path("v1.gguf"), []) == []
