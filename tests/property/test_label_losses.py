@@ -67,7 +67,8 @@ def last_years(chance: np.random.Generator, rents: Rents) -> Floats:
 
 def few_trees(chance: np.random.Generator, rents: Rents) -> Floats:
     found = honest(chance, rents)
-    return found + 0.45 * (found.mean() - found)
+    shrunk: Floats = found + 0.45 * (found.mean() - found)
+    return shrunk
 
 
 def without_sizes(chance: np.random.Generator, rents: Rents) -> Floats:
@@ -76,7 +77,8 @@ def without_sizes(chance: np.random.Generator, rents: Rents) -> Floats:
 
 
 def wrong_column(chance: np.random.Generator, rents: Rents) -> Floats:
-    return honest(chance, rents) + 4 * (chance.permutation(rents.size) - 80)
+    other: Floats = chance.permutation(rents.size)
+    return honest(chance, rents) + 4 * (other - 80)
 
 
 def rare_fallback(chance: np.random.Generator, rents: Rents) -> Floats:
