@@ -97,7 +97,7 @@ $(VENV)/.test: pyproject.toml requirements.lock
 	tar -xzf .venv-moto/moto/moto-*.tar.gz --strip-components 1 -C .venv-moto/moto
 	touch $@
 
-demo: $(VENV)/.demo      ## deploy, shift, roll back: the whole story in three minutes
+demo: $(VENV)/.demo      ## deploy, shift, roll back: the whole story in a minute and a half
 	$(BIN)/python -m demo.run
 
 fmt: $(VENV)/.test       ## format the code and sort its imports

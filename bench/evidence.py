@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from bench import tables
 from bench.evidence_arrays import Array, RateTests, ShareTests, log_mean
+from bench.evidence_labels import show_labels
 from bench.evidence_late import show_late
 from bench.evidence_live import EVIDENCE, OTHER, PASSED, run_live
 from tidegate.domain.evidence import Comparison, EvidenceConfig
@@ -225,10 +226,14 @@ def main() -> None:
     parser.add_argument(
         "--live", type=int, default=0, help="this many rollouts of equal versions on a platform instead"
     )
+    parser.add_argument("--labels", action="store_true", help="late labels of amounts instead")
     parser.add_argument("--late", action="store_true", help="faults that begin after a good time instead")
     parser.add_argument("--within", type=float, default=86_400.0, help="seconds in which live rollouts begin")
     parser.add_argument("--keep", action="store_true", help="write the tables to docs/benchmarks.md")
     given = parser.parse_args()
+    if given.labels:
+        show_labels(keep=given.keep)
+        return
     if given.late:
         show_late(keep=given.keep)
         return

@@ -95,7 +95,8 @@ def _findings(result: VersionComparison) -> Table:
     for one in shown:
         value = "-" if one.value is None else str(Tolerance(one.value, one.tolerance.relative))
         what = STATISTICS[one.statistic] if one.slice is None else f"mean score of {one.slice}"[:40]
-        table.add_row(what, value, str(one.tolerance), str(one.verdict))
+        by_labels = ", as labels show no loss" if one.reason and one.verdict is Verdict.PASS else ""
+        table.add_row(what, value, str(one.tolerance), f"{one.verdict}{by_labels}")
     passed = len(result.findings) - len(shown)
     if passed:
         table.add_note("and one slice that passes" if passed == 1 else f"and {passed} slices that pass")

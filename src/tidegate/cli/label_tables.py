@@ -1,11 +1,13 @@
 """What labels say, for people."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from rich.text import Text
 
+from tidegate.advisor.quality.comparison_lines import comparison_lines
+from tidegate.advisor.quality.intervals import main_interval
 from tidegate.cli.tables import Table, key, number
 
 FEEDBACK = "feedback"
@@ -27,13 +29,19 @@ def render_quality(found: Mapping[str, Any], unmet: list[str]) -> Iterator[Table
 
 def render_versions(found: Mapping[str, Any]) -> Iterator[Table | Text]:
     """Measures of each version by itself, as the server has them."""
-    thumbs = any(one.get("kind") == FEEDBACK for one in found["versions"])
-    columns = ("APPROVAL",) if thumbs else ("AUC", "95 %", "AVG PREC", "TOP", "CALIBRATION")
+    columns = _columns(found["versions"])
     table = Table(key("VERSION"), key("VARIANT"), *map(number, ("LABELS", "COVERED", "DELAY", *columns)))
     for one in found["versions"]:
-        cells = [_approval(one)] if thumbs else _cells(one)
-        table.add_row(_name(one), one["variant"], *_basics(one), *cells)
+        table.add_row(_name(one), one["variant"], *_basics(one), *_cells(one["quality"], columns))
     yield table if found["versions"] else Text("no captured prediction is known yet")
+    sliced = Table(key("VERSION"), key("VARIANT"), key("SLICE"), number("LABELS"), *map(number, columns))
+    for one in found["versions"]:
+        for each in one.get("slices", ()):
+            labelled = f"{each['labelled']:,}"
+            sliced.add_row(_name(one), one["variant"], each["slice"], labelled, *_cells(each["quality"], columns))
+    if any(one.get("slices") for one in found["versions"]):
+        yield Text()
+        yield sliced
     if found["labels"]:
         yield Text()
         yield _outcomes(found["labels"])
@@ -49,7 +57,7 @@ def render_remarks(found: Mapping[str, Any]) -> Iterator[str]:
         name = f"{_name(one)}, {one['variant']}: "
         yield from (name + line for line in _selection(one))
     for one in found.get("comparisons", ()):
-        yield _comparison(one)
+        yield from comparison_lines(one)
     yield from _skipped(found)
 
 
@@ -61,9 +69,13 @@ def _name(one: Mapping[str, Any]) -> str:
     return f"{config} (until {datetime.fromtimestamp(until, UTC):%Y-%m-%d %H:%M})"
 
 
-def _approval(one: Mapping[str, Any]) -> str:
-    approval = (one["quality"] or {}).get("approval")
-    return "-" if approval is None else f"{approval:.1%}"
+def _columns(versions: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """What is measured of labels of this kind."""
+    if any(one.get("kind") == FEEDBACK for one in versions):
+        return ("APPROVAL",)
+    if any("mean_absolute_error" in (one["quality"] or {}) for one in versions):
+        return ("MEAN ABS ERROR", "95 %", "RMSE", "BIAS")
+    return ("AUC", "95 %", "LOG LOSS", "AVG PREC", "TOP", "CALIBRATION")
 
 
 def _basics(one: Mapping[str, Any]) -> list[str]:
@@ -75,14 +87,26 @@ def _basics(one: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _cells(one: Mapping[str, Any]) -> list[str]:
-    quality = one["quality"] or {}
-    low, high = quality.get("auc_low"), quality.get("auc_high")
-    return [
-        _figure(quality.get("auc")),
-        "-" if low is None else f"{low:.3f} to {high:.3f}",
-        *(_figure(quality.get(name)) for name in ("average_precision", "precision_top", "calibration_error")),
-    ]
+_MEASURES = {
+    "AUC": "auc",
+    "LOG LOSS": "log_loss",
+    "AVG PREC": "average_precision",
+    "TOP": "precision_top",
+    "CALIBRATION": "calibration_error",
+    "MEAN ABS ERROR": "mean_absolute_error",
+    "RMSE": "root_mean_square_error",
+    "BIAS": "bias",
+}
+
+
+def _cells(quality: Mapping[str, Any] | None, columns: Sequence[str]) -> list[str]:
+    found, interval = quality or {}, main_interval(quality)
+    approval = found.get("approval")
+    special = {
+        "APPROVAL": "-" if approval is None else f"{approval:.1%}",
+        "95 %": "-" if interval is None else f"{_figure(interval.low)} to {_figure(interval.high)}",
+    }
+    return [special.get(name) or _figure(found.get(_MEASURES[name])) for name in columns]
 
 
 def _figure(value: float | None) -> str:
@@ -126,14 +150,3 @@ def _skipped(found: Mapping[str, Any]) -> Iterator[str]:
     if skipped := sum(found["captures_skipped"].values()) if found.get("captures_skipped") else 0:
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in found["captures_skipped"].items())
         yield f"{skipped:,} captures were not used: {reasons}"
-
-
-def _comparison(one: Mapping[str, Any]) -> str:
-    def share(side: str) -> str:
-        compared = one[f"{side}_compared"]
-        return f"{one[f'{side}_wrong'] / compared:.1%} of {compared:,}" if compared else "none"
-
-    return (
-        f"{one['new']} compared with {one['old']}: {share('new')} {one['what']}, {share('old')} before;"
-        f" evidence {one['evidence']:.2f} of 1 for more than {one['tolerance']:.0%} worse"
-    )

@@ -28,7 +28,7 @@ def make_report(name: str, found: Mapping[str, Any], lines: Sequence[str]) -> Re
         f"Labels of {name}",
         lead,
         [line for line in lines if line != lead],
-        [_table(versions), _outcomes(found["labels"])],
+        [_table(versions), *_slices(versions), _outcomes(found["labels"])],
         list(_plots(drawn)),
     )
 
@@ -39,17 +39,33 @@ def _table(versions: Sequence[Mapping[str, Any]]) -> ReportTable:
 
 
 def _row(one: Mapping[str, Any]) -> tuple[str, ...]:
-    coverage, delay, measured = one["coverage"], one["delay_seconds"], main_interval(one["quality"])
+    coverage, delay = one["coverage"], one["delay_seconds"]
     return (
         _name(one),
         f"{coverage['labelled']:,}",
         "-" if coverage["share"] is None else f"{coverage['share']:.1%}",
         *("-" if delay is None else f"{delay[part] / DAY:.2g} d" for part in ("p50", "p90")),
-        "-" if measured is None else measured.measure,
-        "-" if measured is None else f"{measured.value:,.4g}",
-        "-" if measured is None else f"{measured.low:,.4g} to {measured.high:,.4g}",
+        *_measured(one["quality"]),
         "yes" if coverage["selective"] else "no",
     )
+
+
+def _slices(versions: Sequence[Mapping[str, Any]]) -> Iterator[ReportTable]:
+    heads = ("version", "slice", "labels", "measure", "value", "95 %")
+    rows = [
+        (_name(one), each["slice"], f"{each['labelled']:,}", *_measured(each["quality"]))
+        for one in versions
+        for each in one.get("slices", ())
+    ]
+    if rows:
+        yield ReportTable("Slices", heads, rows)
+
+
+def _measured(quality: Mapping[str, Any] | None) -> tuple[str, str, str]:
+    found = main_interval(quality)
+    if found is None:
+        return "-", "-", "-"
+    return found.measure, f"{found.value:,.4g}", f"{found.low:,.4g} to {found.high:,.4g}"
 
 
 def _name(one: Mapping[str, Any]) -> str:

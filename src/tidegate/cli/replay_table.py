@@ -8,7 +8,7 @@ from rich.text import Text
 from tidegate.cli.output import console
 from tidegate.cli.tables import Table, key, number
 
-RELATIVE = ("mean", "slice", "error")
+RELATIVE = ("mean", "slice", "error", "loss")
 """Statistics that are parts of the old version's value."""
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from tidegate.advisor.quality.comparison_lines import comparison_lines
 from tidegate.advisor.quality.intervals import MeasuredInterval, delay_parts, main_interval, version_name
 from tidegate.console.alarm_meters import meter
 from tidegate.console.figures import UNKNOWN, format_percent
@@ -45,7 +46,23 @@ def _row(
         "value": None if found is None else f"{found.value:,.4g}",
         "bounds": None if found is None else f"{found.low:,.4g} to {found.high:,.4g}",
         "interval": None if found is None else _interval(found, among),
+        "more": _more(one["quality"]),
+        "slices": [_slice(each) for each in one.get("slices", ())],
     }
+
+
+def _more(quality: Mapping[str, Any] | None) -> str:
+    """Further measures of amounts and of probabilities."""
+    found = quality or {}
+    named = {"root_mean_square_error": "RMSE", "bias": "bias", "log_loss": "log loss"}
+    return ", ".join(f"{words} {found[name]:,.4g}" for name, words in named.items() if found.get(name) is not None)
+
+
+def _slice(one: Mapping[str, Any]) -> dict[str, Any]:
+    found = main_interval(one["quality"])
+    said = "cannot be said yet" if found is None else f"{found.measure} {found.value:,.4g}"
+    bounds = "" if found is None else f"{found.low:,.4g} to {found.high:,.4g}"
+    return {**{"name": one["slice"], "labelled": f"{one['labelled']:,}"}, "said": said, "bounds": bounds}
 
 
 def format_days(seconds: float) -> str:
@@ -68,19 +85,11 @@ def _interval(found: MeasuredInterval, among: Sequence[MeasuredInterval | None])
 def _comparison(one: Mapping[str, Any]) -> dict[str, Any]:
     evidence = max(0.0, one["evidence"])
     return {
-        **one,
+        "lines": list(comparison_lines(one)),
         "evidence": f"{evidence:.2f}",
         "meter": meter(evidence, 1.0),
         "tone": "bad" if evidence >= 1 else "good",
-        "old_share": _share(one, "old"),
-        "new_share": _share(one, "new"),
     }
-
-
-def _share(one: Mapping[str, Any], side: str) -> str:
-    compared = one[f"{side}_compared"]
-    part = one[f"{side}_wrong"] / compared if compared else None
-    return f"{format_percent(part)} of {compared:,}"
 
 
 def _plots(versions: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, LinePlot | BarList]]:

@@ -27,7 +27,7 @@ class ReplayConfig:
     mean: float = 0.15
     slice: float = 0.5
     error: float = 0.05
-    """Mean absolute error, of labels that are amounts."""
+    """Mean absolute error, of labels that are amounts; log loss, of classes."""
     least_labels: int = 100
     """Of each class, or of labels that are amounts, without which nothing is decided."""
     within: int = 600

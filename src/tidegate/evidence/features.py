@@ -14,12 +14,15 @@ from tidegate.domain.evidence import NO_SUMS, FeatureTolerance, Sums
 from tidegate.domain.pairs import FeatureRow, Pair, Value
 from tidegate.evidence.known_keys import KnownKeys
 from tidegate.evidence.means import add_sums
+from tidegate.evidence.units import PART
 
 LEARNED_FROM = 20
 """Requests from which the map of a column is learned."""
 CONSTANT = 60
 """Requests after which a column that had one value only is taken as it is."""
 MOST_COLUMNS = 256
+STEEPEST = 1e300
+"""A steeper slope counts as this: the mean of two must be a number."""
 RELATIVE, ABSOLUTE = 1e-5, 1e-9
 """Numbers this close are equal: rounding of single precision, twice."""
 MOST_KNOWN = 1_024
@@ -44,8 +47,12 @@ class ColumnMap:
             return old == new
         if not math.isfinite(old) or not math.isfinite(new):
             return old == new or (math.isnan(old) and math.isnan(new))
-        expected = self.center + self.shift + self.scale * (old - self.center)
-        return abs(new - expected) <= ABSOLUTE + self.slack + RELATIVE * max(abs(expected), abs(old))
+        # In parts: no difference of two numbers is infinite, which would be within any margin.
+        old, new, center, shift, slack, absolute = (
+            value * PART for value in (old, new, self.center, self.shift, self.slack, ABSOLUTE)
+        )
+        expected = center + shift + self.scale * (old - center)
+        return abs(new - expected) <= absolute + slack + RELATIVE * max(abs(expected), abs(old))
 
 
 SAME = ColumnMap()
@@ -63,8 +70,10 @@ def learn_map(pairs: Sequence[tuple[Value, Value]], tolerance: FeatureTolerance)
     old, new = [a for a, _ in both], [b for _, b in both]
     if old[0] == old[-1]:
         return _constant_map(old[0], new, len(pairs), tolerance)
+    both = [(a * PART, b * PART) for a, b in both]
+    old = [a for a, _ in both]
     slopes = sorted(
-        (both[far][1] - both[near][1]) / (both[far][0] - both[near][0])
+        min(max((both[far][1] - both[near][1]) / (both[far][0] - both[near][0]), -STEEPEST), STEEPEST)
         for near in range(len(both))
         for far in range(near + 1, len(both))
         if both[far][0] != both[near][0]
@@ -74,7 +83,7 @@ def learn_map(pairs: Sequence[tuple[Value, Value]], tolerance: FeatureTolerance)
     center = median(old)
     moved = median(b - center - scale * (a - center) for a, b in both)
     shift = min(max(moved, -tolerance.shift * spread), tolerance.shift * spread)
-    return ColumnMap(scale, shift, center, RELATIVE * spread)
+    return ColumnMap(scale, shift / PART, center / PART, RELATIVE * spread / PART)
 
 
 def _constant_map(old: float, new: list[float], seen: int, tolerance: FeatureTolerance) -> ColumnMap | None:

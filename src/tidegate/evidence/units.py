@@ -2,10 +2,13 @@
 Pure."""
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 _LEAST_SCORE = 1e-6
+PART = 2.0**-4
+"""Predictions are taken by this part where they are subtracted: the difference of two of them must be a number."""
 _MOST = 1e300
 """Places beyond this count as this: the difference of two of them must be a number."""
 USUAL = 0.95
@@ -37,7 +40,7 @@ def learn_unit(old: Sequence[float]) -> Unit | None:
     if values[0] >= 0 and values[-1] <= 1:
         return Unit(True)
     middle = values[len(values) // 2]
-    apart = [value - middle for value in values]
+    apart = [value * PART - middle * PART for value in values]
     sizes = sorted(abs(one) for one in apart)
     usual = sizes[math.ceil(USUAL * len(sizes)) - 1]
     if not usual:  # nearly all are equal: only the others say how large a difference is
@@ -48,4 +51,5 @@ def learn_unit(old: Sequence[float]) -> Unit | None:
     parts = [min(max(one / reach, -1.0), 1.0) for one in apart]
     mean = math.fsum(parts) / len(parts)
     size = reach * math.sqrt(math.fsum((part - mean) ** 2 for part in parts) / len(parts)) / 2
-    return Unit(False, size) if math.isfinite(size) and size > 0 else None
+    size = min(size, sys.float_info.max * PART) / PART
+    return Unit(False, size) if size > 0 else None

@@ -28,7 +28,9 @@ class ReplayToleranceSpec(Struct, forbid_unknown_fields=True):
     calibration: Annotated[float, Meta(description="Calibration error gained. Default: 0.02.")] | None = None
     mean: Annotated[Part, about("Change of the mean score. Default: 15%.")] | None = None
     slice: Annotated[Part, about("Change of the mean score of a slice. Default: 50%.")] | None = None
-    error: Annotated[Part, about("Mean absolute error gained, of amounts. Default: 5%.")] | None = None
+    error: Annotated[Part, about("Mean absolute error, or log loss of classes, gained. Default: 5%.")] | None = (
+        None
+    )
 
 
 class ReplaySpec(Struct, forbid_unknown_fields=True):

@@ -101,6 +101,10 @@ def test_an_address_without_files_is_an_error(folder: Path) -> None:
     assert done.exit_code != 0 and "there is nothing" in str(done.exception or done.output)
 
 
+COMPARED = {
+    **{"name": "auc", "slice": "", "tolerance": 0.02, "evidence": 0.4},
+    **{"old_compared": 200, "old_mean": 0.2, "new_compared": 300, "new_mean": 0.25},
+}
 KNOWN = {
     "endpoint": "fraud",
     "labels": {"joined": 400, "unknown id": 3, "too late": 0},
@@ -128,10 +132,11 @@ KNOWN = {
     ],
     "comparisons": [
         {
-            **{"old": "fraud-1", "new": "fraud-2", "variant": "AllTraffic", "evidence": 0.4, "tolerance": 0.02},
-            **{"what": "positives below a negative", "old_compared": 200, "old_wrong": 40},
-            **{"new_compared": 0, "new_wrong": 0},
-        }
+            **{"old": "fraud-1", "new": "fraud-2", "variant": "AllTraffic"},
+            **COMPARED,
+            "tests": [COMPARED, {**COMPARED, "slice": "country=DE", "evidence": 0.1}],
+        },
+        {"old": "fraud-0", "new": "fraud-1", "variant": "AllTraffic", "evidence": 0.25, "old_wrong": 4},
     ],
 }
 PATH = "/tidegate/v1/endpoints/fraud/labels"
@@ -143,14 +148,15 @@ def test_without_files_it_says_what_the_server_knows_of_each_version() -> None:
         as_json = run("fraud", "--json", TIDEGATE_URL=url)
     assert done.exit_code == 0, done.output
     assert [one["method"] for one in seen] == ["GET", "GET"]
-    for part in ("fraud-2", "(unknown)", "30.0 d", "20.0%", "0.770 to 0.850", "unknown id"):
+    for part in ("fraud-2", "(unknown)", "30.0 d", "20.0%", "0.77 to 0.85", "unknown id"):
         assert part in done.stdout, part
     words = " ".join(done.stdout.split())
     assert "labels are selective: 90% of the highest tenth of scores have one and 10% of the rest" in words
     assert "7 of 400 labels have a selection probability: as not all have one, none is weighted" in words
-    assert (
-        "none positives below a negative, 20.0% of 200 before; evidence 0.40 of 1 for more than 2% worse" in words
-    )
+    found = "25.0% positives below a negative of 300, 20.0% positives below a negative of 200 before"
+    assert f"fraud-2 compared with fraud-1: {found} (evidence 0.40 of 1 for more than 0.02 worse)" in words
+    assert f"fraud-2 compared with fraud-1, country=DE: {found} (evidence 0.10 of 1" in words
+    assert "fraud-1 compared with fraud-0: evidence 0.25 of 1" in words, "as 0.1.0 kept it"
     assert "2 captures were not used: 2 broken line" in words
     assert "too late" not in done.stdout
     assert json.loads(as_json.stdout) == KNOWN

@@ -9,7 +9,6 @@ import pytest
 from tidegate.evidence import label_quality
 from tidegate.evidence.label_quality import (
     AUC_TOLERANCE,
-    LEARNED,
     LabelComparison,
     TimedLabel,
     compare_amounts,
@@ -39,8 +38,8 @@ def test_a_version_that_lost_much_is_found() -> None:
     chance = random.Random(6)
     found = [compare_classes(classes(chance, 3_000, 1.6, 0.0)) for _ in range(20)]
     assert sum(one.evidence >= 1 for one in found) >= 19
-    old_n, old_k, new_n, new_k = found[0].counts
-    assert old_k / old_n < 0.2 < 0.4 < new_k / new_n
+    order = found[0].tests[0]
+    assert order.name == "auc" and order.old[1] < 0.2 < 0.4 < order.new[1]
 
 
 def test_a_constant_score_is_wrong_in_half_of_the_pairs() -> None:
@@ -49,8 +48,7 @@ def test_a_constant_score_is_wrong_in_half_of_the_pairs() -> None:
         TimedLabel(one.new, one.id, 0.5 if one.new else one.score, one.value)
         for one in classes(chance, 4_000, 1.6, 1.6)
     ]
-    _, _, pairs, wrong = compare_classes(labels).counts
-    assert 0.4 < wrong / pairs < 0.6
+    assert 0.4 < compare_classes(labels).tests[0].new[1] < 0.6
 
 
 def test_rare_labels_of_one_version_wait_for_the_other() -> None:
@@ -59,12 +57,12 @@ def test_rare_labels_of_one_version_wait_for_the_other() -> None:
         TimedLabel(number % 10 == 0, str(number), chance.random(), float(number % 3 == 0))
         for number in range(2_000)
     ]
-    old_n, _, new_n, _ = compare_classes(labels).counts
-    assert old_n > 500 and new_n > 50, "no pair was dropped for coming alone"
+    order = compare_classes(labels).tests[0]
+    assert order.old[0] > 500 and order.new[0] > 50, "no pair was dropped for coming alone"
 
 
-@pytest.mark.parametrize(("worse", "fails"), [(1.0, False), (1.02, False), (2.5, True)])
-def test_amounts_are_compared_by_large_errors(worse: float, fails: bool) -> None:
+@pytest.mark.parametrize(("worse", "fails"), [(1.0, False), (1.05, False), (1.54, True), (2.5, True)])
+def test_amounts_are_compared_by_their_mean_error(worse: float, fails: bool) -> None:
     chance = random.Random(9)
     labels = [
         TimedLabel(number % 2 == 0, str(number), chance.gauss(0, worse if number % 2 == 0 else 1), 0)
@@ -72,12 +70,15 @@ def test_amounts_are_compared_by_large_errors(worse: float, fails: bool) -> None
     ]
     found = compare_amounts(labels)
     assert (found.evidence >= 1) is fails
-    assert found.counts[0] <= 1_500 - LEARNED
+    [test] = found.tests
+    assert (test.name, test.slice, test.old[0], test.new[0]) == ("error", "", 1_500, 1_500)
+    assert test.new[1] / test.old[1] == pytest.approx(worse, rel=0.1)
 
 
 def test_nothing_to_compare_is_no_evidence() -> None:
     assert compare_classes([]).evidence == compare_amounts([]).evidence == 0
-    assert compare_classes([TimedLabel(True, "a", 0.5, 1.0)]).counts == (0, 0, 0, 0)
+    [order, *_] = compare_classes([TimedLabel(True, "a", 0.5, 1.0)]).tests
+    assert order.old[0] == order.new[0] == 0
 
 
 @pytest.mark.parametrize("compare", [compare_classes, compare_amounts])
@@ -97,4 +98,4 @@ def test_few_labels_are_in_memory_however_many_there_are(
 
     found = compare(labels())
     assert most <= 500
-    assert found.counts[0] >= 4
+    assert found.tests[0].old[0] >= 4

@@ -58,7 +58,8 @@ class Answers:
 
 @dataclass(frozen=True)
 class Finding:
-    """``value``: what is held against the tolerance; None: it cannot be said, for ``reason``."""
+    """``value``: what is held against the tolerance; None: it cannot be said, for ``reason``, which of a pass is a
+    note."""
 
     statistic: str
     slice: str | None
@@ -126,11 +127,9 @@ def compare_versions(answers: Answers, terms: ComparisonTerms) -> VersionCompari
     overall = compare_pairs(old, new, step)
     slices = _compare_slices(answers, step, terms.fewest_rows)
     labelled = compare_labelled(old, new, answers.labels) if answers.labelled else None
-    findings = (
-        *_judge_paired(overall, terms),
-        *_judge_slices(slices, terms),
-        *(_judge_labelled(labelled, terms) if answers.labelled else ()),
-    )
+    by_labels = _judge_labelled(labelled, terms) if answers.labelled else []
+    paired = [_clear_order(one, by_labels, terms) for one in _judge_paired(overall, terms)]
+    findings = (*paired, *_judge_slices(slices, terms), *by_labels)
     verdict, reasons = _conclude(findings)
     changed = _most_changed(answers, step)
     return VersionComparison(verdict, reasons, overall, slices, labelled, findings, changed)
@@ -192,6 +191,15 @@ def _judge_paired(found: PairedStatistics, terms: ComparisonTerms) -> list[Findi
         for name, value in values.items()
         if name in terms.tolerances
     ]
+
+
+def _clear_order(found: Finding, by_labels: Sequence[Finding], terms: ComparisonTerms) -> Finding:
+    """Another order is harm where nothing else says how good it is. Labels that all pass do, so it is noted then,
+    unless somebody gave it a tolerance."""
+    cleared = bool(by_labels) and all(one.verdict is Verdict.PASS for one in by_labels)
+    if found.statistic != "rank" or "rank" in terms.declared or not cleared or found.verdict is not Verdict.HARM:
+        return found
+    return replace(found, verdict=Verdict.PASS, reason=f"{found.reason}; labels show no loss by it")
 
 
 def _judge_slices(slices: Mapping[str, PairedStatistics], terms: ComparisonTerms) -> list[Finding]:

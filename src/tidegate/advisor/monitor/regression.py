@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 
 from tidegate.advisor.monitor.pairs import Pair
+from tidegate.advisor.quality.measures import measure_numeric
+from tidegate.monitoring import finite
 
 
 def measure_regression(pairs: Sequence[Pair]) -> dict[str, float]:
@@ -11,12 +13,13 @@ def measure_regression(pairs: Sequence[Pair]) -> dict[str, float]:
     count = len(pairs)
     if not count:
         return dict.fromkeys(("mae", "mse", "rmse", "r2"), math.nan)
-    try:
-        mse = math.fsum((label - predicted) ** 2 for label, predicted, _ in pairs) / count
-        mean = math.fsum(label for label, *_ in pairs) / count
-        spread = math.fsum((label - mean) ** 2 for label, *_ in pairs) / count
-        mae = math.fsum(abs(label - predicted) for label, predicted, _ in pairs) / count
-    except OverflowError:  # of absurd amounts
-        mae = mse = spread = math.inf
-    r2 = 1 - mse / spread if 0 < spread < math.inf else math.nan
-    return {"mae": mae, "mse": mse, "rmse": math.sqrt(mse), "r2": r2}
+    found = measure_numeric((predicted, label) for label, predicted, _ in pairs)
+    mean = measure_numeric((label, 0.0) for label, *_ in pairs)
+    assert mean is not None  # there are pairs
+    spread = measure_numeric((label, mean.bias) for label, *_ in pairs)
+    assert found is not None and spread is not None
+    mse = finite.saturated(found.root_mean_square_error * found.root_mean_square_error)
+    apart = spread.root_mean_square_error
+    ratio = found.root_mean_square_error / apart if apart else math.nan
+    r2 = math.nan if math.isnan(ratio) else finite.saturated(1 - ratio * ratio)
+    return {"mae": found.mean_absolute_error, "mse": mse, "rmse": found.root_mean_square_error, "r2": r2}

@@ -16,7 +16,7 @@ from tidegate.advisor.promise.passage import ComparedStage
 from tidegate.domain.evidence import Comparison, EvidenceConfig
 from tidegate.domain.replay import ReplayConfig
 from tidegate.evidence.judge import replay_rate
-from tidegate.evidence.label_quality import AUC_TOLERANCE, BLOCK, FALSE_ALARMS
+from tidegate.evidence.label_quality import AUC_TOLERANCE, BLOCK, CLASS_PARTS, FALSE_ALARMS
 
 POSITIVES = (100, 300, 1_000, 3_000)
 USUAL_AUC = 0.8
@@ -25,8 +25,8 @@ NEGATIVES = 10
 AGREEMENT = 0.5
 """Correlation of a positive's place by one version with that by the other: less than honest retrains have, more than
 unlike models."""
-TESTS = 3
-"""AUC, calibration and mean; each slice is one more, and makes a replay see a little less."""
+TESTS = 4
+"""AUC, calibration, log loss and mean; each slice has as many, and makes a replay see a little less."""
 STEPS = 40
 
 
@@ -91,6 +91,7 @@ def _place_variance(auc: float) -> float:
 
 
 def smallest_late_loss(positives: int, power: float, auc: float = USUAL_AUC) -> float | None:
-    test = EvidenceConfig((Comparison.ERRORS,), errors=AUC_TOLERANCE, false_rollback_rate=FALSE_ALARMS)
+    rate = FALSE_ALARMS * CLASS_PARTS["auc"]
+    test = EvidenceConfig((Comparison.ERRORS,), errors=AUC_TOLERANCE, false_rollback_rate=rate)
     stage = ComparedStage(0.5, max(1, positives // BLOCK), 2 * positives / max(1, positives // BLOCK))
     return smallest_difference(Comparison.ERRORS, test, [stage], 1 - auc, power)

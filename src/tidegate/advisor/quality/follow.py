@@ -54,11 +54,12 @@ BEHIND = 300.0
 @dataclass(frozen=True)
 class FollowedEndpoint:
     """``captured``: address of each variant's captures; ``compared``: versions that are compared; ``lives``: when
-    each config began to answer."""
+    each config began to answer; ``columns``: of requests, by whose values predictions are measured by themselves."""
 
     captured: tuple[str, ...]
     compared: tuple[SideBySide, ...]
     lives: Lives
+    columns: tuple[str, ...] = ()
 
 
 @dataclass
@@ -176,7 +177,9 @@ class LabelFollower:
         terms = labels.terms()
         while progress.unread and self.elapsed() - began < SLICE:
             file, skipped = progress.unread.pop(0), Counter[Problem]()
-            read = (read_prediction(line, terms.where, file.path, terms.scored) for line in file.lines())
+            read = (
+                read_prediction(line, terms.where, file.path, terms.scored, found.columns) for line in file.lines()
+            )
             try:
                 labels.add_file(file.path, entries(read, skipped))
             except ArtifactError:  # removed since it was listed, or unreadable: it is listed again if it is there
@@ -225,7 +228,19 @@ def find_followed(tx: Tx, name: str) -> FollowedEndpoint | None:
         if variant.capture is not None
     }
     past = history.read(tx, name)
-    return FollowedEndpoint(tuple(sorted(captured)), tuple(_compared(saved.body, past)), find_lives(past))
+    compared = tuple(_compared(saved.body, past))
+    return FollowedEndpoint(tuple(sorted(captured)), compared, find_lives(past), _sliced_columns(saved.body))
+
+
+def _sliced_columns(endpoint: Endpoint) -> tuple[str, ...]:
+    """Those by which predictions, or labelled rows, of the rollout under way or of the last one are compared."""
+    rollout = endpoint.rollout
+    deployment = endpoint.deployment if rollout is None else rollout.deployment
+    evidence = None if deployment is None else deployment.evidence
+    if evidence is None:
+        return ()
+    by = () if evidence.replay is None or not evidence.replay.by else (evidence.replay.by,)
+    return tuple(dict.fromkeys((*evidence.slices, *by)))
 
 
 def _versions(endpoint: Endpoint) -> list[Version]:

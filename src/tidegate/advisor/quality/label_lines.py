@@ -1,7 +1,10 @@
 """Reads lines of captures and of SageMaker's ground truth. Pure; every line is an entry or a named problem."""
 
+import base64
+import binascii
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -9,7 +12,9 @@ from typing import Any
 
 import msgspec
 
+from tidegate.capture.slice_values import name_slice_value
 from tidegate.domain.errors import Invalid
+from tidegate.serving.front.first_row import read_first_row
 
 LEAST_PROBABILITY = 1e-6
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
@@ -34,13 +39,15 @@ class Problem(StrEnum):
 @dataclass(frozen=True)
 class Prediction:
     """``at``: epoch seconds; ``id``: the inference id, where there is one, otherwise the event's. ``config``: name of
-    the endpoint config that answered, ``variant``: its variant; empty: not known."""
+    the endpoint config that answered, ``variant``: its variant; empty: not known. ``slices``: those that the request
+    is in, as ``country=DE``."""
 
     id: str
     at: float
     score: float
     config: str = ""
     variant: str = ""
+    slices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,10 +62,13 @@ class Label:
     received: float | None = None
 
 
-def read_prediction(line: bytes, where: str, path: str = "", scored: bool = True) -> Prediction | Problem:
+def read_prediction(
+    line: bytes, where: str, path: str = "", scored: bool = True, columns: Sequence[str] = ()
+) -> Prediction | Problem:
     """A captured line of the file at ``path``. ``where``: the place of the score in a JSON answer
     (``predictions[0].score``) or the number of its column, from 0; empty: the answer is one number. ``scored``: an
-    answer without the score is a problem; otherwise no score is looked for."""
+    answer without the score is a problem; otherwise no score is looked for. ``columns``: of the request, by whose
+    values predictions are measured by themselves, too."""
     document = _document(line)
     if document is None:
         return Problem.BROKEN
@@ -75,7 +85,29 @@ def read_prediction(line: bytes, where: str, path: str = "", scored: bool = True
     if score is None:
         return Problem.NO_SCORE
     config = about.get("configName")
-    return Prediction(id, at, score, config if isinstance(config, str) else "", _variant(path))
+    slices = _slices(document.get("captureData"), columns) if columns else ()
+    return Prediction(id, at, score, config if isinstance(config, str) else "", _variant(path), slices)
+
+
+def _slices(captured: object, columns: Sequence[str]) -> tuple[str, ...]:
+    """Of the first row of a request; none where it cannot be read."""
+    side = captured.get("endpointInput") if isinstance(captured, dict) else None
+    data = side.get("data") if isinstance(side, dict) else None
+    if not isinstance(side, dict) or not isinstance(data, str):
+        return ()
+    kind = side.get("observedContentType")
+    try:
+        body = base64.b64decode(data) if side.get("encoding") == "BASE64" else data.encode()
+    except (binascii.Error, UnicodeEncodeError):
+        return ()
+    usual = {"CSV": "text/csv", "JSON": "application/json"}.get(str(side.get("encoding")), "")
+    row = read_first_row(body, kind if isinstance(kind, str) else usual)
+    values = {} if row is None else dict(zip(*row, strict=True))
+    return tuple(
+        " ".join(f"{column}={name_slice_value(column, values[column])}".split())
+        for column in columns
+        if column in values
+    )
 
 
 def read_event_id(line: bytes) -> str | None:

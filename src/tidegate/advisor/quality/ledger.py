@@ -2,8 +2,9 @@
 file for a command, a lasting one for an endpoint (``store``)."""
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
@@ -32,6 +33,10 @@ RARE = 0.01
 """Share of other labels up to which labels of 0 and 1 are still classes, where nobody said what they are."""
 TURNS = 60.0
 """Seconds between two answers of a version that still answers, at most."""
+SEPARATOR = "\n"
+"""Between the slices of a prediction."""
+MOST_COMBINED = 10_000
+"""Combinations of slices, the most frequent ones, among which those with enough labels are looked for."""
 PATIENCE = 30.0
 """Seconds that a statement waits for another connection to a lasting file."""
 
@@ -146,18 +151,19 @@ class LabelledPair:
     config: str
     score: float
     value: float
+    slices: tuple[str, ...] = ()
 
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS predictions (id TEXT PRIMARY KEY, at REAL, score REAL, config TEXT, variant TEXT,
-  times INTEGER DEFAULT 1) WITHOUT ROWID;
+  times INTEGER DEFAULT 1, slices TEXT DEFAULT '') WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS labels (id TEXT PRIMARY KEY, at REAL, value REAL, probability REAL, received REAL,
   times INTEGER DEFAULT 1, differs INTEGER DEFAULT 0) WITHOUT ROWID;
 """
 _TEMPORARY = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -32768;"
 _LASTING = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -16384;"
 _ADD_PREDICTION = """
-INSERT INTO predictions (id, at, score, config, variant) VALUES (?, ?, ?, ?, ?)
+INSERT INTO predictions (id, at, score, config, variant, slices) VALUES (?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET times = times + 1
 """
 _ADD_LABEL = """
@@ -169,6 +175,7 @@ ON CONFLICT DO UPDATE SET times = times + 1, differs = differs OR value <> exclu
 _JOIN = """
 CREATE TEMP TABLE joined AS
 SELECT l.id, p.score, l.value, p.at AS asked, l.at - p.at AS delay, l.times, l.probability, p.config, p.variant,
+  coalesce(p.slices, '') AS slices,
   coalesce(l.received, l.at, 0) AS came,
   CASE WHEN l.differs THEN 'contradictory' WHEN :classes AND l.value NOT IN (0, 1) THEN 'class never seen'
     WHEN :feedback AND l.value NOT BETWEEN 0 AND 1 THEN 'not from 0 to 1'
@@ -189,6 +196,9 @@ class Ledger:
         self._database = sqlite3.connect(path, isolation_level=None, timeout=PATIENCE)
         self._database.create_function("mixed", 1, lambda id: crc32(id.encode()), deterministic=True)
         self._database.executescript((_LASTING if lasting else _TEMPORARY) + _SCHEMA)
+        if not any(row[1] == "slices" for row in self._database.execute("PRAGMA table_info(predictions)")):
+            with suppress(sqlite3.OperationalError):  # of 0.1.0; another connection may have done it just now
+                self._database.execute("ALTER TABLE predictions ADD COLUMN slices TEXT DEFAULT ''")
 
     def __enter__(self) -> Self:
         return self
@@ -197,12 +207,11 @@ class Ledger:
         self._database.close()
 
     def add_predictions(self, found: Iterable[Prediction]) -> None:
-        rows = ((one.id, one.at, one.score, one.config, one.variant) for one in found)
-        self._add(_ADD_PREDICTION, rows)
+        self._add(_ADD_PREDICTION, map(_prediction_row, found))
 
-    def insert_predictions(self, rows: Iterable[tuple[Any, ...]]) -> None:
+    def insert_predictions(self, found: Iterable[Prediction]) -> None:
         """Within a transaction of the caller."""
-        self._database.executemany(_ADD_PREDICTION, rows)
+        self._database.executemany(_ADD_PREDICTION, map(_prediction_row, found))
 
     def insert_labels(self, found: Iterable[Label]) -> None:
         """Within a transaction of the caller."""
@@ -237,18 +246,35 @@ class Ledger:
         rows = self._database.execute("SELECT DISTINCT config, variant FROM predictions ORDER BY config, variant")
         return [AnsweringVersion(*row) for row in rows]
 
-    def pairs(self, version: AnsweringVersion | None = None) -> Iterator[tuple[float, float]]:
-        """Score and label of what was joined, highest score first."""
-        for score, value, _ in self.weighted_pairs(version):
+    def pairs(self, version: AnsweringVersion | None = None, slice: str = "") -> Iterator[tuple[float, float]]:
+        """Score and label of what was joined, highest score first. ``slice``: empty for all."""
+        for score, value, _ in self.weighted_pairs(version, slice):
             yield score, value
 
-    def weighted_pairs(self, version: AnsweringVersion | None = None) -> Iterator[tuple[float, float, float]]:
+    def weighted_pairs(
+        self, version: AnsweringVersion | None = None, slice: str = ""
+    ) -> Iterator[tuple[float, float, float]]:
         """The same with one over the selection probability, 1 where that is not known."""
         where, values = _of(version)
+        if slice:
+            where, values = f"{where} AND instr(? || slices || ?, ?)", (*values, *_within(slice))
         query = f"""SELECT score, value, 1 / coalesce(probability, 1.0) FROM joined WHERE outcome = 'joined' {where}
             ORDER BY score DESC"""
         with closing(self._database.execute(query, values)) as rows:
             yield from rows
+
+    def slices(self, version: AnsweringVersion | None, fewest: int, most: int) -> list[tuple[str, int]]:
+        """Slices of the joined labels, with their numbers: those of so many labels at least, the largest first."""
+        where, values = _of(version)
+        query = f"""SELECT slices, count(*) FROM joined WHERE outcome = 'joined' {where} AND slices <> ''
+            GROUP BY slices ORDER BY count(*) DESC LIMIT {MOST_COMBINED}"""
+        counts = Counter[str]()
+        for text, count in self._database.execute(query, values):
+            for slice in text.split(SEPARATOR):
+                counts[slice] += count
+        return sorted((one for one in counts.items() if one[1] >= fewest), key=lambda one: (-one[1], one[0]))[
+            :most
+        ]
 
     def in_order(self, pair: SideBySide) -> Iterator[LabelledPair]:
         """What was joined of two versions, of the time in which both answered, in the order in which labels came;
@@ -259,15 +285,16 @@ class Ledger:
                 AND at BETWEEN :since AND :until) AS first,
               (SELECT max(at) FROM predictions WHERE config = :old AND variant = :variant
                 AND at BETWEEN :since AND :until) AS last)
-            SELECT j.id, j.config, j.score, j.value FROM joined j, span
+            SELECT j.id, j.config, j.score, j.value, j.slices FROM joined j, span
             WHERE j.outcome = 'joined' AND j.config IN (:old, :new) AND j.variant = :variant
               AND j.asked BETWEEN span.first - {TURNS} AND span.last + {TURNS}
               AND j.asked BETWEEN :since AND :until ORDER BY j.came, mixed(j.id), j.id"""
         names: dict[str, object] = {"old": pair.old.config, "new": pair.new.config, "variant": pair.new.variant}
         terms = names | {"since": pair.since, "until": pair.until}
         with closing(self._database.execute(query, terms)) as rows:
-            for row in rows:
-                yield LabelledPair(*row)
+            for id, config, score, value, slices in rows:
+                found = tuple(slices.split(SEPARATOR)) if slices else ()
+                yield LabelledPair(id, config, score, value, found)
 
     def only_classes(self) -> bool:
         """Whether all labels that were joined are 0 or 1."""
@@ -371,8 +398,17 @@ class Ledger:
         return int(self._database.execute(query, values).fetchone()[0])
 
 
+def _prediction_row(one: Prediction) -> tuple[Any, ...]:
+    return one.id, one.at, one.score, one.config, one.variant, SEPARATOR.join(one.slices)
+
+
 def _label_row(one: Label) -> tuple[Any, ...]:
     return one.id, one.at, one.value, one.probability, one.received
+
+
+def _within(slice: str) -> tuple[str, str, str]:
+    """Values of an ``instr`` that finds a whole slice among several."""
+    return SEPARATOR, SEPARATOR, f"{SEPARATOR}{slice}{SEPARATOR}"
 
 
 def _of(version: AnsweringVersion | None, at: str = "asked") -> tuple[str, tuple[object, ...]]:

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
+from tidegate.evidence.losses import log_loss
+
 BINS = 10
 """Of equal width, for the calibration error."""
 Z95 = 1.959964
@@ -16,8 +18,8 @@ class BinaryQuality:
 
     ``auc_low``, ``auc_high``: 95 % interval (Hanley and McNeil 1982). ``precision_top``: share of positives among the
     highest scores. ``calibration_error``: mean difference of score and rate of positives, over 10 bins.
-    ``positives`` and ``pairs`` are counts; where pairs have weights, all else is weighted, and the interval is that
-    of as many equal pairs as the weights are worth (Kish 1965)."""
+    ``log_loss``: mean of ``losses.log_loss``. ``positives`` and ``pairs`` are counts; where pairs have weights, all
+    else is weighted, and the interval is that of as many equal pairs as the weights are worth (Kish 1965)."""
 
     pairs: int
     positives: int
@@ -29,11 +31,12 @@ class BinaryQuality:
     precision_top: float | None
     calibration_error: float | None
     brier: float | None
+    log_loss: float | None = None
 
 
 @dataclass(frozen=True)
 class NumericQuality:
-    """Labels that are amounts. ``bias``: mean of prediction minus label."""
+    """Labels that are amounts, in their own unit. ``bias``: mean of prediction minus label."""
 
     pairs: int
     mean_absolute_error: float
@@ -89,23 +92,26 @@ def measure_weighted(
         precision_top=found.top_positives / found.top if positives else None,
         calibration_error=found.calibration_error() if probable else None,
         brier=found.squares / total if probable else None,
+        log_loss=found.loss / total if probable else None,
     )
 
 
 def measure_numeric(pairs: Iterable[tuple[float, float]]) -> NumericQuality | None:
-    """None without pairs."""
-    count, absolute, squares, signed = 0, 0.0, 0.0, 0.0
+    """None without pairs. No finite errors are too large: sums are kept as means, and squares in parts of the largest
+    error."""
+    count, absolute, signed, largest, squares = 0, 0.0, 0.0, 0.0, 0.0
     for score, label in pairs:
         error = score - label
-        count, absolute, squares, signed = (
-            count + 1,
-            absolute + abs(error),
-            squares + error * error,
-            signed + error,
-        )
+        size, count = abs(error), count + 1
+        absolute += size / count - absolute / count
+        signed += error / count - signed / count
+        if size > largest:
+            squares, largest = squares * (largest / size) ** 2 + 1, size
+        elif largest:
+            squares += (size / largest) ** 2
     if not count:
         return None
-    return NumericQuality(count, absolute / count, math.sqrt(squares / count), signed / count)
+    return NumericQuality(count, absolute, largest * math.sqrt(squares / count), signed)
 
 
 def measure_feedback(labels: Iterable[float]) -> FeedbackQuality | None:
@@ -140,7 +146,7 @@ class _Curve:
         self.counts, self.squared = [0, 0], [0.0, 0.0]
         """Pairs, and sums of squared weights, of negatives and positives."""
         self.positives = self.negatives = self.right = 0.0
-        self.area = self.precision = self.top_positives = self.squares = 0.0
+        self.area = self.precision = self.top_positives = self.squares = self.loss = 0.0
         self.within = True
         """All scores are from 0 to 1."""
 
@@ -161,6 +167,7 @@ class _Curve:
         self.right += positives if score >= self._threshold else negatives
         if 0 <= score <= 1:
             self.squares += positives * (score - 1) ** 2 + negatives * score**2
+            self.loss += positives * log_loss(score, True) + negatives * log_loss(score, False)
             one = self._bins[min(BINS - 1, int(score * BINS))]
             one[0], one[1], one[2] = one[0] + size, one[1] + score * size, one[2] + positives
         else:

@@ -25,7 +25,9 @@ SELECTIVE = 2.0
 """Times that the highest scores are labelled more often, or more seldom, than the rest, from which labels count as
 selective."""
 FEWEST = 20
-"""Labels from which that is said."""
+"""Labels from which that is said, and from which a slice is measured by itself."""
+MOST_SLICES = 20
+"""Slices of a version that are measured: those with most labels."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ def describe_quality(
     return {
         "kind": None if quality is None else "binary" if binary else "numeric",
         "quality": None if quality is None else asdict(quality),
+        "slices": list(_describe_slices(ledger, asked, version, binary)),
         "weighted": weighted,
         "coverage": {
             **asdict(coverage),
@@ -97,6 +100,16 @@ def describe_quality(
         "delay_seconds": None if delays is None else asdict(delays),
         "delay_counts": [asdict(count) for count in ledger.delay_counts(version)],
     }
+
+
+def _describe_slices(
+    ledger: Ledger, asked: QualityQuestion, version: AnsweringVersion | None, binary: bool
+) -> Iterator[dict[str, Any]]:
+    """Measures of the labels of each slice that has enough, not weighted."""
+    for slice, count in ledger.slices(version, FEWEST, MOST_SLICES):
+        pairs = ledger.pairs(version, slice)
+        quality = measure_binary(pairs, count, asked.threshold, asked.top) if binary else measure_numeric(pairs)
+        yield {"slice": slice, "labelled": count, "quality": None if quality is None else asdict(quality)}
 
 
 def _describe_feedback(ledger: Ledger, version: AnsweringVersion | None) -> dict[str, Any]:

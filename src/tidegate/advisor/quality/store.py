@@ -198,7 +198,7 @@ class _LastingLedger(Ledger):
         return [path for path in paths if self._database.execute(query, (path,)).fetchone() is None]
 
     def add_file(self, path: str, predictions: Iterable[Prediction]) -> None:
-        rows = [(one.id, one.at, one.score, one.config, one.variant) for one in predictions]
+        rows = list(predictions)
         with self.transaction():
             new = self._database.execute("INSERT OR IGNORE INTO files VALUES (?)", (path,)).rowcount
             if new:

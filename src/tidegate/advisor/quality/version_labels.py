@@ -5,44 +5,48 @@ from typing import Any
 
 from tidegate.advisor.quality.ledger import LabelKind, Ledger, SideBySide
 from tidegate.evidence.label_quality import (
-    AUC_TOLERANCE,
-    ERROR_TOLERANCE,
-    FEEDBACK_TOLERANCE,
     LabelComparison,
+    LabelTest,
     TimedLabel,
     compare_amounts,
     compare_classes,
     compare_feedback,
 )
 
-_COMPARED: dict[LabelKind, tuple[Callable[[Iterable[TimedLabel]], LabelComparison], str, float]] = {
-    LabelKind.CLASSES: (compare_classes, "positives below a negative", AUC_TOLERANCE),
-    LabelKind.AMOUNTS: (compare_amounts, "errors above the old version's median", ERROR_TOLERANCE),
-    LabelKind.FEEDBACK: (compare_feedback, "answers disliked", FEEDBACK_TOLERANCE),
+_COMPARED: dict[LabelKind, Callable[[Iterable[TimedLabel]], LabelComparison]] = {
+    LabelKind.CLASSES: compare_classes,
+    LabelKind.AMOUNTS: compare_amounts,
+    LabelKind.FEEDBACK: compare_feedback,
 }
-"""How labels are compared, what of them is counted, and by how much it may differ."""
 
 
 def compare_versions(ledger: Ledger, kind: LabelKind, pair: SideBySide) -> dict[str, Any]:
-    """As plain data: how close the new version is to having lost more than the tolerance."""
-    compare, what, tolerance = _COMPARED[kind]
-    found = compare(_timed(ledger, pair))
-    old_n, old_k, new_n, new_k = found.counts
+    """As plain data: how close the new version is to having lost more than what is tolerated. ``tests``: all that was
+    compared; the one with most evidence is repeated beside them."""
+    found = _COMPARED[kind](_timed(ledger, pair))
     return {
         "old": pair.old.config,
         "new": pair.new.config,
         "variant": pair.new.variant,
         "since": pair.since,
-        "what": what,
-        "tolerance": tolerance,
-        "evidence": found.evidence,
-        "old_compared": old_n,
-        "old_wrong": old_k,
-        "new_compared": new_n,
-        "new_wrong": new_k,
+        **_describe_test(found.leading),
+        "tests": [_describe_test(one) for one in found.tests],
+    }
+
+
+def _describe_test(one: LabelTest) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "slice": one.slice,
+        "tolerance": one.tolerance,
+        "evidence": one.evidence,
+        "old_compared": one.old[0],
+        "old_mean": one.old[1],
+        "new_compared": one.new[0],
+        "new_mean": one.new[1],
     }
 
 
 def _timed(ledger: Ledger, pair: SideBySide) -> Iterator[TimedLabel]:
     for one in ledger.in_order(pair):
-        yield TimedLabel(one.config == pair.new.config, one.id, one.score, one.value)
+        yield TimedLabel(one.config == pair.new.config, one.id, one.score, one.value, one.slices)

@@ -5,6 +5,7 @@ precision. Everything else is compared byte by byte.
 """
 
 import math
+import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -45,10 +46,11 @@ def compare(one: bytes, other: bytes, one_type: str, other_type: str) -> AnswerD
         return AnswerDiff(True)
     apart = [_apart(a, b) for a, b in zip(numbers, other_numbers, strict=True)]
     same = all(map(_near, apart, numbers, other_numbers))
-    finite = [d for d in apart if math.isfinite(d)]
-    if not finite:
+    known = [d for d in apart if math.isfinite(d)]
+    if not known:
         return AnswerDiff(same)
-    return AnswerDiff(same, math.fsum(finite) / len(finite), max(finite))
+    mean = math.fsum(d / len(known) for d in known)  # a sum of differences need not be a number
+    return AnswerDiff(same, min(mean, max(known)), max(known))
 
 
 class _Plain(msgspec.Struct, forbid_unknown_fields=True):
@@ -69,10 +71,11 @@ def _predictions(body: bytes, content_type: str) -> list[float] | None:
 
 
 def _apart(a: float, b: float) -> float:
-    """Absolute difference; infinite if only one of them is a number, or neither is and they differ."""
+    """Absolute difference, the largest float at most; infinite if only one of them is finite, or neither is and they
+    differ."""
     if a == b or (math.isnan(a) and math.isnan(b)):
         return 0.0
-    return abs(a - b) if math.isfinite(a - b) else math.inf
+    return min(abs(a - b), sys.float_info.max) if math.isfinite(a) and math.isfinite(b) else math.inf
 
 
 def _near(apart: float, a: float, b: float) -> bool:

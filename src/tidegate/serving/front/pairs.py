@@ -15,9 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from tidegate.capture.detectors import scrub
-from tidegate.capture.field_names import kind_of
-from tidegate.domain.capture import Detector
+from tidegate.capture.slice_values import name_slice_value
 from tidegate.domain.worker_stats import PairRow, StageRow
 from tidegate.http1.client import HttpClient
 from tidegate.http1.messages import ConnectionBroken
@@ -224,17 +222,4 @@ def _slices(request: Request, columns: tuple[str, ...]) -> list[tuple[str, str]]
     if row is None:
         return []
     values = dict(zip(*row, strict=True))
-    return [(column, _name_value(column, values[column])) for column in columns if column in values]
-
-
-def _name_value(column: str, value: float | str | None) -> str:
-    """As it is kept with the evidence: identities are masked, whatever column somebody named. Names of people are by
-    the name of their column only, as values such as Human Resources look like them."""
-    if value is None:
-        return ""
-    if (kind := kind_of(column)) is not None:
-        return f"[{kind}]"
-    return f"{value:g}" if isinstance(value, float) else scrub(value, _MASKED, lambda kind, found: f"[{kind}]")
-
-
-_MASKED = frozenset({Detector.SSN, Detector.IBAN, Detector.EMAIL, Detector.PHONE})
+    return [(column, name_slice_value(column, values[column])) for column in columns if column in values]

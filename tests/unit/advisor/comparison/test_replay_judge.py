@@ -62,7 +62,11 @@ def test_harm_is_told_from_what_is_none(
 def test_a_change_in_one_slice_is_harm_that_the_whole_does_not_show() -> None:
     _, _, slices = rows(1)
     found = judged(
-        lambda place, score: score * (0.3 if slices[place] == "DE" else 1.0), mean=0.5, auc=1, calibration=1
+        lambda place, score: score * (0.3 if slices[place] == "DE" else 1.0),
+        mean=0.5,
+        auc=1,
+        calibration=1,
+        error=1,
     )
     assert [one.slice for one in found.statistics if one.finding is FAIL] == ["DE"]
     assert found.reason.startswith("mean score of DE changed by 70.0%")

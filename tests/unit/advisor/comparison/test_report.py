@@ -1,6 +1,8 @@
 """The verdict: what is harm, what is unknown, and that nothing else is a pass."""
 
 import json
+import math
+import random
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from tidegate.advisor.comparison.report import (
     Answers,
     ComparisonTerms,
     Verdict,
+    VersionComparison,
     compare_versions,
 )
 from tidegate.advisor.comparison.row_files import RowRequest
@@ -133,6 +136,30 @@ def test_amounts_are_judged_by_their_error() -> None:
     verdict, reason = judge([score - 4 for score in OLD], "mean=none", labels=labels, labelled=True)
     assert verdict is Verdict.HARM and reason.startswith("mean absolute error gained")
     assert judge(OLD, asked=("auc",), labels=labels, labelled=True)[0] is Verdict.UNKNOWN
+
+
+def test_another_order_is_a_note_where_labels_show_no_loss() -> None:
+    """Of an honest version whose labels are as well ranked by it: both are right about half of what can be known."""
+    chance = random.Random(3)
+    known = [(chance.gauss(0, 1), chance.gauss(0, 1)) for _ in range(1_000)]
+    truth = [float(chance.random() < 1 / (1 + math.exp(-a - b))) for a, b in known]
+    old, new = ([1 / (1 + math.exp(-pair[side])) for pair in known] for side in (0, 1))
+
+    def compared(labels: list[float | None], labelled: bool, *declared: str) -> VersionComparison:
+        given = Answers(old, new, labels, [{}] * len(old), None, labelled)
+        return compare_versions(given, ComparisonTerms(parse_tolerances(()), declared=frozenset(declared)))
+
+    cleared = compared(list(truth), True)
+    [order] = [one for one in cleared.findings if one.statistic == "rank"]
+    assert cleared.verdict is Verdict.PASS and order.value is not None and order.value > 0.5
+    assert order.reason.endswith("is more than 0.25; labels show no loss by it")
+    assert compared(list(truth), True, "rank").verdict is Verdict.HARM, "somebody gave it a tolerance"
+    assert compared([None] * len(old), False).verdict is Verdict.HARM, "nothing else says how good it is"
+    few: list[float | None] = [*truth[:120], *[None] * (len(old) - 120)]
+    assert compared(few, True).verdict is Verdict.HARM, "too few labels clear nothing"
+    turned = Answers(old, [1 - one for one in new], list(truth), [{}] * len(old), None, True)
+    flipped = compare_versions(turned, ComparisonTerms(parse_tolerances(())))
+    assert {one.statistic for one in flipped.findings if one.verdict is Verdict.HARM} >= {"rank", "auc"}
 
 
 def test_the_rows_that_changed_most_come_first() -> None:

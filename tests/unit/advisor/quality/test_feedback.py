@@ -130,7 +130,7 @@ def test_each_version_has_an_approval_and_the_worse_one_is_found(told: LabelStor
     assert 0.85 < old["quality"]["approval"] < 0.95 and 0.45 < new["quality"]["approval"] < 0.55
     assert (old["kind"], old["coverage"]["labelled"], old["coverage"]["selective"]) == ("feedback", 600, False)
     (compared,) = found["comparisons"]
-    assert compared["evidence"] > 1 and compared["what"] == "answers disliked"
+    assert compared["evidence"] > 1 and compared["name"] == "feedback"
     metrics = [one.metric for one in label_samples("chat", found, 1)]
     samples = {(one.name, dict(one.dimensions)["EndpointConfigName"]) for one in metrics}
     assert {("Approval", "v1"), ("Approval", "v2"), ("LabelEvidence", "v2")} <= samples

@@ -251,7 +251,8 @@ async def compared(scene: Scene) -> tuple[str, str, int, int]:
     document = scene.labels.document()
     assert document is not None
     (found,) = document["comparisons"]
-    return found["old"], found["new"], found["old_compared"], found["new_compared"]
+    order = found["tests"][0]
+    return found["old"], found["new"], order["old_compared"], order["new_compared"]
 
 
 async def test_after_an_undo_only_the_time_of_the_undo_is_compared(scene: Scene) -> None:

@@ -1,6 +1,7 @@
 """When two answers say the same, and how far apart their numbers are."""
 
 import json
+import sys
 
 import pytest
 from hypothesis import given
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from tidegate.serving.front.answer_diff import LARGEST, compare
 
+MAX = sys.float_info.max
 JSON, CSV = "application/json", "text/csv; charset=utf-8"
 
 
@@ -30,6 +32,14 @@ JSON, CSV = "application/json", "text/csv; charset=utf-8"
         (b"{broken", b"{broken", JSON, (True, None, None)),
         (b"nan", b"nan", CSV, (True, 0.0, 0.0)),
         (b"inf,1", b"2,1", CSV, (False, 0.0, 0.0)),
+        (b"1.7e308,1.7e308", b"0,0", CSV, (False, 1.7e308, 1.7e308)),
+        (b"1.7e308,1", b"-1.7e308,1", CSV, (False, MAX / 2, MAX)),
+        (
+            b'{"predictions": [1.7e308, -1.7e308]}',
+            b'{"predictions": [-1.7e308, 1.7e308]}',
+            JSON,
+            (False, MAX, MAX),
+        ),
         (b"\x93NUMPY", b"\x93NUMPY", "application/x-npy", (True, None, None)),
         (b"\x93NUMPY", b"\x93NUMPZ", "application/x-npy", (False, None, None)),
     ],
@@ -42,6 +52,18 @@ def test_a_large_answer_is_compared_by_its_bytes() -> None:
     large = b"1" * (LARGEST + 1)
     assert compare(large, large, CSV, CSV) == (True, None, None)
     assert compare(large, large + b".0", CSV, CSV) == (False, None, None)
+
+
+extreme = st.floats(allow_nan=False, allow_infinity=False)
+
+
+@given(st.lists(st.tuples(extreme, extreme), min_size=1, max_size=5))
+def test_finite_numbers_that_differ_disagree_however_large_they_are(numbers: list[tuple[float, float]]) -> None:
+    one, other = (json.dumps([pair[side] for pair in numbers]).encode() for side in (0, 1))
+    found = compare(one, other, JSON, JSON)
+    assert found.mean is not None and found.largest is not None and found.mean <= found.largest <= MAX
+    far = any(abs(a / 4 - b / 4) > (1e-9 + 1e-6 * max(abs(a), abs(b))) / 4 for a, b in numbers)
+    assert found.agrees is not far
 
 
 data = st.recursive(
