@@ -12,6 +12,7 @@ from tests.unit.reconcile.test_engine import StandInTarget, Still
 from tidegate.domain.alarm import Alarm, AlarmState, ComparisonOperator
 from tidegate.domain.endpoint import ClockMark, Endpoint, VersionRequest
 from tidegate.domain.errors import Unavailable
+from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import Coverage, Sample
 from tidegate.domain.rollout import Phase
 from tidegate.domain.targets import LOCAL
@@ -303,5 +304,46 @@ async def test_a_clock_that_was_set_while_no_controller_ran_is_found_by_the_next
             rounds += 1
             assert rounds < 100
         assert 57 <= rounds <= 62
+
+    await on(story)
+
+
+def kill_new_instances(case: Case) -> None:
+    case.target.fleets[FleetId("fraud", 2, "AllTraffic")] = 0
+
+
+async def test_traffic_leaves_lost_instances_while_the_store_is_away() -> None:
+    async def story(case: Case) -> None:
+        await case.baking()
+        case.store.away = True
+        kill_new_instances(case)
+        for _ in range(5):
+            await case.round()
+            assert case.share() == 0
+        assert (await case.record()).rollout.losses == 0  # type: ignore[union-attr]
+        case.store.away = False
+        for _ in range(4):
+            await case.round()
+        rollout = (await case.record()).rollout
+        assert rollout is not None and (rollout.phase, rollout.losses) == (Phase.BAKING, 1)
+        assert case.share() == WHOLE // 10, "they came back"
+
+    await on(story)
+
+
+async def test_a_record_that_somebody_wrote_after_instances_were_lost_is_turned_back() -> None:
+    async def story(case: Case) -> None:
+        await case.baking()
+        case.store.away = True
+        kill_new_instances(case)
+        await case.round()
+        paused = commands.pause(await case.record(), "ann", case.clock.at)
+        await MemoryStore.run(
+            case.store, lambda tx: tx.put(ENDPOINT, "fraud", paused, expect=None, now=case.clock.at)
+        )
+        case.store.away = False
+        for _ in range(4):
+            await case.round()
+        assert case.share() == 0 and "which had lost its instances" in ((await case.record()).failure_reason or "")
 
     await on(story)

@@ -146,7 +146,7 @@ def test_a_version_that_failed_everything_is_turned_back_without_an_alarm() -> N
 
 
 @pytest.mark.parametrize("was_ready", [True, False])
-def test_a_version_without_a_ready_replica_is_turned_back_if_it_ever_had_one(was_ready: bool) -> None:
+def test_traffic_leaves_a_version_without_a_ready_replica_if_it_ever_had_one(was_ready: bool) -> None:
     """After a crash of the machine both versions start again, and the old one may be there first."""
     endpoint, began = baking()
     now = began + 5 * SECOND
@@ -154,8 +154,9 @@ def test_a_version_without_a_ready_replica_is_turned_back_if_it_ever_had_one(was
     assert seen.fleets is not None
     id = FleetId(endpoint.name, rollout_of(endpoint).new.generation, "AllTraffic")
     lost = replace(seen.fleets[id], ready=0, starting=2, was_ready=was_ready)
-    after = step(endpoint, replace(seen, fleets={**seen.fleets, id: lost}), now).endpoint
-    assert (rollout_of(after).phase is Phase.ROLLING_BACK) == was_ready
+    after = stepped(endpoint, replace(seen, fleets={**seen.fleets, id: lost}), now)
+    assert (desired_state.new_share(after) == 0) == was_ready
+    assert rollout_of(after).phase is (Phase.PROVISIONING if was_ready else Phase.BAKING)
 
 
 def test_traffic_that_was_taken_back_unrecorded_stays_back() -> None:
