@@ -131,6 +131,9 @@ class Observation:
     evidence: Evidence | None = None
     deleted: tuple[str, ...] = ()
     """Alarms of the plan that no longer exist."""
+    from_before: tuple[str, ...] = ()
+    """Alarms that went into ALARM since the rollout began, by data of before it alone: they hold it, and do not roll
+    it back."""
     redefined: tuple[str, ...] = ()
     """Alarms of the plan whose definition changed since the rollout started."""
     replay: Mapping[str, ReplayResult] | None = None

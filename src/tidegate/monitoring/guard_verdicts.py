@@ -24,11 +24,13 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class GuardVerdict:
-    """A guard after it was judged, when, and up to when the data reach that it was judged by."""
+    """A guard after it was judged, when, and up to when the data reach that it was judged by. ``from_before``: it is
+    in ALARM, and was not when the rollout began, by data of before that alone: those say nothing of it."""
 
     alarm: Alarm
     at: datetime
     through: datetime
+    from_before: bool = False
 
 
 @dataclass(frozen=True)

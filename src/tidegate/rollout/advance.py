@@ -19,6 +19,7 @@ PhaseRule = Callable[[Endpoint, Rollout, Observation, datetime], Transition | No
 ALARM_MISSING = "AlarmMissing"
 ALARM_REDEFINED = "AlarmRedefined"
 NO_ANSWERS = "NoAnswers"
+ALARM_FROM_BEFORE = "AlarmFromBefore"
 INSTANCES_LOST = "InstancesLost"
 MOST_LOSSES = 2
 """How often a version may lose every ready instance and come back. The next time it is rolled back: it crashes."""
@@ -44,10 +45,9 @@ def advance(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: dateti
     # Like a rollback, this rests on less than a step forward, and no pause holds it.
     if _lost_variants(endpoint, rollout, seen):
         return _withdraw_traffic(endpoint, rollout, now)
-    if noted := _note_missing_alarms(endpoint, rollout, seen, now) or _note_redefined_alarms(
-        endpoint, rollout, seen, now
-    ):
-        return noted
+    for note in (_note_missing_alarms, _note_redefined_alarms, _note_alarms_from_before):
+        if noted := note(endpoint, rollout, seen, now):
+            return noted
     # A pause stops every clock, but not the alarms: they were checked above (invariant 6).
     if rollout.pause:
         return None
@@ -223,6 +223,16 @@ def _note_redefined_alarms(
     )
 
 
+def _note_alarms_from_before(
+    endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime
+) -> Transition | None:
+    names = ", ".join(predicates.alarms_from_before(rollout.plan, seen))
+    if seen.alarms is None or names == _condition_message(rollout, ALARM_FROM_BEFORE):
+        return None
+    text = f"alarm(s) {names} are in ALARM by data of before this rollout began; holding until they are not"
+    return _set_condition(endpoint, rollout, ALARM_FROM_BEFORE, names, text if names else "no alarm holds it", now)
+
+
 def _condition_message(rollout: Rollout, type: str) -> str:
     return next((c.message for c in rollout.conditions if c.type == type and c.status), "")
 
@@ -246,6 +256,8 @@ def _provision(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: dat
     if replay_rule.is_awaited(rollout) and (noted := _await_replay(endpoint, rollout, seen, ready, now)):
         return noted
     if not ready or replay_rule.rule_on_replay(rollout, seen) is not Ruling.ADVANCE:
+        return None
+    if predicates.alarms_from_before(rollout.plan, seen):
         return None
     return _shift_traffic(endpoint, rollout, now)
 
@@ -308,7 +320,7 @@ def _bake(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: datetime
         return _set_condition(
             endpoint, rollout, NO_ANSWERS, silent, text if silent else "requests are answered", now
         )
-    if silent:
+    if silent or predicates.alarms_from_before(rollout.plan, seen):
         return None
     # Invariant 7: missing evidence is neither a pass nor a failure, so hold. With copies only no alarm can have any.
     required = rollout.plan.require_evidence and stage.share

@@ -416,7 +416,8 @@ def _check_alarms(before: Endpoint, after: Endpoint, seen: Observation) -> None:
     was = before.rollout
     if was is None or was.phase not in FORWARD or was.old is None or seen.alarms is None:
         return
-    if not any(seen.alarms.get(name) is AlarmState.ALARM for name in was.plan.alarms):
+    firing = {name for name in was.plan.alarms if seen.alarms.get(name) is AlarmState.ALARM}
+    if not firing - set(seen.from_before):
         return
     is_ = after.rollout
     back = is_ is None or is_.id != was.id or is_.phase is Phase.ROLLING_BACK

@@ -347,3 +347,40 @@ async def test_a_record_that_somebody_wrote_after_instances_were_lost_is_turned_
         assert case.share() == 0 and "which had lost its instances" in ((await case.record()).failure_reason or "")
 
     await on(story)
+
+
+async def test_the_alarm_is_saved_with_the_rollback_that_rests_on_it() -> None:
+    async def story(case: Case) -> None:
+        await case.baking()
+        await case.fail()
+        await case.round()
+        assert (await case.record()).rollout.cause == "Alarm"  # type: ignore[union-attr]
+        alarm = await case.store.run(lambda tx: tx.get(ALARM, "alarm"))
+        assert alarm is not None and alarm.body.state is AlarmState.ALARM
+        lines = await case.store.run(lambda tx: tx.journal(kind="alarm", name="alarm"))
+        assert "Alarm updated from" in lines[-1].events[0].message
+
+    await on(story)
+
+
+async def test_errors_of_before_the_rollout_hold_it_and_do_not_turn_it_back() -> None:
+    async def story(case: Case) -> None:
+        late = replace(GUARD, period=10, state=AlarmState.OK)
+        await case.store.run(lambda tx: tx.put(ALARM, "alarm", late, expect=0, now=NOON))
+        first = Endpoint("fraud", NOON, NOON, generation=1, serving=replace(version("v1", 2), generation=1))
+        await case.metrics.put([Sample(series_of(late), int(NOON.timestamp()) - 2, 1, 1.0, 1.0, 1.0)])
+        wish = VersionRequest(version("v2", 2), canary(percent(10), 60, 60), NOON, guards=(late,))
+        begun = commands.begin(desired_state.route(first, 0), wish, rollout_id="r", can=case.target.can, now=NOON)
+        await case.store.run(lambda tx: tx.put(ENDPOINT, "fraud", begun, expect=0, now=NOON))
+        for _ in range(5):
+            await case.round()
+        rollout = (await case.record()).rollout
+        assert rollout is not None and rollout.phase is Phase.PROVISIONING and rollout.cause is None
+        assert [one.type for one in rollout.conditions if one.status] == ["AlarmFromBefore"]
+        assert case.target.tables["fraud"].share_of(2) == 0, "nor does it go on while the alarm is on"
+        for _ in range(40):
+            await case.round()
+        rollout = (await case.record()).rollout
+        assert rollout is not None and rollout.phase is Phase.BAKING
+
+    await on(story)
