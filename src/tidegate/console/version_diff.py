@@ -13,6 +13,7 @@ OUTCOMES: Mapping[Outcome, tuple[str, str]] = {
     Outcome.ROLLING_OUT: ("rolling out", ""),
     Outcome.SERVING: ("serving", "good"),
     Outcome.REPLACED: ("replaced", ""),
+    Outcome.UNDONE: ("undone", "warn"),
     Outcome.ROLLED_BACK: ("rolled back", "warn"),
     Outcome.ROLLBACK_FAILED: ("rollback failed", "bad"),
     Outcome.FAILED: ("failed", "bad"),

@@ -1,9 +1,10 @@
 """Use cases of a rollout that is in progress or has just ended. Each is journaled with the user who asked."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+from tidegate.domain.alarm import Alarm, AlarmState
 from tidegate.domain.endpoint import Endpoint, VersionRequest
 from tidegate.domain.errors import Conflict, Invalid
 from tidegate.domain.history import HistoryEntry
@@ -91,15 +92,17 @@ def undo(
     by: str,
     *,
     override: bool,
+    guarded: bool = False,
     kept: Mapping[str, bool],
     rollout_id: str,
     can: Capabilities,
     now: datetime,
     purpose: Purpose = UNSAID,
 ) -> None:
-    """Roll out an earlier version again, with the endpoint's own strategy and alarms. ``to``: its number or config;
-    None: the version that served before. ``kept``: digest of model data -> whether it is intact. Raises NotFound,
-    Conflict, Invalid or LimitExceeded."""
+    """Go back to an earlier version: at once, or, if ``guarded``, by a rollout with its own strategy and alarms. It
+    is not compared with the version that is left: that one is unwanted, and of course it differs. ``to``: its number
+    or config; None: the last one that was good. ``kept``: digest of model data -> whether it is intact. Raises
+    NotFound, Conflict, Invalid or LimitExceeded."""
     saved = require(tx, ENDPOINT, name)
     endpoint = saved.body
     _check_purpose(endpoint, purpose)
@@ -107,7 +110,12 @@ def undo(
         raise Conflict(
             f'endpoint "{name}" is being updated: abort the rollout to go back to what served before it'
         )
-    entry = histories.find_target(history.read(tx, name), to)
+    entry = find_undo_target(tx, name, to)
+    if entry.served_at is None and not (guarded or override):
+        raise Conflict(
+            f"version {entry.number}, {entry.version.config_name}, never finished a rollout ({entry.outcome}): add"
+            " --guarded for a rollout with its own strategy and alarms, or --override"
+        )
     if missing := histories.missing_artifacts(entry, kept):
         if not can.keeps_models:
             raise Conflict(_not_kept_there(endpoint, entry))
@@ -121,13 +129,32 @@ def undo(
     if version.serverless and endpoint.serving is not None and not endpoint.serving.serverless:
         raise Invalid(f'endpoint "{name}" has instances and cannot become serverless: create another endpoint')
     check_serving_version(tx, endpoint, {each.name: each.instance_type for each in version.production}, can)
-    deployment = endpoint.deployment or DeploymentConfig()
-    request = VersionRequest(version, deployment, now, by, read_guards(tx, deployment))
-    begun = commands.begin(endpoint, request, rollout_id=rollout_id, can=can, now=now, override=override)
+    guards = _read_calm_guards(tx, entry) if guarded else ()
+    request = VersionRequest(version, entry.deployment, now, by, guards)
+    how = replace(entry.deployment, evidence=None) if guarded else DeploymentConfig()
+    begun = commands.begin(endpoint, request, rollout_id=rollout_id, can=can, now=now, override=override, undo=how)
     quotas.check(tx, endpoint, begun, can.quotas)
-    asked = f"undo to version {entry.number}, {version.config_name}, asked for by {by}"
+    words = "guarded undo" if guarded else "undo"
+    asked = f"{words} to version {entry.number}, {version.config_name}, asked for by {by}"
     message, data = _journaled(asked, by, purpose)
-    save(tx, saved, begun, Event("undo", message, {**data, "version": entry.number}), now)
+    save(tx, saved, begun, Event("undo", message, {**data, "version": entry.number, "guarded": guarded}), now)
+
+
+def find_undo_target(tx: Tx, name: str, to: str | None) -> HistoryEntry:
+    """The version that undo goes back to. Raises NotFound or Conflict."""
+    rejected = require(tx, ENDPOINT, name).body.rejected
+    return histories.find_target(history.read(tx, name), to, rejected)
+
+
+def _read_calm_guards(tx: Tx, entry: HistoryEntry) -> tuple[Alarm, ...]:
+    """The alarms of the entry's own rollout. Raises Conflict if one is in ALARM: it would roll back at once."""
+    guards = read_guards(tx, entry.deployment)
+    if firing := ", ".join(alarm.name for alarm in guards if alarm.state is AlarmState.ALARM):
+        raise Conflict(
+            f"alarm(s) {firing} are in ALARM and would roll a guarded undo back before its traffic is shifted: undo"
+            " without --guarded"
+        )
+    return guards
 
 
 def _not_kept_there(endpoint: Endpoint, entry: HistoryEntry) -> str:
