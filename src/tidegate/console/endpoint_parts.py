@@ -197,6 +197,7 @@ def rollout_view(
         "bake": _bake(rollout, now),
         "paused": rollout.pause.by if rollout.pause else None,
         "reason": rollout.reason or "",
+        "failures": list(rollout.failures),
         "by": rollout.asked_by or "",
         "started": rollout.started_at.isoformat(),
         "ended": rollout.ended_at.isoformat() if rollout.ended_at else None,

@@ -35,6 +35,7 @@ def history_rows(history: History) -> list[dict[str, Any]]:
             "began": entry.began_at.isoformat(),
             "ended": entry.ended_at.isoformat() if entry.ended_at else None,
             "reason": entry.reason,
+            "failures": list(entry.failures),
         }
         for entry in history.entries[::-1]
     ]

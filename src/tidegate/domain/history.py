@@ -49,6 +49,8 @@ class HistoryEntry:
     """Why it ended."""
     artifacts: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Variant -> digest of each container's model data, "" for a container without; empty until they are known."""
+    failures: tuple[str, ...] = ()
+    """The last messages of its failed requests when it was rolled back, the newest first."""
     undo: bool = False
     """Its rollout went back to an earlier version."""
     never_began: bool = False

@@ -136,6 +136,8 @@ class Observation:
     it back."""
     redefined: tuple[str, ...] = ()
     """Alarms of the plan whose definition changed since the rollout started."""
+    failures: tuple[str, ...] = ()
+    """The last messages of failed requests of the rollout's new version, without personal data, the newest first."""
     replay: Mapping[str, ReplayResult] | None = None
     """By variant: what labelled rows said of the rollout's new version. None: nothing yet."""
 

@@ -20,6 +20,7 @@ from tidegate.domain.errors import TargetRefused, TidegateError, Unavailable, Un
 from tidegate.domain.observation import Action, DeleteFleet, EnsureFleet, Observation, SetTraffic
 from tidegate.domain.replay import ReplayResult
 from tidegate.domain.traffic import RouteTable
+from tidegate.domain.worker_stats import MOST_FAILURES
 from tidegate.monitoring import reasons
 from tidegate.monitoring.guard_verdicts import GuardVerdict
 from tidegate.ports.clock import Clock
@@ -350,7 +351,18 @@ class Engine:
             deleted=tuple(alarm.name for alarm in one.alarms if alarm.name not in loaded.alarms),
             redefined=tuple(a.name for a in kept if not a.same_definition(loaded.alarms[a.name])),
             replay=self.replayed(one.rollout),
+            failures=self._failures_of_new(loaded.endpoint),
         )
+
+    def _failures_of_new(self, endpoint: Endpoint) -> tuple[str, ...]:
+        generation = endpoint.rollout.new.generation if endpoint.rollout else 0
+        said = [
+            message
+            for fleet, messages in self.guards.failures.items()
+            if (fleet.endpoint, fleet.generation) == (endpoint.name, generation)
+            for message in messages
+        ]
+        return tuple(dict.fromkeys(said))[:MOST_FAILURES]
 
     async def _act(self, action: Action, endpoint: Endpoint) -> bool:
         """Whether the target accepted the action. A permanent refusal shows as that fleet's failure until it is

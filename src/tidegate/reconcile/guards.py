@@ -14,6 +14,7 @@ from datetime import datetime
 
 from tidegate.domain.alarm import Alarm, AlarmState
 from tidegate.domain.evidence import Verdict
+from tidegate.domain.fleet import FleetId
 from tidegate.domain.metric import Coverage
 from tidegate.domain.observation import Evidence
 from tidegate.monitoring.alarm_data import Data, needed, needed_since, rests_on_data_since
@@ -65,6 +66,8 @@ class Guards:
     """Seconds that the wall clock is ahead of one that never steps; None: the wall clock never steps."""
     verdict: Callable[[str], Verdict | None] | None = None
     """The verdict of the comparison of a rollout's versions, by its id."""
+    failures: dict[FleetId, tuple[str, ...]] = field(default_factory=dict)
+    """The last messages of failed requests of each fleet, the newest first."""
     _ahead: float | None = None
     _verdicts: dict[Key, GuardVerdict] = field(default_factory=dict)
     _rounds: dict[str, tuple[datetime, Coverage]] = field(default_factory=dict)

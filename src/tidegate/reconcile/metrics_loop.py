@@ -64,6 +64,9 @@ class MetricsLoop:
         if collected.seconds:
             await self._publish(collected.seconds)
         guarded = list(self.guarded())
+        moving = {one.endpoint for one in guarded}
+        failures = {**self.guards.failures, **collected.failures}
+        self.guards.failures = {fleet: said for fleet, said in failures.items() if fleet.endpoint in moving}
         # Compared first: a step forward rests on counts that reach far enough, and on what was found in them.
         compared = await self._compare(guarded, collected, now)
         self._counted = {name: one.through for name, one in collected.coverage.items()} or self._counted

@@ -89,4 +89,6 @@ def _merge(loaded: Loaded, ahead: Loaded, now: datetime) -> Loaded:
     why = (turned.reason or "").removeprefix(transitions.ROLLED_BACK).rstrip(".")
     cause, rejects = Cause(turned.cause or Cause.ALARM), digest(turned.new) in ahead.endpoint.rejected
     endpoint, events = transitions.begin_rollback(loaded.stored, cause, why, now, rejects=rejects)
+    if endpoint.rollout is not None:
+        endpoint = replace(endpoint, rollout=replace(endpoint.rollout, failures=turned.failures))
     return replace(loaded, endpoint=endpoint, events=events, turned=True)

@@ -41,7 +41,8 @@ def advance(endpoint: Endpoint, rollout: Rollout, seen: Observation, now: dateti
     if cause := _find_cause(endpoint, rollout, seen, now):
         failed = evidence_rule.has_failed(rollout, seen) or replay_rule.has_failed(rollout, seen)
         rejects = cause[0] is Cause.EVIDENCE and failed
-        return transitions.begin_rollback(endpoint, *cause, now, rejects=rejects)
+        failures = seen.failures if cause[0] in (Cause.ALARM, Cause.EVIDENCE, Cause.CAPACITY) else ()
+        return transitions.begin_rollback(endpoint, *cause, now, rejects=rejects, failures=failures)
     # Like a rollback, this rests on less than a step forward, and no pause holds it.
     if _lost_variants(endpoint, rollout, seen):
         return _withdraw_traffic(endpoint, rollout, now)

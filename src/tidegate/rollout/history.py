@@ -245,7 +245,7 @@ def _end(entry: HistoryEntry, after: Endpoint, now: datetime) -> HistoryEntry:
     ended = last.ended_at or now
     if outcome is Outcome.SERVING:
         return replace(entry, outcome=outcome, served_at=ended)
-    return replace(entry, outcome=outcome, ended_at=ended, reason=last.reason or "")
+    return replace(entry, outcome=outcome, ended_at=ended, reason=last.reason or "", failures=last.failures)
 
 
 def _replace_former(entries: list[HistoryEntry]) -> list[HistoryEntry]:

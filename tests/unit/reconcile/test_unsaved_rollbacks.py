@@ -23,6 +23,7 @@ from tidegate.reconcile import engine as module
 from tidegate.reconcile.engine import Engine
 from tidegate.reconcile.guards import Guards
 from tidegate.rollout import commands, desired_state
+from tidegate.service import history
 from tidegate.service.record_kinds import ALARM, ENDPOINT
 from tidegate.testing.memory_metrics import MemoryMetrics
 from tidegate.testing.memory_store import MemoryStore
@@ -382,5 +383,31 @@ async def test_errors_of_before_the_rollout_hold_it_and_do_not_turn_it_back() ->
             await case.round()
         rollout = (await case.record()).rollout
         assert rollout is not None and rollout.phase is Phase.BAKING
+
+    await on(story)
+
+
+async def test_a_rollback_says_what_failed_everywhere() -> None:
+    said = ("500 KeyError: 'income' (27 times)", "500 no age")
+
+    async def story(case: Case) -> None:
+        await case.baking()
+        case.guards.failures = {
+            FleetId("fraud", 2, "AllTraffic"): said,
+            FleetId("fraud", 1, "AllTraffic"): ("old",),
+        }
+        await case.fail()
+        for _ in range(3):
+            await case.round()
+        after = await case.record()
+        assert after.last is not None and after.last.failures == said
+        assert (after.failure_reason or "").endswith(
+            "during baking; its last error: 500 KeyError: 'income' (27 times)."
+        )
+        lines = await case.store.run(lambda tx: tx.journal(kind="endpoint", name="fraud"))
+        told = [event.data.get("failures") for line in lines for event in line.events]
+        assert list(said) in told
+        entry = (await case.store.run(lambda tx: history.read(tx, "fraud"))).entries[-1]
+        assert entry.failures == said and "KeyError" in entry.reason
 
     await on(story)

@@ -24,7 +24,6 @@ from tidegate.service import alarms, endpoints, history, rollouts
 from tidegate.service.record_kinds import ENDPOINT, HISTORY
 from tidegate.testing.memory_store import MemoryTx
 
-
 THEN = LATER + timedelta(hours=1)
 
 
