@@ -45,10 +45,8 @@ async def undo(gateway: Gateway, request: Request) -> None:
         lambda tx: rollouts.undo(
             tx,
             name,
-            str(target.number),
+            rollouts.UndoRequest(str(target.number), override, guarded),
             who,
-            override=override,
-            guarded=guarded,
             kept=kept,
             rollout_id=rollout_id,
             can=find_capabilities(tx, name, context.targets),

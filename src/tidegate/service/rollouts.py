@@ -43,6 +43,16 @@ class Purpose:
 UNSAID = Purpose()
 
 
+@dataclass(frozen=True)
+class UndoRequest:
+    """Which version to go back to, by its number or config (None: the last one that was good), and how: ``override``
+    even if it was rejected or never served, ``guarded`` by a rollout."""
+
+    to: str | None = None
+    override: bool = False
+    guarded: bool = False
+
+
 def pause(tx: Tx, name: str, by: str, now: datetime, purpose: Purpose = UNSAID) -> None:
     """Pause the rollout in its stage; alarms still roll it back. Raises NotFound or Conflict, as do all here."""
     _command(tx, "pause", name, by, now, purpose)
@@ -88,21 +98,18 @@ def retry(
 def undo(
     tx: Tx,
     name: str,
-    to: str | None,
+    asked: UndoRequest,
     by: str,
     *,
-    override: bool,
-    guarded: bool = False,
     kept: Mapping[str, bool],
     rollout_id: str,
     can: Capabilities,
     now: datetime,
     purpose: Purpose = UNSAID,
 ) -> None:
-    """Go back to an earlier version: at once, or, if ``guarded``, by a rollout with its own strategy and alarms. It
-    is not compared with the version that is left: that one is unwanted, and of course it differs. ``to``: its number
-    or config; None: the last one that was good. ``kept``: digest of model data -> whether it is intact. Raises
-    NotFound, Conflict, Invalid or LimitExceeded."""
+    """Go back to an earlier version: at once, or, if it is to be guarded, by a rollout with its own strategy and
+    alarms. It is not compared with the version that is left: that one is unwanted, and of course it differs.
+    ``kept``: digest of model data -> whether it is intact. Raises NotFound, Conflict, Invalid or LimitExceeded."""
     saved = require(tx, ENDPOINT, name)
     endpoint = saved.body
     _check_purpose(endpoint, purpose)
@@ -110,34 +117,32 @@ def undo(
         raise Conflict(
             f'endpoint "{name}" is being updated: abort the rollout to go back to what served before it'
         )
-    entry = find_undo_target(tx, name, to)
-    if entry.served_at is None and not (guarded or override):
+    entry = find_undo_target(tx, name, asked.to)
+    if entry.served_at is None and not (asked.guarded or asked.override):
         raise Conflict(
             f"version {entry.number}, {entry.version.config_name}, never finished a rollout ({entry.outcome}): add"
             " --guarded for a rollout with its own strategy and alarms, or --override"
         )
-    if missing := histories.missing_artifacts(entry, kept):
-        if not can.keeps_models:
-            raise Conflict(_not_kept_there(endpoint, entry))
-        raise Conflict(
-            f"the model data of version {entry.number}, {entry.version.config_name}, is not kept: it was never"
-            f" complete, changed, or was removed for space (variant {', '.join(missing)}): deploy its spec again"
-        )
+    _check_kept(endpoint, entry, kept, can, asked.override)
     version = histories.restore(entry, endpoint.serving)
     for variant in version.variants:
         packages.check_approved(tx, variant.model.containers)
     if version.serverless and endpoint.serving is not None and not endpoint.serving.serverless:
         raise Invalid(f'endpoint "{name}" has instances and cannot become serverless: create another endpoint')
     check_serving_version(tx, endpoint, {each.name: each.instance_type for each in version.production}, can)
-    guards = _read_calm_guards(tx, entry) if guarded else ()
+    guards = _read_calm_guards(tx, entry) if asked.guarded else ()
     request = VersionRequest(version, entry.deployment, now, by, guards)
-    how = replace(entry.deployment, evidence=None) if guarded else DeploymentConfig()
-    begun = commands.begin(endpoint, request, rollout_id=rollout_id, can=can, now=now, override=override, undo=how)
+    how = replace(entry.deployment, evidence=None) if asked.guarded else DeploymentConfig()
+    begun = commands.begin(
+        endpoint, request, rollout_id=rollout_id, can=can, now=now, override=asked.override, undo=how
+    )
     quotas.check(tx, endpoint, begun, can.quotas)
-    words = "guarded undo" if guarded else "undo"
-    asked = f"{words} to version {entry.number}, {version.config_name}, asked for by {by}"
-    message, data = _journaled(asked, by, purpose)
-    save(tx, saved, begun, Event("undo", message, {**data, "version": entry.number, "guarded": guarded}), now)
+    words = "guarded undo" if asked.guarded else "undo"
+    said = f"{words} to version {entry.number}, {version.config_name}, asked for by {by}"
+    message, data = _journaled(said, by, purpose)
+    save(
+        tx, saved, begun, Event("undo", message, {**data, "version": entry.number, "guarded": asked.guarded}), now
+    )
 
 
 def find_undo_target(tx: Tx, name: str, to: str | None) -> HistoryEntry:
@@ -157,14 +162,29 @@ def _read_calm_guards(tx: Tx, entry: HistoryEntry) -> tuple[Alarm, ...]:
     return guards
 
 
+def _check_kept(
+    endpoint: Endpoint, entry: HistoryEntry, kept: Mapping[str, bool], can: Capabilities, override: bool
+) -> None:
+    """Raises Conflict if the version's model data cannot be had, or not be known to be as it was. Where a target
+    keeps none, who overrides says that the addresses still have it."""
+    missing = histories.missing_artifacts(entry, kept)
+    if missing and can.keeps_models:
+        raise Conflict(
+            f"the model data of version {entry.number}, {entry.version.config_name}, is not kept: it was never"
+            f" complete, changed, or was removed for space (variant {', '.join(missing)}): deploy its spec again"
+        )
+    if missing and not override:
+        raise Conflict(_not_kept_there(endpoint, entry))
+
+
 def _not_kept_there(endpoint: Endpoint, entry: HistoryEntry) -> str:
     """For a target that keeps no model data: whether an address still has what it had cannot be known."""
     containers = [one for variant in entry.version.variants for one in variant.model.containers]
     addresses = ", ".join(dict.fromkeys(one.data_url for one in containers if one.data_url))
     return (
         f"target {endpoint.target} keeps no model data of earlier versions, so that of version {entry.number},"
-        f" {entry.version.config_name}, may have changed: see that {addresses} is as it was, and deploy that"
-        " version's spec again"
+        f" {entry.version.config_name}, may have changed: see that {addresses} is as it was, and add --override, or"
+        " deploy that version's spec again"
     )
 
 

@@ -22,6 +22,7 @@ from tidegate.rollout.commands import VariantChange
 from tidegate.rollout.step import RolloutDecision, step
 from tidegate.service import alarms, endpoints, history, rollouts
 from tidegate.service.record_kinds import ENDPOINT, HISTORY
+from tidegate.service.rollouts import UndoRequest
 from tidegate.testing.memory_store import MemoryTx
 
 THEN = LATER + timedelta(hours=1)
@@ -45,8 +46,8 @@ def undo(
     rollout_id: str = "undo",
 ) -> None:
     intact = {"d1": True, "d2": True, "d3": True} if kept is None else kept
-    options = {"override": override, "guarded": guarded}
-    rollouts.undo(tx, "fraud", to, "bob", **options, kept=intact, rollout_id=rollout_id, can=CAN, now=LATER)
+    asked = UndoRequest(to, override, guarded)
+    rollouts.undo(tx, "fraud", asked, "bob", kept=intact, rollout_id=rollout_id, can=CAN, now=LATER)
 
 
 @pytest.fixture
@@ -195,9 +196,12 @@ def test_a_target_that_keeps_no_model_data_says_what_to_deploy_again(tx: MemoryT
     with pytest.raises(
         Conflict, match=r"target local keeps no model data.*version 1, fraud-1, may.*\S+://\S+ is as it was"
     ) as told:
-        rollouts.undo(tx, "fraud", "1", "bob", override=False, kept={}, rollout_id="undo", can=can, now=LATER)
-    assert "deploy that version's spec again" in str(told.value)
+        rollouts.undo(tx, "fraud", UndoRequest("1"), "bob", kept={}, rollout_id="undo", can=can, now=LATER)
+    assert "add --override, or deploy that version's spec again" in str(told.value)
     assert endpoint(tx) == before
+    rollouts.undo(tx, "fraud", UndoRequest("1", True), "bob", kept={}, rollout_id="undo", can=can, now=LATER)
+    rollout = endpoint(tx).rollout
+    assert rollout is not None and rollout.new.variants[0].model.containers[0].data_url == "file:///1.ubj"
 
 
 def test_a_rollout_in_progress_is_aborted_rather_than_undone(tx: MemoryTx) -> None:
