@@ -42,7 +42,7 @@ class AwsLambdaEvidence:
         self._alone_since = alone
         span = self.progress.begin({id.endpoint for id in fleets}, now)
         if span is None:
-            return CollectionRound([], self.progress.coverage(), periods=self.progress.periods())
+            return CollectionRound([], self.progress.coverage(), self.progress.periods())
         points = await read_points(self.calls, self._queries(fleets), *span, self.options.metric_period)
         unread = find_unread(points, ((id.endpoint, self._queries({id: one})) for id, one in fleets.items()))
         found, seconds = points.values, list[FleetSecond]()
@@ -57,7 +57,7 @@ class AwsLambdaEvidence:
                 }
                 seconds += self.progress.add(id, config, start, self._counts(id, fleets, found, start), times)
         self.progress.end(now, unread)
-        return CollectionRound(seconds, self.progress.coverage(), periods=self.progress.periods())
+        return CollectionRound(seconds, self.progress.coverage(), self.progress.periods())
 
     def refresh(self, look: Observation) -> Observation:
         return look

@@ -41,7 +41,7 @@ class EcsEvidence:
         fleets = dict(self.target.configs)
         span = self.progress.begin({id.endpoint for id in fleets}, now)
         if span is None:
-            return CollectionRound([], self.progress.coverage(), periods=self.progress.periods())
+            return CollectionRound([], self.progress.coverage(), self.progress.periods())
         queries = [query for id in fleets for query in self._queries(id)]
         found = await read_points(self.calls, queries, *span, self.options.metric_period)
         unread = find_unread(found, ((id.endpoint, self._queries(id)) for id in fleets))
@@ -53,7 +53,7 @@ class EcsEvidence:
                 values = {query: found.values[query].get(start) for query in self._queries(id)}
                 seconds += self.progress.add(id, config, start, self._counts(id, values), self._times(id, values))
         self.progress.end(now, unread)
-        return CollectionRound(seconds, self.progress.coverage(), periods=self.progress.periods())
+        return CollectionRound(seconds, self.progress.coverage(), self.progress.periods())
 
     def refresh(self, look: Observation) -> Observation:
         return look

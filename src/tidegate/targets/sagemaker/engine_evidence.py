@@ -89,7 +89,7 @@ class SagemakerEvidence:
         oldest = max(oldest, through - MOST * period) - (AGAIN + 1) * period
         self._passed_on = {key: counts for key, counts in self._passed_on.items() if key[1] >= oldest}
         self._finished.forget(oldest)
-        return CollectionRound(seconds, dict(self._covered), periods=periods)
+        return CollectionRound(seconds, dict(self._covered), periods)
 
     def _begin_anew(self) -> None:
         """The clock was set back: what was counted up to a time that is still to come would be taken for all that
