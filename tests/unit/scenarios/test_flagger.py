@@ -36,9 +36,9 @@ def test_PromotionFailedAfterTrafficShift() -> None:
     )
     story = Story(LINEAR, lost).run()
     assert story.serves == "v1" and story.last.cause == "CapacityLost"
-    lost = story.times(Phase.BAKING)[9] + 20
-    assert story.times_of("InstancesLost") == [lost]
-    assert story.times(Phase.ROLLING_BACK)[0] == lost + 30, "the replica that was to take its place failed then"
+    at = story.times(Phase.BAKING)[9] + 20
+    assert story.times_of("InstancesLost") == [at]
+    assert story.times(Phase.ROLLING_BACK)[0] == at + 30, "the replica that was to take its place failed then"
 
 
 def test_BlueGreenAnalysisPhases() -> None:

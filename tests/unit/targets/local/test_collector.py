@@ -501,7 +501,7 @@ async def test_the_last_messages_of_failed_requests_are_added_up_over_replicas()
 async def test_unusable_messages_cost_themselves_alone() -> None:
     async def story(stand: CollectorHarness) -> None:
         worker = stand.worker(NEW, "a")
-        bad = (
+        bad: tuple[object, ...] = (
             None,
             7,
             [],
