@@ -159,3 +159,14 @@ async def test_states_that_could_not_be_saved_are_saved_when_the_store_is_back()
     await watch.turn()
     saved = await store.run(lambda tx: tx.get(ALARM, "errors"))
     assert saved is not None and saved.body.state is AlarmState.ALARM
+
+
+async def test_messages_of_failed_requests_are_known_before_guards_are_judged() -> None:
+    async def collect(now: int) -> CollectionRound:
+        other = FleetId("loan", 1, "main")
+        return replace(await failing(now), failures={FLEET: ("500 no income",), other: ("500 no age",)})
+
+    guarded = GuardedRollout("fraud", "r1", (GUARD,))
+    watch = watch_of(collect, MemoryMetrics(), guarded)
+    await watch.turn()
+    assert watch.guards.failures == {FLEET: ("500 no income",)}, "of what is being rolled out"

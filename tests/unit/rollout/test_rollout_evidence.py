@@ -241,3 +241,22 @@ def test_where_nothing_is_under_way_no_clock_is_kept() -> None:
     endpoint, began = baking()
     idle = replace(endpoint, rollout=None)
     assert deadlines.follow_clock(idle, ClockMark("boot", 1.0), began) == (idle, ())
+
+
+def test_an_alarm_by_data_of_before_the_rollout_holds_its_stage_and_does_not_roll_it_back() -> None:
+    endpoint, began = baking()
+    now = began + BAKE + 2 * SECOND
+    seen = replace(
+        look(endpoint, Evidence(now, began, now), answered=5),
+        alarms={"alarm": AlarmState.ALARM},
+        from_before=("alarm",),
+    )
+    held = step(endpoint, seen, now)
+    assert held.endpoint is not None
+    assert (rollout_of(held.endpoint).phase, rollout_of(held.endpoint).stage) == (Phase.BAKING, 0)
+    assert [event.kind for event in held.events] == ["rollout.AlarmFromBefore"]
+    assert rollout_of(step(endpoint, replace(seen, from_before=()), now).endpoint).cause == Cause.ALARM
+    over = look(held.endpoint, Evidence(now, began, now), answered=5)
+    after = step(held.endpoint, over, now)
+    assert rollout_of(after.endpoint).stage == 1
+    assert not any(one.status for one in rollout_of(after.endpoint).conditions)
